@@ -1,8 +1,8 @@
 """Runs this Python as on a fresh machine: `.venv/bin/python tests/fresh_machine.py -m pytest ...`.
 
 In a mount namespace of its own it finds the base of Debian, make and itself, and no other program,
-library or file of /usr and /opt; its home is empty, and so is its environment. The machine stays as
-it is. Needs root, and Debian.
+library or file of /usr and /opt; its home is empty, and so is its environment. The machine is not
+changed. Needs root, and Debian.
 """
 
 import os
@@ -28,7 +28,7 @@ def output(*command: str) -> str:
 
 
 def names(relation: str) -> list[str]:
-    """Return the packages that a field of dpkg's names, without versions and architectures."""
+    """Return the packages in a field of dpkg's, without versions and architectures."""
     return re.findall(r"(?:^|[,|])\s*([a-z0-9][a-z0-9+.-]+)", relation)
 
 

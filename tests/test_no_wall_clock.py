@@ -21,7 +21,7 @@ ALLOWED = {
     "test_share.py: test_times_are_the_boards_whatever_the_machines_clocks_say": "a day off",
     "test_share.py: test_a_board_whose_clock_is_set_is_believed_at_the_next_read": "an hour off",
     "share_servers.py: _until_ready": "a guard",
-    "test_provider_board.py: test_it_tells_the_time": "between two readings",
+    "test_provider_board.py: test_it_has_a_clock": "between two readings",
     "test_virtual_time.py": "what is tested is the clock",
     "pulse.py: listening": "a guard",
     "pulse.py: sound_card": "a guard",

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.virtual_time
 
 @dataclass
 class PoolServer:
-    """An account, the process that places its calls, and our carrier for it; `heard` has the callbacks."""
+    """An account, its pool, and our carrier for it; `heard` has the callbacks."""
 
     account: PlivoAccount
     desk: PlivoRestApi

@@ -1,4 +1,4 @@
-"""The console as an operator sees it: healthy, in an outage, empty, on a phone, with forty calls."""
+"""The console as an operator sees it: healthy, in an outage, empty, on a phone, with many calls."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Two providers break in a call on the page: both failovers are visible, and every word is heard."""
+"""Two providers break in a call on the page: both failovers show, and every word is heard."""
 
 import json
 import os

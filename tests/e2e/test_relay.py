@@ -25,7 +25,7 @@ RELAY_ONLY = """
         }
     };
 """
-# The path of our sound, as the browser reports it: our end of it, through which server, and how many
+# The path of our sound, as the browser reports it: our end, through which server, and how many
 # checks were answered there. Of two relays both are "nominated"; only the transport knows which is
 # in use.
 WAY = """async () => {

@@ -1,4 +1,4 @@
-"""Which recogniser hears the caller and which words are passed on, with numbers for time and sound."""
+"""Which recogniser hears the caller and which words are delivered, with numbers for time."""
 
 import itertools
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""How much a rung is asked at once: who passes, who waits, who is sent on."""
+"""Limits on the requests of a rung: which pass, wait, or go to another rung."""
 
 import itertools
 from collections.abc import Sequence
@@ -55,7 +55,7 @@ def standby(name: str, p50_s: float) -> Standing:
     return Standing(provider=name, usable=True, suspect=False, p50_s=p50_s, p95_s=1.0)
 
 
-def test_so_many_pass_and_the_next_one_when_one_leaves() -> None:
+def test_the_limit_passes_and_the_next_one_when_one_leaves() -> None:
     turnstile = RungLimiter(Limits(concurrent=2))
     first, second, third = (join(turnstile, call) for call in ("a", "b", "c"))
 
@@ -76,7 +76,7 @@ def test_a_call_with_many_waiters_starves_no_other() -> None:
     assert order == [greedy[0], modest, greedy[1], greedy[2]]
 
 
-def test_whoever_gives_up_waiting_holds_up_nobody() -> None:
+def test_a_waiter_that_gives_up_blocks_no_other() -> None:
     turnstile = RungLimiter(Limits(concurrent=1))
     first, second, third = (join(turnstile, call) for call in ("a", "b", "c"))
     served(turnstile)
@@ -96,24 +96,24 @@ def test_one_at_a_time_waits_for_the_pace() -> None:
     assert turnstile.call_in(NOW) == second
 
 
-def test_who_cannot_pass_in_time_does_not_wait_at_all() -> None:
+def test_a_request_that_cannot_pass_in_time_does_not_wait_at_all() -> None:
     turnstile = RungLimiter(Limits(per_minute=6))  # one in ten seconds
     for call in ("a", "b"):
         turnstile.join(call, until=LATER, now=NOW)
-    turnstile.call_in(NOW)  # it is at the turnstile, and another is behind it
+    turnstile.call_in(NOW)  # it is first in the queue, and another is after it
 
     assert turnstile.join("c", until=Deadline(at=NOW + 9.9), now=NOW) is None
     assert turnstile.join("c", until=Deadline(at=NOW + 10.1), now=NOW) is not None
 
 
-def test_who_may_not_wait_passes_where_nobody_has_to() -> None:
+def test_a_request_that_may_not_wait_passes_if_none_has_to() -> None:
     turnstile = RungLimiter(Limits(per_minute=6))
 
     assert turnstile.soonest(NOW) == NOW
     assert turnstile.join("a", until=Deadline(at=NOW), now=NOW) is not None
 
 
-def test_without_a_pace_nobody_waits_for_it() -> None:
+def test_without_a_pace_there_is_no_wait_for_it() -> None:
     turnstile = RungLimiter(Limits())
     for call in ("a", "b"):
         join(turnstile, call)
@@ -122,7 +122,7 @@ def test_without_a_pace_nobody_waits_for_it() -> None:
     assert turnstile.soonest(NOW) == NOW
 
 
-def test_who_leaves_while_it_waits_for_the_pace_lets_the_next_one_come() -> None:
+def test_a_request_that_leaves_while_waiting_for_the_pace_lets_the_next_one_come() -> None:
     turnstile = RungLimiter(Limits())
     first, second = (join(turnstile, call) for call in ("a", "b"))
     turnstile.call_in(NOW)
@@ -141,14 +141,14 @@ def test_a_connection_takes_a_place_at_once_or_not_at_all() -> None:
     assert turnstile.seat(NOW) is not None
 
 
-def test_without_a_limit_everybody_passes() -> None:
+def test_without_a_limit_every_request_passes() -> None:
     turnstile = RungLimiter(Limits())
 
     assert turnstile.room(0.0)
     assert all(turnstile.seat(NOW) for _ in range(1000))
 
 
-def test_an_empty_bucket_is_waited_for_until_the_next_request_is_in_it() -> None:
+def test_an_empty_bucket_is_waited_for_until_it_holds_the_next_request() -> None:
     turnstile = RungLimiter(Limits())
     turnstile.learn(RequestsLeft(limit=60, remaining=0, full_in_s=60.0), NOW)
 
@@ -157,14 +157,14 @@ def test_an_empty_bucket_is_waited_for_until_the_next_request_is_in_it() -> None
     assert turnstile.join("a", until=Deadline(at=NOW + 0.5), now=NOW) is None
 
 
-def test_a_bucket_with_something_in_it_stops_nobody() -> None:
+def test_a_bucket_with_requests_left_delays_none() -> None:
     turnstile = RungLimiter(Limits())
     turnstile.learn(RequestsLeft(limit=60, remaining=1, full_in_s=59.0), NOW)
 
     assert turnstile.room(NOW)
 
 
-def test_a_refusal_takes_a_place_away_for_a_while() -> None:
+def test_a_rate_limit_removes_a_place_for_a_while() -> None:
     turnstile = RungLimiter(Limits(concurrent=10))
     for _ in range(4):
         turnstile.seat(NOW)
@@ -178,7 +178,7 @@ def test_a_refusal_takes_a_place_away_for_a_while() -> None:
     assert served(turnstile, NOW + LEARNT_S) == waiting
 
 
-def test_a_refusal_of_the_only_one_leaves_one_place() -> None:
+def test_a_rate_limit_on_the_only_request_leaves_one_place() -> None:
     turnstile = RungLimiter(Limits())
     turnstile.seat(NOW)
     turnstile.refused(NOW)
@@ -194,7 +194,7 @@ def test_the_next_request_waits_only_for_an_empty_bucket(remaining: int, next_in
 
 
 @pytest.mark.parametrize("missing", ["limit", "remaining", "reset"])
-def test_two_of_the_three_headers_say_nothing(missing: str) -> None:
+def test_two_of_the_three_headers_are_not_enough(missing: str) -> None:
     headers = {"limit": "60", "remaining": "0", "reset": "1s"}
     del headers[missing]
 
@@ -216,7 +216,7 @@ def test_two_of_the_three_headers_say_nothing(missing: str) -> None:
         ("0", "0", "1s", None),
     ],
 )
-def test_the_headers_are_read_or_left_alone(
+def test_valid_headers_are_read_and_others_ignored(
     limit: str, remaining: str, reset: str, found: RequestsLeft | None
 ) -> None:
     headers = {
@@ -231,7 +231,7 @@ def test_the_headers_are_read_or_left_alone(
 @pytest.mark.parametrize(
     ("standbys", "at"),
     [
-        ([], 104.0),  # nobody else: as long as even a late answer is of use
+        ([], 104.0),  # no other rung: as long as even a late answer is useful
         ([standby("b", 0.4)], 100.8),  # until b could still make it, and the voice after it
         ([standby("b", 0.4), standby("c", 0.2)], 101.0),
         ([standby("b", 9.0)], 92.2),  # that is over: no waiting
@@ -246,7 +246,7 @@ def test_waiting_leaves_the_next_rung_its_time(standbys: Sequence[Standing], at:
     assert until.at == pytest.approx(at)
 
 
-def test_what_is_heard_at_once_leaves_the_next_rung_no_other_time() -> None:
+def test_immediately_audible_work_leaves_the_next_rung_no_other_time() -> None:
     prompt, until = Deadline(at=101.5), Deadline(at=104.0)
 
     waits = may_wait_until([standby("b", 0.4)], prompt=prompt, until=until)
@@ -271,7 +271,7 @@ def facts(steps: Sequence[Step]) -> list[Fact]:
     return [step.fact for step in steps if isinstance(step, TellFact)]
 
 
-def test_a_refusal_by_our_own_limit_goes_to_the_next_rung_and_blames_nobody() -> None:
+def test_a_refusal_by_our_own_limit_moves_to_the_next_rung_and_blames_none() -> None:
     work, roster = ladder()
     (first,) = asked(work.start(LATER, NOW))
     work.handle(Idled(attempt=first.attempt), NOW)
@@ -302,7 +302,7 @@ def test_while_an_attempt_waits_for_a_place_its_rung_is_not_late() -> None:
     assert roster.health("llm", "a").latency.p50_s < 0.7  # of the rung, not of our queue
 
 
-def test_chance_spreads_the_rests_that_nobody_named() -> None:
+def test_rests_without_a_named_time_are_spread_by_chance() -> None:
     rests: list[float] = []
     for chance in (0.0, 1.0):
         work, _ = ladder(chance)
@@ -318,7 +318,7 @@ def test_chance_spreads_the_rests_that_nobody_named() -> None:
     st.integers(1, 4),
     st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["join", "serve", "leave"]))),
 )
-def test_there_are_never_more_inside_than_places_and_no_place_is_left_empty(
+def test_the_places_are_never_exceeded_and_none_is_left_empty(
     places: int, steps: Sequence[tuple[str, str]]
 ) -> None:
     turnstile = RungLimiter(Limits(concurrent=places))

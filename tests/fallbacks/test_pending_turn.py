@@ -1,4 +1,4 @@
-"""Whether an answer is owed before the turn is decided."""
+"""Whether an answer is pending before the turn is decided."""
 
 import pytest
 
@@ -8,13 +8,13 @@ from processors.holding.answer_debt_rules import PendingTurn
 @pytest.mark.parametrize(
     ("worded", "finished", "deaf", "owed"),
     [
-        (False, None, False, False),  # a cough, as far as anybody knows
+        (False, None, False, False),  # a cough, as far as is known
         (False, True, False, False),
         (False, False, False, False),
-        (True, None, False, True),  # whoever decides is late: it may be ours
-        (True, True, False, True),  # words are owed, but it is ours
+        (True, None, False, True),  # the decision is late: it may be our turn
+        (True, True, False, True),  # words are pending, but it is our turn
         (True, False, False, False),  # a caller who thinks
-        (False, None, True, True),  # nobody can say, and nobody will
+        (False, None, True, True),  # undecided, and it stays so
         (False, True, True, True),
         (False, False, True, True),
         (True, None, True, True),
@@ -22,7 +22,7 @@ from processors.holding.answer_debt_rules import PendingTurn
         (True, False, True, True),
     ],
 )
-def test_what_is_owed_follows_from_words_and_verdict(
+def test_a_pending_answer_follows_from_words_and_verdict(
     worded: bool,  # noqa: FBT001 - a table
     finished: bool | None,  # noqa: FBT001
     deaf: bool,  # noqa: FBT001
@@ -34,7 +34,7 @@ def test_what_is_owed_follows_from_words_and_verdict(
     assert pending.owed(deaf=deaf) is owed
 
 
-def test_what_was_said_of_a_pause_is_void_when_the_caller_speaks_on() -> None:
+def test_a_verdict_on_a_pause_is_void_when_the_caller_continues() -> None:
     pending = PendingTurn()
     pending.worded, pending.finished = True, False
     pending.begin(unanswered=False)
@@ -42,7 +42,7 @@ def test_what_was_said_of_a_pause_is_void_when_the_caller_speaks_on() -> None:
     assert (pending.worded, pending.finished) == (False, None)
 
 
-def test_a_decided_turn_is_owed_whatever_was_said_of_it_before() -> None:
+def test_after_a_decided_turn_an_answer_is_pending_whatever_was_said_before() -> None:
     pending = PendingTurn()
     pending.finished = False
     pending.decide()
@@ -51,7 +51,7 @@ def test_a_decided_turn_is_owed_whatever_was_said_of_it_before() -> None:
 
 
 @pytest.mark.parametrize("finished", [None, True, False])
-def test_a_sound_takes_nothing_from_an_answer_that_was_owed_before_it(
+def test_a_sound_does_not_cancel_an_answer_that_was_pending_before_it(
     finished: bool | None,  # noqa: FBT001 - a table
 ) -> None:
     pending = PendingTurn()

@@ -1,4 +1,4 @@
-"""When to try a rung without a caller."""
+"""When to probe a rung."""
 
 import itertools
 
@@ -11,7 +11,7 @@ from fallbacks.probing import DAY_S, Probe, ProbeSettings, Probing, is_doubted
 
 
 def failing(plan: Probing, count: int) -> list[float]:
-    """The moments of so many probes, all of which fail at once."""
+    """The moments of this many probes, all of which fail at once."""
     moments: list[float] = []
     for _ in range(count):
         assert plan.wake_at is not None
@@ -22,14 +22,14 @@ def failing(plan: Probing, count: int) -> list[float]:
     return moments
 
 
-def test_a_healthy_rung_is_asked_a_cheap_question_a_minute() -> None:
+def test_a_healthy_rung_gets_a_cheap_probe_a_minute() -> None:
     plan = Probing(now=0.0)
 
     assert plan.tick(59.9) == ()
     assert plan.tick(60.0) == (Probe(number=1, real=False, counts=False, timeout_s=5.0),)
 
 
-def test_a_doubted_one_gets_real_requests_soon_and_then_ever_more_seldom() -> None:
+def test_a_suspect_rung_gets_real_requests_soon_and_then_less_and_less_often() -> None:
     plan = Probing(now=0.0)
     plan.see(100.0, doubted=True)
 
@@ -53,7 +53,7 @@ def test_after_a_success_the_next_trial_comes_soon() -> None:
 
 
 @pytest.mark.parametrize("kind", [Kind.AUTH, Kind.QUOTA, Kind.NOT_FOUND, Kind.OVERLOADED])
-def test_whatever_is_wrong_a_rung_is_probed_at_least_once_a_minute(kind: Kind) -> None:
+def test_in_any_state_a_rung_is_probed_at_least_once_a_minute(kind: Kind) -> None:
     health, plan = Health("llm", "openai", now=0.0), Probing(now=0.0)
     health.retire(kind, 0.0)
     plan.see(0.0, doubted=is_doubted(health))
@@ -63,7 +63,7 @@ def test_whatever_is_wrong_a_rung_is_probed_at_least_once_a_minute(kind: Kind) -
     assert max(after - before for before, after in itertools.pairwise(probed)) <= 60.0
 
 
-def test_an_operator_need_not_wait() -> None:
+def test_an_operator_can_probe_at_once() -> None:
     plan = Probing(now=0.0)
     plan.see(100.0, doubted=True)
     failing(plan, 7)
@@ -74,7 +74,7 @@ def test_an_operator_need_not_wait() -> None:
     assert probe.real
 
 
-def test_there_is_one_probe_at_a_time() -> None:
+def test_only_one_probe_runs_at_a_time() -> None:
     plan = Probing(now=0.0)
     plan.see(0.0, doubted=True)
     plan.tick(1.0)
@@ -82,7 +82,7 @@ def test_there_is_one_probe_at_a_time() -> None:
     assert plan.tick(5.0) == ()
 
 
-def test_one_that_never_reports_is_forgotten_and_counts_as_failed() -> None:
+def test_a_probe_without_a_result_expires_and_counts_as_failed() -> None:
     plan = Probing(now=0.0)
     plan.see(0.0, doubted=True)
     (lost,) = plan.tick(1.0)
@@ -94,7 +94,7 @@ def test_one_that_never_reports_is_forgotten_and_counts_as_failed() -> None:
     assert plan.wake_at == 13.0
 
 
-def test_a_lost_ones_late_word_is_not_taken_for_the_next_ones() -> None:
+def test_an_expired_probes_late_result_is_not_taken_for_the_next_ones() -> None:
     plan = Probing(now=0.0)
     plan.see(0.0, doubted=True)
     (lost,) = plan.tick(1.0)
@@ -103,14 +103,14 @@ def test_a_lost_ones_late_word_is_not_taken_for_the_next_ones() -> None:
 
     plan.reported(lost.number, 13.1, ok=True)
 
-    assert plan.wake_at == 23.0  # the next one is still under way
+    assert plan.wake_at == 23.0  # the next one is still in progress
 
 
-def test_a_healthy_one_whose_question_failed_is_asked_again_in_a_minute() -> None:
+def test_a_healthy_rung_whose_cheap_probe_failed_is_asked_again_in_a_minute() -> None:
     assert failing(Probing(now=0.0), 3) == [60.0, 120.0, 180.0]
 
 
-def test_after_an_operators_word_the_waits_begin_anew() -> None:
+def test_after_an_operators_reset_the_waits_start_over() -> None:
     plan = Probing(now=0.0)
     plan.see(100.0, doubted=True)
     failing(plan, 5)
@@ -120,7 +120,7 @@ def test_after_an_operators_word_the_waits_begin_anew() -> None:
     assert failing(plan, 3) == [200.0, 202.0, 207.0]
 
 
-def test_a_real_request_is_paid_for_one_day() -> None:
+def test_a_real_request_counts_towards_one_days_money() -> None:
     plan = Probing(now=0.0, settings=ProbeSettings(cost=1.0, daily_cost=1.0))
     plan.see(0.0, doubted=True)
     failing(plan, 1)
@@ -138,7 +138,7 @@ def test_a_healthy_one_may_be_asked_every_second() -> None:
     assert (planned, plan.wake_at) == (1.0, 0.5)
 
 
-def test_beyond_the_days_money_probes_are_cheap_and_count_all_the_same() -> None:
+def test_beyond_the_days_money_probes_are_cheap_and_still_count() -> None:
     plan = Probing(now=0.0, settings=ProbeSettings(cost=1.0, daily_cost=2.0))
     plan.see(0.0, doubted=True)
     probes: list[Probe] = []
@@ -155,7 +155,7 @@ def test_beyond_the_days_money_probes_are_cheap_and_count_all_the_same() -> None
     assert tomorrow.real
 
 
-def test_probing_may_be_off() -> None:
+def test_probing_can_be_disabled() -> None:
     plan = Probing(now=0.0, settings=ProbeSettings(interval_s=0.0))
     plan.see(1.0, doubted=True)
     assert plan.wake_at is None
@@ -164,7 +164,7 @@ def test_probing_may_be_off() -> None:
     assert plan.wake_at is None
 
 
-def test_the_condition_follows_the_rungs_health() -> None:
+def test_the_kind_of_probe_follows_the_rungs_health() -> None:
     health = Health("llm", "openai", now=0.0, settings=BreakerSettings())
     assert not is_doubted(health)
 
@@ -178,7 +178,7 @@ def test_the_condition_follows_the_rungs_health() -> None:
     assert is_doubted(health)
 
 
-def test_a_rung_that_came_back_is_trusted_within_five_seconds_of_its_first_good_probe() -> None:
+def test_a_recovered_rung_is_available_within_five_seconds_of_its_first_good_probe() -> None:
     health = Health("tts", "cartesia", now=0.0)
     plan = Probing(now=0.0)
     health.breaker.trip(0.0)

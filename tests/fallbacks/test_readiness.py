@@ -14,12 +14,12 @@ def judged(*down: str, why_closed: str = "", steps: tuple[Step, ...] = STEPS) ->
     return judge_readiness(why_closed=why_closed, usable=usable, steps=steps)
 
 
-def test_a_well_house_is_ready_for_no_reason() -> None:
+def test_a_healthy_server_is_ready_without_reasons() -> None:
     assert judged() == Readiness(ready=True, degraded=False, reasons=())
 
 
 @pytest.mark.parametrize("why", ["full", "draining"])
-def test_a_house_that_takes_no_call_is_not_ready_however_well_it_is(why: str) -> None:
+def test_a_server_that_accepts_no_calls_is_not_ready(why: str) -> None:
     assert judged(why_closed=why) == Readiness(ready=False, degraded=False, reasons=(why,))
 
 
@@ -46,7 +46,7 @@ def test_every_reason_is_named() -> None:
         ("tts", (*FAREWELLS, Step.LOCAL), True),
     ],
 )
-def test_a_stage_that_is_down_is_borne_by_a_step_that_needs_no_provider(
+def test_a_stage_that_is_down_is_covered_by_a_step_without_a_provider(
     stage: str, steps: tuple[Step, ...], *, ready: bool
 ) -> None:
     found = judged(stage, steps=steps)
@@ -54,21 +54,21 @@ def test_a_stage_that_is_down_is_borne_by_a_step_that_needs_no_provider(
     assert found == Readiness(ready=ready, degraded=ready, reasons=(f"{stage}_down",))
 
 
-def test_all_stages_down_are_borne_by_a_menu() -> None:
+def test_all_stages_down_are_covered_by_a_menu() -> None:
     found = judged("stt", "llm", "tts")
 
     assert (found.ready, found.degraded) == (True, True)
     assert found.reasons == ("stt_down", "llm_down", "tts_down")
 
 
-def test_one_stage_that_nothing_bears_is_enough() -> None:
+def test_one_uncovered_stage_is_enough() -> None:
     assert not judged("tts", "llm", steps=(Step.LOCAL, Step.GOODBYE)).ready
 
 
 @pytest.mark.parametrize(
     ("down", "reasons"), [((), ("storage_down",)), (("llm",), ("llm_down", "storage_down"))]
 )
-def test_a_database_that_takes_no_record_keeps_nobody_from_calling(
+def test_an_unwritable_database_does_not_prevent_calls(
     down: tuple[str, ...], reasons: tuple[str, ...]
 ) -> None:
     usable = WELL | dict.fromkeys(down, False)

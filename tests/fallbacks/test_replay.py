@@ -24,7 +24,7 @@ def words(text: str, *, from_s: float = 0.0) -> list[HeardWord]:
     ]
 
 
-def test_the_ring_gives_back_what_came_since_a_moment() -> None:
+def test_the_ring_returns_the_sound_since_a_moment() -> None:
     ring = SoundRing(bytes_a_second=10)
     for chunk in (b"abcd", b"efgh", b"ij"):
         ring.push(chunk)
@@ -49,7 +49,7 @@ def test_the_ring_is_bounded_and_forgets_the_oldest() -> None:
     assert ring.end_s == 40.0
 
 
-def test_an_utterance_that_is_over_is_forgotten_but_for_the_moment_before_the_next() -> None:
+def test_a_finished_utterance_is_forgotten_except_the_moment_before_the_next() -> None:
     ring = SoundRing(bytes_a_second=10)
     for chunk in (b"abcd", b"efgh", b"ij"):
         ring.push(chunk)
@@ -62,7 +62,7 @@ def test_an_utterance_that_is_over_is_forgotten_but_for_the_moment_before_the_ne
 
 @promised
 @given(sizes=st.lists(st.integers(1, 40), max_size=30), from_s=st.floats(0, 80))
-def test_whatever_is_replayed_is_the_end_of_what_came(sizes: list[int], from_s: float) -> None:
+def test_a_replay_is_always_the_end_of_the_received_sound(sizes: list[int], from_s: float) -> None:
     ring = SoundRing(bytes_a_second=16, kept_s=5.0)
     stream = bytes(n % 251 for n in range(sum(sizes)))
     at = 0
@@ -78,13 +78,13 @@ def test_whatever_is_replayed_is_the_end_of_what_came(sizes: list[int], from_s: 
     assert len(replayed) >= min(len(wanted), 80 - 40)
 
 
-def test_a_replay_begins_half_a_second_before_speech_was_noticed_if_that_was_kept() -> None:
+def test_a_replay_begins_half_a_second_before_the_detected_speech_if_that_was_kept() -> None:
     assert replay_from_s(10.0, 3.0) == 9.5
     assert replay_from_s(10.0, 9.8) == 9.8
 
 
 def loud(*pieces: tuple[float, int]) -> SoundRing:
-    """Return sound of so many seconds and such a height, in frames of 20 ms."""
+    """Return this many seconds of sound of this height, in frames of 20 ms."""
     ring = SoundRing(bytes_a_second=32_000)
     for seconds, height in pieces:
         for _ in range(round(seconds / 0.02)):
@@ -98,15 +98,15 @@ def test_the_silence_before_the_first_word_is_left_out() -> None:
     assert ring.onset_s(0.5, 1.2) == pytest.approx(1.0 - SOFT_S, abs=0.03)
 
 
-def test_a_word_that_began_before_it_was_noticed_is_replayed_whole() -> None:
+def test_a_word_that_began_before_its_detection_is_replayed_whole() -> None:
     assert loud((1.0, 3000)).onset_s(0.3, 0.8) == pytest.approx(0.3)
 
 
-def test_nothing_is_left_out_after_speech_was_noticed() -> None:
+def test_nothing_is_left_out_after_speech_was_detected() -> None:
     assert loud((1.0, 0)).onset_s(0.2, 0.7) == pytest.approx(0.7 - SOFT_S, abs=0.03)
 
 
-def test_what_comes_from_one_recogniser_is_delivered_as_it_is() -> None:
+def test_one_recognisers_words_are_delivered_unchanged() -> None:
     heard = Transcripts()
     heard.begin(1, replayed=False)
 
@@ -114,7 +114,7 @@ def test_what_comes_from_one_recogniser_is_delivered_as_it_is() -> None:
     assert heard.deliver(1, "a table a table") == "a table a table"
 
 
-def test_words_with_times_are_delivered_once_whatever_they_read() -> None:
+def test_words_with_times_are_delivered_once_whatever_their_text() -> None:
     heard = Transcripts()
     heard.begin(1, replayed=False)
     heard.deliver(1, "I would like", words=words("I would like"))
@@ -134,7 +134,7 @@ def test_words_with_times_are_delivered_once_whatever_they_read() -> None:
         ["I wood like", "a table for two"],
     ],
 )
-def test_words_without_times_are_delivered_once_by_what_they_read(finals: list[str]) -> None:
+def test_words_without_times_are_delivered_once_by_their_text(finals: list[str]) -> None:
     heard = Transcripts()
     heard.begin(1, replayed=False)
     heard.deliver(1, "I would like")
@@ -150,7 +150,7 @@ def test_words_without_times_are_delivered_once_by_what_they_read(finals: list[s
 @given(
     count=st.integers(1, 20), cut=st.integers(0, 20), parts=st.integers(1, 5), timed=st.booleans()
 )
-def test_whoever_hears_only_the_end_of_what_was_delivered_says_no_word_twice_and_loses_none(
+def test_a_standby_that_hears_only_the_end_of_the_delivered_words_repeats_and_loses_none(
     count: int,
     cut: int,
     parts: int,
@@ -174,7 +174,7 @@ def test_whoever_hears_only_the_end_of_what_was_delivered_says_no_word_twice_and
     assert not cut or from_s <= said[: cut + 1][-1].end_s - 0.5 or from_s == 0.0
 
 
-def test_a_recogniser_that_tells_times_after_one_that_did_not_is_compared_by_words() -> None:
+def test_a_recogniser_with_times_after_one_without_is_compared_by_words() -> None:
     heard = Transcripts()
     heard.begin(1, replayed=False)
     heard.deliver(1, "I would like")
@@ -183,7 +183,7 @@ def test_a_recogniser_that_tells_times_after_one_that_did_not_is_compared_by_wor
     assert heard.deliver(2, "I would like tea", words=words("I would like tea")) == "tea"
 
 
-def test_a_recogniser_that_heard_only_what_came_since_is_believed() -> None:
+def test_a_recogniser_that_heard_only_the_sound_since_then_is_believed() -> None:
     heard = Transcripts()
     heard.begin(1, replayed=False)
     heard.deliver(1, "yes")
@@ -192,7 +192,7 @@ def test_a_recogniser_that_heard_only_what_came_since_is_believed() -> None:
     assert heard.deliver(2, "yes") == "yes"
 
 
-def test_what_the_abandoned_recogniser_still_writes_is_ignored() -> None:
+def test_late_words_of_the_abandoned_recogniser_are_ignored() -> None:
     heard = Transcripts()
     heard.begin(1, replayed=False)
     heard.begin(2, replayed=True)
@@ -200,7 +200,7 @@ def test_what_the_abandoned_recogniser_still_writes_is_ignored() -> None:
     assert heard.deliver(1, "late words") == ""
 
 
-def test_the_next_utterance_may_say_the_same() -> None:
+def test_the_next_utterance_may_repeat_the_same_words() -> None:
     heard = Transcripts()
     heard.begin(1, replayed=False)
     heard.deliver(1, "yes please")
@@ -210,7 +210,7 @@ def test_the_next_utterance_may_say_the_same() -> None:
     assert heard.deliver(2, "yes please") == "yes please"
 
 
-def test_nothing_alike_is_nothing_again() -> None:
+def test_different_words_are_no_repetition() -> None:
     assert matched(["hello"], ["goodbye", "now"]) == (0, 0)
     assert matched([], ["a"]) == (0, 0)
     assert matched(["a"], []) == (0, 0)

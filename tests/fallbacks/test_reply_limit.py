@@ -1,4 +1,4 @@
-"""How long a reply may become."""
+"""The limit on a reply's length."""
 
 import pytest
 from hypothesis import given
@@ -20,7 +20,7 @@ def test_a_reply_ends_with_the_sentence_that_reaches_the_limit(size: int) -> Non
 
 
 @given(size=st.integers(1, 40))
-def test_a_reply_in_which_no_sentence_ends_is_cut_behind_a_word(size: int) -> None:
+def test_a_reply_without_a_sentence_end_is_cut_after_a_word(size: int) -> None:
     said = limited("word " * 100, max_s=50 * CHARACTER_S, size=size)
     assert set(said.split()) == {"word"}
     assert len(said) <= OVERRUN * 50 + 5 + size
@@ -48,7 +48,7 @@ def test_a_reply_in_which_no_sentence_ends_is_cut_behind_a_word(size: int) -> No
     ],
 )
 @pytest.mark.parametrize("size", [1, 7, 1000])
-def test_the_same_sentence_again_and_again_ends_a_reply(text: str, said: str, size: int) -> None:
+def test_a_sentence_repeated_again_and_again_ends_a_reply(text: str, said: str, size: int) -> None:
     assert limited(text, max_s=60.0, size=size).strip() == said.strip()
 
 
@@ -61,7 +61,7 @@ def test_a_reply_ends_in_every_script(piece: str, letters: int) -> None:
     assert 90 <= len(said) / len(piece) * letters <= 100 * (1 + OVERRUN)
 
 
-def test_what_several_models_write_is_one_reply() -> None:
+def test_text_of_several_models_is_one_reply() -> None:
     answer = Answer(max_s=40 * CHARACTER_S)
     answer.begin(1)
     answer.write(1, "We open at nine. We cl")

@@ -1,4 +1,4 @@
-"""How long a provider asks us to stay away."""
+"""The wait that a provider asks for."""
 
 import pytest
 
@@ -30,7 +30,7 @@ NOW_UTC = 1_793_000_000.0  # Mon, 26 Oct 2026 07:33:20 GMT
         ({}, "", None),
     ],
 )
-def test_the_first_useful_word_on_waiting_counts(
+def test_the_first_usable_header_counts(
     headers: dict[str, str], message: str, wait_s: float | None
 ) -> None:
     read = retry_after_s(headers, message, utc_s=NOW_UTC)
@@ -49,7 +49,7 @@ def test_the_first_useful_word_on_waiting_counts(
         (None, None),
     ],
 )
-def test_a_wait_until_a_date_is_measured_by_the_answers_own(
+def test_a_wait_until_a_date_is_measured_by_the_answers_own_clock(
     date: str | None, wait_s: float | None
 ) -> None:
     headers = {"Retry-After": "Mon, 26 Oct 2026 07:33:30 GMT"}
@@ -58,19 +58,19 @@ def test_a_wait_until_a_date_is_measured_by_the_answers_own(
     assert retry_after_s(headers) == wait_s
 
 
-def test_a_provider_may_forbid_asking_again() -> None:
+def test_a_provider_may_forbid_a_retry() -> None:
     assert not may_ask_again({"X-Should-Retry": "false"})
     assert may_ask_again({"x-should-retry": "true"})
     assert may_ask_again({})
 
 
-def test_a_named_rest_is_kept_to_the_letter() -> None:
+def test_a_named_wait_is_kept_exactly() -> None:
     assert rest_s(3.0, 5, chance=0.9) == 3.0
     assert rest_s(0.001, 0, chance=0.9) == 0.1
 
 
 @pytest.mark.parametrize(("in_a_row", "middle_s"), [(0, 2.0), (1, 4.0), (4, 32.0), (9, 60.0)])
-def test_rests_that_nobody_named_grow_and_are_spread(in_a_row: int, middle_s: float) -> None:
+def test_rests_without_a_named_time_grow_and_are_spread(in_a_row: int, middle_s: float) -> None:
     assert rest_s(None, in_a_row, chance=0.0) == pytest.approx(middle_s * 0.75)
     assert rest_s(None, in_a_row, chance=0.5) == pytest.approx(middle_s)
     assert rest_s(None, in_a_row, chance=1.0) == pytest.approx(middle_s * 1.25)

@@ -21,7 +21,7 @@ def test_waits_are_spread_by_a_tenth(chance: float, waited_s: float) -> None:
     assert wait_s(RetrySettings(), 2, failure=DOWN, chance=chance) == pytest.approx(waited_s)
 
 
-def test_what_the_provider_asks_for_is_honoured_where_it_is_longer() -> None:
+def test_a_longer_wait_of_the_provider_is_kept() -> None:
     limited = failed(Kind.RATE_LIMITED, "crm", provider="crm", retry_after_s=30.0)
     short = failed(Kind.RATE_LIMITED, "crm", provider="crm", retry_after_s=1.0)
 
@@ -30,26 +30,24 @@ def test_what_the_provider_asks_for_is_honoured_where_it_is_longer() -> None:
 
 
 @pytest.mark.parametrize("kind", [Kind.AUTH, Kind.QUOTA, Kind.BAD_REQUEST, Kind.NOT_FOUND])
-def test_what_is_permanent_is_not_asked_again(kind: Kind) -> None:
+def test_a_permanent_failure_is_not_retried(kind: Kind) -> None:
     refused = failed(kind, "crm", provider="crm")
 
     assert wait_s(RetrySettings(), 1, failure=refused, chance=0.5) is None
 
 
-def test_no_retries_is_a_choice() -> None:
+def test_zero_retries_are_allowed() -> None:
     assert wait_s(RetrySettings(attempts=0), 1, failure=DOWN, chance=0.5) is None
 
 
-def test_what_is_never_given_up_rests_longer_behind_each_sequence_up_to_a_quarter_of_an_hour() -> (
-    None
-):
+def test_endless_retries_rest_longer_after_each_sequence_up_to_a_quarter_of_an_hour() -> None:
     rests = [rest_s(sequences) for sequences in (1, 2, 3, 4, 5, 6, 2000)]
 
     assert rests == [60.0, 120.0, 240.0, 480.0, 900.0, 900.0, 900.0]
 
 
 @pytest.mark.parametrize(("spent_s", "waited_s"), [(70.0, 10.0), (70.1, None)])
-def test_no_try_begins_later_than_who_asks_may_take(spent_s: float, waited_s: float | None) -> None:
+def test_no_try_begins_after_the_callers_deadline(spent_s: float, waited_s: float | None) -> None:
     lent = RetrySettings(within_s=80.0)
 
     assert wait_s(lent, 2, failure=DOWN, chance=0.5, spent_s=spent_s) == waited_s

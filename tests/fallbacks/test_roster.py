@@ -1,4 +1,4 @@
-"""What one rung's failure says about the others: those that share its key, or its account."""
+"""Effects of one rung's failure on others with the same key or account."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def retired_rungs(roster: HealthTable) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", [Kind.AUTH, Kind.QUOTA])
-def test_a_key_that_is_refused_takes_out_every_rung_that_shares_it(kind: Kind) -> None:
+def test_a_refused_key_takes_out_every_rung_that_shares_it(kind: Kind) -> None:
     roster = HealthTable(
         [
             place("stt", "ears", key="one"),
@@ -57,14 +57,14 @@ def test_rungs_without_keys_share_none() -> None:
     assert open_rungs(roster) == ["local"]
 
 
-def test_what_is_not_the_keys_fault_says_nothing_of_others() -> None:
+def test_a_failure_not_of_the_key_does_not_affect_others() -> None:
     roster = HealthTable([place("stt", "a", key="one"), place("tts", "b", key="one")], now=NOW)
     refused(roster, "stt", "a", Kind.OVERLOADED)
 
     assert roster.health("tts", "b").suspect_since is None
 
 
-def test_another_key_of_the_account_rests_but_may_be_well() -> None:
+def test_another_key_of_the_account_rests_but_may_be_valid() -> None:
     roster = HealthTable(
         [
             place("llm", "a", key="one", account="acme"),
@@ -81,7 +81,7 @@ def test_another_key_of_the_account_rests_but_may_be_well() -> None:
     assert open_rungs(roster) == ["a", "b"]
     assert retired_rungs(roster) == ["a"]
     assert Suspected(stage="llm", provider="b", kind=Kind.AUTH) in facts
-    assert roster.wake_at == NOW + REST_S  # the one that may be well is tried first
+    assert roster.wake_at == NOW + REST_S  # the one that may be valid is tried first
 
 
 def test_a_key_shared_within_an_account_is_the_key() -> None:
@@ -97,7 +97,7 @@ def test_a_key_shared_within_an_account_is_the_key() -> None:
     assert retired_rungs(roster) == ["a", "b"]
 
 
-def test_an_account_whose_rungs_have_no_keys_is_tripped_all_the_same() -> None:
+def test_an_account_whose_rungs_have_no_keys_is_tripped_anyway() -> None:
     roster = HealthTable(
         [place("stt", "a", account="acme"), place("tts", "b", account="acme")], now=NOW
     )
@@ -127,7 +127,7 @@ def test_a_second_refusal_does_not_trip_the_account_again() -> None:
     assert roster.health("llm", "b").breaker.state is not State.OPEN
 
 
-def test_a_mended_key_is_tried_everywhere_it_is_used() -> None:
+def test_a_repaired_key_is_tried_everywhere_it_is_used() -> None:
     roster = HealthTable(
         [
             place("stt", "a", key="one"),
@@ -150,7 +150,7 @@ def test_a_mended_key_is_tried_everywhere_it_is_used() -> None:
     assert retired_rungs(roster) == ["b", "c"]  # b is tried now, and has to prove itself
 
 
-def test_a_success_of_a_rung_that_was_well_says_nothing_of_others() -> None:
+def test_a_success_of_a_healthy_rung_does_not_affect_others() -> None:
     roster = HealthTable([place("stt", "a", key="one"), place("tts", "b", key="one")], now=NOW)
     permit = roster.health("stt", "a").permit(NOW)
     assert permit is not None
@@ -160,7 +160,7 @@ def test_a_success_of_a_rung_that_was_well_says_nothing_of_others() -> None:
     assert roster.succeeded(("stt", "a"), permit, now=NOW) == ()
 
 
-def test_what_was_measured_is_kept_with_the_rung() -> None:
+def test_measured_speed_is_kept_with_the_rung() -> None:
     roster = HealthTable([place("stt", "a")], now=NOW, priors_s={"stt": 0.0})
     permit = roster.health("stt", "a").permit(NOW)
     assert permit is not None
@@ -170,22 +170,20 @@ def test_what_was_measured_is_kept_with_the_rung() -> None:
 
 
 @pytest.mark.parametrize(("stage", "expected_s"), [("stt", 0.2), ("tts", 0.6)])
-def test_each_stage_may_have_a_time_that_is_imagined_at_first(
-    stage: str, expected_s: float
-) -> None:
+def test_each_stage_may_have_an_assumed_time_at_first(stage: str, expected_s: float) -> None:
     roster = HealthTable([place("stt", "a"), place("tts", "b")], now=NOW, priors_s={"stt": 0.2})
 
     assert [standing.p50_s for standing in roster.standings(stage, NOW)] == [expected_s]
 
 
-def test_ladders_stand_in_their_order() -> None:
+def test_ladders_keep_their_order() -> None:
     roster = HealthTable([place("tts", "b"), place("stt", "x"), place("tts", "a")], now=NOW)
 
     assert [standing.provider for standing in roster.standings("tts", NOW)] == ["b", "a"]
     assert list(roster.standings("llm", NOW)) == []
 
 
-def test_a_name_that_no_rung_has_is_said() -> None:
+def test_an_unknown_name_is_reported() -> None:
     roster = HealthTable([place("tts", "a")], now=NOW)
 
     with pytest.raises(KeyError, match="nobody"):
@@ -194,7 +192,7 @@ def test_a_name_that_no_rung_has_is_said() -> None:
         roster.health("stt", "a")
 
 
-def test_a_reset_goes_to_every_stage_that_has_the_name() -> None:
+def test_a_reset_reaches_every_stage_that_has_the_name() -> None:
     roster = HealthTable([place("stt", "deepgram"), place("tts", "deepgram")], now=NOW)
 
     told = [item for item in roster.reset("deepgram", NOW) if isinstance(item, ProviderReset)]

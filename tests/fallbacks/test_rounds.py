@@ -1,4 +1,4 @@
-"""Who is asked next for work that nobody waits for on the line."""
+"""The next rung for work without a waiting caller."""
 
 import pytest
 
@@ -34,7 +34,7 @@ def test_a_standby_is_asked_at_once_after_a_failure() -> None:
     assert rounds.choose(BOTH, now=10.0) == "second"
 
 
-def test_the_first_to_be_due_is_asked_again() -> None:
+def test_the_first_due_rung_is_asked_again() -> None:
     rounds = Rounds()
     rounds.fail("first", again_at=15.0)
     rounds.fail("second", again_at=14.0)
@@ -44,7 +44,7 @@ def test_the_first_to_be_due_is_asked_again() -> None:
     assert rounds.choose(BOTH, now=14.0) == "second"
 
 
-def test_of_two_that_are_due_the_preferred_one_is_asked() -> None:
+def test_of_two_due_rungs_the_preferred_one_is_asked() -> None:
     rounds = Rounds()
     rounds.fail("first", again_at=15.0)
     rounds.fail("second", again_at=14.0)
@@ -52,7 +52,7 @@ def test_of_two_that_are_due_the_preferred_one_is_asked() -> None:
     assert rounds.choose(BOTH, now=16.0) == "first"
 
 
-def test_what_failed_for_good_is_not_asked_again() -> None:
+def test_a_permanent_failure_is_not_asked_again() -> None:
     rounds = Rounds()
     rounds.fail("first", again_at=None)
     rounds.fail("second", again_at=None)

@@ -1,4 +1,4 @@
-"""Two processes' views of one rung, told and heard as words."""
+"""Two processes' states of one rung, exchanged as messages."""
 
 import pytest
 
@@ -12,11 +12,11 @@ HERE, THERE = 100.0, 5_000.0  # the two processes' own clocks
 
 
 class Process:
-    """One process's rung; its clock runs with the other's but from elsewhere."""
+    """One process's rung; its clock runs with the other's but from another start."""
 
     def __init__(self, clock_s: float, *, born_s: float = 0.0) -> None:
         self.clock_s = clock_s
-        self.off_s = 0.0  # how wrong it takes the board's clock to be
+        self.off_s = 0.0  # its error in the board's clock
         self.health = Health("llm", "it", now=clock_s + born_s, settings=BreakerSettings())
         self.shared = SharedRung("llm/it", self.health)
 
@@ -64,11 +64,11 @@ def there() -> Process:
     return Process(THERE)
 
 
-def test_nothing_is_said_of_a_rung_that_nothing_happened_to(here: Process) -> None:
+def test_an_untouched_rung_has_no_message(here: Process) -> None:
     assert here.news(1.0) == ()
 
 
-def test_what_one_process_suspects_the_other_suspects_and_does_not_say_again(
+def test_a_suspicion_of_one_process_is_shared_and_not_repeated(
     here: Process, there: Process
 ) -> None:
     here.fails(1.0)
@@ -79,9 +79,7 @@ def test_what_one_process_suspects_the_other_suspects_and_does_not_say_again(
     assert there.news(2.0) == ()
 
 
-def test_a_suspicion_that_one_clears_is_cleared_for_the_other(
-    here: Process, there: Process
-) -> None:
+def test_a_suspicion_cleared_by_one_is_cleared_for_the_other(here: Process, there: Process) -> None:
     here.fails(1.0)
     there.heeds(here.news(1.5), 1.6)
     there.succeeds(2.0)
@@ -102,7 +100,7 @@ def test_an_old_all_clear_does_not_clear_a_newer_suspicion(here: Process, there:
     assert here.health.suspect_since == pytest.approx(here.now(3.0))
 
 
-def test_an_open_breaker_is_open_everywhere_for_what_is_left_of_its_rest(
+def test_an_open_breaker_is_open_everywhere_for_the_rest_of_its_time(
     here: Process, there: Process
 ) -> None:
     for at_s in (1.0, 2.0, 3.0):
@@ -115,7 +113,7 @@ def test_an_open_breaker_is_open_everywhere_for_what_is_left_of_its_rest(
     assert not there.usable(4.0)
 
 
-def test_a_key_that_is_refused_is_retired_everywhere(here: Process, there: Process) -> None:
+def test_a_refused_key_is_retired_everywhere(here: Process, there: Process) -> None:
     here.fails(1.0, Kind.AUTH)
 
     there.heeds(here.news(1.5), 1.6)
@@ -128,7 +126,7 @@ def test_the_prober_closes_the_breaker_for_all(here: Process, there: Process) ->
     for at_s in (1.0, 2.0, 3.0):
         here.fails(at_s)
     there.heeds(here.news(3.1), 3.2)
-    for at_s in (3.3, 3.4, 3.5):  # quicker than they look at each other's words
+    for at_s in (3.3, 3.4, 3.5):  # quicker than they read each other's messages
         there.succeeds(at_s)
 
     here.heeds(there.news(3.6), 3.7)
@@ -140,13 +138,13 @@ def test_the_prober_closes_the_breaker_for_all(here: Process, there: Process) ->
 
 @pytest.mark.parametrize("off_s", [-0.5, 0.5], ids=["behind", "before"])
 @pytest.mark.parametrize("shift_s", [-0.3, 0.0, 0.3])
-def test_what_followed_from_a_word_is_newer_however_wrong_the_clocks(
+def test_a_consequence_of_a_message_is_newer_whatever_the_clocks_say(
     here: Process, there: Process, off_s: float, shift_s: float
 ) -> None:
     there.off_s = off_s
     here.fails(1.0, Kind.AUTH)
     there.heeds(here.news(1.05), 1.1)
-    here.off_s = shift_s  # a better look at the board's clock
+    here.off_s = shift_s  # a better estimate of the board's clock
     for at_s in (1.2, 1.3, 1.4):
         there.succeeds(at_s)
 
@@ -160,7 +158,7 @@ def test_what_followed_from_a_word_is_newer_however_wrong_the_clocks(
     assert there.health.suspect_since is not None
 
 
-def test_a_word_that_is_older_than_ours_stays_so_when_the_clock_is_seen_better(
+def test_a_message_older_than_ours_stays_older_when_the_clock_is_known_better(
     here: Process, there: Process
 ) -> None:
     here.fails(1.0, Kind.AUTH)
@@ -210,7 +208,7 @@ def test_an_operators_reset_ends_the_rest_for_both(here: Process, there: Process
     assert there.usable(3.7)
 
 
-def test_a_process_that_starts_later_learns_what_is_known(here: Process) -> None:
+def test_a_process_that_starts_later_learns_the_state(here: Process) -> None:
     for at_s in (1.0, 2.0, 3.0):
         here.fails(at_s)
     words = here.news(3.5)
@@ -222,7 +220,7 @@ def test_a_process_that_starts_later_learns_what_is_known(here: Process) -> None
 
 
 @pytest.mark.parametrize("aspect", [Aspect.BREAKER, Aspect.SUSPICION, Aspect.REST])
-def test_what_a_dead_process_left_behind_is_nobodys(here: Process, aspect: Aspect) -> None:
+def test_a_dead_processs_messages_are_ignored(here: Process, aspect: Aspect) -> None:
     value = {Aspect.BREAKER: "open", Aspect.SUSPICION: "suspect"}.get(aspect, "")
     word = BoardWord(place="llm/it", aspect=aspect, at_s=UTC_S, value=value, until_s=UTC_S + 30.0)
 
@@ -230,7 +228,7 @@ def test_what_a_dead_process_left_behind_is_nobodys(here: Process, aspect: Aspec
     assert here.usable(STALE_S + 1.0)
 
 
-def test_the_same_word_is_heeded_once(here: Process, there: Process) -> None:
+def test_the_same_message_is_applied_once(here: Process, there: Process) -> None:
     here.fails(1.0)
     words = here.news(1.5)
 
@@ -238,7 +236,7 @@ def test_the_same_word_is_heeded_once(here: Process, there: Process) -> None:
     assert there.heeds(words, 1.7) == [False]
 
 
-def test_after_being_alone_a_process_tells_what_it_knows_and_clears_nothing(here: Process) -> None:
+def test_after_isolation_a_process_tells_its_state_and_clears_nothing(here: Process) -> None:
     here.fails(1.0)
     here.news(1.5)
 
@@ -251,7 +249,7 @@ def test_after_being_alone_a_process_tells_what_it_knows_and_clears_nothing(here
     ]
 
 
-def test_what_is_cleared_before_everything_is_told_again_is_told_as_cleared(
+def test_a_suspicion_cleared_before_everything_is_told_again_is_told_as_cleared(
     here: Process, there: Process
 ) -> None:
     here.fails(1.0)
@@ -264,7 +262,7 @@ def test_what_is_cleared_before_everything_is_told_again_is_told_as_cleared(
     assert there.health.suspect_since is None
 
 
-def test_what_is_told_again_is_told_once(here: Process) -> None:
+def test_a_repeated_state_is_told_once(here: Process) -> None:
     here.fails(1.0, Kind.RATE_LIMITED, retry_after_s=60.0)
     here.news(1.5)
     here.shared.tell_again()
@@ -275,7 +273,7 @@ def test_what_is_told_again_is_told_once(here: Process) -> None:
     assert here.news(2.5) == ()
 
 
-def test_what_an_operator_took_out_is_out_for_all_until_it_is_put_back(
+def test_a_rung_taken_out_by_an_operator_is_out_for_all_until_it_is_put_back(
     here: Process, there: Process
 ) -> None:
     here.health.rotation.take_out(here.now(1.0))
@@ -283,7 +281,7 @@ def test_what_an_operator_took_out_is_out_for_all_until_it_is_put_back(
     assert there.heeds(words, 1.6) == [True]
     assert not there.usable(1.7)
     assert there.news(2.0) == ()
-    assert words[0].until_s > UTC_S + 365 * 86_400  # a board that is tidied keeps it
+    assert words[0].until_s > UTC_S + 365 * 86_400  # a board that is cleaned up keeps it
 
     there.health.rotation.put_back(there.now(3.0))
 
@@ -291,7 +289,7 @@ def test_what_an_operator_took_out_is_out_for_all_until_it_is_put_back(
     assert here.usable(3.7)
 
 
-def test_what_an_operator_took_out_is_out_for_a_process_that_starts_later(here: Process) -> None:
+def test_a_rung_taken_out_is_out_for_a_process_that_starts_later(here: Process) -> None:
     here.health.rotation.take_out(here.now(1.0))
     words = here.news(1.5)
     young = Process(THERE, born_s=10.0)
@@ -304,7 +302,9 @@ def test_what_an_operator_took_out_is_out_for_a_process_that_starts_later(here: 
     assert here.usable(11.7)
 
 
-def test_an_operators_older_word_does_not_undo_the_newer_one(here: Process, there: Process) -> None:
+def test_an_operators_older_action_does_not_undo_the_newer_one(
+    here: Process, there: Process
+) -> None:
     here.health.rotation.take_out(here.now(1.0))
     words = here.news(1.5)
     there.health.rotation.put_back(there.now(1.2))
@@ -314,7 +314,9 @@ def test_an_operators_older_word_does_not_undo_the_newer_one(here: Process, ther
     assert there.usable(1.7)
 
 
-def test_a_board_that_forgot_is_told_again_what_is_out(here: Process, there: Process) -> None:
+def test_a_board_that_lost_its_data_is_told_again_which_rungs_are_out(
+    here: Process, there: Process
+) -> None:
     here.health.rotation.take_out(here.now(1.0))
     here.news(1.5)
     here.shared.tell_again()
@@ -339,7 +341,7 @@ def test_a_recovery_is_newer_than_the_outage_though_the_clock_was_set_back_betwe
     assert there.usable(1.7)
 
 
-def test_what_is_told_again_is_as_new_as_it_was_though_the_clock_was_set_back(
+def test_a_repeated_message_keeps_its_age_though_the_clock_was_set_back(
     here: Process, there: Process
 ) -> None:
     here.health.rotation.take_out(here.now(1.0))
@@ -355,7 +357,7 @@ def test_what_is_told_again_is_as_new_as_it_was_though_the_clock_was_set_back(
 
 
 @pytest.mark.parametrize("kind", [Kind.AUTH, Kind.RATE_LIMITED])
-def test_a_rung_rests_no_longer_than_it_was_to_though_the_clock_was_set(
+def test_a_rest_does_not_grow_when_the_clock_is_set(
     here: Process, there: Process, kind: Kind
 ) -> None:
     here.off_s = 3600.0  # put forward, which `there` has not seen yet, or set back since
@@ -368,7 +370,7 @@ def test_a_rung_rests_no_longer_than_it_was_to_though_the_clock_was_set(
     assert there.health.breaker.state is not State.OPEN
 
 
-def test_callers_whom_one_process_serves_outweigh_the_failed_probes_of_another(
+def test_callers_served_by_one_process_outweigh_failed_probes_of_another(
     here: Process, there: Process
 ) -> None:
     here.serves(0.0)
@@ -383,7 +385,7 @@ def test_callers_whom_one_process_serves_outweigh_the_failed_probes_of_another(
     assert there.health.breaker.state is State.OPEN
 
 
-def test_who_serves_callers_all_the_time_says_so_now_and_then(here: Process) -> None:
+def test_a_process_that_keeps_serving_callers_says_so_now_and_then(here: Process) -> None:
     seconds = 5 * int(SERVED_EACH_S)
     told = 0
     for at_s in range(seconds):

@@ -1,4 +1,4 @@
-"""One utterance on the voices' ladder, with numbers for time and numbers for sound."""
+"""One utterance on the voices' ladder, with numbers for time and sound."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -45,7 +45,7 @@ NAMES = ("first", "second", "third", "fourth")
 
 
 def tone(words: Sequence[str]) -> np.ndarray:
-    """The sound of words: each sample says which word of TEXT it belongs to, and its place."""
+    """The sound of words: each sample has its word of TEXT and its place."""
     numbers = [TEXT.split().index(word) + 1 for word in words]
     return (np.repeat(numbers, WORD) * 1000 + np.tile(np.arange(WORD), len(words))).astype("<i2")
 
@@ -66,7 +66,7 @@ class PlayingLine:
 
 @dataclass
 class Bench:
-    """An utterance, with everything that it wanted done."""
+    """An utterance, with all its actions."""
 
     now: float = 100.0
     done: list[SpeechAction] = field(default_factory=list)
@@ -84,7 +84,7 @@ class Bench:
         self.begin(itertools.count(1))
 
     def begin(self, call: Iterator[int]) -> None:
-        """Make the next utterance, in a call with these numbers of attempts."""
+        """Start the next utterance, in a call with these numbers of attempts."""
         work = Work(self.policy, numbers=call)
         self.speech = SpokenUtterance(
             work, line=self.line, rate_hz=RATE_HZ, until=Deadline(at=self.now + self.left_s)
@@ -111,7 +111,7 @@ class Bench:
         self.now = until
 
     def speak(self, ask: AskVoice, samples: int | None = None, *, text: str = "") -> None:
-        """Have a voice send the sound of so many samples of what it was asked, and the times."""
+        """Let a voice send this many samples of the requested text, and the times."""
         words = (text or ask.rest).split()
         sound = tone(words)[:samples]
         for n, word in enumerate(words):
@@ -125,7 +125,7 @@ class Bench:
         self.done += self.speech.handle(came, self.now)
 
     def time(self, ask: AskVoice, word: str, n: int) -> None:
-        """Have a voice say when its nth word is spoken."""
+        """Let a voice report when its nth word is spoken."""
         start_s, end_s = n * WORD / RATE_HZ, (n + 1) * WORD / RATE_HZ
         timed = WordTimed(attempt=ask.attempt, text=word, start_s=start_s, end_s=end_s)
         self.done += self.speech.handle(timed, self.now)
@@ -159,7 +159,7 @@ class Bench:
 
     @property
     def heard(self) -> np.ndarray:
-        """The words of which the line got sound, a number for each sample."""
+        """The words whose sound the line got, a number for each sample."""
         pcm = b"".join(item.pcm for item in self.done if isinstance(item, PlaySound))
         return np.frombuffer(pcm, "<i2") // 1000 - 1
 
@@ -207,7 +207,7 @@ def test_a_reply_that_begins_without_a_letter_is_not_said_from_the_top_again() -
     assert bench.said == "— zero one"
 
 
-def test_what_a_dead_voice_sends_late_is_dropped() -> None:
+def test_late_sound_of_a_dead_voice_is_dropped() -> None:
     bench = Bench()
     first = bench.start()
     bench.speak(first, 2 * WORD + 100)
@@ -221,7 +221,7 @@ def test_what_a_dead_voice_sends_late_is_dropped() -> None:
     assert bench.whole == [WORD] * 8
 
 
-def test_the_sound_of_a_race_is_held_until_it_is_won_and_the_late_one_may_still_go_on() -> None:
+def test_the_sound_of_a_race_is_held_until_it_is_won_and_the_late_voice_may_continue() -> None:
     bench = Bench()
     first = bench.start()
     bench.speak(first, 2 * WORD)
@@ -229,7 +229,7 @@ def test_the_sound_of_a_race_is_held_until_it_is_won_and_the_late_one_may_still_
     second = bench.asks[1]
     bench.sound(second, np.zeros(10, "<i2"))  # silence wins no race
 
-    bench.speak(first)  # as if it had begun again; the first two words come twice to nobody
+    bench.speak(first)  # as if it had begun again; the line gets the first two words once
     assert MuteVoice(provider="second") in bench.done
     assert bench.of(UseVoice) == [UseVoice(provider="first")]
 
@@ -250,7 +250,7 @@ def test_a_late_voice_is_replaced_and_each_word_is_heard_once() -> None:
 
 
 @pytest.mark.parametrize("told", [False, True], ids=["sends nothing", "sends a word's time"])
-def test_half_a_word_that_another_voice_is_asked_for_is_held_meanwhile(*, told: bool) -> None:
+def test_a_partial_word_requested_from_another_voice_is_held_meanwhile(*, told: bool) -> None:
     bench = Bench()
     first = bench.start()
     bench.speak(first, 2 * WORD + 150)
@@ -270,7 +270,7 @@ def test_half_a_word_that_another_voice_is_asked_for_is_held_meanwhile(*, told: 
     assert bench.said == TEXT
 
 
-def test_what_was_held_of_a_late_voice_is_let_go_when_it_speaks_again() -> None:
+def test_held_sound_of_a_late_voice_is_released_when_it_speaks_again() -> None:
     bench = Bench()
     first = bench.start()
     bench.speak(first, 2 * WORD + 150)
@@ -290,7 +290,7 @@ def test_what_was_held_of_a_late_voice_is_let_go_when_it_speaks_again() -> None:
     assert bench.said == TEXT
 
 
-def test_text_that_comes_during_a_failover_reaches_the_one_that_speaks() -> None:
+def test_text_that_comes_during_a_failover_reaches_the_new_voice() -> None:
     bench = Bench()
     first = bench.start("zero one two", closed=False)
     bench.speak(first, WORD + 100)
@@ -307,7 +307,7 @@ def test_text_that_comes_during_a_failover_reaches_the_one_that_speaks() -> None
     assert bench.said == "zero one two three four"
 
 
-def test_a_voice_that_takes_over_is_not_idle_because_the_one_before_was() -> None:
+def test_a_voice_that_takes_over_is_not_idle_because_the_previous_one_was() -> None:
     bench = Bench()
     first = bench.start("zero one two", closed=False)
     bench.speak(first)  # the sound of every word, but no more: the last one is not sure
@@ -324,7 +324,7 @@ def test_a_voice_that_takes_over_is_not_idle_because_the_one_before_was() -> Non
     assert "four" not in bench.said
 
 
-def test_a_voice_that_says_it_is_done_too_early_was_cut() -> None:
+def test_a_voice_that_reports_its_end_too_early_was_cut() -> None:
     bench = Bench()
     ask = bench.start()
 
@@ -347,7 +347,7 @@ def test_a_voice_that_timed_words_whose_sound_never_came_was_cut() -> None:
     assert [ask_voice.rest for ask_voice in bench.asks[1:]] == ["three four five six seven"]
 
 
-def test_a_voice_whose_last_word_is_timed_a_little_behind_its_sound_was_not_cut() -> None:
+def test_a_voice_whose_last_word_is_timed_slightly_after_its_sound_was_not_cut() -> None:
     bench = Bench()
     ask = bench.start()
 
@@ -374,7 +374,7 @@ def test_a_voice_that_ends_with_the_last_letter_of_its_text_was_not_cut(ending: 
 
 
 @pytest.mark.parametrize("ending", ["🙂", "—", "— 🙂 …"])
-def test_a_voice_is_not_late_with_what_has_no_letters(ending: str) -> None:
+def test_a_voice_is_not_late_with_text_without_letters(ending: str) -> None:
     bench = Bench()
     ask = bench.start(f"zero one {ending}", closed=False)
 
@@ -385,7 +385,7 @@ def test_a_voice_is_not_late_with_what_has_no_letters(ending: str) -> None:
     assert len(bench.asks) == 1
 
 
-def test_a_voice_that_never_says_it_is_done_is_done_all_the_same() -> None:
+def test_a_voice_that_never_reports_its_end_is_done_anyway() -> None:
     bench = Bench()
     ask = bench.start()
 

@@ -1,4 +1,4 @@
-"""The spoken part of a model's text is the same however the text is cut into pieces."""
+"""The spoken part of a model's text is the same at any cut into pieces."""
 
 import json
 import sys
@@ -121,7 +121,7 @@ def cleaned(pieces: Sequence[str], rule: SpokenTextRule | None = None) -> str:
 
 
 @pytest.mark.parametrize(("text", "spoken"), CLEANED.values(), ids=CLEANED)
-def test_what_is_no_speech_is_removed(text: str, spoken: str) -> None:
+def test_unspeakable_text_is_removed(text: str, spoken: str) -> None:
     assert cleaned([text]).strip() == spoken.strip()
 
 
@@ -154,7 +154,7 @@ def test_every_cut_of_a_text_gives_the_same_words(
 
 @promised
 @given(words=st.lists(st.text(alphabet="abchtwxyz,.?'\u00e9\u4e00 ", max_size=12), max_size=20))
-def test_text_without_marks_passes_as_it_is(words: list[str]) -> None:
+def test_text_without_markup_passes_unchanged(words: list[str]) -> None:
     text = " ".join(words)
     assert cleaned(list(text)) == text
 
@@ -162,14 +162,14 @@ def test_text_without_marks_passes_as_it_is(words: list[str]) -> None:
 @pytest.mark.parametrize(
     "word", ["We ", "open ", "Hello! ", "5 ", "at 9.30 ", "e.g. ", "R & D ", "wow "]
 )
-def test_a_whole_word_is_not_held_back(word: str) -> None:
+def test_a_whole_word_is_not_held(word: str) -> None:
     text = SpokenText()
     text.write("Yes, ")
     assert text.write(word) == word
 
 
 @given(text=st.text(alphabet='ab *_<[="({&`#', min_size=300, max_size=500))
-def test_what_is_held_has_a_bound(text: str) -> None:
+def test_held_text_is_bounded(text: str) -> None:
     spoken = SpokenText(SpokenTextRule(code=False, tool_calls=False, reasoning=False))
     said = spoken.write(text)
     rest = spoken.finish()
@@ -182,7 +182,7 @@ def test_what_is_held_has_a_bound(text: str) -> None:
 
 @pytest.mark.parametrize("piece", ["[1], ", "They ask. "])
 @pytest.mark.parametrize("begins", ['[{"a": [', "<think>", "```", "<tool_call>"])
-def test_what_is_removed_is_not_kept_for_ever(begins: str, piece: str) -> None:
+def test_removed_text_is_not_kept_for_ever(begins: str, piece: str) -> None:
     spoken = SpokenText()
     assert spoken.write(begins + piece * 4 * (MOST_KEPT // len(piece))) == ""
     spoken.finish()
@@ -203,7 +203,7 @@ def test_what_is_removed_is_not_kept_for_ever(begins: str, piece: str) -> None:
         ("special_tokens", "a<|im_end|>"),
     ],
 )
-def test_each_kind_can_be_left_in(key: str, text: str) -> None:
+def test_each_kind_can_be_kept(key: str, text: str) -> None:
     only = {item: item == key for item in SpokenTextRule().keys}
 
     assert cleaned([text], SpokenTextRule(**only)) != text

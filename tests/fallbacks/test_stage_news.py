@@ -1,4 +1,4 @@
-"""When the caller is told of a stage in which nobody is left."""
+"""When the caller is told that a stage has no usable rung."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def silent_since(stopped_at: float) -> StageNews:
     return news
 
 
-def test_without_news_there_is_nothing_to_say() -> None:
+def test_without_an_outage_there_is_nothing_to_say() -> None:
     news = StageNews(pause_s=PAUSE_S)
 
     assert news.wake_at is None
@@ -40,7 +40,7 @@ def test_a_caller_who_has_not_spoken_yet_is_told_without_a_pause() -> None:
         ("stt", 9.5, 9.5 + PAUSE_S),  # perhaps only a pause
     ],
 )
-def test_each_stage_is_spoken_of_in_its_own_time(stage: str, stopped_at: float, at: float) -> None:
+def test_each_stage_is_announced_in_its_own_time(stage: str, stopped_at: float, at: float) -> None:
     news = silent_since(stopped_at)
     news.exhausted(stage, 10.0)
 
@@ -49,7 +49,7 @@ def test_each_stage_is_spoken_of_in_its_own_time(stage: str, stopped_at: float, 
     assert news.due(at) == stage
 
 
-def test_a_failure_is_spoken_of_once() -> None:
+def test_a_failure_is_announced_once() -> None:
     news = silent_since(0.0)
     news.exhausted("llm", 10.0)
 
@@ -58,7 +58,7 @@ def test_a_failure_is_spoken_of_once() -> None:
     assert news.wake_at is None
 
 
-def test_failures_are_spoken_of_in_their_order() -> None:
+def test_failures_are_announced_in_order() -> None:
     news = silent_since(0.0)
     news.exhausted("tts", 10.0)
     news.exhausted("llm", 10.0)
@@ -79,7 +79,7 @@ def test_nothing_is_said_over_the_caller() -> None:
     assert news.due(20.0 + PAUSE_S) == "stt"
 
 
-def test_a_new_turn_makes_old_news_void_but_not_a_recognisers() -> None:
+def test_a_new_turn_voids_old_outages_except_a_recognisers() -> None:
     news = silent_since(0.0)
     for stage in ("llm", "stt", "tts"):
         news.exhausted(stage, 10.0)
@@ -96,10 +96,10 @@ def test_only_without_a_recogniser_the_call_is_deaf(stage: str, deaf: bool) -> N
     assert news.deaf is deaf
 
     news.caller_began()
-    assert news.deaf is deaf  # it is still to be spoken of
+    assert news.deaf is deaf  # it is still to be announced
 
 
-def test_a_recogniser_that_was_spoken_of_makes_nobody_deaf_in_the_next_turn() -> None:
+def test_an_announced_recogniser_outage_does_not_make_the_next_turn_deaf() -> None:
     news = silent_since(0.0)
     news.exhausted("stt", 10.0)
     news.due(20.0)
@@ -108,7 +108,7 @@ def test_a_recogniser_that_was_spoken_of_makes_nobody_deaf_in_the_next_turn() ->
     assert not news.deaf
 
 
-def test_deafness_outlasts_another_stages_news() -> None:
+def test_deafness_outlasts_another_stages_outage() -> None:
     news = silent_since(0.0)
     news.exhausted("stt", 10.0)
     news.exhausted("llm", 10.0)
@@ -116,7 +116,7 @@ def test_deafness_outlasts_another_stages_news() -> None:
     assert news.deaf
 
 
-def test_a_word_that_may_be_the_menus_is_waited_for() -> None:
+def test_a_possible_menu_word_is_waited_for() -> None:
     news = silent_since(0.0)
     news.exhausted("llm", 10.0)
     news.wait_for_word(12.0)
@@ -126,7 +126,7 @@ def test_a_word_that_may_be_the_menus_is_waited_for() -> None:
     assert news.due(12.0) == "llm"
 
 
-def test_what_somebody_else_stands_in_for_is_not_spoken_of() -> None:
+def test_a_covered_outage_is_not_announced() -> None:
     news = silent_since(0.0)
     news.exhausted("tts", 10.0)
     news.exhausted("llm", 10.0)

@@ -1,4 +1,4 @@
-"""How a line of the tables of symptoms is written down."""
+"""The rows in the tables of symptoms."""
 
 from fallbacks.failure import Kind, finding
 from fallbacks.symptoms import Moment, SymptomRow, _line
@@ -6,7 +6,7 @@ from fallbacks.symptoms import Moment, SymptomRow, _line
 QUOTA = finding(Kind.QUOTA)
 
 
-def test_a_line_says_whom_and_what_it_fits() -> None:
+def test_a_row_has_its_providers_and_conditions() -> None:
     line = _line(
         QUOTA,
         402,
@@ -27,7 +27,7 @@ def test_a_line_says_whom_and_what_it_fits() -> None:
     )
 
 
-def test_a_line_that_says_nothing_more_fits_everything() -> None:
+def test_a_row_without_conditions_matches_everything() -> None:
     assert _line(QUOTA) == SymptomRow(
         found=QUOTA,
         providers=frozenset(),

@@ -1,4 +1,4 @@
-"""What of the caller's sound a recogniser is given that is asked for an utterance."""
+"""The caller's sound that a recogniser gets when it is asked for an utterance."""
 
 import itertools
 from typing import Final
@@ -22,7 +22,7 @@ STOPPED: Final = MarkSpeech(provider="a", speaking=False)
 
 
 def utterance(*, not_before_s: float = 0.0) -> CallerUtterance:
-    """Return speech that the VAD says began at the end of the first second."""
+    """Return speech that the VAD places at the end of the first second."""
     roster = HealthTable([Place(stage="stt", provider="a", credential="a")], now=NOW)
     policy = StagePolicy(stage="stt", roster=roster)
     return CallerUtterance(
@@ -61,7 +61,7 @@ def replay(sound: SoundRing, from_s: float) -> tuple[HearingAction, ...]:
         "no more silence than a soft beginning needs",
     ],
 )
-def test_who_is_connected_hears_the_utterance_at_once_from_its_first_word(
+def test_a_connected_recogniser_hears_the_utterance_at_once_from_its_first_word(
     not_before_s: float, silent_s: float, from_s: float
 ) -> None:
     spoken, feed, sound = (
@@ -76,7 +76,7 @@ def test_who_is_connected_hears_the_utterance_at_once_from_its_first_word(
     assert feed.from_s == from_s
 
 
-def test_who_is_not_connected_is_asked_first_and_hears_it_then() -> None:
+def test_an_unconnected_recogniser_is_asked_first_and_hears_it_then() -> None:
     spoken, feed, sound = utterance(), recogniser(connected=False), two_seconds()
 
     assert spoken.ask(feed, 3, sound, NOW) == (AskRecogniser(provider="a", attempt=3),)
@@ -86,7 +86,7 @@ def test_who_is_not_connected_is_asked_first_and_hears_it_then() -> None:
     assert not feed.waits
 
 
-def test_who_is_asked_anew_while_it_is_late_is_connected_anew() -> None:
+def test_a_late_recogniser_asked_again_is_reconnected() -> None:
     spoken, feed, sound = utterance(), recogniser(), two_seconds()
     spoken.ask(feed, 3, sound, NOW)
 
@@ -100,7 +100,7 @@ def test_who_is_asked_anew_while_it_is_late_is_connected_anew() -> None:
     [(0.2, False), (0.5, False), (0.6, True), (None, True)],
     ids=["long since", "just so", "the first word is missing", "it hears nothing"],
 )
-def test_who_heard_the_first_word_is_only_told_that_the_caller_speaks(
+def test_a_recogniser_that_heard_the_first_word_is_only_told_that_the_caller_speaks(
     hears_from_s: float | None, *, anew: bool
 ) -> None:
     spoken, sound = utterance(), two_seconds()
@@ -112,7 +112,7 @@ def test_who_heard_the_first_word_is_only_told_that_the_caller_speaks(
     assert feed.replayed is anew
 
 
-def test_who_was_given_no_silence_is_given_first_what_it_has_missed() -> None:
+def test_a_recogniser_that_got_no_silence_first_gets_the_missed_sound() -> None:
     spoken, sound, feed = utterance(), two_seconds(), recogniser(hears_from_s=0.2)
     feed.held_s = 1.5
 
@@ -120,10 +120,10 @@ def test_who_was_given_no_silence_is_given_first_what_it_has_missed() -> None:
     assert spoken.feed(feed, sound, NOW) == (missed, SPEAKS)
 
 
-def test_who_hears_it_when_the_caller_has_stopped_is_told_that_too() -> None:
+def test_a_recogniser_that_hears_it_after_the_stop_is_told_that_too() -> None:
     spoken, feed, sound = utterance(), recogniser(), two_seconds()
     spoken.stop(2.0, 0.2, NOW)
 
     assert spoken.feed(feed, sound, NOW) == (*replay(sound, 0.5), STOPPED)
 
-    assert feed.held_s == sound.end_s  # it is behind: no silence is given to it
+    assert feed.held_s == sound.end_s  # it lags: it gets no silence

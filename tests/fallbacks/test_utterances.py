@@ -1,4 +1,4 @@
-"""What is said when a provider cannot answer."""
+"""Sentences for the time when a provider cannot answer."""
 
 from pathlib import Path
 from typing import Any
@@ -38,11 +38,11 @@ def test_a_caller_with_a_topic_is_answered_on_it(heard: str) -> None:
 
 
 @pytest.mark.parametrize("heard", ["", "my notebook", "how are you, much better"])
-def test_everybody_else_is_answered_in_general(heard: str) -> None:
+def test_other_callers_are_answered_in_general(heard: str) -> None:
     assert said(chooser(), heard=heard) == "Please bear with me."
 
 
-def test_the_least_played_comes_next_and_nothing_is_repeated_more_than_twice() -> None:
+def test_the_least_played_comes_next_and_none_is_repeated_more_than_twice() -> None:
     choose = chooser()
 
     heard = [said(choose) for _ in range(2 * PLAYS + 1)]
@@ -52,7 +52,7 @@ def test_the_least_played_comes_next_and_nothing_is_repeated_more_than_twice() -
     assert heard[-1] is None
 
 
-def test_where_nothing_else_is_left_the_least_played_may_be_said_again() -> None:
+def test_as_a_last_resort_the_least_played_may_be_said_again() -> None:
     choose = chooser()
     worn = [said(choose) for _ in range(2 * PLAYS + 1)]
 
@@ -62,7 +62,7 @@ def test_where_nothing_else_is_left_the_least_played_may_be_said_again() -> None
     assert [word and word.text for word in more] == ["Please bear with me.", "I am still here."]
 
 
-def test_a_worn_out_topic_gives_way_to_what_is_general() -> None:
+def test_a_worn_out_topic_is_replaced_by_a_general_text() -> None:
     choose = chooser()
 
     heard = [said(choose, heard="book") for _ in range(PLAYS + 1)]
@@ -98,20 +98,20 @@ def test_an_utterance_has_a_name_for_its_clip() -> None:
         ({"en": {"llm": [{"text": "Hi.", "when": "book"}]}}, "en.llm[0] is"),
     ],
 )
-def test_a_wrong_file_is_told_with_the_place(texts: dict[str, Any], line: str) -> None:
-    with pytest.raises(ValueError, match=r"expected|not a situation") as caught:
+def test_a_wrong_file_is_reported_with_the_place(texts: dict[str, Any], line: str) -> None:
+    with pytest.raises(ValueError, match=r"it holds|no situation") as caught:
         utterances_of(texts)
 
     assert line in str(caught.value)
 
 
-def test_all_that_is_wrong_is_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(ValueError, match=r"(?s)en is.*es is"):
         utterances_of({"en": 1, "es": 2})
 
 
 @pytest.mark.parametrize("language", ["en", "es", "ru"])
-def test_the_texts_that_we_ship_cover_every_situation(language: str) -> None:
+def test_the_bundled_texts_cover_every_situation(language: str) -> None:
     shipped = utterances_of(yaml.safe_load(SHIPPED.read_text(encoding="utf-8")))
 
     situations = {
@@ -133,7 +133,7 @@ def test_the_texts_that_we_ship_cover_every_situation(language: str) -> None:
         ("ru", "дайте оператора", 2),
     ],
 )
-def test_the_topics_that_we_ship_are_found_in_what_callers_say(
+def test_the_bundled_topics_are_found_in_callers_words(
     language: str, heard: str, number: int
 ) -> None:
     shipped = utterances_of(yaml.safe_load(SHIPPED.read_text(encoding="utf-8")))

@@ -1,4 +1,4 @@
-"""What is said and done while a whole stage is down: each event, and what follows from it."""
+"""The outage menu while a whole stage is down: each event, and its actions."""
 
 from math import inf
 
@@ -107,7 +107,7 @@ def test_a_stage_that_answers_again_does_not_count_as_down() -> None:
     assert spoken == speak(Situation.LLM, Situation.DOWN)
 
 
-def test_the_stage_it_is_about_ends_it_by_answering() -> None:
+def test_the_announced_stage_ends_the_outage_by_answering() -> None:
     way = OutageScript(OutageMenu(CLIPS))
     way.handle(exhausted("llm"), 1.0)
 
@@ -117,7 +117,7 @@ def test_the_stage_it_is_about_ends_it_by_answering() -> None:
     assert not way.in_charge
 
 
-def test_the_next_stage_that_fails_after_that_is_what_it_is_about() -> None:
+def test_the_next_failing_stage_is_the_announced_one() -> None:
     way = OutageScript(OutageMenu(CLIPS))
     way.handle(exhausted("llm"), 1.0)
     way.handle(AttemptWon(stage="llm", provider="b", attempt=3, after_s=0.1), 2.0)
@@ -133,7 +133,7 @@ def test_the_next_stage_that_fails_after_that_is_what_it_is_about() -> None:
         ("tts", (Situation.TTS, Situation.DOWN)),
     ],
 )
-def test_a_stage_that_fails_behind_an_outage_is_spoken_of_by_the_next_silence(
+def test_a_stage_that_fails_after_an_outage_is_announced_at_the_next_silence(
     again: str, situations: tuple[Situation, ...]
 ) -> None:
     way = OutageScript(OutageMenu(CLIPS))
@@ -151,7 +151,7 @@ def test_a_stage_that_fails_behind_an_outage_is_spoken_of_by_the_next_silence(
     )
 
 
-def test_silence_counts_behind_what_held_the_line_between_two_outages() -> None:
+def test_silence_counts_from_the_end_of_the_clip_between_two_outages() -> None:
     way = OutageScript(OutageMenu(CLIPS))
     way.handle(exhausted(), 1.0)
     way.handle(AttemptWon(stage="llm", provider="b", attempt=3, after_s=0.1), 2.0)
@@ -171,7 +171,7 @@ def test_silence_counts_behind_what_held_the_line_between_two_outages() -> None:
         (True, (Step.WORDS, Step.CHOSEN, Step.GOODBYE), Step.WORDS, Situation.MENU_WORDS),
     ],
 )
-def test_the_menu_offers_what_can_be_done_here(
+def test_the_menu_offers_the_possible_choices(
     ear: bool,  # noqa: FBT001 - a table
     steps: tuple[Step, ...],
     step: Step,
@@ -202,7 +202,7 @@ def test_a_key_is_carried_out(digit: str, expected: tuple[LineAction, ...]) -> N
     assert way.in_charge
 
 
-def test_a_key_that_means_nothing_has_the_menu_read_again() -> None:
+def test_an_unknown_key_repeats_the_menu() -> None:
     assert at_the_menu().handle(MenuKeyPressed(digit="7"), 1.0) == (
         CutLine(),
         StepTaken(stage="llm", step=Step.KEYPAD.value),
@@ -210,11 +210,11 @@ def test_a_key_that_means_nothing_has_the_menu_read_again() -> None:
     )
 
 
-def test_a_key_before_the_menu_was_read_does_not_even_cut_the_line() -> None:
+def test_a_key_before_the_menu_does_not_interrupt_the_line() -> None:
     assert OutageScript(OutageMenu(CLIPS)).handle(MenuKeyPressed(digit="1"), 1.0) == ()
 
 
-def test_where_no_key_ends_a_message_the_caller_is_told_how_it_ends() -> None:
+def test_without_keys_the_caller_is_told_how_a_message_ends() -> None:
     steps = (Step.WORDS, Step.CHOSEN, Step.GOODBYE)
     way = OutageScript(OutageMenu(DescentSettings(steps=steps)))
     way.handle(EarChecked(usable=True), 0.0)
@@ -235,13 +235,13 @@ def test_where_no_key_ends_a_message_the_caller_is_told_how_it_ends() -> None:
         (Choice.PERSON, Situation.ASK_PERSON),
     ],
 )
-def test_a_word_is_asked_back_before_it_counts(choice: Choice, question: Situation) -> None:
+def test_a_spoken_choice_is_confirmed_before_it_counts(choice: Choice, question: Situation) -> None:
     way = at_the_menu(words=True)
 
     assert way.handle(MenuWordSaid(meaning=choice), 1.0) == (CutLine(), speak(question))
 
 
-def test_the_turn_in_which_a_word_was_understood_takes_no_step_of_its_own() -> None:
+def test_the_turn_of_a_spoken_choice_takes_no_step_of_its_own() -> None:
     way = at_the_menu(words=True)
     way.handle(CallerBegan(), 1.0)
     way.handle(MenuWordSaid(meaning=Choice.PERSON), 2.0)
@@ -249,7 +249,7 @@ def test_the_turn_in_which_a_word_was_understood_takes_no_step_of_its_own() -> N
     assert way.handle(exhausted(), 2.5) == ()
 
 
-def test_a_word_that_means_nothing_now_leaves_the_step_to_the_turn() -> None:
+def test_a_meaningless_word_leaves_the_step_to_the_turn() -> None:
     way = at_the_menu(words=True)
     way.handle(CallerBegan(), 1.0)
 
@@ -257,7 +257,7 @@ def test_a_word_that_means_nothing_now_leaves_the_step_to_the_turn() -> None:
     assert way.handle(exhausted(), 2.5) != ()
 
 
-def test_what_was_done_is_said_and_then_goodbye() -> None:
+def test_the_result_is_announced_and_then_goodbye() -> None:
     way, _ = carrying(Choice.CALLBACK, "1")
 
     assert way.handle(ChoiceDone(choice=Choice.CALLBACK, done=True), 2.0) == (
@@ -267,7 +267,7 @@ def test_what_was_done_is_said_and_then_goodbye() -> None:
     )
 
 
-def test_a_caller_who_was_with_a_person_hears_no_more_than_a_goodbye() -> None:
+def test_a_caller_who_was_with_a_person_hears_only_a_goodbye() -> None:
     way, _ = carrying(Choice.PERSON, "0")
 
     assert way.handle(ChoiceDone(choice=Choice.PERSON, done=True), 2.0) == (
@@ -276,7 +276,7 @@ def test_a_caller_who_was_with_a_person_hears_no_more_than_a_goodbye() -> None:
     )
 
 
-def test_what_cannot_be_done_has_the_next_best_in_its_place() -> None:
+def test_an_impossible_step_is_replaced_by_the_next_best() -> None:
     way, _ = carrying(Choice.PERSON, "0")
 
     assert way.handle(ChoiceDone(choice=Choice.PERSON, done=False), 2.0) == (
@@ -288,7 +288,7 @@ def test_what_cannot_be_done_has_the_next_best_in_its_place() -> None:
     )
 
 
-def test_a_message_that_could_not_be_kept_ends_with_the_goodbye_alone() -> None:
+def test_after_a_failed_message_only_the_goodbye_follows() -> None:
     way, _ = carrying(Choice.MESSAGE, "2")
 
     assert way.handle(ChoiceDone(choice=Choice.MESSAGE, done=False), 2.0) == (
@@ -307,7 +307,7 @@ def test_a_caller_whose_message_is_lost_is_told_so_before_the_goodbye() -> None:
     )
 
 
-def test_a_stage_that_it_is_not_about_ends_nothing_by_answering() -> None:
+def test_another_stage_ends_nothing_by_answering() -> None:
     way = OutageScript(OutageMenu(CLIPS))
     way.handle(exhausted("llm"), 1.0)
 
@@ -315,13 +315,13 @@ def test_a_stage_that_it_is_not_about_ends_nothing_by_answering() -> None:
     assert way.in_charge
 
 
-def test_keys_are_taken_at_the_menu_and_in_a_message_and_nowhere_else() -> None:
+def test_keys_are_accepted_only_at_the_menu_and_in_a_message() -> None:
     assert not OutageScript(OutageMenu(MENU)).takes_keys
     assert at_the_menu().takes_keys
     assert leaving_a_message().takes_keys
 
 
-def test_the_call_ends_behind_the_last_word() -> None:
+def test_the_call_ends_after_the_last_word() -> None:
     way, _ = carrying(Choice.PERSON, "0")
     *_, goodbye = way.handle(ChoiceDone(choice=Choice.PERSON, done=True), 2.0)
     assert isinstance(goodbye, SpeakFor)
@@ -342,7 +342,7 @@ def test_a_goodbye_without_a_text_ends_the_call_at_once() -> None:
     assert way.tick(2.1) == (HangUp(),)
 
 
-def test_silence_counts_from_the_end_of_what_was_said() -> None:
+def test_silence_counts_from_the_end_of_the_speech() -> None:
     way = OutageScript(OutageMenu(CLIPS))
     _, clip = way.handle(exhausted(), 0.0)
     assert isinstance(clip, SpeakFor)
@@ -363,7 +363,7 @@ def test_a_step_without_a_text_left_is_followed_by_the_next_at_once() -> None:
     )
 
 
-def test_who_speaks_first_is_not_talked_over_by_the_next_step() -> None:
+def test_a_caller_who_speaks_first_is_not_interrupted_by_the_next_step() -> None:
     way = OutageScript(OutageMenu(CLIPS))
     _, clip = way.handle(exhausted(), 0.0)
     assert isinstance(clip, SpeakFor)
@@ -372,7 +372,7 @@ def test_who_speaks_first_is_not_talked_over_by_the_next_step() -> None:
     assert way.tick(1000.0) == ()
 
 
-def test_a_cough_that_becomes_no_turn_leaves_no_silence_without_end() -> None:
+def test_a_cough_without_a_turn_causes_no_endless_silence() -> None:
     way = OutageScript(OutageMenu(CLIPS))
     way.handle(exhausted(), 0.0)
     way.handle(CallerBegan(), 1.0)
@@ -383,7 +383,7 @@ def test_a_cough_that_becomes_no_turn_leaves_no_silence_without_end() -> None:
     assert way.wake_at == 1.7 + REPLY_S
 
 
-def test_sound_of_an_answer_moves_the_silence_behind_it() -> None:
+def test_sound_of_an_answer_delays_the_silence() -> None:
     way = OutageScript(OutageMenu(CLIPS))
     way.handle(exhausted(), 0.0)
     way.handle(AnswerSounded(dry_at=8.0, audible=True), 1.0)
@@ -441,7 +441,7 @@ def test_a_message_ends_by_silence_and_is_kept() -> None:
     assert way.tick(100.0) == ()
 
 
-def test_a_message_goes_on_while_the_caller_speaks() -> None:
+def test_a_message_lasts_while_the_caller_speaks() -> None:
     way = leaving_a_message(2.0)
     way.handle(CallerBegan(), 3.0)
     assert way.tick(2.0 + QUIET_S) == ()
@@ -453,7 +453,7 @@ def test_a_message_goes_on_while_the_caller_speaks() -> None:
     assert way.message.spoken
 
 
-def test_who_speaks_since_before_the_tone_leaves_a_message() -> None:
+def test_a_caller_who_spoke_before_the_tone_leaves_a_message() -> None:
     way, _ = carrying(Choice.MESSAGE, "2")
     way.handle(CallerBegan(), 1.9)
     message = CallerMessage(begins_at=2.3, rate_hz=8000)

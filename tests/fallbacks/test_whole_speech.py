@@ -1,4 +1,4 @@
-"""Whether a voice has said the whole text, by how long it was heard."""
+"""Whether a voice has said the whole text, judged by its length."""
 
 import pytest
 
@@ -19,7 +19,7 @@ from fallbacks.whole_speech import LETTER_S, is_cut_short
         ("No", 0.0, "cut short"),
     ],
 )
-def test_too_little_sound_for_the_letters_of_a_text_is_speech_cut_short(
+def test_too_little_sound_for_a_texts_letters_is_cut_speech(
     text: str, audible_s: float, judged: str
 ) -> None:
     assert is_cut_short(text, audible_s=audible_s) is (judged == "cut short")

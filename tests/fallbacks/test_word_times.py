@@ -1,4 +1,4 @@
-"""When each word is spoken: told by the voice, found again, or estimated by its letters."""
+"""When each word is spoken: reported, matched, or estimated by its letters."""
 
 import pytest
 
@@ -38,7 +38,7 @@ def test_signs_that_stand_for_a_word_are_spoken(word: str, letters: str) -> None
     assert sayable(word) == letters
 
 
-def test_a_sign_that_a_voice_says_as_a_word_lasts_until_the_next_one() -> None:
+def test_a_sign_spoken_as_a_word_lasts_until_the_next_one() -> None:
     times, follower = following("Cuesta 25 € al mes")
     for n, word in enumerate(("Cuesta", "25", "euros", "al")):
         follower.follow(word, start_s=n * 0.5, end_s=n * 0.5 + 0.25)
@@ -46,7 +46,7 @@ def test_a_sign_that_a_voice_says_as_a_word_lasts_until_the_next_one() -> None:
     assert spans(times)[1:4] == [(0.5, 0.75), (1.0, 1.5), (1.5, 1.75)]
 
 
-def test_a_sign_that_a_voice_names_with_the_number_before_it_has_its_time() -> None:
+def test_a_sign_reported_with_the_number_before_it_has_its_time() -> None:
     times, follower = following("Cuesta 25 €")
     follower.follow("Cuesta", start_s=0.0, end_s=0.4)
     follower.follow("25 €", start_s=0.4, end_s=1.2)
@@ -75,14 +75,14 @@ def test_text_comes_in_pieces_of_any_size(pieces: list[str], words: list[str]) -
     assert times.text == " ".join(words)
 
 
-def test_a_word_that_was_spoken_grows_no_more() -> None:
+def test_a_spoken_word_does_not_grow() -> None:
     times = words_of("Good")
     times.add_text("bye", may_join=False)
 
     assert [word.text for word in times.words] == ["Good", "bye"]
 
 
-def test_words_are_timed_as_told() -> None:
+def test_words_are_timed_as_reported() -> None:
     times, follower = following("Good morning")
     assert follower.begun is False
 
@@ -93,7 +93,7 @@ def test_words_are_timed_as_told() -> None:
     assert spans(times) == [(0.1, 0.3), (0.4, 0.9)]
 
 
-def test_a_word_told_in_parts_begins_with_the_first_and_ends_with_the_last() -> None:
+def test_a_word_reported_in_parts_begins_with_the_first_and_ends_with_the_last() -> None:
     times, follower = following("unbelievable news")
     for part, start_s in (("un", 0.1), ("belie", 0.3), ("vable", 0.6)):
         follower.follow(part, start_s=start_s, end_s=start_s + 0.2)
@@ -102,7 +102,7 @@ def test_a_word_told_in_parts_begins_with_the_first_and_ends_with_the_last() -> 
     assert spans(times) == [(0.1, pytest.approx(0.8)), (1.0, 1.2)]
 
 
-def test_words_told_run_together_share_the_time() -> None:
+def test_words_reported_together_share_the_time() -> None:
     times, follower = following("ice cream")
     follower.follow("icecream", start_s=0.1, end_s=0.7)
 
@@ -117,7 +117,7 @@ def test_a_dash_takes_no_time() -> None:
     assert spans(times) == [(0.1, 0.4), (0.5, 0.5), (0.5, 0.8)]
 
 
-def test_what_is_said_otherwise_lasts_until_the_next_word_that_is_as_written() -> None:
+def test_rephrased_words_last_until_the_next_matching_word() -> None:
     times, follower = following("at 3 today please")
     follower.follow("at", start_s=0.0, end_s=0.1)
     follower.follow("three", start_s=0.2, end_s=0.5)
@@ -126,7 +126,7 @@ def test_what_is_said_otherwise_lasts_until_the_next_word_that_is_as_written() -
     assert spans(times)[:3] == [(0.0, 0.1), (0.2, 0.6), (0.6, 0.9)]
 
 
-def test_a_word_left_out_is_passed_when_the_next_is_said() -> None:
+def test_a_word_left_out_is_skipped_when_the_next_is_said() -> None:
     times, follower = following("one two three four")
     follower.follow("three", start_s=0.5, end_s=0.8)
 
@@ -134,7 +134,7 @@ def test_a_word_left_out_is_passed_when_the_next_is_said() -> None:
     assert spans(times) == [(0.5, 0.5), (0.5, 0.5), (0.5, 0.8), (None, None)]
 
 
-def test_nobody_looks_further_ahead_than_a_few_words() -> None:
+def test_matching_looks_only_a_few_words_ahead() -> None:
     times, follower = following("one two three four five")
     follower.follow("five", start_s=0.5, end_s=0.8)
 
@@ -146,7 +146,7 @@ def test_nobody_looks_further_ahead_than_a_few_words() -> None:
     assert spans(times)[3] == (0.9, 1.2)
 
 
-def test_what_is_said_behind_the_last_word_changes_nothing() -> None:
+def test_speech_after_the_last_word_changes_nothing() -> None:
     times, follower = following("Bye")
     follower.follow("bye", start_s=0.1, end_s=0.3)
     follower.follow("bye", start_s=0.4, end_s=0.6)
@@ -166,7 +166,7 @@ def test_a_word_without_an_end_ends_as_the_next_begins() -> None:
     assert times.end_s(2) is None
 
 
-def test_another_voice_keeps_what_was_told_and_tells_the_rest_anew() -> None:
+def test_another_voice_keeps_the_reported_times_and_adds_the_rest() -> None:
     times, follower = following("Good morning dear sir")
     follower.follow("good", start_s=0.1, end_s=None)
     follower.follow("morning", start_s=0.4, end_s=0.8)
@@ -192,7 +192,7 @@ def test_a_word_counts_as_heard_when_half_of_it_was_played(
     assert heard == ("Good", pytest.approx(heard_s))
 
 
-def test_nobody_has_heard_a_word_that_is_not_there_or_not_timed() -> None:
+def test_a_missing_or_untimed_word_was_not_heard() -> None:
     times, _ = following("Good")
 
     assert times.heard_at(0) is None
@@ -209,18 +209,18 @@ def test_a_voice_without_times_is_estimated_by_its_letters() -> None:
     assert times.end_s(1) == times.start_s(2)
 
 
-def test_the_estimate_begins_behind_what_was_told() -> None:
+def test_the_estimate_begins_after_the_reported_words() -> None:
     times, follower = following("Good morning dear sir")
     follower.follow("good", start_s=0.0, end_s=0.3)
     times.begin_voice(1, 0.5, timed=False)
     times.words[1].start_s, times.words[1].end_s = 0.5, 0.9
 
-    assert times.start_s(0) == 0.0  # not of this voice: as told
+    assert times.start_s(0) == 0.0  # not of this voice: as reported
     assert times.start_s(2) == 0.9
     assert times.start_s(3) == pytest.approx(0.9 + 5 * CHARACTER_S)
 
 
-def test_words_before_a_voice_without_times_stay_as_they_were_told() -> None:
+def test_words_before_a_voice_without_times_keep_their_reported_times() -> None:
     times, follower = following("Good morning sir")
     follower.follow("good", start_s=0.1, end_s=None)
     times.begin_voice(1, 0.6, timed=False)
@@ -237,7 +237,7 @@ def test_words_before_a_voice_without_times_stay_as_they_were_told() -> None:
         ([("good", 0.1, 0.5), ("morning", 0.6, None)], (1, 1.4)),
     ],
 )
-def test_what_a_voice_has_not_timed_is_counted(
+def test_untimed_words_of_a_voice_are_counted(
     told: list[tuple[str, float, float | None]], untold: tuple[int, float]
 ) -> None:
     times, follower = following("Good morning sir")
@@ -247,7 +247,7 @@ def test_what_a_voice_has_not_timed_is_counted(
     assert times.untold(2.0) == (untold[0], pytest.approx(untold[1]))
 
 
-def test_only_the_present_voice_owes_times() -> None:
+def test_only_the_current_voices_times_are_pending() -> None:
     times, follower = following("Good morning sir")
     follower.follow("good", start_s=0.1, end_s=0.5)
     times.begin_voice(1, 1.0, timed=True)
@@ -281,7 +281,7 @@ def test_no_word_ends_before_it_begins() -> None:
     assert spans(times)[1] == (0.9, 0.9)
 
 
-def test_sound_that_is_missing_makes_no_time_run_backwards() -> None:
+def test_missing_sound_makes_no_time_run_backwards() -> None:
     times, follower = following("Hi you")
     follower.follow("hi", start_s=0.0, end_s=0.4)
     times.fill(0.1)
@@ -289,7 +289,7 @@ def test_sound_that_is_missing_makes_no_time_run_backwards() -> None:
     assert spans(times)[1] == (0.4, 0.4)
 
 
-def test_filling_nothing_changes_nothing() -> None:
+def test_estimating_nothing_changes_nothing() -> None:
     times, follower = following("Hi")
     follower.follow("hi", start_s=0.0, end_s=0.4)
     times.fill(5.0)

@@ -1,4 +1,4 @@
-"""What becomes of a turn of which no word was written down."""
+"""The end of a turn that produced no words."""
 
 import pytest
 
@@ -21,7 +21,7 @@ ANSWER, ASK_AGAIN, NOTHING = AfterSound
         ("led unanswered cut owed", NOTHING),
     ],
 )
-def test_what_was_asked_is_asked_again_and_a_reply_that_was_cut_off_once(
+def test_a_question_is_asked_again_and_an_interrupted_reply_once(
     true: str, then: AfterSound
 ) -> None:
     facts = {name: name in true.split() for name in ("led", "unanswered", "cut", "owed", "asked")}

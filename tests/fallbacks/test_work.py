@@ -1,4 +1,4 @@
-"""One piece of work: what it tells, and in what order."""
+"""Events of one piece of work, and their order."""
 
 import itertools
 from collections.abc import Sequence
@@ -56,7 +56,7 @@ def doing(steps: Sequence[Step]) -> list[type[Step]]:
         (Kind.OVERLOADED, Severity.LOW),
     ],
 )
-def test_a_failure_is_told_as_loudly_as_it_deserves(kind: Kind, severity: Severity) -> None:
+def test_a_failure_is_told_with_its_severity(kind: Kind, severity: Severity) -> None:
     work, _ = ladder("openai")
     work.start(UNTIL, NOW)
 
@@ -67,7 +67,7 @@ def test_a_failure_is_told_as_loudly_as_it_deserves(kind: Kind, severity: Severi
     assert (fact.severity, fact.heard_words, fact.attempt) == (severity, 3, 1)
 
 
-def test_all_facts_come_before_whatever_has_to_be_waited_for() -> None:
+def test_all_events_come_before_any_wait() -> None:
     work, _ = ladder("a", "b")
 
     started = work.start(UNTIL, NOW)
@@ -81,7 +81,7 @@ def test_all_facts_come_before_whatever_has_to_be_waited_for() -> None:
     assert [type(fact) for fact in facts(won)] == [AttemptWon, RungChosen, AttemptFailed]
 
 
-def test_a_rung_whose_last_permit_is_out_is_passed_over_without_a_word() -> None:
+def test_a_rung_whose_last_permit_is_taken_is_skipped_silently() -> None:
     work, roster = ladder("a", "b")
     roster.health("llm", "a").permit = lambda *_, **__: None  # type: ignore[method-assign]
 
@@ -100,7 +100,7 @@ def test_a_rung_whose_last_permit_is_out_is_passed_over_without_a_word() -> None
     ],
     ids=["words", "an end", "a failure"],
 )
-def test_what_comes_of_an_attempt_that_was_called_off_is_ignored(event: WorkEvent) -> None:
+def test_results_of_a_cancelled_attempt_are_ignored(event: WorkEvent) -> None:
     work, roster = ladder("a", "b")
     work.start(UNTIL, NOW)
 
@@ -112,7 +112,7 @@ def test_what_comes_of_an_attempt_that_was_called_off_is_ignored(event: WorkEven
     assert roster.health("llm", "a").breaker.failures == 0
 
 
-def test_the_first_rung_to_speak_is_heard_and_was_expected() -> None:
+def test_the_first_rung_with_content_wins_and_was_expected() -> None:
     work, _ = ladder("a", "b")
     work.start(UNTIL, NOW)
 

@@ -1,4 +1,4 @@
-"""One piece of work: what it takes from its stage, and from the call that it is for."""
+"""Policies of one piece of work, from its stage and its call."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ UNTIL = Deadline(at=101.5)
 
 
 def stage(*names: str) -> StagePolicy:
-    """Return a ladder of rungs that take 0.6 s, as far as anybody knows."""
+    """Return a ladder of rungs with an assumed time of 0.6 s."""
     places = [Place(stage="llm", provider=name, credential=name) for name in names]
     return StagePolicy(stage="llm", roster=HealthTable(places, now=NOW))
 
@@ -82,7 +82,7 @@ def lost(attempt: int, provider: str, kind: Kind = Kind.CUT) -> Failed:
         "suspects",
     ],
 )
-def test_a_stage_is_trusted_if_a_rung_may_be_asked_that_nobody_doubts(
+def test_a_stage_is_available_if_an_allowed_rung_is_without_suspicion(
     suspects: str, withdrawn: str, *, trusted: bool
 ) -> None:
     policy = stage("a", "b")
@@ -96,7 +96,7 @@ def test_a_stage_is_trusted_if_a_rung_may_be_asked_that_nobody_doubts(
 
 
 def half_open(policy: StagePolicy, name: str) -> None:
-    """Open a rung's breaker, and have one probe go well."""
+    """Open a rung's breaker, and let one probe succeed."""
     health = policy.roster.health("llm", name)
     health.breaker.trip(NOW)
     permit = health.permit(NOW, probe=True)
@@ -111,11 +111,11 @@ def test_without_a_usable_rung_each_caller_tries_one_that_no_other_tries() -> No
     trusted, works = policy.trusted(NOW), [work_on(policy) for _ in range(3)]
 
     assert trusted
-    # The one that did well in a probe first; one trial of each at a time, of all calls.
+    # The one with a good probe first; one trial of each at a time, over all calls.
     assert [asked(work.start(UNTIL, NOW)) for work in works] == [["b"], ["a"], []]
 
 
-def test_a_success_of_a_caller_closes_the_breaker_of_a_rung_that_was_out() -> None:
+def test_a_callers_success_closes_the_breaker_of_an_open_rung() -> None:
     policy = stage("a")
     trip(policy, "a")
     work = work_on(policy)
@@ -129,7 +129,7 @@ def test_a_success_of_a_caller_closes_the_breaker_of_a_rung_that_was_out() -> No
 
 
 @pytest.mark.parametrize("kind", [Kind.AUTH, Kind.QUOTA, Kind.NOT_FOUND])
-def test_a_rung_that_a_person_must_mend_is_tried_by_no_caller_before_a_probe_did_well(
+def test_a_rung_that_needs_a_person_is_tried_by_no_caller_before_a_good_probe(
     kind: Kind,
 ) -> None:
     policy = stage("a")
@@ -143,7 +143,7 @@ def test_a_rung_that_a_person_must_mend_is_tried_by_no_caller_before_a_probe_did
     assert (before, asked(work_on(policy).start(UNTIL, NOW + 3.0))) == ([], ["a"])
 
 
-def test_a_caller_need_not_wait_for_a_probe_that_is_under_way() -> None:
+def test_a_caller_need_not_wait_for_a_probe_in_progress() -> None:
     policy = stage("a")
     trip(policy, "a")
     health = policy.roster.health("llm", "a")
@@ -152,10 +152,10 @@ def test_a_caller_need_not_wait_for_a_probe_that_is_under_way() -> None:
 
     assert asked(work_on(policy).start(UNTIL, NOW)) == ["a"]
     assert health.permit(NOW, probe=True) is None
-    assert health.succeeded(probe, NOW + 0.1) == ()  # it is the caller's attempt that counts
+    assert health.succeeded(probe, NOW + 0.1) == ()  # the caller's attempt counts
 
 
-def test_a_rung_that_did_well_in_a_probe_is_not_asked_while_another_can_be() -> None:
+def test_a_rung_with_only_a_good_probe_is_not_asked_while_another_can_be() -> None:
     policy = stage("a", "b", "c")
     half_open(policy, "a")
     half_open(policy, "c")
@@ -188,13 +188,13 @@ def take_out(policy: StagePolicy, name: str) -> None:
     [
         (trip, "a", ["a"]),
         (rest, "a", ["a"]),
-        (take_out, "a", []),  # an operator's word is for streams, too
+        (take_out, "a", []),  # an operator's action applies to streams, too
         (rest, "", []),
         (trip, "b", ["b"]),  # not the preferred one, which would have to be tried
     ],
     ids=["open", "resting", "taken out", "no stream stands", "the standby's stream stands"],
 )
-def test_where_nobody_may_be_asked_who_hears_the_caller_already_goes_on(
+def test_without_an_allowed_rung_an_open_stream_continues(
     leave_alone: Callable[[StagePolicy, str], None], heard: str, expected: list[str]
 ) -> None:
     policy = stage("a", "b")
@@ -204,14 +204,14 @@ def test_where_nobody_may_be_asked_who_hears_the_caller_already_goes_on(
     assert asked(work_on(policy, hears=lambda name: name == heard).start(UNTIL, NOW)) == expected
 
 
-def test_who_hears_the_caller_goes_after_whoever_may_be_asked() -> None:
+def test_an_open_stream_comes_after_any_allowed_rung() -> None:
     policy = stage("a", "b")
     trip(policy, "a")
 
     assert asked(work_on(policy, hears=lambda name: name == "a").start(UNTIL, NOW)) == ["b"]
 
 
-def test_a_trial_that_fails_is_not_made_again_for_the_same_work() -> None:
+def test_a_failed_trial_is_not_repeated_for_the_same_work() -> None:
     policy = stage("a")
     half_open(policy, "a")
     work = work_on(policy)
@@ -224,7 +224,7 @@ def test_a_trial_that_fails_is_not_made_again_for_the_same_work() -> None:
     assert not policy.trusted(NOW + 0.2)
 
 
-def test_what_is_called_off_is_told_with_the_reason_and_is_over() -> None:
+def test_a_cancelled_attempt_is_told_with_its_reason_and_has_ended() -> None:
     work = work_on(stage("a"))
     work.start(UNTIL, NOW)
 
@@ -261,7 +261,7 @@ def test_a_place_is_waited_for_as_long_as_the_next_rung_leaves_time(
     assert work.may_wait_until(Deadline(at=104.0), NOW + 0.1).at == pytest.approx(until)
 
 
-def test_a_rung_that_is_resting_is_waited_for_by_nobody() -> None:
+def test_a_resting_rung_is_not_waited_for() -> None:
     policy = stage("a", "b")
     work = work_on(policy)
     work.start(UNTIL, NOW)
@@ -295,7 +295,7 @@ def test_a_short_rate_limit_of_the_only_rung_is_waited_for(
     assert asked(work.tick(NOW + 0.5)) == (["a"] if again_s == 0.3 else [])
 
 
-def test_of_two_rungs_that_are_limited_at_once_the_sooner_one_is_waited_for() -> None:
+def test_of_two_simultaneously_limited_rungs_the_sooner_one_is_waited_for() -> None:
     work = work_on(stage("a", "b"))
     work.start(UNTIL, NOW)
 
@@ -308,7 +308,7 @@ def test_of_two_rungs_that_are_limited_at_once_the_sooner_one_is_waited_for() ->
 
 
 @pytest.mark.parametrize(("asked_s", "again"), [(0.2, ["a"]), (5.0, [])])
-def test_who_is_overloaded_and_names_a_wait_is_not_asked_thrice_at_once(
+def test_an_overloaded_rung_that_names_a_wait_is_not_asked_three_times_at_once(
     asked_s: float, again: list[str]
 ) -> None:
     policy = stage("a")
@@ -323,7 +323,7 @@ def test_who_is_overloaded_and_names_a_wait_is_not_asked_thrice_at_once(
     assert policy.roster.health("llm", "a").breaker.failures == 1
 
 
-def test_another_call_asks_who_is_overloaded_where_it_has_nobody_else() -> None:
+def test_another_call_asks_an_overloaded_rung_if_it_has_no_other() -> None:
     policy = stage("a")
     first, second = work_on(policy), work_on(policy)
     first.start(UNTIL, NOW)
@@ -333,7 +333,7 @@ def test_another_call_asks_who_is_overloaded_where_it_has_nobody_else() -> None:
     assert asked(second.start(UNTIL, NOW + 0.1)) == ["a"]
 
 
-def test_a_short_rest_that_another_call_was_told_of_is_waited_for() -> None:
+def test_a_short_rest_learnt_by_another_call_is_waited_for() -> None:
     policy = stage("a")
     first, second = work_on(policy), work_on(policy)
     first.start(UNTIL, NOW)
@@ -344,7 +344,7 @@ def test_a_short_rest_that_another_call_was_told_of_is_waited_for() -> None:
     assert asked(second.tick(NOW + 0.31)) == ["a"]
 
 
-def test_no_rest_is_waited_for_where_it_is_not_all_that_stands_in_the_way() -> None:
+def test_a_rest_is_waited_for_only_if_nothing_else_prevents_the_attempt() -> None:
     policy = stage("a", "b", "c", "d")
     for name in "abcd":
         policy.roster.health("llm", name).rests_until = NOW + 0.2
@@ -363,7 +363,7 @@ def test_no_rest_is_waited_for_where_it_is_not_all_that_stands_in_the_way() -> N
     assert asked(work.tick(NOW + 0.21)) == ["c"]
 
 
-def test_a_permit_that_another_call_took_is_asked_for_again_at_no_cost() -> None:
+def test_a_permit_taken_by_another_call_is_asked_for_again_at_no_cost() -> None:
     policy = stage("a", "b")
     policy.allowance = Allowance(share=0.0, floor=0)
     for item in policy.roster:
@@ -379,7 +379,7 @@ def test_a_permit_that_another_call_took_is_asked_for_again_at_no_cost() -> None
     assert (work.attempts, work.over) == (6, True)
 
 
-def test_the_rung_that_the_caller_knows_is_asked_first_and_another_one_is_a_change() -> None:
+def test_the_callers_known_rung_is_asked_first_and_another_one_is_a_change() -> None:
     work = work_on(stage("a", "b"), stay_with="b")
 
     assert asked(work.start(UNTIL, NOW)) == ["b"]
@@ -389,16 +389,16 @@ def test_the_rung_that_the_caller_knows_is_asked_first_and_another_one_is_a_chan
     assert chosen in facts(work.handle(Progressed(attempt=2), NOW + 0.3))
 
 
-def test_a_rung_that_this_call_cannot_ask_is_passed_over_and_so_is_one_that_nobody_may() -> None:
+def test_a_rung_that_this_call_or_any_call_cannot_ask_is_skipped() -> None:
     policy = stage("a", "b", "c")
     policy.roster.withdraw("b", NOW)
     work = work_on(policy, offered=lambda name: name != "a")
 
     assert asked(work.start(UNTIL, NOW)) == ["c"]
-    assert work.may_wait_until(UNTIL, NOW) == UNTIL  # nobody else is left
+    assert work.may_wait_until(UNTIL, NOW) == UNTIL  # no other is left
 
 
-def test_a_rest_that_nobody_named_is_spread_by_chance() -> None:
+def test_a_rest_without_a_named_time_is_spread_by_chance() -> None:
     rests: list[float] = []
     for chance in (0.0, 1.0):
         policy = stage("a")
@@ -411,7 +411,7 @@ def test_a_rest_that_nobody_named_is_spread_by_chance() -> None:
     assert 0.0 < rests[0] < rests[1]
 
 
-def test_a_late_rung_is_raced_only_if_the_stage_has_room_for_it() -> None:
+def test_a_late_rung_is_raced_only_if_the_stage_allows_it() -> None:
     raced: list[list[str]] = []
     for floor in (0, 1):
         policy = stage("a", "b")
@@ -436,7 +436,7 @@ def test_a_hedge_is_asked_before_the_first_rung_is_late() -> None:
     assert told.after_s == pytest.approx(0.6)
 
 
-def test_whoever_is_asked_next_has_the_deadline_that_was_moved() -> None:
+def test_the_next_attempt_has_the_moved_deadline() -> None:
     work, later = work_on(stage("a", "b")), Deadline(at=109.0)
     work.start(UNTIL, NOW)
 
@@ -447,7 +447,7 @@ def test_whoever_is_asked_next_has_the_deadline_that_was_moved() -> None:
     ]
 
 
-def test_a_time_out_that_our_own_stall_used_up_is_no_rungs_fault() -> None:
+def test_a_time_out_during_our_own_stall_is_no_rungs_fault() -> None:
     policy = stage("a", "b")
     policy.lag.beat(NOW)
     work = work_on(policy)
@@ -468,7 +468,7 @@ def test_our_own_stall_makes_no_rung_late() -> None:
     assert work.tick(NOW + 1.0) == ()
 
 
-def test_calls_that_wait_for_each_other_are_told_apart_by_their_numbers() -> None:
+def test_calls_that_wait_for_each_other_are_distinguished_by_their_numbers() -> None:
     numbers = itertools.count(1)
     policy = stage("a")
     one, same = (Work(policy, numbers=numbers) for _ in range(2))

@@ -1,4 +1,4 @@
-"""Our server behind a real LiveKit, with the fault lab for providers."""
+"""Our server connected to a real LiveKit, with the fault lab for providers."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -21,7 +21,7 @@ async def answering(
     changes: Mapping[str, Any] | None = None,
     port: int | None = None,
 ) -> AsyncIterator[Served]:
-    """Answer the calls that a LiveKit tells of while the block runs; at another port it looks."""
+    """Answer a LiveKit's calls while the block runs; at another port it polls."""
     livekit = {
         "enabled": True,
         "url": media_server.websocket_url,

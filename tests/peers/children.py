@@ -1,4 +1,4 @@
-"""Programs that nobody here wrote, as children: each has a log, and ends with its parent."""
+"""Independent programs as child processes: each has a log, and ends with its parent."""
 
 import contextlib
 import os
@@ -17,11 +17,11 @@ LOG_TAIL: Final = 2_000
 
 
 class UnprovenError(Exception):
-    """A far end is not to be had on this machine, so nothing can be said of ours."""
+    """A far end is missing on this machine, so nothing can be proven."""
 
 
 def program(name: str, package: str) -> str:
-    """Return where a program is.
+    """Return a program's path.
 
     Raises:
         UnprovenError: It is not installed.
@@ -33,7 +33,7 @@ def program(name: str, package: str) -> str:
 
 
 def peer(name: str) -> str:
-    """Return where `scripts/peers` has put a program that it built.
+    """Return the path of a program that `scripts/peers` built.
 
     Raises:
         UnprovenError: It has not been built.
@@ -47,7 +47,7 @@ def peer(name: str) -> str:
 
 
 def free_ports(count: int, *, kind: int = socket.SOCK_STREAM) -> list[int]:
-    """Return ports of loopback that nobody has, none of them twice."""
+    """Return free ports of loopback, all different."""
     with contextlib.ExitStack() as held:
         probes = [held.enter_context(socket.socket(type=kind)) for _ in range(count)]
         for probe in probes:
@@ -56,7 +56,7 @@ def free_ports(count: int, *, kind: int = socket.SOCK_STREAM) -> list[int]:
 
 
 def port_range(first: int, size: int) -> tuple[int, int]:
-    """Return the first range of UDP ports from `first` on that nobody has anything in."""
+    """Return the first free range of UDP ports from `first` on."""
     for begin in range(first, 32_000, size):
         with contextlib.suppress(OSError), contextlib.ExitStack() as held:
             for port in range(begin, begin + size):
@@ -73,7 +73,7 @@ class Child:
         self, command: Sequence[str], *, log: Path, environment: Mapping[str, str]
     ) -> None:
         self.log = log
-        # Also when the one who started it is killed: else it would stay for ever.
+        # Also when its parent is killed: else it would stay for ever.
         follow = shutil.which("setpriv")
         tied = [follow, "--pdeathsig", "KILL", *command] if follow else [*command]
         with log.open("ab") as file:
@@ -108,7 +108,7 @@ class Child:
         self._process.wait()
 
     def end(self) -> None:
-        """Ask it to end, and see to it."""
+        """Ask it to end, and kill it if it does not."""
         if self.running:
             self._process.send_signal(signal.SIGCONT)
             self._process.send_signal(signal.SIGINT)

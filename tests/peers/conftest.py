@@ -17,7 +17,7 @@ NewPhone: TypeAlias = Callable[..., Awaitable[SipPhone]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what stands here, so that nobody can forget to."""
+    """Mark the tests of this folder, so that none can be forgotten."""
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker("peers")
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 @contextmanager
 def proven(far_end: AbstractContextManager[T]) -> Iterator[T]:
-    """Have a far end, or skip the test: what is not there proves nothing."""
+    """Start a far end, or skip the test if it is missing."""
     with ExitStack() as stack:
         try:
             there = stack.enter_context(far_end)
@@ -39,14 +39,14 @@ def proven(far_end: AbstractContextManager[T]) -> Iterator[T]:
 
 @pytest.fixture(scope="module")
 def media_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MediaServer]:
-    """Run a LiveKit that knows no number yet; the tests of a file share it and tidy up."""
+    """Run a LiveKit without numbers; the tests of a file share it and clean up."""
     with proven(running_media_server(tmp_path_factory.mktemp("media"))) as server:
         yield server
 
 
 @pytest_asyncio.fixture
 async def new_phone(tmp_path: Path) -> Any:
-    """Return what makes a phone: `await new_phone("anna", answer="busy")`."""
+    """Return a factory of phones: `await new_phone("anna", answer="busy")`."""
     async with AsyncExitStack() as stack:
 
         async def make(name: str = "phone", **options: Any) -> SipPhone:

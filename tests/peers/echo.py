@@ -1,4 +1,4 @@
-"""What the line itself costs: a mirror in the agent's place, and a phone that listens to it."""
+"""The line's own delay: a mirror in the agent's place, and a phone that listens to it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ SETTLED_S: Final = 2.0  # jitter buffers are longer at first
 
 @asynccontextmanager
 async def mirror(media_server: MediaServer, room_name: str) -> AsyncIterator[rtc.Room]:
-    """Be in a room, and give back every sound as it comes."""
+    """Join a room, and return every sound at once."""
     room = rtc.Room()
     await room.connect(media_server.websocket_url, media_server.token(room_name))
     source = rtc.AudioSource(RTC_RATE_HZ, 1, queue_size_ms=QUEUE_MS)
@@ -78,7 +78,7 @@ async def measure_line(media_server: MediaServer, folder: Path) -> list[float]:
 
 
 def onsets(sound: Pcm) -> list[int]:
-    """Return where each tone begins."""
+    """Return the start of each tone."""
     loud = np.flatnonzero(np.abs(sound.astype(np.int32)) > LOUD)
     if not loud.size:
         return []

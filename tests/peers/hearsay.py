@@ -1,8 +1,8 @@
 """Whether an utterance was heard at the far end of a real line, word after word.
 
 A telephone's sound passes resamplers, a codec and three buffers, each of which may stretch or cut a
-pause by a few hundredths of a second: it is not the same to the sample from end to end. So it is
-looked for in short pieces, each near the place where it belongs.
+pause by a few hundredths of a second, so samples do not match from end to end. The utterance is
+looked for in short pieces, each near its expected place.
 """
 
 from typing import Final
@@ -14,7 +14,7 @@ RATE_HZ: Final = 8_000
 PIECE: Final = 2_000  # samples, a quarter of a second: a syllable or two
 BLOCK: Final = 80  # samples between two looks
 STRAYS: Final = 15  # blocks, 0.15 s, that a piece may be off its place
-# Of a correlation, over all pieces. What was said has 0.71 and more (the local voice does not say a
+# Correlations over all pieces. A spoken text has 0.71 and more (the local voice does not say a
 # text twice to the sample); another text reaches 0.42, unless it has the same words.
 SAME: Final = 0.6
 
@@ -32,7 +32,7 @@ def times_heard(heard: Pcm, wanted: Pcm) -> int:
 
 
 def likeness_at(heard: Pcm, wanted: Pcm) -> NDArray[np.float64]:
-    """Return how much it is like the utterance that begins at each block, 0 to 1."""
+    """Return the likeness to the utterance that begins at each block, 0 to 1."""
     pieces = [wanted[at : at + PIECE] for at in range(0, wanted.size - PIECE + 1, PIECE)]
     blocks = (heard.size - wanted.size) // BLOCK
     if blocks <= 0 or not pieces:
@@ -49,7 +49,7 @@ def likeness_at(heard: Pcm, wanted: Pcm) -> NDArray[np.float64]:
 
 
 def _correlation(heard: Pcm, piece: Pcm) -> NDArray[np.float64]:
-    """Return how much what begins at each sample is like a piece, whatever its loudness."""
+    """Return the likeness to a piece from each sample on, whatever its loudness."""
     a, b = heard.astype(np.float64), piece.astype(np.float64)
     length = 1 << (a.size + b.size).bit_length()
     alike = np.fft.irfft(np.fft.rfft(a, length) * np.fft.rfft(b[::-1], length), length)

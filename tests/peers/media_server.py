@@ -1,4 +1,4 @@
-"""A real LiveKit on loopback: Redis, livekit-server and livekit-sip, on ports that were free."""
+"""A real LiveKit on loopback: Redis, livekit-server and livekit-sip, on free ports."""
 
 import contextlib
 import json
@@ -28,7 +28,7 @@ NUMBER: Final = "+15550100"
 SIP_RTP_PORTS: Final = 200  # one stays taken for 30 s and longer after its call
 SIP_RTP_FROM: Final = 20_000
 START: Final = Path(__file__).parents[2] / "deploy" / "start-livekit"  # as operators start it
-TRIES: Final = 3  # somebody else may take a port between our look and the program's
+TRIES: Final = 3  # another program may take a port between our check and the program's
 
 
 @dataclass(kw_only=True)
@@ -59,7 +59,7 @@ class MediaServer:
 
     @property
     def program(self) -> str:
-        """Where livekit-server itself is."""
+        """The address of livekit-server itself."""
         return self._command[1]
 
     @property
@@ -71,17 +71,17 @@ class MediaServer:
         return api.LiveKitAPI(self.url, self.key, self.secret)
 
     def token(self, room: str, identity: str = "agent") -> str:
-        """Return what an agent enters a room with."""
+        """Return an agent's credentials for a room."""
         grants = api.VideoGrants(room_join=True, room=room, agent=True)
         token = api.AccessToken(self.key, self.secret).with_identity(identity).with_kind("agent")
         return token.with_grants(grants).to_jwt()
 
     def uri(self, number: str = NUMBER) -> str:
-        """Return what a phone dials to reach a number here."""
+        """Return the SIP address of a number here."""
         return f"sip:{number}@127.0.0.1:{self.sip_port}"
 
     async def add_number(self, number: str = NUMBER) -> str:
-        """Have calls to a number come in, each into a room of its own; return the trunk's id."""
+        """Accept calls to a number, each in a room of its own; return the trunk's id."""
         async with self.api() as lk:
             trunk = await lk.sip.create_inbound_trunk(
                 api.CreateSIPInboundTrunkRequest(
@@ -103,7 +103,7 @@ class MediaServer:
             return trunk.sip_trunk_id
 
     async def remove_all(self) -> None:
-        """Forget every trunk and rule, and close every room."""
+        """Delete every trunk and rule, and close every room."""
         async with self.api() as lk:
             rules = await lk.sip.list_dispatch_rule(api.ListSIPDispatchRuleRequest())
             for rule in rules.items:
@@ -121,18 +121,18 @@ class MediaServer:
                 await lk.room.delete_room(api.DeleteRoomRequest(room=room.name))
 
     def end_server(self) -> None:
-        """Have livekit-server end, whichever one runs by now."""
+        """Stop livekit-server, whichever process runs by now."""
         self.server.end()
 
     def stop_server(self) -> None:
-        """Have livekit-server end beside its calls: asked once, it waits for them to be over."""
+        """Stop livekit-server during its calls: asked once, it waits for them to end."""
         for _ in range(2):
             self.server.signal(signal.SIGTERM)
             time.sleep(0.05)
         self.server.end()
 
     def kill_server(self) -> None:
-        """Let livekit-server die as in a crash."""
+        """Kill livekit-server, as in a crash."""
         self.server.kill()
 
     def start_server(self, *, bare: bool = False) -> None:
@@ -155,7 +155,7 @@ def running_media_server(folder: Path, *, media_timeout_s: float = 15.0) -> Iter
 
     Args:
         folder: For its configuration and its logs.
-        media_timeout_s: After so long without RTP of the caller, livekit-sip hangs up.
+        media_timeout_s: Seconds without RTP of the caller after which livekit-sip hangs up.
 
     Raises:
         UnprovenError: Something of it is not here, or does not start.
@@ -267,7 +267,7 @@ def _server_config(ports: _Ports) -> dict[str, Any]:
             "node_ip": "127.0.0.1",
             "enable_loopback_candidate": True,
             "interfaces": {"includes": ["lo"]},
-            # Nobody is there: unset, clients are given a public one.
+            # A closed port: unset, clients are given a public one.
             "stun_servers": [f"127.0.0.1:{ports.stun}"],
         },
         "keys": {KEY: SECRET},
@@ -290,7 +290,7 @@ def _sip_config(ports: _Ports, media_timeout_s: float) -> dict[str, Any]:
         "nat_1_to_1_ip": "127.0.0.1",
         "rtp_port": "{}-{}".format(*port_range(SIP_RTP_FROM, SIP_RTP_PORTS)),
         "health_port": ports.health,
-        "max_cpu_utilization": 1.0,  # of the default 0.9 a busy machine has no room for a call
+        "max_cpu_utilization": 1.0,  # at the default 0.9 a busy machine has no room for a call
         "media_timeout": f"{media_timeout_s:g}s",
         "media_timeout_initial": "120s",  # as in docs/sip.md
     }

@@ -1,4 +1,4 @@
-"""A far end that refuses every call: with a status of one's choice, or for want of a login."""
+"""A far end that refuses every call: with a given status, or for a missing login."""
 
 import contextlib
 import hashlib
@@ -34,7 +34,7 @@ SIP/2.0 {status}
 </scenario>
 """
 NONCE = "47ebe028cda119c35d4877b383027d28"
-# Who shows the login hears that the callee is busy, anybody else that it is forbidden.
+# A call with the login is busy, any other is forbidden.
 ASKS_FOR_LOGIN = """<?xml version="1.0" encoding="ISO-8859-1"?>
 <scenario name="asks for a login">
   <recv request="INVITE"/>
@@ -68,7 +68,7 @@ SIP/2.0 486 Busy Here
 
 
 def refusing_phone(folder: Path, status: str) -> AbstractContextManager[str]:
-    """Have one until the block ends; yield where it is reached, as host and port.
+    """Run one until the block ends; yield its host and port.
 
     Args:
         folder: For its scenario and its log.
@@ -84,7 +84,7 @@ def refusing_phone(folder: Path, status: str) -> AbstractContextManager[str]:
 def carrier_with_login(
     folder: Path, *, callee: str, username: str, password: str
 ) -> AbstractContextManager[str]:
-    """Have a carrier that asks whoever calls the callee for a login (digest), as above."""
+    """Run a carrier that asks for a login (digest) before the callee, as above."""
     (port,) = free_ports(1, kind=socket.SOCK_DGRAM)
     who = _digest(f"{username}:carrier:{password}")  # RFC 2617, section 3.2.2
     what = _digest(f"INVITE:sip:{callee}@127.0.0.1:{port};transport=udp")
@@ -113,7 +113,7 @@ def _playing(folder: Path, port: int, content: str) -> Iterator[str]:
 
 
 def _until_taken(port: int, child: Child) -> None:
-    """Return when the port is in use: of UDP nothing else can be seen from outside."""
+    """Return when the port is in use: UDP shows nothing else from outside."""
     until = time.monotonic() + READY_S
     while child.running and time.monotonic() < until:
         with socket.socket(type=socket.SOCK_DGRAM) as probe:

@@ -18,7 +18,7 @@ from tests.peers.children import Child, UnprovenError, free_ports, port_range, p
 RATE_HZ: Final = 8_000
 HEADER_BYTES: Final = 44
 LOOK_S: Final = 0.01
-# A file that has ended sends no RTP, and a phone without RTP is one that has vanished.
+# A file that has ended sends no RTP, and a phone without RTP counts as vanished.
 SILENCE_AFTER_S: Final = 120.0
 WAIT_S: Final = 30.0  # a guard
 RTP_FROM: Final = 16_000
@@ -47,7 +47,7 @@ module_app ctrl_tcp.so
 
 Pcm = NDArray[np.int16]
 Answer = Literal["at_once", "busy", "never"]
-"""What the person does when it rings."""
+"""The person's reaction when it rings."""
 
 
 class SipPhone:
@@ -89,11 +89,11 @@ class SipPhone:
     # -- what a person does
 
     async def dial(self, uri: str) -> None:
-        """Call somebody; the phone's `CALL_ESTABLISHED` tells that they answered."""
+        """Call an address; the phone's `CALL_ESTABLISHED` tells that it was answered."""
         await self.command("dial", uri)
 
     async def hang_up(self) -> None:
-        """Put the receiver down."""
+        """Hang up."""
         await self.command("hangup")
 
     async def press(self, keys: str) -> None:
@@ -108,7 +108,7 @@ class SipPhone:
 
         Args:
             samples: 8000 Hz.
-            then_s: So much silence follows; behind it no RTP leaves this phone.
+            then_s: Seconds of silence that follow; afterwards no RTP leaves this phone.
         """
         loop = asyncio.get_running_loop()
         self._said += 1
@@ -121,19 +121,19 @@ class SipPhone:
         return began + samples.size / RATE_HZ
 
     async def fall_silent(self) -> None:
-        """Send no more RTP, as a phone does that is muted or saves bandwidth."""
+        """Send no more RTP, as a phone that is muted or saves bandwidth."""
         await self.say(np.zeros(RATE_HZ // 50, np.int16), then_s=0.0)
 
     def freeze(self) -> None:
-        """Send nothing and take nothing, as a phone does without a network."""
+        """Send and receive nothing, as a phone without a network."""
         self._child.signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Go on where it was frozen."""
+        """Continue where it was frozen."""
         self._child.signal(signal.SIGCONT)
 
     def vanish(self) -> None:
-        """Be gone, as a phone whose battery is empty: no BYE, no RTP."""
+        """Vanish, as a phone whose battery is empty: no BYE, no RTP."""
         self._child.kill()
 
     # -- what a person notices
@@ -155,7 +155,7 @@ class SipPhone:
         return self._at("enc", sample)
 
     def grown(self, kind: Literal["dec", "enc"]) -> list[tuple[float, int]]:
-        """Return when how many samples had been heard (`dec`) or said (`enc`)."""
+        """Return the times at which given numbers of samples had been heard (`dec`) or said (`enc`)."""
         return list(self._grown[kind])
 
     def told(self, kind: str) -> list[dict[str, Any]]:
@@ -163,7 +163,7 @@ class SipPhone:
         return [event for event in self.events if event.get("type") == kind]
 
     async def until(self, kind: str, *, count: int = 1, within_s: float = WAIT_S) -> dict[str, Any]:
-        """Return the first event of a kind, or the one that makes so many of it."""
+        """Return the first event of a kind, or the one that completes the count."""
         async with asyncio.timeout(within_s):
             while len(found := self.told(kind)) < count:
                 self._changed.clear()
@@ -171,7 +171,7 @@ class SipPhone:
         return found[count - 1]
 
     async def until_heard(self, true: Callable[[Pcm], object], *, within_s: float = WAIT_S) -> Pcm:
-        """Return what was heard once `true` of it."""
+        """Return the heard sound once `true` holds for it."""
         async with asyncio.timeout(within_s):
             while not true(sound := self.heard()):  # noqa: ASYNC110 - a file grows
                 await asyncio.sleep(0.05)
@@ -180,7 +180,7 @@ class SipPhone:
     # -- the wire to baresip
 
     async def command(self, name: str, params: str = "") -> dict[str, Any]:
-        """Have baresip do something; return its answer."""
+        """Send baresip a command; return its answer."""
         self._send(name, params)
         await self._writer.drain()
         async with asyncio.timeout(WAIT_S):
@@ -193,7 +193,7 @@ class SipPhone:
         self._writer.write(b"%d:%s," % (len(content), content))
 
     async def listen(self, reader: asyncio.StreamReader) -> None:
-        """Read what baresip says until it says no more."""
+        """Read baresip's messages until it closes."""
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 length = int((await reader.readuntil(b":"))[:-1])
@@ -211,7 +211,7 @@ class SipPhone:
     # -- what baresip writes of each call
 
     async def watch_dumps(self) -> None:
-        """Note when how much of what is heard and said was written."""
+        """Record when how much heard and said sound was written."""
         loop = asyncio.get_running_loop()
         while True:
             for kind, grown in self._grown.items():
@@ -224,14 +224,14 @@ class SipPhone:
         return sorted(self.folder.glob(f"dump-*-{kind}.wav"))
 
     def _dump(self, kind: str) -> Pcm:
-        """Return what is known to have been written: of each sample, when is known, too."""
+        """Return the sound known to be written, so that the time of each sample is known."""
         parts = [dump.read_bytes()[HEADER_BYTES:] for dump in self._dumps(kind)]
         sounds = [np.frombuffer(part[: len(part) // 2 * 2], "<i2") for part in parts]
         size = self._grown[kind][-1][1] if self._grown[kind] else 0
         return np.concatenate([np.zeros(0, np.int16), *sounds])[:size]
 
     def _at(self, kind: str, sample: int) -> float:
-        """Return when a sample was written, reckoned from the piece that brought it."""
+        """Return when a sample was written, by the piece that brought it."""
         at, size = next(item for item in self._grown[kind] if item[1] > sample)
         return at - (size - 1 - sample) / RATE_HZ
 
@@ -256,11 +256,11 @@ async def sip_phone(
     lines: int = 1,
     login: tuple[str, str] | None = None,
 ) -> AsyncIterator[SipPhone]:
-    """Have a phone until the block ends.
+    """Run a phone until the block ends.
 
     Args:
         folder: Its own, for its configuration, its log and its recordings; may be missing.
-        answer: What the person does when it rings.
+        answer: The person's reaction when it rings.
         codec: As baresip writes it: PCMU/8000/1 or PCMA/8000/1.
         lines: One more call than that hears "busy" from the phone itself.
         login: The name and password that it shows when asked.

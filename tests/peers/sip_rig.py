@@ -18,7 +18,7 @@ from tests.peers.agent import answering
 from tests.peers.media_server import MediaServer
 from tests.peers.sip_telephone import SipTelephone
 
-# The exchange codes the agent's voice as a browser does, and mu-law after that takes nothing away.
+# The exchange encodes the agent's voice as a browser does; mu-law after that loses nothing more.
 SIP_PATH: Final = BROWSER
 CHANGES: Final[dict[str, Any]] = {"agent": {"greeting": GREETING}, "hold": {"render": False}}
 
@@ -32,12 +32,12 @@ def row_of(name: str) -> Row:
 async def open_sip_rig(
     row: Row, media_server: MediaServer, folder: Path, *, run: int = 1
 ) -> AsyncIterator[Rig]:
-    """Start a lab and a server that a LiveKit tells of its calls, and stop both with the block.
+    """Start a lab and a server for a LiveKit's calls, and stop both with the block.
 
     Args:
-        row: What is to be done; what it breaks is broken by its plan.
+        row: The row; its plan breaks what is to be broken.
         media_server: Has a number already.
-        folder: Where everybody's files go.
+        folder: For the files of all parts.
         run: Seeds the lab's dice.
     """
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The drill's telephone on a real SIP line, which rings through LiveKit and hears for itself."""
+"""The drill's telephone on a real SIP line, which rings through LiveKit and records."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -16,12 +16,12 @@ from tests.peers.sip_phone import RATE_HZ, SipPhone, sip_phone
 Pcm = NDArray[np.int16]
 
 PAUSE_S: Final = 0.3  # a shorter pause belongs to the speech around it, as in the carrier's ear
-LOST_S: Final = 0.1  # packets that are so late are missing, and time goes on without them
+LOST_S: Final = 0.1  # packets that are later than this are missing, and time continues without them
 LEFT_S: Final = 30.0  # a guard
 
 
 class SipTelephone:
-    """One call from a SIP phone; seconds are the call's, from the first packet heard on.
+    """One call from a SIP phone; seconds count from the first received packet.
 
     `async with SipTelephone(folder, uri) as telephone:` rings, and is there when it is answered.
     """
@@ -55,7 +55,7 @@ class SipTelephone:
 
     @property
     def phone(self) -> SipPhone:
-        """The phone itself, for whoever wants to press its keys."""
+        """The phone itself, for its keys."""
         assert self._phone is not None
         return self._phone
 
@@ -75,7 +75,7 @@ class SipTelephone:
         return bool(self.phone.told("CALL_CLOSED"))
 
     def heard(self) -> Pcm:
-        """Return what was heard so far; where no packets came, silence."""
+        """Return what was heard so far; missing packets are silence."""
         sound, parts, at = self.phone.heard(), [], 0
         start = self.started_at
         for when, size in self.phone.grown("dec"):
@@ -91,7 +91,7 @@ class SipTelephone:
         return join_spans(stretches(self.heard()), within_s=PAUSE_S)
 
     async def say(self, samples: Pcm) -> float:
-        """Say sound; return when its last sample has left, as the phone itself wrote it down."""
+        """Say sound; return when its last sample has left, as the phone itself recorded it."""
         before = self.phone.spoken().size
         await self.phone.say(samples)
         async with asyncio.timeout(LEFT_S):
@@ -100,7 +100,7 @@ class SipTelephone:
         return self.phone.spoken_at(last) - self.started_at
 
     def _last_of(self, samples: Pcm, since: int) -> int | None:
-        """Return where a sound ends in what was spoken; between sounds there is nothing at all."""
+        """Return the end of a sound in the phone's recording, where digital silence separates sounds."""
         spoken = self.phone.spoken()[since:]
         loud = np.flatnonzero(spoken)
         if not loud.size or spoken.size <= loud[0] + samples.size + RATE_HZ // 50:

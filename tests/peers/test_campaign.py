@@ -44,7 +44,7 @@ class ByNumber:
 
 @dataclass
 class HummingAgents:
-    """Our side: an agent that hums is in the room before the callee is."""
+    """Our side: a humming agent is in the room before the callee is."""
 
     media_server: MediaServer
     stack: AsyncExitStack
@@ -81,7 +81,7 @@ async def dialled(it: Dialing, calls: HummingAgents, carrier: ByNumber) -> None:
 
 
 @pytest.mark.slow
-async def test_three_phones_have_the_outcomes_that_they_gave(
+async def test_three_phones_have_the_outcomes_of_their_reactions(
     media_server: MediaServer, new_phone: NewPhone, tmp_path: Path
 ) -> None:
     phones = {

@@ -109,7 +109,7 @@ async def test_a_busy_phone_is_busy(
         ("503 Service Unavailable", ("failed", "later", "strained")),
     ],
 )
-async def test_a_status_comes_back_as_it_was_sent(
+async def test_a_status_arrives_unchanged(
     media_server: MediaServer,
     exchange: api.LiveKitAPI,
     tmp_path: Path,
@@ -128,7 +128,7 @@ async def test_a_status_comes_back_as_it_was_sent(
     ("password", "sip_code", "trunk"),
     [("outbound-password", 486, "well"), ("wrong", 403, "refusing"), (None, None, "refusing")],
 )
-async def test_a_carrier_is_shown_the_login(
+async def test_a_carrier_gets_the_login(
     media_server: MediaServer,
     exchange: api.LiveKitAPI,
     tmp_path: Path,
@@ -146,7 +146,7 @@ async def test_a_carrier_is_shown_the_login(
     assert (dialled.sip_code, dialled.verdict.trunk) == (sip_code, trunk)
 
 
-async def test_a_phone_that_nobody_answers_rings_out(
+async def test_an_unanswered_phone_rings_until_the_time_out(
     media_server: MediaServer, new_phone: NewPhone, exchange: api.LiveKitAPI
 ) -> None:
     phone = await new_phone(answer="never")
@@ -158,7 +158,7 @@ async def test_a_phone_that_nobody_answers_rings_out(
     assert not phone.told("CALL_ESTABLISHED")
 
 
-async def test_who_stops_waiting_stops_the_ringing(
+async def test_a_cancelled_dial_stops_the_ringing(
     media_server: MediaServer, new_phone: NewPhone, exchange: api.LiveKitAPI
 ) -> None:
     phone = await new_phone(answer="never")
@@ -173,7 +173,7 @@ async def test_who_stops_waiting_stops_the_ringing(
     assert not phone.told("CALL_ESTABLISHED")
 
 
-async def test_who_picks_up_is_greeted_by_the_agent(
+async def test_a_callee_who_answers_is_greeted_by_the_agent(
     media_server: MediaServer, new_phone: NewPhone, exchange: api.LiveKitAPI, tmp_path: Path
 ) -> None:
     phone = await new_phone()

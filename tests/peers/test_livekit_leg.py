@@ -1,4 +1,4 @@
-"""What our leg does with a real telephone beside talking: keys, handing on, leaving."""
+"""Our leg with a real telephone: keys, transfer, leaving."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ GUARD_S = 30.0
 
 @pytest.fixture
 async def rooms(media_server: MediaServer) -> AsyncIterator[LivekitRooms]:
-    """Have a number, and our access to the server that has it."""
+    """Set up a number, and our access to its server."""
     await media_server.add_number()
     found = LivekitRooms(
         url=media_server.websocket_url,
@@ -64,7 +64,7 @@ def events(told: list[Event], kind: str) -> list[Any]:
     return [event for event in told if type(event).__name__ == kind]
 
 
-async def test_what_is_known_of_a_caller_and_told_of_a_leg(
+async def test_a_callers_data_and_a_legs_events_are_known(
     media_server: MediaServer, rooms: LivekitRooms, new_phone: NewPhone
 ) -> None:
     phone, told = await new_phone(), list[Event]()
@@ -98,7 +98,7 @@ async def test_each_key_that_we_press_arrives(
     assert [item["param"] for item in phone.told("CALL_DTMF_START")] == ["1", "2", "#"]
 
 
-async def test_a_caller_is_handed_on_to_a_phone_that_answers(
+async def test_a_caller_is_transferred_to_a_phone_that_answers(
     media_server: MediaServer, rooms: LivekitRooms, new_phone: NewPhone
 ) -> None:
     phone, desk = await new_phone("caller", lines=2), await new_phone("desk")
@@ -121,7 +121,7 @@ async def test_a_desk_that_is_busy_leaves_the_caller_with_us(
     assert not [item for item in closed_by_then if "486" not in item["param"]]
 
 
-async def test_a_line_without_rooms_of_ours_hands_nobody_on(
+async def test_a_line_without_our_rooms_transfers_no_caller(
     media_server: MediaServer, rooms: LivekitRooms, new_phone: NewPhone
 ) -> None:
     phone = await new_phone()

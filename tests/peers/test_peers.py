@@ -1,4 +1,4 @@
-"""The far ends themselves, without anything of ours: a call between them carries sound and keys."""
+"""The far ends alone, without our code: a call between them carries sound and keys."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -39,7 +39,7 @@ def first_loud(sound: Pcm) -> int:
 
 @asynccontextmanager
 async def participant(media_server: MediaServer, room_name: str) -> AsyncIterator[rtc.Room]:
-    """Be in a room, with a tone as voice."""
+    """Join a room, with a tone as voice."""
     room = rtc.Room()
     await room.connect(media_server.websocket_url, media_server.token(room_name))
     source = rtc.AudioSource(RTC_RATE_HZ, 1)
@@ -90,7 +90,7 @@ async def test_a_phone_hears_the_agents_track_and_is_heard(
     async with media_server.api() as lk:
         await phone.dial(media_server.uri())
         name = await first_room(lk)
-        assert not phone.told("CALL_ESTABLISHED")  # it rings until there is somebody to hear
+        assert not phone.told("CALL_ESTABLISHED")  # it rings until there is a track to hear
     async with participant(media_server, name) as room:
         room.on("sip_dtmf_received", lambda event: keys.put_nowait(event.digit))
         await phone.until("CALL_ESTABLISHED")
@@ -127,7 +127,7 @@ async def test_a_busy_phone_refuses_and_an_unanswered_one_rings(new_phone: NewPh
     assert not nobody.told("CALL_ESTABLISHED")
 
 
-async def test_two_phones_hear_each_other_and_tell_when(new_phone: NewPhone) -> None:
+async def test_two_phones_hear_each_other_and_report_the_times(new_phone: NewPhone) -> None:
     anna, bert = await new_phone("anna"), await new_phone("bert")
     await anna.dial(bert.uri)
     await anna.until("CALL_ESTABLISHED")

@@ -1,4 +1,4 @@
-"""A server whose dials a real exchange refused stops as one without calls does."""
+"""A server whose dials a real exchange refused stops as fast as one without calls."""
 
 import asyncio
 from pathlib import Path

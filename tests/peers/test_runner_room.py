@@ -1,4 +1,4 @@
-"""`bot.py -t livekit`: Pipecat's own runner hands our call a room of a real LiveKit."""
+"""`bot.py -t livekit`: Pipecat's own runner gives our call a room of a real LiveKit."""
 
 import asyncio
 import time
@@ -20,11 +20,11 @@ from tests.peers.sip_phone import RATE_HZ, Pcm
 from tests.peers.test_sip_calls import HOURS, PATIENT_S, Records, loud_s, utterance
 
 PIECE = RATE_HZ // 50
-QUIET_S = 1.0  # behind the agent's last word
+QUIET_S = 1.0  # after the agent's last word
 
 
 class Guest:
-    """A person in a room, with a microphone and no telephone: hears all, and says what is asked."""
+    """A person in a room, with a microphone and no telephone: hears all, and speaks as told."""
 
     def __init__(self) -> None:
         self._heard: list[Pcm] = []
@@ -35,7 +35,7 @@ class Guest:
         return np.concatenate([np.zeros(0, np.int16), *self._heard])
 
     async def enter(self, room: rtc.Room, *, url: str, token: str) -> asyncio.Task[None]:
-        """Be in the room; return what hears the agent until it is cancelled."""
+        """Join the room; return the recorder of the agent until it is cancelled."""
         offered: asyncio.Future[rtc.Track] = asyncio.get_running_loop().create_future()
         room.on("track_subscribed", lambda track, *_: offered.set_result(track))
         await room.connect(url, token)
@@ -44,7 +44,7 @@ class Guest:
         return asyncio.create_task(self._hear(offered))
 
     async def say(self, sound: Pcm) -> None:
-        """Say something, and be silent behind it as long as an answer may take to begin."""
+        """Say something, and stay silent after it as long as an answer may take to begin."""
         silence = np.zeros(2 * RATE_HZ, np.int16)
         said = np.concatenate([sound, silence])
         for at in range(0, said.size - PIECE + 1, PIECE):
@@ -52,7 +52,7 @@ class Guest:
             await self._mouth.capture_frame(rtc.AudioFrame(piece, RATE_HZ, 1, PIECE))
 
     async def until_quiet(self) -> Pcm:
-        """Return what was heard, once the agent has said what it had to say."""
+        """Return what was heard, once the agent has finished."""
         async with asyncio.timeout(PATIENT_S):
             while True:
                 sound, tail = self.heard, round(QUIET_S * RATE_HZ)
@@ -67,7 +67,7 @@ class Guest:
 
 @asynccontextmanager
 async def guest(runner_url: str) -> AsyncIterator[Guest]:
-    """Ask the runner for a room as its users' pages do, and be in it while the block runs."""
+    """Ask the runner for a room as its users' pages do, and join it while the block runs."""
     async with (
         aiohttp.ClientSession() as session,
         session.post(f"{runner_url}/start", json={"transport": "livekit"}) as answer,

@@ -1,4 +1,4 @@
-"""Calls from a real telephone to our server, through a LiveKit that nobody here wrote."""
+"""Calls from a real telephone to our server, through an independent LiveKit."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ HOURS = "What are your opening hours?"
 
 
 def utterance(name: str) -> Pcm:
-    """Return what a recorded caller says, at the telephone's rate."""
+    """Return a recorded caller's words, at the telephone's rate."""
     about = yaml.safe_load((CALLERS / f"{name}.yaml").read_text(encoding="utf-8"))
     first = about["utterances"][0]
     samples, rate_hz = soundfile.read(CALLERS / about["file"], dtype="int16")
@@ -54,7 +54,7 @@ def loud_s(sound: Pcm) -> float:
 
 
 class Records:
-    """What our server wrote of its calls."""
+    """Our server's records of its calls."""
 
     def __init__(self, logs: Path) -> None:
         self._calls = logs / "calls"
@@ -76,7 +76,7 @@ class Records:
 
 
 async def until_silent(phone: SipPhone, *, for_s: float = 1.0) -> Pcm:
-    """Return what was heard once the agent has said what it had to say."""
+    """Return what was heard, once the agent has finished."""
     tail = round(for_s * RATE_HZ)
     return await phone.until_heard(
         lambda sound: loud_s(sound) > 0.5 and sound.size > tail and loud_s(sound[-tail:]) == 0.0,
@@ -92,7 +92,7 @@ async def no_rooms(media_server: MediaServer) -> None:
 
 
 async def have_patience(media_server: MediaServer, silent_s: int) -> None:
-    """Have the exchange wait so long for a caller's sound, as `holdline sip setup` does."""
+    """Let the exchange wait this long for a caller's sound, as `holdline sip setup` does."""
     async with media_server.api() as lk:
         trunks = await lk.sip.list_inbound_trunk(api.ListSIPInboundTrunkRequest())
         for line in trunks.items:
@@ -102,7 +102,7 @@ async def have_patience(media_server: MediaServer, silent_s: int) -> None:
 
 @pytest.fixture
 async def number(media_server: MediaServer) -> AsyncIterator[MediaServer]:
-    """Have a number while a test runs."""
+    """Set up a number while a test runs."""
     await media_server.add_number()
     yield media_server
     await media_server.remove_all()
@@ -192,7 +192,7 @@ async def test_a_telephone_that_sends_nothing_for_20_s_stays_on_the_line(
     assert ended["reason"] == "caller_hung_up"
 
 
-async def test_the_conversation_goes_on_when_the_media_server_is_restarted(
+async def test_the_conversation_continues_when_the_media_server_is_restarted(
     number: MediaServer, new_phone: NewPhone, lab: RunningLab, tmp_path: Path
 ) -> None:
     phone = await new_phone()
@@ -207,7 +207,7 @@ async def test_the_conversation_goes_on_when_the_media_server_is_restarted(
         number.kill_server()
         lost_at = time.monotonic()
         number.start_server()
-        # What was on its way is played; then the line is silent until we are back.
+        # Sound in transit is played; then the line is silent until the agent is back.
         await phone.until_heard(
             lambda sound: loud_s(sound[before + 2 * RATE_HZ :]) > 0.5, within_s=PATIENT_S
         )
@@ -225,7 +225,7 @@ async def test_the_conversation_goes_on_when_the_media_server_is_restarted(
     assert ended["reason"] == "caller_hung_up"
 
 
-async def test_a_caller_for_whom_there_is_no_seat_hears_busy(
+async def test_a_caller_without_a_free_seat_hears_busy(
     number: MediaServer, new_phone: NewPhone, lab: RunningLab, tmp_path: Path
 ) -> None:
     first, second = await new_phone("first"), await new_phone("second")
@@ -240,7 +240,7 @@ async def test_a_caller_for_whom_there_is_no_seat_hears_busy(
     assert not second.told("CALL_ESTABLISHED")
 
 
-async def test_another_worker_takes_the_call_of_one_that_died(
+async def test_another_worker_resumes_the_call_of_one_that_died(
     number: MediaServer, new_phone: NewPhone, lab: RunningLab, tmp_path: Path
 ) -> None:
     phone = await new_phone()
@@ -264,14 +264,14 @@ async def test_another_worker_takes_the_call_of_one_that_died(
 async def another_server(
     media_server: MediaServer, lab: RunningLab, folder: Path
 ) -> AsyncIterator[Records]:
-    """Have a second server, which has looked round for callers by now; return its records."""
+    """Run a second server that has searched for callers by now; return its records."""
     await asyncio.to_thread(folder.mkdir)
     async with answering(media_server, folder, lab=lab, port=free_port()) as served:
         await asyncio.sleep(LOOKS * LOOK_EVERY_S)
         yield Records(served.logs)
 
 
-async def test_a_server_that_starts_leaves_the_call_of_one_that_drains_alone(
+async def test_a_starting_server_leaves_the_call_of_a_draining_one_alone(
     number: MediaServer, new_phone: NewPhone, lab: RunningLab, tmp_path: Path
 ) -> None:
     phone = await new_phone()
@@ -296,7 +296,7 @@ async def test_a_server_that_starts_leaves_the_call_of_one_that_drains_alone(
     assert ended["reason"] == "caller_hung_up"
 
 
-async def test_the_call_of_a_server_that_died_is_taken_up_by_another(
+async def test_a_dead_servers_call_is_resumed_by_another(
     number: MediaServer, new_phone: NewPhone, lab: RunningLab, tmp_path: Path
 ) -> None:
     phone = await new_phone()

@@ -11,7 +11,7 @@ from lab.drill.rows import LOST
 from tests.peers.media_server import MediaServer
 from tests.peers.sip_rig import open_sip_rig, row_of
 
-SPOKEN_S = 4.0  # of an answer of six that is broken into as it begins
+SPOKEN_S = 4.0  # of an answer of six, interrupted at its beginning
 
 
 async def played(name: str, media_server: MediaServer, folder: Path) -> MeasuredRun:
@@ -23,7 +23,7 @@ async def played(name: str, media_server: MediaServer, folder: Path) -> Measured
     return run
 
 
-async def test_a_silent_model_costs_no_word(media_server: MediaServer, tmp_path: Path) -> None:
+async def test_a_silent_model_loses_no_word(media_server: MediaServer, tmp_path: Path) -> None:
     run = await played("llm-silent", media_server, tmp_path)
 
     (turn,) = run.turns
@@ -49,11 +49,11 @@ async def test_with_everything_dead_the_caller_is_spoken_to(
     assert run.measures["first_speech_s"] < LOST
 
 
-async def test_the_agent_stops_for_a_caller_who_breaks_in(
+async def test_the_agent_stops_for_a_caller_who_interrupts(
     media_server: MediaServer, tmp_path: Path
 ) -> None:
     run = await played("barge-in-failover", media_server, tmp_path)
 
     assert run.measures["nothing_to_break"] == 0
-    assert run.measures["quiet_s"] < SPOKEN_S  # else it has said all that it had to say
+    assert run.measures["quiet_s"] < SPOKEN_S  # else it has said everything
     assert run.turns[-1].verdict.whole

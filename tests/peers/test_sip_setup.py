@@ -1,4 +1,4 @@
-"""`holdline sip setup` against the real LiveKit: what it made takes a call."""
+"""`holdline sip setup` against the real LiveKit: a call arrives with its result."""
 
 import asyncio
 from pathlib import Path
@@ -42,7 +42,7 @@ def write(sip: str) -> None:
     Path("holdline.yaml").write_text(f"{CONFIG}transports: {{livekit: {{sip: {{{sip}}}}}}}\n")
 
 
-def test_twice_is_once_and_what_is_different_is_changed(
+def test_a_second_run_changes_only_differences(
     configured: MediaServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SIP_SERVER", "127.0.0.1:5099")
@@ -86,7 +86,7 @@ async def test_a_call_to_the_number_comes_into_a_room_of_its_own(
     assert name.startswith("call-")
 
 
-def test_a_number_of_another_trunk_is_refused_in_livekits_words(
+def test_a_number_of_another_trunk_is_refused_with_livekits_message(
     configured: MediaServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write("allowed_addresses: [127.0.0.1]")
@@ -105,7 +105,7 @@ def test_a_number_of_another_trunk_is_refused_in_livekits_words(
 @pytest.mark.parametrize(
     ("addresses", "number"), [("192.0.2.7", NUMBER), ("127.0.0.1", "+15550199")]
 )
-async def test_a_call_that_no_trunk_takes_comes_into_no_room(
+async def test_a_call_without_a_trunk_gets_no_room(
     configured: MediaServer, new_phone: NewPhone, addresses: str, number: str
 ) -> None:
     write(f"allowed_addresses: [{addresses}]")
@@ -125,7 +125,7 @@ async def test_a_call_that_no_trunk_takes_comes_into_no_room(
     assert not phone.told("CALL_ESTABLISHED")
 
 
-async def test_a_carrier_shows_the_login_that_it_was_given(
+async def test_a_carrier_sends_its_configured_login(
     configured: MediaServer, new_phone: NewPhone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SIP_INBOUND_PASSWORD", "inbound-password")

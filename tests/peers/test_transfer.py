@@ -1,4 +1,4 @@
-"""A caller on a real SIP phone gets to a person on another one: accepted, refused, unanswered."""
+"""A caller on a real SIP phone is transferred to another one: accepted, refused, unanswered."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -39,7 +39,7 @@ async def lab() -> AsyncIterator[RunningLab]:
 
 
 def reaching(person: SipPhone, *, ring_s: float = 20.0) -> Mapping[str, Any]:
-    """Return an agent whose caller gets to this phone with the key 0."""
+    """Return an agent whose caller reaches this phone with the key 0."""
     billing = {"number": person.uri, "warm": True, "ring_s": ring_s}
     return {"agent": {"destinations": {"billing": billing}, "keys": {"0": "billing"}}}
 
@@ -53,7 +53,7 @@ async def asking_for_person(
     lab: RunningLab,
     changes: Mapping[str, Any],
 ) -> AsyncIterator[Records]:
-    """Have the caller dial, hear the greeting and press 0; yield what the agent notes."""
+    """Let the caller dial, hear the greeting and press 0; yield the agent's events."""
     async with answering(number, folder, lab=lab, changes=changes) as served:
         records = Records(served.logs)
         await dial(caller, number)
@@ -76,7 +76,7 @@ async def greeting(lab: RunningLab) -> list[Sent]:
     return await words_sent(lab, GREETING, GREETING)
 
 
-async def test_accepted_the_two_hear_each_other_and_the_caller_comes_back(  # noqa: PLR0915 - a call
+async def test_after_acceptance_the_two_hear_each_other_and_the_caller_comes_back(  # noqa: PLR0915 - a call
     number: MediaServer, new_phone: NewPhone, lab: RunningLab, tmp_path: Path
 ) -> None:
     caller, person = await new_phone("caller"), await new_phone("person")
@@ -111,7 +111,7 @@ async def test_accepted_the_two_hear_each_other_and_the_caller_comes_back(  # no
     assert records.entries("TranscriptFinal") == []  # no recogniser heard what the two said
 
 
-async def test_refused_the_person_is_hung_up_on_and_the_agent_comes_back(
+async def test_a_refusal_hangs_up_on_the_person_and_the_agent_returns(
     number: MediaServer, new_phone: NewPhone, lab: RunningLab, tmp_path: Path
 ) -> None:
     caller, person = await new_phone("caller"), await new_phone("person")
@@ -134,7 +134,7 @@ async def test_refused_the_person_is_hung_up_on_and_the_agent_comes_back(
 
 
 @pytest.mark.parametrize(("said", "outcome"), [("Yes.", "connected"), ("No.", "declined")])
-async def test_a_person_answers_in_a_word(
+async def test_a_person_accepts_by_voice(
     number: MediaServer,
     new_phone: NewPhone,
     lab: RunningLab,
@@ -156,7 +156,7 @@ async def test_a_person_answers_in_a_word(
 
 
 @pytest.mark.parametrize(("answer", "outcome"), [("busy", "busy"), ("never", "no_answer")])
-async def test_not_reached_the_agent_comes_back_and_says_so(
+async def test_without_an_answer_the_agent_returns_and_says_so(
     number: MediaServer,
     new_phone: NewPhone,
     lab: RunningLab,

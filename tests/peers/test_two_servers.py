@@ -1,4 +1,4 @@
-"""Two real livekit-servers on one Redis: a start strikes off its own dead one and no other."""
+"""Two real livekit-servers on one Redis: a start removes only its own dead one."""
 
 import asyncio
 import json
@@ -44,12 +44,12 @@ def second(media_server: MediaServer, tmp_path: Path) -> Iterator[Child]:
         yield child
 
 
-async def test_a_start_strikes_off_its_own_dead_server_and_no_other(
+async def test_a_start_removes_only_its_own_dead_server(
     media_server: MediaServer, second: Child, tmp_path: Path
 ) -> None:
     noted, other = media_server.folder / "nodes", tmp_path / "state" / "nodes"
     await until(lambda: bool(noted.read_text() and other.read_text()))
-    # The other may be noted, too: both came up in the same moments. It lives, and that decides.
+    # The other may be noted, too, because both started at the same time. It lives, which decides.
     first_id, both = noted.read_text().split()[0], on_the_list(media_server)
 
     media_server.kill_server()
@@ -64,10 +64,10 @@ async def test_a_start_strikes_off_its_own_dead_server_and_no_other(
         assert (await lk.room.create_room(api.CreateRoomRequest(name=ROOM))).name == ROOM
 
 
-async def test_a_living_one_of_the_same_host_stays_on_the_list(
+async def test_a_living_server_of_the_same_host_stays_on_the_list(
     media_server: MediaServer, second: Child, tmp_path: Path
 ) -> None:
-    """Two of one host may note who came up in the same file: the living one stays."""
+    """Two of one host may write their start to the same file: the living one stays."""
     other = tmp_path / "state" / "nodes"
     await until(lambda: bool(other.read_text()))
     second_id = other.read_text().split()[-1]

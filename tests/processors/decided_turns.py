@@ -45,7 +45,7 @@ SILENCE = bytes(len(SPEECH))
 
 
 class LoudnessVad(VADAnalyzer):
-    """Takes whatever is not silent for speech."""
+    """Takes every sound for speech."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -63,7 +63,7 @@ class LoudnessVad(VADAnalyzer):
 
 
 class Session:
-    """A model that is as sure as it is told to be."""
+    """A model with the given certainty."""
 
     def __init__(self, *says: float) -> None:
         self.says = says
@@ -76,7 +76,7 @@ class Session:
 
 
 def slowly(takes_s: float) -> Callable[[Examine], "asyncio.Future[Judgement]"]:
-    """Return what runs a look so that its answer is there after so much time of the loop's."""
+    """Return an executor whose result comes after this much time of the loop."""
 
     def run(examine: Examine) -> "asyncio.Future[Judgement]":
         loop = asyncio.get_running_loop()
@@ -88,7 +88,7 @@ def slowly(takes_s: float) -> Callable[[Examine], "asyncio.Future[Judgement]"]:
 
 
 class Watch(FrameProcessor):
-    """Notes when what passed by."""
+    """Records when each frame passed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class Watch(FrameProcessor):
 
 
 class Above(FrameProcessor):
-    """Notes what it is told of pauses, with the moment."""
+    """Records pauses, with the moment."""
 
     def __init__(self, pauses: list[tuple[str, float]]) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class Above(FrameProcessor):
 
 @dataclass
 class Caller:
-    """A caller whose words are there as soon as he stops."""
+    """A caller whose words arrive as soon as they stop."""
 
     session: Session
     judges: TurnJudges
@@ -133,7 +133,7 @@ class Caller:
     observers: Sequence[BaseObserver] = ()
 
     async def speaks(self, *lengths_s: float) -> "Caller":
-        """Speak and be silent in turns, for so long each, and then for two seconds."""
+        """Speak and be silent in turns, for these lengths, and then for two seconds."""
         vad = LoudnessVad(
             params=VADParams(start_secs=0.2, stop_secs=STOP_S, confidence=0.5, min_volume=0.0)
         )

@@ -96,7 +96,7 @@ class Line(BaseOutputTransport):
 
 
 class Voices(FrameProcessor):
-    """Stands where the voices' stage stands: notes what sound it lets go to the line."""
+    """Takes the place of the voices' stage: records the sound that it passes to the line."""
 
     def __init__(self, line: CallerLine) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class Voices(FrameProcessor):
 
 
 class Voice:
-    """Says a text as so much sound."""
+    """Says a text as sound of a fixed length."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -134,7 +134,7 @@ class Voice:
 
 
 class MenuChoices:
-    """Notes what it was asked."""
+    """Records requests."""
 
     def __init__(self, *, number: bool = True) -> None:
         self.number = number
@@ -171,7 +171,7 @@ def sound(level: int, length_s: float) -> bytes:
 
 @dataclass(kw_only=True)
 class Call:
-    """A call in which nothing but the held line is at work."""
+    """A call with nothing but the held line."""
 
     hold: HoldLine
     worker: PipelineWorker
@@ -188,7 +188,7 @@ class Call:
             await self.worker.queue_frame(frame)
 
     async def stops(self, *, decided: bool = True, worded: bool = False) -> float:
-        """Let the caller have spoken; returns when he stopped.
+        """Let the caller speak; return when they stopped.
 
         Args:
             decided: Whether the turn ends with it.
@@ -224,7 +224,7 @@ class Call:
         await self.stops(decided=False)
 
     async def says(self, length_s: float) -> None:
-        """Speak into the line, for as long as it takes."""
+        """Speak into the line, as long as the sound lasts."""
         await self.put(VADUserStartedSpeakingFrame())
         for _ in range(round(length_s / 0.02)):
             await self.put(InputAudioRawFrame(sound(500, 0.02), RATE_HZ, 1))

@@ -1,4 +1,4 @@
-"""What stands where a processor would, for parts that need somebody to own their tasks."""
+"""An owner of tasks for parts that need one, in place of a processor."""
 
 import asyncio
 from collections.abc import Coroutine

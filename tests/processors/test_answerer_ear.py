@@ -1,4 +1,4 @@
-"""What an ear makes of sound and of a detector that says what it was told to say."""
+"""The ear's reports of sound, with a scripted detector."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ SPEAKING, STOPPING = VADState.SPEAKING, VADState.STOPPING
 
 
 class ToldDetector:
-    """Says its states one after the other."""
+    """Returns its states one after the other."""
 
     def __init__(self, states: Sequence[VADState]) -> None:
         self.params = VADParams(start_secs=0.2, stop_secs=0.5)
@@ -29,7 +29,7 @@ class ToldDetector:
         return self._states.pop(0)
 
 
-async def test_each_voice_is_told_once_when_it_begins_and_once_when_it_ends() -> None:
+async def test_each_speech_is_told_once_at_its_beginning_and_once_at_its_end() -> None:
     states = (QUIET, STARTING, SPEAKING, SPEAKING, STOPPING, SPEAKING, STOPPING, QUIET, QUIET)
     ear = AnswererEar(ToldDetector(states))
 

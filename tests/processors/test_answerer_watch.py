@@ -1,4 +1,4 @@
-"""What becomes of the words that were said before there was a talk."""
+"""Words from before the talk."""
 
 import pytest
 from pipecat.audio.vad.vad_analyzer import VADParams, VADState
@@ -9,7 +9,7 @@ from processors.answerer.watch import AnswererServices, AnswererWatch, FirstWord
 
 
 class NoEar:
-    """Hears nothing: a test says itself when somebody speaks."""
+    """Hears nothing: the test itself says when the far end speaks."""
 
     params = VADParams()
 
@@ -37,7 +37,7 @@ class Answered:
         self.watch = AnswererWatch(AnsweringPlan(who="", message=""), means, speech=NoEar())
 
     async def open(self, *, said: str = "") -> None:
-        """Have them say something short, and pause; without `said` it is not written down yet."""
+        """Let the far end say something short and pause; without `said` it is not written yet."""
         self.watch.answered()
         self.watch.judge.voiced(10.5)
         self.watch.judge.silent(11.0)
@@ -48,7 +48,7 @@ class Answered:
         assert not self.watch.judge.listens
 
     async def write(self, text: str) -> bool:
-        """Have it written down; return whether it is a turn of the talk."""
+        """Let it be written; return whether it is a turn of the talk."""
         return await self.watch.read(TranscriptionFrame(text, "", ""))
 
     async def _say(self, _: Frame) -> None:
@@ -58,7 +58,7 @@ class Answered:
         pass
 
 
-async def test_what_was_said_before_the_talk_is_remembered_when_it_begins() -> None:
+async def test_words_before_the_talk_are_remembered_when_it_begins() -> None:
     call = Answered()
 
     await call.open(said="Hello?")
@@ -66,7 +66,7 @@ async def test_what_was_said_before_the_talk_is_remembered_when_it_begins() -> N
     assert call.remembered == ["Hello?"]
 
 
-async def test_what_is_written_down_only_when_we_speak_already_is_remembered_too() -> None:
+async def test_words_written_while_the_agent_already_speaks_are_remembered_too() -> None:
     call = Answered()
     await call.open()
 
@@ -77,7 +77,7 @@ async def test_what_is_written_down_only_when_we_speak_already_is_remembered_too
 
 
 @pytest.mark.parametrize("more", [[], ["Yes?"]])
-def test_a_talk_that_begins_again_is_not_told_the_same_words_twice(more: list[str]) -> None:
+def test_a_restarted_talk_does_not_get_the_same_words_twice(more: list[str]) -> None:
     words, remembered = FirstWords(), list[str]()
     words.keep("Hello?")
     words.hand_over(remembered.append)
@@ -99,7 +99,7 @@ def test_first_words_are_remembered_together_and_in_order() -> None:
     assert remembered == ["Hello? Who is there?"]
 
 
-def test_what_was_forgotten_is_not_remembered() -> None:
+def test_forgotten_words_are_not_remembered() -> None:
     words, remembered = FirstWords(), list[str]()
 
     words.keep("Please say your name.")

@@ -1,4 +1,4 @@
-"""The beep of a mailbox, told from all else on a line."""
+"""The beep of a mailbox, distinguished from other sounds on a line."""
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ def test_a_single_tone_is_a_beep_once_it_has_ended(hz: float, length_s: float) -
         pytest.param([tone(1400, 0.2)], id="a recorder's warning"),
     ],
 )
-def test_what_else_is_on_a_line_is_no_beep(parts: list[np.ndarray]) -> None:
+def test_other_sounds_on_a_line_are_no_beep(parts: list[np.ndarray]) -> None:
     assert beeps(*parts) == 0
 
 

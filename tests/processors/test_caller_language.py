@@ -1,4 +1,4 @@
-"""The voices and everything else that is said follow the caller's language."""
+"""Voices and all other speech follow the caller's language."""
 
 from pipecat.frames.frames import Frame, TranscriptionFrame, TTSUpdateSettingsFrame
 from pipecat.frames.frames import UserStoppedSpeakingFrame as Stopped
@@ -21,7 +21,7 @@ async def told(*frames: Frame) -> tuple[list[Frame], list[str], FrameProcessor]:
     return [item for item in down if isinstance(item, kept)], followed, voice
 
 
-async def test_a_turn_in_another_language_is_told_to_each_voice_ahead_of_its_words() -> None:
+async def test_a_turn_in_another_language_is_told_to_each_voice_before_its_words() -> None:
     down, followed, voice = await told(words("quiero una cita", Language.ES))
 
     update, said = down
@@ -34,7 +34,7 @@ async def test_a_turn_in_another_language_is_told_to_each_voice_ahead_of_its_wor
     assert followed == ["es"]
 
 
-async def test_what_changes_nothing_is_not_told() -> None:
+async def test_an_unchanged_language_is_not_told() -> None:
     down, followed, _ = await told(
         words("hello", Language.EN), words("hm", None), Stopped(), words("well then", Language.EN)
     )

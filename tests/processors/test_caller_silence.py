@@ -29,7 +29,7 @@ WORK_S = 0.3
 
 
 async def asked(*frames: Frame, answered: bool = True) -> tuple[list[str], list[Event]]:
-    """Return what the silent caller is asked while these frames pass."""
+    """Return the prompts to the silent caller while these frames pass."""
     told: list[Event] = []
     loop = asyncio.get_running_loop()
     processor = CallerSilence(
@@ -48,21 +48,21 @@ async def asked(*frames: Frame, answered: bool = True) -> tuple[list[str], list[
     return [word.text for word in down if isinstance(word, TTSSpeakFrame)], told
 
 
-async def test_a_caller_who_never_says_anything_is_asked() -> None:
+async def test_a_silent_caller_is_prompted() -> None:
     said, told = await asked(BotStoppedSpeakingFrame(), SleepFrame(AFTER_S * 1.5))
 
     assert said == ["Hello?"]
     assert told == [CallerSilent(prompts=1)]
 
 
-async def test_a_call_without_a_greeting_is_asked_later() -> None:
+async def test_a_call_without_a_greeting_is_prompted_later() -> None:
     early, _ = await asked(SleepFrame(WORK_S))
     late, _ = await asked(SleepFrame(WORK_S + AFTER_S * 1.5))
 
     assert (early, late) == ([], ["Hello?"])
 
 
-async def test_nobody_is_asked_while_it_rings() -> None:
+async def test_there_is_no_prompt_while_it_rings() -> None:
     frames = [SleepFrame(WORK_S * 2), VADUserStartedSpeakingFrame(), VADUserStoppedSpeakingFrame()]
 
     said, told = await asked(*frames, SleepFrame(AFTER_S * 9), answered=False)
@@ -70,7 +70,7 @@ async def test_nobody_is_asked_while_it_rings() -> None:
     assert (said, told) == ([], [])
 
 
-async def test_nobody_is_asked_while_the_agent_speaks() -> None:
+async def test_there_is_no_prompt_while_the_agent_speaks() -> None:
     said, _ = await asked(BotStartedSpeakingFrame(), SleepFrame(AFTER_S * 2))
 
     assert said == []
@@ -85,7 +85,7 @@ async def test_the_time_begins_when_the_agent_stops() -> None:
     assert (early, late) == ([], ["Hello?"])
 
 
-async def test_sounds_and_keys_of_the_caller_start_the_time_anew() -> None:
+async def test_sounds_and_keys_of_the_caller_restart_the_time() -> None:
     key = InputDTMFFrame(button=KeypadEntry.ONE)
     sounds = [VADUserStartedSpeakingFrame(), VADUserStoppedSpeakingFrame(), key, key]
     frames = itertools.chain.from_iterable((SleepFrame(AFTER_S * 0.5), sound) for sound in sounds)
@@ -95,13 +95,13 @@ async def test_sounds_and_keys_of_the_caller_start_the_time_anew() -> None:
     assert said == []
 
 
-async def test_nobody_is_asked_while_the_model_thinks() -> None:
+async def test_there_is_no_prompt_while_the_model_thinks() -> None:
     said, _ = await asked(LLMFullResponseStartFrame(), SleepFrame(AFTER_S * 2))
 
     assert said == []
 
 
-async def test_an_answer_that_was_dropped_is_not_waited_for() -> None:
+async def test_a_dropped_answer_is_not_waited_for() -> None:
     said, _ = await asked(
         LLMFullResponseStartFrame(),
         SleepFrame(0.02),

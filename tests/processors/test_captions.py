@@ -1,4 +1,4 @@
-"""Captions say what was said, and by which voice when there were several."""
+"""Captions show the spoken words, and the voice of each if there were several."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.virtual_time
 
 
 class Screen:
-    """What a caller's screen was shown."""
+    """The captions on a caller's screen."""
 
     def __init__(self) -> None:
         self.shown: list[dict[str, Any]] = []
@@ -60,7 +60,7 @@ async def test_one_voice_needs_no_mention(screen: Screen) -> None:
     assert not any("voices" in text for text in screen.shown)
 
 
-async def test_a_sentence_of_two_voices_says_whose_each_word_is(screen: Screen) -> None:
+async def test_a_sentence_of_two_voices_names_the_voice_of_each_word(screen: Screen) -> None:
     for word, rung in (("We", "cartesia"), ("open", "cartesia"), ("at", None), ("nine.", "other")):
         await screen.spoken(word, rung)
     await screen.over("We open at nine.")

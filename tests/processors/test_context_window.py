@@ -67,7 +67,7 @@ async def test_a_request_that_is_too_long_is_cut_in_a_copy() -> None:
     assert told[0].tokens_after <= 200 < told[0].tokens_before
 
 
-async def test_the_request_behind_a_tools_result_is_cut_too() -> None:
+async def test_the_request_after_a_tools_result_is_cut_too() -> None:
     context = LLMContext([SYSTEM, *turns(20)])
 
     frames, _ = await passed(context, limit_tokens=200, direction=FrameDirection.UPSTREAM)
@@ -76,7 +76,7 @@ async def test_the_request_behind_a_tools_result_is_cut_too() -> None:
     assert len(sent[0].context.messages) < 41
 
 
-async def test_what_the_tools_are_described_with_counts() -> None:
+async def test_tool_descriptions_count() -> None:
     tool = FunctionSchema("f", "d" * 2_000, {}, [])
     plain = LLMContext([SYSTEM, *turns(2)])
     with_tool = LLMContext([SYSTEM, *turns(2)], tools=ToolsSchema(standard_tools=[tool]))
@@ -90,7 +90,7 @@ async def test_what_the_tools_are_described_with_counts() -> None:
     assert frames[0].context.tools is with_tool.tools
 
 
-async def test_a_summary_is_asked_for_before_anything_must_be_cut() -> None:
+async def test_a_summary_is_requested_before_anything_must_be_cut() -> None:
     frames, told = await passed(LLMContext([SYSTEM, *turns(6)]), limit_tokens=450)
 
     assert [type(frame) for frame in frames] == [LLMContextFrame, LLMSummarizeContextFrame]

@@ -1,4 +1,4 @@
-"""How soon it is seen that a caller's sound has become faint, and that noise is no silence."""
+"""How soon a caller's faint sound is detected, and that noise is no silence."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ PIECE = RATE_HZ // 50
 
 
 def sound(length_s: float, level: float) -> NDArray[np.int16]:
-    """Return something as loud as that, at every other sample."""
+    """Return sound of this level, at every other sample."""
     samples = np.full(round(length_s * RATE_HZ), level, np.float64)
     samples[::2] *= -1
     return samples.astype(np.int16)
@@ -41,7 +41,7 @@ def test_a_faint_beginning_is_no_silence() -> None:
     assert heard(sound(0.5, 200)) == pytest.approx(0.0, abs=0.001)
 
 
-def test_what_was_loud_long_ago_makes_nothing_faint() -> None:
+def test_past_loud_sound_makes_nothing_faint() -> None:
     assert heard(sound(0.2, 30_000), sound(4.0, 1000)) == pytest.approx(0.0, abs=0.001)
 
 
@@ -49,13 +49,13 @@ def test_speech_ends_the_silence() -> None:
     assert heard(sound(0.5, 8000), sound(0.3, 0), sound(0.02, 4000)) == pytest.approx(0, abs=0.001)
 
 
-def test_the_loudest_sample_there_is_breaks_nothing() -> None:
+def test_the_loudest_possible_sample_is_handled() -> None:
     lowest = np.full(PIECE, -32768, np.int16)
 
     assert heard(lowest, sound(0.1, 0)) == pytest.approx(0.1, abs=0.001)
 
 
-def test_nothing_at_all_changes_nothing() -> None:
+def test_empty_sound_changes_nothing() -> None:
     assert heard(np.zeros(0, np.int16)) == 0.0
 
 

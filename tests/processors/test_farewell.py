@@ -1,4 +1,4 @@
-"""The end of a call, behind its last words."""
+"""The end of a call, after its last words."""
 
 import asyncio
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.virtual_time
 
 
 class Voice(FrameProcessor):
-    """Speaks for `speech_s`, and hands on what follows its speech when that was played."""
+    """Speaks for `speech_s`, and passes on later frames when that was played."""
 
     def __init__(self, *, speech_s: float) -> None:
         super().__init__()
@@ -67,14 +67,14 @@ async def test_the_end_follows_the_models_own_goodbye() -> None:
     assert down[-1].reason == "agent_hung_up"
 
 
-async def test_a_model_that_says_nothing_is_spoken_for() -> None:
+async def test_a_goodbye_is_spoken_for_a_silent_model() -> None:
     down, voice = await played(answer())
 
     assert voice.spoken == ["Goodbye."]
     assert isinstance(down[-1], EndWorkerFrame)
 
 
-async def test_a_call_that_nobody_ends_goes_on() -> None:
+async def test_a_call_without_an_end_continues() -> None:
     down, _ = await played(
         [LLMFullResponseStartFrame(), LLMTextFrame("Hi"), LLMFullResponseEndFrame()]
     )
@@ -93,7 +93,7 @@ async def test_a_caller_who_speaks_into_the_goodbye_keeps_the_call() -> None:
     assert farewell.reason is None
 
 
-async def test_after_a_goodbye_that_was_taken_back_the_next_one_ends_the_call() -> None:
+async def test_after_a_revoked_goodbye_the_next_one_ends_the_call() -> None:
     frames = [
         *answer("Bye."),
         SleepFrame(0.03),
@@ -125,7 +125,7 @@ async def test_a_call_that_must_end_ends_although_the_caller_speaks() -> None:
     assert down[-1].reason == "max_length"
 
 
-async def test_nothing_is_answered_behind_a_goodbye_that_is_the_last_word() -> None:
+async def test_nothing_is_answered_after_a_final_goodbye() -> None:
     farewell = Farewell()
 
     async def part() -> None:
@@ -147,9 +147,7 @@ async def test_nothing_is_answered_behind_a_goodbye_that_is_the_last_word() -> N
 
 
 @pytest.mark.parametrize(("reason", "times"), [("shutdown", 1), ("silence", 0)])
-async def test_only_of_a_goodbye_that_is_the_last_word_those_who_hold_the_line_are_told(
-    reason: str, times: int
-) -> None:
+async def test_only_a_final_goodbye_is_told_to_the_held_line(reason: str, times: int) -> None:
     told: list[None] = []
     farewell = Farewell(last_words=lambda: told.append(None))
 
@@ -164,7 +162,7 @@ async def test_only_of_a_goodbye_that_is_the_last_word_those_who_hold_the_line_a
     assert len(told) == times
 
 
-async def test_a_goodbye_that_may_be_taken_back_is_replaced_when_the_call_must_end() -> None:
+async def test_a_revocable_goodbye_is_replaced_when_the_call_must_end() -> None:
     farewell = Farewell()
 
     async def part() -> None:
@@ -180,7 +178,7 @@ async def test_a_goodbye_that_may_be_taken_back_is_replaced_when_the_call_must_e
     assert [item.reason for item in down if isinstance(item, EndWorkerFrame)] == ["shutdown"]
 
 
-async def test_a_goodbye_that_never_comes_through_ends_the_call_all_the_same() -> None:
+async def test_a_goodbye_that_never_arrives_ends_the_call_anyway() -> None:
     ended: list[str] = []
 
     async def end(reason: str) -> None:
@@ -193,7 +191,7 @@ async def test_a_goodbye_that_never_comes_through_ends_the_call_all_the_same() -
 
 
 class HeardVoice(Voice):
-    """A voice that is heard while it speaks, as the line says."""
+    """A voice that is heard while it speaks, as the line reports."""
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         says = isinstance(frame, LLMTextFrame | TTSSpeakFrame)
@@ -204,7 +202,7 @@ class HeardVoice(Voice):
             await self.push_frame(BotStoppedSpeakingFrame(), FrameDirection.UPSTREAM)
 
 
-async def test_a_goodbye_that_takes_long_is_heard_to_its_end() -> None:
+async def test_a_long_goodbye_is_heard_to_its_end() -> None:
     ended: list[str] = []
 
     async def end(reason: str) -> None:
@@ -223,7 +221,7 @@ async def test_a_goodbye_that_takes_long_is_heard_to_its_end() -> None:
     assert ended == []
 
 
-async def test_a_voice_that_is_said_to_be_heard_for_ever_ends_the_call_all_the_same() -> None:
+async def test_a_voice_that_is_reported_as_heard_for_ever_ends_the_call_anyway() -> None:
     ended: list[str] = []
 
     async def end(reason: str) -> None:

@@ -1,4 +1,4 @@
-"""The gate of a rung lets as many through as there are places, and no faster than its pace."""
+"""The gate of a rung admits requests up to its places and its pace."""
 
 import asyncio
 import time
@@ -22,7 +22,7 @@ def within(seconds: float) -> Deadline:
     return Deadline(at=time.monotonic() + seconds)
 
 
-async def test_a_place_that_is_given_back_goes_to_whoever_waits() -> None:
+async def test_a_returned_place_goes_to_a_waiter() -> None:
     it = gate(concurrent=1)
     held = await it.enter("a", until=within(1))
     waiting = asyncio.ensure_future(it.enter("b", until=within(1)))
@@ -36,7 +36,7 @@ async def test_a_place_that_is_given_back_goes_to_whoever_waits() -> None:
     assert it.inside == 1
 
 
-async def test_nobody_waits_longer_than_he_may() -> None:
+async def test_no_request_waits_longer_than_its_limit() -> None:
     it = gate(concurrent=1)
     await it.enter("a", until=within(1))
     began = time.monotonic()
@@ -52,7 +52,7 @@ async def test_a_free_place_is_given_even_after_the_deadline() -> None:
     assert await it.enter("a", until=within(-1.0))
 
 
-async def test_a_waiter_that_is_called_off_leaves_no_trace() -> None:
+async def test_a_cancelled_waiter_leaves_no_trace() -> None:
     it = gate(concurrent=1)
     held = await it.enter("a", until=within(1))
     waiting = asyncio.ensure_future(it.enter("b", until=within(1)))
@@ -68,7 +68,7 @@ async def test_a_waiter_that_is_called_off_leaves_no_trace() -> None:
     assert it.inside == 0
 
 
-async def test_a_pace_lets_its_burst_through_and_then_no_more_in_time() -> None:
+async def test_a_pace_admits_its_burst_and_then_no_more_in_time() -> None:
     it = gate(per_minute=2)
     entered = [await it.enter("a", until=within(SHORT_S)) for _ in range(3)]
 
@@ -76,7 +76,7 @@ async def test_a_pace_lets_its_burst_through_and_then_no_more_in_time() -> None:
     assert not it.room
 
 
-async def test_a_pace_goes_on_after_its_time() -> None:
+async def test_a_pace_admits_again_after_its_time() -> None:
     it = gate(per_minute=600)  # one in a tenth of a second
     for _ in range(600):
         await it.enter("a", until=within(1))

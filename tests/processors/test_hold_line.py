@@ -1,4 +1,4 @@
-"""What a caller hears whose answer is late, or cannot come."""
+"""What a caller hears when the answer is late or cannot come."""
 
 import asyncio
 import itertools
@@ -97,7 +97,7 @@ async def test_a_cough_gets_no_filler() -> None:
     assert call.held == []
 
 
-async def test_a_caller_who_speaks_on_in_an_open_turn_is_not_talked_over() -> None:
+async def test_a_caller_who_continues_in_an_open_turn_is_not_interrupted() -> None:
     async with held() as call:
         await call.stops(decided=False, worded=True)
         await call.until(call.clips)
@@ -109,7 +109,7 @@ async def test_a_caller_who_speaks_on_in_an_open_turn_is_not_talked_over() -> No
     assert max(call.clips()) - spoke_at < 0.03
 
 
-async def test_what_is_being_made_is_not_said_over_a_caller_who_speaks_on() -> None:
+async def test_a_filler_being_rendered_is_not_said_over_a_caller_who_continues() -> None:
     async with held() as call:
         call.voice.takes_s = 0.1
         await call.stops(decided=False, worded=True)
@@ -120,7 +120,7 @@ async def test_what_is_being_made_is_not_said_over_a_caller_who_speaks_on() -> N
     assert call.clips() == []
 
 
-async def test_behind_a_turn_that_came_to_nothing_nothing_holds_the_line() -> None:
+async def test_after_a_turn_without_a_result_nothing_holds_the_line() -> None:
     async with held() as call:
         await call.stops(worded=True)
         await call.until(lambda: call.held)
@@ -130,7 +130,7 @@ async def test_behind_a_turn_that_came_to_nothing_nothing_holds_the_line() -> No
     assert call.held == ["en.filler.0"]
 
 
-async def test_the_end_of_a_turn_of_which_nobody_is_asked_holds_no_line() -> None:
+async def test_the_end_of_a_turn_without_a_request_holds_no_line() -> None:
     async with held() as call:
         await call.stops(decided=False)
         await call.put(UserStoppedSpeakingFrame())
@@ -148,7 +148,7 @@ async def test_a_filler_comes_at_its_usual_moment_although_the_decision_hangs() 
     assert 0.1 <= told.after_s < 0.15
 
 
-async def test_words_that_come_behind_the_stop_say_that_it_was_no_cough() -> None:
+async def test_words_that_arrive_after_the_stop_show_that_it_was_no_cough() -> None:
     async with held() as call:
         await call.stops(decided=False)
         call.hold.notice(HEARD)
@@ -170,7 +170,7 @@ async def test_a_caller_who_thinks_hears_nothing_before_silence_ends_the_turn() 
     assert before == []
 
 
-async def test_a_pause_of_an_earlier_sentence_says_nothing_about_this_one() -> None:
+async def test_a_pause_of_an_earlier_sentence_does_not_affect_this_one() -> None:
     async with held() as call:
         await call.stops(decided=False, worded=True)
         call.hold.notice(UNFINISHED)
@@ -181,7 +181,7 @@ async def test_a_pause_of_an_earlier_sentence_says_nothing_about_this_one() -> N
     assert call.held == ["en.filler.0"]
 
 
-async def test_a_tool_that_comes_first_behind_a_pause_leaves_nobody_without_a_word() -> None:
+async def test_a_tool_call_after_a_pause_leaves_no_caller_without_a_word() -> None:
     """The pause was the end after all: tool, model and voice would be heard after 1.68 s."""
     async with held(HoldSettings()) as call:
         await call.stops()
@@ -202,7 +202,7 @@ async def test_a_tool_that_comes_first_behind_a_pause_leaves_nobody_without_a_wo
     assert 1.2 <= heard_s <= 1.5
 
 
-async def test_a_caller_whose_recogniser_died_gets_a_filler_all_the_same() -> None:
+async def test_a_caller_whose_recogniser_died_gets_a_filler_anyway() -> None:
     async with held() as call:
         await call.starts()
         call.hold.notice(STT_FAILED)
@@ -212,7 +212,7 @@ async def test_a_caller_whose_recogniser_died_gets_a_filler_all_the_same() -> No
     assert call.held == ["en.filler.0"]
 
 
-async def test_a_filler_waits_a_little_for_a_voice_that_has_the_words_already() -> None:
+async def test_a_filler_waits_briefly_for_a_voice_that_already_has_the_words() -> None:
     settings = HoldSettings(first_s=0.1, last_s=0.6, clip_s=0.7, silence_s=0.3)
     async with held(settings) as call:
         await call.stops()
@@ -235,7 +235,7 @@ async def test_no_filler_is_said_over_a_caller_who_has_begun_again() -> None:
     assert call.clips() == []
 
 
-async def test_a_clip_that_was_being_made_is_not_said_over_a_caller_who_has_begun_again() -> None:
+async def test_a_clip_being_rendered_is_not_said_over_a_caller_who_has_begun_again() -> None:
     async with held() as call:
         call.voice.takes_s = 0.1
         await call.stops()
@@ -284,7 +284,7 @@ async def test_a_caller_whose_answers_are_always_late_never_waits_in_silence() -
     assert len(call.held) == turns
 
 
-async def test_clips_are_no_part_of_what_the_model_remembers() -> None:
+async def test_clips_are_not_in_the_models_context() -> None:
     async with held() as call:
         await call.stops()
         await call.until(lambda: len(call.held) == 2)
@@ -300,7 +300,7 @@ async def outage(call: Call, *, turns: int) -> None:
         await call.until(lambda turn=turn: len(call.steps) > turn)
 
 
-async def test_a_caller_whom_nobody_can_answer_is_told_so_at_once_on_his_topic() -> None:
+async def test_an_unanswerable_caller_is_told_so_at_once_on_their_topic() -> None:
     async with held() as call:
         call.hold._phrases.heard = "I want to book a table"
         stopped_at = await call.stops()
@@ -312,7 +312,7 @@ async def test_a_caller_whom_nobody_can_answer_is_told_so_at_once_on_his_topic()
         assert call.clips()[0] - stopped_at < 0.1
 
 
-async def test_what_was_said_in_place_of_an_answer_is_remembered_once_it_was_heard() -> None:
+async def test_a_clip_in_place_of_an_answer_is_remembered_once_it_was_heard() -> None:
     async with held() as call:
         await call.stops()
         call.exhausted()
@@ -324,7 +324,7 @@ async def test_what_was_said_in_place_of_an_answer_is_remembered_once_it_was_hea
     assert call.remembered[0] == "I am still here."
 
 
-async def test_of_what_was_cut_short_only_the_beginning_is_remembered() -> None:
+async def test_only_the_beginning_of_an_interrupted_clip_is_remembered() -> None:
     async with held() as call:
         await call.hold.speak_locally("one two three four five six seven eight nine ten")
         await call.until(lambda: call.line.level(LOCAL))
@@ -337,7 +337,7 @@ async def test_of_what_was_cut_short_only_the_beginning_is_remembered() -> None:
     assert 1 <= len(heard.split()) <= 8
 
 
-async def test_silence_goes_down_to_a_goodbye_and_the_call_ends_with_words() -> None:
+async def test_silence_leads_to_a_goodbye_and_the_call_ends_with_words() -> None:
     async with held() as call:
         await call.stops()
         call.exhausted()
@@ -360,7 +360,7 @@ async def test_a_cough_in_the_menu_does_not_leave_the_line_silent() -> None:
     assert call.steps[-1] == "goodbye"
 
 
-async def test_the_conversation_goes_on_when_the_stage_is_there_again() -> None:
+async def test_the_conversation_continues_when_the_stage_returns() -> None:
     async with held() as call:
         await outage(call, turns=2)
         await call.stops()
@@ -373,7 +373,7 @@ async def test_the_conversation_goes_on_when_the_stage_is_there_again() -> None:
     assert [type(item) for item in call.told][-1] is StageRecovered
 
 
-async def test_a_stage_that_is_back_and_fails_again_in_the_same_turn_leaves_no_silence() -> None:
+async def test_a_stage_that_returns_and_fails_again_in_the_same_turn_leaves_no_silence() -> None:
     async with held() as call:
         await call.stops()
         call.exhausted()
@@ -389,7 +389,7 @@ async def test_a_stage_that_is_back_and_fails_again_in_the_same_turn_leaves_no_s
     assert max(gaps) < 0.3 + 0.15
 
 
-async def test_a_model_that_is_back_and_slow_has_the_line_held_until_it_is_heard() -> None:
+async def test_a_model_that_returns_and_is_slow_has_the_line_held_until_it_is_heard() -> None:
     async with held() as call:
         await call.stops()
         call.exhausted()
@@ -401,10 +401,10 @@ async def test_a_model_that_is_back_and_slow_has_the_line_held_until_it_is_heard
         await asyncio.sleep(0.5)
 
     assert call.steps == ["clip"]
-    assert len(call.held) == 2  # and nothing behind the answer
+    assert len(call.held) == 2  # and nothing after the answer
 
 
-async def test_key_one_notes_a_callback_and_ends_the_call_with_words() -> None:
+async def test_key_one_requests_a_callback_and_ends_the_call_with_words() -> None:
     async with held() as call:
         await outage(call, turns=3)
         await call.presses("1")
@@ -415,7 +415,7 @@ async def test_key_one_notes_a_callback_and_ends_the_call_with_words() -> None:
     assert [event for event in call.told if isinstance(event, CallbackWanted)]
 
 
-async def test_a_key_before_the_menu_means_nothing() -> None:
+async def test_a_key_before_the_menu_is_ignored() -> None:
     async with held() as call:
         await outage(call, turns=1)
         await call.presses("1")
@@ -439,7 +439,7 @@ async def test_key_two_records_until_a_key_is_pressed() -> None:
     assert [event for event in call.told if isinstance(event, MessageLeft)]
 
 
-async def test_a_caller_is_told_when_the_disk_did_not_take_the_message() -> None:
+async def test_a_caller_is_told_when_the_disk_refused_the_message() -> None:
     async with held() as call:
         call.desk.disk = False
         await outage(call, turns=3)
@@ -454,7 +454,7 @@ async def test_a_caller_is_told_when_the_disk_did_not_take_the_message() -> None
     assert not [event for event in call.told if isinstance(event, MessageLeft)]
 
 
-async def test_a_message_is_kept_of_a_caller_who_does_not_wait_for_the_tone() -> None:
+async def test_a_message_is_kept_if_the_caller_does_not_wait_for_the_tone() -> None:
     async with held() as call:
         await outage(call, turns=3)
         await call.presses("2")
@@ -477,7 +477,7 @@ async def test_a_message_is_kept_when_the_caller_simply_hangs_up() -> None:
     assert call.desk.asked == ["keep message"]
 
 
-async def test_an_answer_that_comes_while_a_message_is_left_is_not_heard() -> None:
+async def test_an_answer_during_a_message_is_not_heard() -> None:
     async with held() as call:
         await outage(call, turns=3)
         await call.presses("2")
@@ -488,7 +488,7 @@ async def test_an_answer_that_comes_while_a_message_is_left_is_not_heard() -> No
     assert call.line.level(ANSWER) == []
 
 
-async def test_an_answer_that_is_not_heard_keeps_the_line_no_longer() -> None:
+async def test_an_unheard_answer_releases_the_line() -> None:
     async with held() as call:
         await outage(call, turns=3)
         await call.presses("2")
@@ -501,7 +501,7 @@ async def test_an_answer_that_is_not_heard_keeps_the_line_no_longer() -> None:
 
 
 @pytest.mark.parametrize("level", [ANSWER, LOCAL], ids=["a voice says it", "no voice does"])
-async def test_the_last_goodbye_is_heard_while_a_message_is_left(level: int) -> None:
+async def test_the_last_goodbye_is_heard_during_a_message(level: int) -> None:
     async with held() as call:
         await outage(call, turns=3)
         await call.presses("2")
@@ -517,7 +517,7 @@ async def test_the_last_goodbye_is_heard_while_a_message_is_left(level: int) -> 
     assert call.line.level(level)
 
 
-async def test_what_no_voice_could_say_of_an_answer_is_not_said_into_a_message() -> None:
+async def test_the_unspoken_rest_of_an_answer_is_not_said_into_a_message() -> None:
     async with held() as call:
         await outage(call, turns=3)
         await call.presses("2")
@@ -528,7 +528,7 @@ async def test_what_no_voice_could_say_of_an_answer_is_not_said_into_a_message()
     assert call.line.level(LOCAL) == []
 
 
-async def test_key_zero_becomes_a_callback_where_no_call_can_be_handed_on() -> None:
+async def test_key_zero_becomes_a_callback_if_no_call_can_be_transferred() -> None:
     async with held() as call:
         await outage(call, turns=3)
         await call.presses("0")
@@ -571,7 +571,7 @@ async def test_the_goodbye_is_heard_although_the_caller_speaks() -> None:
     assert len(call.clips()) == 3  # 0.12 s in pieces of 40 ms
 
 
-async def test_the_rest_that_no_voice_could_say_is_said_by_the_local_one_as_the_answer() -> None:
+async def test_the_unspoken_rest_of_an_answer_is_said_by_the_local_voice() -> None:
     async with held() as call:
         await call.stops()
         call.exhausted("tts")
@@ -585,7 +585,7 @@ async def test_the_rest_that_no_voice_could_say_is_said_by_the_local_one_as_the_
     assert call.remembered == ["We open at nine."]
 
 
-async def test_nobody_barges_in_on_what_must_be_heard_though_the_local_voice_says_it() -> None:
+async def test_protected_words_of_the_local_voice_cannot_be_interrupted() -> None:
     notice = "one two three four five six seven eight nine ten"
     async with held() as call:
         await call.hold.speak_locally(notice, must=True)
@@ -599,7 +599,7 @@ async def test_nobody_barges_in_on_what_must_be_heard_though_the_local_voice_say
     assert len(call.line.level(LOCAL)) == 8  # 0.3 s in pieces of 40 ms
 
 
-async def test_what_must_be_heard_is_said_though_the_caller_speaks_before_it_begins() -> None:
+async def test_protected_words_are_said_though_the_caller_speaks_before_they_begin() -> None:
     async with held() as call:
         await call.stops(decided=False)
         voice = call.hold._doer.voice
@@ -614,14 +614,14 @@ async def test_what_must_be_heard_is_said_though_the_caller_speaks_before_it_beg
     assert call.remembered == ["This call is recorded."]
 
 
-async def test_a_goodbye_that_no_voice_could_say_is_heard_before_the_call_ends() -> None:
+async def test_a_goodbye_without_a_remote_voice_is_heard_before_the_call_ends() -> None:
     async with held() as call:
         await call.hold.speak_locally("Goodbye and thank you.")
 
     assert len(call.line.level(LOCAL)) == 3  # 0.12 s in pieces of 40 ms
 
 
-async def test_sound_that_has_come_is_waited_for_although_it_begins_with_silence() -> None:
+async def test_arrived_sound_is_waited_for_although_it_begins_with_silence() -> None:
     settings = HoldSettings(first_s=0.1, last_s=0.5, clip_s=0.6, silence_s=0.3)
     async with held(settings) as call:
         await call.stops()
@@ -631,7 +631,7 @@ async def test_sound_that_has_come_is_waited_for_although_it_begins_with_silence
     assert call.held == []
 
 
-async def test_a_caller_whom_no_recogniser_hears_is_asked_once_he_has_finished() -> None:
+async def test_a_caller_without_a_recogniser_is_asked_after_they_have_finished() -> None:
     async with held() as call:
         await call.starts()
         call.exhausted("stt")
@@ -644,7 +644,7 @@ async def test_a_caller_whom_no_recogniser_hears_is_asked_once_he_has_finished()
     assert "en.stt.0" in call.held
 
 
-async def test_a_recogniser_given_up_at_the_callers_first_sound_is_spoken_of_at_the_end() -> None:
+async def test_a_recogniser_given_up_at_the_first_sound_is_announced_at_the_end() -> None:
     async with held(descent=DescentSettings(silence_s=5.0)) as call:
         call.exhausted("stt")
         await call.starts()

@@ -1,4 +1,4 @@
-"""What an interruption finds waiting at a processor."""
+"""Frames that wait at a processor during an interruption."""
 
 import asyncio
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ def word(text: str, *, interruptible: bool = True) -> TTSTextFrame:
 
 
 async def came_through(*frames: tuple[Frame, FrameDirection], ordered: bool = True) -> list[str]:
-    """Return what came out of a processor that got all of these before it had its turn."""
+    """Return the output of a processor that got all of these before it ran."""
     passing = Passing()
     if ordered:
         order_interruptions([passing])
@@ -74,42 +74,42 @@ def names(out: Sequence[Frame]) -> list[str]:
     [(False, ["InterruptionFrame", "old", "last"]), (True, ["InterruptionFrame", "last"])],
     ids=["pipecat", "ours"],
 )
-async def test_a_word_that_waits_when_the_caller_speaks_is_not_said_behind_it(
+async def test_a_queued_word_is_not_said_after_the_caller_speaks(
     *, ordered: bool, came: list[str]
 ) -> None:
-    """The first is why there is a queue of ours: if it fails, Pipecat has mended it."""
+    """The first is the reason for our queue: if it fails, Pipecat has fixed it."""
     overtaken = (word("old"), DOWN), (InterruptionFrame(), DOWN)
 
     assert await came_through(*overtaken, ordered=ordered) == came
 
 
-async def test_a_word_that_comes_behind_an_interruption_is_said() -> None:
+async def test_a_word_after_an_interruption_is_said() -> None:
     came = await came_through((InterruptionFrame(), DOWN), (word("new"), DOWN))
 
     assert came == ["InterruptionFrame", "new", "last"]
 
 
-async def test_what_the_caller_must_hear_is_said_all_the_same() -> None:
+async def test_protected_words_are_said_anyway() -> None:
     must = word("must", interruptible=False)
     came = await came_through((must, DOWN), (InterruptionFrame(), DOWN))
 
     assert came == ["InterruptionFrame", "must", "last"]
 
 
-async def test_what_goes_up_stays_and_so_do_system_frames() -> None:
+async def test_upward_frames_and_system_frames_stay() -> None:
     heard = TranscriptionFrame("heard", "caller", "now")
     came = await came_through((heard, UP), (BotSpeakingFrame(), DOWN), (InterruptionFrame(), DOWN))
 
     assert sorted(came) == ["BotSpeakingFrame", "InterruptionFrame", "heard", "last"]
 
 
-async def test_an_interruption_that_goes_up_drops_nothing_here() -> None:
+async def test_an_upward_interruption_drops_nothing_here() -> None:
     came = await came_through((word("old"), DOWN), (InterruptionFrame(), UP))
 
     assert came == ["InterruptionFrame", "old", "last"]
 
 
-async def test_the_others_keep_their_order_and_none_is_owed() -> None:
+async def test_other_frames_keep_their_order_and_none_is_lost() -> None:
     queue = InputQueue()
     first, second, end = word("1", interruptible=False), word("2", interruptible=False), EndFrame()
     for frame in (word("old"), first, word("old"), second, word("old"), end):
@@ -124,7 +124,7 @@ async def test_the_others_keep_their_order_and_none_is_owed() -> None:
         await queue.join()
 
 
-async def test_what_stays_keeps_its_order_when_some_have_had_their_turn() -> None:
+async def test_kept_frames_keep_their_order_after_some_have_passed() -> None:
     """The least number that shows it: a heap without some of it need not be one."""
     queue = InputQueue()
     frames = [word(str(at), interruptible=at == 2) for at in range(8)]

@@ -1,4 +1,4 @@
-"""Which keys are an entry's, and which mean something else."""
+"""Which keys belong to an entry, and which have another meaning."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.virtual_time
 async def pressed(
     keys: str, *, own: str = "", taken: Callable[[], bool] = lambda: False
 ) -> tuple[str, list[str]]:
-    """Return the keys that go on down the list, and the entries for the model."""
+    """Return the keys that pass down the pipeline, and the entries for the model."""
     clock = asyncio.get_running_loop().time
     turn = Turn(budget_s=1.5)
     wiring = CallWiring(clock=clock, turn=turn, line=CallerLine(), outside=lambda _: None)
@@ -40,17 +40,17 @@ async def pressed(
         ("47#0", "0", "47#0", ["Keys pressed: **"]),
     ],
 )
-async def test_a_key_with_a_meaning_of_its_own_is_a_digit_within_an_entry(
+async def test_a_key_with_its_own_meaning_is_a_digit_within_an_entry(
     keys: str, own: str, passed: str, entries: list[str]
 ) -> None:
     assert await pressed(keys, own=own) == (passed, entries)
 
 
-async def test_keys_of_the_menu_are_not_given_to_the_model() -> None:
+async def test_keys_of_the_menu_do_not_reach_the_model() -> None:
     assert await pressed("1", taken=lambda: True) == ("1", [])
 
 
-async def test_keys_before_the_menu_are_not_given_to_the_model_with_the_menus() -> None:
+async def test_keys_before_the_menu_do_not_reach_the_model_with_the_menus() -> None:
     answers = iter([False, False, True])
 
     assert await pressed("471", taken=lambda: next(answers)) == ("471", [])

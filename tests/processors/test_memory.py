@@ -1,4 +1,4 @@
-"""What the model is told of what a caller said: one message for what is said at one go."""
+"""A caller's words for the model: one message for consecutive words."""
 
 from typing import Any, cast
 
@@ -11,7 +11,7 @@ FIRST, SECOND, THIRD = "Eight of spades", "four of clubs", "seven of hearts"
 
 
 class Line:
-    """What a caller has heard of us."""
+    """The agent's words that a caller has heard."""
 
     def __init__(self) -> None:
         self.heard_s = 4.0  # the greeting
@@ -29,7 +29,7 @@ def user(words: str) -> dict[str, str]:
     return {"role": "user", "content": words}
 
 
-def test_what_a_caller_adds_before_they_heard_anything_is_put_behind_what_they_said() -> None:
+def test_words_added_before_the_caller_heard_anything_join_their_message() -> None:
     line = Line()
     for words in (FIRST, SECOND, THIRD):
         line.asks(words)
@@ -45,7 +45,7 @@ def test_what_a_caller_adds_before_they_heard_anything_is_put_behind_what_they_s
     ],
     ids=["a click", "a filler"],
 )
-def test_who_heard_us_meanwhile_says_something_new(
+def test_words_after_hearing_the_agent_are_a_new_message(
     heard_s: float, messages: list[dict[str, str]]
 ) -> None:
     line = Line()
@@ -67,7 +67,7 @@ def test_a_message_between_two_of_the_callers_keeps_them_apart(role: str) -> Non
     assert line.messages == [user(FIRST), between, user(SECOND)]
 
 
-def test_words_are_not_put_behind_what_the_caller_did_not_say() -> None:
+def test_words_are_not_joined_to_another_sides_message() -> None:
     line = Line()
     line.asks(FIRST)
     summary: Any = user("Summary of the call so far: cards.")
@@ -77,7 +77,7 @@ def test_words_are_not_put_behind_what_the_caller_did_not_say() -> None:
     assert line.messages == [summary, user(SECOND)]
 
 
-def test_what_would_be_asked_is_what_is_asked_later_and_changes_nothing_now() -> None:
+def test_an_early_question_equals_the_later_one_and_changes_nothing() -> None:
     line = Line()
     line.asks(FIRST)
     expected = line.memory.with_words(SECOND)
@@ -87,7 +87,7 @@ def test_what_would_be_asked_is_what_is_asked_later_and_changes_nothing_now() ->
     assert line.messages == expected
 
 
-def test_it_says_how_long_it_was_before_its_messages_were_replaced() -> None:
+def test_the_length_before_a_replacement_is_known() -> None:
     line = Line()
     line.asks(FIRST)
     before = line.memory.tokens
@@ -108,7 +108,7 @@ def test_it_says_how_long_it_was_before_its_messages_were_replaced() -> None:
         (["user", "system"], True),
     ],
 )
-def test_the_model_is_to_speak_behind_words_of_the_callers_and_a_tools_result(
+def test_the_model_speaks_after_a_callers_words_and_a_tools_result(
     roles: list[str],
     unanswered: bool,  # noqa: FBT001 - a table
 ) -> None:

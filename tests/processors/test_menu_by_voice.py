@@ -1,4 +1,4 @@
-"""The menu answered by voice: what is heard on this machine, and what comes of it."""
+"""The menu answered by voice: local recognition, and its effects."""
 
 import asyncio
 from collections import deque
@@ -20,7 +20,7 @@ MENU = "Say callback or press one."
 
 
 class Ear:
-    """Understands what it is told to, one utterance after the other."""
+    """Understands the scripted utterances, one after the other."""
 
     def __init__(self, *understood: str, takes_s: float = 0.05) -> None:
         self.usable = True
@@ -46,7 +46,7 @@ async def deaf(call: Call) -> None:
     await call.until(lambda: not call.caller_line.queued_s(call.hold._now()))
 
 
-async def test_a_word_is_asked_back_and_a_yes_has_it_done() -> None:
+async def test_a_spoken_choice_is_confirmed_and_done_after_a_yes() -> None:
     ear = Ear("callback", "yes")
     async with held(descent=TELEPHONE, ear=ear) as call:
         await deaf(call)
@@ -62,7 +62,7 @@ async def test_a_word_is_asked_back_and_a_yes_has_it_done() -> None:
     ]
 
 
-async def test_the_turn_in_which_a_word_was_heard_does_not_read_the_menu_again() -> None:
+async def test_the_turn_of_a_spoken_choice_does_not_read_the_menu_again() -> None:
     async with held(descent=TELEPHONE, ear=Ear("callback", takes_s=0.3)) as call:
         await deaf(call)
         await call.says_word()
@@ -73,7 +73,7 @@ async def test_the_turn_in_which_a_word_was_heard_does_not_read_the_menu_again()
     assert call.steps == ["words"]
 
 
-async def test_speech_that_is_no_word_of_the_menu_chooses_nothing() -> None:
+async def test_speech_without_a_menu_word_chooses_nothing() -> None:
     async with held(descent=TELEPHONE, ear=Ear()) as call:
         await deaf(call)
         await call.says_word()
@@ -128,7 +128,7 @@ async def test_nothing_is_loaded_or_kept_until_a_stage_is_down() -> None:
     assert ear.warmed == 1
 
 
-async def test_what_is_said_before_the_menu_is_not_listened_to() -> None:
+async def test_speech_before_the_menu_is_not_recognised() -> None:
     ear = Ear("callback")
     async with held(descent=DescentSettings(silence_s=1.0), ear=ear) as call:
         await deaf(call)
@@ -139,7 +139,7 @@ async def test_what_is_said_before_the_menu_is_not_listened_to() -> None:
     assert ear.heard_s == []
 
 
-async def test_an_utterance_has_the_moment_before_it_and_one_that_is_too_long_is_no_word() -> None:
+async def test_an_utterance_includes_the_moment_before_it_and_a_long_one_is_no_choice() -> None:
     ear = Ear()
     words = OnDeviceWords(ear, clock=lambda: 0.0)
     words.start(Owner(), lambda _: None)  # type: ignore[arg-type]

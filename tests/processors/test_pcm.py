@@ -9,20 +9,20 @@ LOUD = (1000 * np.sin(np.arange(80))).astype("<i2").tobytes()
 QUIET = bytes(160)
 
 
-def test_a_sample_torn_between_two_pieces_is_joined() -> None:
+def test_a_sample_split_between_two_pieces_is_joined() -> None:
     pieces = Pieces(8000)
 
     assert pieces.take(LOUD[:33]) + pieces.take(LOUD[33:]) == LOUD
 
 
-def test_a_piece_that_comes_twice_is_heard_once_but_silence_may_repeat() -> None:
+def test_a_repeated_piece_is_heard_once_but_silence_may_repeat() -> None:
     pieces = Pieces(8000)
 
     assert [len(pieces.take(item)) for item in (LOUD, LOUD, QUIET, QUIET)] == [160, 0, 160, 160]
 
 
 @pytest.mark.parametrize("pcm", [QUIET, b""], ids=["zeros", "nothing"])
-def test_only_what_a_person_could_hear_is_audible(pcm: bytes) -> None:
+def test_only_perceptible_sound_is_audible(pcm: bytes) -> None:
     assert audible(LOUD)
     assert not audible(pcm)
 

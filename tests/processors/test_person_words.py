@@ -1,4 +1,4 @@
-"""A person's yes and no, spoken by the lab's caller and heard on this machine: all of it real."""
+"""A person's yes and no, spoken by the lab's caller and recognised on this machine."""
 
 import asyncio
 import time
@@ -21,7 +21,7 @@ Pcm: TypeAlias = NDArray[np.int16]
 RATE_HZ = 8000
 PIECE = 160
 QUESTION_S = 1.0
-LISTENED_S = 3.0  # of sound, in which what was said is over
+LISTENED_S = 3.0  # of sound, by which the words are over
 
 
 def silence(length_s: float) -> Pcm:
@@ -46,7 +46,7 @@ class HeldEar:
 
 
 class Leg:
-    """A person's side: what they say, and what was understood of it."""
+    """A person's side: their words, and the recognised answers."""
 
     def __init__(self, words: PersonWords, ear: HeldEar) -> None:
         self.words = words
@@ -54,7 +54,7 @@ class Leg:
         self.answers: list[Consent] = []
 
     async def says(self, text: str, *, then_s: float = LISTENED_S) -> None:
-        """Say something, with silence behind it."""
+        """Say something, with silence after it."""
         await self.line_brings(np.concatenate([caller_says(text), silence(then_s)]))
 
     async def line_brings(self, line: Pcm) -> None:
@@ -63,8 +63,8 @@ class Leg:
             await asyncio.sleep(0)
 
     async def understood(self) -> list[Consent]:
-        """Return the answers, once the ear has done with what was said."""
-        for _ in range(3):  # one at a time, in order: it is warmed, then it hears what was said
+        """Return the answers, once the ear has finished."""
+        for _ in range(3):  # one at a time, in order: it is warmed up, then it hears the words
             await self.ear.understand(b"", RATE_HZ)
             await asyncio.sleep(0.05)
         return self.answers
@@ -93,7 +93,7 @@ async def leg() -> AsyncIterator[Leg]:
         ("You have reached the billing office. Please leave a message after the tone.", []),
     ],
 )
-async def test_a_yes_and_a_no_are_understood_and_nothing_else(
+async def test_only_a_yes_and_a_no_are_understood(
     leg: Leg, said: str, answers: list[Consent]
 ) -> None:
     leg.words.listen(on=True)
@@ -102,7 +102,7 @@ async def test_a_yes_and_a_no_are_understood_and_nothing_else(
     assert await leg.understood() == answers
 
 
-async def test_what_is_said_before_the_question_is_over_counts_for_nothing(leg: Leg) -> None:
+async def test_words_before_the_end_of_the_question_do_not_count(leg: Leg) -> None:
     await leg.says("Yes.")
     leg.words.listen(on=True)
     await leg.line_brings(silence(LISTENED_S))
@@ -132,7 +132,7 @@ async def test_an_answer_that_is_understood_after_the_next_question_began_is_dro
     assert await leg.understood() == []
 
 
-async def test_an_answer_that_the_next_question_cuts_off_does_not_spoil_the_next(leg: Leg) -> None:
+async def test_an_answer_interrupted_by_the_next_question_does_not_spoil_the_next(leg: Leg) -> None:
     leg.words.listen(on=True)
     await leg.says("Yes, I think", then_s=0.0)
     leg.words.listen(on=False)

@@ -17,7 +17,7 @@ PATIENCE_S = 5.0
 
 
 class Service(FrameProcessor):
-    """Repeats what it hears, however slowly it is told to."""
+    """Repeats its input, as slowly as told."""
 
     def __init__(self, *, setup_s: float = 0.0, work_s: float = 0.0, end_s: float = 0.0) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Service(FrameProcessor):
 
 
 class Stage(FrameProcessor):
-    """Owns one rung, and does with it what the test wants."""
+    """Owns one rung, and acts as the test says."""
 
     def __init__(self, service: Service, act: Any) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ async def ran(service: Service, act: Any) -> Stage:
     return stage
 
 
-async def test_what_a_service_pushes_comes_to_its_stage_and_nowhere_else() -> None:
+async def test_a_services_output_reaches_only_its_stage() -> None:
     async def act(stage: Stage) -> None:
         await stage.rung.ready.wait()
         assert await stage.rung.send(TextFrame("hello"))
@@ -108,7 +108,7 @@ async def test_late_output_of_a_muted_service_is_dropped_and_it_can_be_used_agai
     assert stage.out == ["new"]
 
 
-async def test_frames_for_a_service_that_is_not_set_up_are_dropped_instead_of_piling_up() -> None:
+async def test_frames_for_a_service_without_setup_are_dropped() -> None:
     async def act(stage: Stage) -> None:
         assert not await stage.rung.send(TextFrame("lost"))
         await stage.rung.mute()
@@ -119,7 +119,7 @@ async def test_frames_for_a_service_that_is_not_set_up_are_dropped_instead_of_pi
     assert stage.out == []
 
 
-async def test_a_service_that_hangs_delays_neither_start_nor_end() -> None:
+async def test_a_hanging_service_delays_neither_start_nor_end() -> None:
     async def act(_stage: Stage) -> None:
         pass
 

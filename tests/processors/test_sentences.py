@@ -9,7 +9,7 @@ async def spoken(sentences: Sentences, *texts: str) -> list[str]:
     return [sentence.text for text in texts async for sentence in sentences.aggregate(text)]
 
 
-async def test_half_a_word_is_forgotten_and_its_sentence_goes_on() -> None:
+async def test_a_partial_word_is_dropped_and_its_sentence_continues() -> None:
     sentences = Sentences()
     said = await spoken(sentences, "We open at nine. From Mon")
     sentences.take_back(len("Mon"))
@@ -18,7 +18,7 @@ async def test_half_a_word_is_forgotten_and_its_sentence_goes_on() -> None:
     assert said == ["We open at nine.", "From Monday we are here."]
 
 
-async def test_a_sentence_that_was_spoken_is_not_taken_back() -> None:
+async def test_a_spoken_sentence_is_not_retracted() -> None:
     sentences = Sentences()
     said = await spoken(sentences, "We open at nine. F")
     sentences.take_back(1)
@@ -28,7 +28,7 @@ async def test_a_sentence_that_was_spoken_is_not_taken_back() -> None:
 
 
 @pytest.mark.parametrize("characters", [0, 3, 500])
-async def test_taking_back_more_than_there_is_leaves_nothing(characters: int) -> None:
+async def test_retracting_more_than_there_is_leaves_nothing(characters: int) -> None:
     sentences = Sentences()
     await spoken(sentences, "abc")
     sentences.take_back(characters)
@@ -38,7 +38,7 @@ async def test_taking_back_more_than_there_is_leaves_nothing(characters: int) ->
 
 
 async def collected(language: str, *texts: str) -> tuple[list[str], str]:
-    """Return the sentences that were let go, and what is still waited with."""
+    """Return the released sentences, and the text that still waits."""
     sentences = Sentences(language=language)
     return await spoken(sentences, *texts), sentences.text.text
 
@@ -53,9 +53,7 @@ async def collected(language: str, *texts: str) -> tuple[list[str], str]:
         ("ru", "Хорошо."),
     ],
 )
-async def test_a_sentence_that_nothing_could_lengthen_does_not_wait_for_what_follows(
-    language: str, text: str
-) -> None:
+async def test_a_certain_sentence_end_does_not_wait_for_more_text(language: str, text: str) -> None:
     assert await collected(language, text) == ([text], "")
 
 
@@ -72,14 +70,14 @@ async def test_a_sentence_that_nothing_could_lengthen_does_not_wait_for_what_fol
         ("en", "(We are closed."),  # )
         ("en", "Well.."),
         ("es", "Pregunte por la Sra."),  # García
-        ("de", "Wir sehen uns am Montag."),  # sentencex wants a capital letter behind it
+        ("de", "Wir sehen uns am Montag."),  # sentencex wants a capital letter after it
     ],
 )
-async def test_what_might_go_on_waits_for_what_follows(language: str, text: str) -> None:
+async def test_an_uncertain_sentence_end_waits_for_more_text(language: str, text: str) -> None:
     assert await collected(language, text) == ([], text)
 
 
-async def test_what_follows_a_sentence_let_go_is_the_next_one() -> None:
+async def test_text_after_a_released_sentence_is_the_next_one() -> None:
     said, left = await collected("en", "Good", " morning", "!", " We open", " at 9.", "30. Bye.")
 
     assert said == ["Good morning!", "We open at 9.30.", "Bye."]

@@ -1,4 +1,4 @@
-"""Where the caller's sound ends."""
+"""The end of the path of the caller's sound."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from processors.turn.sound_path import SoundEnd
 pytestmark = pytest.mark.virtual_time
 
 
-async def test_sound_is_handed_over_and_goes_no_further_and_all_else_does() -> None:
+async def test_sound_stops_there_and_everything_else_passes() -> None:
     heard: list[InputAudioRawFrame] = []
     sound = InputAudioRawFrame(audio=b"\1\0" * 160, sample_rate=8000, num_channels=1)
     async with asyncio.timeout(5.0):

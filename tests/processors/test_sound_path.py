@@ -1,4 +1,4 @@
-"""The caller's sound is handed on at once, and never overtaken by its like."""
+"""The caller's sound is passed on at once, and in order."""
 
 import asyncio
 
@@ -26,7 +26,7 @@ def sound(number: int) -> InputAudioRawFrame:
     return InputAudioRawFrame(bytes([number, 0]) * 160, sample_rate=8000, num_channels=1)
 
 
-async def test_sound_reaches_the_end_of_its_way_before_the_loop_turns() -> None:
+async def test_sound_reaches_the_end_of_its_path_before_the_loop_turns() -> None:
     heard: list[InputAudioRawFrame] = []
     first, second = Passing(), Passing()
     way = Pipeline([first, second, SoundEnd(heard.append)])
@@ -38,7 +38,7 @@ async def test_sound_reaches_the_end_of_its_way_before_the_loop_turns() -> None:
         assert [input_audio_raw_frame.audio[0] for input_audio_raw_frame in heard] == [0, 1]
 
 
-async def test_sound_that_comes_before_the_start_is_not_overtaken() -> None:
+async def test_sound_before_the_start_is_not_overtaken() -> None:
     heard: list[InputAudioRawFrame] = []
     early = Passing()
     for number in range(3):
@@ -51,7 +51,7 @@ async def test_sound_that_comes_before_the_start_is_not_overtaken() -> None:
     assert [input_audio_raw_frame.audio[0] for input_audio_raw_frame in heard] == list(range(9))
 
 
-async def test_all_else_takes_its_turn_in_the_queue() -> None:
+async def test_everything_else_waits_in_the_queue() -> None:
     async with asyncio.timeout(10.0):
         down, _ = await run_test(
             Passing(), frames_to_send=[TextFrame("one"), sound(1), TextFrame("two")]
@@ -61,7 +61,7 @@ async def test_all_else_takes_its_turn_in_the_queue() -> None:
     assert sum(isinstance(item, InputAudioRawFrame) for item in down) == 1
 
 
-async def test_no_sound_is_heard_in_a_call_that_was_cut() -> None:
+async def test_no_sound_is_heard_in_a_cancelled_call() -> None:
     heard: list[InputAudioRawFrame] = []
     first = Passing()
     async with running(Pipeline([first, SoundEnd(heard.append)])) as bench:

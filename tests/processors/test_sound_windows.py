@@ -1,4 +1,4 @@
-"""The detector of speech gets sound in pieces that it can use, each as early as before."""
+"""The VAD gets sound in pieces that it can use, each as early as before."""
 
 import asyncio
 from pathlib import Path
@@ -42,7 +42,7 @@ async def gathered(sent: list[InputAudioRawFrame]) -> list[bytes]:
 async def test_every_window_is_complete_as_soon_as_its_last_piece_came(rate_hz: int) -> None:
     sent = pieces(rate_hz, 40)
     came, complete = 0, set[int]()
-    for piece in sent:  # after how much sound the detector could compute, piece by piece
+    for piece in sent:  # after how much sound the VAD could compute, piece by piece
         before, came = came, came + len(piece.audio)
         if came // WINDOW_BYTES[rate_hz] > before // WINDOW_BYTES[rate_hz]:
             complete.add(came)
@@ -53,7 +53,7 @@ async def test_every_window_is_complete_as_soon_as_its_last_piece_came(rate_hz: 
     assert set(reached) == complete
 
 
-async def test_no_sample_is_lost_or_moved_and_five_pieces_do_for_eight() -> None:
+async def test_no_sample_is_lost_or_moved_and_five_pieces_replace_eight() -> None:
     sent = pieces(8000, 80)
 
     heard = await gathered(sent)
@@ -62,7 +62,7 @@ async def test_no_sample_is_lost_or_moved_and_five_pieces_do_for_eight() -> None
     assert len(heard) == 50
 
 
-async def test_while_nobody_speaks_several_windows_go_on_at_once() -> None:
+async def test_in_silence_several_windows_are_passed_together() -> None:
     heard: list[bytes] = []
     way = Pipeline([SoundWindows(quiet=lambda: True), SoundEnd(lambda f: heard.append(f.audio))])
     async with asyncio.timeout(10.0):
@@ -71,7 +71,7 @@ async def test_while_nobody_speaks_several_windows_go_on_at_once() -> None:
     assert len(heard) == 64 * PIECE_BYTES[8000] // (QUIET_WINDOWS * WINDOW_BYTES[8000])
 
 
-async def test_while_a_turn_waits_for_its_end_each_window_goes_on_alone() -> None:
+async def test_while_a_turn_waits_for_its_end_each_window_is_passed_alone() -> None:
     heard: list[bytes] = []
     way = Pipeline([SoundWindows(quiet=lambda: True), SoundEnd(lambda f: heard.append(f.audio))])
     opened = VADUserStartedSpeakingFrame()
@@ -81,7 +81,7 @@ async def test_while_a_turn_waits_for_its_end_each_window_goes_on_alone() -> Non
     assert len(heard) == 5
 
 
-async def test_each_piece_is_handed_over_as_it_comes() -> None:
+async def test_each_piece_is_passed_on_at_once() -> None:
     heard: list[InputAudioRawFrame] = []
     sent = pieces(8000, 7)
     async with asyncio.timeout(10.0):
@@ -95,9 +95,7 @@ async def test_each_piece_is_handed_over_as_it_comes() -> None:
 
 @pytest.mark.parametrize("rate_hz", [8000, 16_000])
 @pytest.mark.parametrize("name", ["01_hours", "06_pause", "07_two_utterances", "05_noise_10db"])
-async def test_speech_is_noticed_and_missed_at_the_same_piece_as_without(
-    name: str, rate_hz: int
-) -> None:
+async def test_speech_begins_and_ends_at_the_same_piece_as_without(name: str, rate_hz: int) -> None:
     models = await asyncio.to_thread(VoiceModels.load)
     sound = read(CALLERS / f"{name}.wav", rate_hz=rate_hz).samples.astype("<i2").tobytes()
     size = PIECE_BYTES[rate_hz]

@@ -59,7 +59,7 @@ async def test_a_cold_standby_opens_no_connection_in_a_healthy_call() -> None:
         assert sockets(lab, "elevenlabs") == 0
 
 
-async def test_a_cold_standby_speaks_when_it_is_needed_and_nobody_doubts_it() -> None:
+async def test_a_cold_standby_speaks_when_needed_and_is_not_suspect() -> None:
     async with laboratory() as lab:
         lab.instance("cartesia").set_faults([Window(fault=Refuse())])
         async with talking(lab, shared=voices(cold=True)) as talk:
@@ -98,7 +98,7 @@ async def test_a_call_over_a_voices_limit_starts_with_the_next_rung() -> None:
         assert not second.facts(AttemptFailed)
 
 
-async def test_a_place_is_free_again_when_its_call_is_over() -> None:
+async def test_a_place_is_free_again_after_its_call() -> None:
     policy = voices(limits={"cartesia": 1})
     async with laboratory() as lab:
         for _ in range(2):
@@ -110,7 +110,7 @@ async def test_a_place_is_free_again_when_its_call_is_over() -> None:
 
 @pytest.fixture
 def recognisers(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    """What is different in the policy of the recognisers."""
+    """The changes in the recognisers' policy."""
     changes: dict[str, object] = {}
     made = stt_call.policy_of
     monkeypatch.setattr(

@@ -1,4 +1,4 @@
-"""When a turn is decided, by a detector that may be slow, for one caller and for eight at once."""
+"""When a turn is decided with a detector that may be slow, for one caller and for eight at once."""
 
 import asyncio
 import inspect
@@ -39,7 +39,7 @@ def caller(*says: float, takes_s: float = 0.07, early: bool = True) -> Caller:
 
 @pytest.mark.parametrize("takes_s", [0.07, 1.0, 6.0])
 @pytest.mark.parametrize("early", [True, False], ids=["early", "at the stop"])
-async def test_of_eight_callers_who_stop_at_once_each_turn_is_decided_in_time(
+async def test_with_eight_simultaneous_stops_each_turn_is_decided_in_time(
     takes_s: float,
     early: bool,  # noqa: FBT001 - a table
 ) -> None:
@@ -65,7 +65,7 @@ async def test_the_answer_is_there_when_the_vad_says_stop() -> None:
     assert (judged.waited_s, judged.dropped) == (0.0, 0)
 
 
-async def test_without_the_early_look_the_caller_waits_for_the_detector() -> None:
+async def test_without_the_early_analysis_the_caller_waits_for_the_detector() -> None:
     one = await caller(SURE, early=False).speaks(1.0)
 
     (judged,) = one.judged
@@ -73,7 +73,7 @@ async def test_without_the_early_look_the_caller_waits_for_the_detector() -> Non
     assert (judged.by, judged.early) == ("detector", False)
 
 
-async def test_silence_decides_when_the_detector_gives_no_answer() -> None:
+async def test_silence_decides_if_the_detector_gives_no_answer() -> None:
     one = await caller(UNSURE, takes_s=6.0).speaks(1.0)
 
     (judged,) = one.judged
@@ -81,7 +81,7 @@ async def test_silence_decides_when_the_detector_gives_no_answer() -> None:
     assert (judged.by, judged.finished, judged.early) == ("silence", True, False)
 
 
-async def test_silence_decides_nothing_while_somebody_is_heard_again() -> None:
+async def test_silence_decides_nothing_after_new_speech() -> None:
     one = await caller(SURE, takes_s=6.0).speaks(1.0, 0.4, 1.0)
 
     assert (len(one.starts), len(one.stops)) == (2, 2)
@@ -89,7 +89,7 @@ async def test_silence_decides_nothing_while_somebody_is_heard_again() -> None:
     assert one.decided[0] - one.stops[1] == pytest.approx(WITHIN_S, abs=0.001)
 
 
-async def test_a_detector_that_fails_is_no_reason_to_wait() -> None:
+async def test_a_failing_detector_causes_no_wait() -> None:
     class Broken(Session):
         def run(self, _names: None, _feeds: object) -> list[object]:
             raise RuntimeError("no memory")
@@ -101,7 +101,7 @@ async def test_a_detector_that_fails_is_no_reason_to_wait() -> None:
     assert one.decided[0] - one.stops[0] == pytest.approx(WITHIN_S, abs=0.001)
 
 
-async def test_silence_has_all_of_its_time_where_nobody_will_look_any_more() -> None:
+async def test_silence_has_its_full_time_if_no_analysis_will_follow() -> None:
     judges = judges_of(0.2, width=1)  # the second of them would be too late, and is not begun
     callers = [Caller(Session(SURE), judges) for _ in range(2)]
 
@@ -113,7 +113,7 @@ async def test_silence_has_all_of_its_time_where_nobody_will_look_any_more() -> 
     assert waited == {"detector": pytest.approx(0.08, abs=0.02), "silence": pytest.approx(WITHIN_S)}
 
 
-async def test_an_early_look_is_dropped_when_speech_goes_on() -> None:
+async def test_an_early_analysis_is_dropped_when_speech_continues() -> None:
     one = await caller(SURE).speaks(1.0, 0.14, 1.0)
 
     (judged,) = one.judged
@@ -121,14 +121,14 @@ async def test_an_early_look_is_dropped_when_speech_goes_on() -> None:
     assert (judged.dropped, len(one.stops), len(one.decided)) == (1, 1, 1)
 
 
-async def test_speech_that_has_no_gap_of_a_tenth_of_a_second_costs_no_look() -> None:
+async def test_speech_without_a_gap_of_a_tenth_of_a_second_costs_no_analysis() -> None:
     one = await caller(SURE).speaks(1.0, 0.06, 1.0)
 
     assert one.session.asked == 1
     assert one.judged[0].dropped == 0
 
 
-async def test_above_they_know_of_a_pause_before_the_vad_and_what_the_look_at_it_found() -> None:
+async def test_stages_above_learn_of_a_pause_before_the_vad_with_its_verdict() -> None:
     one = await caller(SURE).speaks(1.0)
 
     (began, began_at), (final, final_at) = one.pauses
@@ -137,14 +137,14 @@ async def test_above_they_know_of_a_pause_before_the_vad_and_what_the_look_at_it
     assert final_at - began_at == pytest.approx(0.07, abs=0.001)
 
 
-async def test_above_they_know_when_the_caller_goes_on_and_of_the_pause_behind() -> None:
+async def test_stages_above_learn_when_the_caller_continues_and_of_the_next_pause() -> None:
     one = await caller(SURE).speaks(1.0, 0.14, 1.0)
 
     told = [news for news, _ in one.pauses]
     assert told == ["PauseBegan", "PauseEnded", "PauseBegan", "PauseSoundsFinal"]
 
 
-async def test_what_a_dropped_look_finds_says_nothing_of_the_next_pause() -> None:
+async def test_a_dropped_analysis_does_not_affect_the_next_pause() -> None:
     one = await caller(SURE, UNSURE, takes_s=0.27).speaks(1.0, 0.14, 0.1, 0.14, 1.0)
 
     assert "PauseSoundsFinal" not in [news for news, _ in one.pauses]
@@ -157,20 +157,20 @@ async def test_a_pause_that_sounds_unfinished_is_told_without_its_end() -> None:
     assert [news for news, _ in one.pauses] == ["PauseBegan"]
 
 
-async def test_nothing_is_told_of_pauses_where_the_early_look_is_switched_off() -> None:
+async def test_no_pause_is_told_if_the_early_analysis_is_disabled() -> None:
     one = await caller(SURE, early=False).speaks(1.0, 0.14, 1.0)
 
     assert one.pauses == []
 
 
-async def test_no_early_look_is_begun_where_it_is_switched_off() -> None:
+async def test_no_early_analysis_is_started_if_it_is_disabled() -> None:
     one = await caller(SURE, early=False).speaks(1.0, 0.14, 1.0)
 
     assert one.session.asked == 1
 
 
 @pytest.mark.parametrize("early", [True, False], ids=["early", "at the stop"])
-async def test_what_comes_of_a_pause_does_not_end_the_next_turn(
+async def test_the_verdict_on_a_pause_does_not_end_the_next_turn(
     early: bool,  # noqa: FBT001 - a table
 ) -> None:
     one = await caller(SURE, takes_s=0.34, early=early).speaks(1.0, 0.24, 1.0)
@@ -181,7 +181,7 @@ async def test_what_comes_of_a_pause_does_not_end_the_next_turn(
     assert one.decided[0] > one.stops[1]
 
 
-async def test_a_pause_that_is_no_end_is_looked_at_twice_and_ends_with_silence() -> None:
+async def test_a_pause_that_is_no_end_is_analysed_twice_and_ends_with_silence() -> None:
     one = await caller(UNSURE).speaks(1.0)
 
     (judged,) = one.judged
@@ -190,7 +190,7 @@ async def test_a_pause_that_is_no_end_is_looked_at_twice_and_ends_with_silence()
     assert one.decided[0] - one.stops[0] == pytest.approx(1.2, abs=0.05)
 
 
-async def test_the_second_look_may_find_that_it_was_the_end() -> None:
+async def test_the_second_analysis_may_find_the_end() -> None:
     one = await caller(UNSURE, SURE).speaks(1.0)
 
     assert one.decided[0] - one.stops[0] == pytest.approx(0.07, abs=0.02)
@@ -199,7 +199,7 @@ async def test_the_second_look_may_find_that_it_was_the_end() -> None:
     ]
 
 
-async def test_an_early_no_stands_when_there_is_no_time_for_a_second_look() -> None:
+async def test_an_early_no_stands_without_time_for_a_second_analysis() -> None:
     one = await caller(UNSURE, takes_s=0.2).speaks(1.0)
 
     assert [(pause_judged.finished, pause_judged.by) for pause_judged in one.judged] == [
@@ -208,7 +208,7 @@ async def test_an_early_no_stands_when_there_is_no_time_for_a_second_look() -> N
     assert one.decided[0] - one.stops[0] == pytest.approx(1.2, abs=0.05)
 
 
-async def test_of_a_long_speech_only_the_last_seconds_are_kept() -> None:
+async def test_only_the_last_seconds_of_a_long_speech_are_kept() -> None:
     detector = TurnDetector(
         Session(SURE),
         vad=LoudnessVad(),
@@ -234,7 +234,7 @@ async def test_of_a_long_speech_only_the_last_seconds_are_kept() -> None:
     [("", None), ("ssssssss", 0.0), ("ssssssss..", 0.064), ("ssssssss......", None), (".", None)],
     ids=["nothing yet", "speech", "a short silence", "the VAD is sure", "silence"],
 )
-def test_the_vad_tells_how_long_the_caller_has_been_silent(
+def test_the_vad_reports_how_long_the_caller_has_been_silent(
     pieces: str, silence_s: float | None
 ) -> None:
     vad = LoudnessVad(
@@ -248,7 +248,7 @@ def test_the_vad_tells_how_long_the_caller_has_been_silent(
     assert silence_of(vad) == silence_s
 
 
-def test_pipecat_still_has_what_we_override_and_read() -> None:
+def test_pipecat_still_has_the_members_that_we_override_and_read() -> None:
     rule, detector = TurnAnalyzerUserTurnStopStrategy, LocalSmartTurnAnalyzerV3
     stopped = inspect.signature(rule._handle_vad_user_stopped_speaking)
 

@@ -1,4 +1,4 @@
-"""What the turn detector's model is given: Pipecat's figures, made with less memory."""
+"""Features for the turn detector's model: equal to Pipecat's, with less memory."""
 
 import tracemalloc
 from collections.abc import Callable
@@ -22,8 +22,8 @@ def pipecats(sound: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def peak_mb(work: Callable[[], object]) -> float:
-    """Return how much it holds at once, beside what was there."""
-    work()  # what is made once is made now
+    """Return how much it allocates at once."""
+    work()  # one-time allocations happen now
     tracemalloc.start()
     try:
         work()
@@ -45,5 +45,5 @@ def test_silence_has_features_too() -> None:
     assert log_mel(silence) == pytest.approx(pipecats(silence), abs=1e-6)
 
 
-def test_a_look_takes_less_than_half_of_pipecats_memory() -> None:
+def test_an_analysis_takes_less_than_half_of_pipecats_memory() -> None:
     assert peak_mb(lambda: log_mel(NOISE)) < 0.5 * peak_mb(lambda: pipecats(NOISE))

@@ -1,4 +1,4 @@
-"""The turn's deadline stands before a stage above hears that the caller stopped."""
+"""The turn's deadline exists before a stage above learns that the caller stopped."""
 
 import pytest
 from pipecat.frames.frames import (
@@ -78,7 +78,7 @@ async def test_the_budget_runs_since_the_sound_was_faint_if_the_vad_is_late(
     assert stage.left_s == pytest.approx(BUDGET_S - silent_s, abs=0.01)
 
 
-async def test_each_stop_is_told_of_as_the_deadline_knows_it() -> None:
+async def test_each_stop_is_told_with_the_deadlines_moment() -> None:
     turn, faintness = Turn(budget_s=BUDGET_S), Faintness()
     faintness.lasts_s = 0.27
     told: list[Event] = []
@@ -99,7 +99,7 @@ async def test_each_stop_is_told_of_as_the_deadline_knows_it() -> None:
     assert stops[-1].at_s == pytest.approx(turn.stopped_at, abs=0.01)
 
 
-async def test_what_is_asked_in_a_pause_that_sounds_final_has_the_whole_budget() -> None:
+async def test_a_request_in_a_final_sounding_pause_has_the_whole_budget() -> None:
     turn = Turn(budget_s=BUDGET_S)
     turn.caller_stopped(monotonic() - 60.0)  # the turn before
     stage = StageAbove(turn)
@@ -114,7 +114,7 @@ async def test_what_is_asked_in_a_pause_that_sounds_final_has_the_whole_budget()
     assert stage.left_s == pytest.approx(BUDGET_S, abs=0.01)
 
 
-async def test_a_word_that_was_written_down_is_noted_until_the_turn_ends() -> None:
+async def test_a_written_word_is_kept_until_the_turn_ends() -> None:
     turn = Turn(budget_s=BUDGET_S)
     opener = TurnOpener(turn, faintness=Faintness(), clock=monotonic)
 
@@ -130,7 +130,7 @@ async def test_a_word_that_was_written_down_is_noted_until_the_turn_ends() -> No
 
 
 @pytest.mark.parametrize("text", ["", "  "], ids=["nothing", "blanks"])
-async def test_what_a_recogniser_says_of_a_cough_is_no_word(text: str) -> None:
+async def test_a_recognisers_result_of_a_cough_is_no_word(text: str) -> None:
     turn = Turn(budget_s=BUDGET_S)
 
     await run_test(

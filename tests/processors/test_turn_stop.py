@@ -1,4 +1,4 @@
-"""When the caller's turn ends, on a machine that is slow to tell."""
+"""When the caller's turn ends, on a slow machine."""
 
 import asyncio
 import inspect
@@ -77,9 +77,9 @@ async def turns(
     """Return the caller's turns, as the context has them.
 
     Args:
-        stop: What ends them.
-        set_back_s: By how much the time of day is set back behind the caller's stop.
-        finalized: Whether the recogniser says that these were the last words.
+        stop: Decides their end.
+        set_back_s: Seconds by which the time of day is set back after the caller's stop.
+        finalized: Whether the recogniser marks the last words as such.
     """
     context = LLMContext(messages=[])
     start = [VADUserTurnStartStrategy(), TranscriptionUserTurnStartStrategy()]
@@ -110,7 +110,7 @@ async def turns(
     return [str(message["content"]) for message in messages]
 
 
-async def test_a_slow_turn_detector_does_not_cut_the_last_words_off_the_turn() -> None:
+async def test_a_slow_turn_detector_does_not_cut_off_the_last_words() -> None:
     assert await turns(TurnStop(turn_analyzer=SlowDetector())) == ["Hello my name is Maria."]
 
 
@@ -120,7 +120,7 @@ async def test_pipecat_alone_still_cuts_them_off() -> None:
     assert stock != ["Hello my name is Maria."]  # when this fails, our own rule may go
 
 
-async def test_a_clock_that_is_set_back_holds_up_no_turn() -> None:
+async def test_a_clock_that_is_set_back_delays_no_turn() -> None:
     ended: list[bool] = []
 
     class NotingStop(TurnStop):
@@ -135,15 +135,15 @@ async def test_a_clock_that_is_set_back_holds_up_no_turn() -> None:
     stop = NotingStop(turn_analyzer=SlowDetector())
 
     assert await turns(stop, set_back_s=3600, finalized=False) == ["Hello my name is Maria."]
-    assert ended  # by the rule, not by the time-out behind it
+    assert ended  # by the rule, not by the time-out after it
 
 
-async def test_a_turn_does_not_end_while_words_are_owed() -> None:
+async def test_a_turn_does_not_end_while_words_are_pending() -> None:
     looks = iter([True, True, False])
     stop = TurnStop(turn_analyzer=SlowDetector(), owed=lambda: next(looks, False))
 
     assert await turns(stop) == ["Hello my name is Maria."]
-    assert next(looks, None) is None  # it looked until they were there
+    assert next(looks, None) is None  # it checked until they arrived
 
 
 def test_pipecat_still_has_the_method_that_we_override() -> None:

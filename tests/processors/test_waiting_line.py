@@ -1,4 +1,4 @@
-"""What a caller hears who waits for a person, and in which language it is spoken."""
+"""What a caller hears who waits for a person, and in which language."""
 
 import pytest
 from pipecat.frames.frames import Frame
@@ -18,7 +18,7 @@ TEXTS = {"en": {"person": ["I am connecting you."]}, "es": {"person": ["Le paso.
 
 
 class Tongues(Voice):
-    """Notes in which language it was to say what."""
+    """Records texts with their languages."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ async def test_a_text_is_spoken_in_its_own_language(
     )
 
     async def push(_: Frame) -> None:
-        """Take what goes to the line."""
+        """Record sound for the line."""
 
     waiting = WaitingVoice(fallback, wiring, push=push)
     waiting.speaker.rate_hz = RATE_HZ

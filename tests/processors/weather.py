@@ -1,4 +1,4 @@
-"""An hour's weather for two providers: faults that come and go, drawn with a seed."""
+"""An hour of changing faults for two providers, drawn with a seed."""
 
 import itertools
 import random
@@ -43,13 +43,13 @@ def weather(
     seed: int,
     first: float = 0.75,
 ) -> list[Spell]:
-    """Return the spells of a call: one provider is ill at a time, each kind of fault in turn.
+    """Return the spells of a call: one provider fails at a time, each kind of fault in turn.
 
     Args:
         names: The providers, the preferred one first.
-        kinds: What can go wrong.
+        kinds: Possible faults.
         length_s: Of the call.
-        seed: Of the dice.
+        seed: Of the random numbers.
         first: The share of the spells that the preferred one has.
     """
     dice, spells = random.Random(seed), []  # noqa: S311 - weather, not a secret
@@ -66,7 +66,7 @@ def weather(
 
 
 def expose(lab: Lab, spells: Sequence[Spell]) -> None:
-    """Let the lab's providers have this weather, counted from the lab's start."""
+    """Set these faults of the lab's providers, counted from the lab's start."""
     for name, instance in lab.instances.items():
         windows = [
             Window(fault=spell.fault, from_s=spell.from_s, until_s=spell.until_s)
@@ -77,7 +77,7 @@ def expose(lab: Lab, spells: Sequence[Spell]) -> None:
 
 
 def roster_of(stage: str, names: Sequence[str]) -> HealthTable:
-    """Return a fresh roster without probes: callers find out who is well again."""
+    """Return a fresh roster without probes: callers discover recovered rungs."""
     return HealthTable(
         [Place(stage=stage, provider=name, credential=name) for name in names],
         now=time.monotonic(),
@@ -92,16 +92,16 @@ class Turn:
 
     number: int
     at_s: float  # since the call began
-    pause_s: float  # behind it
+    pause_s: float  # after it
 
     def story(self, told: Sequence[object]) -> str:
-        """Return what to read when it went wrong."""
+        """Return a description of a failed turn."""
         lines = "\n".join(str(item) for item in told[-20:])
         return f"turn {self.number}, {self.at_s:.1f} s after the start:\n{lines}"
 
 
 def turns_until(length_s: float, *, dice: random.Random) -> Iterator[Turn]:
-    """Yield turns until the call is so long; time passes while each is used."""
+    """Yield turns for the length of the call; time passes while each is used."""
     began = time.monotonic()
     for number in itertools.count(1):
         at_s = time.monotonic() - began

@@ -18,7 +18,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.workers.runner import WorkerRunner
 
 PATIENCE_S = 10.0  # far longer than anything healthy takes, even on a busy machine
-QUIET_S = 0.2  # what is on its way at the lab's speed has arrived by then
+QUIET_S = 0.2  # by then everything in transit at the lab's speed has arrived
 
 F = TypeVar("F", bound=Frame)
 
@@ -41,7 +41,7 @@ class Tap(FrameProcessor):
 
 
 class Bench:
-    """What a test does with a running service."""
+    """A running service, as a test drives it."""
 
     def __init__(self, service: FrameProcessor, *, rate_hz: int) -> None:
         self.service = service
@@ -67,7 +67,7 @@ class Bench:
             await self.worker.queue_frame(frame)
 
     async def until(self, met: Callable[[], object], *, limit_s: float = PATIENCE_S) -> None:
-        """Wait until what came out meets a condition."""
+        """Wait until the output meets a condition."""
         try:
             async with asyncio.timeout(limit_s):
                 while not met():
@@ -87,11 +87,11 @@ class Bench:
         return [frame for frame in self.out[since:] if isinstance(frame, kind)]
 
     def index(self, kind: type[Frame], *, since: int = 0) -> int:
-        """Return where the first frame of this kind came out."""
+        """Return the index of the first frame of this kind."""
         return next(i for i in range(since, len(self.out)) if isinstance(self.out[i], kind))
 
     def errors(self) -> list[str]:
-        """Return what the service complained about."""
+        """Return the service's errors."""
         return [frame.error for frame in self.all(ErrorFrame)]
 
     def measured(self, kind: type[Any]) -> list[Any]:

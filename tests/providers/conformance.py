@@ -1,9 +1,9 @@
-"""What every provider must do; a provider's test class inherits the suite of its stage.
+"""The contract of every provider; a provider's test class inherits the suite of its stage.
 
 The suites are `stt_conformance`, `llm_conformance` and `tts_conformance`.
 
-A class says how its rung is made (`kind`, and for a simulated one the lab's options) and how to
-break what is behind it (`broken`, `mended`); the behaviour is tested here, once for all.
+A class says how its rung is built (`kind`, and for a simulated one the lab's options) and how to
+break its far end (`broken`, `mended`); the behaviour is tested here, once for all.
 """
 
 import asyncio
@@ -29,11 +29,11 @@ PHONE_HZ = 8_000
 
 
 class Conformance:
-    """What all stages share."""
+    """The contract of all stages."""
 
     stage: ClassVar[Stage]
     kind: ClassVar[str]
-    model: ClassVar[str]  # what its measurements say when the rung names none
+    model: ClassVar[str]  # the model in its measurements when the rung names none
 
     def rung(self, peer: Any, **changes: Any) -> RungSpec:
         """Return the rung that speaks to `peer`."""
@@ -51,25 +51,25 @@ class Conformance:
         await provider(rung.stage, rung.kind).probe(rung, timeout_s=timeout_s)
 
     async def broken(self, peer: Any, bench: Bench) -> None:
-        """Break what is behind the service while it is in use."""
+        """Break the far end while the service is in use."""
         raise NotImplementedError
 
     async def mended(self, peer: Any, bench: Bench) -> None:
-        """Wait until it is well again."""
+        """Wait until it is healthy again."""
 
     async def nothing_left(self, peer: Any, bench: Bench) -> None:
-        """Check that the service holds nothing any more."""
+        """Check that the service holds no resource any more."""
         raise NotImplementedError
 
     async def asked(self, bench: Bench) -> None:
-        """Give the service work, whatever becomes of it."""
+        """Give the service work, without waiting for its end."""
         raise NotImplementedError
 
     async def used(self, bench: Bench) -> None:
         """Give the service work and wait until it is done."""
         raise NotImplementedError
 
-    async def test_a_probe_of_a_healthy_rung_is_content(self, peer: Any) -> None:
+    async def test_a_probe_of_a_healthy_rung_succeeds(self, peer: Any) -> None:
         await self.probe(peer)
 
 
@@ -116,7 +116,7 @@ class Simulated(Conformance):
         assert not bench.service.is_usable
         assert "not-the-key" not in "".join(bench.errors())
 
-    async def test_a_probe_with_a_wrong_key_says_so_in_one_line(self, peer: Instance) -> None:
+    async def test_a_probe_with_a_wrong_key_fails_in_one_line(self, peer: Instance) -> None:
         with pytest.raises(ProbeFailedError, match="401: the key is not accepted") as refused:
             await self.probe(peer, api_key="not-the-key")
 
@@ -130,7 +130,7 @@ class Simulated(Conformance):
             async with asyncio.timeout(2.0):
                 await self.probe(peer, timeout_s=0.2)
 
-    async def test_a_probe_of_nobody_names_the_host(self, peer: Instance) -> None:
+    async def test_a_probe_of_a_closed_port_names_the_host(self, peer: Instance) -> None:
         peer.set_faults([Window(fault=faults.Refuse())])
 
         with pytest.raises(ProbeFailedError, match=f"127.0.0.1:{peer.server.port}"):

@@ -1,4 +1,4 @@
-"""What every language model must do."""
+"""The contract of every language model."""
 
 import asyncio
 from typing import Any, ClassVar
@@ -26,7 +26,7 @@ ASKED: list[Any] = [{"role": "user", "content": "How much is a haircut?"}]
 
 
 class LlmConformance(Simulated):
-    """What a language model must do."""
+    """The contract of a language model."""
 
     stage: ClassVar[Stage] = "llm"
 
@@ -84,7 +84,7 @@ class LlmConformance(Simulated):
         assert answer == peer.record.requests("it")[-1].details["sent"]
 
     @pytest.mark.parametrize("status", [429, 500, 503])
-    async def test_a_failed_request_is_made_once_and_told(
+    async def test_a_failed_request_is_made_once_and_reported(
         self, peer: Instance, status: int
     ) -> None:
         peer.set_faults([Window(fault=faults.Http(status=status))])
@@ -95,9 +95,7 @@ class LlmConformance(Simulated):
 
         assert [request.outcome for request in peer.record.requests("it")] == [str(status)]
 
-    async def test_a_server_that_says_nothing_is_given_up_in_the_rungs_time(
-        self, peer: Instance
-    ) -> None:
+    async def test_a_silent_server_is_given_up_in_the_rungs_time(self, peer: Instance) -> None:
         peer.set_faults([Window(fault=faults.Silent(where="handshake"))])
         async with running(self.service(peer, timeout_s=0.3)) as bench:
             await self.asked(bench)

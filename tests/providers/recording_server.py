@@ -1,4 +1,4 @@
-"""A server that agrees to everything and writes down what it was asked: no simulator's opinion."""
+"""A server that accepts everything and records requests, without a simulator's checks."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ class Notebook:
         self._sockets: list[web.WebSocketResponse] = []
 
     async def tell(self, *messages: dict[str, Any]) -> None:
-        """Send messages to whoever is connected."""
+        """Send messages to all connections."""
         for socket in self._sockets:
             for message in messages:
                 await socket.send_json(message)
@@ -38,7 +38,7 @@ class Notebook:
     async def first_message(
         self, fits: Callable[[dict[str, Any]], object] = lambda _: True
     ) -> tuple[Asked, dict[str, Any]]:
-        """Wait for a request that said something that fits; return it and what it said."""
+        """Wait for a request with a matching message; return both."""
         async with asyncio.timeout(5.0):
             while True:
                 for item in self.asked:

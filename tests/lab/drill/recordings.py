@@ -1,4 +1,4 @@
-"""Recordings at a caller's ear, made of what the lab's voices would send."""
+"""Recordings at a caller's ear, made of sound that the lab's voices would send."""
 
 import functools
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ def silence(length_s: float) -> Pcm:
 
 @dataclass(frozen=True)
 class Reply:
-    """A reply as it could be heard, and what the voices have sent for it."""
+    """A possible reply, and the sound that the voices have sent for it."""
 
     recording: Pcm
     sent: tuple[Sent, ...]
@@ -88,7 +88,7 @@ def line(*parts: Pcm) -> Pcm:
 def taken_over(
     after: int, *, gap_s: float = 0.0, voices: Sequence[str] = ("cartesia", "elevenlabs")
 ) -> Reply:
-    """Return a reply whose first voice was cut after so many words and whose second went on."""
+    """Return a reply whose first voice was cut after some words and whose second continued."""
     first, second = voices
     rest = " ".join(PRICE.split()[after:])
     before = speech(PRICE, first)

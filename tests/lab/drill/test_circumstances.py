@@ -1,4 +1,4 @@
-"""What is kept of the circumstances under which something was measured."""
+"""The recorded circumstances of a measurement."""
 
 import multiprocessing
 import os
@@ -12,14 +12,14 @@ from lab.drill.circumstances import CpuTimes, others_cores, read_commit, read_cp
 from tests.absent import report_absent
 
 
-def test_others_are_who_used_the_machine_and_are_none_of_ours() -> None:
+def test_others_are_processes_that_used_the_machine_and_are_not_ours() -> None:
     before = CpuTimes(at_s=10.0, machine_s=100.0, own_s=4.0)
     after = CpuTimes(at_s=20.0, machine_s=115.0, own_s=9.0)
 
     assert others_cores(before, after) == pytest.approx(1.0)
 
 
-def test_what_the_system_does_not_tell_is_not_known() -> None:
+def test_figures_that_the_system_lacks_are_unknown() -> None:
     now = CpuTimes(at_s=10.0, machine_s=100.0, own_s=4.0)
 
     assert others_cores(None, now) is None
@@ -64,5 +64,5 @@ async def test_a_commit_is_marked_when_files_differ_from_it(checkout: Path) -> N
     assert await read_commit(checkout) == f"{clean}+"
 
 
-async def test_what_is_no_checkout_has_no_commit(tmp_path: Path) -> None:
+async def test_a_folder_without_git_has_no_commit(tmp_path: Path) -> None:
     assert await read_commit(tmp_path) == ""

@@ -1,4 +1,4 @@
-"""Clips in a recording: found by the sound that was rendered, not by their words."""
+"""Clips in a recording, found by their rendered sound, not by their words."""
 
 import functools
 

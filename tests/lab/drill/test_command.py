@@ -1,4 +1,4 @@
-"""`holdline drill` on the command line: what it refuses before anything is started."""
+"""`holdline drill` on the command line: options that it refuses before the start."""
 
 import asyncio
 from pathlib import Path
@@ -32,7 +32,7 @@ TIMES = {"first_word_s": 0.9, "standby_requests": 0.0}
         (["--scenario", "breaker", "--matrix", "smoke"], "without --matrix"),
     ],
 )
-def test_a_wrong_option_is_told_in_one_line_with_what_is_valid(
+def test_a_wrong_option_is_one_line_with_the_valid_ones(
     options: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = run(["drill", *options, "--out", str(tmp_path / "out")])
@@ -61,7 +61,7 @@ async def _prove(say: Say) -> Proofs:
     return [Proof(holds=False, text="it goes on")]
 
 
-def test_what_a_scenario_told_and_proved_is_written_where_it_is_to_be(
+def test_a_scenarios_report_is_written_to_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shown = Demonstration(title="it breaks", play=_prove)
@@ -75,7 +75,7 @@ def test_what_a_scenario_told_and_proved_is_written_where_it_is_to_be(
     assert written.splitlines()[-1] == "NOT PROVED: it goes on"
 
 
-def test_results_of_somebody_else_stop_the_drill_before_it_begins(
+def test_anothers_results_stop_the_drill_before_it_begins(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "results.json").write_text("{}")
@@ -85,7 +85,7 @@ def test_results_of_somebody_else_stop_the_drill_before_it_begins(
 
 
 class Play:
-    """Plays nothing; the row of a name comes out as it is told, pass by pass."""
+    """Plays nothing; a row's result is as told, pass by pass."""
 
     def __init__(self, row: str, *lost: float) -> None:
         self._row = row
@@ -113,7 +113,7 @@ def smoke(folder: Path) -> Wanted:
     return Wanted(matrix="smoke", only=(), baseline=None, jobs=1, folder=folder)
 
 
-def test_a_smoke_row_that_missed_is_played_again_and_both_results_are_printed(
+def test_a_missed_smoke_row_is_repeated_and_both_results_are_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     play = Play("llm-5xx", 1.0, 0.0)
@@ -137,7 +137,7 @@ def test_a_smoke_row_that_misses_twice_fails(
     assert "pass 1 missed, pass 2 missed" in capsys.readouterr().out
 
 
-def test_the_record_says_with_which_options_a_pass_was_run(tmp_path: Path) -> None:
+def test_the_record_has_the_options_of_a_pass(tmp_path: Path) -> None:
     wanted = Wanted(
         matrix="full", only=["llm-401"], baseline="stock-pipecat", jobs=3, folder=tmp_path
     )

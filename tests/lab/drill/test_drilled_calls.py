@@ -1,7 +1,7 @@
-"""The drill on real calls: a voice that is cut, with Pipecat's own failover behind the door.
+"""The drill on real calls: a voice that is cut, with Pipecat's own failover in the server.
 
-Stock Pipecat is known to lose the words behind a cut, whatever Holdline learns to do; so these say
-whether the drill sees it.
+Stock Pipecat is known to lose the words after a cut, whatever Holdline does; so these tests show
+whether the drill notices it.
 """
 
 from dataclasses import replace
@@ -35,7 +35,7 @@ async def test_a_healthy_turn_is_heard_whole(tmp_path: Path) -> None:
     assert {request.provider for request in turn.requests} == {"openai", "cartesia"}
 
 
-async def test_a_call_on_the_loopback_leg_is_heard_and_judged_like_one_from_the_carrier(
+async def test_a_call_on_the_loopback_leg_is_judged_like_one_from_the_carrier(
     tmp_path: Path,
 ) -> None:
     row = replace(HEALTHY_TURN, leg="loopback")
@@ -49,7 +49,7 @@ async def test_a_call_on_the_loopback_leg_is_heard_and_judged_like_one_from_the_
     assert rig.failures() == []
 
 
-async def test_the_words_behind_a_cut_are_missed_in_a_stock_pipeline(tmp_path: Path) -> None:
+async def test_the_words_after_a_cut_are_missed_in_a_stock_pipeline(tmp_path: Path) -> None:
     async with open_rig(CUT, STOCK, run=1, folder=tmp_path) as rig:
         await play(rig, run := MeasuredRun())
 

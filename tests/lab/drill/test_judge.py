@@ -1,4 +1,4 @@
-"""The judge: recordings in which one thing is wrong must never pass."""
+"""The judge: recordings with one error must never pass."""
 
 import numpy as np
 import pytest
@@ -104,7 +104,7 @@ def test_a_reply_that_two_voices_share_passes(after: int) -> None:
 
 
 @pytest.mark.parametrize("words", [2, 3])
-def test_what_a_voice_said_before_it_left_words_out_is_recognised(words: int) -> None:
+def test_a_voices_text_that_left_words_out_is_recognised(words: int) -> None:
     kept = PRICE.split()
     skipped = " ".join(kept[:7] + kept[7 + words :])
     before, rest = speech(skipped, "cartesia"), " ".join(kept[7:])
@@ -118,7 +118,7 @@ def test_what_a_voice_said_before_it_left_words_out_is_recognised(words: int) ->
     assert verdict.voices == VOICES
 
 
-def test_words_that_a_voice_left_out_and_nobody_said_are_missing() -> None:
+def test_words_that_a_voice_left_out_and_no_other_said_are_missing() -> None:
     kept = PRICE.split()
     skipped = " ".join(kept[:7] + kept[9:])
     sound = line(silence(1.0), speech(skipped, "cartesia").samples, silence(1.0))
@@ -192,7 +192,7 @@ def test_half_a_word_counts_as_no_word() -> None:
     assert half.missing == tuple(bare_words(PRICE)[3:])
 
 
-def test_half_a_word_before_the_whole_one_is_told_as_other_speech() -> None:
+def test_a_partial_word_before_the_whole_one_is_reported_as_other_speech() -> None:
     after = 7
     before = speech(PRICE, "cartesia")
     word = before.words[after]
@@ -221,7 +221,7 @@ def test_a_filler_is_speech_and_not_the_first_word() -> None:
     assert len(heard.other) >= 1
 
 
-def test_when_nothing_is_heard_nothing_is_whole() -> None:
+def test_an_empty_recording_is_never_whole() -> None:
     verdict = whole_reply().heard_as(silence(5.0)).judged()
 
     assert not verdict.whole
@@ -237,13 +237,13 @@ def test_another_voice_saying_the_same_is_no_reply_of_this_one() -> None:
     assert reply.heard_as(stranger).judged().words == ()
 
 
-def test_a_moment_is_where_it_is_to_the_sample() -> None:
+def test_a_moment_is_exact_to_the_sample() -> None:
     verdict = whole_reply().judged()
 
     assert verdict.first_word_s == pytest.approx(LEAD_S, abs=1 / RATE_HZ)
 
 
-def test_silence_between_stretches_of_speech_is_the_longest_one() -> None:
+def test_the_silence_of_a_reply_is_the_longest_between_stretches_of_speech() -> None:
     tone = np.full(RATE_HZ // 2, 5000, np.int16)
     sound = np.concatenate([silence(1.0), tone, silence(2.0), tone, silence(0.5)])
 

@@ -1,4 +1,4 @@
-"""The local voice's words: found without a record of them, and no less strictly."""
+"""The local voice's words: found without a record of them, and as strictly."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_a_reply_in_the_local_voice_is_whole(text: str) -> None:
 
 
 @pytest.mark.parametrize("after", [1, 4, 5, 11, 20])
-def test_the_local_voice_goes_on_where_another_ended(after: int) -> None:
+def test_the_local_voice_continues_where_another_ended(after: int) -> None:
     before = speech(PRICE, "cartesia")
     heard = before.samples[: before.index(before.words[after - 1].end_s)]
     rest = local(" ".join(PRICE.split()[after:]))
@@ -86,7 +86,7 @@ def test_another_text_in_the_local_voice_is_not_the_reply(other: str) -> None:
     assert not judge_turn(local(other)).whole
 
 
-def test_what_both_voices_said_is_said_twice() -> None:
+def test_words_said_by_both_voices_are_said_twice() -> None:
     spoken = speech(PRICE, "cartesia")
     verdict = judge_turn(spoken.samples, local(SECOND), words=sent(PRICE, "cartesia"))
 
@@ -102,7 +102,7 @@ def test_a_reply_of_a_provider_holds_no_local_words() -> None:
 
 
 def _cut(sentence: str, index: int) -> tuple[Pcm, int, int]:
-    """Return a sentence's sound and where one of its words begins and ends."""
+    """Return a sentence's sound, and where one of its words begins and ends."""
     (spoken, *_) = utterances(sentence)
     _, start_s, end_s = spoken.words[index]
     return spoken.samples, round(start_s * RATE_HZ), round(end_s * RATE_HZ)

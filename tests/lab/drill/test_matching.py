@@ -1,4 +1,4 @@
-"""What a line may do to a word: less than half of it is never the word."""
+"""Damage to a word on a line: less than half of it is never the word."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ def heard(*parts: Pcm) -> Pcm:
 
 
 def between_samples(sound: Pcm, parts: float) -> Pcm:
-    """Return a sound as another clock has it, which looks at it so much of a sample earlier."""
+    """Return a sound as another clock samples it, this much of a sample earlier."""
     size = sound.size + 400
     turns = np.exp(2j * np.pi * np.fft.rfftfreq(size) * parts)
     return np.fft.irfft(np.fft.rfft(sound, size) * turns, size)[: sound.size].astype(np.int16)
@@ -47,7 +47,7 @@ def test_a_word_is_found_between_two_samples(parts: float) -> None:
     assert coarse.alike <= found.alike
 
 
-def test_a_word_with_a_period_left_out_is_found_where_a_line_squeezes_and_nowhere_else() -> None:
+def test_a_word_with_a_period_left_out_is_found_only_on_a_squeezing_line() -> None:
     recording = heard(without(EUROS, EUROS.size // 2, 90))
 
     found = SearchedRecording(recording, line=WORN).matches(EUROS)[0]
@@ -58,7 +58,7 @@ def test_a_word_with_a_period_left_out_is_found_where_a_line_squeezes_and_nowher
 
 
 @pytest.mark.parametrize("line", [TELEPHONE, WORN], ids=["telephone", "browser"])
-def test_a_word_without_a_half_of_it_is_no_word(line: EarPath) -> None:
+def test_a_word_without_half_of_it_is_no_word(line: EarPath) -> None:
     gone = EUROS.size // 2
 
     middle = heard(without(EUROS, (EUROS.size - gone) // 2, gone))

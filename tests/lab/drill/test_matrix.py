@@ -24,14 +24,14 @@ def test_no_two_rows_have_one_name() -> None:
 
 
 @pytest.mark.parametrize("row", FULL, ids=lambda row: row.name)
-def test_the_lab_understands_every_fault_of_a_row(row: Row) -> None:
+def test_the_lab_knows_every_fault_of_a_row(row: Row) -> None:
     for item in row.breaks:
         assert item.provider in ALL
         assert parse_windows([item.window])
 
 
 @pytest.mark.parametrize("row", FULL, ids=lambda row: row.name)
-def test_every_row_has_targets_that_people_can_read(row: Row) -> None:
+def test_every_row_has_readable_targets(row: Row) -> None:
     assert row.targets
     assert {target.measure for target in row.targets} <= set(MEASURES)
 
@@ -47,7 +47,7 @@ def test_the_questions_are_answered_in_words_alone() -> None:
     assert all(len(answer.split()) > 11 for answer in said)
 
 
-def test_the_healthy_row_comes_first_whatever_is_wanted() -> None:
+def test_the_healthy_row_comes_first_in_any_selection() -> None:
     assert [row.name for row in chosen("full", ["tts-stall", "llm-401"])] == [
         HEALTHY,
         "tts-stall",
@@ -63,12 +63,12 @@ def test_the_smoke_matrix_is_a_few_rows_run_once() -> None:
 
 
 @pytest.mark.parametrize(("matrix", "only"), [("fool", []), ("full", ["llm-99"])])
-def test_an_unknown_name_is_told_with_what_there_is(matrix: str, only: list[str]) -> None:
+def test_an_unknown_name_is_reported_with_the_known_ones(matrix: str, only: list[str]) -> None:
     with pytest.raises(UsageError, match="it takes"):
         chosen(matrix, only)
 
 
-def test_named_rows_need_no_healthy_row_where_one_is_known() -> None:
+def test_named_rows_need_no_healthy_row_if_one_is_known() -> None:
     assert [row.name for row in chosen("full", ["tts-stall"])] == [HEALTHY, "tts-stall"]
     assert [row.name for row in chosen("full", ["tts-stall"], healthy_known=True)] == ["tts-stall"]
     assert chosen("full", [], healthy_known=True)[0].name == HEALTHY
@@ -90,7 +90,7 @@ def test_no_row_may_leave_the_caller_without_any_speech_for_longer_than_the_budg
 
 @pytest.mark.parametrize("stage", ["stt", "llm", "tts"])
 @pytest.mark.parametrize("what", ["turn", "call"])
-def test_who_comes_second_pays_nothing_for_what_the_first_found_out(stage: str, what: str) -> None:
+def test_the_second_caller_pays_nothing_for_the_firsts_discovery(stage: str, what: str) -> None:
     assert bounds(f"second-{what}-{stage}")["first_word_s"] == 0.05
 
 
@@ -99,7 +99,7 @@ def test_a_healthy_ladder_asks_no_standby_however_its_delays_vary() -> None:
 
 
 @pytest.mark.parametrize("words", [1, 4])
-def test_a_model_that_breaks_before_anything_was_audible_delays_the_first_word_by_a_bounded_time(
+def test_a_model_that_breaks_before_any_sound_delays_the_first_word_by_a_bounded_time(
     words: int,
 ) -> None:
     assert bounds(f"llm-cut-{words}")["first_word_s"] == 0.5
@@ -128,7 +128,7 @@ def test_a_provider_of_each_stage_flaps_and_recovers(stage: str) -> None:
         assert broken.provider == kind
 
 
-def test_where_all_but_probes_go_well_the_lab_tells_probes_from_calls() -> None:
+def test_where_all_but_probes_succeed_the_lab_distinguishes_probes_from_calls() -> None:
     samples_hz = {fault.window.get("path") for fault in ROWS["stt-probes"].breaks} - {None}
     contexts = {fault.window.get("path") for fault in ROWS["tts-probes"].breaks} - {None}
 
@@ -136,14 +136,14 @@ def test_where_all_but_probes_go_well_the_lab_tells_probes_from_calls() -> None:
     assert contexts == {f"#{cartesia.CONTEXT}"} == {f"#{elevenlabs.CONTEXT}"}
 
 
-def test_what_a_voice_may_have_before_the_line_is_what_the_stage_gives_it() -> None:
+def test_a_voices_lead_over_the_line_is_that_of_the_stage() -> None:
     assert AHEAD_S == agenda.AHEAD_S
     assert bounds("llm-endless")["ahead_s"] == AHEAD_S + SENTENCE_S
 
 
-def test_calls_come_in_by_both_legs() -> None:
+def test_calls_come_over_both_legs() -> None:
     assert {row.leg for row in FULL} == {"carrier", "loopback"}
 
 
-def test_whose_agent_is_in_the_drill_s_own_process_has_it_for_itself() -> None:
+def test_a_row_with_its_agent_in_the_drills_process_runs_alone() -> None:
     assert all(row.alone for row in FULL if row.leg == "loopback")

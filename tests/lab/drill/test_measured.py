@@ -1,4 +1,4 @@
-"""What one run measures, from recordings that nobody made by telephone."""
+"""The measures of one run, from made-up recordings."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,7 +21,7 @@ TURN = AskedTurn(question="?", answer="!", began_s=2.0, stop_s=3.0, end_s=9.0)
 
 @dataclass
 class Call:
-    """As much of a call as a measure asks for."""
+    """The part of a call that a measure needs."""
 
     sound: NDArray[np.int16] = field(repr=False)
 
@@ -37,12 +37,15 @@ def tone(length_s: float) -> NDArray[np.int16]:
     ("parts", "quiet_s"),
     [
         ((tone(2.3), silence(3.0)), 0.3),  # spoke on for 0.3 s
-        ((tone(2.1), silence(0.1), tone(0.2), silence(3.0)), 0.4),  # with a pause that is none
-        ((tone(2.2), silence(2.0), tone(2.0)), 0.2),  # what comes later is the next answer
+        (
+            (tone(2.1), silence(0.1), tone(0.2), silence(3.0)),
+            0.4,
+        ),  # with a short pause
+        ((tone(2.2), silence(2.0), tone(2.0)), 0.2),  # later sound is the next answer
         ((tone(1.0), silence(2.0), tone(2.0)), 0.0),  # was quiet when the caller began
     ],
 )
-def test_the_agent_is_quiet_when_its_last_sound_behind_the_barge_in_ends(
+def test_the_agent_is_quiet_when_its_last_sound_after_the_barge_in_ends(
     parts: tuple[NDArray[np.int16], ...], quiet_s: float
 ) -> None:
     assert quiet_after(Call(np.concatenate(parts)), TURN) == pytest.approx(quiet_s, abs=0.02)  # type: ignore[arg-type]
@@ -55,7 +58,7 @@ def test_the_agent_is_quiet_when_its_last_sound_behind_the_barge_in_ends(
         ((tone(1.0), silence(5.0)), LOST),
     ],
 )
-def test_who_breaks_in_waited_for_the_first_sound_behind_the_question(
+def test_an_interrupting_caller_waited_for_the_first_sound_after_the_question(
     parts: tuple[NDArray[np.int16], ...], waited_s: float
 ) -> None:
     call: Any = Call(np.concatenate(parts))
@@ -86,7 +89,7 @@ def test_the_turns_of_a_run_are_counted_together_and_the_worst_one_decides() -> 
     assert run.measures["gap_s"] == pytest.approx(0.4, abs=0.08)
 
 
-def test_a_voice_that_comes_back_has_changed_twice() -> None:
+def test_a_voice_that_returns_has_changed_twice() -> None:
     assert changes(["cartesia", "cartesia", "elevenlabs", "cartesia"]) == 2
     assert changes([]) == 0
 
@@ -105,7 +108,7 @@ def judge_turn(verdict: ReplyVerdict, *asked: str) -> Judged:
         (0, slice(None), False),
     ],
 )
-def test_a_reply_that_its_model_does_not_end_may_end_with_any_sentence(
+def test_an_endless_models_reply_may_end_with_any_sentence(
     sentences: int, cut: slice, *, whole: bool
 ) -> None:
     written = [f"This is sentence {number}." for number in range(4)]

@@ -1,4 +1,4 @@
-"""The scenario of a campaign that meets an outage: what it proves, on virtual time."""
+"""The scenario of a campaign during an outage, on virtual time."""
 
 import pytest
 
@@ -25,7 +25,7 @@ async def test_with_a_standby_the_callee_does_not_notice() -> None:
 @pytest.mark.virtual_time
 @pytest.mark.slow
 @pytest.mark.long
-async def test_without_one_the_whole_flow_happens_in_order() -> None:
+async def test_without_one_the_whole_sequence_happens_in_order() -> None:
     async with near_lab() as lab:
         proofs = await without_standby(lab, cast_of(CONTACTS, (CONFIRMS,)), lambda *_: None, None)
 
@@ -41,7 +41,7 @@ async def test_without_one_the_whole_flow_happens_in_order() -> None:
     ],
     ids=["all in order", "one too early", "one not at all"],
 )
-def test_what_did_not_happen_in_its_place_is_named(happened: list[str], missing: list[str]) -> None:
+def test_a_step_out_of_order_is_named(happened: list[str], missing: list[str]) -> None:
     assert in_order(["open", "alert", "closed"], happened) == missing
 
 

@@ -1,4 +1,4 @@
-"""Results that are kept, and the pages made of them."""
+"""Stored results, and the pages made of them."""
 
 import io
 import json
@@ -76,7 +76,7 @@ def results(tmp_path: Path) -> Results:
     return kept
 
 
-def test_a_pass_is_on_record_before_its_first_run(tmp_path: Path) -> None:
+def test_a_pass_is_stored_before_its_first_run(tmp_path: Path) -> None:
     begin(Results(tmp_path), "monday")
 
     (begun,) = Results(tmp_path).passes
@@ -94,7 +94,7 @@ def test_a_file_without_one_of_its_passes_is_refused(results: Results, tmp_path:
         Results(tmp_path)
 
 
-def test_a_file_without_its_last_pass_is_refused_for_the_runs_that_are_left(
+def test_a_file_without_its_last_pass_is_refused_because_of_the_remaining_runs(
     results: Results, tmp_path: Path
 ) -> None:
     kept = json.loads((tmp_path / FILE).read_text())
@@ -105,7 +105,7 @@ def test_a_file_without_its_last_pass_is_refused_for_the_runs_that_are_left(
         Results(tmp_path)
 
 
-def test_a_row_is_counted_in_every_pass_that_was_to_run_it(results: Results) -> None:
+def test_a_row_is_counted_in_every_pass_that_should_run_it(results: Results) -> None:
     begin(results, "wednesday")  # was stopped before its first run
 
     passes = judge_passes(ROW, OURS, results)
@@ -124,7 +124,7 @@ def test_the_figures_of_a_row_are_those_of_the_newest_pass_that_ran_it(results: 
     assert missed([ROW], results, OURS) == [ROW.name]
 
 
-def test_a_pass_that_lacks_runs_of_a_row_has_not_met_it(tmp_path: Path) -> None:
+def test_a_pass_with_missing_runs_of_a_row_has_not_met_it(tmp_path: Path) -> None:
     kept = Results(tmp_path)
     number = begin(kept, "monday", rows={ROW.name: 2})
     kept.add(entry(number))
@@ -136,7 +136,7 @@ def test_a_pass_that_lacks_runs_of_a_row_has_not_met_it(tmp_path: Path) -> None:
     assert whole.met
 
 
-def test_a_later_healthy_row_does_not_change_what_an_earlier_pass_said(tmp_path: Path) -> None:
+def test_a_later_healthy_row_does_not_change_an_earlier_passs_verdict(tmp_path: Path) -> None:
     kept = Results(tmp_path)
     late = replace(ROW, targets=(extra(0.3),))
     kept.add(entry(begin(kept, "monday"), row=HEALTHY) | {"measures": {"first_word_s": 0.9}})
@@ -148,7 +148,7 @@ def test_a_later_healthy_row_does_not_change_what_an_earlier_pass_said(tmp_path:
     assert judge_passes(late, OURS, kept)[1].findings[0].worst == before
 
 
-def test_figures_from_beside_other_load_are_marked_row_by_row(tmp_path: Path) -> None:
+def test_figures_measured_under_other_load_are_marked_row_by_row(tmp_path: Path) -> None:
     kept = Results(tmp_path)
     other = replace(ROW, name="another")
     number = begin(kept, "monday", rows={ROW.name: 1, other.name: 1})
@@ -192,7 +192,7 @@ def test_a_row_that_left_the_matrix_is_still_named(results: Results) -> None:
     assert f"{ROW.name}." in markdown.render([replace(ROW, name="another")], results)
 
 
-def test_a_pass_without_a_healthy_row_on_some_side_is_compared_with_the_last_one_before(
+def test_a_side_without_a_healthy_row_in_a_pass_is_compared_with_the_last_one(
     tmp_path: Path,
 ) -> None:
     kept = Results(tmp_path)
@@ -224,7 +224,7 @@ async def test_stock_pipecat_is_measured_once_for_each_row(
     assert told == []
 
 
-def test_runs_are_appended_to_what_earlier_passes_left(results: Results, tmp_path: Path) -> None:
+def test_runs_are_appended_to_earlier_passes(results: Results, tmp_path: Path) -> None:
     again = Results(tmp_path)
     again.add(entry(begin(again, "wednesday")))
 
@@ -233,7 +233,7 @@ def test_runs_are_appended_to_what_earlier_passes_left(results: Results, tmp_pat
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"walks": 1}', "[1"])
-def test_a_file_of_somebody_else_is_not_written_over(text: str, tmp_path: Path) -> None:
+def test_anothers_file_is_not_overwritten(text: str, tmp_path: Path) -> None:
     (tmp_path / FILE).write_text(text)
 
     with pytest.raises(UsageError, match=r"results\.json"):
@@ -264,7 +264,7 @@ def test_the_table_shows_target_figures_verdict_and_the_stock_pipeline(results: 
     assert "stock worst" in shown
 
 
-def test_the_html_report_needs_nothing_from_anywhere(results: Results, tmp_path: Path) -> None:
+def test_the_html_report_loads_nothing(results: Results, tmp_path: Path) -> None:
     page = report.write([ROW], results, tmp_path).read_text()
 
     assert not re.findall(r"(?:https?:)?//|@import|<script|src=", page)
@@ -275,7 +275,7 @@ def test_the_html_report_needs_nothing_from_anywhere(results: Results, tmp_path:
     assert "missing: forty" in page
 
 
-def test_what_is_on_disk_is_whole_json_after_each_run(results: Results, tmp_path: Path) -> None:
+def test_the_file_is_complete_json_after_each_run(results: Results, tmp_path: Path) -> None:
     kept = json.loads((tmp_path / FILE).read_text())
 
     assert len(kept["runs"]) == 3

@@ -1,4 +1,4 @@
-"""What a run's server told of its calls."""
+"""A run's server and its reports of calls."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ def rig(calls: Path, *events: str) -> Rig:
     return Rig(row=row, lab=nothing, control=nothing, ring=nothing, calls=calls)
 
 
-def test_a_barge_in_is_blamed_for_what_came_after_it_alone(tmp_path: Path) -> None:
+def test_only_failures_after_a_barge_in_are_blamed_on_it(tmp_path: Path) -> None:
     told = rig(
         tmp_path,
         *("CallerStarted", "AttemptFailed", "AttemptFailed"),

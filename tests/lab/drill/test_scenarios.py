@@ -1,4 +1,4 @@
-"""The five demonstrations: each proves what it says, and says so when it does not."""
+"""The five demonstrations: each proves its claim, or says that it does not."""
 
 from dataclasses import replace
 from typing import get_args
@@ -16,7 +16,7 @@ from lab.drill.telling import MEANINGS
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("name", SCENARIOS)
-async def test_a_scenario_proves_what_it_is_for(name: str) -> None:
+async def test_a_scenario_proves_its_claim(name: str) -> None:
     told: list[tuple[float, Event | str]] = []
 
     proofs = await perform(SCENARIOS[name], lambda at_s, what: told.append((at_s, what)))
@@ -28,7 +28,7 @@ async def test_a_scenario_proves_what_it_is_for(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.long
-async def test_what_a_scenario_could_not_show_is_said_and_told_by_the_exit_code(
+async def test_an_unproven_claim_is_reported_and_shown_by_the_exit_code(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with_a_standby = replace(SCENARIOS["breaker"], rungs=(FIRST, STANDBY))

@@ -1,4 +1,4 @@
-"""What runs say about targets, in numbers."""
+"""Verdicts of runs against targets, in numbers."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def healthy(*first_words: float, side: str = OURS) -> list[Measured]:
     return [run(HEALTHY, n, side=side, first_word_s=v) for n, v in enumerate(first_words, start=1)]
 
 
-def test_extra_time_is_what_is_beyond_the_median_of_the_healthy_runs() -> None:
+def test_extra_time_is_time_beyond_the_median_of_the_healthy_runs() -> None:
     runs = [
         *healthy(1.0, 0.9, 2.0),
         run("broken", 1, first_word_s=1.2),
@@ -60,7 +60,7 @@ def test_a_lower_bound_is_missed_from_below() -> None:
 @pytest.mark.parametrize(
     "target", [EVERY_WORD, NEVER_SILENT, Target(measure="in_budget", worst=0.9, least=True)]
 )
-def test_a_run_that_came_to_nothing_misses_every_target(target: Target) -> None:
+def test_a_failed_run_misses_every_target(target: Target) -> None:
     runs = [run("broken", 1, error="ConnectionError: gone")]
 
     assert not passed(row(target), OURS, runs)
@@ -83,7 +83,7 @@ def test_a_reply_that_never_came_misses_its_bound() -> None:
         (Target(measure="reply_s", worst=65), 180.0, "180"),
     ],
 )
-def test_only_what_never_came_is_told_as_never(target: Target, value: float, told: str) -> None:
+def test_only_a_missing_value_is_printed_as_never(target: Target, value: float, told: str) -> None:
     broken = Measured(row="broken", side=OURS, run=1, measures={target.measure: value})
     (found,) = findings(row(target), OURS, [*healthy(1.0), broken])
 
@@ -94,7 +94,7 @@ def test_a_row_that_was_not_run_has_not_passed() -> None:
     assert not passed(row(EVERY_WORD), OURS, healthy(1.0))
 
 
-def test_what_cannot_be_compared_is_not_judged_and_does_not_decide() -> None:
+def test_an_incomparable_measure_is_not_judged_and_does_not_decide() -> None:
     over = Target(measure="first_word_s", worst=0.04, over=(HEALTHY, "first_word_s"), side=STOCK)
     runs = [run("broken", 1, first_word_s=9.0, lost_turns=0)]
     (found, _) = findings(row(over, EVERY_WORD), OURS, runs)
@@ -103,7 +103,7 @@ def test_what_cannot_be_compared_is_not_judged_and_does_not_decide() -> None:
     assert passed(row(over, EVERY_WORD), OURS, runs)
 
 
-def test_ours_can_be_held_against_the_stock_pipelines_own_healthy_turns() -> None:
+def test_ours_can_be_compared_with_stock_pipelines_own_healthy_turns() -> None:
     over = Target(measure="first_word_s", worst=0.04, over=(HEALTHY, "first_word_s"), side=STOCK)
     mine = Row(name=HEALTHY, title="Nothing", targets=(over,))
     runs = [*healthy(1.03, 1.05), *healthy(1.0, 1.0, side=STOCK)]
@@ -113,7 +113,7 @@ def test_ours_can_be_held_against_the_stock_pipelines_own_healthy_turns() -> Non
     assert found.met is False
 
 
-def test_the_other_sides_runs_say_nothing_about_ours() -> None:
+def test_the_other_sides_runs_do_not_affect_ours() -> None:
     runs = [run("broken", 1, side=STOCK, gap_s=9.0), run("broken", 1, gap_s=0.1)]
 
     assert passed(row(gap(0.3)), OURS, runs)

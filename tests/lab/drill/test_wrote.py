@@ -1,4 +1,4 @@
-"""Who had a part in a turn, by the lab's record."""
+"""The recognisers of a turn, by the lab's record."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def stream(*flushed: tuple[float, int]) -> dict[str, Any]:
         ([], False),
     ],
 )
-def test_a_recogniser_wrote_a_turn_if_it_has_more_words_behind_it(
+def test_a_recogniser_wrote_a_turn_if_it_has_more_words_after_it(
     streams: list[dict[str, Any]], *, wrote: bool
 ) -> None:
     assert wrote_within(streams, 10.0, 20.0) is wrote
@@ -39,7 +39,5 @@ def test_a_recogniser_wrote_a_turn_if_it_has_more_words_behind_it(
         ("GET", "/v1/models?x=1", False),
     ],
 )
-def test_a_question_of_health_is_no_part_of_a_turn(
-    method: str, path: str, *, of_call: bool
-) -> None:
+def test_a_health_question_is_no_part_of_a_turn(method: str, path: str, *, of_call: bool) -> None:
     assert is_of_call({"method": method, "path": path}) is of_call

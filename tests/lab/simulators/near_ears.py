@@ -12,7 +12,7 @@ from tests.virtual_time import VirtualLoop
 
 
 class NearEars(Ears):
-    """Hears what the worker process would hear, at once, and so without passing of time."""
+    """Hears as the worker process would, at once, without time passing."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -20,7 +20,7 @@ VOICES = {
 @functools.lru_cache(maxsize=512)
 def say(text: str, *, voice: str = "american", rate_hz: int = 16_000) -> bytes:
     """Return the text as mono 16-bit PCM, with no silence added: the same in every test."""
-    engine = new_engine()  # a new one: espeak-ng's breath depends on all that it said before
+    engine = new_engine()  # a new one: espeak-ng's breath depends on everything that it said before
     try:
         speech = speak_now(text, voice=VOICES[voice], rate_hz=rate_hz, by=engine)
     finally:
@@ -48,7 +48,7 @@ def mixed_with_noise(pcm: bytes, *, snr_db: float, seed: int = 1) -> bytes:
 
 
 def word_errors(said: tuple[str, ...], heard: tuple[str, ...]) -> int:
-    """Return how many words must be changed, added or removed to make one of the other."""
+    """Return how many words must be changed, added or removed to turn one into the other."""
     row = list(range(len(heard) + 1))
     for i, word in enumerate(said, start=1):
         above, row[0] = row[:], i

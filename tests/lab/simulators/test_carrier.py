@@ -1,4 +1,4 @@
-"""The carrier against a bare agent: signatures, pace, what is heard, marks, clear, hang-up."""
+"""The carrier against a bare agent: signatures, pace, heard sound, marks, clear, hang-up."""
 
 import asyncio
 import base64
@@ -29,7 +29,7 @@ LOUD = bytes([0x80])  # the loudest code of mu-law
 
 
 class Agent:
-    """A server that answers the webhook and writes down what comes over the media socket."""
+    """A server that answers the webhook and records the media socket's messages."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -93,7 +93,7 @@ async def until(fact: Callable[[], object]) -> None:
             await asyncio.sleep(0.005)
 
 
-def test_a_signature_is_twilio_s_own() -> None:
+def test_a_signature_is_twilios_own() -> None:
     form = {
         "CallSid": "CA1234567890ABCDE",
         "Caller": "+12349013030",
@@ -107,13 +107,13 @@ def test_a_signature_is_twilio_s_own() -> None:
 
 
 @given(st.dictionaries(st.text(min_size=1, max_size=5), st.text(max_size=5), max_size=5))
-def test_any_form_is_signed_as_twilio_s_library_signs_it(form: dict[str, str]) -> None:
+def test_any_form_is_signed_as_twilios_library_signs_it(form: dict[str, str]) -> None:
     url = "https://agent.example.com/twilio/voice"
 
     assert signature(TOKEN, url, form) == RequestValidator(TOKEN).compute_signature(url, form)
 
 
-def test_every_code_of_mu_law_survives_the_way_there_and_back() -> None:
+def test_every_mu_law_code_survives_the_round_trip() -> None:
     codes = bytes(code for code in range(256) if code != 0x7F)  # minus zero is sent as zero
 
     assert mulaw.encode(mulaw.decode(codes)) == codes
@@ -160,7 +160,7 @@ async def test_media_flows_every_20_ms_in_silence_too_and_does_not_drift() -> No
         assert len({m["sequenceNumber"] for m in media}) == len(media)
 
 
-async def test_what_is_said_arrives_whole_and_in_order() -> None:
+async def test_spoken_sound_arrives_whole_and_in_order() -> None:
     said = (np.arange(1000) * 30 - 15000).astype(np.int16)
 
     async with agent() as it, Carrier(it.url, TOKEN) as caller:
@@ -198,7 +198,7 @@ async def test_a_mark_is_echoed_when_its_audio_was_played_and_not_before() -> No
         assert it.events("mark")[0]["mark"] == {"name": "m1"}
 
 
-async def test_a_clear_silences_at_once_and_echoes_what_was_pending() -> None:
+async def test_a_clear_silences_at_once_and_echoes_the_pending_marks() -> None:
     async with agent() as it, Carrier(it.url, TOKEN) as caller:
         await it.open.wait()
         await it.play(caller, 5.0)
@@ -212,7 +212,7 @@ async def test_a_clear_silences_at_once_and_echoes_what_was_pending() -> None:
         assert caller.now_s < 2
 
 
-async def test_what_twilio_would_complain_of_is_written_down() -> None:
+async def test_errors_that_twilio_would_report_are_recorded() -> None:
     async with agent() as it, Carrier(it.url, TOKEN) as caller:
         await it.open.wait()
         await it.socket.send_bytes(b"\x00")
@@ -236,7 +236,7 @@ async def test_hanging_up_says_stop_and_closes() -> None:
         assert caller.ended_by == "caller"
 
 
-async def test_when_the_agent_closes_the_call_is_over_and_the_rest_unheard() -> None:
+async def test_when_the_agent_closes_the_call_ends_and_the_rest_is_unheard() -> None:
     async with agent() as it, Carrier(it.url, TOKEN) as caller:
         await it.open.wait()
         await it.play(caller, 5.0)
@@ -272,7 +272,7 @@ async def complete(office: CarrierRest, sid: str, *, password: str = TOKEN) -> t
         return answer.status, (await answer.json()).get("code", 0)
 
 
-async def test_the_office_ends_a_call_once() -> None:
+async def test_the_rest_api_ends_a_call_once() -> None:
     async with (
         agent() as it,
         CarrierRest(ACCOUNT, TOKEN) as office,
@@ -288,7 +288,7 @@ async def test_the_office_ends_a_call_once() -> None:
         await until(lambda: it.events("stop"))
 
 
-async def test_the_office_knows_who_asks() -> None:
+async def test_the_rest_api_checks_its_credentials() -> None:
     async with CarrierRest(ACCOUNT, TOKEN) as office:
         assert await complete(office, "CA1", password="guess") == (401, 20003)
 
@@ -304,7 +304,7 @@ def test_an_ear_plays_late_audio_late_and_queued_audio_in_order() -> None:
     assert np.flatnonzero(ear.recording(2.0)).tolist() == [*range(800, 960), *range(8000, 8080)]
 
 
-def test_an_ear_forgets_what_was_cleared() -> None:
+def test_an_ear_forgets_cleared_sound() -> None:
     ear = CarrierEar()
     ear.hear(LOUD * 800, at_s=0.0)
     ear.mark("a")

@@ -106,7 +106,7 @@ async def test_a_call_outlives_its_stream_and_gets_another(code: int | None) -> 
         assert not caller.ended.is_set()
 
 
-async def test_what_a_lost_stream_had_queued_is_never_heard() -> None:
+async def test_a_lost_streams_queue_is_never_heard() -> None:
     async with agent(returns=1) as it, Carrier(it.url, TOKEN) as caller:
         await it.play(0, 2.0)
         await asyncio.sleep(0.5)

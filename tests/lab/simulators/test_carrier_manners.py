@@ -1,4 +1,4 @@
-"""Each carrier of the lab obeys what its documentation has, and complains of the rest."""
+"""Each carrier of the lab follows its documentation, and reports everything else."""
 
 import base64
 
@@ -60,7 +60,7 @@ OBEYED: dict[str, tuple[str, Said, Order]] = {
 
 
 @pytest.mark.parametrize(("carrier", "said", "order"), OBEYED.values(), ids=OBEYED.keys())
-def test_what_is_documented_is_obeyed(carrier: str, said: Said, order: Order) -> None:
+def test_documented_messages_are_obeyed(carrier: str, said: Said, order: Order) -> None:
     manner, phone = ALL[carrier]
 
     assert manner.order(said, phone) == order
@@ -92,7 +92,7 @@ COMPLAINED: dict[str, tuple[str, Said]] = {
 
 
 @pytest.mark.parametrize(("carrier", "said"), COMPLAINED.values(), ids=COMPLAINED.keys())
-def test_what_is_not_documented_is_complained_of(carrier: str, said: Said) -> None:
+def test_undocumented_messages_are_reported(carrier: str, said: Said) -> None:
     manner, phone = ALL[carrier]
 
     assert isinstance(manner.order(said, phone), Complaint)
@@ -103,7 +103,7 @@ def test_what_is_not_documented_is_complained_of(carrier: str, said: Said) -> No
     [(MULAW_CODE, 400), (plain_code(16000), 0), (plain_code(16000, high_byte_first=True), 0)],
     ids=["mu-law", "low byte first", "high byte first"],
 )
-def test_sound_comes_back_as_it_was(code: SoundCode, tolerance: int) -> None:
+def test_sound_returns_unchanged(code: SoundCode, tolerance: int) -> None:
     samples = np.array([0, 1, -1, 300, -20_000, 20_000], dtype=np.int16)
 
     back = code.decode(code.encode(samples)).astype(int)

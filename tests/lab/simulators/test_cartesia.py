@@ -69,7 +69,7 @@ TURN = (say(SENTENCE + " "), say(SECOND), say("", more=False))
 
 @dataclass
 class Heard:
-    """What a client got on a socket."""
+    """A client's messages on a socket."""
 
     audio: bytes = b""
     words: list[str] = field(default_factory=list)
@@ -116,7 +116,7 @@ async def listen(
     until: tuple[str, ...] = ("done", "error"),
     quiet_s: float = PATIENCE_S,
 ) -> Heard:
-    """Collect until an event of these kinds, the end of the socket or so much quiet."""
+    """Collect until an event of these kinds, the end of the socket or this much quiet."""
     heard = Heard()
     while True:
         try:
@@ -206,7 +206,7 @@ async def test_contexts_of_one_socket_stream_side_by_side(lab: CartesiaSimulator
     assert sorted(first.words + second.words) == sorted(SENTENCE.split() * 2)
 
 
-async def test_one_context_too_many_is_told_so_and_has_room_later(lab: CartesiaSimulator) -> None:
+async def test_one_context_too_many_is_refused_and_accepted_later(lab: CartesiaSimulator) -> None:
     async with socket(lab) as ws:
         for name in ("a", "b", "c", "d"):
             await ws.send_json(say(SENTENCE, context_id=name, more=False))
@@ -234,7 +234,7 @@ async def test_managed_buffering_waits_for_the_sentence_or_the_delay(
     assert "flush_done" not in heard.kinds
 
 
-async def test_a_cancel_drops_what_has_not_begun_and_lets_the_rest_finish(
+async def test_a_cancel_drops_unstarted_sound_and_lets_the_rest_finish(
     lab: CartesiaSimulator,
 ) -> None:
     async with socket(lab) as ws:
@@ -249,7 +249,7 @@ async def test_a_cancel_drops_what_has_not_begun_and_lets_the_rest_finish(
     assert lab.plan.open_contexts == 0
 
 
-async def test_a_cancelled_context_may_go_on_too_long(lab: CartesiaSimulator) -> None:
+async def test_a_cancelled_context_may_continue_too_long(lab: CartesiaSimulator) -> None:
     lab.set_faults([Window(fault=faults.LateAfterCancel(delay_s=0.2))])
     async with socket(lab) as ws:
         await ws.send_json(say(SENTENCE))
@@ -260,7 +260,7 @@ async def test_a_cancelled_context_may_go_on_too_long(lab: CartesiaSimulator) ->
     assert (first.words + rest.words)[:7] == [*SENTENCE.split(), "Hello", "there,"]
 
 
-async def test_a_context_expires_after_its_audio_and_begins_anew(lab: CartesiaSimulator) -> None:
+async def test_a_context_expires_after_its_audio_and_starts_over(lab: CartesiaSimulator) -> None:
     async with socket(lab) as ws:
         await ws.send_json(say(SENTENCE))
         await listen(ws, quiet_s=QUIET_S)
@@ -314,7 +314,7 @@ async def test_stopping_the_lab_ends_a_socket_in_the_middle() -> None:
         (say("x", language="qq"), 'no voice for "qq"'),
     ],
 )  # fmt: skip
-async def test_a_wrong_message_gets_400_and_the_socket_lives_on(
+async def test_a_wrong_message_gets_400_and_the_socket_stays_open(
     lab: CartesiaSimulator, message: Any, why: str
 ) -> None:
     async with socket(lab) as ws:
@@ -414,9 +414,7 @@ async def test_without_a_version_the_upgrade_is_refused(lab: CartesiaSimulator) 
 
 @pytest.mark.parametrize("after", [0, 1, 4, 5, 6, 7])
 @pytest.mark.parametrize("how", ["reset", "close", "error"])
-async def test_a_cut_leaves_so_many_whole_words(
-    lab: CartesiaSimulator, after: int, how: str
-) -> None:
+async def test_a_cut_leaves_whole_words(lab: CartesiaSimulator, after: int, how: str) -> None:
     whole = await turn(lab)
     heard = await turn(lab, faults.Cut(after_words=after, how=how))
 
@@ -519,7 +517,7 @@ async def test_a_slow_start_and_a_slow_rate_take_their_time(lab: CartesiaSimulat
 
 
 @pytest.mark.parametrize("where", ["request", "event"])
-async def test_a_used_up_account_is_told_so_on_a_warm_socket(
+async def test_a_used_up_account_is_refused_on_a_warm_socket(
     lab: CartesiaSimulator, where: str
 ) -> None:
     async with socket(lab) as ws:
@@ -533,7 +531,7 @@ async def test_a_used_up_account_is_told_so_on_a_warm_socket(
     assert refused.events[-1]["error_code"] == "quota_exceeded"
 
 
-async def test_a_fault_for_the_next_request_meets_one_context_and_no_other(
+async def test_a_fault_for_the_next_request_hits_only_one_context(
     lab: CartesiaSimulator,
 ) -> None:
     lab.set_faults([Window(fault=faults.Cut(after_words=1, how="error"), requests=1)])
@@ -583,7 +581,7 @@ def first_chunk(heard: Heard) -> dict[str, Any]:
         ("pcm_alaw", 8000, 1),
     ],
 )
-async def test_audio_comes_in_the_encoding_that_was_asked_for(
+async def test_audio_comes_in_the_requested_encoding(
     lab: CartesiaSimulator, encoding: str, rate_hz: int, bytes_a_sample: int
 ) -> None:
     output = {"container": "raw", "encoding": encoding, "sample_rate": rate_hz}

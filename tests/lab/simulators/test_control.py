@@ -39,7 +39,7 @@ async def models(lab: Lab, name: str) -> int:
         return response.status
 
 
-async def test_the_description_has_what_a_rung_needs(lab: Lab) -> None:
+async def test_the_description_has_a_rungs_settings(lab: Lab) -> None:
     first, second = lab.describe()["instances"]
 
     assert first["url"] == f"http://127.0.0.1:{first['port']}/v1"
@@ -53,7 +53,7 @@ async def test_the_control_needs_its_token(lab: Lab, path: str) -> None:
         assert response.status == 401
 
 
-async def test_a_fault_put_over_http_breaks_one_instance_and_delete_mends_it(
+async def test_a_fault_put_over_http_breaks_one_instance_and_delete_repairs_it(
     lab: Lab, control: aiohttp.ClientSession
 ) -> None:
     window = {"fault": "http", "status": 503}
@@ -126,7 +126,7 @@ async def test_the_menu_names_every_fault(control: aiohttp.ClientSession) -> Non
     assert [entry["fault"] for entry in menu] == list(faults.FAULTS)
 
 
-async def test_a_schedule_holds_from_the_labs_start() -> None:
+async def test_a_schedule_runs_from_the_labs_start() -> None:
     plan = load_schedules("openai: [{fault: http, status: 500, until_s: 60}]")
 
     async with Lab(TWO, schedule=plan) as lab:

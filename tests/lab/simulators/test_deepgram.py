@@ -57,7 +57,7 @@ async def deepgram(**options: Any) -> AsyncIterator[DeepgramSimulator]:
 
 
 class Client:
-    """One websocket to the simulator and everything that came over it."""
+    """One websocket to the simulator and its messages."""
 
     def __init__(self, ws: aiohttp.ClientWebSocketResponse) -> None:
         self.ws = ws
@@ -91,7 +91,7 @@ class Client:
         return told
 
     async def rest(self, *, limit_s: float = 5.0) -> str:
-        """Read on to the end; return how the connection ended."""
+        """Read to the end; return how the connection ended."""
         try:
             async with asyncio.timeout(limit_s):
                 while True:
@@ -211,7 +211,7 @@ async def test_silence_gives_empty_results_and_never_words() -> None:
     assert len(client.told) >= 4
 
 
-async def test_a_pause_ends_an_utterance_and_later_tells_so() -> None:
+async def test_a_pause_ends_an_utterance_and_is_reported_later() -> None:
     query = f"{QUERY}&endpointing=300&utterance_end_ms=1000&vad_events=true"
     async with deepgram() as instance, listening(instance, query) as client:
         await client.say("What are your opening hours?")
@@ -250,7 +250,7 @@ async def test_several_languages_at_once_name_the_language_of_every_word() -> No
     assert {word["language"] for word in alternative["words"]} == {"en"}
 
 
-async def test_other_readings_are_told_when_they_are_asked_for() -> None:
+async def test_alternatives_are_sent_when_requested() -> None:
     query = f"{QUERY}&alternatives=3".replace("nova-3", "enhanced-general")
     async with deepgram() as instance, listening(instance, query) as client:
         await client.say("Yes, please.")
@@ -268,7 +268,7 @@ async def test_other_readings_are_told_when_they_are_asked_for() -> None:
     assert words[-1]["end"] == pytest.approx(best["words"][-1]["end"], abs=0.002)
 
 
-async def test_telephone_audio_is_heard_as_it_comes() -> None:
+async def test_telephone_audio_is_accepted() -> None:
     query = "model=nova-3&encoding=mulaw&sample_rate=8000&punctuate=true"
     async with deepgram() as instance, listening(instance, query) as client:
         linear = caller.silence(0.3, rate_hz=8000) + caller.say(BOOKING, rate_hz=8000)
@@ -292,7 +292,7 @@ async def test_audio_comes_in_at_no_more_than_its_cap() -> None:
     assert loop.time() - before == pytest.approx((5 - 0.25) / 12.5, abs=0.01)
 
 
-async def test_a_grammar_makes_it_hear_only_what_is_listed() -> None:
+async def test_a_grammar_limits_it_to_the_listed_phrases() -> None:
     async with (
         deepgram(grammar=("close the window", "open the door")) as instance,
         listening(instance) as client,
@@ -327,7 +327,7 @@ async def test_a_grammar_makes_it_hear_only_what_is_listed() -> None:
         "model=nova-3&detect_language=true",
     ],
 )
-async def test_a_query_that_makes_no_sense_is_refused_before_the_stream(query: str) -> None:
+async def test_a_meaningless_query_is_refused_before_the_stream(query: str) -> None:
     async with deepgram() as instance:
         with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
             async with listening(instance, query):
@@ -353,9 +353,7 @@ async def test_a_query_that_makes_no_sense_is_refused_before_the_stream(query: s
     ],
     ids=["token", "bearer", "subprotocol", "wrong", "no scheme", "none"],
 )
-async def test_a_key_opens_the_door_and_nothing_else_does(
-    headers: dict[str, str], status: int
-) -> None:
+async def test_only_a_key_is_accepted(headers: dict[str, str], status: int) -> None:
     async with (
         deepgram() as instance,
         aiohttp.ClientSession() as session,
@@ -385,7 +383,7 @@ async def test_compressed_bytes_under_a_raw_encoding_are_bad_data() -> None:
         assert await client.rest() == "CLOSE 1008"
 
 
-async def test_a_message_that_nobody_understands_is_answered_and_the_stream_goes_on() -> None:
+async def test_an_unknown_message_is_answered_and_the_stream_continues() -> None:
     async with deepgram() as instance, listening(instance) as client:
         await client.ws.send_str("hello")
         await client.order("Sing")
@@ -467,7 +465,7 @@ async def spoken_to(instance: DeepgramSimulator, client: Client) -> str:
 @pytest.mark.parametrize(
     ("how", "end"), [("reset", "CLOSED 1006"), ("close", "CLOSE 1000"), ("error", "CLOSE 1011")]
 )
-async def test_a_cut_comes_after_so_many_words(how: str, end: str) -> None:
+async def test_a_cut_comes_after_the_given_words(how: str, end: str) -> None:
     async with deepgram() as instance, listening(instance) as client:
         instance.set_faults(one(parse({"fault": "cut", "after_words": 4, "how": how})))
 
@@ -479,7 +477,7 @@ async def test_a_cut_comes_after_so_many_words(how: str, end: str) -> None:
     assert ended_as in (end, end.replace("CLOSED 1006", "ERROR 1006"))
 
 
-async def test_a_stall_shows_so_many_words_and_then_nothing() -> None:
+async def test_a_stall_shows_the_given_words_and_then_nothing() -> None:
     async with deepgram() as instance, listening(instance) as client:
         instance.set_faults(one(parse({"fault": "stall", "after_words": 3})))
 
@@ -489,7 +487,7 @@ async def test_a_stall_shows_so_many_words_and_then_nothing() -> None:
 
 
 @pytest.mark.parametrize("fault", ["silent", "alive"])
-async def test_no_words_come_from_a_server_that_only_lives(fault: str) -> None:
+async def test_a_server_that_only_lives_sends_no_words(fault: str) -> None:
     async with deepgram() as instance, listening(instance) as client:
         instance.set_faults(one(parse({"fault": fault})))
 
@@ -552,7 +550,7 @@ async def test_an_error_on_the_open_stream_comes_at_once(fault: Tell, text: str)
     assert text in client.told[-1]["description"]
 
 
-async def test_a_silence_that_is_lifted_lets_the_next_words_through() -> None:
+async def test_a_lifted_silence_lets_the_next_words_through() -> None:
     async with deepgram() as instance, listening(instance) as client:
         instance.set_faults(one(parse({"fault": "silent"})))
         await client.say("Yes, please.")
@@ -595,7 +593,7 @@ async def test_a_wav_file_is_transcribed_as_a_whole() -> None:
     assert body["metadata"]["duration"] == pytest.approx(len(pcm) / 32_000, abs=0.01)
 
 
-async def test_raw_audio_is_transcribed_when_its_form_is_stated() -> None:
+async def test_raw_audio_is_transcribed_when_its_format_is_stated() -> None:
     pcm = caller.silence(0.3) + caller.say("Goodbye.") + caller.silence(0.5)
     query = "model=nova-3&encoding=linear16&sample_rate=16000"
     async with deepgram() as instance:

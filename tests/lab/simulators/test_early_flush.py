@@ -1,4 +1,4 @@
-"""An utterance that a flush ends early is searched with the quiet that belongs behind it."""
+"""An utterance that a flush ends early is decoded with the quiet that belongs after it."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ RATE_HZ = 16_000
 
 
 class Notebook:
-    """In the place of the recogniser: notes what is searched, and hears no words."""
+    """Replaces the recogniser: records the decoded sound, and hears no words."""
 
     def __init__(self, **settings: Any) -> None:
         self.searched: list[np.ndarray] = []
@@ -36,7 +36,7 @@ class Notebook:
 
 
 @pytest.mark.parametrize("quiet_s", [0.0, 0.06, 0.1, 0.3], ids=str)
-def test_behind_the_last_voiced_frame_there_is_always_as_much_quiet(quiet_s: float) -> None:
+def test_after_the_last_voiced_frame_there_is_always_as_much_quiet(quiet_s: float) -> None:
     books: list[Notebook] = []
 
     def notebook(**settings: Any) -> Any:

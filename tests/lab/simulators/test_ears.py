@@ -1,4 +1,4 @@
-"""The lab's ears: do they hear what callers say to a reception, and nothing where nobody speaks."""
+"""The lab's ears hear callers' words to a reception, and nothing in silence."""
 
 import asyncio
 import random
@@ -99,12 +99,12 @@ def test_a_telephone_line_costs_words_but_not_the_conversation(voice: str) -> No
     ],
     ids=["silence", "quiet line", "loud line", "noise sets in", "a microphone is opened"],
 )
-def test_where_nobody_speaks_nothing_is_heard(pcm: bytes) -> None:
+def test_without_speech_nothing_is_heard(pcm: bytes) -> None:
     assert text_of(heard_in(pcm)) == ""
 
 
 @pytest.mark.parametrize("gain", [0.04, 0.3, 3.0], ids=["very quiet", "quiet", "clipped"])
-def test_loudness_does_not_matter_much(gain: float) -> None:
+def test_loudness_matters_little(gain: float) -> None:
     speech = np.frombuffer(in_a_call(caller.say(BOOKING)), "<i2") * gain
     pcm = speech.clip(-32768, 32767).astype("<i2").tobytes()
 
@@ -127,7 +127,7 @@ def test_every_sample_rate_is_heard(rate_hz: int) -> None:
 
 
 @pytest.mark.parametrize(("encoding", "subtype"), [("mulaw", "ULAW"), ("alaw", "ALAW")])
-def test_telephone_codes_are_heard(encoding: str, subtype: str, tmp_path: object) -> None:
+def test_telephone_encodings_are_heard(encoding: str, subtype: str, tmp_path: object) -> None:
     linear = in_a_call(caller.say(BOOKING, rate_hz=8000), rate_hz=8000)
     file = f"{tmp_path}/coded.raw"
     samples = np.frombuffer(linear, "<i2").astype(np.int16)
@@ -140,7 +140,7 @@ def test_telephone_codes_are_heard(encoding: str, subtype: str, tmp_path: object
     assert "book an appointment" in heard
 
 
-def test_pieces_of_odd_sizes_change_nothing() -> None:
+def test_odd_piece_sizes_change_nothing() -> None:
     pcm = in_a_call(caller.say("What are your opening hours?"))
 
     assert text_of(heard_in(pcm, piece=333)) == text_of(heard_in(pcm, piece=4000))
@@ -190,7 +190,7 @@ def test_a_sentence_that_begins_as_silence_becomes_final_is_heard_from_its_first
     assert heard == {"when are you open on saturday"}
 
 
-def test_a_flush_as_a_sentence_begins_takes_nothing_from_it() -> None:
+def test_a_flush_at_the_start_of_a_sentence_loses_nothing() -> None:
     hearing = Hearing(HearingSettings())
     said = caller.say("When are you open on Saturday?")
     heard = set[str]()
@@ -212,7 +212,7 @@ def test_a_listed_grammar_hears_nothing_else() -> None:
     assert text_of(heard_in(pcm, grammar=grammar)) == "close the window"
 
 
-def test_a_grammar_word_that_nobody_can_pronounce_is_named() -> None:
+def test_an_unpronounceable_grammar_word_is_named() -> None:
     with pytest.raises(ValueError, match="xyzzyplugh"):
         Hearing(HearingSettings(grammar=("say xyzzyplugh",)))
 
@@ -231,7 +231,7 @@ async def flushed_text(ears: Ears, pcm: bytes) -> str:
     return text_of(facts)
 
 
-async def test_six_callers_at_once_are_each_heard_for_themselves() -> None:
+async def test_six_simultaneous_callers_are_each_heard_separately() -> None:
     texts = ["yes please", "goodbye", "what are your opening hours", "how much is a haircut"] * 2
     texts = texts[:6]
     async with Ears() as ears:
@@ -242,7 +242,7 @@ async def test_six_callers_at_once_are_each_heard_for_themselves() -> None:
     assert heard == texts
 
 
-async def test_the_loop_is_not_held_up_while_the_worker_hears() -> None:
+async def test_the_loop_is_not_blocked_while_the_worker_hears() -> None:
     pcm = in_a_call(caller.say(BOOKING))
     computed_s = -time.thread_time()
     heard_in(pcm)  # the control: what hearing it in this thread takes of a core

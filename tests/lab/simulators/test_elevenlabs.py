@@ -64,7 +64,7 @@ def turn_messages(name: str = "a", *, close: bool = True) -> list[dict[str, Any]
 
 @dataclass
 class Heard:
-    """What a client got on a socket."""
+    """A client's messages on a socket."""
 
     audio: bytes = b""
     chars: str = ""
@@ -112,7 +112,7 @@ async def socket(
 async def listen(
     ws: aiohttp.ClientWebSocketResponse, *, first: bool = False, quiet_s: float = PATIENCE_S
 ) -> Heard:
-    """Collect until `isFinal`, the end of the socket or so much quiet; or one message."""
+    """Collect until `isFinal`, the end of the socket or this much quiet; or one message."""
     heard = Heard()
     while True:
         try:
@@ -254,7 +254,7 @@ async def test_the_sixth_context_is_an_error_and_ends_the_socket(lab: ElevenLabs
     assert heard.reason.startswith("Maximum simultaneous contexts per WebSocket connection")
 
 
-async def test_a_closed_context_makes_room_and_its_name_is_free(lab: ElevenLabsSimulator) -> None:
+async def test_a_closed_context_frees_its_place_and_its_name(lab: ElevenLabsSimulator) -> None:
     chars: list[str] = []
     async with socket(lab) as ws:
         for _ in range(8):
@@ -265,7 +265,7 @@ async def test_a_closed_context_makes_room_and_its_name_is_free(lab: ElevenLabsS
     assert chars == [TEXT] * 8
 
 
-async def test_a_context_without_text_ends_by_itself_and_a_keepalive_holds_it(
+async def test_a_context_without_text_expires_and_a_keepalive_holds_it(
     lab: ElevenLabsSimulator,
 ) -> None:
     async with socket(lab, query=f"{QUERY}&inactivity_timeout=0.2") as ws:
@@ -289,7 +289,7 @@ async def test_changing_the_voice_settings_ends_the_socket(lab: ElevenLabsSimula
     assert heard.closed == 1008
 
 
-async def test_more_at_once_than_the_plan_allows_is_refused() -> None:
+async def test_more_contexts_than_the_plan_allows_are_refused() -> None:
     lab = ElevenLabsSimulator("elevenlabs", plan=ElevenLabsAccount(concurrent=1))
     await lab.start()
     async with socket(lab) as ws:
@@ -389,7 +389,7 @@ async def test_a_wrong_key_is_refused_at_the_upgrade(lab: ElevenLabsSimulator) -
     assert lab.record.requests("elevenlabs")[0].ok_auth is False
 
 
-async def test_what_is_no_message_ends_the_socket(lab: ElevenLabsSimulator) -> None:
+async def test_an_invalid_message_ends_the_socket(lab: ElevenLabsSimulator) -> None:
     async with socket(lab) as ws:
         await ws.send_str("{")
         heard = await listen(ws)
@@ -403,9 +403,7 @@ async def test_what_is_no_message_ends_the_socket(lab: ElevenLabsSimulator) -> N
 
 @pytest.mark.parametrize("after", [0, 1, 4, 5, 6, 7])
 @pytest.mark.parametrize("how", ["reset", "close", "error"])
-async def test_a_cut_leaves_so_many_whole_words(
-    lab: ElevenLabsSimulator, after: int, how: str
-) -> None:
+async def test_a_cut_leaves_whole_words(lab: ElevenLabsSimulator, after: int, how: str) -> None:
     whole = await turn(lab)
     heard = await turn(lab, faults.Cut(after_words=after, how=how))
 
@@ -522,7 +520,7 @@ async def test_an_error_on_the_stream_is_a_frame_and_a_close(
 
 
 @pytest.mark.parametrize("where", ["request", "event"])
-async def test_a_used_up_account_is_told_so_on_a_warm_socket(
+async def test_a_used_up_account_is_refused_on_a_warm_socket(
     lab: ElevenLabsSimulator, where: str
 ) -> None:
     async with socket(lab) as ws:

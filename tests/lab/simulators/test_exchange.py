@@ -1,4 +1,4 @@
-"""The carrier's exchange: what it tells of a call comes through, whatever became of connections."""
+"""The carrier's exchange delivers its callbacks over lost connections."""
 
 import asyncio
 import socket
@@ -21,7 +21,7 @@ RESET = struct.pack("ii", 1, 0)
 
 @asynccontextmanager
 async def forgetful_server(statuses: list[str]) -> AsyncIterator[str]:
-    """Answer one request of each connection; a second one comes too late, and is reset."""
+    """Answer one request of each connection; a second one is reset."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -39,7 +39,7 @@ async def forgetful_server(statuses: list[str]) -> AsyncIterator[str]:
         yield "http://{}:{}".format(*server.sockets[0].getsockname()[:2])
 
 
-async def test_a_server_that_has_let_a_connection_go_is_told_on_another() -> None:
+async def test_a_server_that_closed_a_connection_is_called_on_another() -> None:
     statuses: list[str] = []
     async with forgetful_server(statuses) as url:
         exchange = Exchange(AgentServer(base_url=url, public_url=url, auth_token="x"))

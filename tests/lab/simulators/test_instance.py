@@ -47,7 +47,7 @@ class Plain(Instance):
 
 
 class Client:
-    """Asks an instance and says in one word what came."""
+    """A client that returns one word for each answer."""
 
     def __init__(self, instance: Instance, session: aiohttp.ClientSession) -> None:
         self.instance = instance
@@ -95,7 +95,7 @@ async def client() -> AsyncIterator[Client]:
         ({"fault": "stall"}, "stall"),
     ],
 )
-async def test_a_fault_is_seen_at_once_and_gone_at_once(
+async def test_a_fault_starts_and_ends_at_once(
     client: Client, fault: dict[str, Any], seen: str
 ) -> None:
     before = await client.ask()
@@ -145,7 +145,7 @@ async def test_every_request_is_recorded_with_its_outcome_and_fault(client: Clie
     ]
 
 
-async def test_retry_after_is_sent_only_when_it_is_asked_for(client: Client) -> None:
+async def test_retry_after_is_sent_only_if_configured(client: Client) -> None:
     client.fault(fault="http", status=429, retry_after_s=2.5)
     async with client.session.get(f"{client.instance.url}/say") as response:
         with_it = response.headers.get("retry-after")
@@ -284,7 +284,7 @@ async def test_with_a_certificate_it_serves_tls_and_every_fault_still_works(
     assert seen == ["well", "ClientOSError", "ClientConnectorError", "stall"]
 
 
-async def test_a_tls_client_finds_no_tls_on_a_plain_port(client: Client) -> None:
+async def test_a_tls_client_fails_on_a_plain_port(client: Client) -> None:
     with pytest.raises(aiohttp.ClientConnectorError):
         await client.session.get(client.instance.url.replace("http:", "https:"))
 

@@ -1,4 +1,4 @@
-"""What the recogniser of the lab is given, for the same audio, whoever gives it."""
+"""The lab's recogniser gets the same samples for the same audio in any stream."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def test_the_same_audio_is_the_same_samples_in_every_stream(rate_hz: int) -> Non
     assert len({heard(intake, sound) for intake in intakes}) == 1
 
 
-def test_what_is_too_loud_is_cut_and_not_turned_round() -> None:
+def test_too_loud_sound_is_clipped_and_not_wrapped() -> None:
     square = np.repeat(np.tile(np.array([32767, -32768], "<i2"), 100), 40)
     samples = np.frombuffer(heard(Intake(encoding="linear16", rate_hz=8000), square), np.int16)
 

@@ -1,4 +1,4 @@
-"""What the voices sent, kept for a judge: to the sample, bounded, and only when asked for."""
+"""The voices' sent sound, kept for a judge: exact, bounded, and only on request."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -34,7 +34,7 @@ async def spoken(lab: Lab) -> bytes:
             session.post(url, json={"text": TEXT}) as answer,
         ):
             return await answer.read()
-    except aiohttp.ClientPayloadError:  # cut, as it was told to
+    except aiohttp.ClientPayloadError:  # cut, as configured
         return b""
 
 
@@ -47,7 +47,7 @@ async def asked(lab: Lab, path: str) -> tuple[int, bytes, dict[str, str]]:
         return answer.status, await answer.read(), dict(answer.headers)
 
 
-async def test_the_kept_sound_is_what_the_client_got_to_the_sample(lab: Lab) -> None:
+async def test_the_kept_sound_is_the_clients_to_the_sample(lab: Lab) -> None:
     got = await spoken(lab)
     status, kept, headers = await asked(lab, "/audio/elevenlabs/1")
 
@@ -57,7 +57,7 @@ async def test_the_kept_sound_is_what_the_client_got_to_the_sample(lab: Lab) -> 
     assert len(got) > 16_000
 
 
-async def test_a_recorded_word_stands_where_its_times_say(lab: Lab) -> None:
+async def test_a_recorded_word_is_where_its_times_say(lab: Lab) -> None:
     await spoken(lab)
     words = lab.record.words()
     take = lab.record.audio.take("elevenlabs", 1)
@@ -70,7 +70,7 @@ async def test_a_recorded_word_stands_where_its_times_say(lab: Lab) -> None:
     assert [word.text for word in words] == TEXT.split()
 
 
-async def test_of_a_speech_that_was_cut_only_the_sent_part_is_kept(lab: Lab) -> None:
+async def test_of_an_interrupted_speech_only_the_sent_part_is_kept(lab: Lab) -> None:
     await spoken(lab)
     lab.instance("elevenlabs").set_faults([Window(fault=faults.Cut(after_words=3))])
     await spoken(lab)
@@ -79,7 +79,7 @@ async def test_of_a_speech_that_was_cut_only_the_sent_part_is_kept(lab: Lab) -> 
     assert 0 < cut.length < whole.length
 
 
-async def test_nothing_is_kept_unless_asked_for() -> None:
+async def test_nothing_is_kept_unless_requested() -> None:
     async with Lab(VOICE, speed=50) as lab:
         await spoken(lab)
         status, _, _ = await asked(lab, "/audio/elevenlabs/1")
@@ -90,13 +90,13 @@ async def test_nothing_is_kept_unless_asked_for() -> None:
 
 
 @pytest.mark.parametrize("path", ["nobody/1", "elevenlabs/one", "elevenlabs/9"])
-async def test_a_sound_that_is_not_there_is_not_found(lab: Lab, path: str) -> None:
+async def test_a_missing_sound_is_not_found(lab: Lab, path: str) -> None:
     status, _, _ = await asked(lab, f"/audio/{path}")
 
     assert status == 404
 
 
-def test_the_oldest_request_goes_when_there_is_too_much() -> None:
+def test_the_oldest_request_is_dropped_when_there_is_too_much() -> None:
     kept = KeptAudio()
     kept.limit = 250
     for number in range(1, 5):
@@ -105,7 +105,7 @@ def test_the_oldest_request_goes_when_there_is_too_much() -> None:
     assert [take.request for take in kept.takes()] == [3, 4]
 
 
-def test_what_was_sent_as_nothing_is_silence_in_the_take() -> None:
+def test_a_gap_in_the_sent_sound_is_silence_in_the_take() -> None:
     take = a_take(pieces=[(0, np.ones(2, np.int16)), (4, np.ones(2, np.int16))])
 
     assert take.samples().tolist() == [1, 1, 0, 0, 1, 1]

@@ -1,4 +1,4 @@
-"""Ears that know what will be said hear what arrived of it, and nothing else."""
+"""Ears that know the text hear the part of it that arrived, and nothing else."""
 
 import asyncio
 
@@ -44,7 +44,7 @@ def finals(found: list) -> list[list[str]]:
     return [[word.text for word in item.words] for item in found if item.what != "interim"]
 
 
-def test_a_flush_tells_the_words_with_their_times() -> None:
+def test_a_flush_reports_the_words_with_their_times() -> None:
     ears = hearing()
 
     found = [*ears.hear(sound(1.0, HOURS.samples, 0.2)), *ears.flush()]
@@ -59,9 +59,7 @@ def test_a_flush_tells_the_words_with_their_times() -> None:
     [(0.6, [["when"], ["are", "you", "open"]]), (0.9, [["when", "are"], ["you", "open"]])],
     ids=["a fifth of the word", "four fifths"],
 )
-def test_a_flush_inside_a_word_loses_none_and_doubles_none(
-    at_s: float, told: list[list[str]]
-) -> None:
+def test_a_flush_inside_a_word_loses_and_doubles_none(at_s: float, told: list[list[str]]) -> None:
     ears, at = hearing(), round(at_s * RATE_HZ)
 
     found = [
@@ -74,7 +72,7 @@ def test_a_flush_inside_a_word_loses_none_and_doubles_none(
     assert [final for final in finals(found) if final] == told
 
 
-def test_speech_is_noticed_when_it_starts_and_told_as_it_goes_on() -> None:
+def test_speech_is_noticed_at_its_start_and_reported_as_it_continues() -> None:
     found = list(hearing().hear(sound(0.5, HOURS.samples)))
 
     told = [[word.text for word in item.words] for item in found if item.what == "interim"]
@@ -91,7 +89,7 @@ def test_a_word_that_did_not_arrive_is_not_heard() -> None:
     assert [word.text for word in next(iter(ears.flush())).words] == ["when", "you", "open"]
 
 
-def test_early_ears_are_done_before_anybody_asks() -> None:
+def test_early_ears_are_done_before_a_flush() -> None:
     ears = hearing(early=True)
 
     found = list(ears.hear(sound(HOURS.samples, 0.12)))
@@ -108,7 +106,7 @@ def test_an_endpoint_ends_an_utterance() -> None:
     assert [ear.what for ear in ears.hear(sound(0.02))] == ["final"]
 
 
-def test_sound_that_is_out_of_step_is_found() -> None:
+def test_misaligned_sound_is_found() -> None:
     ears = hearing()
 
     list(ears.hear(sound(np.zeros(BLOCK // 2 + 7, np.int16), PRICE.samples, 0.2)))

@@ -41,7 +41,7 @@ CALLBACK_TOOL: Any = {
 
 @dataclass
 class Heard:
-    """What a client made of a stream."""
+    """The content of a stream, as a client read it."""
 
     chunks: list[ChatCompletionChunk] = field(default_factory=list)
     error: Exception | None = None
@@ -158,7 +158,7 @@ async def test_an_answer_without_streaming_is_the_same(client: openai.AsyncOpenA
 
 
 @pytest.mark.parametrize(("same", "different"), [(False, 51), (True, 2)])
-async def test_an_answer_without_end_goes_on_sentence_by_sentence(
+async def test_an_endless_answer_continues_sentence_by_sentence(
     instance: OpenAISimulator, client: openai.AsyncOpenAI, *, same: bool, different: int
 ) -> None:
     instance.set_faults([Window(fault=faults.Endless(words=400, same=same))])
@@ -420,7 +420,7 @@ async def test_a_retry_after_one_failed_request_succeeds(instance: OpenAISimulat
     ("how", "error"),
     [("reset", openai.APIConnectionError), ("close", None), ("error", openai.APIError)],
 )
-async def test_a_cut_ends_after_so_many_words(
+async def test_a_cut_ends_after_the_given_words(
     instance: OpenAISimulator,
     client: openai.AsyncOpenAI,
     words: int,

@@ -1,4 +1,4 @@
-"""The simulated limit on requests fills up as OpenAI's does."""
+"""The simulated request limit refills as OpenAI's does."""
 
 import aiohttp
 import pytest
@@ -34,7 +34,7 @@ def test_a_used_request_comes_back_evenly() -> None:
 @pytest.mark.parametrize(
     ("used", "remaining", "reset"), [(1, "4999", "12ms"), (500, "4500", "6s"), (5000, "0", "1m0s")]
 )
-def test_the_headers_tell_what_is_left_and_when_it_is_full(
+def test_the_headers_have_the_remaining_requests_and_the_time_until_full(
     used: int, remaining: str, reset: str
 ) -> None:
     rate = RequestRate(5000, clock=Clock())

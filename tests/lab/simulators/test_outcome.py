@@ -1,4 +1,4 @@
-"""The lab's model, asked what a call came to."""
+"""The lab's model, asked for a call's result."""
 
 import json
 
@@ -23,7 +23,9 @@ ASKED = (
         ("Well, hello.", "unclear", None),
     ],
 )
-def test_it_answers_as_it_was_asked(said: str, outcome: str, callback_at: str | None) -> None:
+def test_it_answers_in_the_requested_format(
+    said: str, outcome: str, callback_at: str | None
+) -> None:
     messages = [
         {"role": "system", "content": ASKED},
         {"role": "user", "content": f"Agent: Hello.\nPerson: {said}"},

@@ -1,4 +1,4 @@
-"""The lab's Plivo connects a live call with whom it is told to, and with nobody who cannot be."""
+"""The lab's Plivo connects a live call with the requested party, if that can be dialled."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def test_a_dial_is_read_as_it_is_written() -> None:
     assert verb == DialVerb(number="sip:b@example.com", action=None, timeout_s=NEVER_S)
 
 
-def test_an_answer_without_a_dial_is_none() -> None:
+def test_an_answer_without_a_dial_transfers_nothing() -> None:
     assert read_plivo_dial("<Response><Hangup/></Response>") is None
 
 
@@ -38,6 +38,6 @@ WRONG = {
 
 
 @pytest.mark.parametrize("text", WRONG.values(), ids=WRONG.keys())
-def test_a_dial_that_cannot_be_is_refused(text: str) -> None:
+def test_an_invalid_dial_is_refused(text: str) -> None:
     with pytest.raises(NotConnectedError):
         read_plivo_dial(text)

@@ -62,7 +62,7 @@ def test_an_appointment_is_booked_over_several_turns() -> None:
     assert booked in replies[4].text
 
 
-def test_everything_in_one_sentence_is_asked_for_again_only_by_name() -> None:
+def test_after_everything_in_one_sentence_only_the_name_is_asked_for() -> None:
     replies = talk("can i book a massage for friday at half past two", "john smith")
 
     assert "What name" in replies[0].text
@@ -123,7 +123,7 @@ def test_every_listed_phrase_is_understood(phrase: str) -> None:
         ("the weather is nice", ""),
     ],
 )
-def test_what_is_wanted_is_found_by_keyword(words: str, want: str) -> None:
+def test_the_request_is_found_by_keyword(words: str, want: str) -> None:
     assert understand(words).want == want
 
 
@@ -168,7 +168,7 @@ def test_the_last_answer_is_repeated_in_full_after_an_interruption() -> None:
     assert receptionist.reply(messages).text == f"I said: {HOURS}"
 
 
-def test_a_greeting_that_came_from_elsewhere_is_repeated() -> None:
+def test_a_greeting_by_another_model_is_repeated() -> None:
     messages = [assistant("Hello, this is Holdline."), user("sorry what did you say")]
 
     assert receptionist.reply(messages).text == "I said: Hello, this is Holdline."
@@ -252,9 +252,7 @@ REST = "Monday to Friday we are here until"
     ],
 )
 @pytest.mark.parametrize("role", ["system", "developer", "user"])
-def test_an_answer_that_was_cut_off_is_gone_on_with(
-    continuation: str, begins: str, role: str
-) -> None:
+def test_an_interrupted_answer_is_continued(continuation: str, begins: str, role: str) -> None:
     messages = [
         user("what are your opening hours"),
         assistant("We open at nine. From"),
@@ -292,7 +290,7 @@ def test_the_words_already_said_may_be_quoted_in_the_note() -> None:
     assert receptionist.reply(messages).text.startswith(" From Monday to Friday")
 
 
-def test_a_summary_keeps_the_booking_and_can_be_gone_on_from() -> None:
+def test_a_summary_keeps_the_booking_and_can_be_continued() -> None:
     instruction = "You are summarizing a conversation between a user and an AI assistant."
     spoken = "USER: a haircut for friday\nASSISTANT: At what time?\nUSER: at ten\nUSER: it is emma"
     request = [{"role": "system", "content": instruction}, user(spoken)]
@@ -306,7 +304,7 @@ def test_a_summary_keeps_the_booking_and_can_be_gone_on_from() -> None:
     )
 
 
-def test_nothing_understood_is_asked_for_again() -> None:
+def test_without_an_understood_word_the_question_is_repeated() -> None:
     assert talk("the weather is nice")[0].text == phrases.UNKNOWN
 
 

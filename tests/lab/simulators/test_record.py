@@ -1,4 +1,4 @@
-"""What the record tells of the moments inside a request."""
+"""Moments inside a request, as the record has them."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ def request() -> Request:
     return Request(number=1, instance="openai", at_s=0.0, method="POST", path="/")
 
 
-def test_the_oldest_moment_goes_when_there_are_too_many() -> None:
+def test_the_oldest_moment_is_dropped_when_there_are_too_many() -> None:
     entry = request()
 
     for number in range(MARKS_KEPT + 3):
@@ -25,7 +25,7 @@ def test_the_oldest_moment_goes_when_there_are_too_many() -> None:
     assert entry.marks[0].at_s == 3.0
 
 
-async def test_a_streamed_answer_marks_the_end_of_each_sentence_and_what_follows_it() -> None:
+async def test_a_streamed_answer_marks_the_end_of_each_sentence_and_the_next_word() -> None:
     asked = {
         "model": "gpt-4.1-mini",
         "stream": True,

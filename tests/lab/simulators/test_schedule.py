@@ -12,7 +12,7 @@ CUT = faults.Cut()
 @pytest.mark.parametrize(
     ("now_s", "holds"), [(0.9, False), (1.0, True), (2.99, True), (3.0, False)]
 )
-def test_a_window_holds_from_its_beginning_until_its_end(now_s: float, *, holds: bool) -> None:
+def test_a_window_applies_from_its_beginning_until_its_end(now_s: float, *, holds: bool) -> None:
     window = Window(fault=STALL, from_s=1.0, until_s=3.0)
 
     assert window.holds(now_s, chance=0.5) is holds
@@ -37,7 +37,7 @@ def test_a_window_may_be_for_some_paths_alone(path: str, *, hit: bool) -> None:
     assert Window(fault=STALL, path="#probe").holds(0.0, chance=0.0, path=path) is hit
 
 
-def test_the_newest_window_that_holds_wins() -> None:
+def test_the_newest_applicable_window_wins() -> None:
     plan = Schedule((Window(fault=STALL), Window(fault=CUT, from_s=5.0, until_s=6.0)))
 
     assert [plan.active(now_s, 0.5) for now_s in (0.0, 5.5, 6.5)] == [STALL, CUT, STALL]

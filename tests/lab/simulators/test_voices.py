@@ -85,7 +85,7 @@ def test_other_languages_are_spoken(language: str, text: str) -> None:
     assert all(w.end_s - w.start_s > 0.05 for w in speech.words)
 
 
-def test_a_language_that_nobody_speaks_is_an_error_and_the_next_text_is_spoken() -> None:
+def test_an_unknown_language_is_an_error_and_the_next_text_is_spoken() -> None:
     with pytest.raises(UnknownLanguageError, match='"qq"'):
         spoken("hello", language="qq")
 
@@ -127,7 +127,7 @@ async def test_many_voices_at_once_do_not_mix() -> None:
         assert max(likeness, key=lambda n: likeness[n]) == name
 
 
-def test_word_by_word_a_word_sounds_the_same_whatever_stands_around_it() -> None:
+def test_word_by_word_a_word_always_sounds_the_same() -> None:
     voice = voice_of("cartesia", word_by_word=True)
 
     alone = word_sound("haircut", voice=voice, rate_hz=8000)
@@ -145,5 +145,5 @@ def test_word_by_word_a_word_sounds_the_same_whatever_stands_around_it() -> None
     assert spans[3][0] == spans[3][1]
 
 
-def test_a_voice_speaks_word_by_word_only_when_it_is_told_to() -> None:
+def test_a_voice_speaks_word_by_word_only_when_configured() -> None:
     assert not voice_of("cartesia").word_by_word

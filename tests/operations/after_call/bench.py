@@ -1,4 +1,4 @@
-"""Calls that have ended, beside a simulated model and a register: what is done about them."""
+"""Ended calls with a simulated model and a CRM, and the work after them."""
 
 import asyncio
 import json
@@ -55,7 +55,7 @@ GOOD = {
 
 @dataclass
 class SimulatedModel:
-    """Answers what it is told to: a text, or a status; the last one again and again."""
+    """Answers as told: a text, or a status; the last one again and again."""
 
     answers: list[str | int] = field(default_factory=lambda: [json.dumps(GOOD)])
     asked: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
@@ -118,7 +118,7 @@ def pen_of(*models: SimulatedModel, told: list[Event] | None = None) -> ResultPe
 
 @dataclass
 class Bench:
-    """Everything behind a call's end, on one database."""
+    """Everything after a call's end, on one database."""
 
     url: str
     pen: ResultPen | None = None
@@ -127,7 +127,7 @@ class Bench:
     within_s: float = 60.0
     at_once: int = 2
     forgotten: bool = False  # the ledger does not know the dial's contact any more
-    away: bool = False  # the table of results takes nothing
+    away: bool = False  # the table of results refuses writes
     told: list[Any] = field(default_factory=list[Any])
 
     def __post_init__(self) -> None:
@@ -166,7 +166,7 @@ class Bench:
         words: Sequence[str] = (),
         caller: str = NUMBER,
     ) -> None:
-        """Have a call be over in which this happened."""
+        """End a call with these events."""
         said = [TranscriptFinal(turn=1, at_s=0.0, provider="deepgram", text=word) for word in words]
         facts: list[Event] = [
             CallStarted(transport="twilio", agent="desk", caller=caller, called="+15550100"),
@@ -186,7 +186,7 @@ class Bench:
 
 
 class RoadToResults(CallResults):
-    """The table of results, on a road that can be shut."""
+    """The table of results, which can be made to fail."""
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench.url)

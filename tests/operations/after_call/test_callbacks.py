@@ -1,4 +1,4 @@
-"""Who asks to be called back is given to a campaign: for when they said, as far as it is known."""
+"""Requested callbacks become contacts of a campaign, for the requested time if it is known."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ DAY_S = 86_400.0
 
 
 async def write_end(url: str, call_id: str) -> None:
-    """Have the record say that a call has ended just now."""
+    """Let the record have a call that has just ended."""
     database, ended = Database(url), datetime.fromtimestamp(utc_s(), UTC)
     values = call_values(call_id, 0, started_at=ended, ended_at=ended, seen_at=ended)
     async with (await database.engine()).begin() as connection:
@@ -49,7 +49,7 @@ def queued(bench: Bench) -> list[CallbackQueued]:
     return [event for event in bench.told if isinstance(event, CallbackQueued)]
 
 
-async def test_the_model_says_when_and_the_campaign_calls_then(tmp_path: Path) -> None:
+async def test_the_model_finds_the_time_and_the_campaign_calls_then(tmp_path: Path) -> None:
     async with simulated_model() as model:
         bench = Bench(url_of(tmp_path), pen=pen_of(model), campaign="back")
         async with working(bench):
@@ -75,7 +75,7 @@ async def test_the_model_says_when_and_the_campaign_calls_then(tmp_path: Path) -
     ],
     ids=["no time", "a time that nobody understands", "a moment"],
 )
-async def test_without_a_model_the_time_is_what_was_said(
+async def test_without_a_model_the_callers_words_are_the_time(
     tmp_path: Path, when: str, due_s: float
 ) -> None:
     bench = Bench(url_of(tmp_path), campaign="back")
@@ -87,7 +87,7 @@ async def test_without_a_model_the_time_is_what_was_said(
     assert await claim(bench.url, BEGIN_S + due_s + 1.0) is not None
 
 
-async def test_who_wants_no_more_calls_is_not_called_back(tmp_path: Path) -> None:
+async def test_a_caller_who_opted_out_is_not_called_back(tmp_path: Path) -> None:
     bench = Bench(url_of(tmp_path), campaign="back")
     book = ContactStore(bench.url)
     await book.add_do_not_call(NUMBER, source="voice: words", now=utc_s())
@@ -102,7 +102,7 @@ async def test_who_wants_no_more_calls_is_not_called_back(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("number", ["anonymous", "sip:ada@example.com", "+19005550142"])
-async def test_a_number_that_nobody_should_call_is_given_up(tmp_path: Path, number: str) -> None:
+async def test_a_number_that_may_not_be_called_is_given_up(tmp_path: Path, number: str) -> None:
     bench = Bench(url_of(tmp_path), campaign="back")
     at = datetime.fromtimestamp(BEGIN_S, UTC)
     database = Database(bench.url)
@@ -117,7 +117,7 @@ async def test_a_number_that_nobody_should_call_is_given_up(tmp_path: Path, numb
     assert [callback_queued.outcome for callback_queued in queued(bench)] == ["no_number"]
 
 
-async def test_what_a_killed_process_left_is_given_to_the_campaign(tmp_path: Path) -> None:
+async def test_a_killed_processs_callbacks_reach_the_campaign(tmp_path: Path) -> None:
     bench = Bench(url_of(tmp_path), campaign="back")
     asked_s = BEGIN_S - UNSEEN_S - 60.0
     wish = Callback(
@@ -139,7 +139,7 @@ async def test_what_a_killed_process_left_is_given_to_the_campaign(tmp_path: Pat
     assert await claim(bench.url, asked_s + DAY_S) is not None
 
 
-async def test_who_wanted_no_more_calls_is_not_called_back_by_who_comes_next(
+async def test_the_next_process_does_not_call_back_a_caller_who_opted_out(
     tmp_path: Path,
 ) -> None:
     bench = Bench(url_of(tmp_path), campaign="back")
@@ -158,7 +158,9 @@ async def test_who_wanted_no_more_calls_is_not_called_back_by_who_comes_next(
     assert await claim(bench.url, BEGIN_S + DAY_S) is None
 
 
-async def test_a_callback_is_not_left_while_a_model_is_asked_for_its_time(tmp_path: Path) -> None:
+async def test_a_callback_is_not_delayed_while_a_model_is_asked_for_its_time(
+    tmp_path: Path,
+) -> None:
     async with simulated_model() as model:
         model.after_s = 8.0
         bench = Bench(
@@ -183,7 +185,7 @@ async def test_a_callback_is_not_left_while_a_model_is_asked_for_its_time(tmp_pa
     assert await claim(bench.url, TOMORROW_S) is not None
 
 
-async def test_a_model_that_says_do_not_call_has_nobody_called_back(tmp_path: Path) -> None:
+async def test_a_model_that_says_do_not_call_prevents_the_callback(tmp_path: Path) -> None:
     async with simulated_model() as model:
         model.answers = [json.dumps(GOOD | {"outcome": "do_not_call", "callback_at": None})]
         bench = Bench(url_of(tmp_path), pen=pen_of(model), campaign="back")

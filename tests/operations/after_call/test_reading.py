@@ -1,4 +1,4 @@
-"""What a model is asked of a call, and what is made of its answer."""
+"""A model's question about a call, and the reading of its answer."""
 
 import json
 from typing import Any
@@ -23,7 +23,7 @@ def answer(**changes: Any) -> str:
 
 
 @pytest.mark.parametrize("zone", ["Asia/Nowhere", "Europe", "../zone", ""])
-def test_a_zone_that_this_machine_lacks_is_told_as_utc(zone: str) -> None:
+def test_a_zone_unknown_to_this_machine_is_utc(zone: str) -> None:
     assert local_time(1_795_280_400.0, zone).isoformat() == "2026-11-21T17:00:00+00:00"
 
 
@@ -47,7 +47,7 @@ def test_a_good_answer_is_read() -> None:
     [f"```json\n{answer()}\n```", f"Here it is: {answer()} I hope it helps."],
     ids=["fences", "words around it"],
 )
-def test_what_models_put_around_it_does_no_harm(text: str) -> None:
+def test_text_around_the_answer_does_no_harm(text: str) -> None:
     assert isinstance(read_answer(text, QUESTION, ENDED), ReadAnswer)
 
 
@@ -71,7 +71,7 @@ def test_what_models_put_around_it_does_no_harm(text: str) -> None:
         (answer(callback_at=7), "must be string or null"),
     ],
 )
-def test_what_is_wrong_is_said_in_words(text: str, wrong: str) -> None:
+def test_a_mistake_is_described_in_words(text: str, wrong: str) -> None:
     said = read_answer(text, QUESTION, ENDED)
 
     assert isinstance(said, str)

@@ -1,4 +1,4 @@
-"""Behind a call's end: what is known is kept first, then a model is asked, within its bounds."""
+"""Work after a call's end: known data is stored first, then a model is asked, within its bounds."""
 
 import asyncio
 import json
@@ -59,7 +59,7 @@ async def due(outbox: CrmOutbox, at_s: float) -> CrmReport | None:
     return lent.report if lent else None
 
 
-async def test_a_model_says_what_a_call_came_to(tmp_path: Path) -> None:
+async def test_a_model_gives_a_calls_result(tmp_path: Path) -> None:
     async with simulated_model() as model:
         purpose = CallPurpose(campaign="spring", goals=("Find a date.",), results=("date_found",))
         bench = Bench(url_of(tmp_path), pen=pen_of(model), purpose=purpose)
@@ -86,7 +86,7 @@ async def test_a_model_says_what_a_call_came_to(tmp_path: Path) -> None:
     assert user["content"] == f"Person: {WORDS[0]}\nPerson: {WORDS[1]}"
 
 
-async def test_nothing_that_was_said_is_told(tmp_path: Path) -> None:
+async def test_the_callers_words_are_in_no_event(tmp_path: Path) -> None:
     async with simulated_model() as model:
         bench = Bench(url_of(tmp_path), pen=pen_of(model))
         async with working(bench):
@@ -108,7 +108,7 @@ async def test_nothing_that_was_said_is_told(tmp_path: Path) -> None:
     ],
     ids=["no JSON", "not the schema", "refused", "a wrong key", "a dead ladder"],
 )
-async def test_what_a_model_does_not_say_is_made_of_facts(
+async def test_fields_that_a_model_leaves_out_follow_from_events(
     tmp_path: Path, answers: list[str | int], refusal: str | None, why: str, asked: int
 ) -> None:
     async with simulated_model() as model:
@@ -129,7 +129,7 @@ async def test_what_a_model_does_not_say_is_made_of_facts(
     assert (report.made_by, report.result, report.summary) == ("facts", "unclear", PLAIN)
 
 
-async def test_a_model_is_told_once_what_is_wrong_with_its_answer(tmp_path: Path) -> None:
+async def test_a_model_is_told_once_about_a_mistake_in_its_answer(tmp_path: Path) -> None:
     async with simulated_model() as model:
         model.answers = ['{"summary": "x"}', json.dumps(GOOD)]
         bench = Bench(url_of(tmp_path), pen=pen_of(model))
@@ -164,7 +164,7 @@ async def test_each_answer_of_a_model_is_told_with_its_call_and_its_price(tmp_pa
     assert not any(use.estimated for use in uses)
 
 
-async def test_a_model_that_does_not_say_what_it_used_is_counted_by_us(tmp_path: Path) -> None:
+async def test_we_estimate_the_use_of_a_model_that_does_not_report_it(tmp_path: Path) -> None:
     told: list[Event] = []
     async with simulated_model() as model:
         bench = Bench(url_of(tmp_path), pen=pen_of(model, told=told))
@@ -178,7 +178,7 @@ async def test_a_model_that_does_not_say_what_it_used_is_counted_by_us(tmp_path:
     assert used.prompt_tokens > len("".join(WORDS)) // 4
 
 
-async def test_the_next_rung_answers_for_one_that_is_down(tmp_path: Path) -> None:
+async def test_the_next_rung_answers_if_one_is_down(tmp_path: Path) -> None:
     async with simulated_model() as down, simulated_model() as well:
         down.answers = [503]
         bench = Bench(url_of(tmp_path), pen=pen_of(down, well))
@@ -190,7 +190,7 @@ async def test_the_next_rung_answers_for_one_that_is_down(tmp_path: Path) -> Non
     assert told.took_s < 1.0
 
 
-async def test_a_call_from_a_zone_that_this_machine_lacks_does_not_end_the_work(
+async def test_a_zone_unknown_to_this_machine_does_not_end_the_work(
     tmp_path: Path,
 ) -> None:
     async with simulated_model() as model:
@@ -208,7 +208,7 @@ async def test_a_call_from_a_zone_that_this_machine_lacks_does_not_end_the_work(
     assert "2026-11-21T11:00-05:00, which is Saturday" in asked[1]
 
 
-async def test_a_call_without_words_asks_nobody(tmp_path: Path) -> None:
+async def test_a_call_without_words_asks_no_model(tmp_path: Path) -> None:
     async with simulated_model() as model:
         bench = Bench(url_of(tmp_path), pen=pen_of(model))
         async with working(bench):
@@ -222,7 +222,7 @@ async def test_a_call_without_words_asks_nobody(tmp_path: Path) -> None:
     assert report is not None
 
 
-async def test_who_asked_for_no_more_calls_is_not_talked_out_of_it(tmp_path: Path) -> None:
+async def test_a_model_cannot_undo_an_opt_out(tmp_path: Path) -> None:
     async with simulated_model() as model:
         bench = Bench(url_of(tmp_path), pen=pen_of(model))
         async with working(bench):
@@ -232,7 +232,7 @@ async def test_who_asked_for_no_more_calls_is_not_talked_out_of_it(tmp_path: Pat
     assert (told.made_by, told.outcome) == ("model", "do_not_call")
 
 
-async def test_a_model_that_hangs_has_its_time_and_no_more(tmp_path: Path) -> None:
+async def test_a_hanging_model_has_a_bounded_time(tmp_path: Path) -> None:
     async with simulated_model() as model:
         model.after_s = 3600.0
         bench = Bench(url_of(tmp_path), pen=pen_of(model), within_s=20.0)
@@ -247,7 +247,7 @@ async def test_a_model_that_hangs_has_its_time_and_no_more(tmp_path: Path) -> No
     assert took == pytest.approx(20.0, abs=0.5)
 
 
-async def test_what_a_model_said_while_the_database_was_away_is_kept_behind_that(
+async def test_a_models_answer_during_a_database_outage_is_stored_afterwards(
     tmp_path: Path,
 ) -> None:
     async with simulated_model() as model:
@@ -269,7 +269,7 @@ async def test_what_a_model_said_while_the_database_was_away_is_kept_behind_that
     assert (result.made_by, result.summary) == ("model", "Ada wants another date.")
 
 
-async def test_calls_that_end_together_are_asked_about_in_turn(tmp_path: Path) -> None:
+async def test_calls_that_end_together_are_processed_in_turn(tmp_path: Path) -> None:
     async with simulated_model() as model:
         model.after_s = 2.0
         bench = Bench(url_of(tmp_path), pen=pen_of(model), within_s=9.0)
@@ -284,7 +284,7 @@ async def test_calls_that_end_together_are_asked_about_in_turn(tmp_path: Path) -
     assert {entry.call_id for entry in told} == {f"c{index}" for index in range(12)}
 
 
-async def test_a_process_that_is_killed_meanwhile_leaves_the_facts_to_be_told(
+async def test_a_process_killed_meanwhile_leaves_the_data_to_be_told(
     tmp_path: Path,
 ) -> None:
     async with simulated_model() as model:
@@ -297,7 +297,7 @@ async def test_a_process_that_is_killed_meanwhile_leaves_the_facts_to_be_told(
             ]
             await bench.call(words=WORDS)
             await asyncio.sleep(5.0)
-            for item in running:  # and nothing is done behind it: as a process that is killed
+            for item in running:  # and nothing is done after it, as in a killed process
                 item.cancel()
         too_early = await due(bench.outbox, BEGIN_S + 30.0)
         report = await due(bench.outbox, BEGIN_S + 62.0)
@@ -312,7 +312,7 @@ async def test_a_process_that_is_killed_meanwhile_leaves_the_facts_to_be_told(
     assert result.made_by == "facts"
 
 
-async def test_a_process_that_ends_keeps_what_ended_last(tmp_path: Path) -> None:
+async def test_a_stopping_process_stores_the_last_calls(tmp_path: Path) -> None:
     bench = Bench(url_of(tmp_path))
     await bench.call(words=WORDS)
 
@@ -326,7 +326,7 @@ async def test_a_process_that_ends_keeps_what_ended_last(tmp_path: Path) -> None
     assert report is not None
 
 
-async def test_a_dial_that_was_forgotten_holds_nothing_up(tmp_path: Path) -> None:
+async def test_a_forgotten_dial_blocks_nothing(tmp_path: Path) -> None:
     bench = Bench(url_of(tmp_path), purpose=CallPurpose(campaign="spring"), forgotten=True)
     async with working(bench):
         await bench.call(words=WORDS)
@@ -337,7 +337,7 @@ async def test_a_dial_that_was_forgotten_holds_nothing_up(tmp_path: Path) -> Non
     assert (result.campaign, result.summary) == ("", PLAIN)
 
 
-async def test_what_no_database_takes_is_not_in_it(tmp_path: Path) -> None:
+async def test_unstorable_text_is_cleaned(tmp_path: Path) -> None:
     bench = Bench(url_of(tmp_path))
     async with working(bench):
         await bench.call(words=("One\0 two\ud800 three.",))
@@ -348,7 +348,7 @@ async def test_what_no_database_takes_is_not_in_it(tmp_path: Path) -> None:
     assert result.summary == "The caller said: One two three."
 
 
-async def test_a_report_that_is_being_told_is_not_changed(tmp_path: Path) -> None:
+async def test_a_report_being_sent_is_not_changed(tmp_path: Path) -> None:
     outbox = CrmOutbox(url_of(tmp_path))
     facts = CrmReport(key="call-1", call_id="1", direction="inbound", number=NUMBER)
     whole = CrmReport(key="call-1", call_id="1", direction="inbound", number=NUMBER, result="x")
@@ -364,7 +364,7 @@ async def test_a_report_that_is_being_told_is_not_changed(tmp_path: Path) -> Non
     assert not again
 
 
-async def test_what_a_model_wrote_is_not_replaced_by_facts(tmp_path: Path) -> None:
+async def test_a_models_text_is_not_replaced_by_events(tmp_path: Path) -> None:
     async with simulated_model() as model:
         bench = Bench(url_of(tmp_path), pen=pen_of(model))
         async with working(bench):

@@ -1,4 +1,4 @@
-"""A register of customers on loopback, with the troubles of real ones."""
+"""A CRM on loopback, with the failures of real ones."""
 
 import asyncio
 import json
@@ -13,15 +13,15 @@ DATE = "Tue, 03 Mar 2026 10:00:00 GMT"
 
 
 class Register:
-    """Keeps calls under their key once; breaks as it is told.
+    """Keeps calls under their key once; fails as configured.
 
     Attributes:
-        faults: What is done with the next requests, the first first: `lost` (it is taken, and the
+        faults: For the next requests, in order: `lost` (it is stored, and the
             answer does not come), `slow`, `garbage`, or a status.
-        refused: Calls, by their key, that it takes at no time: 400.
-        says: What it answers to a call that it has taken; empty: JSON.
+        refused: Calls, by their key, that it never accepts: 400.
+        says: Its answer to an accepted call; empty for JSON.
         down: Whether every request is answered 503.
-        retry_after: What it asks for with a 429: seconds, or a date beside `DATE`.
+        retry_after: With a 429: seconds, or a date relative to `DATE`.
     """
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ def _key(headers: Mapping[str, str]) -> str:
 
 @asynccontextmanager
 async def register_at() -> AsyncIterator[tuple[Register, str]]:
-    """Run one, and say where."""
+    """Run one, and return its address."""
     register = Register()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", register.answer)

@@ -1,4 +1,4 @@
-"""Registers over HTTP: asked, told, and in trouble."""
+"""CRMs over HTTP: look-ups, reports and failures."""
 
 import asyncio
 import json
@@ -58,7 +58,7 @@ async def test_a_caller_is_found_by_the_number() -> None:
     assert register.requests[0][1]["authorization"] == "Bearer key"
 
 
-async def test_a_call_is_told_with_its_key() -> None:
+async def test_a_call_is_sent_with_its_key() -> None:
     async with register_at() as (register, url):
         crm = hubspot(url)
         await crm.write(REPORT)
@@ -74,7 +74,7 @@ async def test_a_call_is_told_with_its_key() -> None:
     ("direction", "from_number", "to_number"),
     [("inbound", "+15550142", "+15550100"), ("outbound", "+15550100", "+15550142")],
 )
-async def test_hubspot_is_told_who_called_whom(
+async def test_hubspot_gets_both_numbers_of_a_call(
     direction: str, from_number: str, to_number: str
 ) -> None:
     async with register_at() as (register, url):
@@ -111,7 +111,7 @@ async def test_hubspot_is_told_who_called_whom(
         ("never_connected", "FAILED"),
     ],
 )
-async def test_hubspot_is_told_how_a_call_ended(outcome: str, status: str) -> None:
+async def test_hubspot_gets_the_end_of_a_call(outcome: str, status: str) -> None:
     async with register_at() as (register, url):
         crm = hubspot(url)
         await crm.write(replace(REPORT, outcome=outcome))
@@ -148,7 +148,7 @@ async def test_a_webhook_may_answer_in_any_words(says: str) -> None:
 @pytest.mark.parametrize(
     ("fault", "kind"), [("slow", Kind.TIMEOUT), (429, Kind.RATE_LIMITED), (302, Kind.BAD_REQUEST)]
 )
-async def test_a_webhook_that_did_not_take_a_call_says_why(fault: str | int, kind: Kind) -> None:
+async def test_a_refused_call_has_the_webhooks_reason(fault: str | int, kind: Kind) -> None:
     async with register_at() as (register, url):
         register.faults, register.slow_s = [fault], 5.0
         with pytest.raises(CrmError) as raised:
@@ -170,7 +170,7 @@ async def test_a_webhook_that_did_not_take_a_call_says_why(fault: str | int, kin
         (400, Kind.BAD_REQUEST),
     ],
 )
-async def test_trouble_has_its_kind_and_names_no_address(fault: str | int, kind: Kind) -> None:
+async def test_a_failure_has_its_kind_and_names_no_address(fault: str | int, kind: Kind) -> None:
     async with register_at() as (register, url):
         crm = hubspot(url)
         register.faults = [fault]
@@ -184,7 +184,7 @@ async def test_trouble_has_its_kind_and_names_no_address(fault: str | int, kind:
     assert raised.value.retry_after_s == (7.0 if fault == 429 else None)
 
 
-async def test_a_register_may_name_a_date_before_which_it_is_not_asked() -> None:
+async def test_a_crm_may_name_a_date_before_which_it_is_not_asked() -> None:
     async with register_at() as (register, url):
         crm = hubspot(url)
         register.faults, register.retry_after = [429], "Tue, 03 Mar 2026 10:00:42 GMT"
@@ -195,7 +195,7 @@ async def test_a_register_may_name_a_date_before_which_it_is_not_asked() -> None
     assert raised.value.retry_after_s == 42.0
 
 
-async def test_a_register_that_is_down_is_not_asked_for_a_while() -> None:
+async def test_a_crm_that_is_down_is_not_asked_for_a_while() -> None:
     told: list[Event] = []
     async with register_at() as (register, url):
         desk = desk_of(hubspot(url))
@@ -225,7 +225,7 @@ async def test_a_look_up_ends_with_its_desk() -> None:
     assert asking.cancelled()
 
 
-async def test_our_own_contacts_are_a_register(tmp_path: Path) -> None:
+async def test_our_own_contacts_work_as_a_crm(tmp_path: Path) -> None:
     url = f"sqlite+aiosqlite:///{tmp_path / 'own.db'}"
     book = ContactStore(url)
     contact = NewContact(number="+15550142", name="Ada", fields={"plan": "gold"})
@@ -245,7 +245,7 @@ async def test_our_own_contacts_are_a_register(tmp_path: Path) -> None:
     assert nobody is None
 
 
-def test_a_file_without_numbers_knows_nobody(tmp_path: Path) -> None:
+def test_a_file_without_numbers_finds_no_caller(tmp_path: Path) -> None:
     file = tmp_path / "people.csv"
     file.write_text("Name\nTom\n", encoding="utf-8")
 
@@ -253,7 +253,7 @@ def test_a_file_without_numbers_knows_nobody(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", ["+266696687", "anonymous", "+0000000000"])
-async def test_nobody_is_looked_up_by_what_stands_for_a_withheld_number(number: str) -> None:
+async def test_a_placeholder_for_a_withheld_number_is_not_looked_up(number: str) -> None:
     told: list[Event] = []
     async with register_at() as (register, url):
         desk = desk_of(hubspot(url))

@@ -1,4 +1,4 @@
-"""What a register is told of dials: each once, also of those that nobody answered."""
+"""Reports of dials to a CRM: each once, also of unanswered ones."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def url_of(folder: Path) -> str:
 
 
 async def dialled(url: str) -> Queue:
-    """Return a queue with one dial of each outcome, one that goes on and one that was skipped."""
+    """Return a queue with one dial of each outcome, one in progress and one skipped."""
     queue = open_queue(url, "x")
     await queue.fill(new_contacts(6, fields={"crm_id": "7"}))
     for outcome in OUTCOMES:
@@ -68,19 +68,21 @@ async def told(it: DialReports) -> list[CrmReport]:
     ],
     ids=["calls are reported by themselves", "all"],
 )
-async def test_each_dial_is_told_once(tmp_path: Path, *, talked: bool, outcomes: list[str]) -> None:
+async def test_each_dial_is_reported_once(
+    tmp_path: Path, *, talked: bool, outcomes: list[str]
+) -> None:
     url = url_of(tmp_path)
     queue = await dialled(url)
     await queue.close()
 
     first = await told(reports(url, talked=talked))
-    again = await told(reports(url, talked=talked))  # by whoever comes next
+    again = await told(reports(url, talked=talked))  # by the next process
 
     assert [item.outcome for item in first] == outcomes
     assert again == first
 
 
-async def test_a_report_says_whom_it_is_about_and_what_came_of_it(tmp_path: Path) -> None:
+async def test_a_report_has_the_contact_and_the_result(tmp_path: Path) -> None:
     url = url_of(tmp_path)
     queue = await dialled(url)
     await queue.close()

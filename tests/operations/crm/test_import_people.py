@@ -1,4 +1,4 @@
-"""`holdline campaign import --crm`: everybody whom a register knows, a page at a time."""
+"""`holdline campaign import --crm`: all people of a CRM, a page at a time."""
 
 import asyncio
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ HUBSPOT = {"kind": "hubspot", "columns": COLUMNS}
 
 
 def people(many: int) -> list[KnownPerson]:
-    """Return people, one of whom has no number that could be called, and one no consent."""
+    """Return people, one without a callable number, and one without consent."""
     known = [
         KnownPerson(
             id=str(at),
@@ -52,7 +52,7 @@ def people(many: int) -> list[KnownPerson]:
 
 @contextmanager
 def register_beside(known: list[KnownPerson]) -> Iterator[RegisterSimulator]:
-    """Run a register in a thread of its own: the command has its own loop."""
+    """Run a CRM in a thread of its own: the command has its own loop."""
     loop, register = asyncio.new_event_loop(), RegisterSimulator(people=known)
     thread = Thread(target=loop.run_forever)
     thread.start()
@@ -81,7 +81,7 @@ def bring(*more: str) -> int:
 
 
 @pytest.mark.parametrize("crm", [REST, HUBSPOT], ids=["rest", "hubspot"])
-def test_every_page_is_read_and_every_refused_row_is_told(
+def test_every_page_is_read_and_every_refused_row_is_reported(
     crm: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with register_beside(people(MANY)) as register:
@@ -100,7 +100,7 @@ def test_every_page_is_read_and_every_refused_row_is_told(
     assert "'=1+1" in Path("spring.refused.csv").read_text(encoding="utf-8")
 
 
-def test_half_a_sign_in_a_name_keeps_nobody_out(
+def test_half_a_surrogate_in_a_name_excludes_no_contact(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     known = people(MANY)
@@ -114,7 +114,7 @@ def test_half_a_sign_in_a_name_keeps_nobody_out(
     assert f"{MANY} rows (utf-8): {MANY - 2} added" in capsys.readouterr().out
 
 
-def test_a_register_that_fails_is_asked_again(
+def test_a_failing_crm_is_asked_again(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with register_beside(people(MANY)) as register:
@@ -129,7 +129,7 @@ def test_a_register_that_fails_is_asked_again(
     assert f"{MANY - 2} added" in said
 
 
-def test_a_register_that_is_down_is_one_line(
+def test_a_crm_that_is_down_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with register_beside([]) as register:
@@ -190,7 +190,7 @@ def test_bad_usage_is_one_line(
     assert said.count("\n") == 1
 
 
-def test_our_own_register_s_file_is_imported_as_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+def test_our_own_crms_file_is_imported_as_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     Path("people.csv").write_text("number,name\n+12025550142,Ada\n", encoding="utf-8")
     configure({"kind": "own", "file": "people.csv"})
 
@@ -199,7 +199,7 @@ def test_our_own_register_s_file_is_imported_as_a_file(capsys: pytest.CaptureFix
     assert "no_consent: 1" in capsys.readouterr().out
 
 
-def test_pages_that_lead_in_a_circle_end(
+def test_circular_pages_end(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with register_beside(people(MANY)) as register:
@@ -231,7 +231,7 @@ def test_an_answer_without_people_is_one_line(
 LINKED = {"path": "/v1/linked?limit=100", "found": "value"}
 
 
-def test_a_next_page_that_is_a_whole_address_is_followed(
+def test_a_next_page_with_a_whole_address_is_followed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with register_beside(people(MANY)) as register:
@@ -246,7 +246,7 @@ def test_a_next_page_that_is_a_whole_address_is_followed(
     assert asked == pages
 
 
-def test_a_next_page_at_another_place_is_not_followed(
+def test_a_next_page_at_another_host_is_not_followed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with register_beside(people(MANY)) as register, register_beside(people(MANY)) as stranger:
@@ -274,7 +274,7 @@ OURS: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize(("link", "path"), OURS.values(), ids=OURS)
-def test_an_address_of_the_register_is_asked_for_as_it_stands(link: str, path: str) -> None:
+def test_an_address_of_the_crm_is_requested_unchanged(link: str, path: str) -> None:
     mapping = PeopleMapping(request=RestRequest(method="GET", path="/p"), url=HERE)
 
     assert mapping.page(link) == RestRequest(method="GET", path=path, rooted=True)
@@ -298,7 +298,7 @@ STRANGE: dict[str, str] = {
 
 
 @pytest.mark.parametrize("link", STRANGE.values(), ids=STRANGE)
-def test_an_address_of_another_place_is_asked_for_by_nobody(link: str) -> None:
+def test_an_address_of_another_host_is_not_requested(link: str) -> None:
     mapping = PeopleMapping(request=RestRequest(method="GET", path="/p"), url=HERE)
 
     with pytest.raises(CrmError, match="another place"):

@@ -1,4 +1,4 @@
-"""A caller whom the register knows: no greeting waits for it, and the model learns of it."""
+"""A caller known to the CRM: no greeting waits for it, and the model learns of it."""
 
 import asyncio
 import time
@@ -42,7 +42,7 @@ class SlowRegister:
     ],
     ids=["in time", "too late", "not needed"],
 )
-async def test_a_greeting_waits_for_a_name_alone_and_not_for_long(
+async def test_a_greeting_waits_only_for_a_name_and_not_for_long(
     after_s: float, greeting: str, said: str, waited_s: float, *, late: bool
 ) -> None:
     crm, told, context = SlowRegister(after_s), list[Event](), LLMContext(messages=[])
@@ -62,7 +62,7 @@ async def test_a_greeting_waits_for_a_name_alone_and_not_for_long(
     assert [event.late for event in told if isinstance(event, CallerKnown)] == [late]
 
 
-async def test_a_call_that_is_over_learns_nothing_more() -> None:
+async def test_an_ended_call_learns_nothing_more() -> None:
     crm, context = SlowRegister(1.0), LLMContext(messages=[])
     desk = CrmLookup(crm=crm, roster=roster_of(crm, time.monotonic()), clock=time.monotonic)
     known = KnownCaller(desk, "+15550142", tell=lambda _: None)

@@ -1,4 +1,4 @@
-"""What a register is told of calls: all of it, once, whatever happens to either side."""
+"""Reports of calls to a CRM: all of them, once, whatever fails on either side."""
 
 import asyncio
 import time
@@ -44,7 +44,7 @@ def poster_of(url: str, outbox: CrmOutbox) -> tuple[RestCrm, CrmPoster]:
 
 
 async def tell_all(outbox: CrmOutbox, url: str, *, within_s: float) -> None:
-    """Have it told until nothing is owed; a new process each time."""
+    """Send until nothing is pending; a new process each time."""
     crm, poster = poster_of(url, outbox)
     async with asyncio.timeout(within_s), asyncio.TaskGroup() as tasks:
         running = tasks.create_task(poster.run())
@@ -54,7 +54,7 @@ async def tell_all(outbox: CrmOutbox, url: str, *, within_s: float) -> None:
     await crm.close()
 
 
-async def test_nothing_is_lost_in_a_day_of_outage_nor_by_a_restart(tmp_path: Path) -> None:
+async def test_a_day_of_outage_and_a_restart_lose_nothing(tmp_path: Path) -> None:
     async with register_at() as (register, url):
         outbox = CrmOutbox(url_of(tmp_path))
         for index in range(20):
@@ -64,7 +64,7 @@ async def test_nothing_is_lost_in_a_day_of_outage_nor_by_a_restart(tmp_path: Pat
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(poster.run())
             await asyncio.sleep(DAY_S)
-            running.cancel()  # as a process that ends
+            running.cancel()  # as a process that stops
         await crm.close()
         await outbox.close()
         assert not register.taken
@@ -76,11 +76,11 @@ async def test_nothing_is_lost_in_a_day_of_outage_nor_by_a_restart(tmp_path: Pat
         await outbox.close()
 
     assert set(register.taken) == {f"call-{index}" for index in range(20)}
-    assert asked < DAY_S / 100  # a register that is down is not hammered
+    assert asked < DAY_S / 100  # a CRM that is down is asked at growing intervals
 
 
 @pytest.mark.parametrize("fault", ["lost", "slow", "garbage", 429, 500])
-async def test_what_was_taken_and_not_answered_is_told_again_under_its_key(
+async def test_an_accepted_but_unanswered_report_is_sent_again_under_its_key(
     tmp_path: Path, fault: str | int
 ) -> None:
     async with register_at() as (register, url):
@@ -94,7 +94,7 @@ async def test_what_was_taken_and_not_answered_is_told_again_under_its_key(
     assert list(register.taken) == ["call-1"]
 
 
-async def test_a_report_that_is_refused_for_good_keeps_no_other_back(tmp_path: Path) -> None:
+async def test_a_permanently_refused_report_blocks_no_other(tmp_path: Path) -> None:
     async with register_at() as (register, url):
         outbox = CrmOutbox(url_of(tmp_path))
         for index in range(2):
@@ -106,7 +106,7 @@ async def test_a_report_that_is_refused_for_good_keeps_no_other_back(tmp_path: P
     assert set(register.taken) == {"call-0", "call-1"}
 
 
-async def test_reports_that_are_refused_each_time_keep_no_other_back(tmp_path: Path) -> None:
+async def test_repeatedly_refused_reports_block_no_other(tmp_path: Path) -> None:
     async with register_at() as (register, url):
         outbox = CrmOutbox(url_of(tmp_path))
         for index in range(10):
@@ -123,10 +123,10 @@ async def test_reports_that_are_refused_each_time_keep_no_other_back(tmp_path: P
         await outbox.close()
 
     assert list(register.taken) == ["call-10"]
-    assert len(register.requests) < 60  # each is told again every quarter of an hour
+    assert len(register.requests) < 60  # each is sent again every quarter of an hour
 
 
-async def test_a_register_that_asks_for_a_long_rest_is_told_once_by_one_of_two_processes(
+async def test_a_crm_that_asks_for_a_long_rest_is_told_once_by_one_of_two_processes(
     tmp_path: Path,
 ) -> None:
     async with register_at() as (register, url), asyncio.timeout(3600.0):
@@ -151,7 +151,7 @@ async def test_a_register_that_asks_for_a_long_rest_is_told_once_by_one_of_two_p
     assert len(register.requests) == 2
 
 
-async def test_a_sender_that_was_killed_holds_nothing_back_for_long(tmp_path: Path) -> None:
+async def test_a_killed_sender_blocks_reports_only_briefly(tmp_path: Path) -> None:
     async with register_at() as (register, url):
         outbox = CrmOutbox(url_of(tmp_path))
         await outbox.put(report(1), now=time.monotonic())
@@ -163,7 +163,7 @@ async def test_a_sender_that_was_killed_holds_nothing_back_for_long(tmp_path: Pa
     assert list(register.taken) == ["call-1"]
 
 
-async def test_a_report_comes_once_however_often_it_is_made(tmp_path: Path) -> None:
+async def test_a_report_made_twice_is_sent_once(tmp_path: Path) -> None:
     outbox = CrmOutbox(url_of(tmp_path))
 
     kept = [await outbox.put(report(1), now=1.0) for _ in range(3)]
@@ -174,7 +174,7 @@ async def test_a_report_comes_once_however_often_it_is_made(tmp_path: Path) -> N
     assert (kept, forgotten, owed) == ([True, False, False], 1, [])
 
 
-async def test_a_call_that_ends_is_reported_with_what_it_came_to(tmp_path: Path) -> None:
+async def test_an_ended_call_is_reported_with_its_result(tmp_path: Path) -> None:
     outbox = CrmOutbox(url_of(tmp_path))
     reporter = CrmReporter(outbox=outbox, utc_s=lambda: 1000.0)
     facts: list[Event] = [

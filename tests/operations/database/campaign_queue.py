@@ -31,7 +31,7 @@ def new_contacts(many: int, **values: object) -> list[NewContact]:
 
 @dataclass(slots=True, kw_only=True)
 class Queue:
-    """One process's side of it; `other` gives another one's."""
+    """One process's side of it; `other` returns another one's."""
 
     url: str
     store: CampaignStore

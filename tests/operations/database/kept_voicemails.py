@@ -1,4 +1,4 @@
-"""The messages that callers left, as the database has them."""
+"""Callers' messages, as the database has them."""
 
 from collections.abc import Sequence
 from typing import Any

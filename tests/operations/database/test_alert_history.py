@@ -1,4 +1,4 @@
-"""The alerts of a span of time: what it costs to look at them, again and again, beside calls."""
+"""The cost of repeatedly reading the alerts of a time span during calls."""
 
 import time
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ CHANNELS = ("mail", "telegram", "webhook")
 
 
 async def fill(url: str, keys: Sequence[str], *, minutes: float) -> None:
-    """Put alerts into a database that began then and lasted a minute, each sent three times."""
+    """Insert alerts that began then and lasted a minute, each sent three times."""
     began_s = at(minutes).timestamp()
     alerts = [replace(ALERT, key=text, began_s=began_s, ended_s=began_s + 60.0) for text in keys]
     rows = [
@@ -38,7 +38,7 @@ async def fill(url: str, keys: Sequence[str], *, minutes: float) -> None:
 
 
 async def cost_s(history: AlertHistory, *, alerts: int) -> float:
-    """Return the least computing that the first hour took on the loop."""
+    """Return the least time that the first hour took on the loop."""
     costs: list[float] = []
     for _ in range(5):
         began_s = time.thread_time()
@@ -49,7 +49,7 @@ async def cost_s(history: AlertHistory, *, alerts: int) -> float:
     return min(costs)
 
 
-async def test_what_older_alerts_were_sent_costs_nothing(tmp_path: Path) -> None:
+async def test_sent_messages_of_older_alerts_cost_nothing(tmp_path: Path) -> None:
     url = f"sqlite+aiosqlite:///{tmp_path}/h.db"
     await fill(url, ["new"], minutes=10)
     history = AlertHistory(url)

@@ -57,7 +57,7 @@ def decide(known: Sequence[Alert], facts: Sequence[ReportedFact]) -> RoundOutcom
 
 
 class OutboxContract:
-    """What holds in any database; a kind of database is a class with the fixture `url`."""
+    """Holds for any database; a kind of database is a class with the fixture `url`."""
 
     @pytest.fixture
     async def outbox(self, url: str) -> AsyncIterator[Open]:
@@ -70,9 +70,7 @@ class OutboxContract:
 
             yield another
 
-    async def test_what_was_reported_in_one_process_is_told_once_by_another(
-        self, outbox: Open
-    ) -> None:
+    async def test_a_report_of_one_process_is_sent_once_by_another(self, outbox: Open) -> None:
         worker, leader = outbox(), outbox()
         await worker.report([reported(BEGAN, NOW)])
 
@@ -82,7 +80,7 @@ class OutboxContract:
         assert [tell_alert.alert.reason for tell_alert in told] == [""]
         assert again == ()
 
-    async def test_what_was_sent_under_a_long_name_is_not_sent_again(self, outbox: Open) -> None:
+    async def test_a_message_sent_under_a_long_name_is_not_sent_again(self, outbox: Open) -> None:
         box, began = outbox(), replace(BEGAN, stage="campaign", rung="x" * 64)
         await box.report([reported(began, NOW)])
         await box.run_round(decide, channels=[MAIL], now=NOW)
@@ -93,9 +91,7 @@ class OutboxContract:
 
         assert await box.lend("email", now=NOW + LENT_S) is None
 
-    async def test_an_end_that_quiet_hours_held_back_is_told_behind_them(
-        self, outbox: Open
-    ) -> None:
+    async def test_an_end_held_back_by_quiet_hours_is_told_after_them(self, outbox: Open) -> None:
         box, evening, morning = outbox(), NOW + 1800.0, NOW + 9 * 3600.0
 
         async def round_at(now: float) -> list[Alert]:
@@ -122,7 +118,9 @@ class OutboxContract:
         assert (ended.key, ended.ended_s) == (began.key, evening + 3600)
         assert await round_at(morning + 1) == []
 
-    async def test_each_channel_is_owed_an_alert_until_it_was_sent(self, outbox: Open) -> None:
+    async def test_an_alert_is_pending_for_each_channel_until_it_was_sent(
+        self, outbox: Open
+    ) -> None:
         box = outbox()
         await box.report([reported(BEGAN, NOW)])
         await box.run_round(decide, channels=[MAIL, CHAT], now=NOW)
@@ -130,14 +128,14 @@ class OutboxContract:
         mail, chat = await box.lend("email", now=NOW), await box.lend("telegram", now=NOW)
         assert mail
         assert chat
-        assert await box.lend("email", now=NOW) is None  # somebody is about to send it
+        assert await box.lend("email", now=NOW) is None  # a process is about to send it
         await box.sent(chat, handle="7")
 
         again = await box.lend("email", now=NOW + LENT_S)
-        assert again == mail  # who sent it was killed
+        assert again == mail  # the sender was killed
         assert await box.lend("telegram", now=NOW + LENT_S) is None
 
-    async def test_what_goes_on_meanwhile_is_owed_with_the_handle_of_the_message(
+    async def test_a_change_meanwhile_is_pending_with_the_handle_of_the_message(
         self, outbox: Open
     ) -> None:
         box = outbox()
@@ -154,9 +152,7 @@ class OutboxContract:
         assert last
         assert (last.handle, last.alert.ended_s, last.alert.turns_touched) == ("7", NOW + 60, 2)
 
-    async def test_an_alert_that_cannot_be_read_holds_up_no_other(
-        self, outbox: Open, url: str
-    ) -> None:
+    async def test_an_unreadable_alert_blocks_no_other(self, outbox: Open, url: str) -> None:
         box = outbox()
         for at_s, rung in ((NOW, "newer"), (NOW + 1, "known")):
             await box.report([reported(replace(BEGAN, rung=rung), at_s)])
@@ -177,9 +173,9 @@ class OutboxContract:
             await connection.execute(of_newer.values(alert=written))
         await database.close()
 
-        assert await box.lend("email", now=later + LENT_S) == newer  # still owed
+        assert await box.lend("email", now=later + LENT_S) == newer  # still pending
 
-    async def test_what_a_channel_did_not_take_is_put_off(self, outbox: Open) -> None:
+    async def test_a_refused_message_is_postponed(self, outbox: Open) -> None:
         box = outbox()
         await box.report([reported(BEGAN, NOW)])
         await box.run_round(decide, channels=[MAIL], now=NOW)
@@ -190,9 +186,7 @@ class OutboxContract:
         assert await box.lend("email", now=NOW + 899) is None
         assert await box.lend("email", now=NOW + 900) == post
 
-    async def test_a_channel_is_not_asked_to_tell_of_itself_that_it_fails(
-        self, outbox: Open
-    ) -> None:
+    async def test_a_channel_is_not_asked_to_report_its_own_failure(self, outbox: Open) -> None:
         box = outbox()
         trouble = replace(BEGAN, stage="alert", rung="email")
         await box.report([reported(trouble, NOW)])
@@ -214,9 +208,7 @@ class OutboxContract:
         assert sum(map(len, told)) == 1
         assert len(await boxes[0].recent(9)) == 1
 
-    async def test_a_process_that_is_killed_loses_nothing_that_was_accepted(
-        self, outbox: Open, url: str
-    ) -> None:
+    async def test_a_killed_process_loses_no_stored_report(self, outbox: Open, url: str) -> None:
         program = Path(__file__).with_name("reporting_program.py")
         process = await asyncio.create_subprocess_exec(
             sys.executable, program, url, stdout=asyncio.subprocess.PIPE, cwd=Path.cwd()
@@ -239,7 +231,7 @@ class TestSqlite(OutboxContract):
     def url(self, tmp_path: Path) -> str:
         return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
 
-    async def test_nobody_looks_for_alerts_in_a_database_that_nobody_has_made(
+    async def test_a_missing_database_is_not_created_by_reading(
         self, outbox: Open, tmp_path: Path
     ) -> None:
         box = outbox()
@@ -248,7 +240,7 @@ class TestSqlite(OutboxContract):
         assert await box.lend("email", now=NOW) is None
         assert not os.listdir(tmp_path)  # noqa: PTH208 - nothing waits for a folder here
 
-    async def test_a_database_that_cannot_be_had_is_an_error_of_ours(self, tmp_path: Path) -> None:
+    async def test_an_unavailable_database_is_our_own_error(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         box = AlertOutbox(f"sqlite+aiosqlite:///{tmp_path}/file/holdline.db")
 
@@ -300,6 +292,6 @@ def test_an_alert_is_read_as_it_was_written() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"fact": "Other"}', '{"fact": "IncidentBegan"}'])
-def test_what_another_version_wrote_ends_nothing(text: str) -> None:
+def test_an_entry_of_another_version_ends_nothing(text: str) -> None:
     assert read_fact(text) is None
     assert read_alert(text) is None

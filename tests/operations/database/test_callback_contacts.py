@@ -1,4 +1,4 @@
-"""Callbacks that become contacts: each once, no sooner than was asked, and nobody on the list."""
+"""Callbacks that become contacts: each once, not too early, and none on the do-not-call list."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -54,7 +54,7 @@ async def claim(url: str, now: float, campaign: str = "back") -> Contact | None:
 
 
 async def settle(url: str, *, now: float, outcome: DialOutcome = DialOutcome.COMPLETED) -> None:
-    """Dial the next contact, and have it end so."""
+    """Dial the next contact, and let it end so."""
     store = CampaignStore(url, holder="b")
     found = await store.claim("back", RULES, now=now, lease_s=30.0)
     assert isinstance(found, Claim)
@@ -64,7 +64,7 @@ async def settle(url: str, *, now: float, outcome: DialOutcome = DialOutcome.COM
 
 
 async def fail(url: str, campaign: Campaign, *, now: float) -> str:
-    """Dial the next contact, and have it fail for our reasons; return what becomes of it."""
+    """Dial the next contact, and let it fail on our side; return its state."""
     store, outcome = CampaignStore(url, holder="b"), DialOutcome.AGENT_FAILED
     found = await store.claim("back", RULES, now=now, lease_s=30.0)
     assert isinstance(found, Claim)
@@ -76,9 +76,9 @@ async def fail(url: str, campaign: Campaign, *, now: float) -> str:
 
 
 class CallbackContactsContract:
-    """What holds in any database; a kind of database is a class with the fixture `url`."""
+    """Holds for any database; a kind of database is a class with the fixture `url`."""
 
-    async def test_a_callback_is_dialled_no_sooner_than_it_was_asked_for(self, url: str) -> None:
+    async def test_a_callback_is_not_dialled_before_its_time(self, url: str) -> None:
         contacts = CallbackContacts(url)
 
         queued = await contacts.queue("c1", "back", WANTED, now=NOW)
@@ -100,7 +100,7 @@ class CallbackContactsContract:
             (DialOutcome.AGENT_FAILED, False),
         ],
     )
-    async def test_a_callback_is_done_once_the_campaign_has_talked_with_them(
+    async def test_a_callback_is_done_once_the_campaign_has_talked_with_the_caller(
         self,
         url: str,
         outcome: DialOutcome,
@@ -136,7 +136,7 @@ class CallbackContactsContract:
         assert (queued, again) == (["added", None, None], None)
         assert await claim(url, LATER + 86_400.0) is None
 
-    async def test_who_asks_in_another_call_has_one_contact_and_the_new_time(
+    async def test_a_second_request_in_another_call_is_one_contact_with_the_new_time(
         self, url: str
     ) -> None:
         contacts = CallbackContacts(url)
@@ -151,7 +151,9 @@ class CallbackContactsContract:
         assert await claim(url, LATER + 600.0) is not None
         assert await claim(url, LATER + 600.0) is None
 
-    async def test_who_was_called_back_and_asks_again_is_called_again(self, url: str) -> None:
+    async def test_a_caller_who_was_called_back_and_asks_again_is_called_again(
+        self, url: str
+    ) -> None:
         contacts = CallbackContacts(url)
         await contacts.queue("c1", "back", WANTED, now=NOW)
         await settle(url, now=LATER)
@@ -162,7 +164,7 @@ class CallbackContactsContract:
         assert queued == "moved"
         assert await claim(url, LATER) is not None
 
-    async def test_who_had_many_calls_that_failed_for_our_reasons_is_called_back_all_the_same(
+    async def test_a_caller_with_many_calls_failed_on_our_side_is_called_back_anyway(
         self, url: str
     ) -> None:
         campaign = Campaign(name="back", attempts=3)
@@ -179,7 +181,7 @@ class CallbackContactsContract:
         assert steps == ["resting"] * (rule.most - 1) + ["done"]
         assert anew == steps
 
-    async def test_nobody_on_the_list_becomes_a_contact(self, url: str) -> None:
+    async def test_a_listed_number_becomes_no_contact(self, url: str) -> None:
         book, contacts = ContactStore(url), CallbackContacts(url)
         await book.add_do_not_call(NUMBER, source="voice", now=NOW)
 
@@ -190,7 +192,7 @@ class CallbackContactsContract:
         assert queued == "do_not_call"
         assert await claim(url, LATER) is None
 
-    async def test_a_contact_that_is_being_dialled_takes_it_later(self, url: str) -> None:
+    async def test_a_contact_being_dialled_takes_it_later(self, url: str) -> None:
         contacts, store = CallbackContacts(url), CampaignStore(url, holder="a")
         await contacts.queue("c1", "back", replace(WANTED, due_s=NOW), now=NOW)
         found = await store.claim("back", RULES, now=NOW, lease_s=30.0)
@@ -215,7 +217,7 @@ class CallbackContactsContract:
         ],
         ids=["for callbacks alone", "nobody was left", "never started", "paused"],
     )
-    async def test_a_campaign_goes_on_for_a_callback_where_nobody_stopped_it(
+    async def test_a_finished_campaign_continues_for_a_callback_unless_stopped(
         self, url: str, state: str, others: int, becomes: str
     ) -> None:
         office, book, contacts = CampaignOffice(url), ContactStore(url), CallbackContacts(url)
@@ -232,9 +234,7 @@ class CallbackContactsContract:
         assert standing is not None
         assert standing.state == becomes
 
-    async def test_what_a_killed_process_left_is_found_once_its_call_is_long_over(
-        self, url: str
-    ) -> None:
+    async def test_a_killed_processs_callback_is_found_long_after_its_call(self, url: str) -> None:
         database, contacts, results = Database(url), CallbackContacts(url), CallResults(url)
         asked_at = datetime.fromtimestamp(NOW, UTC)
         wish = Callback(call_id="c1", number=NUMBER, reason="r", asked_at=asked_at)
@@ -253,7 +253,7 @@ class CallbackContactsContract:
             ("c1", NUMBER, LATER)
         ]
 
-    async def test_a_callback_that_was_met_is_left_alone(self, url: str) -> None:
+    async def test_a_fulfilled_callback_is_left_alone(self, url: str) -> None:
         database, contacts = Database(url), CallbackContacts(url)
         asked_at = datetime.fromtimestamp(NOW, UTC)
         callbacks = Callbacks(database)

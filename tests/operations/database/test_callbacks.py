@@ -1,4 +1,4 @@
-"""The queue of callers who are to be called back."""
+"""The queue of requested callbacks."""
 
 import asyncio
 import shutil
@@ -24,7 +24,7 @@ def url(tmp_path: Path) -> str:
     return f"sqlite+aiosqlite:///{tmp_path}/deep/down/holdline.db"
 
 
-async def test_a_wish_survives_the_process(url: str) -> None:
+async def test_a_request_survives_the_process(url: str) -> None:
     first = Database(url)
     assert await Callbacks(first).add(MARY)
     await first.close()
@@ -36,7 +36,7 @@ async def test_a_wish_survives_the_process(url: str) -> None:
     assert waiting == [MARY]
 
 
-async def test_the_oldest_wish_comes_first_and_one_that_was_met_no_more(url: str) -> None:
+async def test_the_oldest_request_comes_first_and_a_fulfilled_one_not_again(url: str) -> None:
     database = Database(url)
     queue = Callbacks(database)
     for item in (MARY, BOB):
@@ -71,7 +71,7 @@ def _replace(file: Path) -> None:
 
 
 @pytest.mark.parametrize("delete", [_delete_file, _delete_all, _delete_folder, _replace])
-async def test_a_wish_is_kept_in_the_file_that_can_be_read_although_another_was_deleted(
+async def test_a_request_is_written_to_the_existing_file_after_another_was_deleted(
     url: str, delete: Callable[[Path], None]
 ) -> None:
     database = Database(url)
@@ -86,7 +86,7 @@ async def test_a_wish_is_kept_in_the_file_that_can_be_read_although_another_was_
     await database.close()
 
 
-async def test_one_call_leaves_one_wish(url: str) -> None:
+async def test_one_call_leaves_one_request(url: str) -> None:
     database = Database(url)
     queue = Callbacks(database)
 
@@ -96,7 +96,7 @@ async def test_one_call_leaves_one_wish(url: str) -> None:
     await database.close()
 
 
-async def test_what_a_caller_wants_later_in_the_call_is_kept_beside_what_was_noted(
+async def test_a_later_wish_in_the_call_is_kept_next_to_the_first(
     url: str,
 ) -> None:
     database = Database(url)
@@ -111,7 +111,7 @@ async def test_what_a_caller_wants_later_in_the_call_is_kept_beside_what_was_not
     await database.close()
 
 
-async def test_a_caller_with_a_long_address_is_kept_in_a_database_that_looks_at_lengths(
+async def test_a_caller_with_a_long_address_is_kept_in_a_database_that_checks_lengths(
     postgres: Server,
 ) -> None:
     url = (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
@@ -127,7 +127,7 @@ async def test_a_caller_with_a_long_address_is_kept_in_a_database_that_looks_at_
     await database.close()
 
 
-async def test_a_second_wish_of_one_call_does_not_lose_the_first(url: str) -> None:
+async def test_a_second_request_of_one_call_does_not_lose_the_first(url: str) -> None:
     database = Database(url)
     queue = Callbacks(database)
     await queue.add(replace(MARY, reason="billing; when: tomorrow"))
@@ -138,7 +138,7 @@ async def test_a_second_wish_of_one_call_does_not_lose_the_first(url: str) -> No
     await database.close()
 
 
-async def test_a_caller_who_was_called_back_may_want_it_again(url: str) -> None:
+async def test_a_caller_who_was_called_back_may_ask_again(url: str) -> None:
     database = Database(url)
     queue = Callbacks(database)
     await queue.add(MARY)
@@ -150,7 +150,7 @@ async def test_a_caller_who_was_called_back_may_want_it_again(url: str) -> None:
     await database.close()
 
 
-async def test_calls_that_end_at_once_lose_no_wish(url: str) -> None:
+async def test_calls_that_end_at_once_lose_no_request(url: str) -> None:
     database = Database(url)
     queue = Callbacks(database)
     wishes = [
@@ -175,7 +175,7 @@ async def test_a_number_can_be_forgotten(url: str) -> None:
     await database.close()
 
 
-async def test_a_wish_that_cannot_be_kept_is_an_error_of_ours_without_the_address(
+async def test_a_failed_write_is_our_own_error_without_the_address(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "file").touch()

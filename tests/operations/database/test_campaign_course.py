@@ -1,4 +1,4 @@
-"""How a campaign has been going, and who is left of it, on a real SQLite and a real PostgreSQL."""
+"""A campaign's progress and remaining contacts, on a real SQLite and a real PostgreSQL."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -17,7 +17,7 @@ LONDON = "Europe/London"
 
 
 class CourseContract:
-    """What holds in any database; a kind of database is a class with the fixture `url`."""
+    """Holds for any database; a kind of database is a class with the fixture `url`."""
 
     @pytest.fixture
     async def queue(self, url: str) -> AsyncIterator[Queue]:
@@ -30,12 +30,12 @@ class CourseContract:
         yield reader
         await reader.close()
 
-    async def test_nothing_is_known_of_one_that_nobody_began(
+    async def test_nothing_is_known_of_an_unstarted_campaign(
         self, queue: Queue, reader: CourseReader
     ) -> None:
         assert await reader.course("spring") == CampaignCourse(zones={})
 
-    async def test_the_last_dials_and_the_zones_of_whoever_is_left_are_known(
+    async def test_the_last_dials_and_the_zones_of_remaining_contacts_are_known(
         self, queue: Queue, reader: CourseReader
     ) -> None:
         night = replace(new_contacts(4)[3], zones=("Asia/Tokyo", "Asia/Seoul"))
@@ -54,7 +54,7 @@ class CourseContract:
         assert course.zones == {LONDON: 2, "Asia/Tokyo Asia/Seoul": 1}
         assert course.last_due_s == NOON + 900.0
 
-    async def test_whoever_is_being_dialled_is_left_too(
+    async def test_a_contact_being_dialled_remains_too(
         self, queue: Queue, reader: CourseReader
     ) -> None:
         await queue.fill(new_contacts(1))
@@ -64,7 +64,7 @@ class CourseContract:
 
         assert (course.zones, course.last_due_s) == ({LONDON: 1}, None)
 
-    async def test_it_is_bounded(self, queue: Queue, reader: CourseReader) -> None:
+    async def test_the_result_is_bounded(self, queue: Queue, reader: CourseReader) -> None:
         await queue.fill(new_contacts(SAMPLE + RECENT + 10))
         for second in range(RECENT + 5):
             await queue.take(now=NOON + second)

@@ -1,4 +1,4 @@
-"""What a campaign's figures count, on a real SQLite and a real PostgreSQL."""
+"""A campaign's figures, on a real SQLite and a real PostgreSQL."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -36,7 +36,7 @@ async def skip(queue: Queue, *, now: float) -> None:
 
 
 class FiguresContract:
-    """What holds in any database; a kind of database is a class with the fixture `url`."""
+    """Holds for any database; a kind of database is a class with the fixture `url`."""
 
     @pytest.fixture
     async def queue(self, url: str) -> AsyncIterator[Queue]:
@@ -66,20 +66,20 @@ class FiguresContract:
         assert await figures.reached("spring") == ReachedContacts(dialled=2, completed=1)
         assert (await queue.standing()).outcomes == {"agent_failed": 1, "completed": 1}
 
-    async def test_a_contacts_line_tells_of_dials_alone(
+    async def test_a_contacts_line_counts_dials_alone(
         self, queue: Queue, figures: CampaignFigures
     ) -> None:
         await queue.fill(new_contacts(2))
         busy = NextStep(state="resting", due_s=NOON + 60.0)
         await call(queue, DialOutcome.BUSY, now=NOON, then=busy)
-        await skip(queue, now=NOON + 1.0)  # who was never called
-        await skip(queue, now=NOON + 60.0)  # who was busy
+        await skip(queue, now=NOON + 1.0)  # never called
+        await skip(queue, now=NOON + 60.0)  # busy
 
         called, skipped = [contact async for contact in figures.contacts("spring")]
         assert told(called) == ("busy", 1, NOON + 30.0)
         assert told(skipped) == ("", 0, None)
 
-    async def test_a_campaigns_pace_and_the_time_in_which_it_called_are_those_of_dials(
+    async def test_a_campaigns_pace_and_calling_time_are_those_of_dials(
         self, queue: Queue, url: str
     ) -> None:
         course, troubles = CourseReader(url), CampaignTroubles(url)

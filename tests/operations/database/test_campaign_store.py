@@ -36,7 +36,7 @@ REST_S = 100.0
 
 
 async def statements_of(store: CampaignStore) -> Counter[str]:
-    """Count what a store asks of its database from now on."""
+    """Count a store's queries from now on."""
     asked = Counter[str]()
     engine = await store._work._database.engine()
 
@@ -48,7 +48,7 @@ async def statements_of(store: CampaignStore) -> Counter[str]:
 
 
 class QueueContract:
-    """What holds in any database; a kind of database is a class with the fixture `url`."""
+    """Holds for any database; a kind of database is a class with the fixture `url`."""
 
     @pytest.fixture
     async def pair(self, url: str) -> AsyncIterator[tuple[Queue, Queue]]:
@@ -63,7 +63,7 @@ class QueueContract:
     def other(self, pair: tuple[Queue, Queue]) -> Queue:
         return pair[1]
 
-    async def test_a_claim_is_in_the_ledger_before_anybody_is_asked(
+    async def test_a_claim_is_in_the_ledger_before_the_carrier_is_asked(
         self, queue: Queue, other: Queue
     ) -> None:
         await queue.fill(new_contacts(1, name="Ada", fields={"city": "Kent"}))
@@ -77,9 +77,7 @@ class QueueContract:
         assert (await other.standing()).contacts == {"dialling": 1}
         assert (await other.nothing()).reason == "nobody_due"
 
-    async def test_the_higher_priority_is_first_then_who_has_been_due_for_longer(
-        self, queue: Queue
-    ) -> None:
+    async def test_the_higher_priority_is_first_then_the_longest_due(self, queue: Queue) -> None:
         first, second, third, fourth = new_contacts(4)
         rows = [
             replace(first, due_s=NOON - 1),
@@ -94,7 +92,7 @@ class QueueContract:
         assert taken == [third.number, second.number, first.number]
         assert await queue.nothing() == NothingToDial(reason="nobody_due", again_s=NOON + 1)
 
-    async def test_who_rested_is_dialled_again_under_a_new_id(self, queue: Queue) -> None:
+    async def test_a_rested_contact_is_dialled_again_under_a_new_id(self, queue: Queue) -> None:
         await queue.fill(new_contacts(1))
         first = await queue.take()
         step = NextStep(state="resting", due_s=NOON + REST_S)
@@ -106,9 +104,7 @@ class QueueContract:
         assert (again.contact.attempts, again.contact.outcome) == (1, DialOutcome.BUSY)
         assert (again.dial.attempt, again.dial.id != first.dial.id) == (2, True)
 
-    async def test_who_comes_behind_an_erased_contact_is_dialled_under_no_id_of_theirs(
-        self, queue: Queue
-    ) -> None:
+    async def test_a_contact_after_an_erased_one_gets_a_new_dial_id(self, queue: Queue) -> None:
         erased, new = new_contacts(2)
         await queue.fill([erased])
         first = await queue.take()
@@ -140,7 +136,7 @@ class QueueContract:
         assert standing.cost == 0.5
         assert (await queue.nothing()).reason == "finished"
 
-    async def test_what_did_not_count_leaves_the_attempts_alone(self, queue: Queue) -> None:
+    async def test_uncounted_dials_leave_the_attempts_unchanged(self, queue: Queue) -> None:
         await queue.fill(new_contacts(1))
         dial = (await queue.take()).dial
         failed = DialResult(outcome=DialOutcome.AGENT_FAILED, reason="stage_down")
@@ -152,7 +148,7 @@ class QueueContract:
         again = (await queue.take()).contact
         assert (again.attempts, again.dials) == (0, 2)
 
-    async def test_a_dial_whose_holder_is_silent_is_taken_over_once(
+    async def test_a_dial_with_a_silent_holder_is_taken_over_once(
         self, queue: Queue, other: Queue
     ) -> None:
         await queue.fill(new_contacts(1))
@@ -172,7 +168,7 @@ class QueueContract:
         assert await queue.store.confirm(claim.dial, now=NOON, lease_s=LEASE_S) == "lease_lost"
         assert await other.store.settle(taken.dial, DONE, then=FINISHED, now=NOON)
 
-    async def test_a_dial_whose_contact_was_erased_keeps_no_other_from_being_taken_over(
+    async def test_a_dial_whose_contact_was_erased_blocks_no_other_takeover(
         self, queue: Queue, other: Queue, url: str
     ) -> None:
         await queue.fill(new_contacts(2))
@@ -198,7 +194,7 @@ class QueueContract:
                 ["spring"], now=NOON + 5.0 * step + 5.0, lease_s=LEASE_S
             )
 
-    async def test_a_dead_process_holds_no_slot_for_longer_than_its_lease(
+    async def test_a_dead_processs_slot_is_free_after_its_lease(
         self, queue: Queue, other: Queue
     ) -> None:
         narrow = replace(FAST, concurrent=2)
@@ -213,7 +209,7 @@ class QueueContract:
         assert await other.take(narrow, now=NOON + LEASE_S)
         assert (await other.nothing(narrow, now=NOON + LEASE_S)).reason == "concurrent"
 
-    async def test_a_dial_that_was_given_back_is_made_under_the_same_id(
+    async def test_a_returned_dial_is_made_under_the_same_id(
         self, queue: Queue, other: Queue
     ) -> None:
         await queue.fill(new_contacts(1))
@@ -225,11 +221,11 @@ class QueueContract:
 
         again = await other.take(now=NOON + LEASE_S)
         assert (again.dial.id, again.dial.attempt) == (lost.dial.id, 1)
-        # Who made it before, and was only slow, has nothing to say of it any more.
+        # A slow earlier holder can no longer change it.
         assert await queue.store.confirm(lost.dial, now=NOON + 7, lease_s=LEASE_S) == "lease_lost"
         assert not await queue.store.placed(lost.dial, "CA1")
 
-    async def test_a_dial_is_left_to_those_who_have_its_campaign(
+    async def test_a_dial_is_left_to_processes_that_have_its_campaign(
         self, queue: Queue, other: Queue
     ) -> None:
         await queue.fill(new_contacts(1))
@@ -240,7 +236,7 @@ class QueueContract:
 
         assert await queue.store.renew(dial, now=later, lease_s=LEASE_S)
 
-    async def test_whose_claim_was_given_back_by_another_has_no_say_in_its_own_next_one(
+    async def test_a_holder_whose_claim_was_returned_cannot_change_the_next_one(
         self, queue: Queue, other: Queue
     ) -> None:
         await queue.fill(new_contacts(1))
@@ -256,7 +252,7 @@ class QueueContract:
         assert not await queue.store.release(lost.dial)
         assert await queue.store.confirm(again.dial, now=NOON + 7, lease_s=LEASE_S) == ""
 
-    async def test_a_dial_that_a_carrier_has_taken_is_not_given_back(self, queue: Queue) -> None:
+    async def test_a_dial_that_a_carrier_has_accepted_is_not_returned(self, queue: Queue) -> None:
         await queue.fill(new_contacts(1))
         dial = (await queue.take()).dial
         await queue.store.placed(dial, "CA1")
@@ -274,7 +270,7 @@ class QueueContract:
         assert (kept.dial.state, kept.dial.answered_s) == ("answered", NOON + 1)
         assert kept.dial.provider_call_id == "CA1"
 
-    async def test_who_is_put_on_the_list_while_claimed_is_not_dialled(
+    async def test_a_contact_listed_while_claimed_is_not_dialled(
         self, queue: Queue, other: Queue
     ) -> None:
         await queue.fill(new_contacts(1))
@@ -287,7 +283,7 @@ class QueueContract:
         standing = await queue.standing()
         assert (standing.contacts, standing.outcomes) == ({"excluded": 1}, {"refused": 1})
 
-    async def test_who_asks_in_the_call_not_to_be_called_again_is_not(
+    async def test_a_contact_who_opts_out_in_the_call_is_not_called_again(
         self, queue: Queue, other: Queue
     ) -> None:
         await queue.fill(new_contacts(1))
@@ -299,7 +295,7 @@ class QueueContract:
         assert (await queue.standing()).contacts == {"excluded": 1}
         assert (await queue.nothing()).reason == "finished"
 
-    async def test_who_is_on_the_list_is_claimed_in_no_campaign(self, queue: Queue) -> None:
+    async def test_a_listed_contact_is_claimed_in_no_campaign(self, queue: Queue) -> None:
         first, second = new_contacts(2)
         await queue.fill([first, second])
         await queue.fill([first], campaign="autumn")
@@ -311,7 +307,7 @@ class QueueContract:
         assert (await queue.nothing(replace(FAST, name="autumn"))).reason == "finished"
         assert await queue.book.do_not_call([first.number, second.number]) == {first.number}
 
-    async def test_a_campaign_that_does_not_run_dials_nobody(self, queue: Queue) -> None:
+    async def test_a_stopped_campaign_dials_no_contact(self, queue: Queue) -> None:
         await queue.fill(new_contacts(2))
         dial = (await queue.take()).dial
 
@@ -323,25 +319,23 @@ class QueueContract:
         assert (standing.contacts, standing.reason) == ({"waiting": 2}, "own_breaker")
         assert not await queue.office.move("unknown", "running", now=NOON)
 
-    async def test_a_campaign_is_done_when_it_runs_and_nobody_is_left_in_it(
+    async def test_a_campaign_is_done_when_it_runs_and_has_no_contact_left(
         self, queue: Queue
     ) -> None:
         await queue.fill(new_contacts(1))
         await queue.fill(new_contacts(1), campaign="autumn")
         dial = (await queue.take()).dial
 
-        assert not await queue.office.finish("spring", now=NOON)  # somebody is being called
+        assert not await queue.office.finish("spring", now=NOON)  # a contact is being called
         await queue.store.settle(dial, DONE, then=FINISHED, now=NOON)
         await queue.office.move("spring", "paused", now=NOON)
-        assert not await queue.office.finish("spring", now=NOON)  # an operator's word stands
+        assert not await queue.office.finish("spring", now=NOON)  # an operator's action stands
 
         await queue.office.move("spring", "running", now=NOON)
         assert await queue.office.finish("spring", now=NOON)
         assert not await queue.office.finish("autumn", now=NOON)
 
-    async def test_who_may_not_be_called_now_is_due_when_their_hours_open(
-        self, queue: Queue
-    ) -> None:
+    async def test_a_contact_outside_the_hours_is_due_when_they_open(self, queue: Queue) -> None:
         here, abroad, nowhere = new_contacts(3)
         rows = [
             replace(abroad, zones=("America/New_York",), priority=9),  # 7 o'clock in the morning
@@ -355,9 +349,7 @@ class QueueContract:
         assert (await queue.take(now=NOON + 3600)).contact.number == abroad.number
         assert (await queue.standing()).contacts == {"dialling": 2, "excluded": 1}
 
-    async def test_many_outside_their_hours_do_not_keep_one_inside_from_its_call(
-        self, queue: Queue
-    ) -> None:
+    async def test_many_outside_their_hours_do_not_delay_one_inside(self, queue: Queue) -> None:
         late = new_contacts(120, zones=("Asia/Tokyo",), priority=1)
         inside = replace(late[0], number="+442079460000", zones=("Europe/London",), priority=0)
         await queue.fill([*late, inside])
@@ -365,7 +357,7 @@ class QueueContract:
         assert (await queue.take()).contact.number == inside.number
         assert (await queue.nothing()).reason == "nobody_due"
 
-    async def test_who_is_being_called_by_one_campaign_is_called_by_no_other_meanwhile(
+    async def test_a_contact_being_called_by_one_campaign_is_called_by_no_other_meanwhile(
         self, queue: Queue, other: Queue
     ) -> None:
         autumn = replace(FAST, name="autumn")
@@ -378,12 +370,12 @@ class QueueContract:
         waits = await other.nothing(autumn)
 
         assert waits == NothingToDial(reason="nobody_due", again_s=NOON + 10)
-        # Also while nobody renews its lease: the telephone rings all the same.
+        # Also while its lease is not renewed: the telephone rings anyway.
         assert await other.nothing(autumn, now=NOON + 10)
         await queue.store.settle(dial, BUSY, then=FINISHED, now=NOON + 20)
         assert (await other.take(autumn, now=NOON + 20)).contact.number == both.number
 
-    async def test_a_dial_that_nobody_will_ever_settle_bars_its_number_for_two_hours(
+    async def test_a_dial_that_is_never_settled_blocks_its_number_for_two_hours(
         self, queue: Queue
     ) -> None:
         await queue.fill(new_contacts(1))
@@ -394,9 +386,7 @@ class QueueContract:
         assert await queue.nothing(replace(FAST, name="autumn"), now=later - 1)
         assert await queue.take(replace(FAST, name="autumn"), now=later + 9)
 
-    async def test_a_claim_asks_as_little_however_many_there_are_and_however_many_sleep(
-        self, queue: Queue
-    ) -> None:
+    async def test_a_claim_needs_few_queries_however_many_contacts_wait(self, queue: Queue) -> None:
         here = new_contacts(400)
         asleep = [
             replace(
@@ -417,9 +407,9 @@ class QueueContract:
         await queue.take()
 
         assert ordinary <= 10
-        assert asked.total() <= 30  # not one or two for each who sleeps
+        assert asked.total() <= 30  # not one or two for each contact that waits
 
-    async def test_a_day_has_so_many_calls_and_so_much_money(self, queue: Queue) -> None:
+    async def test_a_day_has_its_limits_of_calls_and_money(self, queue: Queue) -> None:
         await queue.fill(new_contacts(5))
         few = replace(FAST, daily_calls=2)
         cheap = replace(FAST, daily_spend=0.5)
@@ -436,7 +426,7 @@ class QueueContract:
         tomorrow = midnight + 9 * 3600
         assert await queue.take(replace(few, daily_spend=0.5), now=tomorrow)
 
-    async def test_a_call_that_outlasts_midnight_is_paid_by_the_day_on_which_it_began(
+    async def test_a_call_over_midnight_counts_towards_the_day_on_which_it_began(
         self, queue: Queue
     ) -> None:
         await queue.fill(new_contacts(3))
@@ -449,9 +439,7 @@ class QueueContract:
         assert (await queue.standing()).day_spent == 0.0
         assert await queue.take(cheap, now=midnight + 180)
 
-    async def test_a_clock_that_was_put_back_keeps_nobody_waiting_for_as_long(
-        self, queue: Queue
-    ) -> None:
+    async def test_a_clock_put_back_does_not_make_contacts_wait_as_long(self, queue: Queue) -> None:
         slow = replace(FAST, dials_per_minute=6.0)
         await queue.fill(new_contacts(2))
         await queue.take(slow)
@@ -461,7 +449,7 @@ class QueueContract:
         assert waits == NothingToDial(reason="pace", again_s=NOON - 3590)
         assert await queue.take(slow, now=NOON - 3590)
 
-    async def test_all_processes_draw_on_one_pace(self, queue: Queue, other: Queue) -> None:
+    async def test_all_processes_share_one_pace(self, queue: Queue, other: Queue) -> None:
         slow = replace(FAST, dials_per_minute=6)
         await queue.fill(new_contacts(4))
 
@@ -485,7 +473,7 @@ class QueueContract:
         assert (same, again) == (["duplicate"], ["known", "added"])
         assert (await queue.standing()).contacts == {"waiting": 2}
 
-    async def test_claims_at_once_never_take_one_twice_nor_more_than_there_is_room_for(
+    async def test_simultaneous_claims_never_take_one_twice_nor_exceed_the_room(
         self, url: str
     ) -> None:
         narrow = replace(FAST, concurrent=30)
@@ -500,7 +488,7 @@ class QueueContract:
         taken = [item for row in found for item in row if isinstance(item, Claim)]
         assert len({item.contact.id for item in taken}) == len(taken) == 30
 
-    async def test_dials_of_the_dead_are_handed_out_once_among_several(self, url: str) -> None:
+    async def test_dead_processes_dials_are_distributed_once(self, url: str) -> None:
         async with queues(url, 4) as several:
             await several[0].fill(new_contacts(20))
             for _ in range(20):
@@ -553,6 +541,6 @@ class TestPostgres(QueueContract):
         await store.close()
 
 
-def test_the_hours_of_these_tests_are_open() -> None:
+def test_the_calling_hours_of_these_tests_are_open() -> None:
     assert CallingWindow().opens_s < 12 * 3600 < CallingWindow().closes_s
     assert caller_number(7) == "+12025550007"

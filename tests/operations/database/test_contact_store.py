@@ -24,7 +24,7 @@ def batch_of(index: int, size: int = BATCH) -> list[NewContact]:
 
 
 class ContactBookContract:
-    """What holds in any database; a kind of database is a class with the fixture `url`."""
+    """Holds for any database; a kind of database is a class with the fixture `url`."""
 
     @pytest.fixture
     async def books(self, url: str) -> AsyncIterator[tuple[ContactStore, ContactStore]]:
@@ -52,7 +52,7 @@ class ContactBookContract:
 
         assert one + other == {"added": 400, "known": 400}
 
-    async def test_what_is_on_the_list_or_there_already_is_told_in_order(
+    async def test_listed_and_existing_contacts_are_reported_in_order(
         self, books: tuple[ContactStore, ContactStore]
     ) -> None:
         book = books[0]
@@ -73,7 +73,7 @@ class TestBookOnSqlite(ContactBookContract):
 
 
 async def rows_read(url: str, written: int) -> int:
-    """Return how many contacts and index entries the server has looked at, when it has counted."""
+    """Return how many contacts and index entries the server has read, when it has counted."""
     question = """
         SELECT sum(n_tup_ins) / 2, sum(seq_tup_read), sum(idx_tup_fetch),
             (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'contacts')
@@ -96,7 +96,7 @@ class TestBookOnPostgres(ContactBookContract):
     async def url(self, postgres: Server) -> str:
         return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
 
-    async def test_a_batch_costs_as_much_however_many_contacts_there_are(self, url: str) -> None:
+    async def test_a_batch_costs_the_same_however_many_contacts_there_are(self, url: str) -> None:
         book = ContactStore(url)
         for index in range(BATCHES):
             await book.add("spring", batch_of(index), now=NOON)
@@ -104,5 +104,5 @@ class TestBookOnPostgres(ContactBookContract):
             await book.add("spring", batch_of(index), now=NOON + 1)
         await book.close()
 
-        # Each is looked for, and is found the second time; it once was each thousand through all.
+        # Each is looked up, and is found the second time, by one index.
         assert await rows_read(url, BATCHES * BATCH) < 8 * BATCHES * BATCH

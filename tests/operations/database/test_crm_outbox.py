@@ -1,11 +1,11 @@
-"""The outbox of a register, in a database that looks at lengths."""
+"""The outbox of a CRM, in a database that checks lengths."""
 
 from operations.crm.customer import CrmReport
 from operations.crm.outbox import CrmOutbox
 from tests.share_servers import Server
 
 
-async def test_a_caller_with_a_very_long_address_keeps_no_report_back(postgres: Server) -> None:
+async def test_a_caller_with_a_very_long_address_blocks_no_report(postgres: Server) -> None:
     url = (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
     outbox = CrmOutbox(url)
     address = "sip:+4930123456@" + "a" * 60 + ".example.com"

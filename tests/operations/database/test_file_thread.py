@@ -1,4 +1,4 @@
-"""A transaction in a file's own thread: whole, in turn, and nobody's to wait for for ever."""
+"""A transaction in a file's own thread: whole, in turn, and with a bounded wait."""
 
 import asyncio
 import threading
@@ -29,7 +29,7 @@ def words(connection: Connection) -> list[str]:
     return list(connection.execute(text("select word from words")).scalars())
 
 
-async def test_what_fails_leaves_nothing_of_its_transaction(file: FileThread) -> None:
+async def test_a_failed_transaction_leaves_nothing(file: FileThread) -> None:
     def half(connection: Connection) -> None:
         run(connection, "insert into words values ('half')")
         raise ValueError("no further")
@@ -40,7 +40,7 @@ async def test_what_fails_leaves_nothing_of_its_transaction(file: FileThread) ->
     assert await file.transact(words) == []
 
 
-async def test_who_gives_up_while_it_waits_for_its_turn_is_left_out(file: FileThread) -> None:
+async def test_a_waiter_that_gives_up_is_left_out(file: FileThread) -> None:
     held, goes_on = threading.Event(), threading.Event()
 
     def hold(_: Connection) -> None:
@@ -60,7 +60,7 @@ async def test_who_gives_up_while_it_waits_for_its_turn_is_left_out(file: FileTh
     assert await file.transact(words) == []
 
 
-async def test_a_file_that_hangs_holds_up_no_end(
+async def test_a_hanging_file_does_not_block_the_exit(
     file: FileThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(file_thread, "CLOSE_S", 0.05)

@@ -1,4 +1,4 @@
-"""Rows that go when their time has come, on a real SQLite and a real PostgreSQL."""
+"""Retention: rows that are deleted when they expire, on a real SQLite and a real PostgreSQL."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -46,7 +46,7 @@ EVENTS = (
 
 
 async def write_call(url: str, folder: Path, call_id: str, *, days_old: float) -> None:
-    """Put a call with all that it can leave into the database, its message on the disk."""
+    """Insert a call with all its possible rows, its message on the disk."""
     folded = RecordFold(holder=call_id, messages=str(folder))
     at = (NOW - timedelta(days=days_old)).isoformat()
     for number, event in enumerate(EVENTS, start=1):
@@ -94,7 +94,7 @@ def names(folder: Path) -> list[str]:
 
 
 class ForgettingContract:
-    """What holds in any database; a kind of database is a class with the fixture `url`."""
+    """Holds for any database; a kind of database is a class with the fixture `url`."""
 
     @pytest.fixture
     async def erasure(self, url: str) -> AsyncIterator[Erasure]:
@@ -108,7 +108,7 @@ class ForgettingContract:
         yield reader
         await reader.close()
 
-    async def test_what_is_older_than_its_kind_is_kept_goes(
+    async def test_rows_older_than_their_kinds_retention_are_deleted(
         self, url: str, erasure: Erasure, reader: RecordReader, tmp_path: Path
     ) -> None:
         await write_call(url, tmp_path, "old", days_old=31)
@@ -136,7 +136,7 @@ class ForgettingContract:
         assert names(tmp_path) == ["young.text.json", "young.wav"]
         assert await erasure.erase_old(dict.fromkeys(KINDS, 30), now=NOW) == {}
 
-    async def test_each_kind_has_a_time_of_its_own(
+    async def test_each_kind_has_its_own_retention(
         self, url: str, erasure: Erasure, reader: RecordReader, tmp_path: Path
     ) -> None:
         await write_call(url, tmp_path, "c1", days_old=31)
@@ -148,7 +148,7 @@ class ForgettingContract:
         assert (page.messages, page.happenings) == ([], [])
         assert len(page.turns) == 1
 
-    async def test_what_a_register_was_to_be_told_goes_also_where_nobody_tells_it_any_more(
+    async def test_expired_crm_reports_are_deleted_even_without_a_crm(
         self, url: str, erasure: Erasure
     ) -> None:
         outbox = CrmOutbox(url)
@@ -173,7 +173,7 @@ class ForgettingContract:
         assert not await outbox.put(again, now=NOW.timestamp())
         await outbox.close()
 
-    async def test_a_call_that_goes_on_is_not_too_old(
+    async def test_a_running_call_is_not_deleted(
         self, url: str, erasure: Erasure, reader: RecordReader
     ) -> None:
         folded = RecordFold(holder="one", messages="")
@@ -187,7 +187,7 @@ class ForgettingContract:
 
         assert await reader.call("c1")
 
-    async def test_more_than_goes_at_once_goes(
+    async def test_more_than_one_batch_is_deleted(
         self, url: str, erasure: Erasure, reader: RecordReader
     ) -> None:
         folded = RecordFold(holder="one", messages="")
@@ -211,7 +211,7 @@ class ForgettingContract:
         assert page.happenings == []
 
     @pytest.mark.parametrize("kind", ["voicemails", "recordings"])
-    async def test_a_file_that_the_disk_does_not_delete_keeps_nothing_else(
+    async def test_a_file_that_cannot_be_deleted_keeps_nothing_else(
         self, url: str, erasure: Erasure, reader: RecordReader, tmp_path: Path, kind: str
     ) -> None:
         for name in ("stuck", "old"):
@@ -232,7 +232,7 @@ class ForgettingContract:
         left = [kept_voicemail.call_id for kept_voicemail in await kept_voicemails(url)]
         assert left == (["stuck"] if kind == "voicemails" else ["stuck", "old"])
         (tmp_path / "stuck.wav").rmdir()
-        await erasure.erase_old(keep_days, now=NOW)  # what is left is found again
+        await erasure.erase_old(keep_days, now=NOW)  # the rest is found again
         assert await erasure.erase_old(keep_days, now=NOW) == {}
 
 

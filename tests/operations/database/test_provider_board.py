@@ -1,4 +1,4 @@
-"""What every board must do, on a real SQLite, a real PostgreSQL and a real Redis."""
+"""The contract of every board, on a real SQLite, a real PostgreSQL and a real Redis."""
 
 import asyncio
 import time
@@ -34,7 +34,7 @@ def suspects(at_s: float, *, place: str = PLACE, value: str = "suspect") -> Boar
 
 
 class BoardContract:
-    """What holds of any board; a kind of board is a class with the fixture `url`."""
+    """Holds for any board; a kind of board is a class with the fixture `url`."""
 
     @pytest.fixture
     async def join(self, url: str) -> AsyncIterator[Join]:
@@ -48,14 +48,14 @@ class BoardContract:
 
             yield another
 
-    async def test_it_tells_the_time(self, join: Join) -> None:
+    async def test_it_has_a_clock(self, join: Join) -> None:
         before_s = time.time()
 
         board_s = await join().clock_s()
 
         assert before_s - 1.0 <= board_s <= time.time() + 1.0
 
-    async def test_a_word_is_read_by_others_to_the_letter_and_not_by_who_left_it(
+    async def test_a_message_is_read_unchanged_by_others_and_not_by_its_writer(
         self, join: Join
     ) -> None:
         here, there = join(), join()
@@ -69,7 +69,7 @@ class BoardContract:
         assert await here.others([PLACE]) == []
         assert await there.others(["stt/nobody/0"]) == []
 
-    async def test_the_newer_word_stands_whoever_comes_last(self, join: Join) -> None:
+    async def test_the_newer_message_wins_whatever_the_order(self, join: Join) -> None:
         here, there, witness = join(), join(), join()
         await here.write([suspects(AT_S + 0.002, value="")])
         await there.write([suspects(AT_S + 0.001)])
@@ -78,14 +78,14 @@ class BoardContract:
         await there.write([suspects(AT_S + 0.003)])
         assert await witness.others([PLACE]) == [suspects(AT_S + 0.003)]
 
-    async def test_a_word_that_nobody_understands_is_passed_over(self, join: Join) -> None:
+    async def test_an_unknown_message_is_skipped(self, join: Join) -> None:
         here, there = join(), join()
         melted = BoardWord(place=OTHER, aspect=Aspect.BREAKER, at_s=AT_S, value="melted")
         await here.write([melted, OPEN])
 
         assert await there.others([PLACE, OTHER]) == [OPEN]
 
-    async def test_nothing_to_say_and_nobody_to_ask_about_is_no_trouble(self, join: Join) -> None:
+    async def test_empty_writes_and_reads_are_no_error(self, join: Join) -> None:
         board = join()
         await board.write([])
 
@@ -99,7 +99,7 @@ class BoardContract:
         assert await there.lease([PLACE, OTHER], for_s=LONG_S) == {OTHER}
         assert await here.lease([PLACE, OTHER], for_s=LONG_S) == {PLACE}
 
-    async def test_a_lease_that_is_given_back_is_free_and_no_other(self, join: Join) -> None:
+    async def test_a_released_lease_is_free_and_no_other(self, join: Join) -> None:
         here, there, late = join(), join(), join()
         await there.lease([OTHER], for_s=LONG_S)
         assert await here.lease([PLACE, OTHER], for_s=LONG_S) == {PLACE}
@@ -108,7 +108,7 @@ class BoardContract:
 
         assert await late.lease([PLACE, OTHER], for_s=LONG_S) == {PLACE}
 
-    async def test_a_lease_that_nobody_renews_ends(self, join: Join) -> None:
+    async def test_a_lease_that_is_not_renewed_ends(self, join: Join) -> None:
         here, there = join(), join()
         await here.lease([PLACE], for_s=0.4)
         first = await there.lease([PLACE], for_s=LONG_S)
@@ -120,7 +120,7 @@ class BoardContract:
         assert first == frozenset()
         assert await here.lease([PLACE], for_s=LONG_S) == frozenset()
 
-    async def test_a_lease_from_before_the_clock_was_set_back_is_nobodys(self, join: Join) -> None:
+    async def test_a_lease_from_before_the_clock_was_set_back_is_void(self, join: Join) -> None:
         dead, here = join(), join()
         await dead.lease([PLACE, OTHER], for_s=3600.0 + LONG_S)
 
@@ -141,7 +141,7 @@ class BoardContract:
 
         assert sorted(place for granted in held for place in granted) == places
 
-    async def test_many_that_write_crosswise_at_once_all_get_through(self, join: Join) -> None:
+    async def test_many_that_write_crosswise_at_once_all_succeed(self, join: Join) -> None:
         boards = [join() for _ in range(8)]
         words = [suspects(AT_S, place=f"llm/rung-{number}/0") for number in range(200)]
         await boards[0].clock_s()
@@ -161,7 +161,7 @@ class TestSqlite(BoardContract):
     def url(self, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path}/share/board.db"
 
-    async def test_what_nobody_renews_is_deleted_at_the_next_start(
+    async def test_messages_that_are_not_renewed_are_deleted_at_the_next_start(
         self, join: Join, url: str
     ) -> None:
         here = join()
@@ -184,13 +184,13 @@ class TestSqlite(BoardContract):
 
 
 class ServerContract(BoardContract):
-    """What holds of a board that is a server; a kind has the fixture `server`, too."""
+    """Holds for a board that is a server; a kind has the fixture `server`, too."""
 
     @pytest.fixture
     async def url(self, server: Server) -> str:
         return await server.fresh_url()
 
-    async def test_a_server_that_is_not_there_is_told_in_a_line(self, server: Server) -> None:
+    async def test_a_missing_server_is_one_line(self, server: Server) -> None:
         nowhere = server.url.replace(f":{server.port}/", f":{free_port()}/")
 
         with pytest.raises(StorageError) as gone:
@@ -199,13 +199,13 @@ class ServerContract(BoardContract):
         assert PASSWORD not in str(gone.value)
         assert "\n" not in str(gone.value)
 
-    async def test_a_name_that_no_resolver_takes_is_told_in_a_line(self, server: Server) -> None:
+    async def test_an_unresolvable_name_is_one_line(self, server: Server) -> None:
         board = board_at(server.url.replace("127.0.0.1", "x" * 64), holder="me")
 
         with pytest.raises(StorageError):
             await board.clock_s()
 
-    async def test_a_password_that_is_wrong_is_told_without_it(self, server: Server) -> None:
+    async def test_a_wrong_password_is_reported_without_it(self, server: Server) -> None:
         wrong = server.address.format("an0ther-password")
         board = board_at(wrong, holder="me")
 
@@ -222,7 +222,7 @@ class TestPostgres(ServerContract):
     def server(self, postgres: Server) -> Server:
         return postgres
 
-    async def test_an_address_with_libpqs_word_for_encryption_is_understood(self, url: str) -> None:
+    async def test_libpqs_parameter_for_encryption_is_accepted(self, url: str) -> None:
         board = board_at(f"{url}?sslmode=prefer", holder="me")
 
         assert await board.lease([PLACE], for_s=LONG_S) == {PLACE}
@@ -234,7 +234,7 @@ class TestRedis(ServerContract):
     def server(self, redis_server: Server) -> Server:
         return redis_server
 
-    async def test_all_that_is_kept_has_an_end(self, join: Join, url: str) -> None:
+    async def test_everything_stored_expires(self, join: Join, url: str) -> None:
         board = join()
         await board.write([OPEN])
         await board.lease([PLACE], for_s=LONG_S)
@@ -246,7 +246,7 @@ class TestRedis(ServerContract):
         assert keys == {f"{WORDS}{PLACE}:breaker", f"{LEASES}{PLACE}"}
         assert all(0 < item <= KEEP_S * 1000 for item in ends_ms)
 
-    async def test_what_an_operator_took_out_is_kept_until_it_is_put_back(
+    async def test_an_operators_action_is_kept_until_it_is_undone(
         self, join: Join, url: str
     ) -> None:
         board = join()
@@ -263,9 +263,7 @@ class TestRedis(ServerContract):
         async with aclosing(redis.asyncio.Redis.from_url(url)) as client:
             assert await client.pttl(f"{WORDS}{PLACE}:rotation") > FOREVER_S * 999
 
-    async def test_a_key_that_somebody_else_wrote_is_passed_over(
-        self, join: Join, url: str
-    ) -> None:
+    async def test_a_foreign_key_is_skipped(self, join: Join, url: str) -> None:
         async with aclosing(redis.asyncio.Redis.from_url(url)) as client:
             await client.set(f"{WORDS}{PLACE}:breaker", "not ours")
         here, there = join(), join()
@@ -280,7 +278,7 @@ class TestRedis(ServerContract):
     [{"aspect": "mood"}, {"at_s": "soon"}, {"at_s": float("nan")}, {"until_s": None}, {"place": 0}],
     ids=str,
 )
-def test_a_word_is_understood_whole_or_not_at_all(change: dict[str, object]) -> None:
+def test_a_message_is_read_whole_or_not_at_all(change: dict[str, object]) -> None:
     said = {
         "place": PLACE, "aspect": "breaker", "at_s": AT_S, "value": "open",
         "until_s": AT_S + 900.5, "retired": True,

@@ -65,7 +65,7 @@ def batch(*said: Entry, holder: str = "one") -> RecordBatch:
 
 
 class RecordContract:
-    """What holds in any database; a kind of database is a class with the fixture `url`."""
+    """Holds for any database; a kind of database is a class with the fixture `url`."""
 
     @pytest.fixture
     async def opened(self, url: str) -> AsyncIterator[Open]:
@@ -116,7 +116,7 @@ class RecordContract:
         assert [turn.turn for turn in page.turns] == [1]
         assert await reader.call("other") is None
 
-    async def test_a_call_that_goes_on_is_one_row_that_changes(
+    async def test_a_running_call_is_one_row_that_changes(
         self, opened: Open, reader: RecordReader
     ) -> None:
         folded, writer = RecordFold(holder="one", messages=""), opened("one")
@@ -128,7 +128,7 @@ class RecordContract:
 
         assert len(await reader.turns_between(AT, LATER)) == 1
 
-    async def test_a_call_that_another_process_takes_over_costs_what_it_cost_in_both(
+    async def test_a_resumed_call_costs_the_sum_of_both_processes(
         self, opened: Open, reader: RecordReader
     ) -> None:
         used = UsageMeasured(turn=1, stage="tts", provider="a", model="m", characters=9, cost=0.5)
@@ -144,7 +144,7 @@ class RecordContract:
         assert (row.cost, row.failures, row.touched) == (1.0, 2, True)
         assert (row.state, row.started_at, row.turns) == ("ended", AT, 1)
 
-    async def test_a_batch_that_is_sent_again_is_written_once(
+    async def test_a_repeated_batch_is_written_once(
         self, opened: Open, reader: RecordReader
     ) -> None:
         writer, said = opened("one"), batch(*entries(STARTED, FAILED))
@@ -209,7 +209,7 @@ class RecordContract:
         assert await reader.cost_since(LATER) == 0.25
         assert await reader.cost_since(LATER + timedelta(hours=1)) == 0.0
 
-    async def test_a_call_whose_process_gives_no_sign_of_life_is_interrupted(
+    async def test_a_call_whose_process_sends_no_heartbeat_is_interrupted(
         self, opened: Open, reader: RecordReader
     ) -> None:
         await opened("dead").write(
@@ -233,7 +233,7 @@ class RecordContract:
         assert cut.call.length_s == 0.0
         assert on.call.state == "live"
 
-    async def test_calls_that_several_processes_find_cut_at_once_are_counted_once(
+    async def test_calls_found_cut_by_several_processes_at_once_are_counted_once(
         self, opened: Open
     ) -> None:
         for index in range(5):
@@ -250,7 +250,7 @@ class RecordContract:
 
         assert sum(found) == 5
 
-    async def test_a_call_that_only_seemed_cut_goes_on_with_the_next_heartbeat(
+    async def test_a_call_that_only_seemed_cut_continues_with_the_next_heartbeat(
         self, opened: Open, reader: RecordReader
     ) -> None:
         slow, now = opened("slow"), AT + timedelta(seconds=CUT_S + 1)
@@ -264,7 +264,7 @@ class RecordContract:
         assert (page.call.state, page.call.reason, page.call.ended_at) == ("live", "", None)
         assert page.call.seen_at == now
 
-    async def test_the_carriers_word_stays_whoever_hears_it_and_when(
+    async def test_the_carriers_status_stays_in_any_order_of_reports(
         self, opened: Open, reader: RecordReader
     ) -> None:
         folded, mine = RecordFold(holder="mine", messages=""), opened("mine")
@@ -280,7 +280,7 @@ class RecordContract:
         assert page
         assert (page.call.outcome, page.call.state) == ("completed", "ended")
 
-    async def test_what_no_database_takes_as_it_is_is_kept_as_far_as_it_goes(
+    async def test_text_that_no_database_accepts_is_kept_as_far_as_possible(
         self, opened: Open, reader: RecordReader
     ) -> None:
         said = entries(
@@ -304,7 +304,7 @@ class RecordContract:
         with pytest.raises(RefusedRowsError):
             await opened("one").write(said, number=1, now=AT)
 
-    async def test_a_message_waits_to_be_dealt_with(self, opened: Open, url: str) -> None:
+    async def test_a_message_waits_to_be_handled(self, opened: Open, url: str) -> None:
         said = batch(*entries(STARTED, MessageLeft(length_s=4.0)))
         await opened("one").write(said, number=1, now=AT)
 
@@ -313,7 +313,7 @@ class RecordContract:
         assert (mail.transcript, mail.done_at) == ("", None)
         assert mail.at.replace(tzinfo=UTC) == AT  # SQLite keeps no zone
 
-    async def test_what_is_known_of_processes_does_not_grow(self, opened: Open, url: str) -> None:
+    async def test_rows_of_processes_do_not_grow(self, opened: Open, url: str) -> None:
         for index in range(3):
             await opened(f"old-{index}").write(batch(), number=1, now=AT)
         now = AT + timedelta(seconds=FORGOTTEN_S + 1)

@@ -1,4 +1,4 @@
-"""The versions of the database: made whole when empty, named when behind, brought up by hand."""
+"""Versions of the database: created complete, named when outdated, upgraded by hand."""
 
 import asyncio
 import re
@@ -64,7 +64,7 @@ async def in_database(url: str, *statements: str) -> None:
 
 
 async def make_unmarked(url: str) -> None:
-    """Make what a database had before there were versions, with a row in it."""
+    """Create a database from before the versions, with a row in it."""
     engine: AsyncEngine = create_async_engine(url, poolclass=NullPool)
     async with engine.begin() as connection:
         await connection.run_sync(METADATA.create_all, tables=[UNMARKED[0], HEALTH, PROBERS])
@@ -108,7 +108,7 @@ def old_dial(contact: int, attempt: int, *, counted: bool) -> str:
 
 
 @pytest.mark.parametrize("before", [True, False])
-async def test_who_first_uses_an_empty_database_compiles_no_pattern(
+async def test_the_first_use_of_an_empty_database_compiles_no_pattern(
     *, before: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
@@ -130,9 +130,9 @@ async def test_who_first_uses_an_empty_database_compiles_no_pattern(
 
 
 class SchemaContract:
-    """What holds in any database; a kind of database is a class with the fixture `url`."""
+    """Holds for any database; a kind of database is a class with the fixture `url`."""
 
-    async def test_an_empty_database_is_made_whole_when_it_is_first_used(self, url: str) -> None:
+    async def test_an_empty_database_is_created_complete_at_its_first_use(self, url: str) -> None:
         await use(url)
 
         assert await find_lag(url) is None
@@ -147,9 +147,7 @@ class SchemaContract:
         assert (before, after) == (None, known_versions()[-1])
         assert await shape_of(other_url) == await shape_of(url)
 
-    async def test_a_database_from_before_the_versions_is_named_and_loses_nothing(
-        self, url: str
-    ) -> None:
+    async def test_an_outdated_database_is_named_and_loses_nothing(self, url: str) -> None:
         await make_unmarked(url)
         await use(url)
 
@@ -168,7 +166,7 @@ class SchemaContract:
             )
         assert kept == ["+15550101"]
 
-    async def test_a_board_alone_is_no_database_of_ours_yet(self, url: str) -> None:
+    async def test_a_board_alone_is_not_our_database_yet(self, url: str) -> None:
         board = Database(url, tables=[HEALTH, PROBERS])
         await board.engine()
         await board.close()
@@ -178,16 +176,14 @@ class SchemaContract:
         assert await find_lag(url) is None
         assert "calls" in await shape_of(url)
 
-    async def test_an_upgrade_of_what_is_new_enough_changes_nothing(self, url: str) -> None:
+    async def test_an_upgrade_of_a_current_database_changes_nothing(self, url: str) -> None:
         await use(url)
         shape_before = await shape_of(url)
 
         assert await upgrade(url) == (known_versions()[-1], known_versions()[-1])
         assert await shape_of(url) == shape_before
 
-    async def test_a_call_from_before_it_was_known_whom_a_rung_touched_is_told_as_then(
-        self, url: str
-    ) -> None:
+    async def test_a_call_without_affected_rungs_is_read_as_before(self, url: str) -> None:
         await use(url)
         await in_database(
             url,
@@ -202,7 +198,7 @@ class SchemaContract:
             found = await connection.execute(text("SELECT id FROM calls WHERE touched"))
             assert list(found.scalars()) == ["moved"]
 
-    async def test_dials_that_did_not_count_are_counted_from_the_ledger_except_of_who_asked_back(
+    async def test_uncounted_dials_are_taken_from_the_ledger_except_after_a_callback_request(
         self, url: str
     ) -> None:
         await use(url)
@@ -228,7 +224,7 @@ class SchemaContract:
             found = await connection.execute(text("SELECT uncounted FROM contacts ORDER BY id"))
             assert list(found.scalars()) == [2, 0, 0]
 
-    async def test_callbacks_from_before_there_was_room_for_an_address_are_kept(
+    async def test_callbacks_from_before_the_longer_column_are_kept(
         self, url: str, other_url: str
     ) -> None:
         await upgrade(other_url)
@@ -261,14 +257,16 @@ class SchemaContract:
         assert lag
         assert "9999_later" in lag
 
-    async def test_a_database_of_a_newer_version_is_upgraded_by_that_alone(self, url: str) -> None:
+    async def test_a_database_of_a_newer_version_is_upgraded_by_that_version_alone(
+        self, url: str
+    ) -> None:
         await use(url)
         await in_database(url, "UPDATE alembic_version SET version_num = '9999_later'")
 
         with pytest.raises(StorageError, match=r"it is at 9999_later, .* install the newer one"):
             await upgrade(url)
 
-    async def test_processes_that_begin_at_once_make_one_database(self, url: str) -> None:
+    async def test_processes_that_start_at_once_create_one_database(self, url: str) -> None:
         await asyncio.gather(*(use(url) for _ in range(5)), upgrade(url))
 
         assert await find_lag(url) is None
@@ -283,11 +281,11 @@ class TestSqlite(SchemaContract):
     def other_url(self, tmp_path: Path) -> str:
         return f"sqlite+aiosqlite:///{tmp_path}/deep/down/other.db"
 
-    async def test_looking_makes_no_database(self, url: str, tmp_path: Path) -> None:
+    async def test_reading_creates_no_database(self, url: str, tmp_path: Path) -> None:
         assert await find_lag(url) is None
         assert not list(tmp_path.iterdir())  # noqa: ASYNC240 - nothing else waits here
 
-    def test_who_connects_while_another_is_at_work_connects(self, tmp_path: Path) -> None:
+    def test_a_connection_during_another_ones_work_succeeds(self, tmp_path: Path) -> None:
         file = tmp_path / "holdline.db"
         other, mine = sqlite3.connect(file), sqlite3.connect(file, timeout=0.01)
         other.execute("BEGIN EXCLUSIVE")
@@ -297,7 +295,7 @@ class TestSqlite(SchemaContract):
         other.close()
         mine.close()
 
-    async def test_what_cannot_be_upgraded_is_an_error_of_ours(self, tmp_path: Path) -> None:
+    async def test_a_failed_upgrade_is_our_own_error(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
 
         with pytest.raises(StorageError):

@@ -1,4 +1,4 @@
-"""A step of the database takes nothing away: the version before goes on working in it."""
+"""A migration removes nothing: the version before keeps working with it."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -35,7 +35,7 @@ def length(column: Any) -> int:
 
 
 @pytest.mark.parametrize(("before", "after"), list(pairwise(known_versions())))
-def test_whoever_knows_the_tables_of_before_can_read_and_write_those_of_after(
+def test_the_older_version_can_read_and_write_the_newer_tables(
     before: str, after: str, tmp_path: Path
 ) -> None:
     engine = create_engine(f"sqlite:///{tmp_path}/h.db")
@@ -52,5 +52,5 @@ def test_whoever_knows_the_tables_of_before_can_read_and_write_those_of_after(
         assert new[place]["nullable"] >= column["nullable"], place
         assert length(new[place]) >= length(column), place
     for place, column in new.items():
-        if place not in old and place[0] in tables:  # who does not know it says nothing of it
+        if place not in old and place[0] in tables:  # the older version does not fill it
             assert column["nullable"] or column["default"] is not None, place

@@ -1,4 +1,4 @@
-"""What strangers put into a text keeps no row out of a real SQLite or a real PostgreSQL."""
+"""Odd text from strangers excludes no row from a real SQLite or a real PostgreSQL."""
 
 import json
 from datetime import UTC, datetime
@@ -20,9 +20,9 @@ ODD = {"nul": ("a\0b", "a\N{REPLACEMENT CHARACTER}b"), "half": ("a\ud83db", "a?b
 
 @pytest.mark.parametrize(("said", "kept"), ODD.values(), ids=list(ODD))
 class StorableContract:
-    """What holds in any database; a kind of database is a class with the fixture `url`."""
+    """Holds for any database; a kind of database is a class with the fixture `url`."""
 
-    async def test_a_message_with_an_odd_text_keeps_no_other_from_being_listed(
+    async def test_a_message_with_an_odd_text_does_not_hide_others(
         self, url: str, tmp_path: Path, said: str, kept: str
     ) -> None:
         for name, text in (("m1", said), ("m2", "Please call me.")):
@@ -39,7 +39,7 @@ class StorableContract:
         assert found == {"m1": kept, "m2": "Please call me."}
         await voicemails.close()
 
-    async def test_a_caller_with_an_odd_number_is_called_back_all_the_same(
+    async def test_a_caller_with_an_odd_number_is_called_back_anyway(
         self, url: str, said: str, kept: str
     ) -> None:
         database = Database(url)
@@ -51,10 +51,10 @@ class StorableContract:
         assert (waiting.number, waiting.reason) == (kept, kept)
         await database.close()
 
-    async def test_the_register_is_told_of_a_caller_with_an_odd_number(
+    async def test_a_caller_with_an_odd_number_is_reported_to_the_crm(
         self, url: str, said: str, kept: str
     ) -> None:
-        del kept  # the report is told as it is
+        del kept  # the report is sent unchanged
         outbox = CrmOutbox(url)
         report = CrmReport(key="call-1", call_id="1", direction="inbound", number=said)
 

@@ -17,7 +17,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 @dataclass
 class Inbox:
-    """What came by mail."""
+    """The received mail."""
 
     host: str = "127.0.0.1"
     port: int = 0
@@ -68,10 +68,10 @@ async def inbox() -> AsyncIterator[Inbox]:
 
 @dataclass
 class Receiver:
-    """A server that keeps what it was asked, and answers what it is told to."""
+    """A server that keeps its requests, and answers as told."""
 
     url: str = ""
-    answers: list[tuple[int, Any]] = field(default_factory=list)  # before it says yes
+    answers: list[tuple[int, Any]] = field(default_factory=list)  # before it accepts
     asked: list[tuple[str, dict[str, str], bytes, Any]] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict[str, str])  # of those answers
     numbers: int = 100

@@ -64,7 +64,7 @@ async def test_each_channel_gets_one_test_alert_and_has_one_line(
     assert "s3cret" not in "".join(said)
 
 
-async def test_one_that_fails_is_said_and_the_others_are_sent(
+async def test_a_failing_channel_is_reported_and_the_others_are_sent(
     inbox: Inbox, receiver: Receiver
 ) -> None:
     inbox.refusal = "554 no"
@@ -77,7 +77,7 @@ async def test_one_that_fails_is_said_and_the_others_are_sent(
     assert len(receiver.asked) == 2
 
 
-async def test_which_address_is_refused_is_said(inbox: Inbox) -> None:
+async def test_a_refused_address_is_named(inbox: Inbox) -> None:
     said: list[str] = []
     inbox.refused = {"bob@example.com": "550 nobody"}
     email = EmailSettings(
@@ -111,7 +111,7 @@ async def test_which_address_is_refused_is_said(inbox: Inbox) -> None:
     ],
     ids=["nothing", "half a mail", "half a telegram"],
 )
-async def test_what_is_not_configured_is_said(settings: AlertsSettings, line: str) -> None:
+async def test_a_missing_configuration_is_reported(settings: AlertsSettings, line: str) -> None:
     said: list[str] = []
 
     assert await try_channels(settings, say=said.append) == 1
@@ -178,7 +178,7 @@ def test_quiet_hours_are_those_of_the_operators_zone(
 async def asked(
     folder: Path, method: str, path: str, *, told: list[Event] | None = None, **said: Any
 ) -> tuple[int, Any]:
-    """Ask the routes of a house with one alert, of which the key is put for KEY."""
+    """Call the routes with one alert, whose key replaces KEY."""
     outbox = AlertOutbox(f"sqlite+aiosqlite:///{folder}/holdline.db")
     desk = AlertDispatcher(
         outbox,
@@ -213,7 +213,7 @@ async def test_open_alerts_are_listed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("action", "status"), [("acknowledge", "open"), ("resolve", "resolved")])
-async def test_an_operators_word_is_kept_with_the_name(
+async def test_an_operators_action_is_kept_with_the_name(
     tmp_path: Path, action: str, status: str
 ) -> None:
     said = {"by": "Mary\nof the night"}
@@ -223,7 +223,7 @@ async def test_an_operators_word_is_kept_with_the_name(
     assert (code, alert["status"], alert["seen_by"]) == (200, status, "Mary\\nof the night")
 
 
-async def test_what_an_operator_does_to_an_alert_is_told_once_with_who_and_why(
+async def test_an_operators_action_on_an_alert_is_told_once_with_its_author_and_reason(
     tmp_path: Path,
 ) -> None:
     told: list[Event] = []
@@ -238,7 +238,7 @@ async def test_what_an_operator_does_to_an_alert_is_told_once_with_who_and_why(
     assert acted.by == "Mary (no token from 127.0.0.1)"
 
 
-async def test_a_word_without_a_name_and_on_no_alert(tmp_path: Path) -> None:
+async def test_an_action_without_a_name_and_on_an_unknown_alert_is_refused(tmp_path: Path) -> None:
     code, alert = await asked(tmp_path, "POST", "/api/alerts/KEY/acknowledge")
     absent, _ = await asked(tmp_path, "POST", "/api/alerts/none/resolve")
 

@@ -72,7 +72,7 @@ def webhook_channel(receiver: Receiver, secret: str | None = SECRET) -> WebhookC
     return WebhookChannel(settings, utc_s=clock)
 
 
-async def test_a_mail_says_what_is_wrong_and_holds_no_key_and_no_header_of_strangers(
+async def test_a_mail_describes_the_incident_and_holds_no_key_and_no_strangers_header(
     inbox: Inbox,
 ) -> None:
     await mail_channel(inbox).post(post_of(ALERT), alert_text(ALERT))
@@ -118,7 +118,7 @@ async def test_the_mails_of_an_incident_with_a_long_name_are_one_conversation(
     ("refusal", "kind"),
     [("451 later", Kind.OVERLOADED), ("554 never", Kind.BAD_REQUEST)],
 )
-async def test_a_mail_servers_refusal_is_for_now_or_for_good(
+async def test_a_mail_servers_refusal_is_temporary_or_permanent(
     inbox: Inbox, refusal: str, kind: Kind
 ) -> None:
     inbox.refusal = refusal
@@ -129,7 +129,7 @@ async def test_a_mail_servers_refusal_is_for_now_or_for_good(
     assert refused.value.kind is kind
 
 
-async def test_a_recipient_that_is_refused_for_now_is_asked_again_and_the_others_are_not(
+async def test_a_temporarily_refused_recipient_is_tried_again_and_the_others_are_not(
     inbox: Inbox,
 ) -> None:
     inbox.refused = {"bob@example.com": "451 later"}
@@ -146,7 +146,7 @@ async def test_a_recipient_that_is_refused_for_now_is_asked_again_and_the_others
     assert inbox.went_to == [["mary@example.com"], ["bob@example.com"]]
 
 
-async def test_a_recipient_that_is_refused_for_good_is_told_and_not_asked_again(
+async def test_a_permanently_refused_recipient_is_reported_and_not_tried_again(
     inbox: Inbox,
 ) -> None:
     channel = mail_channel(inbox)
@@ -163,7 +163,7 @@ async def test_a_recipient_that_is_refused_for_good_is_told_and_not_asked_again(
     assert "bob" not in refused.value.reason
 
 
-async def test_where_no_recipient_is_taken_the_mail_has_not_gone_out(inbox: Inbox) -> None:
+async def test_if_every_recipient_is_refused_the_mail_was_not_sent(inbox: Inbox) -> None:
     inbox.refused = {"mary@example.com": "550 nobody", "bob@example.com": "550 nobody"}
 
     with pytest.raises(ChannelError) as refused:
@@ -172,7 +172,7 @@ async def test_where_no_recipient_is_taken_the_mail_has_not_gone_out(inbox: Inbo
     assert (refused.value.kind, refused.value.reached_others) == (Kind.BAD_REQUEST, False)
 
 
-async def test_no_password_goes_in_the_clear_over_a_network(inbox: Inbox) -> None:
+async def test_no_password_is_sent_in_the_clear_over_a_network(inbox: Inbox) -> None:
     settings = EmailSettings(
         sender="a@example.com",
         to="b@example.com",
@@ -195,7 +195,7 @@ async def test_no_password_goes_in_the_clear_over_a_network(inbox: Inbox) -> Non
         ("Holdline <holdline@example.com>", "apikey", b"apikey"),
     ],
 )
-async def test_who_signs_in_is_an_address_and_not_how_it_is_shown(
+async def test_the_login_is_the_plain_address(
     inbox: Inbox, sender: str, username: str | None, signs_in: bytes
 ) -> None:
     settings = EmailSettings(
@@ -220,7 +220,7 @@ async def test_who_signs_in_is_an_address_and_not_how_it_is_shown(
         ({"to": "b@example.com\nc@example.com"}, "sender or recipient"),
     ],
 )
-async def test_what_no_mail_can_carry_is_the_channels_trouble(
+async def test_text_that_no_mail_can_carry_is_a_failure_of_the_channel(
     inbox: Inbox, said: dict[str, Any], names: str
 ) -> None:
     loop = asyncio.get_running_loop()
@@ -253,7 +253,7 @@ async def test_one_incident_is_one_message_in_the_chat(receiver: Receiver) -> No
     assert edited["text"].startswith("RESOLVED: TTS cartesia: auth")
 
 
-async def test_telegram_is_not_asked_before_it_wants_to_be(receiver: Receiver) -> None:
+async def test_telegrams_requested_wait_is_kept(receiver: Receiver) -> None:
     told = {"ok": False, "description": "Too Many Requests", "parameters": {"retry_after": 37}}
     receiver.answers = [(429, told)]
 
@@ -264,14 +264,14 @@ async def test_telegram_is_not_asked_before_it_wants_to_be(receiver: Receiver) -
     assert TOKEN not in str(refused.value)
 
 
-async def test_a_message_that_says_so_already_is_no_failure(receiver: Receiver) -> None:
+async def test_an_unchanged_message_is_no_failure(receiver: Receiver) -> None:
     why = "Bad Request: message is not modified: specified new content"
     receiver.answers = [(400, {"ok": False, "description": why})]
 
     assert await telegram_channel(receiver).post(post_of(ALERT, "7"), alert_text(ALERT)) == "7"
 
 
-async def test_a_message_that_somebody_deleted_is_sent_anew(receiver: Receiver) -> None:
+async def test_a_deleted_message_is_sent_again(receiver: Receiver) -> None:
     why = "Bad Request: message to edit not found"
     receiver.answers = [(400, {"ok": False, "description": why})]
 
@@ -287,7 +287,7 @@ async def test_a_group_that_has_moved_is_followed(receiver: Receiver) -> None:
     assert receiver.asked[-1][3]["chat_id"] == "-100"
 
 
-async def test_what_is_no_telegram_is_told_by_its_status(receiver: Receiver) -> None:
+async def test_an_answer_of_another_server_is_reported_by_its_status(receiver: Receiver) -> None:
     receiver.answers = [(502, ["no", "object"])]
 
     with pytest.raises(ChannelError) as refused:
@@ -316,7 +316,7 @@ async def test_a_webhook_is_signed_over_identity_time_and_body(receiver: Receive
         ("soon", None),
     ],
 )
-async def test_a_webhook_is_not_asked_before_it_wants_to_be(
+async def test_a_webhooks_requested_wait_is_kept(
     receiver: Receiver, asked: str, wait_s: float | None
 ) -> None:
     receiver.answers, receiver.headers = [(503, {})], {"Retry-After": asked}
@@ -327,7 +327,7 @@ async def test_a_webhook_is_not_asked_before_it_wants_to_be(
     assert refused.value.retry_after_s == wait_s
 
 
-async def test_a_webhook_that_fails_does_not_give_its_address_away(receiver: Receiver) -> None:
+async def test_a_failing_webhooks_address_is_not_printed(receiver: Receiver) -> None:
     receiver.answers = [(503, {})]
     channel = webhook_channel(receiver, None)
 
@@ -338,7 +338,7 @@ async def test_a_webhook_that_fails_does_not_give_its_address_away(receiver: Rec
     assert "s3cret-place" not in f"{refused.value} {channel.place}"
 
 
-async def test_nobody_at_the_address_is_a_failure_without_it() -> None:
+async def test_an_unreachable_address_is_a_failure_without_it() -> None:
     settings = TelegramSettings(
         bot_token=SecretStr(TOKEN), chat_id="1", api_url="http://127.0.0.1:1"
     )

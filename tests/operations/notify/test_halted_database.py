@@ -97,14 +97,14 @@ def posted(receiver: Receiver) -> list[tuple[str, str]]:
     return [(item["status"], item["kind"]) for item in sent]
 
 
-async def test_that_the_database_refuses_is_told_past_it_once_and_its_end_by_it(
+async def test_a_database_that_refuses_writes_is_reported_without_it_once_and_its_end_through_it(
     receiver: Receiver, tmp_path: Path
 ) -> None:
     async with a_house(tmp_path, receiver.url) as pool:
         with pool.refusing():
             await pool.hear(FULL)
             await until(lambda: bool(receiver.asked))
-            await pool.hear(FULL)  # another batch that was not taken
+            await pool.hear(FULL)  # another refused batch
         await pool.hear(BACK)
         pool.now += CALM_S + 1.0
         await pool.hear(BACK)  # and time has passed
@@ -117,7 +117,7 @@ async def test_that_the_database_refuses_is_told_past_it_once_and_its_end_by_it(
     assert "full" in first["reason"]
 
 
-async def test_a_process_that_does_not_lead_leaves_the_telling_to_the_one_that_does(
+async def test_a_process_that_does_not_lead_leaves_the_report_to_the_leader(
     receiver: Receiver, tmp_path: Path
 ) -> None:
     lines: list[str] = []
@@ -132,7 +132,7 @@ async def test_a_process_that_does_not_lead_leaves_the_telling_to_the_one_that_d
     assert receiver.asked == []
 
 
-async def test_it_stands_in_the_log_and_among_the_alerts_on_the_disk(
+async def test_it_is_in_the_log_and_among_the_alerts_on_the_disk(
     receiver: Receiver, tmp_path: Path
 ) -> None:
     levels: list[str] = []

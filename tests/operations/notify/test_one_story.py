@@ -1,4 +1,4 @@
-"""What operators are sent and what `alerts.json` says of it: one story, told by two paths."""
+"""Messages to operators and `alerts.json` agree, though they are written separately."""
 
 import json
 from collections.abc import AsyncIterator
@@ -51,7 +51,7 @@ def moved(stage: str, provider: str, after: State) -> BreakerMoved:
 
 @dataclass
 class Story:
-    """A process whose time the test sets, with both that tell of its incidents."""
+    """A process with both writers, whose time the test sets."""
 
     folder: Path
     outbox: AlertOutbox
@@ -84,7 +84,7 @@ class Story:
         await self.settle()
 
     async def settle(self) -> None:
-        """Have all that was told decided on and written, and what comes of it as well."""
+        """Process all events, and the events that follow from them."""
         for _ in range(2):
             await self.emitter.flush()
             assert await self.reporter.write()
@@ -120,7 +120,7 @@ async def story(tmp_path: Path) -> AsyncIterator[Story]:
         yield found
 
 
-async def test_an_outage_that_comes_back_is_one_alert_in_both(story: Story) -> None:
+async def test_an_outage_that_returns_is_one_alert_in_both(story: Story) -> None:
     for _ in range(2):
         await story.tell(refusal("tts", "cartesia"), moved("tts", "cartesia", State.OPEN))
         await story.tell(moved("tts", "cartesia", State.CLOSED), then_s=RULES.again_s / 2)
@@ -129,7 +129,7 @@ async def test_an_outage_that_comes_back_is_one_alert_in_both(story: Story) -> N
     assert [text[:4] for text in story.written()] == [("TTS", "cartesia", "auth", "RESOLVED")]
 
 
-async def test_one_that_comes_back_late_is_another_one_in_both(story: Story) -> None:
+async def test_an_outage_that_returns_late_is_another_alert_in_both(story: Story) -> None:
     for _ in range(2):
         await story.tell(refusal("tts", "cartesia"), moved("tts", "cartesia", State.OPEN))
         await story.tell(moved("tts", "cartesia", State.CLOSED), then_s=RULES.again_s * 2)
@@ -145,14 +145,14 @@ async def test_calls_that_could_not_be_served_are_one_alert_in_both(story: Story
     assert [text[:4] for text in story.written()] == [("CALL", "", "not_served", "UNRESOLVED")]
 
 
-async def test_what_nobody_speaks_of_any_more_is_over_in_both(story: Story) -> None:
+async def test_an_incident_without_reports_is_over_in_both(story: Story) -> None:
     await story.tell(CallFailed(where="call", error="a mistake"), then_s=RULES.named_again_s + 60)
 
     assert story.written() == await story.sent()
     assert [text[:4] for text in story.written()] == [("CALL", "", "not_served", "RESOLVED")]
 
 
-async def test_what_an_operator_resolves_is_over_in_both(story: Story) -> None:
+async def test_an_incident_resolved_by_an_operator_is_over_in_both(story: Story) -> None:
     await story.tell(refusal("llm", "mind"), moved("llm", "mind", State.OPEN))
     (alert,) = [item for item in await story.desk.recent() if item.rung]
 
@@ -166,7 +166,7 @@ async def test_what_an_operator_resolves_is_over_in_both(story: Story) -> None:
     assert ("LLM", "mind", "auth", "RESOLVED") in [text[:4] for text in story.written()]
 
 
-async def test_a_day_of_trouble_has_as_many_alerts_in_both(story: Story) -> None:
+async def test_a_day_of_failures_has_the_same_number_of_alerts_in_both(story: Story) -> None:
     for stage, provider in (("tts", "cartesia"), ("stt", "ear"), ("tts", "elevenlabs")):
         await story.tell(refusal(stage, provider), moved(stage, provider, State.OPEN))
     await story.tell(CallFailed(where="call", error="a mistake"))

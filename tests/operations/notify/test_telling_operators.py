@@ -1,4 +1,4 @@
-"""From a fact of a call to an operator's inbox, chat and webhook."""
+"""From an event of a call to an operator's inbox, chat and webhook."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -62,7 +62,7 @@ def moved(after: State) -> BreakerMoved:
 
 @dataclass
 class Shift:
-    """A house of one process, whose time the test sets, and what it told of its own trouble."""
+    """A single process, whose time the test sets, and its own events."""
 
     reporter: AlertReporter
     outbox: AlertOutbox
@@ -81,7 +81,7 @@ class Shift:
         await self.feed.hear(Entry(call_id=call_id, number=1, at=at, event=event))
 
     async def settle(self) -> None:
-        """Have all that was heard decided on and sent."""
+        """Process and send everything."""
         while self.own:
             await self.hear(self.own.pop(0))
         assert await self.reporter.write()
@@ -144,7 +144,7 @@ async def shift(
 
 
 async def break_for_a_minute(shift: Shift) -> None:
-    """Have five calls meet a refused key, two turns each, and the key mended after a minute."""
+    """Let five calls meet a refused key, two turns each, and repair the key after a minute."""
     for _ in range(2):
         for call in "abcde":
             await shift.hear(STOPPED, call)
@@ -176,7 +176,7 @@ async def test_an_outage_under_five_calls_is_one_story_in_each_channel(shift: Sh
     assert (data["status"], data["lasted_s"], data["turns_touched"]) == ("resolved", 60.0, 10)
 
 
-async def test_what_a_channel_takes_is_told(shift: Shift) -> None:
+async def test_a_sent_message_is_told(shift: Shift) -> None:
     await shift.hear(REFUSED)
     await shift.settle()
     shift.now += 10
@@ -194,7 +194,7 @@ async def test_what_a_channel_takes_is_told(shift: Shift) -> None:
     assert not any(item.edited for item in sent)
 
 
-async def test_nothing_that_is_sent_holds_a_key(shift: Shift) -> None:
+async def test_no_message_holds_a_key(shift: Shift) -> None:
     await break_for_a_minute(shift)
 
     sent = [mail.as_string() for mail in shift.inbox.mails]
@@ -202,7 +202,7 @@ async def test_nothing_that_is_sent_holds_a_key(shift: Shift) -> None:
     assert not any("abcdefgh12345678" in item for item in sent)
 
 
-async def test_a_channel_that_fails_is_told_of_by_the_others_and_gets_its_alert_later(
+async def test_a_channels_failure_is_reported_by_the_others_and_its_alert_sent_later(
     shift: Shift,
 ) -> None:
     shift.inbox.refusal = "554 no"
@@ -225,7 +225,7 @@ async def test_a_channel_that_fails_is_told_of_by_the_others_and_gets_its_alert_
     assert not any("email" in str(mail["Subject"]) for mail in shift.inbox.mails)
 
 
-async def test_what_is_refused_for_now_is_sent_again_when_it_may_be(shift: Shift) -> None:
+async def test_a_temporary_refusal_is_sent_again_after_its_wait(shift: Shift) -> None:
     told = {"ok": False, "description": "Too Many Requests", "parameters": {"retry_after": 37}}
     shift.chat.answers = [(429, told)]
     await shift.hear(REFUSED)
@@ -237,7 +237,7 @@ async def test_what_is_refused_for_now_is_sent_again_when_it_may_be(shift: Shift
     assert [path.rpartition("/")[2] for path, *_ in shift.chat.asked] == ["sendMessage"] * 2
 
 
-async def test_a_recipient_that_is_refused_for_good_is_told_of_and_keeps_no_mail_from_the_others(
+async def test_a_permanently_refused_recipient_is_reported_and_blocks_no_mail_to_others(
     shift: Shift,
 ) -> None:
     shift.inbox.refused = {"c@example.com": "550 nobody"}
@@ -263,7 +263,7 @@ async def test_a_call_that_could_not_be_served_is_told_at_once(shift: Shift) -> 
 
 
 async def two_hours_of_looks(shift: Shift) -> None:
-    """Have time pass, and the reporter look at what lasts once a minute."""
+    """Advance time; the reporter checks lasting incidents once a minute."""
     for _ in range(120):
         shift.now += 60.0
         shift.reporter._look(shift.now)
@@ -279,7 +279,7 @@ async def two_hours_of_looks(shift: Shift) -> None:
     ],
     ids=["disk", "campaign"],
 )
-async def test_what_lasts_is_open_until_it_is_over(
+async def test_a_lasting_incident_is_open_until_it_is_over(
     shift: Shift, event: Event, over: Event, place: Place
 ) -> None:
     shift.reporter.lasting = lambda: [("campaign", "spring")]
@@ -295,7 +295,7 @@ async def test_what_lasts_is_open_until_it_is_over(
     assert alert.how == "recovered"
 
 
-async def test_a_database_that_takes_no_record_is_open_until_it_does(shift: Shift) -> None:
+async def test_a_database_that_refuses_the_record_is_open_until_it_accepts_it(shift: Shift) -> None:
     await shift.hear(RecordHalted(reason="no table"))
     await two_hours_of_looks(shift)
 
@@ -303,7 +303,7 @@ async def test_a_database_that_takes_no_record_is_open_until_it_does(shift: Shif
     assert ((alert.stage, alert.rung), alert.ended_s) == (("storage", "record"), None)
 
 
-async def test_that_it_lasts_is_not_kept_for_a_database_that_refuses_it(
+async def test_a_lasting_report_is_not_queued_for_a_database_that_refuses_it(
     shift: Shift, tmp_path: Path
 ) -> None:
     refused: list[ReportedFact] = []
@@ -319,7 +319,7 @@ async def test_that_it_lasts_is_not_kept_for_a_database_that_refuses_it(
     assert shift.reporter.waiting == 0
 
 
-async def test_a_campaign_that_nobody_says_lasts_ends_unheard(shift: Shift) -> None:
+async def test_a_campaigns_halt_without_reports_ends_unheard(shift: Shift) -> None:
     await shift.hear(PAUSED)
     await two_hours_of_looks(shift)
 
@@ -347,7 +347,7 @@ async def test_an_operator_acknowledges_and_resolves(shift: Shift) -> None:
     assert shift.chat.asked[-1][3]["text"].startswith("RESOLVED")
 
 
-async def test_what_an_operator_ends_is_told_also_if_the_desk_looks_meanwhile(
+async def test_an_operators_resolution_is_told_also_during_a_check_of_the_desk(
     shift: Shift, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await shift.hear(REFUSED)
@@ -358,7 +358,7 @@ async def test_what_an_operator_ends_is_told_also_if_the_desk_looks_meanwhile(
     async def and_look(decide: Decide, **more: Any) -> Sequence[TellAlert]:
         told = await run_round(decide, **more)
         monkeypatch.setattr(shift.outbox, "run_round", run_round)
-        await shift.desk.decide()  # as each second, at a moment in which the other task waits
+        await shift.desk.decide()  # as each second, while the other task waits
         return told
 
     monkeypatch.setattr(shift.outbox, "run_round", and_look)
@@ -368,9 +368,7 @@ async def test_what_an_operator_ends_is_told_also_if_the_desk_looks_meanwhile(
     assert [(item.rung, item.how) for item in over] == [("cartesia", "resolved by Mary")]
 
 
-async def test_a_database_that_is_away_costs_nothing_that_was_heard(
-    shift: Shift, tmp_path: Path
-) -> None:
+async def test_a_database_outage_loses_no_report(shift: Shift, tmp_path: Path) -> None:
     (tmp_path / "holdline.db").mkdir()
     await shift.hear(REFUSED)
     assert not await shift.reporter.write()
@@ -385,7 +383,7 @@ async def test_a_database_that_is_away_costs_nothing_that_was_heard(
 @pytest.mark.parametrize(
     ("reported", "how"), [(True, ""), (False, "unheard")], ids=["goes on", "its reporter is gone"]
 )
-async def test_what_goes_on_is_not_over_because_the_database_took_no_word_of_it(
+async def test_a_lasting_incident_is_not_over_because_the_database_refused_its_report(
     shift: Shift, monkeypatch: pytest.MonkeyPatch, *, reported: bool, how: str
 ) -> None:
     async def away(*_: object, **__: object) -> None:

@@ -153,7 +153,7 @@ ALERT = Alert(
 
 
 async def fill(url: str) -> None:
-    """Put an outage of three minutes into a database, with a call before, in and behind it."""
+    """Insert an outage of three minutes, with a call before, in and after it."""
     rows: Sequence[tuple[Table, Any]] = [
         (CALLS, call_values("c0", -20)),
         (CALLS, call_values("c1", 9, failures=2, failovers=1, touched=True)),
@@ -191,7 +191,7 @@ async def fill(url: str) -> None:
 
 
 async def add_happenings(url: str, *happenings: Any) -> None:
-    """Put facts into the timeline, within its first minutes."""
+    """Insert events into the timeline, within its first minutes."""
     database = Database(url)
     rows = [each | {"at": at(n / 10)} for n, each in enumerate(happenings)]
     async with (await database.engine()).begin() as connection:
@@ -200,7 +200,7 @@ async def add_happenings(url: str, *happenings: Any) -> None:
 
 
 async def add_moves(url: str, *moves: Any, seen: dict[str, float]) -> None:
-    """Put breakers' moves into a database, and when each process last wrote, in minutes."""
+    """Insert moves of breakers, and the last write of each process, in minutes."""
     database = Database(url)
     writers = [
         {"holder": holder, "batch": 1, "seen_at": at(minutes)} for holder, minutes in seen.items()

@@ -41,7 +41,7 @@ from tests.operations.postmortem.rows import at, failure, move, turn
         *("until the last process is well", "each rung has its own", "over before the span"),
     ],
 )
-def test_an_outage_lasts_from_the_first_failure_until_all_is_quiet(
+def test_an_outage_lasts_from_the_first_failure_until_recovery(
     failures: Sequence[FailureRow],
     moves: Sequence[BreakerMoveRow],
     expected: list[tuple[float, float | None]],
@@ -53,7 +53,7 @@ def test_an_outage_lasts_from_the_first_failure_until_all_is_quiet(
     ]
 
 
-def test_a_process_that_is_gone_keeps_no_outage_open() -> None:
+def test_a_lost_process_keeps_no_outage_open() -> None:
     moves = [move(10, "open"), move(10, "open", holder="two")]
     seen = {"one": at(14), "two": at(59)}
 
@@ -67,9 +67,7 @@ def test_a_process_that_is_gone_keeps_no_outage_open() -> None:
     assert find_outages([], with_ends(moves[:1], seen, at(60)), at(0))[0].ended == at(14)
 
 
-def test_waits_before_during_and_after_are_of_the_same_length_and_of_five_minutes_at_least() -> (
-    None
-):
+def test_waits_before_during_and_after_have_the_same_length_and_at_least_five_minutes() -> None:
     (outage,) = find_outages([failure(10), failure(11)], [], at(0))
     turns = [
         turn(4.9, 9.0),
@@ -89,13 +87,13 @@ def test_waits_before_during_and_after_are_of_the_same_length_and_of_five_minute
     }
 
 
-def test_after_an_outage_that_goes_on_there_is_nothing_yet() -> None:
+def test_after_a_running_outage_there_is_nothing_yet() -> None:
     (outage,) = find_outages([], [move(10, "open")], at(0))
 
     assert latency_beside(outage, [turn(20, 1.0)], at(30))["after"].turns == 0
 
 
-def test_a_turn_without_an_answer_counts_as_none_within_the_budget() -> None:
+def test_a_turn_without_an_answer_is_over_the_budget() -> None:
     found = latency_of([turn(1, 1.0), turn(2, None), turn(3, 2.0)])
 
     assert (found.turns, found.answered, found.within_budget) == (3, 2, 1)

@@ -1,4 +1,4 @@
-"""The report of a database: the same counts in the page and in the JSON, and nothing personal."""
+"""The report of a database: equal counts in page and JSON, and no personal data."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ from tests.share_servers import Server
 
 
 class ReportContract:
-    """What holds in any database; a kind of database is a class with the fixture `url`."""
+    """Holds for any database; a kind of database is a class with the fixture `url`."""
 
     @pytest.fixture
     async def told(self, url: str) -> tuple[dict[str, object], str]:
@@ -34,7 +34,7 @@ class ReportContract:
         story = tell_story(await gather(url, at(0), at(60)), budget_s=1.5, made_at=at(60))
         return json.loads(json.dumps(story)), as_page(story)
 
-    async def test_it_counts_what_the_record_holds(self, told: tuple[dict, str]) -> None:
+    async def test_it_counts_the_records_rows(self, told: tuple[dict, str]) -> None:
         story, page = told
 
         assert story["counts"] == {
@@ -54,7 +54,7 @@ class ReportContract:
         assert len(story["failures"]) == 2
         assert "2 calls, of which 1 were affected" in page
 
-    async def test_each_outage_has_its_waits_beside_and_its_alerts(
+    async def test_each_outage_has_its_latencies_and_its_alerts(
         self, told: tuple[dict, str]
     ) -> None:
         (outage,) = told[0]["outages"]
@@ -69,7 +69,7 @@ class ReportContract:
         waits = {name: (each["turns"], each["max_s"]) for name, each in outage["latency"].items()}
         assert waits == {"before": (1, 0.9), "during": (2, 2.5), "after": (1, 1.0)}
 
-    async def test_alerts_stand_as_they_were_sent_and_who_changed_what(
+    async def test_alerts_are_listed_as_sent_with_their_authors(
         self, told: tuple[dict, str]
     ) -> None:
         story, page = told
@@ -84,7 +84,9 @@ class ReportContract:
         assert [item["kind"] for item in story["operators"]] == ["ConfigurationReloaded"]
         assert "by: Ada, outcome: replaced" in page
 
-    async def test_what_an_operator_did_stands_there_once_with_who_and_why(self, url: str) -> None:
+    async def test_an_operators_action_is_listed_once_with_author_and_reason(
+        self, url: str
+    ) -> None:
         why = f"{NUMBER} says Bearer {KEY} <script>"
         by = "Mary (sign-in from 192.0.2.7)"
         await add_happenings(
@@ -137,7 +139,7 @@ class ReportContract:
         assert outage["ended_at"] == ended
         assert story["counts"]["breaker_moves"] == moves_in_span
 
-    async def test_no_number_no_word_and_no_key_stands_in_it(self, told: tuple[dict, str]) -> None:
+    async def test_it_holds_no_number_no_words_and_no_key(self, told: tuple[dict, str]) -> None:
         both = json.dumps(told[0]) + told[1]
 
         for item in (NUMBER, NUMBER[4:-2], WORDS, KEY):
@@ -150,7 +152,7 @@ class TestSqlite(ReportContract):
     def url(self, tmp_path: Path) -> str:
         return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
 
-    async def test_the_page_runs_and_loads_nothing_and_its_charts_are_whole(
+    async def test_the_page_loads_nothing_and_its_charts_are_complete(
         self, told: tuple[dict, str]
     ) -> None:
         page = told[1]
@@ -164,7 +166,7 @@ class TestSqlite(ReportContract):
         for name in ("<script", "http://", "https://", "src=", "url(", "@import"):
             assert name not in page
 
-    async def test_what_is_more_than_one_answer_holds_is_asked_for_again(
+    async def test_rows_beyond_one_page_are_requested_again(
         self, url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         await fill(url)
@@ -175,7 +177,7 @@ class TestSqlite(ReportContract):
         assert len(found.turns) == 4
         assert len(found.breaker_moves) == 3
 
-    async def test_what_operators_did_is_found_among_any_number_of_other_facts(
+    async def test_operators_actions_are_found_among_any_number_of_other_events(
         self, url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         await fill(url)

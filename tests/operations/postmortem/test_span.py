@@ -8,7 +8,7 @@ from operations.postmortem.span import read_span
     ("text", "seconds"),
     [("90s", 90), ("30m", 1800), ("1h", 3600), ("1h30m", 5400), ("2d", 172_800), (" 1H ", 3600)],
 )
-def test_a_length_of_time_is_read(text: str, seconds: int) -> None:
+def test_a_duration_is_read(text: str, seconds: int) -> None:
     assert read_span(text, option="--since").total_seconds() == seconds
 
 

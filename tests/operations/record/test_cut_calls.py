@@ -1,4 +1,4 @@
-"""Calls that were cut with their process, told from calls that nobody could write down."""
+"""Calls cut with their process, distinguished from calls that could not be written."""
 
 import asyncio
 import time
@@ -28,12 +28,12 @@ MORNING = datetime(2026, 11, 24, 8, tzinfo=UTC)
 
 
 class WorkerPool:
-    """Processes that share a database, which can be away."""
+    """Processes that share a database, which can be unavailable."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.away = False
-        self.ahead_s = 0.0  # by which the clock was set since the morning
+        self.ahead_s = 0.0  # the change of the clock since the morning
         self.told: list[Event] = []
 
     def utc_now(self) -> datetime:
@@ -48,14 +48,14 @@ class WorkerPool:
 
     @asynccontextmanager
     async def process(self, holder: str, *calls: str) -> AsyncIterator[None]:
-        """Have a process keep the record of calls that go on; in the first of them they talk."""
+        """Let a process record calls in progress; in the first of them both sides talk."""
         keeper = self.keeper(holder)
         for call in calls:
             await hear(keeper, call, STARTED)
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(keeper.run())
             talking = tasks.create_task(talk(keeper, *calls[:1]))
-            await asyncio.sleep(0.7)  # no two of them keep step
+            await asyncio.sleep(0.7)  # at different moments
             yield
             talking.cancel()
             keeper.end()
@@ -75,7 +75,7 @@ class WorkerPool:
 
 
 class RoadToDatabase(RecordWriter):
-    """A real writer, on a road that can be shut."""
+    """A real writer, which can be made to fail."""
 
     def __init__(self, pool: WorkerPool, holder: str) -> None:
         super().__init__(pool.url, holder=holder)
@@ -116,7 +116,7 @@ def pool(tmp_path: Path) -> WorkerPool:
 
 
 @pytest.mark.parametrize("outage_s", [CUT_S + 1.0, 600.0])
-async def test_calls_that_outlast_an_outage_of_the_database_are_not_taken_for_cut(
+async def test_calls_that_outlast_a_database_outage_are_not_taken_for_cut(
     pool: WorkerPool, outage_s: float
 ) -> None:
     async with (
@@ -137,7 +137,7 @@ async def test_calls_that_outlast_an_outage_of_the_database_are_not_taken_for_cu
     assert pool.cut == []
 
 
-async def test_calls_whose_process_died_in_an_outage_are_found_behind_it(pool: WorkerPool) -> None:
+async def test_calls_whose_process_died_in_an_outage_are_found_after_it(pool: WorkerPool) -> None:
     async with pool.process("first", "c1"):
         dead = pool.keeper("second")
         await hear(dead, "c2", STARTED)
@@ -153,12 +153,12 @@ async def test_calls_whose_process_died_in_an_outage_are_found_behind_it(pool: W
     assert pool.cut == [CallsCut(calls=1)]
 
 
-async def test_calls_that_go_on_while_the_clock_is_set_are_not_taken_for_cut(
+async def test_running_calls_are_not_taken_for_cut_while_the_clock_is_set(
     pool: WorkerPool,
 ) -> None:
     async with pool.process("first", "c1", "c2"), pool.process("second", "c3"):
         seen: set[str] = set()
-        for _ in range(15):  # at each second between two looks
+        for _ in range(15):  # at each second between two checks
             await asyncio.sleep(LOOK_S)
             pool.ahead_s += 60.0
             await asyncio.sleep(1.0)

@@ -52,9 +52,9 @@ async def keep(url: str, count: int) -> None:
 
 
 class ExportContract:
-    """What holds in any database; a kind of database is a class with the fixture `url`."""
+    """Holds for any database; a kind of database is a class with the fixture `url`."""
 
-    async def test_a_spreadsheet_computes_nothing_of_it(self, url: str, tmp_path: Path) -> None:
+    async def test_a_spreadsheet_evaluates_no_cell_of_it(self, url: str, tmp_path: Path) -> None:
         await keep(url, 2)
         out = tmp_path / "out.csv"
 
@@ -70,7 +70,9 @@ class ExportContract:
         (failure,) = rows(out)
         assert failure["reason"] == "'" + EVENTS[3].reason  # type: ignore[union-attr]
 
-    async def test_a_program_reads_each_line_as_it_was_kept(self, url: str, tmp_path: Path) -> None:
+    async def test_a_program_reads_each_line_as_it_was_stored(
+        self, url: str, tmp_path: Path
+    ) -> None:
         await keep(url, 1)
         out = tmp_path / "out.jsonl"
 
@@ -80,9 +82,7 @@ class ExportContract:
         assert (turn["turn"], turn["v2v_s"], turn["parts"]["llm_s"]) == (1, 0.7, 0.3)
         assert turn["within_budget"] is True
 
-    async def test_there_may_be_many_and_the_oldest_comes_first(
-        self, url: str, tmp_path: Path
-    ) -> None:
+    async def test_many_rows_are_exported_the_oldest_first(self, url: str, tmp_path: Path) -> None:
         await keep(url, 700)
         out = tmp_path / "out.csv"
 
@@ -92,7 +92,7 @@ class ExportContract:
         assert count == len(ids) == 700
         assert ids == sorted(ids, reverse=True)
 
-    async def test_a_moment_by_another_clock_is_the_same_moment(
+    async def test_a_moment_in_another_zone_is_the_same_moment(
         self, url: str, tmp_path: Path
     ) -> None:
         await keep(url, 3)
@@ -132,7 +132,7 @@ def test_a_text_that_begins_like_a_formula_is_quoted(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", [-1.5, 0, None, "a=b", "", True])
-def test_everything_else_is_as_it_is(value: Any) -> None:
+def test_other_texts_are_unchanged(value: Any) -> None:
     assert cell(value) == value
 
 
@@ -180,7 +180,7 @@ def test_the_command_writes_a_file_of_its_owner_alone(
     ],
     ids=lambda wrong: wrong[-1],
 )
-def test_what_it_does_not_take_is_one_line(
+def test_an_invalid_option_is_one_line(
     wrong: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["export", *wrong]) == 2
@@ -189,7 +189,7 @@ def test_what_it_does_not_take_is_one_line(
     assert f'"{wrong[-1]}"' in line
 
 
-def test_a_database_that_is_not_there_is_one_line_and_none_is_made(
+def test_a_missing_database_is_one_line_and_none_is_created(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config, out = tmp_path / "holdline.yaml", tmp_path / "calls.csv"
@@ -202,7 +202,7 @@ def test_a_database_that_is_not_there_is_one_line_and_none_is_made(
     assert list(tmp_path.iterdir()) == [config]
 
 
-def test_an_out_that_cannot_be_written_is_told_before_the_database_is_looked_for(
+def test_an_unwritable_output_is_reported_before_the_database_is_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -217,7 +217,7 @@ def test_an_out_that_cannot_be_written_is_told_before_the_database_is_looked_for
     )
 
 
-def test_the_folder_of_its_file_is_made(
+def test_the_folder_of_its_file_is_created(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""All that is about a number goes, wherever it is, also while calls go on."""
+"""Erasing a number deletes all data about it, everywhere, also during calls."""
 
 import asyncio
 from collections.abc import Iterator
@@ -70,7 +70,7 @@ def events(caller: str) -> list[Event]:
 async def keep(
     settings: Settings, call_id: str, said: list[Event], *, ago_s: float = 600.0
 ) -> RecordFold:
-    """Leave a call everywhere where calls leave something; return what its process knows of it."""
+    """Leave data of a call in every possible place; return what its process knows of it."""
     logs = settings.logs.dir
     folded = RecordFold(holder=call_id, messages=str(logs / "messages"))
     journal = Journal(logs / "calls")
@@ -102,7 +102,7 @@ async def wish(settings: Settings, call_id: str, number: str) -> None:
 
 
 async def called(queue: Queue, *, held_s: float = 60.0) -> Claim:
-    """Have a campaign call MARY, whose dial's lease runs out in so long, and know BOB."""
+    """Let a campaign call MARY, with a lease of this length, and know BOB."""
     mary, bob = (
         NewContact(number=item, zones=("Europe/Berlin",), consent=CONSENT) for item in (MARY, BOB)
     )
@@ -119,9 +119,9 @@ def files(folder: Path) -> set[str]:
 
 
 class ForgettingContract:
-    """What holds in any database; a kind of database is a class with the fixture `url`."""
+    """Holds for any database; a kind of database is a class with the fixture `url`."""
 
-    async def test_all_of_a_number_goes_and_nothing_of_another(
+    async def test_all_data_of_a_number_is_erased_and_no_other(
         self, url: str, tmp_path: Path
     ) -> None:
         settings = settings_of(url, tmp_path)
@@ -160,7 +160,7 @@ class ForgettingContract:
     @pytest.mark.parametrize(
         "spelling", ["030-123-456-78", "+49 (30) 123 45-678", "sip:%2B49-30-1234-5678@10.0.0.1"]
     )
-    async def test_marks_in_a_number_hide_nothing_that_is_about_it(
+    async def test_punctuation_in_a_number_hides_none_of_its_data(
         self, url: str, tmp_path: Path, spelling: str
     ) -> None:
         settings = settings_of(url, tmp_path)
@@ -173,7 +173,7 @@ class ForgettingContract:
         assert (counts["calls"], counts["callbacks"], counts["voicemails"]) == (1, 1, 1)
         assert (counts["recordings"], files(tmp_path)) == (1, set())
 
-    async def test_a_call_that_goes_on_is_named_and_left(self, url: str, tmp_path: Path) -> None:
+    async def test_a_running_call_is_named_and_left(self, url: str, tmp_path: Path) -> None:
         settings = settings_of(url, tmp_path)
         await keep(settings, "on", events(MARY)[:2])
         await keep(settings, "over", events(MARY))
@@ -183,7 +183,7 @@ class ForgettingContract:
         assert forgotten.live == 1
         assert files(tmp_path) == {"on"}
 
-    async def test_a_call_that_ended_just_now_is_named_since_it_is_still_written_about(
+    async def test_a_call_that_ended_just_now_is_named_because_it_is_still_written(
         self, url: str, tmp_path: Path
     ) -> None:
         settings = settings_of(url, tmp_path)
@@ -203,7 +203,9 @@ class ForgettingContract:
         await writer.close()
         await reader.close()
 
-    async def test_whom_we_called_is_the_one_who_was_called(self, url: str, tmp_path: Path) -> None:
+    async def test_in_an_outbound_call_the_number_is_the_called_one(
+        self, url: str, tmp_path: Path
+    ) -> None:
         settings = settings_of(url, tmp_path)
         placed = CallStarted(
             transport="twilio", agent="desk", caller=OURS, called=MARY, direction="outbound"
@@ -217,7 +219,7 @@ class ForgettingContract:
         await forget_number(settings, MARY)
         assert files(tmp_path) == {"in"}
 
-    async def test_whom_we_called_over_livekit_goes_where_both_numbers_stood_the_wrong_way_round(
+    async def test_an_outbound_livekit_call_with_swapped_numbers_is_erased_too(
         self, url: str, tmp_path: Path
     ) -> None:
         settings = settings_of(url, tmp_path)
@@ -232,7 +234,7 @@ class ForgettingContract:
         (tmp_path / "calls" / "row.jsonl").unlink()
         await keep(settings, "out", [placed, *events(BOB)[1:]])
 
-        await forget_number(settings, OURS)  # nobody's to forget
+        await forget_number(settings, OURS)  # of no caller
         assert files(tmp_path) == {"turned", "row", "out"}
         counts = (await forget_number(settings, MARY)).counts
 
@@ -240,7 +242,7 @@ class ForgettingContract:
         assert (counts["calls"], counts["recordings"], counts["call records"]) == (2, 2, 1)
 
     @pytest.mark.parametrize("name", ["m1.wav", "m1.wav.part", "m1-7.wav", "m1-7.wav.part"])
-    async def test_what_was_recorded_in_any_process_goes_whole_or_not(
+    async def test_a_recording_of_any_process_is_erased_whole_or_not_at_all(
         self, url: str, tmp_path: Path, name: str
     ) -> None:
         settings = settings_of(url, tmp_path)
@@ -251,7 +253,7 @@ class ForgettingContract:
 
         assert files(tmp_path) == set()
 
-    async def test_a_call_of_which_only_its_own_record_is_left_goes_too(
+    async def test_a_call_with_only_its_own_record_left_is_erased_too(
         self, url: str, tmp_path: Path
     ) -> None:
         settings = settings_of(url, tmp_path)
@@ -269,7 +271,7 @@ class ForgettingContract:
         assert [counts[kind] for kind in kinds] == [1, 1, 1]
         assert files(tmp_path) == set()
 
-    async def test_whom_a_campaign_is_calling_is_named_and_left_until_the_dial_has_its_outcome(
+    async def test_a_contact_being_called_is_named_and_left_until_the_dial_has_its_outcome(
         self, url: str, tmp_path: Path
     ) -> None:
         settings = settings_of(url, tmp_path)
@@ -299,7 +301,7 @@ class ForgettingContract:
             }
             assert (await queue.take(now=NOON + 61.0)).contact.number == BOB
 
-    async def test_who_was_being_called_by_a_campaign_that_is_no_more_goes_two_hours_later(
+    async def test_a_contact_of_a_removed_campaign_is_erased_two_hours_after_its_dial(
         self, url: str, tmp_path: Path
     ) -> None:
         settings = settings_of(url, tmp_path)
@@ -318,7 +320,9 @@ class ForgettingContract:
             "dials",
         }
 
-    async def test_who_is_called_at_last_is_not_named_twice(self, url: str, tmp_path: Path) -> None:
+    async def test_a_contact_called_in_the_end_is_not_named_twice(
+        self, url: str, tmp_path: Path
+    ) -> None:
         settings = settings_of(url, tmp_path)
         async with queues(url, 1) as (queue,):
             dial_id = (await called(queue)).dial.id
@@ -327,7 +331,7 @@ class ForgettingContract:
 
         assert (await forget_number(settings, MARY)).live == 1
 
-    async def test_who_waits_to_be_called_goes_at_once(self, url: str, tmp_path: Path) -> None:
+    async def test_a_waiting_contact_is_erased_at_once(self, url: str, tmp_path: Path) -> None:
         settings = settings_of(url, tmp_path)
         async with queues(url, 1) as (queue,):
             claim = await called(queue)
@@ -390,12 +394,12 @@ def test_a_number_has_one_form(text: str, region: str | None, found: str | None)
         ("", False),
     ],
 )
-def test_what_a_carrier_gave_is_compared_whole(text: str, *, same: bool) -> None:
+def test_a_carriers_number_is_compared_whole(text: str, *, same: bool) -> None:
     assert same_as(MARY, region="DE")(text) is same
 
 
 @pytest.mark.parametrize("text", ["49 (30) 1234-5678", "0049-30-12345678", "+49 30 12345678"])
-def test_a_number_with_its_country_code_needs_no_region_to_be_the_same(text: str) -> None:
+def test_a_number_with_its_country_code_needs_no_region_to_match(text: str) -> None:
     assert same_as(MARY, region=None)(text)
 
 
@@ -412,7 +416,7 @@ def configured(folder: Path) -> Iterator[str]:
     yield str(path)
 
 
-def test_the_command_prints_what_it_erased(
+def test_the_command_prints_the_erased_data(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = settings_of(f"sqlite+aiosqlite:///{tmp_path}/h.db", tmp_path)
@@ -425,9 +429,7 @@ def test_the_command_prints_what_it_erased(
     assert MARY not in "".join(lines)
 
 
-def test_a_number_that_is_none_is_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_invalid_number_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with configured(tmp_path) as config:
         assert run(["forget", "030 12345678", "--config", config]) == 2
 
@@ -435,7 +437,7 @@ def test_a_number_that_is_none_is_one_line(
     assert "server.region" in line
 
 
-def test_a_database_that_is_not_there_is_one_line_and_not_a_number_forgotten(
+def test_a_missing_database_is_one_line_and_erases_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with configured(tmp_path) as config:
@@ -448,7 +450,7 @@ def test_a_database_that_is_not_there_is_one_line_and_not_a_number_forgotten(
     assert not (tmp_path / "h.db").exists()
 
 
-def test_a_number_whose_call_goes_on_is_asked_for_again(
+def test_a_number_in_a_running_call_must_be_erased_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = settings_of(f"sqlite+aiosqlite:///{tmp_path}/h.db", tmp_path)
@@ -460,7 +462,7 @@ def test_a_number_whose_call_goes_on_is_asked_for_again(
 
 
 @pytest.mark.parametrize("name", ["c1.wav", "c1-7.wav"])
-def test_a_file_that_the_disk_does_not_delete_is_named_and_keeps_its_own_call_alone(
+def test_an_undeletable_file_is_named_and_keeps_only_its_own_call(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     settings = settings_of(f"sqlite+aiosqlite:///{tmp_path}/h.db", tmp_path)

@@ -1,4 +1,4 @@
-"""How a number is dialled that a carrier gave, and when it is nobody's."""
+"""How a carrier's number is dialled, and when it belongs to no caller."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from operations.record.phone_numbers import as_dialled
 
 @pytest.mark.parametrize("text", ["client:anna2024001", "sip:anna2024001@a.example", "anonymous"])
 @pytest.mark.parametrize("region", [None, "DE"])
-def test_who_has_no_number_is_given_nobody_elses(text: str, region: str | None) -> None:
+def test_a_withheld_number_is_not_replaced_by_another(text: str, region: str | None) -> None:
     assert as_dialled(text, region=region) == ""
 
 
@@ -20,5 +20,5 @@ def test_who_has_no_number_is_given_nobody_elses(text: str, region: str | None) 
         ("030 12345678", "+493012345678"),
     ],
 )
-def test_a_number_is_dialled_as_everywhere(text: str, number: str) -> None:
+def test_a_number_is_dialled_internationally(text: str, number: str) -> None:
     assert as_dialled(text, region="DE") == number

@@ -1,4 +1,4 @@
-"""What keeps the record: in time, bounded, told once when it cannot, well again by itself."""
+"""The record's keeper: in time, bounded, reports an outage once, and recovers by itself."""
 
 import asyncio
 import os
@@ -65,7 +65,7 @@ def settings_of(url: str, folder: Path) -> Settings:
 
 
 class Told:
-    """What the keeper told of itself."""
+    """The keeper's own events."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -94,7 +94,7 @@ async def running(url: str, folder: Path, told: Told) -> AsyncIterator[RecordLis
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Keep a SQLite to ourselves: whoever else writes waits, and is refused."""
+    """Lock a SQLite file: other writers wait, and are refused."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -106,7 +106,7 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def full(keeper: RecordListener) -> Iterator[None]:
-    """Let SQLite have not a page more than it has: what a full disk is to it."""
+    """Limit SQLite to its current pages, as a full disk does."""
     assert keeper._writer._file
     engine = keeper._writer._file.engine
     pages = [1]
@@ -141,14 +141,14 @@ async def until_written(keeper: RecordListener, url: str, count: int) -> None:
 
 
 class SlowWriter(RecordWriter):
-    """Notes when it is asked, and hangs when it is told to."""
+    """Records its queries, and hangs when told to."""
 
     def __init__(self) -> None:
         self.at_s: list[float] = []
         self.numbers: list[int] = []
         self.entries = 0
         self.hangs = False
-        self.cut = 0  # calls, the next time that somebody looks
+        self.cut = 0  # calls, at the next check
 
     async def write(self, batch: RecordBatch, *, number: int, now: datetime) -> None:
         self.at_s.append(clock.monotonic())
@@ -187,7 +187,7 @@ def keeper_of(writer: RecordWriter) -> RecordListener:
 
 
 @pytest.mark.virtual_time
-async def test_nothing_waits_for_longer_than_half_a_second(slow: SlowWriter) -> None:
+async def test_no_entry_waits_for_longer_than_half_a_second(slow: SlowWriter) -> None:
     keeper = keeper_of(slow)
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(keeper.run())
@@ -203,7 +203,7 @@ async def test_nothing_waits_for_longer_than_half_a_second(slow: SlowWriter) -> 
 
 
 @pytest.mark.virtual_time
-async def test_nothing_waits_longer_where_more_is_told_than_a_batch_holds(
+async def test_no_entry_waits_longer_when_there_are_more_than_a_batch_holds(
     slow: SlowWriter,
 ) -> None:
     keeper = keeper_of(slow)
@@ -211,7 +211,7 @@ async def test_nothing_waits_longer_where_more_is_told_than_a_batch_holds(
     waited_s: list[float] = []
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(keeper.run())
-        for number in range(2500):  # of twenty calls, ten times what they usually tell
+        for number in range(2500):  # of twenty calls, ten times their usual events
             told_s.append(clock.monotonic())
             await hear(keeper, STARTED, call_id=str(number))
             await asyncio.sleep(0.002)
@@ -223,7 +223,7 @@ async def test_nothing_waits_longer_where_more_is_told_than_a_batch_holds(
 
 
 @pytest.mark.virtual_time
-async def test_calls_that_were_cut_with_their_process_are_told_once(slow: SlowWriter) -> None:
+async def test_calls_cut_with_their_process_are_told_once(slow: SlowWriter) -> None:
     keeper = keeper_of(slow)
     told: list[Event] = []
     keeper.tell = told.append
@@ -239,7 +239,7 @@ async def test_calls_that_were_cut_with_their_process_are_told_once(slow: SlowWr
 
 
 @pytest.mark.virtual_time
-async def test_a_database_that_hangs_holds_nobody_up_and_is_told_once(slow: SlowWriter) -> None:
+async def test_a_hanging_database_blocks_no_call_and_is_told_once(slow: SlowWriter) -> None:
     keeper, told = keeper_of(slow), Told()
     keeper.tell = told
     slow.hangs = True
@@ -259,11 +259,11 @@ async def test_a_database_that_hangs_holds_nobody_up_and_is_told_once(slow: Slow
         assert keeper.lost_entries == 0
         keeper.end()
         await running
-    assert slow.numbers == sorted(slow.numbers)  # the first is sent again until it is taken
+    assert slow.numbers == sorted(slow.numbers)  # the first is sent again until it is accepted
 
 
 @pytest.mark.virtual_time
-async def test_who_waits_too_long_loses_its_oldest_and_counts_them(slow: SlowWriter) -> None:
+async def test_an_overlong_wait_drops_the_oldest_and_counts_them(slow: SlowWriter) -> None:
     keeper, told = keeper_of(slow), Told()
     keeper.tell = told
     slow.hangs = True
@@ -287,7 +287,7 @@ async def test_who_waits_too_long_loses_its_oldest_and_counts_them(slow: SlowWri
 
 
 @pytest.mark.virtual_time
-async def test_calls_that_go_on_give_a_sign_of_life_though_nothing_happens(
+async def test_running_calls_send_a_heartbeat_without_events(
     slow: SlowWriter,
 ) -> None:
     keeper = keeper_of(slow)
@@ -302,13 +302,11 @@ async def test_calls_that_go_on_give_a_sign_of_life_though_nothing_happens(
         await running
 
     assert 6 <= busy <= 9
-    assert len(slow.at_s) <= busy + 2  # nobody's disk works because nothing happens
+    assert len(slow.at_s) <= busy + 2  # no disk work without events
 
 
 @pytest.mark.virtual_time
-async def test_an_end_in_the_middle_of_a_hang_comes_all_the_same(
-    slow: SlowWriter, tmp_path: Path
-) -> None:
+async def test_an_end_during_a_hang_comes_anyway(slow: SlowWriter, tmp_path: Path) -> None:
     keeper = keeper_of(slow)
     slow.hangs = True
     settings = settings_of("sqlite+aiosqlite:///:memory:", tmp_path)
@@ -320,7 +318,7 @@ async def test_an_end_in_the_middle_of_a_hang_comes_all_the_same(
     assert clock.monotonic() - began_s < 10.0
 
 
-async def test_what_was_told_last_is_written_at_the_end(tmp_path: Path) -> None:
+async def test_the_last_events_are_written_at_the_end(tmp_path: Path) -> None:
     url = f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
     async with running(url, tmp_path, Told()) as keeper:
         await hear(keeper, STARTED, *[SAID] * (2 * AT_ONCE), ENDED)
@@ -328,7 +326,7 @@ async def test_what_was_told_last_is_written_at_the_end(tmp_path: Path) -> None:
     assert len(await numbers(url)) == 2 * AT_ONCE + 2
 
 
-async def test_a_database_that_is_full_loses_nothing_that_fits_the_bound(tmp_path: Path) -> None:
+async def test_a_full_database_loses_nothing_within_the_bound(tmp_path: Path) -> None:
     url, told = f"sqlite+aiosqlite:///{tmp_path}/holdline.db", Told()
     async with running(url, tmp_path, told) as keeper:
         await hear(keeper, STARTED)
@@ -349,10 +347,10 @@ async def test_a_database_that_is_full_loses_nothing_that_fits_the_bound(tmp_pat
 
 @contextmanager
 def small_place(server: Server) -> Iterator[tuple[Path, SmallDisk]]:
-    """Have a disk with a folder in which the server may write; yield both."""
+    """Mount a disk with a folder in which the server may write; yield both."""
     owner = Path(f"/proc/{server.process.pid}").stat()
     with tempfile.TemporaryDirectory(prefix="holdline-disk-") as place:
-        Path(place).chmod(0o755)  # the server is nobody's
+        Path(place).chmod(0o755)  # the server runs as nobody
         with mounted(Path(place) / "disk", size="24m") as disk:
             folder = disk.folder / "space"
             folder.mkdir(mode=0o700)
@@ -362,7 +360,7 @@ def small_place(server: Server) -> Iterator[tuple[Path, SmallDisk]]:
 
 @asynccontextmanager
 async def on_small_disk(server: Server) -> AsyncIterator[tuple[str, SmallDisk]]:
-    """Have a database of the server on a disk of its own; yield its address and the disk."""
+    """Run a database of the server on a disk of its own; yield its address and the disk."""
     with small_place(server) as (folder, disk):
         connection = await asyncpg.connect(server.url)
         try:
@@ -376,7 +374,7 @@ async def on_small_disk(server: Server) -> AsyncIterator[tuple[str, SmallDisk]]:
 
 
 @pytest.mark.slow
-async def test_a_server_whose_disk_is_full_loses_nothing_that_fits_the_bound(
+async def test_a_server_with_a_full_disk_loses_nothing_within_the_bound(
     postgres: Server, tmp_path: Path
 ) -> None:
     told = Told()
@@ -402,7 +400,7 @@ async def test_a_server_whose_disk_is_full_loses_nothing_that_fits_the_bound(
 
 
 @pytest.mark.slow
-async def test_a_database_that_another_program_keeps_to_itself_is_waited_for(
+async def test_a_database_locked_by_another_program_is_waited_for(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "holdline.db"
@@ -419,7 +417,7 @@ async def test_a_database_that_another_program_keeps_to_itself_is_waited_for(
 
 
 @pytest.mark.slow
-async def test_a_server_that_hangs_is_waited_for_and_what_it_did_is_not_done_twice(
+async def test_a_hanging_server_is_waited_for_and_its_work_is_not_repeated(
     postgres: Server, tmp_path: Path
 ) -> None:
     url = (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
@@ -439,7 +437,7 @@ async def test_a_server_that_hangs_is_waited_for_and_what_it_did_is_not_done_twi
     assert await numbers(url) == list(range(1, 52))
 
 
-async def test_what_the_database_refuses_is_lost_alone(tmp_path: Path) -> None:
+async def test_a_refused_row_is_lost_alone(tmp_path: Path) -> None:
     url, told = f"sqlite+aiosqlite:///{tmp_path}/holdline.db", Told()
     async with running(url, tmp_path, told) as keeper:
         await hear(keeper, replace(FAILED, attempt=2**70))
@@ -451,7 +449,7 @@ async def test_what_the_database_refuses_is_lost_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("busy", [True, False], ids=["in a call", "idle"])
-async def test_a_file_that_is_deleted_is_told_and_made_again(tmp_path: Path, *, busy: bool) -> None:
+async def test_a_deleted_file_is_told_and_created_again(tmp_path: Path, *, busy: bool) -> None:
     told, file = Told(), tmp_path / "holdline.db"
     url = f"sqlite+aiosqlite:///{file}"
     async with running(url, tmp_path, told) as keeper:
@@ -470,7 +468,7 @@ async def test_a_file_that_is_deleted_is_told_and_made_again(tmp_path: Path, *, 
     assert "deleted or replaced" in str(told.events[0])
 
 
-async def test_a_database_that_is_behind_is_named_at_the_start(tmp_path: Path) -> None:
+async def test_an_outdated_database_is_named_at_the_start(tmp_path: Path) -> None:
     url = f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
     with sqlite3.connect(tmp_path / "holdline.db") as connection:
         connection.execute("CREATE TABLE callbacks (id INTEGER PRIMARY KEY)")

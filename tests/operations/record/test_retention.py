@@ -1,4 +1,4 @@
-"""What callers said is forgotten when its time has come, however long the process runs."""
+"""Callers' data is deleted when it expires, however long the process runs."""
 
 import asyncio
 import os
@@ -31,7 +31,7 @@ def record(folder: Path, *, days_old: float) -> Path:
     return file
 
 
-async def test_old_records_go_at_the_start_and_again_each_day(tmp_path: Path) -> None:
+async def test_old_records_are_deleted_at_the_start_and_again_each_day(tmp_path: Path) -> None:
     logs = {"dir": tmp_path, "keep_days": 30}
     settings = Settings.model_validate({"stages": STAGES, "logs": logs})
     first, young = (record(tmp_path / "calls", days_old=days) for days in (31, 29))
@@ -66,7 +66,7 @@ async def test_a_message_is_kept_as_long_as_its_row(
     assert message.exists() is kept
 
 
-async def test_a_message_that_a_dead_process_left_gets_its_name(tmp_path: Path) -> None:
+async def test_a_dead_processs_message_gets_its_name(tmp_path: Path) -> None:
     settings = Settings.model_validate({"stages": STAGES, "logs": {"dir": tmp_path}})
     MessageFile(tmp_path / "messages" / "c1.wav", rate_hz=8000).add(b"\1\0" * 100)
     part = tmp_path / "messages" / "c1.wav.part"
@@ -79,7 +79,7 @@ async def test_a_message_that_a_dead_process_left_gets_its_name(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("folder", ["messages", "recordings"])
-async def test_what_a_process_left_that_died_just_now_gets_its_name_within_minutes(
+async def test_a_message_of_a_process_that_died_just_now_gets_its_name_within_minutes(
     tmp_path: Path, folder: str
 ) -> None:
     settings = Settings.model_validate({"stages": STAGES, "logs": {"dir": tmp_path}})
@@ -95,11 +95,11 @@ async def test_what_a_process_left_that_died_just_now_gets_its_name_within_minut
         assert (young, (tmp_path / folder / "c1.wav").exists()) == (False, True)
 
 
-async def test_a_file_that_another_process_took_first_holds_up_nothing(tmp_path: Path) -> None:
+async def test_a_file_that_another_process_took_first_blocks_nothing(tmp_path: Path) -> None:
     settings = Settings.model_validate({"stages": STAGES, "logs": {"dir": tmp_path}})
     old = record(tmp_path / "calls", days_old=40)
     (tmp_path / "messages").mkdir()
-    for name in ("calls/1.jsonl", "messages/c1.wav.part"):  # listed, and gone when looked at
+    for name in ("calls/1.jsonl", "messages/c1.wav.part"):  # listed, and missing when opened
         (tmp_path / name).symlink_to(tmp_path / "gone")
     told: list[Event] = []
 
@@ -111,9 +111,7 @@ async def test_a_file_that_another_process_took_first_holds_up_nothing(tmp_path:
 
 
 @pytest.mark.parametrize("name", ["stuck.wav", "stuck.wav.part"])
-async def test_a_file_of_which_the_disk_takes_nothing_holds_up_nothing(
-    tmp_path: Path, name: str
-) -> None:
+async def test_an_unwritable_file_blocks_nothing(tmp_path: Path, name: str) -> None:
     settings = Settings.model_validate({"stages": STAGES, "logs": {"dir": tmp_path}})
     stuck, old = tmp_path / "messages" / name, record(tmp_path / "recordings", days_old=40)
     stuck.mkdir(parents=True)  # no more than a file of another user can it be opened or deleted

@@ -1,4 +1,4 @@
-"""Each message on the disk has its row, whatever else lies beside it."""
+"""Each message on the disk has its row, despite other files beside it."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ from operations.record.voicemails import MessageFile, Voicemails, list_voicemail
 from tests.operations.database.kept_voicemails import kept_voicemails
 
 
-async def test_a_file_that_cannot_be_read_keeps_no_other_from_being_listed(tmp_path: Path) -> None:
+async def test_an_unreadable_file_does_not_hide_others(tmp_path: Path) -> None:
     url = f"sqlite+aiosqlite:///{tmp_path}/h.db"
     (tmp_path / "m1.wav").mkdir()  # no more than a file of another user can it be opened
-    (tmp_path / "m2.wav").symlink_to(tmp_path / "gone")  # listed, and gone when looked at
+    (tmp_path / "m2.wav").symlink_to(tmp_path / "gone")  # listed, and missing when opened
     message = MessageFile(tmp_path / "m3.wav", rate_hz=8000)
     message.add(b"\1\0" * 8000)
     message.finish()

@@ -1,4 +1,4 @@
-"""The servers through which processes share what they know."""
+"""The servers through which processes share state."""
 
 from tests.share_servers import postgres
 

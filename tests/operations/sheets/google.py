@@ -1,4 +1,4 @@
-"""Google's Sheets on loopback: tokens for a signed assertion, rows appended, keys read, and faults.
+"""Google's Sheets on loopback: tokens for a signed assertion, appending, reading, and faults.
 
 Written from the published API: values.append with RAW, values.get, OAuth 2 for service accounts.
 """
@@ -31,12 +31,12 @@ REFUSALS: dict[str, tuple[int, str]] = {
 
 @dataclass
 class Google:
-    """What it holds, what was asked, and what goes wrong next."""
+    """Its rows, its requests, and its next faults."""
 
     tabs: dict[str, list[list[Any]]] = field(default_factory=lambda: {"calls": [], "alerts": []})
     faults: list[str] = field(default_factory=list)  # of the next appends, one each
     garbled: list[bool] = field(default_factory=list)  # which of the next reads are
-    withheld: list[str] = field(default_factory=list)  # how the next tokens are not given
+    withheld: list[str] = field(default_factory=list)  # the failures of the next token requests
     asked: list[str] = field(default_factory=list)
     tokens: int = 0
     url: str = ""
@@ -117,12 +117,12 @@ def refusal(status: int, why: str) -> web.Response:
 
 
 def garbage() -> web.Response:
-    """Return what something answers that stands in the way."""
+    """Return the answer of a proxy in between."""
     return web.Response(text="<html>Please sign in.</html>", content_type="text/html")
 
 
 async def half_an_answer(request: web.Request) -> web.StreamResponse:
-    """Begin to answer, and go away."""
+    """Serve, and stop."""
     answer = web.StreamResponse(headers={"Content-Length": "100"})
     await answer.prepare(request)
     await answer.write(b"{")

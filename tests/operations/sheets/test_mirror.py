@@ -1,4 +1,4 @@
-"""The mirror beside a real database and a Google on loopback: each row once, whatever happens."""
+"""The spreadsheet mirror with a real database and a Google on loopback: each row once."""
 
 import json
 from collections.abc import AsyncIterator
@@ -66,7 +66,7 @@ class Mirrored:
         await self.round()
 
     async def alert(self) -> None:
-        """Have an alert open that another process has told of this spreadsheet."""
+        """Open an alert about this spreadsheet, reported by another process."""
         alert = replace(ALERT, key="theirs", stage="sheets", rung="google", kind="timeout")
         began_s = at(50).timestamp()
         alert = replace(alert, began_s=began_s, open_s=began_s, ended_s=None, told_ended=False)
@@ -95,7 +95,7 @@ INHERITED = IncidentEnded(stage="sheets", rung="google", kind="timeout", lasted_
 
 
 class MirrorContract:
-    """What holds with any database; a kind of database is a class with the fixture `url`."""
+    """Holds with any database; a kind of database is a class with the fixture `url`."""
 
     @pytest.fixture
     async def it(self, url: str, tmp_path: Path) -> AsyncIterator[Mirrored]:
@@ -105,7 +105,9 @@ class MirrorContract:
             yield mirrored
             await mirrored.close()
 
-    async def test_calls_and_alerts_stand_there_once_below_their_heads(self, it: Mirrored) -> None:
+    async def test_calls_and_alerts_are_written_once_below_their_headers(
+        self, it: Mirrored
+    ) -> None:
         await it.round()
         await it.later(1)
 
@@ -117,7 +119,7 @@ class MirrorContract:
         assert it.google.tokens == 1
         assert it.told == []
 
-    async def test_no_number_no_word_and_no_key_goes_there(self, it: Mirrored) -> None:
+    async def test_no_number_no_words_and_no_key_are_written(self, it: Mirrored) -> None:
         await it.round()
         told = json.dumps(it.google.tabs)
 
@@ -125,7 +127,7 @@ class MirrorContract:
         for item in (NUMBER, WORDS, KEY):
             assert item not in told
 
-    async def test_an_answer_that_is_lost_doubles_no_row(self, it: Mirrored) -> None:
+    async def test_a_lost_answer_doubles_no_row(self, it: Mirrored) -> None:
         it.google.faults = ["lost"]
         await it.round()
         await it.later(2)
@@ -135,7 +137,7 @@ class MirrorContract:
         assert it.outcomes() == [AttemptFailed, AttemptWon]
 
     @pytest.mark.parametrize("fault", ["500", "500 done"])
-    async def test_after_a_500_they_are_looked_for_first(self, it: Mirrored, fault: str) -> None:
+    async def test_after_a_500_rows_are_looked_for_first(self, it: Mirrored, fault: str) -> None:
         it.google.faults = [fault]
         await it.round()
         assert it.google.asked.count("read") == 2  # calls, alerts
@@ -146,7 +148,7 @@ class MirrorContract:
         assert it.google.asked.count("read") == 3
 
     @pytest.mark.parametrize("fault", ["garbage", "elsewhere"])
-    async def test_rows_that_something_in_the_way_took_come_later(
+    async def test_rows_swallowed_by_a_proxy_are_written_later(
         self, it: Mirrored, fault: str
     ) -> None:
         it.google.faults = [fault]
@@ -158,9 +160,7 @@ class MirrorContract:
         assert it.keys() == CALLS_ONCE
         assert it.outcomes() == [AttemptFailed, AttemptWon]
 
-    async def test_rows_are_not_missing_where_something_in_the_way_has_answered(
-        self, it: Mirrored
-    ) -> None:
+    async def test_a_proxys_answer_does_not_mean_that_rows_are_missing(self, it: Mirrored) -> None:
         it.google.faults = ["lost"]
         await it.round()
         it.google.garbled = [True]
@@ -170,9 +170,7 @@ class MirrorContract:
         assert it.keys() == CALLS_ONCE
 
     @pytest.mark.parametrize("how", ["garbage", "cut"])
-    async def test_who_gives_no_token_has_failed_and_is_asked_again(
-        self, it: Mirrored, how: str
-    ) -> None:
+    async def test_a_failed_token_request_is_repeated(self, it: Mirrored, how: str) -> None:
         it.google.withheld = [how]
         await it.round()
         (failed,) = [event for event in it.told if isinstance(event, AttemptFailed)]
@@ -182,7 +180,7 @@ class MirrorContract:
 
         assert it.keys() == CALLS_ONCE
 
-    async def test_too_many_writes_wait_as_long_as_was_asked(self, it: Mirrored) -> None:
+    async def test_a_rate_limit_is_waited_for_as_asked(self, it: Mirrored) -> None:
         it.google.faults = ["429"]
         await it.round()
         await it.later(1)
@@ -204,7 +202,7 @@ class MirrorContract:
         await it.later(2)
         assert it.keys() == CALLS_ONCE
 
-    async def test_it_is_tried_as_often_as_was_said_and_rests_then(self, it: Mirrored) -> None:
+    async def test_it_is_retried_as_configured_and_then_rests(self, it: Mirrored) -> None:
         it.retry = RetrySettings(initial_s=40.0, factor=2.0, attempts=2)
         it.google.withheld = ["garbage"] * 100
         mirror, began = it.another(), it.now
@@ -223,11 +221,11 @@ class MirrorContract:
         await it.round(mirror)
         assert it.keys() == CALLS_ONCE
 
-    async def test_an_outage_that_another_process_has_told_is_over_with_the_first_success(
+    async def test_an_outage_told_by_another_process_ends_with_the_first_success(
         self, it: Mirrored
     ) -> None:
         await it.alert()
-        it.google.faults = ["429"]  # the end of the outage: too little to be told as one
+        it.google.faults = ["429"]  # the end of the outage: too short to be told as one
         await it.round()
         assert (it.keys(), len(it.keys("alerts"))) == ([], 4)  # one of the tabs still fails
         assert it.ended() == []
@@ -236,9 +234,7 @@ class MirrorContract:
             await it.later(2)
         assert it.ended() == [INHERITED]
 
-    async def test_an_outage_that_this_process_has_told_too_ends_as_its_own(
-        self, it: Mirrored
-    ) -> None:
+    async def test_an_outage_told_by_this_process_too_ends_as_its_own(self, it: Mirrored) -> None:
         await it.alert()
         it.google.faults = ["403", "403"]
         await it.round()
@@ -248,7 +244,7 @@ class MirrorContract:
         assert it.ended() == []
         assert it.count(AttemptWon) == 2
 
-    async def test_an_outage_that_began_while_another_process_led_is_over_with_the_next_success(
+    async def test_an_outage_that_began_under_another_leader_ends_with_the_next_success(
         self, it: Mirrored
     ) -> None:
         await it.round()
@@ -273,7 +269,9 @@ class MirrorContract:
         await it.round()
         assert sorted(it.keys()) == sorted([*CALLS_ONCE, "call c9"])
 
-    async def test_what_a_killed_process_may_have_written_is_looked_for(self, it: Mirrored) -> None:
+    async def test_rows_that_a_killed_process_may_have_written_are_looked_for(
+        self, it: Mirrored
+    ) -> None:
         await it.mirror.note()
         await it.outbox.take("calls", now=it.now.timestamp(), most=100)
         it.google.tabs["calls"] = [["key"], ["call c1"]]  # some of it arrived
@@ -285,9 +283,7 @@ class MirrorContract:
         await it.round(it.another())
         assert sorted(it.keys()) == sorted(CALLS_ONCE)
 
-    async def test_rows_that_were_found_are_not_written_when_the_others_fail(
-        self, it: Mirrored
-    ) -> None:
+    async def test_found_rows_are_not_written_when_the_others_fail(self, it: Mirrored) -> None:
         await it.mirror.note()
         await it.outbox.take("calls", now=it.now.timestamp(), most=100)
         it.google.tabs["calls"] = [["key"], ["call c1"]]
@@ -309,7 +305,9 @@ class MirrorContract:
         assert len(other.rows) == 1
         assert not {row.key for row in one.rows} & {row.key for row in other.rows}
 
-    async def test_a_cell_that_looks_like_a_formula_goes_there_as_it_is(self, it: Mirrored) -> None:
+    async def test_a_cell_that_looks_like_a_formula_is_written_unchanged(
+        self, it: Mirrored
+    ) -> None:
         await add_call(it.url, "c9", agent='=IMPORTDATA("x")')
         await it.round()
 
@@ -332,7 +330,7 @@ class TestSqlite(MirrorContract):
     def url(self, tmp_path: Path) -> str:
         return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
 
-    async def test_a_file_that_holds_no_account_is_told_without_what_it_holds(
+    async def test_a_file_without_an_account_is_reported_without_its_content(
         self, it: Mirrored
     ) -> None:
         (it.folder / "account.json").write_text('{"private_key": "a-very-secret-key"}')

@@ -1,4 +1,4 @@
-"""A listener that is told of incidents, too, as the emitter tells it."""
+"""A listener that also gets incidents, as the emitter tells them."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -9,7 +9,7 @@ from operations.telemetry.emitter import Listener
 
 
 class IncidentFeed:
-    """Hands each entry on, and right behind it what it means for an operator."""
+    """Passes each entry on, followed by its incidents."""
 
     def __init__(self, listener: Listener, incidents: Incidents) -> None:
         self._listener = listener

@@ -1,4 +1,4 @@
-"""Each attempt of a call is counted once, by what came of it."""
+"""Each attempt of a call is counted once, by its outcome."""
 
 import pytest
 
@@ -54,7 +54,7 @@ def test_an_attempt_has_one_outcome(facts: list[TOLD], outcomes: list[str | None
     assert {*outcomes} - {None} <= {*OUTCOMES}
 
 
-def test_calls_are_kept_apart_and_what_is_outside_of_calls_is_not_counted() -> None:
+def test_calls_are_kept_apart_and_events_outside_calls_are_not_counted() -> None:
     attempts = AttemptOutcomes()
 
     assert attempts.outcome("one", won()) == "won"
@@ -63,7 +63,7 @@ def test_calls_are_kept_apart_and_what_is_outside_of_calls_is_not_counted() -> N
     assert attempts.outcome("", failed()) is None
 
 
-def test_of_a_long_call_the_last_attempts_are_kept_and_of_an_ended_one_none() -> None:
+def test_the_last_attempts_of_a_long_call_are_kept_and_none_of_an_ended_one() -> None:
     attempts = AttemptOutcomes()
     for number in range(1, KEPT + 2):
         attempts.outcome("c", won(number))

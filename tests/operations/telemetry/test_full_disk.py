@@ -1,6 +1,6 @@
-"""A disk that is really full: calls go on, it is told once, all is written when there is room.
+"""A disk that is really full: calls continue, it is told once, and all is written later.
 
-Root mounts 64 KiB of memory; others are given files that may not grow beyond a few.
+Root mounts 64 KiB of memory; other users get files that may not grow beyond a few.
 """
 
 import json
@@ -43,7 +43,7 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 
 @pytest.fixture
 def short_files() -> Iterator[int]:
-    """Let no file grow beyond 4 KiB, whoever we are."""
+    """Limit every file to 4 KiB, for any user."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
@@ -68,7 +68,7 @@ class Hears:
 
 
 async def tell_and_write(emitter: Emitter, record: RecordFiles, *events: Event) -> None:
-    """Tell events, each of them written if that is possible, and what is told of it too."""
+    """Tell events; each is written if possible, as are the events about it."""
     tell = emitter.tell_for("")
     for event in events:
         tell(event)
@@ -78,13 +78,13 @@ async def tell_and_write(emitter: Emitter, record: RecordFiles, *events: Event) 
 
 
 def whole(path: Path) -> int:
-    """Return how many lines a file has, each of which must be whole."""
+    """Return how many lines a file has; each must be complete."""
     text = path.read_text()
     assert not text or text.endswith("\n")
     return len([json.loads(line) for line in text.splitlines()])
 
 
-def test_a_line_that_does_not_fit_leaves_no_half_behind(tmp_path: Path, short_files: int) -> None:
+def test_a_line_that_does_not_fit_leaves_no_partial_line(tmp_path: Path, short_files: int) -> None:
     file = LogFile(tmp_path / "logs.jsonl")
     line = json.dumps({"said": "x" * 300}) + "\n"
     fits = short_files // len(line)
@@ -97,7 +97,7 @@ def test_a_line_that_does_not_fit_leaves_no_half_behind(tmp_path: Path, short_fi
     assert whole(tmp_path / "logs.jsonl") == fits
 
 
-async def test_what_does_not_fit_leaves_no_half_line_in_the_record_of_a_call(
+async def test_a_calls_record_has_no_partial_line_after_a_full_disk(
     tmp_path: Path, short_files: int
 ) -> None:
     journal = Journal(tmp_path)
@@ -114,7 +114,7 @@ async def test_what_does_not_fit_leaves_no_half_line_in_the_record_of_a_call(
     assert whole(tmp_path / "c1.jsonl") == 1
 
 
-async def test_a_full_disk_is_one_incident_and_costs_no_row(disk: SmallDisk) -> None:
+async def test_a_full_disk_is_one_incident_and_loses_no_row(disk: SmallDisk) -> None:
     folder = disk.folder / "logs"
     record, hears = RecordFiles(folder, names=NAMES, redact=redacted), Hears()
     emitter = Emitter(listeners=[record, hears], utc_now=now, incidents=Incidents({}))
@@ -139,7 +139,7 @@ async def test_a_full_disk_is_one_incident_and_costs_no_row(disk: SmallDisk) -> 
             if load["service_name"] == "DISK"] == ["RESOLVED"]  # fmt: skip
 
 
-def test_the_log_says_what_a_full_disk_cost_and_stays_whole(disk: SmallDisk) -> None:
+def test_the_log_counts_the_lines_lost_to_a_full_disk_and_stays_whole(disk: SmallDisk) -> None:
     folder = disk.folder / "logs"
     logs.set_up(level="INFO", folder=folder)
     logger.info("before")
@@ -166,7 +166,7 @@ def test_the_log_says_what_a_full_disk_cost_and_stays_whole(disk: SmallDisk) -> 
     assert "lines of the log were lost here" in text[-2]
 
 
-async def test_a_calls_own_record_that_finds_no_room_stops_nobody(disk: SmallDisk) -> None:
+async def test_a_calls_own_record_without_room_stops_no_call(disk: SmallDisk) -> None:
     hears = Hears()
     emitter = Emitter(listeners=[Journal(disk.folder / "calls"), hears], utc_now=now)
     async with emitter:

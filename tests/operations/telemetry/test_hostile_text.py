@@ -1,4 +1,4 @@
-"""What strangers say, in the log: no forged lines, nothing that a terminal obeys, no flood."""
+"""Strangers' text in the log: no forged lines, no terminal commands, no flood."""
 
 import asyncio
 import logging
@@ -52,11 +52,11 @@ def lines_in(file: Path) -> list[str]:
     ],
     ids=["lines", "a terminal's orders", "other alphabets' marks", "half a character", "words"],
 )
-def test_control_characters_are_written_out(text: str, shown: str) -> None:
+def test_control_characters_are_escaped(text: str, shown: str) -> None:
     assert one_line(text) == shown
 
 
-def test_a_line_is_a_kilobyte_and_says_what_is_missing() -> None:
+def test_a_line_is_a_kilobyte_and_says_how_much_is_missing() -> None:
     assert bounded("x" * 1024) == "x" * 1024
     assert bounded("x" * 60_000) == "x" * 1024 + "… [58976 more bytes]"
     assert bounded("ü" * 600).endswith("… [176 more bytes]")
@@ -80,7 +80,7 @@ def test_cards_are_masked_and_other_numbers_are_not(text: str, shown: str) -> No
 
 
 @pytest.mark.parametrize("text", [FORGED, "\x1b[31m" + "x" * 60_000, f"pay with {CARD}"])
-def test_whatever_is_logged_is_one_bounded_line(log_file: Path, text: str) -> None:
+def test_every_logged_text_is_one_bounded_line(log_file: Path, text: str) -> None:
     logger.warning("Invalid message: {}", text)
 
     (line,) = lines_in(log_file)
@@ -90,7 +90,7 @@ def test_whatever_is_logged_is_one_bounded_line(log_file: Path, text: str) -> No
     assert len(line.encode()) < 1024 + 200
 
 
-def test_what_an_error_says_forges_no_line_either(log_file: Path) -> None:
+def test_an_exceptions_message_forges_no_line_either(log_file: Path) -> None:
     try:
         fail_with(FORGED + "\x1b[2J" + "y" * 60_000)
     except ValueError as error:
@@ -104,7 +104,7 @@ def test_what_an_error_says_forges_no_line_either(log_file: Path) -> None:
     assert max(len(line.encode()) for line in trace) < 1100
 
 
-def test_what_caused_an_error_is_told_with_it(log_file: Path) -> None:
+def test_an_exceptions_cause_is_logged_with_it(log_file: Path) -> None:
     group = ExceptionGroup("two tasks", [ValueError("one"), KeyError("two\nlines")])
     group.__cause__ = OSError("the disk")
 
@@ -115,7 +115,7 @@ def test_what_caused_an_error_is_told_with_it(log_file: Path) -> None:
         assert said in trace
 
 
-def test_what_libraries_log_comes_into_the_log(
+def test_libraries_log_lines_reach_the_log(
     log_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     try:
@@ -131,7 +131,7 @@ def test_what_libraries_log_comes_into_the_log(
     assert all(STAMP.match(line) or line.startswith("    ") for line in told)
 
 
-def test_a_library_that_gave_itself_a_terminal_comes_into_the_log_too(tmp_path: Path) -> None:
+def test_a_library_with_its_own_terminal_handler_reaches_the_log_too(tmp_path: Path) -> None:
     logging.config.dictConfig(uvicorn.config.LOGGING_CONFIG)
     logs.set_up(level="INFO", folder=tmp_path)
 
@@ -152,14 +152,14 @@ def test_a_library_that_gave_itself_a_terminal_comes_into_the_log_too(tmp_path: 
     ],
     ids=["reset", "broken pipe", "half read", "two"],
 )
-def test_the_end_of_a_connection_is_no_traceback(log_file: Path, end: BaseException) -> None:
+def test_a_closed_connection_is_no_traceback(log_file: Path, end: BaseException) -> None:
     logging.getLogger("websockets.server").error("connection handler failed", exc_info=end)
 
     (line,) = lines_in(log_file)
     assert type(end).__name__ in line
 
 
-def test_what_a_library_repeats_is_counted(log_file: Path) -> None:
+def test_repeated_lines_of_a_library_are_counted(log_file: Path) -> None:
     said = {"name": "uvicorn.error", "msg": "Invalid HTTP request received.", "levelno": 30}
     for number in range(500):
         record = logging.makeLogRecord({**said, "created": 1000.0 + number / 5})
@@ -182,7 +182,7 @@ async def test_refusals_are_counted_and_not_written_one_by_one(log_file: Path) -
     assert lines[1].endswith('"reason": "wrong_signature"} 599 times more')
 
 
-def test_a_terminal_that_takes_nothing_stops_nobody() -> None:
+def test_a_blocked_terminal_stops_nothing() -> None:
     free = threading.Event()
     taken: list[str] = []
 
@@ -200,11 +200,11 @@ def test_a_terminal_that_takes_nothing_stops_nobody() -> None:
     assert lost >= 989
     assert len(taken) == 1000 - lost
     said = re.findall(r"(\d+) lines of the log were lost here", "".join(taken))
-    assert sum(map(int, said)) == lost  # told again whenever there is room
+    assert sum(map(int, said)) == lost  # reported again whenever there is room
     writer.stop()
 
 
-def test_a_log_that_is_set_up_again_and_again_leaves_nothing_open(tmp_path: Path) -> None:
+def test_a_log_configured_repeatedly_leaves_nothing_open(tmp_path: Path) -> None:
     def held() -> tuple[int, int]:
         return len(tuple(Path("/proc/self/fd").iterdir())), threading.active_count()
 
@@ -218,7 +218,7 @@ def test_a_log_that_is_set_up_again_and_again_leaves_nothing_open(tmp_path: Path
     assert len((tmp_path / "holdline.log").read_text().splitlines()) == 10
 
 
-def test_a_disk_that_is_full_loses_lines_and_tells_it_later() -> None:
+def test_a_full_disk_loses_lines_and_reports_it_later() -> None:
     full = threading.Event()
     full.set()
     taken: list[str] = []
@@ -239,7 +239,7 @@ def test_a_disk_that_is_full_loses_lines_and_tells_it_later() -> None:
     assert taken == ["… 1 lines of the log were lost here: nobody took them in time\n2\n"]
 
 
-def test_the_file_is_its_owners_and_begun_anew_when_it_is_large(tmp_path: Path) -> None:
+def test_the_file_is_its_owners_and_rotated_when_it_is_large(tmp_path: Path) -> None:
     path = tmp_path / "logs" / "holdline.log"
     ours, theirs = LogFile(path, largest_bytes=100), LogFile(path, largest_bytes=100)
     for number in range(60):

@@ -1,4 +1,4 @@
-"""What the log says of incidents: one line each, whatever the calls tell."""
+"""Incidents in the log: one line each, however many calls meet them."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The calls in progress, folded from the entries as they are told."""
+"""Calls in progress, folded from their entries."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ async def test_a_call_is_shown_from_its_start_to_its_end_with_masked_numbers() -
     assert await shown(STARTED, CallEnded(reason="silence", length_s=3.0)) == []
 
 
-async def test_who_serves_each_stage_is_the_last_one_that_did() -> None:
+async def test_a_stages_provider_is_the_last_one_that_served() -> None:
     (call,) = await shown(
         STARTED,
         AttemptWon(stage="tts", provider="cartesia", attempt=1, after_s=0.1),
@@ -61,7 +61,7 @@ async def test_who_serves_each_stage_is_the_last_one_that_did() -> None:
         AttemptWon(stage="llm", provider="openai", attempt=3, after_s=0.2),
     ],
 )
-async def test_a_stage_that_is_down_is_shown_with_what_is_done_instead_until_it_is_back(
+async def test_a_stage_that_is_down_is_shown_with_its_replacement_until_it_is_back(
     back: Event,
 ) -> None:
     down = (STARTED, StageExhausted(stage="llm", attempts=2), StepTaken(stage="llm", step="clip"))
@@ -73,7 +73,7 @@ async def test_a_stage_that_is_down_is_shown_with_what_is_done_instead_until_it_
     assert (well["down"], well["step"]) == ([], "")
 
 
-async def test_calls_whose_end_was_lost_do_not_pile_up() -> None:
+async def test_calls_whose_end_was_lost_do_not_accumulate() -> None:
     calls = LiveCalls()
     for number in range(MOST_CALLS + 5):
         await calls.hear(Entry(call_id=f"c{number}", number=1, at=AT, event=STARTED))

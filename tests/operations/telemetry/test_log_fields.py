@@ -1,4 +1,4 @@
-"""What each line of the log has beside its message, to read and as JSON."""
+"""Fields of each log line next to its message, as text and as JSON."""
 
 import json
 import logging
@@ -51,7 +51,7 @@ def written(folder: Path) -> tuple[list[str], list[dict[str, Any]]]:
     return text, [json.loads(line) for line in lines]
 
 
-def test_a_failure_says_where_it_was_and_in_which_state_its_breaker_is() -> None:
+def test_a_failure_has_its_place_and_its_breakers_state() -> None:
     *_, failed = read(STOPPED, STOPPED, OPENED, FAILED)
 
     assert failed == {
@@ -65,7 +65,7 @@ def test_a_failure_says_where_it_was_and_in_which_state_its_breaker_is() -> None
     }
 
 
-def test_who_takes_over_is_the_provider_of_that_line() -> None:
+def test_a_failovers_provider_is_the_new_one() -> None:
     _, chosen, won = read(
         OPENED,
         RungChosen(stage="tts", before="cartesia", after="elevenlabs", cause="auth"),
@@ -76,7 +76,7 @@ def test_who_takes_over_is_the_provider_of_that_line() -> None:
     assert won["attempt"] == 8
 
 
-def test_a_call_that_is_over_is_forgotten() -> None:
+def test_an_ended_call_is_forgotten() -> None:
     fields = LogFields()
     for item in (STOPPED, CallEnded(reason="caller_hung_up", length_s=1.0)):
         fields.read(entry(item))
@@ -84,7 +84,7 @@ def test_a_call_that_is_over_is_forgotten() -> None:
     assert fields.read(entry(FAILED))["turn"] == 0
 
 
-def test_what_is_told_of_a_call_that_is_over_begins_none() -> None:
+def test_an_event_of_an_ended_call_starts_none() -> None:
     fields = LogFields()
     for item in (STOPPED, CallEnded(reason="caller_hung_up", length_s=1.0), FAILED):
         fields.read(entry(item))
@@ -116,7 +116,7 @@ async def test_both_forms_have_the_fields(folder: Path) -> None:
     assert KEY not in json.dumps(lines) + "".join(text)
 
 
-def test_what_a_library_logs_in_a_call_names_the_call(folder: Path) -> None:
+def test_a_librarys_line_in_a_call_names_the_call(folder: Path) -> None:
     with logger.contextualize(call_id="c1"):
         logging.getLogger("somebody").error("a mistake")
     logging.getLogger("somebody").error("another one")
@@ -127,7 +127,7 @@ def test_what_a_library_logs_in_a_call_names_the_call(folder: Path) -> None:
     assert text[1].endswith("another one")
 
 
-def test_a_traceback_stands_in_its_own_line_of_json(folder: Path) -> None:
+def test_a_traceback_is_in_its_own_line_of_json(folder: Path) -> None:
     KNOWN.learn([KEY])
     logger.opt(exception=ValueError(f"no {KEY}\nat all")).error("it failed")
 
@@ -136,7 +136,7 @@ def test_a_traceback_stands_in_its_own_line_of_json(folder: Path) -> None:
     assert line["trace"][-1].strip() == r"ValueError: no [redacted]\nat all"
 
 
-def test_a_collector_may_have_json_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+def test_stderr_may_be_json_for_a_collector(capsys: pytest.CaptureFixture[str]) -> None:
     logs.set_up(level="INFO", folder=None, json_lines=True)
     logger.warning("a {} of <red>words</red>", "line")
     logs.flush()
@@ -147,7 +147,7 @@ def test_a_collector_may_have_json_on_stderr(capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize(("words", "said"), [(False, "[4 words]"), (True, "my cat is Anna")])
-async def test_words_stand_in_the_log_only_if_wanted(
+async def test_words_are_in_the_log_only_if_configured(
     folder: Path, *, words: bool, said: str
 ) -> None:
     log = logs.Log(words=words)

@@ -1,4 +1,4 @@
-"""The log's file, when what is around it changes."""
+"""The log's file when its folder changes."""
 
 import shutil
 import socket
@@ -9,7 +9,7 @@ import pytest
 from operations.telemetry.logs import LogFile
 
 
-def test_a_folder_that_is_gone_costs_lines_and_nobody_elses_connection(tmp_path: Path) -> None:
+def test_a_deleted_folder_loses_lines_and_no_others_connection(tmp_path: Path) -> None:
     folder = tmp_path / "logs"
     file = LogFile(folder / "holdline.log")
     file.write("one\n")

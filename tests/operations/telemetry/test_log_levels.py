@@ -1,4 +1,4 @@
-"""At which level the log shows what becomes of a line."""
+"""The log level of each result."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,9 +46,7 @@ def lines_in(file: Path) -> list[str]:
         (EarMeasured(turn=1, buffer_s=0.1, playout_s=0, network_s=0, made_up_s=0), "DEBUG"),
     ],
 )
-async def test_what_becomes_of_a_line_is_logged_at_its_level(
-    log_file: Path, event: Event, level: str
-) -> None:
+async def test_a_result_is_logged_at_its_level(log_file: Path, event: Event, level: str) -> None:
     log = logs.Log()
     at = "2026-01-01T00:00:00.000+00:00"
     await log.hear(Entry(call_id="call1", number=1, at=at, event=event))

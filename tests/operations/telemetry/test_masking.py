@@ -1,4 +1,4 @@
-"""What no text shows: keys, whoever they are of, and what leads to a person."""
+"""What no text shows: keys of any owner, and personal data."""
 
 import base64
 import json
@@ -28,7 +28,7 @@ from operations.masking import (
 )
 from operations.telemetry.emitter import Emitter
 
-KEY = 'q7Zx/"canary"+Kd 41'  # with what addresses, JSON and headers write in another way
+KEY = 'q7Zx/"canary"+Kd 41'  # with characters that addresses, JSON and headers escape
 UNHURRIED = settings(deadline=None)  # the machine may be busy
 AROUND = st.text(alphabet=" ,;.\"'<>\n|äж", max_size=20)
 
@@ -46,7 +46,7 @@ def known() -> Iterator[None]:
     [KEY, quote(KEY, safe=""), json.dumps(KEY), base64.b64encode(KEY.encode()).decode()],
     ids=["as it is", "in an address", "in JSON", "in base64"],
 )
-def test_a_key_of_ours_is_shown_in_no_form(form: str) -> None:
+def test_our_key_is_hidden_in_every_form(form: str) -> None:
     shown = redacted(f"wss://host/{form}?a=b: 401")
 
     assert form.strip('"=') not in shown
@@ -58,7 +58,7 @@ def test_a_key_of_ours_is_shown_in_no_form(form: str) -> None:
 @given(
     st.text(st.characters(codec="ascii", min_codepoint=33), min_size=8, max_size=80), AROUND, AROUND
 )
-def test_no_known_key_is_left_whatever_stands_around_it(key: str, before: str, behind: str) -> None:
+def test_no_known_key_is_left_whatever_surrounds_it(key: str, before: str, behind: str) -> None:
     known = KnownSecrets()
     known.learn([key])
     rest = known.hide("")
@@ -69,7 +69,7 @@ def test_no_known_key_is_left_whatever_stands_around_it(key: str, before: str, b
     assert key not in shown or key in "[redacted]" or key in f"{before}[redacted]{behind}"
 
 
-def test_a_key_too_short_to_be_told_from_a_word_is_left() -> None:
+def test_a_key_too_short_to_distinguish_from_a_word_is_left() -> None:
     known = KnownSecrets()
     known.learn(["devkey"])
 
@@ -105,7 +105,7 @@ def test_of_two_keys_the_longer_one_is_hidden_whole() -> None:
         ("Incorrect API key provided: sk-proj-abcdefgh12345678", "abcdefgh12345678"),
     ],
 )
-def test_what_looks_like_a_secret_is_not_shown(text: str, secret: str) -> None:
+def test_text_that_looks_like_a_secret_is_hidden(text: str, secret: str) -> None:
     shown = redacted(text)
 
     assert secret not in shown
@@ -131,7 +131,7 @@ def test_what_looks_like_a_secret_is_not_shown(text: str, secret: str) -> None:
         "user@host",
     ],
 )
-def test_what_is_no_secret_is_shown(text: str) -> None:
+def test_other_text_is_shown(text: str) -> None:
     assert redacted(text) == text
 
 
@@ -143,7 +143,7 @@ def test_what_is_no_secret_is_shown(text: str) -> None:
         ("550 no mailbox b@example.org.", "550 no mailbox ****@example.org."),
     ],
 )
-def test_addresses_of_people_are_masked(text: str, shown: str) -> None:
+def test_mail_addresses_are_masked(text: str, shown: str) -> None:
     assert redacted(text) == shown
 
 
@@ -166,7 +166,7 @@ def test_addresses_of_people_are_masked(text: str, shown: str) -> None:
         ("call-_14155552671_aBcD: full", "call-_14155****71_aBcD: full"),
     ],
 )
-def test_telephones_are_masked_as_the_log_masks_them(text: str, shown: str) -> None:
+def test_telephone_numbers_are_masked_as_in_the_log(text: str, shown: str) -> None:
     assert redacted(text) == shown
 
 
@@ -220,26 +220,26 @@ def test_a_national_number_of_a_known_region_is_masked(region: str, last: int, b
     assert digits not in re.sub(r"\D", "", without_phones(f"{before} {written}"))
 
 
-def test_of_many_candidates_none_is_asked_about_for_long() -> None:
+def test_many_candidates_are_checked_in_bounded_time() -> None:
     text = "1234567890 " * 10 * MOST_ASKED
 
     shown = without_phones(text)
 
-    assert shown.count("1234567890") == MOST_ASKED  # no numbers: the tables said so
+    assert shown.count("1234567890") == MOST_ASKED  # no numbers, by the tables
     assert shown.count("12345****90") == 9 * MOST_ASKED
 
 
 @pytest.mark.usefixtures("known")
 @UNHURRIED
 @given(st.integers(0, 200))
-def test_what_a_long_text_cuts_in_two_shows_no_half(at: int) -> None:
+def test_the_cut_end_of_a_long_text_shows_no_partial_secret(at: int) -> None:
     text = "x " * (READ_CHARACTERS // 2 - 100) + "y" * at + KEY + "z" * 400
 
     assert KEY[:6] not in redacted(text)
 
 
 @pytest.mark.usefixtures("known")
-def test_a_line_for_print_is_one_masked_line() -> None:
+def test_a_printed_line_is_one_masked_line() -> None:
     assert printable(f"refused\n{KEY}") == r"refused\n[redacted]"
 
 
@@ -252,7 +252,7 @@ def test_the_texts_of_a_value_of_json_are_masked_and_its_names_are_not() -> None
 
 
 @pytest.mark.usefixtures("known")
-async def test_what_a_provider_echoes_stands_in_no_fact() -> None:
+async def test_a_providers_echo_is_in_no_event() -> None:
     class Hears:
         entries: ClassVar[list[Entry]] = []
 

@@ -1,4 +1,4 @@
-"""A process of a house counts in files whose room it has: a full disk ends no call."""
+"""Metrics of workers in preallocated files: a full disk ends no call."""
 
 import os
 import resource
@@ -30,7 +30,7 @@ def sizes(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_size for path in folder.iterdir()}
 
 
-def test_what_a_process_counts_is_written_where_room_was_taken(tmp_path: Path) -> None:
+def test_counts_are_written_to_preallocated_space(tmp_path: Path) -> None:
     assert take_room(tmp_path, PID)
     taken = sizes(tmp_path)
     files = [tmp_path / f"{kind}_{PID}.db" for kind in ROOM]
@@ -43,14 +43,14 @@ def test_what_a_process_counts_is_written_where_room_was_taken(tmp_path: Path) -
     assert all(any(file.read_bytes()[:4]) for file in files)  # each is in use
 
 
-def test_where_there_is_no_room_nothing_is_left_behind(tmp_path: Path) -> None:
-    with files_of_at_most(100_000):  # the first one finds none, or one of the later ones
+def test_without_space_nothing_is_left_behind(tmp_path: Path) -> None:
+    with files_of_at_most(100_000):  # the first one finds none, or a later one
         assert not take_room(tmp_path, PID)
 
     assert sizes(tmp_path) == {}
 
 
-def test_a_worker_without_room_to_count_works_all_the_same(
+def test_a_worker_without_space_for_metrics_works_anyway(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
@@ -62,7 +62,7 @@ def test_a_worker_without_room_to_count_works_all_the_same(
 
 @contextmanager
 def files_of_at_most(size_bytes: int) -> Iterator[None]:
-    """Have the system refuse what makes a file larger, as a full disk does."""
+    """Let the system refuse to grow any file, as a full disk does."""
     usual, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, most))
     try:

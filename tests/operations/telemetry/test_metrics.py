@@ -1,4 +1,4 @@
-"""What is counted for Prometheus."""
+"""The Prometheus metrics."""
 
 import os
 import re
@@ -49,7 +49,7 @@ CLOSED = BreakerMoved(
 
 
 class Counted:
-    """Metrics that were told some facts."""
+    """Metrics that were told some events."""
 
     def __init__(self) -> None:
         self.exposition = Exposition()
@@ -72,7 +72,7 @@ class Counted:
         }
 
 
-async def test_calls_begin_go_on_and_end() -> None:
+async def test_calls_start_continue_and_end() -> None:
     it = Counted()
     await it.tell(CallStarted(transport="twilio", agent="a"), call_id="one")
     during = await it.tell(CallStarted(transport="webrtc", agent="a"), call_id="two")
@@ -98,7 +98,7 @@ async def test_an_answer_is_counted_whole_and_in_its_parts() -> None:
     assert read["holdline_turn_part_seconds_sum['transport']"] == 0
 
 
-def test_what_the_ladders_name_is_counted_from_nothing_before_its_first_fact() -> None:
+def test_rungs_have_zero_counts_before_their_first_event() -> None:
     read = Counted().read()
 
     for name in LADDERS["tts"]:
@@ -108,7 +108,7 @@ def test_what_the_ladders_name_is_counted_from_nothing_before_its_first_fact() -
     assert read["holdline_stage_exhausted_total['tts']"] == 0
 
 
-def test_the_facts_by_which_a_rule_knows_a_first_one_are_counted_from_nothing() -> None:
+def test_counters_of_alert_rules_start_at_zero() -> None:
     rules = Path("deploy/prometheus/rules.yml").read_text(encoding="utf-8")
     asked = re.findall(r'holdline_facts_total\{fact="(\w+)"\}', rules)
     read = Counted().read()
@@ -117,7 +117,7 @@ def test_the_facts_by_which_a_rule_knows_a_first_one_are_counted_from_nothing() 
     assert [read[f"holdline_facts_total['{match}']"] for match in asked] == [0] * len(asked)
 
 
-async def test_a_breaker_is_shown_as_another_process_has_found_it() -> None:
+async def test_another_processs_breaker_state_is_shown() -> None:
     it = Counted()
     opened = await it.tell(OPENED)
     followed = await it.tell(
@@ -128,7 +128,7 @@ async def test_a_breaker_is_shown_as_another_process_has_found_it() -> None:
     assert followed["holdline_breaker_state['cartesia', 'false', 'tts']"] == BREAKER["closed"]
 
 
-async def test_a_breaker_s_outage_is_told_from_both_ends() -> None:
+async def test_a_breakers_outage_is_told_at_both_ends() -> None:
     it = Counted()
     opened = await it.tell(OPENED)
     closed = await it.tell(CLOSED)
@@ -140,7 +140,7 @@ async def test_a_breaker_s_outage_is_told_from_both_ends() -> None:
     assert closed["holdline_provider_recovery_seconds_count['cartesia', 'tts']"] == 1
 
 
-async def test_failures_and_who_took_over() -> None:
+async def test_failures_and_failovers_are_counted() -> None:
     read = await Counted().tell(
         AttemptFailed(
             stage="tts", provider="cartesia", kind=Kind.CUT, scope=Scope.ENDPOINT, after_s=0.4
@@ -157,7 +157,7 @@ async def test_failures_and_who_took_over() -> None:
     assert read["holdline_probes_total['cartesia', 'false', 'tts']"] == 1
 
 
-async def test_an_attempt_is_counted_by_what_came_of_it() -> None:
+async def test_an_attempt_is_counted_by_its_outcome() -> None:
     it = Counted()
     died = AttemptFailed(
         stage="tts",
@@ -196,7 +196,7 @@ async def test_use_is_counted_with_its_price_or_as_unpriced() -> None:
     assert read["holdline_unpriced_total['openai']"] == 1
 
 
-async def test_how_those_who_listen_fare_is_counted_once() -> None:
+async def test_the_state_of_listeners_is_counted_once() -> None:
     it = Counted()
     for _ in range(2):
         it.metrics.look_at_listeners({"Log": 7}, {"Log": 3}, {"Log": 0})
@@ -216,13 +216,13 @@ async def test_labels_do_not_grow_with_the_calls() -> None:
     assert read["holdline_calls_failed_total['HoldLine']"] == 2
 
 
-async def test_every_fact_is_counted_by_its_name_without_a_line_anywhere() -> None:
+async def test_every_event_is_counted_by_its_name_without_a_list() -> None:
     read = await Counted().tell(CallFailed(where="x", error="y"), CallFailed(where="x", error="y"))
 
     assert read["holdline_facts_total['CallFailed']"] == 2
 
 
-def test_what_is_counted_fits_its_metric() -> None:
+def test_values_fit_their_metric() -> None:
     meters = Meters(CollectorRegistry())
     for kind, counts in module.COUNTS.items():
         fields = set(kind.__dataclass_fields__)
@@ -251,7 +251,7 @@ sys.stdin.read()
 """
 
 
-def test_a_house_adds_up_and_the_gone_are_in_no_call(tmp_path: Path) -> None:
+def test_workers_are_added_up_and_ended_ones_have_no_calls(tmp_path: Path) -> None:
     with counting(tmp_path) as one:
         first = _until_calls(one)
         with counting(tmp_path) as other:

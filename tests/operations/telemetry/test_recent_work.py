@@ -1,4 +1,4 @@
-"""A quarter of an hour of every rung, by minutes; what processes counted adds up."""
+"""A quarter of an hour of every rung, by minutes, summed over processes."""
 
 import pytest
 
@@ -56,7 +56,7 @@ async def test_percentiles_are_right_to_a_step() -> None:
     assert found["p95_s"] == pytest.approx(0.95, rel=0.03)
 
 
-async def test_what_two_processes_counted_is_one_window() -> None:
+async def test_counts_of_two_processes_are_one_window() -> None:
     one, other = RecentWork(), RecentWork()
     await heard(one, *((float(index), "c1", won(0.1)) for index in range(10)))
     await heard(
@@ -85,7 +85,7 @@ async def test_a_caller_who_met_ten_failures_is_one_caller() -> None:
     assert found["callers_touched"] == 3
 
 
-async def test_a_caller_who_waited_for_a_late_rung_is_touched_and_one_who_passed_it_is_not() -> (
+async def test_a_caller_who_waited_for_a_late_rung_is_affected_and_one_who_skipped_it_is_not() -> (
     None
 ):
     work = RecentWork()
@@ -104,7 +104,7 @@ async def test_a_caller_who_waited_for_a_late_rung_is_touched_and_one_who_passed
     assert (found["failovers"], found["callers_touched"], found["failures"]) == (2, 1, 0)
 
 
-async def test_what_is_older_than_the_window_is_forgotten_but_not_the_last_failure() -> None:
+async def test_counts_older_than_the_window_are_forgotten_except_the_last_failure() -> None:
     work = RecentWork()
     await heard(work, (0, "c1", won(0.2)), (1, "c1", failed(kind=Kind.AUTH)))
 
@@ -116,7 +116,7 @@ async def test_what_is_older_than_the_window_is_forgotten_but_not_the_last_failu
     assert found["last_failure"] == {"at": moment(1), "kind": "auth", "reason": "gone"}
 
 
-async def test_a_probe_is_no_callers_work() -> None:
+async def test_a_probe_is_no_callers_request() -> None:
     work = RecentWork()
     await heard(work, (0, "", won(0.2)), (1, "", failed()))
 
@@ -126,7 +126,7 @@ async def test_a_probe_is_no_callers_work() -> None:
     assert found["last_failure"]
 
 
-async def test_the_turns_of_two_processes_come_in_order_and_are_bounded() -> None:
+async def test_turns_of_two_processes_are_in_order_and_bounded() -> None:
     one, other = RecentWork(), RecentWork()
     for work, start in ((one, 0), (other, 1)):
         answers = [

@@ -44,7 +44,7 @@ CLOSED = BreakerMoved(
 
 
 class Written:
-    """A record that was told facts, one a second, and has written them."""
+    """A record that was told events, one a second, and has written them."""
 
     def __init__(self, folder: Path, **options: Any) -> None:
         self.folder = folder
@@ -69,7 +69,7 @@ class Written:
         return [json.loads(line) for line in (self.folder / name).read_text().splitlines()]
 
 
-async def test_a_failure_stands_in_the_log_of_errors_with_retries_and_circuit(
+async def test_a_failure_is_in_the_error_log_with_retries_and_circuit(
     tmp_path: Path,
 ) -> None:
     it = Written(tmp_path)
@@ -165,7 +165,7 @@ async def test_the_complete_record_and_the_recovery_have_a_line_each(tmp_path: P
     assert len((tmp_path / "app.log").read_text().splitlines()) == 6
 
 
-async def test_no_word_number_or_key_is_in_any_of_them(tmp_path: Path) -> None:
+async def test_no_words_number_or_key_are_in_any_of_them(tmp_path: Path) -> None:
     it = Written(tmp_path)
     secret = "sk-proj-abcdefghijklmnopqrstuvwx"
     await it.tell(
@@ -185,7 +185,7 @@ async def test_no_word_number_or_key_is_in_any_of_them(tmp_path: Path) -> None:
             assert item not in written, name
 
 
-async def test_a_file_that_is_not_wanted_is_not_there(tmp_path: Path) -> None:
+async def test_a_disabled_file_is_not_written(tmp_path: Path) -> None:
     it = Written(tmp_path, names=(ALERTS,))
     await it.tell(REFUSED)
 
@@ -201,7 +201,7 @@ async def test_only_the_newest_are_kept(tmp_path: Path, monkeypatch: pytest.Monk
     assert [row["message"] for row in it.array(ERRORS)] == ["cut", "cut", "auth: 401"]
 
 
-async def test_an_array_that_somebody_spoilt_is_set_aside(tmp_path: Path) -> None:
+async def test_a_damaged_array_is_set_aside(tmp_path: Path) -> None:
     (tmp_path / ERRORS).write_text('[{"half": ')
     it = Written(tmp_path)
     await it.tell(GLITCH)
@@ -210,7 +210,7 @@ async def test_an_array_that_somebody_spoilt_is_set_aside(tmp_path: Path) -> Non
     assert (tmp_path / f"{ERRORS}.spoilt").read_text() == '[{"half": '
 
 
-async def test_what_a_full_disk_refused_is_written_when_there_is_room(tmp_path: Path) -> None:
+async def test_rows_refused_by_a_full_disk_are_written_when_there_is_room(tmp_path: Path) -> None:
     folder = tmp_path / "logs"
     folder.write_text("in the way")
     it = Written(folder)
@@ -223,7 +223,7 @@ async def test_what_a_full_disk_refused_is_written_when_there_is_room(tmp_path: 
     assert it.record.lost_rows == 0
 
 
-async def test_a_disk_that_stays_full_costs_the_oldest_rows(
+async def test_a_disk_that_stays_full_loses_the_oldest_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(record_files, "WAITING", 2)
@@ -245,7 +245,7 @@ print(times)
 """
 
 
-async def test_an_array_is_whole_at_every_instant(tmp_path: Path) -> None:
+async def test_an_array_is_complete_at_every_instant(tmp_path: Path) -> None:
     it = Written(tmp_path, names=(ERRORS,))
     await it.tell(GLITCH)
     over = tmp_path / "over"

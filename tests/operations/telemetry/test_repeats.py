@@ -1,9 +1,9 @@
-"""What happens again and again is said once a minute, with how often."""
+"""Repeated lines are logged once a minute, with their number."""
 
 from operations.telemetry.bridge import APART_S, Repeats
 
 
-def test_what_comes_again_within_a_minute_is_counted_and_said_behind_it() -> None:
+def test_a_repetition_within_a_minute_is_counted_and_logged_after_it() -> None:
     repeats = Repeats()
 
     assert [repeats.may_say("full", at) for at in (0.0, 1.0, 2.0)] == [True, False, False]
@@ -11,7 +11,7 @@ def test_what_comes_again_within_a_minute_is_counted_and_said_behind_it() -> Non
     assert list(repeats.due(APART_S)) == [("full", 2)]
 
 
-def test_what_was_said_before_the_clock_was_set_back_keeps_nothing_from_being_said() -> None:
+def test_lines_from_before_the_clock_was_set_back_suppress_nothing() -> None:
     repeats = Repeats()
     for at in (3600.0, 3601.0):
         repeats.may_say("full", at)

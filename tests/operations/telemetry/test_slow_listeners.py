@@ -1,4 +1,4 @@
-"""Who listens slowly, or fails, hurts nobody but itself."""
+"""A slow or failing listener affects only itself."""
 
 import asyncio
 import time
@@ -29,7 +29,7 @@ WON = AttemptWon(stage="tts", provider="cartesia", attempt=2, after_s=0.1)
 
 @dataclass
 class Heard:
-    """Keeps what it heard, and when; takes its time if it is asked to."""
+    """Keeps its entries with their moments; is slow if told to."""
 
     takes_s: float = 0.0
     entries: list[Entry] = field(default_factory=list)
@@ -47,12 +47,12 @@ class Heard:
 
 
 class Slow(Heard):
-    """One whose name stands apart in the counts."""
+    """One with a name of its own in the counts."""
 
 
 @dataclass
 class Gathers(Heard):
-    """Hears what has come as one, as a file does."""
+    """Gets a batch at a time, as a file does."""
 
     at_once: list[int] = field(default_factory=list)
 
@@ -76,7 +76,7 @@ def emitter(listeners: Sequence[Listener], incidents: Incidents | None = None) -
     )
 
 
-async def test_a_listener_that_blocks_for_ten_seconds_delays_nobody_else() -> None:
+async def test_a_listener_that_blocks_for_ten_seconds_delays_no_other() -> None:
     slow, quick, last = Slow(takes_s=10.0), Heard(), Heard()
     told_at_s = []
     async with emitter([quick, slow, last]) as telling:
@@ -109,7 +109,7 @@ async def test_a_slow_listener_loses_its_own_oldest_and_they_are_counted(
         assert telling.counts().lost["Slow"] > 0
 
 
-async def test_a_listener_that_gathers_hears_what_came_within_a_moment_as_one() -> None:
+async def test_a_batching_listener_gets_the_entries_of_a_moment_together() -> None:
     gathers = Gathers()
     async with emitter([gathers]) as telling:
         tell = telling.tell_for("c")
@@ -123,7 +123,7 @@ async def test_a_listener_that_gathers_hears_what_came_within_a_moment_as_one() 
         assert telling.counts().lost == {"Gathers": 0}
 
 
-async def test_whoever_wants_everything_heard_waits_for_no_gathering() -> None:
+async def test_a_full_flush_waits_for_no_batching() -> None:
     gathers = Gathers()
     async with emitter([gathers]) as telling:
         telling.tell_for("c")(KeyPressed(key="1"))
@@ -133,7 +133,7 @@ async def test_whoever_wants_everything_heard_waits_for_no_gathering() -> None:
     assert gathers.at_s == [told_at_s]
 
 
-async def test_one_that_raises_goes_on_and_is_counted() -> None:
+async def test_a_raising_listener_continues_and_is_counted() -> None:
     quick = Heard()
     async with emitter([Refuses(), quick]) as telling:
         tell = telling.tell_for("c")
@@ -145,7 +145,7 @@ async def test_one_that_raises_goes_on_and_is_counted() -> None:
     assert quick.numbers == [1, 2, 3]
 
 
-async def test_the_end_waits_for_nobody_longer_than_it_may() -> None:
+async def test_the_end_waits_for_each_listener_for_a_bounded_time() -> None:
     quick = Heard()
     telling = emitter([Slow(takes_s=60.0), quick])
     async with telling:
@@ -159,7 +159,7 @@ async def test_the_end_waits_for_nobody_longer_than_it_may() -> None:
     assert telling.counts().lost["Slow"] == 3
 
 
-async def test_many_entries_at_once_leave_the_loop_to_others_in_between() -> None:
+async def test_many_entries_at_once_yield_to_other_tasks() -> None:
     turns = 0
 
     async def take_turns() -> None:
@@ -179,7 +179,7 @@ async def test_many_entries_at_once_leave_the_loop_to_others_in_between() -> Non
     assert turns > 50
 
 
-async def test_an_incident_is_told_once_behind_the_fact_that_began_it() -> None:
+async def test_an_incident_is_told_once_after_the_event_that_began_it() -> None:
     one, other = Heard(), Heard()
     async with emitter([one, other], Incidents(LADDERS)) as telling:
         telling.tell_for("a")(REFUSED)
@@ -191,7 +191,7 @@ async def test_an_incident_is_told_once_behind_the_fact_that_began_it() -> None:
     assert one.entries == other.entries
 
 
-async def test_an_incident_that_is_over_by_the_passing_of_time_is_told_by_the_process() -> None:
+async def test_an_incident_that_ended_by_time_is_told_by_the_process() -> None:
     heard = Heard()
     async with emitter([heard], Incidents(LADDERS)) as telling:
         tell = telling.tell_for("a")
@@ -203,7 +203,7 @@ async def test_an_incident_that_is_over_by_the_passing_of_time_is_told_by_the_pr
     assert (ended.call_id, ended.number) == ("", 1)
 
 
-async def test_the_process_counts_its_entries_once_whoever_tells_for_it() -> None:
+async def test_the_process_counts_its_entries_once_whichever_call_tells_for_it() -> None:
     heard = Heard()
     async with emitter([heard]) as telling:
         for _ in range(3):
@@ -213,13 +213,13 @@ async def test_the_process_counts_its_entries_once_whoever_tells_for_it() -> Non
 
 
 class Keeps(Heard):
-    """Keeps what it hears for a disk that is away."""
+    """Keeps its entries for an unavailable disk."""
 
     waiting = 7
     lost = 3
 
 
-async def test_what_a_listener_keeps_itself_is_counted_with_what_it_has_not_heard() -> None:
+async def test_a_listeners_own_backlog_is_counted_with_its_queue() -> None:
     async with emitter([Keeps(), Heard()]) as telling:
         assert telling.counts().waiting == {"Keeps": 7, "Heard": 0}
         assert telling.counts().lost == {"Keeps": 3, "Heard": 0}

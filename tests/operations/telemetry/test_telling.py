@@ -78,7 +78,7 @@ async def test_calls_are_numbered_apart() -> None:
     assert [(entry.call_id, entry.number) for entry in kept.entries] == [("a", 1), ("b", 1)]
 
 
-async def test_a_fact_that_is_told_after_the_end_of_a_call_goes_on_counting() -> None:
+async def test_an_event_after_the_end_of_a_call_continues_its_numbers() -> None:
     kept = Kept()
     async with Emitter(listeners=[kept], utc_now=a_moment) as emitter:
         tell = emitter.tell_for("c")
@@ -89,7 +89,7 @@ async def test_a_fact_that_is_told_after_the_end_of_a_call_goes_on_counting() ->
     assert [entry.number for entry in kept.entries] == [1, 2]
 
 
-async def test_the_emitter_does_not_grow_with_the_calls_that_were() -> None:
+async def test_the_emitter_does_not_grow_with_past_calls() -> None:
     gc.collect()
     async with Emitter(listeners=[], utc_now=a_moment) as emitter:
         emitter.tell_for("first")(KeyPressed(key="1"))
@@ -105,7 +105,7 @@ async def test_the_emitter_does_not_grow_with_the_calls_that_were() -> None:
         assert len(gc.get_objects()) < before + 100
 
 
-async def test_a_listener_that_fails_hurts_nobody_and_is_counted() -> None:
+async def test_a_failing_listener_affects_no_other_and_is_counted() -> None:
     kept = Kept()
     async with Emitter(listeners=[Broken(), kept], utc_now=a_moment) as emitter:
         emitter.tell_for("c")(KeyPressed(key="1"))
@@ -160,7 +160,7 @@ async def test_the_journal_keeps_the_words_and_closes_with_a_summary(tmp_path: P
     assert found["costs"]["turns"] == {"0": 0.0, "1": 0.5}
 
 
-async def test_half_a_character_costs_no_call_its_journal(tmp_path: Path) -> None:
+async def test_half_a_surrogate_does_not_lose_a_calls_journal(tmp_path: Path) -> None:
     heard = (OtherReading(text="nine \ud83d", confidence=0.4),)  # as JSON may have it
     entries = [
         Entry(call_id=call_id, number=1, at="now", event=event)
@@ -176,7 +176,7 @@ async def test_half_a_character_costs_no_call_its_journal(tmp_path: Path) -> Non
     assert (a["alternatives"][0]["text"], b["text"]) == (heard[0].text, "good day")
 
 
-async def test_a_cost_that_is_not_wholly_known_is_not_guessed(tmp_path: Path) -> None:
+async def test_a_partly_unknown_cost_is_not_guessed(tmp_path: Path) -> None:
     await hear_all(Journal(tmp_path), "c", replace(USED, cost=0.5), USED, ENDED)
 
     found = summary(tmp_path)
@@ -184,14 +184,14 @@ async def test_a_cost_that_is_not_wholly_known_is_not_guessed(tmp_path: Path) ->
     assert found["costs"]["unpriced"] == ["llm m"]
 
 
-async def test_what_is_told_after_the_end_is_in_the_summary_too(tmp_path: Path) -> None:
+async def test_events_after_the_end_are_in_the_summary_too(tmp_path: Path) -> None:
     await hear_all(Journal(tmp_path), "c", replace(USED, cost=0.5), ENDED, HANG_UP_FAILED)
 
     found = summary(tmp_path)
     assert (found["cost"], found["provider_failures"]) == (0.5, 1)
 
 
-async def test_a_question_behind_the_end_is_in_the_summary_of_its_call_alone(
+async def test_a_model_request_after_the_end_is_in_the_summary_of_its_call_alone(
     tmp_path: Path,
 ) -> None:
     journal = Journal(tmp_path)
@@ -205,7 +205,7 @@ async def test_a_question_behind_the_end_is_in_the_summary_of_its_call_alone(
     assert len(journal._calls.live) == 0
 
 
-async def test_the_journal_does_not_grow_with_the_calls_that_were(tmp_path: Path) -> None:
+async def test_the_journal_does_not_grow_with_past_calls(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     for call_id in range(ENDED_CALLS + 3):
         await hear_all(journal, f"c{call_id}", USED, ENDED, HANG_UP_FAILED)
@@ -213,7 +213,7 @@ async def test_the_journal_does_not_grow_with_the_calls_that_were(tmp_path: Path
     assert len(journal._calls.live) + len(journal._calls.ended) == ENDED_CALLS
 
 
-async def test_what_is_told_of_a_forgotten_call_is_a_line_more_and_no_call(tmp_path: Path) -> None:
+async def test_an_event_of_a_forgotten_call_is_one_more_line_and_no_call(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     await hear_all(journal, "c", USED, ENDED)
     before = summary(tmp_path)
@@ -226,7 +226,7 @@ async def test_what_is_told_of_a_forgotten_call_is_a_line_more_and_no_call(tmp_p
     assert (summary(tmp_path), len(journal._calls.live)) == (before, 0)
 
 
-def test_the_records_of_old_calls_are_forgotten_and_new_ones_kept(tmp_path: Path) -> None:
+def test_old_calls_records_are_forgotten_and_new_ones_kept(tmp_path: Path) -> None:
     for name in ("old.jsonl", "old.summary.json", "old.wav", "new.jsonl"):
         (tmp_path / name).write_text("{}")
     now_s = 1_800_000_000.0
@@ -252,7 +252,7 @@ async def test_a_watcher_gets_the_recent_entries_and_then_the_new_ones() -> None
     await watching.aclose()
 
 
-async def test_the_live_view_hides_words_and_numbers_unless_told() -> None:
+async def test_the_live_view_hides_words_and_numbers_unless_configured() -> None:
     live = Live(words=False)
     await live.hear(an_entry(TranscriptFinal(turn=1, at_s=0, provider="p", text="my secret")))
     watching = live.watch()
@@ -276,7 +276,7 @@ PIN = (OtherReading(text="pin 47", confidence=0.4),)
     ],
     ids=["transcript", "alternative", "answer", "number"],
 )  # fmt: skip
-def test_what_everyone_may_see_holds_nobodys_words(event: object, secret: str) -> None:
+def test_the_public_view_holds_no_callers_words(event: object, secret: str) -> None:
     shown = without_words(an_entry(event)).as_json()
 
     assert secret not in json.dumps({key: shown[key] for key in shown if key != "number"})
@@ -311,7 +311,7 @@ def test_the_log_redacts_keys_and_unspoken_words(text: str, secret: str) -> None
     assert secret not in redacted(text)
 
 
-def test_the_log_is_written_where_it_was_asked_for(tmp_path: Path) -> None:
+def test_the_log_is_written_where_configured(tmp_path: Path) -> None:
     logs.set_up(level="INFO", folder=tmp_path)
     logger.info("key is {}", "sk-proj-abcdefgh12345678")
     logger.remove()

@@ -87,11 +87,11 @@ CALL: tuple[tuple[float, Event], ...] = (
 
 @dataclass
 class Collector:
-    """Keeps what is sent by OTLP over HTTP."""
+    """Keeps spans sent by OTLP over HTTP."""
 
     url: str = ""
     bodies: list[bytes] = field(default_factory=list)
-    silent: asyncio.Event = field(default_factory=asyncio.Event)  # set: it answers nobody
+    silent: asyncio.Event = field(default_factory=asyncio.Event)  # set if it never answers
 
     async def answer(self, request: web.Request) -> web.Response:
         self.bodies.append(await request.read())
@@ -128,7 +128,7 @@ async def collector() -> AsyncIterator[Collector]:
 
 
 async def tell_call(collector: Collector, told: Sequence[tuple[float, Event]] = CALL) -> int:
-    """Tell a call; return how many spans are remembered behind its end."""
+    """Tell a call; return how many spans are kept after its end."""
     from operations.telemetry.traces import Traces  # noqa: PLC0415 - an extra
 
     traces = Traces.over_http(collector.url, version="1.2.3")
@@ -173,7 +173,7 @@ async def test_a_call_is_a_span_with_its_turns_and_attempts_below(collector: Col
     assert len({span.trace_id for span in spans}) == 1
 
 
-async def test_an_attempt_that_outlasts_its_turn_stands_below_it_and_nothing_is_left(
+async def test_an_attempt_that_outlasts_its_turn_stays_below_it_and_nothing_is_left(
     collector: Collector,
 ) -> None:
     remembered = await tell_call(
@@ -193,7 +193,7 @@ async def test_an_attempt_that_outlasts_its_turn_stands_below_it_and_nothing_is_
     assert remembered == 0
 
 
-async def test_attributes_say_what_happened(collector: Collector) -> None:
+async def test_attributes_describe_the_events(collector: Collector) -> None:
     await tell_call(collector)
 
     spans = list(collector.spans())
@@ -213,7 +213,7 @@ async def test_attributes_say_what_happened(collector: Collector) -> None:
     assert failed.status.code == 2
 
 
-async def test_no_word_number_or_key_is_in_what_is_sent(collector: Collector) -> None:
+async def test_no_words_number_or_key_are_sent(collector: Collector) -> None:
     await tell_call(collector)
 
     sent = b"".join(collector.bodies)
@@ -221,7 +221,7 @@ async def test_no_word_number_or_key_is_in_what_is_sent(collector: Collector) ->
     assert [canary for canary in CANARIES if canary.encode() in sent] == []
 
 
-async def test_no_attribute_shows_what_must_not_be_shown_whoever_put_it_there(
+async def test_no_attribute_shows_a_secret_whatever_its_source(
     collector: Collector,
 ) -> None:
     """An agent may be named after its number, a rung after its key."""
@@ -244,7 +244,7 @@ async def test_no_attribute_shows_what_must_not_be_shown_whoever_put_it_there(
     assert not [item for item in (CANARIES[0], KEY) if item.encode() in sent]
 
 
-async def test_a_collector_that_never_answers_holds_up_nobody(
+async def test_a_collector_that_never_answers_blocks_nothing(
     collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from operations.telemetry import traces  # noqa: PLC0415 - an extra
@@ -259,7 +259,7 @@ async def test_a_collector_that_never_answers_holds_up_nobody(
     assert len(collector.bodies) >= 1
 
 
-def test_a_second_turn_ends_one_that_nobody_ended() -> None:
+def test_a_second_turn_ends_an_unended_one() -> None:
     spans = CallSpans("c", 0.0)
     ended = [
         span.attributes["holdline.turn"]
@@ -275,7 +275,7 @@ def test_a_second_turn_ends_one_that_nobody_ended() -> None:
     assert ended == [1]
 
 
-def test_a_pause_within_a_turn_begins_it_anew() -> None:
+def test_a_pause_within_a_turn_restarts_it() -> None:
     spans = CallSpans("c", 0.0)
     for at_s in (1.0, 2.0):
         assert not list(spans.hear(CallerStopped(at_s=at_s - 0.2, noticed_at_s=at_s), at_s))

@@ -1,4 +1,4 @@
-"""The way from the caller's words to the model, with a turn detector that does as it is told."""
+"""The path from the caller's words to the model, with a scripted turn detector."""
 
 import asyncio
 import time
@@ -57,11 +57,11 @@ from providers.provider import RungSpec
 QUESTION = "What are your opening hours?"
 STOP_S = 0.2  # of silence, after which the VAD is sure
 WINDOW = 4000  # tokens
-DETECTOR_S = 0.5  # of a machine that has much to do
+DETECTOR_S = 0.5  # of a busy machine
 
 
 class Detector(BaseTurnAnalyzer):
-    """Takes its time, and says in turn what it was given to say; then always that it is the end."""
+    """Takes its time, and returns the given verdicts in turn; then always the end."""
 
     def __init__(self, *verdicts: bool, takes_s: float = DETECTOR_S) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ def pause(length_s: float) -> SleepFrame:
 
 
 def utterance(words: str = QUESTION, *, then_s: float = 3.0) -> list[Frame]:
-    """Return what comes of somebody who says this and waits for the answer."""
+    """Return the result of a caller who says this and waits for the answer."""
     return [*starts(), says(words), pause(0.05), stops(), pause(then_s)]
 
 
@@ -130,15 +130,15 @@ class EarlyBench:
     rungs: Sequence[str]
     told: list[Event] = field(default_factory=list)
     context: Memory = field(default_factory=lambda: Memory(heard_s=lambda: 0.0))
-    called: list[str] = field(default_factory=list)  # tools that were run
+    called: list[str] = field(default_factory=list)  # tools that ran
     called_at: list[float] = field(default_factory=list)
-    at: dict[int, float] = field(default_factory=dict)  # when a fact was told, by its place
+    at: dict[int, float] = field(default_factory=dict)  # when an event was told, by its index
 
     def fault(self, name: str, **fault: Any) -> None:
         self.lab.instance(name).set_faults(parse_windows([fault]))
 
     async def call(self, frames: Sequence[Frame], detector: Detector | None = None) -> str:
-        """Return what the model's words of a call are."""
+        """Return the words of the model in a call."""
         pair = LLMContextAggregatorPair(
             self.context,
             user_params=LLMUserAggregatorParams(
@@ -201,7 +201,7 @@ class EarlyBench:
 
     @property
     def story(self) -> list[str]:
-        """The facts that matter here, in the order in which they were told."""
+        """The events that matter here, in order."""
         kinds = (
             EarlyAnswerAsked, AttemptStarted, TurnDecided, EarlyAnswerTaken, EarlyAnswerDropped
         )  # fmt: skip
@@ -211,7 +211,7 @@ class EarlyBench:
         return len(self.lab.record.requests(name))
 
     def told_at(self, kind: type) -> float:
-        """Return when the first fact of a kind was told."""
+        """Return when the first event of a kind was told."""
         return next(self.at[n] for n, each in enumerate(self.told) if isinstance(each, kind))
 
     def _tell(self, event: Event) -> None:

@@ -1,4 +1,4 @@
-"""A caller, the recognisers' stage and two simulated Deepgrams, with a VAD that is a script."""
+"""A caller, the recognisers' stage and two simulated Deepgrams, with a scripted VAD."""
 
 import asyncio
 import time
@@ -43,8 +43,8 @@ PACE = Pace(late_min_s=1.2, late_max_s=1.4, gap_s=1.2, silent_end_ok=True)
 E = TypeVar("E")
 
 
-# The synthesiser's breath differs each time, and once in many times the recogniser hears the one
-# for the other. What is tested here is that no word is lost and none comes twice.
+# The synthesiser's breath differs each time, and now and then the recogniser takes one
+# for the other. The test only asks that no word is lost and none comes twice.
 ALIKE = {"where": "when"}
 
 
@@ -56,7 +56,7 @@ def words(text: str) -> list[str]:
 
 @dataclass
 class Call:
-    """What a test does."""
+    """A running call, as a test drives it."""
 
     stage: SttStage
     bench: Bench
@@ -68,11 +68,11 @@ class Call:
     _debt_s: float = field(default=0.0)
 
     async def silence(self, seconds: float) -> None:
-        """Let the line be quiet."""
+        """Carry silence."""
         await self.sound(caller.noise(seconds, rms=FLOOR_RMS))
 
     async def sound(self, pcm: bytes) -> None:
-        """Let the line carry something, and the VAD take no notice."""
+        """Carry sound that the VAD ignores."""
         step = int(RATE_HZ * FRAME_S) * 2
         for at in range(0, len(pcm), step):
             await self.bench.put(InputAudioRawFrame(pcm[at : at + step], RATE_HZ, 1))
@@ -111,29 +111,29 @@ class Call:
 
     @property
     def text(self) -> str:
-        """What was passed on since `seen`."""
+        """Words passed on since `seen`."""
         return text_of(self.bench.all(TranscriptionFrame, since=self.seen))
 
     def facts(self, kind: type[E]) -> list[E]:
-        """Return the facts of a kind."""
+        """Return the events of a kind."""
         return [event for event in self.told if isinstance(event, kind)]
 
     @property
     def asked(self) -> list[str]:
-        """Return who was asked, in order."""
+        """Return the asked rungs, in order."""
         return [fact.provider for fact in self.facts(AttemptStarted)]
 
     @property
     def failures(self) -> list[tuple[str, str]]:
-        """Return who failed, and how."""
+        """Return the failures with their rungs."""
         return [(fact.provider, fact.kind.value) for fact in self.facts(AttemptFailed)]
 
     def breaks(self, name: str, fault: Fault | None) -> None:
-        """Break a provider, or mend it."""
+        """Break or repair a provider."""
         self.lab.instance(name).set_faults([Window(fault=fault)] if fault else [])
 
     async def until(self, met: Any, *, limit_s: float = PATIENCE_S) -> None:
-        """Wait for something that nobody tells."""
+        """Wait for a condition without an event."""
         async with asyncio.timeout(limit_s):
             while not met():  # noqa: ASYNC110 - nothing tells us
                 await asyncio.sleep(0.02)
@@ -180,9 +180,9 @@ async def calling(
         names: Of the recognisers; none: `a` and `b`.
         faults: What is wrong with them from the start.
         pace: How much faster than the clock the caller speaks.
-        limits: What the recognisers put up with.
+        limits: Of the recognisers.
         more: Further rungs.
-        roster: What is known of the recognisers; None: nothing yet.
+        roster: The state of the recognisers; `None` for a fresh one.
         failures: In a row, which open a breaker.
         limit_s: The longest that it takes.
     """

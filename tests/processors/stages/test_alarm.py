@@ -1,4 +1,4 @@
-"""Waiting for a moment or for news, on virtual time."""
+"""Waiting for a moment or a ring, on virtual time."""
 
 import asyncio
 
@@ -24,20 +24,20 @@ async def test_a_ring_ends_the_wait_before_the_moment() -> None:
     assert await alarm.wait(until) == pytest.approx(until - 4.0)
 
 
-async def test_a_ring_that_comes_while_nobody_waits_is_kept() -> None:
+async def test_a_ring_without_a_waiter_is_kept() -> None:
     alarm, begun_at = Alarm(monotonic), monotonic()
     alarm.ring()
 
     assert await alarm.wait(None) == begun_at
 
 
-async def test_a_moment_that_has_passed_is_not_waited_for() -> None:
+async def test_a_past_moment_is_not_waited_for() -> None:
     begun_at = monotonic()
 
     assert await Alarm(monotonic).wait(begun_at - 1.0) == begun_at
 
 
-async def test_a_ring_has_the_next_moment_asked_for_again() -> None:
+async def test_a_ring_asks_for_the_next_moment_again() -> None:
     begun_at = monotonic()
     alarm, due_at, acted = Alarm(monotonic), [begun_at + 10.0], list[int]()
 
@@ -57,7 +57,7 @@ async def test_a_ring_has_the_next_moment_asked_for_again() -> None:
 
 
 @pytest.mark.passes_over_mistakes
-async def test_a_mistake_in_what_was_due_is_logged_and_the_next_moment_is_kept() -> None:
+async def test_an_exception_in_a_due_action_is_logged_and_the_next_moment_is_kept() -> None:
     begun_at, acted, lines = monotonic(), list[int](), list[str]()
     alarm = Alarm(monotonic)
 
@@ -80,7 +80,7 @@ async def test_a_mistake_in_what_was_due_is_logged_and_the_next_moment_is_kept()
 
 
 @pytest.mark.passes_over_mistakes
-async def test_a_mistake_that_comes_again_and_again_takes_no_core() -> None:
+async def test_a_repeated_exception_does_not_occupy_a_core() -> None:
     acted = list[float]()
 
     async def act(now: float) -> None:

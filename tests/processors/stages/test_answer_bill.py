@@ -1,4 +1,4 @@
-"""What a turn's requests cost: each that was answered is told once, whatever became of it."""
+"""The cost of a turn's requests: each answered one is told once, whatever its fate."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -27,21 +27,21 @@ FINISH = chunk({}, "stop")
 
 
 def bills(it: Bench, *, of: str | None = None) -> list[tuple[str, bool]]:
-    """Return who is told to have been used, and whether by our own count."""
+    """Return the billed rungs, and whether by our own count."""
     told = [attempt for attempt in it.told_of(UsageMeasured) if of in (None, attempt.provider)]
     return [(item.provider, item.estimated) for item in told]
 
 
 @asynccontextmanager
 async def served(it: Bench, *events: Any, **how: bool) -> AsyncIterator[None]:
-    """Have the first rung be a server that sends these events."""
+    """Replace the first rung by a server that sends these events."""
     async with streaming(*events, **how) as url:
         it.urls["openai"] = url
         yield
 
 
 async def cut_off(it: Bench, *, by: Frame | None = None) -> None:
-    """Have the caller speak while it is being answered, or hang up."""
+    """Let the caller speak during the answer, or hang up."""
     context = LLMContext(messages=list(QUESTION))  # type: ignore[arg-type]
     async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
         worker = await running([it.stage(), Voice(), Ear()], tasks)
@@ -59,7 +59,7 @@ async def test_a_healthy_answer_is_told_once_as_the_provider_counted() -> None:
     assert bills(it) == [("openai", False)]
 
 
-async def test_an_answer_that_the_caller_cuts_off_while_it_streams_is_told_by_our_count() -> None:
+async def test_an_answer_interrupted_while_it_streams_is_told_by_our_count() -> None:
     async with bench() as it, served(it, WRITES, hangs=True):
         await cut_off(it)
 
@@ -77,7 +77,7 @@ async def test_an_answer_that_streams_when_the_call_ends_is_told_by_our_count() 
     assert bills(it) == [("openai", True)]
 
 
-async def test_an_answer_that_is_cut_off_once_it_has_told_its_usage_is_told_by_that() -> None:
+async def test_an_answer_interrupted_after_its_usage_is_told_by_that() -> None:
     so_far = chunk({"content": WORDS}, usage=USAGE)
     async with bench() as it, served(it, so_far, hangs=True):
         await cut_off(it)
@@ -86,7 +86,7 @@ async def test_an_answer_that_is_cut_off_once_it_has_told_its_usage_is_told_by_t
     assert it.told_of(UsageMeasured)[0].prompt_tokens == USAGE["prompt_tokens"]
 
 
-async def test_a_request_that_was_not_answered_when_the_caller_spoke_costs_nothing() -> None:
+async def test_a_request_without_an_answer_when_the_caller_spoke_costs_nothing() -> None:
     async with bench() as it:
         it.fault("openai", fault="slow_start", delay_s=5.0)
         await cut_off(it)
@@ -95,7 +95,7 @@ async def test_a_request_that_was_not_answered_when_the_caller_spoke_costs_nothi
     assert bills(it) == []
 
 
-async def test_a_stream_that_is_cut_is_told_beside_the_one_that_goes_on() -> None:
+async def test_a_stream_that_is_cut_is_told_next_to_the_one_that_continues() -> None:
     async with bench() as it, served(it, WRITES, resets=True):
         answer = await it.ask()
 
@@ -117,7 +117,7 @@ async def test_streams_that_all_break_are_each_told() -> None:
     assert all(estimated for _, estimated in bills(it))
 
 
-async def test_a_stream_that_stalls_and_is_given_up_is_told_beside_the_one_that_goes_on() -> None:
+async def test_a_stalled_stream_that_is_given_up_is_told_next_to_the_one_that_continues() -> None:
     async with bench() as it, served(it, WRITES, hangs=True):
         await it.ask()
 
@@ -142,7 +142,7 @@ async def test_a_request_that_never_got_an_answer_costs_nothing(fault: dict[str,
     assert bills(it, of="openai-b").count(("openai-b", False)) == 1
 
 
-async def test_an_answer_of_a_server_that_tells_no_usage_is_told_by_our_count() -> None:
+async def test_an_answer_of_a_server_without_usage_is_told_by_our_count() -> None:
     async with bench() as it, served(it, WRITES, FINISH):
         await it.ask()
 

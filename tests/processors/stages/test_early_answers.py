@@ -44,7 +44,7 @@ A_PERSON = "Can I speak to a person?"
 
 
 def first_token_s(it: EarlyBench) -> float:
-    """Return how long after the decision the model's first word went on."""
+    """Return how long after the decision the model's first word was passed on."""
     (decided,), (first,) = it.told_of(TurnDecided), it.told_of(FirstToken)
     return first.at_s - decided.at_s
 
@@ -61,7 +61,7 @@ async def test_the_model_is_asked_before_the_turn_is_decided_and_once() -> None:
     assert [message["role"] for message in it.context.messages] == ["user", "assistant"]  # type: ignore[index]
 
 
-async def test_a_pause_that_sounds_final_is_enough_when_the_words_are_there() -> None:
+async def test_a_pause_that_sounds_final_is_enough_when_the_words_have_arrived() -> None:
     before_s = 0.3
     frames = [
         *starts(), says(QUESTION), sounds_final(), pause(before_s), stops(), pause(3.0),
@@ -75,7 +75,7 @@ async def test_a_pause_that_sounds_final_is_enough_when_the_words_are_there() ->
     assert taken.asked_s == pytest.approx(before_s + DETECTOR_S, abs=0.02)
 
 
-async def test_the_model_is_not_asked_while_words_of_the_pause_are_on_their_way() -> None:
+async def test_the_model_is_not_asked_while_words_of_the_pause_are_pending() -> None:
     frames = [
         *starts(), begins("What are"), sounds_final(), pause(0.1), says(QUESTION), pause(0.1),
         stops(), pause(3.0),
@@ -89,9 +89,7 @@ async def test_the_model_is_not_asked_while_words_of_the_pause_are_on_their_way(
     assert taken.asked_s == pytest.approx(0.1 + DETECTOR_S, abs=0.02)
 
 
-async def test_words_of_an_earlier_pause_are_not_asked_about_before_the_new_ones_are_there() -> (
-    None
-):
+async def test_words_of_an_earlier_pause_are_not_sent_before_the_new_ones_arrive() -> None:
     frames = [
         *starts(), says("Hello."), pause(0.1), goes_on(), pause(0.5), sounds_final(), pause(0.1),
         says(QUESTION), pause(0.1), stops(), pause(3.0),
@@ -104,7 +102,9 @@ async def test_words_of_an_earlier_pause_are_not_asked_about_before_the_new_ones
     assert it.heard == [f"Hello. {QUESTION}"]
 
 
-async def test_who_speaks_on_after_a_pause_that_sounded_final_hears_no_answer_to_the_half() -> None:
+async def test_a_caller_who_continues_after_a_final_pause_hears_no_answer_to_the_first_half() -> (
+    None
+):
     frames = [
         *starts(), says("What are"), sounds_final(), pause(0.05), goes_on(), pause(0.5),
         says("your opening hours?"), pause(0.05), stops(), pause(3.0),
@@ -119,7 +119,7 @@ async def test_who_speaks_on_after_a_pause_that_sounded_final_hears_no_answer_to
 
 
 @pytest.mark.parametrize("at_once", [True, False], ids=["asked early", "asked when decided"])
-async def test_who_speaks_on_after_the_decision_and_heard_nothing_has_asked_one_question(
+async def test_a_caller_who_continues_before_the_answer_has_asked_one_question(
     *,
     at_once: bool,
 ) -> None:
@@ -139,7 +139,7 @@ async def test_who_speaks_on_after_the_decision_and_heard_nothing_has_asked_one_
     assert it.said == [ANSWER]
 
 
-async def test_what_was_gained_is_the_time_in_which_the_model_was_thinking() -> None:
+async def test_the_gain_is_the_models_thinking_time() -> None:
     async with early_bench() as it:
         await it.call(utterance())
         early_s = first_token_s(it)
@@ -155,7 +155,7 @@ async def test_what_was_gained_is_the_time_in_which_the_model_was_thinking() -> 
     assert late.told_of(EarlyAnswerAsked) == []
 
 
-async def test_a_caller_who_goes_on_hears_nothing_of_the_answer_to_the_half() -> None:
+async def test_a_caller_who_continues_hears_nothing_of_the_answer_to_the_first_half() -> None:
     async with early_bench() as it:
         answer = await it.call(GOES_ON, Detector(False))
 
@@ -167,7 +167,7 @@ async def test_a_caller_who_goes_on_hears_nothing_of_the_answer_to_the_half() ->
     assert len(it.told_of(EarlyAnswerTaken)) == 1
 
 
-async def test_an_answer_that_is_dropped_is_nobodys_failure_and_is_paid_for() -> None:
+async def test_a_dropped_answer_is_no_failure_and_is_paid_for() -> None:
     async with early_bench() as it:
         await it.call(GOES_ON, Detector(False))
 
@@ -180,7 +180,7 @@ async def test_an_answer_that_is_dropped_is_nobodys_failure_and_is_paid_for() ->
     assert it.policy.early.extra_share == 1.0
 
 
-async def test_what_a_dropped_answer_had_from_the_providers_cache_is_told() -> None:
+async def test_cached_tokens_of_a_dropped_answer_are_told() -> None:
     frames = [
         *utterance(), *starts(), says("And on"), pause(0.05), stops(), pause(2.0), *starts(),
         says("Sundays?"), pause(0.05), stops(), pause(3.0),
@@ -196,7 +196,7 @@ async def test_what_a_dropped_answer_had_from_the_providers_cache_is_told() -> N
     assert [item.prompt_tokens > item.cached_tokens >= 1024 for item in told] == [True, True]
 
 
-async def test_other_words_are_asked_for_again_and_only_those_are_answered() -> None:
+async def test_other_words_are_sent_again_and_only_those_are_answered() -> None:
     async with early_bench() as it:
         answer = await it.call(
             [
@@ -212,7 +212,7 @@ async def test_other_words_are_asked_for_again_and_only_those_are_answered() -> 
     assert len(it.said) == 1
 
 
-async def test_nothing_is_asked_while_words_are_on_their_way() -> None:
+async def test_nothing_is_sent_while_words_are_pending() -> None:
     async with early_bench() as it:
         await it.call(
             [
@@ -240,7 +240,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
-async def test_an_early_failure_costs_the_caller_nothing_beside_asking_late(
+async def test_an_early_failure_costs_the_caller_no_more_than_a_late_one(
     fault: dict[str, Any],
 ) -> None:
     async with early_bench() as late:
@@ -259,7 +259,7 @@ async def test_an_early_failure_costs_the_caller_nothing_beside_asking_late(
     assert len(it.told_of(AttemptFailed)) == len(late.told_of(AttemptFailed)) == 1
 
 
-async def test_that_nobody_is_left_is_not_said_before_the_turn_is_decided() -> None:
+async def test_an_outage_is_not_announced_before_the_turn_is_decided() -> None:
     async with early_bench() as it:
         for name in it.rungs:
             it.fault(name, fault="http", status=401)
@@ -281,7 +281,7 @@ async def test_a_tool_of_an_early_answer_runs_once_and_after_the_decision() -> N
     assert len(it.told_of(EarlyAnswerTaken)) == 1
 
 
-async def test_that_an_early_answer_begins_with_a_tool_is_told() -> None:
+async def test_an_early_answer_that_begins_with_a_tool_is_told() -> None:
     async with early_bench() as it:
         await it.call(utterance(A_PERSON), Detector(False))
         (with_tool,) = it.told_of(EarlyAnswerTaken)
@@ -292,7 +292,7 @@ async def test_that_an_early_answer_begins_with_a_tool_is_told() -> None:
     assert (with_tool.calls_tool, with_words.calls_tool) == (True, False)
 
 
-async def test_a_tool_of_an_answer_that_is_dropped_never_runs() -> None:
+async def test_a_tool_of_a_dropped_answer_never_runs() -> None:
     async with early_bench() as it:
         await it.call(
             [
@@ -318,7 +318,7 @@ async def test_two_utterances_have_two_early_answers() -> None:
     assert roles == ["user", "assistant"] * 2
 
 
-async def test_an_answer_that_was_taken_is_called_off_when_the_caller_barges_in() -> None:
+async def test_a_used_answer_is_cancelled_when_the_caller_barges_in() -> None:
     async with early_bench() as it:
         await it.call([*utterance(then_s=0.6), *utterance(A_PERSON, then_s=3.0)])
 
@@ -329,7 +329,7 @@ async def test_an_answer_that_was_taken_is_called_off_when_the_caller_barges_in(
     assert [item.turn for item in it.told_of(EarlyAnswerTaken)] == [1, 2]
 
 
-async def test_a_call_that_ends_meanwhile_leaves_nothing_behind() -> None:
+async def test_a_call_that_ends_meanwhile_leaves_no_request() -> None:
     async with early_bench() as it:
         await it.call([*utterance(then_s=0.2), CancelFrame()], Detector(takes_s=1.0))
 
@@ -346,12 +346,12 @@ async def test_without_a_budget_left_the_model_is_asked_late() -> None:
     assert it.told_of(EarlyAnswerAsked) == []
 
 
-async def test_a_pause_is_answered_by_what_was_asked_when_it_began() -> None:
+async def test_a_pause_is_answered_by_the_request_made_at_its_beginning() -> None:
     async with early_bench() as it:
         await it.call(utterance(then_s=6.0), Detector(False, takes_s=0.1))
         first_s = first_token_s(it)
 
-    assert first_s < 0.01  # what is left is the voice
+    assert first_s < 0.01  # the rest is the voice
     (taken,) = it.told_of(EarlyAnswerTaken)
     assert it.said == [ANSWER]
     assert taken.asked_s > 1.0
@@ -363,7 +363,7 @@ async def test_a_conversation_that_outgrew_its_window_is_cut_alike_early_and_lat
             it.context.add_message({"role": "user", "content": f"{n}: {'word ' * 100}"})
             it.context.add_message({"role": "assistant", "content": "I see."})
         await it.call(utterance())
-        request, *_ = it.lab.record.requests("openai")  # what follows is a summary
+        request, *_ = it.lab.record.requests("openai")  # a summary follows
 
     assert len(it.told_of(ContextShortened)) == 1
     assert len(it.told_of(EarlyAnswerTaken)) == 1

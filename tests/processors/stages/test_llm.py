@@ -68,13 +68,13 @@ class Bench:
     told: list[Event] = field(default_factory=list)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)  # of a rung
     urls: dict[str, str] = field(default_factory=dict)  # of rungs that are not the lab's
-    stopped_at: float | None = None  # the caller; None: nobody waits
+    stopped_at: float | None = None  # the caller; `None` if none waits
 
     def fault(self, name: str, **fault: Any) -> None:
         self.lab.instance(name).set_faults(parse_windows([fault]))
 
     def stage(self) -> LlmStage:
-        """Return a new call's stage; what calls share stays."""
+        """Return a new call's stage; state shared by calls stays."""
         turn = Turn(budget_s=1.5)
         if self.stopped_at is not None:
             turn.caller_stopped(self.stopped_at)
@@ -124,7 +124,7 @@ def rung(lab: Lab, name: str) -> RungSpec:
 
 
 def written(frames: Sequence[Frame]) -> str:
-    """Return the answer as a voice would have it, half words taken back."""
+    """Return the answer as a voice would have it, partial words dropped."""
     text = ""
     for frame in frames:
         if isinstance(frame, LLMTextFrame):
@@ -165,7 +165,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("rungs", [("openai",), ("openai", "openai-b")], ids=["one", "both"])
-async def test_a_limit_that_passes_at_once_costs_a_moment_and_no_answer(
+async def test_a_short_rate_limit_costs_a_moment_and_no_answer(
     rungs: tuple[str, ...],
 ) -> None:
     async with bench(rungs) as it:
@@ -195,7 +195,7 @@ async def test_each_word_of_the_answer_comes_once_whatever_the_first_model_does(
 
 @pytest.mark.parametrize("continuation", ["clean", "no_space", "overlap", "repeat_all"])
 @pytest.mark.parametrize("words", [1, 4, 11])
-async def test_however_the_second_model_goes_on_no_word_is_doubled(
+async def test_in_any_continuation_by_the_second_model_no_word_is_doubled(
     continuation: str, words: int
 ) -> None:
     async with bench(continuation=continuation) as it:
@@ -205,7 +205,7 @@ async def test_however_the_second_model_goes_on_no_word_is_doubled(
     assert answer.split() == ANSWER.split()
 
 
-async def test_the_words_already_spoken_go_with_the_request_and_not_into_the_context() -> None:
+async def test_the_spoken_words_are_in_the_request_and_not_in_the_context() -> None:
     context = LLMContext(messages=list(QUESTION))  # type: ignore[arg-type]
     async with bench() as it:
         it.fault("openai", fault="cut", after_words=4, how="reset")
@@ -217,7 +217,7 @@ async def test_the_words_already_spoken_go_with_the_request_and_not_into_the_con
     assert request.details["answer"].split()[0] not in ("We",)  # asked for the rest only
 
 
-async def test_a_healthy_model_is_asked_once_and_nobody_else_is() -> None:
+async def test_a_healthy_model_is_asked_once_and_no_other() -> None:
     async with bench() as it:
         answer = await it.ask()
         requests = [len(it.lab.record.requests(name)) for name in ("openai", "openai-b")]
@@ -227,7 +227,7 @@ async def test_a_healthy_model_is_asked_once_and_nobody_else_is() -> None:
     assert it.told_of(AttemptFailed) == []
 
 
-async def test_slow_models_are_not_given_up_because_a_tool_took_long() -> None:
+async def test_slow_models_are_not_given_up_after_a_long_tool() -> None:
     async with bench() as it:
         for name in ("openai", "openai-b"):
             it.fault(name, fault="slow_start", delay_s=0.6)
@@ -249,7 +249,7 @@ async def test_the_second_turn_does_not_pay_for_the_same_outage() -> None:
     assert [attempt.provider for attempt in it.told_of(AttemptStarted)] == ["openai-b"]
 
 
-async def test_one_bad_request_does_not_retire_a_provider() -> None:
+async def test_one_bad_request_does_not_open_a_breaker() -> None:
     async with bench() as it:
         it.fault("openai", fault="http", status=400, requests=1)
         await it.ask()
@@ -257,7 +257,7 @@ async def test_one_bad_request_does_not_retire_a_provider() -> None:
         assert it.policy.roster.standings("llm", time.monotonic())[0].usable
 
 
-async def test_a_key_that_is_not_accepted_takes_the_rung_out_at_once() -> None:
+async def test_a_refused_key_takes_the_rung_out_at_once() -> None:
     async with bench() as it:
         it.fault("openai", fault="http", status=401)
         await it.ask()
@@ -274,7 +274,7 @@ async def test_a_context_that_is_too_long_is_cut_and_the_same_model_asked_again(
     assert [attempt.provider for attempt in it.told_of(AttemptStarted)] == ["openai", "openai"]
 
 
-async def test_when_nobody_is_left_the_answer_ends_and_that_is_told() -> None:
+async def test_when_no_rung_is_left_the_answer_ends_and_that_is_told() -> None:
     async with bench() as it:
         for name in ("openai", "openai-b"):
             it.fault(name, fault="http", status=401)
@@ -284,7 +284,7 @@ async def test_when_nobody_is_left_the_answer_ends_and_that_is_told() -> None:
     assert [item.attempts for item in it.told_of(StageExhausted)] == [2]
 
 
-async def test_a_question_that_nobody_could_answer_is_answered_once_a_rung_has_recovered() -> None:
+async def test_an_unanswered_question_is_answered_once_a_rung_has_recovered() -> None:
     async def recover(it: Bench) -> None:
         while not it.told_of(StageExhausted):  # noqa: ASYNC110 - facts wake nobody here
             await asyncio.sleep(0.05)
@@ -306,7 +306,7 @@ async def test_a_question_that_nobody_could_answer_is_answered_once_a_rung_has_r
     assert [won.provider for won in it.told_of(AttemptWon)] == ["openai-b"]
 
 
-async def test_a_question_that_trusted_rungs_refused_is_not_asked_for_ever() -> None:
+async def test_a_question_refused_by_available_rungs_is_not_asked_for_ever() -> None:
     async with bench() as it:
         for name in ("openai", "openai-b"):
             it.fault(name, fault="http", status=400)
@@ -338,7 +338,7 @@ EMPTY = [
 @pytest.mark.parametrize(
     "pieces", (BLANKS | SIGNS | THOUGHTS).values(), ids=BLANKS | SIGNS | THOUGHTS
 )
-async def test_a_model_that_hangs_after_nothing_that_can_be_said_is_late(
+async def test_a_model_that_hangs_after_unspeakable_text_is_late(
     pieces: tuple[str, ...],
 ) -> None:
     async with writing(*pieces, finish=None) as url, bench() as it:
@@ -351,7 +351,7 @@ async def test_a_model_that_hangs_after_nothing_that_can_be_said_is_late(
 
 
 @pytest.mark.parametrize(("pieces", "finish"), EMPTY)
-async def test_an_answer_without_a_word_is_asked_for_once_more_and_then_of_the_next_model(
+async def test_an_answer_without_words_is_requested_once_more_and_then_from_the_next_model(
     pieces: tuple[str, ...], finish: str
 ) -> None:
     standby = writing("We open at nine.", finish="stop")
@@ -367,7 +367,7 @@ async def test_an_answer_without_a_word_is_asked_for_once_more_and_then_of_the_n
 
 
 @pytest.mark.parametrize(("pieces", "finish"), EMPTY)
-async def test_answers_without_a_word_of_every_model_are_held_against_none(
+async def test_answers_without_words_of_every_model_count_against_none(
     pieces: tuple[str, ...], finish: str
 ) -> None:
     async with writing(*pieces, finish=finish) as url, bench() as it:
@@ -381,7 +381,7 @@ async def test_answers_without_a_word_of_every_model_are_held_against_none(
 
 
 @pytest.mark.parametrize("pieces", SIGNS.values(), ids=SIGNS)
-async def test_an_answer_of_nothing_that_can_be_said_is_complete_and_silent(
+async def test_an_answer_without_speakable_text_is_complete_and_silent(
     pieces: tuple[str, ...],
 ) -> None:
     async with writing(*pieces, finish="stop") as url, bench() as it:
@@ -404,7 +404,7 @@ async def test_an_answer_of_nothing_that_can_be_said_is_complete_and_silent(
     ],
     ids=["inside a word", "twice", "too often", "at a sentence's end"],
 )
-async def test_an_answer_that_used_up_its_tokens_goes_on_or_ends_at_a_sentence(
+async def test_an_answer_that_used_up_its_tokens_continues_or_ends_at_a_sentence(
     parts: list[str], whole: str
 ) -> None:
     left, lines = list(parts), list[str]()
@@ -426,7 +426,7 @@ async def test_an_answer_that_used_up_its_tokens_goes_on_or_ends_at_a_sentence(
     assert len([line for line in lines if "used up the model's tokens" in line]) == len(parts)
 
 
-async def test_a_finish_reason_that_no_protocol_knows_ends_no_answer() -> None:
+async def test_an_unknown_finish_reason_ends_no_answer() -> None:
     cut = f"data: {json.dumps(chunk({'content': 'We open at nine, and '}, 'null'))}\n\n"
     standby = writing("close at six.", finish="stop")
     async with sending(cut) as url, standby as next_url, bench() as it:
@@ -456,7 +456,7 @@ async def test_signs_before_the_first_word_belong_to_it() -> None:
     assert it.told_of(AttemptFailed) == []
 
 
-async def test_a_model_that_goes_on_with_the_full_stop_alone_has_answered() -> None:
+async def test_a_model_that_continues_with_only_a_full_stop_has_answered() -> None:
     async with (
         writing("We open", " at nine", " ", finish=None) as first,
         writing(".", finish="stop") as second,
@@ -469,7 +469,7 @@ async def test_a_model_that_goes_on_with_the_full_stop_alone_has_answered() -> N
     assert it.told_of(StageExhausted) == []
 
 
-async def test_a_model_that_goes_on_with_blanks_first_joins_its_words_to_what_was_said() -> None:
+async def test_a_continuation_that_begins_with_blanks_is_joined_correctly() -> None:
     async with writing(" ", "From", " Monday.", finish="stop") as url, bench() as it:
         it.fault("openai", fault="cut", after_words=4, how="reset")
         it.urls["openai-b"] = url
@@ -487,7 +487,7 @@ async def test_a_tool_call_that_was_cut_is_run_once_and_whole(words: int) -> Non
     assert len(called) == 1
 
 
-async def test_a_tool_call_that_ends_in_the_middle_is_asked_for_again() -> None:
+async def test_a_tool_call_that_ends_in_the_middle_is_requested_again() -> None:
     async with bench() as it:
         it.options["openai"] = {"max_completion_tokens": 2}
         called = await asked_for_a_person(it)
@@ -573,7 +573,7 @@ async def test_a_tool_call_written_as_text_is_run_if_it_could_be_one(
         failed = it.told_of(AttemptFailed)
         answer = await it.ask()  # without a tool
 
-    # The standby calls it otherwise, or says something.
+    # The standby names it otherwise, or says something.
     assert called == (runs or [{"reason": "can i speak to a person"}])
     assert {item.kind for item in failed} == (set() if runs else {Kind.SILENT})
     assert answer == ("One moment." if text.startswith("One") else ANSWER)
@@ -598,7 +598,7 @@ async def test_a_tool_call_that_is_sent_and_written_is_run_once() -> None:
 
 
 @pytest.mark.parametrize("pieces", [("5",), ("1", "2."), ("h",), ("<think>a</think>", "9")])
-async def test_an_answer_whose_end_alone_shows_that_it_is_one_is_spoken(
+async def test_an_answer_recognised_as_one_only_at_its_end_is_spoken(
     pieces: tuple[str, ...],
 ) -> None:
     async with writing(*pieces, finish="stop") as url, bench() as it:
@@ -608,7 +608,7 @@ async def test_an_answer_whose_end_alone_shows_that_it_is_one_is_spoken(
     assert it.told_of(AttemptFailed) == []
 
 
-async def test_a_standby_goes_on_from_what_was_spoken_not_from_what_was_written() -> None:
+async def test_a_standby_continues_from_the_spoken_words_not_from_the_written_ones() -> None:
     async with (
         writing("**We** open ", "<think>when?</think>at *nine*. ", finish=None) as first,
         writing("**We** open at *nine*. ", "- From Monday.", finish="stop") as second,
@@ -620,7 +620,7 @@ async def test_a_standby_goes_on_from_what_was_spoken_not_from_what_was_written(
     assert answer == "We open at nine. - From Monday."
 
 
-async def test_a_reply_without_end_is_ended_with_a_sentence() -> None:
+async def test_an_endless_reply_is_ended_with_a_sentence() -> None:
     sentences = [
         f"Sentence number {n} is one of very many that the model writes. " for n in range(99)
     ]

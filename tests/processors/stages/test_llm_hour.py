@@ -42,7 +42,7 @@ QUESTIONS = (
 
 @asynccontextmanager
 async def asking(length_s: float) -> AsyncIterator[tuple[Bench, Pipe]]:
-    """Run one call's stage in an hour's weather."""
+    """Run one call's stage for an hour of changing faults."""
     async with Lab([Spec(name=name, kind="openai") for name in NAMES]) as lab:
         expose(lab, weather(NAMES, KINDS, length_s=length_s, seed=7))
         roster = roster_of("llm", NAMES)
@@ -73,4 +73,4 @@ async def test_every_question_gets_its_whole_answer_once(length_s: float) -> Non
             bench.told.clear()
             pipe.out.clear()
 
-    assert failures >= length_s / 120.0  # there was weather
+    assert failures >= length_s / 120.0  # there were faults

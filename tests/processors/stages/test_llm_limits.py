@@ -66,7 +66,7 @@ class Bench:
         )
 
     async def ask(self, *, waited_s: float = 0.0, budget_s: float = 1.5) -> str:
-        """Have a call of its own ask; it waited so long since the caller stopped."""
+        """Ask in a call of its own; this long after the caller stopped."""
         turn = Turn(budget_s=budget_s)
         turn.caller_stopped(time.monotonic() - waited_s)
         stage = self.stage(turn)
@@ -84,7 +84,7 @@ class Bench:
         return [event for event in self.told if isinstance(event, kind)]
 
     def most_at_once(self, name: str) -> int:
-        """The lab's own count of what a rung was asked at the same time."""
+        """The lab's own count of a rung's simultaneous requests."""
         return max(
             (request.details["at_once"] for request in self.lab.record.requests(name)), default=0
         )
@@ -147,7 +147,7 @@ async def test_a_third_call_over_a_limit_of_two_takes_the_next_rung_if_there_is_
     assert (reached.provider, reached.asked) == ("openai", False)
 
 
-async def test_who_is_sent_on_by_our_own_limit_is_no_ones_failure() -> None:
+async def test_a_request_moved_on_by_our_own_limit_is_no_failure() -> None:
     async with bench({"openai": Limits(concurrent=1)}) as it:
         await it.ask_at_once(4, budget_s=0.2)
         standing = it.policy.roster.standings("llm", time.monotonic())[0]
@@ -158,7 +158,7 @@ async def test_who_is_sent_on_by_our_own_limit_is_no_ones_failure() -> None:
     assert (standing.usable, standing.suspect) == (True, False)
 
 
-async def test_the_only_rung_is_waited_for_as_long_as_a_late_answer_is_of_use() -> None:
+async def test_the_only_rung_is_waited_for_as_long_as_a_late_answer_is_useful() -> None:
     async with bench({"openai": Limits(concurrent=1)}, rungs=["openai"]) as it:
         answers = await it.ask_at_once(3, budget_s=0.2)
 
@@ -166,7 +166,7 @@ async def test_the_only_rung_is_waited_for_as_long_as_a_late_answer_is_of_use() 
     assert it.most_at_once("openai") == 1
 
 
-async def test_an_answer_that_breaks_gives_its_place_back() -> None:
+async def test_a_broken_answer_returns_its_place() -> None:
     async with bench({"openai": Limits(concurrent=1)}) as it:
         it.fault("openai", fault="cut", after_words=4, how="reset", requests=1)
         first = await it.ask()
@@ -185,17 +185,17 @@ async def test_over_a_limit_a_minute_the_next_rung_is_asked_at_once() -> None:
     assert requests == [2, 1]
 
 
-async def test_a_limit_that_nobody_configured_is_learnt_from_the_answers() -> None:
+async def test_an_unconfigured_limit_is_learnt_from_the_answers() -> None:
     async with bench({}, per_minute=2) as it:
         answers = [await it.ask(budget_s=0.2) for _ in range(4)]
         requests = it.lab.record.requests("openai")
 
     assert answers == [ANSWER] * 4
-    assert len(requests) == 2  # nobody had to be refused to find out
+    assert len(requests) == 2  # no request had to be refused to find out
     assert not it.told_of(AttemptFailed)
 
 
-async def test_what_is_asked_beside_the_call_keeps_to_the_limits_too() -> None:
+async def test_requests_outside_the_call_obey_the_limits_too() -> None:
     async with bench({"openai": Limits(concurrent=1)}) as it:
         held = it.policy.gates["openai"].seat()
         question = [{"role": "user", "content": "What are your opening hours?"}]
@@ -211,7 +211,7 @@ async def test_what_is_asked_beside_the_call_keeps_to_the_limits_too() -> None:
 
 @asynccontextmanager
 async def freed(it: Bench, name: str, *, after_s: float) -> AsyncIterator[None]:
-    """Have no place at any rung, and one at this rung after a while."""
+    """Take every place at all rungs, and free one at this rung after a while."""
     held = {rung: it.policy.gates[rung].seat() for rung in it.rungs}
 
     async def free() -> None:
@@ -223,7 +223,7 @@ async def freed(it: Bench, name: str, *, after_s: float) -> AsyncIterator[None]:
         yield
 
 
-async def test_a_place_is_not_waited_for_in_the_time_of_a_model_beside_the_call() -> None:
+async def test_a_request_outside_the_call_does_not_wait_for_a_place_in_its_models_time() -> None:
     async with bench({name: Limits(concurrent=1) for name in ("openai", "openai-b")}) as it:
         question = [{"role": "user", "content": "What are your opening hours?"}]
         context = LLMContext(messages=question)  # type: ignore[arg-type]
@@ -236,7 +236,7 @@ async def test_a_place_is_not_waited_for_in_the_time_of_a_model_beside_the_call(
 
 
 @pytest.mark.parametrize("each_s", [None, 2.0])
-async def test_who_finds_no_place_beside_the_call_goes_on_to_the_next_rung(
+async def test_a_request_outside_the_call_without_a_place_moves_to_the_next_rung(
     each_s: float | None,
 ) -> None:
     async with bench({name: Limits(concurrent=1) for name in ("openai", "openai-b")}) as it:
@@ -252,7 +252,7 @@ async def test_who_finds_no_place_beside_the_call_goes_on_to_the_next_rung(
     assert it.policy.gates["openai-b"].room
 
 
-async def test_with_no_place_at_any_rung_nothing_is_answered_beside_the_call() -> None:
+async def test_without_any_place_a_request_outside_the_call_gets_no_answer() -> None:
     async with bench({name: Limits(concurrent=1) for name in ("openai", "openai-b")}) as it:
         question = [{"role": "user", "content": "What are your opening hours?"}]
         context = LLMContext(messages=question)  # type: ignore[arg-type]
@@ -266,7 +266,7 @@ async def test_with_no_place_at_any_rung_nothing_is_answered_beside_the_call() -
     assert not it.told_of(AttemptFailed)
 
 
-async def test_what_is_asked_beside_the_call_is_billed_too() -> None:
+async def test_requests_outside_the_call_are_billed_too() -> None:
     async with bench({}) as it:
         question = [{"role": "user", "content": "What are your opening hours?"}]
         context = LLMContext(messages=question)  # type: ignore[arg-type]
@@ -281,7 +281,7 @@ async def test_what_is_asked_beside_the_call_is_billed_too() -> None:
 
 
 @pytest.mark.parametrize("fault", [{"fault": "http", "status": 500}, {"fault": "silent"}])
-async def test_what_is_asked_beside_the_call_goes_down_the_ladder(fault: dict[str, Any]) -> None:
+async def test_requests_outside_the_call_use_the_ladder(fault: dict[str, Any]) -> None:
     async with bench({}) as it:
         it.fault("openai", **fault)
         question = [{"role": "user", "content": "What are your opening hours?"}]
@@ -295,7 +295,7 @@ async def test_what_is_asked_beside_the_call_goes_down_the_ladder(fault: dict[st
     assert [attempt.provider for attempt in it.told_of(UsageMeasured)] == ["openai-b"]
 
 
-async def test_a_hedge_is_started_at_the_first_ones_p95_and_the_loser_is_called_off() -> None:
+async def test_a_hedge_is_started_at_the_first_ones_p95_and_the_loser_is_cancelled() -> None:
     async with bench({}, hedges=Allowance(share=0.05, floor=1)) as it:
         for _ in range(5):  # so that its p95 is measured
             await it.ask()
@@ -312,7 +312,7 @@ async def test_a_hedge_is_started_at_the_first_ones_p95_and_the_loser_is_called_
     assert not [event for event in it.told if isinstance(event, AttemptFailed | Suspected)]
 
 
-async def test_hedges_are_so_many_of_the_answers_and_no_more() -> None:
+async def test_hedges_are_bounded_by_their_share_of_the_answers() -> None:
     async with bench({}, hedges=Allowance(share=0.05, floor=1)) as it:
         for _ in range(5):
             await it.ask()
@@ -323,7 +323,7 @@ async def test_hedges_are_so_many_of_the_answers_and_no_more() -> None:
     assert len(it.told_of(HedgeStarted)) == 1
 
 
-async def test_what_a_hedge_costs_is_told_of_both() -> None:
+async def test_the_cost_of_a_hedge_is_told_for_both() -> None:
     async with bench({}, hedges=Allowance(share=0.05, floor=1)) as it:
         for _ in range(5):
             await it.ask()

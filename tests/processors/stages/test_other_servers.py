@@ -1,4 +1,4 @@
-"""The language model's stage and servers that speak OpenAI's protocol each in their own way."""
+"""The language model's stage with servers that deviate from OpenAI's protocol."""
 
 import asyncio
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ def call(
     number: str | int | None = None,
     index: int | None = None,
 ) -> dict[str, Any]:
-    """Return a piece of a tool's call; None: the server leaves that out."""
+    """Return a piece of a tool's call; `None` leaves the field out."""
     function = {"name": name, "arguments": arguments}
     piece = {"index": index, "id": number, "type": "function", "function": function}
     return {key: each for key, each in piece.items() if each is not None}
@@ -111,7 +111,7 @@ TWO_CALLS: dict[str, list[Any]] = {
 
 
 @pytest.mark.parametrize("sent", TWO_CALLS.values(), ids=TWO_CALLS)
-async def test_each_of_two_calls_is_run_once_however_they_are_sent(sent: list[Any]) -> None:
+async def test_each_of_two_calls_is_run_once_in_any_form_of_sending(sent: list[Any]) -> None:
     async with streaming(*sent) as url, bench() as it:
         it.urls["openai"] = url
         ran = await asked_with_tools(it)
@@ -140,7 +140,7 @@ async def test_each_of_two_calls_is_run_once_however_they_are_sent(sent: list[An
         pytest.param([chunk({"content": [{"type": "text", "text": "We"}]}), END], id="no text"),
     ],
 )
-async def test_what_cannot_be_read_is_asked_of_the_next_model(sent: list[Any]) -> None:
+async def test_an_unreadable_answer_is_requested_from_the_next_model(sent: list[Any]) -> None:
     async with streaming(*sent) as url, bench() as it:
         it.urls["openai"] = url
         ran = await asked_with_tools(it)
@@ -153,7 +153,7 @@ async def test_what_cannot_be_read_is_asked_of_the_next_model(sent: list[Any]) -
     }
 
 
-async def test_the_usage_is_told_once_of_a_server_that_sends_it_with_the_finish() -> None:
+async def test_usage_sent_with_the_finish_is_told_once() -> None:
     early = chunk({"content": "We open"}, usage={**USAGE, "completion_tokens": 1})
     last = chunk({"content": " at nine."}, "stop", usage=USAGE)
     async with streaming(early, last) as url, bench() as it:
@@ -174,7 +174,7 @@ async def test_the_usage_is_told_once_of_a_server_that_sends_it_with_the_finish(
         pytest.param(12, id="a number"),
     ],
 )
-async def test_a_tool_is_run_though_the_usage_behind_its_call_is_not_whole(usage: Any) -> None:
+async def test_a_tool_is_run_though_the_usage_after_its_call_is_incomplete(usage: Any) -> None:
     wanted = calls(call("look_up", '{"day": "Monday"}', number="a", index=0))
     last = {**chunk({}), "choices": [], "usage": usage}
     async with streaming(wanted, END, last) as url, bench() as it:
@@ -187,7 +187,7 @@ async def test_a_tool_is_run_though_the_usage_behind_its_call_is_not_whole(usage
     assert told.completion_tokens > 0  # the call is written, too
 
 
-async def test_a_call_whose_id_another_had_before_is_given_one_of_its_own() -> None:
+async def test_a_call_with_a_used_id_gets_one_of_its_own() -> None:
     earlier = call("look_up", '{"day": "Monday"}', number="a")
     had = [
         *QUESTION,
@@ -210,7 +210,7 @@ HOW_ENDED = pytest.mark.parametrize(
 
 
 @HOW_ENDED
-async def test_an_answer_is_whole_that_says_so_however_its_stream_ends(
+async def test_an_answer_that_declares_its_end_is_complete_however_its_stream_ends(
     how: dict[str, bool],
 ) -> None:
     wrote = chunk({"content": "We open"}), chunk({"content": " at nine."}), chunk({}, "stop")
@@ -223,7 +223,7 @@ async def test_an_answer_is_whole_that_says_so_however_its_stream_ends(
 
 
 @HOW_ENDED
-async def test_a_call_of_a_tool_is_run_that_is_whole_however_its_stream_ends(
+async def test_a_complete_tool_call_is_run_however_its_stream_ends(
     how: dict[str, bool],
 ) -> None:
     wanted = calls(call("look_up", '{"day": "Monday"}', number="a", index=0))
@@ -235,7 +235,7 @@ async def test_a_call_of_a_tool_is_run_that_is_whole_however_its_stream_ends(
     assert it.told_of(AttemptFailed) == []
 
 
-async def test_a_model_that_declines_in_a_field_of_its_own_is_heard() -> None:
+async def test_a_refusal_in_a_field_of_its_own_is_spoken() -> None:
     declined = chunk({"refusal": "I cannot do that."}), chunk({}, "stop")
     async with streaming(*declined) as url, bench() as it:
         it.urls["openai"] = url
@@ -246,7 +246,7 @@ async def test_a_model_that_declines_in_a_field_of_its_own_is_heard() -> None:
 
 
 @pytest.mark.parametrize("said", ["", "We open at "], ids=["at once", "in the middle"])
-async def test_an_answer_that_a_filter_held_back_is_asked_for_again_and_nobody_blamed(
+async def test_a_filtered_answer_is_requested_again_and_counts_against_none(
     said: str,
 ) -> None:
     held_back = chunk({"content": said}), chunk({}, "content_filter")
@@ -261,7 +261,7 @@ async def test_an_answer_that_a_filter_held_back_is_asked_for_again_and_nobody_b
     assert it.policy.roster.health("llm", "openai").suspect_since is None
 
 
-async def test_half_a_sign_in_an_answer_is_none_that_a_model_is_asked_with_again() -> None:
+async def test_half_a_surrogate_in_an_answer_is_not_sent_to_a_model() -> None:
     halves = chunk({"content": "We open \ud83d"}), chunk({"content": "\ude00at nine."}, "stop")
     async with streaming(*halves) as url, bench() as it:
         it.urls["openai"] = url
@@ -271,7 +271,7 @@ async def test_half_a_sign_in_an_answer_is_none_that_a_model_is_asked_with_again
 
 
 @pytest.mark.parametrize("half", ["\ud83d", "\\ud83d"], ids=["as it is", "written out"])
-async def test_half_a_sign_in_what_a_tool_is_given_is_none_that_a_model_is_asked_with_again(
+async def test_half_a_surrogate_in_a_tools_arguments_is_not_sent_to_a_model(
     half: str,
 ) -> None:
     wanted = calls(call("note", f'{{"words": "Grüße{half}"}}', number="a", index=0))
@@ -282,7 +282,7 @@ async def test_half_a_sign_in_what_a_tool_is_given_is_none_that_a_model_is_asked
     assert ran == [("note", "a", {"words": "Grüße"})]
 
 
-async def test_half_a_sign_in_an_answer_in_one_piece_is_left_out() -> None:
+async def test_half_a_surrogate_in_a_single_piece_answer_is_left_out() -> None:
     async with writing_once("They want a table\ud83d.") as url, bench() as it:
         it.urls["openai"] = url
         stage = it.stage()
@@ -295,7 +295,7 @@ async def test_half_a_sign_in_an_answer_in_one_piece_is_left_out() -> None:
 async def asked_with_tools(
     it: Bench, messages: Sequence[Any] = QUESTION
 ) -> list[tuple[str, str, dict[str, Any]]]:
-    """Return each run of a tool: its name, the call's id, and what it was given."""
+    """Return each run of a tool: its name, the call's id, and its arguments."""
     ran: list[tuple[str, str, dict[str, Any]]] = []
 
     async def handle(params: FunctionCallParams) -> None:

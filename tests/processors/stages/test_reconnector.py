@@ -1,4 +1,4 @@
-"""Making a lost connection again in the background, on virtual time."""
+"""Restoring a lost connection in the background, on virtual time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -27,7 +27,7 @@ class Owner:
 
 
 class Far:
-    """A far end that takes the connection at the n-th try."""
+    """A far end that accepts the connection at the n-th try."""
 
     def __init__(self, *, at_try: int) -> None:
         self.tried_at: list[float] = []
@@ -55,7 +55,7 @@ async def test_it_tries_until_it_is_connected_with_longer_waits(owner: Owner) ->
     assert not reconnector.busy
 
 
-async def test_who_is_in_a_hurry_does_not_wait(owner: Owner) -> None:
+async def test_an_urgent_reconnection_does_not_wait(owner: Owner) -> None:
     begun_at, far = monotonic(), Far(at_try=1)
     reconnector = Reconnector("cartesia", far.connect, clock=monotonic)
     reconnector.backoff.down(begun_at, permanent=True)
@@ -68,7 +68,7 @@ async def test_who_is_in_a_hurry_does_not_wait(owner: Owner) -> None:
     assert far.tried_at == [pytest.approx(begun_at + 0.1)]
 
 
-async def test_a_rung_that_may_not_be_asked_is_not_tried(owner: Owner) -> None:
+async def test_a_rung_with_an_open_breaker_is_not_tried(owner: Owner) -> None:
     far = Far(at_try=1)
     reconnector = Reconnector("cartesia", far.connect, clock=monotonic, allowed=lambda: False)
 
@@ -79,7 +79,7 @@ async def test_a_rung_that_may_not_be_asked_is_not_tried(owner: Owner) -> None:
     assert far.tried_at == []
 
 
-async def test_what_is_cut_short_by_the_end_of_a_call_begins_nothing_anew(owner: Owner) -> None:
+async def test_a_try_cancelled_by_the_end_of_a_call_starts_no_other(owner: Owner) -> None:
     far = Far(at_try=1)
     reconnector = Reconnector("cartesia", far.connect, clock=monotonic)
 

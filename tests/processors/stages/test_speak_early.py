@@ -65,7 +65,7 @@ async def test_there_is_no_gap_inside_a_sentence(lab: Lab) -> None:
     assert max(talk.line.gaps_s) < 0.01
 
 
-async def test_a_model_that_becomes_slow_is_followed_word_by_word(lab: Lab) -> None:
+async def test_a_model_that_slows_down_is_followed_word_by_word(lab: Lab) -> None:
     shared = policy(("cartesia",), time.monotonic())
     shared.clauses = RULES
     async with talking(lab, ("cartesia",), shared=shared) as talk:
@@ -80,7 +80,7 @@ async def test_a_model_that_becomes_slow_is_followed_word_by_word(lab: Lab) -> N
     assert max(talk.line.gaps_s) < 0.5  # a whole sentence would have been waited for: 3 s
 
 
-async def test_a_slow_model_is_given_time_for_its_sentence(lab: Lab) -> None:
+async def test_a_slow_model_gets_time_for_its_sentence(lab: Lab) -> None:
     _, talk = await first_word_s(lab, early=True, gap_s=clauses.QUICK_S * 2)
 
     assert talk.said == [TEXT]
@@ -111,7 +111,7 @@ async def test_a_voice_gets_two_pieces_of_a_sentence_with_the_spaces_between_wor
 
 @pytest.mark.parametrize("fault", [*BROKEN.values(), *MUTE.values()], ids=[*BROKEN, *MUTE])
 @pytest.mark.parametrize("names", [("cartesia", "elevenlabs"), ("elevenlabs", "cartesia")])
-async def test_a_voice_that_breaks_in_the_clause_or_behind_it_loses_and_doubles_no_word(
+async def test_a_voice_that_breaks_in_or_after_the_clause_loses_and_doubles_no_word(
     lab: Lab, fault: Fault, names: tuple[str, str]
 ) -> None:
     break_(lab, names[0], fault)
@@ -122,7 +122,7 @@ async def test_a_voice_that_breaks_in_the_clause_or_behind_it_loses_and_doubles_
 
 
 @pytest.mark.parametrize("words", [1, 2, 3, 5])
-async def test_a_voice_that_is_cut_goes_on_with_the_next_one_from_the_word(
+async def test_a_voice_that_is_cut_is_continued_by_the_next_one_from_the_word(
     lab: Lab, words: int
 ) -> None:
     break_(lab, "cartesia", faults.Cut(after_words=words, how="reset"))

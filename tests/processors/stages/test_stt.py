@@ -1,4 +1,4 @@
-"""What the caller said is written down once, whatever becomes of the recognisers."""
+"""The caller's words are written once, whatever the recognisers do."""
 
 import asyncio
 import time
@@ -67,7 +67,7 @@ async def test_the_words_are_written_in_the_pause_before_the_vad_is_sure_and_onc
         assert call.failures == []
 
 
-async def test_who_pauses_and_goes_on_loses_no_word_of_either_half() -> None:
+async def test_a_caller_who_pauses_and_continues_loses_no_word_of_either_half() -> None:
     async with calling() as call:
         await call.sound(await call.begins(caller.say(FIRST)))
         await call.silence(0.1)
@@ -93,7 +93,7 @@ DEATHS: dict[str, Fault] = {
 
 
 @pytest.mark.parametrize("fault", DEATHS.values(), ids=DEATHS.keys())
-async def test_a_recogniser_that_fails_in_an_utterance_costs_no_word(fault: Fault) -> None:
+async def test_a_recogniser_that_fails_in_an_utterance_loses_no_word(fault: Fault) -> None:
     async with calling(faults={"a": fault}, pace=2.5) as call:
         said = await call.says(FIRST)
         asked = len(call.asked)
@@ -106,7 +106,7 @@ async def test_a_recogniser_that_fails_in_an_utterance_costs_no_word(fault: Faul
         assert [(fact.before, fact.after) for fact in call.facts(RungChosen)] == [("a", "b")]
 
 
-async def test_a_recogniser_that_fell_silent_before_the_utterance_is_not_waited_for() -> None:
+async def test_a_recogniser_silent_before_the_utterance_is_not_waited_for() -> None:
     async with calling() as call:
         await call.silence(6.0)
         call.breaks("a", faults.Silent())
@@ -119,9 +119,7 @@ async def test_a_recogniser_that_fell_silent_before_the_utterance_is_not_waited_
         assert failed.after_s < 0.1
 
 
-async def test_a_line_that_delivers_nothing_for_a_while_costs_no_recogniser_its_connection() -> (
-    None
-):
+async def test_a_gap_on_the_line_costs_no_recogniser_its_connection() -> None:
     async with calling(pace=1.0) as call:
         spoken = caller.say(SECOND)
         sure = int(RATE_HZ * SURE_S) * 2
@@ -139,7 +137,7 @@ async def test_a_line_that_delivers_nothing_for_a_while_costs_no_recogniser_its_
         assert not call.facts(Suspected)
 
 
-async def test_a_recogniser_that_fails_between_utterances_is_known_before_the_next() -> None:
+async def test_a_recogniser_that_fails_between_utterances_is_detected_before_the_next() -> None:
     async with calling() as call:
         await call.says(FIRST)
         call.breaks("a", faults.Quota(where="event"))
@@ -162,7 +160,7 @@ REFUSALS: dict[str, tuple[Fault, str]] = {
 
 
 @pytest.mark.parametrize(("fault", "kind"), REFUSALS.values(), ids=REFUSALS.keys())
-async def test_a_refusal_at_the_start_is_known_before_the_first_word(
+async def test_a_refusal_at_the_start_is_detected_before_the_first_word(
     fault: Fault, kind: str
 ) -> None:
     async with calling(faults={"a": fault}) as call:
@@ -185,7 +183,7 @@ async def test_a_rung_whose_handshake_hangs_does_not_delay_the_start(name: str) 
         assert words(said) == words(FIRST)
 
 
-async def test_a_handshake_that_hangs_is_known_before_the_first_word() -> None:
+async def test_a_hanging_handshake_is_detected_before_the_first_word() -> None:
     async with calling(faults={"a": faults.Silent(where="handshake")}) as call:
         await call.silence(call.pace * 2.0)
         said = await call.says(FIRST)
@@ -195,7 +193,7 @@ async def test_a_handshake_that_hangs_is_known_before_the_first_word() -> None:
         assert call.failures == [("a", "timeout")]
 
 
-async def test_words_that_were_passed_on_before_the_death_are_not_passed_on_again() -> None:
+async def test_words_delivered_before_the_failure_are_not_delivered_again() -> None:
     async with calling() as call:
         await call.sound(await call.begins(caller.say(FIRST)))
         await call.silence(0.6)  # an endpoint for the recogniser; the VAD says nothing
@@ -211,13 +209,13 @@ async def test_words_that_were_passed_on_before_the_death_are_not_passed_on_agai
 
 async def test_an_utterance_that_ended_before_the_failover_is_written_too() -> None:
     async with calling(faults={"a": faults.Silent()}, pace=6.0) as call:
-        said = await call.says(SECOND)  # over long before anybody is late
+        said = await call.says(SECOND)  # over long before a recogniser is late
 
         assert words(said) == words(SECOND)
         assert call.bench.all(TranscriptionFrame)[-1].finalized
 
 
-async def test_words_are_owed_until_they_are_there() -> None:
+async def test_words_are_pending_until_they_arrive() -> None:
     async with calling(faults={"a": faults.Silent()}, pace=6.0) as call:
         await call.sound(await call.begins(caller.say(SECOND)))
         assert not call.stage.words_owed()  # the caller still speaks
@@ -228,7 +226,7 @@ async def test_words_are_owed_until_they_are_there() -> None:
         assert not call.stage.words_owed()
 
 
-async def test_noise_that_trips_the_vad_is_no_mute_recogniser() -> None:
+async def test_noise_that_triggers_the_vad_makes_no_recogniser_mute() -> None:
     async with calling(pace=1.0) as call:
         await call.silence(0.5)
         await call.starts()
@@ -265,7 +263,7 @@ async def test_a_barge_in_does_not_mute_the_recogniser() -> None:
         assert words(call.text) == words(FIRST)
 
 
-async def test_the_only_rung_is_connected_anew_and_hears_all_of_it_again() -> None:
+async def test_the_only_rung_is_reconnected_and_hears_everything_again() -> None:
     async with calling("a") as call:
         await call.sound(await call.begins(caller.say(FIRST)))
         call.lab.instance("a").drop_connections()
@@ -276,7 +274,7 @@ async def test_the_only_rung_is_connected_anew_and_hears_all_of_it_again() -> No
         assert call.asked == ["a", "a"]
 
 
-async def test_a_stream_that_stands_is_heard_on_while_no_call_may_ask_for_one() -> None:
+async def test_an_open_stream_is_heard_while_no_call_may_open_one() -> None:
     async with calling("a") as call:
         first = await call.says(FIRST)
         call.policy.roster.health("stt", "a").breaker.trip(time.monotonic())
@@ -294,7 +292,7 @@ async def test_a_stream_that_stands_is_heard_on_while_no_call_may_ask_for_one() 
 
 
 def all_out(*names: str) -> HealthTable:
-    """Return what calls know of recognisers whose breakers are open, while nothing is wrong."""
+    """Return the shared state of healthy recognisers whose breakers are open."""
     now = time.monotonic()
     places = [Place(stage="stt", provider=name, credential=name) for name in names]
     roster = HealthTable(places, now=now, priors_s={"stt": 0.4})
@@ -303,7 +301,7 @@ def all_out(*names: str) -> HealthTable:
     return roster
 
 
-async def test_where_every_recogniser_is_out_a_caller_s_own_attempt_is_made_and_heard() -> None:
+async def test_with_every_recogniser_out_a_callers_own_attempt_is_made_and_heard() -> None:
     roster = all_out("a", "b")
     async with calling(roster=roster) as call:
         said = [await call.says(FIRST), await call.says(SECOND)]
@@ -325,7 +323,7 @@ async def test_a_recogniser_that_is_out_is_tried_by_one_caller_at_a_time() -> No
         assert call.asked == ["b"]
 
 
-async def test_a_rung_that_comes_back_writes_what_nobody_could() -> None:
+async def test_a_rung_that_returns_writes_the_unwritten_words() -> None:
     away = faults.Http(status=503)
     async with calling(faults={"a": away, "b": away}, failures=50) as call:
         await call.sound(await call.begins(caller.say(FIRST)))
@@ -337,7 +335,7 @@ async def test_a_rung_that_comes_back_writes_what_nobody_could() -> None:
         assert call.facts(StageExhausted)
 
 
-async def test_a_caller_who_goes_on_before_the_last_word_is_written_is_in_one_utterance() -> None:
+async def test_a_caller_who_continues_before_the_last_word_is_written_is_in_one_utterance() -> None:
     async with calling(faults={"a": faults.Silent()}, pace=6.0) as call:
         await call.sound(await call.begins(caller.say(FIRST)))
         await call.stops()
@@ -361,7 +359,7 @@ async def test_a_lost_standby_is_connected_again_in_the_background() -> None:
         assert [fact.provider for fact in call.facts(AttemptFailed)] == ["b"]
 
 
-async def test_the_first_rung_writes_again_when_nobody_doubts_it_any_more() -> None:
+async def test_the_first_rung_writes_again_when_it_is_no_longer_suspect() -> None:
     async with calling(faults={"a": faults.Cut(after_words=2)}) as call:
         await call.says(FIRST)
         call.breaks("a", None)
@@ -410,13 +408,13 @@ async def test_the_turns_timing_is_told_once_and_by_the_first_rung() -> None:
         assert told == [call.stage._services[0].name] * 2  # once in each direction
 
 
-async def test_what_was_heard_is_billed_to_whoever_heard_it() -> None:
+async def test_heard_sound_is_billed_to_its_recogniser() -> None:
     async with calling(faults={"a": faults.Cut(after_words=3)}, pace=1.5) as call:
         await call.says(FIRST)
         await asyncio.sleep(0.05)
 
         billed = {measured.processor for measured in call.bench.measured(STTUsageMetricsData)}
-        assert billed == {"b"}  # the other died before it could say what it had heard
+        assert billed == {"b"}  # the other died before it could report its sound
 
 
 async def test_a_recogniser_that_takes_sound_slowly_gets_all_of_it() -> None:
@@ -430,7 +428,7 @@ async def test_a_recogniser_that_takes_sound_slowly_gets_all_of_it() -> None:
         assert words(call.text) == words(FIRST)
 
 
-async def test_a_recogniser_that_was_behind_is_not_behind_in_the_next_utterance() -> None:
+async def test_a_recogniser_that_lagged_does_not_lag_in_the_next_utterance() -> None:
     capped = StreamLimits(intake_cap=1.25)
     async with calling(limits=capped, pace=1.0) as call:
         await call.sound(await call.begins(caller.say(FIRST)))
@@ -445,7 +443,7 @@ async def test_a_recogniser_that_was_behind_is_not_behind_in_the_next_utterance(
         assert took_s < 0.7  # 0.15 s of them is our own waiting; it was 1 s behind
 
 
-async def test_a_caller_who_goes_on_is_heard_by_a_recogniser_that_is_behind() -> None:
+async def test_a_caller_who_continues_is_heard_by_a_lagging_recogniser() -> None:
     capped = StreamLimits(intake_cap=1.25)
     async with calling(limits=capped, pace=1.0) as call:
         await call.sound(await call.begins(caller.say(FIRST)))
@@ -464,7 +462,7 @@ def local() -> FrameProcessor:
 
 
 @pytest.mark.real_time  # it is a process of its own
-async def test_the_local_recogniser_is_started_when_nobody_else_is_left() -> None:
+async def test_the_local_recogniser_is_started_when_no_other_is_left() -> None:
     away = faults.Http(status=401)
     async with calling(faults={"a": away, "b": away}, more={"local": local()}) as call:
         await call.until(lambda: len(call.failures) == 2)
@@ -504,9 +502,9 @@ async def test_the_local_recogniser_writes_once_what_it_heard_before_another_was
         assert call.asked == ["local", "a", "local"]
 
 
-async def test_what_the_local_recogniser_writes_too_late_is_not_written_again() -> None:
+async def test_late_words_of_the_local_recogniser_are_not_written_again() -> None:
     caught_up = asyncio.Event()
-    near = hear_near(local(), caught_up=caught_up)  # until then this machine has too much to do
+    near = hear_near(local(), caught_up=caught_up)  # until then this machine is busy
     slow = faults.SlowStart(delay_s=3.0)
     async with calling("a", faults={"a": slow}, more={"local": near}, pace=1.0) as call:
         await call.until(lambda: call.stage._rungs["a"].connected)
@@ -522,7 +520,7 @@ async def test_what_the_local_recogniser_writes_too_late_is_not_written_again() 
         assert words(call.text) == words(SECOND)
 
 
-async def test_a_result_with_a_word_that_is_none_deafens_no_call() -> None:
+async def test_a_result_with_an_invalid_word_deafens_no_call() -> None:
     async with calling("a") as call:
         await call.sound(await call.begins(caller.say(FIRST)))
         service: Any = call.stage._services[0]
@@ -551,7 +549,7 @@ async def test_each_refusal_of_a_recogniser_counts_once(*, speaks: bool) -> None
 
 
 @pytest.mark.parametrize("final", ["empty", "missing"])
-async def test_the_last_interim_words_are_the_callers_when_no_final_words_come(final: str) -> None:
+async def test_the_last_interim_words_are_used_when_no_final_words_come(final: str) -> None:
     async with calling(faults={"a": faults.Silent(), "b": faults.Silent()}) as call:
         await call.sound(await call.begins(caller.say(SECOND)))
         rung = call.stage._rungs["a"]

@@ -28,7 +28,7 @@ SAID = (  # what this recogniser hears well; of an article before a pause it is 
 
 @asynccontextmanager
 async def hearing(length_s: float) -> AsyncIterator[Call]:
-    """Run one call's stage in an hour's weather."""
+    """Run one call's stage for an hour of changing faults."""
     roster = roster_of("stt", NAMES)
     resting_for = rest_breakers(roster, tell=lambda _: None, clock=time.monotonic)
     async with resting_for, calling(pace=1.0, roster=roster, limit_s=length_s + 60.0) as call:
@@ -54,4 +54,4 @@ async def test_every_word_of_the_caller_is_written_once(length_s: float) -> None
             failures += len(call.failures)
             call.told.clear()
             call.bench.out.clear()
-    assert failures >= length_s / 200.0  # there was weather
+    assert failures >= length_s / 200.0  # there were faults

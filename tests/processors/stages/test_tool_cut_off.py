@@ -1,4 +1,4 @@
-"""A caller cuts off an answer that speaks before its tool, while the tool is at work."""
+"""A caller interrupts an answer that speaks before its tool, while the tool runs."""
 
 import asyncio
 import inspect
@@ -30,7 +30,7 @@ SPEECH = "Let me see when there is room for you, " * 5 + "one moment."
 @pytest.mark.parametrize(
     "heard_s", [pytest.param(0.1, id="in the speech"), pytest.param(0.9, id="behind it")]
 )
-async def test_the_model_is_told_that_a_tool_goes_on_whose_answer_was_cut_off(
+async def test_the_model_is_told_that_an_interrupted_answers_tool_still_runs(
     heard_s: float,
 ) -> None:
     wanted = calls(call("look_up", "{}", number="a", index=0))
@@ -55,7 +55,7 @@ async def test_the_model_is_told_that_a_tool_goes_on_whose_answer_was_cut_off(
     assert "same arguments" in result
 
 
-def test_what_is_replaced_of_pipecat_is_still_there() -> None:
+def test_the_replaced_part_of_pipecat_still_exists() -> None:
     replaced = inspect.signature(LLMService._broadcast_function_call_cancelled)
 
     assert list(replaced.parameters) == ["self", "runner_item", "run_llm"]

@@ -1,4 +1,4 @@
-"""A model that asks for tools again and again within one turn has to speak at last."""
+"""A model that asks for tools again and again within one turn must speak at last."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -99,7 +99,7 @@ async def test_a_model_that_asks_for_tools_for_ever_is_made_to_speak() -> None:
     assert not it.context.tool_choice or it.context.tool_choice != "none"  # that of later turns
 
 
-async def test_a_tool_that_a_model_asks_for_beside_the_words_it_owes_is_not_run() -> None:
+async def test_a_tool_requested_next_to_demanded_words_is_not_run() -> None:
     def adds(body: dict[str, Any]) -> list[Any]:
         words = [WORDS] if body.get("tool_choice") == "none" else []
         return [*words, *asks_again(body)]
@@ -112,7 +112,7 @@ async def test_a_tool_that_a_model_asks_for_beside_the_words_it_owes_is_not_run(
     assert it.spoken() == ["There is room on Monday."]
 
 
-async def test_where_a_model_does_not_speak_although_it_has_to_the_next_one_is_asked() -> None:
+async def test_if_a_model_does_not_speak_on_demand_the_next_one_is_asked() -> None:
     async with looping(asks_again, obeys) as it:
         await it.until(lambda: bool(it.spoken()))
 

@@ -1,4 +1,4 @@
-"""The voices' stage against the simulated voices: whatever breaks, every word is heard once."""
+"""The voices' stage against the simulated voices: every word is heard once, whatever breaks."""
 
 import asyncio
 import json
@@ -80,7 +80,7 @@ async def lab() -> AsyncIterator[Lab]:
 
 
 def probed(shared: StagePolicy, name: str) -> None:
-    """A probe succeeds."""
+    """Let a probe succeed."""
     now = time.monotonic()
     permit = shared.roster.health("tts", name).permit(now, probe=True)
     assert permit
@@ -111,12 +111,12 @@ async def test_a_healthy_reply_is_spoken_by_the_first_rung_alone(lab: Lab) -> No
     assert usage(talk) == ["cartesia"]
     assert sound_s(talk) == pytest.approx(
         lab.record.words("cartesia")[-1].end_s, abs=0.3
-    )  # and the silence behind it
+    )  # and the silence after it
 
 
 @pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
 @pytest.mark.parametrize("fault", DEAD.values(), ids=DEAD)
-async def test_a_dead_rung_is_passed_over_at_once(
+async def test_a_dead_rung_is_skipped_at_once(
     lab: Lab, fault: Fault, ladder: tuple[str, str]
 ) -> None:
     break_(lab, ladder[0], fault)
@@ -133,7 +133,7 @@ async def test_a_dead_rung_is_passed_over_at_once(
 
 @pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
 @pytest.mark.parametrize("fault", MUTE.values(), ids=MUTE)
-async def test_a_mute_rung_is_replaced_before_the_caller_wonders(
+async def test_a_mute_rung_is_replaced_in_time(
     lab: Lab, fault: Fault, ladder: tuple[str, str]
 ) -> None:
     break_(lab, ladder[0], fault)
@@ -182,7 +182,7 @@ async def test_a_voice_that_breaks_its_own_protocol_loses_no_word(lab: Lab, faul
     assert talk.words == TEXT
 
 
-async def test_a_server_that_spells_its_keys_another_way_says_every_reply_at_once(
+async def test_a_server_with_other_key_spellings_says_every_reply_at_once(
     lab: Lab,
 ) -> None:
     break_(lab, "elevenlabs", faults.Mistaken(what="snake_case"))
@@ -225,7 +225,7 @@ async def test_a_word_without_its_time_silences_no_call(lab: Lab, times: dict[st
 
 
 @pytest.mark.parametrize("how", ["reset", "close", "error"])
-async def test_the_sound_of_a_resumed_sentence_is_each_words_once(lab: Lab, how: str) -> None:
+async def test_each_word_of_a_resumed_sentence_sounds_once(lab: Lab, how: str) -> None:
     break_(lab, "cartesia", faults.Cut(after_words=4, how=how))
     async with talking(lab) as talk:
         await spoken(talk)
@@ -238,7 +238,7 @@ async def test_the_sound_of_a_resumed_sentence_is_each_words_once(lab: Lab, how:
     assert sound_s(talk, "elevenlabs") == pytest.approx(second[-1].end_s, abs=0.3)
 
 
-async def test_the_voice_that_took_over_stays_for_the_call_and_the_next_call_goes_back(
+async def test_the_voice_that_took_over_stays_for_the_call_and_the_next_call_returns(
     lab: Lab,
 ) -> None:
     shared = policy(("cartesia", "elevenlabs"), time.monotonic())
@@ -260,7 +260,7 @@ async def test_the_voice_that_took_over_stays_for_the_call_and_the_next_call_goe
     assert second.asked == ["cartesia"]
 
 
-async def test_a_barge_in_during_a_resumed_sentence_leaves_what_was_heard(lab: Lab) -> None:
+async def test_a_barge_in_during_a_resumed_sentence_keeps_the_heard_words(lab: Lab) -> None:
     break_(lab, "cartesia", faults.Cut(after_words=3, how="reset"))
     async with talking(lab) as talk:
         await talk.reply(*TEXT.split())
@@ -283,7 +283,7 @@ async def test_a_barge_in_during_a_resumed_sentence_leaves_what_was_heard(lab: L
     assert talk.asked == ["cartesia", "elevenlabs", "elevenlabs"]
 
 
-async def test_late_output_of_a_cancelled_rung_reaches_nobody(lab: Lab) -> None:
+async def test_late_output_of_a_cancelled_rung_is_dropped(lab: Lab) -> None:
     break_(lab, "cartesia", faults.LateAfterCancel(delay_s=1.0))
     async with talking(lab) as talk:
         await talk.reply(*TEXT.split())
@@ -321,7 +321,7 @@ async def test_a_call_that_ends_while_its_voice_speaks_leaves_no_connection_open
     lab: Lab, ladder: tuple[str, str]
 ) -> None:
     async with talking(lab, ladder) as talk:
-        await talk.reply(*[TEXT] * 10)  # of which the provider would send the rest
+        await talk.reply(*[TEXT] * 10)  # the provider would send the rest
         await talk.until(lambda: talk.line.length_s > 0.5)
         await talk.worker.cancel()
     await asyncio.sleep(0.1)
@@ -330,7 +330,7 @@ async def test_a_call_that_ends_while_its_voice_speaks_leaves_no_connection_open
     assert "open" not in outcomes
 
 
-async def test_with_nobody_left_the_call_goes_on_and_the_rest_is_told(lab: Lab) -> None:
+async def test_without_a_usable_rung_the_call_continues_and_the_rest_is_told(lab: Lab) -> None:
     for name in ("cartesia", "elevenlabs"):
         break_(lab, name, faults.Refuse())
     async with talking(lab) as talk:
@@ -344,7 +344,7 @@ async def test_with_nobody_left_the_call_goes_on_and_the_rest_is_told(lab: Lab) 
         assert not talk.kept_of(TTSTextFrame)
 
 
-async def test_that_nobody_may_barge_in_on_it_is_told_with_what_nobody_could_say(lab: Lab) -> None:
+async def test_unspoken_protected_words_are_told_as_protected(lab: Lab) -> None:
     for name in ("cartesia", "elevenlabs"):
         break_(lab, name, faults.Refuse())
     notice = TTSSpeakFrame("This call is recorded.")
@@ -357,7 +357,7 @@ async def test_that_nobody_may_barge_in_on_it_is_told_with_what_nobody_could_say
     assert talk.must == [True]
 
 
-async def test_a_rung_that_gave_up_is_revived_and_truly_speaks_again(lab: Lab) -> None:
+async def test_a_rung_that_gave_up_is_revived_and_speaks_again(lab: Lab) -> None:
     break_(lab, "cartesia", faults.Refuse())
     shared = policy(("cartesia",), time.monotonic())
     async with talking(lab, ("cartesia",), shared=shared) as talk:
@@ -400,9 +400,7 @@ async def test_a_voice_that_ended_without_a_sound_is_heard_again_in_the_same_cal
 
 
 @pytest.mark.parametrize("name", ["cartesia", "elevenlabs", "local"])
-async def test_a_voice_that_pipecat_gave_up_although_it_is_connected_is_connected_anew(
-    lab: Lab, name: str
-) -> None:
+async def test_a_connected_voice_that_pipecat_gave_up_is_reconnected(lab: Lab, name: str) -> None:
     async with talking(lab, (name,)) as talk:
         await spoken(talk, "First.")
         await talk.stage._rungs[name].pipe.service.set_usable(False)
@@ -438,7 +436,7 @@ async def test_the_only_rung_is_asked_again_over_a_new_connection(lab: Lab) -> N
     assert talk.asked == ["cartesia", "cartesia"]
 
 
-async def test_an_error_and_the_close_behind_it_are_one_failure(lab: Lab) -> None:
+async def test_an_error_and_the_close_after_it_are_one_failure(lab: Lab) -> None:
     async with talking(lab, ("elevenlabs",)) as talk:
         await spoken(talk, "Connected.")
         error = faults.Cut(after_words=2, how="error")
@@ -458,7 +456,7 @@ async def connect_from_afar(uri: str, **kwargs: Any) -> ClientConnection:
 
 @pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
 @pytest.mark.parametrize("when", ["while it connects", "when it was refused"])
-async def test_a_refused_connection_counts_once_and_is_tried_again_when_nobody_else_is_left(
+async def test_a_refused_connection_counts_once_and_is_tried_again_when_no_other_is_left(
     lab: Lab, ladder: tuple[str, str], when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(one_address, "ConnectHere", connect_from_afar)
@@ -495,7 +493,7 @@ async def test_a_filler_survives_a_failover_and_a_barge_in_and_is_not_remembered
     assert talk.asked == ["cartesia", "elevenlabs", "elevenlabs"]
 
 
-async def test_a_barge_in_takes_nothing_off_the_line_of_what_must_be_heard(lab: Lab) -> None:
+async def test_a_barge_in_removes_no_protected_sound_from_the_line(lab: Lab) -> None:
     notice = TTSSpeakFrame("This call may be recorded, to train whoever answers it next.")
     notice.interruptible = False
     async with talking(lab) as talk:
@@ -511,7 +509,7 @@ async def test_a_barge_in_takes_nothing_off_the_line_of_what_must_be_heard(lab: 
     assert dry_at == pytest.approx(talk.line.free_at_s, abs=0.1)
 
 
-async def test_a_barge_in_takes_off_the_line_what_stood_before_what_must_be_heard(lab: Lab) -> None:
+async def test_a_barge_in_removes_sound_before_protected_sound(lab: Lab) -> None:
     notice = TTSSpeakFrame("This call may be recorded.")
     notice.interruptible = False
     async with talking(lab) as talk:
@@ -539,7 +537,7 @@ async def test_speech_inside_a_reply_keeps_its_place(lab: Lab) -> None:
     assert len(talk.kept_of(TTSStartedFrame)) == 2
 
 
-async def test_a_slow_model_is_no_stalled_voice(lab: Lab) -> None:
+async def test_a_slow_model_does_not_make_a_voice_stalled(lab: Lab) -> None:
     async with talking(lab) as talk:
         await talk.put(LLMFullResponseStartFrame(), LLMTextFrame("That is done. "))
         await talk.put(LLMTextFrame("And "))
@@ -552,7 +550,7 @@ async def test_a_slow_model_is_no_stalled_voice(lab: Lab) -> None:
     assert set(talk.asked) == {"cartesia"}
 
 
-async def test_a_call_ends_at_once_behind_rungs_that_hang(lab: Lab) -> None:
+async def test_a_call_ends_at_once_despite_hanging_rungs(lab: Lab) -> None:
     for name in ("cartesia", "elevenlabs"):
         break_(lab, name, faults.Silent())
     async with talking(lab) as talk:
@@ -566,7 +564,7 @@ async def test_a_call_ends_at_once_behind_rungs_that_hang(lab: Lab) -> None:
 
 
 def speak_in(talk: Talk, language: str) -> list[TTSUpdateSettingsFrame]:
-    """Return what has every voice speak a language."""
+    """Return the frame that makes every voice speak a language."""
     services = [rung.pipe.service for rung in talk.stage._rungs.values()]
     frames = [
         TTSUpdateSettingsFrame(delta=TTSSettings(language=language), service=service)
@@ -585,7 +583,7 @@ def languages(lab: Lab, name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
-async def test_the_next_reply_is_asked_for_in_the_callers_language(
+async def test_the_next_reply_is_requested_in_the_callers_language(
     lab: Lab, ladder: tuple[str, str]
 ) -> None:
     async with talking(lab, ladder) as talk:
@@ -600,7 +598,7 @@ async def test_the_next_reply_is_asked_for_in_the_callers_language(
 
 
 @pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
-async def test_a_voice_that_dies_in_the_sign_behind_a_number_loses_no_unit(
+async def test_a_voice_that_dies_in_the_sign_after_a_number_loses_no_unit(
     lab: Lab, ladder: tuple[str, str]
 ) -> None:
     text = "That will cost you 25 € every month."
@@ -628,7 +626,7 @@ async def test_a_standby_speaks_the_callers_language_too(lab: Lab, ladder: tuple
 
 
 @pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
-async def test_what_is_being_spoken_keeps_its_language(lab: Lab, ladder: tuple[str, str]) -> None:
+async def test_current_speech_keeps_its_language(lab: Lab, ladder: tuple[str, str]) -> None:
     async with talking(lab, ladder) as talk:
         talk.turn.caller_stopped(time.monotonic())
         await talk.put(LLMFullResponseStartFrame(), LLMTextFrame("Hello there. And "))
@@ -656,7 +654,7 @@ async def test_a_caller_who_interrupts_in_another_language_is_answered_in_it(lab
     assert talk.failures == []
 
 
-async def test_a_voice_that_connects_anew_for_another_language_is_waited_for_and_not_doubted(
+async def test_a_voice_that_reconnects_for_another_language_is_waited_for_and_not_suspect(
     lab: Lab,
 ) -> None:
     async with talking(lab, LADDERS["elevenlabs first"]) as talk:
@@ -673,14 +671,14 @@ async def test_a_voice_that_connects_anew_for_another_language_is_waited_for_and
     assert languages(lab, "elevenlabs") == ["en", "es"]
 
 
-async def test_a_barge_in_while_a_voice_connects_anew_does_not_lose_it_for_the_call(
+async def test_a_barge_in_while_a_voice_reconnects_does_not_lose_it_for_the_call(
     lab: Lab,
 ) -> None:
     async with talking(lab, LADDERS["elevenlabs first"]) as talk:
         talk.turn.caller_stopped(time.monotonic())
         await talk.put(LLMFullResponseStartFrame(), LLMTextFrame("Hello there. And "))
         await talk.until(lambda: languages(lab, "elevenlabs"))
-        await talk.put(*speak_in(talk, "es"))  # for what is said next
+        await talk.put(*speak_in(talk, "es"))  # for the next speech
         await talk.put(LLMTextFrame("now the rest of it. "), LLMFullResponseEndFrame())
         await talk.until(lambda: talk.said)
         break_(lab, "elevenlabs", faults.Silent(where="handshake"))
@@ -698,7 +696,7 @@ async def test_a_barge_in_while_a_voice_connects_anew_does_not_lose_it_for_the_c
 
 
 def all_out(names: Sequence[str]) -> StagePolicy:
-    """Return what calls know of voices whose breakers are all open."""
+    """Return the shared state of voices whose breakers are all open."""
     now = time.monotonic()
     shared = policy(names, now)
     for name in names:
@@ -707,7 +705,7 @@ def all_out(names: Sequence[str]) -> StagePolicy:
 
 
 @pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
-async def test_where_every_voice_is_out_a_caller_s_own_attempt_is_made_and_heard(
+async def test_with_every_voice_out_a_callers_own_attempt_is_made_and_heard(
     lab: Lab, ladder: tuple[str, str]
 ) -> None:
     shared = all_out(ladder)
@@ -720,7 +718,7 @@ async def test_where_every_voice_is_out_a_caller_s_own_attempt_is_made_and_heard
     assert states == [State.CLOSED, State.OPEN]
 
 
-async def test_where_every_voice_is_out_each_is_tried_once_before_the_words_are_left(
+async def test_with_every_voice_out_each_is_tried_once_before_the_words_are_given_up(
     lab: Lab,
 ) -> None:
     for name in VOICES:
@@ -748,7 +746,7 @@ async def test_a_voice_that_is_out_is_tried_by_one_caller_at_a_time(lab: Lab) ->
     ['<break time="1s"/>', "<|im_end|>", "</s>", "\U0001f600", "\u2026", "- - -", "<b></b> ..."],
 )
 @pytest.mark.parametrize("voice", ["cartesia", "elevenlabs"])
-async def test_a_piece_without_a_word_reaches_no_voice(lab: Lab, voice: str, mute: str) -> None:
+async def test_a_piece_without_words_reaches_no_voice(lab: Lab, voice: str, mute: str) -> None:
     async with talking(lab, [voice]) as talk:
         await talk.put(TTSSpeakFrame(mute))
         await talk.reply("We open at nine.", mute)
@@ -787,7 +785,7 @@ async def test_a_voice_is_never_far_ahead_of_the_line(lab: Lab, *, dies: bool) -
 
 @pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
 @pytest.mark.parametrize("dies", [False, True])
-async def test_after_a_barge_in_little_is_billed_that_was_not_heard(
+async def test_after_a_barge_in_little_unheard_sound_is_billed(
     lab: Lab, ladder: tuple[str, str], *, dies: bool
 ) -> None:
     if dies:
@@ -809,7 +807,7 @@ async def test_after_a_barge_in_little_is_billed_that_was_not_heard(
 
 
 def given_to(request: Request) -> str:
-    """Return the text that a voice was given in a request."""
+    """Return a voice's text in a request."""
     return str(request.details.get("text", ""))
 
 

@@ -35,13 +35,13 @@ GAP_S = 1.5  # of silence inside an answer; the drill has the bounds of each fau
 
 @asynccontextmanager
 async def speaking(length_s: float) -> AsyncIterator[Talk]:
-    """Run one call's stage in an hour's weather."""
+    """Run one call's stage for an hour of changing faults."""
     roster = roster_of("tts", NAMES)
     policy = StagePolicy(stage="tts", roster=roster, pace=PACES["tts"])
     async with laboratory() as lab:
         spells = weather(
             NAMES, KINDS, length_s=length_s, seed=11, first=0.5
-        )  # who spoke last stays
+        )  # the last voice stays
         expose(lab, spells)
         resting_for = rest_breakers(roster, tell=lambda _: None, clock=time.monotonic)
         async with resting_for, talking(lab, shared=policy, limit_s=length_s + 60.0) as talk:
@@ -77,4 +77,4 @@ async def test_every_answer_is_spoken_whole_and_once(length_s: float) -> None:
             failures += len(talk.failures)
             forget(talk)
 
-    assert failures >= length_s / 200.0  # there was weather
+    assert failures >= length_s / 200.0  # there were faults

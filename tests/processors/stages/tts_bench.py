@@ -117,7 +117,7 @@ class Talk:
             await self.worker.queue_frame(frame)
 
     async def reply(self, *texts: str) -> float:
-        """Have the model answer; returns when."""
+        """Let the model answer; return when."""
         at = time.monotonic()
         self.turn.caller_stopped(at)
         words = [LLMTextFrame(f"{text} ") for text in texts]
@@ -125,7 +125,7 @@ class Talk:
         return at
 
     async def reply_slowly(self, *texts: str, gap_s: float) -> None:
-        """Have the model answer word by word."""
+        """Let the model answer word by word."""
         await self.begin_reply()
         await self.write(*texts, gap_s=gap_s)
         await self.end_reply()
