@@ -1,16 +1,16 @@
-"""Put together and run: configuration, commands, the pipeline's assembly and the server."""
+"""The program: configuration, commands, the assembly of the pipeline and the server."""
 
 import os
 from typing import Any
 
 from loguru import logger
 
-# The ONNX runtime runs the voice models, and reports to its maker from the moment it is imported:
-# its own switch comes too late (docs/decisions/0002). Who wants that sets the variable to 0.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # noqa: TID251 - written for it, not read
+# The ONNX runtime, which runs the voice models, sends telemetry to Microsoft from its import on.
+# Its own switch takes effect too late (docs/decisions/0002). To allow telemetry, set this to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # noqa: TID251 - written, not read
 
-# Importing Pipecat writes a banner to stderr, between lines that are read from there.
-# `operations.telemetry.logs.set_up` lets it speak again.
+# Importing Pipecat writes a banner to stderr, which other programs read.
+# `operations.telemetry.logs.set_up` enables Pipecat's log again.
 logger.disable("pipecat")
 
 
@@ -23,8 +23,8 @@ async def bot(runner_args: Any) -> None:
             `LiveKitRunnerArguments`, with a room and a token to enter it with.
 
     Raises:
-        TypeError: The runner was started for a transport that it cannot hand over.
+        TypeError: The runner was started for a transport that Holdline does not support.
     """
-    from bot.programs.hosted import answer  # noqa: PLC0415 - commands without a call do without Pipecat
+    from bot.programs.hosted import answer  # noqa: PLC0415 - other commands do not import Pipecat
 
     await answer(runner_args)

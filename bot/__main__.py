@@ -60,7 +60,7 @@ app.command("transcribe")(transcribe.command)
 app.command("say")(say.command)
 
 
-def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer hands it over so
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer's signature
     if wanted:
         typer.echo(f"holdline {version('holdline')}")
         raise typer.Exit
@@ -87,7 +87,7 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Return the exit code of a command: 0 done, 1 ran and failed, 2 bad usage.
 
-    Whichever it is, what it writes is its owner's.
+    The files that a command writes are readable by their owner only.
     """
     keep_private()
     return guard(lambda: app(args=list(arguments), prog_name="holdline", standalone_mode=False))

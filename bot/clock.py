@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TypeAlias
 
 Clock: TypeAlias = Callable[[], float]
-"""Returns seconds on the monotonic clock; what a decision is given as `now`."""
+"""Returns seconds on the monotonic clock; the `now` of a decision."""
 
 
 def monotonic() -> float:
@@ -15,15 +15,15 @@ def monotonic() -> float:
 
 
 def utc_now() -> datetime:
-    """Return the moment in UTC, for entries that people read."""
+    """Return the time in UTC, for entries that people read."""
     return datetime.now(UTC)
 
 
 def utc_s() -> float:
-    """Return the seconds since 1970, for what is kept over processes and machines."""
+    """Return the seconds since 1970, for values that several processes or machines share."""
     return time.time()
 
 
 def processor_s() -> float:
-    """Return the seconds that this process has had of processors, over all its threads."""
+    """Return the processor time that all threads of this process have used, in seconds."""
     return time.process_time()

@@ -8,7 +8,7 @@ BAD_USAGE: Final = 2
 
 
 class UsageError(Exception):
-    """Something that the person who typed the command must change; one line, exit code 2."""
+    """An error in what the user typed or configured; one line, exit code 2."""
 
     code = BAD_USAGE
 

@@ -1,4 +1,4 @@
-"""`python bot.py`: Pipecat's own runner, with our page and our calls in it."""
+"""`python bot.py`: Pipecat's own runner with Holdline's page and calls."""
 
 import sys
 from functools import partial
@@ -14,7 +14,7 @@ HELP = ("-h", "--help")
 
 
 def main() -> None:
-    """Run what the arguments name: `mic` is ours, all else is for Pipecat's runner."""
+    """Run what the arguments name: our `mic`, or Pipecat's runner for everything else."""
     arguments = sys.argv[1:]
     if arguments[:1] == ["mic"]:
         sys.exit(run(arguments))
@@ -23,9 +23,9 @@ def main() -> None:
 
 
 def _drain_s() -> float:
-    """Return how long calls may go on at the end.
+    """Return how long calls may continue after a request to stop.
 
-    Leaves with a line for each problem; the runner would find them when the first caller came.
+    Exits with one line per problem. The runner would report them only at the first call.
     """
     try:
         loaded = load()
@@ -38,7 +38,7 @@ def _drain_s() -> float:
 
 
 def _host(*, drain_s: float) -> None:
-    # Here, and not above: both import Pipecat, and `mic` has its errors without it.
+    # Imported here because both import Pipecat; `mic` reports its errors without it.
     from fastapi.responses import RedirectResponse  # noqa: PLC0415
     from pipecat.runner import run as theirs  # noqa: PLC0415
 
@@ -51,14 +51,14 @@ def _host(*, drain_s: float) -> None:
         return {"ice_servers": for_page(load().settings.transports.webrtc.ice_servers)}
 
     app = theirs.app
-    # Before Pipecat's uploads of up to 50 MB, which no agent of ours reads.
+    # Before Pipecat's routes, which accept uploads of up to 50 MB that no agent reads.
     app.add_middleware(BodyLimit)
-    # It takes no options, and calls `uvicorn.run(app, host=…, port=…)`.
+    # Pipecat takes no options for this; it calls `uvicorn.run(app, host=…, port=…)`.
     run = partial(run_hosted, drain_s=drain_s)
     theirs.uvicorn = SimpleNamespace(run=run)  # pyright: ignore[reportPrivateImportUsage]
-    app.include_router(client_routes())  # Pipecat's own page is a package that we do without
+    app.include_router(client_routes())  # instead of Pipecat's page, a package
     app.include_router(asset_routes())
-    # Our page asks for this before it offers a call; the runner knows offers alone.
+    # Our page asks for this before it offers a call; Pipecat's runner only knows offers.
     app.add_api_route("/api/offer", describe, methods=["GET"])
     app.add_api_route("/", lambda: RedirectResponse("/client/"), include_in_schema=False)
     theirs.main()

@@ -1,1 +1,1 @@
-"""One call: put together, run, and ended."""
+"""One call: building it, running it, ending it."""

@@ -1,4 +1,4 @@
-"""What only some calls have: a recording, a person to reach, ears for a machine, a way out."""
+"""Optional parts of a call: recording, transfer, machine detection, opt-out, caller language."""
 
 import asyncio
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ from transports.leg import Leg
 
 
 def answerer_for(plan: AnsweringPlan, call: CallContext, core: CallCore) -> AnswererWatch:
-    """Return the one that listens to who picked up."""
+    """Return the processor that detects who picked up."""
 
     async def part(reason: str) -> None:
         await core.farewell.part(reason, final=True)
@@ -56,7 +56,7 @@ def answerer_for(plan: AnsweringPlan, call: CallContext, core: CallCore) -> Answ
 def opt_out_for(
     shared: Shared, leg: Leg, wiring: CallWiring, *, call_id: str
 ) -> DoNotCallRequests | None:
-    """Return what lists the other party's number; None: nobody is called from here."""
+    """Return what lists the other party's number; `None` if this process places no calls."""
     facts = leg.facts
     if shared.do_not_call is None:
         return None
@@ -74,10 +74,10 @@ def opt_out_for(
 
 
 class KnownCaller:
-    """One for each call; the look-up begins when it is made."""
+    """The CRM look-up of one caller; it begins with the constructor."""
 
     def __init__(self, desk: CrmLookup, number: str, *, tell: Tell) -> None:
-        """Begin to ask."""
+        """Begin the look-up."""
         self._name = desk.crm.name
         self._tell = tell
         self._asking = desk.begin(number, tell=tell)
@@ -85,7 +85,7 @@ class KnownCaller:
         self._over = False
 
     def tell_model(self, context: LLMContext) -> None:
-        """Put what is known into the conversation, now or when it comes."""
+        """Add what the CRM knows to the conversation, now or when its answer arrives."""
 
         def known(asked: asyncio.Task[CrmContact | None]) -> None:
             contact = None if self._over or asked.cancelled() else asked.result()
@@ -97,9 +97,9 @@ class KnownCaller:
         self._asking.add_done_callback(known)
 
     async def greeted_by(self, agent: AgentSettings, *, within_s: float) -> AgentSettings:
-        """Return the agent with the caller's name in its greeting, if that has a place for one.
+        """Return the agent, with the caller's name if its greeting has a placeholder for one.
 
-        Waits no longer than `within_s`, and not at all where there is no such place.
+        Waits up to `within_s`, and not at all without such a placeholder.
         """
         contact = None
         if is_personal(agent.greeting):
@@ -109,7 +109,7 @@ class KnownCaller:
         return agent.model_copy(update={"greeting": personal(agent.greeting, contact)})
 
     def close(self) -> None:
-        """Ask no longer: the call is over."""
+        """Cancel the look-up: the call is over."""
         self._over = True
         self._asking.cancel()
 
@@ -119,13 +119,13 @@ RECORDINGS: Final = "recordings"  # in `logs.dir`
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Additions:
-    """What a call has beside its core.
+    """The optional parts of one call.
 
     Attributes:
-        person: Reaches a person for the caller; None: this call reaches nobody.
-        opt_out: Lists the other party's number; None: nobody is called from here.
-        answerer: Hears who picked up; None: nobody listens for that.
-        language: Has the voices follow the caller's language; empty: it is known.
+        person: Transfers the caller to a person; `None` if the agent has no destinations or keys.
+        opt_out: Lists the other party's number; `None` if this process places no calls.
+        answerer: Detects who picked up; `None` if the call does not need that.
+        language: Makes the voices follow the caller's language; empty if the language is fixed.
     """
 
     person: PersonParts | None
@@ -135,17 +135,17 @@ class Additions:
 
     @property
     def ahead_of_words(self) -> list[FrameProcessor]:
-        """What stands in the list where no word has been heard yet."""
+        """The processors that come before the first one that reads words."""
         return [*([self.answerer] if self.answerer else []), *self.language]
 
 
 def additions_of(call: CallContext, core: CallCore, answering: AnsweringPlan | None) -> Additions:
-    """Return what this call has beside its core.
+    """Return the optional parts of this call.
 
     Args:
         call: The call.
-        core: Its parts.
-        answering: Of a call that we placed: what is said to a machine; None: nobody looks for one.
+        core: The parts that every call has.
+        answering: For a call that we placed: what to say to a machine; `None` without detection.
     """
     return Additions(
         person=person_for(call, core),
@@ -158,10 +158,10 @@ def additions_of(call: CallContext, core: CallCore, answering: AnsweringPlan | N
 def recording_of(
     shared: Shared, leg: Leg, agent: AgentSettings, *, call_id: str
 ) -> CallRecording | None:
-    """Return what records a call; None: it is not recorded."""
+    """Return the recorder of a call; `None` if its agent does not record."""
     if not agent.recording.enabled:
         return None
-    # A call that goes on in another process has a file there, too.
+    # A resumed call also has a file from the process before.
     name = f"{call_id}-{leg.before.entries}" if leg.before else call_id
     return CallRecording(
         shared.settings.logs.dir / RECORDINGS / f"{name}.wav",
@@ -173,7 +173,7 @@ def recording_of(
 
 
 def give_all_tools(call: CallContext, core: CallCore, more: Additions) -> Tools:
-    """Give the model what every agent can do, and what the additions can; return it."""
+    """Give the model the tools that every agent and this call have; return them."""
     tools = Tools(
         call.agent,
         note_callback=core.desk.note_callback,
@@ -202,13 +202,13 @@ def _is_quiet(core: CallCore) -> bool:
 
 
 async def _ask_with(core: CallCore, note: str) -> None:
-    """Ask the model to speak, with something that it has to know first."""
+    """Add a note to the context and ask the model to speak."""
     core.context.add_message(cast("LLMContextMessage", {"role": "developer", "content": note}))
     await core.pair.user().push_context_frame()
 
 
 def _language(call: CallContext, core: CallCore) -> list[FrameProcessor]:
-    """Return who has the voices and the phrases follow the caller's language, if it is followed."""
+    """Return what makes voices and phrases follow the caller's language, if it is detected."""
     if call.agent.language != DETECTED:
         return []
     ladder, phrases = call.shared.settings.stages.tts, core.fallback.phrases

@@ -1,7 +1,7 @@
-"""Brings a carrier's word on who picked up to the call that it is about.
+"""Brings a carrier's verdict on who picked up to the call in question.
 
-A carrier's callback reaches any worker of a house, so a word on a call that is not here is handed
-to all others; the one that has the call takes it.
+A carrier's callback reaches any worker. A worker without that call passes the verdict to all
+others; the worker that has the call uses it.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,13 +12,13 @@ from calls.entry import Entry
 from calls.leg_events import AnswererJudged
 
 TakeWord: TypeAlias = Callable[[str], Awaitable[None]]
-"""Takes what a carrier says of who picked up, in the carrier's words."""
+"""Takes a carrier's verdict on who picked up, in the carrier's words."""
 QUESTION: Final = "who picked up"
-MOST_EARLY: Final = 200  # words on calls that have not begun, or have ended (chosen)
+MOST_EARLY: Final = 200  # verdicts on calls not begun or already ended (chosen)
 
 
 class CarrierWords:
-    """A listener, told everything; calls that listen themselves leave word here."""
+    """A listener of all events; calls that wait for a verdict register here."""
 
     def __init__(self) -> None:
         self._watching: dict[str, TakeWord] = {}
@@ -26,12 +26,12 @@ class CarrierWords:
         self._pool: WorkerPool | None = None
 
     def join(self, pool: WorkerPool) -> None:
-        """Pass on what carriers say at other processes of the house, too."""
+        """Exchange verdicts with the other processes of the worker pool."""
         self._pool = pool
         pool.peers.answer(QUESTION, self._answer)
 
     async def watch(self, call_ref: str, take: TakeWord) -> None:
-        """Have a call told what its carrier has found out or finds out, until `forget`."""
+        """Give a call its carrier's verdicts, past and future, until `forget`."""
         if not call_ref:
             return
         self._watching[call_ref] = take
@@ -39,11 +39,11 @@ class CarrierWords:
             await take(answerer)
 
     def forget(self, call_ref: str) -> None:
-        """Tell the call nothing more."""
+        """Stop giving the call verdicts."""
         self._watching.pop(call_ref, None)
 
     async def hear(self, entry: Entry) -> None:
-        """Hand a verdict on."""
+        """Pass a verdict to the call in question, here or in another process."""
         event = entry.event
         if not isinstance(event, AnswererJudged):
             return

@@ -1,8 +1,8 @@
 """The only place where a call's pipeline is put together.
 
-First what every call has (`core`), then what this one has beside it (`additions`), then both in one
-list. What stands in the list is opened and closed with the pipeline. Whoever holds something beside
-it (tools, a recording, the person at the other end) stands in `Assembled`, and its call closes it.
+First the parts that every call has (`core`), then this call's optional parts (`additions`), then
+both in one list. Processors in the list open and close with the pipeline. Everything else that must
+be closed (tools, a recording, a transfer) is in `Assembled`, and the call closes it.
 """
 
 from dataclasses import dataclass
@@ -47,12 +47,12 @@ from processors.wiring import CallWiring
 from transports.leg import Leg
 from transports.leg_output import LineEnd
 
-IDLE_S: Final = 600.0  # a safety net far above any silence rule: nothing at all happened
+IDLE_S: Final = 600.0  # a safety net far above any silence rule: no frame of any kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assembled:
-    """A pipeline that is ready to run, and the parts of it that its call speaks with."""
+    """A pipeline that is ready to run, and the parts of it that the call uses."""
 
     worker: PipelineWorker
     services: Services
@@ -61,13 +61,13 @@ class Assembled:
     observer: CallObserver
     wiring: CallWiring
     core: CallCore
-    person: PersonReach | None = None  # None: this call reaches nobody
-    recording: CallRecording | None = None  # None: it is not recorded
-    answerer: AnswererWatch | None = None  # None: nobody listens to who picked up
-    opt_out: DoNotCallRequests | None = None  # None: nobody is called from here
+    person: PersonReach | None = None  # `None` without destinations or keys
+    recording: CallRecording | None = None  # `None` if it is not recorded
+    answerer: AnswererWatch | None = None  # `None` without machine detection
+    opt_out: DoNotCallRequests | None = None  # `None` if we place no calls
 
     def speaks(self, now: float) -> bool:
-        """Return whether a part of an answer is still to be heard."""
+        """Return whether part of an answer still has to be heard."""
         agenda = self.services.tts.agenda
         return agenda.in_reply or not agenda.empty or self.wiring.line.dry_at > now
 
@@ -88,10 +88,10 @@ def assemble(  # noqa: PLR0913 - what a call is made of, each by its name
         shared: What calls share.
         leg: The caller's telephone.
         agent: Who answers.
-        call_id: Names what the caller leaves behind.
-        tell: Takes the call's facts.
-        end: Ends the call when its goodbye does not come through.
-        answering: Of a call that we placed: what is said to a machine; None: nobody looks for one.
+        call_id: Names the caller's messages and callbacks.
+        tell: Takes the call's events.
+        end: Ends the call when its goodbye is not heard.
+        answering: For a call that we placed: what to say to a machine; `None` without detection.
     """
     recording = recording_of(shared, leg, agent, call_id=call_id)
     wiring = _wiring(shared, watched(tell, recording) if recording else tell, leg.before)
@@ -100,7 +100,7 @@ def assemble(  # noqa: PLR0913 - what a call is made of, each by its name
     more = additions_of(call, core, answering)
     observer = _observe_line(call, core, recording)
     return Assembled(
-        tools=give_all_tools(call, core, more),  # the context, of which the list is made, has them
+        tools=give_all_tools(call, core, more),  # before the list, which uses the context
         worker=_worker(_list(call, core, more, recording), _observers(observer, leg), leg),
         services=core.services,
         context=core.context,
@@ -116,7 +116,7 @@ def assemble(  # noqa: PLR0913 - what a call is made of, each by its name
 
 def _wiring(shared: Shared, tell: Tell, before: ResumeState | None) -> CallWiring:
     turn = Turn(budget_s=shared.settings.latency.budget_s)
-    if before:  # there were fewer attempts than entries: each was told
+    if before:  # an upper bound: each attempt made an entry
         turn.number, turn.attempts = before.turn, count(1 + before.entries)
     return CallWiring(clock=shared.clock, turn=turn, line=CallerLine(), outside=tell)
 
@@ -124,7 +124,7 @@ def _wiring(shared: Shared, tell: Tell, before: ResumeState | None) -> CallWirin
 def _observe_line(
     call: CallContext, core: CallCore, recording: CallRecording | None
 ) -> CallObserver:
-    """Return what watches the pipeline; it learns at the line's end what the caller heard."""
+    """Return the observer of the pipeline; the end of the line tells it what the caller heard."""
     shared, wiring = call.shared, call.wiring
     timeline = Timeline(budget_s=shared.settings.latency.budget_s)
     timeline.number = wiring.turn.number
@@ -145,7 +145,7 @@ def _observe_line(
 def _list(
     call: CallContext, core: CallCore, more: Additions, recording: CallRecording | None
 ) -> list[FrameProcessor]:
-    """Return the call as a list, from the caller's sound to what the caller hears."""
+    """Return the processors of the call, from the caller's audio to what the caller hears."""
     leg, services, wiring, tell = call.leg, core.services, call.wiring, call.wiring.outside
     early = services.llm.answer_early(core.context)
 
@@ -160,20 +160,20 @@ def _list(
     listed: list[FrameProcessor] = [
         leg.input(),  # the caller's audio, 20 ms at a time
         services.stt,
-        *more.ahead_of_words,  # such as whoever follows the language that they are in
-        CallerWords(tell=tell, listener=early),  # bounds what the recogniser says was said
-        SoundWindows(  # no piece goes on alone that the VAD can do nothing with
+        *more.ahead_of_words,  # machine detection, caller language
+        CallerWords(tell=tell, listener=early),  # bounds what the recogniser returns
+        SoundWindows(  # pieces that are long enough for the VAD
             quiet=lambda: core.vad.quiet, hear=hear
         ),
-        Keypad(_keys(call, core), wiring),  # what the caller keys in is their turn
+        Keypad(_keys(call, core), wiring),  # pressed keys become the caller's turn
         TurnOpener(  # the budget runs from the last sample
             wiring.turn, faintness=wiring.faintness, clock=wiring.clock
         ),
         core.pair.user(),  # VAD, turn detection, the caller's side of the context
-        SoundEnd(),  # ends here: nobody below listens to all of it
+        SoundEnd(),  # the caller's audio ends here
         window(),  # no request is longer than the context window
         services.llm,
-        window(),  # nor one that follows a tool's result, coming from below
+        window(),  # nor one after a tool's result, which comes from below
         core.farewell,  # ends the call after the last word was heard
         core.silence,  # speaks to a silent caller
         services.tts,
@@ -193,7 +193,7 @@ def _keys(call: CallContext, core: CallCore) -> KeyUse:
 
 
 def _observers(observer: CallObserver, leg: Leg) -> list[BaseObserver]:
-    if leg.facts.transport != "webrtc":  # the one telephone with a screen
+    if leg.facts.transport != "webrtc":  # the only transport with a screen
         return [observer]
     return [observer, Captions(show=leg.show, output=leg.output().name)]
 
@@ -211,11 +211,11 @@ def _worker(
             enable_usage_metrics=True,
         ),
         observers=observers,
-        enable_rtvi=False,  # would send every word to whoever listens on the leg
+        enable_rtvi=False,  # would send every word to the far end
         enable_turn_tracking=False,
         cancel_runner_on_idle_timeout=False,
         idle_timeout_secs=IDLE_S,
     )
-    watching = worker._observer._observers  # noqa: SLF001 - ours, and the worker's own of idleness
-    worker._observer = SparingObserver(observers=watching)  # noqa: SLF001 - no way to hand it in
+    watching = worker._observer._observers  # noqa: SLF001 - ours, and the worker's own idle check
+    worker._observer = SparingObserver(observers=watching)  # noqa: SLF001 - no public parameter
     return worker

@@ -1,7 +1,7 @@
-"""What an agent is told who talks with somebody whom a campaign called.
+"""The brief of an agent that talks with a contact of a campaign.
 
-A call that we place is answered by whichever process its webhook reaches. So the brief is looked up
-by the dial's own id before the call begins, and kept here until then.
+The carrier's webhook may reach any process of the pool. So this process looks up the brief by the
+dial's id before the call begins, and keeps it here until then.
 """
 
 import asyncio
@@ -15,8 +15,8 @@ from calls.outbound import Contact
 from campaigns.model import Campaign
 from processors.answerer.answerer_rules import AnsweringPlan
 
-LOOK_UP_S: Final = 2.0  # whoever picked up hears nothing meanwhile
-MOST: Final = 1000  # that are kept; the oldest gives way
+LOOK_UP_S: Final = 2.0  # the person who picked up hears silence meanwhile
+MOST: Final = 1000  # briefs kept; the oldest is dropped
 GREETING: Final = "Is this a good moment to talk?"
 
 LookUp = Callable[[str], Awaitable[AgentSettings | None]]
@@ -27,26 +27,26 @@ class Briefs:
 
     def __init__(self) -> None:
         self._agents: dict[str, AgentSettings] = {}
-        self.look_up: LookUp | None = None  # None: nobody places calls here
+        self.look_up: LookUp | None = None  # `None` if this process places no calls
 
     def keep(self, dial_id: str, agent: AgentSettings) -> None:
-        """Have this agent talk with whoever picks up."""
+        """Keep the agent for the call of this dial."""
         while len(self._agents) >= MOST:
             del self._agents[next(iter(self._agents))]
         self._agents[dial_id] = agent
 
     def agent(self, dial_id: str) -> AgentSettings | None:
-        """Return who talks; None: it is no call of a campaign."""
+        """Return the agent of a dial; `None` if the call is not part of a campaign."""
         return self._agents.get(dial_id) if dial_id else None
 
     async def load(self, dial_id: str) -> bool:
-        """Have the agent of a dial here before its call begins; False: it is not to be found."""
+        """Load the agent of a dial before its call begins; return False if there is none."""
         if not dial_id or dial_id in self._agents or self.look_up is None:
             return True
         try:
             async with asyncio.timeout(LOOK_UP_S):
                 agent = await self.look_up(dial_id)
-        except Exception as broken:  # noqa: BLE001 - a database's edge; the call is not taken
+        except Exception as broken:  # noqa: BLE001 - edge of the database; the call is refused
             logger.warning("the brief of dial {} was not found: {!r}", dial_id, broken)
             return False
         if agent is None:
@@ -55,14 +55,14 @@ class Briefs:
         return True
 
     def forget(self, dial_id: str) -> None:
-        """Keep nothing of a dial any more."""
+        """Forget a dial."""
         self._agents.pop(dial_id, None)
 
 
 def briefed(agent: AgentSettings, campaign: Campaign, contact: Contact) -> AgentSettings:
-    """Return the agent of one call: the campaign's script, its goals, and who is called.
+    """Return the agent of one call, with the campaign's script and goals and the contact's data.
 
-    The disclosure is said first, and nobody can barge in on it.
+    The disclosure comes first and cannot be interrupted.
     """
     greeting = _filled(campaign.greeting or GREETING, contact)
     told = agent.model_copy(
@@ -74,9 +74,9 @@ def briefed(agent: AgentSettings, campaign: Campaign, contact: Contact) -> Agent
     )
     if not campaign.amd.listen:
         return told
-    who = " ".join(filter(None, (told.disclosure, campaign.amd.screening or greeting)))
+    opening = " ".join(filter(None, (told.disclosure, campaign.amd.screening or greeting)))
     message = _filled(campaign.voicemail_text, contact)
-    return told.listening(AnsweringPlan(who=_filled(who, contact), message=message))
+    return told.listening(AnsweringPlan(who=_filled(opening, contact), message=message))
 
 
 def _instructions(agent: AgentSettings, campaign: Campaign, contact: Contact) -> str:
@@ -102,7 +102,7 @@ def _listed(known: Mapping[str, str]) -> str:
 
 
 def _filled(text: str, contact: Contact) -> str:
-    """Return a text with `{name}` and the contact's other fields in it; unknown ones stay out."""
+    """Return a text with the contact's name and fields filled in; unknown ones stay as they are."""
     known = {"name": contact.name, **contact.fields}
     for field, value in known.items():
         text = text.replace("{" + field + "}", value)

@@ -1,4 +1,4 @@
-"""One call: from the answered leg to the last fact, whatever happens in between."""
+"""One call: from the answered leg to the last event, whatever fails in between."""
 
 import asyncio
 from collections.abc import Awaitable, Iterator
@@ -36,30 +36,30 @@ from processors.holding.caller_silence import AnsweredFrame
 from transports.leg import Leg
 
 STEP_S: Final = 15.0  # one step of the end; an apology has 10 s, Twilio 5 s for a hang-up
-END_S: Final = 3.0  # Pipecat's EndFrame waits behind whatever hangs
+END_S: Final = 3.0  # Pipecat's EndFrame waits for a processor that hangs
 INTERRUPT_S: Final = 1.0  # an interruption empties the queues, but not a processor that hangs
-LOOK_S: Final = 0.05  # between two looks whether it has finished
+LOOK_S: Final = 0.05  # between two checks whether the pipeline has finished
 AGAIN_S: Final = 5.0  # a pipeline that can be cancelled at all has cleaned up by then
 
 
 async def take_step(what: str, step: Awaitable[object], *, call_id: str) -> bool:
-    """Run a step, bounded in time; return whether it succeeded: a failure is only logged."""
+    """Run a step within `STEP_S` and return whether it succeeded; a failure is only logged."""
     try:
         async with asyncio.timeout(STEP_S):
             await step
     except asyncio.CancelledError:
         if is_cancelled():
             raise
-        logger.error("call {}: {} was cancelled within", call_id, what)
+        logger.error("call {}: {} was cancelled from inside", call_id, what)
         return False
-    except Exception as broken:  # noqa: BLE001 - the steps behind it are taken all the same
+    except Exception as broken:  # noqa: BLE001 - the next steps must still run
         logger.opt(exception=broken).error("call {}: {} failed", call_id, what)
         return False
     return True
 
 
 async def end_with_rising_force(worker: PipelineWorker, clock: Clock) -> None:
-    """End a pipeline: plainly, by an interruption, by a cancel put into it directly."""
+    """End a pipeline by an `EndFrame`, then an interruption, then a direct `CancelFrame`."""
     await worker.queue_frame(EndFrame())
     if await finishes_within(END_S, worker, clock):
         return
@@ -69,7 +69,7 @@ async def end_with_rising_force(worker: PipelineWorker, clock: Clock) -> None:
 
 
 async def finishes_within(wait_s: float, worker: PipelineWorker, clock: Clock) -> bool:
-    """Return True as soon as the worker has finished, False when it has not after `wait_s`."""
+    """Return True as soon as the worker has finished, False if it has not after `wait_s`."""
     until_s = clock() + wait_s
     while clock() < until_s and not worker.has_finished():  # noqa: ASYNC110 - Pipecat has no event
         await asyncio.sleep(LOOK_S)
@@ -77,10 +77,10 @@ async def finishes_within(wait_s: float, worker: PipelineWorker, clock: Clock) -
 
 
 async def tear_down(asked: asyncio.Event, pipeline: asyncio.Task[None]) -> None:
-    """Once asked, cancel a pipeline's task again and again until it has ended.
+    """Once asked, cancel a pipeline's task repeatedly until it has ended.
 
-    Pipecat's runner takes a first cancel as a wish to end well: it asks its worker, and waits
-    without bound for one that cannot be asked. A second one reaches the worker, a third its wait.
+    Pipecat's runner treats the first cancel as a request to end: it asks its worker, and waits
+    without limit if that does not react. A second cancel reaches the worker, a third its wait.
     """
     await asked.wait()
     while not pipeline.done():
@@ -89,36 +89,36 @@ async def tear_down(asked: asyncio.Event, pipeline: asyncio.Task[None]) -> None:
 
 
 def is_cancelled() -> bool:
-    """Say whether somebody cancelled the task that asks, and not only something that it awaits."""
+    """Return whether this task was cancelled itself, not only something that it awaits."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
 class WatchedLeg(Protocol):
-    """A leg that has to be looked after."""
+    """A leg that must be watched."""
 
     async def watch(self) -> None:
-        """Return when the far end has gone; told before."""
+        """Return when the far end has gone; the leg has reported it by then."""
         ...
 
 
 async def watch_leg(leg: WatchedLeg, call: RunningCall) -> None:
-    """Watch a leg until it has gone or this is cancelled; never raises anything else."""
+    """Watch a leg until it has gone or until cancelled; raises nothing but `CancelledError`."""
     try:
         await leg.watch()
     except Exception as broken:  # noqa: BLE001 - one call's mistake ends that call alone
-        logger.opt(exception=broken).error("call {} is not watched any more", call.call_id)
+        logger.opt(exception=broken).error("call {}: watching its leg failed", call.call_id)
         try:
             await call.cancel("failed")
-        except Exception as stuck:  # noqa: BLE001 - the same; its leg will be closed with it
+        except Exception as stuck:  # noqa: BLE001 - the same; its leg closes with it
             logger.opt(exception=stuck).error("call {} cannot be cancelled", call.call_id)
 
 
-LINE_LOST: Final = "line_lost"  # the reason of a call that its caller may take up again
+LINE_LOST: Final = "line_lost"  # the reason of a call that may be resumed
 
 
 class Call:
-    """Runs one pipeline on one leg and sees that it ends, exactly once and with a reason."""
+    """Runs one pipeline on one leg and ends it exactly once, with a reason."""
 
     def __init__(  # noqa: PLR0913 - what a call is made of, each by its name
         self,
@@ -134,13 +134,13 @@ class Call:
         """Prepare the call; nothing runs yet.
 
         Args:
-            shared: What calls share.
+            shared: What all calls of the process share.
             leg: The caller's telephone, or the one that we dialled.
-            call_id: Its name.
-            agent: Who talks.
-            tell: Takes its facts.
-            numbers: Of its entries.
-            answering: Of a call that we placed: what is said to a machine that picks up.
+            call_id: Names the call.
+            agent: The agent that answers.
+            tell: Takes the call's events.
+            numbers: Numbers the call's entries.
+            answering: For a call that we placed: what to say to a machine that picks up.
         """
         self.call_id = call_id
         self._shared = shared
@@ -155,12 +155,12 @@ class Call:
         self._gap_s = shared.clock() - leg.before.kept_at if leg.before and goes_on else 0.0
         self._reason: str | None = None
         self._assembled: Assembled | None = None
-        self._known: KnownCaller | None = None  # None: there is no register to ask
+        self._known: KnownCaller | None = None  # `None` without a CRM
         self._started = asyncio.Event()  # set when the pipeline's first frame has passed all of it
-        self._torn = asyncio.Event()  # set where the pipeline cannot be told to end
+        self._torn = asyncio.Event()  # set when the pipeline does not react to a cancel
 
     def resume_state(self) -> ResumeState:
-        """Return what is needed to go on with the call elsewhere."""
+        """Return what another process needs to resume the call."""
         now, entries = self._shared.clock(), self._numbers.last
         about = {"call_id": self.call_id, "began_at": self._began_at, "entries": entries}
         if self._assembled is None:
@@ -170,12 +170,12 @@ class Call:
 
     @property
     def reason(self) -> str:
-        """Why the call ended, or will."""
+        """Why the call ended or will end."""
         farewell = self._assembled.core.farewell.reason if self._assembled else None
         return self._reason or farewell or "agent_hung_up"
 
     async def run(self) -> None:
-        """Answer, talk, and return when nothing of the call runs any more; raises nothing."""
+        """Answer, talk, and return when no part of the call runs any more; raises nothing."""
         began = utc_now() - timedelta(seconds=self._shared.clock() - self._began_at)
         try:
             self._leg.tell_to(self.tell)
@@ -189,13 +189,13 @@ class Call:
             self._reason = "failed"
             self.tell(_failure("call", broken))
             logger.opt(exception=broken).error("call {} failed", self.call_id)
-            if self._assembled is None:  # nothing runs yet that could speak
+            if self._assembled is None:  # no pipeline exists that could speak
                 await take_step("the apology", apologise(self._leg), call_id=self.call_id)
         finally:
             await self._part()
 
     async def _part(self) -> None:
-        """End the call, step by step; a step that fails stops none of the others."""
+        """End the call step by step; a step that fails does not stop the others."""
         call_id, parts = self.call_id, self._assembled
         if self._known:
             self._known.close()
@@ -217,21 +217,21 @@ class Call:
             await take_step("keeping a callback", parts.core.desk.close(), call_id=call_id)
 
     async def end(self, reason: str) -> None:
-        """Have the agent say goodbye, behind what it is saying, and hang up.
+        """Say goodbye after what the agent is saying, and hang up.
 
-        Nothing of it can be barged in on. A call that is ending already ends as it was going to.
+        The goodbye cannot be interrupted. A call that is already ending keeps its reason.
         """
         if self._assembled and self._reason is None:
             await self._assembled.core.farewell.part(reason, words=self._agent.farewell, final=True)
 
     async def cancel(self, reason: str) -> None:
-        """End the call at once, whatever hangs in it."""
+        """End the call at once, even if a part of it hangs."""
         self._reason = self._reason or reason
         if self._assembled is None:
             return
         worker = self._assembled.worker
         call_id = self.call_id
-        if self._started.is_set():  # else it would overtake the start, which is waited for 20 s
+        if self._started.is_set():  # else it overtakes the StartFrame, and Pipecat waits 20 s
             within = worker.pipeline.queue_frame(CancelFrame())
             await take_step("cancelling from within", within, call_id=call_id)
         if not await take_step("cancelling", worker.cancel(reason=reason), call_id=call_id):
@@ -256,7 +256,7 @@ class Call:
         worker = assembled.worker
         worker.add_event_handler("on_pipeline_error", self._on_error)
         worker.add_event_handler("on_pipeline_started", lambda *_: self._started.set())
-        runner = WorkerRunner(handle_sigint=False)  # one a call: it never forgets a worker
+        runner = WorkerRunner(handle_sigint=False)  # one per call: it never releases a worker
         await runner.add_workers(worker)
         async with asyncio.TaskGroup() as group:
             greeting = group.create_task(self._greet(assembled), name="greet")
@@ -274,7 +274,7 @@ class Call:
         except TimeoutError:
             await self.cancel("never_connected")
             return
-        except Exception as broken:  # noqa: BLE001 - raised here it would tear the pipeline down
+        except Exception as broken:  # noqa: BLE001 - raising here would destroy the pipeline
             self._reason = "failed"
             self.tell(_failure("leg", broken))
             logger.opt(exception=broken).error("call {} was not answered", self.call_id)
@@ -287,14 +287,14 @@ class Call:
         if self._known:
             within_s = self._shared.settings.crm.greeting_s
             agent = await self._known.greeted_by(agent, within_s=within_s)
-        if assembled.recording and assembled.recording.is_noticed:  # it is not said again
+        if assembled.recording and assembled.recording.is_noticed:  # do not repeat the notice
             agent = agent.model_copy(update={"recording": RecordingSettings()})
         await speak_first(assembled, agent, self._before)
         if self._leg.parked:
             await keep(assembled, self._leg.parked, self.resume_state)
 
     async def _wait_for_person(self, answerer: AnswererWatch) -> None:
-        """Return when it is known that a person has picked up, and no machine."""
+        """Return when a person, not a machine, is known to have picked up."""
         call_ref, words = self._leg.facts.call_ref, self._shared.carrier_words
         try:
             await words.watch(call_ref, answerer.carrier_says)
@@ -303,7 +303,7 @@ class Call:
             words.forget(call_ref)
 
     async def _end_for_good(self, reason: str) -> None:
-        """End a call that a plain EndFrame may not end, in rising order of force."""
+        """End a call in which an `EndFrame` alone may not get through, with increasing force."""
         assembled = self._assembled
         if assembled is None or assembled.worker.has_finished():
             return
@@ -315,7 +315,7 @@ class Call:
     async def _on_error(self, _worker: Any, frame: ErrorFrame) -> None:
         """End the call with an apology when one of our own processors failed.
 
-        A provider's failure is its stage's business and told by the observer.
+        The stage handles a provider's failure, and the observer records it.
         """
         services = self._assembled.services if self._assembled else None
         if services is None or frame.processor in (services.stt, services.llm, services.tts):
@@ -331,12 +331,12 @@ class Call:
         await services.tts.queue_frame(EndFrame())
 
     def tell(self, event: Event) -> None:
-        """Tell a fact of this call, and show it to who looks on."""
+        """Emit an event of this call, and send it to the leg's screen if it has one."""
         self._emit(event)
         try:
             self._leg.show({"type": "entry", "event": type(event).__name__, **asdict(event)})
-        except Exception as broken:  # noqa: BLE001 - a screen that fails takes nobody's words
-            logger.debug("call {}: nothing can be shown: {!r}", self.call_id, broken)
+        except Exception as broken:  # noqa: BLE001 - a failing screen must not harm the call
+            logger.debug("call {}: the event was not shown: {!r}", self.call_id, broken)
 
 
 def _first_facts(leg: Leg, agent: str, *, gap_s: float, began: datetime) -> Iterator[Event]:

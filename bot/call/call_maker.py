@@ -1,4 +1,4 @@
-"""Makes the calls of a process, each with an id, its agent and its own stream of facts."""
+"""Creates the calls of a process, each with an id, its agent, its events and their prices."""
 
 import secrets
 from collections import Counter
@@ -46,10 +46,10 @@ class _File(Section):
 
 
 def load_prices(file: Path | None = None) -> PriceTable:
-    """Return the prices in `file`, or those that come with Holdline.
+    """Return the prices in `file`, or Holdline's own.
 
     Raises:
-        ConfigError: The file cannot be read, or says something that is no price.
+        ConfigError: The file cannot be read or is not a valid price list.
     """
     path = file or BUILT_IN
     try:
@@ -81,7 +81,7 @@ def _rate(row: _Row) -> Rate:
 
 
 def with_prices(tell: Tell, table: PriceTable) -> Tell:
-    """Return what takes one call's facts, prices what was used, and hands them on to `tell`."""
+    """Return a `tell` for one call that adds the cost of what was used and passes events on."""
     meter = CostMeter(table)
 
     def tell_priced(event: Event) -> None:
@@ -91,11 +91,11 @@ def with_prices(tell: Tell, table: PriceTable) -> Tell:
     return tell_priced
 
 
-UNKNOWN: Final = 100  # entries that a lost process may have told since its state was kept (chosen)
+UNKNOWN: Final = 100  # entries a lost process may have made after it saved its state (chosen)
 
 
 class MakeCall(Protocol):
-    """Makes a call on a leg, answered by the agent of the called number."""
+    """Creates a call on a leg, with the agent of the called number."""
 
     def __call__(
         self,
@@ -106,14 +106,14 @@ class MakeCall(Protocol):
 
         Args:
             leg: The telephone at the other end.
-            answering: Of a call that we placed: what is said to a machine that picks up; None:
-                nobody listens for one.
+            answering: For a call that we placed: what to say to a machine that picks up; `None`
+                without detection.
         """
         ...
 
 
 def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall:
-    """Return what makes calls, each with an id, its agent and its own stream of facts."""
+    """Return the function that creates calls, each with an id, its agent and its own events."""
 
     def make_call(
         leg: Leg,

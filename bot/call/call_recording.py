@@ -1,7 +1,7 @@
-"""Records a call, where its agent does: both sides, from the first word of the agent on.
+"""Records a call if its agent asks for that: both sides, from the agent's first word on.
 
-Nothing reaches the disk before the caller has heard that the call is recorded. Writing is done in a
-thread, once a second; a disk that does not keep up costs the recording, never the call.
+Nothing is written to disk until the caller has heard that the call is recorded. A thread writes
+once a second. A disk that is too slow costs the recording, never the call.
 """
 
 import asyncio
@@ -17,8 +17,8 @@ from calls.stereo import Stereo
 from operations.record.voicemails import MessageFile
 
 EACH_S: Final = 1.0
-HELD_S: Final = 40.0  # of sound in memory: until the notice is heard, or the disk has taken it
-SECOND: Final = 4  # bytes of a moment of both sides
+HELD_S: Final = 40.0  # of audio in memory, until the notice was heard and the disk has it
+SECOND: Final = 4  # bytes per sample of both sides
 STEREO: Final = 2
 
 
@@ -34,32 +34,32 @@ class CallRecording:
         clock: Callable[[], float],
         before: str = "",
     ) -> None:
-        """Prepare; nothing is opened.
+        """Prepare the recording; this opens no file.
 
         Args:
-            path: Of the wav file.
-            rate_hz: Of both sides.
+            path: The wav file.
+            rate_hz: The sample rate of both sides.
             notice: What the caller has to hear first.
             clock: Monotonic seconds.
-            before: What the agent has said in another process.
+            before: What the agent said in the process that had the call before.
         """
         self._path = path
         self._clock = clock
         self._stereo = Stereo(rate_hz)
         self._most_bytes = round(HELD_S * rate_hz) * SECOND
         self._notice = words_of(notice)
-        self._said = words_of(before)  # by the agent, until the notice was among it
+        self._said = words_of(before)  # the agent's words, until they contain the notice
         self.is_noticed = contains(self._said, self._notice)
-        """Whether the caller heard the notice in another process."""
+        """Whether the caller heard the notice before the call was resumed here."""
         self._noticed = False
-        self._speaks = False  # the agent has begun to
+        self._speaks = False  # the agent has begun to speak
         self._lost = False
         self._written_at = 0.0
         self._file: MessageFile | None = None
         self._writing: asyncio.Future[None] | None = None
 
     def hear_caller(self, pcm: bytes) -> None:
-        """Record a piece of the caller's sound; never waits."""
+        """Record a piece of the caller's audio; never waits."""
         if self._speaks and not self._lost:
             self._stereo.hear_caller(pcm, self._clock())
             self._write_on()
@@ -72,7 +72,7 @@ class CallRecording:
             self._write_on()
 
     def note(self, event: Event) -> CallRecorded | None:
-        """Note a fact of the call; return that it is recorded, when that is known."""
+        """Take an event of the call; return `CallRecorded` once the caller has heard the notice."""
         if self._noticed or self._lost or not isinstance(event, AgentSaid):
             return None
         self._said += words_of(event.text)
@@ -82,7 +82,7 @@ class CallRecording:
         return CallRecorded(path=str(self._path))
 
     async def close(self) -> None:
-        """Have the rest written; without the notice nothing is kept."""
+        """Write the rest; if the caller did not hear the notice, nothing is kept."""
         if self._writing:
             await self._writing
         if self._noticed and not self._lost:
@@ -90,7 +90,7 @@ class CallRecording:
             await asyncio.to_thread(self._put, rest)
             await asyncio.to_thread(self._finish)
         elif self._speaks and not self._noticed:
-            logger.warning("a call was not recorded: its caller did not hear the notice")
+            logger.warning("a call was not recorded: the caller did not hear the notice")
         if self._lost and self._file:
             await asyncio.to_thread(self._file.leave)
 
@@ -124,7 +124,7 @@ class CallRecording:
             self._lose(error.strerror or type(error).__name__)
 
     def _lose(self, why: str) -> None:
-        """Record no more of it; what the disk has by then is found at the next look."""
+        """Stop recording; the writing thread sees it before its next write."""
         if not self._lost:
             logger.error("a recording ends early: {}", why)
         self._lost = True
@@ -132,7 +132,7 @@ class CallRecording:
 
 
 def watched(tell: Tell, recording: CallRecording) -> Tell:
-    """Return a `tell` that has the recording learn what was said."""
+    """Return a `tell` that also tells the recording what was said."""
 
     def tell_and_note(event: Event) -> None:
         tell(event)
@@ -144,12 +144,12 @@ def watched(tell: Tell, recording: CallRecording) -> Tell:
 
 
 def words_of(text: str) -> list[str]:
-    """Return a text's words as they are compared."""
+    """Return a text's words in the form in which they are compared."""
     plain = "".join(item if item.isalnum() else " " for item in text.casefold())
     return plain.split()
 
 
 def contains(said: list[str], wanted: list[str]) -> bool:
-    """Say whether words were said one behind the other."""
+    """Return whether the wanted words were said in a row."""
     size = len(wanted)
     return any(said[at : at + size] == wanted for at in range(len(said) - size + 1))

@@ -1,4 +1,4 @@
-"""What every call has, whoever it is with: three stages, a memory, a way down, an end."""
+"""The parts that every call has: three stages, a memory, fallbacks and a farewell."""
 
 from dataclasses import dataclass
 
@@ -26,15 +26,15 @@ from transports.leg import Leg
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallContext:
-    """The call that parts are made for.
+    """The call that its parts are built for.
 
     Attributes:
-        shared: What calls share.
+        shared: What all calls of the process share.
         leg: The caller's telephone.
         agent: Who answers.
         wiring: What the call's parts share.
-        call_id: Names what the caller leaves behind.
-        end: Ends the call when its goodbye does not come through.
+        call_id: Names the caller's messages and callbacks.
+        end: Ends the call when its goodbye is not heard.
     """
 
     shared: Shared
@@ -46,13 +46,13 @@ class CallContext:
 
     @property
     def before(self) -> ResumeState | None:
-        """The state of a call that goes on; `None` if it begins."""
+        """The saved state of a resumed call; `None` for a new one."""
         return self.leg.before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallCore:
-    """The parts that every call has, in the order in which they are made of each other."""
+    """The parts that every call has, in the order of construction."""
 
     built: Built
     services: Services
@@ -67,7 +67,7 @@ class CallCore:
 
 
 def core_of(call: CallContext) -> CallCore:
-    """Return the parts of a call that begins."""
+    """Return the parts of a new call."""
     shared, agent, wiring = call.shared, call.agent, call.wiring
     built = build_all(shared, agent, sample_rate_hz=call.leg.facts.sample_rate_hz)
     services = stages_of(shared, agent, built, wiring)
@@ -104,7 +104,7 @@ def _memory(
         call.shared.settings.turn,
         models=call.shared.models,
         judges=call.shared.judges,
-        tell=wiring.tell,  # the held line hears it too
+        tell=wiring.tell,  # `HoldLine` receives it too
         words_owed=services.stt.words_owed,
         vad=vad,
         heard_s=lambda: wiring.line.heard_s(wiring.clock()),
@@ -126,7 +126,7 @@ def _fallback(
 
 def _silence(call: CallContext, farewell: Farewell) -> CallerSilence:
     agent, before = call.agent, call.before
-    # In another process, if it is the same call.
+    # The limit also counts the time in the process before.
     lasted_s = call.wiring.clock() - before.began_at if before and before.call_id else 0.0
     return CallerSilence(
         silence=Silence(

@@ -1,4 +1,4 @@
-"""What calls fall back on when providers fail: shared by all of them, and made up for each."""
+"""Fallbacks for when providers fail: texts, clips, local speech, the outage menu, callbacks."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -35,17 +35,17 @@ from providers.menu_ear import MenuEar
 from providers.provider import RungSpec
 from transports.leg import Leg, LegFacts
 
-KNOWN: Final = "en"  # what a language is spoken as that espeak-ng does not have
+KNOWN: Final = "en"  # used for languages that espeak-ng lacks
 
 
 def say_locally(text: str, language: str, *, rate_hz: int, like: RungSpec | None = None) -> bytes:
-    """Return a text as 16-bit mono sound; blocks for some milliseconds a sentence.
+    """Return a text as 16-bit mono audio; blocks for some milliseconds per sentence.
 
     Args:
-        text: What is said.
+        text: The text to speak.
         language: A tag such as `es-MX`.
-        rate_hz: Of the sound.
-        like: A local rung whose voice and manner are taken; the usual ones when None.
+        rate_hz: The sample rate.
+        like: A local rung whose voice and manner are used; `None` for the default ones.
     """
     manner = Manner(**like.options) if like else Manner()
     voice = (like.voice if like else None) or VOICE
@@ -61,11 +61,11 @@ def _speak(sentence: str, voice: str, language: str, manner: Manner, rate_hz: in
 
 
 SORRY: Final = "I am sorry, something went wrong here. Please call again. Goodbye."
-APOLOGY_S: Final = 10.0  # the sentence takes about 4 s; then the line is closed whatever hangs
+APOLOGY_S: Final = 10.0  # the sentence takes about 4 s; then the line closes
 
 
 async def apologise(leg: Leg) -> None:
-    """Say sorry on a leg on which nothing runs yet, and end it."""
+    """Speak an apology on a leg without a pipeline, and end it."""
     rate_hz = leg.facts.sample_rate_hz
     rung = RungSpec(name="apology", stage="tts", kind="local", url="", sample_rate_hz=rate_hz)
     voice = provider("tts", "local").build(rung)
@@ -102,7 +102,7 @@ QUESTIONS: Final = {Situation.ASK_CALLBACK, Situation.ASK_MESSAGE, Situation.ASK
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastResort:
-    """What all calls of a process share for the time when no provider answers."""
+    """What all calls of a process share for the case that no provider answers."""
 
     utterances: tuple[FallbackText, ...]
     clips: ClipStore
@@ -113,7 +113,7 @@ class LastResort:
 
     @classmethod
     def of(cls, settings: Settings) -> "LastResort":
-        """Return it; reads the texts, so it blocks.
+        """Build it from the settings; blocks, because it reads the fallback texts.
 
         Raises:
             ConfigError: The owner's texts are wrong.
@@ -129,24 +129,24 @@ class LastResort:
         )
 
     async def close(self) -> None:
-        """Let go of the database and of the ear's process."""
+        """Close the database and the recogniser's process."""
         await self.ear.close()
         await self.database.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Occasion:
-    """The call that something is made up for."""
+    """The call that fallbacks are built for."""
 
     agent: AgentSettings
     facts: LegFacts
     context: LLMContext
     desk: CallerRequests
-    speaking: Callable[[], str | None]  # the name of the voice that speaks now
+    speaking: Callable[[], str | None]  # the name of the active voice
 
 
 def desk_for(shared: LastResort, facts: LegFacts, *, call_id: str, end: End) -> CallerRequests:
-    """Return the desk of one call: the keypad's, and the model's."""
+    """Return what takes callbacks and messages in one call, for the keypad and the model."""
     return CallerRequests(
         callbacks=shared.callbacks,
         messages=shared.messages,
@@ -158,7 +158,7 @@ def desk_for(shared: LastResort, facts: LegFacts, *, call_id: str, end: End) -> 
 
 
 def fallback_for(call: Occasion, shared: LastResort, settings: Settings) -> Fallback:
-    """Return what one call falls back on."""
+    """Return the fallbacks of one call."""
     hold = settings.hold
     language = spoken(call.agent.language, "tts")
 
@@ -194,7 +194,7 @@ def fallback_for(call: Occasion, shared: LastResort, settings: Settings) -> Fall
 
 
 def _steps(steps: Sequence[Step], *, keys: bool) -> list[Step]:
-    """Return the steps that can be taken: the local voice needs none, a menu words or keys."""
+    """Return the menu's steps on this line: never `LOCAL`, and no keypad without keys."""
     left_out = {Step.LOCAL} if keys else {Step.LOCAL, Step.KEYPAD}
     if not keys and Step.WORDS not in steps:
         left_out |= {Step.CHOSEN}
@@ -202,7 +202,7 @@ def _steps(steps: Sequence[Step], *, keys: bool) -> list[Step]:
 
 
 def _ear(shared: LastResort, steps: Sequence[Step], *, keys: bool) -> WordEar:
-    """Return who hears the menu's words; nobody where the owner has no texts that ask for them."""
+    """Return the recogniser of the menu's words; `NoEar` if no text asks for words."""
     menu = Situation.MENU_EITHER if keys else Situation.MENU_WORDS
     there = {fallback_text.situation for fallback_text in in_language(shared.utterances, LANGUAGE)}
     return shared.ear if Step.WORDS in steps and there >= {menu, *QUESTIONS} else NoEar()

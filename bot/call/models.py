@@ -1,10 +1,10 @@
-"""The two small models that listen for speech and for the end of a turn, loaded once for all calls.
+"""The models for voice activity and the end of a turn, loaded once and shared by all calls.
 
-Pipecat loads both anew for every call: 40 MB, and 0.16 s (measured on two cores) in which no other
-call is served. A session of the ONNX runtime keeps no state between runs, and its `Run` may be
-called from several threads at once, so calls share the sessions and each keeps its own state.
+Pipecat loads both for every call: 40 MB, and 0.16 s (measured on two cores) in which no other call
+is served. A session of the ONNX runtime keeps no state between runs, and several threads may call
+its `Run` at once, so calls share the sessions and each keeps its own state.
 
-They share the threads of the turn detector, too (`processors/turn/detector.py`).
+Calls also share the threads of the turn detector (`processors/turn/detector.py`).
 """
 
 import asyncio
@@ -31,39 +31,39 @@ DOUBTFUL: Final = 0.3
 
 
 class _SharedSileroModel(SileroOnnxModel):
-    """Silero with somebody else's session and a state of its own."""
+    """Silero on a shared session, with its own state."""
 
-    def __init__(self, session: Any) -> None:  # deliberately without super(): it would load
+    def __init__(self, session: Any) -> None:  # no super().__init__(): it would load the model
         self.session = session
         self.sample_rates = [8000, 16000]
         self.reset_states()
 
 
 class SharedSilero(SileroVADAnalyzer):
-    """A call's own detector of speech, on everybody's model.
+    """One call's voice activity detector on the shared model.
 
     Attributes:
-        faintness: Has heard all that was analysed.
+        faintness: Hears all audio that is analysed.
     """
 
     def __init__(self, session: Any, *, params: VADParams, faintness: Faintness) -> None:
-        VADAnalyzer.__init__(self, params=params)  # past the parent: it would load
+        VADAnalyzer.__init__(self, params=params)  # skips the parent, which would load the model
         self._model = _SharedSileroModel(session)
         self._windows_since_reset = 0
         self._low_confidence_windows = 0
-        self._doubted = False  # a window of the beginning that is being counted
+        self._doubted = False  # a window of the current count was doubtful
         self.faintness = faintness
 
     @property
     def quiet(self) -> bool:
-        """Whether nobody speaks, nor may have begun to."""
+        """Whether there is no speech and no possible beginning of speech."""
         return self._vad_state is VADState.QUIET
 
     def voice_confidence(self, buffer: bytes) -> float:
-        """Return how sure it is that a window is speech, 0 to 1.
+        """Return the probability that a window is speech, 0 to 1.
 
-        Speech has begun when six windows in a row say so. One doubtful window among them does not
-        begin the count anew: whoever interrupts would be heard 0.15 s later.
+        Speech begins after six windows in a row. One doubtful window does not reset the count;
+        otherwise an interruption would be noticed 0.15 s later.
         """
         sure = float(np.asarray(super().voice_confidence(buffer)).item())
         asked = self._params.confidence
@@ -75,10 +75,10 @@ class SharedSilero(SileroVADAnalyzer):
         return sure
 
     async def analyze_audio(self, buffer: bytes) -> VADState:
-        """Return the state after some sound, computed here and now.
+        """Return the state after some audio, computed in the event loop.
 
-        Pipecat has a thread of each call do it, fifty times a second: handing it over and being
-        woken again took more of the processor than the 0.15 ms for each 32 ms of sound.
+        Pipecat uses a thread per call, fifty times a second: the two thread switches took more
+        processor time than the 0.15 ms of computing for each 32 ms of audio.
         """
         self.faintness.hear(np.frombuffer(buffer, np.int16), self.sample_rate)
         return self._run_analyzer(buffer)
@@ -86,7 +86,7 @@ class SharedSilero(SileroVADAnalyzer):
 
 @dataclass(frozen=True, slots=True)
 class VoiceModels:
-    """The loaded models; hand one to every call of a process."""
+    """The loaded models; pass one instance to every call of a process."""
 
     _silero: Any
     _smart_turn: Any
@@ -98,11 +98,11 @@ class VoiceModels:
         return cls(silero._model.session, smart_turn._session)  # noqa: SLF001 - no public way
 
     def vad(self, turn: TurnSettings, faintness: Faintness | None = None) -> SharedSilero:
-        """Return a detector of speech for one call.
+        """Return a voice activity detector for one call.
 
         Args:
-            turn: How it is decided that the caller has stopped.
-            faintness: Hears with it; None: one that nobody else asks.
+            turn: The settings for the end of the caller's turn.
+            faintness: Hears the same audio; `None` for one of its own.
         """
         params = VADParams(
             confidence=turn.vad_confidence,
@@ -120,14 +120,14 @@ class VoiceModels:
         clock: Callable[[], float],
         tell: Tell,
     ) -> TurnDetector:
-        """Return a detector of the end of a turn for one call.
+        """Return an end-of-turn detector for one call.
 
         Args:
-            turn: How it is decided that the caller has finished.
-            vad: The call's detector of speech.
-            judges: Look for all calls.
+            turn: The settings for the end of the caller's turn.
+            vad: The call's voice activity detector.
+            judges: Run the turn model for all calls.
             clock: Monotonic, in seconds.
-            tell: Told what it decides.
+            tell: Takes the event of each judged pause.
         """
         settings = DetectorSettings(
             unfinished_s=turn.smart_turn_stop_s,
@@ -146,20 +146,18 @@ class VoiceModels:
         )
 
 
-# What would be done for the first call alone is done before there is one.
-#
-# Libraries import, compile and set up on first use: eighty modules, a few patterns, both models.
-# All of that would be the first caller's wait, in the loop that serves the others.
+# Warming up: libraries import, compile and set up on first use (eighty modules, a few patterns,
+# both models). Without this the first caller would wait for it, in the loop that serves the others.
 
-RATES_HZ: Final = (8000, 16_000)  # of a telephone; of everything else
+RATES_HZ: Final = (8000, 16_000)  # telephones; everything else
 PIECE_BYTES: Final = 640
 PIECES: Final = 10
-AT_ONCE: Final = min(WIDTH, 2)  # looks; a second takes 20 MB more, a third is rare (measured)
-TIMES: Final = 2  # the first time they need not overlap
+AT_ONCE: Final = min(WIDTH, 2)  # judgements; a second takes 20 MB more, a third is rare (measured)
+TIMES: Final = 2  # in the first round they may not overlap
 
 
 async def warm_up(models: VoiceModels) -> None:
-    """Have everything used once that every call uses; takes a few tenths of a second."""
+    """Use once everything that every call uses; takes a few tenths of a second."""
     await asyncio.to_thread(_listen_once, models)
     await _judge_at_once(models)
     await asyncio.to_thread(_compile_patterns)
@@ -174,7 +172,7 @@ def _listen_once(models: VoiceModels) -> None:
 
 
 async def _judge_at_once(models: VoiceModels) -> None:
-    """Look for two callers at the same time: what that takes, a process keeps (decision 0004)."""
+    """Judge two turns at once: the process keeps the memory that this takes (decision 0004)."""
     judges = TurnJudges(clock=clock.monotonic)
     for _ in range(TIMES):
         await asyncio.gather(*(_judge_once(models, judges) for _ in range(AT_ONCE)))
@@ -196,5 +194,5 @@ async def _judge_once(models: VoiceModels, judges: TurnJudges) -> None:
 
 
 def _compile_patterns() -> None:
-    inspect.getsource(warm_up)  # FastAPI looks up where each of its handlers stands
-    WordCompletionTracker("a word")  # of a voice that says when each is spoken
+    inspect.getsource(warm_up)  # FastAPI looks up the source of its handlers
+    WordCompletionTracker("a word")  # for voices that report word times

@@ -1,4 +1,4 @@
-"""The call of a person for whom a caller waits: what it is about is said, and an answer awaited."""
+"""The call to a person during a warm transfer: briefs the person and waits for an answer."""
 
 import asyncio
 from collections.abc import Callable
@@ -26,12 +26,12 @@ from processors.turn.sound_path import order_interruptions
 from processors.wiring import CallWiring
 from transports.leg import Leg
 
-CUT_S: Final = 5.0  # for the list to end that was told to; then it is cut
+CUT_S: Final = 5.0  # for a pipeline to end when asked; then it is cut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonNews:
-    """Who is told what the person does; none of them may wait."""
+    """Callbacks for what the person does; none of them may wait."""
 
     gone: Callable[[], None]
     key: Callable[[str], None]
@@ -39,7 +39,7 @@ class PersonNews:
 
 
 class PersonCall:
-    """One person's leg, with the agent's voice on it and, later, the caller.
+    """One person's leg with the agent's voice and, after joining, the caller.
 
     person = PersonCall(leg, shared, agent, wiring=wiring, language="en", news=news)
     running = group.create_task(person.run())
@@ -84,16 +84,16 @@ class PersonCall:
 
     @property
     def rate_hz(self) -> int:
-        """The rate of the person's line."""
+        """The sample rate of the person's line."""
         return self._leg.facts.sample_rate_hz
 
     def hear_words(self, words: PersonWords) -> None:
-        """Have the person answer in words, too; before it runs."""
+        """Let the person answer in words, too; call it before `run`."""
         self._ear.words = words
 
     @property
     def hears_words(self) -> bool:
-        """Whether the person may answer `ask` in words: yes or no."""
+        """Whether the person may answer `ask` with yes or no."""
         return self._ear.hears_words
 
     async def run(self) -> None:
@@ -103,13 +103,13 @@ class PersonCall:
         try:
             await runner.add_workers(self._worker)
             await runner.run()
-        except Exception as broken:  # noqa: BLE001 - the caller is not lost with the person's leg
+        except Exception as broken:  # noqa: BLE001 - must not end the caller's leg, too
             logger.opt(exception=broken).error("a person's leg failed")
         finally:
             self._news.gone()
 
     async def ask(self, text: str) -> None:
-        """Say a text, and return once it was heard; a yes or a no counts from then on."""
+        """Say a text and return once it was heard; a yes or no counts from then on."""
         self._ear.listen(on=False)
         await self._say(text)
         self._ear.listen(on=True)
@@ -122,7 +122,7 @@ class PersonCall:
         await self._voice.heard()
 
     async def join(self, caller: TakeSound, *, caller_rate_hz: int) -> TakeSound:
-        """Let the caller hear the person; return what takes the caller's sound for the person."""
+        """Let the caller hear the person; return what takes the caller's audio for the person."""
         frame = InterruptionWorkerFrame()
         await self._voice.push_frame(frame, FrameDirection.UPSTREAM)
         self._ear.listen(on=False)
@@ -130,7 +130,7 @@ class PersonCall:
         return resampled(self._voice.play, caller_rate_hz, self.rate_hz)
 
     async def hang_up(self, reason: str) -> None:
-        """End the leg; harmless when it is over."""
+        """End the leg; does nothing if it is over."""
         self._ear.take = None
         if not self._worker.has_finished():
             await self._worker.cancel(reason=reason)
@@ -142,7 +142,7 @@ class PersonCall:
 
 
 def resampled(take: TakeSound, rate_hz: int, wanted_hz: int) -> TakeSound:
-    """Return what takes sound of one rate for somebody who takes another."""
+    """Return a `take` that resamples audio to another rate."""
     if rate_hz == wanted_hz:
         return take
     resampler = create_stream_resampler()

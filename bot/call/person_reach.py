@@ -1,4 +1,4 @@
-"""Reaches a person for one caller, by whichever way there is; one attempt at a time."""
+"""Transfers one caller to a person, by the way that the line offers; one attempt at a time."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ from processors.transfer.waiting_line import JoinedSound, WaitingLine
 from processors.wiring import CallWiring
 from transports.leg import Leg
 
-TOLD_LIMIT: Final = 400  # characters that a person is made to listen to: some 25 s
+TOLD_LIMIT: Final = 400  # characters, about 25 s of listening
 PROMPT: Final = """\
 You prepare a person who takes over this telephone call. Say in at most two short sentences, in \
 the language with the tag {language}: who is calling, if they said so, and what they want. Say \
@@ -39,16 +39,16 @@ sentences."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summariser:
-    """Puts it together for one call.
+    """Writes the summary of one call for the person.
 
     Attributes:
-        llm: The model's stage of the call: the same ladder.
+        llm: The call's LLM stage, with the same ladder.
         context: The conversation.
         settings: How long the model may take.
-        language: Of the person who is called.
-        posts: Where it is sent, too.
+        language: The person's language.
+        posts: Sends the summary to the owner's webhook, too.
         call_id: Names the call.
-        caller: The number of whom we talk with, for the receiver of the summary.
+        caller: The other party's number, for the webhook.
         clock: Monotonic, in seconds.
     """
 
@@ -62,7 +62,7 @@ class Summariser:
     clock: Clock
 
     async def summarise(self, reason: str, to: Destination) -> Summary:
-        """Return it within `summary_s`, and have it sent on."""
+        """Return the summary within `summary_s`, and queue it for the owner's webhook."""
         began_at = self.clock()
         messages = [
             cast("Mapping[str, Any]", message)
@@ -85,7 +85,7 @@ class Summariser:
         return Summary(text=text, by=by, took_s=self.clock() - began_at)
 
     async def _write(self, messages: Sequence[Mapping[str, Any]]) -> str:
-        """Return what the model wrote; nothing, if it did not in time."""
+        """Return the model's summary; empty if it did not finish in time."""
         said = transcript(messages)
         if not said:
             return ""
@@ -96,7 +96,7 @@ class Summariser:
                 text = await self.llm.run_inference(
                     asked, system_instruction=prompt, each_s=limit_s / 2
                 )
-        except Exception as error:  # noqa: BLE001 - the provider's edge: the last words have to do
+        except Exception as error:  # noqa: BLE001 - edge of the provider: the last words are used
             logger.warning("no model summarised the call: {}", type(error).__name__)
             return ""
         return clean(text or "", TOLD_LIMIT)
@@ -106,7 +106,7 @@ CLOSE_S: Final = 3.0  # for the person's leg to end with the call
 
 
 class PersonReach:
-    """Reaches a person for one caller. `close` it with the call."""
+    """Transfers one caller to a person. `close` it with the call."""
 
     def __init__(self, agent: AgentSettings, means: TransferServices, wiring: CallWiring) -> None:
         self._agent = agent
@@ -119,26 +119,26 @@ class PersonReach:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Whom the model may choose from."""
-        return tuple(name for name, each in self._agent.destinations.items() if self._how(each))
+        """The destinations that the model may choose."""
+        return tuple(name for name, to in self._agent.destinations.items() if self._how(to))
 
     @property
     def busy(self) -> bool:
-        """Whether the caller waits for a person, or is with one."""
+        """Whether the caller waits for a person or talks with one."""
         return self._running is not None and not self._running.done()
 
     def reach(self, name: str, reason: str, *, behind_words: bool = False) -> bool:
-        """Begin to hand the caller over; False: that cannot be done, or is being done.
+        """Begin a transfer; return False if it is impossible or one is in progress.
 
         Args:
-            name: Of a destination.
-            reason: Why a person is wanted.
-            behind_words: The model is still writing words that are to be heard first.
+            name: A destination of the agent.
+            reason: Why the caller needs a person.
+            behind_words: Whether the model still writes words that the caller should hear first.
         """
         wanted = self._agent.destinations.get(name)
         how = self._how(wanted) if wanted else None
         if self.busy:
-            self._means.hold_line.note_answered()  # the model says nothing to it
+            self._means.hold_line.note_answered()  # the model gives no answer to this turn
             self._means.waiting.reassure()
         if wanted is None or how is None or self.busy:
             return False
@@ -151,7 +151,7 @@ class PersonReach:
         return True
 
     async def connect(self, reason: str = "") -> bool:
-        """Reach the first destination, and return once the caller is back, or not reached."""
+        """Try the first destination, and return whether the caller talked with the person."""
         name = next(iter(self.names), "")
         if not self.reach(name, reason) or self._running is None or self._attempt is None:
             return False
@@ -159,7 +159,7 @@ class PersonReach:
         return await asyncio.shield(self._running) == "connected"
 
     async def close(self) -> None:
-        """End it with the call: a person who was called is not left alone on the line."""
+        """End the transfer with the call, so that the person is not left on an empty line."""
         if self._attempt and self._running:
             self._attempt.report(CallerGone())
             await asyncio.wait({self._running}, timeout=CLOSE_S)
@@ -168,7 +168,7 @@ class PersonReach:
             await asyncio.gather(task, return_exceptions=True)
 
     def _how(self, to: DestinationSettings) -> How | None:
-        """Return by which way somebody is reached; None: this line has none."""
+        """Return the kind of transfer to a destination; `None` if this line supports none."""
         calls, hands_on = self._means.calls_people is not None, self._means.leg.facts.transfers
         if to.warm and calls:
             return How.BRIEF
@@ -193,7 +193,7 @@ class PersonReach:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonParts:
-    """What reaches the person, and its two places in the list."""
+    """The transfer of one call, and its two processors."""
 
     reach: PersonReach
     sound: JoinedSound
@@ -201,11 +201,11 @@ class PersonParts:
 
 
 def person_for(call: CallContext, core: CallCore) -> PersonParts | None:
-    """Return what a call reaches a person with; None: its agent names nobody, and no keys."""
+    """Return the transfer of a call; `None` if its agent has no destinations and no keys."""
     if not (call.agent.destinations or call.agent.keys):
         return None
     shared, leg = call.shared, call.leg
-    language = core.fallback.phrases.language  # as the call begins: the person is not the caller
+    language = core.fallback.phrases.language  # at the start: the person may not speak the caller's
     waiting, sound = WaitingLine(core.fallback, call.wiring), JoinedSound()
     summariser = Summariser(
         llm=core.services.llm,
@@ -236,7 +236,7 @@ def person_for(call: CallContext, core: CallCore) -> PersonParts | None:
 
 
 def with_person(listed: list[FrameProcessor], person: PersonParts | None) -> list[FrameProcessor]:
-    """Put the parts where they belong: right behind the line's sound, and right above the line."""
+    """Insert the two processors: one right after the input, one right before the output."""
     if person is None:
         return listed
     first, *middle = listed
@@ -259,7 +259,7 @@ def _make_person(call: CallContext, language: str, leg: Leg, news: PersonNews) -
 
 
 def _words(call: CallContext, language: str, leg: Leg) -> PersonWords | None:
-    """Return who hears a person's yes and no; None: this leg, or its language, has keys alone."""
+    """Return the recogniser of yes and no; `None` if this leg or language only has keys."""
     shared = call.shared
     settings, last_resort = shared.settings, shared.last_resort
     texts = in_language(last_resort.utterances, language)
@@ -272,7 +272,7 @@ def _words(call: CallContext, language: str, leg: Leg) -> PersonWords | None:
 
 
 def _text(call: CallContext, language: str, situation: Situation) -> str:
-    """Return a text for the person, who speaks the agent's language."""
+    """Return a text for the person, in the agent's language."""
     texts = in_language(call.shared.last_resort.utterances, language)
     found = (text.text for text in texts if text.situation is situation)
     return next(found, FOR_PERSON[situation])
@@ -285,4 +285,4 @@ FOR_PERSON = {
         "To take the call, press 1, or say yes. To decline, press 2, or say no."
     ),
 }
-"""Where an owner's texts have none."""
+"""Used where the owner's texts have none."""

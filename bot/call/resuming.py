@@ -1,4 +1,4 @@
-"""Keeps what another process needs to go on with a call, and goes on with one."""
+"""Saves what another process needs to resume a call, and resumes one."""
 
 import asyncio
 from collections.abc import Callable
@@ -22,13 +22,13 @@ from calls.resume import (
 )
 from processors.holding.utterance_rules import Situation
 
-BACK: Final = "I am back."  # where the owner's texts have nothing for it
+BACK: Final = "I am back."  # if the owner's texts have none
 EACH_S: Final = 0.5
-AGAIN_S: Final = 10.0  # though nothing has changed: what is kept is forgotten in the end
+AGAIN_S: Final = 10.0  # even without a change: saved states expire
 
 
 class StateSender:
-    """Sends a call's resume state to where it is kept, while it changes."""
+    """Sends a call's resume state to its store whenever it changes."""
 
     def __init__(self, parked: ResumePlace, state: Callable[[], ResumeState]) -> None:
         self._parked = parked
@@ -36,32 +36,32 @@ class StateSender:
         self._kept: ResumeState | None = None
 
     async def run(self) -> None:
-        """Keep it until cancelled."""
+        """Save it repeatedly until cancelled."""
         while True:
             await self.keep()
             await asyncio.sleep(EACH_S)
 
     async def keep(self) -> None:
-        """Keep it now, if it has changed; a mistake in that costs the call no more than this."""
+        """Save the state if it has changed; an error here does not affect the call."""
         try:
             state, kept = self._state(), self._kept
             if kept is None or state != kept or state.kept_at - kept.kept_at >= AGAIN_S:
                 self._kept = state
                 await self._parked.keep(state)
-        except Exception as broken:  # noqa: BLE001 - the call goes on without
-            logger.opt(exception=broken).error("what another process needs of a call was not kept")
+        except Exception as broken:  # noqa: BLE001 - the call continues without it
+            logger.opt(exception=broken).error("the resume state of a call was not saved")
 
 
 def state_of(
     parts: Assembled, *, call_id: str, began_at: float, entries: int, unsure: int, now: float
 ) -> ResumeState:
-    """Return what another process would need to go on with a call now.
+    """Return what another process would need to resume the call now.
 
     Args:
-        parts: Of the call.
-        call_id: Its name in the record.
-        began_at: On the machine's monotonic clock.
-        entries: How many entries of it were told.
+        parts: The parts of the call.
+        call_id: The name of the call in the record.
+        began_at: When the call began, on the machine's monotonic clock.
+        entries: How many entries the call has made.
         unsure: How many of the last words may not have been heard.
         now: On the same clock.
     """
@@ -89,7 +89,7 @@ def state_of(
 
 
 def take_up(parts: Assembled, state: ResumeState) -> None:
-    """Have a call that begins here know what was before."""
+    """Give a new call the state of the call that it resumes."""
     parts.context.set_messages(cast("list[LLMContextMessage]", conversation(state)))
     parts.tools.box.restore(state.tools)
     parts.services.tts.speaker = state.voice
@@ -100,7 +100,7 @@ def take_up(parts: Assembled, state: ResumeState) -> None:
 async def speak_first(
     parts: Assembled, agent: AgentSettings, before: ResumeState | None = None
 ) -> None:
-    """Say what begins a call, or that it goes on, and then the rest of the answer."""
+    """Speak the opening of a new or resumed call, and then the rest of a pending answer."""
     resumed = _resumed(parts, agent) if before else ""
     step, rest = next_step(before) if before else (Next.LISTEN, "")
     for frame in opening_frames(agent, resumed=resumed, owed=step is not Next.LISTEN):
@@ -112,14 +112,14 @@ async def speak_first(
 
 
 async def keep(parts: Assembled, place: ResumePlace, state: Callable[[], ResumeState]) -> None:
-    """Keep the state until cancelled, and before each tool, so that none is begun twice."""
+    """Save the state until cancelled, and before each tool, so that no tool runs twice."""
     sender = StateSender(place, state)
     parts.tools.box.before_each = sender.keep
     await sender.run()
 
 
 def _resumed(parts: Assembled, agent: AgentSettings) -> str:
-    """Return what is said in place of the greeting in a call that goes on."""
+    """Return what replaces the greeting in a resumed call."""
     if agent.resumed:
         return agent.resumed
     phrases = parts.core.fallback.phrases

@@ -1,4 +1,4 @@
-"""The three stages of a call, built of the rungs that are configured; what all calls share."""
+"""The three stages of a call, built from the configured rungs; what all calls share."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ from providers.provider import Stage
 from transports.leg import People
 
 Built: TypeAlias = Mapping[str, Mapping[str, FrameProcessor]]
-"""The providers' services of a call by stage, and by the name of the rung, the preferred first."""
+"""The providers' services of a call, by stage and rung name; the preferred rung comes first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,15 +45,15 @@ class Shared:
     models: VoiceModels
     judges: TurnJudges
     policies: Mapping[Stage, StagePolicy]
-    clients: Mapping[str, object]  # what all calls share of a provider, by the rung's name
+    clients: Mapping[str, object]  # shared clients of providers, by rung name
     last_resort: LastResort
     clock: Clock
-    late_at_line: Callable[[float], None] | None = None  # gets by how much sound was sent too late
-    people: People = field(default_factory=People)  # who can call a person for a caller
+    late_at_line: Callable[[float], None] | None = None  # takes by how many seconds audio was late
+    people: People = field(default_factory=People)  # dials people for transfers
     posts: SummaryPosts = field(default_factory=lambda: SummaryPosts(None))
-    do_not_call: OptOuts | None = None  # None: nobody is called from here
-    crm: CrmLookup | None = None  # None: nobody knows callers
-    carrier_words: CarrierWords = field(default_factory=CarrierWords)  # on who picked up
+    do_not_call: OptOuts | None = None  # `None` if this process places no calls
+    crm: CrmLookup | None = None  # `None` without a CRM
+    carrier_words: CarrierWords = field(default_factory=CarrierWords)  # verdicts on who picked up
     briefs: Briefs = field(default_factory=Briefs)
 
 
@@ -66,7 +66,7 @@ class Services:
     tts: TtsStage
 
     def speaker(self, processor: str) -> str:
-        """Return the rung that works now for the stage with this name in Pipecat."""
+        """Return the active rung of the stage with this Pipecat name."""
         working = {
             self.stt.name: self.stt.writer,
             self.llm.name: self.llm.speaker,
@@ -78,7 +78,7 @@ class Services:
 def build_rungs(
     stage: Stage, shared: Shared, *, agent: AgentSettings, sample_rate_hz: int
 ) -> dict[str, FrameProcessor]:
-    """Return a stage's services by the names of their rungs, the preferred one first."""
+    """Return a stage's services by rung name, the preferred one first."""
     rungs = [
         rung_of(
             item,

@@ -1,4 +1,4 @@
-"""Sends what calls are about to the owner: outside the call, and again where that may help."""
+"""Posts call summaries to the owner's webhook: outside the call, with retries."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -14,13 +14,13 @@ from operations.keep_running import keep_running
 from operations.retrying import Retries, run_with_retries
 from transports.http_requests import request
 
-WAITING: Final = 100  # summaries; more than that, and the newest is lost
+WAITING: Final = 100  # summaries in the queue; further ones are dropped
 POST_S: Final = 10.0
 ASKED: Final = ("webhook", "transfer")
 
 
 class SummaryPosts:
-    """Posts summaries without making anybody wait; without an address it drops them."""
+    """Posts summaries in the background; without a URL it drops them."""
 
     def __init__(self, url: str | None, retries: Retries | None = None) -> None:
         self._url = url
@@ -28,7 +28,7 @@ class SummaryPosts:
         self._waiting: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue(WAITING)
 
     def send(self, summary: Mapping[str, Any]) -> None:
-        """Have one sent."""
+        """Queue a summary."""
         if self._url is None:
             return
         try:
@@ -37,7 +37,7 @@ class SummaryPosts:
             logger.error("a summary was not sent: {} are waiting", WAITING)
 
     async def run(self) -> None:
-        """Send one after the other."""
+        """Post the queued summaries one after the other."""
         while True:
             summary = await self._waiting.get()
             try:
@@ -47,7 +47,7 @@ class SummaryPosts:
 
     async def _send(self, summary: Mapping[str, Any]) -> None:
         url, retries = self._url, self._retries
-        if url is None or retries is None:  # nothing waits then
+        if url is None or retries is None:  # then nothing is queued
             return
 
         async def post() -> None:
@@ -61,7 +61,7 @@ class SummaryPosts:
         await run_with_retries(post, asked=ASKED, classify=_classify, retries=retries)
 
 
-class _Refused(Exception):  # noqa: N818 - a fact that is made a failure of
+class _Refused(Exception):  # noqa: N818 - becomes a `Failure`
     def __init__(self, status: int) -> None:
         super().__init__(f"answered {status}")
         self.status = status
@@ -84,7 +84,7 @@ def _classify(error: Exception) -> Failure | None:
 
 @asynccontextmanager
 async def sending(posts: SummaryPosts) -> AsyncIterator[SummaryPosts]:
-    """Send what calls leave while the block runs."""
+    """Post summaries while the block runs."""
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(keep_running("sending summaries", posts.run))
         try:

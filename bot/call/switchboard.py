@@ -1,4 +1,4 @@
-"""Seats for calls: how many at once, which are in progress, and how they end."""
+"""The seats of a process: how many calls it takes, which are in progress, and how they end."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,12 +11,12 @@ from calls.entry import Tell
 from calls.events import CallRefused
 from transports.leg import Leg
 
-GOODBYE_S: Final = 8.0  # what is being said may end, and then two short sentences are spoken
-CUT_S: Final = 5.0  # a cancel is bounded itself; this bounds the bound
+GOODBYE_S: Final = 8.0  # for the current sentence and two short ones after it
+CUT_S: Final = 5.0  # a cancel has its own limit; this is a second one
 
 
 class SwitchboardFullError(Exception):
-    """Every seat is taken, or we are closing; the text is a sentence for the caller."""
+    """All seats are taken, or the process is closing; the text is a sentence for the caller."""
 
 
 class RunningCall(Protocol):
@@ -29,7 +29,7 @@ class RunningCall(Protocol):
         ...
 
     async def end(self, reason: str) -> None:
-        """Have the call say goodbye and end."""
+        """Say goodbye and end the call."""
         ...
 
     async def cancel(self, reason: str) -> None:
@@ -41,8 +41,8 @@ class Switchboard:
     """Answers legs, each in its own call, up to a number of seats.
 
     Attributes:
-        calls: Those in progress, by their ids.
-        ended: How many there were before.
+        calls: The calls in progress, by id.
+        ended: How many calls have ended.
     """
 
     def __init__(self, *, seats: int, make_call: Callable[[Leg], RunningCall], tell: Tell) -> None:
@@ -51,7 +51,7 @@ class Switchboard:
         self._taken = 0
         self._closing = self._hurried = False
         self._on_closing: list[Callable[[], None]] = []
-        self._waiting: asyncio.Timeout | None = None  # bounds what `close` waits for now
+        self._waiting: asyncio.Timeout | None = None  # the timeout of the current wait in `close`
         self._empty = asyncio.Event()
         self._empty.set()
         self.tell = tell
@@ -65,12 +65,12 @@ class Switchboard:
 
     @property
     def free(self) -> int:
-        """How many seats nobody has."""
+        """The number of free seats."""
         return self._seats - self._taken
 
     @property
     def why_closed(self) -> str:
-        """The name of the reason why no call can be taken, or nothing."""
+        """Why no call can be taken: `draining`, `full`, or empty."""
         if self._closing:
             return "draining"
         return "" if self.open else "full"
@@ -79,11 +79,11 @@ class Switchboard:
         """Run a call on `leg` until it ends: `call`, or a new one.
 
         Args:
-            leg: Where the caller is.
-            call: On that leg; None: one is made.
+            leg: The caller's leg.
+            call: A call on that leg; `None` for a new one.
 
         Raises:
-            SwitchboardFullError: No seat is free, or we are closing; the leg was not touched.
+            SwitchboardFullError: No seat is free, or the process is closing; the leg is untouched.
         """
         if not self.open:
             self.tell(CallRefused(transport=leg.facts.transport, reason=self.why_closed))
@@ -96,10 +96,10 @@ class Switchboard:
             call = call or self._make_call(leg)
             self.calls[call.call_id] = call
             try:
-                with logger.contextualize(call_id=call.call_id):  # also what libraries log in it
+                with logger.contextualize(call_id=call.call_id):  # also for log lines of libraries
                     await call.run()
             finally:
-                if self.calls.get(call.call_id) is call:  # not one that took it up here again
+                if self.calls.get(call.call_id) is call:  # not a call that resumed it here
                     del self.calls[call.call_id]
         finally:
             self._taken -= 1
@@ -108,15 +108,15 @@ class Switchboard:
                 self._empty.set()
 
     def on_closing(self, closing: Callable[[], None]) -> None:
-        """Have `closing` called when we begin to close: no call is taken from then on."""
+        """Register a function to run when closing begins; from then on no call is taken."""
         self._on_closing.append(closing)
 
     async def close(self, *, drain_s: float, goodbye_s: float = GOODBYE_S) -> None:
-        """Refuse new calls, let those in progress end, and end those that go on too long.
+        """Refuse new calls, let those in progress end, and end those that take too long.
 
         Args:
-            drain_s: How long a call may go on.
-            goodbye_s: How long a call may take to say goodbye after that; then it is cut.
+            drain_s: How long a call may continue.
+            goodbye_s: How long a call may take for its goodbye after that; then it is cut.
 
         Raises:
             CommandError: A call did not end although it was cut.
@@ -133,13 +133,13 @@ class Switchboard:
                 return
         for call in tuple(self.calls.values()):
             await _surely(call, call.cancel("shutdown"))
-        self._hurried = False  # what follows has its own bound
+        self._hurried = False  # the next wait has its own limit
         if not await self._emptied_within(CUT_S):
             calls = "1 call" if self._taken == 1 else f"{self._taken} calls"
             raise CommandError(f"{calls} did not end although cut off")
 
     def hurry(self) -> None:
-        """Have `close` wait for nobody any more: every call is cut, in mid-word if need be."""
+        """Cut every call at once, even in the middle of a word, so that `close` returns soon."""
         self._hurried = True
         if self._waiting:
             self._waiting.reschedule(asyncio.get_running_loop().time())
@@ -158,8 +158,8 @@ class Switchboard:
 
 
 async def _surely(call: RunningCall, step: Awaitable[None]) -> None:
-    """Run a step for one call; its failure must not keep the others from theirs."""
+    """Run a step for one call; its failure must not affect the other calls."""
     try:
         await step
     except Exception as broken:  # noqa: BLE001 - one call's mistake ends that call alone
-        logger.opt(exception=broken).error("call {} cannot be ended so", call.call_id)
+        logger.opt(exception=broken).error("call {}: ending it failed", call.call_id)

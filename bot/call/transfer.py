@@ -1,7 +1,7 @@
-"""One attempt to transfer a caller: does what `TransferDecision` decides and tells the result.
+"""One attempt to transfer a caller: carries out `TransferDecision` and emits the result.
 
-Nothing here may lose the caller: whatever fails ends the attempt as one that failed, and the agent
-comes back and says so.
+No failure here may lose the caller: it ends the attempt as failed, and the agent returns and says
+so.
 """
 
 import asyncio
@@ -59,26 +59,26 @@ class Summary:
     """What a call is about, in a sentence or two."""
 
     text: str
-    by: str  # model, last_words
+    by: str  # `model` or `last_words`
     took_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferServices:
-    """What a handover is done with.
+    """Dependencies of a transfer.
 
     Attributes:
-        leg: The caller's.
-        calls_people: Calls the person; None: no door of ours can.
+        leg: The caller's leg.
+        calls_people: Calls the person; `None` if no carrier can.
         waiting: What the caller hears meanwhile.
-        sound: Where the caller's sound is taken for the person.
-        silence: Speaks to a silent caller, but not to one who is with a person.
-        summarise: Says what the call is about, given why a person is wanted.
-        make_person: Puts the agent's voice onto the leg of a person who has picked up.
-        text: Returns a text for a situation, in the agent's language.
+        sound: Takes the caller's audio for the person.
+        silence: Prompts a silent caller, but not one who talks with a person.
+        summarise: Summarises the call, given why the caller needs a person.
+        make_person: Puts the agent's voice on the leg of a person who has picked up.
+        text: Returns the text of a situation, in the agent's language.
         end: Ends the call.
-        hold_line: Holds the line for an answer that is owed, and reads the menu.
-        call_back: Notes that the caller is to be called back.
+        hold_line: Speaks when an answer is late, and reads the outage menu.
+        call_back: Records a request for a callback.
     """
 
     leg: Leg
@@ -94,18 +94,16 @@ class TransferServices:
     call_back: Callable[[str], Awaitable[bool]]
 
 
-# The two sides of a handover: the caller, who waits, and the person, who is called.
-#
-# What takes time returns what came of it, as an event of the attempt.
+# The two sides of a transfer. A step that takes time returns its result as an event of the attempt.
 
 ACCEPT: Final = "1"
 DECLINE: Final = "2"
 REASON: Final = "transfer"
-"""Why a call ended, as in `CallEnded`, that a line has handed on."""
+"""The reason in `CallEnded` after a blind transfer."""
 
 
 class CallerSide:
-    """The caller, from the agent to the person, or back to the agent."""
+    """The caller: from the agent to the person, or back to the agent."""
 
     def __init__(self, to: Destination, means: TransferServices, wiring: CallWiring) -> None:
         self._to = to
@@ -117,14 +115,14 @@ class CallerSide:
         self._told = False
 
     def begin(self) -> None:
-        """Have no prompt and no held line talk to a caller who waits."""
+        """Silence the prompts and fillers while the caller waits."""
         self._began_at = self._now()
         self._means.silence.excuse(away=True)
         self._means.hold_line.note_answered()
         self._means.hold_line.excuse(away=True)
 
     async def announce(self) -> Announced:
-        """Tell the caller that we connect them, behind what the agent is saying."""
+        """Tell the caller about the transfer, after what the agent is saying."""
         waiting = self._means.waiting
         await waiting.words_out()
         await waiting.say(Situation.PERSON)
@@ -132,17 +130,17 @@ class CallerSide:
         return Announced()
 
     async def hand_on(self, *, ring_s: float) -> HandedOn:
-        """Have the line hand the call on."""
+        """Let the carrier transfer the call."""
         return HandedOn(outcome=await self._means.leg.transfer(self._to, ring_s=ring_s))
 
     async def let_go(self) -> None:
-        """End our part of the call: the line has handed it on."""
+        """End our part of the call after a blind transfer."""
         self._means.waiting.hold(on=False)
         self._tell_outcome("connected")
         await self._means.end(REASON)
 
     async def join(self, person: PersonCall | None) -> TwoJoined | JoinFailed:
-        """Let the caller and the person hear each other, and nobody else."""
+        """Connect the caller and the person; the agent is silent."""
         waiting, rate_hz = self._means.waiting, self._means.leg.facts.sample_rate_hz
         if person is None:
             return JoinFailed()
@@ -155,22 +153,22 @@ class CallerSide:
         return TwoJoined()
 
     def part(self) -> None:
-        """Let the caller and the person hear each other no more; who waits hears tones on."""
+        """Disconnect the caller and the person; a waiting caller still hears tones."""
         self._means.sound.take = None
         self._means.waiting.together = False
 
     def _give_back(self) -> None:
-        """Give the caller back to the agent."""
+        """Return the caller to the agent."""
         self.part()
         self._means.waiting.hold(on=False)
         self._means.silence.excuse(away=False)
         self._means.hold_line.excuse(away=False)
 
     async def come_back(self, outcome: Handover, *, offers: bool) -> None:
-        """Be the agent again, and say that it did not work.
+        """Return to the agent, which says that the transfer failed.
 
         Args:
-            outcome: What came of it.
+            outcome: The result of the transfer.
             offers: Whether to offer a callback, too.
         """
         self._give_back()
@@ -180,7 +178,7 @@ class CallerSide:
             await self._means.waiting.say(Situation.OFFER_CALLBACK)
 
     def take_back(self, talked_s: float) -> None:
-        """Be the agent again: the person is gone, after so long."""
+        """Return to the agent: the person has left after `talked_s`."""
         self._give_back()
         self._tell(CallerReturned(destination=self._to.name, talked_s=talked_s))
 
@@ -197,10 +195,10 @@ class CallerSide:
 
 
 class PersonSide:
-    """The person: called, told what it is about, and asked to take the call.
+    """The person: called, briefed, and asked to take the call.
 
     Attributes:
-        leg: The person's, once somebody has picked up.
+        leg: The person's leg, once the person has picked up.
     """
 
     def __init__(
@@ -211,7 +209,7 @@ class PersonSide:
         tell: Tell,
         report: Callable[[HandingEvent], None],
     ) -> None:
-        """Reach this person; what they do is reported, whenever they do it."""
+        """Prepare to call this person; `report` takes what the person does, at any time."""
         self.leg: PersonCall | None = None
         self._to = to
         self._means = means
@@ -220,13 +218,13 @@ class PersonSide:
         self._summary: Summary | None = None
 
     async def summarise(self, reason: str) -> SummaryReady:
-        """Put together what it is about."""
+        """Summarise the call."""
         self._summary = await self._means.summarise(reason, self._to)
         return SummaryReady()
 
     async def call(self, *, ring_s: float) -> PersonCall | Handover:
-        """Return the leg of whoever picked up, to be run; else what came of the call."""
-        assert self._means.calls_people  # noqa: S101 - `_how` has asked
+        """Return the leg of the person who picked up, which must be run; else the outcome."""
+        assert self._means.calls_people  # noqa: S101 - `_how` has checked
         came = await self._means.calls_people.call_person(self._to, ring_s=ring_s)
         if isinstance(came, str):
             return came
@@ -237,7 +235,7 @@ class PersonSide:
         return self.leg
 
     async def brief(self, *, again: bool) -> Briefed:
-        """Say what it is about and how to answer; again: the latter alone."""
+        """Say what the call is about and how to answer; if `again`, only how to answer."""
         text, said, leg = self._means.text, self._summary, self.leg
         by_word = leg is not None and leg.hears_words
         parts = [text(Situation.ACCEPT_EITHER if by_word else Situation.ACCEPT)]
@@ -254,7 +252,7 @@ class PersonSide:
         try:
             if self.leg:
                 await self.leg.hang_up(reason)
-        except Exception as broken:  # noqa: BLE001 - the caller is told all the same
+        except Exception as broken:  # noqa: BLE001 - the caller must still be told
             logger.opt(exception=broken).error("a person's leg could not be ended")
 
     def _pressed(self, key: str) -> None:
@@ -275,16 +273,16 @@ FAILED: Final[Mapping[str, HandingEvent]] = {
     "Brief": PersonGone(),
     "Join": JoinFailed(),
 }
-"""What the failure of a step is, by the action that began it."""
+"""The event of a step that fails, by the action that began it."""
 
 
 def begin_owned(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
-    """Begin some work for an object that keeps the task, cancels and awaits it."""
+    """Start a task; its owner keeps, cancels and awaits it."""
     return asyncio.get_running_loop().create_task(work, name=name)
 
 
 class TransferAttempt:
-    """One attempt: its decision, and what is under way for it."""
+    """One attempt: its decision and the tasks that carry it out."""
 
     def __init__(
         self,
@@ -295,7 +293,7 @@ class TransferAttempt:
         *,
         reason: str,
     ) -> None:
-        self.from_menu = False  # which goes on by itself: it offers a callback, or says goodbye
+        self.from_menu = False  # the menu itself offers a callback or says goodbye
         self._handing = handing
         self._waiting = means.waiting
         self._caller = CallerSide(to, means, wiring)
@@ -307,17 +305,17 @@ class TransferAttempt:
         self._under_way: dict[str, asyncio.Task[Any]] = {}
 
     def report(self, event: HandingEvent) -> None:
-        """Note what happened; never waits."""
+        """Queue an event; never waits."""
         self._events.append(event)
         self._alarm.ring()
 
     async def run(self, *, ring_s: float) -> Handover | None:
-        """Return what came of it, once it is over; None: the caller hung up before."""
+        """Return the result once the attempt is over; `None` if the caller hung up before."""
         self._ring_s = ring_s
         try:
             await self._go_on()
-        except Exception as broken:  # noqa: BLE001 - the caller gets the agent back, whatever broke
-            logger.opt(exception=broken).error("a handover failed")
+        except Exception as broken:  # noqa: BLE001 - the caller must return to the agent
+            logger.opt(exception=broken).error("a transfer failed")
             await self._drop("failed")
             await self._caller.come_back("failed", offers=not self.from_menu)
         finally:
@@ -354,7 +352,7 @@ class TransferAttempt:
                     self._begin(action)
 
     def _begin(self, action: HandingAction) -> None:
-        """Begin what takes time; what came of it is reported."""
+        """Begin a step that takes time; its result is reported as an event."""
         match action:
             case Announce():
                 step = self._caller.announce()
@@ -376,11 +374,11 @@ class TransferAttempt:
         self._under_way[name] = begin_owned(self._surely(name, step), f"hand over: {name}")
 
     async def _surely(self, name: str, step: Coroutine[Any, Any, HandingEvent | None]) -> None:
-        """Do it, and report; a mistake of ours is what the failure of that step is."""
+        """Run a step and report its event; an exception counts as the failure of the step."""
         try:
             event = await step
         except Exception as broken:  # noqa: BLE001 - a step that fails is an event of the attempt
-            logger.opt(exception=broken).error("handing over: {} failed", name)
+            logger.opt(exception=broken).error("transfer: {} failed", name)
             event = FAILED.get(name, PersonGone())
         if event is not None:
             self.report(event)
@@ -393,7 +391,7 @@ class TransferAttempt:
         return PersonAnswered()
 
     async def _drop(self, reason: str) -> None:
-        for name in ("CallPerson", "Join"):  # else the caller is joined to who is gone
+        for name in ("CallPerson", "Join"):  # else the caller is joined to a person who has left
             step = self._under_way.get(name)
             if step and not step.done():
                 step.cancel()
@@ -404,5 +402,5 @@ class TransferAttempt:
     async def _take_back(self, talked_s: float) -> None:
         self._caller.take_back(talked_s)
         if not self.from_menu:
-            await self._waiting.say(Situation.BACK)  # and asks whether there is anything else
+            await self._waiting.say(Situation.BACK)  # this also asks whether there is anything else
         await self._person.hang_up("person_hung_up")  # a carrier may take seconds for it
