@@ -1,4 +1,4 @@
-"""What a process says of its configuration, and what of it must hold before the first call."""
+"""Reports the configuration of a process, and checks parts of it before the first call."""
 
 import hashlib
 from importlib.metadata import version
@@ -12,14 +12,14 @@ from bot.tools.owner import owner_tools
 from calls.operations_events import ConfigurationLoaded
 from providers.catalog import provider
 
-ANY_RATE_HZ: Final = 8000  # of sound that nobody will hear
+ANY_RATE_HZ: Final = 8000  # for services that are built only as a check
 
 
 def check_tools(settings: Settings) -> None:
-    """Refuse to open with a tool that no call could use.
+    """Refuse to start with a tool that no call could use.
 
     Raises:
-        UsageError: An entry point cannot be loaded; one line.
+        UsageError: An entry point cannot be loaded.
     """
     for agent in (settings.agent, *settings.agents.values()):
         try:
@@ -29,12 +29,12 @@ def check_tools(settings: Settings) -> None:
 
 
 def check_rungs(settings: Settings) -> None:
-    """Refuse to open with a rung that cannot be made: it would end every call at its beginning.
+    """Refuse to start with a rung that cannot be built: it would end every call at its beginning.
 
-    Each service is made once, and let go.
+    Builds each service once and drops it.
 
     Raises:
-        UsageError: One cannot be made as it is configured; one line.
+        UsageError: The configuration of a rung does not work.
     """
     for agent in (settings.agent, *settings.agents.values()):
         for stage in STAGES:
@@ -49,15 +49,15 @@ def check_rungs(settings: Settings) -> None:
 
 
 def _in_doubt(rung: RungSettings) -> str:
-    """Name what of a rung may be wrong; what its options say may be secret."""
+    """Name the keys of a rung that may be wrong; the values of its options may be secret."""
     named = ["options." + option for option in rung.options]
     named += ["voice", "language"] if rung.voice else ["language"]
     return " or ".join(named)
 
 
 def configuration_of(settings: Settings) -> ConfigurationLoaded:
-    """Return by what calls are answered; secrets have no part in it."""
-    text = settings.model_dump_json()  # secrets are stars in it
+    """Return the configuration as an event, without secrets."""
+    text = settings.model_dump_json()  # secrets appear as stars
     return ConfigurationLoaded(
         version=version("holdline"),
         digest=hashlib.sha256(text.encode()).hexdigest()[:12],
@@ -75,5 +75,5 @@ def ladders(settings: Settings) -> dict[str, list[str]]:
 
 
 def local_rungs(settings: Settings) -> frozenset[str]:
-    """Return the names of the rungs that run on this machine; no two of all share a name."""
+    """Return the names of the rungs that run on this machine; names are unique over all stages."""
     return frozenset(rung.name for _, rung in settings.stages.rungs() if rung.kind == "local")

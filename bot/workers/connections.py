@@ -1,4 +1,4 @@
-"""Takes connections on the one port and hands each to a worker; only peeks at what they ask."""
+"""Accepts connections on the one port and passes each to a worker; it only peeks at requests."""
 
 import asyncio
 import errno
@@ -15,33 +15,33 @@ from bot.health.readiness_rules import Readiness
 
 # The supervisor's answers to carriers while no worker is ready.
 #
-# A worker has died, and the carrier asks what follows its stream. It is told to say a sentence, to
-# wait, and to ask again; the address counts how often it has asked. Telnyx cannot be told anything
-# in an answer, so its request waits. The answers hold only our public address, which is no secret,
-# so signatures are not checked.
+# After a worker's death, the carrier asks what follows its stream. The answer is to say a sentence,
+# to wait, and to ask again; the URL counts the requests. An answer to Telnyx cannot hold commands,
+# so its request waits. The answers hold nothing but our public address, which is no secret, so
+# signatures are not checked.
 
-TOLD_S: Final = 20.0  # a call is kept as long as this
+TOLD_S: Final = 20.0  # calls without a worker are held for this long
 WORKER_PAUSE_S: Final = 2  # whole seconds
 SAID: Final = (
     ("en-US", "One moment, please."),
     ("es-ES", "Un momento, por favor."),
     ("ru-RU", "Одну минуту, пожалуйста."),
 )
-"""By the language of the carrier's own voice; the first one for all others."""
+"""By the language of the carrier's voice; the first one is the default."""
 MOST: Final = round(TOLD_S / WORKER_PAUSE_S)
 AFTER: Final = re.compile(rb"POST (/(?:twilio|plivo)/after)(?:\?meanwhile=(\d{1,2}))? HTTP/")
-WAITS: Final = re.compile(rb"POST /telnyx/voice HTTP/")  # we answer its news by requests of our own
+WAITS: Final = re.compile(rb"POST /telnyx/voice HTTP/")  # its events are answered by requests
 
 
 def meanwhile(request: bytes, *, public_url: str, language: str) -> bytes | None:
-    """Return the whole answer to a request that no worker can take, or `None` if it is no call's.
+    """Return the whole answer to a request without a worker; `None` if it is not a carrier's.
 
     An empty answer means that the request may wait for a worker, for `TOLD_S`.
 
     Args:
-        request: What has come of it.
-        public_url: Ours, as the carrier knows it.
-        language: Of the agent.
+        request: The received part of the request.
+        public_url: The server's address, as the carrier knows it.
+        language: The agent's language.
     """
     if WAITS.match(request):
         return b""
@@ -66,12 +66,12 @@ def meanwhile(request: bytes, *, public_url: str, language: str) -> bytes | None
     return head.encode() + body
 
 
-READ_BYTES: Final = 64 * 1024  # of a request: a webhook has about 1 kB
-SILENT_S: Final = 10.0  # a connection that says nothing for so long is closed
-MOST_SILENT: Final = 512  # connections that have said nothing yet; the oldest makes room
-PAUSE_S: Final = 0.001  # for each connection: so many a second are taken at most
-AT_ONCE: Final = 64  # of a burst, before the pauses begin: thirty callers wait for none of them
-NO_ROOM_S: Final = 0.05  # when the system gives no more descriptors, before trying again
+READ_BYTES: Final = 64 * 1024  # per request: a webhook has about 1 kB
+SILENT_S: Final = 10.0  # after this, a connection without a byte is closed
+MOST_SILENT: Final = 512  # connections without a byte so far; the oldest is closed for a new one
+PAUSE_S: Final = 0.001  # per connection: at most 1,000 connections a second
+AT_ONCE: Final = 64  # connections before the pauses begin: thirty callers do not wait
+NO_ROOM_S: Final = 0.05  # the pause after a failed accept
 NO_ROOM: Final = (errno.EMFILE, errno.ENFILE)
 CALLS: Final = (
     b"GET /twilio/media",
@@ -82,58 +82,58 @@ CALLS: Final = (
 )
 LIVES: Final = re.compile(rb"(GET|HEAD) /healthz[ ?]")
 READY: Final = re.compile(rb"(GET|HEAD) /readyz[ ?]")
-END: Final = b"\r\n\r\n"  # of an answer's head
-HEAD: Final = b"HEAD "  # asks for an answer without its body
-LIVES_S: Final = 5.0  # of our own, before workers load: then we say ourselves that we live. Chosen:
-# half of the 10 s after which others take a server that has not said so for dead
-MOST_WAITING: Final = 512  # requests that wait for the first worker; others hear that nobody can
-FOR_ONE: Final = re.compile(rb"GET /\w+/media/(w\d+) ")  # a call goes on where it is
+END: Final = b"\r\n\r\n"  # of a response's head
+HEAD: Final = b"HEAD "  # requests only the head of the response
+LIVES_S: Final = 5.0  # then the supervisor answers health checks, if workers still load. Chosen:
+# half of the 10 s after which others consider a silent server dead
+MOST_WAITING: Final = 512  # requests that wait for the first worker; further ones get 503
+FOR_ONE: Final = re.compile(rb"GET /\w+/media/(w\d+) ")  # resumes a call in its worker
 NOBODY: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n"
-    b"Content-Type: text/plain\r\nContent-Length: 27\r\n\r\nNobody can answer just now."
+    b"Content-Type: text/plain\r\nContent-Length: 27\r\n\r\nNo worker is available now."
 )
 ALIVE: Final = (
     b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
     b'Content-Type: application/json\r\nContent-Length: 15\r\n\r\n{"status":"ok"}'
 )
-STARTING: Final = "starting"  # the reason why nobody is there, unless we end
+STARTING: Final = "starting"  # the reason why no worker is ready, unless the server is stopping
 
 Hand = Callable[[socket.socket, bool, str], bool]
-"""Takes a connection, whether it brings a call, and which worker it is for, if for one.
+"""Takes a connection, whether it brings a call, and the name of its worker, if only one will do.
 
-False: nobody is there to take it.
+Returns False if no worker can take it.
 """
 
 Answer = Callable[[bytes], bytes]
-"""Takes what has come of a request; returns the whole answer, or nothing: it is for a worker."""
+"""Takes the received part of a request; returns the whole answer, or nothing for a worker's."""
 
 Meanwhile = Callable[[bytes], bytes | None]
 """Takes a request that no worker can take; returns the whole answer for the carrier.
 
-An empty answer means that the request may wait for a worker, `None` that it is no call's.
+An empty answer means that the request may wait for a worker, `None` that it is not a carrier's.
 """
 
 
 class ConnectionPace:
-    """How many connections may be taken now: a burst at once, and then so many a second."""
+    """Limits how fast connections are accepted: a burst, then a steady rate."""
 
     def __init__(self, now: float) -> None:
         self._left = float(AT_ONCE)
         self._at = now
 
     def pause_s(self, now: float) -> float:
-        """Count one more connection; return how long to wait before the next, in seconds."""
+        """Count a connection; return the pause before the next one, in seconds."""
         self._left = min(AT_ONCE, self._left + (now - self._at) / PAUSE_S) - 1.0
         self._at = now
         return 0.0 if self._left > 0 else PAUSE_S
 
 
 class ConnectionListener:
-    """Stands at the listening socket. What it has handed on is closed here.
+    """Accepts connections on the listening socket, and closes its own copy of each one.
 
-    Until it is told to open, requests wait, as the workers are still loading. That nobody is ready
-    is said meanwhile, at once, and why; that we live, if that takes long; both later whenever
-    nobody is there.
+    Until `open`, requests wait, because the workers are still loading. Meanwhile `/readyz` is
+    answered at once, with the reason, and `/healthz` after `LIVES_S`. Later both are answered here
+    whenever no worker is ready.
     """
 
     def __init__(
@@ -149,12 +149,12 @@ class ConnectionListener:
         """Prepare.
 
         Args:
-            listener: Where connections are accepted; it listens already.
-            hand: Takes them.
-            answer: Spares a worker what it can.
-            meanwhile: Knows what a call can be told while no worker is there.
-            why_nobody: Says the name of the reason why no worker is there.
-            is_open: Whether they are handed on from the beginning.
+            listener: The listening socket.
+            hand: Takes the connections.
+            answer: Answers requests that need no worker.
+            meanwhile: Answers a call's requests while no worker is ready.
+            why_nobody: Returns the reason why no worker is ready.
+            is_open: Whether connections are passed on from the beginning.
         """
         listener.settimeout(0)
         self._listener = listener
@@ -168,7 +168,7 @@ class ConnectionListener:
         self._lives_at = 0.0
 
     def open(self) -> None:
-        """Hand on what waits, and from now on whatever comes."""
+        """Pass on the waiting connections, and from now on every new one."""
         self._is_open = True
         waiting, self._waiting = self._waiting, {}
         for connection, timer in waiting.items():
@@ -185,7 +185,7 @@ class ConnectionListener:
             while True:
                 try:
                     connection, _ = await loop.sock_accept(self._listener)
-                except OSError as failed:  # gone again already, or no more descriptors
+                except OSError as failed:  # already closed, or no more descriptors
                     self._make_room(failed)
                     await asyncio.sleep(NO_ROOM_S)
                     continue
@@ -196,7 +196,7 @@ class ConnectionListener:
                 self._close(item)
 
     def _make_room(self, failed: OSError) -> None:
-        """Have the one that has said nothing for longest give its descriptor to who has come."""
+        """Close the connection that has been silent for longest, to free its descriptor."""
         if failed.errno in NO_ROOM and self._silent:
             self._close(next(iter(self._silent)))
 
@@ -208,7 +208,7 @@ class ConnectionListener:
         loop.add_reader(connection, self._begun, connection)
 
     def _begun(self, connection: socket.socket) -> None:
-        """Hand a connection on as soon as something has come: what it is, its worker reads."""
+        """Pass a connection on at its first byte; the worker reads the request."""
         try:
             first = connection.recv(READ_BYTES, socket.MSG_PEEK)
         except BlockingIOError:
@@ -270,14 +270,14 @@ class ConnectionListener:
 
 
 def _own_answer(first: bytes, why: str) -> bytes:
-    """Return what we say ourselves to a request when nobody is there, which has a reason."""
+    """Return the supervisor's own answer to a request while no worker is ready."""
     if LIVES.match(first):
         return ALIVE
     return _not_ready(why) if READY.match(first) else NOBODY
 
 
 def _not_ready(why: str) -> bytes:
-    """Return that no call could be answered, in the words of a worker."""
+    """Return the answer of `/readyz` in the form that workers use."""
     body = json.dumps(asdict(Readiness(ready=False, degraded=False, reasons=(why,)))).encode()
     return (
         b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n"
@@ -287,7 +287,7 @@ def _not_ready(why: str) -> bytes:
 
 def _say(connection: socket.socket, answer: bytes) -> None:
     with suppress(OSError):
-        asked = connection.recv(READ_BYTES)  # what is left unread would reset the connection
+        asked = connection.recv(READ_BYTES)  # unread data would reset the connection
         if asked.startswith(HEAD):
             answer = b"".join(answer.partition(END)[:2])
         connection.send(answer)

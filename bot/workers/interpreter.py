@@ -1,4 +1,4 @@
-"""What a process asks of Python and of the C library, so that it serves callers well for weeks."""
+"""Settings of Python and the C library for a server that runs for weeks."""
 
 import ctypes
 import gc
@@ -8,47 +8,49 @@ from typing import Final
 
 SWITCH_S: Final = 0.0005  # chosen: a tenth of Python's own 5 ms
 
-READ_BYTES: Final = 32 << 10  # chosen: a second of a voice's sound; a message more is read in turns
+READ_BYTES: Final = 32 << 10  # chosen: one second of speech; longer messages take several reads
 M_ARENA_MAX: Final = -8  # a parameter of glibc's mallopt (malloc.h)
-ARENAS: Final = 2  # chosen: the loop's, and one for all threads beside it
+ARENAS: Final = 2  # chosen: one for the loop, one for all other threads
 
 
 def serve_the_loop_first() -> None:
-    """Have the threads that compute give the interpreter back to the loop sooner.
+    """Let computing threads return the interpreter lock to the loop sooner.
 
-    The loop lets go of it with each packet that it sends. A detector's thread may then keep it for
-    `sys.getswitchinterval()`, 5 ms, and again with the next packet: with eight calls at once a
-    third of the loop's time was that waiting (profiled).
+    The loop releases the lock with each packet that it sends. A detector's thread may then keep it
+    for `sys.getswitchinterval()`, 5 ms, and again with the next packet. With eight calls at once,
+    the loop spent a third of its time waiting for the lock (profiled).
     """
     sys.setswitchinterval(SWITCH_S)
 
 
 def spare_the_loaded() -> None:
-    """Exempt what is loaded by now from the garbage collector's rounds (`gc.freeze`).
+    """Exempt all loaded objects from garbage collection (`gc.freeze`).
 
-    A full round over Pipecat and the providers' libraries takes 0.05 to 0.2 s (measured on two busy
-    cores by benchmarks/turn_latency.py), and no caller is served meanwhile.
+    A full collection over Pipecat and the providers' libraries takes 0.05 to 0.2 s (measured on two
+    busy cores by benchmarks/turn_latency.py), and no caller is served meanwhile.
     """
     gc.collect()
     gc.freeze()
 
 
 def read_in_small_pieces() -> None:
-    """Have the loop read 32 kB of a socket at once, and not 256.
+    """Let the loop read at most 32 kB of a socket at once, not 256.
 
-    For each read Python takes a block of that size and gives back what was not filled. What then
-    settles at the block's begin leaves a hole that is too small for the next read: 256 kB a minute
-    that nobody uses, in a worker with eight calls (a walk over its heap; docs/decisions/0004).
+    For each read, Python allocates a block of that size and returns what was not filled. An
+    allocation that then lands at the block's start leaves a hole too small for the next read: 256
+    kB of unused memory a minute in a worker with eight calls (from a heap walk;
+    docs/decisions/0004).
     """
     selector_events._SelectorTransport.max_size = READ_BYTES  # type: ignore[attr-defined]  # noqa: SLF001 - asyncio has no public way
 
 
 def share_heaps() -> bool:
-    """Have all threads but the loop's share one heap; return whether the C library was told.
+    """Let all threads but the loop's share one heap; return whether the C library accepted this.
 
-    glibc gives each thread a heap of its own, up to eight for each core, and what one frees is used
-    by no other: a server with many threads that seldom work holds what each of them once needed.
-    Another C library has no such habit, and no `mallopt`.
+    glibc gives each thread its own heap, up to eight per core, and no thread reuses what another
+    has
+    freed: a server with many rarely active threads keeps the peak of each. Other C libraries do not
+        do this and have no `mallopt`.
     """
     library = ctypes.CDLL(None)
     if not hasattr(library, "mallopt"):

@@ -1,8 +1,8 @@
-"""Measures our own lag while the process is open, and tells it as what it is.
+"""Measures the lag of this process, and reports it.
 
-The loop beats (`fallbacks/lag.py`), which is heard by those who need to know (`meter.py` by
-what room there is for calls). And now and then a job that does nothing says how long a call
-waits for a free thread. What is late at the line, its sender tells.
+The loop beats (`fallbacks/lag.py`); `meter.py` also listens to the beats, to compute the room for
+calls. Once a second an empty job shows how long work waits for a free thread. Audio that is sent
+late is reported by its sender.
 """
 
 import asyncio
@@ -23,19 +23,19 @@ from calls.entry import Tell
 from calls.events import ProcessLagged
 from fallbacks.lag import PERIOD_S, Lag
 
-LOOK_S: Final = 0.05  # between two looks; a step of interest lasts for several
-OVERDUE_S: Final = PERIOD_S + 0.05  # so long without a beat, and the loop's stack is read
+LOOK_S: Final = 0.05  # between two samples; a step worth naming lasts for several
+OVERDUE_S: Final = PERIOD_S + 0.05  # after this long without a beat, the loop's stack is sampled
 OURS: Final = Path(__file__).resolve().parents[2]
 IDLE: Final = "no step: the machine, or another thread, kept the loop waiting"
-_WAITS: Final = frozenset({"select", "poll", "epoll"})  # the loop itself is in here
+_WAITS: Final = frozenset({"select", "poll", "epoll"})  # the loop waits in these
 
 
 class LoopWatch:
-    """Names the longest step: a function and its file, and nothing of what it works on.
+    """Names the longest step of the loop by function and file, without any data.
 
     watch = LoopWatch(clock)
     watch.beat(now)         # in the loop
-    watch.take_step()       # what was seen most since the last time; empty: nothing
+    watch.take_step()       # the step sampled most since the last time; empty if none
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -47,19 +47,19 @@ class LoopWatch:
         self._thread = threading.Thread(target=self._look, name="loop watch", daemon=True)
 
     def start(self) -> None:
-        """Begin to look; called in the loop's thread."""
+        """Start sampling; called in the loop's thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more; waits for nobody."""
+        """Stop sampling; does not wait."""
         self._over.set()
 
     def beat(self, now: float) -> None:
-        """Note that the loop runs."""
+        """Record a beat of the loop."""
         self._beat_at = now
 
     def take_step(self) -> str:
-        """Return the step that was seen most often since the last call."""
+        """Return the step that was sampled most often since the last call."""
         seen, self._seen = self._seen, Counter()
         return next((step for step, _ in seen.most_common(1)), "")
 
@@ -69,10 +69,10 @@ class LoopWatch:
                 self._seen[name_of(stack)] += 1
 
     def read_stack(self) -> list[CodeType]:
-        """Return what the loop's thread is doing, the innermost first.
+        """Return what the loop's thread is doing, innermost first.
 
-        As code: whoever holds a frame holds its variables, and a detector whose sound is held by
-        somebody else cannot take any more of it.
+        Returns code objects, not frames: a frame keeps its variables alive, and a detector cannot
+        append to audio that something else still references.
         """
         stack: list[CodeType] = []
         frame = frame_of(self._loop_thread)
@@ -83,18 +83,18 @@ class LoopWatch:
 
 
 def frame_of(thread: int) -> FrameType | None:
-    """Return where a thread is.
+    """Return the current frame of a thread.
 
-    All of it is one step for the interpreter. Python gives the frames of every thread, and while
-    they are held a thread that goes on in between finds what its functions have worked on still in
-    use: a sound that cannot be lengthened any more ends a call.
+    This is one step for the interpreter. Python returns the frames of all threads. While they are
+    held, a thread that continues finds its functions' variables still referenced, and an audio
+    buffer that cannot be extended would end a call.
     """
     every = iter(sys._current_frames, None)  # noqa: SLF001 - documented in `sys`, for this
     return next(map(methodcaller("get", thread), every))
 
 
 def name_of(stack: Sequence[CodeType]) -> str:
-    """Return the function that is under way: the innermost of ours, or else the innermost."""
+    """Return the running function: the innermost of Holdline, or else the innermost."""
     if stack[0].co_name in _WAITS:
         return IDLE
     for code in stack:
@@ -106,14 +106,14 @@ def name_of(stack: Sequence[CodeType]) -> str:
 
 
 Beat = Callable[[float, float], None]
-"""Takes a beat's moment, and how much later it came than it should have."""
+"""Takes the time of a beat, and how late it was."""
 
-THREADS_ASKED_S: Final = 1.0  # between two looks at how long a job waits for a thread
+THREADS_ASKED_S: Final = 1.0  # between two checks of how long a job waits for a thread
 
 
 @dataclass(slots=True, kw_only=True)
 class LagTeller:
-    """Tells how late something was, in good time; see `bot.workers.lag_rules`."""
+    """Reports lag without flooding the listeners; see `bot.workers.lag_rules`."""
 
     lag: Lag
     tell: Tell
@@ -123,7 +123,7 @@ class LagTeller:
 
     @contextmanager
     def heard_by(self, listener: Beat) -> Iterator[None]:
-        """Have every beat told to somebody else, too, while the block runs."""
+        """Pass every beat to another listener while the block runs."""
         self.listeners.append(listener)
         try:
             yield
@@ -131,11 +131,11 @@ class LagTeller:
             self.listeners.remove(listener)
 
     def note_line(self, lag_s: float) -> None:
-        """Note that sound went to a caller so late, though it was there."""
+        """Take how late available audio was sent to a caller."""
         self.tell_all(self.lagging.note("line", lag_s, step="", now=self.clock()))
 
     def tell_all(self, facts: Iterable[ProcessLagged]) -> None:
-        """Tell what is due."""
+        """Emit the events."""
         for fact in facts:
             self.tell(fact)
 
@@ -178,7 +178,7 @@ async def _beat(watch: LoopWatch, teller: LagTeller) -> None:
 
 
 async def _ask_threads(teller: LagTeller) -> None:
-    """Find out how long a job waits for a thread; what the loop was late is not counted twice."""
+    """Measure how long a job waits for a thread, without the lag of the loop."""
     clock, lag = teller.clock, teller.lag
     while True:
         await asyncio.sleep(THREADS_ASKED_S)

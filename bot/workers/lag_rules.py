@@ -1,17 +1,17 @@
-"""What our own lag is told as: one fact for an incident, not one for each beat that came late."""
+"""How lag is reported: one event per incident, not one for each late beat."""
 
 from dataclasses import dataclass, field
 from typing import Final
 
 from calls.events import LagPlace, ProcessLagged
 
-TOLD_S: Final = 0.25  # shorter than a caller notices, even behind what is queued on the line
-QUIET_S: Final = 10.0  # between two facts of one place
+TOLD_S: Final = 0.25  # less than a caller notices, even with audio queued on the line
+QUIET_S: Final = 10.0  # between two events of one place
 
 
 @dataclass(slots=True)
 class _Incident:
-    """What came since the last fact of one place."""
+    """The lag of one place since its last event."""
 
     told_at: float
     longest_s: float = 0.0
@@ -21,14 +21,14 @@ class _Incident:
 
 @dataclass(slots=True)
 class Lagging:
-    """Reads how late we were, and where; says when that is to be told.
+    """Takes how late the process was and where; decides when to report it.
 
         lagging = Lagging()
-        lagging.note("loop", 1.2, step="Toolbox.run (bot/tools/toolbox.py)", now=now)  # told
+        lagging.note("loop", 1.2, step="Toolbox.run (bot/tools/toolbox.py)", now=now)  # an event
         lagging.note("loop", 0.8, step="", now=now + 1)  # kept
-        lagging.tick(now + 10)  # told, with the longest of what was kept
+        lagging.tick(now + 10)  # an event with the longest lag that was kept
 
-    Moments are monotonic, in seconds.
+    Times are monotonic, in seconds.
     """
 
     _open: dict[LagPlace, _Incident] = field(default_factory=dict[LagPlace, _Incident])
@@ -36,7 +36,7 @@ class Lagging:
     def note(
         self, where: LagPlace, lag_s: float, *, step: str, now: float
     ) -> tuple[ProcessLagged, ...]:
-        """Note that something of ours was so late; the first one in a while is told at once."""
+        """Take one lag; the first one in a while is reported at once."""
         if lag_s < TOLD_S:
             return ()
         incident = self._open.get(where)
@@ -49,7 +49,7 @@ class Lagging:
         return ()
 
     def tick(self, now: float) -> tuple[ProcessLagged, ...]:
-        """Tell what was kept, and close what has been quiet for long enough."""
+        """Report what was kept, and close incidents that have been quiet for `QUIET_S`."""
         facts: list[ProcessLagged] = []
         for where, incident in tuple(self._open.items()):
             if now < incident.told_at + QUIET_S:

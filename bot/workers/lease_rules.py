@@ -1,9 +1,9 @@
-"""The places at one rung, lent to several processes: together they never hold more than there are.
+"""Concurrency places of one rung, leased to several processes, never more than the limit.
 
-Each process lets its own work through as its turnstile decides, with as many places as it was lent.
-Who is short gets what is free, then what others do not need; what nobody needs is lent out evenly,
-so that a place is there when it is wanted. A place that is asked back counts as lent until its
-process has said that it is free: a message may be late, a limit may not be broken.
+Each process uses its leased places as its own gate decides. A process that is short gets the free
+places first, then those that others do not need. Places that no process needs are divided evenly,
+so that one is available at once. A place that was asked back counts as leased until its process has
+confirmed that it is free: a message may be late, but the limit must hold.
 """
 
 from collections.abc import Mapping
@@ -12,36 +12,36 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class _Loan:
-    """What one process was lent."""
+    """The lease of one process."""
 
-    told: int = 0  # what it was last told it has
-    number: int = 0  # of that message
-    held: int = 0  # what it may be using, as far as we know
+    told: int = 0  # the places in the last message to it
+    number: int = 0  # the number of that message
+    held: int = 0  # the places that it may still be using
     wanted: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lent:
-    """What a process is to be told: it has so many places from now on."""
+    """A message to a process: the places that it has from now on."""
 
     places: int
     number: int
 
 
 class Leases:
-    """One rung's places."""
+    """The places of one rung."""
 
     def __init__(self, limit: int) -> None:
-        """Lend `limit` places."""
+        """Lease out `limit` places."""
         self.limit = limit
         self._loans: dict[str, _Loan] = {}
 
     def join(self, process: str) -> None:
-        """Count on a process that may want places."""
+        """Add a process."""
         self._loans[process] = _Loan()
 
     def leave(self, process: str) -> None:
-        """Get everything back from a process that is gone."""
+        """Take back all places of a process that is gone."""
         self._loans.pop(process, None)
 
     def held(self) -> int:
@@ -49,14 +49,14 @@ class Leases:
         return sum(loan.held for loan in self._loans.values())
 
     def heed(self, process: str, *, number: int, inside: int, wanted: int) -> None:
-        """Note what a process reports of itself.
+        """Take a report of a process.
 
         Args:
-            process: Which.
-            number: Of the last message that it has had; while one is on its way, its old places
-                count.
+            process: The process.
+            number: The number of the last message that it has received; while a later one is on its
+                way, its old places count.
             inside: The places that it uses.
-            wanted: Those that it could use now, waiting work included.
+            wanted: The places that it could use now, including for waiting work.
         """
         loan = self._loans.get(process)
         if loan is None:
@@ -66,7 +66,7 @@ class Leases:
             loan.held = max(loan.told, inside)
 
     def divide(self) -> Mapping[str, Lent]:
-        """Lend what is free and ask back what others need more; return whom to tell what."""
+        """Lease free places and ask back what others need more; return the messages by process."""
         aims = self._aims()
         free = self.limit - self.held()
         changed: dict[str, Lent] = {}
@@ -81,17 +81,17 @@ class Leases:
         return changed
 
     def _aims(self) -> dict[str, int]:
-        """Return how many places each process should have: what it wants first, then evenly."""
+        """Return how many places each process should have: first by need, then evenly."""
         aims = dict.fromkeys(self._loans, 0)
         left = self.limit
         for wants in (True, False):
-            while left > 0 and (who := self._next(aims, wants=wants)) is not None:
-                aims[who] += 1
+            while left > 0 and (process := self._next(aims, wants=wants)) is not None:
+                aims[process] += 1
                 left -= 1
         return aims
 
     def _next(self, aims: Mapping[str, int], *, wants: bool) -> str | None:
         open_to = [
-            each for each, loan in self._loans.items() if not wants or aims[each] < loan.wanted
+            name for name, loan in self._loans.items() if not wants or aims[name] < loan.wanted
         ]
-        return min(open_to, key=lambda each: aims[each], default=None)
+        return min(open_to, key=lambda name: aims[name], default=None)

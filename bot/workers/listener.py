@@ -12,12 +12,12 @@ HANDED: Final = 3  # the first file descriptor that systemd gives (sd_listen_fds
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
-    """Return the socket that systemd listens on for us, or else one that we bind.
+    """Return the socket that systemd opened for us, or one that we bind.
 
     systemd keeps its socket open while the server is replaced: callers wait in the kernel's queue.
 
     Raises:
-        UsageError: What systemd gives is of no use, or the address is taken or not ours.
+        UsageError: systemd's socket is unusable, or the address is taken or not this machine's.
     """
     handed = take_handed_sockets()
     if not handed:
@@ -42,10 +42,10 @@ def listening_socket(host: str, port: int) -> socket.socket:
 
 
 def bind_socket(host: str, port: int) -> socket.socket:
-    """Return a bound socket, so that a taken port is one line and not a traceback.
+    """Return a bound socket; a taken port is an error of one line.
 
     Raises:
-        UsageError: The address is taken, or not ours.
+        UsageError: The address is taken or not this machine's.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)

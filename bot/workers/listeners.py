@@ -1,4 +1,4 @@
-"""Who hears the facts of a process's calls, and what must be written before it may end."""
+"""The listeners of a process's events, and what must be written before the process ends."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -30,21 +30,21 @@ from operations.telemetry.record_files import RecordFiles
 
 
 class Tracing(Listener, Protocol):
-    """Tells of calls as spans."""
+    """Exports calls as spans."""
 
     async def close(self) -> None:
-        """Send what is left."""
+        """Send the rest of the spans."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnListeners:
-    """Those that a process has by itself, whatever more it is given.
+    """The listeners that every process has.
 
     Attributes:
-        crm: Of the two that follow calls, the one that has the register told.
-        after_calls: The other one.
-        keeper: Keeps the record of the calls; None: nobody does.
+        crm: Reports calls to the CRM.
+        after_calls: Starts the other work after a call.
+        keeper: Writes the record of the calls; `None` without a record.
     """
 
     live: Live
@@ -60,11 +60,11 @@ class OwnListeners:
 
     @property
     def recorded(self) -> bool:
-        """Whether the database takes the record, or nobody wants one."""
+        """Whether the database accepts the record, or no record is wanted."""
         return self.keeper is None or not self.keeper.halted
 
     def emitter(self, settings: Settings, more: Sequence[Listener]) -> Emitter:
-        """Return what tells the log, the calls' own records, all of these and more."""
+        """Return the emitter for the log, the call journals, these listeners and `more`."""
         keepers = [self.keeper] if self.keeper else []
         return Emitter(
             listeners=[
@@ -87,7 +87,7 @@ def own_listeners(
     metrics_folder: Path | None,
     keeper: RecordListener | None,
 ) -> OwnListeners:
-    """Return those of a process that opens, which was asked for them in `open_process`."""
+    """Return the listeners of a process; see `open_process` for the arguments."""
     exposition = Exposition(metrics_folder)
     return OwnListeners(
         live=Live(words=words),
@@ -107,7 +107,7 @@ def own_listeners(
 async def open_listeners(
     settings: Settings, own: OwnListeners, emitter: Emitter
 ) -> AsyncIterator[None]:
-    """Have facts told while the block runs; whoever writes them down ends behind the last one."""
+    """Emit events while the block runs; listeners that write end after the last event."""
     tell = emitter.tell_for("")
     async with (
         forget_daily(settings, tell=tell),
@@ -120,24 +120,24 @@ async def open_listeners(
 
 
 def record_of(settings: Settings) -> RecordFiles:
-    """Return what writes the files that tools of others read."""
+    """Return the writer of the files that other tools read."""
     logs = settings.logs
     again_s = settings.alerts.again_s
     return RecordFiles(logs.dir, names=logs.files, redact=redacted, again_s=again_s)
 
 
 def traces_of(settings: Settings) -> Sequence[Tracing]:
-    """Return what tells of calls as spans, if anybody wants them."""
+    """Return the exporters of spans, if traces are enabled."""
     if not settings.traces.enabled:
         return ()
-    from operations.telemetry.traces import Traces  # noqa: PLC0415 - an extra, which few have
+    from operations.telemetry.traces import Traces  # noqa: PLC0415 - an optional dependency
 
     return (Traces.over_http(settings.traces.url, version=version("holdline")),)
 
 
 @asynccontextmanager
 async def close_traces(traces: Sequence[Tracing]) -> AsyncIterator[None]:
-    """Have what is left of the spans sent when the block ends."""
+    """Send the rest of the spans when the block ends."""
     try:
         yield
     finally:
@@ -147,7 +147,7 @@ async def close_traces(traces: Sequence[Tracing]) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def write_record_files(record: RecordFiles, tell: Tell) -> AsyncIterator[None]:
-    """Have the record's files written while the block runs, and its rest behind it."""
+    """Write the record's files while the block runs, and the rest when it ends."""
     async with asyncio.TaskGroup() as tasks:
         run = keep_running("the record", partial(record.run, tell))
         writing = tasks.create_task(run, name="the record")

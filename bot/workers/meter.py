@@ -1,7 +1,6 @@
-"""Sums up what a process needs of the machine: cores in use, and how late its loop is.
+"""Measures the load of this process: cores in use, and how late its loop is.
 
-It is given each beat of the loop by whoever measures our own lag (`lag.py`), and so asks the
-same question once, not twice with two answers.
+It uses the beats that `lag.py` measures, so that both have the same figures.
 """
 
 import os
@@ -12,7 +11,7 @@ from typing import Final
 from bot.config.settings import Settings
 from bot.workers.admission_rules import MEASURED_S
 
-LEAST: Final = 2  # chosen: the calls of a worker that dies wait 6 s for one that must be started
+LEAST: Final = 2  # chosen: with one worker, calls would wait 6 s for its replacement
 
 
 def own_cores() -> int:
@@ -23,13 +22,13 @@ def own_cores() -> int:
 
 
 def processes(settings: Settings) -> int:
-    """Return how many workers there are to be, at least one."""
+    """Return how many workers to run, at least one."""
     return settings.server.workers or max(LEAST, own_cores())
 
 
-BEATS: Final = 40  # that are looked at: one long stall is no load, a loop that is always late is
+BEATS: Final = 40  # in the sample: one long stall is not load, constant lag is
 REPORT_S: Final = 0.25  # between two reports
-USUAL: Final = 0.75  # of the beats were no later than what is reported
+USUAL: Final = 0.75  # the reported quantile: this share of the beats was no later
 
 Report = Callable[[float, float], None]
 """Takes the cores in use and the loop's lag in seconds."""
@@ -39,7 +38,7 @@ class Meter:
     """Reports several times a second, as long as the loop beats."""
 
     def __init__(self, report: Report, *, processor_s: Callable[[], float]) -> None:
-        """Report to `report`; `processor_s` returns how much processor time was used so far."""
+        """Report to `report`; `processor_s` returns the processor time used so far."""
         self._report = report
         self._processor_s = processor_s
         self._late_s: deque[float] = deque(maxlen=BEATS)
@@ -47,7 +46,7 @@ class Meter:
         self._reported_at: float | None = None
 
     def beat(self, now: float, late_s: float) -> None:
-        """Note a beat, and how much later it came than it should have."""
+        """Take a beat, and how late it was."""
         self._late_s.append(late_s)
         self._spent.append((now, self._processor_s()))
         while self._spent[0][0] < now - MEASURED_S and len(self._spent) > 2:

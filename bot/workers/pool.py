@@ -1,4 +1,4 @@
-"""What a door asks of the house: a seat, a place to leave things, the other processes."""
+"""The worker pool as one process sees it: seats, shared values, claims and the other processes."""
 
 import asyncio
 import secrets
@@ -13,20 +13,20 @@ from bot.workers.admission_rules import HouseSeats
 from bot.workers.wire import Wire
 from bot.workers.worker_process import Worker
 
-MOST: Final = 10_000  # rooms of a day; what was not asked for longest gives way
+MOST: Final = 10_000  # rooms of a day; the least recently used claim is dropped
 
 
 class Claims:
-    """Things that one worker alone does, such as answering a call that all were told of."""
+    """Claims on work for one worker only, such as answering a call that all were told of."""
 
     def __init__(self, *, most: int = MOST) -> None:
         self._most = most
         self._holders: dict[str, str] = {}
 
     def claim(self, what: str, *, holder: str) -> bool:
-        """Return whether it is the holder's to do; nobody is told so twice."""
+        """Return whether the holder gets the work; only one holder does."""
         if what in self._holders:
-            # Rooms of calls that go on are found every second: theirs is never the oldest.
+            # Rooms of calls in progress are claimed every second: never the oldest claims.
             self._holders[what] = self._holders.pop(what)
             return False
         while len(self._holders) >= self._most:
@@ -35,28 +35,26 @@ class Claims:
         return True
 
     def give_back(self, what: str, *, holder: str) -> None:
-        """Let anybody claim it again, the holder too; harmless where it is another's."""
+        """Allow a new claim; does nothing if another worker holds it."""
         if self._holders.get(what) == holder:
             del self._holders[what]
 
     def serve(self, wire: Wire, *, holder: str) -> None:
-        """Say whether it is the holder's to do when it asks, at the other end of a line."""
+        """Answer the claims of one worker over its connection."""
 
         async def claim(said: Mapping[str, Any]) -> bool:
             return self.claim(said["what"], holder=holder)
 
-        # Whoever had no answer in time thinks that it is not theirs, and nobody would do it.
+        # Else a worker that got the answer too late would hold a claim without knowing it.
         wire.answer("claim", claim, revocable=True)
         wire.on("give_back", lambda said: self.give_back(said["what"], holder=holder))
 
     def lose(self, holder: str) -> None:
-        """Let others claim what somebody who is gone had claimed."""
-        self._holders = {what: who for what, who in self._holders.items() if who != holder}
+        """Release the claims of a worker that is gone."""
+        self._holders = {what: by for what, by in self._holders.items() if by != holder}
 
 
-MOST_KEPT: Final = (
-    1000  # of a kind: tickets between webhook and stream, conversations of lost lines
-)
+MOST_KEPT: Final = 1000  # per kind: tickets between webhook and stream, states of lost calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +64,10 @@ class _Kept:
 
 
 class KeyValueStore:
-    """Things by the token that fetches them; each token works once.
+    """Values by token; each token works once.
 
-    What stands before a token's last space is its kind. Each kind has room for so many: how far
-    every call of the last hours has come is kept here, too, and a call that goes on must not give
-    way to that.
+    The part of a token before its last space is its kind. Each kind has its own limit: the store
+    also holds the resume state of calls, and other kinds must not displace it.
     """
 
     def __init__(self, *, clock: Callable[[], float], most: int = MOST_KEPT) -> None:
@@ -79,24 +76,24 @@ class KeyValueStore:
         self._kept: dict[str, dict[str, _Kept]] = {}  # by kind
 
     def keep(self, token: str, value: Any, *, for_s: float) -> None:
-        """Keep a value; the oldest of its kind gives way when there are too many."""
+        """Store a value; the oldest of its kind is dropped if there are too many."""
         now, kind = self._clock(), _kind(token)
         kept = self._kept.get(kind, {})
-        kept.pop(token, None)  # so that it is the latest again
+        kept.pop(token, None)  # so that it becomes the newest
         if kept and (len(kept) >= self._most or _first(kept).until_s <= now):
-            kept = {key: each for key, each in kept.items() if each.until_s > now}
+            kept = {key: item for key, item in kept.items() if item.until_s > now}
         while len(kept) >= self._most:
             del kept[next(iter(kept))]
         kept[token] = _Kept(now + for_s, value)
         self._kept[kind] = kept
 
     def take(self, token: str) -> Any:
-        """Return the value of a token, once; None when there is none, or it is too old."""
+        """Return the value of a token, once; `None` if there is none or it has expired."""
         kept = self._kept.get(_kind(token), {}).pop(token, None)
         return kept.value if kept and kept.until_s > self._clock() else None
 
     def serve(self, wire: Wire) -> None:
-        """Keep and give out what the other end of a line asks for."""
+        """Answer the requests of one worker over its connection."""
 
         async def keep(said: Mapping[str, Any]) -> None:
             self.keep(said["token"], said["value"], for_s=said["for_s"])
@@ -116,16 +113,16 @@ def _kind(token: str) -> str:
     return token.rpartition(" ")[0]
 
 
-UNSEEN_ENTRIES: Final = 2_000  # of other processes, for one who watches; then the oldest is lost
+UNSEEN_ENTRIES: Final = 2_000  # queued from other processes per watcher; the oldest is dropped
 
 Entries = AsyncIterator[Mapping[str, Any]]
 
 
 class StreamedViews:
-    """A worker's side: streams its own view out, and hands in what others stream to it."""
+    """A worker's side of the shared live view: sends its own entries and receives others'."""
 
     def __init__(self, wire: Wire) -> None:
-        """Stream over `wire`, the line to the supervisor."""
+        """Stream over `wire`, the connection to the supervisor."""
         self._wire = wire
         self._watchers: dict[int, asyncio.Queue[Mapping[str, Any]]] = {}
         self._numbers = count(1)
@@ -135,11 +132,11 @@ class StreamedViews:
         wire.on("stream", self._stream)
 
     def share(self, own: Callable[[], Entries]) -> None:
-        """Stream this view, which yields the recent entries first, to whoever watches elsewhere."""
+        """Stream this view to watchers in other workers; it yields the recent entries first."""
         self._own = own
 
     async def watch(self) -> Entries:
-        """Yield what happens in the other workers, until the watcher goes."""
+        """Yield the entries of the other workers until the watcher leaves."""
         number = next(self._numbers)
         queue = self._watchers[number] = asyncio.Queue(UNSEEN_ENTRIES)
         self._wire.tell("watch", watcher=number, on=True)
@@ -169,31 +166,31 @@ class StreamedViews:
     async def _pour(self, entries: Entries, peer: str, watcher: int) -> None:
         async for entry in entries:
             self._wire.tell("entry", to=peer, watcher=watcher, entry=entry)
-            await asyncio.sleep(0)  # the recent ones are many, and calls come first
+            await asyncio.sleep(0)  # there may be many recent entries, and calls come first
 
 
 class ViewRelay:
-    """The supervisor's side: knows who watches where, and passes entries on."""
+    """The supervisor's side: knows the watchers and passes entries on."""
 
     def __init__(self, workers: Mapping[str, Worker]) -> None:
-        """Relay between `workers`, by name; the mapping is kept up to date by its owner."""
+        """Relay between `workers`, by name; the owner of the mapping keeps it up to date."""
         self._workers = workers
-        self._watchers: set[tuple[str, int]] = set()  # at which worker, and which of its own
+        self._watchers: set[tuple[str, int]] = set()  # worker and its watcher's number
 
     def receive(self, worker: Worker) -> None:
-        """Have a worker that is ready stream to those who watch already."""
+        """Let a worker that is ready stream to the existing watchers."""
         worker.wire.on("watch", lambda said: self._watch(worker.name, said["watcher"], said["on"]))
         worker.wire.on("entry", self._pass_on)
         for name, watcher in self._watchers:
             worker.wire.tell("stream", to=name, watcher=watcher, on=True)
 
     def lose(self, worker: Worker) -> None:
-        """Forget who watched at a worker that is gone."""
+        """Forget the watchers in a worker that is gone."""
         for name, watcher in tuple(self._watchers):
             if name == worker.name:
                 self._watch(name, watcher, False)  # noqa: FBT003 - as below
 
-    def _watch(self, name: str, watcher: int, on: bool) -> None:  # noqa: FBT001 - as it is told
+    def _watch(self, name: str, watcher: int, on: bool) -> None:  # noqa: FBT001 - as in the message
         (self._watchers.add if on else self._watchers.discard)((name, watcher))
         for worker in self._workers.values():
             if worker.name != name and worker.ready.is_set():
@@ -206,123 +203,123 @@ class ViewRelay:
 
 Answer = Callable[[Mapping[str, Any]], Awaitable[Any]]
 NO_LIMIT: Final = 1_000_000  # seats; the switchboard has its own
-OWN: Final = 0  # the number of the only process of a house
+OWN: Final = 0  # the number of the only process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldSeat:
-    """A seat that is held for a call that is coming."""
+    """A seat that is reserved for an expected call."""
 
     seat: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoSeat:
-    """There is none, and why: `full`, `busy` or `draining`."""
+    """There is no seat, with the reason: `full`, `busy` or `draining`."""
 
     reason: str
 
 
 class KeyValues(Protocol):
-    """Where a process leaves what any process of the house may take."""
+    """A key-value store that all processes of the pool share."""
 
     async def keep(self, token: str, value: Any, *, for_s: float) -> None:
-        """Leave something: it can be taken once, within this time."""
+        """Store a value; it can be taken once, within `for_s`."""
         ...
 
     async def take(self, token: str) -> Any:
-        """Return what was left; None: nothing, or it was taken, or it is too old."""
+        """Return a value; `None` if there is none, it was taken, or it has expired."""
         ...
 
 
 class Peers(Protocol):
-    """The processes of the house, as one of them asks them."""
+    """The processes of the pool, as one of them reaches them."""
 
     async def claim(self, what: str) -> bool:
-        """Return whether this process is the first to claim this, of all that live."""
+        """Return whether this process is the first of all live processes to claim this."""
         ...
 
     def give_back(self, what: str) -> None:
-        """Let any process claim this again, this one too."""
+        """Allow any process to claim this again, including this one."""
         ...
 
     def answer(self, what: str, answer: Answer) -> None:
-        """Answer what other processes of the house ask of this one."""
+        """Register the answer to a question that other processes ask this one."""
         ...
 
     async def ask(self, name: str, what: str, /, **fields: Any) -> Any:
-        """Return what the process of this name answers; raises `LookupError`: it does not."""
+        """Return the answer of the process with this name; raises `LookupError` without one."""
         ...
 
     async def ask_all(self, what: str, /, **fields: Any) -> Sequence[Any]:
-        """Return what every process answers, this one first."""
+        """Return the answers of all processes, this one's first."""
         ...
 
 
 class WorkerPool(Protocol):
-    """All processes behind one port, as one of them sees it."""
+    """All processes that share one port, as one of them sees them."""
 
     @property
     def views(self) -> StreamedViews | None:
-        """What happens in the other processes; None: there are none."""
+        """The live views of the other processes; `None` if there are none."""
         ...
 
     @property
     def shelf(self) -> KeyValues:
-        """Where tickets and conversations are left."""
+        """The store of tickets and resume states."""
         ...
 
     @property
     def peers(self) -> Peers:
-        """What the processes know, each for itself."""
+        """The processes themselves: claims and questions."""
         ...
 
     @property
     def id(self) -> str:
-        """A random text that all its processes share, and no other server has."""
+        """A random text that all processes of this pool share, and no other server has."""
         ...
 
     @property
     def name(self) -> str:
-        """Which of them this is; empty: there are no others."""
+        """The name of this process; empty if it is the only one."""
         ...
 
     @property
     def why_closed(self) -> str:
-        """The name of the reason why the house takes no call now, or nothing."""
+        """Why the pool takes no call now, or empty."""
         ...
 
     @property
     def room(self) -> int:
-        """How many more calls the house could take, as far as is known here."""
+        """How many more calls the pool could take, by the last report to this process."""
         ...
 
     @property
     def leads(self) -> bool:
-        """Whether what is done once for the house, such as rendering clips, is done here."""
+        """Whether this process does what is done once per pool, such as rendering clips."""
         ...
 
     @property
     def quiet(self) -> bool:
-        """Whether nobody in the house is in a call."""
+        """Whether the pool has no call."""
         ...
 
     async def admit(self, call: str = "") -> HeldSeat | NoSeat:
-        """Hold a seat for a call that is coming; one of the same name keeps the seat it has."""
+        """Reserve a seat for an expected call; the same call gets the same seat again."""
         ...
 
     def begin(self, seat: int) -> None:
-        """Say that the call has begun in this process."""
+        """Report that the call has begun in this process."""
         ...
 
     def end(self, seat: int) -> None:
-        """Give the seat back."""
+        """Free the seat."""
         ...
 
 
 @contextmanager
 def take_seat(pool: WorkerPool, seat: int) -> Iterator[None]:
-    """Have the call on its seat while the block runs."""
+    """Hold the seat for a call while the block runs."""
     pool.begin(seat)
     try:
         yield
@@ -331,50 +328,50 @@ def take_seat(pool: WorkerPool, seat: int) -> Iterator[None]:
 
 
 class OwnShelf:
-    """The shelf of the only process."""
+    """The key-value store of a single process."""
 
     def __init__(self, clock: Clock) -> None:
         self._room = KeyValueStore(clock=clock)
 
     async def keep(self, token: str, value: Any, *, for_s: float) -> None:
-        """Keep it here."""
+        """Store the value in this process."""
         self._room.keep(token, value, for_s=for_s)
 
     async def take(self, token: str) -> Any:
-        """Take what was kept here."""
+        """Take the value from this process."""
         return self._room.take(token)
 
 
 class NoPeers:
-    """The only process asks itself."""
+    """The peers of a single process: only itself."""
 
     def __init__(self) -> None:
         self._claims = Claims()
         self._answers: dict[str, Answer] = {}
 
     async def claim(self, what: str) -> bool:
-        """Claim it here."""
+        """Claim it in this process."""
         return self._claims.claim(what, holder="")
 
     def give_back(self, what: str) -> None:
-        """Let it be claimed here again."""
+        """Allow a new claim in this process."""
         self._claims.give_back(what, holder="")
 
     def answer(self, what: str, answer: Answer) -> None:
-        """Answer it when this process itself asks."""
+        """Register the answer for this process's own questions."""
         self._answers[what] = answer
 
     async def ask(self, name: str, what: str, /, **fields: Any) -> Any:
-        """Find nobody: there is no other process."""
-        raise LookupError(f"{name} is no process of this house")
+        """Raise `LookupError`: there is no other process."""
+        raise LookupError(f"{name} is not a process of this server")
 
     async def ask_all(self, what: str, /, **fields: Any) -> Sequence[Any]:
-        """Ask this process alone."""
+        """Ask only this process."""
         return [await self._answers[what](fields)]
 
 
 class SingleProcess:
-    """A house of one process."""
+    """A pool of one process."""
 
     name = ""
     views = None
@@ -387,7 +384,7 @@ class SingleProcess:
         clock: Clock,
         seats: HouseSeats | None = None,
     ) -> None:
-        """Let calls in as `why_closed` and the load allow; without `seats` no load counts."""
+        """Admit calls as `why_closed` and the load allow; without `seats`, no load counts."""
         self._why = why_closed
         self._clock = clock
         self.id = secrets.token_hex(8)
@@ -398,12 +395,12 @@ class SingleProcess:
 
     @property
     def why_closed(self) -> str:
-        """Return what the switchboard or the load says."""
+        """Return the reason of the switchboard or of the load."""
         return self._why() or self.seats.why_closed(self._clock())
 
     @property
     def room(self) -> int:
-        """Return what the seats and the load say."""
+        """Return the room by seats and load."""
         return self.seats.room(self._clock())
 
     @property
@@ -416,7 +413,7 @@ class SingleProcess:
         self.seats.heed(OWN, cores=cores, lag_s=lag_s, now=self._clock())
 
     async def admit(self, call: str = "") -> HeldSeat | NoSeat:
-        """Hold a seat here."""
+        """Reserve a seat in this process."""
         seat = None if self._why() else self.seats.admit(self._clock(), call=call)
         return NoSeat(reason=self.why_closed or "full") if seat is None else HeldSeat(seat=seat)
 
@@ -425,5 +422,5 @@ class SingleProcess:
         self.seats.begin(seat, OWN, self._clock())
 
     def end(self, seat: int) -> None:
-        """Count it no more."""
+        """Stop counting the call."""
         self.seats.end(seat, self._clock())

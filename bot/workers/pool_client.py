@@ -1,4 +1,4 @@
-"""A worker's side of the house: everything is asked of the supervisor over one line."""
+"""A worker's side of the pool: it asks the supervisor for everything, over one connection."""
 
 import asyncio
 import socket
@@ -14,60 +14,60 @@ from processors.ladder.rung_pipeline import RungGate
 
 
 class WireShelf:
-    """The shelf of the house stands at the supervisor."""
+    """The pool's key-value store, in the supervisor."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
 
     async def keep(self, token: str, value: Any, *, for_s: float) -> None:
-        """Leave it with the supervisor."""
+        """Store a value in the supervisor."""
         try:
             await self._wire.ask("keep", token=token, value=value, for_s=for_s)
         except WireError as gone:
-            logger.warning("not kept for another worker: {}", gone)
+            logger.warning("a value was not stored in the supervisor: {}", gone)
 
     async def take(self, token: str) -> Any:
-        """Fetch it from the supervisor."""
+        """Take a value from the supervisor."""
         try:
             return await self._wire.ask("take", token=token)
         except WireError as gone:
-            logger.warning("not found at another worker: {}", gone)
+            logger.warning("a value was not read from the supervisor: {}", gone)
             return None
 
 
 class WirePeers:
-    """The other workers, by way of the supervisor.
+    """The other workers, reached through the supervisor.
 
     Attributes:
-        others: Their names, as the supervisor last said.
+        others: Their names, by the last report of the supervisor.
     """
 
     def __init__(self, wire: Wire, name: str) -> None:
-        """Ask as the worker of this name."""
+        """Ask as the worker with this name."""
         self.others: Sequence[str] = ()
         self._wire = wire
         self._name = name
         self._answers: dict[str, Answer] = {}
 
     async def claim(self, what: str) -> bool:
-        """Claim it at the supervisor; without an answer it is not ours."""
+        """Claim it in the supervisor; without an answer it is not claimed."""
         try:
             return bool(await self._wire.ask("claim", what=what))
         except WireError as gone:
-            logger.warning("not claimed: {}", gone)
+            logger.warning("claim failed: {}", gone)
             return False
 
     def give_back(self, what: str) -> None:
-        """Give it back to the supervisor."""
+        """Release it in the supervisor."""
         self._wire.tell("give_back", what=what)
 
     def answer(self, what: str, answer: Answer) -> None:
-        """Answer it for any worker."""
+        """Register the answer for all workers."""
         self._answers[what] = answer
         self._wire.answer(what, answer)
 
     async def ask(self, name: str, what: str, /, **fields: Any) -> Any:
-        """Ask by way of the supervisor."""
+        """Ask through the supervisor."""
         if name == self._name:
             return await self._answers[what](fields)
         try:
@@ -76,7 +76,7 @@ class WirePeers:
             raise LookupError(str(gone)) from gone
 
     async def ask_all(self, what: str, /, **fields: Any) -> Sequence[Any]:
-        """Ask everyone at once; who does not answer is left out."""
+        """Ask all at once; workers that do not answer are left out."""
         own = await self._answers[what](fields)
         asked = [self.ask(item, what, **fields) for item in self.others]
         said = await asyncio.gather(*asked, return_exceptions=True)
@@ -84,16 +84,16 @@ class WirePeers:
 
 
 class PoolClient:
-    """One of several processes behind one port."""
+    """The worker pool in one of several processes."""
 
     def __init__(self, wire: Wire, *, number: int, workers: int, house_id: str = "") -> None:
-        """Join the house over the line to its supervisor.
+        """Join the pool over the connection to its supervisor.
 
         Args:
-            wire: The line.
-            number: What tells this worker from all others that ever were.
-            workers: How many there are to be.
-            house_id: The same for all of them.
+            wire: The connection.
+            number: The number of this worker, never used before.
+            workers: How many workers the pool should have.
+            house_id: The id of the pool.
         """
         self.wire = wire
         self.workers = workers
@@ -107,22 +107,22 @@ class PoolClient:
 
     @property
     def why_closed(self) -> str:
-        """Return what the supervisor last said."""
+        """Return the supervisor's last report."""
         return str(self._state.get("why_closed", ""))
 
     @property
     def room(self) -> int:
-        """Return what the supervisor last said."""
+        """Return the supervisor's last report."""
         return int(self._state.get("room", 0))
 
     @property
     def full_paces(self) -> Collection[str]:
-        """The rungs at which a request would have to wait now."""
+        """The rungs that have no free capacity for a request now."""
         return self._state.get("full_paces", ())
 
     @property
     def leads(self) -> bool:
-        """Return whether the supervisor named us."""
+        """Return whether the supervisor chose this worker."""
         return self._state.get("leads") == self.name
 
     @property
@@ -131,7 +131,7 @@ class PoolClient:
         return not self._state.get("calls")
 
     def report(self, cores: float, lag_s: float) -> None:
-        """Pass on what was measured."""
+        """Report the measured load to the supervisor."""
         self.wire.tell("report", cores=round(cores, 4), lag_s=round(lag_s, 4))
 
     async def admit(self, call: str = "") -> HeldSeat | NoSeat:
@@ -144,11 +144,11 @@ class PoolClient:
         return NoSeat(reason=said["reason"]) if "reason" in said else HeldSeat(seat=said["seat"])
 
     def begin(self, seat: int) -> None:
-        """Tell the supervisor."""
+        """Report it to the supervisor."""
         self.wire.tell("begin", seat=seat)
 
     def end(self, seat: int) -> None:
-        """Tell the supervisor."""
+        """Report it to the supervisor."""
         self.wire.tell("end", seat=seat)
 
     def _learn(self, state: Mapping[str, Any]) -> None:
@@ -157,10 +157,10 @@ class PoolClient:
 
 
 def take_connections(hand: socket.socket, take: Callable[[socket.socket], None]) -> asyncio.Event:
-    """Have each connection that the supervisor hands over taken, as long as the loop runs.
+    """Take each connection that the supervisor passes on, as long as the loop runs.
 
     Returns:
-        Set when the last one was taken: the supervisor hands none over any more.
+        Set when the supervisor has closed the channel and the last connection was taken.
     """
     over = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -184,13 +184,13 @@ def take_connections(hand: socket.socket, take: Callable[[socket.socket], None])
     return over
 
 
-PACE_S: Final = 30.0  # the gate itself gives up as soon as the turn does
+PACE_S: Final = 30.0  # the gate itself gives up at the turn's deadline
 
 
 class HousePace:
-    """One pace for all workers, kept by the supervisor.
+    """The request rate of one rung, which the supervisor limits for all workers.
 
-    Where that is gone nobody keeps it: the calls that are left get their answers.
+    Without a supervisor there is no limit: the remaining calls must get their answers.
     """
 
     def __init__(self, pool: PoolClient, rung: str) -> None:
@@ -198,11 +198,11 @@ class HousePace:
         self._rung = rung
 
     def has_capacity(self) -> bool:
-        """Say whether a request would pass at once, as the supervisor last said."""
+        """Return whether a request would pass at once, by the supervisor's last report."""
         return self._is_gone or self._rung not in self._pool.full_paces
 
     async def acquire(self) -> None:
-        """Wait until it is this request's turn; raises `TimeoutError`: that will be too late."""
+        """Wait until the request may go; raises `TimeoutError` if that would be too late."""
         try:
             await self._pool.wire.ask("pace", within_s=PACE_S, rung=self._rung)
         except WireError as late:
@@ -215,10 +215,10 @@ class HousePace:
 
 
 class SharedLimits:
-    """The gates of the rungs that have limits, which are the house's."""
+    """The gates of rungs with limits that the whole pool shares."""
 
     def __init__(self, pool: PoolClient, policies: Iterable[StagePolicy]) -> None:
-        """Close every limited gate until the supervisor has lent it some places."""
+        """Close every limited gate until the supervisor has leased it places."""
         self._pool = pool
         self._numbers: dict[str, int] = {}
         self._told: dict[str, tuple[int, int, int]] = {}
@@ -230,7 +230,7 @@ class SharedLimits:
         pool.wire.on("lease", self._take)
 
     def tell(self) -> None:
-        """Tell the supervisor what is used and wanted, if that has changed."""
+        """Report used and wanted places to the supervisor, if they have changed."""
         news = {name: self._use(name) for name in self._gates}
         news = {name: use for name, use in news.items() if self._told.get(name) != use}
         if news:
@@ -251,7 +251,7 @@ class SharedLimits:
     def _take(self, said: Mapping[str, Any]) -> None:
         gate = self._gates.get(said["rung"])
         if gate is None:
-            # Another configuration limits it, ours does not: what is asked back is free at once.
+            # Only the supervisor's configuration limits this rung: the places are free at once.
             self._pool.wire.tell("places", rungs={said["rung"]: (said["number"], 0, 0)})
             return
         self._numbers[said["rung"]] = said["number"]

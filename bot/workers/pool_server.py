@@ -1,4 +1,4 @@
-"""What the supervisor does for its workers: seats, what one leaves for another, who hears what."""
+"""The supervisor's side of the pool: seats, shared values, claims, limits, and messages."""
 
 import socket
 from collections import deque
@@ -18,35 +18,35 @@ from bot.workers.wire import Answer, WireError
 from bot.workers.worker_process import Worker
 from fallbacks.limits import MINUTE_S
 
-UNTOLD: Final = 100  # facts that wait for a worker to tell them: of a house that has none now
+UNTOLD: Final = 100  # events that wait for a worker to emit them, while there is none
 
 
 class HouseNews:
-    """Words for the workers: for all of them, or for whichever is there to tell a fact."""
+    """Messages to all workers, and events that any one worker should emit."""
 
     def __init__(self, workers: Mapping[str, Worker]) -> None:
-        """Speak to `workers`, by name; the mapping is kept up to date by its owner."""
+        """Send to `workers`, by name; the owner of the mapping keeps it up to date."""
         self._workers = workers
         self._untold: deque[tuple[str, Mapping[str, Any]]] = deque(maxlen=UNTOLD)
 
     def tell_all(self, what: str, **fields: Any) -> None:
-        """Tell every worker."""
+        """Send a message to every worker."""
         for worker in self._workers.values():
             worker.wire.tell(what, **fields)
 
     def tell_one(self, what: str, **fields: Any) -> None:
-        """Have a worker tell what happened here; without one it waits for the next."""
-        for worker in sorted(self._workers.values(), key=lambda each: each.leaving):
+        """Let one worker emit an event of the supervisor; without one, the event waits."""
+        for worker in sorted(self._workers.values(), key=lambda worker: worker.leaving):
             if worker.ready.is_set() and worker.wire.tell(what, **fields):
                 return
         self._untold.append((what, fields))
 
     def tell_turned_away(self, reason: str) -> None:
-        """Have a worker tell that a call was refused at the door."""
+        """Let a worker report that the supervisor has refused a call."""
         self.tell_one("turned_away", reason=reason)
 
     def catch_up(self, worker: Worker) -> None:
-        """Have a worker that is ready tell what nobody was there for."""
+        """Let a worker that is ready emit the waiting events."""
         while self._untold:
             what, fields = self._untold.popleft()
             worker.wire.tell(what, **fields)
@@ -56,14 +56,14 @@ class Quotas:
     """The limits of all rungs that have some."""
 
     def __init__(self, settings: Settings) -> None:
-        """Lend places by the limits in `settings`."""
+        """Lease places by the limits in `settings`."""
         self._leases: dict[str, Leases] = {}
         self._paces: dict[str, AsyncLimiter] = {}
         self._workers: dict[str, Worker] = {}
         self.renew(settings)
 
     def renew(self, settings: Settings) -> None:
-        """Lend by the limits of a new configuration; what is lent is not forgotten."""
+        """Change to the limits of a new configuration; existing leases stay."""
         for _, rung in settings.stages.rungs():
             if rung.limits.concurrent is not None:
                 self._leases.setdefault(rung.name, Leases(0)).limit = rung.limits.concurrent
@@ -73,31 +73,31 @@ class Quotas:
                 self._paces[rung.name] = AsyncLimiter(pace, MINUTE_S)
 
     def receive(self, worker: Worker) -> None:
-        """Lend places to a worker that reads its line, and say when it may make a request."""
+        """Lease places to a worker whose connection is open, and answer its requests to send."""
         self._workers[worker.name] = worker
         for leases in self._leases.values():
             leases.join(worker.name)
         worker.wire.on("places", lambda said: self._heed(worker, said))
-        # who gave up must not go on standing in line: its turn would be nobody's
+        # A request that has given up must leave the queue, or its slot is lost.
         worker.wire.answer("pace", self._pace, revocable=True)
         self.divide()
 
     def lose(self, worker: Worker) -> None:
-        """Get back what was lent to a worker that is gone."""
+        """Take back the places of a worker that is gone."""
         self._workers.pop(worker.name, None)
         for leases in self._leases.values():
             leases.leave(worker.name)
         self.divide()
 
     def divide(self) -> None:
-        """Lend what is free."""
+        """Lease the free places."""
         for rung, leases in self._leases.items():
             for name, lent in leases.divide().items():
                 wire = self._workers[name].wire
                 wire.tell("lease", rung=rung, places=lent.places, number=lent.number)
 
     def full_paces(self) -> list[str]:
-        """Return the rungs at which a request would have to wait now."""
+        """Return the rungs that have no free capacity for a request now."""
         return [name for name, pace in self._paces.items() if not pace.has_capacity()]
 
     def _heed(self, worker: Worker, said: Mapping[str, Any]) -> None:
@@ -112,26 +112,26 @@ class Quotas:
             await pace.acquire()
 
 
-AWAY_S: Final = 0.4  # chosen: two looks of the supervisor; it was kept from looking itself
+AWAY_S: Final = 0.4  # chosen: two rounds of the supervisor; a longer gap is its own stall
 
 
 class PoolServer:
-    """Answers the workers' questions, and knows who is there.
+    """Answers the workers' questions, and knows which workers there are.
 
     Attributes:
-        workers: By name.
-        news: Words for all of them, and facts that one of them tells.
-        desk: Gives out seats.
-        answers: What else a worker may ask, and who answers it; known before the first one comes.
+        workers: The workers by name.
+        news: Messages to all workers, and events that one of them emits.
+        desk: Admits calls.
+        answers: The answers to the workers' other questions; complete before the first worker.
     """
 
     def __init__(self, seats: HouseSeats, quotas: Quotas, *, clock: Clock) -> None:
-        """Open with no worker."""
+        """Start with no worker."""
         self.workers: dict[str, Worker] = {}
         self._seats = seats
         self._quotas = quotas
         self._clock = clock
-        self._cloakroom = KeyValueStore(clock=clock)
+        self._store = KeyValueStore(clock=clock)
         self._claims = Claims()
         self._views = ViewRelay(self.workers)
         self.news = HouseNews(self.workers)
@@ -140,7 +140,7 @@ class PoolServer:
         self._looked_at = clock()  # for workers that hang
 
     def receive(self, worker: Worker) -> None:
-        """Admit a new worker, before its line is read."""
+        """Add a new worker, before its connection is read."""
         self.workers[worker.name] = worker
         wire = worker.wire
         wire.on("configured", lambda _: worker.configured.set())
@@ -149,14 +149,14 @@ class PoolServer:
         wire.on("leaving", lambda _: worker.close_hand())
         wire.on("report", lambda said: self._heed(worker, said))
         self.desk.serve(worker)
-        self._cloakroom.serve(wire)
+        self._store.serve(wire)
         self._claims.serve(wire, holder=worker.name)
         wire.answer("peer", self._ask_peer)
         for what, answer in self.answers.items():
             wire.answer(what, answer)
 
     def lose(self, worker: Worker) -> int:
-        """Strike off a worker that is gone; return how many calls went with it."""
+        """Remove a worker that is gone; return how many calls were lost with it."""
         self.workers.pop(worker.name, None)
         self._views.lose(worker)
         self._claims.lose(worker.name)
@@ -164,9 +164,9 @@ class PoolServer:
         return self._seats.lose(worker.number)
 
     def retire(self, worker: Worker) -> None:
-        """Give a worker nothing new; it ends when its calls have ended, and at once while it loads.
+        """Give a worker no new calls; it ends after its calls, or at once if it is still loading.
 
-        One that loads does not listen yet: it would come to stay, with nobody's place.
+        A loading worker does not listen yet: it would not learn of this and would stay.
         """
         worker.leaving = True
         self._leave(worker)
@@ -176,15 +176,15 @@ class PoolServer:
             worker.kill()
 
     def stop(self, *, drain_s: float) -> None:
-        """Refuse calls everywhere, and have all workers drain, each with as much time for calls."""
+        """Refuse all calls, and let every worker drain, with `drain_s` for its calls."""
         self.desk.stop()
         self.news.tell_all("stop", drain_s=drain_s)
 
     def hung(self, silent_s: float) -> list[Worker]:
-        """Return the workers that have reported nothing for so long; asked again and again.
+        """Return the workers that have not reported for `silent_s`; called in every round.
 
-        While nobody asked we were kept still ourselves, and perhaps the whole machine with us: a
-        container that was paused has nobody in it who hangs. That time is nobody's silence.
+        A gap between two rounds means that the supervisor itself stood still, perhaps with the
+        whole machine, as in a paused container. That time does not count as a worker's silence.
         """
         now = self._clock()
         away_s, self._looked_at = now - self._looked_at, now
@@ -201,7 +201,7 @@ class PoolServer:
         ]
 
     def tell_state(self) -> None:
-        """Tell every worker how the house is."""
+        """Tell every worker the state of the pool."""
         ready = [worker for worker in self.workers.values() if worker.ready.is_set()]
         staying = [worker for worker in ready if not worker.leaving]
         leader = min(staying, key=lambda worker: worker.closing.is_set(), default=None)
@@ -216,12 +216,12 @@ class PoolServer:
         )
 
     def hand(self, connection: socket.socket, is_call: bool, name: str) -> bool:  # noqa: FBT001 - a Hand
-        """Give a connection to the worker named, to the one with most room, or to any."""
+        """Give a connection to the named worker, to the one with the most room, or to any."""
         now = self._clock()
         best = self._seats.best(now)
         order = sorted(
             self.workers.values(),
-            key=lambda each: (each.name != name, each.number != best, each.leaving),
+            key=lambda item: (item.name != name, item.number != best, item.leaving),
         )
         for worker in order:
             if worker.ready.is_set() and worker.hand_over(connection):
@@ -236,7 +236,7 @@ class PoolServer:
             load.leaving = True
 
     def _open(self, worker: Worker) -> None:
-        if worker.leaving:  # it said so while it was being ended
+        if worker.leaving:  # became ready while it was being ended
             return
         logger.info("worker {} is ready, as process {}", worker.name, worker.pid)
         self._seats.open(worker.number, self._clock())
@@ -264,5 +264,5 @@ class PoolServer:
     async def _ask_peer(self, said: Mapping[str, Any]) -> Any:
         peer = self.workers.get(said["peer"])
         if peer is None:
-            raise WireError(f"{said['peer']} is not there")
+            raise WireError(f"{said['peer']} is not running")
         return await peer.wire.ask(said["question"], **said["fields"])

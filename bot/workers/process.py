@@ -1,4 +1,4 @@
-"""What takes calls, once everything that they share is open."""
+"""Opens what one process needs to answer calls, and closes it after the last call."""
 
 import asyncio
 import gc
@@ -55,13 +55,13 @@ from providers.provider import SharedService, Stage
 from transports.http_requests import open_connections
 from transports.leg import People
 
-OWED: Final = "do_not_call"  # in `logs.dir`: numbers that the list has not taken yet
-PHONE_RATE_HZ: Final = 8000  # any rate will do: what is shared has no sound in it
+OWED: Final = "do_not_call"  # in `logs.dir`: numbers that are not in the do-not-call list yet
+PHONE_RATE_HZ: Final = 8000  # any rate will do: shared clients carry no audio
 
 
 @dataclass(frozen=True, slots=True)
 class Guests:
-    """What calls share that was opened before the rest."""
+    """What calls share that is opened before the rest."""
 
     carrier_words: CarrierWords
     crm: CrmLookup | None
@@ -74,12 +74,12 @@ async def open_shared(
     measuring: LagTeller,
     guests: Guests,
 ) -> AsyncIterator[Shared]:
-    """Prepare what calls share, and let it go when the block ends.
+    """Open what calls share, and close it when the block ends.
 
     Args:
         settings: The configuration.
-        models: Already loaded.
-        measuring: Measures our own lag.
+        models: The loaded models.
+        measuring: Measures the lag of this process.
         guests: What was opened before.
     """
     policies = build_policies(settings, clock.monotonic(), lag=measuring.lag)
@@ -112,7 +112,7 @@ async def open_shared(
 
 @asynccontextmanager
 async def _listing(settings: Settings, measuring: LagTeller) -> AsyncIterator[OptOuts | None]:
-    """List numbers that want no calls while the block runs; None: nobody is called from here."""
+    """Record opt-outs while the block runs; yields `None` if this process places no calls."""
     if not settings.campaigns:
         yield None
         return
@@ -141,28 +141,28 @@ def share_providers(settings: Settings) -> dict[str, SharedService]:
     return found
 
 
-# Gives back what ended calls held, soon behind their end.
+# Collects the garbage of ended calls soon after their end.
 #
-# The parts of a call know each other in circles, which only a full round of Python's collector
-# finds: 0.85 MB a call. Left alone it makes one when enough else is new, behind eight calls or
-# behind more, and the process keeps the size of the longest wait.
+# The parts of a call reference each other in cycles, which only a full collection finds: 0.85 MB
+# per call. Python by itself runs one only after eight calls or more, and the process keeps the size
+# of the longest such wait.
 
-EVERY_S: Final = 10.0  # chosen: in a round nobody is served (docs/decisions/0004)
+EVERY_S: Final = 10.0  # chosen: no call is served during a collection (docs/decisions/0004)
 
 
 @asynccontextmanager
 async def free_ended_calls(ended: Callable[[], int]) -> AsyncIterator[None]:
-    """Make a round behind calls that have ended, at the latest two looks behind, within the block.
+    """Collect garbage at most two rounds after a call has ended, while the block runs.
 
     Args:
-        ended: How many have, until now.
+        ended: Returns how many calls have ended so far.
     """
 
     async def look() -> None:
         freed = seen = 0
         while True:
             await asyncio.sleep(EVERY_S)
-            if seen > freed:  # they ended a look ago: what served them has let go of them
+            if seen > freed:  # they ended a round ago, so nothing references them any more
                 gc.collect()
                 freed = seen
             seen = ended()
@@ -173,7 +173,7 @@ async def free_ended_calls(ended: Callable[[], int]) -> AsyncIterator[None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """What takes calls: `async with open_process(settings, words=False) as process: ...`."""
+    """What answers calls: `async with open_process(settings, words=False) as process: ...`."""
 
     settings: Settings
     switchboard: Switchboard
@@ -186,26 +186,26 @@ class Process:
     metrics: Metrics
     exposition: Exposition
     sums: ConsoleSums
-    people: People  # doors that can call a person say so here
-    at_end: AsyncExitStack  # takes what a door's calls need until the last call has ended
+    people: People  # carriers that can dial a person register here
+    at_end: AsyncExitStack  # closes a route's resources after the last call
     measuring: LagTeller
     briefs: Briefs
     carrier_words: CarrierWords
-    recorded: Callable[[], bool]  # the database takes the record, or nobody wants one
+    recorded: Callable[[], bool]  # whether the database accepts the record, or none is wanted
 
 
-# Opens what all calls of a process share, and closes it behind the last of them.
+# Opening and closing a process.
 #
-# From the outside in, and the other way round at the end: those who hear of calls, what calls
-# share, what works behind them, and at last whoever takes them. So a call ends while all that it
-# used is open, and whatever is told at its end is still heard and written.
+# The order is listeners, what calls share, work on providers, and last what takes calls; closing
+# goes the other way round. So everything that a call uses is open until the call ends, and the
+# events of its end are still written.
 
-LAST_WORDS_S: Final = 1.0  # for those who work behind a call's end, to hear of the last ones
-CLOSE_S: Final = (  # for all that is closed behind the calls, one after the other
+LAST_WORDS_S: Final = 1.0  # for the work after a call to learn of the last calls
+CLOSE_S: Final = (  # for everything that closes after the calls, one by one
     LAST_WORDS_S
     + work.LAST_S
     + opt_outs.CLOSE_S
-    + 2 * record_keeper.LAST_S  # for the batch that is being written, and for those that wait
+    + 2 * record_keeper.LAST_S  # for the batch being written, and for the waiting ones
 )
 
 
@@ -223,11 +223,11 @@ async def open_process(
 
     Args:
         settings: The configuration.
-        words: Whether the live view may show what is said; the calls' own records always do.
-        listeners: More of them, told everything.
-        models: Already loaded; None: they are loaded now.
-        metrics_folder: Where all processes of a house count; None: this one is alone.
-        keeper: Keeps the record of the calls; None: nobody does, as of calls that are a trial.
+        words: Whether the live view may show what is said; the call journals always do.
+        listeners: More listeners, which get all events.
+        models: The loaded models; `None` to load them now.
+        metrics_folder: Shared by all processes of a pool; `None` for a single process.
+        keeper: Writes the record of the calls; `None` for calls without one, such as trials.
     """
     models = await _load(settings, models)
     prices = await asyncio.to_thread(load_prices, settings.prices.file)
@@ -249,7 +249,7 @@ async def open_process(
 
 
 async def _load(settings: Settings, models: VoiceModels | None) -> VoiceModels:
-    """Load what takes long, and return the models; what must be refused is refused before."""
+    """Load what takes long, and return the models; configuration errors come first."""
     check_tools(settings)
     share_heaps()
     read_in_small_pieces()
@@ -275,7 +275,7 @@ def _means(shared: Shared, own: OwnListeners, prices: PriceTable) -> AfterCallSe
 async def _taking_calls(
     call: MakeCall, shared: Shared, own: OwnListeners, emitter: Emitter, measuring: LagTeller
 ) -> AsyncIterator[Process]:
-    """Answer calls and watch providers while the block runs; behind it the calls are ended."""
+    """Answer calls and watch providers while the block runs; then end the calls."""
     settings, tell = shared.settings, measuring.tell
     switchboard = Switchboard(seats=settings.server.max_calls, make_call=call, tell=tell)
     await asyncio.to_thread(spare_the_loaded)
@@ -310,6 +310,6 @@ async def _taking_calls(
 
 
 async def _close_calls(switchboard: Switchboard, emitter: Emitter) -> None:
-    """End the calls, while those who work behind their end still hear of it."""
+    """End the calls while the work after a call still receives their events."""
     await switchboard.close(drain_s=0.0, goodbye_s=0.0)
     await emitter.flush(within_s=LAST_WORDS_S)

@@ -1,4 +1,4 @@
-"""Where calls of all workers get their seats, until the house is closed."""
+"""Reserves seats for the calls of all workers, and refuses calls in the supervisor."""
 
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
@@ -22,14 +22,14 @@ from transports.twilio.webhook import (
     read_form,
 )
 
-DRAINING: Final = "draining"  # as `bot.call.switchboard` has it
+DRAINING: Final = "draining"  # as in `bot.call.switchboard`
 
 
 class SeatTable:
-    """Gives out the seats of a house, and none once it stops."""
+    """Reserves the seats of the pool, and none once it stops."""
 
     def __init__(self, seats: HouseSeats, workers: Mapping[str, Worker], *, clock: Clock) -> None:
-        """Open; who is there, by name, others keep."""
+        """Start open; the owner of `workers`, by name, keeps it up to date."""
         self._seats = seats
         self._workers = workers
         self._clock = clock
@@ -37,26 +37,26 @@ class SeatTable:
 
     @property
     def why_closed(self) -> str:
-        """The name of the reason why no call is taken, or nothing."""
+        """The name of the reason why no call is taken, or empty."""
         return DRAINING if self._stopping else self._seats.why_closed(self._clock())
 
     @property
     def why_nobody(self) -> str:
-        """The name of the reason why no worker is there, if none is."""
+        """The name of the reason to give while no worker is ready."""
         return DRAINING if self._stopping else STARTING
 
     def stop(self) -> None:
-        """Give out no more."""
+        """Reserve no more seats."""
         self._stopping = True
 
     def hold(self, call: str) -> str:
-        """Hold a seat for the call of a name; return why there is none, or nothing."""
+        """Reserve a seat for a call; return why there is none, or empty."""
         if not any(worker.ready.is_set() for worker in self._workers.values()):
-            return ""  # nobody answers: the carrier asks its fallback only if it is told so
+            return ""  # no worker is ready: only a failed answer makes the carrier use its fallback
         return "" if self._seat(call) is not None else self._why_not
 
     def serve(self, worker: Worker) -> None:
-        """Seat the calls of a worker, and hear when they begin and end."""
+        """Answer a worker's requests for seats, and take the begin and end of its calls."""
         wire, seats = worker.wire, self._seats
         wire.on("begin", lambda said: seats.begin(said["seat"], worker.number, self._clock()))
         wire.on("end", lambda said: seats.end(said["seat"], self._clock()))
@@ -77,34 +77,34 @@ class SeatTable:
 VOICE: Final = f"POST {VOICE_PATH}".encode()
 
 Admit = Callable[[str], str]
-"""Holds a seat for the call of a name; returns why there is none, or nothing."""
+"""Reserves a seat for a call, by its name; returns why there is none, or empty."""
 
 
 class NoRoom:
-    """Answers the voice webhook of a call that cannot be taken.
+    """Answers the voice webhook of a call that must be refused.
 
-    Calls that are let in keep the workers' loops busy just then: a dozen pipelines are put together
-    while the others wait to be refused, in many small steps among theirs. The supervisor's loop
-    has nothing else to do (docs/decisions/0031). What is not whole at once, or not signed, or finds
-    room, goes on to a worker, which asks for the same seat by the same name.
+    At such a time the admitted calls keep the workers' loops busy: a dozen pipelines are built in
+    many small steps, while other callers wait for a refusal. The supervisor's loop has nothing else
+    to do (docs/decisions/0031). A request that is incomplete or unsigned, or that gets a seat, goes
+    to a worker, which asks for the same seat by the same name.
     """
 
     def __init__(
         self, settings: Callable[[], Settings], *, admit: Admit, tell: Callable[[str], None]
     ) -> None:
-        """Open.
+        """Prepare.
 
         Args:
-            settings: As they are now; they change on SIGHUP.
-            admit: Holds a seat.
-            tell: Is told why somebody was refused.
+            settings: Returns the current settings, which change on SIGHUP.
+            admit: Reserves a seat.
+            tell: Takes the reason of each refusal.
         """
         self._settings = settings
         self._admit = admit
         self._tell = tell
 
     def answer(self, request: bytes) -> bytes:
-        """Return the whole answer to what has come so far; nothing: a worker is to see to it."""
+        """Return the whole answer to the received bytes; empty leaves the request to a worker."""
         settings = self._settings()
         twilio = settings.transports.twilio
         if not (request.startswith(VOICE) and twilio.enabled and twilio.auth_token):
@@ -115,11 +115,11 @@ class NoRoom:
             return b""
         self._tell(reason)
         leaving = reason == DRAINING and not is_outbound(form)
-        return NOBODY if leaving else _http(busy_twiml(form))  # another machine may take it
+        return NOBODY if leaving else _http(busy_twiml(form))  # lets the carrier use its fallback
 
 
 def _form_of(request: bytes, addresses: Sequence[str], token: SecretStr) -> Form | None:
-    """Return what a whole and signed webhook says, or nothing."""
+    """Return the form of a complete and signed webhook; else `None`."""
     reader = h11.Connection(h11.SERVER)
     try:
         reader.receive_data(request)
@@ -133,7 +133,7 @@ def _form_of(request: bytes, addresses: Sequence[str], token: SecretStr) -> Form
         form = read_form(body)
         path, _, query = head.target.decode().partition("?")
     except (h11.RemoteProtocolError, ValueError):
-        return None  # a worker says what is wrong with it
+        return None  # a worker answers with the error
     proof = dict(head.headers).get(b"x-twilio-signature", b"").decode("latin-1")
     validator = RequestValidator(token.get_secret_value())
     signed = is_signed(validator, form, addresses=addresses, query=query, proof=proof)

@@ -1,4 +1,4 @@
-"""The places of the workers: who works at each, who replaces or relieves whom."""
+"""The slots of the workers: starts them, replaces lost ones, and reloads the configuration."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -15,63 +15,63 @@ from bot.workers.pool_server import PoolServer
 from bot.workers.worker_process import Worker, WorkerOrder
 from calls.operations_events import ReloadOutcome, WorkerCause
 
-READY_S: Final = 90.0  # a worker that takes longer to load is given up
-TOGETHER_S: Final = 10.0  # after the first, for the others: it took 7.9 s on a machine under load
-WAITS_S: Final = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # before a worker that dies at once is replaced
-WELL_S: Final = 60.0  # a worker that lived so long did not die at once
+READY_S: Final = 90.0  # a worker that loads for longer is killed
+TOGETHER_S: Final = 10.0  # for the others, after the first: took 7.9 s on a machine under load
+WAITS_S: Final = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # before replacing a worker that dies at once
+WELL_S: Final = 60.0  # a worker that lived for longer did not die at once
 
 
 class Orders(Protocol):
-    """What is to be run, as the configuration has it now."""
+    """Which workers to run, by the current configuration."""
 
     def order(self, number: int) -> WorkerOrder:
-        """Return what a new worker is told."""
+        """Return the order for a new worker."""
         ...
 
     @property
     def wanted(self) -> int:
-        """How many workers there are to be."""
+        """How many workers to run."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relieved:
-    """How far a round of new workers came."""
+    """The result of a round of replacements."""
 
-    workers: int  # that were relieved
-    whole: bool  # False: the next new one could not start
+    workers: int  # replaced workers
+    whole: bool  # False if the next new worker could not start
 
 
 class Slots:
-    """So many places, each with a worker.
+    """The slots of the pool, each with a worker.
 
-    A worker may be lost at any moment, also in the middle of a round. Who cares for a place looks
-    who stands there now: a task that cared for another worker goes no further.
+    A worker may be lost at any moment, also during a round of replacements. A task that looks after
+    a slot checks which worker has it now, and stops if it is another one.
 
     Attributes:
-        all_gone: Set when we are closing and no worker is left.
-        failed: A worker that ended badly when it was told to stop.
+        all_gone: Set when the pool is closing and no worker is left.
+        failed: A worker that failed while it was stopping.
     """
 
     def __init__(
-        self, orders: Orders, office: PoolServer, tasks: asyncio.TaskGroup, *, clock: Clock
+        self, orders: Orders, server: PoolServer, tasks: asyncio.TaskGroup, *, clock: Clock
     ) -> None:
         """Prepare; `begin` starts the workers, in `tasks`."""
         self._orders = orders
-        self._office = office
+        self._server = server
         self._tasks = tasks
         self._clock = clock
         self._numbers = count(1)
         self._slots: list[Worker] = []
-        self._dying: dict[int, int] = {}  # by slot: workers in a row that died at once
+        self._dying: dict[int, int] = {}  # by slot: how many workers in a row died at once
         self._closing = False
         self.all_gone = asyncio.Event()
         self.failed: Worker | None = None
 
     async def begin(self) -> int:
-        """Start all workers; return when calls can be taken, or the exit code if none can work.
+        """Start all workers; return once calls can be taken, or an exit code if none can start.
 
-        The first one reads the configuration alone: what is wrong with it is said once.
+        The first worker reads the configuration alone, so that an error in it is printed once.
         """
         first = self._start(0)
         await _first_of(first.configured, first.ended)
@@ -86,36 +86,36 @@ class Slots:
         return DONE
 
     def fill(self) -> Sequence[Worker]:
-        """Start the workers that are missing; return them."""
+        """Start the missing workers; return them."""
         return [self._start(slot) for slot in range(len(self._slots), self._orders.wanted)]
 
     async def renew(self) -> Relieved:
-        """Have each worker relieved by a new one, until a new one cannot start."""
+        """Replace each worker by a new one, until a new one cannot start."""
         kept = min(len(self._slots), self._orders.wanted)
         for slot in range(kept):
             if not await self._relieve(slot):
                 return Relieved(workers=slot, whole=False)
         for surplus in self._slots[kept:]:
-            self._office.retire(surplus)
+            self._server.retire(surplus)
         del self._slots[kept:]
         for added in self.fill():
             self._tasks.create_task(self._see_in(added), name="see a worker in")
         return Relieved(workers=kept, whole=True)
 
     def close(self) -> None:
-        """Replace nobody any more; who has not begun yet is ended."""
+        """Replace no more workers, and kill those that are still starting."""
         self._closing = True
-        for worker in tuple(self._office.workers.values()):
+        for worker in tuple(self._server.workers.values()):
             if not worker.ready.is_set():
                 worker.kill()
-        if not self._office.workers:
+        if not self._server.workers:
             self.all_gone.set()
 
     def _start(self, slot: int, cause: WorkerCause = "start") -> Worker:
         worker = Worker(self._orders.order(next(self._numbers)))
         worker.cause = cause
         self._slots[slot : slot + 1] = [worker]
-        self._office.receive(worker)
+        self._server.receive(worker)
         self._tasks.create_task(self._live(worker), name=f"worker {worker.name}")
         return worker
 
@@ -123,7 +123,7 @@ class Slots:
         began = self._clock()
         try:
             await worker.start()
-        except (OSError, RuntimeError) as full:  # no more processes, threads, descriptors or memory
+        except (OSError, RuntimeError) as full:  # out of processes, threads, descriptors or memory
             logger.error("worker {} cannot be started: {}", worker.name, full)
             worker.give_up()
             self._lose(worker)
@@ -137,8 +137,8 @@ class Slots:
         began_work = worker.ready.is_set()
         level = "INFO" if told_to and (code == 0 or not began_work) else "ERROR"
         if began_work and not told_to:
-            self._office.news.tell_one("worker_lost", worker=worker.name, code=code, calls=lost)
-        if worker.configured.is_set():  # otherwise it has said itself what is wrong
+            self._server.news.tell_one("worker_lost", worker=worker.name, code=code, calls=lost)
+        if worker.configured.is_set():  # otherwise it has printed the error itself
             logger.log(level, "worker {} has ended with {}, {} calls lost", worker.name, code, lost)
         if worker not in self._slots or not began_work:
             return
@@ -148,26 +148,26 @@ class Slots:
         await self._replace(worker, lived_s=self._clock() - began)
 
     def _lose(self, worker: Worker) -> int:
-        lost = self._office.lose(worker)
-        if self._closing and not self._office.workers:
+        lost = self._server.lose(worker)
+        if self._closing and not self._server.workers:
             self.all_gone.set()
         return lost
 
     async def _replace_early(self, worker: Worker) -> None:
-        """Have a worker replaced that ends although we have not told it to, while it still drains.
+        """Replace a worker that closes without our request, while it still drains.
 
-        Whoever sends it SIGTERM, an operator or a guard of the machine's memory, wants another one;
-        with a single worker nobody would take calls until the last of its own has ended.
+        Something else sent it SIGTERM, such as an operator or a memory guard, and expects a
+        replacement. With a single worker, no call could be taken until its last one has ended.
         """
         await _first_of(worker.closing, worker.ended)
         if worker.closing.is_set() and not worker.ended.is_set() and not worker.leaving:
             await self._replace(worker, lived_s=WELL_S)
 
     async def _replace(self, worker: Worker, *, lived_s: float) -> None:
-        """Start another worker in place of one that has ended; again until one is ready.
+        """Start another worker for one that has ended; repeat until one is ready.
 
         Args:
-            worker: Who stood there; once it is another, the place is not ours to fill.
+            worker: The worker of the slot; if the slot has another one, this does nothing.
             lived_s: How long it worked.
         """
         lost, lost_at_s = worker.name if worker.ready.is_set() else "", self._clock()
@@ -180,36 +180,36 @@ class Slots:
                 return
             worker = self._start(self._slots.index(worker), "lost")
             worker.replaces, worker.replaces_since_s = lost, lost_at_s
-            logger.info("worker {} takes the place of one that was lost", worker.name)
+            logger.info("worker {} replaces a lost worker", worker.name)
             if await _is_ready(worker):
                 return
 
     async def _see_in(self, worker: Worker) -> None:
-        """Have a worker that takes nobody's place replaced if it does not become ready."""
+        """Replace a first or additional worker if it does not become ready."""
         if not await _is_ready(worker) and not worker.ready.is_set():
             await self._replace(worker, lived_s=0.0)
 
     async def _relieve(self, slot: int) -> bool:
-        """Have a new worker take over from an old one, whose calls go on; False: it cannot."""
+        """Replace an old worker, whose calls continue, by a new one; return False if that fails."""
         old = self._slots[slot]
         new = self._start(slot, "relief")
         if await _is_ready(new):
             logger.info("worker {} relieves {}", new.name, old.name)
-            self._office.retire(old)
+            self._server.retire(old)
             return True
         if not self._closing:
-            logger.error("a new worker cannot start: the workers that run stay as they are")
-        if self._slots[slot] is not new:  # it was ready for a moment, and another is to replace it
-            self._office.retire(self._slots[slot])
+            logger.error("a new worker cannot start; the running workers stay")
+        if self._slots[slot] is not new:  # it was ready briefly, and is being replaced
+            self._server.retire(self._slots[slot])
         self._slots[slot] = old
         if old.ended.is_set() and not self._closing:
-            # later, by what is in force then: with what no worker can start on it would be for ever
+            # Later, with the configuration then in force: with this one no worker may ever start.
             self._tasks.create_task(self._replace(old, lived_s=WELL_S), name="replace a worker")
         return False
 
 
 async def _is_ready(worker: Worker) -> bool:
-    """Wait until a worker answers; one that will not is ended."""
+    """Wait until a worker is ready; kill one that does not become ready in time."""
     try:
         async with asyncio.timeout(READY_S):
             await _first_of(worker.ready, worker.ended)
@@ -221,7 +221,7 @@ async def _is_ready(worker: Worker) -> bool:
 
 
 async def _some_are_ready(workers: Sequence[Worker]) -> bool:
-    """Wait until one worker answers, and not for long until the others do; False: none will."""
+    """Wait for one ready worker, then briefly for the others; return False if none is ready."""
     ready = False
     async with asyncio.TaskGroup() as waiting:
         left = {waiting.create_task(_is_ready(worker), name="wait") for worker in workers}
@@ -236,7 +236,7 @@ async def _some_are_ready(workers: Sequence[Worker]) -> bool:
 
 
 async def wait_at_most(wait_s: float, event: asyncio.Event) -> None:
-    """Wait for an event, and no longer than that."""
+    """Wait for an event, at most `wait_s`."""
     try:
         async with asyncio.timeout(wait_s):
             await event.wait()
@@ -245,7 +245,7 @@ async def wait_at_most(wait_s: float, event: asyncio.Event) -> None:
 
 
 async def _first_of(*events: asyncio.Event) -> None:
-    """Wait until one of the events has come."""
+    """Wait for the first of the events."""
     async with asyncio.TaskGroup() as waiting:
         tasks = [waiting.create_task(event.wait(), name="wait") for event in events]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -257,40 +257,40 @@ BY_SIGNAL: Final = "SIGHUP"
 BUSY: Final = "the workers are starting, stopping or being replaced"
 
 Tell = Callable[..., None]
-"""Has a worker tell a fact, given by the name that it goes by and its fields."""
+"""Lets a worker emit an event, given by its name and its fields."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reread:
-    """What became of reading the configuration anew."""
+    """The result of reading the configuration again."""
 
-    problems: tuple[str, ...] = ()  # a line each; none: it is right
-    changed: tuple[str, ...] = ()  # keys
+    problems: tuple[str, ...] = ()  # one line each; empty if the configuration is valid
+    changed: tuple[str, ...] = ()  # the keys that differ
 
 
 class Plan(Orders, Protocol):
-    """What is to be run, and how it changes."""
+    """Which workers to run, with reloading of the configuration."""
 
     settings: Settings
 
     def renew(self) -> Reread:
-        """Read the configuration anew; with problems, which were said, nothing changed."""
+        """Read the configuration again; if it has problems, which are logged, nothing changes."""
         ...
 
     def restore(self) -> None:
-        """Go by the configuration before the last one again: no worker can start with this one."""
+        """Return to the configuration before: no worker can start with the new one."""
         ...
 
 
 class Reloading:
-    """One round at a time, for a signal and for a request over HTTP.
+    """Reloads the configuration, one round at a time, on a signal or an HTTP request.
 
-    A request is told that it comes too early. A signal is not: it is heeded behind the round, with
-    what the file holds then, and several of them are one.
+    A request during a round is refused. A signal during a round starts another round after it, with
+    the file's content at that time; several signals start one.
 
     Attributes:
-        open: Set once the workers serve, until they stop.
-        owed: Whether a signal came too early.
+        open: Set while the workers serve.
+        owed: Whether a signal is pending.
     """
 
     def __init__(
@@ -299,10 +299,10 @@ class Reloading:
         """Prepare.
 
         Args:
-            plan: What is read anew.
+            plan: The configuration to read again.
             slots: The workers.
-            apply: Has the supervisor itself go by these settings.
-            tell: Has a worker tell what became of it.
+            apply: Applies settings to the supervisor itself.
+            tell: Lets a worker emit the result.
         """
         self._plan = plan
         self._slots = slots
@@ -312,15 +312,15 @@ class Reloading:
         self.open = self.owed = False
 
     async def run(self, by: str, *, read: asyncio.Future[Mapping[str, Any]] | None = None) -> None:
-        """Read the configuration and, when it is right, replace all workers, one after another.
+        """Read the configuration and, if it is valid, replace all workers, one after another.
 
         Args:
-            by: Who asked.
-            read: Gets an answer for who asked as soon as it is known what was read.
+            by: The origin of the request.
+            read: Gets the answer for a request as soon as the configuration is read.
         """
         if self._busy or not self.open:
             self.owed = self.owed or read is None
-            heeded = "not heeded" if read else "heeded behind that, unless we stop"
+            heeded = "refused" if read else "postponed"
             logger.warning("{} is {}: {}", by, heeded, BUSY)
             _answer(read, {"busy": BUSY})
             return
@@ -342,7 +342,7 @@ class Reloading:
         self._apply(self._plan.settings)
         relieved = await self._slots.renew()
         if not self.open and not relieved.whole:
-            logger.info("the workers were not all replaced: we stop")  # whoever loaded was ended
+            logger.info("not all workers were replaced: stopping")  # loading workers are dead
             return
         if not relieved.whole and not relieved.workers:
             self._plan.restore()
@@ -357,7 +357,7 @@ class Reloading:
     async def _reread(self) -> Reread:
         try:
             return await asyncio.to_thread(self._plan.renew)
-        except Exception as broken:  # noqa: BLE001 - no file may end the supervisor, and all calls
+        except Exception as broken:  # noqa: BLE001 - no file may end the supervisor and all calls
             line = f"the configuration cannot be read: {type(broken).__name__}: {broken}"
             logger.opt(exception=broken).error("{}; nothing changes", line)
             return Reread(problems=(line,))

@@ -1,4 +1,4 @@
-"""The supervisor: one port, several workers, one that is lost is replaced; imports no Pipecat."""
+"""The supervisor: one port, several workers; replaces lost workers and imports no Pipecat."""
 
 import asyncio
 import signal
@@ -18,19 +18,17 @@ from bot.workers.pool_server import PoolServer, Quotas
 from bot.workers.seats import NoRoom
 from bot.workers.slots import BY_SIGNAL, Plan, Reloading, Slots, wait_at_most
 
-STATE_S: Final = 0.2  # how long at most a worker does not know how the house is
-# After the drain, for all that a worker waits for, each with its own bound: goodbyes and a cut, its
-# connections, what came of calls, numbers that want no calls, the record. Then it is killed.
+STATE_S: Final = 0.2  # the oldest that a worker's knowledge of the pool can be
+# After the drain, for everything that a worker waits for, each with its own limit: goodbyes and a
+# cut, connections, results of calls, opt-outs, the record. Then the worker is killed.
 STOP_S: Final = 31.0
-GRACE_S: Final = 35.0  # behind the drain, for whoever stops us: `STOP_S`, and a busy machine
-MEASURED: Final = "measured"  # `server.admission`: load counts, not seats alone
-HUNG_S: Final = (
-    3.0  # a worker that loads reports nothing, too; one that is ready does, every 0.25 s
-)
+GRACE_S: Final = 35.0  # after the drain, for the service manager: `STOP_S` and a margin
+MEASURED: Final = "measured"  # `server.admission`: load counts, not only seats
+HUNG_S: Final = 3.0  # a ready worker reports every 0.25 s; a loading one is not checked
 
 
 class Supervisor:
-    """Keeps so many workers at work behind one listening socket."""
+    """Keeps a number of workers running on one listening socket."""
 
     def __init__(self, plan: Plan, listener: socket.socket) -> None:
         """Prepare; `run` starts the workers."""
@@ -43,12 +41,12 @@ class Supervisor:
             seats=server.max_calls, cores=own_cores(), measured=server.admission == MEASURED
         )
         self._quotas = Quotas(plan.settings)
-        self._office = PoolServer(self._seats, self._quotas, clock=clock.monotonic)
-        self._slots = Slots(plan, self._office, self._tasks, clock=clock.monotonic)
+        self._server = PoolServer(self._seats, self._quotas, clock=clock.monotonic)
+        self._slots = Slots(plan, self._server, self._tasks, clock=clock.monotonic)
         self._reloading = Reloading(
-            plan, self._slots, apply=self._go_by, tell=self._office.news.tell_one
+            plan, self._slots, apply=self._go_by, tell=self._server.news.tell_one
         )
-        self._office.answers["reload"] = self._answer_reload
+        self._server.answers["reload"] = self._answer_reload
 
     async def run(self, ready: Callable[[], None]) -> int:
         """Serve until SIGTERM or SIGINT, then drain; return the exit code.
@@ -57,43 +55,43 @@ class Supervisor:
             ready: Called when calls can be taken.
 
         Raises:
-            CommandError: A worker ended badly while all were told to stop.
+            CommandError: A worker failed while all were stopping.
         """
         self._listen_to_signals()
-        doorman = self._doorman()
+        connections = self._make_listener()
         async with self._tasks:
-            door = self._tasks.create_task(doorman.run(), name="the door")
+            accepting = self._tasks.create_task(connections.run(), name="accept connections")
             if code := await self._slots.begin():
-                door.cancel()
+                accepting.cancel()
                 return DONE if self._signals else code
-            around = (
-                door,
-                self._tasks.create_task(self._look_after(doorman), name="look after them"),
+            running = (
+                accepting,
+                self._tasks.create_task(self._look_after(connections), name="look after workers"),
             )
-            doorman.open()
+            connections.open()
             self._reloading.open = not self._signals
             ready()
             if self._reloading.owed and self._reloading.open:
                 self._reload(BY_SIGNAL)
             await self._slots.all_gone.wait()
-            for item in around:
+            for item in running:
                 item.cancel()
         if self._signals == 1 and (failed := self._slots.failed):
             raise CommandError(f"worker {failed.name} ended with {failed.code}")
         return DONE
 
-    def _doorman(self) -> ConnectionListener:
+    def _make_listener(self) -> ConnectionListener:
         no_room = NoRoom(
             lambda: self._plan.settings,
-            admit=self._office.desk.hold,
-            tell=self._office.news.tell_turned_away,
+            admit=self._server.desk.hold,
+            tell=self._server.news.tell_turned_away,
         )
         return ConnectionListener(
             self._listener,
-            hand=self._office.hand,
+            hand=self._server.hand,
             answer=no_room.answer,
             meanwhile=self._meanwhile,
-            why_nobody=lambda: self._office.desk.why_nobody,
+            why_nobody=lambda: self._server.desk.why_nobody,
             is_open=False,
         )
 
@@ -102,15 +100,15 @@ class Supervisor:
         public_url, language = settings.server.public_url, settings.agent.language
         return meanwhile(request, public_url=public_url, language=language)
 
-    async def _look_after(self, doorman: ConnectionListener) -> None:
-        """Tell the workers how the house is, and end one that hangs."""
+    async def _look_after(self, connections: ConnectionListener) -> None:
+        """Tell the workers the state of the pool, and kill a worker that hangs."""
         while True:
-            for item in self._office.hung(HUNG_S):
+            for item in self._server.hung(HUNG_S):
                 logger.error("worker {} has not reported for {:g} s; killed", item.name, HUNG_S)
                 item.kill()
-            if any(worker.ready.is_set() for worker in self._office.workers.values()):
-                doorman.open()  # for calls that wait for a worker in place of one that was lost
-            self._office.tell_state()
+            if any(worker.ready.is_set() for worker in self._server.workers.values()):
+                connections.open()  # for calls that wait for the replacement of a lost worker
+            self._server.tell_state()
             self._quotas.divide()
             await asyncio.sleep(STATE_S)
 
@@ -123,21 +121,21 @@ class Supervisor:
     def _stop(self) -> None:
         self._signals += 1
         if self._signals > 1:
-            self._office.news.tell_all("hurry")
+            self._server.news.tell_all("hurry")
             return
         self._reloading.open = False
-        self._office.stop(drain_s=self._plan.settings.shutdown.drain_s)
+        self._server.stop(drain_s=self._plan.settings.shutdown.drain_s)
         self._slots.close()
         self._tasks.create_task(self._end_late(), name="end what does not end")
 
     async def _end_late(self) -> None:
         await wait_at_most(self._plan.settings.shutdown.drain_s + STOP_S, self._slots.all_gone)
-        for worker in tuple(self._office.workers.values()):
+        for worker in tuple(self._server.workers.values()):
             logger.error("worker {} did not end and is killed", worker.name)
             worker.kill()
 
     def _reload(self, by: str, read: asyncio.Future[Mapping[str, Any]] | None = None) -> None:
-        """Begin a round beside the line on which it was asked for: that worker is relieved, too."""
+        """Start a round outside the connection of the asking worker, which is also replaced."""
         self._tasks.create_task(self._reloading.run(by, read=read), name="replace the workers")
 
     async def _answer_reload(self, said: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -146,14 +144,14 @@ class Supervisor:
         return await read
 
     def _go_by(self, settings: Settings) -> None:
-        """Admit, and lend places, as a configuration says."""
+        """Apply a configuration to admission and limits."""
         self._seats.seats = settings.server.max_calls
         self._seats.measured = settings.server.admission == MEASURED
         self._quotas.renew(settings)
 
 
 def run_supervisor(plan: Plan, listener: socket.socket, ready: Callable[[], None]) -> int:
-    """Run a house of several workers until it was told to stop; return the exit code."""
+    """Run a pool of several workers until it is stopped; return the exit code."""
 
     async def run() -> int:
         return await Supervisor(plan, listener).run(ready)

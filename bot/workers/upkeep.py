@@ -1,4 +1,4 @@
-"""Looks now and then at what our process uses, for the metrics."""
+"""Periodic work of a process: missing clips, transcripts, deletions, and gauges for the metrics."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ from operations.telemetry.metrics import Metrics
 
 @asynccontextmanager
 async def do_chores(process: Process, pool: WorkerPool) -> AsyncIterator[None]:
-    """Do them while the block runs, for as long as this process leads the house."""
+    """Do the periodic work while the block runs; shared work only while this process leads."""
     settings, left = process.settings, process.last_resort.messages
     async with (
         _clips(process, pool),
@@ -33,7 +33,7 @@ async def do_chores(process: Process, pool: WorkerPool) -> AsyncIterator[None]:
 
 
 def _clips(process: Process, pool: WorkerPool) -> AbstractAsyncContextManager[None]:
-    """Have the clips that are missing rendered when nobody calls."""
+    """Render missing clips while there are no calls."""
     settings, providers = process.settings, process.providers
     return keep_clips(
         settings,
@@ -49,7 +49,7 @@ def _clips(process: Process, pool: WorkerPool) -> AbstractAsyncContextManager[No
 
 
 def _messages(process: Process, pool: WorkerPool) -> AbstractAsyncContextManager[None]:
-    """Have what callers left written down."""
+    """Transcribe the messages that callers left."""
     batch = Batch.of(process.settings, roster=process.providers.roster, tell=process.providers.tell)
     return keep_messages_written(
         process.last_resort.messages,
@@ -67,7 +67,7 @@ Gauges = dict[str, float]
 
 
 def read_process() -> Gauges:
-    """Return memory and descriptors; nothing where the system keeps no `/proc`."""
+    """Return memory and descriptors; empty on systems without `/proc`."""
     try:
         resident = int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES
         return {
@@ -79,7 +79,7 @@ def read_process() -> Gauges:
 
 
 def read_network(path: Path = NETWORK) -> Gauges:
-    """Return the bytes that all interfaces of this machine have carried, loopback left out."""
+    """Return the bytes that all interfaces of this machine have carried, without loopback."""
     try:
         rows = path.read_text().splitlines()[2:]
     except OSError:
@@ -92,7 +92,7 @@ def read_network(path: Path = NETWORK) -> Gauges:
 
 
 def read_emitter(emitter: Emitter) -> Gauges:
-    """Return what waits to be told, and what never was."""
+    """Return how many events wait, and how many were lost."""
     return {
         "event_queue_entries": float(emitter.waiting),
         "lost_events": float(emitter.lost_entries),
@@ -105,7 +105,7 @@ def _split(row: str) -> tuple[str, str, str]:
 
 
 async def look_now_and_then(emitter: Emitter, metrics: Metrics) -> None:
-    """Look every few seconds until cancelled."""
+    """Update the gauges every few seconds until cancelled."""
     while True:
         metrics.look(read_process() | read_network() | read_emitter(emitter))
         counts = emitter.counts()

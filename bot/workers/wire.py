@@ -1,4 +1,4 @@
-"""The line between the supervisor and a worker: one JSON message a line, both ways."""
+"""The connection between the supervisor and a worker: one JSON message per line, both ways."""
 
 import asyncio
 import json
@@ -9,24 +9,24 @@ from typing import Any, Final
 
 from loguru import logger
 
-LINE_BYTES: Final = 4 * 1024 * 1024  # a long call's conversation has about 20 kB
-UNREAD_BYTES: Final = 8 * 1024 * 1024  # a worker that reads nothing for so long is lost anyway
-ASK_S: Final = 2.0  # a worker's loop that answers later has worse troubles
-WAITS: Final = 8  # in which we wait for an answer: while our own loop stands still, one passes
+LINE_BYTES: Final = 4 * 1024 * 1024  # the resume state of a long call has about 20 kB
+UNREAD_BYTES: Final = 8 * 1024 * 1024  # a worker that has left this much unread is lost anyway
+ASK_S: Final = 2.0  # a loop that answers later has worse problems
+WAITS: Final = 8  # the wait is split: a stall of our own loop uses up only one part
 
 Heard = Callable[[Mapping[str, Any]], None]
 Answer = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
 
 class WireError(Exception):
-    """Nobody answers at the other end."""
+    """The other end does not answer."""
 
 
 class Wire:
-    """One end of the line. `run` reads until the other end is gone."""
+    """One end of the connection. `run` reads until the other end is gone."""
 
     def __init__(self, own: socket.socket | None = None) -> None:
-        """Talk through `own`, one end of a pair of connected sockets; None: it comes later."""
+        """Use `own`, one of a pair of connected sockets; `None` if it is set later."""
         self.own = own
         self._writer: asyncio.StreamWriter | None = None
         self._numbers = count(1)
@@ -40,37 +40,37 @@ class Wire:
         self.gone = asyncio.Event()
 
     def on(self, what: str, heard: Heard) -> None:
-        """Have what the other end tells under this name handed to `heard`."""
+        """Register the handler of a message."""
         self._heard[what] = heard
 
     def answer(self, what: str, answer: Answer, *, revocable: bool = False) -> None:
-        """Have what the other end asks under this name answered.
+        """Register the answer to a question.
 
         Args:
-            what: The name.
+            what: The name of the question.
             answer: Called with the question.
-            revocable: Whether it is cancelled when nobody waits for the answer any more; what was
-                begun is finished otherwise.
+            revocable: Whether to cancel `answer` when the asking end stops waiting; otherwise it
+                finishes.
         """
         self._answers[what] = answer
         if revocable:
             self._revocable_names.add(what)
 
     def tell(self, what: str, /, **fields: Any) -> bool:
-        """Tell the other end; False: it is gone, or has not read for long."""
+        """Send a message; return False if the other end is gone or does not read."""
         return self._send({**fields, "tell": what})
 
     async def ask(self, what: str, /, *, within_s: float = ASK_S, **fields: Any) -> Any:
-        """Return what the other end answers.
+        """Return the answer of the other end.
 
         Raises:
-            WireError: It does not answer within that time, cannot, or is gone.
+            WireError: It does not answer within `within_s`, has no answer, or is gone.
         """
         number = next(self._numbers)
         answered = self._asked[number] = asyncio.get_running_loop().create_future()
         try:
             if not self._send({**fields, "ask": what, "number": number}):
-                raise WireError(f"nobody is there to be asked for {what}")
+                raise WireError(f"{what} cannot be asked: the other end is gone")
             for _ in range(WAITS):
                 if (await asyncio.wait([answered], timeout=within_s / WAITS))[0]:
                     return answered.result()
@@ -81,20 +81,20 @@ class Wire:
                 self._send({"revoke": number})
 
     async def run(self) -> None:
-        """Read what comes until the other end is gone."""
+        """Read messages until the other end is gone."""
         reader, self._writer = await asyncio.open_connection(sock=self.own, limit=LINE_BYTES)
         self.open.set()
         try:
             async with asyncio.TaskGroup() as answering:
                 while line := await _line(reader):
                     self._take(_message(line), answering)
-                for item in tuple(self._answering):  # nobody waits for it any more
+                for item in tuple(self._answering):  # the asking end is gone
                     item.cancel()
         finally:
             self.close()
 
     def close(self) -> None:
-        """Hang up; those who still wait for an answer are told that there is none."""
+        """Close the connection; pending questions fail with `WireError`."""
         self.gone.set()
         if self._writer:
             self._writer.close()
@@ -132,29 +132,29 @@ class Wire:
                 if waiting and not waiting.done():
                     _settle(waiting, message)
             case _:
-                logger.error("a message on the line between our processes has no meaning")
+                logger.error("an unknown message between supervisor and worker")
 
     def _hear(self, what: str, message: Mapping[str, Any]) -> None:
         try:
             if heard := self._heard.get(what):
                 heard(message)
-        except Exception as broken:  # noqa: BLE001 - the line carries all calls of a worker
-            logger.opt(exception=broken).error("{} could not be heard", what)
+        except Exception as broken:  # noqa: BLE001 - the connection serves all calls of a worker
+            logger.opt(exception=broken).error("the handler of message {} failed", what)
 
     async def _answer(self, what: str, message: Mapping[str, Any]) -> None:
         answer = self._answers.get(what)
         try:
             said = {"is": await answer(message)} if answer else {"error": f"{what} is not known"}
-        except Exception as broken:  # noqa: BLE001 - one question's mistake must not end the line
+        except Exception as broken:  # noqa: BLE001 - one question must not end the connection
             said = {"error": f"{type(broken).__name__}: {broken}"}
         self._send({"number": message["number"], **said})
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:
-    """Return the next line; nothing: the other end is gone, whatever it was in the middle of."""
+    """Return the next complete line; empty if the other end is gone."""
     try:
         line = await reader.readline()
-    except (OSError, ValueError):  # the other end was killed, or wrote a line without end
+    except (OSError, ValueError):  # the other end was killed, or the line is too long
         return b""
     return line if line.endswith(b"\n") else b""
 
@@ -162,7 +162,7 @@ async def _line(reader: asyncio.StreamReader) -> bytes:
 def _message(line: bytes) -> Any:
     try:
         return json.loads(line)
-    except ValueError:  # one that nobody can read must not end the line, which carries all calls
+    except ValueError:  # an unreadable message must not end the connection
         return None
 
 

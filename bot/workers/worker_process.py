@@ -1,4 +1,4 @@
-"""One worker as the supervisor has it: a process, a line, and a socket for connections."""
+"""One worker as the supervisor sees it: a process, a connection, and a socket for callers."""
 
 import asyncio
 import json
@@ -14,25 +14,25 @@ from bot.workers.wire import Wire
 from calls.operations_events import WorkerCause
 
 ROOT = Path(__file__).parents[2]
-LAST_WORDS_S: Final = 1.0  # chosen: to read what it said last, which is there when it has ended
+LAST_WORDS_S: Final = 1.0  # chosen: to read its last messages, which are there when it has ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerOrder:
-    """What a worker is told at its start; it reads the configuration itself."""
+    """The start parameters of a worker; it reads the configuration itself."""
 
     number: int
-    workers: int  # of the house
-    pool: str  # its id
+    workers: int  # how many the pool has
+    pool: str  # the id of the pool
     config: str | None
     flags: dict[str, Any]
-    board: str  # where the house shares its providers' health
-    metrics: str  # the folder in which its processes count
+    board: str  # where the pool shares the health of providers
+    metrics: str  # the folder of the pool's metrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerLine:
-    """Its open ends, by the numbers that it inherits."""
+    """The file descriptors that the process inherits."""
 
     control: int
     hand: int
@@ -46,41 +46,41 @@ class Worker:
         self.number = order.number
         self.name = f"w{order.number}"
         self.order = order
-        self.configured = asyncio.Event()  # nothing is wrong with what it is to do
+        self.configured = asyncio.Event()  # its configuration is valid
         self.ready = asyncio.Event()
-        self.heard_at = 0.0  # its last report, monotonic
+        self.heard_at = 0.0  # the time of its last report, monotonic
         self.ended = asyncio.Event()
-        self.closing = asyncio.Event()  # it takes no more calls, whoever told it so
+        self.closing = asyncio.Event()  # it takes no new calls, for whatever reason
         self.leaving = False
-        self.cause: WorkerCause = "start"  # why it is there
-        self.replaces = ""  # a worker that was lost
-        self.replaces_since_s = 0.0  # when that was
-        self.code: int | None = None  # how it ended
+        self.cause: WorkerCause = "start"  # why it was started
+        self.replaces = ""  # the lost worker that it replaces
+        self.replaces_since_s = 0.0  # when that worker was lost
+        self.code: int | None = None  # its exit code
         self.wire = Wire()
         self._hand: socket.socket | None = None
         self._process: asyncio.subprocess.Process | None = None
 
     @property
     def pid(self) -> int:
-        """The number of its process; 0: there is none yet."""
+        """The id of its process; 0 before the start."""
         return self._process.pid if self._process else 0
 
     async def start(self) -> None:
-        """Start the process; signals of the terminal are the supervisor's alone.
+        """Start the process; signals of the terminal reach only the supervisor.
 
         Raises:
-            OSError: There is no room for one: no process, no memory, no descriptor.
-            RuntimeError: Nor is there a thread, in which Python waits for its end.
+            OSError: The system has no process, memory or descriptor left.
+            RuntimeError: The system has no thread left for Python to wait in.
         """
         its_control, its_hand = self._open()
         try:
             await self._start(WorkerLine(control=its_control.fileno(), hand=its_hand.fileno()))
         finally:
             for item in (its_control, its_hand):
-                item.close()  # it has its own
+                item.close()  # the process has its own
 
     def _open(self) -> tuple[socket.socket, socket.socket]:
-        """Open the line and the way for connections; return the process's ends."""
+        """Open the connection and the socket for callers; return the process's ends."""
         self.wire.own, its_control = socket.socketpair()
         try:
             self._hand, its_hand = socket.socketpair()
@@ -101,9 +101,9 @@ class Worker:
         )  # fmt: skip
 
     async def run(self) -> int:
-        """Keep up the line until the process has ended; return how it ended.
+        """Read the connection until the process has ended; return the exit code.
 
-        The line ends with it, unless a process that a tool has begun there has its end, too.
+        The connection ends with the process, unless a child of the process inherited it.
         """
         if self._process is None:
             raise RuntimeError("a worker must be started first")
@@ -120,7 +120,7 @@ class Worker:
             self.ended.set()
 
     def hand_over(self, connection: socket.socket) -> bool:
-        """Give it a connection; False: it takes none."""
+        """Pass on a connection; return False if the process takes none."""
         if self._hand is None:
             return False
         try:
@@ -129,26 +129,26 @@ class Worker:
             return False
 
     def close_hand(self) -> None:
-        """Give it no connection any more; it learns of it behind the last one."""
+        """Pass on no more connections; the process learns of it after the last one."""
         if self._hand:
             self._hand.close()
 
     def give_up(self) -> None:
-        """Count it as ended: there is no process."""
+        """Count it as ended, because no process was started."""
         self.code = FAILED
         self.close_hand()
         self.wire.close()
         self.ended.set()
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill the process."""
         if self._process and self._process.returncode is None:
             with suppress(ProcessLookupError):
                 self._process.kill()
 
 
 def _paths() -> list[str]:
-    """Return where this process finds its modules, by whole names: tools of an owner among them."""
+    """Return the absolute import paths of this process, which may include an owner's tools."""
     return [
         str(ROOT),
         *(str(Path(phase).absolute()) if phase else str(Path.cwd()) for phase in sys.path),

@@ -353,8 +353,8 @@ async def test_another_program_at_the_port_gives_no_result_of_a_dial(body: str) 
             await order_dial(settings, "+15550142", say=print)
 
 
-async def test_a_server_without_workers_is_reported_as_starting_or_stopping() -> None:
-    body = "Nobody can answer just now."
+async def test_a_server_without_workers_is_said_to_start_or_stop_when_it_should_dial() -> None:
+    body = "No worker is available now."
     async with foreign(body, status=503, content_type="text/plain") as settings:
         with pytest.raises(CommandError, match="is starting or stopping and places no calls now"):
             await order_dial(settings, "+15550142", say=print)

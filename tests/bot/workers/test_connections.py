@@ -103,7 +103,7 @@ async def test_without_a_worker_the_answer_says_so() -> None:
         answer = await send(PAGE)
 
     assert answer.startswith(b"HTTP/1.1 503")
-    assert answer.endswith(b"\r\n\r\nNobody can answer just now.")
+    assert answer.endswith(b"\r\n\r\nNo worker is available now.")
 
 
 async def test_a_silent_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:

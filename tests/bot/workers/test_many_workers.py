@@ -128,7 +128,7 @@ async def test_sigterm_while_a_lost_worker_is_replaced_is_no_failure(tmp_path: P
     async with lab_process() as lab, serving(lab, tmp_path, changes=changes) as served:
         await becomes(lambda: len(workers_of(served)) == 1)
         os.kill(workers_of(served)["w1"], signal.SIGKILL)
-        await becomes(lambda: "worker w2 takes the place" in log_of(served))
+        await becomes(lambda: "worker w2 replaces a lost worker" in log_of(served))
         async with aiohttp.ClientSession() as session:
             async with session.get(f"{served.url}/healthz") as lives:
                 assert (lives.status, await lives.json()) == (200, {"status": "ok"})

@@ -75,13 +75,13 @@ async def test_without_a_worker_readiness_says_whether_we_start_or_stop(is_open:
     plan: Any = SimpleNamespace(settings=settings_with())
     with bind_socket("127.0.0.1", 0) as port:
         supervisor = Supervisor(plan, port)
-        doorman = supervisor._doorman()
+        doorman = supervisor._make_listener()
         if is_open:
             doorman.open()
         async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
             running = tasks.create_task(doorman.run())
             said = [await reasons(port.getsockname()[1])]
-            supervisor._office.stop(drain_s=30.0)
+            supervisor._server.stop(drain_s=30.0)
             said.append(await reasons(port.getsockname()[1]))
             running.cancel()
 
