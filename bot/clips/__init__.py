@@ -1,1 +1,1 @@
-"""What was rendered ahead of being needed: texts as sound in the agent's voice."""
+"""Clips: texts rendered in advance as audio in the agent's voice."""

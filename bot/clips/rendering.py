@@ -1,4 +1,4 @@
-"""Renders clips: each text, in each speaking rung's voice, through that provider's own service."""
+"""Renders clips: each text in each rung's voice, through that provider's own service."""
 
 import asyncio
 from collections import Counter
@@ -34,21 +34,21 @@ Go = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
-    """What became of one clip."""
+    """The result of one clip."""
 
     rung: str
     text: str
-    error: str = ""  # empty: it is there
+    error: str = ""  # empty if the clip exists
 
 
 def wanted(
     settings: Settings, utterances: Sequence[FallbackText]
 ) -> Iterator[tuple[RungSpec, str]]:
-    """Yield each text with each speaking rung, the preferred one's first; no pair twice."""
+    """Yield each text with each rung's voice, the preferred rung first; no pair twice."""
     seen = set[str]()
     for item in settings.stages.tts:
         if item.kind == "local":
-            continue  # speaks at once, and needs nothing ahead
+            continue  # the local voice needs no clips
         for agent in (settings.agent, *settings.agents.values()):
             for rung, text in _of_agent(item, agent, utterances):
                 name = Clip.of(rung, text).name
@@ -60,7 +60,7 @@ def wanted(
 def _of_agent(
     settings: RungSettings, agent: AgentSettings, utterances: Sequence[FallbackText]
 ) -> Iterator[tuple[RungSpec, str]]:
-    """Yield what an agent may have to say; in all languages if it follows its callers."""
+    """Yield what an agent may have to say; in all languages if it follows the caller's."""
     rung = rung_of(settings, "tts", agent=agent, sample_rate_hz=RATE_HZ)
     if agent.language != DETECTED:
         yield from (
@@ -82,14 +82,14 @@ async def render_missing(
     retries: Retries,
     go: Go | None = None,
 ) -> AsyncIterator[Rendered]:
-    """Render what is not there yet; a voice that fails for good is not asked for its other texts.
+    """Render missing clips; a voice that fails permanently skips its other texts.
 
     Args:
         settings: The rungs and the agents.
         utterances: All texts.
-        store: Where clips are kept.
-        retries: How often a voice that fails is asked again.
-        go: Waits for the moment at which the next text may be asked for.
+        store: The store of clips.
+        retries: How often to retry a voice that fails.
+        go: Returns when the next text may be rendered.
     """
     missing = await asyncio.to_thread(_missing, settings, utterances, store)
     if go:
@@ -128,7 +128,7 @@ def _missing(
     ]
 
 
-LOOK_S: Final = 0.5  # between two looks whether the process is quiet
+LOOK_S: Final = 0.5  # between two checks whether the process is quiet
 QUIET_S: Final = 10.0  # without a call, before the first text: callers come first (chosen)
 AGAIN_S: Final = 600.0  # after a voice failed
 
@@ -142,14 +142,14 @@ async def keep_clips(
     quiet: Callable[[], bool],
     retries: Retries,
 ) -> AsyncIterator[None]:
-    """Render what is missing while the block runs, one text at a time.
+    """Render missing clips while the block runs, one text at a time.
 
     Args:
         settings: The rungs, the agents, and whether to render at all.
         utterances: All texts.
-        store: Where clips are kept.
-        quiet: Says whether no call is in progress: callers come first.
-        retries: How often a voice that fails is asked again.
+        store: The store of clips.
+        quiet: Returns whether no call is in progress: callers come first.
+        retries: How often to retry a voice that fails.
     """
     if not settings.hold.render:
         yield
@@ -185,7 +185,7 @@ async def _keep(rendering: Callable[[], AsyncIterator[Rendered]], tell: Tell) ->
 
 
 async def _complete(rendering: AsyncIterator[Rendered], tell: Tell) -> bool:
-    """Render; return whether everything is there now."""
+    """Render; return whether all clips exist now."""
     complete, rendered, failed = True, 0, 0
     try:
         async for item in rendering:
@@ -193,7 +193,7 @@ async def _complete(rendering: AsyncIterator[Rendered], tell: Tell) -> bool:
             if item.error:
                 complete, failed = False, failed + 1
                 logger.warning("{} could not say a clip: {}", item.rung, item.error)
-    except Exception as broken:  # noqa: BLE001 - the providers' edge: no call depends on a clip
+    except Exception as broken:  # noqa: BLE001 - edge of the providers: no call depends on a clip
         complete = False
         logger.opt(exception=broken).warning("clips could not be rendered")
     if rendered or failed:
@@ -202,7 +202,7 @@ async def _complete(rendering: AsyncIterator[Rendered], tell: Tell) -> bool:
 
 
 async def render_all(settings: Settings) -> bool:
-    """Render and tell; False when a voice could not say its texts."""
+    """Render all clips and print the results; return False if a voice failed."""
     console = Console(soft_wrap=True, highlight=False)
     utterances = await asyncio.to_thread(load_utterances, settings.hold.utterances)
     rendered, errors = Counter[str](), dict[str, str]()
@@ -216,7 +216,7 @@ async def render_all(settings: Settings) -> bool:
             rendered[item.rung] += 1
     for rung in settings.stages.tts:
         if rung.kind == "local":
-            console.print(f"{rung.name}: speaks at once, needs no clips")
+            console.print(f"{rung.name}: local, needs no clips")
             continue
         failed = f"; failed at {errors[rung.name]}" if rung.name in errors else ""
         console.print(f"{rung.name}: {rendered[rung.name]} rendered{failed}")
@@ -225,6 +225,6 @@ async def render_all(settings: Settings) -> bool:
 
 
 def _tell(console: Console, event: Event) -> None:
-    """Say why nothing seems to happen."""
+    """Print each planned retry, so that a wait is explained."""
     if isinstance(event, RetryPlanned):
         console.print(f"{event.provider}: {event.kind.value}; asked again in {event.wait_s:.0f} s")

@@ -1,4 +1,4 @@
-"""What was rendered ahead: texts as sound in the voices of the agent's rungs, kept by content."""
+"""The store of clips: texts as audio in the voices of the agent's rungs, named by content."""
 
 import asyncio
 import hashlib
@@ -26,10 +26,10 @@ BUILT_IN: Final = Path(__file__).parents[2] / "processors" / "holding" / "uttera
 
 
 def load_utterances(file: Path | None = None) -> tuple[FallbackText, ...]:
-    """Return the texts in `file`, or those that come with Holdline.
+    """Return the texts in `file`, or Holdline's own.
 
     Raises:
-        ConfigError: The file cannot be read, or holds something that is no text.
+        ConfigError: The file cannot be read or is not a valid list of texts.
     """
     path = file or BUILT_IN
     try:
@@ -38,7 +38,7 @@ def load_utterances(file: Path | None = None) -> tuple[FallbackText, ...]:
         raise ConfigError([Problem(where=str(path), text=f"cannot be read: {error}")]) from error
     if not isinstance(texts, dict):
         raise ConfigError(
-            [Problem(where=str(path), text="holds no languages; see the one we bring")]
+            [Problem(where=str(path), text="must map languages to texts; see the built-in one")]
         )
     try:
         return utterances_of(texts)
@@ -47,9 +47,9 @@ def load_utterances(file: Path | None = None) -> tuple[FallbackText, ...]:
         raise ConfigError([Problem(where=str(path), text=line) for line in lines]) from wrong
 
 
-RATE_HZ: Final = 16_000  # what clips are kept at; a telephone's 8000 are made of it
-KEPT: Final = 256  # clips in memory: some 15 texts for each voice and rate
-LOAD_S: Final = 0.3  # for one that is not; then the local voice says it: a disk may hang (chosen)
+RATE_HZ: Final = 16_000  # the rate of stored clips; telephones get it resampled to 8000
+KEPT: Final = 256  # clips in memory: about 15 texts for each voice and rate
+LOAD_S: Final = 0.3  # for a clip on disk; after this the local voice speaks (chosen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +57,9 @@ class Clip:
     """A text in a voice.
 
     Attributes:
-        kind: The provider's.
-        spoken: What decides how it sounds: voice, model, language, options, as one line.
-        text: What is said.
+        kind: The kind of the provider.
+        spoken: Everything else that decides the sound: voice, model, language, options, as JSON.
+        text: The text.
     """
 
     kind: str
@@ -74,38 +74,38 @@ class Clip:
 
     @property
     def name(self) -> str:
-        """What it is kept under: the same for the same sound, another for any other."""
+        """The file name: equal for equal audio, and different otherwise."""
         content = "\n".join((self.kind, self.spoken, str(RATE_HZ), self.text))
         return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
 def clips_folder(settings: Settings) -> Path:
-    """Return where clips are kept."""
+    """Return the folder of clips."""
     return settings.hold.clips_dir or settings.logs.dir / "clips"
 
 
 class ClipStore:
-    """A folder of wav files, and the latest of them in memory."""
+    """A folder of wav files, with the most recently used ones in memory."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._loaded: OrderedDict[tuple[str, int], bytes] = OrderedDict()
-        # A thread of its own: a disk that hangs takes none that the local voice needs.
+        # Its own thread, so that a hanging disk does not block the threads of the local voice.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="clips")
 
     def has(self, clip: Clip) -> bool:
-        """Say whether it is there."""
+        """Return whether the clip exists; blocks."""
         return self._path(clip).is_file()
 
     def save(self, clip: Clip, samples: NDArray[np.int16]) -> None:
-        """Keep 16-bit mono samples at `RATE_HZ`; whole or not at all."""
+        """Save 16-bit mono samples at `RATE_HZ` in one step; blocks."""
         self._folder.mkdir(parents=True, exist_ok=True)
         partial = self._path(clip).with_suffix(".partial")
         soundfile.write(str(partial), samples, RATE_HZ, subtype="PCM_16", format="WAV")
         partial.replace(self._path(clip))
 
     async def load(self, clip: Clip, rate_hz: int) -> bytes | None:
-        """Return a clip as 16-bit mono at that rate; None: there is none, or not in time."""
+        """Return a clip as 16-bit mono at that rate; `None` if there is none, or not in time."""
         key = (clip.name, rate_hz)
         if key not in self._loaded:
             pcm = await self._read_in_time(clip, rate_hz)
@@ -139,7 +139,7 @@ class ClipStore:
 
 
 class CallVoice:
-    """Says texts in one call: in the voice that speaks now if rendered, else in the local one."""
+    """Speaks texts in one call: clips in the active voice, or else the local voice."""
 
     def __init__(
         self,
@@ -154,12 +154,12 @@ class CallVoice:
         """Choose among clips for one call.
 
         Args:
-            store: What was rendered.
-            voices: The rungs that speak, by name, the preferred one first.
-            following: The names of those that speak the caller's language.
-            speaking: Returns the name of the one that speaks now; None: none has spoken yet.
+            store: The rendered clips.
+            voices: The rungs of the TTS stage by name, the preferred one first.
+            following: The names of those that follow the caller's language.
+            speaking: Returns the name of the active rung; `None` before the first speech.
             local: Speaks a text in a language at `rate_hz`; runs in a thread.
-            rate_hz: Of the caller's line.
+            rate_hz: The rate of the caller's line.
         """
         self._store = store
         self._voices = voices
@@ -169,7 +169,7 @@ class CallVoice:
         self._rate_hz = rate_hz
 
     async def say(self, text: str, language: str) -> bytes:
-        """Return a clip in the voice that speaks now; without one, the local voice."""
+        """Return a clip in the active voice; without one, the local voice."""
         rung = self._voices.get(self._speaking() or next(iter(self._voices)))
         if rung and rung.name in self._following:
             rung = replace(rung, language=language)
@@ -177,5 +177,5 @@ class CallVoice:
         return pcm or await self.say_locally(text, language)
 
     async def say_locally(self, text: str, language: str) -> bytes:
-        """Return the local voice."""
+        """Return the text in the local voice."""
         return await asyncio.to_thread(self._local, text, language)

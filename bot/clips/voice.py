@@ -1,7 +1,6 @@
-"""One rung's voice for clips: it says one text after the other, through the provider's service.
+"""One rung's voice for clips: says one text after the other, through the provider's service.
 
-A voice that fails is asked again after a while, as all work outside a turn is:
-`operations/retrying.py`.
+A failing voice is retried like all work outside a turn: `operations/retrying.py`.
 """
 
 import asyncio
@@ -37,10 +36,10 @@ MARGIN_S: Final = 0.03  # of silence kept at both ends
 
 
 class UnspokenError(Exception):
-    """A voice did not say what it was asked; the text is one redacted line."""
+    """A voice did not speak a text; the message is one redacted line."""
 
     def __init__(self, kind: Kind, text: str, *, failure: Failure | None = None) -> None:
-        """Say what happened; `failure` is the provider's own report of it."""
+        """Describe what happened; `failure` is the provider's own report."""
         super().__init__(text)
         self._kind = kind
         self._failure = failure
@@ -51,7 +50,7 @@ class UnspokenError(Exception):
 
 
 class RungVoice:
-    """A rung's voice, connected when it is asked, and anew after it has failed."""
+    """A rung's voice; it connects when first used, and again after a failure."""
 
     def __init__(self, rung: RungSpec, retries: Retries) -> None:
         self._rung = rung
@@ -66,10 +65,10 @@ class RungVoice:
         await self._connection.__aexit__(*raised)
 
     async def say(self, text: str) -> NDArray[np.int16]:
-        """Return the sound of a text.
+        """Return a text as audio.
 
         Raises:
-            ServiceError: The voice did not say it, however often it was asked.
+            ServiceError: The voice failed in all retries.
         """
         return await run_with_retries(
             partial(self._try, text),
@@ -93,7 +92,7 @@ class RungVoice:
 
 
 class _Ear:
-    """Collects what a voice says for one text after the other."""
+    """Collects the audio of one text after the other."""
 
     def __init__(self) -> None:
         self.attempt = 0
@@ -102,7 +101,7 @@ class _Ear:
         self._failed: Failure | None = None
 
     def begin(self) -> int:
-        """Forget the last text; return the number of the next."""
+        """Forget the last text; return the number of the next one."""
         self.attempt += 1
         self._pcm.clear()
         self._said.clear()
@@ -110,10 +109,10 @@ class _Ear:
         return self.attempt
 
     async def hear_all(self) -> bytes:
-        """Return the text's sound when it has been said.
+        """Return the audio of the text once it is complete.
 
         Raises:
-            UnspokenError: It will not be.
+            UnspokenError: The voice failed.
         """
         await self._said.wait()
         if self._failed:
@@ -121,37 +120,37 @@ class _Ear:
         return bytes(self._pcm)
 
     async def sound(self, attempt: int, pcm: bytes) -> None:
-        """Keep the sound of the current attempt."""
+        """Add audio of the current attempt."""
         if attempt == self.attempt:
             self._pcm += pcm
 
     async def word(
         self, attempt: int, text: str, *, start_s: float, end_s: float | None = None
     ) -> None:
-        """Ignore when a word is spoken: a clip needs no times."""
+        """Ignore word times: clips need none."""
 
     async def spoken(self, attempt: int) -> None:
-        """Note that everything was said."""
+        """Mark the text as complete."""
         if attempt == self.attempt:
             self._said.set()
 
     async def failed(self, attempt: int, failure: Failure) -> None:
-        """Note that it failed."""
+        """Record the failure of the current attempt."""
         if attempt == self.attempt:
             self._give_up(failure)
 
     async def connecting(self) -> None:
-        """Note that a connection is being made."""
+        """Do nothing: connecting takes part of the time limit."""
 
     async def connected(self) -> None:
-        """Note that the connection is up."""
+        """Do nothing: the connection is up."""
 
     async def unreachable(self, failure: Failure) -> None:
-        """Note that there will be no connection."""
+        """Record that no connection can be made."""
         self._give_up(failure)
 
     async def lost(self, failure: Failure | None) -> None:
-        """Note that the connection is gone."""
+        """Record the loss of the connection."""
         if failure:
             self._give_up(failure)
 
@@ -162,7 +161,7 @@ class _Ear:
 
 @asynccontextmanager
 async def connect_voice(rung: RungSpec) -> AsyncIterator[Callable[[str], Awaitable[bytes]]]:
-    """Connect to a rung while the block runs; it is given a function that has a text said."""
+    """Connect to a rung while the block runs; yields a function that speaks a text."""
     ear = _Ear()
     service = provider("tts", rung.kind).build(rung)
     cast("Voice", service).listen(ear)
@@ -198,10 +197,10 @@ async def connect_voice(rung: RungSpec) -> AsyncIterator[Callable[[str], Awaitab
 
 
 def trim(pcm: bytes, text: str) -> NDArray[np.int16]:
-    """Return the sound of a text without the silence around it.
+    """Return the audio of a text without the silence around it.
 
     Raises:
-        UnspokenError: It is far too short for the text: the voice was cut off.
+        UnspokenError: The audio is far too short for the text: the voice was cut off.
     """
     samples = np.frombuffer(pcm[: len(pcm) // 2 * 2], dtype="<i2")
     loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > AUDIBLE)
