@@ -1,1 +1,1 @@
-"""What a command starts: it runs until its work is done, or until it is told to stop."""
+"""The programs behind the commands; each runs until its work is done or until it is stopped."""

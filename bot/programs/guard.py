@@ -1,4 +1,4 @@
-"""The top of every program: whatever goes wrong in it ends as a line and an exit code."""
+"""The top of every program: every error ends as one line and an exit code."""
 
 import sys
 import traceback
@@ -15,15 +15,15 @@ INTERRUPTED = 130  # what shells expect after Ctrl-C
 
 
 def guard(command: Callable[[], object]) -> int:
-    """Return the exit code of what a command does.
+    """Return the exit code of a command.
 
-    Whatever goes wrong is told in one line on stderr for each problem, never in a traceback.
+    Prints one line on stderr for each problem, never a traceback.
     """
     try:
         result = command()
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - the top of the process: a line, not a traceback
+    except Exception as error:  # noqa: BLE001 - top of the process: a line, not a traceback
         code, lines = _describe(error)
         for line in lines:
             print(KNOWN.hide(" ".join(line.split())), file=sys.stderr)  # noqa: T201 - for the terminal
@@ -46,18 +46,18 @@ def _describe(error: Exception) -> tuple[int, Sequence[str]]:
 
 
 def _describe_usage(error: typer.TyperException) -> str:
-    """Say what is wrong with the arguments; of a value also what it was, which Typer does not."""
+    """Describe wrong arguments; for a value, name it as well, which Typer does not."""
     at, wrong = getattr(error, "param", None), error.__cause__
     if at is None or not isinstance(wrong, ValidationError):
-        return f"{error.format_message()} (holdline --help lists what there is)"
-    from bot.config.schema import valid_for  # noqa: PLC0415 - only who errs waits for it
+        return f"{error.format_message()} (see holdline --help)"
+    from bot.config.schema import valid_for  # noqa: PLC0415 - slow, and only needed for an error
 
     first, name = wrong.errors(include_url=False)[0], at.get_error_hint().replace("'", "")
     return f"{name} is {shown(first['input'])}; it must be {valid_for(first, (name,))}"
 
 
 def _describe_mistake(error: Exception) -> str:
-    """Name a mistake of ours and where it happened, since there is no traceback to read it from."""
+    """Describe a bug and where it happened, because no traceback is printed."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
     return f"holdline failed: {type(error).__name__}: {without_secrets(str(error))}{place}"

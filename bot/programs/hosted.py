@@ -1,4 +1,4 @@
-"""One call for a host that is not our server: Pipecat's runner hands us a connection."""
+"""Calls for another server, such as Pipecat's runner, which passes us one connection per call."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -33,17 +33,17 @@ from transports.twilio.dialect import TWILIO
 from transports.twilio.leg import TwilioLeg
 from transports.webrtc.leg import WebrtcLeg
 
-# The calls of a host that is not our server: each opens a house of its own, and all end together.
+# The calls of a host: each opens a process environment of its own, and all end together.
 #
-# A host calls `bot.bot` and hands over a connection, nothing else; so its calls are found by the
-# context in which it does so.
+# A host calls `bot.bot` with a connection and nothing else, so the calls of one host are found
+# through its context variable.
 
 
 class HostedCalls:
-    """Those in progress, and how they end."""
+    """The calls of one host in progress, and how they end."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Start without calls."""
         self._switchboards: set[Switchboard] = set()
         self._here = 0
         self._closing = False
@@ -52,7 +52,7 @@ class HostedCalls:
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """Count a call, from its connection until all that was opened for it is closed."""
+        """Count a call, from its connection until everything opened for it is closed."""
         self._here += 1
         self._empty.clear()
         try:
@@ -64,10 +64,10 @@ class HostedCalls:
 
     @contextmanager
     def at(self, switchboard: Switchboard) -> Iterator[None]:
-        """Have the call at this switchboard end with the others.
+        """Let the call on this switchboard end with the host's others.
 
         Raises:
-            SwitchboardFullError: They are being ended.
+            SwitchboardFullError: The calls are being ended.
         """
         if self._closing:
             raise SwitchboardFullError("We are closing. Please call again in a few minutes.")
@@ -78,10 +78,10 @@ class HostedCalls:
             self._switchboards.discard(switchboard)
 
     async def close(self, *, drain_s: float) -> None:
-        """Take no call any more, and return when those in progress have ended.
+        """Take no new calls, and return when those in progress have ended.
 
         Args:
-            drain_s: How long a call may go on before it says goodbye.
+            drain_s: How long a call may continue before it says goodbye.
         """
         self._closing = True
         ends = [switchboard.close(drain_s=drain_s) for switchboard in self._switchboards]
@@ -92,10 +92,10 @@ class HostedCalls:
             async with asyncio.timeout(CLOSE_S):
                 await self._empty.wait()
         except TimeoutError:
-            logger.warning("what a call had opened was not closed within {:g} s", CLOSE_S)
+            logger.warning("the resources of a call were not closed within {:g} s", CLOSE_S)
 
     def hurry(self) -> None:
-        """Have `close` wait for no call any more."""
+        """Cut all calls, so that `close` returns soon."""
         for switchboard in tuple(self._switchboards):
             switchboard.hurry()
 
@@ -104,20 +104,20 @@ HOSTED: Final[ContextVar[HostedCalls]] = ContextVar("the calls of our host")
 
 
 def calls_of_host() -> HostedCalls:
-    """Return the calls of the host in whose context we are; of another host, this call alone."""
+    """Return the calls of the current host; without a host, an empty set for this call."""
     return HOSTED.get(None) or HostedCalls()
 
 
-# For the HTTP connections that remain after the calls have ended and all that these had opened is
-# closed: uvicorn begins to wait only then, and cancels behind it what it still finds.
+# For HTTP connections that are left after the calls and their resources are closed: uvicorn starts
+# this wait only then, and cancels what is left after it.
 SERVER_CLOSE_S: Final = 3.0
 
 
 class HostedServer(uvicorn.Server):
-    """Uvicorn, which ends on a signal when the calls have, and by itself: that is no failure."""
+    """Uvicorn that ends by itself after the calls; a stop by a signal is not a failure."""
 
     def __init__(self, config: uvicorn.Config, calls: HostedCalls, *, drain_s: float) -> None:
-        """Prepare; calls may go on for `drain_s` after a signal, and are cut at a second one."""
+        """Prepare; calls continue up to `drain_s` after a signal, and a second signal cuts them."""
         super().__init__(config)
         self._calls = calls
         self._drain_s = drain_s
@@ -126,9 +126,9 @@ class HostedServer(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop on a first signal; on a second one, of either kind, stop at once.
+        """Drain on the first signal; on a second one, of either kind, stop at once.
 
-        Uvicorn's own would raise the signal again behind the end, and so end us by it.
+        Uvicorn's own handler would raise the signal again at the end, which would kill the process.
         """
         self._signals += 1
         if self._signals > 1:
@@ -136,7 +136,7 @@ class HostedServer(uvicorn.Server):
         self._loop.call_soon_threadsafe(self._asked_to_stop.set)
 
     async def main_loop(self) -> None:
-        """Serve until the calls have ended, once they are to."""
+        """Serve until a stop is requested and the calls have ended."""
         async with asyncio.TaskGroup() as tasks:
             ending = tasks.create_task(self._end_calls(), name="end the calls when asked")
             await super().main_loop()
@@ -145,7 +145,7 @@ class HostedServer(uvicorn.Server):
     async def _end_calls(self) -> None:
         await self._asked_to_stop.wait()
         for server in self.servers:
-            server.close()  # who comes now is taken by nobody
+            server.close()  # new connections are refused
         await self._calls.close(drain_s=self._drain_s)
         self.should_exit = True
 
@@ -173,12 +173,12 @@ if TYPE_CHECKING:
 
 
 async def answer(runner_args: Any) -> None:
-    """Run one call on the connection in `runner_args`, with the configuration found here.
+    """Run one call on the connection in `runner_args`, with the local configuration.
 
-    The log becomes ours: the runner's own level prints what callers say.
+    Replaces the runner's log, whose level prints what callers say.
 
     Raises:
-        TypeError: There is no connection in it that we know.
+        TypeError: It holds no connection of a known kind.
         ConfigError: The configuration is wrong.
     """
     connection = getattr(runner_args, "webrtc_connection", None)
@@ -209,10 +209,10 @@ async def answer(runner_args: Any) -> None:
 
 @asynccontextmanager
 async def _open(settings: Settings) -> AsyncIterator[Process]:
-    """Open a house for one call, which ends with the host's others.
+    """Open what one call needs; the call ends with the host's others.
 
     Raises:
-        SwitchboardFullError: They are being ended.
+        SwitchboardFullError: The calls are being ended.
     """
     async with open_process(settings, words=False, keeper=record_keeper(settings)) as process:
         with calls_of_host().at(process.switchboard):
@@ -222,11 +222,11 @@ async def _open(settings: Settings) -> AsyncIterator[Process]:
 async def _unless_too_late(
     talk: Awaitable[None], part: Callable[[], Awaitable[None]] | None = None
 ) -> None:
-    """Have a caller talk; part with one who comes while the calls are being ended."""
+    """Run a call, or close its connection if the calls are being ended."""
     try:
         await talk
     except* SwitchboardFullError:
-        logger.warning("a caller came while the calls were being ended, and was not answered")
+        logger.warning("a call came while the calls were being ended, and was not answered")
         if part is not None:
             await part()
 
@@ -250,7 +250,7 @@ async def _talk_to_twilio(process: Process, websocket: WebSocket) -> None:
         async with asyncio.timeout(START_S):
             started = await read_start(websocket, TWILIO)
     if not isinstance(started, Started):
-        logger.warning("a socket did not begin as Twilio's streams do, and was closed")
+        logger.warning("a socket was closed: it did not start like a Twilio media stream")
         await close(websocket, POLICY)
         return
     call = CarriedCall(
@@ -268,7 +268,7 @@ async def _talk_to_twilio(process: Process, websocket: WebSocket) -> None:
 
 
 async def _answer_room(settings: Settings, given: LiveKitRunnerArguments) -> None:
-    # Late: their library has 28 MB, which who is handed no room does without.
+    # Imported late: LiveKit's library takes 28 MB, and calls without a room do not need it.
     from transports.livekit.leg import LivekitLeg  # noqa: PLC0415
     from transports.livekit.line import LivekitLine  # noqa: PLC0415
     from transports.livekit.room import LineError, RoomPlace  # noqa: PLC0415
@@ -276,10 +276,10 @@ async def _answer_room(settings: Settings, given: LiveKitRunnerArguments) -> Non
     place = RoomPlace(url=given.url, room=given.room_name, token=lambda: given.token or "")
     line = LivekitLine(place, clock=clock.monotonic)
     try:
-        await line.open()  # ahead of everything that takes time: a telephone rings until then
+        await line.open()  # before anything slow: a telephone rings until then
         async with _open(settings) as process:
             if not await line.caller_came():
-                logger.warning("nobody came into the room {}", given.room_name)
+                logger.warning("no caller entered the room {}", given.room_name)
                 return
             leg = LivekitLeg(line, tell=process.switchboard.tell)
             call = process.call(leg)

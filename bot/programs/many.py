@@ -1,4 +1,4 @@
-"""`holdline serve`: what is run behind its port, and how it is read anew."""
+"""`holdline serve`: the configuration that the workers run with, and how it is read again."""
 
 import secrets
 import tempfile
@@ -25,17 +25,17 @@ from bot.workers.worker_process import WorkerOrder
 
 
 class ServePlan:
-    """The configuration as it was last found good.
+    """The last valid configuration.
 
-    Workers read a copy of it: one that takes the place of a lost one, at whatever hour, must not
-    find in the file what nobody has judged yet.
+    Workers read a copy of it: the replacement of a lost worker may start at any time, and must not
+    read changes in the file that no reload has checked yet.
     """
 
     def __init__(
         self, config: Path | None, flags: Mapping[str, Any], loaded: Loaded, *, folder: Path
     ) -> None:
-        """Plan from the command's arguments and what was read; workers share `folder`."""
-        self._config = config or loaded.file  # a file that is gone is no word for the default
+        """Plan from the command's arguments and the loaded file; workers share `folder`."""
+        self._config = config or loaded.file  # a missing file does not mean the default
         self._flags = flags
         self._folder = folder
         self._numbers = count(1)
@@ -49,11 +49,11 @@ class ServePlan:
 
     @property
     def wanted(self) -> int:
-        """How many workers there are to be."""
+        """How many workers to run."""
         return processes(self.settings)
 
     def order(self, number: int) -> WorkerOrder:
-        """Return what a new worker is told."""
+        """Return the order for a new worker."""
         self._kept.mend()
         return WorkerOrder(
             number=number,
@@ -66,20 +66,18 @@ class ServePlan:
         )
 
     def renew(self) -> Reread:
-        """Read the configuration anew; with problems, which were said, nothing changed."""
+        """Read the configuration again; if it has problems, which are logged, nothing changes."""
         try:
             loaded = load(self._config, flags=self._flags)
             check_folders(loaded)
             kept = self._keep(loaded)
         except ConfigError as wrong:
             for problem in wrong.problems:
-                logger.error("the configuration is wrong, so nothing changes: {}", problem.line)
+                logger.error("the configuration is not reloaded: {}", problem.line)
             return Reread(problems=tuple(problem.line for problem in wrong.problems))
         old, new = self.settings.server, loaded.settings.server
         if (old.host, old.port) != (new.host, new.port):
-            logger.warning(
-                "server.host and server.port change only when the server is started anew"
-            )
+            logger.warning("changes of server.host and server.port need a restart")
         changed = changed_keys(self.settings, loaded.settings)
         find_own_modules(loaded)
         self._before = self.settings, self._kept
@@ -87,11 +85,11 @@ class ServePlan:
         return Reread(changed=changed)
 
     def restore(self) -> None:
-        """Go by the configuration before the last one again."""
+        """Return to the configuration before the last one."""
         self.settings, self._kept = self._before
 
     def _keep(self, loaded: Loaded) -> "_KeptText":
-        """Write down what was judged; a secret never stands in it."""
+        """Save the checked configuration; it contains no secrets."""
         file = self._folder / f"holdline-{next(self._numbers)}.yaml"
         kept = _KeptText(file=file, text=loaded.text)
         kept.write()
@@ -106,24 +104,24 @@ class _KeptText:
     text: str
 
     def write(self) -> None:
-        """Write it, whole or not at all."""
+        """Write the file in one step, so that readers never see a part of it."""
         part = self.file.with_suffix(".part")
         part.write_text(self.text, encoding="utf-8")
         part.replace(self.file)
 
     def mend(self) -> None:
-        """Write it again after systemd-tmpfiles or its like, for which ten days are old."""
+        """Restore the file if it was removed, as systemd-tmpfiles does after ten days."""
         if self.file.exists():
             return
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             self.write()
-        except OSError as full:  # the next worker may find room; nobody else may end for it
+        except OSError as full:  # only this worker fails; the next one may find space
             logger.error("{} is gone and cannot be written: {}", self.file, full.strerror)
 
 
 def serve_with_workers(config: Path | None, flags: Mapping[str, Any], loaded: Loaded) -> int:
-    """Answer calls in processes of their own until told to stop; return the exit code."""
+    """Answer calls in worker processes until stopped; return the exit code."""
     server = loaded.settings.server
     listener = listening_socket(server.host, server.port)
     port = listener.getsockname()[1]

@@ -43,7 +43,7 @@ def print_devices() -> None:
     """Print every device with its number.
 
     Raises:
-        UsageError: They cannot be listed; one line that says what to install.
+        UsageError: They cannot be listed; the line says what to install.
     """
     try:
         devices = list_devices()
@@ -76,11 +76,11 @@ CLIPS: Final = 0.99  # of full scale
 
 
 def level_bar(peak: float, *, resting: bool) -> Text:
-    """Return a microphone's level as a bar that is always as wide.
+    """Return a microphone's level as a bar of fixed width.
 
     Args:
         peak: The loudest sample, 0 to 1.
-        resting: Nobody listens to it now.
+        resting: Whether the microphone is off now.
     """
     level_db = 20 * math.log10(peak) if peak > 0 else QUIETEST_DB
     share = min(1.0, max(0.0, 1 - level_db / QUIETEST_DB))
@@ -90,19 +90,19 @@ def level_bar(peak: float, *, resting: bool) -> Text:
 
 
 class TerminalLine:
-    """Folds the latest call's entries into one line."""
+    """Shows the state of the latest call in one line."""
 
     def __init__(self) -> None:
         self._fold = _Fold()
 
     async def hear(self, entry: Entry) -> None:
-        """Note one entry."""
+        """Take one entry."""
         if isinstance(entry.event, CallStarted):
             self._fold = _Fold()
         self._fold = self._fold.after(entry.event)
 
     def draw(self) -> Text:
-        """Return the line as it is now."""
+        """Return the current line."""
         fold = self._fold
         if not fold.phase:
             return Text("waiting for a call", style="dim")
@@ -160,10 +160,10 @@ if TYPE_CHECKING:
     from transports.local.leg import LocalLeg
 
 REDRAW_S: Final = 0.25
-GOODBYE_S: Final = 8.0  # as long as a server waits: what is being said, and two short sentences
+GOODBYE_S: Final = 8.0  # as in a server: the current sentence and two short ones
 RESTS: Final = (
-    "The microphone rests while the agent speaks. "
-    "With headphones on, start with --headphones to be able to interrupt."
+    "The microphone is off while the agent speaks. "
+    "With headphones, start with --headphones to be able to interrupt."
 )
 
 
@@ -171,11 +171,11 @@ async def talk(settings: Settings) -> None:
     """Hold one call with the person at this machine; Ctrl-C ends it with a goodbye.
 
     Raises:
-        UsageError: There is no microphone or no loudspeaker that we can use.
+        UsageError: There is no usable microphone or loudspeaker.
         CommandError: The call failed.
     """
     card = _choose_card(settings.transports.local)
-    # Pipecat writes a banner to stderr when it is imported; an error is to stand there alone.
+    # Imported late: Pipecat writes a banner to stderr, where errors should stand alone.
     from rich.console import Console  # noqa: PLC0415
 
     from bot.programs.mic import TerminalLine  # noqa: PLC0415
@@ -204,7 +204,7 @@ async def talk(settings: Settings) -> None:
                 for task in beside:
                     task.cancel()
     if call.reason in ("failed", "never_connected", "device_lost"):
-        raise CommandError(f"the call ended: {call.reason}; {settings.logs.dir} says more")
+        raise CommandError(f"the call ended: {call.reason}; see {settings.logs.dir}")
 
 
 def _choose_card(local: LocalSettings) -> SoundCard:
@@ -217,11 +217,11 @@ def _choose_card(local: LocalSettings) -> SoundCard:
 
 
 async def _end_when_asked(call: "Call", leg: "LocalLeg", console: "Console") -> None:
-    """Have the agent say goodbye at the first Ctrl-C, and hang up at the second."""
+    """Say goodbye at the first Ctrl-C, and hang up at the second."""
     async with _stop_requests() as asked:
         await asked.wait()
         asked.clear()
-        if leg.playing:  # otherwise nobody would hear a goodbye
+        if leg.playing:  # otherwise no goodbye can be heard
             console.print("Saying goodbye; Ctrl-C again hangs up at once.")
             await call.end("caller_hung_up")
             try:
@@ -234,7 +234,7 @@ async def _end_when_asked(call: "Call", leg: "LocalLeg", console: "Console") -> 
 
 @asynccontextmanager
 async def _stop_requests() -> AsyncIterator[asyncio.Event]:
-    """Yield what is set by each Ctrl-C, or SIGTERM, while the block runs."""
+    """Yield an event that each Ctrl-C or SIGTERM sets, while the block runs."""
     asked, loop = asyncio.Event(), asyncio.get_running_loop()
     signals = (signal.SIGINT, signal.SIGTERM)
     for item in signals:
@@ -247,13 +247,13 @@ async def _stop_requests() -> AsyncIterator[asyncio.Event]:
 
 
 async def _show(line: "TerminalLine", leg: "LocalLeg", console: "Console") -> None:
-    from rich.live import Live  # noqa: PLC0415 - beside the other imports of the call
+    from rich.live import Live  # noqa: PLC0415 - late, like the other imports of the call
     from rich.text import Text  # noqa: PLC0415
 
     from bot.programs.mic import level_bar  # noqa: PLC0415
 
     def draw() -> Text:
-        if not console.is_terminal:  # a log of bars is of no use to anybody
+        if not console.is_terminal:  # a level bar is useless in a log
             return line.draw()
         level = leg.take_level()
         return Text.assemble(level_bar(level.peak, resting=level.resting), "  ", line.draw())

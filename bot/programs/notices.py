@@ -1,4 +1,4 @@
-"""Tells systemd when calls can be taken: `Type=notify` of deploy/holdline.service."""
+"""Reports readiness to systemd: `Type=notify` of deploy/holdline.service."""
 
 import socket
 from typing import Final
@@ -8,11 +8,11 @@ from loguru import logger
 from bot.config.environment import service_manager
 
 READY: Final = "READY=1"
-ABSTRACT: Final = "@"  # as systemd writes the NUL in front of a name that is no file
+ABSTRACT: Final = "@"  # systemd's spelling of the NUL before an abstract socket's name
 
 
 def tell_ready() -> None:
-    """Say that we are ready, to the service manager that started us, if it asked (sd_notify(3))."""
+    """Report readiness to the service manager that started us, if it asked (sd_notify(3))."""
     place = service_manager()
     if not place:
         return

@@ -1,4 +1,4 @@
-"""Recorded callers through the whole pipeline: what they heard, the timeline, a summary."""
+"""Replays recorded callers through the pipeline; writes the audio, a timeline and a summary."""
 
 import asyncio
 import json
@@ -32,24 +32,24 @@ CHANNELS: Final = (1, 2)
 
 
 class UnreadableAudioError(Exception):
-    """A file that is not a caller; the text is one line with the file and the reason."""
+    """A file that cannot be a caller; the text is one line with the file and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A caller: 16-bit mono samples at `rate_hz`."""
+    """A recorded caller: 16-bit mono samples at `rate_hz`."""
 
     samples: NDArray[np.int16]
     rate_hz: int
 
     @property
     def length_s(self) -> float:
-        """How long it is."""
+        """The length in seconds."""
         return self.samples.size / self.rate_hz
 
 
 def read(path: Path, *, rate_hz: int | None = None) -> Recording:
-    """Return a recorded caller at `rate_hz`, or at the telephone rate that fits it.
+    """Return a recorded caller at `rate_hz`, or at the nearest telephone rate.
 
     A file at 8 kHz stays at 8 kHz, any other becomes 16 kHz. Two channels are mixed to one.
 
@@ -90,33 +90,33 @@ def _check(path: Path, file: object) -> None:
             f"{path}: {subtype} samples; make it 16-bit, for instance: sox IN -b 16 OUT"
         )
     if channels not in CHANNELS:
-        raise UnreadableAudioError(f"{path}: {channels} channels; one or two are a caller")
+        raise UnreadableAudioError(f"{path}: {channels} channels; it must have one or two")
     if not RATES_HZ[0] <= rate_hz <= RATES_HZ[1]:
-        raise UnreadableAudioError(f"{path}: {rate_hz} Hz; a caller has 8000 to 192000 Hz")
+        raise UnreadableAudioError(f"{path}: {rate_hz} Hz; it must have 8000 to 192000 Hz")
     if getattr(file, "duration", 0.0) > MAX_S:
         raise UnreadableAudioError(f"{path}: longer than {MAX_S:g} s")
 
 
 def _promises_more(path: Path, frames: int) -> bool:
-    """Say whether a RIFF file's data chunk announces more bytes than the file holds."""
+    """Return whether a RIFF file's data chunk announces more bytes than the file holds."""
     with path.open("rb") as file:
         head = file.read(64 * 1024)
     at = head.find(b"data")
     if not head.startswith(b"RIFF") or at < 0 or not frames:
         return False
     announced = int.from_bytes(head[at + 4 : at + 8], "little")
-    # 0xFFFFFFFF and 0 are what programs write that stream to a pipe.
+    # Programs that stream to a pipe write 0xFFFFFFFF or 0.
     return announced not in (0, 0xFFFFFFFF) and at + 8 + announced > path.stat().st_size
 
 
-LINGER_S: Final = 20.0  # the longest that a recorded caller waits for the end of the answer
-LOGS: Final = "logs"  # among the callers' folders
-CONTENT_S: Final = 2.5  # of silence after it: longer than any answer takes to begin
+LINGER_S: Final = 20.0  # the longest wait of a recorded caller for the end of an answer
+LOGS: Final = "logs"  # next to the callers' folders
+CONTENT_S: Final = 2.5  # of silence after an answer: no answer takes that long to begin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """What became of one recorded caller."""
+    """The result of one recorded caller."""
 
     path: Path
     folder: Path
@@ -125,13 +125,13 @@ class Replayed:
 
 
 class KeptEntries:
-    """Keeps the entries of the calls in progress, for those who replay them."""
+    """Collects the entries of the replayed calls."""
 
     def __init__(self) -> None:
         self._kept: dict[str, list[Entry]] = {}
 
     async def hear(self, entry: Entry) -> None:
-        """Keep one entry."""
+        """Add an entry."""
         if entry.call_id:
             self._kept.setdefault(entry.call_id, []).append(entry)
 
@@ -144,7 +144,7 @@ async def replay(audio: Sequence[Path], *, faults: Path | None, out: Path) -> in
     """Replay each file against a fault lab, one after the other.
 
     Returns:
-        0; 1 when a call failed; 2 when a file could not be read, the others still replayed.
+        0; 1 if a call failed; 2 if a file could not be read (the others are still replayed).
     """
     console = Console(soft_wrap=True, highlight=False)
     callers: list[tuple[Path, Recording]] = []
@@ -179,7 +179,7 @@ async def _replay_all(
 
 
 def folder_names(paths: Sequence[Path]) -> list[str]:
-    """Return a folder's name for each recording: its own, with a number where that is taken."""
+    """Return a folder name for each recording: its own, with a number if that is taken."""
     taken = {LOGS}
     names: list[str] = []
     for path in paths:
@@ -193,7 +193,7 @@ def folder_names(paths: Sequence[Path]) -> list[str]:
 async def replay_one(
     process: Process, notes: KeptEntries, caller: Recording, *, path: Path, folder: Path
 ) -> Replayed:
-    """Put one caller through a call and write heard.wav, timeline.jsonl and summary.json."""
+    """Replay one caller in a call and write heard.wav, timeline.jsonl and summary.json."""
     leg = LoopbackLeg(
         caller.samples,
         sample_rate_hz=caller.rate_hz,
@@ -233,5 +233,5 @@ def _line(replayed: Replayed, folder: Path) -> str:
 
 def _cost(found: Outcome) -> str:
     if found.cost is None:
-        return f"cost not known ({', '.join(found.costs.unpriced)})"
+        return f"cost unknown ({', '.join(found.costs.unpriced)})"
     return f"cost {found.cost:.4f} {found.costs.currency}".rstrip()

@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     from bot.server.server import Server  # imports Pipecat
 
 LOOK_S: Final = 0.25
-QUIET_S: Final = 12.0  # what was handed over has begun its call by then, or never will
-LEAVE_S: Final = 1.0  # for the supervisor to hear that we take no connection any more
-BEGIN_S: Final = 0.1  # for the request of a connection handed over last to be read
+QUIET_S: Final = 12.0  # by then a passed connection has begun its call, or never will
+LEAVE_S: Final = 1.0  # for the supervisor to learn that we take no more connections
+BEGIN_S: Final = 0.1  # to read the request of the last connection
 
 
 def main() -> None:
-    """Work as the first argument says, and leave with an exit code."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it is the supervisor's
+    """Work by the order in the first argument, and exit with a code."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it is for the supervisor
     order = json.loads(sys.argv[1])
     sys.exit(guard(lambda: work(order)))
 
 
 def work(order: Mapping[str, Any]) -> None:
-    """Answer calls until the supervisor says stop, or is gone."""
+    """Answer calls until the supervisor stops this process or is gone."""
     config = Path(order["config"]) if order["config"] else None
     settings = _in_house(load(config, flags=order["flags"]).settings, order)
     logs.set_up(
@@ -53,15 +53,15 @@ def work(order: Mapping[str, Any]) -> None:
 
 
 def _count_together(folder: Path) -> None:
-    """Count where the house does; a disk without room for it keeps nobody from answering."""
+    """Count metrics in the pool's folder; a full disk must not stop the worker."""
     if take_room(folder, os.getpid()):
         count_together(folder)
     else:
-        logger.error("no room in {}: what this process counts is missing from /metrics", folder)
+        logger.error("no room in {}: /metrics lacks the figures of this process", folder)
 
 
 def _in_house(settings: Settings, order: Mapping[str, Any]) -> Settings:
-    """Return the settings with the house's own board, unless a wider one is shared."""
+    """Return the settings with the pool's own health board, unless another one is configured."""
     if settings.resilience.share != LOCAL:
         return settings
     resilience = settings.resilience.model_copy(update={"share": order["board"]})
@@ -73,7 +73,7 @@ async def _answer_calls(settings: Settings, order: Mapping[str, Any]) -> None:
         Wire(socket.socket(fileno=order["control"])),
         number=order["number"],
         workers=order["workers"],
-        house_id=order.get("house", ""),  # a supervisor of an older version has none
+        house_id=order.get("house", ""),  # an older supervisor sends none
     )
     async with asyncio.TaskGroup() as tasks:
         line = tasks.create_task(pool.wire.run(), name="the line to the supervisor")
@@ -96,20 +96,20 @@ async def _answer_calls(settings: Settings, order: Mapping[str, Any]) -> None:
 
 
 async def _outlive(pool: PoolClient, server: "Server") -> None:
-    """Drain when the supervisor is gone: nobody gives us calls any more."""
+    """Drain when the supervisor is gone, because no new calls can come."""
     await pool.wire.gone.wait()
     server.asked_to_stop.set()
 
 
 class _WorkPlace:
-    """What the supervisor has this worker do."""
+    """Carries out the supervisor's commands in this worker."""
 
     def __init__(self, pool: PoolClient, server: "Server", tasks: asyncio.TaskGroup) -> None:
         self._server = server
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
         self._taken_at = 0.0
-        self.over = asyncio.Event()  # no connection is handed over any more
+        self.over = asyncio.Event()  # set when the supervisor passes on no more connections
         self._wire = wire = pool.wire
         wire.on("stop", self._stop)
         wire.on("hurry", lambda _: server.hurry())
@@ -122,19 +122,19 @@ class _WorkPlace:
         self._tasks.create_task(self._server.take(connection), name="take a connection")
 
     async def leave(self) -> None:
-        """Have connections handed to others, and return when ours are being served.
+        """Stop taking connections, and return when those already passed on are being served.
 
-        A caller of this moment would otherwise find the connection reset.
+        Otherwise a caller of this moment would find the connection reset.
         """
         self._wire.tell("leaving")
-        with suppress(TimeoutError):  # a supervisor that hangs keeps nobody here
+        with suppress(TimeoutError):  # a supervisor that hangs must not delay this
             await asyncio.wait_for(self.over.wait(), LEAVE_S)
         await asyncio.sleep(BEGIN_S)
 
     def _stop(self, said: Mapping[str, Any]) -> None:
-        """Drain for as long as the house does now: we may have begun with another configuration.
+        """Drain for as long as the supervisor says: its configuration may be newer than ours.
 
-        A supervisor of an older version, which SIGHUP leaves as it is, does not say for how long.
+        A supervisor of an older version, which SIGHUP does not replace, sends no duration.
         """
         self._server.drain_s = said.get("drain_s")
         self._server.asked_to_stop.set()
@@ -143,12 +143,12 @@ class _WorkPlace:
         self._tasks.create_task(self._end_with_the_last_call(), name="retire")
 
     async def _end_with_the_last_call(self) -> None:
-        """End when the last call has, whenever that is; what comes meanwhile is still served.
+        """End after the last call, however long that takes; new connections are still served.
 
-        So it is with a dial: a telephone that rings here would fall silent, and whoever comes
-        behind us could not tell what became of it.
+        A dial in progress counts as a call: ending would cut off a ringing telephone, and the next
+        worker could not learn its result.
         """
-        while self._busy:  # noqa: ASYNC110 - a connection that brings no call tells nobody
+        while self._busy:  # noqa: ASYNC110 - connections without a call send no event
             await asyncio.sleep(LOOK_S)
         self._server.asked_to_stop.set()
 

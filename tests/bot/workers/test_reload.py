@@ -94,7 +94,7 @@ async def test_a_bad_file_changes_nothing_even_for_a_worker_that_must_be_replace
         assert [item.partition(": ")[2] for item in said["problems"]] == [
             "agent.greetign is unknown; did you mean greeting?"
         ]
-        said_so = "the configuration is wrong, so nothing changes: "
+        said_so = "the configuration is not reloaded: "
         await becomes(lambda: said_so in log_of(served))  # a thread writes the log
         await becomes(lambda: len(reloads(served)) == 1)
 
