@@ -1,1 +1,1 @@
-"""What is known of the providers: watched, probed, shared with other processes, shown."""
+"""Health of the providers: breakers, probes, sharing between processes, the operator's view."""

@@ -1,4 +1,4 @@
-"""The operator's desk: asks a running server for its providers, and shows them as a table."""
+"""`holdline providers`: asks a running server for its providers and shows them as a table."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -15,7 +15,7 @@ from bot.config.settings import ServerSettings, Settings
 from bot.exits import CommandError, UsageError
 
 ANSWER_S: Final = 5.0
-DEMO: Final = "http://127.0.0.1:8080"  # where the demo listens when nobody told it another port
+DEMO: Final = "http://127.0.0.1:8080"  # the demo's default address
 STYLES: Final = {"closed": "green", "half_open": "yellow", "open": "bold red"}
 COLUMNS: Final = ("stage", "name", "breaker", "condition", "p50", "last probe")
 
@@ -30,7 +30,7 @@ async def show(settings: Settings) -> None:
 
 
 async def reset(settings: Settings, name: str) -> None:
-    """Have a rung tried at once, and print how it is.
+    """Allow a rung to be tried at once, and print its health.
 
     Raises:
         UsageError: The server has no rung of that name.
@@ -52,7 +52,7 @@ async def _ask_and_print(settings: Settings, method: str, path: str, *, name: st
 
 
 def table(rungs: Sequence[dict[str, Any]]) -> Table:
-    """Return rungs, as the server shows them, as a table of less than 80 characters a line."""
+    """Return the server's rungs as a table of less than 80 characters a line."""
     made = Table(box=None, pad_edge=False)
     for column in COLUMNS:
         made.add_column(column, no_wrap=True)
@@ -85,17 +85,17 @@ def _probe(probe: dict[str, Any] | None) -> str:
 
 
 def addresses(server: ServerSettings) -> tuple[str, ...]:
-    """Return where the server may be reached, nearest first."""
+    """Return the addresses of the server, nearest first."""
     return tuple(dict.fromkeys((near_address(server.host, server.port), server.public_url)))
 
 
 async def _ask(
     settings: Settings, method: str, path: str, *, name: str
 ) -> tuple[str, list[dict[str, Any]]]:
-    """Return the rungs of the first server that answers, and where it stands.
+    """Return the address of the first server that answers, and its rungs.
 
-    The token is for the configured server; the demo needs none, and who else listens at its usual
-    port must not get it.
+    The token is for the configured server. The demo needs none, and another program on the demo's
+    usual port must not get it.
     """
     token = settings.server.token
     headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
@@ -116,7 +116,7 @@ async def _ask(
 
 async def _parse_answer(answer: aiohttp.ClientResponse, place: str, *, name: str) -> Any:
     if answer.status == 401:
-        raise CommandError(f"{place} asks for another HOLDLINE_TOKEN than the one that is set here")
+        raise CommandError(f"{place} needs another HOLDLINE_TOKEN: the server's")
     found = await answer.json()
     if answer.status == 404 and isinstance(found, dict) and "names" in found:
         names = found["names"]

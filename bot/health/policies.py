@@ -1,4 +1,4 @@
-"""What all calls of a process share about the providers: their health, and each stage's policy."""
+"""Shared by all calls of a process: the health of the providers, and each stage's policy."""
 
 import asyncio
 import hashlib
@@ -25,36 +25,37 @@ from providers.catalog import provider
 from providers.provider import Stage
 
 PACES: Final[Mapping[Stage, Pace]] = {
-    # A recogniser that heard a cough ends without a word, and is well. Deepgram says something of
-    # every second of sound, so that one which was silent for less than that is not late.
+    # A recogniser that heard a cough ends without a word, which is no failure. Deepgram sends a
+    # message
+    # for every second of audio, so one that was silent for less than that is not late.
     "stt": Pace(late_min_s=1.2, late_max_s=1.4, gap_s=1.2, silent_end_ok=True),
     "llm": Pace(late_min_s=0.35, late_max_s=0.6, gap_s=0.4),
     "tts": Pace(late_min_s=0.35, late_max_s=0.6, gap_s=0.4),
 }
-"""How patient each stage is. Chosen so that a late rung's successor still meets the budget."""
+"""How patient each stage is. Chosen so that the successor of a late rung still meets the budget."""
 
 PRIORS_S: Final[Mapping[str, float]] = {"stt": 0.4, "llm": 0.42, "tts": 0.3}
-"""What a rung is believed to take to its first useful output before it was measured."""
+"""Assumed time to a rung's first useful output, before it was measured."""
 
 THEN_S: Final[Mapping[Stage, float]] = {
     "stt": PRIORS_S["llm"] + PRIORS_S["tts"],
     "llm": PRIORS_S["tts"],
     "tts": 0.0,
 }
-"""What takes time behind a stage before the caller hears something."""
+"""The time that the stages after this one take until the caller hears something."""
 
-LOOK_S: Final = 0.5  # a breaker may be opened by a call at any time, and rests for many of these
+LOOK_S: Final = 0.5  # calls open breakers at any time; a rest is much longer than this
 
 
 def build_policies(
     settings: Settings, now: float, *, lag: Lag | None = None
 ) -> dict[Stage, StagePolicy]:
-    """Return each stage's policy, all on one roster.
+    """Return each stage's policy, all on one health table.
 
     Args:
         settings: The configuration.
         now: Monotonic, in seconds.
-        lag: How long we stalled ourselves; None: nobody measures it.
+        lag: The lag of this process; `None` if it is not measured.
     """
     lag = lag or Lag()
     roster, hedges = build_roster(settings, now), build_hedges(settings)
@@ -96,9 +97,9 @@ def build_roster(settings: Settings, now: float) -> HealthTable:
 
 
 def build_hedges(settings: Settings) -> Allowance | None:
-    """Return how often a second model may be asked early; None: never.
+    """Return the allowance for early requests to a second model; `None` if disabled.
 
-    The allowance counts its own among the attempts; what is configured is a share of the answers.
+    The allowance counts hedges among the attempts; the configuration gives a share of the answers.
     """
     hedge = settings.resilience.hedge
     of_attempts = hedge.share / (1 + hedge.share)
@@ -106,13 +107,13 @@ def build_hedges(settings: Settings) -> Allowance | None:
 
 
 def untimed_voices(settings: Settings) -> frozenset[str]:
-    """Return the voices that do not say when each word is spoken."""
+    """Return the voices that do not report word times."""
     voices = settings.stages.tts
     return frozenset(voice.name for voice in voices if not provider("tts", voice.kind).word_times)
 
 
 def clause_rules(settings: Settings) -> dict[str, ClauseRule]:
-    """Return what the voices may be given of an unfinished sentence, by name."""
+    """Return what voices may be given of an unfinished sentence, by name."""
     if not settings.latency.speak_early:
         return {}
     rules = {item.name: provider("tts", item.kind).clause for item in settings.stages.tts}
@@ -120,7 +121,7 @@ def clause_rules(settings: Settings) -> dict[str, ClauseRule]:
 
 
 def build_gates(settings: Settings, stage: Stage) -> dict[str, RungGate]:
-    """Return the gates of a stage's rungs, by name; a rung without limits learns of some."""
+    """Return the gates of a stage's rungs by name, also for rungs without configured limits."""
     return {
         rung.name: RungGate(
             Limits(
@@ -135,7 +136,7 @@ def build_gates(settings: Settings, stage: Stage) -> dict[str, RungGate]:
 
 
 def credential(rung: RungSettings) -> str:
-    """Return what tells keys apart without telling them: the same for rungs that share one."""
+    """Return a hash of a rung's key, which is the same for rungs that share the key."""
     if rung.api_key is None:
         return ""
     secret = rung.api_key.get_secret_value().encode()
@@ -146,7 +147,7 @@ def credential(rung: RungSettings) -> str:
 async def rest_breakers(
     roster: HealthTable, *, tell: Tell, clock: Callable[[], float]
 ) -> AsyncIterator[None]:
-    """Move breakers on by the passing of time while the block runs."""
+    """Advance the breakers with time while the block runs."""
     resting = partial(_tick, roster, tell=tell, clock=clock)
     async with at_work(breakers=keep_running("resting the breakers", resting)):
         yield

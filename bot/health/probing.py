@@ -1,4 +1,4 @@
-"""Probes the rungs in the background, one task each: when is decided in `fallbacks.probing`."""
+"""Probes the rungs in the background, one task each; `fallbacks.probing` decides when."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -22,16 +22,16 @@ from operations.masking import printable
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec
 
-LOOK_S: Final = 0.25  # how soon a rung that a call made suspect is noticed; its probe waits 1 s
+LOOK_S: Final = 0.25  # the delay before a new suspicion is noticed; its probe waits 1 s
 OURS: Final = "our own lag used up the time"
 
 Key: TypeAlias = tuple[str, str]
-"""Stage and the rung's name."""
+"""The stage and the rung's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probed:
-    """How the last probe of a rung went."""
+    """The result of a rung's last probe, for display."""
 
     at_s: float  # monotonic
     real: bool
@@ -42,12 +42,12 @@ class Probed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """What a probe came to.
+    """The result of a probe.
 
     Attributes:
-        real: The real kind was asked for.
-        failure: None: the rung answered as it should.
-        timed_out: It failed because the time ran out, whatever that says of the rung.
+        real: It was a real request, not the cheap one.
+        failure: `None` if the rung answered as it should.
+        timed_out: It failed because the time ran out, whatever the rung's part in that.
     """
 
     real: bool
@@ -56,11 +56,11 @@ class Tried:
 
 
 class Prober:
-    """Probes one rung, and tells the roster how that went. It never is in the way of a caller.
+    """Probes one rung and reports the results to the health table. It never delays a call.
 
     Attributes:
-        last: How the last probe went; None: there was none yet.
-        lag: How long we stalled ourselves: a time-out that we used up says nothing of the rung.
+        last: The result of the last probe; `None` before the first one.
+        lag: The lag of this process: a time-out that we caused ourselves says nothing of the rung.
     """
 
     def __init__(
@@ -76,12 +76,12 @@ class Prober:
         """Prepare.
 
         Args:
-            rung: What is probed, with its own key.
-            roster: What all calls know of it.
-            settings: How often.
-            tell: Takes the facts.
+            rung: The rung to probe, with its own key.
+            roster: What all calls know of the rung.
+            settings: How often to probe.
+            tell: Takes the events.
             clock: Monotonic.
-            leads: Whether it is for this process to probe; another one may do it for both.
+            leads: Returns whether this process probes; another one may do it for both.
         """
         self.last: Probed | None = None
         self.lag = Lag()
@@ -95,16 +95,16 @@ class Prober:
 
     @property
     def rung(self) -> RungSpec:
-        """What is probed."""
+        """The rung that is probed."""
         return self._rung
 
     @property
     def health(self) -> Health:
-        """What is known of the rung."""
+        """The health of the rung."""
         return self._roster.health(self._rung.stage, self._rung.name)
 
     def reset(self) -> None:
-        """Probe as soon as may be, on an operator's word."""
+        """Probe as soon as possible, at an operator's request."""
         self._probing.see(self._clock(), doubted=is_doubted(self.health))
         self._probing.reset(self._clock())
 
@@ -119,7 +119,7 @@ class Prober:
 
     async def _do(self, probe: Probe) -> None:
         permit = self.health.permit(self._clock(), probe=True)
-        if permit is None:  # a trial is under way, and says the same
+        if permit is None:  # a trial request is in progress, which gives the same answer
             self._probing.reported(probe.number, self._clock(), ok=False)
             return
         began_s = self._clock()
@@ -149,10 +149,10 @@ class Prober:
         self._probing.see(now, doubted=is_doubted(self.health))
 
     async def _try(self, probe: Probe) -> Tried:
-        """Ask for the real kind, or the cheap question.
+        """Send the real request or the cheap one.
 
-        A key may be allowed to do what callers need and not to ask the cheap question, so a refusal
-        of that is believed only when the real kind is refused, too.
+        A key may allow what callers need but not the cheap request. So a refusal of the cheap
+        request counts only if the real one is refused, too.
         """
         if probe.real:
             return await self._ask(real=True, timeout_s=probe.timeout_s)
@@ -170,7 +170,7 @@ class Prober:
         asked = provider(rung.stage, rung.kind)
         ask = asked.probe_for_real if real else asked.probe
         try:
-            async with asyncio.timeout(timeout_s + LOOK_S):  # it bounds itself; this makes sure
+            async with asyncio.timeout(timeout_s + LOOK_S):  # a limit besides the probe's own
                 await ask(rung, timeout_s=timeout_s)
         except ProbeFailedError as refused:
             failure = refused.failure(rung)
@@ -179,7 +179,7 @@ class Prober:
         except TimeoutError:
             hung = failed(Kind.TIMEOUT, rung.stage, provider=rung.name, reason="the probe hung")
             return Tried(real=real, failure=hung, timed_out=True)
-        except Exception as mistake:  # noqa: BLE001 - the provider's edge: it may not end the process
+        except Exception as mistake:  # noqa: BLE001 - edge of the provider: never ends probing
             logger.opt(exception=mistake).error("the probe of {} failed", rung.name)
             name = type(mistake).__name__
             odd = failed(Kind.PROTOCOL, rung.stage, provider=rung.name, reason=name)
@@ -196,7 +196,7 @@ class Prober:
             place = (self._rung.stage, self._rung.name)
             facts = self._roster.succeeded(place, permit, now=now)
         else:
-            self.health.breaker.take_back(permit)  # it connected: nobody has done any work
+            self.health.breaker.take_back(permit)  # it only connected, which proves no work
             facts = ()
         for fact in facts:
             self._tell(fact)
@@ -221,7 +221,7 @@ def by_place(probers: Iterable[Prober]) -> Mapping[Key, Prober]:
 
 @asynccontextmanager
 async def run_probers(probers: Iterable[Prober]) -> AsyncIterator[None]:
-    """Let them probe while the block runs."""
+    """Run the probers while the block runs."""
     async with asyncio.TaskGroup() as tasks:
         running = [
             tasks.create_task(

@@ -1,8 +1,8 @@
-"""Whether a call that comes in now could be answered, and whether something would be missing.
+"""Readiness: whether a call could be answered now, and with what missing.
 
-A stage is down while none of its rungs may be asked. The call then goes on without it as long as
-the way down has a step that needs no provider: a menu in any case, the local voice in place of the
-voices. Clips and a goodbye alone are no answer.
+A stage is down while none of its rungs may be used. A call continues without it if the outage menu
+has a step that needs no provider: a menu in any case, the local voice in place of the voices. Clips
+and a goodbye alone do not count.
 """
 
 from collections.abc import Collection, Mapping
@@ -11,17 +11,17 @@ from typing import Final
 
 from processors.holding.descent_rules import Step
 
-PARTING: Final = frozenset({Step.CLIP, Step.CHOSEN, Step.GOODBYE})  # these help nobody further
+PARTING: Final = frozenset({Step.CLIP, Step.CHOSEN, Step.GOODBYE})  # these do not help the caller
 VOICES: Final = "tts"
 STORAGE: Final = "storage"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
-    """What a load balancer and an operator want to know."""
+    """The readiness of a process, for load balancers and operators."""
 
     ready: bool
-    degraded: bool  # ready, and a call would have to do without a stage, or leave no record
+    degraded: bool  # ready, but without a stage or without the record
     reasons: tuple[str, ...]  # full, busy, draining, stt_down, storage_down, …
 
 
@@ -31,10 +31,10 @@ def judge_readiness(
     """Return whether a call could be answered now.
 
     Args:
-        why_closed: Why no call is taken at all, such as `draining`; empty: calls are taken.
-        usable: For each stage, whether any of its rungs may be asked now.
-        steps: Those of the way down that are switched on.
-        recorded: Whether the database takes the record; a call goes on without.
+        why_closed: Why no call is taken at all, such as `draining`; empty if calls are taken.
+        usable: For each stage, whether any of its rungs may be used now.
+        steps: The enabled steps of the outage menu.
+        recorded: Whether the database accepts the record; calls continue without it.
     """
     down = [stage for stage, any_rung in usable.items() if not any_rung]
     lost = any(not _goes_on_without(stage, steps) for stage in down)

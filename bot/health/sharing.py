@@ -1,4 +1,4 @@
-"""Shares the providers' health with other processes, and goes on without them."""
+"""Shares the providers' health with other processes, and continues alone without them."""
 
 import asyncio
 import hashlib
@@ -27,22 +27,22 @@ from operations.database.database import StorageError
 from operations.database.provider_board import ProviderBoard
 from operations.keep_running import keep_running
 
-LOOK_S: Final = 0.5  # how long at most one process does not know what another has found out
-LEASE_S: Final = 6.0  # a prober that died is replaced after so long
+LOOK_S: Final = 0.5  # the longest delay until one process learns what another found
+LEASE_S: Final = 6.0  # after this, another process takes over the probing
 RENEW_S: Final = 2.0
-ANSWER_S: Final = 3.0  # a board that takes longer is as good as none
-LOOKS: Final = 3  # at the board's clock, before the first word
-TRUST_S: Final = 60.0  # a clock that loses `ASTRAY_S` in that time is broken (chosen)
+ANSWER_S: Final = 3.0  # a board that takes longer counts as gone
+LOOKS: Final = 3  # readings of the board's clock before the first report
+TRUST_S: Final = 60.0  # a clock that drifts by `ASTRAY_S` in that time is broken (chosen)
 ASTRAY_S: Final = 0.1
-DOUBTS: Final = 3  # looks that may fail in a row before anyone is told: two may start at once
+DOUBTS: Final = 3  # failed rounds in a row before it is reported: two may be a start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sight:
-    """How far the board's clock was seen to be before our own."""
+    """A reading of the board's clock against our own."""
 
-    ahead_s: float
-    within_s: float  # it is not further off than that
+    ahead_s: float  # how far the board's clock is ahead
+    within_s: float  # the uncertainty of `ahead_s`
     at: float  # monotonic
 
 
@@ -56,7 +56,7 @@ def _followed(health: Health) -> RungFollowed:
 
 
 def _was_set(before: _Sight, after: _Sight) -> bool:
-    """Say whether two sights cannot both be true of a clock that nobody has set."""
+    """Return whether two readings can only differ because the clock was set."""
     apart_s = abs(after.ahead_s - before.ahead_s)
     return apart_s > before.within_s + after.within_s + ASTRAY_S
 
@@ -66,32 +66,32 @@ def _within(sight: _Sight) -> float:
 
 
 class Share:
-    """One process's side of the board."""
+    """One process's side of the shared board."""
 
     def __init__(self, rungs: Iterable[SharedRung], *, board: ProviderBoard, tell: Tell) -> None:
         """Share the health of these rungs, each at its place on the board."""
         self._rungs = {rung.place: rung for rung in rungs}
         self._board = board
         self._tell = tell
-        self._unsaid: dict[tuple[str, Aspect], BoardWord] = {}  # the last word on each aspect
+        self._unsaid: dict[tuple[str, Aspect], BoardWord] = {}  # the last report on each aspect
         self._led: frozenset[str] = frozenset()
         self._renew_at = 0.0
-        self._sight: _Sight | None = None  # of the board's clock; None: not seen yet
+        self._sight: _Sight | None = None  # of the board's clock; `None` before the first reading
         self._misses = 0
         self._alone_since: float | None = None
 
     def leads(self, place: str) -> bool:
-        """Say whether it is for this process to probe a rung; alone it does so itself."""
+        """Return whether this process should probe a rung; without the board, each process does."""
         return place in self._led or self._misses > 0
 
     async def run(self) -> None:
-        """Look at the board again and again, until cancelled."""
+        """Exchange with the board repeatedly until cancelled."""
         while True:
             await self.look()
             await asyncio.sleep(LOOK_S)
 
     async def look(self) -> None:
-        """Leave what is new here, and take over what is new there."""
+        """Write our new reports to the board, and take over those of others."""
         self._listen_to_ourselves()
         try:
             async with asyncio.timeout(ANSWER_S):
@@ -102,22 +102,22 @@ class Share:
             self._rejoin()
 
     def doubt(self, broken: Exception) -> None:
-        """Go on alone for now: a look failed in a way that nobody has foreseen."""
+        """Continue alone for now: a round failed in an unexpected way."""
         self._count_miss(StorageError(type(broken).__name__))
 
     async def close(self) -> None:
-        """Leave the probing to others; a board that hangs is not waited for."""
+        """Leave the probing to others; does not wait for a board that hangs."""
         for part in (self._board.leave, self._board.close):
             try:
                 async with asyncio.timeout(ANSWER_S):
                     await part()
             except (StorageError, TimeoutError):
-                continue  # nobody is waiting for it: leases end by themselves
-            except Exception as broken:  # noqa: BLE001 - the end of the process: calls still end
-                logger.opt(exception=broken).error("the board could not be left")
+                continue  # nothing depends on it: leases expire
+            except Exception as broken:  # noqa: BLE001 - calls still have to end after this
+                logger.opt(exception=broken).error("the shared health board could not be closed")
 
     def _listen_to_ourselves(self) -> None:
-        """Collect what is new; what happens before the first sight of the board's clock waits."""
+        """Collect our new reports; they wait until the board's clock was read."""
         if self._sight is None:
             return
         now = clock.monotonic()
@@ -146,12 +146,12 @@ class Share:
             self._renew_at = clock.monotonic() + RENEW_S
 
     async def _sight_clock(self) -> _Sight:
-        """Look at the board's clock, and return the best sight of it; the first one takes several.
+        """Read the board's clock and return the best reading; the first time takes several.
 
-        As NTP does (RFC 5905, 10 Clock Filter Algorithm): the quicker the answer, the surer.
+        As in NTP (RFC 5905, 10 Clock Filter Algorithm), a quicker answer is a more certain one.
         """
         if self._sight is None:
-            await self._board.clock_s()  # connects, which would count as a slow answer
+            await self._board.clock_s()  # connects first, because connecting takes time
             return min([await self._look_at_clock() for _ in range(LOOKS)], key=_within)
         new = await self._look_at_clock()
         if new.at - self._sight.at >= TRUST_S or _was_set(self._sight, new):
@@ -179,19 +179,19 @@ class Share:
             self._tell(ShareRegained(alone_s=clock.monotonic() - self._alone_since))
             self._alone_since = None
         for rung in self._rungs.values():
-            rung.tell_again()  # a board that was started anew may have forgotten everything
+            rung.tell_again()  # a restarted board may have forgotten everything
 
 
 def _reason(gone: Exception) -> str:
-    """Say in a line why we are alone."""
+    """Return in one line why we are alone."""
     return str(gone) if isinstance(gone, StorageError) else f"no answer within {ANSWER_S:g} s"
 
 
 def places(settings: Settings) -> dict[tuple[str, str], str]:
-    """Return each rung's place on the board: the same only where the same is asked with one key.
+    """Return each rung's place on the board: shared only by equal requests with the same key.
 
-    A voice that is misspelt, or options that a provider refuses, are no failure of a rung that has
-    others. What has no address runs on a machine of its own, and fails with it.
+    A misspelt voice or refused options are no failure for a rung with other ones. A rung without a
+    URL runs on its own machine and fails with it.
     """
     found: dict[tuple[str, str], str] = {}
     for stage, rung in settings.stages.rungs():
@@ -215,7 +215,7 @@ def places(settings: Settings) -> dict[tuple[str, str], str]:
 async def share_health(
     settings: Settings, roster: HealthTable, *, tell: Tell
 ) -> AsyncIterator[Share | None]:
-    """Share while the block runs; None: there is nobody to share with."""
+    """Share while the block runs; yields `None` if sharing is not configured."""
     if settings.resilience.share == LOCAL:
         yield None
         return

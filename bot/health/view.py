@@ -1,4 +1,4 @@
-"""What an operator sees of the providers, and what an operator may do to them."""
+"""The operator's view of the providers, and the operator's actions on them."""
 
 import functools
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -24,10 +24,10 @@ WORST: Final = ("closed", "half_open", "open")
 
 
 def merge_rungs(views: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """Return one entry a rung, in the first view's order: the worst opinion of it counts.
+    """Return one entry per rung, in the first view's order, with the worst state of all views.
 
-    The processes tell each other within half a second, so they differ for no longer than that. One
-    of them probes for all, so its last probe is the house's.
+    The processes update each other within half a second, so they differ only briefly. One process
+    probes for all, so its last probe is the pool's.
     """
     found: list[dict[str, Any]] = []
     for rung in views[0]:
@@ -52,7 +52,7 @@ def merge_rungs(views: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, 
 
 
 def emptied_by(rungs: Sequence[Mapping[str, Any]], name: str) -> list[str]:
-    """Return the stages that would have nobody left to ask without the rung of this name."""
+    """Return the stages that would have no usable rung without the rung of this name."""
     stages = {rung["stage"] for rung in rungs if rung["name"] == name}
     kept = {rung["stage"] for rung in rungs if rung["usable"] and rung["name"] != name}
     return sorted(stages - kept)
@@ -82,7 +82,7 @@ class ProviderView:
         return tuple(rung.name for _, rung in self.stages.rungs())
 
     def usable(self) -> dict[str, bool]:
-        """Return for each stage whether any of its rungs may be asked now."""
+        """Return for each stage whether any of its rungs may be used now."""
         now = self.clock()
         return {
             stage: any(standing.usable for standing in self.roster.standings(stage, now))
@@ -103,7 +103,7 @@ class ProviderView:
         return found
 
     def withdraw(self, name: str) -> None:
-        """Take the rung of this name out of rotation: calls pass over it from the next turn on."""
+        """Take the rung of this name out of rotation; calls skip it from their next turn on."""
         self.roster.withdraw(name, self.clock())
 
     def put_back(self, name: str) -> None:
@@ -111,10 +111,10 @@ class ProviderView:
         self.roster.put_back(name, self.clock())
 
     def reset(self, name: str) -> None:
-        """Let the rung of this name be tried at once.
+        """Allow the rung of this name to be tried at once.
 
         Raises:
-            KeyError: There is none.
+            KeyError: There is no such rung.
         """
         for fact in self.roster.reset(name, self.clock()):
             self.tell(fact)
@@ -160,7 +160,7 @@ def _probe(prober: Prober | None, now: float) -> dict[str, Any] | None:
     }
 
 
-PHONE_RATE_HZ: Final = 8000  # of what a probe has spoken; nobody listens to it
+PHONE_RATE_HZ: Final = 8000  # the rate of a probe's speech, which is not played
 
 
 @asynccontextmanager
@@ -172,14 +172,14 @@ async def watch_providers(
     tell: Tell,
     lag: Lag | None = None,
 ) -> AsyncIterator[ProviderView]:
-    """Watch while the block runs.
+    """Watch the providers while the block runs.
 
     Args:
         settings: The configuration.
         roster: What all calls know of the rungs.
-        shared: By the rung's name, what its service shares with a probe.
-        tell: Takes the facts.
-        lag: How long we stalled ourselves; None: nobody measures it.
+        shared: What a rung's service shares with its probe, by rung name.
+        tell: Takes the events.
+        lag: The lag of this process; `None` if it is not measured.
     """
     async with (
         rest_breakers(roster, tell=tell, clock=clock.monotonic),

@@ -349,7 +349,7 @@ async def test_another_program_at_the_port_is_not_taken_for_a_server(
 @pytest.mark.parametrize("body", FOREIGN)
 async def test_another_program_at_the_port_gives_no_result_of_a_dial(body: str) -> None:
     async with foreign(body) as settings:
-        with pytest.raises(CommandError, match="did not say what became of it"):
+        with pytest.raises(CommandError, match="did not report its outcome"):
             await order_dial(settings, "+15550142", say=print)
 
 
