@@ -1,1 +1,1 @@
-"""Calls that we place: the dialer in its house, and what it needs of it."""
+"""Calls that we place: the dialler of a server and what it needs."""

@@ -1,4 +1,4 @@
-"""Our own side of the calls that campaigns place, as any process of the house knows it."""
+"""The ledger of placed calls, which every process of the pool can ask for."""
 
 import asyncio
 from collections.abc import Mapping, MutableMapping
@@ -15,12 +15,12 @@ from campaigns.call_verdict import CallJudge, CallVerdict
 from campaigns.carrier import HeardLeg, joined
 
 CARRIER_QUESTION: Final = "what a carrier told"
-MOST: Final = 1000  # dials that are kept in mind; the oldest gives way
+MOST: Final = 1000  # dials that are kept; the oldest is dropped
 Kept = TypeVar("Kept")
 
 
 class CarrierReports:
-    """Keeps it by the dial's id; what a call cost by the carrier's own, since it comes late."""
+    """A carrier's reports by dial id, and its late cost reports by the carrier's call id."""
 
     def __init__(self) -> None:
         self.refs: dict[str, str] = {}
@@ -29,12 +29,12 @@ class CarrierReports:
         self._pool: WorkerPool | None = None
 
     def join(self, pool: WorkerPool) -> None:
-        """Answer what other processes of the house ask."""
+        """Answer the questions of other processes."""
         self._pool = pool
         pool.peers.answer(CARRIER_QUESTION, self._answer)
 
     def note(self, event: Event) -> str:
-        """Keep one fact, if it is a carrier's; return the dial's id, or nothing."""
+        """Keep an event if it is a carrier's report; return the dial's id, or empty."""
         match event:
             case (LegRinging() | LegAnswered() | LegEnded() | AnswererJudged()) as leg if leg.ref:
                 known = self._heard.get(leg.ref) or HeardLeg(call_ref=leg.call_ref)
@@ -48,17 +48,17 @@ class CarrierReports:
         return ""
 
     async def heard(self, dial_id: str) -> HeardLeg | None:
-        """Return what was told of a dial; None: nothing."""
+        """Return the carrier's reports of a dial; `None` if there are none."""
         said = await self._ask(dial_id=dial_id, call_ref="")
         return joined(HeardLeg(**item["heard"]) for item in said if item["heard"])
 
     async def charged(self, call_ref: str) -> float | None:
-        """Return what a call is said to have cost; None: nothing was said of it."""
+        """Return the reported cost of a call; `None` if none was reported."""
         said = await self._ask(dial_id="", call_ref=call_ref)
         return next((item["cost"] for item in said if item["cost"] is not None), None)
 
     def forget(self, dial_id: str) -> None:
-        """Keep nothing of a dial any more but what it cost."""
+        """Forget a dial, except for its cost."""
         self.refs.pop(dial_id, None)
         self._heard.pop(dial_id, None)
 
@@ -77,7 +77,7 @@ class CarrierReports:
 
 def _keep(kept: MutableMapping[str, Kept], key: str, value: Kept) -> None:
     kept[key] = value
-    while len(kept) > MOST:  # a callback comes to any worker, and behind a dial's end
+    while len(kept) > MOST:  # callbacks reach any worker, also after a dial's end
         del kept[next(iter(kept))]
 
 
@@ -85,9 +85,9 @@ QUESTION: Final = "campaign call"
 
 
 class CallLedger:
-    """Listens to everything, and keeps what concerns calls that we placed.
+    """A listener that keeps what concerns placed calls.
 
-    A call is judged in the process where it runs; whoever dials asks all of them.
+    The process that runs a call judges it; the dialler asks all processes.
     """
 
     def __init__(self) -> None:
@@ -98,13 +98,13 @@ class CallLedger:
         self._pool: WorkerPool | None = None
 
     def join(self, pool: WorkerPool) -> None:
-        """Answer what other processes of the house ask."""
+        """Answer the questions of other processes."""
         self._pool = pool
         self.book.join(pool)
         pool.peers.answer(QUESTION, self._answer)
 
     async def hear(self, entry: Entry) -> None:
-        """Note one entry."""
+        """Take one entry."""
         if told_of := self.book.note(entry.event):
             self._wake(told_of)
             return
@@ -114,7 +114,7 @@ class CallLedger:
                 self._judges[dial_id] = CallJudge()
                 self._dial_of[entry.call_id] = dial_id
             case event if dial_id := self._dial_of.get(entry.call_id):
-                if judge := self._judges.get(dial_id):  # none: its dial was settled before its end
+                if judge := self._judges.get(dial_id):  # none if its dial was settled before
                     judge.add(event)
                 if isinstance(event, CallEnded):
                     del self._dial_of[entry.call_id]
@@ -123,7 +123,7 @@ class CallLedger:
                 pass
 
     async def verdict(self, dial_id: str) -> CallVerdict | None:
-        """Return how our side of a call stands, wherever it runs; None: there was none."""
+        """Return our verdict on a call in any process; `None` if there was no call."""
         if self._pool is None:
             return self._own(dial_id)
         said = await self._pool.peers.ask_all(QUESTION, dial_id=dial_id)
@@ -131,7 +131,7 @@ class CallLedger:
         return max(found, key=lambda verdict: verdict.over) if found else None
 
     async def wait(self, dial_id: str, within_s: float) -> None:
-        """Return when there is news of a dial, or after this time."""
+        """Return at the next news of a dial, or after `within_s`."""
         news = self._news.setdefault(dial_id, asyncio.Event())
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
@@ -139,12 +139,12 @@ class CallLedger:
         news.clear()
 
     def wake_all(self) -> None:
-        """Have whoever waits for news of a dial look at once."""
+        """Let everything that waits for news of a dial check at once."""
         for news in self._news.values():
             news.set()
 
     def forget(self, dial_id: str) -> None:
-        """Keep nothing of a dial any more."""
+        """Forget a dial."""
         self._judges.pop(dial_id, None)
         self._news.pop(dial_id, None)
         self.book.forget(dial_id)

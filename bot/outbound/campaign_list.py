@@ -1,4 +1,4 @@
-"""All campaigns as the console has them: how far each has come, why it waits, how long it takes."""
+"""All campaigns for the console: progress, why one waits, and how long it may take."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -19,11 +19,11 @@ NO_CARRIER: Final = "no_carrier"
 async def list_campaigns(
     outbound: Outbound, held: Mapping[str, Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Return each campaign that is configured, as JSON; one without contacts is `ready`.
+    """Return each configured campaign as JSON; one without contacts is `ready`.
 
     Args:
-        outbound: What is configured, and the database.
-        held: By campaign, why the process that dials makes no call.
+        outbound: The configured campaigns, and the database.
+        held: Why the dialling process makes no call, by campaign.
 
     Raises:
         StorageError: The database does not answer.
@@ -39,27 +39,27 @@ async def list_campaigns(
 
 
 def why_held(outbound: Outbound) -> dict[str, dict[str, Any]]:
-    """Return by campaign why this process dials nobody, or does so although a stage is down."""
+    """Return by campaign why this process does not dial, or dials although a stage is down."""
     if outbound.dialer is None:
-        nobody = {"reason": NO_CARRIER, "since_s": None, "outage": True}
-        return dict.fromkeys(outbound.campaigns, nobody)
+        no_carrier = {"reason": NO_CARRIER, "since_s": None, "outage": True}
+        return dict.fromkeys(outbound.campaigns, no_carrier)
     holds = {name: outbound.dialer.why(name) for name in outbound.campaigns}
-    told = {name: _told(each) for name, each in holds.items() if each}
+    told = {name: _told(hold) for name, hold in holds.items() if hold}
     if down := stage_down(outbound.usable()):
-        all_the_same = {"reason": down, "since_s": None, "outage": True}
+        degraded = {"reason": down, "since_s": None, "outage": True}
         for name, campaign in outbound.campaigns.items():
             if campaign.on_outage == "degraded":
-                told.setdefault(name, all_the_same)
+                told.setdefault(name, degraded)
     return told
 
 
 def _told(hold: Hold) -> dict[str, Any]:
-    """Return of a hold what is anybody's: how this process knows of it is its own affair."""
+    """Return the public part of a hold, without its internal fields."""
     return {"reason": hold.reason, "since_s": hold.since_s, "outage": hold.outage}
 
 
 def standing_still(outbound: Outbound) -> tuple[str, ...]:
-    """Return the campaigns that wait, as this process has it, until something is mended."""
+    """Return the campaigns that wait for a repair, as far as this process knows."""
     if outbound.dialer is None:
         return ()
     holds = ((name, outbound.dialer.why(name)) for name in outbound.campaigns)
@@ -67,7 +67,7 @@ def standing_still(outbound: Outbound) -> tuple[str, ...]:
 
 
 def merge_holds(answers: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
-    """Return what all processes say of holds; at most one of them dials."""
+    """Merge the holds of all processes; at most one of them dials."""
     held: dict[str, Any] = {}
     for answer in answers:
         held |= answer or {}
@@ -75,7 +75,7 @@ def merge_holds(answers: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
 
 
 def _unknown(name: str) -> CampaignStanding:
-    """Return how a campaign stands of which the database knows nothing yet."""
+    """Return the standing of a campaign that the database does not know yet."""
     return CampaignStanding(name=name, state="ready", contacts={}, outcomes={})
 
 
@@ -92,7 +92,7 @@ def _shown(campaign: Campaign, standing: CampaignStanding) -> dict[str, Any]:
 
 
 async def _left(outbound: Outbound, standing: CampaignStanding) -> dict[str, Any]:
-    """Return what today used up, and how long a campaign that runs may still take."""
+    """Return what today used up, and how long a running campaign may still take."""
     campaign, now = outbound.campaigns[standing.name], outbound.now_s()
     today = standing.day_s == day_began_s(campaign.zone, now=now)
     used = {
@@ -104,7 +104,7 @@ async def _left(outbound: Outbound, standing: CampaignStanding) -> dict[str, Any
         return used | {"left_s": None}
     course = await outbound.course.course(standing.name)
     rest = _remainder(standing, progress, course, used)
-    # It is some milliseconds of reckoning where a campaign takes weeks.
+    # Takes some milliseconds of computing if a campaign takes weeks.
     left_s = await asyncio.to_thread(estimate_left_s, campaign, rest, now=now)
     return used | {"left_s": left_s}
 

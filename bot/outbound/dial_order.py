@@ -1,4 +1,4 @@
-"""Asks a running server to call one number, and says what became of it."""
+"""Asks a running server to call one number, and prints the result."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -16,10 +16,10 @@ GOOD: Final = frozenset({DialOutcome.COMPLETED, DialOutcome.VOICEMAIL})
 
 
 async def order_dial(settings: Settings, number: str, *, say: Callable[[str], None]) -> int:
-    """Have the server call, wait for the end, and print the outcome.
+    """Let the server call, wait for the end, and print the outcome.
 
     Returns:
-        0 when somebody was reached, else 1.
+        0 if a person or a voicemail was reached, else 1.
 
     Raises:
         UsageError: The server does not call this number.
@@ -43,10 +43,10 @@ async def _ask(settings: Settings, number: str) -> Mapping[str, Any]:
                 async with session.post(f"{place}/api/dials", json={"number": number}) as answer:
                     return await _read(answer, place)
             except aiohttp.ClientConnectorError:
-                continue  # nobody was asked: a second question cannot make a second call
+                continue  # no request was sent, so another one cannot cause a second call
             except (aiohttp.ClientError, TimeoutError, ValueError) as lost:
                 raise CommandError(
-                    f"{place} was asked to call and did not say what became of it"
+                    f"{place} accepted the call but did not report its outcome"
                 ) from lost
     where = " or ".join(places)
     raise CommandError(f"no server answers at {where}; start one with `holdline serve`")
@@ -54,7 +54,7 @@ async def _ask(settings: Settings, number: str) -> Mapping[str, Any]:
 
 async def _read(answer: aiohttp.ClientResponse, place: str) -> Mapping[str, Any]:
     if answer.status == 401:
-        raise CommandError(f"{place} asks for another HOLDLINE_TOKEN than the one that is set here")
+        raise CommandError(f"{place} needs another HOLDLINE_TOKEN: the server's")
     if answer.status == 503 and answer.content_type == "text/plain":  # no worker took the request
         raise CommandError(f"the server at {place} is starting or stopping and places no calls now")
     said = await answer.json()

@@ -1,4 +1,4 @@
-"""Puts the dialer together, and has it work while a server runs."""
+"""Builds the dialler and runs it while a server runs."""
 
 import asyncio
 import secrets
@@ -40,40 +40,40 @@ from operations.keep_running import keep_running
 from operations.notify.alert import Alert
 from operations.notify.trouble_rules import CAMPAIGN
 
-RECORD_S: Final = 1.0  # for one look at the record (chosen): it is looked at again and again
+RECORD_S: Final = 1.0  # for one query of the record (chosen): the query is repeated anyway
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HouseOfCalls:
-    """Seats and stages of a house."""
+    """The seats and stages that the dialler may use."""
 
     process: Process
     pool: WorkerPool
 
     @property
     def leads(self) -> bool:
-        """Whether it is this process that dials for the house."""
+        """Whether this process dials for the pool."""
         return self.pool.leads and not self.leaving
 
     @property
     def leaving(self) -> bool:
-        """Whether this process is to end, and takes no call any more."""
+        """Whether this process is ending, so that it takes no new calls."""
         return self.process.switchboard.why_closed == "draining"
 
     def seats(self) -> int:
-        """Return how many more calls the house could take now, whichever process gets them."""
+        """Return how many more calls the pool could take now, in any process."""
         if self.pool.why_closed:
             return 0
         return min(self.pool.room, self.process.switchboard.free)
 
     def usable(self) -> Mapping[str, bool]:
-        """Return for each stage whether any of its rungs may be asked now."""
+        """Return for each stage whether any of its rungs may be used now."""
         return self.process.providers.usable()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallsOfTheHouse:
-    """Our own side of the calls: whom they are briefed by, and how they went."""
+    """Our side of the placed calls: their briefs and their results."""
 
     ledger: CallLedger
     record: DialCalls
@@ -81,23 +81,23 @@ class CallsOfTheHouse:
     agent_of: Callable[[Campaign], AgentSettings]
 
     async def prepare(self, campaign: Campaign, claim: Claim) -> None:
-        """Have whoever picks up talked to as the campaign wants."""
+        """Keep the brief for the call of this claim."""
         agent = briefed(self.agent_of(campaign), campaign, claim.contact)
         self.briefs.keep(claim.dial.id, agent)
 
     async def verdict(self, dial_id: str) -> CallVerdict | None:
-        """Return how our side of a call stands; None: there was none.
+        """Return our verdict on a call; `None` if there was no call.
 
-        A process that has left took what it knew of its calls along; the record has it, too.
+        A process that has ended can no longer answer; then the record is used.
         """
         return await self.ledger.verdict(dial_id) or await self._recorded(dial_id)
 
     async def wait(self, dial_id: str, within_s: float) -> None:
-        """Return when there is news of a dial, or after this time."""
+        """Return at the next news of a dial, or after `within_s`."""
         await self.ledger.wait(dial_id, within_s)
 
     def forget(self, dial_id: str) -> None:
-        """Keep nothing of a dial any more."""
+        """Forget a dial."""
         self.ledger.forget(dial_id)
         self.briefs.forget(dial_id)
 
@@ -112,7 +112,7 @@ class CallsOfTheHouse:
 
 
 def agent_of(settings: Settings, campaign: Campaign) -> AgentSettings:
-    """Return the agent that a campaign's calls are made by."""
+    """Return the agent of a campaign."""
     return settings.agents.get(campaign.agent, settings.agent)
 
 
@@ -121,13 +121,13 @@ Alerts: TypeAlias = Callable[[], Awaitable[Sequence[Alert]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outbound:
-    """What a server that places calls offers beside them.
+    """What a server offers for placed calls.
 
     Attributes:
-        dialer: None: no campaign is configured.
-        one_call: None: no carrier is.
-        course: Says how each has been going.
-        usable: For each stage, whether any of its rungs may be asked now.
+        dialer: `None` if no campaign is configured.
+        one_call: `None` if no carrier can dial.
+        course: Reads how each campaign has been going.
+        usable: Returns for each stage whether any of its rungs may be used now.
         url: The database's address.
     """
 
@@ -144,14 +144,14 @@ class Outbound:
 
     @property
     def follows_dials(self) -> bool:
-        """Whether a dial is followed here that has no outcome yet."""
+        """Whether this process follows a dial without an outcome."""
         runs = bool(self.dialer and self.dialer.runs)
         return runs or bool(self.one_call and self.one_call.under_way)
 
 
 def campaigns_of(settings: Settings) -> dict[str, Campaign]:
-    """Return the campaigns by their names."""
-    return {name: campaign_of(name, each) for name, each in settings.campaigns.items()}
+    """Return the campaigns by name."""
+    return {name: campaign_of(name, item) for name, item in settings.campaigns.items()}
 
 
 @asynccontextmanager
@@ -163,14 +163,14 @@ async def open_outbound(
     alerts: Alerts,
     dialing: DialerSettings | None = None,
 ) -> AsyncIterator[Outbound]:
-    """Have the campaigns dialled while the block runs, by the one process that leads the house.
+    """Dial the campaigns while the block runs; only the leading process dials.
 
     Args:
         process: Takes the calls.
-        pool: Says who leads, and what became of calls in other processes.
-        ledger: Has heard everything since the process began.
-        alerts: Returns those that are open, and the newest others.
-        dialing: How the dialer takes its time.
+        pool: Tells which process leads, and asks the others about their calls.
+        ledger: Has heard all events since the process began.
+        alerts: Returns the open alerts and the newest others.
+        dialing: The dialler's timing.
     """
     settings, campaigns = process.settings, campaigns_of(process.settings)
     async with asyncio.TaskGroup() as tasks, _open_books(settings.storage.url) as books:
@@ -201,14 +201,14 @@ def _calls(
     ledger: CallLedger, process: Process, pool: WorkerPool, record: DialCalls
 ) -> CallsOfTheHouse:
     ledger.join(pool)
-    process.switchboard.on_closing(ledger.wake_all)  # what rings is called off at once
+    process.switchboard.on_closing(ledger.wake_all)  # ringing calls are cancelled at once
     agent = partial(agent_of, process.settings)
     return CallsOfTheHouse(ledger=ledger, record=record, briefs=process.briefs, agent_of=agent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _CampaignStores:
-    """What of campaigns stands in the database, each with its own connections."""
+    """The database stores of campaigns, each with its own connections."""
 
     store: CampaignStore
     office: CampaignOffice
@@ -220,7 +220,7 @@ class _CampaignStores:
 
 @asynccontextmanager
 async def _open_books(url: str) -> AsyncIterator[_CampaignStores]:
-    """Open them; they are let go behind all who work with them."""
+    """Open the stores; close them after everything that uses them."""
     books = _CampaignStores(
         store=CampaignStore(url, holder=secrets.token_hex(8)),
         office=CampaignOffice(url),
@@ -243,7 +243,7 @@ async def _working(
     clerks: BackgroundJobs,
     carrier: CampaignCarrier,
 ) -> AsyncIterator[None]:
-    """Have the dialer and its clerks work; behind them nothing rings on."""
+    """Run the dialler and its background jobs; after the block, nothing keeps ringing."""
     working = [*_work(tasks, dialer), *(clerks.work(tasks) if dialer else ())]
     try:
         yield
@@ -276,7 +276,7 @@ def _parts(
 
 
 async def _held(alerts: Alerts) -> Mapping[str, Hold]:
-    """Return which campaigns stand still, as operators were told."""
+    """Return which campaigns wait, by the open alerts."""
     return {
         alert.rung: Hold(reason=alert.kind, since_s=alert.open_s, outage=True)
         for alert in await alerts()
@@ -287,7 +287,7 @@ async def _held(alerts: Alerts) -> Mapping[str, Hold]:
 def _dialer(campaigns: Mapping[str, Campaign], parts: DialerParts) -> Dialer | None:
     dials = not isinstance(parts.carrier, NoCarrier)
     if campaigns and not dials:
-        logger.warning("campaigns are configured, and no carrier that could dial; nobody is")
+        logger.warning("campaigns are configured, but no carrier can dial; no contact is called")
     return Dialer(campaigns, parts) if campaigns and dials else None
 
 

@@ -1,8 +1,8 @@
-"""Tries, outside any call, what a call will need: where one rung alone is left of a stage.
+"""Tries the only rung that is left of a stage before a contact is dialled.
 
-With a standby a call would go on by itself, and nobody waits for a rehearsal. Without one the rung
-is asked for a morsel of the real thing before somebody is dialled, again after 5, 10 and 20 s, and
-a sequence that comes to nothing opens its breaker: so nobody is called to hear that it fails.
+With a standby, a call would continue by itself, so nothing is rehearsed. Without one, the rung gets
+a small real request before the dial, repeated after 5, 10 and 20 s. If all fail, its breaker opens,
+so that no contact is called only to hear a failure.
 """
 
 import asyncio
@@ -20,18 +20,18 @@ from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec
 
 MORE_S: Final = 0.25
-FRESH_S: Final = 30.0  # chosen: what did well so recently needs no rehearsal
+FRESH_S: Final = 30.0  # chosen: a rung that worked this recently needs no rehearsal
 
 
 @dataclass(slots=True, kw_only=True)
 class Rehearsal:
-    """Of one process. Several dials at once have one rehearsal.
+    """The rehearsal of one process; several dials at once share it.
 
     Attributes:
         rungs: By stage, the preferred one first.
-        retries: How often, and whose health it is.
-        timeout_s: Of one try.
-        fresh_s: So long a rehearsal that went well is good for.
+        retries: How often to try, and the health table to report to.
+        timeout_s: The limit of one try.
+        fresh_s: How long a successful rehearsal is valid.
     """
 
     rungs: Mapping[str, Sequence[RungSpec]]
@@ -43,7 +43,7 @@ class Rehearsal:
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def ready(self) -> str:
-        """Return an empty text when an agent could talk now, else which stage is down."""
+        """Return an empty text if an agent could talk now, else the stage that is down."""
         async with self._turn:
             for stage in STAGES:
                 await self._rehearse(stage)
@@ -67,7 +67,7 @@ class Rehearsal:
 
     async def _ask(self, rung: RungSpec) -> None:
         asked = provider(rung.stage, rung.kind)
-        async with asyncio.timeout(self.timeout_s + MORE_S):  # it bounds itself; this makes sure
+        async with asyncio.timeout(self.timeout_s + MORE_S):  # a second limit besides its own
             await asked.probe_for_real(rung, timeout_s=self.timeout_s)
 
     def _usable(self, stage: str) -> list[RungSpec]:
@@ -85,7 +85,7 @@ def _failure(error: Exception, rung: RungSpec) -> Failure | None:
 
 
 def rehearsal_of(process: Process) -> Rehearsal:
-    """Return what rehearses the rungs of a process."""
+    """Return the rehearsal of the rungs of a process."""
     view = process.providers
     rungs: dict[str, list[RungSpec]] = {}
     for prober in view.probers:
