@@ -1,1 +1,1 @@
-"""Whole recordings into words and whole texts into sound, outside a call."""
+"""Recognition of whole recordings and synthesis of whole texts, outside calls."""

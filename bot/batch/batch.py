@@ -1,10 +1,10 @@
-"""Whole recordings into words and whole texts into sound, through the ladders of the calls.
+"""Recognition of whole recordings and synthesis of whole texts, through the ladders of the calls.
 
     batch = Batch.of(settings)
     transcript = await batch.transcribe(Path("message.wav"))
     sound = await batch.say("We are closed today.", rate_hz=8000)
 
-Inside a server it is made with the roster of the calls, so that both know the same of the rungs.
+In a server it shares the health table of the calls.
 """
 
 import asyncio
@@ -37,11 +37,11 @@ from providers.catalog import provider
 from providers.provider import RungSpec, Stage, WholeRecording
 
 ANSWER_S: Final = 5.0
-MOST_BYTES: Final = 1 << 20  # of an answer; a demo's has some kB, and who is there is not known yet
+MOST_BYTES: Final = 1 << 20  # of an answer: a demo's has some kB, but another program may answer
 
 
 def configured(config: Path | None, stage: Stage) -> tuple[Settings, ConfigError | None]:
-    """Return the configuration, and what keeps its ladder of this stage from being used.
+    """Return the configuration, and why its ladder of this stage cannot be used, if so.
 
     The keys of other stages are not needed.
 
@@ -59,12 +59,12 @@ def configured(config: Path | None, stage: Stage) -> tuple[Settings, ConfigError
 
 
 def has_no_key(settings: Settings, stage: Stage) -> bool:
-    """Say whether nobody has given this ladder anything to work with."""
-    return all(_lacks_key(stage, each) for of, each in settings.stages.rungs() if of == stage)
+    """Return whether no rung of this ladder has a key."""
+    return all(_lacks_key(stage, rung) for of, rung in settings.stages.rungs() if of == stage)
 
 
 async def demo_beside(settings: Settings) -> tuple[str, Settings] | None:
-    """Return where a demo runs on this machine and its ladders, all of them simulated."""
+    """Return the address of a demo on this machine and its simulated ladders."""
     timeout = aiohttp.ClientTimeout(total=ANSWER_S)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         for place in dict.fromkeys((*addresses(settings.server), DEMO)):
@@ -81,7 +81,7 @@ async def demo_beside(settings: Settings) -> tuple[str, Settings] | None:
 
 
 async def _read(answer: aiohttp.ClientResponse) -> Any:
-    """Return the JSON of an answer; None: it is too long for what is asked."""
+    """Return the JSON of an answer; `None` if it is too long."""
     body = bytearray()
     async for piece in answer.content.iter_any():
         body += piece
@@ -91,20 +91,20 @@ async def _read(answer: aiohttp.ClientResponse) -> Any:
 
 
 def _simulated(stages: Any) -> Settings | None:
-    """Return settings of these ladders; None if anything of them is not on this machine.
+    """Return settings with these ladders; `None` if one of them leads to another machine.
 
-    Who else listens at the demo's usual port must not be able to send a recording elsewhere.
+    Another program on the demo's usual port must not be able to redirect a recording.
     """
     try:
         found = Settings.model_validate({"stages": stages})
     except ValidationError:
         return None
-    hosts = [urlsplit(each.url).hostname or "" for _, each in found.stages.rungs()]
+    hosts = [urlsplit(rung.url).hostname or "" for _, rung in found.stages.rungs()]
     return found if all(map(is_loopback, hosts)) else None
 
 
 def _lacks_keys(settings: Settings, stage: Stage) -> bool:
-    return any(_lacks_key(stage, each) for of, each in settings.stages.rungs() if of == stage)
+    return any(_lacks_key(stage, rung) for of, rung in settings.stages.rungs() if of == stage)
 
 
 def _lacks_key(stage: Stage, rung: Any) -> bool:
@@ -119,17 +119,17 @@ T = TypeVar("T")
 
 
 class UnusableInputError(Exception):
-    """What was handed in cannot be worked on; the text is one line with the reason."""
+    """An input that cannot be used; the text is one line with the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchSound:
-    """A whole text as sound.
+    """A whole text as audio.
 
     Attributes:
         pcm: Linear, 16 bit, little-endian, mono.
-        rate_hz: Its rate.
-        provider: The rung that spoke.
+        rate_hz: The sample rate.
+        provider: The name of the rung that spoke.
     """
 
     pcm: bytes
@@ -139,7 +139,7 @@ class BatchSound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """The ladders of the calls, for work that nobody waits for on the line."""
+    """The ladders of the calls, for work outside calls."""
 
     settings: Settings
     retries: Retries
@@ -148,27 +148,27 @@ class Batch:
     def of(
         cls, settings: Settings, *, roster: HealthTable | None = None, tell: Tell = lambda _: None
     ) -> Self:
-        """Return the ladders that are configured.
+        """Return the configured ladders.
 
         Args:
             settings: The configuration.
-            roster: What the calls know of the rungs; None: there are no calls here.
-            tell: Takes the facts.
+            roster: What the calls know of the rungs; `None` outside a server.
+            tell: Takes the events.
         """
         known = roster or build_roster(settings, clock.monotonic())
         waits = settings.resilience.retry_settings()
         return cls(settings=settings, retries=Retries(settings=waits, tell=tell, roster=known))
 
     async def transcribe(self, path: Path, *, language: str | None = None) -> Transcript:
-        """Return what a recording says.
+        """Return the transcript of a recording.
 
         Args:
-            path: A sound file: any wav, or what else the recogniser reads.
-            language: What is spoken in it; None: the recogniser is to find out.
+            path: A sound file: any wav, or another format that the recogniser reads.
+            language: The spoken language; `None` to let the recogniser detect it.
 
         Raises:
             UnusableInputError: There is no such file, or it is empty or too large.
-            ServiceError: No rung did it.
+            ServiceError: All rungs failed.
         """
         content = await asyncio.to_thread(read_recording, path)
         recording = WholeRecording(content=content, language=language)
@@ -180,11 +180,11 @@ class Batch:
         return await self._run("stt", self.settings.stages.stt, work, rate_hz=PHONE_HZ)
 
     async def say(self, text: str, *, rate_hz: int = PHONE_HZ) -> BatchSound:
-        """Return a text as sound.
+        """Return a text as audio.
 
         Raises:
             UnusableInputError: There is nothing to say, or too much.
-            ServiceError: No rung did it.
+            ServiceError: All rungs failed.
         """
         check_text(text)
 
@@ -216,7 +216,7 @@ class Batch:
 
 
 def _load(rungs: Sequence[RungSpec]) -> None:
-    """Import what the rungs are made of; blocks."""
+    """Import what the rungs are built from; blocks."""
     for rung in rungs:
         provider(rung.stage, rung.kind).load()
 
@@ -250,7 +250,7 @@ def check_text(text: str) -> None:
         UnusableInputError: There is nothing to say, or too much.
     """
     if not any(item.isalnum() for item in text):
-        raise UnusableInputError("TEXT holds no word; give a sentence to say")
+        raise UnusableInputError("TEXT has no words; give a sentence to say")
     if len(text) > LONGEST_TEXT:
         raise UnusableInputError(
             f"TEXT has {len(text)} characters; at most {LONGEST_TEXT}, so split it"

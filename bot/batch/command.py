@@ -1,4 +1,4 @@
-"""What `holdline transcribe` and `holdline say` do, and what they print."""
+"""`holdline transcribe` and `holdline say`: the work and the output."""
 
 import asyncio
 import dataclasses
@@ -41,11 +41,11 @@ SUBTYPES: Final = {False: "PCM_16", True: "ULAW"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WavFile:
-    """What a text is written to.
+    """The file that a text is written to.
 
     Attributes:
         path: The file.
-        rate_hz: Its rate.
+        rate_hz: The sample rate.
         mulaw: G.711 mu-law, one byte a sample; else linear, 16 bit.
     """
 
@@ -61,8 +61,8 @@ async def print_transcript(
 
     Raises:
         ConfigError: The configuration cannot be used.
-        UsageError: The file cannot be.
-        CommandError: No recogniser did it.
+        UsageError: The file cannot be used.
+        CommandError: All recognisers failed.
     """
     async with open_batch(config, "stt") as batch:
         try:
@@ -76,12 +76,12 @@ async def print_transcript(
 
 
 async def write_speech(text: str, file: WavFile, *, config: Path | None) -> None:
-    """Have a text spoken, and write it.
+    """Speak a text into a file.
 
     Raises:
         ConfigError: The configuration cannot be used.
         UsageError: The text cannot be spoken.
-        CommandError: No voice did it, or it could not be written.
+        CommandError: All voices failed, or the file could not be written.
     """
     try:
         check_text(text)
@@ -107,7 +107,7 @@ async def open_batch(config: Path | None, stage: Stage) -> AsyncIterator[Batch]:
     """Prepare the ladders for one command.
 
     Raises:
-        ConfigError: The configuration cannot be used, and no demo runs in its place.
+        ConfigError: The configuration cannot be used, and there is no demo to use instead.
     """
     notes = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
     settings = await _usable_settings(config, stage, notes)
@@ -115,7 +115,7 @@ async def open_batch(config: Path | None, stage: Stage) -> AsyncIterator[Batch]:
     tell = partial(_tell, notes)
     async with share_health(settings, roster, tell=tell) as share:
         if share is not None:
-            await share.look()  # what other processes know counts from the first request on
+            await share.look()  # use the knowledge of other processes from the first request on
         yield Batch.of(settings, roster=roster, tell=tell)
 
 
@@ -127,19 +127,19 @@ async def _usable_settings(config: Path | None, stage: Stage, notes: Console) ->
         demo = await demo_beside(settings)
         if demo is not None:
             place, simulated = demo
-            notes.print(f"no keys are set: the demo at {place} is asked, which is simulated")
+            notes.print(f"no keys are set: using the simulated providers of the demo at {place}")
             return simulated
     raise missing
 
 
 def _tell(notes: Console, event: Event) -> None:
-    """Say why nothing seems to happen."""
+    """Print each retry and each change of rung, so that a wait is explained."""
     match event:
         case RetryPlanned():
-            wait = f"asked again in {event.wait_s:.0f} s if need be"
+            wait = f"retry in {event.wait_s:.0f} s if needed"
             notes.print(f"{event.provider}: {event.kind.value}; {wait}")
         case RungChosen():
-            notes.print(f"{event.before}: {event.cause}; {event.after} is asked")
+            notes.print(f"{event.before}: {event.cause}; trying {event.after}")
         case _:
             pass
 
@@ -149,7 +149,7 @@ def _json(found: Transcript) -> str:
 
 
 def _write(sound: BatchSound, file: WavFile) -> None:
-    """Write it beside its place first: a reader finds the whole of it or nothing."""
+    """Write a temporary file and rename it, so that readers never see a part of it."""
     samples = np.frombuffer(sound.pcm, "<i2")
     with tempfile.NamedTemporaryFile(dir=file.path.parent, suffix=".wav", delete=False) as made:
         beside = Path(made.name)

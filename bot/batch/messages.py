@@ -1,7 +1,7 @@
-"""Writes down what callers said on messages that they left: after the call, one at a time.
+"""Transcribes the messages that callers left: after the call, one at a time.
 
-The folder is the queue: a recording without a text beside it is still to be written down, also the
-one whose process died over it. So nothing that waits is held in memory, and nothing is lost.
+The folder is the queue: a recording without a text file still has to be transcribed, even if a
+process died while doing so. So nothing waits in memory, and nothing is lost.
 """
 
 import asyncio
@@ -21,25 +21,25 @@ from calls.transcript import Transcript
 from fallbacks.failure import Scope, ServiceError
 from operations.keep_running import at_work, keep_running
 
-LOOK_S: Final = 5.0  # between two looks into the folder (chosen)
-AGAIN_S: Final = 600.0  # after the recognisers failed: their ladder has tried for a while by then
+LOOK_S: Final = 5.0  # between two checks of the folder (chosen)
+AGAIN_S: Final = 600.0  # after the recognisers failed, which includes their retries
 TEXT: Final = ".text.json"
 
 Transcribe: TypeAlias = Callable[[Path], Awaitable[Transcript]]
-"""Returns what a recording says; raises `ServiceError` or `UnusableInputError`."""
+"""Returns the transcript of a recording; raises `ServiceError` or `UnusableInputError`."""
 
 
 @asynccontextmanager
 async def keep_messages_written(
     folder: Path, transcribe: Transcribe, *, mine: Callable[[], bool], tell: Tell
 ) -> AsyncIterator[None]:
-    """Write down what is left in the folder while the block runs.
+    """Transcribe what is in the folder while the block runs.
 
     Args:
         folder: The messages.
-        transcribe: Goes down the ladder of the recognisers.
-        mine: Whether this process does it for the house.
-        tell: Takes the facts.
+        transcribe: Uses the ladder of the recognisers.
+        mine: Returns whether this process does it for the pool.
+        tell: Takes the events.
     """
 
     async def look() -> None:
@@ -54,24 +54,24 @@ async def keep_messages_written(
 
 
 def unwritten(folder: Path) -> list[Path]:
-    """Return the messages that have no text yet, the oldest first; blocks."""
+    """Return the messages without a transcript, the oldest first; blocks."""
     found = [path for path in folder.glob("*.wav") if not path.with_suffix(TEXT).exists()]
     return sorted(found, key=lambda path: path.stat().st_mtime)
 
 
 async def _write_all(folder: Path, transcribe: Transcribe, tell: Tell) -> float:
-    """Write down what there is; return how long to wait before the next look."""
+    """Transcribe all messages; return how long to wait before the next check."""
     wait_s = LOOK_S
     for path in await asyncio.to_thread(unwritten, folder):
         try:
             transcript = await transcribe(path)
         except UnusableInputError as unusable:
-            logger.warning("a message has no words: {}", unusable)
+            logger.warning("a message cannot be transcribed: {}", unusable)
             await asyncio.to_thread(_keep, path, {"text": "", "error": str(unusable)})
         except ServiceError as failed:
-            logger.warning("a message is not written down yet: {}", failed)
+            logger.warning("a message is not transcribed yet: {}", failed)
             wait_s = AGAIN_S
-            if failed.failure.scope is not Scope.PAYLOAD:  # else it is this recording's fault alone
+            if failed.failure.scope is not Scope.PAYLOAD:  # else only this recording is the cause
                 break
         else:
             await asyncio.to_thread(_keep, path, _fields(transcript))
@@ -96,10 +96,10 @@ def _fields(transcript: Transcript) -> dict[str, Any]:
 
 
 def _keep(path: Path, fields: dict[str, Any]) -> None:
-    """Have it on the disk whole, for its owner alone, or not at all: it may be forgotten by now."""
+    """Write the transcript in one step, readable by its owner only, unless the message is gone."""
     partial = path.with_suffix(".text.part")
     opened = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    # Half a character, as JSON may have one, is no reason to have a message written down again.
+    # JSON may hold half a surrogate pair; that must not cause the message to be transcribed again.
     with os.fdopen(opened, "w", encoding="utf-8", errors="replace") as file:
         json.dump(fields, file, ensure_ascii=False)
         file.flush()

@@ -129,7 +129,7 @@ async def test_the_use_of_a_standby_voice_is_reported(
     code = await typed("say", "Hello.", "--out", tmp_path / "a.wav", "--config", configured)
 
     told = capsys.readouterr()
-    assert (code, told.err) == (0, "cartesia: network; elevenlabs is asked\n")
+    assert (code, told.err) == (0, "cartesia: network; trying elevenlabs\n")
     assert "by elevenlabs" in told.out
 
 
@@ -141,7 +141,7 @@ async def test_the_use_of_a_standby_voice_is_reported(
         (["transcribe", "empty.wav", "--config", "lab.yaml"], "empty.wav: empty, no bytes"),
         (["transcribe", ".", "--config", "lab.yaml"], "not a file"),
         (["say", "Hello.", "--config", "lab.yaml"], "--out"),
-        (["say", "", "--out", "a.wav", "--config", "lab.yaml"], "TEXT holds no word"),
+        (["say", "", "--out", "a.wav", "--config", "lab.yaml"], "TEXT has no words"),
         (["say", "Hello.", "--out", "a.mp3"], "must be a file that ends in .wav"),
         (["say", "Hello.", "--out", "a.wav", "--rate", "11025"], "--rate is 11025; it must be one"),
         (["say", "Hello.", "--out", "a.wav", "--rate", "16000", "--mulaw"], "it must be 8000"),
