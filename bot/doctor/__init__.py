@@ -1,1 +1,1 @@
-"""What could stop the first call, looked for before it."""
+"""Checks for whatever could stop the first call."""

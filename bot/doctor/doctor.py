@@ -1,4 +1,4 @@
-"""Looks, before the first call, at whatever could stop it."""
+"""`holdline doctor`: checks, before the first call, whatever could stop it."""
 
 import asyncio
 import importlib
@@ -23,17 +23,17 @@ from bot.doctor.findings import DoctorFinding, port_finding, storage_finding
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec
 
-ANSWER_S: Final = 5.0  # a server that takes longer to accept is of no use to a call
-LEAST_FREE_BYTES: Final = 500_000_000  # a busy month of journals and logs, generously
+ANSWER_S: Final = 5.0  # a server that takes longer to accept is useless for a call
+LEAST_FREE_BYTES: Final = 500_000_000  # ample for a busy month of journals and logs
 PORTS: Final = {"wss": 443, "https": 443, "ws": 80, "http": 80}
 PHONE_RATE_HZ: Final = 8000
 
 
 async def examine(settings: Settings, *, online: bool) -> AsyncIterator[DoctorFinding]:
-    """Yield a finding for each thing looked at, the quick ones first.
+    """Yield a finding for each check, the quick ones first.
 
     Args:
-        settings: A configuration that was accepted, so its keys are present.
+        settings: An accepted configuration, so its keys are present.
         online: Also ask each provider whether it accepts the key. Otherwise no key is sent.
     """
     yield DoctorFinding(about="configuration", text="read, keys present", ok=True)
@@ -52,11 +52,11 @@ async def examine(settings: Settings, *, online: bool) -> AsyncIterator[DoctorFi
             yield finding
     answers = [
         _answers(
-            rung_of(each, stage, agent=settings.agent, sample_rate_hz=PHONE_RATE_HZ),
-            key_env=each.api_key_env,
+            rung_of(rung, stage, agent=settings.agent, sample_rate_hz=PHONE_RATE_HZ),
+            key_env=rung.api_key_env,
             online=online,
         )
-        for stage, each in settings.stages.rungs()
+        for stage, rung in settings.stages.rungs()
     ]
     for finding in await asyncio.gather(*answers):
         yield finding
@@ -72,7 +72,7 @@ def _disk(about: str, directory: Path) -> DoctorFinding:
         return DoctorFinding(about=about, text=text, ok=False)
     text = f"{directory} is writable, {free_bytes / 1e9:.1f} GB free"
     if free_bytes < LEAST_FREE_BYTES:
-        text += f"; at least {LEAST_FREE_BYTES / 1e9:.1f} GB are wanted"
+        text += f"; at least {LEAST_FREE_BYTES / 1e9:.1f} GB are needed"
     return DoctorFinding(about=about, text=text, ok=free_bytes >= LEAST_FREE_BYTES)
 
 
@@ -112,7 +112,7 @@ def _tools(agent: AgentSettings) -> Iterator[DoctorFinding]:
         module, _, name = tool.entry_point.partition(":")
         try:
             found = getattr(importlib.import_module(module), name)
-        except Exception as error:  # noqa: BLE001 - the owner's module runs, and may raise anything
+        except Exception as error:  # noqa: BLE001 - the owner's module may raise anything
             said = f"cannot be loaded: {type(error).__name__}: {error}"
             yield DoctorFinding(about=about, text=said, ok=False)
             continue
@@ -143,7 +143,7 @@ async def _answers(rung: RungSpec, *, key_env: str | None, online: bool) -> Doct
 
 
 async def _runs_here(about: str, local: RungSpec) -> DoctorFinding:
-    """Ask for its voice or its models; that reaches nobody, so no `--online` is needed."""
+    """Probe a local voice or recogniser; this sends nothing, so it needs no `--online`."""
     try:
         await provider(local.stage, local.kind).probe(local, timeout_s=ANSWER_S)
     except ProbeFailedError as error:

@@ -1,4 +1,4 @@
-"""Looks whether what callers leave behind could be kept: the database opens and can be written."""
+"""Checks of the doctor: the server's port, the health share, the database."""
 
 import asyncio
 import errno
@@ -22,24 +22,24 @@ from operations.database.provider_board import ProviderBoard
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorFinding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     about: str
     text: str
     ok: bool
 
 
-ANSWER_S: Final = 5.0  # chosen: as the doctor's other questions
-MOST_BYTES: Final = 4096  # of an answer of ours, which has some 100
+ANSWER_S: Final = 5.0  # chosen: as in the doctor's other checks
+MOST_BYTES: Final = 4096  # of an answer; Holdline's has about 100
 ABOUT_PORT: Final = "server.port"
-SAYS: Final = frozenset(field_.name for field_ in fields(Readiness))  # as nobody else does
+SAYS: Final = frozenset(field_.name for field_ in fields(Readiness))  # specific to Holdline
 
 
 async def port_finding(server: ServerSettings) -> DoctorFinding:
-    """Return what was found at the address; a server of ours that has it is no problem.
+    """Check the server's address; a running Holdline server there is not a problem.
 
-    Whether it is the one of this configuration nobody can tell from here: it says what it goes by
-    to nobody without the token. So what that means for a start is said in any case.
+    Without the token, the doctor cannot find out which configuration that server uses. So the
+    finding always says what the running server means for another start.
     """
     where = f"{server.host}:{server.port}"
     family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
@@ -51,8 +51,8 @@ async def port_finding(server: ServerSettings) -> DoctorFinding:
         if error.errno == errno.EADDRINUSE and (told := await _told(server)) is not None:
             reasons = ", ".join(map(str, told["reasons"]))
             says = f"; GET /readyz says {reasons}" if reasons else ""
-            whose = "is Holdline's already, started with this configuration or another"
-            text = f"{where} {whose}; one more start there would fail{says}"
+            whose = "is already used by Holdline, with this or another configuration"
+            text = f"{where} {whose}; another start there would fail{says}"
             return DoctorFinding(about=ABOUT_PORT, text=text, ok=True)
         text = f"{where} cannot be listened on: {error.strerror or error}"
         return DoctorFinding(about=ABOUT_PORT, text=text, ok=False)
@@ -60,7 +60,7 @@ async def port_finding(server: ServerSettings) -> DoctorFinding:
 
 
 async def _told(server: ServerSettings) -> dict[str, Any] | None:
-    """Return what who listens there says of a call that comes now; None: it is not Holdline."""
+    """Return the readiness that the server there reports; `None` if it is not Holdline."""
     # aiohttp takes a while to import, and every command imports this module.
     import aiohttp  # noqa: PLC0415
 
@@ -78,12 +78,12 @@ async def _told(server: ServerSettings) -> dict[str, Any] | None:
     return told if ours else None
 
 
-LEASE_S: Final = 5.0  # a doctor that is stopped in the middle leaves nothing for longer
+LEASE_S: Final = 5.0  # the lease of an interrupted doctor expires after this
 ABOUT_SHARE: Final = "resilience.share"
 
 
 async def share_finding(share: str) -> DoctorFinding:
-    """Return what was found of the share at this address."""
+    """Check the share at this address."""
     file = file_of(share)
     if file is not None and not file.exists():
         return _can_be_made(file)
@@ -101,7 +101,7 @@ async def share_finding(share: str) -> DoctorFinding:
 
 
 async def _leases(board: ProviderBoard, place: str) -> tuple[str, bool]:
-    """Lease a rung that nobody has and give it back; say how that went."""
+    """Lease a rung that does not exist and return it; report the result."""
     began_s = clock.monotonic()
     await board.clock_s()
     took_s = clock.monotonic() - began_s
@@ -117,17 +117,17 @@ async def _close(board: ProviderBoard) -> None:
         async with asyncio.timeout(ANSWER_S):
             await board.close()
     except (StorageError, TimeoutError):
-        return  # it has been told what is wrong with it
+        return  # the finding already describes the problem
 
 
 def _can_be_made(file: Path) -> DoctorFinding:
-    """Looking leaves nothing behind, so a file that is not there is not made."""
+    """Check whether the file could be created, without creating it."""
     folder = next(parent for parent in file.absolute().parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
-        return DoctorFinding(about=ABOUT_SHARE, text=f"{file} cannot be made in {folder}", ok=False)
-    return DoctorFinding(
-        about=ABOUT_SHARE, text=f"{file} will be made by the first process", ok=True
-    )
+        return DoctorFinding(
+            about=ABOUT_SHARE, text=f"{file} cannot be created in {folder}", ok=False
+        )
+    return DoctorFinding(about=ABOUT_SHARE, text=f"the first process will create {file}", ok=True)
 
 
 ABOUT_STORAGE: Final = "storage.url"
@@ -136,7 +136,7 @@ POSTGRESQL: Final = "postgresql+asyncpg"
 
 
 async def storage_finding(url: str) -> DoctorFinding:
-    """Return what was found of the database at this address."""
+    """Check the database at this address."""
     scheme = url.partition("://")[0]
     if scheme == SQLITE:
         opened = await asyncio.to_thread(_file_finding, url)
@@ -160,7 +160,7 @@ def _file_finding(url: str) -> DoctorFinding:
         finally:
             connection.close()
         if not existed:
-            Path(path).unlink(missing_ok=True)  # looking leaves nothing behind
+            Path(path).unlink(missing_ok=True)  # the check leaves nothing behind
     except (sqlite3.Error, OSError) as error:
         return DoctorFinding(
             about=ABOUT_STORAGE, text=f"{path} cannot be opened: {error}", ok=False
@@ -189,7 +189,7 @@ async def _server_finding(url: str) -> DoctorFinding:
 
 
 async def _version_finding(url: str) -> DoctorFinding | None:
-    """Return that a database is behind, and the cure; None: it is not."""
+    """Return a finding if the database needs an upgrade; `None` if it does not."""
     from operations.database.database import StorageError  # noqa: PLC0415 - as above
     from operations.database.upgrading import find_lag  # noqa: PLC0415
 
@@ -197,7 +197,7 @@ async def _version_finding(url: str) -> DoctorFinding | None:
         async with asyncio.timeout(ANSWER_S):
             lag = await find_lag(url)
     except StorageError as error:
-        lag = f"cannot be looked at: {error}"
+        lag = f"cannot be checked: {error}"
     except TimeoutError:
         lag = f"did not answer within {ANSWER_S:g} s"
     return (

@@ -187,8 +187,8 @@ async def test_a_port_at_which_our_own_server_listens_is_no_problem(
 
     assert problems(found) == {}
     assert found["server.port"].text == (
-        f"{host}:{vendor.port} is Holdline's already, started with this configuration or another; "
-        f"one more start there would fail{said}"
+        f"{host}:{vendor.port} is already used by Holdline, with this or another configuration; "
+        f"another start there would fail{said}"
     )
     assert vendor.asked == ["/readyz"]
 
@@ -382,7 +382,7 @@ async def test_an_existing_share_file_is_used_and_a_missing_one_is_not_made(
     after = await share_found(f"sqlite:///{file}", vendor.port)
 
     assert before.ok
-    assert "will be made" in before.text
+    assert "will create" in before.text
     assert after.ok
     assert "gives leases" in after.text
 
