@@ -1,1 +1,1 @@
-"""What the model may ask to have done."""
+"""The tools that the model may call."""

@@ -18,23 +18,23 @@ from calls.events import CallbackWanted, PersonWanted, ToolCalled
 from calls.tool_schema import problems
 from processors.holding.caller_silence import PartFrame
 
-REASON_LIMIT: Final = 200  # characters of what a model may write into a fact
-WHEN_LIMIT: Final = 80  # with the reason, no more than a callback's row takes
+REASON_LIMIT: Final = 200  # characters of a model's text in an event
+WHEN_LIMIT: Final = 80  # with the reason, as much as a callback's row can hold
 
 NoteCallback: TypeAlias = Callable[[str], Awaitable[Unkept | None]]
-"""Keeps a request to be called back, and returns once it is kept, or why it is not."""
+"""Records a request for a callback; returns `None` once it is stored, or why it is not."""
 
 UNKEPT: Final[Mapping[Unkept, str]] = {
     Unkept.NO_NUMBER: (
-        "The callback is not noted: this caller's number is not known. Tell the caller that nobody "
-        "can call back, and ask them to call again with their number shown."
+        "The callback is not noted: this caller's number is not known. Tell the caller that we "
+        "cannot call back, and ask them to call again with their number shown."
     ),
     Unkept.NOT_STORED: (
-        "The callback is not noted: it could not be written down. Tell the caller so, and ask them "
+        "The callback is not noted: it could not be stored. Tell the caller so, and ask them "
         "to call again later."
     ),
 }
-"""What the model is told, so that it promises nothing."""
+"""For the model, so that it promises nothing."""
 
 
 BEING_CONNECTED: Final = {"result": "the caller has been told and is being connected"}
@@ -44,25 +44,25 @@ NOBODY_THERE: Final = {
 
 
 class ReachesPeople(Protocol):
-    """Hands the caller over to somebody whom the configuration names."""
+    """Transfers the caller to a configured destination."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Whom the model may choose from; nobody: this line reaches nobody."""
+        """The destinations that the model may choose; empty if this line can reach none."""
         ...
 
     @property
     def busy(self) -> bool:
-        """Whether the caller waits for a person, or is with one."""
+        """Whether the caller waits for a person or talks with one."""
         ...
 
     def reach(self, name: str, reason: str, *, behind_words: bool = False) -> bool:
-        """Begin to hand the caller over; False: it cannot be done now."""
+        """Begin a transfer; return False if it is impossible now."""
         ...
 
 
 class Tools:
-    """The tools of one call: ours and the owner's. `close` them with the call."""
+    """The tools of one call: Holdline's and the owner's. `close` them with the call."""
 
     def __init__(  # noqa: PLR0913 - what tools ask of a call, each by its name
         self,
@@ -79,14 +79,14 @@ class Tools:
         """Offer the tools that `agent` has.
 
         Args:
-            agent: Whose tools they are.
-            note_callback: Keeps who wants to be called back.
-            turn: Returns the number of the turn in progress.
-            tell: Told of each use.
-            clock: For how long it took.
-            speaking: Returns whether the agent is heard right now, and so needs no bridge.
-            people: Hands callers over; None: nobody does.
-            more: That this call has beside the others.
+            agent: The agent of the call.
+            note_callback: Records a request for a callback.
+            turn: Returns the number of the current turn.
+            tell: Takes an event for each use.
+            clock: Measures how long a use takes.
+            speaking: Returns whether the agent is heard now, so that no bridge is needed.
+            people: Transfers callers; `None` if the call has no transfer.
+            more: Further tools of this call.
         """
         reaches = people is not None and bool(people.names)
         ours = (
@@ -102,25 +102,25 @@ class Tools:
             *hand_over,
             *self.box.schemas(),
         )
-        """What the model is told of each tool, with the handler that runs it."""
+        """The schemas for the model, each with the handler that runs the tool."""
 
     def tell_late(self, late: LateResults) -> None:
-        """Tell results that the caller's words cut off."""
+        """Let results be told later if the caller's words cut them off."""
         self.box.late = late
 
     async def close(self) -> None:
-        """Wait a little for what is at work, and cancel what is left of it."""
+        """Wait briefly for running tools, and cancel the rest."""
         await self.box.close()
 
 
 def end_call(agent: AgentSettings, *, turn: Callable[[], int], tell: Tell) -> FunctionSchema:
-    """Return the tool that hangs up after the model's goodbye, or the agent's if it said none."""
+    """Return the tool that hangs up after the model's goodbye, or the agent's if there is none."""
 
     async def handle(params: FunctionCallParams) -> None:
         arguments = params.arguments if isinstance(params.arguments, Mapping) else {}
         said = clean(str(arguments.get("goodbye") or ""), REASON_LIMIT)
         tell(ToolCalled(turn=turn(), tool="end_call", outcome="ok", took_s=0.0))
-        # Sent down the line, behind the answer's words, so that Farewell has seen those words.
+        # Pushed downstream after the answer's words, so that Farewell has seen those words.
         await params.llm.push_frame(PartFrame(words=said or agent.farewell))
         await params.result_callback(
             {"result": "the call ends after the goodbye"},
@@ -140,9 +140,9 @@ def end_call(agent: AgentSettings, *, turn: Callable[[], int], tell: Tell) -> Fu
 
 
 def reach_person(people: ReachesPeople, *, turn: Callable[[], int], tell: Tell) -> FunctionSchema:
-    """Return the tool that hands the caller over to somebody out of a list of names.
+    """Return the tool that transfers the caller to one of the named destinations.
 
-    The model never sees a number: what a caller talks it into saying cannot be dialled.
+    The model never sees a number, so a caller cannot talk it into dialling one.
     """
     properties: dict[str, Any] = {
         "destination": {"type": "string", "enum": list(people.names), "description": "Who."},
@@ -161,7 +161,7 @@ def reach_person(people: ReachesPeople, *, turn: Callable[[], int], tell: Tell) 
             if people.busy:
                 result = BEING_CONNECTED
         tell(ToolCalled(turn=turn(), tool="transfer_to_person", outcome=outcome, took_s=0.0))
-        silent = result is BEING_CONNECTED  # what is said to the caller is said without the model
+        silent = result is BEING_CONNECTED  # the transfer itself tells the caller
         await params.result_callback(
             result, properties=FunctionCallResultProperties(run_llm=False) if silent else None
         )

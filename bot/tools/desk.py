@@ -1,4 +1,4 @@
-"""Does what a caller wants of Holdline itself, with no provider's help: by key or by word."""
+"""Callbacks and messages of callers, by keypad, word or the model; needs no provider."""
 
 import asyncio
 from collections import deque
@@ -16,22 +16,22 @@ from operations.record.callbacks import Callback, Callbacks
 from processors.holding.caller_silence import End
 from transports.leg import LegFacts
 
-KEPT_S: Final = 3.0  # how long a caller waits to hear that the request is kept
-AGAIN_S: Final = 1.0  # between two attempts to keep it behind the call's end
-MOST_OWED: Final = 8  # requests of one call; their reasons are one row, and fill it before that
+KEPT_S: Final = 3.0  # how long a caller waits for the confirmation
+AGAIN_S: Final = 1.0  # between two tries to store it after the call's end
+MOST_OWED: Final = 8  # requests of one call; they share one row, which is full before that
 
 T = TypeVar("T")
 
 
 class Unkept(StrEnum):
-    """Why a caller's request was not kept."""
+    """Why a caller's request was not stored."""
 
-    NO_NUMBER = "no_number"  # nobody knows where to call
+    NO_NUMBER = "no_number"  # the caller's number is unknown
     NOT_STORED = "not_stored"
 
 
 class CallerRequests:
-    """The desk of one call. `close` it with the call, which keeps what was not kept by then."""
+    """The requests of one call. `close` it with the call, which stores what is still pending."""
 
     def __init__(
         self,
@@ -46,11 +46,11 @@ class CallerRequests:
         """Serve one call.
 
         Args:
-            callbacks: Who waits to be called back.
+            callbacks: The store of callbacks.
             messages: The folder of messages.
-            call_id: Names what is kept.
-            facts: Whom the call is with.
-            end: Ends the call, whatever hangs in it.
+            call_id: Names the stored requests.
+            facts: The facts of the leg, such as the caller's number.
+            end: Ends the call, even if a part of it hangs.
             utc_now: The wall clock.
         """
         self._callbacks = callbacks
@@ -59,39 +59,39 @@ class CallerRequests:
         self._facts = facts
         self._end = end
         self._utc_now = utc_now
-        self._owed: deque[Callback] = deque(maxlen=MOST_OWED)  # that the database has not taken yet
-        self._message: RecordedMessage | None = None  # that is being left
-        self._ending: asyncio.Task[Any] | None = None  # has the disk do with one what is to be done
+        self._owed: deque[Callback] = deque(maxlen=MOST_OWED)  # not in the database yet
+        self._message: RecordedMessage | None = None  # the message being recorded
+        self._ending: asyncio.Task[Any] | None = None  # finishes or drops a message
         self.reach: Callable[[], Awaitable[bool]] | None = None
-        """Reaches a person, and returns once the caller is back or was not connected."""
+        """Transfers the caller, and returns once the caller is back or was not connected."""
 
     async def call_back(self, reason: str) -> bool:
-        """Note that this caller is to be called back; False: it cannot be done."""
+        """Record a request for a callback; return False if that fails."""
         return await self.note_callback(reason) is None
 
     async def note_callback(self, reason: str) -> Unkept | None:
-        """Note the same; None: it is committed, and whoever calls back will find it."""
+        """Record a request for a callback; return `None` once it is committed."""
         number = self._facts.other_party
         if not number:
             return Unkept.NO_NUMBER
         wanted = Callback(
             call_id=self._call_id, number=number, reason=reason, asked_at=self._utc_now()
         )
-        self._owed.append(wanted)  # also where the caller hangs up before it is committed
+        self._owed.append(wanted)  # also if the caller hangs up before it is committed
         try:
             async with asyncio.timeout(KEPT_S):
                 await self._callbacks.add(wanted)
         except (TimeoutError, StorageError) as error:
-            logger.error("a callback could not be kept: {}", type(error).__name__)
+            logger.error("a callback could not be stored: {}", type(error).__name__)
             return Unkept.NOT_STORED
         if wanted in self._owed:
             self._owed.remove(wanted)
         return None
 
     async def close(self) -> None:
-        """Keep what could not be kept in the call; the call bounds the wait.
+        """Store what could not be stored during the call; the call limits the wait.
 
-        Its caller was promised nothing, and may call again: better called back twice than never.
+        The caller got no promise and may call again: two callbacks are better than none.
         """
         try:
             await self._keep_owed()
@@ -109,10 +109,10 @@ class CallerRequests:
                 await asyncio.sleep(AGAIN_S)
             else:
                 self._owed.popleft()
-                logger.info("a callback that could not be kept in the call is kept")
+                logger.info("a callback that could not be stored during the call is stored")
 
     async def connect(self) -> bool:
-        """Connect the caller with a person; False: nobody is there, or this line cannot."""
+        """Connect the caller with a person; return False if that fails or is impossible."""
         return await self.reach() if self.reach else False
 
     def record(self, pcm: bytes, rate_hz: int) -> None:
@@ -123,26 +123,26 @@ class CallerRequests:
         self._message.add(pcm)
 
     async def keep_message(self) -> bool:
-        """Keep what was recorded as a wav file; False: the disk did not take it, or not in time.
+        """Save the recording as a wav file; return False if the disk fails or is too slow.
 
-        What it takes by the end of the call is kept all the same, also if the caller hangs up here.
+        What the disk takes by the end of the call is kept anyway, even if the caller hangs up here.
         """
         message, self._message = self._message, None
         return message is not None and bool(await self._in_time(message.finish()))
 
     async def drop_message(self) -> None:
-        """Leave nothing of what was recorded."""
+        """Delete the recording."""
         message, self._message = self._message, None
         if message:
             await self._in_time(message.drop())
 
     async def _in_time(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """Return what comes of a message's end; None: the disk hangs, and is not waited for."""
+        """Return the result of saving or deleting a message; `None` if the disk hangs."""
         self._ending = ending = asyncio.get_running_loop().create_task(work, name="end a message")
         await asyncio.wait([ending], timeout=KEPT_S)
         if ending.done():
             return ending.result()
-        logger.error("the disk has not done with a message within {:g} s", KEPT_S)
+        logger.error("the disk did not finish a message within {:g} s", KEPT_S)
         return None
 
     async def hang_up(self, reason: str) -> None:

@@ -1,7 +1,7 @@
-"""Puts a caller on the do-not-call list before they are told so: a tool, and its fallback.
+"""Puts a caller on the do-not-call list before confirming it: a tool, and a fallback for it.
 
-The tool is the model's. What the caller says is listened to as well, for a model that is down or
-does not understand: the list is what counts, and being on it twice is being on it once.
+The tool is the model's. In case the model is down or does not understand, the caller's words are
+checked as well. Being listed twice does no harm.
 """
 
 import asyncio
@@ -27,31 +27,30 @@ from campaigns.store.owed_numbers import OwedNumber, OwedNumbers
 from operations.database.tables import CONTACT_NUMBER_LENGTH
 from operations.keep_running import at_work, keep_running
 
-# Puts numbers on the do-not-call list for all calls of a process, however long a database is away.
+# Puts numbers on the list for all calls of a process, however long the database is away.
 #
-# It belongs to the process, for a call ends sooner than an outage. What was not listed at once
-# stands on the disk as well, until it is: a process that ends leaves it to those that run beside
-# it.
+# This belongs to the process, because calls end sooner than outages. Numbers that are not listed at
+# once are also on disk until they are: the other processes take over those of a process that ends.
 
-ANSWER_S: Final = 10.0  # a database that has not answered by then is away (chosen)
-FIRST_WAIT_S: Final = 1.0  # before it is asked again; doubles with each try
-LONGEST_WAIT_S: Final = 15.0  # chosen: a dialer that is back sooner than this list could call them
-DISK_S: Final = 2.0  # a disk that has not taken a number by then hangs (chosen)
-LOOK_S: Final = 60.0  # between two looks for what another process has left (chosen)
-CLOSE_S: Final = 3.0  # of a process's end, for those that are being listed (chosen)
-MOST_OWED: Final = 1000  # numbers (chosen); more drop the oldest, and it is told
+ANSWER_S: Final = 10.0  # a database that takes longer counts as away (chosen)
+FIRST_WAIT_S: Final = 1.0  # before the next try; doubles with each try
+LONGEST_WAIT_S: Final = 15.0  # chosen: a dialler that recovers before this could call the number
+DISK_S: Final = 2.0  # a disk that takes longer counts as hanging (chosen)
+LOOK_S: Final = 60.0  # between two checks for what another process has left (chosen)
+CLOSE_S: Final = 3.0  # the wait at a process's end for pending numbers (chosen)
+MOST_OWED: Final = 1000  # numbers (chosen); more drop the oldest, with an event
 
 
 class DoNotCallList(Protocol):
-    """Where numbers stand that are not to be called."""
+    """The list of numbers that must not be called."""
 
     async def add_do_not_call(
         self, number: str, *, source: str, now: float, dial_id: str = ""
     ) -> bool:
-        """Put a number on it, and that of a campaign's dial; when it returns, that is committed.
+        """Add a number and, if given, that of a campaign's dial; committed when it returns.
 
         Raises:
-            StorageError: It could not be.
+            StorageError: The number could not be added.
         """
         ...
 
@@ -64,10 +63,10 @@ class _Work:
 
 
 class OptOuts:
-    """Goes on until each number is listed. `close` it behind the calls."""
+    """Retries until each number is listed. `close` it after the calls."""
 
     def __init__(self, numbers: DoNotCallList, kept: OwedNumbers, *, tell: Tell) -> None:
-        """Put numbers on `numbers`, and keep in `kept` what it does not take; tell the process."""
+        """List numbers in `numbers`, and keep pending ones in `kept`; `tell` takes the events."""
         self._numbers = numbers
         self._kept = kept
         self._tell = tell
@@ -76,7 +75,7 @@ class OptOuts:
     def begin(self, owed: OwedNumber, *, on_disk: bool = False) -> "asyncio.Task[None]":
         """Begin to list a number; the task is done once that is committed.
 
-        Whoever waits for the task must not cancel it.
+        Do not cancel the task, which belongs to this object.
         """
         work = _Work(owed, on_disk=on_disk)
         # Owned by this object, which cancels and awaits it: see `close`.
@@ -89,13 +88,13 @@ class OptOuts:
         return task
 
     async def look(self) -> None:
-        """Take up what is left behind, again and again, until cancelled."""
+        """Take over numbers of other processes, repeatedly, until cancelled."""
         while True:
             await self._take_up()
             await asyncio.sleep(LOOK_S)
 
     async def close(self) -> None:
-        """Wait a little for what is being listed; leave the rest on the disk, and tell of it."""
+        """Wait briefly for pending numbers; leave the rest on disk, with an event for each."""
         if self._works:
             await asyncio.wait(self._works, timeout=CLOSE_S)
         left = dict(self._works)
@@ -105,7 +104,7 @@ class OptOuts:
         await asyncio.gather(*left, return_exceptions=True)
 
     async def _take_up(self) -> None:
-        """Begin with what a process has left behind, as far as there is room."""
+        """Begin with the numbers that other processes have left, as far as there is room."""
         own = {work.owed.call_id for work in self._works.values()}
         left = await asyncio.to_thread(self._kept.left, besides=own, most=MOST_OWED - len(own))
         for item in left:
@@ -130,14 +129,14 @@ class OptOuts:
                 await self._numbers.add_do_not_call(
                     owed.number, source=owed.source, now=owed.asked_s, dial_id=owed.dial_id
                 )
-        except Exception as error:  # noqa: BLE001 - the top of the process: no wish ends by our mistake
+        except Exception as error:  # noqa: BLE001 - a bug here must not lose an opt-out
             if work.tries == 1:
                 logger.error("a number is not on the do-not-call list yet: {!r}", error)
             return False
         return True
 
     async def _keep(self, work: _Work) -> None:
-        """Have a number on the disk; one that does not take it is asked again at the next try."""
+        """Write a pending number to disk; after a failure, the next try writes again."""
         if work.on_disk:
             return
         try:
@@ -145,14 +144,14 @@ class OptOuts:
                 await asyncio.to_thread(self._kept.keep, work.owed)
             work.on_disk = True
         except (OSError, TimeoutError) as error:
-            logger.error("nor can the disk keep it: {!r}", error)
+            logger.error("the pending do-not-call number could not be written to disk: {!r}", error)
 
     async def _clear(self, work: _Work) -> None:
         try:
             async with asyncio.timeout(DISK_S):
                 await asyncio.to_thread(self._kept.drop, work.owed)
-        except (OSError, TimeoutError) as error:  # the next look lists it once more
-            logger.error("a number that is listed stays on the disk: {!r}", error)
+        except (OSError, TimeoutError) as error:  # the next check lists it once more
+            logger.error("a listed number could not be deleted from disk: {!r}", error)
 
     def _drop(self, task: "asyncio.Task[None]", work: _Work, *, reason: str) -> None:
         task.cancel()
@@ -162,15 +161,15 @@ class OptOuts:
 
 @asynccontextmanager
 async def listing(opt_outs: OptOuts) -> AsyncIterator[OptOuts]:
-    """List numbers while the block runs, and take up what is left behind."""
+    """List numbers while the block runs, including those of other processes."""
     try:
-        async with at_work(looking=keep_running("listing who wants no calls", opt_outs.look)):
+        async with at_work(looking=keep_running("listing do-not-call numbers", opt_outs.look)):
             yield opt_outs
     finally:
         await opt_outs.close()
 
 
-KEPT_S: Final = 3.0  # how long a caller waits to hear that it is done, and an ending call for it
+KEPT_S: Final = 3.0  # how long a caller waits for the confirmation, and an ending call too
 LISTED: Final = (
     "The number is on the do-not-call list. Tell the caller that they will not be called again, "
     "and say goodbye."
@@ -183,7 +182,7 @@ NO_NUMBER: Final = "This caller's number is not known. Ask them for the number, 
 
 
 class DoNotCallRequests:
-    """One for each call. `close` it with the call: whatever is not done then goes on without it."""
+    """The opt-out of one call. `close` it with the call; pending work continues in `OptOuts`."""
 
     def __init__(  # noqa: PLR0913 - whose number it is and who is told, each by its name
         self,
@@ -196,7 +195,7 @@ class DoNotCallRequests:
         utc_s: Callable[[], float],
         dial_id: str = "",
     ) -> None:
-        """Put `number` on the list, and whom the dial called, once its owner asks for it."""
+        """List `number`, and the dial's contact, once the other party asks for it."""
         self._opt_outs = opt_outs
         self._call_id = call_id
         listable = is_dialable(number) and len(number) <= CONTACT_NUMBER_LENGTH
@@ -205,12 +204,12 @@ class DoNotCallRequests:
         self._tell = tell
         self._utc_s = utc_s
         self._dial_id = dial_id
-        self._listing: asyncio.Task[None] | None = None  # of the process, which goes on with it
-        self._asked = (0, "")  # in which turn, and by whom
+        self._listing: asyncio.Task[None] | None = None  # owned by `OptOuts`, which continues it
+        self._asked = (0, "")  # the turn, and `words` or `model`
         self._over = False
 
     def hear(self, event: Event) -> None:
-        """Listen to what the caller says."""
+        """Check what the caller says."""
         if isinstance(event, TranscriptFinal) and self._number and wants_no_calls(event.text):
             self._begin("words")
 
@@ -237,7 +236,7 @@ class DoNotCallRequests:
         )
 
     async def close(self) -> None:
-        """Wait a little for a number that is being listed; tell of one that is not yet."""
+        """Wait briefly for a pending number; emit an event if it is not listed by then."""
         if self._listing is None:
             return
         try:

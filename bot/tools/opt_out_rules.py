@@ -1,8 +1,8 @@
-"""Hears that somebody does not want to be called again, in words alone: no model is asked.
+"""Recognises by its words that a caller does not want to be called again, without a model.
 
-It stands beside the model's own tool, for the time when no model answers. A person who asks to be
-called at another hour, or back, asks for something else. Too many are better than too few here: one
-who is put on the list by mistake can be taken off it by a person.
+It complements the model's tool in case no model answers. A request for a call at another time, or
+for a callback, is not an opt-out. A wrong match is better than a missed one, because a person can
+remove a number from the list.
 """
 
 import re
@@ -38,11 +38,11 @@ PHRASES: Final = (
     r"не надо (мне |нам )?(больше )?звонить",
     r"не хочу (больше )?(ваших |никаких )?звонков",
 )  # fmt: skip
-"""Looked for in words without marks or accents."""
+"""Searched in words without punctuation or accents."""
 _COMPILED: Final = tuple(re.compile(rf"\b{phrase}") for phrase in PHRASES)
 
 
 def wants_no_calls(said: str) -> bool:
-    """Say whether somebody asks not to be called again."""
+    """Return whether the caller asks not to be called again."""
     words = plain(said)
     return any(item.search(words) for item in _COMPILED)

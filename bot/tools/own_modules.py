@@ -1,4 +1,4 @@
-"""Lets tools be functions of modules that stand beside the configuration's file."""
+"""Makes modules next to the configuration file importable for the owner's tools."""
 
 import sys
 
@@ -6,11 +6,11 @@ from bot.config.loading import Loaded
 
 
 def find_own_modules(loaded: Loaded) -> None:
-    """Have imports look in the configuration's folder, too, if a tool of it is a function.
+    """Add the configuration's folder to the import path if a tool of it is a Python function.
 
-    Behind all other places, so that nothing there takes the place of a module of ours or of
-    Python's. Nowhere else: who may write the configuration names what is run, and where a command
-    is run is no such place. Workers look where their supervisor looks.
+    The folder comes last, so that nothing in it replaces a module of Holdline or Python. No other
+    folder is added: write access to the configuration already decides what runs, but the working
+    directory must not. Workers use the supervisor's path.
     """
     settings = loaded.settings
     agents = (settings.agent, *settings.agents.values())

@@ -1,4 +1,4 @@
-"""The owner's tools: an HTTP call, or a Python function, each described in the configuration."""
+"""The owner's tools: an HTTP request or a Python function, described in the configuration."""
 
 import asyncio
 import importlib
@@ -14,8 +14,8 @@ from bot.config.agent import ToolSettings
 from bot.tools.toolbox import Run, Tool, ToolFailed
 from transports.http_requests import request
 
-BODY_LIMIT_BYTES: Final = 64_000  # of a response; a model reads 4,000 characters of it at most
-THREADS: Final = 4  # of one tool at once; a function that hangs keeps its thread
+BODY_LIMIT_BYTES: Final = 64_000  # of a response; a model reads at most 4,000 characters of it
+THREADS: Final = 4  # per tool; a function that hangs keeps its thread
 
 _JSON_TYPES: Final[Mapping[Any, str]] = {
     str: "string",
@@ -57,7 +57,7 @@ def _request(settings: ToolSettings) -> Run:
                 settings.method,
                 settings.url or "",
                 headers=_headers(settings),
-                allow_redirects=False,  # the secret goes where the owner said, nowhere else
+                allow_redirects=False,  # the secret must only go to the configured URL
                 **_payload(settings, arguments),
             ) as response:
                 return _read(settings, response.status, await _body(response))
@@ -121,7 +121,7 @@ def _load(entry_point: str) -> Callable[..., Any]:
     module, _, name = entry_point.partition(":")
     try:
         function = getattr(importlib.import_module(module), name)
-    except Exception as error:  # the owner's module runs, and may raise anything
+    except Exception as error:  # the owner's module may raise anything
         said = f"{type(error).__name__}: {error}"
         raise ValueError(f"tools: entry_point {entry_point!r} cannot be loaded: {said}") from error
     if not callable(function):
@@ -130,10 +130,10 @@ def _load(entry_point: str) -> Callable[..., Any]:
 
 
 def _parameters(function: Callable[..., Any], settings: ToolSettings) -> dict[str, Any]:
-    """Return the schema that the function's signature tells."""
+    """Return the schema of a function's signature."""
     try:
         signature = inspect.signature(function, eval_str=True)
-    except Exception as error:  # annotations are the owner's own code
+    except Exception as error:  # annotations are the owner's code
         said = f"{type(error).__name__}: {error}; give its `parameters`"
         raise ValueError(
             f"tools: entry_point {settings.entry_point!r} has no signature to read: {said}"
@@ -165,26 +165,26 @@ def _call(function: Callable[..., Any]) -> Run:
         if not free.acquire(blocking=False):
             raise ToolFailed("it is still busy with earlier requests")
         result = await _in_thread(lambda: function(**arguments), free)
-        # A decorator around an asynchronous function does not look like one.
+        # A decorated asynchronous function may not look like one.
         return await result if inspect.isawaitable(result) else result
 
     return run
 
 
 async def _in_thread(work: Callable[[], Any], free: threading.BoundedSemaphore) -> Any:
-    """Run `work` in a thread that cannot keep the process from ending, as a pool's thread would."""
+    """Run `work` in a thread that cannot delay the end of the process, unlike a pool's thread."""
     loop = asyncio.get_running_loop()
-    # The error is a part of the result: no future takes a StopIteration, as `next` raises it.
+    # The error is part of the result, because a future cannot hold a StopIteration, as from `next`.
     result: asyncio.Future[tuple[Any, Exception | None]] = loop.create_future()
 
     def settle(value: Any, error: Exception | None) -> None:
-        if not result.done():  # else nobody waits any more
+        if not result.done():  # otherwise the wait was cancelled
             result.set_result((value, error))
 
     def body() -> None:
         try:
             value, error = work(), None
-        except Exception as raised:  # noqa: BLE001 - carried to the one who waits
+        except Exception as raised:  # noqa: BLE001 - raised again in the waiting task
             value, error = None, raised
         finally:
             free.release()

@@ -1,4 +1,4 @@
-"""A message while it is being left: what comes goes to the disk each second, in a thread."""
+"""A message while it is recorded; a thread writes it to disk every second."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,11 +9,11 @@ from loguru import logger
 
 from operations.record.voicemails import SAMPLE_BYTES, MessageFile
 
-EACH_S: Final = 1.0  # what a process that dies loses of a message
+EACH_S: Final = 1.0  # the most that is lost if the process dies
 
 
 class RecordedMessage:
-    """Writes pieces in their order, never two at a time; what failed once has failed for good."""
+    """Writes pieces in order, one at a time; after one failure nothing more is written."""
 
     def __init__(self, path: Path, *, rate_hz: int) -> None:
         self._path = path
@@ -32,7 +32,7 @@ class RecordedMessage:
             self._writing = self._begin_writing()
 
     async def finish(self) -> bool:
-        """Have it whole on the disk under its own name; False: the disk did not take it."""
+        """Complete the file under its own name; return False if the disk failed."""
         if self._writing:
             await self._writing
         await self._begin_writing()
@@ -40,12 +40,12 @@ class RecordedMessage:
             await asyncio.to_thread(self._try, MessageFile.finish)
         if not self._why_lost:
             return True
-        logger.error("a message could not be kept: {}", self._why_lost.strerror)
+        logger.error("a message could not be saved: {}", self._why_lost.strerror)
         await self.drop()
         return False
 
     async def drop(self) -> None:
-        """Leave nothing of it."""
+        """Delete the file."""
         if self._writing:
             await self._writing
         await asyncio.to_thread(self._try, MessageFile.drop)

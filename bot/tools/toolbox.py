@@ -1,4 +1,4 @@
-"""Runs what the model asks for: bounded in time, never twice in a turn, always with a result."""
+"""Runs the model's tool calls: with a time limit, never twice in a turn, always with a result."""
 
 import asyncio
 import json
@@ -19,29 +19,29 @@ from calls.events import ToolCalled
 from calls.resume import CUT_OFF, KeptTool, tool_key
 from calls.tool_schema import for_model, problems
 
-BRIDGE_AFTER_S: Final = 1.0  # of silence before the caller is told that it takes a moment
-UNDELIVERED_S: Final = 300.0  # how long a result that nobody got is kept: a model is told that
-# asking again does nothing twice, and an old answer harms less than a second booking (chosen)
-FINISH_S: Final = 4.0  # for a tool at a call's end: a process that ends cuts its calls after 5 s
-QUIET_S: Final = 0.5  # of neither side speaking, before a late result is told (chosen)
-LOOK_S: Final = 0.1  # between two looks whether one speaks
+BRIDGE_AFTER_S: Final = 1.0  # of silence before the caller hears that it takes a moment
+UNDELIVERED_S: Final = 300.0  # how long an undelivered result is kept for a repeated
+# request: an old answer does less harm than a second booking (chosen)
+FINISH_S: Final = 4.0  # for a tool at a call's end: an ending process cuts its calls after 5 s
+QUIET_S: Final = 0.5  # of silence on both sides before a late result is told (chosen)
+LOOK_S: Final = 0.1  # between two checks of that silence
 LATE: Final = (
     "The tool {name} with the arguments {arguments}, which was at work when the caller spoke, is "
     "done: {result} Tell the caller of it now. Do not call it again for that."
 )
-RESULT_LIMIT: Final = 4_000  # characters of a result that the model gets to read
+RESULT_LIMIT: Final = 4_000  # characters of a result for the model
 
 Run: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[Any]]
-"""Does what the tool is for. Raises `ToolFailed` with a sentence for the model."""
+"""Does the work of a tool. Raises `ToolFailed` with a sentence for the model."""
 
 
-class ToolFailed(Exception):  # noqa: N818 - a fact that the model is told, not a mistake of ours
-    """A tool did not do it; the message is for the model, without secrets."""
+class ToolFailed(Exception):  # noqa: N818 - an outcome for the model, not a bug
+    """A tool failed; the message is for the model and holds no secrets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
-    """Something that the model may do."""
+    """A tool that the model may call."""
 
     name: str
     description: str
@@ -58,10 +58,10 @@ class _Attempt:
     task: asyncio.Future[dict[str, Any]]
     delivered: bool = False  # whether the model has got the result
     cut_off: bool = False  # another process began it, and its end is unknown
-    follower: asyncio.Task[None] | None = None  # gives it to the model after it was cut off
+    follower: asyncio.Task[None] | None = None  # tells the model the result after a cut-off
 
     def holds(self, turn: int, now: float) -> bool:
-        """Return whether the same request is still answered with this attempt."""
+        """Return whether a repeated request gets this attempt's result."""
         fresh = (self.cut_off or not self.delivered) and now < self.began + UNDELIVERED_S
         return self.turn == turn or fresh or not self.task.done()
 
@@ -72,22 +72,22 @@ async def _nothing() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LateResults:
-    """When a late result may be told, and how."""
+    """When and how late results may be told."""
 
-    now: Callable[[], bool]  # whether neither side speaks, or is about to
-    ask_with: Callable[[str], Awaitable[None]]  # asks the model, which reads this first
+    now: Callable[[], bool]  # whether neither side speaks or is about to speak
+    ask_with: Callable[[str], Awaitable[None]]  # runs the model with this note
 
 
 @dataclass(slots=True, kw_only=True)
 class Toolbox:
-    """A call's tools. `close` it with the call."""
+    """The tools of a call. `close` it with the call."""
 
     tools: Sequence[Tool]
-    turn: Callable[[], int]  # the number of the turn in progress
+    turn: Callable[[], int]  # the number of the current turn
     tell: Tell
     clock: Clock
-    speaking: Callable[[], bool] = lambda: False  # whether the agent is heard right now
-    late: LateResults | None = None  # None: a late result waits until the model asks for it again
+    speaking: Callable[[], bool] = lambda: False  # whether the agent is heard now
+    late: LateResults | None = None  # `None` if a late result waits until the model asks again
     bridge_after_s: float = BRIDGE_AFTER_S
     before_each: Callable[[], Awaitable[None]] = _nothing  # awaited before a tool begins
     _attempts: dict[str, _Attempt] = field(default_factory=dict, init=False)
@@ -95,7 +95,7 @@ class Toolbox:
 
     @property
     def kept(self) -> Sequence[KeptTool]:
-        """What another process must not do again."""
+        """The attempts that another process must not repeat."""
         return [
             KeptTool(
                 key=key, turn=attempt.turn, result=_result_of(attempt), delivered=attempt.delivered
@@ -104,7 +104,7 @@ class Toolbox:
         ]
 
     def restore(self, kept: Sequence[KeptTool]) -> None:
-        """Take over what another process has done, or has begun."""
+        """Take over the attempts of another process, finished or not."""
         for tool in kept:
             done: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
             done.set_result(dict(tool.result or CUT_OFF))
@@ -117,7 +117,7 @@ class Toolbox:
             )
 
     def schemas(self) -> list[FunctionSchema]:
-        """Return what the model is told of each tool, with the handler that runs it."""
+        """Return the schemas for the model, each with the handler that runs the tool."""
         return [
             FunctionSchema(
                 name=tool.name,
@@ -130,7 +130,7 @@ class Toolbox:
         ]
 
     async def close(self) -> None:
-        """Wait a little for what is at work: it was promised. Then cancel it, and await its end."""
+        """Wait briefly for running tools, which the caller was promised; then cancel them."""
         tasks = [item.task for item in self._attempts.values()]
         followers = [attempt.follower for attempt in self._attempts.values() if attempt.follower]
         self._attempts.clear()
@@ -153,7 +153,7 @@ class Toolbox:
             self._tell_outcome(tool, turn=self.turn(), outcome="refused", took_s=0.0)
             return {"error": "; ".join(wrong)}
         attempt = self._attempt(tool, params.arguments)
-        # Waited for, not awaited: a caller who barges in ends the waiting, not the booking.
+        # Waits for the task without awaiting it: an interruption cancels the wait, not the booking.
         try:
             await self._bridge(tool, attempt.task, params)
             await asyncio.wait({attempt.task})
@@ -172,7 +172,7 @@ class Toolbox:
     ) -> None:
         """Tell the caller once that it takes a moment, unless the agent speaks anyway.
 
-        Of several tools that a model waits for at the same time the first one tells it for all.
+        If the model waits for several tools at once, the first one does this for all.
         """
         began = self.clock()
         while tool.bridge and not task.done():
@@ -185,10 +185,10 @@ class Toolbox:
                 return
 
     def _attempt(self, tool: Tool, arguments: Mapping[str, Any]) -> _Attempt:
-        """Join the same request of this turn, or one whose result nobody got; or begin it.
+        """Join the same request of this turn, or one with an undelivered result; or begin it.
 
-        A caller's word can cut off the model while a booking is made. Asked again in the next turn,
-        it must not be made twice.
+        A caller can interrupt the model while a booking is made. If the model asks again in the
+        next turn, the booking must not be made twice.
         """
         turn, now = self.turn(), self.clock()
         self._attempts = {k: a for k, a in self._attempts.items() if a.holds(turn, now)}
@@ -203,7 +203,7 @@ class Toolbox:
     async def _tell_when_quiet(
         self, attempt: _Attempt, quiet: LateResults, note: Callable[..., str]
     ) -> None:
-        """Give the model a result that the caller's words cut off, unless it has asked again."""
+        """Tell the model a result that the caller's words cut off, unless it has asked again."""
         await asyncio.wait({attempt.task})
         quiet_since = self.clock()
         while self.clock() < quiet_since + QUIET_S:
@@ -211,7 +211,7 @@ class Toolbox:
             quiet_since = quiet_since if quiet.now() else self.clock()
             if attempt.delivered or self.clock() > attempt.began + UNDELIVERED_S:
                 return
-        attempt.delivered, attempt.turn = True, self.turn()  # asked again now, it is not done twice
+        attempt.delivered, attempt.turn = True, self.turn()  # a new request does not repeat it
         await quiet.ask_with(note(result=_written(attempt.task.result())))
 
     async def _work(self, tool: Tool, arguments: Mapping[str, Any], *, turn: int) -> dict[str, Any]:
@@ -232,7 +232,7 @@ def _result_of(attempt: _Attempt) -> Mapping[str, Any] | None:
 
 
 async def _run(tool: Tool, arguments: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return the outcome and a result that the model can use, whatever happens."""
+    """Return the outcome and a result for the model, whatever happens."""
     try:
         async with asyncio.timeout(tool.timeout_s):
             result = _shorten(await tool.run(arguments))
@@ -240,7 +240,7 @@ async def _run(tool: Tool, arguments: Mapping[str, Any]) -> tuple[str, dict[str,
         return "late", {"error": f"{tool.name} did not answer in time; do not try it again now"}
     except ToolFailed as failed:
         return "failed", {"error": str(failed)}
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - an owner's may raise any
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - an owner's function may raise any
         return "failed", {"error": f"{tool.name} failed ({type(error).__name__})"}
     return "ok", {"result": result}
 
@@ -250,10 +250,10 @@ def _written(value: Any) -> str:
 
 
 def _shorten(result: Any) -> Any:
-    """Return what JSON can say of the result, cut to what a model should read.
+    """Return what JSON can express of the result, cut to `RESULT_LIMIT`.
 
-    No more of it is written than that: an owner's function may return megabytes, and writing them
-    would keep all calls waiting, in a thread as well, for Python's lock is held meanwhile.
+    The encoder stops at the limit: an owner's function may return megabytes, and encoding them
+    holds Python's lock even in a thread, so that all calls would wait.
     """
     pieces: list[str] = []
     length = 0

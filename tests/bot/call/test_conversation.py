@@ -191,7 +191,7 @@ async def test_a_callback_is_kept_before_the_model_may_confirm_it(
     ("caller", "url", "why"),
     [
         ("", "", "number is not known"),
-        ("+15550101", "sqlite+aiosqlite:////dev/null/holdline.db", "could not be written down"),
+        ("+15550101", "sqlite+aiosqlite:////dev/null/holdline.db", "could not be stored"),
     ],
     ids=["no number", "no database"],
 )
