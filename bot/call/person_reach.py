@@ -147,7 +147,7 @@ class PersonReach:
         if behind_words:
             self._means.waiting.expect_words()
         self._attempt = TransferAttempt(handing, to, self._means, self._wiring, reason=reason)
-        self._running = begin_owned(self._attempt.run(ring_s=wanted.ring_s), "hand over")
+        self._running = begin_owned(self._attempt.run(ring_s=wanted.ring_s), "transfer")
         return True
 
     async def connect(self, reason: str = "") -> bool:
@@ -205,7 +205,7 @@ def person_for(call: CallContext, core: CallCore) -> PersonParts | None:
     if not (call.agent.destinations or call.agent.keys):
         return None
     shared, leg = call.shared, call.leg
-    language = core.fallback.phrases.language  # at the start: the person may not speak the caller's
+    language = core.fallback.phrases.language  # the agent's: the person is not the caller
     waiting, sound = WaitingLine(core.fallback, call.wiring), JoinedSound()
     summariser = Summariser(
         llm=core.services.llm,

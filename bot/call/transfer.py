@@ -371,7 +371,7 @@ class TransferAttempt:
         self._start(type(action).__name__, step)
 
     def _start(self, name: str, step: Coroutine[Any, Any, HandingEvent | None]) -> None:
-        self._under_way[name] = begin_owned(self._surely(name, step), f"hand over: {name}")
+        self._under_way[name] = begin_owned(self._surely(name, step), f"transfer: {name}")
 
     async def _surely(self, name: str, step: Coroutine[Any, Any, HandingEvent | None]) -> None:
         """Run a step and report its event; an exception counts as the failure of the step."""

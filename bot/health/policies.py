@@ -26,8 +26,7 @@ from providers.provider import Stage
 
 PACES: Final[Mapping[Stage, Pace]] = {
     # A recogniser that heard a cough ends without a word, which is no failure. Deepgram sends a
-    # message
-    # for every second of audio, so one that was silent for less than that is not late.
+    # message for every second of audio, so one that was silent for less than that is not late.
     "stt": Pace(late_min_s=1.2, late_max_s=1.4, gap_s=1.2, silent_end_ok=True),
     "llm": Pace(late_min_s=0.35, late_max_s=0.6, gap_s=0.4),
     "tts": Pace(late_min_s=0.35, late_max_s=0.6, gap_s=0.4),

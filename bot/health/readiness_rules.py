@@ -1,4 +1,4 @@
-"""Readiness: whether a call could be answered now, and with what missing.
+"""Readiness: whether a call could be answered now, and what it would lack.
 
 A stage is down while none of its rungs may be used. A call continues without it if the outage menu
 has a step that needs no provider: a menu in any case, the local voice in place of the voices. Clips

@@ -1,4 +1,4 @@
-"""The ledger of placed calls, which every process of the pool can ask for."""
+"""The ledger of the calls that campaigns place; the processes of the pool share it."""
 
 import asyncio
 from collections.abc import Mapping, MutableMapping

@@ -33,7 +33,7 @@ from transports.twilio.dialect import TWILIO
 from transports.twilio.leg import TwilioLeg
 from transports.webrtc.leg import WebrtcLeg
 
-# The calls of a host: each opens a process environment of its own, and all end together.
+# The calls of a host: each opens a `Process` of its own, and all end together.
 #
 # A host calls `bot.bot` with a connection and nothing else, so the calls of one host are found
 # through its context variable.

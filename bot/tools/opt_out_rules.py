@@ -1,4 +1,4 @@
-"""Recognises by its words that a caller does not want to be called again, without a model.
+"""Recognises from the words alone, without a model, that a caller wants no further calls.
 
 It complements the model's tool in case no model answers. A request for a call at another time, or
 for a callback, is not an opt-out. A wrong match is better than a missed one, because a person can

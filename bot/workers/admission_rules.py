@@ -24,19 +24,19 @@ from itertools import count
 from typing import Final
 
 FULL: Final = 0.7  # of a core: at 0.72 answers were in time, at 1.08 late (decision 0031)
-CALL_CORES: Final = 0.11  # initial value: a single call, the dearest (decision 0031)
-CALL_CORES_MIN: Final = 0.05  # each of ten calls, the cheapest; less means a quiet moment
+CALL_CORES: Final = 0.11  # initial value: of a single call, which costs most (decision 0031)
+CALL_CORES_MIN: Final = 0.05  # of ten calls, which cost least each; less means a quiet moment
 CALL_CORES_MAX: Final = 0.35  # two calls per core; more has another cause than calls (chosen)
 LATE_S: Final = 0.25  # the 75th percentile of the lag of a loop; more breaks up words
 STALE_S: Final = 1.0  # four reports: a worker that has missed them gets no new connection
-START_S: Final = 5.0  # chosen: callers were refused until then, after 5 s none
+START_S: Final = 5.0  # chosen: callers were refused in the first seconds, after 5 s none
 SETTLE_S: Final = 3.0  # after this the measurement contains a call's full load
 MEASURED_S: Final = 2.0  # the window of a worker's core measurement (`bot/workers/meter.py`)
 BELIEVED_S: Final = 10.0  # the weight of the initial value, in seconds of calls (chosen)
 MEMORY_S: Final = 60.0  # a few turns of each call, with quiet and busy moments (chosen)
 HAIR: Final = 1e-6  # rounding: seven times 0.1 may exceed 0.7
 WAIT_S: Final = 15.0  # a media stream or a browser's audio comes within seconds or never
-HANDED_S: Final = 2.0  # from the transfer of a connection to the begin of its call
+HANDED_S: Final = 2.0  # within this time, a passed connection begins its call
 
 
 class WorkerLoad:

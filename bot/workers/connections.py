@@ -30,7 +30,7 @@ SAID: Final = (
 """By the language of the carrier's voice; the first one is the default."""
 MOST: Final = round(TOLD_S / WORKER_PAUSE_S)
 AFTER: Final = re.compile(rb"POST (/(?:twilio|plivo)/after)(?:\?meanwhile=(\d{1,2}))? HTTP/")
-WAITS: Final = re.compile(rb"POST /telnyx/voice HTTP/")  # its events are answered by requests
+WAITS: Final = re.compile(rb"POST /telnyx/voice HTTP/")  # answered by API requests
 
 
 def meanwhile(request: bytes, *, public_url: str, language: str) -> bytes | None:

@@ -47,10 +47,9 @@ def read_in_small_pieces() -> None:
 def share_heaps() -> bool:
     """Let all threads but the loop's share one heap; return whether the C library accepted this.
 
-    glibc gives each thread its own heap, up to eight per core, and no thread reuses what another
-    has
-    freed: a server with many rarely active threads keeps the peak of each. Other C libraries do not
-        do this and have no `mallopt`.
+    glibc gives each thread its own heap, up to eight per core, and no thread reuses memory that
+    another has freed. So a server with many rarely active threads keeps the peak of each. Other C
+    libraries do not do this and have no `mallopt`.
     """
     library = ctypes.CDLL(None)
     if not hasattr(library, "mallopt"):

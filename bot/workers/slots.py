@@ -342,7 +342,7 @@ class Reloading:
         self._apply(self._plan.settings)
         relieved = await self._slots.renew()
         if not self.open and not relieved.whole:
-            logger.info("not all workers were replaced: stopping")  # loading workers are dead
+            logger.info("not all workers were replaced: stopping")  # loading ones killed
             return
         if not relieved.whole and not relieved.workers:
             self._plan.restore()

@@ -1,4 +1,4 @@
-"""One worker as the supervisor sees it: a process, a connection, and a socket for callers."""
+"""One worker as the supervisor sees it: a process, its wire, and a socket that passes connections."""
 
 import asyncio
 import json
@@ -80,7 +80,7 @@ class Worker:
                 item.close()  # the process has its own
 
     def _open(self) -> tuple[socket.socket, socket.socket]:
-        """Open the connection and the socket for callers; return the process's ends."""
+        """Open the wire and the socket that passes connections; return the process's ends."""
         self.wire.own, its_control = socket.socketpair()
         try:
             self._hand, its_hand = socket.socketpair()
@@ -101,9 +101,9 @@ class Worker:
         )  # fmt: skip
 
     async def run(self) -> int:
-        """Read the connection until the process has ended; return the exit code.
+        """Read the wire until the process has ended; return the exit code.
 
-        The connection ends with the process, unless a child of the process inherited it.
+        The wire ends with the process, unless a child of the process inherited its end.
         """
         if self._process is None:
             raise RuntimeError("a worker must be started first")
