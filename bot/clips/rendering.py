@@ -227,4 +227,4 @@ async def render_all(settings: Settings) -> bool:
 def _tell(console: Console, event: Event) -> None:
     """Print each planned retry, so that a wait is explained."""
     if isinstance(event, RetryPlanned):
-        console.print(f"{event.provider}: {event.kind.value}; asked again in {event.wait_s:.0f} s")
+        console.print(f"{event.provider}: {event.kind.value}; retry in {event.wait_s:.0f} s")

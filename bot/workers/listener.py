@@ -30,13 +30,13 @@ def listening_socket(host: str, port: int) -> socket.socket:
         address = listener.getsockname()
     except OSError as none:
         raise UsageError(
-            f"file descriptor {HANDED} is no socket ({none.strerror}); LISTEN_FDS says it is"
+            f"file descriptor {HANDED} is not a socket ({none.strerror}); LISTEN_FDS says it is"
         ) from none
     if handed > 1 or not listens or not isinstance(address, tuple) or address[1] != port:
         listener.close()
         raise UsageError(
             f"server.port is {port}, and systemd gives {handed} socket(s), the first at "
-            f"{address!r}; let holdline.socket have one line, ListenStream={host}:{port}"
+            f"{address!r}; holdline.socket needs exactly one line, ListenStream={host}:{port}"
         )
     return listener
 
@@ -57,7 +57,7 @@ def bind_socket(host: str, port: int) -> socket.socket:
         listener.close()
         raise UsageError(
             f"server.port is {port}, and {host}:{port} cannot be used ({taken.strerror}); "
-            "stop what listens there, or choose another port (--port, or `make demo PORT=8081`)"
+            "stop the program there, or choose another port (--port, or `make demo PORT=8081`)"
         ) from taken
     listener.set_inheritable(True)
     return listener

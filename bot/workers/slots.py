@@ -194,7 +194,7 @@ class Slots:
         old = self._slots[slot]
         new = self._start(slot, "relief")
         if await _is_ready(new):
-            logger.info("worker {} relieves {}", new.name, old.name)
+            logger.info("worker {} replaces {}", new.name, old.name)
             self._server.retire(old)
             return True
         if not self._closing:

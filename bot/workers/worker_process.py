@@ -1,4 +1,4 @@
-"""One worker as the supervisor sees it: a process, its wire, and a socket that passes connections."""
+"""One worker as the supervisor sees it: a process, a wire, and a socket that passes connections."""
 
 import asyncio
 import json
