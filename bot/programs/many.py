@@ -58,7 +58,7 @@ class ServePlan:
         return WorkerOrder(
             number=number,
             workers=self.wanted,
-            pool=self._id,
+            pool_id=self._id,
             config=str(self._kept.file),
             flags=dict(self._flags),
             board=f"sqlite:///{self._folder}/health.db",

@@ -68,13 +68,18 @@ def _in_house(settings: Settings, order: Mapping[str, Any]) -> Settings:
     return settings.model_copy(update={"resilience": resilience})
 
 
-async def _answer_calls(settings: Settings, order: Mapping[str, Any]) -> None:
-    pool = PoolClient(
+def join_pool(order: Mapping[str, Any]) -> PoolClient:
+    """Return the worker's side of the pool, as the supervisor's order says."""
+    return PoolClient(
         Wire(socket.socket(fileno=order["control"])),
         number=order["number"],
         workers=order["workers"],
-        house_id=order.get("house", ""),  # an older supervisor sends none
+        pool_id=order.get("pool_id", ""),  # an older supervisor sends none
     )
+
+
+async def _answer_calls(settings: Settings, order: Mapping[str, Any]) -> None:
+    pool = join_pool(order)
     async with asyncio.TaskGroup() as tasks:
         line = tasks.create_task(pool.wire.run(), name="the line to the supervisor")
         await pool.wire.open.wait()

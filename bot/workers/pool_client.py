@@ -86,18 +86,18 @@ class WirePeers:
 class PoolClient:
     """The worker pool in one of several processes."""
 
-    def __init__(self, wire: Wire, *, number: int, workers: int, house_id: str = "") -> None:
+    def __init__(self, wire: Wire, *, number: int, workers: int, pool_id: str = "") -> None:
         """Join the pool over the connection to its supervisor.
 
         Args:
             wire: The connection.
             number: The number of this worker, never used before.
             workers: How many workers the pool should have.
-            house_id: The id of the pool.
+            pool_id: The id of the pool.
         """
         self.wire = wire
         self.workers = workers
-        self.id = house_id
+        self.id = pool_id
         self.views = StreamedViews(wire)
         self.name = f"w{number}"
         self.shelf = WireShelf(wire)

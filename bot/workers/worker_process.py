@@ -23,7 +23,7 @@ class WorkerOrder:
 
     number: int
     workers: int  # how many the pool has
-    pool: str  # the id of the pool
+    pool_id: str
     config: str | None
     flags: dict[str, Any]
     board: str  # where the pool shares the health of providers

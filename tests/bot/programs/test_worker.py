@@ -2,16 +2,17 @@
 
 import asyncio
 import socket
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from bot.programs.worker import _WorkPlace
+from bot.programs.worker import _WorkPlace, join_pool
 from bot.server.server import CALLED_OFF_S, _drain
 from bot.workers.pool_client import PoolClient
 from bot.workers.wire import Wire
+from bot.workers.worker_process import WorkerOrder
 
 
 @dataclass
@@ -127,3 +128,18 @@ async def test_a_replaced_worker_stays_until_its_last_dial_has_ended(
         supervisor.close()
 
     assert stayed
+
+
+async def test_a_worker_knows_its_pool_by_the_supervisors_order() -> None:
+    """By that id a worker tells its own pool's agents in LiveKit rooms from those of others."""
+    ours, theirs = socket.socketpair()
+    order = WorkerOrder(
+        number=2, workers=3, pool_id="a-pool", config=None, flags={}, board="", metrics=""
+    )
+
+    pool = join_pool(asdict(order) | {"control": ours.detach()})
+
+    assert (pool.id, pool.name) == ("a-pool", "w2")
+    for end in (pool.wire.own, theirs):
+        assert end is not None
+        end.close()

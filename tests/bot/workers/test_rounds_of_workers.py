@@ -67,7 +67,7 @@ class Orders:
         return WorkerOrder(
             number=number,
             workers=self.wanted,
-            pool="",
+            pool_id="",
             config="",
             flags=self.flags.get(number, self.usual),
             board="",

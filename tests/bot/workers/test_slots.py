@@ -26,7 +26,7 @@ class Orders:
         return WorkerOrder(
             number=number,
             workers=self.wanted,
-            pool="",
+            pool_id="",
             config=str(self.config),
             flags={},
             board="",
