@@ -1,1 +1,1 @@
-"""C libraries that speak and hear, each bound once: for the local voices and for the lab's."""
+"""C libraries for speech synthesis and recognition, shared by the local providers and the lab."""

@@ -33,7 +33,7 @@ LIST_TERMINATED: Final = 0
 WORD: Final = 1
 OK: Final = 0
 
-LEAST_S: Final = 0.008  # of sound a letter; at the highest speed it is 0.027 (measured)
+LEAST_S: Final = 0.008  # of sound per letter; 0.027 at the highest speed (measured)
 
 
 class UnknownVoiceError(ValueError):
@@ -80,8 +80,8 @@ class Espeak:
         """Load it, about 10 ms.
 
         Args:
-            private: Load a copy of the file, with globals that nobody else in the process shares.
-            seed: Of the dice that it rolls for breath; None: the time of day.
+            private: Load a copy of the file, whose globals nothing else in the process shares.
+            seed: Seeds espeak-ng's random breath noise; `None` uses the time of day.
 
         Raises:
             RuntimeError: Its data files cannot be read.
@@ -142,13 +142,13 @@ class Espeak:
             text = readable(text, self._language())
             spoken, least = text.encode(), LEAST_S * self.rate_hz * sum(map(str.isalnum, text))
             found = self._synthesise(spoken, words_per_minute, pitch)
-            if len(found[0]) < least:  # a sentence was 0.02 s once, in some ten thousand (seen)
+            if len(found[0]) < least:  # seen once in about ten thousand sentences: 0.02 s of sound
                 self._select(names)
                 found = self._synthesise(spoken, words_per_minute, pitch)
             return found
 
     def unload(self) -> None:
-        """Remove a private copy from memory: what it says next depends on all that it said."""
+        """Unmap a private copy: the library's later output depends on everything it said before."""
         self._library.espeak_Terminate()
         _ctypes.dlclose(self._library._handle)  # noqa: SLF001 - ctypes itself never closes one
 
@@ -163,20 +163,20 @@ class Espeak:
         self._library.espeak_Synth(
             spoken, len(spoken) + 1, 0, POS_CHARACTER, 0, CHARS_UTF8, None, None
         )
-        spoken_pieces, self._pieces = self._pieces, []  # half a megabyte is not kept
+        spoken_pieces, self._pieces = self._pieces, []  # release the half megabyte
         return np.frombuffer(b"".join(spoken_pieces), np.int16), self._words
 
     def _select(self, names: Sequence[str]) -> str:
         for name in names:
             voice, _, timbre = name.partition("+")
             if timbre and not self.has_timbre(timbre):
-                continue  # the library would use its default timbre without a word
+                continue  # the library would silently use its default timbre
             if voice and self._library.espeak_SetVoiceByName(name.encode()) == OK:
                 return name
         raise UnknownVoiceError(f"espeak-ng has no voice {' or '.join(names)}")
 
     def _language(self) -> str:
-        """Return what the chosen voice speaks, such as `es-419`: its name may be `Hindi`, too."""
+        """Return the language of the chosen voice, such as `es-419`; its name may be `Hindi`."""
         tags: bytes | None = self._library.espeak_GetCurrentVoice().contents.languages
         return (tags or b"")[1:].decode()
 

@@ -1,18 +1,18 @@
-"""Which characters of a text espeak-ng is given."""
+"""Select the characters that espeak-ng may read."""
 
 import functools
 import unicodedata
 from collections.abc import Mapping
 from typing import Final
 
-SAID_SIGNS: Final = "°№"  # the two of Unicode's pictures that stand for a word of a sentence
+SAID_SIGNS: Final = "°№"  # the two pictures in Unicode that stand for a word
 BREAKS: Final = "\n\r\t"
-UNREAD: Final = frozenset({"So", "Cc", "Cn", "Co", "Cs"})  # pictures, controls, nobody's
-# By the beginnings of Unicode's names: what every voice reads or spells.
+UNREAD: Final = frozenset({"So", "Cc", "Cn", "Co", "Cs"})  # pictures, controls, unassigned
+# Prefixes of Unicode names that every voice reads or spells.
 EVERYWHERE: Final = ("LATIN", "CYRILLIC", "GREEK", "COMBINING")
 _CHINESE: Final = ("CJK", "IDEOGRAPHIC", "FULLWIDTH", "BOPOMOFO")
 _JAPANESE: Final = (*_CHINESE, "HIRAGANA", "KATAKANA", "HALFWIDTH")
-# What only some read; by espeak-ng's names of languages.
+# Prefixes that only some languages read, by espeak-ng's language names.
 OWN: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys(("am", "ti"), ("ETHIOPIC",)),
     **dict.fromkeys(("ar", "fa", "sd", "ug", "ur"), ("ARABIC",)),
@@ -39,21 +39,21 @@ OWN: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def readable(text: str, language: str) -> str:
-    """Return the text with blanks for what a voice is not to be given, so just as long.
+    """Return the text with unreadable characters replaced by blanks; its length does not change.
 
-    A voice spells pictures and letters of other scripts, which helps nobody, and espeak-ng 1.52 has
-    too little room for some of it: one "⣟" ends a process in which an Arabic voice speaks, "J掤"
-    with an Armenian exclamation mark one with a Spanish voice. A C string ends at NUL.
+    A voice spells pictures and letters of other scripts, which does not help a caller. espeak-ng
+    1.52 also has too small a buffer for some of it: one "⣟" crashes a process with an Arabic voice,
+    "J掤" with an Armenian exclamation mark one with a Spanish voice. A C string ends at NUL.
 
     Args:
-        text: What is said.
-        language: espeak-ng's tag of what the voice speaks, such as `es-419`.
+        text: The text to be spoken.
+        language: espeak-ng's language tag of the voice, such as `es-419`.
     """
     own = language.partition("-")[0]
     return "".join(item if _is_read(item, own) else " " for item in text)
 
 
-@functools.lru_cache(maxsize=4096)  # characters; a reply has some fifty different ones
+@functools.lru_cache(maxsize=4096)  # characters; a reply has about fifty different ones
 def _is_read(character: str, language: str) -> bool:
     if character in SAID_SIGNS + BREAKS:
         return True

@@ -1,7 +1,7 @@
-"""Pocketsphinx: sound in; words, their likelihoods and other readings of them out.
+"""Pocketsphinx: recognises words, their likelihoods and alternative readings.
 
 Its wheel brings an English acoustic model, a dictionary and a language model. It holds Python's
-lock while it decodes, so it belongs into a process of its own, and so does the import of this file.
+lock while it decodes, so it belongs in its own process, and so does the import of this file.
 """
 
 import itertools
@@ -37,12 +37,12 @@ class Segment(NamedTuple):
 
     @property
     def frames(self) -> int:
-        """How long it is."""
+        """Its length."""
         return self.end_frame - self.start_frame + 1
 
 
 class SphinxDecoder:
-    """One decoder: `begin` an utterance, `add` sound to it, `end` it, and ask what it was.
+    """One decoder: `begin` an utterance, `add` sound, `end` it, then read the result.
 
     Example:
         >>> decoder = SphinxDecoder({"hmm": ENGLISH_SOUNDS, "lm": ENGLISH_MODEL, ...})
@@ -66,11 +66,11 @@ class SphinxDecoder:
         self._decoder.start_utt()
 
     def add(self, pcm: bytes, *, whole: bool = False) -> None:
-        """Search on with more sound.
+        """Decode more sound.
 
         Args:
             pcm: 16-bit samples at the model's rate.
-            whole: It is the complete utterance: its own mean is taken off, not a running one.
+            whole: The sound is a complete utterance: subtract its own mean, not a running one.
         """
         self._decoder.process_raw(pcm, no_search=False, full_utt=whole)
 
@@ -84,34 +84,34 @@ class SphinxDecoder:
         return best.hypstr if best else ""
 
     def segments(self) -> Iterator[Segment]:
-        """Yield the parts of the best reading; nothing while there is none."""
+        """Yield the parts of the best reading; nothing if there is none."""
         if self._decoder.hyp() is None:
             return
         for part in self._decoder.seg():
             yield Segment(part.word, part.start_frame, part.end_frame, part.ascore, part.prob)
 
     def readings(self, limit: int) -> list[str]:
-        """Return the readings of an ended utterance, the likelier ones first, with duplicates."""
+        """Return the readings of an ended utterance, the most likely first, with duplicates."""
         if self._decoder.hyp() is None:
             return []
         found = itertools.islice(self._decoder.nbest(), limit)
         return [item.hypstr for item in found if item]
 
     def knows(self, word: str) -> bool:
-        """Return whether its dictionary has a word."""
+        """Return whether the dictionary has a word."""
         return bool(self._decoder.lookup_word(word))
 
     def learn(self, phones_by_word: dict[str, str]) -> None:
-        """Add words to its dictionary."""
+        """Add words to the dictionary."""
         for word, phones in phones_by_word.items():
             self._decoder.add_word(word, phones, update=True)
 
     def restrict(self, jsgf: str, *, name: str) -> None:
-        """Hear only what a grammar allows.
+        """Restrict recognition to a grammar.
 
         Args:
             jsgf: The grammar.
-            name: As the grammar calls itself.
+            name: The grammar's own name.
         """
         self._decoder.add_jsgf_string(name, jsgf)
         self._decoder.activate_search(name)
@@ -123,7 +123,7 @@ def strict_voice_detector(*, rate_hz: int, frame_s: float) -> Vad:
 
 
 def english_phones(words: Iterable[str]) -> dict[str, str]:
-    """Return the phones of those of the words that the wheel's English dictionary has."""
+    """Return the phones of the words that the wheel's English dictionary has."""
     wanted = set(words)
     if not wanted:
         return {}

@@ -23,10 +23,10 @@ RATE_HZ = 8_000  # of every telephone line
 
 
 class Printer:
-    """Prints what is said, as it is told."""
+    """Prints the conversation as it happens."""
 
     async def hear(self, entry: Entry) -> None:
-        """Print one fact of the call."""
+        """Print one event of the call."""
         if isinstance(entry.event, TranscriptFinal | AgentSaid):
             print(f"{type(entry.event).__name__}: {entry.event.text}")
 

@@ -27,7 +27,7 @@ def opening_hours() -> str:
 
 
 async def main() -> None:
-    """Have a caller ask for the opening hours."""
+    """Let a caller ask for the opening hours."""
     notes = KeptEntries()
     agent = {"tools": [{"entry_point": "own_tool:opening_hours"}]}
     async with lab_process() as lab:

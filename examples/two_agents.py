@@ -1,6 +1,6 @@
 """Two agents in one file: each number is answered by its own, any other by the front desk.
 
-Run it with `.venv/bin/python examples/two_agents.py`; it needs no keys. The agents stand in
+Run it with `.venv/bin/python examples/two_agents.py`; it needs no keys. The agents are defined in
 `two_agents.yaml`: copy its `agent` and `agents` into your own `holdline.yaml`.
 """
 
@@ -24,10 +24,10 @@ AUTH_TOKEN = "made up; a real one comes from the environment"  # noqa: S105 - si
 
 
 class Printer:
-    """Prints who answered which number, and with which words."""
+    """Prints the agent that answered each number, and its words."""
 
     async def hear(self, entry: Entry) -> None:
-        """Print one fact of a call."""
+        """Print one event of a call."""
         match entry.event:
             case CallStarted(called=called, agent=agent):
                 print(f"{called} is answered by {agent}")
@@ -38,7 +38,7 @@ class Printer:
 
 
 async def main() -> None:
-    """Call each number and hear who answers."""
+    """Call each number and hear which agent answers."""
     listener = bind_socket("127.0.0.1", 0)
     tree = yaml.safe_load(AGENTS.read_text(encoding="utf-8")) | {
         "server": {"port": listener.getsockname()[1]},
