@@ -1,1 +1,1 @@
-"""Do: the vendors of speech and language, one file a vendor, and the catalogue that lists them."""
+"""Speech and language providers, one module a vendor, and their catalogue."""

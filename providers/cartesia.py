@@ -17,7 +17,7 @@ VERSION: Final = "2026-03-01"  # the API version that Pipecat 1.14 speaks
 
 
 class Cartesia(TappedVoice, CartesiaTTSService):
-    """Pipecat's service, listened to at its socket."""
+    """Pipecat's service with a tap on its socket."""
 
     async def read_message(self, ear: VoiceEar, message: Mapping[str, Any]) -> None:
         """Read one event. Source: docs.cartesia.ai, the WebSocket's responses, 2026-03-01."""
@@ -32,7 +32,7 @@ class Cartesia(TappedVoice, CartesiaTTSService):
                 times: Mapping[str, Any] = message.get("word_timestamps") or {}
                 lists = (times.get(key) or [] for key in ("words", "start", "end"))
                 for word, *at in zip(*lists, strict=False):
-                    start_s, end_s = map(float, at)  # what is no time is garbage
+                    start_s, end_s = map(float, at)  # a malformed time counts as garbage
                     await ear.word(context.attempt, str(word), start_s=start_s, end_s=end_s)
             case "done" if context:
                 await self.tap.tell_done(ear, context)

@@ -43,7 +43,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         url="wss://api.cartesia.ai/tts/websocket",
         schemes=("wss", "ws"),
         key_env="CARTESIA_API_KEY",
-        clause=ClauseRule(words=3),  # a context is continued with its prosody
+        clause=ClauseRule(words=3),  # a continued context keeps its prosody
         word_times=True,
     ),
     Provider(
@@ -55,7 +55,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         url="wss://api.elevenlabs.io",
         schemes=("wss", "ws"),
         key_env="ELEVENLABS_API_KEY",
-        clause=ClauseRule(),  # without buffers it speaks phrases well, and parts of them badly
+        clause=ClauseRule(),  # without buffers it speaks phrases well and fragments badly
         word_times=True,
     ),
     Provider(

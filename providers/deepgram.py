@@ -5,7 +5,7 @@ import functools
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final, NoReturn
 
-import deepgram.listen.client  # these two the SDK would import with the first stream, in a call
+import deepgram.listen.client  # the SDK would import these two with the first stream, during a call
 import deepgram.listen.v1.client
 from deepgram.core.api_error import ApiError
 from deepgram.core.client_wrapper import BaseClientWrapper
@@ -39,13 +39,13 @@ from providers.http_probe import ask, http_twin
 from providers.provider import RungSpec
 from providers.sockets import DirectSocket, SoundSocket, tls_for
 
-# The SDK's client of Deepgram, made for streams alone: cheap enough to be made in a call.
+# A client of the SDK for streams only: cheap enough to create during a call.
 #
-# The SDK gives each client an HTTP client of its own. That one reads the certificates of all
-# authorities, 20 ms for each recogniser of each call, in which no other call is served; and then
-# none of ours sends it a request. Its websockets would read them as well, one by one.
+# The SDK gives each client its own HTTP client. That one reads all CA certificates, which blocks
+# the event loop for 20 ms for each recogniser of each call, and we never send it a request. The
+# SDK's websockets would read the certificates as well, one by one.
 
-OPEN_S: Final = 3.0  # a handshake that hangs longer is tried again (chosen); ten by default
+OPEN_S: Final = 3.0  # a handshake is retried after this time (chosen); Pipecat's default is ten
 
 _ABOUT: Final = BaseClientWrapper(
     api_key="", environment=DeepgramClientEnvironment.PRODUCTION
@@ -54,15 +54,15 @@ _connect: Final = deepgram.listen.v1.client.websockets_client_connect
 
 
 class _ConnectHere(_connect):  # type: ignore[misc, valid-type] # whichever the SDK has found
-    """Connects as the SDK does, and follows nobody to another address (`one_address.py`)."""
+    """Connects as the SDK does, but follows no redirect (`providers/sockets.py`)."""
 
     def handle_redirect(self, uri: str) -> None:
-        """Refuse; the address may be anybody's and is not told."""
+        """Refuse. The address is untrusted and is not logged."""
         raise SecurityError("a redirect")
 
 
 class StreamingClient(deepgram.AsyncDeepgramClient):
-    """Opens streams, and can do nothing else."""
+    """Opens streams; every HTTP call raises."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs, httpx_client=_NoHttp())
@@ -73,22 +73,22 @@ class StreamingClient(deepgram.AsyncDeepgramClient):
 
 
 class _NoHttp:
-    """In the place of an HTTP client."""
+    """Stands in for the HTTP client."""
 
     def __getattr__(self, name: str) -> NoReturn:
-        raise NotImplementedError(f"a client for streams has no HTTP, and was asked for {name}")
+        raise NotImplementedError(f"the streaming client has no HTTP client: {name}")
 
 
 def make_clients_cheap() -> None:
-    """Have Pipecat's service make such clients; it takes none from outside, nor a TLS context."""
+    """Make Pipecat's service create such clients; it accepts neither a client nor a TLS context."""
     pipecats.AsyncDeepgramClient = StreamingClient  # pyright: ignore[reportPrivateImportUsage]
     deepgram.listen.v1.client.websockets_client_connect = _connect_lightly
 
 
 def _connect_lightly(url: str, **kwargs: Any) -> Any:
-    """Connect as the SDK does, with certificates that were read already, and compress nothing.
+    """Connect as the SDK does, with cached certificates and without compression.
 
-    The library's means to compress take 160 kB for each recogniser of a call, and sound goes
+    The library's compression state takes 160 kB for each recogniser of a call, and sound goes
     uncompressed in any case (`providers/sockets.py`).
     """
     kwargs.setdefault("open_timeout", OPEN_S)
@@ -96,7 +96,7 @@ def _connect_lightly(url: str, **kwargs: Any) -> Any:
 
 
 MODEL: Final = "nova-3"
-FINALIZE: Final = '{"type":"Finalize"}'  # have all that was heard written. Source: deepgram-docs
+FINALIZE: Final = '{"type":"Finalize"}'  # flushes pending transcripts. Source: deepgram-docs
 OPENING_S: Final = 0.02  # of silence, sent at once: a stream with KeepAlives only is closed with
 # NET-0001 10 s after it was opened. Source: deepgram-docs, "Audio Keep Alive".
 SEND_S: Final = 5.0  # Pipecat's own bound for a websocket's send; a healthy one takes microseconds
@@ -106,22 +106,22 @@ NO_CLOSE: Final = 1006  # RFC 6455 §7.1.5: gone without a close frame
 
 
 class DeepgramRung(DeepgramSTTService):
-    """Pipecat's service, which a stage may supervise.
+    """Pipecat's service, with failures reported to a supervising stage.
 
-    Supervised, it tells what Pipecat's keeps to itself: a lost connection at once and with its
-    reason, also after a polite close, as an error that carries a `Failure`; and results without
-    words, as frames without text, for they prove that somebody listens. It does not connect again
-    by itself then, and so does not wait four seconds before that either.
+    A supervised service reports what Pipecat's hides: a lost connection, at once and with its
+    reason, also after a clean close, as an error that carries a `Failure`; and results without
+    words, as frames without text, because they prove that the stream is alive. It does not
+    reconnect by itself, and so does not wait four seconds first.
 
     Attributes:
-        supervised: Set before `setup`, by a stage that calls `reconnect` when a failure was told.
+        supervised: Set before `setup`, by a stage that calls `reconnect` after a failure.
     """
 
     def __init__(self, *, rung_name: str, alternatives: int = 1, **kwargs: Any) -> None:
-        """Ask for `alternatives` readings; the rest is Pipecat's own.
+        """Ask for `alternatives` readings; other arguments are Pipecat's.
 
         Args:
-            rung_name: Whose failures these are.
+            rung_name: The rung that failures are reported for.
             alternatives: Readings of what was said, the best one included.
             kwargs: Pipecat's own.
         """
@@ -131,27 +131,27 @@ class DeepgramRung(DeepgramSTTService):
         self.supervised = False
         self._rung_name = rung_name
         self._ended_by: Exception | None = None
-        self._answered = False  # anything, on this connection
-        self._complained = False  # of a message of ours, on this connection
-        self._socket: SoundSocket | None = None  # of this connection, if it can be had
+        self._answered = False  # with any message, on this connection
+        self._complained = False  # about one of our messages, on this connection
+        self._socket: SoundSocket | None = None  # of this connection, if it is accessible
         self._waiting = 0  # pieces of sound in our queue
 
     @property
     def connected(self) -> bool:
-        """Whether there is a stream to speak into."""
+        """Whether a stream is open."""
         return self._connection is not None
 
     async def reconnect(self) -> bool:
-        """Open a new stream, without a goodbye to the old one; return whether it is open."""
+        """Open a new stream without closing the old one politely; return whether it is open."""
         self._connection = None
-        if self._socket:  # one that went dark would be waited for, half a minute and more
+        if self._socket:  # closing a silent one would take half a minute or more
             self._socket.abort()
         await self._disconnect()
         await self._connect()
         return self.connected
 
     def send_at_once(self, sound: bytes) -> bool:
-        """Send sound past every queue; False: that cannot be, and it has to be queued."""
+        """Send sound past every queue; return False if it has to be queued."""
         socket = self._free_socket()
         if socket is None:
             return False
@@ -160,16 +160,16 @@ class DeepgramRung(DeepgramSTTService):
         return True
 
     def ask_for_words(self) -> None:
-        """Have the words that were heard written now: the caller may have finished.
+        """Request the pending words now: the caller may have finished.
 
-        Not where sound waits in a queue, which belongs before it.
+        Does nothing while sound waits in a queue: that sound must be sent first.
         """
         if socket := self._free_socket():
             self.request_finalize()
             socket.say(FINALIZE)
 
     def _free_socket(self) -> SoundSocket | None:
-        """Return what can be written to past every queue; None: all has to be queued."""
+        """Return the socket to write to past every queue; `None` if sound has to be queued."""
         socket = self._socket
         if socket is None or self._waiting or self._muted or not self.is_usable:
             return None
@@ -181,19 +181,19 @@ class DeepgramRung(DeepgramSTTService):
         direction: FrameDirection = FrameDirection.DOWNSTREAM,
         callback: FrameCallback | None = None,
     ) -> None:
-        """Count the sound that waits: none may overtake it."""
+        """Count the queued sound: later sound must not overtake it."""
         self._waiting += isinstance(frame, InputAudioRawFrame)
         await super().queue_frame(frame, direction, callback)
 
     async def process_audio_frame(
         self, frame: InputAudioRawFrame, direction: FrameDirection
     ) -> None:
-        """Send sound that has waited."""
+        """Send queued sound."""
         await super().process_audio_frame(frame, direction)
         self._waiting -= 1
 
     async def run_stt(self, audio: bytes) -> AsyncGenerator[Frame | None, None]:
-        """Send audio; a stream that takes none is given up, or frames would pile up before it."""
+        """Send audio; give up a stream that blocks, or frames would pile up."""
         connection = self._connection
         if connection is not None:
             try:
@@ -203,7 +203,7 @@ class DeepgramRung(DeepgramSTTService):
                 self._connection = None
                 await self._tell(failed(Kind.TIMEOUT, "stt", provider=self._rung_name))
             except ConnectionClosed:
-                self._connection = None  # its listener says why
+                self._connection = None  # its listener reports the reason
         yield None
 
     async def _connection_handler(self) -> None:
@@ -222,7 +222,7 @@ class DeepgramRung(DeepgramSTTService):
         await self._tell(failure_of(self._ended_by, self._rung_name, moment=moment))
 
     async def _one_connection_or_a_plain_one(self) -> None:
-        """Do without alternatives where the model has none: that refusal is of our wish alone."""
+        """Retry without alternatives if the model has none: only our option was refused."""
         try:
             await self._one_connection()
         except ApiError as refused:
@@ -233,7 +233,7 @@ class DeepgramRung(DeepgramSTTService):
             await self._one_connection()
 
     def _build_connect_kwargs(self) -> dict[str, Any]:
-        """Ask for alternatives in the query: the SDK has no parameter for them."""
+        """Add alternatives to the query: the SDK has no parameter for them."""
         asked = super()._build_connect_kwargs()
         if self._alternatives == 1:
             return asked
@@ -277,17 +277,17 @@ class DeepgramRung(DeepgramSTTService):
         alternatives = message.channel.alternatives if message.channel else []
         if not alternatives or alternatives[0].transcript:
             return
-        # The answer to our Finalize closes an utterance; anything else is a sign of life.
+        # The answer to our Finalize closes an utterance; any other result is a sign of life.
         kind = TranscriptionFrame if self._finalize_pending else InterimTranscriptionFrame
         await self.push_frame(kind("", self._user_id, time_now_iso8601(), result=message))
 
     def _note_complaint(self, message: Any) -> None:
-        """Log that it lost a message of ours: the stream goes on, and so nobody has failed."""
+        """Log a message that Deepgram rejected. The stream goes on, so this is no failure."""
         complaint = None if self._complained else complaint_of(message)
         if complaint:
             self._complained = True
             logger.warning(
-                "{}: Deepgram has not understood a message of ours and goes on: {}",
+                "{}: Deepgram rejected one of our messages and goes on: {}",
                 self._rung_name,
                 complaint,
             )
@@ -299,24 +299,24 @@ class DeepgramRung(DeepgramSTTService):
 
 @functools.cache
 def say_that_it_has_none(rung_name: str) -> None:
-    """Log, once for a rung and process, that alternatives were asked for in vain."""
+    """Log, once for a rung and process, that the model has no alternatives."""
     logger.warning(
         "{}: Deepgram refuses `alternatives` with this model (nova-2 and nova-3 have none); "
-        "it is asked without them",
+        "requests omit it from now on",
         rung_name,
     )
 
 
 def _sound_socket(connection: AsyncV1SocketClient) -> SoundSocket | None:
-    """Return the way for sound, unless the SDK has come to use another class of websockets."""
+    """Return the direct socket, unless the SDK now uses another websocket class."""
     websocket = connection._websocket  # noqa: SLF001 - the SDK hides it
     return SoundSocket(websocket) if isinstance(websocket, DirectSocket) else None
 
 
 def complaint_of(message: Any) -> str | None:
-    """Return what Deepgram calls a message of ours that it does not take; None: it took all.
+    """Return Deepgram's codes for a message that it rejected; `None` if there is none.
 
-    Its codes alone: the description may quote what we sent, such as names to listen for.
+    Only codes: the description may quote our message, such as names to listen for.
     """
     kind = getattr(message, "type", None)
     found = classify_message("deepgram", {"type": kind}, moment=Moment.FLOWING)
@@ -328,20 +328,20 @@ def complaint_of(message: Any) -> str | None:
 
 
 class PoliteCloseError(Exception):
-    """The server closed the stream as if it were finished, and nobody had asked for that."""
+    """The server closed the stream cleanly although we had not asked for it."""
 
 
 def _close_of(connection: AsyncV1SocketClient) -> Exception:
-    """Return how a stream ended that ended without an error."""
+    """Return the close of a stream that ended without an error."""
     code = getattr(connection._websocket, "close_code", None)  # noqa: SLF001 - the SDK hides it
     return PoliteCloseError(code or 1000)
 
 
 def failure_of(error: Exception | None, rung_name: str, *, moment: Moment) -> Failure:
-    """Return what the end of a stream, or a refused one, means for a rung.
+    """Return what a stream's end or refusal means for a rung.
 
-    A refusal's `dg-error` stands in the headers of the handshake's error, which the SDK replaces by
-    one with the request's headers. Source: deepgram-sdk 7.16 `listen/v1/raw_client.py`.
+    A refusal's `dg-error` is in the headers of the handshake's error. The SDK replaces that error
+    by one with the request's headers. Source: deepgram-sdk 7.16 `listen/v1/raw_client.py`.
     """
     match error:
         case ApiError(status_code=int() as status):
@@ -380,12 +380,12 @@ def build(rung: RungSpec) -> DeepgramRung:
         api_key=rung.api_key,
         base_url=rung.url,
         sample_rate=rung.sample_rate_hz,
-        mip_opt_out=True,  # the caller's voice is not for training
+        mip_opt_out=True,  # keep the caller's voice out of training
         settings=DeepgramSTTService.Settings(
             model=rung.model or MODEL,
             language=rung.language,
             interim_results=True,
-            smart_format=False,  # waits for whole entities before it answers
+            smart_format=False,  # it delays results until an entity is complete
             **rung.options,
         ),
     )

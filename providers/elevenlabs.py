@@ -19,7 +19,7 @@ from providers.provider import RungSpec
 from providers.tapped_voice import TappedVoice, VoiceContext
 
 MODEL: Final = "eleven_flash_v2_5"
-SPELLINGS: Final = {  # newer servers were seen to say `context_id`; the last is the asyncapi.yml's
+SPELLINGS: Final = {  # newer servers send `context_id` (seen); the last is in asyncapi.yml
     "context_id": "contextId",
     "is_final": "isFinal",
     "normalized_alignment": "normalizedAlignment",
@@ -31,13 +31,13 @@ VOICE: Final = "21m00Tcm4TlvDq8ikWAM"  # Rachel, of ElevenLabs' default voices
 
 
 class ElevenLabs(TappedVoice, ElevenLabsTTSService):
-    """Pipecat's service, listened to at its socket."""
+    """Pipecat's service with a tap on its socket."""
 
     _timed: tuple[VoiceContext | None, float] = (
         None,
         0.0,
-    )  # how much of a context has times already
-    _last: Mapping[str, Any] | None = None  # the message before
+    )  # the time already covered of a context
+    _last: Mapping[str, Any] | None = None  # the previous message
 
     async def read_message(self, ear: VoiceEar, message: Mapping[str, Any]) -> None:
         """Read one message. Source: elevenlabs-docs, asyncapi.yml, multi-stream-input."""
@@ -55,17 +55,17 @@ class ElevenLabs(TappedVoice, ElevenLabsTTSService):
                 await ear.sound(context.attempt, base64.b64decode(message["audio"]))
 
     async def _update_settings(self, delta: TTSSettings) -> dict[str, Any]:
-        """Connect anew only if the address says the language: with other models it does not."""
+        """Reconnect only if the URL contains the language; with other models it does not."""
         if self._settings.model in ELEVENLABS_MULTILINGUAL_MODELS:
             return await super()._update_settings(delta)
         return await super(ElevenLabsTTSBase, self)._update_settings(delta)
 
     def for_pipecat(self, message: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """Return a message with the keys that Pipecat reads; None: its context is over.
+        """Return a message with the keys that Pipecat reads; `None` if its context is over.
 
-        Pipecat drops a message with other keys without a word. It keeps the letters of one
-        unfinished word for all contexts: those that come late would mix with the next reply's.
-        A context that is spoken may lack its queue for a moment.
+        Pipecat silently drops a message with other keys. It keeps the letters of one unfinished
+        word for all contexts, so late letters would mix with the next reply's. A context that is
+        being spoken may briefly lack its queue.
         """
         message = in_one_spelling(message)
         name = message.get("contextId")
@@ -73,9 +73,9 @@ class ElevenLabs(TappedVoice, ElevenLabsTTSService):
         return None if over else message
 
     def _comes_again(self, message: Mapping[str, Any]) -> bool:
-        """Say whether a message with letters came a second time: the times count on from the last.
+        """Return whether a message with letters is a repeat: times continue from the last one.
 
-        Silence may well be like the silence before it, but no two pieces of speech are alike.
+        Silence may equal the silence before it, but no two pieces of speech are alike.
         """
         again, self._last = message == self._last, message
         return again and any(word for word, _, _ in spelt(_alignment(message)))
@@ -89,14 +89,14 @@ class ElevenLabs(TappedVoice, ElevenLabsTTSService):
         upto_s = base_s + words[-1][2] if words else base_s
         for at, (word, start_s, end_s) in enumerate(words, 1):
             if word:
-                goes_on = at == len(words) and is_sign(word[-1])  # its word is as long as several
+                goes_on = at == len(words) and is_sign(word[-1])  # spoken as several words
                 ends_s = None if goes_on else base_s + end_s
                 await ear.word(context.attempt, word, start_s=base_s + start_s, end_s=ends_s)
         self._timed = (context, upto_s)
 
 
 def in_one_spelling(message: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a message, and what is in it, with the keys that Pipecat reads; itself, if so."""
+    """Return a message with the keys that Pipecat reads, nested ones too; itself if they fit."""
     inner = {
         key: in_one_spelling(each) for key, each in message.items() if isinstance(each, Mapping)
     }
@@ -106,15 +106,15 @@ def in_one_spelling(message: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _alignment(message: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return when each of a message's characters is spoken."""
+    """Return the times of a message's characters."""
     return message.get("alignment") or message.get("normalizedAlignment") or {}
 
 
 def spelt(alignment: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:
-    """Yield a message's words, each with its start and end in the message's own sound, in seconds.
+    """Yield a message's words with their start and end in the message's own sound, in seconds.
 
-    Blanks are yielded as empty words. The last word may go on in the next message, which
-    makes no difference to code that follows letters; a sign that is spoken as a word has no more.
+    Blanks are yielded as empty words. The last word may continue in the next message, which makes
+    no difference to code that follows letters. A sign that is spoken as a word is complete.
     """
     chars = alignment.get("chars") or []
     starts_ms = alignment.get("charStartTimesMs") or []

@@ -1,4 +1,4 @@
-"""The cheap authenticated question that says whether a provider takes our key."""
+"""The cheap authenticated request that checks whether a provider accepts our key."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ MAX_BODY_BYTES: Final = 64 * 1024  # of an error's explanation
 
 
 async def ask(url: str, *, headers: Mapping[str, str], timeout_s: float) -> None:
-    """GET `url` and be content with any 2xx answer.
+    """GET `url` and accept any 2xx answer.
 
     Raises:
         ProbeFailedError: Another status, no answer in `timeout_s`, or no connection. The text
@@ -38,10 +38,10 @@ async def ask(url: str, *, headers: Mapping[str, str], timeout_s: float) -> None
 
 
 MEANS: Mapping[int, str] = {
-    401: ": the key is not accepted",
+    401: ": it rejects our key",
     402: ": the account has no credit",
-    403: ": the key lacks a permission",
-    404: ": no such route; is the url right?",
+    403: ": our key lacks a permission",
+    404: ": no such route; check the url",
     429: ": too many requests",
 }
 

@@ -1,4 +1,4 @@
-"""Local speech to text: pocketsphinx in a process beside this one, with no network and no key."""
+"""Local speech to text: pocketsphinx in its own process, with no network and no key."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -29,9 +29,9 @@ from providers.sphinx_worker import Command
 MODEL: Final = "pocketsphinx"
 # Chosen: the VAD's 0.2 s, and after it 0.01 to 0.37 s, measured on a busy machine of two cores.
 TTFS_P99_S: Final = 0.6
-ENGLISH: Final = ("en", "multi")  # what the wheel's model hears; `multi` finds no other language
+ENGLISH: Final = ("en", "multi")  # languages of the wheel's model; `multi` detects no others
 
-ENDS: Final = 3  # a recogniser that ends so often in a row is not started again
+ENDS: Final = 3  # in a row, after which the recogniser is not restarted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,47 +44,48 @@ class Alternative:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeardChannel:
-    """The readings of the one channel there is."""
+    """The readings of the only channel."""
 
     alternatives: tuple[Alternative, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """A final as Deepgram's Results message puts it, so that all recognisers are read alike."""
+    """A final shaped like Deepgram's Results message, so that all recognisers are read alike."""
 
     channel: HeardChannel
 
 
 class OwedAnswers:
-    """What the recogniser was asked for and has not written yet; some of it nobody wants any more.
+    """The results that the recogniser still has to deliver, some of them no longer wanted.
 
-    A stage that calls it off, for another has written the utterance, asks it for the rest; it may
-    be far behind then, and says no times by which its late words could be known. It answers in
-    order, though. When the next thing is a beginning, all that is wanted is heard anew from there.
+    When another recogniser has delivered the utterance, the stage cancels this one, which asks it
+    for the rest. It may lag far behind then, and its results carry no times that would identify
+    late words. But it answers in order. If the next command begins an utterance, the wanted audio
+    is fed again from there.
     """
 
     def __init__(self) -> None:
         self._owed = 0
-        self._late = 0  # of these
-        self._called_off = False  # and nothing was heard since
+        self._late = 0  # how many of these are late
+        self._called_off = False  # and no audio was sent since
 
     def ask(self, *, called_off: bool) -> None:
-        """Note that it is to write what it has; `called_off`: it is fed no more."""
+        """Record a request for the rest; `called_off` means that no more audio follows."""
         self._owed += 1
         self._called_off = called_off
 
     def hear(self) -> None:
-        """Note that it is fed: what it was asked for before may still be of use."""
+        """Record that audio is sent: earlier requests may be of use again."""
         self._called_off = False
 
     def begin(self) -> None:
-        """Note that an utterance begins."""
+        """Record that an utterance begins."""
         self._late = self._owed if self._called_off else self._late
         self._called_off = False
 
     def comes_late(self, heard: SphinxResult) -> bool:
-        """Note something that it says; return whether nobody wants it."""
+        """Record a result; return whether it is late and unwanted."""
         late = self._late > 0
         if heard.finished:
             self._owed, self._late = self._owed - 1, self._late - late
@@ -92,10 +93,10 @@ class OwedAnswers:
 
 
 class LocalSTTService(STTService):
-    """Follows the pipeline's VAD: an utterance is what lies between its start and its stop.
+    """Follows the pipeline's VAD: an utterance lies between its start and its stop.
 
     Attributes:
-        supervised: Tell also of an utterance without a word, as a frame without text.
+        supervised: Also report an utterance without words, as a frame without text.
     """
 
     def __init__(self, *, settings: STTSettings, ear: Ear) -> None:
@@ -107,10 +108,10 @@ class LocalSTTService(STTService):
         self._listening: asyncio.Task[None] | None = None
         self._behind = False
         self._ready = False  # the models are loaded
-        self._ended = 0  # recognisers in a row that ended without having heard anything
+        self._ended = 0  # recognisers in a row that ended without a result
 
     def can_generate_metrics(self) -> bool:
-        """Return True: what it hears is counted, though it costs nothing."""
+        """Return True: recognised audio is counted, though it costs nothing."""
         return True
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
@@ -130,12 +131,12 @@ class LocalSTTService(STTService):
         await self._close()
 
     async def cleanup(self) -> None:
-        """End the recogniser, if nothing did before."""
+        """End the recogniser if it still runs."""
         await super().cleanup()
         await self._close()
 
     async def run_stt(self, audio: bytes) -> AsyncGenerator[Frame | None, None]:
-        """Hand on audio; what is heard comes by itself."""
+        """Pass audio to the recogniser; results arrive separately."""
         self._answers.hear()
         taken = self._process.send(Command.AUDIO, audio)
         if not taken and not self._behind:
@@ -144,7 +145,7 @@ class LocalSTTService(STTService):
         yield None
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Begin and finish utterances as the VAD says."""
+        """Begin and finish utterances with the VAD."""
         await super().process_frame(frame, direction)
         match frame:
             case VADUserStartedSpeakingFrame():
@@ -153,28 +154,28 @@ class LocalSTTService(STTService):
             case VADUserStoppedSpeakingFrame():
                 self.request_finalize()
                 if self._process.send(Command.FINISH):
-                    # No detector has heard a silence: it is the stage that ends a feed.
+                    # No detector has heard a silence: the stage ends the audio.
                     self._answers.ask(called_off=self.supervised and not frame.stop_secs)
             case _:
                 pass
 
     async def _listen(self) -> None:
-        """Pass on what is heard; replace a recogniser that died at work."""
+        """Pass results on; replace a recogniser that died."""
         while await self._hear_out():
             await self._process.close()
             self._answers = OwedAnswers()
             try:
                 await self._process.start()
-            except OSError as wrong:  # no process more, or our files were replaced
+            except OSError as wrong:  # the process limit is reached, or our files were replaced
                 why = f"the local recogniser cannot be started again: {type(wrong).__name__}"
                 await self.push_error(why, exception=wrong, force_treat_as_permanent=True)
                 return
             if self._user_speaking:
                 self._process.send(Command.BEGIN)
-            await self.push_error("the local recogniser ended; a new one is at work")
+            await self.push_error("the local recogniser ended; a new one was started")
 
     async def _hear_out(self) -> bool:
-        """Return, when the recogniser has ended, whether another would do better."""
+        """Return, after the recogniser has ended, whether to start another."""
         self._ready, why = False, "it ended too often"
         async for heard in self._process.results():
             match heard.what:
@@ -249,7 +250,7 @@ def build(rung: RungSpec) -> LocalSTTService:
 
 
 async def probe(rung: RungSpec, *, timeout_s: float) -> None:
-    """Look for the models; nothing is asked of anybody."""
+    """Check that the model files exist, without any request."""
     del timeout_s
     try:
         await asyncio.to_thread(ear_of, rung)
@@ -258,7 +259,7 @@ async def probe(rung: RungSpec, *, timeout_s: float) -> None:
 
 
 def ear_of(rung: RungSpec) -> Ear:
-    """Return what a rung's recogniser is made of.
+    """Return the settings of a rung's recogniser.
 
     Raises:
         ValueError: The language needs models that the rung does not name, or a file is missing.

@@ -36,10 +36,10 @@ _loading: Final = threading.Lock()
 
 
 def espeak() -> Espeak:
-    """Return the one espeak-ng of this process, loading it at the first call (about 10 ms).
+    """Return this process's only espeak-ng, loaded at the first call (about 10 ms).
 
-    Two threads that come first together get the same: the library knows one callback, and a second
-    object's would take all sound from the first.
+    Two threads that call it at the same time get the same object: the library knows one callback,
+    and a second object's would take all sound from the first.
 
     Raises:
         RuntimeError: Its data files cannot be read.
@@ -55,7 +55,7 @@ def _loaded() -> Espeak:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manner:
-    """How it speaks; a rung's `options`.
+    """A rung's `options`: how the voice speaks.
 
     Attributes:
         words_per_minute: 80 to 450.
@@ -81,7 +81,7 @@ class SpokenSentence:
 
 
 def names(voice: str, language: str) -> tuple[str, ...]:
-    """Return espeak-ng's names for what a rung asks, the best one first.
+    """Return espeak-ng's names for a rung's voice, the best one first.
 
     Args:
         voice: A timbre (`f2`, `Annie`), a voice (`en-gb-x-rp`) or both (`en-gb-x-rp+m3`).
@@ -100,7 +100,7 @@ def names(voice: str, language: str) -> tuple[str, ...]:
 
 
 def pieces(text: str) -> Iterator[str]:
-    """Yield a text's sentences: the first is heard while the next are yet to be spoken."""
+    """Yield a text's sentences: the first plays while the next are synthesised."""
     for match in PIECE.finditer(text):
         if match.group().strip():
             yield match.group()
@@ -129,9 +129,9 @@ def speak(text: str, voices: Sequence[str], *, manner: Manner, rate_hz: int) -> 
 def _words(text: str, events: Sequence[tuple[int, int]], *, total: int) -> list[tuple[str, float]]:
     """Return each word between blanks and its first sample.
 
-    espeak-ng announces some words together ("of the") and others in parts ("$1,234"): the first
-    part counts, and a word without an event stands between its neighbours by its letters.
-    Punctuation alone goes with the word before it, for it is not spoken.
+    espeak-ng announces some words together ("of the") and others in parts ("$1,234"). The first
+    part counts, and a word without an event is placed between its neighbours by its letters.
+    Punctuation alone goes with the word before it, because it is not spoken.
     """
     tokens = [
         (match.start(), match.group())
@@ -154,18 +154,18 @@ CHUNK_S: Final = 0.1  # of audio a frame: an interruption drops the rest
 
 
 class ContextTimes:
-    """When the audio of each open context is heard."""
+    """The playing times of each open context."""
 
     def __init__(self) -> None:
         self._playout = Playout()
         self._begins_ns: dict[str, int] = {}
 
     def begins_ns(self, context_id: str | None) -> int:
-        """Return when a context's audio begins; 0 when it has none."""
+        """Return when a context's audio begins; 0 if it has none."""
         return self._begins_ns.get(context_id or "", 0)
 
     def add(self, context_id: str, now_ns: int, *, duration_s: float) -> float:
-        """Queue a piece; return where in its context's time it will be heard, in seconds."""
+        """Queue a piece; return when it plays, in seconds of its context."""
         begins_ns = self._playout.add(now_ns, duration_s=duration_s)
         return (begins_ns - self._begins_ns.setdefault(context_id, begins_ns)) / 1e9
 
@@ -179,33 +179,33 @@ class ContextTimes:
 
 
 class LocalTelling:
-    """Tells the stage, if there is one, what is spoken for which attempt.
+    """Reports to the stage, if there is one, what is spoken for each attempt.
 
     Attributes:
-        ear: Whom to tell.
+        ear: The stage's listener.
     """
 
     def __init__(self) -> None:
         self.ear: VoiceEar | None = None
         self._attempt = 0
-        self._told_s = 0.0  # of the attempt's sound
+        self._told_s = 0.0  # the reported seconds of the attempt's sound
 
     def begin(self, attempt: int) -> None:
-        """Count anew, for another attempt."""
+        """Restart the count for another attempt."""
         self._attempt, self._told_s = attempt, 0.0
 
     async def connected(self) -> None:
-        """Tell that it can speak."""
+        """Report that the voice can speak."""
         if self.ear:
             await self.ear.connected()
 
     async def done(self) -> None:
-        """Tell that everything was spoken."""
+        """Report that everything was spoken."""
         if self.ear:
             await self.ear.spoken(self._attempt)
 
     async def tell(self, piece: SpokenSentence) -> None:
-        """Tell a sentence's words with their times, and its sound."""
+        """Report a sentence's words with their times, and its sound."""
         if self.ear is None:
             return
         ends_s = [start_s for _, start_s in piece.words[1:]] + [piece.duration_s]
@@ -218,13 +218,13 @@ class LocalTelling:
 
 
 class LocalTTSService(TTSService):
-    """Speaks at once and says when each word is heard."""
+    """Speaks at once and reports the time of each word."""
 
     def __init__(
         self, *, rung_name: str, settings: TTSSettings, manner: Manner, sample_rate_hz: int
     ) -> None:
         super().__init__(
-            name=rung_name,  # what it measures is told under this name
+            name=rung_name,  # metrics carry this name
             push_text_frames=False,  # words come with their times
             push_start_frame=True,
             push_stop_frames=True,
@@ -236,25 +236,25 @@ class LocalTTSService(TTSService):
         self._telling = LocalTelling()
 
     def listen(self, ear: VoiceEar) -> None:
-        """Tell `ear` from now on."""
+        """Report to `ear` from now on."""
         self._telling.ear = ear
 
     async def revive(self) -> None:
-        """Be of use again: there is no connection."""
+        """Do nothing: there is no connection to restore."""
         await self.set_usable(True)
         await self._telling.connected()
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
-        """Be of use at once."""
+        """Report that the voice is ready."""
         await super().setup(setup)
         await self._telling.connected()
 
     def can_generate_metrics(self) -> bool:
-        """Return True: what it speaks is counted, though it costs nothing."""
+        """Return True: spoken text is counted, though it costs nothing."""
         return True
 
     async def run_tts(self, text: str, context_id: str) -> AsyncGenerator[Frame, None]:
-        """Yield the audio of `text`; its words go to Pipecat beside it."""
+        """Yield the audio of `text`; send its words to Pipecat as well."""
         await self.start_tts_usage_metrics(text)
         for sentence in pieces(text):
             piece = await asyncio.to_thread(
@@ -272,12 +272,12 @@ class LocalTTSService(TTSService):
                     await self.add_word_timestamps(words, context_id)
 
     async def on_turn_context_completed(self) -> None:
-        """Tell that everything was spoken."""
+        """Report that everything was spoken."""
         await super().on_turn_context_completed()
         await self._telling.done()
 
     async def start_word_timestamps(self) -> None:
-        """Count words from where their audio begins, not from the last word spoken before it."""
+        """Count words from the start of their audio, not from the last word spoken before it."""
         tracker = self._word_timestamp_tracker
         begins_ns = self._times.begins_ns(self.get_active_audio_context_id())
         tracker.last_pts = max(tracker.last_pts, begins_ns)
@@ -292,7 +292,7 @@ class LocalTTSService(TTSService):
         self._times.forget(context_id)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Forget, on an interruption, what was still to be played; note whom a reply is for."""
+        """Drop pending audio on an interruption; remember the attempt of a reply."""
         if isinstance(frame, InterruptionFrame):
             self._times.interrupt()
         elif isinstance(frame, LLMFullResponseStartFrame):
@@ -300,7 +300,7 @@ class LocalTTSService(TTSService):
         await super().process_frame(frame, direction)
 
     async def _update_settings(self, delta: TTSSettings) -> dict[str, Any]:
-        """Change to a new voice or language, or keep the old one when there is no such."""
+        """Change to a new voice or language, or keep the old one if espeak-ng lacks it."""
         voice = delta.voice if is_given(delta.voice) else self._settings.voice
         language = delta.language if is_given(delta.language) else self._settings.language
         try:
@@ -333,7 +333,7 @@ def build(rung: RungSpec) -> LocalTTSService:
 
 
 async def probe(rung: RungSpec, *, timeout_s: float) -> None:
-    """Look for the voice; nothing is asked of anybody."""
+    """Check that the voice exists, without any request."""
     del timeout_s
     try:
         await asyncio.to_thread(_find, rung.voice or VOICE, rung.language)

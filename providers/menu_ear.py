@@ -1,8 +1,8 @@
-"""Hears the menu's words on this machine: one process for all calls, no network and no key.
+"""Recognises the menu's words on this machine, in one process for all calls.
 
-A caller answers the menu with one short word, so no stream is followed: the sound of a whole
-utterance goes in, and what was said of the few phrases there are comes out, some 50 ms later. So
-one process serves every call, and costs nothing while no menu is read.
+A caller answers the menu with one short word, so there is no stream: the sound of a whole utterance
+goes in, and the matching phrase comes out about 50 ms later. So one process serves every call, and
+costs nothing while no menu is read. It needs no network and no key.
 """
 
 import asyncio
@@ -17,24 +17,24 @@ from providers.sphinx_ear import Ear, SphinxResult
 from providers.sphinx_process import SphinxProcess
 from providers.sphinx_worker import Command
 
-EAR_HZ: Final = 16_000  # what the process hears at
+EAR_HZ: Final = 16_000  # the process's sample rate
 DATA: Final = Path(__file__).parent / "data"
 WORDS: Final = Ear(
     rate_hz=EAR_HZ, jsgf=str(DATA / "menu_words.gram"), dict=str(DATA / "menu_words.dict")
 )
-# What is cut out of a line ends where its detector was sure of the silence, often some 0.1 s
-# behind an "s" that fades. So quiet is added behind it: judged by that tenth alone, a silence
-# seems to be none. Measured with 0.1 to 0.25 s behind a word, four synthetic voices, two rates:
-# of 256 answers 248 are understood (226 without it, and -3.0). Of 1,088 other utterances, chosen
-# because they sound like an answer, 687 are taken for one (713); so every choice is asked back.
+# A cut utterance ends where the detector was sure of the silence, often about 0.1 s after an "s"
+# that fades. So silence is appended: judged by that tenth alone, a silence seems to be none.
+# Measured with 0.1 to 0.25 s after a word, four synthetic voices, two rates: of 256 answers 248 are
+# understood (226 without it, and -3.0). Of 1,088 other utterances, chosen because they sound like
+# an answer, 687 are mistaken for one (713); so the caller confirms every choice.
 QUIET_BEHIND_S: Final = 0.2
 QUIET: Final = -2.4
-ANSWER_S: Final = 4.0  # chosen: a process that has to be started first, on a busy machine
-FAILURES: Final = 3  # in a row, after which it is not started again
+ANSWER_S: Final = 4.0  # chosen: includes a cold start on a busy machine
+FAILURES: Final = 3  # in a row, after which the process is not restarted
 
 
 class MenuEar:
-    """The process, started when it is first needed and kept: the next outage needs it again."""
+    """The process, started on first use and kept for the next outage."""
 
     def __init__(self, ear: Ear = WORDS) -> None:
         self._process = SphinxProcess(ear)
@@ -44,18 +44,18 @@ class MenuEar:
 
     @property
     def usable(self) -> bool:
-        """Whether it hears, as far as is known."""
+        """Whether it works, as far as known."""
         return self._failures < FAILURES
 
     async def warm(self) -> None:
-        """Have it loaded before somebody speaks; a failure shows when it is asked."""
+        """Load the process before a caller speaks; a failure shows at the next request."""
         await self.understand(b"", EAR_HZ)
 
     async def understand(self, pcm: bytes, rate_hz: int) -> str:
-        """Return which phrase was said; nothing when it was none, or cannot be known.
+        """Return the phrase that was said; empty if it was none of them or is unknown.
 
         Args:
-            pcm: One utterance, 16-bit mono, with a little silence before and behind it.
+            pcm: One utterance, 16-bit mono, with a little silence around it.
             rate_hz: Of the sound.
         """
         async with self._one_at_a_time:
@@ -80,13 +80,13 @@ class MenuEar:
             heard = SphinxResult(what="failed")
         except OSError as wrong:
             heard, why = SphinxResult(what="failed"), type(wrong).__name__
-        finally:  # also when the call ends meanwhile: a late answer must not be the next one's
+        finally:  # also if the call ends meanwhile: a late answer must not answer the next request
             if not answered:
                 await self.close()
         self._failures = 0 if answered else self._failures + 1
         if answered:
             return heard
-        logger.warning("the menu's words cannot be heard on this machine: {}", why)
+        logger.warning("the menu's words cannot be recognised on this machine: {}", why)
         return SphinxResult(what="final")
 
     async def _ask_process(self, pcm: bytes) -> SphinxResult:
@@ -101,7 +101,7 @@ class MenuEar:
 
 
 def _prepared(pcm: bytes, rate_hz: int) -> bytes:
-    """Return the sound at the ear's rate, with quiet behind it."""
+    """Return the sound at the process's rate, with silence appended."""
     samples = np.frombuffer(pcm[: len(pcm) & ~1], "<i2")
     if not samples.size:
         return b""

@@ -1,4 +1,4 @@
-"""OpenAI: streaming chat completions, and whatever speaks the same protocol."""
+"""OpenAI: streaming chat completions, and other servers with the same protocol."""
 
 import codecs
 import json
@@ -23,7 +23,7 @@ from providers.http_probe import ask
 from providers.provider import RungSpec
 from providers.sockets import tls_context
 
-# The event stream of an OpenAI-compatible server, read as tolerantly as the specification asks.
+# Event streams of OpenAI-compatible servers, read as tolerantly as the specification asks.
 #
 # Source: WHATWG HTML 9.2 (server-sent events). The SDK's decoder knows the fields and line ends,
 # but returns events without data, which its reader then takes for broken JSON; it keeps a byte
@@ -31,13 +31,13 @@ from providers.sockets import tls_context
 
 DONE: Final = "[DONE]"
 FINISHED: Final = '{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'
-"""The piece of an answer that `[DONE]` stands for where the server has sent no `finish_reason`."""
+"""The final piece of an answer: `[DONE]` from a server that sent no `finish_reason`."""
 
 
 class EventStream(SSEDecoder):
-    """Decodes one answer: pieces of it and errors come through, keep-alives are skipped.
+    """Decodes one answer: yields its pieces and errors, and skips keep-alives.
 
-    What begins like a JSON object is meant as a piece, and fails the answer if it cannot be read.
+    Data that begins like a JSON object is a piece, and fails the answer if it cannot be parsed.
     """
 
     def __init__(self, rung_name: str) -> None:
@@ -72,7 +72,7 @@ class EventStream(SSEDecoder):
             except ValueError:
                 if text.startswith("{"):
                     return event  # the SDK raises
-        if isinstance(data, list):  # Gemini's errors are in one
+        if isinstance(data, list):  # Gemini sends errors in a list
             data = next(iter(cast("list[object]", data)), None)
             event = ServerSentEvent(event=event.event, data=json.dumps(data))
         if error := _error_in(event.event, data):
@@ -118,10 +118,10 @@ def _is_error(choice: Mapping[str, Any]) -> bool:
 
 
 MODEL: Final = "gpt-4.1-mini"
-CONNECT_S: Final = 1.0  # a handshake that takes longer eats a budget of 1.5 s whole
-SAID: Final = 80  # characters of each part of a refusal that is told (chosen)
-IDLE_S: Final = 120.0  # chosen: longer than a pause in a talk, shorter than routers remember it
-_LOADED: Final = AsyncChat  # the SDK would import it in the first answer: 30 ms for every call
+CONNECT_S: Final = 1.0  # a slower handshake would use up a budget of 1.5 s
+SAID: Final = 80  # characters logged of each part of a refusal (chosen)
+IDLE_S: Final = 120.0  # chosen: longer than a pause in a talk, shorter than routers keep it
+_LOADED: Final = AsyncChat  # the SDK would import it during the first answer: 30 ms for every call
 
 
 class Client(AsyncOpenAI):
@@ -142,28 +142,28 @@ class OneTryOpenAI(OpenAILLMService):
         super().__init__(api_key=rung.api_key, base_url=rung.url, **kwargs)
 
     def create_client(self, *args: Any, **kwargs: Any) -> AsyncOpenAI:
-        """Return the client that all calls share, or else one of our own."""
+        """Return the client that all calls share, or else our own."""
         del args, kwargs
         shared = self._rung.shared
         return shared if isinstance(shared, AsyncOpenAI) else share(self._rung)
 
     @property
     def asks_for(self) -> str:
-        """The model's name, as it is asked for."""
+        """The requested model's name."""
         return self._rung.model or MODEL
 
     def on_headers(self, told: Callable[[Mapping[str, str]], None]) -> None:
-        """Have `told` called with the headers of each answer: they tell what is left of a limit."""
+        """Call `told` with the headers of each answer: they carry the remaining rate limit."""
         self._told_headers = told
 
     async def ask(
         self, context: LLMContext, *, answered: Callable[[], None]
     ) -> AsyncIterator[ChatCompletionChunk]:
-        """Stream an answer; closing the iterator lets the connection go.
+        """Stream an answer; closing the iterator releases the connection.
 
         Args:
-            context: What is asked.
-            answered: Called when the request was accepted, which is billed from then on.
+            context: The conversation to answer.
+            answered: Called when the provider accepts the request, which is billed from then on.
         """
         stream = await self._open_stream(context)
         answered()
@@ -188,7 +188,7 @@ class OneTryOpenAI(OpenAILLMService):
         return await self.run_inference(context, **asked)
 
     def failure_of(self, error: Exception, *, flowing: bool) -> Failure:
-        """Say what an error of `ask` means; `flowing` when words had come."""
+        """Classify an error of `ask`; `flowing` if words had arrived."""
         return failure_of(error, self._rung.name, flowing=flowing)
 
     async def close(self) -> None:
@@ -239,10 +239,10 @@ def _refused(error: openai.APIStatusError, rung_name: str) -> Failure:
 
 
 def share(rung: RungSpec) -> AsyncOpenAI:
-    """Return a client that asks once and gives up in time, and keeps its connections warm.
+    """Return a client without retries and with short timeouts, which keeps connections warm.
 
-    A connection that was idle for `IDLE_S` is closed: else each server would keep as many as it
-    ever needed at once, and routers drop what is idle for long without telling.
+    A connection that is idle for `IDLE_S` is closed. Otherwise each server would keep the most
+    connections it ever needed, and routers silently drop long-idle ones.
     """
     client = Client(
         api_key=rung.api_key,
@@ -251,8 +251,8 @@ def share(rung: RungSpec) -> AsyncOpenAI:
         timeout=openai.Timeout(rung.timeout_s, connect=CONNECT_S),
         http_client=openai.DefaultAsyncHttpxClient(
             limits=connection_limits(max_keepalive_connections=100, keepalive_expiry=IDLE_S),
-            verify=tls_context(),  # its own reads the certificates again, 30 to 100 ms of the loop
-            follow_redirects=False,  # what callers say goes to the address that was configured
+            verify=tls_context(),  # its default reads certificates again: 30 to 100 ms
+            follow_redirects=False,  # callers' words go only to the configured address
         ),
     )
     client.rung_name = rung.name

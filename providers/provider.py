@@ -1,4 +1,4 @@
-"""What a provider is to the rest of Holdline: how it is built, and how it is probed."""
+"""The interface of a provider: how it is built and probed."""
 
 import importlib
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ Stage: TypeAlias = Literal["stt", "llm", "tts"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RungSpec:
-    """One place in a stage's ladder, with all that its service is built from."""
+    """One place in a stage's ladder, with everything its service is built from."""
 
     name: str
     stage: Stage
@@ -26,23 +26,23 @@ class RungSpec:
     url: str
     sample_rate_hz: int  # of the leg; the provider is asked for the same, so nothing is resampled
     language: str = "en"
-    model: str | None = None  # None: the provider's default, named in its file
+    model: str | None = None  # `None`: the provider's default, named in its module
     voice: str | None = None
     api_key: str = field(default="", repr=False)
     timeout_s: float = 10.0  # bounds one request; a turn's deadline is shorter and not set here
-    alternatives: int = 1  # readings that a recogniser is asked for, the best one included
-    shared: Any = None  # what all calls share of this rung, from `Provider.share`
+    alternatives: int = 1  # readings to ask a recogniser for, the best one included
+    shared: Any = None  # shared by all calls on this rung, from `Provider.share`
     instructions: str = ""  # a language model's system message
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WholeRecording:
-    """A recording as it lies on the disk.
+    """A recording in a file.
 
     Attributes:
         content: The file's bytes, in whatever container.
-        language: What is spoken in it; None: the recogniser is to find out.
+        language: The spoken language; `None` if the recogniser should detect it.
     """
 
     content: bytes = field(repr=False)
@@ -51,7 +51,7 @@ class WholeRecording:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PenQuestion:
-    """What a model is asked outside a call: an instruction, and what it is about."""
+    """A question to a model outside a call: an instruction and its subject."""
 
     instruction: str = field(repr=False)
     text: str = field(repr=False)
@@ -59,11 +59,11 @@ class PenQuestion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PenAnswer:
-    """What a model wrote, and what it will be billed.
+    """A model's answer and its billed tokens.
 
     Attributes:
-        model: Who wrote it, as the provider names it.
-        prompt_tokens: Those in the provider's cache among them; None: it did not say.
+        model: The model, as the provider names it.
+        prompt_tokens: Including those in the provider's cache; `None` if it did not say.
     """
 
     text: str = field(repr=False)
@@ -96,11 +96,11 @@ class ProbeFailedError(Exception):
 
     @property
     def timed_out(self) -> bool:
-        """Whether it was our time that ran out, whatever that says of the rung."""
+        """Whether our timeout ended the probe."""
         return isinstance(self.__cause__, TimeoutError)
 
     def failure(self, rung: RungSpec) -> Failure:
-        """Return what it means for the rung that was probed."""
+        """Return what it means for the probed rung."""
         if self._failure is not None:
             return self._failure
         if self.status is not None:
@@ -111,14 +111,14 @@ class ProbeFailedError(Exception):
 
 
 class ProviderModule(Protocol):
-    """What a provider's file defines."""
+    """The interface of a provider's module."""
 
     def build(self, rung: RungSpec) -> "FrameProcessor":
         """Return the Pipecat service that speaks to this rung."""
         ...
 
     async def probe(self, rung: RungSpec, *, timeout_s: float) -> None:
-        """Ask a cheap authenticated question.
+        """Send a cheap authenticated request.
 
         Raises:
             ProbeFailedError: The provider refused, or did not answer in time.
@@ -127,54 +127,54 @@ class ProviderModule(Protocol):
 
 
 class BatchEar(Protocol):
-    """What the batch file of a recogniser defines."""
+    """The interface of a recogniser's batch module."""
 
     async def transcribe(self, rung: RungSpec, recording: WholeRecording) -> Transcript:
         """Return what a recording says.
 
         Raises:
-            ServiceError: The rung did not do it; holds the failure.
+            ServiceError: The rung failed; holds the failure.
         """
         ...
 
 
 class BatchVoice(Protocol):
-    """What the batch file of a voice defines."""
+    """The interface of a voice's batch module."""
 
     async def synthesise(self, rung: RungSpec, text: str) -> bytes:
         """Return a text as linear 16-bit little-endian samples at the rung's rate.
 
         Raises:
-            ServiceError: The rung did not do it; holds the failure.
+            ServiceError: The rung failed; holds the failure.
         """
         ...
 
 
 class BatchPen(Protocol):
-    """What the batch file of a language model defines."""
+    """The interface of a language model's batch module."""
 
     async def write(self, rung: RungSpec, question: PenQuestion) -> PenAnswer:
-        """Return an answer in one piece.
+        """Return one complete answer.
 
         Raises:
-            ServiceError: The rung did not do it; holds the failure.
+            ServiceError: The rung failed; holds the failure.
         """
         ...
 
 
 class SharedService(Protocol):
-    """Something that outlives calls."""
+    """A resource that outlives calls."""
 
     async def close(self) -> None:
-        """Let it go."""
+        """Release it."""
         ...
 
 
 class Sharing(Protocol):
-    """What the file of a provider with `shares` defines, too."""
+    """The additional interface of a provider's module with `shares`."""
 
     def share(self, rung: RungSpec) -> SharedService:
-        """Return what all calls share of this rung."""
+        """Return the resource that all calls share on this rung."""
         ...
 
 
@@ -185,25 +185,25 @@ class Provider:
     stage: Stage
     kind: str
     module: str  # loaded only when a call needs it
-    real_probe: str = ""  # the module of the probe of the real kind; empty: the cheap one is all
-    batch: str = ""  # what works outside calls: on recordings, texts, questions; empty: it cannot
+    real_probe: str = ""  # the module of the real probe; empty if there is only the cheap one
+    batch: str = ""  # the module for recordings, texts and questions outside calls; empty if none
     url: str = ""
-    schemes: tuple[str, ...] = ()  # what `url` may begin with, the safe one first
-    key_env: str | None = None  # None: needs no key
-    shares: bool = False  # its module has `share`: something that calls share, such as connections
-    clause: ClauseRule | None = None  # what a voice may be given of a sentence; None: all of it
-    word_times: bool = False  # says when each word is spoken; otherwise it is estimated
+    schemes: tuple[str, ...] = ()  # the allowed beginnings of `url`, the safe one first
+    key_env: str | None = None  # `None`: needs no key
+    shares: bool = False  # its module has `share`: a resource for all calls, such as connections
+    clause: ClauseRule | None = None  # how a sentence may be split for a voice; `None`: not at all
+    word_times: bool = False  # reports the time of each word; otherwise it is estimated
 
     def build(self, rung: RungSpec) -> "FrameProcessor":
         """Return the Pipecat service that speaks to this rung."""
         return self.load().build(rung)
 
     def share(self, rung: RungSpec) -> "SharedService | None":
-        """Return what all calls of a process share of this rung; the owner closes it."""
+        """Return the resource that a process's calls share on this rung; the owner closes it."""
         return cast("Sharing", self.load()).share(rung) if self.shares else None
 
     async def probe(self, rung: RungSpec, *, timeout_s: float) -> None:
-        """Ask the rung's server a cheap authenticated question.
+        """Send the rung's server a cheap authenticated request.
 
         Raises:
             ProbeFailedError: The provider refused, or did not answer in time.
@@ -211,28 +211,28 @@ class Provider:
         await self.load().probe(rung, timeout_s=timeout_s)
 
     async def probe_for_real(self, rung: RungSpec, *, timeout_s: float) -> None:
-        """Ask the rung for a morsel of what a caller needs: a word written, spoken or recognised.
+        """Ask the rung for one word written, spoken or recognised, as a caller needs it.
 
         Raises:
-            ProbeFailedError: It did not come in time.
+            ProbeFailedError: It did not arrive in time.
         """
         module = importlib.import_module(self.real_probe) if self.real_probe else self.load()
         await cast(ProviderModule, module).probe(rung, timeout_s=timeout_s)
 
     def load_batch_ear(self) -> BatchEar:
-        """Import what takes whole recordings."""
+        """Import the module for whole recordings."""
         return cast(BatchEar, importlib.import_module(self.batch))
 
     def load_batch_voice(self) -> BatchVoice:
-        """Import what takes whole texts."""
+        """Import the module for whole texts."""
         return cast(BatchVoice, importlib.import_module(self.batch))
 
     def load_batch_pen(self) -> BatchPen:
-        """Import what answers in one piece."""
+        """Import the module for complete answers."""
         return cast(BatchPen, importlib.import_module(self.batch))
 
     def load(self) -> ProviderModule:
-        """Import the provider's files: they take up to 3 s the first time; do it before a call."""
+        """Import the provider's modules. The first import takes up to 3 s: do it before a call."""
         if self.real_probe:
             importlib.import_module(self.real_probe)
         return cast(ProviderModule, importlib.import_module(self.module))

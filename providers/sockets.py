@@ -1,4 +1,4 @@
-"""When audio that is handed on faster than real time will be heard."""
+"""Websockets for providers: no redirects, direct sending of sound, TLS, and playing times."""
 
 import asyncio
 import functools
@@ -9,38 +9,36 @@ from pipecat.services import websocket_service
 from websockets.asyncio.client import connect
 from websockets.frames import Frame, Opcode
 
-# A socket to the address that it was opened with: nobody who answers may send it elsewhere.
+# Redirects are refused: a provider's socket connects only to the configured address.
 #
-# The libraries follow a redirect to any host. They take `Authorization` out of the request then,
-# but voices have their keys in headers of their own; and what a caller says would go there in any
-# case.
+# The libraries follow a redirect to any host. They drop `Authorization` from the request then, but
+# voices send their keys in other headers, and the caller's words would go there in any case.
 
 
 class ConnectHere(connect):
-    """Connects as the library does; an answer that points elsewhere is a refusal."""
+    """Connects as the library does, but treats a redirect as a refusal."""
 
     def process_redirect(self, exc: Exception) -> Exception:
-        """Return the refusal itself, wherever it points."""
+        """Return the refusal itself, without following it."""
         return exc
 
 
 def keep_services_here() -> None:
-    """Have Pipecat's services connect so; they take no other way to connect from outside."""
+    """Make Pipecat's services connect like this; they accept no other connector."""
     websocket_service.websocket_connect = ConnectHere  # pyright: ignore[reportPrivateImportUsage]
 
 
-# A websocket's way for sound: uncompressed, and written at once while the far end keeps up.
+# A direct path for sound: uncompressed, and written at once while the far end keeps up.
 #
-# What Pipecat, the SDK and the library do for each piece of 20 ms is made for messages that may
-# have to wait. Speech barely shrinks under deflate, and deflating it was a third of a recogniser's
-# cost.
+# Pipecat, the SDK and the library treat each piece of 20 ms as a message that may have to wait.
+# Speech barely shrinks under deflate, and deflating it was a third of a recogniser's cost.
 
 BEHIND_BYTES: Final = 4096  # in our own buffer: a quarter of a second of telephone sound (chosen)
 
 
 @runtime_checkable
 class DirectSocket(Protocol):
-    """A connection that can be written to without waiting: websockets' legacy one can."""
+    """A connection with a non-blocking write, such as websockets' legacy one."""
 
     extensions: list[Any]
     transport: asyncio.Transport
@@ -56,10 +54,10 @@ class DirectSocket(Protocol):
 
 
 class SoundSocket:
-    """The sending side of an open connection that takes sound, and a word about it."""
+    """The sending side of an open connection, for sound and short text messages."""
 
     def __init__(self, websocket: DirectSocket) -> None:
-        """Send through a socket that is connected, and uncompressed, whatever was agreed.
+        """Send through an open socket, uncompressed even if compression was agreed.
 
         Either side may send any message uncompressed. Source: RFC 7692, section 6.
         """
@@ -68,57 +66,57 @@ class SoundSocket:
 
     @property
     def free(self) -> bool:
-        """Whether a piece would be written now: the socket is open, and little waits before it."""
+        """Whether a piece would be written now: the socket is open and its buffer nearly empty."""
         if not self._websocket.open:
             return False
         return self._websocket.transport.get_write_buffer_size() < BEHIND_BYTES
 
     def send(self, sound: bytes) -> None:
-        """Write a piece; only while the socket is `free`."""
+        """Write a piece; allowed only while the socket is `free`."""
         self._websocket.write_frame_sync(fin=True, opcode=Opcode.BINARY, data=sound)
 
     def abort(self) -> None:
-        """Be rid of the connection at once, whatever the far end does."""
+        """Drop the connection at once, without waiting for the far end."""
         self._websocket.transport.abort()
 
     def say(self, text: str) -> None:
-        """Write a text message behind the sound; only while the socket is `free`."""
+        """Write a text message after the sound; allowed only while the socket is `free`."""
         self._websocket.write_frame_sync(fin=True, opcode=Opcode.TEXT, data=text.encode())
 
 
 class _Inflating:
-    """An extension that leaves alone what we send, and reads what the far end compressed."""
+    """An extension that decompresses incoming messages and leaves outgoing ones alone."""
 
     def __init__(self, agreed: Any) -> None:
         self._agreed = agreed
         self.name = agreed.name
 
     def encode(self, frame: Frame) -> Frame:
-        """Return what is sent, as it is."""
+        """Return an outgoing frame unchanged."""
         return frame
 
     def decode(self, frame: Frame, *, max_size: int | None = None) -> Frame:
-        """Return what came, as it was before it was compressed."""
+        """Return an incoming frame decompressed."""
         return self._agreed.decode(frame, max_size=max_size)
 
 
 @functools.cache
 def tls_context() -> ssl.SSLContext:
-    """Return what every connection to a recogniser, a voice or a model is made with.
+    """Return the TLS context for every connection to a recogniser, voice or model.
 
-    The libraries would make one for each socket, and for each model's client, in the loop: 20 ms
-    and more of reading certificates, in which no call is served.
+    The libraries would create one for each socket and each model's client, which blocks the event
+    loop for 20 ms or more to read certificates.
     """
     return ssl.create_default_context()
 
 
 def tls_for(url: str) -> ssl.SSLContext | None:
-    """Return what a connection to this address is made with; None: it has no TLS."""
+    """Return the TLS context for this address; `None` if it uses no TLS."""
     return tls_context() if url.startswith("wss:") else None
 
 
 class Playout:
-    """The line's future: each piece of audio begins when the one before it ends, or now."""
+    """Playing times on the line: each piece of audio starts when the previous one ends, or now."""
 
     def __init__(self) -> None:
         self._free_at_ns = 0
@@ -130,5 +128,5 @@ class Playout:
         return begins_ns
 
     def clear(self) -> None:
-        """Forget what was still to be heard: it was dropped."""
+        """Drop pending audio."""
         self._free_at_ns = 0

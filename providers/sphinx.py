@@ -1,4 +1,4 @@
-"""Pocketsphinx on one caller's audio: utterances begun and finished by the detector of speech."""
+"""Pocketsphinx on one caller's audio; the VAD begins and finishes utterances."""
 
 import math
 from collections import deque
@@ -21,25 +21,23 @@ from providers.sphinx_ear import Ear, SphinxResult
 
 Samples = npt.NDArray[np.int16]
 
-BEFORE_S: Final = (
-    0.6  # heard again at a beginning: a voice is detected 0.2 s late, a soft one later
-)
+BEFORE_S: Final = 0.6  # fed again at a beginning: a voice is detected 0.2 s late, a soft one later
 INTERIM_S: Final = 0.4  # between interim results
-LONGEST_S: Final = 20.0  # after which an utterance is told and a new one begun: memory is bounded
+LONGEST_S: Final = 20.0  # then an utterance is reported and a new one begun: memory is bounded
 ALTERNATIVES: Final = 3
-PAUSE_FRAMES: Final = 6  # of 10 ms: a shorter silence says nothing of how silent it is
-FLOOR: Final = -100.0  # for a likelihood of nothing
+PAUSE_FRAMES: Final = 6  # of 10 ms: a shorter silence tells too little about its level
+FLOOR: Final = -100.0  # for a likelihood of zero
 
 # Measured on 30 sentences in three synthetic voices with the wheel's own language model: without
 # the noise 54 % of the words are wrong, with it 24 %, because the model never saw digital silence.
 NOISE_RMS: Final = 60.0
-# The second pass makes the caller wait 100 ms at the end of an utterance and mends nothing there
-# (24 % with it, 23 % without).
+# The second pass delays the end of an utterance by 100 ms and improves nothing there (24 % with
+# it, 23 % without).
 SECOND_PASS: Final = False
 
 
 class Recogniser:
-    """Decodes in the call: give it a process of its own, for it holds Python's lock meanwhile."""
+    """Decodes synchronously: give it its own process, because it holds Python's lock meanwhile."""
 
     def __init__(self, ear: Ear) -> None:
         """Load the models, about half a second.
@@ -50,8 +48,8 @@ class Recogniser:
         self._decoder = SphinxDecoder(_settings(ear))
         self._dice = np.random.default_rng(0)
         same = ear.rate_hz == MODEL_HZ
-        # In floats: whole numbers soxr dithers with a seed made of an address, and the same sound
-        # would be other words in another process.
+        # As floats: soxr dithers integers with a seed made from an address, so the same sound would
+        # give different words in another process.
         self._resampler = None if same else soxr.ResampleStream(ear.rate_hz, MODEL_HZ, 1, "float32")
         self._before: deque[Samples] = deque()
         self._before_samples = 0
@@ -61,7 +59,7 @@ class Recogniser:
         self._told = ""
 
     def begin(self) -> None:
-        """Start an utterance with the audio just before; nothing, when one is in progress."""
+        """Start an utterance with the audio just before; do nothing if one is in progress."""
         if self._open:
             return
         self._decoder.begin()
@@ -73,7 +71,7 @@ class Recogniser:
         self._forget_before()
 
     def hear(self, audio: bytes) -> Iterator[SphinxResult]:
-        """Yield what the next piece of audio brought."""
+        """Yield the results of the next piece of audio."""
         samples = np.frombuffer(audio[: len(audio) & ~1], "<i2")
         if self._resampler is not None:
             resampled = self._resampler.resample_chunk(samples.astype(np.float32))
@@ -89,9 +87,9 @@ class Recogniser:
             yield from self._interim()
 
     def finish(self) -> SphinxResult:
-        """End the utterance and return what was said; nothing, when none was begun.
+        """End the utterance and return its words; empty if none was begun.
 
-        What was heard before counts no more: who is asked again hears it anew.
+        Earlier audio is dropped: a later request feeds it again.
         """
         self._forget_before()
         return self._final(finished=True)
@@ -99,8 +97,8 @@ class Recogniser:
     def understand(self, audio: bytes) -> SphinxResult:
         """Return what was said in a whole utterance.
 
-        Its own mean is taken off, not that of what was heard before: another speaker may have
-        been another caller on another line.
+        Subtracts this utterance's own mean, not that of earlier audio, which may come from another
+        caller on another line.
         """
         self.begin()
         self._decode(np.frombuffer(audio[: len(audio) & ~1], "<i2"), whole=True)
@@ -156,7 +154,7 @@ class Recogniser:
 
 
 def _quiet(segments: Iterable[Segment]) -> float:
-    """Return the worst of the silences, as `SphinxResult.quiet` says."""
+    """Return the lowest score of the silences, as `SphinxResult.quiet` defines it."""
     fits = (
         math.log(part.fit) / part.frames if part.fit > 0 else FLOOR
         for part in segments

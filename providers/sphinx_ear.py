@@ -1,4 +1,4 @@
-"""What the local recogniser is made of, and what it says; both travel between processes."""
+"""The local recogniser's settings and results, as exchanged between processes."""
 
 import dataclasses
 import json
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ear:
-    """What a recogniser is made of; the paths are pocketsphinx's parameters of the same names.
+    """A recogniser's settings; the paths are pocketsphinx's parameters of the same names.
 
     Attributes:
         rate_hz: Of the caller's audio: mono, 16-bit, little-endian.
-        hmm: Folder of the acoustic model; None: the wheel's English one.
-        dict: The pronunciations; None: the wheel's, of English.
-        lm: A language model; None: the wheel's, of general English, unless there is a grammar.
-        jsgf: A grammar in its place: the only phrases there are.
+        hmm: Folder of the acoustic model; `None` for the wheel's English one.
+        dict: The pronunciations; `None` for the wheel's English ones.
+        lm: A language model; `None` for the wheel's general English, unless there is a grammar.
+        jsgf: A grammar instead: it lists all phrases.
     """
 
     rate_hz: int
@@ -30,16 +30,16 @@ class Ear:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SphinxResult:
-    """Something the recogniser has to say.
+    """A result of the recogniser.
 
     Attributes:
         what: `ready`, `interim`, `final` or `failed`.
-        text: The words; of `failed`, the reason.
+        text: The words; for `failed`, the reason.
         confidence: 0 to 1, of a final.
         alternatives: Other readings of a final.
-        finished: The final is the answer to a finish; otherwise the utterance grew too long.
-        quiet: How much what lies around the words is like silence: log likelihood a frame, about
-            -2; below -3 something was said there that is none of the words.
+        finished: The final answers a finish; otherwise the utterance grew too long.
+        quiet: How much the audio around the words resembles silence: log likelihood a frame, about
+            -2; below -3 something else was said there.
     """
 
     what: str

@@ -1,7 +1,7 @@
-"""The local recogniser seen from a call: a process that is written to and never waited for.
+"""The call's side of the local recogniser: a process that is written to without waiting.
 
 Pocketsphinx holds Python's lock while it decodes (0.19 s at a time, measured), so a thread would
-stop every call of the process.
+block every call of the process.
 """
 
 import asyncio
@@ -14,8 +14,8 @@ from typing import Final
 from providers.sphinx_ear import Ear, SphinxResult
 from providers.sphinx_worker import Command, command
 
-BACKLOG_BYTES: Final = 2_000_000  # 60 s at 16 kHz; a worker that far behind will not catch up
-_ROOT: Final = Path(__file__).parent.parent  # where `providers` can be imported from
+BACKLOG_BYTES: Final = 2_000_000  # 60 s at 16 kHz; a worker with a longer backlog will not catch up
+_ROOT: Final = Path(__file__).parent.parent  # the import path of `providers`
 
 
 class SphinxProcess:
@@ -26,7 +26,7 @@ class SphinxProcess:
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        """Start it; it loads its models by itself and works off meanwhile what was sent.
+        """Start the process; it loads its models and then works off the audio sent meanwhile.
 
         Raises:
             OSError: The system cannot start a process.
@@ -36,7 +36,7 @@ class SphinxProcess:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             cwd=_ROOT,
-            start_new_session=True,  # a Ctrl-C lets calls finish; the worker must hear them out
+            start_new_session=True,  # Ctrl-C lets calls finish; the worker must survive it
         )
         self.send(Command.OPEN, self._ear.as_json())
 
@@ -44,7 +44,7 @@ class SphinxProcess:
         """Send a command without waiting.
 
         Returns:
-            False when it was dropped: the worker is gone, or hopelessly behind with audio.
+            False if it was dropped: the worker is gone or too far behind with audio.
         """
         stdin = self._process.stdin if self._process is not None else None
         if stdin is None or stdin.transport.is_closing():
@@ -55,16 +55,16 @@ class SphinxProcess:
         return True
 
     async def drain(self) -> None:
-        """Wait until it has taken most of what was sent; never in a call.
+        """Wait until the worker has taken most of the audio; never during a call.
 
         Raises:
-            OSError: It is gone.
+            OSError: The worker is gone.
         """
         if self._process is not None and self._process.stdin is not None:
             await self._process.stdin.drain()
 
     async def results(self) -> AsyncIterator[SphinxResult]:
-        """Yield what the worker says, until it ends."""
+        """Yield the worker's results until it ends."""
         stdout = self._process.stdout if self._process is not None else None
         if stdout is None:
             return
@@ -72,12 +72,12 @@ class SphinxProcess:
             yield SphinxResult.from_json(line)
 
     async def close(self) -> None:
-        """End it at once; what it had not said is lost."""
+        """End the worker at once; pending results are lost."""
         process, self._process = self._process, None
         if process is None:
             return
-        with contextlib.suppress(ProcessLookupError):  # it ended before us
-            process.kill()  # it holds nothing that is worth a goodbye
+        with contextlib.suppress(ProcessLookupError):  # it has already ended
+            process.kill()  # it has no state to save
         if process.stdin is not None:
             process.stdin.close()
         await process.wait()

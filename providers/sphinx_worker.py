@@ -1,8 +1,8 @@
-"""The local recogniser's process: commands come in on stdin, what was heard goes out on stdout.
+"""The local recogniser's process: commands on stdin, results on stdout.
 
-Started by `providers.sphinx_process`, one for each call, or one for the menu's words of all calls;
-it ends when its stdin does, so it cannot outlive them. A command is a kind, a length and that many
-bytes; an answer is a line of JSON.
+Started by `providers.sphinx_process`: one for each call, or one for the menu's words of all calls.
+It ends with its stdin, so it cannot outlive them. A command is a kind, a length and that many
+bytes; a result is a line of JSON.
 """
 
 import json
@@ -17,17 +17,17 @@ from providers.sphinx_ear import Ear, SphinxResult
 if TYPE_CHECKING:
     from providers.sphinx import Recogniser
 
-HEADER: Final = struct.Struct("<BI")  # kind, length of what follows
+HEADER: Final = struct.Struct("<BI")  # kind, length of the content
 
 
 class Command(IntEnum):
-    """What the worker is asked."""
+    """The commands to the worker."""
 
     OPEN = 1  # an `Ear` as JSON; the first command, once
     AUDIO = 2
     BEGIN = 3
     FINISH = 4
-    WHOLE = 5  # an utterance, complete
+    WHOLE = 5  # a complete utterance
 
 
 def command(kind: Command, content: bytes = b"") -> bytes:
@@ -36,8 +36,8 @@ def command(kind: Command, content: bytes = b"") -> bytes:
 
 
 def serve(commands: BinaryIO, answers: BinaryIO) -> None:
-    """Answer until `commands` ends or the models cannot be loaded."""
-    # Imported here: the calls' process needs the constants above and no recogniser.
+    """Answer until `commands` ends or loading the models fails."""
+    # Imported here: the calls' process needs the constants above but no recogniser.
     from providers.sphinx import Recogniser  # noqa: PLC0415
 
     opening = _next(commands)
@@ -65,7 +65,7 @@ def _do(recogniser: "Recogniser", kind: Command, content: bytes, *, answers: Bin
         case Command.WHOLE:
             _answer(answers, recogniser.understand(content))
         case Command.OPEN:
-            pass  # it is open
+            pass  # already open
 
 
 def _next(commands: BinaryIO) -> tuple[Command, bytes] | None:
@@ -82,7 +82,7 @@ def _answer(answers: BinaryIO, heard: SphinxResult) -> None:
 
 
 if __name__ == "__main__":
-    # Pocketsphinx prints parts of a grammar that it cannot read: they must not mix with answers.
+    # Pocketsphinx prints grammar parts that it cannot read: keep them out of the results.
     own = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     with os.fdopen(own, "wb") as answers:

@@ -1,8 +1,8 @@
-"""A speaking service of Pipecat's that tells at once what its socket says, and how it dies.
+"""A Pipecat TTS service with a tap on its socket: reports messages and failures at once.
 
-Pipecat's own word of a dead voice comes late or never: it reconnects in silence and writes down
-the words that nobody heard as spoken. So we listen at the socket itself, before Pipecat does, and
-what is told carries the attempt that it belongs to: a late message is known by its context.
+Pipecat reports a dead voice late or never: it reconnects silently and records words that the caller
+never heard as spoken. So we read the socket's messages before Pipecat does. Each report carries its
+attempt: the context identifies late messages.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ GONE: Final = 1006  # RFC 6455 section 7.1.5: closed without a close frame
 
 @dataclass(slots=True)
 class VoiceContext:
-    """What the provider speaks now."""
+    """The context being spoken."""
 
     name: str
     attempt: int
@@ -50,30 +50,30 @@ class VoiceContext:
 
 
 class VoiceTap:
-    """Knows the context that is spoken, and makes a failure of what ends it.
+    """Knows the context being spoken, and turns its errors into failures.
 
     Attributes:
-        context: What is spoken now.
+        context: The context being spoken.
     """
 
     def __init__(self, rung_name: str, *, kind: str) -> None:
         """Prepare.
 
         Args:
-            rung_name: Whose failures these are.
-            kind: The provider, as the tables of symptoms call it.
+            rung_name: The rung that failures are reported for.
+            kind: The provider, as in the symptom tables.
         """
         self.context: VoiceContext | None = None
         self._rung_name = rung_name
         self._kind = kind
-        self._dismissed: object = None  # the socket that said its last word: its closing is no news
+        self._dismissed: object = None  # the socket that sent its last error; its end is no news
 
     def open_context(self, name: object) -> VoiceContext | None:
-        """Return the context of this name if it is the one that is spoken now."""
+        """Return the context of this name if it is being spoken."""
         return self.context if self.context and self.context.name == name else None
 
     async def tell_done(self, ear: VoiceEar, context: VoiceContext) -> None:
-        """Tell that a context was spoken to its end."""
+        """Report that a context was spoken to its end."""
         self.context = None
         await ear.spoken(context.attempt)
 
@@ -86,15 +86,15 @@ class VoiceTap:
         last: bool = False,
         socket: object = None,
     ) -> None:
-        """Tell of an error message.
+        """Report an error message.
 
         Args:
-            ear: Whom to tell.
+            ear: The stage's listener.
             message: The message.
-            name: The context it names; None means the one that is spoken.
-            last: The provider closes the socket behind its errors: who asks it for something in
-                between would meet the same failure twice.
-            socket: The one that it closes then.
+            name: The context it names; `None` means the one being spoken.
+            last: The provider closes the socket after its errors. A request sent in between would
+                otherwise fail twice.
+            socket: The socket that the provider closes.
         """
         context = self.context if name is None else self.open_context(name)
         if not context:
@@ -109,14 +109,14 @@ class VoiceTap:
             await ear.failed(context.attempt, failure)
 
     async def tell_garbage(self, ear: VoiceEar, error: Exception) -> None:
-        """Tell of a message that cannot be read, if anything is spoken."""
+        """Report an unreadable message, if a context is being spoken."""
         if self.context:
             context, self.context = self.context, None
             found = classify_symptom(Symptom.GARBAGE)
             await ear.failed(context.attempt, self._failure(found, type(error).__name__))
 
     async def tell_closed(self, ear: VoiceEar, closed: ConnectionClosed, *, socket: object) -> None:
-        """Tell that a socket closed, unless that was told with its last error."""
+        """Report that a socket closed, unless its last error was already reported."""
         if socket is self._dismissed:
             return
         code, reason = (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (GONE, "")
@@ -125,7 +125,7 @@ class VoiceTap:
         await ear.lost(None if found.harmless else self._failure(found, f"closed with {code}"))
 
     async def tell_unreachable(self, ear: VoiceEar, error: Exception) -> None:
-        """Tell that no socket could be had."""
+        """Report that connecting failed."""
         await ear.unreachable(self._refusal(error))
 
     @property
@@ -154,17 +154,17 @@ class VoiceTap:
         return failed(found, "tts", provider=self._rung_name, reason=reason)
 
 
-OPEN_S: Final = 3.0  # a handshake that hangs longer is tried again (chosen); ten by default
+OPEN_S: Final = 3.0  # a handshake is retried after this time (chosen); Pipecat's default is ten
 
 
 class ClosedVoice(WebsocketTTSService):
-    """A voice whose socket is closed at the end, however the end is cut short."""
+    """A voice that always closes its socket at the end, even if the end is cancelled."""
 
     async def _disconnect_websocket(self) -> None:
-        """Disconnect as Pipecat does; where that is cut short, the socket is closed all the same.
+        """Disconnect as Pipecat does; if that is cancelled, close the socket anyway.
 
-        ElevenLabs is given two seconds to say the rest of what it was asked; the end of a call does
-        not wait for so long. Pipecat then forgets the socket: open, and read by nobody.
+        Pipecat gives ElevenLabs two seconds to finish speaking; the end of a call does not wait for
+        that. Pipecat then forgets the socket, which stays open without a reader.
         """
         socket = self._websocket
         try:
@@ -175,57 +175,57 @@ class ClosedVoice(WebsocketTTSService):
 
 
 class TappedVoice(ClosedVoice):
-    """A voice over a socket that carries contexts; a provider adds how to read its messages."""
+    """A voice over a socket with contexts; a provider's subclass reads its messages."""
 
     def __init__(self, *, rung_name: str, kind: str, **kwargs: Any) -> None:
         """Prepare.
 
         Args:
-            rung_name: Whose failures these are.
-            kind: The provider, as the tables of symptoms call it.
+            rung_name: The rung that failures are reported for.
+            kind: The provider, as in the symptom tables.
             kwargs: Pipecat's own.
         """
-        # What it measures is told under this name. Texts of one context are joined as they are.
+        # Metrics carry this name. Texts of one context are joined as they are.
         keep_services_here()
         super().__init__(
             name=rung_name,
             append_trailing_space=True,
-            max_consecutive_zero_audio_contexts=0,  # the ladder counts them; 3 are for good
+            max_consecutive_zero_audio_contexts=0,  # the ladder counts them; 3 are final
             **kwargs,
         )
         self.tap = VoiceTap(rung_name, kind=kind)
         self._ear: VoiceEar | None = None
         self._attempt = 0
-        self._later: TTSUpdateSettingsFrame | None = None  # what it speaks keeps its settings
-        self._one_at_a_time = asyncio.Lock()  # connects
+        self._later: TTSUpdateSettingsFrame | None = None  # held back while a context is spoken
+        self._one_at_a_time = asyncio.Lock()  # for connecting
 
     def listen(self, ear: VoiceEar) -> None:
-        """Tell `ear` from now on."""
+        """Report to `ear` from now on."""
         self._ear = ear
 
     async def revive(self) -> None:
-        """Connect anew; Pipecat's own reconnecting leaves a voice deaf that had given up."""
+        """Reconnect; after Pipecat gives up, its own reconnect would not restart the reader."""
         await self.set_usable(True)
         await self._disconnect()
         await self._connect()
 
     @abstractmethod
     async def read_message(self, ear: VoiceEar, message: Mapping[str, Any]) -> None:
-        """Read one message of the provider and tell what it says."""
+        """Read one message of the provider and report it."""
 
     def for_pipecat(self, message: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """Return a message as Pipecat can read it; None: it must not, the context is over."""
+        """Return a message as Pipecat can read it; `None` if its context is over."""
         return message
 
     def create_context_id(self) -> str:
-        """Return the context of the next text, and remember for which attempt it speaks."""
+        """Return the context of the next text, and remember its attempt."""
         name = super().create_context_id()
         if self.tap.context is None or self.tap.context.name != name:
             self.tap.context = VoiceContext(name, self._attempt)
         return name
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Note for which attempt a reply is, and that an interruption ends it."""
+        """Remember the attempt of a reply, and that an interruption ends it."""
         match frame:
             case TTSUpdateSettingsFrame():
                 self._later = frame
@@ -244,17 +244,17 @@ class TappedVoice(ClosedVoice):
             await self._apply_settings(direction)
 
     async def _apply_settings(self, direction: FrameDirection) -> None:
-        """Apply the settings that came while a context was spoken: they are locked in it."""
+        """Apply the settings that arrived while a context was spoken: it locks them."""
         later, self._later = self._later, None
         if later:
             await super().process_frame(later, direction)
-            self.tap.context = None  # Pipecat names one for what follows, and nothing was asked yet
+            self.tap.context = None  # Pipecat names one for later text, and none was requested yet
 
     async def _websocket_connect(self, uri: str, **kwargs: Any) -> ClientConnection:
-        """Connect as Pipecat does, sooner tired, and listen at the new socket.
+        """Connect as Pipecat does, with a shorter timeout, and tap the new socket.
 
-        Nothing is compressed: it is sound, in base64, and what would compress and read it takes
-        160 kB for each socket of a call.
+        Nothing is compressed: it is sound in base64, and the compression state takes 160 kB for
+        each socket of a call.
         """
         kwargs.setdefault("compression", None)
         if secure := tls_for(uri):
@@ -266,20 +266,20 @@ class TappedVoice(ClosedVoice):
         await self._ear.connecting()
         try:
             socket = await super()._websocket_connect(uri, open_timeout=OPEN_S, **kwargs)
-        except (OSError, EOFError, WebSocketException) as error:  # a time-out is an OSError, too
+        except (OSError, EOFError, WebSocketException) as error:  # includes timeouts
             await self.tap.tell_unreachable(self._ear, error)
             raise
-        except asyncio.CancelledError:  # a barge-in, while it connects for another language
+        except asyncio.CancelledError:  # a barge-in while it reconnects for another language
             await self._ear.lost(None)
             raise
         self._tap(socket, self._ear)
         return socket
 
     async def _connect_websocket(self) -> None:
-        """Connect, and tell of it only when the service itself knows its new socket.
+        """Connect, and report it only after the service has stored its new socket.
 
-        A text that comes while Pipecat reconnects is no reason for a second socket: the text would
-        go to one, and Pipecat would listen to the other. Who comes second finds the first one's.
+        A text that arrives while Pipecat reconnects must not open a second socket: the text would
+        go to one, and Pipecat would listen to the other. The second caller reuses the first socket.
         """
         async with self._one_at_a_time:
             before = self._websocket
@@ -288,7 +288,7 @@ class TappedVoice(ClosedVoice):
                 await self._ear.connected()
 
     def _tap(self, socket: ClientConnection, ear: VoiceEar | None) -> None:
-        """Have everything that is received told first; iterating over a socket receives, too."""
+        """Report every message on receipt; iterating over a socket receives too."""
         receive = socket.recv
 
         async def receive_and_tell(decode: bool | None = None) -> Any:  # noqa: FBT001 - websockets' own signature
@@ -305,13 +305,13 @@ class TappedVoice(ClosedVoice):
         socket.recv = receive_and_tell  # type: ignore[method-assign]
 
     async def _pass_on(self, ear: VoiceEar | None, message: str | bytes) -> str | bytes | None:
-        """Tell what a message says; return what Pipecat gets of it, None: nothing."""
+        """Report a message; return Pipecat's part of it, `None` if there is none."""
         try:
             read = json.loads(message)
             passed = self.for_pipecat(read)
             if ear:
                 await self.read_message(ear, read)
-        except (ValueError, TypeError, AttributeError, KeyError) as odd:  # not JSON, or not this
+        except (ValueError, TypeError, AttributeError, KeyError) as odd:  # malformed
             if ear:
                 await self.tap.tell_garbage(ear, odd)
             return message

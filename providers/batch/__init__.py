@@ -1,1 +1,1 @@
-"""Whole recordings and whole texts: what each provider does outside a live call."""
+"""Batch requests: whole recordings and whole texts, outside a live call."""

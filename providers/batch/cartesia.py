@@ -11,7 +11,7 @@ async def synthesise(rung: RungSpec, text: str) -> bytes:
     """Return a text as linear 16-bit samples at the rung's rate.
 
     Raises:
-        ServiceError: Cartesia did not do it; holds the failure.
+        ServiceError: Cartesia failed; holds the failure.
     """
     body = {
         "model_id": rung.model or MODEL,
@@ -25,7 +25,7 @@ async def synthesise(rung: RungSpec, text: str) -> bytes:
         },
     }
     request = BatchRequest(
-        # Of a rung of this kind the url is the whole websocket: its neighbour is the batch route.
+        # This kind's url is the whole websocket URL; the batch route is next to it.
         url=f"{http_base(rung.url).rpartition('/')[0]}/bytes",
         headers={
             "X-API-Key": rung.api_key,

@@ -10,8 +10,8 @@ from providers.batch.post import BatchRequest, http_base, post, trouble
 from providers.deepgram import MODEL
 from providers.provider import RungSpec, WholeRecording
 
-BYTES_A_SECOND: Final = 50_000  # of a recording, sent and heard; chosen: 3 s of sound at 8 kHz
-LONGEST_S: Final = 600.0  # deepgram-docs, "API rate limits": no request is worked on for longer
+BYTES_A_SECOND: Final = 50_000  # of a recording, sent and recognised; chosen: 3 s of sound at 8 kHz
+LONGEST_S: Final = 600.0  # deepgram-docs, "API rate limits": the longest processing time
 WAV: Final = b"RIFF"
 
 
@@ -19,10 +19,10 @@ async def transcribe(rung: RungSpec, recording: WholeRecording) -> Transcript:
     """Return what a recording says.
 
     Raises:
-        ServiceError: Deepgram did not do it; holds the failure.
+        ServiceError: Deepgram failed; holds the failure.
     """
     size = len(recording.content)
-    # Deepgram reads the container whatever the header says; the header is what its API asks for.
+    # Deepgram detects the container whatever the header says; its API asks for the header.
     kind = "audio/wav" if recording.content.startswith(WAV) else "audio/*"
     request = BatchRequest(
         url=f"{http_base(rung.url)}/v1/listen",
@@ -35,14 +35,14 @@ async def transcribe(rung: RungSpec, recording: WholeRecording) -> Transcript:
     try:
         return _read(json.loads(answer.body), rung, recording)
     except (ValueError, KeyError, IndexError, TypeError) as wrong:
-        raise trouble(Symptom.GARBAGE, rung, "an answer that is no transcript") from wrong
+        raise trouble(Symptom.GARBAGE, rung, "the answer is not a transcript") from wrong
 
 
 def _query(rung: RungSpec, recording: WholeRecording) -> dict[str, str | int]:
     query: dict[str, str | int] = {
         "model": rung.model or MODEL,
         "smart_format": "true",
-        "mip_opt_out": "true",  # the caller's voice is not for training
+        "mip_opt_out": "true",  # keep the caller's voice out of training
     }
     if recording.language is None:
         query["detect_language"] = "true"
@@ -76,7 +76,7 @@ def _read(body: Any, rung: RungSpec, recording: WholeRecording) -> Transcript:
 def _text(reading: Mapping[str, Any]) -> str:
     text = reading["transcript"]
     if not isinstance(text, str):
-        raise TypeError("transcript is no text")
+        raise TypeError("transcript is not text")
     return text
 
 

@@ -15,7 +15,7 @@ async def synthesise(rung: RungSpec, text: str) -> bytes:
     """Return a text as linear 16-bit samples at the rung's rate.
 
     Raises:
-        ServiceError: ElevenLabs did not do it; holds the failure.
+        ServiceError: ElevenLabs failed; holds the failure.
     """
     model = rung.model or MODEL
     body = {"text": text, "model_id": model}

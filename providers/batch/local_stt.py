@@ -1,4 +1,4 @@
-"""The local recogniser: a whole recording, heard on this machine."""
+"""The local recogniser for whole recordings."""
 
 import asyncio
 import io
@@ -18,24 +18,24 @@ from providers.sphinx_ear import SphinxResult
 from providers.sphinx_process import SphinxProcess
 from providers.sphinx_worker import Command
 
-RATE_HZ: Final = 16_000  # what the model was made of
+RATE_HZ: Final = 16_000  # the model's rate
 PIECE_S: Final = 1.0
 SLOWEST: Final = 2.0  # times the recording's length; a busy machine takes half of it (measured)
 UNREADABLE: Final = finding(Kind.BAD_REQUEST, Scope.PAYLOAD)
 
 
 async def transcribe(rung: RungSpec, recording: WholeRecording) -> Transcript:
-    """Return what a recording says; its times of words are not known.
+    """Return what a recording says, without word times.
 
     Raises:
-        ServiceError: It cannot be read, or the recogniser does not come up; holds the failure.
+        ServiceError: The file is unreadable or the recogniser fails; holds the failure.
     """
     asked = replace(rung, sample_rate_hz=RATE_HZ, language=recording.language or rung.language)
     try:
         samples = await asyncio.to_thread(_decode, recording.content)
         process = SphinxProcess(ear_of(asked))
     except soundfile.LibsndfileError as wrong:
-        raise trouble(UNREADABLE, rung, "it cannot read that recording") from wrong
+        raise trouble(UNREADABLE, rung, "the recording cannot be read") from wrong
     except ValueError as wrong:
         raise trouble(Kind.NOT_FOUND, rung, str(wrong)) from wrong
     duration_s = samples.size / RATE_HZ
@@ -60,7 +60,7 @@ def _decode(content: bytes) -> "np.ndarray[tuple[int], np.dtype[np.int16]]":
 
 
 async def _hear(process: SphinxProcess, pcm: bytes, rung: RungSpec) -> list[SphinxResult]:
-    """Return what is written of a recording; it is read at once, or the process could not go on."""
+    """Return the results. They are read while audio is sent, or the process would block."""
     await process.start()
     finals, _ = await asyncio.gather(_finals(process, rung), _send(process, pcm))
     return finals

@@ -1,4 +1,4 @@
-"""The local voice: a whole text, spoken on this machine."""
+"""The local voice for whole texts."""
 
 import asyncio
 

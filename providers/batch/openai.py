@@ -1,4 +1,4 @@
-"""OpenAI: one answer in one piece, for work that no caller waits for."""
+"""OpenAI: one complete answer, for work outside a call."""
 
 from typing import Final
 
@@ -15,11 +15,11 @@ REFUSED: Final = "content_filter"
 async def write(rung: RungSpec, question: PenQuestion) -> PenAnswer:
     """Return an answer.
 
-    No parameter asks for JSON or bounds the length: servers that speak the protocol do not agree on
-    their names, and one that refuses them would be of no use at all.
+    No parameter asks for JSON or bounds the length. Servers that speak the protocol disagree on the
+    names, and some refuse a name that they do not know.
 
     Raises:
-        ServiceError: The rung did not answer, or would not: then the failure is the request's.
+        ServiceError: The rung did not answer, or refused this request.
     """
     client = rung.shared if isinstance(rung.shared, AsyncOpenAI) else share(rung)
     try:

@@ -1,4 +1,4 @@
-"""One request to a batch endpoint: a body out, a body back, and every trouble as a failure."""
+"""Sends one request to a batch endpoint and turns every error into a failure."""
 
 import json
 from collections.abc import Mapping
@@ -28,14 +28,14 @@ Query: TypeAlias = Mapping[str, str | int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchRequest:
-    """What is sent.
+    """The request to send.
 
     Attributes:
         url: Without its query.
         query: Of the URL.
-        headers: The key stands here, so they are never shown.
+        headers: Contain the key, so they are never shown.
         body: Sent as it is.
-        within_s: For the whole request; the rung's own bound is for the silence within it.
+        within_s: For the whole request; the rung's own timeout bounds the silence within it.
     """
 
     url: str
@@ -47,14 +47,14 @@ class BatchRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchAnswer:
-    """What came back, with a status of 200."""
+    """An answer with status 200."""
 
     content_type: str
     body: bytes
 
 
 def http_base(url: str) -> str:
-    """Return a ws(s) URL as http(s), without a query and a slash at its end."""
+    """Return a ws(s) URL as http(s), without query and trailing slash."""
     parts = urlsplit(url)
     scheme = SCHEMES.get(parts.scheme, parts.scheme)
     return urlunsplit((scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
@@ -64,8 +64,8 @@ async def post(request: BatchRequest, rung: RungSpec) -> BatchAnswer:
     """Send a request and return its answer.
 
     Raises:
-        ServiceError: It was refused, or no whole answer came in time. The text names the host,
-            never a header or what the provider said, for that may hold the key.
+        ServiceError: The provider refused, or sent no complete answer in time. The text names the
+            host, never a header or the provider's own text, which may hold the key.
     """
     url = f"{request.url}?{urlencode(request.query)}" if request.query else request.url
     timeout = aiohttp.ClientTimeout(total=request.within_s, sock_connect=rung.timeout_s)
@@ -86,7 +86,7 @@ async def post(request: BatchRequest, rung: RungSpec) -> BatchAnswer:
             return BatchAnswer(content_type=answer.content_type, body=bytes(body))
     except TimeoutError as slow:
         symptom = Symptom.GAP if body else Symptom.NO_ANSWER
-        raise trouble(symptom, rung, f"no whole answer in {request.within_s:.0f} s") from slow
+        raise trouble(symptom, rung, f"no complete answer in {request.within_s:.0f} s") from slow
     except (aiohttp.ClientError, OSError, ValueError) as broken:
         found = Kind.CUT if body else classify_error(broken)
         raise trouble(found, rung, type(broken).__name__) from broken
@@ -95,7 +95,7 @@ async def post(request: BatchRequest, rung: RungSpec) -> BatchAnswer:
 def trouble(
     found: Symptom | Finding | Kind, rung: RungSpec, text: str, *, wait_s: float | None = None
 ) -> ServiceError:
-    """Return what to raise for a rung's failure; `text` is shown, so it holds no secret."""
+    """Return the exception for a rung's failure; `text` is shown, so it must hold no secret."""
     what = classify_symptom(found) if isinstance(found, Symptom) else found
     host = urlsplit(rung.url).netloc
     reason = f"{host}: {text}" if host else text
@@ -127,24 +127,24 @@ async def _refusal(answer: aiohttp.ClientResponse, rung: RungSpec) -> ServiceErr
 
 AUDIBLE: Final = 164  # of 32768, about -46 dBFS
 NO_SOUND: Final = ("text/", "application/json")  # content types of pages and of explanations
-LETTER_S: Final = 0.1  # for a letter to be spoken and sent; speech takes 0.07 s, so slower is late
+LETTER_S: Final = 0.1  # a letter's synthesis and transfer; speech takes 0.07 s, so slower is late
 
 
 def patience_s(rung: RungSpec, text: str) -> float:
-    """Return how long a rung may take for a whole text."""
+    """Return how long a rung may take to synthesise a whole text."""
     return rung.timeout_s + LETTER_S * len(text)
 
 
 def check_sound(answer: BatchAnswer, rung: RungSpec, text: str) -> bytes:
-    """Return an answer's samples if they are what was asked for.
+    """Return an answer's samples if they can be the requested speech.
 
     Args:
-        answer: Whose body is linear, 16 bit, little-endian, mono, at the rung's rate.
-        rung: Whose answer it is.
-        text: What was to be said.
+        answer: Its body is linear, 16 bit, little-endian, mono, at the rung's rate.
+        rung: The rung that answered.
+        text: The text to be spoken.
 
     Raises:
-        ServiceError: They are not: no sound, half of it, silence.
+        ServiceError: The body is no sound, incomplete or silent.
     """
     pcm = answer.body
     if answer.content_type.startswith(NO_SOUND):

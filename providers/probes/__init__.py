@@ -1,1 +1,1 @@
-"""Probes of the real kind: each asks its provider for a morsel of what a caller needs."""
+"""Real probes: each asks its provider for a small piece of what a caller needs."""

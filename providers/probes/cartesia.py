@@ -1,4 +1,4 @@
-"""Cartesia: two words, until the first of their sound comes."""
+"""Cartesia: synthesise two words, until the first sound arrives."""
 
 import json
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ CONTEXT: Final = "probe"
 
 
 async def probe(rung: RungSpec, *, timeout_s: float) -> None:
-    """Have two words spoken.
+    """Synthesise two words.
 
     Raises:
-        ProbeFailedError: No sound came in time.
+        ProbeFailedError: No sound arrived in time.
     """
     request = {
         "transcript": WORDS,

@@ -1,4 +1,4 @@
-"""Deepgram: half a second of recorded speech, until a result of it comes back."""
+"""Deepgram: send half a second of recorded speech, until a result arrives."""
 
 import json
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ async def probe(rung: RungSpec, *, timeout_s: float) -> None:
     """Send half a second of speech; any result is an answer, whatever the language.
 
     Raises:
-        ProbeFailedError: No result came back in time.
+        ProbeFailedError: No result arrived in time.
     """
     samples, rate_hz = speech()
     query = {

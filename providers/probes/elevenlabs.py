@@ -1,4 +1,4 @@
-"""ElevenLabs: two words, until the first of their sound comes."""
+"""ElevenLabs: synthesise two words, until the first sound arrives."""
 
 import json
 from collections.abc import Mapping
@@ -16,10 +16,10 @@ CONTEXT: Final = "probe"
 
 
 async def probe(rung: RungSpec, *, timeout_s: float) -> None:
-    """Have two words spoken.
+    """Synthesise two words.
 
     Raises:
-        ProbeFailedError: No sound came in time.
+        ProbeFailedError: No sound arrived in time.
     """
     voice = quote(rung.voice or VOICE, safe="")
     query = {

@@ -1,4 +1,4 @@
-"""The local recogniser: a process that loads its models, hears half a second and answers."""
+"""The local recogniser: start a process, load its models, recognise half a second."""
 
 import asyncio
 
@@ -10,10 +10,10 @@ from providers.sphinx_worker import Command
 
 
 async def probe(rung: RungSpec, *, timeout_s: float) -> None:
-    """Have half a second of speech recognised, in whatever language.
+    """Recognise half a second of speech, in whatever language.
 
     Raises:
-        ProbeFailedError: The recogniser does not come up, or does not answer.
+        ProbeFailedError: The recogniser does not start, or does not answer.
     """
     samples, rate_hz = speech()
     process = SphinxProcess(Ear(**{**rung.options, "rate_hz": rate_hz}))
@@ -33,7 +33,7 @@ async def probe(rung: RungSpec, *, timeout_s: float) -> None:
 
 
 async def _trouble_of(process: SphinxProcess) -> str:
-    """Return what went wrong; nothing when it has answered."""
+    """Return what went wrong; empty if it answered."""
     async for heard in process.results():
         if heard.what == "final":
             return ""

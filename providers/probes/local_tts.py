@@ -1,4 +1,4 @@
-"""The local voice: two words, spoken."""
+"""The local voice: synthesise two words."""
 
 import asyncio
 
@@ -12,10 +12,10 @@ from providers.provider import ProbeFailedError, RungSpec
 
 
 async def probe(rung: RungSpec, *, timeout_s: float) -> None:
-    """Have two words spoken.
+    """Synthesise two words.
 
     Raises:
-        ProbeFailedError: There is no such voice, or nothing is heard of it.
+        ProbeFailedError: The voice does not exist, or produces no sound.
     """
     try:
         async with asyncio.timeout(timeout_s):
@@ -24,7 +24,7 @@ async def probe(rung: RungSpec, *, timeout_s: float) -> None:
         raise ProbeFailedError(f"{rung.name}: {wrong or 'the voice hangs'}") from wrong
     if not heard:
         found = failed(classify_symptom(Symptom.ZERO_AUDIO), "tts", provider=rung.name)
-        raise ProbeFailedError(f"{rung.name}: nothing is heard of the voice", failure=found)
+        raise ProbeFailedError(f"{rung.name}: the voice produces no sound", failure=found)
 
 
 def _heard(rung: RungSpec) -> bool:

@@ -1,4 +1,4 @@
-"""What a probe asks for: two words to be spoken, half a second of speech to be recognised."""
+"""The content of probes: two words to synthesise, half a second of speech to recognise."""
 
 import base64
 import functools
@@ -18,7 +18,7 @@ def speech() -> tuple[bytes, int]:
 
 
 def audible(encoded: object) -> bool:
-    """Say whether a base64 piece of 16-bit audio holds more than digital silence."""
+    """Return whether a base64 piece of 16-bit audio holds more than digital silence."""
     if not isinstance(encoded, str):
         return False
     try:

@@ -1,4 +1,4 @@
-"""OpenAI: one word of an answer, then we hang up."""
+"""OpenAI: request one word, then close the connection."""
 
 import asyncio
 from dataclasses import replace
@@ -14,16 +14,16 @@ from fallbacks.symptoms import Symptom
 from providers.openai import OneTryOpenAI, build, failure_of
 from providers.provider import ProbeFailedError, RungSpec
 
-# Bounded by what is asked, not by a parameter: servers do not agree on its name, and a probe must
-# not be refused for what no caller's request holds.
+# The prompt bounds the length, not a parameter: servers disagree on the parameter's name, and a
+# probe must not be refused for something that no caller's request contains.
 PROMPT: Final = "Answer with one word: yes."
 
 
 async def probe(rung: RungSpec, *, timeout_s: float) -> None:
-    """Ask for one word, with the options of callers' requests.
+    """Request one word, with the options of callers' requests.
 
     Raises:
-        ProbeFailedError: It did not come in time.
+        ProbeFailedError: It did not arrive in time.
     """
     model = build(replace(rung, instructions=""))
     try:

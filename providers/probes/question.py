@@ -1,4 +1,4 @@
-"""One question over a websocket of its own, answered or not in good time; nothing is kept."""
+"""One request over its own websocket, with a deadline."""
 
 import asyncio
 import json
@@ -23,25 +23,25 @@ from fallbacks.symptoms import Moment, Symptom
 from providers.provider import ProbeFailedError, RungSpec
 from providers.sockets import ConnectHere
 
-CLOSE_S: Final = 0.5  # a goodbye that takes longer is not waited for
-SAID: Final = 200  # characters of what a provider says (chosen)
-DEEPGRAM_SAYS: Final = "dg-error"  # the header of a refused upgrade that says why
+CLOSE_S: Final = 0.5  # for the closing handshake
+SAID: Final = 200  # characters kept of what a provider says (chosen)
+DEEPGRAM_SAYS: Final = "dg-error"  # the header with the reason of a refused upgrade
 
 Verdict: TypeAlias = bool | Finding
-"""What a message says: True, we are answered; False, not yet; a finding, it went wrong."""
+"""Judges a message: True, it is the answer; False, not yet; a finding, it is an error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What is asked of a provider, and how its answer is known.
+    """The request to a provider, and how to recognise its answer.
 
     Attributes:
         url: With its query.
-        headers: The key stands here, so they are never shown.
+        headers: Contain the key, so they are never shown.
         messages: Sent in order as soon as the socket is open; bytes are audio.
-        read: Says of each message whether it is the answer.
-        silence: What it means when the answer does not come.
-        goodbye: Sent when it has come.
+        read: Judges each message.
+        silence: The symptom if no answer arrives.
+        goodbye: Sent after the answer.
     """
 
     url: str
@@ -53,11 +53,11 @@ class Question:
 
 
 async def ask(question: Question, rung: RungSpec, *, timeout_s: float) -> None:
-    """Ask, and return when the answer has come.
+    """Send the request and return when the answer has arrived.
 
     Raises:
-        ProbeFailedError: It did not come, with the failure; the text names the host and what the
-            provider said of it, without our key.
+        ProbeFailedError: No answer, with the failure. The text names the host and the provider's
+            reason, without our key.
     """
     opened = False
     try:

@@ -116,8 +116,8 @@ class Simulated(Conformance):
         assert not bench.service.is_usable
         assert "not-the-key" not in "".join(bench.errors())
 
-    async def test_a_probe_with_a_wrong_key_fails_in_one_line(self, peer: Instance) -> None:
-        with pytest.raises(ProbeFailedError, match="401: the key is not accepted") as refused:
+    async def test_a_probe_with_a_wrong_key_says_so_in_one_line(self, peer: Instance) -> None:
+        with pytest.raises(ProbeFailedError, match="401: it rejects our key") as refused:
             await self.probe(peer, api_key="not-the-key")
 
         assert "not-the-key" not in str(refused.value)

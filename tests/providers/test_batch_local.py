@@ -71,7 +71,7 @@ async def test_what_is_written_of_a_long_recording_is_read_while_that_is_sent(
 
 
 async def test_what_cannot_be_read_is_no_fault_of_the_recogniser() -> None:
-    with pytest.raises(ServiceError, match="cannot read that recording") as wrong:
+    with pytest.raises(ServiceError, match="recording cannot be read") as wrong:
         await local_stt.transcribe(rung("stt"), WholeRecording(content=b"no sound"))
 
     assert wrong.value.failure.kind is Kind.BAD_REQUEST

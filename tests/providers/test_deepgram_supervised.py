@@ -136,7 +136,7 @@ async def test_a_complaint_about_our_message_is_logged_once_a_connection_and_end
     logger.remove(sink)
 
     assert bench.all(ErrorFrame) == []
-    said = "it: Deepgram has not understood a message of ours and goes on: Error SchemaError"
+    said = "it: Deepgram rejected one of our messages and goes on: Error SchemaError"
     assert [line.strip() for line in lines] == [f"{said} (protocol)"] * 2
     assert instance.api_key not in str(lines)
 
