@@ -1,1 +1,1 @@
-"""Do: what every telephone offers a call, one file a telephone."""
+"""The caller's line: one package a carrier or kind of line, and what they share."""

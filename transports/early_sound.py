@@ -1,9 +1,9 @@
-"""The caller's sound goes on as it comes: no packet waits for later ones that bring it nothing.
+"""Passes the caller's sound on as it arrives, without waiting for later packets.
 
-aiortc holds four packets back, 80 ms of every turn. After the first one that is lost it holds back
-fourteen, 0.28 s, to the end of the call: it gives out one packet for each that comes, however many
-wait. Browsers send no sound twice, so nothing is gained by waiting but packets in the wrong order,
-and those are a place or two apart.
+aiortc holds four packets back, 80 ms of every turn. After the first lost packet it holds back
+fourteen, 0.28 s, until the end of the call: it releases one packet for each that arrives, however
+many wait. Browsers do not retransmit sound, so waiting only helps packets in the wrong order, and
+those are one or two places apart.
 """
 
 from typing import Final
@@ -11,13 +11,13 @@ from typing import Final
 from aiortc import RTCPeerConnection
 from aiortc.jitterbuffer import JitterBuffer
 
-PLACES: Final = 4  # a power of two; so much later a missing packet is given up, 60 ms
-AHEAD: Final = 1  # a packet is whole when the next one has come
+PLACES: Final = 4  # a power of two; a missing packet is given up this much later, 60 ms
+AHEAD: Final = 1  # a packet is complete when the next one has arrived
 BUFFER: Final = "_RTCRtpReceiver__jitter_buffer"  # as Pipecat changes it for a shared screen
 
 
 def hand_on_early(line: RTCPeerConnection) -> None:
-    """Have each receiver of sound hold back no more than it must; before the first packet."""
+    """Make each audio receiver hold back as little as possible; call before the first packet."""
     for gettransceiver in line.getTransceivers():
         if gettransceiver.kind == "audio":
             setattr(gettransceiver.receiver, BUFFER, JitterBuffer(capacity=PLACES, prefetch=AHEAD))

@@ -1,4 +1,4 @@
-"""HTTP requests of a process over warm connections: one pool for each remote system.
+"""A process's HTTP requests over warm connections: one pool for each remote system.
 
 While `open_connections` is open, a request reuses the connection of an earlier one to the same
 host, without DNS, TCP or TLS. Outside, as in a command, each has a connection of its own.
@@ -18,7 +18,7 @@ from fallbacks.classification import classify_error
 from fallbacks.failure import Finding, Kind, ServiceError, error_of, failed
 
 STAGE: Final = "dial"
-ASK_S: Final = 5.0  # in a call somebody waits for it; longer helps nobody
+ASK_S: Final = 5.0  # a caller may be waiting; longer would not help
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,11 +27,11 @@ class DialOrder:
 
     Attributes:
         to: The number, E.164.
-        caller: Whose number is shown, one of the account's.
-        ref: Our own id of the dial: it comes back with every callback, and so also for a call whose
-            order got no answer.
-        ring_s: How long it may ring, where the carrier can be told.
-        machine: The carrier's word for how it listens for an answering machine; empty: not at all.
+        caller: The number shown to the callee, one of the account's.
+        ref: Our own id of the dial. It returns with every callback, so it identifies a call even if
+            the order got no answer.
+        ring_s: The ringing time, where the carrier accepts one.
+        machine: The carrier's option for answering-machine detection; empty for none.
     """
 
     to: str
@@ -45,7 +45,7 @@ async def answered(carrier: str, asking: Awaitable[tuple[int, Any]]) -> tuple[in
     """Return the status and the JSON of an answer.
 
     Raises:
-        ServiceError: There was none; says why, and whether asking again may help.
+        ServiceError: No answer; tells why, and whether a retry may help.
     """
     try:
         async with asyncio.timeout(ASK_S):
@@ -55,12 +55,12 @@ async def answered(carrier: str, asking: Awaitable[tuple[int, Any]]) -> tuple[in
 
 
 def dial_error(carrier: str, found: Finding | Kind, reason: str) -> ServiceError:
-    """Return the error to raise for what a carrier did not do."""
+    """Return the exception for a carrier's failure."""
     return error_of(failed(found, STAGE, provider=carrier, reason=reason))
 
 
 def number_of(said: object) -> float | None:
-    """Return a number that is written as one or as a text; None: it is none."""
+    """Return a number given as a number or a text; `None` if it is neither."""
     try:
         number = float(str(said))
     except ValueError:
@@ -68,15 +68,15 @@ def number_of(said: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-IDLE_S: Final = 300.0  # chosen: longer than most calls, so that a hang-up finds it open
-MOST_OF_ONE_HOST: Final = 32  # connections; one that hangs holds up no other host
+IDLE_S: Final = 300.0  # chosen: longer than most calls, so that a hang-up reuses the connection
+MOST_OF_ONE_HOST: Final = 32  # connections; a host that hangs does not block others
 
 _SESSIONS: Final = WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession]()
 
 
 @asynccontextmanager
 async def open_connections() -> AsyncIterator[None]:
-    """Keep connections open between requests while the block runs."""
+    """Keep connections open between requests during the block."""
     loop = asyncio.get_running_loop()
     before = _SESSIONS.get(loop)
     connector = aiohttp.TCPConnector(
@@ -98,13 +98,13 @@ async def open_connections() -> AsyncIterator[None]:
 async def request(
     method: str, url: str, *, twice: bool = False, **asked: Any
 ) -> AsyncIterator[aiohttp.ClientResponse]:
-    """Send a request; the answer is read in the block.
+    """Send a request; read the answer in the block.
 
     Args:
-        method: Of HTTP.
-        url: Where.
-        twice: It is safe to repeat: sent again if the host has just closed the kept connection.
-        asked: As `aiohttp.ClientSession.request` has it.
+        method: The HTTP method.
+        url: The address.
+        twice: The request is safe to repeat if the host has just closed the kept connection.
+        asked: Arguments of `aiohttp.ClientSession.request`.
     """
     session = _SESSIONS.get(asyncio.get_running_loop())
     if session is None:

@@ -1,6 +1,6 @@
-"""Keys as sound, for a line that carries nothing else.
+"""Keys as tones, for a line that carries only sound.
 
-Source: ITU-T Q.23 (11/1988), the frequencies; Q.24, how long a key and the pause behind it last.
+Source: ITU-T Q.23 (11/1988), the frequencies; Q.24, the lengths of a tone and the pause after it.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ import numpy as np
 
 TONE_S: Final = 0.1  # Q.24: receivers want 40 ms; older ones take longer
 PAUSE_S: Final = 0.1
-LEVEL: Final = 6000  # of 32768 for each of the two: about -15 dBFS, as a telephone's own
+LEVEL: Final = 6000  # of 32768 for each of the two: about -15 dBFS, like a telephone's
 ROWS_HZ: Final = (697, 770, 852, 941)
 COLUMNS_HZ: Final = (1209, 1336, 1477, 1633)
 KEYS: Final[Mapping[str, tuple[int, int]]] = {
@@ -18,11 +18,11 @@ KEYS: Final[Mapping[str, tuple[int, int]]] = {
     for row, keys in zip(ROWS_HZ, ("123A", "456B", "789C", "*0#D"), strict=True)
     for key, column in zip(keys, COLUMNS_HZ, strict=True)
 }
-MOST_KEYS: Final = 32  # a card's number has 19
+MOST_KEYS: Final = 32  # a card number has 19
 
 
 def key_tones(keys: str, *, rate_hz: int) -> bytes | None:
-    """Return the sound of keys as 16-bit PCM; None: something of it is no key, or they are many."""
+    """Return the keys' tones as 16-bit PCM; `None` for an invalid key or too many keys."""
     if not keys or len(keys) > MOST_KEYS or any(key not in KEYS for key in keys):
         return None
     pause = bytes(round(PAUSE_S * rate_hz) * 2)

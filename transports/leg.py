@@ -1,4 +1,4 @@
-"""What every telephone offers a call: input, output, what was played, and hanging up."""
+"""The interface of every line: input, output, playing times, transfer and hanging up."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -15,21 +15,21 @@ from transports.leg_output import LegOutput
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegFacts:
-    """What is known of a leg when it is answered."""
+    """The facts about a leg when it is answered."""
 
     transport: str  # webrtc, twilio, local, loopback
-    sample_rate_hz: int  # of the pipeline on this leg, in and out
-    caller: str = ""  # unmasked: goes into the call's own record only
+    sample_rate_hz: int  # of the pipeline on this leg, both ways
+    caller: str = ""  # unmasked: goes only into the call's own record
     called: str = ""
-    keys: bool = True  # the far end has a keypad that we are told of
+    keys: bool = True  # the far end reports key presses
     call_ref: str = ""  # the carrier's own id of the call
     direction: Literal["inbound", "outbound"] = "inbound"
-    transfers: bool = False  # this kind of line can hand a call on
-    dial_id: str = ""  # our own of the dial, of somebody whom a campaign called
+    transfers: bool = False  # this kind of line can transfer a call
+    dial_id: str = ""  # our own id of the dial, if a campaign placed the call
 
     @property
     def other_party(self) -> str:
-        """The number of whom we talk with; empty: it was withheld, or there is none."""
+        """The other party's number; empty if it was withheld or there is none."""
         outbound = self.direction == "outbound"
         number = (self.called or self.caller) if outbound else self.caller
         return number if is_dialable(number) else ""
@@ -39,7 +39,7 @@ Clock: TypeAlias = Callable[[], float]
 """Seconds on the monotonic clock."""
 
 Gone: TypeAlias = Callable[[str], Awaitable[None]]
-"""Called once with the reason's name when the far end has gone."""
+"""Called once with the reason's name when the far end is gone."""
 
 
 class Leg(Protocol):
@@ -57,11 +57,11 @@ class Leg(Protocol):
 
     @property
     def before(self) -> ResumeState | None:
-        """The call's earlier state, from another process or line; `None` if the call begins."""
+        """The call's earlier state, from another process or line; `None` for a new call."""
         ...
 
     def tell_to(self, tell: Tell) -> None:
-        """Tell the call, once there is one, what was told to the process until then."""
+        """Report to the call once it exists, in place of the process."""
         ...
 
     def input(self) -> BaseInputTransport:
@@ -73,30 +73,30 @@ class Leg(Protocol):
         ...
 
     def on_gone(self, gone: Gone) -> None:
-        """Have `gone` called when the far end has gone, whatever the way."""
+        """Call `gone` when the far end is gone, however the line ends."""
         ...
 
     async def answered(self) -> None:
-        """Return once the caller can hear us."""
+        """Return as soon as the caller can hear us."""
         ...
 
     def show(self, message: dict[str, Any]) -> None:
-        """Show a JSON message on the caller's own screen; a telephone without one shows nothing."""
+        """Show a JSON message on the caller's screen; ignored by a telephone without one."""
         ...
 
     def played_s(self) -> float | None:
-        """Return the seconds of our sound that the far end says it has played; None: it says none.
+        """Return the seconds of our sound that the far end has played; `None` if it does not say.
 
-        Never more than was heard.
+        Never more than the caller heard.
         """
         ...
 
     async def press(self, keys: str) -> bool:
-        """Send keys (0-9, *, #, A-D) to the far end; False: this kind of line cannot."""
+        """Send keys (0-9, *, #, A-D) to the far end; return False if this kind of line cannot."""
         ...
 
     async def transfer(self, to: Destination, *, ring_s: float) -> Handover:
-        """Hand the caller on and return what came of it; raises nothing.
+        """Transfer the caller and return the result; never raises.
 
         Args:
             to: From the configuration, never from a model's words.
@@ -105,56 +105,56 @@ class Leg(Protocol):
         ...
 
     async def hang_up(self, reason: str = "") -> None:
-        """End the connection from our side; harmless when it has ended already.
+        """End the connection from our side; harmless if it has already ended.
 
         Args:
-            reason: The name of the reason, for a carrier that can be told one.
+            reason: The reason's name, for a carrier that accepts one.
         """
         ...
 
 
 class PlainLeg:
-    """What a line without a carrier says to what only carriers can do."""
+    """Defaults for a line without a carrier."""
 
     parked: ResumePlace | None = None
 
     @property
     def before(self) -> ResumeState | None:
-        """Return what was found where the call's resume state is kept."""
+        """Return the call's earlier state from the resume store."""
         return self.parked.state if self.parked else None
 
     def tell_to(self, tell: Tell) -> None:
-        """Ignore it: there is nothing to tell."""
+        """Ignore it: this line reports nothing."""
 
     def handed_on(self, outcome: Handover) -> None:
         """Ignore the carrier's result of a transfer."""
 
     async def answered(self) -> None:
-        """Return at once: nobody has to pick up."""
+        """Return at once: the line needs no answer."""
 
     def show(self, message: dict[str, Any]) -> None:
         """Show nothing: there is no screen."""
 
     def played_s(self) -> float | None:
-        """Return None: the far end says nothing of what it has played."""
+        """Return `None`: the far end does not report playing times."""
         return None
 
     async def press(self, keys: str) -> bool:
-        """Return False: nobody listens for keys."""
+        """Return False: the far end does not accept keys."""
         return False
 
     async def transfer(self, to: Destination, *, ring_s: float) -> Handover:
-        """Return that this line cannot hand a call on."""
+        """Return that this line cannot transfer a call."""
         return "not_offered"
 
 
 class CallsPeople(Protocol):
-    """A door that can call out. Its user hangs the leg up; a cancelled call rings no more."""
+    """A carrier's webhook handler that can place calls. The caller of this hangs the leg up."""
 
     async def call_person(self, to: Destination, *, ring_s: float) -> Leg | Handover:
-        """Call somebody; return their leg once they have picked up, or what came of it instead.
+        """Call a person; return the leg once the person has answered, else the result.
 
-        Raises nothing. When it is cancelled, it ceases to ring there.
+        Never raises. Cancelling it stops the ringing.
 
         Args:
             to: From the configuration, never from a model's words.
@@ -164,19 +164,19 @@ class CallsPeople(Protocol):
 
 
 class People:
-    """Which doors of a process can call a person; a door says so when it opens."""
+    """The carriers of a process that can call a person; each registers when its routes open."""
 
     def __init__(self) -> None:
         self._doors: dict[str, CallsPeople] = {}
 
     def add(self, transport: str, door: CallsPeople) -> None:
-        """Note that a door can."""
+        """Register a carrier."""
         self._doors[transport] = door
 
     def for_caller(self, transport: str) -> CallsPeople | None:
-        """Return who calls a person for a caller on such a line: the same door, or else another.
+        """Return a carrier to call a person with, preferably the caller's own.
 
-        The two are put together in our own process, so that a browser's caller can talk with a
+        The two legs are joined in our own process, so that a browser's caller can talk with a
         telephone.
         """
         return self._doors.get(transport) or next(iter(self._doors.values()), None)

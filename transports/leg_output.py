@@ -1,4 +1,4 @@
-"""What the outputs of all legs share: nothing of what waits is lost, and who listens is told."""
+"""The base of all legs' outputs: loses no pending sound, and reports what is played."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -24,18 +24,18 @@ AUDIBLE = 164
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineEnd:
-    """What a call has with the end of its list that plays.
+    """A call's connections to the playing end of its pipeline.
 
     Attributes:
-        line: Corrected by an output whose far end says what it has played.
+        line: The playing times, corrected by an output whose far end reports them.
         heard: Called with the moment (monotonic, s) of each audible piece of an answer, just before
             it is written: a write may block for the piece's own length.
         clock: Monotonic, in seconds.
-        but: Pieces of these kinds are no answer.
-        sound: Gets all that is written, just before it is.
-        late: Gets the seconds by which we sent something too late though it was there.
-        tell: Takes the facts that a line learns in the middle of a call.
-        restored: Gets the seconds for which the line was lost, when it is back.
+        but: Frame types that do not count as an answer.
+        sound: Gets every piece just before it is written.
+        late: Gets the seconds by which available sound was sent too late.
+        tell: Takes events that a line reports during a call.
+        restored: Gets the seconds of an outage when the line is back.
     """
 
     line: CallerLine
@@ -49,17 +49,17 @@ class LineEnd:
 
 
 class LegOutput(BaseOutputTransport):
-    """An output of ours has `play_piece`; everything that is written passes here first."""
+    """Outputs implement `play_piece`; every piece that is written passes here first."""
 
     line_end: LineEnd | None = None
 
     @property
     def unsure_words(self) -> int:
-        """How many of the words that were passed on as heard are perhaps still on their way."""
+        """How many of the words that were reported as heard may still be on their way."""
         return 0
 
     async def set_transport_ready(self, frame: StartFrame) -> None:
-        """Begin to send, with a sender that throws nothing away."""
+        """Start sending, with a sender that loses nothing."""
         sender = WholeSender(
             self,
             destination=None,
@@ -72,7 +72,7 @@ class LegOutput(BaseOutputTransport):
         await self.push_frame(OutputTransportReadyFrame(), FrameDirection.UPSTREAM)
 
     async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
-        """Tell of a piece that can be heard, and play it."""
+        """Report an audible piece, and play it."""
         end = self.line_end
         if end is not None and not isinstance(frame, end.but) and audible(frame.audio):
             end.heard(end.clock())
@@ -81,7 +81,7 @@ class LegOutput(BaseOutputTransport):
         return await self.play_piece(frame)
 
     async def sleep(self, for_s: float) -> None:
-        """Wait between two pieces; tell by how much that was too long."""
+        """Wait between two pieces; report by how much the wait was too long."""
         end = self.line_end
         if end is None or end.late is None:
             await asyncio.sleep(for_s)
@@ -91,16 +91,16 @@ class LegOutput(BaseOutputTransport):
         end.late(end.clock() - due_at)
 
     async def play_piece(self, frame: OutputAudioRawFrame) -> bool:
-        """Write a piece to the line; return whether it was taken."""
+        """Write a piece to the line; return whether it was accepted."""
         return await super().write_audio_frame(frame)
 
 
 class OutgoingFrames(FrameQueue):
-    """Forgets, on an interruption, the frame that was taken a moment before, too.
+    """On an interruption, also drops the frame that was taken a moment before.
 
-    Between `get` and whoever awaits it lie two rounds of the loop. Pipecat's sender empties the
-    queue in between and tells that the agent fell silent; then it would tell that the agent speaks,
-    of a piece that nobody hears, and the answer that follows would begin unnoticed.
+    Two loop iterations lie between `get` and the task that awaits it. In between, Pipecat's sender
+    empties the queue and reports that the agent stopped speaking. Then it would report that the
+    agent speaks, for a piece that is never heard, and the next answer would begin unnoticed.
     """
 
     def __init__(self) -> None:
@@ -109,15 +109,15 @@ class OutgoingFrames(FrameQueue):
         self._overtaken: Frame | None = None
 
     def reset(self) -> None:
-        """Forget what may be interrupted."""
+        """Drop what may be interrupted."""
         taken = self._taken
-        super().reset()  # it takes each of them
+        super().reset()  # it drops every frame
         self._taken = taken
         if taken is not None and taken.interruptible:
             self._overtaken = taken
 
     def wanted(self, frame: Frame) -> bool:
-        """Say, of a frame that was taken just now, whether no interruption has overtaken it."""
+        """Return whether no interruption has overtaken a frame that was just taken."""
         self._taken = None
         return frame is not self._overtaken
 
@@ -127,25 +127,25 @@ class OutgoingFrames(FrameQueue):
 
 
 class WholeSender(BaseOutputTransport.MediaSender):
-    """Keeps what waits to fill a piece when the speech before it ends.
+    """Keeps an incomplete piece when the speech before it ends.
 
-    Pipecat's sender throws that away (`_bot_stopped_speaking`, base_output.py:853), so up to 40 ms
-    went missing from the middle of a word when an answer was being queued behind a filler. After an
-    interruption nothing of the kind waits: the sender has emptied itself by then.
+    Pipecat's sender drops it (`_bot_stopped_speaking`, base_output.py:853), so up to 40 ms were
+    missing from the middle of a word when an answer was queued after a filler. After an
+    interruption no such piece waits: the sender has emptied itself by then.
     """
 
     @property
     def must_be_heard(self) -> bool:
-        """Whether, after an interruption, sound is left that no caller may cut short."""
+        """Whether uninterruptible sound is left after an interruption."""
         return bool(self._audio_runs) or self._audio_queue.has_frame(OutputAudioRawFrame)
 
     def _clear_audio_buffer(self) -> None:
-        """Throw nothing away."""
+        """Drop nothing."""
 
     def _create_audio_task(self) -> None:
         if not self._audio_task:
             super()._create_audio_task()
-            self._audio_queue = OutgoingFrames()  # the task has not looked for it yet
+            self._audio_queue = OutgoingFrames()  # the task has not read it yet
 
     def _next_frame(self) -> AsyncGenerator[Frame, None]:
         return self._drop_overtaken(super()._next_frame())
@@ -159,7 +159,7 @@ class WholeSender(BaseOutputTransport.MediaSender):
 
 
 def audible(pcm: bytes) -> bool:
-    """Say whether 16-bit little-endian PCM holds a sample that a person could hear."""
+    """Return whether 16-bit little-endian PCM holds an audible sample."""
     return peak(pcm) > AUDIBLE
 
 

@@ -119,7 +119,7 @@ async def test_two_of_one_name_are_for_a_person_to_sort_out(exchange: Exchange) 
     (made,) = exchange.objects["SIPInboundTrunk"].values()
     exchange.objects["SIPInboundTrunk"]["ID_99"] = made
 
-    with pytest.raises(ExchangeError, match='has 2 of the name "holdline inbound"'):
+    with pytest.raises(ExchangeError, match='has 2 objects named "holdline inbound"'):
         await ask(exchange)
 
 
@@ -149,7 +149,7 @@ async def test_another_server_in_the_place_of_livekit_is_told() -> None:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
 
-    with pytest.raises(ExchangeError, match="answers as LiveKit does not"):
+    with pytest.raises(ExchangeError, match="does not answer like LiveKit"):
         await set_up(f"http://127.0.0.1:{runner.addresses[0][1]}", "key", SecretStr(SECRET), PLAN)
     await runner.cleanup()
 

@@ -1,11 +1,11 @@
-"""Calls that we place through Exotel: asking for one, and looking one up by its own id.
+"""Outbound calls through Exotel: ordering one, and looking one up by Exotel's id.
 
-One order dials a number and connects whoever picks up to our media socket ("Connect Voice AI"):
-nobody is asked what to do with the call. Exotel knows no call by an id of ours, and its lists leave
-out calls that go on; so what became of an order without an answer is told by callbacks alone.
+One order dials a number and connects the answered call to our media socket ("Connect Voice AI"),
+without asking us for instructions. Exotel knows no call by an id of ours, and its lists leave out
+live calls. So only callbacks tell the result of an order that got no answer.
 
-Nothing that Exotel sends is signed. What lets a callback or a stream in is a proof that stands in
-its address: of our own id of the dial, made with the account's token, which nobody else knows.
+Exotel signs nothing that it sends. A callback or stream is authenticated by a proof in its address:
+an HMAC of our own id of the dial with the account's secret token.
 
 Source: developer.exotel.com/docs/agentstream/developer-guide ("Connect Voice AI"),
 docs.exotel.com/exotel-agentstream (the same, with its names in capitals), developer.exotel.com
@@ -34,14 +34,14 @@ from transports.media_stream.messages import is_id, part, text
 
 API_URL: Final = "https://api.exotel.com"
 PROVIDER: Final = "exotel"
-MOST_ANSWER_BYTES: Final = 64 * 1024  # a call has 1 kB
+MOST_ANSWER_BYTES: Final = 64 * 1024  # a call's answer has 1 kB
 PIECE_BYTES: Final = 8 * 1024
 Form: TypeAlias = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExotelRest:
-    """Whose calls may be placed, and where to ask for it.
+    """The account for outbound calls, and the address of its API.
 
     Source: developer.exotel.com/docs/voice-v1/overview, /api/make-a-call-api ("just append .json").
     """
@@ -52,12 +52,12 @@ class ExotelRest:
     api_url: str = API_URL
 
     async def ask(self, method: str, resource: str, form: Form = ()) -> dict[str, Any] | None:
-        """Return the JSON of an answer, its names in lower case; None: there is no such thing.
+        """Return the JSON of an answer, names in lower case; `None` if the resource does not exist.
 
         Exotel's pages write the same names as `Sid` and as `sid`.
 
         Raises:
-            ServiceError: It failed; says how, and whether asking again may help.
+            ServiceError: It failed; tells how, and whether a retry may help.
         """
         status, told = await answered(PROVIDER, self._send(method, resource, form))
         body = cast("dict[str, Any]", told) if isinstance(told, dict) else {}
@@ -78,7 +78,7 @@ class ExotelRest:
 
 
 async def _json(answer: aiohttp.ClientResponse) -> Any:
-    """Return what an answer says; None: it is no JSON, or too long."""
+    """Return an answer's JSON; `None` if it is malformed or too long."""
     body = bytearray()
     async for piece in answer.content.iter_chunked(PIECE_BYTES):
         body += piece
@@ -103,12 +103,12 @@ Purpose: TypeAlias = Literal["media", "status"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExotelRecord:
-    """What Exotel says of a call.
+    """Exotel's record of a call.
 
     Attributes:
-        outcome: None: it goes on. That somebody picked up is not said before: a call is
-            `in-progress` from its order on.
-        cost: In the account's currency; None: it is not known yet.
+        outcome: `None` while the call goes on. The record never shows that the callee answered: a
+            call is `in-progress` from its order on.
+        cost: In the account's currency; `None` if it is not known yet.
     """
 
     call_sid: str
@@ -118,31 +118,31 @@ class ExotelRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExotelCalls:
-    """Places calls of one account, whose callbacks and media come to our address.
+    """Places calls of one account; callbacks and media come to our address.
 
-    Every method raises `ServiceError`, classified: what is transient may be asked for again. A dial
-    that was not answered may have been placed all the same.
+    Every method raises a classified `ServiceError`; transient failures may be retried. A dial that
+    got no answer may have been placed anyway.
     """
 
     rest: ExotelRest
     public_url: str
 
     async def dial(self, order: DialOrder) -> str:
-        """Ask for a call; return Exotel's id of it."""
+        """Order a call; return Exotel's id."""
         answer = await self.rest.ask("POST", "Calls/connect.json", self._form(order))
         call_sid = text(part(answer or {}, "call"), "sid")
         if not is_id(call_sid):
-            raise dial_error(PROVIDER, Kind.PROTOCOL, "an order was answered without the call's id")
+            raise dial_error(PROVIDER, Kind.PROTOCOL, "the answer to an order lacks the call's id")
         return call_sid
 
     async def fetch(self, call_sid: str) -> ExotelRecord | None:
-        """Return what has become of a call; None: Exotel does not know it, or not yet."""
+        """Return a call's record; `None` if Exotel does not know it, or not yet."""
         answer = await self.rest.ask("GET", f"Calls/{quote(call_sid, safe='')}.json")
         return None if answer is None else _record(call_sid, part(answer, "call"))
 
     def _form(self, order: DialOrder) -> Form:
         return (
-            ("From", order.to),  # whom Exotel calls first, and here alone
+            ("From", order.to),  # the number that Exotel calls first, and here the only one
             ("CallerId", order.caller),
             ("StreamUrl", self._address(MEDIA_PATH, order.ref, "media").replace("http", "ws", 1)),
             ("StreamType", "bidirectional"),
@@ -152,32 +152,32 @@ class ExotelCalls:
         )
 
     def _address(self, path: str, ref: str, purpose: Purpose) -> str:
-        """Return an address that proves itself; in its path, since a query may be taken off."""
+        """Return an address with its proof in the path, because a query may be stripped."""
         proof = dial_proof(self.rest.api_token, ref, purpose)
         return f"{self.public_url}{path}/{quote(ref, safe='')}/{proof}"
 
 
 def dial_proof(token: SecretStr, ref: str, purpose: Purpose) -> str:
-    """Return what an address of one dial must hold: 64 hexadecimal digits.
+    """Return the proof for an address of one dial: 64 hexadecimal digits.
 
     Args:
-        token: The account's.
-        ref: Our own id of the dial, which is never used for another one.
-        purpose: What the address lets in; one is no good for the other.
+        token: The account's secret.
+        ref: Our own id of the dial, never reused.
+        purpose: What the address admits; a proof is valid for one purpose only.
     """
     said = f"holdline {purpose} of dial {ref}".encode()
     return hmac.new(token.get_secret_value().encode(), said, hashlib.sha256).hexdigest()
 
 
 def is_proven(token: SecretStr, ref: str, shown: str, purpose: Purpose) -> bool:
-    """Return whether an address is one that we gave out for this dial."""
+    """Return whether we issued this address for this dial."""
     if not ref or len(ref) > MOST_REF_CHARS:
         return False
     return hmac.compare_digest(dial_proof(token, ref, purpose).encode(), shown.encode())
 
 
 def ending_of(status: str) -> str:
-    """Return how a call ended, in the words that all carriers' are read in; empty: it goes on.
+    """Return how a call ended, in the terms shared by all carriers; empty while it goes on.
 
     Source: developer.exotel.com/docs/references/error-codes ("Call Status Values").
     """

@@ -1,7 +1,7 @@
-"""Exotel's Voicebot streams as values.
+"""Exotel's Voicebot streams.
 
-Source: developer.exotel.com/docs/agentstream/stream-voicebot-applet. Plain samples, the low byte
-first, in pieces of at least 3200 bytes and of whole 320: shorter ones are torn.
+Source: developer.exotel.com/docs/agentstream/stream-voicebot-applet. Little-endian samples, in
+pieces of at least 3200 bytes and multiples of 320: shorter ones break up.
 """
 
 from typing import Final
@@ -23,7 +23,7 @@ from transports.media_stream.messages import (
     text,
 )
 
-RATES_HZ: Final = (8000, 16000, 24000)  # as `?sample-rate=` in the applet's URL asks
+RATES_HZ: Final = (8000, 16000, 24000)  # requested by `?sample-rate=` in the applet's URL
 LEAST_BYTES: Final = 3200
 STEP_BYTES: Final = 320
 
@@ -35,8 +35,8 @@ def _started(fields: Fields) -> Message:
         return INCOMPLETE
     media_format = part(start, "media_format")
     rate_hz = number(media_format.get("sample_rate", RATES_HZ[0]))
-    # "audio/x-raw" is written "raw/slin" and "base64" elsewhere, so the name decides nothing but
-    # that it is not the telephone's one-byte code, which an account may be set to.
+    # "audio/x-raw" is written "raw/slin" and "base64" elsewhere, so the name only shows that it is
+    # not the telephone's one-byte code, which an account may be set to.
     if rate_hz not in RATES_HZ or "mulaw" in text(media_format, "encoding"):
         return UNKNOWN_CODEC
     return Started(

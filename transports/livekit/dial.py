@@ -1,12 +1,12 @@
-"""Calls somebody through LiveKit's SIP service, and says what became of it.
+"""Calls a person through LiveKit's SIP service and returns the result.
 
     async with open_exchange(url, key, secret) as lk:
         trunk = await outbound_trunk_id(lk, "holdline")
         call = OutboundCall(room=room_of("order-17"), trunk_id=trunk, number="+15550142")
         dialled = await dial(lk, call)          # has rung; the person who spoke is in the room
 
-The agent should be in the room with its voice before the callee is, or the callee says hello to
-nobody: enter it first, or while it rings.
+The agent should be in the room with its voice before the callee is, or the callee's hello gets no
+answer: enter the room first, or while it rings.
 """
 
 import asyncio
@@ -26,29 +26,29 @@ from transports.livekit.rooms import FAILURES
 
 CALLEE: Final = "callee"
 LONGEST_RING_S: Final = (
-    70.0  # the server answers within 80 s (livekit-server v1.13.5), come what may
+    70.0  # the server answers within 80 s (livekit-server v1.13.5) in every case
 )
-MORE_S: Final = 5.0  # on top of the ringing, for the answer to arrive
+MORE_S: Final = 5.0  # after the ringing, for the answer to arrive
 TIDY_S: Final = 5.0
 ASK_S: Final = 10.0
-MEDIA_TIMEOUT_S: Final = 120.0  # as of a call that comes in: bot.config.settings.SipSettings
+MEDIA_TIMEOUT_S: Final = 120.0  # as for an inbound call: bot.config.settings.SipSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboundCall:
-    """Whom to call, and how.
+    """An outbound call.
 
     Attributes:
-        room: Where both meet. One for each call, made of what the call is for (`room_of`), so that
-            a second request finds the call instead of ringing twice.
-        trunk_id: Through whom; nothing: `host` says it.
-        number: Whom, as the carrier wants it.
-        our_number: What the callee sees; nothing: the trunk's own.
+        room: Where both meet. One for each call, named after its purpose (`room_of`), so that a
+            second request finds the call instead of ringing twice.
+        trunk_id: The trunk; empty if `host` is set.
+        number: The callee, in the carrier's format.
+        our_number: The number shown to the callee; empty for the trunk's own.
         ring_s: How long it may ring; at most 70 s.
-        max_call_s: The gateway hangs up after that, whatever we do; None: it has its own limit.
-        media_timeout_s: It hangs up after so long without a packet of the callee.
+        max_call_s: The gateway hangs up after this time; `None` for the gateway's own limit.
+        media_timeout_s: The gateway hangs up after this time without a packet from the callee.
         headers: For the carrier, such as a campaign's number.
-        host: Of somebody who is called at a SIP address, with no carrier in between.
+        host: For a callee with a SIP address and no carrier in between.
     """
 
     room: str
@@ -64,13 +64,13 @@ class OutboundCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialled:
-    """What became of it.
+    """The result of a dial.
 
     Attributes:
-        verdict: What it means; its outcome is `completed` when somebody picked up.
-        call_ref: The gateway's id of the call; nothing: nobody picked up.
-        sip_code: What the far end or the carrier said; None: 200, or nobody said anything.
-        words: In their words.
+        verdict: The meaning; its outcome is `completed` if the call was answered.
+        call_ref: The gateway's id of the call; empty if it was not answered.
+        sip_code: The code from the far end or the carrier; `None` for 200 or no code.
+        words: The text with the code.
     """
 
     verdict: DialVerdict
@@ -80,23 +80,23 @@ class Dialled:
 
     @property
     def answered(self) -> bool:
-        """Whether somebody picked up."""
+        """Whether the call was answered."""
         return self.verdict is ANSWERED
 
 
 class AlreadyDiallingError(Exception):
-    """Somebody is being called in this room already."""
+    """A dial for this room is already in progress."""
 
 
 def room_of(purpose: str, *, prefix: str = "dial-") -> str:
-    """Return the one room of a call for this purpose."""
+    """Return the room for a call with this purpose."""
     return prefix + re.sub(r"[^A-Za-z0-9_.-]+", "-", purpose)
 
 
 def open_exchange(url: str, key: str, secret: SecretStr) -> api.LiveKitAPI:
-    """Return a client that asks once: who asks again after a lost answer has two phones ring.
+    """Return a client without retries: a retry after a lost answer would ring two phones.
 
-    Whoever asks sets the time: the library sets aside what a session has (livekit-api 1.2.2).
+    Each request sets its own timeout: the library ignores the session's (livekit-api 1.2.2).
     """
     return api.LiveKitAPI(url, key, secret.get_secret_value(), failover=False)
 
@@ -104,20 +104,20 @@ def open_exchange(url: str, key: str, secret: SecretStr) -> api.LiveKitAPI:
 async def dial(
     lk: api.LiveKitAPI, call: OutboundCall, *, learn: Callable[[Dialled], None] = lambda _: None
 ) -> Dialled:
-    """Call somebody and wait until they pick up or it is clear that they will not.
+    """Call a person and wait until they answer or it is clear that they will not.
 
-    Cancelling it hangs up. So does every end but a pick-up: nothing rings on.
+    Cancelling it hangs up. So does every end but an answer: no phone keeps ringing.
 
     Args:
-        lk: A client that asks once.
-        call: Whom to call.
-        learn: Is told what became of it before anything is tidied up, which may be cancelled.
+        lk: A client without retries.
+        call: The call to place.
+        learn: Gets the result before the clean-up, which may be cancelled.
 
     Raises:
-        AlreadyDiallingError: Somebody is in that room, or on the way to it.
+        AlreadyDiallingError: The room has a callee, or a dial in progress.
     """
     if await _is_there(lk, call.room):
-        raise AlreadyDiallingError(f"{call.room} has its callee already")
+        raise AlreadyDiallingError(f"{call.room} already has its callee")
     answered = False
     try:
         dialled = await _rung(lk, call)
@@ -140,7 +140,7 @@ async def _rung(lk: api.LiveKitAPI, call: OutboundCall) -> Dialled:
 
 
 def _refused(error: api.ServerError) -> Dialled:
-    if not isinstance(error, api.SipCallError):  # nobody said anything, or not in SIP
+    if not isinstance(error, api.SipCallError):  # no answer at all, or not a SIP one
         verdict = judge_dial(None, code=error.code, words=error.message)
         return Dialled(verdict=verdict, words=error.message)
     verdict = judge_dial(error.sip_status_code, code=error.code, words=error.message)
@@ -176,12 +176,12 @@ async def _is_there(lk: api.LiveKitAPI, room: str) -> bool:
         async with asyncio.timeout(ASK_S):
             listed = await lk.room.list_participants(api.ListParticipantsRequest(room=room))
     except FAILURES:
-        return False  # no such room; or a server that will not dial either
+        return False  # no such room, or a server that will not dial either
     return any(participant.identity == CALLEE for participant in listed.participants)
 
 
 async def _drop(lk: api.LiveKitAPI, room: str) -> None:
-    """Have nothing ring on: the gateway cancels a call whose participant is removed."""
+    """Stop the ringing: the gateway cancels a call whose participant is removed."""
     callee = api.RoomParticipantIdentity(room=room, identity=CALLEE)
     with suppress(*FAILURES):
         async with asyncio.timeout(TIDY_S):

@@ -20,18 +20,18 @@ from transports.livekit.rooms import LivekitRooms, RoomsError
 from transports.livekit.streams import LivekitInput, LivekitOutput
 from transports.livekit.words import CLIENT_INITIATED, KEY_CODES, outcome_of
 
-ANSWER_S: Final = 60.0  # for the far end to pick up, once it is in the room
-SPARE_S: Final = 10.0  # in which the line's own end comes first
-BEGIN_S: Final = 10.0  # chosen: for a call to begin on a line, if one does
+ANSWER_S: Final = 60.0  # for the far end to answer once it is in the room
+SPARE_S: Final = 10.0  # margin in which the line's own timeout comes first
+BEGIN_S: Final = 10.0  # chosen: for a call to begin on a line
 KEY_S: Final = 0.3  # from one key to the next: the gateway plays each for a quarter of a second
 
 
 class LivekitLeg(PlainLeg):
-    """The caller, or whom we call, in a room of ours.
+    """The caller, or the person we call, in one of our rooms.
 
     Reasons given to `on_gone`: `caller_hung_up`, `line_lost` (the server was gone for too long, or
-    the caller did not come back with it), `line_ended` (the room was closed, or another process
-    took our place), `never_connected` (nobody came).
+    the caller did not return with it), `line_ended` (the room was closed, or another process took
+    our place), `never_connected` (no caller arrived).
     """
 
     def __init__(
@@ -42,17 +42,17 @@ class LivekitLeg(PlainLeg):
         rooms: LivekitRooms | None = None,
         dial_id: str = "",
     ) -> None:
-        """Continue on a line whose caller has come.
+        """Continue on a line whose caller has arrived.
 
         Args:
-            line: Open.
-            tell: Is told what becomes of the leg.
-            rooms: Where a hang-up and a transfer are asked for; None: we can only leave.
-            dial_id: Our own, of somebody whom a campaign called.
+            line: An open line.
+            tell: Takes the leg's events.
+            rooms: For hang-ups and transfers; `None` if we can only leave.
+            dial_id: Our own id of the dial, if a campaign placed the call.
         """
         party = line.party
         called_by_us = party is not None and party.identity == CALLEE
-        # The gateway says which number is the far end's and which is ours, whoever called.
+        # The gateway reports the far end's number and ours, whichever side called.
         theirs, ours = (party.number, party.our_number) if party else ("", "")
         self.facts = LegFacts(
             transport="livekit",
@@ -67,7 +67,7 @@ class LivekitLeg(PlainLeg):
         self.line, self._tell, self._rooms = line, tell, rooms
         self._began_at = line.clock()
         self._gone: Gone | None = None
-        self._begun = asyncio.Event()  # somebody hears of the end, or it is ours
+        self._begun = asyncio.Event()  # a listener is set, or we ended the line
         self._ended = False
         params = _transport_params()
         self._input = LivekitInput(params, line, tell)
@@ -75,7 +75,7 @@ class LivekitLeg(PlainLeg):
         line.on_lost, line.on_restored = self._output.note_lost, self._tell_restored
 
     def tell_to(self, tell: Tell) -> None:
-        """Tell the call, once there is one, what was told to the process until then."""
+        """Report to the call once it exists, in place of the process."""
         self._tell = tell
         self._input.tell = tell
 
@@ -88,12 +88,12 @@ class LivekitLeg(PlainLeg):
         return self._output
 
     def on_gone(self, gone: Gone) -> None:
-        """Have `gone` called when the far end has gone."""
+        """Call `gone` when the far end is gone."""
         self._gone = gone
         self._begun.set()
 
     async def answered(self) -> None:
-        """Return once the far end has picked up and hears us.
+        """Return as soon as the far end has answered and hears us.
 
         Raises:
             TimeoutError: It never did.
@@ -107,9 +107,9 @@ class LivekitLeg(PlainLeg):
         self._tell(LegAnswered(call_ref=self.facts.call_ref, after_s=after_s))
 
     async def watch(self) -> None:
-        """Return when the far end has gone; tell `gone` before.
+        """Return when the far end is gone; call `gone` first.
 
-        Who picks up and puts down at once is gone before anybody has said whom to tell.
+        A callee who hangs up at once may be gone before a listener is set.
         """
         reason = await self.line.watch()
         self._tell_end(reason, left_for=self.line.left_for)
@@ -133,7 +133,7 @@ class LivekitLeg(PlainLeg):
         return True
 
     async def transfer(self, to: Destination, *, ring_s: float) -> Handover:
-        """Have the caller's carrier connect the caller elsewhere; on success it leaves us."""
+        """Ask the caller's carrier to connect the caller elsewhere; on success the leg ends."""
         party = self.line.party
         if not self.facts.transfers or self._rooms is None or party is None:
             return "not_offered"
@@ -143,7 +143,8 @@ class LivekitLeg(PlainLeg):
     async def hang_up(self, reason: str = "") -> None:
         """Close the room, which hangs up on the caller, and leave.
 
-        A server that does not close it, as while it starts anew, is asked again later.
+        If the server does not close it, for example during a restart, the request is repeated
+        later.
         """
         self._gone = None
         self._begun.set()
@@ -157,7 +158,7 @@ class LivekitLeg(PlainLeg):
             if self._rooms is not None:
                 self._rooms.delete_later(self.line.place.room)
         finally:
-            await self.line.close()  # whatever fails: who watches the line waits for this
+            await self.line.close()  # in every case: the line's watcher waits for this
 
     def _tell_restored(self, after_s: float) -> None:
         self._tell(LineRestored(after_s=after_s))
@@ -183,6 +184,6 @@ def _transport_params() -> TransportParams:
         audio_out_enabled=True,
         audio_out_10ms_chunks=2,
         audio_out_end_silence_secs=0,
-        # What is being said waits for a lost server longer than Pipecat lets a write wait.
+        # Pending speech waits for a lost server longer than Pipecat lets a write wait.
         audio_out_write_timeout_secs=LOST_S + BACK_S + SPARE_S,
     )

@@ -1,4 +1,4 @@
-"""Our line into a LiveKit room, kept through a restart of the server."""
+"""Our connection to a LiveKit room, kept through a restart of the server."""
 
 import asyncio
 from collections.abc import Callable
@@ -41,28 +41,28 @@ from transports.livekit.words import (
     party_of,
 )
 
-TAKE_UP_S: Final = 2.0  # for the caller's gateway to take our track up before it is offered anew
-OFFERS: Final = 2  # times that it is offered anew
+TAKE_UP_S: Final = 2.0  # for the caller's gateway to subscribe before our track is published again
+OFFERS: Final = 2  # how often it is published again
 AGAIN_S: Final = 2.0  # chosen: the longest pause between two tries; the caller hears nothing
 
 
 class LivekitLine:
-    """Who is at the other end, and whether what we send is heard.
+    """The far end of a room, and whether our sound is heard there.
 
         line = LivekitLine(place, clock=clock.monotonic)
         await line.open()          # in the room, our track published: livekit-sip picks up
-        await line.caller_came()   # `line.party` says who
+        await line.caller_came()   # `line.party` identifies the caller
         reason = await line.watch()
 
-    The library finds a lost server again by itself for a while; when it gives up we join anew.
+    The library finds a lost server again by itself for a while; when it gives up, we join again.
 
     Attributes:
         party: The caller, once there.
-        left_for: LiveKit's number of why the caller left.
-        sound: The caller's, as it is offered now.
-        watched: What decides how long we stay.
-        usable: Set while what we send is heard: who writes waits for it.
-        answered: Set once the caller has picked up.
+        left_for: LiveKit's code of why the caller left.
+        sound: The caller's current track.
+        watched: Decides how long we stay.
+        usable: Set while our sound is heard: writers wait for it.
+        answered: Set once the far end has answered.
     """
 
     def __init__(self, place: RoomPlace, *, clock: Clock) -> None:
@@ -88,19 +88,19 @@ class LivekitLine:
         """Join and publish.
 
         Raises:
-            LineError: The server does not let us in, or cannot be reached.
+            LineError: The server refuses us or cannot be reached.
         """
         self._adrift = self._taken_up = False
         self._room = await join(self.place, self.source, self._learn_of())
 
     async def caller_came(self) -> bool:
-        """Return once the caller is in the room; False: nobody will be, or we wait no longer."""
+        """Return once the caller is in the room; return False if the wait ends without a caller."""
         while self.party is None and not (self.watched.over or self._given_up):
             await self._wait()
         return self.party is not None
 
     def give_up(self) -> None:
-        """Wait no longer for a caller who has not come; harmless when the caller has."""
+        """Stop waiting for the caller; harmless if the caller has arrived."""
         self._given_up = True
         self._news.set()
 
@@ -126,22 +126,22 @@ class LivekitLine:
         """Send a key to the far end.
 
         Raises:
-            LineError: The server did not take it.
+            LineError: The server did not accept it.
         """
         if self._room is not None:
             await press(self._room, key, code=code)
 
     def hush(self) -> None:
-        """Send nothing more of what waits to be sent; harmless when we have left the room."""
+        """Drop pending sound; harmless if we have left the room."""
         if not self._closed:
             self.source.clear_queue()
 
     async def close(self) -> None:
-        """Leave the room; harmless when we have left it."""
+        """Leave the room; harmless if we have left it."""
         if self._closed:
             return
         self._closed = True
-        self.watched.line_ended()  # for its watcher: there is nothing more to see
+        self.watched.line_ended()  # for its watcher, which has nothing left to watch
         self._news.set()
         if self._room is not None:
             await leave(self._room)
@@ -149,11 +149,11 @@ class LivekitLine:
 
     @property
     def _unheard(self) -> bool:
-        """Whether caller and server are there, and nobody takes up what we offer."""
+        """Whether caller and server are there but the far end has not subscribed to our track."""
         return self.watched.up and self.watched.here and not self._taken_up
 
     def _learn_of(self) -> Learn:
-        """Return what hears of the room that is being joined, as long as it is ours."""
+        """Return a listener for the room being joined, valid as long as the room is ours."""
         self._joined += 1
         number = self._joined
 
@@ -198,7 +198,7 @@ class LivekitLine:
         match news:
             case TakenUp(by_somebody):
                 self._taken_up = by_somebody
-                if by_somebody:  # there may be another restart of the server in this call
+                if by_somebody:  # the server may restart again during this call
                     self._offers = OFFERS
             case ServerLost():
                 self.watched.line_lost(self.clock())
@@ -211,7 +211,7 @@ class LivekitLine:
                 self._adrift, self._taken_up = True, False
 
     def _settle(self) -> None:
-        """Let writers go on, or have them wait; tell of a line that is restored."""
+        """Let writers continue or make them wait; report a restored line."""
         if not (self.watched.up and self.watched.here and self._taken_up):
             if self.usable.is_set() and self._lost_at is None:
                 self._lost_at = self.clock()
@@ -224,7 +224,7 @@ class LivekitLine:
             self._lost_at = None
 
     async def _wait(self) -> None:
-        """Return at the next news, or when the watch has something to say."""
+        """Return at the next event, or when the watch needs a decision."""
         self._news.clear()
         wake_at = self.watched.wake_at
         left_s = None if wake_at is None else max(0.0, wake_at - self.clock())
@@ -244,9 +244,9 @@ class LivekitLine:
         self._settle()
 
     async def _offer_anew(self) -> None:
-        """Offer our track again when nobody took it up in time: who came back late may not see it.
+        """Publish our track again if the far end did not subscribe in time after a reconnect.
 
-        A last time means that we talk on all the same: not every far end says what it hears.
+        After the last time we talk on anyway: some far ends do not report that they subscribed.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(TAKE_UP_S):
@@ -257,7 +257,7 @@ class LivekitLine:
         if self._offers:
             with suppress(LineError):
                 await publish(self._room, self.source)
-                self._offers -= 1  # one that the server did not take says nothing of the far end
+                self._offers -= 1  # a refusal by the server says nothing about the far end
         else:
             self._taken_up = True
             self._settle()

@@ -1,4 +1,4 @@
-"""LiveKit's room in one place: its events as values, and what is asked of it."""
+"""The LiveKit library behind one interface: a room's events as values, and its commands."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -9,10 +9,10 @@ from typing import Final, TypeAlias
 from livekit import rtc
 
 RATE_HZ: Final = 8_000  # docs/decisions/0021
-LEAD_MS: Final = 200  # kept in the library's own queue: a stall of ours of 0.15 s makes no gap
-ANSWER_S: Final = 2.0  # where a room is closed meanwhile, the library waits for ever
-JOIN_S: Final = 10.0  # chosen: more than the library's own tries take
-CONNECT_S: Final = 1.5  # a try: a server that is starting takes a connection and says nothing
+LEAD_MS: Final = 200  # buffered in the library's own queue: a stall of 0.15 s causes no gap
+ANSWER_S: Final = 2.0  # if the room is closed meanwhile, the library waits for ever
+JOIN_S: Final = 10.0  # chosen: more than the library's own retries take
+CONNECT_S: Final = 1.5  # for each try: a starting server accepts a connection and stays silent
 TRACK: Final = "agent"
 REFUSALS: Final = (
     rtc.ConnectError,
@@ -31,12 +31,12 @@ _OTHERS: Final = frozenset(
 
 
 class LineError(Exception):
-    """We are not in the room; the text has no secret in it."""
+    """We are not in the room; the text holds no secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoomPlace:
-    """Where a room is, and what lets us in."""
+    """A room's address and our credentials."""
 
     url: str
     room: str
@@ -45,7 +45,7 @@ class RoomPlace:
 
 @dataclass(frozen=True, slots=True)
 class PersonSeen:
-    """A person is in the room, or the gateway says something new of one."""
+    """A person is in the room, or the gateway reports something new about one."""
 
     identity: str
     attributes: Mapping[str, str]
@@ -53,7 +53,7 @@ class PersonSeen:
 
 @dataclass(frozen=True, slots=True)
 class PersonLeft:
-    """A person is not in the room any more."""
+    """A person has left the room."""
 
     identity: str
     reason: int
@@ -61,7 +61,7 @@ class PersonLeft:
 
 @dataclass(frozen=True, slots=True)
 class SoundOffered:
-    """A person's sound is there to be heard."""
+    """A person's sound is available."""
 
     identity: str
     track: rtc.Track
@@ -69,7 +69,7 @@ class SoundOffered:
 
 @dataclass(frozen=True, slots=True)
 class KeyArrived:
-    """Somebody pressed a key; `identity` is empty when the server does not say who."""
+    """A key was pressed; `identity` is empty if the server does not name the participant."""
 
     identity: str
     key: str
@@ -77,24 +77,24 @@ class KeyArrived:
 
 @dataclass(frozen=True, slots=True)
 class TakenUp:
-    """Somebody listens to what we publish; False: what we publish has been offered anew."""
+    """A participant subscribed to our track; False: the track was published again."""
 
     by_somebody: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ServerLost:
-    """We have no server; the library tries to find it again."""
+    """The server is lost; the library tries to find it again."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerBack:
-    """The library has found it."""
+    """The library has found the server again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parted:
-    """The connection is over, and the library does nothing more."""
+    """The connection is over; the library does nothing more."""
 
     reason: int
 
@@ -106,10 +106,10 @@ Learn: TypeAlias = Callable[[News], None]
 
 
 async def join(place: RoomPlace, source: rtc.AudioSource, learn: Learn) -> rtc.Room:
-    """Return a room in which our sound is published; `learn` hears of everything in it.
+    """Return a room with our sound published; `learn` gets all its events.
 
     Raises:
-        LineError: The server does not let us in, or cannot be reached.
+        LineError: The server refuses us or cannot be reached.
     """
     room = rtc.Room()
     _listen(room, learn)
@@ -128,17 +128,17 @@ async def join(place: RoomPlace, source: rtc.AudioSource, learn: Learn) -> rtc.R
 
 
 async def leave(room: rtc.Room) -> None:
-    """Leave a room; one whose server does not answer forgets us by itself."""
+    """Leave a room; a server that does not answer removes us by itself."""
     with suppress(LineError):
         async with _answering("let us go"):
             await room.disconnect()
 
 
 async def publish(room: rtc.Room, source: rtc.AudioSource) -> None:
-    """Offer our sound, in place of what was offered before.
+    """Publish our sound, in place of the earlier track.
 
     Raises:
-        LineError: The server did not take it.
+        LineError: The server did not accept it.
     """
     mine = room.local_participant
     async with _answering("take our track"):
@@ -153,7 +153,7 @@ async def press(room: rtc.Room, key: str, *, code: int) -> None:
     """Send a key to the far end.
 
     Raises:
-        LineError: The server did not take it.
+        LineError: The server did not accept it.
     """
     async with _answering("take our key"):
         await room.local_participant.publish_dtmf(code=code, digit=key)
@@ -161,7 +161,7 @@ async def press(room: rtc.Room, key: str, *, code: int) -> None:
 
 @asynccontextmanager
 async def _answering(what: str, *, within_s: float = ANSWER_S) -> AsyncIterator[None]:
-    """Bound what the library is asked in the block.
+    """Bound the time of a library call in the block.
 
     Raises:
         LineError: The server refused it, or did not answer.
@@ -174,7 +174,7 @@ async def _answering(what: str, *, within_s: float = ANSWER_S) -> AsyncIterator[
 
 
 def is_person(who: rtc.Participant) -> bool:
-    """Say whether a participant can be a caller: a telephone or a browser, no machine."""
+    """Return whether a participant can be a caller: a telephone or browser, not a machine."""
     return who.kind not in _OTHERS
 
 

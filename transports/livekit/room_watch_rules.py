@@ -1,17 +1,17 @@
-"""Decides how long a room on a media server is worth staying in."""
+"""Decides how long to stay in a room on a media server."""
 
 from typing import Final
 
-EMPTY_S: Final = 15.0  # for the caller to come into a room that was made for the call
-LOST_S: Final = 30.0  # for a media server that is gone to be back
-BACK_S: Final = 20.0  # for the caller, whose own gateway lost the server too, to be back after us
+EMPTY_S: Final = 15.0  # for the caller to arrive in a room that was made for the call
+LOST_S: Final = 30.0  # for a lost media server to return
+BACK_S: Final = 20.0  # for the caller to return after us: the caller's gateway lost the server too
 
 
 class RoomWatch:
-    """Three things end a stay: nobody came, the caller left for good, a lost line stayed lost.
+    """Ends a stay when no caller arrives, the caller leaves for good, or a lost line stays lost.
 
-    A caller who leaves while the line is lost has not hung up: the server's end made everybody
-    leave. A caller who then comes back goes on with the call.
+    A caller who leaves while the line is lost has not hung up: the server's end removed everybody.
+    If the caller returns, the call goes on.
 
         watch = RoomWatch(now=0.0)
         watch.caller_came(0.2)
@@ -25,14 +25,14 @@ class RoomWatch:
     Moments are monotonic, in seconds.
 
     Attributes:
-        over: The reason's name once it is over, else nothing.
-        wake_at: When `tick` has something to say; None: never by time alone.
+        over: The reason's name once the stay is over, else empty.
+        wake_at: When to call `tick` next; `None` if no time limit is running.
         here: Whether the caller is in the room, as far as we know.
         up: Whether we are.
     """
 
     def __init__(self, now: float) -> None:
-        """Begin in a room that we have just entered."""
+        """Start in a room that we have just entered."""
         self.over = ""
         self.wake_at: float | None = now + EMPTY_S
         self.here = False
@@ -40,17 +40,17 @@ class RoomWatch:
         self._came = False
 
     def caller_came(self, now: float) -> None:
-        """Note that the caller is there, again perhaps."""
+        """Record that the caller is there, possibly again."""
         self.here = self._came = True
         if self.up:
             self.wake_at = None
 
     def caller_left(self, now: float, *, for_good: bool) -> None:
-        """Note that the caller is not there any more.
+        """Record that the caller left.
 
         Args:
             now: The moment.
-            for_good: The server says why, and it is no reason to come back.
+            for_good: The server's reason rules out a return.
         """
         self.here = False
         if self.up and for_good:
@@ -59,23 +59,23 @@ class RoomWatch:
             self.wake_at = now + BACK_S
 
     def line_lost(self, now: float) -> None:
-        """Note that we have no server any more."""
+        """Record that the server is lost."""
         if self.up:
             self.up = False
             self.wake_at = now + LOST_S
 
     def line_restored(self, now: float) -> None:
-        """Note that we are in the room again."""
+        """Record that we are in the room again."""
         self.up = True
         wait_s = BACK_S if self._came else EMPTY_S
         self.wake_at = None if self.here else now + wait_s
 
     def line_ended(self) -> None:
-        """Note that the server sent us away, or closed the room."""
+        """Record that the server removed us or closed the room."""
         self._end("line_ended")
 
     def tick(self, now: float) -> None:
-        """End what has waited long enough."""
+        """End the stay if a limit has passed."""
         if self.wake_at is not None and now >= self.wake_at:
             self._end("line_lost" if self._came else "never_connected")
 

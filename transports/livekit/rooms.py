@@ -1,4 +1,4 @@
-"""What we ask of LiveKit's server beside the media: tokens, rooms, hanging up, transfers."""
+"""LiveKit's server API: tokens, rooms, hanging up and transfers."""
 
 import asyncio
 from collections.abc import Awaitable, Sequence
@@ -18,27 +18,27 @@ from pydantic import SecretStr
 from calls.handover import Destination, Handover
 from transports.livekit.words import handover_of
 
-AGENT: Final = "holdline"  # our identity in every room: who comes second replaces who came first
+AGENT: Final = "holdline"  # our identity in every room: the later agent replaces the earlier one
 ASK_S: Final = 3.0
-MORE_S: Final = 5.0  # on top of the ringing, for a transfer's answer to arrive
+MORE_S: Final = 5.0  # after the ringing, for a transfer's answer to arrive
 SERVER: Final = "holdline.server"  # an attribute of our agents: the id of their server
 ANSWER_S: Final = 1.2  # a live agent answers within hundredths of a second
-ASKED: Final = 2  # times: a question is lost while an agent reconnects
-DELETE_AGAIN_S: Final = 2.0  # a caller hears nothing meanwhile
-DELETE_FOR_S: Final = 600.0  # chosen: a gateway that has no server ends its calls much sooner
-TOKEN_S: Final = 24 * 3600.0  # a call of LiveKit's lasts no longer; reconnecting shows it again
+ASKED: Final = 2  # times: a request is lost while an agent reconnects
+DELETE_AGAIN_S: Final = 2.0  # the caller hears nothing meanwhile
+DELETE_FOR_S: Final = 600.0  # chosen: a gateway without a server ends its calls much sooner
+TOKEN_S: Final = 24 * 3600.0  # a LiveKit call is shorter; reconnecting shows the token again
 NOT_LIVEKIT: Final = (DecodeError, AttributeError)
-"""What the library raises where another server answers in LiveKit's place, as a proxy does while it
-starts anew: with a page and the status 200, or with JSON that is no object."""
+"""The library's exceptions when another server answers in LiveKit's place, as a proxy does during a
+restart: with a page and status 200, or with JSON that is no object."""
 FAILURES: Final = (api.ServerError, aiohttp.ClientError, TimeoutError, *NOT_LIVEKIT)
-"""All that the library raises of a request."""
+"""All exceptions that a request of the library raises."""
 
 _STATUS: Final = api.SIPTransferStatus
 _T = TypeVar("_T")
 
 
 class RoomsError(Exception):
-    """The server did not do what it was asked; the text has no secret in it."""
+    """The server did not carry out a request; the text holds no secret."""
 
 
 class NoRoomError(RoomsError):
@@ -47,14 +47,14 @@ class NoRoomError(RoomsError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRoom:
-    """A room that somebody is in."""
+    """A room with participants."""
 
     sid: str
     name: str
 
 
 class LivekitRooms:
-    """One server's rooms. Opened within a running loop; `close` lets go of its connections."""
+    """One server's rooms. Create it within a running loop; `close` releases its connections."""
 
     def __init__(
         self, *, url: str, api_key: SecretStr, api_secret: SecretStr, server_id: str
@@ -68,24 +68,24 @@ class LivekitRooms:
         self._deleting: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
-        """Let go of the connections; rooms that are not closed by now stay open."""
+        """Release the connections; rooms that are still open stay open."""
         for item in tuple(self._deleting):
             item.cancel()
         await asyncio.gather(*self._deleting, return_exceptions=True)
         await self._session.close()
 
     def token(self, room: str) -> str:
-        """Return what lets us into a room, as its agent."""
+        """Return our agent's token for a room."""
         grants = api.VideoGrants(room_join=True, room=room, agent=True)
         token = api.AccessToken(self._key, self._secret).with_identity(AGENT).with_kind("agent")
         token.with_grants(grants).with_attributes({SERVER: self._server_id})
         return token.with_ttl(timedelta(seconds=TOKEN_S)).to_jwt()
 
     async def occupied(self, prefix: str) -> Sequence[OpenRoom]:
-        """Return the rooms with this beginning of a name that somebody is in.
+        """Return the rooms with this prefix that have participants.
 
         Raises:
-            RoomsError: The server does not say.
+            RoomsError: The server does not answer.
         """
         listed = await _request(self._api.room.list_rooms(api.ListRoomsRequest()))
         return [
@@ -95,10 +95,10 @@ class LivekitRooms:
         ]
 
     async def has_caller(self, room: str) -> bool:
-        """Say whether a telephone is in a room.
+        """Return whether a telephone is in a room.
 
         Raises:
-            RoomsError: The server does not say.
+            RoomsError: The server does not answer.
         """
         asked = api.ListParticipantsRequest(room=room)
         listed = await _request(self._api.room.list_participants(asked))
@@ -107,10 +107,10 @@ class LivekitRooms:
         )
 
     async def is_free(self, room: str) -> bool:
-        """Return whether a room has no agent, one of this server's, or one that is dead.
+        """Return whether a room has no agent, this server's agent, or a dead one.
 
-        LiveKit lists a dead agent for some 20 s, so another server's is asked. This server's own is
-        not: its worker has ended, or it would hold the claim on the room.
+        LiveKit lists a dead agent for about 20 s, so another server's agent is asked. This server's
+        own is not: its worker has ended, or it would hold the claim on the room.
 
         Raises:
             RoomsError: LiveKit does not answer.
@@ -123,7 +123,7 @@ class LivekitRooms:
         return True
 
     async def _answers(self, room: str) -> bool:
-        """Return whether an agent is alive: call a method that no agent has.
+        """Return whether an agent is alive, by calling a method that no agent has.
 
         LiveKit's library refuses it at once, in an agent of any version. Only silence means death:
         if LiveKit cannot ask, as a server without `PerformRpc`, the agent counts as alive until
@@ -148,16 +148,16 @@ class LivekitRooms:
         return False
 
     async def delete(self, room: str) -> None:
-        """Close a room: everybody in it is hung up on; one that is closed already is fine.
+        """Close a room, which hangs up on every participant; harmless if it is closed already.
 
         Raises:
-            RoomsError: The server did not.
+            RoomsError: The server did not close it.
         """
         with suppress(NoRoomError):
             await _request(self._api.room.delete_room(api.DeleteRoomRequest(room=room)))
 
     def delete_later(self, room: str) -> None:
-        """Close a room as soon as the server does so again: nobody talks with whoever is in it."""
+        """Keep trying to close a room until the server does: its caller has no agent."""
         task = asyncio.get_running_loop().create_task(
             self._delete_at_last(room), name=f"close {room}"
         )
@@ -169,7 +169,7 @@ class LivekitRooms:
             async with asyncio.timeout(DELETE_FOR_S):
                 while True:
                     await asyncio.sleep(DELETE_AGAIN_S)
-                    with suppress(RoomsError):  # the first one was told of
+                    with suppress(RoomsError):  # the first failure was logged
                         await self.delete(room)
                         return
         except TimeoutError:
@@ -178,7 +178,7 @@ class LivekitRooms:
     async def transfer(
         self, identity: str, *, room: str, to: Destination, ring_s: float
     ) -> Handover:
-        """Have the caller's carrier connect the caller elsewhere (SIP REFER)."""
+        """Ask the caller's carrier to connect the caller elsewhere (SIP REFER)."""
         request = api.TransferSIPParticipantRequest(
             participant_identity=identity,
             room_name=room,
@@ -195,22 +195,22 @@ class LivekitRooms:
         except TimeoutError:
             return "no_answer"
         except (api.ServerError, aiohttp.ClientError, *NOT_LIVEKIT) as error:
-            logger.warning("LiveKit did not connect a caller elsewhere: {!r}", error)
+            logger.warning("LiveKit did not transfer a caller: {!r}", error)
             return "failed"
         return _came_of(answer)
 
 
 def uri_of(number: str) -> str:
-    """Return what a REFER names: a SIP address as it stands, a number as `tel:`."""
+    """Return a REFER target: a SIP address unchanged, a number as `tel:`."""
     return number if number.startswith(("sip:", "sips:", "tel:")) else f"tel:{number}"
 
 
 def _came_of(answer: api.TransferSIPParticipantResponse) -> Handover:
-    """Return what came of a transfer that was answered without an error.
+    """Return the result of a transfer that was answered without an error.
 
-    A server up to v1.13.5 answers nothing at all when it went through: no id, and a status that
-    reads as 0, ongoing. One that has an id and is ongoing is not known to have gone through, so
-    the caller is kept.
+    A server up to v1.13.5 answers a successful transfer with an empty message: no id, and a status
+    that reads as 0, ongoing. An answer with an id and this status leaves success unknown, so the
+    caller is kept.
 
     Source: livekit-api 1.2.2, `SipService.transfer_sip_participant`.
     """
@@ -222,7 +222,7 @@ def _came_of(answer: api.TransferSIPParticipantResponse) -> Handover:
 
 
 async def _request(asking: Awaitable[_T]) -> _T:
-    """Return what the server answers, within `ASK_S`."""
+    """Return the server's answer, within `ASK_S`."""
     try:
         async with asyncio.timeout(ASK_S):
             return await asking
@@ -235,4 +235,4 @@ async def _request(asking: Awaitable[_T]) -> _T:
     except aiohttp.ClientError as lost:
         raise RoomsError(f"the media server: {type(lost).__name__}") from lost
     except NOT_LIVEKIT as strange:
-        raise RoomsError("in the media server's place something else answered") from strange
+        raise RoomsError("another server answered in the media server's place") from strange

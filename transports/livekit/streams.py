@@ -1,4 +1,4 @@
-"""Our side of a LiveKit room: kept a little ahead of what the library sends."""
+"""Our audio in a LiveKit room, kept a little ahead of what the library sends."""
 
 import asyncio
 from contextlib import suppress
@@ -28,12 +28,12 @@ from transports.livekit.room import RATE_HZ
 from transports.owed_sound import LOST_S, OwedSound, RepeatingOutput
 
 FRAME_MS: Final = 20
-HELD_FRAMES: Final = 50  # a second of the caller; a call that is further behind loses the oldest
+HELD_FRAMES: Final = 50  # a second of the caller's audio; a longer backlog drops the oldest
 KEYS: Final = frozenset(item.value for item in KeypadEntry)
 
 
 class LivekitInput(BaseInputTransport):
-    """Listens to whatever sound the caller offers now: a restart of the server makes it another."""
+    """Reads the caller's current track: a restart of the server creates another one."""
 
     def __init__(self, params: TransportParams, line: LivekitLine, tell: Tell) -> None:
         super().__init__(params)
@@ -44,7 +44,7 @@ class LivekitInput(BaseInputTransport):
         self._pressing: set[asyncio.Task[None]] = set()
 
     async def start(self, frame: StartFrame) -> None:
-        """Begin to listen."""
+        """Start reading."""
         await super().start(frame)
         await self.set_transport_ready(frame)
         self._line.on_sound, self._line.on_key = self._hear, self._press
@@ -52,22 +52,22 @@ class LivekitInput(BaseInputTransport):
             self._hear(self._line.sound)
 
     async def stop(self, frame: EndFrame) -> None:
-        """Stop listening."""
+        """Stop reading."""
         await self._hush()
         await super().stop(frame)
 
     async def cancel(self, frame: CancelFrame) -> None:
-        """Stop listening at once."""
+        """Stop reading at once."""
         await self._hush()
         await super().cancel(frame)
 
     async def cleanup(self) -> None:
-        """Leave no task behind."""
+        """Stop the task."""
         await self._hush()
         await super().cleanup()
 
     async def push_audio_frame(self, frame: InputAudioRawFrame) -> None:
-        """Push sound on at once: Pipecat's queue before it is for filters, and we have none."""
+        """Push sound at once: Pipecat's queue before it is for filters, and we have none."""
         if not self._paused:
             await self.push_frame(frame)
 
@@ -97,7 +97,7 @@ class LivekitInput(BaseInputTransport):
         try:
             async for item in stream:
                 if not self._line.answered.is_set():
-                    continue  # early media: a carrier's announcement, or what rings
+                    continue  # early media: a carrier's announcement, or ringing
                 await self.push_audio_frame(
                     InputAudioRawFrame(
                         audio=bytes(item.frame.data), sample_rate=RATE_HZ, num_channels=1
@@ -122,21 +122,21 @@ class LivekitInput(BaseInputTransport):
             await self.push_frame(InputDTMFFrame(button=KeypadEntry(key)))
 
 
-LAST_WORDS_S: Final = 1.0  # for what waits in the library's queue to be sent
+LAST_WORDS_S: Final = 1.0  # for the library's queue to be sent
 PATH_S: Final = 0.3  # from there to the caller's ear: server, gateway, both jitter buffers
 
 
 class LivekitOutput(RepeatingOutput):
-    """Writes into the library's queue, which sends in real time whatever our loop is busy with.
+    """Writes into the library's queue, which sends in real time even if our loop is busy.
 
-    While the server is lost nothing is written. When it is back, what is being said goes on with
-    the first word that had not been sent to its end.
+    While the server is lost nothing is written. When it is back, speech resumes with the first word
+    that had not been sent completely.
     """
 
     def __init__(self, params: TransportParams, line: LivekitLine) -> None:
         super().__init__(params)
         self._line = line
-        self._cut_at = 0  # frames are numbered as they are made: older ones were interrupted
+        self._cut_at = 0  # frames are numbered in order of creation: older ones were interrupted
         self._written_s = self._told_s = 0.0
         self.owed = OwedSound(
             rate_hz=RATE_HZ,
@@ -144,16 +144,16 @@ class LivekitOutput(RepeatingOutput):
             back=line.usable.wait,
             note_heard=lambda: self.owed.sent.heard_but(self._unsent_s),
         )
-        self._dry_at = 0.0  # when all that was written has left the queue
-        self._kept_until_s = 0.0  # of what was written: no barge-in drops what lies before
+        self._dry_at = 0.0  # when the queue will have sent everything
+        self._kept_until_s = 0.0  # of the written sound: barge-ins keep everything before this
 
     async def start(self, frame: StartFrame) -> None:
-        """Begin to play."""
+        """Start playing."""
         await super().start(frame)
         await self.set_transport_ready(frame)
 
     async def stop(self, frame: EndFrame) -> None:
-        """Play what was said to its end, all the way to the caller."""
+        """Play everything to its end, up to the caller's ear."""
         await super().stop(frame)
         await self.owed.repeat()
         if self._written_s:
@@ -163,12 +163,12 @@ class LivekitOutput(RepeatingOutput):
             await asyncio.sleep(PATH_S)
 
     async def cancel(self, frame: CancelFrame) -> None:
-        """Fall silent at once."""
+        """Stop playing at once."""
         self._line.hush()
         await super().cancel(frame)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Drop, on a barge-in, what has not been sent yet, unless some of it must be heard."""
+        """On a barge-in, drop unsent sound, unless some of it must be heard."""
         if isinstance(frame, InterruptionFrame):
             self._cut_at = frame.id
             if self._kept_until_s <= self._sent_s:
@@ -189,7 +189,7 @@ class LivekitOutput(RepeatingOutput):
         return True
 
     def note_lost(self) -> None:
-        """Keep what the lost server did not get; it is not sent into the void."""
+        """Keep the sound that the lost server did not get, and stop sending."""
         self.owed.sent.heard_but(self._unsent_s)
         self.owed.note_lost()
         self._hush()
@@ -210,7 +210,7 @@ class LivekitOutput(RepeatingOutput):
 
     @property
     def _unsent_s(self) -> float:
-        """The seconds of our sound that a server which is lost now does not get."""
+        """The seconds of our sound that a server lost now does not get."""
         return max(0.0, self._dry_at + LOST_S - self._line.clock())
 
     @property
@@ -219,7 +219,7 @@ class LivekitOutput(RepeatingOutput):
         return max(0.0, self._written_s - self._line.source.queued_duration)
 
     def _tell_played(self) -> None:
-        """Correct the line's reckoning: what waited for a lost server was not played meanwhile."""
+        """Correct the playing times: sound that waited for a lost server was not played then."""
         more_s = self._sent_s - self._told_s
         if self.line_end is not None and more_s > 0:
             self.line_end.line.played(more_s, self._line.clock())

@@ -1,7 +1,7 @@
-"""Has LiveKit's telephone exchange know our numbers: its trunks and the rule that makes rooms.
+"""Configures LiveKit's SIP service with our numbers: its trunks and the rule that makes rooms.
 
-What is found by its name is brought up to date, what is not there is made; what somebody set
-beside our own fields, such as headers, stays as it is.
+Objects with our name are updated, missing ones are created. Fields that are not ours, such as
+headers, stay as they are.
 """
 
 import asyncio
@@ -32,12 +32,12 @@ _TRANSPORTS: Final[Mapping[Transport, api.SIPTransport]] = {
 
 
 class ExchangeError(Exception):
-    """LiveKit did not do what it was asked; the text has no secret in it."""
+    """LiveKit did not carry out a request; the text holds no secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """What one SIP party shows the other when asked (digest)."""
+    """The digest credentials that one SIP party shows the other."""
 
     username: str
     password: SecretStr
@@ -45,13 +45,13 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboundTrunk:
-    """Who may call us, and at which numbers.
+    """The callers that we accept, and our numbers.
 
     Attributes:
-        numbers: With the digits that the carrier sends, a plus or not; none: every number.
-        allowed_addresses: Of the carrier, as addresses or networks; none: everybody's.
-        credentials: What the carrier is asked for; None: nothing.
-        media_timeout_s: After so long without a packet of the caller the exchange hangs up.
+        numbers: As the carrier sends them, with a plus or not; empty for every number.
+        allowed_addresses: The carrier's addresses or networks; empty for every address.
+        credentials: Required from the carrier; `None` for none.
+        media_timeout_s: The service hangs up after this time without a packet from the caller.
     """
 
     numbers: Sequence[str]
@@ -62,12 +62,12 @@ class InboundTrunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboundTrunk:
-    """Through whom we call others.
+    """The carrier for our outbound calls.
 
     Attributes:
         address: The carrier's host, with its port if it is not the usual one.
-        numbers: Ours, which the called may see.
-        credentials: What the carrier asks for; None: it knows our address.
+        numbers: Our numbers, which callees may see.
+        credentials: Required by the carrier; `None` if it knows our address.
     """
 
     address: str
@@ -78,11 +78,11 @@ class OutboundTrunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExchangePlan:
-    """What the exchange should know of us.
+    """The intended configuration of the service.
 
     Attributes:
-        name: Ours; each trunk and the rule is found again by it.
-        room_prefix: How the name of each call's room begins.
+        name: Ours; identifies each trunk and the rule.
+        room_prefix: The prefix of each call's room name.
     """
 
     name: str
@@ -93,19 +93,19 @@ class ExchangePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arranged:
-    """What became of one part of a plan."""
+    """The result for one part of a plan."""
 
     part: str
     id: str
     change: Change
-    fields: tuple[str, ...] = ()  # that were different
+    fields: tuple[str, ...] = ()  # that differed
 
 
 async def set_up(url: str, key: str, secret: SecretStr, plan: ExchangePlan) -> list[Arranged]:
-    """Bring the exchange in line with a plan; twice is once.
+    """Apply a plan; applying it again changes nothing.
 
     Raises:
-        ExchangeError: It cannot be reached, or refuses.
+        ExchangeError: The service cannot be reached, or refuses.
     """
     timeout = aiohttp.ClientTimeout(total=ASK_S)
     async with api.LiveKitAPI(url, key, secret.get_secret_value(), timeout=timeout) as lk:
@@ -118,10 +118,10 @@ async def set_up(url: str, key: str, secret: SecretStr, plan: ExchangePlan) -> l
 
 
 async def outbound_trunk_id(lk: api.LiveKitAPI, name: str) -> str | None:
-    """Return the trunk that `set_up` made for our own calls under this name; None: it has not.
+    """Return the trunk that `set_up` made for outbound calls under this name; `None` if none.
 
     Raises:
-        ExchangeError: The exchange cannot be reached, or refuses.
+        ExchangeError: The service cannot be reached, or refuses.
     """
     found = await _find_named(_outbound_shelf(lk), f"{name} outbound")
     return found.sip_trunk_id if found else None
@@ -177,7 +177,7 @@ class _TrunkStore:
     listed: Callable[[], Awaitable[Any]]
     made: Callable[[Any], Awaitable[Any]]
     replaced: Callable[[str, Any], Awaitable[Any]]
-    ours: tuple[str, ...]  # the fields that a plan has a say in; the others are somebody else's
+    ours: tuple[str, ...]  # the fields that a plan sets; others are left alone
 
 
 def _inbound_shelf(lk: api.LiveKitAPI) -> _TrunkStore:
@@ -242,7 +242,7 @@ async def _find_named(shelf: _TrunkStore, name: str) -> Any:
     found = [line for line in listed.items if line.name == name]
     if len(found) > 1:
         raise ExchangeError(
-            f'has {len(found)} of the name "{name}" as {shelf.part}; delete all but one'
+            f'has {len(found)} objects named "{name}" as {shelf.part}; delete all but one'
         )
     return found[0] if found else None
 
@@ -268,7 +268,7 @@ _T = TypeVar("_T")
 
 async def _request(answer: Awaitable[_T], what: str) -> _T:
     try:
-        async with asyncio.timeout(ASK_S):  # the library sets aside what a session has
+        async with asyncio.timeout(ASK_S):  # the library ignores the session's timeout
             return await answer
     except api.ServerError as error:
         raise ExchangeError(f"does not {what}: {error.message or error.code}") from error
@@ -276,5 +276,5 @@ async def _request(answer: Awaitable[_T], what: str) -> _T:
         raise ExchangeError(f"cannot be reached: {error or type(error).__name__}") from error
     except NOT_LIVEKIT as error:
         raise ExchangeError(
-            "answers as LiveKit does not; correct transports.livekit.url (LIVEKIT_URL)"
+            "does not answer like LiveKit; correct transports.livekit.url (LIVEKIT_URL)"
         ) from error

@@ -1,4 +1,4 @@
-"""LiveKit's words for a telephone call, in ours."""
+"""Translates LiveKit's terms for a telephone call."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ CALLER: Final = "sip.phoneNumber"  # the far end's number, whichever side called
 OURS: Final = "sip.trunkPhoneNumber"
 RINGING: Final = ("dialing", "ringing")
 ACTIVE: Final = "active"
-HUNG_UP: Final = "hangup"  # by either end, or silent for too long: it is in the room for 32 s more
+HUNG_UP: Final = "hangup"  # by either end, or silent for too long: stays in the room for 32 s more
 
 KEY_CODES: Final[Mapping[str, int]] = MappingProxyType(  # RFC 4733, section 3.2
     {each: code for code, each in enumerate("0123456789*#ABCD")}
 )
 
-# livekit_models.proto, DisconnectReason. What is not here is a server's or a network's trouble,
-# after which a participant comes back by itself.
+# livekit_models.proto, DisconnectReason. Codes that are missing here mean trouble of a server or
+# network, after which a participant returns by itself.
 CLIENT_INITIATED: Final = 1
 DUPLICATE_IDENTITY: Final = 2
 PARTICIPANT_REMOVED: Final = 4
@@ -42,7 +42,7 @@ FOR_GOOD: Final = frozenset(
     }
 )
 SENT_AWAY: Final = frozenset({DUPLICATE_IDENTITY, PARTICIPANT_REMOVED, ROOM_DELETED, ROOM_CLOSED})
-"""Why a server parts from us without wanting us back."""
+"""Reasons of a final disconnect by the server."""
 
 _UNANSWERED: Final[Mapping[int, LegOutcome]] = MappingProxyType(
     {
@@ -70,7 +70,7 @@ _HANDED: Final[Mapping[int, Handover]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SipParty:
-    """Who is at the far end, as the gateway says."""
+    """The far end, as the gateway reports it."""
 
     identity: str
     call_ref: str = ""
@@ -79,7 +79,7 @@ class SipParty:
 
 
 def party_of(identity: str, attributes: Mapping[str, str]) -> SipParty:
-    """Return who a participant is; a rule that hides numbers leaves them out."""
+    """Return the far end; a rule that hides numbers leaves them out."""
     return SipParty(
         identity=identity,
         call_ref=attributes.get(CALL_ID, ""),
@@ -89,14 +89,14 @@ def party_of(identity: str, attributes: Mapping[str, str]) -> SipParty:
 
 
 def is_answered(attributes: Mapping[str, str]) -> bool:
-    """Say whether a participant can hear us; one who is no telephone can, once there."""
+    """Return whether a participant can hear us; a browser can, once it is there."""
     return attributes.get(STATUS, ACTIVE) == ACTIVE
 
 
 def has_hung_up(attributes: Mapping[str, str]) -> bool:
-    """Say whether the gateway has given a call up, though its participant may still be there.
+    """Return whether the gateway gave up a call, though its participant may still be there.
 
-    It waits until the far end has confirmed that: a telephone that is gone never does.
+    It waits for the far end's confirmation, which a dead telephone never sends.
     """
     return attributes.get(STATUS) == HUNG_UP
 
@@ -107,7 +107,7 @@ def outcome_of(reason: int, *, answered: bool) -> LegOutcome:
 
 
 def handover_of(sip_code: int | None, *, timed_out: bool = False) -> Handover:
-    """Return what came of a transfer that did not go through."""
+    """Return the result of a failed transfer."""
     if sip_code is None:
         return "no_answer" if timed_out else "failed"
     return _HANDED.get(sip_code, "failed")

@@ -1,8 +1,8 @@
-"""A telephone made of this machine's microphone and loudspeaker.
+"""A telephone from this machine's microphone and loudspeaker.
 
-There is no echo cancellation: a loudspeaker that the microphone hears would interrupt the agent
-with its own words. So either the person wears headphones, or an echo guard has the call hear
-silence while the agent speaks.
+There is no echo cancellation: if the microphone hears the loudspeaker, the agent interrupts itself.
+So either the person wears headphones, or an echo guard replaces the microphone's sound with silence
+while the agent speaks.
 """
 
 import asyncio
@@ -28,15 +28,15 @@ from transports.local.echo_guard_rules import EchoGuard
 from transports.local.sound_card import BLOCK_S, RATE_HZ, Playback, SoundCard
 
 CUSHION_S: Final = 0.06  # how far the call may write ahead of the loudspeaker
-HELD_BLOCKS: Final = 50  # a second of the caller; a call that is further behind loses the oldest
+HELD_BLOCKS: Final = 50  # a second of the caller's audio; a longer backlog drops the oldest
 OPEN_S: Final = 10.0  # for the devices to open
 FULL_SCALE: Final = 32768
-LAST_WORDS_S: Final = 0.5  # for the end of the last word to be played before the device is closed
+LAST_WORDS_S: Final = 0.5  # to play the end of the last word before the device is closed
 
 
 @dataclass(frozen=True, slots=True)
 class MicLevel:
-    """What the microphone hears: the loudest sample, 0 to 1, and whether we listen to it."""
+    """The microphone's loudest sample, 0 to 1, and whether we listen."""
 
     peak: float
     resting: bool
@@ -49,8 +49,8 @@ class LocalLeg(PlainLeg):
         """Prepare.
 
         Args:
-            card: The devices; None: the default ones.
-            guard: Keeps the agent from hearing itself; None: nothing has to, with headphones on.
+            card: The devices; `None` for the default ones.
+            guard: Keeps the agent from hearing itself; `None` with headphones.
         """
         self.facts = LegFacts(transport="local", sample_rate_hz=RATE_HZ, keys=False)
         self._gone: Gone | None = None
@@ -71,11 +71,11 @@ class LocalLeg(PlainLeg):
         return self._output.playing.is_set()
 
     def take_level(self) -> MicLevel:
-        """Return how loud it was at the microphone since this was last asked."""
+        """Return the microphone's level since the last call."""
         return self._input.take_level()
 
     def input(self) -> BaseInputTransport:
-        """Return the processor that brings what the microphone hears."""
+        """Return the processor that reads the microphone."""
         return self._input
 
     def output(self) -> LegOutput:
@@ -83,11 +83,11 @@ class LocalLeg(PlainLeg):
         return self._output
 
     def on_gone(self, gone: Gone) -> None:
-        """Have `gone` called when the person hangs up or a device is taken away."""
+        """Call `gone` when the person hangs up or a device disappears."""
         self._gone = gone
 
     async def answered(self) -> None:
-        """Return once the loudspeaker plays.
+        """Return as soon as the loudspeaker plays.
 
         Raises:
             TimeoutError: It never did.
@@ -96,11 +96,11 @@ class LocalLeg(PlainLeg):
             await self._output.playing.wait()
 
     async def put_down(self) -> None:
-        """Do what a person does who hangs up."""
+        """Hang up as the person."""
         await self._tell_gone("caller_hung_up")
 
     async def hang_up(self, reason: str = "") -> None:
-        """Give the devices back."""
+        """Release the devices."""
         self._gone = None
         await self._input.close()
         await self._output.close()
@@ -125,29 +125,29 @@ class _Microphone(BaseInputTransport):
         self._watching: asyncio.Task[None] | None = None
 
     async def start(self, frame: StartFrame) -> None:
-        """Begin to listen."""
+        """Start reading."""
         await super().start(frame)
         await self.set_transport_ready(frame)
         self._watching = self.create_task(self._watch(), "watch the devices")
         await self._device.open()
 
     async def stop(self, frame: EndFrame) -> None:
-        """Stop listening."""
+        """Stop reading."""
         await self.close()
         await super().stop(frame)
 
     async def cancel(self, frame: CancelFrame) -> None:
-        """Stop listening at once."""
+        """Stop reading at once."""
         await self.close()
         await super().cancel(frame)
 
     async def cleanup(self) -> None:
-        """Leave no device open and no task behind."""
+        """Release the device and stop the task."""
         await self.close()
         await super().cleanup()
 
     async def close(self) -> None:
-        """Give the microphone back."""
+        """Release the microphone."""
         watching, self._watching = self._watching, None
         if watching and watching is not asyncio.current_task():
             await self.cancel_task(watching)
@@ -161,14 +161,14 @@ class _Microphone(BaseInputTransport):
             return
         self._peak = max(self._peak, peak(audio))
         if self._resting:
-            audio = bytes(len(audio))  # silence goes on: who counts the time of a pause needs it
+            audio = bytes(len(audio))  # silence replaces it: readers measure pauses by it
         queue = self._audio_in_queue
         while queue.qsize() >= HELD_BLOCKS:
             queue.get_nowait()
         queue.put_nowait(InputAudioRawFrame(audio=audio, sample_rate=RATE_HZ, num_channels=1))
 
     def take_level(self) -> MicLevel:
-        """Return the loudest sample since the last question."""
+        """Return the loudest sample since the last call."""
         loudest, self._peak = self._peak, 0
         return MicLevel(peak=loudest / FULL_SCALE, resting=self._resting)
 
@@ -189,38 +189,38 @@ class _Loudspeaker(LegOutput):
         self._device = card.loudspeaker(self._playback, _setter(asyncio.get_running_loop(), lost))
         self.guard: EchoGuard | None = None
         self._loop = asyncio.get_running_loop()
-        self._interruptible = True  # what was written last
+        self._interruptible = True  # of the last written frame
 
     async def start(self, frame: StartFrame) -> None:
-        """Begin to play."""
+        """Start playing."""
         await super().start(frame)
         await self._device.open()
         await self.set_transport_ready(frame)
         self.playing.set()
 
     async def stop(self, frame: EndFrame) -> None:
-        """Play what was said to its end, then stop."""
+        """Play pending sound to its end, then stop."""
         await super().stop(frame)
         await self._wait_until_played(LAST_WORDS_S)
         await self.close()
 
     async def cancel(self, frame: CancelFrame) -> None:
-        """Fall silent at once."""
+        """Stop playing at once."""
         self._playback.clear()
         await self.close()
         await super().cancel(frame)
 
     async def cleanup(self) -> None:
-        """Leave no device open."""
+        """Release the device."""
         await self.close()
         await super().cleanup()
 
     async def close(self) -> None:
-        """Give the loudspeaker back."""
+        """Release the loudspeaker."""
         await self._device.close()
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Fall silent when the caller interrupts, unless what plays must be heard."""
+        """Stop when the caller interrupts, unless the current sound must be heard."""
         if isinstance(frame, InterruptionFrame) and self._interruptible:
             self._playback.clear()
             if self.guard:
@@ -228,7 +228,7 @@ class _Loudspeaker(LegOutput):
         await super().process_frame(frame, direction)
 
     async def play_piece(self, frame: OutputAudioRawFrame) -> bool:
-        """Hand one chunk to the loudspeaker, at its pace."""
+        """Pass one chunk to the loudspeaker, at its pace."""
         self._interruptible = frame.interruptible
         self._playback.write(frame.audio)
         if self.guard and audible(frame.audio):

@@ -1,9 +1,9 @@
-"""This machine's microphone and loudspeaker, through PortAudio; knows nothing of calls.
+"""This machine's microphone and loudspeaker, through PortAudio.
 
-`sounddevice` is an optional extra and loads PortAudio when it is imported, so it is imported where
-it is used. Streams run by callback: a blocking write that is closed under its writer was seen to
-crash the process in native code, a callback stream was not. PortAudio opens and closes one stream
-at a time; both take a while, so they happen in a thread and under one lock.
+`sounddevice` is an optional extra and loads PortAudio on import, so it is imported where it is
+used. Streams use callbacks: a blocking write whose stream was closed was seen to crash the process
+in native code, a callback stream was not. PortAudio opens and closes one stream at a time; both are
+slow, so they happen in a thread and under one lock.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ from typing import Any, Final, Literal, Protocol, Self, TypeAlias
 Side: TypeAlias = Literal["input", "output"]
 
 NAMES: Final[Mapping[Side, str]] = {"input": "microphone", "output": "loudspeaker"}
-NAMED: Final = 6  # devices in a line that says what there is
+NAMED: Final = 6  # devices in the list of an error message
 
 NO_PACKAGE: Final = (
     "the microphone needs the Python package sounddevice: .venv/bin/pip install 'holdline[mic]'"
 )
-NO_PORTAUDIO: Final[Mapping[str, str]] = {  # by sys.platform; wheels for macOS and Windows bring it
+NO_PORTAUDIO: Final[Mapping[str, str]] = {  # by sys.platform; macOS and Windows wheels include it
     "linux": "install libportaudio2 (Debian, Ubuntu), portaudio (Fedora, Arch)",
     "darwin": "pip install --force-reinstall sounddevice, or brew install portaudio",
     "win32": "pip install --force-reinstall sounddevice, whose wheel brings it",
@@ -42,12 +42,12 @@ NO_DEVICE: Final[Mapping[str, str]] = {
 
 
 class NoAudioError(Exception):
-    """This machine cannot record or play; the text is one line that says what to do."""
+    """This machine cannot record or play; the text is one line with the remedy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenDevices:
-    """What a person asked for: a number of the list, or a part of a name; None: the default."""
+    """A person's choice: a number in the list or part of a name; `None` for the default."""
 
     input: str | int | None = None
     output: str | int | None = None
@@ -64,7 +64,7 @@ class SoundDevice:
     default_for: tuple[Side, ...] = ()
 
     def has(self, direction: Side) -> bool:
-        """Say whether it can record, or play."""
+        """Return whether it can record, or play."""
         return (self.inputs if direction == "input" else self.outputs) > 0
 
 
@@ -75,7 +75,7 @@ def describe_devices(
 
     Args:
         found: As `sounddevice.query_devices()` gives it.
-        defaults: The numbers of the default input and output; -1: there is none.
+        defaults: The numbers of the default input and output; -1 if there is none.
     """
     directions: tuple[Side, ...] = ("input", "output")
     return [
@@ -97,7 +97,7 @@ def describe_devices(
 def choose_device(
     devices: Sequence[SoundDevice], wanted: str | int | None, *, direction: Side
 ) -> int | None:
-    """Return the number of the device that is meant; None: the default one.
+    """Return the chosen device's number; `None` for the default one.
 
     Raises:
         NoAudioError: There is none of that name or number, or several; the text lists them.
@@ -124,12 +124,12 @@ def choose_device(
 
 
 def no_portaudio(platform: str = sys.platform) -> str:
-    """Return what to do where PortAudio is missing."""
+    """Return the remedy for a missing PortAudio."""
     return f"the microphone needs PortAudio: {_of(NO_PORTAUDIO, platform)}"
 
 
 def no_device(direction: Side, platform: str = sys.platform) -> str:
-    """Return what to do where a device is missing."""
+    """Return the remedy for a missing device."""
     return f"this machine has no {NAMES[direction]} that can be used: {_of(NO_DEVICE, platform)}"
 
 
@@ -137,41 +137,41 @@ def _of(advice: Mapping[str, str], platform: str) -> str:
     return advice.get(platform, advice["linux"])
 
 
-RATE_HZ: Final = 16_000  # what the VAD, turn detection and recognisers are made for
+RATE_HZ: Final = 16_000  # the rate of VAD, turn detection and recognisers
 BLOCK_S: Final = 0.02
 BLOCK_FRAMES: Final = round(BLOCK_S * RATE_HZ)
 SAMPLE_BYTES: Final = 2  # 16-bit mono
 FORMAT: Final[dict[str, Any]] = {"samplerate": RATE_HZ, "channels": 1, "dtype": "int16"}
-# Of the device's own buffer. PortAudio's "low" came to 0.04 s through PulseAudio on two busy cores
-# and lost up to nine tenths of a word there; with this, which comes to 0.12 s, nothing was lost.
+# The device's own buffer. PortAudio's "low" was 0.04 s through PulseAudio on two busy cores and
+# lost up to nine tenths of a word there; with this value, 0.12 s, nothing was lost.
 LATENCY_S: Final = 0.1
 
 STDERR: Final = 2
 
 Lost: TypeAlias = Callable[[], None]
-"""Called in another thread when a stream did not open, or ended and nobody had closed it."""
+"""Called in another thread when a stream did not open, or ended unexpectedly."""
 
 
 class CardStream(Protocol):
-    """What we use of a PortAudio stream."""
+    """The part of a PortAudio stream that we use."""
 
-    latency: float  # seconds, of what is between the callback and the device
+    latency: float  # seconds, between the callback and the device
 
     def start(self) -> None:
-        """Begin to call back."""
+        """Start the callbacks."""
         ...
 
     def abort(self) -> None:
-        """Stop at once; what was not played is dropped."""
+        """Stop at once; pending sound is dropped."""
         ...
 
     def close(self) -> None:
-        """Give the device back."""
+        """Release the device."""
         ...
 
 
 class Playback:
-    """Sound on its way to the loudspeaker: written by the call, taken by PortAudio's thread."""
+    """Pending sound: written by the call, taken by PortAudio's thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -179,7 +179,7 @@ class Playback:
 
     @property
     def waiting_s(self) -> float:
-        """Seconds that were written and not yet taken."""
+        """Seconds of pending sound."""
         return len(self._waiting) / (RATE_HZ * SAMPLE_BYTES)
 
     def write(self, audio: bytes) -> None:
@@ -188,12 +188,12 @@ class Playback:
             self._waiting += audio
 
     def clear(self) -> None:
-        """Forget what was not taken."""
+        """Drop pending sound."""
         with self._lock:
             self._waiting.clear()
 
     def take(self, size_bytes: int) -> bytes:
-        """Return exactly this much: what waits, and silence after it."""
+        """Return exactly this many bytes: pending sound, then silence."""
         with self._lock:
             taken = bytes(self._waiting[:size_bytes])
             del self._waiting[:size_bytes]
@@ -201,7 +201,7 @@ class Playback:
 
 
 class Direction:
-    """One stream of the sound card, opened once and closed once, in whatever order."""
+    """One stream of the sound card, opened once and closed once, in either order."""
 
     def __init__(
         self, make: Callable[[Lost], CardStream], *, lost: Lost, lock: threading.Lock
@@ -214,7 +214,7 @@ class Direction:
 
     @property
     def latency_s(self) -> float:
-        """Seconds of sound that the open device holds; none when it is closed."""
+        """Seconds of sound that the open device holds; 0 when it is closed."""
         return self._stream.latency if self._stream else 0.0
 
     async def open(self) -> None:
@@ -226,7 +226,7 @@ class Direction:
         await asyncio.to_thread(self._open)
 
     async def close(self) -> None:
-        """Stop the stream at once and give the device back; harmless when done already."""
+        """Stop the stream at once and release the device; harmless if already done."""
         await asyncio.to_thread(self._close)
 
     def _open(self) -> None:
@@ -237,7 +237,7 @@ class Direction:
                 self._stream = self._make(self._ended)
                 self._stream.start()
             except Exception as error:  # PortAudio's own; without the library it has no name
-                self._lost()  # a call without ears or without a voice is over
+                self._lost()  # a call without a microphone or loudspeaker is over
                 raise NoAudioError(f"the sound card does not open: {error}") from error
 
     def _close(self) -> None:
@@ -254,7 +254,7 @@ class Direction:
 
 
 class SoundCard:
-    """A microphone and a loudspeaker; by their numbers, None: the default ones."""
+    """A microphone and a loudspeaker by their numbers; `None` for the default ones."""
 
     def __init__(self, *, microphone: int | None = None, loudspeaker: int | None = None) -> None:
         self._lock = threading.Lock()
@@ -262,10 +262,10 @@ class SoundCard:
 
     @classmethod
     def of(cls, chosen: ChosenDevices) -> Self:
-        """Return the devices that are meant.
+        """Return the chosen devices.
 
         Raises:
-            NoAudioError: One of them is not there.
+            NoAudioError: One of them does not exist.
         """
         devices = list_devices()
         return cls(
@@ -314,7 +314,7 @@ def list_devices() -> list[SoundDevice]:
     """Return every device of this machine.
 
     Raises:
-        NoAudioError: PortAudio is missing; the text names the package that brings it.
+        NoAudioError: PortAudio is missing; the text names its package.
     """
     with _native_lines_dropped():
         sounddevice = _sounddevice()
@@ -327,10 +327,10 @@ def list_devices() -> list[SoundDevice]:
 
 
 def check_devices(chosen: ChosenDevices | None = None) -> None:
-    """Return if this machine can record and play on these devices.
+    """Check that this machine can record and play on these devices.
 
     Raises:
-        NoAudioError: Something is missing; the text names the package that brings it.
+        NoAudioError: Something is missing; the text names its package.
     """
     chosen, devices = chosen or ChosenDevices(), list_devices()
     with _native_lines_dropped():
@@ -358,14 +358,14 @@ def _sounddevice() -> ModuleType:
         import sounddevice  # noqa: PLC0415 - an optional extra that loads PortAudio
     except ModuleNotFoundError as error:
         raise NoAudioError(NO_PACKAGE) from error
-    except OSError as error:  # what sounddevice raises when the shared library is not there
+    except OSError as error:  # raised by sounddevice without the shared library
         raise NoAudioError(no_portaudio()) from error
     return sounddevice
 
 
 @contextlib.contextmanager
 def _native_lines_dropped() -> Iterator[None]:
-    """Keep ALSA from writing of cards that are not there: our own line says what is wrong."""
+    """Silence ALSA's messages about missing cards: our own line explains the error."""
     kept = os.dup(STDERR)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:

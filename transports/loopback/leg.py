@@ -24,14 +24,14 @@ from transports.leg_output import LegOutput
 
 
 class LoopbackLine:
-    """What was heard on the line, sample by sample from the moment the call was answered."""
+    """The sound on the line, sample by sample, from the moment the call was answered."""
 
     def __init__(self, *, sample_rate_hz: int, clock: Clock) -> None:
         self.sample_rate_hz = sample_rate_hz
         self.clock = clock
         self.started_at_s: float | None = None
         self.closed = False
-        self.busy_until_s = 0.0  # when what was played so far has been heard
+        self.busy_until_s = 0.0  # the end of everything played so far
         self._pieces: list[tuple[int, NDArray[np.int16]]] = []
 
     def open(self) -> None:
@@ -39,13 +39,13 @@ class LoopbackLine:
         self.started_at_s = self.clock()
 
     def play(self, at_s: float, samples: NDArray[np.int16]) -> None:
-        """Keep samples that the caller hears from `at_s` on, a monotonic moment."""
+        """Store samples that the caller hears from `at_s` on, a monotonic moment."""
         start_s = at_s - (self.started_at_s if self.started_at_s is not None else at_s)
         self.busy_until_s = at_s + samples.size / self.sample_rate_hz
         self._pieces.append((max(0, round(start_s * self.sample_rate_hz)), samples))
 
     def heard(self) -> NDArray[np.int16]:
-        """Return all that was heard as one recording, silence where nothing was played."""
+        """Return everything that was heard as one recording, with silence in the gaps."""
         length = max((start + each.size for start, each in self._pieces), default=0)
         whole = np.zeros(length, dtype=np.int16)
         for start, each in self._pieces:
@@ -54,7 +54,7 @@ class LoopbackLine:
 
 
 class LoopbackMouth:
-    """What the caller has yet to say, a frame at a time."""
+    """The caller's pending words, a frame at a time."""
 
     def __init__(self, samples: NDArray[np.int16], *, step: int) -> None:
         self._step = step
@@ -62,15 +62,15 @@ class LoopbackMouth:
         self._rest = samples
         self._said = asyncio.Event()
         self._shut = False
-        self.silent_frames = 0  # since the last voiced one
+        self.silent_frames = 0  # since the last voiced frame
 
     def take(self, samples: NDArray[np.int16]) -> None:
-        """Say these samples too."""
+        """Append these samples."""
         self._rest = np.concatenate([self._rest, samples])
         self._said.clear()
 
     def next(self) -> NDArray[np.int16]:
-        """Return the next frame: words, or silence when all was said."""
+        """Return the next frame: words, or silence if none are pending."""
         piece, self._rest = self._rest[: self._step], self._rest[self._step :]
         if piece.size:
             self.silent_frames = 0
@@ -80,7 +80,7 @@ class LoopbackMouth:
         return np.concatenate([piece, self._silence[piece.size :]])
 
     def shut(self) -> None:
-        """Say no more."""
+        """Drop pending words and accept no more."""
         self._shut = True
         self._said.set()
 
@@ -88,7 +88,7 @@ class LoopbackMouth:
         """Return when everything was said.
 
         Raises:
-            ConnectionError: It never will be.
+            ConnectionError: The caller has left the line.
         """
         if not self._shut:
             await self._said.wait()
@@ -100,16 +100,15 @@ FRAME_S: Final = 0.02
 
 
 class LoopbackLeg(PlainLeg):
-    """Plays a caller's recording into a call at real time and keeps what the call plays back.
+    """Plays a caller's recording into a call in real time and records what the call plays.
 
-    A caller who answers to what is heard is driven by `say`.
+    `say` lets a caller react to what is heard.
 
     Args:
-        caller: 16-bit mono samples at `sample_rate_hz`; silence follows when it has been said.
+        caller: 16-bit mono samples at `sample_rate_hz`; silence follows them.
         sample_rate_hz: 8000 or 16000.
-        linger_s: How long the caller stays on the line after the last sample, at the most; may be
-            infinite.
-        content_s: The caller hangs up earlier, after so much silence of the agent.
+        linger_s: How long the caller stays on the line after the last sample; may be infinite.
+        content_s: The caller hangs up earlier, after this much silence of the agent.
         clock: Seconds on the monotonic clock.
     """
 
@@ -141,23 +140,23 @@ class LoopbackLeg(PlainLeg):
         return self._input
 
     def output(self) -> LegOutput:
-        """Return the processor that keeps what the caller hears."""
+        """Return the processor that records what the caller hears."""
         return self._output
 
     async def say(self, samples: NDArray[np.int16]) -> None:
-        """Have the caller say this next, and return when it has been said.
+        """Say this next as the caller, and return when it has been said.
 
         Args:
-            samples: 16-bit mono at the leg's rate, spoken behind what the caller is still saying.
+            samples: 16-bit mono at the leg's rate, spoken after the caller's pending words.
 
         Raises:
-            ConnectionError: The caller was off the line before it was said.
+            ConnectionError: The caller left the line first.
         """
         self._mouth.take(samples)
         await self._mouth.empty()
 
     def on_gone(self, gone: Gone) -> None:
-        """Have `gone` called when the recording and its lingering are over."""
+        """Call `gone` when the recording and the lingering are over."""
         self._gone = gone
 
     async def hang_up(self, reason: str = "") -> None:
@@ -187,24 +186,24 @@ class _Input(BaseInputTransport):
         self._speaking: asyncio.Task[None] | None = None
 
     async def start(self, frame: StartFrame) -> None:
-        """Begin to speak."""
+        """Start speaking."""
         await super().start(frame)
         await self.set_transport_ready(frame)
         self._line.open()
         self._speaking = self.create_task(self._speak(), "the recorded caller speaks")
 
     async def stop(self, frame: EndFrame) -> None:
-        """Fall silent."""
+        """Stop speaking."""
         await self._hush()
         await super().stop(frame)
 
     async def cancel(self, frame: CancelFrame) -> None:
-        """Fall silent at once."""
+        """Stop speaking at once."""
         await self._hush()
         await super().cancel(frame)
 
     async def cleanup(self) -> None:
-        """Leave no task behind."""
+        """Stop the task."""
         await self._hush()
         await super().cleanup()
 
@@ -215,7 +214,7 @@ class _Input(BaseInputTransport):
             await self.cancel_task(task)
 
     def _patient(self) -> bool:
-        """Say whether the caller stays, having heard what there was to hear."""
+        """Return whether the caller stays on the line."""
         waited_s = self._mouth.silent_frames * FRAME_S
         silent_s = self._line.clock() - self._line.busy_until_s
         return waited_s < self._linger_s and min(waited_s, silent_s) < self._content_s
@@ -251,7 +250,7 @@ class _Output(LegOutput):
         await self.set_transport_ready(frame)
 
     async def process_frame(self, frame: Any, direction: FrameDirection) -> None:
-        """Forget the pacing of what an interruption threw away."""
+        """Reset the pacing after an interruption dropped sound."""
         if isinstance(frame, InterruptionFrame):
             self._free_at_s = 0.0
         await super().process_frame(frame, direction)

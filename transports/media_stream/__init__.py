@@ -1,1 +1,1 @@
-"""A telephone call over a carrier's websocket, whichever carrier: its dialect says the rest."""
+"""Telephone calls over a carrier's websocket; a dialect describes each carrier."""

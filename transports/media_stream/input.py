@@ -1,8 +1,8 @@
 """The caller's side of a media stream.
 
-Pipecat's own websocket input ignores `mark` and `stop`, stops reading as soon as the call is told
-to end (the goodbye is still playing then), waits for ever for a far end that fell silent, and takes
-any amount of anything.
+Pipecat's own websocket input ignores `mark` and `stop`, stops reading as soon as the call begins to
+end (while the goodbye still plays), waits for ever for a silent far end, and accepts any amount of
+any message.
 """
 
 import asyncio
@@ -35,17 +35,17 @@ from transports.media_stream.messages import (
 )
 from transports.media_stream.output import InOrder
 
-AUDIO_CAP_S: Final = 6.0  # a line held up for less than the stall time may deliver it all at once
+AUDIO_CAP_S: Final = 6.0  # a line delayed by less than the stall time may deliver it all at once
 AUDIO_PER_S: Final = 1.02  # the carrier's clock may run a little faster than ours
 STEPS: Final = 10
-IN_ORDER: Final = 1000  # RFC 6455, 7.4.1; a cut cable looks like 1005, a close without a word
+IN_ORDER: Final = 1000  # RFC 6455, 7.4.1; a cut cable looks like 1005, no close frame
 MESSAGE_S: Final = 1.0  # of sound in one message; carriers send 0.02 to 0.1 s
-ODD_MOST: Final = 50  # messages within `ODD_S` that we do not take (chosen); more are a flood
+ODD_MOST: Final = 50  # messages within `ODD_S` that we reject (chosen); more are a flood
 ODD_S: Final = 1.0
 
 
 class StreamInput(FastAPIWebsocketInputTransport):
-    """Reads the caller's side at the pace at which we can take it."""
+    """Reads the caller's side at the pace that we can process."""
 
     def __init__(self, transport: FastAPIWebsocketTransport, line: StreamLine) -> None:
         super().__init__(transport, transport._client, transport._params)  # noqa: SLF001 - as Pipecat's own does
@@ -55,25 +55,25 @@ class StreamInput(FastAPIWebsocketInputTransport):
         self._audio = FloodLimit(per_s=AUDIO_PER_S, cap=AUDIO_CAP_S)
         self._keys = FloodLimit(per_s=KEYS_PER_S, cap=KEYS_CAP)
         self._queue: InOrder[Media] = InOrder()
-        self._half = b""  # the beginning of a sample whose end is in the next message
+        self._half = b""  # the start of a sample whose end is in the next message
         self._odd_at: deque[float] = deque(maxlen=ODD_MOST + 1)
         self._ending = False
         self._watch_task: asyncio.Task[None] | None = None
 
     async def start(self, frame: StartFrame) -> None:
-        """Begin to read, and to watch for a line that fell silent."""
+        """Start reading, and watching for a silent line."""
         self._media_at = self._line.clock()
         self._watch_task = self.create_task(self._watch(), "stalled line")
         await super().start(frame)
 
     async def stop(self, frame: EndFrame) -> None:
-        """Pass no more audio on, but read on: marks tell when the goodbye was played.
+        """Stop passing audio on, but keep reading: marks tell when the goodbye was played.
 
-        The socket is closed by the output, which is told to stop after it has played out.
+        The output closes the socket after it has played everything.
         """
         self._ending = True
         await BaseInputTransport.stop(self, frame)
-        await self._client.disconnect()  # gives up our share only; the output holds the other
+        await self._client.disconnect()  # releases our share only; the output holds the other
 
     async def _stop_tasks(self) -> None:
         if self._watch_task:
@@ -82,7 +82,7 @@ class StreamInput(FastAPIWebsocketInputTransport):
         await super()._stop_tasks()
 
     async def _watch(self) -> None:
-        # In steps, so that a busy moment of ours is one step and not taken for their silence.
+        # In steps, so that our own stall counts as one step and not as the caller's silence.
         silent_steps = 0
         while True:
             heard_at = self._media_at
@@ -104,13 +104,13 @@ class StreamInput(FastAPIWebsocketInputTransport):
                 socket.over.set()
             if not await self._line.comes_back(socket, reason):
                 break
-            self._queue = InOrder()  # each stream counts its pieces from 1
+            self._queue = InOrder()  # each stream numbers its pieces from 1
             self._half = b""
             self._odd_at.clear()
             self._media_at = self._line.clock()
         if self._client.is_closing:
             return
-        # A carrier closes the socket behind its `stop`: Pipecat's own close would meet a dead one.
+        # A carrier closes the socket after its `stop`: Pipecat's own close would find it dead.
         self._client._closing = True  # noqa: SLF001 - Pipecat has no word for it
         await self._line.gone(reason)
         await self._client.trigger_client_disconnected()
@@ -137,7 +137,7 @@ class StreamInput(FastAPIWebsocketInputTransport):
                 return LOST
 
     def _why_closed(self, code: int | None) -> str:
-        if code == TOO_BIG:  # the server has a limit of its own
+        if code == TOO_BIG:  # the server has its own limit
             self._line.refused("message_too_big")
         in_order = code == IN_ORDER and self._line.stream.dialect.ends_by_close
         return HUNG_UP if in_order else LOST
@@ -173,9 +173,9 @@ class StreamInput(FastAPIWebsocketInputTransport):
         )
 
     async def push_audio_frame(self, frame: InputAudioRawFrame) -> None:
-        """Push sound on at once: Pipecat's queue before it is for filters, and we have none."""
+        """Push sound at once: Pipecat's queue before it is for filters, and we have none."""
         if not self._paused:
-            await self.push_frame(frame)  # which tells of an exception, and goes on
+            await self.push_frame(frame)  # which logs an exception and goes on
 
     async def _press(self, key: str) -> None:
         if not await self._keys.take(1):
@@ -185,7 +185,7 @@ class StreamInput(FastAPIWebsocketInputTransport):
 
 
 def _why_odd(said: Message, codec: Codec) -> str:
-    """Return why a message in a call is dropped; empty: it is not."""
+    """Return why a message in a call is dropped; empty if it is not."""
     match said:
         case Refusal(reason=reason):
             return reason

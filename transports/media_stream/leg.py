@@ -20,11 +20,11 @@ from transports.media_stream.line import HUNG_UP, NORMAL, LinePatience, StreamLi
 from transports.media_stream.output import StreamOutput
 from transports.media_stream.stream import Stream, StreamSerializer
 
-SPARE_S: Final = 30.0  # in which the wait's own end comes first: a caller's way back takes 15
+SPARE_S: Final = 30.0  # margin: the wait's own timeout comes first; a returning caller takes 15
 
 
 class StreamTransport(FastAPIWebsocketTransport):
-    """Pipecat's transport with our two directions in it."""
+    """Pipecat's transport with our input and output."""
 
     def __init__(self, websocket: WebSocket, line: StreamLine) -> None:
         self._line = line
@@ -35,8 +35,8 @@ class StreamTransport(FastAPIWebsocketTransport):
             audio_out_enabled=True,
             audio_out_sample_rate=rate_hz,
             audio_out_end_silence_secs=0,  # the last mark tells when the last word was played
-            # What is being said waits for another stream longer than Pipecat lets a write wait, and
-            # longer still where somebody is rung for a caller who has no stream yet.
+            # Pending speech waits for another stream longer than Pipecat lets a write wait, and
+            # longer still while a person is rung for a caller who has no stream yet.
             audio_out_write_timeout_secs=line.returns_within_s + LONGEST_RING_S + SPARE_S,
             serializer=StreamSerializer(line.stream),
             allowed_origins=[],  # a carrier is no browser and sends no Origin
@@ -47,7 +47,7 @@ class StreamTransport(FastAPIWebsocketTransport):
         self._register_event_handler("on_gone")
 
     def on_gone(self, gone: Gone) -> None:
-        """Have `gone` called when the far end has gone."""
+        """Call `gone` when the far end is gone."""
 
         async def call(_: "StreamTransport", reason: str) -> None:
             await gone(reason)
@@ -56,54 +56,54 @@ class StreamTransport(FastAPIWebsocketTransport):
         self._line.tell_gone = self._tell_gone
 
     def renew(self, websocket: WebSocket, stream_id: str) -> None:
-        """Have both directions use another stream."""
+        """Switch both directions to another stream."""
         self._line.renew(websocket, stream_id)
         self._client._websocket = websocket  # noqa: SLF001 - Pipecat has no word for it
 
     async def _tell_gone(self, reason: str) -> None:
-        # Pipecat runs handlers in tasks of the transport's own: what a handler does may end the
-        # very task that noticed.
+        # Pipecat runs handlers in the transport's own tasks, and a handler may end the very task
+        # that noticed.
         await self._call_event_handler("on_gone", reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CarriedCall:
-    """What a carrier said of a call."""
+    """A carrier's information about a call."""
 
     call_ref: str
     caller: str = ""
     called: str = ""
     direction: Literal["inbound", "outbound"] = "inbound"
-    dial_id: str = ""  # our own, if we placed it
+    dial_id: str = ""  # our own, if we placed the call
 
 
 class CallControl(Protocol):
-    """What a carrier lets us do with a call beside its media; what it cannot, it is not asked."""
+    """The call commands that a carrier offers in addition to its media stream."""
 
     @property
     def transfers(self) -> bool:
-        """Whether a call can be handed on."""
+        """Whether a call can be transferred."""
         ...
 
     async def complete(self, call_ref: str) -> str | None:
-        """End a call; return what went wrong, with no secret in it, or None."""
+        """End a call; return the error, without secrets, or `None`."""
         ...
 
     async def press(self, call_ref: str, keys: str) -> bool:
-        """Send keys to the far end; False: they were not sent."""
+        """Send keys to the far end; return False if they were not sent."""
         ...
 
     async def transfer(self, call_ref: str, to: Destination, *, ring_s: float) -> Handover:
-        """Hand a call on and return what came of it; raises nothing."""
+        """Transfer a call and return the result; never raises."""
         ...
 
 
 class StreamLeg(PlainLeg):
     """The caller's audio connection through a carrier.
 
-    Reasons given to `on_gone`: `caller_hung_up` (the carrier said so), `connection_lost` (the
-    socket closed without it, or was closed on a flood of messages that no carrier sends),
-    `stalled` (no media came, or nothing we sent was taken).
+    Reasons given to `on_gone`: `caller_hung_up` (reported by the carrier), `connection_lost` (the
+    socket closed without such a report, or because of a flood of messages), `stalled` (no media
+    arrived, or none of ours was accepted).
     """
 
     def __init__(  # noqa: PLR0913 - as many as a line has
@@ -120,13 +120,13 @@ class StreamLeg(PlainLeg):
         """Continue with a socket whose `start` has been read.
 
         Args:
-            websocket: Accepted; nothing else reads or writes it from here on.
-            call: Whose it is.
-            stream: How its carrier speaks.
-            tell: Is told of what was refused. A key is a frame, told by who reads frames.
+            websocket: Accepted; this leg is its only user from here on.
+            call: The carrier's information about the call.
+            stream: The stream and its carrier's dialect.
+            tell: Takes events about refused messages. A key is a frame, reported by its reader.
             clock: Monotonic seconds.
-            control: Where a hang-up is asked for; without it, closing the socket has to do.
-            patience: How long the line is waited for.
+            control: For a hang-up; without it, the socket is closed instead.
+            patience: How long to wait for the line.
         """
         self.facts = LegFacts(
             transport=stream.dialect.carrier,
@@ -140,14 +140,14 @@ class StreamLeg(PlainLeg):
         )
         self._control = control
         self._hung_up = False
-        self._handed_on = False  # somebody else talks with the caller: their call is not ours
+        self._handed_on = False  # another person talks with the caller: their call is not ours
         self._line = StreamLine(
             websocket, stream, tell=tell, clock=clock, patience=patience or LinePatience()
         )
         self._transport = StreamTransport(websocket, self._line)
 
     def tell_to(self, tell: Tell) -> None:
-        """Tell the call what is refused, now that there is one."""
+        """Report refused messages to the call, now that it exists."""
         self._line.tell = tell
 
     def input(self) -> StreamInput:
@@ -159,28 +159,28 @@ class StreamLeg(PlainLeg):
         return self._transport.stream_output
 
     def played_s(self) -> float:
-        """Return the seconds of our audio that the carrier says it has played to the caller.
+        """Return the seconds of our audio that the carrier has played to the caller.
 
-        It says so by marks, one behind every 0.2 s and behind the last of an utterance; audio
-        that a `clear` threw away is not counted. Never more than was heard, and behind the ear by
-        up to 0.2 s and a message's way back.
+        Marks tell: one after every 0.2 s and one after the end of an utterance. Audio that a
+        `clear` dropped is not counted. Never more than the caller heard, and late by up to 0.2 s
+        plus a message's way back.
         """
         return self._line.marks.played_s
 
     def on_gone(self, gone: Gone) -> None:
-        """Have `gone` called when the far end has gone; it must not wait for the call's end."""
+        """Call `gone` when the far end is gone; it must not wait for the call's end."""
         self._transport.on_gone(gone)
 
     @property
     def may_come_back(self) -> bool:
-        """Whether the call goes on, so that its caller may be connected to it again."""
+        """Whether the call goes on, so that its caller may reconnect to it."""
         return self._line.may_come_back and not self._hung_up and not self._handed_on
 
     async def resume(self, websocket: WebSocket, stream_id: str) -> None:
-        """Go on over another stream, whose `start` has been read, and return when it is over.
+        """Continue on another stream, whose `start` has been read, and return when it is over.
 
-        What was not heard is said first, from the first word of it. A stream that still seems to
-        be there is given up for this one.
+        Unheard speech is repeated first, from the start of its first word. An earlier stream that
+        still seems alive is abandoned.
         """
         line, lost = self._line, self._line.socket
         lost.give_up()
@@ -192,11 +192,11 @@ class StreamLeg(PlainLeg):
             await line.socket.over.wait()
 
     async def carrier_ended(self) -> None:
-        """Note that the call is over, by the carrier's word."""
+        """Record that the carrier has ended the call."""
         await self._line.gone(HUNG_UP)
 
     async def press(self, keys: str) -> bool:
-        """Send keys by the carrier's own means, or as sound, all else that a stream carries."""
+        """Send keys by the carrier's own command, else as sound."""
         tones = key_tones(keys, rate_hz=self.facts.sample_rate_hz)
         if tones is None or self._line.over:
             return False
@@ -205,7 +205,7 @@ class StreamLeg(PlainLeg):
         return await self.output().press(tones)
 
     async def transfer(self, to: Destination, *, ring_s: float) -> Handover:
-        """Hand the caller on, where the carrier can."""
+        """Transfer the caller, if the carrier can."""
         if self._control is None or not self._control.transfers:
             return "not_offered"
         outcome = await self._control.transfer(self.facts.call_ref, to, ring_s=ring_s)
@@ -213,9 +213,9 @@ class StreamLeg(PlainLeg):
         return outcome
 
     async def hang_up(self, reason: str = "") -> None:
-        """End the call at the carrier, where we may, and close the socket.
+        """End the call at the carrier, if we may, and close the socket.
 
-        One that was handed on is somebody else's: only our part of it ends.
+        A transferred call belongs to another person: only our part of it ends.
         """
         if self._hung_up:
             return

@@ -1,4 +1,4 @@
-"""What both directions of one media stream share."""
+"""The state that both directions of a media stream share."""
 
 import asyncio
 from collections import deque
@@ -16,16 +16,16 @@ from transports.owed_sound import SentSound
 
 
 class Marks:
-    """Counts what the far end says it has played.
+    """Counts the audio that the far end reports as played.
 
-    A mark goes out behind every `EVERY_S` of audio and behind the last of an utterance; its echo
-    says that the audio before it was played. `clear` makes the far end echo all pending marks at
-    once, which says nothing of having been played: those are forgotten when we send the `clear`.
-    What was played but not yet echoed at that moment is not counted: never more than was heard.
+    A mark goes out after every `EVERY_S` of audio and after the end of an utterance; its echo means
+    that the audio before it was played. `clear` makes the far end echo all pending marks at once,
+    whether played or not: those are dropped when we send the `clear`. Audio that was played but not
+    yet echoed at that moment is not counted: never more than the caller heard.
     """
 
     EVERY_S: Final = 0.2
-    MAX_PENDING: Final = 512  # 100 s of audio unplayed; then audio goes on, unmarked
+    MAX_PENDING: Final = 512  # 100 s of audio unplayed; later audio has no marks
 
     def __init__(self) -> None:
         self.played_s = 0.0
@@ -35,16 +35,16 @@ class Marks:
 
     @property
     def all_played(self) -> bool:
-        """Whether nothing that was marked is still to be played."""
+        """Whether all marked audio has been played."""
         return not self._pending
 
     def sent(self, audio_s: float) -> str | None:
-        """Count audio as sent; return the name of the mark that is due behind it, if any."""
+        """Count audio as sent; return the mark to send after it, if any."""
         self._unmarked_s += audio_s
         return self.close() if self._unmarked_s >= self.EVERY_S else None
 
     def close(self) -> str | None:
-        """Return the name of a mark for the audio sent since the last one, if there was any."""
+        """Return a mark for the audio sent since the last one, if there was any."""
         if self._unmarked_s <= 0 or len(self._pending) >= self.MAX_PENDING:
             return None
         self._count += 1
@@ -55,20 +55,20 @@ class Marks:
 
     @property
     def last_pending(self) -> str | None:
-        """The newest mark that is not echoed yet, or None."""
+        """The newest mark without an echo, or `None`."""
         return self._pending[-1][0] if self._pending else None
 
     def pending(self, name: str) -> bool:
-        """Say whether a mark is still to be echoed."""
+        """Return whether a mark is still unechoed."""
         return any(name == each for each, _ in self._pending)
 
     def echoed(self, name: str) -> float:
-        """Count everything up to this mark as played, and return how much that is, in seconds.
+        """Count everything up to this mark as played, and return its length in seconds.
 
-        Names of forgotten marks do nothing.
+        Names of dropped marks do nothing.
         """
         before_s = self.played_s
-        if self.pending(name):  # asked once: 512 of them are looked through each time
+        if self.pending(name):  # one look-up only: each searches up to 512 marks
             echoed = ""
             while echoed != name:
                 echoed, audio_s = self._pending.popleft()
@@ -76,13 +76,13 @@ class Marks:
         return self.played_s - before_s
 
     def cleared(self) -> None:
-        """Forget what is not known to be played."""
+        """Drop everything that is not known to be played."""
         self._pending.clear()
         self._unmarked_s = 0.0
 
 
-STALLED_S: Final = 5.0  # media comes every 20 ms, also in silence: without any the line is dead
-MOST_KINDS: Final = 32  # of what is refused; a carrier's error codes are kinds of their own
+STALLED_S: Final = 5.0  # media arrives every 20 ms, also in silence: without any the line is dead
+MOST_KINDS: Final = 32  # of refused messages; a carrier's error codes are kinds of their own
 CLOSE_S: Final = 1.0  # for the far end to answer our close; a dead one never does
 HUNG_UP: Final = "caller_hung_up"
 LOST: Final = "connection_lost"
@@ -92,11 +92,11 @@ NORMAL: Final = 1000  # RFC 6455, 7.4.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinePatience:
-    """How long a line is waited for.
+    """How long to wait for a line.
 
     Attributes:
-        stalled_s: A line that brings nothing for so long is dead.
-        returns_within_s: So long a call whose stream died may wait for another one; 0: not at all.
+        stalled_s: A line without messages for this time is dead.
+        returns_within_s: How long a call whose stream died may wait for another; 0 for no wait.
     """
 
     stalled_s: float = STALLED_S
@@ -107,8 +107,8 @@ class StreamSocket:
     """One stream of a call, read until it is over or was given up.
 
     Attributes:
-        websocket: Accepted; nothing else reads it.
-        over: Set when nobody reads it any more.
+        websocket: Accepted; this is its only reader.
+        over: Set when reading has ended.
     """
 
     def __init__(self, websocket: WebSocket) -> None:
@@ -118,7 +118,7 @@ class StreamSocket:
         self._given_up = False
 
     async def receive(self) -> MutableMapping[str, Any]:
-        """Return what comes next; raises `TimeoutError` when it was given up."""
+        """Return the next message; raises `TimeoutError` if the stream was given up."""
         if self._given_up:
             raise TimeoutError
         try:
@@ -128,17 +128,17 @@ class StreamSocket:
             self._receiving = None
 
     def give_up(self) -> None:
-        """Read it no more: nothing comes of it."""
+        """Stop reading."""
         self._given_up = True
         if self._receiving is not None:
             self._receiving.reschedule(asyncio.get_running_loop().time())
 
 
 class Absence:
-    """How long a caller without a stream is waited for.
+    """How long to wait for a caller without a stream.
 
     Attributes:
-        away_s: How long they may be with somebody else, to whom we handed them on; 0: with nobody.
+        away_s: How long a transferred caller may stay away; 0 if not transferred.
     """
 
     def __init__(self) -> None:
@@ -146,9 +146,9 @@ class Absence:
         self._waiting: asyncio.Timeout | None = None
 
     def hand_on(self, away_s: float) -> None:
-        """Let the caller be with somebody else for so long, also one whose stream is lost already.
+        """Allow the caller to be away for this time, even if the stream is already lost.
 
-        They have no stream of ours while somebody is rung for them: it comes when they come back.
+        A transferred caller has no stream to us; it returns when the caller does.
         """
         self.away_s = away_s
         if self._waiting is None or self._waiting.expired():
@@ -157,7 +157,7 @@ class Absence:
         self._waiting.reschedule(max(back_by, self._waiting.when() or 0.0))
 
     async def ends(self, back: asyncio.Event, *, within_s: float) -> bool:
-        """Wait until the caller is back; False: they are not, within the time that they have."""
+        """Wait until the caller is back; return False if the allowed time passes first."""
         try:
             async with asyncio.timeout(within_s) as self._waiting:
                 await back.wait()
@@ -171,21 +171,22 @@ class Absence:
 class StreamLine:
     """A call's stream, its marks, and whether the far end is still there.
 
-    A stream that is lost without a word of the call's end may be followed by another: until then,
-    and no longer than `returns_within_s`, nothing is sent and nothing comes.
+    A stream that is lost without an end of the call may be followed by another. Until then, for at
+    most `returns_within_s`, nothing is sent or received.
 
     Attributes:
-        socket: The present stream, or the one that was lost.
+        socket: The current stream, or the lost one.
         stream: Its carrier's dialect, its name, its codecs.
-        up: Set while there is a stream, or will be none any more.
+        up: Set while there is a stream, or when there will be none any more.
         absence: Of a caller whose stream is over.
-        sent: What another stream would have to play first.
-        quiet: Set while nothing that was marked is still to be played.
-        tell: Is told of what was refused.
-        on_played: Gets the seconds that the far end has played more, and is asked now and then.
-        tell_gone: Passes on, once, why the far end has gone; does not wait for what follows. None:
-            nobody would hear it yet, as before a call begins on the line.
-        gone_for: Why nothing that is sent reaches the caller any more; None: it does.
+        sent: Sound that another stream would have to play first.
+        quiet: Set while all marked audio has been played.
+        tell: Takes events about refused messages.
+        on_played: Gets the additional seconds that the far end has played.
+        tell_gone: Reports once why the far end is gone, without waiting for the consequences.
+            `None`
+            if there is no listener yet, as before a call begins on the line.
+        gone_for: Why nothing that is sent reaches the caller any more; `None` if it does.
     """
 
     def __init__(
@@ -218,20 +219,20 @@ class StreamLine:
         self._told: set[str] = set()
 
     async def echoed(self, name: str) -> None:
-        """Note a mark's echo: everything before it was played."""
+        """Process a mark's echo: everything before it was played."""
         self.sent.echoed(name)
         await self.played(self.marks.echoed(name))
         if self.marks.all_played:
             self.quiet.set()
 
     def cleared(self) -> None:
-        """Note that the far end threw away what it had not played."""
+        """Record that the far end dropped its unplayed audio."""
         self.marks.cleared()
         self.sent.clear()
         self.quiet.set()
 
     async def comes_back(self, lost: StreamSocket, reason: str) -> bool:
-        """Wait for another stream in place of a lost one; False: none will come."""
+        """Wait for another stream in place of a lost one; return False if none comes."""
         if self.socket is not lost:
             return True
         lasts_s = self.returns_within_s if reason in {LOST, STALLED} else 0.0
@@ -240,12 +241,12 @@ class StreamLine:
             return False
         self.up.clear()
         self._lost_at = self.clock()
-        # A far end that only fell silent learns that this one is over.
+        # Tells a far end that only fell silent that this stream is over.
         await close(lost.websocket, NORMAL)
         return await self.absence.ends(self.up, within_s=lasts_s) and not self.over
 
     def renew(self, websocket: WebSocket, stream_id: str) -> None:
-        """Go over to another stream; nothing is sent there before `restore`."""
+        """Switch to another stream; nothing is sent there before `restore`."""
         if self.up.is_set():
             self._lost_at = self.clock()
         self.socket.over.set()
@@ -253,17 +254,17 @@ class StreamLine:
         self.stream.renew(stream_id)
 
     def restore(self) -> float:
-        """Let sound pass again; return for how long it did not."""
+        """Let sound pass again; return the seconds without it."""
         self.up.set()
         return self.clock() - self._lost_at
 
     async def played(self, more_s: float = 0.0) -> None:
-        """Pass on how much more the far end has played."""
+        """Report how much more the far end has played."""
         if self.on_played is not None:
             await self.on_played(more_s)
 
     async def gone(self, reason: str) -> None:
-        """Tell the call, once, that the far end has gone; again, if nobody could hear it yet."""
+        """Tell the call once that the far end is gone; again if it had no listener yet."""
         if self.gone_for is None:
             self.gone_for = reason
             self.quiet.set()
@@ -274,7 +275,7 @@ class StreamLine:
 
     @property
     def may_come_back(self) -> bool:
-        """Whether a stream that is lost may be followed by another."""
+        """Whether a lost stream may be followed by another."""
         return max(self.returns_within_s, self.absence.away_s) > 0 and not self.over
 
     @property
@@ -283,25 +284,25 @@ class StreamLine:
         return self.gone_for is not None
 
     def leave(self) -> None:
-        """Say nothing of a far end that goes because we hang up."""
+        """Stop reporting that the far end is gone: we are hanging up."""
         self.gone_for = self.gone_for or "we_hung_up"
         self._told_gone = True
         self.quiet.set()
         self.up.set()
 
     def refused(self, reason: str) -> None:
-        """Tell that something was not taken; a kind is told once a call, however often it comes."""
+        """Report a refused message, once for each kind and call."""
         if reason not in self._told and len(self._told) < MOST_KINDS:
             self._told.add(reason)
             self.tell(InputRefused(transport=self.stream.dialect.carrier, reason=reason))
 
 
 async def close(websocket: WebSocket, code: int) -> None:
-    """Close a socket, be it open, half closed or long gone, in bounded time."""
+    """Close a socket in bounded time, whether open, half closed or long gone."""
     if WebSocketState.DISCONNECTED in (websocket.application_state, websocket.client_state):
         return
     try:
         async with asyncio.timeout(CLOSE_S):
             await websocket.close(code)
     except (TimeoutError, WebSocketDisconnect, RuntimeError):
-        return  # there is nobody left to say goodbye to
+        return  # the far end is gone

@@ -1,4 +1,4 @@
-"""What a carrier's media socket says, as values, and what every carrier's messages share."""
+"""A carrier's media messages as values, and the parts that all carriers share."""
 
 import base64
 import binascii
@@ -23,15 +23,15 @@ class Codec:
 
     @property
     def sample_bytes(self) -> int:
-        """How many bytes one sample takes."""
+        """The size of one sample."""
         return 2 if self.encoding in ("pcm", "pcm_big_endian") else 1
 
     def seconds(self, payload: bytes) -> float:
-        """Return how long a payload sounds."""
+        """Return how long a payload plays."""
         return len(payload) / self.sample_bytes / self.rate_hz
 
     def silence(self, size: int) -> bytes:
-        """Return silence of so many bytes."""
+        """Return this many bytes of silence."""
         return _SILENCE[self.encoding] * size
 
     async def decode(self, payload: bytes, rate_hz: int, resampler: BaseAudioResampler) -> bytes:
@@ -74,11 +74,11 @@ ALAW: Final = Codec(encoding="alaw", rate_hz=8000)
 MAX_MESSAGE_BYTES: Final = 16 * 1024  # a message with a second of mu-law has 10,700
 MAX_WIDE_BYTES: Final = 68 * 1024  # a second of 24 kHz samples has 64,000
 MAX_BRACKETS: Final = 200  # chosen: a start has ten; the limit of Python itself differs by version
-MAX_ID_CHARS: Final = 64  # Twilio's have 34; what is longer is kept and sent back by nobody
-MAX_DIGITS: Final = 9  # of a number; digits by the thousand cost time to read
+MAX_ID_CHARS: Final = 64  # Twilio's have 34; longer ones are refused
+MAX_DIGITS: Final = 9  # of a number; parsing thousands of digits costs time
 KEYS: Final = frozenset("0123456789*#")
 
-NOT_ACCEPTABLE: Final = 1003  # RFC 6455, 7.4.1: a type of data that cannot be accepted
+NOT_ACCEPTABLE: Final = 1003  # RFC 6455, 7.4.1: unacceptable type of data
 NOT_CONSISTENT: Final = 1007  # data not consistent with the type of the message
 POLICY: Final = 1008  # violates the endpoint's policy
 TOO_BIG: Final = 1009  # too big to process
@@ -86,7 +86,7 @@ TOO_BIG: Final = 1009  # too big to process
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connected:
-    """The first message of a socket; it says nothing of the call."""
+    """The first message of a socket, without information about the call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,9 +95,9 @@ class Started:
 
     stream_sid: str
     call_sid: str
-    parameters: Mapping[str, str]  # what we gave the carrier to be shown here, such as a token
+    parameters: Mapping[str, str]  # ours, returned by the carrier, such as a token
     codec: Codec = MULAW  # of the caller's audio
-    caller: str = ""  # by the stream's own word: a signed webhook's is better
+    caller: str = ""  # as the stream claims; a signed webhook is more trustworthy
     called: str = ""
 
 
@@ -106,7 +106,7 @@ class Media:
     """A piece of the caller's audio."""
 
     payload: bytes  # in the stream's codec
-    place: int | None = None  # among the pieces, where a carrier may send them out of order
+    place: int | None = None  # its number, if a carrier may send pieces out of order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,14 +118,14 @@ class Digit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarkEchoed:
-    """All audio sent before this mark was played, or thrown away by a `clear`."""
+    """All audio sent before this mark was played, or dropped by a `clear`."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledged:
-    """Something that we asked for was done; nothing follows from it."""
+    """Our request was carried out; this needs no reaction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +135,7 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A message that we do not take."""
+    """A message that we reject."""
 
     reason: str
     close_code: int | None  # before a call begins; in a call the socket stays open
@@ -155,10 +155,10 @@ UNKNOWN_CODEC: Final = Refusal(reason="unknown_codec", close_code=NOT_ACCEPTABLE
 def read_message(
     data: str | bytes, readers: Mapping[str, Reader], *, most_bytes: int = MAX_MESSAGE_BYTES
 ) -> Message:
-    """Return what one websocket message says.
+    """Parse one websocket message.
 
     Unknown events are ignored: a carrier may add some. A refusal with a close code ends a socket
-    that has not shown yet whose call it is; in a call the message is dropped.
+    that has not identified its call yet; in a call the message is dropped.
     """
     if isinstance(data, bytes):
         return Refusal(reason="binary_message", close_code=NOT_ACCEPTABLE)
@@ -186,12 +186,12 @@ def _small_number(digits: str) -> int | None:
 
 
 def _whole_number(digits: str) -> int | None:
-    """Return 8000 for `8000.0`: some write a rate so, and nothing that we read is a fraction."""
+    """Return 8000 for `8000.0`: some carriers write a rate so, and no field is a fraction."""
     return number(digits.removesuffix(".0"))
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 _JSON: Final = json.JSONDecoder(
@@ -205,7 +205,7 @@ def read_connected(_: Fields) -> Message:
 
 
 def read_media(fields: Fields) -> Message:
-    """Return the audio of `media`; our own, which a stream of both tracks repeats, is no news."""
+    """Return the audio of `media`; ignore our own, which a stream of both tracks repeats."""
     media = part(fields, "media")
     if text(media, "track").startswith("outbound"):
         return Acknowledged()
@@ -239,7 +239,7 @@ def read_stopped(_: Fields) -> Message:
 
 
 def read_parameters(given: Any) -> Mapping[str, str]:
-    """Return the texts among what we gave the carrier, be they an object or a list of pairs."""
+    """Return the texts among our parameters, whether an object or a list of pairs."""
     pairs = given.items() if isinstance(given, dict) else _pairs(given)
     return {name: value for name, value in pairs if isinstance(value, str)}
 
@@ -251,29 +251,29 @@ def _pairs(given: Any) -> Iterator[tuple[str, Any]]:
 
 
 def is_id(value: Any, most_chars: int = MAX_ID_CHARS) -> TypeGuard[str]:
-    """Return whether this can be a carrier's name of a call or a stream."""
+    """Return whether this can be a carrier's id of a call or a stream."""
     return isinstance(value, str) and 0 < len(value) <= most_chars and value.isascii()
 
 
 def part(fields: Fields, name: str) -> Fields:
-    """Return an object within an object; an empty one when there is none."""
+    """Return an object within an object; empty if there is none."""
     found = fields.get(name)
     return found if isinstance(found, dict) else {}
 
 
 def text(fields: Fields, name: str) -> str:
-    """Return a text within an object; an empty one when there is none."""
+    """Return a text within an object; empty if there is none."""
     found = fields.get(name)
     return found if isinstance(found, str) else ""
 
 
 def either(inner: Fields, outer: Fields, name: str) -> Any:
-    """Return what a carrier writes into `start`, or next to it."""
+    """Return a field that a carrier puts into `start`, or next to it."""
     return inner.get(name) or outer.get(name)
 
 
 def number(value: Any) -> int | None:
-    """Return a whole number, be it written as a text or not; None: it is something else."""
+    """Return a whole number, also if written as a text; `None` if it is something else."""
     if isinstance(value, int):
         return value
     digits = isinstance(value, str) and value.isdecimal() and value.isascii()
@@ -292,18 +292,18 @@ READERS: Final[dict[str, Reader]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """One carrier's messages, both ways, and what it asks of our audio.
+    """One carrier's messages in both directions, and its audio requirements.
 
     Attributes:
-        carrier: As facts name it.
-        readers: Read its messages, by their events.
-        stream_key: Names the stream in our messages; empty: they name none.
-        most_bytes: Of one of its messages.
-        least_bytes: It plays nothing shorter well; shorter ones are gathered.
+        carrier: Its name in events.
+        readers: The readers of its messages, by event.
+        stream_key: The stream's key in our messages; empty if they name no stream.
+        most_bytes: The largest message that it sends.
+        least_bytes: It plays shorter payloads badly; shorter ones are gathered.
         step_bytes: Each payload is a multiple of this.
-        ends_by_close: It says no `stop`: a socket closed in order is a caller who hung up.
-        outlives_redirect: A stream goes on although its call was told to do something else, which
-            is done when we close it.
+        ends_by_close: It sends no `stop`: a clean close means that the caller hung up.
+        outlives_redirect: A stream goes on although its call was redirected; the redirect happens
+            when we close it.
     """
 
     carrier: str
@@ -316,22 +316,22 @@ class Dialect:
     outlives_redirect: bool = False
 
     def read(self, data: str | bytes) -> Message:
-        """Return what one websocket message says."""
+        """Parse one websocket message."""
         return read_message(data, self.readers, most_bytes=self.most_bytes)
 
     def media(self, stream_id: str, payload: bytes, codec: Codec) -> Fields:
-        """Return the message that plays a payload."""
+        """Return a message that plays a payload."""
         del codec
         return self.message(
             "media", stream_id, media={"payload": base64.b64encode(payload).decode()}
         )
 
     def mark(self, stream_id: str, name: str) -> Fields:
-        """Return the message that is answered when all before it was played."""
+        """Return a message that is echoed when all audio before it was played."""
         return self.message("mark", stream_id, mark={"name": name})
 
     def clear(self, stream_id: str) -> Fields:
-        """Return the message that throws away what is not played yet."""
+        """Return a message that drops unplayed audio."""
         return self.message("clear", stream_id)
 
     def message(self, event: str, stream_id: str, **more: object) -> Fields:

@@ -30,15 +30,15 @@ from transports.owed_sound import Unheard
 
 Piece = TypeVar("Piece")
 
-PATIENCE: Final = 5  # pieces of 20 ms that may overtake one: 0.1 s, as a jitter buffer waits
-FAR: Final = 500  # 10 s of pieces: no piece comes so late; the far end counts anew
+PATIENCE: Final = 5  # pieces of 20 ms that may overtake one: 0.1 s, like a jitter buffer
+FAR: Final = 500  # 10 s of pieces: a larger gap means that the far end restarted its numbers
 
 
 class InOrder(Generic[Piece]):
-    """Gives out pieces by their numbers.
+    """Releases pieces in the order of their numbers.
 
-    One that is missing is waited for while `PATIENCE` others come, and then given up; one that
-    comes after it was given up, or twice, is dropped. A number far away begins a new count.
+    A missing piece is waited for while `PATIENCE` others arrive, and then given up. A piece that
+    arrives after that, or twice, is dropped. A number far away starts a new count.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class InOrder(Generic[Piece]):
         self._early: dict[int, Piece] = {}
 
     def add(self, piece: Piece, place: int) -> list[Piece]:
-        """Return what may be heard now that this piece has come, in order."""
+        """Return the pieces that may be heard now that this one has arrived, in order."""
         if self._next is None or abs(place - self._next) > FAR:
             self._early.clear()
             self._next = place
@@ -70,10 +70,10 @@ PLAYED_OUT_S: Final = 2.0  # how long the last words may take from our socket to
 
 
 class HeardOrder:
-    """Pushes frames on in order: words, and what follows them, when their sound was heard.
+    """Pushes frames on in order: words, and the frames after them, when their sound was heard.
 
     Attributes:
-        unheard: What waits.
+        unheard: The waiting frames.
     """
 
     def __init__(
@@ -87,17 +87,17 @@ class HeardOrder:
         """Prepare.
 
         Args:
-            line: The far end says there what it has played.
+            line: Reports what the far end has played.
             push: Pushes a frame on.
-            dry_at: Returns when the far end will have played what it was sent.
-            played: Gets the seconds that it has played more.
+            dry_at: Returns when the far end will have played everything.
+            played: Gets the additional seconds that it has played.
         """
         self.unheard = Unheard()
         self._line = line
         self._push = push
         self._dry_at = dry_at
         self._played = played
-        self._in_order = asyncio.Lock()  # held while what came through the line's queue is pushed
+        self._in_order = asyncio.Lock()  # held while frames from the line's queue are pushed
 
     async def push(self, frame: Frame) -> None:
         """Push a frame on, or keep it until the sound before it was heard."""
@@ -112,7 +112,7 @@ class HeardOrder:
                 await self._push(frame)
 
     async def note_played(self, more_s: float) -> None:
-        """Note how much more the far end has played; push on what need not wait any longer."""
+        """Record how much more the far end has played; push frames that no longer have to wait."""
         if more_s > 0:
             self.unheard.given_up = False
             self._played(more_s)
@@ -121,13 +121,13 @@ class HeardOrder:
                 await self._push_heard()
 
     async def push_rest(self) -> None:
-        """Push on all that still waits, but no words to a caller who did not hear them."""
+        """Push all waiting frames, but no words that the caller did not hear."""
         async with self._in_order:
             for waiting in self.unheard.rest(words=not self._line.over):
                 await self._push(waiting)
 
     def _mark_before(self, frame: Frame) -> str | None:
-        """Return the mark that a frame waits for; None: it goes on at once."""
+        """Return the mark that a frame waits for; `None` if it passes at once."""
         if isinstance(frame, SystemFrame | OutputAudioRawFrame | EndFrame | StartFrame):
             return None
         if isinstance(frame, TTSTextFrame) and not self.unheard.given_up:
@@ -135,20 +135,20 @@ class HeardOrder:
         return self.unheard.last_mark
 
     async def _push_heard(self) -> None:
-        """Push on what was heard, or is waited for no longer."""
-        now = self._line.clock() if self._line.up.is_set() else 0.0  # without a line none echoes
+        """Push the frames whose sound was heard, or whose wait is over."""
+        now = self._line.clock() if self._line.up.is_set() else 0.0  # without a line: no echoes
         for frame in self.unheard.heard(self._line.marks.pending, now):
             await self._push(frame)
         if self.unheard.given_up:
             self._line.refused("mark_not_echoed")
 
 
-LOOK_S: Final = 0.2  # how often a lost line is noted as standing still
-WRITE_S: Final = 3.0  # a far end that takes nothing for so long hears nothing either
+LOOK_S: Final = 0.2  # how often a lost line's playing times are corrected
+WRITE_S: Final = 3.0  # a far end that accepts nothing for this time hears nothing either
 
 
 class MarkedSound:
-    """Sends sound, and the marks behind it; what is gathered goes before them."""
+    """Sends sound and the marks after it; gathered sound goes first."""
 
     def __init__(
         self,
@@ -160,8 +160,8 @@ class MarkedSound:
         """Prepare.
 
         Args:
-            line: Knows what was sent, and which mark is due.
-            play: Sends a piece in its time; returns whether it was taken.
+            line: Tracks what was sent, and which mark is due.
+            play: Sends a piece in its time; returns whether it was accepted.
             write: Sends at once.
         """
         self._line = line
@@ -170,8 +170,8 @@ class MarkedSound:
         self._write = write
 
     async def play(self, frame: OutputAudioRawFrame) -> bool:
-        """Send a piece of audio and, when it is due, a mark; return whether it was taken."""
-        self._line.sent.add(frame.audio)  # first: the line may be lost while it is written
+        """Send a piece of audio and, when it is due, a mark; return whether it was accepted."""
+        self._line.sent.add(frame.audio)  # first: the line may be lost during the write
         taken = await self._play(frame) or self._line.may_come_back
         if taken:
             mark = self._line.marks.sent(len(frame.audio) / 2 / self._rate_hz)
@@ -179,17 +179,17 @@ class MarkedSound:
         return taken
 
     async def close(self, *, rest: bool) -> None:
-        """Send a mark for what was sent since the last one, if anything was.
+        """Send a mark for the audio since the last one, if there was any.
 
         Args:
-            rest: Send what was gathered before, though it is shorter than the carrier likes.
+            rest: Send gathered audio first, though it is shorter than the carrier likes.
         """
         if rest and (gathered := await self._line.stream.rest()) is not None:
             await self._write(OutputTransportMessageUrgentFrame(message=gathered))
         await self._send_marks(self._note(self._line.marks.close()))
 
     async def repeat(self) -> None:
-        """Send what is owed to another stream, with the marks of which no echo came."""
+        """Replay unacknowledged audio on another stream, with its marks."""
         for item in self._line.sent:
             await self._write(OutputAudioRawFrame(bytes(item.sound), self._rate_hz, 1))
             if item.mark is not None and not item.played:
@@ -202,7 +202,7 @@ class MarkedSound:
         return mark
 
     async def _send_marks(self, name: str | None) -> None:
-        """Send what marks are due, unless something is gathered before them."""
+        """Send the due marks, unless gathered audio must go first."""
         stream = self._line.stream
         if name is not None:
             stream.owe_mark(name)
@@ -212,7 +212,7 @@ class MarkedSound:
 
 
 class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
-    """Plays to the caller, a little ahead of the ear, with marks behind the audio."""
+    """Plays to the caller, a little ahead of the ear, with marks after the audio."""
 
     def __init__(self, transport: FastAPIWebsocketTransport, line: StreamLine) -> None:
         super().__init__(transport, transport._client, transport._params)  # noqa: SLF001 - as Pipecat's own does
@@ -222,24 +222,24 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
             line, push=super().push_frame, dry_at=self._dry_at, played=self._played
         )
         line.on_played = self._order.note_played
-        self._sending = asyncio.Lock()  # a piece with its mark, or what another stream owes
-        self._cut_at = 0  # frames are numbered as they are made: older ones were interrupted
+        self._sending = asyncio.Lock()  # a piece with its mark, or a replay
+        self._cut_at = 0  # frames are numbered in order of creation: older ones were interrupted
 
     async def push_frame(
         self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
     ) -> None:
-        """Push a frame; words go on, and what follows them, when their sound was heard."""
+        """Push a frame; words and the frames after them pass when their sound was heard."""
         if direction is not FrameDirection.DOWNSTREAM:
             await super().push_frame(frame, direction)
             return
         if isinstance(frame, BotStoppedSpeakingFrame | TTSTextFrame):
             stopped = isinstance(frame, BotStoppedSpeakingFrame)
-            await self._marked.close(rest=stopped)  # behind the last audio of it
+            await self._marked.close(rest=stopped)  # after its last audio
             self._line.sent.end_word()
         await self._order.push(frame)
 
     async def stop(self, frame: EndFrame) -> None:
-        """Play what is queued, wait until it was heard, then close the socket."""
+        """Play queued sound, wait until it was heard, then close the socket."""
         await BaseOutputTransport.stop(self, frame)
         await self._marked.close(rest=True)
         heard = False
@@ -247,7 +247,7 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
             await _until_up(self._line, self._played)
             heard = await _was_heard(self._line, self._next_send_time)
         await self._order.push_rest()
-        self._line.leave()  # asked what follows the stream, we answer that we have hung up
+        self._line.leave()  # if the carrier asks what follows the stream, we answer with a hang-up
         await self._client.disconnect()
 
     async def cancel(self, frame: CancelFrame) -> None:
@@ -256,15 +256,15 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
         await super().cancel(frame)
 
     async def go_on(self, renew: Callable[[], None]) -> None:
-        """Go over to another stream, and begin there with the first word that was not heard.
+        """Switch to another stream, and resume there with the first unheard word.
 
         Args:
-            renew: Has what is sent go to the other stream.
+            renew: Switches the sending to the other stream.
         """
         async with self._sending:
             renew()
             sent, now = self._line.sent, self._line.clock()
-            if self._order.unheard.given_up:  # it never says what it has played
+            if self._order.unheard.given_up:  # it never reports what it has played
                 sent.clear()
             self._next_send_time = now + sent.length_s
             self._order.unheard.postpone(self._next_send_time + PLAYED_OUT_S)
@@ -276,7 +276,7 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
                 self.line_end.restored(after_s)
 
     async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
-        """Play a piece as soon as there is a line for it; to a caller who is away, none."""
+        """Play a piece as soon as there is a line; drop it if the caller is away."""
         if not self._line.up.is_set():
             if self._line.absence.away_s:
                 await self.sleep(len(frame.audio) / 2 / self.sample_rate)
@@ -285,10 +285,10 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
         return await super().write_audio_frame(frame)
 
     async def play_piece(self, frame: OutputAudioRawFrame) -> bool:
-        """Send a piece of audio and, when it is due, a mark behind it.
+        """Send a piece of audio and, when it is due, a mark after it.
 
-        A piece taken from the queue a moment before an interruption emptied it comes here behind
-        the `clear`, and would be a word's shred in the caller's sentence.
+        A piece that was taken from the queue just before an interruption emptied it arrives here
+        after the `clear`, and would play a fragment of a word into the caller's sentence.
         """
         async with self._sending:
             if frame.id < self._cut_at and frame.interruptible:
@@ -296,7 +296,7 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
             return await self._marked.play(frame)
 
     async def press(self, tones: bytes) -> bool:
-        """Send the sound of keys in one piece, between two pieces of what is being said."""
+        """Send tones in one piece, between two pieces of speech."""
         await _until_up(self._line, self._played)
         async with self._sending:
             if self.line_end is not None:
@@ -313,19 +313,19 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
         return all(sent)
 
     def _played(self, more_s: float) -> None:
-        """Correct what is known of the caller's line: the far end has played so much more."""
+        """Correct the playing times: the far end has played this much more."""
         if self.line_end is not None:
             self.line_end.line.played(more_s, self._line.clock())
 
     def _dry_at(self) -> float:
-        """Return when the far end will have played what it was sent."""
+        """Return when the far end will have played everything."""
         return max(self._next_send_time, self._line.clock())
 
     async def _write_frame(self, frame: Frame) -> bool:
         if isinstance(frame, InterruptionFrame):
             sender = self._media_senders.get(None)
             if isinstance(sender, WholeSender) and sender.must_be_heard:
-                return True  # a `clear` would tear a word out of it
+                return True  # a `clear` would cut a word out of it
             self._cut_at = frame.id
         try:
             async with asyncio.timeout(WRITE_S):
@@ -338,9 +338,9 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
         return written
 
     async def _write_audio_sleep(self) -> None:
-        # `_next_send_time`, which an interruption resets, is here the moment at which the far end
-        # would run dry. Pipecat's own pace restarts from now after a late write, so that every
-        # busy moment of ours would be a gap for the caller.
+        # `_next_send_time`, which an interruption resets, is here the moment when the far end
+        # would run dry. Pipecat's own pacing restarts from now after a late write, so that every
+        # of our stalls would be a gap for the caller.
         now = self._line.clock()
         chunk_s = self.audio_chunk_size / 2 / self.sample_rate
         self._next_send_time = max(self._next_send_time, now) + chunk_s
@@ -348,7 +348,7 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
 
 
 async def _until_up(line: StreamLine, played: Callable[[float], None]) -> None:
-    """Wait until there is a line, or will be none; meanwhile nothing is played."""
+    """Wait until there is a line, or there will be none; meanwhile nothing is played."""
     while not line.up.is_set():
         played(0.0)
         with suppress(TimeoutError):
@@ -357,7 +357,7 @@ async def _until_up(line: StreamLine, played: Callable[[float], None]) -> None:
 
 
 async def _was_heard(line: StreamLine, dry_at: float) -> bool:
-    """Wait until all was heard, or surely will not be; False: the line was lost meanwhile."""
+    """Wait until everything was heard or cannot be; return False if the line was lost meanwhile."""
     socket = line.socket
     try:
         async with asyncio.timeout(max(dry_at - line.clock(), 0.0) + PLAYED_OUT_S):

@@ -1,4 +1,4 @@
-"""A leg whose carrier has a live call do something else when it is told to: ring somebody."""
+"""A leg whose carrier can redirect a live call, to ring a person."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,17 +13,17 @@ from transports.media_stream.leg import CallControl, CarriedCall, StreamLeg
 from transports.media_stream.line import LinePatience
 from transports.media_stream.stream import Stream
 
-LATE_S: Final = 5.0  # chosen: for an order without an answer to show; the caller waits meanwhile
+LATE_S: Final = 5.0  # chosen: for an unanswered order to take effect; the caller waits meanwhile
 BACK_S: Final = 15.0  # beyond the ringing: Twilio's 5 s, and the way back to us
 
 
 class RingOrder(Protocol):
-    """Has a carrier ring somebody for a live call."""
+    """Asks a carrier to ring a person for a live call."""
 
     async def __call__(
         self, call_ref: str, to: Destination, *, ring_s: float
     ) -> RingTrouble | None:
-        """Return what went wrong, or None: it is under way. Raises nothing.
+        """Return the error, or `None` if the ringing is under way. Never raises.
 
         Args:
             call_ref: The carrier's own id of the caller's call.
@@ -34,10 +34,10 @@ class RingOrder(Protocol):
 
 
 class RedirectedLeg(StreamLeg):
-    """The caller's audio connection through a carrier that a live call can be taken from.
+    """The caller's audio connection through a carrier that can redirect a live call.
 
-    The stream ends with the order, and the call waits for its caller as for one whose line was
-    lost. `handed_on` brings the carrier's word on what came of it.
+    The order ends the stream, and the call waits for its caller as after a lost line. `handed_on`
+    brings the carrier's result.
     """
 
     def __init__(  # noqa: PLR0913 - as many as a line has
@@ -55,27 +55,27 @@ class RedirectedLeg(StreamLeg):
         """Continue with a socket whose `start` has been read.
 
         Args:
-            websocket: As `StreamLeg` has it, and so is the rest.
-            call: Whose it is.
-            stream: How its carrier speaks.
-            tell: Is told of what was refused.
+            websocket: As in `StreamLeg`, like the rest.
+            call: The carrier's information about the call.
+            stream: The stream and its carrier's dialect.
+            tell: Takes events about refused messages.
             clock: Monotonic seconds.
-            control: Where a hang-up is asked for; says whether calls can be handed on.
-            patience: How long the line is waited for.
-            ring: Has somebody rung; None: nobody can be.
+            control: For a hang-up; tells whether calls can be transferred.
+            patience: How long to wait for the line.
+            ring: Rings a person; `None` if that is impossible.
         """
         super().__init__(
             websocket, call, stream, tell=tell, clock=clock, control=control, patience=patience
         )
         self._ring = ring
         self._came_of_it: asyncio.Future[Handover] | None = None
-        self._untold = False  # what came of it, and the caller has not come back
-        self._unanswered = False  # nobody has said that the order is carried out
+        self._untold = False  # the result is unknown, and the caller has not returned
+        self._unanswered = False  # the order has not been confirmed
 
     async def transfer(self, to: Destination, *, ring_s: float) -> Handover:
-        """Have the carrier ring somebody; return when they answered or the caller is back here.
+        """Ring a person through the carrier; return when they answered or the caller is back.
 
-        Meanwhile the caller hears it ring. Nothing that is played here then is heard by anybody.
+        Meanwhile the caller hears the ringing, and nothing that is played here.
         """
         ring = self._ring
         if ring is None or not self.facts.transfers or self._came_of_it is not None:
@@ -114,9 +114,9 @@ class RedirectedLeg(StreamLeg):
         return outcome
 
     async def _shows(self, came: asyncio.Future[Handover]) -> bool:
-        """Return whether an order is carried out all the same that got no answer.
+        """Return whether an unanswered order takes effect anyway.
 
-        The stream ends then, as with any order, or the carrier says what came of it.
+        If so, the stream ends, as with any order, or the carrier reports the result.
         """
         self._unanswered, socket = True, self._line.socket
         async with asyncio.TaskGroup() as tasks:
@@ -126,28 +126,28 @@ class RedirectedLeg(StreamLeg):
         return socket.over.is_set() or came.done()
 
     async def resume(self, websocket: WebSocket, stream_id: str) -> None:
-        """Go on over another stream: the caller is here, whatever came of it."""
+        """Continue on another stream: the caller is here, whatever the result."""
         self._untold = False
-        if self._unanswered:  # of an order that was carried out something would have been said
+        if self._unanswered:  # an order that took effect would have been reported
             self.handed_on("failed")
         await super().resume(websocket, stream_id)
 
     async def hang_up(self, reason: str = "") -> None:
-        """End the call, but no talk that its caller may have with somebody else.
+        """End the call, but no conversation that its caller may have with another person.
 
-        The word on it may have been lost. The carrier asks us what to do behind the talk, or ends
-        the call by itself.
+        The carrier's report of that conversation may be lost. The carrier asks us for instructions
+        after it, or ends the call by itself.
         """
         self._handed_on = self._handed_on or self._untold
         await super().hang_up(reason)
 
     def handed_on(self, outcome: Handover) -> None:
-        """Note the carrier's word on what came of handing the caller on."""
+        """Process the carrier's result of a transfer."""
         if self._came_of_it is not None and not self._came_of_it.done():
             self._handed_on = outcome == "connected"
             self._came_of_it.set_result(outcome)
 
     async def carrier_ended(self) -> None:
-        """Note that the call is over, by the carrier's word."""
+        """Record that the carrier has ended the call."""
         self.handed_on("failed")
         await super().carrier_ended()

@@ -1,4 +1,4 @@
-"""One media stream: whose it is, how it speaks, and what is gathered for it."""
+"""One media stream: its call, its dialect, and the audio gathered for it."""
 
 import json
 from collections import deque
@@ -18,17 +18,17 @@ from pipecat.serializers.base_serializer import FrameSerializer
 
 from transports.media_stream.messages import Codec, Dialect, Fields
 
-LEAD_S: Final = 0.3  # ahead of the ear: a stall of 0.15 s and the way to it make no gap
+LEAD_S: Final = 0.3  # ahead of the ear: a stall of 0.15 s plus the way there causes no gap
 
 MOST_HZ: Final = 16_000  # Silero knows 8 and 16 kHz (pipecat/audio/vad/silero.py)
 
 
 class GatheredAudio:
-    """Audio that is too short for the carrier alone.
+    """Audio that is too short to send alone.
 
     Attributes:
-        added_bytes: That came, since the beginning.
-        given_bytes: That were given out.
+        added_bytes: Received since the beginning.
+        given_bytes: Released since the beginning.
     """
 
     def __init__(self, *, least_bytes: int, step_bytes: int) -> None:
@@ -38,7 +38,7 @@ class GatheredAudio:
         self.added_bytes = self.given_bytes = 0
 
     def add(self, payload: bytes) -> bytes:
-        """Return what may be sent now that `payload` has come; empty: more must come first."""
+        """Return the audio to send now that `payload` is added; empty if more must arrive first."""
         self._waiting += payload
         self.added_bytes += len(payload)
         if len(self._waiting) < self._least:
@@ -46,7 +46,7 @@ class GatheredAudio:
         return self._take(len(self._waiting) // self._step * self._step)
 
     def rest(self, silence: bytes) -> bytes:
-        """Return what waits, filled up with one sample's `silence` to what the carrier plays."""
+        """Return the gathered audio, padded with a sample's `silence` to the carrier's minimum."""
         if not self._waiting:
             return b""
         size = max(self._least, -(-len(self._waiting) // self._step) * self._step)
@@ -56,7 +56,7 @@ class GatheredAudio:
         return self._take(size)
 
     def clear(self) -> None:
-        """Forget what waits."""
+        """Drop the gathered audio."""
         self._waiting.clear()
         self.given_bytes = self.added_bytes
 
@@ -73,17 +73,17 @@ def _whole_resampler() -> BaseAudioResampler:
 
 @dataclass(slots=True, kw_only=True)
 class Stream:
-    """What both directions and the serializer know of a stream.
+    """A stream's properties for both directions and the serializer.
 
     Attributes:
-        dialect: How its carrier speaks.
-        stream_id: As the carrier names it.
-        ours: How we send.
-        theirs: How the caller's audio comes.
-        gathered: What waits to be long enough.
-        owed_marks: To be sent behind what is gathered: each with how many bytes go before it, those
-            that the resampler holds too.
-        resampler: From the pipeline's rate to ours; it holds the last of what it was given.
+        dialect: Its carrier's dialect.
+        stream_id: The carrier's id.
+        ours: The codec that we send.
+        theirs: The codec of the caller's audio.
+        gathered: Audio that is still too short to send.
+        owed_marks: Marks to send after the gathered audio: each with the number of bytes before it,
+            including those in the resampler.
+        resampler: From the pipeline's rate to ours; it holds the end of its input.
     """
 
     dialect: Dialect
@@ -93,21 +93,21 @@ class Stream:
     gathered: GatheredAudio = field(init=False)
     owed_marks: deque[tuple[str, int]] = field(default_factory=deque[tuple[str, int]])
     resampler: BaseAudioResampler = field(default_factory=_whole_resampler)
-    _asked_bytes: int = 0  # all that was to be played, as it is encoded
+    _asked_bytes: int = 0  # all audio to be played, in encoded bytes
 
     def __post_init__(self) -> None:
-        """Begin with nothing gathered."""
+        """Start with nothing gathered."""
         self.gathered = GatheredAudio(
             least_bytes=self.dialect.least_bytes, step_bytes=self.dialect.step_bytes
         )
 
     def renew(self, stream_id: str) -> None:
-        """Go over to another stream of the same call, with nothing gathered."""
+        """Switch to another stream of the same call, with nothing gathered."""
         self.stream_id = stream_id
         self.clear()
 
     def clear(self) -> None:
-        """Forget what was gathered, and the marks behind it."""
+        """Drop the gathered audio and the marks after it."""
         self.resampler = _whole_resampler()
         self.gathered.clear()
         self.owed_marks.clear()
@@ -115,39 +115,39 @@ class Stream:
 
     @property
     def rate_hz(self) -> int:
-        """Of the pipeline: the carrier's, as far as the detector of speech can follow."""
+        """The pipeline's rate: the carrier's, up to the VAD's limit."""
         return min(self.ours.rate_hz, MOST_HZ)
 
     @property
     def lead_s(self) -> float:
-        """How far we send ahead of the ear, with what is gathered on top."""
+        """How far we send ahead of the ear, plus the gathered audio."""
         return LEAD_S + self.dialect.least_bytes / self.ours.sample_bytes / self.ours.rate_hz
 
     def owe_mark(self, name: str) -> None:
-        """Have a mark sent behind all that came so far."""
+        """Queue a mark after all audio so far."""
         self.owed_marks.append((name, self._asked_bytes))
 
     def due_mark(self) -> str | None:
-        """Return, once, the next mark before which nothing has to be sent any more, if any."""
+        """Return, once, the next mark whose audio has all been sent, if any."""
         if self.owed_marks and self.owed_marks[0][1] <= self.gathered.given_bytes:
             return self.owed_marks.popleft()[0]
         return None
 
     def media(self, payload: bytes) -> Fields | None:
-        """Return the message that plays a payload; None: there is nothing in it."""
+        """Return a message that plays a payload; `None` for an empty one."""
         if not payload:
             return None
         return self.dialect.media(self.stream_id, payload, self.ours)
 
     async def play(self, pcm: bytes, rate_hz: int) -> Fields | None:
-        """Return the message that plays sound, with what was gathered before it, if it is due."""
+        """Return a message that plays sound, with gathered audio first, if enough is there."""
         seconds = len(pcm) / 2 / rate_hz
         self._asked_bytes += round(seconds * self.ours.rate_hz) * self.ours.sample_bytes
         encoded = await self.ours.encode(pcm, rate_hz, self.resampler)
         return self.media(self.gathered.add(encoded))
 
     async def rest(self) -> Fields | None:
-        """Return the message that plays what was gathered, be it ever so short."""
+        """Return a message that plays the gathered audio, however short."""
         tail = await self.resampler.flush()
         encoded = await self.ours.encode(tail, self.ours.rate_hz, self.resampler)
         due = self.gathered.add(encoded) + self.gathered.rest(self.ours.silence(1))
@@ -157,10 +157,10 @@ class Stream:
 
 
 class StreamSerializer(FrameSerializer):
-    """Writes audio, interruptions and messages; what comes in is read elsewhere.
+    """Writes audio, interruptions and messages; input is read elsewhere.
 
-    Pipecat has a serializer for each of these carriers. They send no marks, take no stop for an
-    end, hang up over addresses that cannot be set, and drop what is shorter than a carrier plays.
+    Pipecat has a serializer for each of these carriers. They send no marks, do not treat `stop` as
+    an end, hang up through fixed addresses, and drop audio shorter than a carrier's minimum.
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -168,7 +168,7 @@ class StreamSerializer(FrameSerializer):
         self._stream = stream
 
     async def serialize(self, frame: Frame) -> str | None:
-        """Return the message that says what a frame says; None: there is nothing to send yet."""
+        """Return the carrier's message for a frame; `None` if there is nothing to send yet."""
         stream = self._stream
         match frame:
             case InterruptionFrame():

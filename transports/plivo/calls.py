@@ -1,9 +1,9 @@
-"""Calls that we place through Plivo: asking for one, looking one up, ending one.
+"""Outbound calls through Plivo: ordering one, looking one up, ending one.
 
 Plivo answers an order with the id of the request. The call's own id comes with its callbacks; for a
-single call it has been the same wherever one was recorded, and no page promises it. A call is to be
-found in one of three places: it is queued, it is live, or there is a record of it, which comes some
-time behind its end.
+single call it has been the same wherever one was recorded, but no page promises it. A call is in
+one of three places: it is queued, it is live, or there is a record of it, which appears some time
+after its end.
 
 Source: plivo.com/docs/voice/api/call/make-a-call, /retrieve-all-calls, /the-call-object, and the
 package `plivo`, resources/calls.py, live_calls.py and queued_calls.py (the places, their filters,
@@ -30,22 +30,22 @@ from fallbacks.classification import classify_http
 from fallbacks.failure import Kind
 from transports.http_requests import ASK_S, DialOrder, answered, dial_error, number_of, request
 
-# Plivo's words for how a call ended, in the words that all carriers' callbacks are read in.
+# Plivo's words for how a call ended, in the terms that all carriers share.
 #
 # Source: plivo.com/docs/voice/xml/request/call-status (the statuses) and plivo.com/docs/voice/
-# troubleshooting/hangup-causes (the codes). The page of codes was not to be had whole: 1000, 4000
-# and 4010 stand in what was read of it; 3000, 3010, 3020 and 6010 are what customers' code reads in
-# callbacks and records of theirs (3010 with `CallStatus=busy` in one that was recorded in full). A
-# code that is not here says nothing.
+# troubleshooting/hangup-causes (the codes). The page of codes was not available in full: 1000, 4000
+# and 4010 are in the part that was read; 3000, 3010, 3020 and 6010 are what customers' code reads
+# in their callbacks and records (3010 with `CallStatus=busy` in one that was recorded in full). A
+# code that is missing here says nothing.
 
 UNANSWERED: Final[Mapping[str, str]] = {
     "1000": "canceled",
     "3000": "no-answer",
     "3010": "busy",
-    "3020": "busy",  # the red button: carriers record it so, and `calls/dialled.py` does
-    "6010": "no-answer",  # it rang for as long as it was allowed to
+    "3020": "busy",  # the red button: carriers record it so, and so does `calls/dialled.py`
+    "6010": "no-answer",  # it rang for the allowed time
 }
-"""By the code of the hang-up, of calls that nobody answered."""
+"""By the hang-up code, for unanswered calls."""
 
 STATUSES: Final[Mapping[str, str]] = {
     "completed": "completed",
@@ -55,7 +55,7 @@ STATUSES: Final[Mapping[str, str]] = {
     "canceled": "canceled",
     "cancelled": "canceled",
 }
-"""By the status of a call that is over."""
+"""By the status of an ended call."""
 
 FAILED: Final = "failed"  # also `timeout`: a carrier did not connect the call in time
 
@@ -63,27 +63,27 @@ FAILED: Final = "failed"  # also `timeout`: a carrier did not connect the call i
 def ending_of(status: str, code: str) -> str:
     """Return how a call ended.
 
-    The code goes first: Plivo's own page says that a hang-up's status is always `completed`, and
-    what was recorded of one says otherwise.
+    The code takes precedence: Plivo's own page says that a hang-up's status is always `completed`,
+    and a recorded one says otherwise.
     """
     return UNANSWERED.get(code) or STATUSES.get(status, FAILED)
 
 
 API_URL: Final = "https://api.plivo.com"
-NO_ANSWER: Final = 0  # in place of a status: the question was not answered
+NO_ANSWER: Final = 0  # in place of a status: the request got no answer
 PROVIDER: Final = "plivo"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlivoRest:
-    """Whose calls may be placed, handed on and ended, and where to ask for it.
+    """The REST account for outbound calls, transfers and hang-ups.
 
     Attributes:
-        auth_id: Whose they are.
-        auth_token: Lets us in.
-        api_url: Where.
-        public_url: Our own address, at which Plivo asks whom to ring and tells what came of it;
-            empty: a call cannot be handed on.
+        auth_id: The account.
+        auth_token: Its secret.
+        api_url: The API's address.
+        public_url: Our own address, where Plivo fetches transfer instructions and reports results;
+            empty if calls cannot be transferred.
 
     Source: plivo.com/docs/voice/api/call.
     """
@@ -95,11 +95,11 @@ class PlivoRest:
 
     @property
     def transfers(self) -> bool:
-        """Whether a call can be handed on."""
+        """Whether a call can be transferred."""
         return bool(self.public_url)
 
     async def complete(self, call_ref: str) -> str | None:
-        """End a call; one that has ended already (404) is fine."""
+        """End a call; one that has already ended (404) is fine."""
         status = await self._command("DELETE", call_of(call_ref))
         if status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_FOUND):
             return None
@@ -111,13 +111,13 @@ class PlivoRest:
         return status in (HTTPStatus.OK, HTTPStatus.ACCEPTED, HTTPStatus.NO_CONTENT)
 
     async def transfer(self, call_ref: str, to: Destination, *, ring_s: float) -> Handover:
-        """Return that this is not offered: a leg of Plivo's waits for what comes of it itself."""
+        """Return that this is not offered: Plivo's leg waits for the result itself."""
         return "not_offered"
 
     async def redirect(self, call_ref: str, url: str) -> str | None:
-        """Have a live call ask at `url` what to do; return what went wrong, or None.
+        """Make a live call fetch instructions at `url`; return the error, or `None`.
 
-        Raises nothing. It asks once its stream is over, which we have to end.
+        Never raises. The call fetches them after its stream is over, which we have to end.
 
         Source: plivo.com/docs/voice/api/call/transfer-a-call.
         """
@@ -130,10 +130,10 @@ class PlivoRest:
     async def ask(
         self, method: str, resource: str, fields: Mapping[str, Any] | None = None
     ) -> Mapping[str, Any] | None:
-        """Return the JSON of an answer, for work outside a call; None: there is no such thing.
+        """Return the JSON of an answer, for work outside a call; `None` if nothing exists there.
 
         Raises:
-            ServiceError: It failed; says how, and whether asking again may help.
+            ServiceError: It failed; tells how, and whether a retry may help.
         """
         status, body = await answered(PROVIDER, self._send(method, resource, fields or {}))
         if status == HTTPStatus.NOT_FOUND:
@@ -145,7 +145,7 @@ class PlivoRest:
     async def _command(
         self, method: str, resource: str, fields: Mapping[str, Any] | None = None
     ) -> int:
-        """Return the status of the answer; raises nothing: a caller is on the line."""
+        """Return the status of the answer; never raises, because a caller is on the line."""
         try:
             async with asyncio.timeout(ASK_S):
                 return (await self._send(method, resource, fields or {}))[0]
@@ -169,7 +169,7 @@ def call_of(uuid: str) -> str:
 
 VOICE_PATH: Final = "/plivo/voice"
 STATUS_PATH: Final = "/plivo/status"
-PAGE: Final = 20  # the most that Plivo lists at once
+PAGE: Final = 20  # Plivo's largest page
 MOST_RING_S: Final = 600
 CALLS: Final = "Call/"
 QUEUED: Final = {"status": "queued"}
@@ -178,15 +178,15 @@ LIVE: Final = {"status": "live"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlivoRecord:
-    """What Plivo says of a call.
+    """Plivo's record of a call.
 
     Attributes:
         uuid: The call's; while it is queued, the request's.
-        request_uuid: The request's, where it is said: a record of a call that is over has none.
-        outcome: None: it goes on.
-        created: When it was asked for; None: not said, or not in which time zone.
-        length_s: Of the talk; None: it goes on, or there was none.
-        cost: In the account's currency; None: it is not known yet.
+        request_uuid: The request's, where known: a record of an ended call has none.
+        outcome: `None` while the call goes on.
+        created: When it was ordered; `None` if that or its time zone is unknown.
+        length_s: Of the conversation; `None` while it goes on, or if there was none.
+        cost: In the account's currency; `None` if it is not known yet.
     """
 
     uuid: str
@@ -202,30 +202,31 @@ class PlivoRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlivoCalls:
-    """Places calls of one account, whose callbacks come to our address.
+    """Places calls of one account; callbacks come to our address.
 
-    Every method raises `ServiceError`, classified: what is transient may be asked for again. A dial
-    that was not answered may have been placed all the same: look before it is asked for again.
+    Every method raises a classified `ServiceError`; transient failures may be retried. A dial that
+    got no answer may have been placed anyway: look it up before a retry.
     """
 
     rest: PlivoRest
     public_url: str
 
     async def dial(self, order: DialOrder) -> str:
-        """Ask for a call; return the id of the request."""
+        """Order a call; return the id of the request."""
         answer = await self.rest.ask("POST", CALLS, self._fields(order)) or {}
         if not (request_uuid := str(answer.get("request_uuid") or "")):
             raise dial_error(
-                PROVIDER, Kind.PROTOCOL, "an order was answered without the request's id"
+                PROVIDER, Kind.PROTOCOL, "the answer to an order lacks the request's id"
             )
         return request_uuid
 
     async def fetch(self, uuid: str, *, queued: bool = True) -> PlivoRecord | None:
-        """Return what has become of a call; None: Plivo has it nowhere, or has not yet.
+        """Return a call's record; `None` if Plivo has none, or none yet.
 
         Args:
             uuid: The call's, or the request's where they are the same.
-            queued: Whether it may still be queued. It is looked for in the order in which it moves.
+            queued: Whether it may still be queued. The places are searched in the order of its
+                moves.
         """
         places = (*((QUEUED,) if queued else ()), LIVE)
         for place in places:
@@ -235,11 +236,11 @@ class PlivoCalls:
         return _record(found) if found else None
 
     async def search(self, *, to: str, since: datetime) -> Sequence[PlivoRecord]:
-        """Return the calls to a number that were asked for since a moment, the newest first."""
+        """Return the calls to a number that were ordered since a moment, the newest first."""
         to_number = {"to_number": _digits(to), "call_direction": "outbound", "limit": PAGE}
         queued = await self._all(QUEUED, QUEUED | {"limit": PAGE})
         live = await self._all(LIVE, LIVE | to_number)
-        # Of calls that are over its filter knows ends, and a call ends behind its beginning.
+        # For ended calls its filter uses the end, which comes after the beginning.
         over = to_number | {"end_time__gte": since.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")}
         listed = await self.rest.ask("GET", CALLS, over) or {}
         ended = [_record(item) for item in listed.get("objects", ())]
@@ -251,11 +252,12 @@ class PlivoCalls:
         ]
 
     async def cancel(self, uuid: str) -> None:
-        """Place a call no further that was not answered yet; one that is over is fine.
+        """Stop an unanswered call; one that is over is fine.
 
         Args:
-            uuid: The request's; the call's, where the answer to the order was lost. Empty: nothing
-                is done. A call without an id means all of the account to Plivo.
+            uuid: The request's, or the call's if the answer to the order was lost. Empty: nothing
+                is
+                done, because a call without an id means all of the account to Plivo.
         """
         if not uuid:
             return
@@ -263,17 +265,17 @@ class PlivoCalls:
         if await self.rest.ask("DELETE", request) is not None:
             return
         found = await self.fetch(uuid)
-        if found and found.outcome is None and not found.answered:  # a talk would end, too
+        if found and found.outcome is None and not found.answered:  # else a conversation would end
             await self.rest.ask("DELETE", call_of(found.uuid or uuid))
 
     async def _all(
         self, place: Mapping[str, str], query: Mapping[str, Any]
     ) -> Sequence[PlivoRecord]:
-        """Return the calls of a place, of which Plivo lists the ids alone."""
+        """Return the calls of a place whose list holds only ids."""
         ids = (await self.rest.ask("GET", CALLS, query) or {}).get("calls", ())
         if len(ids) >= PAGE:
-            # Some may be missing, and whoever is not found is called again.
-            raise dial_error(PROVIDER, Kind.PROTOCOL, "more calls are under way than Plivo lists")
+            # The list may be incomplete, and a call that is not found would be placed again.
+            raise dial_error(PROVIDER, Kind.PROTOCOL, "more calls are in progress than Plivo lists")
         found = [await self.rest.ask("GET", call_of(str(id_)), place) for id_ in ids]
         return [_going_on(item) for item in found if item]
 
@@ -294,14 +296,14 @@ class PlivoCalls:
         if order.machine:
             fields |= {
                 "machine_detection": order.machine,
-                "machine_detection_url": status,  # else a person who answers hears silence
+                "machine_detection_url": status,  # otherwise a person who answers hears silence
                 "machine_detection_method": "POST",
             }
         return fields
 
 
 def same_number(a: str, b: str) -> bool:
-    """Return whether two numbers are one: Plivo writes them with a plus and without."""
+    """Return whether two numbers are equal: Plivo writes them with a plus and without."""
     return _digits(a) == _digits(b)
 
 
@@ -328,7 +330,7 @@ def _record(body: Mapping[str, Any]) -> PlivoRecord:
         to=str(body.get("to_number", "")),
         caller=str(body.get("from_number", "")),
         answered=answered,
-        outcome=OUTCOMES[word] if over else None,  # a record may be begun before it is whole
+        outcome=OUTCOMES[word] if over else None,  # a record may exist before it is complete
         created=_moment(body.get("initiation_time")),
         length_s=number_of(body.get("call_duration")) if answered else None,
         cost=number_of(body.get("total_amount")) if over else None,

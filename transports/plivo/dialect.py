@@ -1,10 +1,10 @@
-"""Plivo's audio streams as values.
+"""Plivo's audio streams and transfers.
 
 Source: plivo.com/docs/voice/audio-streaming/audio-streaming. There is no `connected` and no `stop`:
-the socket's end is the stream's. A mark is a `checkpoint`, its echo `playedStream`; a clear is
-answered by `clearedAudio`, which says nothing of what was played. What follows a stream waits for
-its end (`keepCallAlive`), and so does what a live call is told to do: github.com/plivo/plivo-cli,
-audio-streaming-skill/SKILL.md, "Hand off to a human".
+the stream ends with its socket. A mark is a `checkpoint`, its echo `playedStream`; a clear is
+answered by `clearedAudio`, which does not say what was played. The call's next step waits for the
+end of a stream (`keepCallAlive`), and so does a redirect of a live call:
+github.com/plivo/plivo-cli, audio-streaming-skill/SKILL.md, "Hand off to a human".
 """
 
 import base64
@@ -35,12 +35,12 @@ from transports.media_stream.messages import (
 )
 from transports.plivo.calls import STATUS_PATH
 
-# Handing a live call of Plivo's on: what it is told to do, and what is said to have come of it.
+# Transfers of a live call: the instructions to Plivo, and the result that it reports.
 #
 # Source: plivo.com/docs/voice/xml/dial and /docs/voice/use-cases/dial-status-reporting (statuses,
-# an empty `DialBLegUUID` when nobody answers), the package `plivo`, xml/DialElement.py. A callback
-# with `DialAction=answer` was recorded in full by a customer. Not tried on a live account: the
-# cause of a call that is declined by hand, and whether `answer` and `connected` both come.
+# an empty `DialBLegUUID` if the call is not answered), the package `plivo`, xml/DialElement.py. A
+# callback with `DialAction=answer` was recorded in full by a customer. Not tried on a live account:
+# the cause of a call that is declined by hand, and whether `answer` and `connected` both come.
 
 AFTER_PATH: Final = "/plivo/after"
 TRANSFER_PATH: Final = "/plivo/transfer"
@@ -52,23 +52,23 @@ _FATES: Final[Mapping[str, Handover]] = {
     "cancel": "no_answer",
     "failed": "failed",
 }
-_DECLINED: Final = "CALL_REJECTED"  # the network's own word for a call that was declined by hand
+_DECLINED: Final = "CALL_REJECTED"  # the network's term for a call that was declined by hand
 _ANSWERED: Final = ("answer", "connected")
 
 
 def transfer_url(order_id: str, *, public_url: str) -> str:
-    """Return where Plivo is to ask what to do with a call; whom to ring does not stand in it."""
+    """Return the address for a call's transfer instructions; it does not contain the number."""
     return f"{public_url}{TRANSFER_PATH}?{urlencode({'order': order_id})}"
 
 
 def dial_verb(to: Destination, *, ring_s: float, public_url: str) -> str:
-    """Return what connects the caller with somebody: `<User>` for a SIP URI, else `<Number>`."""
+    """Return the verb that rings a person: `<User>` for a SIP URI, else `<Number>`."""
     noun = "User" if to.number.startswith(("sip:", "sips:")) else "Number"
     attributes = {
         "action": f"{public_url}{AFTER_PATH}",
         "method": "POST",
         "timeout": str(max(1, round(ring_s))),
-        "dialMusic": "real",  # the ringing itself; without it the caller may hear silence
+        "dialMusic": "real",  # the real ringing tone; without it the caller may hear silence
         "callbackUrl": f"{public_url}{STATUS_PATH}",
         "callbackMethod": "POST",
     }
@@ -77,7 +77,7 @@ def dial_verb(to: Destination, *, ring_s: float, public_url: str) -> str:
 
 
 def dial_outcome(form: Mapping[str, str]) -> Handover | None:
-    """Return what a webhook says to have come of handing on; None: it says nothing of it."""
+    """Return the transfer result in a webhook; `None` if it has none."""
     status = form.get("DialStatus")
     if status is None:
         return None
@@ -88,32 +88,32 @@ def dial_outcome(form: Mapping[str, str]) -> Handover | None:
 
 
 def is_dial_news(form: Mapping[str, str]) -> bool:
-    """Return whether a callback is about somebody who is rung for a caller."""
+    """Return whether a callback is about a person who is rung for a caller."""
     return "DialAction" in form
 
 
 def answered_for(form: Mapping[str, str]) -> str:
-    """Return whose caller is being talked to by the person who answered; empty: nobody's."""
+    """Return the caller's call that an answering person was rung for; empty if none."""
     if form.get("DialAction") not in _ANSWERED:
         return ""
     return form.get("DialALegUUID") or form.get("CallUUID", "")
 
 
-# The low byte first, as Plivo's own examples write it; not tried on a live line.
+# Little-endian, as in Plivo's own examples; not tried on a live line.
 CONTENT_TYPES: Final[Mapping[str, Codec]] = {
     "audio/x-mulaw;rate=8000": MULAW,
     "audio/x-l16;rate=8000": Codec(encoding="pcm", rate_hz=8000),
     "audio/x-l16;rate=16000": Codec(encoding="pcm", rate_hz=16000),
 }
-MAX_HEADERS_CHARS: Final = 2048  # `extraHeaders` take 512 bytes; quotes and prefixes come on top
-# `\b`: a name begins where a word does, or each letter of a long word is tried as a beginning.
+MAX_HEADERS_CHARS: Final = 2048  # `extraHeaders` take 512 bytes, plus quotes and prefixes
+# `\b`: a name begins at a word's start, or each letter of a long word is tried as a start.
 _HEADER: Final = re.compile(r"\b(\w+)[\"']?\s*[=:]\s*[\"']?(\w+)")
 
 
 def read_headers(given: object) -> Mapping[str, str]:
     """Return `extra_headers`: pairs in one text, as `token=a1;x=2` or `{X-PH-token: a1}`.
 
-    Anybody may send this: a text that is longer than Plivo's can be has none, and is not read.
+    The sender is untrusted: a text that is longer than Plivo's limit is not read.
     """
     if not isinstance(given, str) or len(given) > MAX_HEADERS_CHARS:
         return {}

@@ -1,11 +1,11 @@
-"""Calls that we place through Telnyx: asking for one, looking one up, ending one.
+"""Outbound calls through Telnyx: ordering one, looking one up, ending one.
 
 Source: developers.telnyx.com/api-reference/call-commands/dial, /debugging/list-call-events,
 /call-information/retrieve-a-call-status, .../list-all-active-calls-for-given-connection.
 
-A call's status says that it is over, and never why: the cause stands in the news of its end, and in
-the list of its events. Not tried on a live account: where in an event's `metadata` the news itself
-stands ("includes raw event" is all that is written), and how soon an event is listed.
+A call's status shows that it is over, but not why: only its hang-up event and the list of its
+events give the cause. Not tried on a live account: where an event's `metadata` holds the event
+itself ("includes raw event" is all the documentation says), and how soon an event is listed.
 """
 
 import asyncio
@@ -32,18 +32,18 @@ PROVIDER: Final = "telnyx"
 API_URL: Final = "https://api.telnyx.com"
 LEAST_RING_S: Final = 5
 MOST_RING_S: Final = 600
-NO_ANSWER: Final = 0  # in place of a status: the question was not answered
-ASKED: Final = 2  # times: what was not answered may have been done, and is done once
+NO_ANSWER: Final = 0  # in place of a status: the request got no answer
+ASKED: Final = 2  # times: an unanswered command is repeated, but is carried out only once
 TelnyxAnswer: TypeAlias = dict[str, Any]
-"""The JSON of an answer: what was asked for stands in `data`."""
+"""The JSON of an answer: the result is in `data`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TelnyxRest:
-    """Whose calls may be commanded, where, and how their sound is to come.
+    """The REST account for commands, and the format of a call's sound.
 
-    Source: developers.telnyx.com/api-reference/call-commands. A command with the same `command_id`
-    for the same call is done once, however often it is asked for.
+    Source: developers.telnyx.com/api-reference/call-commands. Repeating a command with the same
+    `command_id` for the same call has no effect.
     """
 
     api_key: SecretStr
@@ -52,30 +52,30 @@ class TelnyxRest:
     rate_hz: int = 8000
 
     async def pick_up(self, call_id: str, *, token: str) -> int:
-        """Answer a call; the token comes back with all that is told of it. Return the status."""
+        """Answer a call; the token returns with all its events. Return the status."""
         state = base64.b64encode(token.encode()).decode()
         fields = {"client_state": state, "command_id": "answer"}
         return await self._command(call_id, "answer", fields)
 
     async def reject(self, call_id: str) -> int:
-        """Have a caller hear the busy tone. Return the status."""
+        """Play the busy tone to a caller. Return the status."""
         return await self._command(call_id, "reject", {"cause": "USER_BUSY"})
 
     async def start_stream(self, call_id: str, *, url: str, token: str, once: str = "") -> int:
-        """Have a call's sound come to `url`, and ours go back. Return the status.
+        """Stream a call's sound to `url`, and ours back. Return the status.
 
         Args:
-            call_id: Whose.
-            url: Of our socket.
-            token: Lets the stream in there.
-            once: Names the stream, so that a call has no second one of the same name; empty: by its
-                token.
+            call_id: The call.
+            url: The address of our socket.
+            token: Authorises the stream there.
+            once: Names the stream, so that a call cannot have two of the same name; empty to use
+                its token.
         """
         fields = {
             "stream_url": url,
             "stream_track": "inbound_track",
             "stream_codec": self.codec,
-            "stream_bidirectional_mode": "rtp",  # the usual one is MP3, a message a second
+            "stream_bidirectional_mode": "rtp",  # the default is MP3, one message a second
             "stream_bidirectional_codec": self.codec,
             "stream_bidirectional_sampling_rate": self.rate_hz,
             "custom_parameters": [{"name": "token", "value": token}],
@@ -84,7 +84,7 @@ class TelnyxRest:
         return await self._command(call_id, "streaming_start", fields)
 
     async def complete(self, call_ref: str) -> str | None:
-        """End a call; one that has ended already (422, code 90018) is fine."""
+        """End a call; one that has already ended (422, code 90018) is fine."""
         status = await self._command(call_ref, "hangup", {})
         over = (HTTPStatus.OK, HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
         if status in over:
@@ -92,24 +92,24 @@ class TelnyxRest:
         return f"hang-up answered {status}" if status else "hang-up not answered"
 
     async def press(self, call_ref: str, keys: str) -> bool:
-        """Send keys to the far end; what was not answered is asked again, and is done once."""
+        """Send keys to the far end; repeated if unanswered, but carried out once."""
         fields = {"digits": keys, "command_id": f"keys-{secrets.token_hex(8)}"}
         return await self._insist(call_ref, "send_dtmf", fields) == HTTPStatus.OK
 
     async def hand_on(
         self, call_id: str, number: str, *, ring_s: float, once: str, state: str, own_state: str
     ) -> int:
-        """Have somebody rung and connected with the caller; asked again if it was not answered.
+        """Ring a person and connect them with the caller; repeated if it was not answered.
 
         Return the status.
 
         Args:
-            call_id: The caller's.
-            number: Who is rung.
-            ring_s: How long; Telnyx takes five seconds to ten minutes.
-            once: Names the ring: asked for again by this name, nobody is rung twice.
-            state: Comes back with all that is told of the leg that is rung.
-            own_state: From now on, with all that is told of the caller's.
+            call_id: The caller's call.
+            number: The number to ring.
+            ring_s: How long; Telnyx accepts five seconds to ten minutes.
+            once: Names the ringing: a repeat with this name does not ring again.
+            state: Returns with all events of the ringing leg.
+            own_state: Returns with all events of the caller's leg from now on.
         """
         fields = {
             "to": number,
@@ -121,7 +121,7 @@ class TelnyxRest:
         return await self._insist(call_id, "transfer", fields)
 
     async def note(self, call_id: str, state: str) -> int:
-        """Have this come back with all that is told of a call from now on. Return the status."""
+        """Attach this state to all of a call's events from now on. Return the status."""
         fields = {"client_state": base64.b64encode(state.encode()).decode()}
         return await self._command(call_id, "client_state_update", fields, method="PUT")
 
@@ -134,10 +134,10 @@ class TelnyxRest:
         query: Sequence[tuple[str, str]] = (),
         but: Sequence[int] = (),
     ) -> TelnyxAnswer | None:
-        """Return the JSON of an answer, for work outside a call; None: one of the statuses `but`.
+        """Return the JSON of an answer, for work outside a call; `None` for a status in `but`.
 
         Raises:
-            ServiceError: It failed; says how, and whether asking again may help.
+            ServiceError: It failed; tells how, and whether a retry may help.
         """
         status, body = await answered(PROVIDER, self._send(method, resource, fields, query))
         if status in but:
@@ -147,7 +147,7 @@ class TelnyxRest:
         return body
 
     async def _insist(self, call_id: str, action: str, fields: dict[str, Any]) -> int:
-        """Give a command that has a name, once more if it was not answered: it is done once."""
+        """Send a named command, twice if it gets no answer: it is carried out once."""
         status = NO_ANSWER
         for _ in range(ASKED):
             status = await self._command(call_id, action, fields)
@@ -175,9 +175,9 @@ class TelnyxRest:
         *,
         reads: bool = True,
     ) -> tuple[int, Any]:
-        """Send a request; return the answer's status and its JSON, `None` when it has none.
+        """Send a request; return the answer's status and its JSON, `None` if it has none.
 
-        A command, whose answer is not read, may be given twice.
+        A command, whose answer is not read, may be sent twice.
         """
         url = f"{self.api_url.rstrip('/')}/v2/{resource}"
         headers = {"Authorization": f"Bearer {self.api_key.get_secret_value()}"}
@@ -189,7 +189,7 @@ class TelnyxRest:
 
 
 def _refusal(status: int, body: Any) -> ServiceError:
-    """Return what a refusal means: `{"errors": [{"code": …}, …]}`, of which the first counts."""
+    """Return the error of a refusal: `{"errors": [{"code": …}, …]}`, whose first entry counts."""
     errors = body.get("errors") if isinstance(body, dict) else None
     first = errors[0] if isinstance(errors, list) and errors else None
     code = first.get("code") if isinstance(first, dict) else None
@@ -205,16 +205,16 @@ MOST_NESTED: Final = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TelnyxRecord:
-    """What Telnyx says of a call.
+    """Telnyx's record of a call.
 
     Attributes:
         call_id: Its `call_control_id`.
-        status: How it ended, in the words of `calls.leg_progress`; empty: that is not known, or it
-            goes on.
+        status: How it ended, in the terms of `calls.leg_progress`; empty if unknown, or if it goes
+            on.
         over: Whether it has ended.
-        sip_code: With which it ended, as far as that is known.
-        answered: Whether somebody is known to have picked up.
-        answered_by: What the detection of answering machines is known to have found.
+        sip_code: The SIP code of its end, if known.
+        answered: Whether it is known to have been answered.
+        answered_by: The result of answering-machine detection, if known.
     """
 
     call_id: str
@@ -227,10 +227,10 @@ class TelnyxRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TelnyxCalls:
-    """Places calls of one application, whose news comes to our address.
+    """Places calls of one application; events come to our address.
 
-    Every method raises `ServiceError`, classified: what is transient may be asked for again. A dial
-    that was not answered may have been placed all the same: look before it is asked for again.
+    Every method raises a classified `ServiceError`; transient failures may be retried. A dial that
+    got no answer may have been placed anyway: look it up before a retry.
     """
 
     rest: TelnyxRest
@@ -238,9 +238,9 @@ class TelnyxCalls:
     public_url: str
 
     async def dial(self, order: DialOrder) -> TelnyxRecord:
-        """Ask for a call.
+        """Order a call.
 
-        Its `command_id` is our own id: for a minute Telnyx takes no second order with the same.
+        Its `command_id` is our own id: for a minute Telnyx accepts no second order with it.
         """
         fields: dict[str, Any] = {
             "connection_id": self.connection_id,
@@ -259,17 +259,17 @@ class TelnyxCalls:
         return placed
 
     async def fetch(self, call_id: str) -> TelnyxRecord | None:
-        """Return what has become of a call; None: Telnyx knows none, or no more.
+        """Return a call's record; `None` if Telnyx has none, or no longer.
 
-        It knows one for ten minutes behind its end. While a call rings it is `is_alive: false`
-        already, so that only the moment of its end says that it is over.
+        Telnyx keeps one for ten minutes after the call's end. A ringing call is already
+        `is_alive: false`, so only the time of its end shows that it is over.
         """
         known = (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
         told = await self.rest.ask("GET", f"calls/{quote(call_id, safe='')}", but=known)
         return _record(_data(told)) if told is not None else None
 
     async def active(self, ref: str) -> TelnyxRecord | None:
-        """Return the call of a dial that goes on; None: none does."""
+        """Return the live call of a dial; `None` if there is none."""
         path = f"connections/{quote(self.connection_id, safe='')}/active_calls"
         query: list[tuple[str, str]] = []
         for _ in range(MOST_PAGES):
@@ -285,9 +285,9 @@ class TelnyxCalls:
         return None
 
     async def search(self, ref: str, *, to: str, since: datetime) -> TelnyxRecord | None:
-        """Return what the list of events has of a dial: by number and time, and then by our own id.
+        """Return a dial's events from the list: found by number and time, then by our own id.
 
-        Telnyx lists those of the last day alone.
+        Telnyx lists only those of the last day.
         """
         query = [
             ("filter[product]", "call_control"),
@@ -305,12 +305,12 @@ class TelnyxCalls:
         return _by_events(ours)
 
     async def cancel(self, call_id: str) -> str | None:
-        """End a call, also one that rings; return what went wrong, or None."""
+        """End a call, even a ringing one; return the error, or `None`."""
         return await self.rest.complete(call_id)
 
 
 def _by_events(events: Sequence[tuple[str, dict[str, Any]]]) -> TelnyxRecord | None:
-    """Return what the news of one dial says together, in whatever order it is."""
+    """Combine the events of one dial, in any order."""
     ids = [each["call_control_id"] for _, each in events]
     if not ids:
         return None
@@ -327,7 +327,7 @@ def _by_events(events: Sequence[tuple[str, dict[str, Any]]]) -> TelnyxRecord | N
 
 
 def _news(metadata: object, depth: int = 0) -> dict[str, Any] | None:
-    """Return the payload that was told, wherever in an event's metadata it stands."""
+    """Return the event's payload, wherever it is in the metadata."""
     if not isinstance(metadata, dict) or depth > MOST_NESTED:
         return None
     fields = cast("dict[str, Any]", metadata)

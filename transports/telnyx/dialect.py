@@ -1,8 +1,8 @@
-"""Telnyx Media Streaming as values.
+"""Telnyx Media Streaming.
 
 Source: developers.telnyx.com/api-reference/websockets/stream-call-media-over-websocket. The
-stream's name stands beside `start`, media may come out of order, and each direction has a codec of
-its own: the caller's stands in `start`, ours is what `streaming_start` asked for.
+stream's name is next to `start`, media may arrive out of order, and each direction has its own
+codec: the caller's is in `start`, ours was set by `streaming_start`.
 """
 
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ from transports.media_stream.messages import (
 
 MAX_REF_CHARS: Final = 128  # a call_control_id has about 60
 
-# L16 is sent as RTP sends it, the high byte first (RFC 3551, 4.5.11); not tried on a live line.
+# L16 is sent as in RTP, big-endian (RFC 3551, 4.5.11); not tried on a live line.
 CODECS: Final[Mapping[str, Codec]] = {
     "PCMU": MULAW,
     "PCMA": ALAW,
@@ -60,7 +60,7 @@ def _started(fields: Fields) -> Message:
 
 
 def codec_of(media_format: Fields) -> Codec | None:
-    """Return the codec of a `media_format`; None: one that we do not read."""
+    """Return the codec of a `media_format`; `None` for an unsupported one."""
     codec = CODECS.get((text(media_format, "encoding") or "PCMU").upper())
     if codec is None:
         return None

@@ -1,4 +1,4 @@
-"""Calls that we place through Twilio: asking for one, looking one up, ending one.
+"""Outbound calls through Twilio: ordering one, looking one up, ending one.
 
 Source: twilio.com/docs/voice/api/call-resource, /voice/answering-machine-detection.
 """
@@ -22,7 +22,7 @@ from fallbacks.failure import ServiceError
 from transports.http_requests import ASK_S, DialOrder, answered, dial_error, number_of, request
 from transports.twilio.webhook import VOICE_PATH
 
-# Handing a live call of Twilio's on: what it is told to do, and what is said to have come of it.
+# Transfers of a live call: the instructions to Twilio, and the result that it reports.
 #
 # Source: twilio.com/docs/voice/twiml/dial, /voice/twiml/number, /voice/twiml/refer,
 # /voice/twiml/sip.
@@ -50,7 +50,7 @@ _SIP: Final[Mapping[str, Handover]] = {
 
 
 def dial_twiml(to: Destination, *, ring_s: float, public_url: str) -> str:
-    """Return what connects the caller with somebody: `<Refer>` for a SIP URI, else `<Dial>`."""
+    """Return the TwiML that rings a person: `<Refer>` for a SIP URI, else `<Dial>`."""
     answer, action = VoiceResponse(), f"{public_url}{AFTER_PATH}"
     if to.number.startswith(("sip:", "sips:")):
         refer = Refer(action=action)
@@ -69,7 +69,7 @@ def dial_twiml(to: Destination, *, ring_s: float, public_url: str) -> str:
 
 
 def dial_outcome(form: Mapping[str, str]) -> Handover | None:
-    """Return what a webhook says to have come of handing on; None: it says nothing of it."""
+    """Return the transfer result in a webhook; `None` if it has none."""
     if sip := form.get("DialSipResponseCode") or form.get("NotifySipResponseCode"):
         known = _SIP.get(sip)
         if known is not None and known != "connected":
@@ -81,26 +81,26 @@ def dial_outcome(form: Mapping[str, str]) -> Handover | None:
 
 
 def answered_for(form: Mapping[str, str]) -> str:
-    """Return whose caller is being talked to by the person who answered; empty: nobody's."""
+    """Return the caller's call that an answering person was rung for; empty if none."""
     return form.get("ParentCallSid", "") if form.get("CallStatus") == "in-progress" else ""
 
 
 API_URL: Final = "https://api.twilio.com"
 PROVIDER: Final = "twilio"
 Fields: TypeAlias = Sequence[tuple[str, str]]
-"""A form's, in order; a name may come twice."""
+"""A form's fields, in order; a name may come twice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TwilioRest:
-    """Whose calls may be ended and redirected, and where to ask for it.
+    """The REST account for ending and redirecting calls.
 
     Attributes:
-        account_sid: Whose they are.
-        auth_token: Lets us in.
-        api_url: Where.
-        public_url: Our own address, at which Twilio tells what came of a hand-over; empty: a call
-            cannot be handed on.
+        account_sid: The account.
+        auth_token: Its secret.
+        api_url: The API's address.
+        public_url: Our own address, where Twilio reports a transfer's result; empty if calls cannot
+            be transferred.
     """
 
     account_sid: str
@@ -110,22 +110,22 @@ class TwilioRest:
 
     @property
     def transfers(self) -> bool:
-        """Whether a call can be handed on."""
+        """Whether a call can be transferred."""
         return bool(self.public_url)
 
     async def press(self, call_ref: str, keys: str) -> bool:
-        """Return False: keys can only be played by TwiML, which ends the stream."""
+        """Return False: only TwiML can play keys, and it would end the stream."""
         return False
 
     async def transfer(self, call_ref: str, to: Destination, *, ring_s: float) -> Handover:
-        """Return that this is not offered: a leg of Twilio's waits for what comes of it itself."""
+        """Return that this is not offered: Twilio's leg waits for the result itself."""
         return "not_offered"
 
     async def complete(self, call_ref: str) -> str | None:
-        """End a call; one that has ended already is fine.
+        """End a call; one that has already ended is fine.
 
         Returns:
-            None when the call is over, else what went wrong, with no secret in it.
+            `None` if the call is over, else the error, without secrets.
 
         Source: twilio.com/docs/voice/api/call-resource, "Update a Call resource".
         """
@@ -133,18 +133,18 @@ class TwilioRest:
         return trouble and trouble.words
 
     async def ring(self, call_ref: str, to: Destination, *, ring_s: float) -> RingTrouble | None:
-        """Have a live call connected with somebody; return what went wrong, or None.
+        """Connect a live call with a person; return the error, or `None`.
 
-        Twilio cannot be told to forget an order: one without an answer may be carried out later.
+        Twilio cannot withdraw an order: one without an answer may be carried out later.
         """
         return await self._redirect(
             call_ref, dial_twiml(to, ring_s=ring_s, public_url=self.public_url)
         )
 
     async def redirect(self, call_sid: str, twiml: str) -> str | None:
-        """Have a live call do something else; return what went wrong, or None.
+        """Give a live call other instructions; return the error, or `None`.
 
-        Raises nothing. A call that has ended is no success here.
+        Never raises. A call that has already ended is an error here.
         """
         trouble = await self._redirect(call_sid, twiml)
         return trouble and trouble.words
@@ -160,7 +160,7 @@ class TwilioRest:
         fields: Fields,
         *,
         what: str,
-        over: Sequence[int] = (HTTPStatus.OK, HTTPStatus.NOT_FOUND),  # 20404: ended already
+        over: Sequence[int] = (HTTPStatus.OK, HTTPStatus.NOT_FOUND),  # 20404: already ended
     ) -> RingTrouble | None:
         try:
             async with asyncio.timeout(ASK_S):
@@ -179,7 +179,7 @@ class TwilioRest:
         """Return the JSON of an answer, for work outside a call.
 
         Raises:
-            ServiceError: It failed; says how, and whether asking again may help.
+            ServiceError: It failed; tells how, and whether a retry may help.
         """
         status, body = await answered(PROVIDER, self.send(method, resource, fields))
         if status >= HTTPStatus.BAD_REQUEST or not isinstance(body, dict):
@@ -189,7 +189,7 @@ class TwilioRest:
     async def send(
         self, method: str, resource: str, fields: Fields, *, reads: bool = True
     ) -> tuple[int, Any]:
-        """Send a request; return the answer's status and its JSON, None when it has none."""
+        """Send a request; return the answer's status and its JSON, `None` if it has none."""
         account = quote(self.account_sid, safe="")
         url = f"{self.api_url.rstrip('/')}/2010-04-01/Accounts/{account}/{resource}.json"
         form, query = (fields, None) if method == "POST" else (None, fields)
@@ -213,12 +213,12 @@ EVENTS: Final = ("initiated", "ringing", "answered", "completed")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRecord:
-    """What Twilio says of a call.
+    """Twilio's record of a call.
 
     Attributes:
-        length_s: Of the talk, in whole seconds; None: it goes on, or there was none.
-        cost: In the account's currency; None: it is not known yet, which may last for a while
-            behind the end.
+        length_s: Of the conversation, in whole seconds; `None` while it goes on, or if there was
+            none.
+        cost: In the account's currency; `None` until it is known, some time after the end.
     """
 
     call_sid: str
@@ -233,27 +233,27 @@ class CallRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TwilioCalls:
-    """Places calls of one account, whose callbacks come to our address.
+    """Places calls of one account; callbacks come to our address.
 
-    Every method raises `ServiceError`, classified: what is transient may be asked for again. A dial
-    that was not answered may have been placed all the same: look before it is asked for again.
+    Every method raises a classified `ServiceError`; transient failures may be retried. A dial that
+    got no answer may have been placed anyway: look it up before a retry.
     """
 
     rest: TwilioRest
     public_url: str
 
     async def dial(self, order: DialOrder) -> CallRecord:
-        """Ask for a call."""
+        """Order a call."""
         return _record(await self.rest.ask("POST", "Calls", self._fields(order)))
 
     async def fetch(self, call_sid: str) -> CallRecord:
-        """Return what has become of a call."""
+        """Return a call's record."""
         return _record(await self.rest.ask("GET", f"Calls/{quote(call_sid, safe='')}"))
 
     async def search(self, *, to: str, since: datetime) -> Sequence[CallRecord]:
-        """Return the calls to a number that were asked for since a moment, the newest first.
+        """Return the calls to a number that were ordered since a moment, the newest first.
 
-        Twilio's own filter knows starts, and a call that waits has none: so we filter here.
+        Twilio's filter uses the start, which a queued call lacks: so we filter here.
         """
         found = await self.rest.ask("GET", "Calls", (("To", to), ("PageSize", "50")))
         records = [_record(item) for item in found.get("calls", ())]
@@ -263,7 +263,7 @@ class TwilioCalls:
         ]
 
     async def cancel(self, call_sid: str) -> CallRecord:
-        """Place a call no further that was not answered yet."""
+        """Stop an unanswered call."""
         fields = (("Status", "canceled"),)
         return _record(await self.rest.ask("POST", f"Calls/{quote(call_sid, safe='')}", fields))
 
@@ -283,7 +283,7 @@ class TwilioCalls:
         if order.machine:
             fields += [
                 ("MachineDetection", order.machine),
-                ("AsyncAmd", "true"),  # else a person who answers hears silence for seconds
+                ("AsyncAmd", "true"),  # otherwise a person who answers hears silence for seconds
                 ("AsyncAmdStatusCallback", status),
                 ("AsyncAmdStatusCallbackMethod", "POST"),
             ]
@@ -304,7 +304,7 @@ def _record(body: Mapping[str, Any]) -> CallRecord:
 
 
 def _cost(price: object) -> float | None:
-    """Return what is charged: its prices are texts, and negative."""
+    """Return the cost: Twilio's prices are texts, and negative."""
     amount = number_of(price)
     return None if amount is None else abs(amount)
 

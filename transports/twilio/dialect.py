@@ -1,4 +1,4 @@
-"""Twilio Media Streams as values.
+"""Twilio Media Streams.
 
 Source: twilio.com/docs/voice/media-streams/websocket-messages.
 """

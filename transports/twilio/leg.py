@@ -31,14 +31,14 @@ class TwilioLeg(RedirectedLeg):
         """Continue with a socket whose `start` has been read.
 
         Args:
-            websocket: Accepted; nothing else reads or writes it from here on.
-            call: Whose it is.
-            stream_id: Names the stream.
-            tell: Is told of what was refused. A key is a frame, told by who reads frames.
+            websocket: Accepted; this leg is its only user from here on.
+            call: The carrier's information about the call.
+            stream_id: The stream's id.
+            tell: Takes events about refused messages. A key is a frame, reported by its reader.
             clock: Monotonic seconds.
-            rest: Where a hang-up is asked for; without it, closing the socket ends the call,
-                since no TwiML follows the `<Connect>`.
-            patience: How long the line is waited for.
+            rest: For a hang-up; without it, closing the socket ends the call, since no TwiML
+                follows the `<Connect>`.
+            patience: How long to wait for the line.
         """
         super().__init__(
             websocket,

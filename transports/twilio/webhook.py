@@ -1,4 +1,4 @@
-"""The voice webhook: what it says, who signed it, and the answer where there is no room."""
+"""The voice webhook: its form, its signature, and the answer when all lines are busy."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -16,7 +16,7 @@ Form = ImmutableMultiDict[str, str]
 
 
 def read_form(body: bytes) -> Form:
-    """Return the fields of a webhook; raises `ValueError`: it is no form, or has too many."""
+    """Return the fields of a webhook; raises `ValueError` for a malformed or too large form."""
     return ImmutableMultiDict(
         parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
     )
@@ -31,28 +31,28 @@ def is_signed(
     proof: str,
     path: str = VOICE_PATH,
 ) -> bool:
-    """Say whether Twilio signed the form.
+    """Return whether Twilio signed the form.
 
     Args:
         validator: Knows the account's token.
         form: The fields.
-        addresses: Under which Twilio may know us, without a slash at the end: it signs the address
-            that it asked, whatever a proxy made of the request.
+        addresses: Our possible addresses, without a trailing slash: Twilio signs the address that
+            it requested, whatever a proxy made of the request.
         query: The part of the address after the path.
         proof: The header `X-Twilio-Signature`.
-        path: Where it was posted.
+        path: The path of the request.
     """
     asked = f"{path}?{query}" if query else path
     return any(validator.validate(f"{address}{asked}", form, proof) for address in addresses)
 
 
 def is_outbound(form: Form) -> bool:
-    """Say whether we are who called."""
+    """Return whether we placed the call."""
     return form.get("Direction", "").startswith("outbound")
 
 
 def busy_twiml(form: Form) -> str:
-    """Return the answer that says so and hangs up; whom we have called is only hung up on."""
+    """Return the answer that says so and hangs up; for our own call it only hangs up."""
     answer = VoiceResponse()
     if not is_outbound(form):
         answer.say(BUSY)

@@ -1,8 +1,8 @@
-"""A browser's peer connection with bounds: what it may say, how often, and how long it may take.
+"""A browser's peer connection with limits on its messages and time.
 
-Pipecat's own parses whatever comes over a data channel, logs what it cannot parse, hands the rest
-into the pipeline, and keeps it without bound before the call is connected. It knows no restart of
-ICE either: a browser whose network changed finds its way back here (`ice_restart.py`).
+Pipecat's own parses every message of a data channel, logs what it cannot parse, passes the rest
+into the pipeline, and keeps it without bound before the call is connected. It does not support ICE
+restarts either: a browser whose network changed reconnects here (`ice_restart.py`).
 """
 
 import asyncio
@@ -23,19 +23,19 @@ from transports.webrtc import ice_restart
 from transports.webrtc.ice_restart import IceNames, names_in, transports_of
 from transports.webrtc.wire import PageMessages
 
-MAX_CANDIDATES: Final = 64  # from one offer to the next; one with several networks has a dozen
+MAX_CANDIDATES: Final = 64  # between two offers; a browser with several networks has a dozen
 PATCHES_PER_S: Final = 10.0
-PATCHES_CAP: Final = 40.0  # browsers send each address by itself
+PATCHES_CAP: Final = 40.0  # browsers send each address separately
 MAX_NEGOTIATIONS: Final = 10  # of one call, after the first
-DOUBT_S: Final = 1.2  # without sound or ping: sound comes every 20 ms, a ping every second
-LOST_S: Final = 7.0  # then nobody comes back on this line: a page gives up on it after 4 s
+DOUBT_S: Final = 1.2  # without sound or ping: sound arrives every 20 ms, a ping every second
+LOST_S: Final = 7.0  # then the line is final: a page gives up on it after 4 s
 CLOSE_S: Final = 5.0
-PART_S: Final = 2.0  # for last words to a browser that has just connected
+PART_S: Final = 2.0  # for the last message to a browser that has just connected
 LOOK_S: Final = 0.05
 
 
 class TooManyError(Exception):
-    """A browser sent more of something than any call needs."""
+    """A browser sent more messages of a kind than any call needs."""
 
 
 class BrowserConnection(SmallWebRTCConnection):
@@ -47,13 +47,13 @@ class BrowserConnection(SmallWebRTCConnection):
         """Wait for an offer.
 
         Args:
-            tell: Is told of what was refused.
+            tell: Takes events about refused messages.
             clock: Monotonic seconds.
-            ice_servers: Through which we may be reached; the first STUN and the first TURN count.
+            ice_servers: Servers to reach us through; the first STUN and the first TURN count.
         """
-        # Before Pipecat's own: that sets up the listeners.
+        # Before Pipecat's own, which sets up the listeners.
         self._settled = asyncio.Event()
-        self.quiet = Quiet(clock)  # neither sound nor a message of the browser's
+        self.quiet = Quiet(clock)  # time without sound or messages from the browser
         self.page = PageMessages(tell=tell, heard=self.quiet.note)
         self._theirs: IceNames | None = None
         self._patches = FloodLimit(per_s=PATCHES_PER_S, cap=PATCHES_CAP)
@@ -62,15 +62,15 @@ class BrowserConnection(SmallWebRTCConnection):
         super().__init__(ice_servers=list(ice_servers))
 
     def is_connected(self) -> bool:
-        """Return whether the browser can be spoken to, or may be again in a moment.
+        """Return whether the browser is connected, or may be again in a moment.
 
-        Pipecat's own goes by pings alone, and drops what is said in the fourth second without one.
+        Pipecat's own relies only on pings, and drops messages in the fourth second without one.
         """
         alive = self.pc.connectionState == "connected" and self.quiet.now_s < LOST_S
         return self._connect_invoked and alive
 
     async def connects_within(self, wait_s: float) -> bool:
-        """Return whether the browser was connected in time, and `give_up` was not called."""
+        """Return whether the browser connected in time and `give_up` was not called."""
         try:
             async with asyncio.timeout(wait_s):
                 await self._settled.wait()
@@ -79,7 +79,7 @@ class BrowserConnection(SmallWebRTCConnection):
         return self.pc.connectionState == "connected"
 
     def give_up(self) -> None:
-        """Wait for the browser no longer."""
+        """Stop waiting for the browser."""
         self._settled.set()
 
     async def negotiate_again(self, *, sdp: str, type: str, restart_pc: bool) -> None:  # noqa: A002 - as Pipecat calls it
@@ -95,7 +95,7 @@ class BrowserConnection(SmallWebRTCConnection):
         await self.renegotiate(sdp=sdp, type=type, restart_pc=restart_pc)
 
     async def _create_answer(self, sdp: str, type: str) -> None:  # noqa: A002 - as Pipecat calls it
-        """Answer an offer as Pipecat's own does, and take part in a restart of ICE."""
+        """Answer an offer as Pipecat does, and handle an ICE restart."""
         before, self._theirs = self._theirs, names_in(sdp)
         restarts = before is not None and self._theirs not in (None, before)
         if restarts and self._theirs:
@@ -112,23 +112,23 @@ class BrowserConnection(SmallWebRTCConnection):
         self._check()
 
     def _check(self) -> None:
-        """Try new addresses at once; while the first checks run, they are tried there."""
+        """Try new addresses at once; the first checks, if they still run, include them anyway."""
         if self._negotiations_left < MAX_NEGOTIATIONS:
             for way in transports_of(self._pc):
                 ice_restart.check(way)
 
     async def add_addresses(self, addresses: list[IceCandidate]) -> None:
-        """Add network addresses of the browser.
+        """Add the browser's network addresses.
 
         Raises:
-            TooManyError: There were too many, or they come too fast.
-            ValueError: One is none.
+            TooManyError: There were too many, or they arrived too fast.
+            ValueError: One is malformed.
         """
         self._candidates_left -= len(addresses)
         if self._candidates_left < 0 or not await self._patches.take(1):
             raise TooManyError
         for address in addresses:
-            candidate = None  # an empty one is the end of them (RFC 8840)
+            candidate = None  # an empty one marks the end (RFC 8840)
             if address.candidate:
                 candidate = candidate_from_sdp(address.candidate)
                 candidate.sdpMid = address.sdp_mid
@@ -137,8 +137,8 @@ class BrowserConnection(SmallWebRTCConnection):
         self._check()
 
     async def part(self, message: dict[str, Any]) -> None:
-        """Tell a browser that has no call why, and give the words the time to arrive."""
-        self.send_app_message(message)  # waits until the data channel is open
+        """Send the reason to a browser without a call, and wait until it has arrived."""
+        self.send_app_message(message)  # waits for the open data channel
         try:
             async with asyncio.timeout(PART_S):
                 while not self._said_all():  # noqa: ASYNC110 - aiortc has no event for it
@@ -151,25 +151,25 @@ class BrowserConnection(SmallWebRTCConnection):
         return channel is not None and channel.readyState == "open" and not channel.bufferedAmount
 
     async def _close(self) -> None:
-        """Close once and to the end, whoever asks, and whoever of them is cancelled meanwhile.
+        """Close once and completely, even if one of several callers is cancelled.
 
-        None of them waits for longer than `CLOSE_S`.
+        No caller waits for longer than `CLOSE_S`.
 
-        aiortc's own, interrupted, keeps its sockets, and each later one waits for it for ever.
+        aiortc's own close, if interrupted, keeps its sockets, and later ones wait for ever.
         """
         if self._closing is None:
             for way in transports_of(self._pc):
                 ice_restart.part_quickly(way)
             closing = super()._close()
             self._closing = asyncio.create_task(closing)  # noqa: TID251 - ends in seconds, kept here
-        done, _ = await asyncio.wait({self._closing}, timeout=CLOSE_S)  # it goes on if we do not
+        done, _ = await asyncio.wait({self._closing}, timeout=CLOSE_S)  # it goes on after our wait
         for closed in done:
             closed.result()
         if not done:
             logger.warning("a peer connection did not close within {:g} s", CLOSE_S)
 
     async def shut(self) -> None:
-        """Close what is still open, whatever state it is in; never raises."""
+        """Close everything that is still open, in any state; never raises."""
         try:
             await self._close()
         except Exception as broken:  # noqa: BLE001 - aiortc raises whatever a half-made connection meets
@@ -177,7 +177,7 @@ class BrowserConnection(SmallWebRTCConnection):
 
     def _setup_listeners(self) -> None:
         super()._setup_listeners()
-        self._theirs = None  # a new peer connection has met nobody
+        self._theirs = None  # a new peer connection has no remote end
         self._closing: asyncio.Task[None] | None = None
         channels: list[RTCDataChannel] = []
 

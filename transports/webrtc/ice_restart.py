@@ -1,9 +1,9 @@
-"""ICE restarts (RFC 8445, section 2.4): a new way between two ends that are talking already.
+"""ICE restarts (RFC 8445, section 2.4): a new path between two connected ends.
 
-aiortc takes a browser's second offer, but goes on with the names, passwords and addresses of the
-first one, so none of the browser's new checks is answered. A restart changes them in the connection
-that there is: sound goes the old way until the browser has chosen a new one, and encryption, tracks
-and data channel notice nothing.
+aiortc accepts a browser's second offer, but keeps the names, passwords and addresses of the first
+one, so none of the browser's new checks is answered. A restart changes them in the existing
+connection: sound uses the old path until the browser has chosen a new one, and encryption, tracks
+and data channel are not affected.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from aioice import ice, stun, turn
 from aioice.utils import random_string
 from aiortc import RTCIceTransport, RTCPeerConnection
 
-GATHER_S: Final = 1  # for what a STUN or TURN server answers; a caller waits as long
+GATHER_S: Final = 1  # for a STUN or TURN server's answer; the caller waits this long
 PART_S: Final = 1.0
 RELAY: Final = "_TurnTransport__inner_protocol"
 UFRAG: Final = re.compile(r"^a=ice-ufrag:(\S{4,256})\s*$", re.MULTILINE)
@@ -26,7 +26,7 @@ PASSWORD: Final = re.compile(r"^a=ice-pwd:(\S{22,256})\s*$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class IceNames:
-    """By what one end of a connection is known in its checks."""
+    """The names of one end in its connectivity checks."""
 
     username: str
     password: str
@@ -39,7 +39,7 @@ def names_in(sdp: str) -> IceNames | None:
 
 
 def transports_of(line: RTCPeerConnection) -> set[RTCIceTransport]:
-    """Return a peer connection's ways to the other end: one, where all media are bundled."""
+    """Return a peer connection's ICE transports: one if all media are bundled."""
     found = {
         gettransceiver.receiver.transport.transport for gettransceiver in line.getTransceivers()
     }
@@ -47,9 +47,9 @@ def transports_of(line: RTCPeerConnection) -> set[RTCIceTransport]:
 
 
 def make_quick(way: RTCIceTransport) -> None:
-    """Have a way waste none of a caller's time; before it looks for addresses of its own."""
+    """Avoid delays for the caller; call before the transport gathers its addresses."""
     connection = way._connection  # noqa: SLF001 - aiortc hands nothing through
-    # aioice gives a STUN or TURN server 5 s: one that is down would cost every call so much.
+    # aioice gives a STUN or TURN server 5 s: a dead one would delay every call by that.
     look = partial(connection.get_component_candidates, timeout=GATHER_S)
     connection.get_component_candidates = look  # type: ignore[method-assign]
     answer = partial(_check_at_once, connection, connection.check_incoming, set())
@@ -64,10 +64,10 @@ def _check_at_once(
     address: tuple[str, int],
     protocol: ice.StunProtocol,
 ) -> None:
-    """Answer the other end's check with one of our own, once, also if one is on its way already.
+    """Answer the other end's check with our own check once, even if one is already pending.
 
-    That one may have been lost before the other end's relay let us through, and would be sent again
-    after 0.5, 1.5 and 3.5 s. RFC 8445, 7.3.1.4, asks for this; aioice leaves it out.
+    The pending one may have been lost before the other end's relay let us through, and would be
+    repeated after 0.5, 1.5 and 3.5 s. RFC 8445, 7.3.1.4, requires this; aioice leaves it out.
     """
     for pair in connection._check_list:  # noqa: SLF001
         theirs = pair.protocol is protocol and pair.remote_addr == address
@@ -81,7 +81,7 @@ def _check_at_once(
 
 
 def part_quickly(way: RTCIceTransport) -> None:
-    """Have a relay that answers no more be left at once: aioice would ask it for a minute."""
+    """Leave a dead relay at once: aioice would keep asking it for a minute."""
     for protocol in way._connection._protocols:  # noqa: SLF001
         if isinstance(protocol.transport, turn.TurnTransport):
             inner = getattr(protocol.transport, RELAY)
@@ -93,11 +93,11 @@ async def _delete(inner: Any, delete: Callable[[], Awaitable[None]]) -> None:
         async with asyncio.timeout(PART_S):
             await delete()
     except TimeoutError:
-        inner.transport.close()  # the server frees it when it expires (RFC 8656, section 6)
+        inner.transport.close()  # the server frees it on expiry (RFC 8656, section 6)
 
 
 async def restart(way: RTCIceTransport, theirs: IceNames) -> None:
-    """Forget the other end's old names and addresses, and take names and addresses anew."""
+    """Replace the other end's old names and addresses, and create new ones for ours."""
     connection = way._connection  # noqa: SLF001 - as above
     for pair in connection._check_list:  # noqa: SLF001
         if pair.task is not None:
@@ -113,10 +113,10 @@ async def restart(way: RTCIceTransport, theirs: IceNames) -> None:
 
 
 async def _look_again(connection: ice.Connection) -> None:
-    """Add the addresses that this machine has got meanwhile.
+    """Add this machine's new addresses.
 
-    A relay that we speak through may be what died, and another one is asked for; one that we do not
-    use is left alone, for the browser waits for our answer.
+    A relay in use may be the dead part, so another one is requested. An unused relay is left alone,
+    because the browser waits for our answer.
     """
     known = {protocol.local_candidate.host for protocol in connection._protocols}  # noqa: SLF001
     mine = ice.get_host_addresses(use_ipv4=True, use_ipv6=True)
@@ -128,7 +128,7 @@ async def _look_again(connection: ice.Connection) -> None:
 
 
 def check(way: RTCIceTransport) -> None:
-    """Try each pair of addresses that was not tried: the first round of checks is long over."""
+    """Try each untried pair of addresses: the first round of checks has long ended."""
     connection = way._connection  # noqa: SLF001 - as above
     untried = (ice.CandidatePair.State.WAITING, ice.CandidatePair.State.FROZEN)
     for pair in tuple(connection._check_list):  # noqa: SLF001

@@ -21,22 +21,22 @@ from transports.webrtc.connection import DOUBT_S, BrowserConnection
 from transports.webrtc.output import SAMPLE_RATE_HZ, WebrtcOutput
 from transports.webrtc.wire import PageKey
 
-LOST_AFTER_S: Final = 1.0  # on top of the 3 s without a ping after which Pipecat sees no peer
+LOST_AFTER_S: Final = 1.0  # after the 3 s without a ping that Pipecat waits
 LOOK_EVERY_S: Final = 0.25
-CONNECT_S: Final = 20.0  # an offer whose browser never connects
+CONNECT_S: Final = 20.0  # for the browser to connect after its offer
 
 
 class WebrtcLeg(PlainLeg):
-    """One browser.
+    """A browser on the line.
 
-    A page that is closed says so. A browser that is killed does not, and ICE notices only after
-    half a minute: the page's pings and sound stop, and `watch` ends the leg. Until then a page that
-    has changed its network finds its way back, and the call has gone on. It cannot be sent keys,
-    and nobody can be called from it: those are a carrier's.
+    A closing page says so. A killed browser does not, and ICE notices only after half a minute: the
+    page's pings and sound stop, and `watch` ends the leg. Until then a page whose network changed
+    can reconnect, and the call goes on. A browser cannot receive keys or ring a person: only a
+    carrier can.
     """
 
     def __init__(self, connection: SmallWebRTCConnection) -> None:
-        """Have a leg on a connection: of our own page, or of another one without a keypad."""
+        """Create a leg on a connection, from our own page or from one without a keypad."""
         ours = isinstance(connection, BrowserConnection)
         self.facts = LegFacts(transport="webrtc", sample_rate_hz=SAMPLE_RATE_HZ, keys=ours)
         self._connection = connection
@@ -65,20 +65,20 @@ class WebrtcLeg(PlainLeg):
         return self._transport.output()
 
     def on_gone(self, gone: Gone) -> None:
-        """Have `gone` called when the browser has gone."""
+        """Call `gone` when the browser is gone."""
         self._gone = gone
 
     async def answered(self) -> None:
-        """Return once the browser is connected.
+        """Return as soon as the browser is connected.
 
         Raises:
-            TimeoutError: It never was.
+            TimeoutError: It never connected.
         """
         async with asyncio.timeout(CONNECT_S):
             await self._connected.wait()
 
     async def watch(self) -> None:
-        """Return when nothing has come of the browser for long; tell `gone` before."""
+        """Return when the browser has been silent for too long; call `gone` first."""
         await self._connected.wait()
         missing_s = 0.0
         while missing_s < LOST_AFTER_S:
@@ -89,12 +89,12 @@ class WebrtcLeg(PlainLeg):
         await self._tell_gone("line_lost")
 
     def _broken_s(self) -> float:
-        """Return for how long nothing had come of the browser when something came again."""
+        """Return the length of the silence before the browser's latest sign of life."""
         line = self._connection
         return line.quiet.take_longest_s() if isinstance(line, BrowserConnection) else 0.0
 
     async def _hear(self, said: PageKey | EarMeasured) -> None:
-        """Handle what the page said: a key goes the way of a telephone's."""
+        """Handle the page's messages: a key is treated like a telephone's."""
         if isinstance(said, EarMeasured):
             self._tell(said)
             return
@@ -106,23 +106,23 @@ class WebrtcLeg(PlainLeg):
             end.tell(event)
 
     def greet_with(self, message: dict[str, Any]) -> None:
-        """Send this first of all, as soon as the page listens."""
+        """Send this first, as soon as the page listens."""
         self._connection.send_app_message(message)  # queued until the data channel opens
 
     def part_with(self, words: Callable[[], dict[str, Any]]) -> None:
-        """Send what `words` returns last of all, when our side closes the connection.
+        """Send the result of `words` last, when our side closes the connection.
 
-        A pipeline's end closes it before its call can say why: nothing later would arrive.
+        A pipeline's end closes it before its call can give the reason: later messages are lost.
         """
         close = self._connection.disconnect
 
         async def tell_and_close() -> None:
             try:
                 self.show(words())
-            finally:  # a line that is not closed keeps its call, and its seat
+            finally:  # a line that stays open keeps its call and its seat
                 await close()
 
-        # Pipecat's transport closes through this one method, and only this instance is changed.
+        # Pipecat's transport closes through this one method; only this instance is changed.
         self._connection.disconnect = tell_and_close  # type: ignore[method-assign]
 
     def show(self, message: dict[str, Any]) -> None:
@@ -137,7 +137,7 @@ class WebrtcLeg(PlainLeg):
     async def _on_connected(self, _transport: Any, _client: Any) -> None:
         line = self._connection
         if isinstance(line, BrowserConnection):
-            line.quiet.expect()  # one that is killed at once never sends the first thing
+            line.quiet.expect()  # a browser that is killed at once never sends a first message
         self._connected.set()
 
     async def _on_disconnected(self, _transport: Any, _client: Any) -> None:
@@ -150,7 +150,7 @@ class WebrtcLeg(PlainLeg):
 
 
 class _WebrtcInput(SmallWebRTCInputTransport):
-    """Pipecat's input, whose sound shows that the line lives."""
+    """Pipecat's input, whose sound also counts as a sign of life."""
 
     async def push_audio_frame(self, frame: InputAudioRawFrame) -> None:
         connection = self._client._webrtc_connection  # noqa: SLF001 - Pipecat shows it nowhere
@@ -160,7 +160,7 @@ class _WebrtcInput(SmallWebRTCInputTransport):
 
 
 class _WebrtcTransport(SmallWebRTCTransport):
-    """Pipecat's transport with our two directions in it."""
+    """Pipecat's transport with our input and output."""
 
     def input(self) -> SmallWebRTCInputTransport:
         if self._input is None:

@@ -1,4 +1,4 @@
-"""Our side of a browser's audio: kept a little ahead of what it takes."""
+"""Our audio to a browser, kept a little ahead of playback."""
 
 import asyncio
 from collections import deque
@@ -16,38 +16,38 @@ from pipecat.transports.smallwebrtc.transport import (
 from transports.owed_sound import OwedSound, RepeatingOutput
 from transports.webrtc.connection import DOUBT_S, BrowserConnection
 
-SAMPLE_RATE_HZ: Final = 16_000  # what the VAD, turn detection and recognisers are made for
-LOST_S: Final = 0.25  # what was sent so shortly before the last sign of life is lost, too (chosen)
+SAMPLE_RATE_HZ: Final = 16_000  # the rate of VAD, turn detection and recognisers
+LOST_S: Final = 0.25  # sound sent this shortly before the last sign of life is lost, too (chosen)
 CHUNK_S: Final = 0.01  # of the track's queue
-# Pieces of 20 ms that wait to be sent: after a stall of 0.15 s so much goes out at once, and what
-# is not there then is a hole. The browser's own buffer bridges the stall (pages/telephone.js).
+# Pieces of 20 ms that wait to be sent: after a stall of 0.15 s they go out at once, and missing
+# ones are a gap. The browser's own buffer bridges the stall (pages/telephone.js).
 AHEAD: Final = 10
-LOOK_S: Final = 0.02  # whether a line that is in doubt is back
+LOOK_S: Final = 0.02  # how often to check whether a doubtful line is back
 
 
 class Cushion:
-    """Lets a writer go on while fewer than `AHEAD` pieces wait to be taken."""
+    """Lets a writer continue while fewer than `AHEAD` pieces are pending."""
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[asyncio.Future[bool], bool]] = deque()
 
     async def add(self, taken: asyncio.Future[bool], *, must: bool = False) -> None:
-        """Note a piece, and return when another one may be written.
+        """Record a piece, and return when another one may be written.
 
         Args:
-            taken: Done when it was sent.
-            must: No barge-in drops it.
+            taken: Done when the piece was sent.
+            must: Barge-ins do not drop it.
         """
         self._waiting.append((taken, must))
         while len(self._waiting) > AHEAD:
             await self._waiting.popleft()[0]
 
     def cut(self, track: RawAudioTrack, *, lost: bool = False) -> bool:
-        """Drop what waits, and return whether it was dropped.
+        """Drop pending pieces, and return whether they were dropped.
 
         Args:
-            track: Where it waits.
-            lost: The line was; else the caller barged in, and what must be heard keeps all of it.
+            track: The track that holds them.
+            lost: The line was lost; else the caller barged in, and uninterruptible speech is kept.
         """
         if not lost and any(must and not taken.done() for taken, must in self._waiting):
             return False
@@ -61,7 +61,7 @@ class Cushion:
 
 
 class WebrtcOutput(RepeatingOutput, SmallWebRTCOutputTransport):
-    """Pipecat's own writes one piece and waits until it was sent: each end of one is a risk."""
+    """Pipecat's own writes one piece and waits until it was sent: each wait risks a gap."""
 
     def __init__(self, transport: SmallWebRTCTransport, client: SmallWebRTCClient) -> None:
         super().__init__(client, transport._params, name=transport._output_name)  # noqa: SLF001 - as Pipecat's own does
@@ -73,13 +73,13 @@ class WebrtcOutput(RepeatingOutput, SmallWebRTCOutputTransport):
             note_heard=self._note_heard,
         )
         self._taken: deque[tuple[float, str]] = deque()  # when, and which pieces; not yet heard
-        self._must = False  # no barge-in drops what is written
+        self._must = False  # barge-ins do not drop the current sound
         if (line := self._browser) is not None:
             line.quiet.on_back = self._note_back
-        self._cut_at = 0  # frames are numbered as they are made: older ones were interrupted
+        self._cut_at = 0  # frames are numbered in order of creation: older ones were interrupted
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Drop, on a barge-in, what the browser has not got yet."""
+        """On a barge-in, drop the sound that the browser has not received yet."""
         if isinstance(frame, InterruptionFrame):
             self._cut_at = frame.id
             track = self._client._audio_output_track  # noqa: SLF001 - Pipecat shows it nowhere
@@ -115,7 +115,7 @@ class WebrtcOutput(RepeatingOutput, SmallWebRTCOutputTransport):
         await self._cushion.add(taken, must=self._must)
 
     def _note_heard(self, quiet_s: float | None = None) -> None:
-        """Mark as heard what was sent before the last sign of life, `quiet_s` ago."""
+        """Count sound as heard that was sent before the last sign of life, `quiet_s` ago."""
         if quiet_s is None:
             quiet_s = self._browser.quiet.now_s if self._browser else 0.0
         until = asyncio.get_running_loop().time() - quiet_s - LOST_S
@@ -123,7 +123,7 @@ class WebrtcOutput(RepeatingOutput, SmallWebRTCOutputTransport):
             self.owed.sent.echoed(self._taken.popleft()[1])
 
     def _note_back(self, quiet_s: float) -> None:
-        """Say again, by whole words, what was sent while nothing came of the browser."""
+        """Repeat, by whole words, the sound sent while the browser was silent."""
         track = self._client._audio_output_track  # noqa: SLF001 - Pipecat shows it nowhere
         if quiet_s <= DOUBT_S or track is None:
             return
@@ -142,7 +142,7 @@ class WebrtcOutput(RepeatingOutput, SmallWebRTCOutputTransport):
         return line if isinstance(line, BrowserConnection) else None
 
     async def _line_back(self) -> None:
-        """Wait while nothing comes of the browser: what was said now would be said to nobody."""
+        """Wait while the browser is silent: it would not hear anything now."""
         if (line := self._browser) is None:
             return
         while line.quiet.now_s > DOUBT_S and line.is_connected():

@@ -1,12 +1,12 @@
-"""What the page says over its data channel: four kinds of message, and nothing else is read.
+"""The page's messages on its data channel: four kinds, and everything else is dropped.
 
     "ping: 1700000000000"                                  once a second
     {"type": "key", "key": "5"}                            a key of its keypad
-    {"type": "ear", "turn": 3, "buffer_s": 0.13, …}        what its receiver measured
+    {"type": "ear", "turn": 3, "buffer_s": 0.13, …}        its receiver's measurements
     {"type": "signalling", "message": {"type": "trackStatus", …}}   Pipecat's own
 
-A page may be anybody's: what does not have this shape, or holds a number that no ear can measure,
-is told apart here and dropped.
+The page is untrusted: a message of another shape, or with an implausible measurement, is detected
+here and dropped.
 """
 
 import json
@@ -22,11 +22,11 @@ from calls.events import InputRefused
 from calls.leg_events import EarMeasured
 from transports.far_end import KEYS_CAP, KEYS_PER_S, FloodLimit
 
-MAX_MESSAGE_CHARS: Final = 1000  # a ping has 20, an ear's report 150
+MAX_MESSAGE_CHARS: Final = 1000  # a ping has 20, a measurement 150
 RECEIVERS: Final = 3  # Pipecat knows a microphone, a camera and a screen
 KEYS: Final = frozenset("0123456789*#")
 MAX_TURN: Final = 100_000
-LONGEST_S: Final = 10.0  # a browser's buffer holds a second or two; more is made up
+LONGEST_S: Final = 10.0  # a browser's buffer holds a second or two; more is implausible
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class ForPipecat:
 
 @dataclass(frozen=True, slots=True)
 class Unwanted:
-    """Nothing that a call needs."""
+    """Not a message that a call needs."""
 
     reason: str
 
@@ -52,7 +52,7 @@ PageMessage: TypeAlias = PageKey | EarMeasured | ForPipecat | Unwanted
 
 
 def read(message: str | bytes) -> PageMessage:
-    """Return what a message says; never raises, whatever it holds."""
+    """Parse a message; never raises."""
     if not isinstance(message, str) or len(message) > MAX_MESSAGE_CHARS:
         return Unwanted("data_message_too_big")
     if message.startswith("ping"):
@@ -92,7 +92,7 @@ def _ear(turn: int, fields: dict[str, Any]) -> EarMeasured | None:
 
 
 def _number(fields: dict[str, Any], name: str) -> float | None:
-    """Return a length of time that a page may say, in seconds; None: it is none."""
+    """Return a plausible duration in seconds; `None` if it is none."""
     value = fields.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -107,22 +107,22 @@ EARS_PER_S: Final = 0.5  # one for each answer
 EARS_CAP: Final = 5.0
 
 Hear: TypeAlias = Callable[[PageKey | EarMeasured], Awaitable[None]]
-"""Takes what the page said to us."""
+"""Takes the page's messages."""
 
 
 class PageMessages:
-    """The messages of one call's page, whichever connection they come over.
+    """The messages of one call's page, across all its connections.
 
     Attributes:
-        hear: Takes keys and reports; until it is set they are dropped.
+        hear: Takes keys and measurements; until it is set they are dropped.
     """
 
     def __init__(self, *, tell: Tell, heard: Callable[[], None]) -> None:
-        """Have heard nothing yet.
+        """Start with nothing received.
 
         Args:
-            tell: Is told of what was refused.
-            heard: Called when the page says anything that we take.
+            tell: Takes events about refused messages.
+            heard: Called for every accepted message.
         """
         self.hear: Hear | None = None
         self._tell = tell
@@ -133,7 +133,7 @@ class PageMessages:
         self._ears = FloodLimit(per_s=EARS_PER_S, cap=EARS_CAP)
 
     async def take(self, message: str | bytes) -> bool:
-        """Read a message, and return whether Pipecat shall read it."""
+        """Read a message, and return whether Pipecat should read it."""
         if not await self._all.take(1):
             self.refused("data_messages_too_fast")
             return False
@@ -146,7 +146,7 @@ class PageMessages:
         return isinstance(said, ForPipecat)
 
     def refused(self, reason: str) -> None:
-        """Tell why something was not taken, once for each reason."""
+        """Report a refused message, once for each reason."""
         if reason not in self._told:
             self._told.add(reason)
             self._tell(InputRefused(transport="webrtc", reason=reason))
