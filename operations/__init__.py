@@ -1,1 +1,1 @@
-"""What people and other systems learn of calls: record, alerts, metrics, CRM, spreadsheet."""
+"""Information for people and other systems: record, alerts, metrics, CRM, spreadsheet."""

@@ -1,11 +1,11 @@
-"""Cells that others' spreadsheets will open: what came from strangers is text there, no formula."""
+"""CSV cells that are safe to open in a spreadsheet: foreign text is no formula."""
 
 from typing import Final
 
-# With what a formula begins in a spreadsheet (OWASP, CSV Injection), also in full width.
+# The characters that start a formula in a spreadsheet (OWASP, CSV Injection), also in full width.
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
 
 
 def safe_cell(text: str) -> str:
-    """Return a text that no spreadsheet computes; `campaign import` reads a number in it again."""
+    """Return a text that spreadsheets do not compute; `campaign import` reads numbers in it."""
     return f"'{text}" if text.lstrip(" ").startswith(FORMULA) else text

@@ -1,7 +1,7 @@
-"""Keeps a task of the process at work: what fails in it is logged and begun again, never passed on.
+"""Keeps a background task running: failures are logged and the task restarts.
 
-A task group ends all its tasks when one of them raises. Those of the process hold calls; no work
-beside the calls may end them.
+A task group cancels all its tasks when one of them raises. Those of the process serve calls, and
+background work must not end calls.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from operations.database.database import StorageError
 
 FIRST_WAIT_S: Final = 1.0  # doubles with each failure that follows soon
 LONGEST_WAIT_S: Final = 300.0
-UNWELL_S: Final = 15.0  # before a database that failed is asked again
+UNWELL_S: Final = 15.0  # before a failed database is tried again
 
 
 async def keep_running(
@@ -25,12 +25,12 @@ async def keep_running(
     *,
     on_failure: Callable[[Exception], None] = lambda _: None,
 ) -> None:
-    """Do some work until it returns or is cancelled; after a failure do it again, later and later.
+    """Run some work until it returns or is cancelled; restart it after failures, ever later.
 
     Args:
-        what: What it does, for the log: "the board's look".
-        work: Begins anew each time.
-        on_failure: Told of each failure; must not raise.
+        what: Its name in the log: "the health store's refresh".
+        work: Starts the work.
+        on_failure: Called for each failure; must not raise.
     """
     wait_s = FIRST_WAIT_S
     while True:
@@ -49,11 +49,11 @@ async def keep_running(
 async def keep_repeating(
     what: str, work: Callable[[], Awaitable[bool]], *, rest_s: Callable[[], float]
 ) -> None:
-    """Do some work again and again until cancelled, also after failures.
+    """Repeat some work until cancelled, also after failures.
 
     Args:
-        what: What it does, for the log; a database that is away is logged once.
-        work: Returns whether there is more of it now.
+        what: Its name in the log; a database outage is logged once.
+        work: Does one step; returns whether there is more to do now.
         rest_s: Returns how long to wait if there is not.
     """
 
@@ -75,10 +75,9 @@ async def keep_repeating(
 
 @asynccontextmanager
 async def at_work(**works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Have work done beside the block, each under its name; cancel it, and wait for its end.
+    """Run the works as named tasks during the block; then cancel them and wait for their end.
 
-    What is left to be written, and what is to be closed, comes behind the block: by then nobody
-    works any more.
+    Final writes and closing belong after the block: by then the tasks have ended.
     """
     async with asyncio.TaskGroup() as tasks:
         working = [tasks.create_task(work, name=name) for name, work in works.items()]

@@ -1,7 +1,7 @@
-"""What no text that leaves the process may show: keys, addresses of people, telephones, cards.
+"""Masks keys, people's addresses, phone numbers and card numbers in texts that leave a process.
 
-One function, for every way out: log, record, alerts, pages, traces. It is asked last, right before
-a text leaves, whichever code wrote it.
+Every outlet uses it: log, record, alerts, pages, traces. It runs last, right before a text leaves,
+whichever code wrote it.
 """
 
 import re
@@ -23,7 +23,7 @@ from calls.events import (
     TranscriptFinal,
 )
 
-SHORT: Final = 8  # characters of a number as it is dialled at home; five shown would be most of it
+SHORT: Final = 8  # digits of a local number; five shown would be most of it
 
 
 def masked(number: str) -> str:
@@ -34,22 +34,22 @@ def masked(number: str) -> str:
 
 
 def counted(text: str) -> str:
-    """Return how many words there are instead of the words."""
+    """Return the number of words in place of the words."""
     return f"[{len(text.split())} words]" if text else ""
 
 
 def without_numbers(entry: Entry) -> Entry:
-    """Return the entry as a log may have it in which words may stand."""
+    """Return the entry for a log that may contain words."""
     match entry.event:
         case CallStarted() as event:
             hidden = replace(event, caller=masked(event.caller), called=masked(event.called))
         case _:
-            return entry  # most of them, told to several: nobody changes one
+            return entry  # the most frequent case; entries are shared and never changed
     return replace(entry, event=hidden)
 
 
 def without_words(entry: Entry) -> Entry:
-    """Return the entry as everyone but the call's own record may see it."""
+    """Return the entry for every reader but the call's own record."""
     match entry.event:
         case TranscriptFinal() as event:
             hidden = replace(event, text=counted(event.text), alternatives=())
@@ -64,18 +64,18 @@ def without_words(entry: Entry) -> Entry:
     return replace(entry, event=hidden)
 
 
-REGIONS: Final = ("US", "RU")  # whose own way of writing numbers is known
-MOST_ASKED: Final = 8  # candidates of a text; of more, each is masked: a stranger may write many
+REGIONS: Final = ("US", "RU")  # with their own notation of numbers
+MOST_ASKED: Final = 8  # candidates in a text; if there are more, each is masked: they may be many
 NATIONAL_DIGITS: Final = 9  # of one without a plus: fewer are amounts, times, sizes
-# Cheap, and wide: the tables are asked about what this finds alone. A plus may stand anywhere,
-# and of what may stand around a number the underscore is no letter: rooms are named call-_NUMBER_x.
+# Cheap and wide: the number tables are only asked about its matches. A plus may stand anywhere,
+# and an underscore next to a number is no letter: rooms are named call-_NUMBER_x.
 SHAPED: Final = re.compile(
     r"(?:(?P<plus>(?:\+|%2[Bb]))|(?<![^\W_])(?<!\d[.:]))\(?\d"
     r"(?:[ \-/().\u00a0\u2010-\u2015]{0,3}\d){6,18}"
     r"(?![^\W_])(?!\.\d)(?!:\d\d)"
 )
 ABROAD: Final = "00"
-ADDRESS: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")  # of the network
+ADDRESS: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")  # an IP address
 FRACTION: Final = re.compile(r"\d+\.\d+")
 DATE: Final = re.compile(r"[12]\d{3}[-/.][01]\d[-/.][0-3]\d(?!\d)")
 
@@ -83,7 +83,7 @@ DATE: Final = re.compile(r"[12]\d{3}[-/.][01]\d[-/.][0-3]\d(?!\d)")
 def without_phones(text: str) -> str:
     """Return text with the middle of each telephone number hidden.
 
-    Those with a plus are always known, those without of the countries in `REGIONS` alone.
+    Numbers with a plus are always detected, others only for the countries in `REGIONS`.
     """
     found = [match for match in SHAPED.finditer(text) if _may_be_one(match)]
     if not found:
@@ -107,7 +107,7 @@ def _may_be_one(found: re.Match[str]) -> bool:
 
 def _shown(found: re.Match[str], regions: Sequence[str] | None) -> str:
     digits = _digits(found[0].removeprefix(found["plus"] or ""))
-    if found["plus"]:  # whatever it is, nothing else is written like that
+    if found["plus"]:  # only phone numbers are written like that
         return masked(f"+{digits}")
     if regions is None:
         return masked(digits)
@@ -118,7 +118,7 @@ def _shown(found: re.Match[str], regions: Sequence[str] | None) -> str:
 
 
 def _is_number(digits: str, regions: Sequence[str]) -> bool:
-    """Return whether a bare row of digits is somebody's: with a country's code, or without."""
+    """Return whether bare digits are a phone number, with or without a country code."""
     return (
         _is_abroad(digits)
         or _is_valid(f"+{digits}", None)
@@ -127,7 +127,7 @@ def _is_number(digits: str, regions: Sequence[str]) -> bool:
 
 
 def _is_abroad(digits: str) -> bool:
-    """Return whether they are a number as most countries dial it from outside (ITU-T E.164)."""
+    """Return whether digits are a number as most countries dial it from abroad (ITU-T E.164)."""
     return digits.startswith(ABROAD) and _is_valid(f"+{digits.removeprefix(ABROAD)}", None)
 
 
@@ -139,7 +139,7 @@ def _is_valid(text: str, region: str | None) -> bool:
 
 
 def _holds_number(text: str, region: str) -> bool:
-    """Return whether digits and marks are, or have in them, a number as people there write it."""
+    """Return whether digits and marks contain a number in a country's own notation."""
     possible = PhoneNumberMatcher(text, region, leniency=phonenumbers.Leniency.POSSIBLE)
     return any(len(_digits(item.raw_string)) >= NATIONAL_DIGITS for item in possible)
 
@@ -148,28 +148,28 @@ def _digits(text: str) -> str:
     return "".join(filter(str.isdigit, text))
 
 
-LONGEST_BYTES: Final = 1024  # of a line's own text; a line of ours has 100 to 500
+LONGEST_BYTES: Final = 1024  # of a line's own text; our own lines have 100 to 500
 CUT_SHORT: Final = "… [{} more bytes]"
-# What a terminal obeys and what ends a line, in any alphabet: C0 and C1, line and paragraph
-# separators, marks that turn the direction of writing round (Unicode 15, UAX 9), lone surrogates.
+# Terminal controls and line ends in any alphabet: C0 and C1, line and paragraph separators,
+# marks that change the writing direction (Unicode 15, UAX 9), lone surrogates.
 CONTROL: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
-CARD_SHAPED: Final = re.compile(  # 13 to 19 digits (ISO/IEC 7812), no part of a word or a fraction
+CARD_SHAPED: Final = re.compile(  # 13 to 19 digits (ISO/IEC 7812), not part of a word or a fraction
     r"(?<!\w)(?<!\d\.)\d(?:[ -]?\d){12,18}(?!\w|\.\d)"
 )
 SHOWN_DIGITS: Final = 4  # of a card, the last ones, as on a receipt
 
 
 def one_line(text: str) -> str:
-    """Return text with each control character written out, as a language would write it."""
+    """Return text with each control character escaped."""
     return CONTROL.sub(
         lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text
     )
 
 
 def bounded(text: str) -> str:
-    """Return the beginning of a text that is longer than a line may be, and how much is missing."""
+    """Return a text cut to the length of a line, and how much is missing."""
     raw = text[: LONGEST_BYTES + 1].encode("utf-8", "replace")
     if len(raw) <= LONGEST_BYTES and len(text) <= LONGEST_BYTES:
         return text
@@ -178,7 +178,7 @@ def bounded(text: str) -> str:
 
 
 def without_cards(text: str) -> str:
-    """Return text with the numbers of cards masked, up to their last four digits."""
+    """Return text with card numbers masked, up to their last four digits."""
     return CARD_SHAPED.sub(_masked_card, text)
 
 
@@ -190,13 +190,13 @@ def _masked_card(found: re.Match[str]) -> str:
 
 
 def _passes_luhn(digits: list[int]) -> bool:
-    """Return whether the last digit checks the others (ISO/IEC 7812-1, annex B)."""
+    """Return whether the last digit is the right checksum (ISO/IEC 7812-1, annex B)."""
     doubled = [2 * digit for digit in digits[-2::-2]]
     return (sum(digits[-1::-2]) + sum(item - 9 * (item > 9) for item in doubled)) % 10 == 0
 
 
-READ_CHARACTERS: Final = 2 * LONGEST_BYTES  # of a text; what is behind them is never shown
-FROM_OTHERS: Final = ("reason", "error")  # fields of facts that may quote a provider
+READ_CHARACTERS: Final = 2 * LONGEST_BYTES  # of a text; the rest is never shown
+FROM_OTHERS: Final = ("reason", "error")  # fields of events that may quote a provider
 CALLERS_WORDS: Final = (PersonWanted, CallbackWanted)
 LONGEST_ADDRESS: Final = 254  # characters of an e-mail address (RFC 5321)
 TELLS_WORDS: Final = re.compile(r"not speaking \[.*", re.DOTALL)
@@ -204,7 +204,7 @@ KEY_SHAPED: Final = re.compile(
     r"(?i)(bearer|token|x-api-key|xi-api-key|authorization)([\"':=\s]+)([\w.\-/+]{8,})"
     r"|\bsk[-_][\w\-]{8,}"
 )
-# Each has what stands before the secret as its first group. `Basic` is the name and password of
+# In each, the first group is the text before the secret. `Basic` is the name and password of
 # RFC 7617; a Telegram token is a bot's number, a colon and 35 characters, in the path.
 SECRET_SHAPED: Final = (
     re.compile(
@@ -223,7 +223,7 @@ SECRET_SHAPED: Final = (
     re.compile(r"()\b(?:xox[a-z]-[\w\-]{10,}|gh[pousr]_\w{20,}|whsec_[\w+/=]{8,})"),
 )
 PASSWORD_IN_ADDRESS: Final = re.compile(r"(://[^/@\s:\"']{0,100}:)(?!\d{1,5}/)[^\s\"@]{1,200}(?=@)")
-HINTS: Final = (  # what one of these needs to be found: most lines have none of it
+HINTS: Final = (  # each pattern needs one of these: most lines have none
     "basic", "bearer", "digest", "key", "secret", "passw", "credential", "signature", "token",
     "cookie", "authorization", "bot", ":aa", "eyj", "eyk", "xox", "ghp_", "gho_", "ghu_", "ghs_",
     "ghr_", "whsec_", "sk-", "sk_",
@@ -232,20 +232,20 @@ MAIL: Final = re.compile(r"[\w.+\-%]{1,64}@(?=[\w\-]{1,63}\.)((?:[\w\-]{1,63}\.)
 
 
 def redacted(text: str) -> str:
-    """Return `text` without keys, cards, telephones, addresses, and words nobody was to hear.
+    """Return `text` without keys, cards, phone numbers, addresses and unspoken words.
 
-    Its end is gone when it is very long.
+    A very long text loses its end.
     """
     whole = len(text) <= READ_CHARACTERS
     text = TELLS_WORDS.sub("not speaking [...]", text[:READ_CHARACTERS])
     text = without_keys(text)
-    if not whole:  # what was cut in two at the end is recognised by nobody
+    if not whole:  # a secret that was cut at the end would not be recognised
         text = text[: -max(KNOWN.longest, LONGEST_ADDRESS)]
     return without_people(text)
 
 
 def without_keys(text: str) -> str:
-    """Return `text` without secrets: those of this process, and what looks like one."""
+    """Return `text` without secrets: this process's own, and what looks like one."""
     text = KNOWN.hide(text)
     if "://" in text and "@" in text:
         text = PASSWORD_IN_ADDRESS.sub(rf"\1{SHOWN}", text)
@@ -258,7 +258,7 @@ def without_keys(text: str) -> str:
 
 
 def without_people(text: str) -> str:
-    """Return `text` without what leads to a person: card, e-mail address, telephone."""
+    """Return `text` without personal data: card, e-mail address, phone number."""
     text = without_cards(text)
     if "@" in text:
         text = MAIL.sub(r"****@\1", text)
@@ -266,12 +266,12 @@ def without_people(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text as one bounded line that shows nothing it must not."""
+    """Return a text as one bounded and masked line."""
     return bounded(one_line(redacted(text)))
 
 
 def masked_event(event: Event) -> Event:
-    """Return a fact with what it quotes of others masked; a caller's own words lose keys alone."""
+    """Return an event with its foreign texts masked; a caller's own words lose only keys."""
     mask = without_keys if isinstance(event, CALLERS_WORDS) else redacted
     changed: dict[str, Any] = {}
     for name in FROM_OTHERS:
@@ -282,7 +282,7 @@ def masked_event(event: Event) -> Event:
 
 
 def clean(value: Any, mask: Callable[[str], str] = redacted) -> Any:
-    """Return a value of JSON with each text in it masked, names of fields apart."""
+    """Return a JSON value with each text masked, but not the field names."""
     match value:
         case str():
             return mask(value)

@@ -1,4 +1,4 @@
-"""A telephone number as people write it: E.164 and the zones it may be in, or why it is none."""
+"""Parses a phone number as people write it: E.164 and its possible zones, or an error code."""
 
 import re
 from collections.abc import Sequence
@@ -9,21 +9,21 @@ import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat, PhoneNumberType
 from phonenumbers.timezone import time_zones_for_geographical_number, time_zones_for_number
 
-LONGEST: Final = 60  # characters; what is longer is no number, however it is read
-# A spreadsheet that took a number for one, or a text for a formula.
+LONGEST: Final = 60  # characters; longer texts are no numbers
+# What a spreadsheet adds to a number that it keeps as text.
 SCIENTIFIC: Final = re.compile(r"\d[.,]?\d*[eE]\+?\d+")
 AS_TEXT: Final = re.compile(r"""^(?:'|=\s*"?|")\s*|"\s*$""")
 DECIMAL: Final = re.compile(r"(\d{7,})\.0+")
 SPOILT: Final = {
-    SCIENTIFIC: "digits_lost",  # "4.93012E+11": the file holds no more than these
-    re.compile(r"\d{4}-\d{2}-\d{2}"): "not_a_number",  # a day; in Germany it could be called
+    SCIENTIFIC: "digits_lost",  # "4.93012E+11": the file has no more digits
+    re.compile(r"\d{4}-\d{2}-\d{2}"): "not_a_number",  # a date; in Germany it could be called
 }
-# What is written and not seen: marks of direction, joiners, a soft hyphen (Unicode, category Cf).
+# Invisible characters: direction marks, joiners, a soft hyphen (Unicode, category Cf).
 UNSEEN: Final = re.compile(
     "[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]"
 )
 BEGIN: Final = re.compile(r"[+\uff0b\d]")
-WORD_LETTERS: Final = 3  # that many stand for digits; fewer are left out by the library
+WORD_LETTERS: Final = 3  # at least this many stand for digits; the library drops fewer
 COSTLY: Final = frozenset(
     {
         PhoneNumberType.PREMIUM_RATE,
@@ -55,15 +55,15 @@ class CallableNumber:
 
 
 def read_number(text: str, *, region: str) -> CallableNumber | str:
-    """Return a number, or the code of what is wrong with it.
+    """Parse a number; return it, or an error code.
 
     Args:
-        text: As a file or a person has it.
-        region: ISO 3166-1, of numbers without a country code; empty: they are refused.
+        text: From a file or a person.
+        region: ISO 3166-1, for numbers without a country code; empty to refuse those.
     """
-    if len(text) > LONGEST:  # before any pattern looks at it: some take the square of its length
+    if len(text) > LONGEST:  # before any pattern: some take quadratic time
         return "too_long"
-    plain = " ".join(UNSEEN.sub("", text).split())  # a thin space is none to the library
+    plain = " ".join(UNSEEN.sub("", text).split())  # the library does not treat a thin space as one
     bare = DECIMAL.sub(r"\1", AS_TEXT.sub("", plain))
     if not bare:
         return "no_number"
@@ -85,7 +85,7 @@ def read_number(text: str, *, region: str) -> CallableNumber | str:
 
 
 def _zones(number: PhoneNumber, kind: int) -> Sequence[str]:
-    # To know the kind is half the work of reading a number: the library would find it out again.
+    # Finding the kind is half the work of parsing: the library would repeat it.
     if phonenumbers.is_number_type_geographical(kind, number.country_code or 0):
         return time_zones_for_geographical_number(number)
     return time_zones_for_number(number)
@@ -93,18 +93,18 @@ def _zones(number: PhoneNumber, kind: int) -> Sequence[str]:
 
 def _trouble(number: PhoneNumber, kind: int) -> str:
     if number.extension:
-        return "has_extension"  # whoever answers the main number is somebody else
-    if kind == PhoneNumberType.UNKNOWN:  # so it says of all that are not valid
+        return "has_extension"  # another person answers the main number
+    if kind == PhoneNumberType.UNKNOWN:  # the library's answer for all invalid numbers
         length = phonenumbers.is_possible_number_with_reason(number)
         return LENGTH_REASONS.get(length, "not_a_number")
     return "costly" if kind in COSTLY else ""
 
 
 def _letters(text: str, number: PhoneNumber, kind: int) -> str:
-    """Refuse letters that nobody means as digits: the library dials them, or leaves them out.
+    """Refuse letters that do not mean digits: the library would dial or drop them.
 
-    `030 901820 (Ada)` is somebody else's number otherwise. Words are dialled in North America,
-    where all numbers are of one length, and where the call is free of charge.
+    `030 901820 (Ada)` would become another number. Words are dialled in North America, where all
+    numbers have the same length, and for toll-free numbers.
     """
     begin = BEGIN.search(text)
     if begin is None:

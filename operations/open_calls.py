@@ -1,4 +1,4 @@
-"""The calls that go on, each with whatever follows it: from its start to its end, and no more."""
+"""Passes each call's events to its own follower, from the call's start to its end."""
 
 from collections.abc import Callable
 from typing import Final, Generic, Protocol, TypeVar
@@ -6,14 +6,14 @@ from typing import Final, Generic, Protocol, TypeVar
 from calls.entry import Entry
 from calls.events import CallEnded, CallStarted, Event
 
-MOST_CALLS: Final = 1000  # that are followed at once; more lose the oldest (chosen)
+MOST_CALLS: Final = 1000  # followed at once; with more, the oldest is dropped (chosen)
 
 
 class Follower(Protocol):
-    """Follows one call by its facts."""
+    """Follows one call, event by event."""
 
     def add(self, event: Event) -> None:
-        """Add one fact."""
+        """Add one event."""
         ...
 
 
@@ -21,10 +21,10 @@ Follows = TypeVar("Follows", bound=Follower)
 
 
 class OpenCalls(Generic[Follows]):
-    """Hands each call's facts to its own follower; keeps none of a call that is over."""
+    """Passes each call's events to its own follower, which is dropped when the call is over."""
 
     def __init__(self, begin: Callable[[str], Follows]) -> None:
-        """Begin a follower for each call by `begin`, which gets its id."""
+        """Create each call's follower with `begin`, which gets the call's id."""
         self._begin = begin
         self._calls: dict[str, Follows] = {}
 
@@ -32,7 +32,7 @@ class OpenCalls(Generic[Follows]):
         return len(self._calls)
 
     def add(self, entry: Entry) -> Follows | None:
-        """Hand one fact to its call's follower; return the follower of a call that it ends."""
+        """Add one event to its call's follower; return the follower if this event ends the call."""
         if isinstance(entry.event, CallStarted):
             while len(self._calls) >= MOST_CALLS:
                 del self._calls[next(iter(self._calls))]

@@ -1,9 +1,9 @@
-"""Asks again outside a turn: dials, the owner's systems, alerts, sheets, clips.
+"""Retries work outside a turn: dials, the owner's systems, alerts, sheets, clips.
 
-Never for a caller who waits: in a turn the ladder moves on instead. When, and how often, is decided
-in `fallbacks/retrying.py`; here is the waiting, done by tenacity, and what the roster learns of it.
-The tries of a sequence count as one: what is permanent opens the provider's breaker at once, and so
-does a sequence that is exhausted, but no try counts towards the breaker's consecutive failures.
+Never while a caller waits: in a turn the ladder moves on instead. `fallbacks/retrying.py` decides
+when and how often; this module waits, with tenacity, and updates the health table. The attempts of
+a sequence count as one: a permanent failure or an exhausted sequence opens the provider's breaker
+at once, but no attempt counts towards its consecutive failures.
 """
 
 import asyncio
@@ -41,11 +41,11 @@ _CHANCE: Final = random.SystemRandom()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retries:
-    """How work outside a turn is asked for again, and who learns of it."""
+    """The retry policy for work outside a turn, and its listeners."""
 
     settings: RetrySettings
     tell: Tell
-    roster: HealthTable | None = None  # None: nobody keeps this provider's health
+    roster: HealthTable | None = None  # `None` if the provider's health is not tracked
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     chance: Callable[[], float] = _CHANCE.random  # 0 to 1
     clock: Clock = clock.monotonic
@@ -58,17 +58,17 @@ async def run_with_retries(
     classify: Callable[[Exception], Failure | None],
     retries: Retries,
 ) -> T:
-    """Do the work, again where that may help; may be cancelled at any time.
+    """Do the work, with retries where they may help; it can be cancelled at any time.
 
     Args:
-        work: One try.
-        asked: Whom it asks; with a roster one of its rungs.
-        classify: Says what an exception of the work was; None: our own mistake, raised as it is.
-        retries: How often, how long between, and who is told.
+        work: One attempt.
+        asked: The provider; with a health table, one of its rungs.
+        classify: Classifies an exception of the work; `None` for our own error, which is re-raised.
+        retries: The policy and its listeners.
 
     Raises:
-        ServiceError: It came to nothing; holds what the last try came to. The provider was not
-            asked at all if its breaker is open.
+        ServiceError: It failed; holds the last attempt's failure. If the breaker is open, the
+            provider was not asked at all.
     """
     sequence = RetrySequence(asked, classify, retries)
 
@@ -86,7 +86,7 @@ async def run_with_retries(
 
 
 class RetrySequence:
-    """The tries of one piece of work; what is next is decided once, when a try has failed."""
+    """The attempts of one piece of work; each failed attempt decides the next step once."""
 
     def __init__(
         self, asked: Key, classify: Callable[[Exception], Failure | None], retries: Retries
@@ -95,27 +95,27 @@ class RetrySequence:
         self._classify = classify
         self._retries = retries
         self._tries = 0
-        self._first_s = retries.clock()  # when the first try began
-        self._wait_s: float | None = None  # None: no further try
+        self._first_s = retries.clock()  # when the first attempt began
+        self._wait_s: float | None = None  # `None` for no further attempt
 
     @property
     def wait_s(self) -> float | None:
-        """How long to wait before the next try, after one that failed; None: there is none."""
+        """The wait before the next attempt, after a failed one; `None` if there is none."""
         return self._wait_s
 
     def over(self, _: RetryCallState) -> bool:
-        """Say whether there is no further try."""
+        """Return whether there is no further attempt."""
         return self._wait_s is None
 
     def wait(self, _: RetryCallState) -> float:
-        """Return the wait before the next try."""
+        """Return the wait before the next attempt."""
         return self._wait_s or 0.0
 
     async def attempt(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Try once.
+        """Make one attempt.
 
         Raises:
-            ServiceError: It failed; what is next has been decided and told.
+            ServiceError: It failed; the next step is decided and reported.
         """
         self._wait_s = None
         permit, began_s = self._permit(), self._retries.clock()
@@ -136,7 +136,7 @@ class RetrySequence:
         return done
 
     def _permit(self) -> Permit | None:
-        """Return leave to ask, None where nobody keeps the provider's health.
+        """Return a permit to ask, `None` if the provider's health is not tracked.
 
         Raises:
             ServiceError: There is none: the breaker is open, or the provider rests.
@@ -188,7 +188,7 @@ class RetrySequence:
             return
         health = roster.health(*self._asked)
         health.breaker.take_back(permit)
-        if self._wait_s is None and failure.scope is not Scope.PAYLOAD:  # then the fault is ours
+        if self._wait_s is None and failure.scope is not Scope.PAYLOAD:  # else our own fault
             self._tell_all(health.breaker.trip(now))
 
     def _book_success(self, permit: Permit | None) -> None:
@@ -209,32 +209,33 @@ class RetrySequence:
             self._retries.tell(fact)
 
 
-# Takes work outside a turn down its ladder, and round again: who is next is `fallbacks.rounds`.
+# Moves work outside a turn down its ladder, round by round: `fallbacks.rounds` decides the next
+# rung.
 #
-# Each rung keeps its own sequence of retries (`operations/retrying.py`), so that a standby is asked
-# at once, and the breaker of a rung learns the same as of any other work outside a turn.
+# Each rung has its own sequence of retries (`operations/retrying.py`), so that a standby is asked
+# at once, and a rung's breaker learns the same as from any other work outside a turn.
 
 
 async def run_down_ladder(
     works: Mapping[str, Callable[[], Awaitable[T]]], *, stage: str, retries: Retries
 ) -> T:
-    """Return what the first rung to succeed has made; may be cancelled at any time.
+    """Return the result of the first rung to succeed; can be cancelled at any time.
 
     Args:
-        works: One try of each rung, by its name; raises `ServiceError` when it fails.
-        stage: Whose ladder it is.
-        retries: How often each is asked, who keeps their health, and who is told.
+        works: One attempt for each rung, by name; raises `ServiceError` on failure.
+        stage: The ladder's stage.
+        retries: The policy for each rung, the health table, and the listeners.
 
     Raises:
-        ServiceError: No rung did it; holds what the last one that was asked came to.
+        ServiceError: No rung succeeded; holds the failure of the last one asked.
     """
     if retries.roster is None:
-        raise ValueError("a ladder needs a roster")
+        raise ValueError("a ladder needs a health table")
     return await _Descent(works, stage, retries, retries.roster).run()
 
 
 class _Descent(Generic[T]):
-    """One piece of work on its way down."""
+    """One piece of work on its way down the ladder."""
 
     def __init__(
         self,
@@ -296,5 +297,5 @@ class _Descent(Generic[T]):
 
 
 def failure_of(error: Exception) -> Failure | None:
-    """Return the failure that an exception of a rung's edge holds; None: our own mistake."""
+    """Return the failure in a rung's exception; `None` for our own error."""
     return error.failure if isinstance(error, ServiceError) else None

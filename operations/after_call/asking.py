@@ -1,4 +1,4 @@
-"""Asks the model's ladder what a call came to: outside the call, and bounded in time."""
+"""Asks a model for the result of a call, after the call and within a time limit."""
 
 import asyncio
 import json
@@ -26,13 +26,13 @@ from operations.retrying import Retries, run_down_ladder
 from providers.catalog import provider
 from providers.provider import PenAnswer, PenQuestion, RungSpec
 
-LATEST: Final = timedelta(days=366)  # that somebody may want to be called back
-SOONEST: Final = timedelta(hours=-1)  # a model that reckons a moment before the end means now
+LATEST: Final = timedelta(days=366)  # the latest callback time that is accepted
+SOONEST: Final = timedelta(hours=-1)  # a model that computes a time before the call's end means now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadAnswer:
-    """What a model said a call came to."""
+    """A model's answer about the result of a call."""
 
     summary: str
     outcome: str
@@ -41,12 +41,12 @@ class ReadAnswer:
 
 
 def local_time(utc_s: float, zone: str) -> datetime:
-    """Return a moment by the clock of a place; by UTC if this machine does not know the zone."""
+    """Return a moment in a place's local time; in UTC if this machine does not know the zone."""
     return datetime.fromtimestamp(utc_s, zone_of(zone) or UTC)
 
 
 def question_of(codes: Sequence[str], goals: Sequence[str], ended: datetime) -> ResultQuestion:
-    """Return what is asked about a call that ended at this moment."""
+    """Return the question about a call that ended at this moment."""
     return ResultQuestion(
         codes=codes,
         goals=goals,
@@ -56,7 +56,7 @@ def question_of(codes: Sequence[str], goals: Sequence[str], ended: datetime) -> 
 
 
 def read_answer(text: str, question: ResultQuestion, ended: datetime) -> ReadAnswer | str:
-    """Return what a model wrote, or what is wrong with it, in words that it can act on."""
+    """Parse a model's answer; return what is wrong with it in words that the model can use."""
     said = _object(text)
     if said is None:
         return "the answer must be one JSON object"
@@ -68,7 +68,7 @@ def read_answer(text: str, question: ResultQuestion, ended: datetime) -> ReadAns
         return moment
     summary = clean(said["summary"], SUMMARY_CHARACTERS)
     if not summary:
-        return "answer.summary holds no words"
+        return "answer.summary has no words"
     return ReadAnswer(
         summary=summary,
         outcome=said["outcome"],
@@ -78,11 +78,11 @@ def read_answer(text: str, question: ResultQuestion, ended: datetime) -> ReadAns
 
 
 def read_moment(text: str | None, ended: datetime) -> datetime | str | None:
-    """Return when somebody wants to be called back; None: no time; a text: what is wrong with it.
+    """Return the requested callback time, `None` without one, or what is wrong with it.
 
     Args:
         text: As a model wrote it.
-        ended: The call's end by the other party's clock: a moment without an offset is meant there.
+        ended: The call's end in the other party's local time, for times without an offset.
     """
     if not text or not text.strip():
         return None
@@ -92,12 +92,12 @@ def read_moment(text: str | None, ended: datetime) -> datetime | str | None:
         return "answer.callback_at must be ISO 8601, or null"
     moment = moment if moment.tzinfo else moment.replace(tzinfo=ended.tzinfo or UTC)
     if not ended + SOONEST <= moment <= ended + LATEST:
-        return "answer.callback_at must be behind the call's end, by a year at most, or null"
+        return "answer.callback_at must be after the call's end, by at most a year, or null"
     return max(moment, ended)
 
 
 def _object(text: str) -> Mapping[str, Any] | None:
-    """Return the object in an answer; models put fences around it, and words before it."""
+    """Return the object in an answer; models add fences around it and words before it."""
     begin, end = text.find("{"), text.rfind("}")
     if not 0 <= begin < end or len(text) > ANSWER_CHARACTERS:
         return None
@@ -109,10 +109,10 @@ def _object(text: str) -> Mapping[str, Any] | None:
 
 
 STAGE: Final = "llm"
-GATE_S: Final = 10.0  # for a place at a rung that is limited; callers go first (chosen)
-GUEST: Final = "after the call"  # one turn for all of this work, each call has its own
-ASKED: Final = 2  # times: an answer that is none is sent back once, with what is wrong with it
-TOKEN_CHARACTERS: Final = 4  # of English; help.openai.com, "What are tokens"
+GATE_S: Final = 10.0  # to wait at a rate-limited rung; callers go first (chosen)
+GUEST: Final = "after the call"  # one turn for all of this work; each call has its own
+ASKED: Final = 2  # times: an invalid answer is sent back once, with what is wrong with it
+TOKEN_CHARACTERS: Final = 4  # in English; help.openai.com, "What are tokens"
 NO_PRICES: Final = PriceTable(currency="", rates={})
 AGAIN: Final = (
     "\n\nYour answer before this was refused: {wrong}. Answer with the JSON object alone."
@@ -121,12 +121,12 @@ AGAIN: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenResult:
-    """What became of a question.
+    """The outcome of a question.
 
     Attributes:
-        read: What the model said; None: nothing that could be used.
-        provider: Who answered.
-        why: Why there is nothing: `no_model`, `malformed`, `refused` or `too_late`.
+        read: The model's answer; `None` if it was unusable.
+        provider: The rung that answered.
+        why: The reason for no answer: `no_model`, `malformed`, `refused` or `too_late`.
     """
 
     read: ReadAnswer | None = None
@@ -136,13 +136,13 @@ class WrittenResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultPen:
-    """The ladder of the calls, for one question about each.
+    """The model ladder of the calls, for one question about each call.
 
     Attributes:
         rungs: The preferred one first.
-        retries: With the roster of the calls: both know the same of the rungs.
-        gates: Of the rungs that are limited, by name.
-        prices: What an answer costs is told by them.
+        retries: Shares the rungs' health with the calls.
+        gates: Of the rate-limited rungs, by name.
+        prices: For the cost of an answer.
     """
 
     rungs: tuple[RungSpec, ...]
@@ -159,7 +159,7 @@ class ResultPen:
         within_s: float,
         call_id: str = "",
     ) -> WrittenResult:
-        """Return what a model makes of a transcript; raises nothing, and takes no longer."""
+        """Return the model's result for a transcript; never raises, and respects the time limit."""
         try:
             async with asyncio.timeout(within_s):
                 return await self._ask(question, text, ended, call_id)
@@ -176,7 +176,7 @@ class ResultPen:
         for _ in range(ASKED):
             asked = PenQuestion(instruction=instruction, text=text)
             name, answer = await self._down_the_ladder(asked)
-            used = use_of(name, asked, answer)  # also what cannot be read is billed
+            used = use_of(name, asked, answer)  # an unreadable answer is billed, too
             priced = replace(used, cost=cost(used, self.prices), behind_call=call_id)
             self.retries.tell(priced)
             read = read_answer(answer.text, question, ended)
@@ -195,9 +195,9 @@ class ResultPen:
         gate = self.gates.get(rung.name)
         if gate is None:
             return await _write(rung, question)
-        until = Turn(budget_s=GATE_S).until(self.retries.clock())  # of nobody who waits
+        until = Turn(budget_s=GATE_S).until(self.retries.clock())  # no caller waits for it
         ticket = await gate.enter(GUEST, until=until)
-        if ticket is None:  # callers need every place: that says nothing against the rung
+        if ticket is None:  # callers need every place: the rung is healthy
             busy = finding(Kind.RATE_LIMITED, Scope.PAYLOAD)
             raise error_of(failed(busy, STAGE, provider=rung.name, reason="no place is free"))
         try:
@@ -212,7 +212,7 @@ async def _write(rung: RungSpec, question: PenQuestion) -> tuple[str, PenAnswer]
 
 
 def use_of(name: str, question: PenQuestion, answer: PenAnswer) -> UsageMeasured:
-    """Return what an answer will be billed: as the provider says, else by our own count."""
+    """Return the billed tokens of an answer: the provider's figures, else our own count."""
     told = answer.prompt_tokens
     asked = len(question.instruction) + len(question.text)
     return UsageMeasured(

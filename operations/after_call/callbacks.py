@@ -1,4 +1,4 @@
-"""Gives those who asked to be called back to a campaign: each once, and for when they said."""
+"""Passes each requested callback to a campaign once, with its requested time."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,21 +17,21 @@ from operations.after_call.outcome_rules import CallResult
 from operations.database.database import StorageError
 from operations.numbers import CallableNumber, read_number
 
-LOOK_S: Final = 60.0  # between two looks for callbacks that no campaign has
-PRIORITY: Final = 10  # before contacts that wait for nobody (chosen)
-NO_CALLS: Final = "do_not_call"  # as an outcome, of a call and of a callback
-SAID_WHEN: Final = "when: "  # as the model's tool writes it into a reason
+LOOK_S: Final = 60.0  # between two checks for callbacks without a campaign
+PRIORITY: Final = 10  # before contacts that expect no call (chosen)
+NO_CALLS: Final = "do_not_call"  # as the outcome of a call and of a callback
+SAID_WHEN: Final = "when: "  # the model's tool writes this into a reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackQueue:
-    """Raises nothing: what could not be given away now is found again by `run`.
+    """Never raises: `run` finds callbacks that could not be passed on.
 
     Attributes:
-        contacts: Where callbacks and contacts stand.
-        campaign: That calls back.
+        contacts: The store of callbacks and contacts.
+        campaign: The campaign that calls back.
         region: Of numbers without a country code.
-        unclear_s: How long somebody rests who said when, and nobody understood it.
+        unclear_s: The delay if a requested time was not understood.
     """
 
     contacts: CallbackContacts
@@ -42,11 +42,11 @@ class CallbackQueue:
     unclear_s: float = 86_400.0
 
     async def take_wish(self, result: CallResult, *, when: str) -> None:
-        """Give away the callback of a call that has ended.
+        """Pass on the callback of an ended call.
 
         Args:
-            result: What the call came to.
-            when: The same moment in the caller's words; empty: they said none.
+            result: The result of the call.
+            when: The same moment in the caller's words; empty if there are none.
         """
         due_s = self._due_s(result.callback_at_s, when, result.ended_s)
         try:
@@ -55,10 +55,10 @@ class CallbackQueue:
             else:
                 await self.give(result.call_id, result.number, due_s)
         except StorageError as error:
-            logger.error("a callback is not given to a campaign yet: {}", error)
+            logger.error("a callback could not be added to a campaign yet: {}", error)
 
     async def run(self) -> None:
-        """Look for callbacks that were left, until cancelled."""
+        """Pass on callbacks that were left, until cancelled."""
         unwell = False
         while True:
             try:
@@ -66,12 +66,12 @@ class CallbackQueue:
                 unwell = False
             except StorageError as error:
                 if not unwell:
-                    logger.error("callbacks are not given to a campaign yet: {}", error)
+                    logger.error("callbacks could not be added to a campaign yet: {}", error)
                 unwell = True
             await asyncio.sleep(LOOK_S)
 
     async def give_left(self) -> None:
-        """Give away what a process has left that was killed, or what a campaign did not take.
+        """Pass on the callbacks that a killed process or a campaign left.
 
         Raises:
             StorageError: The database does not answer.
@@ -85,14 +85,14 @@ class CallbackQueue:
             await self.give(contact.call_id, contact.number, due_s)
 
     async def give(self, call_id: str, number: str, due_s: float) -> None:
-        """Have somebody called back, then at the soonest; nothing, if that was done before.
+        """Schedule a callback for this time at the earliest; do nothing if it is already scheduled.
 
         Raises:
             StorageError: The database does not answer.
         """
         now = self.utc_s()
         read = read_number(number, region=self.region)
-        if not isinstance(read, CallableNumber):  # also one that costs its caller more than a call
+        if not isinstance(read, CallableNumber):  # also a number with a special tariff
             await self._give_up(call_id, number, "no_number")
             return
         contact = NewContact(
@@ -135,7 +135,7 @@ class CallbackQueue:
 
 
 def zone_of(number: str, *, region: str) -> str:
-    """Return a zone in which a number is; empty: nobody knows."""
+    """Return a zone that a number is in; empty if unknown."""
     read = read_number(number, region=region)
     zones = read.zones if isinstance(read, CallableNumber) else ()
     return next((zone for zone in zones if "/" in zone and not zone.startswith("Etc/")), "")

@@ -1,4 +1,4 @@
-"""Puts together what works behind the end of calls, and has it work while a server runs."""
+"""Assembles the work after calls, and runs it while a server runs."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -26,41 +26,41 @@ from operations.after_call.work import (
 from operations.keep_running import keep_running
 from operations.retrying import Retries
 
-NO_HZ = 8000  # of a leg: a question has no sound in it
+NO_HZ = 8000  # of a leg: a question has no sound
 
 
 @dataclass(slots=True)
 class AfterCallListener:
-    """A place among the listeners, for what is made later; there may be nothing."""
+    """A placeholder among the listeners, for a listener that is created later, or never."""
 
     after_calls: AfterCalls | None = field(default=None)
 
     async def hear(self, entry: Entry) -> None:
-        """Hand a fact on."""
+        """Pass an event on."""
         if self.after_calls is not None:
             await self.after_calls.hear(entry)
 
 
 def asks_a_model(settings: Settings) -> bool:
-    """Say whether a model is asked what calls came to."""
+    """Return whether a model is asked for the results of calls."""
     said = settings.after_call.enabled
     return bool(settings.crm.kind != "none" or settings.campaigns) if said is None else said
 
 
 def works_after_calls(settings: Settings) -> bool:
-    """Say whether anything is done behind a call's end but what its record does."""
+    """Return whether any work besides the record follows a call."""
     return asks_a_model(settings) or bool(settings.callbacks.campaign)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AfterCallServices:
-    """What it takes of those that were opened before.
+    """Services that the work after calls uses.
 
     Attributes:
-        policy: Of the models' stage: the rungs' health, and their gates.
-        clients: What calls share of a rung, by its name.
-        reporter: Has the register told; None: there is none.
-        prices: What a model's answer costs.
+        policy: Of the models' stage: the rungs' health, and their rate limits.
+        clients: The shared clients, by rung name.
+        reporter: Reports to the CRM; `None` if there is none.
+        prices: For the cost of a model's answer.
     """
 
     policy: StagePolicy
@@ -73,7 +73,7 @@ class AfterCallServices:
 async def open_after_calls(
     settings: Settings, listener: AfterCallListener, means: AfterCallServices, *, tell: Tell
 ) -> AsyncIterator[None]:
-    """Do what is to be done behind the end of calls while the block runs."""
+    """Run the work after calls during the block."""
     if not works_after_calls(settings):
         yield
         return
@@ -94,7 +94,7 @@ async def open_after_calls(
     )
     after_calls = AfterCalls(parts)
     listener.after_calls = after_calls
-    works = [("what calls came to", after_calls.run)]
+    works = [("results of calls", after_calls.run)]
     if queue is not None:
         works.append(("callbacks", queue.run))
     async with asyncio.TaskGroup() as tasks:
@@ -147,7 +147,7 @@ def _pen(settings: Settings, means: AfterCallServices, tell: Tell) -> ResultPen 
 
 
 async def _purpose(settings: Settings, reader: DialReader, dial_id: str) -> CallPurpose:
-    """Return what a call was for.
+    """Return the purpose of a call.
 
     Raises:
         StorageError: The ledger of dials does not answer.

@@ -1,4 +1,4 @@
-"""What a call was about, kept small while it goes on: its words, bounded, and its plain facts."""
+"""Collects a call's words and basic facts during the call, within bounds."""
 
 from collections import deque
 from typing import Final
@@ -8,14 +8,14 @@ from calls.campaign_events import OutboundCallBegan
 from calls.events import AgentSaid, CallbackWanted, Event, TranscriptFinal
 from calls.operations_events import DoNotCallOwed, DoNotCallWanted
 
-HEAD_CHARACTERS: Final = 2_000  # of the beginning, where people say who they are and what they want
-TAIL_CHARACTERS: Final = 6_000  # of the end, where things are agreed; both chosen: 2,000 tokens
+HEAD_CHARACTERS: Final = 2_000  # of the beginning, where callers name themselves and their wishes
+TAIL_CHARACTERS: Final = 6_000  # of the end, where agreements are made; both chosen: 2,000 tokens
 LINE_CHARACTERS: Final = 600  # of one utterance
 LEFT_OUT: Final = "[…]"
 
 
 class CallStory:
-    """Follows one call, fact by fact; never grows beyond its bounds."""
+    """Follows one call, event by event; its size is bounded."""
 
     def __init__(self) -> None:
         self._head: list[str] = []
@@ -29,7 +29,7 @@ class CallStory:
         self.callback: CallbackWanted | None = None
 
     def add(self, event: Event) -> None:
-        """Add one fact."""
+        """Add one event."""
         match event:
             case TranscriptFinal():
                 self._say("Person", event.text)
@@ -46,7 +46,7 @@ class CallStory:
 
     @property
     def text(self) -> str:
-        """What both sides said, a line each, without its middle where it is long."""
+        """The words of both sides, one utterance a line, with a gap in the middle if too long."""
         between = [LEFT_OUT] if self._cut else []
         return "\n".join((*self._head, *between, *self._tail))
 

@@ -1,7 +1,7 @@
-"""What is done about each call behind its end: its facts are kept, a model is asked, all is told.
+"""The work after each call: keeps its facts, asks a model for its result, reports to the CRM.
 
-First what is known without a model is committed, and held back from the register for as long as a
-model may take. Whoever is killed meanwhile has lost nothing: the register is told the facts then.
+First the result without a model is committed, with a delayed report to the CRM that leaves time for
+the model. If the process is killed meanwhile, nothing is lost: the CRM then gets the facts.
 """
 
 import asyncio
@@ -31,14 +31,14 @@ from operations.open_calls import OpenCalls
 
 
 def with_written(known: CallResult, written: WrittenResult, story: CallStory) -> CallResult:
-    """Return what a model said in the place of what is known; what was done stays done."""
+    """Return a model's result in place of the known one; actions that were taken stay."""
     if written.read is None:
         return replace(known, why=written.why)
     read = written.read
     return replace(
         known,
         summary=read.summary,
-        # A number that is on the list is there, whatever a model makes of it.
+        # A number on the do-not-call list stays there, whatever a model says.
         outcome="do_not_call" if story.no_more_calls else read.outcome,
         callback_at_s=read.callback_at_s,
         notes=read.notes,
@@ -49,7 +49,7 @@ def with_written(known: CallResult, written: WrittenResult, story: CallStory) ->
 
 
 def reported(report: CrmReport, result: CallResult) -> CrmReport:
-    """Return what the register is told of a call, with what it came to."""
+    """Return the CRM report of a call, with the call's result."""
     return replace(
         report,
         summary=result.summary,
@@ -62,7 +62,7 @@ def reported(report: CrmReport, result: CallResult) -> CrmReport:
 
 
 def iso_of(moment_s: float | None) -> str:
-    """Return a moment since 1970 in ISO 8601, UTC; empty: there is none."""
+    """Return a moment since 1970 in ISO 8601, UTC; empty for `None`."""
     return "" if moment_s is None else local_time(moment_s, "UTC").isoformat(timespec="seconds")
 
 
@@ -70,7 +70,7 @@ class CallResults(TransactionStore):
     """Every method raises `StorageError` when it cannot."""
 
     async def put(self, result: CallResult) -> bool:
-        """Keep a result; False: what a model wrote stands there, and stays."""
+        """Store a result; return False if a model's result is already stored and stays."""
         row = asdict(result)
         for name in ("outcome", "campaign", "why", "provider"):
             row[name] = row[name][:CODE_LENGTH]
@@ -85,7 +85,7 @@ class CallResults(TransactionStore):
             return (await connection.execute(kept)).rowcount > 0
 
     async def find(self, call_id: str) -> CallResult | None:
-        """Return what a call came to; None: nobody wrote it down."""
+        """Return the result of a call; `None` if there is none."""
         own = select(CALL_RESULTS).where(CALL_RESULTS.c.call_id == call_id)
         async with self._work.read() as connection:
             row = (await connection.execute(own)).mappings().first()
@@ -93,42 +93,42 @@ class CallResults(TransactionStore):
 
 
 class FollowedCall:
-    """One call, fact by fact."""
+    """Follows one call, event by event."""
 
     def __init__(self, call_id: str) -> None:
         self.story = CallStory()
         self._report = ReportedCall(call_id)
 
     def add(self, event: Event) -> None:
-        """Add one fact."""
+        """Add one event."""
         self.story.add(event)
         self._report.add(event)
 
     def report(self, *, ended_s: float) -> CrmReport:
-        """Return what it came to, without a model."""
+        """Return its report, without a model."""
         return self._report.report(ended_s=ended_s)
 
 
-MOST_WAITING: Final = 1000  # that have ended; more lose the oldest, and say so
-NUMBER_CHARACTERS: Final = 64  # a SIP address may stand there
-LAST_S: Final = 3.0  # for what is left at the end
+MOST_WAITING: Final = 1000  # ended calls; with more, the oldest are dropped and logged
+NUMBER_CHARACTERS: Final = 64  # may be a SIP address
+LAST_S: Final = 3.0  # for the rest at the end
 
 
 class ReportsCalls(Protocol):
-    """Has the register told."""
+    """Reports calls to the CRM."""
 
     def add(self, report: CrmReport, *, due_s: float | None = None) -> None:
-        """Have a report kept, and told then at the soonest."""
+        """Keep a report, and send it at this time at the earliest."""
         ...
 
     def complete(self, report: CrmReport) -> None:
-        """Have it told now, in the place of the one under its key."""
+        """Send this report now, in place of the one with its key."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallPurpose:
-    """What a call was for: of a campaign, or of nobody's."""
+    """The purpose of a call, from its campaign if it has one."""
 
     campaign: str = ""
     goals: Sequence[str] = ()
@@ -138,16 +138,16 @@ class CallPurpose:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AfterCallParts:
-    """What it works with.
+    """Dependencies of the work after calls.
 
     Attributes:
-        results: Where it is kept.
-        pen: The model's ladder; None: no model is asked.
-        reporter: Has the register told; None: there is none.
-        callbacks: Gives callbacks to a campaign; None: the staff calls back.
-        purpose: Of a call by the id of its dial, which is empty for a call that came in.
-        within_s: Of a call's end; then what is known has to do.
-        at_once: How many calls.
+        results: The store of results.
+        pen: The model ladder; `None` if no model is asked.
+        reporter: Reports to the CRM; `None` if there is none.
+        callbacks: Passes callbacks to a campaign; `None` if the staff calls back.
+        purpose: Of a call by its dial's id, which is empty for an inbound call.
+        within_s: The time limit after a call's end; then the known result is final.
+        at_once: How many calls at a time.
         region: Of numbers without a country code.
     """
 
@@ -165,7 +165,7 @@ class AfterCallParts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndedCall:
-    """A call that is over, and what is known of it."""
+    """An ended call, and its known result."""
 
     report: CrmReport
     story: CallStory
@@ -174,10 +174,10 @@ class EndedCall:
 
 
 class AfterCalls:
-    """A listener that follows each call, and does what is to be done behind its end."""
+    """Follows each call as a listener, and works on it after its end."""
 
     def __init__(self, parts: AfterCallParts) -> None:
-        """Start with nothing to do; `parts` is everything that the work needs."""
+        """Start without calls; `parts` holds all dependencies."""
         self._parts = parts
         self._calls = OpenCalls(FollowedCall)
         self._ended: deque[tuple[FollowedCall, float]] = deque()
@@ -186,7 +186,7 @@ class AfterCalls:
         self.lost = 0
 
     async def hear(self, entry: Entry) -> None:
-        """Note one fact; never waits."""
+        """Record one event; never waits."""
         call = self._calls.add(entry)
         if call is not None:
             self._note_end(call)
@@ -194,12 +194,12 @@ class AfterCalls:
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._keep_all(), name="keeping what is known of calls")
+            tasks.create_task(self._keep_all(), name="keep the results of calls")
             for _ in range(self._parts.at_once):
-                tasks.create_task(self._ask_all(), name="asking what calls came to")
+                tasks.create_task(self._ask_all(), name="ask for the results of calls")
 
     async def close(self) -> None:
-        """Keep what is known of the calls that ended last, and of those nobody asked about yet."""
+        """Keep the known results of the last calls and of those without a model's answer."""
         try:
             async with asyncio.timeout(LAST_S):
                 while self._ended and await self._keep_next():
@@ -207,14 +207,14 @@ class AfterCalls:
         except TimeoutError:
             pass
         if self._ended:
-            logger.error("what {} calls came to is not kept", len(self._ended))
+            logger.error("the results of {} calls were not stored", len(self._ended))
         await self._parts.results.close()
 
     def _note_end(self, call: FollowedCall) -> None:
         if len(self._ended) >= MOST_WAITING:
             self._ended.popleft()
             self.lost += 1
-            logger.error("the database is away for too long: what a call came to is lost")
+            logger.error("the database was away for too long: a call's result is lost")
         self._ended.append((call, self._parts.utc_s()))
         self._news.set()
 
@@ -227,14 +227,14 @@ class AfterCalls:
                     await asyncio.sleep(UNWELL_S)
 
     async def _keep_next(self) -> bool:
-        """Commit what is known of the next call; False: the database does not take it now."""
+        """Commit the known result of the next call; return False if the database is down."""
         call, ended_s = self._ended[0]
         parts = self._parts
         try:
             ended = await self._gather(call, ended_s)
             await parts.results.put(ended.result)
         except StorageError as error:
-            logger.error("what a call came to is not kept yet: {}", error)
+            logger.error("a call's result is not stored yet: {}", error)
             return False
         if self._ended and self._ended[0][0] is call:
             self._ended.popleft()
@@ -265,11 +265,11 @@ class AfterCalls:
         return EndedCall(report=report, story=call.story, result=result, purpose=purpose)
 
     async def _purpose(self, dial_id: str) -> CallPurpose:
-        """Return what a call was for: nobody's, where the ledger does not know its dial."""
+        """Return the purpose of a call; the default if the ledger does not know its dial."""
         try:
             return await self._parts.purpose(dial_id)
-        except StorageError as error:  # a database that is down does not take the result either
-            logger.warning("what a call was for is not known: {}", error)
+        except StorageError as error:  # a database that is down does not accept the result either
+            logger.warning("a call's purpose is unknown: {}", error)
             return CallPurpose()
 
     async def _ask_all(self) -> None:
@@ -280,7 +280,7 @@ class AfterCalls:
             if self._parts.reporter:
                 self._parts.reporter.complete(reported(call.report, result))
             await self._finish(call, result)
-            while not kept:  # nobody is asked meanwhile: no other call's facts are taken, either
+            while not kept:  # meanwhile no other call's result could be stored either
                 await asyncio.sleep(UNWELL_S)
                 kept = await _put(self._parts.results, result)
 
@@ -318,6 +318,6 @@ async def _put(results: CallResults, result: CallResult) -> bool:
     try:
         await results.put(result)
     except StorageError as error:
-        logger.error("what a model says of a call is not kept yet: {}", error)
+        logger.error("a model's result of a call is not stored yet: {}", error)
         return False
     return True

@@ -1,1 +1,1 @@
-"""The owner's customer register: asked about callers, and told of calls."""
+"""The owner's customer register (CRM): looks callers up and receives reports of calls."""

@@ -1,4 +1,4 @@
-"""Puts the parts together: which register is configured, and what works while a server runs."""
+"""Assembles the configured CRM, and runs its work while a server runs."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,23 +21,23 @@ from operations.retrying import Retries
 
 @dataclass(slots=True)
 class CrmListener:
-    """A place among the listeners, for a reporter that is made later; there may be none.
+    """A placeholder among the listeners, for a reporter that is created later, or never.
 
     Attributes:
-        follows: Whether the reporter follows the calls itself; False: others tell it of them.
+        follows: Whether the reporter follows the calls itself; if not, other code adds its reports.
     """
 
     follows: bool = True
     reporter: CrmReporter | None = field(default=None)
 
     async def hear(self, entry: Entry) -> None:
-        """Hand a fact on."""
+        """Pass an event on."""
         if self.follows and self.reporter is not None:
             await self.reporter.hear(entry)
 
 
 def crm_of(settings: Settings) -> Crm | None:
-    """Return the register that is configured; None: there is none."""
+    """Return the configured CRM; `None` if there is none."""
     crm = settings.crm
     match crm.kind:
         case "own":
@@ -57,7 +57,7 @@ def crm_of(settings: Settings) -> Crm | None:
 async def open_crm(
     settings: Settings, listener: CrmListener, *, tell: Tell
 ) -> AsyncIterator[CrmLookup | None]:
-    """Look callers up and tell of calls while the block runs; None: there is no register."""
+    """Look callers up and report calls during the block; yield `None` without a CRM."""
     crm = crm_of(settings)
     if crm is None:
         yield None

@@ -1,8 +1,8 @@
-"""The outbox of a customer register: what it is still to be told, until it has taken it.
+"""The outbox of a CRM: reports that it has not accepted yet.
 
-A report is accepted when `put` returns: then it is committed. It is lent to one sender at a time,
-and stays owed until that one says that the register took it. So it is told at least once, under a
-key that is always the same: a register that knows such keys has it once.
+A report is committed when `put` returns. It is lent to one sender at a time, and stays pending
+until that sender confirms that the CRM accepted it. So it is sent at least once, always with the
+same key: a CRM with idempotency keys keeps it once.
 """
 
 import json
@@ -17,17 +17,17 @@ from operations.database.storable import storable
 from operations.database.tables import CRM_REPORTS, NUMBER_LENGTH
 from operations.database.transactions import TransactionStore
 
-LENT_S: Final = 120.0  # to a sender; one that was killed says nothing
-LAST_TRY_S: Final = 80.0  # after that a sender begins no other try: it must be over in time
-KEPT_S: Final = 7 * 86_400.0  # what was taken, so that a report that comes again is not told again
+LENT_S: Final = 120.0  # to a sender; a killed one does not return it
+LAST_TRY_S: Final = 80.0  # after that a sender starts no other attempt: it must finish in time
+KEPT_S: Final = 7 * 86_400.0  # for accepted reports, so that a repeated one is not sent again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LentReport:
-    """A report that is being told."""
+    """A report that is being sent."""
 
     report: CrmReport
-    tries: int  # with this one
+    tries: int  # including this one
     lent_until_s: float
 
 
@@ -35,16 +35,16 @@ class CrmOutbox(TransactionStore):
     """Every method raises `StorageError` when it cannot."""
 
     async def put(self, report: CrmReport, *, now: float, due_s: float | None = None) -> bool:
-        """Keep a report; False: one with this key is there already.
+        """Keep a report; return False if there is already one with this key.
 
         Args:
-            report: What is told.
+            report: The report.
             now: When it was made.
-            due_s: When it is told at the soonest: until then it may be completed; None: now.
+            due_s: The earliest time to send it; until then it may be completed; `None` for now.
         """
         row = {
             "key": report.key,
-            # By this it is found; the report has it whole.
+            # Columns to find it by; the report has everything.
             "number": storable(report.number)[:NUMBER_LENGTH],
             "report": json.dumps(asdict(report)),
             "made_s": now,
@@ -56,9 +56,9 @@ class CrmOutbox(TransactionStore):
             return (await connection.execute(kept)).rowcount > 0
 
     async def complete(self, report: CrmReport, *, now: float) -> bool:
-        """Have a report told now, in the place of the one under its key; False: that is on its way.
+        """Send this report now, in place of the one with its key; return False if it is lent.
 
-        One that somebody was lent is left alone: what a register may have taken is not changed.
+        A lent report is left alone: the CRM may already have accepted it.
         """
         own = (CRM_REPORTS.c.key == report.key) & (CRM_REPORTS.c.tries == 0)
         whole = update(CRM_REPORTS).where(own, CRM_REPORTS.c.done_s.is_(None))
@@ -69,7 +69,7 @@ class CrmOutbox(TransactionStore):
         return await self.put(report, now=now)
 
     async def lend(self, *, now: float) -> LentReport | None:
-        """Return the report that is owed longest; nobody else tells it meanwhile."""
+        """Lend the report that has waited longest; other senders cannot lend it meanwhile."""
         table = CRM_REPORTS
         owed = (
             select(table)
@@ -91,7 +91,7 @@ class CrmOutbox(TransactionStore):
         return LentReport(report=report, tries=row.tries + 1, lent_until_s=until_s)
 
     async def told(self, lent: LentReport, *, now: float) -> None:
-        """Note that the register took it, and forget what it took long ago."""
+        """Record that the CRM accepted it, and delete reports that were accepted long ago."""
         table = CRM_REPORTS
         old = delete(table).where(table.c.done_s < now - KEPT_S)
         async with self._work.write() as connection:
@@ -100,14 +100,14 @@ class CrmOutbox(TransactionStore):
             await connection.execute(old)
 
     async def put_off(self, lent: LentReport, *, until_s: float) -> None:
-        """Note that the register did not take it; one who was lent it since is left alone."""
+        """Record that the CRM did not accept it, unless it was lent again since."""
         table = CRM_REPORTS
         own = (table.c.key == lent.report.key) & (table.c.due_s == lent.lent_until_s)
         async with self._work.write() as connection:
             await connection.execute(update(table).where(own).values(due_s=until_s))
 
     async def owed(self) -> Sequence[CrmReport]:
-        """Return what is still owed, the oldest first."""
+        """Return the pending reports, the oldest first."""
         table = CRM_REPORTS
         rows = select(table.c.report).where(table.c.done_s.is_(None)).order_by(table.c.made_s)
         async with self._work.read() as connection:
@@ -115,14 +115,14 @@ class CrmOutbox(TransactionStore):
             return [read_report(scalar) for scalar in found]
 
     async def forget(self, number: str) -> int:
-        """Delete every report of a number; return how many there were."""
+        """Delete every report about a number; return how many there were."""
         own = delete(CRM_REPORTS).where(CRM_REPORTS.c.number == number)
         async with self._work.write() as connection:
             return (await connection.execute(own)).rowcount
 
 
 def read_report(text: str) -> CrmReport:
-    """Return what was written, also by another version: what we do not know is left out."""
+    """Parse a stored report, also of another version: unknown fields are ignored."""
     said: dict[str, Any] = json.loads(text)
     names = {field_.name for field_ in fields(CrmReport)}
     return CrmReport(**{key: value for key, value in said.items() if key in names})

@@ -1,4 +1,4 @@
-"""The contacts of our own database, and of a CSV file beside it: the register nobody has to run."""
+"""The contacts of our own database and of a CSV file: a CRM without an external system."""
 
 import asyncio
 import csv
@@ -15,12 +15,12 @@ from operations.database.database import StorageError
 from operations.database.tables import CONTACTS
 from operations.database.transactions import Transactions
 
-NUMBERS: Final = ("number", "phone", "telephone")  # columns of a file that may hold it
-MOST_ROWS: Final = 200_000  # of a file; more belongs into the database
+NUMBERS: Final = ("number", "phone", "telephone")  # possible columns of a file
+MOST_ROWS: Final = 200_000  # of a file; larger ones belong in the database
 
 
 class OwnContacts:
-    """What campaigns imported, newest first; then the file."""
+    """Contacts that campaigns imported, the newest first; then the file's."""
 
     name = "own"
 
@@ -31,7 +31,7 @@ class OwnContacts:
         self._of_file: dict[str, CrmContact] | None = None
 
     async def look_up(self, number: str) -> CrmContact | None:
-        """Return whom we know under a number."""
+        """Return our contact with a number."""
         newest = select(CONTACTS).where(CONTACTS.c.number == number)
         try:
             async with self._work.read() as connection:
@@ -46,11 +46,11 @@ class OwnContacts:
         return CrmContact(id=str(row.id), name=row.name, fields=json.loads(row.fields or "{}"))
 
     async def write(self, report: CrmReport) -> None:
-        """Do nothing: the report stands in our own database already."""
+        """Do nothing: the report is in our own database already."""
         del report
 
     async def close(self) -> None:
-        """Let connections go."""
+        """Close the connections."""
         await self._work.close()
 
     async def _in_file(self, number: str) -> CrmContact | None:
@@ -65,7 +65,7 @@ class OwnContacts:
 
 
 def read_contacts(path: Path) -> dict[str, CrmContact]:
-    """Return a file's people by the digits of their number; blocks."""
+    """Return a file's contacts by the digits of their number; blocks."""
     people: dict[str, CrmContact] = {}
     with path.open(encoding="utf-8-sig", newline="") as lines:
         for at, row in enumerate(csv.DictReader(lines)):
@@ -81,5 +81,5 @@ def read_contacts(path: Path) -> dict[str, CrmContact]:
 
 
 def digits(number: str) -> str:
-    """Return what tells numbers apart, however they are written."""
+    """Return a number's digits, which identify it in any notation."""
     return "".join(item for item in number if item.isdigit())

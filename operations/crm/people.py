@@ -1,4 +1,4 @@
-"""Pages of a register's people as rows of a file of contacts, for an import."""
+"""Reads a CRM's contacts page by page into a file for an import."""
 
 import csv
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -15,20 +15,20 @@ from operations.crm.port import CrmError
 from operations.crm.rest import RestRequest, is_whole, path_here, text_of
 
 NUMBER, NAME, CRM_ID = "number", "name", "crm_id"
-MOST_PEOPLE: Final = 1_000_000  # of one import; more is no register of one owner (chosen)
+MOST_PEOPLE: Final = 1_000_000  # of one import; more is implausible for one owner (chosen)
 MOST_PAGES: Final = 100_000
 Ask = Callable[[RestRequest], Awaitable[Any]]
-"""Asks a register for one page; raises what says that it came to nothing."""
+"""Requests one page; raises the CRM's error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeopleMapping:
-    """How a register's people are asked for, and where in its answer what stands.
+    """The requests for a CRM's contacts, and the paths in its answers.
 
     Attributes:
-        request: Of the first page.
-        url: Where the register is.
-        columns: The path to each further column, by its name.
+        request: For the first page.
+        url: The CRM's address.
+        columns: The path of each further column, by name.
     """
 
     request: RestRequest
@@ -47,16 +47,16 @@ class PeopleMapping:
         return (NUMBER, NAME, CRM_ID, *self.columns)
 
     def page(self, after: str) -> RestRequest:
-        """Return the request of the page that begins there; empty: of the first.
+        """Return the request for the page after a mark; empty for the first page.
 
         Raises:
-            CrmError: It is said to be at another place.
+            CrmError: The page is said to be at another host.
         """
         request = self.request
         if is_whole(after):
             path = path_here(after, self.url)
             if path is None:
-                raise CrmError(Kind.PROTOCOL, "its next page is at another place than crm.url")
+                raise CrmError(Kind.PROTOCOL, "its next page is not at crm.url")
             return RestRequest(method=request.method, path=path, body=request.body, rooted=True)
         if request.body is not None:
             body = fill(request.body, {"cursor": after})
@@ -68,7 +68,7 @@ class PeopleMapping:
         return RestRequest(method=request.method, path=path)
 
     def row(self, person: Any) -> tuple[str, ...]:
-        """Return a person as a row."""
+        """Return a contact as a row."""
         numbers = (text_of(dig(person, item)) for item in self.number)
         name = " ".join(filter(None, (text_of(dig(person, text)) for text in self.name)))
         more = (text_of(dig(person, column)) for column in self.columns.values())
@@ -77,7 +77,7 @@ class PeopleMapping:
 
 
 def people_mapping(crm: CrmSettings) -> PeopleMapping | None:
-    """Return how this register's people are asked for; None: they cannot be."""
+    """Return how to read this CRM's contacts; `None` if that is impossible."""
     if crm.kind == "hubspot":
         return _hubspot(crm)
     mapping = crm.mapping
@@ -119,29 +119,29 @@ def _columns(columns: Mapping[str, str]) -> dict[str, str]:
 
 
 async def read_people(mapping: PeopleMapping, ask: Ask) -> AsyncIterator[Sequence[Any]]:
-    """Yield the people of each page, until there is no next one.
+    """Yield the contacts of each page, until there is no next one.
 
     Raises:
-        CrmError: An answer is not what the mapping says, or it never ends.
+        CrmError: An answer does not fit the mapping, or the pages never end.
     """
     after, seen = "", set[str]()
     for _ in range(MOST_PAGES):
         answer = await ask(mapping.page(after))
         found = dig(answer, mapping.found)
         if not isinstance(found, list):
-            raise CrmError(Kind.PROTOCOL, f"there are no people at {mapping.found} in its answer")
+            raise CrmError(Kind.PROTOCOL, f"its answer has no contacts at {mapping.found}")
         yield cast("list[Any]", found)
         after = text_of(dig(answer, mapping.next))
         if not after:
             return
         if after in seen:
-            raise CrmError(Kind.PROTOCOL, f"it names the page {after[:40]} a second time")
+            raise CrmError(Kind.PROTOCOL, f"it repeats the page {after[:40]}")
         seen.add(after)
     raise CrmError(Kind.PROTOCOL, f"it has more than {MOST_PAGES} pages")
 
 
 async def write_people(mapping: PeopleMapping, ask: Ask, target: Path) -> int:
-    """Write all people into a file, a page at a time; return how many they are.
+    """Write all contacts into a file, page by page; return their number.
 
     Raises:
         CrmError: As `read_people`, or there are too many.
@@ -153,6 +153,6 @@ async def write_people(mapping: PeopleMapping, ask: Ask, target: Path) -> int:
         async for page in read_people(mapping, ask):
             count += len(page)
             if count > MOST_PEOPLE:
-                raise CrmError(Kind.PROTOCOL, f"it has more than {MOST_PEOPLE} people")
+                raise CrmError(Kind.PROTOCOL, f"it has more than {MOST_PEOPLE} contacts")
             rows.writerows(mapping.row(item) for item in page)
     return count

@@ -1,4 +1,4 @@
-"""What every register of customers offers, and what it says when it fails."""
+"""The interface of every CRM, its errors, and the look-up of callers."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -17,19 +17,19 @@ from fallbacks.failure import Failure, Kind, failed
 from fallbacks.roster import HealthTable, Place
 from operations.crm.customer import CrmContact, CrmReport
 
-STAGE: Final = "crm"  # of its failures, and of its breaker
+STAGE: Final = "crm"  # of its failures and its breaker
 
 
 class Crm(Protocol):
-    """One register."""
+    """The interface of a CRM."""
 
     @property
     def name(self) -> str:
-        """What it is called in the log."""
+        """Its name in the log."""
         ...
 
     async def look_up(self, number: str) -> CrmContact | None:
-        """Return whom it knows under a number; None: nobody.
+        """Return its contact with a number; `None` if there is none.
 
         Raises:
             CrmError: It refused, or did not answer.
@@ -37,7 +37,7 @@ class Crm(Protocol):
         ...
 
     async def write(self, report: CrmReport) -> None:
-        """Tell it of a call; harmless when it is told again, where it knows the report's key.
+        """Report a call; a repeat is harmless if the CRM knows the report's key.
 
         Raises:
             CrmError: It refused, or did not answer.
@@ -45,12 +45,12 @@ class Crm(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let connections go."""
+        """Close the connections."""
         ...
 
 
 class CrmError(Exception):
-    """A register did not do what it was asked; says so without an address or a key."""
+    """A CRM's failure, without an address or a key."""
 
     def __init__(self, kind: Kind, reason: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(reason)
@@ -60,7 +60,7 @@ class CrmError(Exception):
 
 
 def classify(name: str, error: Exception) -> Failure | None:
-    """Return a register's error as a failure; None: it is a mistake of ours."""
+    """Return a CRM's error as a failure; `None` for an error of our own code."""
     if not isinstance(error, CrmError):
         return None
     return failed(
@@ -73,7 +73,7 @@ def classify(name: str, error: Exception) -> Failure | None:
 
 
 def refused(status: int, *, retry_after_s: float | None = None) -> CrmError:
-    """Return what an HTTP status means."""
+    """Return the error of an HTTP status."""
     kinds = {
         401: Kind.AUTH,
         403: Kind.AUTH,
@@ -88,21 +88,21 @@ def refused(status: int, *, retry_after_s: float | None = None) -> CrmError:
 
 
 def unanswered(error: Exception) -> CrmError:
-    """Return what a connection's trouble means; its own text may hold the whole address."""
+    """Return the error of a connection; its original text may hold the whole address."""
     if isinstance(error, TimeoutError):
         return CrmError(Kind.TIMEOUT, "no answer in time")
     if isinstance(error, aiohttp.InvalidURL):
-        return CrmError(Kind.BAD_REQUEST, "the address is none")
+        return CrmError(Kind.BAD_REQUEST, "the address is invalid")
     return CrmError(Kind.NETWORK, type(error).__name__)
 
 
 BREAKER: Final = BreakerSettings(failures=3, open_s=30.0, successes=1, probing=False)
-"""Nobody probes it: after its rest the next call does."""
-LATE_S: Final = 10.0  # a look-up that lasts longer helps nobody in the call any more (chosen)
+"""No probes: after its rest the next call tries it."""
+LATE_S: Final = 10.0  # a later result does not help the call any more (chosen)
 
 
 def roster_of(crm: Crm, now: float) -> HealthTable:
-    """Return what is known of a register's health."""
+    """Return a CRM's health table."""
     return HealthTable(
         [Place(stage=STAGE, provider=crm.name, credential="")], now=now, settings=BREAKER
     )
@@ -110,7 +110,7 @@ def roster_of(crm: Crm, now: float) -> HealthTable:
 
 @dataclass(slots=True, kw_only=True)
 class CrmLookup:
-    """Looks callers up; raises nothing."""
+    """Looks callers up; never raises."""
 
     crm: Crm
     roster: HealthTable
@@ -121,16 +121,16 @@ class CrmLookup:
     )
 
     def begin(self, number: str, *, tell: Tell) -> asyncio.Task[CrmContact | None]:
-        """Begin to look somebody up; the task's result is None when nobody is known, or in time."""
+        """Start a look-up; the task's result is `None` if it finds nothing, or not in time."""
         task = asyncio.get_running_loop().create_task(
             self.look_up(number, tell=tell), name="look a caller up"
         )
-        self._running.add(task)  # owned here: `close` ends it
+        self._running.add(task)  # owned here: `close` cancels it
         task.add_done_callback(self._running.discard)
         return task
 
     async def look_up(self, number: str, *, tell: Tell) -> CrmContact | None:
-        """Return whom the register knows; told how it went."""
+        """Return the CRM's contact, and report how the look-up went."""
         began = self.clock()
         permit = self._permit(began) if is_dialable(number) else None
         if permit is None:
@@ -143,7 +143,7 @@ class CrmLookup:
         return contact
 
     async def close(self) -> None:
-        """End what still runs, and let the register go."""
+        """Cancel running look-ups, and close the CRM."""
         for item in tuple(self._running):
             item.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""What a call came to for an owner's register, put together of its facts."""
+"""Builds the report of a call for a CRM from the call's events."""
 
 from typing import Final
 
@@ -15,11 +15,11 @@ from calls.events import (
 from operations.crm.customer import CrmReport
 from processors.transfer.summary_rules import plain_summary
 
-LAST: Final = 2  # of the caller's utterances: all that the summary needs
+LAST: Final = 2  # of the caller's utterances: enough for the summary
 
 
 class ReportedCall:
-    """Follows one call, fact by fact."""
+    """Follows one call, event by event."""
 
     def __init__(self, call_id: str) -> None:
         self._call_id = call_id
@@ -31,7 +31,7 @@ class ReportedCall:
         self._outbound = False
 
     def add(self, event: Event) -> None:
-        """Add one fact."""
+        """Add one event."""
         match event:
             case CallStarted():
                 self._started = event
@@ -52,7 +52,7 @@ class ReportedCall:
 
     @property
     def _numbers(self) -> tuple[str, str]:
-        """Return the other party's number, and ours; empty: not known, or withheld."""
+        """Return the other party's number and ours; empty if unknown or withheld."""
         if self._started is None:
             return "", ""
         called, caller = self._started.called, self._started.caller
@@ -61,7 +61,7 @@ class ReportedCall:
         return (called, caller) if called else (caller, "")
 
     def report(self, *, ended_s: float) -> CrmReport:
-        """Return what it came to; the model's summary, if there is one, is put in its place."""
+        """Return the report; a model's summary replaces the basic one."""
         started, ended, wanted = self._started, self._ended, self._callback
         number, our_number = self._numbers
         messages = [{"role": "user", "content": item} for item in self._said]

@@ -1,4 +1,4 @@
-"""Tells the register of each call that has ended: first into the outbox, from there until taken."""
+"""Reports each ended call to a CRM, through the outbox."""
 
 import asyncio
 from collections import deque
@@ -22,8 +22,8 @@ from operations.keep_running import UNWELL_S, keep_repeating
 from operations.open_calls import OpenCalls
 from operations.retrying import Retries, run_with_retries
 
-LOOK_S: Final = 1.0  # between two looks into the outbox
-MOST_WAITING: Final = 1000  # reports that wait for a database; more lose the oldest, and say so
+LOOK_S: Final = 1.0  # between two checks of the outbox
+MOST_WAITING: Final = 1000  # reports that wait for a database; then the oldest is dropped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +31,8 @@ class KeptReport:
     """A report on its way into the outbox.
 
     Attributes:
-        due_s: When it is told at the soonest; None: now.
-        whole: It takes the place of the one that waits there.
+        due_s: The earliest time to send it; `None` for now.
+        whole: It replaces the one that waits there.
     """
 
     report: CrmReport
@@ -42,7 +42,7 @@ class KeptReport:
 
 @dataclass(slots=True, kw_only=True)
 class CrmReporter:
-    """A listener that follows each call, and keeps what it came to in the outbox."""
+    """Follows each call as a listener, and puts its report into the outbox."""
 
     outbox: CrmOutbox
     utc_s: Callable[[], float]
@@ -52,29 +52,29 @@ class CrmReporter:
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def hear(self, entry: Entry) -> None:
-        """Note one fact; never waits for the database."""
+        """Record one event; never waits for the database."""
         call = self._calls.add(entry)
         if call is not None:
             self.add(call.report(ended_s=self.utc_s()))
 
     def add(self, report: CrmReport, *, due_s: float | None = None) -> None:
-        """Have a report kept, and told then at the soonest; None: now."""
+        """Keep a report, and send it at this time at the earliest; `None` for now."""
         self._keep(KeptReport(report=report, due_s=due_s))
 
     def complete(self, report: CrmReport) -> None:
-        """Have a report told now, in the place of the one under its key."""
+        """Send this report now, in place of the one with its key."""
         self._keep(KeptReport(report=report, whole=True))
 
     def _keep(self, report: KeptReport) -> None:
         if len(self._waiting) >= MOST_WAITING:
             self._waiting.popleft()
             self.lost += 1
-            logger.error("the database is away for too long: a report to the CRM is lost")
+            logger.error("the database was away for too long: a report to the CRM is lost")
         self._waiting.append(report)
         self._news.set()
 
     async def run(self) -> None:
-        """Keep what waits until cancelled."""
+        """Store waiting reports until cancelled."""
         while True:
             await self._news.wait()
             self._news.clear()
@@ -83,13 +83,13 @@ class CrmReporter:
                 self._news.set()
 
     async def write(self) -> bool:
-        """Keep all that waits; False: the database does not take it now."""
+        """Store all waiting reports; return False if the database is down."""
         while self._waiting:
             kept = self._waiting[0]
             try:
                 await self._put(kept)
             except StorageError as error:
-                logger.error("a report to the CRM is not kept yet: {}", error)
+                logger.error("a report to the CRM is not stored yet: {}", error)
                 return False
             if self._waiting and self._waiting[0] is kept:
                 self._waiting.popleft()
@@ -103,7 +103,7 @@ class CrmReporter:
 
 
 class CrmPoster:
-    """Tells the register what the outbox holds."""
+    """Sends the outbox's reports to the CRM."""
 
     def __init__(
         self,
@@ -114,20 +114,20 @@ class CrmPoster:
         utc_s: Callable[[], float],
         look_s: float = LOOK_S,
     ) -> None:
-        """Post what waits in `outbox` to `crm`; `retries` holds the register's breaker."""
+        """Send reports from `outbox` to `crm`; `retries` holds the CRM's breaker."""
         self._look_s = look_s
         self._crm = crm
         self._outbox = outbox
         self._retries = replace(retries, settings=replace(retries.settings, within_s=LAST_TRY_S))
         self._utc_s = utc_s
-        self._rest_s = look_s  # before the next look, when a look came to nothing
+        self._rest_s = look_s  # before the next check, if the outbox had nothing to send
 
     async def run(self) -> None:
-        """Tell until cancelled."""
-        await keep_repeating("telling the CRM", self.tell_next, rest_s=lambda: self._rest_s)
+        """Send until cancelled."""
+        await keep_repeating("reports to the CRM", self.tell_next, rest_s=lambda: self._rest_s)
 
     async def tell_next(self) -> bool:
-        """Tell one report; False: nothing is owed, or it was not taken."""
+        """Send one report; return False if none is pending or it was not accepted."""
         self._rest_s = self._look_s
         lent = await self._outbox.lend(now=self._utc_s())
         if lent is None:
@@ -155,10 +155,10 @@ class CrmPoster:
 
     async def _put_off(self, lent: LentReport, error: ServiceError) -> None:
         failure = error.failure
-        logger.warning("the CRM did not take a report: {}", failure.reason)
+        logger.warning("the CRM did not accept a report: {}", failure.reason)
         wait_s = LONGEST_REST_S if failure.permanent else rest_s(lent.tries)
         wait_s = max(wait_s, failure.retry_after_s or 0.0)
-        # A request that is called bad says nothing of the next one; after all else none is taken.
+        # A bad request says nothing about the next one; after any other failure the CRM rests.
         if failure.kind is not Kind.BAD_REQUEST:
             self._rest_s = rest_s(lent.tries)
         await self._outbox.put_off(lent, until_s=self._utc_s() + wait_s)

@@ -1,4 +1,4 @@
-"""A register behind HTTP and JSON: which request means what stands in the configuration."""
+"""A CRM over HTTP and JSON, with requests from the configuration."""
 
 import asyncio
 import json
@@ -17,31 +17,30 @@ from operations.crm.customer import CrmContact, CrmReport, dig, fill
 from operations.crm.port import CrmError, refused, unanswered
 from transports.http_requests import request
 
-# A next page that a register names by a whole address: followed at the register itself alone.
+# A next page given as a whole address is followed only at the CRM's own host.
 #
-# The key of the register goes with each request, so no link of an answer may say where that is
-# sent.
+# The CRM's key goes with each request, so a link in an answer must not decide where it is sent.
 
 PORTS: Final = {"http": 80, "https": 443}
 WHOLE: Final = re.compile(r"https?://", re.IGNORECASE)
 PLAIN: Final = re.compile(r"[!-\[\]-~]{1,2000}")
-"""ASCII without spaces, lines and backslashes, which readers of addresses disagree about."""
+"""ASCII without spaces, line breaks and backslashes: parsers disagree about those."""
 
 
 def is_whole(link: str) -> bool:
-    """Say whether a register names a page by its address, rather than by a mark."""
+    """Return whether a next page is given as an address, not as a mark."""
     return WHOLE.match(link) is not None
 
 
 def path_here(link: str, url: str) -> str | None:
-    """Return path and query of a link; None: it leads to another place than the register's."""
+    """Return a link's path and query; `None` if it leads to another host than the CRM's."""
     if PLAIN.fullmatch(link) is None:
         return None
     try:
         there, here = urlsplit(link), urlsplit(url)
         if "@" in there.netloc or _origin(there) != _origin(here):
             return None
-    except ValueError:  # a port that is none
+    except ValueError:  # an invalid port
         return None
     return (there.path or "/") + (f"?{there.query}" if there.query else "")
 
@@ -57,17 +56,17 @@ def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
 
 
 MOST_BYTES: Final = 256 << 10  # of an answer
-MOST_WAIT_S: Final = 3600.0  # whatever a far end asks for
+MOST_WAIT_S: Final = 3600.0  # whatever the CRM asks for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestRequest:
-    """One request, with places such as `{number}`.
+    """One request, with placeholders such as `{number}`.
 
     Attributes:
-        path: Behind the address; values in it are escaped.
-        body: JSON; None: the request has none.
-        rooted: The path is one that the register itself has named: whole, and with no places in it.
+        path: Relative to the address; values in it are escaped.
+        body: JSON; `None` for no body.
+        rooted: The path comes from the CRM itself: absolute, and without placeholders.
     """
 
     method: str
@@ -78,16 +77,16 @@ class RestRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestMapping:
-    """How a register is asked and told.
+    """The requests to a CRM and the paths in its answers.
 
     Attributes:
-        look_up: Asks who has a number; None: it is not asked.
-        found: The path to the first one found; a register that found nobody has nothing there.
+        look_up: Finds a number's contact; `None` for no look-up.
+        found: The path to the first contact; it is missing if there is none.
         contact_id: The path to its id, from there.
         name: The paths to the parts of its name, from there.
-        fields: The paths to what else a model is told, by name.
-        write: Tells of a call; None: it is told nothing.
-        key_header: Carries the report's key; empty: it knows no such keys.
+        fields: The paths to further values for a model, by name.
+        write: Reports a call; `None` for no reports.
+        key_header: Carries the report's key; empty if the CRM knows no such keys.
     """
 
     look_up: RestRequest | None = None
@@ -101,7 +100,7 @@ class RestMapping:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestPlace:
-    """Where it is, and what opens it."""
+    """A CRM's address and credentials."""
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
@@ -109,33 +108,33 @@ class RestPlace:
 
 
 class RestCrm:
-    """One register over HTTP."""
+    """One CRM over HTTP."""
 
     def __init__(self, name: str, place: RestPlace, mapping: RestMapping) -> None:
-        """Ask the register at `place`; `mapping` says which of its fields are which of ours."""
+        """Use the CRM at `place`; `mapping` translates between its fields and ours."""
         self._name = name
         self._place = place
         self._mapping = mapping
 
     @property
     def name(self) -> str:
-        """What it is called in the log."""
+        """Its name in the log."""
         return self._name
 
     async def look_up(self, number: str) -> CrmContact | None:
-        """Return whom it knows under a number."""
+        """Return its contact with a number."""
         if self._mapping.look_up is None:
             return None
         try:
             answer = await self.ask(self._mapping.look_up, {"number": number})
         except CrmError as error:
-            if error.kind is Kind.NOT_FOUND:  # some say so of a person whom they do not know
+            if error.kind is Kind.NOT_FOUND:  # some CRMs answer so for an unknown contact
                 return None
             raise
         return self._contact(dig(answer, self._mapping.found))
 
     async def write(self, report: CrmReport) -> None:
-        """Tell it of a call."""
+        """Report a call."""
         if self._mapping.write is None:
             return
         header = self._mapping.key_header
@@ -161,10 +160,10 @@ class RestCrm:
         headers: Mapping[str, str] | None = None,
         most_bytes: int = MOST_BYTES,
     ) -> Any:
-        """Return the JSON it answers to a request with these values in their places, or `None`.
+        """Send a request with these values; return the answer's JSON, or `None`.
 
         Raises:
-            CrmError: It refused, did not answer, or answered with something else.
+            CrmError: The CRM refused, did not answer, or sent no JSON.
         """
         url = self._address(asked, values)
         body = None if asked.body is None else json.dumps(fill(asked.body, values)).encode()
@@ -185,7 +184,7 @@ class RestCrm:
         try:
             return await asyncio.to_thread(json.loads, text) if text.strip() else None
         except ValueError:
-            raise CrmError(Kind.PROTOCOL, "the answer is no JSON") from None
+            raise CrmError(Kind.PROTOCOL, "the answer is not JSON") from None
 
     def _address(self, request: RestRequest, values: Mapping[str, Any]) -> str:
         if request.rooted:
@@ -195,18 +194,18 @@ class RestCrm:
 
 
 def check_taken(status: int, headers: Mapping[str, str]) -> None:
-    """Do nothing about an answer that says that it was done.
+    """Raise unless the status means success.
 
     Raises:
-        CrmError: It says that it was not.
+        CrmError: It means a failure.
     """
     if not 200 <= status < 300:
-        wait_s = retry_after_s(headers)  # a date is read beside the answer's own
+        wait_s = retry_after_s(headers)  # a date is read relative to the answer's own
         raise refused(status, retry_after_s=wait_s and min(wait_s, MOST_WAIT_S))
 
 
 async def _read(content: aiohttp.StreamReader, most_bytes: int) -> bytes:
-    """Return a whole answer; what came in several pieces is read to its end."""
+    """Return a whole answer, also if it arrives in several pieces."""
     text = bytearray()
     async for piece in content.iter_any():
         text += piece
@@ -216,15 +215,15 @@ async def _read(content: aiohttp.StreamReader, most_bytes: int) -> bytes:
 
 
 def text_of(value: Any) -> str:
-    """Return what is known, as text; a list and an object are none.
+    """Return a value as text; empty for a list or an object.
 
-    Half a sign, as a register leaves of an emoji that it has cut, is none either: no file and no
-    request takes it, that of a model included.
+    Also empty for half a character, which a CRM leaves of an emoji that it has cut: no file and no
+    request accepts it, including a model's.
     """
     return "" if value is None or isinstance(value, dict | list) else without_halves(str(value))
 
 
-# HubSpot: people by their number, and calls as engagements.
+# HubSpot: contacts by their number, and calls as engagements.
 #
 # Source: developers.hubspot.com, CRM API v3: objects/contacts/search, objects/calls.
 
@@ -260,13 +259,13 @@ HUBSPOT: Final = RestMapping(
                 "hs_call_duration": "{length_ms}",
                 "hs_call_from_number": "{from_number}",
                 "hs_call_to_number": "{to_number}",
-                # Of its BUSY, CALLING_CRM_USER, CANCELED, COMPLETED, CONNECTING, FAILED,
-                # IN_PROGRESS, NO_ANSWER, QUEUED and RINGING those that are an end.
+                # The final ones of its BUSY, CALLING_CRM_USER, CANCELED, COMPLETED, CONNECTING,
+                # FAILED, IN_PROGRESS, NO_ANSWER, QUEUED and RINGING.
                 "hs_call_status": "{status_upper}",
             }
         },
     ),
-    # Whether HubSpot looks at it is not documented; a repeat carries the same one.
+    # It is not documented whether HubSpot checks it; a repeat carries the same one.
     key_header="Idempotency-Key",
 )
-"""An engagement is not tied to its contact here: that takes an id which a template cannot omit."""
+"""An engagement is not linked to its contact here: a template cannot omit the contact's id."""

@@ -1,4 +1,4 @@
-"""Tells an address of the owner's of each call, signed as Standard Webhooks has it."""
+"""Posts each call's report to an address of the owner, signed as in Standard Webhooks."""
 
 import json
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from transports.http_requests import request
 
 
 class WebhookCrm:
-    """Knows nobody; is told everything."""
+    """A CRM without look-ups that receives every report."""
 
     name = "webhook"
 
@@ -27,12 +27,12 @@ class WebhookCrm:
         self._utc_s = utc_s
 
     async def look_up(self, number: str) -> CrmContact | None:
-        """Return nobody."""
+        """Return `None`: there is no look-up."""
         del number
         return None
 
     async def write(self, report: CrmReport) -> None:
-        """Post a report; its key is the message's id, by which a repeat is known."""
+        """Post a report; its key is the message's id, which identifies a repeat."""
         at = str(int(self._utc_s()))
         said = {"type": "call.ended", "timestamp": at, "data": report.values()}
         body = json.dumps(said)
@@ -59,4 +59,4 @@ class WebhookCrm:
                 status, told = said.status, said.headers
         except (TimeoutError, ValueError, aiohttp.ClientError, OSError) as error:
             raise unanswered(error) from None  # its text may hold the address
-        check_taken(status, told)  # what it says beside that is its own: many say "Accepted"
+        check_taken(status, told)  # the body is ignored: many servers say "Accepted"

@@ -1,4 +1,4 @@
-"""The database of a process: one engine, and its tables made in a database that is empty."""
+"""A process's database: one engine; creates its tables in an empty database."""
 
 import asyncio
 import fcntl
@@ -30,39 +30,39 @@ from operations.database.tables import (
     PROBERS,
 )
 
-# Which version of our tables a database has: looked at, made in an empty one, named when behind.
+# The version of a database's tables: checked, created in an empty one, reported if outdated.
 #
-# An empty database is made whole when it is first used. One that has tables is changed by nobody
-# but `holdline db upgrade`: a process of an older version may be at work in it.
+# An empty database gets all tables on first use. One with tables is changed only by `holdline db
+# upgrade`: a process of an older version may be using it.
 
 MIGRATIONS: Final = Path(__file__).with_name("migrations")
-BOARD: Final = (HEALTH, PROBERS)  # may stand alone in a database of their own
+BOARD: Final = (HEALTH, PROBERS)  # may have a database of their own
 UNMARKED: Final = (CALLBACKS, ALERT_FACTS, ALERTS, ALERT_SENDINGS, ALERT_ROUNDS)
-"""What a database had before there were versions."""
-VERSIONS: Final = Table(  # the migrations' own mark
+"""The tables of a database from before versions were counted."""
+VERSIONS: Final = Table(  # the migrations' own version table
     "alembic_version", MetaData(), Column("version_num", String(32), primary_key=True)
 )
 ALONE: Final = {
-    "sqlite": "BEGIN IMMEDIATE",  # its driver begins a transaction before a change of rows alone
-    "postgresql": "SELECT pg_advisory_xact_lock(48656)",  # any number, as long as it is ours
+    "sqlite": "BEGIN IMMEDIATE",  # its driver starts a transaction only before a change of rows
+    "postgresql": "SELECT pg_advisory_xact_lock(48656)",  # any number, but always the same
 }
 CURE: Final = "run holdline db upgrade"
 
 
 def known_versions() -> Sequence[str]:
     """Return every version, the oldest first: the names of the migrations' files."""
-    # Without a pattern: the first call may be who uses the database first, and would compile it.
+    # Without a pattern: the first user of the database may be a caller, and would compile it.
     files = (MIGRATIONS / "versions").iterdir()
     return sorted(file.stem for file in files if file.suffix == ".py" and file.stem[:1].isdigit())
 
 
 def prepare(connection: Connection) -> None:
-    """Make all tables in an empty database; in one without a mark, those it has always made."""
+    """Create all tables in an empty database; in one without a version, the original ones."""
     if version_of(connection) is not None:
         return
     work_alone(connection)
     if version_of(connection) is not None:
-        return  # somebody else has made it meanwhile
+        return  # another process has created it meanwhile
     if _empty(connection):
         METADATA.create_all(connection)
         mark(connection)
@@ -71,9 +71,9 @@ def prepare(connection: Connection) -> None:
 
 
 def compile_tables(address: str) -> None:
-    """Have the statements that make our tables compiled once; asks no database.
+    """Compile the statements that create our tables, without a database.
 
-    The first who uses an empty one may be a caller, and would compile the patterns of the dialect.
+    The first user of an empty database may be a caller, and would compile the dialect's patterns.
     """
     dialect = make_url(address).get_dialect()()
     for table in METADATA.sorted_tables:
@@ -81,42 +81,42 @@ def compile_tables(address: str) -> None:
 
 
 def work_alone(connection: Connection) -> None:
-    """Have others who would make or change tables wait for the end of our transaction."""
+    """Make other processes wait with creating or changing tables until our transaction ends."""
     alone = ALONE.get(connection.dialect.name)
     if alone:
         connection.exec_driver_sql(alone)
 
 
 def mark(connection: Connection) -> None:
-    """Note that a database is as this version makes it."""
+    """Record that a database has this version's tables."""
     VERSIONS.create(connection, checkfirst=True)
     connection.execute(VERSIONS.delete())
     connection.execute(VERSIONS.insert().values(version_num=known_versions()[-1]))
 
 
 def version_of(connection: Connection) -> str | None:
-    """Return the version of a database; None: it has no mark."""
+    """Return the version of a database; `None` if it has none recorded."""
     if not inspect(connection).has_table(VERSIONS.name):
         return None
     return connection.execute(select(VERSIONS.c.version_num)).scalar()
 
 
 def lag_of(connection: Connection) -> str | None:
-    """Return in what a database is behind, and the cure; None: it is as we need it, or empty."""
+    """Return how a database is outdated, and the cure; `None` if it is up to date or empty."""
     found, newest = version_of(connection), known_versions()[-1]
     if found == newest or (found is None and _empty(connection)):
         return None
     if newer := newer_than_ours(found):
         return newer
-    said = f"is at {found}" if found else "is from before its versions were counted"
-    return f"{said}, and {newest} is needed; {CURE}"
+    said = f"is at version {found}" if found else "is from before its versions were counted"
+    return f"{said}, but version {newest} is needed; {CURE}"
 
 
 def newer_than_ours(found: str | None) -> str | None:
-    """Return that a database is at a version that we do not know, and the cure; None: it is not."""
+    """Return that a database has a version unknown to us, and the cure; `None` if known."""
     if found is None or found in known_versions():
         return None
-    return f"is at {found}, which this version of Holdline does not know; install the newer one"
+    return f"is at version {found}, which this Holdline does not know; install a newer one"
 
 
 def _empty(connection: Connection) -> bool:
@@ -124,9 +124,9 @@ def _empty(connection: Connection) -> bool:
     return not ours & set(inspect(connection).get_table_names())
 
 
-BUSY_S: Final = 2.5  # SQLite waits so long for another writer, and its thread cannot be called off:
-# less than a caller waits to hear that a request is kept (`KEPT_S` in bot/tools/desk.py)
-ANSWER_S: Final = 5.0  # a server that takes longer for one statement is as good as none
+BUSY_S: Final = 2.5  # how long SQLite waits for another writer, in a thread without cancellation:
+# shorter than a caller's wait for the confirmation of a request (`KEPT_S` in bot/tools/desk.py)
+ANSWER_S: Final = 5.0  # a server that takes longer for one statement counts as down
 ARGUMENTS: Final[Mapping[str, dict[str, float]]] = {
     "sqlite": {"timeout": BUSY_S},
     "postgresql": {"timeout": ANSWER_S, "command_timeout": ANSWER_S},  # to connect, to answer
@@ -134,23 +134,23 @@ ARGUMENTS: Final[Mapping[str, dict[str, float]]] = {
 
 
 class StorageError(Exception):
-    """The database did not do it; the text is one line without its address."""
+    """A database failure; the text is one line without its address."""
 
 
 class RefusedRowsError(StorageError):
-    """The database is well and refuses these rows; it will refuse them again."""
+    """The database works but rejects these rows, and will reject them again."""
 
 
 class Database:
-    """Connects when it is first used, so that a call never waits for a database at its start."""
+    """Connects on first use, so that a call never waits for a database at its start."""
 
     def __init__(self, url: str | URL, *, tables: Sequence[Table] | None = None) -> None:
         """Prepare.
 
         Args:
-            url: The address, as SQLAlchemy has them: `sqlite+aiosqlite:///holdline.db`.
-            tables: Those that are made when they are missing, and no others; None: an empty
-                database is made whole, and any other is left as it is (`schema.py`).
+            url: The address, in SQLAlchemy's form: `sqlite+aiosqlite:///holdline.db`.
+            tables: The only tables to create if missing; `None`: an empty database gets all tables,
+                and any other is left unchanged.
         """
         self.url = make_url(url)
         arguments = ARGUMENTS.get(self.url.get_backend_name(), {})
@@ -158,7 +158,7 @@ class Database:
         self._engine = create_async_engine(
             self.url,
             connect_args=arguments,
-            pool_pre_ping=not on_disk,  # nobody cuts the connection to a file
+            pool_pre_ping=not on_disk,  # connections to a file do not break
         )
         if on_disk:
             event.listen(self._engine.sync_engine, "connect", write_ahead)
@@ -170,14 +170,13 @@ class Database:
 
     @property
     def is_gone(self) -> bool:
-        """Whether the file was deleted or replaced since we opened it; asks the system once."""
+        """Whether the file was deleted or replaced since we opened it, by one system call."""
         return self._made and self._path is not None and _inode(self._path) != self._inode
 
     async def engine(self) -> AsyncEngine:
         """Return the engine of a database that has our tables.
 
-        A file that was deleted meanwhile is made again: connections that are open would go on
-        writing into the one that nobody can read any more.
+        A deleted file is created again: open connections would go on writing into the unlinked one.
         """
         async with self._making:
             if self.is_gone:
@@ -193,7 +192,7 @@ class Database:
         return self._engine
 
     async def close(self) -> None:
-        """Let all connections go."""
+        """Close all connections."""
         await self._engine.dispose()
 
     def _prepare(self, connection: Connection) -> None:
@@ -212,14 +211,14 @@ def file_of(url: URL) -> Path | None:
 
 
 def make_file(path: Path) -> None:
-    """Make a database's folder and its empty file, if it is missing; blocks.
+    """Create a database's folder and its empty file if missing; blocks.
 
     SQLite would apply the leftover journal of a deleted file to the new one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX)  # only one of our processes creates it
+        fcntl.flock(folder, fcntl.LOCK_EX)  # only one process creates it
         if not path.exists():
             for left_over in ("-wal", "-shm", "-journal"):
                 Path(f"{path}{left_over}").unlink(missing_ok=True)
@@ -242,7 +241,7 @@ def write_ahead(connection: DBAPIConnection, _: object) -> None:
     try:
         cursor.execute("PRAGMA journal_mode=WAL")
     except sqlite3.OperationalError as error:
-        # SQLite waits for nobody here. Who is at work in the file changes it, and it stays so.
+        # SQLite does not wait here. The current user of the file sets the mode, and it stays.
         if "locked" not in str(error):
             raise
     finally:

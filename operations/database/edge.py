@@ -1,4 +1,4 @@
-"""What a database raises becomes one error of ours: a line without its statement and password."""
+"""Turns database exceptions into our own error: one line without statement and password."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -14,9 +14,9 @@ from operations.database.sql_board import driver_errors
 
 @contextmanager
 def storage_errors(address: URL) -> Iterator[None]:
-    """Raise `StorageError` for whatever goes wrong between us and this database.
+    """Raise `StorageError` for every error of this database.
 
-    It is `RefusedRowsError` where the database is well and did not like what it was given.
+    It is `RefusedRowsError` if the database works but rejects its input.
     """
     try:
         yield
@@ -24,7 +24,7 @@ def storage_errors(address: URL) -> Iterator[None]:
         *driver_errors(address.get_backend_name()),
         SQLAlchemyError,
         OSError,
-        OverflowError,  # SQLite's driver, of a number that does not fit
+        OverflowError,  # SQLite's driver, for a number that does not fit
     ) as error:
         said = error.orig if isinstance(error, DBAPIError) and error.orig else error
         kind = RefusedRowsError if _refuses(error) else StorageError
@@ -33,7 +33,7 @@ def storage_errors(address: URL) -> Iterator[None]:
 
 @asynccontextmanager
 async def reading(database: Database) -> AsyncIterator[AsyncConnection]:
-    """Look at what is committed; raises `StorageError`."""
+    """Read what is committed; raises `StorageError`."""
     with storage_errors(database.url):
         async with (await database.engine()).connect() as connection:
             yield connection
@@ -41,7 +41,7 @@ async def reading(database: Database) -> AsyncIterator[AsyncConnection]:
 
 @asynccontextmanager
 async def writing(database: Database) -> AsyncIterator[AsyncConnection]:
-    """Change something, which is committed when the block ends; raises `StorageError`."""
+    """Change rows, and commit when the block ends; raises `StorageError`."""
     with storage_errors(database.url):
         async with (await database.engine()).begin() as connection:
             yield connection
@@ -51,16 +51,16 @@ class Store:
     """A part of the database."""
 
     def __init__(self, url: str) -> None:
-        """Work in the database at `url`."""
+        """Use the database at `url`."""
         self._database = Database(url)
 
     async def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         await self._database.close()
 
 
 def _refuses(error: Exception) -> bool:
-    """Say whether it is about the rows: the classes 22 and 23 of SQL's states, and their like."""
+    """Return whether the rows are at fault: SQL state classes 22 and 23, and similar errors."""
     if not isinstance(error, DBAPIError):
         return isinstance(error, OverflowError)
     state = str(getattr(error.orig, "sqlstate", None) or "")

@@ -1,6 +1,6 @@
-"""Works in a database that is a file, in one thread: a whole transaction is one way there and back.
+"""Works on a database file in one thread: one round trip for a whole transaction.
 
-Through aiosqlite each statement goes there and back three times, and each of these costs the loop
+Through aiosqlite each statement takes three round trips, and each of these costs the event loop
 some steps (docs/decisions/0036).
 """
 
@@ -21,13 +21,13 @@ Result = TypeVar("Result")
 
 
 class FileThread:
-    """Has one thread, and one connection in it; what comes meanwhile waits its turn."""
+    """Has one thread with one connection; later work is queued."""
 
     def __init__(self, url: URL) -> None:
-        """Serve one file; nothing is opened yet.
+        """Serve one file; it is opened later.
 
         Args:
-            url: Of a SQLite whose tables are there.
+            url: Of a SQLite database that has our tables.
         """
         self.engine: Final[Engine] = create_engine(
             url.set(drivername=DRIVER), connect_args=ARGUMENTS["sqlite"]
@@ -36,12 +36,12 @@ class FileThread:
         self._thread: ThreadPoolExecutor | None = None
 
     async def transact(self, work: Callable[[Connection], Result]) -> Result:
-        """Do some work as one transaction.
+        """Run some work as one transaction.
 
-        Who is cancelled meanwhile does not know what became of it: the thread goes on.
+        If it is cancelled, the result is unknown: the thread goes on.
         """
         if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="a file's work")
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="database file")
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
 
     def _transact(self, work: Callable[[Connection], Result]) -> Result:
@@ -49,7 +49,7 @@ class FileThread:
             return work(connection)
 
     async def close(self) -> None:
-        """Let the connection go, behind what is under way, unless that hangs."""
+        """Close the connection after the current work, unless that hangs."""
         thread, self._thread = self._thread, None
         if thread is not None:
             going = asyncio.get_running_loop().run_in_executor(thread, self.engine.dispose)

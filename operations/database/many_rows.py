@@ -1,8 +1,8 @@
-"""A thousand rows at a time, as each kind of database likes them.
+"""Statements for thousands of rows, as each kind of database handles them best.
 
-PostgreSQL is given a column as one array: a statement with a parameter for each row is planned anew
-by its size, and one sent for each row costs it several times as much. SQLite has no arrays and is
-not far away: its driver goes through the rows itself.
+PostgreSQL gets each column as one array: a statement with a parameter for each row is planned again
+for every size, and one statement for each row costs several times as much. SQLite has no arrays and
+little latency: its driver iterates over the rows itself.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -24,14 +24,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 async def work_by_index(connection: AsyncConnection, name: str) -> None:
-    """Be the only one at work under a name until this transaction ends, and look up by index.
+    """Lock a name until this transaction ends, and prefer index scans.
 
-    In SQLite whoever writes is alone anyway.
+    SQLite has only one writer anyway.
     """
     if not _has_arrays(connection):
         return
-    # A statement is planned when it is first used, and the plan is kept. In a table with nothing in
-    # it, to read all is cheapest: that is then done for every thousand of a hundred thousand rows.
+    # A statement is planned on first use, and the plan is cached. In an empty table a full scan is
+    # cheapest: it would then be repeated for every thousand of a hundred thousand rows.
     by_index = func.set_config("enable_seqscan", "off", True)  # noqa: FBT003 - its third: only here
     alone = func.pg_advisory_xact_lock(func.hashtextextended(name, 0))
     await connection.execute(select(alone, by_index))
@@ -40,7 +40,7 @@ async def work_by_index(connection: AsyncConnection, name: str) -> None:
 def is_one_of(
     connection: AsyncConnection, known: ColumnElement[str], values: Collection[str]
 ) -> ColumnElement[bool]:
-    """Return the condition that a column holds one of these."""
+    """Return the condition that a column holds one of these values."""
     if not _has_arrays(connection):
         return known.in_(values)
     return known == any_(cast(literal(list(values), _array(known)), _array(known)))
@@ -49,7 +49,7 @@ def is_one_of(
 async def insert_missing(
     connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Insert the rows that are not there yet; all have the same columns."""
+    """Insert the rows that are missing; all have the same columns."""
     if not rows:
         return
     if not _has_arrays(connection):

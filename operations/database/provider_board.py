@@ -1,4 +1,4 @@
-"""The board on which processes leave word of their providers' health: what every kind offers."""
+"""The interface of the store in which processes share their providers' health."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,50 +7,50 @@ from typing import Any, Final, Protocol
 from fallbacks.breaker import State
 from fallbacks.shared_health import Aspect, BoardWord
 
-KEEP_S: Final = 3600.0  # chosen: a rung in trouble is spoken of at least every quarter of an hour
+KEEP_S: Final = 3600.0  # chosen: a failing rung is written at least every quarter of an hour
 
 
 class ProviderBoard(Protocol):
-    """One word an aspect of a rung, and one lease a rung, whose holder probes it for all.
+    """One entry for each aspect of a rung, and one lease for each rung: its holder probes for all.
 
-    A process writes under a name of its own. All moments are those of the board's clock, which is
-    the same for everybody, however wrong the clocks of the machines may be. Every method raises
-    `StorageError` when the board does not answer; none waits for longer than a few seconds.
+    A process writes under its own name. All moments are on the store's clock, which is the same for
+    every process, even if the machines' clocks are wrong. Every method raises `StorageError` if the
+    store does not answer; none waits for longer than a few seconds.
     """
 
     async def clock_s(self) -> float:
-        """Return the board's time, in seconds since 1970."""
+        """Return the store's time, in seconds since 1970."""
         ...
 
     async def write(self, words: Iterable[BoardWord]) -> None:
-        """Leave words; the newer one on an aspect of a rung stands."""
+        """Write entries; the newer one about an aspect of a rung counts."""
         ...
 
     async def others(self, places: Iterable[str]) -> Sequence[BoardWord]:
-        """Return what other processes say of these rungs."""
+        """Return other processes' entries about these rungs."""
         ...
 
     async def lease(self, places: Iterable[str], *, for_s: float) -> frozenset[str]:
-        """Lease or renew the probing of each rung that nobody else holds; return those held.
+        """Lease or renew the probing of each rung that is free; return the rungs held.
 
-        A lease that ends later than one given now would is from before the clock was set back, and
-        is nobody's: who held it may be long dead.
+        A lease that ends later than a new one would is from before the clock was set back, and
+        counts as free: its holder may be long dead.
         """
         ...
 
     async def leave(self) -> None:
-        """Give all leases back."""
+        """Return all leases."""
         ...
 
     async def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         ...
 
 
 def word_of(said: Mapping[str, Any]) -> BoardWord | None:
-    """Return what was read as a word; None: we do not understand it.
+    """Return a stored entry; `None` if it is unreadable.
 
-    Another version of Holdline may share the board, and a word of hers must not end our process.
+    Another version of Holdline may share the store, and its entries must not crash our process.
     """
     try:
         word = BoardWord(
@@ -69,7 +69,7 @@ def word_of(said: Mapping[str, Any]) -> BoardWord | None:
 
 
 def said_of(word: BoardWord, *, holder: str) -> dict[str, Any]:
-    """Return a word as a board keeps it: what `word_of` reads, and who said it."""
+    """Return an entry in stored form, as `word_of` reads it, with its author."""
     return {
         "place": word.place,
         "aspect": word.aspect.value,
@@ -82,6 +82,6 @@ def said_of(word: BoardWord, *, holder: str) -> dict[str, Any]:
 
 
 def line_of(error: BaseException, *, hidden: str | None) -> str:
-    """Return an error as one line without its statement, and without the board's password."""
+    """Return an error as one line without its statement, and without the store's password."""
     line = f"{type(error).__name__}: {error}".partition("\n")[0]
     return line.replace(hidden, "********") if hidden else line

@@ -1,6 +1,6 @@
-"""A board in Redis: a key an aspect of a rung, a key a lease, all with an end of their own.
+"""Provider health in Redis: one key an aspect of a rung and one a lease, all with an expiry.
 
-Whatever must not happen between two processes is one script, which Redis runs as a whole
+Operations that must be atomic are scripts, which Redis runs as a whole
 (https://redis.io/docs/latest/develop/programmability/eval-intro/). The braces put all keys into one
 slot, so that a cluster can run the scripts, too.
 """
@@ -21,11 +21,11 @@ from operations.database.provider_board import KEEP_S, line_of, said_of, word_of
 
 WORDS: Final = "{holdline}:health:"
 LEASES: Final = "{holdline}:prober:"
-ANSWER_S: Final = 2.0  # a Redis that takes longer is as good as none
-CONNECTIONS: Final = 2  # one asks, one more where the last was given up
+ANSWER_S: Final = 2.0  # a slower Redis counts as down
+CONNECTIONS: Final = 2  # one in use, one more if the last was given up
 
-# Each key has its moment, its value and the milliseconds for which it is kept.
-# A value is "AT_S JSON", so that the newer of two is found without reading the JSON.
+# Arguments for each key: its moment, its value, and its lifetime in milliseconds.
+# A value is "AT_S JSON", so that the newer of two is found without parsing the JSON.
 WRITE: Final = """
 for i, key in ipairs(KEYS) do
   local old = redis.call('GET', key)
@@ -35,7 +35,7 @@ for i, key in ipairs(KEYS) do
   end
 end
 """
-# What is left of a lease is more than the whole of one when the clock was set back since.
+# A lease with more time left than a whole one is from before the clock was set back.
 LEASE: Final = """
 local held = {}
 for i, key in ipairs(KEYS) do
@@ -56,7 +56,7 @@ end
 
 
 class RedisBoard:
-    """A `ProviderBoard` in Redis; what nobody renews ends by itself."""
+    """A `ProviderBoard` in Redis; entries expire unless renewed."""
 
     def __init__(self, url: str, *, holder: str) -> None:
         """Write to the Redis at `url`, as `holder`: the name of this process."""
@@ -66,13 +66,13 @@ class RedisBoard:
             timeout=ANSWER_S,
             socket_timeout=ANSWER_S,
             socket_connect_timeout=ANSWER_S,
-            retry=Retry(NoBackoff(), 0),  # the next look comes soon enough
+            retry=Retry(NoBackoff(), 0),  # the next round comes soon enough
             decode_responses=True,
         )
         self._redis = Redis.from_pool(pool)
         self._password = pool.connection_kwargs.get("password")
         self._holder = holder
-        self._leased: tuple[str, ...] = ()  # every rung we asked the probing of
+        self._leased: tuple[str, ...] = ()  # every rung whose probing we asked for
         self._write = self._redis.register_script(WRITE)
         self._lease = self._redis.register_script(LEASE)
         self._leave = self._redis.register_script(LEAVE)
@@ -84,13 +84,13 @@ class RedisBoard:
             return float(seconds) + float(micros) / 1e6
 
     async def write(self, words: Iterable[BoardWord]) -> None:
-        """Leave words; the newer one on an aspect of a rung stands."""
+        """Write entries; the newer one about an aspect of a rung counts."""
         keys: list[str] = []
         arguments: list[Any] = []
         for word in words:
             keys.append(f"{WORDS}{word.place}:{word.aspect.value}")
             said = json.dumps(said_of(word, holder=self._holder))
-            keep_s = max(KEEP_S, word.until_s - word.at_s)  # an operator's word lasts longer
+            keep_s = max(KEEP_S, word.until_s - word.at_s)  # an operator's entry lasts longer
             arguments += [repr(word.at_s), said, round(keep_s * 1000)]
         if not keys:
             return
@@ -98,7 +98,7 @@ class RedisBoard:
             await self._write(keys=keys, args=arguments)
 
     async def others(self, places: Iterable[str]) -> Sequence[BoardWord]:
-        """Return what other processes say of these rungs."""
+        """Return other processes' entries about these rungs."""
         keys = [f"{WORDS}{place}:{aspect.value}" for place in places for aspect in Aspect]
         with self._edge():
             found = await self._redis.mget(keys) if keys else []
@@ -108,7 +108,7 @@ class RedisBoard:
         ]
 
     async def lease(self, places: Iterable[str], *, for_s: float) -> frozenset[str]:
-        """Lease or renew the probing of each rung that nobody else holds; return those held."""
+        """Lease or renew the probing of each rung that is free; return the rungs held."""
         self._leased = tuple(places)
         keys = [f"{LEASES}{place}" for place in self._leased]
         with self._edge():
@@ -116,13 +116,13 @@ class RedisBoard:
         return frozenset(self._leased[index - 1] for index in cast("list[int]", held))
 
     async def leave(self) -> None:
-        """Give all leases back."""
+        """Return all leases."""
         keys = [f"{LEASES}{place}" for place in self._leased]
         with self._edge():
             await self._leave(keys=keys, args=[self._holder])
 
     async def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         with self._edge():
             await self._redis.aclose(close_connection_pool=True)
 
@@ -130,12 +130,12 @@ class RedisBoard:
     def _edge(self) -> Iterator[None]:
         try:
             yield
-        except (RedisError, OSError, UnicodeError) as error:  # the last: of names no resolver takes
+        except (RedisError, OSError, UnicodeError) as error:  # the last: unresolvable names
             raise StorageError(line_of(error, hidden=self._password)) from error
 
 
 def _read(value: str) -> dict[str, Any]:
-    """Return what is behind a value's moment; nothing of what we did not write."""
+    """Return the JSON after a value's moment; empty for a value that is not ours."""
     try:
         said = json.loads(value.partition(" ")[2])
     except ValueError:

@@ -1,4 +1,4 @@
-"""Tries a database out: connects, makes a table, writes a row, and takes all of that back."""
+"""Tests a database: connects, creates a table, writes a row, and rolls everything back."""
 
 import secrets
 from datetime import UTC, datetime
@@ -15,16 +15,16 @@ from operations.database.provider_board import line_of
 from operations.database.sql_board import driver_errors
 from operations.database.tables import CALLBACKS, METADATA
 
-EARLY: Final = datetime(2000, 1, 1, tzinfo=UTC)  # of a row that nobody will ever read
+EARLY: Final = datetime(2000, 1, 1, tzinfo=UTC)  # of a row that is never read
 
 
 async def rehearse(address: str) -> None:
-    """Do once what a caller's first request will need, and roll it back.
+    """Run everything that a caller's first request will need, and roll it back.
 
-    PostgreSQL and SQLite undo the making of a table, too, so the database is left as it was.
+    PostgreSQL and SQLite also roll back the creation of a table, so nothing is left behind.
 
     Raises:
-        StorageError: It did not work; one line that says why, without the password.
+        StorageError: It failed; one line with the reason, without the password.
         ModuleNotFoundError: The driver is not installed.
     """
     url = make_url(address)

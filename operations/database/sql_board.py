@@ -1,4 +1,4 @@
-"""A board in a SQL database: SQLite for one machine, PostgreSQL for several."""
+"""Provider health in a SQL database: SQLite for one machine, PostgreSQL for several."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ INSERTS: Final[Mapping[str, Any]] = {"sqlite": sqlite.insert, "postgresql": post
 
 
 class SqlBoard:
-    """A `ProviderBoard` of two small tables; rows that nobody renews are deleted."""
+    """A `ProviderBoard` in two small tables; rows are deleted unless renewed."""
 
     def __init__(self, url: URL, *, holder: str) -> None:
         """Write to the database at `url`, as `holder`: the name of this process."""
@@ -34,7 +34,7 @@ class SqlBoard:
         backend = url.get_backend_name()
         self._insert = INSERTS[backend]
         self._now: ColumnElement[float] = literal_column(CLOCKS[backend], Float)
-        # The last one is of names that no resolver takes.
+        # The last one is for names that no resolver accepts.
         self._errors = (*driver_errors(backend), SQLAlchemyError, OSError, UnicodeError)
         self._tidied = False
 
@@ -46,9 +46,9 @@ class SqlBoard:
                 return float((await connection.execute(select(self._now))).scalar_one())
 
     async def write(self, words: Iterable[BoardWord]) -> None:
-        """Leave words; the newer one on an aspect of a rung stands."""
-        # In one order for everybody: two transactions that lock rows crosswise would end in one's
-        # death (PostgreSQL 15, 13.3.4 Deadlocks).
+        """Write entries; the newer one about an aspect of a rung counts."""
+        # In the same order in every process: two transactions that lock rows crosswise would
+        # deadlock (PostgreSQL 15, 13.3.4 Deadlocks).
         rows = sorted(
             (said_of(word, holder=self._holder) for word in words),
             key=lambda row: (row["place"], row["aspect"]),
@@ -70,7 +70,7 @@ class SqlBoard:
                 await connection.execute(newer, rows)
 
     async def others(self, places: Iterable[str]) -> Sequence[BoardWord]:
-        """Return what other processes say of these rungs."""
+        """Return other processes' entries about these rungs."""
         theirs = select(HEALTH).where(
             HEALTH.c.holder != self._holder, HEALTH.c.place.in_(list(places))
         )
@@ -81,7 +81,7 @@ class SqlBoard:
         return [word for row in found if (word := word_of(dict(row)))]
 
     async def lease(self, places: Iterable[str], *, for_s: float) -> frozenset[str]:
-        """Lease or renew the probing of each rung that nobody else holds; return those held."""
+        """Lease or renew the probing of each rung that is free; return the rungs held."""
         added = self._insert(PROBERS).values(
             place=bindparam("rung"), holder=self._holder, until_s=self._now + for_s
         )
@@ -104,18 +104,18 @@ class SqlBoard:
                 held = await connection.execute(
                     select(PROBERS.c.place).where(PROBERS.c.holder == self._holder)
                 )
-            self._tidied = True  # rungs change with the configuration only: at a start
+            self._tidied = True  # rungs change only with the configuration: at a start
             return frozenset(held.scalars())
 
     async def leave(self) -> None:
-        """Give all leases back."""
+        """Return all leases."""
         with self._edge():
             engine = await self._database.engine()
             async with engine.begin() as connection:
                 await connection.execute(delete(PROBERS).where(PROBERS.c.holder == self._holder))
 
     async def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         with self._edge():
             await self._database.close()
 
@@ -136,7 +136,7 @@ class SqlBoard:
 
 
 def driver_errors(backend: str) -> tuple[type[Exception], ...]:
-    """Return what the driver raises past SQLAlchemy when it cannot connect."""
+    """Return the exceptions that the driver raises past SQLAlchemy if it cannot connect."""
     if backend != "postgresql":
         return ()
     import asyncpg  # noqa: PLC0415 - an extra: only who shares through PostgreSQL has it

@@ -1,4 +1,4 @@
-"""The tables."""
+"""The tables of the database."""
 
 from typing import Final
 
@@ -21,9 +21,9 @@ from sqlalchemy import (
 )
 
 METADATA: Final = MetaData()
-NUMBER_LENGTH: Final = 64  # of a caller: a SIP address may stand there
-HANDLE_LENGTH: Final = 100  # of what a channel finds its message by
-REASON_LENGTH: Final = 300  # characters of why somebody wants to be called back
+NUMBER_LENGTH: Final = 64  # of a caller: may be a SIP address
+HANDLE_LENGTH: Final = 100  # of a message's id in its channel
+REASON_LENGTH: Final = 300  # characters of the reason for a callback
 
 CALLBACKS: Final = Table(
     "callbacks",
@@ -33,15 +33,15 @@ CALLBACKS: Final = Table(
     Column("number", String(NUMBER_LENGTH), nullable=False),
     Column("reason", String(REASON_LENGTH), nullable=False),
     Column("asked_at", DateTime(timezone=True), nullable=False),  # UTC
-    Column("done_at", DateTime(timezone=True)),  # UTC; none: still to be done
+    Column("done_at", DateTime(timezone=True)),  # UTC; NULL while pending
 )
 
 HEALTH: Final = Table(
     "provider_health",
     METADATA,
-    Column("place", String(200), primary_key=True),  # stage, rung and what it asks with which key
+    Column("place", String(200), primary_key=True),  # stage, rung, and what it asks with which key
     Column("aspect", String(16), primary_key=True),
-    Column("holder", String(32), nullable=False),  # the process whose word it is
+    Column("holder", String(32), nullable=False),  # the process that wrote it
     Column("at_s", Float, nullable=False),  # wall clock, seconds since 1970, as are all below
     Column("value", String(16), nullable=False),
     Column("until_s", Float, nullable=False),
@@ -52,17 +52,17 @@ PROBERS: Final = Table(
     "provider_probers",
     METADATA,
     Column("place", String(200), primary_key=True),
-    Column("holder", String(32), nullable=False),  # the one process that probes it
+    Column("holder", String(32), nullable=False),  # the process that probes it
     Column("until_s", Float, nullable=False),
 )
 
-ALERT_FACTS: Final = Table(  # accepted, and not yet decided on
+ALERT_FACTS: Final = Table(  # accepted, but not yet decided on
     "alert_facts",
     METADATA,
     Column("id", Integer, primary_key=True),
     Column("at_s", Float, nullable=False),  # wall clock, seconds since 1970, as are all below
-    Column("holder", String(32), nullable=False),  # the process that told it
-    Column("turns", Integer, nullable=False),  # that it has seen touched
+    Column("holder", String(32), nullable=False),  # the process that reported it
+    Column("turns", Integer, nullable=False),  # touched turns that it has seen
     Column("fact", Text, nullable=False),  # JSON
 )
 
@@ -72,22 +72,22 @@ ALERTS: Final = Table(
     Column("key", String(300), primary_key=True),
     Column("severity", String(16), nullable=False),
     Column("began_s", Float, nullable=False),
-    Column("ended_s", Float),  # none: it is open
-    Column("alert", Text, nullable=False),  # JSON, the whole of it
+    Column("ended_s", Float),  # NULL while it is open
+    Column("alert", Text, nullable=False),  # JSON, complete
 )
 
-ALERT_SENDINGS: Final = Table(  # the outbox: what each channel is owed
+ALERT_SENDINGS: Final = Table(  # the outbox: pending posts of each channel
     "alert_sendings",
     METADATA,
     Column("key", String(300), primary_key=True),
     Column("channel", String(32), primary_key=True),
-    Column("wanted", Integer, nullable=False),  # the alert's revision that it is to show
-    Column("sent", Integer, nullable=False),  # the one that it shows; 0: none
-    Column("handle", String(HANDLE_LENGTH), nullable=False),  # its message's, in the channel
+    Column("wanted", Integer, nullable=False),  # the alert's revision to show
+    Column("sent", Integer, nullable=False),  # the revision that it shows; 0 for none
+    Column("handle", String(HANDLE_LENGTH), nullable=False),  # of its message in the channel
     Column("due_s", Float, nullable=False),  # not before
 )
 
-ALERT_ROUNDS: Final = Table(  # one row: the one that changes it decides, all others wait
+ALERT_ROUNDS: Final = Table(  # one row: its writer decides, other processes wait
     "alert_rounds",
     METADATA,
     Column("id", Integer, primary_key=True),
@@ -100,11 +100,11 @@ CRM_REPORTS: Final = Table(
     METADATA,
     Column("key", String(100), primary_key=True),
     Column("number", String(64), nullable=False),
-    Column("report", Text, nullable=False),  # JSON, the whole of it
+    Column("report", Text, nullable=False),  # JSON, complete
     Column("made_s", Float, nullable=False),  # since 1970, as are all below
     Column("due_s", Float, nullable=False),
     Column("tries", Integer, nullable=False),
-    Column("done_s", Float),  # none: still owed
+    Column("done_s", Float),  # NULL while pending
     Index("crm_reports_owed", "done_s", "due_s"),
 )
 
@@ -119,23 +119,23 @@ CALL_RESULTS: Final = Table(
     Column("campaign", String(CODE_LENGTH), nullable=False),
     Column("outcome", String(CODE_LENGTH), nullable=False),
     Column("summary", Text, nullable=False),
-    Column("callback_at_s", Float),  # since 1970, as are all below; none: no time was named
+    Column("callback_at_s", Float),  # since 1970, as are all below; NULL if no time was named
     Column("notes", Text, nullable=False),
     Column("made_by", String(16), nullable=False),  # model, facts
-    Column("why", String(CODE_LENGTH), nullable=False),  # no model did it
+    Column("why", String(CODE_LENGTH), nullable=False),  # why no model wrote it
     Column("provider", String(CODE_LENGTH), nullable=False),
     Column("ended_s", Float, nullable=False),
     Index("call_results_ended", "ended_s"),
     Index("call_results_number", "number"),
 )
 
-CALLBACK_CONTACTS: Final = Table(  # a row for each callback that was given to a campaign, once
+CALLBACK_CONTACTS: Final = Table(  # one row for each callback that was passed to a campaign
     "callback_contacts",
     METADATA,
     Column("call_id", String(64), primary_key=True),
     Column("number", String(64), nullable=False),
     Column("campaign", String(CODE_LENGTH), nullable=False),
-    Column("contact_id", Integer),  # none: it became no contact
+    Column("contact_id", Integer),  # NULL if it became no contact
     Column("outcome", String(16), nullable=False),  # added, moved, do_not_call, no_number
     Column("due_s", Float, nullable=False),  # since 1970, as is the next
     Column("made_s", Float, nullable=False),
@@ -146,19 +146,19 @@ CALLBACK_CONTACTS: Final = Table(  # a row for each callback that was given to a
 SHEET_ROWS: Final = Table(
     "sheet_rows",
     METADATA,
-    Column("key", String(400), primary_key=True),  # stands in the first column of the sheet, too
+    Column("key", String(400), primary_key=True),  # also in the first column of the sheet
     Column("tab", String(16), nullable=False),  # calls, alerts
     Column("at_s", Float, nullable=False),  # when it happened; seconds since 1970, as is due_s
-    Column("state", String(16), nullable=False),  # waiting, sending (its fate is unknown), sent
+    Column("state", String(16), nullable=False),  # waiting, sending (result unknown), sent
     Column("due_s", Float, nullable=False),  # not before
-    Column("cells", Text, nullable=False),  # JSON, the row; empty once it is sent
+    Column("cells", Text, nullable=False),  # JSON, the row; empty once sent
     Index("sheet_rows_due", "tab", "state", "due_s"),
 )
 
 
-# The tables of outbound calls: campaigns, whom they call, and the ledger of every dial.
+# The tables of outbound calls: campaigns, their contacts, and the ledger of every dial.
 #
-# A dial's lease is its slot: there is no other table of those. All moments are seconds since 1970.
+# A dial's lease is its slot: there is no other table of slots. All moments are seconds since 1970.
 
 NAME_LENGTH: Final = 64  # characters of a campaign's name
 CAMPAIGN_REASON_LENGTH: Final = 300
@@ -168,15 +168,15 @@ CAMPAIGNS: Final = Table(
     "campaigns",
     METADATA,
     Column("name", String(NAME_LENGTH), primary_key=True),
-    Column("mark", String(16), nullable=False),  # begins the ids of its dials, in this database
+    Column("mark", String(16), nullable=False),  # the prefix of its dials' ids, in this database
     Column("state", String(16), nullable=False),
-    Column("reason", String(CAMPAIGN_REASON_LENGTH), nullable=False),  # why it is in this state
+    Column("reason", String(CAMPAIGN_REASON_LENGTH), nullable=False),  # of its state
     Column("changed_s", Float, nullable=False),
-    Column("claims", Integer, nullable=False),  # whoever changes it claims, all others wait
+    Column("claims", Integer, nullable=False),  # a change starts here: other writers wait
     Column("claimed_s", Float, nullable=False),
-    Column("tokens", Float, nullable=False),  # its pace: what is left in the bucket
+    Column("tokens", Float, nullable=False),  # its pace: what is left in the token bucket
     Column("filled_s", Float, nullable=False),
-    Column("day_s", Float, nullable=False),  # when the day began to which the next two belong
+    Column("day_s", Float, nullable=False),  # the start of the day that the next two count
     Column("day_calls", Integer, nullable=False),
     Column("day_spent", Float, nullable=False),
 )
@@ -188,16 +188,16 @@ CONTACTS: Final = Table(
     Column("campaign", String(NAME_LENGTH), nullable=False),
     Column("number", String(CONTACT_NUMBER_LENGTH), nullable=False),  # E.164
     Column("name", String(200), nullable=False),
-    Column("zones", Text, nullable=False),  # all that the number may be in, with spaces between
+    Column("zones", Text, nullable=False),  # all possible zones of the number, separated by spaces
     Column("fields", Text, nullable=False),  # JSON
     Column("priority", Integer, nullable=False),
     Column("state", String(16), nullable=False),
     Column("due_s", Float, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("dials", Integer, nullable=False),
-    Column("outcome", String(16), nullable=False),  # of the last dial; empty: none
+    Column("outcome", String(16), nullable=False),  # of the last dial; empty for none
     Column("imported_s", Float, nullable=False),
-    # Dials that did not count since it was last made to wait: a callback begins anew.
+    # Dials that did not count since it was last set to wait: a callback starts again.
     Column("uncounted", Integer, nullable=False, server_default="0"),
     UniqueConstraint("campaign", "number", name="contacts_once"),
     Index("contacts_in_turn", "campaign", "state", text("priority DESC"), "due_s", "id"),
@@ -227,25 +227,25 @@ DIALS: Final = Table(  # the ledger: a row is committed before the carrier is as
     Column("holder", String(64), nullable=False),
     Column("lease_until_s", Float, nullable=False),
     Column("intended_s", Float, nullable=False),
-    Column("confirmed_s", Float),  # none: the carrier was never asked
+    Column("confirmed_s", Float),  # NULL if the carrier was never asked
     Column("provider_call_id", String(100), nullable=False),
     Column("answered_s", Float),
     Column("ended_s", Float),  # when it was settled
-    Column("outcome", String(16), nullable=False),  # empty: not yet
+    Column("outcome", String(16), nullable=False),  # empty while unknown
     Column("counted", Boolean, nullable=False),
     Column("reason", String(CAMPAIGN_REASON_LENGTH), nullable=False),
     Column("length_s", Float),
-    Column("cost", Float),  # the carrier's price; none: not known yet
-    Column("providers_cost", Float),  # what our side of it used; none: not known, or unpriced
-    Column("unpriced", Boolean),  # a part of that has no known price; none: not known yet
-    Column("abandoned", Boolean),  # they hung up before an answer; none: there was no call of ours
+    Column("cost", Float),  # the carrier's price; NULL while unknown
+    Column("providers_cost", Float),  # of our own providers; NULL if unknown or unpriced
+    Column("unpriced", Boolean),  # a part of that has no known price; NULL while unknown
+    Column("abandoned", Boolean),  # hung up before an answer; NULL: no call of ours
     UniqueConstraint("contact_id", "attempt", name="dials_once"),
     Index("dials_by_state", "campaign", "state", "lease_until_s"),
     Index("dials_by_time", "campaign", "intended_s"),
 )
 
 SKIPPED: Final = (DIALS.c.state == "settled") & DIALS.c.confirmed_s.is_(None)
-"""Dials of which no carrier was asked: their contacts were put back, and no figure has them."""
+"""Dials that never reached a carrier: their contacts were put back, and no figure counts them."""
 
 DO_NOT_CALL: Final = Table(
     "do_not_call",
@@ -256,17 +256,17 @@ DO_NOT_CALL: Final = Table(
 )
 
 
-# The tables of the record: what happened in calls and beside them, what was said, what it cost.
+# The tables of the record: events in and outside calls, what was said, what it cost.
 #
-# They hold what callers said; numbers are kept whole, so that they can be forgotten.
+# They hold callers' words; numbers are stored completely, so that they can be erased.
 
-RECORD_REASON_LENGTH: Final = 500  # of what a provider said about its failure
+RECORD_REASON_LENGTH: Final = 500  # of a provider's text about its failure
 
 CALLS: Final = Table(
     "calls",
     METADATA,
     Column("id", String(64), primary_key=True),
-    Column("holder", String(NAME_LENGTH), nullable=False),  # the process that has it
+    Column("holder", String(NAME_LENGTH), nullable=False),  # the process that serves it
     Column("transport", String(NAME_LENGTH), nullable=False),
     Column("direction", String(16), nullable=False),  # inbound, outbound
     Column("agent", String(100), nullable=False),
@@ -276,18 +276,18 @@ CALLS: Final = Table(
     Column("started_at", DateTime(timezone=True), nullable=False),  # UTC, as are all below
     Column("ended_at", DateTime(timezone=True)),
     Column("state", String(16), nullable=False),  # live, ended, interrupted
-    Column("reason", String(64), nullable=False),  # why it ended; empty while it is live
-    Column("outcome", String(32), nullable=False),  # as the carrier says it; may be empty
+    Column("reason", String(64), nullable=False),  # of its end; empty while it is live
+    Column("outcome", String(32), nullable=False),  # the carrier's; may be empty
     Column("length_s", Float),
     Column("turns", Integer, nullable=False),
     Column("failovers", Integer, nullable=False),
     Column("failures", Integer, nullable=False),
-    Column("cost", Float),  # none: a price is not known
+    Column("cost", Float),  # NULL if a price is not known
     Column("currency", String(8), nullable=False),
-    Column("seen_at", DateTime(timezone=True), nullable=False),  # its process was alive then
-    Column("recording", String(500), nullable=False),  # the file; empty: it was not recorded
-    Column("dial_id", String(64), nullable=False, server_default=""),  # empty: nobody dialled it
-    Column("touched", Boolean, nullable=False, server_default=false()),  # a rung did it harm
+    Column("seen_at", DateTime(timezone=True), nullable=False),  # its process's last sign of life
+    Column("recording", String(500), nullable=False),  # the file; empty without a recording
+    Column("dial_id", String(64), nullable=False, server_default=""),  # empty for an inbound call
+    Column("touched", Boolean, nullable=False, server_default=false()),  # a rung disturbed it
     Index("calls_started", "started_at"),
     Index("calls_state", "state", "started_at"),
     Index("calls_caller", "caller"),
@@ -301,9 +301,9 @@ TURNS: Final = Table(
     Column("call_id", String(64), primary_key=True),
     Column("turn", Integer, primary_key=True, autoincrement=False),  # 0: before the first
     Column("began_at", DateTime(timezone=True), nullable=False),
-    Column("v2v_s", Float),  # none: no answer was heard
+    Column("v2v_s", Float),  # NULL if no answer was heard
     Column("parts", JSON, nullable=False),  # of `v2v_s`; empty without one
-    Column("stt", String(NAME_LENGTH), nullable=False),  # who served, as are the next two
+    Column("stt", String(NAME_LENGTH), nullable=False),  # the rung that served, as are the next two
     Column("llm", String(NAME_LENGTH), nullable=False),
     Column("tts", String(NAME_LENGTH), nullable=False),
     Column("prompt_tokens", Integer, nullable=False),
@@ -324,7 +324,7 @@ MESSAGES: Final = Table(
     Column("role", String(8), nullable=False),  # caller, agent
     Column("text", Text, nullable=False),
     Column("at", DateTime(timezone=True), nullable=False),
-    Column("spans", JSON, nullable=False),  # [{"provider": name, "words": n}]: who said them
+    Column("spans", JSON, nullable=False),  # [{"provider": name, "words": n}]: the voices
     Index("messages_call", "call_id", "id"),
     Index("messages_at", "at"),
 )
@@ -335,7 +335,7 @@ HAPPENINGS: Final = Table(
     # Twenty busy calls would fill an Integer of PostgreSQL in two months.
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
     Column("call_id", String(64), nullable=False),  # empty: outside any call
-    Column("number", Integer, nullable=False),  # within the call; a hole is a lost entry
+    Column("number", Integer, nullable=False),  # within the call; a gap is a lost entry
     Column("at", DateTime(timezone=True), nullable=False),
     Column("kind", String(64), nullable=False),  # the name of the event's class
     Column("stage", String(NAME_LENGTH), nullable=False),
@@ -350,7 +350,7 @@ FAILURES: Final = Table(
     METADATA,
     Column("id", Integer, primary_key=True),
     Column("call_id", String(64), nullable=False),  # empty: outside any call
-    Column("turn", Integer),  # none: outside any call
+    Column("turn", Integer),  # NULL outside any call
     Column("at", DateTime(timezone=True), nullable=False),
     Column("stage", String(NAME_LENGTH), nullable=False),
     Column("provider", String(NAME_LENGTH), nullable=False),
@@ -370,7 +370,7 @@ BREAKER_MOVES: Final = Table(
     Column("id", Integer, primary_key=True),
     Column("call_id", String(64), nullable=False),  # empty: outside any call
     Column("at", DateTime(timezone=True), nullable=False),
-    Column("holder", String(NAME_LENGTH), nullable=False),  # each process has breakers of its own
+    Column("holder", String(NAME_LENGTH), nullable=False),  # each process has its own breakers
     Column("stage", String(NAME_LENGTH), nullable=False),
     Column("provider", String(NAME_LENGTH), nullable=False),
     Column("before", String(16), nullable=False),
@@ -390,16 +390,16 @@ VOICEMAILS: Final = Table(
     Column("path", String(500), nullable=False),
     Column("length_s", Float, nullable=False),
     Column("at", DateTime(timezone=True), nullable=False),
-    Column("transcript", Text, nullable=False),  # empty: not written down yet
-    Column("done_at", DateTime(timezone=True)),  # none: nobody has dealt with it
+    Column("transcript", Text, nullable=False),  # empty until transcribed
+    Column("done_at", DateTime(timezone=True)),  # NULL while open
     Index("voicemails_number", "number"),
 )
 
-RECORD_WRITERS: Final = Table(  # a row for each process: the last batch that it has written
+RECORD_WRITERS: Final = Table(  # one row for each process: its last written batch
     "record_writers",
     METADATA,
     Column("holder", String(NAME_LENGTH), primary_key=True),
-    Column("batch", Integer, nullable=False),  # one that is sent again is known by it
+    Column("batch", Integer, nullable=False),  # identifies a repeated batch
     Column("seen_at", DateTime(timezone=True), nullable=False),
 )
 

@@ -1,8 +1,8 @@
-"""Transactions on the database of one part of ours: those that read, and those that write.
+"""Read and write transactions for one part of the database.
 
-SQLite lets one writer work at a time. A transaction that reads first and writes then can be told
-that the database is locked however long it would wait (sqlite.org/lang_transaction.html, section
-2.2): so one that writes asks for its turn at its begin.
+SQLite has one writer at a time. A transaction that reads first and then writes may fail because the
+database is locked, however long it would wait (sqlite.org/lang_transaction.html, section 2.2). So a
+write transaction takes the lock at its start.
 """
 
 import asyncio
@@ -17,29 +17,29 @@ from operations.database.database import Database
 from operations.database.edge import reading, storage_errors
 from operations.database.sql_board import INSERTS
 
-TURNS: Final = 8  # that a writer waits for, `BUSY_S` each: chosen, several processes write at once
+TURNS: Final = 8  # `BUSY_S` each, that a writer waits: chosen, several processes write at once
 
 
 class Transactions:
-    """Either is committed when its block ends, and raises `StorageError` when it cannot be."""
+    """Transactions commit when their block ends, and raise `StorageError` if that fails."""
 
     def __init__(self, url: str) -> None:
-        """Work in the database at `url`, which is opened at the first transaction."""
+        """Use the database at `url`, which is opened at the first transaction."""
         self._database = Database(url)
         backend = self._database.url.get_backend_name()
-        self.insert = INSERTS[backend]  # one that knows what to do about a row that is there
+        self.insert = INSERTS[backend]  # it supports a rule for existing rows
         self._file = backend == "sqlite"
-        self._turn = asyncio.Lock()  # our own writers need not find each other out by waiting
+        self._turn = asyncio.Lock()  # our own writers queue here, not at the file's lock
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """Look at what is committed."""
+        """Read what is committed."""
         async with reading(self._database) as connection:
             yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
-        """Change something; in SQLite nobody else does so meanwhile."""
+        """Change rows; in SQLite this is the only writer meanwhile."""
         async with AsyncExitStack() as stack:
             stack.enter_context(storage_errors(self._database.url))
             engine = await self._database.engine()
@@ -51,19 +51,19 @@ class Transactions:
             yield connection
 
     async def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         await self._database.close()
 
 
 class TransactionStore:
-    """A part of the database that is worked on in transactions."""
+    """A part of the database that is used in transactions."""
 
     def __init__(self, url: str) -> None:
-        """Work in the database at `url`."""
+        """Use the database at `url`."""
         self._work = Transactions(url)
 
     async def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         await self._work.close()
 
 

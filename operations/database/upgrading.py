@@ -1,4 +1,4 @@
-"""Brings a database to the version of this program, and looks how far behind one is."""
+"""Upgrades a database to this program's version, and reports how far one is outdated."""
 
 import asyncio
 from pathlib import Path
@@ -23,10 +23,10 @@ from operations.database.edge import storage_errors
 
 
 async def upgrade(address: str) -> tuple[str | None, str | None]:
-    """Apply every migration that a database still needs; return its version before and after.
+    """Apply all missing migrations; return the version before and after.
 
     Raises:
-        StorageError: It did not work; one line that says why, without the password.
+        StorageError: It failed; one line with the reason, without the password.
     """
     url = make_url(address)
     with storage_errors(url):
@@ -46,14 +46,14 @@ async def upgrade(address: str) -> tuple[str | None, str | None]:
 
 
 async def find_lag(address: str) -> str | None:
-    """Return in what a database is behind, and the cure; None: in nothing, or it is not there yet.
+    """Return how a database is outdated, and the cure; `None` if it is up to date or missing.
 
     Raises:
-        StorageError: It cannot be looked at.
+        StorageError: It cannot be read.
     """
     url = make_url(address)
     if not await asyncio.to_thread(_there, url):
-        return None  # looking leaves nothing behind
+        return None  # checking creates nothing
     with storage_errors(url):
         engine = _engine(url)
         try:
@@ -73,7 +73,7 @@ def _engine(url: URL) -> AsyncEngine:
     arguments = {
         name: value
         for name, value in ARGUMENTS.get(url.get_backend_name(), {}).items()
-        if name != "command_timeout"  # a step may take long where there is much
+        if name != "command_timeout"  # a step may take long in a large database
     }
     return create_async_engine(url, poolclass=NullPool, connect_args=arguments)
 

@@ -1,1 +1,1 @@
-"""Alerts: which facts make an incident, whom to tell, and the channels."""
+"""Alerts: which events make an incident, when to notify operators, and the channels."""

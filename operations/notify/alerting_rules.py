@@ -1,13 +1,13 @@
-"""Who is told of an incident, and when: one incident is one message, however many calls meet it.
+"""Decides when to notify operators: one message an incident, however many calls it affects.
 
-An alert begins with an incident and ends with it. What comes back soon is the same alert. It is
-told when it has lasted a moment, again when it is worse than was told, and when it is over; in
-between its message only counts further. In quiet hours what need not wake anybody waits, and is
-not told at all if it has healed by then; so does whatever is more than an hour may bring. One
-that lasts becomes a step worse, unless an operator has said that it is seen.
+An alert begins and ends with its incident. An incident that returns soon is the same alert. A
+message is sent when the incident has lasted a moment, again when its severity rises, and when it is
+over; in between the message is only updated. In quiet hours a less severe alert waits, and is never
+sent if the incident ends first; so do alerts beyond the hourly limit. The severity of a long
+incident rises unless an operator has acknowledged it.
 
-With several processes each speaks for itself. The first that says it is over ends it, since they
-share what they know of the providers; one of which nobody speaks any more ends, too.
+Each of several processes reports for itself. The first report of the end ends the alert, because
+processes share their provider health. An alert without any reports ends, too.
 """
 
 from collections.abc import Callable, Iterable
@@ -39,26 +39,26 @@ def never_quiet(_: float) -> bool:
 
 
 class Bell:
-    """When an alert rings, so that it is noticed, and when its message only counts further."""
+    """Decides when an alert rings, and when its message is only updated."""
 
     def __init__(self, rules: AlertRules, quiet: Callable[[float], bool]) -> None:
         self._rules = rules
         self._quiet = quiet
 
     def rings(self, alert: Alert, now: float, *, among: Iterable[Alert]) -> bool:
-        """Say whether it rings now.
+        """Return whether it rings now.
 
         Args:
-            alert: As it is by now, and as it was told.
+            alert: Its current state, with what was sent.
             now: Since 1970.
-            among: All alerts, this one too: so many may ring in an hour.
+            among: All alerts, including this one, for the hourly limit.
         """
         lesser = WEIGHT[alert.severity] < WEIGHT[self._rules.wakes]
         if lesser and self._quiet(now):
             return False
         told = bool(alert.revision) and not alert.told_ended
         if alert.ended_s is not None:
-            return told  # also of one that came back since, and as a glitch
+            return told  # also if it returned since, and if it was brief
         if alert.severity is Severity.LOW:
             return False
         if told:
@@ -69,7 +69,7 @@ class Bell:
         return lasts and self._has_room(alert, now, among=among)
 
     def counts_further(self, alert: Alert, now: float) -> bool:
-        """Say whether the message that was sent is changed, without ringing."""
+        """Return whether to update the sent message without ringing."""
         if not alert.revision or alert.told_ended is not (alert.ended_s is not None):
             return False
         return alert.words != alert.told_words and now >= alert.told_at_s + self._rules.update_s
@@ -88,7 +88,7 @@ class Bell:
 
 
 class Alerting:
-    """Every alert that is open or was lately; moments are seconds since 1970."""
+    """All open and recent alerts; moments are seconds since 1970."""
 
     def __init__(
         self,
@@ -98,14 +98,13 @@ class Alerting:
         quiet: Callable[[float], bool] = never_quiet,
         heard: bool = True,
     ) -> None:
-        """Start from the alerts that are known.
+        """Start from the known alerts.
 
         Args:
-            rules: When whom.
-            alerts: That are known.
-            quiet: Says whether a moment is in quiet hours.
-            heard: Whether all has been heard that was said; else silence says of no alert that it
-                is over.
+            rules: When to notify operators.
+            alerts: The known alerts.
+            quiet: Returns whether a moment is in quiet hours.
+            heard: Whether every report has been read; otherwise silence does not end an alert.
         """
         self._rules = rules
         self._heard = heard
@@ -115,11 +114,11 @@ class Alerting:
     def handle(
         self, fact: AlertFact, now: float, *, by: str = "", turns: int = 0
     ) -> tuple[TellAlert, ...]:
-        """Return what is to be told because of a fact.
+        """Return the messages that an event causes.
 
         Args:
-            fact: What a process says of an incident.
-            now: When it said so.
+            fact: A process's report about an incident.
+            now: When it was reported.
             by: The process.
             turns: How many turns it has seen touched by this incident.
         """
@@ -140,14 +139,14 @@ class Alerting:
         return self.tick(now)
 
     def acknowledge(self, key: str, now: float, *, by: str) -> tuple[TellAlert, ...]:
-        """Note that an operator has seen it: it escalates no more."""
+        """Record an operator's acknowledgement: the severity rises no more."""
         alert = self.alerts.get(key)
         if alert and alert.ended_s is None:
             self.alerts[key] = replace(alert, seen_by=by)
         return self.tick(now)
 
     def resolve(self, key: str, now: float, *, by: str) -> tuple[TellAlert, ...]:
-        """End it because an operator says so."""
+        """End it at an operator's request."""
         alert = self.alerts.get(key)
         if alert and alert.ended_s is None:
             seen = replace(alert, seen_by=by)
@@ -155,10 +154,10 @@ class Alerting:
         return self.tick(now)
 
     def tick(self, now: float) -> tuple[TellAlert, ...]:
-        """Return what is to be told because time has passed."""
-        for alert in tuple(self.alerts.values()):
-            if alert.ended_s is None:
-                self.alerts[alert.key] = self._aged(alert, now)
+        """Return the messages that are due because time has passed."""
+        for each in tuple(self.alerts.values()):
+            if each.ended_s is None:
+                self.alerts[each.key] = self._aged(each, now)
         self._join_stages()
         heaviest = sorted(self.alerts.values(), key=lambda alert: -WEIGHT[alert.severity])
         told = (self._tell(alert, now) for alert in heaviest)
@@ -188,7 +187,7 @@ class Alerting:
     def _lately(
         self, fact: IncidentEnded | IncidentBegan | IncidentGrew, now: float
     ) -> Alert | None:
-        """Return the one that ended last, if what is said can belong to it."""
+        """Return the alert that ended last, if this report can belong to it."""
         soon = now - self._rules.again_s
         found = [
             alert
@@ -217,7 +216,7 @@ class Alerting:
         return alert
 
     def _join_stages(self) -> None:
-        """Say of each stage that is down which others are."""
+        """Add the other stages that are down to each stage's alert."""
         down = [
             alert for alert in self.alerts.values() if alert.whole_stage and alert.ended_s is None
         ]
@@ -245,12 +244,12 @@ class Alerting:
 
 
 def begun(fact: IncidentBegan | IncidentGrew, now: float, *, then: str = "") -> Alert:
-    """Return a new alert of what a fact says.
+    """Return a new alert for a report.
 
     Args:
-        fact: That something is wrong.
+        fact: The report of a problem.
         now: Since 1970.
-        then: What is done instead; empty: what the fact says.
+        then: What happens instead; empty for the report's own text.
     """
     return Alert(
         key=f"{fact.stage}-{fact.rung or 'stage'}-{round(now * 1000)}",
@@ -267,10 +266,10 @@ def begun(fact: IncidentBegan | IncidentGrew, now: float, *, then: str = "") -> 
 
 
 def _unheard(alerts: Iterable[Alert], fact: IncidentLasted) -> Alert | None:
-    """Return as open the one that ended last, if for silence alone: its reporter is back.
+    """Reopen the alert that ended last if only silence ended it: its reporter is back.
 
-    It could not write, or the clock was put forward: it has told the incident once, and never tells
-    it again.
+    The reporter could not write, or the clock was put forward. It reports the start of an incident
+    only once.
     """
     found = (alert for alert in alerts if (alert.stage, alert.rung) == (fact.stage, fact.rung))
     last = max(found, key=lambda alert: alert.ended_s or 0.0, default=None)
@@ -280,7 +279,7 @@ def _unheard(alerts: Iterable[Alert], fact: IncidentLasted) -> Alert | None:
 
 
 def _ended(alert: Alert, now: float, *, how: str, lasted_s: float = 0.0) -> Alert:
-    """Return it as over; a second process that says so adds nothing but its turns."""
+    """Return it as ended; a second process's report only adds its turns."""
     if alert.ended_s is not None:
         return alert
     came_back = alert.open_s > alert.began_s

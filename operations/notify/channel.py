@@ -1,4 +1,4 @@
-"""What every channel of alerts offers, and what it says when it fails."""
+"""The interface of alert channels, the texts of alerts, and the channels' errors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,31 +15,31 @@ from operations.notify.outbox import ChannelPost
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertText:
-    """An alert in words; nothing in it is a secret or more than one line."""
+    """An alert in words, one line each, without secrets."""
 
     title: str
     lines: tuple[str, ...]
 
     @property
     def whole(self) -> str:
-        """Return the message of a channel that has no title of its own."""
+        """Return the message for a channel without titles."""
         return "\n".join((self.title, *self.lines))
 
 
 def masked(text: str) -> str:
-    """Return a text as the log may have it."""
+    """Return a text masked for the log."""
     return printable(text)
 
 
 def alert_text(alert: Alert) -> AlertText:
-    """Return what a person is told."""
+    """Return the text for people."""
     state = "RESOLVED" if alert.ended_s is not None else alert.severity.upper()
     again = ", again" if alert.open_s > alert.began_s else ""
     lines = [
         f"Since {moment(alert.began_s)}{again}.",
         *_said("Reason", alert.reason),
         *_said("Instead", alert.then),
-        *_said("Down as well", ", ".join(alert.beside)),
+        *_said("Also down", ", ".join(alert.beside)),
         *([f"Turns touched so far: {alert.turns_touched}."] if alert.ended_s is None else []),
         *_said("Seen by", alert.seen_by),
         *_ended(alert),
@@ -51,7 +51,7 @@ def alert_text(alert: Alert) -> AlertText:
 
 
 def as_json(alert: Alert) -> dict[str, Any]:
-    """Return what a program is told."""
+    """Return the alert as data for a program."""
     return {
         "key": alert.key,
         "revision": alert.revision,
@@ -74,7 +74,7 @@ def as_json(alert: Alert) -> dict[str, Any]:
 
 
 def moment(at_s: float) -> str:
-    """Return a moment as people read it, UTC."""
+    """Return a moment for people, in UTC."""
     return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
@@ -84,7 +84,7 @@ def _what(alert: Alert) -> str:
         case _ if alert.kind == NOT_SERVED and alert.stage == WHOLE_CALL:
             return "a call could not be served"
         case _ if alert.stage == CHANNELS:
-            return f"alerts do not go out by {alert.rung}: {kind}"
+            return f"alerts by {alert.rung} fail: {kind}"
         case _ if alert.whole_stage:
             return f"{alert.stage.upper()} is down: {kind}"
         case _:
@@ -98,7 +98,7 @@ def _said(name: str, what: str) -> list[str]:
 def _ended(alert: Alert) -> list[str]:
     if alert.ended_s is None:
         return []
-    how = "nobody has spoken of it for a while" if alert.how == UNHEARD else alert.how
+    how = "no process has reported it for a while" if alert.how == UNHEARD else alert.how
     turns = alert.turns_touched
     touched = f"It touched {turns} turn{'' if turns == 1 else 's'}."
     return [f"Over at {moment(alert.ended_s)} after {alert.lasted_s:g} s ({how}). {touched}"]
@@ -108,25 +108,25 @@ POST_S: Final = 10.0  # chosen: for one request, from connecting to its answer
 
 
 class Channel(Protocol):
-    """One way to an operator."""
+    """A way to notify operators."""
 
     @property
     def name(self) -> str:
-        """What it is called in the outbox and in the log."""
+        """Its name in the outbox and in the log."""
         ...
 
     @property
     def edits(self) -> bool:
-        """Whether it can change a message that it has sent."""
+        """Whether it can update a sent message."""
         ...
 
     @property
     def place(self) -> str:
-        """Where it leads, for people, without a secret."""
+        """Its destination for people, without secrets."""
         ...
 
     async def post(self, post: ChannelPost, text: AlertText) -> str:
-        """Send or change a message; return the handle by which it can be changed.
+        """Send or update a message; return the id for later updates.
 
         Raises:
             ChannelError: The other side refused, or did not answer.
@@ -135,11 +135,11 @@ class Channel(Protocol):
 
 
 class ChannelError(Exception):
-    """A channel did not take an alert; says so without an address or a key.
+    """A channel's failure, without an address or a key.
 
     Attributes:
-        whom: The addresses that were refused, for a person who asks; for no log.
-        reached_others: It went to the others, and is not to be sent again.
+        whom: The refused addresses, for a person who asks; never for a log.
+        reached_others: Other recipients got it, so it must not be sent again.
     """
 
     def __init__(
@@ -160,7 +160,7 @@ class ChannelError(Exception):
 
 
 def refused(status: int, why: str = "", *, retry_after_s: float | None = None) -> ChannelError:
-    """Return what an HTTP status means."""
+    """Return the error of an HTTP status."""
     said = f"answered {status}{': ' if why else ''}{why}"
     if status == 429:
         return ChannelError(Kind.RATE_LIMITED, said, retry_after_s=retry_after_s)
@@ -170,16 +170,16 @@ def refused(status: int, why: str = "", *, retry_after_s: float | None = None) -
 
 
 def unanswered(error: Exception) -> ChannelError:
-    """Return what a connection's trouble means; its own text may hold the whole address."""
+    """Return the error of a connection; its original text may hold the whole address."""
     if isinstance(error, TimeoutError):
         return ChannelError(Kind.TIMEOUT, "no answer in time")
     if isinstance(error, aiohttp.InvalidURL):
-        return ChannelError(Kind.BAD_REQUEST, "the address is none")
+        return ChannelError(Kind.BAD_REQUEST, "the address is invalid")
     return ChannelError(Kind.NETWORK, type(error).__name__)
 
 
 def classify(channel: str, error: Exception) -> Failure | None:
-    """Return a channel's error as a failure; None: it is a mistake of ours."""
+    """Return a channel's error as a failure; `None` for an error of our own code."""
     if not isinstance(error, ChannelError):
         return None
     return failed(
@@ -192,6 +192,6 @@ def classify(channel: str, error: Exception) -> Failure | None:
 
 
 def reached_others(error: ServiceError) -> bool:
-    """Return whether what failed has nonetheless reached somebody, and is not to be sent again."""
+    """Return whether a failed message reached some recipients and must not be sent again."""
     cause = error.__cause__
     return isinstance(cause, ChannelError) and cause.reached_others

@@ -1,4 +1,4 @@
-"""Decides on what was reported, and has each channel get what it is owed: one process for all."""
+"""Decides on reported incidents and sends the alerts: one process does it for all."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -29,23 +29,23 @@ from operations.notify.outbox import (
 from operations.notify.reporter import LASTS_S
 from operations.retrying import Retries, run_with_retries
 
-TRANSIENT_S: Final = 60.0  # before a channel gets another sequence of tries
+TRANSIENT_S: Final = 60.0  # before a channel gets another series of attempts
 
 
 class AlertSending:
-    """Sends what stands in the outbox, and knows which channels are in trouble."""
+    """Sends pending alerts from the outbox, and tracks failing channels."""
 
     def __init__(
         self, outbox: AlertOutbox, *, retries: Retries, utc_s: Callable[[], float]
     ) -> None:
-        """Begin with channels that are well."""
+        """Start with healthy channels."""
         self._outbox = outbox
         self._retries = replace(retries, settings=replace(retries.settings, within_s=LAST_TRY_S))
         self._utc_s = utc_s
-        self._failing: set[str] = set()  # channels whose trouble was told
+        self._failing: set[str] = set()  # channels whose failure was reported
 
     async def send_next(self, channel: Channel) -> bool:
-        """Send one alert that a channel is owed; False: it is owed none, or does not take it."""
+        """Send one pending alert of a channel; return False if there is none or it is refused."""
         post = await self._outbox.lend(channel.name, now=self._utc_s())
         if post is None:
             return False
@@ -87,24 +87,24 @@ class AlertSending:
         logger.error("an alert {} by {}: {}", missed, channel, error.failure.reason)
 
     def _note_success(self, channel: str) -> None:
-        """Tell that a channel that had failed works again, so that its incident ends."""
+        """Report that a failing channel works again, which ends its incident."""
         if channel in self._failing:
             self._failing.discard(channel)
             won = AttemptWon(stage=CHANNELS, provider=channel, attempt=1, after_s=0.0)
             self._retries.tell(won)
 
 
-# Tells operators that the database refuses to write, without asking the database.
+# Notifies operators, without using the database, that the database refuses to write.
 #
-# Every other alert goes through the outbox, which stands in it. This one would wait there until
-# nobody needs it. It goes once to each channel, is tried again a few times, and is forgotten then:
-# that it is over comes by the outbox, which works again.
+# Every other alert goes through the outbox, which is in the database. This one would wait there
+# until it is useless. It goes once to each channel, is retried a few times, and is then dropped:
+# its end is reported through the outbox, which works again.
 
-THEN: Final = "calls go on; the record and all other alerts wait until it writes again"
+THEN: Final = "calls go on; the record and all other alerts wait until it accepts writes again"
 
 
 class PastOutbox:
-    """Works in each process, and sends in the one that leads the house."""
+    """Runs in each process, and sends in the one that leads the worker pool."""
 
     def __init__(
         self,
@@ -118,25 +118,25 @@ class PastOutbox:
 
         Args:
             channels: Each gets every message once.
-            retries: How often a channel is asked, and who is told.
-            leads: Whether this process speaks for the house.
-            again_s: What comes back within this time is the same incident, and was told.
+            retries: The retry policy and its reports.
+            leads: Whether this process leads the worker pool.
+            again_s: A repeat within this time is the same incident, and already reported.
         """
         self._channels = channels
         self._retries = retries
         self._leads = leads
         self._again_s = again_s
-        self._told_s: float | None = None  # when it was told last, since 1970
+        self._told_s: float | None = None  # when it was last reported, since 1970
         self._waiting: asyncio.Queue[Alert] = asyncio.Queue(1)
 
     def tell(self, reported: ReportedFact) -> None:
-        """Have a fact told that the outbox refused; waits for nothing."""
+        """Send a report that the outbox refused; never waits."""
         fact, at_s = reported.fact, reported.at_s
         lately = self._told_s is not None and at_s < self._told_s + self._again_s
         if not isinstance(fact, IncidentBegan) or lately or not self._leads():
             return
         if self._waiting.full():
-            return  # the same is being told
+            return  # the same report is being sent
         self._told_s = at_s
         self._waiting.put_nowait(begun(fact, at_s, then=THEN))
 
@@ -159,7 +159,7 @@ class PastOutbox:
                 retries=self._retries,
             )
         except ServiceError as error:
-            logger.error("an alert did not go out by {}: {}", channel.name, error.failure.reason)
+            logger.error("an alert was not sent by {}: {}", channel.name, error.failure.reason)
             if not reached_others(error):
                 return
         self._retries.tell(
@@ -167,27 +167,27 @@ class PastOutbox:
         )
 
 
-LOOK_S: Final = 1.0  # between two looks into the outbox
-RECENT: Final = 200  # alerts that are shown
+LOOK_S: Final = 1.0  # between two checks of the outbox
+RECENT: Final = 200  # alerts to show
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertPolicy:
-    """When whom: the rules and the quiet hours."""
+    """The rules and the quiet hours."""
 
     rules: AlertRules
     quiet: Callable[[float], bool]
 
     def alerting(self, known: Sequence[Alert], *, heard: bool) -> Alerting:
-        """Return the decision over what is known, and whether all that was said has been heard."""
+        """Return the decision for the known alerts; `heard` if every report has been read."""
         return Alerting(self.rules, known, quiet=self.quiet, heard=heard)
 
 
 class AlertDispatcher:
-    """Works in each process, and does something in the one that leads the house.
+    """Runs in each process, and works in the one that leads the worker pool.
 
     Attributes:
-        sending: Has the channels get what was decided.
+        sending: Sends the alerts to the channels.
     """
 
     def __init__(
@@ -208,7 +208,7 @@ class AlertDispatcher:
         self._retries = retries
         self._leads = leads
         self._utc_s = utc_s
-        self._failed_s = float("-inf")  # when the database did not do a round
+        self._failed_s = float("-inf")  # when the database last failed a round
         self.sending = AlertSending(outbox, retries=retries, utc_s=utc_s)
 
     async def run(self) -> None:
@@ -220,7 +220,7 @@ class AlertDispatcher:
                 tasks.create_task(self._keep(f"alerts by {channel.name}", send), name=channel.name)
 
     async def decide(self) -> bool:
-        """Decide once on what was reported; False: nothing is to be told."""
+        """Decide once on the reports; return False if there is nothing to send."""
         told = await self._run_round()
         for tell_alert in told:
             if tell_alert.loud:
@@ -228,18 +228,18 @@ class AlertDispatcher:
         return bool(told)
 
     async def change(self, alter: Callable[[Alerting, float], object]) -> Sequence[Alert]:
-        """Have an operator's word decided on, in whichever process it came; return all alerts."""
+        """Apply an operator's request, in whichever process it arrives; return all alerts."""
         await self._run_round(alter)
         return await self.recent()
 
     async def _run_round(
         self, alter: Callable[[Alerting, float], object] | None = None
     ) -> Sequence[TellAlert]:
-        """Have one round decided on, with an operator's word; tell what it has ended by itself."""
+        """Run one round, with an operator's request; report the alerts that it ended by itself."""
         over: tuple[AlertClosed, ...] = ()
 
         def decide(known: Sequence[Alert], facts: Sequence[ReportedFact]) -> RoundOutcome:
-            nonlocal over  # what is decided last is committed; other rounds have their own
+            nonlocal over  # the last decision is committed; other rounds have their own
             alerting, told = self._read(known, facts)
             said = alter(alerting, self._utc_s()) if alter else ()
             more = said if isinstance(said, tuple) else ()
@@ -262,7 +262,7 @@ class AlertDispatcher:
     def _read(
         self, known: Sequence[Alert], facts: Sequence[ReportedFact]
     ) -> tuple[Alerting, tuple[TellAlert, ...]]:
-        # Behind an outage what reporters have said meanwhile waits to be written.
+        # After an outage, reports from that time are still waiting to be written.
         heard = not 0.0 <= self._utc_s() - self._failed_s < LASTS_S
         alerting = self._policy.alerting(known, heard=heard)
         told = [

@@ -1,14 +1,14 @@
-"""Which facts make one incident: the trouble of a rung, or of a whole stage, from begin to end.
+"""Groups events into incidents: a rung's or a stage's trouble, from start to end.
 
-Every call meets the same refused key and the same open breaker, and tells so. An operator is told
-once: when it begins, when it turns out to be worse than was said, and when it is over.
+Every call meets and reports the same refused key and the same open breaker. Operators are notified
+once: when it starts, when it turns out to be worse, and when it is over.
 
-A rung's incident begins with a failure that is more than a glitch, with a failover away from a rung
-in doubt, or with its breaker's opening. A breaker that closes has been proven, and ends it at once.
-A mere doubt is lifted by one good answer and comes back as easily, so it ends when the rung has
-been well for a while. A stage's incident begins when a piece of work found no rung, or when all
-its rungs are left alone. What stands on no ladder, such as a carrier, tells no success: it is named
-again after a while, if it still fails, and never said to be well.
+A rung's incident starts with a failure that is more than a glitch, with a failover away from a
+suspected rung, or when its breaker opens. A closed breaker is a proof and ends the incident at
+once. A suspicion is lifted by one good answer and returns as easily, so its incident ends when the
+rung has been healthy for a while. A stage's incident starts when a request found no rung, or when
+all its rungs are unavailable. A system off the ladders, such as a carrier, reports no success: its
+incident is repeated after a while if it still fails, and its recovery is never reported.
 """
 
 from collections import Counter
@@ -58,46 +58,46 @@ from operations.notify.trouble_rules import (
     trouble_of_worker,
 )
 
-CALM_S: Final = 30.0  # a rung in doubt is probed every few seconds and would fail sooner (chosen)
-LISTS_LATER: Final = "it is tried again until it is listed, also after a restart"
+CALM_S: Final = 30.0  # a suspected rung is probed every few seconds and would fail sooner (chosen)
+LISTS_LATER: Final = "retried until it is listed, also after a restart"
 NOBODY_LISTS: Final = "a person has to list it"
 WAITS: Final = "calls go on; what is not written waits for room"
-WORDLESS: Final = 4  # answers of a rung in a row: a turn asks it twice, and one turn proves nothing
-AGAIN_S: Final = 900.0  # as often as what only a person can mend is tried
+WORDLESS: Final = 4  # of a rung in a row: a turn asks it twice, and one turn proves nothing
+AGAIN_S: Final = 900.0  # as often as a permanent failure is tried again
 
 Place: TypeAlias = tuple[str, str]
-"""Stage and rung; no rung: the whole stage."""
+"""Stage and rung; no rung for the whole stage."""
 Facts: TypeAlias = tuple[IncidentFact, ...]
 
 
 class Incidents:
-    """Every incident of a process; takes its facts in the order in which they were told."""
+    """Every incident of a process, from its events in order."""
 
     def __init__(self, ladders: Mapping[str, Sequence[str]], *, steps: Sequence[str] = ()) -> None:
         """Prepare.
 
         Args:
             ladders: The rungs' names by stage, the preferred one first.
-            steps: What callers get when no rung is left, one step after the other.
+            steps: What callers get without a usable rung, in order.
         """
         self._open = OpenIncidents(KnownRungs(ladders, steps=steps))
 
     def handle(self, event: Event, now: float) -> Facts:
-        """Return what an operator must know of a fact; `now` in seconds."""
+        """Return the reports that an event causes; `now` in seconds."""
         calm, read = self.tick(now), READS.get(type(event))
         return (*calm, *read(self._open, event, now)) if read else calm
 
     def tick(self, now: float) -> tuple[IncidentEnded, ...]:
-        """Return what is over by the passing of time."""
+        """Return the incidents that end because time has passed."""
         return self._open.calm(now)
 
 
 class OpenIncidents:
-    """Those that are under way, by the place where each is met.
+    """The open incidents, by place.
 
     Attributes:
-        rungs: What the facts so far say of each rung.
-        wordless: How many answers of a rung had no words, since one had.
+        rungs: Each rung's health according to the events.
+        wordless: How many of a rung's answers in a row had no words.
     """
 
     def __init__(self, rungs: KnownRungs) -> None:
@@ -106,16 +106,16 @@ class OpenIncidents:
         self._open: dict[Place, Incident] = {}
 
     def has(self, stage: str, rung: str) -> bool:
-        """Say whether one is under way there."""
+        """Return whether one is open there."""
         return (stage, rung) in self._open
 
     def meet(self, trouble: Trouble, now: float, *, then: str | None = None) -> Facts:
-        """Return what is to be told of a trouble.
+        """Return the reports that a trouble causes.
 
         Args:
             trouble: What is wrong.
             now: In seconds.
-            then: What is done instead; None: what the rungs say.
+            then: What happens instead; `None` to derive it from the rungs.
         """
         place = (trouble.stage, trouble.rung)
         known = self._open.get(place)
@@ -125,7 +125,7 @@ class OpenIncidents:
         return (known.grow(then or self.rungs.instead(trouble)),) if known.add(trouble) else ()
 
     def recover(self, stage: str, name: str, now: float) -> None:
-        """Note that nothing speaks against a rung any more, or against a stage; it may last."""
+        """Record that a rung or stage is healthy again; this may not last."""
         rung = self.rungs.get(stage, name)
         if rung.suspect or rung.breaker != State.CLOSED:
             return
@@ -135,7 +135,7 @@ class OpenIncidents:
             incident.well_since = now
 
     def calm(self, now: float) -> tuple[IncidentEnded, ...]:
-        """End those whose place has been well for a while."""
+        """End the incidents whose place has been healthy for a while."""
         calm = [
             place
             for place, each in self._open.items()
@@ -144,12 +144,12 @@ class OpenIncidents:
         return tuple(fact for place in calm for fact in self.end(place, now))
 
     def close(self, stage: str, name: str, now: float) -> Facts:
-        """End a rung's and its stage's: its breaker has closed, so it has been proven."""
+        """End a rung's and its stage's incident: the closed breaker proves it healthy."""
         self.rungs.get(stage, name).clear()
         return (*self.end((stage, name), now), *self.end((stage, ""), now))
 
     def end(self, place: Place, now: float) -> tuple[IncidentEnded, ...]:
-        """End one, if one is under way there."""
+        """End one, if one is open there."""
         incident = self._open.pop(place, None)
         if incident is None:
             return ()
@@ -162,12 +162,12 @@ def _attempt_failed(incidents: OpenIncidents, event: AttemptFailed, now: float) 
     rung = incidents.rungs.get(event.stage, event.provider)
     rung.kind, rung.reason = event.kind, event.reason
     if event.severity is Severity.LOW and not incidents.has(event.stage, event.provider):
-        return ()  # a glitch, unless another rung has to answer instead
+        return ()  # a glitch, unless a failover follows
     return incidents.meet(trouble_of(event), now)
 
 
 def _payload_failed(incidents: OpenIncidents, event: AttemptFailed, now: float) -> Facts:
-    """Return what it means that a rung has no words for one question after the other."""
+    """Return the reports about a rung that answers several questions in a row without words."""
     place = (event.stage, event.provider)
     if event.kind is not Kind.SILENT or not incidents.rungs.has(*place):
         return ()
@@ -211,7 +211,7 @@ def _breaker_moved(incidents: OpenIncidents, event: BreakerMoved, now: float) ->
 
 
 def _check_stage(incidents: OpenIncidents, stage: str, now: float) -> Facts:
-    """Return what it means for the stage that a breaker has opened."""
+    """Return the reports about a stage whose breaker has opened."""
     if not incidents.rungs.left_alone(stage):
         return ()
     trouble = Trouble(
@@ -226,7 +226,7 @@ def _check_stage(incidents: OpenIncidents, stage: str, now: float) -> Facts:
 
 
 def _rung_followed(incidents: OpenIncidents, event: RungFollowed, now: float) -> Facts:
-    """Return what is over because another process has found the rung well."""
+    """Return the incidents that end because another process found the rung healthy."""
     rung = incidents.rungs.get(event.stage, event.provider)
     was_open, rung.suspect = rung.breaker != State.CLOSED, event.suspect
     rung.breaker = State(event.breaker)
@@ -256,7 +256,7 @@ def _list(
     event: DoNotCallOwed | DoNotCallDropped | DoNotCallListed | DoNotCallWanted,
     now: float,
 ) -> Facts:
-    """Return what a number means that is not on the list yet; one that is shows that it works."""
+    """Return the reports about a number that is not listed yet; a listed one proves success."""
     if isinstance(event, DoNotCallListed | DoNotCallWanted):
         return incidents.end((STORAGE, NO_CALLS), now)
     lost = isinstance(event, DoNotCallDropped) and not event.on_disk
@@ -267,15 +267,15 @@ def _list(
 def _campaign(
     incidents: OpenIncidents, event: CampaignHeld | CampaignPaused | CampaignResumed, now: float
 ) -> Facts:
-    """Return what a campaign's standstill means: it is one incident until it goes on.
+    """Return the reports about a campaign's standstill: one incident until it goes on.
 
-    That it does may be told by another process than told the standstill: who dials has changed.
+    Another process may report that it goes on, because the dialling process may change.
     """
     if isinstance(event, CampaignResumed):
         own = incidents.end((CAMPAIGN, event.campaign), now)
         return own or (_ended_elsewhere(event),)
     goes_on = isinstance(event, CampaignHeld)
-    then = "nobody is dialled until it is over" if goes_on else "it waits to be resumed"
+    then = "no calls are placed until it is over" if goes_on else "it waits to be resumed"
     return incidents.meet(trouble_of_campaign(event), now, then=then)
 
 
@@ -290,13 +290,13 @@ def _ended_elsewhere(event: CampaignResumed) -> IncidentEnded:
 
 
 def _worker(_: OpenIncidents, event: WorkerLost | WorkerStarted, _now: float) -> Facts:
-    """Return what a lost worker means, and its replacement.
+    """Return the reports about a lost worker, and about its replacement.
 
-    Nothing is remembered: the process that tells the one may be lost before the other.
+    Nothing is stored: the process that reports one may be lost before the other.
     """
     if isinstance(event, WorkerLost):
         lost = Incident(trouble_of_worker(event), now=0.0)
-        return (lost.begin("another one takes its place"),)
+        return (lost.begin("a replacement is started"),)
     if not event.replaces:
         return ()
     return (
@@ -311,7 +311,7 @@ def _worker(_: OpenIncidents, event: WorkerLost | WorkerStarted, _now: float) ->
 
 
 def _note(incidents: OpenIncidents, event: Event, now: float) -> Facts:
-    """Remember what neither begins nor ends an incident by itself."""
+    """Record an event that neither starts nor ends an incident by itself."""
     match event:
         case Suspected():
             rung = incidents.rungs.get(event.stage, event.provider)
@@ -346,4 +346,4 @@ READS: Final[Mapping[type[Event], Callable[[OpenIncidents, Any, float], Facts]]]
     **dict.fromkeys((Suspected, SuspicionCleared), _note),
     **dict.fromkeys((AttemptWon, StageRecovered, RecordResumed), _note),
 }
-"""What reads which facts; all others say nothing of an incident."""
+"""The handler of each event; other events do not concern incidents."""

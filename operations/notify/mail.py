@@ -1,6 +1,6 @@
-"""Alerts by e-mail: a mail when it begins, is worse or is over, all of them one conversation.
+"""Alerts by e-mail: one when it starts, rises in severity or ends, all in one thread.
 
-Python's own client in a thread: an alert is a handful of mails a day, and needs no library.
+Uses Python's own client in a thread: a handful of mails a day needs no library.
 Source: RFC 5321 (replies), RFC 3207 (STARTTLS), RFC 5322 3.6.4 (Message-ID, References).
 """
 
@@ -21,12 +21,12 @@ from operations.notify.channel import POST_S, AlertText, ChannelError
 from operations.notify.outbox import ChannelPost
 
 TLS_PORT: Final = 465  # RFC 8314: TLS from the first byte
-LONGEST_WORD: Final = 40  # a line with more in one piece is encoded, and is no identity any more
+LONGEST_WORD: Final = 40  # a longer word is encoded and breaks the message id
 DIGEST: Final = 16  # hexadecimal digits; chosen
-TAKEN: Final = 250  # the answer to a recipient that is taken (RFC 5321 4.2.3)
-LATER: Final = 450  # stands for none, where the server went away before it came
-MOST_BEGUN: Final = 100  # mails that some have and others not yet (chosen)
-DOMAIN: Final = "holdline.invalid"  # RFC 2606: no host of that name can ever be
+TAKEN: Final = 250  # the answer for an accepted recipient (RFC 5321 4.2.3)
+LATER: Final = 450  # stands for a missing answer, if the server disconnected first
+MOST_BEGUN: Final = 100  # mails that only some recipients have got (chosen)
+DOMAIN: Final = "holdline.invalid"  # RFC 2606: no host can have such a name
 
 UNREACHED: Final[Mapping[type[Exception], tuple[Kind, str]]] = {
     smtplib.SMTPNotSupportedError: (Kind.BAD_REQUEST, "the mail server lacks what we ask for"),
@@ -36,17 +36,17 @@ UNREACHED: Final[Mapping[type[Exception], tuple[Kind, str]]] = {
 
 
 class MailChannel:
-    """Sends over one SMTP server; never a password in the clear over a network."""
+    """Sends through one SMTP server; never sends a password unencrypted over a network."""
 
     name = "email"
     edits = False
 
     def __init__(self, settings: EmailSettings, *, utc_s: Callable[[], float]) -> None:
-        """Send as `settings` say, where sender and recipient must both be set."""
+        """Use `settings`; sender and recipient must both be set."""
         self._settings = settings
         self._utc_s = utc_s
         self._recipients = [address for _, address in getaddresses([settings.to or ""])]
-        # By mail of which somebody is to be asked again: what the others have answered for good.
+        # For mails with a recipient to retry: the other recipients' final answers.
         self._answers: dict[str, dict[str, int]] = {}
 
     @property
@@ -55,11 +55,11 @@ class MailChannel:
         return f"{self._settings.server}:{self._settings.port}"
 
     async def post(self, post: ChannelPost, text: AlertText) -> str:
-        """Send a mail; it is never changed. Whom it has reached gets it no second time."""
+        """Send a mail; mails are never updated. A retry skips recipients that accepted it."""
         try:
             mail = self._mail(post, text)
-        except ValueError:  # a line break; its text is not shown, it may hold anything
-            raise ChannelError(Kind.BAD_REQUEST, "no mail has such a sender or recipient") from None
+        except ValueError:  # a line break; its text is not shown, it may hold a secret
+            raise ChannelError(Kind.BAD_REQUEST, "the sender or recipient is invalid") from None
         answers = self._answers.pop(mail["Message-ID"], {})
         due = [recipient for recipient in self._recipients if recipient not in answers]
         try:
@@ -95,7 +95,7 @@ class MailChannel:
         return mail
 
     def _send(self, mail: EmailMessage, to: Sequence[str]) -> dict[str, int]:
-        """Return what was answered to each address; to one that is missing, nothing was."""
+        """Return the answer for each address; a missing address got none."""
         settings = self._settings
         context = ssl.create_default_context()
         if settings.security == "tls" or (
@@ -133,17 +133,17 @@ class MailChannel:
             return
         clear = not isinstance(client.sock, ssl.SSLSocket)
         if clear and not is_loopback(settings.server):
-            raise ChannelError(Kind.BAD_REQUEST, "the password would go in the clear")
+            raise ChannelError(Kind.BAD_REQUEST, "the password would be sent unencrypted")
         name = settings.username or parseaddr(settings.sender or "")[1]
         try:
             client.login(name, settings.password.get_secret_value())
-        except UnicodeEncodeError:  # the library signs in with ASCII alone
-            why = "the user's name or the password holds a character beyond ASCII; choose another"
+        except UnicodeEncodeError:  # the library signs in with ASCII only
+            why = "the user name or the password holds a character beyond ASCII; choose another"
             raise ChannelError(Kind.BAD_REQUEST, why) from None
 
 
 def _word(key: str) -> str:
-    """Return a key as an identity may have it (RFC 5322 3.2.3, dot-atom), and fits a line."""
+    """Return a key as part of a message id (RFC 5322 3.2.3, dot-atom), short enough for a line."""
     word = "".join(item if item.isascii() and item.isalnum() else "-" for item in key)
     if len(word) <= LONGEST_WORD:
         return word
@@ -166,9 +166,9 @@ def _channel_error(error: Exception) -> ChannelError:
 
 
 def _refusal(answers: Mapping[str, int]) -> ChannelError | None:
-    """Return what came of a mail, given the last answer to each address; None: all have taken it.
+    """Return the result of a mail from the last answer to each address; `None` if all accepted.
 
-    Whoever is refused for now is to be asked again, before the others are told to be wrong.
+    Temporary refusals are retried before permanent ones are reported.
     """
     whom = [recipient for recipient, code in answers.items() if code != TAKEN]
     later = [recipient for recipient in whom if _is_for_now(answers[recipient])]
@@ -185,14 +185,14 @@ def _refusal(answers: Mapping[str, int]) -> ChannelError | None:
 
 
 def _is_for_now(code: int) -> bool:
-    """Return whether an answer is "not now" (RFC 5321 4.2.1)."""
+    """Return whether an answer is temporary (RFC 5321 4.2.1)."""
     return code < 500 and code != TAKEN
 
 
 def _answered(
     code: int, what: str, *, whom: Sequence[str] = (), reached_others: bool = False
 ) -> ChannelError:
-    """Return what a reply means: 4yz is for now, 5yz for good (RFC 5321 4.2.1)."""
+    """Return the error of a reply: 4yz is temporary, 5yz permanent (RFC 5321 4.2.1)."""
     kind = Kind.BAD_REQUEST if code >= 500 else Kind.OVERLOADED
     said = f"answered {code} {what}".strip()
     return ChannelError(kind, said, whom=whom, reached_others=reached_others)

@@ -1,4 +1,4 @@
-"""Puts the parts together: which channels are configured, and what works while a server runs."""
+"""Assembles the configured alert channels, and runs the alerts while a server runs."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -29,7 +29,7 @@ from operations.retrying import Retries
 
 
 def quiet_hours(settings: QuietSettings) -> Callable[[float], bool]:
-    """Return what says of a moment, in seconds since 1970, whether it is quiet."""
+    """Return a function that tells whether a moment, in seconds since 1970, is quiet."""
     begin, end = settings.begin, settings.end
     if begin is None:
         return never_quiet
@@ -48,7 +48,7 @@ def utc_s() -> float:
 
 
 def channels_of(settings: AlertsSettings) -> list[Channel]:
-    """Return every channel that is wholly configured."""
+    """Return every channel that is completely configured."""
     found: list[Channel] = []
     if settings.email.sender and settings.email.to:
         found.append(MailChannel(settings.email, utc_s=utc_s))
@@ -60,7 +60,7 @@ def channels_of(settings: AlertsSettings) -> list[Channel]:
 
 
 def policy_of(settings: AlertsSettings) -> AlertPolicy:
-    """Return when whom is told."""
+    """Return the notification policy."""
     rules = AlertRules(
         hold_s=settings.hold_s,
         update_s=settings.update_s,
@@ -81,7 +81,7 @@ async def tell_operators(
     tell: Tell,
     leads: Callable[[], bool],
 ) -> AsyncIterator[AlertDispatcher]:
-    """Have incidents reported, decided on and sent while the block runs."""
+    """Report incidents, decide on them and send alerts during the block."""
     for text in missing_of(settings.alerts):
         logger.warning("alerts by {}", text)
     channels = channels_of(settings.alerts)
@@ -109,7 +109,7 @@ NONE: Final = (
 
 
 async def try_channels(settings: AlertsSettings, *, say: Callable[[str], object]) -> int:
-    """Return the exit code: 1 when one channel fails, is half configured, or there is none."""
+    """Send a trial alert; return exit code 1 for a failed, incomplete or missing channel."""
     channels, missing = channels_of(settings), list(missing_of(settings))
     alert = trial_alert(utc_s())
     lines = await asyncio.gather(*(_try(channel, alert) for channel in channels))
@@ -123,14 +123,14 @@ async def try_channels(settings: AlertsSettings, *, say: Callable[[str], object]
 
 
 def trial_alert(now: float) -> Alert:
-    """Return an alert that says of itself that nothing is wrong."""
+    """Return an alert that declares itself a test."""
     return Alert(
         key=f"test-{round(now * 1000)}",
         stage="test",
         rung="",
         kind="of_this_channel",
         severity=Severity.LOW,
-        reason="somebody has run: holdline alerts test. Nothing is wrong",
+        reason="holdline alerts test was run. Nothing is wrong",
         then="",
         began_s=now,
         open_s=now,

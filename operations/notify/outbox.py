@@ -1,4 +1,4 @@
-"""The alerts of a span of time, and what each channel was sent of them."""
+"""The stored alerts, and each channel's pending and sent messages."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ TUPLES: Final = ("beside", "loud_s")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedFact:
-    """What a process has said of an incident, and when."""
+    """A process's report about an incident, with its time."""
 
     fact: AlertFact
     at_s: float  # since 1970
@@ -42,12 +42,12 @@ class ReportedFact:
 
 
 def write_fact(fact: AlertFact) -> str:
-    """Return a fact as JSON."""
+    """Return a report as JSON."""
     return json.dumps({"fact": type(fact).__name__, **asdict(fact)})
 
 
 def read_fact(text: str) -> AlertFact | None:
-    """Return what was written; None: we do not understand it."""
+    """Parse a stored report; return `None` if it is unreadable."""
     try:
         said = json.loads(text)
         kind = FACTS[said.pop("fact")]
@@ -62,7 +62,7 @@ def write_alert(alert: Alert) -> str:
 
 
 def read_alert(text: str) -> Alert | None:
-    """Return what was written; None: we do not understand it."""
+    """Parse a stored alert; return `None` if it is unreadable."""
     try:
         return Alert(**_known(Alert, json.loads(text)))
     except (AttributeError, TypeError, ValueError):
@@ -70,58 +70,58 @@ def read_alert(text: str) -> Alert | None:
 
 
 def _known(kind: type[Any], said: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a class of ours has of it, with the types that JSON does not know."""
+    """Return the fields that our class knows, with types that JSON lacks restored."""
     names = {field_.name for field_ in fields(kind)}
     found = {name: value for name, value in said.items() if name in names}
     found |= {name: Severity(found[name]) for name in SEVERITIES if name in found}
     return found | {name: tuple(found[name]) for name in TUPLES if name in found}
 
 
-# The outbox of alerts: what was reported, what is known, what each channel is still owed.
+# The outbox of alerts: reports, known alerts, and each channel's pending messages.
 #
-# A fact is accepted when `report` returns: then it is committed. A round takes all accepted facts,
-# decides, and leaves what each channel is owed, in one transaction: a process that is killed leaves
-# either the facts or what follows from them. What is owed is lent to one sender at a time, and
-# stays owed until that one says that it was sent. So it is sent at least once.
+# A report is committed when `report` returns. A round reads all reports, decides, and stores each
+# channel's pending messages, in one transaction: a killed process leaves either the reports or
+# their result. A pending message is lent to one sender at a time, and stays pending until that
+# sender confirms it. So it is sent at least once.
 
-LENT_S: Final = 120.0  # to a sender; one that was killed says nothing
-LAST_TRY_S: Final = 80.0  # after that a sender begins no other try: it must be over in time
-KNOWN_S: Final = 86_400.0  # later than that nobody decides on an ended alert; no night is longer
+LENT_S: Final = 120.0  # to a sender; a killed one does not return it
+LAST_TRY_S: Final = 80.0  # after that a sender starts no other attempt: it must finish in time
+KNOWN_S: Final = 86_400.0  # after which an ended alert is final; longer than any night
 MOST_FACTS: Final = 500  # of one round
 ROUND: Final = 1  # the only row of its table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundOutcome:
-    """What was decided."""
+    """The decision of a round."""
 
     known: Iterable[Alert]
     told: Sequence[TellAlert]
 
 
 Decide: TypeAlias = Callable[[Sequence[Alert], Sequence[ReportedFact]], RoundOutcome]
-"""Decides on what was reported, given what is known."""
+"""Decides on reports, given the known alerts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelPost:
-    """An alert that a channel is owed."""
+    """A pending alert of a channel."""
 
     alert: Alert
     channel: str
-    handle: str  # of the message that is to be changed; empty: there is none
+    handle: str  # of the message to update; empty for a new one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertChannel:
-    """Of a channel what decides on what it is owed."""
+    """The properties of a channel that decide on its pending messages."""
 
     name: str
-    edits: bool  # it can change a message that it has sent
+    edits: bool  # it can update a sent message
 
 
 class AlertOutbox(Store):
-    """One in each process that reports; every method raises `StorageError` when it cannot."""
+    """One in each reporting process; methods raise `StorageError` on failure."""
 
     def __init__(self, url: str) -> None:
         """Keep the outbox in the database at `url`."""
@@ -134,7 +134,7 @@ class AlertOutbox(Store):
         self._take_turn = turn.on_conflict_do_update(index_elements=["id"], set_=rounds)
 
     async def report(self, facts: Sequence[ReportedFact]) -> None:
-        """Keep facts; when it returns, they are committed."""
+        """Commit reports."""
         rows = [
             {
                 "at_s": fact.at_s,
@@ -150,16 +150,16 @@ class AlertOutbox(Store):
     async def run_round(
         self, decide: Decide, *, channels: Sequence[AlertChannel], now: float
     ) -> Sequence[TellAlert]:
-        """Decide on what was reported; return what is told, which is committed by then.
+        """Decide on the reports; return the messages to send, already committed.
 
-        Looks first, and takes its turn only if there is something to do: nobody's disk has to
-        work each second because nothing has happened.
+        Reads first, and takes the lock only if there is something to do: no disk should work each
+        second for nothing.
         """
         if not await self._has_work(decide, now):
             return ()
         async with writing(self._database) as connection:
-            # A change locks: the row in PostgreSQL, the whole file in SQLite. So whoever else
-            # decides waits until this transaction ends, and then sees what came of it.
+            # A change locks: the row in PostgreSQL, the whole file in SQLite. So another process
+            # that decides waits until this transaction ends, and then sees its result.
             await connection.execute(self._take_turn)
             known = await _known_alert(connection, now)
             ids, facts = await _reported(connection)
@@ -184,9 +184,10 @@ class AlertOutbox(Store):
         return bool(facts or outcome.told) or list(outcome.known) != known
 
     async def lend(self, channel: str, *, now: float) -> ChannelPost | None:
-        """Return the oldest alert that a channel is owed; nobody else sends it meanwhile.
+        """Lend a channel's oldest pending alert; other senders cannot lend it meanwhile.
 
-        What another version has written so that we cannot read it stays owed, and holds up nothing.
+        An alert that another version stored in an unreadable form stays pending, and blocks
+        nothing.
         """
         own = (ALERT_SENDINGS.c.channel == channel) & (ALERT_SENDINGS.c.due_s <= now)
         owed = (
@@ -211,15 +212,15 @@ class AlertOutbox(Store):
                 return ChannelPost(alert=alert, channel=channel, handle=row.handle)
 
     async def sent(self, post: ChannelPost, *, handle: str) -> None:
-        """Note that a channel shows an alert as it was lent."""
-        # What is longer finds no message again; it must not keep it from being noted as sent.
+        """Record that a channel shows an alert as it was lent."""
+        # A longer id cannot find its message later; record the alert as sent anyway.
         kept = handle[:HANDLE_LENGTH]
         values = {"sent": post.alert.revision, "handle": kept, "due_s": 0.0}
         async with writing(self._database) as connection:
             await connection.execute(_own(post).values(**values))
 
     async def put_off(self, post: ChannelPost, *, until_s: float) -> None:
-        """Note that a channel did not take it, and is to be asked no sooner than then."""
+        """Record that a channel refused it, and when to try next."""
         async with writing(self._database) as connection:
             await connection.execute(_own(post).values(due_s=until_s))
 
@@ -278,7 +279,7 @@ async def _put_owed(
         if not told.loud and not channel.edits:
             continue
         if (alert.stage, alert.rung) == (CHANNELS, channel.name):
-            continue  # it cannot tell of itself that it fails
+            continue  # it cannot report its own failure
         own = (ALERT_SENDINGS.c.key == alert.key) & (ALERT_SENDINGS.c.channel == channel.name)
         wanted = update(ALERT_SENDINGS).where(own).values(wanted=alert.revision)
         if not (await connection.execute(wanted)).rowcount:
@@ -288,16 +289,16 @@ async def _put_owed(
             )
 
 
-MOST_ALERTS: Final = 2_000  # an incident is one; a house that has more of them needs no report
+MOST_ALERTS: Final = 2_000  # an incident is one; a report with more would be useless
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentAlert:
-    """An alert, and what went out."""
+    """An alert, with what was sent of it."""
 
     alert: Alert
-    sent: Mapping[str, int]  # by channel: the revision that it shows; 0: nothing was sent yet
-    wanted: Mapping[str, int]  # by channel: the revision that it is to show
+    sent: Mapping[str, int]  # by channel: the revision that it shows; 0 if nothing was sent yet
+    wanted: Mapping[str, int]  # by channel: the revision to show
 
 
 class AlertHistory(Store):

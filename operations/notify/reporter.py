@@ -1,4 +1,4 @@
-"""Puts this process's incidents into the outbox, for the process that tells operators."""
+"""Puts this process's incidents into the outbox, for the process that notifies operators."""
 
 import asyncio
 import secrets
@@ -21,23 +21,23 @@ from operations.notify.incident_rules import Place
 from operations.notify.outbox import AlertOutbox, ReportedFact
 from operations.notify.trouble_rules import RECORD, STORAGE
 
-LOOK_S: Final = 1.0  # between two looks at what is over by the passing of time
-LASTS_S: Final = 60.0  # between two words that an incident lasts
-AGAIN_S: Final = 5.0  # after a database that did not take it
-WAITING: Final = 1000  # facts; a database that is away for so long costs the oldest
+LOOK_S: Final = 1.0  # between two checks for incidents that end because time has passed
+LASTS_S: Final = 60.0  # between two reports that an incident lasts
+AGAIN_S: Final = 5.0  # after a failure of the database
+WAITING: Final = 1000  # reports; with more, the oldest are dropped
 
 
 class AlertReporter:
-    """Listens in every process of the house.
+    """Listens in every worker.
 
     Attributes:
-        lost_facts: That came when too many waited for the database.
-        tell_refused: Takes what the database itself refused to keep of its own trouble.
-        lasting: Returns where else incidents last, as far as this process is the one to know.
+        lost_facts: Reports that were dropped because too many waited for the database.
+        tell_refused: Takes the database's own failures, which it cannot store.
+        lasting: Returns further lasting incidents that only this process knows.
     """
 
     def __init__(self, outbox: AlertOutbox, *, utc_s: Callable[[], float]) -> None:
-        """Write what is to be sent to `outbox`."""
+        """Write reports to `outbox`."""
         self._outbox = outbox
         self._utc_s = utc_s
         self._holder = secrets.token_hex(8)
@@ -46,7 +46,7 @@ class AlertReporter:
         self._touched: dict[Place, set[tuple[str, int]]] = {}
         self._waiting: deque[ReportedFact] = deque()
         self._news = asyncio.Event()
-        self._lasts_s = 0.0  # when it was last said that incidents last
+        self._lasts_s = 0.0  # when the lasting incidents were last reported
         self._refused = False
         self._set_aside: list[ReportedFact] = []  # of the database, which refused them
         self.lost_facts = 0
@@ -54,7 +54,7 @@ class AlertReporter:
         self.lasting: Callable[[], Iterable[Place]] = tuple
 
     async def hear(self, entry: Entry) -> None:
-        """Note what one entry means for operators; waits for nothing."""
+        """Record what one entry means for operators; never waits."""
         self._count(entry.call_id, entry.event)
         at_s = datetime.fromisoformat(entry.at).timestamp()
         match entry.event:
@@ -67,16 +67,16 @@ class AlertReporter:
 
     @property
     def waiting(self) -> int:
-        """How many facts are not in the outbox yet."""
+        """How many reports are not in the outbox yet."""
         return len(self._waiting)
 
     @property
     def lost(self) -> int:
-        """How many there was no room for."""
+        """How many reports were dropped."""
         return self.lost_facts
 
     async def run(self) -> None:
-        """Put facts into the outbox as they come, until cancelled."""
+        """Put reports into the outbox as they come, until cancelled."""
         while True:
             try:
                 async with asyncio.timeout(LOOK_S):
@@ -88,7 +88,7 @@ class AlertReporter:
                 await asyncio.sleep(AGAIN_S)
 
     async def write(self) -> bool:
-        """Have all that waits committed; False: it could not be, and waits on."""
+        """Commit all waiting reports; return False if that failed and they still wait."""
         self._news.clear()
         taken = tuple(self._waiting)
         self._waiting.clear()
@@ -100,19 +100,19 @@ class AlertReporter:
             kept = True
         except StorageError as error:
             if not self._refused:
-                logger.error("alerts cannot be kept, and are not sent meanwhile: {}", error)
+                logger.error("alerts cannot be stored, and are not sent meanwhile: {}", error)
             taken = self._without_own(taken)
         finally:
-            if not kept:  # also when cancelled: the last write comes behind this
+            if not kept:  # also if cancelled: the last write comes after this
                 self._waiting.extendleft(reversed(taken))
         self._refused = not kept
         return kept
 
     def _without_own(self, taken: tuple[ReportedFact, ...]) -> tuple[ReportedFact, ...]:
-        """Set aside that the database refuses to write, until it is over; return the rest.
+        """Set aside reports that the database refuses writes, until that is over; return the rest.
 
-        Operators are told of it past the outbox. Put in there when it writes again, it would be
-        told once more, of something that is mended.
+        Operators are notified without the outbox. If these reports were stored after the recovery,
+        operators would be notified again of something that is over.
         """
         own = [
             reported_fact
@@ -122,7 +122,7 @@ class AlertReporter:
         if any(isinstance(reported_fact.fact, IncidentEnded) for reported_fact in own):
             return taken
         for reported_fact in own:
-            if not isinstance(reported_fact.fact, IncidentLasted):  # one a minute, of what is known
+            if not isinstance(reported_fact.fact, IncidentLasted):  # one a minute
                 self._set_aside.append(reported_fact)
                 self.tell_refused(reported_fact)
         return tuple(reported_fact for reported_fact in taken if reported_fact not in own)
@@ -144,7 +144,7 @@ class AlertReporter:
                 if place == (STORAGE, RECORD):
                     self._waiting.extend(self._set_aside)
                     self._set_aside.clear()
-            elif fact.stage in LASTING:  # of all others this process may not hear of the end
+            elif fact.stage in LASTING:  # the end of other incidents may not reach this process
                 self._open.add(place)
             turns = len(self._touched.get(place, ()))
             clean = _clean(fact)
@@ -157,7 +157,7 @@ class AlertReporter:
             self.lost_facts += 1
 
     def _count(self, call_id: str, event: Event) -> None:
-        """Note which turn of which call was touched by whose trouble."""
+        """Count the turn of the call that a rung's failure touched."""
         if not call_id:
             return
         match event:

@@ -1,6 +1,6 @@
-"""Alerts by Telegram: one message an incident, changed as it goes on.
+"""Alerts by Telegram: one message an incident, updated as it changes.
 
-The bot's token stands in the path of every address, so no address is logged or told here.
+The bot's token is in the path of every address, so no address is logged or reported here.
 Source: https://core.telegram.org/bots/api (sendMessage, editMessageText, ResponseParameters).
 """
 
@@ -21,13 +21,13 @@ GONE: Final = ("message to edit not found", "message can't be edited", "message_
 
 
 class TelegramChannel:
-    """Speaks to one chat."""
+    """Sends to one chat."""
 
     name = "telegram"
     edits = True
 
     def __init__(self, settings: TelegramSettings) -> None:
-        """Send as `settings` say, where token and chat must both be set."""
+        """Use `settings`; token and chat must both be set."""
         token = settings.bot_token.get_secret_value() if settings.bot_token else ""
         self._address = f"{settings.api_url.rstrip('/')}/bot{token}/"
         self._chat = settings.chat_id or ""
@@ -38,7 +38,7 @@ class TelegramChannel:
         return f"chat {self._chat}"
 
     async def post(self, post: ChannelPost, text: AlertText) -> str:
-        """Send a message, or change the one that was sent; return its number."""
+        """Send a message, or update the earlier one; return its number."""
         said = {"text": text.whole[:LONGEST], "link_preview_options": {"is_disabled": True}}
         if post.handle:
             changed = await self._ask("editMessageText", {**said, "message_id": int(post.handle)})
@@ -48,7 +48,7 @@ class TelegramChannel:
         return str((sent or {}).get("message_id", ""))
 
     async def _ask(self, method: str, said: dict[str, Any]) -> dict[str, Any] | None:
-        """Return the message; None: the one to be changed is gone."""
+        """Return the message; `None` if the one to update no longer exists."""
         status, answer = await self._request(method, said)
         if answer.get("ok"):
             result = answer.get("result")
@@ -81,7 +81,7 @@ class TelegramChannel:
 
 
 def _read(body: bytes) -> dict[str, Any]:
-    """Return an answer, or nothing of one that is none: something else may stand in the way."""
+    """Parse an answer; return an empty one if it is invalid, as from another server."""
     try:
         told = json.loads(body)
     except ValueError:

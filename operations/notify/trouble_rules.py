@@ -1,4 +1,4 @@
-"""What each fact says is wrong, and where: with a rung, a whole stage, or what is on no ladder."""
+"""Extracts the trouble from an event: of a rung, a whole stage, or a system off the ladders."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,36 +18,36 @@ from fallbacks.facts import (
 )
 from fallbacks.failure import Scope, Severity
 
-# Whom a call has asked for what each stage does now: what did its caller harm, and what not.
+# The rungs that a call's stages use now, and which of their failures touched the caller.
 #
-# A rung that failed a call, or let it wait until another took over, touched its caller. One that
-# was not asked, because it was in doubt or out of rotation, did the caller no harm.
+# A rung that failed a call, or made it wait for a failover, touched its caller. A rung that was
+# skipped, because it was suspected or out of rotation, did not.
 
 STAGES: Final = frozenset({"stt", "llm", "tts"})
 
 
 @dataclass(slots=True)
 class StageWork:
-    """Whom one call has asked for the piece of work that a stage does now."""
+    """The rungs that a call has asked for a stage's current piece of work."""
 
     asked: set[str] = field(default_factory=set[str])
     served: bool = False
 
     def start(self, provider: str) -> None:
-        """Note that one was asked: for the next piece if this one was served."""
+        """Record a request to a rung: for the next piece of work if this one was completed."""
         if self.served:
             self.asked, self.served = set(), False
         self.asked.add(provider)
 
 
 class AskedRungs:
-    """What the stages of one call are at."""
+    """The current work of one call's stages."""
 
     def __init__(self) -> None:
         self._work: dict[str, StageWork] = {}
 
     def heed(self, fact: object) -> bool:
-        """Note a fact; return whether it touched the caller."""
+        """Process an event; return whether it touched the caller."""
         match fact:
             case AttemptStarted():
                 self._of(fact.stage).start(fact.provider)
@@ -71,30 +71,30 @@ KeptT = TypeVar("KeptT")
 
 
 class KnownCalls(Generic[KeptT]):
-    """What is kept of each call, by its id; nothing here grows with time.
+    """Keeps one value for each call, by its id, with bounded size.
 
-    What is told of a call long after its end must not begin it anew, so of those that are kept no
-    longer the names are known.
+    An event of a call long after its end must not start a new value. So the names of dropped calls
+    are kept.
 
         calls = KnownCalls[Tally](keep_ended=64)
-        calls.find("one", Tally)  # begins it
+        calls.find("one", Tally)  # starts it
         calls.end("one")
-        calls.find("one", Tally)  # the same, until 64 others have ended; then None
+        calls.find("one", Tally)  # the same, until 64 others have ended; then `None`
 
     Attributes:
-        live: Those that go on.
-        ended: The latest that ended, oldest first.
+        live: Calls in progress.
+        ended: The latest ended calls, oldest first.
     """
 
     def __init__(self, *, keep_ended: int) -> None:
-        """Know none."""
+        """Start without calls."""
         self.live: dict[str, KeptT] = {}
         self.ended: dict[str, KeptT] = {}
         self._keep_ended = keep_ended
-        self._names: dict[str, None] = {}  # of those that are kept no longer, oldest first
+        self._names: dict[str, None] = {}  # of dropped calls, oldest first
 
     def find(self, call_id: str, begin: Callable[[], KeptT]) -> KeptT | None:
-        """Return what is kept of a call, begun if it is new; None: it is kept no longer."""
+        """Return a call's value, created for a new call; `None` if it was dropped."""
         if call_id in self._names:
             return None
         if call_id in self.ended:
@@ -104,7 +104,7 @@ class KnownCalls(Generic[KeptT]):
         return self.live[call_id]
 
     def end(self, call_id: str) -> KeptT | None:
-        """Count a call among the ended; return what is kept of it, or None if it did not go on."""
+        """Move a call to the ended ones; return its value, or `None` if it was not live."""
         kept = self.live.pop(call_id, None)
         if kept is not None:
             self.ended[call_id] = kept
@@ -117,21 +117,21 @@ class KnownCalls(Generic[KeptT]):
         return kept
 
 
-CAMPAIGN: Final = "campaign"  # stands where a stage does; its name where a rung does
+CAMPAIGN: Final = "campaign"  # stands in place of a stage; the campaign's name in place of a rung
 DISK: Final = "disk"
-"""Stands for the stage where nothing can be written down."""
+"""Stands in place of a stage if nothing can be written to disk."""
 STORAGE: Final = "storage"
-"""Stands for the stage where the database fails."""
+"""Stands in place of a stage if the database fails."""
 RECORD: Final = "record"
 NO_CALLS: Final = "do_not_call"
 WORKER: Final = "worker"
-"""Stands for the stage where a process that answers calls is lost; its name where a rung does."""
+"""Stands in place of a stage if a worker is lost; the worker's name in place of a rung."""
 
 
 def trouble_of(
     event: AttemptFailed | ProviderFailed | RetriesExhausted | StageExhausted | RecordHalted,
 ) -> Trouble:
-    """Return what a fact says is wrong."""
+    """Return an event's trouble."""
     match event:
         case AttemptFailed():
             return Trouble(
@@ -140,7 +140,8 @@ def trouble_of(
                 kind=event.kind,
                 severity=event.severity,
                 reason=event.reason,
-                # As fallbacks/health.py has it: what one call carries opens no breaker.
+                # As in fallbacks/health.py: a failure that one call's content caused opens no
+                # breaker.
                 left_alone=event.permanent and event.scope is not Scope.REQUEST,
             )
         case ProviderFailed():
@@ -168,7 +169,7 @@ def trouble_of(
 
 
 def trouble_of_disk(event: WritesRefused) -> Trouble:
-    """Return what a disk that takes nothing means."""
+    """Return the trouble of a disk that refuses writes."""
     return Trouble(
         stage=DISK,
         rung=event.where,
@@ -179,10 +180,10 @@ def trouble_of_disk(event: WritesRefused) -> Trouble:
 
 
 def trouble_of_list(event: DoNotCallOwed | DoNotCallDropped) -> Trouble:
-    """Return what it means that a number is not on the do-not-call list."""
+    """Return the trouble of a number that is not on the do-not-call list."""
     match event:
         case DoNotCallDropped(on_disk=False):
-            severity, reason = Severity.CRITICAL, f"that of call {event.call_id}"
+            severity, reason = Severity.CRITICAL, f"the number of call {event.call_id}"
         case _:
             severity, reason = Severity.HIGH, ""
     return Trouble(
@@ -191,7 +192,7 @@ def trouble_of_list(event: DoNotCallOwed | DoNotCallDropped) -> Trouble:
 
 
 def trouble_of_campaign(event: CampaignHeld | CampaignPaused) -> Trouble:
-    """Return what a campaign's standstill means."""
+    """Return the trouble of a campaign's standstill."""
     return Trouble(
         stage=CAMPAIGN,
         rung=event.campaign,
@@ -202,12 +203,12 @@ def trouble_of_campaign(event: CampaignHeld | CampaignPaused) -> Trouble:
 
 
 def trouble_of_worker(event: WorkerLost) -> Trouble:
-    """Return what a lost worker means."""
+    """Return the trouble of a lost worker."""
     calls = f"{event.calls} call{'' if event.calls == 1 else 's'}"
     return Trouble(
         stage=WORKER,
         rung=event.worker,
         kind="lost",
         severity=event.severity,
-        reason=f"it ended with {event.code}, and with it {calls}",
+        reason=f"it exited with {event.code}, which ended {calls}",
     )

@@ -1,6 +1,6 @@
-"""Alerts to an address of the operator's, signed as Standard Webhooks has it.
+"""Alerts to an address of the operator, signed as in Standard Webhooks.
 
-The identity is the alert's key and revision, so a receiver can tell a repeat from news.
+The message id is the alert's key and revision, so a receiver can detect a repeat.
 Source: https://github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md.
 """
 
@@ -39,12 +39,12 @@ class WebhookChannel:
 
     @property
     def place(self) -> str:
-        """Return the host; with the rest of the address anybody may post there."""
+        """Return the host only: knowing the whole address is enough to post there."""
         signed = "" if self._secret else ", not signed: WEBHOOK_SECRET is not set"
         return f"{urlsplit(self._url).hostname}{signed}"
 
     async def post(self, post: ChannelPost, text: AlertText) -> str:
-        """Post the alert as it is now."""
+        """Post the current alert."""
         alert = post.alert
         kind = "alert.updated" if alert.revision > 1 else "alert.opened"
         kind = kind if alert.ended_s is None else "alert.resolved"

@@ -1,4 +1,4 @@
-"""`holdline evidence`: gathers, tells, and writes the page and the JSON."""
+"""`holdline evidence`: reads the record, and writes a page and a JSON file."""
 
 import asyncio
 import json
@@ -23,11 +23,11 @@ VALUES: Final = "evidence.json"
 
 
 async def write_evidence(settings: Settings, span: timedelta, out: Path) -> Mapping[str, Any]:
-    """Write what happened in the last so and so long into a folder; return what was told.
+    """Write a report of the last time span into a folder; return it.
 
     Raises:
         UsageError: There is no database, or the folder cannot be written.
-        CommandError: The database does not answer, or is of an older version.
+        CommandError: The database does not answer, or has an older version.
     """
     url = settings.storage.url
     await _check_database(url)
@@ -53,7 +53,7 @@ async def _check_database(url: str) -> None:
 
 
 def _write(out: Path, texts: Mapping[str, str]) -> None:
-    """Write files, each whole or not at all."""
+    """Write files, each completely or not at all."""
     for name, text in texts.items():
         part = out / f".{name}.part"
         try:

@@ -1,4 +1,4 @@
-"""Reads what there is of a span of time from the database; writes nothing there."""
+"""Reads a span of time from the database; writes nothing there."""
 
 import asyncio
 import math
@@ -27,16 +27,16 @@ from operations.record.reader import (
 
 
 class OpenedBreakers(Store):
-    """Raises `StorageError` when the database does not answer."""
+    """Finds open breakers. Raises `StorageError` when the database does not answer."""
 
     async def before(self, at: datetime) -> Sequence[BreakerMoveRow]:
-        """Return, of each breaker that was not closed at a moment, how it left that state."""
+        """Return, for each breaker that was not closed at a moment, how it left that state."""
         async with reading(self._database) as connection:
             return await ask(connection, _opening_moves(at), BreakerMoveRow)
 
 
 def _opening_moves(at: datetime) -> Select[Any]:
-    """Ask for the first move of each breaker behind the last that closed it, before a moment."""
+    """Select each breaker's first move after its last closing, before a moment."""
     moves = BREAKER_MOVES.c
     breaker = (moves.stage, moves.provider, moves.holder)
     last = select(*breaker, func.max(moves.at).label("closed_at")).group_by(*breaker)
@@ -49,27 +49,27 @@ def _opening_moves(at: datetime) -> Select[Any]:
 
 
 QUIET: Final = timedelta(minutes=2)  # without a failure, with all breakers closed: it is over
-BESIDE: Final = timedelta(minutes=5)  # at least so long is looked at before and after
-GONE: Final = timedelta(minutes=5)  # without a word: a process probes each minute
+BESIDE: Final = timedelta(minutes=5)  # at least this much is compared before and after
+GONE: Final = timedelta(minutes=5)  # without an entry: a process probes each minute
 PROCESS_GONE: Final = "process_gone"
 CLOSED: Final = State.CLOSED.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outage:
-    """A rung was in trouble, from its first failure until all is quiet again."""
+    """A rung's trouble, from its first failure until everything is quiet again."""
 
     stage: str
     provider: str
     began: datetime
-    ended: datetime | None  # None: a breaker was not closed at the end of the span
+    ended: datetime | None  # `None` if a breaker was not closed at the end of the span
     failures: Sequence[FailureRow]
-    opened: int  # times that a breaker opened, over all processes
+    opened: int  # times that a breaker opened, in all processes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """How soon answers were heard."""
+    """The delays of the answers."""
 
     turns: int  # all of them
     answered: int
@@ -81,7 +81,7 @@ class Latency:
 
 @dataclass(slots=True)
 class _Trouble:
-    """What one rung's outage is put together from."""
+    """A rung's outage while it is being assembled."""
 
     began: datetime
     last: datetime
@@ -90,16 +90,16 @@ class _Trouble:
     open_at: set[str] = field(default_factory=set[str])  # the processes
 
     def goes_on(self, at: datetime) -> bool:
-        """Return whether what happens then belongs to it."""
+        """Return whether an event at this moment belongs to it."""
         return bool(self.open_at) or at - self.last <= QUIET
 
 
 def with_ends(
     moves: Sequence[BreakerMoveRow], seen: Mapping[str, datetime], until: datetime
 ) -> Sequence[BreakerMoveRow]:
-    """Return moves with the ends of those processes that went away before they could tell of it.
+    """Return moves, with an end added for each process that stopped without reporting one.
 
-    A deploy, too, takes processes away whose breakers are open.
+    A deployment also stops processes whose breakers are open.
     """
     last: dict[tuple[str, str, str], BreakerMoveRow] = {}
     for move in moves:
@@ -115,9 +115,9 @@ def with_ends(
 def find_outages(
     failures: Iterable[FailureRow], moves: Iterable[BreakerMoveRow], since: datetime
 ) -> Sequence[Outage]:
-    """Return every outage of the span, the earliest first; what was over before it is left out.
+    """Return every outage of the span, the earliest first; earlier ones are left out.
 
-    A process that is gone has told the end of what it saw: see `with_ends`.
+    Stopped processes have an end: see `with_ends`.
     """
     news: list[FailureRow | BreakerMoveRow] = sorted([*failures, *moves], key=lambda row: row.at)
     found: list[Outage] = []
@@ -139,7 +139,7 @@ def find_outages(
 
 
 def latency_beside(outage: Outage, turns: Sequence[TurnRow], until: datetime) -> dict[str, Latency]:
-    """Return how soon answers were heard before, during and after an outage."""
+    """Return the delays of answers before, during and after an outage."""
     ended = outage.ended or until
     beside = max(BESIDE, ended - outage.began)
     return {
@@ -150,7 +150,7 @@ def latency_beside(outage: Outage, turns: Sequence[TurnRow], until: datetime) ->
 
 
 def latency_of(turns: Sequence[TurnRow]) -> Latency:
-    """Return how soon the answers of these turns were heard."""
+    """Return the delays of these turns' answers."""
     waits = sorted(turn.v2v_s for turn in turns if turn.v2v_s is not None)
     within = sum(turn.within_budget for turn in turns if turn.v2v_s is not None)
     if not waits:
@@ -168,7 +168,7 @@ def latency_of(turns: Sequence[TurnRow]) -> Latency:
 def breaker_states(
     moves: Sequence[BreakerMoveRow],
 ) -> Mapping[tuple[str, str], Sequence[tuple[datetime, str]]]:
-    """Return since when each rung's breaker was how, the worst of all processes counting."""
+    """Return each rung's breaker states with their starts, the worst of all processes."""
     holders: dict[tuple[str, str], dict[str, str]] = {}
     states: dict[tuple[str, str], list[tuple[datetime, str]]] = {}
     for move in moves:
@@ -216,32 +216,32 @@ def _began(turns: Sequence[TurnRow], since: datetime, until: datetime) -> list[T
 
 
 def _rank(waits: Sequence[float], share: float) -> float:
-    """Return the value that so large a share of all does not exceed (nearest rank)."""
+    """Return the value that this share of all does not exceed (nearest rank)."""
     return waits[max(0, math.ceil(share * len(waits)) - 1)]
 
 
-BEFORE: Final = timedelta(minutes=30)  # how things were before the first failure of the span
+BEFORE: Final = timedelta(minutes=30)  # the time before the first failure of the span
 LONGEST_CALL: Final = timedelta(hours=4)  # a call that began earlier is missed
-MOST_ROWS: Final = 200_000  # of one kind; what is more is left out, and that is said
-OPERATORS: Final = ("ConfigurationReloaded", "OperatorActed")  # each is told once
+MOST_ROWS: Final = 200_000  # of one kind; the rest is left out, and the report says so
+OPERATORS: Final = ("ConfigurationReloaded", "OperatorActed")  # each is reported once
 
 Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gathered:
-    """All that a report is made of, the oldest first."""
+    """Everything that a report needs, the oldest first."""
 
     since: datetime
     until: datetime
-    calls: Sequence[CallRow]  # that were in progress at some time of the span
+    calls: Sequence[CallRow]  # in progress at some time of the span
     turns: Sequence[TurnRow]  # from `BEFORE` the span on
     failures: Sequence[FailureRow]
-    breaker_moves: Sequence[BreakerMoveRow]  # from `BEFORE` the span on, and how they began
+    breaker_moves: Sequence[BreakerMoveRow]  # from `BEFORE` the span on, with their first states
     alerts: Sequence[SentAlert]
-    operators: Sequence[HappeningRow]  # what they did
+    operators: Sequence[HappeningRow]  # their actions
     seen: Mapping[str, datetime]  # when each process last wrote something
-    cut: Sequence[str] = ()  # kinds of which there is more than can be told
+    cut: Sequence[str] = ()  # kinds that have more rows than fit
 
 
 async def gather(url: str, since: datetime, until: datetime) -> Gathered:
@@ -285,7 +285,7 @@ def _of_the_span(
     seen: Mapping[str, datetime],
     since: datetime,
 ) -> Sequence[BreakerMoveRow]:
-    """Return those of processes that were still there: one that ended open never closes."""
+    """Return the moves of processes that were still there: one that ended open never closes."""
     there = {move.holder for move in moves} | {name for name, at in seen.items() if at >= since}
     return [breaker_move_row for breaker_move_row in opened if breaker_move_row.holder in there]
 
@@ -297,7 +297,7 @@ async def _all(
     moment: str,
     *key: str,
 ) -> Sequence[Row]:
-    """Return all rows of a question that is answered with so many at most, answer by answer."""
+    """Return all rows of a query with a row limit, page by page."""
     found: dict[tuple[Any, ...], Row] = {}
     while len(found) < MOST_ROWS:
         rows = await ask(since, until)
@@ -305,5 +305,5 @@ async def _all(
         if fresh.keys() <= found.keys():
             break
         found |= fresh
-        since = getattr(rows[-1], moment)  # which may have more rows than were told
+        since = getattr(rows[-1], moment)  # which may have more rows than this page
     return list(found.values())

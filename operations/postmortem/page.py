@@ -1,4 +1,4 @@
-"""The report as one page: no script, nothing loaded, readable in print."""
+"""The report as one page: no script, no external resources, printable."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,26 +10,26 @@ WIDTH: Final = 960  # of a chart, in its own units; the page scales it
 LEFT: Final = 150  # for names
 RIGHT: Final = 12
 ROW: Final = 22  # the height of a rung's line
-BASE: Final = 220  # of the chart of answers: where 0 s is
-MOST_DOTS: Final = 3_000  # of turns; of more, the slowest of each stretch of time are drawn
+BASE: Final = 220  # of the chart of answers: the position of 0 s
+MOST_DOTS: Final = 3_000  # of turns; of more, only the slowest of each stretch of time are drawn
 TICKS: Final = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """The time that a chart shows, from its left end to its right end."""
+    """The time of a chart, from its left end to its right end."""
 
     since: datetime
     until: datetime
 
     def x(self, at: datetime) -> float:
-        """Return where a moment stands; what is outside stands at the end."""
+        """Return the position of a moment; moments outside are put at the end."""
         share = (at - self.since) / (self.until - self.since)
         return round(LEFT + min(max(share, 0.0), 1.0) * (WIDTH - LEFT - RIGHT), 1)
 
 
 def latency_chart(story: Mapping[str, Any], span: Span) -> str:
-    """Return a dot for each answer, beside the budget, and a cross for each turn without one."""
+    """Return a dot for each answer, with the budget, and a cross for each turn without one."""
     inside = [item for item in story["turns"] if _at(item["at"]) >= span.since]
     turns = _slowest([item for item in inside if item["v2v_s"] is not None], span)
     silent = [item for item in inside if item["v2v_s"] is None][:MOST_DOTS]
@@ -46,7 +46,7 @@ def latency_chart(story: Mapping[str, Any], span: Span) -> str:
         _axis(span, BASE),
     ]
     late = sum(not turn["within_budget"] for turn in turns)
-    said = f"{len(turns)} answers, of which {late} late; {len(silent)} turns without one"
+    said = f"{len(turns)} answers, {late} of them late; {len(silent)} turns without one"
     return _svg("How soon each answer was heard", said, BASE + 40, parts)
 
 
@@ -80,7 +80,7 @@ def _scale(y: Callable[[float], float], *, budget_s: float, top: float) -> str:
 
 
 def breaker_chart(story: Mapping[str, Any], span: Span) -> str:
-    """Return a line for each rung whose breaker moved: closed, half-open, open."""
+    """Return a line for each rung with breaker moves: closed, half-open, open."""
     rungs = story["breakers"]
     base = ROW * max(1, len(rungs)) + 10
     parts: list[str] = []
@@ -94,7 +94,7 @@ def breaker_chart(story: Mapping[str, Any], span: Span) -> str:
 
 
 def failure_chart(story: Mapping[str, Any], span: Span) -> str:
-    """Return each failure as a mark on the line of its rung."""
+    """Return each failure as a mark on its rung's line."""
     rungs = list(dict.fromkeys((item["stage"], item["provider"]) for item in story["failures"]))
     base = ROW * max(1, len(rungs)) + 10
     names = [_name(f"{stage} {name}", ROW * at + 20) for at, (stage, name) in enumerate(rungs)]
@@ -122,7 +122,7 @@ def _stretches(states: Sequence[Mapping[str, str]], span: Span, top: float) -> I
 
 
 def _bands(story: Mapping[str, Any], span: Span, base: float) -> str:
-    """Return the times of the outages as bands behind everything."""
+    """Return the outages as bands in the background."""
     made: list[str] = []
     for item in story["outages"]:
         left = span.x(_at(item["began_at"]))
@@ -161,7 +161,7 @@ def _name(text: str, y: float) -> str:
 
 
 def _slowest(turns: Sequence[Mapping[str, Any]], span: Span) -> Sequence[Mapping[str, Any]]:
-    """Return as many turns as can be drawn: of each stretch of time the slowest ones."""
+    """Return as many turns as can be drawn: the slowest of each stretch of time."""
     if len(turns) <= MOST_DOTS:
         return turns
     stretches: dict[float, list[Mapping[str, Any]]] = {}
@@ -183,7 +183,7 @@ def _clock(text: str) -> str:
     return f"{_at(text):%H:%M:%S}"
 
 
-MOST_ROWS: Final = 1_000  # of a table; the JSON beside the page has them all
+MOST_ROWS: Final = 1_000  # of a table; the JSON file has all of them
 
 
 def as_page(story: Mapping[str, Any]) -> str:
@@ -210,9 +210,9 @@ def _sentence(story: Mapping[str, Any]) -> str:
     counts = story["counts"]
     costs = [f"{each:.2f} {escape(currency)}" for currency, each in story["cost"].items()]
     return (
-        f"{_many(counts['calls'], 'call')}, of which {counts['calls_affected']} were affected and "
-        f"{counts['calls_interrupted']} interrupted; {_many(counts['turns'], 'turn')}, of which "
-        f"{counts['turns_over_budget']} were answered late or not at all; "
+        f"{_many(counts['calls'], 'call')}, {counts['calls_affected']} of them affected and "
+        f"{counts['calls_interrupted']} interrupted; {_many(counts['turns'], 'turn')}, "
+        f"{counts['turns_over_budget']} of them answered late or not at all; "
         f"{_many(counts['failures'], 'failure')}, {_many(counts['failovers'], 'failover')}, "
         f"{_many(counts['breakers_opened'], 'breaker')} opened, "
         f"{_many(counts['alerts'], 'alert')}. Cost: {', '.join(costs) or 'not known'}."
@@ -280,10 +280,10 @@ def _sendings(channels: Mapping[str, Mapping[str, int]]) -> str:
     said = [
         f"{escape(name)}: "
         + ("not sent" if not each["sent_revision"] else f"sent as revision {each['sent_revision']}")
-        + ("" if each["sent_revision"] >= each["wanted_revision"] else ", a newer one waits")
+        + ("" if each["sent_revision"] >= each["wanted_revision"] else ", a newer one is pending")
         for name, each in channels.items()
     ]
-    return "; ".join(said) or "No channel is owed it."
+    return "; ".join(said) or "No channel has to send it."
 
 
 def _operators(story: Mapping[str, Any]) -> str:
@@ -330,7 +330,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     )
     names = "".join(f'<th scope="col">{escape(text)}</th>' for text in head)
     more = len(told) - MOST_ROWS
-    rest = f"<p>{more} more stand in evidence.json.</p>" if more > 0 else ""
+    rest = f"<p>{more} more are in evidence.json.</p>" if more > 0 else ""
     table = f"<table><thead><tr>{names}</tr></thead><tbody>{lines}</tbody></table>"
     return f'<div class="wide" tabindex="0">{table}</div>{rest}'
 

@@ -8,16 +8,16 @@ from bot.config.errors import shown
 from bot.exits import UsageError
 
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-LONGEST: Final = timedelta(days=366)  # no record is kept longer unless somebody wants it
+LONGEST: Final = timedelta(days=366)  # the longest time that a record is usually kept
 SPAN: Final = re.compile(r"(?:[0-9]{1,9}[smhd])+")
 PART: Final = re.compile(r"(\d+)([smhd])")
 
 
 def read_span(text: str, *, option: str) -> timedelta:
-    """Return the length that a text says.
+    """Parse a length of time.
 
     Raises:
-        UsageError: It says none, none at all, or too much.
+        UsageError: It is no length, zero, or too long.
     """
     said = text.strip().lower()
     cure = "give a length of time such as 90s, 30m, 1h30m or 2d"

@@ -1,4 +1,4 @@
-"""What was gathered, told as plain values: numbers masked, words left out."""
+"""The report as plain values: numbers masked, words left out."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -19,11 +19,11 @@ from operations.postmortem.gathering import (
 )
 from operations.record.reader import BreakerMoveRow, CallRow, FailureRow, HappeningRow, TurnRow
 
-BROKEN: Final = ("failed", "outage")  # ends of a call that are our fault, or a provider's
+BROKEN: Final = ("failed", "outage")  # ends of a call that we or a provider caused
 
 
 def tell_story(found: Gathered, *, budget_s: float, made_at: datetime) -> dict[str, Any]:
-    """Return the report as values that JSON knows."""
+    """Return the report as JSON values."""
     moves = with_ends(found.breaker_moves, found.seen, found.until)
     outages = find_outages(found.failures, moves, found.since)
     turns = [turn for turn in found.turns if turn.began_at >= found.since]
@@ -35,7 +35,7 @@ def tell_story(found: Gathered, *, budget_s: float, made_at: datetime) -> dict[s
         "since": _moment(found.since),
         "until": _moment(found.until),
         "budget_s": budget_s,
-        "left_out": [f"more {item} than can be told" for item in found.cut],
+        "left_out": [f"more {item} than the report can hold" for item in found.cut],
         "counts": {
             "calls": len(calls),
             "calls_affected": sum(call["affected"] for call in calls),
@@ -87,7 +87,7 @@ def _outage(outage: Outage, found: Gathered) -> dict[str, Any]:
 
 
 def _is_of(sent: SentAlert, outage: Outage, ended: datetime) -> bool:
-    """Return whether an alert is about a rung that was in trouble, or its whole stage, then."""
+    """Return whether an alert is about the rung or its whole stage, during the outage."""
     alert = sent.alert
     last_s = alert.ended_s if alert.ended_s is not None else ended.timestamp()
     meets = alert.began_s <= ended.timestamp() and last_s >= outage.began.timestamp()
@@ -180,7 +180,7 @@ def _picked(row: Any, *names: str) -> dict[str, Any]:
 
 
 def _cost(calls: Iterable[CallRow]) -> dict[str, float]:
-    """Return what the calls cost by currency, as far as prices are known."""
+    """Return the cost of the calls by currency, as far as prices are known."""
     costs: dict[str, float] = {}
     for call in calls:
         if call.cost is not None:
@@ -189,7 +189,7 @@ def _cost(calls: Iterable[CallRow]) -> dict[str, float]:
 
 
 def _clean(value: Any) -> Any:
-    """Return a value of a fact as the log may have it, whatever is in it."""
+    """Return an event's value masked for the log."""
     match value:
         case str():
             return masked(value)
@@ -206,5 +206,5 @@ def _utc(at_s: float) -> datetime:
 
 
 def _moment(at: datetime | None) -> str | None:
-    """Return a moment as programs read it, UTC."""
+    """Return a moment for programs, in UTC."""
     return None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds")

@@ -1,4 +1,4 @@
-"""One call as the record keeps it: its row, its latest turns, and what is said in it."""
+"""One call in the record: its row, its latest turns, and its messages."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -30,7 +30,7 @@ from calls.outcome import failed_provider
 from fallbacks.facts import AttemptFailed, AttemptWon, RungChosen
 from operations.notify.trouble_rules import AskedRungs
 
-LETTERS_A_WORD = 6.0  # with the blank, in English; only where two voices share an answer
+LETTERS_A_WORD = 6.0  # with the blank, in English; only used if two voices share an answer
 
 
 @dataclass(slots=True)
@@ -56,11 +56,11 @@ class RecordedTurn:
     characters: int = 0
     cost: float | None = 0.0
     interrupted: bool = False
-    within_budget: bool = False  # also where no answer was heard
+    within_budget: bool = False  # False also if no answer was heard
     spoken: list[_Spoken] = field(default_factory=list[_Spoken])
 
     def add(self, event: Event) -> None:
-        """Note one fact of this turn."""
+        """Record one event of this turn."""
         self._note_server(event)
         match event:
             case AnswerHeard():
@@ -97,10 +97,10 @@ class RecordedTurn:
         }
 
     def take_spans(self, words: int) -> list[dict[str, Any]]:
-        """Return which voice said how many of the words that were heard, and begin anew.
+        """Return how many of the heard words each voice said, and start again.
 
-        Where a voice failed in the middle its words were counted as they were heard; whole
-        sentences before that are told apart by their length alone.
+        If a voice failed in the middle, its words were counted as they were heard; whole sentences
+        before that are distinguished only by their length.
         """
         spoken, self.spoken = self.spoken, []
         return list(spans(spoken, words)) or [
@@ -136,7 +136,7 @@ class RecordedTurn:
             self.spoken.append(_Spoken(provider, words))
 
     def _note_heard(self, provider: str, words: int) -> None:
-        """Put what was heard of a voice that failed in the place of what it was given."""
+        """Replace a failed voice's text with the part that was heard."""
         latest = next(
             (attempt for attempt in reversed(self.spoken) if attempt.provider == provider), None
         )
@@ -147,7 +147,7 @@ class RecordedTurn:
 
 
 def spans(spoken: Sequence[_Spoken], words: int) -> list[dict[str, Any]]:
-    """Share words out among those who said them in a row; the last one gets the rest."""
+    """Distribute words among voices that spoke in a row; the last one gets the rest."""
     found: list[dict[str, Any]] = []
     left = words
     for number, each in enumerate(spoken, start=1):
@@ -158,14 +158,14 @@ def spans(spoken: Sequence[_Spoken], words: int) -> list[dict[str, Any]]:
     return found
 
 
-TURNS_KEPT: Final = 8  # of a call; what is billed for an older one is in the call's sum alone
+TURNS_KEPT: Final = 8  # of a call; a later bill for an older one is only in the call's sum
 
 
 class RecordedCall:
     """A call so far."""
 
     def __init__(self, call_id: str, *, holder: str, at: str) -> None:
-        """Begin with the first fact of it that is known, at this moment."""
+        """Start with the first known event, at this moment."""
         self.row: dict[str, Any] = {
             "id": call_id,
             "holder": holder,
@@ -192,15 +192,15 @@ class RecordedCall:
             "dial_id": "",
         }
         self.turn = 0
-        """The latest decided one."""
-        self._spoke_on = False  # the caller began to speak since
+        """The latest turn that was decided."""
+        self._spoke_on = False  # the caller has started to speak since
         self._asked = AskedRungs()
         self._turns: dict[int, RecordedTurn] = {}
         self._changed: set[int] = set()
-        self._closed = False  # no turn is known any longer
+        self._closed = False  # all turns were dropped
 
     def add(self, entry: Entry) -> list[dict[str, Any]]:
-        """Note one fact; return the messages that it is."""
+        """Record one event; return its messages."""
         event = entry.event
         self._count(entry)
         self.row["touched"] |= self._asked.heed(event)
@@ -219,12 +219,12 @@ class RecordedCall:
         return [self._turns[item].row() for item in sorted(changed) if item in self._turns]
 
     def forget_turns(self) -> None:
-        """Keep the row alone: what is told of the call from now on belongs to no turn."""
+        """Keep only the row: later events of the call belong to no turn."""
         self._closed = True
         self._turns.clear()
 
     def turn_at(self, stage: str) -> int:
-        """Return the turn that a stage works on now: a recogniser may be a turn ahead."""
+        """Return a stage's current turn: a recogniser may be a turn ahead."""
         return self.turn + (stage == "stt" and self._spoke_on)
 
     def _count(self, entry: Entry) -> None:
@@ -254,7 +254,7 @@ class RecordedCall:
                 row |= {"caller": event.caller, "called": event.called}
                 row["provider_call_id"] = event.call_ref or row["provider_call_id"]
                 row["direction"] = event.direction
-                if event.gap_s:  # it began in another process
+                if event.gap_s:  # it started in another process
                     self.turn = row["turns"] = event.turn
                     row["started_at"] = event.began_at
             case CallRecorded():
@@ -291,7 +291,7 @@ class RecordedCall:
                 return None
 
     def _turn(self, number: int, at: str) -> RecordedTurn | None:
-        """Return a turn, which may begin now; None: it is too old to be known."""
+        """Return a turn, created if new; `None` if it is too old."""
         found = self._turns.get(number)
         if found or self._closed or (self._turns and number < min(self._turns)):
             return found
@@ -327,5 +327,5 @@ class RecordedCall:
 
 
 def plus(cost: float | None, more: float | None) -> float | None:
-    """Return a sum of which no part is unknown; None: one is."""
+    """Return a sum; `None` if a part is unknown."""
     return None if cost is None or more is None else cost + more

@@ -1,4 +1,4 @@
-"""Whom to call back: a small queue that survives the process."""
+"""The queue of requested callbacks, which survives the process."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from operations.database.database import Database, StorageError
 from operations.database.storable import storable
 from operations.database.tables import CALLBACKS, NUMBER_LENGTH, REASON_LENGTH
 
-AND: Final = " / "  # between the reasons of one call that asked more than once
+AND: Final = " / "  # between the reasons of one call with several requests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Callback:
-    """A caller who waits to be called back."""
+    """A caller who waits for a callback."""
 
     call_id: str
     number: str
@@ -33,16 +33,16 @@ class Callbacks:
         self._database = database
 
     async def add(self, wanted: Callback) -> bool:
-        """Keep a request; when it returns, it is committed.
+        """Store a request; when it returns, it is committed.
 
-        A caller who asks again in the same call still has one request: what they want now is kept
-        behind what they wanted before. A request that was met is open again.
+        A caller who asks again in the same call still has one request, with the new reason after
+        the earlier one. A completed request is open again.
 
         Returns:
             Whether it is the first of its call.
 
         Raises:
-            StorageError: It could not be kept.
+            StorageError: It could not be stored.
         """
         try:
             engine = await self._database.engine()
@@ -52,7 +52,7 @@ class Callbacks:
             raise StorageError(type(error).__name__) from error
 
     async def waiting(self) -> Sequence[Callback]:
-        """Return those who still wait."""
+        """Return the waiting callers."""
         engine = await self._database.engine()
         open_ones = CALLBACKS.select().where(CALLBACKS.c.done_at.is_(None)).order_by(CALLBACKS.c.id)
         async with engine.connect() as connection:
@@ -62,13 +62,13 @@ class Callbacks:
                 call_id=row.call_id,
                 number=row.number,
                 reason=row.reason,
-                asked_at=row.asked_at.replace(tzinfo=UTC),  # SQLite keeps no zone
+                asked_at=row.asked_at.replace(tzinfo=UTC),  # SQLite stores no zone
             )
             for row in found
         ]
 
     async def done(self, call_id: str, *, at: datetime) -> bool:
-        """Note that a caller was called back; False: nobody waited under this call."""
+        """Record that a caller was called back; return False if none waited under this call."""
         engine = await self._database.engine()
         waiting = (CALLBACKS.c.call_id == call_id) & CALLBACKS.c.done_at.is_(None)
         async with engine.begin() as connection:
@@ -104,6 +104,6 @@ async def _put(connection: AsyncConnection, wanted: Callback) -> bool:
 
 
 def _together(before: str | None, now: str) -> str:
-    """Return both reasons as one that fits; what was said last is kept."""
+    """Return both reasons in one text that fits; the newer one is kept completely."""
     said = (before or "").split(AND)
     return AND.join([word for word in said if word not in ("", now)] + [now])[-REASON_LENGTH:]

@@ -1,6 +1,6 @@
-"""Erases what is in the database: what is old, a little at a time, and all of one number.
+"""Erases rows: old ones, a little at a time, and everything about one number.
 
-Files that belong to rows go first: after a crash in between the rows are still found.
+Files of rows are deleted first: after a crash in between the rows still lead to them.
 """
 
 import asyncio
@@ -49,32 +49,32 @@ from operations.database.tables import (
     VOICEMAILS,
 )
 
-# Rows that are about a number and belong to no call, and who of them is being called.
+# Rows about a number that belong to no call, and contacts that are being called.
 #
-# A contact who is being called stays, with its consent and its dial, until the dial has its
-# outcome. Without the contact nobody could see the dial to its end; and SQLite may give the
-# contact's id to somebody else, whose first dial would then be, in the ledger, one that is there. A
-# dial that nobody has renewed for as long as one may last is of a campaign that is no more: nobody
-# sees it to its end.
+# A contact that is being called stays, with its consent and its dial, until the dial has its
+# outcome. Without the contact the dial could not be completed. SQLite might also reuse the
+# contact's id, and in the ledger the new contact's first dial would already exist. A dial that was
+# not renewed for the longest possible time belongs to a campaign that no longer exists: it is never
+# completed.
 
 SameNumber: TypeAlias = Callable[[str], bool]
-"""Whether a number, however it was written, is the one that is meant."""
+"""Whether a number, in any notation, is the wanted one."""
 
 AT_A_TIME: Final[Sequence[Sequence[Table]]] = (
     (CALLBACKS,),
     (CALL_RESULTS,),
     (CRM_REPORTS,),
-    # Contacts before their dials: one that gets its outcome in between is still named as left.
+    # Contacts before their dials: one that gets its outcome in between is still counted as left.
     (CONTACTS, CONSENTS, CALLBACK_CONTACTS, DIALS),
 )
-"""The tables, by the transactions in which they are erased from."""
+"""The tables, grouped by transaction."""
 
 
 def _over(now: float) -> Mapping[str, ColumnElement[bool]]:
-    """Return by table which rows belong to nobody who is being called."""
+    """Return by table which rows do not belong to a contact that is being called."""
     settled = DIALS.c.state == "settled"
     left = ~settled & (DIALS.c.lease_until_s < now - LONGEST_S)
-    # Not "there is none that goes on": PostgreSQL does not see the one of a claim of this moment.
+    # Not "no dial is active": PostgreSQL does not see one that was claimed just now.
     left_alone = exists().where(DIALS.c.contact_id == CONTACTS.c.id, left)
     return {
         CONTACTS.name: (CONTACTS.c.state != "dialling") | left_alone,
@@ -94,13 +94,13 @@ async def erase_rows(
     *,
     now: float,
 ) -> Mapping[str, int]:
-    """Erase what tables know of a number; return how many rows of each.
+    """Erase a number from tables; return how many rows of each.
 
     Args:
         connection: In a transaction.
         tables: One of `AT_A_TIME`.
-        ending: The number's last digits, which every way of writing it has, in this order.
-        same: Looks at each number that has them.
+        ending: The number's last digits, in this order in every notation.
+        same: Checks each number that has them.
         now: In seconds since 1970.
     """
     over = _over(now)
@@ -116,13 +116,13 @@ async def erase_rows(
 async def count_called(
     connection: AsyncConnection, ending: str, same: SameNumber, *, besides: Collection[str]
 ) -> int:
-    """Return how many contacts with a number are left, since they are being called.
+    """Return how many contacts with a number remain because they are being called.
 
     Args:
         connection: To read with.
         ending: As above.
         same: As above.
-        besides: Dials whose calls are counted already.
+        besides: Dials whose calls are already counted.
     """
     contacts = select(CONTACTS.c.id, CONTACTS.c.number)
     dials = select(DIALS.c.contact_id.label("id"), DIALS.c.number, DIALS.c.id.label("dial_id"))
@@ -143,7 +143,7 @@ def _about(table: Table, ending: str) -> ColumnElement[bool]:
 
 
 def may_be(number: ColumnElement[str], ending: str) -> ColumnElement[bool]:
-    """Say of a column which of its numbers have these digits, whatever marks stand between them."""
+    """Return a condition: a column's number contains these digits, with any marks in between."""
     return number.like(f"%{'%'.join(ending)}%")
 
 
@@ -158,45 +158,45 @@ BY_AGE: Final[Mapping[str, tuple[tuple[Table, str], ...]]] = {
     "callbacks": ((CALLBACKS, "asked_at"), (CALLBACK_CONTACTS, "made_s")),
     "alerts": ((ALERTS, "ended_s"),),
 }
-"""By kind: each table, and the column that says how old a row is."""
+"""By kind: each table, and the column with a row's age."""
 
 OF_CALLS: Final = (
     TURNS,
     MESSAGES,
     HAPPENINGS,
     CALL_RESULTS,
-)  # what a call leaves that is about its caller
+)  # a call's data about its caller
 
 TURNED_ROUND: Final = "livekit"
-"""In calls that we placed over it caller and called stood the wrong way round until 2026-11-25."""
+"""Calls we placed over this transport had caller and called swapped until 2026-11-25."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TracedCall:
-    """A call of a number."""
+    """A call with a number."""
 
     id: str
-    live: bool  # it is still written about
+    live: bool  # it is still being written
     recording: str
-    dial_id: str  # empty: nobody dialled it
+    dial_id: str  # empty for an inbound call
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unlinked:
-    """What became of recordings that were to be deleted."""
+    """The result of deleting recordings."""
 
-    count: int  # how many there were that are gone
-    left: Mapping[str, str]  # by path: why the disk did not delete it
+    count: int  # of deleted recordings
+    left: Mapping[str, str]  # by path: why it could not be deleted
 
 
 class Erasure(Store):
-    """Every method raises `StorageError` when it cannot; what was erased by then stays erased."""
+    """Methods raise `StorageError` on failure; rows that were erased by then stay erased."""
 
     async def erase_old(self, keep_days: Mapping[str, int], *, now: datetime) -> Mapping[str, int]:
-        """Erase what is older than its kind is kept; return how many rows of each kind.
+        """Erase rows that are older than their kind is kept; return how many of each kind.
 
-        A row whose file the disk does not delete stays, so that it is found again; that is an
-        error, too, once all else is erased.
+        A row whose file cannot be deleted stays, so that it is tried again. It also raises an
+        error, once everything else is erased.
         """
         erased: Counter[str] = Counter()
         left: dict[str, str] = {}
@@ -210,19 +210,19 @@ class Erasure(Store):
         await self._erase_sendings()
         if left:
             path, why = next(iter(left.items()))
-            raise StorageError(f"{len(left)} files stay, of which the first is {path}: {why}")
+            raise StorageError(f"{len(left)} files cannot be deleted; the first is {path}: {why}")
         return +erased
 
     async def calls_of(
         self, ending: str, same: SameNumber, *, ours: bool, settled: datetime
     ) -> Sequence[TracedCall]:
-        """Return the calls with a number, of whichever side is not ours.
+        """Return the calls in which the other party has a number.
 
         Args:
-            ending: Its last digits, which every way of writing it has, in this order.
-            same: Looks at each number that has them.
+            ending: Its last digits, in this order in every notation.
+            same: Checks each number that has them.
             ours: Whether it is one of our own.
-            settled: What they cost and came to is written down of those that ended before that.
+            settled: Cost and result of calls that ended before this moment are complete.
         """
         placed = CALLS.c.direction == "outbound"
         theirs = or_(
@@ -246,7 +246,7 @@ class Erasure(Store):
     async def voicemails_of(
         self, call_ids: Iterable[str], same: SameNumber
     ) -> Sequence[tuple[str, str]]:
-        """Return call and path of the messages that a number has left."""
+        """Return call and path of a number's voicemails."""
         own, found = (
             set(call_ids),
             select(VOICEMAILS.c.call_id, VOICEMAILS.c.number, VOICEMAILS.c.path),
@@ -256,7 +256,7 @@ class Erasure(Store):
         return [(row.call_id, row.path) for row in rows if row.call_id in own or same(row.number)]
 
     async def erase_calls(self, call_ids: Sequence[str]) -> Mapping[str, int]:
-        """Erase what calls have left that is about their callers; return how many rows of each."""
+        """Erase the calls' data about their callers; return how many rows of each table."""
         erased: Counter[str] = Counter()
         for part in _parts(call_ids):
             async with writing(self._database) as connection:
@@ -269,7 +269,7 @@ class Erasure(Store):
         return erased
 
     async def erase_voicemails(self, call_ids: Sequence[str]) -> int:
-        """Erase messages whose calls are known no more; return how many."""
+        """Erase messages of calls that have no row any more; return how many."""
         count = 0
         for part in _parts(call_ids):
             async with writing(self._database) as connection:
@@ -280,9 +280,9 @@ class Erasure(Store):
     async def erase_numbered(
         self, ending: str, same: SameNumber, *, now: float
     ) -> Mapping[str, int]:
-        """Erase the rows that are about a number and belong to no call.
+        """Erase rows about a number that belong to no call.
 
-        Whom a campaign is calling stays: `count_called` says of how many.
+        Contacts that are being called stay: `count_called` returns how many.
         """
         erased: Counter[str] = Counter()
         for tables in AT_A_TIME:
@@ -291,7 +291,7 @@ class Erasure(Store):
         return erased
 
     async def count_called(self, ending: str, same: SameNumber, *, besides: Collection[str]) -> int:
-        """Return how many contacts were left; but for dials whose calls are counted already."""
+        """Return how many contacts remain, except for dials whose calls are already counted."""
         async with reading(self._database) as connection:
             return await count_called(connection, ending, same, besides=besides)
 
@@ -310,10 +310,10 @@ class Erasure(Store):
             await asyncio.sleep(REST_S)
 
     async def _erase_files(self, kind: str, oldest: datetime) -> Mapping[str, str]:
-        """Delete the files of rows that are about to go, or to lose their recording.
+        """Delete the files of rows that will be erased or lose their recording.
 
         Returns:
-            Those that stay, and why the disk did not delete them.
+            Those that could not be deleted, with the reason.
         """
         recorded = (CALLS.c.started_at < oldest) & (CALLS.c.recording != "")
         match kind:
@@ -339,11 +339,11 @@ class Erasure(Store):
 
 
 def their_numbers(call: Mapping[Any, Any], *, ours: bool) -> Sequence[str]:
-    """Return by which numbers of a call somebody is meant that we have talked with.
+    """Return the numbers in a call that identify the other party.
 
     Args:
         call: `transport`, `direction`, `caller`, `called`.
-        ours: Whether a number is looked for that is one of our own.
+        ours: Whether the wanted number is one of our own.
     """
     caller, called = (str(call.get(name) or "") for name in ("caller", "called"))
     if call.get("direction") != "outbound":
@@ -354,9 +354,9 @@ def their_numbers(call: Mapping[Any, Any], *, ours: bool) -> Sequence[str]:
 
 
 def _old(table: Table, name: str, oldest: datetime, left: Collection[str]) -> ColumnElement[bool]:
-    """Return which rows go: a call that goes on does not, nor a message whose file is there.
+    """Return which rows to erase: not calls in progress, nor messages whose file exists.
 
-    What a register was told goes at a time of its own: until then it is not told again.
+    CRM reports are erased after a time of their own: until then they prevent a repeat.
     """
     limit: Any = oldest.timestamp() if name.endswith("_s") else oldest
     old = table.c[name] < limit
@@ -368,7 +368,7 @@ def _old(table: Table, name: str, oldest: datetime, left: Collection[str]) -> Co
 
 
 def unlink_all(paths: Iterable[str]) -> Unlinked:
-    """Delete recordings with what stands beside them; one that cannot be holds up no other."""
+    """Delete recordings and the files next to them; a failure does not stop the rest."""
     count, left = 0, dict[str, str]()
     for path in map(Path, paths):
         for item in (path, path.with_suffix(".text.json"), path.with_name(f"{path.name}.part")):
@@ -383,7 +383,7 @@ def unlink_all(paths: Iterable[str]) -> Unlinked:
 
 
 def _utc(at: datetime) -> datetime:
-    return at if at.tzinfo else at.replace(tzinfo=UTC)  # SQLite keeps no zone
+    return at if at.tzinfo else at.replace(tzinfo=UTC)  # SQLite stores no zone
 
 
 def _parts(call_ids: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -1,4 +1,4 @@
-"""Writes rows of the record into a file, for spreadsheets and programs."""
+"""Writes rows of the record to a file, for spreadsheets and programs."""
 
 import csv
 import json
@@ -20,7 +20,7 @@ KINDS: Final[Mapping[str, tuple[Table, str]]] = {
     "turns": (TURNS, "began_at"),
     "failures": (FAILURES, "at"),
 }
-"""By what is asked for: its table, and the column that says when."""
+"""By kind: its table, and its time column."""
 COLUMNS: Final[Mapping[str, Sequence[str]]] = {
     kind: [column.name for column in table.columns] for kind, (table, _) in KINDS.items()
 }
@@ -42,7 +42,7 @@ class RecordExport(Store):
 
 
 def _utc(value: Any) -> Any:
-    naive = isinstance(value, datetime) and value.tzinfo is None  # SQLite keeps no zone
+    naive = isinstance(value, datetime) and value.tzinfo is None  # SQLite stores no zone
     return value.replace(tzinfo=UTC) if naive else value
 
 
@@ -51,21 +51,21 @@ FORMATS: Final = ("csv", "jsonl")
 
 
 def since_of(text: str, *, now: datetime) -> datetime | None:
-    """Return the moment that is meant by `90m`, `24h`, `7d`, `2w` or an ISO date; None: none is."""
+    """Parse `90m`, `24h`, `7d`, `2w` or an ISO date as a moment; return `None` if invalid."""
     try:
         if found := re.fullmatch(r"(\d{1,6})([mhdw])", text):
             return now - timedelta(**{UNITS[found[2]]: int(found[1])})
         at = datetime.fromisoformat(text)
-        # SQLite keeps no zone: it would compare this one's digits with those of UTC.
+        # SQLite stores no zone: it would compare these digits with UTC ones.
         return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):  # no date, or longer ago than there are dates
+    except (ValueError, OverflowError):  # invalid, or out of range
         return None
 
 
 async def export(url: str, kind: str, *, since: datetime, form: str, out: Path) -> int:
     """Write all rows of a kind since a moment; return how many.
 
-    The file has its name only when it is whole, and is its owner's alone.
+    The file gets its name only when it is complete, and only its owner may read it.
 
     Raises:
         StorageError: The database did not answer.
@@ -108,14 +108,14 @@ def _jsonl(file: TextIO) -> Callable[[Mapping[str, Any]], object]:
 
 
 def cell(value: Any) -> Any:
-    """Return a value as a cell that is shown and never computed."""
+    """Return a value as a cell that spreadsheets show but do not compute."""
     shown = plain(value)
     if isinstance(shown, dict | list):
         shown = json.dumps(shown, ensure_ascii=False)
-    # What callers and providers say stands in there (OWASP, "CSV Injection").
+    # It may hold callers' or providers' texts (OWASP, "CSV Injection").
     return safe_cell(shown) if isinstance(shown, str) else shown
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON has it."""
+    """Return a value for JSON."""
     return value.isoformat() if isinstance(value, datetime) else value

@@ -1,4 +1,4 @@
-"""Folds entries into rows of the record: what each adds, and how the calls stand after it."""
+"""Folds entries into the record's rows, and tracks the state of the calls."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -19,19 +19,19 @@ from fallbacks.facts import AttemptFailed, BreakerMoved
 from operations.notify.trouble_rules import KnownCalls
 from operations.record.call_rules import RecordedCall, plus
 
-# The latest, for what is told of a call after its end: a summary's cost comes up to a minute late,
-# and short calls may end twice a second (chosen).
+# The latest ended calls are kept for late events: a summary's cost comes up to a minute late, and
+# short calls may end twice a second (chosen).
 ENDED_CALLS: Final = 256
-# Of these, the latest: their turns are most of what a call takes, and are billed within seconds.
+# Of these, the latest keep their turns, the largest part of a call; turns are billed in seconds.
 WITH_TURNS: Final = 32
 
 RecordRow: TypeAlias = dict[str, Any]
-"""A row of plain values; each moment is ISO 8601."""
+"""A row of plain values; moments are in ISO 8601."""
 
 
 @dataclass(slots=True, kw_only=True)
 class RecordBatch:
-    """What is to be written: calls and turns whole, in the place of what stands; the rest added."""
+    """Rows to write: calls and turns replace the stored ones; the rest is added."""
 
     calls: list[RecordRow] = field(default_factory=list[RecordRow])
     turns: list[RecordRow] = field(default_factory=list[RecordRow])
@@ -41,19 +41,19 @@ class RecordBatch:
     breaker_moves: list[RecordRow] = field(default_factory=list[RecordRow])
     voicemails: list[RecordRow] = field(default_factory=list[RecordRow])
     outcomes: dict[str, str] = field(default_factory=dict[str, str])  # by the carrier's id
-    taken_over: list[str] = field(default_factory=list[str])  # calls that another process began
-    live: frozenset[str] = frozenset()  # calls that go on, when it is said that they do
+    taken_over: list[str] = field(default_factory=list[str])  # calls that another process started
+    live: frozenset[str] = frozenset()  # calls in progress, if this batch is a heartbeat
 
 
 class RecordFold:
-    """Knows the calls that go on, and the latest that have ended; nothing here grows with time."""
+    """Tracks the calls in progress and the latest ended ones; its size is bounded."""
 
     def __init__(self, *, holder: str, messages: str) -> None:
-        """Begin.
+        """Start.
 
         Args:
             holder: The process.
-            messages: The folder of the messages that callers leave.
+            messages: The folder of voicemails.
         """
         self._holder = holder
         self._messages = messages
@@ -64,11 +64,11 @@ class RecordFold:
 
     @property
     def live(self) -> frozenset[str]:
-        """The calls that go on."""
+        """The calls in progress."""
         return frozenset(self._calls.live)
 
     def add(self, entry: Entry) -> None:
-        """Fold one entry in."""
+        """Fold one entry."""
         call = self._call(entry) if entry.call_id else None
         self._batch.happenings.append(happening(entry))
         if call:
@@ -91,7 +91,7 @@ class RecordFold:
                 pass
 
     def take(self) -> RecordBatch:
-        """Return what came since the last time."""
+        """Return the rows since the last time."""
         batch, self._batch = self._batch, RecordBatch()
         changed, self._changed = self._changed, {}
         for lent in changed.values():
@@ -133,7 +133,7 @@ class RecordFold:
 
 
 def happening(entry: Entry) -> RecordRow:
-    """Return an entry as it stands in the timeline."""
+    """Return an entry's row in the timeline."""
     event = entry.event
     return {
         "call_id": entry.call_id,
@@ -147,7 +147,7 @@ def happening(entry: Entry) -> RecordRow:
 
 
 def failure(entry: Entry, event: AttemptFailed | ProviderFailed, turn: int | None) -> RecordRow:
-    """Return what a provider did not do."""
+    """Return the row of a provider's failure."""
     row = {
         "call_id": entry.call_id,
         "turn": turn,
@@ -169,7 +169,7 @@ def failure(entry: Entry, event: AttemptFailed | ProviderFailed, turn: int | Non
 
 
 def breaker_move(entry: Entry, event: BreakerMoved, holder: str) -> RecordRow:
-    """Return how a breaker moved in one process."""
+    """Return the row of a breaker's move in one process."""
     return {
         "call_id": entry.call_id,
         "at": entry.at,

@@ -1,4 +1,4 @@
-"""Erases all that is about one number: rows, recordings, messages, the calls' own records."""
+"""Erases everything about one number: rows, recordings, messages, the calls' own records."""
 
 import asyncio
 import json
@@ -24,20 +24,20 @@ from operations.record.phone_numbers import ending_of, same_as
 from operations.record.voicemails import LEFT_S, finish_left
 from operations.telemetry.journal import forget_old
 
-# Forgets what callers said when its time has come: at the start, and once a day from then on.
+# Deletes callers' words after the configured time: at the start, and then once a day.
 #
 # Files by their own age, in each process; rows by that of each kind, in one process for all.
 
 DAY_S: Final = 86_400.0
-AGAIN_S: Final = 600.0  # after a database that did not do it
-LOOK_S: Final = 60.0  # whether we lead the house now
+AGAIN_S: Final = 600.0  # after a failure of the database
+LOOK_S: Final = 60.0  # between two checks whether we lead the worker pool
 CALLS: Final = "calls"
 MESSAGES: Final = "messages"
 RECORDINGS: Final = "recordings"
 
 
 def forget(settings: Settings, *, utc_s: float) -> int:
-    """Delete what callers said longer ago than is kept; return how many files; blocks."""
+    """Delete callers' words that are too old; return how many files; blocks."""
     logs, rows = settings.logs, settings.storage.keep_days
     kept = {CALLS: logs.keep_days, MESSAGES: rows.voicemails, RECORDINGS: rows.recordings}
     return sum(
@@ -47,10 +47,10 @@ def forget(settings: Settings, *, utc_s: float) -> int:
 
 @asynccontextmanager
 async def forget_daily(settings: Settings, *, tell: Tell) -> AsyncIterator[None]:
-    """Forget once a day while the block runs; a process may run for longer than words are kept.
+    """Delete old words once a day during the block; a process may run longer than that.
 
-    What a process has left unfinished that died is looked for more often: it is too young when the
-    one starts that takes its place, and a caller waits for what comes of a message.
+    Unfinished files of dead processes are checked more often: they are too new when the replacement
+    starts, and callers wait for the results of their messages.
     """
 
     async def finish() -> None:
@@ -72,15 +72,15 @@ async def forget_daily(settings: Settings, *, tell: Tell) -> AsyncIterator[None]
             await asyncio.sleep(DAY_S)
 
     async with at_work(
-        forgetting=keep_running("forgetting old calls", repeat),
-        finishing=keep_running("keeping what was left", look),
+        forgetting=keep_running("deletion of old calls", repeat),
+        finishing=keep_running("completion of unfinished recordings", look),
     ):
         yield
 
 
 @asynccontextmanager
 async def forget_rows_daily(settings: Settings, *, mine: Callable[[], bool]) -> AsyncIterator[None]:
-    """Erase old rows once a day while the block runs, where `mine` says so."""
+    """Erase old rows once a day during the block, if `mine` returns True."""
     erasure = Erasure(settings.storage.url)
     keep_days = settings.storage.keep_days.model_dump()
 
@@ -91,21 +91,21 @@ async def forget_rows_daily(settings: Settings, *, mine: Callable[[], bool]) -> 
             try:
                 erased = await erasure.erase_old(keep_days, now=clock.utc_now())
             except StorageError as error:
-                logger.error("old rows are not erased yet: {}", error)
+                logger.error("old rows could not be erased yet: {}", error)
                 await asyncio.sleep(AGAIN_S)
                 continue
             if erased:
-                logger.info("old rows are erased: {}", dict(erased))
+                logger.info("erased old rows: {}", dict(erased))
             await asyncio.sleep(DAY_S)
 
     try:
-        async with at_work(erasing=keep_running("erasing old rows", repeat)):
+        async with at_work(erasing=keep_running("erasure of old rows", repeat)):
             yield
     finally:
         await erasure.close()
 
 
-FIRST_LINES: Final = 20  # of a call's own record, among which its start stands
+FIRST_LINES: Final = 20  # of a call's own record, which include its start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,19 +113,19 @@ class Forgotten:
     """What was erased."""
 
     counts: Mapping[str, int]
-    live: int  # calls that go on, ended just now, or are being placed: they are being written
-    left: Mapping[str, str]  # by path: why the disk did not delete it; its call is left, too
+    live: int  # calls in progress, just ended or being placed: they are still being written
+    left: Mapping[str, str]  # by path: why it could not be deleted; its call remains, too
 
 
 async def forget_number(settings: Settings, number: str) -> Forgotten:
-    """Erase all that is about a number, also while a server runs.
+    """Erase everything about a number, also while a server runs.
 
     Args:
         settings: The configuration.
         number: E.164.
 
     Raises:
-        StorageError: The database did not do it; what was erased by then stays erased.
+        StorageError: The database failed; what was erased by then stays erased.
     """
     same, ending = same_as(number, region=settings.server.region), ending_of(number)
     logs = settings.logs.dir
@@ -145,7 +145,7 @@ async def forget_number(settings: Settings, number: str) -> Forgotten:
             | left_by_them,
         }
         counts, left = await asyncio.to_thread(_unlink, sound)
-        # To be found again, also by what was recorded in another process.
+        # To find it again, also if it was recorded in another process.
         kept = {_call_of(Path(path).stem) for path in left} | live.keys()
         ids = sorted(set(ids) - kept)
         counts["call records"] = await asyncio.to_thread(_unlink_records, logs / "calls", ids)
@@ -160,23 +160,23 @@ async def forget_number(settings: Settings, number: str) -> Forgotten:
 
 
 def _is_ours(settings: Settings, same: SameNumber) -> bool:
-    """Return whether it is the number of our own line at LiveKit."""
+    """Return whether it is the number of our own LiveKit line."""
     return any(map(same, settings.transports.livekit.sip.all_numbers))
 
 
 def _settled(settings: Settings) -> datetime:
-    """Return the moment before which a call ended of which nothing more is written down."""
+    """Return the moment before which ended calls are complete."""
     return clock.utc_now() - timedelta(seconds=settings.after_call.within_s + SETTLED_S)
 
 
 def _calls_written(folder: Path, same: SameNumber, *, ours: bool) -> set[str]:
-    """Return the calls of a number by their own records: the database may never have had them."""
+    """Return a number's calls from their own records: the database may lack them."""
     records = folder.glob("*.jsonl")
     return {path.stem for path in records if any(map(same, _numbers(path, ours=ours)))}
 
 
 def _numbers(path: Path, *, ours: bool) -> Sequence[str]:
-    """Return the numbers by which the side that is not ours may be meant."""
+    """Return the numbers that may identify the other party."""
     with path.open(encoding="utf-8", errors="replace") as file:
         for _, line in zip(range(FIRST_LINES), file, strict=False):
             try:
@@ -189,9 +189,9 @@ def _numbers(path: Path, *, ours: bool) -> Sequence[str]:
 
 
 def _sound(folder: Path, ids: Sequence[str]) -> set[str]:
-    """Return where the sound of calls stands, also that no row names: it may be gone before."""
+    """Return the audio files of calls, even without rows, which may be erased earlier."""
     known, found = set(ids), {str(folder / f"{call_id}.wav") for call_id in ids}
-    # A call that went on in another process has a file from there, too, whole or not.
+    # A call that moved to another process has a file from there, too, complete or not.
     names = (path.name.partition(".")[0] for path in folder.glob("*-*.wav*"))
     return found | {str(folder / f"{name}.wav") for name in names if _call_of(name) in known}
 
@@ -201,7 +201,7 @@ def _call_of(name: str) -> str:
 
 
 def _unlink(sound: Mapping[str, Iterable[str]]) -> tuple[Counter[str], Mapping[str, str]]:
-    """Delete the files of each kind; return how many there were, and by path what stays and why."""
+    """Delete the files of each kind; return their counts, and what remains by path with reasons."""
     counts: Counter[str] = Counter()
     left: dict[str, str] = {}
     for kind, paths in sound.items():

@@ -1,4 +1,4 @@
-"""One form for a telephone number, however somebody writes it: E.164."""
+"""Normalises phone numbers to E.164."""
 
 from collections.abc import Callable
 from typing import Final
@@ -8,12 +8,12 @@ import phonenumbers
 
 from calls.caller import AROUND, LEAST_DIGITS, is_dialable
 
-ABROAD: Final = "00"  # before a country code (ITU-T E.164); elsewhere `server.region` knows it
-ENDING_DIGITS: Final = 6  # that every way of writing a number has at its end
+ABROAD: Final = "00"  # before a country code (ITU-T E.164); `server.region` decides on others
+ENDING_DIGITS: Final = 6  # at the end of every notation of a number
 
 
 def e164(text: str, *, region: str | None) -> str | None:
-    """Return a number as +CCNNN; None: it is none, or without a region it could be anybody's.
+    """Return a number as +CCNNN; `None` if invalid or ambiguous without a region.
 
     Args:
         text: A number, or a SIP address whose user is one.
@@ -33,9 +33,9 @@ def e164(text: str, *, region: str | None) -> str | None:
 
 
 def as_dialled(text: str, *, region: str | None) -> str:
-    """Return a number that a carrier gave as it is dialled: E.164, as far as that can be told.
+    """Return a carrier's number as it is dialled: E.164, if that can be determined.
 
-    Empty: it is nobody's.
+    Empty if it is no number.
 
     Args:
         text: A number, or a SIP address whose user is one.
@@ -46,7 +46,7 @@ def as_dialled(text: str, *, region: str | None) -> str:
 
 
 def same_as(wanted: str, *, region: str | None) -> Callable[[str], bool]:
-    """Return what says whether a number that a carrier gave is this one.
+    """Return a function that tells whether a carrier's number is this one.
 
     Args:
         wanted: E.164.
@@ -66,12 +66,12 @@ def ending_of(number: str) -> str:
 
 
 def _bare(text: str) -> str:
-    """Return what stands in an address of a telephone for its number, marks and all."""
+    """Return the number part of a telephone address, including its marks."""
     return unquote(AROUND.sub("", text.strip()))  # "%2B" is a plus (RFC 3261, section 19.1.2)
 
 
 def _whole(bare: str) -> str:
-    # Many carriers leave the plus out, or write it as most countries dial it (ITU-T E.164).
+    # Many carriers leave out the plus, or write it as most countries dial it (ITU-T E.164).
     return f"+{_digits(bare).removeprefix(ABROAD)}"
 
 

@@ -1,6 +1,6 @@
-"""Reads the record: calls with all that happened in them, failures, breakers, what it cost.
+"""Reads the record: calls with everything in them, failures, breakers, costs.
 
-It forgets nothing and writes nothing.
+It never erases or writes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ from operations.database.tables import (
     TURNS,
 )
 
-MOST: Final = 10_000  # rows of one answer; an hour of a busy house has fewer failures
+MOST: Final = 10_000  # rows of one answer; a busy hour has fewer failures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class CallRow:
     currency: str
     seen_at: datetime
     recording: str
-    touched: bool  # a rung failed it, or let it wait until another took over
+    touched: bool  # a rung failed it, or made it wait for a failover
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ class TurnRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageRow:
-    """What one side said."""
+    """A message of one side."""
 
     id: int
     call_id: str
@@ -89,7 +89,7 @@ class MessageRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HappeningRow:
-    """A fact of the timeline."""
+    """An event in the timeline."""
 
     id: int
     call_id: str
@@ -103,7 +103,7 @@ class HappeningRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureRow:
-    """What a provider did not do."""
+    """A provider's failure."""
 
     id: int
     call_id: str
@@ -121,7 +121,7 @@ class FailureRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerMoveRow:
-    """A breaker that went from one state to another, in one process."""
+    """A breaker's change of state, in one process."""
 
     id: int
     call_id: str
@@ -138,7 +138,7 @@ class BreakerMoveRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallResultRow:
-    """What a call came to."""
+    """The result of a call."""
 
     campaign: str
     outcome: str
@@ -152,7 +152,7 @@ class CallResultRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallPage:
-    """All that is known of one call."""
+    """All data about one call."""
 
     call: CallRow
     turns: Sequence[TurnRow]
@@ -160,7 +160,7 @@ class CallPage:
     failures: Sequence[FailureRow]
     breaker_moves: Sequence[BreakerMoveRow]
     happenings: Sequence[HappeningRow]
-    result: CallResultRow | None = None  # None: nobody found out what it came to
+    result: CallResultRow | None = None  # `None` if there is no result
 
 
 Row = TypeVar("Row")
@@ -175,9 +175,9 @@ class RecordReader(Store):
         """Return calls, the newest first.
 
         Args:
-            limit: At most so many.
-            before: Only those that began earlier, for the next page; None: the newest.
-            live: Only those that go on, or only those that are over; None: both.
+            limit: At most this many.
+            before: Only calls that began earlier, for the next page; `None` for the newest.
+            live: Only calls in progress, or only ended ones; `None` for both.
         """
         wanted = select(CALLS).order_by(CALLS.c.started_at.desc(), CALLS.c.id).limit(limit)
         if before is not None:
@@ -188,7 +188,7 @@ class RecordReader(Store):
             return await ask(connection, wanted, CallRow)
 
     async def call(self, call_id: str) -> CallPage | None:
-        """Return one call with all that happened in it; None: there is none."""
+        """Return one call with everything in it; `None` if it does not exist."""
         async with reading(self._database) as connection:
             found = await ask(connection, select(CALLS).where(CALLS.c.id == call_id), CallRow)
             if not found:
@@ -204,12 +204,12 @@ class RecordReader(Store):
             )
 
     async def failures(self, since: datetime, until: datetime) -> Sequence[FailureRow]:
-        """Return what providers did not do from one moment to another, the oldest first."""
+        """Return providers' failures from one moment to another, the oldest first."""
         async with reading(self._database) as connection:
             return await ask(connection, _between(FAILURES, "at", since, until), FailureRow)
 
     async def breaker_moves(self, since: datetime, until: datetime) -> Sequence[BreakerMoveRow]:
-        """Return how breakers moved from one moment to another, the oldest first."""
+        """Return breakers' moves from one moment to another, the oldest first."""
         async with reading(self._database) as connection:
             wanted = _between(BREAKER_MOVES, "at", since, until)
             return await ask(connection, wanted, BreakerMoveRow)
@@ -217,9 +217,9 @@ class RecordReader(Store):
     async def happenings(
         self, since: datetime, until: datetime, *, kinds: Sequence[str] = ()
     ) -> Sequence[HappeningRow]:
-        """Return the timeline from one moment to another, the oldest first; no kinds: all of it."""
+        """Return the timeline between two moments, the oldest first; all kinds by default."""
         wanted = _between(HAPPENINGS, "at", since, until)
-        if kinds:  # a busy house tells two million facts in a day
+        if kinds:  # a busy installation has two million events a day
             wanted = wanted.where(HAPPENINGS.c.kind.in_(kinds))
         async with reading(self._database) as connection:
             return await ask(connection, wanted, HappeningRow)
@@ -235,13 +235,13 @@ class RecordReader(Store):
             return await ask(connection, _between(TURNS, "began_at", since, until), TurnRow)
 
     async def cost_since(self, at: datetime) -> float:
-        """Return what calls that began since then cost, as far as prices are known."""
+        """Return the cost of calls that began since then, as far as prices are known."""
         wanted = select(func.coalesce(func.sum(CALLS.c.cost), 0.0)).where(CALLS.c.started_at >= at)
         async with reading(self._database) as connection:
             return float((await connection.execute(wanted)).scalar_one())
 
     async def last_seen(self) -> Mapping[str, datetime]:
-        """Return when each process last wrote something; one that is long gone is not known."""
+        """Return when each process last wrote; long-gone processes are not known."""
         wanted = select(RECORD_WRITERS.c.holder, RECORD_WRITERS.c.seen_at)
         async with reading(self._database) as connection:
             return {row.holder: _utc(row.seen_at) for row in await connection.execute(wanted)}
@@ -261,13 +261,13 @@ def _between(table: Table, name: str, since: datetime, until: datetime) -> Selec
 
 
 async def ask(connection: AsyncConnection, wanted: Select[Any], kind: type[Row]) -> Sequence[Row]:
-    """Return what was asked for as values of a kind that has a field for each column it wants."""
+    """Return the rows of a query as values of a kind with a field for each column."""
     names = [field_.name for field_ in fields(kind)]  # type: ignore[arg-type]
     found = (await connection.execute(wanted)).mappings()
     return [kind(**{name: _utc(row[name]) for name in names}) for row in found]
 
 
 def _utc(value: Any) -> Any:
-    """Return a value as it was kept: SQLite keeps no zone."""
+    """Return a stored value with its zone: SQLite stores none."""
     naive = isinstance(value, datetime) and value.tzinfo is None
     return value.replace(tzinfo=UTC) if naive else value

@@ -1,7 +1,7 @@
-"""Keeps the record: takes each fact as it is told, and has the database take them twice a second.
+"""Writes the record: collects events and writes them to the database twice a second.
 
-A database that is away, full or hanging holds nobody up: what fits the bound waits for it, and is
-written when it is back. That it is away is told once, and that it is back.
+A database that is down, full or hanging blocks nothing: events wait up to a bound, and are written
+later. Each outage and each recovery is reported once.
 """
 
 import asyncio
@@ -31,37 +31,37 @@ class RecordOutage:
     """Whether the record is being written."""
 
     def __init__(self, *, tell: Callable[[Event], None], clock: Callable[[], float]) -> None:
-        """Begin with a database that takes everything."""
+        """Start with a healthy database."""
         self._tell = tell
         self._clock = clock
         self._since: float | None = None
 
     @property
     def lasts(self) -> bool:
-        """Whether the database takes nothing now."""
+        """Whether the database refuses writes now."""
         return self._since is not None
 
     def note_away(self, why: str) -> None:
-        """Tell that a batch was not taken, unless that is known."""
+        """Report a refused batch, unless the outage is known."""
         if self._since is None:
             self._since = self._clock()
             logger.error("the record cannot be written: {}", why)
             self._tell(RecordHalted(reason=why))
 
     def note_back(self, *, lost_entries: int) -> None:
-        """Tell that one was taken again, if that is news, and how many entries were lost so far."""
+        """Report a recovery, if there was an outage, and how many entries are lost so far."""
         if self._since is not None:
             after_s, self._since = self._clock() - self._since, None
             logger.info("the record is written again; {} entries were lost", lost_entries)
             self._tell(RecordResumed(after_s=after_s, lost_entries=lost_entries))
 
 
-LOOK_S: Final = 15.0  # between two looks; behind an outage each process writes again within 12 s
-SET_S: Final = 2.0  # chosen: a clock that is merely brought into step moves by far less
+LOOK_S: Final = 15.0  # between two checks; after an outage each process writes again within 12 s
+SET_S: Final = 2.0  # chosen: a normal clock adjustment is far smaller
 
 
 class CutCalls:
-    """Marks them as interrupted in the record."""
+    """Marks calls of dead processes as interrupted in the record."""
 
     def __init__(
         self,
@@ -71,25 +71,25 @@ class CutCalls:
         utc_now: Callable[[], datetime],
         clock: Callable[[], float],
     ) -> None:
-        """Mark in `writer`'s database."""
+        """Mark them in `writer`'s database."""
         self._writer = writer
         self._tell = tell
         self._utc_now = utc_now
         self._clock = clock
         self._look_at = 0.0
-        self._ahead_s: float | None = None  # the time of day, of the clock, at the last look
-        self._away = False  # the database was, when it was asked last
+        self._ahead_s: float | None = None  # the time of day minus the clock at the last check
+        self._away = False  # whether the database was down at the last check
 
     def note_away(self) -> None:
-        """Note that the database takes nothing: no process can give a sign of life meanwhile."""
+        """Record that the database is down: no process can give a sign of life meanwhile."""
         self._away = True
 
     async def look(self, *, within_s: float) -> None:
-        """Look, if it is time to; a database that does not answer is left to the next batch.
+        """Check, if it is time to; a database that does not answer is left to the next batch.
 
-        The first time that it answers behind an outage only that is noted: to who comes first, the
-        calls of all others, and of this process, too, seem to be cut. So they do when the clock was
-        set forward, until each process has given a sign of life again.
+        The first answer after an outage only ends the outage: to the first process, the calls of
+        all processes, including its own, seem to be cut. The same holds after the clock was set
+        forward, until each process has given a sign of life again.
         """
         if self._clock() < self._look_at:
             return
@@ -105,9 +105,9 @@ class CutCalls:
                 cut = await self._writer.interrupt_cut(self._utc_now())
         except (StorageError, TimeoutError):
             self.note_away()
-            return  # the next batch says so, if it goes on
+            return  # the next batch reports it if it lasts
         if cut:
-            logger.warning("{} calls were cut with their process: marked as interrupted", cut)
+            logger.warning("{} calls lost their process: marked as interrupted", cut)
             self._tell(CallsCut(calls=cut))
 
     def _was_set_forward(self) -> bool:
@@ -115,14 +115,14 @@ class CutCalls:
         return before_s is not None and self._ahead_s - before_s > SET_S
 
 
-WRITE_S: Final = 0.5  # from batch to batch: with the write it is what a process that dies loses
-LEAST_S: Final = 0.05  # of rest, for a database that takes long for each
-HEARTBEAT_S: Final = 5.0  # of the calls that go on
-ANSWER_S: Final = 10.0  # for one batch; a database that takes longer counts as hanging
-AGAIN_S: Final = 2.0  # after a batch that was not taken
-GONE: Final = "the file was deleted or replaced, and a new one is begun"
-LAST_S: Final = 3.0  # for what is left at the end
-WAITING: Final = 20_000  # entries; some 20 MB, and ten minutes of five busy calls
+WRITE_S: Final = 0.5  # between batches: this plus the write is what a dying process loses
+LEAST_S: Final = 0.05  # of rest, for a slow database
+HEARTBEAT_S: Final = 5.0  # of the calls in progress
+ANSWER_S: Final = 10.0  # for one batch; a slower database counts as hanging
+AGAIN_S: Final = 2.0  # after a refused batch
+GONE: Final = "the file was deleted or replaced; a new one was created"
+LAST_S: Final = 3.0  # for the rest at the end
+WAITING: Final = 20_000  # entries; about 20 MB, and ten minutes of five busy calls
 AT_ONCE: Final = 200  # entries of a batch: 11 ms of computing, in small steps (measured)
 
 
@@ -130,8 +130,8 @@ class RecordListener:
     """Listens in every process that answers callers.
 
     Attributes:
-        lost_entries: That came when too many waited.
-        tell: Takes what becomes of the record itself.
+        lost_entries: Entries that were dropped because too many waited.
+        tell: Takes events about the record itself.
     """
 
     def __init__(
@@ -148,8 +148,8 @@ class RecordListener:
         self._utc_now = utc_now
         self._clock = clock
         self._waiting: deque[Entry] = deque()
-        self._batch: RecordBatch | None = None  # that was sent, and perhaps not taken
-        self._left_over = False  # whether more waited than it holds; that must not wait once more
+        self._batch: RecordBatch | None = None  # sent, but not confirmed
+        self._left_over = False  # whether more waited than it holds; those must not wait again
         self._number = 0
         self._beat_at = 0.0
         self._ending = asyncio.Event()
@@ -157,28 +157,28 @@ class RecordListener:
         self.tell: Tell = lambda _: None
 
         def tell(event: Event) -> None:
-            self.tell(event)  # to whoever is told by then
+            self.tell(event)  # to the listener set by then
 
         self._outage = RecordOutage(tell=tell, clock=clock)
         self._cut = CutCalls(writer, tell=tell, utc_now=utc_now, clock=clock)
 
     @property
     def waiting(self) -> int:
-        """How many entries are not written yet, those of a batch under way left out."""
+        """How many entries wait, without those of the current batch."""
         return len(self._waiting)
 
     @property
     def lost(self) -> int:
-        """How many there was no room for."""
+        """How many entries were dropped."""
         return self.lost_entries
 
     @property
     def halted(self) -> bool:
-        """Whether the database takes nothing now."""
+        """Whether the database refuses writes now."""
         return self._outage.lasts
 
     async def hear(self, entry: Entry) -> None:
-        """Keep one entry until it is written; waits for nothing."""
+        """Keep one entry until it is written; never waits."""
         if len(self._waiting) >= WAITING:
             self._waiting.popleft()
             self.lost_entries += 1
@@ -203,7 +203,7 @@ class RecordListener:
             pass
 
     async def write(self) -> bool:
-        """Have the next batch written; False: the database did not take it, and it waits on."""
+        """Write the next batch; return False if the database refused it and it still waits."""
         if self._batch is None:
             self._batch = await self._next_batch()
         if self._writer.is_gone:
@@ -219,7 +219,7 @@ class RecordListener:
                     await self._writer.write(self._batch, number=self._number, now=now)
         except RefusedRowsError as error:
             self.lost_entries += len(self._batch.happenings) if self._batch else 0
-            logger.error("the database refuses a part of the record, which is lost: {}", error)
+            logger.error("the database rejects a part of the record, which is lost: {}", error)
         except (StorageError, TimeoutError) as error:
             self._outage.note_away(str(error) or f"no answer within {ANSWER_S:g} s")
             self._cut.note_away()
@@ -229,11 +229,11 @@ class RecordListener:
         return True
 
     def end(self) -> None:
-        """Have `run` return once it has done what it is at."""
+        """Make `run` return after its current step."""
         self._ending.set()
 
     async def close(self) -> None:
-        """Have all that waits written, as far as the database takes it now; let go of it."""
+        """Write everything that waits, as far as the database allows, and close it."""
         try:
             async with asyncio.timeout(LAST_S):
                 while (self._waiting or self._batch) and await self.write():
@@ -241,7 +241,7 @@ class RecordListener:
         except TimeoutError:
             pass
         if self._waiting or self._batch:
-            logger.error("the record ends early, with {} entries in hand", len(self._waiting))
+            logger.error("the record ends early, with {} entries unwritten", len(self._waiting))
         await self._writer.close()
 
     async def _next_batch(self) -> RecordBatch | None:
@@ -264,7 +264,7 @@ class RecordListener:
 
 
 def record_keeper(settings: Settings) -> RecordListener:
-    """Return what keeps the record of this process."""
+    """Return the record's listener for this process."""
     holder = f"{socket.gethostname()[:40]}-{secrets.token_hex(6)}"
     return RecordListener(
         RecordWriter(settings.storage.url, holder=holder),
@@ -278,7 +278,7 @@ def record_keeper(settings: Settings) -> RecordListener:
 async def keep_record(
     keeper: RecordListener | None, settings: Settings, *, tell: Tell
 ) -> AsyncIterator[None]:
-    """Have the record written while the block runs, and its rest behind it."""
+    """Write the record during the block, and its rest afterwards."""
     if keeper is None:
         yield
         return
@@ -291,18 +291,18 @@ async def keep_record(
         finally:
             keeper.end()
             await asyncio.wait([writing], timeout=LAST_S)
-            writing.cancel()  # a database that hangs holds up no end
+            writing.cancel()  # a hanging database must not delay the end
             looking.cancel()
             await asyncio.wait([writing, looking])
             await keeper.close()
 
 
 async def _name_lag(url: str) -> None:
-    """Say once, at the start, that the database is behind."""
+    """Log once, at the start, that the database is outdated."""
     try:
         async with asyncio.timeout(ANSWER_S):
             lag = await find_lag(url)
     except (StorageError, TimeoutError):
-        return  # the first batch says so
+        return  # the first batch reports it
     if lag:
         logger.error("storage.url: the database {}", lag)

@@ -1,7 +1,7 @@
-"""The messages that callers left, as rows: who left one, what it says, whether it was dealt with.
+"""Callers' voicemails as rows: caller, text, and whether it was handled.
 
-The recording is the truth, and is on the disk before its caller is told that it is kept; its row is
-written soon after. So a row that a process died over is made again of the file.
+The recording is authoritative, and is on the disk before the caller hears that it is kept; its row
+is written soon after. If the process dies in between, the row is created from the file.
 """
 
 import asyncio
@@ -25,10 +25,8 @@ from operations.database.storable import storable
 from operations.database.tables import CALLS, VOICEMAILS
 from operations.keep_running import at_work, keep_running
 
-PART: Final = ".part"  # behind the name of what is not whole yet
-LEFT_S: Final = (
-    600.0  # a message takes two minutes at most: after so long nobody writes it any more
-)
+PART: Final = ".part"  # suffix of an incomplete file
+LEFT_S: Final = 600.0  # a message takes two minutes at most: an older file has no writer any more
 HEADER: Final = struct.Struct(
     "<4sI4s4sIHHIIHH4sI"
 )  # RIFF, WAVE, fmt and data (Microsoft RIFF, 1991)
@@ -36,10 +34,10 @@ SAMPLE_BYTES: Final = 2
 
 
 class MessageFile:
-    """One message, or a call: 16-bit sound, in a `.wav.part` until `finish`. All of it blocks.
+    """A voicemail or a call's audio, 16-bit, in a `.wav.part` until `finish`. Methods block.
 
     Raises:
-        OSError: From each method; the disk did not take it.
+        OSError: Raised by each method if the disk refuses.
     """
 
     def __init__(self, path: Path, *, rate_hz: int, channels: int = 1) -> None:
@@ -49,23 +47,23 @@ class MessageFile:
         self._rate_hz = rate_hz
         self._channels = channels
         self.length_bytes = 0
-        """How much of the sound the disk has."""
+        """How much sound is on the disk."""
         self._file = os.open(
             self._part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
         )
         try:
             self._put(self._head(), at=0)
-        except OSError:  # there is nobody yet who could drop it
+        except OSError:  # no object exists yet that could drop it
             self.drop()
             raise
 
     def add(self, pcm: bytes) -> None:
-        """Write a piece behind the others."""
+        """Append a piece."""
         self._put(pcm, at=HEADER.size + self.length_bytes)
         self.length_bytes += len(pcm)
 
     def finish(self) -> None:
-        """Have all of it on the disk, and only then give it its name."""
+        """Flush everything to the disk, and only then give the file its name."""
         self._put(self._head(), at=0)
         os.fsync(self._file)
         self._close()
@@ -73,11 +71,11 @@ class MessageFile:
         _sync_folder(self._path.parent)
 
     def leave(self) -> None:
-        """Let go of it as it is: it gets its name at the next look."""
+        """Close it as it is: the next check gives it its name."""
         self._close()
 
     def drop(self) -> None:
-        """Leave nothing."""
+        """Delete it."""
         self._close()
         self._part.unlink(missing_ok=True)
 
@@ -97,9 +95,9 @@ class MessageFile:
 
 
 def finish_left(folder: Path, *, utc_s: float) -> int:
-    """Give their names to messages whose process died over them; return how many; blocks.
+    """Name the messages of dead processes; return how many; blocks.
 
-    Another process of the house may do the same in the same folder.
+    Another worker may do the same in the same folder.
     """
     return sum(_finish_left(path, utc_s - LEFT_S) for path in folder.glob(f"*.wav{PART}"))
 
@@ -117,14 +115,14 @@ def _finish_left(part: Path, until_s: float) -> bool:
         part.replace(part.with_name(part.name.removesuffix(PART)))
     except FileNotFoundError:  # another process was faster
         return False
-    except OSError as error:  # it is looked at again, and holds up no other
-        logger.error("what a dead process has left cannot be finished: {}", error)
+    except OSError as error:  # it is tried again later, and does not block others
+        logger.error("the file of a dead process cannot be completed: {}", error)
         return False
     return True
 
 
 def _write_head(file: BinaryIO, length_bytes: int) -> bool:
-    """Write how long the sound in a file is; False: there is none in it."""
+    """Write the length of a file's sound into its header; return False if there is none."""
     head = file.read(HEADER.size)
     if len(head) < HEADER.size or not length_bytes:
         return False
@@ -153,12 +151,12 @@ def _sync_folder(folder: Path) -> None:
 
 
 THEIRS: Final = case((CALLS.c.direction == "outbound", CALLS.c.called), else_=CALLS.c.caller)
-"""The number of the side that is not ours."""
+"""The other party's number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptVoicemail:
-    """A recording as the disk has it."""
+    """A recording on the disk."""
 
     call_id: str
     path: str
@@ -170,12 +168,12 @@ class Voicemails(Store):
     """Every method raises `StorageError` when it cannot."""
 
     def __init__(self, url: str) -> None:
-        """Keep the voicemails in the database at `url`."""
+        """Store the voicemails in the database at `url`."""
         super().__init__(url)
         self._insert = INSERTS[self._database.url.get_backend_name()]
 
     async def known(self, call_ids: Collection[str]) -> Mapping[str, bool]:
-        """Return those of these calls that have a row, and whether it has a text."""
+        """Return which of these calls have a row, and whether it has a text."""
         own = VOICEMAILS.c.call_id.in_(sorted(call_ids))
         async with reading(self._database) as connection:
             wanted = select(VOICEMAILS.c.call_id, VOICEMAILS.c.transcript).where(own)
@@ -183,7 +181,7 @@ class Voicemails(Store):
         return {row.call_id: bool(row.transcript) for row in rows}
 
     async def add(self, found: Iterable[KeptVoicemail]) -> None:
-        """Make the rows that are missing; the caller's number is the call's."""
+        """Create missing rows; the caller's number is the call's."""
         async with writing(self._database) as connection:
             for kept_voicemail in found:
                 theirs = select(THEIRS).where(CALLS.c.id == kept_voicemail.call_id)
@@ -199,34 +197,34 @@ class Voicemails(Store):
                 await connection.execute(added.on_conflict_do_nothing())
 
     async def write_text(self, call_id: str, text: str) -> None:
-        """Keep what a message says."""
+        """Store a message's text."""
         own = update(VOICEMAILS).where(VOICEMAILS.c.call_id == call_id)
         async with writing(self._database) as connection:
             await connection.execute(own.values(transcript=storable(text)))
 
     async def done(self, call_id: str, *, at: datetime) -> bool:
-        """Note that somebody has dealt with it; False: nobody waited under this call."""
+        """Record that it was handled; return False if none was open under this call."""
         open_one = (VOICEMAILS.c.call_id == call_id) & VOICEMAILS.c.done_at.is_(None)
         async with writing(self._database) as connection:
             changed = update(VOICEMAILS).where(open_one).values(done_at=at)
             return (await connection.execute(changed)).rowcount > 0
 
 
-LOOK_S: Final = 30.0  # between two looks into the folder (chosen)
-TEXT: Final = ".text.json"  # behind the name of a message: what it says
-AT_ONCE: Final = 500  # messages of one question; SQLite takes 999 words in one
+LOOK_S: Final = 30.0  # between two checks of the folder (chosen)
+TEXT: Final = ".text.json"  # suffix for a message's text
+AT_ONCE: Final = 500  # messages of one query; SQLite takes 999 parameters in one
 
 
 @asynccontextmanager
 async def voicemails_listed(
     folder: Path, url: str, *, mine: Callable[[], bool]
 ) -> AsyncIterator[None]:
-    """Keep the rows as the folder is while the block runs.
+    """Keep the rows in line with the folder during the block.
 
     Args:
         folder: The messages.
         url: The database's address.
-        mine: Whether this process does it for the house.
+        mine: Whether this process does it for the worker pool.
     """
     voicemails = Voicemails(url)
 
@@ -251,7 +249,7 @@ async def voicemails_listed(
 
 
 async def list_voicemails(folder: Path, voicemails: Voicemails) -> None:
-    """Make the rows that are missing, and write down what messages say."""
+    """Create missing rows, and store the messages' texts."""
     found = await asyncio.to_thread(_messages, folder)
     for start in range(0, len(found), AT_ONCE):
         part = found[start : start + AT_ONCE]
@@ -272,7 +270,7 @@ def _messages(folder: Path) -> list[KeptVoicemail]:
 def _message(path: Path) -> KeptVoicemail | None:
     try:
         stat, head = path.stat(), _head(path)
-    except FileNotFoundError:  # it was forgotten since we looked
+    except FileNotFoundError:  # it was deleted meanwhile
         return None
     rate_hz = HEADER.unpack(head)[7] if len(head) == HEADER.size else 0
     sound_bytes = max(0, stat.st_size - HEADER.size)
@@ -291,7 +289,7 @@ def _head(path: Path) -> bytes:
     except FileNotFoundError:
         raise
     except OSError:
-        return b""  # another user's, perhaps: it is listed without its length, and so can be found
+        return b""  # perhaps another user's: listed without its length, so that it is found
 
 
 def _text(message: KeptVoicemail) -> str:
@@ -299,4 +297,4 @@ def _text(message: KeptVoicemail) -> str:
         said = json.loads(Path(message.path).with_suffix(TEXT).read_text(encoding="utf-8"))
         return str(said.get("text") or "")
     except (OSError, ValueError, AttributeError):
-        return ""  # nobody has written it down yet
+        return ""  # not transcribed yet

@@ -1,7 +1,7 @@
-"""Writes the record: a batch is one transaction, and one that is sent again is written once.
+"""Writes the record: a batch is one transaction, and a repeated batch is written once.
 
-Whether a database that did not answer has done its work nobody knows. So each process counts its
-batches, and its count is written with them.
+If a database does not answer, its result is unknown. So each process numbers its batches and writes
+the number with them.
 """
 
 import math
@@ -45,7 +45,7 @@ from operations.record.call_rules import plus
 from operations.record.fold_rules import RecordBatch, RecordRow
 
 CUT_S: Final = 15.0  # without a sign of life: three heartbeats were missed
-FORGOTTEN_S: Final = 86_400.0  # after which nobody sends a batch again
+FORGOTTEN_S: Final = 86_400.0  # after which no batch is repeated
 ADDED: Final = (
     (MESSAGES, "messages"),
     (HAPPENINGS, "happenings"),
@@ -54,11 +54,11 @@ ADDED: Final = (
 )
 INTERRUPTED: Final = {"state": "interrupted", "reason": "interrupted"}
 SUMS: Final = ("failovers", "failures", "cost")
-LATER: Final = ("outcome", "recording", "provider_call_id")  # a word that is there stays
+LATER: Final = ("outcome", "recording", "provider_call_id")  # a stored value is kept
 
 
 class RecordWriter:
-    """One for each process; every method raises `StorageError` when it cannot."""
+    """One for each process; methods raise `StorageError` on failure."""
 
     def __init__(self, url: str, *, holder: str) -> None:
         """Write to the database at `url`, as `holder`: the name of this process."""
@@ -69,16 +69,16 @@ class RecordWriter:
         self._holder = holder
         self._insert = INSERTS[backend]
         self._newer = self._numbering()
-        self._statements: dict[Table, Any] = {}  # rows of a table always have the same names
-        self._earlier: dict[str, RecordRow] = {}  # what calls had come to elsewhere
+        self._statements: dict[Table, Any] = {}  # rows of a table always have the same columns
+        self._earlier: dict[str, RecordRow] = {}  # the calls' rows from other processes
 
     async def write(self, batch: RecordBatch, *, number: int, now: datetime) -> None:
-        """Write a batch, or know that it stands already.
+        """Write a batch, unless it is already written.
 
         Args:
             batch: Of this process.
-            number: Larger with each batch; the same when it is sent again.
-            now: UTC; until then the calls that go on are known to be alive.
+            number: Increases with each batch; the same for a repeat.
+            now: UTC; the calls in progress are known to be alive until then.
         """
 
         def work(connection: Connection) -> None:
@@ -99,17 +99,17 @@ class RecordWriter:
         return self._database.is_gone
 
     async def reach(self) -> None:
-        """Have the database answer something."""
+        """Send a query that needs an answer."""
         with storage_errors(self._address):
             engine = await _engine(self._database, self._file)
             async with engine.connect() as connection:
                 await connection.execute(select(1))
 
     async def interrupt_cut(self, now: datetime) -> int:
-        """Mark calls whose process has given no sign of life as interrupted; return how many.
+        """Mark calls whose process gives no sign of life as interrupted; return how many.
 
-        Of several processes that look at once, each counts those that it has marked.
-        Of a process that was only slow its next heartbeat says that they go on.
+        If several processes check at once, each counts the calls that it has marked. If a process
+        was only slow, its next heartbeat revives its calls.
         """
         cut = (CALLS.c.state == "live") & (CALLS.c.seen_at < now - timedelta(seconds=CUT_S))
         old = RECORD_WRITERS.c.seen_at < now - timedelta(seconds=FORGOTTEN_S)
@@ -128,13 +128,13 @@ class RecordWriter:
         return count
 
     async def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         await self._database.close()
         if self._file is not None:
             await self._file.close()
 
     def _begin(self, connection: Connection, number: int, now: datetime) -> bool:
-        """Note the batch's number; False: this batch stands already."""
+        """Record the batch's number; return False if the batch is already written."""
         numbered = {"holder": self._holder, "batch": number, "seen_at": now}
         return connection.execute(self._newer, numbered).rowcount > 0
 
@@ -179,12 +179,12 @@ class RecordWriter:
         by: Sequence[str] = (),
         keep: Sequence[str] = (),
     ) -> None:
-        """Put rows in the place of those that stand; a word of `keep` gives way to no empty one."""
+        """Replace rows; an empty value does not overwrite one in the `keep` columns."""
         if rows:
             statement = self._statements.get(table)
             if statement is None:
                 statement = self._replacing(table, names=rows[0], by=by, keep=keep)
-                self._statements[table] = statement  # making it takes as long as writing a batch
+                self._statements[table] = statement  # building it takes as long as writing a batch
             connection.execute(statement, as_rows(table, rows))
 
     def _replacing(
@@ -201,7 +201,7 @@ class RecordWriter:
 def _earlier(
     connection: Connection, call_ids: Sequence[str], *, but: str
 ) -> Mapping[str, RecordRow]:
-    """Return what stands of calls that other processes wrote."""
+    """Return the rows of calls that other processes wrote."""
     if not call_ids:
         return {}
     found = select(CALLS).where(CALLS.c.id.in_(call_ids), CALLS.c.holder != but)
@@ -209,7 +209,7 @@ def _earlier(
 
 
 def _whole(row: RecordRow, before: RecordRow | None) -> RecordRow:
-    """Return a call's row with what it had come to before."""
+    """Return a call's row merged with its earlier one."""
     if before is None:
         return row
     sums = {name: plus(row[name], before[name]) for name in SUMS}
@@ -217,14 +217,14 @@ def _whole(row: RecordRow, before: RecordRow | None) -> RecordRow:
 
 
 def as_rows(table: Table, rows: Iterable[RecordRow]) -> list[RecordRow]:
-    """Return rows as the table's columns take them: moments, lengths, nothing that is refused."""
+    """Return rows with values that the columns accept: moments, lengths, valid characters."""
     columns = fits_of(table)
     return [{name: columns[name](value) for name, value in row.items()} for row in rows]
 
 
 @cache
 def fits_of(table: Table) -> Mapping[str, Callable[[Any], Any]]:
-    """Return what makes a value fit, by column."""
+    """Return the conversions that make values fit, by column."""
     return {column.name: _fit(column) for column in table.columns}
 
 
@@ -244,7 +244,7 @@ def _moment(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON of any database takes it; what is no number is none."""
+    """Return a value that any database accepts as JSON; NaN and the like become `None`."""
     match value:
         case str():
             return storable(value)
@@ -260,5 +260,5 @@ def _plain(value: Any) -> Any:
 
 async def _engine(database: Database, file: FileThread | None) -> AsyncEngine:
     if file is not None and database.is_gone:
-        await file.close()  # its connection is to the file that was deleted
+        await file.close()  # its connection is to the deleted file
     return await database.engine()

@@ -1,4 +1,4 @@
-"""Notes what is new for the spreadsheet, and has it written there: one process for all."""
+"""Mirrors new calls and alerts into a spreadsheet: one process does it for all."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ HEADS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def call_row(call: Mapping[str, Any]) -> SheetRow:
-    """Return the row of a call that is over; numbers masked, nothing that was said."""
+    """Return the row of an ended call: numbers masked, without words."""
     key, ended = f"call {call['id']}", _utc(call["ended_at"])
     return SheetRow(
         key=key,
@@ -56,7 +56,7 @@ def call_row(call: Mapping[str, Any]) -> SheetRow:
 
 
 def alert_rows(alert: Alert) -> Iterator[SheetRow]:
-    """Yield a row for an alert that was told, and one for its end."""
+    """Yield a row for a sent alert, and one for its end."""
     if not alert.revision:
         return
     yield _alert_row(alert, "open", alert.open_s)
@@ -73,29 +73,29 @@ def _alert_row(alert: Alert, status: str, at_s: float) -> SheetRow:
 
 
 def _utc(at: datetime) -> datetime:
-    """Return a moment as it was kept: SQLite keeps no zone."""
+    """Return a stored moment with its zone: SQLite stores none."""
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
-# When a tab that was not written is tried again: by sequences of tries, with rests between them.
+# Retries for a tab that could not be written: sequences of attempts, with rests between them.
 #
-# Decided as for everything outside a turn in `fallbacks/retrying.py`. No row is ever given up:
-# behind the last try of a sequence, and behind what only a person can mend, the tab rests.
+# `fallbacks/retrying.py` decides, as for everything outside a turn. No row is ever given up: after
+# the last attempt of a sequence, and after a failure that needs a person, the tab rests.
 
 
 class TabTries:
-    """How often one tab has failed since it was last written, and how long it rests.
+    """Counts a tab's failures since it was last written, and its rest.
 
     Attributes:
-        failing: Whether it could not be written the last time.
-        alarming: Whether operators were told so: one failure that passes is too little for that.
+        failing: Whether the last attempt failed.
+        alarming: Whether operators were notified: a single failure is too little for that.
     """
 
     def __init__(self, retries: Retries) -> None:
-        """Begin with none."""
+        """Start without failures."""
         self._retries = retries
         self._tries = 0  # of the sequence
-        self._sequences = 0  # that came to nothing, in a row
+        self._sequences = 0  # that failed, in a row
         self.failing = self.alarming = False
         self._rests_until_s = 0.0
 
@@ -104,19 +104,19 @@ class TabTries:
         return now_s >= self._rests_until_s
 
     def fail(self, failure: Failure, *, now_s: float) -> float:
-        """Count a try that failed, tell of it, and return how long its rows wait."""
+        """Count and report a failed attempt, and return how long its rows wait."""
         self.failing = True
         self.alarming |= failure.severity is not Severity.LOW
         self._tries += 1
         self._retries.tell(AttemptFailed.of(failure))
         waits_s = self._next_s(failure)
-        # A request that is called bad says nothing of the next one; after all else none is made.
+        # A bad request says nothing about the next one; after any other failure the tab rests.
         if failure.kind is not Kind.BAD_REQUEST:
             self._rests_until_s = now_s + waits_s
         return waits_s
 
     def succeed(self, stage: str, provider: str) -> None:
-        """Forget what failed before, and tell that it is over."""
+        """Reset the failures, and report that they are over."""
         if self.failing:
             self._retries.tell(AttemptWon(stage=stage, provider=provider, attempt=1, after_s=0.0))
         self._tries = self._sequences = 0
@@ -142,23 +142,23 @@ class TabTries:
         return max(rest_s(self._sequences), failure.retry_after_s or 0.0)
 
 
-# An outage that another process has told operators of: whoever writes next says that it is over.
+# An outage that another process reported: the next process that writes reports its end.
 #
-# Who tells of an outage may be gone before its end. The next one never failed, so that nothing of
-# its own ends, and the alert would stay open until nobody had spoken of it for long.
+# The reporter of an outage may be gone before its end. Its successor never failed, so none of its
+# own outages ends, and the alert would stay open until it ends for lack of reports.
 
 
 class InheritedOutage:
-    """Of one process, for as long as it leads its house."""
+    """Of one process, while it leads its worker pool."""
 
     def __init__(self, tell: Tell) -> None:
-        """Begin without one."""
+        """Start without one."""
         self._tell = tell
         self._looked = False
         self._alert: Alert | None = None
 
     def look(self, alerts: Iterable[Alert]) -> None:
-        """Learn, when the house begins to be led from here, whether one is under way."""
+        """Check, when this process starts to lead, whether an outage is open."""
         if self._looked:
             return
         self._looked = True
@@ -167,15 +167,15 @@ class InheritedOutage:
         self._alert = next(ours, None)
 
     def leave(self) -> None:
-        """Lead no more: what comes until we lead again is told by others."""
+        """Stop leading: other processes report from now on."""
         self._looked, self._alert = False, None
 
     def take(self) -> None:
-        """Note that this process has told it, too: it is one of its own, and ends as such."""
+        """Record that this process has reported it, too, and reports its end."""
         self._alert = None
 
     def end(self, now_s: float) -> None:
-        """Tell that it is over, if there is one."""
+        """Report the end, if there is an outage."""
         alert, self._alert = self._alert, None
         if alert is None:
             return
@@ -190,24 +190,24 @@ class InheritedOutage:
         )
 
 
-LOOK_S: Final = 5.0  # between two looks: what people read in a sheet is in no hurry
-BACK: Final = timedelta(days=1)  # what ended earlier, while nobody mirrored, is left out
-SETTLED: Final = timedelta(seconds=30)  # after a call's end its cost may still come
-AT_ONCE: Final = 200  # rows of one request, some 50 kB
-SETTLE_S: Final = 60.0  # before a request whose fate is unknown is looked for: it has ended by then
-TIDY_S: Final = 3600.0  # between two looks for what was sent long ago
+LOOK_S: Final = 5.0  # between two checks: a sheet is not urgent
+BACK: Final = timedelta(days=1)  # calls that ended earlier, without a mirror at work, are left out
+SETTLED: Final = timedelta(seconds=30)  # after a call's end its cost may still arrive
+AT_ONCE: Final = 200  # rows of one request, about 50 kB
+SETTLE_S: Final = 60.0  # before an unanswered request's rows are looked up: it has ended by then
+TIDY_S: Final = 3600.0  # between two checks for rows that were sent long ago
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MirrorSources:
-    """What is mirrored, and where what is to be written is noted."""
+    """The stores that are mirrored, and the outbox."""
 
     outbox: SheetOutbox
     alerts: AlertHistory
 
 
 class SheetMirror:
-    """Works in each process, and does something in the one that leads the house."""
+    """Runs in each process, and works in the one that leads the worker pool."""
 
     def __init__(
         self,
@@ -219,7 +219,7 @@ class SheetMirror:
         leads: Callable[[], bool],
         utc_now: Callable[[], datetime],
     ) -> None:
-        """Prepare; `tabs` says how ours are called in this spreadsheet, `retries` whom to tell."""
+        """Prepare; `tabs` names our tabs in this spreadsheet, `retries` has the policy."""
         self._sheet = sheet
         self._outbox = sources.outbox
         self._alerts = sources.alerts
@@ -228,16 +228,16 @@ class SheetMirror:
         self._utc_now = utc_now
         self._tries = {tab: TabTries(retries) for tab in tabs}
         self._inherited = InheritedOutage(retries.tell)
-        self._headed: set[str] = set()  # tabs that have our first row
+        self._headed: set[str] = set()  # tabs that have our header row
         self._noted: set[str] = set()  # rows of alerts
         self._tidied_s = 0.0
 
     async def run(self) -> None:
-        """Note and write until cancelled."""
-        await keep_repeating("the spreadsheet's mirror", self._round, rest_s=lambda: LOOK_S)
+        """Collect and write rows until cancelled."""
+        await keep_repeating("the spreadsheet mirror", self._round, rest_s=lambda: LOOK_S)
 
     async def note(self) -> None:
-        """Note what has ended or changed since the last time."""
+        """Queue calls and alerts that have ended or changed since the last time."""
         now = self._utc_now()
         calls = await self._outbox.ended_calls(now - BACK, now - SETTLED)
         alerts = await self._alerts.between((now - BACK).timestamp(), now.timestamp())
@@ -249,14 +249,14 @@ class SheetMirror:
         )
         self._noted = {
             sent_alert.key for sent_alert in told
-        }  # nobody's disk works because nothing is new
+        }  # nothing is written if nothing is new
 
     def leave(self) -> None:
-        """Note that another process leads the house."""
+        """Record that another process leads the worker pool."""
         self._inherited.leave()
 
     async def write_all(self) -> None:
-        """Write what can be written; an outage is over once that is true of each tab."""
+        """Write the rows that can be written; an outage is over when no tab fails."""
         written = False
         for tab in (CALLS, ALERTS):
             while await self.write(tab):
@@ -265,7 +265,7 @@ class SheetMirror:
             self._inherited.end(self._now_s())
 
     async def write(self, tab: str) -> bool:
-        """Write one batch; False: there is none, it could not be written, or the tab rests."""
+        """Write one batch; return False if there is none, it failed, or the tab rests."""
         if not self._tries[tab].may(self._now_s()):
             return False
         batch = await self._outbox.take(tab, now=self._now_s(), most=AT_ONCE)
@@ -283,12 +283,12 @@ class SheetMirror:
         return True
 
     async def _missing(self, tab: str, batch: SheetBatch) -> list[SheetRow]:
-        """Return the rows that are not there yet; without a doubt nobody has to look."""
+        """Return the rows that are missing; checks the sheet only if in doubt."""
         if not batch.doubtful and tab in self._headed:
             return list(batch.rows)
         try:
             there = await self._sheet.keys(self._tabs[tab])
-        except SheetError as error:  # looking has written nothing, but somebody before may have
+        except SheetError as error:  # this wrote nothing, but an earlier process may have
             error.certain = not batch.doubtful
             raise
         if HEADS[tab][0] in there:
@@ -304,9 +304,9 @@ class SheetMirror:
         self._headed.add(tab)
 
     async def _put_off(self, tab: str, rows: Sequence[SheetRow], error: SheetError) -> None:
-        """Have the rows written later, and looked for first where they may be there."""
+        """Postpone rows, and check for them first if they may be there."""
         keys, now = [row.key for row in rows], self._now_s()
-        logger.warning("{} rows for the spreadsheet wait: {}", len(keys), error.reason)
+        logger.warning("{} rows for the spreadsheet are postponed: {}", len(keys), error.reason)
         wait_s = self._tries[tab].fail(error.failure, now_s=now)
         if self._tries[tab].alarming:
             self._inherited.take()

@@ -1,4 +1,4 @@
-"""Has the mirror work while a server runs, if it is configured."""
+"""Runs the mirror while a server runs, if it is configured."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -15,12 +15,12 @@ from operations.retrying import Retries
 async def mirror_in_sheet(
     settings: Settings, *, tell: Tell, leads: Callable[[], bool]
 ) -> AsyncIterator[None]:
-    """Mirror calls and alerts while the block runs."""
+    """Mirror calls and alerts during the block."""
     wanted = settings.sheets
     if not wanted.enabled or wanted.credentials_file is None:
         yield
         return
-    # Here, and not above: google-auth is an extra.
+    # Not at the top: google-auth is an extra.
     from operations.notify.outbox import AlertHistory  # noqa: PLC0415
     from operations.sheets.mirror import ALERTS, CALLS, MirrorSources, SheetMirror  # noqa: PLC0415
     from operations.sheets.outbox import SheetOutbox  # noqa: PLC0415

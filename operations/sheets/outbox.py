@@ -1,8 +1,8 @@
-"""The outbox of the spreadsheet's mirror: what is still to be written there, under which key.
+"""The outbox of the spreadsheet mirror: pending rows, by key.
 
-A row is `waiting`, then `sending` from before the request leaves until its fate is known, then
-`sent`. A process that is killed in between leaves rows whose fate nobody knows: whoever takes them
-next looks their keys up in the sheet first, so no row is ever there twice.
+A row is `waiting`, then `sending` from before the request until its result is known, then `sent`. A
+process that is killed in between leaves rows with an unknown result: the next process that takes
+them looks up their keys in the sheet first, so no row is ever there twice.
 """
 
 import json
@@ -20,16 +20,16 @@ from operations.database.tables import CALLS, SHEET_ROWS
 WAITING: Final = "waiting"
 SENDING: Final = "sending"
 SENT: Final = "sent"
-LENT_S: Final = 120.0  # then whoever sent is gone, and its request has come to its end, too
-MOST_NEW: Final = 500  # calls that are noted at once
-KEPT_S: Final = 30 * 86_400.0  # a row that was sent is known for so long: no call ends later
+LENT_S: Final = 120.0  # then the sender is gone, and its request has ended, too
+MOST_NEW: Final = 500  # calls that are queued at once
+KEPT_S: Final = 30 * 86_400.0  # sent rows are kept this long: no call ends later
 
 Cells = Sequence[str | float | int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SheetRow:
-    """A row of the sheet; its key stands in the first cell, too."""
+    """A row of the sheet; its key is also in the first cell."""
 
     key: str
     tab: str
@@ -39,10 +39,10 @@ class SheetRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SheetBatch:
-    """Rows that were taken to be written."""
+    """Rows to write now."""
 
     rows: Sequence[SheetRow]
-    doubtful: bool  # they may stand there already
+    doubtful: bool  # they may already be in the sheet
 
 
 class SheetOutbox(Store):
@@ -54,7 +54,7 @@ class SheetOutbox(Store):
         self._insert = INSERTS[self._database.url.get_backend_name()]
 
     async def ended_calls(self, since: datetime, until: datetime) -> Sequence[Mapping[str, Any]]:
-        """Return calls that ended between two moments and are not noted, the oldest first."""
+        """Return calls that ended between two moments and are not queued, the oldest first."""
         noted = select(SHEET_ROWS.c.key).where(SHEET_ROWS.c.key == "call " + CALLS.c.id).exists()
         wanted = (
             select(CALLS)
@@ -66,7 +66,7 @@ class SheetOutbox(Store):
             return [dict(mapping) for mapping in (await connection.execute(wanted)).mappings()]
 
     async def note(self, rows: Sequence[SheetRow]) -> None:
-        """Note rows to be written; what is noted already stays as it is."""
+        """Queue rows; rows that are already queued do not change."""
         values = [
             {
                 "key": row.key,
@@ -85,31 +85,31 @@ class SheetOutbox(Store):
             await connection.execute(added, values)
 
     async def take(self, tab: str, *, now: float, most: int) -> SheetBatch:
-        """Lease rows, those in doubt first; nobody else gets them meanwhile."""
+        """Lease rows, those in doubt first; other processes cannot lease them meanwhile."""
         for state in (SENDING, WAITING):
             due = (SHEET_ROWS.c.tab == tab) & (SHEET_ROWS.c.state == state)
             due &= SHEET_ROWS.c.due_s <= now
             if keys := await self._oldest(due, most):
-                # The condition again: of two who take at once, the second finds them taken.
+                # The condition again: if two processes take at once, the second finds them taken.
                 taken = update(SHEET_ROWS).where(SHEET_ROWS.c.key.in_(keys), due)
                 rows = await self._lend(taken.values(state=SENDING, due_s=now + LENT_S))
                 return SheetBatch(rows=rows, doubtful=state == SENDING)
         return SheetBatch(rows=(), doubtful=False)
 
     async def settle(self, keys: Collection[str]) -> None:
-        """Note that rows stand in the sheet."""
+        """Record that rows are in the sheet."""
         await self._set(keys, {"state": SENT, "cells": ""})
 
     async def give_back(self, keys: Collection[str], *, due_s: float) -> None:
-        """Note that rows were certainly not written, and are not to be before then."""
+        """Record that rows were certainly not written, and when to try again."""
         await self._set(keys, {"state": WAITING, "due_s": due_s})
 
     async def leave_in_doubt(self, keys: Collection[str], *, due_s: float) -> None:
-        """Note that nobody knows whether rows were written; they are looked up then."""
+        """Record that rows may have been written, and when to look them up."""
         await self._set(keys, {"state": SENDING, "due_s": due_s})
 
     async def forget(self, *, now: float) -> None:
-        """Forget what was sent long ago."""
+        """Delete rows that were sent long ago."""
         old = delete(SHEET_ROWS).where(SHEET_ROWS.c.state == SENT, SHEET_ROWS.c.at_s < now - KEPT_S)
         async with writing(self._database) as connection:
             await connection.execute(old)

@@ -1,6 +1,6 @@
-"""The spreadsheet over HTTP: rows are appended as they are, and keys are read.
+"""The spreadsheet over HTTP: appends rows unchanged, and reads keys.
 
-`RAW` keeps what a cell says from being read as a formula, whatever a caller has said.
+`RAW` keeps a cell from being read as a formula, whatever a caller has said.
 Source: Google Sheets API v4, spreadsheets.values.append and .get; its limits: 300 writes a minute
 for a project and 60 for a user, which a service account is.
 """
@@ -34,7 +34,7 @@ KINDS = {401: Kind.AUTH, 403: Kind.AUTH, 404: Kind.NOT_FOUND, 429: Kind.RATE_LIM
 
 
 class SheetError(Exception):
-    """It was not done; `certain` says whether we know that."""
+    """A failed request; `certain` if we know that it had no effect."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class SheetError(Exception):
 
     @property
     def failure(self) -> Failure:
-        """Return it as every failure is told."""
+        """Return it as a `Failure`."""
         return failed(
             self.kind,
             SHEETS,
@@ -63,14 +63,14 @@ class SheetError(Exception):
 
 
 def answered(status: int, why: str = "", *, retry_after_s: float | None = None) -> SheetError:
-    """Return what an HTTP status means; after one from 500 on, the rows may stand there."""
+    """Return the error of an HTTP status; from 500 on, the rows may have been written."""
     kind = KINDS.get(status, Kind.OVERLOADED if status >= 500 else Kind.BAD_REQUEST)
     said = f"answered {status}{': ' if why else ''}{why}"
     return SheetError(kind, said, certain=status < 500, retry_after_s=retry_after_s)
 
 
 def went_quiet(error: Exception) -> SheetError:
-    """Return what a connection's trouble means; without a connection nothing was written."""
+    """Return the error of a connection; without a connection nothing was written."""
     certain = isinstance(error, aiohttp.ClientConnectorError)
     if isinstance(error, TimeoutError):
         return SheetError(Kind.TIMEOUT, "no answer in time", certain=False)
@@ -78,17 +78,17 @@ def went_quiet(error: Exception) -> SheetError:
 
 
 def said_nothing() -> SheetError:
-    """Return what a success means that is no answer of a spreadsheet: the rows may stand there."""
-    return SheetError(Kind.PROTOCOL, "the answer is no JSON", certain=False)
+    """Return the error of a success whose body is no answer: the rows may have been written."""
+    return SheetError(Kind.PROTOCOL, "the answer is not JSON", certain=False)
 
 
 SCOPE: Final = "https://www.googleapis.com/auth/spreadsheets"
 ACCOUNT_ASK_S: Final = 10.0
-FRESH_S: Final = 3000.0  # a token is good for an hour
+FRESH_S: Final = 3000.0  # a token is valid for an hour
 
 
 class TokenAnswer(transport.Response):
-    """What came back, as google-auth reads it."""
+    """An answer, as google-auth reads it."""
 
     def __init__(self, status: int, headers: Mapping[str, str], data: bytes) -> None:
         self._status = status
@@ -112,7 +112,7 @@ class TokenAnswer(transport.Response):
 
 
 class TokenRequest(transport.Request):
-    """Asks with Python's own client: google-auth brings none that needs no further package."""
+    """Requests with Python's own client: google-auth brings none without another package."""
 
     def __call__(
         self,
@@ -135,20 +135,20 @@ class TokenRequest(transport.Request):
 
 
 class ServiceAccount:
-    """Gives the token of an account whose key stands in a file."""
+    """Provides the token of an account whose key is in a file."""
 
     def __init__(self, file: Path, *, clock: Clock) -> None:
-        """Use the key in `file`, which is read when a token is first asked for."""
+        """Use the key in `file`, which is read at the first request."""
         self._file = file
         self._clock = clock
         self._token = ""
         self._until_s = 0.0
 
     async def token(self) -> str:
-        """Return a token that is good.
+        """Return a valid token.
 
         Raises:
-            SheetError: The file holds no account, or nobody gives us a token for it.
+            SheetError: The file holds no account, or Google grants no token for it.
         """
         if self._clock() >= self._until_s:
             self._token = await asyncio.to_thread(self._ask)
@@ -156,7 +156,7 @@ class ServiceAccount:
         return self._token
 
     def forget(self) -> None:
-        """Ask for another one the next time: this one was refused."""
+        """Request another token the next time: this one was refused."""
         self._until_s = 0.0
 
     def _ask(self) -> str:
@@ -167,21 +167,21 @@ class ServiceAccount:
             raise SheetError(Kind.AUTH, "the credentials file holds no service account") from None
         try:
             account.refresh(TokenRequest())
-        except (exceptions.TransportError, TypeError):  # its own, of an answer that is no JSON
-            raise SheetError(Kind.NETWORK, "nobody answers who gives tokens") from None
+        except (exceptions.TransportError, TypeError):  # its own, for an answer that is not JSON
+            raise SheetError(Kind.NETWORK, "the token server does not answer") from None
         except exceptions.GoogleAuthError:
             raise SheetError(Kind.AUTH, "no token for this service account") from None
         return str(account.token)
 
 
 ASK_S: Final = 30.0
-PER_MINUTE: Final = 50  # of the 60 that a user has, who may have another program
+PER_MINUTE: Final = 50  # of the 60 for a user, who may have another program
 APPENDING: Final = {"valueInputOption": "RAW", "insertDataOption": "INSERT_ROWS"}
 UNAUTHORIZED: Final = 401
 
 
 class Sheet:
-    """One spreadsheet; every method raises `SheetError` when it did not do it."""
+    """One spreadsheet; methods raise `SheetError` on failure."""
 
     def __init__(self, settings: SheetsSettings, account: ServiceAccount) -> None:
         """Write to the spreadsheet in `settings`, as `account`."""
@@ -191,12 +191,12 @@ class Sheet:
         self._pace = AsyncLimiter(PER_MINUTE, 60.0)
 
     async def append(self, tab: str, rows: Sequence[Cells]) -> None:
-        """Put rows behind the last one."""
+        """Append rows."""
         said = {"majorDimension": "ROWS", "values": [list(row) for row in rows]}
         await self._ask("POST", f"{_range(tab, 'A1')}:append", params=APPENDING, json=said)
 
     async def keys(self, tab: str) -> set[str]:
-        """Return what stands in the first column."""
+        """Return the first column."""
         told = await self._ask("GET", _range(tab, "A:A"))
         return {str(row[0]) for row in told.get("values", ()) if row}
 
@@ -206,7 +206,7 @@ class Sheet:
             status, told, heads = await self._request(method, path, headers=headers, **said)
         if status == UNAUTHORIZED:
             self._account.forget()
-        if status >= 300:  # also one that names another place: we follow none
+        if status >= 300:  # including redirects: we follow none
             wait_s = retry_after_s(heads, utc_s=clock.utc_now().timestamp())
             raise answered(status, _why(told), retry_after_s=wait_s)
         if told is None:
@@ -227,12 +227,12 @@ class Sheet:
 
 
 def _range(tab: str, cells: str) -> str:
-    """Return a range of a tab, whose name may hold anything."""
+    """Return a range of a tab, whose name may contain anything."""
     return quote("'" + tab.replace("'", "''") + "'!" + cells, safe="!:")
 
 
 def _read(body: bytes) -> Mapping[str, Any] | None:
-    """Return an answer; None: it is none, and something else may stand in the way."""
+    """Parse an answer; return `None` if it is invalid, as from another server."""
     try:
         told = json.loads(body)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What libraries tell the standard library's logging, in our log: in short, and not too often."""
+"""Passes libraries' log records on to our log, shortened, and limits repeats."""
 
 import logging
 import queue
@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Final
 
 from loguru import logger
 
-APART_S: Final = 60.0  # between two lines that say the same
-MOST_KINDS: Final = 200  # more kinds than these are not told apart: a stranger may invent some
+APART_S: Final = 60.0  # between two lines with the same text
+MOST_KINDS: Final = 200  # more kinds share one count: an attacker may create many
 OTHERS: Final = "others"
 
 
 @dataclass(slots=True)
 class Repeats:
-    """What was said lately, and how often it was not said since."""
+    """The recent lines, and how often each was suppressed since."""
 
     _said: dict[str, tuple[float, int]] = field(default_factory=dict)
 
     def may_say(self, kind: str, now: float) -> bool:
-        """Return whether this is to be said now; if not, it is counted."""
+        """Return whether to log this now; if not, count it."""
         if kind not in self._said and len(self._said) >= MOST_KINDS:
             kind = OTHERS
         said = self._said.get(kind)
@@ -34,9 +34,9 @@ class Repeats:
         return False
 
     def due(self, now: float) -> Iterator[tuple[str, int]]:
-        """Yield what was counted a minute ago or longer, with how often; each is new after that."""
+        """Yield counts that are at least a minute old; each kind is new after that."""
         for kind, (at, times) in tuple(self._said.items()):
-            if abs(now - at) < APART_S:  # what was said long after now: the clock was set back
+            if abs(now - at) < APART_S:  # a time long after now: the clock was set back
                 continue
             if times:
                 self._said[kind] = (now, 0)
@@ -45,15 +45,15 @@ class Repeats:
                 del self._said[kind]
 
 
-LINES_HELD: Final = 2_000  # some seconds of a busy server at INFO; the newest beyond it are lost
-STOP_S: Final = 1.0  # at the end: a terminal that is blocked is not waited for
-LOST: Final = "… {} lines of the log were lost here: nobody took them in time\n"
+LINES_HELD: Final = 2_000  # some seconds of a busy server at INFO; newer lines are dropped
+STOP_S: Final = 1.0  # at the end: a blocked terminal is not waited for
+LOST: Final = "… {} lines of the log were lost here: the output was too slow\n"
 
 Write = Callable[[str], None]
 
 
 class LineWriter:
-    """A sink for loguru: a line goes into a bounded queue, and is counted when that is full."""
+    """A loguru sink: lines go into a bounded queue; lines beyond it are counted."""
 
     def __init__(
         self,
@@ -64,14 +64,14 @@ class LineWriter:
         lines_held: int = LINES_HELD,
         lost: str = LOST,
     ) -> None:
-        """Begin.
+        """Start.
 
         Args:
-            write: Takes a line and may block; an `OSError` loses the line.
-            name: Of the thread.
-            close: Called behind the last line.
+            write: Writes a line and may block; an `OSError` drops the line.
+            name: The thread's name.
+            close: Called after the last line.
             lines_held: How many lines may wait.
-            lost: The line that says how many were lost, in the form of the others.
+            lost: The text that reports lost lines, in the format of the others.
         """
         self._write = write
         self._close = close
@@ -96,17 +96,17 @@ class LineWriter:
             self._lose()
 
     def flush_within(self, wait_s: float) -> bool:
-        """Wait until all that was taken so far is written; False: that took longer."""
+        """Wait until the lines so far are written; return False after a timeout."""
         with self._idle:
             return self._idle.wait_for(lambda: not self._lines.unfinished_tasks, wait_s)
 
     def stop(self) -> None:
-        """Write what is left, if that is possible soon; loguru calls this."""
+        """Write the rest, if that is soon possible; loguru calls this."""
         self.flush_within(STOP_S)
         try:
             self._lines.put_nowait(None)
         except queue.Full:
-            return  # a thread that is blocked ends with the process
+            return  # a blocked thread ends with the process
         self._thread.join(STOP_S)
 
     def _lose(self) -> None:
@@ -128,15 +128,15 @@ class LineWriter:
         untold, self._untold = self._untold, 0
         try:
             self._write(self._lost_line.replace("{}", str(untold)) + line if untold else line)
-        except (OSError, ValueError):  # a full disk, a closed stream: there is nobody left to tell
-            self._untold += untold  # nobody has read of these either
+        except (OSError, ValueError):  # a full disk, a closed stream: the error cannot be reported
+            self._untold += untold  # the report of these lines was lost, too
             self._lose()
 
 
 if TYPE_CHECKING:
     from loguru import Record
 
-EXPECTED: Final = frozenset(  # how connections end: by their classes' names, as few are imported
+EXPECTED: Final = frozenset(  # ordinary ends of connections: by class name, since few are imported
     {
         "ConnectionError",
         "ConnectionClosed",
@@ -158,14 +158,14 @@ EXPECTED_LINES: Final = ("Invalid UTF-8 sequence received from client.",)  # Uvi
 
 
 def is_expected(error: BaseException) -> bool:
-    """Return whether an error is the ordinary end of a connection; then it is no traceback."""
+    """Return whether an error is the ordinary end of a connection, which needs no traceback."""
     if isinstance(error, BaseExceptionGroup):
         return all(is_expected(exception) for exception in error.exceptions)
     return any(item.__name__ in EXPECTED for item in type(error).__mro__)
 
 
 class Bridge(logging.Handler):
-    """Hands records to our log, each kind once a minute; never raises."""
+    """Passes records to our log, each kind once a minute; never raises."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -175,13 +175,13 @@ class Bridge(logging.Handler):
         """Log one record, or count it."""
         now = record.created
         for kind, times in self._repeats.due(now):
-            _log_as(kind.partition(": ")[0], "WARNING", f"{kind} ({times} times more)")
+            _log_as(kind.partition(": ")[0], "WARNING", f"{kind} ({times} more times)")
         if self._repeats.may_say(f"{record.name}: {str(record.msg)[:100].strip()}", now):
             _log_as(record.name, _level(record), *_said(record))
 
 
 def _said(record: logging.LogRecord) -> tuple[str, BaseException | None]:
-    """Return what to log of a record: its text, and its error unless that is expected."""
+    """Return a record's text, and its error unless that is expected."""
     try:
         text = record.getMessage().strip()
     except (TypeError, ValueError):  # the library's own mistake
@@ -211,7 +211,7 @@ def _level(record: logging.LogRecord) -> str:
 
 
 def bridge_logging() -> None:
-    """Send to our log what would have gone to stderr by itself."""
+    """Send records to our log that would go to stderr by default."""
     root = logging.getLogger()
     for handler in tuple(root.handlers):
         if isinstance(handler, Bridge):
@@ -226,7 +226,7 @@ def bridge_logging() -> None:
 
 
 def _have_said_here(library: logging.Logger) -> None:
-    """Remove a terminal handler of its own, as Uvicorn's usual configuration gives itself one."""
+    """Remove a library's own terminal handler, such as Uvicorn's default one."""
     for handler in tuple(library.handlers):
         if isinstance(handler, logging.StreamHandler):
             library.removeHandler(handler)

@@ -1,4 +1,4 @@
-"""Gives each fact its call, number and time, and hands it to everyone who listens."""
+"""Adds call, number and time to each event, and passes it to all listeners."""
 
 import asyncio
 from collections import Counter, deque
@@ -16,49 +16,49 @@ from calls.events import Event
 from operations.masking import masked_event
 from operations.notify.incident_rules import Incidents
 
-AT_ONCE: Final = 16  # entries, before the loop may do something else: a millisecond or two
-GATHER_S: Final = 0.2  # chosen: a process that is killed loses so much of what is gathered
-GATHERED: Final = 500  # entries handed over at once
+AT_ONCE: Final = 16  # entries before the loop gets control again: a millisecond or two
+GATHER_S: Final = 0.2  # chosen: a killed process loses this much of the gathered entries
+GATHERED: Final = 500  # entries passed at once
 
 
 class Listener(Protocol):
-    """Someone who is told everything."""
+    """Gets every entry."""
 
     async def hear(self, entry: Entry) -> None:
-        """Hear one entry. May raise: it hurts nobody else."""
+        """Process one entry. May raise: other listeners are not affected."""
         ...
 
 
 @runtime_checkable
 class Gathering(Protocol):
-    """A listener to whom many entries cost hardly more than one: a file, which a thread writes.
+    """A listener that takes entries in batches, such as a file written by a thread.
 
-    It hears nothing one by one while a server runs. A thread for each entry took more of the
-    processor than all others who listen together (measured: 130 of 210 µs).
+    It gets no single entries while a server runs. A thread for each entry took more CPU time than
+    all other listeners together (measured: 130 of 210 µs).
     """
 
     async def hear_all(self, entries: Sequence[Entry]) -> None:
-        """Hear some, in the order in which they were told. May raise."""
+        """Process a batch, in order. May raise."""
         ...
 
 
 @runtime_checkable
 class Keeping(Protocol):
-    """A listener that keeps what it hears until somebody takes it: a disk, a database."""
+    """A listener that buffers entries for a disk or a database."""
 
     @property
     def waiting(self) -> int:
-        """How many pieces it keeps."""
+        """How many entries it holds."""
         ...
 
     @property
     def lost(self) -> int:
-        """How many it had no room for."""
+        """How many entries it dropped."""
         ...
 
 
 class Subscription:
-    """What a listener has not heard yet, in the order in which it was told.
+    """A listener's queue, in order.
 
     Attributes:
         name: The listener's class.
@@ -66,38 +66,38 @@ class Subscription:
     """
 
     def __init__(self, listener: Listener, *, room: int) -> None:
-        """Tell `listener`; at most `room` entries wait for it."""
+        """Pass entries to `listener`; at most `room` of them wait."""
         self.name = type(listener).__name__
-        self.unheard = 0  # entries that it will never hear: too many waited, or it was too slow
+        self.unheard = 0  # entries it will never get: too many waited, or it was too slow
         self.failed = 0
         self._listener = listener
         self._room = room
         self._waiting: deque[Entry] = deque()
-        self._heard_now = 0  # entries that it is hearing
-        self._wanted = asyncio.Event()  # somebody waits until everything was heard
+        self._heard_now = 0  # entries in progress
+        self._wanted = asyncio.Event()  # a task waits until everything was processed
         self._news = asyncio.Event()
         self._done = asyncio.Event()
         self._done.set()
 
     @property
     def waiting(self) -> int:
-        """How many entries it has not begun to hear, and what it keeps itself."""
+        """How many entries are in the queue or in the listener's own buffer."""
         listener = self._listener
         return len(self._waiting) + (listener.waiting if isinstance(listener, Keeping) else 0)
 
     @property
     def lost(self) -> int:
-        """How many entries it will never hear, and what it had no room for itself."""
+        """How many entries the queue or the listener dropped."""
         listener = self._listener
         return self.unheard + (listener.lost if isinstance(listener, Keeping) else 0)
 
     @property
     def behind(self) -> bool:
-        """Whether it has not heard everything yet."""
+        """Whether unprocessed entries are left."""
         return not self._done.is_set()
 
     def put(self, entry: Entry) -> None:
-        """Have an entry heard some time; never waits."""
+        """Queue an entry; never waits."""
         if len(self._waiting) >= self._room:
             self._waiting.popleft()
             self.unheard += 1
@@ -107,12 +107,12 @@ class Subscription:
             self._news.set()
 
     async def done(self) -> None:
-        """Wait until everything was heard; nothing is gathered any longer."""
+        """Wait until everything was processed; stop gathering."""
         self._wanted.set()
         await self._done.wait()
 
     def give_up(self) -> None:
-        """Count what was not heard as lost."""
+        """Count unprocessed entries as lost."""
         left = len(self._waiting) + self._heard_now
         self._waiting.clear()
         self._heard_now = 0
@@ -121,7 +121,7 @@ class Subscription:
             logger.error("{} was too slow at the end: {} entries are lost", self.name, left)
 
     async def run(self) -> None:
-        """Have the listener hear what comes, until cancelled."""
+        """Pass entries to the listener until cancelled."""
         listener = self._listener
         hear = self._hear_one_by_one
         if isinstance(listener, Gathering):
@@ -158,18 +158,18 @@ class Subscription:
         except Exception as broken:  # noqa: BLE001 - a listener must not hurt a call
             self._heard_now = 0
             self.failed += 1
-            if self.failed & (self.failed - 1) == 0:  # the 1st, 2nd, 4th, 8th: not all of them
+            if self.failed & (self.failed - 1) == 0:  # the 1st, 2nd, 4th, 8th time: not every time
                 said = f"{type(broken).__name__}: {broken}"
                 logger.error("{} failed, {} times so far: {}", self.name, self.failed, said)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenerCounts:
-    """How those who listen fare, by the name of their class; several may share one.
+    """The state of the listeners, by class name; several may share one.
 
     Attributes:
-        waiting: Entries that they have not heard yet.
-        lost: Entries that they will never hear.
+        waiting: Entries that are not processed yet.
+        lost: Entries that will never be processed.
         failed: How often they raised.
     """
 
@@ -179,7 +179,7 @@ class ListenerCounts:
 
 
 def count_of(subscriptions: Iterable[Subscription]) -> ListenerCounts:
-    """Return how the listeners of these subscriptions fare."""
+    """Return the state of these subscriptions' listeners."""
     waiting, lost, failed = Counter[str](), Counter[str](), Counter[str]()
     for subscription in subscriptions:
         waiting[subscription.name] += subscription.waiting
@@ -190,20 +190,20 @@ def count_of(subscriptions: Iterable[Subscription]) -> ListenerCounts:
 
 Clock: TypeAlias = Callable[[], float]
 Told: TypeAlias = tuple[str, Numbering, Event, float]
-"""A fact as it was told: its call, what numbers the call's entries, and when by the clock."""
+"""An event with its call, the call's numbering, and its time on the clock."""
 
 QUEUE_ENTRIES: Final = 10_000  # of each listener: a minute of twenty busy calls; then the oldest go
-PENDING_FACTS: Final = 1_000  # told at a stretch by somebody who never lets go of the loop
+PENDING_FACTS: Final = 1_000  # reported without a pause by code that does not yield to the loop
 FLUSH_S: Final = 5.0  # for the listeners, at the end: a slower one loses the rest (chosen)
-TICK_S: Final = 1.0  # between two looks at which incidents are over by the passing of time
+TICK_S: Final = 1.0  # between two checks for incidents that end because time has passed
 
 
 class Emitter:
-    """The one road from facts to listeners: `tell` never waits and never raises.
+    """The single path from events to listeners: `tell` never waits and never raises.
 
-    Each listener has a queue of its own: one that is slow, or fails, hurts nobody but itself.
-    Incidents are made here, right behind the facts that begin or end them, so that every listener
-    is told the same.
+    Each listener has its own queue: a slow or failing one affects only itself. Incidents are
+    created here, right after the events that start or end them, so that every listener gets the
+    same ones.
     """
 
     def __init__(
@@ -214,34 +214,34 @@ class Emitter:
         incidents: Incidents | None = None,
         clock: Clock | None = None,
     ) -> None:
-        """Tell these listeners.
+        """Pass events to these listeners.
 
         Args:
-            listeners: Each hears every entry, in the order in which they were told.
+            listeners: Each gets every entry, in order.
             utc_now: The time of day, for the entries.
-            incidents: Makes incidents of facts; nobody else may ask it. None: nobody does.
-            clock: Seconds; quicker to read than the time of day, which it may be. None: it is.
+            incidents: Creates incidents from events, for this emitter only; `None` for none.
+            clock: Seconds; may be a faster clock than the time of day; `None` for the time of day.
         """
         self._subscriptions = [Subscription(listener, room=QUEUE_ENTRIES) for listener in listeners]
         self._utc_now = utc_now
         self._incidents = incidents
         self._clock = clock or (lambda: utc_now().timestamp())
-        self._own_numbers = Numbering()  # of the process' entries
-        self._pending: deque[Told] = deque()  # until the loop is free next
+        self._own_numbers = Numbering()  # of the process's entries
+        self._pending: deque[Told] = deque()  # until the loop is next free
         self._rung = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._group = asyncio.TaskGroup()
 
     def tell_for(self, call_id: str, numbers: Numbering | None = None) -> Tell:
-        """Return what a call hands its facts to; an empty `call_id` is the process itself.
+        """Return a call's function for its events; an empty `call_id` is the process itself.
 
-        The count of a call's entries goes when nobody holds its `tell` any more: nothing here grows
-        with the calls that were, and a fact told after the end still has its number.
+        A call's numbering is freed with the last reference to its `tell`: nothing here grows with
+        past calls, and an event after the end still gets its number.
 
         Args:
-            call_id: Of the call.
-            numbers: Of its entries; None: they begin.
+            call_id: The call.
+            numbers: Of its entries; `None` to start.
         """
         numbers = (numbers or Numbering()) if call_id else self._own_numbers
         clock, pending, bell = self._clock, self._pending, self._ring
@@ -253,10 +253,10 @@ class Emitter:
         return tell
 
     def _ring(self) -> None:
-        """Have what is told handed out as soon as the loop is free: once for all of it.
+        """Pass pending events on as soon as the loop is free: once for all of them.
 
-        The code that tells is in the middle of a call; making entries and waking those who listen
-        takes ten times as long as this.
+        The reporting code is in the middle of a call; creating entries and waking listeners takes
+        ten times as long as this.
         """
         if len(self._pending) >= PENDING_FACTS:
             self._hand_out()
@@ -269,7 +269,7 @@ class Emitter:
         self._hand_out()
 
     def _hand_out(self) -> None:
-        """Make entries of what was told, and of what that means, and give them to all queues."""
+        """Create entries from the events, and from incidents that they cause, and queue them."""
         utc_now, now = self._utc_now(), self._clock()
         while self._pending:
             call_id, numbers, event, told = self._pending.popleft()
@@ -284,20 +284,20 @@ class Emitter:
 
     @property
     def waiting(self) -> int:
-        """How many entries the slowest listener has not heard yet."""
+        """How many entries the slowest listener has not processed yet."""
         return max((subscription.waiting for subscription in self._subscriptions), default=0)
 
     @property
     def lost_entries(self) -> int:
-        """How many entries were lost, by all listeners together."""
+        """How many entries were lost, over all listeners."""
         return sum(subscription.lost for subscription in self._subscriptions)
 
     def counts(self) -> ListenerCounts:
-        """Return how each listener fares."""
+        """Return the state of each listener."""
         return count_of(self._subscriptions)
 
     async def flush(self, within_s: float = FLUSH_S) -> None:
-        """Wait until every entry told so far was heard, or as long as that may take."""
+        """Wait until every entry so far was processed, within this time."""
         self._hand_out()
         late = [subscription for subscription in self._subscriptions if subscription.behind]
         if not late:
@@ -307,7 +307,7 @@ class Emitter:
                 for subscription in late:
                     await subscription.done()
         except TimeoutError:
-            pass  # what is lost by it is counted and logged at the end
+            pass  # losses are counted and logged at the end
 
     async def __aenter__(self) -> "Emitter":
         await self._group.__aenter__()
@@ -338,7 +338,7 @@ class Emitter:
 
 
 async def _tell_what_is_over(incidents: Incidents, tell: Tell, clock: Clock) -> None:
-    """Tell of incidents that are over because nothing more has happened."""
+    """Report incidents that end because nothing more has happened."""
     while True:
         await asyncio.sleep(TICK_S)
         for fact in incidents.tick(clock()):

@@ -16,17 +16,17 @@ from operations.notify.trouble_rules import KnownCalls
 
 DAY_S: Final = 86_400
 RECORDS: Final = ("*.json*", "*.wav")
-ESCAPED: Final = "backslashreplace"  # half a character, as JSON may have one: so it is JSON again
-ENDED_CALLS: Final = 64  # of which something is still told within a minute of the end (chosen)
+ESCAPED: Final = "backslashreplace"  # half a character is valid in JSON: written so, it stays JSON
+ENDED_CALLS: Final = 64  # which may have events within a minute of the end (chosen)
 
 
 def forget_old(folder: Path, *, keep_days: int, utc_s: float) -> int:
     """Delete the records of calls that ended more than `keep_days` ago; return how many files.
 
-    Another process of the house may do the same in the same folder.
+    Another worker may do the same in the same folder.
 
     Args:
-        folder: The calls' records, or the messages that callers left.
+        folder: The calls' records, or the voicemails.
         keep_days: How long a call's words are kept.
         utc_s: The wall clock, in seconds since 1970.
     """
@@ -35,7 +35,7 @@ def forget_old(folder: Path, *, keep_days: int, utc_s: float) -> int:
     left: list[OSError] = []
     count = sum(_forget(file, oldest_s, left) for file in files)
     if left:
-        said = "{} files are too old, and the disk does not delete them; the first: {}"
+        said = "{} files are too old but cannot be deleted; the first: {}"
         logger.error(said, len(left), left[0])
     return count
 
@@ -56,7 +56,7 @@ def _forget(file: Path, oldest_s: float, left: list[OSError]) -> bool:
 class Journal:
     """Writes `CALL.jsonl` and `CALL.summary.json` into a folder.
 
-    The record of a call holds its words; who may read the folder may read the calls.
+    A call's record holds its words: access to the folder is access to the calls.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -64,11 +64,11 @@ class Journal:
         self._calls = KnownCalls[Tally](keep_ended=ENDED_CALLS)
 
     async def hear(self, entry: Entry) -> None:
-        """Write one entry down; how late we were stands in each call that it happened in."""
+        """Write one entry; a delay of our own goes into the record of each affected call."""
         await self.hear_all([entry])
 
     async def hear_all(self, entries: Sequence[Entry]) -> None:
-        """Write some down, in one go of a thread."""
+        """Write a batch in one thread call."""
         pages: dict[str, list[Entry]] = {}
         ended: dict[str, Outcome] = {}
         for item in entries:
@@ -114,7 +114,7 @@ class Journal:
 
 
 def _append(path: Path, lines: bytes) -> None:
-    """Write all of it or, on a disk that fills meanwhile, none: half a line spoils the next."""
+    """Write everything, or nothing if the disk fills up: half a line would spoil the next."""
     with path.open("ab", buffering=0) as file:
         began, rest = file.tell(), memoryview(lines)
         try:

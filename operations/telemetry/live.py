@@ -1,4 +1,4 @@
-"""The live view: its viewers get every entry as it happens."""
+"""The live view: viewers get every entry as it happens."""
 
 import asyncio
 import math
@@ -23,7 +23,7 @@ from fallbacks.facts import (
 from operations.masking import masked, without_words
 from operations.notify.trouble_rules import STAGES, AskedRungs
 
-MOST_CALLS: Final = 1_000  # chosen: more than a process has seats; the oldest go
+MOST_CALLS: Final = 1_000  # chosen: more than a process has seats; the oldest are dropped
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,23 +37,23 @@ class LiveCall:
     called: str
     started_at: str
     state: str = "listening"  # listening, processing, speaking
-    providers: dict[str, str] = field(default_factory=dict[str, str])  # stage: who serves it
+    providers: dict[str, str] = field(default_factory=dict[str, str])  # stage: its rung
     turn: int = 0
     v2v_s: float | None = None  # of the last answer
     slowest_s: float | None = None
     failures: int = 0
     failovers: int = 0
     barge_ins: int = 0
-    down: list[str] = field(default_factory=list[str])  # stages that have no provider left
+    down: list[str] = field(default_factory=list[str])  # stages without a usable provider
     step: str = ""  # what the call does while a stage is down
-    last: str = ""  # the last trouble: provider and kind
+    last: str = ""  # the last failure: provider and kind
 
 
 Fold: TypeAlias = Callable[[LiveCall, Any], None]
 
 
 class LiveCalls:
-    """Hears every entry; a call is here from its start to its end."""
+    """Tracks the calls in progress from every entry."""
 
     def __init__(self) -> None:
         self._calls: dict[str, LiveCall] = {}
@@ -62,7 +62,7 @@ class LiveCalls:
         return len(self._calls)
 
     async def hear(self, entry: Entry) -> None:
-        """Fold one entry in."""
+        """Fold one entry."""
         match entry.event:
             case CallStarted() as started:
                 self._begin(entry, started)
@@ -74,7 +74,7 @@ class LiveCalls:
                     fold(call, event)
 
     def as_json(self) -> list[dict[str, Any]]:
-        """Return the calls as plain JSON values, the oldest one first."""
+        """Return the calls as JSON values, the oldest one first."""
         return [asdict(call) for call in self._calls.values()]
 
     def _begin(self, entry: Entry, started: CallStarted) -> None:
@@ -151,39 +151,39 @@ FOLDS: Final[Mapping[type, Fold]] = {
 }
 
 
-# What the rungs did for callers within the last quarter of an hour: a window that slides.
+# The rungs' work for callers within the last quarter of an hour: a sliding window.
 #
-# Each minute has its own counts, so that forgetting is dropping a minute. How soon answers began is
-# counted in steps of a twentieth: what several processes counted adds up exactly, and a percentile
-# is right to that step.
+# Each minute has its own counts, so that forgetting means dropping a minute. Delays of answers are
+# counted in steps of a twentieth: counts from several processes add up exactly, and a percentile is
+# accurate to a step.
 
 WINDOW_S: Final = 900.0
 SLICE_S: Final = 60.0
-STEP: Final = 1.05  # from one count to the next
-LEAST_S: Final = 0.001  # what is quicker counts as this
-MOST_TURNS: Final = 600  # chosen: what a chart shows without a slow browser
+STEP: Final = 1.05  # ratio from one step to the next
+LEAST_S: Final = 0.001  # shorter delays count as this
+MOST_TURNS: Final = 600  # chosen: as many as a chart shows without slowing a browser
 
 
 @dataclass(slots=True)
 class RungMinute:
-    """What one rung did in one minute."""
+    """One rung's work in one minute."""
 
-    at_s: float  # its begin, seconds since 1970
+    at_s: float  # its start, seconds since 1970
     began: Counter[int] = field(default_factory=Counter[int])  # answers, by the step of their delay
     failures: int = 0
     left: int = 0  # failovers away from it
-    touched: set[str] = field(default_factory=set[str])  # calls that met a failure of it
+    touched: set[str] = field(default_factory=set[str])  # calls that met one of its failures
 
 
 @dataclass(slots=True)
 class RungWindow:
-    """The minutes of one rung, and how it failed last."""
+    """The minutes of one rung, and its last failure."""
 
     minutes: deque[RungMinute] = field(default_factory=deque[RungMinute])
     last_failure: dict[str, str] | None = None
 
     def minute(self, at_s: float) -> RungMinute:
-        """Return the minute that this moment belongs to; entries come in order, or nearly."""
+        """Return the minute of a moment; entries arrive in order, or nearly."""
         begin = at_s - at_s % SLICE_S
         if not self.minutes or self.minutes[-1].at_s < begin:
             self.minutes.append(RungMinute(begin))
@@ -196,13 +196,13 @@ class RungWindow:
         return self.minutes
 
     def forget(self, now: float) -> None:
-        """Drop the minutes that lie behind the window."""
+        """Drop the minutes before the window."""
         while self.minutes and self.minutes[0].at_s + SLICE_S <= now - WINDOW_S:
             self.minutes.popleft()
 
 
 class RecentWork:
-    """Hears every entry of a process; what belongs to no call is a probe, and is not counted."""
+    """Counts a process's entries; those outside calls are probes, and are not counted."""
 
     def __init__(self) -> None:
         self._rungs: dict[tuple[str, str], RungWindow] = {}
@@ -229,20 +229,20 @@ class RecentWork:
                 pass
 
     def rungs(self, now: float) -> list[dict[str, Any]]:
-        """Return the rungs' counts as plain JSON values; `now` in seconds since 1970."""
+        """Return the rungs' counts as JSON values; `now` in seconds since 1970."""
         return [
             {"stage": stage, "name": name} | _counted(window, now)
             for (stage, name), window in self._rungs.items()
         ]
 
     def touched(self, now: float) -> dict[str, int]:
-        """Return how often calls were moved to another rung, and how many calls met a failure."""
+        """Return how often calls moved to another rung, and how many calls met a failure."""
         minutes = [item for window in self._rungs.values() for item in window.kept(now)]
         callers = set[str]().union(*(minute.touched for minute in minutes))
         return {"failovers": sum(minute.left for minute in minutes), "callers": len(callers)}
 
     def turns(self, now: float) -> list[tuple[float, float, str]]:
-        """Return the answers within the window: when, how long the caller waited, whose call."""
+        """Return the answers within the window: moment, delay, call."""
         return [turn for turn in self._turns if turn[0] > now - WINDOW_S]
 
     def _minute(self, stage: str, provider: str, entry: Entry) -> RungMinute:
@@ -313,13 +313,13 @@ def merge_recent(views: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def merge_turns(views: Sequence[Sequence[Sequence[Any]]]) -> list[list[Any]]:
-    """Return all processes' answers in the order in which they were heard, the newest of them."""
+    """Return all processes' answers in order, the newest of them."""
     every = sorted(list(item) for view in views for item in view)
     return every[-MOST_TURNS:]
 
 
 def step_of(after_s: float) -> int:
-    """Return the step of a delay: its logarithm."""
+    """Return the step of a delay, on a logarithmic scale."""
     return round(math.log(max(after_s, LEAST_S) / LEAST_S, STEP))
 
 
@@ -339,38 +339,38 @@ def seconds_of(at: str) -> float:
 
 
 class ConsoleSums:
-    """Hears every entry once, for both: a listener has a queue and a task of its own."""
+    """Passes entries to both views: as one listener they need one queue and one task."""
 
     def __init__(self) -> None:
         self.calls = LiveCalls()
         self.recent = RecentWork()
 
     async def hear(self, entry: Entry) -> None:
-        """Fold one entry in."""
+        """Fold one entry."""
         await self.calls.hear(entry)
         await self.recent.hear(entry)
 
 
-WATCHER_ENTRIES: Final = 1_000  # a browser that falls behind further loses the oldest
-RECENT_ENTRIES: Final = 500  # what a page that opens in the middle of a call is shown first
+WATCHER_ENTRIES: Final = 1_000  # a slower browser loses the oldest
+RECENT_ENTRIES: Final = 500  # shown first to a page that opens during a call
 
 
 class Live:
-    """Fans entries out to watchers; a slow watcher loses the oldest, never slows a call."""
+    """Passes entries to watchers; a slow watcher loses the oldest ones, and never slows a call."""
 
     def __init__(self, *, words: bool) -> None:
         self._words = words  # False: callers' words and numbers stay in the calls' own records
         self._watchers: set[asyncio.Queue[Entry]] = set()
-        # Entries, not their JSON: that is larger, and made only when somebody watches.
+        # Entries, not their JSON: that is larger, and only needed while someone watches.
         self._recent: deque[Entry] = deque(maxlen=RECENT_ENTRIES)
 
     @property
     def watchers(self) -> int:
-        """How many watch now."""
+        """The number of watchers."""
         return len(self._watchers)
 
     async def hear(self, entry: Entry) -> None:
-        """Hand one entry to everyone who watches."""
+        """Pass one entry to all watchers."""
         shown = entry if self._words else without_words(entry)
         self._recent.append(shown)
         for queue in self._watchers:
@@ -379,7 +379,7 @@ class Live:
             queue.put_nowait(shown)
 
     async def watch(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield the recent entries, then each new one, until the watcher goes."""
+        """Yield the recent entries, then each new one, until the watcher leaves."""
         with self._seat() as queue:
             for shown in tuple(self._recent):
                 yield shown.as_json()

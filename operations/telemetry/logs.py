@@ -1,4 +1,4 @@
-"""The log: one line an entry, without anyone's words, and Pipecat kept quiet about them too."""
+"""The log: one line an entry, without callers' words, which Pipecat must not log either."""
 
 import fcntl
 import json
@@ -27,10 +27,10 @@ from operations.notify.trouble_rules import KnownCalls
 from operations.telemetry.bridge import LOST, LineWriter, Repeats, bridge_logging
 
 Fields: TypeAlias = Mapping[str, str | int | None]
-"""By name; None: it has none, or nobody knows it."""
+"""By name; `None` if there is none or it is unknown."""
 
 NAMES: Final = ("call_id", "turn", "stage", "provider", "attempt", "failure_kind", "breaker")
-PROVIDER: Final = ("provider", "rung", "after")  # fields of facts that name whom it is about
+PROVIDER: Final = ("provider", "rung", "after")  # fields of events that name the provider
 
 
 @dataclass(slots=True)
@@ -41,14 +41,14 @@ class ReachedTurn:
 
 
 class LogFields:
-    """Reads them off the facts; remembers each call's turn and each provider's breaker."""
+    """Reads log fields from events; remembers each call's turn and each provider's breaker."""
 
     def __init__(self) -> None:
         self._calls = KnownCalls[ReachedTurn](keep_ended=0)
         self._breakers: dict[str, str] = {}
 
     def read(self, entry: Entry) -> Fields:
-        """Return the fields of one fact."""
+        """Return the fields of one event."""
         event = entry.event
         turn = self._turn(entry.call_id, event)
         if isinstance(event, BreakerMoved):
@@ -88,12 +88,12 @@ def _text(event: Any, name: str) -> str | None:
 
 
 LARGEST_BYTES: Final = 20_000_000
-KEPT: Final = 5  # earlier files: holdline.log.1 is the latest of them
+KEPT: Final = 5  # earlier files: holdline.log.1 is the newest of them
 OWNERS: Final = 0o600
 
 
 class LogFile:
-    """Appends to a file; another process may do the same, and may have begun it anew."""
+    """Appends to a file, also if another process writes to it or rotates it."""
 
     def __init__(self, path: Path, *, largest_bytes: int = LARGEST_BYTES) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -109,13 +109,13 @@ class LogFile:
         self._append(memoryview(text.encode("utf-8", "backslashreplace")))
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.close()
 
     def _append(self, rest: memoryview) -> None:
-        """Write all of it or, on a disk that fills meanwhile, none."""
+        """Write everything, or nothing if the disk fills up."""
         number = self._file.fileno()
-        fcntl.flock(number, fcntl.LOCK_EX)  # else somebody's line behind ours would be cut, too
+        fcntl.flock(number, fcntl.LOCK_EX)  # else a later line of another process would be cut
         try:
             began = os.fstat(number).st_size
             try:
@@ -128,12 +128,12 @@ class LogFile:
             fcntl.flock(number, fcntl.LOCK_UN)
 
     def _open(self) -> FileIO:
-        # An object, not a number: a number that is closed twice is somebody else's file by then.
+        # An object, not a number: a number that is closed twice may belong to another file by then.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         return FileIO(os.open(self._path, flags, OWNERS), "a")
 
     def _follow(self) -> None:
-        """Go to the file that has the name now: somebody may have moved ours away."""
+        """Reopen the file by its name: another process may have rotated ours."""
         try:
             there = self._path.stat().st_ino
         except FileNotFoundError:
@@ -143,7 +143,7 @@ class LogFile:
             ours.close()
 
     def _begin_anew(self) -> None:
-        fcntl.flock(self._file.fileno(), fcntl.LOCK_EX)  # of two processes one does it
+        fcntl.flock(self._file.fileno(), fcntl.LOCK_EX)  # only one of several processes does it
         try:
             if self._path.stat().st_ino == os.fstat(self._file.fileno()).st_ino:
                 for number in range(KEPT - 1, 0, -1):
@@ -161,13 +161,13 @@ class LogFile:
 if TYPE_CHECKING:
     from loguru import Record
 
-TEXT: Final = (  # loguru's own, without what it says of exceptions
+TEXT: Final = (  # loguru's own, without exceptions
     "<green>{time:YYYY-MM-DD HH:mm:ss.SSS}</green> | <level>{level: <8}</level> | "
     "<cyan>{name}</cyan>:<cyan>{function}</cyan>:<cyan>{line}</cyan> - <level>{message}</level>"
 )
 TRACE_LINES: Final = 80  # its beginning and its end
 FRAMES_SHOWN: Final = 20  # of a traceback, the innermost ones
-FACT: Final = "fact"  # a line of ours has its fields under this name
+FACT: Final = "fact"  # our own lines have their fields under this name
 
 
 LOST_JSON: Final = (
@@ -177,16 +177,16 @@ LOST_JSON: Final = (
             "level": "WARNING",
             "logger": "operations.telemetry.bridge",
             **dict.fromkeys(NAMES),
-            "message": "{} lines of the log were lost here: nobody took them in time",
+            "message": "{} lines of the log were lost here: the output was too slow",
         }
     )
     + "\n"
 )
-"""What stands in place of lines that were lost; nobody knows when."""
+"""Stands for lost lines; their times are unknown."""
 
 
 def make_printable(record: "Record") -> None:
-    """Mask a record, and note what the two forms need beside its message."""
+    """Mask a record, and add the fields that both formats need."""
     record["message"] = printable(record["message"])
     if (error := record["exception"]) and error.value:
         record["extra"]["trace"] = _trace(error.value)
@@ -196,12 +196,12 @@ def make_printable(record: "Record") -> None:
 
 
 def as_text(record: "Record") -> str:
-    """Return the template of a line to read, its traceback indented behind it."""
+    """Return the template of a readable line, followed by its indented traceback."""
     return f"{TEXT}\n{{extra[trace]}}" if "trace" in record["extra"] else f"{TEXT}\n"
 
 
 def as_json(record: "Record") -> str:
-    """Return the template of a line of JSON, which stands in the record by then."""
+    """Return the template of a line of JSON, which the record already holds."""
     del record
     return "{extra[json]}\n"
 
@@ -221,7 +221,7 @@ def _fields(record: "Record") -> Mapping[str, Any]:
 
 
 def _trace(error: BaseException) -> str:
-    """Return where an error came from and what caused it, and what each says in one line."""
+    """Return an error's traceback and causes, with each message on one line."""
     parts = traceback.format_exception(error, limit=-FRAMES_SHOWN)
     lines = [line for part in parts for line in _lines_of(part)]
     if len(lines) > TRACE_LINES:
@@ -230,7 +230,7 @@ def _trace(error: BaseException) -> str:
 
 
 def _lines_of(part: str) -> list[str]:
-    """Return a place with its code as it is; what an error says is one line, whatever is in it."""
+    """Return a code location unchanged; an error's message becomes one line."""
     first = part.partition("\n")[0]
     return part.splitlines() if ' File "' in first else [part.rstrip("\n")]
 
@@ -240,7 +240,7 @@ if TYPE_CHECKING:
 
 FILE: Final = "holdline.log"
 JSON_FILE: Final = "holdline.jsonl"
-CHATTY: Final = (  # at DEBUG these print payloads, headers or the words themselves
+CHATTY: Final = (  # at DEBUG these print payloads, headers or words
     "websockets.client",
     "websockets.server",
     "httpx",
@@ -253,23 +253,23 @@ CHATTY: Final = (  # at DEBUG these print payloads, headers or the words themsel
     "twilio",
     "asyncio",
 )
-BESIDE: Final = ("turn", "breaker")  # what a line to read has behind the name of its fact
+BESIDE: Final = ("turn", "breaker")  # shown after the event's name in a readable line
 WRITERS: Final[list[LineWriter]] = []
-TOLD_AS_A_FACT: Final = "no language model answered"  # Pipecat's lines of it: two for each turn
+TOLD_AS_A_FACT: Final = "no language model answered"  # Pipecat logs it twice for each turn
 
 
 def set_up(*, level: str, folder: Path | None, json_lines: bool = False) -> None:
-    """Send the log to stderr and, given a folder, to two files in it, to read and as JSON.
+    """Send the log to stderr and, given a folder, to two files in it: text and JSON.
 
     Args:
-        level: TRACE, DEBUG, INFO, WARNING or ERROR. Pipecat's own modules begin at WARNING
-            whatever it is: below INFO they print what was said.
-        folder: Where the files go; created when missing.
-        json_lines: Whether stderr gets JSON, for a machine that collects it.
+        level: TRACE, DEBUG, INFO, WARNING or ERROR. Pipecat's own modules start at WARNING in any
+            case: below INFO they print what was said.
+        folder: The folder for the files; created if missing.
+        json_lines: Whether stderr gets JSON, for a log collector.
     """
     logger.remove()
     WRITERS.clear()
-    logger.enable("pipecat")  # silent until now: see bot/__init__.py
+    logger.enable("pipecat")  # disabled in bot/__init__.py
     logger.configure(patcher=make_printable)
     lost = LOST_JSON if json_lines else LOST
     terminal = LineWriter(_to_stderr, name="log to stderr", lost=lost)
@@ -286,7 +286,7 @@ def set_up(*, level: str, folder: Path | None, json_lines: bool = False) -> None
 
 
 def flush(wait_s: float = 5.0) -> None:
-    """Wait until what was logged so far is written: before somebody reads it."""
+    """Wait until the log is written, before it is read."""
     for writer in WRITERS:
         writer.flush_within(wait_s)
 
@@ -299,7 +299,7 @@ def _add(writer: LineWriter, level: str, form: "FormatFunction", *, colorize: bo
         filter=_fit_to_print,
         format=form,
         colorize=colorize,
-        diagnose=False,  # tracebacks would print variables, keys among them
+        diagnose=False,  # tracebacks would print variables, including keys
         backtrace=False,
     )
 
@@ -316,29 +316,29 @@ def _fit_to_print(record: "Record") -> bool:
 
 
 class Log:
-    """Writes each entry as one line at the level that it deserves, and each incident as one.
+    """Writes one line for each entry, at its own level, and one for each incident.
 
-    What makes an incident is told by every call that meets it, at DEBUG; the incident itself is a
-    line of its own when it begins, when it is worse than was said, and when it is over. Refusals
-    are as many as strangers want: each kind is one line a minute, and then how often it was.
+    Every affected call reports an incident's events, at DEBUG; the incident itself is a line when
+    it starts, when it becomes worse, and when it is over. Strangers can cause any number of
+    refusals: each kind is one line a minute, with a count.
     """
 
     def __init__(self, *, words: bool = False) -> None:
-        """Write lines with what was said only if `words`; numbers and keys they never have."""
+        """Log what was said only if `words`; numbers and keys are never logged."""
         self._shown = without_numbers if words else without_words
         self._fields = LogFields()
         self._repeats = Repeats()
 
     async def hear(self, entry: Entry) -> None:
-        """Log one entry, and what it means for an operator."""
+        """Log one entry, and the incident that it causes."""
         fields, level = self._fields.read(entry), _level_of(entry.event)
         at_s = datetime.fromisoformat(entry.at).timestamp()
         for kind, times in self._repeats.due(at_s):
-            logger.warning("process {} {} times more", kind, times)
+            logger.warning("process {} {} more times", kind, times)
         shown, name = self._shown, type(entry.event).__name__
         if name in REFUSALS and not self._is_news(name, asdict(shown(entry).event), at_s):
             return
-        # Made when it is known that the line is read: of most that is told nobody reads one.
+        # Built only for lines that are written: most entries are not.
         said = partial(_words_of, entry, shown, fields)
         logger.bind(**{FACT: fields}).opt(lazy=True).log(level, "{}", said)
 
@@ -355,9 +355,9 @@ def _words_of(entry: Entry, show: Callable[[Entry], Entry], fields: Fields) -> s
 
 
 def _level_of(event: Event) -> str:
-    """Return at which level a fact is logged: a leg or handover that failed is worse.
+    """Return the log level of an event: a failed leg or transfer has a higher one.
 
-    An incident's end has the level that its beginning had, WARNING.
+    An incident's end has its beginning's level, WARNING.
     """
     match event:
         case LegEnded(outcome="failed") | HandedOver(outcome="failed") | IncidentEnded():

@@ -1,7 +1,7 @@
-"""Every metric that there is, by name; what counts into them stands in `metrics.py`.
+"""Every metric, by name; `metrics.py` counts into them.
 
-Names follow Prometheus' own rules: a unit at the end, seconds and bytes without a prefix, `_total`
-behind what only grows (https://prometheus.io/docs/practices/naming/).
+Names follow Prometheus's rules: base units at the end, without a prefix, and `_total` after
+counters (https://prometheus.io/docs/practices/naming/).
 """
 
 import os
@@ -14,21 +14,21 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from fallbacks.facts import AttemptDropped, AttemptFailed, AttemptWon
 
-# What came of each attempt of a call, for counting.
+# The outcome of each attempt of a call, for counting.
 #
-# An attempt wins with the first useful thing that it gives, and may fail all the same: a voice dies
-# in the middle of a sentence. It is counted as won and, of those, as broken off. What is asked
-# outside of a call, or of no ladder, tells no success, and is left out.
+# An attempt wins with its first useful content, and may fail later: a voice may die in the middle
+# of a sentence. It then counts as won and as broken off. Requests outside a call, or to systems
+# without a ladder, report no success, and are left out.
 
 Outcome: TypeAlias = Literal["won", "failed", "dropped", "broke_off"]
 OUTCOMES: Final[tuple[Outcome, ...]] = ("won", "failed", "dropped", "broke_off")
-"""The first three are all attempts that have ended or won; the last one is some that won."""
+"""The first three are all attempts that ended or won; the last one counts some that won."""
 
-KEPT: Final = 64  # attempts of a call that won lately (chosen: a few are under way at once)
+KEPT: Final = 64  # attempts of a call that won recently (chosen: a few run at once)
 
 
 class AttemptOutcomes:
-    """Says of each attempt once what came of it."""
+    """Returns the outcome of each attempt once."""
 
     def __init__(self) -> None:
         self._won: dict[str, deque[tuple[str, int]]] = {}  # by call: stage and number
@@ -36,7 +36,7 @@ class AttemptOutcomes:
     def outcome(
         self, call_id: str, told: AttemptWon | AttemptFailed | AttemptDropped
     ) -> Outcome | None:
-        """Return what came of an attempt; None: it is counted already, or is none of a call's."""
+        """Return an attempt's outcome; `None` if already counted, or outside a call."""
         if not call_id or not told.attempt:
             return None
         won = (told.stage, told.attempt) in self._won.get(call_id, ())
@@ -51,18 +51,18 @@ class AttemptOutcomes:
                 return None if won else "dropped"
 
     def forget(self, call_id: str) -> None:
-        """Keep nothing of a call that has ended."""
+        """Drop an ended call."""
         self._won.pop(call_id, None)
 
 
-# Room on the disk for what a process of a house counts, taken before it begins to count.
+# Disk space for a process's counters, reserved before it starts to count.
 #
-# prometheus_client counts in files that it maps, and makes them of nothing: room is taken only as
-# pages are written. Where the disk is full by then the kernel ends the process (SIGBUS), and so
-# each that is started in its place. A file that is there already is used as it is.
+# prometheus_client counts in memory-mapped files, and creates them sparse: space is only allocated
+# as pages are written. If the disk is full by then, the kernel kills the process (SIGBUS), and so
+# each replacement. Existing files are used as they are.
 
-GROWING_BYTES: Final = 128 * 1024  # chosen: a call with eight rungs leaves 8 kB in each
-LIVE_BYTES: Final = 64 * 1024  # what prometheus_client maps first; some ten values
+GROWING_BYTES: Final = 128 * 1024  # chosen: a call with eight rungs uses 8 kB in each
+LIVE_BYTES: Final = 64 * 1024  # what prometheus_client maps first; about ten values
 ROOM: Final = {
     "counter": GROWING_BYTES,
     "histogram": GROWING_BYTES,
@@ -73,7 +73,7 @@ ROOM: Final = {
 
 
 def take_room(folder: Path, pid: int) -> bool:
-    """Make the files in which a process is to count; False: there is no room, and none is made."""
+    """Create a process's counter files; return False, and create none, if the disk is full."""
     try:
         for path, size_bytes in _files(folder, pid):
             _fill(path, size_bytes)
@@ -86,18 +86,18 @@ def take_room(folder: Path, pid: int) -> bool:
 
 def _files(folder: Path, pid: int) -> Iterator[tuple[Path, int]]:
     for kind, size_bytes in ROOM.items():
-        yield folder / f"{kind}_{pid}.db", size_bytes  # as prometheus_client names them
+        yield folder / f"{kind}_{pid}.db", size_bytes  # prometheus_client's own names
 
 
 def _fill(path: Path, size_bytes: int) -> None:
     with path.open("wb") as file:
         file.write(bytes(size_bytes))
         file.flush()
-        os.fsync(file.fileno())  # some systems look for the room only then
+        os.fsync(file.fileno())  # some systems allocate the space only then
 
 
 VOICE_S: Final = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 8.0, 15.0)
-"""Buckets of what a caller waits for: finest where 0.1 s can be heard, one edge at the budget."""
+"""Buckets for callers' waits: finest where 0.1 s can be heard, one edge at the budget."""
 
 PART_S: Final = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0, 8.0)
 LAG_S: Final = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -108,23 +108,23 @@ GAP_S: Final = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0)
 BREAKER: Final[Mapping[str, int]] = {"closed": 0, "half_open": 1, "open": 2}
 
 LABELLED_LATE: Final = ("CallFailed", "CallRefused", "RetriesExhausted")
-"""Facts with labels that nobody knows before, of which an alert must see the first one, too."""
+"""Events whose labels are unknown beforehand; an alert must see even the first one."""
 
 PROCESS: Final[Mapping[str, str]] = {
     "cores": "Cores in use by a process, over the last two seconds.",
-    "loop_lag_seconds": "How late a process' loop usually was in the last two seconds.",
+    "loop_lag_seconds": "Typical lag of a process's event loop over the last two seconds.",
     "resident_memory_bytes": "Resident memory of a process.",
     "open_fds": "Open file descriptors of a process.",
     "sent_bytes": "Bytes that the machine's network interfaces have sent.",
     "received_bytes": "Bytes that the machine's network interfaces have received.",
-    "event_queue_entries": "Facts that wait for the slowest of those who listen.",
-    "lost_events": "Facts that somebody who listens was too slow for, of a process.",
+    "event_queue_entries": "Events that wait for the slowest listener.",
+    "lost_events": "Events of a process that were lost because a listener was too slow.",
 }
-"""What a process says of itself, by the name behind `holdline_process_`."""
+"""A process's gauges, by the name after `holdline_process_`."""
 
 
 class Meters:
-    """The metrics of one process; in a house they add up over all of them."""
+    """The metrics of one process; several workers add up."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
@@ -144,14 +144,14 @@ class Meters:
         }
 
     def begin(self, ladders: Mapping[str, Sequence[str]], local: Collection[str] = ()) -> None:
-        """Show what is known before anything happens, as nothing.
+        """Create the series that are known in advance, with value 0.
 
-        A series that appears with its first event has grown by nothing as far as Prometheus knows,
-        and a rung that is not shown is none of those that are well.
+        Prometheus sees no increase in a series that appears with its first event, and a missing
+        rung does not count as healthy.
 
         Args:
             ladders: The rungs' names by stage.
-            local: The names of those that run on this machine.
+            local: The names of those on this machine.
         """
         self._local = local
         for stage, rungs in ladders.items():
@@ -166,10 +166,10 @@ class Meters:
             self.facts.labels(fact)
 
     def show_breaker(self, stage: str, name: str, state: str) -> None:
-        """Show how a rung's breaker is.
+        """Show the state of a rung's breaker.
 
-        A local one hardly ever opens: an alert that asks whether all providers are away must be
-        able to leave it out.
+        A local one hardly ever opens: an alert on all providers being down must be able to exclude
+        it.
         """
         local = "true" if name in self._local else "false"
         self.breaker.labels(stage, name, local).set(BREAKER[state])
@@ -178,13 +178,13 @@ class Meters:
         self.calls_started = self._counter("calls_started", "Calls answered.", "transport")
         self.calls_ended = self._counter("calls_ended", "Calls that ended.", "reason")
         self.calls_refused = self._counter(
-            "calls_refused", "Calls that were not taken.", "transport", "reason"
+            "calls_refused", "Calls that were rejected.", "transport", "reason"
         )
         self.calls_failed = self._counter(
-            "calls_failed", "Calls that a mistake of ours ended.", "where"
+            "calls_failed", "Calls that ended because of an error of our own.", "where"
         )
         self.legs_ended = self._counter(
-            "legs_ended", "Legs by how the carrier says they ended.", "outcome"
+            "legs_ended", "Legs, by their outcome according to the carrier.", "outcome"
         )
         self.call_length = self._histogram("call_length_seconds", "Length of calls.", CALL_S)
         self.calls_active = Gauge(
@@ -198,30 +198,32 @@ class Meters:
         self.v2v = self._histogram(
             "v2v_seconds", "From the caller's last sound to our first, of each answer.", VOICE_S
         )
-        self.part = self._histogram("turn_part_seconds", "Where that time went.", PART_S, "part")
+        self.part = self._histogram("turn_part_seconds", "Parts of that time.", PART_S, "part")
         self.over_budget = self._counter(
-            "turns_over_budget", "Answers later than latency.budget_s, by what took most.", "most"
+            "turns_over_budget",
+            "Answers later than latency.budget_s, by their longest part.",
+            "most",
         )
         self.turns = self._counter(
-            "turns_ended", "Answers that ended, or were cut short by the caller.", "interrupted"
+            "turns_ended", "Answers that ended, or that the caller interrupted.", "interrupted"
         )
         self.barge_ins = self._counter("barge_ins", "Times a caller spoke over the agent.")
         self.fillers = self._counter(
-            "held_the_line", "Times something was said in place of a late answer.", "utterance"
+            "held_the_line", "Times an utterance replaced a late answer.", "utterance"
         )
         self.early = self._counter(
-            "early_answers", "Answers asked for before the turn was decided.", "outcome"
+            "early_answers", "Answers requested before the end of the turn was decided.", "outcome"
         )
         self.tokens = self._counter("tokens", "Tokens billed.", "provider", "kind")
         self.characters = self._counter("characters", "Characters spoken.", "provider")
         self.audio = self._counter("audio_seconds", "Sound recognised.", "provider")
         self.cost = self._counter("cost", "In the price table's currency.", "provider")
-        self.unpriced = self._counter("unpriced", "Uses whose price is not known.", "provider")
+        self.unpriced = self._counter("unpriced", "Uses without a known price.", "provider")
 
     def _make_attempts(self) -> None:
         rung = ("stage", "provider")
         self.failures = self._counter(
-            "failures", "Failed attempts; kind error: what failed outside one.", *rung, "kind"
+            "failures", "Failed attempts; kind error: failures outside an attempt.", *rung, "kind"
         )
         self.attempts = self._counter(
             "attempts",
@@ -233,39 +235,39 @@ class Meters:
     def _make_ladders(self) -> None:
         rung = ("stage", "provider")
         self.failovers = self._counter(
-            "failovers", "Times another rung took over.", "stage", "before", "after"
+            "failovers", "Switches to another rung.", "stage", "before", "after"
         )
         self.hedges = self._counter(
-            "hedges", "Second rungs asked before the first was late.", *rung
+            "hedges", "Second rungs that were asked before the first was late.", *rung
         )
-        self.limits = self._counter("limit_reached", "Attempts that our own limits held up.", *rung)
+        self.limits = self._counter("limit_reached", "Attempts delayed by our own limits.", *rung)
         self.retries = self._counter("retries", "Retries outside a turn.", *rung, "kind")
         self.exhausted_retries = self._counter(
             "retries_exhausted", "Work outside a turn that was given up.", *rung
         )
         self.exhausted = self._counter(
-            "stage_exhausted", "Pieces of work for which a stage had no rung left.", "stage"
+            "stage_exhausted", "Requests for which a stage had no usable rung.", "stage"
         )
         self.stage_down = self._counter(
-            "stage_down_seconds", "How long calls went without, of those it came back for.", "stage"
+            "stage_down_seconds", "Outages of a stage in calls, if it recovered.", "stage"
         )
         self.breaker_moves = self._counter("breaker_moves", "Breakers' moves.", *rung, "to")
         self.breaker_open = self._counter(
-            "breaker_open_seconds", "Time spent open, counted when it is over.", *rung
+            "breaker_open_seconds", "Time spent open, counted when it ends.", *rung
         )
         self.breaker = Gauge(
             "holdline_breaker_state",
-            "0 closed, 1 half-open, 2 open; in a house the worst of any process.",
+            "0 closed, 1 half-open, 2 open; with several workers the worst.",
             (*rung, "local"),
             registry=self._registry,
             multiprocess_mode="livemax",
         )
         self.recovery = self._histogram(
-            "provider_recovery_seconds", "From the first failure to well again.", OUTAGE_S, *rung
+            "provider_recovery_seconds", "From the first failure to recovery.", OUTAGE_S, *rung
         )
 
     def _make_beside(self) -> None:
-        self.incidents = self._counter("incidents", "Incidents that began.", "severity")
+        self.incidents = self._counter("incidents", "Incidents that started.", "severity")
         self.probes = self._counter(
             "probes", "Synthetic requests to a rung.", "stage", "provider", "ok"
         )
@@ -273,52 +275,52 @@ class Meters:
         self.wishes = self._counter(
             "wishes", "Callers who want a person, a callback, or left a message.", "wish"
         )
-        self.handovers = self._counter("handovers", "Calls that were to be handed on.", "outcome")
+        self.handovers = self._counter("handovers", "Transfers, by outcome.", "outcome")
         self.line_restored = self._histogram(
-            "line_restored_seconds", "Lines that were lost and came back.", GAP_S
+            "line_restored_seconds", "Durations of lost lines that were restored.", GAP_S
         )
         self.refusals = self._counter(
-            "input_refused", "What strangers and carriers sent in vain.", "transport", "reason"
+            "input_refused", "Refused input from strangers and carriers.", "transport", "reason"
         )
-        self.lagged = self._histogram("lag_seconds", "How late we were ourselves.", LAG_S, "where")
+        self.lagged = self._histogram("lag_seconds", "Delays of our own.", LAG_S, "where")
 
     def _make_house(self) -> None:
         self.workers_started = self._counter(
-            "workers_started", "Workers that were ready for calls, by why.", "cause"
+            "workers_started", "Workers that became ready for calls, by cause.", "cause"
         )
         self.workers_lost = self._counter("workers_lost", "Workers that died.")
-        self.worker_calls_lost = self._counter("worker_calls_lost", "Calls that ended with them.")
+        self.worker_calls_lost = self._counter("worker_calls_lost", "Calls that died with them.")
         self.calls_interrupted = self._counter(
-            "calls_interrupted", "Calls of the record whose process died under them."
+            "calls_interrupted", "Recorded calls whose process died."
         )
         self.reloads = self._counter(
-            "reloads", "Times the configuration was read anew, by what came of it.", "outcome"
+            "reloads", "Reloads of the configuration, by outcome.", "outcome"
         )
-        self.clips = self._counter("clips_rendered", "Clips that a voice has spoken.")
-        self.clips_failed = self._counter("clips_failed", "Clips that no voice could speak.")
+        self.clips = self._counter("clips_rendered", "Clips that were rendered.")
+        self.clips_failed = self._counter("clips_failed", "Clips that could not be rendered.")
         self.alerts_sent = self._counter(
             "alerts_sent",
-            "Messages about incidents that a channel took, changes included.",
+            "Messages about incidents that a channel accepted, including updates.",
             *("channel", "severity"),
         )
         self.share_lost = self._counter(
-            "share_lost", "Times the other processes' word on the providers could not be read."
+            "share_lost", "Times the shared provider health could not be read."
         )
         self.record_halted = self._counter(
-            "record_halted", "Times the database took no more of the record."
+            "record_halted", "Times the database stopped accepting the record."
         )
 
     def _make_telling(self) -> None:
-        self.facts = self._counter("facts", "Facts that were told, by their name.", "fact")
+        self.facts = self._counter("facts", "Events, by name.", "fact")
         self.telling_lost = self._counter(
-            "telemetry_lost", "Facts that one who listens was too slow for.", "listener"
+            "telemetry_lost", "Events lost because a listener was too slow.", "listener"
         )
         self.telling_failed = self._counter(
-            "telemetry_failed", "Facts at which one who listens raised.", "listener"
+            "telemetry_failed", "Events on which a listener raised.", "listener"
         )
         self.telling_waits = Gauge(
             "holdline_telemetry_waiting_entries",
-            "Facts that wait for one who listens, of all processes.",
+            "Events that wait for a listener, over all processes.",
             ("listener",),
             registry=self._registry,
             multiprocess_mode="livesum",

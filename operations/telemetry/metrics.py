@@ -1,4 +1,4 @@
-"""What happened, as numbers for Prometheus; the metrics stand in `meters.py`."""
+"""Counts events as Prometheus metrics, which `meters.py` defines."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -62,16 +62,16 @@ from fallbacks.facts import (
 from operations.telemetry.meters import AttemptOutcomes, Meters
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-LIVE: Final = "gauge_live*_*.db"  # how prometheus_client names what a process says of itself now
+LIVE: Final = "gauge_live*_*.db"  # prometheus_client's files for the current gauges
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """What one kind of fact adds to one metric."""
+    """One event's contribution to one metric."""
 
     meter: str  # its name in `Meters`
-    labels: tuple[str, ...] = ()  # the fact's fields, in the order of the metric's labels
-    amount: str = ""  # the field that holds it; empty: one
+    labels: tuple[str, ...] = ()  # the event's fields, in the order of the metric's labels
+    amount: str = ""  # the field with the amount; empty for one
 
 
 RUNG: Final = ("stage", "provider")
@@ -117,7 +117,7 @@ COUNTS: Final[Mapping[type, tuple[Count, ...]]] = {
     IncidentBegan: (Count("incidents", ("severity",)),),
     ProcessLagged: (Count("lagged", ("where",), "lag_s"),),
 }
-"""What is counted by the facts' own fields."""
+"""Contributions from an event's own fields."""
 
 NAMED: Final[Mapping[type, tuple[str, str]]] = {
     EarlyAnswerTaken: ("early", "taken"),
@@ -126,14 +126,14 @@ NAMED: Final[Mapping[type, tuple[str, str]]] = {
     CallbackWanted: ("wishes", "callback"),
     MessageLeft: ("wishes", "message"),
 }
-"""What is counted by what it is: metric and label."""
+"""Contributions from an event's type: metric and label."""
 
 
 class Metrics:
-    """Listens to everything and counts it.
+    """Counts every entry.
 
     No label holds a caller's word or number, and none grows with the calls: providers, stages,
-    kinds and reasons are closed sets, or stand in the configuration.
+    kinds and reasons are closed sets, or come from the configuration.
     """
 
     def __init__(
@@ -143,18 +143,18 @@ class Metrics:
         *,
         local: Collection[str] = (),
     ) -> None:
-        """Make the metrics in `registry`.
+        """Create the metrics in `registry`.
 
         Args:
-            registry: Where they are made.
+            registry: For the metrics.
             ladders: The rungs' names by stage.
-            local: The names of those that run on this machine.
+            local: The names of those on this machine.
         """
         self._meters = Meters(registry)
         self._meters.begin(ladders, local)
         self._attempts = AttemptOutcomes()
         self._active: set[str] = set()  # calls
-        self._counted: dict[tuple[str, str], int] = {}  # of what others count: metric and listener
+        self._counted: dict[tuple[str, str], int] = {}  # totals: metric and listener
 
     async def hear(self, entry: Entry) -> None:
         """Count one entry."""
@@ -169,14 +169,14 @@ class Metrics:
         self._count_particular(event)
 
     def look(self, gauges: Mapping[str, float]) -> None:
-        """Set what is measured now and then; names as in `operations.telemetry.meters.PROCESS`."""
+        """Set the sampled gauges; names as in `operations.telemetry.meters.PROCESS`."""
         for name, value in gauges.items():
             self._meters.process[name].set(value)
 
     def look_at_listeners(
         self, waiting: Mapping[str, int], lost: Mapping[str, int], failed: Mapping[str, int]
     ) -> None:
-        """Set how those who listen fare, by name; what was lost and failed is since ever."""
+        """Set the listeners' state, by name; losses and failures are totals."""
         for name, entries in waiting.items():
             self._meters.telling_waits.labels(name).set(entries)
         for meter, counts in (("telling_lost", lost), ("telling_failed", failed)):
@@ -232,7 +232,7 @@ class Metrics:
 
     def _show_breaker(self, event: BreakerMoved | RungFollowed) -> None:
         place = (event.stage, event.provider)
-        if isinstance(event, RungFollowed):  # whoever found it out has counted it
+        if isinstance(event, RungFollowed):  # the process that found it out has counted it
             self._meters.show_breaker(*place, event.breaker)
             return
         self._meters.show_breaker(*place, event.after)
@@ -255,13 +255,13 @@ def _label(value: Any) -> str:
 
 
 class Exposition:
-    """What a scrape gets: this process's numbers, or those of the whole house."""
+    """The result of a scrape: this process's numbers, or those of all workers."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """Show what the processes of a house count in `folder`; None: we are alone."""
+        """Show the workers' counts in `folder`; `None` for a single process."""
         self._folder = folder
         self.registry = CollectorRegistry(auto_describe=False)
-        """Where this process makes its metrics."""
+        """The registry for this process's metrics."""
 
     def read(self) -> bytes:
         """Return all metrics as text; reads files, so call it in a thread."""
@@ -274,7 +274,7 @@ class Exposition:
 
 
 def forget_the_gone(folder: Path) -> None:
-    """Have processes that are no more say nothing of now; what they have counted stays."""
+    """Remove dead processes' gauges; their counters stay."""
     pids = {path.stem.rpartition("_")[2] for path in folder.glob(LIVE)}
     for pid in pids:
         if pid.isdigit() and not Path(f"/proc/{pid}").exists():

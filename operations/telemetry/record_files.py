@@ -1,7 +1,7 @@
-"""The record as files for tools of their own: failures, alerts, recovery, everything.
+"""The record as files for external tools: failures, alerts, recovery, everything.
 
-Two of them are JSON arrays that are valid at every instant: they are replaced as a whole, by one
-process of the house at a time. The others grow line by line and are begun anew when they are large.
+Two of them are JSON arrays that are valid at every instant: one worker at a time replaces them as a
+whole. The others grow line by line and are rotated when they are large.
 """
 
 import asyncio
@@ -29,28 +29,28 @@ ERRORS, ALERTS = "error_log.json", "alerts.json"  # arrays
 RECORD, RECOVERY = "logs.jsonl", "error_recovery.log"
 APP, WORDS = "app_logs.json", "app.log"
 NAMES: Final = (ERRORS, ALERTS, RECORD, RECOVERY, APP, WORDS)
-"""Every file that there is; each can be left out."""
+"""Every file; each can be disabled."""
 
 Redact: TypeAlias = Callable[[str], str]
 
 
 class RecordFolder:
-    """Writes rows into the files; nothing of a row leaves here that is not clean."""
+    """Writes masked rows to the files."""
 
     def __init__(self, folder: Path, *, redact: Redact, again_s: float) -> None:
         """Write to a folder; nothing is opened yet.
 
         Args:
-            folder: Of the log.
-            redact: Takes keys and cards out of a text.
-            again_s: How soon an incident that comes back is the same alert.
+            folder: The log's folder.
+            redact: Removes keys and card numbers from a text.
+            again_s: An incident that returns within this time is the same alert.
         """
         self._folder = folder
         self._redact = redact
         self._again_s = again_s
 
     def write(self, name: str, taken: list[Any]) -> None:
-        """Add rows to a file, or to its array; blocks, and raises what the disk says."""
+        """Add rows to a file, or to its array; blocks, and raises disk errors."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if name == ERRORS:
             self._replace(name, lambda rows: [*rows, *taken])
@@ -75,7 +75,7 @@ class RecordFolder:
         }
 
     def _replace(self, name: str, change: Callable[[list[Row]], list[Row]]) -> None:
-        """Replace an array as a whole; a reader meanwhile has the one before."""
+        """Replace an array as a whole; a concurrent reader gets the previous one."""
         path = self._folder / name
         with _alone(self._folder / f".{name}.lock"):
             rows = change(_read(path))[-NEWEST:]
@@ -91,7 +91,7 @@ class RecordFolder:
 
 
 def _read(path: Path) -> list[Row]:
-    """Return an array as it stands; one that somebody has spoilt is set aside, not lost."""
+    """Return a stored array; a damaged one is moved aside, not lost."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -114,16 +114,16 @@ def _alone(lock: Path) -> Iterator[None]:
         os.close(handle)
 
 
-WAITING: Final = 20_000  # rows that are not written yet; beyond that the oldest are lost
+WAITING: Final = 20_000  # rows that are not written yet; with more, the oldest are dropped
 WRITE_S: Final = 0.5  # between two writes
-PLACE: Final = "logs"  # what the disk is called by which the files stand
+PLACE: Final = "logs"  # stands for the disk that holds the files
 
 
 class RecordFiles:
-    """Listens, and writes twice a second in a thread; a disk that is full costs rows, never a call.
+    """Writes rows twice a second in a thread; a full disk loses rows, but affects no call.
 
     Attributes:
-        lost_rows: That came when too many waited.
+        lost_rows: Rows that were dropped because too many waited.
     """
 
     def __init__(
@@ -137,10 +137,10 @@ class RecordFiles:
         """Write to a folder.
 
         Args:
-            folder: Of the log.
-            names: The files that are wanted.
-            redact: Takes keys and cards out of a text.
-            again_s: How soon an incident that comes back is the same alert.
+            folder: The log's folder.
+            names: The enabled files.
+            redact: Removes keys and card numbers from a text.
+            again_s: An incident that returns within this time is the same alert.
         """
         self._folder = RecordFolder(folder, redact=redact, again_s=again_s)
         self._maker = RowMaker()
@@ -167,11 +167,11 @@ class RecordFiles:
 
     @property
     def lost(self) -> int:
-        """How many there was no room for."""
+        """How many rows were dropped."""
         return self.lost_rows
 
     async def run(self, tell: Tell) -> None:
-        """Write now and then until cancelled, and once more then; tell when that is refused."""
+        """Write regularly until cancelled, and once more then; report a refused write."""
         try:
             while True:
                 await asyncio.sleep(WRITE_S)
@@ -180,7 +180,7 @@ class RecordFiles:
             self.write()
 
     async def write_now(self, tell: Tell) -> None:
-        """Write what waits, in a thread, and tell what is new of the disk."""
+        """Write waiting rows in a thread, and report a change of the disk's state."""
         was_refused = self._refused
         refused = await asyncio.to_thread(self.write)
         if refused and not was_refused:
@@ -190,10 +190,10 @@ class RecordFiles:
             tell(WritesResumed(where=PLACE, lost=self.lost_rows))
 
     def write(self) -> OSError | None:
-        """Write what waits; blocks. What a disk does not take waits; return why it did not."""
+        """Write waiting rows; blocks. Refused rows keep waiting; return the error."""
         refused: OSError | None = None
         for name, waiting in self._waiting.items():
-            taken = [waiting.popleft() for _ in range(len(waiting))]  # the loop may add meanwhile
+            taken = [waiting.popleft() for _ in range(len(waiting))]  # the loop may add rows
             if not taken:
                 continue
             try:

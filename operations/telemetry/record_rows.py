@@ -1,7 +1,6 @@
-"""What each of the record's files says of a fact, as rows of plain values.
+"""An event's rows for each of the record's files, as plain values.
 
-The names and shapes are those of the first systems of this kind, so that tools made for their files
-go on working with ours.
+Names and shapes match the first systems of this kind, so that tools for their files work with ours.
 """
 
 import math
@@ -38,7 +37,7 @@ from fallbacks.failure import Severity
 
 Row = Mapping[str, Any]
 
-CIRCUIT: Final = "CLOSED"  # of whom nothing was told
+CIRCUIT: Final = "CLOSED"  # of providers without events
 AGAIN_S: Final = 600.0  # `alerts.again_s` by default
 UNRESOLVED: Final = "UNRESOLVED"
 RESOLVED: Final = "RESOLVED"
@@ -50,7 +49,7 @@ RECOVERY: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """What one fact adds to each file."""
+    """One event's rows for each file."""
 
     errors: tuple[Row, ...] = ()  # error_log.json
     record: tuple[Row, ...] = ()  # logs.jsonl
@@ -59,14 +58,14 @@ class Rows:
 
 
 class RowMaker:
-    """Makes rows of facts; remembers each provider's breaker and retries."""
+    """Creates rows from events; remembers each provider's breaker and retries."""
 
     def __init__(self) -> None:
         self._circuits: dict[str, str] = {}
         self._retries: Counter[str] = Counter()
 
     def rows(self, entry: Entry) -> Rows:
-        """Return what one fact, already without words, adds."""
+        """Return the rows of one event, whose words are already removed."""
         event = entry.event
         self._note(event)
         if type(event) not in TOLD:
@@ -157,11 +156,11 @@ OTHERS: Final = (
     ProcessLagged,
 )  # fmt: skip
 TOLD: Final = frozenset({*RECOVERY, *OTHERS})
-"""What has rows at all: of a healthy turn's facts one in nine."""
+"""The events with rows: one in nine of a healthy turn's events."""
 
 
 def alert_row(fact: IncidentBegan | IncidentGrew, at: str) -> Row:
-    """Return an alert as it stands in `alerts.json` until it is resolved."""
+    """Return an alert as it is in `alerts.json` until it is resolved."""
     what = fact.reason or fact.kind.replace("_", " ")
     return {
         "timestamp": seconds(at),
@@ -176,20 +175,20 @@ def alert_row(fact: IncidentBegan | IncidentGrew, at: str) -> Row:
 
 
 AlertRowFact: TypeAlias = IncidentFact | AlertClosed
-"""What changes `alerts.json`."""
+"""The events that change `alerts.json`."""
 
 
 def apply_alerts(
     rows: list[Row], facts: list[tuple[AlertRowFact, str]], *, again_s: float = AGAIN_S
 ) -> list[Row]:
-    """Return the alerts as they are after these facts: one for an incident, however many told it.
+    """Return the alerts after these events: one for each incident, however often it is reported.
 
-    As in what operators are sent, an incident that comes back soon is the same alert.
+    As in operators' notifications, an incident that returns soon is the same alert.
 
     Args:
-        rows: As they were.
-        facts: Each with its moment.
-        again_s: How soon that is.
+        rows: The alerts before.
+        facts: The events with their moments.
+        again_s: An incident that returns within this time is the same alert.
     """
     alerts = list(rows)
     for fact, at in facts:
@@ -221,7 +220,7 @@ def _worse_row(row: Row, fact: IncidentBegan | IncidentGrew, at: str) -> Row:
 
 
 def seconds(at: str) -> str:
-    """Return a moment as those files write it: to the second, UTC, without saying so."""
+    """Return a moment in those files' format: to the second, UTC, without a zone."""
     return at[:19]
 
 
@@ -231,7 +230,7 @@ def _heavier(one: str, other: str) -> str:
 
 
 def _find(alerts: list[Row], fact: AlertRowFact, status: str) -> int | None:
-    """Return where the newest alert of the same place stands, if it has this status."""
+    """Return the index of the newest alert of the same place, if it has this status."""
     place = (fact.stage.upper(), fact.rung, status)
     for at in range(len(alerts) - 1, -1, -1):
         each = alerts[at]
@@ -250,7 +249,7 @@ def _find_lately(
 
 
 def _apart_s(one: object, other: str) -> float:
-    """Return the seconds between two moments of the file; one that is none is long ago."""
+    """Return the seconds between two moments of the file; an invalid one counts as long ago."""
     try:
         return (datetime.fromisoformat(other) - datetime.fromisoformat(str(one))).total_seconds()
     except ValueError:
@@ -289,4 +288,4 @@ RECORDED: Final[Mapping[type, Callable[[Any], tuple[str, str, str]]]] = {
     StageExhausted: lambda it: (it.stage, "down", "stage"),
     StageRecovered: lambda it: (it.stage, "recovered", "stage"),
 }
-"""What `logs.jsonl` says: service, status, type."""
+"""For `logs.jsonl`: service, status, type."""

@@ -1,7 +1,7 @@
-"""Calls as OpenTelemetry's spans: sent in batches by a thread, to one collector.
+"""Calls as OpenTelemetry spans, sent in batches by a thread to one collector.
 
-No provider is made the process' own: libraries that trace by themselves, Pipecat among them, find
-none, and what they would tell (texts, among it) goes nowhere.
+No global provider is set: libraries with their own tracing, including Pipecat, find none, so that
+their spans, which may hold texts, go nowhere.
 """
 
 import asyncio
@@ -39,11 +39,11 @@ from fallbacks.facts import (
 )
 from operations.masking import clean
 
-# Which spans the facts of a call make: the call, its turns, its attempts; without anyone's words.
+# The spans of a call: the call, its turns, its attempts; without callers' words.
 #
-# A turn's span goes from the caller's last sound to the end of the answer. An attempt's span goes
-# from its start to its first useful content, its failure, or the moment it was dropped. What
-# belongs to a turn stands below it, everything else below the call.
+# A turn's span lasts from the caller's last sound to the end of the answer. An attempt's span lasts
+# from its start to its first useful content, its failure, or its cancellation. Spans of a turn are
+# its children; all others are the call's children.
 
 Attributes: TypeAlias = Mapping[str, str | int | float | bool]
 
@@ -54,7 +54,7 @@ CALL, TURN, ATTEMPT = "call", "turn", "attempt"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpanMoment:
-    """Something that happened within a span."""
+    """An event within a span."""
 
     name: str
     at_s: float
@@ -63,7 +63,7 @@ class SpanMoment:
 
 @dataclass(slots=True, kw_only=True, eq=False, weakref_slot=True)
 class OpenSpan:
-    """A span that may not be over yet, known as itself; seconds since 1970."""
+    """A span that may still be open, compared by identity; seconds since 1970."""
 
     name: str
     began_s: float
@@ -75,7 +75,7 @@ class OpenSpan:
 
 
 class CallSpans:
-    """The spans of one call; `hear` yields those that are over, a child before its parent."""
+    """The spans of one call; `hear` yields completed ones, a child before its parent."""
 
     def __init__(self, call_id: str, began_s: float) -> None:
         self.call = OpenSpan(name=CALL, began_s=began_s, parent=None)
@@ -84,7 +84,7 @@ class CallSpans:
         self._attempts: dict[int, OpenSpan] = {}
 
     def hear(self, event: Event, at_s: float) -> Iterator[OpenSpan]:
-        """Note one fact."""
+        """Process one event."""
         match event:
             case CallStarted():
                 self.call.attributes.update(
@@ -111,7 +111,7 @@ class CallSpans:
                     yield from self._end_turn(at_s)
                 if self._turn is None:
                     self._turn = OpenSpan(name=TURN, began_s=began_s, parent=self.call)
-                self._turn.began_s = began_s  # a pause in the middle of it was none
+                self._turn.began_s = began_s  # a pause in the middle did not end it
             case TurnDecided():
                 self._turn_at(at_s).attributes["holdline.turn"] = event.turn
             case AnswerHeard():
@@ -148,7 +148,7 @@ class CallSpans:
 
     def _end_attempt(self, event: AttemptOver, at_s: float) -> OpenSpan:
         attempt = self._attempts.pop(event.attempt, None)
-        if attempt is None:  # it had won before, or nobody said that it began
+        if attempt is None:  # it had already won, or its start was not reported
             began_s = at_s - getattr(event, "after_s", 0.0)
             attempt = self._attempt(event.stage, event.provider, event.attempt, began_s)
         attempt.ended_s = at_s
@@ -200,26 +200,26 @@ NOTED: Final[Mapping[type, tuple[str, ...]]] = {
     StageExhausted: ("stage", "attempts"),
     BargedIn: (),
 }
-"""What is a moment within a span, and which of its fields say no word of anybody."""
+"""The events within a span, with those of their fields that hold no words."""
 
 
 def seconds_of(entry: Entry) -> float:
-    """Return when an entry was told, in seconds since 1970."""
+    """Return an entry's time, in seconds since 1970."""
     return datetime.fromisoformat(entry.at).timestamp()
 
 
-QUEUE_SPANS: Final = 4_096  # of a collector that is away: the oldest go
+QUEUE_SPANS: Final = 4_096  # if the collector is down: the oldest are dropped
 BATCH_SPANS: Final = 512
 SEND_EVERY_S: Final = 2.0
-SEND_S: Final = 5.0  # for one batch, its retries included
+SEND_S: Final = 5.0  # for one batch, including its retries
 CLOSE_S: Final = 5.0
 
 
 class Traces:
-    """Listens, and has the spans of calls sent; a call is only known from its start on."""
+    """Creates and sends the calls' spans; a call is known only from its start on."""
 
     def __init__(self, exporter: SpanExporter, *, version: str) -> None:
-        """Send by `exporter`; `version` is that of ours which tells."""
+        """Send through `exporter`; `version` is our own version."""
         self._provider = TracerProvider(
             resource=Resource({"service.name": "holdline", "service.version": version}),
             shutdown_on_exit=False,
@@ -234,16 +234,16 @@ class Traces:
         )
         self._tracer = self._provider.get_tracer("holdline")
         self._calls: dict[str, CallSpans] = {}
-        # Spans that others stand below, by our own: an attempt may outlast its turn.
+        # Open parents, by our own span: an attempt may outlast its turn.
         self._begun: WeakKeyDictionary[OpenSpan, Span] = WeakKeyDictionary()
 
     @classmethod
     def over_http(cls, url: str, *, version: str) -> "Traces":
-        """Return one that sends to a collector by OTLP over HTTP."""
+        """Return an instance that sends to a collector by OTLP over HTTP."""
         return cls(OTLPSpanExporter(endpoint=url, timeout=SEND_S), version=version)
 
     async def hear(self, entry: Entry) -> None:
-        """Note one entry; nothing is sent meanwhile."""
+        """Process one entry; sends nothing by itself."""
         at_s = seconds_of(entry)
         if isinstance(entry.event, CallStarted):
             self._calls[entry.call_id] = CallSpans(entry.call_id, at_s)
@@ -256,12 +256,12 @@ class Traces:
             del self._calls[entry.call_id]
 
     async def close(self) -> None:
-        """Send what is left, for as long as that may take."""
+        """Send the rest, within the time limit."""
         try:
             async with asyncio.timeout(CLOSE_S):
                 await asyncio.to_thread(self._provider.shutdown)
         except TimeoutError:
-            pass  # spans are no record: what a collector does not take in time is lost
+            pass  # spans are no record: what a collector does not accept in time is lost
 
     def _end(self, span: OpenSpan) -> None:
         told = self._begin(span)
@@ -273,7 +273,7 @@ class Traces:
         told.end(_ns(span.ended_s or span.began_s))
 
     def _begin(self, span: OpenSpan) -> Span:
-        """Return the span as OpenTelemetry knows it, and those above it, which end later."""
+        """Return the OpenTelemetry span, after those of its parents, which end later."""
         known = self._begun.get(span)
         if known:
             return known

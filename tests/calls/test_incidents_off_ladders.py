@@ -118,7 +118,7 @@ def test_a_database_that_accepts_writes_again_is_well_when_it_stays_so(
                 kind="no_usable_rung",
                 severity=Severity.MEDIUM,
                 reason="",
-                then="nobody is dialled until it is over",
+                then="no calls are placed until it is over",
             ),
         ),
         (
@@ -178,8 +178,8 @@ def test_a_lost_worker_is_an_incident_with_its_calls(incidents: Incidents) -> No
             rung="w1",
             kind="lost",
             severity=Severity.HIGH,
-            reason="it ended with -9, and with it 3 calls",
-            then="another one takes its place",
+            reason="it exited with -9, which ended 3 calls",
+            then="a replacement is started",
         ),
     )
 
@@ -221,7 +221,7 @@ def test_an_unlisted_opt_out_is_an_incident_until_one_is_listed(
         kind="not_listed",
         severity=Severity.HIGH,
         reason="",
-        then="it is tried again until it is listed, also after a restart",
+        then="retried until it is listed, also after a restart",
     )
     assert same == ()
     assert ended == IncidentEnded(
@@ -242,7 +242,7 @@ def test_a_lost_opt_out_makes_it_worse_and_names_its_call(
         rung="do_not_call",
         kind="not_listed",
         severity=Severity.CRITICAL,
-        reason="that of call c1",
+        reason="the number of call c1",
         then="a person has to list it",
         failures=3,
     )

@@ -128,9 +128,9 @@ def test_a_halted_campaign_is_a_trouble_and_no_failure(
 @pytest.mark.parametrize(
     ("calls", "reason"),
     [
-        (0, "it ended with -9, and with it 0 calls"),
-        (1, "it ended with -9, and with it 1 call"),
-        (2, "it ended with -9, and with it 2 calls"),
+        (0, "it exited with -9, which ended 0 calls"),
+        (1, "it exited with -9, which ended 1 call"),
+        (2, "it exited with -9, which ended 2 calls"),
     ],
 )
 def test_a_worker_is_lost_with_its_calls(calls: int, reason: str) -> None:

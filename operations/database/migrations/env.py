@@ -1,4 +1,4 @@
-"""Runs the migrations on the connection that `operations/database/upgrading.py` hands over."""
+"""Runs the migrations on the connection from `operations/database/upgrading.py`."""
 
 from alembic import context
 from sqlalchemy import Connection

@@ -94,7 +94,7 @@ BACKGROUND: dict[str, tuple[object, str, Callable[..., Awaitable[None] | None]]]
     "probing openai": (Prober, "_do", fail),
     "resting the breakers": (bot.health.policies, "_tick", fail),
     "rendering clips": (bot.clips.rendering, "_complete", fail),
-    "forgetting old calls": (operations.record.forgetting, "forget", fail_at_once),
+    "deletion of old calls": (operations.record.forgetting, "forget", fail_at_once),
 }
 
 

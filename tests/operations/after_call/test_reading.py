@@ -66,8 +66,8 @@ def test_text_around_the_answer_does_no_harm(text: str) -> None:
         (answer(summary="\u200b\u0007"), "no words"),
         (answer(summary=["x"]), "must be string"),
         (answer(callback_at="tomorrow at nine"), "ISO 8601"),
-        (answer(callback_at="2026-11-20T09:00:00+01:00"), "behind the call's end"),
-        (answer(callback_at="2999-01-01T00:00:00Z"), "behind the call's end"),
+        (answer(callback_at="2026-11-20T09:00:00+01:00"), "after the call's end"),
+        (answer(callback_at="2999-01-01T00:00:00Z"), "after the call's end"),
         (answer(callback_at=7), "must be string or null"),
     ],
 )

@@ -212,7 +212,7 @@ def test_circular_pages_end(
 
         assert bring() == 1
 
-    assert "a second time" in capsys.readouterr().err
+    assert "it repeats the page" in capsys.readouterr().err
 
 
 def test_an_answer_without_people_is_one_line(
@@ -225,7 +225,7 @@ def test_an_answer_without_people_is_one_line(
 
         assert bring() == 1
 
-    assert "there are no people at persons" in capsys.readouterr().err
+    assert "its answer has no contacts at persons" in capsys.readouterr().err
 
 
 LINKED = {"path": "/v1/linked?limit=100", "found": "value"}
@@ -258,7 +258,7 @@ def test_a_next_page_at_another_host_is_not_followed(
         assert not stranger.record.requests("register"), "it has no business with our key"
 
     said = capsys.readouterr().err
-    assert said.endswith("its next page is at another place than crm.url\n")
+    assert said.endswith("its next page is not at crm.url\n")
     assert said.count("\n") == 1
 
 
@@ -301,5 +301,5 @@ STRANGE: dict[str, str] = {
 def test_an_address_of_another_host_is_not_requested(link: str) -> None:
     mapping = PeopleMapping(request=RestRequest(method="GET", path="/p"), url=HERE)
 
-    with pytest.raises(CrmError, match="another place"):
+    with pytest.raises(CrmError, match="not at crm.url"):
         mapping.page(link)

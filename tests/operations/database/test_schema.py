@@ -263,7 +263,9 @@ class SchemaContract:
         await use(url)
         await in_database(url, "UPDATE alembic_version SET version_num = '9999_later'")
 
-        with pytest.raises(StorageError, match=r"it is at 9999_later, .* install the newer one"):
+        with pytest.raises(
+            StorageError, match=r"it is at version 9999_later, .* install a newer one"
+        ):
             await upgrade(url)
 
     async def test_processes_that_start_at_once_create_one_database(self, url: str) -> None:

@@ -125,7 +125,7 @@ async def test_a_process_that_does_not_lead_leaves_the_report_to_the_leader(
     async with a_house(tmp_path, receiver.url, leads=lambda: False) as pool:
         with pool.refusing():
             await pool.hear(FULL)
-            await until(lambda: any("alerts cannot be kept" in line for line in lines))
+            await until(lambda: any("alerts cannot be stored" in line for line in lines))
             await asyncio.sleep(0.2)
     logger.remove(sink)
 

@@ -214,7 +214,7 @@ async def test_a_channels_failure_is_reported_by_the_others_and_its_alert_sent_l
     shift.now += 10
     await shift.settle()
     texts = [said["text"] for _, _, _, said in shift.chat.asked]
-    assert any("alerts do not go out by email: bad request" in text for text in texts)
+    assert any("alerts by email fail: bad request" in text for text in texts)
     assert shift.inbox.mails == []
 
     shift.inbox.refusal = ""

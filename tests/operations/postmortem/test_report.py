@@ -52,7 +52,7 @@ class ReportContract:
         }
         assert story["cost"] == {"USD": 0.5}
         assert len(story["failures"]) == 2
-        assert "2 calls, of which 1 were affected" in page
+        assert "2 calls, 1 of them affected" in page
 
     async def test_each_outage_has_its_latencies_and_its_alerts(
         self, told: tuple[dict, str]
@@ -80,7 +80,7 @@ class ReportContract:
             "mail": {"sent_revision": 2, "wanted_revision": 2},
             "telegram": {"sent_revision": 1, "wanted_revision": 2},
         }
-        assert "telegram: sent as revision 1, a newer one waits" in page
+        assert "telegram: sent as revision 1, a newer one is pending" in page
         assert [item["kind"] for item in story["operators"]] == ["ConfigurationReloaded"]
         assert "by: Ada, outcome: replaced" in page
 

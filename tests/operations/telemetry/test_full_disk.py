@@ -158,7 +158,7 @@ def test_the_log_counts_the_lines_lost_to_a_full_disk_and_stays_whole(disk: Smal
                      for line in lines)  # fmt: skip
     assert lost > 100
     assert (
-        lines[-2]["message"] == f"{lost} lines of the log were lost here: nobody took them in time"
+        lines[-2]["message"] == f"{lost} lines of the log were lost here: the output was too slow"
     )
     assert lines[-1]["message"] == "after"
     text = (folder / "holdline.log").read_text().splitlines()

@@ -167,7 +167,7 @@ def test_repeated_lines_of_a_library_are_counted(log_file: Path) -> None:
 
     lines = lines_in(log_file)
     assert len(lines) == 2
-    assert lines[1].endswith("Invalid HTTP request received. (299 times more)")
+    assert lines[1].endswith("Invalid HTTP request received. (299 more times)")
 
 
 async def test_refusals_are_counted_and_not_written_one_by_one(log_file: Path) -> None:
@@ -179,7 +179,7 @@ async def test_refusals_are_counted_and_not_written_one_by_one(log_file: Path) -
 
     lines = lines_in(log_file)
     assert len(lines) == 2
-    assert lines[1].endswith('"reason": "wrong_signature"} 599 times more')
+    assert lines[1].endswith('"reason": "wrong_signature"} 599 more times')
 
 
 def test_a_blocked_terminal_stops_nothing() -> None:
@@ -236,7 +236,7 @@ def test_a_full_disk_loses_lines_and_reports_it_later() -> None:
     assert writer.flush_within(30)
     writer.stop()
 
-    assert taken == ["… 1 lines of the log were lost here: nobody took them in time\n2\n"]
+    assert taken == ["… 1 lines of the log were lost here: the output was too slow\n2\n"]
 
 
 def test_the_file_is_its_owners_and_rotated_when_it_is_large(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""The tables from before versions were counted: callbacks, alerts, the board.
+"""The tables from before versions were counted: callbacks, alerts, provider health.
 
-Each is made only where it is missing: a database may have had some of them for long.
+Each is created only if missing: an old database may have some of them.
 """
 
 import sqlalchemy as sa
@@ -11,7 +11,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make what is missing."""
+    """Create what is missing."""
     _callbacks()
     _board()
     _alerts()

@@ -8,7 +8,7 @@ down_revision = "0001_base"
 
 
 def upgrade() -> None:
-    """Make what is missing."""
+    """Create what is missing."""
     _calls()
     _turns()
     _messages()

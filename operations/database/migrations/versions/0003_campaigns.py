@@ -8,7 +8,7 @@ down_revision = "0002_record"
 
 
 def upgrade() -> None:
-    """Make what is missing."""
+    """Create what is missing."""
     _campaigns()
     _contacts()
     _consents()

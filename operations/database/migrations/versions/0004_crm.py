@@ -1,4 +1,4 @@
-"""What a customer register is still to be told."""
+"""The outbox of a CRM."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0003_campaigns"
 
 
 def upgrade() -> None:
-    """Make what is missing."""
+    """Create what is missing."""
     op.create_table(
         "crm_reports",
         sa.Column("key", sa.String(100), primary_key=True),

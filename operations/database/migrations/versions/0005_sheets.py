@@ -1,4 +1,4 @@
-"""The mirror in a spreadsheet: what is still to be written there."""
+"""The outbox of the mirror in a spreadsheet."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0004_crm"
 
 
 def upgrade() -> None:
-    """Make what is missing."""
+    """Create what is missing."""
     op.create_table(
         "sheet_rows",
         sa.Column("key", sa.String(400), primary_key=True),

@@ -1,4 +1,4 @@
-"""What calls came to, and which callbacks became contacts."""
+"""The results of calls, and the callbacks that became contacts."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0005_sheets"
 
 
 def upgrade() -> None:
-    """Make what is missing."""
+    """Create what is missing."""
     op.create_table(
         "call_results",
         sa.Column("call_id", sa.String(64), primary_key=True),

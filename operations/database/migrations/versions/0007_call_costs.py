@@ -1,4 +1,4 @@
-"""Which dial a call was of, and in the ledger of dials what its call cost and how it went."""
+"""The dial of a call; in the ledger of dials, its call's cost and course."""
 
 import sqlalchemy as sa
 from alembic import op

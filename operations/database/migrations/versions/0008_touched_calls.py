@@ -1,4 +1,4 @@
-"""Which calls a rung did harm: until now, each that failed or was moved counted as one."""
+"""The calls that a failing rung disturbed; a failed or moved attempt alone does not count."""
 
 import sqlalchemy as sa
 from alembic import op

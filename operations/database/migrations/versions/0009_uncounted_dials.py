@@ -1,4 +1,4 @@
-"""How many dials of a contact did not count, since it was last made to wait for a call."""
+"""The number of a contact's dials that did not count, since it was last set to wait."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0008_touched_calls"
 
 
 def upgrade() -> None:
-    """Add what is missing; the ledger says how many there were of whom nobody asked back."""
+    """Add what is missing, with the numbers from the ledger for contacts without a callback."""
     connection = op.get_bind()
     if "uncounted" in {item["name"] for item in sa.inspect(connection).get_columns("contacts")}:
         return

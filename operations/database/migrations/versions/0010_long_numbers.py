@@ -1,4 +1,4 @@
-"""Callbacks of callers who have no number but an address, as over SIP: until now 32 characters."""
+"""Room for callers' addresses, as over SIP, in place of numbers of 32 characters."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ ROOM = 64
 
 
 def upgrade() -> None:
-    """Make room."""
+    """Widen the column."""
     columns = sa.inspect(op.get_bind()).get_columns("callbacks")
     lengths = [
         getattr(column["type"], "length", None) for column in columns if column["name"] == "number"
