@@ -1,4 +1,4 @@
-"""The door to the lab's callers: a telephone, a voice to ask with, and what is answered."""
+"""The lab's callers: their sounds, and the answers that they expect."""
 
 import functools
 from typing import Any, Final, TypeAlias
@@ -47,35 +47,35 @@ __all__ = [
 Pcm: TypeAlias = NDArray[np.int16]
 
 RATE_HZ: Final = 8000  # of a telephone
-CALLER: Final = "a caller"  # a voice that no provider of the lab has
+CALLER: Final = "a caller"  # a voice that none of the lab's providers has
 FLOOR: Final = 10.0  # of 32768: the hiss that every line has
 
 
 def caller_says(text: str) -> Pcm:
-    """Return a caller's words at telephone rate, on a quiet line's hiss, without silence after."""
+    """Return a caller's words at telephone rate, with line noise, without silence after them."""
     speech = speak_now(text, voice=voice_of(CALLER), rate_hz=RATE_HZ)
     loud = np.flatnonzero(np.abs(speech.samples.astype(np.int32)) > 300)
     return hiss(speech.samples[: int(loud[-1]) + 1])
 
 
 def hiss(samples: Pcm) -> Pcm:
-    """Return sound on the hiss of a line."""
+    """Return sound with a line's noise."""
     floor = np.random.default_rng(7).normal(0, FLOOR, samples.size)
     return (samples + floor).clip(-32768, 32767).astype(np.int16)
 
 
 def noise(length_s: float) -> Pcm:
-    """Return the noise of a street: loud enough to be taken for speech, and no speech."""
+    """Return street noise: loud enough to be taken for speech."""
     dice = np.random.default_rng(11)
     rough = np.convolve(dice.normal(0, 1, round(length_s * RATE_HZ)), np.ones(6) / 6, mode="same")
     return (rough / np.abs(rough).max() * 9000).astype(np.int16)
 
 
 def answers(questions: list[str], *, greeting: str) -> list[str]:
-    """Return what the receptionist answers to each of these questions, asked one after the other.
+    """Return the receptionist's answers to these questions, asked one after the other.
 
     Raises:
-        ValueError: An answer needs a tool, so it is not words alone.
+        ValueError: An answer needs a tool, so it is not only words.
     """
     messages: list[dict[str, Any]] = [{"role": "assistant", "content": greeting}]
     given: list[str] = []
@@ -83,21 +83,21 @@ def answers(questions: list[str], *, greeting: str) -> list[str]:
         messages.append({"role": "user", "content": question})
         answer = reply(messages)
         if answer.calls or not answer.text:
-            raise ValueError(f"the answer to {question!r} is not words alone")
+            raise ValueError(f"the answer to {question!r} needs a tool")
         messages.append({"role": "assistant", "content": answer.text})
         given.append(answer.text)
     return given
 
 
 def pauses(text: str, *, instance: str) -> tuple[float, ...]:
-    """Return the silence that an instance's voice leaves after each word of a text, in seconds."""
+    """Return the silence after each word of a text in an instance's voice, in seconds."""
     words = speak_now(text, voice=voice_of(instance), rate_hz=RATE_HZ).words
     ends = [*(word.start_s for word in words[1:]), words[-1].end_s]
     return tuple(max(0.0, until - word.end_s) for word, until in zip(words, ends, strict=True))
 
 
 def spoken_s(text: str) -> float:
-    """Return how much sound, without its pauses, the faster of the lab's voices makes of a text."""
+    """Return the length of a text, without pauses, in the faster of the lab's voices."""
     return min(_sounding_s(text, name) for name in ("cartesia", "elevenlabs"))
 
 
@@ -108,7 +108,7 @@ def _sounding_s(text: str, instance: str) -> float:
 
 
 def known(text: str, samples: Pcm) -> KnownUtterance:
-    """Return what a caller will say, for a lab whose ears know it.
+    """Return an utterance for a lab whose recognisers look it up.
 
     Args:
         text: The words; each gets a share of the sound by its letters.
@@ -129,6 +129,6 @@ def known(text: str, samples: Pcm) -> KnownUtterance:
 
 
 def sound_of(word: str, *, instance: str) -> Pcm:
-    """Return what a telephone hears of a word when that voice speaks word by word."""
+    """Return a word's sound on the telephone, from a voice that speaks word by word."""
     voice = voice_of(instance, word_by_word=True)
     return decode(encode(word_sound(word, voice=voice, rate_hz=RATE_HZ)))

@@ -1,4 +1,4 @@
-"""Breaks and mends the providers of a running lab, and reads its record, over its control."""
+"""A client for a running lab's control: breaks and mends providers, and reads the record."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Self
@@ -25,7 +25,7 @@ class LabControl:
         )
 
     async def __aenter__(self) -> Self:
-        """Nothing to open; the first question connects."""
+        """Return self; the first request connects."""
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -42,7 +42,7 @@ class LabControl:
             await self._json("DELETE", f"/instances/{name}/faults")
 
     async def requests(self, instance: str) -> list[dict[str, Any]]:
-        """Return what one provider was asked, oldest first."""
+        """Return one provider's requests, oldest first."""
         return await self._json("GET", f"/instances/{instance}/requests")
 
     async def words(self) -> list[dict[str, Any]]:

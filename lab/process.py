@@ -1,7 +1,7 @@
-"""The one door to the fault lab: as a command, and as a process beside a demo, a replay or a test.
+"""Runs the fault lab: as a command, or as a process next to a demo, a replay or a test.
 
-The lab runs in a process of its own, so that the engines of its simulated providers take nothing
-from the loop that answers the caller, just as real providers would not.
+The lab has its own process, so that the engines of its simulated providers take no time from the
+loop that answers the caller, just like real providers.
 """
 
 import asyncio
@@ -27,9 +27,9 @@ from lab.simulators.tempos import TEMPOS
 from lab.simulators.voices.voices import voice_of, word_sound
 from providers.provider import Stage
 
-START_S: Final = 30.0  # loads a speech recogniser
+START_S: Final = 30.0  # includes loading a speech recogniser
 STOP_S: Final = 5.0
-PHONE_HZ: Final = 8000  # what a telephone's voices are asked for
+PHONE_HZ: Final = 8000  # the rate that telephones ask of voices
 PHRASES: Final = Path(__file__).parent / "simulators" / "ears" / "data" / "caller_phrases.txt"
 STAGE_OF: Final[Mapping[str, Stage]] = {
     "deepgram": "stt",
@@ -41,7 +41,7 @@ STAGE_OF: Final[Mapping[str, Stage]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningLab:
-    """A lab that answers."""
+    """A running lab."""
 
     control_url: str
     control_token: str
@@ -51,7 +51,7 @@ class RunningLab:
 
     @property
     def stages(self) -> dict[str, list[dict[str, Any]]]:
-        """The ladders that lead to this lab, as `Settings.stages` takes them."""
+        """The ladders with this lab's providers, as `Settings.stages` takes them."""
         ladders: dict[str, list[dict[str, Any]]] = {"stt": [], "llm": [], "tts": []}
         for instance in self.instances:
             rung = {key: instance[key] for key in ("name", "kind", "url", "api_key")}
@@ -60,21 +60,21 @@ class RunningLab:
 
 
 def phrases() -> list[str]:
-    """Return what a caller may say to the simulated receptionist."""
+    """Return the phrases that the simulated receptionist understands."""
     lines = PHRASES.read_text(encoding="utf-8").splitlines()
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 
 def with_lab(lab: RunningLab, tree: Mapping[str, Any] | None = None) -> Settings:
-    """Return settings whose rungs are the lab's; `tree` sets the rest."""
+    """Return settings with the lab's rungs; `tree` sets the rest."""
     return Settings.model_validate({**(tree or {}), "stages": lab.stages})
 
 
 def schedule_in(path: Path | None) -> str:
-    """Return the text of a fault schedule that the lab accepts; none is an empty one.
+    """Return the text of a valid fault schedule; empty for none.
 
     Raises:
-        UsageError: It cannot be read, or is wrong; one line with the file.
+        UsageError: It cannot be read, or is invalid; one line with the file.
     """
     if path is None:
         return ""
@@ -88,18 +88,18 @@ def schedule_in(path: Path | None) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabOptions:
-    """What sort of lab.
+    """The options of a lab.
 
     Attributes:
         speed: Divides every simulated delay.
-        seed: Of all its dice.
+        seed: Of all its random numbers.
         steady: Every delay is the median of its distribution: for comparing two runs.
-        keep_audio: It keeps what its voices send, for a judge of what was heard.
-        uncapped: Its recognisers take audio as fast as it comes, which Deepgram does not.
+        keep_audio: It keeps what its voices send, for judging what was heard.
+        uncapped: Its recognisers take audio at any speed, which Deepgram does not.
         delays: `usual`, or `quick` (`lab/simulators/tempos.py`).
-        known: What callers will say. Then nothing is recognised, only looked up, and voices speak
-            word by word: a lab that costs little, for measures.
-        ready: Texts whose words those voices have ready before the first call.
+        known: What callers will say. Then words are only looked up, not recognised, and voices
+            speak word by word: a cheap lab, for measurements.
+        ready: Texts whose words those voices prepare before the first call.
     """
 
     speed: float = 1.0
@@ -116,15 +116,15 @@ class LabOptions:
 async def lab_process(
     *, faults: Path | None = None, options: LabOptions | None = None
 ) -> AsyncIterator[RunningLab]:
-    """Run a lab in a process of its own while the block runs.
+    """Run a lab in its own process during the block.
 
     Args:
         faults: A fault schedule.
-        options: What sort of lab.
+        options: The options of the lab.
 
     Raises:
-        UsageError: The fault schedule is wrong.
-        CommandError: The lab did not come up.
+        UsageError: The fault schedule is invalid.
+        CommandError: The lab did not start.
     """
     schedule = schedule_in(faults)
     context = multiprocessing.get_context("spawn")
@@ -136,7 +136,7 @@ async def lab_process(
     try:
         yield replace(await _receive_description(ours), pid=process.pid or 0)
     finally:
-        ours.close()  # the lab ends by itself when its pipe does, also when we were killed
+        ours.close()  # the lab ends with its pipe, even if we are killed
         await asyncio.to_thread(process.join, STOP_S)
         if process.is_alive():
             process.kill()
@@ -159,7 +159,7 @@ async def _receive_description(pipe: Connection) -> RunningLab:
 
 
 def _run_child(pipe: Connection, schedule: str, options: LabOptions) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, whose end ends us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
     asyncio.run(_serve_parent(pipe, schedule, options))
 
 

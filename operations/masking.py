@@ -89,10 +89,10 @@ def without_phones(text: str) -> str:
     if not found:
         return text
     parts, at = [], 0
-    for number, each in enumerate(found):
-        parts.append(text[at : each.start()])
-        parts.append(_shown(each, REGIONS if number < MOST_ASKED else None))
-        at = each.end()
+    for number, match in enumerate(found):
+        parts.append(text[at : match.start()])
+        parts.append(_shown(match, REGIONS if number < MOST_ASKED else None))
+        at = match.end()
     return "".join((*parts, text[at:]))
 
 

@@ -10,7 +10,7 @@ from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat, P
 from phonenumbers.timezone import time_zones_for_geographical_number, time_zones_for_number
 
 LONGEST: Final = 60  # characters; longer texts are no numbers
-# What a spreadsheet adds to a number that it keeps as text.
+# A spreadsheet's additions to a number that it keeps as text.
 SCIENTIFIC: Final = re.compile(r"\d[.,]?\d*[eE]\+?\d+")
 AS_TEXT: Final = re.compile(r"""^(?:'|=\s*"?|")\s*|"\s*$""")
 DECIMAL: Final = re.compile(r"(\d{7,})\.0+")

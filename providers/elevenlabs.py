@@ -98,11 +98,11 @@ class ElevenLabs(TappedVoice, ElevenLabsTTSService):
 def in_one_spelling(message: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a message with the keys that Pipecat reads, nested ones too; itself if they fit."""
     inner = {
-        key: in_one_spelling(each) for key, each in message.items() if isinstance(each, Mapping)
+        key: in_one_spelling(part) for key, part in message.items() if isinstance(part, Mapping)
     }
     if message.keys().isdisjoint(SPELLINGS) and all(message[key] is inner[key] for key in inner):
         return message
-    return {SPELLINGS.get(key, key): inner.get(key, each) for key, each in message.items()}
+    return {SPELLINGS.get(key, key): inner.get(key, value) for key, value in message.items()}
 
 
 def _alignment(message: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""The campaign demo: simulated callees, failing providers, and books that agree in the end."""
+"""The campaign demo: simulated callees, failing providers, and four records that must agree."""
 
 import asyncio
 from collections import Counter
@@ -28,10 +28,10 @@ from lab.process import STAGE_OF, RunningLab, lab_process
 from providers.catalog import provider
 
 FAILING: Final = 0.3  # of requests, at each provider
-STUCK_S: Final = 600.0  # a demo that takes longer hangs
-BOOKS_S: Final = 120.0  # until the CRM was told everything, and the carrier knows its prices
+STUCK_S: Final = 600.0  # a longer demo hangs
+BOOKS_S: Final = 120.0  # until the CRM has every report and the carrier knows its prices
 LOOK_S: Final = 0.5
-RETRY_S: Final = 0.5  # chosen: the first wait before the CRM is told again, as a demo has it
+RETRY_S: Final = 0.5  # chosen: the first wait before a report to the CRM is repeated, in a demo
 RETRIES: Final = 6
 FAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "stt": {"fault": "http", "status": 503, "p": FAILING},
@@ -42,15 +42,15 @@ FAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignDemo:
-    """What is shown.
+    """The demo's parameters.
 
     Attributes:
-        contacts: Who is called.
+        contacts: The people to call.
         jobs: How many calls at once.
-        port: Where the server listens; 0: anywhere.
-        folder: Where the database, the log and the calls' own records go.
-        every: Each failure is printed, not only what became of each dial.
-        reports: Where the report goes; None: into that folder.
+        port: The server's port; 0 for any.
+        folder: For the database, the log and the calls' own records.
+        every: Print each failure, not only the result of each dial.
+        reports: For the report; `None` for `folder`.
     """
 
     contacts: Sequence[StagedContact]
@@ -62,11 +62,11 @@ class CampaignDemo:
 
 
 async def demo_campaign(plan: CampaignDemo, console: Console) -> None:
-    """Call everybody, print what becomes of each, and end with a report.
+    """Call all contacts, print each result, and end with a report.
 
     Raises:
         UsageError: The port is taken.
-        CommandError: The ledger and the carrier's own book differ, or somebody has no outcome.
+        CommandError: The ledger and the carrier's record differ, or a contact has no outcome.
     """
     loading = asyncio.get_running_loop().run_in_executor(None, _load)
     async with lab_process() as lab, LabControl(lab) as control:
@@ -78,11 +78,11 @@ async def demo_campaign(plan: CampaignDemo, console: Console) -> None:
 async def show_campaign(
     plan: CampaignDemo, lab: RunningLab, teller: "Teller", *, models: VoiceModels | None = None
 ) -> None:
-    """Do it with a lab whose providers fail already.
+    """Run the demo with a lab whose providers already fail.
 
     Raises:
         UsageError: The port is taken.
-        CommandError: Somebody has no outcome, or the books differ.
+        CommandError: A contact has no outcome, or the records differ.
     """
     console = teller.console
     async with staged_register(plan.contacts, failing=FAILING) as register:
@@ -101,7 +101,7 @@ async def show_campaign(
 def stage_of(
     plan: CampaignDemo, register: RegisterSimulator, teller: "Teller", models: VoiceModels | None
 ) -> StagePlan:
-    """Return what is staged: these contacts, and a register that is told of every dial."""
+    """Return the plan: these contacts, and a CRM that gets a report of every dial."""
     return StagePlan(
         contacts=plan.contacts,
         folder=plan.folder,
@@ -119,7 +119,7 @@ def stage_of(
 async def show_books(
     plan: CampaignDemo, staged: StagedServer, register: RegisterSimulator, console: Console
 ) -> None:
-    """Print what the four books say, once the slowest of them is complete.
+    """Print the comparison of the four records, once the slowest is complete.
 
     Raises:
         CommandError: They differ.
@@ -135,7 +135,7 @@ async def show_books(
         console.print(line, markup=False, soft_wrap=True)
     differing = sum(bool(item.differs) for item in compared)
     if differing or page:
-        raise CommandError(f"the books differ about {differing} contacts; see {folder}")
+        raise CommandError(f"the records differ about {differing} contacts; see {folder}")
     console.print(
         f"Ledger, report, CRM and carrier agree about all {len(compared)} contacts; the CRM was "
         f"told {register.repeats} things twice, and kept each once."
@@ -202,7 +202,7 @@ def _report(
 
 @dataclass(slots=True)
 class Teller:
-    """Prints what happens, as it happens."""
+    """Prints the events as they happen."""
 
     contacts: Sequence[StagedContact]
     console: Console
@@ -214,7 +214,7 @@ class Teller:
     _by_dial: dict[str, StagedContact] = field(default_factory=dict[str, StagedContact])
 
     def begin(self) -> None:
-        """Count the seconds from here."""
+        """Start the clock."""
         self._began_s = clock.monotonic()
 
     @property
@@ -223,7 +223,7 @@ class Teller:
         return clock.monotonic() - self._began_s
 
     async def hear(self, entry: Entry) -> None:
-        """Print an entry that somebody may want to see."""
+        """Print an entry of interest."""
         self._count(entry.event)
         if line := self._line(entry.event):
             self.console.print(f"{self.now_s:6.1f} s  {line}", markup=False, soft_wrap=True)
@@ -237,7 +237,7 @@ class Teller:
             case DialEnded():
                 return self._ending(event)
             case CampaignHeld() | CampaignPaused():
-                return f"-- nobody is dialled: {event.reason}"
+                return f"-- no calls are placed: {event.reason}"
             case CampaignResumed():
                 return f"-- dialling again, after {event.held_s:.1f} s"
             case _:
@@ -263,7 +263,7 @@ class Teller:
 
 
 def _load() -> VoiceModels:
-    """Load what takes longest while the lab starts; blocks."""
+    """Load the slowest parts while the lab starts; blocks."""
     for kind, stage in STAGE_OF.items():
         provider(stage, kind).load()
     return VoiceModels.load()
@@ -272,7 +272,7 @@ def _load() -> VoiceModels:
 def plan_of(
     *, contacts: int, jobs: int, port: int, folder: Path, reports: Path, every: bool
 ) -> CampaignDemo:
-    """Return a demo with so many contacts of every kind."""
+    """Return a demo with this many contacts of every kind."""
     return CampaignDemo(
         contacts=cast_of(contacts),
         jobs=jobs,

@@ -1,4 +1,4 @@
-"""A server whose campaign is dialled among simulated callees: for the demo, the drill and tests."""
+"""A server whose campaign dials simulated callees: for the demo, the drill and tests."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -28,16 +28,16 @@ RING_S = 6.0  # chosen: callees here either answer at once or never
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagePlan:
-    """What is staged.
+    """What to set up.
 
     Attributes:
-        contacts: Who is called.
-        folder: Where the database, the log and the calls' own records go.
-        port: Where the server listens; 0: anywhere.
-        campaign: What is not as ever in the campaign's section of the configuration.
-        changes: The same of other sections.
-        listeners: Are told everything.
-        models: Already loaded; None: they are loaded now.
+        contacts: The people to call.
+        folder: For the database, the log and the calls' own records.
+        port: The server's port; 0 for any.
+        campaign: Changes to the campaign's section of the configuration.
+        changes: Changes to other sections.
+        listeners: Get every entry.
+        models: Already loaded; `None` to load them now.
     """
 
     contacts: Sequence[StagedContact]
@@ -66,7 +66,7 @@ class StagedServer:
             await reader.close()
 
     async def ended(self) -> tuple[CampaignStanding, Sequence[Dial]]:
-        """Wait until nobody is dialled any more; return how it stands, and the ledger."""
+        """Wait until no contact is being dialled; return the standing and the ledger."""
         office, reader = CampaignOffice(self.storage), DialReader(self.storage)
         try:
             while True:
@@ -81,7 +81,7 @@ class StagedServer:
 
 @asynccontextmanager
 async def staged_server(lab: RunningLab, plan: StagePlan) -> AsyncIterator[StagedServer]:
-    """Have these people called while the block runs.
+    """Call these people during the block.
 
     Raises:
         UsageError: The port is taken.
@@ -99,7 +99,7 @@ async def staged_server(lab: RunningLab, plan: StagePlan) -> AsyncIterator[Stage
             listeners=plan.listeners,
             routers=[lab_router(lab)],
             models=plan.models,
-            # What fails here is meant to: that is no reason to wait for an operator.
+            # Failures here are intended: they are no reason to wait for an operator.
             dialing=DialerSettings(ring_s=RING_S, look_s=LOOK_S, failures=NEVER),
         )
         async with run_server(settings, [listener], extras=extras) as server:

@@ -1,4 +1,4 @@
-"""The demo: a whole telephone with no keys, on simulated providers that one may break."""
+"""The demo: a complete phone service without keys, on simulated providers that can be broken."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from lab.process import STAGE_OF, LabOptions, RunningLab, lab_process, with_lab
 from providers.catalog import provider
 
 HOST: Final = "127.0.0.1"
-REDRAWS_PER_S: Final = 4  # enough for a person who reads along
+REDRAWS_PER_S: Final = 4  # enough to read along
 
 
 async def demo(
@@ -31,9 +31,9 @@ async def demo(
 
     Args:
         port: Where to listen on loopback; 0 for any.
-        folder: Where the log and the calls' own records go.
-        options: What sort of lab.
-        lab_runs: Is told where the lab is, before anybody can call.
+        folder: For the log and the calls' own records.
+        options: The lab's options.
+        lab_runs: Called with the lab's addresses before calls are possible.
 
     Raises:
         UsageError: The port is taken.
@@ -67,17 +67,17 @@ async def _show_until_finished(server: Server, line: TerminalLine, console: Cons
 
 
 def _load() -> VoiceModels:
-    """Load what takes longest while the lab starts; blocks."""
+    """Load the slowest parts while the lab starts; blocks."""
     for kind, stage in STAGE_OF.items():
         provider(stage, kind).load()
     return VoiceModels.load()
 
 
 def _its_own(folder: Path, port: int) -> dict[str, Any]:
-    """Return what of the configuration is the demo's own."""
+    """Return the demo's own part of the configuration."""
     return {
         "server": {"host": HOST, "port": port},
         "logs": {"dir": folder},
-        "storage": {"url": f"sqlite+aiosqlite:///{folder / 'demo.db'}"},  # nobody's own
+        "storage": {"url": f"sqlite+aiosqlite:///{folder / 'demo.db'}"},  # the demo's own database
         "shutdown": {"drain_s": 0},
     }

@@ -1,7 +1,7 @@
-"""Compares what four books say of a campaign, contact by contact.
+"""Compares four records of a campaign, contact by contact.
 
-The ledger in the database, the report that is made of it (the table and the page), what the owner's
-register was told, and the carrier's own record. Each of the last two was written by somebody else.
+The ledger in the database, the report that is made from it (the table and the page), the reports
+that the CRM received, and the carrier's own record. The last two are written by other systems.
 """
 
 import csv
@@ -22,13 +22,13 @@ ROW: Final = re.compile(r'<tr><td>([a-z_]+)</td><td class="number">(\d+)</td>')
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BookComparison:
-    """All that was written down of one campaign.
+    """The four records of one campaign.
 
     Attributes:
         dials: The ledger.
         rows: The report's table, by number.
         page: How many dials of each outcome the report's page has.
-        told: What the register was told, by key.
+        told: The CRM's reports, by key.
     """
 
     dials: Sequence[Dial]
@@ -40,7 +40,7 @@ class BookComparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedContact:
-    """What each book says of a contact, and where they differ; nowhere: they agree."""
+    """Each record's account of a contact, and the differences; none if they agree."""
 
     number: str
     name: str
@@ -52,7 +52,7 @@ class ComparedContact:
 
     @property
     def line(self) -> str:
-        """All of it, for people."""
+        """All of it as one line."""
         end = f"DIFFER: {'; '.join(self.differs)}" if self.differs else "agree"
         return (
             f"{self.number} {self.name:<6} ledger {self.ledger} | report {self.report} | "
@@ -68,7 +68,7 @@ def read_books(
     register: RegisterSimulator,
     carrier: CarrierRest,
 ) -> BookComparison:
-    """Return the books; the report is read from its files. Blocks."""
+    """Return the records; the report is read from its files. Blocks."""
     with (folder / f"{campaign}.csv").open(encoding="utf-8", newline="") as file:
         # A number begins with a plus, which a spreadsheet would take for a formula: it is quoted.
         rows = {item["number"].lstrip("'"): item for item in csv.DictReader(file)}
@@ -83,7 +83,7 @@ def read_books(
 
 
 def compare_page(books: BookComparison) -> tuple[str, ...]:
-    """Return where the report's page and the ledger differ."""
+    """Return the differences between the report's page and the ledger."""
     counts = Counter(str(dial.outcome) for dial in books.dials)
     if counts == Counter(books.page):
         return ()
@@ -93,7 +93,7 @@ def compare_page(books: BookComparison) -> tuple[str, ...]:
 def compare_contacts(
     books: BookComparison, contacts: Sequence[StagedContact]
 ) -> list[ComparedContact]:
-    """Return what the books say of each contact; whoever else is in one of them comes last."""
+    """Return the comparison of each contact; contacts from other records come last."""
     known = {contact.number: contact.name for contact in contacts}
     others = {number for _, number, _ in books.carrier.book} | set(books.rows)
     others |= {str(item["number"]) for item in books.told.values()}
@@ -105,9 +105,9 @@ def _compare(books: BookComparison, number: str, name: str) -> ComparedContact:
     dials = sorted((dial for dial in books.dials if dial.number == number), key=_attempt)
     row = books.rows.get(number, {})
     told = {
-        key.removeprefix(KEY): result
-        for key, result in books.told.items()
-        if key.startswith(KEY) and result["number"] == number
+        key.removeprefix(KEY): report
+        for key, report in books.told.items()
+        if key.startswith(KEY) and report["number"] == number
     }
     placed = {dial_id_of(url): sid for sid, to, url in books.carrier.book if to == number}
     statuses = [books.carrier.exchange.placed[sid].status for sid in placed.values()]
@@ -122,7 +122,7 @@ def _compare(books: BookComparison, number: str, name: str) -> ComparedContact:
         name=name,
         ledger=_listed(str(dial.outcome) for dial in dials),
         report=f"{row.get('outcome', 'nothing')} after {row.get('dials', '0')}",
-        register=_listed(str(result["outcome"]) for result in told.values()),
+        register=_listed(str(report["outcome"]) for report in told.values()),
         carrier=_listed(statuses),
         differs=differs,
     )
@@ -147,7 +147,7 @@ def _against_report(dials: Sequence[Dial], row: Mapping[str, str]) -> tuple[str,
 
 
 def _cost(dials: Sequence[Dial]) -> str:
-    """Return both parts as the report has them: nothing, where all there was has no price."""
+    """Return both costs as in the report: empty if nothing has a price."""
     total = sum((dial.cost or 0.0) + (dial.providers_cost or 0.0) for dial in dials)
     return "" if not total and any(dial.unpriced for dial in dials) else f"{total:.4f}"
 
@@ -155,20 +155,21 @@ def _cost(dials: Sequence[Dial]) -> str:
 def _against_register(
     dials: Sequence[Dial], told: Mapping[str, Mapping[str, Any]]
 ) -> tuple[str, ...]:
-    """Each dial that a carrier was asked for is told once, as it is in the ledger."""
+    """Each dial that reached a carrier is reported once, as in the ledger."""
     wanted = {
         dial.id: (dial.provider_call_id, str(dial.outcome), round(dial.length_s or 0.0, 3))
         for dial in dials
         if dial.provider_call_id
     }
     found = {
-        key: (each["call_id"], each["outcome"], each["length_s"]) for key, each in told.items()
+        key: (report["call_id"], report["outcome"], report["length_s"])
+        for key, report in told.items()
     }
     return () if found == wanted else (f"the CRM was told {found}, not {wanted}",)
 
 
 def _against_calls(books: BookComparison, dials: Sequence[Dial], number: str) -> tuple[str, ...]:
-    """Each dial in which somebody talked with an agent is a call that the register was told of."""
+    """Each dial with a conversation is a call that was reported to the CRM."""
     talks = [
         dial
         for dial in dials
@@ -176,10 +177,10 @@ def _against_calls(books: BookComparison, dials: Sequence[Dial], number: str) ->
     ]
     unknown = sum(dial.unpriced is None for dial in talks)
     if unknown:
-        return (f"what {unknown} calls used is not in the ledger yet",)
+        return (f"the cost of {unknown} calls is not in the ledger yet",)
     talked = len(talks)
     calls = sum(
-        each["number"] == number and not key.startswith(KEY) for key, each in books.told.items()
+        report["number"] == number and not key.startswith(KEY) for key, report in books.told.items()
     )
     return () if calls == talked else (f"the CRM was told of {calls} calls, not {talked}",)
 

@@ -1,4 +1,4 @@
-"""A campaign among simulated callees: who they are, what each does, and whether all books agree.
+"""A campaign among simulated callees: who they are, what each does, and whether all records agree.
 
 For the demo, the drill and tests. The carrier is the lab's; the server, the queue and every call
 are real.
@@ -33,12 +33,12 @@ NAMES: Final = ("Anna", "John", "Maria", "David", "Emma", "Paul", "Laura", "Pete
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
-    """A manner of callees.
+    """A kind of callee.
 
     Attributes:
         label: What they do.
-        callee: The lab's.
-        ends: The outcomes that a dial to them may have, when nothing of ours fails.
+        callee: The lab's simulation.
+        ends: The outcomes that a dial to them may have if nothing of ours fails.
     """
 
     label: str
@@ -84,12 +84,12 @@ BEHAVIOURS: Final = (
     CONFIRMS, BUSY, CONFIRMS, VOICEMAIL, HANGS_UP, CONFIRMS, NO_ANSWER, WANTS_A_PERSON, CONFIRMS,
     VOICEMAIL,
 )  # fmt: skip
-"""In this order again and again."""
+"""Used in this order, repeatedly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagedContact:
-    """Somebody to be called."""
+    """A person to call."""
 
     number: str
     name: str
@@ -97,7 +97,7 @@ class StagedContact:
 
 
 def cast_of(many: int, behaviours: Sequence[Behaviour] = BEHAVIOURS) -> list[StagedContact]:
-    """Return so many contacts, their behaviours in turn."""
+    """Return this many contacts, their behaviours in turn."""
     named = zip(cycle(NAMES), islice(cycle(behaviours), many), strict=False)
     return [
         StagedContact(number=f"+1500555{1000 + at}", name=name, behaviour=behaviour)
@@ -106,7 +106,7 @@ def cast_of(many: int, behaviours: Sequence[Behaviour] = BEHAVIOURS) -> list[Sta
 
 
 def staged_tree(port: int, carrier_url: str, folder: Path, **campaign: Any) -> dict[str, Any]:
-    """Return the configuration of a server whose campaign is dialled through that carrier."""
+    """Return the configuration of a server that dials its campaign through that carrier."""
     url = f"http://127.0.0.1:{port}"
     wanted = {
         "script": f"You call patients of {BUSINESS} about their appointment.",
@@ -145,7 +145,7 @@ def staged_tree(port: int, carrier_url: str, folder: Path, **campaign: Any) -> d
 
 
 def register_tree(url: str, token: str) -> dict[str, Any]:
-    """Return the configuration of the lab's register, which is told of every dial and call."""
+    """Return the configuration of the lab's CRM, which gets a report of every dial and call."""
     told = ("call_id", "direction", "number", "outcome", "length_s", "summary", "callback")
     return {
         "kind": "rest",
@@ -164,15 +164,15 @@ def register_tree(url: str, token: str) -> dict[str, Any]:
 async def staged_register(
     contacts: Sequence[StagedContact], *, failing: float = 0.0
 ) -> AsyncIterator[RegisterSimulator]:
-    """Have the lab's register know these people while the block runs.
+    """Run the lab's CRM with these contacts during the block.
 
     Args:
-        contacts: Whom it knows.
+        contacts: Its contacts.
         failing: The share of its requests that fail.
     """
     people = [
-        KnownPerson(id=str(at), number=each.number, name=each.name)
-        for at, each in enumerate(contacts, start=1)
+        KnownPerson(id=str(at), number=contact.number, name=contact.name)
+        for at, contact in enumerate(contacts, start=1)
     ]
     async with RegisterSimulator(people=people) as register:
         register.fail(failing)
@@ -183,11 +183,11 @@ async def staged_register(
 async def staged_carrier(
     port: int, contacts: Sequence[StagedContact]
 ) -> AsyncIterator[CarrierRest]:
-    """Have the lab's carrier call these people while the block runs."""
+    """Run the lab's carrier with these callees during the block."""
     url = f"http://127.0.0.1:{port}"
     server = AgentServer(base_url=url, public_url=url, auth_token=AUTH_TOKEN)
     async with CarrierRest(ACCOUNT, AUTH_TOKEN, server=server) as carrier:
-        carrier.calls_per_s = 100.0  # ours keeps to its own pace
+        carrier.calls_per_s = 100.0  # our own pace is slower
         carrier.exchange.callees |= {
             contact.number: contact.behaviour.callee for contact in contacts
         }
@@ -195,7 +195,7 @@ async def staged_carrier(
 
 
 async def fill_queue(url: str, contacts: Sequence[StagedContact]) -> None:
-    """Put the contacts into the queue, and have the campaign run."""
+    """Put the contacts into the queue, and start the campaign."""
     book, office, now = ContactStore(url), CampaignOffice(url), clock.utc_s()
     try:
         new = [
@@ -211,12 +211,12 @@ async def fill_queue(url: str, contacts: Sequence[StagedContact]) -> None:
 
 @dataclass(slots=True)
 class Disagreement:
-    """What the books do not say alike; nothing: they agree."""
+    """The differences between records; empty if they agree."""
 
     lines: list[str] = field(default_factory=list[str])
 
     def __bool__(self) -> bool:
-        """Say whether there is any."""
+        """Return whether there are any."""
         return bool(self.lines)
 
 
@@ -227,11 +227,11 @@ STATUS_OF: Final[Mapping[str, frozenset[str]]] = {
     "failed": frozenset({"failed"}),
     "canceled": frozenset({"cancelled"}),
 }
-"""Which outcomes may stand in our ledger for each of the carrier's."""
+"""The ledger's allowed outcomes for each of the carrier's."""
 
 
 def compare_books(dials: Sequence[Dial], carrier: CarrierRest) -> Disagreement:
-    """Return where our ledger and the carrier's own book differ, dial by dial."""
+    """Return the differences between our ledger and the carrier's record, dial by dial."""
     said = Disagreement()
     placed = {dial_id_of(callback): (sid, number) for sid, number, callback in carrier.book}
     if len(placed) != len(carrier.book):

@@ -1,4 +1,4 @@
-"""Asks in a call of the drill, and keeps what became of it."""
+"""Asks a question in a call of the drill, and keeps the result."""
 
 from lab.drill.conversation import Conversation
 from lab.drill.evidence import Judged, judge_turn
@@ -14,7 +14,7 @@ async def ask(rig: Rig, call: Conversation, run: MeasuredRun, question: str) -> 
 
 
 async def ask_broken(rig: Rig, call: Conversation, run: MeasuredRun) -> Judged:
-    """Ask the row's question while what it breaks breaks, and measure."""
+    """Ask the row's question while its faults are active, and measure."""
     await rig.break_now(When.BEFORE_TURN)
     turn = await call.ask(rig.row.question, at=rig.timed())
     each = run.add(await judge_turn(call, rig.control, turn))

@@ -1,4 +1,4 @@
-"""A language model's ladder on a lab of its own: asked, broken, and watched, without a call."""
+"""A language model ladder with its own lab: asked, broken, and observed, without a call."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
@@ -33,14 +33,14 @@ POLL_S: Final = 0.05
 
 F = TypeVar("F")
 Say: TypeAlias = Callable[[float, Event | str], None]
-"""Takes each event, and what the scenario itself does, with the seconds since its start."""
+"""Takes each event, and the scenario's own steps, with the seconds since its start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuestionOutcome:
-    """What became of one question; seconds from the question."""
+    """The result of one question; seconds from the question."""
 
-    provider: str  # who spoke last; empty: nobody could
+    provider: str  # the last provider to answer; empty if none could
     first_word_s: float | None
     took_s: float
 
@@ -60,7 +60,7 @@ class _Owner:
 
 
 class Bench:
-    """One ladder. Everything about it is told in the order in which it happens."""
+    """One ladder; its events are reported in order."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Bench:
 
     @property
     def health(self) -> Health:
-        """What is known of the first rung."""
+        """The health of the first rung."""
         return self._policy.roster.health("llm", FIRST)
 
     def trusted(self) -> bool:
@@ -91,7 +91,7 @@ class Bench:
         return standing.usable and not standing.suspect
 
     async def ask(self) -> QuestionOutcome:
-        """Ask for a reply, and wait until it is over or nobody is left to give it."""
+        """Ask for a reply, and wait until it is complete or no rung is left."""
         self.told.note("a caller asks")
         began_s = clock.monotonic()
         self._turn.caller_stopped(began_s)
@@ -127,11 +127,11 @@ class Bench:
         await self._control.mend_all()
 
     async def requests(self) -> int:
-        """Return how many requests have reached the first rung, by the lab's own count."""
+        """Return how many requests have reached the first rung, according to the lab."""
         return len(await self._control.requests(FIRST))
 
     async def until(self, holds: Callable[[], bool], *, within_s: float) -> bool:
-        """Wait for something; say whether it came about in time."""
+        """Wait for a condition; return whether it held in time."""
         give_up_s = clock.monotonic() + within_s
         while not holds():
             if clock.monotonic() >= give_up_s:
@@ -159,7 +159,7 @@ class Bench:
 
 
 class ToldEvents:
-    """Keeps the events, and passes each one on at once."""
+    """Keeps the events, and reports each one at once."""
 
     def __init__(self, say: Say) -> None:
         self.events: list[Event] = []  # of half a minute of one ladder
@@ -177,11 +177,11 @@ class ToldEvents:
         return clock.monotonic() - self._began_s
 
     def note(self, text: str) -> None:
-        """Say what the scenario does, between the events."""
+        """Report a step of the scenario, between the events."""
         self._say(self.now_s, text)
 
     def of(self, kind: type[F]) -> list[F]:
-        """Return the events of one kind about the first rung, or about no rung at all."""
+        """Return the events of one kind about the first rung, or about no rung."""
         found = [event for event in self.events if isinstance(event, kind)]
         return [event for event in found if getattr(event, "provider", FIRST) == FIRST]
 
@@ -194,9 +194,9 @@ async def bench(
 
     Args:
         rungs: The language models, by their names in the lab.
-        resilience: That section of the configuration; what is not said is as ever.
-        seed: Of the lab's dice.
-        say: Is told everything.
+        resilience: Changes to that section of the configuration.
+        seed: Of the lab's random numbers.
+        say: Gets every report.
     """
     async with lab_process(options=LabOptions(seed=seed)) as lab, LabControl(lab) as control:
         settings = with_lab(_with_models(lab, rungs), {"resilience": resilience})
@@ -223,7 +223,7 @@ async def bench(
 
 
 def _with_models(lab: RunningLab, rungs: Sequence[str]) -> RunningLab:
-    """Return the lab as if it had no other language models than these."""
+    """Return the lab as if it had only these language models."""
     kept = [
         instance
         for instance in lab.instances
@@ -253,7 +253,7 @@ def _describe(window: Mapping[str, Any]) -> str:
 
 def _outcome(answer: QuestionOutcome) -> str:
     if not answer.provider:
-        return f"nobody can answer; known after {1000 * answer.took_s:.1f} ms"
+        return f"no provider can answer; known after {1000 * answer.took_s:.1f} ms"
     if answer.first_word_s is None:
         return f"{answer.provider} answered without a word"
     return f"{answer.provider} answered, its first word after {answer.first_word_s:.2f} s"

@@ -1,4 +1,4 @@
-"""What the rows break: the lab's providers, and the ways in which they fail."""
+"""The faults of the rows: the lab's providers, and the ways in which they fail."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -14,12 +14,12 @@ STANDBYS: Final[Mapping[str, str]] = {
 }
 REFUSE: Final = {"fault": "refuse"}
 SILENT: Final = {"fault": "silent"}
-HUNG: Final = {"fault": "silent", "where": "handshake"}  # open streams say nothing more, either
+HUNG: Final = {"fault": "silent", "where": "handshake"}  # open streams stay silent, too
 CUT_WORDS: Final = 7  # "A haircut costs forty euros. It takes | about half an hour, ..."
 
-TAKEN_OVER_S: Final = 0.4  # beyond a healthy turn, when another recogniser writes the rest
-AHEAD_S: Final = 10.0  # of speech that a voice may have before the caller
-SENTENCE_S: Final = 4.0  # what a sentence that is given whole may take beyond that
+TAKEN_OVER_S: Final = 0.4  # beyond a healthy turn, if another recogniser transcribes the rest
+AHEAD_S: Final = 10.0  # of speech that a voice may be ahead of the caller
+SENTENCE_S: Final = 4.0  # extra time for a sentence that is given as a whole
 CAP: Final = 1.25  # times real time; deepgram-docs, "Recovering from connection errors"
 
 
@@ -43,15 +43,15 @@ def stt(
 def each_of(
     names: tuple[str, ...], window: Mapping[str, Any], when: When = When.BEFORE_TURN
 ) -> tuple[Break, ...]:
-    """Break several providers in one way."""
+    """Break several providers in the same way."""
     return tuple(Break(provider=name, window=window, when=when) for name in names)
 
 
 def replayed(spoken_s: float) -> Target:
-    """Return a bound on the first word when so much of the question is heard once more."""
+    """Return a bound on the first word if this much of the question is heard again."""
     return extra(TAKEN_OVER_S + (spoken_s + BEFORE_S) / CAP)
 
 
 def given_at_once() -> Target:
-    """Return a bound on the speech that a voice is given in one request."""
+    """Return a bound on the speech that one request may ask of a voice."""
     return Target(measure="given_s", worst=AHEAD_S + SENTENCE_S)

@@ -1,4 +1,4 @@
-"""Under what circumstances something was measured: which code, which machine, what else ran."""
+"""The circumstances of a measurement: code, machine, and other load."""
 
 import asyncio
 import multiprocessing
@@ -13,20 +13,20 @@ from bot import clock
 
 GIT_S: Final = 10.0
 STAT: Final = Path("/proc/stat")
-BUSY: Final = (0, 1, 2, 5, 6, 7)  # of its first line: user, nice, system, irq, softirq, steal
-OWN: Final = slice(11, 15)  # of /proc/PID/stat behind the name: its times, and its children's
+BUSY: Final = (0, 1, 2, 5, 6, 7)  # in its first line: user, nice, system, irq, softirq, steal
+OWN: Final = slice(11, 15)  # in /proc/PID/stat after the name: its own times, and its children's
 UNKNOWN: Final = ""
 
 
 def describe_machine() -> str:
-    """Return what the figures were measured on, in a few words."""
+    """Return a short description of the machine."""
     cores = os.cpu_count() or 1
     python = platform.python_version()
     return f"{platform.system()} {platform.machine()}, {cores} cores, Python {python}"
 
 
 async def read_commit(folder: Path) -> str:
-    """Return the commit of a checkout, with `+` when files differ; empty: there is none."""
+    """Return a checkout's commit, with `+` if files differ; empty if there is none."""
     try:
         commit = await _git(folder, "rev-parse", "--short=10", "HEAD")
         changed = await _git(folder, "status", "--porcelain", "--untracked-files=no")
@@ -49,12 +49,12 @@ async def _git(folder: Path, *arguments: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpuTimes:
-    """What processors have done until a moment, in seconds.
+    """The processors' work up to a moment, in seconds.
 
     Attributes:
         at_s: The moment.
-        machine_s: All of them, for anybody.
-        own_s: For this process and its children.
+        machine_s: Of all processes.
+        own_s: Of this process and its children.
     """
 
     at_s: float
@@ -63,7 +63,7 @@ class CpuTimes:
 
 
 def read_cpu_times() -> CpuTimes | None:
-    """Return them; None where the system does not tell."""
+    """Return the current times; `None` if the system does not provide them."""
     try:
         first, *_ = STAT.read_text(encoding="ascii").splitlines()
     except OSError:
@@ -74,7 +74,7 @@ def read_cpu_times() -> CpuTimes | None:
 
 
 def others_cores(before: CpuTimes | None, after: CpuTimes | None) -> float | None:
-    """Return how many cores somebody else used between two moments; None: nobody can tell."""
+    """Return how many cores other processes used between two moments; `None` if unknown."""
     if before is None or after is None or after.at_s <= before.at_s:
         return None
     others_s = (after.machine_s - before.machine_s) - (after.own_s - before.own_s)
@@ -92,7 +92,7 @@ def _own_s() -> float:
 
 
 def _spent_s(pid: int) -> float:
-    """Return what a child that still runs has used."""
+    """Return the CPU time of a running child."""
     try:
         told = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:

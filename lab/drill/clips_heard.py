@@ -1,6 +1,6 @@
-"""Finds in a turn what was rendered ahead, by the sound that the voices sent for it.
+"""Finds rendered clips in a turn, by the sound that the voices sent for them.
 
-A clip counts when its whole sound is found. The local voice saying the same words is another sound,
+A clip counts if its whole sound is found. The local voice saying the same words is another sound,
 and so is any other filler.
 """
 
@@ -14,9 +14,9 @@ from lab.drill.matching import EarPath, SearchedRecording
 from lab.drill.places import RATE_HZ, Pcm
 from lab.drill.sound import SPEECH_S, join_spans
 
-# A clip is trimmed before it goes to 8000 Hz: its samples lie between those of the lab's sound.
+# A clip is trimmed before it is resampled to 8000 Hz: its samples lie between the lab's.
 BETWEEN: Final = EarPath(alike=0.95, short_alike=0.95, finer=4)
-AROUND_S: Final = 0.3  # of a stretch of speech, in which a clip's faint edges are looked for
+AROUND_S: Final = 0.3  # around a stretch of speech, to search for a clip's faint edges
 PAUSE_S: Final = 1.0  # longer than a voice's own between two sentences of a clip
 
 
@@ -31,10 +31,10 @@ class RenderedClip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeardClips:
-    """What else than its reply was heard in a turn; seconds from the caller's stop.
+    """The sounds in a turn besides its reply; seconds from the caller's stop.
 
     Attributes:
-        clips: The texts of those that were found, with when each was heard.
+        clips: The texts of the clips found, with their times.
         other: Stretches of speech that are no clip.
     """
 
@@ -43,7 +43,7 @@ class HeardClips:
 
 
 async def read_clips(control: LabControl) -> tuple[RenderedClip, ...]:
-    """Return what the voices have been asked to say so far, from the lab's record."""
+    """Return the texts that the voices were asked for so far, from the lab's record."""
     words = await control.words()
     sounds = await read_sounds(control, words)
     clips: list[RenderedClip] = []
@@ -55,23 +55,23 @@ async def read_clips(control: LabControl) -> tuple[RenderedClip, ...]:
     return tuple(clips)
 
 
-def find_clips(each: Judged, rendered: Sequence[RenderedClip]) -> HeardClips:
-    """Return the clips in what a turn's reply does not account for; blocks some 0.1 s."""
-    stop_s = each.turn.stop_s - each.turn.began_s
+def find_clips(judged: Judged, rendered: Sequence[RenderedClip]) -> HeardClips:
+    """Return the clips in a turn's sound outside its reply; blocks about 0.1 s."""
+    stop_s = judged.turn.stop_s - judged.turn.began_s
     clips: list[tuple[str, float, float]] = []
-    for start_s, end_s in join_spans(each.verdict.other, within_s=PAUSE_S):
+    for start_s, end_s in join_spans(judged.verdict.other, within_s=PAUSE_S):
         from_s = max(0.0, stop_s + start_s - AROUND_S)
-        part = each.recording[
+        part = judged.recording[
             round(from_s * RATE_HZ) : round((stop_s + end_s + AROUND_S) * RATE_HZ)
         ]
         for text, at_s, until_s in _found(part, rendered):
             clips.append((text, from_s - stop_s + at_s, from_s - stop_s + until_s))
-    other = [left for span in each.verdict.other for left in _uncovered(span, clips)]
+    other = [left for span in judged.verdict.other for left in _uncovered(span, clips)]
     return HeardClips(clips=tuple(clips), other=tuple(other))
 
 
 def _found(part: Pcm, rendered: Sequence[RenderedClip]) -> list[tuple[str, float, float]]:
-    """Return the clips in a part of a recording, each place once; the longest one explains most."""
+    """Return the clips in part of a recording, each place once; longer ones take precedence."""
     ear = SearchedRecording(part, line=BETWEEN)
     found: list[tuple[str, float, float]] = []
     for clip in sorted(rendered, key=lambda one: -one.samples.size):

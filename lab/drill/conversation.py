@@ -1,4 +1,4 @@
-"""One telephone call of the drill: ask, listen, and note when everything was."""
+"""One phone call of the drill: ask, listen, and record the times."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,21 +19,21 @@ Hook: TypeAlias = Callable[[], Awaitable[None]]
 
 GREETED_S: Final = 20.0  # the longest wait for a greeting
 ANSWER_S: Final = 25.0  # the longest wait for the end of an answer
-QUIET_S: Final = 0.9  # of silence after an answer that was long enough to be whole
-LOST_S: Final = 5.0  # of silence after which nothing more will come; stock Pipecat waits 3 s
-HURRY_S: Final = 12.0  # a caller to whom nothing is said at all gives up
-SHARE: Final = 0.85  # of the sound of an answer: with so much of it, it may be whole
+QUIET_S: Final = 0.9  # of silence after an answer that was long enough to be complete
+LOST_S: Final = 5.0  # of silence after which the answer is over; stock Pipecat waits 3 s
+HURRY_S: Final = 12.0  # a caller who hears nothing at all gives up
+SHARE: Final = 0.85  # of an answer's sound: with this much, it may be complete
 POLL_S: Final = 0.05
 TICK_S: Final = 0.02  # a telephone sends this much at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedTurn:
-    """A question and the time in which its answer was awaited; seconds of the call.
+    """A question and the time spent listening for its answer; seconds of the call.
 
     Attributes:
         question: What the caller asked.
-        answer: What should have been heard.
+        answer: The expected answer.
         began_s: When the caller began to speak.
         stop_s: When the caller's last sound left.
         end_s: When listening ended.
@@ -47,13 +47,13 @@ class AskedTurn:
 
 
 class CallerEar:
-    """What the caller has heard so far, and the waiting for more of it."""
+    """The caller's hearing so far, and waiting for more."""
 
     def __init__(self, telephone: Telephone) -> None:
         self._telephone = telephone
 
     async def hear_answer(self, since_s: float, *, wanted_s: float, within_s: float) -> None:
-        """Wait until about as much as is wanted was heard, or too long nothing."""
+        """Wait until about this much was heard, or nothing for too long."""
         telephone = self._telephone
         while not telephone.over and telephone.now_s - since_s < within_s:
             await asyncio.sleep(POLL_S)
@@ -68,7 +68,7 @@ class CallerEar:
                 return
 
     async def hear_some(self, for_s: float, *, since_s: float, within_s: float) -> bool:
-        """Return True once the agent was heard for so long since then; False after `within_s`."""
+        """Return True once the agent was heard for this long since then; False after `within_s`."""
         until_s = self._telephone.now_s + within_s
         while self._amount(since_s) < for_s:
             if not await self._goes_on(until_s):
@@ -76,13 +76,13 @@ class CallerEar:
         return True
 
     async def wait(self, for_s: float) -> None:
-        """Listen for so long, or until the call is over."""
+        """Listen for this time, or until the call is over."""
         until_s = self._telephone.now_s + for_s
         while await self._goes_on(until_s):
             pass
 
     def speech(self, since_s: float) -> list[tuple[float, float]]:
-        """Return when the agent was heard since then, up to now; short pauses count as speech."""
+        """Return when the agent was heard since then; short pauses count as speech."""
         now_s = self._telephone.now_s
         spans = self._telephone.bursts()
         return [(max(a, since_s), min(b, now_s)) for a, b in spans if b > since_s and a < now_s]
@@ -91,7 +91,7 @@ class CallerEar:
         return sum(b - a for a, b in self.speech(since_s))
 
     async def _goes_on(self, until_s: float) -> bool:
-        """Let a moment pass; return whether the call goes on and it is not yet that late."""
+        """Wait a moment; return whether the call goes on and it is not yet this late."""
         await asyncio.sleep(TICK_S)
         return self._telephone.now_s < until_s and not self._telephone.over
 
@@ -103,8 +103,8 @@ class Conversation:
         self, telephone: Telephone, lab: RunningLab, *, greeting: str, path: EarPath = TELEPHONE
     ) -> None:
         self.greeting = greeting
-        self.path = path  # what becomes of the voices' sound on its way to this telephone
-        self.greeted_s: float | None = None  # when the greeting began
+        self.path = path  # the effect of the line on the voices' sound
+        self.greeted_s: float | None = None  # the start of the greeting
         self._lab = lab
         self.ear = CallerEar(telephone)
         self._telephone = telephone
@@ -135,11 +135,11 @@ class Conversation:
         return self._telephone.over
 
     def lab_s(self, call_s: float) -> float:
-        """Return a moment of the call in the seconds of the lab's record."""
+        """Return a moment of the call in seconds of the lab's record."""
         return self._telephone.started_at + call_s - self._lab.started_at_s
 
     def heard(self) -> Pcm:
-        """Return the caller's ear from the start of the call."""
+        """Return everything the caller heard, from the start of the call."""
         return self._telephone.heard()
 
     async def wait_for_greeting(self) -> None:
@@ -156,12 +156,12 @@ class Conversation:
         wanted_s: float | None = None,
         within_s: float = ANSWER_S,
     ) -> AskedTurn:
-        """Ask, and listen until the answer is over or will not come.
+        """Ask, and listen until the answer is over or does not come.
 
         Args:
             question: What to ask.
-            at: What else to do, and how long after the caller began; None: at the caller's stop.
-            wanted_s: How much is to be heard; None: as much as the answer takes.
+            at: Further actions, with delays after the caller's start; `None`: at the caller's stop.
+            wanted_s: How much to hear; `None` for the whole answer.
             within_s: The longest wait for the end of the answer.
 
         Raises:
@@ -178,7 +178,7 @@ class Conversation:
             for after_s, hook in at:
                 if after_s is None:
                     await hook()
-        stop_s = said_s - TICK_S  # the mouth is known to be empty one piece after its last
+        stop_s = said_s - TICK_S  # the caller's sound is known to be over one piece after its end
         wanted_s = spoken_s(answer) if wanted_s is None else wanted_s
         await self.ear.hear_answer(stop_s, wanted_s=wanted_s, within_s=within_s)
         return AskedTurn(
@@ -190,7 +190,7 @@ class Conversation:
         )
 
     async def ask_only(self, question: str) -> float:
-        """Ask, and do not wait for an answer; return when the caller's last sound left."""
+        """Ask without waiting for an answer; return when the caller's last sound left."""
         check_still_on(self._telephone)
         self._expect_answer(question)
         return await self._telephone.say(caller_says(question)) - TICK_S
@@ -206,10 +206,10 @@ class Conversation:
 
 
 def check_still_on(telephone: Telephone) -> None:
-    """See that there is somebody to speak to.
+    """Check that the agent is still on the line.
 
     Raises:
-        ConnectionError: There is not.
+        ConnectionError: It is not.
     """
     if telephone.over:
         raise ConnectionError("the agent had hung up before the caller could ask")

@@ -1,4 +1,4 @@
-"""`holdline drill --scenario`: prints the events as they happen, and what that proved."""
+"""`holdline drill --scenario`: prints the events as they happen, and what they prove."""
 
 import asyncio
 import functools
@@ -18,11 +18,11 @@ from lab.drill.telling import tell_on
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demonstration:
-    """What can be shown.
+    """A scenario to show.
 
     Attributes:
         title: What it shows.
-        play: Does it, is told each event as it happens, and says what it proved.
+        play: Runs it, reports each event, and returns the proofs.
     """
 
     title: str
@@ -36,8 +36,8 @@ async def _play_outage(say: Say) -> Proofs:
 
 
 DEMONSTRATIONS: Final[Mapping[str, Demonstration]] = {
-    name: Demonstration(title=each.title, play=functools.partial(perform, each))
-    for name, each in SCENARIOS.items()
+    name: Demonstration(title=scenario.title, play=functools.partial(perform, scenario))
+    for name, scenario in SCENARIOS.items()
 } | {
     "elevenlabs-503": Demonstration(
         title="a campaign meets a voice that is down, with a standby and without", play=_play_outage
@@ -49,7 +49,7 @@ def scenario_named(name: str) -> Demonstration:
     """Return a scenario.
 
     Raises:
-        UsageError: There is none of this name; one line with the nearest.
+        UsageError: There is no such scenario; one line with the nearest name.
     """
     if name in DEMONSTRATIONS:
         return DEMONSTRATIONS[name]
@@ -61,10 +61,10 @@ def scenario_named(name: str) -> Demonstration:
 async def demonstrate(
     name: str, scenario: Scenario | Demonstration, *, out: Path | None = None
 ) -> int:
-    """Play a scenario, print it, and write what was printed into the folder `out`, if there is one.
+    """Run a scenario, print it, and write the output to the folder `out`, if given.
 
     Returns:
-        0; 1 when it did not prove what it set out to.
+        0, or 1 if a proof failed.
     """
     console = Console(highlight=False, markup=False, soft_wrap=True, record=True)
     try:

@@ -1,4 +1,4 @@
-"""The drill: breaks everything on purpose, and says what callers heard of it."""
+"""The drill: breaks everything on purpose, and reports what callers heard."""
 
 import asyncio
 import signal
@@ -21,22 +21,22 @@ from lab.drill.servers import OURS, check_side
 from lab.drill.table import table
 from lab.drill.tally import count_met, judge_passes, missed
 
-SMOKE: Final = "smoke"  # one run of a row says little on a machine that others use, too
+SMOKE: Final = "smoke"  # a single run of a row says little on a shared machine
 Play: TypeAlias = Callable[[Job, Results], Awaitable[DrillPass]]
 
-WIDE: Final = 150  # columns of a table that goes to a file
+WIDE: Final = 150  # columns of a table in a file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What the command line asks for.
+    """The command line's request.
 
     Attributes:
         matrix: `full` or `smoke`.
-        only: Names of rows; none: all of the matrix.
+        only: Names of rows; empty for the whole matrix.
         jobs: How many runs of a row go on at once.
-        baseline: The side that is measured beside ours, if any.
-        folder: Where results and report go.
+        baseline: The other side to measure, if any.
+        folder: For results and report.
     """
 
     matrix: str
@@ -47,22 +47,22 @@ class Wanted:
 
     @property
     def sides(self) -> tuple[str, ...]:
-        """Who is measured, ours first."""
+        """The sides to measure, ours first."""
         return (OURS, self.baseline) if self.baseline else (OURS,)
 
     @property
     def options(self) -> str:
-        """The options, as they are kept with what was measured; not the folder, which moves."""
+        """The options as kept with the results; without the folder, which may move."""
         only = f" --only {','.join(self.only)}" if self.only else ""
         baseline = f" --baseline {self.baseline}" if self.baseline else ""
         return f"--matrix {self.matrix}{only}{baseline} --jobs {self.jobs}"
 
 
 def check_wanted(wanted: Wanted) -> None:
-    """See that there is all that is asked for.
+    """Check the request.
 
     Raises:
-        UsageError: A matrix, row or baseline that there is not.
+        UsageError: An unknown matrix, row or baseline.
     """
     for side in wanted.sides:
         check_side(side)
@@ -73,11 +73,11 @@ async def drill(wanted: Wanted, *, play: Play = run_all) -> int:
     """Run the rows, print the table, write the report.
 
     Args:
-        wanted: What; checked with `check_wanted`.
-        play: Plays the rows of a job once, as one pass.
+        wanted: Checked with `check_wanted`.
+        play: Plays a job's rows once, as one pass.
 
     Returns:
-        0; 1 when a row misses a target.
+        0, or 1 if a row misses a target.
     """
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -115,9 +115,9 @@ async def _report(console: Console, job: Job, results: Results) -> int:
 async def _play_again(
     console: Console, job: Job, results: Results, names: Sequence[str], *, play: Play
 ) -> None:
-    """Play missed rows once more, and print what both passes say of them: neither is hidden."""
+    """Play missed rows once more, and print both passes' results."""
     told = ", ".join(names)
-    console.print(f"Missed: {told}. What else runs on this machine may be why, so once more.")
+    console.print(f"Missed: {told}. Other load may be the reason, so they run once more.")
     rows = [row for row in job.rows if row.name in names]
     await play(replace(job, rows=rows, options=f"{job.options} (again: {told})"), results)
     console.print(table(rows, results, sides=job.sides))
@@ -129,7 +129,7 @@ async def _play_again(
 
 @contextmanager
 def _cancel_on_sigterm() -> Iterator[None]:
-    """Have SIGTERM stop the servers and the lab too, as Ctrl-C does."""
+    """Stop servers and lab on SIGTERM, as on Ctrl-C."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task  # noqa: S101 - a coroutine runs in one
     loop.add_signal_handler(signal.SIGTERM, task.cancel)

@@ -1,4 +1,4 @@
-"""Turns the lab's record and a recording into verdicts."""
+"""Judges turns from the lab's record and a recording."""
 
 import asyncio
 import functools
@@ -24,19 +24,19 @@ from lab.drill.places import RATE_HZ
 
 Pcm = NDArray[np.int16]
 
-HEALTH: Final = ("GET", "/models")  # a rung that is well is asked it once a minute, call or no call
-POLITE: Final = 10  # calls go on while a turn is judged, and a late ear would hear gaps
+HEALTH: Final = ("GET", "/models")  # a healthy rung gets it once a minute, with or without a call
+POLITE: Final = 10  # niceness: calls go on during the judging, and a late listener would hear gaps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """One request to a provider in the time of a turn.
+    """One request to a provider during a turn.
 
     Attributes:
-        provider: Whom.
-        at_s: When, in seconds from the caller's stop.
-        outcome: How it had ended when the turn was judged.
-        fault: What it met.
+        provider: The provider.
+        at_s: In seconds from the caller's stop.
+        outcome: Its outcome when the turn was judged.
+        fault: The fault that it met.
     """
 
     provider: str
@@ -47,11 +47,11 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """A turn, what became of its reply, and the sound in which that was found."""
+    """A turn, the verdict on its reply, and the recording that was judged."""
 
     turn: AskedTurn
     verdict: ReplyVerdict
-    requests: tuple[Asked, ...]  # in the order in which they came
+    requests: tuple[Asked, ...]  # in order
     recording: Pcm  # from the caller's first word on
 
 
@@ -60,8 +60,8 @@ async def judge_turn(call: Conversation, control: LabControl, turn: AskedTurn) -
 
     Args:
         call: The call, in progress or over.
-        control: Of the lab that has the record.
-        turn: What is judged.
+        control: Of the lab with the record.
+        turn: The turn to judge.
     """
     span = call.lab_s(turn.began_s), call.lab_s(turn.end_s)
     sent = await sent_between(control, *span)
@@ -93,7 +93,7 @@ def _weigh(
 
 @functools.cache
 def _court() -> ProcessPoolExecutor:
-    """Return the process that judges; it ends with ours."""
+    """Return the judging process; it ends with ours."""
     spawned = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(1, mp_context=spawned, initializer=os.nice, initargs=(POLITE,))
 
@@ -116,7 +116,7 @@ async def read_sounds(
 async def _ask_lab(
     control: LabControl, from_s: float, until_s: float, *, stop_s: float
 ) -> tuple[Asked, ...]:
-    """Return what all providers were asked between two seconds of the lab's record."""
+    """Return all providers' requests between two seconds of the lab's record."""
     found = [
         Asked(
             provider=request["instance"],
@@ -132,9 +132,9 @@ async def _ask_lab(
 
 
 def is_of_call(request: Mapping[str, Any]) -> bool:
-    """Return whether a request of the lab's record may be a call's: it asks for no list of models.
+    """Return whether a request may belong to a call: it does not list models.
 
-    A standby that was asked whether it is well had no part in a turn.
+    A health probe of a standby is no part of a turn.
     """
     method, path = HEALTH
     return request["method"] != method or not request["path"].partition("?")[0].endswith(path)

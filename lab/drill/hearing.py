@@ -1,7 +1,7 @@
-"""Which words of a reply are in a recording, and where: pure.
+"""Finds the words of a reply in a recording; pure.
 
-They are found by the sound that the simulated voices say they sent, and by what the local voice
-makes of the reply.
+They are found by the sound that the simulated voices say they sent, and by the local voice's
+rendering of the reply.
 """
 
 import math
@@ -19,8 +19,8 @@ from lab.drill.places import RATE_HZ
 
 Pcm: TypeAlias = NDArray[np.int16]
 
-LOCAL: Final = "local"  # the voice that needs no provider
-LEFT_OUT: Final = 3  # words spoken for each that a voice may leave out; two in a row are a stretch
+LOCAL: Final = "local"  # the voice without a provider
+LEFT_OUT: Final = 3  # spoken for each word that a voice may leave out; two in a row are a stretch
 CROWDED: Final = 0.4  # two words that share more of the shorter one cannot both be there
 
 
@@ -29,12 +29,12 @@ class Sent:
     """One word that a voice sent, with its sound at 8000 Hz.
 
     Attributes:
-        text: The word as the voice was given it.
-        provider: Whose voice.
-        request: Which of its requests.
-        start_s: Where the word begins in that request's sound.
-        end_s: Where it ends there.
-        samples: What it sounds like.
+        text: The word in the voice's text.
+        provider: The voice's provider.
+        request: The number of the request.
+        start_s: The word's start in that request's sound.
+        end_s: Its end there.
+        samples: Its sound.
     """
 
     text: str
@@ -54,7 +54,7 @@ class RecordedWord:
     request: int
     at_s: float
     end_s: float
-    after_s: float  # where it stands in its request's sound
+    after_s: float  # its place in its request's sound
     until_s: float
 
 
@@ -72,7 +72,7 @@ def bare_words(text: str) -> list[str]:
 
 
 def reply_words(sent: Sequence[Sent], text: str) -> list[Sent]:
-    """Return the words of those requests that spoke a stretch of the reply, and no filler."""
+    """Return the words of the requests that spoke part of the reply, without fillers."""
     reply = bare_words(text)
     requests: dict[tuple[str, int], list[Sent]] = {}
     for word in sent:
@@ -87,7 +87,7 @@ def reply_words(sent: Sequence[Sent], text: str) -> list[Sent]:
 
 
 def _inside(part: Sequence[str], whole: Sequence[str]) -> bool:
-    """Return whether the part is a stretch of the whole; a voice may have left words of it out."""
+    """Return whether the part is a stretch of the whole; a voice may have left out some words."""
     most = len(part) // LEFT_OUT
     return any(
         _left_out(part, whole[at:]) <= most for at, word in enumerate(whole) if word == part[0]
@@ -95,7 +95,7 @@ def _inside(part: Sequence[str], whole: Sequence[str]) -> bool:
 
 
 def _left_out(part: Sequence[str], whole: Sequence[str]) -> float:
-    """Return how many words the whole has between those of the part; infinite: not all of them."""
+    """Return how many words of the whole the part skips; infinite if it does not fit."""
     rest = iter(enumerate(whole, 1))
     ends = [next((at for at, other in rest if other == word), math.inf) for word in part]
     return ends[-1] - len(part)
@@ -107,13 +107,13 @@ def _left_out(part: Sequence[str], whole: Sequence[str]) -> float:
 def heard_words(
     recording: Pcm, sent: Iterable[Sent], *, line: EarPath = TELEPHONE
 ) -> tuple[RecordedWord, ...]:
-    """Return the words that are in a recording, in the order in which they are heard."""
+    """Return the words in a recording, in the order in which they are heard."""
     found = SearchedRecording(recording, line=line)
-    # Callers who ask the same get the same sound: looked for once, it is found as often.
+    # Callers with the same question get the same sound: one search finds all places.
     sounds = {(word.text, word.samples.tobytes()): word for word in reversed(list(sent))}
     matches = [(match, word) for word in sounds.values() for match in found.matches(word.samples)]
     # The surest first; of two words at one place the longer one explains more of it.
-    matches.sort(key=lambda each: (-round(each[0].alike, 2), each[0].start - each[0].end))
+    matches.sort(key=lambda match: (-round(match[0].alike, 2), match[0].start - match[0].end))
     taken: list[tuple[int, int]] = []
     words: list[RecordedWord] = []
     for match, word in matches:
@@ -131,13 +131,13 @@ def heard_words(
                 until_s=word.end_s,
             )
         )
-    return tuple(sorted(words, key=lambda each: each.at_s))
+    return tuple(sorted(words, key=lambda word: word.at_s))
 
 
 def with_local_words(
     recording: Pcm, words: Sequence[RecordedWord], looked_for: Sequence[LocalUtterance]
 ) -> tuple[RecordedWord, ...]:
-    """Return the words heard and what the local voice said where they are not."""
+    """Return the words heard, completed by the local voice's words."""
     taken = [(word.at_s, word.end_s) for word in words]
     more: list[RecordedWord] = []
     for heard in heard_utterances(recording, looked_for):
@@ -162,7 +162,7 @@ def with_local_words(
             )
             for (text, start_s, end_s), (at_s, until_s) in said
         ]
-    return tuple(sorted([*words, *more], key=lambda each: each.at_s))
+    return tuple(sorted([*words, *more], key=lambda word: word.at_s))
 
 
 def _crowded(one: tuple[float, float], other: tuple[float, float]) -> bool:

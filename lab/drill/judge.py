@@ -1,7 +1,6 @@
 """Judges what a caller heard of one reply: every word once, in order, without gaps; pure.
 
-The words are found in the recording itself. Nothing of what the agent believes to have said is
-asked.
+The words are found in the recording itself, independent of what the agent believes to have said.
 """
 
 import difflib
@@ -31,17 +30,17 @@ Pcm: TypeAlias = NDArray[np.int16]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyVerdict:
-    """What became of one reply; times are seconds from the caller's stop.
+    """The verdict on one reply; times are seconds from the caller's stop.
 
     Attributes:
-        words: What was heard of it, in order.
+        words: The words heard of it, in order.
         missing: Words that should have been heard and were not.
         extra: Words that were heard too often or in the wrong place.
-        first_word_s: When its first word began; None: never.
-        first_speech_s: When any speech began, a filler too; None: never.
+        first_word_s: The start of its first word; `None` if none was heard.
+        first_speech_s: The start of any speech, fillers included; `None` if there was none.
         gap_s: The longest silence inside it beyond the speech's own pauses.
-        other: Stretches of speech that are no words of it: fillers, clips, half words.
-        voices: The providers that spoke it, in the order in which they took over.
+        other: Stretches of other speech: fillers, clips, half words.
+        voices: The providers that spoke it, in order.
     """
 
     words: tuple[RecordedWord, ...]
@@ -61,7 +60,7 @@ class ReplyVerdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedWords:
-    """What should have been heard.
+    """The words that should have been heard.
 
     Attributes:
         text: The whole reply.
@@ -81,15 +80,15 @@ def judge(
     local: Sequence[LocalUtterance] = (),
     line: EarPath = TELEPHONE,
 ) -> ReplyVerdict:
-    """Return what a caller heard of a reply.
+    """Judge what a caller heard of a reply.
 
     Args:
-        recording: The caller's ear from the moment at which judging is to begin, 8000 Hz.
-        sent: What the voices sent in that time, fillers too.
-        said: What should have been heard.
+        recording: What the caller heard from the start of the judging on, 8000 Hz.
+        sent: What the voices sent in that time, fillers included.
+        said: The words that should have been heard.
         stop_s: When the caller stopped speaking, in seconds of the recording.
         local: What the local voice may have said of the reply.
-        line: What the voices' sound became on its way to the ear.
+        line: The line's effect on the voices' sound.
     """
     words = heard_words(recording, reply_words(sent, said.text), line=line)
     words = with_local_words(recording, words, local)
@@ -110,7 +109,7 @@ def judge(
 def compare_words(
     words: Sequence[RecordedWord], text: str
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the words of a text that were not heard, and what was heard in their place."""
+    """Return the words of a text that were not heard, and those heard in their place."""
     wanted, got = bare_words(text), [bare(word.text) for word in words]
     missing: list[str] = []
     extra: list[str] = []
@@ -126,7 +125,7 @@ def compare_words(
 
 
 def longest_gap(recording: Pcm, words: Sequence[RecordedWord], *, said: ExpectedWords) -> float:
-    """Return the longest silence between two words of a reply, less the speech's own pause."""
+    """Return the longest silence between two words of a reply, minus the speech's own pause."""
     longest = 0.0
     for index, (word, after) in enumerate(itertools.pairwise(words)):
         if (word.provider, word.request) == (after.provider, after.request):
@@ -140,7 +139,7 @@ def longest_gap(recording: Pcm, words: Sequence[RecordedWord], *, said: Expected
 def _unexplained(
     speech: Sequence[tuple[float, float]], words: Sequence[RecordedWord]
 ) -> list[tuple[float, float]]:
-    """Return the parts of speech that no word of the reply accounts for."""
+    """Return the speech that no word of the reply explains."""
     left: list[tuple[float, float]] = []
     for start, end in speech:
         at_s = start

@@ -1,4 +1,4 @@
-"""The plans of calls in which a provider comes back, or is out or late for more than one turn."""
+"""The plans of calls in which a provider recovers, or fails or is late for several turns."""
 
 import asyncio
 from typing import Final
@@ -11,16 +11,16 @@ from lab.drill.rig import Rig
 from lab.drill.rows import When
 from lab.drill.wrote import is_back
 
-VOICE: Final = "cartesia"  # the agent's, as long as nobody breaks it
+VOICE: Final = "cartesia"  # the agent's, unless it is broken
 FLAPPING_S: Final = 60.0
-CLIP_TURNS: Final = 2  # a filler may be said in the first one, a sentence must be in the other
-BACK_S: Final = 5.0  # a provider that passed its trial is used again after so long
+CLIP_TURNS: Final = 2  # the first one may have a filler, the other must have a sentence
+BACK_S: Final = 5.0  # a provider that passed its trial is used again after this time
 OUT_S: Final = 8.0  # three failures in a row: a caller's, and those of probes 1 s and 3 s later
 PROBED_S: Final = 75.0  # the longest wait for a provider's trial
 
 
 async def play_flapping(rig: Rig, run: MeasuredRun) -> None:
-    """Ask for a minute while a provider dies and comes back."""
+    """Ask for a minute while a provider fails and recovers."""
     worst = run.measures
     async with rig.call() as call:
         await call.wait_for_greeting()
@@ -36,7 +36,7 @@ async def play_flapping(rig: Rig, run: MeasuredRun) -> None:
 
 
 async def play_clips(rig: Rig, run: MeasuredRun) -> None:
-    """Ask while every answer is late, and look for what was rendered before the call."""
+    """Ask while every answer is late, and look for the clips rendered before the call."""
     rendered = [clip for clip in await read_clips(rig.control) if clip.provider == VOICE]
     async with rig.call() as call:
         await call.wait_for_greeting()
@@ -48,7 +48,7 @@ async def play_clips(rig: Rig, run: MeasuredRun) -> None:
 
 
 async def play_recovery(rig: Rig, run: MeasuredRun) -> None:
-    """Ask while a provider is broken, when it is well again, and in a second call."""
+    """Ask while a provider is broken, after its recovery, and in a second call."""
     (broken,) = rig.row.breaks
     async with rig.call() as call:
         await call.wait_for_greeting()
@@ -69,7 +69,7 @@ async def play_recovery(rig: Rig, run: MeasuredRun) -> None:
 
 
 async def play_probes(rig: Rig, run: MeasuredRun) -> None:
-    """Ask in a call that begins when every rung of a stage is out, though only probes fail."""
+    """Ask in a call that begins with every rung of a stage unavailable, though only probes fail."""
     await rig.break_now(When.BEFORE_CALL)
     async with rig.call() as call:
         await call.ear.wait(OUT_S)
@@ -84,7 +84,7 @@ async def play_probes(rig: Rig, run: MeasuredRun) -> None:
 
 
 async def _ask_until_probed(rig: Rig, call: Conversation, run: MeasuredRun, provider: str) -> None:
-    """Ask on, because a silent caller is hung up on, until a probe of the provider did well."""
+    """Keep asking until a probe of the provider succeeds: a silent caller would be hung up on."""
     before = len(await rig.control.requests(provider))
     until_s = call.now_s + PROBED_S
     while call.now_s < until_s and not await _is_probed(rig, provider, before):
@@ -92,6 +92,6 @@ async def _ask_until_probed(rig: Rig, call: Conversation, run: MeasuredRun, prov
 
 
 async def _is_probed(rig: Rig, provider: str, before: int) -> bool:
-    """Return whether the mended provider was asked for something since, and did it."""
+    """Return whether the mended provider has completed a request since."""
     later = (await rig.control.requests(provider))[before:]
     return any(request["outcome"] == "done" for request in later)

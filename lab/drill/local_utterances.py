@@ -1,4 +1,4 @@
-"""What the local voice can have said of a text: from any of its words to the sentence's end."""
+"""The local voice's possible utterances of a text: from any word to its sentence's end."""
 
 import functools
 from typing import Final
@@ -12,7 +12,7 @@ LANGUAGE: Final = "en"  # of the drill's calls
 
 @functools.cache
 def utterances(text: str) -> tuple[LocalUtterance, ...]:
-    """Return each sentence of a text from each of its words on; blocks some ms a word."""
+    """Return each sentence of a text from each of its words on; blocks a few ms a word."""
     return tuple(
         _spoken(" ".join(words[first:]))
         for sentence in pieces(text)

@@ -1,9 +1,9 @@
-"""Finds what the local voice said in a recording: pure, on arrays.
+"""Finds the local voice's words in a recording: pure, on arrays.
 
-No simulator has a record of its words, so they are spoken once more to compare with. espeak-ng lets
-the pitch waver, and goes on where its last utterance left off: two utterances of one text differ in
-their waves, and hardly in which bands are loud when. So bands are compared, and an utterance counts
-as heard only if each of its words is alike at its own place in it.
+No simulator records its words, so they are synthesised again for the comparison. espeak-ng varies
+the pitch, and starts in the state that its last utterance left: two utterances of one text differ
+in their waves, but hardly in the loudness of bands over time. So bands are compared, and an
+utterance counts as heard only if each of its words matches at its own place in it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,17 +22,17 @@ WINDOW: Final = RATE_HZ // 40
 FFT: Final = 256
 BANDS: Final = 24
 TONES_HZ: Final = (100.0, 3800.0)  # of a telephone
-FLOOR: Final = 1e5  # the power of a quiet line: below it bands do not differ
-# Measured over both answers of the drill, from each word on: said again, an utterance is alike at
-# 0.97 and more, the least of its words at 0.92.
+FLOOR: Final = 1e5  # the power of a quiet line: differences below it do not count
+# Measured over both answers of the drill, from each word on: a repeated utterance matches with
+# 0.97 or more, the worst of its words with 0.92.
 ALIKE: Final = 0.94
 WORD_ALIKE: Final = 0.88
-EARLIER: Final = 2  # frames by which a word may be off its place
+EARLIER: Final = 2  # frames that a word may be off its place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalUtterance:
-    """A sentence, or its end, as the local voice says it.
+    """A sentence, or its end, in the local voice.
 
     Attributes:
         samples: At 8000 Hz.
@@ -45,12 +45,12 @@ class LocalUtterance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeardUtterance:
-    """An utterance in a recording: which of those looked for, and where, in seconds.
+    """An utterance in a recording, by index and place in seconds.
 
     Attributes:
-        index: Which one.
-        at_s: Where it begins.
-        begun_twice: Whether its first word stands directly before it once more.
+        index: Its index.
+        at_s: Its start.
+        begun_twice: Whether its first word occurs once more directly before it.
     """
 
     index: int
@@ -61,9 +61,9 @@ class HeardUtterance:
 def heard_utterances(
     recording: Pcm, looked_for: Sequence[LocalUtterance]
 ) -> Iterator[HeardUtterance]:
-    """Yield each place of each utterance, of the longest first."""
+    """Yield every occurrence of each utterance, the longest first."""
     ear = _bands(recording)
-    for index in sorted(range(len(looked_for)), key=lambda each: -looked_for[each].samples.size):
+    for index in sorted(range(len(looked_for)), key=lambda index: -looked_for[index].samples.size):
         wanted = looked_for[index]
         sound = _bands(wanted.samples)
         if sound.size:
@@ -127,7 +127,7 @@ def _moving(values: _Bands, size: int) -> _Bands:
 
 
 def _bands(samples: Pcm) -> _Bands:
-    """Return how loud each band is every 10 ms, as logarithms."""
+    """Return the loudness of each band every 10 ms, as logarithms."""
     if samples.size < WINDOW:
         return np.zeros((0, BANDS))
     frames = np.lib.stride_tricks.sliding_window_view(samples.astype(np.float64), WINDOW)[::HOP]
@@ -137,7 +137,7 @@ def _bands(samples: Pcm) -> _Bands:
 
 
 def _filters() -> _Bands:
-    """Return triangular filters, as far apart as the ear tells tones apart (the mel scale).
+    """Return triangular filters, spaced as the ear distinguishes tones (the mel scale).
 
     Source: O'Shaughnessy, Speech Communication, 1987: mel = 2595 log10(1 + f / 700).
     """

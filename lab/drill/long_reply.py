@@ -1,4 +1,4 @@
-"""The plan of a reply that its model does not end, and its measures."""
+"""The plan for a reply that its model does not end, and its measures."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,8 @@ from lab.drill.rows import LOST, When
 from lab.process import STAGE_OF
 
 LONG_S: Final = 100.0  # the longest wait for the end of a reply of 60 s
-MOST_S: Final = 30.0  # of speech; with so much of it, a pause is its end
-JUDGED: Final = 260  # words of the model's text; a minute has some 170
+MOST_S: Final = 30.0  # of speech; after this much, a pause is its end
+JUDGED: Final = 260  # words of the model's text; a minute has about 170
 
 
 async def play_long_reply(rig: Rig, run: MeasuredRun) -> None:
@@ -34,20 +34,20 @@ async def play_long_reply(rig: Rig, run: MeasuredRun) -> None:
         run.measures["given_s"] = await most_given(rig.control, call, turn.began_s)
 
 
-def as_ended(each: Judged) -> Judged:
-    """Return a turn as if its answer were only what was heard, if that ends with a sentence."""
-    words = each.verdict.words
+def as_ended(judged: Judged) -> Judged:
+    """Return a turn with the heard text as its answer, if that ends with a sentence."""
+    words = judged.verdict.words
     if not words or not words[-1].text.endswith((".", "!", "?")):
-        return each
-    answer = " ".join(each.turn.answer.split()[: len(words)])
+        return judged
+    answer = " ".join(judged.turn.answer.split()[: len(words)])
     missing, extra = compare_words(words, answer)
-    verdict = dataclasses.replace(each.verdict, missing=missing, extra=extra)
-    turn = dataclasses.replace(each.turn, answer=answer)
-    return dataclasses.replace(each, turn=turn, verdict=verdict)
+    verdict = dataclasses.replace(judged.verdict, missing=missing, extra=extra)
+    turn = dataclasses.replace(judged.turn, answer=answer)
+    return dataclasses.replace(judged, turn=turn, verdict=verdict)
 
 
 async def most_given(control: LabControl, call: Conversation, since_s: float) -> float:
-    """Return how much speech a voice was given at most in one request since then, in seconds."""
+    """Return the longest speech that one request to a voice asked for since then, in seconds."""
     given = [
         len(request["details"].get("text", ""))
         for name in control.names
@@ -69,19 +69,19 @@ async def _written(control: LabControl, since_s: float) -> str:
     return max(answers, key=len, default="")
 
 
-def _length_s(each: Judged) -> float:
-    words = each.verdict.words
+def _length_s(judged: Judged) -> float:
+    words = judged.verdict.words
     return words[-1].end_s - words[0].at_s if words else LOST
 
 
-async def _ahead_s(control: LabControl, call: Conversation, each: Judged) -> float:
-    """Return how long a word waited at most between its voice and the caller's ear."""
-    from_s, until_s = call.lab_s(each.turn.began_s), call.lab_s(each.turn.end_s)
+async def _ahead_s(control: LabControl, call: Conversation, judged: Judged) -> float:
+    """Return the longest time that a word waited between its voice and the caller."""
+    from_s, until_s = call.lab_s(judged.turn.began_s), call.lab_s(judged.turn.end_s)
     sent: Sequence[Mapping[str, Any]] = [
         word for word in await control.words() if from_s <= word["sent_at_s"] <= until_s
     ]
     waited = [
         from_s + word.at_s - other["sent_at_s"]
-        for word, other in zip(each.verdict.words, sent, strict=False)
+        for word, other in zip(judged.verdict.words, sent, strict=False)
     ]
     return max(waited, default=LOST)

@@ -1,4 +1,4 @@
-"""A caller on the loopback leg, the one that `replay` has: importing this loads Pipecat."""
+"""A caller on `replay`'s loopback leg; importing this loads Pipecat."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -19,7 +19,7 @@ PAUSE_S: Final = 0.3  # a shorter pause belongs to the speech around it, as in t
 
 
 class LoopbackTelephone:
-    """The leg that `replay` has, without a server, a network or a telephone's coding."""
+    """`replay`'s leg, without a server, a network or telephone coding."""
 
     def __init__(self, process: Process) -> None:
         self._pool = process
@@ -34,7 +34,7 @@ class LoopbackTelephone:
         self._running: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Begin the call.
+        """Start the call.
 
         Raises:
             TimeoutError: It was not answered.
@@ -44,7 +44,7 @@ class LoopbackTelephone:
             group = await stack.enter_async_context(asyncio.TaskGroup())
             self._running = group.create_task(answered, name="a call on the loopback leg")
             async with asyncio.timeout(CONNECTED_S):
-                while self._leg.line.started_at_s is None:  # noqa: ASYNC110 - the line tells nobody
+                while self._leg.line.started_at_s is None:  # noqa: ASYNC110 - the line has no event for it
                     await asyncio.sleep(0.005)
             self._stack = stack.pop_all()
         return self
@@ -58,11 +58,11 @@ class LoopbackTelephone:
         """Hang up."""
         await self._call.cancel("caller_hung_up")
         await self._stack.__aexit__(kind, error, trace)
-        await self._pool.emitter.flush()  # what is told of the call is read next
+        await self._pool.emitter.flush()  # the call's events are read next
 
     @property
     def started_at(self) -> float:
-        """When the call was answered."""
+        """The start of the call."""
         return self._leg.line.started_at_s or clock.monotonic()
 
     @property
@@ -76,7 +76,7 @@ class LoopbackTelephone:
         return self._leg.line.closed or self._running is None or self._running.done()
 
     def heard(self) -> NDArray[np.int16]:
-        """Return what was heard so far, with the silence up to now."""
+        """Return everything heard so far, with the silence up to now."""
         whole = np.zeros(round(self.now_s * RATE_HZ), dtype=np.int16)
         heard = self._leg.line.heard()[: whole.size]
         whole[: heard.size] = heard

@@ -19,14 +19,14 @@ COLUMNS: Final = (
 PASSES: Final = ("pass", "began", "commit", "options", "machine", "others used", "rows met")
 EVERY: Final = ("fault", "pass", "runs", "verdict", "worst of each target, in the order above")
 HOW: Final = (
-    "Every figure is taken from the recording at the caller's ear. *Extra* is what is beyond a"
+    "Every figure is taken from the recording at the caller's ear. *Extra* is the time beyond a"
     " healthy turn of the same question with the same delays; *gap* is silence inside the reply"
     " beyond the speech's own pauses; *any speech* counts fillers and clips too. *Stock* is plain"
     " Pipecat with its own failover, under the same faults. The figures are those of the newest"
-    " pass that ran a row; *passes met* counts all passes that were to run it, and says in how many"
+    " pass that ran a row; *passes met* counts all passes that should run it, and says in how many"
     " every target was met, as the targets are today. "
-    f"`{MARK}` stands behind what was measured beside other load. The file is made by"
-    " `scripts/drill_report.py` of [drill-results.json](drill-results.json), which has"
+    f"`{MARK}` marks figures that were measured under other load. The file is made by"
+    " `scripts/drill_report.py` from [drill-results.json](drill-results.json), which has"
     " every pass.\n\n"
 )
 
@@ -59,8 +59,8 @@ def _page(
     yield "\n## Every row in every pass\n\n"
     yield _head(EVERY)
     for row in rows:
-        for index, each in enumerate(judged[row.name]):
-            yield _line([f"`{row.name}`" if index == 0 else "", *_outcome(each, row)])
+        for index, row_in_pass in enumerate(judged[row.name]):
+            yield _line([f"`{row.name}`" if index == 0 else "", *_outcome(row_in_pass, row)])
     known = {row.name for row in rows}
     if gone := sorted(
         {name for one in results.passes for name in one.planned.get(OURS, ())} - known
@@ -73,15 +73,15 @@ def _lines(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[
     mark = newest.mark
     stock = findings(row, STOCK, measured(results.newest(row, STOCK)))
     more = extra_requests(row, OURS, measured(results.newest(row, OURS)))
-    for index, each in enumerate(newest.findings):
+    for index, finding in enumerate(newest.findings):
         other = stock[index] if index < len(stock) else None
         yield _line(
             [
                 f"{row.title} (`{row.name}`)" if index == 0 else "",
-                each.told,
-                marked(each.p50, mark),
-                marked(each.worst, mark),
-                _verdict(each),
+                finding.told,
+                marked(finding.p50, mark),
+                marked(finding.worst, mark),
+                _verdict(finding),
                 "" if index or more is None else f"{more:+.2g}",
                 number(other.p50) if other else "",
                 number(other.worst) if other else "",
@@ -101,14 +101,16 @@ def _verdict(finding: TargetFinding) -> str:
 
 def _describe(one: DrillPass, results: Results, judged: dict[str, list[RowInPass]]) -> list[str]:
     inside = {
-        name: row
+        name: row_in_pass
         for name, passes in judged.items()
-        for row in passes
-        if row.within.number == one.number
+        for row_in_pass in passes
+        if row_in_pass.within.number == one.number
     }
-    told = [f"{sum(row.met for row in inside.values())} of {len(inside)}"]
+    told = [f"{sum(row_in_pass.met for row_in_pass in inside.values())} of {len(inside)}"]
     for verdict in ("missed", "not run"):
-        names = [f"`{name}`" for name, row in inside.items() if row.verdict == verdict]
+        names = [
+            f"`{name}`" for name, row_in_pass in inside.items() if row_in_pass.verdict == verdict
+        ]
         told += [f"{verdict}: {', '.join(names)}"] if names else []
     return [
         str(one.number),
@@ -128,17 +130,19 @@ def _others(one: DrillPass, results: Results) -> str:
     return f"{others[0]:.2f} cores, at most {others[1]:.2f}"
 
 
-def _outcome(each: RowInPass, row: Row) -> list[str]:
-    wanted = each.within.wanted(row.name, OURS)
-    mark = each.mark
-    worst = [marked(one.worst, mark) or "-" for one in each.findings]
+def _outcome(row_in_pass: RowInPass, row: Row) -> list[str]:
+    wanted = row_in_pass.within.wanted(row.name, OURS)
+    mark = row_in_pass.mark
+    worst = [marked(one.worst, mark) or "-" for one in row_in_pass.findings]
     bold = [
         f"**{value}**" if one.met is False else value
-        for one, value in zip(each.findings, worst, strict=True)
+        for one, value in zip(row_in_pass.findings, worst, strict=True)
     ]
-    verdict = "met" if each.met else f"**{each.verdict}**"
-    runs = str(each.runs) if each.runs >= wanted else f"{each.runs} of {wanted}"
-    return [str(each.within.number), runs, verdict, ", ".join(bold)]
+    verdict = "met" if row_in_pass.met else f"**{row_in_pass.verdict}**"
+    runs = (
+        str(row_in_pass.runs) if row_in_pass.runs >= wanted else f"{row_in_pass.runs} of {wanted}"
+    )
+    return [str(row_in_pass.within.number), runs, verdict, ", ".join(bold)]
 
 
 def _head(columns: Sequence[str]) -> str:

@@ -1,9 +1,9 @@
 """Finds known sounds in a recording, to the sample: pure, on arrays.
 
-A word that a simulated voice sent reaches a telephone with nothing done to it but the telephone's
-coding, so the same samples correlate with the recording at 0.99 and more, and another word's do
-not. A browser's coding keeps less of the lowest and the highest tones, and its clock is another:
-there the middle of the band is compared, between samples too.
+A simulated voice's word reaches a telephone unchanged except for the telephone's coding, so the
+same samples correlate with the recording at 0.99 and more, and another word's do not. A browser's
+coding loses more of the lowest and the highest tones, and its clock differs: there the middle of
+the band is compared, between samples too.
 """
 
 from collections.abc import Iterator
@@ -20,23 +20,23 @@ _Floats: TypeAlias = NDArray[np.floating[Any]]
 _Spectrum: TypeAlias = NDArray[np.complexfloating[Any, Any]]
 
 SHORT: Final = RATE_HZ // 10
-LEAST_ANCHOR: Final = RATE_HZ // 40  # what a torn sound is recognised by
-STEP: Final = 4096  # transforms of its multiples are quick
-FAINT: Final = 40.0  # of 32768, root mean square: below it there is nothing to recognise
-RINGING: Final = RATE_HZ // 4  # how long a filter's echo of a sound's end may be
+LEAST_ANCHOR: Final = RATE_HZ // 40  # the shortest part that identifies a torn sound
+STEP: Final = 4096  # transforms of its multiples are fast
+FAINT: Final = 40.0  # of 32768, root mean square: fainter sounds cannot be recognised
+RINGING: Final = RATE_HZ // 4  # the longest echo of a sound's end in a filter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarPath:
-    """What becomes of a sound on its way to an ear.
+    """The effect of a line on sound.
 
     Attributes:
-        alike: How much a word's sound must correlate with the recording.
+        alike: The least correlation of a word's sound with the recording.
         short_alike: The same for words under 0.1 s: a single vowel resembles other vowels of its
             voice more than words do.
-        wear: What a word may have met that is not found whole.
-        band_hz: What of it is compared; None: all.
-        finer: Into how many parts the time between two samples is divided.
+        wear: Allowed damage to a word that is not found as a whole.
+        band_hz: The band to compare; `None` for all.
+        finer: How many parts the time between two samples is divided into.
     """
 
     alike: float
@@ -46,12 +46,12 @@ class EarPath:
     finer: int = 1
 
 
-# Chosen: coding alone leaves 0.99, another word of the same voice under 0.9.
+# Chosen: coding alone leaves 0.99, another word of the same voice is under 0.9.
 TELEPHONE: Final = EarPath(alike=0.95, short_alike=0.98)
 
 
 class SearchedRecording:
-    """A recording in which sounds are looked for."""
+    """A recording to search for sounds."""
 
     def __init__(self, samples: Pcm, *, line: EarPath = TELEPHONE) -> None:
         self._line = line
@@ -61,7 +61,7 @@ class SearchedRecording:
         self._spectra: dict[int, _Spectrum] = {}
 
     def matches(self, sound: Pcm) -> list[Match]:
-        """Return every place where the sound is heard, whole or with a short gap torn into it."""
+        """Return every occurrence of the sound, complete or with a short gap."""
         least = self._line.alike if sound.size >= SHORT else self._line.short_alike
         wanted = self._hear(sound)
         if whole := list(self._peaks(wanted, least)):
@@ -71,12 +71,12 @@ class SearchedRecording:
         return [match for sound_then in later for match in self._torn(sound_then)]
 
     def _hear(self, samples: Pcm) -> _Floats:
-        """Return what of a sound is compared."""
+        """Return the part of a sound that is compared."""
         sound = samples.astype(np.float64)
         return sound if self._line.band_hz is None else _within(sound, *self._line.band_hz)
 
     def _peaks(self, sound: _Floats, least: float) -> Iterator[Match]:
-        """Yield the best places first; no two of them overlap by more than a half."""
+        """Yield the best places first; no two of them overlap by more than half."""
         likeness = self._likeness(sound)
         apart = max(1, sound.size // 2)
         while likeness.size:
@@ -87,7 +87,7 @@ class SearchedRecording:
             likeness[max(0, best - apart) : best + apart] = -np.inf
 
     def _torn(self, sound: _Floats) -> list[Match]:
-        """Return the places where nearly all of a sound follows, with short gaps between."""
+        """Return the places where nearly all of a sound follows, with short gaps."""
         half, quarter = sound.size // 2, sound.size // 4
         pieces = [(half, half), (0, half), *((at * quarter, quarter) for at in range(4))]
         for at, size in pieces:
@@ -110,7 +110,7 @@ class SearchedRecording:
         places = self._samples.size - sound.size + 1
         if places < 1 or _loudness(sound) < FAINT:
             return np.zeros(0)
-        size = -(-self._samples.size // STEP) * STEP  # no place that counts wraps round
+        size = -(-self._samples.size // STEP) * STEP  # no relevant place wraps around
         spectrum = self._spectrum(size) * np.conj(_transformed(sound, size))
         energy = self._energy[sound.size :][:places] - self._energy[:places]
         own = float((sound**2).sum())
@@ -134,25 +134,25 @@ class SearchedRecording:
 
 
 def _transformed(sound: _Floats, size: int) -> _Spectrum:
-    """Return a sound's spectrum in single precision: it takes a third of the time.
+    """Return a sound's spectrum in single precision, which takes a third of the time.
 
-    Of a likeness that leaves the third decimal, also beside the loudest of voices.
+    Likenesses keep three decimals, even next to the loudest voices.
     """
     return np.fft.rfft(sound.astype(np.float32), size)
 
 
 def _within(sound: _Floats, low_hz: float, high_hz: float) -> _Floats:
-    """Return what of a sound lies in a band, not shifted in time."""
+    """Return the part of a sound within a band, without a time shift."""
     size = -(-(sound.size + RINGING) // STEP) * STEP
     tones = np.maximum(np.fft.rfftfreq(size, 1 / RATE_HZ), 1.0)
-    # Butterworth's flat band with soft edges: a hard edge would ring through the words beside it.
+    # Butterworth's flat band with soft edges: a hard edge would ring into neighbouring words.
     kept = 1 / np.sqrt((1 + (low_hz / tones) ** 8) * (1 + (tones / high_hz) ** 16))
     filtered: _Floats = np.fft.irfft(np.fft.rfft(sound, size) * kept, size)[: sound.size]
     return filtered
 
 
 def _later(sound: _Floats, parts: float) -> _Floats:
-    """Return a sound that begins a part of a sample later."""
+    """Return a sound delayed by a fraction of a sample."""
     if not parts:
         return sound
     size = sound.size + RINGING

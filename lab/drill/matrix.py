@@ -1,4 +1,4 @@
-"""The fault matrix: every row that the drill knows, with its targets."""
+"""The fault matrix: every row of the drill, with its targets."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -118,9 +118,9 @@ def _long_replies() -> Iterator[Row]:
 
 
 def _broken_model(fault: str, words: int, *, within_s: float) -> Row:
-    """Return a row of a model that breaks inside its answer.
+    """Return a row with a model that breaks inside its answer.
 
-    Before the first sentence is whole nothing was audible: then the first word is late. Behind it
+    Before the first sentence is complete nothing is audible, so the first word is late. After it
     there may be a gap.
     """
     how = {"cut": "cut", "stall": "stalled"}[fault]

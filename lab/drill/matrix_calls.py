@@ -1,4 +1,4 @@
-"""The rows whose calls are longer than one turn, or come in another way."""
+"""The rows whose calls are longer than one turn, or arrive differently."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -33,9 +33,9 @@ from lab.drill.rows import (
 
 QUESTION_S: Final = 1.2  # "How much is a haircut?"
 FLAPS: Final = {**REFUSE, "pattern": {"on_s": 3, "off_s": 3}}
-LATE: Final = {"fault": "slow_start", "delay_s": 2.0}  # an answer, but behind the budget
+LATE: Final = {"fault": "slow_start", "delay_s": 2.0}  # an answer beyond the budget
 OF_A_RECOGNISER: Final = {"path": "sample_rate=16000"}  # probes; a telephone's sound has 8000
-OF_A_VOICE: Final = {"path": "#probe"}  # the context of one
+OF_A_VOICE: Final = {"path": "#probe"}  # a probe's context
 ANOTHER_MOMENT: Final = (
     "healthy turns themselves differ from their median by up to 0.06 s, by when the recogniser and"
     " the turn detector get the processor"
@@ -178,7 +178,7 @@ def _recoveries() -> Iterator[Row]:
     cases = {
         "stt": (stt(REFUSE), (next_turn, next_call)),
         "llm": (llm(REFUSE), (next_turn, next_call)),
-        "tts": (tts(REFUSE), (same_voice, next_call)),  # nobody wants a voice to change twice
+        "tts": (tts(REFUSE), (same_voice, next_call)),  # a voice should not change twice
     }
     for stage, (breaks, targets) in cases.items():
         yield Row(
@@ -208,5 +208,5 @@ def _loopback() -> Row:
     row = one_turn(
         "loopback-cut", "TTS cut in mid-utterance, on the loopback leg", tts(cut), gap(0.3)
     )
-    # Another run's call that begins in the same process, or is judged, tears what is heard here.
+    # Another run in the same process, or its judging, would tear what is heard here.
     return replace(row, leg="loopback", alone=True)

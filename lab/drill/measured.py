@@ -1,4 +1,4 @@
-"""What one run of a row measures; pure but for the questions to the lab's record."""
+"""The measures of one run; pure except for requests to the lab's record."""
 
 import itertools
 from collections.abc import Sequence
@@ -14,47 +14,47 @@ from lab.drill.places import RATE_HZ
 from lab.drill.rows import LOST
 from lab.drill.sound import stretches
 
-QUIET_FOR_S: Final = 0.3  # a shorter pause of the agent is not yet quiet
+QUIET_FOR_S: Final = 0.3  # the agent is not quiet in a shorter pause
 
 
 @dataclass(slots=True)
 class MeasuredRun:
-    """What one run yields: measures by name, and the turns they come from."""
+    """The results of one run: measures by name, and their turns."""
 
     measures: dict[str, float] = field(default_factory=dict)
     turns: list[Judged] = field(default_factory=list)
 
-    def add(self, each: Judged) -> Judged:
-        """Keep a turn, and count it in the measures that all plans have."""
-        self.turns.append(each)
-        verdict = each.verdict
+    def add(self, judged: Judged) -> Judged:
+        """Add a turn, and count it in the measures that all plans share."""
+        self.turns.append(judged)
+        verdict = judged.verdict
         worst = self.measures
         worst["lost_turns"] = worst.get("lost_turns", 0.0) + (not verdict.whole)
-        gap_s = LOST if verdict.missing else verdict.gap_s  # after the gap the rest never came
+        gap_s = LOST if verdict.missing else verdict.gap_s  # the rest after the gap never came
         worst["gap_s"] = max(worst.get("gap_s", 0.0), gap_s)
         worst["fillers"] = worst.get("fillers", 0.0) + len(verdict.other)
         first_s = LOST if verdict.first_speech_s is None else verdict.first_speech_s
         worst["first_speech_s"] = max(worst.get("first_speech_s", 0.0), first_s)
         worst["turns"] = len(self.turns)
-        worst["requests"] = worst.get("requests", 0.0) + len(each.requests)
-        standby = sum(asked.provider in STANDBYS.values() for asked in each.requests)
+        worst["requests"] = worst.get("requests", 0.0) + len(judged.requests)
+        standby = sum(asked.provider in STANDBYS.values() for asked in judged.requests)
         worst["standby_requests"] = worst.get("standby_requests", 0.0) + standby
-        return each
+        return judged
 
 
-def first_word_s(each: Judged) -> float:
-    """Return when the first word of the reply began after the caller's stop."""
-    return LOST if each.verdict.first_word_s is None else each.verdict.first_word_s
+def first_word_s(judged: Judged) -> float:
+    """Return the delay from the caller's stop to the reply's first word."""
+    return LOST if judged.verdict.first_word_s is None else judged.verdict.first_word_s
 
 
 def first_speech_after(call: Conversation, stop_s: float) -> float:
-    """Return how long it took until the agent was heard, a filler or a clip too."""
+    """Return the delay until the agent was heard, fillers and clips included."""
     speech = stretches(call.heard(), from_s=stop_s)
     return speech[0][0] - stop_s if speech else LOST
 
 
 def quiet_after(call: Conversation, turn: AskedTurn) -> float:
-    """Return how long the agent went on after the caller began; 0 when it was quiet already."""
+    """Return how long the agent went on after the caller began; 0 if it was already quiet."""
     end_s = turn.began_s
     for start_s, until_s in stretches(call.heard(), from_s=turn.began_s):
         if start_s - end_s > QUIET_FOR_S:
@@ -64,13 +64,13 @@ def quiet_after(call: Conversation, turn: AskedTurn) -> float:
 
 
 def end_of_speech(call: Conversation) -> float:
-    """Return when the agent was last heard: after a goodbye the silence is nobody's."""
+    """Return when the agent was last heard: silence after a goodbye does not count."""
     speech = stretches(call.heard())
     return speech[-1][1] if speech else call.now_s
 
 
 async def misheard(control: LabControl, call: Conversation, turn: AskedTurn) -> float:
-    """Return 1 unless a model was asked for what the caller said, and for nothing else."""
+    """Return 0 if a model was asked exactly what the caller said, else 1."""
     since_s = call.lab_s(turn.began_s)
     asked = [
         bare_words(request["details"]["asked"])
@@ -83,12 +83,12 @@ async def misheard(control: LabControl, call: Conversation, turn: AskedTurn) -> 
 
 
 def or_lost(at_s: float | None) -> float:
-    """Return a moment, or one that is later than any target when there was none."""
+    """Return a moment, or one beyond any target for `None`."""
     return LOST if at_s is None else at_s
 
 
 def last(voices: Sequence[str]) -> str:
-    """Return the voice that spoke last, if any did."""
+    """Return the last voice, if any spoke."""
     return voices[-1] if voices else ""
 
 
@@ -97,13 +97,13 @@ def changes(voices: Sequence[str]) -> int:
     return sum(one != other for one, other in itertools.pairwise(voices))
 
 
-def speech_of(each: Judged) -> list[tuple[float, float]]:
+def speech_of(judged: Judged) -> list[tuple[float, float]]:
     """Return when the agent was heard in a turn, in seconds from the caller's stop."""
-    stop_s = each.turn.stop_s - each.turn.began_s
-    spans = stretches(each.recording)
+    stop_s = judged.turn.stop_s - judged.turn.began_s
+    spans = stretches(judged.recording)
     return [(a - stop_s, b - stop_s) for a, b in spans]
 
 
-def length_of(each: Judged) -> float:
+def length_of(judged: Judged) -> float:
     """Return how long a turn was listened to, in seconds."""
-    return each.recording.size / RATE_HZ
+    return judged.recording.size / RATE_HZ

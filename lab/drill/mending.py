@@ -1,9 +1,9 @@
-"""Follows a known sound through gaps that were torn into it: pure, on arrays.
+"""Follows a known sound across gaps: pure, on arrays.
 
-When audio arrives at a telephone some milliseconds too late, silence stands in the middle of a
-word. A listener hears a click and the word; so does the judge. From a piece of the sound that was
-found for certain it is followed to both ends, sample by sample, and looked for again behind each
-gap. A browser squeezes sound as well, when it has too much of it in hand.
+If audio reaches a telephone some milliseconds late, there is silence in the middle of a word. A
+listener hears a click and the word; so does the judge. From a part that was found for certain, the
+sound is followed to both ends, sample by sample, and searched for again after each gap. A browser
+also compresses sound in time if it has buffered too much.
 """
 
 from dataclasses import dataclass
@@ -17,26 +17,26 @@ from lab.drill.places import RATE_HZ, Match
 _Floats: TypeAlias = NDArray[np.floating[Any]]
 
 TEAR_MOST: Final = RATE_HZ // 4  # silence inside a word; with more it is no longer one word
-GRAIN: Final = RATE_HZ // 200  # how closely a sound is followed
-PROBE: Final = GRAIN * 5  # what it is found again by
-HISS: Final = 30.0  # of 32768: differences that nobody hears
+GRAIN: Final = RATE_HZ // 200  # the step in which a sound is followed
+PROBE: Final = GRAIN * 5  # the length of sound to find again
+HISS: Final = 30.0  # of 32768: inaudible differences
 ENOUGH: Final = 0.75  # of the audible grains must be there: each gap costs one
-FAINT: Final = 100.0  # of 32768, root mean square: a grain below it is hardly heard
+FAINT: Final = 100.0  # of 32768, root mean square: fainter grains are hardly heard
 LEAST: Final = 0.7  # of its length; with less it is no longer the word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wear:
-    """What a line may do to a word and have it pass, besides gaps.
+    """Damage to a word, besides gaps, that is accepted.
 
     Attributes:
-        differs: Of a grain's energy, so much may differ.
-        again: Behind a gap the sound must correlate so much to be found again.
-        squeezed: So many samples may be left out in one place.
-        patient: Where the sound is not found again behind a gap, it is looked for further on.
+        differs: The share of a grain's energy that may differ.
+        again: The correlation needed to find the sound again after a gap.
+        squeezed: The samples that may be left out in one place.
+        patient: If the sound is not found after a gap, search further on.
     """
 
-    differs: float = 0.1  # the telephone's coding leaves 0.001
+    differs: float = 0.1  # the telephone's coding causes 0.001
     again: float = 0.95  # chosen, as in `matching`
     squeezed: int = 0
     patient: bool = False
@@ -48,17 +48,17 @@ TELEPHONE: Final = Wear()
 def mend(
     recording: _Floats, sound: _Floats, *, at: int, place: int, wear: Wear = TELEPHONE
 ) -> Match | None:
-    """Return where a torn sound stands, if nearly all of it is there.
+    """Return the place of a torn sound, if nearly all of it is there.
 
     Args:
         recording: What was heard.
         sound: What was sent.
         at: A sample of the sound that was found for certain ...
         place: ... at this sample of the recording.
-        wear: What else the line may have done to it.
+        wear: Further accepted damage.
     """
     end, after = _follow(recording[place:], sound[at:], wear)
-    # Backwards is forwards, seen from the end.
+    # Backwards equals forwards on reversed arrays.
     start, before = _follow(recording[:place][::-1], sound[:at][::-1], wear)
     there = (before + after) / max(1, _audible(sound[at:]) + _audible(sound[:at][::-1]))
     longer = end + start - sound.size
@@ -68,7 +68,7 @@ def mend(
 
 
 def _audible(sound: _Floats) -> int:
-    """Return how many grains of a sound can be heard."""
+    """Return how many grains of a sound are audible."""
     return sum(_loud(sound[at : at + GRAIN]) for at in range(0, sound.size, GRAIN))
 
 
@@ -77,7 +77,7 @@ def _loud(grain: _Floats) -> bool:
 
 
 def _follow(recording: _Floats, sound: _Floats, wear: Wear) -> tuple[int, int]:
-    """Return where the sound was last followed to in the recording, and its grains so far."""
+    """Return how far the sound was followed in the recording, and its grains so far."""
     at = place = last = grains = 0
     while at < sound.size:
         grain = sound[at : at + GRAIN]
@@ -86,7 +86,7 @@ def _follow(recording: _Floats, sound: _Floats, wear: Wear) -> tuple[int, int]:
             at, place = at + grain.size, place + grain.size
             last, grains = place, grains + _loud(grain)
             continue
-        at += grain.size  # the gap goes through this one
+        at += grain.size  # the gap runs through this one
         first = max(0, place - wear.squeezed)
         found = _again(recording[first:], sound[at : at + PROBE], least=wear.again)
         if found is not None:

@@ -1,10 +1,10 @@
-"""`elevenlabs-503`: a campaign meets a voice that answers 503, with a standby and without one.
+"""`elevenlabs-503`: a campaign meets a voice that answers 503, with and without a standby.
 
-With one the callee never notices. Without one nobody is dialled into it: the voice is rehearsed
-outside any call, again after 5, 10 and 20 s; then its breaker is open, operators are told, the
-contact is put back and the next one looked at; probes go on, and when they succeed the campaign
-goes on by itself. Engine, queue, server and calls are real; providers, carrier and callees are the
-lab's.
+With one the callee never notices. Without one no calls are placed during the outage: the voice is
+rehearsed outside any call, again after 5, 10 and 20 s; then its breaker is open, operators are
+notified, the contact is put back and the next one considered; probes go on, and when they succeed
+the campaign resumes by itself. Engine, queue, server and calls are real; providers, carrier and
+callees are the lab's.
 """
 
 import asyncio
@@ -61,12 +61,12 @@ FLOW: Final = (
     "probe failed", "mended", "probe did well", "half_open", "closed", "resumed", "dialled",
     "completed", "completed",
 )  # fmt: skip
-"""What has to happen without a standby, in this order; more may happen in between."""
+"""The required events without a standby, in this order; others may happen in between."""
 
 
 @dataclass(slots=True)
 class Witness:
-    """Listens, prints, and keeps what happened as short codes, in order."""
+    """Listens, prints, and keeps the events as short codes, in order."""
 
     say: Say
     incidents: Incidents
@@ -75,7 +75,7 @@ class Witness:
     began_s: float = field(default_factory=clock.monotonic)
 
     async def hear(self, entry: Entry) -> None:
-        """Note one entry."""
+        """Process one entry."""
         event = entry.event
         self.events.append(event)
         if isinstance(event, SHOWN) and getattr(event, "provider", VOICE) == VOICE:
@@ -89,7 +89,7 @@ class Witness:
                 self.note(f"ALERT, severity {incident.severity.upper()}: {place}: {incident.kind}")
 
     def note(self, text: str) -> None:
-        """Say what the scenario does."""
+        """Report a step of the scenario."""
         self.say(self.now_s, text)
 
     @property
@@ -103,7 +103,7 @@ class Witness:
 
 
 def code_of(event: Event) -> str:
-    """Return what happened in a word or two; empty: it is only shown."""
+    """Return an event's code; empty if it is only printed."""
     match event:
         case RetryPlanned():
             return f"retry in {5 * round(event.wait_s / 5)} s"
@@ -125,7 +125,7 @@ _SHORT: Final[Mapping[type, str]] = {
 
 
 def in_order(wanted: Sequence[str], happened: Sequence[str]) -> list[str]:
-    """Return those of `wanted` that did not happen behind the ones before them."""
+    """Return those of `wanted` that did not happen after their predecessors."""
     missing: list[str] = []
     at = 0
     for text in wanted:
@@ -137,7 +137,7 @@ def in_order(wanted: Sequence[str], happened: Sequence[str]) -> list[str]:
 
 
 async def play_outage(say: Say) -> Proofs:
-    """Play both ways, one after the other, each with a lab and a server of its own."""
+    """Play both variants in turn, each with its own lab and server."""
     loading = asyncio.get_running_loop().run_in_executor(None, VoiceModels.load)
     contacts = cast_of(CONTACTS, (CONFIRMS,))
     proofs: list[Proof] = []
@@ -150,7 +150,7 @@ async def play_outage(say: Say) -> Proofs:
 async def with_standby(
     lab: RunningLab, contacts: Sequence[StagedContact], say: Say, models: VoiceModels | None
 ) -> Proofs:
-    """Have the voice fail while a standby is there."""
+    """Break the voice while a standby is available."""
     async with _stage(lab, (*ALONE, STANDBY), contacts[:1], say, models) as (staged, it, control):
         it.note(f"with a standby: {VOICE} answers 503, {STANDBY} is well")
         dials = await _wait_until_ended(staged, it, control)
@@ -164,7 +164,7 @@ async def with_standby(
         ),
         _all_completed(dials, contacts[:1]),
         Proof(
-            text="nobody was skipped and nothing was held",
+            text="no contact was skipped and nothing was held",
             holds=not it.of(ContactSkipped) and not it.of(CampaignHeld),
         ),
         *_books(dials, staged),
@@ -174,7 +174,7 @@ async def with_standby(
 async def without_standby(
     lab: RunningLab, contacts: Sequence[StagedContact], say: Say, models: VoiceModels | None
 ) -> Proofs:
-    """Have the only voice fail before anybody is dialled, and mend it when all were skipped."""
+    """Break the only voice before any call is placed; mend it when all contacts were skipped."""
     async with _stage(lab, ALONE, contacts, say, models) as (staged, it, control):
         it.note(f"without a standby: {VOICE} answers 503")
         dials = await _wait_until_ended(staged, it, control, mend_after=len(contacts))
@@ -186,9 +186,9 @@ async def without_standby(
             text="in order: " + ", ".join(FLOW) + (f"; not: {missing}" if missing else ""),
             holds=not missing,
         ),
-        Proof(text="nobody was dialled into the outage", holds=not set(placed) & set(skipped)),
+        Proof(text="no call was placed during the outage", holds=not set(placed) & set(skipped)),
         Proof(
-            text=f"{len(it.of(CampaignHeld))} word to operators that nobody is dialled",
+            text=f"{len(it.of(CampaignHeld))} alert to operators that no calls are placed",
             holds=len(it.of(CampaignHeld)) == 1 and len(it.of(CampaignResumed)) == 1,
         ),
         Proof(
@@ -243,16 +243,16 @@ async def _wait_until_ended(
 
 
 def _probed(it: Witness) -> bool:
-    """Say whether a probe has failed behind the last contact that was skipped."""
+    """Return whether a probe has failed since the last contact was skipped."""
     return "probe failed" in it.codes[_last(it.codes, "skipped") :]
 
 
 def _last(codes: Sequence[str], code: str) -> int:
-    return max(at for at, each in enumerate(codes) if each == code)
+    return max(at for at, found in enumerate(codes) if found == code)
 
 
 async def _until(holds: Callable[[], bool]) -> None:
-    while not holds():  # noqa: ASYNC110 - the witness tells nobody
+    while not holds():  # noqa: ASYNC110 - the witness has no event
         await asyncio.sleep(LOOK_S)
 
 

@@ -1,4 +1,4 @@
-"""What a place in a recording is."""
+"""Places in a recording."""
 
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -13,7 +13,7 @@ RATE_HZ: Final = 8000  # of a telephone, and of everything that the drill compar
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Where a sound stands in a recording, in samples, and how alike it is (0 to 1)."""
+    """A sound's place in a recording, in samples, and its likeness (0 to 1)."""
 
     start: int
     end: int

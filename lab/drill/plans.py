@@ -1,4 +1,4 @@
-"""How the call of each row goes, and what is measured in it."""
+"""The course of each row's call, and its measures."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,22 +21,22 @@ from lab.drill.rig import Rig
 from lab.drill.rows import HAIRCUT, HOURS, CallPlan, When
 from lab.drill.sound import silence
 
-DEAD_S: Final = 20.0  # of listening after everything died
+DEAD_S: Final = 20.0  # of listening after everything has failed
 NOISE_S: Final = 3.0
 CALLS, TURNS = 5, 6
 CROWD: Final = 8
-APART_S: Final = 0.25  # eight people do not stop speaking in the same instant
-QUESTIONS: Final = (HAIRCUT, HOURS)  # others got other answers, 3 of 16 in a crowd
+APART_S: Final = 0.25  # eight people do not stop speaking at the same instant
+QUESTIONS: Final = (HAIRCUT, HOURS)  # other questions got other answers, 3 of 16 in a crowd
 BUDGET_S: Final = 1.5  # latency.budget_s
-LATE_S: Final = 10.0  # the longest wait for a reply that the caller is to break into
-MENDED_S: Final = 0.5  # into the words that break in: noticed as speech, and nothing is asked yet
+LATE_S: Final = 10.0  # the longest wait for a reply that the caller will interrupt
+MENDED_S: Final = 0.5  # into the interrupting words: detected as speech, before any request
 
 
 Play: TypeAlias = Callable[[Rig, MeasuredRun], Awaitable[None]]
 
 
 async def play(rig: Rig, run: MeasuredRun) -> None:
-    """Have the rig's row played once; `run` holds what was measured, also when it breaks off."""
+    """Play the rig's row once; `run` holds the measures, even if this raises."""
     await _PLAYS[rig.row.plan](rig, run)
 
 
@@ -134,7 +134,7 @@ async def _crowd(rig: Rig, run: MeasuredRun) -> None:
     async with asyncio.TaskGroup() as callers:
         for number in range(CROWD):
             callers.create_task(one(number))
-    for count in ("requests", "standby_requests"):  # each caller's turn has seen everybody's
+    for count in ("requests", "standby_requests"):  # each caller's turn includes everybody's
         run.measures[count] /= CROWD
 
 
@@ -144,7 +144,7 @@ async def _barge_in(rig: Rig, run: MeasuredRun) -> None:
         await rig.break_now(When.BEFORE_TURN)
         asked_s = await call.ask_only(rig.row.question)
         spoke = await call.ear.hear_some(rig.row.audible_s, since_s=asked_s, within_s=LATE_S)
-        run.measures["nothing_to_break"] = not spoke  # then being quiet proves nothing
+        run.measures["nothing_to_break"] = not spoke  # otherwise silence proves nothing
         waited_s = first_speech_after(call, asked_s)
         turn = await call.ask(HOURS, at=((MENDED_S, rig.control.mend_all),))
         run.measures["quiet_s"] = quiet_after(call, turn)

@@ -1,4 +1,4 @@
-"""The drill's report: one HTML file that needs nothing else."""
+"""The drill's report: one self-contained HTML file."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
@@ -29,11 +29,11 @@ svg circle.good { fill: #16a34a; } svg circle.bad { fill: #dc2626; }
 """
 HOW: Final = """
 <p>Every figure is taken from the recording at the caller's ear. A word counts as heard when the
-very samples that a simulated voice sent are found there. <em>Extra</em> is what is beyond a
+very samples that a simulated voice sent are found there. <em>Extra</em> is the time beyond a
 healthy turn of the same question with the same delays; <em>gap</em> is silence inside the reply
 beyond the speech's own pauses; <em>any speech</em> counts fillers and clips too. The dashed line
 is 1.5 s after the caller's last sound. The figures are those of the newest pass that ran a row;
-<em>passes met</em> counts all of them. A star stands behind what was measured beside other load.
+<em>passes met</em> counts all of them. A star marks figures that were measured under other load.
 Pictures are of each row's newest pass, and of every pass in which it missed.</p>
 """
 
@@ -76,13 +76,13 @@ def _lines(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[
     mark = newest.mark
     stock = findings(row, STOCK, measured(results.newest(row, STOCK)))
     more = extra_requests(row, OURS, measured(results.newest(row, OURS)))
-    for index, each in enumerate(newest.findings):
+    for index, finding in enumerate(newest.findings):
         title = f'<a href="#{row.name}">{escape(row.title)}</a>' if index == 0 else ""
-        verdict = "" if each.met is None else "met" if each.met else "missed"
-        reason = f": {escape(each.target.if_missed)}" if each.met is False else ""
+        verdict = "" if finding.met is None else "met" if finding.met else "missed"
+        reason = f": {escape(finding.target.if_missed)}" if finding.met is False else ""
         counted = count_met(passes) if index == 0 else ""
         asked = "" if index or more is None else f"{more:+.2g}"
-        yield f"<tr><td>{title}</td><td>{escape(each.told)}</td>{_numbers(each, mark)}"
+        yield f"<tr><td>{title}</td><td>{escape(finding.told)}</td>{_numbers(finding, mark)}"
         yield f'<td class="{verdict}">{verdict or "not judged"}{reason.removesuffix(": ")}</td>'
         yield f'<td class="n">{counted}</td><td class="n">{asked}</td>'
         yield f"{_numbers(stock[index] if index < len(stock) else None)}</tr>"

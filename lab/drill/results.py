@@ -1,4 +1,4 @@
-"""What the drill has measured so far: one JSON file that only grows."""
+"""The drill's measurements so far: one JSON file that only grows."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,22 +15,22 @@ from lab.drill.verdicts import Measured
 
 FILE: Final = "results.json"
 FIGURES: Final = "figures.json"
-DIGITS: Final = 4  # of a second: more than a telephone's sound can tell
+DIGITS: Final = 4  # of a second: more than a telephone's sound can resolve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrillPass:
-    """One pass of the drill, on record from its beginning: it stays there, however it ends.
+    """One pass of the drill, on record from its start, however it ends.
 
     Attributes:
-        number: Counts the passes in the file from 1, and its runs name it by this; a gap is a pass
-            that somebody took out.
-        began: When, as a date.
-        commit: Of the code; empty: not known.
+        number: Counts the passes in the file from 1, and names its runs; a gap is a pass that a
+            person removed.
+        began: The date.
+        commit: Of the code; empty if unknown.
         options: Of the command line.
-        machine: In a few words.
-        planned: How many runs each row was to have, by side and row.
-        note: What else there is to be said of it.
+        machine: A short description.
+        planned: How many runs each row should have, by side and row.
+        note: A remark.
     """
 
     number: int
@@ -42,7 +42,7 @@ class DrillPass:
     note: str = field(default="")
 
     def wanted(self, row: str, side: str) -> int:
-        """Return how many runs a row was to have on a side."""
+        """Return how many runs a row should have on a side."""
         return self.planned.get(side, {}).get(row, 0)
 
 
@@ -50,11 +50,10 @@ class Results:
     """The passes in a folder and their runs, of this drill and of earlier ones."""
 
     def __init__(self, folder: Path, *, file: str = FILE) -> None:
-        """Read what is there.
+        """Read the existing results.
 
         Raises:
-            UsageError: There is a file of that name that the drill has not written, or one that
-                lacks a pass.
+            UsageError: The file of that name is not the drill's, or lacks a pass.
         """
         self._path = folder / file
         self.passes: list[DrillPass] = []
@@ -79,14 +78,14 @@ class Results:
         return begun
 
     def add(self, entry: Mapping[str, Any]) -> None:
-        """Append a run, and have it on disk before the next one begins."""
+        """Append a run, and flush it to disk before the next one begins."""
         self.entries.append(dict(entry))
         self._write()
 
     def write_figures(self) -> Path:
-        """Write everything but the turns, a pass or a run a line, and return the path.
+        """Write everything except the turns, one pass or run a line, and return the path.
 
-        It is small enough to be kept, and as `results.json` it lets further passes be added.
+        The file is small enough to keep, and as `results.json` it accepts further passes.
         """
         runs = [
             json.dumps({**run, "measures": _round(run["measures"]), "turns": []})
@@ -105,14 +104,14 @@ class Results:
         return path
 
     def passes_of(self, row: Row, side: str) -> list[DrillPass]:
-        """Return every pass that was to run a row on a side, oldest first."""
+        """Return every pass that should run a row on a side, oldest first."""
         return [drill_pass for drill_pass in self.passes if drill_pass.wanted(row.name, side)]
 
     def of_pass(self, one: DrillPass) -> list[dict[str, Any]]:
         """Return the runs of a pass.
 
-        Where it did not run the healthy row, which others are compared with, on some side, the
-        runs of the last pass before it that did stand in; of the first one behind it, if none.
+        If a pass lacks the healthy row on some side, to which others are compared, the last earlier
+        pass that has it stands in, or the first later one.
         """
         entries = [entry for entry in self.entries if entry["pass"] == one.number]
         measured_sides = {entry["side"] for entry in entries if entry["row"] == HEALTHY}
@@ -162,7 +161,7 @@ def _round(measures: Mapping[str, float]) -> dict[str, float]:
 
 
 def measured(entries: Sequence[Mapping[str, Any]]) -> list[Measured]:
-    """Return entries as what verdicts are made of."""
+    """Return entries as values for verdicts."""
     return [
         Measured(
             row=entry["row"],
@@ -175,20 +174,20 @@ def measured(entries: Sequence[Mapping[str, Any]]) -> list[Measured]:
     ]
 
 
-def turn_as_json(each: Judged) -> dict[str, Any]:
-    """Return what is kept of a turn; times are seconds from the caller's stop."""
-    stop_s = each.turn.stop_s - each.turn.began_s
-    verdict = dict(judging.as_json(each.verdict))
+def turn_as_json(judged: Judged) -> dict[str, Any]:
+    """Return the stored part of a turn; times are seconds from the caller's stop."""
+    stop_s = judged.turn.stop_s - judged.turn.began_s
+    verdict = dict(judging.as_json(judged.verdict))
     verdict["words"] = [
         [text, provider, at_s - stop_s, end_s - stop_s]
         for text, provider, at_s, end_s in verdict["words"]
     ]
     return {
-        "question": each.turn.question,
-        "answer": each.turn.answer,
+        "question": judged.turn.question,
+        "answer": judged.turn.answer,
         "began_s": -stop_s,
-        "ended_s": length_of(each) - stop_s,
-        "speech": speech_of(each),
-        "requests": [asdict(asked) for asked in each.requests],
+        "ended_s": length_of(judged) - stop_s,
+        "speech": speech_of(judged),
+        "requests": [asdict(asked) for asked in judged.requests],
         "verdict": verdict,
     }

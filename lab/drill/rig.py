@@ -1,4 +1,4 @@
-"""Where a run takes place: a fresh lab and a fresh server, so that no run knows of another."""
+"""A fresh lab and a fresh server for each run, so that runs do not affect each other."""
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -16,7 +16,7 @@ from lab.drill.servers import GREETING, loopback_settings, run_agent
 from lab.drill.telephones import CarrierTelephone, Telephone
 from lab.process import LabOptions, RunningLab, lab_process
 
-FAILURES: Final = ("ProviderFailed", "AttemptFailed")  # the facts of a call that count against one
+FAILURES: Final = ("ProviderFailed", "AttemptFailed")  # events that count against a provider
 CALLER_BEGAN: Final = "CallerStarted"
 
 
@@ -25,12 +25,12 @@ class Rig:
     """A running lab and a server against it.
 
     Attributes:
-        row: What is to be done here.
-        lab: Where the providers are.
-        control: How they are broken.
-        ring: Makes a telephone that has not rung yet.
-        calls: Where the server writes what it knows of its calls, if it does.
-        path: What becomes of the voices' sound on its way to the telephone.
+        row: The row to play here.
+        lab: The lab with the providers.
+        control: For breaking them.
+        ring: Creates a telephone that has not rung yet.
+        calls: The folder of the server's call records, if any.
+        path: The line's effect on the voices' sound.
     """
 
     row: Row
@@ -41,15 +41,15 @@ class Rig:
     path: EarPath = TELEPHONE
 
     def call(self) -> Conversation:
-        """Return a call to be made."""
+        """Return a call to make."""
         return Conversation(self.ring(), self.lab, greeting=GREETING, path=self.path)
 
     async def break_now(self, when: When) -> None:
-        """Begin the faults of a moment."""
+        """Start the faults of a moment."""
         await self._begin(item for item in self.row.breaks if item.when is when)
 
     def timed(self) -> tuple[tuple[float | None, Hook], ...]:
-        """Return the faults that begin within a turn, as `Conversation.ask` takes them."""
+        """Return the faults that start within a turn, as `Conversation.ask` takes them."""
         return tuple(
             (item.after_s if item.when is When.SPOKEN else None, self._hook(item))
             for item in self.row.breaks
@@ -57,18 +57,18 @@ class Rig:
         )
 
     def failures(self) -> list[dict[str, Any]]:
-        """Return the failures of providers that the server told of in its calls' records."""
+        """Return the providers' failures in the server's call records."""
         return [entry for entry in self._entries() if entry.get("event") in FAILURES]
 
     def failures_since_spoken_to(self) -> list[dict[str, Any]]:
-        """Return those that came after a caller last began to speak."""
+        """Return the failures after a caller last began to speak."""
         entries = self._entries()
         began = [at for at, entry in enumerate(entries) if entry.get("event") == CALLER_BEGAN]
         later = entries[began[-1] :] if began else entries
         return [entry for entry in later if entry.get("event") in FAILURES]
 
     def closed_breakers(self) -> int:
-        """Return how many breakers calls have closed, by a caller's own success."""
+        """Return how many breakers were closed by a caller's own success."""
         moved = [entry for entry in self._entries() if entry.get("event") == "BreakerMoved"]
         return sum(entry["after"] == State.CLOSED for entry in moved)
 
@@ -79,9 +79,9 @@ class Rig:
             for line in path.read_text(encoding="utf-8").splitlines()
         ]
 
-    def _hook(self, each: Break) -> Hook:
+    def _hook(self, fault: Break) -> Hook:
         async def begin() -> None:
-            await self._begin([each])
+            await self._begin([fault])
 
         return begin
 
@@ -95,10 +95,10 @@ async def open_rig(row: Row, side: str, *, run: int, folder: Path) -> AsyncItera
     """Start a lab and a server, and stop both when the block ends.
 
     Args:
-        row: What is to be done.
-        side: Whose server.
-        run: The number of the run, which seeds the lab's dice.
-        folder: Where the server's files go.
+        row: The row to play.
+        side: The server's side.
+        run: The number of the run, which seeds the lab's random numbers.
+        folder: For the server's files.
     """
     options = LabOptions(seed=run, steady=row.steady, keep_audio=True, uncapped=row.uncapped)
     async with (
@@ -114,7 +114,7 @@ async def open_rig(row: Row, side: str, *, run: int, folder: Path) -> AsyncItera
 async def _ringing(
     row: Row, side: str, lab: RunningLab, *, folder: Path
 ) -> AsyncIterator[Callable[[], Telephone]]:
-    """Have the agent ready while the block runs, and yield what rings there."""
+    """Run the agent during the block, and yield a function that rings it."""
     if row.leg == "loopback":
         # Both load Pipecat, which no other row needs in this process.
         from bot.workers.process import open_process  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""What a row of the drill is made of: faults and their moments, a plan, targets."""
+"""The parts of a drill's row: faults and their moments, a plan, targets."""
 
 import math
 from collections.abc import Mapping
@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Literal, TypeAlias
 
-HAIRCUT: Final = "How much is a haircut?"  # 23 words answer it, long enough for a cut in the middle
+HAIRCUT: Final = "How much is a haircut?"  # 23 words answer it: enough for a cut in the middle
 HOURS: Final = "What are your opening hours?"
 HEALTHY: Final = "healthy"
-LOST: Final = 99.0  # seconds: what never came was later than any target
+LOST: Final = 99.0  # seconds: a missing event counts as later than any target
 
 Leg: TypeAlias = Literal["carrier", "loopback"]
 
 
 class When(StrEnum):
-    """When a fault begins."""
+    """The moment when a fault starts."""
 
     BEFORE_CALL = "before the call"
     BEFORE_TURN = "before the caller speaks"
@@ -25,7 +25,7 @@ class When(StrEnum):
 
 
 class CallPlan(StrEnum):
-    """How the call goes."""
+    """The course of a call."""
 
     HEALTHY = "two turns and a second call"
     TURN = "one turn"
@@ -50,9 +50,9 @@ class Break:
 
     Attributes:
         provider: The lab's name for it.
-        window: What the lab's control takes: `{"fault": NAME, ...}`.
-        when: When it begins; it lasts to the end of the run.
-        after_s: With `SPOKEN`: so long after the caller began.
+        window: The fault for the lab's control: `{"fault": NAME, ...}`.
+        when: When it starts; it lasts to the end of the run.
+        after_s: With `SPOKEN`: the delay after the caller's start.
     """
 
     provider: str
@@ -63,16 +63,16 @@ class Break:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What a measure may be.
+    """A bound on a measure.
 
     Attributes:
-        measure: Its name in what a run yields.
+        measure: Its name in a run's results.
         worst: No run may be above it (below it, with `least`).
-        p50: Nor the median of the runs above this.
-        over: The row and measure whose median is taken off first.
-        side: Whose runs of that row; None: the same side's.
+        p50: The same for the median of the runs.
+        over: The row and measure whose median is subtracted first.
+        side: The side of that row's runs; `None` for the same side.
         least: The bound is a lower one.
-        if_missed: What a miss is known to come from: the target stays, and the report says this.
+        if_missed: The known cause of a miss: the target stays, and the report states this.
     """
 
     measure: str
@@ -90,18 +90,18 @@ class Row:
 
     Attributes:
         name: For `--only`.
-        title: What breaks, for people.
-        plan: How the call goes.
-        breaks: What is broken, and when.
-        targets: What is asked of the measures.
+        title: The fault, for people.
+        plan: The course of the call.
+        breaks: The faults and their moments.
+        targets: The bounds on the measures.
         runs: How often it is run.
-        question: What the caller asks.
-        audible_s: With `BARGE_IN`: how much of the agent is heard before the caller breaks in.
+        question: The caller's question.
+        audible_s: With `BARGE_IN`: how much of the agent is heard before the caller interrupts.
         steady: The lab keeps its delays at their medians.
-        uncapped: The lab's recognisers take audio as fast as it comes.
-        leg: How the caller comes in: through the carrier, or on the leg that `replay` has.
-        clips: What holds the line is rendered in the agent's voice before the call.
-        alone: Its runs never go on at once, whatever `--jobs` says.
+        uncapped: The lab's recognisers take audio at any speed.
+        leg: The caller's way in: through the carrier, or on `replay`'s leg.
+        clips: Holding phrases are rendered in the agent's voice before the call.
+        alone: Its runs never overlap, whatever `--jobs` says.
     """
 
     name: str
@@ -120,12 +120,12 @@ class Row:
 
     @property
     def ours_alone(self) -> bool:
-        """Whether stock Pipecat has no such thing to be measured."""
+        """Whether it cannot be measured on stock Pipecat."""
         return self.clips or self.leg == "loopback"
 
 
 EVERY_WORD: Final = Target(measure="lost_turns", worst=0)
-NEVER_SILENT: Final = Target(measure="first_speech_s", worst=1.5)  # every row has it
+NEVER_SILENT: Final = Target(measure="first_speech_s", worst=1.5)  # for every row
 
 
 def extra(worst: float) -> Target:
@@ -139,5 +139,5 @@ def gap(worst: float) -> Target:
 
 
 def one_turn(name: str, title: str, breaks: tuple[Break, ...], *targets: Target) -> Row:
-    """Return a row of one turn, which is to be heard whole and in time."""
+    """Return a row of one turn, which must be heard completely and in time."""
     return Row(name=name, title=title, breaks=breaks, targets=(*targets, EVERY_WORD, NEVER_SILENT))

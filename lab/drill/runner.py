@@ -1,4 +1,4 @@
-"""Runs rows, ours and stock Pipecat's, and keeps what they yield."""
+"""Runs rows, ours and stock Pipecat's, and stores the results."""
 
 import asyncio
 import itertools
@@ -25,8 +25,8 @@ from lab.drill.servers import OURS, ROOT
 
 RUN_S: Final = 150.0  # the longest that a run of an ordinary row can take
 LONG_RUN_S: Final = 900.0  # of the rows that hold many turns
-APART_S: Final = 3.0  # between calls that go on at once: a question and the wait for its answer
-SETTLED_S: Final = 2.0  # a server that has just come up is still busy with itself
+APART_S: Final = 3.0  # between simultaneous calls: a question and the wait for its answer
+SETTLED_S: Final = 2.0  # a server that has just started is still busy
 LONG: Final = (
     CallPlan.CHANCE,
     CallPlan.CLIPS,
@@ -46,15 +46,15 @@ BROKEN: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What one pass of the drill is to do.
+    """One pass of the drill.
 
     Attributes:
         rows: In this order.
-        sides: Ours, and stock Pipecat's if it is to be measured too.
-        folder: Where results and the servers' files go.
+        sides: Ours, and stock Pipecat's if it should be measured too.
+        folder: For results and the servers' files.
         jobs: How many runs of a row go on at once; each has its own lab and server.
         options: Of the command line, for the record.
-        tell: Told of each run when it is over.
+        tell: Called after each run.
     """
 
     rows: Sequence[Row]
@@ -68,8 +68,8 @@ class Job:
 async def run_all(job: Job, results: Results) -> DrillPass:
     """Run every row on every side: one pass, which is on record before its first run.
 
-    Each run is kept as soon as it is over. What another side did with a row is measured once, and
-    kept for the passes that follow.
+    Each run is stored as soon as it is over. Another side's results of a row are measured once, and
+    kept for later passes.
     """
     rounds = [
         (row, side)
@@ -77,7 +77,7 @@ async def run_all(job: Job, results: Results) -> DrillPass:
         if side == OURS or not (row.ours_alone or results.of(row.name, side))
     ]
     begun = await asyncio.to_thread(results.begin, **await _read_known(job, rounds))
-    folder = job.folder / "runs" / f"pass-{begun.number}"  # what an earlier one left is not counted
+    folder = job.folder / "runs" / f"pass-{begun.number}"  # files of an earlier one do not count
     for row, side in rounds:
         together = 1 if row.alone else job.jobs
         for first in range(1, row.runs + 1, together):
@@ -94,7 +94,7 @@ async def run_all(job: Job, results: Results) -> DrillPass:
 
 
 async def _read_known(job: Job, rounds: Sequence[tuple[Row, str]]) -> dict[str, Any]:
-    """Return what is known of a pass before its first run."""
+    """Return the facts about a pass before its first run."""
     planned = {
         side: {row.name: row.runs for row, other in rounds if other == side} for side in job.sides
     }
@@ -155,7 +155,7 @@ async def _run(
 async def _play_on_rig(
     stack: AsyncExitStack, row: Row, side: str, *, number: int, folder: Path, ready: asyncio.Barrier
 ) -> Rig:
-    """Start a lab and a server, and wait for those of the other runs, come they up or not."""
+    """Start a lab and a server, and wait for those of the other runs even if they fail."""
     try:
         return await stack.enter_async_context(open_rig(row, side, run=number, folder=folder))
     finally:
@@ -163,10 +163,10 @@ async def _play_on_rig(
 
 
 def _keep_sound(run: MeasuredRun, folder: Path) -> None:
-    """Write what was heard in each turn, for a reader who doubts a verdict."""
+    """Write each turn's recording, for a reader who doubts a verdict."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number, each in enumerate(run.turns, start=1):
-        write(folder / f"turn-{number}.wav", each.recording, rate_hz=RATE_HZ)
+    for number, turn in enumerate(run.turns, start=1):
+        write(folder / f"turn-{number}.wav", turn.recording, rate_hz=RATE_HZ)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[str]:

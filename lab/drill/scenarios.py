@@ -1,4 +1,4 @@
-"""Five demonstrations: each breaks one language model in one way, and says what that proved."""
+"""Five scenarios: each breaks one language model in one way, and returns the proofs."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -11,20 +11,20 @@ from fallbacks.facts import AttemptFailed, BreakerMoved, ProviderProbed, RungRes
 from fallbacks.failure import Kind, Severity
 from lab.drill.bench import FIRST, STANDBY, Bench, QuestionOutcome, Say, bench
 
-SEED: Final = 8  # of the lab's dice; with it three time-outs come within seven or so requests
-TIME_OUTS: Final = 3  # that are waited for; the dice decide which requests meet them
+SEED: Final = 8  # of the lab's random numbers; it gives three timeouts within about seven requests
+TIME_OUTS: Final = 3  # to wait for; chance decides which requests meet them
 CHANCE: Final = 0.4
-LONGEST_S: Final = 20.0  # of asking in the hope of them
+LONGEST_S: Final = 20.0  # of asking in order to meet them
 TRUST_S: Final = 15.0  # the longest wait for a mended rung's probe
 RESTS: Final = 3
-LATER: Final = 5  # pieces of work behind an open breaker
-FAST_S: Final = 0.1  # chosen: a fifteenth of the budget, and far above what a busy machine adds
+LATER: Final = 5  # requests behind an open breaker
+FAST_S: Final = 0.1  # chosen: a fifteenth of the budget, and far above a busy machine's delay
 QUIET_S: Final = 4.0  # longer than the first two waits between probes, 1 and 2 s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """One thing that a scenario set out to show, with what was measured."""
+    """One claim of a scenario, with its measurement."""
 
     text: str
     holds: bool
@@ -35,13 +35,13 @@ Proofs: TypeAlias = Sequence[Proof]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """A demonstration.
+    """A scenario.
 
     Attributes:
         title: What it shows.
-        play: Does it, and says what it proved.
+        play: Runs it, and returns the proofs.
         rungs: The ladder.
-        resilience: That section of the configuration, where it is not as ever.
+        resilience: Changes to that section of the configuration.
     """
 
     title: str
@@ -51,7 +51,7 @@ class Scenario:
 
 
 async def perform(scenario: Scenario, say: Say) -> Proofs:
-    """Play a scenario from start to end; `say` is told each event as it happens."""
+    """Run a scenario from start to end; `say` gets each event as it happens."""
     async with bench(
         rungs=scenario.rungs, resilience=scenario.resilience, seed=SEED, say=say
     ) as stage:
@@ -89,7 +89,7 @@ async def _transient(stage: Bench) -> Proofs:
 
 
 async def _rate_limit(stage: Bench) -> Proofs:
-    await stage.fault(fault="http", status=429, code="slow_down")  # says nothing of how long
+    await stage.fault(fault="http", status=429, code="slow_down")  # gives no duration
     answers: list[QuestionOutcome] = []
     for number in range(RESTS):
         answers.append(await stage.ask())
@@ -154,7 +154,7 @@ async def _breaker(stage: Bench) -> Proofs:
 async def _permanent(stage: Bench) -> Proofs:
     await stage.fault(fault="http", status=401)
     answers = [await stage.ask(), await stage.ask()]
-    stage.told.note(f"nobody asks for {QUIET_S:g} s")
+    stage.told.note(f"no questions for {QUIET_S:g} s")
     await asyncio.sleep(QUIET_S)
     requests = await stage.requests()
     failures = [fact for fact in stage.told.of(AttemptFailed) if fact.attempt]
@@ -213,7 +213,7 @@ async def _recovery(stage: Bench) -> Proofs:
             holds=probes(ok=False) > 0 and probes(ok=True) > 1,
         ),
         Proof(
-            text=f"behind the open breaker nobody answered; now {last.provider or 'nobody'} does",
+            text=f"behind the open breaker no rung answered; now {last.provider or 'none'} does",
             holds=not while_open.provider and last.provider == FIRST,
         ),
     )
@@ -230,7 +230,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         title="3 failures open it; then only a caller without another rung tries it, once",
         play=_breaker,
         rungs=(FIRST,),
-        resilience={"probe": {"interval_s": 0}},  # each request is then a caller's
+        resilience={"probe": {"interval_s": 0}},  # then each request is a caller's
     ),
     "permanent": Scenario(title="401: no retry, told with severity HIGH", play=_permanent),
     "recovery": Scenario(

@@ -1,4 +1,4 @@
-"""Which rows a drill runs."""
+"""Selects the rows of a drill."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,15 +13,15 @@ MATRICES: Final = ("full", "smoke")
 
 
 def chosen(matrix: str, only: Sequence[str], *, healthy_known: bool = False) -> tuple[Row, ...]:
-    """Return the rows to run, the healthy one first, since others are compared with it.
+    """Return the rows to run, the healthy one first, because others are compared with it.
 
     Args:
         matrix: `full`, or `smoke`: a few rows, one run of each.
-        only: The names of the rows wanted; none: all of the matrix.
-        healthy_known: There are healthy runs already that named rows can be compared with.
+        only: The names of the wanted rows; empty for the whole matrix.
+        healthy_known: Healthy runs for comparison already exist.
 
     Raises:
-        UsageError: There is no such matrix or row.
+        UsageError: An unknown matrix or row.
     """
     if matrix not in MATRICES:
         raise UsageError(f"--matrix is {matrix!r}; it takes {', '.join(MATRICES)}")

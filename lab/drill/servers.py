@@ -1,4 +1,4 @@
-"""What is put to the drill: a server of ours or of stock Pipecat, as a process, against the lab."""
+"""The servers under test, ours or stock Pipecat's, as processes against the lab."""
 
 import asyncio
 import random
@@ -25,7 +25,7 @@ GREETING: Final = "Hello, this is Holdline. How can I help?"
 PORTS: Final = (20_000, 32_000)  # below Linux's range for outgoing connections, 32768 and up
 READY_S: Final = 90.0  # five that start at once on two slow cores took over 30 s
 STOP_S: Final = 10.0
-RENDERED_S: Final = 180.0  # some 40 clips, each about as long as it takes to say it
+RENDERED_S: Final = 180.0  # about 40 clips, each about as long as it takes to say it
 ROOT: Final = Path(__file__).parents[2]
 OURS: Final = "holdline"
 STOCK: Final = "stock-pipecat"
@@ -56,7 +56,7 @@ class RunningAgent:
 async def run_agent(
     lab: RunningLab, side: str, *, folder: Path, clips: bool = False
 ) -> AsyncIterator[str]:
-    """Run a server while the block runs, and yield its URL; see `open_agent`."""
+    """Run a server during the block, and yield its URL; see `open_agent`."""
     async with open_agent(lab, side, folder=folder, clips=clips) as agent:
         yield agent.url
 
@@ -70,17 +70,17 @@ async def open_agent(
     clips: bool = False,
     more: Sequence[str] = (),
 ) -> AsyncIterator[RunningAgent]:
-    """Run a server while the block runs.
+    """Run a server during the block.
 
     Args:
-        lab: What its rungs lead to.
-        side: Whose server, `holdline` or `stock-pipecat`.
-        folder: Where its configuration and its logs go.
-        clips: What holds the line is rendered first, in its voices.
+        lab: The target of its rungs.
+        side: The server, `holdline` or `stock-pipecat`.
+        folder: For its configuration and its logs.
+        clips: Render holding phrases first, in its voices.
         more: Further options of its command line.
 
     Raises:
-        CommandError: It did not come up.
+        CommandError: It did not start.
     """
     port = _free_port()
     tree, keys = _configuration(lab, port, folder / "logs")
@@ -105,7 +105,7 @@ async def open_agent(
 
 
 async def takes_workers() -> bool:
-    """Return whether `holdline serve` can be told how many processes to be."""
+    """Return whether `holdline serve` accepts a number of workers."""
     asked = await asyncio.create_subprocess_exec(
         sys.executable, *_PROGRAMS[OURS], "--help",
         env=_surroundings() | {"COLUMNS": "120"}, cwd=ROOT,
@@ -127,11 +127,11 @@ async def _render(process: asyncio.subprocess.Process, *, told: Path) -> None:
 
 
 def loopback_settings(lab: RunningLab, logs: Path) -> Settings:
-    """Return the settings of a call that comes in on the loopback leg: a server's, but its doors.
+    """Return the settings of a call on the loopback leg: a server's, without routes.
 
     Args:
-        lab: What the rungs lead to.
-        logs: Where the calls' records go.
+        lab: The target of the rungs.
+        logs: For the calls' records.
     """
     tree, _ = _configuration(lab, 0, logs)
     return with_lab(lab, {key: tree[key] for key in ("agent", "logs", "hold", "storage")})
@@ -166,15 +166,15 @@ def _write(folder: Path, tree: Mapping[str, Any]) -> Path:
 
 
 def _surroundings() -> dict[str, str]:
-    """Return what a process needs of ours, and no key of a real provider."""
+    """Return the environment for a process, without keys of real providers."""
     given = environment.read().values
     return {name: given[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in given}
 
 
 def _free_port() -> int:
-    """Return a port that nobody has, and that the system does not give to outgoing connections."""
+    """Return a free port outside the range of outgoing connections."""
     while True:
-        port = random.randrange(*PORTS)  # noqa: S311 - to meet nobody, not to be secret
+        port = random.randrange(*PORTS)  # noqa: S311 - to avoid collisions, not a secret
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

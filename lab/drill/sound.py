@@ -1,4 +1,4 @@
-"""When a recording holds speech and when it is silent, by energy; pure."""
+"""Finds speech and silence in a recording, by energy; pure."""
 
 from collections.abc import Iterable
 from typing import Final, TypeAlias
@@ -10,13 +10,13 @@ from lab.drill.places import RATE_HZ
 
 Pcm: TypeAlias = NDArray[np.int16]
 
-AUDIBLE: Final = 200  # of 32768, about -44 dBFS: what lies below is a quiet line
+AUDIBLE: Final = 200  # of 32768, about -44 dBFS: a quiet line is below it
 FRAME: Final = RATE_HZ // 100
 SPEECH_S: Final = 0.06  # a shorter sound is a click
 
 
 def stretches(recording: Pcm, *, from_s: float = 0.0) -> list[tuple[float, float]]:
-    """Return when there was speech, in seconds: frames of 10 ms above the hiss of a line."""
+    """Return the stretches of speech, in seconds: frames of 10 ms above a line's noise."""
     first = round(from_s * RATE_HZ)
     frames = np.abs(recording[first:].astype(np.int32))
     frames = frames[: frames.size // FRAME * FRAME].reshape(-1, FRAME).max(axis=1, initial=0)
@@ -31,7 +31,7 @@ def stretches(recording: Pcm, *, from_s: float = 0.0) -> list[tuple[float, float
 def join_spans(
     spans: Iterable[tuple[float, float]], *, within_s: float = 0.05
 ) -> list[tuple[float, float]]:
-    """Return spans in order, those with a shorter pause between them as one."""
+    """Return spans in order; those with a shorter pause between them are joined."""
     joined: list[tuple[float, float]] = []
     for start, end in spans:
         if joined and start - joined[-1][1] < within_s:

@@ -12,7 +12,7 @@ from lab.drill.verdicts import TargetFinding, extra_requests, findings
 
 
 def table(rows: Sequence[Row], results: Results, *, sides: Sequence[str]) -> Table:
-    """Return what the newest runs of each row say, with stock Pipecat beside ours."""
+    """Return each row's newest results, with stock Pipecat next to ours."""
     shown = Table(title="What the caller's ear got", title_justify="left")
     for name in ("fault", "target", "p50", "worst", "verdict", "passes met", "extra requests"):
         shown.add_column(name, overflow="fold")
@@ -34,13 +34,13 @@ def _add(shown: Table, row: Row, results: Results, *, sides: Sequence[str]) -> N
     mark = newest.mark
     more = extra_requests(row, OURS, measured(results.newest(row, OURS)))
     stock = _stock(row, results) if STOCK in sides else ()
-    for index, each in enumerate(newest.findings):
+    for index, finding in enumerate(newest.findings):
         cells = [
             f"{row.title}\n[dim]{row.name}[/dim]" if index == 0 else "",
-            each.told,
-            marked(each.p50, mark),
-            marked(each.worst, mark),
-            verdict(each),
+            finding.told,
+            marked(finding.p50, mark),
+            marked(finding.worst, mark),
+            verdict(finding),
             count_met(passes) if index == 0 else "",
             "" if index or more is None else f"{more:+.2g}",
         ]
@@ -55,7 +55,7 @@ def _stock(row: Row, results: Results) -> tuple[TargetFinding, ...]:
 
 
 def number(value: float | None) -> str:
-    """Return a measure as people read it."""
+    """Return a measure as text."""
     if value is None:
         return ""
     if value == LOST:
@@ -64,12 +64,12 @@ def number(value: float | None) -> str:
 
 
 def marked(value: float | None, mark: str) -> str:
-    """Return a measure with the mark of the pass that it is from."""
+    """Return a measure with its pass's mark."""
     return f"{number(value)}{mark}" if value is not None else ""
 
 
 def verdict(finding: TargetFinding) -> str:
-    """Return a verdict as people read it."""
+    """Return a verdict as text."""
     if finding.met is None:
         return "not judged"
     if finding.met:

@@ -1,4 +1,4 @@
-"""How often a row met its targets: in every pass that was to run it, not in the newest alone."""
+"""Counts how often a row met its targets, in every pass that should run it."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -9,20 +9,20 @@ from lab.drill.results import DrillPass, Results, measured
 from lab.drill.rows import Row
 from lab.drill.verdicts import TargetFinding, findings, passed
 
-BESIDE_CORES: Final = 0.25  # chosen: what others use of the machine before figures say so
-MARK: Final = "*"  # behind a figure that was measured beside other load
+BESIDE_CORES: Final = 0.25  # chosen: other load above this is marked
+MARK: Final = "*"  # after a figure that was measured under other load
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowInPass:
-    """What one pass says of a row.
+    """One pass's result for a row.
 
     Attributes:
         within: The pass.
         findings: Target by target.
-        runs: How many there are, of those that were to be.
-        met: Whether every target holds, in as many runs as were to be.
-        mark: What stands behind its figures: others kept the machine busy during these runs.
+        runs: How many there are, of those planned.
+        met: Whether every target holds, with all planned runs.
+        mark: After its figures: other processes kept the machine busy.
     """
 
     within: DrillPass
@@ -38,7 +38,7 @@ class RowInPass:
 
 
 def judge_passes(row: Row, side: str, results: Results) -> list[RowInPass]:
-    """Return what each pass that was to run a row says of it, oldest first."""
+    """Return each pass's result for a row, oldest first, if it should run it."""
     return [_judge(row, side, results, one) for one in results.passes_of(row, side)]
 
 
@@ -49,7 +49,7 @@ def _judge(row: Row, side: str, results: Results, one: DrillPass) -> RowInPass:
         entry for entry in entries if (entry["row"], entry["side"], entry["pass"])
         == (row.name, side, one.number)
     ]  # fmt: skip
-    whole = len(of_row) >= one.wanted(row.name, side)  # a run that is not there is not a good one
+    whole = len(of_row) >= one.wanted(row.name, side)  # a missing run counts as a failed one
     return RowInPass(
         within=one,
         findings=findings(row, side, runs),
@@ -65,18 +65,18 @@ def newest_run(passes: Sequence[RowInPass]) -> RowInPass:
 
 
 def count_met(passes: Sequence[RowInPass]) -> str:
-    """Return how often a row was met, as people read it."""
+    """Return how often a row was met, as text."""
     return f"{sum(drill_pass.met for drill_pass in passes)} of {len(passes)}"
 
 
 def missed(rows: Sequence[Row], results: Results, side: str) -> list[str]:
-    """Return the names of the rows that the newest pass of each has not met."""
+    """Return the names of rows that missed in their newest pass."""
     newest = {row.name: judge_passes(row, side, results)[-1:] for row in rows}
     return [name for name, passes in newest.items() if not (passes and passes[0].met)]
 
 
 def others_of(results: Results, one: DrillPass) -> tuple[float, float] | None:
-    """Return how many cores others used during a pass: at the median, at most; None: not known."""
+    """Return the cores that others used in a pass: the median and the most; `None` if unknown."""
     values = _others([entry for entry in results.entries if entry["pass"] == one.number])
     return (statistics.median(values), max(values)) if values else None
 

@@ -1,4 +1,4 @@
-"""What a caller of the drill speaks into, and the one whose company is a carrier."""
+"""The interface of a drill caller's telephone, and one that calls through a carrier."""
 
 from types import TracebackType
 from typing import Protocol, Self
@@ -24,12 +24,12 @@ class Telephone(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Hang up if nobody has."""
+        """Hang up unless the call is over."""
         ...
 
     @property
     def started_at(self) -> float:
-        """When the call was connected, on the monotonic clock."""
+        """The start of the call, on the monotonic clock."""
         ...
 
     @property
@@ -56,7 +56,7 @@ class Telephone(Protocol):
 
 
 class CarrierTelephone:
-    """A telephone whose company streams the call to the agent's server."""
+    """A telephone whose carrier streams the call to the agent's server."""
 
     def __init__(
         self, url: str, *, token: str = AUTH_TOKEN, carrier: Carrier | None = None
@@ -79,7 +79,7 @@ class CarrierTelephone:
 
     @property
     def started_at(self) -> float:
-        """When the call was connected."""
+        """The start of the call."""
         return self._carrier.started_at
 
     @property

@@ -1,4 +1,4 @@
-"""Says what an event of a ladder means, in a few words and one line."""
+"""Describes a ladder's event in a few words on one line."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -36,10 +36,10 @@ from fallbacks.facts import (
 
 
 def tell_on(console: Console, at_s: float, what: Event | str) -> None:
-    """Print an event, or what the scenario itself did, as one line.
+    """Print an event, or a step of the scenario, as one line.
 
     Args:
-        console: Where.
+        console: The output.
         at_s: Seconds since the scenario's start.
         what: An event; a text is set apart from those.
     """
@@ -53,7 +53,7 @@ def _line(event: Event) -> str:
 
 
 def meaning(event: Event) -> str:
-    """Return what an event means to a viewer; empty for those that no ladder tells."""
+    """Return an event's meaning for a viewer; empty for events of other parts."""
     words = MEANINGS.get(type(event))
     return words(event) if words else ""
 
@@ -71,7 +71,7 @@ def _failed(event: AttemptFailed) -> str:
 
 def _limited(event: LimitReached) -> str:
     then = "and is asked now" if event.asked else "so the next one is asked"
-    return f"no place was free for {event.waited_s:.2f} s, {then}; nobody is blamed"
+    return f"no place was free for {event.waited_s:.2f} s, {then}; this is no failure"
 
 
 def _moved(event: BreakerMoved) -> str:
@@ -93,7 +93,7 @@ MEANINGS: Final[Mapping[type, Callable[[Any], str]]] = {
     HedgeStarted: lambda e: f"asked as well, {e.after_s:.2f} s behind {e.behind}; both will bill",
     LimitReached: _limited,
     RungChosen: lambda e: f"{e.after} takes over from {e.before}",
-    StageExhausted: lambda e: f"nobody is left to ask, after {e.attempts} attempts",
+    StageExhausted: lambda e: f"no rung is left, after {e.attempts} attempts",
     AnswerEmpty: lambda e: "an answer without a word; no provider is at fault",
     BreakerMoved: _moved,
     Suspected: lambda e: f"{e.kind}: a standby is asked first until it has done well again",
@@ -103,11 +103,11 @@ MEANINGS: Final[Mapping[type, Callable[[Any], str]]] = {
     ProviderProbed: _probed,
     RetryPlanned: lambda e: f"{e.kind}: retry {e.retry} in {e.wait_s:.1f} s, outside any call",
     RetriesExhausted: lambda e: f"{e.kind}: given up after {e.tries} tries",
-    CampaignHeld: lambda e: f"nobody is dialled: {e.reason}; operators are told, once",
+    CampaignHeld: lambda e: f"no calls are placed: {e.reason}; operators are notified, once",
     CampaignResumed: lambda e: f"goes on by itself, after {e.held_s:.1f} s",
     ContactSkipped: lambda e: f"{e.dial_id}: put back, the next one: {e.reason}",
     DialPlaced: lambda e: f"{e.dial_id}: the carrier calls",
     DialEnded: lambda e: f"{e.dial_id}: {e.outcome}{', ' + e.reason if e.reason else ''}",
     ProviderReset: lambda _: "may be tried at once, on an operator's word",
 }
-"""What each event that a ladder tells means."""
+"""The meaning of each of a ladder's events."""

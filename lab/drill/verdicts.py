@@ -1,4 +1,4 @@
-"""What the runs of a row say about its targets; pure."""
+"""Compares a row's runs with its targets; pure."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Final
 
 from lab.drill.rows import LOST, Row, Target
 
-MEASURES: Final[Mapping[str, tuple[str, str]]] = {  # what people read, and its unit
+MEASURES: Final[Mapping[str, tuple[str, str]]] = {  # text and unit
     "first_word_s": ("first word", "s"),
     "first_speech_s": ("any speech", "s"),
     "gap_s": ("gap", "s"),
@@ -31,20 +31,20 @@ MEASURES: Final[Mapping[str, tuple[str, str]]] = {  # what people read, and its 
     "ahead_s": ("voice before the line", "s"),
     "given_s": ("speech given to a voice at once", "s"),
     "clips_heard": ("clips heard in the agent's voice", ""),
-    "not_clips": ("other speech beside the reply", ""),
+    "not_clips": ("other speech besides the reply", ""),
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One run, as it is kept in the results.
+    """One run, as stored in the results.
 
     Attributes:
         row: Its row's name.
-        side: Whose server.
+        side: The server's side.
         run: Its number.
         measures: By name.
-        error: Why the run came to nothing, if it did.
+        error: Why the run failed, if it did.
     """
 
     row: str
@@ -54,7 +54,7 @@ class Measured:
     error: str = ""
 
     def get(self, target: Target) -> float | None:
-        """Return what a target asks for; a run that came to nothing misses every target."""
+        """Return a target's measure; a failed run misses every target."""
         if self.error:
             return 0.0 if target.least else LOST
         return self.measures.get(target.measure)
@@ -65,9 +65,9 @@ class TargetFinding:
     """One target against the runs.
 
     Attributes:
-        target: What was asked.
-        values: The measure in each run, less what it is compared with.
-        met: Whether the target holds; None: it could not be judged.
+        target: The target.
+        values: The measure in each run, minus its reference.
+        met: Whether the target holds; `None` if it could not be judged.
     """
 
     target: Target
@@ -99,7 +99,7 @@ class TargetFinding:
 
 
 def findings(row: Row, side: str, runs: Sequence[Measured]) -> tuple[TargetFinding, ...]:
-    """Return what all runs say about a row's targets on one side."""
+    """Return all runs' results for a row's targets on one side."""
     own = [run for run in runs if run.row == row.name and run.side == side]
     return tuple(_finding(target, own, runs, side=side) for target in row.targets)
 
@@ -118,7 +118,7 @@ def _finding(
 
 
 def _usual(target: Target, runs: Sequence[Measured], *, side: str) -> float | None:
-    """Return what is taken off: the median of the runs that a target compares with, or nothing."""
+    """Return the reference to subtract: the median of the compared runs, or nothing."""
     if target.over is None:
         return 0.0
     row, measure = target.over
@@ -138,7 +138,7 @@ def _met(target: Target, values: Sequence[float]) -> bool:
 
 
 def passed(row: Row, side: str, runs: Sequence[Measured]) -> bool:
-    """Return whether every target that could be judged holds, and any could."""
+    """Return whether every judged target holds, and at least one was judged."""
     met = [finding.met for finding in findings(row, side, runs) if finding.met is not None]
     return bool(met) and all(met)
 

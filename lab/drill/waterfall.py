@@ -1,4 +1,4 @@
-"""One turn as a picture: who spoke when, which words came from whom, what each provider did."""
+"""One turn as a picture: speech on both sides, the words' voices, the providers' requests."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -7,7 +7,7 @@ from typing import Any, Final
 WIDTH: Final = 960
 LEFT: Final = 110
 ROW: Final = 22
-LETTER: Final = 5.5  # about as wide as one at this size
+LETTER: Final = 5.5  # about a letter's width at this size
 COLOURS: Final = {
     "cartesia": "#2563eb",
     "elevenlabs": "#d97706",

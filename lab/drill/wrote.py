@@ -1,4 +1,4 @@
-"""Who answered a turn, by the lab's record: a recogniser, a model or a voice."""
+"""Finds the providers that served a turn in the lab's record: recogniser, model or voice."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,17 +10,17 @@ from lab.drill.evidence import Judged
 from lab.process import STAGE_OF
 
 
-async def is_back(control: LabControl, call: Conversation, each: Judged, preferred: str) -> bool:
-    """Return whether the preferred provider of a stage did a turn, and its standby had no part."""
+async def is_back(control: LabControl, call: Conversation, judged: Judged, preferred: str) -> bool:
+    """Return whether a stage's preferred provider served a turn without its standby."""
     standby = STANDBYS[preferred]
     match STAGE_OF[preferred]:
         case "tts":
-            return each.verdict.voices == (preferred,)
+            return judged.verdict.voices == (preferred,)
         case "llm":
-            asked = {request.provider for request in each.requests}
+            asked = {request.provider for request in judged.requests}
             return preferred in asked and standby not in asked
         case _:
-            span = call.lab_s(each.turn.began_s), call.lab_s(each.turn.end_s)
+            span = call.lab_s(judged.turn.began_s), call.lab_s(judged.turn.end_s)
             wrote = [
                 wrote_within(await control.requests(name), *span) for name in (preferred, standby)
             ]
@@ -28,7 +28,7 @@ async def is_back(control: LabControl, call: Conversation, each: Judged, preferr
 
 
 def wrote_within(requests: Iterable[dict[str, Any]], from_s: float, until_s: float) -> bool:
-    """Return whether a recogniser, asked for what it heard, wrote more words in that time."""
+    """Return whether a recogniser transcribed more words in that time."""
     for request in requests:
         flushed = [mark for mark in request["marks"] if mark["what"] == "flushed"]
         words = [mark["words"] for mark in flushed if mark["at_s"] <= until_s]

@@ -1,4 +1,4 @@
-"""Who is let in, and which fault holds for whom: the schedule of one instance at work."""
+"""Admits requests to one instance, and determines which fault applies to each."""
 
 import asyncio
 import random
@@ -13,20 +13,20 @@ from lab.simulators.faults import Fault
 from lab.simulators.record import Record, Request
 from lab.simulators.schedule import Schedule, Window
 
-POLL_S: Final = 0.02  # how soon a window that opens by itself acts on open connections
+POLL_S: Final = 0.02  # how soon a window that starts by time acts on open connections
 _ALWAYS: Final = 1 - 1e-9  # the chance of a request that only a window with p = 1 hits
 
 
 @dataclass(slots=True, kw_only=True)
 class Admission:
-    """A request that was let in.
+    """An admitted request.
 
     Attributes:
         request: Its entry in the record, to be completed by the handler.
-        gate: Who let it in, and knows which fault holds.
-        fault: The fault on it when it was let in, if any.
+        gate: Admitted it, and knows the current fault.
+        fault: The fault when it was admitted, if any.
         chance: Drawn once for the request, from 0 to 1; decides about faults with a probability.
-        tickets: The windows for a limited number of requests that it was counted in.
+        tickets: The windows with a request limit that counted it.
     """
 
     request: Request
@@ -36,21 +36,21 @@ class Admission:
     tickets: frozenset[tuple[int, int]] = frozenset()
 
     def fault_now(self) -> Fault | None:
-        """Return the fault that holds for it now; to be read again before each output."""
+        """Return its current fault; call this again before each output."""
         return self.gate.active_fault(self)
 
     async def while_fault(self, kind: type[Fault]) -> None:
-        """Wait while a fault of this kind holds for it: a stall that can be lifted."""
+        """Wait while it has a fault of this kind: a stall that can be lifted."""
         while isinstance(self.fault_now(), kind):  # noqa: ASYNC110 - windows open by time
             await asyncio.sleep(POLL_S)
 
     def mark_malformed(self, why: str) -> None:
-        """Mark the request as one that the real provider would not have understood."""
+        """Mark the request as one that the real provider would not understand."""
         self.request.well_formed = False
         self.request.details["malformed"] = why
 
     def close(self, outcome: str) -> None:
-        """Say how it ended, unless that was said already."""
+        """Record how it ended, unless already recorded."""
         if self.request.outcome == "open":
             self.request.outcome = outcome
 
@@ -64,7 +64,7 @@ class RequestRefused(Exception):  # noqa: N818 - it carries an answer, it is not
 
 
 class AdmissionGate:
-    """Numbers and records requests, and knows which fault holds for each of them."""
+    """Numbers and records requests, and determines each one's fault."""
 
     def __init__(
         self, name: str, *, record: Record, clock: Clock, started_at: float, dice: random.Random
@@ -76,7 +76,7 @@ class AdmissionGate:
         self._dice = dice
         self._schedule = Schedule()
         self._schedule_at = started_at
-        self._generation = 0  # of schedules; a ticket of an old one is worth nothing
+        self._generation = 0  # of schedules; tickets of an old one are void
         self._granted: dict[int, int] = {}
         self._numbers = 0
 
@@ -86,7 +86,7 @@ class AdmissionGate:
 
     @property
     def windows(self) -> tuple[Window, ...]:
-        """The windows set at present, oldest first."""
+        """The current windows, oldest first."""
         return self._schedule.windows
 
     def set_faults(self, windows: Sequence[Window], *, since_lab_start: bool) -> None:
@@ -117,12 +117,12 @@ class AdmissionGate:
 
         Args:
             upgrade: The websocket's request.
-            name: What to call it, for instance the context's id.
+            name: Its name, for instance the context's id.
         """
         return self.let_in(method="WS", path=f"{upgrade.path}#{name}")
 
     def active_fault(self, admission: Admission) -> Fault | None:
-        """Return the fault that holds for a request now."""
+        """Return a request's current fault."""
         for index in self._standing(admission):
             window = self._schedule.windows[index]
             if window.requests is None or (self._generation, index) in admission.tickets:
@@ -131,14 +131,14 @@ class AdmissionGate:
         return None
 
     def certain_fault(self) -> Fault | None:
-        """Return the fault that hits every request now, if there is one."""
+        """Return the fault that hits every request now, if any."""
         for index in self._schedule.standing(self._schedule_s(), chance=_ALWAYS):
             if self._schedule.windows[index].requests is None:
                 return self._schedule.windows[index].fault
         return None
 
     def _tickets(self, admission: Admission) -> frozenset[tuple[int, int]]:
-        """Return a place in the newest window that holds, if it counts and has one left."""
+        """Return a ticket of the newest window that holds, if it has a limit and one left."""
         for index in self._standing(admission):
             limit = self._schedule.windows[index].requests
             if limit is None:
@@ -157,5 +157,5 @@ class AdmissionGate:
 
 
 async def hang() -> None:
-    """Wait until the connection is gone; the handler is cancelled then."""
+    """Wait until the connection is gone, which cancels the handler."""
     await asyncio.Event().wait()

@@ -9,7 +9,7 @@ Clock: TypeAlias = Callable[[], float]
 
 
 def monotonic() -> float:
-    """Return seconds that only grow, for delays and schedules."""
+    """Return monotonic seconds, for delays and schedules."""
     return time.monotonic()
 
 

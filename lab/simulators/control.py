@@ -1,4 +1,4 @@
-"""The lab's control over HTTP: look at the instances, break them, mend them, read the record."""
+"""The lab's HTTP control: lists the instances, breaks and mends them, reads the record."""
 
 import dataclasses
 import hmac
@@ -18,7 +18,7 @@ from lab.simulators.server import STOP_S
 
 
 class Control:
-    """Serves the control on a loopback port of its own; every request needs the bearer token."""
+    """Serves the control on its own loopback port; every request needs the bearer token."""
 
     def __init__(self, instances: Mapping[str, Instance], *, record: Record) -> None:
         self.token = secrets.token_urlsafe(24)
@@ -60,14 +60,14 @@ class Control:
 
 
 class ControlDoors:
-    """What the control answers."""
+    """The control's handlers."""
 
     def __init__(self, instances: Mapping[str, Instance], *, record: Record) -> None:
         self._instances = instances
         self._record = record
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the doors with their paths."""
+        """Return the routes."""
         return [
             web.get("/instances", self._list),
             web.get("/instances/{name}", self._one),
@@ -92,7 +92,7 @@ class ControlDoors:
         instance = self._find_instance(request)
         try:
             instance.set_faults(parse_windows(await request.json()))
-        except ValueError as error:  # json's error is one too
+        except ValueError as error:  # includes json's error
             return web.json_response({"error": str(error)}, status=400)
         return web.json_response(self._describe(instance))
 
@@ -112,7 +112,7 @@ class ControlDoors:
         return web.json_response([take.as_json() for take in self._record.audio.takes()])
 
     async def _audio(self, request: web.Request) -> web.Response:
-        """Answer with what one request sent: 16-bit samples, little-endian."""
+        """Answer with the sound of one request: 16-bit samples, little-endian."""
         name, number = self._find_instance(request).name, request.match_info["request"]
         take = self._record.audio.take(name, int(number)) if number.isdecimal() else None
         if take is None:

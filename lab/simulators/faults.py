@@ -1,4 +1,4 @@
-"""What a provider can do wrong: one frozen value for each fault, and its form in YAML and JSON."""
+"""The faults of a provider: one frozen value for each, and its form in YAML and JSON."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ class _Named:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refuse(_Named):
-    """Nobody listens on the port; connections in progress are reset."""
+    """The port refuses connections; existing ones are reset."""
 
     name: ClassVar = "refuse"
     label: ClassVar = "Connection refused"
@@ -48,8 +48,8 @@ class Http(_Named):
 
     Attributes:
         status: The HTTP status.
-        code: The provider's own code, when it has several for one status.
-        retry_after_s: Sent as `retry-after` when given.
+        code: The provider's own code, if the status has several.
+        retry_after_s: Sent as `retry-after` if given.
     """
 
     name: ClassVar = "http"
@@ -70,7 +70,7 @@ class NotTls(_Named):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Silent(_Named):
-    """The request is accepted and nothing ever comes.
+    """The request is accepted, and nothing follows.
 
     Attributes:
         where: `handshake`: not even an answer to the request; `stream`: an open stream, no output.
@@ -84,7 +84,7 @@ class Silent(_Named):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlowStart(_Named):
-    """The first output comes `delay_s` later than it would."""
+    """The first output is `delay_s` late."""
 
     name: ClassVar = "slow_start"
     label: ClassVar = "Slow start"
@@ -104,13 +104,13 @@ class SlowRate(_Named):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut(_Named):
-    """Output ends after so many words.
+    """Output ends after this many words.
 
     Attributes:
-        after_words: Whole words that come out first.
+        after_words: Complete words before it.
         how: `reset` (TCP RST), `close` (a clean end as if finished), `error` (the provider's error
             message on the open stream).
-        inside_word: End in the middle of the next word instead of before it.
+        inside_word: End inside the next word instead of before it.
     """
 
     name: ClassVar = "cut"
@@ -127,7 +127,7 @@ class Cut(_Named):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stall(_Named):
-    """Output stops after so many words; the connection stays open."""
+    """Output stops after this many words; the connection stays open."""
 
     name: ClassVar = "stall"
     label: ClassVar = "Stalls in the middle"
@@ -161,7 +161,7 @@ class Duplicate(_Named):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LateAfterCancel(_Named):
-    """Output goes on for `delay_s` after it was cancelled."""
+    """Output goes on for `delay_s` after a cancel."""
 
     name: ClassVar = "late_after_cancel"
     label: ClassVar = "Goes on after a cancel"
@@ -171,11 +171,11 @@ class LateAfterCancel(_Named):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quota(_Named):
-    """The provider's own words for "no credit left".
+    """The provider's error for an account without credit.
 
     Attributes:
-        where: `request`: answered at the request or upgrade; `event`: on the open stream.
-        code: The provider's own code, when it has several.
+        where: `request`: at the request or upgrade; `event`: on the open stream.
+        code: The provider's own code, if it has several.
     """
 
     name: ClassVar = "quota"
@@ -187,11 +187,11 @@ class Quota(_Named):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorEvent(_Named):
-    """The stream opens, then carries the provider's error message instead of output.
+    """The stream opens, then carries the provider's error instead of output.
 
     Attributes:
         status: The HTTP status that the provider would name.
-        code: The provider's own code, when it has several for one status.
+        code: The provider's own code, if the status has several.
     """
 
     name: ClassVar = "error_event"
@@ -203,12 +203,12 @@ class ErrorEvent(_Named):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mistaken(_Named):
-    """A speaking provider breaks its own protocol in one detail.
+    """A voice violates its own protocol in one detail.
 
     Attributes:
         what: `odd_pcm` (16-bit samples torn between two messages), `wrong_context` (audio under an
-            id that nobody opened), `error_without_context`, `no_final` (no `done`, no `isFinal`),
-            `no_audio` (a clean end without any), `snake_case` (keys spelled another way),
+            unknown id), `error_without_context`, `no_final` (no `done`, no `isFinal`),
+            `no_audio` (a clean end without any), `snake_case` (other spellings of keys),
             `null_alignment` (no word or character times).
     """
 
@@ -230,11 +230,11 @@ class Mistaken(_Named):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaveOut(_Named):
-    """A voice says its text without some of the words, and gives the true times of the others.
+    """A voice leaves out some of its text's words; the times of the others are correct.
 
     Attributes:
-        after_words: Words that come out first, of each piece of text.
-        words: How many are left out then.
+        after_words: Words before the gap, in each piece of text.
+        words: How many are left out.
     """
 
     name: ClassVar = "leave_out"
@@ -246,10 +246,10 @@ class LeaveOut(_Named):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adds(_Named):
-    """A model ends each answer with a text that is no speech, such as a tag.
+    """A model ends each answer with text that is no speech, such as a tag.
 
     Attributes:
-        text: What it adds.
+        text: The added text.
     """
 
     name: ClassVar = "adds"
@@ -264,7 +264,7 @@ class Endless(_Named):
 
     Attributes:
         words: How many more it writes, up to the end of a sentence.
-        same: It is one sentence, again and again.
+        same: Repeat one sentence.
     """
 
     name: ClassVar = "endless"
@@ -300,13 +300,13 @@ FAULTS: Final[Mapping[str, type[Fault]]] = {fault.name: fault for fault in get_a
 
 
 def parse(mapping: Mapping[str, Any]) -> Fault:
-    """Return the fault that a YAML or JSON mapping describes.
+    """Parse a fault from a YAML or JSON mapping.
 
     Args:
         mapping: `{"fault": NAME, FIELD: VALUE, ...}` and nothing else.
 
     Raises:
-        ValueError: A wrong name, field or value, in one line with what would be valid.
+        ValueError: A wrong name, field or value; one line with the valid ones.
     """
     fault = _fault_named(mapping.get("fault"))
     fields = {key: value for key, value in mapping.items() if key != "fault"}
@@ -328,7 +328,7 @@ def parse(mapping: Mapping[str, Any]) -> Fault:
 
 
 def as_mapping(fault: Fault) -> dict[str, Any]:
-    """Return what `parse` would make the same fault of."""
+    """Return the mapping that `parse` accepts for this fault."""
     return {"fault": fault.name, **dataclasses.asdict(fault)}
 
 

@@ -1,4 +1,4 @@
-"""How the fields of a fault may be written, in words and as a check."""
+"""The valid values of a fault's fields, in words and as a check."""
 
 import difflib
 import math
@@ -9,12 +9,12 @@ from typing import Any, Final
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """How one field of a fault may be written.
+    """The valid values of one field.
 
     Attributes:
         takes: The valid values in words, for messages and for the page.
         accepts: Whether a value is one of them.
-        choices: The values, when there is a short list of them.
+        choices: The values, if there are only a few.
     """
 
     takes: str
@@ -60,7 +60,7 @@ def one_of(*choices: str) -> Form:
 
 
 def suggestion(key: object, known: Mapping[str, Any]) -> str:
-    """Return a wrong word in quotes with the nearest known ones, for the end of a message."""
+    """Return an unknown word in quotes with the nearest known ones, for the end of a message."""
     near = difflib.get_close_matches(str(key), list(known), n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ";"
     return f"{key!r}{hint} ({', '.join(known) or 'none here'})"

@@ -1,10 +1,10 @@
 """One simulated provider on its own loopback port: admission, faults, record, start and stop.
 
 A subclass overrides `kind`, `tempo`, `routes` and, where the provider differs, `authorised` and
-`error_response`. Every handler begins with `admission = await self.admit(request)`: what concerns
-the connection (refused, reset, silent, an HTTP error, a wrong key) is dealt with there and never
-comes back to the handler. What concerns the stream is `admission.fault_now()`, to be read again
-before each output, so that a fault switched on in the middle acts in the middle.
+`error_response`. Every handler begins with `admission = await self.admit(request)`, which handles
+faults of the connection (refused, reset, silent, an HTTP error, a wrong key) without returning to
+the handler. Faults of the stream are in `admission.fault_now()`: call it again before each output,
+so that a fault that starts in the middle takes effect in the middle.
 """
 
 import asyncio
@@ -29,21 +29,21 @@ from lab.simulators.schedule import Window
 from lab.simulators.server import LabServer
 
 ADMISSION: Final = web.RequestKey("admission", Admission)
-NOT_HTTP: Final = b"\x00\x16lab: neither TLS nor HTTP\r\n\r\n"  # no TLS record and no status line
+NOT_HTTP: Final = b"\x00\x16lab: neither TLS nor HTTP\r\n\r\n"  # no TLS record, no status line
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Core:
-    """What a lab gives every one of its instances.
+    """The shared parts of a lab's instances.
 
     Attributes:
-        record: Where requests and words are kept.
+        record: For requests and words.
         clock: Seconds that only grow.
-        started_at: The clock at the lab's start; None: when the instance is made.
+        started_at: The clock at the lab's start; `None` for the instance's creation.
         speed: Divides every simulated delay; fault windows stay in real seconds.
-        seed: Of all dice; each instance mixes its name into it.
+        seed: Of all random numbers; each instance mixes in its name.
         steady: Every delay is the median of its distribution: for comparing two runs.
-        tempos: Other delays than the simulators' own, by kind.
+        tempos: Delays other than the simulators' own, by kind.
         word_by_word: Voices speak each word alone, so that it always sounds the same.
         tls: Serve https and wss with this certificate instead of http and ws.
     """
@@ -68,7 +68,7 @@ class Instance:
     """
 
     kind: ClassVar[str] = ""
-    no_credit: ClassVar[tuple[int, str | None]] = (402, None)  # its status and code for that
+    no_credit: ClassVar[tuple[int, str | None]] = (402, None)  # its status and code
     tempo: ClassVar[Tempo] = Tempo(ttfb_s=0.1, rate=50.0, source="chosen; a subclass has its own")
 
     def __init__(self, name: str, *, api_key: str | None = None, core: Core | None = None) -> None:
@@ -77,7 +77,7 @@ class Instance:
         self.api_key = api_key or f"{self.kind}-{secrets.token_hex(12)}"
         self.record = core.record
         self.speed = core.speed
-        own_seed = core.seed ^ zlib.crc32(name.encode())  # two of a kind do not move as one
+        own_seed = core.seed ^ zlib.crc32(name.encode())  # two instances of a kind differ
         tempo = core.tempos.get(self.kind, self.tempo)
         if core.steady:
             tempo = dataclasses.replace(tempo, spread=0, jitter=0)
@@ -107,36 +107,36 @@ class Instance:
 
         Args:
             status: The HTTP status.
-            code: The provider's own code, where a status has several; None: the usual one.
-            retry_after_s: Seconds for the header `retry-after`, if it is to be sent.
+            code: The provider's own code, if a status has several; `None` for the usual one.
+            retry_after_s: Seconds for the header `retry-after`, if it should be sent.
         """
         headers = {} if retry_after_s is None else {"retry-after": f"{retry_after_s:g}"}
         return web.json_response({"error": code or status}, status=status, headers=headers)
 
     def noted(self, request: web.Request) -> dict[str, Any]:
-        """Return what the record keeps of every request, also of one that is refused."""
+        """Return the recorded details of every request, even of a refused one."""
         del request
         return {}
 
     @property
     def url(self) -> str:
-        """What a rung's `url` takes; by default the plain HTTP base."""
+        """The value for a rung's `url`; by default the plain HTTP base."""
         return self.server.base_url("http")
 
     async def start(self) -> None:
         """Listen on a free port.
 
         Raises:
-            OSError: No port can be had.
+            OSError: No port is available.
         """
         await self.server.start(self.routes(), _end_requests(self.error_response))
 
     async def stop(self) -> None:
-        """Stop listening and end every connection; well under a second."""
+        """Stop listening and end every connection in well under a second."""
         await self.server.stop()
 
     def set_faults(self, windows: Sequence[Window], *, since_lab_start: bool = False) -> None:
-        """Replace the schedule, at once also for what is in progress.
+        """Replace the schedule; it applies at once, also to requests in progress.
 
         Args:
             windows: Their seconds count from now.
@@ -146,18 +146,18 @@ class Instance:
         self.server.follow_faults(anew=True)
 
     def clear(self) -> None:
-        """Recover: no faults from now on."""
+        """Remove all faults."""
         self.set_faults(())
 
     def drop_connections(self) -> None:
-        """Reset every open connection, also the idle ones that are kept alive."""
+        """Reset every open connection, including idle ones."""
         self.server.drop_connections()
 
     async def admit(self, request: web.Request) -> Admission:
-        """Record a request, do to it what its connection-level fault does, check its key.
+        """Record a request, apply its connection-level fault, and check its key.
 
         Raises:
-            Refused: The handler must not go on; let it pass through to the middleware.
+            Refused: The handler must stop; let it pass to the middleware.
         """
         admission = self.gate.let_in(method=request.method, path=request.path_qs)
         request[ADMISSION] = admission
@@ -178,13 +178,13 @@ class Instance:
 
 
 def no_credit_response(instance: Instance, code: str | None = None) -> web.Response:
-    """Return the provider's own answer when the credit is used up."""
+    """Return the provider's own answer for an account without credit."""
     status, usual = instance.no_credit
     return instance.error_response(status, code=code or usual)
 
 
 async def _break_connection(request: web.Request, admission: Admission) -> None:
-    """Do to a connection what the fault of its request does, if the fault is of that sort."""
+    """Apply a connection-level fault to a request's connection."""
     match admission.fault:
         case faults.Refuse() | faults.Reset():
             admission.close("reset")
@@ -201,10 +201,10 @@ async def _break_connection(request: web.Request, admission: Admission) -> None:
 
 
 def _end_requests(error_response: Callable[[int], web.Response]) -> Middleware:
-    """Return what stands around every handler: it answers, and records how the request ended.
+    """Return the middleware around every handler: it answers, and records the request's outcome.
 
     Args:
-        error_response: The provider's own words for an unknown route.
+        error_response: The provider's own answer for an unknown route.
     """
 
     @web.middleware

@@ -1,4 +1,4 @@
-"""The sound that the simulated voices sent, kept to judge what a caller heard."""
+"""Keeps the simulated voices' sound, to judge what a caller heard."""
 
 import collections
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ SAMPLES_KEPT: Final = 24_000_000  # of all requests: 50 minutes at 8000 Hz, 48 M
 
 @dataclass(slots=True, kw_only=True)
 class Take:
-    """All that one request sent, up to now.
+    """The sound of one request so far.
 
     Attributes:
         instance: The simulated provider's name.
         request: The request's number there.
-        at_s: Seconds after the lab's start at which its first piece was sent.
+        at_s: When its first piece was sent, in seconds after the lab's start.
         rate_hz: Of the samples.
     """
 
@@ -30,18 +30,18 @@ class Take:
 
     @property
     def length(self) -> int:
-        """Samples from its first to its last."""
+        """The number of samples from its first to its last."""
         return max((at + piece.size for at, piece in self.pieces), default=0)
 
     def samples(self) -> Samples:
-        """Return it in one piece, where nothing was sent as silence."""
+        """Return it in one piece, with silence where nothing was sent."""
         whole = np.zeros(self.length, np.int16)
         for at, piece in self.pieces:
             whole[at : at + piece.size] = piece
         return whole
 
     def as_json(self) -> dict[str, Any]:
-        """Return what it is, without its samples."""
+        """Return its description, without samples."""
         return {
             "instance": self.instance,
             "request": self.request,
@@ -52,20 +52,20 @@ class Take:
 
 
 class KeptAudio:
-    """The newest takes; none until `limit` is raised above 0."""
+    """The newest takes; none unless `limit` is raised above 0."""
 
     def __init__(self) -> None:
-        self.limit = 0  # samples in all
+        self.limit = 0  # total samples
         self._takes: collections.OrderedDict[tuple[str, int], Take] = collections.OrderedDict()
         self._held = 0
 
     def add(self, take: Take, samples: Samples, *, start_s: float) -> None:
-        """Keep a piece of a request's audio; the oldest request goes when there is too much.
+        """Keep a piece of a request's audio; drop the oldest request beyond the limit.
 
         Args:
-            take: Whose it is; used when the request is new.
-            samples: What was sent.
-            start_s: Where it begins in the request's audio.
+            take: The request's; used if the request is new.
+            samples: The piece.
+            start_s: Its start in the request's audio.
         """
         if not self.limit:
             return
@@ -77,9 +77,9 @@ class KeptAudio:
             self._held -= sum(piece.size for _, piece in oldest.pieces)
 
     def takes(self) -> tuple[Take, ...]:
-        """Return what is kept, oldest first."""
+        """Return the kept takes, oldest first."""
         return tuple(self._takes.values())
 
     def take(self, instance: str, request: int) -> Take | None:
-        """Return what one request sent, if it is kept."""
+        """Return one request's take, if it is kept."""
         return self._takes.get((instance, request))

@@ -1,4 +1,4 @@
-"""The whole lab in one event loop: a set of simulated providers, their faults, their record."""
+"""The whole lab in one event loop: simulated providers, their faults, their record."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -19,12 +19,12 @@ from lab.simulators.schedule import Window, load_schedules
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """One simulated provider to be built.
+    """A simulated provider to build.
 
     Attributes:
-        name: Unique in the lab; what schedules and the control address it by.
+        name: Unique in the lab; its address in schedules and the control.
         kind: A key of `KINDS`.
-        api_key: The key it accepts; None: a random one.
+        api_key: The accepted key; `None` for a random one.
         options: Keyword arguments of its class.
     """
 
@@ -50,11 +50,10 @@ DEFAULT: Final = (
 
 
 def schedule_for(text: str) -> dict[str, tuple[Window, ...]]:
-    """Return the fault schedule in a YAML text, for a lab of the default instances.
+    """Parse a YAML fault schedule for a lab with the default instances.
 
     Raises:
-        ValueError: Not YAML, a wrong key or value, an instance that the lab does not have; one
-            line.
+        ValueError: Not YAML, a wrong key or value, or an unknown instance; one line.
     """
     schedule = load_schedules(text)
     known = {spec.name: spec for spec in DEFAULT}
@@ -80,15 +79,16 @@ class Lab:
         """Build the instances.
 
         Args:
-            instances: Which providers.
+            instances: The providers.
             schedule: Their faults, in seconds from the lab's start.
             speed: Divides every simulated delay.
-            seed: Of all dice.
-            core: The rest of what instances share, such as a certificate.
+            seed: Of all random numbers.
+            core: Further shared parts of the instances, such as a certificate.
             keep_audio: Keep what the voices send, for `GET /audio`.
 
         Raises:
-            ValueError: An unknown kind or option, a name twice, a schedule for nobody; one line.
+            ValueError: An unknown kind or option, a repeated name, a schedule without instance; one
+                line.
         """
         given = core or Core()
         self.record = Record()
@@ -114,14 +114,14 @@ class Lab:
 
     @property
     def control_url(self) -> str:
-        """Where the control listens; its bearer token is in `describe()`."""
+        """The control's address; its bearer token is in `describe()`."""
         return self.control.url
 
     def describe(self) -> dict[str, Any]:
-        """Return addresses and keys, for a program that is to use the lab.
+        """Return addresses and keys, for a program that uses the lab.
 
-        `started_at_s` is on the clock that the lab reads; on Linux its monotonic clock is the same
-        in all processes, so that the record's times can be laid beside a client's own.
+        `started_at_s` is on the lab's clock. On Linux all processes share the monotonic clock, so
+        that the record's times can be compared with a client's own.
         """
         return {
             "started_at_s": self._started_at_s,
@@ -139,7 +139,7 @@ class Lab:
         }
 
     async def __aenter__(self) -> Self:
-        """Start everything; on a failure stop what was started."""
+        """Start everything; on a failure stop the started parts."""
         try:
             for instance in self.instances.values():
                 await instance.start()
@@ -154,7 +154,7 @@ class Lab:
         await self.stop()
 
     async def stop(self) -> None:
-        """Stop everything, also when only a part was started."""
+        """Stop everything, even after a partial start."""
         await self.control.stop()
         for instance in self.instances.values():
             await instance.stop()

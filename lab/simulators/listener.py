@@ -1,4 +1,4 @@
-"""A listening loopback port that can refuse connections and take them again."""
+"""A listening loopback port that can refuse connections and accept them again."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ LOOPBACK: Final = "127.0.0.1"
 
 
 class ListeningPort:
-    """A listening port that can be closed and opened again at once, on the same number."""
+    """A listening port that can be closed and reopened at once, with the same number."""
 
     def __init__(
         self, protocol: Callable[[], asyncio.BaseProtocol], *, tls: ssl.SSLContext | None
@@ -26,7 +26,7 @@ class ListeningPort:
 
     async def open(self) -> int:
         """Listen on a free port and return its number."""
-        # Bound but never listening, it keeps the port ours while connections are refused.
+        # Bound but never listening, it reserves the port while connections are refused.
         self._holder = _bound(0)
         self._port = self._holder.getsockname()[1]
         self.accept()
@@ -48,7 +48,7 @@ class ListeningPort:
             )
 
     def refuse(self) -> None:
-        """Refuse connections from now on; those that are open stay open."""
+        """Refuse connections from now on; open ones stay open."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -57,7 +57,7 @@ class ListeningPort:
             self._waiting = None
 
     def close(self) -> None:
-        """Give the port back."""
+        """Release the port."""
         self.refuse()
         if self._holder is not None:
             self._holder.close()
@@ -73,12 +73,12 @@ def _bound(port: int) -> socket.socket:
 
 
 def abort(transport: asyncio.BaseTransport | None) -> None:
-    """End a connection with a TCP RST: no close frame, no last chunk. None: it is gone already."""
+    """End a connection, if any, with a TCP RST: no close frame, no last chunk."""
     if transport is None:
         return
     raw = transport.get_extra_info("socket")
     if raw is not None:
-        with contextlib.suppress(OSError):  # closed already
+        with contextlib.suppress(OSError):  # already closed
             # Linger on, zero seconds: close() then sends RST instead of FIN (man 7 socket).
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     if isinstance(transport, asyncio.WriteTransport):

@@ -1,7 +1,7 @@
 """The telephone's 8-bit code for sound, as two tables.
 
-Source: ITU-T G.711 (11/1988), table 2a: 8 segments, each twice as coarse as the one before,
-sent with all bits inverted.
+Source: ITU-T G.711 (11/1988), table 2a: 8 segments, each twice as coarse as the one before, with
+all bits inverted.
 """
 
 from typing import Final
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Pcm = NDArray[np.int16]
 
 SILENCE: Final = 0xFF  # the code of zero
-_BIAS: Final = 33  # makes each segment begin at a power of two
+_BIAS: Final = 33  # makes each segment start at a power of two
 _CLIP: Final = 8158  # of 8192: the largest magnitude of 14 bits that has a code
 
 

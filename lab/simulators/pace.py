@@ -1,4 +1,4 @@
-"""How fast a provider is: delays drawn from a seeded distribution."""
+"""Delays of a provider, drawn from a seeded distribution."""
 
 import asyncio
 import math
@@ -15,7 +15,7 @@ class Tempo:
         spread: Sigma of the log-normal around it; 0.25 puts p95 at 1.5 times the median.
         rate: Units of output a second: tokens, or seconds of audio.
         jitter: Share by which the gap between outputs varies, evenly up and down.
-        source: Where the numbers come from.
+        source: The origin of the numbers.
     """
 
     ttfb_s: float
@@ -26,7 +26,7 @@ class Tempo:
 
 
 class Delays:
-    """Draws the delays of one instance; the same seed draws the same ones."""
+    """Draws one instance's delays; the same seed gives the same ones."""
 
     def __init__(self, tempo: Tempo, *, seed: int = 0, speed: float = 1.0) -> None:
         self.tempo = tempo

@@ -1,4 +1,4 @@
-"""What the simulators saw and said: every request, every spoken word, bounded."""
+"""The simulators' bounded record: every request, every spoken word."""
 
 import collections
 import dataclasses
@@ -9,19 +9,19 @@ from lab.simulators.kept_audio import KeptAudio
 
 REQUESTS_KEPT: Final = 2000  # for each instance; a day of drills on one machine stays below
 WORDS_KEPT: Final = 50_000  # for each instance; about five hours of speech
-MARKS_KEPT: Final = 400  # for each request; a call of 200 turns, when one stream hears all of them
+MARKS_KEPT: Final = 400  # for each request; a call of 200 turns, if one stream hears all of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """A moment inside a request, so that a listener can tell the provider's delay from its own.
+    """A moment in a request, which separates the provider's delay from a listener's own.
 
     Attributes:
-        what: `flush` (the client asked for what was heard) and `flushed` (it was sent); `sentence`
-            (a language model sent the last word of one) and `next` (each of a few more, or the
-            end); `text` (a voice was given some) and `audio` (its first sound was sent).
+        what: `flush` (the client asked for the pending words) and `flushed` (they were sent);
+            `sentence` (a language model sent a sentence's last word) and `next` (each of a few
+            more, or the end); `text` (a voice got some) and `audio` (its first sound was sent).
         at_s: Seconds after the lab's start.
-        words: How many words of the request had been sent by then, or were given with a `text`.
+        words: How many words of the request had been sent, or came with a `text`.
     """
 
     what: str
@@ -31,7 +31,7 @@ class Mark:
 
 @dataclass(slots=True, kw_only=True)
 class Request:
-    """One request, or one generation inside an open websocket; changed until it is over.
+    """One request, or one generation in an open websocket; updated until it is over.
 
     Attributes:
         number: Counts the requests of the instance from 1.
@@ -39,10 +39,10 @@ class Request:
         at_s: Seconds after the lab's start.
         ok_auth: The key was the instance's own.
         well_formed: The provider would have understood it.
-        outcome: `open`, then in one or two words how it ended.
+        outcome: `open`, then its end in one or two words.
         fault: The fault that it met, by name.
-        details: What else a test may want to read: sizes, texts, counts.
-        marks: The newest moments inside it.
+        details: Further facts for tests: sizes, texts, counts.
+        marks: The newest moments in it.
     """
 
     number: int
@@ -58,20 +58,20 @@ class Request:
     marks: list[Mark] = field(default_factory=list)
 
     def mark(self, what: str, at_s: float, *, words: int = 0) -> None:
-        """Keep a moment; the oldest one goes when there are too many."""
+        """Keep a moment; drop the oldest one beyond the limit."""
         self.marks.append(Mark(what=what, at_s=at_s, words=words))
         del self.marks[:-MARKS_KEPT]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpokenWord:
-    """One synthesised word that went out.
+    """A synthesised word that was sent.
 
     Attributes:
-        request: The number of the request that it belongs to.
-        start_s: Where it begins in that request's audio, in seconds.
-        end_s: Where it ends there.
-        sent_at_s: Seconds after the lab's start at which its audio had been sent.
+        request: The number of its request.
+        start_s: Its start in that request's audio, in seconds.
+        end_s: Its end there.
+        sent_at_s: When its audio had been sent, in seconds after the lab's start.
     """
 
     instance: str
@@ -86,7 +86,7 @@ class Record:
     """The newest requests and words of every instance.
 
     Attributes:
-        audio: What the voices sent, when that is asked for.
+        audio: The voices' sound, if it is kept.
     """
 
     def __init__(self) -> None:
@@ -95,12 +95,12 @@ class Record:
         self._words: dict[str, collections.deque[SpokenWord]] = {}
 
     def add(self, request: Request) -> None:
-        """Keep a request; the oldest of its instance goes when there are too many."""
+        """Keep a request; drop its instance's oldest one beyond the limit."""
         kept = self._requests.setdefault(request.instance, collections.deque(maxlen=REQUESTS_KEPT))
         kept.append(request)
 
     def spoke(self, word: SpokenWord) -> None:
-        """Keep a spoken word; the oldest of its instance goes when there are too many."""
+        """Keep a spoken word; drop its instance's oldest one beyond the limit."""
         kept = self._words.setdefault(word.instance, collections.deque(maxlen=WORDS_KEPT))
         kept.append(word)
 

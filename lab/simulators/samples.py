@@ -1,4 +1,4 @@
-"""Sound in the lab: what all its parts mean by samples."""
+"""The lab's type for sound."""
 
 from typing import TypeAlias
 
@@ -6,4 +6,4 @@ import numpy as np
 import numpy.typing as npt
 
 Samples: TypeAlias = npt.NDArray[np.int16]
-"""Linear samples, mono; the rate goes beside them."""
+"""Linear samples, mono; the rate is passed separately."""

@@ -1,4 +1,4 @@
-"""When a fault holds: windows in time, by chance, or for the next few requests."""
+"""The times of faults: windows in time, by chance, or for the next few requests."""
 
 import json
 import math
@@ -14,28 +14,28 @@ from lab.simulators.faults import Fault
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pattern:
-    """A fault that comes and goes: `on_s` seconds of it, `off_s` seconds without, and again."""
+    """A fault that comes and goes: `on_s` seconds on, `off_s` seconds off, repeatedly."""
 
     on_s: float
     off_s: float
 
     def on(self, after_s: float) -> bool:
-        """Return whether the fault is there `after_s` seconds after the window began."""
+        """Return whether the fault is on `after_s` seconds after the window's start."""
         return after_s % (self.on_s + self.off_s) < self.on_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """A fault and when it holds.
+    """A fault and its times.
 
     Attributes:
-        fault: What goes wrong.
-        from_s: Seconds after the schedule's start at which it begins.
-        until_s: Seconds after the schedule's start at which it is over; never, if infinite.
+        fault: The fault.
+        from_s: Its start, in seconds after the schedule's start.
+        until_s: Its end, in seconds after the schedule's start; infinite for none.
         p: The share of requests that it hits, drawn once for each request.
-        requests: It hits only so many requests, the next ones; None: all.
-        pattern: It comes and goes inside the window.
-        path: It hits only requests whose path or query contains this; empty: all.
+        requests: It hits only this many requests, the next ones; `None` for all.
+        pattern: It comes and goes within the window.
+        path: It hits only requests whose path or query contains this; empty for all.
     """
 
     fault: Fault
@@ -76,13 +76,13 @@ _WINDOW_KEYS: Final = ("from_s", "until_s", "p", "requests", "pattern", "path")
 
 
 def parse_windows(rows: object) -> tuple[Window, ...]:
-    """Return the windows that a YAML or JSON list describes.
+    """Parse a YAML or JSON list of windows.
 
     Args:
         rows: `[{"fault": NAME, FIELD: VALUE, "from_s": ..., ...}, ...]`
 
     Raises:
-        ValueError: A wrong key or value, in one line with what would be valid.
+        ValueError: A wrong key or value; one line with the valid ones.
     """
     if not isinstance(rows, Sequence) or isinstance(rows, str):
         raise ValueError(f"a schedule is {rows!r}; it takes a list of faults")  # noqa: TRY004 - it is a value, read from a file
@@ -90,10 +90,10 @@ def parse_windows(rows: object) -> tuple[Window, ...]:
 
 
 def parse_schedules(mapping: object) -> dict[str, tuple[Window, ...]]:
-    """Return the windows of each instance: `{INSTANCE: [WINDOW, ...]}`.
+    """Parse the windows of each instance: `{INSTANCE: [WINDOW, ...]}`.
 
     Raises:
-        ValueError: A wrong key or value, in one line with what would be valid.
+        ValueError: A wrong key or value; one line with the valid ones.
     """
     if not isinstance(mapping, Mapping):
         raise ValueError(f"the schedule is {mapping!r}; it takes instance names and their faults")  # noqa: TRY004 - it is a value, read from a file
@@ -107,10 +107,10 @@ def parse_schedules(mapping: object) -> dict[str, tuple[Window, ...]]:
 
 
 def load_schedules(text: str) -> dict[str, tuple[Window, ...]]:
-    """Return the windows of each instance from a text in YAML or JSON.
+    """Parse the windows of each instance from YAML or JSON text.
 
     Raises:
-        ValueError: Neither, or a wrong key or value; one line.
+        ValueError: Invalid text, or a wrong key or value; one line.
     """
     try:
         return parse_schedules(_json(text) or yaml.safe_load(text) or {})
@@ -119,7 +119,7 @@ def load_schedules(text: str) -> dict[str, tuple[Window, ...]]:
 
 
 def _json(text: str) -> object:
-    """Return what JSON says, which PyYAML refuses when it has tabs; None: it is none."""
+    """Parse JSON, which PyYAML refuses if it has tabs; return `None` if it is invalid."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -127,7 +127,7 @@ def _json(text: str) -> object:
 
 
 def window_as_mapping(window: Window) -> dict[str, Any]:
-    """Return what `parse_windows` would make the same window of; JSON has no infinity."""
+    """Return the mapping that `parse_windows` accepts for this window; JSON has no infinity."""
     mapping = faults.as_mapping(window.fault)
     mapping |= {"from_s": window.from_s, "p": window.p}
     if math.isfinite(window.until_s):

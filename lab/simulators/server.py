@@ -1,7 +1,7 @@
-"""One instance's HTTP server on a loopback port that its faults can close, and reset.
+"""An instance's HTTP server on a loopback port; its faults can close and reset the port.
 
-A fault of the port holds for everybody: the port refuses, or what is open is reset. Windows open
-and close by time alone, so the server looks again every `POLL_S`.
+A fault of the port applies to all clients: the port refuses, or open connections are reset. Windows
+open and close by time alone, so the server checks them every `POLL_S`.
 """
 
 import asyncio
@@ -16,12 +16,12 @@ from lab.simulators import faults
 from lab.simulators.admission import POLL_S, AdmissionGate
 from lab.simulators.listener import LOOPBACK, ListeningPort, abort
 
-STOP_S: Final = 0.2  # what a handler gets to end by itself when its connection is gone
+STOP_S: Final = 0.2  # for a handler to end by itself after its connection is gone
 BODY_BYTES: Final = 32 << 20  # of a request; chosen: a recording of minutes
 
 
 class LabServer:
-    """Serves an instance's routes as long as no fault of its port forbids it."""
+    """Serves an instance's routes unless a fault of its port forbids it."""
 
     def __init__(self, name: str, gate: AdmissionGate, *, tls: ssl.SSLContext | None) -> None:
         self.port = 0
@@ -31,17 +31,17 @@ class LabServer:
         self._listener = ListeningPort(self._protocol, tls=tls)
         self._runner: web.AppRunner | None = None
         self._watcher: asyncio.Task[None] | None = None
-        self._dead = False  # a fault of the port holds
+        self._dead = False  # whether a fault of the port holds
 
     def base_url(self, scheme: Literal["http", "ws"]) -> str:
-        """Return scheme, host and port; `https` or `wss` when there is a certificate."""
+        """Return scheme, host and port; `https` or `wss` with a certificate."""
         return f"{scheme}{'s' if self._tls else ''}://{LOOPBACK}:{self.port}"
 
     async def start(self, routes: Sequence[web.RouteDef], middleware: Middleware) -> None:
         """Listen on a free port.
 
         Raises:
-            OSError: No port can be had.
+            OSError: No port is available.
         """
         app = web.Application(middlewares=[middleware], client_max_size=BODY_BYTES)
         app.add_routes(routes)
@@ -56,10 +56,10 @@ class LabServer:
         )
 
     async def stop(self) -> None:
-        """Stop listening and end every connection; well under a second."""
+        """Stop listening and end every connection in well under a second."""
         if self._watcher is not None:
             self._watcher.cancel()
-            await asyncio.wait({self._watcher})  # awaiting it would hide that we are cancelled, too
+            await asyncio.wait({self._watcher})  # awaiting it would also hide our own cancellation
             if not self._watcher.cancelled():
                 self._watcher.result()
             self._watcher = None
@@ -70,16 +70,16 @@ class LabServer:
             self._runner = None
 
     def drop_connections(self) -> None:
-        """Reset every open connection, also the idle ones that are kept alive."""
+        """Reset every open connection, including idle ones."""
         server = self._runner.server if self._runner else None
         for connection in server.connections if server else ():
             abort(connection.transport)
 
     def follow_faults(self, *, anew: bool = False) -> None:
-        """Close or reopen the port; on the edge into a dead server, reset what is open.
+        """Close or reopen the port; reset open connections when a fault begins.
 
         Args:
-            anew: The schedule was replaced: a server that was dead before dies again.
+            anew: The schedule was replaced: an existing fault resets again.
         """
         self._dead = self._dead and not anew
         if not self.port:

@@ -1,4 +1,4 @@
-"""Sets of delays that a lab may have instead of its simulators' own."""
+"""Sets of delays for a lab, in place of its simulators' own."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -13,7 +13,7 @@ QUICK: Final[Mapping[str, Tempo]] = {
     ),
     "openai": Tempo(
         ttfb_s=0.12,
-        rate=32.0,  # tokens: 40 ms a word, of which the receptionist's have 1.28 tokens
+        rate=32.0,  # tokens: 40 ms a word; the receptionist's words have 1.28 tokens
         source="chosen: the quickest small models",
     ),
     "cartesia": Tempo(

@@ -115,7 +115,9 @@ def _hubspot(crm: CrmSettings) -> PeopleMapping:
 
 
 def _columns(columns: Mapping[str, str]) -> dict[str, str]:
-    return {each: path for each, path in columns.items() if each not in (NUMBER, NAME, CRM_ID)}
+    return {
+        column: path for column, path in columns.items() if column not in (NUMBER, NAME, CRM_ID)
+    }
 
 
 async def read_people(mapping: PeopleMapping, ask: Ask) -> AsyncIterator[Sequence[Any]]:

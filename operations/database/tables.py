@@ -39,7 +39,7 @@ CALLBACKS: Final = Table(
 HEALTH: Final = Table(
     "provider_health",
     METADATA,
-    Column("place", String(200), primary_key=True),  # stage, rung, and what it asks with which key
+    Column("place", String(200), primary_key=True),  # stage, rung, and its request and key
     Column("aspect", String(16), primary_key=True),
     Column("holder", String(32), nullable=False),  # the process that wrote it
     Column("at_s", Float, nullable=False),  # wall clock, seconds since 1970, as are all below
@@ -238,7 +238,7 @@ DIALS: Final = Table(  # the ledger: a row is committed before the carrier is as
     Column("cost", Float),  # the carrier's price; NULL while unknown
     Column("providers_cost", Float),  # of our own providers; NULL if unknown or unpriced
     Column("unpriced", Boolean),  # a part of that has no known price; NULL while unknown
-    Column("abandoned", Boolean),  # hung up before an answer; NULL: no call of ours
+    Column("abandoned", Boolean),  # hung up before an answer; NULL without a call
     UniqueConstraint("contact_id", "attempt", name="dials_once"),
     Index("dials_by_state", "campaign", "state", "lease_until_s"),
     Index("dials_by_time", "campaign", "intended_s"),

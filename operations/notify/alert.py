@@ -72,9 +72,9 @@ class KnownRungs:
 
     def _other(self, stage: str, name: str) -> str | None:
         """Return the next rung: the first healthy one, else the first."""
-        others = (each for each in self._ladders[stage] if each != name)
-        usable = [each for each in others if self.get(stage, each).breaker == State.CLOSED]
-        return min(usable, key=lambda each: bool(self.get(stage, each).kind), default=None)
+        others = (rung for rung in self._ladders[stage] if rung != name)
+        usable = [rung for rung in others if self.get(stage, rung).breaker == State.CLOSED]
+        return min(usable, key=lambda rung: bool(self.get(stage, rung).kind), default=None)
 
 
 STAGES: Final = frozenset({"stt", "llm", "tts"})
@@ -185,7 +185,7 @@ def closed(before: Iterable[Alert], after: Mapping[str, Alert]) -> tuple[AlertCl
 
 def worse(one: Severity, other: Severity) -> Severity:
     """Return the more severe of two."""
-    return max(one, other, key=lambda each: WEIGHT[each])
+    return max(one, other, key=lambda severity: WEIGHT[severity])
 
 
 def step_up(severity: Severity) -> Severity:

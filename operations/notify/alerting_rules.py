@@ -155,13 +155,13 @@ class Alerting:
 
     def tick(self, now: float) -> tuple[TellAlert, ...]:
         """Return the messages that are due because time has passed."""
-        for each in tuple(self.alerts.values()):
-            if each.ended_s is None:
-                self.alerts[each.key] = self._aged(each, now)
+        for alert in tuple(self.alerts.values()):
+            if alert.ended_s is None:
+                self.alerts[alert.key] = self._aged(alert, now)
         self._join_stages()
         heaviest = sorted(self.alerts.values(), key=lambda alert: -WEIGHT[alert.severity])
         told = (self._tell(alert, now) for alert in heaviest)
-        return tuple(alert for alert in told if alert)
+        return tuple(action for action in told if action)
 
     def _met(self, known: Alert | None, fact: IncidentBegan | IncidentGrew, now: float) -> Alert:
         alert = known or self._back(fact, now)
@@ -196,7 +196,7 @@ class Alerting:
             and alert.ended_s is not None
             and alert.ended_s >= soon
         ]
-        return max(found, key=lambda each: each.ended_s or 0.0, default=None)
+        return max(found, key=lambda alert: alert.ended_s or 0.0, default=None)
 
     def _back(self, fact: IncidentBegan | IncidentGrew, now: float) -> Alert | None:
         alert = self._lately(fact, now)

@@ -138,8 +138,8 @@ class OpenIncidents:
         """End the incidents whose place has been healthy for a while."""
         calm = [
             place
-            for place, each in self._open.items()
-            if each.well_since is not None and now >= each.well_since + CALM_S
+            for place, incident in self._open.items()
+            if incident.well_since is not None and now >= incident.well_since + CALM_S
         ]
         return tuple(fact for place in calm for fact in self.end(place, now))
 

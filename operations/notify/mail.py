@@ -61,13 +61,13 @@ class MailChannel:
         except ValueError:  # a line break; its text is not shown, it may hold a secret
             raise ChannelError(Kind.BAD_REQUEST, "the sender or recipient is invalid") from None
         answers = self._answers.pop(mail["Message-ID"], {})
-        due = [recipient for recipient in self._recipients if recipient not in answers]
+        due = [address for address in self._recipients if address not in answers]
         try:
             said = await asyncio.to_thread(self._send, mail, due)
         except (OSError, smtplib.SMTPException) as error:
             self._remember(mail["Message-ID"], answers)
             raise _channel_error(error) from None
-        answers |= {each: code for each, code in said.items() if not _is_for_now(code)}
+        answers |= {address: code for address, code in said.items() if not _is_for_now(code)}
         if len(answers) < len(set(self._recipients)):
             self._remember(mail["Message-ID"], answers)
         if refusal := _refusal(dict.fromkeys(due, LATER) | answers | said):
@@ -112,9 +112,11 @@ class MailChannel:
             self._sign_in(client)
             try:
                 refused = client.send_message(mail, to_addrs=to)
-            except smtplib.SMTPRecipientsRefused as nobody:
-                return {each: code for each, (code, _) in nobody.recipients.items()}
-            return dict.fromkeys(to, TAKEN) | {each: code for each, (code, _) in refused.items()}
+            except smtplib.SMTPRecipientsRefused as all_refused:
+                return {address: code for address, (code, _) in all_refused.recipients.items()}
+            return dict.fromkeys(to, TAKEN) | {
+                address: code for address, (code, _) in refused.items()
+            }
 
     def _secure(self, client: smtplib.SMTP, context: ssl.SSLContext) -> None:
         client.ehlo()
@@ -170,17 +172,17 @@ def _refusal(answers: Mapping[str, int]) -> ChannelError | None:
 
     Temporary refusals are retried before permanent ones are reported.
     """
-    whom = [recipient for recipient, code in answers.items() if code != TAKEN]
-    later = [recipient for recipient in whom if _is_for_now(answers[recipient])]
-    if not whom:
+    refused_by = [address for address, code in answers.items() if code != TAKEN]
+    later = [address for address in refused_by if _is_for_now(answers[address])]
+    if not refused_by:
         return None
-    code = max(answers[recipient] for recipient in later or whom)
-    many = f"to {len(later or whom)} of {len(answers)} recipients"
+    code = max(answers[address] for address in later or refused_by)
+    many = f"to {len(later or refused_by)} of {len(answers)} recipients"
     return _answered(
         code,
         many if len(answers) > 1 else "to the recipient",
-        whom=whom,
-        reached_others=not later and len(whom) < len(answers),
+        whom=refused_by,
+        reached_others=not later and len(refused_by) < len(answers),
     )
 
 

@@ -119,20 +119,22 @@ def find_outages(
 
     Stopped processes have an end: see `with_ends`.
     """
-    news: list[FailureRow | BreakerMoveRow] = sorted([*failures, *moves], key=lambda row: row.at)
+    news: list[FailureRow | BreakerMoveRow] = sorted(
+        [*failures, *moves], key=lambda event: event.at
+    )
     found: list[Outage] = []
     now: dict[tuple[str, str], _Trouble] = {}
-    for row in news:
-        rung = (row.stage, row.provider)
+    for event in news:
+        rung = (event.stage, event.provider)
         trouble = now.get(rung)
-        if trouble and not trouble.goes_on(row.at):
+        if trouble and not trouble.goes_on(event.at):
             found.append(_outage(rung, now.pop(rung)))
             trouble = None
         if trouble is None:
-            if not _begins(row):
+            if not _begins(event):
                 continue
-            trouble = now[rung] = _Trouble(row.at, row.at)
-        _enter(trouble, row)
+            trouble = now[rung] = _Trouble(event.at, event.at)
+        _enter(trouble, event)
     found += [_outage(rung, trouble) for rung, trouble in now.items()]
     lasting = [outage for outage in found if outage.ended is None or outage.ended >= since]
     return sorted(lasting, key=lambda outage: (outage.began, outage.stage, outage.provider))

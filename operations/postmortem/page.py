@@ -208,7 +208,7 @@ def as_page(story: Mapping[str, Any]) -> str:
 
 def _sentence(story: Mapping[str, Any]) -> str:
     counts = story["counts"]
-    costs = [f"{each:.2f} {escape(currency)}" for currency, each in story["cost"].items()]
+    costs = [f"{amount:.2f} {escape(currency)}" for currency, amount in story["cost"].items()]
     return (
         f"{_many(counts['calls'], 'call')}, {counts['calls_affected']} of them affected and "
         f"{counts['calls_interrupted']} interrupted; {_many(counts['turns'], 'turn')}, "
@@ -279,9 +279,17 @@ def _alerts(story: Mapping[str, Any]) -> str:
 def _sendings(channels: Mapping[str, Mapping[str, int]]) -> str:
     said = [
         f"{escape(name)}: "
-        + ("not sent" if not each["sent_revision"] else f"sent as revision {each['sent_revision']}")
-        + ("" if each["sent_revision"] >= each["wanted_revision"] else ", a newer one is pending")
-        for name, each in channels.items()
+        + (
+            "not sent"
+            if not channel["sent_revision"]
+            else f"sent as revision {channel['sent_revision']}"
+        )
+        + (
+            ""
+            if channel["sent_revision"] >= channel["wanted_revision"]
+            else ", a newer one is pending"
+        )
+        for name, channel in channels.items()
     ]
     return "; ".join(said) or "No channel has to send it."
 

@@ -76,12 +76,12 @@ def _outage(outage: Outage, found: Gathered) -> dict[str, Any]:
         "breakers_opened": outage.opened,
         "calls_affected": sorted(calls),
         "turns_affected": len(
-            {(failure.call_id, failure.turn) for failure in outage.failures if failure.call_id}
+            {(turn.call_id, turn.turn) for turn in outage.failures if turn.call_id}
         ),
-        "alerts": [row.alert.key for row in found.alerts if _is_of(row, outage, ended)],
+        "alerts": [sent.alert.key for sent in found.alerts if _is_of(sent, outage, ended)],
         "latency": {
-            name: asdict(each)
-            for name, each in latency_beside(outage, found.turns, found.until).items()
+            name: asdict(latency)
+            for name, latency in latency_beside(outage, found.turns, found.until).items()
         },
     }
 

@@ -150,10 +150,10 @@ def spans(spoken: Sequence[_Spoken], words: int) -> list[dict[str, Any]]:
     """Distribute words among voices that spoke in a row; the last one gets the rest."""
     found: list[dict[str, Any]] = []
     left = words
-    for number, each in enumerate(spoken, start=1):
-        own = left if number == len(spoken) else min(left, round(each.words))
+    for number, voice in enumerate(spoken, start=1):
+        own = left if number == len(spoken) else min(left, round(voice.words))
         if own:
-            found.append({"provider": each.provider, "words": own})
+            found.append({"provider": voice.provider, "words": own})
         left -= own
     return found
 

@@ -58,7 +58,7 @@ from operations.database.tables import (
 # completed.
 
 SameNumber: TypeAlias = Callable[[str], bool]
-"""Whether a number, in any notation, is the wanted one."""
+"""Compares a number, in any notation, with the wanted one."""
 
 AT_A_TIME: Final[Sequence[Sequence[Table]]] = (
     (CALLBACKS,),

@@ -38,7 +38,7 @@ class RecordExport(Store):
         async with reading(self._database) as connection:
             found = await connection.stream(wanted.execution_options(yield_per=AT_ONCE))
             async for row in found.mappings():
-                yield {each: _utc(value) for each, value in row.items()}
+                yield {name: _utc(value) for name, value in row.items()}
 
 
 def _utc(value: Any) -> Any:

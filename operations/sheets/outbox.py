@@ -128,7 +128,7 @@ class SheetOutbox(Store):
             )
             for row in rows
         ]
-        return sorted(found, key=lambda each: (each.at_s, each.key))
+        return sorted(found, key=lambda row: (row.at_s, row.key))
 
     async def _set(self, keys: Collection[str], values: Mapping[str, Any]) -> None:
         if not keys:

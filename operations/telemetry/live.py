@@ -298,17 +298,17 @@ def merge_recent(views: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     if not same:
         return dict(NOTHING)
     began = Counter[int]()
-    for view in same:
-        began.update({int(step): times for step, times in view["began"].items()})
-    last = [view["last_failure"] for view in same if view["last_failure"]]
+    for rung in same:
+        began.update({int(step): times for step, times in rung["began"].items()})
+    last = [rung["last_failure"] for rung in same if rung["last_failure"]]
     return {
         "answers": began.total(),
         "p50_s": percentile(began, 0.5),
         "p95_s": percentile(began, 0.95),
-        "failures": sum(view["failures"] for view in same),
-        "failovers": sum(view["failovers"] for view in same),
-        "callers_touched": sum(view["callers"] for view in same),
-        "last_failure": max(last, key=lambda view: view["at"], default=None),
+        "failures": sum(rung["failures"] for rung in same),
+        "failovers": sum(rung["failovers"] for rung in same),
+        "callers_touched": sum(rung["callers"] for rung in same),
+        "last_failure": max(last, key=lambda failure: failure["at"], default=None),
     }
 
 

@@ -348,8 +348,8 @@ class Log:
 
 def _words_of(entry: Entry, show: Callable[[Entry], Entry], fields: Fields) -> str:
     shown = asdict(show(entry).event)
-    more = ((name, fields[name]) for name in BESIDE if name not in shown)
-    said = "".join(f" {name}={value}" for name, value in more if value is not None)
+    more = ((field, fields[field]) for field in BESIDE if field not in shown)
+    said = "".join(f" {field}={value}" for field, value in more if value is not None)
     line = json.dumps(shown, ensure_ascii=False)
     return f"{fields['call_id'] or 'process'} {type(entry.event).__name__}{said} {line}"
 

@@ -246,7 +246,7 @@ class Meters:
             "retries_exhausted", "Work outside a turn that was given up.", *rung
         )
         self.exhausted = self._counter(
-            "stage_exhausted", "Requests for which a stage had no usable rung.", "stage"
+            "stage_exhausted", "Requests without a usable rung in the stage.", "stage"
         )
         self.stage_down = self._counter(
             "stage_down_seconds", "Outages of a stage in calls, if it recovered.", "stage"

@@ -226,7 +226,7 @@ def seconds(at: str) -> str:
 
 def _heavier(one: str, other: str) -> str:
     order = [severity.upper() for severity in Severity]
-    return max(one, other, key=lambda name: order.index(name) if name in order else 0)
+    return max(one, other, key=lambda severity: order.index(severity) if severity in order else 0)
 
 
 def _find(alerts: list[Row], fact: AlertRowFact, status: str) -> int | None:

@@ -115,7 +115,7 @@ class CallSpans:
             case TurnDecided():
                 self._turn_at(at_s).attributes["holdline.turn"] = event.turn
             case AnswerHeard():
-                parts = {f"holdline.{name}": each for name, each in asdict(event.parts).items()}
+                parts = {f"holdline.{name}": value for name, value in asdict(event.parts).items()}
                 self._turn_at(at_s).attributes.update({"holdline.v2v_s": event.v2v_s, **parts})
             case TurnEnded():
                 self._turn_at(at_s).attributes["holdline.interrupted"] = event.interrupted

@@ -17,7 +17,7 @@ ACTIVE: Final = "active"
 HUNG_UP: Final = "hangup"  # by either end, or silent for too long: stays in the room for 32 s more
 
 KEY_CODES: Final[Mapping[str, int]] = MappingProxyType(  # RFC 4733, section 3.2
-    {each: code for code, each in enumerate("0123456789*#ABCD")}
+    {key: code for code, key in enumerate("0123456789*#ABCD")}
 )
 
 # livekit_models.proto, DisconnectReason. Codes that are missing here mean trouble of a server or

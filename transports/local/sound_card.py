@@ -81,16 +81,16 @@ def describe_devices(
     return [
         SoundDevice(
             number=number,
-            name=str(each["name"]),
-            inputs=int(each["max_input_channels"]),
-            outputs=int(each["max_output_channels"]),
+            name=str(device["name"]),
+            inputs=int(device["max_input_channels"]),
+            outputs=int(device["max_output_channels"]),
             default_for=tuple(
                 direction
                 for direction, default in zip(directions, defaults, strict=False)
                 if default == number
             ),
         )
-        for number, each in enumerate(found)
+        for number, device in enumerate(found)
     ]
 
 

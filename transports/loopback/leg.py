@@ -46,10 +46,10 @@ class LoopbackLine:
 
     def heard(self) -> NDArray[np.int16]:
         """Return everything that was heard as one recording, with silence in the gaps."""
-        length = max((start + each.size for start, each in self._pieces), default=0)
+        length = max((start + piece.size for start, piece in self._pieces), default=0)
         whole = np.zeros(length, dtype=np.int16)
-        for start, each in self._pieces:
-            whole[start : start + each.size] = each
+        for start, piece in self._pieces:
+            whole[start : start + piece.size] = piece
         return whole
 
 

@@ -60,7 +60,7 @@ class Marks:
 
     def pending(self, name: str) -> bool:
         """Return whether a mark is still unechoed."""
-        return any(name == each for each, _ in self._pending)
+        return any(name == mark for mark, _ in self._pending)
 
     def echoed(self, name: str) -> float:
         """Count everything up to this mark as played, and return its length in seconds.

@@ -311,11 +311,11 @@ class TelnyxCalls:
 
 def _by_events(events: Sequence[tuple[str, dict[str, Any]]]) -> TelnyxRecord | None:
     """Combine the events of one dial, in any order."""
-    ids = [each["call_control_id"] for _, each in events]
+    ids = [payload["call_control_id"] for _, payload in events]
     if not ids:
         return None
-    ends = [end_of(each) for name, each in events if name == "call.hangup"]
-    judged = [found for name, each in events if (found := answerer_of(name, each))]
+    ends = [end_of(payload) for name, payload in events if name == "call.hangup"]
+    judged = [found for name, payload in events if (found := answerer_of(name, payload))]
     return TelnyxRecord(
         call_id=ids[0],
         over=bool(ends),

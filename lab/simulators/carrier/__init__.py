@@ -1,1 +1,1 @@
-"""A simulated telephone carrier and the caller behind it."""
+"""A simulated telephone carrier and its callers."""

@@ -1,4 +1,4 @@
-"""What somebody does who has picked up: talks, hangs up in the middle, or is a machine."""
+"""The behaviour of a callee who answers: talks, hangs up in the middle, or is a machine."""
 
 import asyncio
 import functools
@@ -12,16 +12,16 @@ from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.mulaw import Pcm
 from lab.simulators.voices.voices import speak_now, voice_of
 
-NAME: Final = "a caller"  # a voice that no provider of the lab has
-PATIENCE_S: Final = 25.0  # for the agent to say something
+NAME: Final = "a caller"  # a voice that none of the lab's providers has
+PATIENCE_S: Final = 25.0  # for the agent to speak
 BEEP_S: Final = 0.5
-BEEP_HZ: Final = 1000  # 3GPP and most boxes: a single tone of about 1 kHz
+BEEP_HZ: Final = 1000  # 3GPP and most mailboxes: a single tone of about 1 kHz
 QUIET_S: Final = 0.9
 QUIET_LEVEL: Final = 300  # of 32768
 
 
 async def converse(call: Carrier, callee: Callee, judge: Coroutine[Any, Any, None]) -> None:
-    """Have this callee behave in a call that has begun, and be judged, until the call is over."""
+    """Play this callee in a running call, with the judge, until the call is over."""
     async with asyncio.TaskGroup() as tasks:
         beside = [tasks.create_task(judge), tasks.create_task(behave(call, callee))]
         await call.ended.wait()
@@ -30,14 +30,14 @@ async def converse(call: Carrier, callee: Callee, judge: Coroutine[Any, Any, Non
 
 
 async def behave(call: Carrier, callee: Callee) -> None:
-    """Do what this callee does, until the call is over."""
+    """Play this callee until the call is over."""
     try:
         if callee.greeting:
             await _record(call, callee)
         elif callee.lines:
             await _talk(call, callee)
     except TimeoutError:
-        await call.hang_up()  # nobody speaks
+        await call.hang_up()  # a caller without words
     except ConnectionError:
         return  # the agent has hung up
 
@@ -69,7 +69,7 @@ async def _record(call: Carrier, callee: Callee) -> None:
 
 @functools.cache
 def spoken(text: str, rate_hz: int) -> Pcm:
-    """Return a callee's words, without the silence behind them."""
+    """Return a callee's words, without silence after them."""
     samples = speak_now(text, voice=voice_of(NAME), rate_hz=rate_hz).samples
     loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > QUIET_LEVEL)
     return samples[: int(loud[-1]) + 1]

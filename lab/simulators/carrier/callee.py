@@ -1,4 +1,4 @@
-"""Those whom the carrier calls, and what becomes of it."""
+"""The carrier's callees, and the outcomes of calls to them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,27 +16,27 @@ SIP_CODES: Final[Mapping[Fate, int]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Callee:
-    """Somebody with a number; without lines or a greeting, somebody who says nothing."""
+    """A person with a number; without lines or a greeting, a silent one."""
 
     fate: Fate = "answered"
     ring_s: float = 1.0
-    talk_s: float = 3.0  # with a caller who was handed on
-    answered_by: str = "human"  # what the detection of machines says
-    sip_code: int | None = None  # the usual one of the fate, when not said
-    lines: tuple[str, ...] = ()  # what somebody says who picked up, each behind what they heard
-    leaves_after_s: float | None = None  # hangs up so long into the answer to the last line
-    greeting: str = ""  # of a machine, which begins at once, and records behind its beep
+    talk_s: float = 3.0  # with a transferred caller
+    answered_by: str = "human"  # the result of answering-machine detection
+    sip_code: int | None = None  # `None` for the usual one of the outcome
+    lines: tuple[str, ...] = ()  # a person's words, each after what they heard
+    leaves_after_s: float | None = None  # hangs up this long into the answer to the last line
+    greeting: str = ""  # of a machine, which starts at once, and records after its beep
     records_s: float = 6.0
 
     @property
     def sip(self) -> int:
-        """The answer that a SIP carrier would have given."""
+        """The SIP status for this outcome."""
         return self.sip_code or SIP_CODES[self.fate]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialVerb:
-    """What a live call was told to do: `<Dial>` or `<Refer>`."""
+    """An order to a live call: `<Dial>` or `<Refer>`."""
 
     number: str
     action: str | None
@@ -47,7 +47,7 @@ class DialVerb:
 
 
 def read_dial(text: str) -> DialVerb | None:
-    """Return the verb of a TwiML document that connects with somebody, if there is one."""
+    """Return the verb of a TwiML document that rings a person, if there is one."""
     root = ElementTree.fromstring(text)  # noqa: S314 - the order of the server under test
     refer, dial = root.find("Refer"), root.find("Dial")
     if refer is not None:

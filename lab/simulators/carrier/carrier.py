@@ -1,8 +1,8 @@
-"""A caller who comes in through a carrier: what it does between a telephone and an agent.
+"""Simulates an inbound carrier call: what happens between a telephone and an agent.
 
-Tells the agent of the call, opens the media socket that the answer names, sends the
-caller's sound piece by piece, plays what comes back at its own pace, and echoes marks when their
-audio was played. How a carrier does all that stands in its manner.
+Reports the call to the agent, opens the media socket that the answer names, sends the caller's
+sound piece by piece, plays the agent's sound at its own pace, and echoes marks when their audio was
+played. The details of each carrier are in its manner.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ from lab.simulators.carrier.webhook import (
 from lab.simulators.mulaw import Pcm
 
 TICK_S: Final = 0.02
-ACTION_S: Final = 0.1  # half way round the earth, there and back
+ACTION_S: Final = 0.1  # half way round the earth and back
 AT_ONCE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: closing resets the connection
 
 
@@ -50,18 +50,18 @@ class Carrier:
     """One call in progress: `async with Carrier(url, token) as call`.
 
     Attributes:
-        phone: Who calls whom.
+        phone: Caller and callee.
         twiml: The last webhook's answer.
         ended: Set when the call is over.
         ended_by: `agent` or `caller`, once it is over.
         ended_s: When that was, in seconds of the call.
         close_code: Of the last socket, when the agent closed it.
-        lost_at: When a stream was over and the call was not, in seconds of the call.
-        complaints: What Twilio's debugger would show of the agent's messages.
+        lost_at: When a stream ended before its call, in seconds of the call.
+        complaints: Twilio's debugger messages about the agent.
         echoed: The names of the marks that were echoed.
-        told: What the carrier's own voice said between two streams.
-        action_s: How long the way to the `action` takes.
-        frozen: The carrier's side says nothing more, and its socket stays open.
+        told: The carrier's own announcements between two streams.
+        action_s: The round trip to the `action`.
+        frozen: The carrier's side stays silent with an open socket.
     """
 
     ended_by = ""
@@ -83,11 +83,11 @@ class Carrier:
         """Prepare a call.
 
         Args:
-            base_url: Where the agent's server really is, as `http://127.0.0.1:8080`.
+            base_url: The real address of the agent's server, as `http://127.0.0.1:8080`.
             auth_token: Signs the webhook.
-            phone: Who calls whom; made up when not given.
-            public_url: The address that the server believes to have, if another.
-            manner: Which carrier's; Twilio's when not given.
+            phone: Caller and callee; made up by default.
+            public_url: The server's configured address, if different.
+            manner: The carrier's; Twilio's by default.
         """
         self.phone = phone or PhoneCall()
         self.twiml = Twiml(stream_url=None, parameters={}, said="")
@@ -126,7 +126,7 @@ class Carrier:
         return self
 
     async def __aexit__(self, *raised: Any) -> None:
-        """Hang up if nobody has."""
+        """Hang up unless the call is over."""
         await self.hang_up()
         for task in self._tasks:
             task.cancel()
@@ -139,20 +139,20 @@ class Carrier:
 
     @property
     def rate_hz(self) -> int:
-        """Of all sound that comes and goes."""
+        """The rate of all sound."""
         return self.manner.code.rate_hz
 
     @property
     def heard_at(self) -> list[float]:
-        """When the agent began to be heard, each time, in seconds from the start of the call."""
+        """The starts of the agent's speech, in seconds from the start of the call."""
         return [burst.start / self.rate_hz for burst in self.ear.bursts]
 
     def heard(self) -> Pcm:
-        """Return what the caller has heard so far, at `rate_hz`, from the start of the call."""
+        """Return everything the caller has heard, at `rate_hz`, from the start of the call."""
         return self.ear.recording(self.now_s if self.ended_s is None else self.ended_s)
 
     def begin(self, pcm: Pcm) -> None:
-        """Queue sound of `rate_hz` to be said, at once if nothing is being said."""
+        """Queue sound of `rate_hz`; it starts at once if nothing is being said."""
         self._mouth.begin(pcm)
 
     async def say(self, pcm: Pcm) -> float:
@@ -165,8 +165,8 @@ class Carrier:
         """Wait until the agent has spoken and been quiet for `quiet_s`; return what was heard.
 
         Raises:
-            TimeoutError: That did not happen within `within_s`.
-            ConnectionError: The call ended before.
+            TimeoutError: This did not happen within `within_s`.
+            ConnectionError: The call ended first.
         """
         since = round(self.now_s * self.rate_hz)
         async with asyncio.timeout(within_s):
@@ -187,7 +187,7 @@ class Carrier:
         await self._send(self.manner.key(digit))
 
     async def send_raw(self, data: str | bytes) -> None:
-        """Send what no carrier would."""
+        """Send a message that no carrier would send."""
         if isinstance(data, str):
             await self._socket.send_str(data)
         else:
@@ -205,10 +205,10 @@ class Carrier:
         await self._socket.close()
 
     async def redirect(self, hand_on: HandOn) -> None:
-        """Leave the stream, as an order to the live call has it do, and connect with somebody.
+        """Leave the stream, as ordered by a redirect, and ring a person.
 
         Args:
-            hand_on: Connects; returns the address that is asked afterwards and what it is told.
+            hand_on: Rings; returns the address to ask afterwards, with the result.
         """
         self._hand_on = hand_on
         stop = {"accountSid": self.phone.account_sid, "callSid": self.phone.call_sid}
@@ -216,13 +216,13 @@ class Carrier:
         await self._socket.close()
 
     def vanish(self) -> None:
-        """End the call as a cut cable does: no `stop`, no close, just nothing more."""
+        """End the call like a cut cable: no `stop`, no close, only silence."""
         self._over("caller")
         if (transport := self._socket.get_extra_info("socket")) is not None:
             transport.shutdown(2)
 
     async def break_off(self, code: int | None = None) -> None:
-        """Lose the media socket, and not the call: closed with a code; None: reset, as 1006 is."""
+        """Lose the media socket but not the call: close it with a code, or reset it for `None`."""
         if code is not None:
             await self._socket.close(code=code)
             return
@@ -235,7 +235,7 @@ class Carrier:
     def _over(self, by: str) -> None:
         if not self.ended.is_set():
             self.ended_by, self.ended_s = by, self.now_s
-            self.ear.clear(self.now_s)  # what was still queued is never heard
+            self.ear.clear(self.now_s)  # queued sound is never heard
             self.ended.set()
             self._mouth.silent.set()
 
@@ -246,12 +246,12 @@ class Carrier:
         )
         self.started_at = self.started_at or asyncio.get_running_loop().time()
         self._sequence = 1  # the number 1 is the start's
-        self._chunk = 0  # each stream counts its pieces from 1
+        self._chunk = 0  # each stream numbers its pieces from 1
         for message in self.manner.opening(self.phone, self.twiml):
             await self._socket.send_json(message)
 
     async def _open_again(self) -> bool:
-        """Do what the `action` says to a call whose stream is over; False: the call is over."""
+        """Follow the `action` of a call without a stream; return False if the call is over."""
         if self._hand_on is not None:
             hand_on, self._hand_on = self._hand_on, None
             action, told = await hand_on(self._session, self.phone)
@@ -267,11 +267,11 @@ class Carrier:
             self.phone = replace(self.phone, stream_sid="MZ" + secrets.token_hex(16))
             await self._open()
         except (NotConnectedError, aiohttp.ClientError, TimeoutError):
-            return False  # the caller hears that an application error has occurred
+            return False  # the caller hears an announcement of an application error
         return True
 
     async def _follow(self, url: str | None) -> None:
-        """Ask what follows, and again where and when the answer says so."""
+        """Ask for instructions, and again as often as the answer says so."""
         while url is not None:
             asked = replace(self.twiml, action=url)
             self.twiml = await self.manner.after(self._session, self.phone, self._server, asked)
@@ -289,7 +289,7 @@ class Carrier:
         try:
             await self._socket.send_json(numbered)
         except (ConnectionError, RuntimeError):
-            return  # the reader learns how it ended
+            return  # the reader gets the reason
 
     async def _talk(self) -> None:
         ticks = 0
@@ -299,7 +299,7 @@ class Carrier:
             await self._send(self.manner.media(self._chunk, self._mouth.next_payload()))
             for name in self.ear.due(self.now_s):
                 await self._echo(name)
-            # From the start, not from now: a late tick is made up for, so the pace cannot drift.
+            # From the start, not from now: late ticks are caught up, so the pace cannot drift.
             await asyncio.sleep(max(0.0, ticks * self.manner.tick_s - self.now_s))
 
     async def _echo(self, name: str) -> None:
@@ -312,7 +312,7 @@ class Carrier:
             if self.ended.is_set():
                 return
             self.close_code = self._socket.close_code
-            self.ear.clear(self.now_s)  # a stream's queue goes with it
+            self.ear.clear(self.now_s)  # a stream's queue ends with it
             if not await self._open_again():
                 self._over("agent")
 

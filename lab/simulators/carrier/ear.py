@@ -1,4 +1,4 @@
-"""What one telephone plays to its owner: in order, at its own pace, to the sample."""
+"""Plays sound to a telephone's user: in order, at its own pace, to the sample."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from lab.simulators.carrier.sound_code import MULAW_CODE, SoundCode
 from lab.simulators.mulaw import Pcm
 
 RATE_HZ: Final = 8000
-AUDIBLE: Final = 200  # of 32768, about -44 dBFS: the hiss of a quiet line lies below
+AUDIBLE: Final = 200  # of 32768, about -44 dBFS: line noise is below it
 PAUSE_S: Final = 0.3  # a shorter pause belongs to the speech around it
 
 
@@ -25,16 +25,16 @@ class Burst:
 class CarrierEar:
     """Plays what arrives and remembers when every sample was heard.
 
-    Audio that arrives while the queue is empty is played at once, otherwise behind what is queued.
-    All times are seconds from the start of the call.
+    Audio that arrives while the queue is empty is played at once, otherwise after the queue. All
+    times are seconds from the start of the call.
     """
 
     def __init__(self, code: SoundCode = MULAW_CODE) -> None:
-        """Listen to sound in a carrier's code."""
+        """Play sound in a carrier's code."""
         self.code = code
         self.bursts: list[Burst] = []
-        self._pieces: deque[tuple[int, bytes]] = deque()  # first sample, its code
-        self._dry_at = 0  # the sample at which the queue runs dry
+        self._pieces: deque[tuple[int, bytes]] = deque()  # first sample, code
+        self._dry_at = 0  # the sample when the queue will be empty
         self._marks: deque[tuple[int, str]] = deque()
 
     def hear(self, payload: bytes, at_s: float) -> None:
@@ -54,11 +54,11 @@ class CarrierEar:
             self.bursts.append(Burst(start, end))
 
     def mark(self, name: str) -> None:
-        """Remember to say when all that is queued now was played."""
+        """Set a mark to echo when everything queued now was played."""
         self._marks.append((self._dry_at, name))
 
     def due(self, at_s: float) -> list[str]:
-        """Return the marks that have been reached since the last question."""
+        """Return the marks reached since the last call."""
         now = round(at_s * self.code.rate_hz)
         names: list[str] = []
         while self._marks and self._marks[0][0] <= now:
@@ -66,7 +66,7 @@ class CarrierEar:
         return names
 
     def clear(self, at_s: float) -> list[str]:
-        """Throw away what was not played by `at_s`; return the marks that were pending."""
+        """Drop what was not played by `at_s`; return the pending marks."""
         now = round(at_s * self.code.rate_hz)
         while self._pieces and self._pieces[-1][0] >= now:
             self._pieces.pop()
@@ -83,7 +83,7 @@ class CarrierEar:
         return names
 
     def recording(self, until_s: float) -> Pcm:
-        """Return what was heard from the start of the call until `until_s`, with its silence."""
+        """Return everything heard from the start of the call until `until_s`, with silence."""
         heard = np.zeros(max(0, round(until_s * self.code.rate_hz)), dtype=np.int16)
         for start, payload in self._pieces:
             piece = self.code.decode(payload)[: max(0, len(heard) - start)]

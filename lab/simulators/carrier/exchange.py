@@ -1,7 +1,7 @@
-"""Calls that the carrier places: for the REST interface, and for a caller who is handed on.
+"""Outbound calls of the carrier: for the REST interface, and for transferred callers.
 
-The statuses come in the carrier's order, each with its number, to the address that was given for
-them. Source: twilio.com/docs/voice/api/call-resource, /voice/twiml/dial, /voice/twiml/refer,
+The statuses arrive in the carrier's order, each with its number, at the given address. Source:
+twilio.com/docs/voice/api/call-resource, /voice/twiml/dial, /voice/twiml/refer,
 /voice/answering-machine-detection.
 """
 
@@ -30,20 +30,20 @@ from lab.simulators.carrier.webhook import (
     web_session,
 )
 
-# What a status is called where it is asked for.
+# The names of statuses in the REST interface.
 EVENTS: Final[Mapping[str, str]] = {
     "queued": "",
     "initiated": "initiated",
     "ringing": "ringing",
     "in-progress": "answered",
 }
-VERDICT_S: Final = 2.0  # until the detection of machines has decided
-PRICE: Final = 0.0140  # chosen: of a minute that has begun, in the account's currency
+VERDICT_S: Final = 2.0  # until the answering-machine detection has decided
+PRICE: Final = 0.0140  # chosen: for each started minute, in the account's currency
 
 
 @dataclass(slots=True, kw_only=True)
 class Placed:
-    """A call that the carrier was asked to place."""
+    """An ordered call."""
 
     phone: PhoneCall
     order: Mapping[str, str]
@@ -53,17 +53,17 @@ class Placed:
     answered_by: str | None = None
     statuses: list[str] = field(default_factory=list)
     carrier: Carrier | None = None
-    talked_s: int = 0  # whole seconds, as they are charged for
-    price: str | None = None  # nobody knows it before some time behind the end
+    talked_s: int = 0  # whole seconds, as billed
+    price: str | None = None  # known only some time after the end
 
     @property
     def over(self) -> bool:
-        """Whether nothing becomes of it any more."""
+        """Whether the call has its final outcome."""
         return self.status in {"completed", "busy", "no-answer", "failed", "canceled"}
 
 
 class GivenTwiml(TwilioManner):
-    """Twilio's way with a call whose TwiML came with the order."""
+    """Twilio's behaviour for a call whose TwiML came with the order."""
 
     def __init__(self, twiml: Twiml) -> None:
         self._twiml = twiml
@@ -71,12 +71,12 @@ class GivenTwiml(TwilioManner):
     async def ring(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
     ) -> Twiml:
-        """Ask nobody."""
+        """Use that TwiML without a request."""
         return self._twiml
 
 
 class AskedUrl(TwilioManner):
-    """Twilio's way with a call of which the order says where to ask."""
+    """Twilio's behaviour for a call whose order has an instruction URL."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -84,7 +84,7 @@ class AskedUrl(TwilioManner):
     async def ring(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
     ) -> Twiml:
-        """Ask there."""
+        """Request the instructions."""
         twiml = await follow(session, self._url, phone.form(), server=server)
         if twiml.stream_url is None:
             raise NotConnectedError(status=200, said=twiml.said)
@@ -92,19 +92,19 @@ class AskedUrl(TwilioManner):
 
 
 class Exchange:
-    """Rings people, and connects those who answer.
+    """Rings callees, and connects those who answer.
 
     Attributes:
-        callees: What becomes of a call to a number; anybody else answers.
-        server: Whose webhooks are asked.
+        callees: The behaviour of each number; unknown numbers answer.
+        server: The server for webhooks.
         placed: Every call, by its CallSid.
-        repeats: How often each status is told, as a carrier may that got no answer.
-        billed_after_s: How long behind the end of a call its price is known.
-        dialled: Whom a live call was connected with.
+        repeats: How often each status is sent, as by a carrier without an answer.
+        billed_after_s: The time from a call's end to its price.
+        dialled: The callees of live calls.
     """
 
     def __init__(self, server: AgentServer | None) -> None:
-        """Begin with nobody to be called."""
+        """Start without callees."""
         self.callees: dict[str, Callee] = {}
         self.server = server
         self.placed: dict[str, Placed] = {}
@@ -113,7 +113,7 @@ class Exchange:
         self.dialled: list[DialVerb] = []
 
     async def run(self, placed: Placed) -> None:
-        """Place a call, and tell how it goes until it is over."""
+        """Place a call, and report its progress until it is over."""
         callee = self.callees.get(placed.phone.called, Callee())
         async with web_session() as session:
             await self._become(session, placed, "initiated")
@@ -129,7 +129,7 @@ class Exchange:
             await self._talk(session, placed, callee)
 
     async def _talk(self, session: aiohttp.ClientSession, placed: Placed, callee: Callee) -> None:
-        assert self.server is not None  # noqa: S101 - nobody else could have asked for the call
+        assert self.server is not None  # noqa: S101 - only it can order a call
         await self._become(session, placed, "in-progress")
         began_s = asyncio.get_running_loop().time()
         said = placed.order.get("Twiml")
@@ -145,7 +145,7 @@ class Exchange:
                 placed.carrier = carrier
                 await converse(carrier, callee, self._judge(session, placed, callee))
         except NotConnectedError:
-            pass  # it was answered, and told to hang up
+            pass  # it was answered, and ordered to hang up
         placed.talked_s = max(1, round(asyncio.get_running_loop().time() - began_s))
         lasted = str(placed.talked_s)
         await self._become(session, placed, "completed", SipResponseCode="200", CallDuration=lasted)
@@ -187,14 +187,14 @@ class Exchange:
             await notify(session, url, form, server=self.server)
 
     async def cancel(self, placed: Placed) -> None:
-        """Place a call no further."""
+        """Stop placing a call."""
         async with web_session() as session:
             await self._become(session, placed, "canceled", SipResponseCode="487")
 
     async def connect(
         self, session: aiohttp.ClientSession, phone: PhoneCall, verb: DialVerb
     ) -> dict[str, str]:
-        """Connect a live call with somebody; return what the verb's `action` is told of it."""
+        """Connect a live call with a callee; return the result for the verb's `action`."""
         self.dialled.append(verb)
         callee = self.callees.get(verb.number, Callee())
         rang_s = min(callee.ring_s, verb.timeout_s)

@@ -1,4 +1,4 @@
-"""Exotel between a telephone and an agent: the Voicebot applet's socket.
+"""Simulates Exotel: the Voicebot applet's socket.
 
 Source: developer.exotel.com/docs/agentstream/stream-voicebot-applet.
 """
@@ -20,13 +20,13 @@ STEP_BYTES: Final = 320
 
 
 class ExotelManner:
-    """Exotel's: no webhook, a name and password in the address, long pieces of plain sound."""
+    """Exotel's: no webhook, name and password in the address, long pieces of plain samples."""
 
     tick_s = 0.1
     says_stop = True
 
     def __init__(self, *, key: str = "", token: str = "", rate_hz: int = 8000) -> None:
-        """Call with what the applet's address holds."""
+        """Call with the applet's credentials."""
         self.code = plain_code(rate_hz)
         self._key = key
         self._token = token
@@ -34,7 +34,7 @@ class ExotelManner:
     async def ring(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
     ) -> Twiml:
-        """Return what the applet is set to: the agent is asked nothing before."""
+        """Return the applet's configured address: there is no webhook."""
         headers = {}
         if self._key:
             headers = {"Authorization": aiohttp.encode_basic_auth(self._key, self._token)}
@@ -49,7 +49,7 @@ class ExotelManner:
     async def after(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer, last: Twiml
     ) -> Twiml:
-        """Go on with the next applet, which is none."""
+        """Raise: there is no next applet."""
         raise NotConnectedError(status=200, said="there is no next applet")
 
     def opening(self, phone: PhoneCall, twiml: Twiml) -> Sequence[Said]:
@@ -104,7 +104,7 @@ class ExotelManner:
         return {"event": "stop", "stop": stop}
 
     def order(self, message: Said, phone: PhoneCall) -> Order:
-        """Return what the agent asks for; sound in pieces that would be torn is complained of."""
+        """Return the agent's order; sound in pieces that would break up gives a complaint."""
         if message.get("stream_sid") != phone.stream_sid:
             return Complaint("wrong stream_sid")
         match message:
@@ -125,7 +125,7 @@ def _play(sound: bytes) -> Order:
 
 
 def exotel_call(caller: str = "+15005550006", called: str = "+15005550100") -> PhoneCall:
-    """Return a call with names as Exotel makes them."""
+    """Return a call with ids in Exotel's format."""
     return PhoneCall(
         caller=caller,
         called=called,

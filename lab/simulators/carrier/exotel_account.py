@@ -1,7 +1,7 @@
-"""Exotel's REST interface for calls: orders, and what became of one, by its Sid alone.
+"""Exotel's REST interface for calls: orders, and records, by Sid only.
 
-Source: as `exotel_exchange.py`; the refusal of a number on the list of those who want no calls is
-as customers' code reads it (HTTP 403, "TRAI NDNC" in the message).
+Source: as `exotel_exchange.py`; the refusal of a number on the do-not-call list is as customers'
+code reads it (HTTP 403, "TRAI NDNC" in the message).
 """
 
 import hmac
@@ -30,14 +30,14 @@ class ExotelAccount(LoopbackServer):
     """An account and its interface: `async with ExotelAccount(server) as account`.
 
     Attributes:
-        url: Where it listens; what `transports.exotel.api_url` is set to.
+        url: Its address, for `transports.exotel.api_url`.
         exchange: Places its calls.
-        book: Every order, written down before anything is answered: the call's Sid, the number, and
-            our own id that stands in it.
-        answer_with: A status to answer instead, to be broken on purpose.
-        swallow: How many more calls are placed without a word of it.
-        barred: Numbers of those who want no calls.
-        forgets: Whether it knows no call that it is asked for.
+        book: Every order, recorded before any answer: the call's Sid, the number, and our own id
+            in it.
+        answer_with: A status to answer instead, as a fault.
+        swallow: How many more calls are placed without an answer.
+        barred: Numbers on the do-not-call list.
+        forgets: Whether it knows none of the calls.
     """
 
     def __init__(self, server: AgentServer | None = None) -> None:
@@ -102,7 +102,7 @@ class ExotelAccount(LoopbackServer):
 
 
 def _wrong(order: Mapping[str, str], events: frozenset[str]) -> str:
-    """Return what an order lacks or has too much of; empty: nothing."""
+    """Return what is wrong with an order; empty if nothing is."""
     url = order.get("StreamUrl", "")
     wrongs = {
         "From": not NUMBER.fullmatch(order.get("From", "")),

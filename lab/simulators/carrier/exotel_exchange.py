@@ -1,9 +1,9 @@
-"""Calls that Exotel places: one order dials a number and streams to the agent at once.
+"""Outbound calls of Exotel: an order dials a number and streams to the agent at once.
 
 Source: developer.exotel.com/docs/agentstream/developer-guide ("Connect Voice AI"; the order, its
 answer, the stream), /docs/voice-v1/api-reference/status-callback and /call-details,
-/docs/references/error-codes. That the stream's `from` is whom Exotel calls, and that the call ends
-with its stream, is inferred: nothing stands behind the stream.
+/docs/references/error-codes. That the stream's `from` is the called number, and that the call ends
+with its stream, is inferred: nothing follows the stream.
 """
 
 import asyncio
@@ -29,20 +29,20 @@ from lab.simulators.carrier.webhook import (
 )
 from lab.simulators.clock import utc_now
 
-PRICE: Final = "1.500"  # chosen: of any call that was answered, in the account's currency
-RATE_HZ: Final = 8000  # the usual one, where the address asks for no other
-MOST_RING_S: Final = 45.0  # chosen: the order says nothing of it, and networks give up about then
+PRICE: Final = "1.500"  # chosen: for any answered call, in the account's currency
+RATE_HZ: Final = 8000  # the default, if the address asks for no other
+MOST_RING_S: Final = 45.0  # chosen: the order does not say, and networks give up about then
 
 
 @dataclass(slots=True, kw_only=True)
 class ExotelDial:
-    """A call that Exotel was asked to place."""
+    """An ordered call."""
 
-    phone: PhoneCall  # its caller is whom Exotel calls
+    phone: PhoneCall  # its caller is the number that Exotel calls
     order: Mapping[str, str]
     events: frozenset[str]
     created: datetime
-    status: str = "in-progress"  # as the answer to the order says already
+    status: str = "in-progress"  # already in the answer to the order
     answered: bool = False
     ended: bool = False
     price: str | None = None
@@ -51,7 +51,7 @@ class ExotelDial:
 
 
 class GivenStream(ExotelManner):
-    """Exotel's way with a call of which the order says where its media goes."""
+    """Exotel's behaviour for a call whose order has the media address."""
 
     def __init__(self, url: str) -> None:
         super().__init__(rate_hz=RATE_HZ)
@@ -60,25 +60,25 @@ class GivenStream(ExotelManner):
     async def ring(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
     ) -> Twiml:
-        """Ask nobody."""
+        """Use that address without a request."""
         return Twiml(stream_url=self._url, parameters={}, said="")
 
 
 class ExotelExchange:
-    """Rings those whom an account calls, and connects those who answer.
+    """Rings an account's callees, and connects those who answer.
 
     Attributes:
-        callees: What becomes of a call to a number; anybody else answers.
-        server: Whose callbacks are sent and whose stream is opened.
+        callees: The behaviour of each number; unknown numbers answer.
+        server: The server for callbacks and streams.
         placed: Every call, by its Sid.
-        repeats: How often each callback is sent, as one may be that got no answer.
-        silent: The events that are never told.
-        writes: In which form callbacks come.
-        billed_after_s: How long behind its end the price of a call is known.
+        repeats: How often each callback is sent, as one without an answer may be.
+        silent: Events without a callback.
+        writes: The format of callbacks.
+        billed_after_s: The time from a call's end to its price.
     """
 
     def __init__(self, server: AgentServer | None = None) -> None:
-        """Begin with nobody to be called."""
+        """Start without callees."""
         self.callees: dict[str, Callee] = {}
         self.server = server
         self.placed: dict[str, ExotelDial] = {}
@@ -88,7 +88,7 @@ class ExotelExchange:
         self.billed_after_s = 2.0
 
     async def run(self, dial: ExotelDial) -> None:
-        """Place a call, and tell how it goes until it is over."""
+        """Place a call, and report its progress until it is over."""
         callee = self.callees.get(dial.phone.caller, Callee())
         await self._tell(dial, "ringing")
         await asyncio.sleep(min(callee.ring_s, MOST_RING_S))
@@ -102,7 +102,7 @@ class ExotelExchange:
         dial.price = PRICE if dial.answered else "0.000"
 
     async def _talk(self, dial: ExotelDial, callee: Callee) -> None:
-        assert self.server is not None  # noqa: S101 - nobody else could have asked for the call
+        assert self.server is not None  # noqa: S101 - only it can order a call
         dial.answered = True
         await self._tell(dial, "answered")
         carrier = Carrier(
@@ -117,7 +117,7 @@ class ExotelExchange:
                 dial.carrier = carrier
                 await converse(carrier, callee, _nobody_listens())
         except (NotConnectedError, aiohttp.ClientError):
-            pass  # it was answered, and its stream was not taken
+            pass  # it was answered, and its stream was refused
 
     async def _tell(self, dial: ExotelDial, event: str) -> None:
         url = dial.order.get("StatusCallback")
@@ -136,11 +136,11 @@ class ExotelExchange:
 
 
 async def _nobody_listens() -> None:
-    """Do nothing: this order knows no detection of machines."""
+    """Do nothing: this order has no answering-machine detection."""
 
 
 def told_of(dial: ExotelDial, event: str) -> dict[str, str]:
-    """Return what a callback says."""
+    """Return a callback's fields."""
     return {
         "CallSid": dial.phone.call_sid,
         "EventType": event,
@@ -157,7 +157,7 @@ def told_of(dial: ExotelDial, event: str) -> dict[str, str]:
 
 
 def written(fields: Mapping[str, str], form: str) -> tuple[Any, dict[str, str]]:
-    """Return a callback's body in one of the forms in which they come, and its header."""
+    """Return a callback's body in one of its formats, and its header."""
     if form == "json":
         return json.dumps(fields), {"Content-Type": "application/json"}
     if form == "form":
@@ -169,7 +169,7 @@ def written(fields: Mapping[str, str], form: str) -> tuple[Any, dict[str, str]]:
 
 
 def described(dial: ExotelDial) -> dict[str, Any]:
-    """Return what the account is told of a call when it asks."""
+    """Return a call's record for the account."""
     call = {
         "Sid": dial.phone.call_sid,
         "ParentCallSid": None,

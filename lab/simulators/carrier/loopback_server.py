@@ -7,10 +7,10 @@ from aiohttp import web
 
 
 class LoopbackServer:
-    """Serves an application while the block runs.
+    """Serves an application during the block.
 
     Attributes:
-        url: Where it listens.
+        url: Its address.
         app: The interface.
     """
 
@@ -30,7 +30,7 @@ class LoopbackServer:
         return self
 
     async def __aexit__(self, *raised: Any) -> None:
-        """Listen no more, and cancel the calls in progress."""
+        """Stop listening, and cancel the calls in progress."""
         await self._runner.cleanup()
         for task in self._running:
             task.cancel()

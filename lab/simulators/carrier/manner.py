@@ -1,4 +1,4 @@
-"""How one carrier rings, and what it and the agent say to each other on the media socket."""
+"""The behaviour of a carrier: how it rings, and the messages on its media socket."""
 
 import base64
 from collections.abc import Sequence
@@ -22,26 +22,26 @@ Said: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class PlayOrder:
-    """Play this behind what is queued."""
+    """Play this after the queue."""
 
     payload: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class MarkOrder:
-    """Say when all that is queued now was played."""
+    """Echo when everything queued now was played."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class ClearOrder:
-    """Throw away what is queued."""
+    """Drop the queue."""
 
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """What the carrier's log would show of a message that it does not obey."""
+    """The carrier's log message about a message that it ignores."""
 
     text: str
 
@@ -50,12 +50,12 @@ Order: TypeAlias = PlayOrder | MarkOrder | ClearOrder | Complaint
 
 
 class CarrierManner(Protocol):
-    """What differs between carriers.
+    """The differences between carriers.
 
     Attributes:
-        code: How sound is written.
-        tick_s: How much of the caller's sound one message holds.
-        says_stop: Whether the end of a call is said before the socket is closed.
+        code: The code of sound.
+        tick_s: The length of the caller's sound in one message.
+        says_stop: Whether a `stop` precedes the close of the socket.
     """
 
     code: SoundCode
@@ -65,17 +65,17 @@ class CarrierManner(Protocol):
     async def ring(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
     ) -> Twiml:
-        """Tell the agent of a call; return where its media shall go.
+        """Report a call to the agent; return the media address.
 
         Raises:
-            NotConnectedError: The agent does not take it.
+            NotConnectedError: The agent refuses it.
         """
         ...
 
     async def after(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer, last: Twiml
     ) -> Twiml:
-        """Ask what follows a stream that is over while the call is not; as `ring`."""
+        """Ask for instructions after a stream that ended before its call; as `ring`."""
         ...
 
     def opening(self, phone: PhoneCall, twiml: Twiml) -> Sequence[Said]:
@@ -83,27 +83,27 @@ class CarrierManner(Protocol):
         ...
 
     def numbered(self, message: Said, phone: PhoneCall, number: int) -> Said:
-        """Return a message with what every one of them carries."""
+        """Return a message with the fields that all messages carry."""
         ...
 
     def media(self, chunk: int, payload: bytes) -> Said:
-        """Return a piece of the caller's sound."""
+        """Return a message with a piece of the caller's sound."""
         ...
 
     def key(self, digit: str) -> Said:
-        """Return a key that the caller pressed."""
+        """Return the message for a pressed key."""
         ...
 
     def echo(self, name: str) -> Said:
-        """Return that what stands before a mark was played."""
+        """Return the echo of a mark."""
         ...
 
     def stop(self, phone: PhoneCall) -> Said:
-        """Return that the stream is over."""
+        """Return the message for the stream's end."""
         ...
 
     def order(self, message: Said, phone: PhoneCall) -> Order:
-        """Return what the agent asks for."""
+        """Return the agent's order."""
         ...
 
 
@@ -168,7 +168,7 @@ class TwilioManner:
         return {"event": "stop", "stop": stop}
 
     def order(self, message: Said, phone: PhoneCall) -> Order:
-        """Return what the agent asks for; complaints have the numbers of Twilio's debugger."""
+        """Return the agent's order; complaints have the numbers of Twilio's debugger."""
         if message.get("streamSid") != phone.stream_sid:
             return Complaint("31951: bad JSON or wrong streamSid")
         match message:

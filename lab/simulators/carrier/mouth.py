@@ -1,4 +1,4 @@
-"""What one telephone sends: speech when there is some, silence otherwise, a tick at a time."""
+"""Sends a telephone's sound: pending speech, else silence, a tick at a time."""
 
 import asyncio
 
@@ -7,14 +7,14 @@ from lab.simulators.mulaw import Pcm
 
 
 class CarrierMouth:
-    """Speech waiting to be sent.
+    """Pending speech.
 
     Attributes:
-        silent: Set while nothing is left to say.
+        silent: Set while no speech is pending.
     """
 
     def __init__(self, code: SoundCode = MULAW_CODE, *, tick_s: float = 0.02) -> None:
-        """Speak in a carrier's code."""
+        """Send in a carrier's code."""
         self.silent = asyncio.Event()
         self.silent.set()
         self._code = code
@@ -27,7 +27,7 @@ class CarrierMouth:
         self.silent.clear()
 
     def next_payload(self) -> bytes:
-        """Return the next tick as a media message carries it."""
+        """Return the next tick's payload for a media message."""
         size = self._piece * self._code.sample_bytes
         if not self._speech:
             self.silent.set()

@@ -1,8 +1,8 @@
-"""Plivo between a telephone and an agent: signed forms, XML, audio streams.
+"""Simulates Plivo: signed forms, XML, audio streams.
 
 Source: plivo.com/docs/voice/xml/audiostream, /voice/audio-streaming/audio-streaming,
-/voice/concepts/signature-validation, /voice/api/call. Calls that it places are in
-`plivo_exchange.py`, people with whom it connects a caller in `plivo_hand_on.py`.
+/voice/concepts/signature-validation, /voice/api/call. Its outbound calls are in
+`plivo_exchange.py`, its transfers in `plivo_hand_on.py`.
 """
 
 import asyncio
@@ -42,10 +42,10 @@ IN_ORDER: Final = 1000  # RFC 6455, 7.4.1
 
 
 class PlivoOrders(Protocol):
-    """Who places an account's calls, and knows what became of them."""
+    """Places an account's calls, and knows their records."""
 
     async def ask(self, request: web.Request) -> web.StreamResponse:
-        """Answer what is asked of calls and requests, but for what ends a live call."""
+        """Answer requests about calls and orders, except for ending a live call."""
         ...
 
 
@@ -53,16 +53,16 @@ class PlivoAccount(LoopbackServer):
     """An account and the REST interface of its live calls: `async with PlivoAccount()`.
 
     Attributes:
-        url: Where it listens; what `transports.plivo.api_url` is set to.
-        auth_id: Whose it is.
-        auth_token: Signs its forms, and lets commands in.
-        requests: The method, the call and the fields of every request that was let in.
-        answer_with: A status to answer instead, to be broken on purpose.
-        orders: Who places its calls, if anybody does.
-        switch: Connects its live calls with people.
+        url: Its address, for `transports.plivo.api_url`.
+        auth_id: The account.
+        auth_token: Signs its forms, and authorises commands.
+        requests: Method, call and fields of every authorised request.
+        answer_with: A status to answer instead, as a fault.
+        orders: Places its calls, if set.
+        switch: Connects its live calls with callees.
         ends_streams: Whether an order to a live call ends its stream; else it waits until the agent
-            closes that.
-        loses_orders: An order to a live call is acknowledged, and nothing comes of it.
+            closes the stream.
+        loses_orders: An order to a live call is acknowledged, but not carried out.
     """
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class PlivoAccount(LoopbackServer):
         self.app.router.add_route("*", "/v1/Account/{account}/Call/{call}/DTMF/", self._call)
 
     def know(self, call: Carrier) -> None:
-        """Let a call be ended."""
+        """Register a call, so that it can be ended."""
         self.calls[call.phone.call_sid] = call
 
     def signed(self, url: str, form: Mapping[str, str]) -> dict[str, str]:
@@ -141,7 +141,7 @@ def plivo_signature(token: str, url: str, form: Mapping[str, str], nonce: str) -
 
 
 class PlivoManner:
-    """Plivo's: forms and XML, names in camel case, checkpoints for marks, no word at the end."""
+    """Plivo's: forms and XML, camel case, checkpoints for marks, no message at the end."""
 
     tick_s = 0.02
     says_stop = False
@@ -157,10 +157,10 @@ class PlivoManner:
         """Call through an account.
 
         Args:
-            account: Whose call it is.
-            content_type: In the codec that the agent is expected to ask for.
-            answer_url: Of a call that was ordered; the application's when not given.
-            told: What every form says beside what all calls' say.
+            account: The account.
+            content_type: The codec that the agent is expected to request.
+            answer_url: Of an ordered call; the application's by default.
+            told: Additional fields of every form.
         """
         self.account = account
         self._answer_url = answer_url
@@ -184,9 +184,9 @@ class PlivoManner:
     async def after(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer, last: Twiml
     ) -> Twiml:
-        """Post the form to where the `<Redirect>` behind the stream, or an order, leads.
+        """Post the form to the target of the `<Redirect>` after the stream, or of an order.
 
-        A `<Dial>` in the answer is done first, and its action asked what follows.
+        A `<Dial>` in the answer is carried out first, and its action asked for instructions.
         """
         form = plivo_form(phone, "in-progress") | self._told
         text = await self._ask(session, last.action or "", form, server)
@@ -284,11 +284,11 @@ class PlivoManner:
         return {"event": "playedStream", "name": name}
 
     def stop(self, phone: PhoneCall) -> Said:
-        """Return nothing that is ever said."""
+        """Return nothing: Plivo sends no such message."""
         return {}
 
     def order(self, message: Said, phone: PhoneCall) -> Order:
-        """Return what the agent asks for."""
+        """Return the agent's order."""
         if message.get("streamId") != phone.stream_sid:
             return Complaint("wrong streamId")
         match message:
@@ -309,7 +309,7 @@ _UNKNOWN: Final = Complaint("unknown event")
 def plivo_call(
     caller: str = "+15005550006", called: str = "+15005550100", direction: str = "inbound"
 ) -> PhoneCall:
-    """Return a call with names as Plivo makes them."""
+    """Return a call with ids in Plivo's format."""
     return PhoneCall(
         caller=caller,
         called=called,
@@ -320,13 +320,13 @@ def plivo_call(
 
 
 def plivo_uuid() -> str:
-    """Return a name as Plivo makes them."""
+    """Return an id in Plivo's format."""
     uuid = secrets.token_hex(16)
     return "-".join((uuid[:8], uuid[8:12], uuid[12:16], uuid[16:20], uuid[20:]))
 
 
 def plivo_form(phone: PhoneCall, status: str) -> dict[str, str]:
-    """Return what Plivo posts of a call."""
+    """Return a call's form."""
     return {
         "ALegUUID": phone.call_sid,
         "CallUUID": phone.call_sid,

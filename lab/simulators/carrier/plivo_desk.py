@@ -1,4 +1,4 @@
-"""Plivo's REST interface for calls: orders, the three places where a call may be, cancelling.
+"""Plivo's REST interface for calls: orders, the three places of a call, cancelling.
 
 Source: as `plivo_exchange.py`.
 """
@@ -26,18 +26,18 @@ NEEDED: Final = ("from", "to", "answer_url")
 
 
 class PlivoRestApi:
-    """Takes the orders of an account: `async with PlivoRestApi(account, server) as desk`.
+    """Accepts an account's orders: `async with PlivoRestApi(account, server) as api`.
 
     Attributes:
-        exchange: Places them.
-        book: Every order, written down before anything is answered: the call's id, the number, and
-            the address of its callbacks, in which the agent's own id stands.
-        one_id: Whether a request's id is its call's, as it has been wherever one was recorded.
-        swallow: How many more calls are placed without a word of it.
+        exchange: Places the calls.
+        book: Every order, recorded before any answer: the call's id, the number, and the address
+            of its callbacks, which contains the agent's own id.
+        one_id: Whether a request's id is its call's, as in every recorded case.
+        swallow: How many more calls are placed without an answer.
     """
 
     def __init__(self, account: PlivoAccount, server: AgentServer | None = None) -> None:
-        """Prepare; the account listens."""
+        """Prepare; the account listens already."""
         self.exchange = PlivoExchange(account, server)
         self.book: list[tuple[str, str, str]] = []
         self.one_id = False
@@ -47,20 +47,20 @@ class PlivoRestApi:
         self._running: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        """Take the account's orders."""
+        """Accept the account's orders."""
         await self._tasks.__aenter__()
         self._account.orders = self
         return self
 
     async def __aexit__(self, *raised: Any) -> None:
-        """Take no more, and let nobody ring on."""
+        """Accept no more, and stop all ringing."""
         self._account.orders = None
         for item in self._running:
             item.cancel()
         await self._tasks.__aexit__(*raised)
 
     async def ask(self, request: web.Request) -> web.StreamResponse:
-        """Answer what is asked of calls and requests."""
+        """Answer requests about calls and orders."""
         uuid = request.match_info.get("call") or request.match_info.get("request") or ""
         match request.method, uuid:
             case "POST", "":
@@ -97,7 +97,7 @@ class PlivoRestApi:
         return web.json_response(answer, status=201)
 
     def _listed(self, query: Mapping[str, str]) -> web.Response:
-        """List ids of calls that go on, or records of those that are over."""
+        """List the ids of live calls, or the records of ended ones."""
         to, place = query.get("to_number"), query.get("status", "record")
         found = [
             item
@@ -120,7 +120,7 @@ class PlivoRestApi:
         return _not_found()
 
     def _end(self, uuid: str, *, of_call: bool) -> web.Response:
-        """End a call that is not over; by its request's id one that nobody has answered."""
+        """End a call; by its request's id, an unanswered one."""
         for item in self.exchange.placed.values():
             known = item.phone.call_sid == uuid if of_call else item.request_uuid == uuid
             if known and not item.over and (of_call or item.answered is None):

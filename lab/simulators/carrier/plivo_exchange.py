@@ -1,4 +1,4 @@
-"""Calls that Plivo places: each is queued, then live, and a record of it comes behind its end.
+"""Outbound calls of Plivo: queued, then live, and recorded some time after the end.
 
 Source: plivo.com/docs/voice/api/call/make-a-call, /machine-detection, /the-call-object,
 /retrieve-all-calls, /docs/voice/troubleshooting/hangup-causes; the package `plivo`,
@@ -28,16 +28,16 @@ from lab.simulators.carrier.webhook import (
 from lab.simulators.clock import utc_now
 
 INDIA: Final = timezone(timedelta(hours=5, minutes=30))  # records are in the console's own zone
-PRICE: Final = 0.0100  # chosen: of a minute that has begun, in the account's currency
+PRICE: Final = 0.0100  # chosen: for each started minute, in the account's currency
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why a call ended, in Plivo's words."""
+    """The reason of a call's end, in Plivo's words."""
 
     code: int
     name: str
-    telephony: str  # the network's own
+    telephony: str  # the network's
     status: str
 
 
@@ -52,7 +52,7 @@ CANCELLED: Final = Cause(1000, "Canceled", "ORIGINATOR_CANCEL", "cancel")
 
 @dataclass(slots=True, kw_only=True)
 class PlivoDial:
-    """A call that Plivo was asked to place."""
+    """An ordered call."""
 
     phone: PhoneCall
     request_uuid: str
@@ -69,32 +69,32 @@ class PlivoDial:
 
     @property
     def over(self) -> bool:
-        """Whether nothing becomes of it any more."""
+        """Whether the call has its final outcome."""
         return self.cause is not None
 
     @property
     def talked_s(self) -> int:
-        """Return the length of the talk in whole seconds, as it is charged for."""
+        """Return the conversation's length in whole seconds, as billed."""
         if self.answered is None or self.ended is None:
             return 0
         return max(1, round((self.ended - self.answered).total_seconds()))
 
 
 class PlivoExchange:
-    """Rings those whom an account calls, and connects those who answer.
+    """Rings an account's callees, and connects those who answer.
 
     Attributes:
-        callees: What becomes of a call to a number; anybody else answers.
-        server: Whose webhooks are asked.
+        callees: The behaviour of each number; unknown numbers answer.
+        server: The server for webhooks.
         placed: Every call, by its CallUUID.
-        calls_per_s: How many are placed; more wait.
-        repeats: How often each callback is sent, as one may be that got no answer.
-        silent: The events that are never told.
-        recorded_after_s: How long behind its end there is a record of a call.
+        calls_per_s: The rate of placing; more calls wait.
+        repeats: How often each callback is sent, as one without an answer may be.
+        silent: Events without a callback.
+        recorded_after_s: The time from a call's end to its record.
     """
 
     def __init__(self, account: PlivoAccount, server: AgentServer | None = None) -> None:
-        """Begin with nobody to be called."""
+        """Start without callees."""
         self.callees: dict[str, Callee] = {}
         self.server = server
         self.placed: dict[str, PlivoDial] = {}
@@ -106,7 +106,7 @@ class PlivoExchange:
         self._free_at = 0.0
 
     async def run(self, dial: PlivoDial) -> None:
-        """Place a call, and tell how it goes until it is over."""
+        """Place a call, and report its progress until it is over."""
         loop = asyncio.get_running_loop()
         at = max(loop.time(), self._free_at)
         self._free_at = at + 1 / self.calls_per_s
@@ -126,7 +126,7 @@ class PlivoExchange:
         await self.end(dial, CAUSES[fate])
 
     async def _talk(self, dial: PlivoDial, callee: Callee) -> None:
-        assert self.server is not None  # noqa: S101 - nobody else could have asked for the call
+        assert self.server is not None  # noqa: S101 - only it can order a call
         dial.status, dial.answered = "in-progress", utc_now()
         dial.statuses.append("in-progress")
         manner = PlivoManner(
@@ -145,7 +145,7 @@ class PlivoExchange:
                 self._account.know(carrier)
                 await converse(carrier, callee, self._judge(dial, callee))
         except NotConnectedError:
-            pass  # it was answered, and told to hang up
+            pass  # it was answered, and ordered to hang up
 
     async def _judge(self, dial: PlivoDial, callee: Callee) -> None:
         if not dial.order.get("machine_detection"):
@@ -157,7 +157,7 @@ class PlivoExchange:
             await self._post(dial, "machine_detection_url", "MachineDetection", form)
 
     async def end(self, dial: PlivoDial, cause: Cause) -> None:
-        """Tell that a call is over, and keep a record of it a while later."""
+        """Report a call's end, and record it some time later."""
         dial.cause, dial.place, dial.ended = cause, "between", utc_now()
         told = {
             "HangupCause": cause.telephony,
@@ -197,7 +197,7 @@ class PlivoExchange:
 
 
 def record_of(dial: PlivoDial) -> dict[str, Any]:
-    """Return the record of a call that is over."""
+    """Return an ended call's record."""
     uuid = dial.phone.call_sid
     return {
         "answer_time": _moment(dial.answered),

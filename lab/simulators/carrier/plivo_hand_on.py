@@ -1,7 +1,7 @@
-"""A live call of Plivo's that is connected with somebody: `<Dial>`, its callbacks, its action.
+"""Transfers of Plivo's live calls: `<Dial>`, its callbacks, its action.
 
-Source: plivo.com/docs/voice/xml/dial, /docs/voice/use-cases/dial-status-reporting; the fields of a
-callback are those of one that a customer has shown. Chosen: the cause of a call that was declined.
+Source: plivo.com/docs/voice/xml/dial, /docs/voice/use-cases/dial-status-reporting; a callback's
+fields are those of one that a customer has shown. Chosen: the cause of a call that was declined.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import aiohttp
 from lab.simulators.carrier.callee import Callee, DialVerb
 from lab.simulators.carrier.webhook import ANSWER_S, AgentServer, NotConnectedError
 
-NEVER_S: Final = 3600.0  # it rings until somebody gives up, where the verb does not say how long
+NEVER_S: Final = 3600.0  # it rings until one side gives up, if the verb sets no time
 DECLINED: Final = 603
 ENDS: Final[Mapping[str, tuple[str, str]]] = {
     "busy": ("busy", "USER_BUSY"),
@@ -24,20 +24,20 @@ ENDS: Final[Mapping[str, tuple[str, str]]] = {
     "failed": ("failed", "UNALLOCATED_NUMBER"),
     "declined": ("failed", "CALL_REJECTED"),
 }
-"""The status and the network's cause of a dial that nobody answered."""
+"""The status and the network's cause of an unanswered dial."""
 
 
 class PlivoSwitch:
-    """Connects an account's live calls with people.
+    """Connects an account's live calls with callees.
 
     Attributes:
-        people: What becomes of a call to a number or an address; anybody else answers.
-        dialled: Whom calls were connected with.
+        people: The behaviour of each number or address; unknown ones answer.
+        dialled: The callees of all transfers.
         silent: No callback is sent, as if each were lost.
     """
 
     def __init__(self, signed: Callable[[str, Mapping[str, str]], dict[str, str]]) -> None:
-        """Begin with nobody to be called; `signed` makes the headers of a form to an address."""
+        """Start without callees; `signed` returns the headers of a form to an address."""
         self.people: dict[str, Callee] = {}
         self.dialled: list[DialVerb] = []
         self.silent = False
@@ -50,7 +50,7 @@ class PlivoSwitch:
         verb: DialVerb,
         server: AgentServer,
     ) -> dict[str, str]:
-        """Connect a call with somebody; return what the verb's `action` is told of it."""
+        """Connect a call with a callee; return the result for the verb's `action`."""
         self.dialled.append(verb)
         callee = self.people.get(verb.number, Callee())
         await asyncio.sleep(min(callee.ring_s, verb.timeout_s))
@@ -84,10 +84,10 @@ class PlivoSwitch:
 
 
 def read_plivo_dial(text: str) -> DialVerb | None:
-    """Return the verb of an answer that connects with somebody, if there is one.
+    """Return the verb of an answer that rings a person, if there is one.
 
     Raises:
-        NotConnectedError: It names nobody, or nothing to go on with.
+        NotConnectedError: It has no number, or no next step.
     """
     dial = ElementTree.fromstring(text).find("Dial")  # noqa: S314 - of the server under test
     if dial is None:
@@ -96,7 +96,7 @@ def read_plivo_dial(text: str) -> DialVerb | None:
     if bool(number) == bool(user) or (user and not user.startswith("sip")):
         raise NotConnectedError(status=200, said=f"a dial that cannot be: {text}")
     if dial.get("method") != "POST" or dial.get("callbackMethod") != "POST":
-        raise NotConnectedError(status=200, said=f"asked by GET, which nobody answers: {text}")
+        raise NotConnectedError(status=200, said=f"asked by GET, which has no route: {text}")
     return DialVerb(
         number=str(number or user),
         action=dial.get("action"),
@@ -106,7 +106,7 @@ def read_plivo_dial(text: str) -> DialVerb | None:
 
 
 def _end_of(callee: Callee, verb: DialVerb) -> str:
-    """Return why nobody is reached; empty: somebody is."""
+    """Return why the call is not answered; empty if it is."""
     if callee.ring_s > verb.timeout_s:
         return "timeout"
     if callee.sip == DECLINED:
@@ -115,7 +115,7 @@ def _end_of(callee: Callee, verb: DialVerb) -> str:
 
 
 def _news(form: Mapping[str, str], told: Mapping[str, str], action: str) -> dict[str, str]:
-    """Return a callback's fields: the call is the caller's, and the other leg stands beside it."""
+    """Return a callback's fields: the caller's call, and the other leg."""
     return {
         "CallUUID": form["CallUUID"],
         "DialALegUUID": told["DialALegUUID"],

@@ -1,4 +1,4 @@
-"""The carrier's REST interface: calls are placed, looked up, redirected and ended.
+"""The carrier's REST interface: places, finds, redirects and ends calls.
 
 Source: twilio.com/docs/voice/api/call-resource, /api/errors/20003, /20404, /20429, /21211, /21215.
 """
@@ -25,23 +25,23 @@ MOST_TWIML_CHARS: Final = 4000
 
 
 class CarrierRest(LoopbackServer):
-    """Does with calls what it is asked: `async with CarrierRest(account_sid, token) as rest`.
+    """The REST interface of an account: `async with CarrierRest(account_sid, token) as rest`.
 
     Attributes:
-        url: Where it listens; what `transports.twilio.api_url` is set to.
-        calls: The calls that it knows, by their CallSid.
-        requests: The CallSid and status asked for, of every request that was let in.
-        answer_with: A status to answer instead, to be broken on purpose.
-        looks_with: The same when a call is looked up.
-        looks_after_s: How long an answer to that takes.
-        changes_after_s: How long it takes to carry an order to a live call out, and to answer it.
-        breaks_off: Whether it breaks the connection of such an order off, and carries it out.
-        swallow: How many more calls are placed without a word of it.
-        not_permitted: How the numbers begin that the account may not call: its geo permissions.
-        calls_per_s: How many may be placed; more are refused.
-        exchange: Places them.
-        book: Every call that was asked for, written down before anything is answered: its CallSid,
-            the number, and the address of its callbacks, in which the agent's own id stands.
+        url: Its address, for `transports.twilio.api_url`.
+        calls: The known calls, by CallSid.
+        requests: CallSid and requested status of every authorised request.
+        answer_with: A status to answer instead, as a fault.
+        looks_with: The same for looking a call up.
+        looks_after_s: The delay of that answer.
+        changes_after_s: The time to carry out and answer an order to a live call.
+        breaks_off: Whether such an order is carried out but its connection broken.
+        swallow: How many more calls are placed without an answer.
+        not_permitted: Prefixes of numbers that the account may not call: its geo permissions.
+        calls_per_s: The rate of placing; more calls are refused.
+        exchange: Places the calls.
+        book: Every ordered call, recorded before any answer: its CallSid, the number, and the
+            address of its callbacks, which contains the agent's own id.
     """
 
     def __init__(
@@ -50,9 +50,9 @@ class CarrierRest(LoopbackServer):
         """Prepare.
 
         Args:
-            account_sid: Whose it is.
-            auth_token: Lets requests in.
-            server: Whose webhooks are asked of calls that are placed.
+            account_sid: The account.
+            auth_token: Authorises requests.
+            server: The server for webhooks of outbound calls.
         """
         super().__init__()
         self.calls: dict[str, Carrier] = {}
@@ -75,7 +75,7 @@ class CarrierRest(LoopbackServer):
         self.app.router.add_post(base + "/{call}.json", self._update)
 
     def know(self, call: Carrier) -> None:
-        """Let a call be ended."""
+        """Register a call, so that it can be ended."""
         self.calls[call.phone.call_sid] = call
 
     def _turned_away(self, request: web.Request) -> web.Response | None:
@@ -185,7 +185,7 @@ class CarrierRest(LoopbackServer):
 
 
 def _refused(order: Mapping[str, str]) -> web.Response | None:
-    """Return what is answered to an order that cannot be."""
+    """Return the answer to an invalid order."""
     if not NUMBER.fullmatch(order.get("To", "")):
         return _refusal(400, 21211, f"The 'To' number {order.get('To')} is not a valid number.")
     if not NUMBER.fullmatch(order.get("From", "")):

@@ -1,4 +1,4 @@
-"""How a carrier writes sound on its websocket."""
+"""A carrier's encoding of sound on its websocket."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from lab.simulators.mulaw import Pcm
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoundCode:
-    """Mono sound as bytes, and back.
+    """Encodes and decodes mono sound.
 
     Attributes:
-        rate_hz: Samples in a second.
-        sample_bytes: Of one sample.
-        silence: One sample of it.
-        encode: Makes bytes of samples.
-        decode: Makes samples of bytes.
+        rate_hz: Samples per second.
+        sample_bytes: The size of a sample.
+        silence: A silent sample.
+        encode: Encodes samples.
+        decode: Decodes bytes.
     """
 
     rate_hz: int
@@ -39,7 +39,7 @@ MULAW_CODE: Final = SoundCode(
 
 
 def plain_code(rate_hz: int, *, high_byte_first: bool = False) -> SoundCode:
-    """Return 16-bit samples as they are."""
+    """Return a code for plain 16-bit samples."""
     order = ">i2" if high_byte_first else "<i2"
     return SoundCode(
         rate_hz=rate_hz,

@@ -1,4 +1,4 @@
-"""Telnyx between a telephone and an agent: Call Control, and Media Streaming.
+"""Simulates Telnyx: Call Control and Media Streaming.
 
 Source: developers.telnyx.com/docs/voice/programmable-voice/voice-api-webhooks,
 /api-reference/call-commands, /api-reference/websockets/stream-call-media-over-websocket.
@@ -31,7 +31,7 @@ from lab.simulators.carrier.webhook import (
 )
 
 CODES: Final = {"PCMU": MULAW_CODE, "L16": plain_code(16000, high_byte_first=True)}
-COMMAND_S: Final = 5.0  # for the agent to say what to do with a call
+COMMAND_S: Final = 5.0  # for the agent's first command for a call
 
 
 class HangsUp(Protocol):
@@ -43,23 +43,23 @@ class HangsUp(Protocol):
 
 
 class TelnyxAccount(LoopbackServer):
-    """An account: its keys, its calls, and the REST interface that commands them.
+    """An account: its keys, its calls, and its REST interface.
 
     `async with TelnyxAccount() as account`.
 
     Attributes:
-        url: Where it listens; what `transports.telnyx.api_url` is set to.
-        api_key: What commands must show.
-        commands: The call, the action and the fields of every command that was let in.
-        answer_with: A status to answer instead, to be broken on purpose.
-        refuses: The same for one action alone.
-        late_s: By action, how long the answer to the next one is kept back, once it is done.
-        repeats: How often each piece of news is told, as Telnyx may; it keeps its id.
-        people: By number, how a leg to somebody ends: `answered`, or a `hangup_cause`.
-        calls: Those that can be ended.
-        over: Those that have ended.
-        states: By call, the `client_state` that a command gave it last: all news of it has that.
-        app: The REST interface, which has no calls placed unless an exchange is made for it.
+        url: Its address, for `transports.telnyx.api_url`.
+        api_key: Authorises commands.
+        commands: Call, action and fields of every authorised command.
+        answer_with: A status to answer instead, as a fault.
+        refuses: The same for one action.
+        late_s: By action, the delay of the next answer, after the action is carried out.
+        repeats: How often each event is sent, as Telnyx may, with the same id.
+        people: By number, the end of a leg to a person: `answered`, or a `hangup_cause`.
+        calls: Live calls.
+        over: Ended calls.
+        states: By call, the latest `client_state` of a command: all its events carry it.
+        app: The REST interface; it places calls only with an exchange.
     """
 
     def __init__(self) -> None:
@@ -84,14 +84,14 @@ class TelnyxAccount(LoopbackServer):
 
     @property
     def public_key(self) -> str:
-        """What the portal shows: base64 of the raw key."""
+        """The portal's form: base64 of the raw key."""
         raw = self._private.public_key().public_bytes(
             serialization.Encoding.Raw, serialization.PublicFormat.Raw
         )
         return base64.b64encode(raw).decode()
 
     def know(self, call: Carrier) -> None:
-        """Let a call be ended."""
+        """Register a call, so that it can be ended."""
         self.calls[call.phone.call_sid] = call
 
     def signed(self, body: bytes, *, at_s: float | None = None) -> dict[str, str]:
@@ -107,10 +107,10 @@ class TelnyxAccount(LoopbackServer):
     async def tell(
         self, session: aiohttp.ClientSession, url: str, event: str, payload: dict[str, Any]
     ) -> None:
-        """Post news of a call.
+        """Post an event of a call.
 
         Raises:
-            NotConnectedError: It is not taken.
+            NotConnectedError: It is refused.
         """
         self._webhook = url
         data = {"record_type": "event", "event_type": event, "id": secrets.token_hex(16)}
@@ -126,7 +126,7 @@ class TelnyxAccount(LoopbackServer):
     async def asked(
         self, call: str, *actions: str, number: int = 0, within_s: float | None = COMMAND_S
     ) -> tuple[str, dict[str, Any]]:
-        """Wait for a command of these to a call; return its action and its fields."""
+        """Wait for one of these commands to a call; return its action and its fields."""
         async with asyncio.timeout(within_s), self._news:
             while True:
                 found = self.asked_so_far(call, *actions)
@@ -135,7 +135,7 @@ class TelnyxAccount(LoopbackServer):
                 await self._news.wait()
 
     def asked_so_far(self, call: str, *actions: str) -> list[tuple[str, dict[str, Any]]]:
-        """Return the commands of these to a call, once for each `command_id`."""
+        """Return these commands to a call, once for each `command_id`."""
         found: dict[object, tuple[str, dict[str, Any]]] = {}
         for number, (of, action, fields) in enumerate(self.commands):
             if of == call and action in actions:
@@ -143,7 +143,7 @@ class TelnyxAccount(LoopbackServer):
         return list(found.values())
 
     def turned_away(self, request: web.Request) -> web.Response | None:
-        """Return the refusal of whoever has no key, or of everybody."""
+        """Return the refusal of an unauthorised request, or of every request."""
         if request.headers.get("Authorization") != f"Bearer {self.api_key}":
             return telnyx_refusal(401, "10009", "Authentication failed")
         if self.answer_with is not None:
@@ -177,7 +177,7 @@ class TelnyxAccount(LoopbackServer):
         return web.json_response({"data": {"result": "ok"}})
 
     async def _tell_of_person(self, fields: dict[str, Any]) -> None:
-        """Ring somebody, and tell of that leg as it goes."""
+        """Ring a person, and report that leg's progress."""
         ends = self.people.get(fields["to"], "timeout")
         leg = telnyx_payload(telnyx_call(called=fields["to"])) | {
             "client_state": fields["target_leg_client_state"],
@@ -196,21 +196,21 @@ class TelnyxAccount(LoopbackServer):
 def _was_given(
     commands: Sequence[tuple[str, str, dict[str, Any]]], call: str, fields: dict[str, Any]
 ) -> bool:
-    """Return whether a call has had a command of the same `command_id`, which is done once."""
+    """Return whether a call has already had this `command_id`, which is carried out once."""
     name = fields.get("command_id")
     return name is not None and name in [
-        each.get("command_id") for of, _, each in commands if of == call
+        given.get("command_id") for of, _, given in commands if of == call
     ]
 
 
 class TelnyxManner:
-    """Telnyx's: signed news, commands by REST, names in snake case."""
+    """Telnyx's: signed events, commands by REST, snake case."""
 
     tick_s = 0.02
     says_stop = True
 
     def __init__(self, account: TelnyxAccount, *, codec: str = "PCMU") -> None:
-        """Call through an account, in the codec that the agent is expected to ask for."""
+        """Call through an account, with the codec that the agent is expected to request."""
         self.account = account
         self.code = CODES[codec]
         self._codec = codec
@@ -218,7 +218,7 @@ class TelnyxManner:
     async def ring(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
     ) -> Twiml:
-        """Tell of the call, have it answered, tell of that, and have its stream asked for."""
+        """Report the call, wait to be answered, report that, and wait for the stream command."""
         url = f"{server.base_url}/telnyx/voice"
         await self.account.tell(session, url, "call.initiated", self.payload(phone))
         action, fields = await self.account.asked(phone.call_sid, "answer", "reject")
@@ -231,11 +231,11 @@ class TelnyxManner:
         return self.stream(fields)
 
     def payload(self, phone: PhoneCall) -> dict[str, Any]:
-        """Return what is told of a call."""
+        """Return a call's fields in an event."""
         return telnyx_payload(phone) | {"client_state": self.account.states.get(phone.call_sid)}
 
     def stream(self, fields: dict[str, Any]) -> Twiml:
-        """Return where the media goes, by a `streaming_start`."""
+        """Return the media address in a `streaming_start`."""
         wanted = {
             "stream_bidirectional_mode": "rtp",
             "stream_bidirectional_codec": self._codec,
@@ -252,11 +252,11 @@ class TelnyxManner:
     async def after(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer, last: Twiml
     ) -> Twiml:
-        """Tell that the stream failed, and go on in silence until another is asked for."""
+        """Report that the stream failed, and go on in silence until another is requested."""
         number = len(self.account.asked_so_far(phone.call_sid, "streaming_start"))
         url = f"{server.base_url}/telnyx/voice"
         reason = {"failure_reason": "connection_failed", "stream_id": phone.stream_sid}
-        with suppress(NotConnectedError):  # nobody took the news: the call goes on all the same
+        with suppress(NotConnectedError):  # the event was refused: the call goes on anyway
             await self.account.tell(session, url, "streaming.failed", self.payload(phone) | reason)
         _, fields = await self.account.asked(
             phone.call_sid, "streaming_start", number=number, within_s=None
@@ -318,7 +318,7 @@ class TelnyxManner:
         return {"event": "stop", "stop": stop}
 
     def order(self, message: Said, phone: PhoneCall) -> Order:
-        """Return what the agent asks for; complaints have the codes of `error` frames."""
+        """Return the agent's order; complaints have the codes of `error` frames."""
         match message:
             case {"event": "media", "media": {"payload": str(payload)}}:
                 sound = base64.b64decode(payload)
@@ -335,7 +335,7 @@ class TelnyxManner:
 
 
 def telnyx_call(caller: str = "+15005550006", called: str = "+15005550100") -> PhoneCall:
-    """Return a call with names as Telnyx makes them."""
+    """Return a call with ids in Telnyx's format."""
     return PhoneCall(
         caller=caller,
         called=called,
@@ -345,7 +345,7 @@ def telnyx_call(caller: str = "+15005550006", called: str = "+15005550100") -> P
 
 
 def telnyx_payload(phone: PhoneCall) -> dict[str, Any]:
-    """Return what is told of a call."""
+    """Return a call's fields in an event."""
     return {
         "call_control_id": phone.call_sid,
         "call_leg_id": "428c31b6-7af4-4bcb-b7f5-5013ef9657c1",
@@ -360,5 +360,5 @@ def telnyx_payload(phone: PhoneCall) -> dict[str, Any]:
 
 
 def telnyx_refusal(status: int, code: str, title: str) -> web.Response:
-    """Return what is answered to what cannot be."""
+    """Return the answer to an invalid request."""
     return web.json_response({"errors": [{"code": code, "title": title}]}, status=status)

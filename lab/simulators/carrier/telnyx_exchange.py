@@ -1,9 +1,9 @@
-"""Calls that Telnyx places: the order, what becomes of it, and what is told of it on the way.
+"""Outbound calls of Telnyx: the order, its result, and its events.
 
 Source: developers.telnyx.com/api-reference/call-commands/dial, /call-information/*,
 /debugging/list-call-events, /callbacks/call-hangup, apispec.telnyx.com/call-cost-received-event.
-Chosen, for nothing is written of it: what an event's `metadata` looks like around the raw event,
-the answer to a second order with the same `command_id`, and the SIP code beside each cause.
+Chosen, because it is not documented: the shape of an event's `metadata` around the raw event, the
+answer to a second order with the same `command_id`, and each cause's SIP code.
 """
 
 import asyncio
@@ -41,8 +41,8 @@ from lab.simulators.carrier.webhook import (
 from lab.simulators.clock import utc_now
 
 NUMBER: Final = re.compile(r"\+[1-9]\d{6,14}")
-KNOWN_S: Final = 600.0  # behind its end a call's status is still told
-PRICE: Final = 0.0070  # chosen: of a minute that has begun, in the account's currency
+KNOWN_S: Final = 600.0  # after its end, while a call's status is still available
+PRICE: Final = 0.0070  # chosen: for each started minute, in the account's currency
 CAUSES: Final[Mapping[Fate, tuple[str, str]]] = {
     "answered": ("normal_clearing", "200"),
     "busy": ("user_busy", "486"),
@@ -60,7 +60,7 @@ PREMIUM: Final = {
 
 @dataclass(slots=True, kw_only=True)
 class TelnyxPlaced:
-    """A call that Telnyx was asked to place."""
+    """An ordered call."""
 
     phone: PhoneCall
     order: Mapping[str, Any]
@@ -70,17 +70,17 @@ class TelnyxPlaced:
     answered: bool = False
     ended: datetime | None = None
     lasted_s: float = 0.0
-    given_up: asyncio.Event = field(default_factory=asyncio.Event)  # by whoever asked for it
+    given_up: asyncio.Event = field(default_factory=asyncio.Event)  # by the ordering side
     events: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
     async def hang_up(self, *, by: str = "agent") -> None:
-        """End it, also while it rings."""
+        """End it, even while it rings."""
         self.given_up.set()
         if self.carrier is not None:
             await self.carrier.hang_up(by=by)
 
     def payload(self, **more: str) -> dict[str, Any]:
-        """Return what is told of it."""
+        """Return its fields in an event."""
         said = {
             "call_leg_id": self.leg_id,
             "connection_id": self.order["connection_id"],
@@ -90,7 +90,7 @@ class TelnyxPlaced:
         return telnyx_payload(self.phone) | said | more
 
     def described(self) -> dict[str, Any]:
-        """Return its status, which says nothing of a cause."""
+        """Return its status, which has no cause."""
         said = {
             "record_type": "call",
             "call_control_id": self.phone.call_sid,
@@ -107,7 +107,7 @@ class TelnyxPlaced:
 
 
 class DialManner(TelnyxManner):
-    """Telnyx's way with somebody whom it called, and who has picked up."""
+    """Telnyx's behaviour for an answered outbound call."""
 
     def __init__(self, exchange: "TelnyxExchange", placed: TelnyxPlaced, *, codec: str) -> None:
         super().__init__(exchange.account, codec=codec)
@@ -116,7 +116,7 @@ class DialManner(TelnyxManner):
     async def ring(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
     ) -> Twiml:
-        """Tell of the answer, and have the stream asked for."""
+        """Report the answer, and wait for the stream command."""
         await self._exchange.tell(session, self._placed, "call.answered")
         asked = self.account.asked(phone.call_sid, "streaming_start", "hangup")
         action, fields = await asked
@@ -125,29 +125,29 @@ class DialManner(TelnyxManner):
         return self.stream(fields)
 
     def payload(self, phone: PhoneCall) -> dict[str, Any]:
-        """Return what is told of it, with the state that the order gave it."""
+        """Return its fields in an event, with the order's state."""
         return self._placed.payload(**_state(self.account, self._placed))
 
 
 class TelnyxExchange:
-    """Rings people for an account, and connects those who answer.
+    """Rings an account's callees, and connects those who answer.
 
-    Made before the account listens: `async with telnyx_exchange() as exchange`.
+    Create it before the account listens: `async with telnyx_exchange() as exchange`.
 
     Attributes:
-        account: Whose REST interface takes the orders.
+        account: Its REST interface takes the orders.
         connection_id: Of the application that may place calls.
-        callees: What becomes of a call to a number; anybody else answers.
+        callees: The behaviour of each number; unknown numbers answer.
         placed: Every call, by its `call_control_id`.
-        book: Every call that was asked for, written down before anything is answered: its
-            `call_control_id`, the number, and the state in which the agent's own id stands.
-        calls_per_s: How many may be placed; more are refused.
-        too_soon: How many were.
-        swallow: How many more calls are placed without a word of it.
-        mute: No news is sent; it stands in the list of events alone.
-        behind: The list of events has none yet.
-        tells_cost: Whether the application tells what calls cost.
-        billed_after_s: How long behind the end of a call.
+        book: Every ordered call, recorded before any answer: its `call_control_id`, the number,
+            and the state, which contains the agent's own id.
+        calls_per_s: The rate of placing; more calls are refused.
+        too_soon: How many were refused.
+        swallow: How many more calls are placed without an answer.
+        mute: Events are not sent, only listed.
+        behind: The list of events is still empty.
+        tells_cost: Whether the application reports costs.
+        billed_after_s: The time from a call's end to its cost.
     """
 
     def __init__(self, account: TelnyxAccount, *, codec: str = "PCMU") -> None:
@@ -175,7 +175,7 @@ class TelnyxExchange:
     async def tell(
         self, session: aiohttp.ClientSession, placed: TelnyxPlaced, event: str, **more: str
     ) -> None:
-        """Note that something happened, and tell it where the order says."""
+        """Record an event, and send it to the order's address."""
         payload = placed.payload(**_state(self.account, placed), **more)
         data = {"event_type": event, "payload": payload, "record_type": "event"}
         noted = {
@@ -208,7 +208,7 @@ class TelnyxExchange:
         return web.json_response({"data": placed.described() | {"is_alive": False}})
 
     def _refused(self, order: Mapping[str, Any]) -> web.Response | None:
-        """Return what is answered to an order that cannot be."""
+        """Return the answer to an invalid order."""
         if order.get("connection_id") != self.connection_id:
             return telnyx_refusal(422, "10017", "Associated resource does not exist")
         if not all(NUMBER.fullmatch(str(order.get(name))) for name in ("to", "from")):
@@ -235,7 +235,7 @@ class TelnyxExchange:
         return placed
 
     async def _run(self, placed: TelnyxPlaced) -> None:
-        """Ring somebody, connect them if they answer, and tell how it goes until it is over."""
+        """Ring a callee, connect them if they answer, and report the progress until the end."""
         callee = self.callees.get(placed.phone.called, Callee())
         async with web_session() as session:
             began_s = asyncio.get_running_loop().time()
@@ -266,7 +266,7 @@ class TelnyxExchange:
                 placed.carrier = carrier
                 await converse(carrier, callee, self._judge(session, placed, callee))
         except (NotConnectedError, TimeoutError):
-            return  # it was answered, and nobody wanted to talk
+            return  # it was answered, but not wanted
 
     async def _judge(
         self, session: aiohttp.ClientSession, placed: TelnyxPlaced, callee: Callee
@@ -313,7 +313,7 @@ class TelnyxExchange:
 
 @asynccontextmanager
 async def telnyx_exchange() -> AsyncIterator[TelnyxExchange]:
-    """Have an account listen that places calls, while the block runs."""
+    """Run an account that places calls, during the block."""
     exchange = TelnyxExchange(TelnyxAccount())
     async with exchange.account:
         try:
@@ -332,7 +332,7 @@ async def _ring(placed: TelnyxPlaced, callee: Callee) -> tuple[str, str]:
             await placed.given_up.wait()
     except TimeoutError:
         if callee.sip_code is not None and callee.ring_s <= ring_s:
-            return "call_rejected", str(callee.sip_code)  # its word for whatever is no ordinary end
+            return "call_rejected", str(callee.sip_code)  # its word for any unusual end
         return CAUSES["no-answer" if callee.ring_s > ring_s else callee.fate]
     return "originator_cancel", "487"
 
@@ -342,7 +342,7 @@ def _known(placed: TelnyxPlaced) -> bool:
 
 
 def _state(account: TelnyxAccount, placed: TelnyxPlaced) -> dict[str, str]:
-    """Return the state of a call, if a command has given it another than the order did."""
+    """Return a call's state, if a command has changed the order's."""
     state = account.states.get(placed.phone.call_sid)
     return {} if state is None else {"client_state": state}
 

@@ -1,4 +1,4 @@
-"""What a carrier says to a webhook and what it reads in the answer, as Twilio does.
+"""A carrier's webhook requests, and its reading of the answers, as Twilio does both.
 
 Source: twilio.com/docs/usage/security (the signature), /voice/twiml/stream (the answer).
 """
@@ -15,12 +15,12 @@ from xml.etree import ElementTree
 
 import aiohttp
 
-ANSWER_S: Final = 15.0  # Twilio waits so long for a webhook
+ANSWER_S: Final = 15.0  # Twilio's timeout for a webhook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhoneCall:
-    """Who calls whom."""
+    """A call's numbers and ids."""
 
     caller: str = "+15005550006"  # Twilio's own number for tests
     called: str = "+15005550100"
@@ -30,7 +30,7 @@ class PhoneCall:
     direction: str = "inbound"  # or `outbound-api`
 
     def form(self) -> dict[str, str]:
-        """Return what Twilio posts to the voice webhook."""
+        """Return the form that Twilio posts to the voice webhook."""
         return {
             "AccountSid": self.account_sid,
             "ApiVersion": "2010-04-01",
@@ -48,7 +48,7 @@ class PhoneCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Twiml:
-    """What the answer to the webhook asks for."""
+    """The orders in a webhook's answer."""
 
     stream_url: str | None  # of the `<Connect><Stream>`, if there is one
     parameters: Mapping[str, str]
@@ -56,29 +56,29 @@ class Twiml:
     action: str | None = None  # of the `<Connect>`: asked when its stream is over
     told: Mapping[str, str] = field(
         default_factory=dict[str, str]
-    )  # to the action, beside the call
-    redirect: str | None = None  # where to ask again, after a pause
+    )  # to the action, besides the call
+    redirect: str | None = None  # the next address to ask, after a pause
     pause_s: float = 0.0
     headers: Mapping[str, str] = field(default_factory=dict)  # of the media socket's handshake
 
 
 class NotConnectedError(Exception):
-    """The agent's side did not take the call."""
+    """The agent's side refused the call."""
 
     def __init__(self, *, status: int, said: str) -> None:
         super().__init__(f"the webhook answered {status}: {said}")
         self.status = status
-        self.said = said  # what the caller heard instead
+        self.said = said  # the caller heard this instead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentServer:
-    """Whose webhooks are asked.
+    """The server for webhooks.
 
     Attributes:
-        base_url: Where the server really is.
-        public_url: The address that it believes to have, and that is signed.
-        auth_token: Signs.
+        base_url: Its real address.
+        public_url: Its configured address, which is signed.
+        auth_token: Signs requests.
     """
 
     base_url: str
@@ -86,7 +86,7 @@ class AgentServer:
     auth_token: str
 
     def real(self, url: str) -> str:
-        """Return where an address of the server's really leads."""
+        """Return the real target of one of the server's addresses."""
         for public, base in (
             (self.public_url, self.base_url),
             (_socket_scheme(self.public_url), _socket_scheme(self.base_url)),
@@ -97,10 +97,10 @@ class AgentServer:
 
 
 def web_session() -> aiohttp.ClientSession:
-    """Return what asks webhooks, each on a connection of its own.
+    """Return a session for webhooks with a new connection for each.
 
-    One that is kept can be let go of by the server in the moment in which it is used again: a
-    carrier asks anew then, and nobody can tell whether the first question was heard.
+    The server may close a kept connection just when it is reused: a carrier then repeats the
+    request, and it is unknown whether the first one arrived.
     """
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
 
@@ -113,12 +113,12 @@ async def ring(
     public_url: str,
     auth_token: str,
 ) -> Twiml:
-    """Post a form to the voice webhook and return what the answer asks for.
+    """Post a form to the voice webhook and return the answer's orders.
 
     Args:
         session: Sends it.
-        form: What Twilio tells of the call.
-        base_url: Where the server really is.
+        form: The call's form.
+        base_url: The server's real address.
         public_url: The address that is signed.
         auth_token: Signs it.
 
@@ -135,7 +135,7 @@ async def ring(
 async def notify(
     session: aiohttp.ClientSession, url: str, form: Mapping[str, str], *, server: AgentServer
 ) -> int:
-    """Tell one of the agent's addresses something; return the status of its answer."""
+    """Post to one of the agent's addresses; return the status of its answer."""
     headers = {"X-Twilio-Signature": signature(server.auth_token, url, form)}
     async with (
         asyncio.timeout(ANSWER_S),
@@ -147,10 +147,10 @@ async def notify(
 async def follow(
     session: aiohttp.ClientSession, url: str, form: Mapping[str, str], *, server: AgentServer
 ) -> Twiml:
-    """Post a form to one of the agent's addresses and return what the answer asks for.
+    """Post a form to one of the agent's addresses and return the answer's orders.
 
     Raises:
-        NotConnectedError: It answers with something else.
+        NotConnectedError: It has another answer.
     """
     proof = signature(server.auth_token, url, form)
     headers = {"X-Twilio-Signature": proof, "User-Agent": "TwilioProxy/1.1"}
@@ -172,7 +172,7 @@ def signature(auth_token: str, url: str, form: Mapping[str, str]) -> str:
 
 
 def read_twiml(text: str) -> Twiml:
-    """Return what a TwiML document asks for."""
+    """Return the orders in a TwiML document."""
     root = ElementTree.fromstring(text)  # noqa: S314 - the answer of the server under test
     connect = root.find("./Connect")
     stream = root.find("./Connect/Stream")

@@ -22,12 +22,12 @@ from lab.simulators.voices.pieces import AudioPiece, steady
 from lab.simulators.voices.speaking import LabUtterance, UtteranceOver, spoken_text
 from lab.simulators.voices.voices import SimulatedVoice, Speech, UnknownLanguageError, speak
 
-INBOX: Final = 1000  # messages a context holds; a client that queues more is refused
-SENTENCE_ENDS: Final = (".", "!", "?", "\u3002")  # where managed buffering lets go of its text
+INBOX: Final = 1000  # messages in a context's queue; further ones are refused
+SENTENCE_ENDS: Final = (".", "!", "?", "\u3002")  # where managed buffering releases its text
 
 
 class CartesiaOutlet(Protocol):
-    """What a context needs of its socket."""
+    """The interface of a context's socket."""
 
     instance: Instance
     request: web.Request
@@ -35,11 +35,11 @@ class CartesiaOutlet(Protocol):
 
     @property
     def expiry_s(self) -> float:
-        """Seconds after its last audio when a context is forgotten."""
+        """Seconds after its last audio when a context expires."""
         ...
 
     async def send(self, message: Mapping[str, Any] | str) -> None:
-        """Send an event, or text as it is."""
+        """Send an event, or text unchanged."""
         ...
 
     async def error(
@@ -58,7 +58,7 @@ class CartesiaOutlet(Protocol):
         ...
 
     def forget(self, context: "CartesiaContext") -> None:
-        """Let go of a context that is over."""
+        """Drop a context that is over."""
         ...
 
 
@@ -79,7 +79,7 @@ class CartesiaContext:
         self._task: asyncio.Task[None] | None = None
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
-        """Begin to speak, as a task of the socket."""
+        """Start speaking, as a task of the socket."""
         self._task = tasks.create_task(self._run(), name=f"context {self.name}")
         # A task that is cancelled before its first step runs no `finally`.
         self._task.add_done_callback(lambda _: self._socket.forget(self))
@@ -112,7 +112,7 @@ class CartesiaContext:
         request.mark("text", now_s, words=len(asked.transcript.split()))
 
     def cancel(self) -> None:
-        """Drop what has not begun; audio in generation still arrives, as Cartesia documents."""
+        """Drop text that has not started; audio in generation still arrives, as documented."""
         self._cancelled = True
         self._admission.close("cancelled")
         if not self._utterance.begun and self._task is not None:
@@ -158,10 +158,10 @@ class CartesiaContext:
         )
 
     async def _portion(self) -> tuple[str, bool, bool]:
-        """Return text to speak, whether its end is told, and whether more may follow.
+        """Return the next text, whether its end is reported, and whether more may follow.
 
         Raises:
-            TimeoutError: Nothing came for so long that the context has expired.
+            TimeoutError: No message arrived before the context expired.
         """
         while True:
             wait_s = self._asked.buffer_s if self._text else self._expiry_s
@@ -214,13 +214,13 @@ class CartesiaChannel:
         await self._socket.send('{"type":"chunk","data":')
 
     async def failure(self, status: int, code: str | None, *, with_id: bool) -> None:
-        """Send an error event; the context is over, the socket is not."""
+        """Send an error event, which ends the context but not the socket."""
         await self._socket.error(
             status, code=code, context_id=self._asked.context_id if with_id else None
         )
 
     async def quota(self, code: str | None) -> None:
-        """Send what a used-up account gets."""
+        """Send the error of an account without credit."""
         await self.failure(402, code, with_id=True)
 
     async def close(self) -> None:
@@ -233,13 +233,13 @@ class CartesiaChannel:
         abort(self._socket.request.transport)
 
     async def flush_done(self) -> None:
-        """Tell that everything up to here was sent."""
+        """Report that everything up to here was sent."""
         event = _event("flush_done", self._asked.context_id, flush_done=True)
         await self._socket.send(event | {"flush_id": self._flushes})
         self._flushes += 1
 
     async def done(self) -> None:
-        """Tell that the context is complete."""
+        """Report that the context is complete."""
         done = {"type": "done", "context_id": self._asked.context_id}
         await self._socket.send(done | {"status_code": 206, "done": True})
 
@@ -247,7 +247,7 @@ class CartesiaChannel:
 def piece_events(
     piece: AudioPiece, asked: Generation, *, fault: Fault | None, audio: bytes
 ) -> list[dict[str, Any]]:
-    """Return the events of a piece: the times of the words that begin in it, then the audio."""
+    """Return a piece's events: the times of the words that begin in it, then the audio."""
     mistake = fault.what if isinstance(fault, faults.Mistaken) else ""
     name = str(uuid.uuid4()) if mistake == "wrong_context" else asked.context_id
     data = base64.b64encode(audio).decode()

@@ -1,4 +1,4 @@
-"""What a Cartesia client asks for, checked as the API checks it, and the API's words for errors.
+"""Validates Cartesia clients' requests as the API does, with the API's error texts.
 
 Source: Cartesia API reference, version 2026-03-01 (TTS websocket, TTS bytes, API errors).
 """
@@ -39,7 +39,7 @@ class CartesiaBadRequest(Exception):  # noqa: N818 - an answer to the client, no
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """One message or body that asks for speech.
+    """A message or body with a request for speech.
 
     Attributes:
         fixed: The fields that must not change inside a context.
@@ -63,7 +63,7 @@ def parse(body: object) -> Generation:
     """Read a generation request.
 
     Raises:
-        BadRequest: It is not one.
+        BadRequest: It is invalid.
     """
     if not isinstance(body, Mapping):
         raise CartesiaBadRequest("The request must be a JSON object.")

@@ -79,7 +79,7 @@ class CartesiaSimulator(Instance):
     def error_response(
         self, status: int, *, code: str | None = None, retry_after_s: float | None = None
     ) -> web.Response:
-        """Return a structured error, as since version 2026-03-01."""
+        """Return a structured error, as in versions since 2026-03-01."""
         headers = {} if retry_after_s is None else {"retry-after": f"{retry_after_s:g}"}
         return web.json_response(problem(status, code=code), status=status, headers=headers)
 
@@ -135,7 +135,7 @@ class CartesiaSimulator(Instance):
         return await body.speak(await self._synthesise(request, asked), last=_sse_event(done))
 
     async def _read_generation(self, request: web.Request) -> Generation:
-        """Admit and read a request for speech over HTTP; refuse what the API refuses."""
+        """Admit and read a request for speech over HTTP; refuse invalid ones."""
         admission = await self.admit(request)
         _read_version(request)
         try:
@@ -160,7 +160,7 @@ class CartesiaSimulator(Instance):
         try:
             await self.admit(request)
         except RequestRefused:
-            # A list costs nothing: an account without credit gets it.
+            # A list is free: an account without credit gets it.
             if not isinstance(request[ADMISSION].fault, faults.Quota):
                 raise
         _read_version(request)

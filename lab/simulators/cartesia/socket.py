@@ -26,7 +26,7 @@ from lab.simulators.voices.voices import SimulatedVoice
 
 @dataclass(slots=True, kw_only=True)
 class CartesiaAccount:
-    """What the account may use at once, and what it uses now.
+    """The account's limits, and its current use.
 
     Attributes:
         contexts: Contexts at once (15 on the plan Scale); sockets: ten times as many.
@@ -69,7 +69,7 @@ class CartesiaSocket:
         self._open_contexts: set[CartesiaContext] = set()
 
     async def serve(self) -> web.WebSocketResponse:
-        """Talk until one side closes."""
+        """Serve until one side closes."""
         await self.ws.prepare(self.request)
         self.plan.open_sockets += 1
         try:
@@ -87,7 +87,7 @@ class CartesiaSocket:
         return self.plan.expiry_s
 
     async def close(self) -> None:
-        """Close from our side, as if all were well."""
+        """Close from our side, cleanly."""
         await self.ws.close(code=WSCloseCode.OK)
 
     async def send(self, message: Mapping[str, Any] | str) -> None:
@@ -111,7 +111,7 @@ class CartesiaSocket:
         await self.send(event)
 
     def forget(self, context: CartesiaContext) -> None:
-        """A context is over; its id may be used again."""
+        """Drop a context that is over; its id may be used again."""
         if context in self._open_contexts:
             self._open_contexts.remove(context)
             self.plan.open_contexts -= 1
@@ -160,7 +160,7 @@ class CartesiaSocket:
             await self.error(429, context_id=asked.context_id)
             return None
         admission = self.instance.gate.let_in_within(self.request, name=asked.context_id)
-        # A fault for the next request that met the upgrade but acts on speech acts here.
+        # A fault for the next request that acts on speech, not on the upgrade, acts here.
         admission.tickets |= self._upgrade.tickets
         self._upgrade.tickets = frozenset()
         context = CartesiaContext(self, asked, admission=admission)

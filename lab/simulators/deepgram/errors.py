@@ -1,4 +1,4 @@
-"""Deepgram's answers when it refuses: HTTP bodies with their `dg-error` header, close codes.
+"""Deepgram's refusals: HTTP bodies with their `dg-error` header, and close codes.
 
 Source: deepgram-docs, "Errors" and "WebSocket DATA and NET errors".
 """
@@ -14,14 +14,14 @@ from lab.simulators.deepgram.results import new_id
 REQUEST_ID: Final = "dg-request-id"
 ERROR: Final = "dg-error"
 
-CLOSE_BAD_DATA: Final = (1008, b"DATA-0000")  # bytes that are no audio of the stated encoding
+CLOSE_BAD_DATA: Final = (1008, b"DATA-0000")  # bytes that are not audio in the stated encoding
 CLOSE_NO_DATA: Final = (1011, b"NET-0001")  # neither audio nor KeepAlive in time
-CLOSE_SERVER: Final = (1011, b"NET-0000")  # their own fault
+CLOSE_SERVER: Final = (1011, b"NET-0000")  # an error of the server
 
 
 @dataclass(frozen=True, slots=True)
 class DeepgramErrorRow:
-    """One row of the table of errors: Deepgram's code and sentence."""
+    """A row of the error table: Deepgram's code and sentence."""
 
     code: str
     text: str
@@ -44,7 +44,7 @@ USUAL: Final[Mapping[int, DeepgramErrorRow]] = {
     429: DeepgramErrorRow("TOO_MANY_REQUESTS", "Too many requests. Please try again later"),
     503: DeepgramErrorRow("Service Unavailable", "Please try again later"),
 }
-OTHERS: Final[Mapping[str, DeepgramErrorRow]] = {  # by the code that a fault names
+OTHERS: Final[Mapping[str, DeepgramErrorRow]] = {  # by the code in a fault
     "Bad Request": DeepgramErrorRow("Bad Request", "The request is malformed."),
     "INSUFFICIENT_PERMISSIONS": DeepgramErrorRow(
         "INSUFFICIENT_PERMISSIONS", "User does not have sufficient permissions."
@@ -54,7 +54,7 @@ LAST_RESORT: Final = DeepgramErrorRow("Internal Server Error", "Please try again
 
 
 def answer(status: int, code: str | None = None) -> DeepgramErrorRow:
-    """Return Deepgram's words for a status, or for one of the codes it has for that status."""
+    """Return Deepgram's texts for a status, or for one of the status's codes."""
     usual = USUAL.get(status, LAST_RESORT)
     if code is None or code == usual.code:
         return usual
@@ -72,8 +72,8 @@ def response(
 
     Args:
         status: The HTTP status.
-        code: Deepgram's code; None: the usual one.
-        text: Its sentence, if another than the usual one.
+        code: Deepgram's code; `None` for the usual one.
+        text: Its sentence, if not the usual one.
         retry_after_s: For the header `retry-after`; Deepgram documents none.
     """
     said = answer(status, code)
@@ -81,6 +81,6 @@ def response(
     headers = {REQUEST_ID: request_id, ERROR: text or said.text}
     if retry_after_s is not None:
         headers["retry-after"] = f"{retry_after_s:g}"
-    key = "error_code" if status == 503 else "err_code"  # deepgram-docs: the 503 body spells it so
+    key = "error_code" if status == 503 else "err_code"  # as documented for the 503 body
     body = {key: said.code, "err_msg": text or said.text, "request_id": request_id}
     return web.json_response(body, status=status, headers=headers)

@@ -1,4 +1,4 @@
-"""What a client asks of `/v1/listen` in its query, checked as Deepgram checks it.
+"""Validates the query of `/v1/listen` as Deepgram does.
 
 Source: deepgram/deepgram-api-specs `asyncapi.yml` and `openapi.yml`; deepgram-docs, "Errors".
 """
@@ -22,7 +22,7 @@ LANGUAGES: Final = frozenset({
 # fmt: on
 TRUTHS: Final = {"true": True, "false": False}
 DEFAULT_ENDPOINT_S: Final = 0.01  # the specification's default
-# The recogniser needs a longer pause than Deepgram's 10 ms to tell a stop from an end.
+# The recogniser needs a longer pause than Deepgram's 10 ms to distinguish a stop from an end.
 SHORTEST_ENDPOINT_S: Final = 0.3
 UTTERANCE_END_MIN_S: Final = 1.0  # deepgram-docs, "Utterance End"
 
@@ -36,11 +36,11 @@ class Query:
     """A request for transcription.
 
     Attributes:
-        encoding: None: the audio names its own, in a container.
-        endpoint_s: Silence that ends an utterance; None: none does.
-        utterance_end_s: Silence after which `UtteranceEnd` is sent; None: never.
-        formatted: Capitals and punctuation are wanted.
-        alternatives: Readings at most, the best one included.
+        encoding: `None` if the audio is in a container that names it.
+        endpoint_s: Silence that ends an utterance; `None` for none.
+        utterance_end_s: Silence before `UtteranceEnd` is sent; `None` for never.
+        formatted: Whether to add capitals and punctuation.
+        alternatives: The most readings, the best one included.
     """
 
     model: str = "base-general"
@@ -61,11 +61,11 @@ class Query:
         return self.language == "multi"
 
     def hearing(self, *, grammar: tuple[str, ...], file_hz: int | None = None) -> HearingSettings:
-        """Return how the ears are to listen.
+        """Return the recogniser's settings.
 
         Args:
-            grammar: The instance's listed phrases, if it has any.
-            file_hz: The rate that a container names, of linear PCM; None: there is no container.
+            grammar: The instance's listed phrases, if any.
+            file_hz: A container's rate, of linear PCM; `None` without a container.
         """
         return HearingSettings(
             encoding="linear16" if file_hz else self.encoding or "linear16",
@@ -77,7 +77,7 @@ class Query:
 
 
 def parse(query: Mapping[str, str], *, streaming: bool) -> Query:
-    """Return what the query asks for.
+    """Parse the query.
 
     Raises:
         BadQueryError: Deepgram would refuse it.
@@ -132,10 +132,10 @@ def _language(query: Mapping[str, str], *, model: str, streaming: bool) -> str:
 
 
 def _alternatives(query: Mapping[str, str], *, model: str) -> int:
-    """Return how many readings are wanted; nova-2 and what came after it gives one.
+    """Return the number of readings; nova-2 and later models give one.
 
     Source: Deepgram's staff in their GitHub discussion 823 (a request that names them fails with
-    nova-2); what is said to nova-3 and the words of the refusal are assumed.
+    nova-2). The behaviour of nova-3 and the text of the refusal are assumed.
     """
     wanted = _whole(query, "alternatives") if "alternatives" in query else 1
     if wanted < 1:

@@ -1,4 +1,4 @@
-"""The JSON that Deepgram sends, made from what the ears heard; nothing here waits or sends.
+"""Builds Deepgram's JSON messages from recognition results; never waits or sends.
 
 Source: deepgram/deepgram-api-specs `asyncapi.yml` (listen v1) and `openapi.yml`.
 """
@@ -22,7 +22,7 @@ QUESTIONS: Final = frozenset({
     "is", "are", "sorry",
 })
 # fmt: on
-LESS_SURE: Final = 0.8  # with each further reading; chosen
+LESS_SURE: Final = 0.8  # for each further reading; chosen
 MODEL_VERSION: Final = "2025-04-17.0"  # chosen: a date, as Deepgram's versions are
 _MODEL_NAMESPACE: Final = uuid.UUID("5e1f2d5a-9a3b-4c57-8d0e-0d5b3f0f2b11")
 
@@ -34,10 +34,10 @@ def new_id() -> str:
 
 @dataclass(slots=True)
 class ResultsTeller:
-    """Tells one request's results in Deepgram's form."""
+    """Builds one request's messages."""
 
     query: Query
-    spoken: str = "en"  # the language that callers are told to speak: the ears know English only
+    spoken: str = "en"  # the callers' language: the recogniser knows only English
     request_id: str = field(default_factory=new_id)
 
     def results(
@@ -61,7 +61,7 @@ class ResultsTeller:
         }
 
     def alternatives(self, heard: HeardAudio) -> list[dict[str, Any]]:
-        """Return what was heard, and what may have been said instead."""
+        """Return the words, and alternative readings."""
         best = self.alternative(heard.words, ended=heard.endpoint)
         others = (
             self.alternative(_spread(text, heard.words, rank=rank), ended=heard.endpoint)
@@ -70,7 +70,7 @@ class ResultsTeller:
         return [best, *others]
 
     def alternative(self, words: Sequence[RecognisedWord], *, ended: bool) -> dict[str, Any]:
-        """Return words as an alternative: the transcript, its confidence, every word's times."""
+        """Return words as an alternative: transcript, confidence, and each word's times."""
         written = written_as([word.text for word in words], ended=ended)
         told = [self._word(*pair) for pair in zip(words, written, strict=True)]
         kept = written if self.query.formatted else [word.text for word in words]
@@ -93,7 +93,7 @@ class ResultsTeller:
         return {"type": "UtteranceEnd", "channel": CHANNEL, "last_word_end": last_word_end_s}
 
     def metadata(self, *, audio_s: float, audio: "hashlib._Hash") -> dict[str, Any]:
-        """Return the `Metadata` that ends a stream."""
+        """Return the `Metadata` at the end of a stream."""
         return {
             "type": "Metadata",
             "transaction_key": "deprecated",
@@ -151,7 +151,7 @@ def error(*, description: str, message: str = "", variant: str = "SchemaError") 
 
 
 def written_as(words: Iterable[str], *, ended: bool) -> list[str]:
-    """Return words as they are written in a sentence: capitals and, at its end, a mark."""
+    """Return words as in a written sentence: with capitals and a final mark."""
     written = [word.capitalize() if word in _capitalised() else word for word in words]
     if not written:
         return []
@@ -163,7 +163,7 @@ def written_as(words: Iterable[str], *, ended: bool) -> list[str]:
 
 
 def _spread(text: str, best: Sequence[RecognisedWord], *, rank: int) -> list[RecognisedWord]:
-    """Return another reading's words over the same time, each a little less sure than the best.
+    """Return another reading's words over the same time, each with a little less confidence.
 
     The recogniser gives other readings no times and no probability: both are made up.
     """

@@ -1,4 +1,4 @@
-"""What goes out on one Deepgram stream: when it is due, and what the present fault does to it."""
+"""Sends a Deepgram stream's messages: when they are due, and with the current fault."""
 
 import asyncio
 import dataclasses
@@ -23,17 +23,17 @@ WAITING: Final = 500  # messages; a stream has about three a second, so minutes 
 
 
 class StreamOver(Exception):  # noqa: N818 - the stream's end, not an error
-    """The stream is over; the message says how it ended."""
+    """The stream is over; the message tells how it ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """Something to be sent.
+    """A message to send.
 
     Attributes:
-        heard: A result; None: `event` is sent as it is.
-        due_s: When, on the clock.
-        delay_s: What was drawn for it, so that a slow rate can stretch it.
+        heard: A result; `None` to send `event` unchanged.
+        due_s: When to send it, on the clock.
+        delay_s: Its drawn delay, so that a slow rate can stretch it.
         last: The stream ends with it.
     """
 
@@ -55,7 +55,7 @@ class DeepgramStream:
 
 
 class ShownWords:
-    """How many words the client was shown, in all and under the present fault."""
+    """Counts the words that the client was sent, in total and during the current fault."""
 
     def __init__(self) -> None:
         self.words = 0  # those in finals, and the most that interim results had beyond
@@ -64,7 +64,7 @@ class ShownWords:
         self._before_fault = 0
 
     def under(self, fault: Fault | None) -> Fault | None:
-        """Count from now if another fault holds than before; return the fault."""
+        """Restart the count if the fault has changed; return the fault."""
         if fault != self._fault:
             self._fault = fault
             self._before_fault = self.words
@@ -72,15 +72,15 @@ class ShownWords:
 
     @property
     def since_fault(self) -> int:
-        """The words since the present fault began."""
+        """The words since the current fault began."""
         return self.words - self._before_fault
 
     def room(self, limit: int) -> int:
-        """Return how many words of the next result still fit, if a fault allows so many."""
+        """Return how many words of the next result a fault still allows, if it limits them."""
         return max(0, self._before_fault + limit - self._final_words)
 
     def add(self, heard: HeardAudio) -> None:
-        """Count a result that was shown."""
+        """Count a sent result."""
         words = self._final_words + len(heard.words)
         self.words = max(self.words, words)
         if heard.what != "interim":
@@ -88,7 +88,7 @@ class ShownWords:
 
 
 class Sender:
-    """Sends results in order, as the fault of the moment allows."""
+    """Sends results in order, as the current fault allows."""
 
     def __init__(self, instance: Instance, line: DeepgramStream, *, teller: ResultsTeller) -> None:
         self._instance = instance
@@ -109,7 +109,7 @@ class Sender:
         from_finalize: bool = False,
         last: bool = False,
     ) -> None:
-        """Queue something; it is due after the provider's delay, counted from `since_s` or now."""
+        """Queue a message; it is due after the provider's delay, counted from `since_s` or now."""
         delay_s = self._instance.pace.ttfb_s()
         out = Outgoing(
             heard=heard,
@@ -119,7 +119,7 @@ class Sender:
             from_finalize=from_finalize,
             last=last,
         )
-        await self._queue.put(out)  # a full queue holds up the reading: the client feels it
+        await self._queue.put(out)  # a full queue delays reading: the client notices
 
     async def run(self) -> None:
         """Send until the stream is over.
@@ -134,7 +134,7 @@ class Sender:
             await self.act()
 
     async def act(self) -> None:
-        """Do at once what the present fault does to an open stream.
+        """Apply the current fault to an open stream at once.
 
         Raises:
             StreamOver: It ends the stream.
@@ -189,14 +189,14 @@ class Sender:
     async def _say_nothing(self, out: Outgoing) -> None:
         details = self._line.admission.request.details
         details["withheld"] = details.get("withheld", 0) + 1
-        if out.last:  # a mute server does not say goodbye either
+        if out.last:  # a mute server does not send a close either
             while isinstance(self._fault(), faults.Silent | faults.Stall):  # noqa: ASYNC110 - by time
                 await asyncio.sleep(POLL_S)
             await self._tell(out)
 
     async def _tell_at_most(self, out: Outgoing, heard: HeardAudio, *, limit: int) -> None:
         room = self._shown.room(limit)
-        if len(heard.words) > room:  # the words that still fit, as a result that may yet change
+        if len(heard.words) > room:  # the words that still fit, as a result that may change
             heard = dataclasses.replace(heard, words=heard.words[:room], what="interim")
         await self._tell(dataclasses.replace(out, heard=heard))
 

@@ -1,6 +1,6 @@
 """A simulated Deepgram: `/v1/listen` as a websocket and for whole files, `/v1/projects`.
 
-It really listens: pocketsphinx hears what a caller says to a reception (`data/domain.txt`).
+It really recognises: pocketsphinx, trained on what callers say to a reception (`data/domain.txt`).
 """
 
 import asyncio
@@ -33,14 +33,14 @@ from lab.simulators.pace import Tempo
 
 SCHEMES: Final = ("token", "bearer")
 MESSAGE_BYTES: Final = 4 << 20  # of one websocket message; chosen: two minutes of audio at 16 kHz
-PIECE_S: Final = 1.0  # of a whole file, handed to the ears at once
+PIECE_S: Final = 1.0  # of a whole file, passed to the recogniser at once
 
 
 class DeepgramSimulator(Instance):
     """One simulated Deepgram project on its own port.
 
     Attributes:
-        spoken: The language that its callers are said to speak, from the next stream on.
+        spoken: Its callers' stated language, from the next stream on.
     """
 
     kind: ClassVar[str] = "deepgram"
@@ -48,8 +48,8 @@ class DeepgramSimulator(Instance):
         ttfb_s=0.08,  # p99 is then 0.15 s
         spread=0.27,
         rate=1.0,  # unused: results follow the audio
-        source="Pipecat's stt_latency.py: 0.35 s p99 from the end of speech, of which its"
-        " detector waits 0.2 s before it asks for the final result",
+        source="Pipecat's stt_latency.py: 0.35 s p99 from the end of speech, including the"
+        " 0.2 s that its detector waits before it asks for the final result",
     )
 
     def __init__(
@@ -66,11 +66,11 @@ class DeepgramSimulator(Instance):
 
         Args:
             name: Of the instance.
-            api_key: The key it accepts; None: a random one.
-            core: What the instances of a lab share.
-            grammar: The only phrases it ever hears; empty: the receptionist's domain.
-            limits: What it puts up with.
-            ears: Hear for it; None: ears of its own, which hear whatever is said.
+            api_key: The accepted key; `None` for a random one.
+            core: Shared by the instances of a lab.
+            grammar: The only phrases to recognise; empty for the receptionist's domain.
+            limits: Its limits.
+            ears: The recogniser; `None` for one of its own, which recognises any speech.
         """
         super().__init__(name, api_key=api_key, core=core)
         self.limits = limits or StreamLimits()
@@ -94,7 +94,7 @@ class DeepgramSimulator(Instance):
         return self.server.base_url("ws")
 
     async def stop(self) -> None:
-        """Stop listening, in both senses."""
+        """Stop the server and the recogniser."""
         await super().stop()
         await self._ears.stop()
 
@@ -157,7 +157,7 @@ class DeepgramSimulator(Instance):
         return web.json_response({"projects": [project]}, headers={REQUEST_ID: new_id()})
 
     def _decode_file(self, query: Query, audio: bytes) -> tuple[HearingSettings, bytes]:
-        """Return a file's samples and how to hear them; libsndfile knows wav, flac and ogg."""
+        """Return a file's samples and settings; libsndfile reads wav, flac and ogg."""
         if query.encoding is not None:
             return query.hearing(grammar=self._grammar), audio
         samples, rate_hz = soundfile.read(io.BytesIO(audio), dtype="int16", always_2d=True)
@@ -165,7 +165,7 @@ class DeepgramSimulator(Instance):
         return query.hearing(grammar=self._grammar, file_hz=rate_hz), mono
 
     async def _recognise(self, settings: HearingSettings, pcm: bytes) -> list[RecognisedWord]:
-        """Return all words of a whole recording."""
+        """Return all words of a recording."""
         settings = dataclasses.replace(settings, endpoint_s=0.5)
         stream = await self._ears.open(settings)
         piece = int(settings.rate_hz * PIECE_S) * ENCODINGS[settings.encoding]
@@ -183,7 +183,7 @@ class DeepgramSimulator(Instance):
         return words
 
     async def _break_answer(self, request: web.Request, admission: Admission) -> None:
-        """Do to a whole answer what the fault does to a stream."""
+        """Apply a stream's fault to a whole answer."""
         match admission.fault_now():
             case faults.Silent() | faults.Stall() | faults.Alive():
                 await hang()

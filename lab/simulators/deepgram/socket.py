@@ -1,4 +1,4 @@
-"""One open `/v1/listen` stream: audio and messages in, what the ears hear out.
+"""An open `/v1/listen` stream: audio and messages in, results out.
 
 Source: deepgram-docs, "Finalize", "Audio Keep Alive", "Close Stream", "Utterance End" and
 "WebSocket DATA and NET errors".
@@ -25,21 +25,21 @@ from lab.simulators.ears.intake import ENCODINGS
 from lab.simulators.ears.known import KnownStream
 from lab.simulators.instance import Instance
 
-COMPRESSED: Final = (b"ID3", b"fLaC", b"OggS")  # how such files begin
-BURST_S: Final = 0.25  # audio taken at once before the intake cap holds: two or three packets
-PIECE_S: Final = 0.1  # longest piece handed to the ears, so that one caller does not block others
+COMPRESSED: Final = (b"ID3", b"fLaC", b"OggS")  # the beginnings of such files
+BURST_S: Final = 0.25  # audio accepted at once before the intake cap applies: two or three packets
+PIECE_S: Final = 0.1  # the longest piece for the recogniser: no caller blocks others for long
 
 Why: TypeAlias = Literal["finalize", "close"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamLimits:
-    """What the provider puts up with.
+    """The provider's limits.
 
     Attributes:
-        intake_cap: Audio seconds taken in a second, times the lab's speed; None: as many as come.
-        idle_s: Without audio or KeepAlive for so long, it closes.
-        first_audio_s: So does a stream that had no audio at all by then; None: KeepAlive is enough.
+        intake_cap: Audio seconds accepted per second, times the lab's speed; `None` for no cap.
+        idle_s: It closes after this time without audio or KeepAlive.
+        first_audio_s: It also closes a stream without any audio after this time; `None` to disable.
     """
 
     intake_cap: float | None = 1.25  # deepgram-docs, "Recovering from connection errors"
@@ -48,7 +48,7 @@ class StreamLimits:
 
 
 class TakenAudio:
-    """The audio of a stream as far as it came."""
+    """The audio received on a stream."""
 
     def __init__(self, bytes_a_second: int) -> None:
         self.bytes_a_second = bytes_a_second
@@ -57,20 +57,20 @@ class TakenAudio:
 
     @property
     def seconds(self) -> float:
-        """How long it lasts."""
+        """Its length."""
         return self.count_bytes / self.bytes_a_second
 
     def add(self, audio: bytes) -> None:
-        """Count more of it."""
+        """Count more audio."""
         self.count_bytes += len(audio)
         self.digest.update(audio)
 
 
 class IntakeRate:
-    """How fast audio is taken in.
+    """The speed of accepting audio.
 
     Args:
-        rate: Seconds of audio in a second; None: as many as come.
+        rate: Seconds of audio per second; `None` for no limit.
     """
 
     def __init__(self, rate: float | None) -> None:
@@ -78,7 +78,7 @@ class IntakeRate:
         self._taken_until = 0.0
 
     def take(self, audio_s: float) -> float:
-        """Count this much audio; return how many seconds to wait before it is read."""
+        """Count this much audio; return how many seconds to wait before reading it."""
         if self._rate is None:
             return 0.0
         now = monotonic()
@@ -87,18 +87,18 @@ class IntakeRate:
 
 
 class UtteranceEnd:
-    """When an utterance is over by the words' own times.
+    """Detects an utterance's end by the words' own times.
 
     Args:
-        wait_s: So long after the last word; None: never.
+        wait_s: The time after the last word; `None` for never.
     """
 
     def __init__(self, wait_s: float | None) -> None:
         self._wait_s = wait_s
-        self._last_word_s: float | None = None  # when it ended, until that was told
+        self._last_word_s: float | None = None  # its end, until reported
 
     def reached(self, heard: HeardAudio) -> float | None:
-        """Return when the last word ended, once, if that is so long ago now."""
+        """Return the last word's end, once, when the wait is over."""
         if self._wait_s is None:
             return None
         if heard.words:
@@ -110,7 +110,7 @@ class UtteranceEnd:
 
 
 class DeepgramSocket:
-    """Runs one stream until it ends."""
+    """Serves one stream."""
 
     def __init__(
         self,
@@ -161,7 +161,7 @@ class DeepgramSocket:
                     await self._take(message.data)
                 case WSMsgType.TEXT:
                     await self._obey(message.data)
-                case WSMsgType.CLOSING:  # by ourselves: the reason was said there
+                case WSMsgType.CLOSING:  # by ourselves: the reason was recorded there
                     return
                 case _:
                     raise StreamOver(f"closed by the client: {self._ws.close_code}")
@@ -181,7 +181,7 @@ class DeepgramSocket:
             ahead_s = self._intake.take(len(audio[at : at + piece]) / bytes_a_second)
             if ahead_s > 0:
                 await asyncio.sleep(ahead_s)
-                self._told_at = monotonic()  # what is waiting to be read counts as having come
+                self._told_at = monotonic()  # waiting messages count as received
             await self._ears.hear(audio[at : at + piece])
 
     async def _obey(self, text: str) -> None:
@@ -271,7 +271,7 @@ class DeepgramSocket:
 
 
 def _plausible(audio: bytes, query: Query) -> bool:
-    """Return whether the first bytes are what the query announced."""
+    """Return whether the first bytes match the query."""
     if query.encoding is None:
-        return False  # a container in a stream: real, rare, not simulated
+        return False  # a container in a stream: possible, rare, not simulated
     return not audio.startswith(COMPRESSED)

@@ -1,4 +1,4 @@
-"""What callers say to a reception: phrases and templates, expanded into training sentences.
+"""Callers' possible utterances: phrases and templates, expanded into training sentences.
 
 `data/caller_phrases.txt` lists whole phrases for people to read. `data/domain.txt` holds templates:
 `NAME = a | b` defines a slot, `{NAME}` uses one, `[words]` may be left out.
@@ -29,7 +29,7 @@ class Templates:
 
 
 def words_of(text: str) -> tuple[str, ...]:
-    """Return the words of a phrase as the recogniser spells them: lower case, no punctuation."""
+    """Return a phrase's words as the recogniser spells them: lower case, no punctuation."""
     return tuple(_WORD.findall(text.lower()))
 
 
@@ -52,7 +52,7 @@ def read_templates(path: Path = TEMPLATES_FILE) -> Templates:
 
 
 def sample(templates: Templates, line: str, *, rng: random.Random) -> str:
-    """Return one sentence that the template `line` can make.
+    """Return a sentence that the template `line` can produce.
 
     Raises:
         KeyError: the template uses a slot that is not defined.
@@ -64,7 +64,7 @@ def sample(templates: Templates, line: str, *, rng: random.Random) -> str:
 
 
 def spread(templates: Templates, line: str) -> int:
-    """Return how many sentences a template can make, optional parts counted as present."""
+    """Return how many sentences a template can produce, counting optional parts as present."""
     total = 1
     for name in _SLOT.findall(line):
         total *= sum(spread(templates, choice) for choice in templates.slots[name])
@@ -72,7 +72,7 @@ def spread(templates: Templates, line: str) -> int:
 
 
 def vocabulary(templates: Templates, listed: tuple[str, ...]) -> frozenset[str]:
-    """Return every word that a template or a listed phrase can hold."""
+    """Return every word in the templates and listed phrases."""
     texts = [
         *listed,
         *templates.lines,

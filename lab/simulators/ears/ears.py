@@ -1,7 +1,7 @@
-"""Speech recognition for the simulators: many streams, one worker process, no wait for the loop.
+"""Speech recognition for the simulators: many streams, one worker process, a free event loop.
 
 Decoding takes about seven hundredths of the audio's length, so one process follows ten callers who
-all speak at once; a process of its own because the recogniser holds Python's lock while it works.
+all speak at once. It is a separate process because the recogniser holds Python's lock.
 """
 
 import asyncio
@@ -15,16 +15,16 @@ from typing import Final, Self
 from lab.simulators.ears.heard import HeardAudio, HearingSettings
 from lab.simulators.ears.worker import HEADER, LONGEST_BYTES, WorkerMessage, message
 
-RESULTS_KEPT: Final = 1000  # a stream tells about three a second
-_ROOT: Final = Path(__file__).parents[3]  # where `lab` can be imported from
+RESULTS_KEPT: Final = 1000  # a stream has about three a second
+_ROOT: Final = Path(__file__).parents[3]  # the import path of `lab`
 
 
 class EarsError(Exception):
-    """The stream cannot be heard; the message says why."""
+    """The stream cannot be recognised; the message gives the reason."""
 
 
 class EarStream:
-    """One caller's audio on its way through the worker."""
+    """One caller's audio stream through the worker."""
 
     def __init__(self, number: int, ears: "Ears") -> None:
         self.number = number
@@ -32,15 +32,15 @@ class EarStream:
         self._results: asyncio.Queue[HeardAudio] = asyncio.Queue(RESULTS_KEPT)
 
     async def hear(self, audio: bytes) -> None:
-        """Hand on audio; waits only when the worker is far behind."""
+        """Pass audio on; waits only if the worker is far behind."""
         await self._ears.send(self.number, WorkerMessage.AUDIO, audio)
 
     async def flush(self) -> None:
-        """Ask for a final result now; it comes as a `flushed`."""
+        """Request a final result now; it arrives as `flushed`."""
         await self._ears.send(self.number, WorkerMessage.FLUSH)
 
     async def results(self) -> AsyncIterator[HeardAudio]:
-        """Yield what was heard, as it comes, until the caller of this stops asking.
+        """Yield results as they arrive, until the consumer stops.
 
         Raises:
             EarsError: The stream failed.
@@ -52,11 +52,11 @@ class EarStream:
             yield heard
 
     async def close(self) -> None:
-        """Forget the stream."""
+        """Drop the stream."""
         await self._ears.forget(self.number)
 
     def put(self, heard: HeardAudio) -> None:
-        """Queue a result from the worker; the oldest one goes when nobody fetches them."""
+        """Queue a result from the worker; drop the oldest if they are not fetched."""
         if self._results.full():
             self._results.get_nowait()
         self._results.put_nowait(heard)
@@ -78,27 +78,27 @@ class Ears:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """End the worker."""
+        """Stop the worker."""
         await self.stop()
 
     async def start(self) -> None:
-        """Start the worker, unless it runs; it gets ready on its own, in about half a second."""
+        """Start the worker, unless it runs; it is ready after about half a second."""
         async with self._starting:
             if self._reader is not None and not self._reader.done():
-                return  # the reader, not the exit code: that one is known a moment later
+                return  # the reader, not the exit code, which is known a moment later
             await self._end()
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "lab.simulators.ears.worker"),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 cwd=_ROOT,
-                start_new_session=True,  # a Ctrl-C is for the lab
+                start_new_session=True,  # Ctrl-C is for the lab
                 limit=LONGEST_BYTES,
             )
             self._reader = asyncio.get_running_loop().create_task(self._read(self._process))
 
     async def stop(self) -> None:
-        """End the worker; open streams fail."""
+        """Stop the worker; open streams fail."""
         async with self._starting:
             await self._end()
 
@@ -111,10 +111,10 @@ class Ears:
         return stream
 
     async def send(self, number: int, kind: WorkerMessage, content: bytes = b"") -> None:
-        """Send a message to the worker; nothing, when the stream or the worker is gone."""
+        """Send a message to the worker; do nothing if the stream or the worker is gone."""
         if number not in self._streams or self._process is None or self._process.stdin is None:
             return
-        with contextlib.suppress(ConnectionError):  # the reader sees the end and tells the streams
+        with contextlib.suppress(ConnectionError):  # the reader sees the end and fails the streams
             self._process.stdin.write(message(number, kind, content))
             await self._process.stdin.drain()
 
@@ -142,8 +142,8 @@ class Ears:
         process, self._process = self._process, None
         if process is None:
             return
-        with contextlib.suppress(ProcessLookupError):  # it ended before us
-            process.kill()  # it holds nothing that is worth a goodbye
+        with contextlib.suppress(ProcessLookupError):  # it has already ended
+            process.kill()  # it has no state to save
         await process.wait()
         if process.stdin is not None:
             process.stdin.close()

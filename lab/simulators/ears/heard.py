@@ -1,4 +1,4 @@
-"""What the ears tell of a stream of audio; times are seconds from the stream's start."""
+"""Recognition results of an audio stream; times are seconds from the stream's start."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -13,7 +13,7 @@ class RecognisedWord:
 
     Attributes:
         confidence: The word's posterior in the recogniser's lattice, 0 to 1; in an interim result,
-            which has no lattice yet, its acoustic score against the best one possible.
+            which has no lattice yet, its acoustic score relative to the best possible one.
     """
 
     text: str
@@ -24,14 +24,15 @@ class RecognisedWord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeardAudio:
-    """One fact about the audio from `start_s` to `end_s`.
+    """A result about the audio from `start_s` to `end_s`.
 
     Attributes:
-        what: `speech_started`; `interim`: the words so far, they may change; `final`: they will
-            not; `flushed`: the final answer to a flush; `failed`: the stream cannot go on.
-        others: Of a final: what may have been said instead, the likelier readings first.
+        what: `speech_started`; `interim`: the words so far, which may change; `final`: words that
+            will not change; `flushed`: the final answer to a flush; `failed`: the stream cannot go
+            on.
+        others: Of a final: other readings, the likelier ones first.
         endpoint: The speaker paused at `end_s`.
-        why: Of a failure, in words.
+        why: The reason of a failure.
     """
 
     what: What
@@ -43,12 +44,12 @@ class HeardAudio:
     why: str = ""
 
     def as_json(self) -> bytes:
-        """Return the value as JSON text."""
+        """Return the value as JSON."""
         return json.dumps(asdict(self), separators=(",", ":")).encode()
 
     @classmethod
     def from_json(cls, text: bytes) -> Self:
-        """Return what `as_json` made."""
+        """Parse the result of `as_json`."""
         fields: dict[str, Any] = json.loads(text)
         words = tuple(RecognisedWord(**word) for word in fields.pop("words"))
         return cls(words=words, **{**fields, "others": tuple(fields["others"])})
@@ -56,14 +57,14 @@ class HeardAudio:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HearingSettings:
-    """How a stream is to be heard.
+    """The settings for recognising a stream.
 
     Attributes:
         encoding: linear16, mulaw or alaw.
-        rate_hz: Of the audio that comes in.
-        endpoint_s: Silence after which an utterance is over; None: only at a flush, or when long.
-        grammar: The only phrases there are; empty: the receptionist's language model.
-        alternatives: How many readings of a final are wanted, the best one included.
+        rate_hz: Of the incoming audio.
+        endpoint_s: Silence that ends an utterance; `None`: only a flush or its length does.
+        grammar: The only phrases; empty for the receptionist's language model.
+        alternatives: How many readings of a final to return, the best one included.
     """
 
     encoding: str = "linear16"
@@ -73,11 +74,11 @@ class HearingSettings:
     alternatives: int = 1
 
     def as_json(self) -> bytes:
-        """Return the value as JSON text."""
+        """Return the value as JSON."""
         return json.dumps(asdict(self)).encode()
 
     @classmethod
     def from_json(cls, text: bytes) -> Self:
-        """Return what `as_json` made."""
+        """Parse the result of `as_json`."""
         fields: dict[str, Any] = json.loads(text)
         return cls(**{**fields, "grammar": tuple(fields["grammar"])})

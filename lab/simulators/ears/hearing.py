@@ -1,15 +1,15 @@
-"""One caller's stream of audio as the recogniser's utterances.
+"""Segments a caller's audio stream into utterances for the recogniser.
 
 The rules:
 
 - Speech starts with four voiced frames of the last five; the 0.3 s before them belong to it.
-- After 0.16 s without voice the utterance is *settled*: the search is ended and its result kept,
-  so that a flush, which follows a pause, is answered without work. When the speaker goes on, the
+- After 0.16 s without voice the utterance is *settled*: the search ends and its result is kept, so
+  that a flush, which follows a pause, is answered without work. If the speaker goes on, the
   utterance is searched again from its start, which takes a few hundredths of its length.
-- It is over after `endpoint_s` without voice, at a flush, or after 10 s of speech. A flush in less
-  than that 0.16 s is answered as if it had passed.
-- An utterance with less than 0.1 s of voice, or of nothing but stretched words, was noise.
-- Silence becomes final every now and then, but for its end: speech may just have begun there.
+- It is over after `endpoint_s` without voice, at a flush, or after 10 s of speech. An earlier flush
+  is answered as if those 0.16 s had passed.
+- An utterance with less than 0.1 s of voice, or with only stretched words, was noise.
+- Silence becomes final from time to time, except for its end: speech may just have begun there.
 """
 
 from collections import deque
@@ -24,25 +24,25 @@ from lab.simulators.ears.recogniser import LabRecogniser
 from lab.simulators.ears.voice_gate import FRAME_S, FRAME_SAMPLES, VoiceGate
 from lab.simulators.samples import Samples
 
-ONSET: Final = (4, 5)  # so many voiced frames of the last so many
+ONSET: Final = (4, 5)  # this many voiced frames of the last few
 BEFORE_FRAMES: Final = 20  # 0.4 s: the onset's 0.1 s and the soft sound before it
 SETTLE_FRAMES: Final = 8  # 0.16 s: just before the 0.2 s after which clients flush
 LONGEST_FRAMES: Final = 500  # 10 s
-VOICED_FRAMES: Final = 5  # 0.1 s: a click, or a microphone being opened, has less
-QUIET_RMS: Final = 1500.0  # of the loudest 20 ms; a quieter caller is made as loud: measured
+VOICED_FRAMES: Final = 5  # 0.1 s: a click, or an opening microphone, has less
+QUIET_RMS: Final = 1500.0  # of the loudest 20 ms; a quieter caller is amplified to it: measured
 STRETCHED_S: Final = 1.2  # the longest word of the domain ("appointment") takes 0.8 s at 120 wpm
-NARROW_HZ: Final = 12_000  # a lower rate has nothing above 6 kHz, where the model still listens
+NARROW_HZ: Final = 12_000  # a lower rate has nothing above 6 kHz, which the model also uses
 INTERIM_S: Final = 0.4  # between interim results in speech; Deepgram: a second or less
 QUIET_INTERIM_S: Final = 1.0  # and in silence
 QUIET_FINAL_S: Final = 5.0  # after which silence becomes final
 
 
 class SearchedUtterance:
-    """The utterance in progress, and what the search finds in it.
+    """The current utterance, and the search's results in it.
 
     Attributes:
-        settled: The words of a search that is ended; None: it goes on.
-        others: Beside them: what may have been said instead.
+        settled: The words of an ended search; `None` while it goes on.
+        others: Other readings of them.
     """
 
     def __init__(
@@ -54,12 +54,12 @@ class SearchedUtterance:
         voiced: int,
         alternatives: int,
     ) -> None:
-        """Begin with these frames, the first of which is number `began_at` of the stream."""
+        """Start with these frames; the first is number `began_at` of the stream."""
         self.settled: tuple[RecognisedWord, ...] | None = None
         self.others: tuple[str, ...] = ()
         self._recogniser = recogniser
         self._frames = frames
-        self._unsearched = 0  # frames at the end that the search has not seen
+        self._unsearched = 0  # frames at the end that were not searched yet
         self._began_at = began_at
         self._voiced = voiced
         self._alternatives = alternatives
@@ -69,35 +69,35 @@ class SearchedUtterance:
         return len(self._frames)
 
     def add(self, frame: Samples, *, voiced: bool) -> None:
-        """Go on with another frame, which is not searched yet."""
+        """Add a frame, without searching it yet."""
         self._frames.append(frame)
         self._unsearched += 1
         self._voiced += voiced
 
     def begin_search(self) -> None:
-        """Search from the start, and forget what was settled."""
+        """Search from the start, and drop the settled words."""
         self.settled = None
         self._unsearched = len(self._frames)
         loudest = max(float(np.sqrt(np.mean(np.square(f, dtype=float)))) for f in self._frames)
         self._recogniser.begin(gain=max(1.0, QUIET_RMS / max(loudest, 1.0)))
 
     def search(self) -> None:
-        """Search what was added."""
+        """Search the added frames."""
         if self._unsearched:
             self._recogniser.add(np.concatenate(self._frames[-self._unsearched :]))
             self._unsearched = 0
 
     def end_in_quiet(self, frames: int) -> None:
-        """Have an utterance that a flush ends early searched as if so much quiet were behind it.
+        """Search an utterance that a flush ends early as if this much silence followed it.
 
-        Without it the search takes the end of the last word for the middle of another.
+        Otherwise the search takes the end of the last word for the middle of another.
         """
         if self.settled is None and frames > 0:
             self.search()
             self._recogniser.add(np.zeros(frames * FRAME_SAMPLES, np.int16))
 
     def settle(self) -> tuple[RecognisedWord, ...]:
-        """End the search, if it goes on, and return what it found."""
+        """End the search, unless ended, and return its words."""
         if self.settled is None:
             self.search()
             self._recogniser.close()
@@ -106,14 +106,14 @@ class SearchedUtterance:
         return self.settled
 
     def words(self) -> tuple[RecognisedWord, ...]:
-        """Return the words so far; until they are settled they may change."""
+        """Return the words so far; they may change until settled."""
         if self.settled is not None:
             return self.settled
         return self._recogniser.words(offset_s=self._began_at * FRAME_S)
 
 
 class Hearing:
-    """Hears one stream. Work is done in the call: let it run where nobody waits."""
+    """Recognises one stream. It works synchronously: run it outside an event loop."""
 
     def __init__(
         self, settings: HearingSettings, *, recogniser: Callable[..., LabRecogniser] = LabRecogniser
@@ -121,7 +121,7 @@ class Hearing:
         """Prepare for the stream.
 
         Raises:
-            ValueError: The settings cannot be met.
+            ValueError: The settings are not supported.
         """
         self._intake = Intake(encoding=settings.encoding, rate_hz=settings.rate_hz)
         self._endpoint_frames = (
@@ -132,16 +132,16 @@ class Hearing:
         self._gate = VoiceGate()
         self._rest = np.zeros(0, np.int16)
         self._frames = 0  # of the stream
-        self._final_until = 0  # frames for which everything was said
+        self._final_until = 0  # frames that are final
         self._told_at = 0
         self._before: deque[Samples] = deque(maxlen=BEFORE_FRAMES)
         self._onset: deque[bool] = deque(maxlen=ONSET[1])
         self._utterance: SearchedUtterance | None = None
-        self._quiet = 0  # frames without voice at the end of the utterance, or of the last one
+        self._quiet = 0  # frames without voice at the end of the utterance, or since the last one
         self._alternatives = settings.alternatives
 
     def hear(self, audio: bytes) -> Iterator[HeardAudio]:
-        """Yield what the next piece of audio brought."""
+        """Yield the results of the next piece of audio."""
         yield from self._take(self._intake.take(audio))
         if self._utterance is not None and self._utterance.settled is None:
             self._utterance.search()
@@ -155,7 +155,7 @@ class Hearing:
             yield from self._frame(samples[at : at + FRAME_SAMPLES])
 
     def flush(self) -> Iterator[HeardAudio]:
-        """Yield what is final now, as an answer to a flush; the words may be none."""
+        """Yield the final result of a flush, possibly without words."""
         yield from self._take(self._intake.drain())
         words: tuple[RecognisedWord, ...] = ()
         if self._utterance is not None:
@@ -219,7 +219,7 @@ class Hearing:
         return HeardAudio(what="interim", start_s=start_s, end_s=self._now_s, words=words)
 
     def _final(self, words: tuple[RecognisedWord, ...], *, what: str, endpoint: bool) -> HeardAudio:
-        """Return what is final from now on; what may be the start of speech is kept for it."""
+        """Return the new final result; frames that may start speech are kept."""
         kind = "flushed" if what == "flushed" else "final"
         others = self._utterance.others if self._utterance is not None and words else ()
         start_s = round(self._final_until * FRAME_S, 3)
@@ -241,7 +241,7 @@ class Hearing:
 
 
 def _credible(words: tuple[RecognisedWord, ...], *, voiced: int) -> tuple[RecognisedWord, ...]:
-    """Return the words of what so many voiced frames say is speech, and not noise."""
+    """Return the words if their voiced frames are plausible as speech, not noise."""
     if voiced < VOICED_FRAMES:
         return ()
     if all(word.end_s - word.start_s > STRETCHED_S for word in words):

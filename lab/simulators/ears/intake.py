@@ -1,4 +1,4 @@
-"""Callers' audio as it comes in, turned into what the recogniser's model was trained on."""
+"""Converts callers' audio to the format of the recogniser's model."""
 
 import io
 from typing import Final
@@ -26,7 +26,7 @@ def _table(encoding: str) -> Samples:
 
 
 class Intake:
-    """Turns bytes into 16 kHz samples, whatever the sizes of the pieces."""
+    """Converts bytes into 16 kHz samples, in pieces of any size."""
 
     def __init__(self, *, encoding: str, rate_hz: int) -> None:
         """Prepare for one stream.
@@ -36,7 +36,7 @@ class Intake:
             rate_hz: In `RATES_HZ`.
 
         Raises:
-            ValueError: The encoding or the rate is another one.
+            ValueError: The encoding or rate is not supported.
         """
         if encoding not in ENCODINGS:
             raise ValueError(f"encoding is {encoding!r}; it takes {', '.join(ENCODINGS)}")
@@ -48,14 +48,14 @@ class Intake:
         self._resampler = self._fresh()
 
     def take(self, audio: bytes) -> Samples:
-        """Return the samples that are complete now; a torn one waits for its second byte."""
+        """Return the complete samples; half a sample waits for its second byte."""
         samples = self._linear(audio)
         if self._resampler is None:
             return samples
         return _whole(self._resampler.resample_chunk(samples.astype(np.float32)))
 
     def drain(self) -> Samples:
-        """Return the last milliseconds, which the resampler holds back until more comes."""
+        """Return the last milliseconds, which the resampler holds back until more arrives."""
         if self._resampler is None:
             return np.zeros(0, np.int16)
         rest = self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)
@@ -65,8 +65,8 @@ class Intake:
     def _fresh(self) -> soxr.ResampleStream | None:
         if self._rate_hz == MODEL_HZ:
             return None
-        # Whole numbers soxr would dither, with a seed made of an address: the same audio would be
-        # other samples in every process, and a word on the edge another word.
+        # As floats: soxr dithers integers with a seed made from an address, so the same audio would
+        # give different samples in every process, and a borderline word another word.
         return soxr.ResampleStream(self._rate_hz, MODEL_HZ, 1, dtype="float32", quality="LQ")
 
     def _linear(self, audio: bytes) -> Samples:

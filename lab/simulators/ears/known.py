@@ -1,9 +1,8 @@
-"""Ears for measures: they know what will be said, so hearing it costs next to nothing.
+"""Recognition by look-up, for measurements: cheap, because all utterances are known.
 
-A caller who plays known sounds over a telephone line is understood by those sounds: 20 ms of them
-are looked up at a time. What did not arrive is not heard, so a lost word is lost here, too. Sound
-that is not known is silence to these ears. They speak to the simulator as `Ears` does, and the wire
-is as real as ever.
+A caller plays known sounds over a telephone line, and 20 ms of them are looked up at a time. Sound
+that did not arrive is not recognised, so a lost word is lost here, too. Unknown sound counts as
+silence. The interface is that of `Ears`, and the wire protocol is real.
 """
 
 import asyncio
@@ -17,23 +16,23 @@ from lab.simulators.ears.heard import HeardAudio, HearingSettings, RecognisedWor
 from lab.simulators.samples import Samples
 
 RATE_HZ: Final = 8000  # of a telephone
-BLOCK: Final = 160  # samples: 20 ms, what a telephone sends at once
+BLOCK: Final = 160  # samples: 20 ms, a telephone's packet
 BLOCK_S: Final = BLOCK / RATE_HZ
 BLOCK_BYTES: Final = 2 * BLOCK
 QUIET: Final = bytes(BLOCK_BYTES)
-INTERIM_S: Final = 0.4  # between interim results in speech, as the real ears have it
+INTERIM_S: Final = 0.4  # between interim results in speech, as in the real recogniser
 QUIET_INTERIM_S: Final = 1.0
 QUIET_FINAL_S: Final = 5.0
-EARLY_S: Final = 0.1  # of quiet after which early ears are done: before a client asks for it
-HEARD: Final = 0.5  # chosen: a word of which half arrived is understood
+EARLY_S: Final = 0.1  # of silence after which an early recogniser is done, before a client asks
+HEARD: Final = 0.5  # chosen: half of a word has to arrive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownUtterance:
-    """What a caller will say.
+    """A known utterance.
 
     Attributes:
-        samples: As it comes out of the telephone's coding, 8000 Hz.
+        samples: After the telephone's coding, 8000 Hz.
         words: With their times in it.
     """
 
@@ -42,25 +41,25 @@ class KnownUtterance:
 
 
 class KnownSounds:
-    """Finds the place of 20 ms of sound in everything that callers will say."""
+    """Finds the place of 20 ms of sound in all known utterances."""
 
     def __init__(self, utterances: Sequence[KnownUtterance]) -> None:
         self.utterances = utterances
         self._places: dict[bytes, tuple[int, int]] = {}  # utterance, first sample
-        for number, each in enumerate(utterances):
-            sound = each.samples.astype("<i2").tobytes()
-            for at in range(0, len(each.samples) - BLOCK + 1, BLOCK):
+        for number, utterance in enumerate(utterances):
+            sound = utterance.samples.astype("<i2").tobytes()
+            for at in range(0, len(utterance.samples) - BLOCK + 1, BLOCK):
                 block = sound[2 * at : 2 * at + BLOCK_BYTES]
                 if block.strip(b"\0"):
                     self._places.setdefault(block, (number, at))
 
     def place(self, block: bytes) -> tuple[int, int] | None:
-        """Return which utterance the block is of, and at which of its samples it begins."""
+        """Return the block's utterance, and the block's first sample in it."""
         return self._places.get(block)
 
 
 class KnownHearing:
-    """Hears one stream: bytes in, facts out; no clock, no I/O."""
+    """Recognises one stream: bytes in, results out; no clock, no I/O."""
 
     def __init__(self, sounds: KnownSounds, settings: HearingSettings, *, early: bool) -> None:
         """Prepare for the stream.
@@ -76,15 +75,15 @@ class KnownHearing:
         self._rest = b""
         self._blocks = 0  # of the stream
         self._final_until_s = self._told_at_s = 0.0
-        self._utterance: int | None = None  # of which something was heard, and not all is final
-        self._base_s = 0.0  # where it began in the stream
-        self._arrived: dict[int, int] = {}  # by word of it: samples
-        self._told: set[int] = set()  # words of it that are final
+        self._utterance: int | None = None  # that was partly heard, and is not all final
+        self._base_s = 0.0  # its start in the stream
+        self._arrived: dict[int, int] = {}  # its words: samples that arrived
+        self._told: set[int] = set()  # its final words
         self._quiet_s = 0.0
         self._speaking = False
 
     def hear(self, audio: bytes) -> Iterator[HeardAudio]:
-        """Yield what the next piece of audio brought."""
+        """Yield the results of the next piece of audio."""
         self._rest += audio
         while len(self._rest) >= BLOCK_BYTES:
             block, place = self._next_block()
@@ -94,7 +93,7 @@ class KnownHearing:
             yield from self._interim()
 
     def flush(self) -> Iterator[HeardAudio]:
-        """Yield what is final now, as an answer to a flush; the words may be none."""
+        """Yield the final result of a flush, possibly without words."""
         yield self._final(what="flushed", endpoint=self._quiet_s > 0)
 
     @property
@@ -102,7 +101,7 @@ class KnownHearing:
         return round(self._blocks * BLOCK_S, 3)
 
     def _next_block(self) -> tuple[bytes, tuple[int, int] | None]:
-        """Return the next bytes and their place; fewer than a block to get into step with it."""
+        """Return the next bytes and their place; less than a block to align with it."""
         block = self._rest[:BLOCK_BYTES]
         if block == QUIET:
             return block, None
@@ -137,7 +136,7 @@ class KnownHearing:
             yield self._final(what="final", endpoint=True)
 
     def _understood(self) -> list[int]:
-        """Return which words were heard and are not final."""
+        """Return the words that were heard and are not final."""
         if self._utterance is None:
             return []
         words = self._sounds.utterances[self._utterance].words
@@ -178,7 +177,7 @@ class KnownHearing:
 
     def _final(self, *, what: str, endpoint: bool) -> HeardAudio:
         words, start_s = self._words(), self._final_until_s
-        self._told.update(self._understood())  # half a word is still to come
+        self._told.update(self._understood())  # half a word is still pending
         self._final_until_s = self._told_at_s = self._now_s
         self._speaking = self._speaking and self._quiet_s == 0.0
         return HeardAudio(
@@ -195,10 +194,10 @@ def _length(word: RecognisedWord) -> float:
 
 
 class KnownStream:
-    """One caller's audio, heard as it comes."""
+    """One caller's audio stream."""
 
     def __init__(self, number: int, hearing: KnownHearing | str) -> None:
-        """Hear with `hearing`; a string says why there is none."""
+        """Recognise with `hearing`; a string is the reason for a failure."""
         self.number = number
         self._hearing = hearing
         self._results: asyncio.Queue[HeardAudio] = asyncio.Queue(RESULTS_KEPT)
@@ -206,20 +205,20 @@ class KnownStream:
             self._put([HeardAudio(what="failed", start_s=0, end_s=0, why=hearing)])
 
     async def hear(self, audio: bytes) -> None:
-        """Hear audio."""
+        """Process audio."""
         if isinstance(self._hearing, KnownHearing):
             self._put(self._hearing.hear(audio))
 
     async def flush(self) -> None:
-        """Ask for a final result now; it comes as a `flushed`."""
+        """Request a final result now; it arrives as `flushed`."""
         if isinstance(self._hearing, KnownHearing):
             self._put(self._hearing.flush())
 
     async def results(self) -> AsyncIterator[HeardAudio]:
-        """Yield what was heard, as it comes, until the caller of this stops asking.
+        """Yield results as they arrive, until the consumer stops.
 
         Raises:
-            EarsError: The stream cannot be heard.
+            EarsError: The stream cannot be recognised.
         """
         while True:
             heard = await self._results.get()
@@ -228,11 +227,11 @@ class KnownStream:
             yield heard
 
     async def close(self) -> None:
-        """Forget the stream."""
+        """Drop the stream."""
 
     def _put(self, every: Iterable[HeardAudio]) -> None:
         for heard in every:
-            if self._results.full():  # the oldest one goes when nobody fetches them
+            if self._results.full():  # the oldest is dropped if they are not fetched
                 self._results.get_nowait()
             self._results.put_nowait(heard)
 
@@ -241,11 +240,11 @@ class KnownEars:
     """The streams of all callers."""
 
     def __init__(self, utterances: Sequence[KnownUtterance], *, early: bool = False) -> None:
-        """Learn what will be said.
+        """Index the known utterances.
 
         Args:
-            utterances: All of it.
-            early: Words are final after 0.1 s of quiet, whatever a client asked for.
+            utterances: All of them.
+            early: Words are final after 0.1 s of silence, whatever a client asks for.
         """
         self._sounds = KnownSounds(utterances)
         self._early = early
@@ -260,4 +259,4 @@ class KnownEars:
         return KnownStream(next(self._numbers), hearing)
 
     async def stop(self) -> None:
-        """Nothing runs that would have to end."""
+        """Do nothing: no process runs."""

@@ -1,9 +1,9 @@
-"""Builds the ears' language model and dictionary; to be run after editing the phrases.
+"""Builds the recogniser's language model and dictionary; run it after editing the phrases.
 
     python -m lab.simulators.ears.make_language_model
 
-An interpolated Witten-Bell trigram model in ARPA form. Witten-Bell gives the unseen as much weight
-as the number of different words seen after a history, which suits a small corpus of templates.
+An interpolated Witten-Bell trigram model in ARPA form. Witten-Bell weights unseen words by the
+number of different words seen after a history, which suits a small corpus of templates.
 
 Sources: Witten and Bell, "The zero-frequency problem", IEEE Trans. Information Theory 37(4), 1991;
 the ARPA form as in Young et al., "The HTK Book" (2006), section "ARPA-MIT LM format".
@@ -32,7 +32,7 @@ DICTIONARY_FILE: Final = DATA / "domain.dict"
 ADDITIONS_FILE: Final = DATA / "additions.dict"  # pronunciations that the wheel's dictionary lacks
 
 ORDER: Final = 3
-LISTED_WEIGHT: Final = 12  # a listed phrase counts as so many sampled ones: measured by test_ears
+LISTED_WEIGHT: Final = 12  # sampled sentences that a listed phrase counts as: measured by test_ears
 SAMPLES_MIN: Final = 6
 SAMPLES_MAX: Final = 240
 SEED: Final = 20_26
@@ -57,7 +57,7 @@ def count(corpus: Iterable[NGram]) -> list[Counter[NGram]]:
     for sentence in corpus:
         for n in range(1, ORDER + 1):
             counts[n - 1].update(sentence[i : i + n] for i in range(len(sentence) - n + 1))
-    del counts[0][("<s>",)]  # never predicted: it only begins a history
+    del counts[0][("<s>",)]  # never predicted: it only starts a history
     return counts
 
 
@@ -83,7 +83,7 @@ class WittenBell:
     def probability(self, gram: NGram) -> float:
         """Return P(last word of `gram` | the words before it)."""
         if not gram:
-            return 1 / (len(self._words) + 1)  # the end mark is a word too
+            return 1 / (len(self._words) + 1)  # the end mark is a word, too
         history = gram[:-1]
         lower = self.probability(gram[1:]) if len(gram) > 1 else self.probability(())
         total, kinds = self._totals[history], self._kinds.get(history, 0)

@@ -1,4 +1,4 @@
-"""Pocketsphinx with the receptionist's language model, or with a list of phrases and nothing else.
+"""Pocketsphinx with the receptionist's language model, or with only a list of phrases.
 
 The settings were chosen by measuring word errors on synthetic callers (`tests/lab/simulators/
 test_ears.py` measures them again).
@@ -21,42 +21,42 @@ DICTIONARY: Final = DATA / "domain.dict"
 SETTINGS: Final[dict[str, Any]] = {
     "hmm": ENGLISH_SOUNDS,
     "dict": str(DICTIONARY),
-    # The vocabulary is small, so wide beams cost little: half the word errors.
+    # The vocabulary is small, so wide beams cost little: they halve the word errors.
     "beam": 1e-64,
     "wbeam": 1e-40,
     "pbeam": 1e-64,
     "lpbeam": 1e-60,
     "lponlybeam": 1e-40,
     "wip": 0.2,
-    # Where a call's first words start from: half-way from pocketsphinx's own (40,3,-1) to the mean
-    # that it ends at with four synthetic voices, so as not to fit these alone. First words:
-    # 4 instead of 11 % word errors.
+    # The initial mean for a call's first words: half-way from pocketsphinx's own (40,3,-1) to the
+    # mean after four synthetic voices, in order not to fit only these. First words: 4 instead of 11
+    # % word errors.
     "cmninit": "49,3,-2,13,-9,1,-1.5,-7,-0.7,-5,3.5,-2.2,-2.5",
-    # A second pass over the utterance takes 50 ms when the caller waits for an answer, and saves
+    # A second pass over the utterance takes 50 ms while the caller waits for an answer, and saves
     # three errors in a thousand words.
     "fwdflat": False,
 }
 # The model was never trained on digital silence: 8.6 % word errors without this noise, 2 % with.
 NOISE_RMS: Final = 60.0
 # Telephone audio has nothing above 4 kHz, where the model expects something: more noise fills it,
-# and the cepstral mean is another. First utterances at 8 kHz: about 15 instead of 26 % word errors;
-# four times the noise is better still there, and worse on a line that passes 300 to 3400 Hz only.
+# and the cepstral mean differs. First utterances at 8 kHz: about 15 instead of 26 % word errors;
+# four times the noise is better still there, and worse on a line with only 300 to 3400 Hz.
 NARROW_GAIN: Final = 2
 NARROW_CMN: Final = "50.4,3.9,-8.4,10.9,-2.2,-8.3,3.2,-9.3,-5.3,1.8,-3.7,1.4,-1.8"
 _NOISE: Final = np.random.default_rng(0).normal(0, NOISE_RMS, 7 * MODEL_HZ).round().astype(np.int32)
-READINGS: Final = 60  # are looked at: most differ in a pause or a second pronunciation only
-_SHORTEST_S: Final = 0.06  # of a word that is not a slip of the search
+READINGS: Final = 60  # to check: most differ only in a pause or a second pronunciation
+_SHORTEST_S: Final = 0.06  # for a word; a shorter one is an error of the search
 
 
 class LabRecogniser:
-    """Turns one utterance after another into words."""
+    """Recognises one utterance after another."""
 
     def __init__(self, *, grammar: Iterable[str] = (), narrow: bool = False) -> None:
         """Load the models, about 15 ms.
 
         Args:
-            grammar: The only phrases there are; none: the receptionist's language model.
-            narrow: The audio has telephone band.
+            grammar: The only phrases; empty for the receptionist's language model.
+            narrow: The audio has telephone bandwidth.
 
         Raises:
             ValueError: A phrase of the grammar has a word without a known pronunciation.
@@ -77,10 +77,10 @@ class LabRecogniser:
         self._open = False
 
     def begin(self, *, gain: float = 1.0) -> None:
-        """Start an utterance; one in progress is forgotten.
+        """Start an utterance; drop one in progress.
 
         Args:
-            gain: The samples are made so many times louder.
+            gain: Amplifies the samples.
         """
         self.close()
         self._gain = gain
@@ -88,7 +88,7 @@ class LabRecogniser:
         self._open = True
 
     def add(self, samples: Samples) -> None:
-        """Search on with more of the utterance."""
+        """Decode more of the utterance."""
         at = self._noise_at
         self._noise_at = (at + len(samples)) % (len(self._noise) // 2)
         noise = np.resize(self._noise[at:], len(samples))
@@ -96,21 +96,21 @@ class LabRecogniser:
         self._decoder.add(noisy.tobytes())
 
     def close(self) -> None:
-        """End the utterance: the search goes over it once more, for a better result."""
+        """End the utterance: a last pass improves the result."""
         if self._open:
             self._open = False
             self._decoder.end()
 
     def words(self, *, offset_s: float) -> tuple[RecognisedWord, ...]:
-        """Return the words of the utterance, as far as it was added.
+        """Return the words of the utterance so far.
 
         Args:
-            offset_s: When the utterance began, added to all times.
+            offset_s: The utterance's start, added to all times.
         """
         return tuple(self._words(offset_s))
 
     def others(self, count: int) -> tuple[str, ...]:
-        """Return so many other readings of an utterance that is closed, the likelier ones first."""
+        """Return up to this many other readings of an ended utterance, the likelier ones first."""
         if count < 1:
             return ()
         read = dict.fromkeys(

@@ -1,7 +1,7 @@
-"""The recogniser's process: audio comes in on stdin, what was heard goes out on stdout.
+"""The recogniser's process: audio on stdin, results on stdout.
 
-Started by `ears.py`; it ends when its stdin does, so it never outlives the lab. Both
-directions carry messages of a stream's number, a kind, a length and that many bytes.
+Started by `ears.py`; it ends with its stdin, so it never outlives the lab. Messages in both
+directions are a stream's number, a kind, a length and that many bytes.
 """
 
 import signal
@@ -13,12 +13,12 @@ from typing import BinaryIO, Final
 
 from lab.simulators.ears.heard import HeardAudio, HearingSettings
 
-HEADER: Final = struct.Struct("<IBI")  # stream, kind, length of what follows
+HEADER: Final = struct.Struct("<IBI")  # stream, kind, length of the content
 LONGEST_BYTES: Final = 1 << 24
 
 
 class WorkerMessage(IntEnum):
-    """What a message to the worker asks for; `HEARD` is the only one from it."""
+    """The kinds of messages; only `HEARD` comes from the worker."""
 
     OPEN = 1  # settings as JSON
     AUDIO = 2
@@ -34,7 +34,7 @@ def message(stream: int, kind: WorkerMessage, content: bytes = b"") -> bytes:
 
 def serve(commands: BinaryIO, answers: BinaryIO) -> None:
     """Answer until `commands` ends."""
-    # Imported here: the lab's own process needs the constants above and no recogniser.
+    # Imported here: the lab's own process needs the constants above but no recogniser.
     from lab.simulators.ears.hearing import Hearing  # noqa: PLC0415
 
     streams: dict[int, Hearing] = {}
@@ -65,5 +65,5 @@ def _answer(answers: BinaryIO, number: int, *, heard: Iterable[HeardAudio]) -> N
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the lab decides when it is over
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the lab decides when to stop
     serve(sys.stdin.buffer, sys.stdout.buffer)

@@ -1,15 +1,15 @@
-"""What one ElevenLabs account may use, and what it has used."""
+"""An ElevenLabs account's limits, and its use."""
 
 import asyncio
 from dataclasses import dataclass
 from typing import Final
 
-QUEUED_S: Final = 0.05  # requests above the plan's limit wait about so long before they fail
+QUEUED_S: Final = 0.05  # the wait of requests above the plan's limit before they fail, about
 
 
 @dataclass(slots=True, kw_only=True)
 class ElevenLabsAccount:
-    """What the account may use, and what it has used.
+    """An account's limits, and its use.
 
     Attributes:
         concurrent: Generations at once (30 for flash models on the plan Scale).
@@ -24,7 +24,7 @@ class ElevenLabsAccount:
     character_count: int = 0
 
     async def begin(self, characters: int) -> str | None:
-        """Begin a generation; return the error's code if the plan does not allow it now."""
+        """Start a generation; return the error's code if the plan does not allow it now."""
         if self.character_count + characters > self.character_limit:
             return "quota_exceeded"
         if self.generating >= self.concurrent:
@@ -36,5 +36,5 @@ class ElevenLabsAccount:
         return None
 
     def end(self) -> None:
-        """Tell that a generation that was begun is over."""
+        """Record the end of a generation."""
         self.generating -= 1

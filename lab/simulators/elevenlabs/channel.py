@@ -1,4 +1,4 @@
-"""What an ElevenLabs context says on its socket: audio with character times, errors, its end.
+"""An ElevenLabs context's messages: audio with character times, errors, the end.
 
 Source: ElevenLabs API reference (multi-context websocket), elevenlabs-python's wire types.
 """
@@ -35,7 +35,7 @@ ERROR_OF_STATUS: Final[Mapping[int, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
-    """What the URL of the socket fixes for all its contexts."""
+    """The settings that the socket's URL fixes for all its contexts."""
 
     encoding: str
     rate_hz: int
@@ -45,20 +45,20 @@ class Format:
 
 
 class Outlet(Protocol):
-    """What a channel needs of its socket."""
+    """The interface of a channel's socket."""
 
     instance: Instance
     request: web.Request
     format: Format
 
     async def send(self, message: Mapping[str, Any] | str) -> None:
-        """Send a message, or text as it is."""
+        """Send a message, or text unchanged."""
         ...
 
     async def error(
         self, code: str, *, message: str | None = None, context_id: str | None, close: bool
     ) -> None:
-        """Send an error, and close the socket if asked to."""
+        """Send an error, and close the socket on request."""
         ...
 
     async def close(self) -> None:
@@ -78,7 +78,7 @@ class ElevenLabsChannel:
         self._aligned: tuple[Speech, tuple[Character, ...]] | None = None
 
     def piece_end(self, speech: Speech, start: int) -> int:
-        """End a piece so that at least one character begins in it and in what is left."""
+        """End a piece so that at least one character begins in it and in the rest."""
         end = start + round(self._dice.uniform(*CHUNK_S) * speech.rate_hz)
         begins = [speech.index(char.start_s) for char in self._characters(speech)]
         end = max(end, 1 + next((at for at in begins if at >= start), len(speech.samples)))
@@ -102,7 +102,7 @@ class ElevenLabsChannel:
         await self._line.send(_snake(message) if mistake == "snake_case" else message)
 
     async def final(self, fault: Fault | None) -> None:
-        """Tell that the context is complete."""
+        """Report that the context is complete."""
         message = {"isFinal": True, "contextId": self._name}
         snake = fault == faults.Mistaken(what="snake_case")
         await self._line.send(_snake(message) if snake else message)
@@ -112,7 +112,7 @@ class ElevenLabsChannel:
         await self._line.send('{"audio":"')
 
     async def failure(self, status: int, code: str | None, *, with_id: bool) -> None:
-        """Send an error frame; one that names its context also closes the socket."""
+        """Send an error frame; one with the context's id also closes the socket."""
         self.closing = with_id
         await self._line.error(
             code or ERROR_OF_STATUS.get(status, "internal_server_error"),
@@ -126,7 +126,7 @@ class ElevenLabsChannel:
         await self._line.error(code, message=message, context_id=self._name, close=True)
 
     async def quota(self, code: str | None) -> None:
-        """Send what a used-up account gets, and close the socket."""
+        """Send the error of an account without credit, and close the socket."""
         await self.refuse(code or "quota_exceeded")
 
     async def close(self) -> None:
@@ -155,7 +155,7 @@ def _in_ms(found: Sequence[Character]) -> dict[str, list[Any]]:
 
 
 def _snake(message: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the same message with the keys that newer servers are reported to use."""
+    """Return the same message with keys as newer servers are reported to use."""
     return {
         _snake_key(key): _snake(value) if isinstance(value, Mapping) else value
         for key, value in message.items()

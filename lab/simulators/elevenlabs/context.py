@@ -1,4 +1,4 @@
-"""One ElevenLabs context: texts in, audio with the times of its characters out, in order.
+"""One ElevenLabs context: texts in, audio with character times out, in order.
 
 Source: ElevenLabs API reference (multi-context websocket), elevenlabs-python's wire types.
 """
@@ -16,7 +16,7 @@ from lab.simulators.voices.speaking import LabUtterance, UtteranceOver, spoken_t
 from lab.simulators.voices.voices import SimulatedVoice, Speech, UnknownLanguageError, speak
 
 CHUNK_SCHEDULE: Final = (120, 160, 250, 290)  # characters before audio, without auto_mode
-INBOX: Final = 1000  # messages a context holds; a client that queues more is refused
+INBOX: Final = 1000  # messages in a context's queue; further ones are refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,13 +29,13 @@ class ElevenLabsInput:
 
 
 class ElevenLabsOutlet(Outlet, Protocol):
-    """What a context needs of its socket."""
+    """The interface of a context's socket."""
 
     voice: SimulatedVoice
     plan: ElevenLabsAccount
 
     async def forget(self, context: "ElevenLabsContext") -> None:
-        """Let go of a context that is over."""
+        """Drop a context that is over."""
         ...
 
 
@@ -49,7 +49,7 @@ class ElevenLabsContext:
         self.settings = settings
         self._line = line
         self._admission = admission
-        self.over = False  # the client may open another context of this name
+        self.over = False  # the client may open another context with this id
         self._closed = False
         self._channel = ElevenLabsChannel(line, name)
         self._utterance = LabUtterance(line.instance, admission, self._channel)
@@ -60,7 +60,7 @@ class ElevenLabsContext:
         self._task: asyncio.Task[None] | None = None
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
-        """Begin to speak, as a task of the socket."""
+        """Start speaking, as a task of the socket."""
         self._task = tasks.create_task(self._run(), name=f"context {self.name}")
 
     def stop(self) -> None:
@@ -69,10 +69,10 @@ class ElevenLabsContext:
             self._task.cancel()
 
     def put(self, given: ElevenLabsInput) -> bool:
-        """Queue a message; False when there are too many."""
+        """Queue a message; return False if there are too many."""
         if self._inbox.full():
             return False
-        if self._closed:  # what comes after close_context is for nobody
+        if self._closed:  # messages after close_context are ignored
             return True
         self._closed = given.close
         self._inbox.put_nowait(given)
@@ -136,7 +136,7 @@ class ElevenLabsContext:
         return speech
 
     async def _portion(self) -> tuple[str, bool]:
-        """Return text to speak and whether it is the last; nothing for 20 s closes, too."""
+        """Return the next text and whether it is the last; 20 s without a message also close."""
         while True:
             try:
                 async with asyncio.timeout(self._line.format.inactivity_s):
@@ -147,7 +147,7 @@ class ElevenLabsContext:
             if given.flush or self._enough():
                 text, self._text = self._text, ""
                 return self._joined(text), given.close
-            if given.close:  # what was not flushed is dropped
+            if given.close:  # unflushed text is dropped
                 return "", True
 
     def _enough(self) -> bool:
@@ -159,5 +159,5 @@ class ElevenLabsContext:
         return True
 
     def _joined(self, text: str) -> str:
-        """Flash models begin a text after the first with a blank, if the client left it out."""
+        """Return a flash model's text after the first, with a leading blank if it has none."""
         return text if text[:1].isspace() or not self._utterance.begun else f" {text}"

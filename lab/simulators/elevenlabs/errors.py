@@ -1,6 +1,6 @@
-"""ElevenLabs' words for errors over HTTP and at the websocket's upgrade.
+"""ElevenLabs's errors over HTTP and at the websocket's upgrade.
 
-Source: elevenlabs.io/docs/eleven-api/resources/errors; the texts as users reported them.
+Source: elevenlabs.io/docs/eleven-api/resources/errors; the texts are from users' reports.
 """
 
 import uuid

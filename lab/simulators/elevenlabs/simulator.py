@@ -29,14 +29,14 @@ PCM_HZ: Final = (8000, 16000, 22050, 24000, 32000, 44100, 48000)
 G711: Final[Mapping[str, str]] = {"ulaw_8000": "pcm_mulaw", "alaw_8000": "pcm_alaw"}
 MP3: Final = re.compile(r"mp3_(22050|44100)(_\d+)?")
 DEFAULT_FORMAT: Final = "mp3_44100_128"
-INACTIVITY_S: Final = (20.0, 180.0)  # the default and the most that may be asked for
+INACTIVITY_S: Final = (20.0, 180.0)  # the default and the maximum
 
 
 class ElevenLabsSimulator(Instance):
     """One simulated ElevenLabs account on its own port."""
 
     kind: ClassVar[str] = "elevenlabs"
-    no_credit = (401, "quota_exceeded")  # not 402: it looks like an account without a key
+    no_credit = (401, "quota_exceeded")  # not 402: it looks like a wrong key
     tempo: ClassVar[Tempo] = Tempo(
         ttfb_s=0.11,
         spread=0.25,
@@ -81,7 +81,7 @@ class ElevenLabsSimulator(Instance):
     def error_response(
         self, status: int, *, code: str | None = None, retry_after_s: float | None = None
     ) -> web.Response:
-        """Return an error with its `detail`, which carries the new and the legacy fields."""
+        """Return an error with its `detail`, with the new and the legacy fields."""
         headers = {} if retry_after_s is None else {"retry-after": f"{retry_after_s:g}"}
         body = unprocessable("text") if status == 422 else detail(status, code=code)
         return web.json_response(body, status=status, headers=headers)
@@ -167,7 +167,7 @@ class ElevenLabsSimulator(Instance):
             self.plan.end()
 
     async def _synthesise(self, request: web.Request) -> Speech:
-        """Admit a request for speech over HTTP, read it and synthesise it."""
+        """Admit and read a request for speech over HTTP, and synthesise it."""
         admission = await self.admit(request)
         try:
             body = await request.json()
@@ -191,7 +191,7 @@ class ElevenLabsSimulator(Instance):
         try:
             await self.admit(request)
         except RequestRefused:
-            # Asking costs nothing, so an account without credit is told that it has none.
+            # The request is free, so an account without credit gets its own state.
             if not isinstance(request[ADMISSION].fault, faults.Quota):
                 raise
             used = self.plan.character_limit
@@ -211,7 +211,7 @@ class ElevenLabsSimulator(Instance):
 
 
 def _in_seconds(found: Sequence[Character], piece: AudioPiece) -> dict[str, Any]:
-    """Return times from the body's start: over HTTP they do not begin again with every line."""
+    """Return times from the body's start: over HTTP they do not restart with every line."""
     return {
         "characters": [char.text for char in found],
         "character_start_times_seconds": [round(piece.start_s + c.start_s, 3) for c in found],
@@ -220,7 +220,7 @@ def _in_seconds(found: Sequence[Character], piece: AudioPiece) -> dict[str, Any]
 
 
 def _raw_format(request: web.Request, where: str = "stream") -> tuple[str, int]:
-    """Return encoding and rate of a raw output format, or refuse what is none."""
+    """Return encoding and rate of a raw output format; refuse others."""
     asked = request.query.get("output_format", DEFAULT_FORMAT)
     if asked in G711:
         return G711[asked], 8000

@@ -18,7 +18,7 @@ from lab.simulators.instance import ADMISSION, Instance
 from lab.simulators.voices.voices import SimulatedVoice
 
 CONTEXTS: Final = 5  # open contexts on one socket
-REASON_BYTES: Final = 123  # what a close frame holds (RFC 6455, 5.5)
+REASON_BYTES: Final = 123  # the size of a close frame's reason (RFC 6455, 5.5)
 SERVER_FAULTS: Final = ("internal_server_error",)  # closed with 1011; everything else with 1008
 
 MESSAGES: Final[Mapping[str, str]] = {
@@ -62,7 +62,7 @@ class ElevenLabsSocket:
         self._draining = False
 
     async def serve(self) -> web.WebSocketResponse:
-        """Talk until one side closes."""
+        """Serve until one side closes."""
         await self.ws.prepare(self.request)
         async with asyncio.TaskGroup() as tasks:
             await self._read(tasks)
@@ -71,17 +71,17 @@ class ElevenLabsSocket:
         return self.ws
 
     async def send(self, message: Mapping[str, Any] | str) -> None:
-        """Send a message, or text as it is."""
+        """Send a message, or text unchanged."""
         await self.ws.send_str(message if isinstance(message, str) else json.dumps(message))
 
     async def close(self) -> None:
-        """Close from our side, as if all were well."""
+        """Close from our side, cleanly."""
         await self.ws.close(code=WSCloseCode.OK)
 
     async def error(
         self, code: str, *, message: str | None = None, context_id: str | None, close: bool
     ) -> None:
-        """Send an error frame, and close with its first words as the reason if asked to."""
+        """Send an error frame, and close on request, with its first words as the reason."""
         number = (
             WSCloseCode.INTERNAL_ERROR if code in SERVER_FAULTS else WSCloseCode.POLICY_VIOLATION
         )
@@ -92,7 +92,7 @@ class ElevenLabsSocket:
             await self.ws.close(code=number, message=text.encode()[:REASON_BYTES])
 
     async def forget(self, context: ElevenLabsContext) -> None:
-        """Let go of a context that is over; the last one after close_socket closes the socket."""
+        """Drop a context that is over; the last one after close_socket closes the socket."""
         if self._contexts.get(context.name) is context:
             del self._contexts[context.name]
         if self._draining and not self._contexts:
@@ -133,7 +133,7 @@ class ElevenLabsSocket:
         )
         settings = body.get("voice_settings")
         if context is None and "text" not in body:
-            return  # flushed or closed after it was over
+            return  # flushed or closed after its end
         if context is None:
             context = await self._open(name, settings, tasks)
         elif settings is not None and settings != context.settings:
@@ -150,7 +150,7 @@ class ElevenLabsSocket:
             await self.error("max_active_conversations", context_id=None, close=True)
             return None
         admission = self.instance.gate.let_in_within(self.request, name=name)
-        # A fault for the next request that met the upgrade but acts on speech acts here.
+        # A fault for the next request that acts on speech, not on the upgrade, acts here.
         admission.tickets |= self._upgrade.tickets
         self._upgrade.tickets = frozenset()
         context = ElevenLabsContext(self, name, admission=admission, settings=settings)
@@ -159,7 +159,7 @@ class ElevenLabsSocket:
         return context
 
     async def _drain(self) -> None:
-        """Let every context finish what it has, then close."""
+        """Finish every context, then close."""
         self._draining = True
         for context in self._contexts.values():
             context.put(ElevenLabsInput(flush=True, close=True))

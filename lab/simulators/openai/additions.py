@@ -1,4 +1,4 @@
-"""Text that a fault adds to a model's answer."""
+"""Additions to a model's answer by a fault."""
 
 import itertools
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _WHEN: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturda
 
 
 def with_additions(reply: Reply, fault: Fault | None) -> Reply:
-    """Return a reply in words with what a fault adds to it."""
+    """Return a text reply with a fault's additions."""
     match fault:
         case faults.Adds(text=text) if reply.text:
             return replace(reply, text=reply.text + text)
@@ -26,7 +26,7 @@ def with_additions(reply: Reply, fault: Fault | None) -> Reply:
 
 
 def _sentences(fault: faults.Endless) -> Iterator[str]:
-    """Yield sentences with the wanted number of words; all are the same, or no two are."""
+    """Yield sentences with the wanted number of words: all equal, or all different."""
     written = 0
     for who, when, what in itertools.cycle(itertools.product(_WHO, _WHEN, _WHAT)):
         if written >= fault.words:

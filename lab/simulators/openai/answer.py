@@ -1,4 +1,4 @@
-"""An answer in OpenAI's shapes: whole, or in chunks, with its usage.
+"""An answer in OpenAI's formats: whole or in chunks, with its usage.
 
 Source: openai/openai-openapi (CreateChatCompletionResponse, CreateChatCompletionStreamResponse,
 CompletionUsage).
@@ -15,17 +15,17 @@ from lab.simulators.openai.request import ChatRequest
 from lab.simulators.receptionist.receptionist import Reply
 from lab.simulators.receptionist.tool_use import ToolRequest
 
-_LONG_WORD: Final = 7  # longer ones come in two tokens, so that a chunk may end inside a word
+_LONG_WORD: Final = 7  # longer ones take two tokens, so that a chunk may end inside a word
 _ARGUMENT_CHARS: Final = 8  # a tool's arguments come in pieces of about two tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenPiece:
-    """One token's worth of the answer.
+    """One token of the answer.
 
     Attributes:
-        delta: What stands in the chunk's `delta`.
-        word_ends: A word, or a piece of a tool's arguments, is complete with it.
+        delta: The chunk's `delta`.
+        word_ends: It completes a word, or a piece of a tool's arguments.
     """
 
     delta: Mapping[str, Any]
@@ -33,7 +33,7 @@ class TokenPiece:
 
 
 class Completion:
-    """One answer, in OpenAI's shapes."""
+    """One answer, in OpenAI's formats."""
 
     def __init__(self, *, chat: ChatRequest, reply: Reply, cached_tokens: int) -> None:
         self.chat = chat
@@ -51,7 +51,7 @@ class Completion:
 
     @property
     def usage(self) -> dict[str, Any]:
-        """What the answer is billed by."""
+        """The billed usage of the answer."""
         prompt, answer = self.chat.prompt_tokens, len(self.pieces)
         return {
             "prompt_tokens": prompt,
@@ -87,7 +87,7 @@ class Completion:
         return chunk | {"usage": None} if self.chat.usage else chunk
 
     def usage_chunk(self) -> dict[str, Any]:
-        """Return the chunk before the end that carries the usage and no choices."""
+        """Return the chunk before the end, with the usage and no choices."""
         return self._named("chat.completion.chunk") | {"choices": [], "usage": self.usage}
 
     def _named(self, kind: str) -> dict[str, Any]:
@@ -102,7 +102,7 @@ class Completion:
 
 
 def _call(call: ToolRequest, *, at: int) -> dict[str, Any]:
-    """Return a call with an id that depends on the conversation only."""
+    """Return a tool call with an id that depends only on the conversation."""
     seen = hashlib.sha256(f"{at} {call.name} {call.arguments}".encode()).hexdigest()
     return {
         "id": f"call_{seen[:24]}",

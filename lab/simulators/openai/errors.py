@@ -1,4 +1,4 @@
-"""OpenAI's own words for what went wrong: status, type, code and message of each error.
+"""OpenAI's errors: status, type, code and message of each.
 
 Sources: platform.openai.com/docs/guides/error-codes and /guides/rate-limits; the header sample of
 community.openai.com t/1268905; help.openai.com articles 5955604 and 6614457 for the kinds of 429.
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 @dataclass(frozen=True, slots=True)
 class OpenAIErrorRow:
-    """One error: what stands in the body."""
+    """The body of one error."""
 
     type: str
     message: str
@@ -57,7 +57,7 @@ _SERVER: Final = (
 )
 _LOADED: Final = "The engine is currently overloaded, please try again later"
 
-# By status; the first row is what a status means when no code is asked for.
+# By status; the first row applies without a code.
 ROWS: Final[Mapping[int, tuple[OpenAIErrorRow, ...]]] = {
     400: (
         OpenAIErrorRow(_BAD, "Invalid value for 'messages'.", "invalid_value", "messages"),
@@ -84,7 +84,7 @@ ROWS: Final[Mapping[int, tuple[OpenAIErrorRow, ...]]] = {
     503: (OpenAIErrorRow("service_unavailable_error", _LOADED, "server_is_overloaded"),),
 }
 
-# What stands between answers these in HTML, not in JSON.
+# A proxy in front of the service answers these in HTML, not in JSON.
 EDGE: Final = frozenset({502, 504, *range(520, 525)})
 
 
@@ -93,7 +93,7 @@ def body(status: int, code: str | None = None) -> dict[str, Any]:
 
     Args:
         status: The HTTP status.
-        code: Which of the status's rows; a code that OpenAI does not have is put into the first.
+        code: Selects the status's row; an unknown code is put into the first.
     """
     rows = ROWS.get(status, (OpenAIErrorRow(_BAD, "Unknown error."),))
     row = next((item for item in rows if code is not None and item.code == code), rows[0])
@@ -103,12 +103,12 @@ def body(status: int, code: str | None = None) -> dict[str, Any]:
 def error(
     kind: str, message: str, *, code: str | None = None, param: str | None = None
 ) -> dict[str, Any]:
-    """Return an error body in OpenAI's shape."""
+    """Return an error body in OpenAI's format."""
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
 def page(status: int) -> str:
-    """Return the HTML page that the edge in front of the service answers with."""
+    """Return the HTML page of the proxy in front of the service."""
     return (
         f"<html>\r\n<head><title>{status}</title></head>\r\n<body>\r\n"
         f"<center><h1>{status}</h1></center>\r\n<hr><center>cloudflare</center>\r\n"

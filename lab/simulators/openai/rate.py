@@ -1,4 +1,4 @@
-"""OpenAI's limit on requests: a bucket that is filled evenly, and the headers that tell of it.
+"""OpenAI's request limit: a steadily refilled bucket, and the headers that report it.
 
 Source: platform.openai.com/docs/guides/rate-limits (the headers, and that a limit is enforced
 continuously); community.openai.com t/1268905 (a sample: 5000 a minute, 4999 left, full in 12 ms).
@@ -11,7 +11,7 @@ MINUTE_S: Final = 60.0
 
 
 class RequestRate:
-    """The requests that one account may make."""
+    """An account's available requests."""
 
     def __init__(self, per_minute: int, *, clock: Callable[[], float]) -> None:
         self._per_minute = per_minute
@@ -20,7 +20,7 @@ class RequestRate:
         self._looked_at = clock()
 
     def take(self) -> bool:
-        """Count a request if there is one left, and say whether there was."""
+        """Take a request if one is available; return whether there was one."""
         self._refill()
         if self._used + 1 > self._per_minute:
             return False
@@ -29,12 +29,12 @@ class RequestRate:
 
     @property
     def next_in_s(self) -> float:
-        """The seconds until one more may be made."""
+        """The seconds until the next request is available."""
         self._refill()
         return max(0.0, self._used + 1 - self._per_minute) * MINUTE_S / self._per_minute
 
     def headers(self) -> dict[str, str]:
-        """Return what each answer tells of the limit."""
+        """Return the limit's headers for each answer."""
         self._refill()
         full_in_ms = round(1000 * self._used * MINUTE_S / self._per_minute)
         return {

@@ -1,4 +1,4 @@
-"""What OpenAI makes of a chat completion request: read it, refuse what the real one refuses."""
+"""Parses chat completion requests, and refuses what OpenAI refuses."""
 
 import math
 import re
@@ -31,10 +31,10 @@ class OpenAIBadRequest(Exception):  # noqa: N818 - named for the answer it becom
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
-    """A chat completion request that is in order.
+    """A valid chat completion request.
 
     Attributes:
-        most_tokens: Where the answer is cut with `length`.
+        most_tokens: The answer ends there with `length`.
     """
 
     model: str
@@ -46,7 +46,7 @@ class ChatRequest:
 
     @property
     def prompt(self) -> str:
-        """The prompt as one text, in the order in which a prefix may be cached."""
+        """The prompt as one text, in the order of a cached prefix."""
         return "\n".join(
             [*map(str, self.tools), *(str(dict(message)) for message in self.messages)]
         )
@@ -60,14 +60,14 @@ class ChatRequest:
 
 
 def read(body: object, *, models: Sequence[str]) -> ChatRequest:
-    """Return the request that a JSON body holds.
+    """Parse a JSON body.
 
     Args:
         body: The parsed JSON.
-        models: The models that exist; a dated version of one is one too.
+        models: The existing models; a dated version of one is one, too.
 
     Raises:
-        BadRequest: What the real service refuses.
+        BadRequest: The real service refuses it.
     """
     if not isinstance(body, Mapping):
         raise _invalid("We could not parse the JSON body of your request.")
@@ -95,36 +95,36 @@ def read(body: object, *, models: Sequence[str]) -> ChatRequest:
 
 
 def _check_messages(messages: Sequence[Any]) -> None:
-    owed: set[str] = set()
+    pending: set[str] = set()
     for at, message in enumerate(messages):
         where = f"messages[{at}]"
         if not isinstance(message, Mapping) or message.get("role") not in ROLES:
             raise _invalid(f"Invalid value: '{where}.role'.", param=f"{where}.role")
         if message["role"] == "tool":
-            owed = _take_answer(message, owed, where=where)
-        elif owed:
+            pending = _take_answer(message, pending, where=where)
+        elif pending:
             raise _invalid(
                 "An assistant message with 'tool_calls' must be followed by tool messages"
-                f" responding to each 'tool_call_id'. ({', '.join(sorted(owed))})",
+                f" responding to each 'tool_call_id'. ({', '.join(sorted(pending))})",
                 param=where,
             )
         elif message.get("tool_calls"):
-            owed = {str(call.get("id")) for call in message["tool_calls"]}
+            pending = {str(call.get("id")) for call in message["tool_calls"]}
         elif not isinstance(message.get("content"), str | list):
             raise _invalid(f"Invalid value for 'content' in {where}.", param=f"{where}.content")
-    if owed:
-        raise _invalid(f"No tool message answers {', '.join(sorted(owed))}.", param="messages")
+    if pending:
+        raise _invalid(f"No tool message answers {', '.join(sorted(pending))}.", param="messages")
 
 
-def _take_answer(message: Mapping[str, Any], owed: set[str], *, where: str) -> set[str]:
+def _take_answer(message: Mapping[str, Any], pending: set[str], *, where: str) -> set[str]:
     call_id = str(message.get("tool_call_id"))
-    if call_id not in owed:
+    if call_id not in pending:
         raise _invalid(
             "messages with role 'tool' must be a response to a preceeding message with"
             " 'tool_calls'.",
             param=f"{where}.role",
         )
-    return owed - {call_id}
+    return pending - {call_id}
 
 
 def _tools(tools: object) -> Sequence[Mapping[str, Any]]:

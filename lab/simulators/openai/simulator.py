@@ -30,7 +30,7 @@ from lab.simulators.receptionist.messages import text_of
 from lab.simulators.receptionist.receptionist import Reply
 
 MODELS: Final = ("gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano", "gpt-4o", "gpt-4o-mini", "gpt-5-mini")
-FIRST_SHARE: Final = 0.85  # chosen: the role chunk comes before the first word, not with it
+FIRST_SHARE: Final = 0.85  # chosen: the role chunk precedes the first word
 
 
 class OpenAISimulator(Instance):
@@ -59,11 +59,11 @@ class OpenAISimulator(Instance):
 
         Args:
             name: Unique in the lab.
-            api_key: The key it accepts; None: a random one.
-            core: What the lab shares.
+            api_key: The accepted key; `None` for a random one.
+            core: Shared by the lab's instances.
             continuation: One of `cut_off.CONTINUATIONS`.
-            models: The models that exist.
-            per_minute: Requests that the account may make, in real seconds whatever the speed.
+            models: The existing models.
+            per_minute: The account's requests, in real time whatever the speed.
 
         Raises:
             ValueError: No such continuation.
@@ -104,7 +104,7 @@ class OpenAISimulator(Instance):
         return web.json_response(openai_errors.body(status, code), status=status, headers=headers)
 
     def noted(self, request: web.Request) -> dict[str, Any]:
-        """Return how often the SDK says that it has retried, and the SDK."""
+        """Return the SDK, and its own count of retries."""
         return {
             "retries": int(request.headers.get("x-stainless-retry-count", "0")),
             "user_agent": request.headers.get("user-agent", ""),
@@ -203,7 +203,7 @@ class OpenAISimulator(Instance):
 async def _cut_half_way(
     request: web.Request, completion: Completion, *, headers: Mapping[str, str]
 ) -> web.StreamResponse:
-    """Send half of a whole answer and break the connection."""
+    """Send half of a complete answer and break the connection."""
     body = json.dumps(completion.whole()).encode()
     response = web.StreamResponse(headers=headers)
     response.content_type = "application/json"

@@ -1,4 +1,4 @@
-"""An answer as server-sent events, with the faults of the moment between any two of them."""
+"""An answer as server-sent events, with the current faults between any two of them."""
 
 import asyncio
 import json
@@ -16,11 +16,11 @@ from lab.simulators.openai.answer import Completion, TokenPiece
 
 SENTENCE_ENDS: Final = (".", "!", "?")
 MARKED_AFTER: Final = 3  # words after a sentence: more than a client needs to see that it is over
-ALIVE_EVERY_S: Final = 0.1  # chosen: often enough that nothing on the way calls the line idle
+ALIVE_EVERY_S: Final = 0.1  # chosen: often enough that the connection does not count as idle
 
 
 class AnswerStream:
-    """Sends one answer as server-sent events, and whatever the faults of the moment make of it."""
+    """Sends one answer as server-sent events, modified by the current faults."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class AnswerStream:
         """Send the answer.
 
         Args:
-            completion: What to send.
+            completion: The answer.
             first_s: Seconds between the role chunk and the first piece.
         """
         try:
@@ -81,14 +81,14 @@ class AnswerStream:
             self._admission.request.mark("sentence", now_s, words=self._words)
 
     def _mark_next(self) -> None:
-        """Mark what follows a sentence: a client may need it to know that the sentence is over."""
+        """Mark what follows a sentence: a client may need it to see the sentence's end."""
         if self._to_mark:
             self._to_mark -= 1
             now_s = self._instance.gate.now_s()
             self._admission.request.mark("next", now_s, words=self._words)
 
     async def _holds(self, completion: Completion, *, at: TokenPiece | None) -> bool:
-        """Do what the fault of the moment does before the next output; True: the stream is over."""
+        """Apply the current fault before the next output; return True if the stream is over."""
         while self._quiet(fault := self._admission.fault_now()):
             if isinstance(fault, faults.Alive):
                 await self._event(completion.chunk({"role": "assistant", "content": ""}))
@@ -151,5 +151,5 @@ class AnswerStream:
 
 
 def rate_factor(fault: faults.Fault | None) -> float:
-    """Return the share of the normal rate at which output flows under a fault."""
+    """Return a fault's output rate, as a share of the normal one."""
     return fault.factor if isinstance(fault, faults.SlowRate) else 1.0

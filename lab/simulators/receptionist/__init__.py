@@ -1,1 +1,1 @@
-"""Who answers in place of a language model: a scripted receptionist."""
+"""A scripted receptionist, in place of a language model."""

@@ -1,4 +1,4 @@
-"""How the receptionist books: asks for what is missing, repeats it, and confirms."""
+"""Booking: asks for missing facts, repeats them, and confirms."""
 
 from dataclasses import replace
 from typing import Final
@@ -24,7 +24,7 @@ _ASK: Final = {
 
 
 def cancel(notes: Notes, heard: Understood) -> Turn:
-    """Forget the appointment."""
+    """Cancel the appointment."""
     del heard
     cancelled = replace(asking_else(notes), service="", day="", time="")
     return cancelled, ReceptionistAnswer(text=f"Your appointment is cancelled. {ELSE}")
@@ -37,20 +37,20 @@ def change(notes: Notes, heard: Understood) -> Turn:
 
 
 def begin(notes: Notes, heard: Understood) -> Turn:
-    """Begin a booking, or add to the one under way."""
+    """Start a booking, or add to the current one."""
     opening = f"Yes, {heard.day} is free." if heard.want == "free" and heard.day else ""
     return _book(with_facts(_open_booking(notes), heard), opening=opening)
 
 
 def go_on(notes: Notes, heard: Understood) -> Turn:
-    """Read what was said as an answer to the booking's last question, if it can be one."""
+    """Treat the utterance as an answer to the booking's last question, if possible."""
     if heard.slots:
         return _book(with_facts(notes, heard), opening="")
     if notes.asked == "confirm" and (heard.yes or heard.no):
         return _confirm(notes) if heard.yes else _deny(notes)
     if heard.yes or heard.no or heard.hello:
         return _book(notes, opening="")
-    if notes.asked == "name" and 0 < len(heard.words.split()) <= 3:  # a name that no list knows
+    if notes.asked == "name" and 0 < len(heard.words.split()) <= 3:  # a name that is on no list
         return _book(replace(notes, name=heard.words.title()), opening="")
     return notes, ReceptionistAnswer(text=f"{UNKNOWN} {_ASK.get(notes.asked, '')}".strip())
 
@@ -71,7 +71,7 @@ def _deny(notes: Notes) -> Turn:
 
 
 def _open_booking(notes: Notes) -> Notes:
-    """Begin a booking, or stay in the one under way; a second one keeps only the name."""
+    """Start a booking, or continue the current one; a second one keeps only the name."""
     if notes.topic == "book":
         return notes
     return replace(notes, topic="book", service="", day="", time="")

@@ -1,4 +1,4 @@
-"""Going on with an answer that was cut off, in the ways in which real models do."""
+"""Continues an answer that was cut off, in the ways of real models."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,16 +20,16 @@ _NOBODY: Final[Mapping[str, Any]] = {}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutOff:
-    """Where the answer that was cut off began (an index of messages), and what of it was said."""
+    """The start of the answer that was cut off (an index of messages), and its spoken part."""
 
     at: int
     said: str
 
 
 def cut_off(messages: Sequence[Message]) -> CutOff | None:
-    """Return the answer that the last messages ask to go on with, if they do.
+    """Return the answer that the last messages ask to continue, if they do.
 
-    What was said may stand in an assistant message, with or without a note after it, or quoted in
+    The spoken part may be in an assistant message, with or without a note after it, or quoted in
     the note.
     """
     last = messages[-1]
@@ -45,18 +45,18 @@ def cut_off(messages: Sequence[Message]) -> CutOff | None:
 
 
 def words_said(whole: str, said: str) -> int:
-    """Return how many words of an answer were said; a half word at the end does not count."""
+    """Return how many words of an answer were spoken; half a word at the end does not count."""
     pairs = zip(whole.split(), said.split(), strict=False)
     differing = (at for at, (word, heard) in enumerate(pairs) if _bare(word) != _bare(heard))
     return next(differing, min(len(whole.split()), len(said.split())))
 
 
 def rest_of(whole: str, *, count: int, continuation: str) -> str:
-    """Return what a model answers when it is to go on after `count` words of an answer.
+    """Return a model's continuation after `count` words of an answer.
 
     Args:
-        whole: The answer from its top.
-        count: The words that were said.
+        whole: The complete answer.
+        count: The spoken words.
         continuation: `clean` (the rest, with its leading space), `no_space` (without it),
             `overlap` (the last words again, then the rest), `repeat_all` (the whole answer).
     """

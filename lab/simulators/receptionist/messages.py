@@ -1,4 +1,4 @@
-"""Chat completion messages: what they are and how to read one."""
+"""Chat completion messages and their texts."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias

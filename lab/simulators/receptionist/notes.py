@@ -1,4 +1,4 @@
-"""What the receptionist remembers of a conversation, and the form of its answers."""
+"""The receptionist's memory of a conversation, and the form of its answers."""
 
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -8,11 +8,11 @@ from lab.simulators.receptionist.understood import Understood
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notes:
-    """What the receptionist remembers.
+    """The receptionist's memory.
 
     Attributes:
         topic: `book`, `callback` or "".
-        asked: What the last answer asked for: a slot, `confirm`, `number`, `else` or "".
+        asked: The last answer's question: a slot, `confirm`, `number`, `else` or "".
         last: The last answer's text.
     """
 
@@ -27,7 +27,7 @@ class Notes:
 
     @property
     def appointment(self) -> str:
-        """The appointment in words, as far as it is known."""
+        """The known part of the appointment, in words."""
         what = f"a {self.service}" if self.service else "an appointment"
         when = f" for {self.day}" if self.day else ""
         at = f" {clock(self.time)}" if self.time else ""
@@ -36,12 +36,12 @@ class Notes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceptionistAnswer:
-    """What is said and done.
+    """An answer and its tool call.
 
     Attributes:
-        text: The words; "" when a tool is called first and answered later.
+        text: The words; "" if a tool is called first.
         tool: The tool to call, by name, if it is offered.
-        without_tool: Said when it is not.
+        without_tool: The words if it is not.
     """
 
     text: str = ""
@@ -53,12 +53,12 @@ Turn: TypeAlias = tuple[Notes, ReceptionistAnswer]
 
 
 def clock(time: str) -> str:
-    """Return a time of day as it stands in a sentence."""
+    """Return a time of day for use in a sentence."""
     return time if time.startswith("in the") else f"at {time}"
 
 
 def with_facts(notes: Notes, heard: Understood) -> Notes:
-    """Add the facts of an utterance."""
+    """Add an utterance's facts."""
     return replace(
         notes,
         service=heard.service or notes.service,
@@ -69,5 +69,5 @@ def with_facts(notes: Notes, heard: Understood) -> Notes:
 
 
 def asking_else(notes: Notes) -> Notes:
-    """Close the topic; the answer ends with the question whether there is anything else."""
+    """Close the topic; the answer asks whether there is anything else."""
     return replace(notes, topic="", asked="else")

@@ -1,4 +1,4 @@
-"""What the scripted model answers when it is asked what a call came to: one JSON object; pure."""
+"""Answers the question about a call's result: one JSON object; pure."""
 
 import json
 import re
@@ -14,13 +14,13 @@ SAYS: Final = (
     ("do_not_call", re.compile(r"(?:not|never|stop) call|off (?:your|the) list", re.I)),
     ("callback", re.compile(r"call (?:me )?back|callback|call me (?:later|tomorrow)", re.I)),
     ("wrong_person", re.compile(r"wrong (?:number|person)", re.I)),
-    ("", re.compile(r"that is right|\byes\b|confirm", re.I)),  # the first code there is
+    ("", re.compile(r"that is right|\byes\b|confirm", re.I)),  # the first code
 )
-HOUR: Final = 9  # of tomorrow, when somebody says no more than that
+HOUR: Final = 9  # tomorrow, if no time is named
 
 
 def asks_for_outcome(messages: Sequence[Message]) -> bool:
-    """Say whether the first message wants to know what a call came to."""
+    """Return whether the first message asks for a call's result."""
     return bool(messages) and ASKED.search(text_of(messages[0])) is not None
 
 

@@ -1,6 +1,6 @@
 """The receptionist's sentences.
 
-First sentences are short, because speech begins when the first sentence is complete; some answers
+First sentences are short, because speech starts when the first sentence is complete. Some answers
 are long, because a cut in the middle needs a middle.
 """
 

@@ -1,8 +1,8 @@
 """The scripted receptionist as a language model: messages and tools in, an answer out; pure.
 
-What it remembers is worked out anew from the messages each time, as a model does. It also does
-what models do around a conversation: it calls the tools that are offered and answers their results
-in words, it goes on with an answer that was cut off, and it says what a call came to.
+Like a model, it derives its memory from the messages each time. It also does what models do around
+a conversation: it calls offered tools and answers their results in words, continues an answer that
+was cut off, and reports a call's result.
 """
 
 import re
@@ -26,7 +26,7 @@ _SUMMARY_FOLLOWS: Final = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What the model answers: words, calls of tools, or both."""
+    """A model's answer: words, tool calls, or both."""
 
     text: str = ""
     calls: tuple[ToolRequest, ...] = ()
@@ -43,7 +43,7 @@ def reply(
     Args:
         messages: Chat completion messages, oldest first.
         tools: Chat completion tools, `{"type": "function", "function": {...}}`.
-        continuation: How an answer that was cut off is gone on with; see `cut_off.rest_of`.
+        continuation: The form of a continued answer; see `cut_off.rest_of`.
     """
     if not messages:
         return Reply(text=phrases.GREETING)
@@ -60,7 +60,7 @@ def reply(
 
 
 def notes_of(messages: Sequence[Message]) -> Notes:
-    """Return what the receptionist remembers of a conversation, the last utterance included."""
+    """Return the receptionist's memory of a conversation, including the last utterance."""
     notes = Notes()
     for message in messages:
         text = text_of(message)
@@ -81,7 +81,7 @@ def _notes_of_summary(text: str) -> Notes:
 
 
 def summary(messages: Sequence[Message]) -> str:
-    """Return a summary of the conversation that a request carries as text or as messages."""
+    """Return a summary of the conversation in a request, as text or as messages."""
     turns = [message for message in messages if message.get("role") == "user"]
     lines = [
         {"role": "user", "content": line.partition(":")[2]}
@@ -138,7 +138,7 @@ def _with_tools(
 
 
 def _last_said(messages: Sequence[Message], notes: Notes) -> str:
-    """Return what to repeat: what the caller heard, in full if an answer was broken off."""
+    """Return the text to repeat: what the caller heard, or all of it if it was interrupted."""
     for message in reversed(messages):
         said = text_of(message).removeprefix("I said: ").strip()
         if message.get("role") == "assistant" and said:

@@ -1,7 +1,7 @@
-"""What the receptionist says: one utterance of the caller and the notes so far give an answer.
+"""The receptionist's script: an utterance and the notes so far give an answer.
 
-Pure and without chance: the same conversation gets the same words from every instance, so that a
-listener, or a test, can tell a failover only by what must not be heard.
+Deterministic: every instance answers the same conversation with the same words, so that a listener
+or a test can only detect a failover by mistakes.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from lab.simulators.receptionist.understood import Understood
 
 
 def step(notes: Notes, heard: Understood) -> Turn:
-    """Return the answer to one utterance, and the notes after it."""
+    """Return the answer to one utterance, and the updated notes."""
     notes, answer = _TURNS[heard.want](notes, heard)
     if heard.want != "repeat":
         notes = replace(notes, last=answer.text or answer.without_tool)
@@ -82,7 +82,7 @@ def _small_talk(notes: Notes, heard: Understood) -> Turn:
 
 
 def _aside(notes: Notes) -> Notes:
-    """Go back to the booking afterwards, if there is one under way."""
+    """Return to the booking afterwards, if there is one."""
     return notes if notes.topic == "book" else asking_else(notes)
 
 

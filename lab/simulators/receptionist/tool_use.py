@@ -1,4 +1,4 @@
-"""How the receptionist calls tools, and how it puts their results into words."""
+"""The receptionist's tool calls, and the words for their results."""
 
 import json
 import re
@@ -20,7 +20,7 @@ _SPOKEN_RESULT_CHARS: Final = 160  # two sentences; a result may be a whole page
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolRequest:
-    """A call of a tool: its name and its arguments as JSON text."""
+    """A tool call: its name and its arguments as JSON."""
 
     name: str
     arguments: str
@@ -29,12 +29,12 @@ class ToolRequest:
 def call_for(
     wanted: str, heard: Understood, *, notes: Notes, tools: Sequence[Mapping[str, Any]]
 ) -> ToolRequest | None:
-    """Return the call of a tool that an utterance asks for, if one is offered.
+    """Return the tool call for an utterance, if a suitable tool is offered.
 
     Args:
-        wanted: The tool that the script wants; "": any of an owner's own that the words name.
+        wanted: The script's tool; "" for an owner's own tool that the words name.
         heard: The utterance.
-        notes: What is known, for the arguments.
+        notes: The known facts, for the arguments.
         tools: Chat completion tools.
     """
     offered = {name: tool for tool in tools if (name := _tool_name(tool))}
@@ -50,7 +50,7 @@ def _tool_name(tool: Mapping[str, Any]) -> str:
 
 
 def _owners_tool(heard: Understood, offered: Iterable[str]) -> str:
-    """Return a tool whose name shares a word with the utterance: an owner's own tool."""
+    """Return an owner's own tool whose name shares a word with the utterance."""
     words = {word.removesuffix("s") for word in heard.words.split() if len(word) >= 4}
     for name in offered:
         if name in OWN_TOOLS:
@@ -98,10 +98,10 @@ def _argument(key: str, form: Mapping[str, Any], *, notes: Notes, heard: Underst
 
 
 def result_in_words(messages: Sequence[Message]) -> str:
-    """Return what is said when the last message is the result of a tool."""
+    """Return the answer if the last message is a tool's result."""
     result = messages[-1]
     content = text_of(result)
-    if content == "IN_PROGRESS":  # Pipecat's placeholder for a result that is still to come
+    if content == "IN_PROGRESS":  # Pipecat's placeholder for a pending result
         return "One moment, please. I am still waiting for that."
     name = _called(messages, str(result.get("tool_call_id", "")))
     if _FAILED.search(content.lower()):
@@ -131,15 +131,15 @@ def _called(messages: Sequence[Message], call_id: str) -> str:
 
 
 def _spoken(content: str) -> str:
-    """Return a result as a sentence: one that is a sentence already is said as it stands."""
+    """Return a result as a sentence; a result that is one is unchanged."""
     try:
         value = json.loads(content)
     except ValueError:
         value = content
     if isinstance(value, Mapping) and set(value) == {"result"}:
-        value = value["result"]  # the envelope that a client puts around a plain result
+        value = value["result"]  # a client's envelope around a plain result
     if isinstance(value, Mapping):
-        words = ", ".join(f"{key.replace('_', ' ')} {each}" for key, each in value.items())
+        words = ", ".join(f"{key.replace('_', ' ')} {item}" for key, item in value.items())
     else:
         words = str(value).strip()
     words = textwrap.shorten(words, _SPOKEN_RESULT_CHARS, placeholder="")

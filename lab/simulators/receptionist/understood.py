@@ -1,6 +1,6 @@
-"""What the receptionist takes from a caller's words: what is wanted, and the facts of a booking.
+"""Extracts a caller's wish and the facts of a booking from an utterance.
 
-Words come from a recogniser, so everything is found by keyword: no grammar, no order, and digits
+The words come from a recogniser, so keywords are matched, without grammar or order, and digits
 count as the words for them.
 """
 
@@ -46,7 +46,7 @@ _DAY: Final = re.compile(
 _NAME_IS: Final = re.compile(r"\b(?:name is|this is|it is|it's|i am|i'm|call me) ([a-z ']+)$")
 _AND_NO_MORE: Final = re.compile(r"\b(please|thanks|thank you|and|from|speaking)\b.*$")
 
-# The first row that matches says what is wanted, so the particular stands before the general.
+# The first matching row decides, so specific rows come before general ones.
 _WANTS: Final = tuple(
     (want, re.compile(pattern))
     for want, pattern in (
@@ -82,12 +82,12 @@ _HELLO: Final = re.compile(r"^(?:hello|hi|hey|good (?:morning|afternoon|evening|
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Understood:
-    """One utterance of the caller, as far as the receptionist understands it.
+    """The receptionist's understanding of one utterance.
 
     Attributes:
         words: The utterance in lower case without punctuation, numbers as words.
-        want: What is wanted: `book`, `hours`, `price`, ...; "" when no keyword says so.
-        number: A telephone number, digit by digit.
+        want: The wish: `book`, `hours`, `price`, ...; "" without a keyword.
+        number: A phone number, digit by digit.
     """
 
     words: str
@@ -104,12 +104,12 @@ class Understood:
 
     @property
     def slots(self) -> bool:
-        """Whether it holds a fact that belongs to a booking."""
+        """Whether it holds a fact for a booking."""
         return bool(self.service or self.day or self.time or self.name)
 
 
 def understand(text: str) -> Understood:
-    """Return what an utterance says."""
+    """Parse an utterance."""
     words = plain(text)
     return Understood(
         words=words,

@@ -1,1 +1,1 @@
-"""A simulated register of customers, as a CRM offers one over HTTP."""
+"""A simulated CRM over HTTP."""

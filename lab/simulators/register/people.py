@@ -1,15 +1,15 @@
-"""Whom a simulated register knows, in its own form and in HubSpot's."""
+"""A simulated CRM's contacts, in its own format and in HubSpot's."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-MOST_ON_A_PAGE: Final = 100  # HubSpot's own limit of a list
+MOST_ON_A_PAGE: Final = 100  # HubSpot's own limit for lists
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownPerson:
-    """One customer; what stands in `more` is what else the owner keeps of them."""
+    """One contact; `more` holds further fields."""
 
     id: str
     number: str
@@ -17,11 +17,11 @@ class KnownPerson:
     more: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def plain(self) -> dict[str, Any]:
-        """Return the register's own form."""
+        """Return the CRM's own format."""
         return {"id": self.id, "number": self.number, "name": self.name, **self.more}
 
     def as_hubspot(self) -> dict[str, Any]:
-        """Return HubSpot's form: everything but the id is a property."""
+        """Return HubSpot's format: everything but the id is a property."""
         first, _, last = self.name.partition(" ")
         said = {"phone": self.number, "firstname": first, "lastname": last}
         return {"id": self.id, "properties": {**said, **self.more}}
@@ -30,7 +30,7 @@ class KnownPerson:
 def page_of(
     people: Sequence[KnownPerson], after: str, limit: str
 ) -> tuple[Sequence[KnownPerson], str]:
-    """Return a page of people behind a place, and the next place; empty: this page is the last."""
+    """Return a page of contacts after a mark, and the next mark; empty after the last page."""
     begin = int(after) if after.isdecimal() else 0
     size = min(int(limit), MOST_ON_A_PAGE) if limit.isdecimal() else MOST_ON_A_PAGE
     until = begin + max(1, size)

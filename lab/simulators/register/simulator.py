@@ -1,8 +1,8 @@
-"""A register of customers over REST: pages of people, one by number, calls under a key each.
+"""A CRM over REST: pages of contacts, search by number, and call reports with keys.
 
-What it is told under a key that it knows already it answers as before, and keeps once. HubSpot's
-paths lead to the same people and the same book. Source: developers.hubspot.com, CRM API v3
-(objects/contacts, objects/contacts/search, objects/calls); its keys are those of the draft
+A repeated key is answered as before, and its report kept once. HubSpot's paths lead to the same
+contacts and reports. Source: developers.hubspot.com, CRM API v3 (objects/contacts,
+objects/contacts/search, objects/calls); its keys are those of the draft
 ietf-httpapi-idempotency-key-header.
 """
 
@@ -22,13 +22,13 @@ from lab.simulators.schedule import Window
 
 
 class RegisterSimulator(Instance):
-    """One register, with a book of its own: `async with RegisterSimulator() as register`.
+    """One CRM with its reports: `async with RegisterSimulator() as register`.
 
     Attributes:
-        people: Whom it knows.
-        book: What it was told, by the key under which it was, in the order in which it came.
-        repeats: How often it was told what it knew already.
-        link_origin: Where its links lead; empty: to itself.
+        people: Its contacts.
+        book: The reports, by key, in order.
+        repeats: How many reports were repeats.
+        link_origin: The host of its links; empty for its own.
     """
 
     kind: ClassVar[str] = "register"
@@ -47,11 +47,11 @@ class RegisterSimulator(Instance):
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Listen no more."""
+        """Stop listening."""
         await self.stop()
 
     def fail(self, share: float) -> None:
-        """Have this share of all requests fail: a third of them is done, and the answer lost."""
+        """Fail this share of all requests: a third of them is carried out without an answer."""
         refused = Window(fault=faults.Http(status=503), p=share)
         self.set_faults([refused, Window(fault=faults.Cut(), p=share / 3)])
 
@@ -77,7 +77,7 @@ class RegisterSimulator(Instance):
         return self._answered(request, admission, body)
 
     async def _linked(self, request: web.Request) -> web.StreamResponse:
-        """Name the next page by its whole address, as OData does and Django's REST framework."""
+        """Give the next page as a whole address, as OData and Django's REST framework do."""
         admission, said = await self._let_in(request), request.query
         found, after = page_of(self.people, said.get("after", ""), said.get("limit", ""))
         link = f"{self.link_origin or self.url}/v1/linked?limit={len(found)}&after={after}"
@@ -117,7 +117,7 @@ class RegisterSimulator(Instance):
     def _answered(
         self, request: web.Request, admission: Admission, body: Any, *, status: int = 200
     ) -> web.StreamResponse:
-        """Return an answer, or lose it behind what was done."""
+        """Return an answer, or lose it after the request was carried out."""
         if isinstance(admission.fault, faults.Cut):
             admission.close("answer lost")
             abort(request.transport)

@@ -1,4 +1,4 @@
-"""When each character of a spoken text is heard."""
+"""The times of each character of a spoken text."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from lab.simulators.voices.voices import Speech
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Character:
-    """A character of the text and the seconds, from the speech's start, that it takes."""
+    """A character of the text with its start and end, in seconds from the speech's start."""
 
     text: str
     start_s: float
@@ -16,9 +16,9 @@ class Character:
 
 
 def characters(speech: Speech) -> tuple[Character, ...]:
-    """Return every character of the text, also the blanks, in order and without gaps.
+    """Return every character of the text, including blanks, in order and without gaps.
 
-    The letters of a word share its time evenly; a blank takes the pause that it stands in.
+    The letters of a word share its time evenly; a blank takes its pause.
     """
     found: list[Character] = []
     heard_s, at = 0.0, 0
@@ -32,7 +32,7 @@ def characters(speech: Speech) -> tuple[Character, ...]:
 def of_piece(piece: AudioPiece, found: tuple[Character, ...]) -> tuple[Character, ...]:
     """Return the characters that begin in a piece, with times from the piece's start.
 
-    The last one lasts until the piece ends, so that the times of a row of pieces add up.
+    The last one lasts until the piece ends, so that the times of successive pieces add up.
     """
     if piece.speech is None:
         return ()

@@ -1,4 +1,4 @@
-"""Samples as the bytes that a provider sends: linear PCM, float PCM, G.711, whole files."""
+"""Encodings of a provider's audio: linear PCM, float PCM, G.711, whole files."""
 
 import io
 from typing import Final
@@ -39,13 +39,13 @@ def as_file(samples: Samples, rate_hz: int, *, container: str) -> bytes:
 
 
 class Torn:
-    """Bytes shifted by one: every message ends in the middle of a sample, nothing is lost."""
+    """Bytes shifted by one: every message ends in the middle of a sample, but nothing is lost."""
 
     def __init__(self) -> None:
         self._kept = b""
 
     def pass_on(self, audio: bytes, *, tear: bool) -> bytes:
-        """Return the next message; an even number of bytes comes out odd while `tear` holds."""
+        """Return the next message; with `tear`, an even number of bytes becomes odd."""
         audio = self._kept + audio
         cut = len(audio) - (1 if tear and len(audio) % 2 == 0 else 0)
         self._kept = audio[cut:]

@@ -1,4 +1,4 @@
-"""Speech on its way out in pieces, and the way in which a provider's protocol carries them."""
+"""Speech in pieces, and the interface of a provider's protocol for them."""
 
 import random
 from collections.abc import Callable
@@ -11,18 +11,18 @@ from lab.simulators.faults import Fault
 from lab.simulators.samples import Samples
 from lab.simulators.voices.voices import LabWord, Speech
 
-CHUNK_S: Final = (0.04, 0.1)  # chosen: within the 20 to 100 ms that a streaming chunk carries
+CHUNK_S: Final = (0.04, 0.1)  # chosen: within the usual 20 to 100 ms of a streaming chunk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioPiece:
-    """Audio that goes out at once.
+    """Audio that is sent at once.
 
     Attributes:
-        samples: What is heard.
-        start_s: Where it begins in the request's audio, in seconds.
-        end_s: Where it ends there.
-        speech: What it is a part of; None: a silence that nobody asked for.
+        samples: The sound.
+        start_s: Its start in the request's audio, in seconds.
+        end_s: Its end there.
+        speech: The speech that it belongs to; `None` for an unrequested silence.
         first: Its first sample in that speech.
         words: The words that begin in it, with their times in the request's audio.
     """
@@ -36,16 +36,16 @@ class AudioPiece:
 
     @property
     def last(self) -> int:
-        """The sample of the speech before which it ends."""
+        """The index after its last sample in the speech."""
         return self.first + len(self.samples)
 
 
 PieceEnd: TypeAlias = Callable[[Speech, int], int]
-"""Given a speech and the sample at which a piece of it begins: the sample at which it ends."""
+"""Takes a speech and the first sample of a piece; returns the sample where it ends."""
 
 
 def steady(admission: Admission) -> PieceEnd:
-    """Return a rule for the ends of pieces: by time, a little uneven, blind to words."""
+    """Return a rule for the ends of pieces: by time, slightly irregular, independent of words."""
     dice = random.Random(admission.request.number)  # noqa: S311 - a simulation's dice
 
     def end(speech: Speech, start: int) -> int:
@@ -55,16 +55,16 @@ def steady(admission: Admission) -> PieceEnd:
 
 
 def whole(speech: Speech, _start: int) -> int:
-    """End the piece with the speech: for files that cannot be sent in parts."""
+    """End the piece with the speech: for files that cannot be split."""
     return len(speech.samples)
 
 
 class SpeechChannel(Protocol):
-    """How one provider's protocol says it."""
+    """A provider's protocol for speech."""
 
     @property
     def piece_end(self) -> PieceEnd:
-        """Where pieces end."""
+        """The rule for the ends of pieces."""
         ...
 
     async def send(self, piece: AudioPiece, fault: Fault | None) -> None:
@@ -72,19 +72,19 @@ class SpeechChannel(Protocol):
         ...
 
     async def garbage(self) -> None:
-        """Send what cannot be parsed."""
+        """Send invalid data."""
         ...
 
     async def failure(self, status: int, code: str | None, *, with_id: bool) -> None:
-        """Send the provider's own error, with or without the id of what failed."""
+        """Send the provider's own error, with or without the id of the failed request."""
         ...
 
     async def quota(self, code: str | None) -> None:
-        """Send the provider's own error for used-up credit."""
+        """Send the provider's own error for an account without credit."""
         ...
 
     async def close(self) -> None:
-        """End the connection as if all were well."""
+        """End the connection cleanly."""
         ...
 
     def reset(self) -> None:
@@ -93,11 +93,11 @@ class SpeechChannel(Protocol):
 
 
 def sample_limit(speech: Speech, fault: Fault | None, *, words_before: int) -> int | None:
-    """Return the sample of a speech at which a fault ends it; None: not in this one.
+    """Return the sample where a fault ends a speech; `None` if not in this one.
 
     Args:
-        speech: What is spoken.
-        fault: What holds now.
+        speech: The speech.
+        fault: The current fault.
         words_before: In the same utterance, before this speech.
     """
     if not isinstance(fault, faults.Cut | faults.Stall):
@@ -118,14 +118,14 @@ def cut_piece(speech: Speech, first: int, end: int, *, start_s: float) -> AudioP
     """Return the samples of a speech from `first` to `end`, with the words that begin in them.
 
     Args:
-        speech: What is spoken.
+        speech: The speech.
         first: Index of a sample.
-        end: Index of the sample behind the last.
-        start_s: Where the piece begins in the utterance, in seconds.
+        end: Index after the last sample.
+        start_s: The piece's start in the utterance, in seconds.
     """
     total = len(speech.samples)
     base_s = start_s - first / speech.rate_hz
-    until = end if end < total else total + 1  # a soundless token may stand at the very end
+    until = end if end < total else total + 1  # a silent token may be at the very end
     begins = (word for word in speech.words if first <= speech.index(word.start_s) < until)
     return AudioPiece(
         samples=speech.samples[first:end],

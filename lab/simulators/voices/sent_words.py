@@ -1,4 +1,4 @@
-"""Records what was sent of an utterance: its sound, and its words."""
+"""Records the sent part of an utterance: its sound and its words."""
 
 from lab.simulators.admission import Admission
 from lab.simulators.instance import Instance
@@ -8,7 +8,7 @@ from lab.simulators.voices.pieces import AudioPiece
 
 
 def keep_sound(piece: AudioPiece, instance: Instance, admission: Admission) -> None:
-    """Keep the sound itself, for those who judge what was heard of it."""
+    """Keep the sound, for judging what was heard of it."""
     if piece.speech is None:
         return
     take = Take(
@@ -21,7 +21,7 @@ def keep_sound(piece: AudioPiece, instance: Instance, admission: Admission) -> N
 
 
 def note_words(piece: AudioPiece, instance: Instance, admission: Admission) -> None:
-    """Record the words that are complete with this piece."""
+    """Record the words that this piece completes."""
     if piece.speech is None:
         return
     base_s = piece.start_s - piece.first / piece.speech.rate_hz

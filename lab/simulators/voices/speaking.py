@@ -1,7 +1,7 @@
-"""One utterance on its way out: cut into pieces, paced, counted in words, broken on purpose.
+"""Sends one utterance: cut into pieces, paced, counted in words, broken by faults.
 
-What a fault does to a stream of speech is the same for every provider and stands here; how audio,
-an error or an end looks on the wire is the provider's `SpeechChannel`.
+This module applies faults to a stream of speech, which is the same for every provider. The wire
+format of audio, errors and ends is in the provider's `SpeechChannel`.
 """
 
 import asyncio
@@ -17,12 +17,12 @@ from lab.simulators.voices.pieces import AudioPiece, SpeechChannel, cut_piece, s
 from lab.simulators.voices.sent_words import keep_sound, note_words
 from lab.simulators.voices.voices import Speech
 
-ALIVE_S: Final = 0.1  # chosen: length and distance of the silent pieces that a sign of life is
-LAST_BYTES_S: Final = 0.02  # a reset discards what the client has not read; loopback needs less
+ALIVE_S: Final = 0.1  # chosen: length and interval of the silent pieces that serve as signs of life
+LAST_BYTES_S: Final = 0.02  # a reset discards unread data; loopback needs less
 
 
 class UtteranceOver(Exception):  # noqa: N818 - a fault ended the utterance as it was told to
-    """The utterance ended before its text did."""
+    """A fault ended the utterance early."""
 
 
 class LabUtterance:
@@ -33,7 +33,7 @@ class LabUtterance:
         self._instance = instance
         self._admission = admission
         self._channel = channel
-        self._words = 0  # in the speeches before this one
+        self._words = 0  # in earlier speeches
 
     @property
     def begun(self) -> bool:
@@ -44,8 +44,8 @@ class LabUtterance:
         """Send a speech piece by piece.
 
         Args:
-            speech: All of it follows what was said before.
-            fresh: Nothing was on its way, so the first piece takes the time of a first output.
+            speech: It follows the earlier ones.
+            fresh: No audio was on its way, so the first piece takes a first output's time.
 
         Raises:
             UtteranceOver: A fault ended it.
@@ -65,7 +65,7 @@ class LabUtterance:
         self._words += len(speech.words)
 
     async def repeat(self, speech: Speech, *, for_s: float) -> None:
-        """Send a speech over and over for so many seconds: output that nobody wants any more."""
+        """Repeat a speech for this many seconds: output after a cancel."""
         until_s = self._instance.gate.now_s() + for_s
         at = 0
         while speech.duration_s and self._instance.gate.now_s() < until_s:
@@ -77,7 +77,7 @@ class LabUtterance:
     # -- faults
 
     async def _wait_for_passage(self, speech: Speech, at: int) -> Fault | None:
-        """Wait until the fault of the moment lets audio pass, and return it; or end."""
+        """Wait until the current fault lets audio pass, and return it; or raise."""
         while True:
             fault = self._admission.fault_now()
             limit = sample_limit(speech, fault, words_before=self._words)
@@ -96,7 +96,7 @@ class LabUtterance:
                     return fault
 
     async def _refuse(self, fault: Fault | None) -> None:
-        """End the utterance, if the fault is of that sort."""
+        """End the utterance, if the fault requires it."""
         match fault:
             case (
                 faults.ErrorEvent(status=status, code=code) | faults.Http(status=status, code=code)
@@ -168,7 +168,7 @@ class LabUtterance:
             await asyncio.sleep(min(left_s, POLL_S))
 
     async def _gap(self, duration_s: float) -> None:
-        """Wait as long as this much audio takes; a change of the rate acts within it."""
+        """Wait as long as this much audio takes; changes of the rate take effect within it."""
         left_s = self._instance.pace.gap_s(duration_s)
         while left_s > 0:
             fault = self._admission.fault_now()
@@ -179,7 +179,7 @@ class LabUtterance:
 
 
 def spoken_text(text: str, fault: Fault | None) -> str:
-    """Return what of a text is spoken: all of it, unless a fault leaves words out."""
+    """Return the spoken part of a text: all of it, unless a fault leaves words out."""
     if not isinstance(fault, faults.LeaveOut):
         return text
     words = text.split()

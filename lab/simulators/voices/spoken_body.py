@@ -1,4 +1,4 @@
-"""Speech as the body of an HTTP answer: raw audio, a file, JSON lines or server-sent events."""
+"""Speech as an HTTP body: raw audio, a file, JSON lines or server-sent events."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
@@ -16,7 +16,7 @@ Render: TypeAlias = Callable[[AudioPiece, Fault | None], bytes]
 
 
 class SpokenBody:
-    """A `Channel` that writes an HTTP body; nothing goes out before the first audio does."""
+    """A `SpeechChannel` that writes an HTTP body; it starts with the first audio."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class SpokenBody:
         self._refusal: web.Response | None = None
 
     async def speak(self, speech: Speech, *, last: bytes = b"") -> web.StreamResponse:
-        """Say it all and `last`, as far as the faults allow; return the handler's answer."""
+        """Send everything and `last`, as far as the faults allow; return the handler's answer."""
         utterance = LabUtterance(self._instance, self._request[ADMISSION], self)
         try:
             await utterance.say(speech, fresh=True)
@@ -48,7 +48,7 @@ class SpokenBody:
         return self._response
 
     async def send(self, piece: AudioPiece, fault: Fault | None) -> None:
-        """Write a piece in the body's form."""
+        """Write a piece in the body's format."""
         await self._write(self._render(piece, fault))
 
     async def garbage(self) -> None:
@@ -56,12 +56,12 @@ class SpokenBody:
         await self._write(b'{"\x00\xff garbage\n')
 
     async def failure(self, status: int, code: str | None, *, with_id: bool) -> None:
-        """Answer with the error, or break the connection when the body has begun."""
+        """Answer with the error, or break the connection if the body has begun."""
         del with_id  # HTTP has no contexts
         self._refuse(self._instance.error_response(status, code=code))
 
     async def quota(self, code: str | None) -> None:
-        """Answer as an account without credit."""
+        """Answer like an account without credit."""
         self._refuse(no_credit_response(self._instance, code))
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Voices: speak text with espeak-ng and say when each word of it is heard."""
+"""Voices: synthesise text with espeak-ng and return the time of each word."""
 
 import asyncio
 import bisect
@@ -17,23 +17,23 @@ from engines.espeak import Espeak, UnknownVoiceError
 from lab.simulators.samples import Samples
 from lab.simulators.voices.lab_engine import lab_engine, new_engine
 
-AUDIBLE: Final = 300  # of 32767 (-41 dBFS); chosen: below it a word's end is only its pause
-ALONE: Final = 1.4  # times as fast: a word alone would else take twice as long as one in a sentence
+AUDIBLE: Final = 300  # of 32767 (-41 dBFS); chosen: below it a word's end counts as its pause
+ALONE: Final = 1.4  # speed factor: a word alone would otherwise take twice as long as in a sentence
 APART_S: Final = 0.04  # chosen: between words that are spoken alone; shorter than any pause
 SHORTEST_WORD_S: Final = 0.01  # chosen: two word events closer than this are one spoken unit
 
 
 class UnknownLanguageError(ValueError):
-    """espeak-ng has no voice for what was asked."""
+    """espeak-ng has no voice for the language."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedVoice:
-    """How one simulated provider sounds.
+    """The sound of one simulated provider.
 
     Attributes:
         variant: espeak-ng's name for the timbre (`f1`-`f5`, `m1`-`m8` and names).
-        accent: the voice that speaks English.
+        accent: The voice for English.
         pitch: 0 to 100, 50 is the variant's own.
         words_per_minute: 80 to 450.
         word_by_word: Each word is spoken alone, always with the same sound.
@@ -51,11 +51,11 @@ class SimulatedVoice:
         return f"{self.accent if code in ('en', 'multi', '') else code}+{self.variant}"
 
     def faster(self, factor: float) -> "SimulatedVoice":
-        """Return the same voice, speaking so many times as fast."""
+        """Return the same voice at a multiple of its speed."""
         return dataclasses.replace(self, words_per_minute=round(self.words_per_minute * factor))
 
 
-# A listener must hear which provider speaks, so no two instances share a timbre.
+# Listeners must be able to tell providers apart, so no two instances share a timbre.
 VOICES: Final[Mapping[str, SimulatedVoice]] = {
     "cartesia": SimulatedVoice(variant="f3"),
     "cartesia-b": SimulatedVoice(variant="f5", accent="en-gb-x-rp", pitch=62),
@@ -70,14 +70,14 @@ SPARE_VOICES: Final[Sequence[SimulatedVoice]] = tuple(
 
 
 def voice_of(instance: str, *, word_by_word: bool = False) -> SimulatedVoice:
-    """Return the voice of an instance, always the same one for the same name."""
+    """Return an instance's voice, always the same one for the same name."""
     spare = SPARE_VOICES[zlib.crc32(instance.encode()) % len(SPARE_VOICES)]
     return dataclasses.replace(VOICES.get(instance, spare), word_by_word=word_by_word)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabWord:
-    """A word as it stands in the text, and where it is in the audio.
+    """A word of the text, and its place in the audio.
 
     Attributes:
         text: the characters between two spaces, punctuation included.
@@ -92,7 +92,7 @@ class LabWord:
     end_s: float
 
     def later(self, by_s: float) -> "LabWord":
-        """Return the same word in audio that begins so many seconds earlier."""
+        """Return the same word in audio that starts this many seconds earlier."""
         return dataclasses.replace(self, start_s=self.start_s + by_s, end_s=self.end_s + by_s)
 
 
@@ -116,17 +116,17 @@ class Speech:
 
 
 async def speak(text: str, *, voice: SimulatedVoice, rate_hz: int, language: str = "en") -> Speech:
-    """Speak without holding up the event loop.
+    """Synthesise without blocking the event loop.
 
     Args:
-        text: anything; white space alone gives no audio.
-        voice: whose voice.
+        text: Any text; white space alone gives no audio.
+        voice: The voice.
         rate_hz: sample rate of the result.
         language: ISO 639-1, with or without a region.
 
     Returns:
-        The audio and, for every token between spaces, its place in it. espeak-ng rolls dice for
-        breath: the same text again differs by a few samples.
+        The audio and, for every token between spaces, its place in it. espeak-ng's breath noise is
+        random: the same text again differs by a few samples.
 
     Raises:
         UnknownLanguageError: espeak-ng does not speak `language`.
@@ -142,7 +142,7 @@ def speak_now(
     language: str = "en",
     by: Espeak | None = None,
 ) -> Speech:
-    """Speak in this thread, about 1 ms a sentence; see `speak`. `by`: not the usual engine."""
+    """Synthesise in this thread, about 1 ms a sentence; see `speak`. `by`: another engine."""
     by = by or lab_engine()
     if voice.word_by_word:
         return _word_by_word(text, voice, rate_hz=rate_hz, language=language)
@@ -163,9 +163,9 @@ def speak_now(
 
 
 def word_sound(word: str, *, voice: SimulatedVoice, rate_hz: int, language: str = "en") -> Samples:
-    """Return the sound that a voice always gives a word when it speaks word by word.
+    """Return a word's constant sound in a voice that speaks word by word.
 
-    Case and punctuation do not change it; where nothing is left to say, it is empty.
+    It ignores case and punctuation, and is empty for a word without letters.
     """
     spoken = re.sub(r"[\W_]", "", word).lower()
     plain = dataclasses.replace(voice.faster(ALONE), word_by_word=False)
@@ -174,9 +174,7 @@ def word_sound(word: str, *, voice: SimulatedVoice, rate_hz: int, language: str 
 
 @functools.cache
 def _alone(word: str, *, voice: SimulatedVoice, rate_hz: int, language: str) -> Samples:
-    engine = (
-        new_engine()
-    )  # what one says depends on all that it has said: this one has said nothing
+    engine = new_engine()  # its output depends on everything it has said: this one is new
     try:
         samples = speak_now(
             word, voice=voice, rate_hz=rate_hz, language=language, by=engine
@@ -220,7 +218,7 @@ def _words(
 def _starts(
     tokens: Sequence[tuple[int, str]], events: Sequence[tuple[int, int]], *, apart: int
 ) -> list[tuple[int, int]]:
-    """Return (index of token, first sample), rising in both; the first token starts it all."""
+    """Return (index of token, first sample), both rising; the first token starts at 0."""
     ends = [at + len(token) for at, token in tokens]
     starts = [(0, 0)]
     for position, sample in events:
@@ -237,7 +235,7 @@ def _without_pause(samples: Samples, start: int, end: int) -> int:
 
 
 def _shared_out(tokens: Sequence[tuple[int, str]], start_s: float, end_s: float) -> list[LabWord]:
-    """Divide what was spoken as one among its tokens by their letters."""
+    """Divide jointly spoken tokens' time by their letters."""
     weights = [sum(map(str.isalnum, token)) for _, token in tokens]
     if not any(weights):
         weights[0] = 1  # "&" or "$" alone is spoken
