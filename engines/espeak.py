@@ -2,7 +2,7 @@
 
 It comes with a wheel (`espeakng_loader`), so no system package is needed, and keeps its state in
 globals: one lock guards each copy of it. A sentence takes a few milliseconds, too long for an event
-loop: callers use a thread, and the library lets go of Python's lock meanwhile.
+loop: callers use a thread, and the library releases Python's lock meanwhile.
 """
 
 import _ctypes

@@ -1,7 +1,7 @@
 """A tool of your own: a Python function that the model may call during a call.
 
 Run it with `.venv/bin/python examples/own_tool.py`; it needs no keys. In your own `holdline.yaml`
-two lines are enough, with this file beside it; the function's name, docstring and types tell the
+two lines are enough, with this file next to it; the function's name, docstring and types tell the
 model the rest:
 
     agent:

@@ -167,7 +167,7 @@ async def _permanent(stage: Bench) -> Proofs:
             holds=requests - probes == 1 and probes > 0,
         ),
         Proof(
-            text=f"it was told {len(failures)} time, with severity "
+            text=f"it was reported {len(failures)} time, with severity "
             + ", ".join(failure.severity.upper() for failure in failures),
             holds=[(failure.permanent, failure.severity) for failure in failures]
             == [(True, Severity.HIGH)],

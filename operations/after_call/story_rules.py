@@ -50,12 +50,12 @@ class CallStory:
         between = [LEFT_OUT] if self._cut else []
         return "\n".join((*self._head, *between, *self._tail))
 
-    def _say(self, who: str, said: str) -> None:
+    def _say(self, speaker: str, said: str) -> None:
         words = clean(said, LINE_CHARACTERS)
         if not words:
             return
-        self.spoke = self.spoke or who == "Person"
-        line = f"{who}: {words}"
+        self.spoke = self.spoke or speaker == "Person"
+        line = f"{speaker}: {words}"
         if not self._tail and len(line) <= self._head_room:
             self._head.append(line)
             self._head_room -= len(line)

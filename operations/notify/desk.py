@@ -83,8 +83,8 @@ class AlertSending:
 
     def _note_failure(self, channel: str, error: ServiceError) -> None:
         self._failing.add(channel)
-        missed = "did not reach all" if reached_others(error) else "did not go out"
-        logger.error("an alert {} by {}: {}", missed, channel, error.failure.reason)
+        missed = "did not reach all recipients" if reached_others(error) else "was not sent"
+        logger.error("an alert by {1} {0}: {2}", missed, channel, error.failure.reason)
 
     def _note_success(self, channel: str) -> None:
         """Report that a failing channel works again, which ends its incident."""

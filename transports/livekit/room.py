@@ -173,25 +173,25 @@ async def _answering(what: str, *, within_s: float = ANSWER_S) -> AsyncIterator[
         raise LineError(f"the media server did not {what}") from refused
 
 
-def is_person(who: rtc.Participant) -> bool:
+def is_person(participant: rtc.Participant) -> bool:
     """Return whether a participant can be a caller: a telephone or browser, not a machine."""
-    return who.kind not in _OTHERS
+    return participant.kind not in _OTHERS
 
 
 def _listen(room: rtc.Room, learn: Learn) -> None:
-    def seen(who: rtc.Participant) -> None:
-        if is_person(who):
-            learn(PersonSeen(who.identity, who.attributes))
+    def seen(participant: rtc.Participant) -> None:
+        if is_person(participant):
+            learn(PersonSeen(participant.identity, participant.attributes))
 
-    def changed(_: object, who: rtc.Participant) -> None:
-        seen(who)
+    def changed(_: object, participant: rtc.Participant) -> None:
+        seen(participant)
 
-    def left(who: rtc.RemoteParticipant) -> None:
-        learn(PersonLeft(who.identity, int(who.disconnect_reason or 0)))
+    def left(participant: rtc.RemoteParticipant) -> None:
+        learn(PersonLeft(participant.identity, int(participant.disconnect_reason or 0)))
 
-    def offered(track: rtc.Track, _: object, who: rtc.RemoteParticipant) -> None:
-        if track.kind == rtc.TrackKind.KIND_AUDIO and is_person(who):
-            learn(SoundOffered(who.identity, track))
+    def offered(track: rtc.Track, _: object, participant: rtc.RemoteParticipant) -> None:
+        if track.kind == rtc.TrackKind.KIND_AUDIO and is_person(participant):
+            learn(SoundOffered(participant.identity, track))
 
     def pressed(key: rtc.SipDTMF) -> None:
         learn(KeyArrived(key.participant.identity if key.participant else "", key.digit))
