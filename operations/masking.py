@@ -65,7 +65,7 @@ def without_words(entry: Entry) -> Entry:
 
 
 REGIONS: Final = ("US", "RU")  # with their own notation of numbers
-MOST_ASKED: Final = 8  # candidates in a text; if there are more, each is masked: they may be many
+MOST_ASKED: Final = 8  # candidates of a text that are looked up; all further ones are masked
 NATIONAL_DIGITS: Final = 9  # of one without a plus: fewer are amounts, times, sizes
 # Cheap and wide: the number tables are only asked about its matches. A plus may stand anywhere,
 # and an underscore next to a number is no letter: rooms are named call-_NUMBER_x.

@@ -209,11 +209,10 @@ class RetrySequence:
             self._retries.tell(fact)
 
 
-# Moves work outside a turn down its ladder, round by round: `fallbacks.rounds` decides the next
-# rung.
+# Moves work outside a turn down its ladder; `fallbacks.rounds` decides the next rung.
 #
-# Each rung has its own sequence of retries (`operations/retrying.py`), so that a standby is asked
-# at once, and a rung's breaker learns the same as from any other work outside a turn.
+# Each rung has its own `RetrySequence`, so that a standby is asked at once, and a rung's breaker
+# learns the same as from any other work outside a turn.
 
 
 async def run_down_ladder(

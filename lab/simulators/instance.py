@@ -157,7 +157,7 @@ class Instance:
         """Record a request, apply its connection-level fault, and check its key.
 
         Raises:
-            Refused: The handler must stop; let it pass to the middleware.
+            RequestRefused: The handler must stop; let it pass to the middleware.
         """
         admission = self.gate.let_in(method=request.method, path=request.path_qs)
         request[ADMISSION] = admission

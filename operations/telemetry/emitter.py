@@ -220,7 +220,7 @@ class Emitter:
             listeners: Each gets every entry, in order.
             utc_now: The time of day, for the entries.
             incidents: Creates incidents from events, for this emitter only; `None` for none.
-            clock: Seconds; may be a faster clock than the time of day; `None` for the time of day.
+            clock: Seconds; cheaper to read than the time of day; `None` to use the time of day.
         """
         self._subscriptions = [Subscription(listener, room=QUEUE_ENTRIES) for listener in listeners]
         self._utc_now = utc_now

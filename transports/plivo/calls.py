@@ -30,7 +30,7 @@ from fallbacks.classification import classify_http
 from fallbacks.failure import Kind
 from transports.http_requests import ASK_S, DialOrder, answered, dial_error, number_of, request
 
-# Plivo's words for how a call ended, in the terms that all carriers share.
+# Translates Plivo's words for a call's end into the terms that all carriers share.
 #
 # Source: plivo.com/docs/voice/xml/request/call-status (the statuses) and plivo.com/docs/voice/
 # troubleshooting/hangup-causes (the codes). The page of codes was not available in full: 1000, 4000

@@ -222,7 +222,7 @@ class Carrier:
             transport.shutdown(2)
 
     async def break_off(self, code: int | None = None) -> None:
-        """Lose the media socket but not the call: close it with a code, or reset it for `None`."""
+        """Lose the media socket, not the call: close it with a code, or reset it (1006)."""
         if code is not None:
             await self._socket.close(code=code)
             return

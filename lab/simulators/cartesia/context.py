@@ -93,7 +93,7 @@ class CartesiaContext:
         """Queue more text.
 
         Raises:
-            BadRequest: It does not fit this context.
+            CartesiaBadRequest: It does not fit this context.
         """
         if self._ended:
             raise CartesiaBadRequest("The context is closed.")

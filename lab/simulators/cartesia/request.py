@@ -63,7 +63,7 @@ def parse(body: object) -> Generation:
     """Read a generation request.
 
     Raises:
-        BadRequest: It is invalid.
+        CartesiaBadRequest: It is invalid.
     """
     if not isinstance(body, Mapping):
         raise CartesiaBadRequest("The request must be a JSON object.")

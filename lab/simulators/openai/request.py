@@ -67,7 +67,7 @@ def read(body: object, *, models: Sequence[str]) -> ChatRequest:
         models: The existing models; a dated version of one is one, too.
 
     Raises:
-        BadRequest: The real service refuses it.
+        OpenAIBadRequest: The real service refuses it.
     """
     if not isinstance(body, Mapping):
         raise _invalid("We could not parse the JSON body of your request.")
