@@ -197,7 +197,7 @@ class LivekitRooms:
         except (api.ServerError, aiohttp.ClientError, *NOT_LIVEKIT) as error:
             logger.warning("LiveKit did not transfer a caller: {!r}", error)
             return "failed"
-        return _came_of(answer)
+        return _result_of(answer)
 
 
 def uri_of(number: str) -> str:
@@ -205,7 +205,7 @@ def uri_of(number: str) -> str:
     return number if number.startswith(("sip:", "sips:", "tel:")) else f"tel:{number}"
 
 
-def _came_of(answer: api.TransferSIPParticipantResponse) -> Handover:
+def _result_of(answer: api.TransferSIPParticipantResponse) -> Handover:
     """Return the result of a transfer that was answered without an error.
 
     A server up to v1.13.5 answers a successful transfer with an empty message: no id, and a status

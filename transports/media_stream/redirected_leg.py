@@ -68,8 +68,8 @@ class RedirectedLeg(StreamLeg):
             websocket, call, stream, tell=tell, clock=clock, control=control, patience=patience
         )
         self._ring = ring
-        self._came_of_it: asyncio.Future[Handover] | None = None
-        self._untold = False  # the result is unknown, and the caller has not returned
+        self._transfer_result: asyncio.Future[Handover] | None = None
+        self._result_unknown = False  # the result is unknown, and the caller has not returned
         self._unanswered = False  # the order has not been confirmed
 
     async def transfer(self, to: Destination, *, ring_s: float) -> Handover:
@@ -78,9 +78,9 @@ class RedirectedLeg(StreamLeg):
         Meanwhile the caller hears the ringing, and nothing that is played here.
         """
         ring = self._ring
-        if ring is None or not self.facts.transfers or self._came_of_it is not None:
+        if ring is None or not self.facts.transfers or self._transfer_result is not None:
             return "not_offered"
-        self._came_of_it = came = asyncio.get_running_loop().create_future()
+        self._transfer_result = came = asyncio.get_running_loop().create_future()
         self._line.absence.hand_on(ring_s + BACK_S)
         try:
             async with asyncio.timeout(ring_s + BACK_S):
@@ -89,8 +89,8 @@ class RedirectedLeg(StreamLeg):
             outcome = "failed"
         finally:
             told = came.done() and not came.cancelled()
-            self._untold = not told and (self._line.over or not self._line.up.is_set())
-            self._came_of_it, self._line.absence.away_s = None, 0.0
+            self._result_unknown = not told and (self._line.over or not self._line.up.is_set())
+            self._transfer_result, self._line.absence.away_s = None, 0.0
             self._unanswered = False
         return outcome
 
@@ -127,7 +127,7 @@ class RedirectedLeg(StreamLeg):
 
     async def resume(self, websocket: WebSocket, stream_id: str) -> None:
         """Continue on another stream: the caller is here, whatever the result."""
-        self._untold = False
+        self._result_unknown = False
         if self._unanswered:  # an order that took effect would have been reported
             self.handed_on("failed")
         await super().resume(websocket, stream_id)
@@ -138,14 +138,14 @@ class RedirectedLeg(StreamLeg):
         The carrier's report of that conversation may be lost. The carrier asks us for instructions
         after it, or ends the call by itself.
         """
-        self._handed_on = self._handed_on or self._untold
+        self._handed_on = self._handed_on or self._result_unknown
         await super().hang_up(reason)
 
     def handed_on(self, outcome: Handover) -> None:
         """Process the carrier's result of a transfer."""
-        if self._came_of_it is not None and not self._came_of_it.done():
+        if self._transfer_result is not None and not self._transfer_result.done():
             self._handed_on = outcome == "connected"
-            self._came_of_it.set_result(outcome)
+            self._transfer_result.set_result(outcome)
 
     async def carrier_ended(self) -> None:
         """Record that the carrier has ended the call."""
