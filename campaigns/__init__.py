@@ -1,1 +1,1 @@
-"""Outbound: whom to call, when, and what became of it."""
+"""Outbound calls: contacts, calling hours, dialling and results."""

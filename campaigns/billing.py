@@ -1,7 +1,9 @@
-"""Asks a carrier what calls cost that are over, until it says so; their outcome never waits for it.
+"""Copies the use and the price of finished campaign calls into the dial ledger.
 
-It is asked soon, and then each time after twice as long, for a day: a carrier knows the price of a
-short call in seconds or in hours.
+`CallCosts` reads our own call records (model and speech costs, abandoned calls). `Billing` asks the
+carrier for its price: soon after the call, then after intervals that double, for a day. Carriers
+know the price of a short call within seconds or within hours. The outcome of a dial never waits for
+either.
 """
 
 import asyncio
@@ -19,19 +21,19 @@ from campaigns.pacing import DialNews
 from campaigns.store.dials import DialBills, DialCalls, DialledCall, DialUse
 from operations.database.database import StorageError
 
-# What the calls behind one dial come to for its campaign: what they used, whether they were left.
+# The use of one dial, from the records of its calls.
 #
-# *Abandoned* is a call that the person ended before they had heard one answer of ours: what was
-# said first, to whoever picks up, is none. Regulators mean by the word what a dialler does to
-# people (47 CFR 64.1200(a)(7): nobody speaks within 2 s of their greeting); that stands among our
-# own faults.
+# A call is *abandoned* if the callee hung up before the agent had answered one turn; the opening
+# sentence is not an answer. Regulators use the word for what a dialler does to people (47 CFR
+# 64.1200(a)(7): no live speech within 2 s of their greeting). Those count as our own failures
+# instead.
 
 THEY_WENT: Final = "caller_hung_up"
 
 
 def uses_of(calls: Iterable[DialledCall]) -> Sequence[DialUse]:
-    """Return what is to be known of each dial."""
-    ordered = sorted(calls, key=lambda each: each.dial_id)  # stable: the earlier call stays first
+    """Return the use of each dial."""
+    ordered = sorted(calls, key=lambda call: call.dial_id)  # stable: the earlier call stays first
     return [_use(dial_id, list(own)) for dial_id, own in groupby(ordered, lambda it: it.dial_id)]
 
 
@@ -44,23 +46,23 @@ def _use(dial_id: str, calls: Sequence[DialledCall]) -> DialUse:
     )
 
 
-# Has the ledger know what each dial's call cost, and whether it was abandoned: from the record.
+# Copies cost and abandonment of each dial from the call records to the ledger.
 #
-# The record gets it from whichever process had the call, and keeps it over that one's death. It is
-# looked at soon behind the end of a dial, and again for a while: a model is asked about the call
-# then, which costs, too.
+# Any process may have had the call, and its record outlives that process. The record is read soon
+# after a dial ends and for a while afterwards, because the model is asked about the call then,
+# which also costs.
 
-REACH_S: Final = 7 * 86_400.0  # of dials that are looked at: a week without a server (chosen)
-NEAR_S: Final = 14_400.0 + 3_600.0  # the same a look later: the longest dial, and an hour
-LOOK_S: Final = 5.0  # while there may be more
-EXPECTED_S: Final = 900.0  # behind a dial's end; its call is written down, and asked about
-IDLE_S: Final = 600.0  # without news of dials
-UNWELL_S: Final = 30.0  # before a database that failed is asked again
+REACH_S: Final = 7 * 86_400.0  # oldest dial that is read: a week without a server (chosen)
+NEAR_S: Final = 14_400.0 + 3_600.0  # the same on a repeated pass: the longest dial and an hour
+LOOK_S: Final = 5.0  # between passes while more records may come
+EXPECTED_S: Final = 900.0  # after a dial ends, its record and the model's summary are expected
+IDLE_S: Final = 600.0  # between passes without news of dials
+UNWELL_S: Final = 30.0  # before a failed database is asked again
 
 
 @dataclass(slots=True, kw_only=True)
 class CallCosts:
-    """Of one process; it looks while it leads its house."""
+    """Copies the use of calls into the ledger while this process leads its worker pool."""
 
     calls: DialCalls
     campaigns: Sequence[str]
@@ -69,14 +71,14 @@ class CallCosts:
     news: DialNews = field(default_factory=DialNews)
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Copy until cancelled."""
         wait_s = IDLE_S
         while True:
             reach_s = NEAR_S if wait_s == LOOK_S else REACH_S
             try:
                 wait_s = await self.take_over(reach_s) if self.leads() else IDLE_S
             except StorageError as error:
-                logger.warning("what calls used is not in the ledger yet: {}", error)
+                logger.warning("cannot copy call costs to the ledger yet: {}", error)
                 wait_s = UNWELL_S
             if wait_s == IDLE_S:
                 await self.news.wait(IDLE_S)
@@ -84,7 +86,7 @@ class CallCosts:
                 await asyncio.sleep(wait_s)
 
     async def take_over(self, reach_s: float = REACH_S) -> float:
-        """Copy what is new of dials that are no older; return when it is worth a look again.
+        """Copy what is new about dials that ended within `reach_s`; return the seconds to wait.
 
         Raises:
             StorageError: The database does not answer.
@@ -98,26 +100,26 @@ class CallCosts:
 
 FIRST_S: Final = 3.0  # after the end of a dial
 DAY_S: Final = 86_400.0
-LONGEST_DIAL_S: Final = 14_400.0  # Twilio's own limit of a call
-AT_ONCE: Final = 20  # dials that are asked about in one look
+LONGEST_DIAL_S: Final = 14_400.0  # Twilio's limit of one call
+AT_ONCE: Final = 20  # dials in one pass
 
 
 @runtime_checkable
 class BillingCarrier(Protocol):
-    """A carrier that says what a call cost."""
+    """A carrier that reports the price of a call."""
 
     async def cost_of(self, provider_call_id: str) -> float | None:
-        """Return it, in the account's currency; None: it is not known yet.
+        """Return the price in the account's currency; `None` if it is not known yet.
 
         Raises:
-            CarrierError: It did not answer.
+            CarrierError: The carrier did not answer.
         """
         ...
 
 
 @dataclass(slots=True, kw_only=True)
 class Billing:
-    """Of one process; it asks while it leads its house."""
+    """Asks the carrier for prices while this process leads its worker pool."""
 
     carrier: BillingCarrier
     bills: DialBills
@@ -133,7 +135,7 @@ class Billing:
             try:
                 wait_s = await self.ask_due() if self.leads() else IDLE_S
             except (StorageError, CarrierError) as error:
-                logger.warning("what calls cost is not known yet: {}", error)
+                logger.warning("cannot read call prices from the carrier yet: {}", error)
                 wait_s = UNWELL_S
             if wait_s == IDLE_S:
                 await self.news.wait(IDLE_S)
@@ -141,23 +143,24 @@ class Billing:
                 await asyncio.sleep(wait_s)
 
     async def ask_due(self) -> float:
-        """Ask about those whose turn it is; return how long nobody's turn comes.
+        """Ask for the prices that are due; return the seconds until the next one is due.
 
         Raises:
-            CarrierError: It answered about none of them: it is away.
-            StorageError: The database is.
+            CarrierError: The carrier answered for none of them.
+            StorageError: The database does not answer.
         """
         now = self.now_s()
         since_s = now - DAY_S - LONGEST_DIAL_S
-        owed = {one.id: one for one in await self.bills.open_ones(self.campaigns, since_s=since_s)}
-        self._due_s = {item.id: self._due(item, now) for item in owed.values()}
+        dials = await self.bills.open_ones(self.campaigns, since_s=since_s)
+        unpriced = {dial.id: dial for dial in dials}
+        self._due_s = {item.id: self._due(item, now) for item in unpriced.values()}
         due = sorted((at, name) for name, at in self._due_s.items() if at <= now)
-        await self._ask_all([owed[name] for _, name in due[:AT_ONCE]])
+        await self._ask_all([unpriced[name] for _, name in due[:AT_ONCE]])
         waiting = [at for at in self._due_s.values() if at < float("inf")]
         return max(LOOK_S, min(IDLE_S, min(waiting) - now)) if waiting else IDLE_S
 
     def _due(self, dial: Dial, now: float) -> float:
-        """Return when a dial is to be asked about; one that was never is asked about soon."""
+        """Return when to ask about a dial: soon if it was never asked about."""
         ended_s = dial.ended_s or now
         if now - ended_s > DAY_S:
             return float("inf")
@@ -168,18 +171,18 @@ class Billing:
         for dial in dials:
             try:
                 await self._ask(dial)
-            except CarrierError as error:  # about this call; the others may well be answered
+            except CarrierError as error:  # this call only; others may still be answered
                 refused.append(error)
         if not refused:
             return
         if len(refused) == len(dials):
             raise refused[-1]
-        logger.warning("what {} calls cost is not known yet: {}", len(refused), refused[-1])
+        logger.warning("cannot read the price of {} calls yet: {}", len(refused), refused[-1])
 
     async def _ask(self, dial: Dial) -> None:
         now = self.now_s()
         age_s = max(FIRST_S, now - (dial.ended_s or now))
-        self._due_s[dial.id] = now + age_s  # also when it does not answer
+        self._due_s[dial.id] = now + age_s  # also if this request fails
         cost = await self.carrier.cost_of(dial.provider_call_id)
         if cost is not None:
             await self.bills.charge(dial, cost)

@@ -1,4 +1,4 @@
-"""The carrier, and whether it answers: what one dial has met, those behind it need not meet."""
+"""Breakers that stop a campaign: too many failures in a row, or a carrier that does not answer."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -18,21 +18,21 @@ from campaigns.carrier import (
 
 # A campaign's own breaker: several calls in a row that failed for our reasons pause it.
 #
-# The providers' breakers see what providers do. What they do not see, such as an agent whose tool
-# is broken in every call, would otherwise be tried on one contact after the other. Contacts that
-# were only skipped do not count: the reason is known then, and the guard holds by itself. Nothing
-# but an operator's word takes a tripped one back: nobody knows what a probe would have to ask.
+# The providers' breakers do not see everything, for example an agent whose tool fails in every
+# call. Without this breaker, one contact after the other would get such a call. Skipped contacts do
+# not count: their reason is known, and the guard holds the campaign anyway. Only an operator resets
+# a tripped breaker, because no probe could show that the cause is gone.
 
 IN_A_ROW: Final = 5  # chosen: three may be one bad minute of several calls at once
 
 
 @dataclass(slots=True)
 class CampaignBreaker:
-    """Counts the calls of one campaign that failed for our reasons, one after the other.
+    """Counts consecutive calls of one campaign that failed for our reasons.
 
     Attributes:
-        limit: So many in a row trip it.
-        in_a_row: How many there were.
+        limit: This many in a row trip it.
+        in_a_row: The current count.
     """
 
     limit: int = IN_A_ROW
@@ -40,16 +40,16 @@ class CampaignBreaker:
 
     @property
     def tripped(self) -> bool:
-        """Whether the campaign is to pause."""
+        """Whether the campaign must pause."""
         return self.in_a_row >= self.limit
 
     def note(self, *, ours: bool, reached: bool) -> bool:
-        """Count what became of a dial; say whether that has just tripped the breaker.
+        """Count the result of a dial; return whether it has just tripped the breaker.
 
         Args:
-            ours: It failed for our reasons.
-            reached: Somebody was talked to, so that the agent has proven itself. What was busy or
-                rang out says nothing of us, and is not counted.
+            ours: The call failed for our reasons.
+            reached: The agent talked with the callee, so the agent works. A busy or unanswered
+                number shows nothing about us and is not counted.
         """
         was = self.tripped
         if ours:
@@ -59,7 +59,7 @@ class CampaignBreaker:
         return self.tripped and not was
 
     def reset(self) -> None:
-        """Begin anew, on an operator's word."""
+        """Start counting from zero, after an operator's reset."""
         self.in_a_row = 0
 
 
@@ -67,24 +67,24 @@ SILENT: Final = "carrier_unreachable"
 
 
 class WatchedCarrier:
-    """One for all dials of a dialer.
+    """A carrier shared by all dials of a dialer, which remembers whether it answers.
 
     Attributes:
-        down: Why it places no calls, as a code; empty: it answers.
+        down: Why it places no calls, as a code; empty if it answers.
     """
 
     def __init__(self, carrier: CampaignCarrier) -> None:
-        """Ask this one."""
+        """Wrap `carrier`."""
         self.down = ""
         self._carrier = carrier
 
     async def dial(self, request: DialRequest) -> str:
-        """Have somebody called; return the carrier's own id of the call.
+        """Place a call; return the carrier's id of it.
 
         Raises:
-            DialRefusedError: It answers that it does not call this number.
-            CarrierError: It does not answer, and somebody may be called all the same.
-            DialWithdrawnError: It was not asked, which says nothing of it.
+            DialRefusedError: The carrier refuses to call this number.
+            CarrierError: The carrier does not answer; it may have placed the call anyway.
+            DialWithdrawnError: The carrier was not asked, so nothing is known about it.
         """
         try:
             call_ref = await self._carrier.dial(request)
@@ -98,10 +98,10 @@ class WatchedCarrier:
         return call_ref
 
     async def find(self, dial: Dial) -> FoundCall | None:
-        """Return what became of a dial; None: the carrier has no such call.
+        """Return the state of a dial; `None` if the carrier has no such call.
 
         Raises:
-            CarrierError: It does not answer.
+            CarrierError: The carrier does not answer.
         """
         try:
             found = await self._carrier.find(dial.id, dial.number, dial.intended_s - 1.0)
@@ -112,15 +112,15 @@ class WatchedCarrier:
         return found
 
     async def cancel(self, dial_id: str, ordered: str) -> None:
-        """Have a telephone ring no longer, if the carrier can."""
+        """Stop the ringing, if the carrier supports that."""
         if not isinstance(self._carrier, CancellingCarrier):
             return
         try:
             await self._carrier.cancel(dial_id, ordered)
         except CarrierError as error:
-            logger.warning("dial {} was not called off: {}", dial_id, error)
+            logger.warning("dial {} was not cancelled: {}", dial_id, error)
 
     def recall(self, dial: Dial) -> None:
-        """Have it know the call of a dial that another process has made, if it does not."""
+        """Tell the carrier the call id of a dial that another process placed, if it needs it."""
         if dial.provider_call_id and isinstance(self._carrier, RecallingCarrier):
             self._carrier.recall(dial.id, dial.provider_call_id)

@@ -1,4 +1,4 @@
-"""What a dial came to: the carrier's word, and our own side's on whether anybody could talk."""
+"""The result of a dial: the carrier's outcome, corrected by our own record of the call."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,22 +14,22 @@ REACHED: Final = frozenset({DialOutcome.COMPLETED, DialOutcome.VOICEMAIL})
 NOT_REACHED: Final = frozenset(
     {DialOutcome.BUSY, DialOutcome.NO_ANSWER, DialOutcome.FAILED, DialOutcome.CANCELLED}
 )
-"""What no call came to that somebody has picked up; a carrier's last word may be one all the same,
-of how the call ended: its line was lost, or the word is none that any page has."""
-SOON_S: Final = 0.5  # between two looks at a call of ours that is about to end
+"""Outcomes of a call that was not answered. A carrier may also report one of these for an answered
+call: the line was lost, or the status is an undocumented one."""
+SOON_S: Final = 0.5  # between two checks of our own call that is about to end
 
 
 class Judging(Protocol):
-    """What it takes."""
+    """Dependencies of `judge_call`."""
 
     @property
     def calls(self) -> OwnCalls:
-        """Our own side."""
+        """Our side of the calls."""
         ...
 
     @property
     def settings(self) -> DialerSettings:
-        """How long it may take to end."""
+        """Time limits."""
         ...
 
     @property
@@ -39,7 +39,7 @@ class Judging(Protocol):
 
 
 async def judge_call(dial_id: str, found: FoundCall, by: Judging) -> DialResult:
-    """Return what a call came to that the carrier says is over."""
+    """Return the result of a call that is over according to the carrier."""
     outcome = found.outcome or DialOutcome.UNKNOWN
     result = DialResult(outcome=outcome, length_s=found.length_s, cost=found.cost)
     if outcome not in REACHED and not found.answered:
@@ -47,7 +47,7 @@ async def judge_call(dial_id: str, found: FoundCall, by: Judging) -> DialResult:
     verdict = await _verdict(dial_id, by)
     if verdict.failed and outcome is not DialOutcome.VOICEMAIL:
         return replace(result, outcome=DialOutcome.AGENT_FAILED, reason=verdict.failed)
-    if verdict.over and outcome in NOT_REACHED:  # who was talked with is not called again
+    if verdict.over and outcome in NOT_REACHED:  # we talked: do not call again
         result = replace(result, outcome=DialOutcome.COMPLETED)
     if verdict.machine and result.outcome in REACHED:
         result = replace(result, outcome=DialOutcome.VOICEMAIL)
@@ -55,14 +55,14 @@ async def judge_call(dial_id: str, found: FoundCall, by: Judging) -> DialResult:
 
 
 def _unanswered(result: DialResult, said: DialVerdict | None) -> DialResult:
-    """Return it with what its SIP status says of the number and of the trunk."""
+    """Return the result with what the SIP status means for the number and the trunk."""
     if said is None or (said.again != "never" and said.trunk == "well"):
-        return result  # as the outcome says
+        return result  # the outcome is enough
     return replace(result, reason=said.reason, again=said.again, trunk=said.trunk)
 
 
 async def _verdict(dial_id: str, by: Judging) -> CallVerdict:
-    """Return how our own side of the call ended; it may take a moment longer."""
+    """Return how our side of the call ended; wait up to `verdict_s` for it."""
     until_s = by.now_s() + by.settings.verdict_s
     while True:
         verdict = await by.calls.verdict(dial_id)

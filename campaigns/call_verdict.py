@@ -1,7 +1,8 @@
-"""What the call of a dial came to on our side: talked, or failed for reasons of our own.
+"""How our side of a dialled call ended: with a conversation, or with one of our failures.
 
-The carrier says that somebody picked up and for how long. Whether they could talk with anybody is
-known from the call's own facts: pure, fact by fact. If its process has left, the record has them.
+The carrier only knows that the call was answered and how long it took. Whether an agent talked
+follows from the call's own events. If the process of the call is gone, the events come from the
+record. This module is pure.
 """
 
 from collections.abc import Mapping
@@ -15,15 +16,15 @@ from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered
 from fallbacks.failure import Severity
 
 OURS: Final = frozenset({"failed", "outage", "shutdown", "never_connected"})
-"""Reasons of `CallEnded` that are our own fault; a caller who hangs up is not."""
+"""Reasons of `CallEnded` that are our fault."""
 MACHINE: Final = frozenset({"voicemail", "menu"})
 NO_AGENT: Final = "no_agent"
-INTERRUPTED: Final = "interrupted"  # its process died with it
+INTERRUPTED: Final = "interrupted"  # the process died during the call
 KINDS: Final[Mapping[str, type[Event]]] = {
     item.__name__: item
     for item in (StageExhausted, StageRecovered, AttemptWon, CallFailed, AnswererHeard)
 }
-"""What is asked of the record, by the names of the events; the call's own row has its end."""
+"""Events that are read from the record, by name; `CallEnded` comes from the call's own row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,41 +32,42 @@ class CallVerdict:
     """How our side of a call ended.
 
     Attributes:
-        over: Whether nothing of it runs any more.
-        failed: Why it failed for our own reasons, as a code; empty: it did not.
-        length_s: How long it lasted.
+        over: Whether our side has ended completely.
+        failed: Why it failed for our own reasons, as a code; empty if it did not.
+        length_s: Duration.
+        machine: Whether a machine answered, according to what we heard.
     """
 
     over: bool = False
     failed: str = ""
     length_s: float = 0.0
-    machine: bool = False  # no person picked up, as far as we heard
+    machine: bool = False
 
 
 NO_CALL: Final = CallVerdict(over=True, failed=NO_AGENT)
-"""Somebody picked up, and no call of ours was there."""
+"""The callee answered, and our side had no call for it."""
 
 
 @dataclass(slots=True)
 class CallJudge:
-    """Judges one call by its facts, in the order in which they were told."""
+    """Judges one call by its events, in the order in which they happened."""
 
-    _out: set[str] = field(default_factory=set[str])  # stages of which no rung is left
+    _out: set[str] = field(default_factory=set[str])  # stages without a usable rung
     _failed: str = ""
     _machine: bool = False
     _ended: CallEnded | None = None
 
     def add(self, event: Event) -> None:
-        """Add one fact."""
+        """Add one event."""
         match event:
-            case StageExhausted(severity=Severity.CRITICAL):  # else the text was at fault
+            case StageExhausted(severity=Severity.CRITICAL):  # otherwise only one text failed
                 self._out.add(event.stage)
             case StageRecovered() | AttemptWon():
                 self._out.discard(event.stage)
             case CallFailed():
                 self._failed = "call_failed"
             case AnswererHeard(answerer=answerer):
-                self._machine = answerer in MACHINE  # as it was heard last
+                self._machine = answerer in MACHINE  # the latest judgement counts
             case CallEnded() if self._ended is None:
                 self._ended = event
             case _:
@@ -73,7 +75,7 @@ class CallJudge:
 
     @property
     def verdict(self) -> CallVerdict:
-        """Return what it came to so far."""
+        """Return the verdict so far."""
         if self._ended is None:
             return CallVerdict()
         return CallVerdict(
@@ -92,7 +94,7 @@ class CallJudge:
 
 
 def judge_recorded(end: RecordedEnd) -> CallVerdict:
-    """Return how our side of a call ended, from what the record has of it."""
+    """Return how our side of a call ended, from its record."""
     if end.interrupted:
         return CallVerdict(over=True, failed=INTERRUPTED, length_s=end.length_s)
     judge = CallJudge()
@@ -103,7 +105,7 @@ def judge_recorded(end: RecordedEnd) -> CallVerdict:
 
 
 def _event(kind: type[Event], said: Mapping[str, Any]) -> Event:
-    """Return a fact as it was told, perhaps by a newer version, which may say more of it."""
+    """Build an event from its recorded fields; skip fields that only a newer version knows."""
     return kind(
         **{field_.name: said[field_.name] for field_ in fields(kind) if field_.name in said}
     )

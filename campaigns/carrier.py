@@ -1,4 +1,4 @@
-"""What a campaign wants of a carrier: to dial under our own id, and to say what came of it."""
+"""The interface of campaigns to carriers: place a dial under our id, report its result."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
@@ -21,29 +21,29 @@ LEG_OUTCOMES: Final[Mapping[LegOutcome, DialOutcome]] = {
     "cancelled": DialOutcome.CANCELLED,
     "voicemail": DialOutcome.VOICEMAIL,
 }
-"""What a dial came to, by how its leg ended."""
+"""The outcome of a dial by the outcome of its leg."""
 
 UNANSWERED: Final = frozenset({DialOutcome.BUSY, DialOutcome.NO_ANSWER, DialOutcome.FAILED})
-"""Where the callee's side, or a carrier on the way, has said why nobody picked up."""
+"""Outcomes for which the callee's side, or a carrier on the way, gives a SIP status."""
 
-REFUSED: Final = "carrier_refused"  # why a dial failed that the carrier did not make
+REFUSED: Final = "carrier_refused"  # reason of a dial that the carrier did not place
 
 
 async def _confirm_all() -> None:
-    """Have nothing asked once more: a call of no campaign."""
+    """Accept every dial: this call belongs to no campaign."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialRequest:
-    """What a carrier is asked to dial.
+    """A call that the carrier should place.
 
     Attributes:
-        dial_id: Ours. It goes where the carrier gives it back: into the status callback's URL, the
-            room's name, a header.
+        dial_id: Our id. It goes where the carrier returns it: the status callback's URL, the room's
+            name, or a header.
         patience_s: How long it may ring.
-        confirm: Awaited right before each time that the carrier is asked, behind all waiting;
-            raises `DialWithdrawnError` if it may not be asked any more.
-        wait: Waits for so many seconds, or until the server is to end.
+        confirm: Awaited right before each request to the carrier, after all waiting. Raises
+            `DialWithdrawnError` if the dial must not be placed any more.
+        wait: Waits this many seconds, or until the server shuts down.
     """
 
     dial_id: str
@@ -54,7 +54,7 @@ class DialRequest:
     wait: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     def order(self, caller: str, *, machine: str = "") -> DialOrder:
-        """Return the carrier's order, with the number that is shown and how machines are found."""
+        """Return the order in the carrier's terms: the number shown and the machine detection."""
         return DialOrder(
             to=self.to, caller=caller, ref=self.dial_id, ring_s=self.patience_s, machine=machine
         )
@@ -62,11 +62,11 @@ class DialRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundCall:
-    """A call of ours that the carrier knows.
+    """One of our calls, as the carrier reports it.
 
     Attributes:
-        outcome: None: it goes on.
-        verdict: What the SIP status means with which nobody picked up; None: none was said.
+        outcome: `None` while the call goes on.
+        verdict: Meaning of the SIP status of an unanswered call; `None` without a status.
     """
 
     provider_call_id: str
@@ -78,58 +78,57 @@ class FoundCall:
 
 
 class CampaignCarrier(Protocol):
-    """One of them; every method raises `CarrierError` when it does not answer."""
+    """A carrier that places calls; each method raises `CarrierError` if it does not answer."""
 
     async def dial(self, request: DialRequest) -> str:
-        """Have somebody called; return the carrier's own id of the call.
+        """Place a call; return the carrier's id of it.
 
-        An error does not mean that nobody is called: the answer may be what was lost. Only
-        `DialRefusedError` says so, and `DialWithdrawnError`, which is raised as the request's
-        `confirm` raises it.
+        After an error the call may still be placed: only the answer may be lost. Two errors exclude
+        that: `DialRefusedError`, and `DialWithdrawnError`, which `request.confirm` raises.
         """
         ...
 
     async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
-        """Return what became of a dial of ours; None: the carrier never had it.
+        """Return the state of one of our dials; `None` if the carrier never had it.
 
         Args:
-            dial_id: Ours.
-            to: The number, for carriers that find calls by number and time alone.
-            since_s: Not older than this, in seconds since 1970.
+            dial_id: Our id.
+            to: The number, for carriers that find calls only by number and time.
+            since_s: Ignore older calls; seconds since 1970.
         """
         ...
 
 
 @runtime_checkable
 class RecallingCarrier(Protocol):
-    """A carrier that cannot be asked by our own id, and so wants its own, of whichever process."""
+    """A carrier that finds calls by its own ids only, also calls of other processes."""
 
     def recall(self, dial_id: str, provider_call_id: str) -> None:
-        """Know the call of a dial that another process has made."""
+        """Remember the carrier's id of a dial that another process placed."""
         ...
 
 
 @runtime_checkable
 class CancellingCarrier(Protocol):
-    """A carrier that can have a telephone ring no longer."""
+    """A carrier that can stop a call that still rings."""
 
     async def cancel(self, dial_id: str, ordered: str) -> None:
-        """End a dial that nobody has answered; raises `CarrierError` when it may ring on.
+        """Cancel a dial that is not answered yet; raises `CarrierError` if it may ring on.
 
         Args:
-            dial_id: Ours.
-            ordered: The carrier's own id, as `dial` returned it.
+            dial_id: Our id.
+            ordered: The carrier's id, as `dial` returned it.
         """
         ...
 
 
 class CarrierError(Exception):
-    """The carrier did not answer, or not so that we understand it; nobody knows what it did."""
+    """The carrier's answer is missing or not understood; the call may or may not exist."""
 
 
 @contextmanager
 def carrier_errors() -> Iterator[None]:
-    """Raise what a carrier's interface raises as `CarrierError`."""
+    """Translate errors of a carrier's API to `CarrierError`."""
     try:
         yield
     except ServiceError as error:
@@ -137,15 +136,15 @@ def carrier_errors() -> Iterator[None]:
 
 
 class DialRefusedError(CarrierError):
-    """The carrier says that it does not call this number, and why: one line."""
+    """The carrier refuses to call this number; one line with its reason."""
 
 
 def outcome_of(ended: LegOutcome | None, *, machine: bool) -> DialOutcome | None:
-    """Return what a dial came to.
+    """Return the outcome of a dial.
 
     Args:
-        ended: How its leg did; None: it goes on.
-        machine: Whether the carrier took who picked up for a machine.
+        ended: Outcome of its leg; `None` while it goes on.
+        machine: Whether the carrier judged that a machine answered.
     """
     if ended == "completed" and machine:
         return DialOutcome.VOICEMAIL
@@ -153,27 +152,28 @@ def outcome_of(ended: LegOutcome | None, *, machine: bool) -> DialOutcome | None
 
 
 def verdict_of(outcome: DialOutcome | None, sip_code: int | None) -> DialVerdict | None:
-    """Return what a SIP status means with which nobody picked up; None: there is none."""
+    """Return what the SIP status of an unanswered call means; `None` without a status."""
     return None if sip_code is None or outcome not in UNANSWERED else judge_dial(sip_code)
 
 
 class DialWithdrawnError(Exception):
-    """The carrier was not asked: the dial is not to be made any more; why, as a code."""
+    """The carrier was not asked: the dial must not be placed any more; the reason is a code."""
 
 
-# What callbacks have said of a dial so far, for carriers that tell more than they can be asked.
+# The state of a leg from status callbacks, for carriers whose callbacks say more than their API.
 #
-# Two processes of a house may each have been told a part: what says more goes first.
+# Two processes of a worker pool may each have received a part of the callbacks; `joined` merges
+# them.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeardLeg:
-    """How far a leg has come.
+    """The progress of a leg.
 
     Attributes:
-        ended: How it ended; None: nobody has said that it has.
-        sip_code: With which it ended, where the carrier says one.
-        machine: Whether the carrier took who picked up for a machine.
+        ended: How it ended; `None` if no callback has said so.
+        sip_code: SIP status of its end, if the carrier reports one.
+        machine: Whether the carrier judged that a machine answered.
     """
 
     call_ref: str
@@ -183,7 +183,7 @@ class HeardLeg:
     sip_code: int | None = None
 
     def after(self, fact: LegFact) -> "HeardLeg":
-        """Return it with one more fact."""
+        """Return this leg after one more event."""
         match fact:
             case LegAnswered():
                 return replace(self, answered=True)
@@ -196,12 +196,12 @@ class HeardLeg:
 
     @property
     def outcome(self) -> LegOutcome | None:
-        """Return how it ended, also if who picked up was judged behind the end."""
+        """Return how it ended, even if the answerer was judged after the end."""
         return "voicemail" if self.machine and self.ended == "completed" else self.ended
 
     @property
     def found(self) -> FoundCall:
-        """Return the call as far as it was told."""
+        """Return the call as far as the callbacks describe it."""
         outcome = outcome_of(self.ended, machine=self.machine)
         return FoundCall(
             provider_call_id=self.call_ref,
@@ -212,7 +212,7 @@ class HeardLeg:
 
 
 def joined(parts: Iterable[HeardLeg]) -> HeardLeg | None:
-    """Return what several processes know together; None: nobody knows anything."""
+    """Return the combined knowledge of several processes; `None` if there is none."""
     known = list(parts)
     if not known:
         return None
@@ -226,24 +226,24 @@ def joined(parts: Iterable[HeardLeg]) -> HeardLeg | None:
     )
 
 
-# What a carrier has told of calls without being asked: for those that do not say it when they are.
+# Call results from callbacks, for carriers whose API does not report them.
 #
-# Twilio says of any call how it ended and what it cost, as often as it is asked. Others say that in
-# their callbacks alone, or sooner there, and a callback reaches any process of the house.
+# Twilio reports outcome and price of any call whenever it is asked. Others report them only in
+# callbacks, or earlier there, and a callback reaches any process of the worker pool.
 
 
 class CarrierNews(Protocol):
-    """All of the house's."""
+    """What callbacks to any process of the worker pool have reported."""
 
     @property
     def refs(self) -> MutableMapping[str, str]:
-        """The carrier's ids of calls by our own of their dials, as far as this process knows."""
+        """The carrier's call ids by our dial ids, as far as this process knows them."""
         ...
 
     async def heard(self, dial_id: str) -> HeardLeg | None:
-        """Return what was told of a dial; None: nothing."""
+        """Return the reported state of a dial; `None` if there was no callback."""
         ...
 
     async def charged(self, call_ref: str) -> float | None:
-        """Return what a call is said to have cost; None: nothing was said of it."""
+        """Return the reported price of a call; `None` if there was none."""
         ...

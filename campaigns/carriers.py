@@ -1,4 +1,4 @@
-"""Which carrier places the calls of this configuration."""
+"""Choice of the carrier that places calls, from the configuration."""
 
 import asyncio
 from typing import Protocol, runtime_checkable
@@ -17,22 +17,22 @@ from transports.twilio.calls import TwilioCalls, TwilioRest
 
 @runtime_checkable
 class Closing(Protocol):
-    """A carrier that does something beside the dialer."""
+    """A carrier with background tasks of its own."""
 
     def close(self) -> None:
-        """Have nothing ring on."""
+        """Stop all ringing."""
         ...
 
 
 def carrier_of(
     settings: Settings, news: CarrierNews, tasks: asyncio.TaskGroup
 ) -> CampaignCarrier | None:
-    """Return who places calls: the first that can, in the order below; None: nobody.
+    """Return the first configured carrier, in the order below; `None` if there is none.
 
     Args:
         settings: The configuration.
-        news: What callbacks have told, such as the carrier's ids by our own.
-        tasks: Owns what a carrier does beside the dialer.
+        news: What callbacks have reported, such as the carrier's ids of our dials.
+        tasks: Owns the carrier's background tasks.
     """
     return (
         _twilio(settings, news)
@@ -114,7 +114,7 @@ def _livekit(settings: Settings, tasks: asyncio.TaskGroup) -> CampaignCarrier | 
     key, secret = livekit.api_key, livekit.api_secret
     if not (livekit.enabled and livekit.sip.server and key and secret):
         return None
-    # Here, and not above: its library has 28 MB, which a server without this door does without.
+    # Imported here because the library takes 28 MB, which a server without LiveKit does not need.
     from campaigns.livekit_carrier import LivekitCarrier  # noqa: PLC0415
     from transports.livekit.dial import open_exchange  # noqa: PLC0415
 
@@ -128,12 +128,12 @@ def _livekit(settings: Settings, tasks: asyncio.TaskGroup) -> CampaignCarrier | 
 
 
 class NoCarrier:
-    """Where none is configured."""
+    """The carrier if none is configured."""
 
     async def dial(self, request: DialRequest) -> str:
-        """Call nobody."""
+        """Refuse every call."""
         raise DialRefusedError("no carrier is configured")
 
     async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
-        """Find nothing."""
+        """Return `None`."""
         return None

@@ -1,4 +1,4 @@
-"""Those who write behind the dialer: what each dial cost, and what the owner's register is told."""
+"""Background jobs of campaigns: costs and prices of dials, and their reports to the CRM."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -21,24 +21,23 @@ from operations.crm.outbox import KEPT_S, CrmOutbox
 from operations.database.database import StorageError
 from operations.keep_running import UNWELL_S, keep_running
 
-# Has the owner's register told what became of dials: of those, too, that nobody answered.
+# Reports finished dials to the CRM, including unanswered ones.
 #
-# The ledger says which dials are over, and the outbox which of them were reported: what stands in
-# the one and not in the other is put there. So nothing is lost between the two, whoever is killed
-# when.
+# The ledger knows which dials are over, the outbox which of them were reported. Every dial that is
+# in the ledger and not in the outbox is added to the outbox, so no crash between the two loses one.
 
-REACH_S: Final = KEPT_S - 86_400.0  # what the outbox has forgotten must not be told again
-LOOK_S: Final = 600.0  # without news: what a process that was killed has left
-CRM_ID: Final = "crm_id"  # the field of a contact that came from a register
+REACH_S: Final = KEPT_S - 86_400.0  # the outbox forgets older reports; do not repeat them
+LOOK_S: Final = 600.0  # without news: finds dials of a killed process
+CRM_ID: Final = "crm_id"  # field of a contact that came from a CRM
 
 
 @dataclass(slots=True, kw_only=True)
 class DialReports:
-    """Of one process; it reports while it leads its house.
+    """Reports dials while this process leads its worker pool.
 
     Attributes:
-        agents: Whose agent makes the calls of each campaign.
-        talked: Also report dials in which a call of ours was, which is reported by itself.
+        agents: Agent name by campaign.
+        talked: Also report dials that had a conversation, whose calls have reports of their own.
     """
 
     dials: UnreportedDials
@@ -62,7 +61,7 @@ class DialReports:
             await self.news.wait(wait_s)
 
     async def report_all(self) -> int:
-        """Put what is over and was not reported into the outbox; return how many there were."""
+        """Put every unreported finished dial into the outbox; return the number of them."""
         count, since_s = 0, self.utc_s() - REACH_S
         while found := await self._page(since_s):
             for item in found:
@@ -92,11 +91,11 @@ class DialReports:
 
 
 class BackgroundJob(Protocol):
-    """One of them; it waits for news of dials."""
+    """A job that sleeps until there is news of dials."""
 
     @property
     def news(self) -> DialNews:
-        """What wakes it."""
+        """The news that wakes it."""
         ...
 
     async def run(self) -> None:
@@ -105,35 +104,35 @@ class BackgroundJob(Protocol):
 
 
 class Closable(Protocol):
-    """Holds connections."""
+    """Something that holds connections."""
 
     async def close(self) -> None:
-        """Let them go."""
+        """Close the connections."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class BackgroundJobs:
-    """All of them; no dial waits for one."""
+    """All background jobs; no dial waits for one of them."""
 
     clerks: Mapping[str, BackgroundJob]
     books: Sequence[Closable]
 
     def heard_by(self, tell: Tell) -> Tell:
-        """Return what tells the same, and wakes whoever waits for the end of a dial."""
+        """Return a `tell` that also wakes the jobs when a dial ends."""
         for clerk in self.clerks.values():
             tell = clerk.news.heard_by(tell)
         return tell
 
     def work(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
-        """Have them work until the tasks are cancelled."""
+        """Start the jobs; they run until the tasks are cancelled."""
         return [
-            tasks.create_task(keep_running(name, each.run), name=name)
-            for name, each in self.clerks.items()
+            tasks.create_task(keep_running(name, clerk.run), name=name)
+            for name, clerk in self.clerks.items()
         ]
 
     async def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         for book in self.books:
             await book.close()
 
@@ -145,7 +144,7 @@ def clerks_of(
     *,
     leads: Callable[[], bool],
 ) -> BackgroundJobs:
-    """Return those whom this configuration has work for."""
+    """Return the jobs that this configuration needs."""
     url, clerks, books = settings.storage.url, dict[str, BackgroundJob](), list[Closable]()
     if campaigns:
         calls = DialCalls(url)
@@ -169,7 +168,7 @@ def clerks_of(
         clerks["the reports of dials"] = DialReports(
             dials=unreported,
             outbox=outbox,
-            agents={name: each.agent or "default" for name, each in campaigns.items()},
+            agents={name: campaign.agent or "default" for name, campaign in campaigns.items()},
             talked=settings.crm.dials == "all",
             leads=leads,
             utc_s=clock.utc_s,

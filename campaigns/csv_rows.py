@@ -1,7 +1,7 @@
-"""The rows of a file of contacts, one after the other, however strange the file is.
+"""Reads contacts from a CSV file: encoding, separator, rows, columns and their checks.
 
-No more than one row is held, and a row has an end: a line that is too long, or a quotation mark
-that nobody closes, costs that line and no other.
+At most one row is in memory. A line that is too long, or a quotation mark without a partner, costs
+only its own line.
 """
 
 import codecs
@@ -18,11 +18,11 @@ from calls.outbound import CallConsent
 from campaigns.window import zone_of
 from operations.numbers import CallableNumber, read_number
 
-# In which encoding a file of contacts is written, by what its bytes look like.
+# Guesses the encoding of a file from its bytes.
 #
-# A file that says so at its begin is believed. Everything that is UTF-8 to its end is UTF-8. Of the
-# encodings with a byte for each letter two are told apart: in cp1251 whole words are of bytes above
-# 127, in the Western ones such a byte stands alone among ASCII.
+# A byte order mark decides. A file that is valid UTF-8 to its end is UTF-8. Otherwise two
+# single-byte encodings are told apart: cp1251 has whole words of bytes above 127; in Western
+# encodings such a byte stands alone among ASCII.
 
 MARKS: Final = (  # the longer first: UTF-32 begins as UTF-16 does
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -32,16 +32,16 @@ MARKS: Final = (  # the longer first: UTF-32 begins as UTF-16 does
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 SAMPLE_BYTES: Final = 65_536
-WIDE_SHARE: Final = 0.3  # of zero bytes at every second place: ASCII in UTF-16 has nearly half
-IN_WORDS: Final = 0.6  # of bytes above 127 that stand beside one of their kind
+WIDE_SHARE: Final = 0.3  # zero bytes at every second place: nearly half in ASCII as UTF-16
+IN_WORDS: Final = 0.6  # share of bytes above 127 that have such a neighbour
 UNUSED_IN_CP1252: Final = frozenset(b"\x81\x8d\x8f\x90\x9d")
 
 
 def guess_encoding(pieces: Iterable[bytes]) -> str:
-    """Return Python's name of the encoding; the pieces are those of the whole file."""
+    """Return Python's name of the encoding; `pieces` are the bytes of the whole file."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     sample = b""
-    # Behind the last piece comes an empty one: no letter may be unfinished by then.
+    # An empty piece follows the last one, so that an unfinished character is an error.
     for piece in chain(filter(None, pieces), (b"",)):
         if len(sample) < SAMPLE_BYTES:
             sample += piece[: SAMPLE_BYTES - len(sample)]
@@ -50,8 +50,8 @@ def guess_encoding(pieces: Iterable[bytes]) -> str:
         try:
             decoder.decode(piece, final=not piece)
         except UnicodeDecodeError as error:
-            # The sample is to hold what is not UTF-8, and it may come late, or have begun before.
-            # It may be in it twice then; no two of its letters are to become neighbours by that.
+            # The sample must contain the bytes that are not UTF-8, which may come late. They may be
+            # in it twice; the line feed keeps the two parts from becoming neighbours.
             late = error.object[error.start : error.start + SAMPLE_BYTES]
             return _single_byte(sample[: SAMPLE_BYTES // 2] + b"\n" + late)
     return "utf-8"
@@ -79,7 +79,7 @@ def _single_byte(sample: bytes) -> str:
     return "latin-1" if UNUSED_IN_CP1252 & set(sample) else "cp1252"
 
 
-KNOWN: Final[Mapping[str, tuple[str, ...]]] = {  # ours, and what others call it
+KNOWN: Final[Mapping[str, tuple[str, ...]]] = {  # our name and its synonyms
     "number": ("phone", "phone_number", "telephone", "mobile", "tel", "cell", "msisdn"),
     "name": ("full_name", "contact", "contact_name"),
     "zone": ("timezone", "time_zone", "tz"),
@@ -89,8 +89,8 @@ KNOWN: Final[Mapping[str, tuple[str, ...]]] = {  # ours, and what others call it
     "consent_source": (),
 }
 NAMES: Final = {item: ours for ours, others in KNOWN.items() for item in (ours, *others)}
-PRIORITIES: Final = 1000  # at most, on either side of 0
-MOST_FIELDS: Final = 8000  # characters, of all that we do not know together
+PRIORITIES: Final = 1000  # largest absolute value
+MOST_FIELDS: Final = 8000  # characters, of all unknown columns together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,13 +107,13 @@ class ContactRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowRules:
-    """What a row must be like.
+    """Checks that a row must pass.
 
     Attributes:
-        region: Of numbers without a country code.
+        region: Country of numbers without a country code.
         consent_required: Whether a row without consent is refused.
-        today: No consent is younger.
-        prefixes: A number begins with one of these; none: all may be called.
+        today: A later consent date is refused.
+        prefixes: A number must begin with one of these; empty allows all numbers.
     """
 
     region: str
@@ -123,14 +123,14 @@ class RowRules:
 
 
 class HeaderError(Exception):
-    """The columns do not say where the number stands; one line with the cure."""
+    """The header does not identify the number's column; one line with the cure."""
 
 
 def read_header(cells: Sequence[str]) -> tuple[str, ...]:
-    """Return the name of each column, ours where we know it.
+    """Return the name of each column, with synonyms replaced by our names.
 
     Raises:
-        HeaderError: None of them is the number's, or two are.
+        HeaderError: The number's column is missing, or a column appears twice.
     """
     plain = [re.sub(r"[\s-]+", "_", cell.strip().lower()) for cell in cells]
     names = tuple(NAMES.get(name, cell) for name, cell in zip(plain, cells, strict=True))
@@ -148,7 +148,7 @@ def read_header(cells: Sequence[str]) -> tuple[str, ...]:
 def read_contact_row(
     names: Sequence[str], cells: Sequence[str], rules: RowRules
 ) -> ContactRow | str:
-    """Return a row as a contact, or the code of why it is refused."""
+    """Return the row as a contact, or the code of the reason why it is refused."""
     if any(cells[len(names) :]):
         return "too_many_cells"
     said = dict(zip(names, [*cells, *[""] * (len(names) - len(cells))], strict=False))
@@ -202,14 +202,14 @@ def _length(pairs: Iterable[tuple[str, str]]) -> int:
 
 
 LONGEST_LINE: Final = 65_536  # characters; an ordinary row has a hundred
-MOST_LINES: Final = 50  # of one row, whose cells may hold line ends in quotes
+MOST_LINES: Final = 50  # in one row: quoted cells may contain line feeds
 SEPARATORS: Final = ",;\t|"
 EXCEL_LINE: Final = re.compile(r"^\s*\"?sep=(.)\"?\s*$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CsvRow:
-    """A row and the line on which it begins, from 1; `trouble` is a code: it could not be read."""
+    """A row and its first line, from 1; `trouble` is the code of why it could not be read."""
 
     line: int
     cells: tuple[str, ...] = ()
@@ -217,7 +217,7 @@ class CsvRow:
 
 
 def read_rows(text: TextIO) -> Iterator[CsvRow]:
-    """Return the rows that are not empty, the header among them."""
+    """Yield the rows that are not empty, including the header."""
     lines = _Lines(text)
     separator = ""
     while (number_and_line := lines.take()) is not None:
@@ -232,7 +232,7 @@ def read_rows(text: TextIO) -> Iterator[CsvRow]:
 
 
 class _Lines:
-    """Lines with their numbers; those that were looked at too far ahead are given again."""
+    """Numbered lines of a text, with push-back for lines read ahead."""
 
     def __init__(self, text: TextIO) -> None:
         self._text = text
@@ -240,7 +240,7 @@ class _Lines:
         self._again: deque[tuple[int, str | None]] = deque()
 
     def take(self) -> tuple[int, str | None] | None:
-        """Return the next line, whose text is None if it was too long; None: there is none."""
+        """Return the next number and line, `None` at the end; a too long line is `None`."""
         if self._again:
             return self._again.popleft()
         line = self._text.readline(LONGEST_LINE + 1)
@@ -254,7 +254,7 @@ class _Lines:
         return self._number, None
 
     def give_back(self, lines: list[tuple[int, str | None]]) -> None:
-        """Have lines taken once more, in their order."""
+        """Return lines to the front, in their order."""
         self._again.extendleft(reversed(lines))
 
 
@@ -271,10 +271,10 @@ def _read(lines: _Lines, number: int, line: str | None, separator: str) -> CsvRo
 
 
 def _cells_of(row: str, separator: str) -> tuple[str, ...] | str:
-    """Return the cells of a row, or the code of why there are none."""
+    """Return the cells of a row, or the code of the reason why it cannot be read."""
     if "\x00" in row:
         return "zero_byte"
-    if "\ufffd" in row:  # what the decoder puts for bytes that are no letters
+    if "\ufffd" in row:  # the decoder's replacement for invalid bytes
         return "wrong_encoding"
     try:
         (cells,) = csv.reader([row], delimiter=separator)
@@ -284,7 +284,7 @@ def _cells_of(row: str, separator: str) -> tuple[str, ...] | str:
 
 
 def _whole(lines: _Lines, line: str, separator: str) -> str | None:
-    """Return a row with all its lines; None: a quotation mark has no partner."""
+    """Return a row with all its lines; `None` if a quotation mark has no partner."""
     if '"' not in line:
         return line
     ahead: list[tuple[int, str | None]] = []
@@ -302,9 +302,9 @@ def _whole(lines: _Lines, line: str, separator: str) -> str | None:
 
 
 def _is_open(row: str, separator: str) -> bool:
-    """Return whether a row ends within a cell in quotes.
+    """Return whether a row ends inside a quoted cell.
 
-    A quotation mark opens a cell only at its begin: `5" pipe` is text.
+    A quotation mark opens a cell only at the cell's start: `5" pipe` is text.
     """
     return any(cell is None for cell in _cells(row, separator))
 
@@ -318,7 +318,7 @@ def _cells(row: str, separator: str) -> Iterator[str | None]:
             at = end + 1 if end >= 0 else len(row)
             continue
         end = row.find('"', at + 1)
-        while end >= 0 and row[end + 1 : end + 2] == '"':  # two of them are one in the text
+        while end >= 0 and row[end + 1 : end + 2] == '"':  # doubled: one in the text
             end = row.find('"', end + 2)
         if end < 0:
             yield None
@@ -329,6 +329,6 @@ def _cells(row: str, separator: str) -> Iterator[str | None]:
 
 
 def _separator(line: str) -> str:
-    """Return what stands between the cells of a header."""
+    """Return the separator that is most frequent in a header."""
     outside = re.sub(r'"[^"]*"', "", line)
-    return max(SEPARATORS, key=outside.count)  # the first of them if there is none
+    return max(SEPARATORS, key=outside.count)  # a comma if there is none

@@ -1,9 +1,9 @@
-"""One dial, from the committed intent to its one outcome.
+"""One dial, from the committed intent to its single outcome.
 
-Before anything is decided on a dial whose answer was lost, the carrier is asked: what it has is
-followed, what it never had is given back. Whoever runs this keeps the lease meanwhile. A carrier
-that does not answer is asked on and on; by a process that leads no more, a few times: it leaves the
-dial to its lease, and to who leads now.
+If the carrier's answer was lost, the carrier is asked what it has: an existing call is followed, a
+call that never existed is released. The process renews the dial's lease meanwhile. If the carrier
+does not answer, the leading process asks until it does. A process that no longer leads asks a few
+times and then lets the lease expire, so that the new leader takes the dial over.
 """
 
 import asyncio
@@ -36,12 +36,12 @@ from operations.database.database import StorageError
 
 
 async def confirm_claim(campaign: Campaign, claim: Claim, parts: DialerParts) -> Claim:
-    """Return a claim whose carrier may be asked now, with the moment at which that was said.
+    """Return the claim with the time of its confirmation: the carrier may be asked now.
 
     Raises:
-        DialWithdrawnError: It may not, for the store's reason or for `window_closed`, and the dial
-            is not ours any more: one outside the contact's hours is given back until they open.
-        StorageError: Nobody knows.
+        DialWithdrawnError: It may not, for the store's reason or because of `window_closed`, and we
+            no longer hold the dial. Outside the contact's hours it is released until they open.
+        StorageError: The database does not answer.
     """
     lease_s = parts.settings.lease_s
     if why := await parts.store.confirm(claim.dial, now=parts.now_s(), lease_s=lease_s):
@@ -49,29 +49,29 @@ async def confirm_claim(campaign: Campaign, claim: Claim, parts: DialerParts) ->
     now = parts.now_s()
     opens_s = contact_opens_s(campaign, claim.contact, now)
     if opens_s is None or opens_s > now:
-        # Where they never open the next claim finds that, too, and keeps the contact out.
+        # If the hours never open, the next claim finds that too and excludes the contact.
         await parts.store.release(claim.dial, due_s=opens_s or now)
         raise DialWithdrawnError("window_closed")
     return replace(claim, dial=replace(claim.dial, confirmed_s=now))
 
 
-LOST_LOOKS: Final = 3  # a call that the carrier knew and knows no more: its outcome is unknown
-SILENT_LOOKS: Final = 3  # in a row, and whoever leads now, perhaps with another key, is to ask
+LOST_LOOKS: Final = 3  # checks in which the carrier no longer knows the call: outcome unknown
+SILENT_LOOKS: Final = 3  # in a row; then the leader asks, perhaps with another key
 
 
 @dataclass(slots=True)
 class Unanswered:
-    """Counts the looks in a row that the carrier left without an answer."""
+    """Counts consecutive checks that the carrier did not answer."""
 
     parts: DialerParts
     looks: int = 0
 
     def bear(self, silence: CarrierError) -> None:
-        """Note one more.
+        """Count one more.
 
         Raises:
-            CarrierError: This one, if it was the last. A process that was relieved may have an old
-                key; while it renewed the lease, nobody else could ask with the new one.
+            CarrierError: `silence`, if it was the last one allowed. A process that no longer leads
+                may have an old key. If it kept the lease, no process could ask with the new one.
         """
         self.looks += 1
         if self.looks >= SILENT_LOOKS and not self.parts.pool.leads:
@@ -80,13 +80,13 @@ class Unanswered:
 
 @dataclass(slots=True)
 class DialLease:
-    """Keeps a dial ours; lost: somebody else has taken it over."""
+    """Renews the lease of a dial; `lost` if another process has taken the dial over."""
 
     lost: bool = False
 
     @asynccontextmanager
     async def keep(self, dial: Dial, parts: DialerParts) -> AsyncIterator[None]:
-        """Renew it while the block runs."""
+        """Renew the lease while the block runs."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 renewing = tasks.create_task(self._renew(dial, parts), name=f"lease of {dial.id}")
@@ -94,7 +94,7 @@ class DialLease:
                     yield
                 finally:
                     renewing.cancel()
-        except BaseExceptionGroup as several:  # a group of one: what the block raised
+        except BaseExceptionGroup as several:  # a group of one: the block's exception
             raise several.exceptions[0] from None
 
     async def _renew(self, dial: Dial, parts: DialerParts) -> None:
@@ -111,11 +111,12 @@ class DialLease:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class DialRun:
-    """Makes one dial of a campaign.
+    """Places one dial of a campaign and follows it to its end.
 
     Attributes:
-        in_call: Somebody has picked up.
-        ending: Its outcome is known, and being kept.
+        in_call: The callee has answered.
+        ending: The outcome is known and is being stored.
+        on_placed: Called when the carrier is known to have the call.
         on_placed: Called when the carrier is known to have it.
     """
 
@@ -135,7 +136,7 @@ class DialRun:
         return self.claim.dial
 
     async def make(self) -> DialResult | None:
-        """Dial and follow; return the outcome that was kept, None: the dial has none from here.
+        """Dial and follow the call; return the stored outcome, or `None` if there is none here.
 
         Raises:
             CarrierError: The dial is left to its lease.
@@ -145,8 +146,8 @@ class DialRun:
             if self.campaign.on_outage == "skip":
                 await self.skip(down)
             else:
-                await store.release(self.dial)  # the guard holds from here on
-            return None  # nobody was called, so it says nothing of our calls
+                await store.release(self.dial)  # the guard holds the campaign from now on
+            return None  # no call was placed, so nothing is learnt
         with suppress(DialWithdrawnError):  # the dial is settled or released
             await self._confirm()
             async with self._lease.keep(self.dial, parts):
@@ -155,7 +156,7 @@ class DialRun:
         return None
 
     async def take_over(self) -> DialResult | None:
-        """Find out what became of a dial whose process is silent, and see it to its end.
+        """Find the state of a dial whose process is silent, and follow it to its end.
 
         Raises:
             CarrierError: The dial is left to its lease.
@@ -165,27 +166,27 @@ class DialRun:
             return await self._find_out("holder_silent")
 
     async def _rehearse(self) -> str:
-        """Return what is down that only a rehearsal shows; empty: nobody need wait for anything."""
+        """Return the stage that a rehearsal finds down; empty if all stages work."""
         if self.parts.rehearse is None or self.campaign.on_outage == "degraded":
             return ""
         async with self._lease.keep(self.dial, self.parts):
             return await self.parts.rehearse()
 
     async def _confirm(self) -> None:
-        """Ask whether the carrier may be asked now.
+        """Check that the carrier may be asked now.
 
         Raises:
-            DialWithdrawnError: It may not, and the dial is not ours any more.
+            DialWithdrawnError: It may not, and we no longer hold the dial.
         """
         if self._lease.lost:
             raise DialWithdrawnError("lease_lost")
-        if self.parts.pool.leaving:  # whoever picked up would find nobody
+        if self.parts.pool.leaving:  # the callee would find no agent
             await self.parts.store.release(self.dial)
             raise DialWithdrawnError("leaving")
         self.claim = await confirm_claim(self.campaign, self.claim, self.parts)
 
     async def skip(self, reason: str) -> DialResult | None:
-        """Put the contact back, undialled."""
+        """Return the contact to the queue without a dial."""
         self.parts.tell(
             ContactSkipped(campaign=self.campaign.name, dial_id=self.dial.id, reason=reason)
         )
@@ -198,7 +199,7 @@ class DialRun:
             to=self.dial.number,
             campaign=self.campaign.name,
             patience_s=self.parts.settings.ring_s,
-            confirm=self._confirm,  # once more: it may have the dial wait for its turn
+            confirm=self._confirm,  # again, because the carrier may delay the dial
             wait=partial(wait_to_ask, self.dial.id, calls=self.parts.calls, pool=self.parts.pool),
         )
         try:
@@ -208,23 +209,23 @@ class DialRun:
             refusal = DialResult(outcome=DialOutcome.FAILED, reason=REFUSED)
             return await self._settle(refusal)
         except DialWithdrawnError as withdrawn:
-            logger.info("dial {} is not made: {}", self.dial.id, withdrawn)
+            logger.info("dial {} is withdrawn: {}", self.dial.id, withdrawn)
             self.parts.calls.forget(self.dial.id)
             return None
         except CarrierError as error:
-            logger.warning("dial {}: no answer of the carrier: {}", self.dial.id, error)
+            logger.warning("dial {}: the carrier did not answer: {}", self.dial.id, error)
             return await self._find_out("answer_lost")
         await self._note_placed(call_ref)
         return await self._to_the_end(FoundCall(provider_call_id=call_ref))
 
     async def _find_out(self, why: str) -> DialResult | None:
-        """Ask the carrier what it has of this dial, until it is known; then go on from there."""
+        """Ask the carrier until the state of this dial is known; then continue from there."""
         if was_never_asked(self.dial):
             return await self._give_back(why)
         waits, unanswered = self.parts.settings.ask_again_s, Unanswered(self.parts)
         for wait_s in chain((0.0,), waits, repeat(waits[-1])):
             if wait_s and self.parts.pool.leaving:
-                break  # the next process asks: to end waits for no dial that may ring nowhere
+                break  # do not delay the shutdown; the next process asks
             await self.parts.calls.wait(self.dial.id, wait_s)
             try:
                 found = await self.carrier.find(self.dial)
@@ -263,7 +264,7 @@ class DialRun:
 
     async def _to_the_end(self, found: FoundCall) -> DialResult | None:
         missed, answered, unanswered = 0, False, Unanswered(self.parts)
-        ordered: str | None = found.provider_call_id  # None: it was called off
+        ordered: str | None = found.provider_call_id  # `None` after a cancellation
         while found.outcome is None and missed < LOST_LOOKS and not self._lease.lost:
             await self.parts.calls.wait(self.dial.id, self.parts.settings.look_s)
             try:
@@ -274,20 +275,20 @@ class DialRun:
             unanswered.looks = 0
             missed = missed + 1 if again is None else 0
             if again is not None and again.provider_call_id != found.provider_call_id:
-                # Some answer an order with an id of the order, and tell the call's own later.
+                # Some carriers answer an order with its own id and report the call's id later.
                 await self.parts.store.placed(self.dial, again.provider_call_id)
             found = again or found
             if again and judge_fate(self.dial, again, now=self.parts.now_s()) == LOST:
-                break  # its end was lost, although the carrier says that it goes on
+                break  # too old: the carrier has missed the end of the call
             if self.parts.pool.leaving and ordered and not (found.answered or found.outcome):
                 await self.carrier.cancel(self.dial.id, ordered)
                 ordered = None
             if answered:
-                self.in_call = True  # a look later: the house has counted its seat by now
+                self.in_call = True  # one check later the pool has counted its seat
             elif found.answered:
                 answered = True
                 await self.parts.store.answered(self.dial, now=self.parts.now_s())
-        # A record of how a call ended need not say that somebody had picked up.
+        # The carrier's record of an ended call need not say that it was answered.
         found = replace(found, answered=found.answered or answered)
         return await self._settle(await judge_call(self.dial.id, found, self.parts))
 
@@ -298,7 +299,7 @@ class DialRun:
         kept = await parts.store.settle(self.dial, result, then=then, now=now)
         parts.calls.forget(self.dial.id)
         if not kept:
-            return None  # somebody else has taken it over, and says what became of it
+            return None  # another process has taken it over and reports it
         parts.tell(
             DialEnded(
                 campaign=self.campaign.name,

@@ -1,8 +1,8 @@
-"""Dials the contacts of all campaigns of a house: one turn each, in order of who waited longest.
+"""Dials the contacts of all campaigns of a worker pool, one turn for each campaign.
 
-What became of dials whose process is silent is found out before anything else. Then each running
-campaign has a turn: the guard is asked, a contact is claimed, and the dial goes its own way beside
-the others. A campaign that is held is looked at again and again, and goes on by itself.
+First the dials of silent processes are taken over. Then each running campaign gets a turn, the one
+that waited longest first: the guard decides, a contact is claimed, and the dial runs in a task of
+its own. A held campaign is checked again in each round and resumes by itself.
 """
 
 import asyncio
@@ -37,79 +37,80 @@ from campaigns.store.office import CampaignStanding
 from campaigns.time_left import OPEN_STATES
 from operations.database.database import StorageError
 
-# The breakers of a dialer's campaigns: one that trips pauses its campaign, in all processes.
+# The breakers of a dialer's campaigns. A breaker that trips pauses its campaign in all processes.
 #
-# Each has two. One counts calls that failed for our own reasons, one what the carrier refused to
-# dial at all, or could not: one number may be none, but several in a row say that something of ours
-# is wrong, such as the number that we call from, or that the trunk is not well.
+# Each campaign has two. One counts calls that failed for our own reasons. The other counts dials
+# that the carrier refused or could not place: one number may be wrong, but several in a row mean
+# that the fault is on our side, such as our own number or the trunk.
 
 FAILED_IN_A_ROW: Final = "agent_failed_in_a_row"
 REFUSED_IN_A_ROW: Final = "carrier_refused_in_a_row"
 PAUSES: Final = (FAILED_IN_A_ROW, REFUSED_IN_A_ROW)
-"""Why a campaign paused itself; only an operator's word has it go on."""
+"""Reasons why a campaign paused itself; only an operator resumes it."""
 NOT_PLACED: Final = frozenset({DialOutcome.REFUSED, DialOutcome.UNKNOWN})
 
 
 class CampaignBreakers:
-    """Those of each campaign, by why it pauses."""
+    """The breakers of each campaign, by the reason of the pause."""
 
     def __init__(self, campaigns: Iterable[str], parts: DialerParts) -> None:
-        """Have them for each of these campaigns."""
+        """Create the breakers of these campaigns."""
         self._parts = parts
         limit = parts.settings.failures
         self._breakers = {
             name: {why: CampaignBreaker(limit=limit) for why in PAUSES} for name in campaigns
         }
         self._runs_since_s: dict[str, float] = {}
-        self._owed: dict[str, str] = {}  # why, of those that no database has taken for paused yet
+        self._unsaved: dict[str, str] = {}  # reasons of pauses not yet stored
 
     def tripped(self, campaign: str) -> str:
-        """Return why a campaign is to pause; empty: it is not."""
-        return next((why for why, each in self._breakers[campaign].items() if each.tripped), "")
+        """Return why a campaign must pause; empty if it need not."""
+        breakers = self._breakers[campaign]
+        return next((why for why, breaker in breakers.items() if breaker.tripped), "")
 
     def look(self, running: CampaignStanding) -> None:
-        """Begin anew if somebody has said, since the last look, that the campaign goes on."""
+        """Reset the breakers if an operator has resumed the campaign since the last check."""
         if self._runs_since_s.get(running.name) != running.changed_s:
             self._runs_since_s[running.name] = running.changed_s
             for breaker in self._breakers[running.name].values():
                 breaker.reset()
 
     async def learn(self, campaign: str, result: DialResult) -> None:
-        """Count what became of a dial."""
+        """Count the result of a dial."""
         failed, refused = self._breakers[campaign].values()
         ours = result.outcome is DialOutcome.AGENT_FAILED
         unheard = result.reason == REFUSED or result.trunk != "well"
         placed = not unheard and result.outcome not in NOT_PLACED
         if failed.note(ours=ours, reached=result.outcome in REACHED):
-            self._owed[campaign] = FAILED_IN_A_ROW
+            self._unsaved[campaign] = FAILED_IN_A_ROW
         if refused.note(ours=unheard, reached=placed):
-            self._owed[campaign] = REFUSED_IN_A_ROW
-        if campaign in self._owed:
+            self._unsaved[campaign] = REFUSED_IN_A_ROW
+        if campaign in self._unsaved:
             await self.pause_tripped()
 
     async def pause_tripped(self) -> None:
-        """Pause the campaigns whose breakers have tripped since.
+        """Store the pause of each campaign whose breaker has tripped.
 
         Raises:
-            StorageError: The database did not take it: it is owed, or an operator would find a
-                campaign that runs and calls nobody, and that cannot be resumed.
+            StorageError: The database did not store it. The pause stays in `_unsaved`, otherwise
+                the campaign would be shown as running, call no one, and could not be resumed.
         """
-        for campaign in sorted(self._owed):
-            why = self._owed.pop(campaign)  # first: somebody else may come by meanwhile
+        for campaign in sorted(self._unsaved):
+            why = self._unsaved.pop(campaign)  # first: another task may run during the await
             now, in_a_row = self._parts.now_s(), self._breakers[campaign][why].in_a_row
             try:
                 await self._parts.office.move(campaign, "paused", reason=why, now=now)
             except StorageError:
-                self._owed[campaign] = why
+                self._unsaved[campaign] = why
                 raise
             self._parts.tell(CampaignPaused(campaign=campaign, reason=why, in_a_row=in_a_row))
 
 
 class Dialer:
-    """One in each process; it dials while it leads its house.
+    """Dials while this process leads its worker pool; one in each process.
 
     Attributes:
-        runs: The dials that are followed here, which have no outcome yet.
+        runs: The dials that are followed here and have no outcome yet.
     """
 
     def __init__(self, campaigns: Mapping[str, Campaign], parts: DialerParts) -> None:
@@ -121,18 +122,18 @@ class Dialer:
         self._succession = Succession(parts.held)
         self._breakers = CampaignBreakers(campaigns, parts)
         self.runs: set[DialRun] = set()
-        self._dials: DialsInProgress  # while it runs
+        self._dials: DialsInProgress  # set while `run` is active
         self._looks = SilentLooks(parts.settings.lease_s, now_s=parts.now_s)
-        self._again_s: float | None = None  # when a claim is worth asking for again
+        self._again_s: float | None = None  # when the next claim can succeed
 
     def why(self, campaign: str) -> Hold | None:
-        """Return why a campaign dials nobody now; None: it does."""
+        """Return why a campaign places no dials now; `None` if it does."""
         return self._holds.why(campaign)
 
     async def run(self) -> None:
-        """Dial until cancelled; what is in progress then is found by whoever comes after us."""
+        """Dial until cancelled; the next leader takes over the dials in progress."""
         async with asyncio.TaskGroup() as tasks:
-            self.runs.clear()  # of those that a failed run never began
+            self.runs.clear()  # left by a failed run
             self._dials = DialsInProgress(
                 tasks, self.runs, learn=self._breakers.learn, left=self._looks.doubt
             )
@@ -145,14 +146,14 @@ class Dialer:
                 await self._pause(turned=turned)
 
     async def _pause(self, *, turned: bool) -> None:
-        """Wait for the next look, for the moment that a claim named, or for a dial to end."""
+        """Wait for the next check, for the time that a claim named, or for a dial to end."""
         wait_s = 0.0 if turned else self._parts.settings.look_s
         if self._again_s is not None:
             wait_s = min(wait_s, max(0.0, self._again_s - self._parts.now_s()))
         await self._dials.wait(wait_s)
 
     async def _round(self) -> bool:
-        """Give each running campaign a turn; return whether any contact was taken."""
+        """Give each running campaign a turn; return whether a contact was claimed."""
         await self._succession.lead(self._holds)
         await self._recover()
         await self._breakers.pause_tripped()
@@ -162,11 +163,11 @@ class Dialer:
         running = {standing.name: standing for standing in ours if standing.state == "running"}
         for standing in ours:
             _tell_all(self._parts.tell, _follow(standing, self._holds, self._breakers, now))
-        turns = in_turn(_turn_of(text, self._campaigns[text.name]) for text in running.values())
+        turns = in_turn(_turn_of(own, self._campaigns[name]) for name, own in running.items())
         return any([await self._turn(running[name]) for name in turns])
 
     async def _recover(self) -> None:
-        """Adopt the dials of a process that is silent, where it is time to look."""
+        """Take over the dials of silent processes, if a check is due."""
         if not self._looks.due:
             return
         parts, now = self._parts, self._parts.now_s()
@@ -176,7 +177,7 @@ class Dialer:
         self._looks.looked(now)
         for claim in silent:
             if self._dials.has(claim.dial.id):
-                continue  # our own was late to renew its lease, and now has a new one: it goes on
+                continue  # ours: its lease was renewed late, and now again
             run = self._run(self._campaigns[claim.dial.campaign], claim)
             self._dials.begin(run, run.take_over)
 
@@ -198,7 +199,7 @@ class Dialer:
         return True
 
     async def _take(self, campaign: Campaign, claim: Claim, verdict: GuardVerdict) -> None:
-        # The dial whose end made room for this one may be the one that trips the breaker.
+        # The dial whose end made room for this one may have tripped the breaker.
         await self._dials.all_learnt(campaign.name)
         if self._breakers.tripped(campaign.name):
             await self._parts.store.release(claim.dial)
@@ -215,7 +216,7 @@ class Dialer:
     async def _rest(
         self, standing: CampaignStanding, verdict: GuardVerdict, nothing: NothingToDial
     ) -> None:
-        """Note that there is nobody to dial now; a campaign without open contacts is done."""
+        """Record that there is no contact to dial; finish a campaign without open contacts."""
         if nothing.again_s is not None:
             self._again_s = min(nothing.again_s, self._again_s or nothing.again_s)
         if not any(standing.contacts.get(open_state) for open_state in OPEN_STATES):
@@ -228,7 +229,7 @@ class Dialer:
         pool = self._parts.pool
         return Circumstances(
             tripped=self._breakers.tripped(campaign.name),
-            # Without a dial nobody asks it any more: then the next one finds out.
+            # Without dials in progress its state is not updated; the next dial finds out.
             carrier_down=self._carrier.down if self._dials.any else "",
             seats=pool.seats() - self._dials.coming,
             usable=pool.usable(),
@@ -250,7 +251,7 @@ class Dialer:
 
 
 class DialsInProgress:
-    """The dials in progress, each in a task of the group, until its end."""
+    """The dials in progress, each in a task of its own."""
 
     def __init__(
         self,
@@ -260,15 +261,16 @@ class DialsInProgress:
         learn: Callable[[str, DialResult], Awaitable[None]],
         left: Callable[[], None],
     ) -> None:
-        """Have them in `tasks`, and in `runs` for as long.
+        """Run the dials in `tasks` and list them in `runs`.
 
-        `learn` is told how each one ended, `left` that one did not, and is nobody's from now on.
+        `learn` receives the result of each dial. `left` is called for a dial that ended without a
+        result here.
         """
         self._tasks = tasks
         self._learn = learn
         self._left = left
         self._runs = runs
-        self._freed = asyncio.Event()  # set when a dial has ended
+        self._freed = asyncio.Event()  # set when a dial ends
 
     @property
     def any(self) -> bool:
@@ -277,7 +279,7 @@ class DialsInProgress:
 
     @property
     def coming(self) -> int:
-        """How many may need a seat that the house does not count yet."""
+        """How many dials may need a seat that the worker pool does not count yet."""
         return sum(not run.in_call for run in self._runs)
 
     def has(self, dial_id: str) -> bool:
@@ -285,19 +287,19 @@ class DialsInProgress:
         return any(run.dial.id == dial_id for run in self._runs)
 
     def begin(self, run: DialRun, make: Callable[[], Awaitable[DialResult | None]]) -> None:
-        """Have a dial go its own way."""
+        """Start a dial in a task of its own."""
         self._runs.add(run)
         self._tasks.create_task(self._see_through(run, make), name=f"dial {run.dial.id}")
 
     async def wait(self, within_s: float) -> None:
-        """Return when one of them has ended since the last time, or after `within_s`."""
+        """Return when a dial has ended since the last call, or after `within_s`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._freed.wait()
         self._freed.clear()
 
     async def all_learnt(self, campaign: str) -> None:
-        """Return when nothing is left to learn of what has ended in a campaign."""
+        """Return when the results of all ended dials of a campaign are counted."""
         while any(run.ending and run.campaign.name == campaign for run in self._runs):
             self._freed.clear()
             await self._freed.wait()
@@ -312,7 +314,7 @@ class DialsInProgress:
         except (StorageError, CarrierError) as broken:
             logger.warning("dial {} is left to its lease: {}", run.dial.id, broken)
             self._left()
-        except Exception as broken:  # noqa: BLE001 - one dial's mistake ends that dial alone
+        except Exception as broken:  # noqa: BLE001 - an error in one dial ends that dial only
             logger.opt(exception=broken).error("dial {} failed", run.dial.id)
             self._left()
         finally:
@@ -324,7 +326,7 @@ async def _surely(round_of_turns: Awaitable[bool], doubt: Callable[[], None]) ->
     try:
         return await round_of_turns
     except StorageError as broken:
-        logger.warning("nobody is dialled: {}", broken)
+        logger.warning("no contact is dialled: {}", broken)
         doubt()
         return False
 
@@ -332,10 +334,10 @@ async def _surely(round_of_turns: Awaitable[bool], doubt: Callable[[], None]) ->
 def _follow(
     standing: CampaignStanding, holds: Holds, breakers: CampaignBreakers, now: float
 ) -> Sequence[CampaignFact]:
-    """Return what is to be told of a campaign as an operator, or its breaker, has put it.
+    """Update holds and breakers from the stored state of a campaign; return what to report.
 
-    What its breaker has paused stands still until an operator's word, also behind an outage that
-    held it before, and in a process that has only found it so.
+    A campaign that its breaker has paused waits for an operator, even after an outage that held it
+    before, and even in a process that only read the pause from the database.
     """
     name = standing.name
     if standing.state == "paused" and standing.reason in PAUSES:

@@ -1,4 +1,4 @@
-"""What a dialer works with: the queue, the carrier, the house, and who is told."""
+"""Dependencies of a dialer: the queue, the carrier, the worker pool, our calls and settings."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,41 +17,41 @@ from campaigns.store.office import CampaignOffice
 from campaigns.store.queue import CampaignStore
 
 LEASE_S: Final = 15.0  # chosen: a dead process's slots are free within seconds
-LOOK_S: Final = 2.0  # between two questions how a call stands; most news comes by itself
+LOOK_S: Final = 2.0  # between two checks of a call; callbacks bring most news earlier
 RING_S: Final = 30.0
 
 
 class DialingHouse(Protocol):
-    """What a dialer asks of the house it dials for."""
+    """The worker pool, as a dialer sees it."""
 
     @property
     def leads(self) -> bool:
-        """Whether it is this process that dials for the house."""
+        """Whether this process dials for the worker pool."""
         ...
 
     @property
     def leaving(self) -> bool:
-        """Whether this process is to end, and takes no call any more."""
+        """Whether this process is shutting down and accepts no further calls."""
         ...
 
     def seats(self) -> int:
-        """Return how many more calls could be taken now."""
+        """Return how many more calls can be taken now."""
         ...
 
     def usable(self) -> Mapping[str, bool]:
-        """Return for each stage whether any of its rungs may be asked now."""
+        """Return for each stage whether it has a rung that may be used now."""
         ...
 
 
 class OwnCalls(Protocol):
-    """Our side of the calls that are dialled."""
+    """Our side of the dialled calls."""
 
     async def prepare(self, campaign: Campaign, claim: Claim) -> None:
-        """Have whoever picks up talked to as the campaign wants."""
+        """Prepare the agent of this campaign for the callee."""
         ...
 
     async def verdict(self, dial_id: str) -> CallVerdict | None:
-        """Return how our side of a call stands; None: there was none."""
+        """Return the state of our side of a call; `None` if there was none."""
         ...
 
     async def wait(self, dial_id: str, within_s: float) -> None:
@@ -59,12 +59,12 @@ class OwnCalls(Protocol):
         ...
 
     def forget(self, dial_id: str) -> None:
-        """Keep nothing of a dial any more."""
+        """Drop everything about a dial."""
         ...
 
 
 async def wait_to_ask(dial_id: str, for_s: float, *, calls: OwnCalls, pool: DialingHouse) -> None:
-    """Wait before the carrier is asked; no longer than until this process is to end."""
+    """Wait before asking the carrier, at most until this process shuts down."""
     loop = asyncio.get_running_loop()
     until = loop.time() + for_s
     while not pool.leaving and (left_s := until - loop.time()) > 0:
@@ -73,16 +73,16 @@ async def wait_to_ask(dial_id: str, for_s: float, *, calls: OwnCalls, pool: Dial
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialerSettings:
-    """How a dialer takes its time.
+    """Time limits of a dialer.
 
     Attributes:
-        lease_s: So long a dial is ours without a sign of life.
-        look_s: Between two looks at a call, at the hold, at the queue.
+        lease_s: How long we hold a dial without renewing its lease.
+        look_s: Between two checks of a call, of a hold, and of the queue.
         ring_s: How long it may ring.
-        ask_again_s: After these waits the carrier is asked again what became of a dial.
-        grace_s: So long after it was asked a carrier that knows no such call proves nothing.
-        verdict_s: So long our own side of an ended call may take to end.
-        failures: Calls in a row that failed for our own reasons, and the campaign pauses.
+        ask_again_s: Waits before the carrier is asked again about a dial.
+        grace_s: For this long after the order, "no such call" from the carrier proves nothing.
+        verdict_s: How long our side of an ended call may take to end.
+        failures: This many calls in a row that failed for our own reasons pause the campaign.
     """
 
     lease_s: float = LEASE_S
@@ -96,12 +96,12 @@ class DialerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialerParts:
-    """What a dialer works with.
+    """Dependencies of a dialer.
 
     Attributes:
         now_s: Seconds since 1970.
-        rehearse: Tries our own stages before a dial; says which is down, if one is.
-        held: Returns which campaigns stand still, as any process has had operators told.
+        rehearse: Tries our own stages before a dial; returns the one that is down, or "".
+        held: Returns the campaigns that are held, as operators were told by any process.
     """
 
     store: CampaignStore

@@ -1,8 +1,9 @@
-"""Campaigns over Exotel: its callbacks say what became of a dial, and nobody is called twice.
+"""Campaigns over Exotel, whose callbacks report the result of a dial.
 
-Exotel can be asked for a call by its own id alone. So a dial whose order got no answer is known by
-its callbacks and its stream, which hold our id, or not at all; and since nothing proves that such a
-call was not placed, it is never begun anew. Only what Exotel refused, or never got, was not placed.
+Exotel's API finds a call only by Exotel's own id. If the answer to an order is lost, the dial is
+known only by its callbacks and its stream, which carry our id. Nothing proves that such a call was
+not placed, so it is never dialled again. Only an order that Exotel refused or never received was
+not placed.
 """
 
 import asyncio
@@ -25,14 +26,14 @@ from fallbacks.failure import Kind, ServiceError
 from transports.exotel.calls import ExotelCalls
 from transports.http_requests import DialOrder
 
-LIMITED_S: Final = 15.0  # chosen: Exotel counts 200 requests a minute, and refuses what is more
-UNHEARD_S: Final = 120.0  # chosen: a telephone rings for a minute, and callbacks are sent again
+LIMITED_S: Final = 15.0  # chosen: Exotel refuses more than 200 requests a minute
+UNHEARD_S: Final = 120.0  # chosen: a minute of ringing, and repeated callbacks
 LONGEST_S: Final = 3600.0 + UNHEARD_S  # Exotel's own limit of a stream, 60 minutes
-MOST: Final = 1000  # dials that are kept in mind; the oldest gives way
+MOST: Final = 1000  # dials that are remembered; the oldest is dropped
 NOT_PLACED: Final = frozenset(
     {Kind.AUTH, Kind.QUOTA, Kind.BAD_REQUEST, Kind.NOT_FOUND, Kind.RATE_LIMITED}
 )
-"""What Exotel says in place of placing a call; after anything else it may have placed one."""
+"""Failures after which no call was placed; after any other failure there may be one."""
 
 Kept = TypeVar("Kept")
 
@@ -42,8 +43,8 @@ class ExotelCarrier:
     """One account and one of its numbers.
 
     Attributes:
-        number: Ours, which the callee sees.
-        news: What callbacks have told.
+        number: Our number, which the callee sees.
+        news: What callbacks have reported.
         calls_per_s: How many calls the account may place.
     """
 
@@ -53,26 +54,26 @@ class ExotelCarrier:
     calls_per_s: float = 2.0
     _pace: DialPace = field(init=False)
     _refused: dict[str, bool] = field(default_factory=dict[str, bool])
-    # On the loop's clock: since when Exotel has had nothing to say of a dial.
+    # Since when Exotel has reported nothing about a dial, on the loop's clock.
     _silent_since: dict[str, float] = field(default_factory=dict[str, float])
 
     def __post_init__(self) -> None:
-        """Begin at once."""
+        """Create the pacing."""
         self._pace = DialPace(calls_per_s=self.calls_per_s, again_s=LIMITED_S)
 
     async def dial(self, request: DialRequest) -> str:
-        """Have somebody called; how long it rings is Exotel's affair."""
+        """Place a call; Exotel alone decides how long it rings."""
         order = request.order(self.number)
         call_sid = await self._pace.place(lambda: self._order(order), request)
         self.news.refs[request.dial_id] = call_sid
         return call_sid
 
     def recall(self, dial_id: str, provider_call_id: str) -> None:
-        """Know the call of a dial that another process has made."""
+        """Remember the carrier's id of a dial that another process placed."""
         self.news.refs.setdefault(dial_id, provider_call_id)
 
     async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
-        """Return what became of a dial; None: Exotel has said that it placed no call."""
+        """Return the state of a dial; `None` if Exotel said that it placed no call."""
         heard = await self.news.heard(dial_id)
         if heard is not None and heard.outcome is not None:
             self._silent_since.pop(dial_id, None)
@@ -94,13 +95,13 @@ class ExotelCarrier:
         )
 
     async def cost_of(self, provider_call_id: str) -> float | None:
-        """Return what a call cost, as soon as Exotel knows."""
+        """Return the price of a call, as soon as Exotel knows it."""
         with carrier_errors():
             record = await self.calls.fetch(provider_call_id)
         return record.cost if record else None
 
     async def _order(self, order: DialOrder) -> str:
-        """Ask for a call, and remember if Exotel refused or never got the order."""
+        """Order a call; remember whether Exotel refused or never received the order."""
         self._refused.pop(order.ref, None)
         try:
             return await self.calls.dial(order)
@@ -111,7 +112,7 @@ class ExotelCarrier:
             raise
 
     def _unheard(self, dial_id: str, call_sid: str, heard: HeardLeg | None) -> FoundCall:
-        """Return a call of which Exotel says nothing: it is waited for, and never begun anew."""
+        """Return a call about which Exotel reports nothing: wait for it, never dial it again."""
         now = asyncio.get_running_loop().time()
         if dial_id not in self._silent_since:
             _keep(self._silent_since, dial_id, value=now)

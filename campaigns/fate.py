@@ -1,7 +1,7 @@
-"""What to do about a dial whose process is gone, by what the carrier says of it.
+"""Decides how to finish a dial whose process is gone, from the carrier's answer.
 
-Nobody is dialled anew before the carrier has said that it never had the call; and not before it has
-had the time to learn of it, since a request may be on its way for as long as its time limit.
+A contact is dialled again only after the carrier has said that it never had the call. That answer
+counts only after a grace time, since a request may be on its way for as long as its time limit.
 """
 
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from calls.outbound import Dial, DialOutcome, DialResult
 from campaigns.carrier import FoundCall
 
 GRACE_S: Final = 30.0  # chosen: three times what a request to a carrier may take
-MOST_CALL_S: Final = 2 * 3600.0  # a call that the carrier says goes on for longer does not
+MOST_CALL_S: Final = 2 * 3600.0  # a call cannot go on for longer, whatever the carrier says
 
 FateAction: TypeAlias = Literal["settle", "ask_again", "release"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fate:
-    """What is to be done; the result is there if it is to be settled."""
+    """The action, with the result if it is "settle"."""
 
     action: FateAction
     result: DialResult | None = None
@@ -32,20 +32,20 @@ LOST: Final = Fate(
 
 
 def was_never_asked(dial: Dial) -> bool:
-    """Return whether the carrier need not even be asked: it never was, of this dial."""
+    """Return whether the carrier was never asked to place this dial."""
     return dial.confirmed_s is None
 
 
 def judge_fate(
     dial: Dial, found: FoundCall | None, *, now: float, grace_s: float = GRACE_S
 ) -> Fate:
-    """Return what to do about a dial of a process that is gone.
+    """Return what to do about a dial whose process is gone.
 
     Args:
         dial: As it was taken over.
-        found: What the carrier says; None: it has no such call.
-        now: When it said so.
-        grace_s: For how long behind the last moment at which it may have been asked the carrier's
+        found: The carrier's answer; `None` if it has no such call.
+        now: The time of that answer.
+        grace_s: For this long after the last moment at which the carrier may have been asked, its
             "no such call" proves nothing.
     """
     if was_never_asked(dial):

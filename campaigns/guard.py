@@ -1,11 +1,11 @@
-"""Whether the next contact may be dialled now; if not, why, and what is done instead.
+"""Decides whether the next contact may be dialled now; if not, why, and what to do instead.
 
-Whose turn it is, hours, pace and daily limits are decided where a contact is claimed
-(`campaigns/guard.py`), in the same transaction. Here stands what the queue cannot know: the
-campaign's own breaker, the carrier, our room, and whether an agent could talk. When a stage is down
-it is done as the campaign's owner chose: `hold` (nobody is dialled until it is over), `skip` (the
-contact is put back, and the next one is looked at), or `degraded` (dialled all the same: the call
-goes down the way down).
+Turns, hours, pace and daily limits are checked where a contact is claimed
+(`campaigns/store/claim.py`), in the same transaction. This module checks what the queue cannot
+know: the campaign's own breaker, the carrier, free seats, and whether an agent could talk. While a
+stage is down, the campaign's `on_outage` decides: `hold` (dial no one until it is over), `skip`
+(return the contact and look at the next one), or `degraded` (dial anyway; the callee gets the
+outage menu).
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ from campaigns.window import day_began_s, opens_s
 
 
 def rules_of(campaign: Campaign, *, now: float) -> ClaimRules:
-    """Return the rules of one claim, made at this moment."""
+    """Return the rules of a claim at this moment."""
     return ClaimRules(
         day_began_s=day_began_s(campaign.zone, now=now),
         pace=partial(pace, campaign),
@@ -30,7 +30,7 @@ def rules_of(campaign: Campaign, *, now: float) -> ClaimRules:
 
 
 def contact_opens_s(campaign: Campaign, contact: Contact, now: float) -> float | None:
-    """Return when a contact may be called; None: never, by this campaign."""
+    """Return when this campaign may call a contact; `None` if never."""
     if campaign.prefixes and not contact.number.startswith(campaign.prefixes):
         return None
     if campaign.consent_required and contact.consent is None:
@@ -40,7 +40,7 @@ def contact_opens_s(campaign: Campaign, contact: Contact, now: float) -> float |
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignTurn:
-    """What decides when it is a campaign's turn."""
+    """The data that orders the turns of campaigns."""
 
     name: str
     calls_now: int
@@ -51,36 +51,31 @@ class CampaignTurn:
 def in_turn(campaigns: Iterable[CampaignTurn]) -> Sequence[str]:
     """Return the campaigns in the order in which they may ask for a contact.
 
-    First is the one that has the smallest part of its own calls at once, then the one that has
-    waited for longest: so a large campaign never keeps a small one from its few calls.
+    First comes the one that uses the smallest share of its own concurrent calls, then the one that
+    has waited longest. So a large campaign never keeps a small one from its few calls.
     """
     order = sorted(
         campaigns,
-        key=lambda campaign: (
-            campaign.calls_now / max(1, campaign.concurrent),
-            campaign.claimed_s,
-            campaign.name,
-        ),
+        key=lambda turn: (turn.calls_now / max(1, turn.concurrent), turn.claimed_s, turn.name),
     )
-    return [campaign.name for campaign in order]
+    return [turn.name for turn in order]
 
 
-# Why a campaign dials nobody for now, told once when it begins and once when it is over.
+# Why a campaign is held, reported once when the hold begins and once when it ends.
 #
-# Who leads may change meanwhile, or end and begin anew. So whoever begins to lead goes on from what
-# operators were told, or nobody would tell them that it is over. For whoever has just begun nothing
-# has failed yet, which says nothing of the outage: its end shows with the first dial that is
-# placed.
+# Another process may become the leader, or the leader may restart. A new leader starts from the
+# holds that operators were told about, so that it can report their end. It has not seen a failure
+# itself yet, which does not mean that the outage is over: a placed dial shows that.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """A campaign that waits.
+    """The reason why a campaign waits.
 
     Attributes:
-        since_s: On the clock of whoever hands in `now`.
-        outage: Whether something is broken, which was told.
-        adopted: Whether it is known here by what was told alone: nothing has failed here yet.
+        since_s: Its start, on the clock of `now`.
+        outage: Whether something is broken. Operators were told about it.
+        adopted: Whether it comes from a former leader and nothing has failed here yet.
     """
 
     reason: str
@@ -91,24 +86,24 @@ class Hold:
 
 @dataclass(slots=True)
 class Holds:
-    """Of each campaign, why it waits."""
+    """The hold of each campaign that waits."""
 
     _held: dict[str, Hold] = field(default_factory=dict[str, Hold])
 
     def begin(self, held: Mapping[str, Hold]) -> None:
-        """Have these wait, as was told of them by whoever has led until now, and no others."""
-        self._held = {name: replace(each, adopted=True) for name, each in held.items()}
+        """Adopt the holds of the former leader, and drop all others."""
+        self._held = {name: replace(hold, adopted=True) for name, hold in held.items()}
 
     def hold(
         self, campaign: str, reason: str, *, outage: bool, now: float
     ) -> tuple[CampaignFact, ...]:
-        """Note that it waits; return what is to be told of it."""
+        """Hold a campaign; return the events to report."""
         known = self._held.get(campaign)
         if known and (known.reason, known.outage) == (reason, outage):
             self._held[campaign] = replace(known, adopted=False)
             return ()
         if known and known.adopted and not outage:
-            return ()  # nobody is dialled for another reason, and so nobody finds out
+            return ()  # no dial is tried, so the adopted outage stays unproven
         goes_on = known is not None and known.outage and outage  # another reason, the same outage
         since_s = known.since_s if known and goes_on else now
         over = () if known is None or goes_on else self._over(campaign, known, now)
@@ -118,29 +113,29 @@ class Holds:
         return (*over, CampaignHeld(campaign=campaign, reason=reason, outage=True))
 
     def stop(self, campaign: str, reason: str, *, since_s: float) -> None:
-        """Note that it waits for an operator's word, in the place of whatever else it waited for.
+        """Hold a campaign until an operator resumes it, in place of any other hold.
 
-        That it does was told when it was paused, perhaps by another process.
+        The pause itself was reported when it happened, perhaps by another process.
         """
         self._held[campaign] = Hold(reason=reason, since_s=since_s, outage=True)
 
     def go(self, campaign: str, now: float) -> tuple[CampaignFact, ...]:
-        """Note that it waits no more."""
+        """End the hold; return the events to report."""
         known = self._held.pop(campaign, None)
         return () if known is None else self._over(campaign, known, now)
 
     def try_to_go(self, campaign: str, now: float) -> tuple[CampaignFact, ...]:
-        """Note that somebody is about to be dialled, since nothing is known that speaks against."""
+        """End the hold before a dial, unless it is adopted and only a placed dial disproves it."""
         known = self._held.get(campaign)
         return () if known and known.adopted else self.go(campaign, now)
 
     def prove(self, campaign: str, now: float) -> tuple[CampaignFact, ...]:
-        """Note that a dial was placed: what was adopted is over, unless it was met here, too."""
+        """End an adopted hold after a placed dial, unless the outage was seen here too."""
         known = self._held.get(campaign)
         return self.go(campaign, now) if known and known.adopted else ()
 
     def why(self, campaign: str) -> Hold | None:
-        """Return why it waits; None: it does not."""
+        """Return why a campaign waits; `None` if it does not."""
         return self._held.get(campaign)
 
     def _over(self, campaign: str, known: Hold, now: float) -> tuple[CampaignFact, ...]:
@@ -152,19 +147,19 @@ class Holds:
 
 @dataclass(slots=True)
 class Succession:
-    """Has a process that begins to lead go on from what operators were told."""
+    """Lets a new leader start from the holds that operators were told about."""
 
     told: Callable[[], Awaitable[Mapping[str, Hold]]] | None
     _leads: bool = False
 
     async def lead(self, holds: Holds) -> None:
-        """Lead from now on; raises what asking raises, and is to be called again then."""
+        """Start to lead. If reading the holds raises, call it again."""
         if not self._leads and self.told is not None:
             holds.begin(await self.told())
         self._leads = True
 
     def leave(self) -> None:
-        """Lead no more."""
+        """Stop leading."""
         self._leads = False
 
 
@@ -175,13 +170,13 @@ STAGE_ORDER: Final = ("stt", "llm", "tts")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
-    """What is known in the moment before a dial.
+    """The conditions right before a dial.
 
     Attributes:
-        tripped: Why a breaker of the campaign's own has paused it, as a code; empty: none has.
-        carrier_down: Why the carrier places no calls, as a code; empty: it does.
-        seats: How many more calls we could take now.
-        usable: For each stage, whether any of its rungs may be asked now.
+        tripped: Why a breaker of the campaign has paused it, as a code; empty if none has.
+        carrier_down: Why the carrier places no calls, as a code; empty if it does.
+        seats: How many more calls we can take now.
+        usable: For each stage, whether it has a rung that may be used now.
     """
 
     tripped: str = ""
@@ -192,13 +187,13 @@ class Circumstances:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardVerdict:
-    """What is to be done about the next contact.
+    """What to do about the next contact.
 
     Attributes:
-        step: Dial it, wait, or put it back and look at the next one.
-        reason: Why it is not simply dialled; a code. Also of a dial that is made all the same.
-        outage: Whether a dependency is to blame, which an operator is told once; False: it is the
-            ordinary course of a house, such as all seats being taken.
+        step: Dial it, hold the campaign, or skip the contact.
+        reason: Why it is not an ordinary dial, as a code; also set for a degraded dial.
+        outage: Whether a dependency failed, which is reported to an operator once. False for
+            ordinary reasons, such as all seats being taken.
     """
 
     step: Step
@@ -215,7 +210,7 @@ GO: Final = GuardVerdict(step="dial")
 
 
 def judge_dial_now(now: Circumstances, *, on_outage: OnOutage) -> GuardVerdict:
-    """Return whether the next contact may be dialled."""
+    """Return what to do about the next contact."""
     if now.tripped:
         return GuardVerdict(step="hold", reason=now.tripped, outage=True)
     if now.carrier_down:
@@ -230,7 +225,7 @@ def judge_dial_now(now: Circumstances, *, on_outage: OnOutage) -> GuardVerdict:
 
 
 def stage_down(usable: Mapping[str, bool]) -> str:
-    """Return the first stage without a usable rung, as `stt_down`; empty: each has one."""
+    """Return the first stage without a usable rung, as `stt_down`; empty if each has one."""
     ordered = sorted(usable, key=lambda stage: (_place(stage), stage))
     return next((f"{stage}_down" for stage in ordered if not usable[stage]), "")
 

@@ -1,4 +1,4 @@
-"""`holdline campaign import`: a file or a URL into a campaign, refused rows into a file."""
+"""`holdline campaign import`: contacts from a file, a URL or the CRM; refused rows into a file."""
 
 import asyncio
 import csv
@@ -40,21 +40,21 @@ from operations.masking import one_line
 from operations.retrying import Retries, run_with_retries
 from transports.http_requests import open_connections
 
-PAGE_BYTES: Final = 8 << 20  # a hundred people, however much is kept of each
-MOST_S: Final = 4 * 3600.0  # a register of a million, a page a second
+PAGE_BYTES: Final = 8 << 20  # a hundred people, however many fields each has
+MOST_S: Final = 4 * 3600.0  # a CRM with a million people, a page a second
 
 
 async def fetch_people(settings: Settings, folder: Path, *, say: Callable[[str], None]) -> Path:
-    """Return a file with everybody whom the configured register knows.
+    """Return a file with all people in the configured CRM.
 
     Args:
         settings: The configuration.
-        folder: Where such a file may be written.
-        say: Is told when the register does not answer, and is asked again.
+        folder: Where the file may be written.
+        say: Is told when the CRM fails and is asked again.
 
     Raises:
-        UsageError: No register is configured that could say whom it knows.
-        CommandError: It did not.
+        UsageError: No CRM is configured that can list people.
+        CommandError: The CRM did not list them.
     """
     crm = settings.crm
     if crm.kind == "own" and crm.file is not None:
@@ -68,7 +68,7 @@ async def fetch_people(settings: Settings, folder: Path, *, say: Callable[[str],
             await _write(settings, register, mapping, target, say)
     except (ServiceError, CrmError) as failed:
         reason = failed.failure.reason if isinstance(failed, ServiceError) else failed.reason
-        raise CommandError(f"crm: {register.name} did not say whom it knows: {reason}") from failed
+        raise CommandError(f"crm: {register.name} did not list its people: {reason}") from failed
     except TimeoutError:
         raise CommandError(f"crm: {register.name} was not read within {MOST_S:g} s") from None
     return target
@@ -83,7 +83,7 @@ async def _write(
 ) -> None:
     def say_retry(event: Event) -> None:
         if isinstance(event, RetryPlanned):
-            say(f"{register.name} failed ({event.kind}); asked again in {event.wait_s:.0f} s")
+            say(f"{register.name} failed ({event.kind}); trying again in {event.wait_s:.0f} s")
 
     retries = Retries(settings=settings.resilience.retry_settings(), tell=say_retry)
 
@@ -103,28 +103,28 @@ def _why_not(settings: Settings) -> str:
     cures = {
         "none": "set it to own (with `file`), hubspot or rest",
         "own": "it has no `file`; name one, or import it as a file",
-        "webhook": "a webhook is told of calls, and knows nobody; take hubspot or rest",
-        "rest": "its `mapping` has no `people`; say there how pages of them are asked for",
+        "webhook": "a webhook only receives calls and cannot list people; use hubspot or rest",
+        "rest": "its `mapping` has no `people`; describe the request for a page of people there",
     }
     return f"--crm: crm.kind is {crm.kind}: {cures.get(crm.kind, '')}"
 
 
 MOST_SHOWN: Final = 200  # characters of a row
-SHOWN: Final = 10  # refused rows on the terminal; all of them stand in the file
+SHOWN: Final = 10  # refused rows shown in the terminal; the file has all of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportOptions:
-    """What the command line says of an import."""
+    """The command line of an import."""
 
-    source: str  # a file, or its URL; empty: the register that is configured
+    source: str  # a file or its URL; empty for the configured CRM
     columns: tuple[str, ...] = ()
     encoding: str = ""
-    refused_file: Path | None = None  # None: beside the working directory's other files
+    refused_file: Path | None = None  # `None` for CAMPAIGN.refused.csv in the working directory
 
 
 class RefusedFile:
-    """Keeps every refused row; the file is made with the first of them."""
+    """Writes every refused row; the first one creates the file."""
 
     def __init__(self, path: Path, say: Callable[[str], None]) -> None:
         self._path = path
@@ -143,17 +143,17 @@ class RefusedFile:
         self.rows += 1
         if self.rows <= SHOWN:
             shown = f"line {row.line}: {row.reason} {', '.join(row.cells)}"[:MOST_SHOWN]
-            self._say(one_line(shown))  # a terminal obeys some characters
+            self._say(one_line(shown))  # a terminal interprets some characters
 
     def close(self) -> None:
-        """Be done with it."""
+        """Close the file."""
         with self._edge():
             if self._file is not None:
                 self._file.close()
 
     @contextmanager
     def _edge(self) -> Iterator[None]:
-        """Name this file where it cannot be written: the contacts' own can be read."""
+        """Report write errors under this file's name, not as errors of the contacts file."""
         try:
             yield
         except OSError as error:
@@ -163,9 +163,9 @@ class RefusedFile:
 def run_import(
     settings: Settings, campaign: str, options: ImportOptions, *, say: Callable[[str], None]
 ) -> int:
-    """Import, say what became of the rows, and return the exit code."""
+    """Import, print the counts, and return the exit code."""
     if unknown := [name for name in options.columns if not name]:
-        raise UsageError(f"--columns has {len(unknown)} names that are empty; {_known_columns()}")
+        raise UsageError(f"--columns has {len(unknown)} empty name(s); {_known_columns()}")
     path = options.refused_file or Path(f"{campaign}.refused.csv")
     refused = RefusedFile(path, say)
     try:
@@ -209,21 +209,21 @@ async def _import(
 
 
 def _is_url(source: str) -> bool:
-    """Say whether a source is fetched.
+    """Return whether a source is a URL.
 
     Raises:
-        UsageError: It begins as a URL does and is none.
+        UsageError: It begins like a URL and is not valid.
     """
     if not source.lower().startswith(("http://", "https://")):
         return False
     try:
         parts = urlsplit(source)
         reachable = bool(parts.hostname) and (parts.port or 0) >= 0  # reading a port judges it
-    except ValueError:  # a port that is none, or half an IPv6 address
+    except ValueError:  # an invalid port or IPv6 address
         reachable = False
     if not reachable:
         cure = "give one such as https://example.com/contacts.csv"
-        raise UsageError(f"FILE is {shown(source)}, which is no URL; {cure}")
+        raise UsageError(f"FILE is {shown(source)}, which is not a valid URL; {cure}")
     return True
 
 
@@ -235,8 +235,8 @@ def _tell(tally: ImportTally, refused: RefusedFile, path: Path, say: Callable[[s
     for reason, count in tally.refused.most_common():
         say(f"  {reason}: {count}")
     if refused.rows:
-        say(f"every refused row stands in {path}")
+        say(f"all refused rows are in {path}")
 
 
 def _known_columns() -> str:
-    return f"known: {', '.join(KNOWN)}; every other name is kept with the contact"
+    return f"known: {', '.join(KNOWN)}; other columns are kept as fields of the contact"

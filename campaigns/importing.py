@@ -1,4 +1,4 @@
-"""Takes a file of contacts into a campaign, a batch of rows at a time, however large it is."""
+"""Imports a file of contacts into a campaign in batches, so its size does not matter."""
 
 import asyncio
 from collections import Counter
@@ -34,14 +34,14 @@ TIMEOUT: Final = aiohttp.ClientTimeout(total=600.0, connect=10.0, sock_read=30.0
 
 
 class FetchError(Exception):
-    """There is no such file, or it did not come; one line."""
+    """The file cannot be fetched; one line."""
 
 
 async def fetch_file(url: str, target: Path) -> None:
-    """Write what a URL holds into a file, a piece at a time.
+    """Download a URL into a file.
 
     Raises:
-        FetchError: It did not come whole; the line shows no login and no query of the URL.
+        FetchError: The download failed; its line hides the login and the query of the URL.
     """
     shown = _without_secrets(url)
     try:
@@ -74,13 +74,13 @@ def _without_secrets(url: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportPlan:
-    """What is imported, and how it is read."""
+    """What to import, and how to read it."""
 
     file: Path
     campaign: Campaign
     now: float
-    encoding: str = ""  # empty: guessed
-    columns: tuple[str, ...] = ()  # of a file without a header
+    encoding: str = ""  # guessed if empty
+    columns: tuple[str, ...] = ()  # for a file without a header
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,22 +89,22 @@ class RefusedRow:
 
     line: int
     reason: str
-    cells: tuple[str, ...]  # none, if it could not even be read
+    cells: tuple[str, ...]  # empty if the row cannot be parsed
 
 
 @dataclass(slots=True, kw_only=True)
 class ImportTally:
-    """What became of the rows of a file."""
+    """Counts of an import."""
 
     encoding: str = ""
     rows: int = 0
     added: int = 0
-    known: int = 0  # in the campaign before: they stay as they are
+    known: int = 0  # already in the campaign, and unchanged
     refused: Counter[str] = field(default_factory=Counter[str])
 
 
 class ImportRefusedError(Exception):
-    """The file as a whole is no use; one line with the cure."""
+    """The whole file is unusable; one line with the cure."""
 
 
 Refuse: TypeAlias = Callable[[RefusedRow], None]
@@ -112,16 +112,16 @@ _Read: TypeAlias = tuple[CsvRow, ContactRow | str]
 
 
 async def import_contacts(plan: ImportPlan, book: ContactStore, refuse: Refuse) -> ImportTally:
-    """Keep the contacts of a file; tell of every row that is refused, in their order.
+    """Store the contacts of a file; pass each refused row to `refuse`, in order.
 
-    Doing it twice changes nothing. What was kept before an error stays kept.
+    A second import of the same file changes nothing. Batches stored before an error stay stored.
 
     Raises:
-        ImportRefusedError: It cannot be read, or has no contact in it.
-        StorageError: The database did not take it.
+        ImportRefusedError: The file cannot be read, or contains no contact.
+        StorageError: The database did not store a batch.
     """
     tally = ImportTally()
-    enable_pattern_cache()  # a quarter of the reading goes into looking up the patterns else
+    enable_pattern_cache()  # otherwise a quarter of the time is spent looking up patterns
     try:
         tally.encoding = plan.encoding or await asyncio.to_thread(_guess, plan.file)
         with plan.file.open(encoding=tally.encoding, errors="replace") as text:
@@ -138,11 +138,11 @@ async def import_contacts(plan: ImportPlan, book: ContactStore, refuse: Refuse) 
 
 
 async def _batches(rows: Iterator[_Read]) -> AsyncGenerator[Sequence[_Read], None]:
-    """Give the rows a batch at a time; the next one is read while the last one is written."""
+    """Yield the rows in batches; the next one is read while the last one is written."""
     loop = asyncio.get_running_loop()
 
     def read() -> asyncio.Future[Sequence[_Read]]:
-        # In a thread: a thousand numbers take as long as some frames of a call.
+        # In a thread: parsing a thousand numbers takes longer than several audio frames of a call.
         return loop.run_in_executor(None, lambda: list(islice(rows, BATCH)))
 
     coming = read()
@@ -151,7 +151,7 @@ async def _batches(rows: Iterator[_Read]) -> AsyncGenerator[Sequence[_Read], Non
             coming = read()
             yield batch
     finally:
-        await asyncio.wait([coming])  # it is at work in a file that is closed next
+        await asyncio.wait([coming])  # it reads the file, which is closed next
 
 
 async def _keep(
@@ -163,9 +163,9 @@ async def _keep(
         if wanted
         else ()
     )
-    for row, each in batch:
+    for row, read in batch:
         tally.rows += 1
-        became = next(kept) if isinstance(each, ContactRow) else each
+        became = next(kept) if isinstance(read, ContactRow) else read
         if became == "added":
             tally.added += 1
         elif became == "known":

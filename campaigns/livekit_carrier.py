@@ -1,8 +1,8 @@
-"""Campaigns over LiveKit's SIP service: each dial is a room whose name is made of our own id.
+"""Campaigns over LiveKit's SIP service: each dial has a room named after our own id.
 
-LiveKit keeps no list of calls that were. So the room is made first, to stay for an hour: while it
-is there, the dial was made, whoever asks. The agent is in the room before the callee is. A dial
-that reached nobody closes its room: an agent who waits there holds a seat.
+LiveKit keeps no list of past calls. So the room is created first and kept for an hour: while it
+exists, any process can see that the dial was placed. The agent enters the room before the callee. A
+dial that was not answered closes its room, because a waiting agent occupies a seat.
 """
 
 import asyncio
@@ -28,8 +28,8 @@ from transports.livekit.dial import (
 from transports.livekit.rooms import FAILURES
 from transports.livekit.trunks import ExchangeError, outbound_trunk_id
 
-KEPT_S: Final = 3600  # that an empty room stays: longer than any lease, and than most calls
-MOST: Final = 1000  # dials that are kept in mind; the oldest that are over give way
+KEPT_S: Final = 3600  # lifetime of an empty room: longer than any lease and most calls
+MOST: Final = 1000  # dials that are remembered; the oldest finished ones are dropped
 STATUS: Final = "sip.callStatus"
 ACTIVE: Final = "active"
 DIAL_PREFIX: Final = "dial-"
@@ -40,19 +40,19 @@ class RingingDial:
     """A dial that rings, or did.
 
     Attributes:
-        task: Rings, and tidies up behind it.
-        dialled: What became of it, as soon as that is known; None: nobody has picked up yet.
+        task: Rings, and tidies up afterwards.
+        dialled: The result; `None` until the call is answered or has failed.
     """
 
     task: asyncio.Task[None] = field(init=False)
     dialled: Dialled | None = None
 
     def learn(self, dialled: Dialled) -> None:
-        """Note what became of it: it stays so, however the tidying ends."""
+        """Record the result; a failure of the tidying does not change it."""
         self.dialled = dialled
 
     def call_off(self) -> None:
-        """Have it ring no longer; one of which is known what became of it rings no more."""
+        """Stop the ringing, unless the result is already known."""
         if self.dialled is None:
             self.task.cancel()
 
@@ -62,12 +62,12 @@ class LivekitCarrier:
     """One LiveKit and one of its outbound trunks.
 
     Attributes:
-        open_exchange: Makes a client, which asks once.
-        trunk: The trunk's name, as `holdline sip setup` has it.
-        room_prefix: Of rooms that are calls of ours, which an agent enters.
-        tasks: Owns the dials that ring.
-        to_number: What the trunk is told to dial, of an E.164 number.
-        media_timeout_s: The gateway hangs up after so long without a packet of the callee.
+        open_exchange: Makes an API client for one use.
+        trunk: The trunk's name, as `holdline sip setup` created it.
+        room_prefix: Prefix of the rooms that an agent enters.
+        tasks: Owns the ringing dials.
+        to_number: Turns an E.164 number into what the trunk should dial.
+        media_timeout_s: The gateway hangs up after this long without a packet from the callee.
     """
 
     open_exchange: Callable[[], api.LiveKitAPI]
@@ -79,7 +79,7 @@ class LivekitCarrier:
     _ringing: dict[str, RingingDial] = field(default_factory=dict[str, RingingDial])
 
     async def dial(self, request: DialRequest) -> str:
-        """Make the room and have it ring; return the room's name."""
+        """Create the room and start ringing; return the room's name."""
         room = self.room_of(request.dial_id)
         try:
             async with self.open_exchange() as lk:
@@ -107,7 +107,7 @@ class LivekitCarrier:
         return room
 
     async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
-        """Return what became of a dial: known here while it rings, else seen in its room."""
+        """Return the state of a dial: from here while it rings, otherwise from its room."""
         room, ringing = self.room_of(dial_id), self._ringing.get(dial_id)
         if ringing is not None:
             if not ringing.task.done():
@@ -125,21 +125,21 @@ class LivekitCarrier:
             raise CarrierError(type(error).__name__) from error
 
     async def cancel(self, dial_id: str, ordered: str) -> None:
-        """Have a telephone ring no longer; one that another process rings, rings on."""
+        """Stop a dial that this process rings; a dial of another process rings on."""
         if ringing := self._ringing.get(dial_id):
             ringing.call_off()
 
     def close(self) -> None:
-        """Have nothing ring on."""
+        """Stop all ringing."""
         for ringing_dial in self._ringing.values():
             ringing_dial.task.cancel()
 
     def room_of(self, dial_id: str) -> str:
-        """Return the one room of a dial."""
+        """Return the room's name for a dial."""
         return f"{self.room_prefix}{DIAL_PREFIX}{dial_id}"
 
     def _forget_old(self) -> None:
-        over = [dial_id for dial_id, each in self._ringing.items() if each.task.done()]
+        over = [dial_id for dial_id, ringing in self._ringing.items() if ringing.task.done()]
         for dial_id in over[: max(0, len(self._ringing) - MOST)]:
             del self._ringing[dial_id]
 
@@ -147,7 +147,7 @@ class LivekitCarrier:
         async with self.open_exchange() as lk:
             try:
                 dialled = await dial(lk, call, learn=ringing.learn)
-            except AlreadyDiallingError:  # asked twice: the first one's fate is seen in the room
+            except AlreadyDiallingError:  # ordered twice: the room shows the first dial's state
                 ringing.learn(Dialled(verdict=ANSWERED))
                 return
             if not dialled.answered:
@@ -164,7 +164,7 @@ class LivekitCarrier:
             None,
         )
         if callee is None:
-            # Made by a process that is gone: somebody may have been talked to.
+            # Created by a process that is gone: there may have been a conversation.
             unknown = FoundCall(provider_call_id=room, outcome=DialOutcome.UNKNOWN)
             return _over(room) if rang_here else unknown
         answered = callee.attributes.get(STATUS) == ACTIVE
@@ -172,7 +172,7 @@ class LivekitCarrier:
 
 
 async def _close(lk: api.LiveKitAPI, room: str) -> None:
-    """Have the agent leave a room that nobody will come into; else it leaves in its own time."""
+    """Delete a room that no callee will enter, so that its agent leaves early."""
     with suppress(*FAILURES):
         async with asyncio.timeout(TIDY_S):
             await lk.room.delete_room(api.DeleteRoomRequest(room=room))
@@ -183,6 +183,6 @@ def _over(room: str) -> FoundCall:
 
 
 def dial_of(room: str, prefix: str) -> str:
-    """Return our own id of the dial that a room was made for; empty: for none."""
+    """Return the dial id in a room's name; empty if the room belongs to no dial."""
     begin = f"{prefix}{DIAL_PREFIX}"
     return room.removeprefix(begin) if room.startswith(begin) else ""

@@ -1,7 +1,6 @@
-"""What an owner wants of a campaign: whom it says it is, when it calls, how often and how fast.
+"""A campaign as its owner configures it: script, hours, limits, and what follows each outcome.
 
-The values that the queue's tables know, too (a contact, a dial, its outcome), stand in
-`calls/outbound.py`.
+Values that the queue's tables also use (contact, dial, outcome) are in `calls/outbound.py`.
 """
 
 from collections.abc import Mapping
@@ -13,19 +12,19 @@ from calls.outbound import Contact, DialOutcome, DialResult, NextStep
 from processors.answerer.answerer_rules import MachineListening
 
 OnOutage: TypeAlias = Literal["hold", "skip", "degraded"]
-"""While our own stages are down: wait; mark the contact and go on; call all the same."""
+"""While one of our stages is down: wait; skip the contact; or call anyway."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryRule:
-    """What follows from an outcome.
+    """The consequence of an outcome.
 
     Attributes:
-        again: Whether the contact is dialled again at all.
-        rest_s: How long it rests before; None: as long as the campaign says.
+        again: Whether the contact is dialled again.
+        rest_s: How long it rests before that; `None` for the campaign's own `rest_s`.
         counts: Whether the dial counts against the contact's attempts.
-        most: After so many dials that did not count, the contact is left alone all the same, until
-            it asks to be called.
+        most: After this many dials that did not count, the contact is left alone until it asks to
+            be called.
     """
 
     again: bool
@@ -36,14 +35,13 @@ class RetryRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallingWindow:
-    """The hours and days at which people may be called, by their own clocks.
+    """Calling hours and days, in the callee's local time.
 
     Attributes:
-        opens_s: Since midnight.
-        closes_s: Since midnight; at this moment it is closed.
+        opens_s: Seconds since midnight.
+        closes_s: Seconds since midnight, exclusive.
         days: 0 is Monday.
-        default_zone: For numbers of which nobody knows where they are; empty: these are never
-            called.
+        default_zone: For numbers whose location is unknown; if empty, these are never called.
     """
 
     opens_s: float = 8 * 3600.0
@@ -54,20 +52,20 @@ class CallingWindow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Campaign:
-    """A campaign as its owner wrote it down.
+    """A campaign, as configured.
 
     Attributes:
-        agent: The name it gives itself; empty: the agent's own.
-        script: What the model is told about these calls, beside the agent's instructions.
-        goals: What the call is to find out or to do, each a line.
-        results: The codes of what it may come to; none: its goal is reached or is not.
-        disclosure: Its first sentence says who calls and that it is a machine.
-        greeting: Behind it; `{name}` and the contact's other fields stand for what is known.
-        prefixes: Numbers that may be called begin with one of these; none: all.
-        daily_spend: In the currency of the prices; None: no limit, as for `daily_calls`.
-        zone: Whose midnight begins the day of the daily limits.
-        attempts: That count, for each contact.
-        rest_s: Between two of them, unless a rule of `retry` says otherwise.
+        agent: The name that the agent gives itself; empty for the agent's own.
+        script: Instructions for these calls, in addition to the agent's own.
+        goals: What the call should find out or achieve, one line each.
+        results: Codes of the possible results; if empty, the goal is reached or not.
+        disclosure: The first sentence: who calls, and that it is a machine.
+        greeting: Follows the disclosure; `{name}` and other fields of the contact are filled in.
+        prefixes: Numbers that may be called begin with one of these; if empty, all may.
+        daily_spend: In the currency of the prices; `None` for no limit, as in `daily_calls`.
+        zone: Time zone of the day to which the daily limits apply.
+        attempts: Counted dials for each contact.
+        rest_s: Between two of them, unless a rule in `retry` differs.
     """
 
     name: str
@@ -78,7 +76,7 @@ class Campaign:
     disclosure: str = ""
     greeting: str = ""
     prefixes: tuple[str, ...] = ()
-    region: str = ""  # of numbers in a file that begin with no country code, such as US
+    region: str = ""  # country of numbers without a country code, such as US
     consent_required: bool = True
     daily_calls: int | None = None
     daily_spend: float | None = None
@@ -90,15 +88,15 @@ class Campaign:
     concurrent: int = 5
     retry: Mapping[DialOutcome, RetryRule] = field(default_factory=dict[DialOutcome, RetryRule])
     on_outage: OnOutage = "hold"
-    voicemail_text: str = ""  # left behind the beep; empty: it hangs up
+    voicemail_text: str = ""  # spoken after the beep; empty: hang up
     amd: MachineListening = field(default_factory=MachineListening)
 
 
-# What follows for a contact from the outcome of a dial: again, when, and whether it counts.
+# The next step of a contact after the outcome of a dial: whether and when it is dialled again, and
+# whether the dial counts.
 #
-# A number whose side has said "never" is not dialled again, whatever the owner's rules are. A trunk
-# that is not well is no fault of the contact: what it makes fail is followed as our own failures
-# are.
+# A number whose carrier answered "never" is not dialled again, whatever the owner's rules are. A
+# broken trunk is not the contact's fault: its failures are treated like our own.
 
 BUSY_REST_S: Final = 600.0  # chosen: most calls are over by then
 OWN_FAULT_REST_S: Final = 300.0  # chosen: longer than a breaker rests
@@ -108,12 +106,12 @@ RULES: Final[Mapping[DialOutcome, RetryRule]] = MappingProxyType(
         DialOutcome.COMPLETED: RetryRule(again=False),
         DialOutcome.BUSY: RetryRule(again=True, rest_s=BUSY_REST_S),
         DialOutcome.NO_ANSWER: RetryRule(again=True),
-        DialOutcome.VOICEMAIL: RetryRule(again=False),  # who has our words need not have them twice
+        DialOutcome.VOICEMAIL: RetryRule(again=False),  # the message was left once
         DialOutcome.FAILED: RetryRule(again=True),
         DialOutcome.CANCELLED: RetryRule(again=True, counts=False),
         DialOutcome.AGENT_FAILED: RetryRule(again=True, rest_s=OWN_FAULT_REST_S, counts=False),
         DialOutcome.REFUSED: RetryRule(again=False),
-        # The carrier had it: somebody may have been spoken with, and is not called twice.
+        # The carrier had the call: we may have talked with the callee, and do not call twice.
         DialOutcome.UNKNOWN: RetryRule(again=False),
     }
 )
@@ -123,10 +121,10 @@ def next_step(campaign: Campaign, contact: Contact, result: DialResult, now: flo
     """Return what follows from a dial.
 
     Args:
-        campaign: Its rules; what it says nothing of follows `RULES`.
-        contact: As it was claimed: its `dials` have this one among them, its `attempts` and its
-            `uncounted` ones have not.
-        result: Of the dial.
+        campaign: Its rules; outcomes without a rule follow `RULES`.
+        contact: As it was claimed: its `dials` include this one, its `attempts` and `uncounted` do
+            not.
+        result: Result of the dial.
         now: When the rest begins.
     """
     if result.outcome is DialOutcome.REFUSED:
@@ -140,7 +138,7 @@ def next_step(campaign: Campaign, contact: Contact, result: DialResult, now: flo
 
 
 def put_back(campaign: Campaign, now: float) -> NextStep:
-    """Return what follows for a contact that is skipped: it is dialled later, however often."""
+    """Return what follows for a skipped contact: it is dialled later, without a limit of skips."""
     rule = campaign.retry.get(DialOutcome.AGENT_FAILED, RULES[DialOutcome.AGENT_FAILED])
     rest_s = campaign.rest_s if rule.rest_s is None else rule.rest_s
     return NextStep(state="resting", due_s=now + rest_s, counted=False, skipped=True)

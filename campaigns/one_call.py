@@ -1,4 +1,4 @@
-"""One call to one number, outside any campaign: placed, followed, and what became of it."""
+"""One call to one number, outside any campaign, from the order to its result."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,16 +19,16 @@ from campaigns.carrier import (
 )
 from campaigns.dialer_parts import DialerSettings, DialingHouse, OwnCalls, wait_to_ask
 
-ONE_CALL: Final = "one-"  # the ids of such calls begin so, and no dial's of a campaign does
-LOST_S: Final = 60.0  # without any word of the carrier its outcome is unknown
+ONE_CALL: Final = "one-"  # prefix of these dial ids; ids of campaign dials differ
+LOST_S: Final = 60.0  # without an answer of the carrier the outcome is unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OneCall:
-    """Makes single calls; each is ordered once.
+    """Places single calls; each is ordered once.
 
     Attributes:
-        under_way: The ids of those that are ordered, or that the carrier has, without an outcome.
+        under_way: Ids of the calls that are ordered, or known to the carrier, without an outcome.
     """
 
     carrier: CampaignCarrier
@@ -39,7 +39,7 @@ class OneCall:
     now_s: Callable[[], float]
 
     async def make(self, dial_id: str, number: str) -> DialResult:
-        """Call somebody; return when it is over, with what became of it."""
+        """Call a number; return the result when the call is over."""
         request = DialRequest(
             dial_id=dial_id,
             to=number,
@@ -86,7 +86,7 @@ class OneCall:
             leaving, ordered = self.pool.leaving, found.provider_call_id if found else ""
             if ordered:
                 self.under_way.add(request.dial_id)
-            if silent_s > LOST_S or (leaving and not ordered):  # it was refused, most likely
+            if silent_s > LOST_S or (leaving and not ordered):  # probably never placed
                 return DialResult(outcome=DialOutcome.UNKNOWN, reason="lost_at_carrier")
             if leaving and found and not (called_off or found.answered or found.outcome):
                 # An answer would find no agent.

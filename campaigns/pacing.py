@@ -1,4 +1,4 @@
-"""How fast a campaign may go: how many calls at once, a minute and a day, and for how much."""
+"""The pace of dials: calls at once, per minute and per day, spending, and the carrier's rate."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,17 +15,17 @@ from campaigns.model import Campaign
 from campaigns.window import next_day_s
 from fallbacks.failure import Failure, Kind, Scope, ServiceError
 
-REST_S: Final = 1.0  # between two looks, however many dials end
+REST_S: Final = 1.0  # least time between two wake-ups
 
 
 class DialNews:
-    """One for each of those who wait."""
+    """Wakes one waiting job when a dial ends."""
 
     def __init__(self) -> None:
         self._news = asyncio.Event()
 
     def heard_by(self, tell: Tell) -> Tell:
-        """Return what tells the same, and wakes us when a dial has ended."""
+        """Return a `tell` that also wakes the job when a dial ends."""
 
         def tell_and_wake(event: Event) -> None:
             tell(event)
@@ -35,7 +35,7 @@ class DialNews:
         return tell_and_wake
 
     async def wait(self, within_s: float) -> None:
-        """Return when a dial has ended since the last time, or after this time."""
+        """Return when a dial has ended since the last call, or after `within_s`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._news.wait()
@@ -44,32 +44,32 @@ class DialNews:
 
 
 LIMITED_TRIES: Final = 5
-LIMITED_S: Final = 1.1  # an account may place one call a second unless it asked for more
+LIMITED_S: Final = 1.1  # accounts have one call per second by default
 Placed = TypeVar("Placed")
 
 
 @dataclass(slots=True, kw_only=True)
 class DialPace:
-    """The pace of one account.
+    """The pace of one carrier account.
 
     Attributes:
         calls_per_s: How many calls it may place.
-        refuses: The scopes of a bad request which say that this number is not called; whatever else
-            fails may yet work for the next.
-        again_s: How long to wait before what was too quick is asked for again.
+        refuses: Scopes of a bad request that mean that this number is refused. Other failures may
+            not affect the next number.
+        again_s: Wait before a rate-limited order is repeated.
     """
 
     calls_per_s: float
     refuses: frozenset[Scope] = frozenset(Scope)
     again_s: float = LIMITED_S
-    _free_at: float = 0.0  # on the loop's clock: when the account may place the next call
+    _free_at: float = 0.0  # when the next call may be placed, on the loop's clock
 
     async def place(self, ask: Callable[[], Awaitable[Placed]], request: DialRequest) -> Placed:
-        """Return what `ask` does, in its turn; what is refused for its pace alone was not placed.
+        """Call `ask` in its turn and return its result; repeat it after a rate limit.
 
         Raises:
-            CarrierError: It failed; a `DialRefusedError` if it is the number's fault.
-            DialWithdrawnError: The request's `confirm` raised it.
+            CarrierError: It failed; a `DialRefusedError` if the number is refused.
+            DialWithdrawnError: Raised by the request's `confirm`.
         """
         for tries in range(LIMITED_TRIES):
             if tries:
@@ -84,7 +84,7 @@ class DialPace:
         raise CarrierError("too many calls for this account")
 
     def _take_turn(self) -> float:
-        """Take the next turn, evenly, without a burst; return the seconds until then."""
+        """Take the next evenly spaced turn; return the seconds until then."""
         now = asyncio.get_running_loop().time()
         turn_at = max(now, self._free_at)
         self._free_at = turn_at + 1 / self.calls_per_s
@@ -96,14 +96,15 @@ class DialPace:
 
 
 class SilentLooks:
-    """Twice in each lease; behind trouble with the database before every claim, for a lease.
+    """When to look for dials of silent processes.
 
-    Dials that go on may have run out of their lease then, each at a moment of its own: a slot that
-    seems free is not.
+    Normally twice per lease. After a database failure, before every claim for one lease: running
+    dials may have missed their renewal then, each at a different moment, so a slot that seems free
+    may not be.
     """
 
     def __init__(self, lease_s: float, *, now_s: Callable[[], float]) -> None:
-        """Begin with none made."""
+        """Start without a look."""
         self._lease_s = lease_s
         self._now_s = now_s
         self._looked_s = float("-inf")
@@ -111,25 +112,25 @@ class SilentLooks:
 
     @property
     def due(self) -> bool:
-        """Whether to look now."""
-        # A moment that lies ahead is of a clock that was put back since.
+        """Whether a look is due now."""
+        # A last look in the future means that the clock was set back.
         rested = 0.0 <= self._now_s() - self._looked_s < self._lease_s / 2
         return not rested or self._looked_s - self._broken_s <= self._lease_s
 
     def looked(self, at_s: float) -> None:
-        """Note a look that the database answered, as of that moment."""
+        """Record a look that the database answered, with its time."""
         self._looked_s = at_s
 
     def doubt(self) -> None:
-        """Note that the database has failed us just now, or that a dial was left to its lease."""
+        """Record that the database failed, or that a dial was left to its lease."""
         self._broken_s = self._now_s()
 
 
-HAIR: Final = 1e-6  # of a token: whoever comes at the very moment that was named finds it
+HAIR: Final = 1e-6  # of a token: rounding must not refuse a claim at `again_s`
 
 
 def pace(campaign: Campaign, use: CampaignUse, now: float) -> TokenBucket | NothingToDial:
-    """Return what is left of the pace behind one more dial, or why there may be none."""
+    """Return the bucket after one more dial, or why there may be none."""
     if use.calls_now >= campaign.concurrent:
         return NothingToDial(reason="concurrent")
     if campaign.daily_calls is not None and use.calls_today >= campaign.daily_calls:
@@ -142,14 +143,14 @@ def pace(campaign: Campaign, use: CampaignUse, now: float) -> TokenBucket | Noth
 def take_token(
     bucket: TokenBucket, *, per_minute: float, now: float
 ) -> TokenBucket | NothingToDial:
-    """Take one token, or say when there is one.
+    """Take one token, or return when there will be one.
 
-    The bucket holds what comes in one second, and at least one: dials are spread, and those of a
-    minute in which nobody was due are not made up for in one burst.
+    The bucket holds one second's tokens, at least one. So dials are spread evenly, and an idle
+    minute is not made up for in a burst.
     """
     a_second = per_minute / 60.0
-    come = max(0.0, now - bucket.filled_s) * a_second  # a clock that was put back fills nothing
-    tokens = min(max(1.0, a_second), bucket.tokens + come)
+    added = max(0.0, now - bucket.filled_s) * a_second  # a clock set back adds nothing
+    tokens = min(max(1.0, a_second), bucket.tokens + added)
     if tokens < 1.0 - HAIR:
         return NothingToDial(reason="pace", again_s=now + (1.0 - tokens) / a_second)
     return TokenBucket(tokens=max(0.0, tokens - 1.0), filled_s=now)

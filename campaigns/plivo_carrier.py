@@ -1,8 +1,8 @@
-"""Campaigns over Plivo: its callbacks say what became of a dial, and it is asked where they do not.
+"""Campaigns over Plivo, which reports results by callback and, without one, when asked.
 
-Plivo answers an order with the request's id, moves a call through three places and keeps no record
-of it for some time behind its end. So what callbacks said goes first; and a call that Plivo has
-nowhere, although it was there a moment ago, is waited for before it is taken for lost.
+Plivo answers an order with a request id, moves a call through three resources, and has no record of
+it for some time after its end. So callbacks come first. A call that Plivo no longer lists, although
+it did a moment ago, is waited for before it counts as lost.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ from campaigns.carrier import (
 from campaigns.pacing import DialPace
 from transports.plivo.calls import PlivoCalls, PlivoRecord, same_number
 
-LIMITED_S: Final = 5.0  # Plivo counts requests in windows of so long
+LIMITED_S: Final = 5.0  # Plivo's window for counting requests
 UNSEEN_S: Final = 60.0  # chosen: Plivo does not say how soon there is a record of a call
-MOST: Final = 1000  # dials that are kept in mind; the oldest gives way
+MOST: Final = 1000  # dials that are remembered; the oldest is dropped
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,11 +32,10 @@ class PlivoCarrier:
     """One account and one of its numbers.
 
     Attributes:
-        number: Ours, which the callee sees.
-        news: What callbacks have told; its ids of calls are the request's, and the call's own as
-            soon as it is known.
-        machine: How Plivo listens for answering machines; empty: not at all.
-        calls_per_s: How many calls the account may place; Plivo queues what is more.
+        number: Our number, which the callee sees.
+        news: What callbacks have reported. Its ids are request ids, until the call's own is known.
+        machine: Plivo's machine detection; empty for none.
+        calls_per_s: How many calls the account may place; Plivo queues any more.
     """
 
     calls: PlivoCalls
@@ -45,26 +44,26 @@ class PlivoCarrier:
     machine: str = "true"
     calls_per_s: float = 2.0
     _pace: DialPace = field(init=False)
-    # On the loop's clock: when Plivo last had a dial somewhere.
+    # When Plivo last listed a dial, on the loop's clock.
     _seen_at: dict[str, float] = field(default_factory=dict[str, float])
 
     def __post_init__(self) -> None:
-        """Begin at once."""
+        """Create the pacing."""
         self._pace = DialPace(calls_per_s=self.calls_per_s, again_s=LIMITED_S)
 
     async def dial(self, request: DialRequest) -> str:
-        """Have somebody called; return the id of the request."""
+        """Place a call; return the id of the request."""
         order = request.order(self.number, machine=self.machine)
         request_uuid = await self._pace.place(lambda: self.calls.dial(order), request)
         self._see(request.dial_id, request_uuid)
         return request_uuid
 
     def recall(self, dial_id: str, provider_call_id: str) -> None:
-        """Know the call of a dial that another process has made, or its order."""
+        """Remember the call or request id of a dial that another process placed."""
         self.news.refs.setdefault(dial_id, provider_call_id)
 
     async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
-        """Return what became of a dial; without its id the oldest call to the number since then."""
+        """Return the state of a dial; without its id, of the oldest call to the number since."""
         heard = await self.news.heard(dial_id)
         if heard is not None and heard.outcome is not None:
             self._seen_at.pop(dial_id, None)
@@ -79,18 +78,18 @@ class PlivoCarrier:
         return _found(record, heard)
 
     async def cancel(self, dial_id: str, ordered: str) -> None:
-        """Have a telephone ring no longer."""
+        """Stop the ringing."""
         with carrier_errors():
             await self.calls.cancel(ordered)
 
     async def cost_of(self, provider_call_id: str) -> float | None:
-        """Return what a call cost, as soon as there is a record of it."""
+        """Return the price of a call, as soon as there is a record of it."""
         with carrier_errors():
             record = await self.calls.fetch(provider_call_id, queued=False)
         return record.cost if record else None
 
     async def _look(self, dial_id: str, heard: HeardLeg | None) -> PlivoRecord | None:
-        """Return the call by the id that we know."""
+        """Return the call by its known id."""
         uuid = heard.call_ref if heard else self.news.refs.get(dial_id)
         return await self.calls.fetch(uuid, queued=heard is None) if uuid else None
 
@@ -105,12 +104,12 @@ class PlivoCarrier:
             for call in known
             if same_number(call.caller, self.number)
             and not {call.uuid, call.request_uuid} & taken
-            and not (ordered and call.request_uuid)  # of another order than ours
+            and not (ordered and call.request_uuid)  # belongs to another order
         ]
         return ours[-1] if ours else None
 
     def _unseen(self, dial_id: str, heard: HeardLeg | None) -> FoundCall | None:
-        """Return what is known of a call that Plivo has nowhere: it may be between two places."""
+        """Return the state of a call that Plivo does not list: it may be between two resources."""
         now = asyncio.get_running_loop().time()
         if heard is not None:
             self._seen_at.setdefault(dial_id, now)
@@ -120,7 +119,7 @@ class PlivoCarrier:
             return FoundCall(provider_call_id=uuid, answered=answered)
         if heard is None:
             return None
-        # It was called, whatever Plivo has kept of it: nobody is called twice for that.
+        # The call was placed, even though Plivo has no record of it: do not call again.
         return FoundCall(provider_call_id=uuid, outcome=DialOutcome.UNKNOWN, answered=answered)
 
     def _see(self, dial_id: str, uuid: str) -> None:
@@ -131,7 +130,7 @@ class PlivoCarrier:
 
 
 def _found(record: PlivoRecord, heard: HeardLeg | None) -> FoundCall:
-    machine = heard is not None and heard.machine  # a record says nothing of machines
+    machine = heard is not None and heard.machine  # records do not report machines
     return FoundCall(
         provider_call_id=record.uuid,
         outcome=outcome_of(record.outcome, machine=machine),

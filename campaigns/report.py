@@ -1,4 +1,4 @@
-"""What came of a campaign, for its owner: key figures, a table of outcomes, a line a contact."""
+"""The report of a campaign: key figures, a table of outcomes, and a CSV line for each contact."""
 
 import csv
 import io
@@ -17,29 +17,28 @@ from campaigns.store.office import CampaignStanding
 from operations.csv_cells import safe_cell
 from operations.notify.alert import Alert
 
-# How well the house was while a campaign called: pure, of what the database has kept.
+# Health figures of the time in which a campaign called, computed from rows of the database.
 #
-# A campaign calls while a dial of it goes on, and in pauses between two dials that are no longer
-# than `PAUSE_S`: nights and days off are not counted. What breakers and alerts did is the whole
-# house's.
+# A campaign calls during its dials and during pauses of at most `PAUSE_S` between them, so nights
+# and days off are not counted. Breakers and alerts are those of the whole worker pool.
 
-PAUSE_S: Final = 900.0  # chosen: longer than the rest behind a busy number
+PAUSE_S: Final = 900.0  # chosen: longer than the rest after a busy number
 HOUR_S: Final = 3_600.0
-UNHEARD: Final = "unheard"  # how an alert ends of which nobody spoke any more: nobody knows when
+UNHEARD: Final = "unheard"  # `how` of an alert that ended without news: its end is unknown
 
 Span: TypeAlias = tuple[float, float]
-"""From one moment to another, in seconds since 1970."""
+"""Start and end, in seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HouseFigures:
-    """What an operator asks of the time in which a campaign called; None: there was none.
+    """Health while a campaign called; a figure is `None` if the campaign never called.
 
     Attributes:
-        open_s: Seconds in which a rung's breaker was open in some process, of all rungs together.
-        mttr_s: The mean time to recover: of the incidents that began then and are over.
-        incidents_open: That began then and are not over.
-        alerts: That operators were told of.
+        open_s: Seconds in which a rung's breaker was open in some process, summed over the rungs.
+        mttr_s: Mean time to recover of the incidents that began in that time and are over.
+        incidents_open: Incidents that began in that time and are not over.
+        alerts: Alerts that operators received.
         called_s: How long the campaign called.
     """
 
@@ -51,19 +50,19 @@ class HouseFigures:
 
     @property
     def alerts_per_hour(self) -> float | None:
-        """How many alerts that would be in an hour."""
+        """Alerts per hour of calling."""
         return self.alerts * HOUR_S / self.called_s if self.called_s else None
 
 
 def spans_of(dials: Iterable[Span]) -> Sequence[Span]:
-    """Return when a campaign called."""
+    """Return the spans in which a campaign called."""
     return _merged(dials, PAUSE_S)
 
 
 def house_figures(
     spans: Sequence[Span], spells: Iterable[OpenSpell], alerts: Iterable[Alert]
 ) -> HouseFigures:
-    """Return the figures of the time in which a campaign called."""
+    """Return the health figures for these spans."""
     if not spans:
         return HouseFigures()
     began = [alert for alert in alerts if any(a <= alert.began_s <= b for a, b in spans)]
@@ -78,10 +77,10 @@ def house_figures(
 
 
 def open_s(spells: Iterable[OpenSpell], spans: Sequence[Span]) -> float:
-    """Return for how long breakers were open: several processes at once count once for a rung."""
+    """Return how long breakers were open; overlapping spells of one rung count once."""
     rungs: dict[tuple[str, str], list[Span]] = {}
     for spell in spells:
-        # One that is not over was open for as long as its process gave signs of life.
+        # A spell without an end lasts until its process was last seen.
         ended_s = spell.seen_s if spell.ended_s is None else spell.ended_s
         if ended_s is not None and ended_s > spell.began_s:
             rungs.setdefault((spell.stage, spell.provider), []).append((spell.began_s, ended_s))
@@ -105,19 +104,19 @@ def _merged(spans: Iterable[Span], pause_s: float) -> Sequence[Span]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyFigures:
-    """The numbers by which a campaign is judged; a share of nothing is None."""
+    """Key figures of a campaign; a share is `None` if its whole is 0."""
 
     contacts: int
     finished: int
     dials: int
-    success_rate: float | None  # contacts with a completed call, of those that were dialled
+    success_rate: float | None  # contacts with a completed call, of those dialled
     retry_rate: float | None  # dials that were not the first of their contact
     own_fault_rate: float | None  # dials that failed for our own reasons
-    abandoned: int  # calls that the person ended before they had heard one answer
-    abandoned_rate: float | None  # of the calls with people and machines who picked up
+    abandoned: int  # calls that the callee ended before the first answer
+    abandoned_rate: float | None  # share of calls answered by people or machines
     length_s: float
     costs: DialCosts
-    cost_per_contact: float | None  # of those that were dialled
+    cost_per_contact: float | None  # per dialled contact
     cost_per_success: float | None
     pool: HouseFigures
 
@@ -129,7 +128,7 @@ def key_figures(
     reached: ReachedContacts,
     pool: HouseFigures,
 ) -> KeyFigures:
-    """Return the key figures of a campaign, by its contacts and all its settled dials."""
+    """Return the key figures of a campaign, from its contacts and all settled dials."""
     rows = list(outcomes)
     dials = sum(row.dials for row in rows if row.outcome != DialOutcome.REFUSED)
     costs = reduce(add, (row.costs for row in rows), DialCosts())
@@ -152,7 +151,7 @@ def key_figures(
 
 
 def share(part: float, whole: float) -> float | None:
-    """Return a part of a whole; of nothing there is none."""
+    """Return the share; `None` if the whole is 0."""
     return part / whole if whole else None
 
 
@@ -170,7 +169,7 @@ COLUMNS: Final = (
     "cost_lacks",
     "last_at",
 )
-NONE: Final = "–"  # noqa: RUF001 - for people
+NONE: Final = "–"  # noqa: RUF001 - shown to people
 STYLE: Final = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 60em; color: #222 }
 table { border-collapse: collapse; width: 100%; margin: 1em 0 }
@@ -181,7 +180,7 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums }
 
 
 async def contact_lines(contacts: AsyncIterator[ContactFigures]) -> AsyncIterator[str]:
-    """Return the lines of a CSV file, its header first; nothing in it is a formula."""
+    """Yield the lines of a CSV file, header first; no cell can be taken for a formula."""
     yield _csv_line(COLUMNS)
     async for contact in contacts:
         yield _csv_line(
@@ -207,7 +206,7 @@ async def contact_lines(contacts: AsyncIterator[ContactFigures]) -> AsyncIterato
 def page(
     standing: CampaignStanding, figures: KeyFigures, outcomes: Sequence[OutcomeFigures], now: float
 ) -> str:
-    """Return an HTML page that needs nothing beside it."""
+    """Return a self-contained HTML page."""
     title = f"Campaign {escape(standing.name)}"
     reason = f": {escape(standing.reason)}" if standing.reason else ""
     return (
@@ -224,7 +223,7 @@ def page(
 
 
 def figure_lines(figures: KeyFigures) -> Sequence[tuple[str, str]]:
-    """Return each key figure's name and its value, for people."""
+    """Return the name and the formatted value of each key figure."""
     costs, lacking = figures.costs, lacks(figures.costs)
     least = "at least " if lacking else ""
     return (
@@ -247,7 +246,7 @@ def figure_lines(figures: KeyFigures) -> Sequence[tuple[str, str]]:
 
 
 def lacks(costs: DialCosts) -> str:
-    """Return what is not in a sum, in words; empty: nothing."""
+    """Return which costs a sum does not include, in words; empty if it is complete."""
     counts = {
         "without the carrier's price": costs.carrier_owed,
         "without the providers' part": costs.providers_owed,
@@ -308,7 +307,7 @@ def _money(amount: float | None) -> str:
 
 
 def _amount(amount: float, lacking: int) -> str:
-    """Return a sum for a spreadsheet; empty: all of it is lacking."""
+    """Return a sum for a spreadsheet; empty if no part of it is known."""
     return "" if lacking and not amount else f"{amount:.4f}"
 
 

@@ -1,4 +1,4 @@
-"""`holdline campaign start | pause | resume | status | report`: the state, and what came of it."""
+"""`holdline campaign start | pause | resume | status | report`."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
@@ -30,21 +30,21 @@ MOVES: Final[Mapping[str, tuple[frozenset[CampaignState], CampaignState]]] = {
     "pause": (frozenset({"running"}), "paused"),
     "resume": (frozenset({"paused"}), "running"),
 }
-"""From which states each word leads, and to which one."""
+"""The states in which each action is allowed, and the state it leads to."""
 
 
 def move_campaign(settings: Settings, campaign: str, action: str, *, say: Say) -> int:
-    """Start, pause or resume a campaign; those who dial see it within seconds."""
+    """Start, pause or resume a campaign; the dialers see the change within seconds."""
     return _run(_move(settings.storage.url, campaign, action, say))
 
 
 def print_status(settings: Settings, campaign: str | None, *, say: Say) -> int:
-    """Say how one campaign stands, or each."""
+    """Print the state of one campaign, or of each."""
     return _run(_status(settings.storage.url, campaign, say))
 
 
 def write_report(settings: Settings, campaign: str, folder: Path, *, say: Say) -> int:
-    """Write the report of a campaign, as a page and as a line for each contact."""
+    """Write the report of a campaign: an HTML page and a CSV file of its contacts."""
     return _run(report_campaign(settings.storage.url, campaign, folder, say=say))
 
 
@@ -62,7 +62,7 @@ async def _move(url: str, campaign: str, action: str, say: Say) -> int:
         stack.push_async_callback(office.close)
         standing = await office.standing(campaign, now=now)
         if standing is None or not standing.contacts:
-            raise UsageError(f"{campaign} has no contacts; holdline campaign import brings some")
+            raise UsageError(f"{campaign} has no contacts; add some with: holdline campaign import")
         begins, becomes = MOVES[action]
         if standing.state not in begins:
             raise UsageError(f"{campaign} is {standing.state}; {action} needs {_either(begins)}")
@@ -80,7 +80,7 @@ async def _status(url: str, campaign: str | None, say: Say) -> int:
         standings = await office.standings(now=now)
         found = [standing for standing in standings if campaign in (None, standing.name)]
         if not found:
-            raise UsageError("there is no such campaign yet; holdline campaign import makes it")
+            raise UsageError("there is no such campaign; create it with: holdline campaign import")
         for standing in found:
             outcomes = await books.outcomes(standing.name)
             for line in _status_lines(standing, outcomes):
@@ -89,7 +89,7 @@ async def _status(url: str, campaign: str | None, say: Say) -> int:
 
 
 async def report_campaign(url: str, campaign: str, folder: Path, *, say: Say) -> int:
-    """Write the report of a campaign, and say its key figures.
+    """Write the report of a campaign, and print its key figures.
 
     Raises:
         UsageError: There is no such campaign, or the folder cannot be written.
@@ -102,7 +102,7 @@ async def report_campaign(url: str, campaign: str, folder: Path, *, say: Say) ->
         stack.push_async_callback(books.close)
         standing = await office.standing(campaign, now=now)
         if standing is None:
-            raise UsageError(f"{campaign} has no contacts; holdline campaign import brings some")
+            raise UsageError(f"{campaign} has no contacts; add some with: holdline campaign import")
         outcomes = await books.outcomes(campaign)
         pool = await _pool(url, campaign, now)
         reached = await books.reached(campaign)
@@ -118,13 +118,13 @@ async def report_campaign(url: str, campaign: str, folder: Path, *, say: Say) ->
             raise UsageError(f"--out: {folder} cannot be written: {error.strerror}") from error
     for line in _figures(figures):
         say(line)
-    say(f"{html} and {lines} are written")
+    say(f"wrote {html} and {lines}")
     return 0
 
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[TextIO]:
-    """Have a file written anew; what stands there stays until the new one is whole."""
+    """Write a file atomically: the old one stays until the new one is complete."""
     partial = path.with_name(f"{path.name}.partial")
     try:
         with partial.open("w", encoding="utf-8", newline="") as file:
@@ -135,7 +135,7 @@ def _replacing(path: Path) -> Iterator[TextIO]:
 
 
 async def _pool(url: str, campaign: str, now: float) -> HouseFigures:
-    """Return how well the house was while a campaign called."""
+    """Return the health figures of the time in which a campaign called."""
     troubles = CampaignTroubles(url)
     try:
         spans = spans_of(await troubles.dials(campaign, now=now))

@@ -1,9 +1,9 @@
-"""Campaigns over Telnyx: calls under our own id, by which they are found again.
+"""Campaigns over Telnyx, which finds calls by our own id.
 
-How a call ended, Telnyx says once, in signed news; its status says no more than that it is over. So
-what was heard counts first, then the list of active calls, in which our own id stands, and then the
-list of events, for news that was sent while nobody was there to hear it. How long a call was, our
-own side knows: whether Telnyx counts its ringing is written nowhere.
+Telnyx reports how a call ended once, in a signed webhook; the call's status says only that it is
+over. So webhooks come first, then the list of active calls, which has our id, and then the list of
+events, for webhooks that were sent while no process received them. The length comes from our own
+side: it is not documented whether Telnyx includes the ringing.
 """
 
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ from fallbacks.failure import Scope
 from transports.telnyx.calls import TelnyxCalls, TelnyxRecord
 
 THIS_NUMBER: Final = frozenset({Scope.PAYLOAD})
-"""Any other bad request, such as one with an unknown application, says nothing of the number."""
+"""Other bad requests, such as an unknown application, are not about the number."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,9 +34,9 @@ class TelnyxCarrier:
     """One application and one of its numbers.
 
     Attributes:
-        number: Ours, which the callee sees.
-        news: What the application's news has told.
-        machine: How Telnyx listens for answering machines.
+        number: Our number, which the callee sees.
+        news: What the application's webhooks have reported.
+        machine: Telnyx's machine detection.
         calls_per_s: How many calls the account may place.
     """
 
@@ -48,20 +48,21 @@ class TelnyxCarrier:
     _pace: DialPace = field(init=False)
 
     def __post_init__(self) -> None:
-        """Begin at once."""
+        """Create the pacing."""
         self._pace = DialPace(calls_per_s=self.calls_per_s, refuses=THIS_NUMBER)
 
     async def dial(self, request: DialRequest) -> str:
-        """Have somebody called."""
+        """Place a call; return its id."""
         order = request.order(self.number, machine=self.machine)
         placed = await self._pace.place(lambda: self.calls.dial(order), request)
         self.news.refs[request.dial_id] = placed.call_id
         return placed.call_id
 
     async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
-        """Return what became of a dial; a call that is over and of which nobody says why goes on.
+        """Return the state of a dial.
 
-        It does so for ten minutes: then Telnyx knows it no more, and its outcome is unknown.
+        A call that is over without a reported reason counts as going on for ten minutes. Then
+        Telnyx no longer knows it, and its outcome is unknown.
         """
         heard = await self.news.heard(dial_id)
         if heard is not None and heard.outcome is not None:
@@ -74,12 +75,12 @@ class TelnyxCarrier:
         return _found(record, heard)
 
     async def cancel(self, dial_id: str, ordered: str) -> None:
-        """Have a telephone ring no longer."""
+        """Stop the ringing."""
         if refused := await self.calls.cancel(ordered):
             raise CarrierError(refused)
 
     async def cost_of(self, provider_call_id: str) -> float | None:
-        """Return what a call cost, if the application's news has said so."""
+        """Return the price of a call, if a webhook has reported it."""
         return await self.news.charged(provider_call_id)
 
     async def _look(
@@ -92,7 +93,7 @@ class TelnyxCarrier:
         since = datetime.fromtimestamp(since_s, UTC)
         listed = await self.calls.search(dial_id, to=to, since=since)
         if listed is None or (call_id and not listed.over):
-            return record  # the list is behind, or has lost the end
+            return record  # the list lags, or has lost the end
         return listed
 
 

@@ -1,8 +1,8 @@
-"""How long a campaign may still take: by its pace so far, its hours, its limits and who is left.
+"""Estimates how long a campaign may still take, for people.
 
-It is an estimate, for people. The pace is that of the last dials, and never more than the owner
-allows. From now on the campaign dials at that pace whoever is awake, day by day, and stops where a
-limit of the day stops it. Nothing is said before some dials have ended: there is nothing to go by.
+The estimate takes the pace of the last dials, at most the configured one. It simulates the campaign
+hour by hour: contacts within their hours are dialled at that pace, up to the daily limits. There is
+no estimate before some dials have ended.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ OPEN_STATES: Final = ("waiting", "dialling", "resting")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a campaign has come."""
+    """Progress of a campaign."""
 
     contacts: int
     finished: int
@@ -26,41 +26,41 @@ class Progress:
 
     @property
     def left(self) -> int:
-        """Return how many contacts are still to be called."""
+        """How many contacts are not finished."""
         return self.contacts - self.finished
 
 
 def progress_of(*, contacts: Mapping[str, int], outcomes: Mapping[str, int]) -> Progress:
-    """Return how far a campaign has come.
+    """Return the progress of a campaign.
 
     Args:
-        contacts: How many in each state.
-        outcomes: How many settled dials of each outcome.
+        contacts: Number of contacts in each state.
+        outcomes: Number of settled dials with each outcome.
     """
     open_ones = sum(contacts.get(open_state, 0) for open_state in OPEN_STATES)
-    every = sum(contacts.values())
-    return Progress(contacts=every, finished=every - open_ones, dials=sum(outcomes.values()))
+    total = sum(contacts.values())
+    return Progress(contacts=total, finished=total - open_ones, dials=sum(outcomes.values()))
 
 
-FEWEST: Final = 5  # settled dials: chosen, of fewer nothing can be told
-GAP_S: Final = 600.0  # chosen: a longer one is a pause or a night, which is no pace
-STEP_S: Final = 3600.0  # most hours of business begin with one
+FEWEST: Final = 5  # settled dials, chosen: fewer do not show a pace
+GAP_S: Final = 600.0  # chosen: a longer gap is a pause or a night
+STEP_S: Final = 3600.0  # calling hours usually begin on the hour
 MOST_S: Final = 14 * 24 * 3600.0
-GROUPS: Final = 4  # of contacts with the same zones: chosen, the others go with the largest
+GROUPS: Final = 4  # of contacts with the same zones, chosen; smaller groups count with these
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remainder:
-    """What a campaign still has before it, and how it has been going.
+    """What is left of a campaign, and how it has gone so far.
 
     Attributes:
-        contacts: Still to be called, or to be called again.
-        finished: Contacts that are not.
-        dials: Settled ones.
-        cost: Of all of these together, as far as prices are known.
+        contacts: Contacts that are still to be called.
+        finished: All other contacts.
+        dials: Settled dials.
+        cost: Their total cost, as far as prices are known.
         intended_s: When the last dials were intended, the oldest first.
-        zones: How many contacts of a sample may be in which zones, with spaces between them.
-        last_due_s: Before this moment somebody may not be called.
+        zones: Number of sampled contacts by their possible time zones, separated by spaces.
+        last_due_s: The latest moment before which a contact may not be called.
     """
 
     contacts: int
@@ -75,10 +75,11 @@ class Remainder:
 
 
 def estimate_left_s(campaign: Campaign, rest: Remainder, *, now: float) -> float | None:
-    """Return how long it may still take.
+    """Return how many seconds the campaign may still take.
 
     Returns:
-        `MOST_S`: that long or longer. None: nothing is left, or there is nothing to go by.
+        At most `MOST_S`, which means that long or longer. `None` if nothing is left, or if there
+        are too few dials for an estimate.
     """
     pace = dials_a_second(campaign, rest.intended_s, now=now)
     if not rest.contacts or pace is None or rest.dials < FEWEST:
@@ -92,7 +93,7 @@ def estimate_left_s(campaign: Campaign, rest: Remainder, *, now: float) -> float
 
 
 def dials_a_second(campaign: Campaign, intended_s: Sequence[float], *, now: float) -> float | None:
-    """Return the pace of the last dials; None: there were too few."""
+    """Return the pace of the last dials; `None` if there were too few."""
     if len(intended_s) < FEWEST:
         return None
     gaps = [later - earlier for earlier, later in pairwise((*intended_s, max(now, intended_s[-1])))]
@@ -102,7 +103,7 @@ def dials_a_second(campaign: Campaign, intended_s: Sequence[float], *, now: floa
 
 
 def _groups(rest: Remainder) -> dict[str, float]:
-    """Return how many dials are to be made in which zones."""
+    """Return the number of expected dials by time zones."""
     each_takes = max(1.0, rest.dials / rest.finished) if rest.finished else 1.0
     largest = sorted(rest.zones.items(), key=lambda one: -one[1])[:GROUPS] or [("", 1)]
     seen = sum(count for _, count in largest)
@@ -112,7 +113,7 @@ def _groups(rest: Remainder) -> dict[str, float]:
 def _dial_all(
     campaign: Campaign, rest: Remainder, queue: dict[str, float], *, pace: float, now: float
 ) -> float | None:
-    """Return when the last dial is made; None: some may never be."""
+    """Return when the last dial is made; `None` if some contacts can never be called."""
     a_day = _dials_of_day(campaign, rest)
     today = _dials_of_day(campaign, rest, calls=rest.calls_today, spent=rest.spent_today)
     midnight_s, moment = next_day_s(campaign.zone, now=now), now
@@ -122,7 +123,7 @@ def _dial_all(
             midnight_s, today = next_day_s(campaign.zone, now=moment), a_day
         until = min((moment // STEP_S + 1.0) * STEP_S, midnight_s)
         awake = _awake(campaign, queue, asleep, moment)
-        made = min(pace * (until - moment), today, sum(queue[text] for text in awake))
+        made = min(pace * (until - moment), today, sum(queue[zones] for zones in awake))
         _take(queue, awake, made)
         today -= made
         if not queue:
@@ -134,7 +135,7 @@ def _dial_all(
 def _awake(
     campaign: Campaign, queue: dict[str, float], asleep: dict[str, float], moment: float
 ) -> list[str]:
-    """Return whose hours are open; whoever never has any leaves the queue."""
+    """Return the groups whose hours are open; drop groups whose hours never open."""
     awake: list[str] = []
     for zones in list(queue):
         if moment < asleep[zones]:
@@ -150,18 +151,18 @@ def _awake(
 
 
 def _take(queue: dict[str, float], awake: Sequence[str], made: float) -> None:
-    """Subtract so many dials from the queues of those who are awake, each its share."""
-    whole = sum(queue[text] for text in awake)
-    for text in awake:
-        queue[text] -= made * queue[text] / whole
-        if queue[text] <= 1e-6:
-            del queue[text]
+    """Subtract `made` dials from the groups that are awake, in proportion to their size."""
+    whole = sum(queue[zones] for zones in awake)
+    for zones in awake:
+        queue[zones] -= made * queue[zones] / whole
+        if queue[zones] <= 1e-6:
+            del queue[zones]
 
 
 def _dials_of_day(
     campaign: Campaign, rest: Remainder, *, calls: int = 0, spent: float = 0.0
 ) -> float:
-    """Return how many dials a day's limits allow behind what it has had."""
+    """Return how many dials the daily limits still allow."""
     allowed = float("inf")
     if campaign.daily_calls is not None:
         allowed = max(0.0, campaign.daily_calls - calls)

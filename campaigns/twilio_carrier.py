@@ -1,9 +1,9 @@
-"""Campaigns over Twilio: calls under our own id, which comes back in their callbacks.
+"""Campaigns over Twilio, whose callbacks carry our own dial id.
 
-Twilio itself can be asked for a call by its own id, or by number and time. So the id is kept in the
-ledger and taken from callbacks, whichever process of the house they reached. By number and time,
-where two clocks must agree, a call is looked for only if nobody has ever told its id. With which
-SIP status a call ended is said in its last callback alone, which is waited for a moment.
+Twilio's API finds a call by Twilio's id, or by number and time. The id comes from the ledger or
+from a callback to any process of the worker pool. The search by number and time, for which two
+clocks must agree, is used only if the id is unknown. The SIP status of an ended call is only in its
+last callback, which is waited for a moment.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from fallbacks.failure import Kind, ServiceError
 from transports.twilio.calls import CallRecord, TwilioCalls
 
 CALLBACK_S: Final = 5.0  # chosen: Twilio calls back within a second of what its record shows
-MOST: Final = 1000  # dials that are kept in mind; the oldest gives way
+MOST: Final = 1000  # dials that are remembered; the oldest is dropped
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,9 +33,9 @@ class TwilioCarrier:
     """One account and one of its numbers.
 
     Attributes:
-        number: Ours, which the callee sees.
-        news: What callbacks have told.
-        machine: How Twilio listens for answering machines; empty: not at all.
+        number: Our number, which the callee sees.
+        news: What callbacks have reported.
+        machine: Twilio's machine detection; empty for none.
         calls_per_s: How many calls the account may place.
     """
 
@@ -45,26 +45,26 @@ class TwilioCarrier:
     machine: str = "Enable"
     calls_per_s: float = 1.0
     _pace: DialPace = field(init=False)
-    # On the loop's clock: when a call was first seen to be over, of which no callback says why.
+    # When a call was first seen to be over without a callback, on the loop's clock.
     _over_at: dict[str, float] = field(default_factory=dict[str, float])
 
     def __post_init__(self) -> None:
-        """Begin at once."""
+        """Create the pacing."""
         self._pace = DialPace(calls_per_s=self.calls_per_s)
 
     async def dial(self, request: DialRequest) -> str:
-        """Have somebody called."""
+        """Place a call; return its SID."""
         order = request.order(self.number, machine=self.machine)
         placed = await self._pace.place(lambda: self.calls.dial(order), request)
         self.news.refs[request.dial_id] = placed.call_sid
         return placed.call_sid
 
     def recall(self, dial_id: str, provider_call_id: str) -> None:
-        """Know the call of a dial that another process has made."""
+        """Remember the carrier's id of a dial that another process placed."""
         self.news.refs.setdefault(dial_id, provider_call_id)
 
     async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
-        """Return what became of a dial; without its id the oldest call to the number since then."""
+        """Return the state of a dial; without its id, of the oldest call to the number since."""
         with carrier_errors():
             if call_sid := await self._told_id(dial_id):
                 return await self._fetch(dial_id, call_sid)
@@ -78,12 +78,12 @@ class TwilioCarrier:
         return await self._told(dial_id, _found(ours[-1]))
 
     async def cancel(self, dial_id: str, ordered: str) -> None:
-        """Have a telephone ring no longer."""
+        """Stop the ringing."""
         with carrier_errors():
             await self.calls.cancel(ordered)
 
     async def cost_of(self, provider_call_id: str) -> float | None:
-        """Return what a call cost; Twilio says so some time behind its end."""
+        """Return the price of a call; Twilio knows it some time after the call."""
         with carrier_errors():
             return (await self.calls.fetch(provider_call_id)).cost
 
@@ -92,11 +92,11 @@ class TwilioCarrier:
             return await self._told(dial_id, _found(await self.calls.fetch(call_sid)))
         except ServiceError as error:
             if error.failure.kind is Kind.NOT_FOUND:
-                return None  # erased, or a call of the account, or the carrier, before this one
+                return None  # erased, or a call of a former account or carrier
             raise
 
     async def _told(self, dial_id: str, found: FoundCall) -> FoundCall:
-        """Return a call with its SIP status; while its last callback may yet come, it goes on."""
+        """Add the SIP status to a call; it counts as going on while its last callback may come."""
         if found.outcome not in UNANSWERED:
             return found
         heard = await self.news.heard(dial_id)
@@ -112,7 +112,7 @@ class TwilioCarrier:
         return found
 
     async def _told_id(self, dial_id: str) -> str:
-        """Return the call's id as it was answered or called back; empty: nobody has told it."""
+        """Return the call's id from the order or a callback; empty if it is unknown."""
         if call_sid := self.news.refs.get(dial_id):
             return call_sid
         heard = await self.news.heard(dial_id)

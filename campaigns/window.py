@@ -1,8 +1,8 @@
-"""The hours at which somebody may be called, by the clocks of wherever the number may be.
+"""The hours in which a number may be called, in the local time of each place where it may be.
 
-A number often may be in several zones. It is called only when all of them allow it: nobody is woken
-up because a number was taken for one from further west. Hours are those that a clock on the wall
-shows, so they follow summer time.
+A number often may be in several time zones. It is called only when all of them allow it, so that no
+one is woken because a number was taken for one further west. Hours are local wall-clock time and
+follow summer time.
 """
 
 from collections.abc import Sequence
@@ -13,28 +13,28 @@ from zoneinfo import ZoneInfo
 
 from campaigns.model import CallingWindow
 
-UNKNOWN: Final = "Etc/Unknown"  # what libphonenumber says when it does not know
-HORIZON_DAYS: Final = 15  # two weeks on, every weekday has been met in every zone
+UNKNOWN: Final = "Etc/Unknown"  # libphonenumber's answer for an unknown zone
+HORIZON_DAYS: Final = 15  # two weeks include every weekday in every zone
 DAY: Final = timedelta(days=1)
 
 
 def opens_s(zones: Sequence[str], window: CallingWindow, *, now: float) -> float | None:
-    """Return when somebody may be called: `now` if that is now, else the next moment.
+    """Return when a number may be called: `now`, or the next moment after it.
 
     Args:
-        zones: All that the number may be in.
-        window: Hours, days, and the zone of numbers that nobody knows the place of.
+        zones: All zones in which the number may be.
+        window: Hours, days, and the default zone for numbers whose place is unknown.
         now: Seconds since 1970.
 
     Returns:
-        None: there is no such moment. The zone is not known, or no hour suits all zones.
+        `None` if there is no such moment: the zone is unknown, or no hour suits all zones.
     """
     places = _places(zones, window)
     if not places:
         return None
     moment, end = now, now + HORIZON_DAYS * DAY.total_seconds()
     while moment <= end:
-        # No moment before any of these suits all, so the latest of them is the next that may.
+        # No earlier moment suits all places, so the latest one is the next candidate.
         latest = max(_opens_in(place, window, moment) for place in places)
         if latest <= moment:
             return moment
@@ -43,14 +43,14 @@ def opens_s(zones: Sequence[str], window: CallingWindow, *, now: float) -> float
 
 
 def day_began_s(zone: str, *, now: float) -> float:
-    """Return when the day began that it is somewhere."""
+    """Return when the current day of a zone began."""
     place = zone_of(zone) or UTC
     today = datetime.fromtimestamp(now, place).date()
     return _moment(datetime.combine(today, time()), place)
 
 
 def next_day_s(zone: str, *, now: float) -> float:
-    """Return when the day ends that it is somewhere."""
+    """Return when the current day of a zone ends."""
     place = zone_of(zone) or UTC
     tomorrow = datetime.fromtimestamp(now, place).date() + DAY
     return _moment(datetime.combine(tomorrow, time()), place)
@@ -58,24 +58,24 @@ def next_day_s(zone: str, *, now: float) -> float:
 
 @lru_cache(maxsize=1024)
 def zone_of(name: str) -> tzinfo | None:
-    """Return a zone by its name; None: there is none of this name."""
+    """Return a zone by its name; `None` if the name is unknown."""
     if name in ("", UNKNOWN):
         return None
     try:
         return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):  # not known; no name at all; a folder's
+    except (KeyError, ValueError, OSError):  # unknown; not a valid name; the name of a folder
         return None
 
 
 def _places(zones: Sequence[str], window: CallingWindow) -> list[tzinfo]:
-    """Return where the number may be; nothing: nobody knows, so nobody may call."""
+    """Return the zones of a number; empty if one is unknown, so that it is never called."""
     named = [zone for zone in zones if zone != UNKNOWN] or [window.default_zone]
     found = [place for zone in named if (place := zone_of(zone))]
     return found if len(found) == len(named) else []
 
 
 def _opens_in(place: tzinfo, window: CallingWindow, moment: float) -> float:
-    """Return the first moment from this one on at which a single zone allows a call."""
+    """Return the first moment, from this one on, when one zone allows a call."""
     local = datetime.fromtimestamp(moment, place)
     seconds = timedelta(
         hours=local.hour,
@@ -95,5 +95,5 @@ def _opens_in(place: tzinfo, window: CallingWindow, moment: float) -> float:
 
 
 def _moment(wall: datetime, place: tzinfo) -> float:
-    """Return when a clock on the wall shows this, for the first time."""
+    """Return the first moment at which a wall clock in that place shows this time."""
     return wall.replace(tzinfo=place).timestamp()

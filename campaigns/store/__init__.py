@@ -1,1 +1,1 @@
-"""The tables' readers and writers for campaigns: queue, contacts, dials, figures."""
+"""Database access of campaigns: queue, contacts, dials, figures."""

@@ -1,7 +1,7 @@
-"""Callbacks that callers asked for, as contacts of a campaign: each once, and none on the list.
+"""Requested callbacks as contacts of a campaign: each once, and none on the do-not-call list.
 
-A callback is known by its call. That it was given to a campaign is written in the same transaction
-as the contact, so whoever looks again, after a crash too, finds it done.
+A callback is identified by its call. The contact and the note that it was queued are written in one
+transaction, so a second look, also after a crash, finds it done.
 """
 
 from collections.abc import Sequence
@@ -28,29 +28,29 @@ from operations.database.tables import (
 from operations.database.transactions import TransactionStore
 
 QueuedAs: TypeAlias = Literal["added", "moved", "do_not_call", "no_number"]
-"""A new contact; one that was there has this time now; never to be called; nobody knows where."""
+"""A new contact; an existing contact with a new time; on the do-not-call list; no usable number."""
 
-WITHIN_S: Final = 60.0  # of a call's end it is found out what it came to; `after_call.within_s`
-SETTLED_S: Final = 60.0  # after that nobody is at work on its callback any more
-UNSEEN_S: Final = 6 * 3600.0  # after the wish; the same of a call that the record does not know
+WITHIN_S: Final = 60.0  # after a call its result is known; `after_call.within_s`
+SETTLED_S: Final = 60.0  # after that no process works on its callback any more
+UNSEEN_S: Final = 6 * 3600.0  # after the request, for a call that has no record
 LEFT_AT_ONCE: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftCallback:
-    """A callback that no campaign has yet."""
+    """A callback that is not queued yet."""
 
     call_id: str
     number: str
     reason: str
     asked_s: float
-    callback_at_s: float | None  # that was found out from the call; None: no time
-    outcome: str  # of that call; empty: nobody found it out
+    callback_at_s: float | None  # from the call's result; `None` if no time was agreed
+    outcome: str  # of that call; empty if unknown
 
 
 @dataclass(frozen=True, slots=True)
 class CallbackNote:
-    """A row of the book of callbacks that were dealt with."""
+    """A row of the table of queued callbacks."""
 
     call_id: str
     number: str
@@ -61,20 +61,20 @@ class CallbackNote:
 
 
 class CallbackContacts(TransactionStore):
-    """Every method raises `StorageError` when it cannot."""
+    """Queues callbacks; every method raises `StorageError` when the database fails."""
 
     def __init__(self, url: str, *, within_s: float = WITHIN_S) -> None:
-        """Queue in the database at `url`; what calls came to is known `within_s` of their end."""
+        """Use the database at `url`; results of calls are known `within_s` after their end."""
         super().__init__(url)
         self._settled_s = within_s + SETTLED_S
 
     async def queue(
         self, call_id: str, campaign: str, contact: NewContact, *, now: float
     ) -> QueuedAs | None:
-        """Give a callback to a campaign; None: it has it already, or cannot take it yet.
+        """Queue a callback in a campaign; `None` if it is queued already or cannot be queued yet.
 
-        A contact whose dial goes on keeps its place until that has its outcome: it would be
-        overwritten by it. Whoever looks again later finds the callback left.
+        A contact that is being dialled is not changed, because the dial's outcome would overwrite
+        the change. The callback stays in `left` for a later attempt.
         """
         async with self._work.write() as connection:
             await make_campaign(self._work, connection, campaign, now)
@@ -86,7 +86,7 @@ class CallbackContacts(TransactionStore):
             return await self._become(connection, call_id, campaign, contact, known, now)
 
     async def give_up(self, note: CallbackNote, *, now: float) -> bool:
-        """Note that nobody is called back, and why; False: the callback was dealt with."""
+        """Record that there is no callback, and why; return False if it was handled before."""
         async with self._work.write() as connection:
             if await _is_queued(connection, note.call_id):
                 return False
@@ -94,9 +94,9 @@ class CallbackContacts(TransactionStore):
             return True
 
     async def left(self, *, now: float) -> Sequence[LeftCallback]:
-        """Return the callbacks of calls that have long ended which no campaign has, some of them.
+        """Return some unqueued callbacks of calls that ended long ago.
 
-        A process that was killed has left them, or a campaign could not take them.
+        A killed process has left them, or a campaign could not take them yet.
         """
         settled = datetime.fromtimestamp(now, UTC) - timedelta(seconds=self._settled_s)
         unseen = datetime.fromtimestamp(now, UTC) - timedelta(seconds=UNSEEN_S)
@@ -164,9 +164,9 @@ class CallbackContacts(TransactionStore):
 
 
 async def note_called(connection: AsyncConnection, contact_id: int, now: float) -> None:
-    """Have nobody wait any more whom a campaign was to call back, and has talked with.
+    """Mark the requested callbacks of a contact as done, after a completed call.
 
-    Whoever asks again meanwhile, in this very call too, asks in a call of its own, and waits.
+    A new request, even in this call, belongs to a call of its own and stays open.
     """
     given = select(CALLBACK_CONTACTS.c.call_id).where(CALLBACK_CONTACTS.c.contact_id == contact_id)
     waiting = CALLBACKS.c.call_id.in_(given) & CALLBACKS.c.done_at.is_(None)
@@ -208,10 +208,11 @@ async def _is_empty(connection: AsyncConnection, campaign: str) -> bool:
 
 
 async def _wake(connection: AsyncConnection, campaign: str, *, alone: bool, now: float) -> None:
-    """Have a campaign go on that had nobody left to call.
+    """Resume a campaign that had no contact left.
 
-    One that was never started is left alone, unless it has nobody but this one: it is for
-    callbacks, and nobody else is called by it. One that is paused, a person has paused, or a fault.
+    A campaign that was never started is started only if this callback is its only contact: it
+    exists for callbacks. A paused campaign stays paused, because an operator or a failure paused
+    it.
     """
     states = ("done", "ready") if alone else ("done",)
     own = (CAMPAIGNS.c.name == campaign) & CAMPAIGNS.c.state.in_(states)

@@ -1,8 +1,8 @@
-"""One claim on a campaign's queue, inside the transaction of whoever claims.
+"""One claim on a campaign's queue, inside the caller's transaction.
 
-It begins with a change of the campaign's row, so those who claim on the same campaign come one
-after the other, and its limits are exact. Contacts that somebody else is changing are passed over
-(SKIP LOCKED in PostgreSQL); SQLite has one writer.
+It begins with an update of the campaign's row, so claims on one campaign run one after the other
+and its limits are exact. Contacts that another transaction is changing are skipped (SKIP LOCKED in
+PostgreSQL); SQLite has a single writer.
 """
 
 import json
@@ -37,51 +37,51 @@ INTENT: Final = (
 
 
 def read_contact(row: Row[Any], consent: CallConsent | None = None) -> Contact:
-    """Return a row of `contacts`."""
+    """Convert a row of `contacts`."""
     zones, about = tuple(row.zones.split()), read_fields(row.fields)
     return _read(Contact, row, zones=zones, fields=about, consent=consent)
 
 
 def read_dial(row: Row[Any]) -> Dial:
-    """Return a row of `dials`."""
+    """Convert a row of `dials`."""
     return _read(Dial, row)
 
 
 def _read(kind: type[Kind], row: Row[Any], **converted: Any) -> Kind:
-    """Return a row as a value, which has the row's names; some are converted."""
+    """Convert a row to a value with the same field names; `converted` overrides some of them."""
     converted["outcome"] = DialOutcome(row.outcome) if row.outcome else None
     names = (field.name for field in fields(kind) if field.name not in converted)
     return kind(**{name: getattr(row, name) for name in names}, **converted)
 
 
 def write_intent(dial: Dial) -> dict[str, Any]:
-    """Return the row of a dial that begins."""
+    """Return the row of a new dial."""
     unknown = {"provider_call_id": "", "outcome": "", "counted": False, "reason": ""}
     return {name: getattr(dial, name) for name in INTENT} | unknown
 
 
 def write_fields(said: Mapping[str, str]) -> str:
-    """Return what a file said of a contact beside what we know, as JSON."""
+    """Return the additional columns of an imported contact as JSON."""
     return json.dumps(dict(said), ensure_ascii=False)
 
 
 def read_fields(text: str) -> dict[str, str]:
-    """Return what was written."""
+    """Return the columns that `write_fields` wrote."""
     said: dict[str, str] = json.loads(text)
     return said
 
 
 LOOKS: Final = (4, 96, 200, 200)
-"""Contacts at a time, in one transaction: most often the first is taken, unless many sleep."""
+"""Contacts read at a time. Usually the first one is taken, unless many are outside their hours."""
 OPEN_STATES: Final[Sequence[ContactState]] = ("waiting", "resting")
 LIVE_STATES: Final[Sequence[DialState]] = ("intended", "placed", "answered")
-ENGAGED_S: Final = 10.0  # chosen: before a number that another campaign calls is looked at again
-LONGEST_S: Final = 2 * 3600.0  # of a dial; one without an outcome is of a campaign that is no more
+ENGAGED_S: Final = 10.0  # chosen: wait for a number that another campaign is calling
+LONGEST_S: Final = 2 * 3600.0  # of a dial; older ones without an outcome are of deleted campaigns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimant:
-    """Who claims, when, and for how long."""
+    """The claiming process, the time, and the duration of its lease."""
 
     holder: str
     now: float
@@ -91,19 +91,19 @@ class Claimant:
 async def claim_next(
     connection: AsyncConnection, campaign: str, rules: ClaimRules, by: Claimant
 ) -> Claim | NothingToDial:
-    """Claim the next contact of a campaign, or say why there is none."""
+    """Claim the next contact of a campaign, or return why there is none."""
     row = await _take_turn(connection, campaign, by.now)
     if row is None:
         return NothingToDial(reason="not_running")
     use = await _use(connection, row, rules, by.now)
     bucket = rules.pace(use, by.now)
     if isinstance(bucket, NothingToDial):
-        if row.filled_s > by.now + by.lease_s:  # the clock was put back: it fills from now on
+        if row.filled_s > by.now + by.lease_s:  # the clock was set back: restart the bucket
             await _change(connection, campaign, filled_s=by.now)
         return bucket
     contact, closed = await _next_contact(connection, campaign, rules, by.now)
     if contact is None:
-        return await _why_nobody(connection, campaign, closed=closed, now=by.now)
+        return await _nothing_due(connection, campaign, closed=closed, now=by.now)
     dial = _dial(contact, _dial_id(row.mark, contact), by)
     await connection.execute(insert(DIALS).values(write_intent(dial)))
     await _put(connection, contact.id, state="dialling", dials=dial.attempt)
@@ -119,7 +119,7 @@ async def claim_next(
 
 
 async def has_due(connection: AsyncConnection, campaign: str, now: float) -> bool:
-    """Return whether a claim is worth a turn."""
+    """Return whether a contact of a running campaign is due."""
     running = select(CAMPAIGNS.c.name).where(
         CAMPAIGNS.c.name == campaign, CAMPAIGNS.c.state == "running"
     )
@@ -128,15 +128,15 @@ async def has_due(connection: AsyncConnection, campaign: str, now: float) -> boo
 
 
 async def why_none(connection: AsyncConnection, campaign: str, now: float) -> NothingToDial:
-    """Return why there is nobody to dial, when nobody is due."""
+    """Return why there is no contact to dial, if none is due."""
     state = select(CAMPAIGNS.c.state).where(CAMPAIGNS.c.name == campaign)
     if (await connection.execute(state)).scalar_one_or_none() != "running":
         return NothingToDial(reason="not_running")
-    return await _why_nobody(connection, campaign, closed=False, now=now)
+    return await _nothing_due(connection, campaign, closed=False, now=now)
 
 
 async def consent_of(connection: AsyncConnection, campaign: str, number: str) -> CallConsent | None:
-    """Return what is kept of somebody's consent."""
+    """Return the stored consent of a contact."""
     own = select(CONSENTS).where(CONSENTS.c.campaign == campaign, CONSENTS.c.number == number)
     row = (await connection.execute(own)).first()
     return _consent_in(row) if row else None
@@ -144,7 +144,7 @@ async def consent_of(connection: AsyncConnection, campaign: str, number: str) ->
 
 def _consent_in(row: Row[Any]) -> CallConsent | None:
     if row.kind is None:
-        return None  # there is no row of it
+        return None  # no row in the outer join
     return CallConsent(kind=row.kind, given_on=row.given_on, source=row.source)
 
 
@@ -182,10 +182,10 @@ async def _use(
 async def _next_contact(
     connection: AsyncConnection, campaign: str, rules: ClaimRules, now: float
 ) -> tuple[Contact | None, bool]:
-    """Return the first contact that may be dialled now, and whether any was outside its hours."""
+    """Return the first contact that may be dialled, and whether any was outside its hours."""
     closed, engaged = False, await _engaged(connection, now)
-    for many in LOOKS:
-        rows = await _candidates(connection, campaign, now, many)
+    for limit in LOOKS:
+        rows = await _candidates(connection, campaign, now, limit)
         contact, passed = _look_through(rows, rules, now, engaged=engaged)
         await _pass_over(connection, passed)
         closed = closed or any(opens_s not in {None, now + ENGAGED_S} for opens_s in passed)
@@ -195,17 +195,20 @@ async def _next_contact(
 
 
 async def _engaged(connection: AsyncConnection, now: float) -> frozenset[str]:
-    """Return the numbers that are being called, by whichever campaign."""
+    """Return the numbers that any campaign is calling now."""
     by_index = DIALS.c.campaign.in_(select(CAMPAIGNS.c.name)) & DIALS.c.state.in_(LIVE_STATES)
     live = await connection.execute(select(DIALS.c.number, DIALS.c.intended_s).where(by_index))
-    # Asked for by time, too, a database reads all dials of two hours by the index of times.
+    # With the time in the query, a database reads all dials of two hours by the time index.
     return frozenset(row.number for row in live if row.intended_s > now - LONGEST_S)
 
 
 def _look_through(
     rows: Sequence[Row[Any]], rules: ClaimRules, now: float, *, engaged: Collection[str]
 ) -> tuple[Contact | None, Mapping[float | None, Sequence[int]]]:
-    """Return the first who may be dialled now, and until when those before may not; None: ever."""
+    """Return the first contact that may be dialled, and the ids before it by when they may be.
+
+    The key `None` means never.
+    """
     passed: dict[float | None, list[int]] = {}
     for row in rows:
         contact = read_contact(row, _consent_in(row))
@@ -229,9 +232,9 @@ async def _pass_over(
 async def _candidates(
     connection: AsyncConnection, campaign: str, now: float, many: int
 ) -> Sequence[Row[Any]]:
-    """Return the next ones in turn: by priority, then by how long they have been due."""
+    """Return the next contacts: by priority, then by how long they have been due."""
     found: list[Row[Any]] = []
-    for state in OPEN_STATES:  # one after the other: each is read in the order of the index
+    for state in OPEN_STATES:  # separately: each query reads in index order
         found += (await connection.execute(_in_turn(campaign, state, now, many))).all()
     found.sort(key=lambda row: (-row.priority, row.due_s, row.id))
     return found[:many]
@@ -255,7 +258,7 @@ def _open_ones(campaign: str) -> Any:
     return (CONTACTS.c.campaign == campaign) & CONTACTS.c.state.in_(OPEN_STATES)
 
 
-async def _why_nobody(
+async def _nothing_due(
     connection: AsyncConnection, campaign: str, *, closed: bool, now: float
 ) -> NothingToDial:
     soonest = select(func.min(CONTACTS.c.due_s)).where(_open_ones(campaign))
@@ -279,10 +282,10 @@ async def _put(connection: AsyncConnection, contact_id: int, **values: Any) -> N
 
 
 def _dial_id(mark: str, contact: Contact) -> str:
-    """Return the id of a contact's next dial: the same whenever it is begun anew.
+    """Return the id of a contact's next dial; a released dial is repeated under the same id.
 
-    SQLite gives the id of an erased contact to another one, and processes may still know that one's
-    dials. The moment of the import tells them apart.
+    SQLite reuses the id of an erased contact, and processes may still know that contact's dials.
+    The time of the import tells them apart.
     """
     return f"{mark}-{contact.id}-{round(contact.imported_s * 1000.0):x}-{contact.dials + 1}"
 

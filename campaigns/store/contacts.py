@@ -1,4 +1,4 @@
-"""Whom campaigns may call: contacts that were imported, their consent, the do-not-call list."""
+"""Contacts that campaigns may call: imports, consent, the do-not-call list."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,14 +15,14 @@ from operations.database.tables import CONSENTS, CONTACTS, DIALS, DO_NOT_CALL
 from operations.database.transactions import TransactionStore
 
 ImportedAs: TypeAlias = Literal["added", "known", "duplicate", "do_not_call"]
-"""New; in the campaign before this import; twice in this import; never to be called."""
+"""New; in the campaign before this import; twice in this import; on the do-not-call list."""
 
 BATCH: Final = 1000  # rows of one transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewContact:
-    """A contact to be kept; the number is E.164."""
+    """A contact to be stored; the number is E.164."""
 
     number: str
     name: str = ""
@@ -30,23 +30,23 @@ class NewContact:
     fields: dict[str, str] = field(default_factory=dict[str, str])
     consent: CallConsent | None = None
     priority: int = 0
-    due_s: float = 0.0  # a callback has a time
+    due_s: float = 0.0  # set for a callback
 
 
 class ContactStore(TransactionStore):
-    """Every method raises `StorageError` when it cannot."""
+    """Stores contacts; every method raises `StorageError` when the database fails."""
 
     async def add(
         self, campaign: str, contacts: Sequence[NewContact], *, now: float
     ) -> Sequence[ImportedAs]:
-        """Keep contacts, at most `BATCH`; say of each what became of it, in their order.
+        """Store at most `BATCH` contacts; return the result for each, in order.
 
-        All batches of one import have the same `now`: so a number that comes twice in it is told
-        from one that was there before. A campaign that is not known is made.
+        All batches of one import share `now`, which tells a number that occurs twice in the import
+        from one that was there before. The campaign is created if it does not exist.
         """
         numbers = [contact.number for contact in contacts]
         async with self._work.write() as connection:
-            # Else two imports of one file might both take a number for new.
+            # Otherwise two imports of one file could both take a number for new.
             await work_by_index(connection, f"contacts of {campaign}")
             await make_campaign(self._work, connection, campaign, now)
             known = await _known(connection, campaign, numbers)
@@ -61,23 +61,23 @@ class ContactStore(TransactionStore):
         return told
 
     async def do_not_call(self, numbers: Iterable[str]) -> frozenset[str]:
-        """Return those of these numbers that are on the list."""
+        """Return the numbers that are on the do-not-call list."""
         async with self._work.read() as connection:
             return await _barred_of(connection, list(numbers))
 
     async def add_do_not_call(
         self, number: str, *, source: str, now: float, dial_id: str = ""
     ) -> bool:
-        """Put a number on the list, and its contacts out of every campaign; False: it was on it.
+        """Put a number on the list and exclude its contacts; return False if it was listed before.
 
-        Who is being called at this moment is put out when that call has its outcome.
+        A contact that is being called is excluded when that call has its outcome.
 
         Args:
-            number: E.164, or as a carrier has written it.
-            source: Where it comes from.
+            number: E.164, or as a carrier wrote it.
+            source: Where the request came from.
             now: Since when.
-            dial_id: The dial by which a campaign has called them: the number of its contact goes
-                onto the list, too, which the carrier may have written in another way.
+            dial_id: The dial of a campaign that called them. The number of its contact is listed
+                too, because the carrier may have written it in another way.
         """
         dialled = select(DIALS.c.number).where(DIALS.c.id == dial_id)
         async with self._work.write() as connection:
@@ -119,8 +119,9 @@ def _become(
 async def _known(
     connection: AsyncConnection, campaign: str, numbers: Sequence[str]
 ) -> dict[str, float]:
-    # By the number first, and apart. Asked for both at once, PostgreSQL reads the whole campaign
-    # for each thousand numbers: until it has counted, it takes a campaign for a few contacts.
+    # By number first, in a CTE of its own. With both conditions at once, PostgreSQL reads the whole
+    # campaign for each thousand numbers: before ANALYZE it assumes that a campaign has few
+    # contacts.
     found = (
         select(CONTACTS.c.campaign, CONTACTS.c.number, CONTACTS.c.imported_s)
         .where(is_one_of(connection, CONTACTS.c.number, numbers))
@@ -138,7 +139,7 @@ async def _barred_of(connection: AsyncConnection, numbers: Sequence[str]) -> fro
 
 
 def contact_row(campaign: str, contact: NewContact, now: float) -> dict[str, Any]:
-    """Return the row of a contact whom nobody has dialled yet."""
+    """Return the row of a contact that was never dialled."""
     return {
         "campaign": campaign,
         "number": contact.number,

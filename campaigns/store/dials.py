@@ -1,4 +1,4 @@
-"""The ledger of dials as others read it: whom one is about, and all of a campaign."""
+"""The ledger of dials for its readers: CRM reports, prices, costs, and single dials."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,36 +12,35 @@ from campaigns.store.claim import read_contact, read_dial, read_fields
 from operations.database.tables import CALLS, CAMPAIGNS, CONTACTS, CRM_REPORTS, DIALS, HAPPENINGS
 from operations.database.transactions import TransactionStore
 
-# Which dials of the ledger a customer register was not told of yet.
-#
-# Read from the ledger and the outbox together, so that no crash between the two loses one.
+# Dials that the CRM was not told about yet. Ledger and outbox are read in one query, so that no
+# crash between the two loses a dial.
 
-KEY: Final = "dial-"  # begins the keys of such reports
+KEY: Final = "dial-"  # prefix of the keys of these reports
 REPORTS_PAGE: Final = 200
 TALKED: Final = (DialOutcome.COMPLETED, DialOutcome.VOICEMAIL, DialOutcome.AGENT_FAILED)
-NO_AGENT: Final = "no_agent"  # somebody picked up, and no call of ours was there
+NO_AGENT: Final = "no_agent"  # answered, without a call on our side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnreportedDial:
-    """A dial, and what else is known of its contact."""
+    """A dial with the additional fields of its contact."""
 
     dial: Dial
     fields: Mapping[str, str]
 
 
 class UnreportedDials(TransactionStore):
-    """Every method raises `StorageError` when it cannot."""
+    """Reads unreported dials; every method raises `StorageError` when the database fails."""
 
     async def page(
         self, campaigns: Sequence[str], *, since_s: float, talked: bool
     ) -> Sequence[UnreportedDial]:
-        """Return some of them, the oldest first: those that the carrier was asked for.
+        """Return a page of dials that were ordered from the carrier, the oldest first.
 
         Args:
-            campaigns: Whose.
-            since_s: Not intended before that.
-            talked: Also those in which a call of ours was; it is reported by itself.
+            campaigns: Names of the campaigns.
+            since_s: Ignore dials intended before.
+            talked: Include dials with a call on our side, which has a report of its own.
         """
         told = exists().where(CRM_REPORTS.c.key == literal(KEY) + DIALS.c.id)
         asked = or_(DIALS.c.provider_call_id != "", DIALS.c.outcome == DialOutcome.FAILED.value)
@@ -70,24 +69,23 @@ class UnreportedDials(TransactionStore):
         ]
 
 
-# What dials cost, added up in the database: the carrier's part, the providers', what is missing.
-#
-# Nothing that is missing is guessed: it is counted, and said beside the sum.
+# Sums of what dials cost: the carrier's part, the providers' part, and how many prices are missing.
+# Missing prices are counted and shown next to the sum, never guessed.
 
 BILLED: Final = (DialOutcome.COMPLETED, DialOutcome.VOICEMAIL, DialOutcome.AGENT_FAILED)
-"""Somebody picked up: what was not answered is not charged for."""
+"""Answered calls; carriers do not charge for others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialCosts:
-    """What some dials cost together, as far as it is known.
+    """Total costs of some dials, as far as they are known.
 
     Attributes:
-        carrier: Of those whose price the carrier has said.
-        providers: What was used in our side of those whose use is wholly priced.
-        carrier_owed: Answered dials of which the carrier has not said the price.
-        providers_owed: The same of which nothing is known of our side.
-        unpriced: Of which a part of our side has no known price.
+        carrier: Sum of the prices that the carrier has reported.
+        providers: Sum of the model and speech costs of calls whose use is fully priced.
+        carrier_owed: Answered dials without a price from the carrier.
+        providers_owed: Answered dials without a record of our side.
+        unpriced: Dials of which a part of our side has no known price.
     """
 
     carrier: float = 0.0
@@ -112,7 +110,7 @@ class DialCosts:
 
 
 def picked_up() -> ColumnElement[bool]:
-    """Return whether a dial is over that the carrier had, and that somebody answered."""
+    """Return the condition for a finished dial that was answered."""
     billed = DIALS.c.outcome.in_([item.value for item in BILLED])
     return and_(
         DIALS.c.state == "settled",
@@ -122,7 +120,7 @@ def picked_up() -> ColumnElement[bool]:
 
 
 def cost_columns() -> Sequence[ColumnElement[Any]]:
-    """Return what `read_costs` wants of a query that groups dials."""
+    """Return the columns that `read_costs` needs from a query that groups dials."""
     owed = picked_up()
     silent = and_(owed, DIALS.c.unpriced.is_(None), DIALS.c.reason != NO_AGENT)
     return (
@@ -135,7 +133,7 @@ def cost_columns() -> Sequence[ColumnElement[Any]]:
 
 
 def read_costs(row: Row[Any]) -> DialCosts:
-    """Return the sums of a row."""
+    """Return the sums in a row."""
     return DialCosts(
         carrier=float(row.carrier),
         providers=float(row.providers),
@@ -153,10 +151,10 @@ BILLS_PAGE: Final = 500
 
 
 class DialBills(TransactionStore):
-    """Every method raises `StorageError` when it cannot."""
+    """Reads and stores prices; every method raises `StorageError` when the database fails."""
 
     async def open_ones(self, campaigns: Sequence[str], *, since_s: float) -> Sequence[Dial]:
-        """Return answered dials without a cost that were intended since then, the newest first."""
+        """Return answered dials since then without a price, the newest first."""
         owed = (
             select(DIALS)
             .where(
@@ -172,9 +170,9 @@ class DialBills(TransactionStore):
             return [read_dial(row) for row in (await connection.execute(owed)).all()]
 
     async def charge(self, dial: Dial, cost: float) -> bool:
-        """Keep what a dial cost; False: it has a cost already.
+        """Store the price of a dial; return False if it has one already.
 
-        The day's spending grows by it if the dial was of that day.
+        If the dial belongs to the current day, the day's spending grows by it.
         """
         unpriced = (DIALS.c.id == dial.id) & DIALS.c.cost.is_(None)
         its_day = (CAMPAIGNS.c.name == dial.campaign) & (CAMPAIGNS.c.day_s <= dial.intended_s)
@@ -188,41 +186,40 @@ class DialBills(TransactionStore):
             return True
 
 
-# What the record says of the calls behind dials, taken over into the ledger of dials.
+# Copies what our call records say about dials into the ledger of dials.
 #
-# A dial and a call of ours know each other by the dial's id. What is taken over is a whole, which
-# takes the place of what stood there: doing it again changes nothing, and a call that costs more
-# behind its end costs the difference.
+# A dial and a call are linked by the dial's id. The copy replaces the former values as a whole, so
+# repeating it changes nothing, and a later cost of the call adds only the difference.
 
 CALLS_PAGE: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialledCall:
-    """A call of ours that is over, and of which dial it was."""
+    """An ended call on our side, and the dial it belongs to."""
 
     dial_id: str
-    reason: str  # of its end
-    turns: int  # answers that were heard
-    cost: float | None  # None: a part has no known price
+    reason: str  # why it ended
+    turns: int  # answers of the agent that were heard
+    cost: float | None  # `None` if a part has no known price
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialUse:
-    """What a dial is to be known for."""
+    """Costs and abandonment of a dial."""
 
     dial_id: str
-    cost: float | None  # of the providers; None: a part has no known price
+    cost: float | None  # of the providers; `None` if a part has no known price
     abandoned: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedEnd:
-    """How the call of a dial ended, as its process or another one wrote it down.
+    """How the call of a dial ended, from its record.
 
     Attributes:
-        interrupted: Its process was gone before the call was over.
-        facts: Of the kinds that were asked for, in their order: the kind, and what it says.
+        interrupted: Its process died before the call was over.
+        facts: Events of the requested kinds in their order, as kind and fields.
     """
 
     interrupted: bool
@@ -232,10 +229,10 @@ class RecordedEnd:
 
 
 class DialCalls(TransactionStore):
-    """Every method raises `StorageError` when it cannot."""
+    """Reads call records of dials; every method raises `StorageError` when the database fails."""
 
     async def news(self, campaigns: Sequence[str], *, since_s: float) -> Sequence[DialledCall]:
-        """Return ended calls whose dials, intended since then, know less of them, some of them."""
+        """Return some ended calls whose costs are not yet in their dial."""
         differs = or_(
             DIALS.c.unpriced.is_(None), DIALS.c.providers_cost.is_distinct_from(CALLS.c.cost)
         )
@@ -251,7 +248,7 @@ class DialCalls(TransactionStore):
             .order_by(DIALS.c.intended_s.desc())
             .limit(CALLS_PAGE)
         )
-        # All of a dial's: one that was cut and taken up again may be two calls of the record.
+        # All calls of these dials: a call that was cut and resumed has two records.
         wanted = select(CALLS.c.dial_id, CALLS.c.reason, CALLS.c.turns, CALLS.c.cost).where(
             CALLS.c.dial_id.in_(told)
         )
@@ -263,7 +260,7 @@ class DialCalls(TransactionStore):
         ]
 
     async def any_ended(self, campaigns: Sequence[str], *, since_s: float) -> bool:
-        """Say whether a dial has ended since then that somebody had answered."""
+        """Return whether an answered dial has ended since then."""
         answered = exists().where(
             DIALS.c.campaign.in_(campaigns), DIALS.c.ended_s >= since_s, picked_up()
         )
@@ -271,7 +268,7 @@ class DialCalls(TransactionStore):
             return bool((await connection.execute(select(answered))).scalar_one())
 
     async def end(self, dial_id: str, kinds: Sequence[str]) -> RecordedEnd | None:
-        """Return how a dial's last call ended, and its facts of these kinds; None: it has not."""
+        """Return the end of a dial's last call and its events of `kinds`; `None` if it goes on."""
         last = select(CALLS).where(CALLS.c.dial_id == dial_id).order_by(CALLS.c.started_at.desc())
         async with self._work.read() as connection:
             call = (await connection.execute(last.limit(1))).first()
@@ -288,9 +285,9 @@ class DialCalls(TransactionStore):
         )
 
     async def note(self, use: DialUse) -> bool:
-        """Keep what is known of a dial's call; False: nothing is new.
+        """Store costs and abandonment of a dial; return False if nothing has changed.
 
-        The day's spending grows by what is new if the dial was of that day.
+        If the dial belongs to the current day, the day's spending changes by the difference.
         """
         own = DIALS.c.id == use.dial_id
         found = select(DIALS).where(own).with_for_update()
@@ -301,7 +298,7 @@ class DialCalls(TransactionStore):
         }
         async with self._work.write() as connection:
             dial = (await connection.execute(found)).first()
-            if dial is None or all(getattr(dial, name) == each for name, each in values.items()):
+            if dial is None or all(getattr(dial, name) == value for name, value in values.items()):
                 return False
             await connection.execute(update(DIALS).where(own).values(**values))
             more = (use.cost or 0.0) - (dial.providers_cost or 0.0)
@@ -312,10 +309,10 @@ class DialCalls(TransactionStore):
 
 
 class DialReader(TransactionStore):
-    """Every method raises `StorageError` when it cannot."""
+    """Reads dials; every method raises `StorageError` when the database fails."""
 
     async def find(self, dial_id: str) -> Claim | None:
-        """Return a dial and its contact; None: there is no such dial, or no contact."""
+        """Return a dial and its contact; `None` if one of them does not exist."""
         async with self._work.read() as connection:
             row = (await connection.execute(select(DIALS).where(DIALS.c.id == dial_id))).first()
             if row is None:
@@ -326,7 +323,7 @@ class DialReader(TransactionStore):
             return Claim(contact=read_contact(contact), dial=dial) if contact else None
 
     async def of_campaign(self, campaign: str) -> Sequence[Dial]:
-        """Return every dial of a campaign, in the order in which they were intended."""
+        """Return all dials of a campaign, the oldest first."""
         own = select(DIALS).where(DIALS.c.campaign == campaign)
         async with self._work.read() as connection:
             rows = await connection.execute(own.order_by(DIALS.c.intended_s, DIALS.c.id))

@@ -1,4 +1,4 @@
-"""What came of a campaign, as numbers and as a line for each contact."""
+"""Figures of a campaign: progress, health of the worker pool, outcomes, contacts."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -22,21 +22,21 @@ from operations.database.transactions import TransactionStore
 from operations.notify.alert import Alert
 from operations.notify.outbox import read_alert
 
-RECENT: Final = 60  # dials: chosen, a pace of some minutes
-SAMPLE: Final = 200  # contacts: chosen, all of a hundred thousand are too many to look at
+RECENT: Final = 60  # dials, chosen: the pace of a few minutes
+SAMPLE: Final = 200  # contacts, chosen: reading a hundred thousand takes too long
 WAITING: Final = ("waiting", "resting")
-LEFT: Final = (*WAITING, "dialling")  # the last ones all are, in the end
+LEFT: Final = (*WAITING, "dialling")  # the last contacts of a campaign are all being dialled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignCourse:
-    """What is known of a campaign's way so far.
+    """How a campaign has gone so far.
 
     Attributes:
         intended_s: When its last dials were intended, the oldest first.
-        zones: Of some contacts that are not finished, how many may be in which time zones;
-            these have spaces between them.
-        last_due_s: Before this moment somebody may not be called; None: nobody waits for a call.
+        zones: Number of sampled unfinished contacts by their possible time zones, separated by
+            spaces.
+        last_due_s: The latest due time of a waiting contact; `None` if none is waiting.
     """
 
     intended_s: tuple[float, ...] = ()
@@ -45,10 +45,10 @@ class CampaignCourse:
 
 
 class CourseReader(TransactionStore):
-    """Its method raises `StorageError` when it cannot."""
+    """Reads the course; its method raises `StorageError` when the database fails."""
 
     async def course(self, campaign: str) -> CampaignCourse:
-        """Return how a campaign has been going."""
+        """Return how a campaign has gone so far."""
         recent = (
             select(DIALS.c.intended_s)
             .where(DIALS.c.campaign == campaign, ~SKIPPED)
@@ -69,17 +69,17 @@ class CourseReader(TransactionStore):
 
 
 OPEN: Final = "open"
-LONGEST_S: Final = 3_600.0  # that a breaker is open at a stretch: what is longer is cut there
-MOST: Final = 200_000  # rows of a kind; more belong to no report that anybody could read
+LONGEST_S: Final = 3_600.0  # longest spell of an open breaker; longer ones are cut
+MOST: Final = 200_000  # rows of one table; no readable report has more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenSpell:
-    """How long a rung's breaker was open in one process. Moments are seconds since 1970.
+    """How long a rung's breaker was open in one process. Times are seconds since 1970.
 
     Attributes:
-        ended_s: None: it has not been told.
-        seen_s: When that process last wrote something; None: it is long gone.
+        ended_s: `None` if the end was not recorded.
+        seen_s: When that process last wrote a row; `None` if it is unknown.
     """
 
     stage: str
@@ -91,10 +91,10 @@ class OpenSpell:
 
 
 class CampaignTroubles(TransactionStore):
-    """Every method raises `StorageError` when it cannot."""
+    """Reads breaker moves and alerts; methods raise `StorageError` when the database fails."""
 
     async def dials(self, campaign: str, *, now: float) -> Sequence[tuple[float, float]]:
-        """Return when each dial began and ended, the earliest first; none that was skipped."""
+        """Return start and end of each dial, the earliest first, without skipped contacts."""
         own = (
             select(DIALS.c.intended_s, DIALS.c.ended_s, DIALS.c.lease_until_s)
             .where(DIALS.c.campaign == campaign, ~SKIPPED)
@@ -109,7 +109,7 @@ class CampaignTroubles(TransactionStore):
         ]
 
     async def open_spells(self, since_s: float, until_s: float) -> Sequence[OpenSpell]:
-        """Return when breakers were open at some time between two moments."""
+        """Return the spells of open breakers that overlap a span of time."""
         at = BREAKER_MOVES.c.at
         wanted = (
             select(BREAKER_MOVES)
@@ -128,7 +128,7 @@ class CampaignTroubles(TransactionStore):
         return spells_of(moves, {row.holder: _seconds(row.seen_at) for row in rows})
 
     async def alerts(self, since_s: float, until_s: float) -> Sequence[Alert]:
-        """Return the incidents that began between two moments."""
+        """Return the incidents that began in a span of time."""
         began = (ALERTS.c.began_s >= since_s) & (ALERTS.c.began_s <= until_s)
         wanted = select(ALERTS.c.alert).where(began).order_by(ALERTS.c.began_s).limit(MOST)
         async with self._work.read() as connection:
@@ -137,7 +137,7 @@ class CampaignTroubles(TransactionStore):
 
 
 def spells_of(moves: Sequence[Any], seen: dict[str, float]) -> Sequence[OpenSpell]:
-    """Return the spells that rows of moves tell of: whoever leaves the state says since when."""
+    """Return the spells in breaker moves; a move out of OPEN also says how long it lasted."""
     spells: list[OpenSpell] = []
     opened: dict[tuple[str, str, str], float] = {}
     for move in moves:
@@ -178,11 +178,11 @@ PAGE: Final = 500  # contacts that are read at a time
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutcomeFigures:
-    """All settled dials of one outcome; a contact that was skipped is none, here and below."""
+    """All settled dials of one outcome; skipped contacts do not count, here and below."""
 
     outcome: str
     dials: int
-    length_s: float  # of all together
+    length_s: float  # total
     costs: DialCosts
 
     @property
@@ -196,8 +196,8 @@ class ReachedContacts:
     """How many contacts were dialled, and how many of them had a completed call.
 
     Attributes:
-        talked: Dials of which a call of ours is known.
-        abandoned: Of those: they hung up before they had heard one answer.
+        talked: Dials with a known call on our side.
+        abandoned: Those in which the callee hung up before the first answer.
     """
 
     dialled: int
@@ -208,12 +208,12 @@ class ReachedContacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactFigures:
-    """What came of one contact, over all its dials."""
+    """Figures of one contact, over all its dials."""
 
     number: str
     name: str
     state: str
-    outcome: str  # of the last dial; empty: none
+    outcome: str  # of the last dial; empty if there is none
     attempts: int
     dials: int
     length_s: float
@@ -227,10 +227,10 @@ class ContactFigures:
 
 
 class CampaignFigures(TransactionStore):
-    """Every method raises `StorageError` when it cannot."""
+    """Reads the report's figures; every method raises `StorageError` when the database fails."""
 
     async def outcomes(self, campaign: str) -> Sequence[OutcomeFigures]:
-        """Return the figures of each outcome that there was, the most frequent first."""
+        """Return the figures of each outcome, the most frequent first."""
         count = func.count().label("dials")
         figures = (
             select(
@@ -256,11 +256,11 @@ class CampaignFigures(TransactionStore):
         ]
 
     async def reached(self, campaign: str) -> ReachedContacts:
-        """Return how many contacts were dialled, and with how many a call was completed."""
+        """Return how many contacts were dialled, and how many had a completed call."""
         own = (DIALS.c.campaign == campaign) & (DIALS.c.state == "settled") & ~SKIPPED
-        each = func.count(DIALS.c.contact_id.distinct())
-        dialled = select(each).where(own, DIALS.c.outcome != DialOutcome.REFUSED.value)
-        completed = select(each).where(own, DIALS.c.outcome == DialOutcome.COMPLETED.value)
+        contacts = func.count(DIALS.c.contact_id.distinct())
+        dialled = select(contacts).where(own, DIALS.c.outcome != DialOutcome.REFUSED.value)
+        completed = select(contacts).where(own, DIALS.c.outcome == DialOutcome.COMPLETED.value)
         known = select(func.count()).select_from(DIALS).where(own)
         talked = known.where(DIALS.c.abandoned.is_not(None))
         abandoned = known.where(DIALS.c.abandoned.is_(True))
@@ -273,7 +273,7 @@ class CampaignFigures(TransactionStore):
             )
 
     async def contacts(self, campaign: str) -> AsyncIterator[ContactFigures]:
-        """Return the figures of each contact, in the order in which they were imported."""
+        """Yield the figures of each contact, in the order of the import."""
         after = 0
         while True:
             page = (

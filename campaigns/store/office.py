@@ -1,4 +1,4 @@
-"""How campaigns stand: whether they run, and what has become of their contacts."""
+"""The state of campaigns: whether they run, and the states of their contacts."""
 
 import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -17,17 +17,17 @@ from operations.database.transactions import Transactions, TransactionStore
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignStanding:
-    """How a campaign stands.
+    """The state of a campaign.
 
     Attributes:
-        contacts: How many in each state.
-        outcomes: How many settled dials of each outcome, without contacts that were skipped.
-        calls_now: Dials whose lease holds.
-        claimed_s: When it was last somebody's turn; the longer ago, the sooner it is again.
-        cost: The carrier's part and the providers', as far as they are known.
-        day_s: When the day began to which the next two belong; another day has begun since, maybe.
-        day_calls: Made on that day.
-        day_spent: On that day, as far as prices are known.
+        contacts: Number of contacts in each state.
+        outcomes: Number of settled dials with each outcome, without skipped contacts.
+        calls_now: Dials with a valid lease.
+        claimed_s: When it last had a turn; the longest ago comes first.
+        cost: The carrier's part and the providers' part, as far as they are known.
+        day_s: Start of the day to which the next two belong; a new day may have begun since.
+        day_calls: Calls on that day.
+        day_spent: Cost on that day, as far as prices are known.
     """
 
     name: str
@@ -45,10 +45,10 @@ class CampaignStanding:
 
 
 class CampaignOffice(TransactionStore):
-    """Every method raises `StorageError` when it cannot."""
+    """Reads and changes states; every method raises `StorageError` when the database fails."""
 
     async def open(self, campaign: str, *, now: float) -> None:
-        """Have a campaign known; one that is known stays as it is."""
+        """Create a campaign unless it exists."""
         async with self._work.write() as connection:
             await make_campaign(self._work, connection, campaign, now)
 
@@ -61,14 +61,14 @@ class CampaignOffice(TransactionStore):
         now: float,
         begins: Collection[CampaignState] = (),
     ) -> bool:
-        """Put a campaign into a state; False: there is none, or it is in none of `begins`.
+        """Put a campaign into a state; return False if it does not exist or is not in `begins`.
 
         Args:
             campaign: Its name.
-            state: The new one.
+            state: The new state.
             reason: Why.
             now: Since when.
-            begins: States that it may come from; none: all.
+            begins: Allowed former states; empty for all.
         """
         values = {"state": state, "reason": reason[:CAMPAIGN_REASON_LENGTH], "changed_s": now}
         change = update(CAMPAIGNS).where(CAMPAIGNS.c.name == campaign).values(**values)
@@ -78,9 +78,10 @@ class CampaignOffice(TransactionStore):
             return (await connection.execute(change)).rowcount > 0
 
     async def finish(self, campaign: str, *, now: float) -> bool:
-        """Have a campaign that runs be done; False: it does not run, or has somebody left to call.
+        """Mark a running campaign as done; return False if it does not run or has contacts left.
 
-        In one step: who comes into it right now, such as a callback, would wait in it for ever.
+        In one statement: a contact that is added right now, such as a callback, would wait for ever
+        otherwise.
         """
         own = CONTACTS.c.campaign == CAMPAIGNS.c.name
         left = exists().where(own, CONTACTS.c.state.in_(LEFT)).correlate(CAMPAIGNS)
@@ -92,14 +93,14 @@ class CampaignOffice(TransactionStore):
             return (await connection.execute(done)).rowcount > 0
 
     async def standing(self, campaign: str, *, now: float) -> CampaignStanding | None:
-        """Return how a campaign stands; None: there is none of this name."""
+        """Return the state of a campaign; `None` if it does not exist."""
         async with self._work.read() as connection:
             found = select(CAMPAIGNS).where(CAMPAIGNS.c.name == campaign)
             row = (await connection.execute(found)).first()
             return await _standing(connection, row, now) if row else None
 
     async def standings(self, *, now: float) -> Sequence[CampaignStanding]:
-        """Return how each campaign stands."""
+        """Return the state of each campaign."""
         async with self._work.read() as connection:
             rows = (await connection.execute(select(CAMPAIGNS).order_by(CAMPAIGNS.c.name))).all()
             return [await _standing(connection, row, now) for row in rows]
@@ -108,11 +109,11 @@ class CampaignOffice(TransactionStore):
 async def make_campaign(
     work: Transactions, connection: AsyncConnection, name: str, now: float
 ) -> None:
-    """Have a campaign known; one that is known stays as it is."""
+    """Create a campaign unless it exists."""
     row = {
         "name": name,
-        # Of this database alone: another one counts its contacts from 1, too, and a carrier that
-        # is asked for a dial of ours must not find one of that.
+        # Unique to this database. Another database also counts its contacts from 1, and a carrier
+        # that is asked for one of our dials must not return one of the other database.
         "mark": secrets.token_hex(4),
         "state": "ready",
         "reason": "",

@@ -1,6 +1,6 @@
-"""Numbers that the do-not-call list has not taken yet, on the disk: they outlive the process.
+"""Numbers that are not on the do-not-call list yet, in files that outlive the process.
 
-A file each. Several processes may find the same one: being listed twice is being listed once.
+One file per number. Several processes may find the same file: listing a number twice is harmless.
 """
 
 import json
@@ -12,33 +12,33 @@ from typing import Final
 
 from loguru import logger
 
-PART: Final = ".part"  # behind the name of what is not whole yet
+PART: Final = ".part"  # suffix of an incomplete file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwedNumber:
-    """A number that is to be put on the list, as its owner asked for."""
+    """A number that must be put on the list, because its owner asked for it."""
 
     call_id: str
     number: str
     source: str
     asked_s: float  # since 1970
-    dial_id: str = ""  # the dial by which a campaign has called them; empty: none has
+    dial_id: str = ""  # the campaign dial of that call; empty if there was none
 
 
 class OwedNumbers:
-    """A folder of them. All of it blocks.
+    """A folder of such numbers. All methods block.
 
     Raises:
-        OSError: From `keep` and `drop`; the disk did not do it.
+        OSError: From `keep` and `drop`, when the disk fails.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._unreadable: set[Path] = set()  # of which it is logged
+        self._unreadable: set[Path] = set()  # already logged
 
     def keep(self, owed: OwedNumber) -> None:
-        """Have one on the disk, whole."""
+        """Write the file of a number atomically."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._path(owed)
         part = path.with_name(path.name + PART)
@@ -50,11 +50,11 @@ class OwedNumbers:
         part.replace(path)
 
     def drop(self, owed: OwedNumber) -> None:
-        """Leave nothing of one that is listed."""
+        """Delete the file of a listed number."""
         self._path(owed).unlink(missing_ok=True)
 
     def left(self, *, besides: Collection[str] = (), most: int) -> Sequence[OwedNumber]:
-        """Return those that are there, the oldest first; what cannot be read is logged and stays.
+        """Return the numbers in the folder, the oldest first; unreadable files are logged and stay.
 
         Args:
             besides: Calls whose numbers are left out.
@@ -69,10 +69,10 @@ class OwedNumbers:
             except FileNotFoundError:  # another process has listed it
                 continue
             except (OSError, ValueError, TypeError) as error:
-                if path not in self._unreadable:  # once, for it is looked at each minute
-                    logger.error("{} is not a number to be listed: {}", path, type(error).__name__)
+                if path not in self._unreadable:  # once, because the folder is read every minute
+                    logger.error("cannot read the number in {}: {}", path, type(error).__name__)
                     self._unreadable.add(path)
-        return sorted(found, key=lambda each: each.asked_s)[: max(0, most)]
+        return sorted(found, key=lambda number: number.asked_s)[: max(0, most)]
 
     def _path(self, owed: OwedNumber) -> Path:
         return self._folder / f"{owed.call_id}.json"

@@ -1,15 +1,15 @@
-"""The queue of outbound calls: who is dialled next, by whom, and what became of it.
+"""The queue of outbound calls: the next contact, the process that dials it, and the result.
 
-The order is always the same. `claim` commits the intent. `confirm` asks once more, right before the
-carrier is asked, and renews the lease. Then the carrier is asked, and `placed` keeps its id. While
-the call goes on, `renew`. `settle` gives the dial its one outcome and the contact its next state.
+The order is fixed. `claim` commits the intent. Right before the carrier is asked, `confirm` checks
+again and renews the lease. Then the carrier is asked, and `placed` stores its id. `renew` keeps the
+lease during the call. `settle` gives the dial its single outcome and the contact its next state.
 
-A process that dies leaves its dial without an outcome. When the lease has run out, `adopt_expired`
-hands it to somebody else, who asks the carrier before anything else: a call that the carrier knows
-is settled as it says, one that it never had is given back with `release` and dialled under the same
-id. The lease is also the call's slot: a dead process holds none for longer than that.
+A process that dies leaves its dial without an outcome. After the lease, `adopt_expired` gives the
+dial to another process, which first asks the carrier: a call that the carrier knows is settled with
+its outcome; one that it never had is given back with `release` and dialled under the same id. The
+lease is also the call's slot, so a dead process blocks a slot only until the lease ends.
 
-Several machines must agree on `now` to within a fraction of a lease.
+All machines must agree on `now` to within a fraction of a lease.
 """
 
 from collections.abc import Collection, Sequence
@@ -50,19 +50,19 @@ from operations.database.transactions import TransactionStore
 
 
 class CampaignStore(TransactionStore):
-    """One in each process that dials; every method raises `StorageError` when it cannot."""
+    """The queue of one process; every method raises `StorageError` when the database fails."""
 
     def __init__(self, url: str, *, holder: str) -> None:
-        """Claim in the database at `url`, as `holder`: a name that no other process ever has."""
+        """Claim in the database at `url` as `holder`, a name that no other process ever uses."""
         super().__init__(url)
         self._dials = HeldDials(holder)
 
     async def claim(
         self, campaign: str, rules: ClaimRules, *, now: float, lease_s: float
     ) -> Claim | NothingToDial:
-        """Claim the next contact; when it returns, the intent to dial is committed."""
+        """Claim the next contact; the intent to dial is committed on return."""
         async with self._work.read() as connection:
-            # A look costs no write: nobody's disk works while everybody rests.
+            # Reading first avoids a write while no contact is due.
             if not await has_due(connection, campaign, now):
                 return await why_none(connection, campaign, now)
         by = Claimant(holder=self._dials.holder, now=now, lease_s=lease_s)
@@ -70,14 +70,14 @@ class CampaignStore(TransactionStore):
             return await claim_next(connection, campaign, rules, by)
 
     async def confirm(self, dial: Dial, *, now: float, lease_s: float) -> str:
-        """Return an empty text if the carrier may be asked now, else why not.
+        """Return "" if the carrier may be asked now, otherwise the reason why not.
 
-        Not on the do-not-call list, the campaign still runs, the lease is still ours: it is
-        renewed. Else the dial is no longer ours when this returns: one to a number on the list is
-        settled as refused, one of a campaign that was paused is given back.
+        It may if the number is not on the do-not-call list, the campaign still runs, and we hold
+        the lease, which is renewed. Otherwise the dial is no longer ours: a dial to a listed number
+        is settled as refused, a dial of a paused campaign is released.
 
         Returns:
-            Nothing, `lease_lost`, `do_not_call` or `not_running`.
+            "", `lease_lost`, `do_not_call` or `not_running`.
         """
         renewed = self._dials.own(dial).where(DIALS.c.state == "intended")
         async with self._work.write() as connection:
@@ -97,37 +97,37 @@ class CampaignStore(TransactionStore):
         return ""
 
     async def placed(self, dial: Dial, provider_call_id: str) -> bool:
-        """Keep the carrier's id of the call; False: the dial is not ours any more."""
-        # Its callbacks may overtake its answer: somebody may have answered already.
+        """Store the carrier's id of the call; return False if the dial is no longer ours."""
+        # A callback may overtake the carrier's answer, so the call may be answered already.
         state = case((DIALS.c.state == "intended", "placed"), else_=DIALS.c.state)
         return await self._change(dial, provider_call_id=provider_call_id[:100], state=state)
 
     async def answered(self, dial: Dial, *, now: float) -> bool:
-        """Note that somebody answered; False: the dial is not ours any more."""
+        """Record that the call is answered; return False if the dial is no longer ours."""
         return await self._change(dial, state="answered", answered_s=now)
 
     async def renew(self, dial: Dial, *, now: float, lease_s: float) -> bool:
-        """Keep the lease for as long again; False: the dial is not ours any more."""
+        """Extend the lease; return False if the dial is no longer ours."""
         return await self._change(dial, lease_until_s=now + lease_s)
 
     async def settle(self, dial: Dial, result: DialResult, *, then: NextStep, now: float) -> bool:
-        """Give a dial its outcome, and its contact the next state; False: it is not ours to."""
+        """Store a dial's outcome and its contact's next state; return False if it is not ours."""
         async with self._work.write() as connection:
             return await self._dials.settle(connection, dial, result=result, then=then, now=now)
 
     async def release(self, dial: Dial, *, due_s: float = 0.0) -> bool:
-        """Give back a dial that the carrier never had: the same attempt is made anew."""
+        """Give back a dial that the carrier never had; the same attempt is made again later."""
         async with self._work.write() as connection:
             return await self._dials.release(connection, dial, due_s=due_s)
 
     async def adopt_expired(
         self, campaigns: Collection[str], *, now: float, lease_s: float
     ) -> Sequence[Claim]:
-        """Adopt the dials of these campaigns whose holder is silent; nobody else gets them now.
+        """Take over the dials of these campaigns whose lease has ended.
 
-        Those of our own process are among them if it did not renew in time. Those of others are
-        left to whoever has their campaigns: taken and not followed, they would be kept from them.
-        A dial whose contact was erased is erased, too, whosever it is.
+        They include our own if this process did not renew in time. Dials of other campaigns are
+        left to the processes that have those campaigns: taken over here, they would not be
+        followed. Dials of erased contacts are deleted, whatever their campaign.
         """
         ownerless = ~exists().where(CONTACTS.c.id == DIALS.c.contact_id)
         ours = DIALS.c.campaign.in_(campaigns) | ownerless
@@ -151,15 +151,15 @@ class CampaignStore(TransactionStore):
 
 @dataclass(frozen=True, slots=True)
 class HeldDials:
-    """What one holder may change, in a transaction: dials of its own that have no outcome.
+    """Changes to unsettled dials of one holder, inside a transaction.
 
-    `settle` and `release` return False, and change nothing, of a dial that is not.
+    For other dials `settle` and `release` change nothing and return False.
     """
 
     holder: str
 
     def own(self, dial: Dial) -> Update:
-        """Return the change of a dial, if it is ours and has no outcome."""
+        """Return an update that applies only if the dial is ours and unsettled."""
         return update(DIALS).where(self._ours(dial), DIALS.c.state != "settled")
 
     async def settle(
@@ -171,7 +171,7 @@ class HeldDials:
         then: NextStep,
         now: float,
     ) -> bool:
-        """Give a dial its outcome, and its contact the next state."""
+        """Store a dial's outcome and its contact's next state."""
         values = {
             "state": "settled",
             "outcome": result.outcome.value,
@@ -183,7 +183,7 @@ class HeldDials:
         }
         if not (await connection.execute(self.own(dial).values(**values))).rowcount:
             return False
-        # Whoever asked during this very call not to be called again is not.
+        # The callee may have asked during this call not to be called again.
         state = "excluded" if await _barred(connection, dial.number) else then.state
         own = CONTACTS.c.id == dial.contact_id
         contact = update(CONTACTS).where(own).values(state=state, **_next_values(result, then))
@@ -198,7 +198,7 @@ class HeldDials:
         return True
 
     async def release(self, connection: AsyncConnection, dial: Dial, *, due_s: float) -> bool:
-        """Forget a dial that was not asked for, as if its contact had not been claimed."""
+        """Delete a dial that was not ordered, as if its contact had not been claimed."""
         intended = delete(DIALS).where(self._ours(dial), DIALS.c.state == "intended")
         gone = await connection.execute(intended)
         if not gone.rowcount:
@@ -212,14 +212,14 @@ class HeldDials:
         return True
 
     def _ours(self, dial: Dial) -> ColumnElement[bool]:
-        # One that was given back, and claimed anew by ourselves, has the same id and holder.
+        # A dial that we released and claimed again has the same id and holder.
         claimed = (DIALS.c.id == dial.id) & (DIALS.c.intended_s == dial.intended_s)
         return claimed & (DIALS.c.holder == self.holder)
 
 
 def _next_values(result: DialResult, then: NextStep) -> dict[str, Any]:
-    """Return what a settled dial changes in its contact's row beside the state."""
-    if then.skipped:  # it has come to nothing, and changes nothing but when
+    """Return the changes of a contact's row after a dial, except the state."""
+    if then.skipped:  # a skip changes only the time
         return {"due_s": then.due_s}
     return {
         "due_s": then.due_s,
@@ -234,12 +234,12 @@ def _state_before(dials: int) -> str:
 
 
 def _uncalled(dial: Dial) -> Update:
-    """Return the change that takes a dial that was not made out of the calls of its day."""
+    """Return the update that removes a dial that was not made from its day's count."""
     return _of_its_day(dial).values(day_calls=CAMPAIGNS.c.day_calls - 1)
 
 
 def _of_its_day(dial: Dial) -> Update:
-    """Return the change of a campaign, if no day has begun in it since the dial's."""
+    """Return an update of the campaign that applies only if the dial's day is not over."""
     own = update(CAMPAIGNS).where(CAMPAIGNS.c.name == dial.campaign)
     return own.where(CAMPAIGNS.c.day_s <= dial.intended_s)
 
@@ -254,8 +254,8 @@ async def _claim_of(connection: AsyncConnection, row: Row[Any]) -> Claim | None:
     found = select(CONTACTS).where(CONTACTS.c.id == dial.contact_id)
     contact = (await connection.execute(found)).first()
     if contact is None:
-        # Kept, it would hold a number that is to be forgotten, and in SQLite an id and an attempt
-        # that another contact may come to have: every claim of the campaign would then fail.
+        # A kept dial would hold a number that must be forgotten. In SQLite it would also hold an id
+        # and attempt that a new contact may get, and then every claim of the campaign would fail.
         await connection.execute(delete(DIALS).where(DIALS.c.id == dial.id))
         return None
     consent = await consent_of(connection, contact.campaign, contact.number)

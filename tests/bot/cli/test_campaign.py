@@ -92,20 +92,20 @@ WRONG = {
     "a file that is gone": (["import", "gone.csv", "--campaign", "spring"], "gone.csv cannot be"),
     "half an address": (
         ["import", "http://[", "--campaign", "spring"],
-        '"http://[", which is no URL',
+        '"http://[", which is not a valid URL',
     ),
-    "no such port": (["import", "http://h:99999/c", "--campaign", "spring"], "which is no URL"),
+    "no such port": (["import", "http://h:99999/c", "--campaign", "spring"], "is not a valid URL"),
     "a file for a status": (["status", "gone.csv"], "takes no file"),
     "nobody to call": (["start", "--campaign", "spring"], "spring has no contacts"),
     "nothing to report": (["report", "--campaign", "spring"], "spring has no contacts"),
-    "no status": (["status"], "there is no such campaign yet"),
+    "no status": (["status"], "there is no such campaign"),
     "a folder that is not there": (
         ["import", "contacts.csv", "--campaign", "spring", "--out", "none/refused.csv"],
         "--out: none/refused.csv cannot be written: No such file or directory",
     ),
     "an empty column": (
         ["import", "contacts.csv", "--campaign", "spring", "--columns", "number,,x"],
-        "--columns has 1 names that are empty",
+        "--columns has 1 empty name(s)",
     ),
 }
 

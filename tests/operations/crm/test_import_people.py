@@ -125,7 +125,7 @@ def test_a_failing_crm_is_asked_again(
         assert bring() == 0
 
     said = capsys.readouterr().out
-    assert said.count("rest failed (overloaded); asked again in") == 2
+    assert said.count("rest failed (overloaded); trying again in") == 2
     assert f"{MANY - 2} added" in said
 
 
@@ -141,7 +141,7 @@ def test_a_crm_that_is_down_is_one_line(
         assert bring() == 1
 
     assert (
-        capsys.readouterr().err == "holdline: crm: rest did not say whom it knows: answered 503\n"
+        capsys.readouterr().err == "holdline: crm: rest did not list its people: answered 503\n"
     )
 
 
@@ -156,17 +156,17 @@ def test_a_wrong_key_is_not_tried_again(
         assert len(register.record.requests("register")) == 1
 
     assert (
-        capsys.readouterr().err == "holdline: crm: rest did not say whom it knows: answered 401\n"
+        capsys.readouterr().err == "holdline: crm: rest did not list its people: answered 401\n"
     )
 
 
 WRONG: dict[str, tuple[dict[str, Any], list[str], str]] = {
     "no register": ({"kind": "none"}, [], "--crm: crm.kind is none: set it to own"),
     "our own without a file": ({"kind": "own"}, [], "crm.kind is own: it has no `file`"),
-    "one that knows nobody": (
+    "one that cannot list people": (
         {"kind": "webhook", "url": "http://127.0.0.1:9"},
         [],
-        "crm.kind is webhook: a webhook is told of calls",
+        "crm.kind is webhook: a webhook only receives calls",
     ),
     "no way to ask for pages": (
         {"kind": "rest", "url": "http://127.0.0.1:9", "mapping": {}},
