@@ -1,4 +1,4 @@
-"""Who may see what: one token, as a bearer header or the console's sign-in cookie."""
+"""Access control: one token, given as a bearer header or as the console's sign-in cookie."""
 
 import hashlib
 import hmac
@@ -22,26 +22,26 @@ from bot.clock import Clock
 from bot.config.checks import is_short
 from bot.server.pages.site import HEADERS
 
-FREE: Final = 5  # wrong tokens of one address that cost nothing: a person mistypes
-FIRST_WAIT_S: Final = 1.0  # doubles with each further one
+FREE: Final = 5  # wrong tokens of one address without a wait: people mistype
+FIRST_WAIT_S: Final = 1.0  # doubles with each further wrong token
 LONGEST_WAIT_S: Final = 60.0
-ALL_TOGETHER: Final = 60  # wrong tokens of all addresses in `WINDOW_S`
+ALL_TOGETHER: Final = 60  # wrong tokens from all addresses in `WINDOW_S`
 WINDOW_S: Final = 60.0
 FORGET_S: Final = 3600.0
-MOST_ADDRESSES: Final = 1_000  # the one that was silent longest is forgotten first
-KNOWN_ADDRESSES: Final = 64  # that had the token before, and do not wait for strangers
+MOST_ADDRESSES: Final = 1_000  # the least recently used one is dropped first
+KNOWN_ADDRESSES: Final = 64  # that have shown the token; they do not wait for strangers
 
 
 @dataclass(slots=True)
 class Attempts:
-    """What is known of those who guess; `now` is handed in, in monotonic seconds."""
+    """Wrong and right tokens by address. `now` is in monotonic seconds."""
 
     _wrong: OrderedDict[str, tuple[int, float]] = field(default_factory=OrderedDict)
     _known: OrderedDict[str, None] = field(default_factory=OrderedDict)
     _latest: deque[float] = field(default_factory=lambda: deque(maxlen=ALL_TOGETHER))
 
     def wait_s(self, address: str, now: float) -> float:
-        """Return for how long a wrong token of this address is not even counted; 0: it is, now."""
+        """Return how long a token of this address must still wait; 0 if it is checked now."""
         place = _network(address)
         wrong, at = self._wrong.get(place, (0, now))
         own_s = 0.0
@@ -60,7 +60,7 @@ class Attempts:
             self._wrong.popitem(last=False)
 
     def note_right(self, address: str, now: float) -> None:
-        """Remember who had the token, unless the address waits: one who guesses may share it."""
+        """Remember an address that has shown the token, unless it waits: a guesser may share it."""
         if self.wait_s(address, now):
             return
         place = _network(address)
@@ -76,7 +76,7 @@ class Attempts:
 
 
 def _network(address: str) -> str:
-    """Return what one stranger has: an address, or a whole network of the newer kind."""
+    """Return what one stranger owns: an IPv4 address, or a /64 network of IPv6."""
     try:
         found = ip_address(address)
     except ValueError:
@@ -85,10 +85,11 @@ def _network(address: str) -> str:
 
 
 def given_cookie(request: Request, name: str) -> str:
-    """Return what a cookie holds, the last of that name; empty: there is none.
+    """Return the value of the last cookie of that name; empty if there is none.
 
-    Ours is plain hexadecimal. `request.cookies` unquotes each one with `http.cookies`, which takes
-    the square of its length in some versions of Python (CVE-2024-7592): half a second for a head.
+    Our cookie is plain hexadecimal. `request.cookies` unquotes each cookie with `http.cookies`,
+    which takes quadratic time in some versions of Python (CVE-2024-7592): half a second for a
+    header.
     """
     pieces = (piece.partition("=") for piece in _pieces(request))
     return next((held.strip() for key, _, held in pieces if key.strip() == name), "")
@@ -99,14 +100,14 @@ def _pieces(request: Request) -> list[str]:
 
 
 SAFE: Final = ("GET", "HEAD", "OPTIONS")
-OWN_SITE: Final = ("same-origin", "none")  # what `Sec-Fetch-Site` says of our pages and of a person
+OWN_SITE: Final = ("same-origin", "none")  # `Sec-Fetch-Site` of our pages and of a person
 
 
 def names_loopback(host: str) -> bool:
-    """Return whether a `Host` is this machine's own name, with any port.
+    """Return whether a `Host` is a loopback name or address, with any port.
 
-    A page of another site can point a name of its own at 127.0.0.1 and then read what we say
-    (DNS rebinding); it cannot make the browser say `localhost` or an address in figures.
+    A page of another site can point a name of its own at 127.0.0.1 and then read our answers (DNS
+    rebinding). It cannot make the browser send `localhost` or an IP address.
     """
     try:
         name = urlsplit(f"//{host}").hostname or ""
@@ -119,9 +120,9 @@ def names_loopback(host: str) -> bool:
 
 
 def is_from_elsewhere(request: Request, public_url: str) -> bool:
-    """Return whether another site's page wants something changed.
+    """Return whether a page of another site tries to change something.
 
-    Programs send neither `Origin` nor `Sec-Fetch-Site`, and may.
+    Programs send neither `Origin` nor `Sec-Fetch-Site`, and are allowed.
     """
     if request.method in SAFE:
         return False
@@ -136,7 +137,7 @@ def _is_own(origin: str, request: Request, public_url: str) -> bool:
     scheme, _, place = origin.partition("://")
     public = urlsplit(public_url)
     own = scheme in ("http", "https") and place == request.headers.get("host")
-    return own or origin == f"{public.scheme}://{public.netloc}"  # a proxy may name us otherwise
+    return own or origin == f"{public.scheme}://{public.netloc}"  # a proxy may change the host
 
 
 CLIENTS: Final = ("x-forwarded-for", "x-real-ip")
@@ -146,10 +147,10 @@ SIGNS: Final = (*CLIENTS, *HOSTS, FORWARDED, "x-forwarded-proto", "via")
 
 
 def is_handed_on(head: Headers) -> bool:
-    """Return whether a proxy asks, for somebody who may be elsewhere.
+    """Return whether a proxy forwards the request for a client that may be remote.
 
-    One that a developer has on the same machine names addresses of loopback alone. One that says
-    for nobody whom it asks may ask for anybody.
+    A developer's proxy on the same machine names loopback addresses only. A proxy that names no
+    client may forward for any client.
     """
     if not any(name in head for name in SIGNS):
         return False
@@ -158,7 +159,7 @@ def is_handed_on(head: Headers) -> bool:
 
 
 def _named(head: Headers, names: tuple[str, ...], *keys: str) -> Iterator[str]:
-    """Yield what is named in a list of headers, and under keys of `Forwarded`."""
+    """Yield the values in a list of headers, and those under keys of `Forwarded`."""
     for name in names:
         yield from ",".join(head.getlist(name)).split(",") if name in head else ()
     for word in ",".join(head.getlist(FORWARDED)).replace(";", ",").split(","):
@@ -168,7 +169,7 @@ def _named(head: Headers, names: tuple[str, ...], *keys: str) -> Iterator[str]:
 
 
 def _is_here(named: str) -> bool:
-    """Return whether an address, with or without a port, or a name is this machine's own."""
+    """Return whether an address or a name, with or without a port, is loopback."""
     try:
         address = ipaddress.ip_address(named.strip())
     except ValueError:
@@ -178,13 +179,13 @@ def _is_here(named: str) -> bool:
 
 
 COOKIE: Final = "holdline"
-COOKIE_S: Final = 12 * 3600  # a working day
+COOKIE_S: Final = 12 * 3600  # one working day
 GUARDED: Final = ("/client/", "/calls/", "/api/", "/metrics")
 
 SIGN_IN_PATH: Final = "/sign-in"
 FORM: Final = "application/x-www-form-urlencoded"
-SIGN_IN_FIELDS: Final = 8  # of a form that has one
-SIGN_IN_NEEDS: Final = ("/client/style.css", "/client/icon.svg")  # what that page looks like
+SIGN_IN_FIELDS: Final = 8  # most fields of the sign-in form
+SIGN_IN_NEEDS: Final = ("/client/style.css", "/client/icon.svg")  # style and icon of that page
 
 Next = Callable[[Request], Awaitable[Response]]
 
@@ -193,10 +194,10 @@ Next = Callable[[Request], Awaitable[Response]]
 class Access:
     """Guards the pages, `/api/*` and `/metrics`; without a token everything is open.
 
-    That is safe because a server without a token listens on loopback only, which configuration sees
-    to, and is called by a name of loopback and by no proxy that asks for others, which is seen to
-    here. `public_client` opens the browser's telephone alone. Wrong tokens of an address have to
-    wait longer and longer.
+    That is safe for two reasons. The configuration lets a server without a token listen on loopback
+    only. And this class accepts only requests to a loopback name, and none that a proxy forwards
+    for remote clients. `public_client` opens only the browser's telephone. Wrong tokens make their
+    address wait longer and longer.
     """
 
     token: SecretStr | None
@@ -206,7 +207,7 @@ class Access:
     attempts: Attempts = field(default_factory=Attempts)
 
     async def guard(self, request: Request, proceed: Next) -> Response:
-        """Let a request through, or answer 401: with a sign-in page for people."""
+        """Pass a request on, or answer 401, with a sign-in page for browsers."""
         if not _is_guarded(request.url.path):
             return await proceed(request)
         return self._refusal(request) or await proceed(request)
@@ -233,7 +234,7 @@ class Access:
         )
 
     def routes(self) -> APIRouter:
-        """Return the routes of the sign-in: its page, and where that posts to."""
+        """Return the routes of the sign-in page and its form."""
         router = APIRouter()
         router.add_api_route(
             SIGN_IN_PATH, _show_sign_in, methods=["GET", "HEAD"], include_in_schema=False
@@ -259,14 +260,14 @@ class Access:
         return answer
 
     def _why_foreign(self, request: Request) -> str:
-        """Return why no page of ours can have sent this; nothing if it may have."""
+        """Return why this cannot come from one of our pages; empty if it may."""
         for_this_machine = not (self.token or self._is_public(request.url.path))
         if for_this_machine and not names_loopback(request.headers.get("host", "")):
-            return "Without HOLDLINE_TOKEN this is open on localhost only, by that name."
+            return "Without HOLDLINE_TOKEN this server answers only requests to localhost."
         if for_this_machine and is_handed_on(request.headers):
-            return "Set HOLDLINE_TOKEN: without it this is not open to whom a proxy asks for."
+            return "Set HOLDLINE_TOKEN to allow requests from other machines through a proxy."
         if is_from_elsewhere(request, self.public_url):
-            return "This is for our own pages, not for those of another site."
+            return "This route accepts requests from Holdline's own pages only."
         return ""
 
     def _is_public(self, path: str) -> bool:
@@ -275,8 +276,8 @@ class Access:
     def _slow_down(self, request: Request, given: str) -> Response | None:
         """Answer 429 to a token that comes too soon after wrong ones.
 
-        The right one is let in all the same: others may guess from the same address, such as a
-        proxy's. One that is short enough to be guessed is protected by nothing but the wait.
+        A right token is accepted anyway, because others may guess from the same address, such as a
+        proxy's. A token short enough to be guessed is protected only by the wait, so it waits too.
         """
         wait_s = math.ceil(self.attempts.wait_s(_address(request), self.clock()))
         if not wait_s or (_is_right(given, self.token) and not is_short(given)):
@@ -302,7 +303,7 @@ class Access:
         return right
 
     def _cookie(self) -> str:
-        """Return what proves the token without being it."""
+        """Return a value that proves knowledge of the token without revealing it."""
         expected = self.token.get_secret_value() if self.token else ""
         return hmac.new(expected.encode(), b"holdline console", hashlib.sha256).hexdigest()
 
@@ -331,9 +332,9 @@ def _address(request: Request) -> str:
 
 
 async def _given_token(request: Request) -> str:
-    """Return the form's token, or nothing; a form in many parts is not even looked at.
+    """Return the form's token, or ""; a multipart form is not read.
 
-    Those are parsed at length, and what is large in them is put on the disk.
+    Parsing multipart forms is slow, and large parts of them are written to disk.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
         return ""

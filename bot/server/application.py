@@ -1,4 +1,4 @@
-"""The web application: the doors, the pages, and the two questions of health."""
+"""The web application: health, pages, API, and the routes of the transports."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -34,23 +34,23 @@ from operations.telemetry.emitter import Listener
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extras:
-    """What a server may have beyond its configuration."""
+    """Optional parts of a server, apart from its configuration."""
 
-    words: bool = False  # the live view shows what is said
+    words: bool = False  # show the words in the live view
     listeners: Sequence[Listener] = ()
     routers: Sequence[APIRouter] = ()
-    models: VoiceModels | None = None  # loaded already
-    reader: RecordReader | None = None  # of the record; None: one that nobody closes
-    pool: PoolClient | None = None  # the other processes behind the same port
-    metrics_folder: Path | None = None  # where they count
-    campaigns: CampaignsView | None = None  # whom we call; None: nobody is told of them
-    dialing: DialerSettings | None = None  # how the dialer takes its time
+    models: VoiceModels | None = None  # already loaded
+    reader: RecordReader | None = None  # of the call record; `None` for one that is never closed
+    pool: PoolClient | None = None  # the other processes of this port
+    metrics_folder: Path | None = None  # where they write their metrics
+    campaigns: CampaignsView | None = None  # `None` to leave campaigns out of the live view
+    dialing: DialerSettings | None = None  # time limits of the dialer
 
 
 def application(
     process: Process, tasks: asyncio.TaskGroup, extras: Extras, pool: WorkerPool | None = None
 ) -> FastAPI:
-    """Return the web application: who may ask what, the pages, the doors, what an operator sees."""
+    """Return the web application: access, limits, pages, transports, and the operator's API."""
     settings = process.settings
     pool = pool or SingleProcess(
         why_closed=lambda: process.switchboard.why_closed, clock=clock.monotonic
@@ -73,24 +73,24 @@ def application(
 
 
 def _guarded(access: Access, *, one_request: bool) -> FastAPI:
-    """Return an application without routes; a request passes its bounds before it is read.
+    """Return an application without routes, with the limits that apply before routing.
 
     Args:
-        access: Who may ask.
-        one_request: Whether a connection ends with its request, for the next may be another
-            process's.
+        access: Access control.
+        one_request: Close each connection after one request, because another process may take the
+            next.
     """
     app = FastAPI(title="Holdline", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(RequestValidationError, explain_request)
     app.add_middleware(BaseHTTPMiddleware, dispatch=access.guard)
     if one_request:
         app.add_middleware(OneRequest)
-    app.add_middleware(BodyLimit)  # the last one added is asked first
+    app.add_middleware(BodyLimit)  # the middleware added last runs first
     return app
 
 
 def _pages(process: Process, pool: WorkerPool, extras: Extras) -> list[APIRouter]:
-    """Return the pages, and what they and other machines ask of a process."""
+    """Return the routes for people, operators and monitoring."""
     return [
         _health(process, pool),
         console_routes(),
@@ -102,7 +102,7 @@ def _pages(process: Process, pool: WorkerPool, extras: Extras) -> list[APIRouter
 
 
 def _doors(process: Process, tasks: asyncio.TaskGroup, pool: WorkerPool) -> Iterator[APIRouter]:
-    """Return the routes by which calls come in, each where it is enabled."""
+    """Yield the routes of each enabled transport."""
     transports = process.settings.transports
     if transports.webrtc.enabled:
         yield client_routes()
@@ -117,14 +117,15 @@ def _doors(process: Process, tasks: asyncio.TaskGroup, pool: WorkerPool) -> Iter
     yield from twilio_routers(process, frame)
     yield from carrier_routers(transports, frame, process.briefs)
     if transports.livekit.enabled:
-        # Here, and not above: its library has 28 MB, which a server without this door does without.
+        # Imported here because the library takes 28 MB, which a server without LiveKit does not
+        # need.
         from bot.server.livekit_door import livekit_router  # noqa: PLC0415
 
         yield livekit_router(process, tasks, pool, transports.livekit)
 
 
 def _watched(process: Process, pool: WorkerPool, extras: Extras) -> list[APIRouter]:
-    """Return what an operator sees of the calls: those in progress, and those on record."""
+    """Return the routes with the calls: those in progress, and those on record."""
     settings = process.settings
     calls = HouseCalls(process.sums.calls, process.sums.recent, pool)
     view = HouseLive(process.live, pool)

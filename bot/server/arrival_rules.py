@@ -1,8 +1,8 @@
-"""Who may wait for a call to begin, and who makes room when too many do.
+"""Limits for callers who have connected and have not begun a call yet. Pure.
 
-A caller who has not begun costs a socket or a peer connection, and may be a stranger who never
-will. So a full room refuses nobody who comes new: the oldest guest goes, of the address that sent
-the most. A true caller stays for a moment only and is hardly ever the oldest of a crowd.
+Such a caller costs a socket or a peer connection, and may be a stranger who never begins. So a full
+waiting room does not refuse newcomers: it drops the oldest guest from the address with the most
+guests. A real caller waits only for a moment and is hardly ever the oldest of a crowd.
 """
 
 from collections import Counter
@@ -10,20 +10,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-HAIR: Final = 1e-6  # of what is counted: rounding must not make a wait of no time, again and again
+HAIR: Final = 1e-6  # rounding must not cause repeated waits of zero length
 
 
 class IntakeAllowance:
-    """Fills as time passes, up to a cap, and says how long to wait when it is overspent.
+    """A token bucket that may be overdrawn; it returns how long to wait then.
 
-    Unlike `transports/far_end.py` it drops nothing: who asked reads on later.
+    Unlike `transports/far_end.py` it drops nothing: the reader waits and reads on later.
     """
 
     def __init__(self, *, per_s: float, cap: float, now: float) -> None:
         """Start full.
 
         Args:
-            per_s: What one second grants; 0: nothing comes back.
+            per_s: Refill per second; 0 for none.
             cap: The most that can be saved up.
             now: Monotonic seconds.
         """
@@ -33,12 +33,12 @@ class IntakeAllowance:
         self._at = now
 
     def spend(self, amount: float, now: float) -> None:
-        """Count what has come in, even if it was more than there is."""
+        """Subtract what has arrived, even if it is more than there is."""
         self._left = self._left_at(now) - amount
         self._at = now
 
     def wait_s(self, now: float) -> float:
-        """Return how long nothing more may come in; infinite if nothing ever may."""
+        """Return how long nothing more may arrive; infinite without a refill."""
         missing = -self._left_at(now)
         if missing < HAIR:
             return 0.0
@@ -50,13 +50,13 @@ class IntakeAllowance:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Guest:
-    """One that waits.
+    """A connection that waits for its call to begin.
 
     Attributes:
-        address: Where it came from, as far as is known.
+        address: Its network address, as far as it is known.
         came_at: Monotonic seconds.
-        leave: Has it go; called at most once.
-        known: It has shown that it is who may call: it makes room for nobody who has not.
+        leave: Drops it; called at most once.
+        known: It has proven that it is the carrier; strangers cannot displace it.
     """
 
     address: str
@@ -66,15 +66,16 @@ class Guest:
 
 
 class WaitingRoom:
-    """Guests by the order in which they came."""
+    """Waiting connections, in order of arrival."""
 
     def __init__(self, *, places: int, of_one_address: int, ripe_s: float = 0.0) -> None:
-        """Open an empty room.
+        """Create an empty room.
 
         Args:
             places: How many may wait.
             of_one_address: How many of these may come from one address.
-            ripe_s: Nobody makes room before it has waited so long; then the newcomer is refused.
+            ripe_s: A guest can be displaced only after waiting this long; before that, a newcomer
+                is refused.
         """
         self._places = places
         self._of_one_address = of_one_address
@@ -82,14 +83,14 @@ class WaitingRoom:
         self._guests: dict[Guest, None] = {}
 
     def __len__(self) -> int:
-        """Return how many wait."""
+        """Return how many are waiting."""
         return len(self._guests)
 
     def enter(self, guest: Guest, now: float) -> bool:
-        """Let a guest in, and have another one leave if there are too many.
+        """Admit a guest; displace another one if there are too many.
 
         Returns:
-            False when nobody makes room: the guest has not come in.
+            False if no other guest can be displaced: the newcomer is refused.
         """
         if self._crowded_by(guest):
             oldest = self._oldest_to_go(guest, now)
@@ -101,7 +102,7 @@ class WaitingRoom:
         return True
 
     def remove(self, guest: Guest) -> None:
-        """Forget a guest that has begun or gone; harmless when it is forgotten already."""
+        """Remove a guest that has begun or left; does nothing if it is not here."""
         self._guests.pop(guest, None)
 
     def _crowded_by(self, guest: Guest) -> bool:
@@ -112,14 +113,14 @@ class WaitingRoom:
         return same >= self._of_one_address
 
     def _oldest_to_go(self, guest: Guest, now: float) -> Guest | None:
-        """Return who makes room: the oldest of the address that crowds the room most."""
+        """Return the guest to displace: the oldest from the most frequent address."""
         may_go = [
-            other
-            for other in self._guests
-            if now - other.came_at >= self._ripe_s and (guest.known or not other.known)
+            old
+            for old in self._guests
+            if now - old.came_at >= self._ripe_s and (guest.known or not old.known)
         ]
-        strangers = [other for other in may_go if not other.known] or may_go
+        strangers = [old for old in may_go if not old.known] or may_go
         if self._full_of(guest):
-            strangers = [other for other in strangers if other.address == guest.address]
-        counts = Counter(other.address for other in strangers)
-        return max(strangers, key=lambda other: counts[other.address], default=None)
+            strangers = [old for old in strangers if old.address == guest.address]
+        counts = Counter(old.address for old in strangers)
+        return max(strangers, key=lambda old: counts[old.address], default=None)

@@ -1,4 +1,4 @@
-"""The calls that run on browsers, and how a page that lost its line takes its own up again."""
+"""Calls of browsers, and how a page that lost its connection resumes its call."""
 
 import asyncio
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from calls.events import CallRefused
 from transports.webrtc.connection import BrowserConnection
 from transports.webrtc.leg import WebrtcLeg
 
-# For the call of a page that has come back to end; another process waits 2 s.
+# For the call of a returning page to end; other processes are waited for at most 2 s.
 TAKE_UP_S: Final = 1.8
 BUSY: Final = "All our lines are busy. Please call again in a few minutes."
 
@@ -27,16 +27,16 @@ class _Running:
 
 
 class BrowserCalls:
-    """Those of this process, by the token with which a page takes one up again.
+    """The browser calls of this process, by the token that resumes them.
 
     Attributes:
-        pool: Gives the seats.
+        pool: Grants the seats.
     """
 
     def __init__(
         self, process: Process, tasks: asyncio.TaskGroup, parked: Parked, pool: WorkerPool
     ) -> None:
-        """Begin with none."""
+        """Start without calls."""
         self.pool = pool
         self._process = process
         self._tasks = tasks
@@ -45,14 +45,14 @@ class BrowserCalls:
         self._running: dict[str, _Running] = {}
 
     def runs(self, token: str) -> bool:
-        """Say whether the call of a token is believed to run here."""
+        """Return whether the call of a token runs here, as far as is known."""
         return token in self._running
 
     async def end(self, asked: Mapping[str, Any]) -> bool:
-        """End the call here of a page that has come back, wherever it came in; say if it was here.
+        """End the call of a page that has come back; return whether it ran here.
 
-        A page may come back before we have noticed that its line was lost. A call that takes long
-        to end, as one does whose provider has fallen silent, gives its conversation up before.
+        A page may come back before we notice that its connection was lost. A call that takes long
+        to end, for example because its provider is silent, hands its conversation over first.
         """
         token = str(asked["token"])
         running = self._running.get(token)
@@ -66,7 +66,7 @@ class BrowserCalls:
         return True
 
     async def run(self, connection: BrowserConnection, resumed: str) -> None:
-        """Run the call of a page that has connected; `resumed` is a lost one's token."""
+        """Run the call of a connected page; `resumed` is the token of its lost call, or empty."""
         parked = await self._take_up(resumed)
         admitted = await self.pool.admit()
         if isinstance(admitted, NoSeat):
@@ -75,7 +75,7 @@ class BrowserCalls:
                 await parked.keep(parked.state)
             await connection.part({"type": "refused", "detail": BUSY})
             return
-        # The page may be lost once more before it has heard of a new token: it has this one.
+        # The page may be lost again before it learns a new token, so the known one is kept.
         if parked is None:
             resumed = self._parked.token()
         with take_seat(self.pool, admitted.seat):
@@ -103,15 +103,15 @@ class BrowserCalls:
                 running.over.set()
 
     async def _give_up(self, token: str, running: _Running) -> None:
-        """Forget a call, once, and keep its conversation if its line was lost."""
+        """Remove a call, once, and keep its conversation if its connection was lost."""
         if self._running.get(token) is not running:
-            return  # the page has it, and may have a call by the same token again
+            return  # handed over; the same token may have a new call
         del self._running[token]
         if running.call.reason == LINE_LOST:
             await running.parked.keep(running.call.resume_state().over())
 
     async def _take_up(self, token: str) -> ParkedCall | None:
-        """Return the call that a token stands for, if there is one; where it still runs it ends."""
+        """Return the state of a lost call; if that call still runs somewhere, end it first."""
         if not token:
             return None
         await self.pool.peers.ask_all("take_up", token=token)

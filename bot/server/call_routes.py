@@ -1,4 +1,4 @@
-"""The calls over HTTP: those in progress, those that were, and one with all that happened in it."""
+"""`/api/calls`: the calls in progress, recorded calls, and one call with its timeline."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -17,14 +17,14 @@ from operations.masking import masked
 from operations.record.reader import CallPage, CallResultRow, CallRow, HappeningRow, RecordReader
 from operations.telemetry.live import LiveCalls, RecentWork, merge_turns
 
-LOOK_S: Final = 0.5  # between two looks for a watcher: a page need not change oftener
+LOOK_S: Final = 0.5  # between two updates of a page
 
 
 class HouseCalls:
-    """Asks every process; all who watch share one look."""
+    """The calls of all processes; all watchers share one query."""
 
     def __init__(self, calls: LiveCalls, recent: RecentWork, pool: WorkerPool) -> None:
-        """Answer what other processes ask of this one."""
+        """Register the answers for other processes."""
         self._calls = calls
         self._recent = recent
         self._pool = pool
@@ -41,11 +41,11 @@ class HouseCalls:
         return sorted((item for view in views for item in view), key=_begin)
 
     async def turns(self) -> list[list[Any]]:
-        """Return the last answers: when, how long the caller waited, whose call."""
+        """Return the latest answers: time, how long the caller waited, call id."""
         return merge_turns(await self._pool.peers.ask_all("turns"))
 
     async def touched(self) -> dict[str, int]:
-        """Return the failovers of the last 15 minutes, and how many callers met a failure."""
+        """Return the failovers of the last 15 minutes, and how many callers had a failure."""
         views = await self._pool.peers.ask_all("touched")
         return {name: sum(view[name] for view in views) for name in ("failovers", "callers")}
 
@@ -80,9 +80,9 @@ def _begin(call: Mapping[str, Any]) -> str:
     return call["started_at"]
 
 
-MOST: Final = 200  # calls of one answer
+MOST: Final = 200  # calls in one response
 USUAL: Final = 25
-UNKNOWN: Final = "The database does not answer; calls go on, and their record is written later."
+UNKNOWN: Final = "The database does not answer. Calls go on; their records are written later."
 NO_CALL: Final = "There is no such call."
 TOLD: Final = frozenset(
     {
@@ -92,14 +92,14 @@ TOLD: Final = frozenset(
         *("AnswerHeard", "EarMeasured", "AttemptFailed"),
     }
 )
-"""What a call's page shows of its timeline: none of it holds words or numbers of a caller."""
-HOLDS_WORDS: Final = frozenset({"reason"})  # why somebody wanted a person
+"""Events that a call's page shows; none of them holds words or numbers of a caller."""
+HOLDS_WORDS: Final = frozenset({"reason"})  # why the caller wanted a person
 
 Limit = Annotated[int, Query(ge=1, le=MOST)]
 
 
 def call_router(calls: HouseCalls, reader: RecordReader) -> APIRouter:
-    """Return the routes under `/api/calls`; numbers are masked unless somebody asks for them."""
+    """Return the routes under `/api/calls`; numbers are masked unless the request asks for them."""
     router = APIRouter(prefix="/api/calls")
 
     @router.get("")
@@ -141,7 +141,7 @@ def call_router(calls: HouseCalls, reader: RecordReader) -> APIRouter:
 
 async def _sound(recording: str) -> FileResponse | JSONResponse:
     if not recording or not await asyncio.to_thread(Path(recording).is_file):
-        return JSONResponse({"detail": "Nothing of this call was recorded."}, status_code=404)
+        return JSONResponse({"detail": "This call was not recorded."}, status_code=404)
     headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
     return FileResponse(recording, media_type="audio/wav", headers=headers)
 
@@ -165,15 +165,15 @@ async def _recorded(
 
 
 def _in_utc(at: datetime) -> datetime:
-    """Return the same moment as the record has moments: SQLite keeps no zone, and heeds none."""
+    """Return the moment in UTC, as the record stores it: SQLite ignores time zones."""
     try:
         return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
-    except OverflowError:  # on the first or the last day that there is
+    except OverflowError:  # on the first or last representable day
         return at.replace(tzinfo=UTC)
 
 
 def _call(row: CallRow, *, numbers: bool) -> dict[str, Any]:
-    """Return a call without its numbers, and without where its recording lies."""
+    """Return a call with masked numbers and without the path of its recording."""
     shown = asdict(row) | {"recorded": bool(row.recording)}
     del shown["recording"]
     if not numbers:
@@ -194,7 +194,7 @@ def _page(page: CallPage, *, numbers: bool) -> dict[str, Any]:
 
 
 def _result(row: CallResultRow) -> dict[str, Any]:
-    """Return what a call came to, with the moment of a callback as the other moments are."""
+    """Return the result of a call, with the callback's time in ISO format."""
     shown = asdict(row)
     at_s = shown.pop("callback_at_s")
     at = None if at_s is None else datetime.fromtimestamp(at_s, UTC).isoformat()
@@ -202,14 +202,14 @@ def _result(row: CallResultRow) -> dict[str, Any]:
 
 
 def _told(row: HappeningRow) -> dict[str, Any]:
-    """Return a fact as the live feed has it."""
+    """Return an event in the format of the live feed."""
     said = {key: value for key, value in row.data.items() if key not in HOLDS_WORDS}
     place = {"number": row.number, "at": row.at, "event": row.kind}
     return _plain({"call_id": row.call_id, **said, **place})
 
 
 def _begun(live: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a call of which nothing is written yet."""
+    """Return a call that has no record yet."""
     nothing: Sequence[Any] = ()
     names = ("turns", "messages", "failures", "breaker_moves", "happenings")
     call = {**live, "state": "live", "turns": live["turn"], "recorded": False}

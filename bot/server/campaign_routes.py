@@ -1,4 +1,4 @@
-"""Campaigns over HTTP: how far each has come and why it waits; an operator's word; one call."""
+"""`/api/campaigns` and `/api/dials`: states, reports, operator actions, one single call."""
 
 import asyncio
 import csv
@@ -29,17 +29,17 @@ from operations.masking import masked
 from operations.notify.incident_rules import Place
 from operations.notify.trouble_rules import CAMPAIGN
 
-LOOK_S: Final = 3.0  # chosen: dials take longer than that, and each look counts a whole ledger
+LOOK_S: Final = 3.0  # chosen: dials take longer, and each query reads a whole ledger
 HOLDS: Final = "campaign holds"
 VIEW: Final = "campaigns"
 UNKNOWN: Final = "The database does not answer."
 
 
 class HouseCampaigns:
-    """All who watch share one look, in whichever process they are."""
+    """The state of all campaigns; all watchers in all processes share one query."""
 
     def __init__(self, outbound: Outbound, pool: WorkerPool) -> None:
-        """Answer what other processes ask of this one."""
+        """Register the answers for other processes."""
         self._outbound = outbound
         self._pool = pool
         self._last: dict[str, Any] = {"campaigns": [], "problem": ""}
@@ -49,7 +49,7 @@ class HouseCampaigns:
         pool.peers.answer(VIEW, self._own_view)
 
     async def all(self) -> list[dict[str, Any]]:
-        """Return every campaign as it is now.
+        """Return the current state of every campaign.
 
         Raises:
             StorageError: The database does not answer.
@@ -58,13 +58,13 @@ class HouseCampaigns:
         return await list_campaigns(self._outbound, held)
 
     def lasting(self) -> Sequence[Place]:
-        """Return where operators have been told of a standstill that lasts; the leader knows."""
+        """Return the campaigns with a reported, lasting standstill; empty if not the leader."""
         if not self._pool.leads:
             return ()
         return [(CAMPAIGN, name) for name in standing_still(self._outbound)]
 
     async def watch(self) -> AsyncIterator[Mapping[str, Any]]:
-        """Yield them, and again whenever they have changed; of none it is said once."""
+        """Yield the campaigns, and again whenever they change; once if there are none."""
         shown: Mapping[str, Any] = {"campaigns": [], "problem": ""}
         if not self._outbound.campaigns:
             yield shown
@@ -77,7 +77,7 @@ class HouseCampaigns:
             await asyncio.sleep(LOOK_S)
 
     async def _seen(self) -> Mapping[str, Any] | None:
-        """Return what the process sees that leads; None: none does, for a moment."""
+        """Return the leader's view; `None` while there is no leader."""
         views = await self._pool.peers.ask_all(VIEW)
         return next((view for view in views if view), None)
 
@@ -93,7 +93,7 @@ class HouseCampaigns:
     async def _look(self) -> dict[str, Any]:
         try:
             return {"campaigns": await self.all(), "problem": ""}
-        except StorageError:  # what was seen last is not wrong for that
+        except StorageError:  # the last view stays valid
             return {**self._last, "problem": UNKNOWN}
 
     async def _own_holds(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -103,7 +103,7 @@ class HouseCampaigns:
 PIECE_BYTES: Final = 64 * 1024
 KINDS: Final = {"html": "text/html; charset=utf-8", "csv": "text/csv; charset=utf-8"}
 PAGE_HEADERS: Final = {
-    # The page has a sheet of its own in it, and nothing else of a page: no script, no picture.
+    # The page has an inline style sheet and nothing else: no script, no image.
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'"
@@ -114,19 +114,19 @@ PAGE_HEADERS: Final = {
 
 
 class CampaignReports:
-    """Writes one report at a time."""
+    """Writes campaign reports, one at a time."""
 
     def __init__(self, outbound: Outbound) -> None:
-        """Report on the campaigns that are configured, from their database."""
+        """Report on the configured campaigns, from their database."""
         self._outbound = outbound
         self._writing = asyncio.Lock()
 
     async def page(self, name: str) -> Response:
-        """Return the report as a page; it has no numbers of people."""
+        """Return the report as an HTML page; it contains no phone numbers."""
         return await self._answer(name, "html", headers=PAGE_HEADERS, numbers=True)
 
     async def lines(self, name: str, *, numbers: bool = False) -> Response:
-        """Return a line for each contact, to be kept as a file."""
+        """Return a CSV file with a line for each contact."""
         headers = PAGE_HEADERS | {"Content-Disposition": f'attachment; filename="{name}.csv"'}
         return await self._answer(name, "csv", headers=headers, numbers=numbers)
 
@@ -136,7 +136,7 @@ class CampaignReports:
         if name not in self._outbound.campaigns:
             return _refused("There is no such campaign.", 404)
         if self._writing.locked():
-            return _refused("Another report is being written; ask again in a moment.", 503)
+            return _refused("Another report is being written. Try again in a moment.", 503)
         url = self._outbound.url
         try:
             async with self._writing:
@@ -149,7 +149,7 @@ class CampaignReports:
 
 
 def report_router(outbound: Outbound) -> APIRouter:
-    """Return the routes of the reports; numbers are masked unless somebody asks for them."""
+    """Return the routes of the reports; numbers are masked unless the request asks for them."""
     router, reports = APIRouter(prefix="/api/campaigns/{name}"), CampaignReports(outbound)
     router.add_api_route("/report.html", reports.page, response_model=None)
     router.add_api_route("/report.csv", reports.lines, response_model=None)
@@ -157,17 +157,17 @@ def report_router(outbound: Outbound) -> APIRouter:
 
 
 def _write(url: str, name: str, ending: str, *, numbers: bool) -> BinaryIO:
-    """Write a report and open it; its name is gone then, so nothing of it stays behind. Blocks."""
+    """Write a report and open it; its file is deleted when it is closed. Blocks."""
     with tempfile.TemporaryDirectory(prefix="holdline-report-") as place:
         folder = Path(place)
-        # On a loop of this thread: the server's has calls to look after.
+        # In a loop of this thread, because the server's loop must serve calls.
         asyncio.run(report_campaign(url, name, folder, say=lambda _: None))
         path = folder / f"{name}.{ending}"
         return (path if numbers else _masked_file(path)).open("rb")
 
 
 def _masked_file(path: Path) -> Path:
-    """Return a copy in which every number is masked."""
+    """Return a copy with masked numbers."""
     copy = path.with_suffix(".masked")
     with (
         path.open(encoding="utf-8", newline="") as file,
@@ -222,9 +222,7 @@ def campaign_router(outbound: Outbound, all_campaigns: HouseCampaigns, tell: Tel
             if moved:
                 tell_action(tell, request, cast(OperatorAction, move), target=name, word=said)
             shown = next(
-                all_campaign
-                for all_campaign in await all_campaigns.all()
-                if all_campaign["name"] == name
+                campaign for campaign in await all_campaigns.all() if campaign["name"] == name
             )
         except StorageError:
             return _unknown()
@@ -238,14 +236,14 @@ def campaign_router(outbound: Outbound, all_campaigns: HouseCampaigns, tell: Tel
 
 
 async def _move(outbound: Outbound, name: str, move: str, word: OperatorWord) -> bool:
-    """Move a campaign; False: it is in no state in which that could be done."""
+    """Move a campaign; return False if its state does not allow that."""
     now, (begins, becomes) = outbound.now_s(), MOVES[move]
     await outbound.office.open(name, now=now)
     return await outbound.office.move(name, becomes, reason=word.name, now=now, begins=begins)
 
 
 def _unmoved(shown: dict[str, Any], move: str) -> JSONResponse | dict[str, Any]:
-    """Return how a campaign stands that is where it was to come to, else why it is not."""
+    """Return the campaign if it is in the wanted state already, else why it was not moved."""
     begins, becomes = MOVES[move]
     if shown["state"] == becomes:
         return shown
@@ -255,13 +253,13 @@ def _unmoved(shown: dict[str, Any], move: str) -> JSONResponse | dict[str, Any]:
 
 async def _dial(outbound: Outbound, number: str) -> JSONResponse | dict[str, Any]:
     if not NUMBER.fullmatch(number):
-        return _refused("the number must begin with + and its country code", 400)
+        return _refused("The number must begin with + and the country code.", 400)
     call = outbound.one_call
     if call is None or call.pool.leaving:
         return _refused(LEAVING, 503) if call else _refused(NO_CARRIER, 409)
     try:
         if await outbound.book.do_not_call([number]):
-            return _refused("this number asked not to be called", 409)
+            return _refused("This number is on the do-not-call list.", 409)
     except StorageError:
         return _unknown()
     return asdict(await call.make(ONE_CALL + secrets.token_hex(8), number))

@@ -1,4 +1,4 @@
-"""What every carrier's door has of the house."""
+"""Shared parts of the carriers' routes: reading webhooks, status callbacks, locks, settings."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -24,7 +24,7 @@ WEBHOOK_S: Final = 5.0
 
 
 async def read_body(request: Request) -> bytes | None:
-    """Return a request's body; None: it is too big, or too slow in coming."""
+    """Return a request's body; `None` if it is too big or arrives too slowly."""
     body = bytearray()
     try:
         async with asyncio.timeout(WEBHOOK_S):
@@ -38,7 +38,7 @@ async def read_body(request: Request) -> bytes | None:
 
 
 def read_form(body: bytes) -> dict[str, str] | None:
-    """Return a form's fields; None: it is no form, or names a field twice."""
+    """Return a form's fields; `None` if it is not a form, or has a field twice."""
     try:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
     except ValueError:
@@ -48,26 +48,26 @@ def read_form(body: bytes) -> dict[str, str] | None:
 
 
 def elsewhere() -> Response:
-    """Return the error after which a carrier asks the number's fallback URL, so another machine."""
+    """Return the error after which a carrier asks the number's fallback URL, on another machine."""
     status = HTTPStatus.SERVICE_UNAVAILABLE
     return Response(status.phrase, status_code=status, media_type="text/plain")
 
 
 def refuse(tell: Tell, carrier: str, reason: str, status: HTTPStatus) -> Response:
-    """Tell that a webhook was refused, and return the answer that says no more than that."""
+    """Report a refused webhook; return an answer without details."""
     tell(InputRefused(transport=carrier, reason=reason))
     return Response(status.phrase, status_code=status, media_type="text/plain")
 
 
 LOOK_S: Final = 0.01  # chosen: a turn takes some milliseconds
-WAIT_S: Final = 2.0  # a supervisor that answers later has worse troubles (`bot/workers/wire.py`)
+WAIT_S: Final = 2.0  # a slower supervisor has bigger problems (`bot/workers/wire.py`)
 
 
 class OneAtATime:
-    """Turns by name: who has one is alone with it in the house.
+    """Named locks across the processes of the worker pool.
 
-    A process that dies in its turn holds nobody up. A supervisor that does not answer does not for
-    long: then each goes on, as it may be the only one.
+    A process that dies releases its locks. If the supervisor does not answer in time, the process
+    goes on without the lock, since it may be the only process.
     """
 
     def __init__(self, peers: Peers) -> None:
@@ -76,13 +76,13 @@ class OneAtATime:
 
     @asynccontextmanager
     async def turn(self, what: str) -> AsyncIterator[None]:
-        """Wait for the turn of this name, and have it while the block runs."""
+        """Hold the lock of this name while the block runs."""
         async with self._here.setdefault(what, asyncio.Lock()):
             try:
                 await self._come(what)
                 yield
             finally:
-                self._peers.give_back(what)  # harmless where it is another's
+                self._peers.give_back(what)  # does nothing if another process holds it
 
     async def _come(self, what: str) -> None:
         with suppress(TimeoutError):
@@ -91,16 +91,16 @@ class OneAtATime:
                     await asyncio.sleep(LOOK_S)
 
 
-KEPT_S: Final = 4 * 3600.0  # the carriers' own limit of a call: so long one may come twice
-MOST_WORD_CHARS: Final = 64  # of a carrier's word, and of our own id of a dial
+KEPT_S: Final = 4 * 3600.0  # the carriers' limit of a call: until then a callback may be repeated
+MOST_WORD_CHARS: Final = 64  # of a carrier's word, and of our dial id
 
 
 @dataclass(slots=True, kw_only=True)
 class StatusCallbacks:
-    """Tells what is new in a carrier's callbacks and verdicts on answering machines.
+    """Emits the new events in a carrier's status callbacks and machine detection results.
 
-    How far a call has come is kept for the house, since a callback reaches any of its processes:
-    two at once, if it comes twice, or beside a verdict.
+    The progress of each call is kept for the worker pool, because a callback may reach any of its
+    processes, and two of them at once if it is repeated or crosses a machine detection result.
     """
 
     carrier: str
@@ -110,15 +110,15 @@ class StatusCallbacks:
     _one_at_a_time: OneAtATime = field(init=False)
 
     def __post_init__(self) -> None:
-        """Take turns with the other processes."""
+        """Create the locks."""
         self._one_at_a_time = OneAtATime(self.pool.peers)
 
     async def take(self, said: StatusCallback, *, place_of: str = "") -> Sequence[LegFact]:
-        """Tell what is new, of what has been proven to be the carrier's, and return it.
+        """Emit and return the new events of an authenticated callback.
 
         Args:
-            said: What it says.
-            place_of: Of what the progress is kept; the carrier's id of the call when not given.
+            said: The callback.
+            place_of: Key of the progress; the carrier's id of the call if empty.
         """
         facts, _ = await self._move(said, place_of or said.call_ref)
         for fact in facts:
@@ -126,7 +126,7 @@ class StatusCallbacks:
         return facts
 
     async def is_over(self, call_ref: str) -> bool:
-        """Say whether a call's end was told already: news may come behind it."""
+        """Return whether the end of a call is known already: callbacks may arrive after it."""
         _, after = await self._move(StatusCallback(call_ref=call_ref), call_ref)
         return after.ended
 
@@ -143,16 +143,16 @@ class StatusCallbacks:
 
 
 class DoorSwitchboard(Protocol):
-    """What a door asks of the house."""
+    """The switchboard, as a carrier's routes see it."""
 
     @property
     def open(self) -> bool:
-        """Whether a call could be taken now."""
+        """Whether a call could be accepted now."""
         ...
 
     @property
     def why_closed(self) -> str:
-        """The name of the reason why not."""
+        """The reason why not, as a code."""
         ...
 
     async def answer(self, leg: Leg) -> None:
@@ -162,15 +162,15 @@ class DoorSwitchboard(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoorFrame:
-    """What every carrier's door has of the house.
+    """Dependencies of every carrier's routes.
 
     Attributes:
-        addresses: Scheme, host and perhaps a path: those that a carrier may sign a webhook for. The
-            first is ours alone, and the one that carriers are told.
-        switchboard: Takes the calls.
-        tell: Is told what was refused.
+        addresses: Scheme, host and perhaps a path for which a carrier may sign a webhook. The first
+            is unique to this server, and is the one given to carriers.
+        switchboard: Runs the calls.
+        tell: Receives the events, such as refusals.
         clock: Monotonic seconds.
-        pool: Holds a seat from the first word of a call to its end.
+        pool: Holds a seat from a call's first webhook to its end.
     """
 
     addresses: tuple[str, ...]
@@ -181,19 +181,19 @@ class DoorFrame:
 
     @property
     def public_url(self) -> str:
-        """The address that carriers are told."""
+        """The address that is given to carriers."""
         return self.addresses[0]
 
     def status_callbacks(self, carrier: str) -> StatusCallbacks:
-        """Return what reads a carrier's callbacks."""
+        """Return the reader of a carrier's callbacks."""
         return StatusCallbacks(carrier=carrier, pool=self.pool, tell=self.tell, clock=self.clock)
 
     def socket_url(self, path: str, worker: str = "") -> str:
-        """Return where a carrier finds a media socket, at the one worker if it is named."""
+        """Return the URL of a media socket, at one worker if it is named."""
         return socket_url(self.public_url, path) + (f"/{worker}" if worker else "")
 
 
 def socket_url(public_url: str, path: str) -> str:
-    """Return where a carrier finds a media socket."""
+    """Return the URL of a media socket."""
     scheme, _, rest = public_url.partition("://")
     return f"{'wss' if scheme == 'https' else 'ws'}://{rest}{path}"

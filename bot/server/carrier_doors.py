@@ -1,4 +1,4 @@
-"""The doors of the carriers beside Twilio, as the configuration enables them."""
+"""Routes of Telnyx, Plivo and Exotel, as far as the configuration enables them."""
 
 from collections.abc import Iterator
 
@@ -22,12 +22,12 @@ from transports.telnyx.dialect import CODECS
 def carrier_routers(
     transports: TransportsSettings, frame: DoorFrame, briefs: Briefs
 ) -> Iterator[APIRouter]:
-    """Return the routes of each carrier that is enabled.
+    """Yield the routes of each enabled carrier.
 
     Args:
-        transports: Which are, and how.
-        frame: The house.
-        briefs: What agents are told who talk with those whom campaigns call.
+        transports: Settings of the carriers.
+        frame: Dependencies of the routes.
+        briefs: Instructions of agents for campaign calls.
     """
     if transports.telnyx.enabled:
         yield from _telnyx(transports.telnyx, frame, briefs)
@@ -42,7 +42,7 @@ def _telnyx(settings: TelnyxSettings, frame: DoorFrame, briefs: Briefs) -> Itera
         return
     key = telnyx_signature.public_key(settings.public_key.get_secret_value())
     if key is None:
-        return  # the configuration's checks have told of it
+        return  # reported by the configuration's checks
     rest = TelnyxRest(
         api_key=settings.api_key,
         api_url=settings.api_url,

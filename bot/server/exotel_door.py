@@ -1,9 +1,9 @@
-"""Where Exotel comes in: the media socket of its Voicebot applet, and of calls that we place.
+"""Exotel's routes: the media socket of its Voicebot applet, status callbacks, and our own calls.
 
-No webhook precedes either and nothing is signed. For those who call us the carrier is proven by the
-name and password that the applet's own address holds (`wss://KEY:TOKEN@…`), or by where the
-connection comes from; for a call that we place, by the proof of its dial in the address that Exotel
-was given with the order. The callbacks of such a call are proven in the same way.
+Exotel sends no webhook before the stream and signs nothing. For inbound calls the carrier is proven
+by the name and password in the applet's address (`wss://KEY:TOKEN@…`), or by the address that
+connects. For a call that we place it is proven by the dial's proof in the URL that Exotel got with
+the order. The callbacks of such a call are proven in the same way.
 """
 
 import hmac
@@ -39,24 +39,24 @@ from transports.exotel.dialect import EXOTEL
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.messages import POLICY, Refusal, Started, is_id
 
-# What Exotel's callbacks on a call that we placed say, in whichever form they come.
+# Exotel's status callbacks on a call that we placed, in their several formats.
 #
 # Source: developer.exotel.com/docs/voice-v1/api-reference/status-callback and /api/statuscallback
 # (the fields), support.exotel.com/support/solutions/articles/48278 ("as multipart/form-data"). JSON
-# comes where an account is set to it. Whoever's callback is read here has proven itself already.
+# is sent for accounts that are set to it. Callbacks that are read here are authenticated already.
 
 STATUSES: Final[Mapping[str, str]] = {"ringing": "ringing", "answered": "in-progress"}
-"""By the event; what a callback's `Status` says of a call that goes on says nothing sure."""
+"""Status by event; a callback's own `Status` is not reliable while the call goes on."""
 
 OVER: Final = "terminal"
 
 
 def read_callback(body: bytes, content_type: str) -> dict[str, str] | None:
-    """Return a callback's fields, their names in lower case; None: it has none.
+    """Return a callback's fields with lower-case names; `None` if there are none.
 
     Args:
-        body: Bounded; a form of either kind, or JSON.
-        content_type: As its header says.
+        body: A form of either kind, or JSON; its length is bounded.
+        content_type: The header's value.
     """
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "application/json":
@@ -69,11 +69,11 @@ def read_callback(body: bytes, content_type: str) -> dict[str, str] | None:
 
 
 def exotel_callback(fields: Mapping[str, str], *, ref: str) -> StatusCallback | None:
-    """Return what a callback says; None: it names no call.
+    """Return the status in a callback; `None` if it names no call.
 
     Args:
-        fields: As they were read.
-        ref: Our own id of the dial, which the address has proven.
+        fields: From `read_callback`.
+        ref: Our dial id, which the URL has proven.
     """
     call_sid = fields.get("callsid", "")
     if not is_id(call_sid):
@@ -81,7 +81,7 @@ def exotel_callback(fields: Mapping[str, str], *, ref: str) -> StatusCallback | 
     event, word = fields.get("eventtype", "").lower(), fields.get("status", "").lower()
     status = STATUSES.get(event) or ending_of(word)
     if event == OVER and not status:
-        status = "failed"  # it is over, in a word that no page has
+        status = "failed"  # over, with an undocumented status
     return StatusCallback(
         call_ref=call_sid,
         ref=ref,
@@ -119,14 +119,14 @@ OF_ONE_DIAL: Final = "/{dial}/{proof}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExotelProof:
-    """What a handshake must show: the pair, where there is one, or else a known address."""
+    """What a handshake must show: the credentials if they are configured, else a known address."""
 
     key: SecretStr | None = None
     token: SecretStr | None = None
     addresses: Sequence[str] = ()
 
     def holds(self, authorization: str, address: str) -> bool:
-        """Return whether a handshake of the applet's shows enough."""
+        """Return whether a handshake of the applet is authenticated."""
         if self.key and self.token:
             pair = self.key.get_secret_value(), self.token.get_secret_value()
             right = aiohttp.encode_basic_auth(*pair)
@@ -136,7 +136,7 @@ class ExotelProof:
         return self._is_near(address)
 
     def holds_for(self, dial_id: str, shown: str, address: str) -> bool:
-        """Return whether a handshake for a call that we placed shows enough."""
+        """Return whether a handshake for a call that we placed is authenticated."""
         if self.token is None or not is_proven(self.token, dial_id, shown, "media"):
             return False
         return not self.addresses or self._is_near(address)
@@ -152,12 +152,12 @@ class ExotelProof:
 def exotel_router(
     frame: DoorFrame, *, proof: ExotelProof, briefs: Briefs | None = None
 ) -> APIRouter:
-    """Return the routes of the Exotel door.
+    """Return Exotel's routes.
 
     Args:
-        frame: What the house offers.
+        frame: Dependencies of the routes.
         proof: What the carrier must show.
-        briefs: What agents are told who talk with those whom campaigns call.
+        briefs: Instructions of agents for campaign calls.
     """
     door = _ExotelDoor(frame=frame, proof=proof)
     door.sockets = MediaDoor(
@@ -184,7 +184,7 @@ class _ExotelDoor:
         self.returns = Returns(frame.pool, "exotel")
 
     async def media(self, websocket: WebSocket) -> None:
-        """Let in a handshake that proves the carrier; another one is answered 403."""
+        """Accept an authenticated handshake; answer 403 to any other."""
         if not self._is_proven(websocket):
             self._frame.tell(InputRefused(transport="exotel", reason="wrong_credentials"))
             await websocket.close(POLICY)
@@ -192,7 +192,7 @@ class _ExotelDoor:
         await self.sockets.media(websocket)
 
     async def status(self, request: Request, dial: str, proof: str) -> Response:
-        """Note what Exotel reports of a call that we placed; it sends again what is not 200."""
+        """Take Exotel's report on a call that we placed; Exotel repeats it unless it gets 200."""
         token = self._proof.token
         if token is None or not is_proven(token, dial, proof, "status"):
             return self._refuse("wrong_credentials", HTTPStatus.FORBIDDEN)
@@ -206,14 +206,14 @@ class _ExotelDoor:
         said = exotel_callback(fields, ref=dial)
         if said is None:
             return self._refuse("webhook_without_call_id", HTTPStatus.BAD_REQUEST)
-        # Kept by the dial, which is proven, and not by the call's id, which is only said.
+        # Kept under the dial, which is proven, not under the call's id, which is only claimed.
         await self._progress.take(said, place_of=dial)
         return Response(status_code=HTTPStatus.OK)
 
     async def admit(self, started: Started, websocket: WebSocket) -> AdmittedStream | Refusal:
-        """Say whether there is a seat; without one the applet's next step has the caller."""
+        """Reserve a seat for a stream; without one the applet's next step takes the caller."""
         dial_id = websocket.path_params.get("dial", "")
-        if dial_id:  # that its stream begins is how a call that we placed proves an answer
+        if dial_id:  # the start of its stream shows that our call was answered
             picked_up = StatusCallback(call_ref=started.call_sid, ref=dial_id, status="in-progress")
             await self._progress.take(picked_up, place_of=dial_id)
         if await self.returns.find(started.call_sid) is not None:
@@ -222,7 +222,7 @@ class _ExotelDoor:
         if not isinstance(admitted, HeldSeat):
             self._frame.tell(CallRefused(transport="exotel", reason=admitted.reason))
             return Refusal(reason="no_seat", close_code=TRY_LATER)
-        # Behind the seat: who found none may come once more, and whoever has had one may not.
+        # After the seat: a stream without a seat may come once more, one that had a seat may not.
         if dial_id and not await self._frame.pool.peers.claim(f"exotel stream of {dial_id}"):
             self._frame.pool.end(admitted.seat)
             return Refusal(reason="stream_used", close_code=POLICY)
@@ -242,7 +242,7 @@ class _ExotelDoor:
 def _call(started: Started, dial_id: str) -> CarriedCall:
     if not dial_id:
         return CarriedCall(call_ref=started.call_sid, caller=started.caller, called=started.called)
-    # Whom Exotel calls first is its `from`, also of a call that goes out.
+    # Exotel's `from` is the party that it calls first, also in an outbound call.
     return CarriedCall(
         call_ref=started.call_sid,
         caller=started.called,

@@ -1,4 +1,4 @@
-"""The lab's switches, passed on to the page of a demo."""
+"""`/api/lab`: the fault lab's controls for the demo's page."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -14,7 +14,7 @@ MAX_BODY_BYTES: Final = 16 * 1024  # a list of faults
 
 
 def lab_router(lab: RunningLab) -> APIRouter:
-    """Return the routes by which a page breaks and mends the simulated providers."""
+    """Return the routes that break and repair the simulated providers."""
     control = _Control(lab)
     router = APIRouter(prefix="/api/lab")
     router.add_api_route("/instances", control.instances, methods=["GET"])
@@ -30,7 +30,7 @@ class _Control:
         self._lab = lab
 
     async def instances(self) -> list[Mapping[str, Any]]:
-        """Return the simulated providers with their faults; never an address or a key."""
+        """Return the simulated providers with their faults, without addresses and keys."""
         found = await self._ask("GET", "/instances")
         return [
             {
@@ -46,19 +46,19 @@ class _Control:
     async def stages(self) -> dict[str, list[dict[str, Any]]]:
         """Return the simulated ladders, for a command on this machine that has no keys.
 
-        Their keys open nothing but this lab, and a demo listens on loopback only.
+        Their keys open only this lab, and a demo listens on loopback only.
         """
         return self._lab.stages
 
     async def faults(self) -> Any:
-        """Return the menu of faults."""
+        """Return the available faults."""
         return await self._ask("GET", "/faults")
 
     async def change(self, name: str, request: Request) -> Response:
-        """Set or clear a provider's faults; they act at once on the call in progress."""
+        """Set or clear a provider's faults; they affect the call in progress at once."""
         body = await request.body()
         if len(body) > MAX_BODY_BYTES:
-            raise HTTPException(413, "That is more than a list of faults.")
+            raise HTTPException(413, "The list of faults is too long.")
         if name not in {instance["name"] for instance in self._lab.instances}:
             raise HTTPException(404, "There is no such simulated provider.")
         await self._ask(request.method, f"/instances/{name}/faults", body or None)

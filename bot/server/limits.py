@@ -1,9 +1,9 @@
-"""A websocket of the server whose far end cannot keep the loop busy.
+"""Limits of the web server: connections, request bodies, websocket frames.
 
-Uvicorn's own parses all that one read brought, up to 256 kB, before anybody else has a turn: of
-empty frames that are 43,000, and 0.9 to 1.4 s without a loop (measured on two busy cores). A ping
-counts as no message, and a socket that was refused is read on for 10 s. Here a piece is parsed at a
-time, each frame counts, whatever it is, and who has not begun a call may send a few only.
+Uvicorn's own websocket parses all that one read brought, up to 256 kB, before any other task runs:
+for empty frames that is 43,000 of them, which block the loop for 0.9 to 1.4 s (measured on two busy
+cores). A ping does not count as a message, and a refused socket is read on for 10 s. Here one piece
+is parsed at a time, every frame counts, and a peer that has not begun a call may send only a few.
 """
 
 import asyncio
@@ -25,21 +25,21 @@ from bot.server.access import SIGN_IN_PATH
 from bot.server.arrival_rules import IntakeAllowance
 from transports.media_stream.messages import MAX_MESSAGE_BYTES
 
-# One connection's patience, and how many there may be: one that says nothing is not waited for.
+# Time limits of a connection, and the number of connections: a silent one is not waited for.
 #
-# A connection has `WHOLE_S` for each request, head and body, from its first byte on; the first one
-# counts from the connection itself. Media sockets leave here with their handshake, and are counted
-# by their own door.
+# A connection has `WHOLE_S` for each request, head and body, from its first byte on; for the first
+# request the time starts with the connection. Media sockets leave this limit with their handshake
+# and are limited by their own routes.
 
-WHOLE_S: Final = 10.0  # for a request to be there; a browser's takes some ms
+WHOLE_S: Final = 10.0  # for a whole request; a browser's takes some ms
 IDLE_S: Final = 5  # between two requests; Uvicorn's own default, whole seconds
-UNREAD_S: Final = 20.0  # for a peer to read on what was written to it, and for the last words
-MOST: Final = 256  # connections at once: pages, webhooks, questions of health
+UNREAD_S: Final = 20.0  # for a peer to read what was written to it
+MOST: Final = 256  # connections at once: pages, webhooks, health checks
 MOST_HEAD_BYTES: Final = 16 * 1024  # browsers with cookies send 1 to 4 kB
 
 
 class Crowd:
-    """The connections that there are, oldest first; a newcomer takes the place of an idle one."""
+    """The open connections, oldest first; a newcomer replaces the oldest idle one."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
@@ -49,14 +49,10 @@ class Crowd:
         return len(self._here)
 
     def enter(self, newcomer: "BoundedConnection") -> bool:
-        """Make room for a newcomer; False: everybody here is being served."""
+        """Make room for a newcomer; return False if all connections are being served."""
         if len(self._here) >= self._most:
             oldest = next(
-                (
-                    bounded_connection
-                    for bounded_connection in self._here
-                    if not bounded_connection.is_served
-                ),
+                (connection for connection in self._here if not connection.is_served),
                 None,
             )
             if oldest is None:
@@ -67,48 +63,48 @@ class Crowd:
         return True
 
     def leave(self, one: "BoundedConnection") -> None:
-        """Forget one, also when it never was here."""
+        """Remove a connection; does nothing if it is not here."""
         self._here.pop(one, None)
 
 
 class Patience:
-    """How long a connection is waited for; of two waits the newer one holds."""
+    """The deadline of a connection; a new one replaces the one before."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
 
     def wait(self, for_s: float, then: Callable[[], None]) -> None:
-        """Begin to wait; when it has been so long, `then` is called."""
+        """Call `then` after `for_s`."""
         self.rest()
         self._timer = self._loop.call_later(for_s, then)
 
     def rest(self) -> None:
-        """Wait no more."""
+        """Cancel the deadline."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
 
 class BoundedConnection(H11Protocol):
-    """Uvicorn's connection, which by itself waits for ever for a request to be whole."""
+    """Uvicorn's connection with deadlines; Uvicorn waits for ever for a whole request."""
 
     def __init__(self, *arguments: Any, crowd: Crowd, **more: Any) -> None:
-        """Make Uvicorn's connection one of `crowd`, which bounds them all."""
+        """Create Uvicorn's connection as a member of `crowd`."""
         super().__init__(*arguments, **more)
         self._crowd = crowd
         self._patience = Patience(self.loop)
-        self._asking = True  # a request has begun, or the first one is waited for
+        self._asking = True  # a request has begun, or the first one is awaited
 
     @property
     def is_served(self) -> bool:
-        """Whether its request is whole, and its answer is being made for one who reads it."""
+        """Whether its request is complete, and its answer is being written to a reading peer."""
         cycle = self.cycle
         asked = cycle is not None and not cycle.more_body and not cycle.response_complete
         return asked and not self.flow.write_paused
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Find a place, and begin to wait for a request."""
+        """Take a place, and start the deadline of the first request."""
         super().connection_made(transport)
         if not self._crowd.enter(self):
             self.cut()
@@ -116,12 +112,12 @@ class BoundedConnection(H11Protocol):
         self._patience.wait(WHOLE_S, self.cut)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Make room."""
+        """Give the place back."""
         self._forget()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse some of a request; wait for the rest of it no longer than for the whole."""
+        """Parse a piece of a request; start its deadline with the first byte."""
         if not self._asking:
             self._asking = True
             self._patience.wait(WHOLE_S, self.cut)
@@ -130,31 +126,31 @@ class BoundedConnection(H11Protocol):
             self._patience.rest()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        """Let a media socket go: it has a door of its own."""
+        """Stop counting a connection that becomes a media socket, which has limits of its own."""
         self._forget()
         super().handle_websocket_upgrade(event)
 
     def on_response_complete(self) -> None:
-        """Wait for the next request as Uvicorn does, or for the peer to read this answer."""
+        """Start the peer's deadline to read the answer; Uvicorn waits for the next request."""
         self._asking = False
         self._patience.wait(UNREAD_S, self.cut)
         super().on_response_complete()
-        if self.is_served:  # the next request was there already
+        if self.is_served:  # the next request has already arrived
             self._patience.rest()
 
     def pause_writing(self) -> None:
-        """Begin to wait for a peer that does not read."""
+        """Start the deadline of a peer that does not read."""
         super().pause_writing()
         self._patience.wait(UNREAD_S, self.cut)
 
     def resume_writing(self) -> None:
-        """Wait no more: it reads."""
+        """Cancel the deadline, because the peer reads."""
         super().resume_writing()
         if self.is_served:
             self._patience.rest()
 
     def cut(self) -> None:
-        """End the connection at once, with whatever was not read."""
+        """Close the connection at once; unsent data is lost."""
         self.transport.abort()
 
     def _forget(self) -> None:
@@ -163,13 +159,13 @@ class BoundedConnection(H11Protocol):
 
 
 def bounds() -> dict[str, Any]:
-    """Return its options, with a crowd of their own."""
+    """Return the options for `uvicorn.Config`, with a `Crowd` of their own."""
     return {
-        "http": partial(BoundedConnection, crowd=Crowd()),  # called, never asked
+        "http": partial(BoundedConnection, crowd=Crowd()),  # only called, never inspected
         "h11_max_incomplete_event_size": MOST_HEAD_BYTES,
         "timeout_keep_alive": IDLE_S,
         "ws_max_size": MAX_MESSAGE_BYTES,
-        "ws_per_message_deflate": False,  # 6 kB on the wire would be megabytes to read
+        "ws_per_message_deflate": False,  # 6 kB on the wire could unpack to megabytes
         "server_header": False,
     }
 
@@ -179,18 +175,18 @@ MOST_SIGN_IN_BYTES: Final = 4 * 1024  # a token of at most 500 characters, perce
 
 
 class BodyLimit:
-    """Answers 413 to a body that is too big, by what it says of itself or by what it is.
+    """Answers 413 to a body that is too big, by its announced or its actual length.
 
-    Sending it needs no token: nothing is parsed, nothing goes to the disk, and the
-    connection is closed, so that the rest is not read. A sender who goes away in the middle is
-    nobody's error. How long a body may take is for the connection to bound.
+    A body needs no token. So nothing is parsed before the check, nothing is written to disk, and
+    the connection is closed without reading the rest. A sender who disconnects causes no error. The
+    time for a body is limited by the connection.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand the request on with its body, or refuse it."""
+        """Pass the request on with its body, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -208,7 +204,7 @@ class BodyLimit:
 
 
 def _announced_bytes(scope: Scope) -> int:
-    """Return what the request says of its body; 0 when it says nothing, as chunked ones do."""
+    """Return the announced length of the body; 0 if there is none, as in chunked requests."""
     for name, value in scope["headers"]:
         if name == b"content-length":
             return int(value)  # h11 lets only digits through
@@ -216,7 +212,7 @@ def _announced_bytes(scope: Scope) -> int:
 
 
 async def _read(receive: Receive, limit: int) -> bytes | None:
-    """Return the body, or a little more than the limit of it; None: the sender went away."""
+    """Return the body, or slightly more than `limit` of it; `None` if the sender disconnected."""
     body = bytearray()
     while len(body) <= limit:
         message = await receive()
@@ -229,7 +225,7 @@ async def _read(receive: Receive, limit: int) -> bytes | None:
 
 
 def _from_memory(body: bytes, receive: Receive) -> Receive:
-    """Return what hands the body out once, and then what the server itself has to say."""
+    """Return a `receive` that yields the body once, and then the server's own messages."""
     kept: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def hand_out() -> Message:
@@ -240,28 +236,28 @@ def _from_memory(body: bytes, receive: Receive) -> Receive:
 
 def _refuse(limit: int) -> JSONResponse:
     return JSONResponse(
-        {"detail": f"That is more than {limit // 1024} kB."},
+        {"detail": f"The request is larger than {limit // 1024} kB."},
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         headers={"Connection": "close"},
     )
 
 
-# One request a connection, where several processes answer behind one port.
+# One request per connection, if several processes share a port.
 #
-# Each request is then given to the worker that has most room now, and not to the one that had most
+# Each request then goes to the worker that has most room now, not to the one that had most room
 # when the connection was made.
 
 CLOSES: Final = (b"connection", b"close")
 
 
 class OneRequest:
-    """Has each HTTP answer close its connection; websockets go on."""
+    """Closes the connection after each HTTP answer; websockets go on."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand the request on."""
+        """Pass the request on."""
 
         async def closing(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -271,11 +267,11 @@ class OneRequest:
         await self._app(scope, receive, closing if scope["type"] == "http" else send)
 
 
-LONGEST_NAME: Final = 60  # of a field: a stranger may have chosen it
+LONGEST_NAME: Final = 60  # of a field: it may come from a stranger
 
 
 async def explain_request(request: Request, wrong: Exception) -> JSONResponse:
-    """Answer 422 with the first thing that is wrong; `detail` is a sentence, as everywhere."""
+    """Answer 422 with the first error; `detail` is a sentence, as in all answers."""
     del request
     errors = wrong.errors() if isinstance(wrong, RequestValidationError) else ()
     first = errors[0] if errors else {}
@@ -290,56 +286,56 @@ async def explain_request(request: Request, wrong: Exception) -> JSONResponse:
 
 PIECE_BYTES: Final = 1024  # at most 170 frames: 3 ms; three media messages
 STRANGERS_FRAMES: Final = 32  # `connected` and `start` are two, and media may follow at once
-FRAMES_PER_S: Final = 200.0  # Twilio sends 50 of sound, and 5 marks come back
-FRAMES_CAP: Final = 1000.0  # a line that was held up for 5 s delivers some 300 at once
-CLOSE_S: Final = 1.0  # for the far end to answer our close
-BEGUN: Final = "begun"  # in the scope's state: called when the far end has shown whose call it is
+FRAMES_PER_S: Final = 200.0  # Twilio sends 50 audio frames, and 5 marks come back
+FRAMES_CAP: Final = 1000.0  # a line delayed by 5 s delivers some 300 at once
+CLOSE_S: Final = 1.0  # for the peer to answer our close
+BEGUN: Final = "begun"  # key in the scope's state: called when the peer has identified its call
 NOT_TEXT: Final = 1007  # RFC 6455, 7.4.1: data not consistent with the type of the message
 FLOOD: Final = 1008  # RFC 6455, 7.4.1: policy violation
 
 
 class BoundedSocket(WebSocketsSansIOProtocol):
-    """Given to uvicorn as `ws`."""
+    """A websocket with limits, given to uvicorn as `ws`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.close_timeout = CLOSE_S
         self._unread = bytearray()
-        self._coming = False  # `_feed` has been asked for
+        self._coming = False  # `_feed` is scheduled
         self._allowance = IntakeAllowance(per_s=0.0, cap=STRANGERS_FRAMES, now=self.loop.time())
 
     def begin(self) -> None:
-        """Have the far end send as much as a call needs."""
+        """Allow as many frames as a call needs."""
         self._allowance = IntakeAllowance(per_s=FRAMES_PER_S, cap=FRAMES_CAP, now=self.loop.time())
 
     def handle_connect(self, event: WebsocketRequest) -> None:
-        """Let the application say when a call has begun."""
+        """Give the application a function that marks the begin of a call."""
         super().handle_connect(event)
         if self.response.status_code == 101:
             self.scope.setdefault("state", {})[BEGUN] = self.begin
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has come, piece by piece."""
+        """Parse the received data piece by piece."""
         self._unread += data
         if not self._coming:
             self._feed()
 
     async def receive(self) -> Any:
-        """Return what the application is told next."""
+        """Return the next message for the application."""
         message = await super().receive()
         if self._unread:
             if not self.transport.is_closing():
-                self.transport.pause_reading()  # Uvicorn's own has just resumed it
+                self.transport.pause_reading()  # Uvicorn has just resumed it
             self._feed_after(0.0)
         return message
 
     def handle_events(self) -> None:
-        """Count the frames of a piece, then do as they say."""
+        """Count the frames of a piece, then process them."""
         self._allowance.spend(len(self.conn.events), self.loop.time())
         super().handle_events()
 
     def send_receive_event_to_app(self) -> None:
-        """Hand a message on; one that is no text ends the socket, without a traceback."""
+        """Pass a message on; invalid UTF-8 closes the socket without a traceback."""
         if self.curr_msg_data_type == "text" and not _is_text(b"".join(self.frames)):
             self.frames = []
             self.conn.send_close(NOT_TEXT)
@@ -351,7 +347,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         self._coming = False
         if self.transport.is_closing():
             self._unread.clear()
-        elif self._unread and not self.read_paused:  # else `receive` goes on
+        elif self._unread and not self.read_paused:  # otherwise `receive` continues
             self._feed_piece()
 
     def _feed_piece(self) -> None:

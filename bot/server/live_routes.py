@@ -1,4 +1,4 @@
-"""The live view over HTTP: server-sent events, one JSON object each."""
+"""`/api/live`: the live view as server-sent events, one JSON object each."""
 
 import asyncio
 import json
@@ -12,16 +12,16 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from bot.workers.pool import WorkerPool
 from operations.telemetry.live import Live
 
-WAITING: Final = 1_000  # entries for one who watches
+WAITING: Final = 1_000  # entries for one watcher
 
 Item = TypeVar("Item")
 
 
 class HouseLive:
-    """Watched as a `Live` is."""
+    """The live view of all processes, with the interface of `Live`."""
 
     def __init__(self, live: Live, pool: WorkerPool) -> None:
-        """Show this process's own view to others of the house, and theirs here."""
+        """Share this process's view with the others, and show theirs here."""
         self._live = live
         self._elsewhere = pool.views
         if pool.views:
@@ -33,7 +33,7 @@ class HouseLive:
         return self._live.watchers
 
     async def watch(self) -> AsyncIterator[Mapping[str, Any]]:
-        """Yield the recent entries, then each new one, until the watcher goes."""
+        """Yield the recent entries, then each new one, until the watcher leaves."""
         merged = merge(*self._sources())
         try:
             async for item in merged:
@@ -47,14 +47,14 @@ class HouseLive:
 
 
 async def merge(*sources: AsyncIterator[Item]) -> AsyncIterator[Item]:
-    """Yield what any of them yields, as it comes, until the watcher goes."""
+    """Yield the items of all sources as they come, until the watcher leaves."""
     with _pour_together(sources) as queue:
         while True:
             yield await queue.get()
 
 
 async def gather(*sources: AsyncIterator[Item], within_s: float) -> AsyncIterator[Sequence[Item]]:
-    """Yield what any of them yields, what comes within so many seconds together."""
+    """Yield the items of all sources, collected for `within_s` each time."""
     with _pour_together(sources) as queue:
         while True:
             first = await queue.get()
@@ -71,7 +71,7 @@ def _pour_together(sources: Iterable[AsyncIterator[Item]]) -> Iterator[asyncio.Q
             await queue.put(item)
 
     loop = asyncio.get_running_loop()  # a task group cannot end when a generator is closed
-    tasks = [loop.create_task(pour(source), name="watch the house") for source in sources]
+    tasks = [loop.create_task(pour(source), name="watch all processes") for source in sources]
     try:
         yield queue
     finally:
@@ -80,7 +80,7 @@ def _pour_together(sources: Iterable[AsyncIterator[Item]]) -> Iterator[asyncio.Q
 
 
 class LiveView(Protocol):
-    """What can be watched."""
+    """A view that can be watched."""
 
     @property
     def watchers(self) -> int:
@@ -88,29 +88,29 @@ class LiveView(Protocol):
         ...
 
     def watch(self) -> AsyncIterator[Mapping[str, Any]]:
-        """Yield the recent entries, then each new one, until the watcher goes."""
+        """Yield the recent entries, then each new one, until the watcher leaves."""
         ...
 
 
 class CallsView(Protocol):
-    """The calls in progress, as a whole."""
+    """The calls in progress."""
 
     def watch(self) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
-        """Yield them, and again whenever they have changed, a few times a second at most."""
+        """Yield all calls, and again when they change, at most a few times a second."""
         ...
 
 
 class CampaignsView(Protocol):
-    """The campaigns, as a whole."""
+    """The state of all campaigns."""
 
     def watch(self) -> AsyncIterator[Mapping[str, Any]]:
-        """Yield {"campaigns", "problem"}, and again when that has changed, every few seconds."""
+        """Yield {"campaigns", "problem"}, and again when they change, every few seconds."""
         ...
 
 
-GATHER_S: Final = 0.2  # chosen: one piece costs 0.4 ms of processor time however much is in it
-BEAT_S: Final = 3.0  # chosen: a page that has heard nothing for 8 s believes nobody any more
-MOST_WATCHERS: Final = 64  # each holds a connection of the 256 that there may be at once
+GATHER_S: Final = 0.2  # chosen: each write costs 0.4 ms of CPU time, whatever its size
+BEAT_S: Final = 3.0  # chosen: a page reports a lost connection after 8 s of silence
+MOST_WATCHERS: Final = 64  # each holds one of the 256 connections
 FREQUENT: Final = frozenset(
     {
         *("PhaseMoved", "PauseJudged", "TurnDecided", "TurnEnded", "AttemptStarted"),
@@ -119,7 +119,7 @@ FREQUENT: Final = frozenset(
         *("AgentSaid",),
     }
 )
-"""Told many times a turn: who is told of the calls as a whole needs none of it."""
+"""Events that occur many times in a turn; the view of all calls leaves them out."""
 
 
 def live_router(
@@ -127,11 +127,10 @@ def live_router(
 ) -> APIRouter:
     """Return the route that streams every entry to its watchers.
 
-    The stream opens with an event `settings`, {"budget_s"}, against which answers are drawn. With
-    `?calls=1` it has events `calls` as well, each with all calls in progress, and `campaigns`, and
-    leaves out the entries that are told many times a turn: forty calls are not too much for a page
-    then. Events `beat` say that we are still there: a network that is cut, and a process that
-    stands still, tell nobody.
+    The stream begins with an event `settings`, {"budget_s"}, the scale for answer times. With
+    `?calls=1` it also has events `calls`, each with all calls in progress, and `campaigns`, and
+    leaves out entries that occur many times in a turn. So a page can follow forty calls. Events
+    `beat` show that the connection works: a cut network or a stopped process sends nothing.
     """
     router = APIRouter()
     opening = f"event: settings\ndata: {json.dumps({'budget_s': budget_s})}\n\n"
@@ -150,7 +149,7 @@ def live_router(
         *, calls: bool = False
     ) -> StreamingResponse | JSONResponse:
         if live.watchers >= MOST_WATCHERS:
-            return JSONResponse({"detail": "Too many pages watch already."}, 503)
+            return JSONResponse({"detail": "Too many pages are open already."}, 503)
         return StreamingResponse(
             _console(opening, watch_house()) if calls else stream(),
             media_type="text/event-stream",

@@ -1,4 +1,4 @@
-"""Where telephone calls come in over LiveKit: its webhook, and a look round for what it missed."""
+"""LiveKit's routes: its webhook, a poll for missed rooms, and the calls in the rooms."""
 
 import asyncio
 import base64
@@ -35,13 +35,13 @@ from transports.livekit.room import LineError, RoomPlace
 from transports.livekit.rooms import LivekitRooms, OpenRoom, RoomsError
 
 MOST_BYTES: Final = 64 * 1024  # an event has about 2 kB
-MOST_AGE_S: Final = 60.0  # LiveKit sends again for some seconds; what is older is no news
+MOST_AGE_S: Final = 60.0  # LiveKit repeats for some seconds; older events are stale
 KEPT_IDS: Final = 2_000  # a call makes about ten events
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookRefusal:
-    """What was sent is nothing that we take."""
+    """A webhook that is not accepted."""
 
     reason: str
     status: HTTPStatus
@@ -49,12 +49,12 @@ class WebhookRefusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoomNews:
-    """Something happened in a room."""
+    """An event in a room."""
 
     event: str  # room_started, participant_joined, ...
     room: str
     sid: str
-    by_phone: bool = False  # it is of a telephone in it
+    by_phone: bool = False  # about a telephone in the room
 
 
 _TOO_BIG: Final = WebhookRefusal(
@@ -68,7 +68,7 @@ _OLD: Final = WebhookRefusal(reason="webhook_too_old", status=HTTPStatus.OK)
 
 
 class WebhookReader:
-    """Reads events that bear the signature of our key, each once.
+    """Reads events that are signed with our key, each once.
 
     Source: docs.livekit.io, "Webhooks and events": a token signed with the API secret, whose claim
     `sha256` is the body's hash in base64.
@@ -81,7 +81,7 @@ class WebhookReader:
         self._seen: OrderedDict[str, None] = OrderedDict()
 
     def read(self, body: bytes, proof: str, *, now_s: float) -> RoomNews | WebhookRefusal:
-        """Return what an event says.
+        """Return the event in a webhook.
 
         Args:
             body: Of the request.
@@ -125,10 +125,10 @@ class WebhookReader:
 
 
 def begins_call(news: RoomNews, prefix: str) -> bool:
-    """Say whether a call may be beginning: in a room of the dispatch rule's, and in no other.
+    """Return whether a call may begin: only in rooms of our dispatch rule.
 
-    The room is the first thing that a call makes; a telephone in it says the same once more, for
-    whoever has missed that.
+    The room is the first thing that a call creates. A telephone that joins it is a second chance if
+    the first event was lost.
     """
     if not news.room.startswith(prefix):
         return False
@@ -136,17 +136,17 @@ def begins_call(news: RoomNews, prefix: str) -> bool:
 
 
 WEBHOOK_PATH: Final = "/livekit/webhook"
-LOOK_EVERY_S: Final = 0.5  # a caller whose webhook was lost, or whose worker, hears ringing so long
-TRIES: Final = 3  # to join a room; the caller hears ringing meanwhile
+LOOK_EVERY_S: Final = 0.5  # how long a caller rings whose webhook or worker was lost
+TRIES: Final = 3  # to join a room, while the caller hears ringing
 TRY_AGAIN_S: Final = 0.2
-RING_S: Final = 2.0  # for a telephone that we refuse to be in its room, so that it is told
+RING_S: Final = 2.0  # for a refused telephone to join its room, so that it hears busy
 LOOK_S: Final = 0.1
 
 
 def livekit_router(
     process: Process, tasks: asyncio.TaskGroup, pool: WorkerPool, settings: LivekitSettings
 ) -> APIRouter:
-    """Return the routes of the LiveKit door; calls run in `tasks`, and so does the look round."""
+    """Return LiveKit's routes; calls and the poll for rooms run in `tasks`."""
     if settings.api_key is None or settings.api_secret is None:
         raise ValueError("the configuration lets no LiveKit door open without its key")
     rooms = LivekitRooms(
@@ -165,7 +165,7 @@ def livekit_router(
         tell=process.switchboard.tell,
     )
     process.people.add("livekit", people)
-    process.at_end.push_async_callback(rooms.close)  # any door's call may hang up on a person here
+    process.at_end.push_async_callback(rooms.close)  # used by calls of any transport
     door = _LivekitDoor(
         process, tasks, pool, rooms, reader, settings.room_prefix, Parked(pool, "livekit")
     )
@@ -195,14 +195,14 @@ class _LivekitDoor:
     lines: set[LivekitLine] = field(default_factory=set[LivekitLine])
 
     async def look_round(self) -> None:
-        """Look round until cancelled."""
+        """Poll for rooms until cancelled."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             if self.pool.leads:
                 await self._look_round()
 
     async def webhook(self, request: Request) -> Response:
-        """Read an event; what it leads to goes on behind the answer."""
+        """Accept an event; the call runs after the answer."""
         proof = request.headers.get("authorization", "")
         news = self.reader.read(await request.body(), proof, now_s=clock.utc_now().timestamp())
         if isinstance(news, WebhookRefusal):
@@ -213,7 +213,7 @@ class _LivekitDoor:
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def _look_round(self) -> None:
-        """Find the rooms that nobody told us of, and those whose worker is gone."""
+        """Find the rooms whose webhook was lost, and those whose worker is gone."""
         try:
             found = await self.rooms.occupied(self.prefix)
         except RoomsError as silent:
@@ -229,7 +229,7 @@ class _LivekitDoor:
         self.tasks.create_task(self._take(room), name=f"room {room.name}")
 
     async def _take(self, room: OpenRoom) -> None:
-        """Answer a room that no other process has claimed; a mistake ends this call alone."""
+        """Answer a room that no other process has claimed; an error ends only this call."""
         try:
             async with _claimed(room, self.pool, self.rooms) as ours:
                 if not ours:
@@ -242,23 +242,23 @@ class _LivekitDoor:
                     return
                 with take_seat(self.pool, admitted.seat):
                     await self._answer(room)
-        except Exception as broken:  # noqa: BLE001 - the top of a call: it ends, and no other
+        except Exception as broken:  # noqa: BLE001 - top of a call: only this call ends
             self.process.switchboard.tell(
                 CallFailed(where="livekit_door", error=type(broken).__name__)
             )
-            logger.opt(exception=broken).error("a telephone call ended with a mistake of ours")
+            logger.opt(exception=broken).error("a telephone call ended with an internal error")
 
     async def _answer(self, room: OpenRoom) -> None:
-        """Join before anything else: the caller hears ringing until our track is there.
+        """Join the room first: the caller hears ringing until our track is there.
 
-        Nobody is left in a room without us: they would hear nothing until they hang up.
+        A room without an agent is closed, because its caller would hear nothing until they hang up.
         """
         line = LivekitLine(_place(self.rooms, room.name), clock=clock.monotonic)
         self.lines.add(line)
         try:
             if await self._join(line) and await line.caller_came():
                 await self._converse(room, line)
-            else:  # whoever still rings, or comes into it later, is found
+            else:  # a telephone that still rings or joins later is found again
                 self.pool.peers.give_back(_claim_on(room))
         except Exception:
             await self._close(room)
@@ -284,7 +284,7 @@ class _LivekitDoor:
         if not await self.process.briefs.load(dial_id):
             tell = self.process.switchboard.tell
             tell(CallRefused(transport="livekit", reason="no_brief"))
-            await self._close(room)  # rather than say somebody else's greeting
+            await self._close(room)  # rather than play another campaign's greeting
             return
         leg = LivekitLeg(
             line, tell=self.process.switchboard.tell, rooms=self.rooms, dial_id=dial_id
@@ -300,11 +300,11 @@ class _LivekitDoor:
             watch.cancel()
 
     async def _refuse(self, room: OpenRoom, reason: str) -> None:
-        """Tell a telephone that we are busy: a room closed before it was answered says 486.
+        """Reject a call: a room that is closed before it was answered makes LiveKit say 486 (busy).
 
-        While this server drains another one may be there, which finds the room by looking round.
+        While this server drains, another one may find the room by polling.
         """
-        with suppress(RoomsError):  # `_close` tells
+        with suppress(RoomsError):  # `_close` reports it
             for _ in range(round(RING_S / LOOK_S)):
                 if reason != "draining" and await self.rooms.has_caller(room.name):
                     break
@@ -315,7 +315,7 @@ class _LivekitDoor:
         await self._close(room)
 
     async def _close(self, room: OpenRoom) -> None:
-        """Hang up on whoever is in a room; where that fails they are found again."""
+        """Hang up on everyone in a room; if that fails, the room is found again."""
         try:
             await self.rooms.delete(room.name)
         except RoomsError as silent:
@@ -323,7 +323,7 @@ class _LivekitDoor:
             self.pool.peers.give_back(_claim_on(room))
 
     def _tell_refusal(self, refusal: WebhookRefusal) -> None:
-        if refusal.status is not HTTPStatus.OK:  # told again, or late: nobody's fault
+        if refusal.status is not HTTPStatus.OK:  # repeated or late events are normal
             self.process.switchboard.tell(InputRefused(transport="livekit", reason=refusal.reason))
 
     def _tell_failure(self, failed: Exception) -> None:
@@ -338,11 +338,11 @@ def _claim_on(room: OpenRoom) -> str:
 
 @asynccontextmanager
 async def _claimed(room: OpenRoom, pool: WorkerPool, rooms: LivekitRooms) -> AsyncIterator[bool]:
-    """Claim a room, and its name while the block runs; False: it is not ours to answer.
+    """Claim a room, and its name while the block runs; yield False if it is not ours to answer.
 
-    A server that was stopped makes the room of a call that goes on anew, with another id: a second
-    agent in it would be the end of the first, and of what was said. The same holds for another
-    server's agent; its room is given back, to be looked at again: that server may die.
+    A restarted LiveKit server recreates the room of a running call with another id. A second agent
+    in it would end the first one and its conversation. The same holds for the agent of another
+    Holdline server; that room is released and checked again later, because that server may die.
     """
     if not await pool.peers.claim(_claim_on(room)):
         yield False
@@ -354,7 +354,7 @@ async def _claimed(room: OpenRoom, pool: WorkerPool, rooms: LivekitRooms) -> Asy
         return
     ours = False
     try:
-        with suppress(RoomsError):  # the look round tells
+        with suppress(RoomsError):  # the poll reports it
             ours = await rooms.is_free(room.name)
         if not ours:
             pool.peers.give_back(_claim_on(room))

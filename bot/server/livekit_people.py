@@ -1,4 +1,4 @@
-"""Calls people through LiveKit, each into a room of their own, for callers who wait for them."""
+"""Calls people through LiveKit, each into a room of their own, for waiting callers."""
 
 import asyncio
 import secrets
@@ -33,8 +33,8 @@ from transports.livekit.room import LineError, RoomPlace
 from transports.livekit.rooms import LivekitRooms, RoomsError
 from transports.livekit.trunks import ExchangeError, outbound_trunk_id
 
-PREFIX: Final = "person-"  # no dispatch rule's: the door for callers leaves these rooms alone
-COMES_S: Final = 5.0  # for somebody who has picked up to be in the room
+PREFIX: Final = "person-"  # no dispatch rule has it, so these rooms are not taken for callers'
+COMES_S: Final = 5.0  # for a person who has answered to join the room
 OUTCOMES: Final[Mapping[LegOutcome, Handover]] = {
     "busy": "busy",
     "no-answer": "no_answer",
@@ -44,15 +44,15 @@ OUTCOMES: Final[Mapping[LegOutcome, Handover]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LivekitPeople:
-    """Who calls people.
+    """Calls people over our LiveKit SIP trunk.
 
     Attributes:
-        rooms: The server's.
+        rooms: The server's rooms.
         api_key: Of the server.
         api_secret: Of the server.
         sip: The name of our trunk, and the number that the person sees.
-        tasks: Where the legs are looked after.
-        tell: Is told what becomes of a call.
+        tasks: Owns the tasks that watch the legs.
+        tell: Receives the events of a call.
     """
 
     rooms: LivekitRooms
@@ -63,13 +63,13 @@ class LivekitPeople:
     tell: Tell
 
     async def call_person(self, to: Destination, *, ring_s: float) -> Leg | Handover:
-        """Call somebody; return their leg once they have picked up, or what came of it instead."""
+        """Call a person; return their leg after they answer, or the result if they do not."""
         room = room_of(secrets.token_hex(8), prefix=PREFIX)
         place = RoomPlace(url=self.rooms.url, room=room, token=lambda: self.rooms.token(room))
         line = LivekitLine(place, clock=clock.monotonic)
         leg: LivekitLeg | None = None
         try:
-            await line.open()  # first: who picks up is not to say hello to nobody
+            await line.open()  # first, so that the person is not answered by silence
             self.tell(LegRinging(call_ref=room))
             dialled = await self._dial(to, room, ring_s=ring_s)
             if not dialled.answered:
@@ -77,7 +77,7 @@ class LivekitPeople:
             async with asyncio.timeout(COMES_S):
                 await line.caller_came()
             leg = self._leg(line)
-            return leg  # noqa: TRY300 - `finally` asks whether it is there
+            return leg  # noqa: TRY300 - `finally` checks `leg`
         except (LineError, ExchangeError, AlreadyDiallingError, TimeoutError) as error:
             self._tell_failure(error)
             return "failed"
@@ -96,7 +96,7 @@ class LivekitPeople:
     async def _call(
         self, lk: api.LiveKitAPI, to: Destination, room: str, *, ring_s: float
     ) -> OutboundCall:
-        """Return a call through our trunk; a SIP address is called where it is."""
+        """Return a call through our trunk; a SIP address is called directly."""
         scheme, _, address = to.number.partition(":")
         if scheme.lower() in ("sip", "sips"):
             user, _, host = address.rpartition("@")
@@ -106,7 +106,7 @@ class LivekitPeople:
             )
         trunk_id = await outbound_trunk_id(lk, self.sip.name)
         if trunk_id is None:
-            raise ExchangeError("there is no trunk to call out by: run `holdline sip setup`")
+            raise ExchangeError("there is no outbound trunk; run: holdline sip setup")
         return OutboundCall(room=room, trunk_id=trunk_id, number=to.number, ring_s=ring_s)
 
     def _leg(self, line: LivekitLine) -> LivekitLeg:
@@ -142,9 +142,9 @@ class LivekitPeople:
 
 
 async def _watch(leg: LivekitLeg) -> None:
-    """Watch a leg until it is over; what goes wrong in that hurts nobody else."""
+    """Watch a leg until it ends; an error ends only this leg."""
     try:
         await leg.watch()
-    except Exception as broken:  # noqa: BLE001 - the top of a leg: it ends, and no other
-        logger.opt(exception=broken).error("a person's room is not watched any more")
+    except Exception as broken:  # noqa: BLE001 - top of a leg: only this leg ends
+        logger.opt(exception=broken).error("the watch of a person's room failed")
         await leg.hang_up("failed")

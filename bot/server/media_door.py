@@ -1,4 +1,4 @@
-"""A carrier's media socket: whose call it is must be shown before anything is built for it."""
+"""The media socket of a carrier: a stream must identify its call before the call is built."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -33,11 +33,11 @@ from transports.media_stream.messages import (
 from transports.media_stream.stream import Stream
 
 START_S: Final = 2.0  # carriers send `connected` and `start` at once
-ADMIT_S: Final = 2 * ASK_S  # whose stream it is, other processes are asked; one of them may hang
+ADMIT_S: Final = 2 * ASK_S  # other processes are asked for the call; one may hang
 MAX_BEFORE_START: Final = 2  # messages: these two
-MAX_WAITING: Final = 100  # sockets that have not shown whose they are yet
+MAX_WAITING: Final = 100  # sockets that have not identified their call yet
 TRY_LATER: Final = 1013  # IANA websocket close codes: try again later
-_ENDS: Final = {TOO_BIG: "message_too_big", FLOOD: "flood_before_start"}  # by the server itself
+_ENDS: Final = {TOO_BIG: "message_too_big", FLOOD: "flood_before_start"}  # by the server
 _NO_START: Final = Refusal(reason="no_start_in_time", close_code=POLICY)
 NO_ROOM: Final = Refusal(reason="too_many_sockets_without_a_start", close_code=TRY_LATER)
 NewLeg: TypeAlias = Callable[[WebSocket, Started, CarriedCall], StreamLeg]
@@ -48,16 +48,16 @@ class MediaDoor:
     """Answers the media sockets of one carrier.
 
     Attributes:
-        frame: The house.
-        dialect: How the carrier speaks.
-        admit: Says whose stream it is that begins so, or why it is nobody's.
-        ours: How we send; None: as the carrier does.
-        control: Where hang-ups are asked for, if anywhere.
-        returns: Where a call is found whose stream died; None: it ends with its stream.
-        patience: How long a line is waited for.
-        is_known: Whether a handshake proves the carrier: strangers make room for it.
-        new_leg: Makes the leg of a call that begins; None: one that does what `control` can.
-        why_not: Says why no conversation of a call can begin; empty: it can.
+        frame: Dependencies of the routes.
+        dialect: The carrier's stream protocol.
+        admit: Returns the call of a new stream, or why it is refused.
+        ours: Codec that we send; `None` for the carrier's own.
+        control: Ends calls at the carrier, if it can.
+        returns: Finds calls that lost their stream; `None` if a call ends with its stream.
+        patience: How long a lost line is waited for.
+        is_known: Whether a handshake proves the carrier; strangers cannot displace it then.
+        new_leg: Makes the leg of a new call; `None` for a leg that uses `control`.
+        why_not: Returns why a call cannot have a conversation; empty if it can.
     """
 
     frame: DoorFrame
@@ -124,10 +124,10 @@ class MediaDoor:
                 await self.returns.forget(leg.facts.call_ref)
         except SwitchboardFullError:
             await close(websocket, TRY_LATER)
-        except Exception as broken:  # noqa: BLE001 - the top of a call: it ends, and no other
+        except Exception as broken:  # noqa: BLE001 - top of a call: only this call ends
             where = f"{self.dialect.carrier}_door"
             self.frame.tell(CallFailed(where=where, error=type(broken).__name__))
-            logger.opt(exception=broken).error("a telephone call ended with a mistake of ours")
+            logger.opt(exception=broken).error("a telephone call ended with an internal error")
         finally:
             await close(websocket, NORMAL)
 
@@ -141,7 +141,7 @@ class MediaDoor:
 
         def make_room() -> None:
             ousted.append(NO_ROOM)
-            with suppress(RuntimeError):  # its time was over anyway
+            with suppress(RuntimeError):  # it had timed out anyway
                 patience.reschedule(0.0)
 
         guest = Guest(
@@ -168,7 +168,7 @@ class MediaDoor:
 
 
 async def read_start(websocket: WebSocket, dialect: Dialect) -> Started | Refusal:
-    """Return how a media socket begins: its `start`, or why it is none of a carrier's."""
+    """Return the `start` of a media socket, or why it is refused."""
     for _ in range(MAX_BEFORE_START):
         message = await websocket.receive()
         if message["type"] == "websocket.disconnect":
@@ -190,12 +190,12 @@ async def read_start(websocket: WebSocket, dialect: Dialect) -> Started | Refusa
 def unbriefed(
     briefs: Briefs | None, hang_up: Callable[[str], Awaitable[object]] | None = None
 ) -> Callable[[CarriedCall], Awaitable[str]] | None:
-    """Return what says why nobody could talk in a call that we placed; None: we place none.
+    """Return a check whether an agent can talk in a call that we placed; `None` without campaigns.
 
     Args:
-        briefs: What agents are told who talk with those whom campaigns call.
-        hang_up: Ends such a call, by the carrier's id; None: the carrier asks what to do with a
-            call whose stream is over, and so there may be a brief a moment later.
+        briefs: Instructions of agents for campaign calls.
+        hang_up: Ends such a call by the carrier's id. `None` if the carrier asks what to do after
+            the stream; a brief may exist by then.
     """
     if briefs is None:
         return None
@@ -205,6 +205,6 @@ def unbriefed(
             return ""
         if hang_up is not None:
             await hang_up(call.call_ref)
-        return "no_brief"  # who was called hears nothing rather than somebody else's greeting
+        return "no_brief"  # silence is better than another campaign's greeting
 
     return why_not

@@ -1,4 +1,4 @@
-"""The alerts over HTTP, open ones first, and an operator's word on them: of the whole house."""
+"""Routes for operators: metrics, configuration reload, provider actions, alerts."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -31,15 +31,15 @@ UNNAMED = "an operator"
 
 
 class OperatorWord(BaseModel):
-    """What may come with an action; nothing of it must."""
+    """Optional data of an action."""
 
     by: str = Field(default="", max_length=NAME_CHARACTERS)
     why: str = Field(default="", max_length=REASON_CHARACTERS)
-    force: bool = False  # also where nobody else would be left
+    force: bool = False  # even if no other provider is left
 
     @property
     def name(self) -> str:
-        """Return who acts, as is fit to be shown."""
+        """The operator's name, safe to show."""
         return masked(self.by) or UNNAMED
 
 
@@ -49,7 +49,7 @@ Word = Annotated[OperatorWord | None, Body()]
 def tell_action(
     tell: Tell, request: Request, action: OperatorAction, *, target: str, word: OperatorWord
 ) -> None:
-    """Tell once what an operator did, and by which credential from where."""
+    """Emit one event for an action, with the credential and address used for it."""
     tell(
         OperatorActed(
             action=action,
@@ -71,7 +71,7 @@ def _address(request: Request) -> str:
 
 
 def metrics_router(exposition: Exposition) -> APIRouter:
-    """Return `GET /metrics`; one scrape at a time reads, others wait for their turn."""
+    """Return `GET /metrics`; scrapes are read one at a time."""
     router = APIRouter()
     reading = asyncio.Lock()
 
@@ -84,15 +84,15 @@ def metrics_router(exposition: Exposition) -> APIRouter:
     return router
 
 
-READ_S: Final = 30.0  # to read and judge it, on a machine that is busy
-OPERATOR: Final = "an operator"  # who does not say its name
-ALONE: Final = "This process has no supervisor that could replace it: start it anew."
+READ_S: Final = 30.0  # to read and check the configuration on a busy machine
+OPERATOR: Final = "an operator"  # without a name
+ALONE: Final = "This process has no supervisor that could replace it. Restart it instead."
 
 By = Annotated[str, Body(embed=True, max_length=80)]
 
 
 def reload_router(pool: PoolClient | None) -> APIRouter:
-    """Return the route; None: this process has its port to itself, as the demo has."""
+    """Return the reload route; `pool` is `None` without a supervisor, as in the demo."""
     router = APIRouter()
 
     @router.post("/api/reload")
@@ -107,7 +107,7 @@ def reload_router(pool: PoolClient | None) -> APIRouter:
         if busy := said.get("busy"):
             return JSONResponse({"detail": f"Not now: {busy}."}, HTTPStatus.CONFLICT)
         if problems := said["problems"]:
-            told = {"detail": "It is wrong, so nothing changes.", "problems": problems}
+            told = {"detail": "The new configuration has errors.", "problems": problems}
             return JSONResponse(told, HTTPStatus.BAD_REQUEST)
         return JSONResponse({"changed": said["changed"]}, HTTPStatus.ACCEPTED)
 
@@ -115,7 +115,7 @@ def reload_router(pool: PoolClient | None) -> APIRouter:
 
 
 def provider_router(view: ProviderView, pool: WorkerPool, recent: RecentWork) -> APIRouter:
-    """Return the routes under `/api/providers`, to look and to act."""
+    """Return the routes under `/api/providers`."""
     router = APIRouter(prefix="/api/providers")
     desk = ProviderControl(view, pool, recent)
 
@@ -145,10 +145,10 @@ def provider_router(view: ProviderView, pool: WorkerPool, recent: RecentWork) ->
 
 
 class ProviderControl:
-    """Has every process of the house do what an operator says, and tells it once."""
+    """Applies operator actions in every process, and reports each once."""
 
     def __init__(self, view: ProviderView, pool: WorkerPool, recent: RecentWork) -> None:
-        """Answer what other processes ask of this one."""
+        """Register the answers for other processes."""
         self._view = view
         self._pool = pool
         self._recent = recent
@@ -158,13 +158,13 @@ class ProviderControl:
         self._answer("return", view.put_back)
 
     async def list_all(self) -> list[dict[str, Any]]:
-        """Return every rung as the whole house sees it."""
+        """Return every rung as all processes together see it."""
         return merge_rungs(await self._pool.peers.ask_all("providers"))
 
     async def act(
         self, request: Request, action: OperatorAction, name: str, word: OperatorWord
     ) -> JSONResponse | list[dict[str, Any]]:
-        """Do it in every process; return the rung as it is then, or why it was not done."""
+        """Apply an action in every process; return the rung afterwards, or why it was refused."""
         if name not in self._view.names:
             told = {"detail": "There is no such provider.", "names": self._view.names}
             return JSONResponse(told, status_code=404)
@@ -172,7 +172,7 @@ class ProviderControl:
             emptied = emptied_by(await self.list_all(), name)
             if emptied:
                 return JSONResponse({"detail": _refusal(name, emptied)}, status_code=409)
-        # Told first: a process that dies in the middle has done nothing of which nobody knows.
+        # Reported first, so that a process that dies in between has not acted unnoticed.
         tell_action(self._view.tell, request, action, target=name, word=word)
         await self._pool.peers.ask_all(action, name=name)
         return [row for row in await self.list_all() if row["name"] == name]
@@ -197,11 +197,11 @@ class ProviderControl:
 
 def _refusal(name: str, stages: list[str]) -> str:
     where = " and ".join(stages)
-    return f"Without {name}, {where} would have no provider that can be asked; force does it still."
+    return f"Without {name}, {where} would have no usable provider; force does it anyway."
 
 
 def alert_router(desk: AlertDispatcher, tell: Tell) -> APIRouter:
-    """Return the routes under `/api/alerts`; the right to see them is the right to change them."""
+    """Return the routes under `/api/alerts`; the right to read includes the right to change."""
     router = APIRouter(prefix="/api/alerts")
 
     @router.get("", response_model=None)

@@ -1,4 +1,4 @@
-"""Keeps what another process needs to go on with a call, outside the call's own process."""
+"""Resume states of calls, kept outside the call's own process."""
 
 import secrets
 from typing import Final
@@ -6,16 +6,16 @@ from typing import Final
 from bot.workers.pool import KeyValues, WorkerPool
 from calls.resume import ResumeState
 
-PARKED_S: Final = 30.0  # a caller who comes back later has begun a new matter
-# After a process's last report: time to notice that a worker hangs, and to load another.
+PARKED_S: Final = 30.0  # a caller who returns later starts a new call
+# After a process's last report: time to notice that a worker hangs, and to start another.
 KEPT_S: Final = 60.0
 
 
 class ParkedCall:
-    """Where one call's resume state is kept.
+    """Storage of one call's resume state.
 
     Attributes:
-        state: Found there when the call's line came; `None` if the call begins.
+        state: The stored state when the line connected; `None` for a new call.
     """
 
     def __init__(self, shelf: KeyValues, place: str, state: ResumeState | None = None) -> None:
@@ -24,20 +24,20 @@ class ParkedCall:
         self._place = place
 
     async def keep(self, state: ResumeState) -> None:
-        """Put the state in the place of the one before."""
+        """Store the state in place of the former one."""
         for_s = KEPT_S if state.call_id else PARKED_S
         await self._shelf.keep(self._place, state.as_json(), for_s=for_s)
 
     async def forget(self) -> None:
-        """Keep nothing any more."""
+        """Delete the stored state."""
         await self._shelf.take(self._place)
 
 
 class Parked:
-    """Calls by the name of their line; each is taken up once."""
+    """Resume states by the token of their line; each is taken once."""
 
     def __init__(self, pool: WorkerPool, kind: str) -> None:
-        """Keep calls of one kind of line."""
+        """Store the calls of one kind of line."""
         self._pool = pool
         self._kind = kind
 
@@ -47,18 +47,18 @@ class Parked:
         return secrets.token_urlsafe(24)
 
     def place(self, token: str) -> ParkedCall:
-        """Return where a call that begins is kept."""
+        """Return the storage of a new call."""
         return ParkedCall(self._pool.shelf, f"parked {self._kind} {token}")
 
     async def holds(self, token: str) -> bool:
-        """Return whether a call that can go on is kept, and leave it there."""
+        """Return whether a state is stored, and leave it there."""
         kept = await self.take(token)
         if kept.state is not None:
             await kept.keep(kept.state)
         return kept.state is not None
 
     async def take(self, token: str) -> ParkedCall:
-        """Return where a call is kept, with what was found there."""
+        """Take the stored state of a call out; return its storage."""
         place = f"parked {self._kind} {token}"
         kept = await self._pool.shelf.take(place)
         return ParkedCall(self._pool.shelf, place, ResumeState.from_json(kept) if kept else None)

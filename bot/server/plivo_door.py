@@ -1,4 +1,4 @@
-"""Where Plivo comes in: the answer webhook, what follows a stream, callbacks, the media socket."""
+"""Plivo's routes: the answer webhook, the request after a stream, callbacks, the media socket."""
 
 import secrets
 from collections.abc import Mapping
@@ -44,23 +44,23 @@ from transports.plivo.dialect import (
     transfer_url,
 )
 
-# Whom callers over Plivo are handed on to: kept in the house until Plivo asks, once.
+# Transfer orders, kept in the worker pool until Plivo asks for them, once.
 #
-# Plivo is given an address of ours and no number. Whatever process it asks there takes the order
-# that a leg left in the house; a question without one rings nobody.
+# Plivo gets one of our URLs instead of a number. The process that Plivo asks takes the order that a
+# leg has stored. A request without an order rings no one.
 
-KEPT_S: Final = 15.0  # no longer than a leg waits for what comes of it, however short the ringing
+KEPT_S: Final = 15.0  # no longer than the leg waits for the result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlivoRingOrders:
-    """Orders of this account's calls, given and asked for in any process."""
+    """Transfer orders of this account's calls, stored and taken in any process."""
 
     rest: PlivoRest
     shelf: KeyValues
 
     async def ring(self, call_ref: str, to: Destination, *, ring_s: float) -> RingTrouble | None:
-        """Have Plivo ask whom to ring; return what went wrong, or None."""
+        """Store an order and redirect the call to it; return the failure, or `None`."""
         order_id, place = secrets.token_hex(16), _place(call_ref)
         said = {"order_id": order_id, "name": to.name, "number": to.number, "ring_s": ring_s}
         await self.shelf.keep(place, said, for_s=KEPT_S)
@@ -68,18 +68,18 @@ class PlivoRingOrders:
         error = await self.rest.redirect(call_ref, url)
         if error is None:
             return None
-        await self.shelf.take(place)  # if Plivo asks all the same, nobody is rung
+        await self.shelf.take(place)  # if Plivo asks anyway, no one is rung
         return RingTrouble(words=error)
 
     async def take(self, call_ref: str, order_id: str | None = None) -> str | None:
-        """Return what a call is to do, once; None: nobody is to be rung.
+        """Return the XML verb of a call's order, once; `None` if there is no order.
 
-        An order that is asked for by another id is used up: it is not what its leg waits for.
+        A request with a wrong id uses the order up, because its leg no longer waits for it.
 
         Args:
-            call_ref: Whose call, as Plivo signed it.
-            order_id: From the address that was asked; None: it is the one behind the stream, which
-                has none.
+            call_ref: The call, from Plivo's signed request.
+            order_id: From the requested URL; `None` for the request after a stream, which has no
+                id.
         """
         said = await self.shelf.take(_place(call_ref))
         if said is None or (order_id is not None and order_id != said["order_id"]):
@@ -92,22 +92,22 @@ def _place(call_ref: str) -> str:
     return f"plivo order {call_ref}"
 
 
-# What Plivo's callbacks on a call that we placed say.
+# Plivo's callbacks on a call that we placed.
 #
 # Source: plivo.com/docs/voice/api/call/make-a-call ("Callbacks") and /machine-detection. `Machine`
-# is documented as true for a machine; false is taken for a person, where the detection itself says
-# it. How long it listened is not said.
+# is documented as true for a machine. False means a person if it comes from the machine detection
+# itself. The duration of the detection is not reported.
 
 HANGUP: Final = "Hangup"
 JUDGED: Final = "MachineDetection"
 
 
 def plivo_callback(form: Mapping[str, str], *, ref: str) -> StatusCallback:
-    """Return what a callback says.
+    """Return the status in a callback.
 
     Args:
-        form: What Plivo signed.
-        ref: Our own id of the dial, from the callback's address, bounded.
+        form: The signed form.
+        ref: Our dial id, from the callback's URL, with bounded length.
     """
     status, code = form.get("CallStatus", ""), form.get("HangupCauseCode", "")
     if is_over(form):
@@ -122,7 +122,7 @@ def plivo_callback(form: Mapping[str, str], *, ref: str) -> StatusCallback:
 
 
 def is_over(form: Mapping[str, str]) -> bool:
-    """Return whether a callback says that the call is over."""
+    """Return whether a callback reports the end of the call."""
     return form.get("Event") == HANGUP
 
 
@@ -147,15 +147,15 @@ def plivo_router(
     patience: LinePatience | None = None,
     briefs: Briefs | None = None,
 ) -> APIRouter:
-    """Return the routes of the Plivo door.
+    """Return Plivo's routes.
 
     Args:
-        frame: What the house offers.
-        auth_token: Of the account, which signs webhooks.
-        rest: Where calls are handed on and ended.
-        content_type: In which sound is to come and go, as Plivo names it.
-        patience: How long a line is waited for.
-        briefs: What agents are told who talk with those whom campaigns call.
+        frame: Dependencies of the routes.
+        auth_token: Of the account; signs webhooks.
+        rest: Plivo's API, which redirects and ends calls.
+        content_type: Audio format in both directions, as Plivo names it.
+        patience: How long a lost line is waited for.
+        briefs: Instructions of agents for campaign calls.
     """
     door = _PlivoDoor(
         frame=frame,
@@ -199,28 +199,28 @@ class _PlivoDoor:
     progress: StatusCallbacks
 
     async def voice(self, request: Request) -> Response:
-        """Answer Plivo's question what to do with a call."""
+        """Answer what to do with a call."""
         form = await self._form(request, VOICE_PATH)
         if isinstance(form, Response):
             return form
         dial_id = _dial_id(request)
-        if dial_id:  # that it asks what to do is how Plivo says that somebody picked up
+        if dial_id:  # this request is how Plivo reports an answer
             await self.progress.take(plivo_callback(form, ref=dial_id))
         return self._what_next(await self.desk.begin(_call(form, dial_id=dial_id)))
 
     async def after(self, request: Request) -> Response:
-        """Answer Plivo's question what to do with a call whose stream is over."""
+        """Answer what to do with a call whose stream has ended."""
         form = await self._form(request, AFTER_PATH)
         if isinstance(form, Response):
             return form
         outcome = dial_outcome(form)
-        # A stream that we end for an order may have Plivo go on here, behind it, instead.
+        # A stream that we end for an order may make Plivo continue here instead.
         if outcome is None and (verb := await self.orders.take(form["CallUUID"])):
             return _xml(verb)
         return await self._follow(form, outcome)
 
     async def transfer(self, request: Request) -> Response:
-        """Answer Plivo's question whom to connect a caller with, as a leg of ours has asked."""
+        """Answer which person to connect a caller with, from the stored order."""
         form = await self._form(request, TRANSFER_PATH)
         if isinstance(form, Response):
             return form
@@ -229,11 +229,11 @@ class _PlivoDoor:
         return _xml(verb) if verb else await self._follow(form, "failed")
 
     async def status(self, request: Request) -> Response:
-        """Note what Plivo reports of a call: that it rings, that a machine picked up, its end."""
+        """Take a status callback: ringing, machine detection, the end."""
         form = await self._form(request, STATUS_PATH)
         if isinstance(form, Response):
             return form
-        if is_dial_news(form):  # of another leg, under the name of the caller's call
+        if is_dial_news(form):  # about another leg, under the id of the caller's call
             if caller := answered_for(form):
                 await self.desk.returns.find(caller, handed_on="connected")
             return Response(status_code=HTTPStatus.NO_CONTENT)
@@ -272,7 +272,7 @@ class _PlivoDoor:
         return refuse(self.frame.tell, "plivo", reason, status)
 
     async def _follow(self, form: Mapping[str, str], outcome: Handover | None) -> Response:
-        """Answer what follows for a call whose stream or whose transfer is over."""
+        """Answer what follows a call's stream or transfer."""
         return self._what_next(await self.desk.follow(_call(form), handed_on=outcome))
 
     def _what_next(self, given: StreamPass | TurnedAway) -> Response:
@@ -287,7 +287,7 @@ class _PlivoDoor:
                 return _xml(BUSY)
 
     def _verbs(self, given: StreamPass) -> str:
-        """Return a stream that the call outlives, and whom to ask what follows it."""
+        """Return XML for a stream, and for the request after it; the call outlives the stream."""
         said = (
             f'<Stream bidirectional="true" keepCallAlive="true" audioTrack="inbound"'
             f' contentType={quoteattr(self.content_type)} extraHeaders="token={given.token}">'
@@ -297,11 +297,11 @@ class _PlivoDoor:
         return f'{said}<Redirect method="POST">{after}</Redirect>'
 
     async def admit(self, started: Started, _: WebSocket) -> AdmittedStream | Refusal:
-        """Say whose stream begins so: its token was given to Plivo for one call."""
+        """Return the call of a new stream: its token was given to Plivo for one call."""
         return await self.desk.admit(started, started.parameters.get("token", ""))
 
     def new_leg(self, websocket: WebSocket, started: Started, call: CarriedCall) -> RedirectedLeg:
-        """Return the leg of a call that begins."""
+        """Return the leg of a new call."""
         ours = CONTENT_TYPES[self.content_type]
         return RedirectedLeg(
             websocket,

@@ -1,4 +1,4 @@
-"""Whether a webhook comes from Plivo.
+"""Verifies Plivo's webhook signatures.
 
 Source: plivo.com/docs/voice/concepts/signature-validation and the package `plivo`, signature_v3.py:
 HMAC-SHA256 by the account's auth token over the address, the sorted form and a nonce.
@@ -16,11 +16,11 @@ MOST_PROOF_CHARS: Final = 1024
 
 
 def signed_text(url: str, query: str, form: Mapping[str, str], nonce: str) -> str:
-    """Return what Plivo signs for a POST.
+    """Return the text that Plivo signs for a POST.
 
     Args:
         url: Scheme, host and path.
-        query: As it was written; its fields are sorted, and a dot parts them from the form.
+        query: As it was sent; its fields are sorted, and a dot separates them from the form.
         form: The body's fields.
         nonce: From the header.
     """
@@ -34,7 +34,7 @@ def signed_text(url: str, query: str, form: Mapping[str, str], nonce: str) -> st
 
 
 def is_signed(token: str, text: str, proofs: str) -> bool:
-    """Return whether one of the comma-separated proofs is the token's word for the text."""
+    """Return whether one of the comma-separated proofs is the text's signature with this token."""
     digest = hmac.new(token.encode(), text.encode(), hashlib.sha256).digest()
     right = base64.b64encode(digest).decode()
     if len(proofs) > MOST_PROOF_CHARS or not proofs.isascii():

@@ -1,4 +1,4 @@
-"""What `holdline serve` says when it can be called: where, by which transports, what to do next."""
+"""The line that `holdline serve` prints when it is ready: address, transports, next steps."""
 
 from bot.config.carriers import CARRIERS
 from bot.config.settings import Settings
@@ -6,11 +6,11 @@ from bot.health.operator_desk import addresses
 
 
 def ready_line(settings: Settings, *, port: int) -> str:
-    """Return the one line.
+    """Return the line.
 
     Args:
         settings: The configuration.
-        port: The one that is listened on; the configured one may be 0.
+        port: The listening port; the configured one may be 0.
     """
     server, transports = settings.server, settings.transports
     address = addresses(server.model_copy(update={"port": port}))[0]
@@ -20,10 +20,10 @@ def ready_line(settings: Settings, *, port: int) -> str:
         todo["webrtc"] = f"open {address}/{sign_in} and press Call"
     if transports.twilio.enabled:
         webhook = f"{server.public_url}/twilio/voice"
-        todo["twilio"] = f"have your Twilio number's voice webhook ask {webhook}"
+        todo["twilio"] = f"set your Twilio number's voice webhook to {webhook}"
     for name, carrier in CARRIERS.items():
         if getattr(transports, name).enabled:
             todo[name] = carrier.entry.format(url=server.public_url)
     names = ", ".join(todo) or "no transport"
-    cure = "enable one under transports in the configuration, or nobody can call"
+    cure = "enable one under transports in the configuration, otherwise no calls can arrive"
     return f"Holdline is ready at {address} ({names}): {'; '.join(todo.values()) or cure}."

@@ -1,4 +1,4 @@
-"""The server: every door that the configuration enables, until SIGTERM."""
+"""The server: all enabled transports, pages and background work, until SIGTERM."""
 
 import asyncio
 import functools
@@ -45,7 +45,7 @@ from operations.telemetry.emitter import Listener
 
 @asynccontextmanager
 async def open_house(process: Process, joined: PoolClient | None) -> AsyncIterator[WorkerPool]:
-    """Measure our own load while the block runs, and tell the house, or decide by it alone."""
+    """Measure our load while the block runs; report it to the supervisor, or decide by it alone."""
     pool = joined or alone(process)
     process.carrier_words.join(pool)
     limits = SharedLimits(joined, process.policies.values()) if joined else None
@@ -73,7 +73,7 @@ async def open_house(process: Process, joined: PoolClient | None) -> AsyncIterat
 
 
 def alone(process: Process) -> SingleProcess:
-    """Return the house of a process that has its port to itself."""
+    """Return the worker pool of a process that has its port to itself."""
     server, switchboard = process.settings.server, process.switchboard
     measured = server.admission == "measured"
     return SingleProcess(
@@ -84,12 +84,12 @@ def alone(process: Process) -> SingleProcess:
 
 
 def _tell_turned_away(process: Process, said: Mapping[str, Any]) -> None:
-    """Tell what the supervisor did: it has no listeners of its own."""
+    """Report a call that the supervisor refused, because it has no listeners of its own."""
     process.switchboard.tell(CallRefused(transport="twilio", reason=said["reason"]))
 
 
 def _tell_reloaded(process: Process, said: Mapping[str, Any]) -> None:
-    """Tell what became of the configuration that the supervisor read anew."""
+    """Report the result of a configuration reload by the supervisor."""
     process.switchboard.tell(
         ConfigurationReloaded(
             by=said["by"],
@@ -101,7 +101,7 @@ def _tell_reloaded(process: Process, said: Mapping[str, Any]) -> None:
 
 
 def _tell_started(process: Process, said: Mapping[str, Any]) -> None:
-    """Tell of a worker that is ready, perhaps of ourselves."""
+    """Report a worker that is ready, perhaps this one."""
     process.switchboard.tell(
         WorkerStarted(
             worker=said["worker"],
@@ -114,12 +114,12 @@ def _tell_started(process: Process, said: Mapping[str, Any]) -> None:
 
 
 def _tell_lost(process: Process, said: Mapping[str, Any]) -> None:
-    """Tell of a worker that died."""
+    """Report a worker that died."""
     lost = WorkerLost(worker=said["worker"], code=said["code"], calls=said["calls"])
     process.switchboard.tell(lost)
 
 
-CALLED_OFF_S: Final = 5.0  # for the dials that ring when we are told to stop: to end, and be noted
+CALLED_OFF_S: Final = 5.0  # for dials that ring at shutdown: to end and to be recorded
 DIAL_LOOK_S: Final = 0.1
 CLOSE_S: Final = 3.0  # for the HTTP connections that remain after the calls have ended
 
@@ -128,39 +128,39 @@ async def serve(settings: Settings, *, extras: Extras | None = None) -> None:
     """Answer calls until SIGTERM or SIGINT, then drain and return; a second signal cuts the calls.
 
     Raises:
-        UsageError: The address is taken, or not ours.
+        UsageError: The address is in use, or not an address of this machine.
     """
     sockets = [bind_socket(settings.server.host, settings.server.port)]
     async with run_server(settings, sockets, extras=extras or Extras()) as server:
         await server.ready.wait()
         if server.started:
             line = ready_line(settings, port=sockets[0].getsockname()[1])
-            print(line, flush=True)  # noqa: T201 - for the terminal
+            print(line, flush=True)  # noqa: T201 - shown in the terminal
         await server.finished.wait()
 
 
 class Server(uvicorn.Server):
-    """Uvicorn, with a stop that lets the calls end first."""
+    """Uvicorn with a shutdown that lets the calls end first."""
 
     def __init__(self, config: uvicorn.Config, switchboard: Switchboard) -> None:
-        """Prepare; on a second signal the switchboard waits for its calls no more."""
+        """Prepare the server; a second signal makes the switchboard cut its calls."""
         super().__init__(config)
         self.switchboard = switchboard
         self.asked_to_stop = asyncio.Event()
         self.ready = asyncio.Event()
-        """Set once it answers, or never will."""
+        """Set when the server answers, or never will."""
         self.finished = asyncio.Event()
         self.leave: Callable[[], Awaitable[None]] = _take_leave
-        """Called when no call is left, before the last requests are waited for."""
+        """Called after the last call, before the last requests are waited for."""
         self.follows_dials: Callable[[], bool] = lambda: False
-        """Says whether a dial is followed here that has no outcome yet."""
+        """Returns whether this process follows a dial without an outcome."""
         self.drain_s: float | None = None
-        """How long calls may go on, if whoever asks us to stop says so; None: as configured."""
+        """How long calls may go on, if the stop request says so; `None` for the configured time."""
         self._signals = 0
         self._loop = asyncio.get_running_loop()
 
     async def take(self, connection: socket.socket) -> None:
-        """Serve a connection that was accepted elsewhere."""
+        """Serve a connection that another process accepted."""
         protocol = functools.partial(
             self.config.http_protocol_class,
             config=self.config,
@@ -173,19 +173,19 @@ class Server(uvicorn.Server):
             connection.close()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and say so."""
+        """Start, and set `ready`."""
         await super().startup(sockets=sockets)
         self.ready.set()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop on a first signal; on a second one, of either kind, stop at once."""
+        """Stop on the first signal; on a second one, of either kind, stop at once."""
         self._signals += 1
         if self._signals > 1:
             self._loop.call_soon_threadsafe(self.hurry)
         self._loop.call_soon_threadsafe(self.asked_to_stop.set)
 
     def hurry(self) -> None:
-        """Wait for nobody any more."""
+        """Stop waiting for calls and requests."""
         self.force_exit = True
         self.switchboard.hurry()
 
@@ -196,9 +196,9 @@ async def run_server(
 ) -> AsyncIterator[Server]:
     """Run the server while the block runs.
 
-    What calls need is open before anybody can call, and is closed when the last call has ended:
-    first the process, then the house around it, what is done beside the calls, and the dialer. The
-    port is last to open and first to close.
+    Everything that calls need opens before the first call and closes after the last one: first the
+    process, then the worker pool, the background work, and the dialer. The port opens last and
+    closes first.
     """
     outbox = AlertOutbox(settings.storage.url)
     reporter, ledger = AlertReporter(outbox, utc_s=utc_s), CallLedger()
@@ -253,7 +253,7 @@ def _alerts(
 def _operators(
     process: Process, alerts: AlertDispatcher, outbound: Outbound, campaigns: HouseCampaigns
 ) -> list[APIRouter]:
-    """Return where operators see and steer what is done beside the calls."""
+    """Return the routes of alerts and campaigns."""
     tell = process.switchboard.tell
     return [
         alert_router(alerts, tell),
@@ -278,7 +278,7 @@ def _bounded(app: FastAPI) -> uvicorn.Config:
 async def _answering(
     server: Server, sockets: list[socket.socket], process: Process, tasks: asyncio.TaskGroup
 ) -> AsyncIterator[None]:
-    """Answer while the block runs; behind it the calls end first, then the last requests."""
+    """Answer while the block runs; afterwards the calls end first, then the last requests."""
     serving = tasks.create_task(_serve(server, sockets), name="http server")
     stopping = tasks.create_task(_drain(server, process), name="stop when asked")
     try:
@@ -318,16 +318,16 @@ async def _drain(server: Server, process: Process) -> None:
 
 
 async def _call_off(server: Server, until: float) -> None:
-    """Wait for the last dials to be over, which are called off since we began to close.
+    """Wait for the last dials, which are cancelled since the shutdown began.
 
-    Whoever finds them behind us could not tell of each carrier's what became of it.
+    A process that takes them over later could not learn their results from every carrier.
     """
     loop = asyncio.get_running_loop()
-    while (  # noqa: ASYNC110 - a dial that has ended tells nobody here
+    while (  # noqa: ASYNC110 - ended dials set no event here
         server.follows_dials() and not server.force_exit and loop.time() < until
     ):
         await asyncio.sleep(DIAL_LOOK_S)
 
 
 async def _take_leave() -> None:
-    """Leave at once: a process that listens for itself hands connections to nobody."""
+    """Do nothing: a process with a listener of its own has no connections to hand over."""

@@ -1,4 +1,4 @@
-"""What a carrier's webhooks and its media socket share: whose call a stream is, new or going on."""
+"""Stream tokens: which call a media stream belongs to, new or resumed, across processes."""
 
 import asyncio
 import secrets
@@ -23,42 +23,42 @@ from transports.media_stream.line import LinePatience
 from transports.media_stream.messages import POLICY, Refusal, Started
 
 LIFE_S: Final = 60.0  # Twilio opens the stream within seconds of the TwiML
-KNOWN_S: Final = 2 * LIFE_S  # for so long a token that came too late is told from a wrong one
+KNOWN_S: Final = 2 * LIFE_S  # until then an expired token is told from a wrong one
 TOKEN_BYTES: Final = 32
 _DIGITS: Final = frozenset(hexdigits.lower())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ticket:
-    """What the webhook said of the call that will open a stream."""
+    """A call, as the webhook described it, that will open a stream."""
 
     call_sid: str
     caller: str
     called: str
-    seat: int = 0  # in the house, held for the call
-    goes_on: bool = False  # the call is here already, and has lost its stream
-    outbound: bool = False  # we called
-    dial_id: str = ""  # our own id of that dial
+    seat: int = 0  # seat held for the call
+    goes_on: bool = False  # the call runs and has lost its stream
+    outbound: bool = False  # we placed the call
+    dial_id: str = ""  # our id of that dial
 
 
 class Tokens:
-    """Hands out tokens and takes each one back once."""
+    """Issues tokens; each can be redeemed once."""
 
     def __init__(self, shelf: KeyValues) -> None:
         self._shelf = shelf
 
     async def issue(self, ticket: Ticket, *, now: float, for_s: float = LIFE_S) -> str:
         """Return a new token for `ticket`."""
-        token = secrets.token_hex(TOKEN_BYTES)  # Plivo passes on letters and digits alone
+        token = secrets.token_hex(TOKEN_BYTES)  # Plivo accepts only letters and digits
         kept = asdict(ticket) | {"until": now + for_s}
         await self._shelf.keep(_place(token), kept, for_s=KNOWN_S)
         return token
 
     async def redeem(self, token: str, *, call_sid: str, now: float) -> Ticket | str:
-        """Return the ticket of a token, which is used up by it, or why it is not good.
+        """Return the ticket of a token and use the token up, or return why it is refused.
 
-        A token shown for another call is used up too: somebody else has seen it. What has not a
-        token's form is not looked for: it might name something else that is kept of a call.
+        A token shown for another call is used up too, because it has leaked. Text that does not
+        look like a token is not looked up: it might be the key of something else in the store.
         """
         if not token:
             return "token_missing"
@@ -79,31 +79,31 @@ def _place(token: str) -> str:
     return f"twilio {token}"
 
 
-# Calls whose stream may die before they end: where each is, and what is kept of it for the house.
+# Calls that may outlive their stream: which process has them, and what is stored about them.
 #
-# Everything that another process needs to take a call up stands in `Kept`.
+# `Kept` has everything that another process needs to resume a call.
 
 CALL_S: Final = 4 * 3600.0  # Twilio's own limit of a call
-MOST_BEGINNINGS: Final = 3  # a stream that dies before there is a call is tried so often
+MOST_BEGINNINGS: Final = 3  # attempts for a stream that dies before its call begins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """What the house knows of a call until the agent has ended it."""
+    """What is stored about a call until the agent ends it."""
 
     call_sid: str
-    beginnings: int = 1  # how often a stream was asked for that was to begin a conversation
-    dial_id: str = ""  # our own, of a call that we placed
-    news_id: str = ""  # of the carrier's news for which a stream was last asked for
+    beginnings: int = 1  # streams requested to begin a conversation
+    dial_id: str = ""  # our id, if we placed the call
+    news_id: str = ""  # id of the webhook that last requested a stream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Whereabouts:
-    """Where a call is whose stream is over.
+    """Where a call is whose stream has ended.
 
     Attributes:
-        worker: The name of the process that has it; empty: this one, it is alone.
-        goes_on: It waits for another stream; False: it has ended.
+        worker: The name of the process that has it; empty if there is only this process.
+        goes_on: It waits for another stream; False if it has ended.
     """
 
     worker: str
@@ -111,10 +111,10 @@ class Whereabouts:
 
 
 class Returns:
-    """The calls of this process, and the way to those of the others."""
+    """The calls of this process that may lose their stream, and access to those of others."""
 
     def __init__(self, pool: WorkerPool, carrier: str = "twilio") -> None:
-        """Answer what the house's other processes ask of a carrier's calls."""
+        """Register the answer for other processes."""
         self._pool = pool
         self._question = f"{carrier} call"
         self._legs: dict[str, StreamLeg] = {}
@@ -122,7 +122,7 @@ class Returns:
 
     @contextmanager
     def held(self, leg: StreamLeg) -> Iterator[None]:
-        """Have the leg found while the block runs."""
+        """Make the leg findable while the block runs."""
         call_sid = leg.facts.call_ref
         self._legs[call_sid] = leg
         try:
@@ -132,19 +132,19 @@ class Returns:
                 del self._legs[call_sid]
 
     def here(self, call_sid: str) -> StreamLeg | None:
-        """Return the leg of a call of this process that may go on."""
+        """Return the leg of a call in this process that can still be resumed."""
         leg = self._legs.get(call_sid)
         return leg if leg is not None and leg.may_come_back else None
 
     async def find(
         self, call_sid: str, *, over: bool = False, handed_on: Handover | None = None
     ) -> Whereabouts | None:
-        """Return where in the house a call is; None: nowhere.
+        """Return where a call is; `None` if no process has it.
 
         Args:
-            call_sid: Whose.
-            over: The carrier says that the call has ended, which whoever has it is told.
-            handed_on: What it says to have come of handing the caller on, likewise.
+            call_sid: The call.
+            over: The carrier reports that the call has ended; its process is told.
+            handed_on: The result of a transfer, as the carrier reports it; its process is told.
         """
         said = await self._pool.peers.ask_all(
             self._question, call_sid=call_sid, over=over, handed_on=handed_on
@@ -153,11 +153,11 @@ class Returns:
         return found[0] if found else None
 
     async def keep(self, kept: Kept) -> None:
-        """Note a call for which a stream is asked."""
+        """Store a call before its stream is requested."""
         await self._pool.shelf.keep(self._place(kept.call_sid), asdict(kept), for_s=CALL_S)
 
     async def forget(self, call_sid: str) -> Kept | None:
-        """Forget a call, and return what was known of it."""
+        """Delete the stored call, and return it."""
         kept = await self._pool.shelf.take(self._place(call_sid))
         return Kept(**kept) if kept else None
 
@@ -175,21 +175,21 @@ class Returns:
         return f"{self._question} {call_sid}"
 
 
-# In a full house a call that has lost its worker has no seat until another one is ready. Chosen:
-# carriers wait 10 s for what we answer, and longer.
+# In a full pool a call that lost its worker has no seat until another worker is ready. Chosen:
+# carriers wait at least 10 s for our answer.
 SEAT_S: Final = 8.0
-LOOK_S: Final = 0.25  # between two looks for one
+LOOK_S: Final = 0.25  # between two attempts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdmittedStream:
-    """A stream that belongs to a call of ours.
+    """A stream that belongs to one of our calls.
 
     Attributes:
-        call: Whose it is.
-        seat: In the house, held for the call.
-        taker: Who has been waiting for it and takes it until it is over, such as the leg of a call
-            that has lost its stream; None: a call begins with it.
+        call: The call.
+        seat: The seat held for the call.
+        taker: Runs the stream to its end for a leg that waits for it, such as a resumed call;
+            `None` if the stream begins a call.
     """
 
     call: CarriedCall
@@ -199,23 +199,23 @@ class AdmittedStream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamPass:
-    """What lets one stream in, and where: empty for any worker."""
+    """The token of one stream, and the worker to connect to; empty for any worker."""
 
     token: str
     worker: str = ""
 
 
 class TurnedAway(Enum):
-    """Why no stream, or no other one, of a call is let in."""
+    """Why a call gets no stream, or no further one."""
 
     OVER = "over"
     NO_SEAT = "no_seat"
-    LEAVING = "leaving"  # we are about to end; another machine may take the call
-    GOES_ON = "goes_on"  # it is here already: the carrier has told of it again
+    LEAVING = "leaving"  # shutting down; another machine may take the call
+    GOES_ON = "goes_on"  # already here: the carrier repeated its webhook
 
 
 class StreamTokens:
-    """Gives out one token for each stream that a carrier is asked to open, and takes it back."""
+    """Issues a token for each stream that a carrier is asked to open, and redeems it."""
 
     def __init__(self, frame: DoorFrame, carrier: str, patience: LinePatience) -> None:
         """Serve one carrier's calls."""
@@ -227,10 +227,10 @@ class StreamTokens:
         self._one_at_a_time = OneAtATime(frame.pool.peers)
 
     async def begin(self, call: CarriedCall) -> StreamPass | TurnedAway:
-        """Hold a seat for a call and return what lets its stream in, or why it is not let in.
+        """Hold a seat for a call; return the pass for its stream, or why it is refused.
 
-        A carrier that asks again about a call that is here gets no second conversation: the next
-        stream takes the place of the one before.
+        A repeated webhook for a running call starts no second conversation: the next stream
+        replaces the former one.
         """
         found = await self.returns.find(call.call_ref)
         if found is not None:
@@ -245,21 +245,21 @@ class StreamTokens:
         handed_on: Handover | None = None,
         news_id: str = "",
     ) -> StreamPass | TurnedAway:
-        """Return what lets another stream of a call in whose stream is over, or why none is.
+        """Return the pass for the next stream of a call, after one has ended, or why there is none.
 
-        A call that goes on gets another stream where it is. One that never began, or whose process
-        is gone, begins anew. What the agent or the caller has ended is over.
+        A running call gets its next stream in the same process. A call that never began, or whose
+        process is gone, begins again. A call that the agent or the caller has ended is over.
 
         Args:
-            call: Whose stream it was.
-            over: The carrier says that the call has ended.
-            handed_on: What it says to have come of handing the caller on.
-            news_id: Of the carrier's news, where it may come again: one loss counts once.
+            call: The call.
+            over: The carrier reports that the call has ended.
+            handed_on: The result of a transfer, as the carrier reports it.
+            news_id: Id of the webhook, if it may be repeated: one loss counts once.
         """
         found = await self.returns.find(call.call_ref, over=over, handed_on=handed_on)
         if found is not None and found.goes_on:
             return await self._go_on(call, found)
-        # Another process may be told of the same loss now: it must not find the call forgotten.
+        # Another process may get a webhook about the same loss now; it must find the call stored.
         async with self._one_at_a_time.turn(f"{self._carrier} loss {call.call_ref}"):
             kept = await self.returns.forget(call.call_ref)
             if over or found is not None or kept is None:
@@ -267,22 +267,23 @@ class StreamTokens:
             return await self._begin_anew(call, kept, news_id)
 
     async def end(self, call_ref: str) -> None:
-        """Note that a call is over, by the carrier's word."""
+        """Record the end of a call, as the carrier reports it."""
         await self.returns.find(call_ref, over=True)
         await self.returns.forget(call_ref)
 
     async def give_up(self, call_ref: str) -> Kept | None:
-        """Forget a call that gets no stream, and return what was known of it.
+        """Delete and return the stored data of a call that gets no stream.
 
-        None: it is here, or it is over; also when the agent has ended it and its caller now talks
-        with somebody else.
+        Returns:
+            `None` if the call is here or is over, also if the agent has ended it and its caller is
+            now talking with a person.
         """
         if await self.returns.find(call_ref) is not None:
             return None
         return await self.returns.forget(call_ref)
 
     async def admit(self, started: Started, token: str) -> AdmittedStream | Refusal:
-        """Say whose stream begins so: its token was given to the carrier for one call."""
+        """Return the call of a new stream: its token was given to the carrier for one call."""
         ticket = await self._tokens.redeem(
             token, call_sid=started.call_sid, now=self._frame.clock()
         )
@@ -307,7 +308,7 @@ class StreamTokens:
         if not found.goes_on:
             return TurnedAway.GOES_ON
         ticket = replace(_ticket(call), goes_on=True)
-        # Zero: it goes on only because the carrier had been asked to hand its caller on.
+        # Zero: the call goes on only because its caller is being transferred.
         for_s = self.patience.returns_within_s or LIFE_S
         token = await self._tokens.issue(ticket, now=self._frame.clock(), for_s=for_s)
         return StreamPass(token=token, worker=found.worker)
@@ -319,7 +320,7 @@ class StreamTokens:
             kept = replace(kept, beginnings=kept.beginnings + 1, news_id=news_id)
         if kept.beginnings > MOST_BEGINNINGS:
             return TurnedAway.OVER
-        await self.returns.keep(kept)  # for other news of the same loss, while a seat is waited for
+        await self.returns.keep(kept)  # for other webhooks on this loss, while waiting for a seat
         given = await self._begin(call, kept, within_s=SEAT_S)
         if not isinstance(given, StreamPass):
             await self.returns.forget(call.call_ref)
@@ -332,7 +333,7 @@ class StreamTokens:
         admitted = await seat_for(call.call_ref, pool, clock, within_s=within_s)
         if not isinstance(admitted, HeldSeat):
             if await self.returns.find(call.call_ref) is not None:
-                return TurnedAway.GOES_ON  # perhaps on the very seat that is missing
+                return TurnedAway.GOES_ON  # perhaps it holds the missing seat
             self._frame.tell(CallRefused(transport=self._carrier, reason=admitted.reason))
             leaving = admitted.reason == DRAINING and call.direction == "inbound"
             return TurnedAway.LEAVING if leaving else TurnedAway.NO_SEAT
@@ -354,7 +355,7 @@ def _ticket(call: CarriedCall) -> Ticket:
 async def seat_for(
     call_ref: str, pool: WorkerPool, clock: Clock, *, within_s: float
 ) -> HeldSeat | NoSeat:
-    """Hold a seat for a call; one that is in progress waits for it so long."""
+    """Hold a seat for a call; wait up to `within_s`, for a call in progress."""
     until = clock() + within_s
     while True:
         admitted = await pool.admit(call_ref)

@@ -1,4 +1,4 @@
-"""Where Telnyx comes in: the Call Control webhook and the media socket."""
+"""Telnyx's routes: the Call Control webhook and the media socket."""
 
 import asyncio
 import json
@@ -35,21 +35,21 @@ from transports.telnyx.calls import NO_ANSWER, VOICE_PATH, TelnyxRest
 from transports.telnyx.dial import is_handed_on, ref_of, state_text
 from transports.telnyx.dialect import CODECS, MAX_REF_CHARS, TELNYX
 
-# The streams of Telnyx's calls: asked for, asked for anew, and the end of a call that gets none.
+# Streams of Telnyx calls: requested, requested again, and the end of a call without one.
 #
-# Telnyx goes on with a call whose stream is over, or never came: its caller would hear nothing
+# Telnyx keeps a call alive whose stream has ended or never started: its caller would hear nothing
 # until they hang up.
 
 MEDIA_PATH: Final = "/telnyx/media"
 OK: Final = Response(status_code=HTTPStatus.OK)
 LATER: Final = Response(status_code=HTTPStatus.SERVICE_UNAVAILABLE)
-AGAIN_AFTER_S: Final = (0.25, 0.5, 1.0, 2.0, 4.0)  # the caller has picked up, and hears nothing yet
-OPENS_WITHIN_S: Final = 10.0  # all tries together; then the call is ended
+AGAIN_AFTER_S: Final = (0.25, 0.5, 1.0, 2.0, 4.0)  # the call is answered and silent meanwhile
+OPENS_WITHIN_S: Final = 10.0  # all attempts together; then the call is ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TelnyxStreams:
-    """Asks Telnyx for them; returns what its news of a call is answered."""
+    """Requests streams from Telnyx; returns the answers to its webhooks."""
 
     frame: DoorFrame
     rest: TelnyxRest
@@ -57,16 +57,16 @@ class TelnyxStreams:
     waiting: TelnyxTransfers
 
     async def open(self, call_id: str, given: StreamPass, *, once: str = "") -> Response:
-        """Have a call's stream opened; a call that Telnyx opens no stream for is ended.
+        """Open a call's stream; end the call if Telnyx does not open one.
 
-        What fails on Telnyx's side is asked for again here: it delivers its news again too, but
-        only a few times, and then nobody would end a call whose caller hears nothing.
+        Failures on Telnyx's side are retried here. Telnyx also repeats its webhook, but only a few
+        times, and then the call would go on in silence.
         """
         status = await self._start(call_id, given, once)
         if status == HTTPStatus.OK:
             return OK
-        # A call that is somewhere in the house is its leg's, which waits for a stream and then ends
-        # it: perhaps the stream that was refused is only a second one, for news that came twice.
+        # A call that runs in some process belongs to its leg, which waits for a stream and then
+        # ends it. The refused stream may be only a second one, for a repeated webhook.
         if _passes(status):
             return await self._give_up(call_id)
         return OK if await self.desk.returns.find(call_id) else await self.end(call_id)
@@ -74,14 +74,14 @@ class TelnyxStreams:
     async def follow(
         self, call: CarriedCall, payload: dict[str, Any], *, news_id: str = ""
     ) -> Response:
-        """Have another stream opened for a call whose stream is over and which is not.
+        """Open another stream for a call that has lost its stream and goes on.
 
-        News that is delivered again, as Telnyx does after two seconds without an answer, opens no
-        other one: that would be the end of the first, of which there would be news again.
+        A webhook that Telnyx repeats, as it does after two seconds without an answer, opens no
+        further stream: that would end the first one, and cause another webhook.
 
-        One that gets none is ended, unless we had its caller handed on: they talk with somebody, or
-        will in a moment. That stands in the call's state, so that a process which knows nothing of
-        the call can tell. A call without a state of ours is somebody else's.
+        A call without a new stream is ended, unless we transferred its caller, who talks with a
+        person now or will in a moment. The transfer is in the call's state, so that a process that
+        does not know the call can tell. A call without our state belongs to another application.
         """
         given = await self.desk.follow(call, news_id=news_id)
         if isinstance(given, StreamPass):
@@ -95,7 +95,7 @@ class TelnyxStreams:
         return await self.end(call.call_ref)
 
     async def end(self, call_id: str) -> Response:
-        """End a call that gets no stream; have its news come again where Telnyx does not."""
+        """End a call that gets no stream; if Telnyx fails, make it repeat the webhook."""
         error = await self.rest.complete(call_id)
         if error is None:
             return OK
@@ -103,14 +103,14 @@ class TelnyxStreams:
         return LATER
 
     def answer(self, command: str, status: int) -> Response:
-        """Return what Telnyx is told: to ask us again when it was its own side that failed."""
+        """Return the answer to a webhook: Telnyx should repeat it if Telnyx itself failed."""
         if status == HTTPStatus.OK:
             return OK
         self._tell(f"{command} answered {status}" if status else f"{command} not answered")
         return LATER if _passes(status) else OK
 
     async def _start(self, call_id: str, given: StreamPass, once: str) -> int:
-        """Ask for a stream until it is opened, or refused for good; return the last status."""
+        """Request a stream until it opens or is refused for good; return the last status."""
         url, status = self.frame.socket_url(MEDIA_PATH, given.worker), NO_ANSWER
         with suppress(TimeoutError):
             async with asyncio.timeout(OPENS_WITHIN_S):
@@ -124,13 +124,13 @@ class TelnyxStreams:
         return status
 
     async def _give_up(self, call_id: str) -> Response:
-        """End a call that never had a stream; whatever else becomes of it is not known here."""
+        """End a call that never had a stream; any other call is left alone."""
         kept = await self.desk.give_up(call_id)
         if kept is None:
             return LATER
         ended = await self.end(call_id)
         if ended is LATER:
-            await self.desk.returns.keep(kept)  # for the news that comes again
+            await self.desk.returns.keep(kept)  # for the repeated webhook
         return ended
 
     def _tell(self, error: str) -> None:
@@ -138,7 +138,7 @@ class TelnyxStreams:
 
 
 def _passes(status: int) -> bool:
-    """Return whether a failure is Telnyx's own, and may pass."""
+    """Return whether a failure is on Telnyx's side and temporary."""
     return status in (NO_ANSWER, HTTPStatus.TOO_MANY_REQUESTS) or status >= 500
 
 
@@ -154,15 +154,15 @@ def telnyx_router(
     patience: LinePatience | None = None,
     briefs: Briefs | None = None,
 ) -> APIRouter:
-    """Return the routes of the Telnyx door.
+    """Return Telnyx's routes.
 
     Args:
-        frame: What the house offers.
-        key: The account's public one, which checks webhooks.
-        rest: Where calls are answered, streamed and ended.
+        frame: Dependencies of the routes.
+        key: The account's public key, which verifies webhooks.
+        rest: Telnyx's API, which answers, streams and ends calls.
         utc_s: Seconds since 1970: webhooks are signed with the time of day.
-        patience: How long a line is waited for.
-        briefs: What agents are told who talk with those whom campaigns call.
+        patience: How long a lost line is waited for.
+        briefs: Instructions of agents for campaign calls.
     """
     desk = StreamTokens(frame, "telnyx", patience or LinePatience())
     waiting = TelnyxTransfers(frame.pool)
@@ -212,7 +212,7 @@ class _TelnyxDoor:
     dials: TelnyxDials
 
     async def voice(self, request: Request) -> Response:
-        """Do what Telnyx's news of a call asks for."""
+        """Act on a webhook about a call."""
         body = await self._read_signed(request)
         if isinstance(body, Response):
             return body
@@ -227,11 +227,11 @@ class _TelnyxDoor:
     async def _of_call(
         self, call_id: str, event: str, payload: dict[str, Any], news_id: str
     ) -> Response:
-        """Handle news of a call that came in, or that we placed."""
+        """Act on a webhook about an inbound call, or one that we placed."""
         ref = ref_of(payload.get("client_state"))
         if event in STREAM_OVER:
             call = placed_call(call_id, payload, ref) if ref else _call(call_id, payload)
-            # That a stream failed and that it stopped is news of one loss.
+            # "streaming.failed" and "streaming.stopped" report the same loss.
             stream_id = text(payload, "stream_id")
             named = stream_id if is_id(stream_id) else news_id
             return await self.streams.follow(call, payload, news_id=named)
@@ -245,7 +245,7 @@ class _TelnyxDoor:
         return await answers[event](call_id, payload) if event in answers else OK
 
     async def _read_signed(self, request: Request) -> bytes | Response:
-        """Return what Telnyx has signed, or the refusal of whatever else came."""
+        """Return the signed body, or the refusal of an unsigned one."""
         body = await read_body(request)
         if body is None:
             return self._refuse("webhook_too_big_or_too_slow", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
@@ -253,7 +253,7 @@ class _TelnyxDoor:
         return body if trouble is None else self._refuse(trouble, HTTPStatus.FORBIDDEN)
 
     async def _of_person(self, ring: str, event: str, payload: dict[str, Any]) -> Response:
-        """Handle news of a leg that is rung for a caller."""
+        """Act on a webhook about the leg of a person who is rung for a caller."""
         outcome = handed_on(event, text(payload, "hangup_cause"))
         if outcome is not None or event == PICKED_UP:
             await self.waiting.tell(ring, outcome)
@@ -262,19 +262,19 @@ class _TelnyxDoor:
     async def _of_dial(
         self, ref: str, call_id: str, event: str, payload: dict[str, Any]
     ) -> Response:
-        """Handle news of a call that we placed."""
+        """Act on a webhook about a call that we placed."""
         given = await self.dials.heed(ref, call_id, event, payload)
         if given is TurnedAway.NO_SEAT:
-            return await self.streams.end(call_id)  # nobody is kept waiting in silence
+            return await self.streams.end(call_id)  # rather than leave the callee in silence
         if not isinstance(given, StreamPass):
             return OK
-        # News of an answer that is delivered twice opens one stream: both have the dial's name.
+        # A repeated webhook about the answer opens one stream: both use the dial's id as `once`.
         return await self.streams.open(call_id, given, once=ref)
 
     async def _ringing(self, call_id: str, payload: dict[str, Any]) -> Response:
         incoming = payload.get("direction") == "incoming"
         if not incoming or await self.desk.returns.find(call_id) is not None:
-            return OK  # told again: a second seat would be kept for a call that is here
+            return OK  # repeated: do not hold a second seat for a call that is here
         given = await self.desk.begin(_call(call_id, payload))
         if given is TurnedAway.LEAVING:
             return elsewhere()
@@ -288,7 +288,7 @@ class _TelnyxDoor:
     async def _answered(self, call_id: str, payload: dict[str, Any]) -> Response:
         token = state_text(payload.get("client_state"))
         if not token:
-            return OK  # a call that somebody else answered
+            return OK  # answered by another application
         return await self.streams.open(call_id, StreamPass(token=token))
 
     async def _over(self, call_id: str, _: dict[str, Any]) -> Response:
@@ -299,12 +299,12 @@ class _TelnyxDoor:
         return refuse(self.frame.tell, "telnyx", reason, status)
 
     async def admit(self, started: Started, websocket: WebSocket) -> AdmittedStream | Refusal:
-        """Say whose stream begins so: its token was given to Telnyx for one call."""
+        """Return the call of a new stream: its token was given to Telnyx for one call."""
         token = started.parameters.get("token") or websocket.headers.get(TOKEN_HEADER, "")
         return await self.desk.admit(started, token)
 
     def new_leg(self, websocket: WebSocket, started: Started, call: CarriedCall) -> StreamLeg:
-        """Return the leg of a call that begins."""
+        """Return the leg of a new call."""
         ours, theirs = _codec(self.rest), started.codec
         return StreamLeg(
             websocket,
@@ -322,7 +322,7 @@ def _call(call_id: str, payload: dict[str, Any]) -> CarriedCall:
 
 
 def _read_event(body: bytes) -> tuple[str, dict[str, Any], str]:
-    """Return what happened, to what, and the news' own name, which it keeps when it comes again."""
+    """Return an event's type, payload and id; the id stays the same when Telnyx repeats it."""
     try:
         told = json.loads(body)
     except (ValueError, RecursionError):
@@ -333,6 +333,6 @@ def _read_event(body: bytes) -> tuple[str, dict[str, Any], str]:
 
 
 def _ring_of(payload: dict[str, Any]) -> str | None:
-    """Return the name of the ring that a leg was placed for; None: it is no such leg."""
+    """Return the id of the ring that a leg was placed for; `None` for any other leg."""
     state = state_text(payload.get("client_state"))
     return state.removeprefix(MARK) if state.startswith(MARK) else None

@@ -1,4 +1,4 @@
-"""Telnyx calls that are being handed on, and what comes of each, told by news of the other leg."""
+"""Outbound Telnyx legs: dials of campaigns, and people who are rung for a caller."""
 
 import asyncio
 import secrets
@@ -20,11 +20,11 @@ from transports.media_stream.messages import text
 from transports.telnyx.calls import TelnyxRest
 from transports.telnyx.dial import HANDED_ON, answerer_of, end_of, state_of_call
 
-# Calls that we placed through Telnyx: what is told of them, and how they come to our media socket.
+# Calls that we placed through Telnyx: their progress, and their way to our media socket.
 #
-# The news of a dial has our own id of it in its `client_state`, which Telnyx signs with the rest.
-# Telnyx tells of no ringing: `call.initiated` of a leg that goes out is taken for it. What a call
-# cost it tells if the application's "call cost" is switched on, in `call.cost`.
+# Webhooks about a dial carry our dial id in `client_state`, which Telnyx signs with the rest.
+# Telnyx reports no ringing; `call.initiated` of an outbound leg stands for it. Telnyx reports the
+# price in `call.cost` if the application's "call cost" is switched on.
 #
 # Source: developers.telnyx.com/docs/voice/programmable-voice/voice-api-webhooks,
 # apispec.telnyx.com/call-cost-received-event-7389933d0.
@@ -32,14 +32,14 @@ from transports.telnyx.dial import HANDED_ON, answerer_of, end_of, state_of_call
 STATUSES: Final[Mapping[str, str]] = {
     "call.initiated": "ringing",
     "call.answered": "in-progress",
-    "call.hangup": "",  # by its cause
+    "call.hangup": "",  # depends on the cause
 }
 COST: Final = "call.cost"
 STREAM_OVER: Final = ("streaming.failed", "streaming.stopped")
 
 
 def read_news(call_id: str, event: str, payload: dict[str, Any], ref: str) -> StatusCallback | None:
-    """Return what news of a dial says of how it goes; None: nothing."""
+    """Return the progress in a webhook about a dial; `None` if there is none."""
     answerer = answerer_of(event, payload)
     cost = _price(payload) if event == COST else None
     if event not in STATUSES and not answerer and cost is None:
@@ -61,7 +61,7 @@ def read_news(call_id: str, event: str, payload: dict[str, Any], ref: str) -> St
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TelnyxDials:
-    """Tells how they go, and lets those in who picked up."""
+    """Reports the progress of dials, and admits the answered ones."""
 
     progress: StatusCallbacks
     desk: StreamTokens
@@ -69,14 +69,15 @@ class TelnyxDials:
     async def heed(
         self, ref: str, call_id: str, event: str, payload: dict[str, Any]
     ) -> StreamPass | TurnedAway | None:
-        """Tell what news of a dial says; return what lets a stream in, or why somebody gets none.
+        """Report a webhook about a dial; return the pass for its stream, or why there is none.
 
-        None: nobody has picked up just now.
+        Returns:
+            `None` if the webhook does not report an answer.
         """
         said = read_news(call_id, event, payload, ref)
         news = await self.progress.take(said) if said else ()
         if event == "call.answered":
-            # Told again: a second seat would be kept for a call that is here, and for no stream.
+            # Repeated: do not hold a second seat, without a stream, for a call that is here.
             if not news and await self.desk.returns.find(call_id) is not None:
                 return TurnedAway.GOES_ON
             if not news and await self.progress.is_over(call_id):
@@ -88,7 +89,7 @@ class TelnyxDials:
 
 
 def placed_call(call_id: str, payload: dict[str, Any], ref: str) -> CarriedCall:
-    """Return what news of a dial says of the call."""
+    """Return the call that a webhook about a dial describes."""
     return CarriedCall(
         call_ref=call_id,
         caller=text(payload, "from"),
@@ -104,13 +105,13 @@ def _price(payload: dict[str, Any]) -> float | None:
 
 
 QUESTION: Final = "telnyx transfer"
-MORE_S: Final = 5.0  # on top of the ringing, for the news to come
-BRIDGED_S: Final = 2.0  # chosen: for the news that who picked up is connected; it may be lost
+MORE_S: Final = 5.0  # after the ringing, for the webhook to arrive
+BRIDGED_S: Final = 2.0  # chosen: for the webhook about the connection, which may be lost
 PICKED_UP: Final = "call.answered"
-MARK: Final = "person "  # before the ring's name, in the state of the leg that is rung
-MOST_CONNECTED: Final = 1000  # chosen: the end of our part is told within seconds
+MARK: Final = "person "  # before the ring's id, in the state of the rung leg
+MOST_CONNECTED: Final = 1000  # chosen: our part ends within seconds
 
-# As developers.telnyx.com names the causes of `call.hangup`.
+# Causes of `call.hangup`, from developers.telnyx.com.
 OUTCOMES: Final[Mapping[str, Handover]] = {
     "user_busy": "busy",
     "timeout": "no_answer",
@@ -121,7 +122,7 @@ OUTCOMES: Final[Mapping[str, Handover]] = {
 
 
 def handed_on(event: str, cause: str) -> Handover | None:
-    """Return what news of the leg that is rung says of the handing on; None: nothing yet."""
+    """Return the transfer result in a webhook about the rung leg; `None` if it is still open."""
     if event == "call.bridged":
         return "connected"
     return OUTCOMES.get(cause, "failed") if event == "call.hangup" else None
@@ -129,7 +130,7 @@ def handed_on(event: str, cause: str) -> Handover | None:
 
 @dataclass(slots=True)
 class _Ring:
-    """Somebody who is rung, and what comes of it."""
+    """A person who is rung, and the result."""
 
     outcome: asyncio.Future[Handover] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
@@ -138,28 +139,31 @@ class _Ring:
     patience: asyncio.Timeout | None = None
 
     def pick_up(self) -> None:
-        """Wait no longer than Telnyx takes to connect the two, which it does by itself."""
+        """Limit the wait to the time that Telnyx takes to connect the two."""
         if not self.picked_up and self.patience is not None and not self.patience.expired():
             self.patience.reschedule(asyncio.get_running_loop().time() + BRIDGED_S)
         self.picked_up = True
 
 
 class TelnyxTransfers:
-    """Who waits for what comes of a call that is handed on, in whatever process the news comes.
+    """Tasks that wait for a transfer result; the webhook may reach any process.
 
-    Each ring has a name of its own: news of one may come again, or late, while another is under way
-    for the same caller.
+    Each ring has an id of its own, because a repeated or late webhook may arrive while another ring
+    is in progress for the same caller.
     """
 
     def __init__(self, pool: WorkerPool) -> None:
-        """Answer what the house's other processes tell."""
+        """Register the answer for other processes."""
         self._pool = pool
         self._waiting: dict[str, _Ring] = {}
-        self._connected: dict[str, None] = {}  # in the order in which they were
+        self._connected: dict[str, None] = {}  # in order of connection
         pool.peers.answer(QUESTION, self._settle)
 
     async def outcome(self, ring: str, *, within_s: float) -> Handover:
-        """Wait for what comes of it; no news in time is no answer, unless somebody picked up."""
+        """Wait for the result.
+
+        Without a webhook in time it is "no_answer", or "connected" if the person has answered.
+        """
         waiting = self._waiting[ring]
         try:
             async with asyncio.timeout(BRIDGED_S if waiting.picked_up else within_s) as patience:
@@ -172,21 +176,21 @@ class TelnyxTransfers:
         return "connected"
 
     def expect(self, call_ref: str) -> str:
-        """Begin to wait, before anything can come of it; return the ring's name."""
+        """Create a ring, before there can be a webhook about it; return its id."""
         ring = f"{call_ref} {secrets.token_hex(8)}"
         self._waiting[ring] = _Ring()
         return ring
 
     def forget(self, ring: str) -> None:
-        """Wait no more."""
+        """Stop waiting for a ring."""
         self._waiting.pop(ring, None)
 
     def is_connected(self, call_ref: str) -> bool:
-        """Say whether a caller was connected with somebody, as far as this process remembers."""
+        """Return whether a caller was connected with a person, as far as this process remembers."""
         return call_ref in self._connected
 
     async def tell(self, ring: str, outcome: Handover | None) -> None:
-        """Pass on what came of it to the task that waits; None: somebody picked up."""
+        """Pass the result on to the task that waits for it; `None` for an answer only."""
         await self._pool.peers.ask_all(QUESTION, ring=ring, outcome=outcome)
 
     async def _settle(self, asked: Mapping[str, Any]) -> None:
@@ -205,11 +209,11 @@ class TelnyxTransfers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TelnyxControl:
-    """What a leg asks of Telnyx beside its media."""
+    """A leg's requests to Telnyx, in addition to its media."""
 
     rest: TelnyxRest
     waiting: TelnyxTransfers
-    dial_id: str = ""  # our own, if we placed the call
+    dial_id: str = ""  # our id, if we placed the call
     transfers: bool = True
 
     async def complete(self, call_ref: str) -> str | None:
@@ -217,13 +221,13 @@ class TelnyxControl:
         return await self.rest.complete(call_ref)
 
     async def press(self, call_ref: str, keys: str) -> bool:
-        """Send keys to the far end."""
+        """Send DTMF keys to the callee."""
         return await self.rest.press(call_ref, keys)
 
     async def transfer(self, call_ref: str, to: Destination, *, ring_s: float) -> Handover:
-        """Have somebody rung and the caller connected; a leg that fails leaves the caller ours.
+        """Ring a person and connect the caller; if that fails, the caller stays with us.
 
-        Until then the call's state says that it is not to be ended when its stream is over.
+        Meanwhile the call's state says that the call must not be ended with its stream.
         """
         ring = self.waiting.expect(call_ref)
         own, once = state_of_call(self.dial_id), ring.rpartition(" ")[2]
@@ -242,4 +246,4 @@ class TelnyxControl:
     async def _note(self, call_ref: str, state: str) -> None:
         status = await self.rest.note(call_ref, state)
         if status != HTTPStatus.OK:
-            logger.debug("a Telnyx call still passes for handed on: answered {}", status)
+            logger.debug("could not clear the transfer state of a Telnyx call: status {}", status)

@@ -1,4 +1,4 @@
-"""Whether a webhook comes from Telnyx, and is not an old one.
+"""Verifies Telnyx's webhook signatures and their age.
 
 Source: developers.telnyx.com/development/api-fundamentals/webhooks/receiving-webhooks: Ed25519 over
 `timestamp|body` by a key pair of the account's, whose public half the portal shows.
@@ -12,13 +12,13 @@ from typing import Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-TOLERANCE_S: Final = 300.0  # as Telnyx's own package has it
+TOLERANCE_S: Final = 300.0  # as in Telnyx's own package
 MOST_DIGITS: Final = 12
 KEY_BYTES: Final = 32
 
 
 def public_key(text: str) -> Ed25519PublicKey | None:
-    """Return the account's key from its base64; None: it is none."""
+    """Return the account's key from base64; `None` if it is invalid."""
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -29,12 +29,12 @@ def public_key(text: str) -> Ed25519PublicKey | None:
 def trouble(
     key: Ed25519PublicKey, headers: Mapping[str, str], body: bytes, *, now: float
 ) -> str | None:
-    """Return why a webhook is not taken for Telnyx's, or None.
+    """Return why a webhook is refused, or `None`.
 
     Args:
         key: Of the account.
-        headers: Of the request, by lower-case names.
-        body: As it came, to the byte.
+        headers: Of the request, with lower-case names.
+        body: The exact bytes.
         now: Seconds since 1970.
     """
     stamp = headers.get("telnyx-timestamp", "")

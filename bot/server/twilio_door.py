@@ -1,4 +1,4 @@
-"""Where Twilio comes in: its webhooks and the media socket."""
+"""Twilio's routes: its webhooks and the media socket."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,11 +48,11 @@ _MILLISECOND: Final = 0.001
 
 
 def twilio_callback(form: Mapping[str, str], *, ref: str) -> StatusCallback:
-    """Return what a callback says.
+    """Return the status in a callback.
 
     Args:
-        form: What Twilio signed.
-        ref: Our own id of the dial, from the callback's address.
+        form: The signed form.
+        ref: Our dial id, from the callback's URL.
     """
     sip, judged = form.get("SipResponseCode", ""), form.get("MachineDetectionDuration", "")
     return StatusCallback(
@@ -71,7 +71,7 @@ def _is_number(text: str) -> bool:
 
 
 MEDIA_PATH: Final = "/twilio/media"
-MOST_REF_CHARS: Final = 64  # of our own id of a dial
+MOST_REF_CHARS: Final = 64  # of our dial id
 
 
 def twilio_router(
@@ -83,16 +83,16 @@ def twilio_router(
     people: TwilioPeople | None = None,
     briefs: Briefs | None = None,
 ) -> APIRouter:
-    """Return the routes of the Twilio door.
+    """Return Twilio's routes.
 
     Args:
-        frame: The house; signatures are checked over its address, whatever a proxy made of the
-            request.
-        auth_token: The account's primary one, which signs the webhooks.
-        rest: Where hang-ups are asked for; None closes the socket instead.
-        patience: How long a line is waited for.
-        people: Who is being called for a caller; their streams come here, too.
-        briefs: What agents are told who talk with those whom campaigns call.
+        frame: Dependencies of the routes; signatures are checked for its address, whatever a proxy
+            changed in the request.
+        auth_token: The account's primary token, which signs the webhooks.
+        rest: Twilio's API, which ends calls; `None` to close the socket instead.
+        patience: How long a lost line is waited for.
+        people: Calls to people, whose streams arrive here too.
+        briefs: Instructions of agents for campaign calls.
     """
     desk = StreamTokens(frame, "twilio", patience or LinePatience())
     door = _TwilioDoor(
@@ -137,7 +137,7 @@ class _TwilioDoor:
     progress: StatusCallbacks
 
     async def voice(self, request: Request) -> Response:
-        """Answer Twilio's question what to do with a call."""
+        """Answer what to do with a call."""
         form = await self._form(request, VOICE_PATH)
         if isinstance(form, Response):
             return form
@@ -145,7 +145,7 @@ class _TwilioDoor:
         return self._what_next(form, await self.desk.begin(_call(form, dial_id=dial_id)))
 
     async def after(self, request: Request) -> Response:
-        """Answer Twilio's question what to do with a call whose stream is over."""
+        """Answer what to do with a call whose stream has ended."""
         form = await self._form(request, AFTER_PATH)
         if isinstance(form, Response):
             return form
@@ -154,7 +154,7 @@ class _TwilioDoor:
         return self._what_next(form, given)
 
     async def status(self, request: Request) -> Response:
-        """Note what Twilio reports of a call: how it goes, who picked up, that it has ended."""
+        """Take a status callback: progress, machine detection, the end."""
         form = await self._form(request, STATUS_PATH)
         if isinstance(form, Response):
             return form
@@ -166,7 +166,7 @@ class _TwilioDoor:
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def admit(self, started: Started, _: WebSocket) -> AdmittedStream | Refusal:
-        """Say whose stream begins so: a person's whom we called, or that of a call with a token."""
+        """Return the call of a new stream: that of a called person, or of a call with a token."""
         token = started.parameters.get("token", "")
         if self.people is None or token not in self.people.called:
             return await self.desk.admit(started, token)
@@ -174,7 +174,7 @@ class _TwilioDoor:
         return AdmittedStream(call=CarriedCall(call_ref=started.call_sid), seat=0, taker=taker)
 
     def new_leg(self, websocket: WebSocket, started: Started, call: CarriedCall) -> TwilioLeg:
-        """Return the leg of a call that begins."""
+        """Return the leg of a new call."""
         return TwilioLeg(
             websocket,
             call,
@@ -186,10 +186,10 @@ class _TwilioDoor:
         )
 
     def is_known(self, websocket: WebSocket) -> bool:
-        """Say whether Twilio signed the handshake, which it does over the address in the TwiML.
+        """Return whether Twilio signed the handshake, for the URL in the TwiML.
 
-        One that is not signed, or not as we think, only waits with the strangers: a proxy may keep
-        the header to itself, and some deployments saw a slash behind the path.
+        Handshakes without a valid signature wait with the strangers: a proxy may remove the header,
+        and some deployments have seen a slash after the path.
         """
         proof = websocket.headers.get("x-twilio-signature", "")
         url = self.frame.socket_url(MEDIA_PATH, websocket.path_params.get("worker") or "")
@@ -198,7 +198,7 @@ class _TwilioDoor:
         )
 
     async def _form(self, request: Request, path: str) -> Form | Response:
-        """Return what Twilio has signed, or the refusal of whatever else came."""
+        """Return the signed form, or the refusal of an unsigned one."""
         body = await read_body(request)
         if body is None:
             return self._refuse("webhook_too_big_or_too_slow", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
@@ -236,7 +236,7 @@ class _TwilioDoor:
                 return _xml(answer)
 
     def _connect(self, given: StreamPass) -> VoiceResponse:
-        """Have a stream opened, at the one worker that has the call already if it is named."""
+        """Return TwiML that opens a stream, at one worker if it is named."""
         stream = Stream(url=self.frame.socket_url(MEDIA_PATH, given.worker))
         stream.parameter(name="token", value=given.token)
         connect = Connect(action=f"{self.frame.public_url}{AFTER_PATH}")
@@ -264,7 +264,7 @@ def _xml(answer: VoiceResponse | str) -> Response:
 
 
 def twilio_routers(process: Process, frame: DoorFrame) -> list[APIRouter]:
-    """Return the routes of Twilio's door; none when it is not enabled."""
+    """Return Twilio's routes; empty if it is not enabled."""
     settings = process.settings
     twilio = settings.transports.twilio
     if not (twilio.enabled and twilio.auth_token):
@@ -282,7 +282,7 @@ def twilio_routers(process: Process, frame: DoorFrame) -> list[APIRouter]:
 
 
 def _twilio_people(settings: Settings, process: Process, pool: WorkerPool) -> TwilioPeople | None:
-    """Return who calls people through Twilio; None: it needs our number and the account's id."""
+    """Return the calls to people through Twilio; `None` without our number or the account's id."""
     twilio, rest = settings.transports.twilio, _rest(settings)
     if rest is None or twilio.number is None:
         return None
@@ -301,7 +301,7 @@ def _twilio_people(settings: Settings, process: Process, pool: WorkerPool) -> Tw
 def _rest(settings: Settings) -> TwilioRest | None:
     twilio = settings.transports.twilio
     if not (twilio.account_sid and twilio.auth_token):
-        return None  # a hang-up then closes the media socket, and the call ends with the TwiML
+        return None  # then a hang-up closes the socket, and the TwiML ends the call
     return TwilioRest(
         public_url=settings.server.public_url.rstrip("/"),
         api_url=twilio.api_url,

@@ -1,4 +1,4 @@
-"""Calls people through Twilio, each onto a media stream of ours, for callers who wait for them."""
+"""Calls people through Twilio, each onto a media stream of their own, for waiting callers."""
 
 import asyncio
 import secrets
@@ -26,17 +26,17 @@ from transports.media_stream.stream import Stream as MediaStream
 from transports.twilio.calls import TwilioRest
 from transports.twilio.dialect import TWILIO
 
-MORE_S: Final = 6.0  # on top of the ringing: Twilio rings up to five seconds longer
-LOOK_S: Final = 1.0  # between two questions what has become of a call; an answer comes by itself
+MORE_S: Final = 6.0  # after the ringing: Twilio rings up to five seconds longer
+LOOK_S: Final = 1.0  # between two status checks; an answer arrives by itself
 OUTCOMES: Final[Mapping[str, Handover]] = {
     "busy": "busy",
     "no-answer": "no_answer",
     "canceled": "no_answer",
     "failed": "failed",
-    "completed": "declined",  # picked up and put down again, before its stream was opened
+    "completed": "declined",  # answered and hung up before its stream opened
 }
 """Source: twilio.com/docs/voice/api/call-resource, "Call Status Values"."""
-NOT_ANSWERED: Final = (Kind.TIMEOUT, Kind.NETWORK, Kind.PROTOCOL)  # what was asked may be done
+NOT_ANSWERED: Final = (Kind.TIMEOUT, Kind.NETWORK, Kind.PROTOCOL)  # the request may have succeeded
 UNDER_WAY: Final = frozenset({"queued", "initiated", "ringing", "in-progress"})
 OUTCOME_OF: Final[dict[Handover, LegOutcome]] = {
     "busy": "busy",
@@ -47,12 +47,12 @@ OUTCOME_OF: Final[dict[Handover, LegOutcome]] = {
 
 @dataclass(slots=True)
 class _Called:
-    """A person who is being called, and what comes of it."""
+    """A person who is being called, and the result."""
 
     called: str
     placing: asyncio.Task[str]  # returns the call's id
     sid: str = ""
-    unseen: bool = False  # once a look at the call failed
+    unseen: bool = False  # a status check has failed
     picked_up: asyncio.Future[Leg] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -60,7 +60,7 @@ class _Called:
 
 @dataclass(slots=True, kw_only=True)
 class TwilioPeople:
-    """Who is being called, by the token that their stream will show."""
+    """Calls to people in progress, by the token of their stream."""
 
     rest: TwilioRest
     our_number: str
@@ -71,7 +71,7 @@ class TwilioPeople:
     called: dict[str, _Called] = field(default_factory=dict)
 
     async def call_person(self, to: Destination, *, ring_s: float) -> Leg | Handover:
-        """Call somebody; return their leg once they have picked up, or what came of it instead."""
+        """Call a person; return their leg after they answer, or the result if they do not."""
         token, began_at = secrets.token_urlsafe(32), self.clock()
         placing = begin_owned(self._place(to.number, token, ring_s=ring_s), "call a person")
         waiting = self.called[token] = _Called(called=to.number, placing=placing)
@@ -80,7 +80,7 @@ class TwilioPeople:
             self.tell(LegRinging(call_ref=waiting.sid))
             outcome = await self._outcome(waiting, ring_s + MORE_S)
         except ServiceError as error:
-            self._tell_failure(error, "nobody was called")
+            self._tell_failure(error, "the person was not called")
             outcome = "failed"
         except asyncio.CancelledError:
             await asyncio.shield(self._give_up(waiting))
@@ -96,7 +96,7 @@ class TwilioPeople:
         return outcome
 
     async def take(self, token: str, started: Started, websocket: WebSocket) -> None:
-        """Answer the stream of somebody who has picked up, until it is over."""
+        """Run the stream of a person who has answered, until it ends."""
         waiting = self.called.get(token)
         if waiting is None or waiting.picked_up.done():
             return
@@ -112,7 +112,7 @@ class TwilioPeople:
         await leg.over.wait()
 
     async def _outcome(self, waiting: _Called, within_s: float) -> Handover | None:
-        """Return what came of a call; None: somebody has picked up."""
+        """Return the result of a call; `None` if it was answered."""
         until_s = self.clock() + within_s
         while self.clock() < until_s:
             await asyncio.wait({waiting.picked_up}, timeout=LOOK_S)
@@ -123,20 +123,20 @@ class TwilioPeople:
         return None if waiting.picked_up.done() else "no_answer"
 
     async def _give_up(self, waiting: _Called) -> None:
-        """End a call that Twilio may be about to say it has placed: without its id it rings on."""
+        """End a call whose order is still unanswered: without its id it would ring on."""
         with suppress(ServiceError):
             waiting.sid = await waiting.placing
         await self._end(waiting)
 
     async def _end(self, waiting: _Called) -> None:
-        """Have nothing ring on, and nobody wait on a stream of ours."""
+        """Stop the ringing, or hang up on a person who has already answered."""
         if waiting.picked_up.done() and not waiting.picked_up.cancelled():
             await waiting.picked_up.result().hang_up("too_late")
             return
         waiting.picked_up.cancel()
         if not waiting.sid:
             return
-        canceled = (("Status", "canceled"),)  # of one that rings; an answered one is completed
+        canceled = (("Status", "canceled"),)  # for a ringing call; an answered one is completed
         try:
             await self.rest.ask("POST", f"Calls/{quote(waiting.sid, safe='')}", canceled)
         except ServiceError:
@@ -145,7 +145,7 @@ class TwilioPeople:
                 self.tell(ProviderFailed(stage="transport", provider="twilio", error=error))
 
     async def _place(self, number: str, token: str, *, ring_s: float) -> str:
-        """Have a call placed and return its id; asked once, or two telephones might ring."""
+        """Place a call and return its id; never repeated, because two telephones might ring."""
         wanted = (
             ("To", number),
             ("From", self.our_number),
@@ -162,14 +162,14 @@ class TwilioPeople:
         return str(placed.get("sid", ""))
 
     async def _find_lost(self, number: str) -> str:
-        """Return the id of a call that was placed without our being told; empty: it is not clear.
+        """Return the id of a call whose order got no answer; empty if it is not clear.
 
-        Without it a telephone would ring for a caller who was told that nobody was called.
+        Otherwise a telephone would ring for a caller who was told that no one was called.
         """
         wanted = (("To", number), ("From", self.our_number), ("PageSize", "20"))
         try:
             listed = await self.rest.ask("GET", "Calls", wanted)
-        except ServiceError:  # the first failure says more
+        except ServiceError:  # the first failure is more informative
             return ""
         calls: Sequence[Mapping[str, Any]] = listed.get("calls", ())
         rings = {str(call.get("sid", "")) for call in calls if call.get("status") in UNDER_WAY}
@@ -177,7 +177,7 @@ class TwilioPeople:
         return found.pop() if len(found) == 1 else ""
 
     async def _look(self, waiting: _Called) -> Handover | None:
-        """Return what has become of a call; who picks up meanwhile does not wait for the answer."""
+        """Check the status of a call; return at once if it is answered meanwhile."""
         looking = begin_owned(self._become_of(waiting), "look at a person's call")
         try:
             await asyncio.wait({looking, waiting.picked_up}, return_when=asyncio.FIRST_COMPLETED)
@@ -187,15 +187,15 @@ class TwilioPeople:
             await asyncio.gather(looking, return_exceptions=True)
 
     async def _become_of(self, waiting: _Called) -> Handover | None:
-        """Return what has become of a call that nobody has taken; None: it is under way, it seems.
+        """Return the result of an unanswered call; `None` while it seems to be in progress.
 
-        A look that fails says nothing of the call: it rings, or they are just picking up.
+        A failed check shows nothing about the call: it rings, or is being answered.
         """
         try:
             shown = await self.rest.ask("GET", f"Calls/{quote(waiting.sid, safe='')}")
         except ServiceError as error:
-            if not waiting.unseen:  # one a second would be told otherwise
-                self._tell_failure(error, "it is not known whether it still rings")
+            if not waiting.unseen:  # otherwise there would be one event per second
+                self._tell_failure(error, "cannot check whether the call still rings")
             waiting.unseen = True
             return None
         return OUTCOMES.get(str(shown.get("status")))
@@ -216,14 +216,14 @@ class TwilioPeople:
 
 
 class PersonLeg(StreamLeg):
-    """The leg of a person whom we called.
+    """The leg of a person that we called.
 
     Attributes:
-        over: Set once we have hung up; who brought the stream waits for it.
+        over: Set after we have hung up; the task of the stream waits for it.
     """
 
     def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # pyright: ignore[reportArgumentType] - as they are
+        super().__init__(*args, **kwargs)  # pyright: ignore[reportArgumentType] - passed on
         self.over = asyncio.Event()
 
     async def hang_up(self, reason: str = "") -> None:

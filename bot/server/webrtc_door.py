@@ -1,4 +1,4 @@
-"""Where browsers come in: the offer, the answer, and the candidates that follow."""
+"""Browser routes: the offer, the answer, and the ICE candidates."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -29,12 +29,12 @@ from transports.webrtc.connection import BrowserConnection, TooManyError
 
 
 def for_page(servers: Sequence[IceServer]) -> list[Mapping[str, Any]]:
-    """Return them as `RTCPeerConnection` takes them: a caller may use the relay."""
+    """Return the servers for `RTCPeerConnection`: a caller may use the relay."""
     return [_described(server) for server in servers]
 
 
 def for_us(servers: Sequence[IceServer]) -> list[RTCIceServer]:
-    """Return them as aiortc takes them; of several it uses the first STUN and the first TURN."""
+    """Return the servers for aiortc, which uses the first STUN and the first TURN server."""
     return [
         RTCIceServer(urls=[server.url], username=server.username, credential=_credential(server))
         for server in servers
@@ -50,23 +50,23 @@ def _credential(server: IceServer) -> str | None:
     return server.credential.get_secret_value() if server.credential else None
 
 
-# Browsers' offers: few that are not connected yet, and nothing built before they are.
+# Offers of browsers: few unconnected ones at a time, and nothing is built before they connect.
 #
-# Pipecat's own handler begins a call with the offer, leaves a half-made peer connection open when
-# the offer is bad, and bounds nothing.
+# Pipecat's own handler begins a call with the offer, leaves a half-made peer connection open after
+# a bad offer, and has no limits.
 
 UNCONNECTED: Final = 12  # chosen: a browser needs a tenth of a second, and a slow one some seconds
-OF_ONE_ADDRESS: Final = 6  # an office behind one address
-RIPE_S: Final = 3.0  # one that has waited so long makes room; before, it may be connecting
-CONNECT_S: Final = 10.0  # then it is given up
+OF_ONE_ADDRESS: Final = 6  # an office may share one address
+RIPE_S: Final = 3.0  # before that it may still be connecting, and is not displaced
+CONNECT_S: Final = 10.0  # then it is dropped
 ANSWER_S: Final = 5.0  # to read an offer: names of the local network are looked up, 1 s each
 MAX_LINES: Final = 1000  # of an offer; a browser's has some 200
-MAX_MEDIA: Final = 4  # a microphone, a camera, a screen, and the data channel
+MAX_MEDIA: Final = 4  # microphone, camera, screen, data channel
 MAX_ADDRESSES: Final = 50
-RESTART: Final = "ice_restart"  # in an offer's `request_data`: for this call, or for none
+RESTART: Final = "ice_restart"  # in an offer's `request_data`: only for an existing call
 
 Begin = Callable[[BrowserConnection], Awaitable[None]]
-"""Runs the call of a browser that has connected, to its end."""
+"""Runs the call of a connected browser to its end."""
 
 
 class OfferError(Exception):
@@ -74,7 +74,7 @@ class OfferError(Exception):
 
 
 class Offers:
-    """All browsers' connections."""
+    """The connections of all browsers."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Offers:
         clock: Callable[[], float],
         ice_servers: Sequence[RTCIceServer] = (),
     ) -> None:
-        """Have none; connections are followed in `tasks`."""
+        """Start without connections; they run in `tasks`."""
         self._tasks = tasks
         self._ice_servers = ice_servers
         self._tell = tell
@@ -94,22 +94,22 @@ class Offers:
 
     @property
     def unconnected(self) -> int:
-        """How many were answered and are not connected yet."""
+        """How many offers were answered and are not connected yet."""
         return len(self._room)
 
     def knows(self, pc_id: str | None) -> bool:
-        """Return whether this is the name of a connection that there is."""
+        """Return whether there is a connection of this id."""
         return pc_id in self._lines
 
     async def answer(
         self, request: SmallWebRTCRequest, begin: Begin, *, address: str
     ) -> Mapping[str, str]:
-        """Answer an offer; `begin` runs when, and only if, its browser has connected.
+        """Answer an offer; `begin` runs only if its browser connects.
 
         Raises:
-            OfferError: It is none that could be answered.
-            TooManyError: Too many are being set up.
-            LookupError: It restarts the ICE of a call that there is no more.
+            OfferError: The offer cannot be answered.
+            TooManyError: Too many calls are being set up.
+            LookupError: It restarts ICE for a call that does not exist.
         """
         if not plausible(request.sdp):
             raise OfferError("The offer is not an SDP with an audio line.")
@@ -133,7 +133,7 @@ class Offers:
             raise TooManyError
         try:
             answer = await _await_answer(line, line.initialize(sdp=request.sdp, type=request.type))
-        except BaseException:  # also when the request is cancelled
+        except BaseException:  # including cancellation
             self._room.remove(guest)
             await line.shut()
             raise
@@ -147,16 +147,16 @@ class Offers:
         restart = bool(request.restart_pc)
         again = line.negotiate_again(sdp=request.sdp, type=request.type, restart_pc=restart)
         answer = await _await_answer(line, again)
-        self._lines[answer["pc_id"]] = line  # a restart has given it a new name
+        self._lines[answer["pc_id"]] = line  # a restart may change the id
         return answer
 
     async def add(self, patch: SmallWebRTCPatchRequest) -> None:
-        """Add network addresses of a browser.
+        """Add ICE candidates of a browser.
 
         Raises:
             LookupError: There is no such call.
-            TooManyError: They are too many, or come too fast.
-            OfferError: One is none.
+            TooManyError: There are too many, or they arrive too fast.
+            OfferError: One is invalid.
         """
         line = self._lines[patch.pc_id]
         try:
@@ -169,7 +169,7 @@ class Offers:
             raise OfferError("Not a candidate.") from unreadable
 
     def give_up(self) -> None:
-        """Wait for none of those that are not connected yet."""
+        """Drop all connections that are not established yet."""
         for line in set(self._lines.values()):
             line.give_up()
 
@@ -181,12 +181,12 @@ class Offers:
                 await begin(line)
             else:
                 self._tell(InputRefused(transport="webrtc", reason="never_connected"))
-        except Exception as broken:  # noqa: BLE001 - the top of a call: it ends, and no other
+        except Exception as broken:  # noqa: BLE001 - top of a call: only this call ends
             self._tell(CallFailed(where="webrtc_door", error=type(broken).__name__))
-            logger.opt(exception=broken).error("a browser's call ended with a mistake of ours")
+            logger.opt(exception=broken).error("a browser's call ended with an internal error")
         finally:
             self._room.remove(guest)
-            self._lines = {name: each for name, each in self._lines.items() if each is not line}
+            self._lines = {name: kept for name, kept in self._lines.items() if kept is not line}
             await line.shut()
 
 
@@ -196,7 +196,7 @@ async def _await_answer(line: BrowserConnection, reading: Awaitable[None]) -> Ma
             await reading
     except TooManyError:
         raise
-    except Exception as unreadable:  # aiortc raises whatever its parser meets in a bad SDP
+    except Exception as unreadable:  # aiortc's parser may raise anything for a bad SDP
         raise OfferError("The offer is not an SDP that can be answered.") from unreadable
     answer = line.get_answer()
     if answer is None:
@@ -205,9 +205,9 @@ async def _await_answer(line: BrowserConnection, reading: Awaitable[None]) -> Ma
 
 
 def plausible(sdp: str) -> bool:
-    """Say whether a text looks like a browser's offer; costs little, whatever it is.
+    """Return whether a text looks like a browser's offer; a cheap check.
 
-    Its lines are counted as aiortc finds them, which ends one at a carriage return, too.
+    Lines are split as in aiortc, where a carriage return also ends a line.
     """
     lines = sdp.splitlines()
     return (
@@ -235,7 +235,7 @@ class Offer(BaseModel):
 
 
 class Candidate(BaseModel):
-    """One of the browser's network addresses."""
+    """An ICE candidate of the browser."""
 
     candidate: str = Field(max_length=500)
     sdp_mid: str = Field(max_length=100)
@@ -243,7 +243,7 @@ class Candidate(BaseModel):
 
 
 class Candidates(BaseModel):
-    """Addresses found after the offer."""
+    """Candidates found after the offer."""
 
     pc_id: str = Field(max_length=200)
     candidates: list[Candidate] = Field(max_length=MAX_CANDIDATES)
@@ -252,7 +252,7 @@ class Candidates(BaseModel):
 def webrtc_router(
     process: Process, tasks: asyncio.TaskGroup, parked: Parked, pool: WorkerPool
 ) -> APIRouter:
-    """Return the routes of the browser's door; calls run in `tasks`."""
+    """Return the browser's routes; calls run in `tasks`."""
     calls = BrowserCalls(process, tasks, parked, pool)
     door = _WebrtcDoor(process, tasks, calls)
     pool.peers.answer("candidates", door.take_candidates)
@@ -284,7 +284,7 @@ class _WebrtcDoor:
         return {"ice_servers": for_page(self._servers)}
 
     async def offer(self, offer: Offer, request: Request) -> Mapping[str, str]:
-        """Answer an offer; one of a call in another process is answered there."""
+        """Answer an offer; an offer for a call in another process is answered there."""
         address = request.client.host if request.client else ""
         worker, pc_id = _apart(offer.pc_id)
         if worker and worker != self._pool.name:
@@ -292,7 +292,7 @@ class _WebrtcDoor:
             try:
                 return _answer_of(await self._pool.peers.ask(worker, "offer", **asked))
             except LookupError:
-                pc_id = None  # that process is gone, and its call with it: this is a new one
+                pc_id = None  # that process and its call are gone: this is a new call
         return await self._answer_here(offer.model_copy(update={"pc_id": pc_id}), address)
 
     async def _answer_here(self, offer: Offer, address: str) -> Mapping[str, str]:
@@ -316,7 +316,7 @@ class _WebrtcDoor:
         return {**answer, "pc_id": _joined(self._pool.name, answer["pc_id"])}
 
     async def candidates(self, patch: Candidates) -> Mapping[str, str]:
-        """Add the browser's network addresses here, or at the process that has its call."""
+        """Add candidates here, or in the process that has the call."""
         worker, pc_id = _apart(patch.pc_id)
         if worker in ("", self._pool.name):
             return await self._add(patch.model_copy(update={"pc_id": pc_id}))
@@ -328,11 +328,11 @@ class _WebrtcDoor:
         return _answer_of(told)
 
     async def take_candidates(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Add addresses that came in at another process."""
+        """Add candidates that arrived at another process."""
         return await _catch_refusal(self.candidates(Candidates.model_validate(asked["patch"])))
 
     async def take_offer(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Answer an offer that came in at another process."""
+        """Answer an offer that arrived at another process."""
         offer = Offer.model_validate(asked["offer"])
         pc_id = _apart(offer.pc_id)[1]
         here = offer.model_copy(update={"pc_id": pc_id})
@@ -347,10 +347,10 @@ class _WebrtcDoor:
         return {"status": "success"}
 
     def _has_room(self, token: str) -> bool:
-        """Say whether there is a seat beside those that others will want who are on their way.
+        """Return whether a seat is free in addition to those for unconnected offers.
 
-        These hold none: whoever never connects keeps no telephone out. Who takes up a call that we
-        believe to be running gets the seat of that.
+        Unconnected browsers hold no seat, so that they keep no telephone out. A page that resumes a
+        running call gets that call's seat.
         """
         if self._calls.runs(token):
             return True
@@ -360,7 +360,7 @@ class _WebrtcDoor:
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """Say in HTTP why an offer or an address was not taken."""
+    """Translate refusals of an offer or a candidate to HTTP errors."""
     try:
         yield
     except TooManyError as many:
@@ -372,7 +372,7 @@ def _refusals() -> Iterator[None]:
 
 
 def _apart(pc_id: str | None) -> tuple[str, str | None]:
-    """Return which process has the connection of this id, and what it calls it."""
+    """Return the process that has a connection, and its id there."""
     worker, dot, own = (pc_id or "").partition(".")
     return (worker, own) if dot else ("", pc_id)
 
@@ -382,7 +382,7 @@ def _joined(worker: str, pc_id: str) -> str:
 
 
 async def _catch_refusal(answer: Awaitable[Mapping[str, str]]) -> Mapping[str, Any]:
-    """Return an answer, or its refusal, as another process can pass it on."""
+    """Return an answer or its refusal in a form that another process can pass on."""
     try:
         return {"answer": await answer}
     except HTTPException as refused:

@@ -25,9 +25,9 @@ MOST_ELEMENTS: Final = 2_500  # of the page with 60 rows; without a bound it wou
 COUNT: Final = "document.querySelectorAll('*').length"
 PHONE: Final = {"width": 360, "height": 740}
 NO_ANSWER: Final = "The server does not answer."
-ALL_WELL: Final = "All is well. Nobody calls now."
-WITHIN_MS: Final = 12_000  # a failure must be visible in ten seconds, on a busy machine
-AGAIN_MS: Final = 3_000  # after this time the page asks for the feed again
+ALL_WELL: Final = "All is well. No calls now."
+WITHIN_MS: Final = 12_000  # what is broken is to be seen in ten seconds, on a machine that is busy
+AGAIN_MS: Final = 3_000  # after so long the page asks for the feed again
 COUNT_CHANGES: Final = """
     window.changes = 0;
     window.began = performance.now();
@@ -79,7 +79,7 @@ async def press_take_out(page: Page, served: Served) -> None:
     await opened(page, served)
     # When every card has a text, none moves another.
     await expect(page.locator(".headline")).to_have_text(ALL_WELL)
-    await expect(page.get_by_text("Looking…")).to_have_count(0)
+    await expect(page.get_by_text("Loading…")).to_have_count(0)
     await page.get_by_role("button", name="Take openai out of rotation").hover()
     await page.mouse.down()
 
@@ -106,17 +106,17 @@ async def test_an_outage_is_named_in_the_first_lines(
     outage(served.stand_in)
     await opened(page, served)
 
-    await expect(page.locator(".headline")).to_have_text("cartesia: broken")
+    await expect(page.locator(".headline")).to_have_text("cartesia: unavailable")
     trouble = page.locator(".troubles li").first
     await expect(trouble).to_contain_text("HIGH: TTS cartesia: network")
-    await expect(trouble).to_contain_text("(2 min) · 5 callers, 7 turns touched")
+    await expect(trouble).to_contain_text("(2 min) · 5 callers, 7 turns affected")
     await expect(trouble).to_contain_text("Instead: elevenlabs")
     await expect(page.locator("#calls td.served").first).to_have_text(
         "deepgram, openai, elevenlabs"
     )
     await expect(page.locator("[data-rung=elevenlabs] .serves")).to_have_text("5 calls")
     await expect(page.locator("[data-rung=cartesia] .speed")).to_contain_text(
-        "9 failed, 5 callers touched"
+        "9 failed, 5 callers affected"
     )
     await expect(page.locator(".happenings li")).to_have_count(3)
     await expect(page.locator("#latency canvas")).to_have_count(1)
@@ -132,7 +132,7 @@ async def test_an_outage_is_readable_in_the_dark_scheme(
     outage(served.stand_in)
     await opened(page, served)
 
-    await expect(page.locator(".headline")).to_have_text("cartesia: broken")
+    await expect(page.locator(".headline")).to_have_text("cartesia: unavailable")
     await expect(page.locator("#calls tbody tr")).to_have_count(5)
     await expect(page.locator(".happenings li")).to_have_count(3)
     await expect(page.locator("#latency canvas")).to_have_count(1)
@@ -147,11 +147,11 @@ async def test_an_empty_console_says_what_will_appear_there(
     served.stand_in.providers = rungs()
     await opened(page, served)
 
-    await expect(page.locator(".headline")).to_have_text("All is well. Nobody calls now.")
-    await expect(page.get_by_text("A call shows here from its first second")).to_be_visible()
+    await expect(page.locator(".headline")).to_have_text("All is well. No calls now.")
+    await expect(page.get_by_text("Each call appears here from its first second")).to_be_visible()
     await expect(page.get_by_text("No answer in the last 15 minutes.")).to_be_visible()
     await expect(page.get_by_text("No alert yet.")).to_be_visible()
-    await expect(page.get_by_text("No call is over yet.")).to_be_visible()
+    await expect(page.get_by_text("No call has ended yet.")).to_be_visible()
     await expect(page.get_by_text("No turn yet.")).to_be_visible()
     await expect(page.get_by_text("1.5 s budget")).to_have_count(0)  # it crossed these words
     await picture(page, "empty", tmp_path)
@@ -162,7 +162,7 @@ async def test_an_outage_is_readable_on_a_phone(page: Page, served: Served, tmp_
     outage(served.stand_in)
     await opened(page, served)
 
-    await expect(page.locator(".headline")).to_have_text("cartesia: broken")
+    await expect(page.locator(".headline")).to_have_text("cartesia: unavailable")
     await expect(page.locator("#calls tbody tr")).to_have_count(5)
     assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     box = await page.locator(".headline").bounding_box()
@@ -185,7 +185,7 @@ async def test_four_hundred_calls_do_not_make_the_page_grow(
     served.stand_in.show_calls([live_call(index) for index in range(400)])
 
     await expect(page.locator("#calls tbody tr")).to_have_count(60)
-    await expect(page.get_by_text("and 340 more, without trouble")).to_be_visible()
+    await expect(page.get_by_text("and 340 more, without problems")).to_be_visible()
     assert await page.evaluate(COUNT) < MOST_ELEMENTS
     assert watch.errors == []
 
@@ -233,7 +233,7 @@ async def test_a_rung_is_taken_out_with_a_reason_and_put_back_from_the_keyboard(
 
     await page.get_by_role("button", name="Take openai out of rotation").press("Enter")
     dialog = page.get_by_role("dialog", name="Take openai out of rotation?")
-    await expect(dialog.get_by_label("Why")).to_be_focused()
+    await expect(dialog.get_by_label("Reason")).to_be_focused()
     await page.keyboard.type("their status page")
     await dialog.get_by_label("Your name").fill("Mary")
     await page.keyboard.press("Enter")
@@ -243,7 +243,7 @@ async def test_a_rung_is_taken_out_with_a_reason_and_put_back_from_the_keyboard(
     await expect(page.locator(".headline")).to_have_text("openai: out of rotation")
     back = page.get_by_role("button", name="Put openai back into rotation")
     await back.press("Enter")
-    await expect(page.locator("[data-rung=openai] .condition")).to_have_text("Well")
+    await expect(page.locator("[data-rung=openai] .condition")).to_have_text("Healthy")
     word = {"by": "Mary", "why": "their status page", "force": False}
     assert served.stand_in.acted == [("rest", "openai", word), ("return", "openai", {"by": "Mary"})]
     assert watch.errors == []
@@ -257,10 +257,10 @@ async def test_the_last_rung_is_taken_out_only_with_confirmation(
     await opened(page, served)
 
     await page.get_by_role("button", name="Take openai out of rotation").click()
-    await page.get_by_role("button", name="Take out", exact=True).last.click()
+    await page.get_by_role("button", name="Take out of rotation", exact=True).last.click()
     await expect(page.get_by_text("llm would have no provider.").last).to_be_visible()
-    await page.get_by_label("All the same").check()
-    await page.get_by_role("button", name="Take out", exact=True).last.click()
+    await page.get_by_label("Do it anyway").check()
+    await page.get_by_role("button", name="Take out of rotation", exact=True).last.click()
 
     await expect(page.locator("[data-rung=openai] .condition")).to_have_text("Out of rotation")
     assert [word["force"] for _, _, word in served.stand_in.acted] == [False, True]
@@ -330,7 +330,7 @@ async def test_an_alert_is_acknowledged_and_resolved(page: Page, served: Served)
     await page.get_by_role("button", name="Resolve: HIGH: TTS cartesia: network").click()
 
     await expect(page.get_by_text("No alert is open.")).to_be_visible()
-    await expect(page.locator(".headline")).to_have_text("All is well. Nobody calls now.")
+    await expect(page.locator(".headline")).to_have_text("All is well. No calls now.")
     assert [what for what, _, _ in served.stand_in.acted] == ["acknowledge", "resolve"]
 
 
@@ -362,7 +362,7 @@ async def test_operator_actions_work_in_a_browser_without_storage(
     await page.get_by_role("button", name="Resolve: HIGH: TTS cartesia: network").click()
     await expect(page.get_by_text("No alert is open.")).to_be_visible()
     await page.get_by_role("button", name="Take cartesia out of rotation").click()
-    await page.get_by_role("dialog").get_by_role("button", name="Take out").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Take out of rotation").click()
 
     await expect(page.get_by_role("dialog")).to_have_count(0)
     assert [what for what, _, _ in served.stand_in.acted] == ["resolve", "rest"]
@@ -372,16 +372,16 @@ async def test_operator_actions_work_in_a_browser_without_storage(
 async def test_a_changed_configuration_is_reloaded_or_reported_as_wrong(
     page: Page, served: Served
 ) -> None:
-    wrong = {"detail": "It is wrong, so nothing changes.", "problems": ["holdline.yaml:9: no"]}
+    wrong = {"detail": "The new configuration has errors.", "problems": ["holdline.yaml:9: no"]}
     served.stand_in.reloads = [(400, wrong), (202, {"changed": ["agent.greeting"]})]
     await opened(page, served)
-    button = page.get_by_role("button", name="Bring the configuration into force")
+    button = page.get_by_role("button", name="Reload configuration")
 
     await button.press("Enter")
-    await expect(page.get_by_text("nothing changes. holdline.yaml:9: no")).to_be_visible()
+    await expect(page.get_by_text("has errors. holdline.yaml:9: no")).to_be_visible()
     await button.click()
 
-    await expect(page.get_by_text("For the next calls: agent.greeting.")).to_be_visible()
+    await expect(page.get_by_text("Changed for the next calls: agent.greeting.")).to_be_visible()
 
 
 async def test_events_of_several_processes_are_complete_and_in_order(
@@ -407,9 +407,9 @@ async def test_events_of_several_processes_are_complete_and_in_order(
     lines = page.locator(".happenings li")
     names = ["there", "here", "here", "there", "here"]
     await expect(lines).to_have_count(40)
-    await expect(lines.nth(0)).to_contain_text("there is left alone")
+    await expect(lines.nth(0)).to_contain_text("there is not used for now")
     for place, name in enumerate(names):
-        await expect(lines.nth(place)).to_contain_text(f"{name} is left alone")
+        await expect(lines.nth(place)).to_contain_text(f"{name} is not used for now")
 
 
 async def test_a_lost_server_is_reported(page: Page, served: Served) -> None:
@@ -450,7 +450,7 @@ async def test_an_expired_sign_in_is_reported_although_the_feed_continues(
     await page.route("**/api/**", lambda route: route.fulfill(status=401, json={"detail": "No."}))
 
     await expect(page.locator(".headline")).to_have_text("You are signed out.")
-    await expect(page.locator(".troubles li")).to_contain_text("Load this page again to sign in.")
+    await expect(page.locator(".troubles li")).to_contain_text("Reload this page to sign in.")
     await page.wait_for_timeout(2 * AGAIN_MS)
     await expect(page.locator(".headline")).to_have_text("You are signed out.")
 
@@ -578,7 +578,7 @@ async def test_a_calls_page_has_its_turns_words_failures_and_recording(
     assert len(set(colours)) == 2
     await expect(page.locator("#failures li")).to_contain_text("cartesia: cut")
     await expect(page.get_by_label("Recording of this call")).to_be_visible()
-    await expect(page.locator(".happenings li")).to_contain_text("Speaking moved")
+    await expect(page.locator(".happenings li")).to_contain_text("Voice moved")
     await page.set_viewport_size(PHONE)  # type: ignore[arg-type] - width and height
     assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     assert watch.errors == []
@@ -592,7 +592,7 @@ async def test_a_calls_page_is_readable(page: Page, served: Served, tmp_path: Pa
     await expect(page.locator("#result p")).to_have_text("Wants another date.")
     await expect(page.locator(".turn .total")).to_have_text("1.75 s over")
     await expect(page.locator(".said .voice")).to_have_text(["We open", "at nine."])
-    await expect(page.locator(".happenings li")).to_contain_text("Speaking moved")
+    await expect(page.locator(".happenings li")).to_contain_text("Voice moved")
     await expect(page.get_by_label("Recording of this call")).to_be_visible()
     assert await page.evaluate(HARD_TO_READ) == []
     await picture(page, "call", tmp_path)
@@ -628,7 +628,7 @@ async def test_a_calls_page_survives_a_server_outage(page: Page, served: Served)
 
     served.stand_in.call_pages["c1"] = CALL_PAGE | {"happenings": []}
     await page.unroute_all()
-    await expect(page.locator("#state")).to_have_text("Over", timeout=WITHIN_MS)
+    await expect(page.locator("#state")).to_have_text("Ended", timeout=WITHIN_MS)
 
 
 async def test_a_calls_result_appears_when_it_is_known_after_the_end(
@@ -638,7 +638,7 @@ async def test_a_calls_result_appears_when_it_is_known_after_the_end(
     plain = RESULT | {"made_by": "facts", "summary": "The caller hung up."}
     served.stand_in.call_pages["c1"] = over | {"happenings": [], "result": plain}
     await page.goto(served.url + "/calls/c1")
-    await expect(page.locator("#state")).to_have_text("Over")
+    await expect(page.locator("#state")).to_have_text("Ended")
     await expect(page.locator("#result p")).to_have_text("The caller hung up.")
 
     served.stand_in.call_pages["c1"] = over | {"happenings": [], "result": RESULT}
@@ -658,8 +658,8 @@ async def test_a_call_that_was_cut_with_its_process_is_shown_as_ended(
     }
     await page.goto(served.url + "/calls/c1")
 
-    await expect(page.locator("#state")).to_have_text("Over")
-    await expect(page.locator("#call .figures")).to_contain_text("Lengthnot known")
+    await expect(page.locator("#state")).to_have_text("Ended")
+    await expect(page.locator("#call .figures")).to_contain_text("Lengthunknown")
 
 
 async def test_a_calls_page_waits_for_a_database_that_does_not_answer(
@@ -673,7 +673,7 @@ async def test_a_calls_page_waits_for_a_database_that_does_not_answer(
 
     await page.unroute_all()
 
-    await expect(page.locator("#state")).to_have_text("Over", timeout=WITHIN_MS)
+    await expect(page.locator("#state")).to_have_text("Ended", timeout=WITHIN_MS)
 
 
 async def test_the_page_respects_its_security_policy(

@@ -70,12 +70,12 @@ async def test_a_call_that_lost_its_voice_is_reported_alike_everywhere(demo: Dem
 async def told_by_the_console(page: Page) -> None:
     await expect(page.locator("#calls td.trouble")).to_contain_text("cartesia")
     rung = page.locator("[data-rung=cartesia] .speed")
-    await expect(rung).to_contain_text("1 caller touched")
+    await expect(rung).to_contain_text("1 caller affected")
     await expect(page.locator(".troubles")).to_contain_text("cartesia")
 
 
 async def told_by_the_calls_page(page: Page, demo: Demo) -> None:
-    await expect(page.locator("#state")).to_have_text("Over", timeout=WRITTEN_MS)
+    await expect(page.locator("#state")).to_have_text("Ended", timeout=WRITTEN_MS)
     said = page.locator(".said[data-who=agent]")
     await expect(said.first).to_contain_text("How can I help?")
     voices = said.nth(1).locator(".voice")

@@ -108,7 +108,7 @@ async def test_progress_outcomes_and_time_left_are_shown(
         "href", "/api/campaigns/spring/report.html"
     )
     paused = page.locator("[data-campaign=survey]")
-    await expect(paused).to_contain_text("several calls in a row failed for our own reasons")
+    await expect(paused).to_contain_text("several calls in a row failed on our side")
     await expect(page.locator("[data-campaign=autumn]")).to_contain_text(
         "holdline campaign import FILE --campaign autumn"
     )
@@ -134,16 +134,16 @@ async def test_an_outcome_has_its_own_colour_in_every_state_of_the_campaign(
 
 
 HELD: Final = {
-    "no voice, it waits": ("tts_down", "hold", "Held", "Nobody is dialled, since no provider"),
-    "no voice, contacts are passed over": ("tts_down", "skip", "Held", "Contacts are passed over"),
-    "no model, it calls": ("llm_down", "degraded", "Running", "People are called all the same"),
+    "no voice, it waits": ("tts_down", "hold", "Held", "No contacts are dialled, because no voice"),
+    "no voice, contacts are passed over": ("tts_down", "skip", "Held", "Contacts are skipped"),
+    "no model, it calls": ("llm_down", "degraded", "Running", "Contacts are dialled anyway"),
     "no carrier, whatever is chosen": (
         *("carrier_unreachable", "skip", "Held"),
-        "Nobody is dialled, since the carrier does not answer.",
+        "No contacts are dialled, because the carrier does not answer.",
     ),
-    "no seat": ("no_seat", "hold", "Held", "since every seat is taken by a call"),
-    "its hours": ("window_closed", "hold", "Running", "it is outside the hours"),
-    "its limit": ("daily_spend", "hold", "Running", "as much is spent as a day may cost"),
+    "no seat": ("no_seat", "hold", "Held", "because all seats are taken"),
+    "its hours": ("window_closed", "hold", "Running", "it is outside the calling hours"),
+    "its limit": ("daily_spend", "hold", "Running", "the daily spending limit is reached"),
 }
 
 
@@ -171,7 +171,7 @@ async def test_buttons_move_a_campaign_and_keep_the_focus(
     await shown(page, served, campaign())
 
     await page.get_by_role("button", name="Pause: spring").press("Enter")
-    await expect(page.locator("[data-campaign=spring]")).to_contain_text("By Mary.")
+    await expect(page.locator("[data-campaign=spring]")).to_contain_text("Paused by Mary.")
     again = page.get_by_role("button", name="Resume: spring")
     await expect(again).to_be_focused()
     await again.press("Enter")
@@ -196,7 +196,7 @@ async def test_the_feed_updates_the_campaigns(page: Page, served: Served) -> Non
     await expect(page.get_by_role("button", name="Start again: spring")).to_be_visible()
     served.stand_in.show_campaigns([done], problem="The database does not answer.")
     await expect(page.locator("#campaigns .empty").first).to_have_text(
-        "The database does not answer. What is shown here is old."
+        "The database does not answer. The data shown is old."
     )
 
 
@@ -213,7 +213,7 @@ async def test_foreign_content_is_shown_as_text(page: Page, served: Served, watc
     outcomes = {nasty: 3}
     await shown(page, served, campaign(state="paused", reason=nasty, outcomes=outcomes))
 
-    await expect(page.locator("[data-campaign=spring]")).to_contain_text(f"By {nasty}.")
+    await expect(page.locator("[data-campaign=spring]")).to_contain_text(f"Paused by {nasty}.")
     await expect(page.locator("#campaigns img")).to_have_count(0)
     assert watch.errors == []
 

@@ -77,8 +77,8 @@ async def both_failovers_are_shown(page: Page) -> None:
     await expect(moves.filter(has_text="Model: openai → openai-b")).to_have_count(1)
     line = page.locator(".said[data-who=agent]:not(.growing)").filter(has=page.locator(".speakers"))
     await expect(line.locator(".speakers .voice")).to_have_text(["cartesia", "elevenlabs"])
-    await expect(page.locator("[data-rung=elevenlabs] .works")).to_have_text("speaks now")
-    await expect(page.locator("[data-rung=openai-b] .works")).to_have_text("answers now")
+    await expect(page.locator("[data-rung=elevenlabs] .works")).to_have_text("in use")
+    await expect(page.locator("[data-rung=openai-b] .works")).to_have_text("in use")
 
 
 async def all_are_well_again(page: Page) -> None:

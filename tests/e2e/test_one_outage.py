@@ -188,7 +188,7 @@ async def test_all_reports_of_an_outage_agree(tmp_path: Path, inbox: Inbox, netw
             number = len(
                 {failed_attempt["call_id"] for failed_attempt in failed_attempts(served.logs)}
             )
-            callers = f"{number} caller{'s' if number > 1 else ''} touched"
+            callers = f"{number} caller{'s' if number > 1 else ''} affected"
             await expect(verdict).to_contain_text(callers, timeout=PAGE_MS)
         metrics = await said_by(served.url, "/metrics")
     settings = load(tmp_path / "holdline.yaml", keys=False).settings

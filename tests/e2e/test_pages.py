@@ -171,7 +171,7 @@ async def test_a_call_is_made_heard_and_hung_up(page: Page, served: Served, watc
     async with asyncio.timeout(10):
         await served.stand_in.gone.wait()
     await expect(page.get_by_role("button", name="Call", exact=True)).to_be_visible()
-    await expect(page.get_by_role("button", name="Take the call up again")).to_be_hidden()
+    await expect(page.get_by_role("button", name="Resume the call")).to_be_hidden()
     assert any(text.startswith("ping: ") for text in served.stand_in.heard)
     assert watch.errors == []
     assert watch.foreign == []
@@ -182,7 +182,7 @@ async def test_a_browser_that_blocks_sound_is_reported_through_the_call(
 ) -> None:
     await page.add_init_script(HOLDS_SOUND_BACK)
     await call(page, served)
-    hint = page.get_by_text("Your browser holds the sound back.")
+    hint = page.get_by_text("Your browser blocks the sound.")
 
     await expect(hint).to_be_visible()
     served.stand_in.say(type="said", who="agent", text="Hello.", final=True)
@@ -232,7 +232,7 @@ async def test_a_lost_call_reconnects_by_itself_with_its_token(page: Page, serve
     asked = [offer.get("request_data") for offer in served.stand_in.offers]
     assert asked[0] is None
     assert asked[-1] == {"resume_token": TOKEN}
-    await expect(page.get_by_text("the agent begins anew")).to_be_hidden()
+    await expect(page.get_by_text("the agent starts over")).to_be_hidden()
 
 
 async def test_a_hanging_request_does_not_end_the_resumed_call(page: Page, served: Served) -> None:
@@ -270,7 +270,7 @@ async def test_a_server_that_has_forgotten_the_call_is_reported(page: Page, serv
     await served.stand_in.vanish()
     await page.wait_for_function("() => states.includes('reconnecting')")
 
-    await expect(page.get_by_text("the agent begins anew")).to_be_visible()
+    await expect(page.get_by_text("the agent starts over")).to_be_visible()
     await expect(page.get_by_text("In a call")).to_be_visible()
 
 
@@ -359,7 +359,7 @@ async def test_the_microphone_can_be_changed_during_a_call(
 
     await choice.select_option(names[-1])
 
-    await expect(page.get_by_text(f"You speak through {names[-1]}.")).to_be_visible()
+    await expect(page.get_by_text(f"Microphone in use: {names[-1]}.")).to_be_visible()
     sent = "line.getTransceivers()[0].sender.track"
     assert await page.evaluate(f"{sent}.label") == names[-1]
     assert await page.evaluate(f"{sent}.readyState") == "live"
@@ -416,7 +416,7 @@ async def test_the_ears_extra_delay_is_measured_sent_and_drawn(page: Page, serve
     assert report["turn"] == 1
     assert report["buffer_s"] > 0
     await expect(page.locator(".part[data-part=ear_s]")).to_have_attribute(
-        "title", "The ear adds: 0.16 s"
+        "title", "Playback: 0.16 s"
     )
     await expect(page.locator(".turn .total")).to_have_text("1.75 s over")
 
@@ -428,7 +428,7 @@ async def test_the_agents_goodbye_is_not_a_lost_line(page: Page, served: Served)
     served.stand_in.say(type="entry", **ended)
 
     await expect(page.get_by_text("The agent has ended the call.")).to_be_visible()
-    await expect(page.get_by_role("button", name="Take the call up again")).to_be_hidden()
+    await expect(page.get_by_role("button", name="Resume the call")).to_be_hidden()
 
 
 async def test_the_servers_last_words_give_the_reason_for_hanging_up(
@@ -439,8 +439,8 @@ async def test_the_servers_last_words_give_the_reason_for_hanging_up(
     served.stand_in.say(type="ended", reason="silence")
     await served.stand_in.vanish()
 
-    await expect(page.get_by_text("because nobody spoke")).to_be_visible()
-    await expect(page.get_by_role("button", name="Take the call up again")).to_be_hidden()
+    await expect(page.get_by_text("because it heard nothing")).to_be_visible()
+    await expect(page.get_by_role("button", name="Resume the call")).to_be_hidden()
 
 
 async def test_a_busy_server_is_reported_in_its_own_words(page: Page, served: Served) -> None:
@@ -463,7 +463,7 @@ async def test_a_refused_microphone_is_explained(served: Served, network: None) 
 
         await page.get_by_role("button", name="Call", exact=True).click()
 
-        await expect(page.get_by_role("alert")).to_contain_text("The microphone was refused.")
+        await expect(page.get_by_role("alert")).to_contain_text("microphone was denied.")
     assert served.stand_in.offers == []
 
 
@@ -572,7 +572,7 @@ async def test_a_failover_is_marked_where_it_was_in_its_turn(
     assert at
     assert start
     assert at["x"] - start["x"] == pytest.approx(0.6 / 1.75 * drawn, abs=4)
-    await expect(page.locator(".happenings")).to_contain_text("Thinking moved from openai to")
+    await expect(page.locator(".happenings")).to_contain_text("Model moved from openai to")
     assert watch.errors == []
 
 
@@ -626,21 +626,21 @@ async def test_the_providers_health_and_who_speaks_show_as_they_change(
     served.stand_in.providers = [dict(WELL), standby]
     await call(page, served, "/")
     first, second = page.locator("[data-rung=cartesia]"), page.locator("[data-rung=elevenlabs]")
-    await expect(first.locator(".condition")).to_have_text("Well")
+    await expect(first.locator(".condition")).to_have_text("Healthy")
     await expect(first.locator(".speed")).to_have_text("usually 0.21 s")
 
     won = ANSWER | {"event": "AttemptWon", "stage": "tts", "attempt": 1, "after_s": 0.2}
     served.stand_in.tell(**won | {"provider": "cartesia", "number": 8})
-    await expect(first.locator(".works")).to_have_text("speaks now")
+    await expect(first.locator(".works")).to_have_text("in use")
     served.stand_in.providers[0] |= {"state": "open", "half_opens_in_s": 12.4}
     opened = {"event": "BreakerMoved", "stage": "tts", "provider": "cartesia", "after": "open"}
     served.stand_in.tell(**ANSWER | opened | {"call_id": "", "number": 1})
     served.stand_in.tell(**won | {"provider": "elevenlabs", "number": 9})
 
-    await expect(first.locator(".condition")).to_have_text("Left alone for 13 s")
-    await expect(second.locator(".works")).to_have_text("speaks now")
+    await expect(first.locator(".condition")).to_have_text("Not used for 13 s")
+    await expect(second.locator(".works")).to_have_text("in use")
     await expect(page.locator(".works")).to_have_count(1)
-    await expect(page.locator(".happenings")).to_contain_text("cartesia is left alone")
+    await expect(page.locator(".happenings")).to_contain_text("cartesia is not used for now")
     assert watch.errors == []
     assert watch.foreign == []
 
@@ -650,11 +650,11 @@ async def test_an_operator_resets_a_rung_from_the_keyboard(page: Page, served: S
     served.stand_in.providers = [refused]
     await page.goto(served.url + "/")
     rung = page.locator("[data-rung=cartesia]")
-    await expect(rung.locator(".condition")).to_have_text("Refuses our key or has no credit")
+    await expect(rung.locator(".condition")).to_have_text("Rejects our key or has no credit")
 
     await page.get_by_role("button", name="Try cartesia now").press("Enter")
 
-    await expect(rung.locator(".condition")).to_have_text("On trial")
+    await expect(rung.locator(".condition")).to_have_text("Being tested")
     assert served.stand_in.resets == ["cartesia"]
 
 

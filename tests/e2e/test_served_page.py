@@ -108,7 +108,7 @@ async def test_the_call_continues_over_a_new_path(server: Severable) -> None:
         await came_back(page)
 
         assert re.search(r"\bopen\b", await told(page, spoken("01_hours")))
-        await expect(page.get_by_text("The line was back after")).to_be_visible()
+        await expect(page.get_by_text("The line was restored after")).to_be_visible()
         assert await page.evaluate(CALL_ID) == before
         await page.get_by_role("button", name="Hang up").click()
 
@@ -122,7 +122,7 @@ async def test_after_a_crash_the_page_returns_and_says_what_is_lost(server: Seve
         await server.start()
         await came_back(page)
 
-        await expect(page.get_by_text("the agent begins anew")).to_be_visible()
+        await expect(page.get_by_text("the agent starts over")).to_be_visible()
         assert "How can I help?" in await answered(page, 2)
         await page.get_by_role("button", name="Hang up").click()
 
@@ -133,5 +133,5 @@ async def test_an_orderly_stop_is_announced(server: Severable) -> None:
 
         await server.stop()
 
-        await expect(page.get_by_text("The server was switched off")).to_be_visible()
+        await expect(page.get_by_text("The server was shut down")).to_be_visible()
         await server.start()

@@ -1,1 +1,1 @@
-"""The pages that a browser gets: the telephone at `/client/` and the console at `/`."""
+"""The browser pages: the telephone at `/client/`, the console at `/`, one call at `/calls/ID`."""

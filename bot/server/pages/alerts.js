@@ -1,4 +1,4 @@
-/** The alerts, open ones first, and an operator's word on them. */
+/** The alerts, open ones first, with buttons to acknowledge and resolve them. */
 
 import { act, ask, problem } from "./asking.js";
 import { drawInPlace, el, since } from "./dom.js";
@@ -6,20 +6,20 @@ import { every, paced } from "./pacing.js";
 import { counted, moment } from "./verdict.js";
 
 const POLL_MS = 5000;
-const SOON_MS = 1300; // what was reported is decided on within a second
+const SOON_MS = 1300; // the server decides about new reports within a second
 const OVER = 5;
 const OPEN = 20;
 const NEWS = new Set(["IncidentBegan", "IncidentGrew", "IncidentEnded", "BreakerMoved", "Suspected", "SuspicionCleared", "StageExhausted", "StageRecovered", "AttemptFailed", "OperatorActed", "RungChosen"]);
 
-/** The card; feed it the live entries. */
+/** The card; pass it the live entries. */
 export class Alerts {
   #list = el("ol", { class: "alerts" });
-  #said = el("p", { class: "empty" }, "Looking…");
+  #said = el("p", { class: "empty" }, "Loading…");
   #learn;
   #soon = paced(() => this.refresh(), SOON_MS);
   #shown = "";
 
-  /** `learn` is told all alerts whenever they were asked for. */
+  /** `learn` gets all alerts after each request. */
   constructor(place, learn) {
     this.#learn = learn;
     place.append(this.#said, this.#list);
@@ -33,13 +33,13 @@ export class Alerts {
   async refresh() {
     const found = await ask("/api/alerts");
     if (!found.ok) {
-      this.#say(found.status === 503 ? "The database does not answer, so nobody knows which alerts are open. Look at storage.url and at its server." : problem(found));
+      this.#say(found.status === 503 ? "The database does not answer, so open alerts are unknown. Check storage.url and its server." : problem(found));
       return;
     }
     this.#learn(found.body);
     const open = found.body.filter(({ status }) => status === "open");
     const over = found.body.filter(({ status }) => status !== "open").slice(0, OVER);
-    this.#say(open.length ? "" : over.length ? "No alert is open." : "No alert yet. What is more than a glitch shows here, and goes out by the channels under alerts in the configuration.");
+    this.#say(open.length ? "" : over.length ? "No alert is open." : "No alert yet. Alerts appear here and go to the channels under alerts in the configuration.");
     const shown = [...open.slice(0, OPEN), ...over];
     const now = JSON.stringify(shown);
     if (now !== this.#shown) this.#draw(shown);
@@ -47,7 +47,7 @@ export class Alerts {
     this.#shown = now;
   }
 
-  /** Time goes on although nothing has changed; what has focus keeps it. */
+  /** Update the durations without redrawing, so that the focus stays. */
   #tellAgain(alert, row) {
     row.querySelector(".told").textContent = told(alert);
   }
@@ -78,13 +78,13 @@ export class Alerts {
   }
 }
 
-/** Since when, for how long, whom it touched, what was done: in one line. */
+/** Start, duration, affected turns and what is done, in one line. */
 function told(alert) {
   const open = alert.status === "open";
   const began = moment(alert.began_at);
   const facts = [
     `${new Date(began).toLocaleTimeString()}${open ? `, for ${since(began)}` : `, lasted ${Math.round(alert.lasted_s ?? 0)} s`}`,
-    `${counted(alert.turns_touched, "turn")} touched`,
+    `${counted(alert.turns_touched, "turn")} affected`,
     alert.instead && `instead: ${alert.instead}`,
     open ? alert.seen_by && `seen by ${alert.seen_by}` : alert.resolved_how,
   ];

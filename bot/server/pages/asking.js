@@ -1,13 +1,13 @@
-/** What the console asks of the server, and what it has it do. */
+/** Requests and actions of the console. */
 
 const UNANSWERED =
-  "No answer came. What was done stands under what operators did; otherwise do it again.";
+  "The server did not answer. Check under Events whether the action was done; if not, repeat it.";
 
-const ANSWER_MS = 10_000; // a server that stands still answers nothing, and its connections stay open
+const ANSWER_MS = 10_000; // a stopped process answers nothing, and its connections stay open
 
 const signedOut = new Set();
 
-/** Have `listener` called whenever the server says that nobody is signed in here. */
+/** Call `listener` whenever the server answers that this browser is not signed in. */
 export function onSignedOut(listener) {
   signedOut.add(listener);
 }
@@ -18,7 +18,7 @@ export async function ask(path) {
   return read(response);
 }
 
-/** Have something done; `word` says by whom and why. */
+/** Run an action; `word` has the operator's name and reason. */
 export async function act(path, word = {}) {
   const headers = { "Content-Type": "application/json" };
   const by = ownName();
@@ -27,12 +27,12 @@ export async function act(path, word = {}) {
   return response ? read(response) : { status: 0, ok: false, body: { detail: UNANSWERED } };
 }
 
-/** What the person at this browser calls themselves. */
+/** The operator's name, as kept in this browser. */
 export function ownName() {
   try {
     return localStorage.getItem("holdline.name") ?? "";
   } catch {
-    return ""; // storage may be switched off: then the name is asked for each time
+    return ""; // storage may be disabled; then the dialog asks for the name each time
   }
 }
 
@@ -44,10 +44,10 @@ export function keepName(name) {
   }
 }
 
-/** Why something was not done, for people. */
+/** Return why a request failed, as a sentence. */
 export function problem({ status, body }) {
   if (status === 0) return body?.detail ?? "The server does not answer.";
-  if (status === 401) return "You are signed out. Load this page again to sign in.";
+  if (status === 401) return "You are signed out. Reload this page to sign in.";
   return body?.detail ?? `The server answered ${status}.`;
 }
 

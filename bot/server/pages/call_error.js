@@ -1,6 +1,6 @@
-/** Why a call could not be made, in a sentence for the person who wanted to make it. */
+/** A call failed; the message is a sentence for the caller. */
 export class CallError extends Error {
-  /** `status` is the server's, where it gave one. */
+  /** `status` is the HTTP status; 0 without an answer. */
   constructor(sentence, { cause, status = 0 } = {}) {
     super(sentence, { cause });
     this.status = status;

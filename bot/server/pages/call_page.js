@@ -1,4 +1,4 @@
-/** One call: its turns as bars, its words with who said them, what failed, its recording. */
+/** The page of one call: turns as bars, transcript, failures, recording. */
 
 import { ask, problem } from "./asking.js";
 import { clock, el, seconds } from "./dom.js";
@@ -7,8 +7,8 @@ import { Turns } from "./turns.js";
 import { Waterfall } from "./waterfall.js";
 
 const BUDGET_S = 1.5;
-const AGAIN_MS = 3000; // a call in progress goes on
-const WRITTEN_MS = 120_000; // behind a call’s end: a model has a minute, if nothing else is configured
+const AGAIN_MS = 3000; // while the call is in progress
+const WRITTEN_MS = 120_000; // after a call: a model has a minute by default to write the result
 const COLOURS = 3;
 const TURNS = 100;
 const ROWS = 200;
@@ -21,8 +21,8 @@ const waterfall = new Waterfall(place("waterfall"), BUDGET_S, TURNS);
 const happenings = new Happenings(place("happenings"), ROWS);
 const colours = new Map(); // by provider
 
-let reached = false; // something of the call has been shown
-let told = 0; // the number of the last entry that was shown
+let reached = false; // the call has been shown once
+let told = 0; // number of the last entry shown
 const turns = new Turns(TURNS);
 
 async function look() {
@@ -31,7 +31,7 @@ async function look() {
   reached = true;
   show(found.body);
   const live = goesOn(found.body.call);
-  state(live ? "In progress" : "Over", live);
+  state(live ? "In progress" : "Ended", live);
   if (live || unfinished(found.body)) setTimeout(look, AGAIN_MS);
 }
 
@@ -39,17 +39,17 @@ function goesOn({ state, ended_at: over }) {
   return state === "live" || (!over && state !== "interrupted");
 }
 
-/** Whether a model may yet write what the call came to. */
+/** Whether a model may still write the result. */
 function unfinished({ call, result }) {
   return result?.made_by !== "model" && Date.now() - Date.parse(call.ended_at) < WRITTEN_MS;
 }
 
-/** What the server cannot say now it may say soon; what is shown meanwhile stays. */
+/** Show a failure and try again; what is already shown stays. */
 function fail(found) {
   if (found.status !== 404 || reached) setTimeout(look, AGAIN_MS);
   if (reached) return state(problem(found), false);
-  state("Not shown", false);
-  const why = found.status === 404 ? "There is no such call. It may be older than what is kept (storage in the configuration), or its record is not written yet." : problem(found);
+  state("Not available", false);
+  const why = found.status === 404 ? "There is no such call. It may have been deleted after the retention time, or its record is not written yet." : problem(found);
   fill("call", el("p", { class: "empty" }, why), el("p", {}, el("a", { href: "/" }, "To the console")));
 }
 
@@ -79,13 +79,13 @@ function show({ call, turns: rows, messages, failures, happenings: facts, result
   if (result) fill("result", ...cameTo(result));
 }
 
-/** What the call came to: by a model, or of its plain facts. */
+/** The result of the call, written by a model or derived from its events. */
 function cameTo({ outcome, summary: text, callback_at: at, notes, made_by: by, provider }) {
   const facts = [
     ["Outcome", outcome.replaceAll("_", " ")],
     ["Call back", at && new Date(at).toLocaleString()],
     ["Notes", notes],
-    ["Written by", by === "model" ? provider : "the call’s plain facts"],
+    ["Written by", by === "model" ? provider : "Holdline, from the call’s events"],
   ].filter(([, value]) => value);
   return [el("p", {}, text), figures(facts)];
 }
@@ -94,7 +94,7 @@ function figures(facts) {
   return el("dl", { class: "figures" }, ...facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
 }
 
-/** Replace what a card shows below its heading. */
+/** Replace the content of a card below its heading. */
 function fill(card, ...children) {
   place(card).replaceChildren(place(`${card}-title`), ...children.filter(Boolean));
 }
@@ -108,16 +108,16 @@ function summary(call) {
     ["Began", new Date(call.started_at).toLocaleString()],
     ["Caller", call.caller || call.transport],
     ["Agent", call.agent],
-    ["Length", call.length_s == null ? (goesOn(call) ? "goes on" : "not known") : clock(1000 * call.length_s)],
+    ["Length", call.length_s == null ? (goesOn(call) ? "in progress" : "unknown") : clock(1000 * call.length_s)],
     ["Ended", (call.reason || call.state).replaceAll("_", " ")],
     ["Failovers", String(call.failovers)],
     ["Failures", String(call.failures)],
-    ["Cost", call.cost == null ? "not known" : `${call.cost.toFixed(4)} ${call.currency}`],
+    ["Cost", call.cost == null ? "unknown" : `${call.cost.toFixed(4)} ${call.currency}`],
   ];
   return figures(facts);
 }
 
-let player = null; // stays while the page is drawn again: it may be playing
+let player = null; // kept across redraws, because it may be playing
 
 function sound({ recorded }) {
   if (!recorded) return null;
@@ -125,19 +125,19 @@ function sound({ recorded }) {
   return player;
 }
 
-/** Who served each turn, as a table. */
+/** The providers of each turn, as a table. */
 function served(rows) {
   if (!rows.length) return null;
-  const names = ["Turn", "Waited", "Hearing", "Thinking", "Speaking", "Tokens", "Characters", "Cost"];
+  const names = ["Turn", "Wait", "Recognition", "Model", "Voice", "Tokens", "Characters", "Cost"];
   const heads = el("tr", {}, ...names.map((text) => el("th", { scope: "col" }, text)));
   const lines = rows.slice(-ROWS).map((row) => {
     const cells = [row.v2v_s === null ? "–" : seconds(row.v2v_s), row.stt, row.llm, row.tts, row.prompt_tokens + row.completion_tokens, row.characters, row.cost?.toFixed(4) ?? "–"];
-    return el("tr", {}, el("th", { scope: "row" }, String(row.turn)), ...cells.map((each) => el("td", {}, String(each || "–"))));
+    return el("tr", {}, el("th", { scope: "row" }, String(row.turn)), ...cells.map((cell) => el("td", {}, String(cell || "–"))));
   });
   return el("details", {}, el("summary", {}, "Each turn as a table"), el("div", { class: "scroll", tabindex: "0" }, el("table", {}, el("thead", {}, heads), el("tbody", {}, ...lines))));
 }
 
-/** Words with the colour of who spoke them; what no span covers has none. */
+/** Words in the colour of their provider; words outside all spans have none. */
 function utterance({ role, text, spans, at }) {
   const words = text.split(/\s+/).filter(Boolean);
   const parts = [];
@@ -165,7 +165,7 @@ function legend(messages) {
 
 function failure({ at, stage, provider, kind, severity, permanent, reason }) {
   const tone = ["high", "critical"].includes(severity) ? "bad" : "warn";
-  const facts = [new Date(at).toLocaleTimeString(), stage.toUpperCase(), permanent && "needs a person", reason];
+  const facts = [new Date(at).toLocaleTimeString(), stage.toUpperCase(), permanent && "needs an operator", reason];
   return el("li", { "data-tone": tone }, el("strong", {}, `${provider}: ${kind.replaceAll("_", " ")}`), el("span", {}, facts.filter(Boolean).join(" · ")));
 }
 

@@ -1,4 +1,4 @@
-/** The calls in progress, one row each; and those that are over. */
+/** The calls in progress, one row each, and recent calls. */
 
 import { ask } from "./asking.js";
 import { clock, drawInPlace, el, seconds } from "./dom.js";
@@ -6,29 +6,29 @@ import { every, paced } from "./pacing.js";
 
 const ROWS = 60; // more are counted, not drawn
 const DRAW_MS = 300;
-const OVER_MS = 2000; // a call that ended is in the record by then
-const NEWS = new Set(["CallEnded", "RungChosen", "AttemptFailed"]); // change the list, or what is counted
+const OVER_MS = 2000; // an ended call is in the record by then
+const NEWS = new Set(["CallEnded", "RungChosen", "AttemptFailed"]); // these change the list or its counts
 const STAGES = ["stt", "llm", "tts"];
-const HEADS = ["Caller", "State", "Hears, thinks, speaks", "Last answer", "Trouble", "Length"];
-const DOING = { listening: "listens", processing: "thinks", speaking: "speaks" };
+const HEADS = ["Caller", "State", "Recognition, model, voice", "Last answer", "Problems", "Length"];
+const DOING = { listening: "listening", processing: "thinking", speaking: "speaking" };
 const COLUMNS = ["caller", "doing", "served", "waited", "trouble", "length"];
 
-/** The table; give it all calls whenever they change. */
+/** The table; pass it all calls whenever they change. */
 export class LiveCalls {
-  #rows = new Map(); // by call
+  #rows = new Map(); // by call id
   #calls = [];
   #budget_s = 1.5;
   #body = el("tbody", { role: "rowgroup" });
   #table;
   #more = el("p", { class: "hint" });
-  #empty = el("p", { class: "empty" }, "Nobody calls now. A call shows here from its first second, with who serves it.");
+  #empty = el("p", { class: "empty" }, "No calls now. Each call appears here from its first second, with its providers.");
   #soon = paced(() => this.#draw(), DRAW_MS);
 
   constructor(place) {
     const heads = HEADS.map((text) => el("th", { scope: "col", role: "columnheader" }, text));
     this.#table = el("table", { class: "calls", role: "table", "aria-label": "Calls in progress", hidden: true }, el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, ...heads)), this.#body);
     place.append(this.#empty, this.#table, this.#more);
-    every(1000, () => this.#soon()); // the lengths
+    every(1000, () => this.#soon()); // update the lengths
   }
 
   set budget_s(value) {
@@ -49,7 +49,7 @@ export class LiveCalls {
     this.#empty.hidden = this.#calls.length > 0;
     this.#table.hidden = !this.#calls.length;
     const left = this.#calls.length - shown.length;
-    this.#more.textContent = left > 0 ? `and ${left} more, without trouble` : "";
+    this.#more.textContent = left > 0 ? `and ${left} more, without problems` : "";
   }
 
   #drop(id, row) {
@@ -57,7 +57,7 @@ export class LiveCalls {
     this.#rows.delete(id);
   }
 
-  /** Change what has changed of a row, and nothing else: focus stays where it is. */
+  /** Update only the changed cells of a row, so that the focus stays. */
   #place(call, index) {
     const row = this.#rows.get(call.id) ?? this.#add(call);
     const texts = this.#texts(call);
@@ -79,7 +79,7 @@ export class LiveCalls {
   }
 
   #texts(call) {
-    const served = STAGES.map((stage) => (call.down.includes(stage) ? "nobody" : (call.providers[stage] ?? "–"))).join(", ");
+    const served = STAGES.map((stage) => (call.down.includes(stage) ? "none" : (call.providers[stage] ?? "–"))).join(", ");
     const trouble = [call.step && words(call.step), call.failovers && `${call.failovers} failover${call.failovers > 1 ? "s" : ""}`, call.last && words(call.last)];
     return [
       call.caller || call.transport,
@@ -92,14 +92,14 @@ export class LiveCalls {
   }
 }
 
-/** Those of the record, the newest first. */
+/** Recorded calls, the newest first. */
 export class RecentCalls {
   #list = el("ol", { class: "recent" });
-  #empty = el("p", { class: "empty" }, "No call is over yet.");
+  #empty = el("p", { class: "empty" }, "No call has ended yet.");
   #learn;
   #soon = paced(() => this.refresh(), OVER_MS);
 
-  /** `learn` is told what came beside them: turns, what today cost. */
+  /** `learn` gets the rest of the answer: turns, today's cost. */
   constructor(place, learn) {
     place.append(this.#empty, this.#list);
     this.#learn = learn;
@@ -116,7 +116,7 @@ export class RecentCalls {
     this.#learn(body);
     drawInPlace(this.#list, ...body.recent.map(over));
     this.#empty.hidden = body.recent.length > 0;
-    this.#empty.textContent = body.problem || "No call is over yet.";
+    this.#empty.textContent = body.problem || "No call has ended yet.";
   }
 }
 

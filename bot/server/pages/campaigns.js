@@ -1,4 +1,4 @@
-/** The campaigns: how each one stands and why it waits, how far it has come, what became of its dials. */
+/** The campaigns: state, reason for waiting, progress, outcomes of dials. */
 
 import { act, problem } from "./asking.js";
 import { drawInPlace, el } from "./dom.js";
@@ -6,44 +6,44 @@ import { paced } from "./pacing.js";
 
 const DRAW_MS = 250;
 const ROWS = 30; // more are counted, not drawn
-const MOST_S = 14 * 24 * 3600; // as far as the server looks ahead
-const NONE = "No campaign is configured. Each one under campaigns in the configuration shows here, with its progress and its buttons.";
+const MOST_S = 14 * 24 * 3600; // horizon of the server's estimate
+const NONE = "No campaign is configured. Add one under campaigns in the configuration; its progress and buttons appear here.";
 
 const MOVES = { ready: [["start", "Start"]], running: [["pause", "Pause"]], paused: [["resume", "Resume"]], done: [["start", "Start again"]] };
 const STATES = { ready: ["plain", "Not started"], running: ["good", "Running"], paused: ["warn", "Paused"], done: ["good", "Done"] };
 const HELD = { tone: "bad", text: "Held" };
 
-/** Why nobody is dialled although the campaign runs; what is not here is its ordinary course. */
+/** Why a running campaign is held; other reasons are ordinary. */
 const REASONS = {
-  stt_down: "no provider could hear what people say",
-  llm_down: "no provider could think of an answer",
-  tts_down: "no provider could speak",
+  stt_down: "no speech recognition is available",
+  llm_down: "no language model is available",
+  tts_down: "no voice is available",
   carrier_unreachable: "the carrier does not answer",
-  no_carrier: "no carrier that could dial is configured",
-  no_seat: "every seat is taken by a call",
+  no_carrier: "no carrier for outbound calls is configured",
+  no_seat: "all seats are taken",
 };
 const WAITS = {
-  nobody_due: "Waits: nobody else is due yet.",
-  window_closed: "Waits: it is outside the hours of everybody who is left.",
-  daily_calls: "Waits for tomorrow: as many calls as a day may have.",
-  daily_spend: "Waits for tomorrow: as much is spent as a day may cost.",
+  nobody_due: "Waiting: no contact is due yet.",
+  window_closed: "Waiting: it is outside the calling hours of all remaining contacts.",
+  daily_calls: "Waiting for tomorrow: the daily limit of calls is reached.",
+  daily_spend: "Waiting for tomorrow: the daily spending limit is reached.",
 };
 const DOES = {
-  hold: (why) => `Nobody is dialled, since ${why}. It goes on by itself when that is over.`,
-  skip: (why) => `Contacts are passed over and come again later, since ${why}.`,
-  degraded: (why) => `People are called all the same, although ${why}.`,
+  hold: (why) => `No contacts are dialled, because ${why}. The campaign resumes by itself.`,
+  skip: (why) => `Contacts are skipped and dialled later, because ${why}.`,
+  degraded: (why) => `Contacts are dialled anyway, although ${why}.`,
 };
 const PAUSES = {
-  agent_failed_in_a_row: "It paused itself: several calls in a row failed for our own reasons. Resume it when that is mended.",
-  carrier_refused_in_a_row: "It paused itself: the carrier refused several dials in a row, or could not make them. Look at the account, the trunk and the number that it calls from, and resume it.",
+  agent_failed_in_a_row: "Paused automatically: several calls in a row failed on our side. Resume it after the cause is fixed.",
+  carrier_refused_in_a_row: "Paused automatically: the carrier refused several dials in a row, or could not place them. Check the account, the trunk and the caller number, then resume it.",
 };
 
 const TONES = { completed: "good", agent_failed: "bad", failed: "warn", unknown: "warn" };
 
-/** The card; give it what the live feed says of campaigns. */
+/** The card; pass it the live feed's campaigns. */
 export class Campaigns {
   #list = el("ul", { class: "campaigns" });
-  #said = el("p", { class: "empty", role: "status" }, "Looking…");
+  #said = el("p", { class: "empty", role: "status" }, "Loading…");
   #wrong = el("p", { class: "problem", role: "status" });
   #campaigns = [];
   #problem = "";
@@ -54,7 +54,7 @@ export class Campaigns {
     place.append(this.#said, this.#list, this.#wrong);
   }
 
-  /** Take in all of them: {campaigns, problem}. */
+  /** Show all campaigns: {campaigns, problem}. */
   show({ campaigns, problem: trouble }) {
     this.#campaigns = campaigns;
     this.#problem = trouble;
@@ -66,7 +66,7 @@ export class Campaigns {
     const shown = this.#campaigns.slice(0, ROWS);
     drawInPlace(this.#list, ...shown.map((campaign) => this.#row(campaign)));
     const more = this.#campaigns.length - shown.length;
-    const said = [this.#problem && `${this.#problem} What is shown here is old.`, more > 0 && `and ${more} more`];
+    const said = [this.#problem && `${this.#problem} The data shown is old.`, more > 0 && `and ${more} more`];
     const text = this.#known && !this.#campaigns.length && !this.#problem ? NONE : said.filter(Boolean).join(" ");
     if (this.#said.textContent !== text) this.#said.textContent = text;
     this.#said.hidden = !text;
@@ -93,14 +93,14 @@ export class Campaigns {
     return el("button", { type: "button", "data-act": `campaign ${name}`, "aria-label": `${text}: ${name}`, onclick: go }, text);
   }
 
-  /** Take in one that was changed here; the feed brings the others in their time. */
+  /** Show a campaign that was changed here; the feed updates the others. */
   #learn(changed) {
-    this.#campaigns = this.#campaigns.map((each) => (each.name === changed.name ? changed : each));
+    this.#campaigns = this.#campaigns.map((campaign) => (campaign.name === changed.name ? changed : campaign));
     this.#draw();
   }
 }
 
-/** How a campaign is, in a word. */
+/** The condition of a campaign, in one word. */
 function condition({ state, held, on_outage }) {
   const why = held && REASONS[held.reason];
   if (!why) return { tone: STATES[state]?.[0] ?? "plain", text: STATES[state]?.[1] ?? state };
@@ -109,10 +109,10 @@ function condition({ state, held, on_outage }) {
   return HELD;
 }
 
-/** Why it waits or rests, in a sentence; nothing: it does not. */
+/** Why it waits or is paused, as a sentence; empty if it is neither. */
 function explain({ name, state, reason, held, on_outage, all_contacts: all }) {
-  if (!all) return `It has no contacts. holdline campaign import FILE --campaign ${name} brings some.`;
-  if (state === "paused") return PAUSES[reason] ?? (reason ? `By ${reason.replaceAll("_", " ")}.` : "");
+  if (!all) return `It has no contacts. Add some: holdline campaign import FILE --campaign ${name}`;
+  if (state === "paused") return PAUSES[reason] ?? (reason ? `Paused by ${reason.replaceAll("_", " ")}.` : "");
   if (!held) return "";
   const why = REASONS[held.reason];
   if (!why) return WAITS[held.reason] ?? "";
@@ -138,10 +138,10 @@ function figures(campaign) {
   return el("dl", { class: "figures" }, ...pairs.map(([term, value]) => el("div", {}, el("dt", {}, term), el("dd", {}, value))));
 }
 
-/** What became of its dials: a bar for each outcome, the most frequent first. */
+/** The outcomes of its dials: a bar for each, the most frequent first. */
 function outcomes({ name, outcomes: counts }) {
   const sorted = Object.entries(counts).sort(([one, few], [other, many]) => many - few || one.localeCompare(other));
-  if (!sorted.length) return el("p", { class: "empty" }, "Nobody was dialled yet. What becomes of each dial shows here.");
+  if (!sorted.length) return el("p", { class: "empty" }, "No dials yet. Their outcomes appear here.");
   const most = sorted[0][1];
   return el("ul", { class: "outcomes", "aria-label": `Outcomes of the dials of ${name}` }, ...sorted.map(([outcome, count]) => outcomeRow(outcome, count, most)));
 }
@@ -160,9 +160,9 @@ function links({ name }) {
   return el("p", { class: "links" }, page, lines);
 }
 
-/** A length of time that is only estimated. */
+/** Format an estimated duration. */
 function duration(left_s) {
-  if (left_s === null) return "not known";
+  if (left_s === null) return "unknown";
   if (left_s >= MOST_S) return "two weeks or more";
   if (left_s < 90) return "about a minute";
   if (left_s < 5400) return `about ${Math.round(left_s / 60)} min`;

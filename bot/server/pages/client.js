@@ -1,4 +1,4 @@
-/** The telephone alone, at /client/. */
+/** The telephone page, at /client/. */
 
 import { mountTelephone } from "./telephone_view.js";
 

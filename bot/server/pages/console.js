@@ -1,4 +1,4 @@
-/** The console, at /: how it is, the calls, the providers, the alerts, the campaigns; the telephone and the lab's switches. */
+/** The console, at /: summary, calls, providers, alerts, campaigns, telephone, lab switches. */
 
 import { Alerts } from "./alerts.js";
 import { ask, onSignedOut } from "./asking.js";
@@ -15,14 +15,14 @@ import { Turns } from "./turns.js";
 import { Verdict } from "./verdict.js";
 import { Waterfall } from "./waterfall.js";
 
-const BUDGET_S = 1.5; // until the server says what its configuration holds
+const BUDGET_S = 1.5; // until the server sends its configured budget
 const KEPT_CALLS = 200;
-const KEPT_OF_HOUSE = 5000; // of all processes together, more than they tell a page that begins to watch
-const AGAIN_MS = 3000; // before a feed that was refused is asked for again
-const QUIET_MS = 8000; // the server says something every 3 s; what is cut, or stands still, does not say so
+const KEPT_OF_HOUSE = 5000; // entries of all processes; more than a new watcher receives
+const AGAIN_MS = 3000; // before reconnecting a refused feed
+const QUIET_MS = 8000; // the server sends a beat every 3 s; a cut network or a stopped process sends nothing
 const LOOK_MS = 1000;
 const SUGGESTED = 6;
-const SHORT_WORDS = 4; // "Yes, please." answers a question; it suggests nothing
+const SHORT_WORDS = 4; // too short to suggest a question, such as "Yes, please."
 
 const place = (id) => document.getElementById(id);
 const verdict = new Verdict(place("verdict"));
@@ -36,9 +36,9 @@ const campaigns = new Campaigns(place("campaigns"));
 const numbers = {};
 const latency = new Latency(place("latency"), BUDGET_S, count);
 const recent = new RecentCalls(place("recent"), remember);
-const lastTaken = new Map(); // by call: the live feed repeats itself when it is taken up again
+const lastTaken = new Map(); // by call: the feed repeats entries after a reconnection
 
-const takenOfHouse = new Set(); // of what belongs to no call; each process counts, and each anew from 1
+const takenOfHouse = new Set(); // entries outside calls; each process numbers its own from 1
 let shownCall = null;
 let ownCall = null;
 let drawing = false;
@@ -48,7 +48,7 @@ function count(news) {
   verdict.learn({ numbers });
 }
 
-/** What the server remembers beside the calls of the record. */
+/** Take what the server sends in addition to recorded calls. */
 function remember({ live, turns: answers, touched, today, problem }) {
   latency.fill(answers);
   showCalls(live);
@@ -81,14 +81,14 @@ function takeOfCall(entry) {
   lastTaken.set(entry.call_id, entry.number);
   if (lastTaken.size > KEPT_CALLS) lastTaken.delete(lastTaken.keys().next().value);
   if (entry.event === "BudgetMissed") setBudget(entry.budget_s);
-  if (turns.take(entry) && ownCall === null) shownCall = entry.call_id; // without an own call, the latest one
+  if (turns.take(entry) && ownCall === null) shownCall = entry.call_id; // without a call of our own, the latest one
   providers.call = shownCall;
   spread(entry);
   if (entry.call_id === shownCall) redraw();
 }
 
 function spread(entry) {
-  for (const each of [providers, happenings, alerts, latency, recent]) each.take(entry);
+  for (const card of [providers, happenings, alerts, latency, recent]) card.take(entry);
 }
 
 function setBudget(budget_s) {
@@ -118,7 +118,7 @@ const feed = {
   signedOut: false,
 };
 
-/** Say whether the page is up to date, in its corner and in its first line. */
+/** Show whether the page is up to date, in its corner and in its first line. */
 function show(on, text) {
   const live = place("live");
   if (live.dataset.on === String(on) && live.textContent === text) return;
@@ -128,7 +128,7 @@ function show(on, text) {
   live.textContent = text;
 }
 
-/** Take the live feed up, and again whenever it ends or falls silent. */
+/** Connect to the live feed, and reconnect when it ends or is silent. */
 function follow() {
   const source = new EventSource("/api/live?calls=1");
   const hearing = (take) => ({ data }) => {
@@ -160,8 +160,8 @@ function opened() {
 async function broken(source) {
   if (source !== feed.source) return;
   if (!feed.signedOut) show(false, "Not connected to the server");
-  if (source.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
-  await ask("/api/providers"); // says whether we are signed in
+  if (source.readyState !== EventSource.CLOSED) return; // the browser reconnects by itself
+  await ask("/api/providers"); // a 401 tells that we are signed out
   again(source);
 }
 
@@ -172,10 +172,10 @@ function again(source) {
   setTimeout(follow, AGAIN_MS);
 }
 
-/** A feed that was open already goes on without its cookie; whatever else is asked for does not. */
+/** An open feed goes on after the sign-in has ended; other requests do not. */
 function signOut() {
   feed.signedOut = true;
-  show(false, "Signed out: load this page again to sign in");
+  show(false, "Signed out: reload this page to sign in");
   if (feed.source?.readyState === EventSource.OPEN) again(feed.source);
 }
 
@@ -200,7 +200,7 @@ async function suggest() {
 mountTelephone(place("phone"), place("transcript"), {
   onMessage: hear,
   onState: ({ state }) => {
-    if (["ended", "lost", "failed"].includes(state)) ownCall = null; // one that is taken up is told anew
+    if (["ended", "lost", "failed"].includes(state)) ownCall = null; // a resumed call is announced again
   },
 });
 onSignedOut(signOut);

@@ -1,4 +1,4 @@
-/** What one can do in a call besides talking: mute, another microphone, keys. */
+/** Controls of a call: mute, microphone, keypad. */
 
 import { el } from "./dom.js";
 
@@ -6,7 +6,7 @@ const KEYS = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "*", "0", "#"];
 const SPOKEN = { "*": "star", "#": "hash" };
 const TYPED_INTO = "input, select, textarea, [contenteditable]";
 
-/** Controls of a telephone; there while its call is. */
+/** Controls of a telephone, visible during a call. */
 export class Controls {
   #phone;
   #mute = el("button", { type: "button", class: "mute", "aria-pressed": "false", onclick: () => this.#toggleMute() }, "Mute");
@@ -15,7 +15,7 @@ export class Controls {
   #element = el("div", { class: "controls", hidden: true }, this.#mute, this.#select, this.#pad);
   #say;
 
-  /** `say` shows a remark to the person. */
+  /** `say` shows a note to the user. */
   constructor(phone, say) {
     this.#phone = phone;
     this.#say = say;
@@ -57,9 +57,9 @@ export class Controls {
     const name = this.#select.selectedOptions[0]?.textContent;
     try {
       await this.#phone.speakThrough(this.#select.value);
-      this.#say(`You speak through ${name}.`);
+      this.#say(`Microphone in use: ${name}.`);
     } catch (error) {
-      this.#say(error.message); // the one before goes on
+      this.#say(error.message); // the former microphone stays in use
     }
   }
 
@@ -68,7 +68,7 @@ export class Controls {
     this.#say(`You pressed ${key}.`);
   }
 
-  /** A key of the keyboard is one of the telephone, unless somebody writes with it. */
+  /** A key of the keyboard is a key of the telephone, except in input fields. */
   #typed(event) {
     const ours = KEYS.includes(event.key) && !event.ctrlKey && !event.altKey && !event.metaKey && !event.repeat;
     if (!ours || this.#phone.state !== "in_call" || event.target.closest?.(TYPED_INTO)) return;

@@ -1,4 +1,4 @@
-/** Making elements, and a few words about numbers. */
+/** Helpers for elements and number formats. */
 
 /** Make an element: el("p", {class: "note", hidden: true}, "text", child). */
 export function el(tag, attributes = {}, ...children) {
@@ -12,11 +12,11 @@ export function el(tag, attributes = {}, ...children) {
   return element;
 }
 
-const SAME = ["data-act", "aria-label", "href"]; // what a button or a link does
+const SAME = ["data-act", "aria-label", "href"]; // they identify a button or a link
 
 /**
- * Show `fresh` as the children of `place`. What is still the same stays the element that it was: a press that
- * began on it is a click, and it keeps the focus. The listeners are the old element's.
+ * Make `fresh` the children of `place`. Unchanged nodes stay the same elements, so that a press that began
+ * before the update still is a click, and the focus stays. Their listeners are those of the old element.
  */
 export function drawInPlace(place, ...fresh) {
   const focused = place.contains(document.activeElement) && document.activeElement.dataset.act;
@@ -24,7 +24,7 @@ export function drawInPlace(place, ...fresh) {
   if (focused && document.activeElement?.dataset?.act !== focused) acting(focused, place)?.focus();
 }
 
-/** The button that does this, wherever it stands now. */
+/** The button with this action. */
 export function acting(act, place = document) {
   return place.querySelector(`[data-act="${CSS.escape(act)}"]`);
 }
@@ -54,19 +54,19 @@ function update(old, fresh) {
   merge(old, [...fresh.childNodes]);
 }
 
-/** A number of seconds for reading: 0.87 s. */
+/** Format seconds: 0.87 s. */
 export function seconds(value) {
   return `${value.toFixed(2)} s`;
 }
 
-/** How long ago a moment was, roughly: 40 s, 12 min, 3 h. */
+/** Format the time since a moment: 40 s, 12 min, 3 h. */
 export function since(ms) {
   const past_s = Math.max(0, Math.round((Date.now() - ms) / 1000));
   if (past_s < 90) return `${past_s} s`;
   return past_s < 5400 ? `${Math.round(past_s / 60)} min` : `${Math.round(past_s / 3600)} h`;
 }
 
-/** A length of time as on a telephone: 1:05. */
+/** Format a duration as on a telephone: 1:05. */
 export function clock(ms) {
   const whole = Math.max(0, Math.floor(ms / 1000));
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;

@@ -1,25 +1,25 @@
-/** How long sound takes from the network to the loudspeaker, by the receiver’s own statistics. */
+/** Delay from the network to the loudspeaker, from the receiver’s statistics. */
 
-/** What a browser has counted so far; what it does not know counts as nothing. */
+/** The browser's counters so far; missing ones are 0. */
 async function counted(pc) {
   const stats = [...(await pc.getStats()).values()];
   const audio = stats.find(({ type, kind }) => type === "inbound-rtp" && kind === "audio");
   const playout = stats.find(({ type }) => type === "media-playout");
   const road = stats.find(({ type, nominated, state }) => type === "candidate-pair" && nominated && state === "succeeded");
   return {
-    waited_s: audio?.jitterBufferDelay ?? 0, // of all samples together
+    waited_s: audio?.jitterBufferDelay ?? 0, // sum over all samples
     played: audio?.jitterBufferEmittedCount ?? 0,
     madeUp: audio?.concealedSamples ?? 0,
     silentMadeUp: audio?.silentConcealedSamples ?? 0,
-    playout_s: playout?.totalPlayoutDelay ?? 0, // of all samples together
+    playout_s: playout?.totalPlayoutDelay ?? 0, // sum over all samples
     samples: playout?.totalSamplesCount ?? 0,
     roundTrip_s: road?.currentRoundTripTime ?? 0,
   };
 }
 
-const RATE_HZ = 48000; // of Opus, in which these samples are counted
+const RATE_HZ = 48000; // Opus samples
 
-/** Measures one stretch of a call after the other. */
+/** Measures a span of a call. */
 export class EarGauge {
   #pc;
 
@@ -27,7 +27,7 @@ export class EarGauge {
     this.#pc = pc;
   }
 
-  /** Begin a stretch; the function returned ends it, and returns null if nothing was played in it. */
+  /** Begin a span. The returned function ends it, and returns null if nothing was played. */
   async begin() {
     const before = await counted(this.#pc);
     return async () => {

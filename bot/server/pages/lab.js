@@ -1,4 +1,4 @@
-/** Switches that break the simulated providers; only where the fault lab runs. */
+/** Switches that break the simulated providers, if the fault lab runs. */
 
 import { el } from "./dom.js";
 import { every } from "./pacing.js";
@@ -6,20 +6,20 @@ import { every } from "./pacing.js";
 const POLL_MS = 2000;
 
 const STAGES = new Map([
-  ["stt", "Hears the caller"],
-  ["llm", "Writes the answer"],
-  ["tts", "Speaks it"],
+  ["stt", "Speech recognition"],
+  ["llm", "Language model"],
+  ["tts", "Voice"],
 ]);
 const OTHERS = "Others";
 
-/** How often a fault strikes, as the lab's windows say it. */
+/** How often a fault occurs, in the format of the lab's windows. */
 const OFTEN = [
   ["every time", {}],
   ["3 times in 10", { p: 0.3 }],
   ["once", { requests: 1 }],
 ];
 
-/** Show the lab in `place`, or leave it hidden where there is none. */
+/** Show the lab in `place`, or leave it hidden without a lab. */
 export async function mountLab(place) {
   const [instances, menu] = await Promise.all([ask("/api/lab/instances"), ask("/api/lab/faults")]);
   if (!instances?.length || !menu?.length) return;
@@ -45,11 +45,11 @@ async function ask(path, options) {
     const response = await fetch(path, options);
     return response.ok ? await response.json().catch(() => ({})) : null;
   } catch {
-    return null; // the server is gone; the page's own line says so
+    return null; // the server is gone; the page shows that elsewhere
   }
 }
 
-/** One simulated provider: what is wrong with it, and the switch that makes it so. */
+/** One simulated provider: its faults, and a switch for them. */
 class Card {
   #name;
   #menu;
@@ -84,9 +84,9 @@ class Card {
     this.show(instance);
   }
 
-  /** Show what the server says of the provider. */
+  /** Show the provider's state on the server. */
   show({ faults = [], requests = 0 }) {
-    if (this.#busy) return; // an answer to the last click is on its way and knows better
+    if (this.#busy) return; // the answer to the last click is still to come
     this.#broken = faults.length > 0;
     const labels = faults.map(({ fault }) => this.#menu.get(fault)?.label ?? fault);
     this.#state.textContent = this.#broken ? labels.join(", ") : "Working";
@@ -100,7 +100,7 @@ class Card {
   }
 
   #select([first]) {
-    if (this.#menu.has(first?.fault)) this.#faults.value = first.fault; // broken before this page was opened
+    if (this.#menu.has(first?.fault)) this.#faults.value = first.fault; // it was broken before this page opened
     this.#showFields();
   }
 
@@ -119,7 +119,7 @@ class Card {
     const headers = windows && { "content-type": "application/json" };
     const path = `/api/lab/instances/${encodeURIComponent(this.#name)}/faults`;
     const done = await ask(path, { method, headers, body });
-    this.#problem.textContent = done === null ? "The lab did not take this." : "";
+    this.#problem.textContent = done === null ? "The lab refused this." : "";
     const instances = await ask("/api/lab/instances");
     this.#busy = false;
     const own = instances?.find(({ name }) => name === this.#name);
@@ -155,6 +155,6 @@ function input({ name, default: value, choices = [], takes = "" }, described) {
 
 function valueOf(field) {
   if (field.type === "checkbox") return [field.name, field.checked];
-  if (field.value === "") return [field.name, undefined]; // left to its default
+  if (field.value === "") return [field.name, undefined]; // use the default
   return [field.name, field.type === "number" ? field.valueAsNumber : field.value];
 }

@@ -1,4 +1,4 @@
-/** How long callers waited for each answer in the last quarter of an hour, against the budget. */
+/** The answer times of the last 15 minutes, against the budget. */
 
 import { el, seconds } from "./dom.js";
 import { every, paced } from "./pacing.js";
@@ -8,7 +8,7 @@ const MOST = 600; // points
 const DRAW_MS = 500;
 const HEIGHT = 180; // px
 
-/** The chart; feed it the live entries and, once, what was before. */
+/** The chart; pass it the live entries and, once, the earlier answers. */
 export class Latency {
   #points = new Map(); // by call and moment: {at_s, v2v_s}
   #budget_s;
@@ -24,7 +24,7 @@ export class Latency {
     this.#told = told;
     place.append(this.#said, this.#place);
     new ResizeObserver(() => this.#soon()).observe(place);
-    every(5000, () => this.#soon()); // time moves on
+    every(5000, () => this.#soon()); // the time axis moves on
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#again());
   }
 
@@ -33,7 +33,7 @@ export class Latency {
     this.#soon();
   }
 
-  /** Take in answers as the server remembers them: [seconds since 1970, v2v_s, call]. */
+  /** Add earlier answers from the server: [seconds since 1970, v2v_s, call]. */
   fill(turns) {
     for (const [at_s, v2v_s, call] of turns) this.#add(call, at_s, v2v_s);
     this.#soon();
@@ -46,7 +46,7 @@ export class Latency {
   }
 
   #add(call, at_s, v2v_s) {
-    this.#points.set(`${call} ${at_s.toFixed(3)}`, { at_s, v2v_s }); // the feed tells some of them again
+    this.#points.set(`${call} ${at_s.toFixed(3)}`, { at_s, v2v_s }); // the feed repeats some of them
     if (this.#points.size > MOST) this.#points.delete(this.#points.keys().next().value);
   }
 
@@ -55,7 +55,7 @@ export class Latency {
     for (const [key, { at_s }] of this.#points) if (at_s < now - WINDOW_S) this.#points.delete(key);
     const points = [...this.#points.values()].sort((one, other) => one.at_s - other.at_s);
     const waits = points.map(({ v2v_s }) => v2v_s).sort((one, other) => one - other);
-    const within = waits.filter((each) => each <= this.#budget_s).length;
+    const within = waits.filter((wait) => wait <= this.#budget_s).length;
     this.#said.textContent = this.#sentence(waits, within);
     this.#place.setAttribute("aria-label", this.#said.textContent);
     this.#place.hidden = !points.length;
@@ -64,7 +64,7 @@ export class Latency {
   }
 
   #sentence(waits, within) {
-    if (!waits.length) return `No answer in the last 15 minutes. Each one shows here as a point; those above the line took longer than ${this.#budget_s} s.`;
+    if (!waits.length) return `No answer in the last 15 minutes. Each answer appears here as a point; points above the line took longer than ${this.#budget_s} s.`;
     const share = (part) => seconds(waits[Math.min(waits.length - 1, Math.ceil(part * waits.length) - 1)]);
     return `${within} of ${waits.length} answers in the last 15 minutes within ${this.#budget_s} s. Half within ${share(0.5)}, 19 of 20 within ${share(0.95)}, the slowest ${seconds(waits.at(-1))}.`;
   }
@@ -92,7 +92,7 @@ export class Latency {
       scales: { x: { time: true, auto: false }, y: { auto: false } },
       axes: [
         { ...axis, size: 28, values: (_, all) => all.map(hour) },
-        { ...axis, size: 44, values: (_, all) => all.map((each) => `${each} s`) },
+        { ...axis, size: 44, values: (_, all) => all.map((tick) => `${tick} s`) },
       ],
       series: [
         {},

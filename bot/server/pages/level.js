@@ -1,4 +1,4 @@
-/** How loud the microphone is, as a bar. */
+/** The microphone level, as a bar. */
 
 import { el } from "./dom.js";
 
@@ -15,7 +15,7 @@ export class Level {
   );
   #context = null;
   #spokenAt = 0;
-  #loudest = 0; // since then: one sample in half a second would miss most of what is short
+  #loudest = 0; // since then; one sample in half a second would miss short sounds
 
   get element() {
     return this.#element;

@@ -1,13 +1,13 @@
-/** One peer connection: its offer, its candidates, its pings, and its way back when the network changed. */
+/** One peer connection: offer, candidates, pings, and ICE restarts after network changes. */
 
 import { CallError } from "./call_error.js";
 import { EarGauge } from "./ear_gauge.js";
 
-const PING_MS = 1000; // the server doubts a line that brings nothing for 1.2 s, and gives it up after 8
-const JITTER_MS = 150; // so long the server’s process may stand still before the caller hears a hole
+const PING_MS = 1000; // the server doubts a line after 1.2 s of silence, and drops it after 8 s
+const JITTER_MS = 150; // how long the server’s process may pause before the caller hears a gap
 const LOOK_MS = 250;
-const QUIET_MS = 1200; // the server sends sound 50 times a second, silence too
-const RESTART_MS = 3000; // mostly a few round trips; Chromium leaves a relay for a lesser one after 2.5 s
+const QUIET_MS = 1200; // the server sends audio 50 times a second, also during silence
+const RESTART_MS = 3000; // usually a few round trips; Chromium leaves a relay for a worse one after 2.5 s
 const AGAIN_MS = 500;
 const ANSWER_MS = 10000;
 
@@ -17,10 +17,10 @@ async function refusal(response) {
   if (response.status === 401) return "Sign in to the console first, then call.";
   if (detail) return detail;
   if (response.status === 503) return "All lines are busy. Please try again in a moment.";
-  return `The server did not take the call (HTTP ${response.status}).`;
+  return `The server refused the call (HTTP ${response.status}).`;
 }
 
-/** Ask the server; `method` GET says what a call needs, POST offers one, PATCH adds addresses. */
+/** Send a signalling request: GET returns the ICE servers, POST offers a call, PATCH adds candidates. */
 export async function signal(method, body, withinMs = ANSWER_MS) {
   let response;
   try {
@@ -37,22 +37,22 @@ export async function signal(method, body, withinMs = ANSWER_MS) {
 }
 
 /**
- * A line to the server. Tells `onTrack` (the agent’s voice), `onUp` (connected), `onMessage` (a text),
- * `onDoubt` (nothing is heard of the server, a new way is being looked for), `onSure` (it is heard
- * again) and, as the last, `onLost`.
+ * A line to the server. Calls `onTrack` (the agent’s voice), `onUp` (connected), `onMessage` (a text),
+ * `onDoubt` (the server is silent, ICE restarts), `onSure` (it is heard
+ * again) and, finally, `onLost`.
  */
 export class Line {
   #pc;
   #channel;
   #tell;
   #id = null;
-  #waiting = []; // addresses for which there is no answer yet
+  #waiting = []; // candidates found before the answer
   #answered = false;
   #timers = [];
   #lost = false;
   #receiver = null;
   #packets = { count: 0, at: 0 };
-  #doubted = 0; // since when; 0: not at all
+  #doubted = 0; // since when; 0 if the line works
   #gauge;
 
   constructor(microphone, { iceServers, connectMs }, listeners) {
@@ -88,7 +88,7 @@ export class Line {
     await this.#pc.getTransceivers()[0].sender.replaceTrack(track);
   }
 
-  /** Begin to measure how long sound takes from here to the ear; `end` sends what was measured. */
+  /** Begin to measure the delay to the loudspeaker. The returned function sends the result. */
   async measure() {
     const end = await this.#gauge.begin();
     return async (turn) => {
@@ -97,7 +97,7 @@ export class Line {
     };
   }
 
-  /** Do nothing any more, but part from nobody: who hears a goodbye forgets the conversation. */
+  /** Stop all activity without closing: the server forgets the conversation of a closed connection. */
   retire() {
     this.#lost = true;
     for (const timer of this.#timers.splice(0)) clearInterval(timer);
@@ -110,7 +110,7 @@ export class Line {
 
   #met({ track, receiver }) {
     if (track.kind !== "audio") return;
-    receiver.jitterBufferTarget = JITTER_MS; // a browser that does not know it keeps its own
+    receiver.jitterBufferTarget = JITTER_MS; // ignored by browsers without this property
     this.#receiver = receiver;
     this.#tell.onTrack(new MediaStream([track]));
   }
@@ -130,7 +130,7 @@ export class Line {
     }
     const { candidate: line, sdpMid: sdp_mid, sdpMLineIndex: sdp_mline_index } = candidate;
     const body = { pc_id: this.#id, candidates: [{ candidate: line, sdp_mid, sdp_mline_index }] };
-    signal("PATCH", body).catch(() => {}); // one road less; when none is left the connection says so
+    signal("PATCH", body).catch(() => {}); // one path less; without any path the connection fails
   }
 
   #moved() {
@@ -140,7 +140,7 @@ export class Line {
     if (state === "disconnected") this.#doubt();
   }
 
-  /** Look whether sound comes: a browser says "disconnected" only seconds after it has stopped. */
+  /** Check whether audio arrives: a browser reports "disconnected" only seconds after it has stopped. */
   async #look() {
     if (!this.#receiver || this.#lost) return;
     const stats = [...(await this.#receiver.getStats()).values()];
@@ -166,7 +166,7 @@ export class Line {
     this.#restart(this.#doubted);
   }
 
-  /** Offer the server a new way for the same call, until it answers or the doubt is over. */
+  /** Restart ICE for the same call, until the server answers or the line works again. */
   async #restart(doubted) {
     while (!this.#lost && this.#doubted === doubted) {
       try {
@@ -176,7 +176,7 @@ export class Line {
         const body = { sdp, type, pc_id: this.#id, request_data: { ice_restart: true } };
         return await this.#take(await signal("POST", body, RESTART_MS));
       } catch (error) {
-        if (error.status) return this.#lose(); // the server answers, and has no such call
+        if (error.status) return this.#lose(); // the server answers that it has no such call
         await new Promise((done) => setTimeout(done, AGAIN_MS));
       }
     }

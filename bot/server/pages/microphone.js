@@ -1,4 +1,4 @@
-/** The microphones of this computer: opening one, and which there are. No page in it. */
+/** Lists and opens the microphones of this computer. Independent of the page. */
 
 import { CallError } from "./call_error.js";
 
@@ -6,20 +6,20 @@ const CLEANED = { echoCancellation: true, noiseSuppression: true, autoGainContro
 
 const REFUSALS = {
   NotAllowedError:
-    "The microphone was refused. Allow it for this page in your browser’s address bar, then press Call again.",
-  NotFoundError: "No microphone was found. Plug one in or switch one on, then press Call again.",
+    "Access to the microphone was denied. Allow it for this page in your browser’s address bar, then press Call again.",
+  NotFoundError: "No microphone was found. Connect one or switch it on, then press Call again.",
   NotReadableError:
-    "The microphone cannot be opened. Another program may be using it: close that, then press Call again.",
+    "The microphone cannot be opened. Another program may be using it. Close that program, then press Call again.",
 };
 REFUSALS.SecurityError = REFUSALS.NotAllowedError;
 REFUSALS.OverconstrainedError = REFUSALS.NotFoundError;
 REFUSALS.AbortError = REFUSALS.NotReadableError;
 
 const INSECURE =
-  "Browsers give a microphone only to pages opened over https, or on the computer itself as " +
-  "http://localhost. Open this page in one of these ways to call.";
+  "Browsers allow microphones only on pages opened over https, or on this computer as " +
+  "http://localhost. Open this page in one of these ways to make a call.";
 
-/** Open the microphone with this id, or the one that the browser would take. */
+/** Open the microphone with this id, or the browser's default. */
 export async function openMicrophone(deviceId = null) {
   if (!navigator.mediaDevices?.getUserMedia) throw new CallError(INSECURE);
   const audio = deviceId ? { ...CLEANED, deviceId: { exact: deviceId } } : CLEANED;
@@ -31,7 +31,7 @@ export async function openMicrophone(deviceId = null) {
   }
 }
 
-/** The microphones that there are, each {id, name}; names are known once one has been allowed. */
+/** All microphones as {id, name}; names are known after access is allowed. */
 export async function microphones() {
   const devices = await navigator.mediaDevices.enumerateDevices();
   const found = devices.filter(({ kind, deviceId }) => kind === "audioinput" && deviceId);
@@ -42,11 +42,11 @@ export function stop(stream) {
   for (const track of stream.getTracks()) track.stop();
 }
 
-/** Silence as a muted microphone sends it, until `end` is called. */
+/** A track of silence, like a muted microphone's, until `end` is called. */
 export function silence() {
   const context = new AudioContext();
   const line = context.createMediaStreamDestination();
-  const nothing = new ConstantSourceNode(context, { offset: 0 }); // a line without a source sends nothing at all
+  const nothing = new ConstantSourceNode(context, { offset: 0 }); // without a source the line sends nothing at all
   nothing.connect(line);
   nothing.start();
   const [track] = line.stream.getAudioTracks();

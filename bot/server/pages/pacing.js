@@ -1,6 +1,6 @@
-/** Doing something a few times a second at most, however often it is asked for. */
+/** Rate limits for redrawing and polling. */
 
-/** Return a function that has `act` called soon, and once for all that ask until then. */
+/** Return a function that calls `act` soon, once for all calls until then. */
 export function paced(act, ms) {
   let waiting = 0;
   return () => {
@@ -11,9 +11,9 @@ export function paced(act, ms) {
   };
 }
 
-/** Call `act` again and again while the page is seen, but never before it has come to its end. */
+/** Call `act` every `ms` while the page is visible, but not before the last call has ended. */
 export function every(ms, act) {
-  let acting = false; // a server that stands still would be asked ever more
+  let acting = false; // otherwise requests to a stopped process would pile up
   setInterval(async () => {
     if (document.hidden || acting) return;
     acting = true;

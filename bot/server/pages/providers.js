@@ -1,4 +1,4 @@
-/** The providers as the calls find them: who is at work, who is left alone, how quick each one was. */
+/** The providers: which one is in use, health and speed of each. */
 
 import { act, ask, problem } from "./asking.js";
 import { drawInPlace, el, seconds } from "./dom.js";
@@ -6,33 +6,33 @@ import { every, paced } from "./pacing.js";
 import { askWhy } from "./reason_dialog.js";
 
 const POLL_MS = 2000;
-const SOON_MS = 150; // several facts come at once; one question answers them all
+const SOON_MS = 150; // several events come at once; one request covers them all
 const DRAW_MS = 250;
 
 const STAGES = new Map([
-  ["stt", { title: "Hears the caller", works: "listens now" }],
-  ["llm", { title: "Writes the answer", works: "answers now" }],
-  ["tts", { title: "Speaks it", works: "speaks now" }],
+  ["stt", { title: "Speech recognition", works: "in use" }],
+  ["llm", { title: "Language model", works: "in use" }],
+  ["tts", { title: "Voice", works: "in use" }],
 ]);
 
 const CHANGES = new Set([
   "BreakerMoved", "Suspected", "SuspicionCleared", "RungRested", "ProviderProbed", "ProviderReset", "OperatorActed",
 ]);
 
-/** The card; feed it the live entries and the calls in progress, and say which call is shown. */
+/** The card; pass it the live entries, the calls in progress, and the shown call. */
 export class Providers {
   #place;
   #list = el("div", { class: "rungs" });
   #said = el("p", { class: "problem", role: "status" });
-  #atWork = new Map(); // of the shown call: stage → the rung that gave its last useful output
-  #serves = new Map(); // rung → calls
+  #atWork = new Map(); // of the shown call: stage → the rung with the last useful output
+  #serves = new Map(); // rung → number of calls
   #rungs = [];
   #call = null;
   #learn;
   #askSoon = paced(() => this.#ask(), SOON_MS);
   #drawSoon = paced(() => this.#draw(), DRAW_MS);
 
-  /** `learn` is told all rungs whenever they were asked for. */
+  /** `learn` gets all rungs after each request. */
   constructor(place, learn = () => {}) {
     this.#place = place;
     this.#learn = learn;
@@ -56,7 +56,7 @@ export class Providers {
     else if (event === "CallEnded" && call_id === this.#call) this.call = null;
   }
 
-  /** How many calls each of them serves. */
+  /** Show how many calls each rung serves. */
   show(calls) {
     this.#serves.clear();
     for (const { providers } of calls) {
@@ -73,7 +73,7 @@ export class Providers {
 
   async #ask() {
     const { ok, body } = await ask("/api/providers");
-    if (!ok) return; // the page's own line says that the server is gone
+    if (!ok) return; // the page shows elsewhere that the server is gone
     this.#rungs = body;
     this.#learn(body);
     this.#place.hidden = !body.length;
@@ -90,8 +90,8 @@ export class Providers {
   #takeOut(name) {
     askWhy({
       title: `Take ${name} out of rotation?`,
-      says: "Calls in progress pass over it from their next turn on, until somebody puts it back. It is still probed.",
-      confirm: "Take out",
+      says: "Calls in progress skip it from their next turn on, until an operator puts it back. Probes go on.",
+      confirm: "Take out of rotation",
       act: (word) => this.#do(name, "rest", word),
     });
   }
@@ -120,31 +120,31 @@ export class Providers {
   #choices(rung, tone) {
     const button = (action, text, says, onclick) =>
       el("button", { type: "button", class: "reset", "data-act": `${action} ${rung.name}`, "aria-label": says, onclick }, text);
-    if (rung.withdrawn) return [button("return", "Put back", `Put ${rung.name} back into rotation`, () => this.#do(rung.name, "return"))];
-    const out = button("rest", "Take out", `Take ${rung.name} out of rotation`, () => this.#takeOut(rung.name));
+    if (rung.withdrawn) return [button("return", "Put back into rotation", `Put ${rung.name} back into rotation`, () => this.#do(rung.name, "return"))];
+    const out = button("rest", "Take out of rotation", `Take ${rung.name} out of rotation`, () => this.#takeOut(rung.name));
     const again = button("reset", "Try now", `Try ${rung.name} now`, () => this.#do(rung.name, "reset"));
     return tone === "good" ? [out] : [again, out];
   }
 }
 
-/** How a rung is, in a word or two. */
+/** The condition of a rung, in a few words. */
 function condition({ state, suspect, retired, withdrawn, rests_s, half_opens_in_s }) {
   if (withdrawn) return { tone: "warn", text: "Out of rotation" };
-  if (state === "open" && retired) return { tone: "bad", text: "Refuses our key or has no credit" };
-  if (state === "open") return { tone: "bad", text: half_opens_in_s ? `Left alone for ${Math.ceil(half_opens_in_s)} s` : "Left alone" };
-  if (state === "half_open") return { tone: "warn", text: "On trial" };
-  if (rests_s > 0) return { tone: "warn", text: `Rests for ${Math.ceil(rests_s)} s` };
+  if (state === "open" && retired) return { tone: "bad", text: "Rejects our key or has no credit" };
+  if (state === "open") return { tone: "bad", text: half_opens_in_s ? `Not used for ${Math.ceil(half_opens_in_s)} s` : "Not used" };
+  if (state === "half_open") return { tone: "warn", text: "Being tested" };
+  if (rests_s > 0) return { tone: "warn", text: `Rate limited for ${Math.ceil(rests_s)} s` };
   if (suspect) return { tone: "warn", text: "Suspect" };
-  return { tone: "good", text: "Well" };
+  return { tone: "good", text: "Healthy" };
 }
 
-/** What a rung did for callers lately: how soon its answers began, who was touched, how it failed last. */
+/** Recent figures of a rung: answer delays, failures, affected callers, last failure. */
 function figures({ p50_s, recent }) {
   if (!recent?.answers && !recent?.last_failure) return `usually ${seconds(p50_s)}`;
   const { answers, failures, callers_touched: callers, last_failure: last } = recent;
   const parts = [
-    answers ? `half within ${seconds(recent.p50_s)}, 19 of 20 within ${seconds(recent.p95_s)}` : "no answer lately",
-    failures ? `${failures} failed, ${callers} caller${callers === 1 ? "" : "s"} touched` : null,
+    answers ? `half within ${seconds(recent.p50_s)}, 19 of 20 within ${seconds(recent.p95_s)}` : "no recent answer",
+    failures ? `${failures} failed, ${callers} caller${callers === 1 ? "" : "s"} affected` : null,
     last ? `last failure ${new Date(last.at).toLocaleTimeString()}: ${last.kind.replaceAll("_", " ")}` : null,
   ];
   return parts.filter(Boolean).join(" · ");
@@ -152,5 +152,5 @@ function figures({ p50_s, recent }) {
 
 function probed(probe) {
   if (!probe) return "Not probed yet";
-  return `Last probe ${Math.round(probe.ago_s)} s ago: ${probe.ok ? "well" : probe.error}`;
+  return `Last probe ${Math.round(probe.ago_s)} s ago: ${probe.ok ? "ok" : probe.error}`;
 }

@@ -1,11 +1,11 @@
-/** Asks an operator who and why, before something is done that others will read about. */
+/** Asks an operator for name and reason before an action that is recorded. */
 
 import { keepName, ownName } from "./asking.js";
 import { acting, el } from "./dom.js";
 
 /**
- * Show what is about to be done. `act({by, why, force})` does it and returns what was wrong, or nothing;
- * a problem is shown in the dialog, and then it can be forced.
+ * Show the dialog. `act({by, why, force})` runs the action and returns the problem, or an empty text;
+ * a problem is shown in the dialog, which then offers to force the action.
  */
 export function askWhy({ title, says, confirm, act }) {
   const back = document.activeElement;
@@ -13,13 +13,13 @@ export function askWhy({ title, says, confirm, act }) {
   const why = el("input", { name: "why", maxlength: "200", autocomplete: "off", autofocus: true });
   const wrong = el("p", { class: "problem", role: "status" });
   const force = el("input", { type: "checkbox", name: "force" });
-  const forced = el("label", { class: "force", hidden: true }, force, " All the same");
+  const forced = el("label", { class: "force", hidden: true }, force, " Do it anyway");
   const form = el(
     "form",
     { method: "dialog", onsubmit: submit },
     el("h2", { id: "why-title" }, title),
     el("p", { class: "hint" }, says),
-    el("label", {}, "Why", why),
+    el("label", {}, "Reason", why),
     el("label", {}, "Your name", name),
     wrong,
     forced,
@@ -41,6 +41,6 @@ export function askWhy({ title, says, confirm, act }) {
 
   function leave() {
     dialog.remove();
-    (back?.isConnected ? back : acting(back?.dataset?.act ?? ""))?.focus(); // its place may have been drawn anew
+    (back?.isConnected ? back : acting(back?.dataset?.act ?? ""))?.focus(); // it may have been redrawn
   }
 }

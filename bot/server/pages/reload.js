@@ -1,19 +1,19 @@
-/** Has the configuration read anew, for the next calls; a wrong one changes nothing. */
+/** Reloads the configuration for the next calls; a file with errors changes nothing. */
 
 import { act, problem } from "./asking.js";
 import { el } from "./dom.js";
 
-const SHOWN = 5; // what is wrong, or what changes
+const SHOWN = 5; // problems or changed keys
 
 /** Put the button into `place`. */
 export function mountReload(place) {
   const said = el("p", { role: "status", class: "hint" });
-  const button = el("button", { type: "button", onclick: go }, "Bring the configuration into force");
+  const button = el("button", { type: "button", onclick: go }, "Reload configuration");
   place.append(el("span", { class: "choices" }, button), said);
 
   async function go() {
     button.disabled = true;
-    said.textContent = "Reading it…";
+    said.textContent = "Loading…";
     const done = await act("/api/reload");
     said.textContent = done.ok ? changed(done.body?.changed ?? []) : wrong(done);
     button.disabled = false;
@@ -22,7 +22,7 @@ export function mountReload(place) {
 
 function changed(keys) {
   if (!keys.length) return "Nothing has changed.";
-  return `For the next calls: ${some(keys)}. Calls in progress end as they began.`;
+  return `Changed for the next calls: ${some(keys)}. Calls in progress keep their configuration.`;
 }
 
 function wrong(done) {

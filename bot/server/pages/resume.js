@@ -1,14 +1,14 @@
-/** The token with which a call that broke off can be taken up again; kept over a reload of the page. */
+/** The token that resumes an interrupted call; it survives a reload of the page. */
 
 const KEY = "holdline.call";
-const KEPT_MS = 30000; // the server keeps a conversation this long after its leg has gone
+const KEPT_MS = 30000; // the server keeps a conversation this long after losing its line
 
 /** Remember the call that is in progress. */
 export function remember({ call_id, resume_token }) {
   write({ call_id, resume_token, seen: Date.now() });
 }
 
-/** Say that the call still lives; its 30 s run from the last time. */
+/** Record that the call goes on; its 30 s start again. */
 export function touch() {
   const kept = read();
   if (kept) write({ ...kept, seen: Date.now() });
@@ -18,11 +18,11 @@ export function forget() {
   try {
     sessionStorage.removeItem(KEY);
   } catch {
-    // storage may be switched off: then there is nothing to forget
+    // storage may be disabled; then there is nothing to forget
   }
 }
 
-/** The token and the time left, or null when there is no call to take up. */
+/** The token and the time left, or null if no call can be resumed. */
 export function resumable() {
   const kept = read();
   const leftMs = kept ? kept.seen + KEPT_MS - Date.now() : 0;
@@ -41,6 +41,6 @@ function write(value) {
   try {
     sessionStorage.setItem(KEY, JSON.stringify(value));
   } catch {
-    // without storage a call cannot be taken up again; calling works all the same
+    // without storage a call cannot be resumed; calling still works
   }
 }

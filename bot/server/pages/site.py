@@ -1,4 +1,4 @@
-"""Serves the pages: the telephone and all files under `/client/`, the console at `/`, a call's."""
+"""Serves the pages: the telephone and all files under `/client/`, the console, one call."""
 
 import functools
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from fastapi import APIRouter, HTTPException
 from fastapi.responses import FileResponse
 
 FOLDER: Final = Path(__file__).parent
-VENDOR: Final = FOLDER / "vendor"  # what others wrote, as they wrote it, with its licence
+VENDOR: Final = FOLDER / "vendor"  # unmodified third-party files with their licences
 CONTENT_TYPES: Final = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -17,7 +17,7 @@ CONTENT_TYPES: Final = {
     ".svg": "image/svg+xml",
 }
 HEADERS: Final = {
-    # Nothing of a page comes from elsewhere or goes elsewhere, and no text becomes code.
+    # Pages load from and send to this server only, and text never becomes code.
     "Content-Security-Policy": (
         "default-src 'self'; base-uri 'none'; form-action 'self'; "
         "frame-ancestors 'self'; object-src 'none'"
@@ -25,7 +25,7 @@ HEADERS: Final = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(self)",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
-    # An update must never run old script against new markup; the files are small and near.
+    # An update must never run an old script with new markup. The files are small and local.
     "Cache-Control": "no-cache",
 }
 
@@ -34,7 +34,7 @@ def page(name: str) -> FileResponse:
     """Return one of the pages' files.
 
     Raises:
-        HTTPException: 404 when there is no such file.
+        HTTPException: 404 if there is no such file.
     """
     path = _files().get(name)
     if path is None:
@@ -44,7 +44,7 @@ def page(name: str) -> FileResponse:
 
 @functools.cache
 def _files() -> Mapping[str, Path]:
-    """Return the pages' files by their names: a name from outside never becomes a path."""
+    """Return the pages' files by name; a name from outside never becomes a path."""
     found = (*VENDOR.iterdir(), *FOLDER.iterdir())
     return {path.name: path for path in found if path.suffix in CONTENT_TYPES}
 
@@ -57,20 +57,20 @@ def client_routes() -> APIRouter:
 
 
 def asset_routes() -> APIRouter:
-    """Return the route of the script and style that the telephone and the console share."""
+    """Return the route of scripts, styles and icons."""
     router = APIRouter()
     router.add_api_route("/client/{name}", page, include_in_schema=False, response_model=None)
     return router
 
 
 def console_routes() -> APIRouter:
-    """Return the routes of the console, and of the page of one call."""
+    """Return the routes of the console and of one call's page."""
     router = APIRouter()
     router.add_api_route("/", lambda: page("console.html"), include_in_schema=False)
 
     @router.get("/calls/{call_id}", include_in_schema=False)
     async def one_call(call_id: str) -> FileResponse:  # pyright: ignore[reportUnusedFunction]
-        del call_id  # the page asks for it by itself
+        del call_id  # the page reads it from its URL
         return page("call.html")
 
     return router

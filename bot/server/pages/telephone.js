@@ -1,17 +1,17 @@
 /**
- * The browser's end of a call: microphone, line, and what the server says. No page in it.
+ * The browser's end of a call: microphone, line, server messages. Independent of the page.
  *
  * The server's messages on the data channel are JSON texts:
- *   {"type": "call", "call_id", "resume_token", "remembers"}   once, as the call is answered; the last says
- *                     whether the conversation that the token stood for was still there
+ *   {"type": "call", "call_id", "resume_token", "remembers"}   once, when the call is answered; `remembers`
+ *                     says whether the resumed conversation still existed
  *   {"type": "said", "who": "caller"|"agent", "text", "final"}  `text` is the whole utterance so far
- *                     and "voices": [{"provider", "words"}], in order, where several spoke it
- *   {"type": "entry", "event", …}                          one fact of the call's journal
- *   {"type": "refused", "detail"}                          the call is not taken after all
+ *                     and "voices": [{"provider", "words"}], in order, if several spoke it
+ *   {"type": "entry", "event", …}                          one event of the call's journal
+ *   {"type": "refused", "detail"}                          the call is refused after all
  *   {"type": "ended", "reason"}                            the last one, when the server hangs up
  * The page sends "ping: <ms>" every second, {"type": "key", "key"} for a key, and {"type": "ear", …} with
- * what its receiver measured of each answer. Hanging up is closing the connection: the server learns of
- * it at once, and knows a call that was lost by its silence.
+ * its receiver's measurements of each answer. Hanging up closes the connection: the server notices
+ * that at once, and recognises a lost call by its silence.
  */
 
 import { CallError } from "./call_error.js";
@@ -20,16 +20,16 @@ import { microphones, openMicrophone, silence, stop } from "./microphone.js";
 
 export { CallError };
 
-const CONNECT_MS = 15000; // on one network it takes a tenth of a second; a person gives up sooner than this
-const BACK_CONNECT_MS = 4000; // of one try to come back
+const CONNECT_MS = 15000; // in one network it takes 0.1 s; people give up sooner than this
+const BACK_CONNECT_MS = 4000; // of one attempt to reconnect
 const BACK_AGAIN_MS = 500;
 const GIVE_UP_MS = 30000; // the server keeps a conversation this long
-const EAR_MS = 1000; // of an answer, measured
+const EAR_MS = 1000; // measured part of an answer
 const BUSY = ["asking", "calling", "in_call", "reconnecting"];
 
 /**
  * The telephone. Its states: idle, asking (for the microphone), calling, in_call, reconnecting (nothing
- * is heard of the server; the call goes on if it comes back), and at the end one of ended (somebody
+ * is heard of the server; the call goes on if it comes back), and at the end one of ended (one side
  * hung up), lost (the connection broke) and failed (there was no call).
  *
  * Events, all CustomEvents: `state` {state, reason}, `message` {…}, `microphone` MediaStream,
@@ -38,15 +38,15 @@ const BUSY = ["asking", "calling", "in_call", "reconnecting"];
 export class Telephone extends EventTarget {
   #state = "idle";
   #line = null;
-  #retired = []; // lines that were lost; closed once there is another one
+  #retired = []; // lines that were lost; closed after the next one works
   #microphone = null;
-  #silence = null; // in the place of a microphone that is gone
+  #silence = null; // in place of a microphone that is gone
   #muted = false;
   #iceServers = [];
   #token = null;
   #lostAt = 0;
-  #back = 0; // a try to come back that failed begins another one, and may itself still wait for an answer
-  #attempt = 0; // a call that was hung up while it was being set up must not come to life later
+  #back = 0; // counts attempts to reconnect; an outdated one may still wait for an answer
+  #attempt = 0; // counts calls; one hung up during its setup must not start later
 
   constructor() {
     super();
@@ -67,7 +67,7 @@ export class Telephone extends EventTarget {
     return BUSY.includes(this.#state);
   }
 
-  /** Make a call, or take one up again with the token that the server gave it. */
+  /** Make a call, or resume one with the server's token. */
   async call({ resumeToken = null } = {}) {
     if (this.busy) return;
     const attempt = ++this.#attempt;
@@ -94,7 +94,7 @@ export class Telephone extends EventTarget {
     this.#end("ended", "You hung up.");
   }
 
-  /** Send no sound, or sound again; the line stays up. */
+  /** Mute or unmute the microphone; the line stays up. */
   mute(muted) {
     this.#muted = muted;
     for (const track of this.#microphone?.getAudioTracks() ?? []) track.enabled = !muted;
@@ -106,14 +106,14 @@ export class Telephone extends EventTarget {
     if (this.#state === "in_call") this.#line.send(JSON.stringify({ type: "key", key }));
   }
 
-  /** Speak through another microphone from now on; no id: the browser's own choice. */
+  /** Use another microphone from now on; without an id, the browser's default. */
   async speakThrough(deviceId) {
     const attempt = this.#attempt;
     const microphone = await openMicrophone(deviceId);
     if (attempt !== this.#attempt || !this.busy) return stop(microphone);
     await this.#line?.speakThrough(microphone.getAudioTracks()[0]);
     if (attempt !== this.#attempt) return stop(microphone);
-    const before = this.#microphone; // not sooner: two may be opened at once
+    const before = this.#microphone; // read after the await: two may be opened at once
     this.#use(microphone);
     stop(before);
   }
@@ -128,7 +128,7 @@ export class Telephone extends EventTarget {
     this.#listMicrophones();
   }
 
-  /** The microphone in use is gone: another one takes its place, or the call goes on without. */
+  /** The microphone in use is gone: use another one, or go on without. */
   async #unplugged() {
     try {
       await this.speakThrough(null);
@@ -138,7 +138,7 @@ export class Telephone extends EventTarget {
     }
   }
 
-  /** Send silence: where nothing comes at all, the server waits for the end of what was said last. */
+  /** Send silence; without any audio the server would wait for the end of the last utterance. */
   #fallSilent() {
     if (!this.#line || !this.#bereft || this.#silence) return;
     this.#silence = silence();
@@ -150,9 +150,9 @@ export class Telephone extends EventTarget {
     this.#silence = null;
   }
 
-  /** A device came or went: a call that was left without a microphone speaks through the one that came. */
+  /** A device was added or removed: a call without a microphone uses the new one. */
   async #rearranged() {
-    if (this.#bereft) await this.speakThrough(null).catch(() => {}); // there is still none
+    if (this.#bereft) await this.speakThrough(null).catch(() => {}); // there is still no microphone
     this.#listMicrophones();
   }
 
@@ -162,10 +162,10 @@ export class Telephone extends EventTarget {
   }
 
   #leave() {
-    if (this.busy) this.#end("ended", "You left the page."); // else the agent learns of it 28 s later
+    if (this.busy) this.#end("ended", "You left the page."); // otherwise the agent notices 28 s later
   }
 
-  /** Set a line up, and have it be the one that counts. */
+  /** Set up a line that replaces the current one. */
   async #dial(connectMs) {
     const line = new Line(this.#microphone, { iceServers: this.#iceServers, connectMs }, {
       onTrack: (stream) => line === this.#line && this.#tell("voice", stream),
@@ -209,14 +209,14 @@ export class Telephone extends EventTarget {
     if (message.type === "entry" && message.event === "AnswerHeard") this.#measure(message.turn);
     const left = message.type === "signalling" && message.message?.type === "peerLeft";
     const over = message.type === "ended" || (message.type === "entry" && message.event === "CallEnded");
-    if (over && message.reason === "line_lost") this.#lost(); // heard of no more, on a way that goes one way only
+    if (over && message.reason === "line_lost") this.#lost(); // the server no longer hears us, although we hear it
     else if (left || over) this.#end("ended", ENDINGS[message.reason] ?? "The call has ended.");
   }
 
   #meet(message) {
-    this.#closeRetired(); // the conversation has been taken over from there
+    this.#closeRetired(); // the conversation has moved to the new line
     if (this.#token && !message.remembers) {
-      this.#tell("message", { type: "note", text: "What was said before is lost: the agent begins anew." });
+      this.#tell("message", { type: "note", text: "The earlier conversation is lost; the agent starts over." });
     }
     this.#token = message.resume_token;
   }
@@ -229,7 +229,7 @@ export class Telephone extends EventTarget {
 
   #lost() {
     if (this.#state === "calling") {
-      this.#end("failed", "No sound path to the server was found. A firewall or a VPN may stand in the way.");
+      this.#end("failed", "No audio connection to the server. A firewall or a VPN may block it.");
     } else if (this.#token) {
       this.#doubt();
       this.#comeBack();
@@ -238,14 +238,14 @@ export class Telephone extends EventTarget {
     }
   }
 
-  /** Call again with the call's token, until it is there again or the server has forgotten it. */
+  /** Reconnect with the call's token, until it works or the server has forgotten the call. */
   async #comeBack() {
     const [attempt, back] = [this.#attempt, ++this.#back];
     const wanted = () => attempt === this.#attempt && back === this.#back && this.#state === "reconnecting";
     this.#line?.retire();
     while (wanted() && Date.now() - this.#lostAt < GIVE_UP_MS) {
       try {
-        return await this.#dial(BACK_CONNECT_MS); // if it is lost, this is begun again
+        return await this.#dial(BACK_CONNECT_MS); // if this line is lost, a new attempt begins
       } catch {
         await new Promise((done) => setTimeout(done, BACK_AGAIN_MS));
       }
@@ -278,9 +278,9 @@ export class Telephone extends EventTarget {
 const ENDINGS = {
   caller_hung_up: "The call has ended.",
   agent_hung_up: "The agent has ended the call.",
-  silence: "The agent ended the call because nobody spoke.",
-  max_length: "The call reached its longest time and was ended.",
-  failed: "The call failed on our side. Please call again.",
-  shutdown: "The server was switched off and ended the call.",
-  transfer: "The call was handed to a person.",
+  silence: "The agent ended the call because it heard nothing.",
+  max_length: "The call reached its maximum length and was ended.",
+  failed: "The call failed because of a server error. Please call again.",
+  shutdown: "The server was shut down and ended the call.",
+  transfer: "The call was transferred to a person.",
 };

@@ -1,4 +1,4 @@
-/** The telephone as one sees it: button, state, level, messages, transcript. */
+/** The visible telephone: button, state, level, messages, transcript. */
 
 import { Controls } from "./controls.js";
 import { clock, el } from "./dom.js";
@@ -20,13 +20,13 @@ const STATES = {
   failed: "No call",
 };
 
-const HELD_BACK = "Your browser holds the sound back. Click anywhere on the page to hear the agent.";
+const HELD_BACK = "Your browser blocks the sound. Click anywhere on the page to hear the agent.";
 const PHASES = { listening: "Listening", processing: "Thinking", speaking: "Speaking" };
 
 /**
  * Put a telephone into `place` and its transcript into `transcriptPlace`.
  *
- * `onMessage` gets every message of the server, `onState` every state of the telephone.
+ * `onMessage` gets every message from the server, `onState` every state of the telephone.
  */
 export function mountTelephone(place, transcriptPlace, { onMessage = () => {}, onState = () => {} } = {}) {
   const view = new View(place, transcriptPlace);
@@ -41,7 +41,7 @@ class View {
   #level = new Level();
   #startedAt = null;
   #wasLost = false;
-  #heldBack = false; // the browser plays nothing before somebody has clicked
+  #heldBack = false; // the browser plays nothing before a click
 
   #call = el("button", { type: "button", class: "call", onclick: () => this.#press() }, "Call");
   #again = el("button", { type: "button", class: "again", hidden: true, onclick: () => this.#takeUp() });
@@ -62,7 +62,7 @@ class View {
     this.phone.addEventListener("voice", ({ detail }) => this.#play(detail));
     this.phone.addEventListener("message", ({ detail }) => this.#heard(detail));
     setInterval(() => this.#tick(), TICK_MS);
-    this.#wasLost = resume.resumable() !== null; // the page was reloaded in the middle of a call
+    this.#wasLost = resume.resumable() !== null; // the page was reloaded during a call
     this.#tick();
   }
 
@@ -130,13 +130,13 @@ class View {
   #play(stream) {
     this.#audio.srcObject = stream;
     this.#audio.play().catch((error) => {
-      if (error.name !== "NotAllowedError" || !this.phone.busy) return; // AbortError: the call ended while it began
+      if (error.name !== "NotAllowedError" || !this.phone.busy) return; // AbortError: the call ended during the start
       this.#hold(true);
       addEventListener("pointerdown", () => this.#hold(false), { once: true });
     });
   }
 
-  /** Say that the sound is held back for as long as it is: the call moves on meanwhile. */
+  /** Show that the sound is blocked, for as long as it is. */
   #hold(held) {
     if (held === this.#heldBack) return; // the call is over
     this.#heldBack = held;
@@ -151,6 +151,6 @@ class View {
     }
     const kept = this.#wasLost && !this.phone.busy ? resume.resumable() : null;
     this.#again.hidden = kept === null;
-    if (kept) this.#again.textContent = `Take the call up again (${Math.ceil(kept.leftMs / 1000)} s)`;
+    if (kept) this.#again.textContent = `Resume the call (${Math.ceil(kept.leftMs / 1000)} s)`;
   }
 }

@@ -1,4 +1,4 @@
-/** What both sides say, as it is said. */
+/** A live transcript of both sides. */
 
 import { el } from "./dom.js";
 
@@ -23,7 +23,7 @@ export class Transcript {
     this.#list.replaceChildren(this.#empty);
   }
 
-  /** Show `text`, the whole of an utterance so far; `final` closes it; `voices` says who spoke what. */
+  /** Show `text`, the whole of an utterance so far; `final` closes it; `voices` has the provider of each part. */
   said({ who, text, final, voices = [] }) {
     if (!(who in NAMES)) return;
     const stays = this.#atEnd();
@@ -34,7 +34,7 @@ export class Transcript {
     if (stays) this.#list.scrollTop = this.#list.scrollHeight;
   }
 
-  /** Put in a remark that nobody said. */
+  /** Insert a note. */
   note(text) {
     const stays = this.#atEnd();
     this.#put(null, el("li", { class: "note" }, text));
@@ -49,20 +49,20 @@ export class Transcript {
 
   #atEnd() {
     const { scrollHeight, scrollTop, clientHeight } = this.#list;
-    return scrollHeight - scrollTop - clientHeight < 40; // px: about a line; else somebody reads further up
+    return scrollHeight - scrollTop - clientHeight < 40; // px, about a line; otherwise the user reads further up
   }
 }
 
 function line({ who, text, final, voices }) {
   const attributes = { class: final ? "said" : "said growing", "data-who": who };
   if (!final) attributes["aria-hidden"] = "true";
-  const whole = voices.map(({ words }) => words).join(" ") === text; // else nobody knows whose each word is
+  const whole = voices.map(({ words }) => words).join(" ") === text; // otherwise the words cannot be assigned
   const parts = whole && voices.length > 1 ? voices.map(voice) : [text];
   const speakers = parts.length > 1 ? el("span", { class: "speakers" }, ...voices.map(speaker)) : null;
   return el("li", attributes, el("span", { class: "who" }, NAMES[who]), el("span", { class: "words" }, ...parts), speakers);
 }
 
-/** The words that one provider spoke, with a space before them if others went before. */
+/** The words that one provider spoke, with a space before them unless they are first. */
 function voice({ provider, words }, index) {
   const spoken = el("span", { class: "voice", "data-voice": String(index % COLOURS), title: `Spoken by ${provider}` }, words);
   return index ? el("span", {}, " ", spoken) : spoken;

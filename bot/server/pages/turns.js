@@ -1,17 +1,17 @@
-/** What the journals say about the time that each answer took. No page in it. */
+/** The time spent in each answer, from journal entries. Independent of the page. */
 
 /** The parts of an answer in order, as `AnswerHeard.parts` names them; they add up to `v2v_s`. */
 export const PARTS = [
-  { key: "vad_s", label: "Silence", says: "from the caller’s last sound until the silence was noticed" },
+  { key: "vad_s", label: "Silence", says: "from the end of speech until the silence was detected" },
   { key: "transcript_s", label: "Transcript", says: "until the caller’s words were final" },
-  { key: "decision_s", label: "Turn end", says: "until it was sure that the caller had finished" },
+  { key: "decision_s", label: "Turn end", says: "until the end of the turn was decided" },
   { key: "llm_s", label: "Model", says: "until the model’s first word" },
   { key: "tts_s", label: "Voice", says: "until the first synthesised audio" },
-  { key: "transport_s", label: "Line", says: "until the first sound was on the caller’s line" },
+  { key: "transport_s", label: "Line", says: "until the first audio on the caller’s line" },
 ];
 
-/** What an ear adds to an answer, as a browser measures it; not in `v2v_s`, which ends on our side. */
-export const EAR = { key: "ear_s", label: "The ear adds", says: "until the caller’s browser plays it: network, buffer, loudspeaker" };
+/** The delay at the caller's end, measured by the browser; not in `v2v_s`, which ends on our side. */
+export const EAR = { key: "ear_s", label: "Playback", says: "until the caller’s browser plays it: network, buffer, loudspeaker" };
 
 const KEPT_CALLS = 20;
 const KEPT_TURNS = 50;
@@ -23,10 +23,10 @@ export class Turns {
   #kept;
 
   constructor(kept = KEPT_TURNS) {
-    this.#kept = kept; // turns of a call
+    this.#kept = kept; // turns per call
   }
 
-  /** Take one entry in; true when a turn is now shown differently. */
+  /** Add an entry; return true if a turn has changed. */
   take(entry) {
     if (entry.event === "AnswerHeard") this.#keep(entry);
     else if (entry.event === "CallerStarted") return this.#begin(entry);
@@ -45,7 +45,7 @@ export class Turns {
 
   /** A turn begins when the caller speaks; its time counts from the caller's last sound. */
   #begin({ call_id }) {
-    if (this.#begun.get(call_id)?.answered === false) return false; // a pause for breath
+    if (this.#begun.get(call_id)?.answered === false) return false; // a pause within the turn
     this.#begun.set(call_id, { since_ms: null, answered: false, moves: [] });
     if (this.#begun.size > KEPT_CALLS) this.#begun.delete(this.#begun.keys().next().value);
     return false;
@@ -54,7 +54,7 @@ export class Turns {
   #stopped(entry) {
     this.#begin(entry);
     const begun = this.#begun.get(entry.call_id);
-    const silent_s = (entry.noticed_at_s ?? entry.at_s) - entry.at_s; // the entry was made when the silence was noticed
+    const silent_s = (entry.noticed_at_s ?? entry.at_s) - entry.at_s; // the entry was written when the silence was detected
     begun.since_ms = Date.parse(entry.at) - 1000 * silent_s;
     for (const move of begun.moves) move.after_s = after(move, begun);
     return false;
@@ -62,7 +62,7 @@ export class Turns {
 
   #moved({ call_id, at, stage, before, after: next }) {
     const begun = this.#begun.get(call_id);
-    if (!begun) return false; // the greeting belongs to no turn
+    if (!begun) return false; // the greeting is outside of turns
     const move = { stage, before, after: next, at_ms: Date.parse(at) };
     begun.moves.push({ ...move, after_s: after(move, begun) });
     return begun.answered;
@@ -74,18 +74,18 @@ export class Turns {
     const turns = this.#calls.get(call_id);
     const begun = this.#begun.get(call_id);
     if (begun) begun.answered = true;
-    const moves = begun?.moves ?? []; // it may yet grow
+    const moves = begun?.moves ?? []; // it may still grow
     turns.push({ number: turn, v2v_s, ear_s: null, bargedIn: false, parts: lengths(parts), moves });
     if (turns.length > this.#kept) turns.shift();
   }
 
   #last({ call_id, turn: number }, change) {
-    const turn = this.of(call_id).findLast((each) => each.number === number);
+    const turn = this.of(call_id).findLast((one) => one.number === number);
     if (turn) change(turn);
   }
 }
 
-/** Seconds from the caller's last sound to a failover; one before it counts as there. */
+/** Seconds from the caller's last sound to a failover; 0 for one before it. */
 function after({ at_ms }, { since_ms }) {
   return since_ms === null ? 0 : Math.max(0, (at_ms - since_ms) / 1000);
 }

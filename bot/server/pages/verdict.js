@@ -1,4 +1,4 @@
-/** The first thing that an operator sees: what is broken, since when, who was hurt, what was done about it. */
+/** The summary: what is unavailable, since when, affected callers, and what is done meanwhile. */
 
 import { el, since } from "./dom.js";
 import { paced } from "./pacing.js";
@@ -8,22 +8,22 @@ const SHOWN = 4;
 const NAMED = 3; // in the headline
 const TONES = ["bad", "warn"];
 const WEIGHTS = ["LOW", "MEDIUM", "HIGH", "CRITICAL"];
-const STAGES = { stt: "hearing", llm: "thinking", tts: "speaking" };
+const STAGES = { stt: "Speech recognition", llm: "Language model", tts: "Voice" };
 
-/** Fed with what the other cards learn: alerts, rungs, calls, numbers, whether the server is there. */
+/** Gets the data of the other cards: alerts, rungs, calls, numbers, the connection. */
 export class Verdict {
   #known = { alerts: [], rungs: [], calls: [], numbers: {}, lost: null, signedOut: false, problem: "" };
-  #headline = el("p", { class: "headline", role: "status" }, "Looking…");
+  #headline = el("p", { class: "headline", role: "status" }, "Loading…");
   #troubles = el("ol", { class: "troubles" });
   #figures = el("dl", { class: "figures" });
   #soon = paced(() => this.#draw(), DRAW_MS);
 
   constructor(place) {
     place.append(this.#headline, this.#troubles, this.#figures);
-    setInterval(() => document.hidden || this.#soon(), 1000); // "for 2 min" goes on
+    setInterval(() => document.hidden || this.#soon(), 1000); // updates "2 min"
   }
 
-  /** Take in what is new: any of `alerts`, `rungs`, `calls`, `numbers`, `lost`, `signedOut`, `problem`. */
+  /** Update the data: any of `alerts`, `rungs`, `calls`, `numbers`, `lost`, `signedOut`, `problem`. */
   learn(news) {
     Object.assign(this.#known, news);
     this.#soon();
@@ -33,10 +33,10 @@ export class Verdict {
     const troubles = this.#find();
     const worst = troubles[0]?.tone ?? "good";
     const text = troubles.length ? this.#summary(troubles) : this.#well();
-    if (this.#headline.textContent !== text) this.#headline.textContent = text; // read out when it changes only
+    if (this.#headline.textContent !== text) this.#headline.textContent = text; // screen readers read it out on each change
     this.#headline.dataset.tone = worst;
     const rows = troubles.slice(0, SHOWN).map(row);
-    if (troubles.length > SHOWN) rows.push(el("li", {}, `and ${troubles.length - SHOWN} more, below`));
+    if (troubles.length > SHOWN) rows.push(el("li", {}, `and ${troubles.length - SHOWN} more below`));
     this.#troubles.replaceChildren(...rows);
     this.#figures.replaceChildren(...this.#tell());
   }
@@ -50,15 +50,15 @@ export class Verdict {
 
   #well() {
     const { calls, rungs } = this.#known;
-    if (!rungs.length && !calls.length) return "Nothing is known yet.";
-    return calls.length ? `All is well. ${counted(calls.length, "call")} in progress.` : "All is well. Nobody calls now.";
+    if (!rungs.length && !calls.length) return "No data yet.";
+    return calls.length ? `All is well. ${counted(calls.length, "call")} in progress.` : "All is well. No calls now.";
   }
 
   #find() {
     const { alerts, rungs, lost, signedOut, problem } = this.#known;
     const found = [];
-    if (signedOut) found.push({ tone: "bad", name: "You", alone: "You are signed out.", since_ms: lost, says: "What is shown below is old. Load this page again to sign in." });
-    else if (lost) found.push({ tone: "bad", name: "The server", alone: "The server does not answer.", since_ms: lost, says: "What is shown below is old. Is the process running? Its log says why it ended." });
+    if (signedOut) found.push({ tone: "bad", name: "You", alone: "You are signed out.", since_ms: lost, says: "The data below is old. Reload this page to sign in." });
+    else if (lost) found.push({ tone: "bad", name: "The server", alone: "The server does not answer.", since_ms: lost, says: "The data below is old. Is the process running? Its log shows why it ended." });
     const open = alerts.filter(({ status }) => status === "open").sort((one, other) => WEIGHTS.indexOf(other.severity) - WEIGHTS.indexOf(one.severity));
     found.push(...open.map((alert) => this.#ofAlert(alert)));
     const told = new Set(open.map(({ provider }) => provider));
@@ -74,31 +74,31 @@ export class Verdict {
     const bad = WEIGHTS.indexOf(alert.severity) >= WEIGHTS.indexOf("HIGH");
     return {
       tone: bad ? "bad" : "warn",
-      word: bad ? "broken" : "in doubt",
+      word: bad ? "unavailable" : "degraded",
       name: alert.provider || STAGES[alert.stage] || alert.stage,
       title: alert.title,
       since_ms: moment(alert.began_at),
-      hurt: [counted(hurt, "caller"), `${counted(alert.turns_touched, "turn")} touched`].join(", "),
+      hurt: [counted(hurt, "caller"), `${counted(alert.turns_touched, "turn")} affected`].join(", "),
       says: alert.instead && `Instead: ${alert.instead}`,
-      seen: alert.seen_by && `Seen by ${alert.seen_by}`,
+      seen: alert.seen_by && `Acknowledged by ${alert.seen_by}`,
     };
   }
 
   #tell() {
     const { calls, numbers } = this.#known;
     const { turns = 0, within = 0, budget_s = 1.5, failovers = 0, callers = 0, today = null } = numbers;
-    const cost = today ? `${today.cost.toFixed(2)} ${today.currency}`.trim() : "not known";
+    const cost = today ? `${today.cost.toFixed(2)} ${today.currency}`.trim() : "unknown";
     return [
       figure("Calls now", String(calls.length)),
       figure(`Within ${budget_s} s`, turns ? `${within} of ${turns} turns` : "no turn yet"),
       figure("Failovers, 15 min", String(failovers)),
-      figure("Callers touched, 15 min", String(callers), callers ? "warn" : null),
+      figure("Affected callers, 15 min", String(callers), callers ? "warn" : null),
       figure("Cost since 0:00 UTC", cost),
     ];
   }
 }
 
-/** A moment as the alerts say it, "2026-11-21 12:00:00 UTC", in ms. */
+/** Parse a time of an alert, "2026-11-21 12:00:00 UTC", in ms. */
 export function moment(text) {
   return Date.parse(text.replace(" UTC", "Z").replace(" ", "T"));
 }
@@ -108,13 +108,13 @@ export function counted(number, noun) {
 }
 
 function ofRung(rung) {
-  if (rung.withdrawn) return [{ tone: "warn", word: "out of rotation", name: rung.name, title: `${rung.name} is out of rotation`, says: "An operator took it out; put it back below." }];
+  if (rung.withdrawn) return [{ tone: "warn", word: "out of rotation", name: rung.name, title: `${rung.name} is out of rotation`, says: "An operator took it out of rotation. Put it back below." }];
   if (rung.usable && !rung.suspect) return [];
   const last = rung.recent?.last_failure;
   const why = last ? `: ${last.kind.replaceAll("_", " ")}` : "";
   const bad = rung.state === "open";
   const hurt = counted(rung.recent?.callers_touched ?? 0, "caller");
-  return [{ tone: bad ? "bad" : "warn", word: bad ? "broken" : "in doubt", name: rung.name, title: `${rung.name} ${bad ? "is left alone" : "is in doubt"}${why}`, since_ms: last && Date.parse(last.at), hurt }];
+  return [{ tone: bad ? "bad" : "warn", word: bad ? "unavailable" : "suspect", name: rung.name, title: `${rung.name} ${bad ? "is not used" : "is suspect"}${why}`, since_ms: last && Date.parse(last.at), hurt }];
 }
 
 function row({ tone, name, title, since_ms, hurt, says, seen }) {

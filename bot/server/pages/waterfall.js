@@ -7,14 +7,14 @@ const SHOWN = 6;
 const HEADROOM = 1.2;
 const STAGES = { stt: "Transcript", llm: "Model", tts: "Voice" };
 
-/** Draws what `Turns` says. */
+/** Draws the turns of `Turns`. */
 export class Waterfall {
   #chart = el("div", { class: "chart", role: "img" });
   #rows = el("tbody");
   #budget_s;
   #shown;
 
-  /** `shown` is how many turns are drawn, the last ones. */
+  /** `shown` is how many of the last turns are drawn. */
   constructor(place, budget_s, shown = SHOWN) {
     this.#budget_s = budget_s;
     this.#shown = shown;
@@ -30,7 +30,7 @@ export class Waterfall {
     const last = turns.slice(-this.#shown);
     const longest = Math.max(this.#budget_s, ...last.map(({ v2v_s, ear_s }) => v2v_s + (ear_s ?? 0)));
     const scale = longest * HEADROOM;
-    const empty = el("p", { class: "empty" }, "No turn yet. Each answer shows here where its time went.");
+    const empty = el("p", { class: "empty" }, "No turn yet. Each answer appears here with its times.");
     this.#chart.replaceChildren(...last.map((turn) => this.#row(turn, scale)), last.length ? this.#ruler(scale) : empty);
     this.#chart.setAttribute("aria-label", this.#summary(last));
     this.#rows.replaceChildren(...last.map((turn) => tableRow(turn)));
@@ -60,13 +60,13 @@ export class Waterfall {
 
   #verdict({ v2v_s, ear_s, moves: made }) {
     const moved = made.map((move) => `, ${told(move)}`).join("");
-    const ear = ear_s === null ? "" : `, the ear adds ${seconds(ear_s)}`;
+    const ear = ear_s === null ? "" : `, playback adds ${seconds(ear_s)}`;
     return (v2v_s > this.#budget_s ? `${seconds(v2v_s)} over` : seconds(v2v_s)) + ear + moved;
   }
 
   #table() {
     const heads = ["Turn", ...PARTS.map(({ label }) => label), "Sum", EAR.label].map((text) => el("th", { scope: "col" }, text));
-    const caption = el("caption", {}, "Time from the caller’s last sound to the agent’s first, in seconds");
+    const caption = el("caption", {}, "Time from the end of the caller’s speech to the start of the agent’s, in seconds");
     const table = el("table", {}, caption, el("thead", {}, el("tr", {}, ...heads)), this.#rows);
     return el("details", {}, el("summary", {}, "As a table"), el("div", { class: "scroll", tabindex: "0" }, table));
   }
@@ -79,7 +79,7 @@ function segment({ key, label, length_s }, scale) {
   return part;
 }
 
-/** A failover, where in the turn it was; one behind the first sound stands at the end of the bar. */
+/** A failover at its time in the turn; one after the first sound is at the end of the bar. */
 function mark(move, { v2v_s }, scale) {
   const line = el("span", { class: "mark", title: told(move) });
   line.style.insetInlineStart = share(Math.min(move.after_s, v2v_s), scale);

@@ -62,7 +62,7 @@ async def test_a_body_with_a_too_large_length_is_not_read(path: str, limit: int)
     await app()(sender.scope, sender.receive, sender.send)
 
     assert (sender.status, sender.taken) == (413, 0)
-    assert json.loads(sender.sent[1]["body"])["detail"].startswith("That is more than")
+    assert json.loads(sender.sent[1]["body"])["detail"].startswith("The request is larger than")
     assert (b"connection", b"close") in sender.sent[0]["headers"]
 
 

@@ -116,7 +116,7 @@ async def test_an_operators_action_applies_to_both_and_is_told_once() -> None:
 
         assert out["withdrawn"] is True
         assert usable == [[False, True], [False, True]]
-        assert "tts would have no provider" in last["detail"]
+        assert "tts would have no usable provider" in last["detail"]
         assert not here.view.roster.health("tts", "voice").rotation.out
         acted = [
             (event.action, event.target, event.why)

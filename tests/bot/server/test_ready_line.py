@@ -35,7 +35,7 @@ PHONE = {"public_url": "https://phone.example.com"}
             {"server": PHONE, "transports": TWILIO},
             "Holdline is ready at http://127.0.0.1:81 (webrtc, twilio): "
             "open http://127.0.0.1:81/ and press Call; "
-            "have your Twilio number's voice webhook ask https://phone.example.com/twilio/voice.",
+            "set your Twilio number's voice webhook to https://phone.example.com/twilio/voice.",
         ),
         (
             {
@@ -51,7 +51,7 @@ PHONE = {"public_url": "https://phone.example.com"}
         (
             {"transports": OFF},
             "Holdline is ready at http://127.0.0.1:81 (no transport): "
-            "enable one under transports in the configuration, or nobody can call.",
+            "enable one under transports in the configuration, otherwise no calls can arrive.",
         ),
     ],
     ids=["browser", "everywhere", "both", "the other carriers", "none"],

@@ -140,9 +140,7 @@ def test_a_crm_that_is_down_is_one_line(
 
         assert bring() == 1
 
-    assert (
-        capsys.readouterr().err == "holdline: crm: rest did not list its people: answered 503\n"
-    )
+    assert capsys.readouterr().err == "holdline: crm: rest did not list its people: answered 503\n"
 
 
 def test_a_wrong_key_is_not_tried_again(
@@ -155,9 +153,7 @@ def test_a_wrong_key_is_not_tried_again(
         assert bring() == 1
         assert len(register.record.requests("register")) == 1
 
-    assert (
-        capsys.readouterr().err == "holdline: crm: rest did not list its people: answered 401\n"
-    )
+    assert capsys.readouterr().err == "holdline: crm: rest did not list its people: answered 401\n"
 
 
 WRONG: dict[str, tuple[dict[str, Any], list[str], str]] = {
