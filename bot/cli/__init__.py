@@ -1,1 +1,1 @@
-"""One thin file for each command of `holdline`."""
+"""The commands of `holdline`, one thin file each."""

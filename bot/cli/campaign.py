@@ -1,4 +1,4 @@
-"""`holdline campaign`: contacts into a campaign, whether it runs, and what came of it."""
+"""`holdline campaign`: imports contacts, starts and pauses campaigns, shows figures."""
 
 from pathlib import Path
 from typing import Annotated, TypeAlias
@@ -18,10 +18,10 @@ FileArgument: TypeAlias = Annotated[
 ]
 CampaignOption: TypeAlias = Annotated[
     str | None,
-    typer.Option("--campaign", metavar="NAME", help="One of `campaigns`; status: all."),
+    typer.Option("--campaign", metavar="NAME", help="One of `campaigns`; status: all if left out."),
 ]
 CrmOption: TypeAlias = Annotated[
-    bool, typer.Option("--crm", help="import: everybody in the register under `crm`.")
+    bool, typer.Option("--crm", help="import: all people in the CRM under `crm`.")
 ]
 ColumnsOption: TypeAlias = Annotated[
     str | None,
@@ -31,19 +31,19 @@ ColumnsOption: TypeAlias = Annotated[
 ]
 EncodingOption: TypeAlias = Annotated[
     str | None,
-    typer.Option("--encoding", metavar="NAME", help="import: such as cp1251; else guessed."),
+    typer.Option("--encoding", metavar="NAME", help="import: such as cp1251; guessed if left out."),
 ]
 OutOption: TypeAlias = Annotated[
     Path | None,
     typer.Option(
         "--out",
         metavar="FILE",
-        help="import: where the refused rows go. report: a folder for both files.",
+        help="import: file for refused rows. report: folder for both files.",
     ),
 ]
 
 
-def command(  # noqa: PLR0917 - its options, each with a name
+def command(  # noqa: PLR0917 - the options, each with a name
     action: Annotated[str, typer.Argument(metavar="ACTION", help=ACTIONS)],
     file: FileArgument = None,
     campaign: CampaignOption = None,
@@ -53,10 +53,9 @@ def command(  # noqa: PLR0917 - its options, each with a name
     out: OutOption = None,
     config: ConfigOption = None,
 ) -> int:
-    """Import contacts, start or pause a campaign, see its figures.
+    """Import contacts, start or pause a campaign, show its figures.
 
-    Every row that is refused is told with its line and the reason. Importing a file again changes
-    nothing.
+    Prints each refused row with its line and the reason. Importing a file again changes nothing.
     """
     settings = load(config, keys=False).settings
     _check_action(action, file, crm=crm)
@@ -84,7 +83,7 @@ def _check_action(action: str, file: str | None, *, crm: bool) -> None:
 
 
 def _source(file: str | None, columns: str | None, encoding: str | None, *, crm: bool) -> str:
-    """Return the file or its URL; empty: the register is asked."""
+    """Return the file or its URL; empty for the CRM."""
     if crm and (file or columns or encoding):
         raise UsageError("campaign import takes --crm or a file with its options, not both")
     if not crm and not file:
@@ -100,7 +99,7 @@ def _import(
     encoding: str,
     out: Path | None,
 ) -> int:
-    from campaigns.import_run import (  # noqa: PLC0415 - loads what campaigns alone need
+    from campaigns.import_run import (  # noqa: PLC0415 - only campaigns need it
         ImportOptions,
         run_import,
     )
@@ -111,7 +110,7 @@ def _import(
 
 
 def _check_name(campaign: str | None, settings: Settings) -> None:
-    known = ", ".join(settings.campaigns) or "none; write it under `campaigns`"
+    known = ", ".join(settings.campaigns) or "none; add it under `campaigns`"
     if not campaign:
         raise UsageError(f"name the campaign with --campaign; known: {known}")
     if campaign not in settings.campaigns:

@@ -1,4 +1,4 @@
-"""`holdline clips`: renders the fallback utterances in the voice of each rung."""
+"""`holdline clips`: renders the fallback utterances in each rung's voice."""
 
 import asyncio
 
@@ -14,11 +14,11 @@ from operations.telemetry import logs
 def command(
     config: ConfigOption = None,
 ) -> None:
-    """Render the clips that are missing; the rest stays as it is."""
+    """Render the missing clips; keep the others."""
     loaded = load(config)
     check_folders(loaded)
     settings = loaded.settings
     logs.set_up(level=OWN_WORDS_ALONE, folder=None)
-    from bot.clips.rendering import render_all  # noqa: PLC0415 - imports Pipecat, after the log's rules
+    from bot.clips.rendering import render_all  # noqa: PLC0415 - imports Pipecat, after the log set-up
 
     raise typer.Exit(DONE if asyncio.run(render_all(settings)) else FAILED)

@@ -1,4 +1,4 @@
-"""`holdline db upgrade`: brings the database to this version of Holdline."""
+"""`holdline db upgrade`: migrates the database to this version of Holdline."""
 
 import asyncio
 from typing import Annotated
@@ -14,11 +14,11 @@ from bot.exits import CommandError, UsageError
 
 def command(
     action: Annotated[
-        str, typer.Argument(metavar="ACTION", help="upgrade: take every step that is missing.")
+        str, typer.Argument(metavar="ACTION", help="upgrade: run all missing migrations.")
     ],
     config: ConfigOption = None,
 ) -> None:
-    """Bring the database to this version of Holdline."""
+    """Migrate the database to this version of Holdline."""
     if action != "upgrade":
         raise UsageError(f'db takes "upgrade", not "{action}"')
     url = load(config, keys=False).settings.storage.url
@@ -26,12 +26,12 @@ def command(
     from operations.database.upgrading import upgrade  # noqa: PLC0415
 
     file = file_of(url)
-    # The whole path: where this is run decides which file a short one means.
+    # The absolute path, because a relative one depends on the working directory.
     place, is_new = (file.absolute(), not file.exists()) if file else (masked(url), False)
     try:
         before, after = asyncio.run(upgrade(url))
     except StorageError as error:
         raise CommandError(f"{place} cannot be upgraded: {error}") from error
     went = "was at" if before == after else f"went from {before or 'nothing'} to"
-    said = "was not there and is made, at" if is_new else went
+    said = "did not exist and was created at" if is_new else went
     typer.echo(f"{place} {said} {after}")

@@ -1,4 +1,4 @@
-"""`holdline demo`: a whole telephone with no keys, on simulated providers."""
+"""`holdline demo`: a complete phone agent on simulated providers, without keys."""
 
 import asyncio
 from pathlib import Path
@@ -18,27 +18,29 @@ LOGS: Final = Path("logs")
 def command(
     port: Annotated[
         int,
-        typer.Option("--port", metavar="PORT", min=0, max=65535, help="Where to listen; 0: any."),
+        typer.Option("--port", metavar="PORT", min=0, max=65535, help="Port; 0: any free one."),
     ] = 8080,
     campaign: Annotated[
         bool,
-        typer.Option("--campaign", help="Call simulated people instead, and end with a report."),
+        typer.Option("--campaign", help="Call simulated people instead, and write a report."),
     ] = False,
     contacts: Annotated[
-        int, typer.Option("--contacts", metavar="N", min=1, max=1000, help="How many; with it.")
+        int,
+        typer.Option("--contacts", metavar="N", min=1, max=1000, help="With --campaign: people."),
     ] = 30,
     jobs: Annotated[
-        int, typer.Option("--jobs", metavar="N", min=1, max=20, help="Calls at once; with it.")
+        int,
+        typer.Option("--jobs", metavar="N", min=1, max=20, help="With --campaign: calls at once."),
     ] = 6,
     plain: Annotated[
         bool,
-        typer.Option("--plain", help="Five calls, one after the other, every failure printed."),
+        typer.Option("--plain", help="Five calls, one after the other; prints every failure."),
     ] = False,
 ) -> None:
-    """Start a telephone on simulated providers; needs no keys.
+    """Start a phone agent on simulated providers; needs no keys.
 
     Prints one URL: open it, press Call, and break the providers while you talk. With --campaign
-    30 simulated people are called while three in ten of each provider's requests fail.
+    it calls 30 simulated people while three in ten of each provider's requests fail.
     """
     if why := why_unwritable(LOGS):
         raise UsageError(
@@ -49,7 +51,7 @@ def command(
         _call_people(5 if plain else contacts, 1 if plain else jobs, port=port, every=plain)
         return
     logs.set_up(level="WARNING", folder=LOGS)
-    from lab.demo.demo import demo  # noqa: PLC0415 - imports Pipecat, after the log's rules
+    from lab.demo.demo import demo  # noqa: PLC0415 - imports Pipecat, after the log set-up
 
     asyncio.run(demo(port=port, folder=LOGS))
 

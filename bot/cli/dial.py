@@ -11,13 +11,13 @@ from bot.config.loading import load
 
 def command(
     number: Annotated[
-        str, typer.Argument(metavar="NUMBER", help="With + and its country code: +15550142.")
+        str, typer.Argument(metavar="NUMBER", help="With + and the country code: +15550142.")
     ],
     config: ConfigOption = None,
 ) -> int:
-    """Call one number and print what became of it.
+    """Call one number and print the result.
 
-    The running server places the call and talks, as the agent of the configuration.
+    The running server places the call, with the agent of its configuration.
     """
     settings = load(config, keys=False).settings
     from bot.outbound.dial_order import order_dial  # noqa: PLC0415 - after the configuration's errors

@@ -1,4 +1,4 @@
-"""`holdline doctor`: says what would stop the first call."""
+"""`holdline doctor`: finds problems before the first call."""
 
 import asyncio
 from typing import Annotated
@@ -20,7 +20,7 @@ from operations.telemetry import logs
 def command(
     config: ConfigOption = None,
     online: Annotated[
-        bool, typer.Option("--online", help="Also ask each provider whether it takes the key.")
+        bool, typer.Option("--online", help="Also check each key with its provider.")
     ] = False,
 ) -> None:
     """Check all that could stop the first call, a line each.
@@ -37,10 +37,8 @@ def command(
 async def _report(settings: Settings, *, online: bool) -> int:
     console = Console(soft_wrap=True)
     problems = 0
-    async for doctor_finding in examine(settings, online=online):
-        problems += not doctor_finding.ok
-        mark = ("ok      ", "green") if doctor_finding.ok else ("problem ", "bold red")
-        console.print(
-            Text.assemble(mark, f"{doctor_finding.about}: {without_keys(doctor_finding.text)}")
-        )
+    async for finding in examine(settings, online=online):
+        problems += not finding.ok
+        mark = ("ok      ", "green") if finding.ok else ("problem ", "bold red")
+        console.print(Text.assemble(mark, f"{finding.about}: {without_keys(finding.text)}"))
     return problems

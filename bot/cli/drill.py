@@ -1,4 +1,4 @@
-"""`holdline drill`: breaks everything on purpose and judges what the caller heard."""
+"""`holdline drill`: injects faults and judges what the caller heard."""
 
 import asyncio
 from pathlib import Path
@@ -15,10 +15,10 @@ OUT: Final = Path("out/drill")
 
 
 class DrillCommand(TyperCommand):
-    """Lists in its help what can be named."""
+    """Adds the available names to the help."""
 
     def format_epilog(self, ctx: typer.Context, formatter: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - typer's own names for both are private
-        """Write the matrices, the rows and the scenarios, as the drill knows them."""
+        """Write the matrices, rows and scenarios."""
         from lab.drill.demonstration import DEMONSTRATIONS  # noqa: PLC0415 - loads Pipecat
         from lab.drill.matrix import FULL  # noqa: PLC0415 - loads the lab's voices
         from lab.drill.selection import MATRICES, chosen  # noqa: PLC0415 - as above
@@ -31,7 +31,7 @@ class DrillCommand(TyperCommand):
         for title, entries in (
             ("Matrices", matrices),
             ("Rows", [(row.name, row.title) for row in FULL]),
-            ("Scenarios", [(name, each.title) for name, each in DEMONSTRATIONS.items()]),
+            ("Scenarios", [(name, scenario.title) for name, scenario in DEMONSTRATIONS.items()]),
         ):
             with formatter.section(title):
                 formatter.write_dl(entries)
@@ -43,7 +43,7 @@ Matrix = Annotated[
         "--matrix",
         metavar="NAME",
         show_default="full",
-        help="Which rows; smoke: a few of them, once.",
+        help="Which rows; smoke: a few rows, once.",
     ),
 ]
 Out = Annotated[
@@ -52,7 +52,7 @@ Out = Annotated[
         "--out",
         metavar="DIR",
         show_default="out/drill",
-        help="Where results and report go; with --scenario, what it told.",
+        help="Folder for results and report; with --scenario, for its events.",
     ),
 ]
 
@@ -60,11 +60,11 @@ Out = Annotated[
 def command(
     matrix: Matrix = None,
     only: Annotated[
-        str | None, typer.Option("--only", metavar="ROW,...", help="These rows alone.")
+        str | None, typer.Option("--only", metavar="ROW,...", help="Only these rows.")
     ] = None,
     baseline: Annotated[
         str | None,
-        typer.Option("--baseline", metavar="SIDE", help="stock-pipecat: measured beside ours."),
+        typer.Option("--baseline", metavar="SIDE", help="stock-pipecat: also measure it."),
     ] = None,
     jobs: Annotated[
         int, typer.Option("--jobs", metavar="N", min=1, max=8, help="Runs of a row at once.")
@@ -75,7 +75,7 @@ def command(
         typer.Option("--scenario", metavar="NAME", help="One demonstration instead."),
     ] = None,
 ) -> None:
-    """Break everything on purpose, and judge what callers heard.
+    """Inject faults, and judge what callers heard.
 
     Runs a fault matrix with real calls against the lab and prints the report.
     """
@@ -84,12 +84,12 @@ def command(
         chosen = matrix or "full"
         raise typer.Exit(_run_rows(chosen, only, baseline=baseline, jobs=jobs, out=out or OUT))
     if matrix or only or baseline:
-        raise UsageError("--scenario is played alone, without --matrix, --only and --baseline")
+        raise UsageError("--scenario cannot be combined with --matrix, --only or --baseline")
     raise typer.Exit(_play_scenario(scenario, out))
 
 
 def _run_rows(matrix: str, only: str | None, *, baseline: str | None, jobs: int, out: Path) -> int:
-    """Run the matrix; what is wrong with an option is told before anything is written."""
+    """Run the matrix; check the options before anything is written."""
     from lab.drill.drill import Wanted, check_wanted, drill  # noqa: PLC0415 - loads the lab's voices
 
     names = [name.strip() for name in (only or "").split(",") if name.strip()]
@@ -99,7 +99,7 @@ def _run_rows(matrix: str, only: str | None, *, baseline: str | None, jobs: int,
     try:
         return asyncio.run(drill(wanted))
     except asyncio.CancelledError:
-        raise CommandError("the drill was stopped; what it has measured is kept") from None
+        raise CommandError("the drill was stopped; its results so far are kept") from None
 
 
 def _play_scenario(name: str, out: Path | None) -> int:

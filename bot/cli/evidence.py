@@ -1,4 +1,4 @@
-"""`holdline evidence`: writes what a post-mortem needs, as a page and as JSON."""
+"""`holdline evidence`: writes the data for a post-mortem, as HTML and JSON."""
 
 import asyncio
 from pathlib import Path
@@ -19,14 +19,14 @@ def command(
         typer.Option("--since", metavar="SPAN", help="How far back: 90s, 30m, 1h30m, 2d."),
     ],
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Where evidence.html and .json go.")
+        Path, typer.Option("--out", metavar="DIR", help="Folder for evidence.html and .json.")
     ],
     config: ConfigOption = None,
 ) -> int:
-    """Write what happened lately, for a post-mortem.
+    """Write recent events for a post-mortem.
 
-    Failures, breakers, alerts as sent, calls affected, and how soon answers were heard before,
-    during and after each outage. Numbers are masked; nothing that was said stands in it.
+    Failures, breakers, sent alerts, affected calls, and answer times before, during and after each
+    outage. Numbers are masked; nothing that was said is included.
     """
     span = read_span(since, option="--since")
     settings = load(config, keys=False).settings

@@ -1,4 +1,4 @@
-"""`holdline export`: writes calls, turns or failures into a file."""
+"""`holdline export`: writes calls, turns or failures to a file."""
 
 import asyncio
 from pathlib import Path
@@ -27,10 +27,10 @@ def command(
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Write calls, turns or failures into a file."""
+    """Write calls, turns or failures to a file."""
     settings = load(config, keys=False).settings
     from operations.database.database import StorageError  # noqa: PLC0415
-    from operations.record.exporting import (  # noqa: PLC0415 - SQLAlchemy takes a while
+    from operations.record.exporting import (  # noqa: PLC0415 - SQLAlchemy loads slowly
         COLUMNS,
         FORMATS,
         export,
@@ -61,4 +61,4 @@ def _check_out(file: Path, *, example: str) -> None:
     if not file.name or file.is_dir():
         raise UsageError(f"{held}; it takes a file such as {example}")
     if why := why_unwritable(file.parent):
-        raise UsageError(f"{held}; it cannot be written ({why}); choose a file that can be")
+        raise UsageError(f"{held}; it cannot be written ({why}); choose another file")

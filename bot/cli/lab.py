@@ -1,4 +1,4 @@
-"""`holdline lab`: the fault lab alone."""
+"""`holdline lab`: the fault lab on its own."""
 
 import asyncio
 from typing import Annotated
@@ -21,10 +21,10 @@ def command(
         ),
     ] = 1.0,
 ) -> None:
-    """Run the simulated providers alone.
+    """Run only the simulated providers.
 
-    Prints each one's URL and key, and the control's.
+    Prints the URL and key of each one, and the control URL.
     """
-    from lab.process import run_lab  # noqa: PLC0415 - its engines load when they are wanted
+    from lab.process import run_lab  # noqa: PLC0415 - loads the speech engines
 
     asyncio.run(run_lab(faults=faults, speed=speed))

@@ -14,7 +14,7 @@ from operations.telemetry import logs
 
 def command(
     list_devices: Annotated[
-        bool, typer.Option("--list-devices", help="List microphones and loudspeakers, no call.")
+        bool, typer.Option("--list-devices", help="List microphones and loudspeakers, and exit.")
     ] = False,
     microphone: Annotated[
         str | None,
@@ -26,16 +26,16 @@ def command(
     ] = None,
     headphones: Annotated[
         bool,
-        typer.Option("--headphones", help="The agent may be interrupted: it cannot hear itself."),
+        typer.Option("--headphones", help="You can interrupt the agent: it does not hear itself."),
     ] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Talk with the agent here, by microphone and loudspeaker.
+    """Talk with the agent by microphone and loudspeaker.
 
-    Without headphones the microphone rests while the agent speaks. Ctrl-C says goodbye.
+    Without headphones the microphone is off while the agent speaks. Ctrl-C says goodbye.
     """
     if list_devices:
-        from bot.programs.mic import print_devices  # noqa: PLC0415 - its table loads when it is wanted
+        from bot.programs.mic import print_devices  # noqa: PLC0415 - only needed here
 
         print_devices()
         return
@@ -48,6 +48,6 @@ def command(
     check_folders(loaded)
     find_own_modules(loaded)
     logs.set_up(level="WARNING", folder=loaded.settings.logs.dir)
-    from bot.programs.mic import talk  # noqa: PLC0415 - imports Pipecat, after the log's rules
+    from bot.programs.mic import talk  # noqa: PLC0415 - imports Pipecat, after the log set-up
 
     asyncio.run(talk(loaded.settings))

@@ -1,11 +1,11 @@
-"""The options that several commands share."""
+"""Options shared by several commands."""
 
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias
 
 import typer
 
-OWN_WORDS_ALONE: Final = "CRITICAL"  # the log's level where a command says itself what is wrong
+OWN_WORDS_ALONE: Final = "CRITICAL"  # log level of commands that report problems themselves
 
 ConfigOption: TypeAlias = Annotated[
     Path | None,

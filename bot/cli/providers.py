@@ -1,4 +1,4 @@
-"""`holdline providers`: the health of every rung of a running server; an operator's reset."""
+"""`holdline providers`: shows the health of a running server's rungs, or resets one."""
 
 import asyncio
 from typing import Annotated
@@ -13,16 +13,16 @@ from bot.exits import UsageError
 def command(
     action: Annotated[
         str | None,
-        typer.Argument(metavar="ACTION", show_default=False, help="reset: have it tried at once."),
+        typer.Argument(metavar="ACTION", show_default=False, help="reset: try it at once."),
     ] = None,
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", show_default=False, help="A rung's name.")
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Show how the running server's providers are, or reset one.
+    """Show the health of the providers, or reset one.
 
-    A reset has the rung tried at once, also when it was left alone for a person to mend.
+    A reset rung is tried at once, even if its breaker waits for an operator.
     """
     if action not in (None, "reset") or (action is None) != (name is None):
         raise UsageError(f'providers takes nothing or "reset NAME", not "{action} {name or ""}"')

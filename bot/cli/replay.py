@@ -1,4 +1,4 @@
-"""`holdline replay`: puts recorded callers through the whole pipeline."""
+"""`holdline replay`: runs recorded callers through the whole pipeline."""
 
 import asyncio
 from pathlib import Path
@@ -17,15 +17,15 @@ def command(
     ],
     faults: FaultsOption = None,
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Where heard.wav and the rest go.")
+        Path, typer.Option("--out", metavar="DIR", help="Folder for heard.wav and the other files.")
     ] = Path("out"),
 ) -> None:
-    """Put recorded callers through the whole pipeline.
+    """Run recorded callers through the whole pipeline.
 
     Writes what each of them heard, the timeline and a summary.
     """
     check_out(out)
     logs.set_up(level="WARNING", folder=None)
-    from bot.programs.replay import replay  # noqa: PLC0415 - imports Pipecat, after the log's rules
+    from bot.programs.replay import replay  # noqa: PLC0415 - imports Pipecat, after the log set-up
 
     raise typer.Exit(asyncio.run(replay(audio, faults=faults, out=out)))

@@ -1,4 +1,4 @@
-"""`holdline say`: a text as sound."""
+"""`holdline say`: speaks a text into a file."""
 
 import asyncio
 from pathlib import Path
@@ -11,7 +11,7 @@ from bot.config.folders import why_unwritable
 from bot.exits import UsageError
 from operations.telemetry import logs
 
-RATES_HZ: Final = (8000, 16000, 22050, 24000, 44100, 48000)  # that all voices speak at
+RATES_HZ: Final = (8000, 16000, 22050, 24000, 44100, 48000)  # supported by all voices
 PHONE_HZ: Final = 8000
 
 
@@ -20,15 +20,15 @@ def command(
     out: Annotated[
         Path, typer.Option("--out", metavar="WAV", help="The file to write.", show_default=False)
     ],
-    rate: Annotated[int, typer.Option("--rate", metavar="HZ", help="Samples a second.")] = PHONE_HZ,
+    rate: Annotated[int, typer.Option("--rate", metavar="HZ", help="Sample rate.")] = PHONE_HZ,
     mulaw: Annotated[
-        bool, typer.Option("--mulaw", help="A telephone's 8 bit instead of 16 bit linear.")
+        bool, typer.Option("--mulaw", help="8-bit telephone audio instead of 16-bit linear.")
     ] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Write a text as sound, in the agent's voice.
+    """Write a text as audio, in the agent's voice.
 
-    Through the ladder of `stages.tts`, with retries. Without keys a running demo is asked.
+    Uses the ladder `stages.tts`, with retries. Without keys it asks a running demo.
     """
     if rate not in RATES_HZ:
         raise UsageError(f"--rate is {rate}; it must be one of {', '.join(map(str, RATES_HZ))}")
@@ -36,7 +36,7 @@ def command(
         raise UsageError(f"--rate is {rate}; with --mulaw it must be {PHONE_HZ}")
     _check_out(out)
     logs.set_up(level=OWN_WORDS_ALONE, folder=None)
-    from bot.batch.command import WavFile, write_speech  # noqa: PLC0415 - after the log's rules
+    from bot.batch.command import WavFile, write_speech  # noqa: PLC0415 - after the log set-up
 
     file = WavFile(path=out, rate_hz=rate, mulaw=mulaw)
     asyncio.run(write_speech(text, file, config=config))
@@ -44,6 +44,6 @@ def command(
 
 def _check_out(out: Path) -> None:
     if out.suffix.lower() != ".wav" or out.is_dir():
-        raise UsageError(f'--out is "{out}"; it must be a file that ends in .wav')
+        raise UsageError(f'--out is "{out}"; it must be a file name that ends in .wav')
     if why := why_unwritable(out.parent):
         raise UsageError(f'--out is "{out}"; it cannot be written ({why})')

@@ -1,4 +1,4 @@
-"""`holdline serve`: answers calls on every transport that the configuration enables."""
+"""`holdline serve`: answers calls on every enabled transport."""
 
 from typing import Annotated
 
@@ -20,29 +20,29 @@ from operations.telemetry import logs
 def command(
     config: ConfigOption = None,
     host: Annotated[
-        str | None, typer.Option("--host", metavar="HOST", help="Where to listen.")
+        str | None, typer.Option("--host", metavar="HOST", help="Address to listen on.")
     ] = None,
     port: Annotated[
-        int | None, typer.Option("--port", metavar="PORT", help="Where to listen; 0: any.")
+        int | None, typer.Option("--port", metavar="PORT", help="Port; 0: any free one.")
     ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
-            "--workers", metavar="N", help="Processes behind the port; by default one a core."
+            "--workers", metavar="N", help="Processes behind the port; default: one per core."
         ),
     ] = None,
     print_config: Annotated[
         bool,
         typer.Option(
-            "--print-config", help="Show what would be used, and who said it; serve nothing."
+            "--print-config", help="Print the merged configuration with its origins, and exit."
         ),
     ] = False,
 ) -> int:
     """Answer calls until SIGTERM, then let those in progress end.
 
-    Those that outlast `shutdown.drain_s` hear a goodbye. A second SIGTERM or Ctrl-C cuts them.
-    SIGHUP replaces the workers one by one, as a new version or configuration needs it; a wrong
-    configuration changes nothing.
+    Calls that outlast `shutdown.drain_s` hear a goodbye. A second SIGTERM or Ctrl-C cuts them.
+    SIGHUP replaces the workers one by one, for a new version or configuration; a configuration with
+    errors changes nothing.
     """
     flags = {"server.host": host, "server.port": port, "server.workers": workers}
     loaded = load(config, flags=flags, keys=not print_config)
@@ -60,7 +60,7 @@ def _warn_of_token(server: ServerSettings) -> None:
     token = server.token
     if token and is_short(token.get_secret_value()):
         logger.warning(
-            "HOLDLINE_TOKEN has fewer than {} characters; it will do on loopback only", LEAST_TOKEN
+            "HOLDLINE_TOKEN has fewer than {} characters; use it on loopback only", LEAST_TOKEN
         )
     if why := why_exposed(server):
         logger.warning("HOLDLINE_TOKEN {}", why)

@@ -1,4 +1,4 @@
-"""`holdline sip setup`: LiveKit learns our numbers, and you what to enter at the carrier."""
+"""`holdline sip setup`: registers our numbers at LiveKit, and prints what the carrier needs."""
 
 import asyncio
 from collections.abc import Iterator
@@ -22,13 +22,16 @@ SIP: str = "transports.livekit.sip"
 def command(
     action: Annotated[
         str | None,
-        typer.Argument(metavar="ACTION", show_default=False, help="setup: make or change them."),
+        typer.Argument(
+            metavar="ACTION", show_default=False, help="setup: create or update trunks."
+        ),
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Have LiveKit know our telephone numbers, a room for each call.
+    """Register our telephone numbers at LiveKit.
 
-    Doing it twice changes nothing. Prints what to enter at the carrier.
+    Each call gets a room of its own. A second run changes nothing. Prints what to enter at the
+    carrier.
     """
     if action != "setup":
         raise UsageError(f'sip takes "setup", not "{action or ""}"')
@@ -41,7 +44,7 @@ def command(
 
 
 async def _set_up(url: str, key: SecretStr, secret: SecretStr, plan: "ExchangePlan") -> list[str]:
-    from transports.livekit.trunks import ExchangeError, set_up  # noqa: PLC0415 - late: it is slow
+    from transports.livekit.trunks import ExchangeError, set_up  # noqa: PLC0415 - loads slowly
 
     try:
         done = await set_up(url, key.get_secret_value(), secret, plan)
@@ -50,9 +53,9 @@ async def _set_up(url: str, key: SecretStr, secret: SecretStr, plan: "ExchangePl
     return [_told(arranged) for arranged in done]
 
 
-def _told(each: "Arranged") -> str:
-    which = f" ({', '.join(each.fields)})" if each.fields else ""
-    return f"{each.part} {each.id}: {each.change}{which}"
+def _told(arranged: "Arranged") -> str:
+    which = f" ({', '.join(arranged.fields)})" if arranged.fields else ""
+    return f"{arranged.part} {arranged.id}: {arranged.change}{which}"
 
 
 def _keys(livekit: LivekitSettings) -> tuple[SecretStr, SecretStr]:
@@ -67,11 +70,11 @@ def _not_set(key: str, variable: str) -> str:
     return f"{key} names {variable}, which is not set; put it in the environment or .env"
 
 
-# -- what is wanted
+# -- trunks
 
 
 def _plan(livekit: LivekitSettings) -> "ExchangePlan":
-    from transports.livekit.trunks import (  # noqa: PLC0415 - late: it is slow
+    from transports.livekit.trunks import (  # noqa: PLC0415 - loads slowly
         ExchangePlan,
         InboundTrunk,
         OutboundTrunk,
@@ -80,7 +83,7 @@ def _plan(livekit: LivekitSettings) -> "ExchangePlan":
     sip = livekit.sip
     if not sip.all_numbers:
         raise UsageError(
-            f"{SIP}.number is not set; it is the number that callers dial, such as +15550100"
+            f"{SIP}.number is not set; set the number that callers dial, such as +15550100"
         )
     inbound = InboundTrunk(
         numbers=sip.all_numbers,
@@ -121,12 +124,12 @@ def _outbound_login(sip: SipSettings) -> "Credentials | None":
 
 
 def _login(username: str | None, password: SecretStr | None) -> "Credentials | None":
-    from transports.livekit.trunks import Credentials  # noqa: PLC0415 - late: it is slow
+    from transports.livekit.trunks import Credentials  # noqa: PLC0415 - loads slowly
 
     return Credentials(username=username, password=password) if username and password else None
 
 
-# -- what the carrier must know
+# -- advice for the carrier
 
 
 def _advice(settings: Settings) -> Iterator[str]:
@@ -137,23 +140,23 @@ def _advice(settings: Settings) -> Iterator[str]:
     if sip.inbound_username:
         password = f"the password in {sip.inbound_password_env}"
         yield f"  with the login {sip.inbound_username} and {password}"
-    yield "  codec PCMA or PCMU (G722 works, opus does not); keys as RFC 4733 telephone-event"
-    yield "  no registration: LiveKit takes calls, it never logs in"
+    yield "  codec PCMA or PCMU (G722 works, opus does not); DTMF as RFC 4733 telephone-event"
+    yield "  no registration: LiveKit accepts calls and never registers"
     if sip.server:
         login = f", with the login {sip.username}" if sip.username else ", known by its address"
         yield f"  calls from {settings.server.public_ip or 'this LiveKit'} to {sip.server}{login}"
     if not sip.allowed_addresses and not sip.inbound_username:
         yield ""
         yield (
-            f"Anybody who finds the port may call in: name the carrier's addresses in "
+            f"Anyone who finds the port can call in. Set the carrier's addresses in "
             f"{SIP}.allowed_addresses, or a login in {SIP}.inbound_username."
         )
 
 
 def _where(settings: Settings) -> str:
-    """Return where the carrier sends calls, as far as anybody has told us."""
+    """Return the address to which the carrier sends calls, as far as it is known."""
     livekit = settings.transports.livekit
     if livekit.sip.uri:
         return livekit.sip.uri
     host = settings.server.public_ip or urlsplit(livekit.url).hostname
-    return f"sip:{host}:5060 (unless {SIP}.uri says where LiveKit's SIP service is reached)"
+    return f"sip:{host}:5060 (set {SIP}.uri if LiveKit's SIP service has another address)"

@@ -1,4 +1,4 @@
-"""`holdline transcribe`: a recording in words."""
+"""`holdline transcribe`: prints a recording as text."""
 
 import asyncio
 from pathlib import Path
@@ -12,22 +12,22 @@ from operations.telemetry import logs
 
 def command(
     audio: Annotated[
-        Path, typer.Argument(metavar="AUDIO", help="A sound file.", show_default=False)
+        Path, typer.Argument(metavar="AUDIO", help="An audio file.", show_default=False)
     ],
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print language, confidence and times, too.")
+        bool, typer.Option("--json", help="Also print language, confidence and times.")
     ] = False,
     language: Annotated[
         str | None,
-        typer.Option("--language", metavar="TAG", help="What is spoken; default: it is detected."),
+        typer.Option("--language", metavar="TAG", help="Spoken language; default: detected."),
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Print what a recording says.
+    """Print the text of a recording.
 
-    Through the ladder of `stages.stt`, with retries. Without keys a running demo is asked.
+    Uses the ladder `stages.stt`, with retries. Without keys it asks a running demo.
     """
     logs.set_up(level=OWN_WORDS_ALONE, folder=None)
-    from bot.batch.command import print_transcript  # noqa: PLC0415 - after the log's rules
+    from bot.batch.command import print_transcript  # noqa: PLC0415 - after the log set-up
 
     asyncio.run(print_transcript(audio, config=config, language=language, as_json=as_json))

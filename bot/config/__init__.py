@@ -1,1 +1,1 @@
-"""What a configuration holds, where its values come from, and what is wrong with it."""
+"""The configuration: its models, where values come from, and checks."""

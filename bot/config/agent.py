@@ -1,4 +1,4 @@
-"""Who answers: what an agent says, knows and may do."""
+"""Agents: what they say, know and may do."""
 
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -23,7 +23,7 @@ from processors.answerer.answerer_rules import AnsweringPlan
 
 
 class SilenceSettings(Section):
-    """What is said to a caller who says nothing."""
+    """What a silent caller hears."""
 
     prompt_after_s: Seconds = 8.0
     """Silence after which the caller is asked the next of `prompts`."""
@@ -34,7 +34,7 @@ class SilenceSettings(Section):
 
 
 class SpokenTextSettings(Section):
-    """What is removed from a model's words before they are spoken."""
+    """What is removed from the model's text before it is spoken."""
 
     markdown: bool = True
     """Marks of emphasis, headings, lists, tables and HTML. Their words stay, and so do the numbers
@@ -57,7 +57,7 @@ class SpokenTextSettings(Section):
 
 
 class RecordingSettings(Section):
-    """Whether calls are recorded, and how their callers learn it."""
+    """Whether calls are recorded, and how callers are told."""
 
     enabled: bool = False
     """Record the agent's calls."""
@@ -66,7 +66,7 @@ class RecordingSettings(Section):
 
 
 class ToolSettings(Section):
-    """Something that the model may do: an HTTP call, or a function of the owner's own."""
+    """A tool of the model: an HTTP request, or a Python function of the owner."""
 
     name: str | None = Field(default=None, pattern=NAME)
     """The name under which the model calls the tool."""
@@ -85,16 +85,13 @@ class ToolSettings(Section):
     secret_env: str | None = None
     """The variable that holds the secret, which is sent as a bearer token."""
     secret: SecretStr | None = None  # sent as a bearer token; from the environment only
-    bridge: Text = "One moment, please."
-    """Spoken when the tool's answer is late."""
-    entry_point: EntryPoint | None = None
-    """A Python function instead of an address: `package.module:function`."""
-    insecure: bool = False
-    """Allow plain http to a public address."""
+    bridge: Text = "One moment, please."  # spoken while the tool is slow
+    entry_point: EntryPoint | None = None  # `package.module:function`
+    insecure: bool = False  # allows plain http to a public address
 
     @property
     def digits_asked(self) -> list[Any]:
-        """How many digits its parameters ask for, where `digits` stands in their schema."""
+        """How many digits its parameters ask for, from `digits` in their schema."""
         found = (self.parameters.get("properties") or {}).values()
         return [
             schema["digits"] for schema in found if isinstance(schema, dict) and "digits" in schema
@@ -113,7 +110,7 @@ class ToolSettings(Section):
         return self
 
 
-PERSON: Final = "person"  # whoever stands first in `destinations`
+PERSON: Final = "person"  # the first of `destinations`
 CALLBACK: Final = "callback"
 RING_S: Final = 25.0  # five or six rings (chosen)
 DESTINATION: Final = r"^[^\W_][\w -]{0,39}$"
@@ -121,12 +118,10 @@ DestinationName = Annotated[str, StringConstraints(pattern=DESTINATION)]
 
 
 class DestinationSettings(Section):
-    """Somebody to whom a caller can be handed over."""
+    """A person who takes over callers."""
 
-    number: Dialled
-    """A telephone number, or a SIP address."""
-    warm: bool = False
-    """Call the person first. They hear what the call is about, and accept or decline."""
+    number: Dialled  # or a SIP address
+    warm: bool = False  # the person is called first, hears a summary, and accepts
     ring_s: Seconds = Field(default=RING_S, le=LONGEST_RING_S)
     """How long the destination may ring."""
 
@@ -154,12 +149,9 @@ class AgentSettings(Section):
     silence: SilenceSettings = SilenceSettings()
     recording: RecordingSettings = RecordingSettings()
     max_call_s: Seconds = 1800.0
-    """The longest that a call may last."""
-    max_reply_s: Seconds = 60.0
-    """The longest that one reply may take to speak. It ends with the sentence that reaches this."""
+    max_reply_s: Seconds = 60.0  # of speech; the reply ends after the sentence that reaches it
     spoken_text: SpokenTextSettings = SpokenTextSettings()
-    resumed: Text | None = None
-    """Said when a call that was cut off goes on. By default a prepared text."""
+    resumed: Text | None = None  # said when an interrupted call resumes; default: a fallback text
     farewell: Text = "Thank you for calling. Goodbye."
     """Said when the agent ends a call."""
     tools: tuple[ToolSettings, ...] = ()
@@ -171,27 +163,27 @@ class AgentSettings(Section):
     keys: dict[Key, Text] = Field(default_factory=dict)
     """What a key does during the conversation: `person`, `callback` or a destination's name."""
 
-    _answering: AnsweringPlan | None = PrivateAttr(default=None)  # of a campaign's call alone
+    _answering: AnsweringPlan | None = PrivateAttr(default=None)  # set for campaign calls only
 
     @property
     def answering(self) -> AnsweringPlan | None:
-        """What is said to a machine that picks up; None: nobody listens for one."""
+        """What is said to a machine that answers; `None` to not listen for one."""
         return self._answering
 
     def listening(self, plan: AnsweringPlan | None) -> Self:
-        """Return the same agent, which first listens to who picked up."""
+        """Return a copy that first listens for who answered."""
         agent = self.model_copy()
-        agent._answering = plan  # noqa: SLF001 - of the same class
+        agent._answering = plan  # noqa: SLF001 - same class
         return agent
 
     @model_validator(mode="after")
     def _keys_lead_somewhere(self) -> Self:
         for key, wanted in self.keys.items():
             if wanted == PERSON and not self.destinations:
-                raise ValueError(f"`keys.{key}` is `person`, but `destinations` names nobody")
+                raise ValueError(f"`keys.{key}` is `person`, but `destinations` is empty")
             if wanted not in (PERSON, CALLBACK, *self.destinations):
                 there = ", ".join((PERSON, CALLBACK, *self.destinations))
-                raise ValueError(f"`keys.{key}` is {wanted!r}, which is none of: {there}")
+                raise ValueError(f"`keys.{key}` is {wanted!r}, which is not one of: {there}")
         return self
 
 
@@ -206,9 +198,9 @@ The same holds for what tools return."""
 
 
 def system_text(agent: AgentSettings) -> str:
-    """Return the system message: the owner's instructions, the rules of the telephone, a language.
+    """Return the system message: the owner's instructions, the telephone rules, the language.
 
-    The owner's text stands first and the rules last, where a model weighs them most.
+    The owner's text comes first and the rules last, where models weigh them most.
     """
     if agent.language == "multi":
         language = "Answer in the language that the caller speaks."

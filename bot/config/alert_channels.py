@@ -1,4 +1,4 @@
-"""Which channels of alerts are configured in part only, and so are off."""
+"""Alert channels that are off because their configuration is incomplete."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ from bot.config.settings import AlertsSettings
 
 
 def missing_of(settings: AlertsSettings) -> Iterator[str]:
-    """Return a line for each channel of which only a part is configured."""
+    """Yield a line for each incompletely configured channel."""
     email, telegram = settings.email, settings.telegram
     if email.password and not (email.sender or email.to):
         yield "email is off: EMAIL_FROM and EMAIL_TO are not set"

@@ -1,4 +1,4 @@
-"""Outbound campaigns: whom they say they are, when they call, how often and how fast."""
+"""Outbound campaigns: script, calling hours, retries, limits."""
 
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -24,12 +24,12 @@ DayName = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 
 def _as_region(value: Any) -> Any:
-    """Give Norway its name back: YAML reads `NO` as false."""
+    """Restore Norway's code: YAML reads `NO` as false."""
     return "NO" if value is False else value
 
 
 def _as_prefix(value: Any) -> Any:
-    """Give a prefix its plus back: YAML reads `+49` as an integer."""
+    """Restore a prefix's plus: YAML reads `+49` as an integer."""
     is_number = isinstance(value, int) and not isinstance(value, bool)
     return f"+{value}" if is_number else value
 
@@ -44,34 +44,28 @@ RetriedOutcome = Literal["busy", "no_answer", "voicemail", "failed", "cancelled"
 
 
 class ContactRetrySettings(Section):
-    """What follows from an outcome."""
+    """The consequence of an outcome."""
 
     again: bool = True
-    """Dial again after this outcome."""
-    rest_s: SecondsOrZero | None = None
-    """How long the contact rests. By default as without a rule."""
-    counts: bool | None = None
-    """Count the dial against `attempts`. By default as without a rule."""
-    most: Count = 5
-    """How many dials of a contact may not count. After that many it is not dialled again."""
+    rest_s: SecondsOrZero | None = None  # `None` for the campaign's
+    counts: bool | None = None  # against the contact's attempts; `None` for the built-in rule
+    most: Count = 5  # most dials that did not count
 
 
 class WindowSettings(Section):
-    """The hours at which people may be called, by their own clocks."""
+    """Calling hours, in the callee's local time."""
 
     begin: DayTime = "08:00"
     """Not before this time of the contact's clock."""
     end: Annotated[str, Field(pattern=DAYS_END)] = "21:00"
     """Not after this time of the contact's clock."""
     days: Annotated[tuple[DayName, ...], Field(min_length=1)] = DAYS
-    """The days on which people may be called."""
-    default_zone: Zone | None = None
-    """The time zone of numbers whose place is unknown. Without one they are not called."""
+    default_zone: Zone | None = None  # for numbers whose location is unknown
 
     @field_validator("end", mode="before")
     @classmethod
     def _end(cls, value: Any) -> Any:
-        """Give the time its colon back: YAML reads `21:00` as 1260."""
+        """Restore the time's colon: YAML reads `21:00` as 1260."""
         is_number = isinstance(value, int) and not isinstance(value, bool)
         return f"{value // 60:02}:{value % 60:02}" if is_number else value
 
@@ -85,18 +79,13 @@ class WindowSettings(Section):
 class CampaignSettings(Section):
     """One campaign."""
 
-    agent: str = ""
-    """The agent that calls, one of `agents`. Empty: `agent`."""
+    agent: str = ""  # one of `agents`; empty for `agent`
     script: str = ""
     """What the call is about. `{name}` and other columns of the contact may stand in it."""
     goals: tuple[Text, ...] = ()
-    """What the call should achieve, for the model."""
-    results: tuple[ResultCode, ...] = ()
-    """Codes of what a call may result in, such as `date_found`, besides those of every call."""
+    results: tuple[ResultCode, ...] = ()  # possible results, in addition to those of any call
     disclosure: str = ""
-    """The first sentence, which cannot be interrupted."""
-    greeting: str = ""
-    """Said after the disclosure. `{name}` and other columns of the contact may stand in it."""
+    greeting: str = ""  # follows the disclosure; fills in `{name}` and the contact's fields
     prefixes: tuple[Prefix, ...] = ()
     """Numbers that may be called begin with one of these. Empty: all numbers."""
     region: Region = ""
@@ -132,7 +121,7 @@ class CampaignSettings(Section):
 
 
 def campaign_of(name: str, settings: CampaignSettings) -> Campaign:
-    """Return what a campaign's decisions go by."""
+    """Return the campaign for the dialer."""
     plain = {
         key: value
         for key, value in settings

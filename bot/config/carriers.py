@@ -1,4 +1,4 @@
-"""The carriers beside Twilio whose calls come over a websocket."""
+"""Carriers other than Twilio whose calls arrive over a websocket."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -10,13 +10,13 @@ from bot.config.values import HttpUrl, Number, Seconds, SecondsOrZero, Section, 
 
 
 class CarrierSettings(Section):
-    """What every carrier's section says.
+    """The section of one carrier.
 
     Attributes:
         entry: What to set at the carrier; `{url}` is `server.public_url`.
-        secrets: The fields that variables fill, and whether the door needs each.
-        or_instead: The key that can be given in place of them.
-        dials_with: The key with which calls are placed, for which all its secrets are needed.
+        secrets: Fields that are filled from variables, and whether calls need each of them.
+        or_instead: The key that can replace the secrets.
+        dials_with: The key that enables outbound calls; they need all secrets.
     """
 
     entry: ClassVar[str]
@@ -31,30 +31,24 @@ class CarrierSettings(Section):
 class TelnyxSettings(CarrierSettings):
     """Telnyx's telephone numbers, over Call Control and Media Streaming.
 
-    With `connection_id` and `number`, calls are placed, too.
+    With `connection_id` and `number` also outbound calls.
     """
 
-    entry = "have your Telnyx application's webhook ask {url}/telnyx/voice"
+    entry = "set your Telnyx application's webhook to {url}/telnyx/voice"
     secrets = {"api_key": True, "public_key": True}  # noqa: RUF012 - declared above, never changed
 
     api_key_env: str = "TELNYX_API_KEY"
     """The variable that holds the API key."""
     api_key: SecretStr | None = None
     public_key_env: str = "TELNYX_PUBLIC_KEY"
-    """The variable that holds the account's public key (base64), which checks webhooks."""
-    public_key: SecretStr | None = None  # base64, of the account: it checks webhooks
+    public_key: SecretStr | None = None  # base64, of the account; verifies webhooks
     number: Number | None = None
-    """One of the account's numbers, from which calls are placed."""
-    connection_id: Text | None = None
-    """The Call Control application that places calls, in quotes."""
-    calls_per_s: Seconds = 1.0
-    """Calls that the account may place in a second."""
+    connection_id: Text | None = None  # of the Call Control application that places calls
+    calls_per_s: Seconds = 1.0  # outbound calls of the account
     machine_detection: Literal["detect", "premium", "disabled"] = "detect"
     """How Telnyx listens for answering machines; `premium` is billed apart."""
     codec: Literal["PCMU", "PCMA", "L16"] = "PCMU"
-    """`PCMU` and `PCMA` are telephone quality, `L16` is wider sound."""
-    returns_within_s: SecondsOrZero = 30.0
-    """How long a call whose stream died waits for another one. Zero ends it at once."""
+    returns_within_s: SecondsOrZero = 30.0  # wait for a new stream after one was lost
     api_url: HttpUrl = "https://api.telnyx.com"
     """Another server with the same API."""
 
@@ -62,7 +56,7 @@ class TelnyxSettings(CarrierSettings):
 class PlivoSettings(CarrierSettings):
     """Plivo's telephone numbers, over audio streams."""
 
-    entry = "have your Plivo application's answer URL ask {url}/plivo/voice"
+    entry = "set your Plivo application's answer URL to {url}/plivo/voice"
     secrets = {"auth_id": True, "auth_token": True}  # noqa: RUF012 - declared above, never changed
 
     auth_id_env: str = "PLIVO_AUTH_ID"
@@ -72,21 +66,17 @@ class PlivoSettings(CarrierSettings):
     """The variable that holds the auth token."""
     auth_token: SecretStr | None = None
     number: Number | None = None
-    """One of the account's numbers, from which calls are placed."""
-    calls_per_s: Seconds = 2.0
-    """Calls that the account may place in a second."""
+    calls_per_s: Seconds = 2.0  # outbound calls of the account
     content_type: Literal[
         "audio/x-mulaw;rate=8000", "audio/x-l16;rate=8000", "audio/x-l16;rate=16000"
     ] = "audio/x-mulaw;rate=8000"
-    """The sound's format; `audio/x-l16` is wider sound."""
-    returns_within_s: SecondsOrZero = 30.0
-    """How long a call whose stream died waits for another one. Zero ends it at once."""
+    returns_within_s: SecondsOrZero = 30.0  # wait for a new stream after one was lost
     api_url: HttpUrl = "https://api.plivo.com"
     """Another server with the same API."""
 
 
 def _network(value: Any) -> Any:
-    """Let an address stand for the network of itself alone, and refuse what is neither."""
+    """Turn an address into a network of its own, and refuse anything else."""
     try:
         return str(ipaddress.ip_network(value))
     except ValueError:
@@ -99,10 +89,10 @@ Network = Annotated[str, BeforeValidator(_network)]
 class ExotelSettings(CarrierSettings):
     """Exotel's telephone numbers, over the Voicebot applet.
 
-    With `number`, calls are placed, too; then key and token are the account's own.
+    With `number` also outbound calls; then key and token are the account's own.
     """
 
-    entry = "have your Exotel Voicebot applet connect to {url}/exotel/media, as wss"
+    entry = "set your Exotel Voicebot applet's URL to {url}/exotel/media, as wss"
     secrets = {"api_key": True, "api_token": True, "account_sid": False}  # noqa: RUF012 - as above
     or_instead = "allowed_addresses"
     dials_with = "number"
@@ -121,9 +111,7 @@ class ExotelSettings(CarrierSettings):
     addition to them.
     """
     number: Number | None = None
-    """An ExoPhone of the account, from which calls are placed."""
-    calls_per_s: Seconds = 2.0
-    """Calls that the account may place in a second."""
+    calls_per_s: Seconds = 2.0  # outbound calls of the account
     api_url: HttpUrl = "https://api.exotel.com"
     """The API of the account's region."""
 

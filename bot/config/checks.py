@@ -1,4 +1,4 @@
-"""The rules that one value alone cannot break: names, addresses, keys, doors."""
+"""Checks that concern more than one value: names, addresses, keys, transports."""
 
 import base64
 import ipaddress
@@ -16,13 +16,13 @@ from providers.catalog import kinds, provider
 from providers.provider import Provider, Stage
 
 PLAIN: Final = ("ws", "http")
-FAR: Final = "is no loopback or private address"  # nor is a name, which may lead anywhere
-NOWHERE: Final = (None, "none", "own")  # kinds of a register that nothing is sent to
-LEAST_TOKEN: Final = 16  # characters; that many at random cannot be guessed
+FAR: Final = "is not a loopback or private address"  # names may resolve to any
+NOWHERE: Final = (None, "none", "own")  # CRM kinds to which nothing is sent
+LEAST_TOKEN: Final = 16  # characters; so many random ones cannot be guessed
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a server on this host is reached from this machine only."""
+    """Return whether a server on this host is reachable from this machine only."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -30,12 +30,12 @@ def is_loopback(host: str) -> bool:
 
 
 def is_short(token: str) -> bool:
-    """Return whether a token might be guessed."""
+    """Return whether a token is short enough to be guessed."""
     return len(token) < LEAST_TOKEN
 
 
 def is_near(host: str) -> bool:
-    """Return whether this host is this machine or stands on a private network."""
+    """Return whether this host is this machine or is on a private network."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -44,7 +44,7 @@ def is_near(host: str) -> bool:
 
 
 def check(layers: Layers) -> Iterator[Problem]:
-    """Return a line for each rule that the merged configuration breaks."""
+    """Yield a problem for each broken rule of the merged configuration."""
     yield from _stages(layers)
     yield from _server(layers)
     yield from _numbers(layers)
@@ -66,7 +66,7 @@ def check(layers: Layers) -> Iterator[Problem]:
 def _is_file(name: str) -> bool:
     try:
         return Path(name).is_file()
-    except OSError:  # longer than a name may be, or in a folder that is closed to us
+    except OSError:  # the name is too long, or its folder is not accessible
         return False
 
 
@@ -87,12 +87,12 @@ def _storage(layers: Layers) -> Iterator[Problem]:
 def _campaigns(layers: Layers) -> Iterator[Problem]:
     agents, campaigns = layers.at(("agents",)), layers.at(("campaigns",))
     known = list(agents) if isinstance(agents, dict) else []
-    for name, each in campaigns.items() if isinstance(campaigns, dict) else ():
-        agent = each.get("agent") if isinstance(each, dict) else None
+    for name, campaign in campaigns.items() if isinstance(campaigns, dict) else ():
+        agent = campaign.get("agent") if isinstance(campaign, dict) else None
         if isinstance(agent, str) and agent and agent not in known:
-            text = f"is {shown(agent)}, which is none of `agents`: {', '.join(known) or 'none'}"
+            text = f"is {shown(agent)}, which is not one of `agents`: {', '.join(known) or 'none'}"
             yield _problem(
-                layers, ("campaigns", name, "agent"), f"{text}; leave it out for `agent`"
+                layers, ("campaigns", name, "agent"), f"{text}; leave it out to use `agent`"
             )
 
 
@@ -101,12 +101,12 @@ def _callbacks(layers: Layers) -> Iterator[Problem]:
     name, campaigns = layers.at(key), layers.at(("campaigns",))
     known = list(campaigns) if isinstance(campaigns, dict) else []
     if isinstance(name, str) and name and name not in known:
-        text = f"is {shown(name)}, which is none of `campaigns`: {', '.join(known) or 'none'}"
-        yield _problem(layers, key, f"{text}; leave it out, and the staff calls back")
+        text = f"is {shown(name)}, which is not one of `campaigns`: {', '.join(known) or 'none'}"
+        yield _problem(layers, key, f"{text}; leave it out if your staff calls back")
 
 
 def _models(layers: Layers) -> Iterator[Problem]:
-    """Return whether models are named for rungs that there are."""
+    """Check that `after_call.models` names existing rungs."""
     rungs, models = layers.at(("stages", "llm")), layers.at(("after_call", "models"))
     known = [
         rung.get("name", rung.get("kind"))
@@ -115,24 +115,24 @@ def _models(layers: Layers) -> Iterator[Problem]:
     ]
     for name in models if isinstance(models, dict) and known else ():
         if name not in known:
-            text = f"names no rung of stages.llm: {', '.join(map(str, known))}"
+            text = f"is not a rung of stages.llm: {', '.join(map(str, known))}"
             yield _problem(layers, ("after_call", "models", name), text)
 
 
 def _telnyx(layers: Layers) -> Iterator[Problem]:
-    """Return whether webhooks could be checked with the account's public key, were there one."""
+    """Check the account's public key, which verifies webhooks."""
     key: Key = ("transports", "telnyx", "public_key")
     held = layers.at(key)
     enabled = says_yes(layers.at((*key[:-1], "enabled")))
     if enabled and isinstance(held, str) and not _is_ed25519(held):
         name = layers.at((*key[:-1], "public_key_env")) or "TELNYX_PUBLIC_KEY"
-        text = f"names {name}, which holds no Ed25519 key of 32 bytes in base64"
+        text = f"names {name}, which is not an Ed25519 key of 32 bytes in base64"
         cure = "copy the public key from the portal, under Keys & Credentials"
         yield _problem(layers, (*key[:-1], "public_key_env"), f"{text}; {cure}")
 
 
 def _telnyx_dials(layers: Layers) -> Iterator[Problem]:
-    """Return whether calls that are placed there would have somebody's number to show."""
+    """Check that outbound calls have a number to show."""
     section: Key = ("transports", "telnyx")
     enabled = says_yes(layers.at((*section, "enabled")))
     if enabled and layers.at((*section, "connection_id")) and not layers.at((*section, "number")):
@@ -162,7 +162,7 @@ def _stages(layers: Layers) -> Iterator[Problem]:
             yield from _rung(layers, key, stage=stage, rung=rung)
             name = rung.get("name", rung.get("kind"))
             if isinstance(name, str) and name in names:
-                text = f"is {shown(name)}, as {dotted(names[name])} is; give each rung its own name"
+                text = f"is {shown(name)}, like {dotted(names[name])}; give each rung its own name"
                 yield _problem(layers, (*key, "name"), text)
             elif isinstance(name, str):
                 names[name] = key
@@ -199,7 +199,7 @@ def _url_trouble(url: str, vendor: Provider, *, insecure: object) -> str | None:
     if parts.scheme in PLAIN and not says_yes(insecure) and not is_near(host):
         return (
             f"plain {parts.scheme} carries the key unencrypted, and {shown(host)} {FAR}; "
-            f"use {vendor.schemes[0]} or say insecure: true"
+            f"use {vendor.schemes[0]} or set insecure: true"
         )
     return None
 
@@ -210,8 +210,8 @@ def _server(layers: Layers) -> Iterator[Problem]:
         return
     if token and is_short(str(token)):
         text = (
-            f"has {len(str(token))} characters, and {shown(host)} can be reached by others; "
-            f"HOLDLINE_TOKEN must have at least {LEAST_TOKEN}, such as `openssl rand -hex 24` gives"
+            f"has {len(str(token))} characters, and others can reach {shown(host)}; "
+            f"HOLDLINE_TOKEN must have at least {LEAST_TOKEN}, for example: openssl rand -hex 24"
         )
         yield _problem(layers, ("server", "token"), text)
     if not token:
@@ -240,23 +240,23 @@ def _registers(layers: Layers) -> Iterator[Problem]:
 
 
 def _bare(layers: Layers, key: Key, section: object, carried: str) -> Iterator[Problem]:
-    """Return that a section's address can be read on its way, unless the section allows it."""
+    """Yield a problem if a section's URL is sent unencrypted, unless the section allows it."""
     given = cast("dict[str, object]", section) if isinstance(section, dict) else {}
     url = given.get(str(key[-1]))
     if isinstance(url, str) and (host := _bare_host(url)) and not says_yes(given.get("insecure")):
         text = (
             f"is {shown(url)}; plain http carries {carried} unencrypted, and {shown(host)} {FAR}; "
-            "use https or say insecure: true"
+            "use https or set insecure: true"
         )
         yield _problem(layers, key, text)
 
 
 def _bare_host(url: str) -> str:
-    """Return the host if what is sent to it can be read on its way, or nothing."""
+    """Return the host if requests to this URL are readable on their way, or ""."""
     try:
         parts = urlsplit(url)
     except ValueError:
-        return ""  # what an address must be is told elsewhere
+        return ""  # reported elsewhere
     host = parts.hostname or ""
     return host if parts.scheme in PLAIN and host and not is_near(host) else ""
 

@@ -1,4 +1,4 @@
-"""The only reader of environment variables and of `.env`, and the only writer."""
+"""The only module that reads or writes environment variables, and reads `.env`."""
 
 import os
 from collections.abc import Mapping
@@ -15,17 +15,17 @@ DOTENV: Final = Path(".env")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """The variables of this process, over those of `.env`."""
+    """The variables of this process, which win over those of `.env`."""
 
-    values: Mapping[str, str] = field(repr=False)  # secrets stand here
-    from_file: frozenset[str] = frozenset()  # the names that `.env` gave
+    values: Mapping[str, str] = field(repr=False)  # contains secrets
+    from_file: frozenset[str] = frozenset()  # names from `.env`
 
     def get(self, name: str) -> str | None:
-        """Return the variable's value; an empty one is not set."""
+        """Return the variable's value; an empty one counts as unset."""
         return self.values.get(name, "").strip() or None
 
     def where(self, name: str) -> str:
-        """Return where the variable was found, for people."""
+        """Return where the variable was found, for messages."""
         return f"{'.env' if name in self.from_file else 'environment'} {name}"
 
 
@@ -43,29 +43,30 @@ def read(dotenv: Path = DOTENV) -> Environment:
 
 
 def use_one_thread_for_arrays() -> None:
-    """Have each of our threads multiply by itself; to be called before numpy is loaded.
+    """Limit numpy's linear algebra to one thread; to be called before numpy is loaded.
 
-    Its library wakes a thread for each core even for what takes half a millisecond, and those of
-    several calls wait for each other: of the sound of a turn 13 ms became 38 ms (p90, two cores).
+    Its library wakes a thread for each core even for work of half a millisecond, and the threads of
+    several calls wait for each other: for the audio of a turn 13 ms became 38 ms (p90, two cores).
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def count_together(folder: Path) -> None:
-    """Have prometheus_client count in files; to be called before it is imported.
+    """Make prometheus_client count in files; to be called before it is imported.
 
-    It reads this variable alone, and once (https://prometheus.github.io/client_python/multiprocess/).
+    It reads this variable only, and once
+    (https://prometheus.github.io/client_python/multiprocess/).
     """
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
 
 
 def service_manager() -> str:
-    """Return where systemd listens for word of us (sd_notify(3)); nothing: nobody does."""
+    """Return systemd's notification socket (sd_notify(3)); empty if there is none."""
     return os.environ.get("NOTIFY_SOCKET", "")
 
 
 def take_handed_sockets() -> int:
-    """Return how many listening sockets systemd gives this process, and forget it for our children.
+    """Return how many listening sockets systemd passes, and hide them from child processes.
 
     See sd_listen_fds(3): the sockets are the file descriptors from 3 on.
     """

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, one line for each problem."""
+"""Problems of a configuration, one line each."""
 
 import difflib
 import json
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 Key: TypeAlias = tuple[str | int, ...]
-"""Where a value stands: `("stages", "tts", 1, "kind")`."""
+"""Path of a value: `("stages", "tts", 1, "kind")`."""
 
 MASK: Final = "********"
-LONGEST_CHARACTERS: Final = 60  # of a value that a line shows
+LONGEST_CHARACTERS: Final = 60  # of a value shown in a message
 SECRET_KEY: Final = re.compile(
     r"(^|[_-])((api|access|private|subscription)[_-]?key|(auth|access|bot)?[_-]?token"
     r"|(api[_-]?)?secret|passw(or)?d|credentials?|authorization|cookie)$",
@@ -22,7 +22,7 @@ SECRET_VALUE: Final = re.compile(  # the prefixes of OpenAI, ElevenLabs, Cartesi
     r"|Bearer\s+\S{8,})"
 )
 SECRET_IN_URL: Final = re.compile(
-    r"(?P<before>://[^/@\s:]*:)(?!\d{1,5}/)[^\s\"]+(?=@)"  # a password may hold a `/`; no port
+    r"(?P<before>://[^/@\s:]*:)(?!\d{1,5}/)[^\s\"]+(?=@)"  # a password may contain `/`; no port
     r"|(?P<named>[?&](?:api_?key|key|\w*token|secret|password)=)[^&\s\"]+",
     re.IGNORECASE,
 )
@@ -30,7 +30,7 @@ SECRET_IN_URL: Final = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing that a person must change."""
+    """One problem that the owner must fix."""
 
     where: str  # `holdline.yaml:14`, `environment HOLDLINE__AGENT__NAME`, `flag --port`
     text: str
@@ -38,12 +38,12 @@ class Problem:
 
     @property
     def line(self) -> str:
-        """Return the problem as the one line that a person reads."""
+        """Return the problem as one line."""
         return " ".join(f"{self.where}: {self.text}".split())
 
 
 class ConfigError(Exception):
-    """A configuration that cannot be used, with every problem found in it."""
+    """An unusable configuration, with all its problems."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -51,7 +51,7 @@ class ConfigError(Exception):
 
 
 def dotted(key: Key) -> str:
-    """Return a key as people write it: `stages.tts[1].kind`."""
+    """Return a key as it is written in messages: `stages.tts[1].kind`."""
     text = ""
     for part in key:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
@@ -59,7 +59,7 @@ def dotted(key: Key) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that `word` was probably meant to be, if there is one."""
+    """Return the known word that `word` was probably meant to be; `None` without one."""
     lower = {text.lower(): text for text in known}
     found = difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.6)
     return lower[found[0]] if found else None
@@ -71,13 +71,13 @@ def is_secret(key: Key) -> bool:
 
 
 def without_secrets(text: str) -> str:
-    """Return the text with whatever looks like a key or a password masked."""
+    """Return the text with everything masked that looks like a key or a password."""
     text = SECRET_IN_URL.sub(lambda found: (found["before"] or found["named"]) + MASK, text)
     return SECRET_VALUE.sub(MASK, text)
 
 
 def shown(value: Any, key: Key = ()) -> str:
-    """Return a value as an error line may show it: short, and never a secret."""
+    """Return a value for a message: short, and never a secret."""
     if is_secret(key):
         return MASK
     if isinstance(value, dict):

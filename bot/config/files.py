@@ -1,4 +1,4 @@
-"""Reads one YAML file, and where in it each value stands."""
+"""Reads a YAML file, with the line of each value."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ import yaml
 from bot.config.errors import ConfigError, Key, Problem
 from bot.config.yaml_text import built, loader_of
 
-LARGEST_BYTES: Final = 1_000_000  # a configuration is a few kilobytes; more is a wrong file
+LARGEST_BYTES: Final = 1_000_000  # a configuration has a few kilobytes; more is the wrong file
 DEEPEST: Final = 32
-MOST_VALUES: Final = 20_000  # aliases can write a billion values in ten lines
+MOST_VALUES: Final = 20_000  # ten lines of aliases can expand to a billion values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileTree:
-    """What a file says, as plain values, and the line of each."""
+    """The content of a file as plain values, with the line of each."""
 
     name: str
     tree: dict[str, Any]
@@ -25,17 +25,17 @@ class FileTree:
     text: str
 
     def where(self, key: Key) -> str:
-        """Return `file:line` of the value, or of the nearest one around it."""
+        """Return `file:line` of the value, or of the nearest value around it."""
         while key and key not in self.lines:
             key = key[:-1]
         return f"{self.name}:{self.lines[key]}" if key else self.name
 
 
 def read(path: Path) -> FileTree:
-    """Return what the file says.
+    """Return the content of the file.
 
     Raises:
-        ConfigError: It cannot be read, is not YAML, says a thing twice, or is not a mapping.
+        ConfigError: It cannot be read, is not YAML, has a key twice, or is not a mapping.
     """
     text = _text(path)
     try:
@@ -56,7 +56,7 @@ def read(path: Path) -> FileTree:
 
 def _with_text_keys(value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(key): _with_text_keys(item) for key, item in value.items()}
+        return {str(key): _with_text_keys(inner) for key, inner in value.items()}
     return [_with_text_keys(item) for item in value] if isinstance(value, list) else value
 
 
@@ -78,7 +78,7 @@ def _lines(node: yaml.Node | None, *, name: str) -> dict[Key, int]:
     twice: list[Problem] = []
     for key, line in _walk(node, ()) if node else ():
         if key in lines:
-            text = f"{key[-1]} is given twice; it stands in line {lines[key]} already"
+            text = f"{key[-1]} is given twice; it is already in line {lines[key]}"
             twice.append(Problem(where=f"{name}:{line}", text=text, key=key))
         lines[key] = line
         if len(lines) > MOST_VALUES or len(key) > DEEPEST:

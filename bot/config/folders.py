@@ -1,4 +1,4 @@
-"""Tries the places where calls will leave something, before the first call does."""
+"""Checks the folders and files that calls will write, before the first call."""
 
 import os
 import tempfile
@@ -17,74 +17,74 @@ from bot.exits import UsageError
 
 
 def why_exposed(server: ServerSettings) -> str:
-    """Say, behind the name of HOLDLINE_TOKEN, why it should be set; empty: it is, or need not be.
+    """Return why HOLDLINE_TOKEN should be set, to follow its name; empty if it need not be.
 
-    A proxy that says for whom it asks is refused (`bot/server/access.py`); not each of them does.
+    Proxies that name their client are refused (`bot/server/access.py`); not every proxy does.
     """
     if server.token or is_loopback(urlsplit(server.public_url).hostname or ""):
         return ""
     return (
-        f"is not set, and server.public_url is {shown(server.public_url)}: a proxy in front may "
-        "open the console and the API to everybody; set it in the environment or .env"
+        f"is not set, and server.public_url is {shown(server.public_url)}: a proxy in front could "
+        "open the console and the API to everyone; set it in the environment or .env"
     )
 
 
-OTHERS: Final = 0o077  # what nobody but the owner may do with files that we make
+OTHERS: Final = 0o077  # permissions removed from new files for everyone but the owner
 
 
 def keep_private() -> None:
-    """Have what this process writes be its owner's: records hold what callers said."""
+    """Make new files readable by their owner only, because records hold what callers said."""
     os.umask(OTHERS)
 
 
 def check_folders(loaded: Loaded) -> None:
-    """Make the folders that are missing, and see that all of them can be written.
+    """Create missing folders, and check that all of them are writable.
 
     Raises:
-        ConfigError: One cannot be; it holds a line for each.
+        ConfigError: With a line for each folder that is not.
     """
     if problems := list(_problems(loaded)):
         raise ConfigError(problems)
 
 
 def check_out(out: Path) -> None:
-    """See that the folder given with `--out` can be written.
+    """Check that the folder given with `--out` is writable.
 
     Raises:
-        UsageError: It cannot be.
+        UsageError: It is not.
     """
     if why := why_unwritable(out):
         raise UsageError(
-            f"--out is {shown(str(out))}; it cannot be written ({why}); choose a folder that can be"
+            f"--out is {shown(str(out))}; it cannot be written ({why}); choose another folder"
         )
 
 
 def check_database(url: str) -> None:
-    """See that a database which is to be read is there, before an empty one is made in its place.
+    """Check that a database to be read exists, so that no empty one is created instead.
 
     Raises:
-        UsageError: Its file is not.
+        UsageError: Its file does not exist.
     """
     file = config_storage.file_of(url)
     if file and not file.exists():
         raise UsageError(
             f"storage.url is {masked(url)}; there is no such database; "
-            "name the one that `holdline serve` writes, with --config or in the environment, "
-            "or make one with `holdline db upgrade`"
+            "give the one that `holdline serve` writes, with --config or in the environment, "
+            "or create one with `holdline db upgrade`"
         )
 
 
 def why_unwritable(folder: Path) -> str | None:
-    """Return why a folder cannot be written; None: it can be, and is there."""
+    """Create a folder; return why it is not writable, or `None`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return None
     except FileExistsError:
-        return "it is no folder"
+        return "it is not a folder"
     except OSError as error:
         return error.strerror or type(error).__name__
-    except ValueError as error:  # a null in it, which YAML can write
+    except ValueError as error:  # it contains a null character, which YAML allows
         return str(error)
 
 
@@ -93,7 +93,7 @@ def _problems(loaded: Loaded) -> Iterator[Problem]:
         if why := why_unwritable(folder):
             held = shown(str(loaded.layers.at(key)))
             text = f"{dotted(key)} is {held}; it cannot be written ({why})"
-            cure = "choose a place that can be"
+            cure = "choose another place"
             yield Problem(where=loaded.layers.where(key), text=f"{text}; {cure}", key=key)
 
 

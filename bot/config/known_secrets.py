@@ -1,4 +1,4 @@
-"""The secrets of this process, by value: noted when they are read, and shown by no text."""
+"""The values of this process's secrets, learned when they are read, so that no text shows them."""
 
 import base64
 import json
@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 from urllib.parse import quote
 
-SHORTEST: Final = 8  # characters, chosen: a shorter key would take words out of every line
+SHORTEST: Final = 8  # characters, chosen: shorter values would match ordinary words
 SHOWN: Final = "[redacted]"
 
 
 class KnownSecrets:
-    """What must not be shown, as it is and as addresses, JSON and headers write it."""
+    """Values that must not be shown, as they are and as encoded in URLs, JSON and headers."""
 
     def __init__(self) -> None:
         self._values: frozenset[str] = frozenset()
@@ -20,11 +20,11 @@ class KnownSecrets:
 
     @property
     def longest(self) -> int:
-        """How many characters the longest one has."""
+        """Length of the longest value, in characters."""
         return max(map(len, self._values), default=0)
 
     def learn(self, secrets: Iterable[str]) -> None:
-        """Know these as well; those that are too short to be told from a word are left out."""
+        """Add secrets; values that are too short are left out."""
         new = {form for secret in secrets if len(secret) >= SHORTEST for form in _forms(secret)}
         if new <= self._values:
             return
@@ -33,11 +33,11 @@ class KnownSecrets:
         self._found = re.compile("|".join(map(re.escape, longest_first)))
 
     def forget(self) -> None:
-        """Know none."""
+        """Remove all secrets."""
         self._values, self._found = frozenset(), None
 
     def hide(self, text: str) -> str:
-        """Return text without any of them."""
+        """Return text with all secrets replaced."""
         return self._found.sub(SHOWN, text) if self._found else text
 
 
@@ -49,4 +49,4 @@ def _forms(secret: str) -> Iterator[str]:
 
 
 KNOWN: Final = KnownSecrets()
-"""Those of this process: the configuration learns them while it is read."""
+"""The secrets of this process; the configuration adds them while it is read."""

@@ -1,4 +1,4 @@
-"""Lays defaults, file, environment and flags over one another, and remembers who said what."""
+"""Merges defaults, file, environment and flags, and remembers the origin of each value."""
 
 import re
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from bot.config.yaml_text import value_of
 PREFIX: Final = "HOLDLINE__"
 DEFAULT: Final = "default"
 
-NAMES: Final[dict[str, Key]] = {  # the design document's names, and where each value goes
+NAMES: Final[dict[str, Key]] = {  # the design document's names and their keys
     "HOLDLINE_TOKEN": ("server", "token"),
     "DOMAIN": ("server", "public_url"),
     "PUBLIC_IP": ("server", "public_ip"),
@@ -41,18 +41,18 @@ NAMES: Final[dict[str, Key]] = {  # the design document's names, and where each 
 
 @dataclass(slots=True)
 class Layers:
-    """The merged configuration so far; the last one to say a thing wins."""
+    """The merged configuration so far; later layers win."""
 
     tree: dict[str, Any] = field(default_factory=dict)
     origins: dict[Key, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
     def lay(self, tree: dict[str, Any], where: Callable[[Key], str]) -> None:
-        """Merge mappings key by key; a list replaces the list below it as a whole."""
+        """Merge mappings key by key; a list replaces the former list as a whole."""
         self._merge(self.tree, tree, at=(), where=where)
 
     def put(self, key: Key, value: Any, *, where: str) -> None:
-        """Set one value by its key, making what is missing on the way."""
+        """Set one value by its key, creating missing parents."""
         at: Any = self.tree
         for depth, (part, following) in enumerate(pairwise(key)):
             at = self._step(at, part, fresh=[] if isinstance(following, int) else {})
@@ -69,9 +69,9 @@ class Layers:
         self._note(key, value, where=lambda _: where)
 
     def where(self, key: Key) -> str:
-        """Return who said the value, or a part of it, or what stands around it."""
+        """Return the origin of the value, or of a part of it, or of what contains it."""
         while key and key not in self.origins:
-            parts = (origin for each, origin in self.origins.items() if each[: len(key)] == key)
+            parts = (origin for known, origin in self.origins.items() if known[: len(key)] == key)
             if origin := next(parts, None):
                 return "built-in default" if origin == DEFAULT else origin
             key = key[:-1]
@@ -79,7 +79,7 @@ class Layers:
         return "built-in default" if origin == DEFAULT else origin
 
     def at(self, key: Key) -> Any:
-        """Return the value there, None when there is none."""
+        """Return the value at a key; `None` if there is none."""
         value: Any = self.tree
         for part in key:
             if isinstance(value, dict):
@@ -99,18 +99,18 @@ class Layers:
             if isinstance(under, dict) and isinstance(value, dict):
                 self.origins[key] = where(key)
                 self._merge(under, value, at=key, where=where)
-            elif not (value is None and isinstance(under, dict)):  # `twilio:` alone says nothing
+            elif not (value is None and isinstance(under, dict)):  # `twilio:` alone sets nothing
                 below[name] = _copy(value)
                 self._note(key, value, where=where)
 
     def _note(self, key: Key, value: Any, *, where: Callable[[Key], str]) -> None:
-        for known in [other for other in self.origins if other[: len(key)] == key]:
+        for known in [old for old in self.origins if old[: len(key)] == key]:
             del self.origins[known]
         self.origins[key] = where(key)
         parts = value.items() if isinstance(value, dict) else ()
         parts = enumerate(value) if isinstance(value, list) else parts
-        for part, each in parts:
-            self._note((*key, part), each, where=where)
+        for part, inner in parts:
+            self._note((*key, part), inner, where=where)
 
     def _step(self, at: Any, part: str | int, *, fresh: Any) -> Any:
         if isinstance(at, list) and isinstance(part, int):
@@ -128,7 +128,7 @@ class Layers:
 
 
 def lay_environment(layers: Layers, environment: Environment) -> None:
-    """Put the design document's names and then every `HOLDLINE__SECTION__KEY`."""
+    """Apply the design document's names and then every `HOLDLINE__SECTION__KEY`."""
     for name, key in NAMES.items():
         if value := environment.get(name):
             if name == "DOMAIN" and "://" not in value:
@@ -146,7 +146,7 @@ def _by_index(name: str) -> list[tuple[int, str]]:
 
 
 def _key_of(name: str, layers: Layers) -> Key:
-    """Return the key that a variable names; a key that exists lends its own spelling."""
+    """Return the key that a variable names; an existing key keeps its own spelling."""
     key: Key = ()
     for part in name.split("__"):
         around = layers.at(key)
@@ -159,7 +159,7 @@ def _key_of(name: str, layers: Layers) -> Key:
 
 
 def _parse(value: str) -> Any:
-    """Return lists and mappings as such; every other value stays text until it has a type."""
+    """Parse lists and mappings; any other value stays text until its type is known."""
     if not re.match(r"[\[{]", value):
         return value
     try:
@@ -169,7 +169,7 @@ def _parse(value: str) -> Any:
 
 
 def says_yes(value: Any) -> bool:
-    """Return whether a value not yet typed will be read as true."""
+    """Return whether an untyped value will be read as true."""
     return str(value).lower() in ("true", "1", "yes", "on", "t", "y")
 
 
@@ -185,5 +185,5 @@ def _set_item(items: list[Any], index: str | int, value: Any) -> bool:
 
 def _copy(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _copy(item) for key, item in value.items()}
+        return {key: _copy(inner) for key, inner in value.items()}
     return [_copy(item) for item in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""Reads the configuration: defaults, then file, then environment, then flags; later wins."""
+"""Loads the configuration: defaults, then file, then environment, then flags; later wins."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ BUILT_IN: Final = Path(__file__).parents[1] / "defaults" / "holdline.yaml"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """A configuration that can be used, and who said what of it."""
+    """A usable configuration, and the origin of each value."""
 
     settings: Settings
     layers: Layers
-    file: Path | None  # None: the built-in default
-    text: str = ""  # of the file, as it was read
+    file: Path | None  # `None` for the built-in default
+    text: str = ""  # content of the file
 
 
 def load(
@@ -44,20 +44,20 @@ def load(
     """Return the merged configuration.
 
     Args:
-        config: The file to read; `holdline.yaml` here, if there is one, when None.
-        flags: Values by dotted key, such as `{"server.port": 9000}`; None values say nothing.
-        variables: The environment; this process's own and `.env` when None.
-        keys: Whether every secret that the configuration names must be set. Who takes calls needs
-            them; who looks at the configuration or asks a running server does not.
+        config: The file to read; `None` for `holdline.yaml` in this folder, if it exists.
+        flags: Values by dotted key, such as `{"server.port": 9000}`; `None` values are ignored.
+        variables: The environment; `None` for this process's own and `.env`.
+        keys: Whether every named secret must be set. Commands that take calls need them; commands
+            that read the configuration or ask a running server do not.
 
     Raises:
-        ConfigError: Something is wrong with it; it holds every problem, not the first.
+        ConfigError: With all problems of the configuration.
     """
     path = config or _usual()
     layers = Layers()
     layers.lay(config_file.read(BUILT_IN).tree, lambda _: DEFAULT)
     variables = environment.read() if variables is None else variables
-    KNOWN.learn(named_secrets(variables))  # before anything is said of what was read
+    KNOWN.learn(named_secrets(variables))  # before any message about the configuration
     problems: list[Problem] = []
     text = ""
     if path:
@@ -77,9 +77,9 @@ def load(
 
 
 def _usual() -> Path | None:
-    """Return the usual file, also one that cannot be read: its owner wants no other configuration.
+    """Return the default file, even if it is unreadable: its owner wants no other configuration.
 
-    Docker makes a folder of a file that is to be mounted and is not there; a link may lead nowhere.
+    Docker creates a folder in place of a missing file to mount; a link may be broken.
     """
     return USUAL if USUAL.exists() or USUAL.is_symlink() else None
 
@@ -103,7 +103,7 @@ def _settings(
 
 
 def _drop_empty_sections(tree: dict[str, Any], at: Key) -> None:
-    """Let `twilio:` with nothing behind it mean its defaults."""
+    """Treat an empty section such as `twilio:` as its defaults."""
     for name, value in list(tree.items()):
         if value is None and config_shape.model_at((*at, name)):
             del tree[name]
@@ -112,7 +112,7 @@ def _drop_empty_sections(tree: dict[str, Any], at: Key) -> None:
 
 
 def _in_order(problems: Iterable[Problem]) -> list[Problem]:
-    """Return one problem a key, the first told, as the file has them."""
+    """Return the first problem of each key, in the order of the file."""
     first: dict[Key, Problem] = {}
     for problem in problems:
         first.setdefault(problem.key or (problem.line,), problem)

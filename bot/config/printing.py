@@ -1,4 +1,4 @@
-"""Shows the merged configuration as YAML: secrets masked, and who said each value."""
+"""Prints the merged configuration as YAML: secrets masked, with the origin of each value."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -13,11 +13,11 @@ from bot.config.secrets import ADDRESSES
 from bot.config.settings import Settings
 from bot.config.share_address import masked
 
-MOST: Final = 50  # names of keys; a new ladder has some twenty
+MOST: Final = 50  # keys; a new ladder has about twenty
 
 
 def changed_keys(old: Settings, new: Settings) -> tuple[str, ...]:
-    """Return the keys that hold something else, such as `agent.greeting`, in the file's order."""
+    """Return the keys whose values differ, such as `agent.greeting`, in the file's order."""
     found = _differing(old.model_dump(), new.model_dump(), ())
     return tuple(dict.fromkeys(dotted(key) for key in found))[:MOST]
 
@@ -42,28 +42,28 @@ COMMENT_COLUMN: Final = 60
 
 
 def as_yaml(loaded: Loaded) -> str:
-    """Return the configuration as a file that would say the same, secrets apart."""
+    """Return the configuration as an equivalent file without secrets."""
     return "\n".join(_lines(loaded, loaded.settings, (), depth=0)) + "\n"
 
 
 def _lines(loaded: Loaded, value: Any, key: Key, *, depth: int) -> Iterator[str]:
-    for name, each in _parts(value):
+    for name, part in _parts(value):
         at = (*key, name)
-        if isinstance(each, SecretStr) or _is_absent_secret(value, name):
-            said = f"{MASK}  ({_origin(loaded, at)})" if each else _not_set(value, name)
+        if isinstance(part, SecretStr) or _is_absent_secret(value, name):
+            said = f"{MASK}  ({_origin(loaded, at)})" if part else _not_set(value, name)
             yield f"{INDENT * depth}# {name}: {said}"
-        elif _is_section(each):
+        elif _is_section(part):
             yield f"{INDENT * depth}{_name(name)}:"
-            yield from _lines(loaded, each, at, depth=depth + 1)
-        elif _is_ladder(each):
+            yield from _lines(loaded, part, at, depth=depth + 1)
+        elif _is_ladder(part):
             yield f"{INDENT * depth}{_name(name)}:"
-            for index, item in enumerate(each):
+            for index, item in enumerate(part):
                 inner = list(_lines(loaded, item, (*at, index), depth=depth + 2))
                 first = inner[0]
                 yield f"{INDENT * (depth + 1)}- {first.lstrip()}"
                 yield from inner[1:]
         else:
-            text = f"{INDENT * depth}{_name(name)}: {_scalar(each, at)}"
+            text = f"{INDENT * depth}{_name(name)}: {_scalar(part, at)}"
             yield f"{text:<{COMMENT_COLUMN}}  # {_origin(loaded, at)}"
 
 
@@ -104,13 +104,13 @@ def _scalar(value: Any, key: Key) -> str:
     if key in ADDRESSES:
         return json.dumps(masked(str(value)), ensure_ascii=False)
     text = without_secrets(json.dumps(_hidden(value), ensure_ascii=False, default=str))
-    if key == ("alerts", "webhook", "url") and value:  # whoever knows it may post there
+    if key == ("alerts", "webhook", "url") and value:  # knowing it is enough to post there
         return json.dumps("/".join([*str(value).split("/")[:3], MASK]))
     return text
 
 
 def _hidden(value: Any) -> Any:
-    """Return a mapping such as a rung's options without what stands in it as a secret."""
+    """Return a mapping, such as a rung's options, with its secrets masked."""
     if isinstance(value, Mapping):
         return {name: MASK if is_secret((name,)) else _hidden(item) for name, item in value.items()}
     return [_hidden(item) for item in value] if isinstance(value, list | tuple) else value

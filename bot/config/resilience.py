@@ -1,4 +1,4 @@
-"""What is done about providers that fail, and the decisions' settings that follow from it."""
+"""`resilience`: breakers, probes, retries and hedging."""
 
 from typing import Final
 
@@ -11,11 +11,11 @@ from fallbacks.retrying import RetrySettings
 
 SHARE_ADDRESS: Final = r"^(local|[a-z][a-z0-9+]*://\S+)$"
 LEAST_TRIAL_S: Final = 15.0
-TRIAL_PROBES: Final = 3  # a trial lasts at least as long as so many probes that hang
+TRIAL_PROBES: Final = 3  # a trial lasts at least as long as this many hanging probes
 
 
 class BreakerSection(Section):
-    """When a provider is left alone, and when it is trusted again."""
+    """When a provider's breaker opens and closes."""
 
     failures: Count = 3
     """Failures in a row that open the breaker."""
@@ -26,18 +26,15 @@ class BreakerSection(Section):
 
 
 class ProbeSection(Section):
-    """How often a provider is asked whether it is well."""
+    """How often a provider is probed."""
 
-    interval_s: SecondsOrZero = 60.0
-    """Time between two cheap probes of a healthy provider. Zero: no probes; then one caller's
-    attempt tests a half-open breaker.
-    """
+    interval_s: SecondsOrZero = 60.0  # 0 for never; then calls find out
     timeout_s: Seconds = 5.0
     """The longest that one probe may take."""
 
 
 class RetrySection(Section):
-    """Work outside a live turn: `attempts` counts retries after the first try."""
+    """Work outside a live turn; `attempts` counts retries after the first try."""
 
     initial_s: Seconds = 5.0
     """The wait before the first retry."""
@@ -48,7 +45,7 @@ class RetrySection(Section):
 
 
 class HedgeSection(Section):
-    """A second model asked before the first is late; both bill."""
+    """A second model that is asked before the first one is late; both are billed."""
 
     enabled: bool = False
     """Ask a second model when the first one has not answered by its own p95, and speak the quicker
@@ -59,7 +56,7 @@ class HedgeSection(Section):
 
 
 class ResilienceSection(Section):
-    """What is done about providers that fail."""
+    """How failing providers are treated."""
 
     breaker: BreakerSection = BreakerSection()
     probe: ProbeSection = ProbeSection()
@@ -71,7 +68,7 @@ class ResilienceSection(Section):
     """
 
     def breaker_settings(self) -> BreakerSettings:
-        """Return what every rung's breaker goes by."""
+        """Return the settings of every rung's breaker."""
         return BreakerSettings(
             **dict(self.breaker),
             trial_s=max(LEAST_TRIAL_S, TRIAL_PROBES * self.probe.timeout_s),
@@ -79,9 +76,9 @@ class ResilienceSection(Section):
         )
 
     def probe_settings(self) -> ProbeSettings:
-        """Return how often rungs are probed."""
+        """Return the settings of probing."""
         return ProbeSettings(**dict(self.probe))
 
     def retry_settings(self) -> RetrySettings:
-        """Return how often work outside a turn is asked for again."""
+        """Return the settings of retries outside a turn."""
         return RetrySettings(**dict(self.retry))

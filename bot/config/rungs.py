@@ -1,4 +1,4 @@
-"""From a ladder's settings to the rungs that services are built from."""
+"""Turns a ladder's settings into the specifications that services are built from."""
 
 from typing import Any, Final
 
@@ -7,7 +7,7 @@ from bot.config.stages import RungSettings
 from providers.catalog import provider
 from providers.provider import RungSpec, Stage
 
-DETECTED: Final = "multi"  # an agent's language when the caller's is followed
+DETECTED: Final = "multi"  # an agent's language that follows the caller's
 
 
 def rung_of(
@@ -18,7 +18,7 @@ def rung_of(
     sample_rate_hz: int,
     shared: Any = None,
 ) -> RungSpec:
-    """Return one place of a ladder, made ready for a leg and an agent."""
+    """Return the specification of a rung for a leg and an agent."""
     return RungSpec(
         name=settings.name,
         stage=stage,
@@ -38,10 +38,10 @@ def rung_of(
 
 
 def spoken(language: str, stage: Stage) -> str:
-    """Return the language for a stage: only a recogniser can be told `multi`."""
+    """Return the language of a stage: only recognisers accept `multi`."""
     return "en" if language == DETECTED and stage != "stt" else language
 
 
 def follows_caller(settings: RungSettings, agent: AgentSettings) -> bool:
-    """Return whether a voice speaks the caller's language: one that has its own keeps it."""
+    """Return whether a voice follows the caller's language; one with its own language does not."""
     return agent.language == DETECTED and settings.language is None

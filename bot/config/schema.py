@@ -1,4 +1,4 @@
-"""Turns what Pydantic found wrong into lines that name the key, its value and the cure."""
+"""Turns Pydantic's errors into lines that name the key, its value and the cure."""
 
 from collections.abc import Iterator
 from typing import Final, cast
@@ -51,7 +51,7 @@ VALID: Final[dict[str, str]] = {
     "too_short": "a list of {min_length} or more",
     "tuple_type": "a list",
 }
-PATTERNS: Final[dict[str, str]] = {  # what a text must match, and how a person is told of it
+PATTERNS: Final[dict[str, str]] = {  # patterns and their descriptions in messages
     CODE: "a code of small letters, digits and _, such as wants_another_date",
     DATABASE: "an address such as sqlite+aiosqlite:///holdline.db",
     DAY_TIME: "a time of day such as 08:00",
@@ -70,25 +70,25 @@ PATTERNS: Final[dict[str, str]] = {  # what a text must match, and how a person 
     SOCKET_URL: "a URL such as wss://example.livekit.cloud",
     TELEPHONE_KEY: "a key of a telephone, in quotes: 0 to 9, * or #",
 }
-EXAMPLES: Final[dict[str, str]] = {  # of keys for which there is a better one
+EXAMPLES: Final[dict[str, str]] = {  # better examples for some keys
     "api_url": "a URL such as https://api.example.com",
     "numbers": "a telephone number such as +15550100, in quotes",
     "also_called": "a URL such as https://calls.example.com",
     "public_url": "a URL such as https://phone.example.com",
 }
-NAME_ITSELF: Final = "[key]"  # Pydantic's last word where a mapping's name is wrong, not its value
+NAME_ITSELF: Final = "[key]"  # last part of Pydantic's path if a mapping's key is wrong
 
 
 def problems_of(error: ValidationError, layers: Layers) -> Iterator[Problem]:
-    """Return a line for each thing that Pydantic refused."""
+    """Yield a line for each of Pydantic's errors."""
     for text in error.errors(include_url=False):
         key = cast(Key, text["loc"])
         if text["type"] == "missing" and key[:1] == ("stages",) and key[-1] == "name":
-            continue  # follows from its kind, whose absence is told
+            continue  # reported as a missing kind
         if text["type"] == "too_short" and text["input"]:
-            continue  # its entries are wrong, which is told
+            continue  # reported for its entries
         if key[:1] == ("agents",) and len(key) > 2 and key[:3] not in layers.origins:
-            continue  # inherited from `agent`, where it is told
+            continue  # inherited from `agent` and reported there
         yield Problem(where=layers.where(key), text=_text(text, key), key=key)
 
 
@@ -106,7 +106,7 @@ def _text(error: ErrorDetails, key: Key) -> str:
 
 
 def valid_for(error: ErrorDetails, key: Key) -> str:
-    """Return what a value must be, which Pydantic refused."""
+    """Return a description of valid values."""
     if error["type"] == "string_pattern_mismatch":
         word = next(item for item in reversed(key) if isinstance(item, str))
         return EXAMPLES.get(word) or PATTERNS[error.get("ctx", {})["pattern"]]

@@ -1,4 +1,4 @@
-"""Finds secrets where they must not be, and fetches them from where they belong."""
+"""Rejects secrets in the file, and fetches them from the environment."""
 
 import re
 from collections.abc import Iterator
@@ -19,18 +19,18 @@ from bot.config.settings import LivekitSettings, Settings, SipSettings, TwilioSe
 from bot.config.shape import model_at
 from bot.config.stages import STAGES
 
-LONG: Final = 16  # characters of a part of a webhook's path that is nobody's word (chosen)
+LONG: Final = 16  # characters of a path part that cannot be a word (chosen)
 
 
 def named_secrets(variables: Environment) -> Iterator[str]:
-    """Yield the value of each variable whose name says that it is a secret, of ours or not."""
+    """Yield the value of each variable whose name sounds like a secret."""
     for name, value in variables.values.items():
         if is_secret((name,)):
             yield value.strip()
 
 
 def configured_secrets(settings: Settings) -> Iterator[str]:
-    """Yield each secret of a configuration, and the passwords in its addresses."""
+    """Yield each secret of a configuration, and the passwords in its URLs."""
     yield from _secrets_in(settings)
     for address in (settings.storage.url, settings.resilience.share):
         yield from _passwords_of(address)
@@ -67,12 +67,12 @@ def _passwords_of(address: str) -> Iterator[str]:
 VARIABLE: Final = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
 LOOKS_LIKE_A_KEY: Final = re.compile(r"^(?=.*\d)[A-Za-z0-9]{20,}$")  # long, digits, no underscore
 ADDRESSES: Final[tuple[Key, ...]] = (("storage", "url"), ("resilience", "share"))
-PATHS: Final = ("credentials_file",)  # fields that hold where a secret is, and stand in no header
-OWNERS_OWN: Final = "parameters"  # a tool's schema may well have a property named `password`
+PATHS: Final = ("credentials_file",)  # fields with the path of a secret, not used in headers
+OWNERS_OWN: Final = "parameters"  # a tool's schema may have a property named `password`
 
 
 def written_in(file: FileTree) -> Iterator[Problem]:
-    """Return a line for each secret that stands in the file."""
+    """Yield a line for each secret in the file."""
     for key, value in _leaves(file.tree, ()):
         if OWNERS_OWN in key:
             continue
@@ -101,11 +101,11 @@ def _hidden(key: Key, value: str) -> str:
 
 
 def _home(key: Key) -> str:
-    """Return how a secret is found there: by a key that exists, or by a name that is read."""
+    """Return where a secret can be set: in an existing `_env` key, or under a known name."""
     section, field = model_at(key[:-1]), f"{key[-1]}_env"
     if section and field in section.model_fields:
         return f" and name it in {field}"
-    name = next((name for name, each in NAMES.items() if each == key), None)
+    name = next((name for name, known in NAMES.items() if known == key), None)
     return f" as {name}" if name else ""
 
 
@@ -121,20 +121,20 @@ def _is_variable(value: str) -> bool:
 
 def _leaves(value: Any, at: Key) -> Iterator[tuple[Key, Any]]:
     if isinstance(value, dict):
-        for name, each in value.items():
-            yield from _leaves(each, (*at, name))
+        for name, inner in value.items():
+            yield from _leaves(inner, (*at, name))
     elif isinstance(value, list):
-        for index, each in enumerate(value):
-            yield from _leaves(each, (*at, index))
+        for index, item in enumerate(value):
+            yield from _leaves(item, (*at, index))
     elif at:
         yield at, value
 
 
 def fetch(layers: Layers, environment: Environment, *, required: bool) -> Iterator[Problem]:
-    """Put every secret that a `…_env` key names beside it; if required, tell what is not set.
+    """Store the value of each secret that a `…_env` key names; if required, report unset ones.
 
-    What another variable has put there stays, as that one names the place itself. What a file may
-    hold there, since it is no secret, stays where the variable is not set.
+    A value from a variable that names the field itself stays. A value from the file, for fields
+    that are not secret, stays if the variable is unset.
     """
     variables = {environment.where(name) for name in environment.values}
     for key, field, default, needed in _wanted(layers):
@@ -158,20 +158,20 @@ def fetch(layers: Layers, environment: Environment, *, required: bool) -> Iterat
 
 
 def _flaw(field: str, value: str) -> str:
-    """Return why what a variable holds cannot be used, or nothing."""
+    """Return why a variable's value is unusable, or ""."""
     if field in PATHS:
-        return "" if value.isprintable() else "holds what cannot be printed"
-    return "" if re.fullmatch(r"[!-~]+", value) else "holds more than one printable ASCII word"
+        return "" if value.isprintable() else "has characters that cannot be printed"
+    return "" if re.fullmatch(r"[!-~]+", value) else "is not one printable ASCII word"
 
 
 def _wanted(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:
-    """Return where a secret belongs, its field, the default variable, and whether it must be."""
+    """Yield the section, field and default variable of each secret, and whether it is required."""
     yield from _wanted_in_lists(layers)
     crm = CrmSettings.model_fields["token_env"].default
     yield ("crm",), "token", crm, layers.at(("crm", "kind")) == "hubspot"
     for door, section, fields in (
         ("twilio", TwilioSettings, {"auth_token": True, "account_sid": False}),
-        *((name, each, each.secrets) for name, each in CARRIERS.items()),
+        *((name, carrier, carrier.secrets) for name, carrier in CARRIERS.items()),
         ("livekit", LivekitSettings, {"api_key": True, "api_secret": True}),
     ):
         enabled = says_yes(layers.at(("transports", door, "enabled")))

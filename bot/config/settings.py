@@ -1,4 +1,4 @@
-"""What a configuration holds, as frozen models; how it is read stands in `config_loading`."""
+"""The configuration's models, frozen; `bot/config/loading.py` reads them."""
 
 import re
 from pathlib import Path
@@ -45,49 +45,40 @@ WEBHOOK_SECRET: Final = re.compile(r"whsec_(?:[A-Za-z0-9+/]{4}){8,}[A-Za-z0-9+/]
 
 
 class ServerSettings(Section):
-    """Where the server listens, and under which address the world knows it."""
+    """Where the server listens, and its public address."""
 
     host: Text = "127.0.0.1"
     """Where to listen. Any address but loopback needs a long `HOLDLINE_TOKEN`."""
     port: Port = 8080
     """The port."""
     public_url: PublicUrl = "http://127.0.0.1:8080"
-    """The address that carriers call, https on a public name. By default host and port."""
-    also_called: tuple[PublicUrl, ...] = ()
-    """Further addresses whose webhook signatures are accepted."""
+    also_called: tuple[PublicUrl, ...] = ()  # signatures for these addresses are accepted too
     public_ip: str | None = None
-    """This machine's address as a SIP carrier sees it, for `holdline sip setup`."""
-    max_calls: Count = 20
-    """Calls at once, over all workers. The next caller hears a polite refusal."""
-    workers: Count | None = None
-    """Processes that answer calls behind the port. By default one for each core, at least two."""
-    admission: Literal["measured", "seats"] = "measured"
-    """`measured`: accept a call while cores and lag leave room for it. `seats`: `max_calls` alone
-    counts.
-    """
+    max_calls: Count = 20  # at once, over all workers
+    workers: Count | None = None  # processes behind the port; `None` for one per core, at least 2
+    admission: Literal["measured", "seats"] = "measured"  # by load and seats, or by seats only
     token: SecretStr | None = None  # HOLDLINE_TOKEN, from the environment only
-    region: Region | None = None
-    """The country whose numbers are written without a country code, such as `DE`."""
+    region: Region | None = None  # country of numbers without a country code
 
     @model_validator(mode="before")
     @classmethod
     def _address(cls, value: Any) -> Any:
-        """Let the public address follow host and port when nobody gave one."""
+        """Derive the public address from host and port if it is not set."""
         if not isinstance(value, dict) or "public_url" in value:
             return value
         host, port = value.get("host", "127.0.0.1"), value.get("port", 8080)
         if not (str(port).isdecimal() and int(port) <= 65535):
-            port = 8080  # what is wrong with it is told of it, and once
+            port = 8080  # the wrong port is reported once, under its own key
         return value | {"public_url": near_address(str(host), port)}
 
     @field_validator("public_url")
     @classmethod
     def _no_slash(cls, value: str) -> str:
-        return value.rstrip("/")  # paths are appended, and signatures are checked over the result
+        return value.rstrip("/")  # paths are appended, and signatures cover the result
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Every address, without a slash at its end, under which a carrier may sign a webhook."""
+        """All addresses for which a carrier may sign a webhook, without a final slash."""
         return (self.public_url, *(address.rstrip("/") for address in self.also_called))
 
 
@@ -95,32 +86,21 @@ class LatencySettings(Section):
     """How long a caller may wait for an answer."""
 
     budget_s: Seconds = 1.5
-    """How long after the caller's last voiced sample an answer should be heard."""
-    answer_early: bool = True
-    """Ask the model in a pause that sounds final, before it is certain. An answer that is not
-    needed is never heard, but billed; at most a quarter of recent requests.
-    """
-    speak_early: bool = True
-    """Give a voice that takes text as it comes the first clause of an answer, before the sentence
-    ends.
-    """
+    answer_early: bool = True  # ask the model before the turn is decided
+    speak_early: bool = True  # send the first words of a sentence to the voice before its end
 
 
 class TurnSettings(Section):
-    """How it is decided that the caller has finished."""
+    """How the end of the caller's turn is decided."""
 
     vad_stop_s: Seconds = 0.2
     """Silence after which the VAD reports a stop. The wait for a transcript is computed from it:
     leave it alone.
     """
     vad_confidence: Share = 0.7
-    """The confidence from which the VAD takes sound for speech."""
-    vad_min_volume: Share = 0.4  # Pipecat's own default is 0.6
-    """The volume from which the VAD takes sound for speech. Telephone lines are quiet."""
-    smart_turn_stop_s: Seconds = 1.0
-    """Further silence that ends a turn which the detector took for unfinished."""
-    decide_within_s: Seconds = 0.25  # docs/decisions/0007
-    """How long after the VAD's stop the turn detector may take. Then silence has decided."""
+    vad_min_volume: Share = 0.4  # telephone lines are quiet; Pipecat's own default is 0.6
+    smart_turn_stop_s: Seconds = 1.0  # after the VAD's: 1.2 s of silence in total
+    decide_within_s: Seconds = 0.25  # of the VAD's stop; docs/decisions/0007
     decide_early: bool = True
     """Start the detector after a tenth of a second of silence, at the cost of one inference for
     each such pause.
@@ -130,7 +110,7 @@ class TurnSettings(Section):
 
 
 class IceServer(Section):
-    """A STUN or TURN server, through which a browser and we find a way to each other."""
+    """A STUN or TURN server for browser calls."""
 
     url: IceUrl
     """`stun:HOST:PORT`, or `turn:HOST:PORT?transport=udp`."""
@@ -144,14 +124,14 @@ class IceServer(Section):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        """Have a relay named with an account: none works without."""
+        """Require an account for a TURN server: none works without one."""
         if self.url.startswith("turn") and not (self.username and self.credential_env):
-            raise ValueError("is a relay, and needs `username` and `credential_env`")
+            raise ValueError("is a TURN server and needs `username` and `credential_env`")
         return self
 
 
 class WebrtcSettings(Section):
-    """The browser's telephone."""
+    """Calls from the browser."""
 
     enabled: bool = True
     """Answer calls from browsers."""
@@ -179,28 +159,17 @@ class TwilioSettings(Section):
     number: Number | None = None
     """One of the account's numbers, from which calls are placed."""
     api_url: HttpUrl = "https://api.twilio.com"
-    """Another server with the same API."""
-    calls_per_s: Seconds = 1.0
-    """Calls that the account may place in a second."""
-    returns_within_s: SecondsOrZero = 30.0
-    """How long a call whose stream died waits for another one. Zero ends it at once."""
+    calls_per_s: Seconds = 1.0  # outbound calls of the account
+    returns_within_s: SecondsOrZero = 30.0  # wait for a new stream after one was lost
 
 
 class SipSettings(Section):
-    """The carrier behind LiveKit: what `holdline sip setup` tells LiveKit, and the carrier."""
+    """The carrier behind LiveKit, for `holdline sip setup`."""
 
-    name: Text = "holdline"
-    """The trunks and the rule are found again under this name. Two servers on one LiveKit need two
-    names.
-    """
+    name: Text = "holdline"  # unique for each Holdline on one LiveKit
     number: Number | None = None
-    """Our number, with the digits that the carrier sends. The plus is sent as it stands here when
-    we call.
-    """
-    numbers: tuple[Number, ...] = ()
-    """More of our numbers."""
-    allowed_addresses: tuple[IpNetwork, ...] = ()
-    """The carrier's addresses or networks. Without any, every address may call in."""
+    numbers: tuple[Number, ...] = ()  # further numbers
+    allowed_addresses: tuple[IpNetwork, ...] = ()  # the carrier's; if empty, anyone may call in
     inbound_username: Text | None = None
     """What the carrier must authenticate with, if it can."""
     inbound_password_env: str = "SIP_INBOUND_PASSWORD"  # noqa: S105 - a variable's name
@@ -217,14 +186,11 @@ class SipSettings(Section):
     username: Text | None = None
     """The account at that carrier. Its password is `SIP_PASSWORD`."""
     password: SecretStr | None = None
-    uri: Text | None = None
-    """Where carriers find LiveKit's SIP service, such as `sip:sip.example.com`; only printed. By
-    default `server.public_ip`, or the host in `transports.livekit.url`.
-    """
+    uri: Text | None = None  # address of LiveKit's SIP service for the carrier
 
     @property
     def all_numbers(self) -> tuple[str, ...]:
-        """Return each of our numbers once, the first one first."""
+        """Return each of our numbers once, `number` first."""
         first = (self.number,) if self.number else ()
         return tuple(dict.fromkeys((*first, *self.numbers)))
 
@@ -242,26 +208,20 @@ class LivekitSettings(Section):
     api_secret_env: str = "LIVEKIT_API_SECRET"  # noqa: S105 - a variable's name
     """The variable that holds the API secret."""
     api_secret: SecretStr | None = None
-    room_prefix: Text = "call-"
-    """How the name of each call's room begins."""
+    room_prefix: Text = "call-"  # prefix of each call's room
     sip: SipSettings = SipSettings()
 
 
 class LocalSettings(Section):
     """This machine's microphone and loudspeaker, for `holdline mic`."""
 
-    input: str | int | None = None
-    """The microphone, by its number in `holdline mic --list-devices` or a part of its name. By
-    default the system's.
-    """
+    input: str | int | None = None  # number or part of the name; `None` for the default
     output: str | int | None = None
-    """The loudspeaker, in the same way."""
-    headphones: bool = False
-    """The microphone does not hear the agent, so the agent may be interrupted."""
+    headphones: bool = False  # the microphone does not hear the agent, so it can be interrupted
 
 
 class TransportsSettings(CarrierSections):
-    """The doors by which calls come in."""
+    """The transports over which calls arrive."""
 
     local: LocalSettings = LocalSettings()
     webrtc: WebrtcSettings = WebrtcSettings()
@@ -270,17 +230,13 @@ class TransportsSettings(CarrierSections):
 
 
 class EmailSettings(Section):
-    """Alerts by mail."""
+    """Alerts by e-mail."""
 
     sender: Text | None = None
-    """The sender's address."""
-    to: Text | None = None
-    """The recipients, separated by commas."""
+    to: Text | None = None  # separated by commas
     password: SecretStr | None = None
-    username: Text | None = None
-    """The account at the mail server. By default the sender."""
-    host: Text | None = None
-    """The mail server. By default `smtp.` and the sender's domain."""
+    username: Text | None = None  # `None` for the sender
+    host: Text | None = None  # `None` for `smtp.` and the sender's domain
     port: Port = 587
     """Its port."""
     security: Literal["auto", "starttls", "tls", "none"] = "auto"
@@ -312,39 +268,33 @@ class WebhookSettings(Section):
     """Alerts by an HTTP request."""
 
     url: HttpUrl | None = None
-    """The address that each change of an alert is posted to."""
-    secret: SecretStr | None = None  # signs what is sent; WEBHOOK_SECRET
+    secret: SecretStr | None = None  # signs the requests; WEBHOOK_SECRET
 
     @field_validator("secret")
     @classmethod
     def _signs(cls, value: SecretStr | None) -> SecretStr | None:
         if value and not WEBHOOK_SECRET.fullmatch(value.get_secret_value()):
-            raise ValueError("whsec_ and at least 24 bytes in base64")
+            raise ValueError("whsec_ followed by at least 24 bytes in base64")
         return value
 
 
 class QuietSettings(Section):
-    """When only what cannot wait may ring."""
+    """Hours in which only urgent alerts are sent."""
 
-    begin: DayTime | None = None
-    """When the quiet hours begin. By default there are none."""
+    begin: DayTime | None = None  # `None` for no quiet hours
     end: DayTime = "07:00"
     """When they end."""
     zone: Zone = "UTC"
-    """The time zone of these times."""
-    wakes: Severity = Severity.HIGH
-    """Alerts of this severity and above ring at night, too."""
+    wakes: Severity = Severity.HIGH  # least severity that is sent anyway
 
 
 class AlertsSettings(Section):
-    """Whom to tell, and when."""
+    """Alerts: channels and timing."""
 
     hold_s: SecondsOrZero = 5.0
     """An incident that ends within this time is not sent. Critical ones do not wait."""
     update_s: Seconds = 60.0
-    """Time between two changes of a message that only count further."""
-    again_s: Annotated[Seconds, Field(le=3600)] = 600.0  # the outbox keeps an hour
-    """The same failure of the same provider within this time continues the same message."""
+    again_s: Annotated[Seconds, Field(le=3600)] = 600.0  # the outbox remembers one hour
     escalate_s: Seconds = 600.0
     """An alert that lasts this long without acknowledgement becomes one severity higher."""
     per_hour: Count = 20
@@ -367,20 +317,15 @@ RecordFile: TypeAlias = Literal[
 
 
 class LogsSettings(Section):
-    """What is written down, and where."""
+    """Log files and their content."""
 
     level: Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """The least level that is written."""
     dir: Path = Path("logs")
-    """The folder of logs, call records, messages and clips."""
-    format: Literal["text", "json"] = "text"
-    """The format on stderr. The folder has both."""
-    words: bool = False
-    """Let the log contain what was said."""
-    keep_days: Count = 30
-    """Days after which the calls' own records are erased. They hold what was said."""
-    files: tuple[RecordFile, ...] = get_args(RecordFile)
-    """Files written next to `holdline.log` for other tools."""
+    format: Literal["text", "json"] = "text"  # on stderr; the folder has both
+    words: bool = False  # whether logs may contain what was said
+    keep_days: Count = 30  # for the calls' own records, which contain what was said
+    files: tuple[RecordFile, ...] = get_args(RecordFile)  # next to holdline.log, for other tools
 
     @field_validator("level", mode="before")
     @classmethod
@@ -396,21 +341,17 @@ class ShutdownSettings(Section):
 
 
 class TransferSettings(Section):
-    """How a person who takes over learns what it is about."""
+    """How a person who takes over is informed."""
 
-    summary_s: Seconds = 4.0
-    """How long the model may take for the summary. Then the caller's last words are used."""
-    webhook_url: HttpUrl | None = None
-    """Receives the same summary as JSON. A public address must be https."""
-    insecure: bool = False
-    """Allow plain http to a public address."""
+    summary_s: Seconds = 4.0  # for the model to write it; then the last words are used
+    webhook_url: HttpUrl | None = None  # gets the same summary
+    insecure: bool = False  # allows plain http to a public address
 
 
 class PricesSettings(Section):
-    """What a call costs: a table with its date and source."""
+    """Prices of calls: a table with its date and source."""
 
-    file: Path | None = None
-    """Your own price table. By default `bot/defaults/prices.yaml`."""
+    file: Path | None = None  # `None` for Holdline's own table
 
 
 class Settings(Section):
@@ -454,7 +395,7 @@ class Settings(Section):
         }
 
     def agent_for(self, called: str) -> AgentSettings:
-        """Return the agent that answers the called number; `agent` when none claims it."""
+        """Return the agent that answers the called number; `agent` if no other does."""
         wanted = _digits(called)
         for agent in self.agents.values():
             if wanted and wanted in map(_digits, agent.numbers):
@@ -463,7 +404,7 @@ class Settings(Section):
 
 
 def _heir(called: Any, shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    inherited = {key: each for key, each in shared.items() if key not in ("name", "numbers")}
+    inherited = {key: value for key, value in shared.items() if key not in ("name", "numbers")}
     merged = {"name": called} | inherited | own
     for name in ("silence", "recording"):
         if isinstance(inherited.get(name), dict) and isinstance(own.get(name), dict):

@@ -1,4 +1,4 @@
-"""The shape of a configuration: which section, list or mapping stands at which key."""
+"""The shape of the configuration: which section, list or mapping is at which key."""
 
 from collections.abc import Iterator
 from types import NoneType
@@ -13,24 +13,24 @@ OPTIONAL_PARTS: Final = 2  # of `X | None`
 
 
 def model_at(key: Key) -> type[BaseModel] | None:
-    """Return the model of the section that stands at this key, None for any other value."""
+    """Return the model of the section at this key; `None` for any other value."""
     at = _annotation_at(key)
     return at if _is_model(at) else None
 
 
 def is_mapping(key: Key) -> bool:
-    """Return whether a mapping stands at this key whose names are the owner's own."""
+    """Return whether the value at this key is a mapping with names chosen by the owner."""
     return get_origin(_annotation_at(key)) is dict
 
 
 def known_keys(section: type[BaseModel]) -> list[str]:
-    """Return the keys that a file may hold there: all but those of resolved secrets."""
+    """Return the keys that a file may set there: all but those of resolved secrets."""
     fields = section.model_fields.items()
-    return [name for name, each in fields if SecretStr not in get_args(each.annotation)]
+    return [name for name, field in fields if SecretStr not in get_args(field.annotation)]
 
 
 def every_key(section: type[BaseModel] = Settings, before: str = "") -> Iterator[str]:
-    """Yield every key that a file may hold, dotted, without those of lists and mappings."""
+    """Yield every dotted key that a file may set, without those inside lists and mappings."""
     for name in known_keys(section):
         yield before + name
         inner = _present(section.model_fields[name].annotation)
@@ -56,7 +56,7 @@ def _inside(at: Any, part: str | int) -> Any:
 
 
 def _present(annotation: Any) -> Any:
-    """Return what a section is where it may be left out: the `X` of `X | None`."""
+    """Return the `X` of `X | None`, for sections that may be left out."""
     parts = get_args(annotation)
     if NoneType not in parts or len(parts) != OPTIONAL_PARTS:
         return annotation

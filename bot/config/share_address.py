@@ -1,6 +1,6 @@
-"""Where processes share the providers' health: what an address may be, and the board behind it.
+"""Addresses of shared provider health, and the board at an address.
 
-An address may hold a password, so no text of ours shows it unmasked.
+An address may contain a password, so no message shows it unmasked.
 """
 
 import importlib.util
@@ -18,12 +18,12 @@ LOCAL: Final = "local"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Scheme:
-    """What a scheme stands for."""
+    """Properties of a URL scheme."""
 
     backend: str
     package: str  # the driver's module
-    extra: str = ""  # of Holdline, that brings the driver; empty: it is always there
-    options: frozenset[str] = frozenset()  # what may stand behind the question mark
+    extra: str = ""  # Holdline's extra that installs the driver; empty if none is needed
+    options: frozenset[str] = frozenset()  # allowed query parameters
 
 
 _SQLITE: Final = _Scheme(backend="sqlite", package="aiosqlite")
@@ -47,10 +47,10 @@ PLACES: Final[Mapping[str, _Scheme]] = {
 
 
 def masked(share: str) -> str:
-    """Return the address as people may read it.
+    """Return the address with its password masked.
 
-    Whatever stands between the user's name and the last `@` is taken for the password, also if its
-    own `@` and `/` are not written as they should be.
+    Everything between the user's name and the last `@` counts as the password, even if it contains
+    an unescaped `@` or `/`.
     """
     head, at, tail = share.rpartition("@")
     if not at:
@@ -61,7 +61,7 @@ def masked(share: str) -> str:
 
 
 def file_of(share: str) -> Path | None:
-    """Return the file of a board on this machine; None: it is none, or in memory."""
+    """Return the file of a local SQLite board; `None` for any other board."""
     scheme, _, rest = share.partition(":///")
     name = rest.partition("?")[0]
     known = PLACES.get(scheme) is _SQLITE and name not in ("", ":memory:")
@@ -69,7 +69,7 @@ def file_of(share: str) -> Path | None:
 
 
 def trouble(share: str) -> str | None:
-    """Return what is wrong with an address, and the cure; None: nothing."""
+    """Return what is wrong with an address, and the cure; `None` if it is valid."""
     if share == LOCAL:
         return None
     scheme = share.partition("://")[0]
@@ -93,25 +93,25 @@ def _unreadable(share: str, place: _Scheme) -> str | None:
         example = f"{place.backend}://user:password@host/0"
         return f"it must be like {example}; write /, @, : and # of a password as %2F, %40, %3A, %23"
     if place.backend == "redis" and not (parts.path.strip("/") or "0").isdigit():
-        return "the part behind the host must be the database's number, such as 0"
+        return "the part after the host must be the database's number, such as 0"
     unknown = sorted(set(parse_qs(parts.query, keep_blank_values=True)) - place.options)
     known = ", ".join(sorted(place.options)) or "the address itself"
-    return f"the option {unknown[0]} is not known here, only {known}" if unknown else None
+    return f"the option {unknown[0]} is unknown; known: {known}" if unknown else None
 
 
 def board_at(share: str, *, holder: str) -> ProviderBoard:
-    """Return the board at an address that has no trouble; it connects when it is first used.
+    """Return the board at a valid address; it connects on first use.
 
     Args:
         share: The address.
-        holder: The name under which this process writes; another for each.
+        holder: The name under which this process writes, unique for each process.
     """
     scheme = share.partition("://")[0]
     if PLACES[scheme].backend == "redis":
         from operations.database.redis_board import RedisBoard  # noqa: PLC0415 - its driver is an extra
 
         return RedisBoard(share, holder=holder)
-    from sqlalchemy.engine import make_url  # noqa: PLC0415 - not when a configuration is only read
+    from sqlalchemy.engine import make_url  # noqa: PLC0415 - not needed to read a configuration
 
     from operations.database.sql_board import SqlBoard  # noqa: PLC0415 - as above
 

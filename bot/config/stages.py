@@ -1,4 +1,4 @@
-"""The ladders: for each stage, its rungs in the order of preference."""
+"""The ladders: for each stage, its rungs in order of preference."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Final, Literal
@@ -21,7 +21,7 @@ URLS: Final = {(provider.stage, provider.kind): provider.url for provider in PRO
 
 
 class ConnectionLimits(Section):
-    """How much a rung is asked at once, by all calls together; what is not said has no limit."""
+    """Limits of a rung over all calls; a value that is not set means no limit."""
 
     concurrent: Count | None = None
     """Requests or connections at once, by all calls together, warm standbys included. By default no
@@ -30,7 +30,7 @@ class ConnectionLimits(Section):
 
 
 class RequestLimits(ConnectionLimits):
-    """The same of a rung that is asked by single requests."""
+    """Limits of a rung that is used by single requests."""
 
     per_minute: Count | None = None
     """Requests in a minute. After a quiet minute that many may be made at once. By default no
@@ -41,23 +41,13 @@ class RequestLimits(ConnectionLimits):
 class RungSettings(Section):
     """One provider's place in a ladder."""
 
-    name: Text
-    """Unique over all stages. By default the kind."""
+    name: Text  # unique over all stages; defaults to the kind
     kind: Text
-    """The provider. stt: `deepgram`, `local`; llm: `openai`; tts: `cartesia`, `elevenlabs`,
-    `local`.
-    """
-    url: str = ""
-    """Any server that speaks the provider's protocol; by default the public one. Deepgram and
-    ElevenLabs take the base, Cartesia the whole websocket URL, OpenAI the base with `/v1`. A
-    redirect counts as a failure.
-    """
+    url: str = ""  # as Pipecat's class takes it; defaults to the provider's public URL
     model: Text | None = None
     """By default the provider's own model."""
     voice: Text | None = None
-    """By default the provider's own voice."""
-    language: Language | None = None
-    """By default the agent's language."""
+    language: Language | None = None  # `None` for the agent's
     api_key_env: str | None = None
     """The variable that holds the key. `local` needs none."""
     api_key: SecretStr | None = None  # from the environment only
@@ -76,7 +66,7 @@ class RungSettings(Section):
 
 
 class ModelSettings(RungSettings):
-    """A rung that is asked by single requests."""
+    """A rung that is used by single requests."""
 
     limits: RequestLimits = RequestLimits()
 
@@ -85,17 +75,13 @@ class ConnectedSettings(RungSettings):
     """A rung that holds a connection for each call."""
 
     limits: ConnectionLimits = ConnectionLimits()
-    standby: Literal["warm", "cold"] = "warm"
-    """`cold`: not connected before it is needed. The first rung is always connected."""
+    standby: Literal["warm", "cold"] = "warm"  # cold: connected only when it is needed
 
 
 class RecogniserSettings(ConnectedSettings):
-    """A rung that writes down what the caller says."""
+    """A rung that transcribes the caller's speech."""
 
-    alternatives: Readings = 1
-    """Transcripts asked for, the best one included. The others are kept in the call's own record.
-    Deepgram's `nova-2` and `nova-3` refuse the parameter and are then asked without it.
-    """
+    alternatives: Readings = 1  # requested from the provider, including the best one
 
 
 Recognisers = Annotated[tuple[RecogniserSettings, ...], Field(min_length=1)]
@@ -104,7 +90,7 @@ Ladder = Annotated[tuple[ConnectedSettings, ...], Field(min_length=1)]
 
 
 def _fill_rung(rung: Any, stage: Stage) -> Any:
-    """Give a rung the name and the URL that its kind implies."""
+    """Add the name and the URL that a rung's kind implies."""
     if not isinstance(rung, dict) or not isinstance(rung.get("kind"), str):
         return rung
     kind = rung["kind"]

@@ -1,4 +1,4 @@
-"""What `storage.url` may be. It may hold a password, so no text of ours shows it unmasked."""
+"""Checks of `storage.url`, which may contain a password, so no message shows it unmasked."""
 
 import importlib.util
 from pathlib import Path
@@ -14,21 +14,21 @@ MEMORY: Final = ("", ":memory:")
 
 
 def trouble(url: str) -> str | None:
-    """Return what is wrong with an address, and the cure; None: nothing."""
+    """Return what is wrong with an address, and the cure; `None` if it is valid."""
     scheme, mark, rest = url.partition("://")
     if not mark:
         return f"it must be {KNOWN}"
-    if scheme in MEANT:  # SQLAlchemy would take a driver that blocks the loop
+    if scheme in MEANT:  # SQLAlchemy would use a driver that blocks the loop
         _, _, place = rest.rpartition("@")
         return f"write {MEANT[scheme]}://{_user(rest)}{place}"
     if scheme == SQLITE:
         wrong = rest and not rest.startswith("/")
-        return f"a file stands behind three slashes: {SQLITE}:///{rest}" if wrong else None
+        return f"a file path follows three slashes: {SQLITE}:///{rest}" if wrong else None
     return _postgres_trouble(url) if scheme == POSTGRES else _unknown(scheme)
 
 
 def file_of(url: str) -> Path | None:
-    """Return the file of a database on this machine; None: it is none, or in memory."""
+    """Return the file of a local database; `None` for any other one."""
     scheme, _, rest = url.partition(":///")
     name = rest.partition("?")[0]
     return Path(name) if scheme == SQLITE and name not in MEMORY else None

@@ -1,4 +1,4 @@
-"""The kinds of value that a configuration holds, each with its limits."""
+"""Types of configuration values, with their limits."""
 
 import ipaddress
 import re
@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-LANGUAGE: Final = r"^(multi|[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*)$"  # BCP 47, or `multi`: detect
+LANGUAGE: Final = r"^(multi|[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*)$"  # BCP 47, or `multi` to detect it
 ICE_SERVER: Final = re.compile(  # RFC 7064, RFC 7065
     r"stun:[^\s?@:/]+(:\d+)?|turns?:[^\s?@:/]+(:\d+)?(\?transport=(udp|tcp))?"
 )
@@ -33,19 +33,19 @@ DAY_TIME: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 
 
 class Section(BaseModel):
-    """One mapping of the configuration: never changed once read, no key that we do not know."""
+    """One mapping of the configuration: frozen, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 def _not_bool(value: Any) -> Any:
-    if isinstance(value, bool):  # Python counts `true` as 1, a person who writes it does not
+    if isinstance(value, bool):  # Python accepts `true` as 1
         raise ValueError("a number")  # noqa: TRY004 - Pydantic collects only ValueError
     return value
 
 
 def _as_network(value: Any) -> Any:
-    """Write an address or a network as one is compared: 192.0.2.7 is 192.0.2.7/32."""
+    """Normalise an address or a network: 192.0.2.7 becomes 192.0.2.7/32."""
     try:
         return str(ipaddress.ip_network(value))
     except (TypeError, ValueError) as error:
@@ -65,11 +65,11 @@ def _not_blank(value: str) -> str:
 
 
 def _url(value: str, *, pattern: str) -> str:
-    """Refuse what begins as a URL does and is none, as if it did not begin so."""
+    """Refuse invalid URLs like text that is not a URL at all."""
     try:
         parts = urlsplit(value)
         reachable = bool(parts.hostname) and (parts.port or 0) >= 0  # reading a port judges it
-    except ValueError:  # a port that is none, or half an IPv6 address
+    except ValueError:  # an invalid port or IPv6 address
         reachable = False
     if not reachable or re.search(r"\s", value):
         raise _no_match(pattern)
@@ -77,7 +77,7 @@ def _url(value: str, *, pattern: str) -> str:
 
 
 def _begins_urls(value: str) -> str:
-    """Refuse a URL behind which no path can be put."""
+    """Refuse a URL to which no path can be appended."""
     if "?" in value or "#" in value:
         raise _no_match(HTTP_URL)
     return value
@@ -88,25 +88,25 @@ def _no_match(pattern: str) -> PydanticCustomError:
 
 
 def _as_number(value: Any) -> Any:
-    """Give a telephone number back its plus: YAML reads `+15550100` as an integer."""
+    """Restore a telephone number's plus: YAML reads `+15550100` as an integer."""
     if isinstance(value, int) and not isinstance(value, bool):
         return f"+{value}"
     return re.sub(r"[\s().-]", "", value) if isinstance(value, str) else value
 
 
 def _as_key(value: Any) -> Any:
-    """Make a text of a key: YAML reads `0` as a number."""
+    """Turn a key into text: YAML reads `0` as a number."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _as_dialled(value: Any) -> Any:
-    """Leave a SIP address as it is; everything else is a telephone number."""
+    """Leave a SIP address as it is; treat everything else as a telephone number."""
     address = isinstance(value, str) and value.strip().lower().startswith(("sip:", "sips:"))
     return value.strip() if address else _as_number(value)
 
 
 def _as_day_time(value: Any) -> Any:
-    """Give a time of day back its colon: YAML reads `22:00` as 1320."""
+    """Restore a time's colon: YAML reads `22:00` as 1320."""
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value // 60:02}:{value % 60:02}"
     return value

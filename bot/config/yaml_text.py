@@ -1,4 +1,4 @@
-"""Reads YAML, and JSON as the YAML that it is meant to be."""
+"""Reads YAML 1.2 words and JSON with PyYAML."""
 
 import json
 import re
@@ -10,11 +10,11 @@ _PAIR: Final = re.compile(
     r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})"
 )
 
-_WRONG: Final = (ValueError, LookupError, AttributeError, TypeError)  # all seen of PyYAML's own
+_WRONG: Final = (ValueError, LookupError, AttributeError, TypeError)  # all raised by PyYAML itself
 
 
 class Loader(yaml.SafeLoader):
-    """YAML as its version 1.2 reads words: `no` and `on` are text, dates are text."""
+    """Words as in YAML 1.2: `no` and `on` are text, dates are text."""
 
 
 Loader.yaml_implicit_resolvers = {
@@ -31,10 +31,10 @@ Loader.add_implicit_resolver(
 
 
 def loader_of(text: str) -> Loader:
-    """Return what reads a text, in which each value stands in the line where it stood.
+    """Return a loader for a text; line numbers stay those of the text.
 
-    PyYAML follows version 1.1, to which not all JSON is YAML: it takes no tabs between values, and
-    leaves a sign that was written as two escapes, as `json.dumps` writes an emoji, in two halves.
+    PyYAML follows YAML 1.1, which does not include all of JSON: it accepts no tabs between values,
+    and keeps the two halves of a character written as two escapes, as `json.dumps` writes an emoji.
     """
     return Loader(_as_yaml(text) if _is_json(text) else text)
 
@@ -43,12 +43,12 @@ def built(loader: Loader, node: yaml.Node) -> Any:
     """Return the value of a node.
 
     Raises:
-        yaml.YAMLError: It cannot be what its tag says, or is too deep.
+        yaml.YAMLError: The value does not fit its tag, or is too deeply nested.
     """
     try:
         return loader.construct_document(node)
     except _WRONG as error:
-        raise yaml.YAMLError(f"a value is not what its tag says ({error})") from error
+        raise yaml.YAMLError(f"a value does not fit its tag ({error})") from error
     except RecursionError as error:
         raise yaml.YAMLError("it is too deep") from error
 
@@ -76,7 +76,7 @@ def _is_json(text: str) -> bool:
 
 
 def _as_yaml(text: str) -> str:
-    """Return JSON without what our reader does not know; no tab of it stands inside a text."""
+    """Return JSON as YAML that PyYAML reads; JSON strings contain no raw tabs."""
     return _PAIR.sub(_joined, text.replace("\t", " "))
 
 

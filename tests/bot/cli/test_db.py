@@ -22,7 +22,7 @@ def test_a_new_database_is_reported_with_its_whole_path(
     assert run(["db", "upgrade"]) == 0
 
     said = capsys.readouterr().out
-    assert said == f"{tmp_path}/holdline.db was not there and is made, at {NEWEST}\n"
+    assert said == f"{tmp_path}/holdline.db did not exist and was created at {NEWEST}\n"
 
 
 def test_an_existing_database_is_reported_with_its_whole_path(

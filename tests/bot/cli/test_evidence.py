@@ -42,7 +42,11 @@ def test_a_page_and_its_figures_as_json_are_written(
     ("arguments", "code", "said"),
     [
         (["--since", "soon", "--out", "o"], 2, '--since is "soon"; give a length of time'),
-        (["--since", "1h", "--out", "holdline.yaml"], 2, "it cannot be written (it is no folder)"),
+        (
+            ["--since", "1h", "--out", "holdline.yaml"],
+            2,
+            "written (it is not a folder)",
+        ),
         (["--since", "1h", "--out", "o"], 2, "there is no such database"),
         (["--out", "o"], 2, "Missing option '--since'"),
         (["--since", "1h"], 2, "Missing option '--out'"),

@@ -82,7 +82,7 @@ def test_a_trunk_that_is_open_to_every_caller_is_reported(
 ) -> None:
     assert run(["sip", "setup"]) == 0
 
-    assert "Anybody who finds the port may call in" in capsys.readouterr().out
+    assert "Anyone who finds the port can call in" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

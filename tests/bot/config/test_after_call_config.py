@@ -50,10 +50,10 @@ def test_a_model_is_asked_if_a_receiver_is_configured(
     [
         (
             CAMPAIGN + "callbacks: {campaign: autumn}\n",
-            'callbacks.campaign is "autumn", which is none of `campaigns`: spring',
+            'callbacks.campaign is "autumn", which is not one of `campaigns`: spring',
         ),
-        ("callbacks: {campaign: spring}\n", "which is none of `campaigns`: none"),
-        ("after_call: {models: {nobody: gpt}}\n", "after_call.models.nobody names no rung"),
+        ("callbacks: {campaign: spring}\n", "which is not one of `campaigns`: none"),
+        ("after_call: {models: {nobody: gpt}}\n", "after_call.models.nobody is not a rung"),
         ("after_call: {results: [Sold!]}\n", "after_call.results[0]"),
         ("after_call: {within_s: 0}\n", "after_call.within_s is 0"),
         ("after_call: {at_once: 0}\n", "after_call.at_once is 0"),

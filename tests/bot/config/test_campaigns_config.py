@@ -61,7 +61,7 @@ def test_missing_keys_have_their_defaults(tmp_path: Path) -> None:
 
 
 WRONG = {
-    "no such agent": ("agent: sales", 'agent is "sales", which is none of `agents`: none'),
+    "no such agent": ("agent: sales", 'agent is "sales", which is not one of `agents`: none'),
     "no day": ("window: {days: []}", "window.days is empty; it must be a list of 1 or more"),
     "a day that is none": ("window: {days: [monday]}", "window.days[0]"),
     "an end before its begin": ('window: {begin: "21:00", end: "08:00"}', "must be before `end`"),

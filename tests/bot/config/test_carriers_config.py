@@ -78,7 +78,7 @@ LINES: dict[str, tuple[str, dict[str, str], list[str]]] = {
         {"TELNYX_API_KEY": "KEY1", "TELNYX_PUBLIC_KEY": base64.b64encode(b"short").decode()},
         [
             "holdline.yaml:1: transports.telnyx.public_key_env names TELNYX_PUBLIC_KEY, which "
-            "holds no Ed25519 key of 32 bytes in base64; copy the public key from the portal, "
+            "is not an Ed25519 key of 32 bytes in base64; copy the public key from the portal, "
             "under Keys & Credentials"
         ],
     ),

@@ -354,12 +354,12 @@ def test_an_empty_variable_is_ignored() -> None:
             'stages: {llm: [{kind: openai, url: "http://8.8.8.8/v1", api_key_env: '
             "OPENAI_API_KEY}]}",
             'holdline.yaml:1: stages.llm[0].url is "http://8.8.8.8/v1"; plain http carries the key '
-            'unencrypted, and "8.8.8.8" is no loopback or private address; use https or say '
+            'unencrypted, and "8.8.8.8" is not a loopback or private address; use https or set '
             "insecure: true",
         ),
         (
             "stages: {stt: [{kind: local}], tts: [{kind: local}]}",
-            'holdline.yaml:1: stages.tts[0].name is "local", as stages.stt[0] is; '
+            'holdline.yaml:1: stages.tts[0].name is "local", like stages.stt[0]; '
             "give each rung its own name",
         ),
         (
@@ -389,7 +389,7 @@ def test_an_empty_variable_is_ignored() -> None:
             f"prices: {{file: {'x' * 300}}}",
             f'holdline.yaml:1: prices.file is "{"x" * 59}…; there is no such file',
         ),
-        ("a: 1\na: 2", "holdline.yaml:2: a is given twice; it stands in line 1 already"),
+        ("a: 1\na: 2", "holdline.yaml:2: a is given twice; it is already in line 1"),
         (
             "a: [1",
             "holdline.yaml:1: is not YAML: expected ',' or ']', but got '<stream end>'",
@@ -634,8 +634,8 @@ def test_a_token_that_guards_a_public_host_is_long() -> None:
     (line,) = refused("server: {host: 0.0.0.0}", HOLDLINE_TOKEN="1")
 
     assert line == (
-        'environment HOLDLINE_TOKEN: server.token has 1 characters, and "0.0.0.0" can be reached '
-        "by others; HOLDLINE_TOKEN must have at least 16, such as `openssl rand -hex 24` gives"
+        "environment HOLDLINE_TOKEN: server.token has 1 characters, and others can reach "
+        '"0.0.0.0"; HOLDLINE_TOKEN must have at least 16, for example: openssl rand -hex 24'
     )
 
 
@@ -655,7 +655,7 @@ def test_crm_and_summary_addresses_need_tls(key: str) -> None:
 
     assert refused(section % ("http://crm.example.com/x", "false")) == [
         f'holdline.yaml:1: {key} is "http://crm.example.com/x"; plain http carries {what} '
-        'unencrypted, and "crm.example.com" is no loopback or private address; use https or say '
+        'unencrypted, and "crm.example.com" is not a loopback or private address; use https or set '
         "insecure: true"
     ]
 
@@ -689,7 +689,7 @@ def test_an_unused_crm_may_have_any_address(kind: str) -> None:
 def test_a_host_name_is_not_called_public() -> None:
     assert refused("crm: {kind: webhook, url: 'http://crm:8000/x'}") == [
         'holdline.yaml:1: crm.url is "http://crm:8000/x"; plain http carries what callers say and '
-        'the key unencrypted, and "crm" is no loopback or private address; use https or say '
+        'the key unencrypted, and "crm" is not a loopback or private address; use https or set '
         "insecure: true"
     ]
 
@@ -705,8 +705,8 @@ TOOL = "{name: crm, description: d, url: '%s', insecure: %s}"
             "false",
             [
                 'holdline.yaml:1: agent.tools[0].url is "http://crm.example.com/x"; plain http '
-                'carries what callers say unencrypted, and "crm.example.com" is no loopback or '
-                "private address; use https or say insecure: true"
+                'carries what callers say unencrypted, and "crm.example.com" is not a loopback or '
+                "private address; use https or set insecure: true"
             ],
         ),
         ("http://crm.example.com/x", "true", []),
@@ -794,7 +794,7 @@ def test_words_that_old_yaml_took_for_booleans_are_text() -> None:
 
 def test_a_key_that_no_header_can_carry_is_refused_without_printing_it() -> None:
     assert refused(OPENAI_API_KEY="one two") == [
-        "built-in default: stages.llm[0].api_key_env names OPENAI_API_KEY, which holds more than "
+        "built-in default: stages.llm[0].api_key_env names OPENAI_API_KEY, which is not "
         "one printable ASCII word; put it in the environment or .env"
     ]
 

@@ -40,7 +40,7 @@ def written(text: str) -> None:
             "use sqlite+aiosqlite:///FILE or postgresql+asyncpg://USER@HOST/NAME",
         ),
         ("nowhere", "it must be sqlite+aiosqlite:///FILE or postgresql+asyncpg://USER@HOST/NAME"),
-        ("sqlite+aiosqlite://x.db", "a file stands behind three slashes: sqlite+aiosqlite:///x.db"),
+        ("sqlite+aiosqlite://x.db", "a file path follows three slashes: sqlite+aiosqlite:///x.db"),
         ("postgresql+asyncpg:///x", "it must be like postgresql+asyncpg://USER@HOST/NAME"),
         ("postgresql+asyncpg://h:many/x", "it must be like postgresql+asyncpg://USER@HOST/NAME"),
     ],
@@ -114,7 +114,7 @@ def test_a_folder_that_cannot_be_written_is_reported_at_the_start(
 
     (told,) = capsys.readouterr().err.splitlines()
     assert told.startswith(f"holdline.yaml:1: {line} (")
-    assert told.endswith("); choose a place that can be")
+    assert told.endswith("); choose another place")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_an_output_folder_that_cannot_be_written_is_reported_before_any_call(
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
         'holdline: --out is "taken/out"; it cannot be written (Not a directory); '
-        "choose a folder that can be"
+        "choose another folder"
     )
 
 
@@ -143,7 +143,7 @@ def test_a_demo_that_cannot_write_its_logs_is_reported(capsys: pytest.CaptureFix
 
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
-        'holdline: the demo writes to "logs"; it cannot be written (it is no folder); '
+        'holdline: the demo writes to "logs"; it cannot be written (it is not a folder); '
         "start it in another folder"
     )
 

@@ -29,7 +29,7 @@ def test_a_webhook_s_secret_that_cannot_sign_is_refused(tmp_path: Path, token: s
 
     (line,) = str(raised.value).splitlines()
     assert "crm.token" in line
-    assert "it must be base64 behind whsec_ for `kind: webhook`" in line
+    assert "it must be whsec_ followed by base64 for `kind: webhook`" in line
     assert token not in line
     with pytest.raises(ValueError, match=r"base64|padding"):
         signature(token, "a report")

@@ -39,8 +39,8 @@ def test_a_key_as_yaml_reads_it_is_a_key() -> None:
 @pytest.mark.parametrize(
     ("keys", "says"),
     [
-        ({"0": "person"}, "`keys.0` is `person`, but `destinations` names nobody"),
-        ({"1": "sales"}, "`keys.1` is 'sales', which is none of: person, callback"),
+        ({"0": "person"}, "`keys.0` is `person`, but `destinations` is empty"),
+        ({"1": "sales"}, "`keys.1` is 'sales', which is not one of: person, callback"),
     ],
 )
 def test_a_key_without_a_destination_is_reported_with_the_valid_ones(

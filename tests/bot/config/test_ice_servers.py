@@ -42,7 +42,7 @@ def test_a_relays_password_comes_from_the_environment(tmp_path: Path) -> None:
     ("server", "line"),
     [
         ({"url": "http://x"}, 'ice_servers[0].url is "http://x"; it must be stun:HOST:PORT'),
-        ({"url": "turn:x:1"}, "ice_servers[0] is a relay, and needs `username`"),
+        ({"url": "turn:x:1"}, "ice_servers[0] is a TURN server and needs `username`"),
         (RELAY, "ice_servers[0].credential_env names RELAY, which is not set"),
         (STUN | {"credential": "x"}, "ice_servers[0].credential is a secret"),
         (STUN | {"user": "x"}, "ice_servers[0].user is unknown"),

@@ -42,8 +42,8 @@ def test_a_path_that_cannot_be_printed_is_one_line() -> None:
         load(variables=variables)
 
     assert [problem.text for problem in wrong.value.problems] == [
-        "sheets.credentials_file_env names GOOGLE_APPLICATION_CREDENTIALS, which holds what cannot "
-        "be printed; put it in the environment or .env"
+        "sheets.credentials_file_env names GOOGLE_APPLICATION_CREDENTIALS, which has "
+        "characters that cannot be printed; put it in the environment or .env"
     ]
 
 

@@ -423,9 +423,9 @@ def loaded_with(share: str) -> Loaded:
         ("redis://:s3/cret@cache:6379/0", "write /, @, : and # of a password as %2F"),
         ("redis://:s3cret@cache:port/0", "it must be like redis://user:password@host/0"),
         ("redis://:s3cret@cache/health", "must be the database's number"),
-        ("rediss://cache/0?password=s3cret", "password is not known here, only ssl_ca_certs"),
-        ("redis://:s3cret@cache/0?ssl_cert_reqs=none", "ssl_cert_reqs is not known here, only"),
-        ("postgresql://u:s3cret@db/x?sslmod=on", "sslmod is not known here, only ssl, sslmode"),
+        ("rediss://cache/0?password=s3cret", "option password is unknown; known: ssl_ca_certs"),
+        ("redis://:s3cret@cache/0?ssl_cert_reqs=none", "ssl_cert_reqs is unknown; known:"),
+        ("postgresql://u:s3cret@db/x?sslmod=on", "sslmod is unknown; known: ssl, sslmode"),
         ("postgresql://u:s3cret@/x", "it must be like postgresql://"),
     ],
 )

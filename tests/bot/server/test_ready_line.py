@@ -43,9 +43,9 @@ PHONE = {"public_url": "https://phone.example.com"}
                 "transports": OFF | {"telnyx": ON, "plivo": ON, "exotel": ON},
             },
             "Holdline is ready at http://127.0.0.1:81 (telnyx, plivo, exotel): "
-            "have your Telnyx application's webhook ask https://phone.example.com/telnyx/voice; "
-            "have your Plivo application's answer URL ask https://phone.example.com/plivo/voice; "
-            "have your Exotel Voicebot applet connect to "
+            "set your Telnyx application's webhook to https://phone.example.com/telnyx/voice; "
+            "set your Plivo application's answer URL to https://phone.example.com/plivo/voice; "
+            "set your Exotel Voicebot applet's URL to "
             "https://phone.example.com/exotel/media, as wss.",
         ),
         (

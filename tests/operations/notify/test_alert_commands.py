@@ -142,7 +142,7 @@ async def test_the_command_takes_its_channels_from_the_environment(
     ("arguments", "environment", "line"),
     [
         (["send"], {}, 'holdline: alerts takes "test", not "send"'),
-        (["test"], {"WEBHOOK_SECRET": "short"}, "whsec_ and at least 24 bytes in base64"),
+        (["test"], {"WEBHOOK_SECRET": "short"}, "whsec_ followed by at least 24 bytes in base64"),
         (["test"], {"HOLDLINE__ALERTS__QUIET__ZONE": "Mars"}, "a time zone such as"),
         (["test"], {"HOLDLINE__ALERTS__QUIET__BEGIN": "25:00"}, "alerts.quiet.begin"),
     ],

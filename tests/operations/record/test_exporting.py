@@ -212,8 +212,8 @@ def test_an_unwritable_output_is_reported_before_the_database_is_opened(
 
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
-        'holdline: --out is "taken/calls.csv"; it cannot be written (it is no folder); '
-        "choose a file that can be"
+        'holdline: --out is "taken/calls.csv"; it cannot be written (it is not a folder); '
+        "choose another file"
     )
 
 
