@@ -217,7 +217,7 @@ def page(
         "<h2>Outcomes</h2><table><tr><th>outcome</th>"
         '<th class="number">dials</th><th></th><th class="number">mean length</th>'
         '<th class="number">carrier</th><th class="number">providers</th>'
-        '<th class="number">cost</th><th class="number">cost a dial</th><th>not in it</th></tr>'
+        '<th class="number">cost</th><th class="number">cost per dial</th><th>missing</th></tr>'
         f"{''.join(_outcome_rows(outcomes))}</table></html>\n"
     )
 
@@ -231,17 +231,17 @@ def figure_lines(figures: KeyFigures) -> Sequence[tuple[str, str]]:
         ("dials", str(figures.dials)),
         ("success rate", _percent(figures.success_rate)),
         ("retry rate", _percent(figures.retry_rate)),
-        ("our own faults", _percent(figures.own_fault_rate)),
+        ("failures on our side", _percent(figures.own_fault_rate)),
         ("abandoned calls", f"{figures.abandoned} ({_percent(figures.abandoned_rate)})"),
-        ("seconds OPEN", _seconds(figures.pool.open_s)),
+        ("breakers open", _seconds(figures.pool.open_s)),
         ("time to recover", _recovery(figures.pool)),
-        ("alerts an hour", _rate(figures.pool)),
+        ("alerts per hour", _rate(figures.pool)),
         ("talked", f"{figures.length_s / 60:.1f} min"),
-        ("carrier's part", _money(costs.carrier)),
-        ("providers' part", _money(costs.providers)),
+        ("carrier cost", _money(costs.carrier)),
+        ("provider cost", _money(costs.providers)),
         ("cost", f"{_money(costs.total)} ({lacking})" if lacking else _money(costs.total)),
-        ("cost a contact", least + _money(figures.cost_per_contact)),
-        ("cost a success", least + _money(figures.cost_per_success)),
+        ("cost per contact", least + _money(figures.cost_per_contact)),
+        ("cost per success", least + _money(figures.cost_per_success)),
     )
 
 
@@ -249,7 +249,7 @@ def lacks(costs: DialCosts) -> str:
     """Return which costs a sum does not include, in words; empty if it is complete."""
     counts = {
         "without the carrier's price": costs.carrier_owed,
-        "without the providers' part": costs.providers_owed,
+        "without provider costs": costs.providers_owed,
         "unpriced": costs.unpriced,
     }
     return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
@@ -260,7 +260,7 @@ def _seconds(span_s: float | None) -> str:
 
 
 def _recovery(pool: HouseFigures) -> str:
-    lasting = f" ({pool.incidents_open} not over)" if pool.incidents_open else ""
+    lasting = f" ({pool.incidents_open} open)" if pool.incidents_open else ""
     return _seconds(pool.mttr_s) + lasting
 
 

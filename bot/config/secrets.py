@@ -169,20 +169,20 @@ def _wanted(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:
     yield from _wanted_in_lists(layers)
     crm = CrmSettings.model_fields["token_env"].default
     yield ("crm",), "token", crm, layers.at(("crm", "kind")) == "hubspot"
-    for door, section, fields in (
+    for transport, section, fields in (
         ("twilio", TwilioSettings, {"auth_token": True, "account_sid": False}),
         *((name, carrier, carrier.secrets) for name, carrier in CARRIERS.items()),
         ("livekit", LivekitSettings, {"api_key": True, "api_secret": True}),
     ):
-        enabled = says_yes(layers.at(("transports", door, "enabled")))
-        instead = CARRIERS[door].or_instead if door in CARRIERS else ""
-        spared = bool(instead and layers.at(("transports", door, instead)))
-        dials_with = CARRIERS[door].dials_with if door in CARRIERS else ""
-        dials = bool(dials_with and layers.at(("transports", door, dials_with)))
+        enabled = says_yes(layers.at(("transports", transport, "enabled")))
+        instead = CARRIERS[transport].or_instead if transport in CARRIERS else ""
+        spared = bool(instead and layers.at(("transports", transport, instead)))
+        dials_with = CARRIERS[transport].dials_with if transport in CARRIERS else ""
+        dials = bool(dials_with and layers.at(("transports", transport, dials_with)))
         for field, needed in fields.items():
             default = section.model_fields[f"{field}_env"].default
             needed_now = dials or (needed and not spared)
-            yield ("transports", door), field, default, enabled and needed_now
+            yield ("transports", transport), field, default, enabled and needed_now
     default = SheetsSettings.model_fields["credentials_file_env"].default
     yield ("sheets",), "credentials_file", default, says_yes(layers.at(("sheets", "enabled")))
     default = SipSettings.model_fields["inbound_password_env"].default

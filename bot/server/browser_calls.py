@@ -14,7 +14,7 @@ from calls.events import CallRefused
 from transports.webrtc.connection import BrowserConnection
 from transports.webrtc.leg import WebrtcLeg
 
-# For the call of a returning page to end; other processes are waited for at most 2 s.
+# For the call of a returning page to end; the process that asks waits 2 s.
 TAKE_UP_S: Final = 1.8
 BUSY: Final = "All our lines are busy. Please call again in a few minutes."
 

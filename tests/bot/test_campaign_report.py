@@ -48,11 +48,11 @@ def test_a_report_has_both_parts_of_the_cost_and_the_key_figures(
 
     said = capsys.readouterr().out
     assert "abandoned calls: 1 (100.0 %)" in said
-    assert "seconds OPEN: 0.0 s" in said
-    assert "alerts an hour: 0.0 (0 in all)" in said
+    assert "breakers open: 0.0 s" in said
+    assert "alerts per hour: 0.0 (0 in all)" in said
     assert "cost: 0.0125 (1 without the carrier's price)" in said
     html = Path("out/spring.html").read_text(encoding="utf-8")
-    assert "<th>seconds OPEN</th>" in html
+    assert "<th>breakers open</th>" in html
     assert "<td>1 without the carrier's price</td>" in html
     lines = Path("out/spring.csv").read_text(encoding="utf-8").splitlines()
     assert ",,0.0125,0.0125,1 without the carrier's price," in lines[1]

@@ -212,7 +212,7 @@ class CallCostsContract:
             ("0.0140", "0.0200", "0.0340", ""),
             ("", "", "", "1 without the carrier's price, 1 unpriced"),
         ]
-        assert dict(figure_lines(keys))["cost a contact"] == "at least 0.0170"
+        assert dict(figure_lines(keys))["cost per contact"] == "at least 0.0170"
         assert "<td>1 without the carrier's price, 1 unpriced</td>" in html
         assert '<td class="number">0.0140</td><td class="number">0.0200</td>' in html
 

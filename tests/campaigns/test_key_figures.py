@@ -64,17 +64,17 @@ def test_figures_are_printed_with_the_parts_missing_from_a_sum() -> None:
         "dials": "8",
         "success rate": "40.0 %",
         "retry rate": "37.5 %",
-        "our own faults": "12.5 %",
+        "failures on our side": "12.5 %",
         "abandoned calls": "1 (25.0 %)",
-        "seconds OPEN": "33.0 s",
-        "time to recover": "9.5 s (1 not over)",
-        "alerts an hour": "6.0 (3 in all)",
+        "breakers open": "33.0 s",
+        "time to recover": "9.5 s (1 open)",
+        "alerts per hour": "6.0 (3 in all)",
         "talked": "1.6 min",
-        "carrier's part": "0.0400",
-        "providers' part": "0.0600",
+        "carrier cost": "0.0400",
+        "provider cost": "0.0600",
         "cost": "0.1000 (1 without the carrier's price, 1 unpriced)",
-        "cost a contact": "at least 0.0200",
-        "cost a success": "at least 0.0500",
+        "cost per contact": "at least 0.0200",
+        "cost per success": "at least 0.0500",
     }
 
 
@@ -92,11 +92,11 @@ def test_without_calls_there_is_no_share_and_no_time() -> None:
     assert {name for name, value in told.items() if value == dash} == {
         "success rate",
         "retry rate",
-        "our own faults",
-        "seconds OPEN",
+        "failures on our side",
+        "breakers open",
         "time to recover",
-        "alerts an hour",
-        "cost a contact",
-        "cost a success",
+        "alerts per hour",
+        "cost per contact",
+        "cost per success",
     }
     assert told["abandoned calls"] == f"0 ({dash})"

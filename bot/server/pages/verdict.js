@@ -44,7 +44,7 @@ export class Verdict {
   #summary(troubles) {
     if (troubles[0].alone) return troubles[0].alone;
     const word = troubles[0].word;
-    const names = new Set(troubles.filter((each) => each.word === word).map(({ name }) => name));
+    const names = new Set(troubles.filter((trouble) => trouble.word === word).map(({ name }) => name));
     return `${[...names].slice(0, NAMED).join(", ")}: ${word}`;
   }
 

@@ -152,7 +152,7 @@ async def report_with_all_costs(owner: Owner, spring: Sequence[str]) -> tuple[in
 
     async def knows_all() -> bool:
         said.append(await owner.types("campaign", "report", *spring, "--out", "out"))
-        return "carrier's part: 0.0280" in said[-1][1] and "at least" not in said[-1][1]
+        return "carrier cost: 0.0280" in said[-1][1] and "at least" not in said[-1][1]
 
     await until(knows_all)
     return said[-1]
@@ -193,7 +193,7 @@ def has_told(texts: tuple[str, ...]) -> None:
     assert "spring: paused (an operator), 0 calls now" in status
     assert "contacts: 3 of 3 finished" in report
     assert "success rate: 66.7 %" in report
-    assert "providers' part: 0.0" in report
+    assert "provider cost: 0.0" in report
     assert dialled.startswith(f"{ONE}: completed, ")
 
 
