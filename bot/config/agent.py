@@ -85,9 +85,12 @@ class ToolSettings(Section):
     secret_env: str | None = None
     """The variable that holds the secret, which is sent as a bearer token."""
     secret: SecretStr | None = None  # sent as a bearer token; from the environment only
-    bridge: Text = "One moment, please."  # spoken while the tool is slow
-    entry_point: EntryPoint | None = None  # `package.module:function`
-    insecure: bool = False  # allows plain http to a public address
+    bridge: Text = "One moment, please."
+    """Spoken when the tool's answer is late."""
+    entry_point: EntryPoint | None = None
+    """A Python function instead of an address: `package.module:function`."""
+    insecure: bool = False
+    """Allow plain http to a public address."""
 
     @property
     def digits_asked(self) -> list[Any]:
@@ -120,8 +123,10 @@ DestinationName = Annotated[str, StringConstraints(pattern=DESTINATION)]
 class DestinationSettings(Section):
     """A person who takes over callers."""
 
-    number: Dialled  # or a SIP address
-    warm: bool = False  # the person is called first, hears a summary, and accepts
+    number: Dialled
+    """A telephone number, or a SIP address."""
+    warm: bool = False
+    """Call the person first. They hear what the call is about, and accept or decline."""
     ring_s: Seconds = Field(default=RING_S, le=LONGEST_RING_S)
     """How long the destination may ring."""
 
@@ -149,9 +154,12 @@ class AgentSettings(Section):
     silence: SilenceSettings = SilenceSettings()
     recording: RecordingSettings = RecordingSettings()
     max_call_s: Seconds = 1800.0
-    max_reply_s: Seconds = 60.0  # of speech; the reply ends after the sentence that reaches it
+    """The longest that a call may last."""
+    max_reply_s: Seconds = 60.0
+    """The longest that one reply may take to speak. It ends with the sentence that reaches this."""
     spoken_text: SpokenTextSettings = SpokenTextSettings()
-    resumed: Text | None = None  # said when an interrupted call resumes; default: a fallback text
+    resumed: Text | None = None
+    """Said when a call that was cut off goes on. By default a prepared text."""
     farewell: Text = "Thank you for calling. Goodbye."
     """Said when the agent ends a call."""
     tools: tuple[ToolSettings, ...] = ()

@@ -47,9 +47,13 @@ class ContactRetrySettings(Section):
     """The consequence of an outcome."""
 
     again: bool = True
-    rest_s: SecondsOrZero | None = None  # `None` for the campaign's
-    counts: bool | None = None  # against the contact's attempts; `None` for the built-in rule
-    most: Count = 5  # most dials that did not count
+    """Dial again after this outcome."""
+    rest_s: SecondsOrZero | None = None
+    """How long the contact rests. By default as without a rule."""
+    counts: bool | None = None
+    """Count the dial against `attempts`. By default as without a rule."""
+    most: Count = 5
+    """How many dials of a contact may not count. After that many it is not dialled again."""
 
 
 class WindowSettings(Section):
@@ -60,7 +64,9 @@ class WindowSettings(Section):
     end: Annotated[str, Field(pattern=DAYS_END)] = "21:00"
     """Not after this time of the contact's clock."""
     days: Annotated[tuple[DayName, ...], Field(min_length=1)] = DAYS
-    default_zone: Zone | None = None  # for numbers whose location is unknown
+    """The days on which people may be called."""
+    default_zone: Zone | None = None
+    """The time zone of numbers whose place is unknown. Without one they are not called."""
 
     @field_validator("end", mode="before")
     @classmethod
@@ -79,13 +85,18 @@ class WindowSettings(Section):
 class CampaignSettings(Section):
     """One campaign."""
 
-    agent: str = ""  # one of `agents`; empty for `agent`
+    agent: str = ""
+    """The agent that calls, one of `agents`. Empty: `agent`."""
     script: str = ""
     """What the call is about. `{name}` and other columns of the contact may stand in it."""
     goals: tuple[Text, ...] = ()
-    results: tuple[ResultCode, ...] = ()  # possible results, in addition to those of any call
+    """What the call should achieve, for the model."""
+    results: tuple[ResultCode, ...] = ()
+    """Codes of what a call may result in, such as `date_found`, besides those of every call."""
     disclosure: str = ""
-    greeting: str = ""  # follows the disclosure; fills in `{name}` and the contact's fields
+    """The first sentence, which cannot be interrupted."""
+    greeting: str = ""
+    """Said after the disclosure. `{name}` and other columns of the contact may stand in it."""
     prefixes: tuple[Prefix, ...] = ()
     """Numbers that may be called begin with one of these. Empty: all numbers."""
     region: Region = ""

@@ -41,14 +41,20 @@ class TelnyxSettings(CarrierSettings):
     """The variable that holds the API key."""
     api_key: SecretStr | None = None
     public_key_env: str = "TELNYX_PUBLIC_KEY"
-    public_key: SecretStr | None = None  # base64, of the account; verifies webhooks
+    """The variable that holds the account's public key (base64), which checks webhooks."""
+    public_key: SecretStr | None = None  # base64, of the account: it checks webhooks
     number: Number | None = None
-    connection_id: Text | None = None  # of the Call Control application that places calls
-    calls_per_s: Seconds = 1.0  # outbound calls of the account
+    """One of the account's numbers, from which calls are placed."""
+    connection_id: Text | None = None
+    """The Call Control application that places calls, in quotes."""
+    calls_per_s: Seconds = 1.0
+    """Calls that the account may place in a second."""
     machine_detection: Literal["detect", "premium", "disabled"] = "detect"
     """How Telnyx listens for answering machines; `premium` is billed apart."""
     codec: Literal["PCMU", "PCMA", "L16"] = "PCMU"
-    returns_within_s: SecondsOrZero = 30.0  # wait for a new stream after one was lost
+    """`PCMU` and `PCMA` are telephone quality, `L16` is wider sound."""
+    returns_within_s: SecondsOrZero = 30.0
+    """How long a call whose stream died waits for another one. Zero ends it at once."""
     api_url: HttpUrl = "https://api.telnyx.com"
     """Another server with the same API."""
 
@@ -66,11 +72,15 @@ class PlivoSettings(CarrierSettings):
     """The variable that holds the auth token."""
     auth_token: SecretStr | None = None
     number: Number | None = None
-    calls_per_s: Seconds = 2.0  # outbound calls of the account
+    """One of the account's numbers, from which calls are placed."""
+    calls_per_s: Seconds = 2.0
+    """Calls that the account may place in a second."""
     content_type: Literal[
         "audio/x-mulaw;rate=8000", "audio/x-l16;rate=8000", "audio/x-l16;rate=16000"
     ] = "audio/x-mulaw;rate=8000"
-    returns_within_s: SecondsOrZero = 30.0  # wait for a new stream after one was lost
+    """The sound's format; `audio/x-l16` is wider sound."""
+    returns_within_s: SecondsOrZero = 30.0
+    """How long a call whose stream died waits for another one. Zero ends it at once."""
     api_url: HttpUrl = "https://api.plivo.com"
     """Another server with the same API."""
 
@@ -111,7 +121,9 @@ class ExotelSettings(CarrierSettings):
     addition to them.
     """
     number: Number | None = None
-    calls_per_s: Seconds = 2.0  # outbound calls of the account
+    """An ExoPhone of the account, from which calls are placed."""
+    calls_per_s: Seconds = 2.0
+    """Calls that the account may place in a second."""
     api_url: HttpUrl = "https://api.exotel.com"
     """The API of the account's region."""
 

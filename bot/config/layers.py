@@ -104,7 +104,7 @@ class Layers:
                 self._note(key, value, where=where)
 
     def _note(self, key: Key, value: Any, *, where: Callable[[Key], str]) -> None:
-        for known in [old for old in self.origins if old[: len(key)] == key]:
+        for known in [other for other in self.origins if other[: len(key)] == key]:
             del self.origins[known]
         self.origins[key] = where(key)
         parts = value.items() if isinstance(value, dict) else ()
@@ -185,5 +185,5 @@ def _set_item(items: list[Any], index: str | int, value: Any) -> bool:
 
 def _copy(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _copy(inner) for key, inner in value.items()}
+        return {key: _copy(item) for key, item in value.items()}
     return [_copy(item) for item in value] if isinstance(value, list) else value

@@ -28,25 +28,36 @@ ResultCode = Annotated[str, StringConstraints(pattern=CODE)]
 class AfterCallSettings(Section):
     """Results of calls, written by a model."""
 
-    enabled: bool | None = None  # `None` to enable it with a CRM or a campaign
-    within_s: Annotated[Seconds, Field(le=600)] = 60.0  # then the known facts are used
-    at_once: Annotated[Count, Field(le=32)] = 2  # calls
-    results: tuple[ResultCode, ...] = ()  # of calls outside campaigns
-    models: dict[str, Text] = Field(default_factory=dict)  # by rung; default: its own
+    enabled: bool | None = None
+    """Let the model write a summary, an outcome and notes after each call. By default on with a
+    `crm` or a campaign.
+    """
+    within_s: Annotated[Seconds, Field(le=600)] = 60.0
+    """How long the model may take after the call. Then the outcome is taken from its events."""
+    at_once: Annotated[Count, Field(le=32)] = 2
+    """Calls that are summarised at once."""
+    results: tuple[ResultCode, ...] = ()
+    """Codes of what a call may result in, by default `goal_reached`. Campaigns have their own."""
+    models: dict[str, Text] = Field(default_factory=dict)
+    """Another model for this alone, by the name of the rung: `{openai: gpt-4.1}`."""
 
 
 class CallbacksSettings(Section):
     """The campaign that makes requested callbacks."""
 
-    campaign: str = ""  # one of `campaigns`; empty if the staff calls back
-    unclear_s: SecondsOrZero = 86_400.0  # delay if the requested time was not understood
+    campaign: str = ""
+    """The campaign that calls back the people who asked for it. Empty: the staff does."""
+    unclear_s: SecondsOrZero = 86_400.0
+    """How long a contact rests whose wish for a time was not understood."""
 
 
 class AmdSettings(Section):
     """Detection of mailboxes, menus and call-screening assistants."""
 
-    listen: bool = True  # listen before speaking; false to greet at once
-    screening: str = ""  # answer to a screening assistant; empty for the greeting
+    listen: bool = True
+    """Find out who picked up before anything is said. Off: greet at once."""
+    screening: str = ""
+    """The answer to a telephone's assistant that asks who calls and why. Empty: the greeting."""
 
 
 class CrmRequestSettings(Section):
@@ -64,17 +75,23 @@ class CrmPeopleSettings(CrmRequestSettings):
     """The request for a page of people, for imports."""
 
     method: Literal["GET", "POST", "PUT", "PATCH"] = "GET"
-    found: Text = "results"  # path to the people of a page
-    next: Text = "next"  # path to the next cursor; absent on the last page
-    cursor: Text = "after"  # the cursor's query parameter; `{cursor}` in a body
-    number: tuple[Text, ...] = ("number",)  # paths to a number; the first match counts
+    """The HTTP method."""
+    found: Text = "results"
+    """The path to the people of a page."""
+    next: Text = "next"
+    """The path to where the next page begins. Nothing there: it was the last one."""
+    cursor: Text = "after"
+    """The parameter that asks for the next page; `{cursor}` in a body."""
+    number: tuple[Text, ...] = ("number",)
+    """The paths to a number. The first one that holds a number counts."""
 
 
 class CrmMappingSettings(Section):
     """The requests of `kind: rest`."""
 
     look_up: CrmRequestSettings | None = None
-    found: str = ""  # path to the first person found, such as `results.0`
+    found: str = ""
+    """The path to the first person found, such as `results.0`."""
     contact_id: Text = "id"
     """The path to a person's id."""
     name: tuple[Text, ...] = ("name",)
@@ -97,12 +114,20 @@ class CrmSettings(Section):
     insecure: bool = False
     """Allow plain http to a public address."""
     token_env: str = "CRM_TOKEN"  # noqa: S105 - a variable's name
-    token: SecretStr | None = None  # a bearer token; for a webhook, the signing secret
-    file: Path | None = None  # a CSV file in addition to our own contacts
-    timeout_s: Seconds = 5.0  # of one request
-    greeting_s: Seconds = 0.15  # how long a greeting with a name waits for the name
-    dials: Literal["none", "unreached", "all"] = "unreached"  # reported dials of campaigns
-    columns: dict[str, str] = Field(default_factory=dict)  # columns of an import
+    """The variable that holds the bearer token; for a webhook the key that signs (`whsec_` and
+    base64).
+    """
+    token: SecretStr | None = None  # a bearer token; what signs, for a webhook
+    file: Path | None = None
+    """A CSV file with a column `number`, in addition to imported contacts."""
+    timeout_s: Seconds = 5.0
+    """The longest that one request may take."""
+    greeting_s: Seconds = 0.15
+    """How long a greeting with `{name}` in it waits for the name."""
+    dials: Literal["none", "unreached", "all"] = "unreached"
+    """Which dials of campaigns are reported besides calls. `unreached`: busy, no answer, failed."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Where further columns of an import stand."""
     mapping: CrmMappingSettings | None = None
 
     @field_validator("token")
@@ -135,17 +160,31 @@ def _is_key(secret: str) -> bool:
 class HoldLineSettings(Section):
     """Fillers, clips and the outage menu. Seconds count from the caller's last voiced sample."""
 
-    first_s: Seconds = FIRST_S  # a filler, if no answer is expected soon
-    last_s: Seconds = LAST_S  # a filler, even if one is expected
-    clip_s: Seconds = CLIP_S  # a clip, if a filler is not allowed
-    silence_s: Seconds = SILENCE_S  # the longest silence while the agent works on an answer
-    turns_apart: Count = TURNS_APART  # from one filler to the next
+    first_s: Seconds = FIRST_S
+    """When a filler ("One moment") is said if no answer is expected soon."""
+    last_s: Seconds = LAST_S
+    """When a filler is said even if an answer is near."""
+    clip_s: Seconds = CLIP_S
+    """When a whole sentence is said instead, in turns without a filler."""
+    silence_s: Seconds = SILENCE_S
+    """The longest silence while the agent works on an answer, or within one."""
+    turns_apart: Count = TURNS_APART
+    """Turns from one filler to the next."""
     steps: Annotated[tuple[Step, ...], Field(min_length=1)] = STEPS
-    clips: CountOrZero = CLIPS  # turns answered with clips before the menu is read
-    menus: CountOrZero = MENUS  # readings of the menu
-    utterances: Path | None = None  # `None` for Holdline's own texts
-    clips_dir: Path | None = None  # `None` for `clips` in `logs.dir`
-    render: bool = True  # render missing clips in the background
+    """The steps while a stage has no usable provider: `clip` a sentence that fits; `local` the
+    local voice says what no other one could; `words` a menu by voice, in English; `keypad` a
+    menu of keys; `chosen` what the caller chose; `goodbye`. Leave out what you do not want.
+    """
+    clips: CountOrZero = CLIPS
+    """Turns that get clips before the menu is read."""
+    menus: CountOrZero = MENUS
+    """How often the menu is read, by `words` and `keypad` together."""
+    utterances: Path | None = None
+    """A file with your own texts, in the form of `processors/holding/utterances.yaml`."""
+    clips_dir: Path | None = None
+    """Where clips are kept. By default `clips` in `logs.dir`."""
+    render: bool = True
+    """Let `holdline serve` render missing clips in the background, not only `holdline clips`."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -160,14 +199,22 @@ DATABASE: Final = r"^[a-z][a-z0-9]*(\+[a-z0-9]+)?://"
 class KeepDays(Section):
     """Days after which each kind of data is erased from the database."""
 
-    calls: Count = 90  # with their turns: numbers, times, costs
-    messages: Count = 30  # what was said
-    happenings: Count = 30  # the whole timeline, which includes what was said
-    failures: Count = 90  # of providers, with breaker moves
-    voicemails: Count = 30  # with the recordings
-    recordings: Count = 30  # of calls
-    callbacks: Count = 90  # done or not
-    alerts: Count = 90  # resolved ones
+    calls: Count = 90
+    """Calls with their turns: who called, when, times and costs."""
+    messages: Count = 30
+    """What was said."""
+    happenings: Count = 30
+    """The whole timeline, which also holds what was said."""
+    failures: Count = 90
+    """Failures of providers, and how their breakers moved."""
+    voicemails: Count = 30
+    """Messages that callers left, with their recordings."""
+    recordings: Count = 30
+    """Recordings of calls."""
+    callbacks: Count = 90
+    """Callback requests."""
+    alerts: Count = 90
+    """Alerts that are over."""
 
 
 class StorageSettings(Section):
@@ -184,9 +231,13 @@ class SheetsSettings(Section):
     """A spreadsheet with a row for each call and each change of an alert."""
 
     enabled: bool = False
-    spreadsheet_id: str = ""  # the long part of its URL
-    credentials_file_env: str = "GOOGLE_APPLICATION_CREDENTIALS"  # names the service account's file
-    credentials_file: Path | None = None  # from the environment only
+    """Write a row for each call, and for each alert when it begins and ends."""
+    spreadsheet_id: str = ""
+    """The long part of the spreadsheet's address."""
+    credentials_file_env: str = "GOOGLE_APPLICATION_CREDENTIALS"
+    """The variable that names the service account's key file."""
+    credentials_file: Path | None = None
+    """Set from that variable only."""
     calls_tab: str = "calls"
     """The tab for calls."""
     alerts_tab: str = "alerts"

@@ -52,13 +52,22 @@ class ServerSettings(Section):
     port: Port = 8080
     """The port."""
     public_url: PublicUrl = "http://127.0.0.1:8080"
-    also_called: tuple[PublicUrl, ...] = ()  # signatures for these addresses are accepted too
+    """The address that carriers call, https on a public name. By default host and port."""
+    also_called: tuple[PublicUrl, ...] = ()
+    """Further addresses whose webhook signatures are accepted."""
     public_ip: str | None = None
-    max_calls: Count = 20  # at once, over all workers
-    workers: Count | None = None  # processes behind the port; `None` for one per core, at least 2
-    admission: Literal["measured", "seats"] = "measured"  # by load and seats, or by seats only
+    """This machine's address as a SIP carrier sees it, for `holdline sip setup`."""
+    max_calls: Count = 20
+    """Calls at once, over all workers. The next caller hears a polite refusal."""
+    workers: Count | None = None
+    """Processes that answer calls behind the port. By default one for each core, at least two."""
+    admission: Literal["measured", "seats"] = "measured"
+    """`measured`: accept a call while cores and lag leave room for it. `seats`: `max_calls` alone
+    counts.
+    """
     token: SecretStr | None = None  # HOLDLINE_TOKEN, from the environment only
-    region: Region | None = None  # country of numbers without a country code
+    region: Region | None = None
+    """The country whose numbers are written without a country code, such as `DE`."""
 
     @model_validator(mode="before")
     @classmethod
@@ -86,8 +95,15 @@ class LatencySettings(Section):
     """How long a caller may wait for an answer."""
 
     budget_s: Seconds = 1.5
-    answer_early: bool = True  # ask the model before the turn is decided
-    speak_early: bool = True  # send the first words of a sentence to the voice before its end
+    """How long after the caller's last voiced sample an answer should be heard."""
+    answer_early: bool = True
+    """Ask the model in a pause that sounds final, before it is certain. An answer that is not
+    needed is never heard, but billed; at most a quarter of recent requests.
+    """
+    speak_early: bool = True
+    """Give a voice that takes text as it comes the first clause of an answer, before the sentence
+    ends.
+    """
 
 
 class TurnSettings(Section):
@@ -98,9 +114,13 @@ class TurnSettings(Section):
     leave it alone.
     """
     vad_confidence: Share = 0.7
-    vad_min_volume: Share = 0.4  # telephone lines are quiet; Pipecat's own default is 0.6
-    smart_turn_stop_s: Seconds = 1.0  # after the VAD's: 1.2 s of silence in total
-    decide_within_s: Seconds = 0.25  # of the VAD's stop; docs/decisions/0007
+    """The confidence from which the VAD takes sound for speech."""
+    vad_min_volume: Share = 0.4  # Pipecat's own default is 0.6
+    """The volume from which the VAD takes sound for speech. Telephone lines are quiet."""
+    smart_turn_stop_s: Seconds = 1.0
+    """Further silence that ends a turn which the detector took for unfinished."""
+    decide_within_s: Seconds = 0.25  # docs/decisions/0007
+    """How long after the VAD's stop the turn detector may take. Then silence has decided."""
     decide_early: bool = True
     """Start the detector after a tenth of a second of silence, at the cost of one inference for
     each such pause.
@@ -159,17 +179,28 @@ class TwilioSettings(Section):
     number: Number | None = None
     """One of the account's numbers, from which calls are placed."""
     api_url: HttpUrl = "https://api.twilio.com"
-    calls_per_s: Seconds = 1.0  # outbound calls of the account
-    returns_within_s: SecondsOrZero = 30.0  # wait for a new stream after one was lost
+    """Another server with the same API."""
+    calls_per_s: Seconds = 1.0
+    """Calls that the account may place in a second."""
+    returns_within_s: SecondsOrZero = 30.0
+    """How long a call whose stream died waits for another one. Zero ends it at once."""
 
 
 class SipSettings(Section):
     """The carrier behind LiveKit, for `holdline sip setup`."""
 
-    name: Text = "holdline"  # unique for each Holdline on one LiveKit
+    name: Text = "holdline"
+    """The trunks and the rule are found again under this name. Two servers on one LiveKit need two
+    names.
+    """
     number: Number | None = None
-    numbers: tuple[Number, ...] = ()  # further numbers
-    allowed_addresses: tuple[IpNetwork, ...] = ()  # the carrier's; if empty, anyone may call in
+    """Our number, with the digits that the carrier sends. The plus is sent as it stands here when
+    we call.
+    """
+    numbers: tuple[Number, ...] = ()
+    """More of our numbers."""
+    allowed_addresses: tuple[IpNetwork, ...] = ()
+    """The carrier's addresses or networks. Without any, every address may call in."""
     inbound_username: Text | None = None
     """What the carrier must authenticate with, if it can."""
     inbound_password_env: str = "SIP_INBOUND_PASSWORD"  # noqa: S105 - a variable's name
@@ -186,7 +217,10 @@ class SipSettings(Section):
     username: Text | None = None
     """The account at that carrier. Its password is `SIP_PASSWORD`."""
     password: SecretStr | None = None
-    uri: Text | None = None  # address of LiveKit's SIP service for the carrier
+    uri: Text | None = None
+    """Where carriers find LiveKit's SIP service, such as `sip:sip.example.com`; only printed. By
+    default `server.public_ip`, or the host in `transports.livekit.url`.
+    """
 
     @property
     def all_numbers(self) -> tuple[str, ...]:
@@ -208,16 +242,22 @@ class LivekitSettings(Section):
     api_secret_env: str = "LIVEKIT_API_SECRET"  # noqa: S105 - a variable's name
     """The variable that holds the API secret."""
     api_secret: SecretStr | None = None
-    room_prefix: Text = "call-"  # prefix of each call's room
+    room_prefix: Text = "call-"
+    """How the name of each call's room begins."""
     sip: SipSettings = SipSettings()
 
 
 class LocalSettings(Section):
     """This machine's microphone and loudspeaker, for `holdline mic`."""
 
-    input: str | int | None = None  # number or part of the name; `None` for the default
+    input: str | int | None = None
+    """The microphone, by its number in `holdline mic --list-devices` or a part of its name. By
+    default the system's.
+    """
     output: str | int | None = None
-    headphones: bool = False  # the microphone does not hear the agent, so it can be interrupted
+    """The loudspeaker, in the same way."""
+    headphones: bool = False
+    """The microphone does not hear the agent, so the agent may be interrupted."""
 
 
 class TransportsSettings(CarrierSections):
@@ -233,10 +273,14 @@ class EmailSettings(Section):
     """Alerts by e-mail."""
 
     sender: Text | None = None
-    to: Text | None = None  # separated by commas
+    """The sender's address."""
+    to: Text | None = None
+    """The recipients, separated by commas."""
     password: SecretStr | None = None
-    username: Text | None = None  # `None` for the sender
-    host: Text | None = None  # `None` for `smtp.` and the sender's domain
+    username: Text | None = None
+    """The account at the mail server. By default the sender."""
+    host: Text | None = None
+    """The mail server. By default `smtp.` and the sender's domain."""
     port: Port = 587
     """Its port."""
     security: Literal["auto", "starttls", "tls", "none"] = "auto"
@@ -268,7 +312,8 @@ class WebhookSettings(Section):
     """Alerts by an HTTP request."""
 
     url: HttpUrl | None = None
-    secret: SecretStr | None = None  # signs the requests; WEBHOOK_SECRET
+    """The address that each change of an alert is posted to."""
+    secret: SecretStr | None = None  # signs what is sent; WEBHOOK_SECRET
 
     @field_validator("secret")
     @classmethod
@@ -281,11 +326,14 @@ class WebhookSettings(Section):
 class QuietSettings(Section):
     """Hours in which only urgent alerts are sent."""
 
-    begin: DayTime | None = None  # `None` for no quiet hours
+    begin: DayTime | None = None
+    """When the quiet hours begin. By default there are none."""
     end: DayTime = "07:00"
     """When they end."""
     zone: Zone = "UTC"
-    wakes: Severity = Severity.HIGH  # least severity that is sent anyway
+    """The time zone of these times."""
+    wakes: Severity = Severity.HIGH
+    """Alerts of this severity and above ring at night, too."""
 
 
 class AlertsSettings(Section):
@@ -294,7 +342,9 @@ class AlertsSettings(Section):
     hold_s: SecondsOrZero = 5.0
     """An incident that ends within this time is not sent. Critical ones do not wait."""
     update_s: Seconds = 60.0
-    again_s: Annotated[Seconds, Field(le=3600)] = 600.0  # the outbox remembers one hour
+    """Time between two changes of a message that only count further."""
+    again_s: Annotated[Seconds, Field(le=3600)] = 600.0  # the outbox keeps an hour
+    """The same failure of the same provider within this time continues the same message."""
     escalate_s: Seconds = 600.0
     """An alert that lasts this long without acknowledgement becomes one severity higher."""
     per_hour: Count = 20
@@ -322,10 +372,15 @@ class LogsSettings(Section):
     level: Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """The least level that is written."""
     dir: Path = Path("logs")
-    format: Literal["text", "json"] = "text"  # on stderr; the folder has both
-    words: bool = False  # whether logs may contain what was said
-    keep_days: Count = 30  # for the calls' own records, which contain what was said
-    files: tuple[RecordFile, ...] = get_args(RecordFile)  # next to holdline.log, for other tools
+    """The folder of logs, call records, messages and clips."""
+    format: Literal["text", "json"] = "text"
+    """The format on stderr. The folder has both."""
+    words: bool = False
+    """Let the log contain what was said."""
+    keep_days: Count = 30
+    """Days after which the calls' own records are erased. They hold what was said."""
+    files: tuple[RecordFile, ...] = get_args(RecordFile)
+    """Files written next to `holdline.log` for other tools."""
 
     @field_validator("level", mode="before")
     @classmethod
@@ -343,15 +398,19 @@ class ShutdownSettings(Section):
 class TransferSettings(Section):
     """How a person who takes over is informed."""
 
-    summary_s: Seconds = 4.0  # for the model to write it; then the last words are used
-    webhook_url: HttpUrl | None = None  # gets the same summary
-    insecure: bool = False  # allows plain http to a public address
+    summary_s: Seconds = 4.0
+    """How long the model may take for the summary. Then the caller's last words are used."""
+    webhook_url: HttpUrl | None = None
+    """Receives the same summary as JSON. A public address must be https."""
+    insecure: bool = False
+    """Allow plain http to a public address."""
 
 
 class PricesSettings(Section):
     """Prices of calls: a table with its date and source."""
 
-    file: Path | None = None  # `None` for Holdline's own table
+    file: Path | None = None
+    """Your own price table. By default `bot/defaults/prices.yaml`."""
 
 
 class Settings(Section):

@@ -41,13 +41,23 @@ class RequestLimits(ConnectionLimits):
 class RungSettings(Section):
     """One provider's place in a ladder."""
 
-    name: Text  # unique over all stages; defaults to the kind
+    name: Text
+    """Unique over all stages. By default the kind."""
     kind: Text
-    url: str = ""  # as Pipecat's class takes it; defaults to the provider's public URL
+    """The provider. stt: `deepgram`, `local`; llm: `openai`; tts: `cartesia`, `elevenlabs`,
+    `local`.
+    """
+    url: str = ""
+    """Any server that speaks the provider's protocol; by default the public one. Deepgram and
+    ElevenLabs take the base, Cartesia the whole websocket URL, OpenAI the base with `/v1`. A
+    redirect counts as a failure.
+    """
     model: Text | None = None
     """By default the provider's own model."""
     voice: Text | None = None
-    language: Language | None = None  # `None` for the agent's
+    """By default the provider's own voice."""
+    language: Language | None = None
+    """By default the agent's language."""
     api_key_env: str | None = None
     """The variable that holds the key. `local` needs none."""
     api_key: SecretStr | None = None  # from the environment only
@@ -75,13 +85,17 @@ class ConnectedSettings(RungSettings):
     """A rung that holds a connection for each call."""
 
     limits: ConnectionLimits = ConnectionLimits()
-    standby: Literal["warm", "cold"] = "warm"  # cold: connected only when it is needed
+    standby: Literal["warm", "cold"] = "warm"
+    """`cold`: not connected before it is needed. The first rung is always connected."""
 
 
 class RecogniserSettings(ConnectedSettings):
     """A rung that transcribes the caller's speech."""
 
-    alternatives: Readings = 1  # requested from the provider, including the best one
+    alternatives: Readings = 1
+    """Transcripts asked for, the best one included. The others are kept in the call's own record.
+    Deepgram's `nova-2` and `nova-3` refuse the parameter and are then asked without it.
+    """
 
 
 Recognisers = Annotated[tuple[RecogniserSettings, ...], Field(min_length=1)]

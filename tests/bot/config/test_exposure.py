@@ -1,4 +1,4 @@
-"""Whether a proxy in front may open the console, and the warning about it."""
+"""Whether a proxy in front may open the console, and who is told of it."""
 
 from pathlib import Path
 
@@ -48,10 +48,8 @@ def test_the_start_warns_once_and_names_the_cure() -> None:
     assert PUBLIC in line
 
 
-def test_the_readmes_steps_to_a_number_set_the_token() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (twilio,) = (
-        word for word in readme.split("\n## ") if word.startswith("A telephone number (Twilio)")
-    )
+def test_the_way_to_a_number_sets_the_token() -> None:
+    page = (ROOT / "docs" / "telephone-numbers.md").read_text(encoding="utf-8")
+    (twilio,) = (word for word in page.split("\n## ") if word.startswith("Twilio\n"))
 
     assert "HOLDLINE_TOKEN" in twilio
