@@ -1,4 +1,4 @@
-"""Numbers that a document quotes from the code, each with a comment that says where from.
+"""Numbers that a document quotes from the code, each with a comment naming its source.
 
 `1.43 s<!-- processors.holding.late_answer_rules.LAST_S -->` quotes a constant,
 `1.5 s<!-- latency.budget_s -->` the default of a configuration key. A table's entry, a parameter's
@@ -37,7 +37,7 @@ PLACE: Final = re.compile(r"<!-- ([\w.]+) -->")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
-    """A number, or a row of them, and the constant that it is said to be."""
+    """A number, or a row of them, and the constant that it quotes."""
 
     place: str
     numbers: tuple[float, ...]

@@ -1,4 +1,4 @@
-"""A disk that is soon full, for what must survive that."""
+"""A disk that is soon full."""
 
 import subprocess
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pytest
 
 
 class SmallDisk:
-    """A folder that takes little, until somebody makes room."""
+    """A folder with little room, until a test makes more."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -29,7 +29,7 @@ class SmallDisk:
 
 @contextmanager
 def mounted(folder: Path, *, size: str = "64k") -> Iterator[SmallDisk]:
-    """Have a disk of this size at a new folder while the block runs."""
+    """Mount a disk of this size at a new folder while the block runs."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:  # noqa: S603

@@ -1,4 +1,4 @@
-"""A far end that is not there: a desk goes on without it, CI does not."""
+"""A missing far end: skipped locally, a failure in CI."""
 
 import os
 import subprocess
@@ -29,9 +29,7 @@ def outcome(test: str, path: Path, *, ci: str) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("test", NEEDING.values(), ids=NEEDING.keys())
-def test_a_browser_that_is_missing_is_skipped_at_a_desk_and_fails_in_ci(
-    test: str, tmp_path: Path
-) -> None:
+def test_a_missing_browser_is_skipped_locally_and_fails_in_ci(test: str, tmp_path: Path) -> None:
     assert "1 skipped" in outcome(test, tmp_path, ci="")
 
     missed = outcome(test, tmp_path, ci="true")

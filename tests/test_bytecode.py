@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 
 def run(*arguments: str, cache: Path) -> str:
-    """Run Python where bytecode may be read from `cache`, and is written by nobody's import."""
+    """Run Python with bytecode read from `cache`, and written by no import."""
     surroundings = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPYCACHEPREFIX": str(cache)}
     done = subprocess.run(  # noqa: S603 - our own program
         [sys.executable, "-W", "ignore", *arguments],
@@ -37,7 +37,7 @@ def run(*arguments: str, cache: Path) -> str:
     return done.stdout.strip()
 
 
-def test_a_start_compiles_nothing_once_it_was_all_written_down(tmp_path: Path) -> None:
+def test_a_start_compiles_nothing_after_all_bytecode_was_written(tmp_path: Path) -> None:
     assert run("-c", START, cache=tmp_path)  # on a tree without bytecode it compiles
 
     run("scripts/write_bytecode.py", cache=tmp_path)

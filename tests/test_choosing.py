@@ -1,4 +1,4 @@
-"""A file is left unread only when no test in it can have the marks that are asked for."""
+"""A file is skipped only if no test in it can have the requested marks."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ SLOW = "(slow or e2e) and not long and not peers"
         ("pytestmark = pytest.mark.slow", "not hours", True),
     ],
 )
-def test_a_file_is_read_when_a_test_in_it_may_be_wanted(
+def test_a_file_is_read_if_a_test_in_it_may_be_wanted(
     tmp_path: Path, text: str, wanted: str, *, read: bool
 ) -> None:
     file = tmp_path / "test_it.py"
@@ -34,7 +34,7 @@ def test_a_file_is_read_when_a_test_in_it_may_be_wanted(
     assert may_hold(file, wanted) == read
 
 
-def test_marks_come_from_what_is_imported_and_from_a_folder_too() -> None:
+def test_marks_come_from_imports_and_from_a_folder_too() -> None:
     hours = HERE / "processors" / "stages" / "test_stt_hour.py"
     phone = HERE / "peers" / "test_peers.py"
 

@@ -1,4 +1,4 @@
-"""What a deploy is made of: each file names what exists, and says what the others say."""
+"""The deployment's files: each names existing things, and they agree."""
 
 import json
 import os
@@ -51,7 +51,7 @@ SECRETS = {
 
 
 def filled(value: Any) -> Any:
-    """Return a value of compose.yaml with its variables; one that nobody gives is an error."""
+    """Return a value of compose.yaml with its variables; an undefined one is an error."""
     if isinstance(value, str):
         return re.sub(r"\$\{(\w+):\?\}", lambda found: SECRETS[found[1]], value)
     if isinstance(value, Mapping):
@@ -66,7 +66,7 @@ def seconds(text: str) -> float:
     )
 
 
-def test_the_image_runs_as_nobody_without_a_shell_and_says_how_it_is() -> None:
+def test_the_image_runs_as_nobody_without_a_shell_and_has_a_health_check() -> None:
     last = stages_of(DOCKERFILE)[-1]
 
     assert last.user == "10001:10001"
@@ -76,7 +76,7 @@ def test_the_image_runs_as_nobody_without_a_shell_and_says_how_it_is() -> None:
     assert [each for name, each in instructions(DOCKERFILE) if name == "VOLUME"] == ["/data"]
 
 
-def test_what_the_image_copies_is_let_through() -> None:
+def test_files_that_the_image_copies_are_not_ignored() -> None:
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     for stage in stages_of(DOCKERFILE):
         for name, rest in stage.steps:
@@ -86,7 +86,7 @@ def test_what_the_image_copies_is_let_through() -> None:
                 assert f"!{source}" in ignored, source
 
 
-def test_the_drivers_of_both_servers_stand_in_the_lock() -> None:
+def test_the_drivers_of_both_servers_are_in_the_lock() -> None:
     names = re.findall(r"lock_rows (\S+) ([a-z ]+) >", DOCKERFILE)
 
     assert names == [("requirements-dev.lock", "asyncpg redis")]
@@ -105,7 +105,7 @@ def test_the_linter_of_dockerfiles_finds_nothing() -> None:
     subprocess.run(["hadolint", ROOT / "Dockerfile"], check=True)  # noqa: S603, S607
 
 
-def test_each_service_has_an_image_and_every_folder_and_name_that_is_used_exists() -> None:
+def test_each_service_has_an_image_and_every_used_folder_and_name_exists() -> None:
     for name, service in COMPOSE["services"].items():
         assert service["image"].partition(":")[2] or service.get("build"), name
         assert "/" not in service["image"].partition("/")[2], name  # no registry's host
@@ -121,7 +121,7 @@ def test_each_service_has_an_image_and_every_folder_and_name_that_is_used_exists
 PINNED = re.compile(r"[a-z/-]+:v?\d+\.\d+(\.\d+)?(-slim-bookworm)?@sha256:[0-9a-f]{64}")
 
 
-def test_every_image_of_others_is_pinned_by_version_and_digest() -> None:
+def test_every_foreign_image_is_pinned_by_version_and_digest() -> None:
     built_from = [rest.split(" AS ") for name, rest in instructions(DOCKERFILE) if name == "FROM"]
     ours = {name for _, *names in built_from for name in names}
     images = [image for image, *_ in built_from if image not in ours]
@@ -152,7 +152,7 @@ def test_each_service_gets_its_own_secrets_and_has_limits(name: str) -> None:
     assert {"max-size", "max-file"} <= service["logging"]["options"].keys()
 
 
-def test_what_the_image_is_rid_of_is_needed_by_nothing_that_runs() -> None:
+def test_packages_missing_from_the_image_are_needed_by_no_running_part() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
     (names,) = re.findall(r"pip uninstall .*?ignore([\s\\a-z-]+) &&", DOCKERFILE)
@@ -180,7 +180,7 @@ def test_the_resampler_that_the_image_lacks_is_the_only_one_that_needs_its_packa
     assert "resampy" not in ours.lower()
 
 
-def test_nothing_but_the_sound_of_calls_is_open_to_others() -> None:
+def test_only_the_sound_of_calls_is_open_to_others() -> None:
     opened = [item for service in COMPOSE["services"].values() for item in service.get("ports", ())]
 
     assert [line for line in opened if not line.startswith("127.0.0.1:")] == [
@@ -189,16 +189,16 @@ def test_nothing_but_the_sound_of_calls_is_open_to_others() -> None:
     ]
 
 
-def test_the_container_has_no_rights_and_nothing_to_write_on() -> None:
+def test_the_container_has_no_rights_and_no_writable_files() -> None:
     holdline = COMPOSE["services"]["holdline"]
 
     assert holdline["read_only"] is True
     assert holdline["tmpfs"] == ["/tmp"]  # noqa: S108 - of the container
     assert holdline["cap_drop"] == ["ALL"]
-    assert holdline["init"] is True  # a first process heeds no signal that it has not asked for
+    assert holdline["init"] is True  # a first process ignores signals that it has not asked for
 
 
-def test_compose_and_its_configuration_make_one_that_can_be_served(tmp_path: Path) -> None:
+def test_compose_and_its_configuration_can_be_served_together(tmp_path: Path) -> None:
     holdline = filled(COMPOSE["services"]["holdline"])
     settings = load(
         ROOT / "deploy" / "compose" / "holdline.yaml",
@@ -212,7 +212,7 @@ def test_compose_and_its_configuration_make_one_that_can_be_served(tmp_path: Pat
     assert seconds(holdline["stop_grace_period"]) >= settings.shutdown.drain_s + GRACE_S
 
 
-def test_the_proxy_on_the_host_is_trusted_and_nobody_else() -> None:
+def test_only_the_proxy_on_the_host_is_trusted() -> None:
     (network,) = COMPOSE["networks"]["default"]["ipam"]["config"]
     trusted = COMPOSE["services"]["holdline"]["environment"]["FORWARDED_ALLOW_IPS"].split(",")
 
@@ -222,7 +222,7 @@ def test_the_proxy_on_the_host_is_trusted_and_nobody_else() -> None:
         assert "FORWARDED_ALLOW_IPS" in (ROOT / "docs" / page).read_text(encoding="utf-8")
 
 
-def test_livekit_is_told_a_configuration_and_is_the_one_of_the_tests() -> None:
+def test_livekit_gets_a_configuration_and_is_the_version_of_the_tests() -> None:
     livekit = filled(COMPOSE["services"]["livekit"])
     told = yaml.safe_load(livekit["environment"]["LIVEKIT_CONFIG"])
     (built,) = re.findall(r"^server=(\S+)", (ROOT / "scripts" / "peers").read_text(), re.MULTILINE)
@@ -240,7 +240,7 @@ def test_redis_keeps_livekits_trunks_through_a_restart() -> None:
 
     assert words[words.index("--appendonly") + 1] == "yes"
     assert redis["volumes"] == ["redis:/data"]  # where the image's Redis writes
-    assert "appendonly yes" in page  # who has a Redis of their own is told so
+    assert "appendonly yes" in page  # owners of another Redis are told so
 
 
 def test_prometheus_scrapes_with_the_token_and_grafana_finds_it() -> None:
@@ -261,7 +261,7 @@ def unit(name: str = "holdline") -> dict[str, str]:
     return dict(re.findall(r"^(\w+)=(.*)$", UNITS[name], re.MULTILINE))
 
 
-def test_the_commands_that_are_printed_are_those_of_the_unit() -> None:
+def test_the_printed_commands_are_those_of_the_unit() -> None:
     page = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
     (line,) = re.findall(r"^holdline\(\) \{ (.*); \}$", page, re.MULTILINE)
     program, _, *options = unit()["ExecStart"].split()
@@ -277,14 +277,14 @@ def test_the_commands_that_are_printed_are_those_of_the_unit() -> None:
     [("git pull && sudo make setup", "systemctl reload"), ("docker compose build", "up -d")],
     ids=["systemd", "compose"],
 )
-def test_a_new_version_has_its_database_before_it_takes_calls(got: str, begins: str) -> None:
+def test_a_new_version_has_its_database_before_it_accepts_calls(got: str, begins: str) -> None:
     page = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
 
     (recipe,) = (line for line in page.splitlines() if got in line)
     assert recipe.index(got) < recipe.index("holdline db upgrade") < recipe.index(begins)
 
 
-def test_whoever_stops_it_is_told_one_time_everywhere() -> None:
+def test_the_stop_time_is_the_same_everywhere() -> None:
     drain_s = load(variables=Environment(values=SECRETS)).settings.shutdown.drain_s
     told = {
         name: set(re.findall(r"`(?:shutdown\.)?drain_s`\s+and (\d+) s", text))
@@ -301,32 +301,32 @@ def test_whoever_stops_it_is_told_one_time_everywhere() -> None:
     assert re.findall(r"docker stop -t (\d+)", DOCKERFILE) == [f"{drain_s + GRACE_S:g}"]
 
 
-def test_a_worker_has_the_time_for_all_that_it_waits_for_behind_the_drain() -> None:
+def test_a_worker_has_time_for_all_its_waits_after_the_drain() -> None:
     bounds = (switchboard.GOODBYE_S, switchboard.CUT_S, worker.LEAVE_S, worker.BEGIN_S)
     behind = (server.CLOSE_S, opening.LAST_WORDS_S, work.LAST_S, opt_outs.CLOSE_S)
-    # the batch that is being written, and those that wait
+    # the batch being written, and those that wait
     record = (record_keeper.LAST_S, record_keeper.LAST_S)
 
     assert sum((*bounds, *behind, *record)) <= STOP_S < GRACE_S
 
 
-def test_the_calls_of_another_s_server_end_within_the_same_time() -> None:
+def test_calls_of_a_host_application_end_within_the_same_time() -> None:
     calls = (switchboard.GOODBYE_S, switchboard.CUT_S)
 
     assert sum((*calls, opening.CLOSE_S, hosted.SERVER_CLOSE_S)) < GRACE_S
 
 
-def test_systemd_gives_calls_the_time_that_they_have_and_knows_what_no_retry_mends() -> None:
+def test_systemd_gives_calls_their_time_and_does_not_restart_hopeless_cases() -> None:
     variables = Environment(values=SECRETS)
     drain_s = load(variables=variables).settings.shutdown.drain_s
 
     assert int(unit()["TimeoutStopSec"]) >= drain_s + GRACE_S
-    assert unit()["KillMode"] == "mixed"  # the workers are the supervisor's to stop
+    assert unit()["KillMode"] == "mixed"  # the supervisor stops the workers
     assert unit()["ExecReload"] == "/bin/kill -HUP $MAINPID"
     assert unit()["RestartPreventExitStatus"] == "2"
 
 
-def test_livekit_is_started_by_the_script_wherever_we_start_it() -> None:
+def test_livekit_is_always_started_by_the_script() -> None:
     livekit = filled(COMPOSE["services"]["livekit"])
     script = ROOT / "deploy" / "start-livekit"
     (mounted,) = livekit["volumes"]
@@ -339,7 +339,7 @@ def test_livekit_is_started_by_the_script_wherever_we_start_it() -> None:
     assert unit("livekit-server")["RestartSec"] == "100ms"
 
 
-def test_what_holds_a_secret_of_livekit_is_read_by_it_alone() -> None:
+def test_files_with_livekits_secrets_are_readable_by_it_alone() -> None:
     page = (ROOT / "docs" / "sip.md").read_text(encoding="utf-8")
     (installed,) = re.findall(r"install (.*) livekit\.yaml /etc/livekit/livekit\.yaml", page)
 
@@ -349,7 +349,7 @@ def test_what_holds_a_secret_of_livekit_is_read_by_it_alone() -> None:
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not here: unproven")
 @pytest.mark.parametrize("name", UNITS)
-def test_systemd_takes_the_unit_and_finds_it_closed(name: str, tmp_path: Path) -> None:
+def test_systemd_accepts_the_unit_and_finds_it_closed(name: str, tmp_path: Path) -> None:
     file = tmp_path / f"{name}.service"
     file.write_text(UNITS[name].replace(unit(name)["ExecStart"], f"{sys.executable} -V"))
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}

@@ -1,4 +1,4 @@
-"""What the documents name exists: links, files, make targets, commands, options, faults, keys."""
+"""Names in the documents exist: links, files, make targets, commands, options, faults, keys."""
 
 import ast
 import re
@@ -27,7 +27,7 @@ from scripts import commands_page, configuration_page
 from tests.documents import BLOCK, CODE, DOCUMENTS, LINK, ROOT, blocks, commands, name_of
 from tests.quoted_numbers import PLACE, constant, quotes, unquoted
 
-# A path of ours: in one of these folders, or a file at the root that nobody makes.
+# A path in our repository: in one of these folders, or a file at the root.
 FOLDERS = (
     *(
         "bot/",
@@ -51,7 +51,7 @@ FOLDERS = (
         ".ci/",
     ),
 )
-# Numbers in a page that are not constants of ours: everything else there must quote the code.
+# Numbers in a page that are not our constants: everything else there must quote the code.
 FOREIGN = {
     "how-it-stays-up.md": (
         "150 words a minute",
@@ -75,7 +75,7 @@ def anchors(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
-def test_a_link_leads_somewhere(document: Path) -> None:
+def test_every_link_has_a_target(document: Path) -> None:
     for link in LINK.findall(document.read_text(encoding="utf-8")):
         if link.startswith(("https://", "http://")):
             continue
@@ -87,7 +87,7 @@ def test_a_link_leads_somewhere(document: Path) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
-def test_a_file_that_is_named_exists(document: Path) -> None:
+def test_every_named_file_exists(document: Path) -> None:
     text = BLOCK.sub("", document.read_text(encoding="utf-8"))
     for word in CODE.findall(text):
         if word.startswith(FOLDERS) and re.fullmatch(r"[\w./-]+", word) and "NAME" not in word:
@@ -99,7 +99,7 @@ ROW = re.compile(r"`([\w/]+/)\w+\.py`((?:(?:,\s|\sand\s|,\sand\s)`[\w/]+\.py`)+)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
-def test_a_file_that_is_named_in_a_row_stands_in_the_folder_of_the_first(document: Path) -> None:
+def test_files_named_in_a_row_are_in_the_folder_of_the_first(document: Path) -> None:
     text = BLOCK.sub("", document.read_text(encoding="utf-8"))
     for row in ROW.finditer(text):
         folder = row[1]
@@ -110,7 +110,7 @@ def test_a_file_that_is_named_in_a_row_stands_in_the_folder_of_the_first(documen
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
-def test_a_number_that_quotes_the_code_is_the_codes(document: Path) -> None:
+def test_a_quoted_number_is_that_of_the_code(document: Path) -> None:
     text = CODE.sub("", BLOCK.sub("", document.read_text(encoding="utf-8")))
     found = list(quotes(text))
 
@@ -120,7 +120,7 @@ def test_a_number_that_quotes_the_code_is_the_codes(document: Path) -> None:
 
 
 @pytest.mark.parametrize("page", FOREIGN)
-def test_every_number_of_ours_quotes_the_code(page: str) -> None:
+def test_every_number_of_our_own_quotes_the_code(page: str) -> None:
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
 
     assert len(list(quotes(text))) > 5
@@ -137,7 +137,7 @@ def test_a_table_has_a_header_and_as_many_cells_in_every_row(document: Path) -> 
         assert {row.count("|") for row in (line, *rows)} == {head.count("|")}, head
 
 
-def test_a_constant_that_is_named_exists() -> None:
+def test_every_named_constant_exists() -> None:
     rooms = [
         folder
         for folder in FOLDERS
@@ -162,7 +162,7 @@ DECISIONS = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
 
 
 @pytest.mark.parametrize("page", DECISIONS, ids=name_of)
-def test_a_decision_has_a_title_that_its_file_is_named_for_a_date_and_a_status(page: Path) -> None:
+def test_a_decision_has_a_title_a_date_and_a_status(page: Path) -> None:
     head = DECISION.match(page.read_text(encoding="utf-8"))
     number, *words = page.stem.split("-")
 
@@ -171,7 +171,7 @@ def test_a_decision_has_a_title_that_its_file_is_named_for_a_date_and_a_status(p
     assert set(words) <= set(re.sub(r"[^a-z0-9 ]", "", head["title"].lower()).split())
 
 
-def test_the_list_of_decisions_says_what_the_pages_say() -> None:
+def test_the_list_of_decisions_agrees_with_the_pages() -> None:
     rows = []
     for page in DECISIONS:
         head = DECISION.match(page.read_text(encoding="utf-8"))
@@ -183,7 +183,7 @@ def test_the_list_of_decisions_says_what_the_pages_say() -> None:
     assert [line for line in told.splitlines() if line.startswith("| [")] == rows
 
 
-def test_a_row_of_the_drill_that_is_named_exists() -> None:
+def test_every_named_row_of_the_drill_exists() -> None:
     named = [
         words[words.index("--only") + 1]
         for _, words in commands()
@@ -195,7 +195,7 @@ def test_a_row_of_the_drill_that_is_named_exists() -> None:
         assert chosen("full", item.split(","))
 
 
-def test_a_line_of_pipecat_that_is_cited_is_there() -> None:
+def test_every_cited_line_of_pipecat_exists() -> None:
     package = Path(str(find_spec("pipecat").origin)).parent  # type: ignore[union-attr]
     page = (ROOT / "docs" / "pipecat.md").read_text(encoding="utf-8")
     cited = re.findall(r"`([\w/]+\.py):(\d+)`", page)
@@ -223,7 +223,9 @@ def options_of(command: str) -> set[str]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_documents_give_a_command_options_that_it_has(command: str) -> None:
+def test_commands_in_the_documents_have_existing_options(command: str) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(rf"^\| `holdline {command}( [^`]*)?`", readme, re.MULTILINE)
     used = {
         word
         for _, words in commands()
@@ -235,9 +237,11 @@ def test_the_documents_give_a_command_options_that_it_has(command: str) -> None:
     assert used <= options_of(command)
 
 
-@pytest.mark.parametrize("script", [commands_page, configuration_page], ids=lambda it: it.__name__)
-def test_a_generated_page_is_as_its_script_writes_it(script: ModuleType) -> None:
-    page = script.PAGE.read_text(encoding="utf-8")
+def test_every_configuration_key_is_in_the_example_or_on_its_page() -> None:
+    example = (ROOT / "holdline.example.yaml").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\b(\w+):", example)) | set(re.findall(r"\w+", page))
+    keys = {*every_key()} - {"sheets.credentials_file"}  # what `credentials_file_env` leads to
 
     assert page == script.renew(page), f"run {script.__name__}"
 
@@ -250,14 +254,14 @@ def test_every_key_of_the_configuration_has_a_meaning() -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
-def test_a_command_that_is_named_in_a_sentence_exists(document: Path) -> None:
+def test_every_command_named_in_a_sentence_exists(document: Path) -> None:
     text = BLOCK.sub("", document.read_text(encoding="utf-8"))
     named = re.findall(r"`(?:\.venv/bin/)?holdline ([a-z][a-z-]*)", text)
 
     assert set(named) <= set(COMMANDS)
 
 
-def test_the_page_on_campaigns_lists_what_is_for_ever_and_what_the_trunk_has_met() -> None:
+def test_the_page_on_campaigns_lists_final_statuses_and_trunk_failures() -> None:
     page = (ROOT / "docs" / "campaigns.md").read_text(encoding="utf-8")
     rows = [
         line for line in page.splitlines() if line.startswith("| ") and re.search("[3-6]0", line)
@@ -283,8 +287,8 @@ def test_the_page_of_the_lab_lists_every_fault() -> None:
     assert set(FAULTS) - set(CODE.findall(page)) == set()
 
 
-def test_the_schedule_of_the_page_is_one_that_the_lab_takes() -> None:
-    (schedule,) = blocks(ROOT / "docs" / "lab.md", "yaml")
+def test_the_readmes_schedule_is_valid_for_the_lab() -> None:
+    (schedule,) = blocks(ROOT / "README.md", "yaml")
 
     assert set(schedule_for(schedule)) == {"cartesia", "openai"}
 
@@ -325,7 +329,7 @@ def test_the_example_of_two_agents_is_a_configuration() -> None:
     assert yaml.safe_load(example.read_text(encoding="utf-8")).keys() == {"agent", "agents"}
 
 
-def test_the_drills_report_is_made_of_every_pass_that_its_results_have() -> None:
+def test_the_drills_report_has_every_pass_of_its_results() -> None:
     results = Results(ROOT / "docs", file="drill-results.json")
     report = (ROOT / "docs" / "drill-report.md").read_text(encoding="utf-8")
 
@@ -349,8 +353,8 @@ LISTED_AS = {  # how the page names a part that the code has by its place
 }
 
 
-def test_the_call_as_a_list_is_the_codes() -> None:
-    """What `architecture.md` lists is what `assemble` does, in the same order."""
+def test_the_documented_pipeline_is_that_of_the_code() -> None:
+    """The list in `architecture.md` has the order of `assemble`."""
     page = (ROOT / "docs" / "architecture.md").read_text()
     shown = page.split("## One call, as a list", 1)[1].split("```")[1].split("\n")
     source = ast.parse((ROOT / "bot" / "call" / "assembly.py").read_text())
@@ -366,11 +370,11 @@ def test_the_call_as_a_list_is_the_codes() -> None:
     assert [line.split()[0] for line in shown if line] == names
 
 
-# Of a pattern of Asterisk's dialplan: what its characters stand for; the rest stand for themselves.
+# Special characters of a pattern of Asterisk's dialplan; the others stand for themselves.
 STANDS_FOR = {"X": r"\d", "Z": "[1-9]", "N": "[2-9]", ".": ".+", "+": r"\+"}
 
 
-def test_the_exchange_in_between_knows_a_callee_as_we_dial_one() -> None:
+def test_the_documented_exchange_accepts_the_numbers_that_we_dial() -> None:
     (dialplan,) = (
         block
         for block in blocks(ROOT / "docs" / "sip-exolve.md", "ini")
@@ -390,22 +394,22 @@ def test_the_exchange_in_between_knows_a_callee_as_we_dial_one() -> None:
     assert dialled == ["74951234567"]  # as the page says that Exolve writes numbers
 
 
-def test_each_place_of_a_register_s_template_is_told_with_the_others() -> None:
-    page = (ROOT / "docs" / "customers.md").read_text(encoding="utf-8")
+def test_all_placeholders_of_a_crm_template_are_documented() -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     told = page.partition("The places of `write` are ")[2].partition("\n\n")[0]
     report = CrmReport(key="call-1", call_id="1", direction="inbound", number="+15550100")
 
     assert set(report.values()) <= set(re.findall(r"`(\w+)`", told))
 
 
-def test_livekit_waits_longer_for_a_first_packet_than_we_for_a_caller_who_is_silent() -> None:
+def test_livekit_waits_longer_for_a_first_packet_than_we_for_a_silent_caller() -> None:
     (config,) = [
         yaml.safe_load(block)
         for block in blocks(ROOT / "docs" / "sip.md", "yaml")
         if "sip_port" in block
     ]
     silence = AgentSettings().silence
-    spoken_s = 10.0 * (len(silence.prompts) + 2)  # the greeting, each question and the goodbye
+    spoken_s = 10.0 * (len(silence.prompts) + 2)  # the greeting, each prompt and the goodbye
     silent_s = silence.prompt_after_s * (len(silence.prompts) + 1)
 
     assert float(config["media_timeout_initial"].removesuffix("s")) > silent_s + spoken_s

@@ -1,4 +1,4 @@
-"""A fresh machine is imitated: what `make test-fresh` runs on finds no optional program."""
+"""The imitated fresh machine of `make test-fresh` has no optional program."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The house's rules that no linter knows."""
+"""Rules of the code base that no linter knows."""
 
 import ast
 import importlib.metadata
@@ -19,8 +19,8 @@ ROOMS = (
 PURE_VALUES = (
     "operations.crm.customer",
     "operations.notify.alert",
-)  # beside the rules that use them
-# What a decision may know of the standard library: no clock, no die, no file, no wire.
+)  # next to the rules that use them
+# The standard library of a decision: no clock, no chance, no file, no network.
 ALLOWED = {
     *(
         "abc",
@@ -73,20 +73,20 @@ def test_a_decision_imports_a_short_list_and_nothing_else(path: Path) -> None:
 @pytest.mark.parametrize(
     "path", files("lab/simulators"), ids=lambda path: str(path.relative_to(ROOT))
 )
-def test_the_simulators_import_nothing_of_ours_but_engines(path: Path) -> None:
+def test_the_simulators_import_none_of_our_packages_but_engines(path: Path) -> None:
     ours = {name for name in imported(path) if name.split(".")[0] in ROOMS}
 
     assert {name for name in ours if not name.startswith(("engines.", "lab.simulators"))} == set()
 
 
 @pytest.mark.parametrize("path", files("engines"), ids=lambda path: str(path.relative_to(ROOT)))
-def test_an_engine_imports_nothing_of_ours(path: Path) -> None:
+def test_an_engine_imports_none_of_our_packages(path: Path) -> None:
     roots = {name.split(".")[0] for name in imported(path)}
 
     assert not roots & (set(ROOMS) - {"engines"})
 
 
-def test_no_other_distribution_takes_a_rooms_name() -> None:
+def test_no_other_distribution_has_a_packages_name() -> None:
     owners = importlib.metadata.packages_distributions()
 
     for room in ROOMS:
@@ -95,12 +95,12 @@ def test_no_other_distribution_takes_a_rooms_name() -> None:
 
 
 @pytest.mark.parametrize("path", files(*ROOMS), ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_module_says_what_it_is(path: Path) -> None:
+def test_every_module_has_a_docstring(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_a_rooms_front_door_holds_a_docstring_only(room: str) -> None:
+def test_a_packages_init_holds_a_docstring_only(room: str) -> None:
     body = ast.parse((ROOT / room / "__init__.py").read_text(encoding="utf-8")).body
 
     assert len(body) == 1 or room == "bot"  # Pipecat's runner looks for the coroutine `bot.bot`
@@ -161,7 +161,7 @@ def test_a_docstring_is_plain_english(room: str) -> None:
             assert not FOREIGN.search(says), f"{path}: {says}"
 
 
-def test_a_reason_in_a_fact_is_a_code_that_can_be_filtered_by() -> None:
+def test_a_reason_in_an_event_is_a_code_that_can_be_filtered_by() -> None:
     homes = [*(ROOT / "calls").glob("*events.py"), ROOT / "fallbacks" / "facts.py"]
     trees = [ast.parse(home.read_text(encoding="utf-8")) for home in homes]
     facts = {text.name for tree in trees for text in tree.body if isinstance(text, ast.ClassDef)}

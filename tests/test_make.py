@@ -1,4 +1,4 @@
-"""What `make test` does beside pytest: both halves of the suite run, whatever becomes of one."""
+"""`make test` beyond pytest: both halves of the suite run, whatever the result of the first."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ def test_both_halves_run_and_fail_if_one_does(first: int, second: int, code: int
     assert (done.returncode, done.stdout.split()) == (code, ["first", "second"])
 
 
-def test_what_was_compiled_is_kept_whatever_the_environment_says() -> None:
+def test_bytecode_is_kept_whatever_the_environment_says() -> None:
     surroundings = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
 
     done = subprocess.run(  # noqa: S603 - our own Makefile, and one target more
@@ -84,7 +84,7 @@ def run_twice(folder: Path, *, late: int, good: bool) -> subprocess.CompletedPro
     [(0, True, 0, 0), (1, True, 0, 1), (3, True, 0, 1), (4, True, 1, 0), (1, False, 1, 1)],
     ids=["all held", "one was late", "three were late", "too many were", "one never holds"],
 )
-def test_what_was_late_beside_others_is_tried_once_more(
+def test_a_test_that_was_late_among_others_is_tried_once_more_alone(
     tmp_path: Path, late: int, *, good: bool, code: int, again: int
 ) -> None:
     done = run_twice(tmp_path, late=late, good=good)
@@ -94,7 +94,7 @@ def test_what_was_late_beside_others_is_tried_once_more(
     assert not again or "test_time.py::test_that_is_late_once[0]" in done.stderr
 
 
-def test_no_test_chosen_is_not_a_matter_of_time(tmp_path: Path) -> None:
+def test_an_empty_selection_is_not_retried(tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").touch()
     command = [TWICE, "name", sys.executable, "-m", "pytest", "-q"]
 

@@ -1,4 +1,4 @@
-"""Dashboards and alert rules speak of metrics that there are, and do what they say."""
+"""Dashboards and alert rules use existing metrics, and fire when they should."""
 
 import json
 import re
@@ -19,12 +19,12 @@ from tests.documents import ROOT, blocks
 PROMETHEUS = Path(__file__).parents[1] / "deploy" / "prometheus"
 RULES = PROMETHEUS / "rules.yml"
 NAME = re.compile(r"\b(?:up|holdline[:_][a-z0-9_:]+)\b(?![^{}]*\})")
-# What a scrape has of a metric, by what kind it is.
+# The series of a scrape, by the kind of the metric.
 SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 
 
 def told() -> dict[str, str]:
-    """Return what a scrape has, and of which metric that is."""
+    """Return the series of a scrape with their metrics."""
     meters = Meters(CollectorRegistry())
     made = [*vars(meters).values(), *meters.process.values()]
     return {
@@ -63,16 +63,16 @@ def promtool(*arguments: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_prometheus_takes_the_rules_and_the_example() -> None:
+def test_prometheus_accepts_the_rules_and_the_example() -> None:
     promtool("check", "rules", "rules.yml")
     promtool("check", "config", "--syntax-only", "prometheus.yml")
 
 
-def test_the_rules_wake_somebody_when_they_should_and_not_otherwise() -> None:
+def test_the_rules_fire_when_they_should_and_not_otherwise() -> None:
     promtool("test", "rules", "rules_test.yml")
 
 
-def test_the_pages_share_of_answers_within_the_promise_is_one(tmp_path: Path) -> None:
+def test_the_pages_share_of_answers_within_the_promise_is_the_rules(tmp_path: Path) -> None:
     (expression,) = blocks(ROOT / "docs" / "metrics.md", "promql")
     series = {
         'holdline_v2v_seconds_bucket{job="holdline",le="1.5"}': "0+3x40",
@@ -99,21 +99,21 @@ def test_the_promise_is_an_edge_of_the_histogram() -> None:
     assert names_in([expression]) <= set(told())
 
 
-def test_a_rule_speaks_of_metrics_that_there_are() -> None:
+def test_a_rule_uses_existing_metrics() -> None:
     known = {*told(), "up", *(rule["record"] for rule in rules() if "record" in rule)}
 
     assert names_in([rule["expr"] for rule in rules()]) <= known
 
 
 @pytest.mark.parametrize("name", DASHBOARDS)
-def test_a_dashboard_speaks_of_metrics_that_there_are(name: str) -> None:
+def test_a_dashboard_uses_existing_metrics(name: str) -> None:
     known = {*told(), *(rule["record"] for rule in rules() if "record" in rule)}
 
     assert names_in(drawn(name)) <= known
 
 
 @pytest.mark.parametrize("name", DASHBOARDS)
-def test_a_dashboard_asks_for_ranges_that_hold_several_scrapes(name: str) -> None:
+def test_a_dashboard_uses_ranges_that_hold_several_scrapes(name: str) -> None:
     ranges = [match for expr in drawn(name) for match in re.findall(r"\[([^\]]*)\]", expr)]
 
     assert set(ranges) == {"$__rate_interval"}  # the step alone may be shorter than a scrape
@@ -132,7 +132,7 @@ def test_the_dashboards_are_as_the_script_writes_them(name: str) -> None:
     assert (FOLDER / f"{name}.json").read_text(encoding="utf-8") == dashboard(name)
 
 
-def test_an_alert_says_how_bad_it_is_and_what_to_look_at() -> None:
+def test_an_alert_has_its_severity_and_its_first_step() -> None:
     for item in yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"][1]["rules"]:
         assert item["labels"]["severity"] in {"critical", "warning", "info"}, item["alert"]
         assert set(item["annotations"]) == {"summary", "description"}, item["alert"]

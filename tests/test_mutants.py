@@ -1,4 +1,4 @@
-"""What `make mutants` mutates, and how it counts what became of it."""
+"""The files that `make mutants` changes, and its counts."""
 
 import os
 import subprocess
@@ -34,7 +34,7 @@ def test_a_property_becomes_a_function_that_can_be_mutated_and_works_as_before()
     assert line.tick() == 3.0
 
 
-def test_the_copy_has_the_decisions_their_tests_and_the_files_that_are_mutated(
+def test_the_copy_has_the_decisions_their_tests_and_the_mutated_files(
     tmp_path: Path,
 ) -> None:
     prepare(tmp_path, only=["calls/turn.py"])
@@ -50,7 +50,7 @@ def test_the_copy_has_the_decisions_their_tests_and_the_files_that_are_mutated(
 
 
 @pytest.mark.slow
-def test_the_tests_of_the_copy_pass_before_anything_is_changed(tmp_path: Path) -> None:
+def test_the_tests_of_the_copy_pass_before_any_change(tmp_path: Path) -> None:
     prepare(tmp_path, only=[])
     done = subprocess.run(  # noqa: S603 - our own tests
         [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS],
@@ -65,7 +65,7 @@ def test_the_tests_of_the_copy_pass_before_anything_is_changed(tmp_path: Path) -
     assert done.returncode == 0, done.stdout[-3000:]
 
 
-def test_a_timeout_was_noticed() -> None:
+def test_a_timeout_counts_as_noticed() -> None:
     fates = Counter(killed=15, timeouts=1, survived=4)
 
     assert row("calls/turn.py", fates).split() == ["calls/turn.py", "20", "15", "4", "1", "80.0%"]

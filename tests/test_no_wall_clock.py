@@ -1,8 +1,8 @@
-"""No test compares real time with a bound: on a busy machine it would fail, and say nothing.
+"""No test compares real time with a bound: on a busy machine it would fail without meaning.
 
-What waits runs on virtual time; what speed is, `benchmarks/` measures, or `time.thread_time`, which
-grows only while the thread has a core. Found are comparisons of what was reckoned from a clock, in
-functions that are not marked `virtual_time`; what another object or process measured is not.
+Waiting tests run on virtual time; `benchmarks/` measures speed, or `time.thread_time` does, which
+grows only while the thread has a core. This finds comparisons of values computed from a clock, in
+functions not marked `virtual_time`; measurements of other objects or processes are not found.
 """
 
 import ast
@@ -46,7 +46,7 @@ def names(node: ast.AST) -> set[str]:
 
 
 def is_time(node: ast.AST, made: set[str]) -> bool:
-    """Say whether an expression is a clock's reading, or reckoned from one."""
+    """Return whether an expression is a clock's reading, or computed from one."""
     match node:
         case ast.Call(func=ast.Attribute(attr=attr)) if attr in CLOCKS:
             return True
@@ -55,13 +55,13 @@ def is_time(node: ast.AST, made: set[str]) -> bool:
         case ast.Name(id=name):
             return name in made
         case ast.Call() | ast.Lambda():
-            return False  # who is handed a moment may say anything
+            return False  # a function that gets a moment may return anything
         case _:
             return any(is_time(item, made) for item in ast.iter_child_nodes(node))
 
 
 def made_of_clocks(function: Function) -> set[str]:
-    """Return the names that hold a clock's reading, or what was reckoned from one."""
+    """Return the names that hold a clock's reading, or a value computed from one."""
     made: set[str] = set()
     size = -1
     while len(made) > size:
@@ -100,13 +100,13 @@ def found(root: Path) -> set[str]:
     return {f"{path.name}: {name}" for path in root.rglob("*.py") for name in compared(path)}
 
 
-def test_nothing_is_asserted_of_the_clock_on_the_wall() -> None:
+def test_no_assertion_depends_on_the_wall_clock() -> None:
     allowed = {item for item in found(TESTS) if {item, item.partition(":")[0]} & set(ALLOWED)}
 
     assert found(TESTS) - allowed == set()
 
 
-def test_each_exception_is_still_one() -> None:
+def test_each_exception_is_still_needed() -> None:
     seen = {part for item in found(TESTS) for part in (item, item.partition(":")[0])}
 
     assert set(ALLOWED) <= seen

@@ -1,4 +1,4 @@
-"""`scripts/peers`: nothing to do when all is there, one line when something is missing."""
+"""`scripts/peers`: nothing to do if all is built, one line if something is missing."""
 
 import shutil
 import subprocess
@@ -22,7 +22,7 @@ def ask(place: Path, programs: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def programs(tmp_path: Path) -> Path:
-    """Have a PATH with next to nothing on it, and no Go."""
+    """Set a PATH with almost nothing on it, and no Go."""
     folder = tmp_path / "programs"
     folder.mkdir()
     (folder / "mkdir").symlink_to(str(shutil.which("mkdir")))
@@ -37,7 +37,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def test_without_go_it_says_so_in_one_line(tmp_path: Path, programs: Path) -> None:
+def test_a_missing_go_is_one_line(tmp_path: Path, programs: Path) -> None:
     done = ask(tmp_path / "peers", programs)
 
     assert done.returncode == 1
@@ -46,7 +46,7 @@ def test_without_go_it_says_so_in_one_line(tmp_path: Path, programs: Path) -> No
     assert not done.stdout
 
 
-def test_what_is_there_is_not_built_again(tmp_path: Path, programs: Path) -> None:
+def test_built_programs_are_not_built_again(tmp_path: Path, programs: Path) -> None:
     built = tmp_path / "peers" / "bin"
     built.mkdir(parents=True)
     for name, version in versions().items():
@@ -59,7 +59,7 @@ def test_what_is_there_is_not_built_again(tmp_path: Path, programs: Path) -> Non
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_another_version_is_built_anew(tmp_path: Path, programs: Path) -> None:
+def test_another_version_is_built_again(tmp_path: Path, programs: Path) -> None:
     built = tmp_path / "peers" / "bin"
     built.mkdir(parents=True)
     for name in versions():

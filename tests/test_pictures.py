@@ -1,4 +1,4 @@
-"""The pictures of the console show the pages as they are, and what makes each one is known."""
+"""The pictures of the console match the pages, and each has a known source."""
 
 import json
 from collections import Counter
@@ -17,13 +17,13 @@ SHOWN = Counter(
 )
 
 
-def test_what_makes_each_picture_is_known() -> None:
+def test_each_pictures_source_is_known() -> None:
     assert {path.stem for path in IMAGES.glob("*.png")} == set(MADE_BY)
     assert {path.stem for path in IMAGES.glob("*.json")} == set(MADE_BY)
 
 
 @pytest.mark.parametrize("picture", MADE_BY)
-def test_a_picture_shows_the_panels_that_its_page_has(picture: str) -> None:
+def test_a_picture_has_its_pages_panels(picture: str) -> None:
     note = json.loads((IMAGES / f"{picture}.json").read_text(encoding="utf-8"))
     again = f"the page has changed; make a new picture with {MADE_BY[picture]}: CONTRIBUTING.md"
 
@@ -31,7 +31,7 @@ def test_a_picture_shows_the_panels_that_its_page_has(picture: str) -> None:
 
 
 @pytest.mark.parametrize("maker", sorted(set(MADE_BY.values())))
-def test_what_makes_a_picture_is_there_and_contributors_are_told(maker: str) -> None:
+def test_a_pictures_source_exists_and_contributors_are_told(maker: str) -> None:
     told = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
     assert (ROOT / maker).exists()

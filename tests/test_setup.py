@@ -1,4 +1,4 @@
-"""`scripts/setup`: an environment that can be used, whatever stood in its place; nothing twice."""
+"""`scripts/setup`: a usable environment, whatever was there before; nothing twice."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LOCK = "requirements.lock"
-# A Python whose environments are itself, with a uv that a stand-in for pip installs.
+# A Python whose environments are itself, with a uv that a fake pip installs.
 PYTHON = f"""#!/bin/sh
 bin=${{0%/*}}
 case "$*" in
@@ -128,7 +128,7 @@ FOUND: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 @pytest.mark.parametrize(("leave", "told"), FOUND.values(), ids=FOUND)
-def test_whatever_it_finds_it_ends_with_an_environment_and_has_nothing_to_do_then(
+def test_from_any_state_it_ends_with_an_environment_and_has_nothing_to_do_then(
     checkout: Path, leave: Callable[[Path], None], told: str
 ) -> None:
     leave(checkout)
@@ -142,7 +142,7 @@ def test_whatever_it_finds_it_ends_with_an_environment_and_has_nothing_to_do_the
     assert (second.returncode, second.stderr) == (0, "")
 
 
-def test_one_that_can_be_used_is_kept(checkout: Path) -> None:
+def test_a_usable_one_is_kept(checkout: Path) -> None:
     venv = an_environment(checkout)
     (venv / "bin" / "pip").touch()
 
@@ -170,7 +170,7 @@ def test_an_interrupted_update_is_repeated_in_place(checkout: Path) -> None:
     assert set_up(checkout).stderr == ""
 
 
-def test_a_home_that_cannot_be_written_to_is_one_line_with_the_way_out(checkout: Path) -> None:
+def test_an_unwritable_home_is_one_line_with_the_way_out(checkout: Path) -> None:
     (checkout.parent / "file").touch()
 
     done = set_up(checkout, HOME=str(checkout.parent / "file"))
@@ -180,7 +180,7 @@ def test_a_home_that_cannot_be_written_to_is_one_line_with_the_way_out(checkout:
     assert "UV_CACHE_DIR" in line
 
 
-def test_no_python_that_fits_is_one_line(checkout: Path) -> None:
+def test_a_missing_python_is_one_line(checkout: Path) -> None:
     write_program(checkout / "python", TOO_OLD)
 
     done = set_up(checkout, PATH=str(programs(checkout)))
@@ -193,7 +193,7 @@ OTHERS = [minor for minor in (11, 12, 13) if minor != sys.version_info.minor]
 
 
 @pytest.mark.parametrize("here", [[], OTHERS[-1:], OTHERS], ids=["none", "one", "both"])
-def test_other_pythons_are_set_up_and_those_that_are_not_here_are_named(
+def test_other_pythons_are_set_up_and_missing_ones_are_named(
     checkout: Path, here: list[int]
 ) -> None:
     an_environment(checkout)

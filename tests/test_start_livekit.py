@@ -1,4 +1,4 @@
-"""`deploy/start-livekit` at a real Redis: whom it strikes off, and that it always starts."""
+"""`deploy/start-livekit` at a real Redis: which servers it removes, and that it always starts."""
 
 import os
 import shutil
@@ -36,7 +36,7 @@ def memory(server: Server) -> Iterator[Any]:
 
 @pytest.fixture
 def living(memory: Any) -> Iterator[Callable[[str], None]]:
-    """Return what has a server listen at Redis, as a living one does."""
+    """Return a subscription that makes a server listen at Redis, as a living one does."""
     ears: list[Any] = []
 
     def listen(node: str) -> None:
@@ -52,7 +52,7 @@ def living(memory: Any) -> Iterator[Callable[[str], None]]:
 
 @pytest.fixture(params=["redis-cli", "busybox"])
 def path(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Return where programs are looked for: as on Debian, or as in LiveKit's own image."""
+    """Return the search path for programs: as on Debian, or as in LiveKit's own image."""
     if request.param == "redis-cli":
         return os.environ["PATH"]
     busybox = shutil.which("busybox") or report_absent("Debian's busybox")
@@ -64,7 +64,7 @@ def path(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 class Starts:
-    """Starts a livekit-server that only says that it runs."""
+    """Starts a fake livekit-server that only reports that it runs."""
 
     def __init__(self, path: str, folder: Path, address: str) -> None:
         self.came_up = folder / "state" / "nodes"
@@ -98,7 +98,7 @@ def start(path: str, server: Server, tmp_path: Path) -> Starts:
 RUNS = "<it runs><--config><a file>"
 
 
-def test_a_dead_one_that_came_up_here_is_struck_off(start: Starts, memory: Any) -> None:
+def test_a_dead_server_of_this_host_is_removed(start: Starts, memory: Any) -> None:
     memory.hset("nodes", "ND_dead", "what it was")
     start.noted("ND_dead")
 
@@ -110,7 +110,7 @@ def test_a_dead_one_that_came_up_here_is_struck_off(start: Starts, memory: Any) 
     assert start.came_up.read_text() == ""
 
 
-def test_a_living_one_stays_also_when_it_came_up_here(
+def test_a_living_server_of_this_host_stays(
     start: Starts, memory: Any, living: Callable[[str], None]
 ) -> None:
     living("ND_first")
@@ -120,10 +120,12 @@ def test_a_living_one_stays_also_when_it_came_up_here(
     assert start().stdout == RUNS
 
     assert memory.hkeys("nodes") == ["ND_first"]
-    assert start.came_up.read_text() == "ND_first\n"  # its death, too, is for this host to see
+    assert (
+        start.came_up.read_text() == "ND_first\n"
+    )  # its death, too, would be visible on this host
 
 
-def test_what_came_up_elsewhere_is_not_touched(start: Starts, memory: Any) -> None:
+def test_servers_of_other_hosts_are_not_touched(start: Starts, memory: Any) -> None:
     memory.hset("nodes", "ND_elsewhere", "of another host, and not known to be dead")
     start.noted("ND_dead")
 
@@ -132,7 +134,7 @@ def test_what_came_up_elsewhere_is_not_touched(start: Starts, memory: Any) -> No
     assert memory.hkeys("nodes") == ["ND_elsewhere"]
 
 
-def test_who_comes_up_is_noted_for_the_next_start(
+def test_a_started_server_is_noted_for_the_next_start(
     start: Starts, living: Callable[[str], None]
 ) -> None:
     living("ND_elsewhere")
@@ -174,7 +176,7 @@ def test_it_starts_when_redis_does_not_know_the_password(start: Starts, memory: 
     assert start.came_up.read_text() == "ND_dead\n"
 
 
-def test_it_starts_where_nothing_can_be_noted(start: Starts, tmp_path: Path) -> None:
+def test_it_starts_where_nothing_can_be_written(start: Starts, tmp_path: Path) -> None:
     (tmp_path / "a-file").touch()
 
     ran = start(STATE_DIRECTORY=str(tmp_path / "a-file"))

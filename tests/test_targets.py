@@ -1,4 +1,4 @@
-"""The make targets, CI and the image do what the documents say."""
+"""The make targets, CI and the image agree with the documents."""
 
 import re
 import shutil
@@ -35,8 +35,8 @@ def test_the_documents_name_make_targets_and_programs_that_exist() -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
-def test_a_make_target_that_is_named_in_a_sentence_exists(document: Path) -> None:
-    if document.name == "CHANGELOG.md":  # it tells of what was
+def test_every_make_target_named_in_a_sentence_exists(document: Path) -> None:
+    if document.name == "CHANGELOG.md":  # it describes the past
         return
     text = BLOCK.sub("", document.read_text(encoding="utf-8"))
     named = re.findall(r"`make ([a-z -]+)`", text)
@@ -45,7 +45,7 @@ def test_a_make_target_that_is_named_in_a_sentence_exists(document: Path) -> Non
 
 
 def recipe(*targets: str) -> str:
-    """Return what make would run, with its variables filled in."""
+    """Return the commands that make would run, with its variables filled in."""
     told = subprocess.run(  # noqa: S603 - our own Makefile
         [MAKE, "-n", *targets], cwd=ROOT, check=True, capture_output=True, text=True, timeout=60
     )
@@ -60,7 +60,7 @@ def test_ci_runs_the_targets_that_contributing_names() -> None:
     assert set(re.findall(r"^make ([a-z-]+)", ci, re.MULTILINE)) == {"setup-dev", *told.split()}
 
 
-def test_a_taken_port_names_a_command_that_takes_another() -> None:
+def test_a_taken_port_names_a_command_for_another() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UsageError) as refused:
         bind_socket("127.0.0.1", taken.getsockname()[1])
     (words,) = re.findall(r"`make (demo .+)`", str(refused.value))
@@ -68,7 +68,7 @@ def test_a_taken_port_names_a_command_that_takes_another() -> None:
     assert ".venv/bin/holdline demo --port 8081" in recipe(*words.split()).splitlines()
 
 
-def test_make_check_looks_before_it_tests_quickly() -> None:
+def test_make_check_runs_linters_before_the_quick_tests() -> None:
     told = recipe("check")
 
     assert all(name in told for name in ("ruff check", "ruff format", "pyright", "lint-imports"))
@@ -82,7 +82,7 @@ LONGEST = "### The longest tests\n"
 @pytest.mark.parametrize(
     ("column", "target"), list(enumerate(("test-calls", "test-long", "test-hours"))), ids=str
 )
-def test_a_make_target_runs_the_longest_tests_that_contributing_says(
+def test_a_make_target_runs_the_longest_tests_that_contributing_names(
     column: int, target: str
 ) -> None:
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -109,7 +109,7 @@ def test_a_make_target_runs_the_longest_tests_that_contributing_says(
     assert set(re.findall(r"^(tests/\S+?)::(?:\w+::)?\w+\[(.+)\]$", found, re.MULTILINE)) == told
 
 
-def test_the_dockerfile_copies_and_compiles_every_room() -> None:
+def test_the_dockerfile_copies_and_compiles_every_package() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     rooms = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")

@@ -1,11 +1,11 @@
-"""The clock that the stages' tests run on: time jumps, and nothing else changes."""
+"""The clock of the stages' tests: time jumps, and nothing else changes."""
 
 import asyncio
 import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from time import perf_counter as real_s  # bound before anybody can change it
+from time import perf_counter as real_s  # bound before it can be replaced
 from time import sleep as really_sleep
 from typing import TypeVar
 
@@ -31,7 +31,7 @@ def on_virtual_time(scene: Callable[[], Awaitable[T]]) -> T:
 
 @pytest.fixture
 async def began_at() -> AsyncIterator[float]:
-    """A fixture lives on the loop of its test."""
+    """A fixture runs on the loop of its test."""
     yield time.monotonic()
     assert asyncio.get_running_loop().time() >= BEGIN_S
 
@@ -50,7 +50,7 @@ async def test_an_hour_of_sleep_is_over_in_a_moment(began_at: float) -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_limit_of_time_is_met_to_the_millisecond() -> None:
+async def test_a_time_limit_is_met_to_the_millisecond() -> None:
     began = time.monotonic()
 
     with pytest.raises(TimeoutError):
@@ -61,7 +61,7 @@ async def test_a_limit_of_time_is_met_to_the_millisecond() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_no_time_passes_while_a_database_is_asked_something() -> None:
+async def test_no_time_passes_during_a_database_query() -> None:
     async with aiosqlite.connect(":memory:") as database:
         await database.create_function("dawdle", 0, lambda: really_sleep(0.05))
         began = time.monotonic()
@@ -73,7 +73,7 @@ async def test_no_time_passes_while_a_database_is_asked_something() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_no_time_passes_until_a_database_is_closed() -> None:
+async def test_no_time_passes_while_a_database_closes() -> None:
     database = await aiosqlite.connect(":memory:")
     stop = database.stop
 
@@ -103,7 +103,7 @@ async def test_no_time_passes_until_a_process_has_ended() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_no_time_passes_while_the_menus_ear_is_asked() -> None:
+async def test_no_time_passes_while_the_menu_recogniser_is_asked() -> None:
     ear = MenuEar()
     began = time.monotonic()
 
@@ -116,7 +116,7 @@ async def test_no_time_passes_while_the_menus_ear_is_asked() -> None:
 
 
 async def talk() -> list[tuple[float, str]]:
-    """Two ends of a socket answer each other; each line is noted with its moment."""
+    """Two ends of a socket answer each other; each line is recorded with its moment."""
     heard: list[tuple[float, str]] = []
     done = asyncio.Event()
 
@@ -153,7 +153,7 @@ async def test_two_sockets_talk_in_order_while_time_jumps() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_many_bytes_under_way_arrive_before_time_goes_on() -> None:
+async def test_many_bytes_in_transit_arrive_before_time_passes() -> None:
     gone = asyncio.Event()
 
     async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -177,7 +177,7 @@ async def test_many_bytes_under_way_arrive_before_time_goes_on() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_what_a_thread_works_on_takes_no_time() -> None:
+async def test_work_in_a_thread_takes_no_time() -> None:
     began, really_began = time.monotonic(), real_s()
     ticks = 0
 
@@ -204,7 +204,7 @@ def test_the_same_scene_happens_at_the_same_moments_each_time() -> None:
     assert first == second == third
 
 
-def test_the_real_clock_is_untouched_behind_the_scene() -> None:
+def test_the_real_clock_is_untouched_after_the_test() -> None:
     clocks = (time.monotonic, time.time, time.perf_counter, time.monotonic_ns, socket.socket.send)
     before = time.monotonic()
 
@@ -217,6 +217,6 @@ def test_the_real_clock_is_untouched_behind_the_scene() -> None:
 
 @pytest.mark.virtual_time
 @pytest.mark.real_time
-async def test_a_test_of_real_time_among_them_has_it() -> None:
+async def test_a_real_time_test_among_them_has_real_time() -> None:
     assert not isinstance(asyncio.get_running_loop(), VirtualLoop)
     assert time.monotonic is our_clock.__globals__["time"].monotonic

@@ -12,7 +12,7 @@ The rules:
   `datetime.now` always tells the real one.
 - It begins at the same moment each time, so that even rounding repeats.
 
-Other processes know nothing of it: who waits for what one says waits in vain, or not at all.
+Other processes have real time: waiting for one times out at once, or never.
 
 Source: the recipe was tried on Pipecat 1.14.0, whose modules all call `time.x()` at the moment.
 """
@@ -33,17 +33,17 @@ import pytest
 
 BEGIN_S = 1_048_576.0  # of the monotonic clock: more than most machines are up
 BEGIN_UTC_S = 1_767_225_600.0  # of the time of day: 2026-01-01, 00:00 UTC
-# Of real time, for what was sent to arrive. Linux hands it over within `send` on loopback: of 2,323
+# Of real time, for sent bytes to arrive. Linux delivers them within `send` on loopback: of 2,323
 # such waits in ten minutes of a language model's stage none was needed. For kernels that do not.
 GRACE_S = 0.00005
-STUCK_S = 30.0  # of real time, in which somebody must have done something when no timer is set
+STUCK_S = 30.0  # of real time, in which something must happen when no timer is set
 
 T = TypeVar("T")
 _BOUND_EARLY = ("aiohttp.connector",)  # says `from time import monotonic`
 
 
 class Clock:
-    """Seconds that pass when somebody lets them."""
+    """Seconds that pass only when the loop lets them."""
 
     def __init__(self) -> None:
         self.now = BEGIN_S
@@ -111,7 +111,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def run_in_executor(
         self, executor: Executor | None, func: Callable[..., T], *args: Any
     ) -> asyncio.Future[T]:
-        """Do the job on the next round, in this thread: nobody can tell, and its end is certain."""
+        """Do the job on the next round, in this thread: no difference is visible, and its end is certain."""
         del executor
         job: asyncio.Future[T] = self.create_future()
         self.call_soon(_do, job, func, *args)
@@ -133,7 +133,7 @@ def _do(job: asyncio.Future[T], func: Callable[..., T], *args: Any) -> None:
 
 @contextmanager
 def _told_by(clock: Clock) -> Iterator[None]:
-    """Have the module `time` tell this clock's time."""
+    """Replace the clock of the module `time` by this one."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("monotonic", "monotonic_ns", "time", "time_ns"):
             patch.setattr(time, name, getattr(clock, name))
@@ -147,7 +147,7 @@ def _told_by(clock: Clock) -> Iterator[None]:
 
 @contextmanager
 def _watched(idle: Idle) -> Iterator[None]:
-    """Notice whatever a socket sends: words, its end, its beginning."""
+    """Notice everything that a socket sends: data, its end, its beginning."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("send", "sendmsg", "sendto", "shutdown", "close", "connect"):
             patch.setattr(socket.socket, name, _noticed(getattr(socket.socket, name), idle))

@@ -155,7 +155,7 @@ class SipPhone:
         return self._at("enc", sample)
 
     def grown(self, kind: Literal["dec", "enc"]) -> list[tuple[float, int]]:
-        """Return when given numbers of samples had been heard (`dec`) or said (`enc`)."""
+        """Return the times at which numbers of samples had been heard (`dec`) or said (`enc`)."""
         return list(self._grown[kind])
 
     def told(self, kind: str) -> list[dict[str, Any]]:

@@ -100,7 +100,7 @@ class SipTelephone:
         return self.phone.spoken_at(last) - self.started_at
 
     def _last_of(self, samples: Pcm, since: int) -> int | None:
-        """Return the end of a sound in the recording, where digital silence separates sounds."""
+        """Return the end of a sound in the phone's recording, where silence separates sounds."""
         spoken = self.phone.spoken()[since:]
         loud = np.flatnonzero(spoken)
         if not loud.size or spoken.size <= loud[0] + samples.size + RATE_HZ // 50:

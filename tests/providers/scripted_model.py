@@ -1,4 +1,4 @@
-"""A model on loopback that streams just what a test says, where the lab's has more to say."""
+"""A model on loopback that streams exactly what a test says, unlike the lab's."""
 
 import asyncio
 import json
@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 
 from aiohttp import web
 
-HANGS_S = 60.0  # far longer than anybody waits for a word
+HANGS_S = 60.0  # far longer than any word is waited for
 
 Answer: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
-"""What serves a request."""
+"""The handler of a request."""
 
 
 def chunk(delta: Mapping[str, Any], finish: str | None = None, **more: Any) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def chunk(delta: Mapping[str, Any], finish: str | None = None, **more: Any) -> d
 
 @asynccontextmanager
 async def writing(*texts: str, finish: str | None) -> AsyncIterator[str]:
-    """Serve a model that writes these pieces; without `finish` it hangs behind them.
+    """Serve a model that writes these pieces; without `finish` it hangs after them.
 
     Yields:
         The base of its URLs.
@@ -54,12 +54,12 @@ async def writing_once(text: str) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def streaming(*events: Any, hangs: bool = False, resets: bool = False) -> AsyncIterator[str]:
-    """Serve a model that sends these events, whatever is asked.
+    """Serve a model that sends these events for any request.
 
     Args:
         events: In order; each is written as JSON.
-        hangs: It says nothing more behind them, and does not end.
-        resets: The connection is cut behind them.
+        hangs: It says nothing more after them, and does not end.
+        resets: The connection is cut after them.
 
     Yields:
         The base of its URLs.
@@ -108,7 +108,7 @@ async def sending(text: str, *, hangs: bool = False) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def choosing(choose: Callable[[dict[str, Any]], Sequence[Any]]) -> AsyncIterator[str]:
-    """Serve a model that streams the events that `choose` returns for what it is asked.
+    """Serve a model that streams the events that `choose` returns for a request.
 
     Yields:
         The base of its URLs.

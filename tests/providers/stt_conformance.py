@@ -1,4 +1,4 @@
-"""What every recogniser must do."""
+"""The contract of every recogniser."""
 
 import asyncio
 from typing import Any, ClassVar
@@ -53,7 +53,7 @@ def words(text: str) -> list[str]:
 
 
 class SttConformance(Conformance):
-    """What a recogniser must do."""
+    """The contract of a recogniser."""
 
     stage: ClassVar[Stage] = "stt"
 
@@ -64,7 +64,7 @@ class SttConformance(Conformance):
         assert words(await self.hears(bench, FIRST)) == words(FIRST)
 
     async def hears(self, bench: Bench, text: str, *, rate_hz: int = RATE_HZ) -> str:
-        """Say something and return what it is taken for."""
+        """Say something and return the recognised words."""
         since = len(bench.out)
         await bench.put(*utterance(text, rate_hz=rate_hz))
         await bench.until(
@@ -72,7 +72,7 @@ class SttConformance(Conformance):
         )
         return text_of(bench.all(TranscriptionFrame, since=since))
 
-    async def test_it_starts_and_says_how_long_its_finals_take(self, peer: Any) -> None:
+    async def test_it_starts_and_reports_how_long_its_finals_take(self, peer: Any) -> None:
         async with running(self.service(peer)) as bench:
             told = await bench.first(STTMetadataFrame)
 
@@ -140,7 +140,7 @@ class SttConformance(Conformance):
         assert bench.all(EndFrame)
         await self.nothing_left(peer, bench)
 
-    async def test_what_it_heard_is_measured_in_seconds(self, peer: Any) -> None:
+    async def test_heard_sound_is_measured_in_seconds(self, peer: Any) -> None:
         async with running(self.service(peer)) as bench:
             await self.hears(bench, FIRST)
 

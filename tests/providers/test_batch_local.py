@@ -54,7 +54,7 @@ while header := sys.stdin.buffer.read(5):
 
 
 @pytest.mark.real_time  # it is a process of its own
-async def test_what_is_written_of_a_long_recording_is_read_while_that_is_sent(
+async def test_text_of_a_long_recording_is_read_while_that_is_sent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "providers").mkdir()
@@ -70,14 +70,14 @@ async def test_what_is_written_of_a_long_recording_is_read_while_that_is_sent(
     assert found.text.startswith("so it goes on")
 
 
-async def test_what_cannot_be_read_is_no_fault_of_the_recogniser() -> None:
-    with pytest.raises(ServiceError, match="recording cannot be read") as wrong:
+async def test_an_unreadable_recording_does_not_count_against_the_recogniser() -> None:
+    with pytest.raises(ServiceError, match="cannot read that recording") as wrong:
         await local_stt.transcribe(rung("stt"), WholeRecording(content=b"no sound"))
 
     assert wrong.value.failure.kind is Kind.BAD_REQUEST
 
 
-async def test_a_language_without_models_is_told() -> None:
+async def test_a_language_without_models_is_reported() -> None:
     german = WholeRecording(content=as_wav(spoken_by_a_caller("hello")), language="de")
 
     with pytest.raises(ServiceError, match="brings English only"):
@@ -92,7 +92,7 @@ async def test_a_whole_text_is_spoken_on_this_machine() -> None:
     assert np.abs(samples.astype(int)).max() > 1000
 
 
-async def test_a_voice_that_does_not_exist_is_told() -> None:
+async def test_a_voice_that_does_not_exist_is_reported() -> None:
     with pytest.raises(ServiceError) as wrong:
         await local_tts.synthesise(rung("tts", voice="xx-none"), "Hello.")
 

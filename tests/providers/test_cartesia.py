@@ -1,4 +1,4 @@
-"""Cartesia, against its simulator; what it asks, against a server without opinions."""
+"""Cartesia, against its simulator; its requests, against a server without checks."""
 
 from typing import Any, ClassVar
 
@@ -35,7 +35,7 @@ async def asked(**changes: Any) -> tuple[dict[str, str], dict[str, Any]]:
         return {**request.query, **request.headers, "path": request.path}, message
 
 
-async def test_the_rungs_voice_model_language_and_the_legs_rate_are_asked_for() -> None:
+async def test_voice_model_language_and_rate_are_requested() -> None:
     _, message = await asked(voice="VOICE", model="sonic-turbo", language="es")
 
     assert message["voice"] == {"mode": "id", "id": "VOICE"}
@@ -45,7 +45,7 @@ async def test_the_rungs_voice_model_language_and_the_legs_rate_are_asked_for() 
     assert message["add_timestamps"] is True
 
 
-async def test_the_key_and_the_version_travel_in_headers_of_their_own() -> None:
+async def test_the_key_and_the_version_have_headers_of_their_own() -> None:
     request, _ = await asked(api_key="KEY")
 
     assert request["path"] == "/tts/websocket"

@@ -1,4 +1,4 @@
-"""Deepgram, against its simulator; what it asks, against a server without opinions."""
+"""Deepgram, against its simulator; its requests, against a server without checks."""
 
 import asyncio
 from typing import Any, ClassVar
@@ -21,7 +21,7 @@ class TestDeepgram(SttConformance, Simulated):
     kind: ClassVar[str] = "deepgram"
     model: ClassVar[str] = "nova-3"
     options: ClassVar[dict[str, Any]] = {
-        "limits": StreamLimits(intake_cap=None),  # utterances come faster than anybody speaks
+        "limits": StreamLimits(intake_cap=None),  # utterances come faster than people speak
         "grammar": PHRASES,
     }
 
@@ -51,7 +51,7 @@ async def asked(*, rate_hz: int = 8000, **changes: Any) -> Asked:
 
 
 @pytest.mark.parametrize("rate_hz", [8000, 16000, 48000])
-async def test_the_legs_rate_is_asked_for(rate_hz: int) -> None:
+async def test_the_legs_rate_is_requested(rate_hz: int) -> None:
     request = await asked(rate_hz=rate_hz)
 
     assert request.path == "/v1/listen"
@@ -59,23 +59,23 @@ async def test_the_legs_rate_is_asked_for(rate_hz: int) -> None:
 
 
 @pytest.mark.parametrize("language", ["en", "es", "multi"])
-async def test_the_rungs_language_and_model_are_asked_for(language: str) -> None:
+async def test_the_rungs_language_and_model_are_requested(language: str) -> None:
     request = await asked(language=language, model="nova-3-medical")
 
     assert (request.query["language"], request.query["model"]) == (language, "nova-3-medical")
 
 
-async def test_callers_voices_are_not_for_training() -> None:
+async def test_callers_voices_are_excluded_from_training() -> None:
     assert (await asked()).query["mip_opt_out"] == "true"
 
 
-async def test_the_key_travels_in_the_header_and_not_in_the_url() -> None:
+async def test_the_key_is_in_the_header_and_not_in_the_url() -> None:
     request = await asked()
 
     assert request.headers["Authorization"] == "Token KEY"
     assert "KEY" not in str(dict(request.query))
 
 
-async def test_alternatives_are_asked_for_when_the_rung_wants_them() -> None:
+async def test_alternatives_are_requested_if_the_rung_wants_them() -> None:
     assert (await asked(alternatives=3)).query["alternatives"] == "3"
     assert "alternatives" not in (await asked()).query

@@ -1,4 +1,4 @@
-"""Deepgram's service when a stage supervises it: what it tells, and what it leaves to the stage."""
+"""Deepgram's service under a stage: its reports, and the decisions that it leaves to the stage."""
 
 import asyncio
 import inspect
@@ -99,7 +99,7 @@ ENDS: dict[str, tuple[Fault, Kind]] = {
 
 
 @pytest.mark.parametrize(("fault", "kind"), ENDS.values(), ids=ENDS.keys())
-async def test_an_end_is_told_once_with_its_reason_and_nothing_is_done_about_it(
+async def test_an_end_is_told_once_with_its_reason_and_without_an_action(
     fault: Fault, kind: Kind
 ) -> None:
     async with supervised(fault) as (bench, service, instance):
@@ -110,10 +110,10 @@ async def test_an_end_is_told_once_with_its_reason_and_nothing_is_done_about_it(
         assert len(bench.all(ErrorFrame)) == 1
         assert len(instance.record.requests("it")) == 1
         assert not service.connected
-        assert service.is_usable  # whether it may be asked is not for the service to say
+        assert service.is_usable  # whether it may be asked is not the service's decision
 
 
-async def test_it_connects_anew_when_it_is_told_to() -> None:
+async def test_it_reconnects_when_told_to() -> None:
     async with supervised() as (bench, service, instance):
         instance.drop_connections()
         await bench.first(ErrorFrame)
@@ -157,21 +157,23 @@ COMPLAINTS = [
 
 
 @pytest.mark.parametrize(("message", "said"), COMPLAINTS)
-def test_of_a_complaint_its_codes_are_said_and_no_words(message: dict[str, Any], said: str) -> None:
+def test_a_complaint_is_logged_by_its_codes_without_words(
+    message: dict[str, Any], said: str
+) -> None:
     read = read_by_sdk(message)
 
     assert complaint_of(read) == f"{said} (protocol)"
 
 
 @pytest.mark.parametrize("kind", ["Metadata", "SpeechStarted", "UtteranceEnd", "ConfigureSuccess"])
-def test_whatever_else_deepgram_says_is_no_complaint(kind: str) -> None:
+def test_other_messages_of_deepgram_are_no_complaint(kind: str) -> None:
     read = read_by_sdk({"type": kind})
 
     assert complaint_of(read) is None
     assert complaint_of(b"sound") is None
 
 
-async def test_a_handshake_that_hangs_is_soon_given_up_for_another() -> None:
+async def test_a_hanging_handshake_is_soon_given_up_for_another() -> None:
     async with supervised() as (bench, service, instance):
         instance.drop_connections()
         await bench.first(ErrorFrame)
@@ -190,7 +192,7 @@ async def test_a_handshake_that_hangs_is_soon_given_up_for_another() -> None:
 async def take_a_stream_and_go_dark(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
-    """Let a stream be opened, and then say nothing, not even goodbye: the way there is cut."""
+    """Open a stream, and then send nothing, not even a close: the path there is cut."""
     asked = (await reader.readuntil(b"\r\n\r\n")).decode()
     key = next(line for line in asked.splitlines() if line.lower().startswith("sec-websocket-key"))
     accepted = accept_key(key.partition(":")[2].strip())
@@ -198,7 +200,7 @@ async def take_a_stream_and_go_dark(
     writer.write("\r\n".join((*answer, f"Sec-WebSocket-Accept: {accepted}", "", "")).encode())
 
 
-async def test_a_stream_that_went_dark_keeps_no_new_one_waiting_for_its_goodbye() -> None:
+async def test_a_dead_stream_does_not_delay_a_new_one_by_its_close() -> None:
     streams: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -241,7 +243,7 @@ async def test_a_refused_reconnection_is_told() -> None:
         await bench.until(lambda: len(bench.all(ErrorFrame)) == 2)
 
 
-async def test_sound_that_is_sent_at_once_overtakes_none_that_waits() -> None:
+async def test_sound_sent_at_once_overtakes_no_queued_sound() -> None:
     piece = bytes(640)
     async with supervised() as (bench, service, _):
         await service.queue_frame(InputAudioRawFrame(piece, RATE_HZ, 1))
@@ -253,7 +255,7 @@ async def test_sound_that_is_sent_at_once_overtakes_none_that_waits() -> None:
         assert not bench.errors()
 
 
-async def test_sound_that_is_sent_at_once_is_taken_and_billed_like_any_other() -> None:
+async def test_sound_sent_at_once_is_accepted_and_billed_as_usual() -> None:
     async with supervised() as (bench, service, _):
         for _ in range(100):
             assert service.send_at_once(bytes(640))
@@ -264,7 +266,7 @@ async def test_sound_that_is_sent_at_once_is_taken_and_billed_like_any_other() -
         assert used.value.audio_seconds == pytest.approx(2.0)
 
 
-async def test_nothing_is_sent_at_once_into_a_stream_that_is_gone() -> None:
+async def test_nothing_is_sent_at_once_into_a_lost_stream() -> None:
     async with supervised() as (bench, service, instance):
         instance.drop_connections()
         await bench.first(ErrorFrame)
@@ -274,7 +276,7 @@ async def test_nothing_is_sent_at_once_into_a_stream_that_is_gone() -> None:
 
 
 @pytest.mark.real_time  # as long as the lab's recogniser takes
-async def test_words_that_are_asked_for_come_without_a_word_of_the_vad() -> None:
+async def test_requested_words_come_without_an_event_of_the_vad() -> None:
     async with supervised() as (bench, service, _):
         await bench.put(VADUserStartedSpeakingFrame())
         pcm = caller.say("What are your opening hours?") + caller.noise(0.2, rms=3)
@@ -289,8 +291,8 @@ async def test_words_that_are_asked_for_come_without_a_word_of_the_vad() -> None
         assert not bench.errors()
 
 
-@pytest.mark.real_time  # the same: an answer would come, were it asked for
-async def test_no_words_are_asked_for_while_sound_still_waits_before_them() -> None:
+@pytest.mark.real_time  # the same: an answer would come if it were requested
+async def test_no_words_are_requested_while_sound_is_still_queued_before_them() -> None:
     async with supervised() as (bench, service, instance):
         await service.queue_frame(InputAudioRawFrame(bytes(640), RATE_HZ, 1))
         service.ask_for_words()
@@ -312,7 +314,7 @@ async def test_silence_is_answered_by_frames_without_words() -> None:
         assert (answer.text, answer.finalized) == ("", True)
 
 
-async def test_a_standby_that_hears_nothing_is_not_closed_for_that() -> None:
+async def test_a_standby_without_sound_is_not_closed_for_that() -> None:
     limits = StreamLimits(intake_cap=None, first_audio_s=0.2, idle_s=5.0)
     async with supervised(limits=limits) as (bench, service, _):
         await asyncio.sleep(0.2)
@@ -322,7 +324,7 @@ async def test_a_standby_that_hears_nothing_is_not_closed_for_that() -> None:
         assert not bench.errors()
 
 
-def test_what_a_refusal_says_is_kept_and_the_key_is_not() -> None:
+def test_a_refusals_text_is_kept_and_the_key_is_not() -> None:
     refusal = ConnectionError()
     refusal.headers = {"dg-error": "Invalid credentials.", "retry-after": "7"}  # type: ignore[attr-defined]
     error = ApiError(status_code=401, headers={"Authorization": "Token KEY"}, body="no")
@@ -357,11 +359,11 @@ def test_ends_are_classified(error: Exception | None, kind: Kind, permanent: boo
 @pytest.mark.parametrize(
     "name", ["_connection_handler", "_keepalive_handler", "_connect", "_disconnect"]
 )
-def test_pipecat_still_has_what_we_override_and_call(name: str) -> None:
+def test_pipecat_still_has_the_members_that_we_override_and_call(name: str) -> None:
     assert list(inspect.signature(getattr(DeepgramSTTService, name)).parameters) == ["self"]
 
 
-def test_pipecats_service_still_keeps_what_we_read() -> None:
+def test_pipecats_service_still_keeps_the_fields_that_we_read() -> None:
     service = DeepgramSTTService(api_key="KEY", settings=DeepgramSTTService.Settings(model="m"))
 
     for name in ("_connection", "_connection_settled", "_client", "_finalize_pending", "_user_id"):
@@ -369,7 +371,7 @@ def test_pipecats_service_still_keeps_what_we_read() -> None:
 
 
 @pytest.mark.real_time  # the ears are a process of their own
-async def test_other_readings_come_with_the_words_and_how_sure_each_is() -> None:
+async def test_alternatives_come_with_their_confidence() -> None:
     async with supervised(model="enhanced", alternatives=3) as (bench, _, _instance):
         await hear(bench, caller.silence(0.3) + caller.say("Yes, please.") + caller.silence(0.3))
         await bench.put(VADUserStartedSpeakingFrame(), VADUserStoppedSpeakingFrame())

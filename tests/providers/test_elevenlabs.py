@@ -1,4 +1,4 @@
-"""ElevenLabs, against its simulator; what it asks, against a server without opinions."""
+"""ElevenLabs, against its simulator; its requests, against a server without checks."""
 
 import base64
 from typing import Any, ClassVar
@@ -29,7 +29,7 @@ class TestElevenLabs(SimulatedTts):
     kind: ClassVar[str] = "elevenlabs"
     model: ClassVar[str] = "eleven_flash_v2_5"
 
-    async def test_keys_that_are_spelled_another_way_say_the_same(self, peer: Instance) -> None:
+    async def test_keys_in_other_spellings_are_read_alike(self, peer: Instance) -> None:
         peer.set_faults([Window(fault=faults.Mistaken(what="snake_case"))])
         async with running(self.service(peer)) as bench:
             heard = [await self.says(bench, text) for text in (HELLO, NEXT, HELLO, NEXT)]
@@ -55,7 +55,7 @@ async def asked(*, rate_hz: int = 8000, **changes: Any) -> Asked:
         return request
 
 
-async def test_the_rungs_voice_model_and_language_are_asked_for() -> None:
+async def test_the_rungs_voice_model_and_language_are_requested() -> None:
     request = await asked(voice="VOICE", model="eleven_turbo_v2_5", language="es")
 
     assert request.path == "/v1/text-to-speech/VOICE/multi-stream-input"
@@ -64,13 +64,13 @@ async def test_the_rungs_voice_model_and_language_are_asked_for() -> None:
 
 
 @pytest.mark.parametrize("rate_hz", [8000, 16000, 24000])
-async def test_the_legs_rate_is_asked_for(rate_hz: int) -> None:
+async def test_the_legs_rate_is_requested(rate_hz: int) -> None:
     request = await asked(rate_hz=rate_hz)
 
     assert request.query["output_format"] == f"pcm_{rate_hz}"
 
 
-async def test_the_key_travels_in_its_header_and_not_in_the_url() -> None:
+async def test_the_key_is_in_its_header_and_not_in_the_url() -> None:
     request = await asked()
 
     assert request.headers["xi-api-key"] == "KEY"
@@ -117,7 +117,7 @@ async def test_letters_that_come_late_do_not_mix_with_the_next_replys() -> None:
 @pytest.mark.parametrize(
     ("model", "connections"), [("eleven_multilingual_v2", 1), ("eleven_flash_v2_5", 2)]
 )
-async def test_another_language_is_a_new_connection_only_where_the_address_says_it(
+async def test_another_language_is_a_new_connection_only_if_it_is_in_the_address(
     model: str, connections: int
 ) -> None:
     async with notebook() as book:

@@ -1,4 +1,4 @@
-"""The event stream of a server that speaks OpenAI's protocol, in every form that is sent."""
+"""The event stream of a server that speaks OpenAI's protocol, in every observed form."""
 
 import json
 from typing import Any
@@ -119,9 +119,7 @@ BROKEN: dict[str, tuple[str, Kind]] = {
 
 
 @pytest.mark.parametrize(("sent", "kind"), BROKEN.values(), ids=BROKEN)
-async def test_an_error_in_a_stream_is_of_the_kind_of_its_http_status(
-    sent: str, kind: Kind
-) -> None:
+async def test_an_error_in_a_stream_has_the_kind_of_its_http_status(sent: str, kind: Kind) -> None:
     async with sending(sent) as url, bench() as it:
         it.urls["openai"] = url
         answer = await it.ask()

@@ -1,4 +1,4 @@
-"""The local recogniser: the stage's suite, and what is its own."""
+"""The local recogniser: the stage's suite, and its own behaviour."""
 
 import asyncio
 import os
@@ -42,7 +42,7 @@ class TestLocal(SttConformance):
 
     @pytest.fixture
     def peer(self, grammar: Path) -> dict[str, Any]:
-        """An owner's grammar: what is tested is the service, not the wheel's ear for dialects."""
+        """An owner's grammar: the service is tested, not the wheel's models."""
         return {"jsgf": str(grammar)}
 
     def rung(self, peer: Any, **changes: Any) -> Any:
@@ -61,7 +61,7 @@ class TestLocal(SttConformance):
 
         assert process.returncode is not None
 
-    async def test_a_final_carries_its_confidence_and_other_readings(self) -> None:
+    async def test_a_final_carries_its_confidence_and_alternatives(self) -> None:
         async with running(self.service({})) as bench:
             await self.hears(bench, FIRST)
 
@@ -73,7 +73,7 @@ class TestLocal(SttConformance):
         assert all(text != best for text, _ in others)
         assert final.language == "en"
 
-    async def test_models_that_cannot_be_read_cost_it_its_usability(self, tmp_path: Path) -> None:
+    async def test_unreadable_models_make_it_unusable(self, tmp_path: Path) -> None:
         broken = tmp_path / "broken.gram"
         broken.write_text("this is no grammar")
         async with running(self.service({"jsgf": str(broken)})) as bench:
@@ -81,7 +81,7 @@ class TestLocal(SttConformance):
 
         assert not bench.service.is_usable
 
-    async def test_a_recogniser_that_dies_again_and_again_is_given_up(self, peer: Any) -> None:
+    async def test_a_recogniser_that_dies_repeatedly_is_given_up(self, peer: Any) -> None:
         async with running(self.service(peer)) as bench:
             for deaths in (1, 2, 3):
                 await self.ready(bench)
@@ -90,7 +90,7 @@ class TestLocal(SttConformance):
 
         assert not bench.service.is_usable
 
-    async def test_a_recogniser_that_cannot_be_started_again_is_given_up(
+    async def test_a_recogniser_that_cannot_be_restarted_is_given_up(
         self, peer: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         async with running(self.service(peer)) as bench:
@@ -107,9 +107,9 @@ class TestLocal(SttConformance):
             while not bench.service._ready:  # noqa: ASYNC110 - nothing tells us
                 await asyncio.sleep(0.02)
 
-    async def test_the_loop_is_not_held_up_while_it_decodes(self) -> None:
+    async def test_the_loop_is_not_blocked_while_it_decodes(self) -> None:
         async def hear(service: FrameProcessor) -> float:
-            """Return how long this thread had a core meanwhile."""
+            """Return this thread's share of a core meanwhile."""
             async with running(service) as bench:
                 await self.ready(bench)
                 began_s = time.thread_time()
@@ -128,7 +128,7 @@ class TestLocal(SttConformance):
         ],
         ids=["language", "file"],
     )
-    async def test_what_it_cannot_do_fails_the_probe_and_the_building(
+    async def test_an_impossible_setting_fails_the_probe_and_the_construction(
         self, changes: dict[str, Any], says: str
     ) -> None:
         with pytest.raises(ProbeFailedError, match=says):
@@ -159,7 +159,7 @@ def test_a_finish_without_a_beginning_is_answered_with_nothing(grammar: Path) ->
     assert ear.finish().text == ""
 
 
-def test_speech_without_an_end_is_told_in_parts(grammar: Path) -> None:
+def test_speech_without_an_end_is_reported_in_parts(grammar: Path) -> None:
     ear = recogniser(grammar)
     ear.begin()
     piece = caller.silence(0.1) + caller.say(FIRST) + caller.silence(0.1)

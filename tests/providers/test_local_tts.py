@@ -1,4 +1,4 @@
-"""The local voice: the stage's suite, and what is its own."""
+"""The local voice: the stage's suite, and its own behaviour."""
 
 import asyncio
 import gc
@@ -45,7 +45,7 @@ class TestLocal(TtsConformance):
     async def nothing_left(self, peer: Any, bench: Bench) -> None:
         assert not bench.service.get_audio_contexts()
 
-    async def test_a_voice_that_is_not_there_fails_the_probe_and_the_building(self) -> None:
+    async def test_a_missing_voice_fails_the_probe_and_the_construction(self) -> None:
         with pytest.raises(ProbeFailedError, match="no voice nobody"):
             await self.probe(None, voice="nobody")
         with pytest.raises(UnknownVoiceError, match="no voice xx"):
@@ -74,7 +74,7 @@ class TestLocal(TtsConformance):
         begins_s = ((bench.all(TTSTextFrame, since=second)[0].pts or 0) - first_word) / 1e9
         assert begins_s == pytest.approx(spoken_s, abs=0.05)
 
-    async def test_a_new_voice_is_taken_in_the_middle_of_a_call(self) -> None:
+    async def test_a_new_voice_is_used_in_the_middle_of_a_call(self) -> None:
         async with running(self.service(None)) as bench:
             await bench.put(TTSUpdateSettingsFrame(delta=TTSSettings(voice="m3", language="es")))
             await bench.put(TTSSpeakFrame("Buenos días."))
@@ -83,7 +83,7 @@ class TestLocal(TtsConformance):
         assert bench.service.settings.voice == "m3"
         assert text_of(bench.all(TTSTextFrame)) == "Buenos días."
 
-    async def test_after_a_barge_in_the_context_holds_what_was_heard(self) -> None:
+    async def test_after_a_barge_in_the_context_holds_the_heard_words(self) -> None:
         context, ear = LLMContext(), Ear()
         remembered = LLMContextAggregatorPair(context).assistant()
         line = Pipeline([self.service(None), ear, remembered])
@@ -94,10 +94,10 @@ class TestLocal(TtsConformance):
             await bench.until(context.get_messages)
 
         (said,) = context.get_messages()
-        # A busy machine plays late, and Pipecat lets words go by the clock: one more may be let go.
+        # A busy machine plays late, and Pipecat releases words by the clock: one more may be released.
         assert said["content"] in ("One two three four", "One two three four five")
 
-    async def test_speaking_does_not_hold_up_the_loop(self) -> None:
+    async def test_speaking_does_not_block_the_loop(self) -> None:
         ticks = 0
 
         async def tick() -> None:
@@ -160,7 +160,7 @@ def test_a_word_after_a_pause_starts_where_its_sound_does() -> None:
     assert abs(before).max() < 300 < abs(after).max()
 
 
-def test_speed_changes_the_length_as_asked() -> None:
+def test_speed_changes_the_length_as_configured() -> None:
     slow = speak("Hello there.", ("en-us",), manner=Manner(words_per_minute=100), rate_hz=8000)
     fast = speak("Hello there.", ("en-us",), manner=Manner(words_per_minute=300), rate_hz=8000)
 
@@ -184,7 +184,7 @@ def test_audio_begins_when_the_audio_before_it_ends() -> None:
     assert playout.add(9_100, duration_s=1e-6) == 9_100
 
 
-def test_pipecat_still_has_what_the_local_voice_relies_on() -> None:
+def test_pipecat_still_has_the_members_that_the_local_voice_needs() -> None:
     service = TTSService.__init__.__globals__["WordTimestampTracker"]()
 
     service.last_pts = 7
@@ -193,7 +193,7 @@ def test_pipecat_still_has_what_the_local_voice_relies_on() -> None:
     assert {"_update_settings", "start_word_timestamps"} <= {*vars(TTSService)}
 
 
-def test_nothing_of_what_was_spoken_is_kept() -> None:
+def test_spoken_text_is_not_kept() -> None:
     voices, manner = names("f2", "en"), Manner()
     speak("One moment.", voices, manner=manner, rate_hz=8000)
     tracemalloc.start()

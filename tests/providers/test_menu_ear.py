@@ -40,7 +40,7 @@ def process_of(ear: MenuEar) -> Any:
     return ear._process._process
 
 
-def test_the_grammar_holds_the_phrases_that_mean_something_and_no_others() -> None:
+def test_the_grammar_holds_only_the_meaningful_phrases() -> None:
     text = (DATA / "menu_words.gram").read_text().split("=", maxsplit=1)[1].replace(";", "")
 
     assert {word.strip().replace("_", " ") for word in text.split("|")} == set(PHRASES)
@@ -86,20 +86,20 @@ async def test_words_that_are_cut_off_soon_after_their_end_are_heard(
 @pytest.mark.parametrize(
     "text", ["I would like to book an appointment.", "Where are you?", "Tomorrow at three o'clock."]
 )
-async def test_other_speech_is_none_of_them(ear: MenuEar, text: str) -> None:
+async def test_other_speech_is_not_recognised_as_one_of_them(ear: MenuEar, text: str) -> None:
     async with asyncio.timeout(WAIT_S):
         assert await ear.understand(utterance(text), PHONE_HZ) == ""
 
 
 @pytest.mark.parametrize("rms", [0.0, 100.0, 1000.0, 6000.0])
-async def test_noise_is_none_of_them(ear: MenuEar, rms: float) -> None:
+async def test_noise_is_not_recognised_as_one_of_them(ear: MenuEar, rms: float) -> None:
     async with asyncio.timeout(WAIT_S):
         heard = await ear.understand(caller.noise(1.0, rms=rms, rate_hz=PHONE_HZ), PHONE_HZ)
 
     assert heard == ""
 
 
-async def test_calls_that_speak_at_once_get_each_their_own_word(ear: MenuEar) -> None:
+async def test_simultaneous_calls_each_get_their_own_word(ear: MenuEar) -> None:
     asked = ["zero", "two", "one", "yes"]
 
     async with asyncio.timeout(WAIT_S):
@@ -108,7 +108,7 @@ async def test_calls_that_speak_at_once_get_each_their_own_word(ear: MenuEar) ->
     assert heard == asked
 
 
-async def test_an_answer_nobody_waits_for_any_more_is_not_taken_for_the_next_one(
+async def test_an_abandoned_answer_is_not_taken_for_the_next_one(
     ear: MenuEar,
 ) -> None:
     await ear.warm()
@@ -134,7 +134,7 @@ async def test_a_process_that_died_is_started_again(ear: MenuEar) -> None:
     assert ear.usable
 
 
-async def test_a_machine_that_cannot_hear_says_so_and_is_not_asked_for_ever(
+async def test_a_machine_that_cannot_recognise_says_so_and_is_not_asked_for_ever(
     tmp_path: Path,
 ) -> None:
     broken = tmp_path / "broken.gram"

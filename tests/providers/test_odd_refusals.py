@@ -1,4 +1,4 @@
-"""A refusal says what it is, however odd its headers are."""
+"""A refusal is classified correctly, however odd its headers are."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ DATE = "Mon, 26 Oct 2026 07:33:20 GMT"
 
 
 @pytest.mark.parametrize("date", ["2026-10-26T07:33:20Z", "", f"{DATE}, {DATE}"])
-def test_a_model_that_is_refused_with_an_odd_date_is_rate_limited(date: str) -> None:
+def test_a_model_refused_with_an_odd_date_is_rate_limited(date: str) -> None:
     answer = httpx.Response(
         429,
         headers={"Date": date, "Retry-After": "7"},
@@ -33,7 +33,7 @@ def test_a_model_that_is_refused_with_an_odd_date_is_rate_limited(date: str) -> 
 
 @pytest.mark.parametrize("kind", ["cartesia", "elevenlabs"])
 @pytest.mark.parametrize("dates", [("2026-10-26T07:33:20Z",), (DATE, DATE)], ids=["odd", "twice"])
-async def test_a_voice_that_is_refused_with_an_odd_date_says_why(
+async def test_a_voice_refused_with_an_odd_date_has_its_reason(
     kind: str, dates: tuple[str, ...]
 ) -> None:
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -71,7 +71,7 @@ async def test_a_voice_that_is_refused_with_an_odd_date_says_why(
         ("elevenlabs", "tts", "X-Y: z", '{"detail": {"message": "Odd\\nmodel"}}', "Odd model"),
     ],
 )
-async def test_a_probe_that_is_refused_tells_what_the_provider_says_without_our_key(
+async def test_a_refused_probe_has_the_providers_text_without_our_key(
     kind: str, stage: Stage, head: str, body: str, said: str
 ) -> None:
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

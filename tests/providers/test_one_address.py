@@ -1,4 +1,4 @@
-"""What goes to a provider, keys and callers' words, goes to the address that was configured."""
+"""Keys and callers' words go only to the provider's configured address."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -1,4 +1,4 @@
-"""OpenAI, against its simulator; what it asks, against a server without opinions."""
+"""OpenAI, against its simulator; its requests, against a server without checks."""
 
 import asyncio
 import inspect
@@ -44,7 +44,7 @@ async def asked(**changes: Any) -> tuple[Asked, dict[str, Any]]:
         return found
 
 
-async def test_the_rungs_model_options_and_instructions_are_asked_for() -> None:
+async def test_the_rungs_model_options_and_instructions_are_requested() -> None:
     _, body = await asked(
         model="gpt-4.1-nano", options={"temperature": 0.2}, instructions="Be brief."
     )
@@ -53,7 +53,7 @@ async def test_the_rungs_model_options_and_instructions_are_asked_for() -> None:
     assert body["messages"][0]["content"] == "Be brief."
 
 
-async def test_the_key_travels_as_a_bearer_token() -> None:
+async def test_the_key_is_a_bearer_token() -> None:
     request, _ = await asked(api_key="KEY")
 
     assert request.path == "/v1/chat/completions"
@@ -77,7 +77,7 @@ def test_its_client_asks_once_and_waits_as_long_as_the_rung_says() -> None:
     assert service._client.timeout.connect == 1.0
 
 
-async def test_a_connection_that_nobody_needs_any_more_is_closed() -> None:
+async def test_an_unneeded_connection_is_closed() -> None:
     both = asyncio.Barrier(2)
     lines: list[asyncio.Transport] = []
 

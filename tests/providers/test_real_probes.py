@@ -1,4 +1,4 @@
-"""Each probe of the real kind against the lab: content with a healthy provider, and no other."""
+"""Each real probe against the lab: it passes for a healthy provider only."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -85,12 +85,12 @@ async def test_it_leaves_no_connection_behind(peer: Instance) -> None:
     ],
     ids=["refused", "reset", "503", "429", "quota", "no answer", "silent", "alive without content"],
 )
-async def test_a_broken_one_fails_it_with_the_kind_of_its_fault(
+async def test_a_broken_provider_fails_it_with_the_kind_of_its_fault(
     peer: Instance, fault: Fault, kind: Kind
 ) -> None:
     peer.set_faults([Window(fault=fault)])
     if peer.kind == "deepgram" and isinstance(fault, faults.Alive):
-        await probe(peer, timeout_s=0.7)  # a recogniser that answers is well, also without words
+        await probe(peer, timeout_s=0.7)  # a recogniser that answers is healthy, also without words
         return
 
     with pytest.raises(ProbeFailedError) as failed:
@@ -150,7 +150,7 @@ async def test_options_that_a_recogniser_refuses_fail_its_probe() -> None:
             await probe(peer, options={"keywords": ["Holdline:2"], "punctuate": True})
 
 
-async def test_a_wrong_key_is_told_without_the_key(peer: Instance) -> None:
+async def test_a_wrong_key_is_reported_without_the_key(peer: Instance) -> None:
     with pytest.raises(ProbeFailedError) as failed:
         await probe(peer, api_key="not-the-key-at-all")
 
@@ -168,7 +168,7 @@ async def test_a_local_rung_gives_a_morsel(stage: Stage) -> None:
     await provider(stage, "local").probe_for_real(replace(LOCAL, stage=stage), timeout_s=10.0)
 
 
-async def test_a_local_voice_that_is_not_there_fails_its_probe() -> None:
+async def test_a_missing_local_voice_fails_its_probe() -> None:
     rung = replace(LOCAL, voice="xx-nobody")
 
     with pytest.raises(ProbeFailedError, match="xx-nobody"):

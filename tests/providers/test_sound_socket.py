@@ -1,4 +1,4 @@
-"""Sound goes to a recogniser uncompressed, past every queue, and never out of its order."""
+"""Sound goes to a recogniser uncompressed, past every queue, and in order."""
 
 import asyncio
 import warnings
@@ -45,7 +45,7 @@ async def connected() -> AsyncIterator[tuple[WebSocketClientProtocol, asyncio.Fu
             yield client, met
 
 
-async def test_sound_is_sent_uncompressed_and_what_comes_compressed_is_read() -> None:
+async def test_sound_is_sent_uncompressed_and_compressed_messages_are_read() -> None:
     async with asyncio.timeout(10.0), connected() as (client, met):
         assert [extension.name for extension in client.extensions] == ["permessage-deflate"]
         assert isinstance(client, DirectSocket)
@@ -59,7 +59,7 @@ async def test_sound_is_sent_uncompressed_and_what_comes_compressed_is_read() ->
         assert server.arrived_bytes - before_bytes > len(SOUND)
 
 
-async def test_a_socket_whose_far_end_reads_nothing_is_not_free_for_long() -> None:
+async def test_a_socket_whose_far_end_reads_nothing_is_soon_not_free() -> None:
     async with asyncio.timeout(10.0), connected() as (client, met):
         server = await met
         server.transport.pause_reading()

@@ -1,4 +1,4 @@
-"""What we override of Pipecat's voices is there to be overridden, and tells what it should."""
+"""Our overrides of Pipecat's voices: they still apply, and report what they should."""
 
 import asyncio
 import inspect
@@ -44,7 +44,7 @@ OVERRIDDEN = {
 
 
 class Ear:
-    """Writes down what it is told."""
+    """Records its events."""
 
     def __init__(self) -> None:
         self.told: list[Any] = []
@@ -89,14 +89,14 @@ def rung_at(peer: Instance) -> RungSpec:
 
 
 @pytest.mark.parametrize(("owner", "name"), OVERRIDDEN, ids=[name for _, name in OVERRIDDEN])
-def test_pipecat_still_has_what_we_override(owner: type, name: str) -> None:
+def test_pipecat_still_has_the_members_that_we_override(owner: type, name: str) -> None:
     parameters = inspect.signature(getattr(owner, name)).parameters
 
     assert list(parameters) == OVERRIDDEN[owner, name]
 
 
 @pytest.mark.parametrize("name", ["_next", "_prev", "_setup", "_metrics", "_name"])
-def test_no_attribute_of_ours_is_one_of_pipecats(name: str) -> None:
+def test_none_of_our_attributes_is_one_of_pipecats(name: str) -> None:
     from processors.ladder.rung_pipeline import RungPipeline  # noqa: PLC0415 - guards that one as well
 
     assert name not in vars(RungPipeline)
@@ -107,7 +107,7 @@ def test_no_attribute_of_ours_is_one_of_pipecats(name: str) -> None:
     ("status", "expected"),
     [(401, Kind.AUTH), (402, Kind.QUOTA), (429, Kind.RATE_LIMITED), (503, Kind.OVERLOADED)],
 )
-async def test_a_refused_upgrade_says_why(kind: str, status: int, expected: Kind) -> None:
+async def test_a_refused_upgrade_has_its_reason(kind: str, status: int, expected: Kind) -> None:
     async with Lab([Spec(name="it", kind=kind)]) as lab:
         peer = lab.instance("it")
         peer.set_faults([Window(fault=faults.Http(status=status, retry_after_s=7.0))])
@@ -123,7 +123,7 @@ async def test_a_refused_upgrade_says_why(kind: str, status: int, expected: Kind
     assert peer.api_key not in failure.reason
 
 
-async def test_a_message_of_elevenlabs_that_comes_twice_moves_no_word() -> None:
+async def test_a_repeated_message_of_elevenlabs_moves_no_word() -> None:
     rung = RungSpec(
         name="it",
         stage="tts",
@@ -158,7 +158,7 @@ def test_elevenlabs_letters_make_words_with_their_ends() -> None:
 
 
 def sockets_opened(monkeypatch: pytest.MonkeyPatch) -> list[ClientConnection]:
-    """Return where every socket of a voice is noted from now on."""
+    """Return a list of every socket that a voice opens from now on."""
     sockets: list[ClientConnection] = []
     connect = WebsocketService._websocket_connect
 
@@ -185,7 +185,7 @@ async def test_a_text_that_comes_while_the_voice_reconnects_is_heard_over_its_on
         async with running(service, rate_hz=8000) as bench:
             await asyncio.sleep(0.2)
             sockets[0].transport.abort()
-            for _ in range(ticks):  # the voice's own reconnecting is under way
+            for _ in range(ticks):  # the voice's own reconnection is in progress
                 await asyncio.sleep(0)
             context = service.create_context_id()
             async for _ in service.run_tts("Hello there. ", context):

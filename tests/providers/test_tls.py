@@ -1,4 +1,4 @@
-"""What a socket to a provider does without: certificates read in a call, means to compress."""
+"""Sockets to providers: no certificates read in a call, and no compression."""
 
 import asyncio
 import datetime
@@ -70,7 +70,7 @@ def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return what grows with every reading of the certificates."""
+    """Return the value that grows with every reading of the certificates."""
     times: list[str] = []
 
     def noting(whole: Callable[..., None]) -> Callable[..., None]:
@@ -87,7 +87,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @asynccontextmanager
 async def provider(both: Path, offers: list[str | None] | None = None) -> AsyncIterator[str]:
-    """Open a socket with TLS that takes whatever is said, and yield its address.
+    """Open a socket with TLS that accepts everything, and yield its address.
 
     Args:
         both: Key and certificate.

@@ -1,4 +1,4 @@
-"""What every voice must do."""
+"""The contract of every voice."""
 
 import asyncio
 from typing import Any, ClassVar
@@ -34,7 +34,7 @@ LONG = " ".join(f"This is the sentence with the number {index}." for index in ra
 
 
 class TtsConformance(Conformance):
-    """What a voice must do."""
+    """The contract of a voice."""
 
     stage: ClassVar[Stage] = "tts"
 
@@ -45,7 +45,7 @@ class TtsConformance(Conformance):
         assert await self.says(bench, HELLO) == HELLO
 
     async def says(self, bench: Bench, *sentences: str) -> str:
-        """Have a reply spoken, and return the words that are said to be heard."""
+        """Speak a reply, and return the words that are reported as heard."""
         since = len(bench.out)
         await bench.put(*reply(*sentences))
         await bench.first(LLMFullResponseEndFrame, since=since)
@@ -92,7 +92,7 @@ class TtsConformance(Conformance):
         assert heard == "and one more thing"
         assert bench.all(TTSAudioRawFrame)
 
-    async def test_what_is_said_on_its_own_is_spoken(self, peer: Any) -> None:
+    async def test_speech_outside_a_reply_is_spoken(self, peer: Any) -> None:
         async with running(self.service(peer)) as bench:
             await bench.put(TTSSpeakFrame(HELLO))
             await bench.first(TTSStoppedFrame)
@@ -138,7 +138,7 @@ class TtsConformance(Conformance):
 
         await self.nothing_left(peer, bench)
 
-    async def test_what_it_spoke_is_measured_in_characters(self, peer: Any) -> None:
+    async def test_spoken_text_is_measured_in_characters(self, peer: Any) -> None:
         async with running(self.service(peer)) as bench:
             await self.says(bench, HELLO)
 
@@ -147,7 +147,7 @@ class TtsConformance(Conformance):
         assert sum(measured.value for measured in used) == pytest.approx(len(HELLO), abs=1)
 
     def late(self, peer: Any) -> None:
-        """Make the provider go on after a cancel, where it can."""
+        """Make the provider continue after a cancel, if it can."""
 
 
 class SimulatedTts(TtsConformance, Simulated):

@@ -1,4 +1,4 @@
-"""A small house behind every carrier's door, and callers who come through each."""
+"""A small server with every carrier's door, and callers who come through each."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -52,7 +52,7 @@ class StreamHouse(WorkerPool):
 
 @dataclass(frozen=True, kw_only=True)
 class Doors:
-    """The house, and a caller by each carrier."""
+    """The server, and a caller by each carrier."""
 
     pool: StreamHouse
     exchange: TelnyxExchange
@@ -73,7 +73,7 @@ class Doors:
         return call(phone)
 
     async def news(self, call: Carrier, event: str, **payload: str) -> None:
-        """Have Telnyx tell of a call."""
+        """Report a call, as Telnyx."""
         url = f"{self.pool.url}/telnyx/voice"
         async with aiohttp.ClientSession() as session:
             await self.telnyx.tell(session, url, event, telnyx_payload(call.phone) | payload)
@@ -112,10 +112,10 @@ async def doors(
         codec: Of Telnyx.
         content_type: Of Plivo.
         rate_hz: Of Exotel.
-        utc_s: Seconds since 1970, by which signatures are judged.
-        returns_within_s: How long a lost line is waited for.
-        briefs: Whom campaigns call.
-        hands_on: Whether Plivo knows where to ask whom a caller is handed on to.
+        utc_s: Seconds since 1970, to judge signatures.
+        returns_within_s: The wait for a lost line.
+        briefs: Of the contacts that campaigns call.
+        hands_on: Whether Plivo knows the address to ask about a transfer.
     """
     it, app = StreamHouse(), FastAPI()
     async with serving(app) as it.port, telnyx_exchange() as exchange, PlivoAccount() as plivo:

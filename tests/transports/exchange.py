@@ -1,7 +1,7 @@
 """A telephone exchange's API on loopback: LiveKit's SIP service as far as its objects and dials go.
 
-It speaks twirp with protobuf bodies, as the real one does to the real client, and keeps what it is
-told. What it refuses, the real one refuses too (tests/peers asks it the same).
+It speaks twirp with protobuf bodies, as the real one does to the real client, and keeps its
+requests. The real one refuses the same requests (tests/peers sends it the same).
 """
 
 import threading
@@ -35,18 +35,18 @@ DIALS = {
 
 
 class Exchange:
-    """What it has been told, and who asked for what.
+    """The exchange's objects, and its requests.
 
     Attributes:
         asked: The methods that were called.
-        refuses: What to answer to a method, as twirp's code and message.
-        meta: What a refusal has beside these, such as a SIP status.
-        there: Who is in every room.
-        attributes: What each of them has beside the name.
+        refuses: Answers to methods, as twirp's code and message.
+        meta: Further fields of a refusal, such as a SIP status.
+        there: The participants of every room.
+        attributes: Of each participant, in addition to the name.
         deleted: The rooms that were closed.
-        transferred: What is answered to a transfer.
-        hangs: Set, a dial, or a participant, is answered only when it is unset.
-        instead: What another server says in its place, to whatever is asked: status and body.
+        transferred: The answer to a transfer.
+        hangs: While set, dials and look-ups of participants get no answer.
+        instead: Another server's answer to every request: status and body.
     """
 
     def __init__(self) -> None:
@@ -156,7 +156,7 @@ def running_exchange() -> Iterator[Exchange]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             token = self.headers["Authorization"].removeprefix("Bearer ")
             status, content = exchange.instead or exchange.answer(method, body, token)
-            with suppress(OSError):  # who asked may have given up
+            with suppress(OSError):  # the client may have given up
                 self._reply(status, content)
 
         def _reply(self, status: int, content: bytes) -> None:

@@ -10,7 +10,7 @@ LOOK = 400  # samples: 50 ms
 
 
 GROUPS = (ROWS_HZ, COLUMNS_HZ)
-# All at once: piece by piece, half a minute of sound takes as long as to stall who is listened to.
+# All at once: piece by piece, half a minute of sound takes long enough to stall the agent.
 TURNS = [
     np.exp(-2j * np.pi * np.outer(np.arange(LOOK) / RATE_HZ, group)) / LOOK for group in GROUPS
 ]

@@ -1,4 +1,4 @@
-"""Programs that use the local leg; run by the tests apart, so that a native crash is seen."""
+"""Programs that use the local leg, run in processes of their own to notice a native crash."""
 
 import asyncio
 import sys

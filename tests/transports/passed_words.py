@@ -1,11 +1,11 @@
-"""Counts the words that an output passes on: what the call takes for heard."""
+"""Counts the words that an output passes on, which the call takes for heard."""
 
 from pipecat.frames.frames import Frame, TTSTextFrame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 
 class PassedWords(FrameProcessor):
-    """Stands after an output."""
+    """A processor after an output."""
 
     def __init__(self) -> None:
         super().__init__()

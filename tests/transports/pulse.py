@@ -44,7 +44,7 @@ def require() -> None:
 
 @contextmanager
 def sound_card(folder: Path) -> Iterator[Mapping[str, str]]:
-    """Start PulseAudio in `folder` and yield the environment that leads to it."""
+    """Start PulseAudio in `folder` and yield the environment for it."""
     run = folder / "run"
     run.mkdir()
     (folder / "default.pa").write_text(WIRES.format(run=run))
@@ -70,7 +70,7 @@ def sound_card(folder: Path) -> Iterator[Mapping[str, str]]:
 
 
 def put_beside_each_other(environment: Mapping[str, str]) -> None:
-    """Have the microphone hear what our program plays, as beside a loudspeaker."""
+    """Let the microphone hear our program's sound, as next to a loudspeaker."""
     command = ["pactl", "load-module", "module-loopback", "source=agent.monitor", "sink=caller"]
     command += ["latency_msec=30"]
     subprocess.run(command, env=environment, check=True, timeout=20, capture_output=True)  # noqa: S603 (fixed)

@@ -1,6 +1,6 @@
-"""Gives back on the loudspeaker what the microphone hears: what a sound card costs, and no call.
+"""Plays the microphone's sound on the loudspeaker: a sound card's own delay, without a call.
 
-`python -m tests.transports.pulse_mirror` runs until it is told to stop.
+`python -m tests.transports.pulse_mirror` runs until it is stopped.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """The drill's telephone at the sound card's door: `holdline mic`, between PulseAudio's two sinks.
 
-Mouth and ear are recorded in the same way, so that what a recorder adds is in both.
+Mouth and ear are recorded in the same way, so that a recorder's delay is in both.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ SETTLED_S: Final = 3.0  # the mirror has begun
 
 
 class RecordedSink:
-    """What is played on a sink, at the telephone's rate, and when."""
+    """The sound played on a sink, at the telephone's rate, with its moments."""
 
     def __init__(self, name: str, card: Mapping[str, str]) -> None:
         self._name, self._card = name, card
@@ -83,7 +83,7 @@ class RecordedSink:
         samples = np.frombuffer(piece, "<i2")
         self._size += samples.size
         self._pieces.append(self._narrow.resample_chunk(samples))
-        # Whoever reads late does not make the sound late.
+        # Late reading does not make the sound late.
         self.started_at = min(self.started_at, clock.monotonic() - self._size / pulse.RATE_HZ)
         self.flows.set()
 
@@ -95,9 +95,9 @@ class SoundCardTelephone:
         """Prepare.
 
         Args:
-            config: Of the agent, which `holdline mic` is started with.
-            keys: What its configuration wants in its environment.
-            folder: Where PulseAudio's files go; is there.
+            config: Of the agent, for `holdline mic`.
+            keys: Environment variables for its configuration.
+            folder: For PulseAudio's files; must exist.
         """
         self._config, self._keys, self._folder = config, keys, folder
         self._stack = AsyncExitStack()
@@ -106,7 +106,7 @@ class SoundCardTelephone:
         self._ear = self._mouth = RecordedSink("", {})
 
     async def __aenter__(self) -> Self:
-        """Have the agent come, and return when it has begun to speak."""
+        """Start the agent, and return when it has begun to speak."""
         async with AsyncExitStack() as stack:
             self._card = stack.enter_context(pulse.sound_card(self._folder))
             self._ear, self._mouth = (

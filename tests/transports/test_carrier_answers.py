@@ -1,4 +1,4 @@
-"""What carriers' answers are read with."""
+"""Reading of carriers' answers."""
 
 import pytest
 
@@ -16,5 +16,5 @@ NUMBERS: dict[str, tuple[object, float | None]] = {
 
 
 @pytest.mark.parametrize(("said", "number"), NUMBERS.values(), ids=NUMBERS.keys())
-def test_a_number_is_read_however_it_is_written(said: object, number: float | None) -> None:
+def test_a_number_is_read_in_any_notation(said: object, number: float | None) -> None:
     assert number_of(said) == number

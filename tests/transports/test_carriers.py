@@ -81,7 +81,7 @@ async def test_caller_and_agent_hear_each_other(it: Doors, carrier: str) -> None
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-async def test_both_numbers_and_the_carriers_own_name_of_the_call_are_known(
+async def test_both_numbers_and_the_carriers_own_call_id_are_known(
     usual: Doors, carrier: str
 ) -> None:
     async with usual.caller(carrier) as caller:
@@ -94,7 +94,7 @@ async def test_both_numbers_and_the_carriers_own_name_of_the_call_are_known(
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-async def test_what_the_carrier_played_is_counted_as_played(it: Doors, carrier: str) -> None:
+async def test_sound_that_the_carrier_played_is_counted_as_played(it: Doors, carrier: str) -> None:
     async with it.caller(carrier) as caller:
         call = await the_call(it)
 
@@ -162,7 +162,7 @@ async def test_keys_reach_the_pipeline_in_order_also_in_a_burst(usual: Doors, ca
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-async def test_a_caller_who_hangs_up_is_gone_once(usual: Doors, carrier: str) -> None:
+async def test_a_caller_who_hangs_up_is_reported_once(usual: Doors, carrier: str) -> None:
     async with usual.caller(carrier) as caller:
         call = await the_call(usual)
 
@@ -185,7 +185,7 @@ async def test_a_far_end_that_vanishes_is_noticed(usual: Doors, carrier: str) ->
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-async def test_we_hang_up_by_the_carriers_own_means(usual: Doors, carrier: str) -> None:
+async def test_we_hang_up_through_the_carrier(usual: Doors, carrier: str) -> None:
     async with usual.caller(carrier) as caller:
         call = await the_call(usual)
 
@@ -204,7 +204,7 @@ async def test_we_hang_up_by_the_carriers_own_means(usual: Doors, carrier: str) 
 
 
 @pytest.mark.parametrize("carrier", ["telnyx", "plivo"])
-async def test_a_hang_up_that_is_refused_is_told_and_the_line_closed_anyway(
+async def test_a_refused_hang_up_is_told_and_the_line_closed_anyway(
     usual: Doors, carrier: str
 ) -> None:
     async with usual.caller(carrier) as caller:
@@ -217,7 +217,7 @@ async def test_a_hang_up_that_is_refused_is_told_and_the_line_closed_anyway(
         await call.worker.cancel()
 
         refused = ProviderFailed(stage="transport", provider=carrier, error="hang-up answered 500")
-        tries = 2 if carrier == "telnyx" else 1  # which goes on with a call without a stream
+        tries = 2 if carrier == "telnyx" else 1  # the carrier continues a call without a stream
         assert usual.pool.told == [refused] * tries
 
 
@@ -225,7 +225,7 @@ REFUSED = {"telnyx": "USER_BUSY", "plivo": "busy"}
 
 
 @pytest.mark.parametrize("carrier", REFUSED)
-async def test_a_full_house_lets_the_caller_hear_the_busy_tone(usual: Doors, carrier: str) -> None:
+async def test_a_full_server_lets_the_caller_hear_the_busy_tone(usual: Doors, carrier: str) -> None:
     usual.pool.open, usual.pool.why_closed = False, "full"
 
     with pytest.raises(NotConnectedError) as refused:
@@ -236,7 +236,7 @@ async def test_a_full_house_lets_the_caller_hear_the_busy_tone(usual: Doors, car
 
 
 @pytest.mark.parametrize("carrier", REFUSED)
-async def test_a_server_that_drains_answers_an_error_so_that_the_fallback_is_asked(
+async def test_a_draining_server_answers_an_error_so_that_the_fallback_is_used(
     usual: Doors, carrier: str
 ) -> None:
     usual.pool.open, usual.pool.why_closed = False, "draining"
@@ -248,7 +248,7 @@ async def test_a_server_that_drains_answers_an_error_so_that_the_fallback_is_ask
     assert usual.pool.told == [CallRefused(transport=carrier, reason="draining")]
 
 
-async def test_without_a_seat_exotels_next_applet_has_the_caller(usual: Doors) -> None:
+async def test_without_a_seat_exotels_next_applet_gets_the_caller(usual: Doors) -> None:
     usual.pool.open, usual.pool.why_closed = False, "draining"
 
     async with usual.caller("exotel") as caller:
@@ -276,7 +276,7 @@ async def test_keys_are_sent_to_the_far_end_by_the_carrier_or_as_sound(
     assert bool(caller.ear.bursts) == (carrier == "exotel")
 
 
-async def test_keys_that_telnyx_sends_and_says_so_late_are_sent_once(usual: Doors) -> None:
+async def test_keys_that_telnyx_confirms_late_are_sent_once(usual: Doors) -> None:
     async with usual.caller("telnyx") as caller:
         leg = (await the_call(usual)).leg
         usual.telnyx.late_s["send_dtmf"] = ASK_S + 1

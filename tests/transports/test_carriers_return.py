@@ -15,7 +15,7 @@ RETURNING = pytest.mark.parametrize("carrier", ["telnyx", "plivo"])
 
 @RETURNING
 @pytest.mark.parametrize("code", [None, 1011], ids=["reset", "1011"])
-async def test_an_answer_goes_on_at_the_first_word_that_was_not_heard(
+async def test_an_answer_continues_at_the_first_unheard_word(
     carrier: str, code: int | None
 ) -> None:
     async with doors(returns_within_s=30) as it, it.caller(carrier) as caller:
@@ -48,7 +48,7 @@ async def test_the_caller_is_heard_on_the_new_stream(carrier: str) -> None:
 
 
 @pytest.mark.parametrize("after_s", [1.0, 7.0], ids=["1 s", "7 s"])
-async def test_the_pieces_of_a_new_stream_are_heard_although_their_count_begins_anew(
+async def test_a_new_streams_pieces_are_heard_although_their_count_restarts(
     after_s: float,
 ) -> None:
     async with doors(returns_within_s=30) as it, it.caller("telnyx") as caller:
@@ -59,7 +59,7 @@ async def test_the_pieces_of_a_new_stream_are_heard_although_their_count_begins_
         await asyncio.sleep(0.3)
         before = len(call.ears.audio)
         await caller.say(tone(0.2))
-        await asyncio.sleep(6.0)  # a line that brings nothing is given up behind 5 s
+        await asyncio.sleep(6.0)  # a silent line is given up after 5 s
 
         assert len(call.ears.audio) - before >= 6.0 * 8000 * 2
         assert len(caller.lost_at) == 1
@@ -92,7 +92,7 @@ async def test_a_call_that_the_agent_ended_gets_no_other_stream(carrier: str) ->
 
 
 @RETURNING
-async def test_a_call_that_nobody_connects_again_ends(carrier: str) -> None:
+async def test_a_call_that_is_not_reconnected_ends(carrier: str) -> None:
     async with doors(returns_within_s=2) as it, it.caller(carrier) as caller:
         call = await it.pool.call()
         caller.action_s = 60.0
@@ -102,7 +102,7 @@ async def test_a_call_that_nobody_connects_again_ends(carrier: str) -> None:
         assert call.gone_for == ["connection_lost"]
 
 
-async def test_telnyxs_word_that_the_call_is_over_ends_a_call_that_waits() -> None:
+async def test_telnyxs_report_of_the_end_ends_a_waiting_call() -> None:
     async with doors(returns_within_s=30) as it, it.caller("telnyx") as caller:
         call = await it.pool.call()
         caller.action_s = 60.0
@@ -115,7 +115,7 @@ async def test_telnyxs_word_that_the_call_is_over_ends_a_call_that_waits() -> No
 
 
 @pytest.mark.parametrize("why_closed", ["", "full", "draining"])
-async def test_news_that_comes_twice_is_done_once(why_closed: str) -> None:
+async def test_a_repeated_event_is_handled_once(why_closed: str) -> None:
     async with doors(returns_within_s=30) as it, it.caller("telnyx") as caller:
         await it.pool.call()
         it.pool.why_closed = why_closed

@@ -1,4 +1,4 @@
-"""What each carrier's messages say, what ours say to it, and in which code sound is written."""
+"""Each carrier's messages and commands, and the encoding of sound."""
 
 import asyncio
 import base64
@@ -79,7 +79,7 @@ def exotel_start(encoding: str = "audio/x-raw", rate_hz: object = "8000") -> dic
 
 
 def without(start: dict[str, object], *names: str) -> dict[str, object]:
-    """Return a start that lacks some of what it usually has, wherever that stands."""
+    """Return a start that lacks some of its usual fields, wherever they are."""
     return {
         name: without(value, *names) if isinstance(value, dict) else value
         for name, value in start.items()
@@ -162,7 +162,7 @@ SAYS: dict[str, tuple[Dialect, object, Message]] = {
 
 
 @pytest.mark.parametrize(("dialect", "message", "said"), SAYS.values(), ids=SAYS.keys())
-def test_a_message_says_what_its_carrier_documents(
+def test_a_message_is_read_as_its_carrier_documents_it(
     dialect: Dialect, message: object, said: Message
 ) -> None:
     assert dialect.read(json.dumps(message)) == said
@@ -203,7 +203,7 @@ CODECS: dict[str, tuple[Dialect, object, Codec | None]] = {
 
 
 @pytest.mark.parametrize(("dialect", "start", "codec"), CODECS.values(), ids=CODECS.keys())
-def test_the_start_names_the_code_of_the_callers_sound(
+def test_the_start_names_the_encoding_of_the_callers_sound(
     dialect: Dialect, start: object, codec: Codec | None
 ) -> None:
     said = dialect.read(json.dumps(start))
@@ -224,7 +224,7 @@ PLACES = {
 
 @pytest.mark.parametrize("place", [moved_in, moved_out], ids=["in the start", "next to it"])
 @pytest.mark.parametrize(("dialect", "start", "name"), PLACES.values(), ids=PLACES.keys())
-def test_the_name_of_the_stream_is_read_wherever_it_stands(
+def test_the_name_of_the_stream_is_read_wherever_it_is(
     dialect: Dialect, start: dict[str, Any], name: str, place: Callable[..., dict[str, object]]
 ) -> None:
     assert dialect.read(json.dumps(place(start, name))) == dialect.read(json.dumps(start))
@@ -232,9 +232,7 @@ def test_the_name_of_the_stream_is_read_wherever_it_stands(
 
 @pytest.mark.parametrize("track", ["outbound", "outbound_track"])
 @pytest.mark.parametrize("dialect", [TWILIO, TELNYX, PLIVO, EXOTEL], ids=lambda each: each.carrier)
-def test_the_track_of_our_own_sound_is_nothing_that_the_caller_said(
-    dialect: Dialect, track: str
-) -> None:
+def test_the_track_of_our_own_sound_is_ignored(dialect: Dialect, track: str) -> None:
     media = {"event": "media", "media": {"track": track, "chunk": "2", "payload": "/38A"}}
 
     assert dialect.read(json.dumps(media)) == Acknowledged()
@@ -266,7 +264,7 @@ BAD: dict[str, tuple[object, str, int | None]] = {
 
 @pytest.mark.parametrize(("message", "reason", "code"), BAD.values(), ids=BAD.keys())
 @pytest.mark.parametrize("dialect", ALL, ids=IDS)
-def test_what_no_carrier_sends_is_refused_in_every_dialect(
+def test_invalid_messages_are_refused_in_every_dialect(
     dialect: Dialect, message: object, reason: str, code: int | None
 ) -> None:
     assert dialect.read(json.dumps(message)) == Refusal(reason=reason, close_code=code)
@@ -282,9 +280,7 @@ EVENTS = ("start", "media", "dtmf", "mark", "stop", "error", "playedStream", "cl
 
 @pytest.mark.parametrize("dialect", ALL, ids=IDS)
 @given(event=st.sampled_from(EVENTS), inner=JSON, more=JSON)
-def test_nothing_that_is_json_raises(
-    dialect: Dialect, event: str, inner: object, more: object
-) -> None:
+def test_no_json_message_raises(dialect: Dialect, event: str, inner: object, more: object) -> None:
     names = ("start", "media", "dtmf", "mark", "payload", "extra_headers", "stream_id", "name")
 
     dialect.read(json.dumps({"event": event} | dict.fromkeys(names, inner)))
@@ -295,7 +291,7 @@ def stream(dialect: Dialect, codec: Codec) -> Stream:
     return Stream(dialect=dialect, stream_id="s1", ours=codec, theirs=codec)
 
 
-def test_what_we_send_is_what_each_carrier_documents() -> None:
+def test_our_messages_are_as_each_carrier_documents_them() -> None:
     assert TELNYX.media("s1", b"\xff", MULAW) == {"event": "media", "media": {"payload": "/w=="}}
     assert TELNYX.mark("s1", "h1") == {"event": "mark", "mark": {"name": "h1"}}
     assert TELNYX.clear("s1") == {"event": "clear"}
@@ -332,7 +328,7 @@ def test_what_we_send_is_what_each_carrier_documents() -> None:
         (EXOTEL, exotel_start(), "stream_sid"),
     ],
 )
-def test_a_start_with_an_empty_name_is_nobodys(
+def test_a_start_with_an_empty_name_is_invalid(
     dialect: Dialect, start: dict[str, object], name: str
 ) -> None:
     def emptied(fields: dict[str, object]) -> dict[str, object]:
@@ -359,7 +355,7 @@ HEADERS: dict[str, tuple[object, dict[str, str]]] = {
 
 
 @pytest.mark.parametrize(("given_headers", "read"), HEADERS.values(), ids=HEADERS.keys())
-def test_plivos_extra_headers_are_read_in_every_form_that_was_seen(
+def test_plivos_extra_headers_are_read_in_every_observed_form(
     given_headers: object, read: dict[str, str]
 ) -> None:
     assert read_headers(given_headers) == read
@@ -396,7 +392,7 @@ def test_a_strangers_start_costs_no_more_than_its_length(dialect: Dialect, lengt
         assert cost_s(dialect, filled) < 200 * control  # ten thousand times, by its square
 
 
-def test_plivos_extra_headers_that_are_longer_than_it_takes_are_not_read() -> None:
+def test_overlong_extra_headers_of_plivo_are_not_read() -> None:
     pairs = "token=abc;" + "a" * MAX_HEADERS_CHARS
 
     assert read_headers(pairs[:MAX_HEADERS_CHARS]) == {"token": "abc"}
@@ -420,7 +416,7 @@ def now(coming: Awaitable[bytes]) -> bytes:
     ],
     ids=["mu-law", "A-law", "low byte first", "high byte first"],
 )
-def test_sound_is_written_and_read_in_each_code(
+def test_sound_is_encoded_and_decoded_in_each_encoding(
     codec: Codec, pcm: list[int], payload: bytes
 ) -> None:
     samples = np.array(pcm, dtype="<i2").tobytes()
@@ -436,7 +432,7 @@ def test_half_a_sample_is_dropped() -> None:
 
 
 @given(pieces=st.lists(st.integers(min_value=1, max_value=2000), max_size=40))
-def test_what_is_gathered_leaves_whole_in_pieces_that_exotel_plays(pieces: list[int]) -> None:
+def test_buffered_sound_leaves_whole_in_pieces_that_exotel_plays(pieces: list[int]) -> None:
     gathered = GatheredAudio(least_bytes=3200, step_bytes=320)
     came = [bytes([number % 255 + 1]) * size for number, size in enumerate(pieces)]
 
@@ -457,7 +453,7 @@ def test_a_carrier_that_plays_any_piece_gets_each_at_once() -> None:
     assert gathered.given_bytes == gathered.added_bytes
 
 
-def test_what_was_gathered_is_forgotten_when_it_is_cleared() -> None:
+def test_buffered_sound_is_dropped_when_it_is_cleared() -> None:
     gathered = GatheredAudio(least_bytes=3200, step_bytes=320)
     gathered.add(b"abc")
 
@@ -466,12 +462,12 @@ def test_what_was_gathered_is_forgotten_when_it_is_cleared() -> None:
     assert gathered.rest(b"\0\0") == b""
 
 
-def test_a_carrier_of_long_pieces_is_sent_further_ahead_of_the_ear() -> None:
+def test_a_carrier_of_long_pieces_gets_sound_further_ahead() -> None:
     assert stream(TELNYX, MULAW).lead_s == pytest.approx(0.3)
     assert stream(EXOTEL, PLAIN).lead_s == pytest.approx(0.3 + 0.2)
 
 
-def test_pieces_that_overtake_each_other_are_put_in_order() -> None:
+def test_reordered_pieces_are_put_in_order() -> None:
     queue: InOrder[int] = InOrder()
 
     heard = [item for place in (1, 3, 2, 4, 6, 7, 5, 8) for item in queue.add(place, place)]
@@ -479,7 +475,7 @@ def test_pieces_that_overtake_each_other_are_put_in_order() -> None:
     assert heard == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
-def test_a_piece_that_never_comes_is_given_up_and_not_heard_later() -> None:
+def test_a_missing_piece_is_given_up_and_not_heard_later() -> None:
     queue: InOrder[int] = InOrder()
     places = [1, *range(3, 3 + PATIENCE + 1), 2, 9, 9]
 
@@ -488,7 +484,7 @@ def test_a_piece_that_never_comes_is_given_up_and_not_heard_later() -> None:
     assert heard == [1, 3, 4, 5, 6, 7, 8, 9]
 
 
-def test_a_count_that_begins_anew_is_followed() -> None:
+def test_a_restarted_count_is_followed() -> None:
     queue: InOrder[int] = InOrder()
 
     heard = [item for place in (FAR * 3, 1, 2) for item in queue.add(place, place)]

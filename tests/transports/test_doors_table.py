@@ -1,4 +1,4 @@
-"""The table of the doors says what the suite saw, and no more."""
+"""The table of the doors has the suite's results, and no more."""
 
 import importlib.util
 import sys
@@ -58,7 +58,7 @@ def test_each_outcome_has_its_word(doors_table: ModuleType, results: Path) -> No
     }
 
 
-def test_what_was_not_tried_is_unproven(doors_table: ModuleType, results: Path) -> None:
+def test_untried_behaviours_are_unproven(doors_table: ModuleType, results: Path) -> None:
     door = SimpleNamespace(
         name="near", peer="a peer", cannot={"keys_out": "deaf"}, void={}, unproven={}
     )
@@ -70,7 +70,7 @@ def test_what_was_not_tried_is_unproven(doors_table: ModuleType, results: Path) 
     assert "| near | a peer | keys to the far end: deaf |" in table
 
 
-def test_the_table_stands_between_its_marks(doors_table: ModuleType, tmp_path: Path) -> None:
+def test_the_table_is_between_its_marks(doors_table: ModuleType, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{doors_table.BEGIN}\nold\n{doors_table.END}\nafter\n")
 
@@ -83,7 +83,7 @@ def test_the_table_stands_between_its_marks(doors_table: ModuleType, tmp_path: P
     assert "| new |" in text
 
 
-def test_every_door_names_behaviours_that_there_are(doors_table: ModuleType) -> None:
+def test_every_door_names_existing_behaviours(doors_table: ModuleType) -> None:
     doors = doors_table.find_doors()
 
     assert {"loopback", "local", "twilio", "webrtc"} <= {door.name for door in doors}

@@ -1,4 +1,4 @@
-"""How long the caller's sound is held back on its way in, and what of it is lost."""
+"""Delay and loss of the caller's sound on its way in."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,7 @@ TICKS = 960  # of 48,000 a second: 20 ms
 
 
 def given_out(buffer: JitterBuffer, order: Iterable[int]) -> dict[int, int]:
-    """Return which packet was given out when which one came."""
+    """Return which packet was released when which one came."""
     found: dict[int, int] = {}
     for number in order:
         packet = RtpPacket(sequence_number=number, timestamp=number * TICKS, payload_type=111)
@@ -29,12 +29,12 @@ def ours() -> JitterBuffer:
     return JitterBuffer(capacity=PLACES, prefetch=AHEAD)
 
 
-def test_a_packet_goes_on_as_soon_as_it_is_whole() -> None:
+def test_a_packet_is_passed_on_as_soon_as_it_is_complete() -> None:
     assert all(came == number + 1 for number, came in given_out(ours(), PACKETS).items())
 
 
 @pytest.mark.parametrize("lost", [{50}, {50, 51, 52}, {50, 90, 130}], ids=str)
-def test_a_lost_packet_holds_up_those_behind_it_for_a_moment_only(lost: set[int]) -> None:
+def test_a_lost_packet_delays_the_next_ones_only_for_a_moment(lost: set[int]) -> None:
     found = given_out(ours(), (packet for packet in PACKETS if packet not in lost))
 
     assert found[190] - 190 <= PLACES - 1

@@ -1,4 +1,4 @@
-"""Calls that we place: what Exotel is asked, what it says of them, and what its refusals mean."""
+"""Outbound calls: requests to Exotel, its statuses, and the meaning of its refusals."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -51,7 +51,7 @@ def calls_of(it: ExotelAccount, *, token: str = "", url: str = "") -> ExotelCall
 
 @asynccontextmanager
 async def answering(body: bytes, status: int = 200) -> AsyncIterator[str]:
-    """Serve one answer to everything."""
+    """Serve one answer to every request."""
 
     async def say(_: web.Request) -> web.Response:
         return web.Response(body=body, status=status, content_type="application/json")
@@ -78,7 +78,7 @@ async def failed(calls: ExotelCalls) -> ServiceError:
     return caught.value
 
 
-async def test_a_call_is_asked_for_with_proven_addresses() -> None:
+async def test_a_call_is_requested_with_proven_addresses() -> None:
     async with account() as (it, calls):
         call_sid = await calls.dial(ORDER)
         dial, token = placed(it), SecretStr(it.api_token)
@@ -97,7 +97,7 @@ async def test_a_call_is_asked_for_with_proven_addresses() -> None:
         assert it.api_token not in str(dial.order)
 
 
-def test_a_proof_is_good_for_one_dial_one_purpose_and_one_account() -> None:
+def test_a_proof_is_valid_for_one_dial_one_purpose_and_one_account() -> None:
     shown = dial_proof(TOKEN, "dial-1", "status")
 
     assert is_proven(TOKEN, "dial-1", shown, "status")
@@ -107,16 +107,16 @@ def test_a_proof_is_good_for_one_dial_one_purpose_and_one_account() -> None:
 
 
 @pytest.mark.parametrize("shown", ["", "0" * 64, "é" * 64, "0" * 100_000])
-def test_what_is_no_proof_proves_nothing(shown: str) -> None:
+def test_an_invalid_proof_is_rejected(shown: str) -> None:
     assert not is_proven(TOKEN, "dial-1", shown, "media")
 
 
 @pytest.mark.parametrize("ref", ["", "d" * 65])
-def test_a_dial_without_a_name_or_with_an_endless_one_cannot_be_proven(ref: str) -> None:
+def test_a_dial_with_an_empty_or_overlong_name_cannot_be_proven(ref: str) -> None:
     assert not is_proven(TOKEN, ref, dial_proof(TOKEN, ref, "media"), "media")
 
 
-async def test_a_call_goes_on_until_it_has_ended_and_has_a_price_some_time_behind() -> None:
+async def test_a_call_lasts_until_its_end_and_has_a_price_some_time_later() -> None:
     async with account() as (_, calls):
         call_sid = await calls.dial(ORDER)
         ringing = await calls.fetch(call_sid)
@@ -137,7 +137,7 @@ async def test_a_call_goes_on_until_it_has_ended_and_has_a_price_some_time_behin
     ("fate", "outcome"),
     [("busy", "busy"), ("no-answer", "no-answer"), ("failed", "failed")],
 )
-async def test_a_call_that_is_over_says_how(fate: Fate, outcome: LegOutcome) -> None:
+async def test_an_ended_call_has_its_outcome(fate: Fate, outcome: LegOutcome) -> None:
     async with account(Callee(fate=fate)) as (_, calls):
         call_sid = await calls.dial(ORDER)
         await asyncio.sleep(5)
@@ -147,7 +147,7 @@ async def test_a_call_that_is_over_says_how(fate: Fate, outcome: LegOutcome) -> 
         assert over.outcome == outcome
 
 
-async def test_a_call_that_exotel_does_not_know_is_none() -> None:
+async def test_an_unknown_call_is_no_call() -> None:
     async with account() as (_, calls):
         assert await calls.fetch("no/such?call") is None
 
@@ -167,14 +167,14 @@ async def test_a_call_that_exotel_does_not_know_is_none() -> None:
         ("", None),
     ],
 )
-def test_exotels_words_for_an_end_are_the_fields(status: str, outcome: LegOutcome | None) -> None:
+def test_exotels_statuses_of_an_end_are_the_fields(status: str, outcome: LegOutcome | None) -> None:
     word = ending_of(status)
 
     assert (OUTCOMES[word] if word else None) == outcome
 
 
 @pytest.mark.parametrize("body", [b'{"Call": {"Sid": "c1"}}', b'{"call": {"sid": "c1"}}'])
-async def test_names_are_read_as_either_page_writes_them(body: bytes) -> None:
+async def test_names_are_read_in_both_documented_spellings(body: bytes) -> None:
     async with ExotelAccount() as it, answering(body) as url:
         assert await calls_of(it, url=url).dial(ORDER) == "c1"
 
@@ -191,7 +191,7 @@ UNCLEAR = {
 
 
 @pytest.mark.parametrize("body", UNCLEAR.values(), ids=UNCLEAR.keys())
-async def test_an_answer_without_an_id_is_not_known_to_be_a_refusal(body: bytes) -> None:
+async def test_an_answer_without_an_id_is_no_certain_refusal(body: bytes) -> None:
     async with ExotelAccount() as it, answering(body) as url:
         error = await failed(calls_of(it, url=url))
 
@@ -199,7 +199,7 @@ async def test_an_answer_without_an_id_is_not_known_to_be_a_refusal(body: bytes)
         assert error.failure.kind is Kind.PROTOCOL
 
 
-async def test_a_number_that_cannot_be_is_refused() -> None:
+async def test_an_invalid_number_is_refused() -> None:
     async with account() as (it, calls):
         with pytest.raises(PermanentError) as refused:
             await calls.dial(replace(ORDER, to="+1"))
@@ -208,7 +208,7 @@ async def test_a_number_that_cannot_be_is_refused() -> None:
         assert it.book == []
 
 
-async def test_who_wants_no_calls_is_refused_and_the_key_is_well() -> None:
+async def test_a_do_not_disturb_number_is_refused_and_the_key_is_healthy() -> None:
     async with account() as (it, calls):
         it.barred = {ORDER.to}
         failure = (await failed(calls)).failure
@@ -227,7 +227,7 @@ async def test_who_wants_no_calls_is_refused_and_the_key_is_well() -> None:
         (HTTPStatus.SERVICE_UNAVAILABLE, Kind.OVERLOADED),
     ],
 )
-async def test_what_is_not_well_has_a_name(status: int, kind: Kind) -> None:
+async def test_an_account_failure_has_a_kind(status: int, kind: Kind) -> None:
     async with account() as (it, calls):
         it.answer_with = status
 

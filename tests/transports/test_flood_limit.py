@@ -1,4 +1,4 @@
-"""What a far end may send, on virtual time."""
+"""Limits on a far end's messages, on virtual time."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ async def test_the_natural_rate_is_granted_for_ever() -> None:
         await asyncio.sleep(0.02)
 
 
-async def test_what_a_held_up_line_owes_is_taken_and_no_more() -> None:
+async def test_messages_delayed_by_a_stall_are_accepted_and_no_more() -> None:
     audio = FloodLimit(per_s=1.0, cap=2.0)
     await asyncio.sleep(100.0)
 
@@ -26,7 +26,7 @@ async def test_what_a_held_up_line_owes_is_taken_and_no_more() -> None:
     assert granted == [True] * 4 + [False] * 2
 
 
-async def test_what_was_refused_is_not_counted() -> None:
+async def test_refused_messages_are_not_counted() -> None:
     audio = FloodLimit(per_s=1.0, cap=2.0)
     assert await audio.take(2.0)
     assert not await audio.take(1.0)

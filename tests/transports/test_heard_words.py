@@ -1,4 +1,4 @@
-"""Words go into the assistant's memory when the carrier says that their sound was played."""
+"""Words enter the assistant's memory when the carrier reports that their sound was played."""
 
 import asyncio
 
@@ -26,7 +26,7 @@ WORD_S = 0.3
 
 
 async def speak(call: Call, *, interruptible: bool = True) -> None:
-    """Let a sentence go to the line, each word behind its sound."""
+    """Send a sentence to the line, each word after its sound."""
     frames = []
     for word in WORDS:
         frames.append(TTSAudioRawFrame(tone(WORD_S).tobytes(), RATE_HZ, 1))
@@ -42,7 +42,7 @@ def heard_s(caller: Carrier) -> float:
 
 
 @pytest.mark.parametrize("rate_hz", [8000, 16_000, 24_000])
-async def test_words_to_a_carrier_that_wants_long_pieces_are_known_while_they_are_said(
+async def test_words_for_a_carrier_of_long_pieces_are_known_while_they_are_spoken(
     rate_hz: int,
 ) -> None:
     async with doors(rate_hz=rate_hz) as it, it.caller("exotel") as caller:
@@ -65,7 +65,7 @@ async def test_words_to_a_carrier_that_wants_long_pieces_are_known_while_they_ar
         assert call.below.got == [*WORDS, "stopped"]
 
 
-async def test_a_barge_in_leaves_the_words_that_the_callers_ear_got_to_the_word() -> None:
+async def test_a_barge_in_keeps_exactly_the_words_that_the_callers_ear_got() -> None:
     for words in (2.5, 4.5, 6.6):
         async with pool() as it, Carrier(it.url, TOKEN) as caller:
             call = await it.call()
@@ -80,7 +80,7 @@ async def test_a_barge_in_leaves_the_words_that_the_callers_ear_got_to_the_word(
 
 
 def heard_at(caller: Carrier, length_s: float) -> bool:
-    """Say whether the ear has got so much speech by now."""
+    """Return whether the ear has got this much speech by now."""
     bursts = caller.ear.bursts
     return bool(bursts) and caller.now_s - bursts[0].start / RATE_HZ >= length_s
 
@@ -121,7 +121,7 @@ async def test_a_far_end_that_echoes_no_marks_is_waited_for_once(
     assert it.reasons().count("mark_not_echoed") == 1
 
 
-async def test_what_no_caller_may_cut_short_is_remembered_although_the_caller_spoke() -> None:
+async def test_protected_words_are_remembered_although_the_caller_spoke() -> None:
     async with pool() as it, Carrier(it.url, TOKEN):
         call = await it.call()
         await speak(call, interruptible=False)

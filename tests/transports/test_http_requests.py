@@ -25,9 +25,9 @@ class Remote:
     """A remote system.
 
     Attributes:
-        url: Where it listens.
-        asked: The request lines that came.
-        connections: That they came over.
+        url: Its address.
+        asked: The received request lines.
+        connections: Of these requests.
         breaks: How many more requests end with their connection, unanswered.
     """
 
@@ -107,7 +107,7 @@ CARRIERS = {"twilio": twilio, "telnyx": telnyx, "plivo": plivo, "exotel": exotel
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-async def test_a_carrier_is_asked_over_one_connection_while_the_process_is_open(
+async def test_a_carrier_gets_requests_over_one_connection_while_the_process_is_open(
     carrier: str,
 ) -> None:
     async with remote() as it, open_connections():
@@ -140,9 +140,7 @@ async def test_each_remote_system_has_connections_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("carrier", "ask"), [("twilio", 0), ("telnyx", 0), ("telnyx", 1), ("plivo", 0)]
 )
-async def test_a_connection_that_is_closed_just_then_costs_no_hang_up(
-    carrier: str, ask: int
-) -> None:
+async def test_a_connection_that_closes_just_then_costs_no_hang_up(carrier: str, ask: int) -> None:
     async with remote() as it, open_connections():
         asked = CARRIERS[carrier](it.url)[ask]
         await asked()
@@ -153,7 +151,7 @@ async def test_a_connection_that_is_closed_just_then_costs_no_hang_up(
 
 
 @pytest.mark.parametrize(("carrier", "ask"), [("twilio", 1), ("twilio", 2), ("plivo", 1)])
-async def test_what_may_ring_somebody_twice_is_asked_once(carrier: str, ask: int) -> None:
+async def test_a_request_that_may_call_a_person_is_not_repeated(carrier: str, ask: int) -> None:
     async with remote() as it, open_connections():
         asked = CARRIERS[carrier](it.url)
         await asked[0]()
@@ -174,7 +172,7 @@ async def test_connections_are_closed_with_the_process() -> None:
         assert len(it.connections) == 2
 
 
-async def test_a_host_that_refuses_is_told_as_before() -> None:
+async def test_a_host_that_refuses_is_reported_as_before() -> None:
     async with open_connections():
         with pytest.raises(aiohttp.ClientConnectorError):
             async with request("GET", "http://127.0.0.1:9"):

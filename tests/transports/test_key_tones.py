@@ -32,7 +32,7 @@ def test_a_voice_presses_no_key() -> None:
 
 
 @pytest.mark.parametrize("keys", ["", "1a", "12 3", "\u0661", "1" * (MOST_KEYS + 1)])
-def test_what_is_no_key_is_not_pressed(keys: str) -> None:
+def test_an_invalid_key_is_not_pressed(keys: str) -> None:
     assert key_tones(keys, rate_hz=RATE_HZ) is None
 
 

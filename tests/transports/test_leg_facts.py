@@ -1,4 +1,4 @@
-"""Whom a call is with."""
+"""The other party of a call."""
 
 from typing import Literal
 
@@ -20,7 +20,7 @@ OURS, THEIRS, WITHHELD = "+15550100", "+15550199", "+266696687"
         ("inbound", "", "", ""),
     ],
 )
-def test_the_other_partys_number_is_one_that_could_be_called(
+def test_the_other_partys_number_is_a_callable_one(
     direction: Literal["inbound", "outbound"], caller: str, called: str, number: str
 ) -> None:
     facts = LegFacts(

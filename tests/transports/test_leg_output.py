@@ -1,4 +1,4 @@
-"""What is played behind a filler, and what of it when the caller interrupts."""
+"""Sound after a filler, and its fate when the caller interrupts."""
 
 import asyncio
 import time
@@ -46,7 +46,7 @@ class Heard(LegOutput):
 
 
 class CutShort(Heard):
-    """Is interrupted so many rounds of the loop behind its third piece."""
+    """Is interrupted a number of loop rounds after its third piece."""
 
     def __init__(self, rounds: int) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class CutShort(Heard):
         await self._media_senders[None].handle_interruptions(InterruptionFrame())
 
 
-async def test_an_answer_behind_a_filler_is_played_to_the_last_sample() -> None:
+async def test_an_answer_after_a_filler_is_played_to_the_last_sample() -> None:
     heard = Heard()
     began = time.monotonic()
     pieces = [ANSWER[at : at + 97] for at in range(0, ANSWER.size, 97)]
@@ -83,7 +83,7 @@ async def test_an_answer_behind_a_filler_is_played_to_the_last_sample() -> None:
 
 
 @pytest.mark.parametrize("rounds", range(12))
-async def test_an_answer_that_is_cut_short_does_not_begin_again(rounds: int) -> None:
+async def test_an_interrupted_answer_does_not_restart(rounds: int) -> None:
     cut = CutShort(rounds)
     frames = [_sound(ANSWER), SleepFrame(2.0), _sound(FILLER), TTSStoppedFrame(), SleepFrame(1.0)]
 

@@ -1,4 +1,4 @@
-"""Dialling through LiveKit: what came back is told by its SIP status, and nothing rings on."""
+"""Dialling through LiveKit: results by SIP status, and no telephone keeps ringing."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -34,7 +34,7 @@ async def lk(exchange: Exchange) -> AsyncIterator[api.LiveKitAPI]:
         yield client
 
 
-async def test_somebody_who_picks_up_stays(exchange: Exchange, lk: api.LiveKitAPI) -> None:
+async def test_a_callee_who_answers_stays(exchange: Exchange, lk: api.LiveKitAPI) -> None:
     dialled = await dial(lk, CALL)
 
     assert dialled.answered
@@ -50,7 +50,7 @@ async def test_somebody_who_picks_up_stays(exchange: Exchange, lk: api.LiveKitAP
 
 
 @pytest.mark.parametrize("instead", [(200, b"<title>Soon back</title>"), (502, b'"no upstream"')])
-async def test_what_another_server_says_in_its_place_calls_nobody(
+async def test_another_server_in_its_place_places_no_call(
     exchange: Exchange, lk: api.LiveKitAPI, instead: tuple[int, bytes]
 ) -> None:
     exchange.instead = instead
@@ -60,7 +60,7 @@ async def test_what_another_server_says_in_its_place_calls_nobody(
     assert dialled.verdict is GATEWAY_LOST
 
 
-async def test_the_status_decides_and_not_the_gateways_own_word(
+async def test_the_status_decides_and_not_the_gateways_reason(
     exchange: Exchange, lk: api.LiveKitAPI
 ) -> None:
     exchange.refuses["CreateSIPParticipant"] = ("permission_denied", "sip status 486")
@@ -72,7 +72,7 @@ async def test_the_status_decides_and_not_the_gateways_own_word(
     assert exchange.removed == [CALLEE]
 
 
-async def test_a_ring_that_ran_out_has_no_status(exchange: Exchange, lk: api.LiveKitAPI) -> None:
+async def test_a_ring_time_out_has_no_status(exchange: Exchange, lk: api.LiveKitAPI) -> None:
     exchange.refuses["CreateSIPParticipant"] = ("canceled", "sip request timed out")
 
     dialled = await dial(lk, CALL)
@@ -80,7 +80,7 @@ async def test_a_ring_that_ran_out_has_no_status(exchange: Exchange, lk: api.Liv
     assert (dialled.verdict.outcome, dialled.sip_code) == ("no-answer", None)
 
 
-async def test_a_trunk_that_does_not_answer_is_no_callee_who_does_not(
+async def test_an_unreachable_trunk_is_no_unanswered_call(
     exchange: Exchange, lk: api.LiveKitAPI
 ) -> None:
     words = "transaction failed to complete (0 intermediate responses)"
@@ -92,7 +92,7 @@ async def test_a_trunk_that_does_not_answer_is_no_callee_who_does_not(
     assert dialled.words == words
 
 
-async def test_an_exchange_that_is_gone_is_no_answer_of_the_callee(exchange: Exchange) -> None:
+async def test_an_unreachable_exchange_is_no_answer_of_the_callee(exchange: Exchange) -> None:
     async with open_exchange("http://127.0.0.1:9", "key", SecretStr(SECRET)) as lk:
         dialled = await dial(lk, CALL)
 
@@ -100,7 +100,7 @@ async def test_an_exchange_that_is_gone_is_no_answer_of_the_callee(exchange: Exc
     assert not exchange.asked
 
 
-async def test_who_asks_a_second_time_rings_nobody(exchange: Exchange, lk: api.LiveKitAPI) -> None:
+async def test_a_second_request_calls_no_one_again(exchange: Exchange, lk: api.LiveKitAPI) -> None:
     exchange.there = [CALLEE]
 
     with pytest.raises(AlreadyDiallingError):
@@ -110,9 +110,7 @@ async def test_who_asks_a_second_time_rings_nobody(exchange: Exchange, lk: api.L
     assert not exchange.removed
 
 
-async def test_who_stops_waiting_has_the_ringing_stopped(
-    exchange: Exchange, lk: api.LiveKitAPI
-) -> None:
+async def test_a_cancelled_wait_stops_the_ringing(exchange: Exchange, lk: api.LiveKitAPI) -> None:
     exchange.hangs = True
     dialling = asyncio.get_running_loop().create_task(dial(lk, CALL))
     async with asyncio.timeout(10):

@@ -1,4 +1,4 @@
-"""Somebody at a SIP address is called where it is, with no trunk in between."""
+"""A SIP address is called directly, without a trunk's host in between."""
 
 from pydantic import SecretStr
 

@@ -1,4 +1,4 @@
-"""The LiveKit leg on a line that is a stand-in: what is held, what is dropped, what is told."""
+"""The LiveKit leg on a fake line: held and dropped sound, and its events."""
 
 import asyncio
 from collections import deque
@@ -47,7 +47,7 @@ SOUND = b"\x10\x20" * round(RATE_HZ * PIECE_S)
 
 
 class StillSource:
-    """Accepts sound and says how much of it waits to be sent: all of the last 0.2 s."""
+    """Accepts sound and reports how much of it is queued: all of the last 0.2 s."""
 
     def __init__(self) -> None:
         self.taken: list[bytes] = []
@@ -60,11 +60,11 @@ class StillSource:
         self.taken.append(bytes(frame.data))
 
     async def wait_for_playout(self) -> None:
-        """Nothing waits."""
+        """The queue is empty."""
 
 
 class StillLine:
-    """A line on which nothing happens by itself."""
+    """A line without events of its own."""
 
     def __init__(self) -> None:
         self.clock = asyncio.get_running_loop().time
@@ -116,7 +116,7 @@ def speech(length_s: float) -> OutputAudioRawFrame:
 
 
 @pytest.mark.virtual_time
-async def test_what_is_being_said_waits_for_a_lost_server_and_goes_on() -> None:
+async def test_current_speech_waits_for_a_lost_server_and_continues() -> None:
     line = StillLine()
     leg = leg_on(line, [])
     worker = worker_of(leg)
@@ -169,7 +169,7 @@ class Hearing(FrameProcessor):
 
 
 @pytest.mark.virtual_time
-async def test_sound_and_keys_before_the_answer_are_nobodys(
+async def test_sound_and_keys_before_the_answer_are_ignored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(rtc, "AudioStream", FarSound)
@@ -204,7 +204,7 @@ async def test_sound_and_keys_before_the_answer_are_nobodys(
     ],
     ids=["we hung up", "the caller did", "we gave up ringing", "refused"],
 )
-async def test_a_leg_that_we_end_is_told_once(
+async def test_a_leg_that_we_end_is_reported_once(
     *, answered: bool, left_for: int, outcome: str
 ) -> None:
     line, told = StillLine(), list[Event]()
@@ -221,14 +221,14 @@ async def test_a_leg_that_we_end_is_told_once(
     assert line.closed
 
 
-async def test_a_line_is_left_whatever_becomes_of_its_room() -> None:
+async def test_a_line_is_left_whatever_happens_to_its_room() -> None:
     rooms = LivekitRooms(
         url="ws://127.0.0.1:9",
         api_key=SecretStr("key"),
         api_secret=SecretStr(SECRET),
         server_id="ours",
     )
-    await rooms.close()  # asked all the same, as by a mistake of ours
+    await rooms.close()  # requested anyway, as by our own mistake
     line = StillLine()
     leg = LivekitLeg(line, tell=list[Event]().append, rooms=rooms)  # type: ignore[arg-type]
 
@@ -251,7 +251,7 @@ def line_to_nowhere() -> LivekitLine:
         ("sip_+15550142", "inbound", "+15550142", "+15550100"),
     ],
 )
-async def test_a_leg_says_who_called_whom(
+async def test_a_leg_has_both_parties(
     identity: str, direction: str, caller: str, called: str
 ) -> None:
     line = StillLine()
@@ -285,7 +285,7 @@ async def test_a_list_ends_whose_line_was_left_before_it_was_told_to() -> None:
     assert runs.done()
 
 
-async def test_who_went_before_their_call_began_is_told_of_when_it_does() -> None:
+async def test_a_caller_who_left_before_their_call_began_is_reported_when_it_does() -> None:
     leg, heard = LivekitLeg(line_to_nowhere(), tell=list[Event]().append), asyncio.Event()
     leg.line.watched.caller_came(0.0)
     leg.line.watched.caller_left(0.1, for_good=True)  # picked up, and put down at once
@@ -303,14 +303,14 @@ async def test_who_went_before_their_call_began_is_told_of_when_it_does() -> Non
 
 
 @pytest.mark.virtual_time
-async def test_a_line_that_is_over_is_not_watched_for_ever_where_no_call_begins() -> None:
+async def test_an_ended_line_without_a_call_is_not_watched_for_ever() -> None:
     leg = LivekitLeg(line_to_nowhere(), tell=list[Event]().append)
     leg.line.watched.line_ended()
     async with asyncio.timeout(60):
         await leg.watch()
 
 
-async def test_nobody_watches_a_line_any_more_that_we_have_left() -> None:
+async def test_a_line_that_we_have_left_is_not_watched() -> None:
     leg = LivekitLeg(line_to_nowhere(), tell=list[Event]().append)
     watching = asyncio.create_task(leg.watch())
     await asyncio.sleep(0)
@@ -321,7 +321,7 @@ async def test_nobody_watches_a_line_any_more_that_we_have_left() -> None:
     assert watching.done()
 
 
-async def test_what_becomes_of_a_leg_is_told_to_its_call_once_there_is_one() -> None:
+async def test_a_legs_events_are_told_to_its_call_once_there_is_one() -> None:
     pool, call = list[Event](), list[Event]()
     leg = leg_on(StillLine(), pool)
 
@@ -410,7 +410,7 @@ async def speak(worker: PipelineWorker) -> None:
 
 
 def said(source: LiveSource) -> list[tuple[str, int]]:
-    """Return what was heard: a word, and how many pieces of it one after the other."""
+    """Return the heard words, each with its number of consecutive pieces."""
     words = [WORDS[piece[0] - 1] for piece in source.heard if piece[0]]
     return [(word, len(list(group))) for word, group in groupby(words)]
 
@@ -435,7 +435,7 @@ async def speaking() -> AsyncIterator[tuple[LiveLine, PipelineWorker]]:
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("lost_for_s", [0.05, 3.0, 25.0])
 @pytest.mark.parametrize("after_s", [0.1, 0.5, 0.95, 1.3, 1.75, 1.9])
-async def test_what_a_lost_server_did_not_get_is_said_again_by_whole_words(
+async def test_words_that_a_lost_server_did_not_get_are_repeated_whole(
     after_s: float, lost_for_s: float
 ) -> None:
     async with speaking() as (line, _):
@@ -450,7 +450,7 @@ async def test_what_a_lost_server_did_not_get_is_said_again_by_whole_words(
 
 
 @pytest.mark.virtual_time
-async def test_a_server_that_is_lost_twice_costs_no_word() -> None:
+async def test_a_server_that_is_lost_twice_loses_no_word() -> None:
     async with speaking() as (line, _):
         await asyncio.sleep(0.7)
         await line.lose(2.0)
@@ -471,7 +471,7 @@ async def test_a_server_that_is_lost_long_after_the_last_word_repeats_nothing() 
 
 
 @pytest.mark.virtual_time
-async def test_no_word_is_sure_before_the_server_has_all_of_it() -> None:
+async def test_no_word_is_certain_before_the_server_has_all_of_it() -> None:
     async with speaking() as (line, _):
         for _ in range(20):
             await asyncio.sleep(0.1)

@@ -1,4 +1,4 @@
-"""Our line into a room, with a media server behind it that takes our track late, or never says."""
+"""Our line into a room, with a media server that publishes our track late, or never reports it."""
 
 import asyncio
 from collections import Counter
@@ -23,7 +23,7 @@ CALLER = PersonSeen("sip_1", {"sip.callID": "SCL_1", "sip.callStatus": "active"}
 
 
 class SlowServer:
-    """Lets us in, and refuses so many of the tracks that we offer it anew."""
+    """Lets the agent in, and refuses some of its republished tracks."""
 
     def __init__(self, *, refuses: int, takes_up: bool) -> None:
         self.offered = 0
@@ -47,19 +47,19 @@ class SlowServer:
             self._learn(TakenUp(by_somebody=True))
 
     def restart(self, *, away_s: float = 0.0) -> None:
-        """Be gone, and there again, with a caller's gateway that takes nothing up by itself."""
+        """Vanish and return, with a caller's gateway that subscribes to nothing by itself."""
         self._away_until_s = asyncio.get_running_loop().time() + away_s
         self._learn(Parted(SERVER_SHUTDOWN))
 
     async def _part(self) -> None:
-        """We have left."""
+        """The agent has left."""
 
 
 @asynccontextmanager
 async def watched_line(
     server: SlowServer, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[LivekitLine]:
-    """Have a line into the server's room while the block runs."""
+    """Open a line into the server's room while the block runs."""
     monkeypatch.setattr(livekit_line, "join", server.join)
     monkeypatch.setattr(livekit_line, "publish", server.publish)
     loop = asyncio.get_running_loop()
@@ -81,7 +81,7 @@ async def usable_after_s(server: SlowServer, monkeypatch: pytest.MonkeyPatch) ->
         return line.clock() - began_s
 
 
-async def test_nobody_is_talked_to_over_a_track_that_the_server_has_not_taken(
+async def test_nothing_is_said_over_a_track_that_the_server_has_not_published(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server = SlowServer(refuses=OFFERS + 2, takes_up=True)
@@ -92,7 +92,7 @@ async def test_nobody_is_talked_to_over_a_track_that_the_server_has_not_taken(
     assert waited_s == pytest.approx(TAKE_UP_S * server.offered, abs=0.5)
 
 
-async def test_a_track_is_offered_anew_behind_each_restart_of_the_server(
+async def test_a_track_is_republished_after_each_restart_of_the_server(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server = SlowServer(refuses=0, takes_up=True)
@@ -107,7 +107,7 @@ async def test_a_track_is_offered_anew_behind_each_restart_of_the_server(
 
 
 @pytest.mark.parametrize("away_s", [9.0, 25.0])
-async def test_a_server_that_is_back_is_joined_within_two_seconds_each_time(
+async def test_a_returning_server_is_joined_within_two_seconds_each_time(
     monkeypatch: pytest.MonkeyPatch, away_s: float
 ) -> None:
     server = SlowServer(refuses=0, takes_up=True)
@@ -123,7 +123,7 @@ async def test_a_server_that_is_back_is_joined_within_two_seconds_each_time(
             assert line.clock() - back_s < AGAIN_S + TAKE_UP_S + 0.1
 
 
-async def test_who_never_says_what_they_hear_is_talked_to_all_the_same(
+async def test_a_caller_whose_subscription_is_never_reported_is_talked_to_anyway(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server = SlowServer(refuses=0, takes_up=False)

@@ -1,4 +1,4 @@
-"""What a media server answers to a transfer, and what that means for the caller."""
+"""A media server's answers to a transfer, and their meaning for the caller."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -74,7 +74,7 @@ async def test_a_transfer_is_judged_by_its_answer_and_not_by_the_lack_of_an_erro
     assert await rooms.transfer("sip_1", room="call-1", to=DESK, ring_s=20.0) == handover
 
 
-async def test_a_transfer_that_is_refused_says_why(exchange: Exchange, rooms: LivekitRooms) -> None:
+async def test_a_refused_transfer_has_its_reason(exchange: Exchange, rooms: LivekitRooms) -> None:
     exchange.refuses["TransferSIPParticipant"] = ("resource_exhausted", "sip status 486")
     exchange.meta = {"sip_status_code": "486", "sip_status": "Busy here"}
 
@@ -82,7 +82,7 @@ async def test_a_transfer_that_is_refused_says_why(exchange: Exchange, rooms: Li
 
 
 @pytest.mark.parametrize("instead", [(200, b"<title>Soon back</title>"), (502, b'"no upstream"')])
-async def test_what_another_server_says_in_its_place_is_no_answer(
+async def test_another_server_in_its_place_gives_no_answer(
     exchange: Exchange, rooms: LivekitRooms, instead: tuple[int, bytes]
 ) -> None:
     exchange.instead = instead
@@ -93,7 +93,7 @@ async def test_what_another_server_says_in_its_place_is_no_answer(
 
 
 class Found(NamedTuple):
-    """Who is in a room, and whether it is free."""
+    """The participants of a room, and whether it is free."""
 
     who: str = ""
     pool: str | None = None
@@ -131,7 +131,7 @@ async def test_a_room_is_free_unless_a_live_agent_of_another_server_is_in_it(
     assert exchange.asked.count("PerformRpc") == TIMES_ASKED.get(found.says, 1)
 
 
-async def test_our_agent_says_in_the_room_which_server_it_is_of(rooms: LivekitRooms) -> None:
+async def test_our_agent_names_its_server_in_the_room(rooms: LivekitRooms) -> None:
     claims = api.TokenVerifier("key", SECRET).verify(rooms.token("call-1"))
 
     assert claims.attributes == {SERVER: "ours"}

@@ -1,4 +1,4 @@
-"""LiveKit's trunks and the rule: made, found again, changed where different, else left alone."""
+"""LiveKit's trunks and the rule: created, found again, changed if different, else unchanged."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -47,7 +47,7 @@ async def ask(exchange: Exchange, plan: ExchangePlan = PLAN) -> list[Arranged]:
     return await set_up(exchange.url, "key", SecretStr(SECRET), plan)
 
 
-async def test_the_first_time_makes_everything(exchange: Exchange) -> None:
+async def test_the_first_run_creates_everything(exchange: Exchange) -> None:
     done = await ask(exchange)
 
     assert [(item.part, item.change) for item in done] == [
@@ -67,7 +67,7 @@ async def test_the_first_time_makes_everything(exchange: Exchange) -> None:
     assert outbound.transport == api.SIPTransport.SIP_TRANSPORT_TLS
 
 
-async def test_the_second_time_changes_nothing(exchange: Exchange) -> None:
+async def test_the_second_run_changes_nothing(exchange: Exchange) -> None:
     first = await ask(exchange)
     exchange.asked.clear()
 
@@ -77,7 +77,7 @@ async def test_the_second_time_changes_nothing(exchange: Exchange) -> None:
     assert {line for line in exchange.asked if not line.startswith("List")} == set()
 
 
-async def test_only_what_is_different_is_changed(exchange: Exchange) -> None:
+async def test_only_differences_are_changed(exchange: Exchange) -> None:
     await ask(exchange)
     (made,) = exchange.objects["SIPInboundTrunk"].values()
     made.headers["X-Owner"] = "somebody else's"
@@ -105,7 +105,7 @@ async def test_the_order_of_numbers_is_no_difference(exchange: Exchange) -> None
     assert {item.change for item in done} == {"unchanged"}
 
 
-async def test_another_name_is_another_holdline(exchange: Exchange) -> None:
+async def test_another_name_is_another_installation(exchange: Exchange) -> None:
     await ask(exchange)
 
     done = await ask(exchange, replace(PLAN, name="staging"))
@@ -114,7 +114,7 @@ async def test_another_name_is_another_holdline(exchange: Exchange) -> None:
     assert len(exchange.objects["SIPInboundTrunk"]) == 2
 
 
-async def test_two_of_one_name_are_for_a_person_to_sort_out(exchange: Exchange) -> None:
+async def test_two_with_one_name_are_left_to_a_person(exchange: Exchange) -> None:
     await ask(exchange)
     (made,) = exchange.objects["SIPInboundTrunk"].values()
     exchange.objects["SIPInboundTrunk"]["ID_99"] = made
@@ -123,14 +123,14 @@ async def test_two_of_one_name_are_for_a_person_to_sort_out(exchange: Exchange) 
         await ask(exchange)
 
 
-async def test_a_refusal_is_told_in_its_own_words(exchange: Exchange) -> None:
+async def test_a_refusal_is_reported_with_its_message(exchange: Exchange) -> None:
     exchange.refuses["CreateSIPInboundTrunk"] = ("invalid_argument", "another trunk has it")
 
     with pytest.raises(ExchangeError, match="does not make the inbound trunk: another trunk has"):
         await ask(exchange)
 
 
-async def test_a_wrong_secret_and_a_server_that_is_not_there_are_told(exchange: Exchange) -> None:
+async def test_a_wrong_secret_and_a_missing_server_are_reported(exchange: Exchange) -> None:
     wrong = SecretStr("wrong-secret-of-at-least-thirty-two-letters")
     with pytest.raises(ExchangeError, match="does not list each inbound trunk"):
         await set_up(exchange.url, "key", wrong, PLAN)
@@ -139,7 +139,7 @@ async def test_a_wrong_secret_and_a_server_that_is_not_there_are_told(exchange: 
         await set_up("http://127.0.0.1:9", "key", wrong, PLAN)
 
 
-async def test_another_server_in_the_place_of_livekit_is_told() -> None:
+async def test_another_server_in_the_place_of_livekit_is_reported() -> None:
     async def page(_: web.Request) -> web.Response:
         return web.Response(text="<!doctype html><title>Welcome</title>", content_type="text/html")
 

@@ -1,4 +1,4 @@
-"""LiveKit's words in ours, as tables."""
+"""LiveKit's terms in ours, as tables."""
 
 import pytest
 from livekit import rtc
@@ -60,7 +60,7 @@ def test_hidden_numbers_leave_a_party_without() -> None:
         (None, True),
     ],
 )
-def test_only_an_active_call_hears_us_and_who_is_no_telephone(
+def test_only_an_active_call_hears_us_and_non_telephones_always_do(
     status: str | None, *, answered: bool
 ) -> None:
     attributes = {} if status is None else {"sip.callStatus": status}
@@ -81,7 +81,7 @@ def test_only_an_active_call_hears_us_and_who_is_no_telephone(
         (0, True, "completed"),
     ],
 )
-def test_why_somebody_left_says_how_the_leg_ended(
+def test_the_reason_for_leaving_is_the_end_of_the_leg(
     reason: int, *, answered: bool, outcome: LegOutcome
 ) -> None:
     assert outcome_of(reason, answered=answered) == outcome
@@ -102,13 +102,13 @@ def test_why_somebody_left_says_how_the_leg_ended(
         (None, False, "failed"),
     ],
 )
-def test_a_refused_transfer_says_what_came_of_it(
+def test_a_refused_transfer_has_its_outcome(
     sip_code: int | None, *, timed_out: bool, handover: Handover
 ) -> None:
     assert handover_of(sip_code, timed_out=timed_out) == handover
 
 
-def test_our_numbers_are_the_librarys() -> None:
+def test_our_numbers_equal_the_librarys() -> None:
     ours = {
         "CLIENT_INITIATED": CLIENT_INITIATED,
         "DUPLICATE_IDENTITY": DUPLICATE_IDENTITY,
@@ -124,7 +124,7 @@ def test_our_numbers_are_the_librarys() -> None:
 
 
 @pytest.mark.parametrize("name", ["SERVER_SHUTDOWN", "SIGNAL_CLOSE", "CONNECTION_TIMEOUT"])
-def test_a_servers_trouble_is_no_reason_to_stay_away(name: str) -> None:
+def test_a_servers_failure_is_no_reason_to_stay_away(name: str) -> None:
     assert int(rtc.DisconnectReason.Value(name)) not in FOR_GOOD | SENT_AWAY
 
 

@@ -43,7 +43,7 @@ def finished(program: str, environment: Mapping[str, str]) -> tuple[int, list[st
 
 
 @pytest.mark.slow
-def test_what_is_said_into_the_microphone_comes_out_of_the_loudspeaker(
+def test_microphone_sound_comes_out_of_the_loudspeaker(
     card: Mapping[str, str], tmp_path: Path
 ) -> None:
     program = start("echo", card)
@@ -59,7 +59,7 @@ def test_what_is_said_into_the_microphone_comes_out_of_the_loudspeaker(
     sound = pulse.heard(tmp_path / "heard")
 
     assert (program.returncode, out) == (0, "ended\n"), errors
-    # A live echo has nothing in hand, so that a busy machine makes gaps in it.
+    # A live echo has no buffer, so a busy machine makes gaps in it.
     assert sum(pulse.stretches_s(sound)) == pytest.approx(1.0, abs=0.4)
     spectrum = np.abs(np.fft.rfft(sound))
     hz = np.fft.rfftfreq(sound.size, 1 / pulse.RATE_HZ)
@@ -99,7 +99,7 @@ def test_twenty_calls_cancelled_while_the_agent_speaks_crash_nothing(
 
 
 @pytest.mark.slow
-def test_putting_the_telephone_down_is_told_once(card: Mapping[str, str]) -> None:
+def test_hanging_up_is_reported_once(card: Mapping[str, str]) -> None:
     code, out, errors = finished("put_down", card)
 
     assert (code, out[0]) == (0, "caller_hung_up"), errors
@@ -118,20 +118,20 @@ def test_a_device_that_is_taken_away_ends_the_call(card: Mapping[str, str]) -> N
 
 
 def without_sound(folder: Path) -> dict[str, str]:
-    """Return an environment in which PortAudio finds no device, whatever the machine has."""
+    """Return an environment in which PortAudio finds no device, on any machine."""
     nothing = folder / "asound.conf"
     nothing.write_text("pcm.nothing { type hw card 99 }")  # without any, PortAudio aborts
     return os.environ | {"ALSA_CONFIG_PATH": str(nothing), "PULSE_SERVER": "unix:/nonexistent"}
 
 
 def with_sounddevice(folder: Path, code: str) -> dict[str, str]:
-    """Return an environment in which this stands in for the sounddevice package."""
+    """Return an environment in which this replaces the sounddevice package."""
     (folder / "sounddevice.py").write_text(code)
     return os.environ | {"PYTHONPATH": str(folder)}
 
 
 def check(environment: Mapping[str, str]) -> str:
-    """Return what `check_devices` says in a process of its own."""
+    """Return the output of `check_devices` in a process of its own."""
     code = (
         "from transports.local.sound_card import NoAudioError, check_devices\n"
         "try: check_devices()\n"
@@ -199,7 +199,7 @@ def test_the_command_without_a_device_is_one_line_and_exit_code_2(tmp_path: Path
     assert ran.stderr.count("\n") == 1
 
 
-def test_sound_is_taken_in_order_and_silence_follows_it() -> None:
+def test_sound_is_read_in_order_and_silence_follows_it() -> None:
     playback = Playback()
 
     playback.write(b"\1\2\3\4")
@@ -209,7 +209,7 @@ def test_sound_is_taken_in_order_and_silence_follows_it() -> None:
     assert playback.take(2) == b"\0\0"
 
 
-def test_what_waits_is_told_in_seconds_and_forgotten_on_clear() -> None:
+def test_queued_sound_is_counted_in_seconds_and_dropped_on_clear() -> None:
     playback = Playback()
 
     playback.write(bytes(BLOCK_FRAMES * 2 * 3))
@@ -220,7 +220,7 @@ def test_what_waits_is_told_in_seconds_and_forgotten_on_clear() -> None:
 
 
 class Tape:
-    """A stream that remembers what was done to it."""
+    """A stream that records its calls."""
 
     latency = 0.0
 
@@ -237,7 +237,7 @@ class Tape:
         self.done.append("close")
 
 
-async def test_a_device_is_given_back_once() -> None:
+async def test_a_device_is_closed_once() -> None:
     tape = Tape()
     device = Direction(lambda _: tape, lost=lambda: None, lock=threading.Lock())
 
@@ -258,7 +258,7 @@ async def test_a_device_that_was_closed_first_is_never_opened() -> None:
     assert tape.done == []
 
 
-async def test_an_end_that_nobody_asked_for_is_a_lost_device() -> None:
+async def test_an_unrequested_end_is_a_lost_device() -> None:
     ended, lost = [], []
 
     def make(end):
@@ -310,7 +310,7 @@ def test_the_devices_are_listed_with_their_numbers(card: Mapping[str, str]) -> N
     assert "microphone, loudspeaker" in ran.stdout  # the default ones
 
 
-def test_a_device_that_is_not_there_is_one_line_with_what_there_is(
+def test_a_missing_device_is_one_line_with_the_existing_ones(
     card: Mapping[str, str],
 ) -> None:
     ran = holdline(card, "--input", "grammophone")

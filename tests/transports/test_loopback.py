@@ -54,7 +54,7 @@ def leg_of(samples: np.ndarray, *, linger_s: float) -> LoopbackLeg:
     return LoopbackLeg(samples, sample_rate_hz=RATE_HZ, linger_s=linger_s, clock=time.monotonic)
 
 
-async def test_a_caller_says_something_on_cue_and_it_is_heard_whole() -> None:
+async def test_speech_on_cue_is_heard_whole() -> None:
     leg = leg_of(NOTHING, linger_s=float("inf"))
 
     async with on_the_line(leg):
@@ -74,7 +74,7 @@ async def test_a_caller_who_has_left_the_line_says_nothing_more() -> None:
         await leg.say(TONE)
 
 
-async def test_a_caller_who_said_all_hangs_up_after_lingering() -> None:
+async def test_a_caller_who_has_said_everything_hangs_up_after_lingering() -> None:
     gone = asyncio.Event()
     leg = leg_of(TONE, linger_s=0.1)
 

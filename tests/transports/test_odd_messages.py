@@ -1,4 +1,4 @@
-"""Messages that no carrier should send, in a call: dropped, told once, and the call goes on."""
+"""Invalid messages in a call: dropped, told once, and the call continues."""
 
 import asyncio
 import base64
@@ -56,7 +56,7 @@ ODD: dict[str, tuple[str | bytes, str]] = {
 
 
 class Line:
-    """A call by some carrier, and who is told of it."""
+    """A call by some carrier, and its events."""
 
     def __init__(self, pool: WorkerPool, caller: Carrier, call: Call) -> None:
         self.pool, self.caller, self.call = pool, caller, call
@@ -64,7 +64,7 @@ class Line:
         call.leg.tell_to(self.told.append)
 
     async def goes_on(self) -> bool:
-        """Return whether both sides still hear each other, on the first line that they had."""
+        """Return whether both sides still hear each other, on their first line."""
         before = len(self.call.ears.audio)
         await self.caller.say(tone(0.2, self.caller.rate_hz))
         await say(self.call, 0.2)
@@ -80,7 +80,7 @@ class Line:
 
 @asynccontextmanager
 async def line(carrier: str, **wide: Any) -> AsyncIterator[Line]:
-    """Answer a call of a carrier; a lost line may come back."""
+    """Answer a call of a carrier; a lost line may return."""
     if carrier == "twilio":
         async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
             yield Line(it, caller, await it.call())
@@ -91,7 +91,7 @@ async def line(carrier: str, **wide: Any) -> AsyncIterator[Line]:
 
 @pytest.mark.parametrize("carrier", ALL)
 @pytest.mark.parametrize(("data", "reason"), ODD.values(), ids=ODD.keys())
-async def test_an_odd_message_is_dropped_and_told_once_in_its_own_call(
+async def test_an_invalid_message_is_dropped_and_told_once_in_its_own_call(
     carrier: str, data: str | bytes, reason: str
 ) -> None:
     async with line(carrier) as it:
@@ -159,7 +159,7 @@ async def test_a_second_of_sound_in_one_message_is_heard_whatever_its_codec(
 
 
 @pytest.mark.parametrize("carrier", ["twilio", "telnyx", "plivo"])
-async def test_a_flood_of_odd_messages_costs_the_line_and_not_the_call(carrier: str) -> None:
+async def test_a_flood_of_invalid_messages_costs_the_line_and_not_the_call(carrier: str) -> None:
     async with line(carrier) as it:
         for _ in range(60):
             await it.caller.send_raw("ping")
@@ -172,7 +172,7 @@ async def test_a_flood_of_odd_messages_costs_the_line_and_not_the_call(carrier: 
         assert (it.call.gone_for, len(it.pool.calls)) == ([], 1)
 
 
-async def test_a_flood_ends_a_call_whose_line_cannot_come_back_as_a_lost_line() -> None:
+async def test_a_flood_ends_a_call_without_reconnection_as_a_lost_line() -> None:
     async with line("exotel") as it:
         for _ in range(60):
             await it.caller.send_raw("ping")
@@ -182,7 +182,7 @@ async def test_a_flood_ends_a_call_whose_line_cannot_come_back_as_a_lost_line() 
         assert it.refusals() == ["not_json", "flood_of_odd_messages"]
 
 
-async def test_odd_messages_that_come_slowly_never_become_a_flood() -> None:
+async def test_slow_invalid_messages_never_become_a_flood() -> None:
     async with line("twilio") as it:
         for _ in range(100):
             await it.caller.send_raw("ping")
@@ -191,7 +191,7 @@ async def test_odd_messages_that_come_slowly_never_become_a_flood() -> None:
         assert await it.goes_on()
 
 
-async def test_a_far_end_fills_the_record_with_no_more_than_a_few_kinds() -> None:
+async def test_a_far_end_fills_the_record_with_only_a_few_kinds() -> None:
     async with line("telnyx") as it:
         for code in range(100_001, 100_100):
             await it.caller.send_raw(json.dumps({"event": "error", "payload": {"code": code}}))
@@ -209,7 +209,7 @@ WIDE = {
 
 
 @pytest.mark.parametrize(("carrier", "wide", "order"), WIDE.values(), ids=WIDE.keys())
-async def test_a_sample_that_two_messages_share_is_heard_whole(
+async def test_a_sample_split_between_two_messages_is_heard_whole(
     carrier: str, wide: dict[str, Any], order: str
 ) -> None:
     async with line(carrier, **wide) as it:

@@ -1,4 +1,4 @@
-"""How often a page may say something, and who hears it."""
+"""Limits on a page's messages."""
 
 import json
 
@@ -15,7 +15,7 @@ EAR = {"type": "ear", "buffer_s": 0.1, "playout_s": 0.02, "network_s": 0.01, "ma
 
 
 class Heard:
-    """What came through, and what was refused."""
+    """Accepted and refused messages."""
 
     def __init__(self) -> None:
         self.said: list[PageKey | EarMeasured] = []
@@ -35,7 +35,7 @@ class Heard:
         return [event.reason for event in self.told if isinstance(event, InputRefused)]
 
 
-async def test_no_more_keys_are_heard_than_fingers_press() -> None:
+async def test_keys_are_limited_to_human_speed() -> None:
     heard = Heard()
     for _ in range(KEYS_CAP + 10):
         assert not await heard.page.take(json.dumps({"type": "key", "key": "5"}))
@@ -44,7 +44,7 @@ async def test_no_more_keys_are_heard_than_fingers_press() -> None:
     assert heard.refusals == ["keys_faster_than_fingers"]
 
 
-async def test_an_ear_reports_now_and_then_only() -> None:
+async def test_ear_reports_are_limited() -> None:
     heard = Heard()
     for turn in range(1, 30):
         assert not await heard.page.take(json.dumps(EAR | {"turn": turn}))
@@ -53,7 +53,7 @@ async def test_an_ear_reports_now_and_then_only() -> None:
     assert heard.refusals == ["ears_too_often"]
 
 
-async def test_a_flood_is_not_even_read_and_told_of_once() -> None:
+async def test_a_flood_is_not_read_and_told_once() -> None:
     heard = Heard()
     taken = [await heard.page.take("ping: 1") for _ in range(1000)]
 

@@ -1,4 +1,4 @@
-"""Calls that we place: what Plivo is asked, where they are found, and what its refusals mean."""
+"""Outbound calls: requests to Plivo, its lists of calls, and the meaning of its refusals."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -47,7 +47,7 @@ def orders(it: PlivoRestApi) -> list[dict[str, object]]:
     return [dict(item.order) for item in it.exchange.placed.values()]
 
 
-async def test_a_call_is_asked_for_with_our_own_id_in_every_address() -> None:
+async def test_a_call_is_requested_with_our_own_id_in_every_address() -> None:
     async with desk() as (it, calls):
         request_uuid = await calls.dial(ORDER)
         [placed] = it.exchange.placed.values()
@@ -70,14 +70,14 @@ async def test_a_call_is_asked_for_with_our_own_id_in_every_address() -> None:
         }
 
 
-async def test_nobody_listens_for_machines_unless_asked() -> None:
+async def test_machine_detection_is_off_unless_requested() -> None:
     async with desk() as (it, calls):
         await calls.dial(replace(ORDER, machine=""))
 
         assert not [name for name in orders(it)[0] if name.startswith("machine")]
 
 
-async def test_a_call_is_found_while_it_waits_while_it_rings_and_behind_its_end() -> None:
+async def test_a_call_is_found_while_queued_while_ringing_and_after_its_end() -> None:
     async with desk(Callee(fate="busy", ring_s=5)) as (it, calls):
         it.one_id, it.exchange.calls_per_s = True, 0.5
         began = utc_now()
@@ -102,7 +102,7 @@ async def test_a_call_is_found_while_it_waits_while_it_rings_and_behind_its_end(
         assert abs((over.created - began).total_seconds()) < 2
 
 
-async def test_a_call_is_found_by_its_number_wherever_it_is() -> None:
+async def test_a_call_is_found_by_its_number_in_any_list() -> None:
     async with desk(Callee(fate="busy", ring_s=5)) as (it, calls):
         it.exchange.calls_per_s = 0.5
         began = utc_now()
@@ -126,7 +126,7 @@ async def test_a_call_is_found_by_its_number_wherever_it_is() -> None:
         assert await calls.search(to=ORDER.to, since=later) == []
 
 
-async def test_more_calls_than_are_listed_are_no_proof_that_one_is_not_there() -> None:
+async def test_a_full_list_does_not_prove_that_a_call_is_missing() -> None:
     async with desk() as (it, calls):
         it.exchange.calls_per_s = 0.01
         for at in range(21):
@@ -137,7 +137,7 @@ async def test_more_calls_than_are_listed_are_no_proof_that_one_is_not_there() -
 
 
 @pytest.mark.parametrize("calls_per_s", [0.01, 100.0], ids=["queued", "ringing"])
-async def test_a_call_that_nobody_answered_yet_can_be_cancelled(calls_per_s: float) -> None:
+async def test_an_unanswered_call_can_be_cancelled(calls_per_s: float) -> None:
     async with desk() as (it, calls):
         it.exchange.calls_per_s = calls_per_s
         await calls.dial(OTHER)
@@ -151,7 +151,7 @@ async def test_a_call_that_nobody_answered_yet_can_be_cancelled(calls_per_s: flo
         assert over.outcome == "cancelled"
 
 
-async def test_without_an_id_nothing_is_asked_that_would_end_every_call_of_the_account() -> None:
+async def test_without_an_id_no_request_is_made_that_would_end_every_call() -> None:
     asked: list[tuple[object, ...]] = []
 
     async def ask(*each: object) -> None:
@@ -167,7 +167,7 @@ async def test_without_an_id_nothing_is_asked_that_would_end_every_call_of_the_a
     ("fate", "outcome"),
     [("busy", "busy"), ("no-answer", "no-answer"), ("failed", "failed")],
 )
-async def test_a_record_says_how_a_call_ended(fate: Fate, outcome: LegOutcome) -> None:
+async def test_a_record_has_the_end_of_a_call(fate: Fate, outcome: LegOutcome) -> None:
     async with desk(Callee(fate=fate)) as (it, calls):
         await calls.dial(ORDER)
         await asyncio.sleep(5)
@@ -198,13 +198,13 @@ async def test_a_record_says_how_a_call_ended(fate: Fate, outcome: LegOutcome) -
         ("something else", "", "failed"),
     ],
 )
-def test_plivos_words_for_an_end_are_the_fields(
+def test_plivos_statuses_of_an_end_are_the_fields(
     status: str, code: str, outcome: LegOutcome
 ) -> None:
     assert OUTCOMES[ending_of(status, code)] == outcome
 
 
-async def test_a_number_that_cannot_be_is_refused() -> None:
+async def test_an_invalid_number_is_refused() -> None:
     async with desk() as (_, calls):
         with pytest.raises(PermanentError) as refused:
             await calls.dial(replace(ORDER, to="+1"))
@@ -222,7 +222,7 @@ async def test_a_wrong_key_is_permanent_and_in_no_message() -> None:
     assert "s3cret" not in str(refused.value)
 
 
-async def test_an_order_that_is_answered_with_nothing_is_not_known_to_be_refused() -> None:
+async def test_an_empty_answer_is_no_certain_refusal() -> None:
     async with PlivoAccount() as account:
         with pytest.raises(TransientError) as unclear:
             await calls_of(account).dial(ORDER)

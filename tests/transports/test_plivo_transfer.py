@@ -1,4 +1,4 @@
-"""A caller is handed on through Plivo: to a person who answers, or back into the conversation."""
+"""A caller is transferred through Plivo: to a person who answers, or back to the agent."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -36,7 +36,7 @@ ENDING = pytest.mark.parametrize(
 
 @dataclass(frozen=True)
 class Line:
-    """A caller in a call with an agent who may hand them on."""
+    """A caller in a call with an agent who may transfer them."""
 
     it: Doors
     caller: Carrier
@@ -44,7 +44,7 @@ class Line:
 
     @property
     def dialled(self) -> list[str]:
-        """Return whom the caller was connected with."""
+        """Return the destination that the caller was connected with."""
         return [item.number for item in self.it.plivo.switch.dialled]
 
     @property
@@ -56,7 +56,7 @@ class Line:
     async def asked(
         self, url: str, *, phone: PhoneCall | None = None, signed: str = "", **more: str
     ) -> tuple[int, str]:
-        """Ask an address of ours as Plivo does; return the answer."""
+        """Request one of our addresses as Plivo does; return the answer."""
         form = plivo_form(phone or self.caller.phone, "in-progress") | more
         headers = self.it.plivo.signed(signed or url, form)
         async with (
@@ -66,7 +66,7 @@ class Line:
             return answer.status, await answer.text()
 
     async def goes_on(self) -> None:
-        """See that the caller hears the agent, in the call that there was."""
+        """Check that the caller hears the agent, in the same call."""
         await self.call.say(tone(0.3))
         heard = await self.caller.listen(quiet_s=0.2)
         assert heard.size
@@ -93,7 +93,7 @@ async def leave(on: Line) -> None:
 
 
 @ENDING
-async def test_a_person_who_answers_has_the_caller(ends_streams: bool) -> None:  # noqa: FBT001
+async def test_a_person_who_answers_gets_the_caller(ends_streams: bool) -> None:  # noqa: FBT001
     async with line(Callee(talk_s=20), ends_streams=ends_streams) as on:
         assert on.call.leg.facts.transfers
         assert await on.call.leg.transfer(DESK, ring_s=20) == "connected"
@@ -102,13 +102,13 @@ async def test_a_person_who_answers_has_the_caller(ends_streams: bool) -> None: 
         await asyncio.sleep(5)
         assert not on.caller.ended.is_set()  # they talk
         await asyncio.wait_for(on.caller.ended.wait(), 30)
-        [(method, call, fields)] = on.it.plivo.requests  # one order, no hang-up
+        [(method, call, fields)] = on.it.plivo.requests  # one request, no hang-up
         assert (method, call, fields["legs"]) == ("POST", on.caller.phone.call_sid, "aleg")
         assert on.dialled == [DESK.number]
         assert on.it.pool.told == []
 
 
-async def test_no_number_leaves_the_house_before_plivo_asks() -> None:
+async def test_no_number_is_sent_before_plivo_asks() -> None:
     async with line(Callee(fate="busy")) as on:
         await on.call.leg.transfer(DESK, ring_s=20)
 
@@ -125,7 +125,7 @@ async def test_no_number_leaves_the_house_before_plivo_asks() -> None:
     ],
 )
 @pytest.mark.parametrize("returns_within_s", [0, 30])
-async def test_a_caller_whom_nobody_takes_is_back_in_the_conversation(
+async def test_a_caller_without_an_answer_is_back_in_the_conversation(
     fate: Fate, sip_code: int | None, outcome: Handover, returns_within_s: float
 ) -> None:
     async with line(Callee(fate=fate, sip_code=sip_code), returns_within_s=returns_within_s) as on:
@@ -134,7 +134,7 @@ async def test_a_caller_whom_nobody_takes_is_back_in_the_conversation(
 
 
 @ENDING
-async def test_a_caller_can_be_handed_on_again(ends_streams: bool) -> None:  # noqa: FBT001
+async def test_a_caller_can_be_transferred_again(ends_streams: bool) -> None:  # noqa: FBT001
     async with line(Callee(fate="busy"), ends_streams=ends_streams) as on:
         assert await on.call.leg.transfer(DESK, ring_s=20) == "busy"
         on.it.plivo.switch.people[DESK.number] = Callee()
@@ -142,7 +142,7 @@ async def test_a_caller_can_be_handed_on_again(ends_streams: bool) -> None:  # n
         await leave(on)
 
 
-async def test_a_person_who_does_not_answer_in_time_is_rung_no_longer() -> None:
+async def test_a_person_who_does_not_answer_in_time_is_no_longer_called() -> None:
     async with line(Callee(ring_s=60)) as on:
         began_s = on.caller.now_s
 
@@ -151,7 +151,7 @@ async def test_a_person_who_does_not_answer_in_time_is_rung_no_longer() -> None:
 
 
 @pytest.mark.parametrize(("fate", "outcome"), [("answered", "connected"), ("busy", "busy")])
-async def test_a_sip_address_is_rung(fate: Fate, outcome: Handover) -> None:
+async def test_a_sip_address_is_called(fate: Fate, outcome: Handover) -> None:
     async with line(Callee(fate=fate), to=SIP_DESK) as on:
         assert await on.call.leg.transfer(SIP_DESK, ring_s=20) == outcome
         assert on.dialled == [SIP_DESK.number]
@@ -171,10 +171,10 @@ async def test_a_transfer_that_plivo_refuses_leaves_the_call_as_it_is() -> None:
         told = [ProviderFailed(stage="transport", provider="plivo", error=error)]
         assert on.it.pool.told == told
         _, text = await on.asked(f"{on.it.pool.url}/plivo/after")
-        assert "<Dial" not in text  # the order was taken back
+        assert "<Dial" not in text  # the request was withdrawn
 
 
-async def test_an_order_that_plivo_forgets_is_carried_out_behind_the_stream() -> None:
+async def test_an_order_that_plivo_forgets_is_carried_out_after_the_stream() -> None:
     async with line(Callee()) as on:
         on.it.plivo.loses_orders = True
 
@@ -183,7 +183,7 @@ async def test_an_order_that_plivo_forgets_is_carried_out_behind_the_stream() ->
         await leave(on)
 
 
-async def test_a_lost_callback_leaves_it_to_the_end_of_the_talk() -> None:
+async def test_without_a_callback_the_end_of_the_talk_decides() -> None:
     async with line(Callee(talk_s=5)) as on:
         on.it.plivo.switch.silent = True
 
@@ -194,7 +194,7 @@ async def test_a_lost_callback_leaves_it_to_the_end_of_the_talk() -> None:
 
 
 @pytest.mark.parametrize("waits_s", [30, 60], ids=["the agent gives up", "the line gives up"])
-async def test_a_talk_of_which_no_callback_told_is_not_cut_off(waits_s: float) -> None:
+async def test_a_talk_without_a_callback_is_not_cut_off(waits_s: float) -> None:
     async with line(Callee(talk_s=120)) as on, asyncio.TaskGroup() as tasks:
         on.it.plivo.switch.silent = True
         transfer = tasks.create_task(on.call.leg.transfer(DESK, ring_s=20))
@@ -205,10 +205,12 @@ async def test_a_talk_of_which_no_callback_told_is_not_cut_off(waits_s: float) -
         await asyncio.sleep(10)
         assert not on.caller.ended.is_set()  # they talk
         await on.caller.ended.wait()
-        assert [request[0] for request in on.it.plivo.requests] == ["POST"]  # one order, no hang-up
+        assert [request[0] for request in on.it.plivo.requests] == [
+            "POST"
+        ]  # one request, no hang-up
 
 
-async def test_a_caller_who_hangs_up_while_it_rings_is_gone() -> None:
+async def test_a_caller_who_hangs_up_while_it_rings_is_reported() -> None:
     async with line(Callee(ring_s=10)) as on, asyncio.TaskGroup() as tasks:
         transfer = tasks.create_task(on.call.leg.transfer(DESK, ring_s=20))
         await asyncio.sleep(2)
@@ -218,7 +220,7 @@ async def test_a_caller_who_hangs_up_while_it_rings_is_gone() -> None:
         assert on.call.gone_for == ["caller_hung_up"]
 
 
-async def test_only_the_call_that_is_handed_on_is_told_whom_to_ring_and_once() -> None:
+async def test_only_the_transferred_call_gets_the_destination_and_only_once() -> None:
     async with line(Callee()) as on, asyncio.TaskGroup() as tasks:
         on.caller.action_s = 5.0  # until Plivo asks by itself
         began_s = on.caller.now_s
@@ -230,14 +232,14 @@ async def test_only_the_call_that_is_handed_on_is_told_whom_to_ring_and_once() -
         _, first = await on.asked(on.ordered)
         assert "<Dial" not in stranger
         assert DESK.number in first
-        # Now Plivo asks: there is no order any more, and so the caller is back.
+        # Now Plivo asks: there is no order any more, so the caller is back.
         assert await transfer == "failed"
         assert on.caller.now_s - began_s == pytest.approx(5, abs=1)
         assert on.dialled == []
         await on.goes_on()
 
 
-async def test_an_address_that_no_leg_asked_for_rings_nobody() -> None:
+async def test_an_address_without_a_transfer_calls_no_one() -> None:
     async with line(Callee()) as on:
         url = f"{on.it.pool.url}/plivo/transfer?order={'0' * 32}&number=%2B19995550000"
         status, text = await on.asked(url)
@@ -247,7 +249,7 @@ async def test_an_address_that_no_leg_asked_for_rings_nobody() -> None:
         assert "9995550000" not in text
 
 
-async def test_another_order_than_the_last_rings_nobody() -> None:
+async def test_an_outdated_order_calls_no_one() -> None:
     async with line(Callee()) as on, asyncio.TaskGroup() as tasks:
         on.caller.action_s = 5.0
         transfer = tasks.create_task(on.call.leg.transfer(DESK, ring_s=20))
@@ -258,7 +260,7 @@ async def test_another_order_than_the_last_rings_nobody() -> None:
         assert await transfer == "failed"
 
 
-async def test_an_order_is_found_by_whatever_process_is_asked() -> None:
+async def test_an_order_is_found_by_any_process() -> None:
     async with line(Callee()) as on, asyncio.TaskGroup() as tasks:
         on.caller.action_s = 5.0
         transfer = tasks.create_task(on.call.leg.transfer(DESK, ring_s=20))
@@ -273,7 +275,7 @@ async def test_an_order_is_found_by_whatever_process_is_asked() -> None:
 
 
 @pytest.mark.parametrize("signed", ["?order=2", ""], ids=["another", "none"])
-async def test_the_order_in_an_address_is_part_of_what_is_signed(signed: str) -> None:
+async def test_the_order_in_an_address_is_signed(signed: str) -> None:
     async with line(Callee()) as on:
         url = f"{on.it.pool.url}/plivo/transfer"
         status, _ = await on.asked(f"{url}?order=1", signed=f"{url}{signed}")
@@ -282,7 +284,7 @@ async def test_the_order_in_an_address_is_part_of_what_is_signed(signed: str) ->
         assert on.it.pool.told == [InputRefused(transport="plivo", reason="wrong_signature")]
 
 
-async def test_without_an_address_of_ours_it_is_not_offered() -> None:
+async def test_without_our_address_a_transfer_is_not_offered() -> None:
     async with doors(hands_on=False) as it, it.caller("plivo"):
         leg = (await it.pool.call()).leg
 
@@ -300,7 +302,7 @@ def test_plivos_own_package_signs_the_address_of_an_order_as_the_lab_does() -> N
 
 
 @pytest.mark.parametrize("to", [DESK, SIP_DESK], ids=["a number", "a SIP URI"])
-def test_what_the_call_is_told_is_what_plivos_package_would_write(to: Destination) -> None:
+def test_the_answer_is_as_plivos_package_would_write_it(to: Destination) -> None:
     verb = dial_verb(to, ring_s=20.4, public_url=HERE)
 
     dial = plivoxml.DialElement(
@@ -316,7 +318,7 @@ def test_what_the_call_is_told_is_what_plivos_package_would_write(to: Destinatio
     assert canonical(f"<Response>{verb}</Response>") == canonical(expected.to_string())
 
 
-def test_what_would_break_the_answer_is_written_otherwise() -> None:
+def test_special_characters_of_the_answer_are_escaped() -> None:
     to = Destination(name="billing", number='sip:a&b"<c>@example.com')
     verb = dial_verb(to, ring_s=0.2, public_url='https://a.example.com/"&<')
 
@@ -344,14 +346,14 @@ ENDS: dict[str, tuple[dict[str, str], Handover | None]] = {
 
 
 @pytest.mark.parametrize(("form", "outcome"), ENDS.values(), ids=ENDS.keys())
-def test_what_the_end_of_a_dial_means(form: dict[str, str], outcome: Handover | None) -> None:
+def test_the_end_of_a_dial_has_its_meaning(form: dict[str, str], outcome: Handover | None) -> None:
     assert dial_outcome(form) == outcome
 
 
 @pytest.mark.parametrize(
     ("action", "caller"), [("answer", "a1"), ("connected", "a1"), ("hangup", ""), ("digits", "")]
 )
-def test_whose_caller_is_talked_to(action: str, caller: str) -> None:
+def test_the_party_whose_caller_is_talked_to_is_known(action: str, caller: str) -> None:
     form = {"CallUUID": "other", "DialALegUUID": "a1", "DialAction": action}
 
     assert answered_for(form) == caller

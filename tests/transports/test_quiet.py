@@ -1,4 +1,4 @@
-"""For how long nothing has come over a line."""
+"""How long a line has been silent."""
 
 import pytest
 
@@ -21,7 +21,7 @@ class Line:
             self.quiet.note()
 
 
-def test_before_anything_has_come_there_is_no_pause() -> None:
+def test_before_the_first_sound_there_is_no_pause() -> None:
     line = Line()
     line.pause(5.0)
     assert line.quiet.now_s == 0.0
@@ -30,7 +30,7 @@ def test_before_anything_has_come_there_is_no_pause() -> None:
     assert line.quiet.take_longest_s() == 0.0
 
 
-def test_what_is_expected_and_does_not_come_is_a_pause_that_has_not_ended() -> None:
+def test_missing_expected_sound_is_a_pause_that_has_not_ended() -> None:
     line = Line()
     line.quiet.expect()
     line.pause(3.0)
@@ -41,7 +41,7 @@ def test_what_is_expected_and_does_not_come_is_a_pause_that_has_not_ended() -> N
     assert line.quiet.take_longest_s() == 0.0
 
 
-def test_what_has_come_before_it_was_expected_counts() -> None:
+def test_sound_before_it_was_expected_counts() -> None:
     line = Line()
     line.hear(0.0)
     line.pause(3.0)
@@ -50,7 +50,7 @@ def test_what_has_come_before_it_was_expected_counts() -> None:
     assert line.quiet.now_s == pytest.approx(3.0)
 
 
-def test_a_pause_that_goes_on_has_not_ended() -> None:
+def test_a_lasting_pause_has_not_ended() -> None:
     line = Line()
     line.hear(0.0)
     line.pause(3.0)
@@ -59,7 +59,7 @@ def test_a_pause_that_goes_on_has_not_ended() -> None:
     assert line.quiet.take_longest_s() == 0.0
 
 
-def test_a_pause_that_has_ended_is_known_however_late_one_asks_and_once() -> None:
+def test_an_ended_pause_is_reported_once_however_late() -> None:
     line = Line()
     line.hear(0.0, 0.02, 1.25, 0.02, 0.02)
 

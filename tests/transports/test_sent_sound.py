@@ -1,4 +1,4 @@
-"""What a new line has to play first: whole words that were not heard to their end."""
+"""Sound that a new line plays first: whole words that were not fully heard."""
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,7 @@ PIECE = bytes(RATE_HZ // 25 * 2)  # 40 ms
 
 
 def sent(*stretches: tuple[str, bool]) -> SentSound:
-    """Send 0.2 s and a mark for each name, and say whether a word ends there."""
+    """Send 0.2 s and a mark for each name, and state whether a word ends there."""
     it = SentSound(rate_hz=RATE_HZ)
     for name, ends_word in stretches:
         for _ in range(5):
@@ -26,7 +26,7 @@ def marks(it: SentSound) -> list[str | None]:
     return [item.mark for item in it]
 
 
-def test_words_that_were_heard_are_not_owed() -> None:
+def test_heard_words_are_not_pending() -> None:
     it = sent(("a", True), ("b", True), ("c", True))
 
     it.echoed("b")
@@ -35,7 +35,7 @@ def test_words_that_were_heard_are_not_owed() -> None:
     assert (it.length_s, it.again_s) == (pytest.approx(0.2), 0)
 
 
-def test_a_word_that_was_cut_is_owed_from_its_beginning() -> None:
+def test_a_cut_word_is_pending_from_its_beginning() -> None:
     it = sent(("one", True), ("tw-", False), ("-o", True))
 
     it.echoed("tw-")
@@ -44,7 +44,7 @@ def test_a_word_that_was_cut_is_owed_from_its_beginning() -> None:
     assert it.again_s == pytest.approx(0.2)
 
 
-def test_a_word_that_ends_behind_its_last_mark_is_whole() -> None:
+def test_a_word_that_ends_after_its_last_mark_is_whole() -> None:
     it = sent(("one", False))
     it.echoed("one")
 
@@ -53,7 +53,7 @@ def test_a_word_that_ends_behind_its_last_mark_is_whole() -> None:
     assert marks(it) == []
 
 
-def test_sound_behind_the_last_mark_is_owed_too() -> None:
+def test_sound_after_the_last_mark_is_pending_too() -> None:
     it = sent(("one", True))
     it.add(PIECE)
 
@@ -62,7 +62,7 @@ def test_sound_behind_the_last_mark_is_owed_too() -> None:
     assert marks(it) == [None]
 
 
-def test_an_interruption_leaves_nothing_owed() -> None:
+def test_an_interruption_leaves_nothing_pending() -> None:
     it = sent(("one", True), ("two", False))
 
     it.clear()
@@ -70,7 +70,7 @@ def test_an_interruption_leaves_nothing_owed() -> None:
     assert (marks(it), it.length_s) == ([], 0)
 
 
-def test_an_interruption_in_the_middle_of_playing_again_ends_that() -> None:
+def test_an_interruption_during_the_repetition_ends_it() -> None:
     it = sent(("one", True), ("two", True))
     found: list[str | None] = []
 
@@ -81,7 +81,7 @@ def test_an_interruption_in_the_middle_of_playing_again_ends_that() -> None:
     assert found == ["one"]
 
 
-def test_sound_without_words_is_owed_from_its_last_mark() -> None:
+def test_sound_without_words_is_pending_from_its_last_mark() -> None:
     count = round(LONGEST_WORD_S / 0.2) + 2
     it = sent(*((f"{number}", False) for number in range(count + 1)))
 
@@ -100,7 +100,7 @@ def test_a_line_that_never_echoes_fills_no_memory() -> None:
     words=st.lists(st.booleans(), min_size=1, max_size=20),
     heard=st.integers(min_value=0, max_value=19),
 )
-def test_nothing_that_was_not_played_is_forgotten(words: list[bool], heard: int) -> None:
+def test_no_unplayed_sound_is_forgotten(words: list[bool], heard: int) -> None:
     it = sent(*((str(number), ends) for number, ends in enumerate(words)))
     it.echoed(str(heard))
 
@@ -112,7 +112,7 @@ def test_nothing_that_was_not_played_is_forgotten(words: list[bool], heard: int)
         assert it.again_s <= LONGEST_WORD_S + 0.2
 
 
-def test_what_was_heard_but_for_the_last_of_it_is_forgotten_by_whole_words() -> None:
+def test_almost_completely_heard_sound_is_dropped_by_whole_words() -> None:
     sent = SentSound(rate_hz=1000)
     for number in range(8):  # two words of 0.08 s
         sent.add(bytes(40))

@@ -1,4 +1,4 @@
-"""Which microphone and which loudspeaker are meant, and what to do where there is none."""
+"""Choice of microphone and loudspeaker, and the advice if there is none."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def test_the_default_devices_are_marked() -> None:
     ("wanted", "number"),
     [(None, None), (2, 2), ("2", 2), ("alc257", 0), ("usb headset", 1), ("Pro", 2)],
 )
-def test_a_device_is_meant_by_its_number_or_by_a_part_of_its_name(
+def test_a_device_is_chosen_by_its_number_or_by_a_part_of_its_name(
     wanted: str | int | None, number: int | None
 ) -> None:
     assert choose_device(DEVICES, wanted, direction="input") == number
@@ -43,7 +43,7 @@ def test_a_device_is_meant_by_its_number_or_by_a_part_of_its_name(
     ],
     ids=["several", "deaf", "none"],
 )
-def test_a_wrong_choice_is_one_line_with_what_there_is(wanted: str, words: str) -> None:
+def test_a_wrong_choice_is_one_line_with_the_existing_devices(wanted: str, words: str) -> None:
     with pytest.raises(NoAudioError) as wrong:
         choose_device(DEVICES, wanted, direction="input")
 
@@ -51,7 +51,7 @@ def test_a_wrong_choice_is_one_line_with_what_there_is(wanted: str, words: str) 
     assert "\n" not in str(wrong.value)
 
 
-def test_where_there_is_nothing_that_is_said() -> None:
+def test_a_missing_device_is_reported() -> None:
     with pytest.raises(NoAudioError, match="no such loudspeaker: none at all"):
         choose_device([], "0", direction="output")
 

@@ -1,4 +1,4 @@
-"""Calls that we place through Telnyx: what it is asked, and what its refusals mean."""
+"""Outbound calls: requests to Telnyx, and the meaning of its refusals."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ async def office(
     callee: Callee | None = None, *, key: str = ""
 ) -> AsyncIterator[tuple[TelnyxExchange, TelnyxCalls]]:
     async with telnyx_exchange() as it:
-        it.mute = True  # nobody is there to be told
+        it.mute = True  # without a receiver of events
         it.callees = {ORDER.to: callee or Callee(fate="busy", ring_s=30)}
         rest = TelnyxRest(api_key=SecretStr(key or it.account.api_key), api_url=it.account.url)
         calls = TelnyxCalls(
@@ -35,7 +35,7 @@ async def office(
         yield it, calls
 
 
-async def test_a_call_is_asked_for_with_our_own_id_in_its_state() -> None:
+async def test_a_call_is_requested_with_our_own_id_in_its_state() -> None:
     async with office() as (it, calls):
         record = await calls.dial(ORDER)
 
@@ -53,14 +53,14 @@ async def test_a_call_is_asked_for_with_our_own_id_in_its_state() -> None:
 
 
 @pytest.mark.parametrize(("ring_s", "asked"), [(0.5, 5), (5.4, 5), (45.0, 45), (9000.0, 600)])
-async def test_it_rings_as_long_as_telnyx_lets_it(ring_s: float, asked: int) -> None:
+async def test_it_rings_as_long_as_telnyx_allows(ring_s: float, asked: int) -> None:
     async with office() as (it, calls):
         record = await calls.dial(replace(ORDER, ring_s=ring_s))
 
         assert it.placed[record.call_id].order["timeout_secs"] == asked
 
 
-async def test_a_call_that_rings_is_not_over_and_is_found_by_our_own_id() -> None:
+async def test_a_ringing_call_is_not_over_and_is_found_by_our_own_id() -> None:
     async with office() as (_, calls):
         record = await calls.dial(ORDER)
         await asyncio.sleep(1)
@@ -70,7 +70,7 @@ async def test_a_call_that_rings_is_not_over_and_is_found_by_our_own_id() -> Non
         assert await calls.active("dial-2") is None
 
 
-async def test_a_call_that_ended_is_over_and_its_events_say_how() -> None:
+async def test_an_ended_call_has_its_outcome_in_its_events() -> None:
     async with office(Callee(fate="busy", ring_s=3)) as (_, calls):
         began = utc_now()
         record = await calls.dial(ORDER)
@@ -85,7 +85,7 @@ async def test_a_call_that_ended_is_over_and_its_events_say_how() -> None:
         )
 
 
-async def test_the_events_of_other_dials_numbers_and_days_are_not_ours() -> None:
+async def test_events_of_other_dials_numbers_and_days_are_not_ours() -> None:
     async with office(Callee(fate="busy", ring_s=3)) as (_, calls):
         began = utc_now()
         await calls.dial(ORDER)
@@ -97,7 +97,7 @@ async def test_the_events_of_other_dials_numbers_and_days_are_not_ours() -> None
         assert await calls.search("dial-1", to=ORDER.to, since=later) is None
 
 
-async def test_ten_minutes_behind_its_end_telnyx_knows_a_call_no_more() -> None:
+async def test_ten_minutes_after_its_end_telnyx_has_forgotten_a_call() -> None:
     async with office(Callee(fate="busy", ring_s=3)) as (it, calls):
         record = await calls.dial(ORDER)
         await asyncio.sleep(5)
@@ -108,7 +108,7 @@ async def test_ten_minutes_behind_its_end_telnyx_knows_a_call_no_more() -> None:
         assert await calls.fetch(record.call_id) is None
 
 
-async def test_the_same_dial_asked_for_again_at_once_is_one_call() -> None:
+async def test_a_dial_repeated_at_once_is_one_call() -> None:
     async with office() as (it, calls):
         first, second = await calls.dial(ORDER), await calls.dial(ORDER)
 
@@ -116,7 +116,7 @@ async def test_the_same_dial_asked_for_again_at_once_is_one_call() -> None:
         assert len(it.book) == 1
 
 
-async def test_a_number_that_cannot_be_is_that_number_s_fault() -> None:
+async def test_an_invalid_number_is_the_numbers_fault() -> None:
     async with office() as (_, calls):
         with pytest.raises(PermanentError) as refused:
             await calls.dial(replace(ORDER, to="+1"))
@@ -126,7 +126,7 @@ async def test_a_number_that_cannot_be_is_that_number_s_fault() -> None:
         assert failure.reason == "HTTP 422, Telnyx error 10016"
 
 
-async def test_an_unknown_application_is_no_number_s_fault() -> None:
+async def test_an_unknown_application_is_not_the_numbers_fault() -> None:
     async with office() as (_, calls):
         with pytest.raises(PermanentError) as refused:
             await replace(calls, connection_id="1").dial(ORDER)

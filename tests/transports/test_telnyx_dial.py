@@ -1,4 +1,4 @@
-"""What Telnyx says of a call that we placed, in the words that are told of any carrier's."""
+"""Telnyx's events of an outbound call, as events of any carrier."""
 
 import base64
 
@@ -37,7 +37,9 @@ ENDS: dict[str, tuple[str, str, str, int | None]] = {
 
 
 @pytest.mark.parametrize(("cause", "code", "status", "sip_code"), ENDS.values(), ids=ENDS.keys())
-def test_how_a_call_ended(cause: str, code: str, status: str, sip_code: int | None) -> None:
+def test_the_end_of_a_call_is_read(
+    cause: str, code: str, status: str, sip_code: int | None
+) -> None:
     said = end_of({"hangup_cause": cause, "sip_hangup_cause": code})
 
     assert said == TelnyxEnd(status=status, sip_code=sip_code)
@@ -61,16 +63,16 @@ def test_how_a_call_ended(cause: str, code: str, status: str, sip_code: int | No
         ("call.answered", "human", ""),
     ],
 )
-def test_who_picked_up(event: str, result: str, answerer: str) -> None:
+def test_the_answerer_is_read(event: str, result: str, answerer: str) -> None:
     assert answerer_of(event, {"result": result}) == answerer
 
 
-def test_our_own_id_comes_back_from_a_state() -> None:
+def test_our_own_id_is_read_from_a_state() -> None:
     assert ref_of(state_of("d-1")) == "d-1"
     assert not is_handed_on(state_of("d-1"))
 
 
-def test_it_comes_back_from_the_state_of_a_call_that_was_handed_on() -> None:
+def test_it_is_read_from_the_state_of_a_transferred_call() -> None:
     state = base64.b64encode(f"{HANDED_ON}{state_of_call('d-1')}".encode()).decode()
 
     assert ref_of(state) == "d-1"
@@ -81,9 +83,9 @@ def test_it_comes_back_from_the_state_of_a_call_that_was_handed_on() -> None:
     "state",
     [None, "", "no base64!", base64.b64encode(b"a-token"), base64.b64encode(b"person v3:x"), 7],
 )
-def test_a_state_of_another_kind_is_no_dials(state: object) -> None:
+def test_a_foreign_state_belongs_to_no_dial(state: object) -> None:
     assert ref_of(state.decode() if isinstance(state, bytes) else state) == ""
 
 
-def test_an_endless_id_is_bounded() -> None:
+def test_an_overlong_id_is_bounded() -> None:
     assert len(ref_of(state_of("d" * 5000))) == 64

@@ -1,4 +1,4 @@
-"""A caller is handed on by Telnyx, or stays with the agent."""
+"""A caller is transferred by Telnyx, or stays with the agent."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -30,11 +30,13 @@ NEWS: dict[str, tuple[str, str, Handover | None]] = {
 
 
 @pytest.mark.parametrize(("event", "cause", "outcome"), NEWS.values(), ids=NEWS.keys())
-def test_what_news_of_the_other_leg_means(event: str, cause: str, outcome: Handover | None) -> None:
+def test_an_event_of_the_other_leg_has_its_meaning(
+    event: str, cause: str, outcome: Handover | None
+) -> None:
     assert handed_on(event, cause) == outcome
 
 
-async def test_a_caller_who_is_connected_to_a_person_is_not_hung_up_on() -> None:
+async def test_a_caller_connected_to_a_person_is_not_hung_up_on() -> None:
     async with doors(returns_within_s=30) as it, it.caller("telnyx") as caller:
         call = await it.pool.call()
         it.telnyx.people[BILLING.number] = "answered"
@@ -53,7 +55,7 @@ async def test_a_caller_who_is_connected_to_a_person_is_not_hung_up_on() -> None
     assert it.pool.told == []
 
 
-async def test_while_a_person_is_rung_the_state_of_the_call_says_so_and_afterwards_not() -> None:
+async def test_the_state_of_the_call_shows_a_ringing_person_only_while_they_ring() -> None:
     async with doors() as it, it.caller("telnyx") as caller, asyncio.TaskGroup() as tasks:
         call, ref = await it.pool.call(), caller.phone.call_sid
         transfer = tasks.create_task(call.leg.transfer(BILLING, ring_s=20))
@@ -66,7 +68,7 @@ async def test_while_a_person_is_rung_the_state_of_the_call_says_so_and_afterwar
         assert it.pool.told == []
 
 
-async def test_news_of_who_was_busy_that_comes_again_says_nothing_of_who_is_rung_next() -> None:
+async def test_a_repeated_busy_event_does_not_affect_the_next_person() -> None:
     async with doors() as it, it.caller("telnyx"), asyncio.TaskGroup() as tasks:
         call = await it.pool.call()
         it.telnyx.people[BILLING.number] = "user_busy"
@@ -83,7 +85,7 @@ async def test_news_of_who_was_busy_that_comes_again_says_nothing_of_who_is_rung
         assert await transfer == "no_answer"
 
 
-async def test_a_caller_is_with_who_picked_up_though_news_of_the_two_being_joined_is_lost() -> None:
+async def test_a_caller_is_with_the_person_though_the_event_of_joining_is_lost() -> None:
     async with doors() as it, it.caller("telnyx"), asyncio.TaskGroup() as tasks:
         call = await it.pool.call()
         transfer = tasks.create_task(call.leg.transfer(BILLING, ring_s=20))
@@ -96,7 +98,7 @@ async def test_a_caller_is_with_who_picked_up_though_news_of_the_two_being_joine
         assert await transfer == "connected"
 
 
-async def test_who_picks_up_and_down_before_the_two_are_joined_leaves_the_caller_to_us() -> None:
+async def test_a_person_who_hangs_up_before_joining_leaves_the_caller_to_us() -> None:
     async with doors() as it, it.caller("telnyx"), asyncio.TaskGroup() as tasks:
         call = await it.pool.call()
         transfer = tasks.create_task(call.leg.transfer(BILLING, ring_s=20))
@@ -112,7 +114,7 @@ async def test_who_picks_up_and_down_before_the_two_are_joined_leaves_the_caller
     ("ends", "outcome"),
     [("user_busy", "busy"), ("timeout", "no_answer"), ("call_rejected", "declined")],
 )
-async def test_a_caller_whom_nobody_takes_stays_with_the_agent(
+async def test_a_caller_without_an_answer_stays_with_the_agent(
     ends: str, outcome: Handover
 ) -> None:
     async with doors() as it, it.caller("telnyx") as caller:
@@ -135,7 +137,7 @@ async def test_a_transfer_that_telnyx_refuses_has_failed() -> None:
         assert await call.leg.transfer(BILLING, ring_s=20) == "failed"
 
 
-async def test_a_transfer_that_telnyx_answers_late_goes_on_and_rings_once() -> None:
+async def test_a_late_answer_to_a_transfer_counts_and_rings_once() -> None:
     async with doors() as it, it.caller("telnyx"):
         call = await it.pool.call()
         it.telnyx.people[BILLING.number] = "answered"
@@ -146,7 +148,7 @@ async def test_a_transfer_that_telnyx_answers_late_goes_on_and_rings_once() -> N
         assert len(it.telnyx.asked_so_far(ref, "transfer")) == 1
 
 
-async def test_without_news_in_time_nobody_has_answered(it: Doors) -> None:
+async def test_without_an_event_in_time_there_is_no_answer(it: Doors) -> None:
     async with it.caller("telnyx"):
         call = await it.pool.call()
         it.telnyx.people[BILLING.number] = "timeout"

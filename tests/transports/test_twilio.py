@@ -62,7 +62,7 @@ async def test_the_numbers_of_both_parties_come_from_the_signed_webhook() -> Non
     assert (facts.caller, facts.called) == ("+15005550111", "+15005550222")
 
 
-async def test_a_busy_moment_of_ours_makes_no_gap_for_the_caller() -> None:
+async def test_our_own_stall_makes_no_gap_for_the_caller() -> None:
     async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
 
@@ -79,7 +79,7 @@ async def test_a_busy_moment_of_ours_makes_no_gap_for_the_caller() -> None:
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("stall_s", [0.15, 0.25])
-async def test_a_stall_of_ours_in_the_middle_of_speech_tears_no_word(stall_s: float) -> None:
+async def test_our_own_stall_in_the_middle_of_speech_tears_no_word(stall_s: float) -> None:
     async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
 
@@ -92,7 +92,7 @@ async def test_a_stall_of_ours_in_the_middle_of_speech_tears_no_word(stall_s: fl
         assert burst.end - burst.start == pytest.approx(0.8 * RATE_HZ, abs=2)
 
 
-async def test_what_the_carrier_played_is_counted_as_played() -> None:
+async def test_sound_that_the_carrier_played_is_counted_as_played() -> None:
     async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
 
@@ -133,7 +133,7 @@ async def test_after_a_barge_in_the_next_answer_is_heard_and_counted() -> None:
         assert call.leg.played_s() - before == pytest.approx(0.4, abs=0.05)
 
 
-async def test_a_barge_in_tears_nothing_out_of_what_must_be_heard() -> None:
+async def test_a_barge_in_removes_no_protected_sound() -> None:
     async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         notice = TTSAudioRawFrame(tone(0.8).tobytes(), RATE_HZ, 1)
@@ -162,7 +162,7 @@ async def test_the_goodbye_is_heard_to_its_end_before_the_line_is_closed() -> No
         assert call.gone_for == []
 
 
-async def test_a_goodbye_that_a_voice_left_unfinished_is_heard_too() -> None:
+async def test_an_unfinished_goodbye_is_heard_too() -> None:
     async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
 
@@ -173,7 +173,7 @@ async def test_a_goodbye_that_a_voice_left_unfinished_is_heard_too() -> None:
         assert loud_s(caller.heard()) == pytest.approx(0.52, abs=0.03)
 
 
-async def test_a_piece_that_comes_behind_a_barge_in_is_not_played() -> None:
+async def test_a_piece_after_a_barge_in_is_not_played() -> None:
     async with pool() as it, Carrier(it.url, TOKEN):
         call = await it.call()
         piece = TTSAudioRawFrame(tone(0.04).tobytes(), RATE_HZ, 1)
@@ -197,7 +197,7 @@ async def test_a_key_reaches_the_pipeline() -> None:
         assert call.ears.keys == ["1", "9", "*", "#"]
 
 
-async def test_a_caller_who_hangs_up_is_gone_once() -> None:
+async def test_a_caller_who_hangs_up_is_reported_once() -> None:
     async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
 
@@ -207,7 +207,7 @@ async def test_a_caller_who_hangs_up_is_gone_once() -> None:
         assert call.gone_for == ["caller_hung_up"]
 
 
-async def test_a_caller_who_hangs_up_leaves_no_error_behind() -> None:
+async def test_a_caller_who_hangs_up_leaves_no_error() -> None:
     lines: list[str] = []
     sink = logger.add(lines.append, level="WARNING")
     try:
@@ -237,7 +237,7 @@ async def test_a_cut_line_is_noticed() -> None:
 async def impatient_leg(
     calls: list[Call], *, stalled_s: float
 ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-    """Answer a bare media socket with a leg that waits less long for media."""
+    """Answer a bare media socket with a leg that waits a shorter time for media."""
     app = FastAPI()
 
     @app.websocket("/")
@@ -262,7 +262,7 @@ async def impatient_leg(
         yield socket
 
 
-async def test_a_line_that_brings_no_media_is_stalled() -> None:
+async def test_a_line_without_media_is_stalled() -> None:
     calls: list[Call] = []
 
     async with impatient_leg(calls, stalled_s=0.15) as silent:
@@ -271,7 +271,7 @@ async def test_a_line_that_brings_no_media_is_stalled() -> None:
     assert calls[0].gone_for == ["stalled"]
 
 
-async def test_a_busy_moment_of_ours_is_not_taken_for_a_stalled_line() -> None:
+async def test_our_own_stall_is_not_taken_for_a_stalled_line() -> None:
     calls: list[Call] = []
 
     async with impatient_leg(calls, stalled_s=0.3) as socket:
@@ -283,7 +283,7 @@ async def test_a_busy_moment_of_ours_is_not_taken_for_a_stalled_line() -> None:
         assert calls[0].gone_for == []
 
 
-async def test_a_message_over_the_server_s_own_limit_loses_the_line_and_not_the_call() -> None:
+async def test_a_message_over_the_servers_own_limit_loses_the_line_and_not_the_call() -> None:
     async with (
         pool(ws_max_size=300_000, returns_within_s=30) as it,
         Carrier(it.url, TOKEN) as caller,
@@ -299,7 +299,7 @@ async def test_a_message_over_the_server_s_own_limit_loses_the_line_and_not_the_
         assert it.told == [InputRefused(transport="twilio", reason="message_too_big")]
 
 
-async def test_unknown_events_are_told_once_and_the_call_goes_on() -> None:
+async def test_unknown_events_are_told_once_and_the_call_continues() -> None:
     async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
 
@@ -326,7 +326,7 @@ async def test_a_flood_of_audio_is_not_kept() -> None:
         assert InputRefused(transport="twilio", reason="audio_faster_than_time") in it.told
 
 
-async def test_hanging_up_asks_twilio_to_end_the_call() -> None:
+async def test_hanging_up_ends_the_call_at_twilio() -> None:
     async with CarrierRest(ACCOUNT, TOKEN) as office:
         rest = TwilioRest(account_sid=ACCOUNT, auth_token=SecretStr(TOKEN), api_url=office.url)
         async with pool(rest=rest) as it, Carrier(it.url, TOKEN) as caller:
@@ -343,7 +343,7 @@ async def test_hanging_up_asks_twilio_to_end_the_call() -> None:
             assert it.told == []
 
 
-async def test_twilio_is_not_asked_to_end_a_call_that_the_caller_ended() -> None:
+async def test_a_call_ended_by_the_caller_is_not_ended_again_at_twilio() -> None:
     async with CarrierRest(ACCOUNT, TOKEN) as office:
         rest = TwilioRest(account_sid=ACCOUNT, auth_token=SecretStr(TOKEN), api_url=office.url)
         async with pool(rest=rest) as it, Carrier(it.url, TOKEN) as caller:
@@ -356,7 +356,7 @@ async def test_twilio_is_not_asked_to_end_a_call_that_the_caller_ended() -> None
             assert office.requests == []
 
 
-async def test_a_hang_up_that_twilio_refuses_is_told_and_the_line_closed_anyway() -> None:
+async def test_a_refused_hang_up_is_told_and_the_line_closed_anyway() -> None:
     async with CarrierRest(ACCOUNT, TOKEN) as office:
         rest = TwilioRest(account_sid=ACCOUNT, auth_token=SecretStr("other"), api_url=office.url)
         async with pool(rest=rest) as it, Carrier(it.url, TOKEN) as caller:

@@ -1,4 +1,4 @@
-"""Calls that we place: what Twilio is asked, and what its refusals mean."""
+"""Outbound calls: requests to Twilio, and the meaning of its refusals."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -30,7 +30,7 @@ async def office(**callees: Callee) -> AsyncIterator[tuple[CarrierRest, TwilioCa
         yield it, TwilioCalls(rest=rest, public_url="https://agent.example.com")
 
 
-async def test_a_call_is_asked_for_with_our_own_id_in_every_callback() -> None:
+async def test_a_call_is_requested_with_our_own_id_in_every_callback() -> None:
     async with office() as (it, calls):
         record = await calls.dial(ORDER)
         order = it.exchange.placed[record.call_sid]
@@ -60,7 +60,7 @@ async def test_a_call_is_looked_up_and_found_by_its_number_and_time() -> None:
         assert await calls.search(to=ORDER.to, since=later) == []
 
 
-async def test_a_call_that_rings_can_be_cancelled() -> None:
+async def test_a_ringing_call_can_be_cancelled() -> None:
     async with office() as (it, calls):
         record = await calls.dial(ORDER)
         await asyncio.sleep(1)
@@ -73,9 +73,7 @@ async def test_a_call_that_rings_can_be_cancelled() -> None:
     ("to", "kind", "scope"),
     [("+1", Kind.BAD_REQUEST, Scope.PAYLOAD), ("sip:x@y", Kind.BAD_REQUEST, Scope.PAYLOAD)],
 )
-async def test_a_number_that_cannot_be_is_that_number_s_fault(
-    to: str, kind: Kind, scope: Scope
-) -> None:
+async def test_an_invalid_number_is_the_numbers_fault(to: str, kind: Kind, scope: Scope) -> None:
     async with office() as (_, calls):
         with pytest.raises(PermanentError) as refused:
             await calls.dial(DialOrder(to=to, caller=ORDER.caller, ref="1"))
@@ -118,7 +116,7 @@ async def test_a_carrier_that_is_down_places_nothing_and_says_so() -> None:
     ("status", "hung_up", "redirected"),
     [(200, None, None), (503, "hang-up answered 503", "redirect answered 503")],
 )
-async def test_what_a_command_came_to_is_said_by_its_status_and_not_by_half_an_answer(
+async def test_the_result_of_a_command_is_its_status_and_not_a_truncated_answer(
     status: int, hung_up: str | None, redirected: str | None
 ) -> None:
     async with answering(b'{"sid": "CA', status) as url:

@@ -1,4 +1,4 @@
-"""A call outlives its stream: the caller hears every word once, and the pipeline knows nothing."""
+"""A call outlives its stream: the caller hears every word once, unnoticed by the pipeline."""
 
 import asyncio
 from collections.abc import Sequence
@@ -31,12 +31,12 @@ WAYS = pytest.mark.parametrize("code", [None, 1011, 1000], ids=["reset", "1011",
 
 
 def sound(word: str) -> NDArray[np.int16]:
-    """Return a word's own pitch: which one is heard, and how much of it, is seen in any piece."""
+    """Return a word's own pitch, by which any piece of it is recognised."""
     return tone(WORD_S, STEP_HZ * (2 + WORDS.index(word)))
 
 
 async def speak(call: Call, words: Sequence[str] = WORDS) -> None:
-    """Let a sentence go to the line, each word behind its sound."""
+    """Send a sentence to the line, each word after its sound."""
     for word in words:
         await call.worker.queue_frame(TTSAudioRawFrame(sound(word).tobytes(), RATE_HZ, 1))
         await call.worker.queue_frame(TTSTextFrame(word, TextType.WORD))
@@ -44,7 +44,7 @@ async def speak(call: Call, words: Sequence[str] = WORDS) -> None:
 
 
 def heard(caller: Carrier) -> list[tuple[str, float]]:
-    """Return what the ear got, in order: a word, and the seconds of it at a stretch."""
+    """Return the ear's sound in order: a word, and its consecutive seconds."""
     pcm = caller.heard()
     pieces = pcm[: pcm.size // LOOK * LOOK].reshape(-1, LOOK).astype(float)
     found = ((word, len(list(group)) * 0.02) for word, group in groupby(map(_word, pieces)))
@@ -70,7 +70,7 @@ def torn(caller: Carrier) -> list[str]:
 
 
 async def so_far(caller: Carrier, spoken_s: float) -> None:
-    """Wait until the ear has got so many seconds of speech."""
+    """Wait until the ear has got this many seconds of speech."""
     await until(lambda: sum(e.end - e.start for e in caller.ear.bursts) > 0)
     begun_s = caller.ear.bursts[0].start / RATE_HZ
     await until(lambda: caller.now_s - begun_s >= spoken_s)
@@ -83,7 +83,7 @@ async def all_said(call: Call) -> None:
 
 @WAYS
 @pytest.mark.parametrize("after_s", [0.1, 0.45, 0.7, 1.1, 1.4, 1.8])
-async def test_an_answer_goes_on_at_the_first_word_that_was_not_heard(
+async def test_an_answer_continues_at_the_first_unheard_word(
     code: int | None, after_s: float
 ) -> None:
     async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
@@ -115,7 +115,7 @@ async def test_a_line_that_is_lost_twice_loses_no_word() -> None:
         assert len(caller.lost_at) == 2
 
 
-async def test_a_line_lost_while_it_plays_again_what_it_owed_begins_there_once_more() -> None:
+async def test_a_line_lost_during_a_repetition_repeats_it_once_more() -> None:
     async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         await speak(call)
@@ -145,7 +145,7 @@ async def test_the_caller_is_heard_on_the_new_stream() -> None:
         assert np.count_nonzero(np.abs(came.astype(int)) > 500) / RATE_HZ > 0.3
 
 
-async def test_what_is_said_while_there_is_no_line_is_heard_when_there_is_one() -> None:
+async def test_speech_without_a_line_is_heard_when_there_is_one() -> None:
     async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         await asyncio.sleep(0.2)
@@ -158,7 +158,7 @@ async def test_what_is_said_while_there_is_no_line_is_heard_when_there_is_one() 
 
 
 @pytest.mark.parametrize("away_s", [11.0, 28.0], ids=["11 s", "28 s"])
-async def test_an_answer_goes_on_however_long_its_line_was_away(away_s: float) -> None:
+async def test_an_answer_continues_however_long_its_line_was_lost(away_s: float) -> None:
     async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         caller.action_s = away_s
@@ -205,7 +205,7 @@ async def test_a_barge_in_on_the_new_stream_silences_it() -> None:
         assert call.below.got == ["one", "two", "interrupted"]
 
 
-async def test_an_interruption_while_there_is_no_line_leaves_nothing_to_be_said() -> None:
+async def test_an_interruption_without_a_line_leaves_nothing_to_say() -> None:
     async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         caller.action_s = 2.0
@@ -223,7 +223,7 @@ async def test_an_interruption_while_there_is_no_line_leaves_nothing_to_be_said(
         assert call.below.got == ["one", "interrupted", "six", "stopped"]
 
 
-async def test_the_line_stands_still_while_it_is_lost() -> None:
+async def test_the_lines_clock_stops_while_it_is_lost() -> None:
     restored: list[float] = []
     async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         call, line = await it.call(), CallerLine()
@@ -242,7 +242,7 @@ async def test_the_line_stands_still_while_it_is_lost() -> None:
         assert len(restored) == 1
 
 
-async def test_a_caller_who_does_not_come_back_is_gone_in_the_end() -> None:
+async def test_a_caller_who_does_not_return_is_given_up_in_the_end() -> None:
     async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         began_s = it.clock()
@@ -253,7 +253,7 @@ async def test_a_caller_who_does_not_come_back_is_gone_in_the_end() -> None:
         assert it.clock() - began_s == pytest.approx(30, abs=0.5)
 
 
-async def test_a_line_that_brings_nothing_is_closed_and_comes_back() -> None:
+async def test_a_silent_line_is_closed_and_reconnected() -> None:
     async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         caller.frozen = True

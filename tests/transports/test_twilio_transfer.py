@@ -1,4 +1,4 @@
-"""A caller is handed on through Twilio: to a person who answers, or back into the conversation."""
+"""A caller is transferred through Twilio: to a person who answers, or back to the agent."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -27,7 +27,7 @@ SIP_DESK = Destination(name="billing", number="sip:billing@example.com")
 
 
 class Line:
-    """A caller in a call with an agent who may hand them on."""
+    """A caller in a call with an agent who may transfer them."""
 
     def __init__(self, it: WorkerPool, office: CarrierRest, caller: Carrier, call: Call) -> None:
         self.it, self.office, self.caller, self.call = it, office, caller, call
@@ -49,7 +49,7 @@ async def line(
                 yield Line(it, office, caller, await it.call())
 
 
-async def test_a_person_who_answers_has_the_caller() -> None:
+async def test_a_person_who_answers_gets_the_caller() -> None:
     async with line(Callee(talk_s=20)) as on:
         assert on.call.leg.facts.transfers
         assert await on.call.leg.transfer(DESK, ring_s=20) == "connected"
@@ -59,7 +59,7 @@ async def test_a_person_who_answers_has_the_caller() -> None:
         await asyncio.sleep(5)
         assert not on.caller.ended.is_set()  # they talk
         await asyncio.wait_for(on.caller.ended.wait(), 30)
-        assert on.office.requests == [(on.caller.phone.call_sid, "None")]  # one order, no hang-up
+        assert on.office.requests == [(on.caller.phone.call_sid, "None")]  # one request, no hang-up
         assert [item.number for item in on.office.exchange.dialled] == [DESK.number]
 
 
@@ -73,7 +73,7 @@ async def test_a_person_who_answers_has_the_caller() -> None:
     ],
 )
 @pytest.mark.parametrize("returns_within_s", [0, 30])
-async def test_a_caller_whom_nobody_takes_is_back_in_the_conversation(
+async def test_a_caller_without_an_answer_is_back_in_the_conversation(
     fate: Fate, sip_code: int | None, outcome: Handover, returns_within_s: float
 ) -> None:
     async with line(Callee(fate=fate, sip_code=sip_code), returns_within_s=returns_within_s) as on:
@@ -85,7 +85,7 @@ async def test_a_caller_whom_nobody_takes_is_back_in_the_conversation(
         assert (on.call.gone_for, len(on.it.calls)) == ([], 1)
 
 
-async def test_a_person_who_does_not_answer_in_time_is_rung_no_longer() -> None:
+async def test_a_person_who_does_not_answer_in_time_is_no_longer_called() -> None:
     async with line(Callee(ring_s=60)) as on:
         began_s = on.caller.now_s
 
@@ -130,7 +130,7 @@ async def test_a_transfer_that_twilio_refuses_leaves_the_call_as_it_is() -> None
 )
 @pytest.mark.parametrize("breaks_off", [False, True], ids=["late", "broken off"])
 @pytest.mark.parametrize("returns_within_s", [0, 30])
-async def test_an_order_whose_answer_is_lost_may_be_under_way(
+async def test_a_request_whose_answer_is_lost_may_be_in_progress(
     callee: Callee,
     outcome: Handover,
     *,
@@ -153,7 +153,7 @@ async def test_an_order_whose_answer_is_lost_may_be_under_way(
             assert (await on.caller.listen(quiet_s=0.2)).size
 
 
-async def test_an_order_that_comes_to_nothing_leaves_the_call_as_it_is() -> None:
+async def test_a_request_without_effect_leaves_the_call_as_it_is() -> None:
     async with line(Callee()) as on:
         on.office.changes_after_s = 3600.0
         began_s = on.caller.now_s
@@ -167,7 +167,7 @@ async def test_an_order_that_comes_to_nothing_leaves_the_call_as_it_is() -> None
         assert on.it.told == [ProviderFailed(stage="transport", provider="twilio", error=error)]
 
 
-async def test_a_caller_who_is_back_of_whom_nothing_was_said_was_not_taken() -> None:
+async def test_a_caller_who_returns_without_a_report_was_not_answered() -> None:
     async with line(Callee()) as on, asyncio.TaskGroup() as tasks:
         on.office.changes_after_s = 3600.0
         transfer = tasks.create_task(on.call.leg.transfer(DESK, ring_s=20))
@@ -179,7 +179,7 @@ async def test_a_caller_who_is_back_of_whom_nothing_was_said_was_not_taken() -> 
         assert (await on.caller.listen(quiet_s=0.2)).size
 
 
-async def test_what_never_reached_twilio_is_not_waited_for() -> None:
+async def test_a_request_that_never_reached_twilio_is_not_waited_for() -> None:
     nowhere = TwilioRest(
         account_sid=ACCOUNT, auth_token=SecretStr(TOKEN), api_url="http://127.0.0.1:9"
     )
@@ -189,7 +189,7 @@ async def test_what_never_reached_twilio_is_not_waited_for() -> None:
     assert trouble == RingTrouble(words="redirect failed: ClientConnectorError")
 
 
-async def test_a_caller_who_hangs_up_while_it_rings_is_gone() -> None:
+async def test_a_caller_who_hangs_up_while_it_rings_is_reported() -> None:
     async with line(Callee(ring_s=10)) as on, asyncio.TaskGroup() as tasks:
         transfer = tasks.create_task(on.call.leg.transfer(DESK, ring_s=20))
         await asyncio.sleep(2)
@@ -201,7 +201,7 @@ async def test_a_caller_who_hangs_up_while_it_rings_is_gone() -> None:
 
 async def test_a_caller_whose_stream_was_lost_before_is_waited_for_while_it_rings() -> None:
     async def ring(*_: object, **__: object) -> None:
-        """Have it ring, for long; the stream was lost before."""
+        """Let it ring for long; the stream was lost before."""
 
     async with line(Callee(), returns_within_s=30) as on, asyncio.TaskGroup() as tasks:
         leg = on.call.leg
@@ -227,7 +227,7 @@ async def test_without_credentials_it_is_not_offered() -> None:
 
 
 @pytest.mark.parametrize("to", [DESK, SIP_DESK], ids=["a number", "a SIP URI"])
-def test_what_the_call_is_told_is_what_twilio_s_library_would_write(to: Destination) -> None:
+def test_the_answer_is_as_twilios_library_would_write_it(to: Destination) -> None:
     text = dial_twiml(to, ring_s=20.4, public_url="https://agent.example.com")
     verb = read_dial(text)
 

@@ -1,4 +1,4 @@
-"""What a message says, what a mark counts, how much may come in."""
+"""Messages, marks, and limits on incoming data."""
 
 import json
 
@@ -47,7 +47,7 @@ SAYS: dict[str, tuple[object, Message]] = {
 
 
 @pytest.mark.parametrize(("message", "said"), SAYS.values(), ids=SAYS.keys())
-def test_a_message_says_what_twilio_documents(message: object, said: Message) -> None:
+def test_a_message_is_read_as_twilio_documents_it(message: object, said: Message) -> None:
     assert TWILIO.read(json.dumps(message)) == said
 
 
@@ -66,7 +66,7 @@ REFUSED: dict[str, tuple[object, int | None]] = {
 
 
 @pytest.mark.parametrize(("message", "close_code"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_is_not_understood_is_refused(message: object, close_code: int | None) -> None:
+def test_an_unknown_message_is_refused(message: object, close_code: int | None) -> None:
     said = TWILIO.read(json.dumps(message))
 
     assert isinstance(said, Refusal)
@@ -98,7 +98,7 @@ COSTLY = {
 
 
 @pytest.mark.parametrize(("text", "reason"), COSTLY.values(), ids=COSTLY.keys())
-def test_what_costs_time_or_room_to_read_is_refused(text: str, reason: str) -> None:
+def test_an_expensive_message_is_refused(text: str, reason: str) -> None:
     said = TWILIO.read(text)
 
     assert isinstance(said, Refusal)
@@ -106,7 +106,7 @@ def test_what_costs_time_or_room_to_read_is_refused(text: str, reason: str) -> N
 
 
 @given(st.text() | st.binary() | st.recursive(st.none() | st.text(), st.lists).map(json.dumps))
-def test_nothing_that_comes_in_raises(data: str | bytes) -> None:
+def test_no_incoming_message_raises(data: str | bytes) -> None:
     TWILIO.read(data)
 
 
@@ -128,7 +128,7 @@ def test_an_echo_counts_everything_before_it() -> None:
     assert not marks.all_played
 
 
-def test_the_rest_of_an_utterance_gets_a_mark_and_nothing_gets_none() -> None:
+def test_the_rest_of_an_utterance_gets_a_mark_and_silence_gets_none() -> None:
     marks = Marks()
     marks.sent(0.1)
 
@@ -149,7 +149,7 @@ def test_echoes_after_a_clear_do_not_mean_heard() -> None:
     assert marks.all_played
 
 
-def test_a_far_end_that_echoes_nothing_fills_no_memory() -> None:
+def test_a_far_end_without_echoes_fills_no_memory() -> None:
     marks = Marks()
 
     names = [marks.sent(0.2) for _ in range(10_000)]

@@ -1,4 +1,4 @@
-"""How a browser's line is closed."""
+"""Closing of a browser's line."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("on_loopback")
 
 @asynccontextmanager
 async def connected() -> AsyncIterator[BrowserConnection]:
-    """Have a line to a browser."""
+    """Open a line to a browser."""
     browser = RTCPeerConnection()
     browser.addTrack(AudioStreamTrack())
     browser.createDataChannel("chat")
@@ -38,7 +38,7 @@ async def connected() -> AsyncIterator[BrowserConnection]:
         await browser.close()
 
 
-async def test_who_is_cancelled_while_a_line_closes_leaves_none_of_its_sockets_open() -> None:
+async def test_a_cancellation_while_a_line_closes_leaves_none_of_its_sockets_open() -> None:
     async with connected() as line:
         (way,) = transports_of(line.pc)
         sockets = [protocol.transport for protocol in way._connection._protocols]

@@ -1,4 +1,4 @@
-"""Words that a browser missed while its line was lost are said again, whole."""
+"""Words that a browser missed while its line was lost are repeated, whole."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.virtual_time
 
 WORDS = ("one", "two", "three", "four", "five", "six")
 WORD_S = 0.3
-TAKEN_S = 0.01  # the track hands over at a time
+TAKEN_S = 0.01  # the track sends at a time
 
 
 class Browser(BrowserConnection):
@@ -74,7 +74,7 @@ class Browser(BrowserConnection):
 
     @property
     def said(self) -> list[tuple[str, int]]:
-        """What was heard: a word, and how many pieces of it one after the other."""
+        """The heard words, each with its number of consecutive pieces."""
         return [(word, len(list(group))) for word, group in groupby(self.heard)]
 
     @property
@@ -84,7 +84,7 @@ class Browser(BrowserConnection):
 
 
 async def nothing(*_: Any) -> None:
-    """Do nothing."""
+    """Ignored."""
 
 
 @asynccontextmanager
@@ -139,7 +139,7 @@ async def test_a_line_that_is_not_lost_repeats_nothing() -> None:
 
 @pytest.mark.parametrize("lost_for_s", [DOUBT_S + 0.1, 3.0, 6.0])
 @pytest.mark.parametrize("after_s", [0.15, 0.5, 0.95, 1.3, 1.75])
-async def test_what_a_browser_did_not_hear_is_said_again_by_whole_words(
+async def test_words_that_a_browser_did_not_hear_are_repeated_whole(
     after_s: float, lost_for_s: float
 ) -> None:
     async with speaking() as (browser, _):
@@ -167,7 +167,7 @@ async def test_a_browser_that_is_lost_long_after_the_last_word_hears_nothing_aga
     assert browser.said == [(word, round(WORD_S / TAKEN_S)) for word in WORDS]
 
 
-async def test_a_caller_who_barges_in_once_the_line_is_back_hears_none_of_it_again() -> None:
+async def test_a_caller_who_barges_in_after_the_line_returned_hears_none_of_it_again() -> None:
     async with speaking() as (browser, worker):
         await asyncio.sleep(0.5)
         await browser.lose(2.0)
@@ -176,7 +176,7 @@ async def test_a_caller_who_barges_in_once_the_line_is_back_hears_none_of_it_aga
     assert set(browser.heard) == {"one", "two"}
 
 
-async def test_no_word_is_sure_before_the_browser_has_all_of_it() -> None:
+async def test_no_word_is_certain_before_the_browser_has_all_of_it() -> None:
     async with speaking() as (browser, _):
         for _ in range(20):
             await asyncio.sleep(0.1)

@@ -1,4 +1,4 @@
-"""The sound on its way to a browser, while our own process is busy for a moment."""
+"""Sound for a browser while our own process stalls for a moment."""
 
 import asyncio
 from typing import cast
@@ -18,7 +18,7 @@ PIECES = 20
 
 
 @pytest.mark.parametrize("stall_s", [0.05, 0.15])
-async def test_a_busy_moment_tears_no_hole_into_speech(stall_s: float) -> None:
+async def test_a_stall_makes_no_hole_in_speech(stall_s: float) -> None:
     clock = cast("VirtualLoop", asyncio.get_running_loop()).clock
     track, cushion = RawAudioTrack(RATE_HZ), Cushion()
     heard: list[bool] = []
@@ -43,7 +43,7 @@ async def test_a_busy_moment_tears_no_hole_into_speech(stall_s: float) -> None:
     assert all(heard[heard.index(True) :])
 
 
-async def test_a_barge_in_drops_what_the_browser_has_not_got_and_lets_the_writer_go_on() -> None:
+async def test_a_barge_in_drops_sound_that_the_browser_has_not_got_and_frees_the_writer() -> None:
     track, cushion = RawAudioTrack(RATE_HZ), Cushion()
     for _ in range(AHEAD):
         await cushion.add(track.add_audio_bytes(PIECE))
@@ -56,7 +56,7 @@ async def test_a_barge_in_drops_what_the_browser_has_not_got_and_lets_the_writer
     assert not (await track.recv()).to_ndarray().any()
 
 
-async def test_a_barge_in_leaves_what_the_caller_must_hear() -> None:
+async def test_a_barge_in_keeps_protected_sound() -> None:
     track, cushion = RawAudioTrack(RATE_HZ), Cushion()
     await cushion.add(track.add_audio_bytes(PIECE), must=True)
 

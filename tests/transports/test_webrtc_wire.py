@@ -1,4 +1,4 @@
-"""What a page may say, and what of it is understood."""
+"""A page's messages, and which of them are accepted."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ EAR = {
 STATUS = {"type": "trackStatus", "receiver_index": 0, "enabled": False}
 
 
-def test_a_report_of_the_ear_is_read() -> None:
+def test_a_plausible_ear_report_is_read() -> None:
     assert read(json.dumps(EAR)) == EarMeasured(
         turn=3, buffer_s=0.13, playout_s=0.02, network_s=0.001, made_up_s=0.0
     )
@@ -45,7 +45,7 @@ def test_a_report_of_the_ear_is_read() -> None:
     ],
     ids=str,
 )
-def test_a_report_that_no_ear_can_make_is_not(lie: dict[str, Any]) -> None:
+def test_an_implausible_ear_report_is_refused(lie: dict[str, Any]) -> None:
     assert read(json.dumps(EAR | lie)) == Unwanted("unknown_data_message")
 
 
@@ -55,12 +55,12 @@ def test_each_key_is_read(key: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "12", "A", "a", "٣", 5, None, ["5"]], ids=str)
-def test_what_no_keypad_has_is_not(key: object) -> None:
+def test_a_key_outside_the_keypad_is_refused(key: object) -> None:
     assert read(json.dumps({"type": "key", "key": key})) == Unwanted("unknown_data_message")
 
 
 @pytest.mark.parametrize("text", ["ping: 1", json.dumps({"type": "signalling", "message": STATUS})])
-def test_what_pipecat_reads_is_left_to_it(text: str) -> None:
+def test_pipecats_own_messages_are_left_to_it(text: str) -> None:
     assert read(text) == ForPipecat()
 
 
@@ -80,10 +80,10 @@ def test_what_pipecat_reads_is_left_to_it(text: str) -> None:
         "\n2026-01-01 | ERROR | a forged line \x1b[31m",
     ],
 )
-def test_nothing_else_is_wanted(text: str) -> None:
+def test_other_messages_are_ignored(text: str) -> None:
     assert read(text) == Unwanted("unknown_data_message")
 
 
 @pytest.mark.parametrize("message", ["ping" + "x" * 60_000, b"\x00" * 9], ids=["long", "bytes"])
-def test_what_is_too_big_or_no_text_is_not_looked_at(message: str | bytes) -> None:
+def test_a_large_or_binary_message_is_not_parsed(message: str | bytes) -> None:
     assert read(message) == Unwanted("data_message_too_big")

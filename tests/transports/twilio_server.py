@@ -1,4 +1,4 @@
-"""A small house behind the Twilio door: a server, and calls that say what they are told."""
+"""A small server with the Twilio door, and calls that say what they are told."""
 
 import asyncio
 import time
@@ -55,7 +55,7 @@ async def until(fact: Callable[[], bool]) -> None:
 
 
 class Ears(FrameProcessor):
-    """Keeps what came in from the caller."""
+    """Keeps the caller's input."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class Ears(FrameProcessor):
 
 
 class Below(FrameProcessor):
-    """Stands where the assistant's side of the context stands; keeps what it would remember."""
+    """Replaces the assistant's side of the context; keeps its memory."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class Below(FrameProcessor):
 
 @dataclass
 class Call:
-    """One call of the house: hears, and says what a test tells it to."""
+    """One call of the server: hears, and says what a test tells it to."""
 
     leg: TwilioLeg | StreamLeg
     ears: Ears = field(default_factory=Ears)
@@ -128,7 +128,7 @@ class Call:
             self.over.set()
 
     async def say(self, pcm: NDArray[np.int16], *, rate_hz: int = RATE_HZ) -> None:
-        """Hand a whole utterance to the line at once, as a fast voice does."""
+        """Send a whole utterance to the line at once, as a fast voice does."""
         await self.worker.queue_frame(TTSStartedFrame())
         await self.worker.queue_frame(TTSAudioRawFrame(pcm.tobytes(), rate_hz, 1))
         await self.worker.queue_frame(TTSStoppedFrame())
@@ -152,7 +152,7 @@ class WorkerPool:
         return f"http://127.0.0.1:{self.port}"
 
     def door_frame(self) -> DoorFrame:
-        """Return what a door has of it."""
+        """Return the door's view of it."""
         return DoorFrame(
             addresses=(self.url, COMMON),
             switchboard=self,
@@ -168,7 +168,7 @@ class WorkerPool:
 
     @property
     def seats_taken(self) -> int:
-        """How many seats its doors have taken for calls that go on, or are to come."""
+        """How many seats its doors have taken for calls that run or are to come."""
         return sum(alone.seats.taken for alone in self._houses)
 
     def clock(self) -> float:

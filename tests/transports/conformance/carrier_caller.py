@@ -1,4 +1,4 @@
-"""A caller behind any carrier of the lab, for the doors of media streams."""
+"""A caller at any carrier of the lab, for the doors of media streams."""
 
 import asyncio
 from collections.abc import Callable
@@ -33,7 +33,7 @@ class CarrierCaller:
         await self._carrier.press(key)
 
     def keys_heard(self) -> str:
-        """Return what the carrier was asked to press, else what can be heard as tones."""
+        """Return the keys that the carrier was asked to press, else those audible as tones."""
         if self._pressed is not None:
             return self._pressed()
         heard = soxr.resample(

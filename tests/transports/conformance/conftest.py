@@ -1,4 +1,4 @@
-"""One house for each door, which all of its behaviours share."""
+"""One server for each door, shared by all its behaviours."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 @asynccontextmanager
 async def kept_open(make: Callable[[], AbstractAsyncContextManager[T]]) -> AsyncIterator[T]:
-    """Run a context in a task of its own: a fixture's end comes in another task than its start."""
+    """Run a context in a task of its own: a fixture ends in another task than it starts."""
     opened: asyncio.Future[T] = asyncio.get_running_loop().create_future()
     over = asyncio.Event()
 

@@ -1,7 +1,7 @@
-"""What the suite asks of a door: how it is knocked at, and who stands behind it.
+"""The interface of a door for the suite: how to call it, and its far end.
 
-A new door is one file in `doors/` with a `DOOR`. What a door cannot do it says in `cannot`, and the
-suite checks that it is refused; what has no meaning for it, in `void`.
+A new door is one file in `doors/` with a `DOOR`. Behaviours that it lacks are in `cannot`, and the
+suite checks that they are refused; those without a meaning for it are in `void`.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ BEHAVIOURS: Final[Mapping[str, str]] = {
 
 
 class FarEnd(Protocol):
-    """The person at the other end of one call, by whatever means this door has."""
+    """The person at the other end of one call, by any means that the door has."""
 
     async def say(self, sound: Sound) -> None:
         """Say this, and return when it has been said."""
@@ -61,15 +61,15 @@ class FarEnd(Protocol):
         ...
 
     async def hang_up(self) -> None:
-        """Put the telephone down."""
+        """Hang up."""
         ...
 
     async def vanish(self) -> None:
-        """Go as a cut cable does: without a word."""
+        """Vanish like a cut cable, without a message."""
         ...
 
     async def keep_still(self, length_s: float) -> None:
-        """Send no sound at all for so long, not even silence."""
+        """Send no sound at all for this long, not even silence."""
         ...
 
     async def reset_line(self) -> None:
@@ -86,21 +86,25 @@ class Door(Protocol):
     """One way in."""
 
     name: str
-    peer: str  # what stands at the far end, for the table
+    peer: str  # the far end, for the table
     cannot: Mapping[str, str]  # behaviour: why; refused, and the suite checks that
     void: Mapping[str, str]  # behaviour: why it has no meaning here
-    unproven: Mapping[str, str]  # behaviour: why this far end cannot show it, though the door may
-    elsewhere: Destination  # whom a caller can be handed on to; somebody is there where that can be
+    unproven: Mapping[
+        str, str
+    ]  # behaviour: why this far end cannot show it, though the door may have it
+    elsewhere: (
+        Destination  # the destination of transfers; a person is there if there can be transfers
+    )
 
     def prepare(self, folder: Path) -> AbstractAsyncContextManager[dict[str, Any]]:
-        """Run what stands beside the house; yield what the configuration needs for this door.
+        """Run the far end's servers; yield the door's part of the configuration.
 
-        Skips where the far end is missing on this machine: what is not there proves nothing.
+        Skips if the far end is missing on this machine.
         """
         ...
 
     def call(self, pool: WorkerPool) -> AbstractAsyncContextManager[FarEnd]:
-        """Place a call; yield when it is answered, and leave nothing behind."""
+        """Place a call; yield when it is answered, and leave nothing afterwards."""
         ...
 
 
@@ -120,7 +124,7 @@ def audible_s(sound: NDArray[np.int16], rate_hz: int) -> float:
 
 
 async def hear_out(far: FarEnd, *, since_s: float = 0.0, quiet_s: float = 1.0) -> float:
-    """Return how much was heard beyond `since_s`, when it began and then was quiet for a while."""
+    """Return how much was heard beyond `since_s`, after it began and was quiet for a while."""
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(PATIENCE_S):
         heard, changed_at = far.heard_s(), loop.time()
@@ -132,5 +136,5 @@ async def hear_out(far: FarEnd, *, since_s: float = 0.0, quiet_s: float = 1.0) -
 
 
 async def hear_something(far: FarEnd, *, since_s: float, length_s: float = 0.3) -> None:
-    """Return when so much more was heard."""
+    """Return when this much more was heard."""
     await become(lambda: far.heard_s() >= since_s + length_s)

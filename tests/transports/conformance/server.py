@@ -1,4 +1,4 @@
-"""A whole house in this process, against a lab: what every door of the suite leads to."""
+"""A whole server in this process, against a lab, for every door of the suite."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -20,14 +20,14 @@ FAREWELL: Final = "Thank you, goodbye."
 
 
 async def become(fact: Callable[[], bool]) -> None:
-    """Return when something is so."""
+    """Return when a condition holds."""
     async with asyncio.timeout(PATIENCE_S):
         while not fact():  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.02)
 
 
 class CallNotes:
-    """The facts of one call: of the first that begins after `forget`."""
+    """The events of one call: of the first that begins after `forget`."""
 
     def __init__(self) -> None:
         self._entries: list[dict[str, Any]] = []
@@ -35,7 +35,7 @@ class CallNotes:
         self._news = asyncio.Event()
 
     async def hear(self, entry: Entry) -> None:
-        """Note a fact; those of an earlier call may come late, and are left out."""
+        """Record an event; those of an earlier call may come late, and are left out."""
         if isinstance(entry.event, CallStarted):
             self._call_id = entry.call_id
         if entry.call_id and entry.call_id == self._call_id:
@@ -43,18 +43,18 @@ class CallNotes:
             self._news.set()
 
     def forget(self) -> None:
-        """Begin anew, for another call."""
+        """Start over, for another call."""
         self._call_id = ""
         self._entries.clear()
 
     def all(self, event: str, **wanted: object) -> list[dict[str, Any]]:
-        """Return the facts of a kind, with these fields."""
+        """Return the events of a kind, with these fields."""
         return [
             entry for entry in self._entries if {"event": event, **wanted}.items() <= entry.items()
         ]
 
     async def until(self, event: str, **wanted: object) -> dict[str, Any]:
-        """Return the first such fact, when there is one."""
+        """Return the first such event, when there is one."""
         async with asyncio.timeout(PATIENCE_S):
             while not (found := self.all(event, **wanted)):
                 self._news.clear()
@@ -90,8 +90,10 @@ class WorkerPool:
 
 @asynccontextmanager
 async def open_house(folder: Path, more: Mapping[str, Any]) -> AsyncIterator[WorkerPool]:
-    """Run a house while the block runs; `more` is what its doors need in the configuration."""
-    listener = bind_socket(HOST, more.get("port", 0))  # whom a far end tells of calls, it knows
+    """Run a server while the block runs; `more` is its doors' part of the configuration."""
+    listener = bind_socket(
+        HOST, more.get("port", 0)
+    )  # it knows the agent for calls that a far end reports
     url = f"http://{HOST}:{listener.getsockname()[1]}"
     port = listener.getsockname()[1]
     tree = {

@@ -47,7 +47,7 @@ def question() -> Sound:
 
 @asynccontextmanager
 async def calling(door: Door, pool: WorkerPool) -> AsyncIterator[FarEnd]:
-    """Place a call, and see that nothing of it is left."""
+    """Place a call, and check that nothing of it is left."""
     pool.notes.forget()
     async with door.call(pool) as far:
         yield far
@@ -65,7 +65,7 @@ async def greeted(pool: WorkerPool, far: FarEnd) -> float:
 def does(
     request: pytest.FixtureRequest, door: Door, record_property: Record
 ) -> Callable[..., bool]:
-    """Say whether a door can do what a test is about; what it says goes into the table."""
+    """Return whether a door has a behaviour; the result goes into the table."""
 
     def ask(behaviour: str) -> bool:
         assert behaviour in BEHAVIOURS
@@ -175,7 +175,7 @@ async def test_a_caller_is_handed_on_or_told_that_this_cannot_be(
             assert found == "connected"
             return
         assert found == "not_offered"
-        await far.say(question)  # a refusal loses nobody
+        await far.say(question)  # a refusal loses no caller
         await hear_something(far, since_s=before_s)
 
 

@@ -20,7 +20,7 @@ from tests.transports.conformance.door import ELSEWHERE, RATE_HZ, Sound, audible
 from tests.transports.conformance.server import WorkerPool
 
 RINGS_S = 60.0  # a guard
-SILENT_S = 8.0  # for the exchange to count a telephone as gone; sooner than we ask who is there
+SILENT_S = 8.0  # for the exchange to count a telephone as gone; sooner than our first prompt
 
 
 class PersonAtPhone:
@@ -98,7 +98,7 @@ class Livekit:
     async def call(self, pool: WorkerPool) -> AsyncIterator[PersonAtPhone]:
         assert self._server
         with tempfile.TemporaryDirectory() as folder:
-            async with sip_phone(Path(folder), lines=2) as phone:  # a REFER is a call beside it
+            async with sip_phone(Path(folder), lines=2) as phone:  # a REFER is a call in addition
                 await phone.dial(self._server.uri())
                 await phone.until("CALL_ESTABLISHED", within_s=RINGS_S)
                 await pool.notes.until("CallStarted")

@@ -13,7 +13,7 @@ from tests.transports.conformance.carrier_caller import CarrierCaller
 from tests.transports.conformance.door import ELSEWHERE
 from tests.transports.conformance.server import WorkerPool
 
-RETURNS_S = 8.0  # the carrier connects again within 0.1 s; who vanished is waited for so long
+RETURNS_S = 8.0  # the carrier connects again within 0.1 s; the wait for a vanished caller
 
 
 class Plivo:
@@ -52,7 +52,7 @@ class Plivo:
         await self._tell_end(pool, carrier)
 
     async def _tell_end(self, pool: WorkerPool, carrier: Carrier) -> None:
-        """Do what the application's hangup URL does: who was handed on has no stream to close."""
+        """Act as the application's hangup URL: a transferred caller has no stream to close."""
         assert self._account
         form = plivo_form(carrier.phone, "completed") | {"Event": "Hangup"}
         url = f"{pool.url}/plivo/status"

@@ -14,7 +14,7 @@ from tests.transports.conformance.door import ELSEWHERE
 from tests.transports.conformance.server import WorkerPool
 
 AUTH_TOKEN = "a-twilio-auth-token"
-RETURNS_S = 8.0  # the carrier connects again within 0.1 s; who vanished is waited for so long
+RETURNS_S = 8.0  # the carrier connects again within 0.1 s; the wait for a vanished caller
 ACCOUNT: Final = "AC" + "0" * 32
 
 

@@ -27,7 +27,7 @@ VOID: Final[dict[str, str]] = {}
 
 
 class Mouth(MediaStreamTrack):
-    """What the person says, 20 ms at a time; silence in between."""
+    """The person's speech, 20 ms at a time; silence in between."""
 
     kind = "audio"
 
