@@ -96,7 +96,7 @@ gone: list[str] = []
 def nobodys_servers(request: pytest.FixtureRequest) -> Iterator[None]:
     """Free the servers that tests have run in this process: 53 MB each (measured).
 
-    Most of it is models, of which Python sees little, so it would not free them in time by itself.
+    Most of it is models that Python hardly sees, so it would not free them in time by itself.
     """
     yield
     if forget_servers() and request.node.get_closest_marker("slow"):

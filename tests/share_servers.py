@@ -57,7 +57,7 @@ class Server:
         return found
 
     async def fresh_url(self) -> str:
-        """Return the address of a board on which nobody has written yet."""
+        """Return the address of an empty board."""
         if self.url.startswith("redis"):
             async with redis.asyncio.Redis.from_url(self.url) as client:
                 await client.flushdb()
@@ -95,7 +95,7 @@ def _until_ready(process: subprocess.Popen[bytes], *question: str) -> None:
 
 @contextlib.contextmanager
 def running_postgres() -> Iterator[Server]:
-    """Run a PostgreSQL of our own; it refuses to be root's, so it is nobody's there."""
+    """Run a PostgreSQL of our own; it refuses root, so the user `nobody` runs it then."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not programs:
         report_absent("Debian's postgresql")

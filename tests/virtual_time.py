@@ -90,7 +90,7 @@ class Idle(selectors.DefaultSelector):
     def _wait(self) -> list[tuple[selectors.SelectorKey, int]]:
         if found := super().select(STUCK_S):
             return found
-        raise RuntimeError(f"nothing is due, and nobody wrote anything for {STUCK_S:g} s")
+        raise RuntimeError(f"nothing is due, and nothing was written for {STUCK_S:g} s")
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -111,7 +111,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def run_in_executor(
         self, executor: Executor | None, func: Callable[..., T], *args: Any
     ) -> asyncio.Future[T]:
-        """Do the job on the next round, in this thread: no difference is visible, and its end is certain."""
+        """Do the job on the next round, in this thread, so that its end is certain."""
         del executor
         job: asyncio.Future[T] = self.create_future()
         self.call_soon(_do, job, func, *args)
@@ -125,7 +125,7 @@ def _do(job: asyncio.Future[T], func: Callable[..., T], *args: Any) -> None:
         result = func(*args)
     except (SystemExit, KeyboardInterrupt):
         raise
-    except BaseException as failed:  # noqa: BLE001 - it is handed on to whoever waits
+    except BaseException as failed:  # noqa: BLE001 - the waiter gets it
         job.set_exception(failed)
     else:
         job.set_result(result)

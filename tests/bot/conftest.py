@@ -26,7 +26,7 @@ class ModelsOnce:
         return self._loaded
 
     async def warm_up(self, models: Any) -> None:
-        """Have them used once."""
+        """Use them once."""
         if models is not self._warm:
             await self._warm_up(models)
         self._warm = models

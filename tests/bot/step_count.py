@@ -16,7 +16,7 @@ class CallCount:
         self._by_thread: defaultdict[int, Counter[str]] = defaultdict(Counter)
 
     def note(self, frame: FrameType, event: str, argument: Any) -> None:
-        """Note what the interpreter reports of itself (`sys.setprofile`)."""
+        """Count the interpreter's reports (`sys.setprofile`)."""
         mine = self._by_thread[threading.get_ident()]  # excludes its own: an addition is two steps
         if event == "call":
             mine[f"{frame.f_code.co_filename}:{frame.f_code.co_qualname}"] += 1

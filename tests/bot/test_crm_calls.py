@@ -71,7 +71,7 @@ class TimedNotes:
 
     async def until(self, kind: type[Event], count: int = 1) -> None:
         async with asyncio.timeout(300):
-            while len(self.of(kind)) < count:  # noqa: ASYNC110 - a list rings nobody
+            while len(self.of(kind)) < count:  # noqa: ASYNC110 - a list has no event
                 await asyncio.sleep(0.1)
 
     def from_start_to_voice_s(self) -> float:

@@ -110,7 +110,7 @@ async def test_each_behaviour_has_its_outcome_and_the_records_agree(tmp_path: Pa
         assert len(it.of(LegEnded)) == len(contacts)
         said = [text.text for text in it.of(AgentSaid) if isinstance(text, AgentSaid)]
         assert sum(DISCLOSURE in text for text in said) == 1
-        assert any("Anna" in text for text in said), "the agent did not know whom it had called"
+        assert any("Anna" in text for text in said), "the agent did not know the contact"
         assert any(MESSAGE[:30] in text for text in said), "nothing was left behind the beep"
         heard = [text.answerer for text in it.of(AnswererHeard) if isinstance(text, AnswererHeard)]
         assert "voicemail" in heard

@@ -194,7 +194,7 @@ class Dialing:
 
     async def in_state(self, state: str) -> None:
         async with asyncio.timeout(20_000.0):
-            while await self.state() != state:  # noqa: ASYNC110 - a table tells nobody
+            while await self.state() != state:  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(1.0)
 
     async def done(self) -> None:
@@ -256,7 +256,7 @@ async def running(it: Dialing) -> AsyncIterator[Dialer]:
 
 async def until(holds: Callable[[], bool], *, within_s: float = 1000.0) -> None:
     async with asyncio.timeout(within_s):
-        while not holds():  # noqa: ASYNC110 - a list tells nobody
+        while not holds():  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.5)
 
 

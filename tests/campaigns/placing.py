@@ -25,7 +25,7 @@ def request(dial_id: str, to: str = A) -> DialRequest:
 
 
 async def ended(it: CampaignCarrier, dial_id: str, to: str = A) -> FoundCall:
-    while (  # noqa: ASYNC110 - the carrier tells nobody here
+    while (  # noqa: ASYNC110 - there is no event
         found := await it.find(dial_id, to, 0.0)
     ) is None or found.outcome is None:
         await asyncio.sleep(1.0)

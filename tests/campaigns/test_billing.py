@@ -160,7 +160,7 @@ async def test_a_refused_price_of_one_call_does_not_block_others(tmp_path: Path)
     carrier.refuses = f"CA-{min(claim.dial.id for claim in claims)}"
     asking = billing(bills, carrier, now)
 
-    assert await asking.ask_due() == 10.0, "the carrier is there: nobody rests"
+    assert await asking.ask_due() == 10.0, "the carrier answers: no rest"
     assert (carrier.asked, (await queue.standing()).cost) == (3, pytest.approx(0.04))
 
     now[0] += 10.0

@@ -114,7 +114,7 @@ class CallCostsContract:
         assert kept.providers_cost == pytest.approx(0.03)
         assert (kept.unpriced, kept.abandoned) == (False, False)
         assert (await queue.standing()).cost == pytest.approx(0.03)
-        assert waits == [LOOK_S, LOOK_S, LOOK_S], "its question is asked behind its end"
+        assert waits == [LOOK_S, LOOK_S, LOOK_S], "its question is asked after its end"
         assert await take_over(url, now=NOON + 3600.0) == IDLE_S
 
     async def test_both_parts_count_against_the_days_limit(self, url: str, queue: Queue) -> None:

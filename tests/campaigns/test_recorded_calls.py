@@ -53,7 +53,7 @@ async def pool(url: str) -> AsyncIterator[CallsOfTheHouse]:
 async def dialled(it: Dialing) -> str:
     """Let the dialler call the contact; return the dial's id."""
     async with asyncio.timeout(100.0):
-        while not it.carrier.record:  # noqa: ASYNC110 - a list tells nobody
+        while not it.carrier.record:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.1)
     return it.carrier.record[0]
 
@@ -67,7 +67,7 @@ async def outcome_of(it: Dialing, *events: Event, reason: str) -> DialEnded:
         await call.end(*events, reason=reason)
         await call.close()
         async with asyncio.timeout(1000.0):
-            while not it.of(DialEnded):  # noqa: ASYNC110 - a list tells nobody
+            while not it.of(DialEnded):  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.5)
         dialing.cancel()
     return it.of(DialEnded)[0]

@@ -82,7 +82,7 @@ async def test_a_late_callbacks_sip_status_is_waited_for() -> None:
     async with twilio_office() as (office, it):
         news = it.news = ToldNews()
         call_sid = await it.dial(request("d-1"))
-        while not office.exchange.placed[call_sid].over:  # noqa: ASYNC110 - it tells nobody here
+        while not office.exchange.placed[call_sid].over:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.5)
         assert await it.find("d-1", A, 0.0) == FoundCall(provider_call_id=call_sid)
 

@@ -28,7 +28,7 @@ PAUSE_S: Final = 0.3  # a shorter pause belongs to the speech around it, as in t
 LOOK_S: Final = 0.05
 SETTLED_S: Final = 0.5  # until the page has read some sound without delay
 RINGS_MS: Final = 30_000  # a guard
-CLOCKS: Final = 5  # samples of the page's clock, of which the quickest counts
+CLOCKS: Final = 5  # samples of the page's clock; the quickest counts
 
 
 class BrowserTelephone:

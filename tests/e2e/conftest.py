@@ -44,7 +44,7 @@ def network() -> None:
 
 
 def own_address() -> str | None:
-    """Return the address by which this machine reaches others, if it has one."""
+    """Return this machine's address for outgoing connections, if it has one."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))  # sends nothing: it only asks for the route

@@ -86,7 +86,7 @@ async def until_hurt(logs: Path) -> None:
         return any('"AttemptFailed"' in item for item in written)
 
     async with asyncio.timeout(AGAIN_S):
-        while not await asyncio.to_thread(hurt):  # noqa: ASYNC110 - a file tells nobody
+        while not await asyncio.to_thread(hurt):  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.1)
 
 
@@ -108,7 +108,7 @@ def worth_a_mail(alerts: Mapping[str, Any]) -> list[Any]:
 async def until_mailed(inbox: Inbox, *, ends: int) -> None:
     """Wait until operators were told of each end."""
     async with asyncio.timeout(AGAIN_S):
-        while sum("RESOLVED" in str(mail["Subject"]) for mail in inbox.mails) < ends:  # noqa: ASYNC110 - a mail server tells nobody
+        while sum("RESOLVED" in str(mail["Subject"]) for mail in inbox.mails) < ends:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.2)
 
 

@@ -21,7 +21,7 @@ pytestmark = [
 ]
 
 TOKEN = "the-tokens-of-tests-are-long"
-BACK_S = 30.0  # a guard: it takes two seconds, and five when the call is made anew
+BACK_S = 30.0  # a guard: it takes two seconds, and five when the call is placed again
 KEEP_THE_STATES = """
     window.states = [];
     new MutationObserver(() => states.push(document.documentElement.dataset.call)).observe(

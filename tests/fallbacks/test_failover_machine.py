@@ -82,7 +82,7 @@ class Machine(RuleBasedStateMachine):
         self._do(self.work.start(self.until, now=self.now))
 
     def _do(self, actions: tuple[Action, ...]) -> None:
-        assert not (self.over and actions), "whoever is done is quiet"
+        assert not (self.over and actions), "finished work has no actions"
         for action in actions:
             self._act(action)
         assert self.over == self.work.over
@@ -119,9 +119,9 @@ class Machine(RuleBasedStateMachine):
         awake = self.running.keys() - self.suspects
         assert not awake or self.hedges is not None
         if action.provider not in self.asked and self.rungs[action.provider].suspect:
-            assert not self._unasked_and_trusted(), "whoever is suspect comes last"
+            assert not self._unasked_and_trusted(), "a suspect rung comes last"
         if action.provider in self.let_down and not action.mended and self.hot is not None:
-            assert not self.until.passed(self.now), "nobody is asked twice after the deadline"
+            assert not self.until.passed(self.now), "no rung is asked twice after the deadline"
         self.asked.add(action.provider)
         self.times[action.provider] += 1
         self.starts += 1

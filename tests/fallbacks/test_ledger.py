@@ -13,7 +13,7 @@ SENTENCE = "We are open from nine to five."  # seven words
 def spoken(
     words: int, *, ends: bool = True, received_s: float | None = None, word_s: float = 0.3
 ) -> SpeechLedger:
-    """An utterance of which the first voice has spoken some words, each equally long."""
+    """An utterance whose first voice has spoken some words, each equally long."""
     ledger = SpeechLedger()
     ledger.hand_over(SENTENCE)
     ledger.begin(1)

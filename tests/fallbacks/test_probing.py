@@ -11,7 +11,7 @@ from fallbacks.probing import DAY_S, Probe, ProbeSettings, Probing, is_doubted
 
 
 def failing(plan: Probing, count: int) -> list[float]:
-    """The moments of this many probes, all of which fail at once."""
+    """The moments of this many probes that all fail at once."""
     moments: list[float] = []
     for _ in range(count):
         assert plan.wake_at is not None

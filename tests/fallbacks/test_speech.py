@@ -559,7 +559,7 @@ def test_a_voice_may_take_its_time_while_the_line_has_something_to_play() -> Non
     bench = Bench(names=("first",))
     first = bench.start()
     bench.speak(first, 2 * WORD)
-    bench.line.add(9.0, bench.now)  # so much is queued that nobody is in a hurry
+    bench.line.add(9.0, bench.now)  # enough is queued to avoid haste
     bench.speak(first, 1)
     bench.pass_s(5.0)
 

@@ -52,7 +52,7 @@ async def mirror(media_server: MediaServer, room_name: str) -> AsyncIterator[rtc
 async def room_name(media_server: MediaServer) -> str:
     """Return the room of the one call that comes in."""
     async with media_server.api() as lk, asyncio.timeout(30):
-        while not (rooms := (await lk.room.list_rooms(api.ListRoomsRequest())).rooms):  # noqa: ASYNC110 - somebody else makes it
+        while not (rooms := (await lk.room.list_rooms(api.ListRoomsRequest())).rooms):  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.02)
     return rooms[0].name
 

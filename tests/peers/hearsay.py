@@ -1,6 +1,6 @@
 """Whether an utterance was heard at the far end of a real line, word after word.
 
-A telephone's sound passes resamplers, a codec and three buffers, each of which may stretch or cut a
+A telephone's sound passes resamplers, a codec and three buffers, and each may stretch or cut a
 pause by a few hundredths of a second, so samples do not match from end to end. The utterance is
 looked for in short pieces, each near its expected place.
 """

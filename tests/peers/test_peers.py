@@ -66,7 +66,7 @@ async def participant(media_server: MediaServer, room_name: str) -> AsyncIterato
 
 async def first_room(lk: api.LiveKitAPI) -> str:
     async with asyncio.timeout(20):
-        while not (rooms := (await lk.room.list_rooms(api.ListRoomsRequest())).rooms):  # noqa: ASYNC110 - somebody else makes it
+        while not (rooms := (await lk.room.list_rooms(api.ListRoomsRequest())).rooms):  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.02)
     return rooms[0].name
 

@@ -60,7 +60,7 @@ async def test_a_start_removes_only_its_own_dead_server(
     assert both - {first_id} < after
     assert len(after) == 2
     assert second.running
-    async with media_server.api() as lk:  # whoever opens it lives
+    async with media_server.api() as lk:  # the server that opens it lives
         assert (await lk.room.create_room(api.CreateRoomRequest(name=ROOM))).name == ROOM
 
 

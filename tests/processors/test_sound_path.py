@@ -76,5 +76,5 @@ async def test_no_sound_is_heard_in_a_cancelled_call() -> None:
 
 async def heard_so_many(heard: list[InputAudioRawFrame], count: int) -> None:
     async with asyncio.timeout(10.0):
-        while len(heard) < count:  # noqa: ASYNC110 - nobody tells
+        while len(heard) < count:  # noqa: ASYNC110 - a list has no event
             await asyncio.sleep(0.01)

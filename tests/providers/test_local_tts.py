@@ -94,7 +94,7 @@ class TestLocal(TtsConformance):
             await bench.until(context.get_messages)
 
         (said,) = context.get_messages()
-        # A busy machine plays late, and Pipecat releases words by the clock: one more may be released.
+        # A busy machine plays late, and Pipecat releases words by the clock, perhaps one too many.
         assert said["content"] in ("One two three four", "One two three four five")
 
     async def test_speaking_does_not_block_the_loop(self) -> None:

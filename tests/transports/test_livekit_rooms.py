@@ -147,7 +147,7 @@ async def test_a_room_that_the_server_never_closes_is_left_and_the_log_names_it(
     sink = logger.add(lines.append, level="WARNING", format="{message}")
     rooms.delete_later("call-1")
     async with asyncio.timeout(60):
-        while not lines:  # noqa: ASYNC110 - a list tells nobody
+        while not lines:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.01)
     logger.remove(sink)
 

@@ -31,7 +31,7 @@ WAYS = pytest.mark.parametrize("code", [None, 1011, 1000], ids=["reset", "1011",
 
 
 def sound(word: str) -> NDArray[np.int16]:
-    """Return a word's own pitch, by which any piece of it is recognised."""
+    """Return a word's own pitch, which identifies any piece of it."""
     return tone(WORD_S, STEP_HZ * (2 + WORDS.index(word)))
 
 
@@ -65,7 +65,7 @@ def whole(caller: Carrier) -> list[str]:
 
 
 def torn(caller: Carrier) -> list[str]:
-    """Return the words of which a piece was heard."""
+    """Return the words that were heard at least in part."""
     return [word for word, seconds in heard(caller) if 0.05 < seconds <= WORD_S - 0.05]
 
 

@@ -1,4 +1,4 @@
-"""One recorded caller, answered by a whole process of ours on virtual time."""
+"""One recorded caller, answered by our whole process on virtual time."""
 
 import time
 from collections.abc import Sequence

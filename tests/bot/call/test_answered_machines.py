@@ -1,4 +1,4 @@
-"""Whole outbound calls that no person answered at once: what is said, to whom and when."""
+"""Whole outbound calls that no person answered at once: our words and their moments."""
 
 import asyncio
 from pathlib import Path

@@ -38,7 +38,7 @@ async def test_an_exception_ends_its_own_call_with_a_goodbye_and_no_other(
 
     def break_on_hours(self: CallerWords, frame: TranscriptionFrame) -> None:
         if "hours" in frame.text:
-            raise RuntimeError("a mistake of ours")
+            raise RuntimeError("our own mistake")
         bound(self, frame)
 
     monkeypatch.setattr(CallerWords, "_bound", break_on_hours)
@@ -53,7 +53,7 @@ async def test_an_exception_ends_its_own_call_with_a_goodbye_and_no_other(
 
     (failed,) = of(CallFailed, broken)
     assert isinstance(failed, CallFailed)
-    assert "a mistake of ours" in failed.error
+    assert "our own mistake" in failed.error
     assert broken.outcome.reason == "failed"
     assert of(CallFailed, whole) == []
     assert len(of(AnswerHeard, whole)) == 2

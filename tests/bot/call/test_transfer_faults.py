@@ -169,7 +169,7 @@ async def asked_again(there: WorkerPool) -> int:
         with suppress(TimeoutError):
             await there.until(lambda: len(there.events(PersonWanted)) == 2, within_s=4)
             return words
-    raise AssertionError("nobody heard that the caller asked for a person again")
+    raise AssertionError("the second request for a person was not heard")
 
 
 async def test_a_caller_who_asks_again_while_the_person_rings_hears_that_it_rings(

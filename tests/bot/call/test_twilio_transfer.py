@@ -1,4 +1,4 @@
-"""A caller over Twilio reaches a person whom Twilio calls: every word at all three ears."""
+"""A caller over Twilio reaches a person called by Twilio: every word at all three ears."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

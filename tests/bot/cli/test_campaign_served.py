@@ -170,12 +170,12 @@ async def test_a_campaign_is_run_by_commands_and_the_console(
     assert story.codes == (0,) * 6, story.texts
     assert story.paused["state"] == "paused"
     at_first, at_last = story.called_at_rest
-    assert at_first == at_last, "somebody was called while the campaign rested"
-    assert len(at_last) < 3, "it did not rest while somebody was still to be called"
+    assert at_first == at_last, "a contact was called while the campaign was paused"
+    assert len(at_last) < 3, "it was not paused while contacts were left"
     assert sorted(owner.rung()) == [ANNA, BEN, CYD, ONE]
     calls = [item.carrier for item in owner.carrier.exchange.placed.values() if item.carrier]
     assert len(calls) == 3
-    assert all(call.heard_at for call in calls), "somebody picked up, and heard nothing"
+    assert all(call.heard_at for call in calls), "a contact picked up, and heard nothing"
     assert (story.seen["state"], story.seen["finished"], story.seen["left_s"]) == ("done", 3, None)
     assert story.seen["outcomes"] == {"busy": 1, "completed": 2}
     has_told(story.texts)

@@ -319,7 +319,7 @@ FOREIGN = ["{", "null", "[1]", '[{"name": "it"}]', '{"rungs": []}']
 async def foreign(
     body: str, *, status: int = 200, content_type: str = "application/json"
 ) -> AsyncIterator[Settings]:
-    """Answer every request with text that is none of ours."""
+    """Answer every request with foreign text."""
 
     async def answer(_: web.Request) -> web.Response:
         return web.Response(text=body, status=status, content_type=content_type)

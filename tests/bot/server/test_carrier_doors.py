@@ -199,7 +199,7 @@ async def test_a_token_is_good_once_and_for_its_own_call_only(carrier: str) -> N
 
 
 async def start_with(it: Doors, carrier: str, token: str) -> int | None:
-    """Open a stream of another call with a token; return the code with which it was closed."""
+    """Open a stream of another call with a token; return its close code."""
     caller = it.caller(carrier)
     twiml = caller.twiml.__class__(stream_url=None, parameters={"token": token}, said="")
     url = f"ws://127.0.0.1:{it.pool.port}/{carrier}/media"

@@ -248,7 +248,7 @@ async def test_broken_connections_leave_no_traceback_and_few_lines(
                 assert answer.status == 404
 
     logs.flush()
-    lines = log_file.read_text().splitlines()  # noqa: ASYNC240 - nobody waits for it
+    lines = log_file.read_text().splitlines()  # noqa: ASYNC240 - no task waits for it
     assert [line for line in lines if line.startswith("    ")] == []
     assert len([line for line in lines if " WARNING " in line]) < 30, lines
     assert "Traceback" not in capfd.readouterr().err

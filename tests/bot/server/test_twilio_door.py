@@ -165,7 +165,7 @@ async def media_socket(
 
 
 async def start_with(it: WorkerPool, phone: PhoneCall, token: str | None) -> int | None:
-    """Open a stream with a token; return the code with which it was closed."""
+    """Open a stream with a token; return its close code."""
     parameters = {} if token is None else {"token": token}
     twiml = Twiml(stream_url=None, parameters=parameters, said="")
     async with media_socket(it) as socket:

@@ -1,4 +1,4 @@
-"""People whom Twilio calls for a caller, while the state of their call is unknown."""
+"""People called by Twilio for a caller, while the state of their call is unknown."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping

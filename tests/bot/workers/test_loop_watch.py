@@ -13,7 +13,7 @@ ROUNDS = 20_000
 
 @pytest.fixture
 def eager_threads() -> Iterator[None]:
-    """Have threads take turns as often as they can."""
+    """Let threads take turns as often as they can."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield

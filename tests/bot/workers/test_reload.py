@@ -21,7 +21,7 @@ RATE_HZ = 8_000
 TOKEN = "a-token-of-twenty-three-c"
 PATIENT = {"agent": {"silence": {"prompt_after_s": 600}}}  # a caller who only listens stays
 ONE = {"server": {"workers": 1}, "hold": {"render": False}} | PATIENT
-LOADED_S = 150.0  # a worker takes some seconds; beside other tests, half a minute
+LOADED_S = 150.0  # a worker takes some seconds; among other tests, half a minute
 
 
 def change(config: Path, section: str, **values: Any) -> None:

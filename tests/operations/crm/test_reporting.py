@@ -48,7 +48,7 @@ async def tell_all(outbox: CrmOutbox, url: str, *, within_s: float) -> None:
     crm, poster = poster_of(url, outbox)
     async with asyncio.timeout(within_s), asyncio.TaskGroup() as tasks:
         running = tasks.create_task(poster.run())
-        while await outbox.owed():  # noqa: ASYNC110 - the outbox is a table, and rings nobody
+        while await outbox.owed():  # noqa: ASYNC110 - a table has no event
             await asyncio.sleep(10.0)
         running.cancel()
     await crm.close()
@@ -137,7 +137,7 @@ async def test_a_crm_that_asks_for_a_long_rest_is_told_once_by_one_of_two_proces
         async with asyncio.TaskGroup() as tasks:
             posters = [poster_of(url, outbox) for _ in range(2)]
             running = [tasks.create_task(poster.run()) for _, poster in posters]
-            while await outbox.owed():  # noqa: ASYNC110 - the outbox is a table, and rings nobody
+            while await outbox.owed():  # noqa: ASYNC110 - a table has no event
                 await asyncio.sleep(10.0)
             told_after_s = time.monotonic() - began_s
             await asyncio.sleep(600.0)

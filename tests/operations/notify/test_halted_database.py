@@ -88,7 +88,7 @@ async def a_house(
 
 async def until(come: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
-        while not come():  # noqa: ASYNC110 - a server's list tells nobody
+        while not come():  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.05)
 
 

@@ -1,4 +1,4 @@
-"""Each message on the disk has its row, despite other files beside it."""
+"""Each message on the disk has its row, despite other files next to it."""
 
 from pathlib import Path
 

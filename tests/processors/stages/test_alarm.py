@@ -64,7 +64,7 @@ async def test_an_exception_in_a_due_action_is_logged_and_the_next_moment_is_kep
     async def act(now: float) -> None:
         acted.append(round(now - begun_at))
         if len(acted) == 2:
-            raise ValueError("nobody had thought of it")
+            raise ValueError("unexpected")
 
     def wake_at() -> float | None:
         return begun_at + 3.0 * len(acted) if len(acted) < 4 else None

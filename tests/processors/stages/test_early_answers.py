@@ -377,7 +377,7 @@ async def test_a_message_that_changed_meanwhile_makes_it_another_question() -> N
         it.context.add_message(message)
 
         async def change() -> None:
-            while not it.told_of(EarlyAnswerAsked):  # noqa: ASYNC110 - facts wake nobody here
+            while not it.told_of(EarlyAnswerAsked):  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.01)
             message["content"] = "The office is closed today."
 

@@ -286,7 +286,7 @@ async def test_when_no_rung_is_left_the_answer_ends_and_that_is_told() -> None:
 
 async def test_an_unanswered_question_is_answered_once_a_rung_has_recovered() -> None:
     async def recover(it: Bench) -> None:
-        while not it.told_of(StageExhausted):  # noqa: ASYNC110 - facts wake nobody here
+        while not it.told_of(StageExhausted):  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.05)
         it.lab.instance("openai-b").set_faults([])
         place, roster = ("llm", "openai-b"), it.policy.roster
@@ -530,7 +530,7 @@ async def test_a_message_that_every_model_refuses_is_left_out_and_the_caller_ask
             it.lab.instance(name).set_faults(parse_windows([{"fault": "http", "status": status}]))
 
         async def pass_on() -> None:
-            while len(it.told_of(AttemptFailed)) < 2:  # noqa: ASYNC110 - facts wake nobody here
+            while len(it.told_of(AttemptFailed)) < 2:  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0)
             for name in ("openai", "openai-b"):
                 it.lab.instance(name).set_faults([])
