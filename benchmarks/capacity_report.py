@@ -52,7 +52,7 @@ def cells(run: LoadRun) -> tuple[str, ...]:
         str(run.refused),
         f"{run.memory_mb:.0f}",
         f"{run.requests_a_turn:.2f}",
-        *(f"{run.shares.get(who, 0.0):.2f}" for who in ("server", "simulators", "callers")),
+        *(f"{run.shares.get(name, 0.0):.2f}" for name in ("server", "simulators", "callers")),
         f"{run.shares.get('others', 0.0):.2f}",
         f"{run.callers_late_s * 1000:.0f} ms",
         f"{run.simulators_late_s * 1000:.0f} ms",

@@ -94,12 +94,12 @@ def _parts(ours: Sequence[Account], theirs: Sequence[Account], beside: str) -> T
 
 def _others(ours: Sequence[Account], theirs: Sequence[Account], beside: str) -> Table:
     table = Table(title="what others were busy with, ms: p50 / p95")
-    table.add_column("who")
+    table.add_column("part")
     table.add_column("Holdline", justify="right")
     table.add_column(beside, justify="right")
-    for who in ours[0].others:  # every healthy turn has the same ones
-        cells = [_ms(spread([turn.others[who] for turn in turns])) for turns in (ours, theirs)]
-        table.add_row(who, *cells)
+    for part in ours[0].others:  # every healthy turn has the same ones
+        cells = [_ms(spread([turn.others[part] for turn in turns])) for turns in (ours, theirs)]
+        table.add_row(part, *cells)
     return table
 
 

@@ -181,7 +181,7 @@ def lines(found: SoakFindings) -> Iterator[str]:
         f"{figures.torn} torn; first word p50 {seconds(figures.first_word_p50_s)}, "
         f"p95 {seconds(figures.first_word_p95_s)}, {figures.in_budget:.1%} within budget"
     )
-    yield "cores: " + ", ".join(f"{who} {share:.2f}" for who, share in found.shares.items())
+    yield "cores: " + ", ".join(f"{name} {share:.2f}" for name, share in found.shares.items())
     for name, trend in found.slopes.items():
         yield f"{name}: {_told(trend, minutes=found.minutes, allowed=ALLOWED[name])}"
     yield from (f"calls that ended early, {line}" for line in found.errors)

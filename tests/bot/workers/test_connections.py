@@ -10,7 +10,7 @@ from dataclasses import asdict
 import pytest
 
 from bot.health.readiness_rules import Readiness
-from bot.workers import connections as doorman
+from bot.workers import connections
 from bot.workers.connections import ConnectionListener
 from bot.workers.listener import bind_socket
 from tests.bot.workers.descriptors import descriptors_left
@@ -52,9 +52,9 @@ async def door(
     with bind_socket("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
         async with asyncio.TaskGroup() as tasks:
-            doorman = ConnectionListener(listener, hand=hands.take, is_open=opens is None)
-            running = tasks.create_task(doorman.run())
-            opening = tasks.create_task(open_when(doorman, opens)) if opens else None
+            arrivals = ConnectionListener(listener, hand=hands.take, is_open=opens is None)
+            running = tasks.create_task(arrivals.run())
+            opening = tasks.create_task(open_when(arrivals, opens)) if opens else None
 
             async def send(words: bytes) -> bytes:
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -70,9 +70,9 @@ async def door(
                 opening.cancel()
 
 
-async def open_when(doorman: ConnectionListener, opens: asyncio.Event) -> None:
+async def open_when(arrivals: ConnectionListener, opens: asyncio.Event) -> None:
     await opens.wait()
-    doorman.open()
+    arrivals.open()
 
 
 async def test_a_connection_is_handed_on_unread_and_calls_are_recognised() -> None:
@@ -107,7 +107,7 @@ async def test_without_a_worker_the_answer_says_so() -> None:
 
 
 async def test_a_silent_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doorman, "SILENT_S", 0.05)
+    monkeypatch.setattr(connections, "SILENT_S", 0.05)
     hands = Hands()
     async with door(hands) as send, asyncio.timeout(10):
         assert await send(b"") == b""
@@ -118,7 +118,7 @@ async def test_a_silent_connection_is_closed(monkeypatch: pytest.MonkeyPatch) ->
 async def test_the_oldest_silent_connection_is_dropped_when_full(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(doorman, "MOST_SILENT", 2)
+    monkeypatch.setattr(connections, "MOST_SILENT", 2)
     hands = Hands()
     async with door(hands) as send, asyncio.timeout(10):
         silent = [send(b"") for _ in range(3)]
@@ -167,7 +167,7 @@ async def test_connections_during_the_start_wait_for_workers() -> None:
 async def test_during_a_long_start_the_health_check_is_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(doorman, "LIVES_S", 0.05)
+    monkeypatch.setattr(connections, "LIVES_S", 0.05)
     hands, opens = Hands(), asyncio.Event()
     async with door(hands, opens=opens) as send, asyncio.timeout(10):
         waiting = send(PAGE)
@@ -235,7 +235,7 @@ async def test_a_health_check_in_another_form_is_answered_in_it(asked: str, stat
 async def test_a_bounded_number_waits_for_workers_and_the_others_are_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(doorman, "MOST_WAITING", 1)
+    monkeypatch.setattr(connections, "MOST_WAITING", 1)
     hands, opens = Hands(), asyncio.Event()
     async with door(hands, opens=opens) as send, asyncio.timeout(10):
         both = [send(PAGE), send(PAGE)]

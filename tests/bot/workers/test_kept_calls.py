@@ -82,19 +82,19 @@ async def test_a_request_waits_for_the_next_worker_unless_the_server_stops(
         return there.is_set()
 
     with bind_socket("127.0.0.1", 0) as listener:
-        doorman = ConnectionListener(
+        arrivals = ConnectionListener(
             listener,
             hand=hand,
             meanwhile=lambda each: meanwhile(each, public_url=URL, language="en"),
             why_nobody=lambda: why,
         )
-        running = asyncio.get_running_loop().create_task(doorman.run())
+        running = asyncio.get_running_loop().create_task(arrivals.run())
         reader, writer = await asyncio.open_connection(*listener.getsockname())
         writer.write(b"POST /telnyx/voice HTTP/1.1\r\n\r\n")
         async with asyncio.timeout(10):
             await asked.wait()
             there.set()
-            doorman.open()
+            arrivals.open()
             answer = await reader.read()
         writer.close()
         running.cancel()

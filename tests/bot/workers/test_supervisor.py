@@ -75,11 +75,11 @@ async def test_without_a_worker_readiness_says_whether_we_start_or_stop(is_open:
     plan: Any = SimpleNamespace(settings=settings_with())
     with bind_socket("127.0.0.1", 0) as port:
         supervisor = Supervisor(plan, port)
-        doorman = supervisor._make_listener()
+        arrivals = supervisor._doorman()
         if is_open:
-            doorman.open()
+            arrivals.open()
         async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(doorman.run())
+            running = tasks.create_task(arrivals.run())
             said = [await reasons(port.getsockname()[1])]
             supervisor._server.stop(drain_s=30.0)
             said.append(await reasons(port.getsockname()[1]))
