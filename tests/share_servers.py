@@ -25,11 +25,11 @@ READY_S = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A server that can be made to hang, as a machine in trouble does."""
+    """A server that can be made to hang."""
 
     process: subprocess.Popen[bytes]
     port: int
-    address: str  # `{}` is where the password goes
+    address: str  # `{}` is replaced by the password
 
     @property
     def url(self) -> str:
@@ -37,7 +37,7 @@ class Server:
 
     def pause(self) -> None:
         """Let it hang: it accepts and answers nothing."""
-        self.process.send_signal(signal.SIGSTOP)  # first: it begins no more of its own processes
+        self.process.send_signal(signal.SIGSTOP)  # first: it then starts no further processes
         self._send_all(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -45,7 +45,7 @@ class Server:
 
     def _send_all(self, what: signal.Signals) -> None:
         for pid in self._pids():
-            with contextlib.suppress(ProcessLookupError):  # it ended since we looked
+            with contextlib.suppress(ProcessLookupError):  # it ended since the check
                 os.kill(pid, what)
 
     def _pids(self) -> list[int]:

@@ -136,7 +136,7 @@ async def test_a_call_that_is_cut_off_loses_its_turn_and_nothing_else() -> None:
     assert not held.refused
 
 
-async def test_a_caller_who_is_refused_is_told_apart() -> None:
+async def test_a_refused_caller_is_counted_separately() -> None:
     class Full(Door):
         async def voice(self, request: web.Request) -> web.Response:
             return web.Response(text='<Response><Reject reason="busy"/></Response>')

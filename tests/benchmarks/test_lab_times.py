@@ -52,7 +52,7 @@ def recorded() -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def test_each_provider_is_busy_from_being_asked_to_what_was_needed_of_it() -> None:
+def test_each_provider_is_busy_from_its_request_to_the_needed_part_of_its_answer() -> None:
     found = busy_times(recorded(), TURN, lab_started_at_s=LAB_S)
 
     assert [(busy.who, busy.begin_s, busy.end_s, busy.excused) for busy in found] == [

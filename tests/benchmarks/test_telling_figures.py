@@ -86,7 +86,7 @@ def test_nineteen_of_twenty_intervals_hold_the_true_cost() -> None:
 @pytest.mark.parametrize(
     ("costs", "verdict"), [(0.0, MET), (0.03, CANNOT_TELL), (0.06, MISSED)], ids=str
 )
-def test_a_run_proves_only_what_its_noise_lets_it(costs: float, verdict: str) -> None:
+def test_noise_makes_a_result_uncertain(costs: float, verdict: str) -> None:
     figures = figures_of(found(run_of(5, costs=costs)))
 
     assert figures.verdicts()["processor"] == verdict

@@ -45,7 +45,7 @@ def test_the_answerer_is_told_once_with_the_time_since_the_answer() -> None:
         (Cue.MENU, True, AnsweringState.PARTING),
     ],
 )
-def test_what_each_machine_leads_to(
+def test_each_kind_of_machine_has_its_actions(
     cue: Cue, state: AnsweringState, *, leaves_message: bool
 ) -> None:
     course = answered(leaves_message=leaves_message)

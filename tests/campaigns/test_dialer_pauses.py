@@ -320,7 +320,7 @@ async def test_a_dead_processs_call_does_not_prove_that_an_outage_is_over(
         assert [text.reason for text in it.of(CampaignResumed)] == ["tts_down"]
 
 
-async def test_a_returning_leader_reads_again_what_was_held_meanwhile(tmp_path: Path) -> None:
+async def test_a_returning_leader_reads_the_holds_again(tmp_path: Path) -> None:
     async with dialing(tmp_path, A, window=CallingWindow(opens_s=0.0, closes_s=0.0)) as it:
         async with running(it):
             await asyncio.sleep(10.0)

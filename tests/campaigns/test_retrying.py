@@ -58,7 +58,7 @@ SAID = {
 @pytest.mark.parametrize(
     ("sip_code", "outcome", "state", "rest_s", "counted"), SAID.values(), ids=SAID
 )
-def test_what_the_callee_s_side_said_is_followed_by(
+def test_the_callees_status_decides_the_next_dial(
     sip_code: int,
     outcome: DialOutcome,
     state: ContactState,

@@ -103,7 +103,7 @@ async def test_received_events_decide_the_outcome(said: LegOutcome, outcome: Dia
         assert found == FoundCall(provider_call_id=call_id, outcome=outcome, answered=True)
 
 
-async def test_a_call_that_rings_goes_on_and_one_that_talks_is_answered() -> None:
+async def test_a_ringing_call_continues_and_a_talking_one_is_answered() -> None:
     async with bench(**{A: Callee(ring_s=20)}) as it:
         call_id = await it.carrier.dial(request("d-1"))
 

@@ -109,7 +109,7 @@ def test_the_next_model_is_asked_for_the_rest_and_a_partial_word_is_dropped() ->
     assert [word.text.strip() for word in wrote if isinstance(word, WriteText)] == ["nine."]
 
 
-def test_a_model_that_goes_on_from_the_last_sentence_may_have_nothing_to_add() -> None:
+def test_a_model_that_continues_from_the_last_sentence_may_have_nothing_to_add() -> None:
     answering, roster = ladder("a", "b")
     answering.start(NOW)
     answering.handle(ModelWrote(attempt=1, text='We open at "nine." '), NOW + 0.3)

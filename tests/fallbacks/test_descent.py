@@ -73,7 +73,7 @@ def test_there_is_no_silence_while_the_caller_speaks() -> None:
     assert call.wake_at is None
 
 
-def test_what_the_caller_chose_is_done_and_ends_with_a_goodbye() -> None:
+def test_a_callers_choice_is_done_and_ends_with_a_goodbye() -> None:
     call = at_the_menu()
 
     assert call.key("1", 21.0) == (Carry(choice=Choice.CALLBACK),)

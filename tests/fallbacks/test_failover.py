@@ -315,7 +315,7 @@ def test_when_the_rung_in_the_race_fails_the_next_is_asked_while_the_late_one_ru
     )
 
 
-def test_when_the_late_one_fails_the_race_goes_on_without_a_third() -> None:
+def test_when_the_late_one_fails_the_race_continues_without_a_third() -> None:
     work = Stage("a", "b", "c").work()
     work.start(UNTIL, now=100.0)
     work.tick(100.5)

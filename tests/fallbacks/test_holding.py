@@ -141,7 +141,7 @@ def test_a_caller_who_interrupts_a_filler_has_had_a_turn() -> None:
     assert said == [Say.FILLER, Say.CLIP, Say.CLIP, Say.FILLER]
 
 
-def test_a_line_is_held_from_what_was_said_until_the_answer() -> None:
+def test_a_line_is_held_from_the_callers_words_until_the_answer() -> None:
     line = turn(Holding())
     before = line.held
     line.tick(101.05)

@@ -397,7 +397,7 @@ def test_a_voice_that_never_reports_its_end_is_done_anyway() -> None:
     assert len(bench.asks) == 1
 
 
-def test_a_reply_that_pauses_is_closed_before_the_provider_forgets_it() -> None:
+def test_a_reply_that_pauses_is_closed_before_the_provider_times_out() -> None:
     bench = Bench()
     ask = bench.start("zero one", closed=False)
 
@@ -409,7 +409,7 @@ def test_a_reply_that_pauses_is_closed_before_the_provider_forgets_it() -> None:
     assert len(bench.asks) == 1
 
 
-def test_a_cut_behind_the_last_word_is_no_failure() -> None:
+def test_a_cut_after_the_last_word_is_no_failure() -> None:
     bench = Bench()
     ask = bench.start("zero one", closed=False)
     bench.speak(ask)
@@ -422,7 +422,7 @@ def test_a_cut_behind_the_last_word_is_no_failure() -> None:
     assert len(bench.asks) == 1
 
 
-def test_with_nobody_left_whole_words_are_heard_and_the_rest_is_told() -> None:
+def test_without_a_usable_voice_whole_words_are_heard_and_the_rest_is_told() -> None:
     bench = Bench(names=("first",))
     first = bench.start()
     bench.speak(first, 2 * WORD + 100)
@@ -434,7 +434,7 @@ def test_with_nobody_left_whole_words_are_heard_and_the_rest_is_told() -> None:
     assert bench.of(EndSpeech) == [EndSpeech(unsaid="two three four five six seven")]
 
 
-def test_a_stopped_utterance_asks_nobody_and_counts_no_failure() -> None:
+def test_a_stopped_utterance_asks_no_voice_and_counts_no_failure() -> None:
     bench = Bench()
     ask = bench.start()
     bench.speak(ask, WORD)
@@ -446,7 +446,7 @@ def test_a_stopped_utterance_asks_nobody_and_counts_no_failure() -> None:
     assert not bench.policy.roster.health("tts", "first").suspect_since
 
 
-def test_the_last_half_word_is_let_go_before_the_line_runs_dry() -> None:
+def test_the_last_partial_word_is_released_before_the_line_runs_dry() -> None:
     bench = Bench()
     ask = bench.start()
     bench.speak(ask, 2 * WORD + 150)
@@ -466,12 +466,12 @@ def test_the_last_half_word_is_let_go_before_the_line_runs_dry() -> None:
     how=st.lists(st.sampled_from([Kind.CUT, Kind.OVERLOADED, Kind.NETWORK]), min_size=3),
 )
 @pytest.mark.parametrize("pause_s", [0.0, 0.05], ids=["at once", "after a moment"])
-def test_wherever_the_voices_are_cut_every_word_is_heard_once_and_in_order(
+def test_at_any_cut_every_word_is_heard_once_and_in_order(
     cuts: list[int], how: list[Kind], pause_s: float
 ) -> None:
     bench = Bench()
     ask = bench.start()
-    bench.line.add(60.0, now=bench.now)  # enough is queued: half words need not go out
+    bench.line.add(60.0, now=bench.now)  # enough is queued: partial words need not go out
     for cut, kind in zip(cuts, how, strict=False):
         if cut >= WORD * len(ask.rest.split()) - 60:
             continue
@@ -488,7 +488,7 @@ def test_wherever_the_voices_are_cut_every_word_is_heard_once_and_in_order(
     assert (np.diff(bench.heard) >= 0).all()
 
 
-def test_a_failure_is_told_with_the_words_that_are_heard_of_it() -> None:
+def test_a_failure_is_told_with_its_heard_words() -> None:
     bench = Bench()
     ask = bench.start()
     bench.speak(ask, 3 * WORD + 100)
@@ -502,7 +502,7 @@ def test_a_failure_is_told_with_the_words_that_are_heard_of_it() -> None:
     assert len(said) >= 2
 
 
-def test_a_voice_without_a_place_is_passed_over_and_is_no_failure() -> None:
+def test_a_voice_without_a_place_is_skipped_without_a_failure() -> None:
     bench = Bench()
     ask = bench.start()
 
@@ -516,7 +516,7 @@ def test_a_voice_without_a_place_is_passed_over_and_is_no_failure() -> None:
     assert bench.said == TEXT
 
 
-def test_a_words_time_that_comes_twice_is_one_word() -> None:
+def test_a_repeated_word_time_is_one_word() -> None:
     bench = Bench()
     ask = bench.start("two two")
     for n in (0, 0, 1, 1):
@@ -526,7 +526,7 @@ def test_a_words_time_that_comes_twice_is_one_word() -> None:
     assert bench.said == "two"
 
 
-def test_what_came_of_a_dead_voices_half_word_is_not_let_go_before_silence() -> None:
+def test_a_dead_voices_partial_word_is_not_released_before_silence() -> None:
     bench = Bench()
     first = bench.start()
     bench.speak(first, 2 * WORD + 150)
@@ -537,7 +537,7 @@ def test_what_came_of_a_dead_voices_half_word_is_not_let_go_before_silence() -> 
     assert bench.whole[:3] == [WORD, WORD, 0]
 
 
-def test_a_voice_that_is_taken_as_done_is_muted() -> None:
+def test_a_voice_that_counts_as_done_is_muted() -> None:
     bench = Bench()
     ask = bench.start()
     bench.speak(ask)
@@ -566,7 +566,7 @@ def test_a_voice_may_take_its_time_while_the_line_has_something_to_play() -> Non
     assert not bench.speech.over
 
 
-def test_an_utterance_that_begins_too_late_still_gets_its_time() -> None:
+def test_an_utterance_that_begins_late_still_gets_its_time() -> None:
     bench = Bench(names=("first",), left_s=0.0)
     bench.start()
 
@@ -603,7 +603,7 @@ def test_words_that_a_voice_leaves_out_are_said_by_the_next(left: int, right: in
         ("\u00bfqu\u00e9? ok\u00e9", "qu\u00e9 ok\u00e9"),
     ],
 )
-def test_a_voice_that_says_words_otherwise_has_left_none_out(text: str, said: str) -> None:
+def test_a_voice_that_rephrases_words_has_left_none_out(text: str, said: str) -> None:
     bench = Bench()
     ask = bench.start(text)
     for n, word in enumerate(said.split()):
@@ -629,7 +629,7 @@ def test_a_word_without_a_time_that_had_room_to_be_spoken_was_not_left_out() -> 
 
 
 @pytest.mark.parametrize("words", [0, 3])
-def test_text_that_two_voices_end_without_is_at_fault_and_no_voice_is(words: int) -> None:
+def test_text_that_two_voices_do_not_finish_is_at_fault_and_no_voice_is(words: int) -> None:
     bench = Bench()
     first, spoken = bench.start(), TEXT.split()[:words]
     if words:

@@ -105,7 +105,7 @@ async def test_sound_that_the_carrier_played_is_counted_as_played(it: Doors, car
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-async def test_a_barge_in_silences_the_agent_and_only_what_was_heard_counts(
+async def test_a_barge_in_silences_the_agent_and_only_heard_words_count(
     it: Doors, carrier: str
 ) -> None:
     async with it.caller(carrier) as caller:

@@ -102,7 +102,7 @@ async def test_sound_that_the_carrier_played_is_counted_as_played() -> None:
         assert call.leg.played_s() == pytest.approx(0.5, abs=0.05)
 
 
-async def test_a_barge_in_silences_the_agent_and_only_what_was_heard_counts() -> None:
+async def test_a_barge_in_silences_the_agent_and_only_heard_words_count() -> None:
     async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
 

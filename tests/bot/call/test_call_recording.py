@@ -133,7 +133,7 @@ def test_the_notice_is_spoken_before_the_greeting_where_calls_are_recorded(
     )
 
 
-def test_a_call_that_goes_on_after_a_lost_line_tells_its_caller_again() -> None:
+def test_a_call_that_continues_after_a_lost_line_tells_its_caller_again() -> None:
     agent = AgentSettings.model_validate({"resumed": "Back", "recording": {"enabled": True}})
 
     frames = opening_frames(agent, resumed="Back")

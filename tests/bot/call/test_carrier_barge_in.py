@@ -17,7 +17,7 @@ pytestmark = [
     pytest.mark.usefixtures("quiet_log"),
 ]
 
-SILENT_WITHIN_S = 1.0  # of the caller's first word: the detector of speech needs 0.2 s of it
+SILENT_WITHIN_S = 1.0  # of the caller's first word: the VAD needs 0.2 s of it
 
 
 async def answering(call: Carrier) -> None:
@@ -30,7 +30,7 @@ async def answering(call: Carrier) -> None:
 
 
 @pytest.mark.parametrize("carrier", TWILIO_FIRST)
-async def test_a_caller_who_speaks_is_listened_to_at_once(tmp_path: Path, carrier: str) -> None:
+async def test_a_speaking_caller_interrupts_the_agent_at_once(tmp_path: Path, carrier: str) -> None:
     async with (
         open_doors(carrier) as doors,
         judged_call(tmp_path, changes=doors.changes()) as beside,

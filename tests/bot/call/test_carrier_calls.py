@@ -81,13 +81,13 @@ async def line(
 
 
 def entries(it: Line) -> list[dict[str, Any]]:
-    """Return what is told of the calls, from their own records."""
+    """Return the events of the calls, from their own records."""
     files = sorted((it.logs / "calls").glob("*.jsonl"))
     return [json.loads(text) for file in files for text in file.read_text().splitlines()]
 
 
 async def ended(it: Line, calls: int) -> list[str]:
-    """Wait until so many calls have ended; return why."""
+    """Wait until this many calls have ended; return the reasons."""
     async with asyncio.timeout(20):
         while len(ends_in(it.logs / "calls")) < calls:  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.05)
@@ -95,7 +95,7 @@ async def ended(it: Line, calls: int) -> list[str]:
 
 
 async def answering(call: Carrier, bursts: int) -> None:
-    """Wait until the agent speaks for the so-manieth time."""
+    """Wait until the agent has spoken this many times."""
     async with asyncio.timeout(20):
         while len(call.ear.bursts) < bursts:  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.02)
@@ -134,7 +134,7 @@ async def every_way_to_end(it: Line, carrier: str) -> list[Carrier]:
 
     assert greeting_s > 1.0
     assert call.ended_by == "agent"
-    return [call, third]  # who hung up is not hung up on
+    return [call, third]  # a caller who hung up is not hung up on
 
 
 async def test_a_whole_call_and_every_way_to_end_it_by_each_carrier(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ async def test_a_stream_that_dies_in_mid_call_is_followed_by_another(tmp_path: P
     assert reasons == ["caller_hung_up", "caller_hung_up"]
 
 
-async def test_a_caller_too_many_hears_the_busy_tone(tmp_path: Path) -> None:
+async def test_a_caller_beyond_the_limit_hears_the_busy_tone(tmp_path: Path) -> None:
     async with line(tmp_path, server={"max_calls": 1}) as it, it.caller("exotel") as call:
         await call.listen(within_s=20)
         for carrier, said in (("telnyx", "USER_BUSY"), ("plivo", "busy")):

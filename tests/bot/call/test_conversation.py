@@ -238,7 +238,7 @@ async def test_a_call_that_lasts_too_long_ends_with_a_goodbye(models: VoiceModel
     assert talk.farewell.reason == "max_length"
 
 
-async def test_a_long_conversation_is_summarised_and_goes_on(models: VoiceModels) -> None:
+async def test_a_long_conversation_is_summarised_and_continues(models: VoiceModels) -> None:
     agent = AgentSettings(context_tokens=1_600, instructions="Be kind.")
     async with talking(agent, says("So it is."), models=models) as talk:
         for number in range(8):

@@ -262,7 +262,7 @@ async def callbacks(tmp_path: Path) -> Sequence[str]:
 
 # "one" alone is missed in about one of four calls; `make test-hours` tries it. Open.
 @pytest.mark.parametrize("said", ["callback", pytest.param("one", marks=pytest.mark.hours)])
-async def test_no_recogniser_answers_and_a_caller_who_says_so_is_called_back(
+async def test_a_caller_without_a_recogniser_says_so_and_is_called_back(
     tmp_path: Path, said: str
 ) -> None:
     replies = {TELEPHONE_MENU: (0.5, said), "en.ask_callback.0": (0.5, "yes")}

@@ -79,7 +79,7 @@ async def test_the_greeting_is_heard_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("code", [None, 1011], ids=["reset", "closed with an error"])
-async def test_answers_are_heard_whole_and_the_conversation_goes_on(
+async def test_answers_are_heard_whole_and_the_conversation_continues(
     tmp_path: Path, code: int | None
 ) -> None:
     async with calling(tmp_path) as beside:

@@ -270,7 +270,9 @@ async def test_a_refusal_by_key_hangs_up_on_the_person_and_the_agent_returns(
 
 
 @pytest.mark.parametrize("when", ["it rings", "the person listens", "the two talk"])
-async def test_a_caller_who_hangs_up_ends_the_persons_call_while(tmp_path: Path, when: str) -> None:
+async def test_a_caller_who_hangs_up_at_any_step_ends_the_persons_call(
+    tmp_path: Path, when: str
+) -> None:
     person = Callee(ring_s=5.0 if when == "it rings" else 1.0)
     async with line(tmp_path, person) as there:
         await there.asks()

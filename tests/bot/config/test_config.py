@@ -51,13 +51,13 @@ def refused(text: str | None = None, /, **variables: str) -> list[str]:
     return [problem.line for problem in caught.value.problems]
 
 
-def test_a_folder_in_the_place_of_the_usual_file_is_not_passed_over() -> None:
+def test_a_folder_in_the_place_of_the_default_file_is_an_error() -> None:
     Path("holdline.yaml").mkdir()
 
     assert refused() == ["holdline.yaml: cannot be read: Is a directory"]
 
 
-def test_a_usual_file_that_links_to_nothing_is_not_passed_over() -> None:
+def test_a_default_file_that_links_to_nothing_is_an_error() -> None:
     Path("holdline.yaml").symlink_to("gone.yaml")
 
     assert refused() == ["holdline.yaml: there is no such file"]
@@ -120,7 +120,7 @@ def test_json_is_read_as_yaml() -> None:
     assert read('{"latency": {"budget_s": 2}}').settings.latency.budget_s == 2.0
 
 
-def test_json_with_tabs_and_with_signs_in_two_escapes_is_what_it_says() -> None:
+def test_json_with_tabs_and_surrogate_pairs_is_read_correctly() -> None:
     said = {"agent": {"greeting": "Hi \U0001f600", "farewell": "C:\\ud83d\\ude00"}}
     text = json.dumps(said, indent="\t")
 
@@ -131,7 +131,7 @@ def test_json_with_tabs_and_with_signs_in_two_escapes_is_what_it_says() -> None:
     assert agent.model_dump(include={"greeting", "farewell"}) == said["agent"]
 
 
-def test_what_is_wrong_in_json_is_told_with_its_line() -> None:
+def test_a_mistake_in_json_is_reported_with_its_line() -> None:
     assert refused('{\n\t"server": {\n\t\t"prot": 1\n\t}\n}') == [
         "holdline.yaml:3: server.prot is unknown; did you mean port?"
     ]
@@ -235,7 +235,7 @@ def test_the_variable_that_names_an_account_wins_over_the_file(variable: str, ke
 
 
 @pytest.mark.parametrize("key", IDENTITIES.values())
-def test_what_the_file_says_of_an_account_stays_where_no_variable_does(key: str) -> None:
+def test_an_account_in_the_file_stays_without_a_variable(key: str) -> None:
     assert plain(read(in_file(key, "of-the-file")).settings, key) == "of-the-file"
 
 

@@ -182,7 +182,7 @@ def test_missing_folders_are_created() -> None:
         ("server: {password: x}", "server.password is a secret; put it in the environment or .env"),
     ],
 )
-def test_the_cure_of_a_secret_names_what_exists(text: str, cure: str) -> None:
+def test_the_cure_of_a_secret_names_an_existing_variable(text: str, cure: str) -> None:
     written(text)
 
     with pytest.raises(ConfigError) as caught:

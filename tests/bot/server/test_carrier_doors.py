@@ -270,7 +270,7 @@ PROOFS: dict[str, tuple[ExotelProof, str, str, bool]] = {
 @pytest.mark.parametrize(
     ("proof", "authorization", "address", "holds"), PROOFS.values(), ids=PROOFS.keys()
 )
-def test_what_an_exotel_handshake_must_show(
+def test_an_exotel_handshake_needs_valid_credentials(
     proof: ExotelProof, authorization: str, address: str, *, holds: bool
 ) -> None:
     assert proof.holds(authorization, address) is holds

@@ -352,7 +352,9 @@ SAID: dict[str, tuple[dict[str, str], str, str]] = {
 
 
 @pytest.mark.parametrize(("more", "status", "reason"), SAID.values(), ids=SAID.keys())
-def test_what_a_callback_says_is_the_fields(more: dict[str, str], status: str, reason: str) -> None:
+def test_a_callbacks_status_and_reason_are_its_fields(
+    more: dict[str, str], status: str, reason: str
+) -> None:
     assert exotel_callback({"callsid": "c1"} | more, ref="d-1") == StatusCallback(
         call_ref="c1", ref="d-1", status=status, reason=reason
     )

@@ -66,7 +66,7 @@ async def test_every_call_gets_its_own_token() -> None:
         assert len(tokens) == 3
 
 
-async def test_a_query_string_is_part_of_what_is_signed() -> None:
+async def test_a_query_string_is_part_of_the_signed_address() -> None:
     async with pool() as it:
         right = await ring(it, FORM, proof=signed(it, FORM, "?a=1&b=2"), query="?a=1&b=2")
         wrong = await ring(it, FORM, proof=signed(it, FORM), query="?a=1&b=2")

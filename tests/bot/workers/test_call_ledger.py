@@ -54,7 +54,9 @@ def joined(pool: PoolClient, *told: Event) -> CarrierReports:
     ],
     ids=["nothing", "ringing", "answered", "ended", "out of order", "no dial of ours"],
 )
-async def test_what_is_known_of_a_dial(told: tuple[Event, ...], heard: HeardLeg | None) -> None:
+async def test_a_dials_state_is_the_sum_of_its_callbacks(
+    told: tuple[Event, ...], heard: HeardLeg | None
+) -> None:
     assert await book_of(*told).heard("d-1") == heard
 
 

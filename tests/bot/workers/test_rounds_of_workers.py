@@ -267,7 +267,7 @@ async def test_a_worker_that_dies_within_a_message_is_replaced_as_any_other(
         assert it.names == {"w2", "w3"}
 
 
-async def test_a_worker_that_leaves_a_process_behind_is_replaced_as_any_other(
+async def test_a_worker_that_leaves_a_child_process_is_replaced_as_any_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     over = tmp_path / "over"

@@ -614,7 +614,7 @@ async def test_the_sdk_understands_errors(
     assert refused.value.body["detail"]["code"]
 
 
-async def test_the_subscription_shows_what_is_left(
+async def test_the_subscription_shows_the_remaining_characters(
     lab: ElevenLabsSimulator, client: sdk.AsyncElevenLabs
 ) -> None:
     await turn(lab)

@@ -146,7 +146,7 @@ async def test_a_stream_of_another_kind_is_refused_as_the_real_ears_do_it() -> N
             await anext(stream.results())
 
 
-async def test_a_stream_tells_what_it_hears() -> None:
+async def test_a_stream_reports_the_heard_words() -> None:
     stream = await KnownEars([HOURS]).open(TELEPHONE)
     await stream.hear(sound(HOURS.samples, 0.2))
     await stream.flush()

@@ -459,7 +459,7 @@ async def test_a_tool_call_can_be_cut_in_its_arguments(
     assert heard.finish is None
 
 
-async def test_a_stall_keeps_the_line_open_and_goes_on_when_lifted(
+async def test_a_stall_keeps_the_line_open_and_continues_when_lifted(
     instance: OpenAISimulator, client: openai.AsyncOpenAI
 ) -> None:
     instance.set_faults([Window(fault=faults.Stall(after_words=3))])
@@ -582,7 +582,7 @@ async def test_a_fault_switched_on_in_the_middle_acts_in_the_middle(
     assert isinstance(listening.result().error, openai.APIError)
 
 
-async def test_an_abandoned_stream_is_recorded_with_what_was_sent(
+async def test_an_abandoned_stream_is_recorded_with_its_sent_words(
     instance: OpenAISimulator, impatient: openai.AsyncOpenAI
 ) -> None:
     instance.set_faults([Window(fault=faults.Stall(after_words=3))])

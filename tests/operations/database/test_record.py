@@ -195,7 +195,9 @@ class RecordContract:
         assert len(await reader.calls(live=False)) == 5
         assert len(await reader.calls_between(AT, AT + timedelta(minutes=2))) == 3
 
-    async def test_what_calls_cost_is_added_up(self, opened: Open, reader: RecordReader) -> None:
+    async def test_the_costs_of_calls_are_added_up(
+        self, opened: Open, reader: RecordReader
+    ) -> None:
         used = UsageMeasured(turn=1, stage="tts", provider="a", model="m", cost=0.25)
         unknown = replace(used, cost=None)
         said = [

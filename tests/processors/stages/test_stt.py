@@ -487,7 +487,7 @@ async def test_noise_is_no_failure_of_the_local_recogniser() -> None:
         assert not [fact for fact in call.facts(Suspected) if fact.provider == "local"]
 
 
-async def test_the_local_recogniser_writes_once_what_it_heard_before_another_was_asked() -> None:
+async def test_the_local_recogniser_writes_once_the_words_from_before_another_was_asked() -> None:
     near, away = hear_near(local()), faults.Http(status=503)
     more = {"local": near}
     async with calling("a", faults={"a": away}, more=more, pace=1.0, failures=50) as call:
