@@ -376,8 +376,8 @@ def test_texts_in_norwegian_are_those_of_the_language_no(tmp_path: Path) -> None
     ("text", "problem"),
     [
         ("en: {filler: []}", "en.filler is []"),
-        ("en: {nonsense: [a]}", "en.nonsense is no situation"),
-        ("- a", "must map languages"),
+        ("en: {nonsense: [a]}", "en.nonsense is not a situation"),
+        ("- a", "must map languages to texts"),
         ("en: [", "cannot be read"),
         ("[" * 5000, "cannot be read"),
         ("en: {filler: [!!int 5 minutes]}", "cannot be read"),

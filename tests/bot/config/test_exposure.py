@@ -1,4 +1,4 @@
-"""Whether a proxy in front may open the console, and who is told of it."""
+"""Whether a proxy in front may open the console, and the warning about it."""
 
 from pathlib import Path
 
