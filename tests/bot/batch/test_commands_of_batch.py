@@ -142,7 +142,7 @@ async def test_the_use_of_a_standby_voice_is_reported(
         (["transcribe", ".", "--config", "lab.yaml"], "not a file"),
         (["say", "Hello.", "--config", "lab.yaml"], "--out"),
         (["say", "", "--out", "a.wav", "--config", "lab.yaml"], "TEXT has no words"),
-        (["say", "Hello.", "--out", "a.mp3"], "must be a file that ends in .wav"),
+        (["say", "Hello.", "--out", "a.mp3"], "must be a file name that ends in .wav"),
         (["say", "Hello.", "--out", "a.wav", "--rate", "11025"], "--rate is 11025; it must be one"),
         (["say", "Hello.", "--out", "a.wav", "--rate", "16000", "--mulaw"], "it must be 8000"),
         (["say", "Hello.", "--out", "/proc/none/a.wav"], "cannot be written"),

@@ -75,7 +75,7 @@ async def test_without_a_worker_readiness_says_whether_we_start_or_stop(is_open:
     plan: Any = SimpleNamespace(settings=settings_with())
     with bind_socket("127.0.0.1", 0) as port:
         supervisor = Supervisor(plan, port)
-        arrivals = supervisor._doorman()
+        arrivals = supervisor._make_listener()
         if is_open:
             arrivals.open()
         async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
