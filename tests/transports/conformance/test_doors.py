@@ -138,6 +138,12 @@ async def test_the_agent_falls_silent_when_it_is_interrupted(
         await pool.notes.until("AnswerHeard", turn=2)
 
 
+def context_of(pool: WorkerPool) -> object:
+    """Return the messages that the model is given in the one call."""
+    assembled = pool.one_call._assembled
+    return assembled.context.messages if assembled else ()
+
+
 async def test_keys_reach_us(door: Door, pool: WorkerPool, does: Callable[..., bool]) -> None:
     can = does("keys_in")
 
@@ -147,7 +153,7 @@ async def test_keys_reach_us(door: Door, pool: WorkerPool, does: Callable[..., b
         if can:
             for key in KEYS:
                 await far.press(key)
-            await become(lambda: f"Keys pressed: {KEYS}" in str(pool.one_call.conversation))
+            await become(lambda: f"Keys pressed: {KEYS}" in str(context_of(pool)))
             assert len(pool.notes.all("KeyPressed")) == len(KEYS)
 
 
