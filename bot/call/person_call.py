@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from loguru import logger
 from pipecat.audio.utils import create_stream_resampler
@@ -25,8 +24,6 @@ from processors.transfer.waiting_line import TakeSound
 from processors.turn.sound_path import order_interruptions
 from processors.wiring import CallWiring
 from transports.leg import Leg
-
-CUT_S: Final = 5.0  # for a pipeline to end when asked; then it is cut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

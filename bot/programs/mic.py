@@ -156,7 +156,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bot.call.call import Call
-    from bot.programs.mic import TerminalLine
     from transports.local.leg import LocalLeg
 
 REDRAW_S: Final = 0.25
@@ -178,7 +177,6 @@ async def talk(settings: Settings) -> None:
     # Imported late: Pipecat writes a banner to stderr, where errors should stand alone.
     from rich.console import Console  # noqa: PLC0415
 
-    from bot.programs.mic import TerminalLine  # noqa: PLC0415
     from bot.workers.process import open_process  # noqa: PLC0415
     from operations.record.record_keeper import record_keeper  # noqa: PLC0415
     from operations.telemetry import logs  # noqa: PLC0415
@@ -249,8 +247,6 @@ async def _stop_requests() -> AsyncIterator[asyncio.Event]:
 async def _show(line: "TerminalLine", leg: "LocalLeg", console: "Console") -> None:
     from rich.live import Live  # noqa: PLC0415 - late, like the other imports of the call
     from rich.text import Text  # noqa: PLC0415
-
-    from bot.programs.mic import level_bar  # noqa: PLC0415
 
     def draw() -> Text:
         if not console.is_terminal:  # a level bar is useless in a log

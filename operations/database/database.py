@@ -14,11 +14,6 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.schema import CreateTable
 
-from operations.database import tables as _campaign_tables  # noqa: F401 - tells METADATA its tables
-from operations.database import tables as _crm_tables  # noqa: F401 - tells METADATA its tables
-from operations.database import tables as _record_tables  # noqa: F401 - tells METADATA its tables
-from operations.database import tables as _result_tables  # noqa: F401 - as above
-from operations.database import tables as _sheet_tables  # noqa: F401 - as above
 from operations.database.tables import (
     ALERT_FACTS,
     ALERT_ROUNDS,

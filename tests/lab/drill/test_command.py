@@ -28,7 +28,10 @@ TIMES = {"first_word_s": 0.9, "standby_requests": 0.0}
         (["--only", "tts-cut-rest"], "tts-cut-reset"),
         (["--baseline", "nothing"], "stock-pipecat"),
         (["--scenario", "breker"], 'did you mean "breaker"?'),
-        (["--scenario", "breaker", "--only", "llm-401"], "cannot be combined with --matrix, --only"),
+        (
+            ["--scenario", "breaker", "--only", "llm-401"],
+            "cannot be combined with --matrix, --only",
+        ),
         (["--scenario", "breaker", "--matrix", "smoke"], "cannot be combined with --matrix"),
     ],
 )
