@@ -22,7 +22,7 @@ LADDERS = "[...document.querySelectorAll('[data-rung]')].map((each) => each.data
 ALERT = """[...document.querySelectorAll('.troubles li')].some(
     (each) => each.textContent.includes('HIGH: TTS cartesia: network'),
 )"""
-HEADLINE = "document.querySelector('.headline')?.textContent === 'cartesia: broken'"
+HEADLINE = "document.querySelector('.headline')?.textContent === 'cartesia: unavailable'"
 SERVES = "document.querySelector('[data-rung=elevenlabs] .serves')?.textContent"
 
 
