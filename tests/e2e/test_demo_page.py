@@ -68,7 +68,9 @@ async def test_three_turns_are_talked_on_the_page(demo: Demo) -> None:
         await expect(page.locator("audio")).to_have_js_property("paused", value=False)
 
         await page.evaluate("window.say", spoken("07_two_utterances", 1))
-        await expect(page.get_by_text("Call ended", exact=True)).to_be_visible(timeout=ANSWER_S * 1000)
+        await expect(page.get_by_text("Call ended", exact=True)).to_be_visible(
+            timeout=ANSWER_S * 1000
+        )
         await expect(page.get_by_text("The agent has ended the call.")).to_be_visible()
         assert watch.errors == []
         assert watch.foreign == []
