@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from bot.programs.replay import read, write
+from bot.programs.recording import read, write
 from bot.server.server import Extras, bind_socket, run_server
 from calls.entry import Entry
 from calls.events import AgentSaid, TranscriptFinal

@@ -11,7 +11,8 @@ model the rest:
 import asyncio
 from pathlib import Path
 
-from bot.programs.replay import KeptEntries, read, replay_one
+from bot.programs.recording import read
+from bot.programs.replay import KeptEntries, replay_one
 from bot.workers.process import open_process
 from calls.events import AgentSaid, ToolCalled, TranscriptFinal
 from lab.process import lab_process, with_lab

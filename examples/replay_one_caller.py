@@ -8,7 +8,8 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from bot.programs.replay import KeptEntries, read, replay_one
+from bot.programs.recording import read
+from bot.programs.replay import KeptEntries, replay_one
 from bot.workers.process import open_process
 from calls.events import AgentSaid, AnswerHeard, TranscriptFinal
 from lab.process import lab_process, with_lab

@@ -9,15 +9,16 @@ import socket
 import sqlite3
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bot import clock
 from bot.config.sections import near_address
 from bot.config.settings import ServerSettings
 from bot.config.share_address import board_at, file_of, masked
 from bot.health.readiness_rules import Readiness
-from operations.database.database import StorageError
-from operations.database.provider_board import ProviderBoard
+
+if TYPE_CHECKING:
+    from operations.database.provider_board import ProviderBoard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +85,8 @@ ABOUT_SHARE: Final = "resilience.share"
 
 async def share_finding(share: str) -> DoctorFinding:
     """Check the share at this address."""
+    from operations.database.database import StorageError  # noqa: PLC0415 - SQLAlchemy takes a while
+
     file = file_of(share)
     if file is not None and not file.exists():
         return _can_be_made(file)
@@ -100,7 +103,7 @@ async def share_finding(share: str) -> DoctorFinding:
     return DoctorFinding(about=ABOUT_SHARE, text=f"{masked(share)} {text}", ok=ok)
 
 
-async def _leases(board: ProviderBoard, place: str) -> tuple[str, bool]:
+async def _leases(board: "ProviderBoard", place: str) -> tuple[str, bool]:
     """Lease a rung that does not exist and return it; report the result."""
     began_s = clock.monotonic()
     await board.clock_s()
@@ -112,7 +115,9 @@ async def _leases(board: ProviderBoard, place: str) -> tuple[str, bool]:
     return f"answers in {took_s:.3f} s and gives leases", True
 
 
-async def _close(board: ProviderBoard) -> None:
+async def _close(board: "ProviderBoard") -> None:
+    from operations.database.database import StorageError  # noqa: PLC0415 - as above
+
     try:
         async with asyncio.timeout(ANSWER_S):
             await board.close()

@@ -20,7 +20,7 @@ from fallbacks.limits import Limits
 from fallbacks.roster import HealthTable, Place
 from fallbacks.work import StagePolicy
 from operations.keep_running import at_work, keep_running
-from processors.ladder.rung_pipeline import RungGate
+from processors.ladder.gate import RungGate
 from providers.catalog import provider
 from providers.provider import Stage
 

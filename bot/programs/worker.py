@@ -21,7 +21,7 @@ from bot.programs.guard import guard
 from bot.workers.pool_client import PoolClient, take_connections
 from bot.workers.wire import Wire
 from operations.telemetry import logs
-from operations.telemetry.meters import take_room
+from operations.telemetry.meter_files import take_room
 
 if TYPE_CHECKING:
     from bot.server.server import Server  # imports Pipecat

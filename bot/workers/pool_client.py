@@ -10,7 +10,7 @@ from loguru import logger
 from bot.workers.pool import Answer, HeldSeat, NoSeat, StreamedViews
 from bot.workers.wire import Wire, WireError
 from fallbacks.work import StagePolicy
-from processors.ladder.rung_pipeline import RungGate
+from processors.ladder.gate import RungGate
 
 
 class WireShelf:

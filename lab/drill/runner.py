@@ -12,7 +12,7 @@ import aiohttp
 
 from bot import clock
 from bot.exits import CommandError
-from bot.programs.replay import write
+from bot.programs.recording import write
 from lab.callers import NotConnectedError
 from lab.drill.circumstances import describe_machine, others_cores, read_commit, read_cpu_times
 from lab.drill.measured import MeasuredRun

@@ -4,10 +4,8 @@ Names follow Prometheus's rules: base units at the end, without a prefix, and `_
 counters (https://prometheus.io/docs/practices/naming/).
 """
 
-import os
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Literal, TypeAlias
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -53,47 +51,6 @@ class AttemptOutcomes:
     def forget(self, call_id: str) -> None:
         """Drop an ended call."""
         self._won.pop(call_id, None)
-
-
-# Disk space for a process's counters, reserved before it starts to count.
-#
-# prometheus_client counts in memory-mapped files, and creates them sparse: space is only allocated
-# as pages are written. If the disk is full by then, the kernel kills the process (SIGBUS), and so
-# each replacement. Existing files are used as they are.
-
-GROWING_BYTES: Final = 128 * 1024  # chosen: a call with eight rungs uses 8 kB in each
-LIVE_BYTES: Final = 64 * 1024  # what prometheus_client maps first; about ten values
-ROOM: Final = {
-    "counter": GROWING_BYTES,
-    "histogram": GROWING_BYTES,
-    "gauge_liveall": LIVE_BYTES,
-    "gauge_livesum": LIVE_BYTES,
-    "gauge_livemax": LIVE_BYTES,
-}
-
-
-def take_room(folder: Path, pid: int) -> bool:
-    """Create a process's counter files; return False, and create none, if the disk is full."""
-    try:
-        for path, size_bytes in _files(folder, pid):
-            _fill(path, size_bytes)
-    except OSError:
-        for path, _ in _files(folder, pid):
-            path.unlink(missing_ok=True)
-        return False
-    return True
-
-
-def _files(folder: Path, pid: int) -> Iterator[tuple[Path, int]]:
-    for kind, size_bytes in ROOM.items():
-        yield folder / f"{kind}_{pid}.db", size_bytes  # prometheus_client's own names
-
-
-def _fill(path: Path, size_bytes: int) -> None:
-    with path.open("wb") as file:
-        file.write(bytes(size_bytes))
-        file.flush()
-        os.fsync(file.fileno())  # some systems allocate the space only then
 
 
 VOICE_S: Final = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 8.0, 15.0)

@@ -32,7 +32,8 @@ from processors.hearing.attempt_rules import (
     Reconnect,
 )
 from processors.hearing.replay_rules import HeardWord
-from processors.ladder.rung_pipeline import STOP_S, RungPipeline, Seat
+from processors.ladder.gate import Seat
+from processors.ladder.rung_pipeline import STOP_S, RungPipeline
 from processors.ladder.stage import Reconnector, Rung, Stage
 
 Transcript: TypeAlias = TranscriptionFrame | InterimTranscriptionFrame

@@ -62,7 +62,7 @@ from processors.hearing.rung import (
     failure_of,
     reading_of,
 )
-from processors.ladder.rung_pipeline import Seat
+from processors.ladder.gate import Seat
 from processors.ladder.stage import Stage
 from processors.turn.ending import PauseBegan
 from processors.turn.sound_path import SoundPath

@@ -10,187 +10,20 @@ output that comes before the fence is late, and is dropped here.
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Coroutine, Hashable, Mapping
-from dataclasses import replace
-from typing import Any, Final, Protocol, TypeAlias
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeAlias
 
-from aiolimiter import AsyncLimiter
 from loguru import logger
 from pipecat.frames.frames import CancelFrame, EndFrame, Frame, InterruptionFrame, StartFrame
 from pipecat.pipeline.pipeline import Pipeline, PipelineSink, PipelineSource
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
-from fallbacks.deadline import Deadline
-from fallbacks.failure import Failure, Kind
-from fallbacks.limits import MINUTE_S, Gate, Limits, RungLimiter, requests_left
-
-
-class RequestPace(Protocol):
-    """Limits the requests per minute."""
-
-    def has_capacity(self) -> bool:
-        """Return whether a request would pass at once."""
-        ...
-
-    async def acquire(self) -> None:
-        """Wait until a request may pass."""
-        ...
-
-
-class RungGate:
-    """Admits work to one rung, for all calls of the process.
-
-    The pace is a leaky bucket: after a rest a burst up to the limit may pass at once, and then one
-    by one. OpenAI counts its requests in the same way; see `fallbacks.limits.requests_left`.
-    """
-
-    def __init__(self, limits: Limits, *, clock: Callable[[], float]) -> None:
-        """Prepare.
-
-        Args:
-            limits: As configured.
-            clock: Monotonic, in seconds.
-        """
-        self._turnstile = RungLimiter(limits)
-        self._clock = clock
-        self.pace: RequestPace | None = (
-            AsyncLimiter(limits.per_minute, MINUTE_S) if limits.per_minute else None
-        )
-        self.on_short: Callable[[], None] = lambda: None  # called when work finds no place
-        self._short = False  # work found no place since `wanted` was last read
-        self._called: dict[int, asyncio.Event] = {}
-
-    @property
-    def inside(self) -> int:
-        """The number of places taken."""
-        return len(self._turnstile.inside)
-
-    @property
-    def room(self) -> bool:
-        """Whether work that arrives now gets a place at once."""
-        paced = self.pace is None or self.pace.has_capacity()
-        return paced and self._turnstile.room(self._clock())
-
-    @property
-    def limits(self) -> Limits:
-        """The current limits."""
-        return self._turnstile.limits
-
-    @property
-    def wanted(self) -> int:
-        """The number of places that could be used now; reading it resets the unmet demand."""
-        short, self._short = self._short, False
-        return len(self._turnstile.inside) + self._turnstile.waiting + int(short)
-
-    def resize(self, places: int) -> None:
-        """Change the number of places; a place beyond it is kept until it is returned."""
-        self._turnstile.limits = replace(self._turnstile.limits, concurrent=places)
-        for _ in range(places):
-            self._call_in()
-
-    async def enter(self, call: Hashable, *, until: Deadline) -> int | None:
-        """Wait for a place until the deadline; return the ticket to leave with, or `None`."""
-        now = self._clock()
-        ticket = self._turnstile.join(call, until=until, now=now)
-        if ticket is None:
-            return None
-        called = self._called[ticket] = asyncio.Event()
-        entered = False
-        try:
-            self._call_in()
-            if self._short or self._turnstile.waiting:
-                self.on_short()
-            async with asyncio.timeout(until.left_s(now)):
-                await called.wait()
-                await _wait_turn(self._turnstile.opens_at - self._clock(), self.pace)
-            entered = True
-        except TimeoutError:
-            return None
-        finally:
-            del self._called[ticket]
-            if entered:
-                self._turnstile.passed(ticket)
-            else:
-                self._turnstile.leave(ticket)
-            self._call_in()
-        return ticket
-
-    def seat(self) -> int | None:
-        """Take a place at once; `None` if there is none."""
-        ticket = self._turnstile.seat(self._clock())
-        self._short = ticket is None
-        if self._short:
-            self.on_short()
-        return ticket
-
-    def leave(self, ticket: int) -> None:
-        """Return a place."""
-        self._turnstile.leave(ticket)
-        self._call_in()
-
-    def learn(self, headers: Mapping[str, str]) -> None:
-        """Learn from the headers of a response, names in any case."""
-        left = requests_left(headers)
-        if left is not None:
-            self._turnstile.learn(left, self._clock())
-
-    def refused(self) -> None:
-        """Allow one fewer for a while: the provider refused the number of parallel requests."""
-        self._turnstile.refused(self._clock())
-
-    def _call_in(self) -> None:
-        ticket = self._turnstile.call_in(self._clock())
-        if ticket is not None:
-            self._called[ticket].set()
-
-
-async def _wait_turn(wait_s: float, pace: RequestPace | None) -> None:
-    """Wait until the provider accepts requests again, and then for the pace."""
-    if wait_s > 0:
-        await asyncio.sleep(wait_s)
-    if pace is not None:
-        await pace.acquire()
-
-
-class Seat:
-    """A call's place at a rung, from before a connection is opened until the call is over.
-
-    A lost connection keeps its seat, because it is restored.
-    """
-
-    def __init__(self, gate: Gate | None) -> None:
-        """Use the rung's gate; `None` if it has no limit."""
-        self._gate = gate
-        self._ticket: int | None = None
-
-    @property
-    def offered(self) -> bool:
-        """Whether it is taken, or can be."""
-        return self._gate is None or self._ticket is not None or self._gate.room
-
-    def take(self) -> bool:
-        """Take the seat if it is not taken yet; return False if there is no place."""
-        if self._gate is not None and self._ticket is None:
-            self._ticket = self._gate.seat()
-        return self._gate is None or self._ticket is not None
-
-    def learn(self, failure: Failure) -> None:
-        """Learn from a failure, which may mean that we hold too many connections."""
-        if self._gate is not None and failure.kind is Kind.RATE_LIMITED:
-            self._gate.refused()
-
-    def leave(self) -> None:
-        """Return the seat."""
-        if self._gate is not None and self._ticket is not None:
-            ticket, self._ticket = self._ticket, None
-            self._gate.leave(ticket)
-
+"""Called once, when a rung is set up and started."""
 
 Output: TypeAlias = Callable[["RungPipeline", Frame, FrameDirection], Coroutine[Any, Any, None]]
 """Receives a frame that a rung pushed, and its direction; no starts, ends or interruptions."""
 
 Ready: TypeAlias = Callable[["RungPipeline"], Coroutine[Any, Any, None]]
-"""Called once, when a rung is set up and started."""
 
 PASSES: Final = 3  # of the loop, for a service to take what was sent: system frames overtake it
 STOP_S: Final = 1.0  # for a rung to close its connection when the call is over (chosen)

@@ -16,7 +16,8 @@ from pipecat.frames.frames import StartFrame
 from pipecat.processors.frame_processor import FrameProcessor, FrameProcessorSetup
 
 from fallbacks.backoff import Backoff
-from processors.ladder.rung_pipeline import STOP_S, RungPipeline, Seat
+from processors.ladder.gate import Seat
+from processors.ladder.rung_pipeline import STOP_S, RungPipeline
 
 
 class Rung:

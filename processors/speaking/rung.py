@@ -28,7 +28,8 @@ from fallbacks.backoff import Backoff
 from fallbacks.classification import classify_error
 from fallbacks.failure import Failure, Kind, failed
 from fallbacks.lag import Lag
-from processors.ladder.rung_pipeline import STOP_S, RungPipeline, Seat
+from processors.ladder.gate import Seat
+from processors.ladder.rung_pipeline import STOP_S, RungPipeline
 from processors.ladder.stage import Reconnector, Rung, Stage
 from processors.speaking.attempt_rules import (
     AddSentence,

@@ -31,7 +31,7 @@ from fallbacks.attempts import TellFact
 from fallbacks.clauses import HURRY_S, ClauseRule
 from fallbacks.ladder import rank
 from fallbacks.work import StagePolicy, Work
-from processors.ladder.rung_pipeline import Seat
+from processors.ladder.gate import Seat
 from processors.ladder.stage import Stage
 from processors.speaking.agenda import NEXT_S, SpeechQueue, SpokenPiece
 from processors.speaking.attempt_rules import (

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from bot.config.settings import Settings
-from bot.programs.replay import KeptEntries, read, replay_one
+from bot.programs.recording import read
+from bot.programs.replay import KeptEntries, replay_one
 from bot.workers.process import open_process
 from calls.events import AgentSaid, Event, TranscriptFinal
 from fallbacks.facts import HeldTheLine

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from bot.programs.replay import KeptEntries, Replayed, read, replay_one
+from bot.programs.recording import read
+from bot.programs.replay import KeptEntries, Replayed, replay_one
 from bot.workers.process import open_process
 from calls.events import TurnCosted, UsageMeasured
 from lab.process import RunningLab, with_lab

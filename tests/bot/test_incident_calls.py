@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from loguru import logger
 
-from bot.programs.replay import KeptEntries, Replayed, read, replay_one
+from bot.programs.recording import read
+from bot.programs.replay import KeptEntries, Replayed, replay_one
 from bot.workers.process import open_process
 from lab.process import RunningLab, with_lab
 from lab.simulators.lab import Lab

@@ -11,7 +11,8 @@ import pytest
 import soundfile
 import yaml
 
-from bot.programs.replay import KeptEntries, Replayed, UnreadableAudioError, read, replay_one
+from bot.programs.recording import UnreadableAudioError, read
+from bot.programs.replay import KeptEntries, Replayed, replay_one
 from bot.workers.process import open_process
 from calls.events import (
     AgentSaid,

@@ -7,7 +7,7 @@ import pytest
 
 from fallbacks.deadline import Deadline
 from fallbacks.limits import Limits
-from processors.ladder.rung_pipeline import RungGate
+from processors.ladder.gate import RungGate
 
 pytestmark = pytest.mark.virtual_time
 

@@ -11,7 +11,7 @@ from pipecat.tests.utils import run_test
 
 from bot.call.models import VoiceModels
 from bot.config.settings import TurnSettings
-from bot.programs.replay import read
+from bot.programs.recording import read
 from processors.turn.sound_path import QUIET_WINDOWS, SoundEnd, SoundWindows
 
 pytestmark = pytest.mark.virtual_time

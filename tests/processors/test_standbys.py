@@ -12,7 +12,7 @@ from fallbacks.work import StagePolicy
 from lab.simulators.faults import Refuse
 from lab.simulators.lab import Lab
 from lab.simulators.schedule import Window
-from processors.ladder.rung_pipeline import RungGate
+from processors.ladder.gate import RungGate
 from tests.processors.stages import stt_call, tts_bench
 from tests.processors.stages.stt_call import calling, words
 from tests.processors.stages.tts_bench import laboratory, talking

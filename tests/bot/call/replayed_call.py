@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bot.programs.replay import read
+from bot.programs.recording import read
 from bot.workers.process import open_process
 from calls.entry import Entry
 from calls.events import AgentSaid, AnswerHeard

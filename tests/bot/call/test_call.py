@@ -9,7 +9,8 @@ import pytest
 from pipecat.frames.frames import TranscriptionFrame
 
 from bot.exits import UsageError
-from bot.programs.replay import KeptEntries, Recording, Replayed, read, replay_one
+from bot.programs.recording import Recording, read
+from bot.programs.replay import KeptEntries, Replayed, replay_one
 from bot.workers import process as house_module
 from bot.workers.process import Process, open_process
 from calls.events import AgentSaid, AnswerHeard, CallEnded, CallFailed

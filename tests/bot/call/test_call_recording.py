@@ -18,7 +18,7 @@ from pipecat.frames.frames import TTSSpeakFrame
 from bot.call.call_recording import HELD_S, CallRecording
 from bot.call.conversation import opening_frames
 from bot.config.agent import AgentSettings
-from bot.programs.replay import read
+from bot.programs.recording import read
 from bot.workers.process import open_process
 from calls.entry import Entry
 from calls.events import AgentSaid, AnswerHeard, CallRecorded

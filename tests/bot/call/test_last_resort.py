@@ -14,7 +14,8 @@ from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.frames.frames import InputDTMFFrame
 
 from bot import clock
-from bot.programs.replay import KeptEntries, read
+from bot.programs.recording import read
+from bot.programs.replay import KeptEntries
 from bot.workers.process import open_process
 from calls.entry import Entry
 from calls.events import (

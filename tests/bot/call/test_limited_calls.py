@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from bot.programs.replay import KeptEntries, Replayed, read, replay_one
+from bot.programs.recording import read
+from bot.programs.replay import KeptEntries, Replayed, replay_one
 from bot.workers.process import open_process
 from calls.events import AgentSaid
 from fallbacks.facts import AttemptFailed, AttemptWon

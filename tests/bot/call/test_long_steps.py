@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.programs.replay import read
+from bot.programs.recording import read
 from bot.workers.process import Process, open_process
 from calls.entry import Entry
 from calls.events import CallStarted

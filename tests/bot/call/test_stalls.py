@@ -10,7 +10,7 @@ from typing import cast
 
 import pytest
 
-from bot.programs.replay import read
+from bot.programs.recording import read
 from bot.workers.process import Process, open_process
 from calls.entry import Entry
 from calls.events import AgentSaid, Event, ProcessLagged, ProviderFailed, TranscriptFinal

@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+import subprocess
+import sys
 from dataclasses import asdict, dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -143,3 +145,13 @@ async def test_a_worker_knows_its_pool_by_the_supervisors_order() -> None:
     for end in (pool.wire.own, theirs):
         assert end is not None
         end.close()
+
+
+def test_a_worker_imports_no_metrics_and_no_pipecat_before_its_configuration_is_read() -> None:
+    """prometheus_client decides at its first import whether it counts in files for all workers."""
+    told = (
+        "import sys, bot.programs.worker; print({'prometheus_client', 'pipecat'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", told], check=True, capture_output=True, text=True)  # noqa: S603 - ours
+
+    assert done.stdout == "set()\n"

@@ -7,7 +7,7 @@ from bot.config.settings import Settings
 from bot.health.policies import build_policies
 from bot.workers.pool_client import SharedLimits
 from fallbacks.deadline import Deadline
-from processors.ladder.rung_pipeline import RungGate
+from processors.ladder.gate import RungGate
 from tests.bot.workers.lines import Lines, lines
 
 

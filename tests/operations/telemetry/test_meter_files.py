@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bot.programs.worker import _count_together
-from operations.telemetry.meters import ROOM, take_room
+from operations.telemetry.meter_files import ROOM, take_room
 
 PID = 4711
 COUNTS = """

@@ -30,7 +30,7 @@ from lab.simulators.lab import Lab, Spec
 from lab.simulators.schedule import parse_windows
 from processors.answering.early_answers import TOKEN_CHARACTERS
 from processors.answering.stage import LlmStage
-from processors.ladder.rung_pipeline import RungGate
+from processors.ladder.gate import RungGate
 from providers.openai import build, share
 from providers.provider import RungSpec
 
