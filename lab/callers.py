@@ -21,8 +21,7 @@ from lab.simulators.ears.heard import RecognisedWord
 from lab.simulators.ears.known import KnownUtterance
 from lab.simulators.mulaw import decode, encode
 from lab.simulators.receptionist.receptionist import reply
-from lab.simulators.register.people import KnownPerson
-from lab.simulators.register.simulator import RegisterSimulator
+from lab.simulators.register.simulator import KnownPerson, RegisterSimulator
 from lab.simulators.voices.voices import APART_S, speak_now, voice_of, word_sound
 
 __all__ = [

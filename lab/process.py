@@ -22,8 +22,8 @@ from lab.simulators.deepgram.socket import StreamLimits
 from lab.simulators.ears.known import KnownEars, KnownUtterance
 from lab.simulators.instance import Core
 from lab.simulators.lab import DEFAULT, Lab, schedule_for
+from lab.simulators.pace import TEMPOS
 from lab.simulators.schedule import Window, load_schedules
-from lab.simulators.tempos import TEMPOS
 from lab.simulators.voices.voices import voice_of, word_sound
 from providers.provider import Stage
 
@@ -96,7 +96,7 @@ class LabOptions:
         steady: Every delay is the median of its distribution: for comparing two runs.
         keep_audio: It keeps what its voices send, for judging what was heard.
         uncapped: Its recognisers take audio at any speed, which Deepgram does not.
-        delays: `usual`, or `quick` (`lab/simulators/tempos.py`).
+        delays: `usual`, or `quick` (`lab/simulators/pace.py`).
         known: What callers will say. Then words are only looked up, not recognised, and voices
             speak word by word: a cheap lab, for measurements.
         ready: Texts whose words those voices prepare before the first call.

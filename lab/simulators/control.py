@@ -11,10 +11,9 @@ from aiohttp import web
 
 from lab.simulators import faults
 from lab.simulators.instance import Instance
-from lab.simulators.listener import LOOPBACK
 from lab.simulators.record import Record
 from lab.simulators.schedule import parse_windows, window_as_mapping
-from lab.simulators.server import STOP_S
+from lab.simulators.server import LOOPBACK, STOP_S
 
 
 class Control:

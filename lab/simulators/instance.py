@@ -22,11 +22,10 @@ from aiohttp.typedefs import Middleware
 from lab.simulators import faults
 from lab.simulators.admission import Admission, AdmissionGate, RequestRefused
 from lab.simulators.clock import Clock, monotonic
-from lab.simulators.listener import abort
 from lab.simulators.pace import Delays, Tempo
 from lab.simulators.record import Record
 from lab.simulators.schedule import Window
-from lab.simulators.server import LabServer
+from lab.simulators.server import LabServer, abort
 
 ADMISSION: Final = web.RequestKey("admission", Admission)
 NOT_HTTP: Final = b"\x00\x16lab: neither TLS nor HTTP\r\n\r\n"  # no TLS record, no status line

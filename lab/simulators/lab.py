@@ -9,11 +9,10 @@ from lab.simulators.cartesia.simulator import CartesiaSimulator
 from lab.simulators.control import Control
 from lab.simulators.deepgram.simulator import DeepgramSimulator
 from lab.simulators.elevenlabs.simulator import ElevenLabsSimulator
-from lab.simulators.form import suggestion
+from lab.simulators.faults import suggestion
 from lab.simulators.instance import Core, Instance
-from lab.simulators.kept_audio import SAMPLES_KEPT
 from lab.simulators.openai.simulator import OpenAISimulator
-from lab.simulators.record import Record
+from lab.simulators.record import SAMPLES_KEPT, Record
 from lab.simulators.schedule import Window, load_schedules
 
 

@@ -27,7 +27,7 @@ from lab.callers import RATE_HZ, Callee, Carrier, PhoneCall, known
 from lab.demo.campaign_stage import StagedServer, StagePlan, staged_server
 from lab.demo.staged import AUTH_TOKEN, TALKED, Behaviour, StagedContact
 from lab.process import RunningLab
-from lab.simulators.carrier.behaviour import spoken
+from lab.simulators.carrier.callee import spoken
 from lab.simulators.deepgram.simulator import DeepgramSimulator
 from lab.simulators.ears.known import KnownEars
 from lab.simulators.instance import Core

@@ -25,7 +25,7 @@ from lab.demo.staged import (
     StagedContact,
     cast_of,
 )
-from lab.simulators.carrier.exotel_account import ExotelAccount
+from lab.simulators.carrier.exotel import ExotelAccount
 from lab.simulators.carrier.webhook import AgentServer
 from tests.bot.serving import free_port
 from tests.bot.staged_run import Notes, near_lab

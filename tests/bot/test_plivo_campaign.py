@@ -26,7 +26,7 @@ from lab.demo.staged import (
     cast_of,
 )
 from lab.simulators.carrier.plivo import PlivoAccount
-from lab.simulators.carrier.plivo_desk import PlivoRestApi
+from lab.simulators.carrier.plivo_exchange import PlivoRestApi
 from lab.simulators.carrier.webhook import AgentServer
 from tests.bot.serving import free_port
 from tests.bot.staged_run import Notes, near_lab

@@ -19,7 +19,7 @@ from campaigns.carrier import (
 )
 from campaigns.exotel_carrier import LONGEST_S, UNHEARD_S, ExotelCarrier
 from lab.simulators.carrier.callee import Callee
-from lab.simulators.carrier.exotel_account import ExotelAccount
+from lab.simulators.carrier.exotel import ExotelAccount
 from tests.campaigns.heard_callbacks import ToldNews
 from tests.campaigns.placing import OURS, A, B, ended, request, withdrawn
 from transports.exotel.calls import ExotelCalls, ExotelRest

@@ -19,8 +19,7 @@ from campaigns.carrier import (
 from campaigns.plivo_carrier import PlivoCarrier
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.plivo import PlivoAccount
-from lab.simulators.carrier.plivo_desk import PlivoRestApi
-from lab.simulators.carrier.plivo_exchange import PlivoDial
+from lab.simulators.carrier.plivo_exchange import PlivoDial, PlivoRestApi
 from tests.campaigns.heard_callbacks import ToldNews
 from tests.campaigns.placing import OURS, A, B, request, withdrawn
 from transports.plivo.calls import PlivoCalls, PlivoRest

@@ -14,8 +14,7 @@ from calls.leg_events import LegOutcome
 from calls.leg_progress import OUTCOMES
 from fallbacks.failure import Kind, PermanentError, Scope, ServiceError, TransientError
 from lab.simulators.carrier.callee import Callee, Fate
-from lab.simulators.carrier.exotel_account import ExotelAccount
-from lab.simulators.carrier.exotel_exchange import ExotelDial
+from lab.simulators.carrier.exotel import ExotelAccount, ExotelDial
 from transports.exotel.calls import (
     MOST_ANSWER_BYTES,
     ExotelCalls,

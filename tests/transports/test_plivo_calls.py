@@ -16,7 +16,7 @@ from calls.leg_progress import OUTCOMES
 from fallbacks.failure import Kind, PermanentError, TransientError
 from lab.simulators.carrier.callee import Callee, Fate
 from lab.simulators.carrier.plivo import PlivoAccount
-from lab.simulators.carrier.plivo_desk import PlivoRestApi
+from lab.simulators.carrier.plivo_exchange import PlivoRestApi
 from transports.http_requests import DialOrder
 from transports.plivo.calls import PlivoCalls, PlivoRest, ending_of
 

@@ -15,8 +15,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from lab.simulators.carrier.behaviour import converse
-from lab.simulators.carrier.callee import Callee, DialVerb
+from lab.simulators.carrier.callee import Callee, DialVerb, converse
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.manner import TwilioManner
 from lab.simulators.carrier.webhook import (

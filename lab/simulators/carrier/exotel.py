@@ -3,16 +3,34 @@
 Source: developer.exotel.com/docs/agentstream/stream-voicebot-applet.
 """
 
+import asyncio
 import base64
+import hmac
+import json
+import re
 import secrets
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Literal
 
 import aiohttp
+from aiohttp import web
 
+from lab.simulators.carrier.callee import Callee, converse
+from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.manner import ClearOrder, Complaint, MarkOrder, Order, PlayOrder, Said
 from lab.simulators.carrier.sound_code import plain_code
-from lab.simulators.carrier.webhook import AgentServer, NotConnectedError, PhoneCall, Twiml
+from lab.simulators.carrier.webhook import (
+    ANSWER_S,
+    AgentServer,
+    LoopbackServer,
+    NotConnectedError,
+    PhoneCall,
+    Twiml,
+    web_session,
+)
+from lab.simulators.clock import utc_now
 
 LEAST_BYTES: Final = 3200
 MOST_BYTES: Final = 100 * 1024
@@ -133,3 +151,273 @@ def exotel_call(caller: str = "+15005550006", called: str = "+15005550100") -> P
         call_sid=secrets.token_hex(16),
         stream_sid=secrets.token_hex(16),
     )
+
+
+# Outbound calls of Exotel: an order dials a number and streams to the agent at once.
+#
+# Source: developer.exotel.com/docs/agentstream/developer-guide ("Connect Voice AI"; the order, its
+# answer, the stream), /docs/voice-v1/api-reference/status-callback and /call-details,
+# /docs/references/error-codes. That the stream's `from` is the called number, and that the call
+# ends with its stream, is inferred: nothing follows the stream.
+
+PRICE: Final = "1.500"  # chosen: for any answered call, in the account's currency
+RATE_HZ: Final = 8000  # the default, if the address asks for no other
+MOST_RING_S: Final = 45.0  # chosen: the order does not say, and networks give up about then
+
+
+@dataclass(slots=True, kw_only=True)
+class ExotelDial:
+    """An ordered call."""
+
+    phone: PhoneCall  # its caller is the number that Exotel calls
+    order: Mapping[str, str]
+    events: frozenset[str]
+    created: datetime
+    status: str = "in-progress"  # already in the answer to the order
+    answered: bool = False
+    ended: bool = False
+    price: str | None = None
+    carrier: Carrier | None = None
+    told: list[str] = field(default_factory=list[str])
+
+
+class GivenStream(ExotelManner):
+    """Exotel's behaviour for a call whose order has the media address."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(rate_hz=RATE_HZ)
+        self._url = url
+
+    async def ring(
+        self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
+    ) -> Twiml:
+        """Use that address without a request."""
+        return Twiml(stream_url=self._url, parameters={}, said="")
+
+
+class ExotelExchange:
+    """Rings an account's callees, and connects those who answer.
+
+    Attributes:
+        callees: The behaviour of each number; unknown numbers answer.
+        server: The server for callbacks and streams.
+        placed: Every call, by its Sid.
+        repeats: How often each callback is sent, as one without an answer may be.
+        silent: Events without a callback.
+        writes: The format of callbacks.
+        billed_after_s: The time from a call's end to its price.
+    """
+
+    def __init__(self, server: AgentServer | None = None) -> None:
+        """Start without callees."""
+        self.callees: dict[str, Callee] = {}
+        self.server = server
+        self.placed: dict[str, ExotelDial] = {}
+        self.repeats = 1
+        self.silent: set[str] = set()
+        self.writes: Literal["parts", "form", "json"] = "parts"
+        self.billed_after_s = 2.0
+
+    async def run(self, dial: ExotelDial) -> None:
+        """Place a call, and report its progress until it is over."""
+        callee = self.callees.get(dial.phone.caller, Callee())
+        await self._tell(dial, "ringing")
+        await asyncio.sleep(min(callee.ring_s, MOST_RING_S))
+        fate = "no-answer" if callee.ring_s > MOST_RING_S else callee.fate
+        if fate == "answered":
+            await self._talk(dial, callee)
+        dial.status = "completed" if fate == "answered" else fate
+        dial.ended = True
+        await self._tell(dial, "terminal")
+        await asyncio.sleep(self.billed_after_s)
+        dial.price = PRICE if dial.answered else "0.000"
+
+    async def _talk(self, dial: ExotelDial, callee: Callee) -> None:
+        assert self.server is not None  # noqa: S101 - only it can order a call
+        dial.answered = True
+        await self._tell(dial, "answered")
+        carrier = Carrier(
+            self.server.base_url,
+            "",
+            phone=dial.phone,
+            public_url=self.server.public_url,
+            manner=GivenStream(dial.order["StreamUrl"]),
+        )
+        try:
+            async with carrier:
+                dial.carrier = carrier
+                await converse(carrier, callee, _nobody_listens())
+        except (NotConnectedError, aiohttp.ClientError):
+            pass  # it was answered, and its stream was refused
+
+    async def _tell(self, dial: ExotelDial, event: str) -> None:
+        url = dial.order.get("StatusCallback")
+        if url is None or self.server is None or event in self.silent or event not in dial.events:
+            return
+        dial.told.append(event)
+        fields = told_of(dial, event)
+        async with web_session() as session:
+            for _ in range(self.repeats):
+                data, kind = written(fields, self.writes)
+                async with (
+                    asyncio.timeout(ANSWER_S),
+                    session.post(self.server.real(url), data=data, headers=kind),
+                ):
+                    pass
+
+
+async def _nobody_listens() -> None:
+    """Do nothing: this order has no answering-machine detection."""
+
+
+def told_of(dial: ExotelDial, event: str) -> dict[str, str]:
+    """Return a callback's fields."""
+    return {
+        "CallSid": dial.phone.call_sid,
+        "EventType": event,
+        "DateCreated": f"{dial.created:%Y-%m-%d %H:%M:%S}",
+        "DateUpdated": f"{utc_now():%Y-%m-%d %H:%M:%S}",
+        "Status": dial.status,
+        "From": dial.order["From"],
+        "To": "",
+        "PhoneNumberSid": dial.order["CallerId"],
+        "Direction": "outbound-api",
+        "RecordingUrl": "",
+        **({"CustomField": dial.order.get("CustomField", "")} if event == "terminal" else {}),
+    }
+
+
+def written(fields: Mapping[str, str], form: str) -> tuple[Any, dict[str, str]]:
+    """Return a callback's body in one of its formats, and its header."""
+    if form == "json":
+        return json.dumps(fields), {"Content-Type": "application/json"}
+    if form == "form":
+        return dict(fields), {}
+    parts = aiohttp.FormData()
+    for name, value in fields.items():
+        parts.add_field(name, value, content_type="text/plain")
+    return parts, {}
+
+
+def described(dial: ExotelDial) -> dict[str, Any]:
+    """Return a call's record for the account."""
+    call = {
+        "Sid": dial.phone.call_sid,
+        "ParentCallSid": None,
+        "DateCreated": f"{dial.created:%Y-%m-%d %H:%M:%S}",
+        "From": dial.order["From"],
+        "To": "",
+        "PhoneNumberSid": dial.order["CallerId"],
+        "Status": dial.status,
+        "Price": dial.price,
+        "Direction": "outbound-api",
+        "AnsweredBy": None,
+        "RecordingUrl": None,
+    }
+    return {"Call": call}
+
+
+# Exotel's REST interface for calls: orders, and records, by Sid only.
+#
+# Source: as `exotel_exchange.py`; the refusal of a number on the do-not-call list is as customers'
+# code reads it (HTTP 403, "TRAI NDNC" in the message).
+
+NUMBER: Final = re.compile(r"\+[1-9]\d{6,14}")
+MOST_URL_CHARS: Final = 600
+MOST_CUSTOM_CHARS: Final = 128
+EVENTS: Final = frozenset({"answered", "terminal", "ringing"})
+EVENTS_FIELD: Final = "StatusCallbackEvents[]"
+
+
+class ExotelAccount(LoopbackServer):
+    """An account and its interface: `async with ExotelAccount(server) as account`.
+
+    Attributes:
+        url: Its address, for `transports.exotel.api_url`.
+        exchange: Places its calls.
+        book: Every order, recorded before any answer: the call's Sid, the number, and our own id
+            in it.
+        answer_with: A status to answer instead, as a fault.
+        swallow: How many more calls are placed without an answer.
+        barred: Numbers on the do-not-call list.
+        forgets: Whether it knows none of the calls.
+    """
+
+    def __init__(self, server: AgentServer | None = None) -> None:
+        """Prepare."""
+        super().__init__()
+        self.account_sid = "exotel" + secrets.token_hex(3)
+        self.api_key = secrets.token_hex(24)
+        self.api_token = secrets.token_hex(24)
+        self.exchange = ExotelExchange(server)
+        self.book: list[tuple[str, str, str]] = []
+        self.answer_with: int | None = None
+        self.swallow = 0
+        self.barred: set[str] = set()
+        self.forgets = False
+        base = "/v1/Accounts/{account}/Calls"
+        self.app.router.add_post(base + "/connect.json", self._order)
+        self.app.router.add_get(base + "/{call}.json", self._describe)
+
+    def _turned_away(self, request: web.Request) -> web.Response | None:
+        proof = aiohttp.encode_basic_auth(self.api_key, self.api_token)
+        if not hmac.compare_digest(request.headers.get("Authorization", ""), proof):
+            return _refusal(401, "Authentication failed. Invalid API Key or Token.")
+        if self.answer_with is not None:
+            return _refusal(self.answer_with, "broken on purpose")
+        if request.match_info["account"] != self.account_sid:
+            return _refusal(404, "The account does not exist")
+        return None
+
+    async def _order(self, request: web.Request) -> web.StreamResponse:
+        if refused := self._turned_away(request):
+            return refused
+        fields = await request.post()
+        order = {name: str(value) for name, value in fields.items() if name != EVENTS_FIELD}
+        events = frozenset(map(str, fields.getall(EVENTS_FIELD, [])))
+        if why := _wrong(order, events):
+            return _refusal(400, why)
+        if order["From"] in self.barred:
+            text = f"Call to {order['From']} cannot be made because of TRAI NDNC regulations"
+            return _refusal(403, text)
+        dial = ExotelDial(
+            phone=exotel_call(order["From"], order["CallerId"]),
+            order=order,
+            events=events or frozenset({"terminal"}),
+            created=utc_now(),
+        )
+        self.exchange.placed[dial.phone.call_sid] = dial
+        self.book.append((dial.phone.call_sid, order["From"], order.get("CustomField", "")))
+        self._running.append(self._tasks.create_task(self.exchange.run(dial)))
+        if self.swallow:
+            self.swallow -= 1
+            if request.transport is not None:
+                request.transport.abort()
+        return web.json_response(described(dial))
+
+    async def _describe(self, request: web.Request) -> web.Response:
+        if refused := self._turned_away(request):
+            return refused
+        dial = self.exchange.placed.get(request.match_info["call"])
+        if dial is None or self.forgets:
+            return _refusal(404, "The call does not exist")
+        return web.json_response(described(dial))
+
+
+def _wrong(order: Mapping[str, str], events: frozenset[str]) -> str:
+    """Return what is wrong with an order; empty if nothing is."""
+    url = order.get("StreamUrl", "")
+    wrongs = {
+        "From": not NUMBER.fullmatch(order.get("From", "")),
+        "CallerId": not order.get("CallerId"),
+        "StreamUrl": not url.startswith(("ws://", "wss://")) or len(url) > MOST_URL_CHARS,
+        "StreamType": order.get("StreamType") != "bidirectional",
+        "CustomField": len(order.get("CustomField", "")) > MOST_CUSTOM_CHARS,
+        "StatusCallbackEvents": not events <= EVENTS,
+    }
+    return next((f"{name} parameter is invalid" for name, wrong in wrongs.items() if wrong), "")
+
+
+def _refusal(status: int, message: str) -> web.Response:
+    told: dict[str, Any] = {"RestException": {"Status": status, "Message": message}}
+    return web.json_response(told, status=status)

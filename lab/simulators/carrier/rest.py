@@ -16,8 +16,7 @@ from aiohttp import web
 from lab.simulators.carrier.callee import read_dial
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.exchange import Exchange, Placed
-from lab.simulators.carrier.loopback_server import LoopbackServer
-from lab.simulators.carrier.webhook import AgentServer, PhoneCall
+from lab.simulators.carrier.webhook import AgentServer, LoopbackServer, PhoneCall
 from lab.simulators.clock import utc_now
 
 NUMBER: Final = re.compile(r"\+[1-9]\d{6,14}")

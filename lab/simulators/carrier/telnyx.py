@@ -19,12 +19,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from lab.simulators import clock
 from lab.simulators.carrier.carrier import Carrier
-from lab.simulators.carrier.loopback_server import LoopbackServer
 from lab.simulators.carrier.manner import ClearOrder, Complaint, MarkOrder, Order, PlayOrder, Said
 from lab.simulators.carrier.sound_code import MULAW_CODE, plain_code
 from lab.simulators.carrier.webhook import (
     ANSWER_S,
     AgentServer,
+    LoopbackServer,
     NotConnectedError,
     PhoneCall,
     Twiml,

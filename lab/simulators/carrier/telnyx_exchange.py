@@ -20,8 +20,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp import web
 
-from lab.simulators.carrier.behaviour import converse
-from lab.simulators.carrier.callee import Callee, Fate
+from lab.simulators.carrier.callee import Callee, Fate, converse
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.exchange import VERDICT_S
 from lab.simulators.carrier.telnyx import (

@@ -16,7 +16,7 @@ from lab.simulators.deepgram.results import ResultsTeller, error
 from lab.simulators.ears.heard import HeardAudio
 from lab.simulators.faults import Fault
 from lab.simulators.instance import Instance
-from lab.simulators.listener import abort
+from lab.simulators.server import abort
 
 GARBAGE: Final = '{"type":"Results","channel":{"alternatives":[{"transcr\x00'
 WAITING: Final = 500  # messages; a stream has about three a second, so minutes of a slow rate

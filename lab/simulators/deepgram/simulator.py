@@ -19,17 +19,15 @@ from lab.simulators import faults
 from lab.simulators.admission import Admission, RequestRefused, hang
 from lab.simulators.deepgram import errors as deepgram_errors
 from lab.simulators.deepgram.errors import REQUEST_ID
-from lab.simulators.deepgram.query import BadQueryError, Query, parse
-from lab.simulators.deepgram.results import ResultsTeller, new_id
+from lab.simulators.deepgram.results import BadQueryError, Query, ResultsTeller, new_id, parse
 from lab.simulators.deepgram.sender import GARBAGE, DeepgramStream
 from lab.simulators.deepgram.socket import DeepgramSocket, StreamLimits
 from lab.simulators.ears.ears import Ears
-from lab.simulators.ears.heard import HearingSettings, RecognisedWord
-from lab.simulators.ears.intake import ENCODINGS
+from lab.simulators.ears.heard import ENCODINGS, HearingSettings, RecognisedWord
 from lab.simulators.ears.known import KnownEars
 from lab.simulators.instance import Core, Instance, no_credit_response
-from lab.simulators.listener import abort
 from lab.simulators.pace import Tempo
+from lab.simulators.server import abort
 
 SCHEMES: Final = ("token", "bearer")
 MESSAGE_BYTES: Final = 4 << 20  # of one websocket message; chosen: two minutes of audio at 16 kHz

@@ -16,12 +16,10 @@ from aiohttp import WSMsgType
 from lab.simulators.admission import POLL_S
 from lab.simulators.clock import monotonic
 from lab.simulators.deepgram.errors import CLOSE_BAD_DATA, CLOSE_NO_DATA
-from lab.simulators.deepgram.query import Query
-from lab.simulators.deepgram.results import ResultsTeller, error
+from lab.simulators.deepgram.results import Query, ResultsTeller, error
 from lab.simulators.deepgram.sender import DeepgramStream, Sender, StreamOver
 from lab.simulators.ears.ears import EarsError, EarStream
-from lab.simulators.ears.heard import HeardAudio
-from lab.simulators.ears.intake import ENCODINGS
+from lab.simulators.ears.heard import ENCODINGS, HeardAudio
 from lab.simulators.ears.known import KnownStream
 from lab.simulators.instance import Instance
 

@@ -12,18 +12,75 @@ from aiohttp import web
 
 from lab.simulators import faults
 from lab.simulators.admission import RequestRefused
-from lab.simulators.elevenlabs.account import ElevenLabsAccount
-from lab.simulators.elevenlabs.channel import Format
-from lab.simulators.elevenlabs.errors import detail, unprocessable
+from lab.simulators.elevenlabs.context import ElevenLabsAccount, Format
 from lab.simulators.elevenlabs.socket import ElevenLabsSocket
 from lab.simulators.faults import Fault
 from lab.simulators.instance import ADMISSION, Core, Instance
 from lab.simulators.pace import Tempo
-from lab.simulators.voices.alignment import Character, characters, of_piece
-from lab.simulators.voices.encoding import Torn, as_file, encode
-from lab.simulators.voices.pieces import AudioPiece, steady, whole
-from lab.simulators.voices.spoken_body import Render, SpokenBody
+from lab.simulators.voices.pieces import (
+    AudioPiece,
+    Character,
+    Torn,
+    as_file,
+    characters,
+    encode,
+    of_piece,
+    steady,
+    whole,
+)
+from lab.simulators.voices.speaking import Render, SpokenBody
 from lab.simulators.voices.voices import Speech, UnknownLanguageError, speak, voice_of
+
+# ElevenLabs's errors over HTTP and at the websocket's upgrade.
+#
+# Source: elevenlabs.io/docs/eleven-api/resources/errors; the texts are from users' reports.
+
+# status: type, code, message
+USUAL: Final[Mapping[int, tuple[str, str, str]]] = {
+    400: ("validation_error", "invalid_parameters", "The request parameters are invalid."),
+    401: ("authentication_error", "invalid_api_key", "Invalid API key"),
+    402: ("payment_required", "payment_required", "Your plan does not include this."),
+    403: ("authorization_error", "only_for_creator+", "This needs the plan Creator or above."),
+    404: ("not_found", "voice_not_found", "A voice with this voice_id was not found."),
+    408: ("timeout", "request_timeout", "The request took too long."),
+    429: (
+        "rate_limit_error",
+        "too_many_concurrent_requests",
+        "Too many concurrent requests. Your subscription is limited in how many may run at once.",
+    ),
+    500: ("internal_error", "internal_server_error", "An unexpected error occurred."),
+    503: ("service_unavailable", "service_unavailable", "The service is unavailable."),
+}
+MESSAGES: Final[Mapping[str, str]] = {
+    "quota_exceeded": (
+        "This request exceeds your quota of 10000. You have 0 credits remaining, while 91 credits "
+        "are required for this request."
+    ),
+    "system_busy": "The system is experiencing heavy traffic, please try again.",
+    "detected_unusual_activity": "Unusual activity detected. Free Tier usage disabled.",
+}
+
+
+def detail(status: int, *, code: str | None = None, message: str | None = None) -> dict[str, Any]:
+    """Return the body of an error: `code` is the new field, `status` the legacy one."""
+    kind, usual, words = USUAL.get(status, ("error", "error", "The request failed."))
+    name = code or usual
+    return {
+        "detail": {
+            "type": kind,
+            "code": name,
+            "status": name,
+            "message": message or MESSAGES.get(name, words),
+            "request_id": uuid.uuid4().hex,
+            "param": None,
+        }
+    }
+
+
+def unprocessable(field: str) -> dict[str, Any]:
+    """Return the web layer's own body for 422, in which `detail` is a list."""
+    return {"detail": [{"loc": ["body", field], "msg": "Field required", "type": "missing"}]}
+
 
 PCM_HZ: Final = (8000, 16000, 22050, 24000, 32000, 44100, 48000)
 G711: Final[Mapping[str, str]] = {"ulaw_8000": "pcm_mulaw", "alaw_8000": "pcm_alaw"}

@@ -11,9 +11,12 @@ from typing import Any, Final
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from lab.simulators.admission import Admission
-from lab.simulators.elevenlabs.account import ElevenLabsAccount
-from lab.simulators.elevenlabs.channel import Format
-from lab.simulators.elevenlabs.context import ElevenLabsContext, ElevenLabsInput
+from lab.simulators.elevenlabs.context import (
+    ElevenLabsAccount,
+    ElevenLabsContext,
+    ElevenLabsInput,
+    Format,
+)
 from lab.simulators.instance import ADMISSION, Instance
 from lab.simulators.voices.voices import SimulatedVoice
 

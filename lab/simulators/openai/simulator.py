@@ -5,29 +5,110 @@ CompletionUsage) and what openai-python accepts.
 """
 
 import asyncio
+import itertools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Final
 
 from aiohttp import web
 
 from lab.simulators import faults
 from lab.simulators.admission import Admission
+from lab.simulators.faults import Fault
 from lab.simulators.instance import ADMISSION, Core, Instance, no_credit_response
-from lab.simulators.listener import abort
 from lab.simulators.openai import errors as openai_errors
 from lab.simulators.openai import request as openai_request
-from lab.simulators.openai.additions import with_additions
-from lab.simulators.openai.answer import Completion
-from lab.simulators.openai.prompt_cache import PromptCache
-from lab.simulators.openai.rate import RequestRate
-from lab.simulators.openai.request import ChatRequest, OpenAIBadRequest
-from lab.simulators.openai.stream import AnswerStream, rate_factor
+from lab.simulators.openai.request import ChatRequest, OpenAIBadRequest, PromptCache
+from lab.simulators.openai.stream import AnswerStream, Completion, rate_factor
 from lab.simulators.pace import Tempo
 from lab.simulators.receptionist import receptionist
-from lab.simulators.receptionist.cut_off import CONTINUATIONS
-from lab.simulators.receptionist.messages import text_of
-from lab.simulators.receptionist.receptionist import Reply
+from lab.simulators.receptionist.notes import text_of
+from lab.simulators.receptionist.receptionist import CONTINUATIONS, Reply
+from lab.simulators.server import abort
+
+_WHO: Final = ("Anna", "Boris", "Clara", "David", "Emma", "Frank", "Grace", "Henry")
+_WHAT: Final = ("cuts", "washes", "dries", "dyes", "combs", "curls", "braids", "trims")
+_WHEN: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
+
+
+def with_additions(reply: Reply, fault: Fault | None) -> Reply:
+    """Return a text reply with a fault's additions."""
+    match fault:
+        case faults.Adds(text=text) if reply.text:
+            return replace(reply, text=reply.text + text)
+        case faults.Endless() if reply.text:
+            return replace(reply, text=" ".join((reply.text, *_sentences(fault))))
+        case _:
+            return reply
+
+
+def _sentences(fault: faults.Endless) -> Iterator[str]:
+    """Yield sentences with the wanted number of words: all equal, or all different."""
+    written = 0
+    for who, when, what in itertools.cycle(itertools.product(_WHO, _WHEN, _WHAT)):
+        if written >= fault.words:
+            return
+        name, day = (_WHO[0], _WHEN[0]) if fault.same else (who, when)
+        sentence = f"On {day} {name} {_WHAT[0] if fault.same else what} hair all day long."
+        written += len(sentence.split())
+        yield sentence
+
+
+# OpenAI's request limit: a steadily refilled bucket, and the headers that report it.
+#
+# Source: platform.openai.com/docs/guides/rate-limits (the headers, and that a limit is enforced
+# continuously); community.openai.com t/1268905 (a sample: 5000 a minute, 4999 left, full in 12 ms).
+
+MINUTE_S: Final = 60.0
+
+
+class RequestRate:
+    """An account's available requests."""
+
+    def __init__(self, per_minute: int, *, clock: Callable[[], float]) -> None:
+        self._per_minute = per_minute
+        self._clock = clock
+        self._used = 0.0
+        self._looked_at = clock()
+
+    def take(self) -> bool:
+        """Take a request if one is available; return whether there was one."""
+        self._refill()
+        if self._used + 1 > self._per_minute:
+            return False
+        self._used += 1
+        return True
+
+    @property
+    def next_in_s(self) -> float:
+        """The seconds until the next request is available."""
+        self._refill()
+        return max(0.0, self._used + 1 - self._per_minute) * MINUTE_S / self._per_minute
+
+    def headers(self) -> dict[str, str]:
+        """Return the limit's headers for each answer."""
+        self._refill()
+        full_in_ms = round(1000 * self._used * MINUTE_S / self._per_minute)
+        return {
+            "x-ratelimit-limit-requests": str(self._per_minute),
+            "x-ratelimit-remaining-requests": str(int(self._per_minute - self._used)),
+            "x-ratelimit-reset-requests": _go(full_in_ms),
+        }
+
+    def _refill(self) -> None:
+        now = self._clock()
+        filled = (now - self._looked_at) * self._per_minute / MINUTE_S
+        self._used, self._looked_at = max(0.0, self._used - filled), now
+
+
+def _go(duration_ms: int) -> str:
+    """Return a duration as Go writes it: `12ms`, `1.2s`, `6m0s`."""
+    if duration_ms < 1000:
+        return f"{duration_ms}ms"
+    minutes, seconds = divmod(duration_ms / 1000, 60.0)
+    return f"{minutes:.0f}m{seconds:g}s" if minutes else f"{seconds:g}s"
+
 
 MODELS: Final = ("gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano", "gpt-4o", "gpt-4o-mini", "gpt-5-mini")
 FIRST_SHARE: Final = 0.85  # chosen: the role chunk precedes the first word

@@ -1,9 +1,23 @@
 """The receptionist's memory of a conversation, and the form of its answers."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from lab.simulators.receptionist.understood import Understood
+
+Message: TypeAlias = Mapping[str, Any]
+
+
+def text_of(message: Message) -> str:
+    """Return a message's text; its content may be a text, a list of parts or nothing."""
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    if isinstance(content, Sequence):
+        parts = (part.get("text", "") for part in content if isinstance(part, Mapping))
+        return " ".join(str(part) for part in parts if part)
+    return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,18 +5,136 @@ a conversation: it calls offered tools and answers their results in words, conti
 was cut off, and reports a call's result.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from lab.simulators.receptionist import phrases, script
-from lab.simulators.receptionist.cut_off import cut_off, rest_of, words_said
-from lab.simulators.receptionist.messages import Message, text_of
-from lab.simulators.receptionist.notes import Notes, ReceptionistAnswer
-from lab.simulators.receptionist.outcome import asks_for_outcome, outcome
+from lab.simulators.receptionist.notes import Message, Notes, ReceptionistAnswer, text_of
 from lab.simulators.receptionist.tool_use import ToolRequest, call_for, result_in_words
 from lab.simulators.receptionist.understood import Understood, understand
+
+ASKED: Final = re.compile(r"one JSON object.*\"outcome\": exactly one of ([a-z0-9_, ]+)\.", re.S)
+ENDED: Final = re.compile(r"call ended at (\d{4}-\d\d-\d\dT[\d:]+(?:[+-]\d\d:\d\d)?)")
+SAYS: Final = (
+    ("do_not_call", re.compile(r"(?:not|never|stop) call|off (?:your|the) list", re.I)),
+    ("callback", re.compile(r"call (?:me )?back|callback|call me (?:later|tomorrow)", re.I)),
+    ("wrong_person", re.compile(r"wrong (?:number|person)", re.I)),
+    ("", re.compile(r"that is right|\byes\b|confirm", re.I)),  # the first code
+)
+HOUR: Final = 9  # tomorrow, if no time is named
+
+
+def asks_for_outcome(messages: Sequence[Message]) -> bool:
+    """Return whether the first message asks for a call's result."""
+    return bool(messages) and ASKED.search(text_of(messages[0])) is not None
+
+
+def outcome(messages: Sequence[Message]) -> str:
+    """Return the answer."""
+    asked = text_of(messages[0])
+    found = ASKED.search(asked)
+    codes = [word.strip() for word in (found[1] if found else "unclear").split(",")]
+    lines = "\n".join(text_of(message) for message in messages[1:]).splitlines()
+    said = [line.partition(":")[2].strip() for line in lines if line.startswith("Person:")]
+    code = _code(" ".join(said), codes)
+    return json.dumps(
+        {
+            "summary": f"The person said: {said[-1]}" if said else "Nothing was said.",
+            "outcome": code,
+            "callback_at": _tomorrow(asked, " ".join(said)) if code == "callback" else None,
+            "notes": "",
+        }
+    )
+
+
+def _code(said: str, codes: Sequence[str]) -> str:
+    for code, words in SAYS:
+        wanted = code or codes[0]
+        if words.search(said) and wanted in codes:
+            return wanted
+    return "unclear" if "unclear" in codes else codes[-1]
+
+
+def _tomorrow(asked: str, said: str) -> str | None:
+    ended = ENDED.search(asked)
+    if ended is None or "tomorrow" not in said.lower():
+        return None
+    morning = datetime.fromisoformat(ended[1]) + timedelta(days=1)
+    return morning.replace(hour=HOUR, minute=0).isoformat(timespec="minutes")
+
+
+CONTINUATIONS: Final = ("clean", "no_space", "overlap", "repeat_all")
+OVERLAP_WORDS: Final = 2
+
+_ASKED: Final = re.compile(
+    r"\bcut (?:off|short)\b|\bbroken off\b|\binterrupted\b|\bcontinue\b|\bcarry on\b|\bgo on\b"
+    r"|\balready (?:said|spoken|heard|been)\b|\bcomes next\b"
+)
+_QUOTED: Final = re.compile(r"[\"\u201c](.+)[\"\u201d]", re.DOTALL)
+_NOBODY: Final[Mapping[str, Any]] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutOff:
+    """The start of the answer that was cut off (an index of messages), and its spoken part."""
+
+    at: int
+    said: str
+
+
+def cut_off(messages: Sequence[Message]) -> CutOff | None:
+    """Return the answer that the last messages ask to continue, if they do.
+
+    The spoken part may be in an assistant message, with or without a note after it, or quoted in
+    the note.
+    """
+    last = messages[-1]
+    if last.get("role") == "assistant":
+        return CutOff(at=len(messages) - 1, said=text_of(last))
+    if last.get("role") == "tool" or not _ASKED.search(text_of(last).lower()):
+        return None
+    before = messages[-2] if len(messages) > 1 else _NOBODY
+    if before.get("role") == "assistant" and text_of(before):
+        return CutOff(at=len(messages) - 2, said=text_of(before))
+    quoted = _QUOTED.search(text_of(last))
+    return CutOff(at=len(messages) - 1, said=quoted[1]) if quoted else None
+
+
+def words_said(whole: str, said: str) -> int:
+    """Return how many words of an answer were spoken; half a word at the end does not count."""
+    pairs = zip(whole.split(), said.split(), strict=False)
+    differing = (at for at, (word, heard) in enumerate(pairs) if _bare(word) != _bare(heard))
+    return next(differing, min(len(whole.split()), len(said.split())))
+
+
+def rest_of(whole: str, *, count: int, continuation: str) -> str:
+    """Return a model's continuation after `count` words of an answer.
+
+    Args:
+        whole: The complete answer.
+        count: The spoken words.
+        continuation: `clean` (the rest, with its leading space), `no_space` (without it),
+            `overlap` (the last words again, then the rest), `repeat_all` (the whole answer).
+    """
+    words = whole.split()
+    match continuation:
+        case "repeat_all":
+            return whole
+        case "overlap":
+            return " ".join(words[max(0, count - OVERLAP_WORDS) :])
+        case "no_space":
+            return " ".join(words[count:])
+        case _:
+            return "".join(f" {word}" for word in words[count:])
+
+
+def _bare(word: str) -> str:
+    return re.sub(r"\W", "", word).lower()
+
 
 _SUMMARISE: Final = re.compile(r"\bsummari[sz](?:e|ing|ation)\b")
 _SUMMARY_FOLLOWS: Final = re.compile(

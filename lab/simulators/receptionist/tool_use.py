@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from lab.simulators.receptionist import phrases
-from lab.simulators.receptionist.messages import Message, text_of
-from lab.simulators.receptionist.notes import Notes
+from lab.simulators.receptionist.notes import Message, Notes, text_of
 from lab.simulators.receptionist.understood import Understood
 
 OWN_TOOLS: Final = ("end_call", "transfer_to_person", "request_callback")

@@ -1,9 +1,13 @@
 """Speech in pieces, and the interface of a provider's protocol for them."""
 
+import io
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
+
+import numpy as np
+import soundfile
 
 from lab.simulators import faults
 from lab.simulators.admission import Admission
@@ -135,3 +139,97 @@ def cut_piece(speech: Speech, first: int, end: int, *, start_s: float) -> AudioP
         first=first,
         words=tuple(word.later(base_s) for word in begins),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Character:
+    """A character of the text with its start and end, in seconds from the speech's start."""
+
+    text: str
+    start_s: float
+    end_s: float
+
+
+def characters(speech: Speech) -> tuple[Character, ...]:
+    """Return every character of the text, including blanks, in order and without gaps.
+
+    The letters of a word share its time evenly; a blank takes its pause.
+    """
+    found: list[Character] = []
+    heard_s, at = 0.0, 0
+    for word in speech.words:
+        found += _spread(speech.text[at : word.at], heard_s, word.start_s)
+        found += _spread(word.text, word.start_s, word.end_s)
+        heard_s, at = word.end_s, word.at + len(word.text)
+    return (*found, *_spread(speech.text[at:], heard_s, speech.duration_s))
+
+
+def of_piece(piece: AudioPiece, found: tuple[Character, ...]) -> tuple[Character, ...]:
+    """Return the characters that begin in a piece, with times from the piece's start.
+
+    The last one lasts until the piece ends, so that the times of successive pieces add up.
+    """
+    if piece.speech is None:
+        return ()
+    total, rate_hz = len(piece.speech.samples), piece.speech.rate_hz
+    until = piece.last if piece.last < total else total + 1
+    begin = [char for char in found if piece.first <= piece.speech.index(char.start_s) < until]
+    base_s, length_s = piece.first / rate_hz, len(piece.samples) / rate_hz
+    starts = [max(char.start_s - base_s, 0.0) for char in begin]
+    ends = [*starts[1:], length_s]
+    return tuple(
+        Character(text=char.text, start_s=start_s, end_s=end_s)
+        for char, start_s, end_s in zip(begin, starts, ends, strict=False)
+    )
+
+
+def _spread(text: str, start_s: float, end_s: float) -> list[Character]:
+    step_s = (end_s - start_s) / max(len(text), 1)
+    return [
+        Character(text=char, start_s=start_s + i * step_s, end_s=start_s + (i + 1) * step_s)
+        for i, char in enumerate(text)
+    ]
+
+
+G711: Final = {"pcm_mulaw": "ULAW", "pcm_alaw": "ALAW"}  # our name: libsndfile's subtype
+ENCODINGS: Final = ("pcm_s16le", "pcm_f32le", *G711)
+
+
+def encode(samples: Samples, encoding: str) -> bytes:
+    """Return raw audio.
+
+    Args:
+        samples: Mono, 16 bit.
+        encoding: One of `ENCODINGS`.
+
+    Raises:
+        KeyError: Another encoding.
+    """
+    if encoding == "pcm_s16le":
+        return samples.astype("<i2").tobytes()
+    if encoding == "pcm_f32le":
+        return (samples.astype("<f4") / np.float32(32768)).tobytes()
+    raw = io.BytesIO()
+    soundfile.write(raw, samples, 8000, format="RAW", subtype=G711[encoding])  # the rate is unused
+    return raw.getvalue()
+
+
+def as_file(samples: Samples, rate_hz: int, *, container: str) -> bytes:
+    """Return a whole file: `wav` or `mp3`."""
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate_hz, format=container.upper())
+    return file.getvalue()
+
+
+class Torn:
+    """Bytes shifted by one: every message ends in the middle of a sample, but nothing is lost."""
+
+    def __init__(self) -> None:
+        self._kept = b""
+
+    def pass_on(self, audio: bytes, *, tear: bool) -> bytes:
+        """Return the next message; with `tear`, an even number of bytes becomes odd."""
+        audio = self._kept + audio
+        cut = len(audio) - (1 if tear and len(audio) % 2 == 0 else 0)
+        self._kept = audio[cut:]
+        return audio[:cut]

@@ -15,7 +15,20 @@ import soxr
 
 from engines.espeak import Espeak, UnknownVoiceError
 from lab.simulators.samples import Samples
-from lab.simulators.voices.lab_engine import lab_engine, new_engine
+
+SEED: Final = 1300  # chosen: any constant, so that the same text sounds alike in every run
+
+
+def new_engine() -> Espeak:
+    """Return an espeak-ng without earlier speech."""
+    return Espeak(private=True, seed=SEED)
+
+
+@functools.cache
+def lab_engine() -> Espeak:
+    """Return the lab's espeak-ng, loaded at the first call."""
+    return new_engine()
+
 
 AUDIBLE: Final = 300  # of 32767 (-41 dBFS); chosen: below it a word's end counts as its pause
 ALONE: Final = 1.4  # speed factor: a word alone would otherwise take twice as long as in a sentence

@@ -11,7 +11,7 @@ import pytest
 from calls.events import CallEnded, CallStarted, LineRestored
 from lab.callers import RATE_HZ, caller_says
 from lab.drill.judge import ExpectedWords, ReplyVerdict, judge
-from lab.simulators.carrier.ear import AUDIBLE
+from lab.simulators.carrier.carrier import AUDIBLE
 from tests.bot.judged_call import GREETING, JudgedCall, listening
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.slow, pytest.mark.usefixtures("quiet_log")]

@@ -19,9 +19,7 @@ from calls.leg_events import AnswererJudged, LegAnswered, LegEnded, LegOutcome, 
 from calls.leg_progress import StatusCallback
 from lab.simulators.carrier.callee import Callee, Fate
 from lab.simulators.carrier.carrier import Carrier
-from lab.simulators.carrier.exotel import exotel_call
-from lab.simulators.carrier.exotel_account import ExotelAccount
-from lab.simulators.carrier.exotel_exchange import ExotelDial, GivenStream
+from lab.simulators.carrier.exotel import ExotelAccount, ExotelDial, GivenStream, exotel_call
 from lab.simulators.carrier.webhook import AgentServer
 from tests.transports.carrier_server import KEY, TOKEN, Doors, doors
 from tests.transports.twilio_server import tone, until

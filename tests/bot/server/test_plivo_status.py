@@ -16,8 +16,7 @@ from calls.events import CallRefused, Event, InputRefused
 from calls.leg_events import AnswererJudged, LegAnswered, LegEnded, LegOutcome, LegRinging
 from lab.simulators.carrier.callee import Callee, Fate
 from lab.simulators.carrier.plivo import plivo_call, plivo_form
-from lab.simulators.carrier.plivo_desk import PlivoRestApi
-from lab.simulators.carrier.plivo_exchange import PlivoDial
+from lab.simulators.carrier.plivo_exchange import PlivoDial, PlivoRestApi
 from lab.simulators.carrier.webhook import AgentServer
 from tests.transports.carrier_server import Doors, doors
 from tests.transports.twilio_server import COMMON, tone, until

@@ -3,10 +3,9 @@
 import asyncio
 
 from lab.simulators.deepgram.simulator import DeepgramSimulator
-from lab.simulators.ears.ears import Ears
+from lab.simulators.ears.ears import Ears, WorkerMessage
 from lab.simulators.ears.heard import HeardAudio, HearingSettings
 from lab.simulators.ears.hearing import Hearing
-from lab.simulators.ears.worker import WorkerMessage
 from lab.simulators.lab import Lab
 from tests.virtual_time import VirtualLoop
 

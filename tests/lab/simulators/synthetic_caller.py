@@ -6,8 +6,7 @@ import io
 import numpy as np
 import soundfile
 
-from lab.simulators.voices.lab_engine import new_engine
-from lab.simulators.voices.voices import SimulatedVoice, speak_now
+from lab.simulators.voices.voices import SimulatedVoice, new_engine, speak_now
 
 VOICES = {
     "american": SimulatedVoice(variant="", words_per_minute=160),

@@ -16,8 +16,7 @@ from twilio.request_validator import RequestValidator
 from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
 
 from lab.simulators import mulaw
-from lab.simulators.carrier.carrier import Carrier
-from lab.simulators.carrier.ear import RATE_HZ, Burst, CarrierEar
+from lab.simulators.carrier.carrier import RATE_HZ, Burst, Carrier, CarrierEar
 from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import NotConnectedError, read_twiml, signature
 

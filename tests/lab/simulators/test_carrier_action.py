@@ -12,8 +12,7 @@ from aiohttp import web
 from twilio.request_validator import RequestValidator
 from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
 
-from lab.simulators.carrier.carrier import Carrier
-from lab.simulators.carrier.ear import RATE_HZ
+from lab.simulators.carrier.carrier import RATE_HZ, Carrier
 
 pytestmark = pytest.mark.virtual_time
 

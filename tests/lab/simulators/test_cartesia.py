@@ -23,8 +23,7 @@ from pipecat.services.cartesia.tts import CartesiaTTSService
 from pipecat.tests.utils import SleepFrame, run_test
 
 from lab.simulators import faults
-from lab.simulators.cartesia.simulator import CartesiaSimulator
-from lab.simulators.cartesia.socket import CartesiaAccount
+from lab.simulators.cartesia.simulator import CartesiaAccount, CartesiaSimulator
 from lab.simulators.faults import Fault
 from lab.simulators.instance import Core
 from lab.simulators.schedule import Window

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from lab.simulators.ears.heard import HearingSettings
-from lab.simulators.ears.hearing import SETTLE_FRAMES, Hearing
-from lab.simulators.ears.voice_gate import FRAME_S, FRAME_SAMPLES
+from lab.simulators.ears.hearing import FRAME_S, FRAME_SAMPLES, SETTLE_FRAMES, Hearing
 from tests.lab.simulators import synthetic_caller as caller
 
 RATE_HZ = 16_000

@@ -25,7 +25,7 @@ from pipecat.services.elevenlabs.tts import ElevenLabsTTSService
 from pipecat.tests.utils import SleepFrame, run_test
 
 from lab.simulators import faults
-from lab.simulators.elevenlabs.account import ElevenLabsAccount
+from lab.simulators.elevenlabs.context import ElevenLabsAccount
 from lab.simulators.elevenlabs.simulator import ElevenLabsSimulator
 from lab.simulators.faults import Fault
 from lab.simulators.instance import Core

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lab.simulators.ears.intake import MODEL_HZ, Intake
+from lab.simulators.ears.heard import MODEL_HZ, Intake
 
 STREAMS = 16  # at as many addresses, of which soxr would make as many seeds
 PIECE = 160

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lab.simulators import faults
-from lab.simulators.kept_audio import KeptAudio, Take
 from lab.simulators.lab import Lab, Spec
+from lab.simulators.record import KeptAudio, Take
 from lab.simulators.schedule import Window
 
 pytestmark = pytest.mark.virtual_time

@@ -4,7 +4,7 @@ import aiohttp
 import pytest
 
 from lab.simulators.lab import Lab, Spec
-from lab.simulators.openai.rate import RequestRate
+from lab.simulators.openai.simulator import RequestRate
 
 pytestmark = pytest.mark.virtual_time
 

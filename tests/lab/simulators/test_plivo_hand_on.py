@@ -3,7 +3,7 @@
 import pytest
 
 from lab.simulators.carrier.callee import DialVerb
-from lab.simulators.carrier.plivo_hand_on import NEVER_S, read_plivo_dial
+from lab.simulators.carrier.plivo import NEVER_S, read_plivo_dial
 from lab.simulators.carrier.webhook import NotConnectedError
 
 WAYS = 'method="POST" callbackMethod="POST"'

@@ -12,8 +12,7 @@ import yaml
 
 from bot.__main__ import run
 from lab.simulators.faults import Http
-from lab.simulators.register.people import KnownPerson
-from lab.simulators.register.simulator import RegisterSimulator
+from lab.simulators.register.simulator import KnownPerson, RegisterSimulator
 from lab.simulators.schedule import Window
 from operations.crm.people import PeopleMapping
 from operations.crm.port import CrmError
