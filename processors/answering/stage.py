@@ -137,7 +137,7 @@ class AsideAnswers:
 class LlmStage(OpenAILLMService):
     """Pipecat's own service, with a ladder in the place of its one client."""
 
-    def __init__(  # noqa: PLR0913 - each of the call's own parts by its name
+    def __init__(
         self,
         models: Mapping[str, Model],
         *,
