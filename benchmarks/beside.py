@@ -24,8 +24,8 @@ from benchmarks.load import (
     script_for,
 )
 from bot import clock
-from lab.drill.places import Pcm
 from lab.drill.servers import OURS, STOCK
+from lab.drill.sound import Pcm
 
 TURNS_A_CALL: Final = 10  # short enough that no conversation outgrows its window
 ALONE_S: Final = 4.5  # of a turn: the question, the wait, and the answer's beginning

@@ -23,11 +23,10 @@ import yaml
 
 from bot.exits import CommandError
 from lab.control import LabControl
-from lab.drill.conversation import Conversation
 from lab.drill.evidence import judge_turn
 from lab.drill.matching import TELEPHONE
 from lab.drill.matrix import FULL
-from lab.drill.rig import Rig
+from lab.drill.rig import Conversation, Rig
 from lab.drill.rows import Row
 from lab.drill.servers import GREETING
 from lab.drill.telephones import CarrierTelephone

@@ -28,13 +28,13 @@ from benchmarks.figures import percentile
 from bot.exits import CommandError
 from lab.callers import caller_says, spoken_s
 from lab.control import LabControl
-from lab.drill.conversation import CallerEar
 from lab.drill.evidence import sent_between
 from lab.drill.hearing import RecordedWord, Sent, bare, bare_words, heard_words, reply_words
 from lab.drill.judge import compare_words
 from lab.drill.matching import TELEPHONE, EarPath
-from lab.drill.places import RATE_HZ, Pcm
+from lab.drill.rig import CallerEar
 from lab.drill.servers import GREETING
+from lab.drill.sound import RATE_HZ, Pcm
 from lab.drill.telephones import CarrierTelephone, Telephone
 from lab.process import LabOptions, RunningLab, lab_process
 from operations.telemetry import logs

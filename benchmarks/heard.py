@@ -19,8 +19,7 @@ from benchmarks.playback import Playback
 from lab.callers import APART_S, RATE_HZ, sound_of
 from lab.drill.hearing import RecordedWord, Sent, heard_words
 from lab.drill.judge import compare_words
-from lab.drill.places import Pcm
-from lab.drill.sound import silence, stretches
+from lab.drill.sound import Pcm, silence, stretches
 
 VOICES: Final = ("cartesia", "elevenlabs")
 POLITE: Final = 10

@@ -23,8 +23,8 @@ from bot import clock
 from bot.exits import CommandError
 from lab.callers import answers, caller_says, encode, known
 from lab.control import LabControl
-from lab.drill.places import Pcm
 from lab.drill.servers import AUTH_TOKEN, GREETING, RunningAgent, open_agent
+from lab.drill.sound import Pcm
 from lab.process import LabOptions, RunningLab, lab_process
 
 QUESTIONS: Final = ("How much is a haircut?", "What are your opening hours?")

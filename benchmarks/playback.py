@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from lab.callers import RATE_HZ, decode
-from lab.drill.places import Pcm
+from lab.drill.sound import Pcm
 
 HOLE_S: Final = 2.0  # chosen: a longer silence between two pieces is a pause, and stays
 

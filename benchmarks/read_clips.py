@@ -25,8 +25,7 @@ from benchmarks.load import Site, script_for
 from bot import clock
 from lab.callers import RATE_HZ
 from lab.drill.hearing import bare_words
-from lab.drill.places import Pcm
-from lab.drill.sound import stretches
+from lab.drill.sound import Pcm, stretches
 
 FOLDER: Final = Path(__file__).resolve().parent.parent / ".cache" / "read-clips"
 CLIPS: Final[Mapping[str, str]] = {  # file and words, as the package's transcriptions have them

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lab.drill.circumstances import CpuTimes, read_cpu_times
+from lab.drill.runner import CpuTimes, read_cpu_times
 
 PROC: Final = Path("/proc")
 TICKS: Final = os.sysconf("SC_CLK_TCK")

@@ -49,8 +49,8 @@ def main() -> int:
 
 
 async def _record(media_server: "MediaServer", folder: Path) -> None:
-    from lab.drill.conversation import Conversation  # noqa: PLC0415 - found once the root is there
     from lab.drill.evidence import judge_turn  # noqa: PLC0415 - as above
+    from lab.drill.rig import Conversation  # noqa: PLC0415 - found once the root is there
     from lab.drill.rows import When  # noqa: PLC0415 - as above
     from lab.drill.servers import GREETING  # noqa: PLC0415 - as above
     from tests.peers.sip_rig import open_sip_rig, row_of  # noqa: PLC0415 - as above

@@ -21,9 +21,17 @@ from campaigns.store.office import CampaignStanding
 from fallbacks.facts import AttemptFailed, BreakerMoved, RungChosen, StageExhausted
 from lab.callers import RegisterSimulator
 from lab.control import LabControl
-from lab.demo.campaign_stage import StagedServer, StagePlan, staged_server
 from lab.demo.four_books import ComparedContact, compare_contacts, compare_page, read_books
-from lab.demo.staged import NAME, StagedContact, cast_of, register_tree, staged_register
+from lab.demo.staged import (
+    NAME,
+    StagedContact,
+    StagedServer,
+    StagePlan,
+    cast_of,
+    register_tree,
+    staged_register,
+    staged_server,
+)
 from lab.process import STAGE_OF, RunningLab, lab_process
 from providers.catalog import provider
 

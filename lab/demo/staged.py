@@ -4,6 +4,7 @@ For the demo, the drill and tests. The carrier is the lab's; the server, the que
 are real.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,10 +16,17 @@ from urllib.parse import parse_qs, urlsplit
 from pydantic import SecretStr
 
 from bot import clock
+from bot.call.models import VoiceModels
+from bot.server.lab_routes import lab_router
+from bot.server.server import Extras, bind_socket, run_server
 from calls.outbound import Dial, DialOutcome
+from campaigns.dialer_parts import DialerSettings
 from campaigns.store.contacts import ContactStore, NewContact
-from campaigns.store.office import CampaignOffice
+from campaigns.store.dials import DialReader
+from campaigns.store.office import CampaignOffice, CampaignStanding
 from lab.callers import AgentServer, Callee, CarrierRest, KnownPerson, RegisterSimulator
+from lab.process import RunningLab, with_lab
+from operations.telemetry.emitter import Listener
 
 ACCOUNT: Final = "AC" + "0" * 32
 AUTH_TOKEN: Final = "a-simulated-carrier's"  # noqa: S105 - of a carrier that is ours
@@ -252,3 +260,92 @@ def compare_books(dials: Sequence[Dial], carrier: CarrierRest) -> Disagreement:
 def dial_id_of(callback: str) -> str:
     """Return our own id of a dial from the address of its callbacks."""
     return parse_qs(urlsplit(callback).query).get("dial", [""])[0]
+
+
+HOST = "127.0.0.1"
+LOOK_S = 0.5
+NEVER = 1_000_000
+RING_S = 6.0  # chosen: callees here either answer at once or never
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagePlan:
+    """What to set up.
+
+    Attributes:
+        contacts: The people to call.
+        folder: For the database, the log and the calls' own records.
+        port: The server's port; 0 for any.
+        campaign: Changes to the campaign's section of the configuration.
+        changes: Changes to other sections.
+        listeners: Get every entry.
+        models: Already loaded; `None` to load them now.
+    """
+
+    contacts: Sequence[StagedContact]
+    folder: Path
+    port: int = 0
+    campaign: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    changes: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    listeners: Sequence[Listener] = ()
+    models: VoiceModels | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedServer:
+    """A campaign in progress."""
+
+    url: str
+    storage: str
+    carrier: CarrierRest
+
+    async def dials(self) -> Sequence[Dial]:
+        """Return the ledger."""
+        reader = DialReader(self.storage)
+        try:
+            return await reader.of_campaign(NAME)
+        finally:
+            await reader.close()
+
+    async def ended(self) -> tuple[CampaignStanding, Sequence[Dial]]:
+        """Wait until no contact is being dialled; return the standing and the ledger."""
+        office, reader = CampaignOffice(self.storage), DialReader(self.storage)
+        try:
+            while True:
+                standing = await office.standing(NAME, now=clock.utc_s())
+                if standing is not None and standing.state in ("done", "paused"):
+                    return standing, await reader.of_campaign(NAME)
+                await asyncio.sleep(LOOK_S)
+        finally:
+            await office.close()
+            await reader.close()
+
+
+@asynccontextmanager
+async def staged_server(lab: RunningLab, plan: StagePlan) -> AsyncIterator[StagedServer]:
+    """Call these people during the block.
+
+    Raises:
+        UsageError: The port is taken.
+    """
+    listener = bind_socket(HOST, plan.port)
+    port = listener.getsockname()[1]
+    async with staged_carrier(port, plan.contacts) as carrier:
+        tree = staged_tree(port, carrier.url, plan.folder, **plan.campaign)
+        for section, change in plan.changes.items():
+            tree[section] = {**tree.get(section, {}), **change}
+        settings = with_lab(lab, tree)
+        await fill_queue(settings.storage.url, plan.contacts)
+        extras = Extras(
+            words=True,
+            listeners=plan.listeners,
+            routers=[lab_router(lab)],
+            models=plan.models,
+            # Failures here are intended: they are no reason to wait for an operator.
+            dialing=DialerSettings(ring_s=RING_S, look_s=LOOK_S, failures=NEVER),
+        )
+        async with run_server(settings, [listener], extras=extras) as server:
+            await server.ready.wait()
+            yield StagedServer(
+                url=f"http://{HOST}:{port}", storage=settings.storage.url, carrier=carrier
+            )

@@ -1,9 +1,8 @@
 """Asks a question in a call of the drill, and keeps the result."""
 
-from lab.drill.conversation import Conversation
 from lab.drill.evidence import Judged, judge_turn
 from lab.drill.measured import MeasuredRun, first_word_s, misheard
-from lab.drill.rig import Rig
+from lab.drill.rig import Conversation, Rig
 from lab.drill.rows import When
 
 

@@ -11,8 +11,7 @@ from typing import Final
 from lab.control import LabControl
 from lab.drill.evidence import Judged, read_sounds
 from lab.drill.matching import EarPath, SearchedRecording
-from lab.drill.places import RATE_HZ, Pcm
-from lab.drill.sound import SPEECH_S, join_spans
+from lab.drill.sound import RATE_HZ, SPEECH_S, Pcm, join_spans
 
 # A clip is trimmed before it is resampled to 8000 Hz: its samples lie between the lab's.
 BETWEEN: Final = EarPath(alike=0.95, short_alike=0.95, finer=4)

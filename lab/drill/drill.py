@@ -18,8 +18,7 @@ from lab.drill.rows import HEALTHY, LOST
 from lab.drill.runner import Job, run_all
 from lab.drill.selection import chosen
 from lab.drill.servers import OURS, check_side
-from lab.drill.table import table
-from lab.drill.tally import count_met, judge_passes, missed
+from lab.drill.table import count_met, judge_passes, missed, table
 
 SMOKE: Final = "smoke"  # a single run of a row says little on a shared machine
 Play: TypeAlias = Callable[[Job, Results], Awaitable[DrillPass]]

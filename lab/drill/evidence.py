@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from lab.callers import pauses
 from lab.control import LabControl
-from lab.drill.conversation import AskedTurn, Conversation
 from lab.drill.hearing import Sent
 from lab.drill.judge import ExpectedWords, ReplyVerdict, judge
-from lab.drill.local_utterances import utterances
+from lab.drill.local_words import utterances
 from lab.drill.matching import EarPath
-from lab.drill.places import RATE_HZ
+from lab.drill.rig import AskedTurn, Conversation
+from lab.drill.sound import RATE_HZ
 
 Pcm = NDArray[np.int16]
 

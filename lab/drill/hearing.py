@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lab.drill.local_words import LocalUtterance, heard_utterances
 from lab.drill.matching import TELEPHONE, EarPath, SearchedRecording
-from lab.drill.places import RATE_HZ
+from lab.drill.sound import RATE_HZ
 
 Pcm: TypeAlias = NDArray[np.int16]
 

@@ -5,9 +5,8 @@ from typing import Final
 
 from lab.drill.asking import ask, ask_broken
 from lab.drill.clips_heard import find_clips, read_clips
-from lab.drill.conversation import Conversation
 from lab.drill.measured import MeasuredRun, changes, first_word_s, last, misheard, or_lost
-from lab.drill.rig import Rig
+from lab.drill.rig import Conversation, Rig
 from lab.drill.rows import When
 from lab.drill.wrote import is_back
 

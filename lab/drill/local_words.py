@@ -6,6 +6,7 @@ in their waves, but hardly in the loudness of bands over time. So bands are comp
 utterance counts as heard only if each of its words matches at its own place in it.
 """
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -13,7 +14,8 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.drill.places import RATE_HZ, Pcm
+from lab.drill.sound import RATE_HZ, Pcm
+from providers.local_tts import VOICE, Manner, names, pieces, speak
 
 _Bands: TypeAlias = NDArray[np.floating[Any]]
 
@@ -151,3 +153,26 @@ def _filters() -> _Bands:
     down = (high - mels[:, None]) / (high - middle)
     triangles: _Bands = np.clip(np.minimum(up, down), 0, None)
     return triangles
+
+
+LANGUAGE: Final = "en"  # of the drill's calls
+
+
+@functools.cache
+def utterances(text: str) -> tuple[LocalUtterance, ...]:
+    """Return each sentence of a text from each of its words on; blocks a few ms a word."""
+    return tuple(
+        _spoken(" ".join(words[first:]))
+        for sentence in pieces(text)
+        for words in (sentence.split(),)
+        for first in range(len(words))
+    )
+
+
+def _spoken(words: str) -> LocalUtterance:
+    piece = speak(words, names(VOICE, LANGUAGE), manner=Manner(), rate_hz=RATE_HZ)
+    ends = [*(start_s for _, start_s in piece.words[1:]), piece.duration_s]
+    return LocalUtterance(
+        samples=piece.samples,
+        words=tuple((word, at, end) for (word, at), end in zip(piece.words, ends, strict=True)),
+    )

@@ -6,11 +6,10 @@ from typing import Any, Final
 
 from fallbacks.word_times import CHARACTER_S
 from lab.control import LabControl
-from lab.drill.conversation import Conversation
 from lab.drill.evidence import Judged, judge_turn
 from lab.drill.judge import compare_words
 from lab.drill.measured import MeasuredRun
-from lab.drill.rig import Rig
+from lab.drill.rig import Conversation, Rig
 from lab.drill.rows import LOST, When
 from lab.process import STAGE_OF
 

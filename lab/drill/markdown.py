@@ -7,8 +7,16 @@ from typing import Final
 from lab.drill.results import DrillPass, Results, measured
 from lab.drill.rows import Row
 from lab.drill.servers import OURS, STOCK
-from lab.drill.table import marked, number
-from lab.drill.tally import MARK, RowInPass, count_met, judge_passes, newest_run, others_of
+from lab.drill.table import (
+    MARK,
+    RowInPass,
+    count_met,
+    judge_passes,
+    marked,
+    newest_run,
+    number,
+    others_of,
+)
 from lab.drill.verdicts import TargetFinding, extra_requests, findings
 
 FILE: Final = "report.md"

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.drill.mending import Wear, mend
-from lab.drill.places import RATE_HZ, Match, Pcm
+from lab.drill.sound import RATE_HZ, Match, Pcm
 
 _Floats: TypeAlias = NDArray[np.floating[Any]]
 _Spectrum: TypeAlias = NDArray[np.complexfloating[Any, Any]]

@@ -7,12 +7,11 @@ from typing import Final
 
 from lab.control import LabControl
 from lab.drill.breaks import STANDBYS
-from lab.drill.conversation import AskedTurn, Conversation
 from lab.drill.evidence import Judged
 from lab.drill.hearing import bare_words
-from lab.drill.places import RATE_HZ
+from lab.drill.rig import AskedTurn, Conversation
 from lab.drill.rows import LOST
-from lab.drill.sound import stretches
+from lab.drill.sound import RATE_HZ, stretches
 
 QUIET_FOR_S: Final = 0.3  # the agent is not quiet in a shorter pause
 

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.drill.places import RATE_HZ, Match
+from lab.drill.sound import RATE_HZ, Match
 
 _Floats: TypeAlias = NDArray[np.floating[Any]]
 

@@ -38,8 +38,15 @@ from fallbacks.facts import (
     StageExhausted,
 )
 from lab.control import LabControl
-from lab.demo.campaign_stage import StagedServer, StagePlan, staged_server
-from lab.demo.staged import CONFIRMS, StagedContact, cast_of, compare_books
+from lab.demo.staged import (
+    CONFIRMS,
+    StagedContact,
+    StagedServer,
+    StagePlan,
+    cast_of,
+    compare_books,
+    staged_server,
+)
 from lab.drill.bench import Say
 from lab.drill.scenarios import Proof, Proofs
 from lab.process import RunningLab, lab_process

@@ -1,14 +1,25 @@
 """Finds speech and silence in a recording, by energy; pure."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.drill.places import RATE_HZ
-
 Pcm: TypeAlias = NDArray[np.int16]
+
+RATE_HZ: Final = 8000  # of a telephone, and of everything that the drill compares
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A sound's place in a recording, in samples, and its likeness (0 to 1)."""
+
+    start: int
+    end: int
+    alike: float
+
 
 AUDIBLE: Final = 200  # of 32768, about -44 dBFS: a quiet line is below it
 FRAME: Final = RATE_HZ // 100

@@ -1,14 +1,96 @@
 """The interface of a drill caller's telephone, and one that calls through a carrier."""
 
+import asyncio
+from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bot import clock
+from bot.workers.process import Process
 from lab.callers import Carrier
-from lab.drill.places import RATE_HZ
 from lab.drill.servers import AUTH_TOKEN
+from lab.drill.sound import RATE_HZ, join_spans, stretches
+from transports.loopback.leg import LoopbackLeg
+
+CONNECTED_S: Final = 10.0
+PAUSE_S: Final = 0.3  # a shorter pause belongs to the speech around it, as in the carrier's ear
+
+
+class LoopbackTelephone:
+    """`replay`'s leg, without a server, a network or telephone coding."""
+
+    def __init__(self, process: Process) -> None:
+        self._pool = process
+        self._leg = LoopbackLeg(
+            np.zeros(0, dtype=np.int16),
+            sample_rate_hz=RATE_HZ,
+            linger_s=float("inf"),
+            clock=clock.monotonic,
+        )
+        self._call = process.call(self._leg)
+        self._stack = AsyncExitStack()
+        self._running: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Start the call.
+
+        Raises:
+            TimeoutError: It was not answered.
+        """
+        answered = self._pool.switchboard.answer(self._leg, self._call)
+        async with AsyncExitStack() as stack:
+            group = await stack.enter_async_context(asyncio.TaskGroup())
+            self._running = group.create_task(answered, name="a call on the loopback leg")
+            async with asyncio.timeout(CONNECTED_S):
+                while self._leg.line.started_at_s is None:  # noqa: ASYNC110 - the line has no event for it
+                    await asyncio.sleep(0.005)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Hang up."""
+        await self._call.cancel("caller_hung_up")
+        await self._stack.__aexit__(kind, error, trace)
+        await self._pool.emitter.flush()  # the call's events are read next
+
+    @property
+    def started_at(self) -> float:
+        """The start of the call."""
+        return self._leg.line.started_at_s or clock.monotonic()
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since then."""
+        return clock.monotonic() - self.started_at
+
+    @property
+    def over(self) -> bool:
+        """Whether the agent's side has hung up."""
+        return self._leg.line.closed or self._running is None or self._running.done()
+
+    def heard(self) -> NDArray[np.int16]:
+        """Return everything heard so far, with the silence up to now."""
+        whole = np.zeros(round(self.now_s * RATE_HZ), dtype=np.int16)
+        heard = self._leg.line.heard()[: whole.size]
+        whole[: heard.size] = heard
+        return whole
+
+    def bursts(self) -> list[tuple[float, float]]:
+        """Return when the agent was heard."""
+        return join_spans(stretches(self.heard()), within_s=PAUSE_S)
+
+    async def say(self, samples: NDArray[np.int16]) -> float:
+        """Say sound; return when its last sample has left."""
+        await self._leg.say(samples)
+        return self.now_s
 
 
 class Telephone(Protocol):

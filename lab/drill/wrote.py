@@ -5,8 +5,8 @@ from typing import Any
 
 from lab.control import LabControl
 from lab.drill.breaks import STANDBYS
-from lab.drill.conversation import Conversation
 from lab.drill.evidence import Judged
+from lab.drill.rig import Conversation
 from lab.process import STAGE_OF
 
 

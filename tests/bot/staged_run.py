@@ -8,8 +8,7 @@ from typing import Any
 
 from calls.entry import Entry
 from calls.events import Event
-from lab.demo.campaign_stage import StagedServer, StagePlan, staged_server
-from lab.demo.staged import StagedContact
+from lab.demo.staged import StagedContact, StagedServer, StagePlan, staged_server
 from lab.process import RunningLab
 from lab.simulators.instance import Core
 from lab.simulators.lab import Lab

@@ -24,8 +24,15 @@ from calls.operations_events import (
 from campaigns.store.contacts import ContactStore
 from fallbacks.facts import AttemptFailed
 from lab.callers import RATE_HZ, Callee, Carrier, PhoneCall, known
-from lab.demo.campaign_stage import StagedServer, StagePlan, staged_server
-from lab.demo.staged import AUTH_TOKEN, TALKED, Behaviour, StagedContact
+from lab.demo.staged import (
+    AUTH_TOKEN,
+    TALKED,
+    Behaviour,
+    StagedContact,
+    StagedServer,
+    StagePlan,
+    staged_server,
+)
 from lab.process import RunningLab
 from lab.simulators.carrier.callee import spoken
 from lab.simulators.deepgram.simulator import DeepgramSimulator

@@ -13,7 +13,6 @@ from calls.campaign_events import DialAsked
 from calls.events import AgentSaid, Event
 from calls.leg_events import AnswererHeard, LegEnded
 from calls.outbound import Dial
-from lab.demo.campaign_stage import StagedServer, StagePlan, staged_server
 from lab.demo.staged import (
     BUSY,
     CONFIRMS,
@@ -23,7 +22,10 @@ from lab.demo.staged import (
     VOICEMAIL,
     Behaviour,
     StagedContact,
+    StagedServer,
+    StagePlan,
     cast_of,
+    staged_server,
 )
 from lab.simulators.carrier.plivo import PlivoAccount
 from lab.simulators.carrier.plivo_exchange import PlivoRestApi

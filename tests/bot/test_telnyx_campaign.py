@@ -13,7 +13,6 @@ from calls.campaign_events import DialAsked, DialEnded, OutboundCallBegan
 from calls.events import AgentSaid
 from calls.leg_events import AnswererHeard, LegEnded
 from calls.outbound import Dial, DialOutcome
-from lab.demo.campaign_stage import StagedServer, StagePlan, staged_server
 from lab.demo.staged import (
     BUSY,
     CONFIRMS,
@@ -23,7 +22,10 @@ from lab.demo.staged import (
     VOICEMAIL,
     Behaviour,
     StagedContact,
+    StagedServer,
+    StagePlan,
     cast_of,
+    staged_server,
 )
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.telnyx_exchange import TelnyxExchange, telnyx_exchange

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from playwright.async_api import Page
 
 from bot import clock
-from lab.drill.conversation import TICK_S
-from lab.drill.places import RATE_HZ
-from lab.drill.sound import join_spans, stretches
+from lab.drill.rig import TICK_S
+from lab.drill.sound import RATE_HZ, join_spans, stretches
 from tests.e2e.demo_server import ROOT
 from tests.e2e.talking import talking
 

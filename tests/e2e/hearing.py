@@ -21,7 +21,7 @@ from lab.drill.hearing import Sent
 from lab.drill.judge import ExpectedWords, ReplyVerdict, judge
 from lab.drill.matching import EarPath
 from lab.drill.mending import Wear
-from lab.drill.places import RATE_HZ
+from lab.drill.sound import RATE_HZ
 from lab.process import RunningLab
 
 Pcm = NDArray[np.int16]

@@ -11,7 +11,7 @@ import numpy as np
 from aiohttp import web
 from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
 
-from lab.drill.places import RATE_HZ
+from lab.drill.sound import RATE_HZ
 from tests.e2e.browser_telephone import BrowserTelephone
 from tests.peers.echo import REST_S, SETTLED_S, TONE_S, TONES, onsets
 from transports.early_sound import hand_on_early

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lab.drill.hearing import RecordedWord, bare_words
-from lab.drill.places import RATE_HZ
+from lab.drill.sound import RATE_HZ
 from tests.e2e.hearing import Heard
 
 KEPT = Heard.kept(Path(__file__).parents[1] / "fixtures" / "browser")

@@ -15,11 +15,11 @@ from typing import Any, Final, TypeAlias
 from calls.events import AgentSaid
 from lab.drill.asking import ask, ask_broken
 from lab.drill.breaks import REFUSE, each_of
-from lab.drill.conversation import AskedTurn, Conversation
 from lab.drill.evidence import judge_turn
 from lab.drill.matrix import FULL
 from lab.drill.measured import MeasuredRun
 from lab.drill.plans import play
+from lab.drill.rig import AskedTurn, Conversation
 from lab.drill.rows import HOURS, CallPlan, Row
 from tests.bot.tools.owner_functions import opening_hours, opening_hours_slowly
 from tests.golden.rig import GoldenRig

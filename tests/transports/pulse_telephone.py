@@ -18,8 +18,7 @@ import soxr
 from numpy.typing import NDArray
 
 from bot import clock
-from lab.drill.places import RATE_HZ
-from lab.drill.sound import join_spans, stretches
+from lab.drill.sound import RATE_HZ, join_spans, stretches
 from tests.transports import pulse
 
 Pcm = NDArray[np.int16]

@@ -22,7 +22,6 @@ from lab.demo.campaign_demo import (
     show_campaign,
     stage_of,
 )
-from lab.demo.campaign_stage import StagedServer, staged_server
 from lab.demo.four_books import compare_contacts, compare_page, read_books
 from lab.demo.staged import (
     BUSY,
@@ -33,8 +32,10 @@ from lab.demo.staged import (
     VOICEMAIL,
     WANTS_A_PERSON,
     StagedContact,
+    StagedServer,
     cast_of,
     staged_register,
+    staged_server,
 )
 from lab.simulators.faults import Http
 from lab.simulators.register.simulator import RegisterSimulator

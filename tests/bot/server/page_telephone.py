@@ -11,7 +11,7 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame
 
-from lab.drill.places import RATE_HZ, Pcm
+from lab.drill.sound import RATE_HZ, Pcm
 from lab.simulators.carrier.carrier import CarrierEar
 from lab.simulators.carrier.sound_code import plain_code
 from tests.bot.server.peer import Peer, post

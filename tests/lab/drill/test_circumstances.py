@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.drill.circumstances import CpuTimes, others_cores, read_commit, read_cpu_times
+from lab.drill.runner import CpuTimes, others_cores, read_commit, read_cpu_times
 from tests.absent import report_absent
 
 

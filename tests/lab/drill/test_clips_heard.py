@@ -8,10 +8,10 @@ import soxr
 from numpy.typing import NDArray
 
 from lab.drill.clips_heard import HeardClips, RenderedClip, find_clips
-from lab.drill.conversation import AskedTurn
 from lab.drill.evidence import Judged
 from lab.drill.judge import ExpectedWords, judge
-from lab.drill.local_utterances import utterances
+from lab.drill.local_words import utterances
+from lab.drill.rig import AskedTurn
 from lab.simulators.voices.voices import Speech, speak_now, voice_of
 from tests.lab.drill.recordings import PRICE, RATE_HZ, line, sent, silence, whole_reply
 

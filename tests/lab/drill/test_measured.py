@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lab.drill.conversation import AskedTurn
 from lab.drill.evidence import Asked, Judged
 from lab.drill.hearing import RecordedWord
 from lab.drill.judge import ReplyVerdict, compare_words
 from lab.drill.long_reply import as_ended
 from lab.drill.measured import MeasuredRun, changes, first_speech_after, quiet_after
+from lab.drill.rig import AskedTurn
 from lab.drill.rows import LOST
 from tests.lab.drill.recordings import RATE_HZ, silence, taken_over, whole_reply
 

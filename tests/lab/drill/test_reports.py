@@ -17,8 +17,7 @@ from lab.drill.results import FILE, Results
 from lab.drill.rows import EVERY_WORD, HEALTHY, NEVER_SILENT, Row, extra
 from lab.drill.runner import Job, run_all
 from lab.drill.servers import OURS, STOCK
-from lab.drill.table import table
-from lab.drill.tally import count_met, judge_passes, missed, newest_run
+from lab.drill.table import count_met, judge_passes, missed, newest_run, table
 
 ROW = Row(name="tts-cut", title="TTS <cut>", targets=(EVERY_WORD, NEVER_SILENT))
 ONE_RUN = {ROW.name: 1}

@@ -8,9 +8,8 @@ import pytest
 from calls.events import Event
 from fallbacks.facts import Fact
 from lab.drill.bench import FIRST, STANDBY
-from lab.drill.demonstration import demonstrate
+from lab.drill.demonstration import MEANINGS, demonstrate
 from lab.drill.scenarios import SCENARIOS, perform
-from lab.drill.telling import MEANINGS
 
 
 @pytest.mark.slow
