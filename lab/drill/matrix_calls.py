@@ -21,6 +21,7 @@ from lab.drill.rows import (
     EVERY_WORD,
     HEALTHY,
     NEVER_SILENT,
+    WORKER,
     Break,
     CallPlan,
     Row,
@@ -33,6 +34,7 @@ from lab.drill.rows import (
 
 QUESTION_S: Final = 1.2  # "How much is a haircut?"
 FLAPS: Final = {**REFUSE, "pattern": {"on_s": 3, "off_s": 3}}
+IN_FLIGHT: Final = 5  # words; the heard position of a call is stored twice a second
 LATE: Final = {"fault": "slow_start", "delay_s": 2.0}  # an answer beyond the budget
 OF_A_RECOGNISER: Final = {"path": "sample_rate=16000"}  # probes; a telephone's sound has 8000
 OF_A_VOICE: Final = {"path": "#probe"}  # a probe's context
@@ -51,6 +53,7 @@ def build_rows() -> Iterator[Row]:
     yield from _crowd()
     yield from _barge_ins()
     yield from _recoveries()
+    yield from _dying_workers()
     yield _clips()
     yield _loopback()
 
@@ -187,6 +190,23 @@ def _recoveries() -> Iterator[Row]:
             plan=CallPlan.RECOVERY,
             breaks=breaks,
             targets=(*targets, EVERY_WORD, NEVER_SILENT),
+        )
+
+
+def _dying_workers() -> Iterator[Row]:
+    spoke = Target(measure="nothing_to_break", worst=0)
+    missing = Target(measure="words_missing", worst=0)
+    twice = Target(measure="words_twice", worst=IN_FLIGHT)
+    one_call = Target(measure="calls", worst=1)
+    for fault, title, within_s in (("killed", "is killed", 2.5), ("frozen", "hangs", 5.0)):
+        back = Target(measure="silence_s", worst=within_s)
+        yield Row(
+            name=f"worker-{fault}",
+            title=f"The call's worker {title} in mid-answer",
+            plan=CallPlan.WORKER,
+            breaks=(Break(provider=WORKER, window={"fault": fault}, when=When.IN_ANSWER),),
+            targets=(back, missing, twice, one_call, spoke, EVERY_WORD, NEVER_SILENT),
+            runs=10,
         )
 
 

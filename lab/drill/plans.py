@@ -6,6 +6,7 @@ from typing import Final, TypeAlias
 
 from lab.callers import noise
 from lab.drill.asking import ask, ask_broken
+from lab.drill.dying_worker import play_dying_worker
 from lab.drill.evidence import judge_turn
 from lab.drill.lasting_plans import play_clips, play_flapping, play_probes, play_recovery
 from lab.drill.long_reply import most_given, play_long_reply
@@ -171,4 +172,5 @@ _PLAYS: Final[Mapping[CallPlan, Play]] = {
     CallPlan.RECOVERY: play_recovery,
     CallPlan.PROBES: play_probes,
     CallPlan.ENDLESS: play_long_reply,
+    CallPlan.WORKER: play_dying_worker,
 }

@@ -16,8 +16,8 @@ from fallbacks.breaker import State
 from lab.callers import answers, caller_says, spoken_s
 from lab.control import LabControl
 from lab.drill.matching import TELEPHONE, EarPath
-from lab.drill.rows import Break, Row, When
-from lab.drill.servers import GREETING, loopback_settings, run_agent
+from lab.drill.rows import WORKER, Break, Row, When
+from lab.drill.servers import GREETING, RunningAgent, break_worker, loopback_settings, open_agent
 from lab.drill.telephones import CarrierTelephone, Telephone
 from lab.process import LabOptions, RunningLab, lab_process
 
@@ -115,6 +115,7 @@ class Conversation:
         self._lab = lab
         self.ear = CallerEar(telephone)
         self._telephone = telephone
+        self.expected = ""  # the answer to the latest question
         self._asked: list[str] = []
 
     async def __aenter__(self) -> Self:
@@ -209,7 +210,8 @@ class Conversation:
 
     def _expect_answer(self, question: str) -> str:
         self._asked.append(question)
-        return answers(self._asked, greeting=self.greeting)[-1]
+        self.expected = answers(self._asked, greeting=self.greeting)[-1]
+        return self.expected
 
 
 def check_still_on(telephone: Telephone) -> None:
@@ -241,6 +243,7 @@ class Rig:
         control: For breaking them.
         ring: Creates a telephone that has not rung yet.
         calls: The folder of the server's call records, if any.
+        agent: The server, if it is a process of its own.
         path: The line's effect on the voices' sound.
     """
 
@@ -249,6 +252,7 @@ class Rig:
     control: LabControl
     ring: Callable[[], Telephone]
     calls: Path
+    agent: RunningAgent | None = None
     path: EarPath = TELEPHONE
 
     def call(self) -> Conversation:
@@ -283,6 +287,15 @@ class Rig:
         moved = [entry for entry in self._entries() if entry.get("event") == "BreakerMoved"]
         return sum(entry["after"] == State.CLOSED for entry in moved)
 
+    def is_continued(self) -> bool:
+        """Return whether a worker has continued a call that another one had begun."""
+        begun = [entry for entry in self._entries() if entry.get("event") == "CallStarted"]
+        return any(entry["gap_s"] for entry in begun)
+
+    def calls_begun(self) -> int:
+        """Return the number of calls in the server's record."""
+        return len(list(self.calls.glob("*.jsonl")))
+
     def _entries(self) -> list[dict[str, Any]]:
         return [
             json.loads(line)
@@ -298,7 +311,10 @@ class Rig:
 
     async def _begin(self, breaks: Iterable[Break]) -> None:
         for item in breaks:
-            await self.control.set_faults(item.provider, [item.window])
+            if item.provider == WORKER and self.agent is not None:
+                break_worker(self.agent, item.window["fault"])
+            else:
+                await self.control.set_faults(item.provider, [item.window])
 
 
 @asynccontextmanager
@@ -315,17 +331,17 @@ async def open_rig(row: Row, side: str, *, run: int, folder: Path) -> AsyncItera
     async with (
         lab_process(options=options) as lab,
         LabControl(lab) as control,
-        _ringing(row, side, lab, folder=folder) as ring,
+        _ringing(row, side, lab, folder=folder) as (ring, agent),
     ):
         calls = folder / "logs" / "calls"
-        yield Rig(row=row, lab=lab, control=control, ring=ring, calls=calls)
+        yield Rig(row=row, lab=lab, control=control, ring=ring, calls=calls, agent=agent)
 
 
 @asynccontextmanager
 async def _ringing(
     row: Row, side: str, lab: RunningLab, *, folder: Path
-) -> AsyncIterator[Callable[[], Telephone]]:
-    """Run the agent during the block, and yield a function that rings it."""
+) -> AsyncIterator[tuple[Callable[[], Telephone], RunningAgent | None]]:
+    """Run the agent during the block; yield a function that rings it, and the server."""
     if row.leg == "loopback":
         # Both load Pipecat, which no other row needs in this process.
         from bot.workers.process import open_process  # noqa: PLC0415
@@ -333,7 +349,7 @@ async def _ringing(
 
         settings = loopback_settings(lab, folder / "logs")
         async with open_process(settings, words=False) as process:
-            yield lambda: LoopbackTelephone(process)
+            yield lambda: LoopbackTelephone(process), None
         return
-    async with run_agent(lab, side, folder=folder, clips=row.clips) as url:
-        yield lambda: CarrierTelephone(url)
+    async with open_agent(lab, side, folder=folder, clips=row.clips) as agent:
+        yield lambda: CarrierTelephone(agent.url), agent

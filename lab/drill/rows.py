@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, TypeAlias
 HAIRCUT: Final = "How much is a haircut?"  # 23 words answer it: enough for a cut in the middle
 HOURS: Final = "What are your opening hours?"
 HEALTHY: Final = "healthy"
+WORKER: Final = "worker"  # a provider's place: the process that has the call
 LOST: Final = 99.0  # seconds: a missing event counts as later than any target
 
 Leg: TypeAlias = Literal["carrier", "loopback"]
@@ -22,6 +23,7 @@ class When(StrEnum):
     SPOKEN = "while the caller speaks"
     AT_STOP = "when the caller stops"
     NEXT_CALL = "before a second call"
+    IN_ANSWER = "in the middle of the answer"
 
 
 class CallPlan(StrEnum):
@@ -41,16 +43,18 @@ class CallPlan(StrEnum):
     BARGE_IN = "a turn that the caller breaks into"
     RECOVERY = "a turn, the provider's recovery, a turn and a second call"
     ENDLESS = "one turn, heard to the end of a long reply"
+    WORKER = "a turn whose worker dies in the middle of the answer, and another"
     PROBES = "a call until the breakers are open, then one in which only probes fail"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Break:
-    """A fault of one provider.
+    """A fault of one provider, or of our own process.
 
     Attributes:
-        provider: The lab's name for it.
-        window: The fault for the lab's control: `{"fault": NAME, ...}`.
+        provider: The lab's name for it, or `WORKER`.
+        window: The fault for the lab's control: `{"fault": NAME, ...}`; a worker is `killed` or
+            `frozen`.
         when: When it starts; it lasts to the end of the run.
         after_s: With `SPOKEN`: the delay after the caller's start.
     """
@@ -121,7 +125,8 @@ class Row:
     @property
     def ours_alone(self) -> bool:
         """Whether it cannot be measured on stock Pipecat."""
-        return self.clips or self.leg == "loopback"
+        ours = self.clips or self.leg == "loopback"
+        return ours or any(item.provider == WORKER for item in self.breaks)
 
 
 EVERY_WORD: Final = Target(measure="lost_turns", worst=0)

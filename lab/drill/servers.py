@@ -1,6 +1,7 @@
 """The servers under test, ours or stock Pipecat's, as processes against the lab."""
 
 import asyncio
+import os
 import random
 import signal
 import socket
@@ -33,6 +34,8 @@ _PROGRAMS: Final[Mapping[str, Sequence[str]]] = {
     OURS: ("-m", "bot", "serve"),
     STOCK: ("-m", "benchmarks.stock_pipecat"),
 }
+WORKER_SIGNALS: Final = {"killed": signal.SIGKILL, "frozen": signal.SIGSTOP}
+ESTABLISHED: Final = "01"  # in /proc/net/tcp
 _RENDERING: Final = ("-m", "bot", "clips")
 
 
@@ -102,6 +105,29 @@ async def open_agent(
     finally:
         told.close()
         await _stop(process)
+
+
+def break_worker(agent: RunningAgent, fault: str) -> None:
+    """Kill or stop the worker that has the call's media connection.
+
+    Raises:
+        ConnectionError: No worker has one.
+    """
+    port = int(agent.url.rpartition(":")[2])
+    lines = Path("/proc/net/tcp").read_text(encoding="utf-8").splitlines()[1:]
+    columns = [line.split() for line in lines]
+    open_ones = {
+        f"socket:[{column[9]}]"
+        for column in columns
+        if column[1].endswith(f":{port:04X}") and column[3] == ESTABLISHED
+    }
+    children = Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text(encoding="utf-8")
+    for pid in children.split():
+        handles = Path(f"/proc/{pid}/fd").iterdir()
+        if any(str(handle.readlink()) in open_ones for handle in handles):
+            os.kill(int(pid), WORKER_SIGNALS[fault])
+            return
+    raise ConnectionError("no worker has the call")
 
 
 async def takes_workers() -> bool:

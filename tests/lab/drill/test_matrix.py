@@ -7,9 +7,9 @@ from lab.callers import answers
 from lab.drill.breaks import AHEAD_S, ALL, SENTENCE_S
 from lab.drill.matrix import FULL
 from lab.drill.plans import QUESTIONS
-from lab.drill.rows import HAIRCUT, HEALTHY, HOURS, Row
+from lab.drill.rows import HAIRCUT, HEALTHY, HOURS, WORKER, Row
 from lab.drill.selection import SMOKE, chosen
-from lab.drill.servers import GREETING
+from lab.drill.servers import GREETING, WORKER_SIGNALS
 from lab.drill.verdicts import MEASURES
 from lab.simulators.schedule import parse_windows
 from processors.speaking import agenda
@@ -26,6 +26,9 @@ def test_no_two_rows_have_one_name() -> None:
 @pytest.mark.parametrize("row", FULL, ids=lambda row: row.name)
 def test_the_lab_knows_every_fault_of_a_row(row: Row) -> None:
     for item in row.breaks:
+        if item.provider == WORKER:
+            assert item.window["fault"] in WORKER_SIGNALS
+            continue
         assert item.provider in ALL
         assert parse_windows([item.window])
 
@@ -126,6 +129,18 @@ def test_a_provider_of_each_stage_flaps_and_recovers(stage: str) -> None:
     for name in (f"flapping-{stage}", f"recovery-{stage}"):
         (broken,) = ROWS[name].breaks
         assert broken.provider == kind
+
+
+@pytest.mark.parametrize(("fault", "within_s"), [("killed", 2.5), ("frozen", 5.0)])
+def test_a_call_outlives_its_worker_ten_times(fault: str, within_s: float) -> None:
+    row = ROWS[f"worker-{fault}"]
+
+    assert [item.provider for item in row.breaks] == [WORKER]
+    assert row.runs == 10
+    assert row.ours_alone
+    assert bounds(row.name)["silence_s"] == within_s
+    assert bounds(row.name)["words_missing"] == 0
+    assert bounds(row.name)["calls"] == 1
 
 
 def test_where_all_but_probes_succeed_the_lab_distinguishes_probes_from_calls() -> None:

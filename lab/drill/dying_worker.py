@@ -1,0 +1,62 @@
+"""The plan for a call whose worker is killed, or hangs, in the middle of an answer.
+
+`benchmarks/dying_workers.py` does the same at every door, ten times each.
+"""
+
+import asyncio
+import dataclasses
+from typing import Final
+
+from lab.drill.asking import ask
+from lab.drill.evidence import judge_turn
+from lab.drill.measured import MeasuredRun, end_of_speech
+from lab.drill.rig import AskedTurn, Conversation, Rig
+from lab.drill.rows import HOURS, When
+from lab.drill.sound import silence
+
+INTO_S: Final = 1.2  # of an answer of some eight seconds
+BEGINS_S: Final = 10.0  # the longest wait for an answer to break
+BACK_S: Final = 10.0  # the longest wait for another worker, and for its first words
+OVER_S: Final = 2.0  # of silence after the rest of the answer
+ENDS_S: Final = 30.0  # the longest wait for its end
+
+
+async def play_dying_worker(rig: Rig, run: MeasuredRun) -> None:
+    """Ask, break the worker in the middle of the answer, hear the rest, and ask again."""
+    worst = run.measures
+    async with rig.call() as call:
+        await call.wait_for_greeting()
+        began_s = call.now_s
+        stop_s = await call.ask_only(rig.row.question)
+        spoke = await call.ear.hear_some(INTO_S, since_s=stop_s, within_s=BEGINS_S)
+        worst["nothing_to_break"] = not spoke
+        await rig.break_now(When.IN_ANSWER)
+        fault_s = call.now_s
+        await _hear_rest(rig, call, fault_s)
+        turn = AskedTurn(
+            question=rig.row.question,
+            answer=call.expected,
+            began_s=began_s,
+            stop_s=stop_s,
+            end_s=call.now_s,
+        )
+        judged = await judge_turn(call, rig.control, turn)
+        worst["silence_s"] = silence(call.heard(), fault_s, end_of_speech(call))
+        worst["words_missing"] = len(judged.verdict.missing)
+        worst["words_twice"] = len(judged.verdict.extra)
+        # Its words have targets of their own: those in flight may be heard twice.
+        verdict = dataclasses.replace(judged.verdict, missing=(), extra=())
+        run.add(dataclasses.replace(judged, verdict=verdict))
+        await ask(rig, call, run, HOURS)
+    worst["calls"] = rig.calls_begun()
+
+
+async def _hear_rest(rig: Rig, call: Conversation, fault_s: float) -> None:
+    """Listen until another worker has continued the call, and then until it has been quiet."""
+    until_s = fault_s + BACK_S
+    while call.now_s < until_s and not await asyncio.to_thread(rig.is_continued):
+        await call.ear.wait(0.1)
+    await call.ear.hear_some(0.3, since_s=call.now_s, within_s=BACK_S)
+    until_s = fault_s + ENDS_S
+    while call.now_s < until_s and call.now_s - end_of_speech(call) < OVER_S:
+        await call.ear.wait(0.1)
