@@ -47,7 +47,7 @@ from operations.telemetry.emitter import Listener
 async def open_house(process: Process, joined: PoolClient | None) -> AsyncIterator[WorkerPool]:
     """Measure our load while the block runs; report it to the supervisor, or decide by it alone."""
     pool = joined or alone(process)
-    process.carrier_words.join(pool)
+    process.carrier_words.join(answer=pool.peers.answer, ask_all=pool.peers.ask_all)
     limits = SharedLimits(joined, process.policies.values()) if joined else None
 
     def report(cores: float, lag_s: float) -> None:

@@ -42,7 +42,7 @@ class Listening:
 
 def words_of(pool: PoolClient | SingleProcess) -> CarrierWords:
     words = CarrierWords()
-    words.join(pool)
+    words.join(answer=pool.peers.answer, ask_all=pool.peers.ask_all)
     return words
 
 
