@@ -15,7 +15,6 @@ from pipecat.frames.frames import (
     Frame,
     InputAudioRawFrame,
     InputDTMFFrame,
-    InterruptionWorkerFrame,
     LLMFullResponseEndFrame,
     StartFrame,
     TTSAudioRawFrame,
@@ -26,7 +25,7 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
 from calls.events import AgentSaid
-from processors.holding.line_doer import OtherSound, until_heard
+from processors.holding.line_doer import OtherSound
 from processors.holding.own_voice import Fallback, Speaker
 from processors.holding.utterance_rules import DEFAULT_LANGUAGE, Situation
 from processors.ladder.stage import Alarm
@@ -158,18 +157,10 @@ class WaitingLine(FrameProcessor):
             self._tell(AgentSaid(turn=self._turn.number, text=text))
         return True
 
-    async def heard(self) -> None:
-        """Return once everything on the line was heard."""
-        await until_heard(self._line, self._now)
-
     async def play(self, pcm: bytes) -> None:
         """Play the next piece of the person's audio, 16-bit mono at the line's rate."""
         if self.together:
             await self._other.put_soon(pcm)
-
-    async def silence_agent(self) -> None:
-        """Drop what the agent was about to say."""
-        await self.push_frame(InterruptionWorkerFrame(), FrameDirection.UPSTREAM)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Pass everything on except the agent's words to a caller who talks with a person.
