@@ -12,8 +12,8 @@ from pydantic import Field, ValidationError
 from bot.call.call import Call
 from bot.call.shared import Shared
 from bot.config.errors import ConfigError, Problem, dotted
+from bot.config.files import value_of
 from bot.config.values import Section, Text
-from bot.config.yaml_text import value_of
 from calls.cost import CostMeter, PriceTable, Rate
 from calls.entry import Numbering, Tell
 from calls.events import Event
