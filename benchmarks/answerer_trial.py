@@ -1,7 +1,7 @@
 """Runs a greeting through the parts that hear it in a call, on a clock that the sound moves."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -25,7 +25,7 @@ from processors.answerer.answerer_rules import (
     SayWho,
     StopTalking,
 )
-from processors.answerer.watch import AnswererServices, AnswererWatch, SpeechDetector
+from processors.answerer.watch import AnswererWatch, SpeechDetector
 from providers.sphinx import Recogniser
 from providers.sphinx_ear import Ear
 
@@ -102,13 +102,25 @@ class Trial:
         return next((at for at, each in self.done if isinstance(each, Open)), None)
 
 
+async def _nothing(_: object) -> None:
+    """Say nothing, and do not hang up."""
+
+
 class _Noting(AnswererWatch):
     """A processor outside any pipeline: the frames that it pushes go nowhere."""
 
-    def __init__(self, speech: SpeechDetector, means: AnswererServices) -> None:
-        super().__init__(PLAN, means, speech=speech)
+    def __init__(self, speech: SpeechDetector, clock: Callable[[], float]) -> None:
+        super().__init__(
+            PLAN,
+            say=_nothing,
+            part=_nothing,
+            excuse=_excuse,
+            remember=lambda _: None,
+            tell=lambda _: None,
+            clock=clock,
+            speech=speech,
+        )
         self.done: list[tuple[float, AnsweringAction]] = []
-        self._clock = means.clock
 
     async def push_frame(
         self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
@@ -116,7 +128,7 @@ class _Noting(AnswererWatch):
         """Drop it."""
 
     async def _do(self, actions: Sequence[AnsweringAction]) -> None:
-        self.done += [(round(self._clock(), 3), action) for action in actions]
+        self.done += [(round(self._now(), 3), action) for action in actions]
         await super()._do(actions)
 
 
@@ -129,19 +141,7 @@ async def try_greeting(
 ) -> Trial:
     """Return the decisions about a greeting; sound before `answered_s` is early media."""
     now = 0.0
-
-    async def nothing(_: object) -> None:
-        """Say nothing, and do not hang up."""
-
-    means = AnswererServices(
-        say=nothing,
-        part=nothing,
-        excuse=_excuse,
-        remember=lambda _: None,
-        tell=lambda _: None,
-        clock=lambda: now,
-    )
-    watch = _Noting(speech, means)
+    watch = _Noting(speech, clock=lambda: now)
     watch.ear.prepare(RATE_HZ)
     ringing = True
     for at in range(0, len(rendered.pcm) - PIECE_BYTES, PIECE_BYTES):

@@ -336,29 +336,35 @@ def test_the_drills_report_has_every_pass_of_its_results() -> None:
 
 
 LISTED_AS = {  # how the page names a part that the code has by its place
-    "*more.ahead_of_words": "CallerLanguage",
-    "core.farewell": "Farewell",
-    "core.hold_line": "HoldLine",
-    "core.pair.assistant()": "pair.assistant()",
-    "core.pair.user()": "pair.user()",
-    "core.silence": "CallerSilence",
-    "services.llm": "llm",
-    "services.stt": "stt",
-    "services.tts": "tts",
+    "*([self.answerer] if self.answerer else [])": "AnswererWatch",
+    "*([transfer.sound] if transfer else [])": "JoinedSound",
+    "*([transfer.waiting] if transfer else [])": "WaitingLine",
+    "*self._language()": "CallerLanguage",
+    "self.farewell": "Farewell",
+    "self.hold_line": "HoldLine",
+    "self.llm": "llm",
+    "self.pair.assistant()": "pair.assistant()",
+    "self.pair.user()": "pair.user()",
+    "self.silence": "CallerSilence",
+    "self.stt": "stt",
+    "self.tts": "tts",
     "window()": "ContextWindow",
 }
 
 
 def test_the_documented_pipeline_is_that_of_the_code() -> None:
-    """The list in `architecture.md` has the order of `assemble`."""
+    """The list in `architecture.md` has the order of `CallPipeline`."""
     page = (ROOT / "docs" / "architecture.md").read_text()
     shown = page.split("## One call, as a list", 1)[1].split("```")[1].split("\n")
-    source = ast.parse((ROOT / "bot" / "call" / "assembly.py").read_text())
-    listed = next(
-        node.value
+    source = ast.parse((ROOT / "bot" / "call" / "pipeline.py").read_text())
+    build = next(
+        node
         for node in ast.walk(source)
-        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "listed"
+        if isinstance(node, ast.FunctionDef) and node.name == "_listed"
     )
+    returned = build.body[-1]
+    assert isinstance(returned, ast.Return)
+    listed = returned.value
     assert isinstance(listed, ast.List)
 
     parts = [ast.unparse(elt) for elt in listed.elts]

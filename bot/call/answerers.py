@@ -5,12 +5,13 @@ others; the worker that has the call uses it.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Final, TypeAlias
 
-from bot.workers.pool import WorkerPool
 from calls.entry import Entry
 from calls.leg_events import AnswererJudged
 
+Answer: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[Any]]
 TakeWord: TypeAlias = Callable[[str], Awaitable[None]]
 """Takes a carrier's verdict on who picked up, in the carrier's words."""
 QUESTION: Final = "who picked up"
@@ -23,12 +24,19 @@ class CarrierWords:
     def __init__(self) -> None:
         self._watching: dict[str, TakeWord] = {}
         self._early: dict[str, str] = {}
-        self._pool: WorkerPool | None = None
+        self._ask_all: Callable[..., Awaitable[Any]] | None = None
 
-    def join(self, pool: WorkerPool) -> None:
-        """Exchange verdicts with the other processes of the worker pool."""
-        self._pool = pool
-        pool.peers.answer(QUESTION, self._answer)
+    def join(
+        self, *, answer: Callable[[str, Answer], None], ask_all: Callable[..., Awaitable[Any]]
+    ) -> None:
+        """Exchange verdicts with the other processes of the worker pool.
+
+        Args:
+            answer: Registers the answer to a question that other processes ask this one.
+            ask_all: Asks all processes a question, with its values as keywords.
+        """
+        answer(QUESTION, self._answer)
+        self._ask_all = partial(ask_all, QUESTION)
 
     async def watch(self, call_ref: str, take: TakeWord) -> None:
         """Give a call its carrier's verdicts, past and future, until `forget`."""
@@ -47,9 +55,9 @@ class CarrierWords:
         event = entry.event
         if not isinstance(event, AnswererJudged):
             return
-        if await self._hand_on(event.call_ref, event.answerer) or self._pool is None:
+        if await self._hand_on(event.call_ref, event.answerer) or self._ask_all is None:
             return
-        await self._pool.peers.ask_all(QUESTION, call_ref=event.call_ref, answerer=event.answerer)
+        await self._ask_all(call_ref=event.call_ref, answerer=event.answerer)
 
     async def _answer(self, said: Mapping[str, Any]) -> bool:
         return await self._hand_on(said["call_ref"], said["answerer"])

@@ -15,21 +15,24 @@ from pipecat.frames.frames import (
     TTSSpeakFrame,
 )
 from pipecat.pipeline.worker import PipelineWorker
+from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.workers.runner import WorkerRunner
 
-from bot.call.additions import KnownCaller
-from bot.call.assembly import Assembled, assemble
 from bot.call.last_resort import SORRY, apologise
+from bot.call.pipeline import CallPipeline
 from bot.call.resuming import keep, speak_first, state_of, take_up
-from bot.call.services import Shared
+from bot.call.shared import Shared
 from bot.call.switchboard import RunningCall
 from bot.clock import Clock, utc_now
 from bot.config.agent import AgentSettings, RecordingSettings
 from calls.campaign_events import OutboundCallBegan
 from calls.entry import Numbering, Tell
 from calls.events import CallEnded, CallFailed, CallStarted, Event
+from calls.operations_events import CallerKnown
 from calls.resume import ResumeState
+from operations.crm.customer import CrmContact, is_personal, known_text, personal
+from operations.crm.port import CrmLookup
 from processors.answerer.answerer_rules import AnsweringPlan
 from processors.answerer.watch import AnswererWatch
 from processors.holding.caller_silence import AnsweredFrame
@@ -114,6 +117,47 @@ async def watch_leg(leg: WatchedLeg, call: RunningCall) -> None:
             logger.opt(exception=stuck).error("call {} cannot be cancelled", call.call_id)
 
 
+class KnownCaller:
+    """The CRM look-up of one caller; it begins with the constructor."""
+
+    def __init__(self, lookup: CrmLookup, number: str, *, tell: Tell) -> None:
+        """Begin the look-up."""
+        self._name = lookup.crm.name
+        self._tell = tell
+        self._asking = lookup.begin(number, tell=tell)
+        self._greeted = False
+        self._over = False
+
+    def tell_model(self, context: LLMContext) -> None:
+        """Add what the CRM knows to the conversation, now or when its answer arrives."""
+
+        def known(asked: asyncio.Task[CrmContact | None]) -> None:
+            contact = None if self._over or asked.cancelled() else asked.result()
+            text = known_text(contact) if contact else ""
+            if text:
+                context.add_message({"role": "system", "content": text})
+                self._tell(CallerKnown(crm=self._name, late=self._greeted))
+
+        self._asking.add_done_callback(known)
+
+    async def greeted_by(self, agent: AgentSettings, *, within_s: float) -> AgentSettings:
+        """Return the agent, with the caller's name if its greeting has a placeholder for one.
+
+        Waits up to `within_s`, and not at all without such a placeholder.
+        """
+        contact = None
+        if is_personal(agent.greeting):
+            done, _ = await asyncio.wait({self._asking}, timeout=within_s)
+            contact = self._asking.result() if done and not self._asking.cancelled() else None
+        self._greeted = True
+        return agent.model_copy(update={"greeting": personal(agent.greeting, contact)})
+
+    def close(self) -> None:
+        """Cancel the look-up: the call is over."""
+        self._over = True
+        self._asking.cancel()
+
+
 LINE_LOST: Final = "line_lost"  # the reason of a call that may be resumed
 
 
@@ -154,7 +198,7 @@ class Call:
         self._began_at = leg.before.began_at if leg.before and goes_on else shared.clock()
         self._gap_s = shared.clock() - leg.before.kept_at if leg.before and goes_on else 0.0
         self._reason: str | None = None
-        self._assembled: Assembled | None = None
+        self._pipeline: CallPipeline | None = None
         self._known: KnownCaller | None = None  # `None` without a CRM
         self._started = asyncio.Event()  # set when the pipeline's first frame has passed all of it
         self._torn = asyncio.Event()  # set when the pipeline does not react to a cancel
@@ -163,15 +207,15 @@ class Call:
         """Return what another process needs to resume the call."""
         now, entries = self._shared.clock(), self._numbers.last
         about = {"call_id": self.call_id, "began_at": self._began_at, "entries": entries}
-        if self._assembled is None:
+        if self._pipeline is None:
             return self._before or ResumeState(**about)
         unsure = self._leg.output().unsure_words
-        return state_of(self._assembled, **about, unsure=unsure, now=now)
+        return state_of(self._pipeline, **about, unsure=unsure, now=now)
 
     @property
     def reason(self) -> str:
         """Why the call ended or will end."""
-        farewell = self._assembled.core.farewell.reason if self._assembled else None
+        farewell = self._pipeline.farewell.reason if self._pipeline else None
         return self._reason or farewell or "agent_hung_up"
 
     async def run(self) -> None:
@@ -189,47 +233,41 @@ class Call:
             self._reason = "failed"
             self.tell(_failure("call", broken))
             logger.opt(exception=broken).error("call {} failed", self.call_id)
-            if self._assembled is None:  # no pipeline exists that could speak
+            if self._pipeline is None:  # no pipeline exists that could speak
                 await take_step("the apology", apologise(self._leg), call_id=self.call_id)
         finally:
             await self._part()
 
     async def _part(self) -> None:
         """End the call step by step; a step that fails does not stop the others."""
-        call_id, parts = self.call_id, self._assembled
+        call_id, pipeline = self.call_id, self._pipeline
         if self._known:
             self._known.close()
-        if parts:
-            await take_step("closing the tools", parts.tools.close(), call_id=call_id)
-            if parts.opt_out:
-                await take_step("listing a number", parts.opt_out.close(), call_id=call_id)
-            if parts.person:
-                await take_step("dropping a person", parts.person.close(), call_id=call_id)
-            await take_step("observing the end", _end_observing(parts), call_id=call_id)
-            if parts.recording:
-                await take_step("closing the recording", parts.recording.close(), call_id=call_id)
+        if pipeline:
+            for what, step in pipeline.closing():
+                await take_step(what, step(), call_id=call_id)
         if self._leg.parked and self.reason != LINE_LOST:
             await take_step("forgetting the call", self._leg.parked.forget(), call_id=call_id)
         length_s = self._shared.clock() - self._began_at
         self.tell(CallEnded(reason=self.reason, length_s=length_s))
         await take_step("hanging up", self._leg.hang_up(self.reason), call_id=call_id)
-        if parts:
-            await take_step("keeping a callback", parts.core.desk.close(), call_id=call_id)
+        if pipeline:
+            await take_step("keeping a callback", pipeline.requests.close(), call_id=call_id)
 
     async def end(self, reason: str) -> None:
         """Say goodbye after what the agent is saying, and hang up.
 
         The goodbye cannot be interrupted. A call that is already ending keeps its reason.
         """
-        if self._assembled and self._reason is None:
-            await self._assembled.core.farewell.part(reason, words=self._agent.farewell, final=True)
+        if self._pipeline and self._reason is None:
+            await self._pipeline.farewell.part(reason, words=self._agent.farewell, final=True)
 
     async def cancel(self, reason: str) -> None:
         """End the call at once, even if a part of it hangs."""
         self._reason = self._reason or reason
-        if self._assembled is None:
+        if self._pipeline is None:
             return
-        worker = self._assembled.worker
+        worker = self._pipeline.worker
         call_id = self.call_id
         if self._started.is_set():  # else it overtakes the StartFrame, and Pipecat waits 20 s
             within = worker.pipeline.queue_frame(CancelFrame())
@@ -238,7 +276,7 @@ class Call:
             self._torn.set()
 
     async def _talk(self) -> None:
-        assembled = assemble(
+        pipeline = CallPipeline(
             self._shared,
             self._leg,
             self._agent,
@@ -247,28 +285,28 @@ class Call:
             end=self._end_for_good,
             answering=self._answering,
         )
-        self._assembled = assembled
+        self._pipeline = pipeline
         if self._known:
-            self._known.tell_model(assembled.context)
+            self._known.tell_model(pipeline.context)
         if self._before:
-            take_up(assembled, self._before)
+            take_up(pipeline, self._before)
         self._leg.on_gone(self.cancel)
-        worker = assembled.worker
+        worker = pipeline.worker
         worker.add_event_handler("on_pipeline_error", self._on_error)
         worker.add_event_handler("on_pipeline_started", lambda *_: self._started.set())
         runner = WorkerRunner(handle_sigint=False)  # one per call: it never releases a worker
         await runner.add_workers(worker)
         async with asyncio.TaskGroup() as group:
-            greeting = group.create_task(self._greet(assembled), name="greet")
-            pipeline = group.create_task(runner.run(), name="pipeline")
-            tearing = group.create_task(tear_down(self._torn, pipeline), name="tear down")
+            greeting = group.create_task(self._greet(pipeline), name="greet")
+            running = group.create_task(runner.run(), name="pipeline")
+            tearing = group.create_task(tear_down(self._torn, running), name="tear down")
             try:
-                await asyncio.wait([pipeline])
+                await asyncio.wait([running])
             finally:
                 greeting.cancel()
                 tearing.cancel()
 
-    async def _greet(self, assembled: Assembled) -> None:
+    async def _greet(self, pipeline: CallPipeline) -> None:
         try:
             await self._leg.answered()
         except TimeoutError:
@@ -280,18 +318,18 @@ class Call:
             logger.opt(exception=broken).error("call {} was not answered", self.call_id)
             await self.cancel("failed")
             return
-        await assembled.worker.queue_frame(AnsweredFrame())
-        if assembled.answerer:
-            await self._wait_for_person(assembled.answerer)
+        await pipeline.worker.queue_frame(AnsweredFrame())
+        if pipeline.answerer:
+            await self._wait_for_person(pipeline.answerer)
         agent = self._agent
         if self._known:
             within_s = self._shared.settings.crm.greeting_s
             agent = await self._known.greeted_by(agent, within_s=within_s)
-        if assembled.recording and assembled.recording.is_noticed:  # do not repeat the notice
+        if pipeline.recording and pipeline.recording.is_noticed:  # do not repeat the notice
             agent = agent.model_copy(update={"recording": RecordingSettings()})
-        await speak_first(assembled, agent, self._before)
+        await speak_first(pipeline, agent, self._before)
         if self._leg.parked:
-            await keep(assembled, self._leg.parked, self.resume_state)
+            await keep(pipeline, self._leg.parked, self.resume_state)
 
     async def _wait_for_person(self, answerer: AnswererWatch) -> None:
         """Return when a person, not a machine, is known to have picked up."""
@@ -304,11 +342,11 @@ class Call:
 
     async def _end_for_good(self, reason: str) -> None:
         """End a call in which an `EndFrame` alone may not get through, with increasing force."""
-        assembled = self._assembled
-        if assembled is None or assembled.worker.has_finished():
+        pipeline = self._pipeline
+        if pipeline is None or pipeline.worker.has_finished():
             return
         self._reason = self._reason or reason
-        ending = end_with_rising_force(assembled.worker, self._shared.clock)
+        ending = end_with_rising_force(pipeline.worker, self._shared.clock)
         if not await take_step("ending", ending, call_id=self.call_id):
             self._torn.set()
 
@@ -317,8 +355,8 @@ class Call:
 
         The stage handles a provider's failure, and the observer records it.
         """
-        services = self._assembled.services if self._assembled else None
-        if services is None or frame.processor in (services.stt, services.llm, services.tts):
+        pipeline = self._pipeline
+        if pipeline is None or frame.processor in (pipeline.stt, pipeline.llm, pipeline.tts):
             return
         if self._reason is not None or frame.exception is None:
             return
@@ -327,8 +365,8 @@ class Call:
         self.tell(_failure(where, frame.exception))
         sorry = TTSSpeakFrame(SORRY, append_to_context=False)
         sorry.interruptible = False
-        await services.tts.queue_frame(sorry)
-        await services.tts.queue_frame(EndFrame())
+        await pipeline.tts.queue_frame(sorry)
+        await pipeline.tts.queue_frame(EndFrame())
 
     def tell(self, event: Event) -> None:
         """Emit an event of this call, and send it to the leg's screen if it has one."""
@@ -358,7 +396,3 @@ def _first_facts(leg: Leg, agent: str, *, gap_s: float, began: datetime) -> Iter
 
 def _failure(where: str, broken: BaseException) -> CallFailed:
     return CallFailed(where=where, error=f"{type(broken).__name__}: {broken}")
-
-
-async def _end_observing(parts: Assembled) -> None:
-    parts.observer.ended()

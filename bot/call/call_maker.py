@@ -4,16 +4,16 @@ import secrets
 from collections import Counter
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Final, Protocol
+from typing import Annotated, Final
 
 import yaml
 from pydantic import Field, ValidationError
 
 from bot.call.call import Call
-from bot.call.services import Shared
+from bot.call.shared import Shared
 from bot.config.errors import ConfigError, Problem, dotted
+from bot.config.files import value_of
 from bot.config.values import Section, Text
-from bot.config.yaml_text import value_of
 from calls.cost import CostMeter, PriceTable, Rate
 from calls.entry import Numbering, Tell
 from calls.events import Event
@@ -94,44 +94,33 @@ def with_prices(tell: Tell, table: PriceTable) -> Tell:
 UNKNOWN: Final = 100  # entries a lost process may have made after it saved its state (chosen)
 
 
-class MakeCall(Protocol):
-    """Creates a call on a leg, with the agent of the called number."""
+class CallMaker:
+    """Creates the calls of a process, each with an id, its agent and its own events."""
 
-    def __call__(
-        self,
-        leg: Leg,
-        answering: AnsweringPlan | None = None,
-    ) -> Call:
-        """Return a call that has not begun.
+    def __init__(self, shared: Shared, emitter: Emitter, prices: PriceTable) -> None:
+        self._shared = shared
+        self._emitter = emitter
+        self._prices = prices
+
+    def __call__(self, leg: Leg, answering: AnsweringPlan | None = None) -> Call:
+        """Return a call on a leg that has not begun, with the agent of the called number.
 
         Args:
             leg: The telephone at the other end.
             answering: For a call that we placed: what to say to a machine that picks up; `None`
                 without detection.
         """
-        ...
-
-
-def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall:
-    """Return the function that creates calls, each with an id, its agent and its own events."""
-
-    def make_call(
-        leg: Leg,
-        answering: AnsweringPlan | None = None,
-    ) -> Call:
         before = leg.before
         call_id = (before and before.call_id) or secrets.token_hex(6)
         numbers = Numbering(before.entries + UNKNOWN if before and before.call_id else 0)
-        told = shared.briefs.agent(leg.facts.dial_id)
-        agent = told or shared.settings.agent_for(leg.facts.called)
+        told = self._shared.briefs.agent(leg.facts.dial_id)
+        agent = told or self._shared.settings.agent_for(leg.facts.called)
         return Call(
-            shared,
+            self._shared,
             leg,
             call_id=call_id,
             agent=agent,
-            tell=with_prices(emitter.tell_for(call_id, numbers), prices),
+            tell=with_prices(self._emitter.tell_for(call_id, numbers), self._prices),
             numbers=numbers,
             answering=answering or agent.answering,
         )
-
-    return make_call

@@ -11,11 +11,15 @@ from typing import Final
 
 from loguru import logger
 
+from bot.clock import Clock
+from bot.config.agent import AgentSettings
 from calls.entry import Tell
 from calls.events import AgentSaid, CallRecorded, Event
 from calls.stereo import Stereo
 from operations.record.voicemails import MessageFile
+from transports.leg import Leg
 
+RECORDINGS: Final = "recordings"  # in `logs.dir`
 EACH_S: Final = 1.0
 HELD_S: Final = 40.0  # of audio in memory, until the notice was heard and the disk has it
 SECOND: Final = 4  # bytes per sample of both sides
@@ -129,6 +133,29 @@ class CallRecording:
             logger.error("a recording ends early: {}", why)
         self._lost = True
         self._stereo = Stereo(self._stereo.rate_hz)
+
+
+def recording_of(
+    agent: AgentSettings, leg: Leg, folder: Path, *, call_id: str, clock: Clock
+) -> CallRecording | None:
+    """Return the recorder of a call, below the folder; `None` if its agent does not record."""
+    if not agent.recording.enabled:
+        return None
+    before = leg.before
+    said = [
+        message.get("content")
+        for message in (before.messages if before else ())
+        if message.get("role") == "assistant"
+    ]
+    # A resumed call also has a file from the process before.
+    name = f"{call_id}-{before.entries}" if before else call_id
+    return CallRecording(
+        folder / RECORDINGS / f"{name}.wav",
+        rate_hz=leg.facts.sample_rate_hz,
+        notice=agent.recording.notice,
+        clock=clock,
+        before=" ".join(text for text in said if isinstance(text, str)),
+    )
 
 
 def watched(tell: Tell, recording: CallRecording) -> Tell:

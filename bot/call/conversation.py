@@ -1,13 +1,10 @@
 """The agent's instructions, its memory, and the end of the caller's turn."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
-from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
-from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer
 from pipecat.frames.frames import Frame, TTSSpeakFrame
-from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import (
     LLMAssistantAggregator,
     LLMAssistantAggregatorParams,
@@ -86,11 +83,6 @@ def build_context(
     )
     _tell_of_summaries(pair.assistant(), memory, tell)
     return memory, pair
-
-
-def give_tools(context: LLMContext, tools: Sequence[FunctionSchema]) -> None:
-    """Give the model its tools, each with its handler."""
-    context.set_tools(ToolsSchema(standard_tools=list(tools)))
 
 
 def opening_frames(agent: AgentSettings, *, resumed: str = "", owed: bool = False) -> list[Frame]:

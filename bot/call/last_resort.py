@@ -14,16 +14,14 @@ from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.workers.runner import WorkerRunner
 
-from bot import clock
 from bot.clips.store import CallVoice, ClipStore, clips_folder, load_utterances
 from bot.config.agent import AgentSettings
 from bot.config.rungs import follows_caller, rung_of, spoken
 from bot.config.settings import Settings
-from bot.tools.desk import CallerRequests
+from bot.tools.caller_requests import CallerRequests
 from engines.espeak import UnknownVoiceError
 from operations.database.database import Database
 from operations.record.callbacks import Callbacks
-from processors.holding.caller_silence import End
 from processors.holding.descent_rules import LANGUAGE, DescentSettings, OutageMenu, Step
 from processors.holding.late_answer_rules import Holding, HoldSettings
 from processors.holding.on_device_words import NoEar, WordEar
@@ -128,43 +126,28 @@ class LastResort:
             ear=MenuEar(),
         )
 
+    def texts(self, language: str) -> Sequence[FallbackText]:
+        """Return the texts in a language."""
+        return in_language(self.utterances, language)
+
     async def close(self) -> None:
         """Close the database and the recogniser's process."""
         await self.ear.close()
         await self.database.close()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Occasion:
-    """The call that fallbacks are built for."""
-
-    agent: AgentSettings
-    facts: LegFacts
-    context: LLMContext
-    desk: CallerRequests
-    speaking: Callable[[], str | None]  # the name of the active voice
-
-
-def desk_for(shared: LastResort, facts: LegFacts, *, call_id: str, end: End) -> CallerRequests:
-    """Return what takes callbacks and messages in one call, for the keypad and the model."""
-    return CallerRequests(
-        callbacks=shared.callbacks,
-        messages=shared.messages,
-        call_id=call_id,
-        facts=facts,
-        end=end,
-        utc_now=clock.utc_now,
-    )
-
-
-def fallback_for(call: Occasion, shared: LastResort, settings: Settings) -> Fallback:
-    """Return the fallbacks of one call."""
+def fallback_for(
+    shared: LastResort,
+    settings: Settings,
+    agent: AgentSettings,
+    facts: LegFacts,
+    *,
+    context: LLMContext,
+    requests: CallerRequests,
+    speaking: Callable[[], str | None],
+) -> Fallback:
+    """Return the fallbacks of one call; `speaking` returns the name of the active voice."""
     hold = settings.hold
-    language = spoken(call.agent.language, "tts")
-
-    def remember(words: str) -> None:
-        call.context.add_message({"role": "assistant", "content": words})
-
     return Fallback(
         holding=Holding(
             HoldSettings(
@@ -177,19 +160,21 @@ def fallback_for(call: Occasion, shared: LastResort, settings: Settings) -> Fall
         ),
         descent=OutageMenu(
             DescentSettings(
-                steps=_steps(hold.steps, keys=call.facts.keys),
+                steps=_steps(hold.steps, keys=facts.keys),
                 clips=hold.clips,
                 menus=hold.menus,
             )
         ),
         phrases=Phrases(
             chooser=Chooser(shared.utterances),
-            language=language,
+            language=spoken(agent.language, "tts"),
         ),
-        voice=_voice(call, shared, settings),
-        desk=call.desk,
-        ear=_ear(shared, hold.steps, keys=call.facts.keys),
-        remember=remember,
+        voice=_voice(
+            shared.clips, settings, agent, rate_hz=facts.sample_rate_hz, speaking=speaking
+        ),
+        desk=requests,
+        ear=_ear(shared, hold.steps, keys=facts.keys),
+        remember=lambda words: context.add_message({"role": "assistant", "content": words}),
     )
 
 
@@ -204,24 +189,26 @@ def _steps(steps: Sequence[Step], *, keys: bool) -> list[Step]:
 def _ear(shared: LastResort, steps: Sequence[Step], *, keys: bool) -> WordEar:
     """Return the recogniser of the menu's words; `NoEar` if no text asks for words."""
     menu = Situation.MENU_EITHER if keys else Situation.MENU_WORDS
-    there = {fallback_text.situation for fallback_text in in_language(shared.utterances, LANGUAGE)}
+    there = {fallback_text.situation for fallback_text in shared.texts(LANGUAGE)}
     return shared.ear if Step.WORDS in steps and there >= {menu, *QUESTIONS} else NoEar()
 
 
-def _voice(call: Occasion, shared: LastResort, settings: Settings) -> CallVoice:
-    rate_hz = call.facts.sample_rate_hz
-    rungs = [
-        rung_of(item, "tts", agent=call.agent, sample_rate_hz=rate_hz)
-        for item in settings.stages.tts
-    ]
+def _voice(
+    clips: ClipStore,
+    settings: Settings,
+    agent: AgentSettings,
+    *,
+    rate_hz: int,
+    speaking: Callable[[], str | None],
+) -> CallVoice:
+    ladder = settings.stages.tts
+    rungs = [rung_of(item, "tts", agent=agent, sample_rate_hz=rate_hz) for item in ladder]
     like = next((rung for rung in rungs if rung.kind == "local"), None)
     return CallVoice(
-        shared.clips,
+        clips,
         voices={rung.name: rung for rung in rungs},
-        following=frozenset(
-            item.name for item in settings.stages.tts if follows_caller(item, call.agent)
-        ),
-        speaking=call.speaking,
+        following=frozenset(item.name for item in ladder if follows_caller(item, agent)),
+        speaking=speaking,
         local=partial(say_locally, rate_hz=rate_hz, like=like),
         rate_hz=rate_hz,
     )

@@ -8,8 +8,8 @@ from loguru import logger
 from pipecat.frames.frames import LLMRunFrame, TTSSpeakFrame
 from pipecat.processors.aggregators.llm_context import LLMContextMessage
 
-from bot.call.assembly import Assembled
 from bot.call.conversation import opening_frames
+from bot.call.pipeline import CallPipeline
 from bot.config.agent import AgentSettings
 from calls.events import AgentSaid
 from calls.resume import (
@@ -53,76 +53,78 @@ class StateSender:
 
 
 def state_of(
-    parts: Assembled, *, call_id: str, began_at: float, entries: int, unsure: int, now: float
+    pipeline: CallPipeline, *, call_id: str, began_at: float, entries: int, unsure: int, now: float
 ) -> ResumeState:
     """Return what another process would need to resume the call now.
 
     Args:
-        parts: The parts of the call.
+        pipeline: The call's pipeline.
         call_id: The name of the call in the record.
         began_at: When the call began, on the machine's monotonic clock.
         entries: How many entries the call has made.
         unsure: How many of the last words may not have been heard.
         now: On the same clock.
     """
-    messages = [dict(said) for said in parts.context.messages if isinstance(said, dict)]
-    speech = parts.services.tts.agenda.speech
-    partial = parts.core.pair.assistant().aggregation_string()
-    speaks = parts.speaks(now)
+    messages = [dict(said) for said in pipeline.context.messages if isinstance(said, dict)]
+    speech = pipeline.tts.agenda.speech
+    partial = pipeline.pair.assistant().aggregation_string()
+    speaks = pipeline.speaks(now)
     heard = [said.get("content") for said in messages[speech.since :] if _is_spoken(said)]
     return ResumeState(
         call_id=call_id,
         began_at=began_at,
         kept_at=now,
         entries=entries,
-        turn=parts.wiring.turn.number,
-        language=parts.core.fallback.phrases.language,
-        voice=parts.services.tts.speaker,
+        turn=pipeline.wiring.turn.number,
+        language=pipeline.phrases.language,
+        voice=pipeline.tts.speaker,
         messages=messages,
-        words=parts.core.pair.user().aggregation_string(),
+        words=pipeline.pair.user().aggregation_string(),
         said=speech.text if speaks else "",
         heard=without_last(" ".join([*map(str, heard), partial]).strip(), unsure) if speaks else "",
         partial=without_last(partial, unsure),
-        written=not parts.services.tts.agenda.in_reply,
-        tools=parts.tools.box.kept,
+        written=not pipeline.tts.agenda.in_reply,
+        tools=pipeline.tools.box.kept,
     )
 
 
-def take_up(parts: Assembled, state: ResumeState) -> None:
+def take_up(pipeline: CallPipeline, state: ResumeState) -> None:
     """Give a new call the state of the call that it resumes."""
-    parts.context.set_messages(cast("list[LLMContextMessage]", conversation(state)))
-    parts.tools.box.restore(state.tools)
-    parts.services.tts.speaker = state.voice
+    pipeline.context.set_messages(cast("list[LLMContextMessage]", conversation(state)))
+    pipeline.tools.box.restore(state.tools)
+    pipeline.tts.speaker = state.voice
     if state.partial:
-        parts.wiring.outside(AgentSaid(turn=state.turn, text=state.partial))
+        pipeline.wiring.outside(AgentSaid(turn=state.turn, text=state.partial))
 
 
 async def speak_first(
-    parts: Assembled, agent: AgentSettings, before: ResumeState | None = None
+    pipeline: CallPipeline, agent: AgentSettings, before: ResumeState | None = None
 ) -> None:
     """Speak the opening of a new or resumed call, and then the rest of a pending answer."""
-    resumed = _resumed(parts, agent) if before else ""
+    resumed = _resumed(pipeline, agent) if before else ""
     step, rest = next_step(before) if before else (Next.LISTEN, "")
     for frame in opening_frames(agent, resumed=resumed, owed=step is not Next.LISTEN):
-        await parts.services.tts.queue_frame(frame)
+        await pipeline.tts.queue_frame(frame)
     if step is Next.SAY:
-        await parts.services.tts.queue_frame(TTSSpeakFrame(rest))
+        await pipeline.tts.queue_frame(TTSSpeakFrame(rest))
     elif step is Next.ASK:
-        await parts.core.pair.user().queue_frame(LLMRunFrame())
+        await pipeline.pair.user().queue_frame(LLMRunFrame())
 
 
-async def keep(parts: Assembled, place: ResumePlace, state: Callable[[], ResumeState]) -> None:
+async def keep(
+    pipeline: CallPipeline, place: ResumePlace, state: Callable[[], ResumeState]
+) -> None:
     """Save the state until cancelled, and before each tool, so that no tool runs twice."""
     sender = StateSender(place, state)
-    parts.tools.box.before_each = sender.keep
+    pipeline.tools.box.before_each = sender.keep
     await sender.run()
 
 
-def _resumed(parts: Assembled, agent: AgentSettings) -> str:
+def _resumed(pipeline: CallPipeline, agent: AgentSettings) -> str:
     """Return what replaces the greeting in a resumed call."""
     if agent.resumed:
         return agent.resumed
-    phrases = parts.core.fallback.phrases
+    phrases = pipeline.phrases
     said = phrases.choose((Situation.RESUMED,), topical=False, again=True)
     return said.text if said else BACK
 

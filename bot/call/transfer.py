@@ -1,4 +1,4 @@
-"""One attempt to transfer a caller: carries out `TransferDecision` and emits the result.
+"""Transfers one caller to a person: carries out `TransferDecision`, and emits the result.
 
 No failure here may lose the caller: it ends the attempt as failed, and the agent returns and says
 so.
@@ -6,274 +6,29 @@ so.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from typing import Any, Final, TypeAlias
 
 from loguru import logger
+from pipecat.frames.frames import InterruptionWorkerFrame
+from pipecat.processors.frame_processor import FrameDirection
 
-from bot.call.person_call import PersonCall, PersonNews
-from calls.entry import Tell
+from bot.call.person_call import PersonCall, Summary
+from bot.config.agent import CALLBACK, PERSON, AgentSettings, DestinationSettings
 from calls.handover import Destination, Handover
 from calls.leg_events import CallerReturned, HandedOver, PersonBriefed
 from processors.holding.caller_silence import CallerSilence, End
 from processors.holding.descent_rules import Consent
 from processors.holding.hold_line import HoldLine
+from processors.holding.line_doer import until_heard
+from processors.holding.own_voice import Fallback
 from processors.holding.utterance_rules import Situation
 from processors.ladder.stage import Alarm
-from processors.transfer.decision import (
-    Announce,
-    Announced,
-    At,
-    Brief,
-    Briefed,
-    CallPerson,
-    ComeBack,
-    DropPerson,
-    HandedOn,
-    HandingAction,
-    HandingEvent,
-    HandOn,
-    HoldCaller,
-    Join,
-    JoinFailed,
-    LetGo,
-    PersonAccepted,
-    PersonAnswered,
-    PersonDeclined,
-    PersonGone,
-    PersonNotReached,
-    Summarise,
-    SummaryReady,
-    TakeBack,
-    TransferDecision,
-    TwoJoined,
-)
+from processors.transfer.decision import At, How, Steps, TransferDecision, TransferStep
 from processors.transfer.waiting_line import JoinedSound, WaitingLine
 from processors.wiring import CallWiring
 from transports.leg import CallsPeople, Leg
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
-    """What a call is about, in a sentence or two."""
-
-    text: str
-    by: str  # `model` or `last_words`
-    took_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransferServices:
-    """Dependencies of a transfer.
-
-    Attributes:
-        leg: The caller's leg.
-        calls_people: Calls the person; `None` if no carrier can.
-        waiting: What the caller hears meanwhile.
-        sound: Takes the caller's audio for the person.
-        silence: Prompts a silent caller, but not one who talks with a person.
-        summarise: Summarises the call, given why the caller needs a person.
-        make_person: Puts the agent's voice on the leg of a person who has picked up.
-        text: Returns the text of a situation, in the agent's language.
-        end: Ends the call.
-        hold_line: Speaks when an answer is late, and reads the outage menu.
-        call_back: Records a request for a callback.
-    """
-
-    leg: Leg
-    calls_people: CallsPeople | None
-    waiting: WaitingLine
-    sound: JoinedSound
-    silence: CallerSilence
-    summarise: Callable[[str, Destination], Awaitable[Summary]]
-    make_person: Callable[[Leg, PersonNews], PersonCall]
-    text: Callable[[Situation], str]
-    end: End
-    hold_line: HoldLine
-    call_back: Callable[[str], Awaitable[bool]]
-
-
-# The two sides of a transfer. A step that takes time returns its result as an event of the attempt.
-
-ACCEPT: Final = "1"
-DECLINE: Final = "2"
-REASON: Final = "transfer"
-"""The reason in `CallEnded` after a blind transfer."""
-
-
-class CallerSide:
-    """The caller: from the agent to the person, or back to the agent."""
-
-    def __init__(self, to: Destination, means: TransferServices, wiring: CallWiring) -> None:
-        self._to = to
-        self._means = means
-        self._now = wiring.clock
-        self._tell = wiring.tell
-        self._turn = wiring.turn
-        self._began_at = 0.0
-        self._told = False
-
-    def begin(self) -> None:
-        """Silence the prompts and fillers while the caller waits."""
-        self._began_at = self._now()
-        self._means.silence.excuse(away=True)
-        self._means.hold_line.note_answered()
-        self._means.hold_line.excuse(away=True)
-
-    async def announce(self) -> Announced:
-        """Tell the caller about the transfer, after what the agent is saying."""
-        waiting = self._means.waiting
-        await waiting.words_out()
-        await waiting.say(Situation.PERSON)
-        await waiting.heard()
-        return Announced()
-
-    async def hand_on(self, *, ring_s: float) -> HandedOn:
-        """Let the carrier transfer the call."""
-        return HandedOn(outcome=await self._means.leg.transfer(self._to, ring_s=ring_s))
-
-    async def let_go(self) -> None:
-        """End our part of the call after a blind transfer."""
-        self._means.waiting.hold(on=False)
-        self._tell_outcome("connected")
-        await self._means.end(REASON)
-
-    async def join(self, person: PersonCall | None) -> TwoJoined | JoinFailed:
-        """Connect the caller and the person; the agent is silent."""
-        waiting, rate_hz = self._means.waiting, self._means.leg.facts.sample_rate_hz
-        if person is None:
-            return JoinFailed()
-        waiting.hold(on=False)
-        await waiting.silence_agent()
-        waiting.together = True
-        await waiting.say(Situation.TOGETHER)
-        self._means.sound.take = await person.join(waiting.play, caller_rate_hz=rate_hz)
-        self._tell_outcome("connected")
-        return TwoJoined()
-
-    def part(self) -> None:
-        """Disconnect the caller and the person; a waiting caller still hears tones."""
-        self._means.sound.take = None
-        self._means.waiting.together = False
-
-    def _give_back(self) -> None:
-        """Return the caller to the agent."""
-        self.part()
-        self._means.waiting.hold(on=False)
-        self._means.silence.excuse(away=False)
-        self._means.hold_line.excuse(away=False)
-
-    async def come_back(self, outcome: Handover, *, offers: bool) -> None:
-        """Return to the agent, which says that the transfer failed.
-
-        Args:
-            outcome: The result of the transfer.
-            offers: Whether to offer a callback, too.
-        """
-        self._give_back()
-        self._tell_outcome(outcome)
-        await self._means.waiting.say(Situation.NOT_REACHED)
-        if offers:
-            await self._means.waiting.say(Situation.OFFER_CALLBACK)
-
-    def take_back(self, talked_s: float) -> None:
-        """Return to the agent: the person has left after `talked_s`."""
-        self._give_back()
-        self._tell(CallerReturned(destination=self._to.name, talked_s=talked_s))
-
-    def _tell_outcome(self, outcome: Handover) -> None:
-        if self._told:
-            return
-        self._told = True
-        took_s = self._now() - self._began_at
-        self._tell(
-            HandedOver(
-                turn=self._turn.number, destination=self._to.name, outcome=outcome, took_s=took_s
-            )
-        )
-
-
-class PersonSide:
-    """The person: called, briefed, and asked to take the call.
-
-    Attributes:
-        leg: The person's leg, once the person has picked up.
-    """
-
-    def __init__(
-        self,
-        to: Destination,
-        means: TransferServices,
-        *,
-        tell: Tell,
-        report: Callable[[HandingEvent], None],
-    ) -> None:
-        """Prepare to call this person; `report` takes what the person does, at any time."""
-        self.leg: PersonCall | None = None
-        self._to = to
-        self._means = means
-        self._tell = tell
-        self._report = report
-        self._summary: Summary | None = None
-
-    async def summarise(self, reason: str) -> SummaryReady:
-        """Summarise the call."""
-        self._summary = await self._means.summarise(reason, self._to)
-        return SummaryReady()
-
-    async def call(self, *, ring_s: float) -> PersonCall | Handover:
-        """Return the leg of the person who picked up, which must be run; else the outcome."""
-        assert self._means.calls_people  # noqa: S101 - `_how` has checked
-        came = await self._means.calls_people.call_person(self._to, ring_s=ring_s)
-        if isinstance(came, str):
-            return came
-        news = PersonNews(
-            gone=lambda: self._report(PersonGone()), key=self._pressed, word=self._said
-        )
-        self.leg = self._means.make_person(came, news)
-        return self.leg
-
-    async def brief(self, *, again: bool) -> Briefed:
-        """Say what the call is about and how to answer; if `again`, only how to answer."""
-        text, said, leg = self._means.text, self._summary, self.leg
-        by_word = leg is not None and leg.hears_words
-        parts = [text(Situation.ACCEPT_EITHER if by_word else Situation.ACCEPT)]
-        if not again:
-            parts = [text(Situation.FOR_PERSON), *([said.text] if said else []), *parts]
-        if leg:
-            await leg.ask(" ".join(parts))
-        if said and not again:
-            self._tell(PersonBriefed(destination=self._to.name, by=said.by, took_s=said.took_s))
-        return Briefed()
-
-    async def hang_up(self, reason: str) -> None:
-        """End the leg, if there is one; raises nothing."""
-        try:
-            if self.leg:
-                await self.leg.hang_up(reason)
-        except Exception as broken:  # noqa: BLE001 - the caller must still be told
-            logger.opt(exception=broken).error("a person's leg could not be ended")
-
-    def _pressed(self, key: str) -> None:
-        if key == ACCEPT:
-            self._report(PersonAccepted())
-        elif key == DECLINE:
-            self._report(PersonDeclined())
-
-    def _said(self, word: Consent) -> None:
-        self._report(PersonAccepted() if word is Consent.YES else PersonDeclined())
-
-
-FAILED: Final[Mapping[str, HandingEvent]] = {
-    "Announce": Announced(),
-    "Summarise": SummaryReady(),
-    "CallPerson": PersonNotReached(outcome="failed"),
-    "HandOn": HandedOn(outcome="failed"),
-    "Brief": PersonGone(),
-    "Join": JoinFailed(),
-}
-"""The event of a step that fails, by the action that began it."""
 
 
 def begin_owned(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
@@ -281,126 +36,371 @@ def begin_owned(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
     return asyncio.get_running_loop().create_task(work, name=name)
 
 
-class TransferAttempt:
-    """One attempt: its decision and the tasks that carry it out."""
+CLOSE_S: Final = 3.0  # for the person's leg to end with the call
+
+
+class Transfer:
+    """Transfers one caller to a person, one attempt at a time. `close` it with the call.
+
+    Attributes:
+        waiting: What the caller hears meanwhile; stands directly before the output.
+        sound: Takes the caller's audio for the person; stands directly after the input.
+    """
 
     def __init__(
         self,
-        handing: TransferDecision,
-        to: Destination,
-        means: TransferServices,
-        wiring: CallWiring,
+        agent: AgentSettings,
+        leg: Leg,
         *,
-        reason: str,
+        calls_people: CallsPeople | None,
+        fallback: Fallback,
+        silence: CallerSilence,
+        hold_line: HoldLine,
+        summarise: Callable[[str, Destination], Awaitable[Summary]],
+        make_person: Callable[[Leg], PersonCall],
+        end: End,
+        wiring: CallWiring,
+    ) -> None:
+        """Serve one call.
+
+        Args:
+            agent: Its destinations and keys.
+            leg: The caller's leg.
+            calls_people: Calls the person; `None` if no carrier can.
+            fallback: The call's own voice and texts.
+            silence: Prompts a silent caller, but not one who talks with a person.
+            hold_line: Speaks when an answer is late, and reads the outage menu.
+            summarise: Summarises the call, given why the caller needs a person.
+            make_person: Puts the agent's voice on the leg of a person who has picked up.
+            end: Ends the call.
+            wiring: What the call's parts share.
+        """
+        self.waiting = WaitingLine(fallback, wiring)
+        self.waiting.on_key = self._pressed
+        self.sound = JoinedSound()
+        self.leg, self.wiring, self.end = leg, wiring, end
+        self.silence, self.hold_line = silence, hold_line
+        self.calls_people = calls_people
+        self.summarise, self.make_person = summarise, make_person
+        self._agent = agent
+        self._call_back = fallback.desk.call_back
+        self._attempt: TransferAttempt | None = None
+        self._running: asyncio.Task[Handover | None] | None = None
+        self._noting: asyncio.Task[None] | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The destinations that the model may choose."""
+        return tuple(name for name, to in self._agent.destinations.items() if self._how(to))
+
+    @property
+    def busy(self) -> bool:
+        """Whether the caller waits for a person or talks with one."""
+        return self._running is not None and not self._running.done()
+
+    def reach(self, name: str, reason: str, *, behind_words: bool = False) -> bool:
+        """Begin a transfer; return False if it is impossible or one is in progress.
+
+        Args:
+            name: A destination of the agent.
+            reason: Why the caller needs a person.
+            behind_words: Whether the model still writes words that the caller should hear first.
+        """
+        wanted = self._agent.destinations.get(name)
+        how = self._how(wanted) if wanted else None
+        if self.busy:
+            self.hold_line.note_answered()  # the model gives no answer to this turn
+            self.waiting.reassure()
+        if wanted is None or how is None or self.busy:
+            return False
+        if behind_words:
+            self.waiting.expect_words()
+        to = Destination(name=name, number=wanted.number)
+        self._attempt = TransferAttempt(self, how, to, ring_s=wanted.ring_s, reason=reason)
+        self._running = begin_owned(self._attempt.run(), "transfer")
+        return True
+
+    async def connect(self, reason: str = "") -> bool:
+        """Try the first destination, and return whether the caller talked with the person."""
+        name = next(iter(self.names), "")
+        if not self.reach(name, reason) or self._running is None or self._attempt is None:
+            return False
+        self._attempt.from_menu = True
+        return await asyncio.shield(self._running) == "connected"
+
+    async def close(self) -> None:
+        """End the transfer with the call, so that the person is not left on an empty line."""
+        if self._attempt and self._running:
+            self._attempt.caller_gone()
+            await asyncio.wait({self._running}, timeout=CLOSE_S)
+        for task in filter(None, (self._running, self._noting)):
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    def _how(self, to: DestinationSettings) -> How | None:
+        """Return the kind of transfer to a destination; `None` if this line supports none."""
+        calls, hands_on = self.calls_people is not None, self.leg.facts.transfers
+        if to.warm and calls:
+            return How.BRIEF
+        if hands_on:
+            return How.HAND_ON
+        return How.CALL if calls else None
+
+    def _pressed(self, key: str) -> None:
+        wanted = self._agent.keys.get(key)
+        if wanted is None or self.busy or self.hold_line.keeper.way_down.takes_keys:
+            return
+        reason = f"pressed {key}"
+        if wanted == CALLBACK:
+            self._noting = begin_owned(self._note_callback(reason), "note a callback")
+        else:
+            self.reach(next(iter(self.names), "") if wanted == PERSON else wanted, reason)
+
+    async def _note_callback(self, reason: str) -> None:
+        kept = await self._call_back(reason)
+        await self.waiting.say(Situation.CALLBACK if kept else Situation.NO_CALLBACK)
+
+
+ACCEPT: Final = "1"
+DECLINE: Final = "2"
+REASON: Final = "transfer"
+"""The reason in `CallEnded` after a blind transfer."""
+
+Report: TypeAlias = Callable[[float], Steps]
+"""A method of the decision that takes a result, and the time."""
+
+
+class TransferAttempt:
+    """One attempt. A step that takes time has its own task, and reports its result."""
+
+    def __init__(
+        self, transfer: Transfer, how: How, to: Destination, *, ring_s: float, reason: str
     ) -> None:
         self.from_menu = False  # the menu itself offers a callback or says goodbye
-        self._handing = handing
-        self._waiting = means.waiting
-        self._caller = CallerSide(to, means, wiring)
-        self._person = PersonSide(to, means, tell=wiring.tell, report=self.report)
-        self._now = wiring.clock
+        self._transfer = transfer
+        self._decision = TransferDecision(how, ring_s=ring_s)
+        self._to = to
+        self._ring_s = ring_s
         self._reason = reason
-        self._alarm = Alarm(wiring.clock)
-        self._events: deque[HandingEvent] = deque()
+        self._tell = transfer.wiring.tell
+        self._now = transfer.wiring.clock
+        self._began_at = self._now()
+        self._told = False
+        self._summary: Summary | None = None
+        self._person: PersonCall | None = None
+        self._alarm = Alarm(self._now)
+        self._reports: deque[Report] = deque()
         self._under_way: dict[str, asyncio.Task[Any]] = {}
 
-    def report(self, event: HandingEvent) -> None:
-        """Queue an event; never waits."""
-        self._events.append(event)
-        self._alarm.ring()
+    def caller_gone(self) -> None:
+        """Let the attempt end: the caller's leg has ended, or the call."""
+        self._report(self._decision.caller_gone)
 
-    async def run(self, *, ring_s: float) -> Handover | None:
+    async def run(self) -> Handover | None:
         """Return the result once the attempt is over; `None` if the caller hung up before."""
-        self._ring_s = ring_s
         try:
             await self._go_on()
         except Exception as broken:  # noqa: BLE001 - the caller must return to the agent
             logger.opt(exception=broken).error("a transfer failed")
             await self._drop("failed")
-            await self._caller.come_back("failed", offers=not self.from_menu)
+            await self._come_back("failed")
         finally:
             for task in self._under_way.values():
                 task.cancel()
             await asyncio.gather(*self._under_way.values(), return_exceptions=True)
-        return self._handing.outcome
+        return self._decision.outcome
 
     async def _go_on(self) -> None:
-        self._caller.begin()
-        await self._do(self._handing.start(self._now()))
-        while self._handing.at is not At.OVER:
-            wake_at = self._now() if self._events else self._handing.wake_at
+        decision, transfer = self._decision, self._transfer
+        transfer.silence.excuse(away=True)
+        transfer.hold_line.note_answered()
+        transfer.hold_line.excuse(away=True)
+        await self._do(decision.start(self._now()))
+        while decision.at is not At.OVER:
+            wake_at = self._now() if self._reports else decision.wake_at
             now = await self._alarm.wait(wake_at)
-            if self._events:
-                await self._do(self._handing.handle(self._events.popleft(), now))
+            if self._reports:
+                await self._do(self._reports.popleft()(now))
             else:
-                await self._do(self._handing.tick(now))
+                await self._do(decision.tick(now))
 
-    async def _do(self, actions: tuple[HandingAction, ...]) -> None:
-        for action in actions:
-            match action:
-                case HoldCaller():
-                    self._waiting.hold(on=True)
-                case DropPerson():
-                    await self._drop(action.reason)
-                case ComeBack():
-                    await self._caller.come_back(action.outcome, offers=not self.from_menu)
-                case TakeBack():
-                    await self._take_back(action.talked_s)
-                case LetGo():
-                    await self._caller.let_go()
+    def _report(self, report: Report) -> None:
+        """Queue a report for the decision; never waits."""
+        self._reports.append(report)
+        self._alarm.ring()
+
+    async def _do(self, steps: Steps) -> None:
+        for step in steps:
+            match step:
+                case TransferStep.HOLD:
+                    self._transfer.waiting.hold(on=True)
+                case TransferStep.DROP:
+                    await self._drop(self._decision.drop_reason)
+                case TransferStep.COME_BACK:
+                    await self._come_back(self._decision.outcome or "failed")
+                case TransferStep.TAKE_BACK:
+                    await self._take_back()
+                case TransferStep.LET_GO:
+                    await self._let_go()
                 case _:
-                    self._begin(action)
+                    self._begin(step)
 
-    def _begin(self, action: HandingAction) -> None:
-        """Begin a step that takes time; its result is reported as an event."""
-        match action:
-            case Announce():
-                step = self._caller.announce()
-            case Summarise():
-                step = self._person.summarise(self._reason)
-            case CallPerson():
-                step = self._call_person()
-            case HandOn():
-                step = self._caller.hand_on(ring_s=self._ring_s)
-            case Brief():
-                step = self._person.brief(again=action.again)
-            case Join():
-                step = self._caller.join(self._person.leg)
-            case _:
-                return
-        self._start(type(action).__name__, step)
+    def _begin(self, step: TransferStep) -> None:
+        """Begin a step that takes time."""
+        decision = self._decision
+        work, if_it_fails = {
+            TransferStep.ANNOUNCE: (self._announce, decision.announced),
+            TransferStep.SUMMARISE: (self._summarise, decision.summary_ready),
+            TransferStep.CALL: (self._call, partial(decision.person_called, outcome="failed")),
+            TransferStep.HAND_ON: (self._hand_on, partial(decision.handed_on, outcome="failed")),
+            TransferStep.BRIEF: (self._brief, decision.person_gone),
+            TransferStep.ASK_AGAIN: (partial(self._brief, again=True), decision.person_gone),
+            TransferStep.JOIN: (self._join, partial(decision.joined, ok=False)),
+        }[step]
+        self._start(step, work(), if_it_fails)
 
-    def _start(self, name: str, step: Coroutine[Any, Any, HandingEvent | None]) -> None:
-        self._under_way[name] = begin_owned(self._surely(name, step), f"transfer: {name}")
+    def _start(
+        self, name: str, work: Coroutine[Any, Any, Report | None], if_it_fails: Report
+    ) -> None:
+        surely = self._surely(name, work, if_it_fails)
+        self._under_way[name] = begin_owned(surely, f"transfer: {name}")
 
-    async def _surely(self, name: str, step: Coroutine[Any, Any, HandingEvent | None]) -> None:
-        """Run a step and report its event; an exception counts as the failure of the step."""
+    async def _surely(
+        self, name: str, work: Coroutine[Any, Any, Report | None], if_it_fails: Report
+    ) -> None:
         try:
-            event = await step
-        except Exception as broken:  # noqa: BLE001 - a step that fails is an event of the attempt
+            report = await work
+        except Exception as broken:  # noqa: BLE001 - a step that fails is a result like others
             logger.opt(exception=broken).error("transfer: {} failed", name)
-            event = FAILED.get(name, PersonGone())
-        if event is not None:
-            self.report(event)
+            report = if_it_fails
+        if report is not None:
+            self._report(report)
 
-    async def _call_person(self) -> PersonAnswered | PersonNotReached:
-        came = await self._person.call(ring_s=self._ring_s)
+    # Steps that take time; each returns its report.
+
+    async def _announce(self) -> Report:
+        """Tell the caller about the transfer, after what the agent is saying."""
+        transfer, waiting = self._transfer, self._transfer.waiting
+        await waiting.words_out()
+        await waiting.say(Situation.PERSON)
+        await until_heard(transfer.wiring.line, self._now)
+        return self._decision.announced
+
+    async def _summarise(self) -> Report:
+        self._summary = await self._transfer.summarise(self._reason, self._to)
+        return self._decision.summary_ready
+
+    async def _call(self) -> Report:
+        """Call the person, and run the leg of the one who picks up."""
+        decision, calls_people = self._decision, self._transfer.calls_people
+        assert calls_people  # noqa: S101 - `_how` has checked
+        came = await calls_people.call_person(self._to, ring_s=self._ring_s)
         if isinstance(came, str):
-            return PersonNotReached(outcome=came)
-        self._start("Person", came.run())
-        return PersonAnswered()
+            return partial(decision.person_called, outcome=came)
+        self._person = self._transfer.make_person(came)
+        running = self._person.run(
+            gone=lambda: self._report(decision.person_gone), key=self._pressed, word=self._said
+        )
+        self._start("person", running, decision.person_gone)
+        return partial(decision.person_called, outcome="connected")
+
+    async def _hand_on(self) -> Report:
+        """Let the carrier transfer the call."""
+        outcome = await self._transfer.leg.transfer(self._to, ring_s=self._ring_s)
+        return partial(self._decision.handed_on, outcome=outcome)
+
+    async def _brief(self, *, again: bool = False) -> Report:
+        said = self._summary
+        if self._person:
+            await self._person.brief(said.text if said else "", again=again)
+        if said and not again:
+            self._tell(PersonBriefed(destination=self._to.name, by=said.by, took_s=said.took_s))
+        return self._decision.briefed
+
+    async def _join(self) -> Report:
+        """Connect the caller and the person; the agent is silent."""
+        transfer, waiting, person = self._transfer, self._transfer.waiting, self._person
+        if person is None:
+            return partial(self._decision.joined, ok=False)
+        waiting.hold(on=False)
+        await waiting.push_frame(InterruptionWorkerFrame(), FrameDirection.UPSTREAM)
+        waiting.together = True
+        await waiting.say(Situation.TOGETHER)
+        rate_hz = transfer.leg.facts.sample_rate_hz
+        transfer.sound.take = await person.join(waiting.play, caller_rate_hz=rate_hz)
+        self._tell_outcome("connected")
+        return partial(self._decision.joined, ok=True)
+
+    # What the person does.
+
+    def _pressed(self, key: str) -> None:
+        if key in (ACCEPT, DECLINE):
+            self._report(partial(self._decision.person_decided, accepts=key == ACCEPT))
+
+    def _said(self, word: Consent) -> None:
+        self._report(partial(self._decision.person_decided, accepts=word is Consent.YES))
+
+    # The ends of an attempt.
 
     async def _drop(self, reason: str) -> None:
-        for name in ("CallPerson", "Join"):  # else the caller is joined to a person who has left
-            step = self._under_way.get(name)
-            if step and not step.done():
-                step.cancel()
-                await asyncio.gather(step, return_exceptions=True)
-        self._caller.part()
-        await self._person.hang_up(reason)
+        """End the person's leg, or the attempt to reach it; a waiting caller still hears tones."""
+        for step in (TransferStep.CALL, TransferStep.JOIN):  # both would use a leg that ends
+            task = self._under_way.get(step)
+            if task and not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        self._part()
+        await self._hang_up(reason)
 
-    async def _take_back(self, talked_s: float) -> None:
-        self._caller.take_back(talked_s)
+    async def _let_go(self) -> None:
+        """End our part of the call after a blind transfer."""
+        self._transfer.waiting.hold(on=False)
+        self._tell_outcome("connected")
+        await self._transfer.end(REASON)
+
+    async def _come_back(self, outcome: Handover) -> None:
+        """Return to the agent, which says that the transfer failed."""
+        self._give_back()
+        self._tell_outcome(outcome)
+        await self._transfer.waiting.say(Situation.NOT_REACHED)
         if not self.from_menu:
-            await self._waiting.say(Situation.BACK)  # this also asks whether there is anything else
-        await self._person.hang_up("person_hung_up")  # a carrier may take seconds for it
+            await self._transfer.waiting.say(Situation.OFFER_CALLBACK)
+
+    async def _take_back(self) -> None:
+        """Return to the agent: the person has left."""
+        self._give_back()
+        self._tell(CallerReturned(destination=self._to.name, talked_s=self._decision.talked_s))
+        if not self.from_menu:
+            # this also asks whether there is anything else
+            await self._transfer.waiting.say(Situation.BACK)
+        await self._hang_up("person_hung_up")  # a carrier may take seconds for it
+
+    def _part(self) -> None:
+        self._transfer.sound.take = None
+        self._transfer.waiting.together = False
+
+    def _give_back(self) -> None:
+        self._part()
+        self._transfer.waiting.hold(on=False)
+        self._transfer.silence.excuse(away=False)
+        self._transfer.hold_line.excuse(away=False)
+
+    async def _hang_up(self, reason: str) -> None:
+        """End the person's leg, if there is one; raises nothing."""
+        try:
+            if self._person:
+                await self._person.hang_up(reason)
+        except Exception as broken:  # noqa: BLE001 - the caller must still be told
+            logger.opt(exception=broken).error("a person's leg could not be ended")
+
+    def _tell_outcome(self, outcome: Handover) -> None:
+        if not self._told:
+            self._told = True
+            self._tell(
+                HandedOver(
+                    turn=self._transfer.wiring.turn.number,
+                    destination=self._to.name,
+                    outcome=outcome,
+                    took_s=self._now() - self._began_at,
+                )
+            )

@@ -17,8 +17,8 @@ import yaml
 from numpy.typing import NDArray
 
 from bot.config.errors import ConfigError, Problem
+from bot.config.files import value_of
 from bot.config.settings import Settings
-from bot.config.yaml_text import value_of
 from processors.holding.utterance_rules import FallbackText, utterances_of
 from providers.provider import RungSpec
 

@@ -1,18 +1,20 @@
 """Merges defaults, file, environment and flags, and remembers the origin of each value."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import yaml
 
 from bot.config.environment import Environment
 from bot.config.errors import Key, Problem, dotted, shown
+from bot.config.files import value_of
 from bot.config.shape import is_mapping
-from bot.config.yaml_text import value_of
 
+Part: TypeAlias = tuple[Key, Any]
+"""A value and its key."""
 PREFIX: Final = "HOLDLINE__"
 DEFAULT: Final = "default"
 
@@ -89,6 +91,23 @@ class Layers:
             else:
                 return None
         return value
+
+    def text(self, key: Key) -> str:
+        """Return the text at a key; empty if there is none, or another value."""
+        value = self.at(key)
+        return value if isinstance(value, str) else ""
+
+    def inside(self, key: Key, kind: type[list[Any]] | type[dict[Any, Any]]) -> Iterator[Part]:
+        """Yield key and value of each part of a list or mapping; nothing if it is not one."""
+        value = self.at(key)
+        if not isinstance(value, kind):
+            return
+        for part, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield (*key, part), inner
+
+    def problem(self, key: Key, text: str) -> Problem:
+        """Return a problem with the value at a key; the text follows its name."""
+        return Problem(where=self.where(key), text=f"{dotted(key)} {text}", key=key)
 
     def _merge(
         self, below: dict[str, Any], above: dict[str, Any], *, at: Key, where: Callable[[Key], str]

@@ -9,6 +9,7 @@ from pydantic import BaseModel, SecretStr
 
 from bot.config import share_address
 from bot.config.carriers import CARRIERS
+from bot.config.checks import agents_in
 from bot.config.environment import Environment
 from bot.config.errors import Key, Problem, dotted, is_secret, without_secrets
 from bot.config.files import FileTree
@@ -167,41 +168,45 @@ def _flaw(field: str, value: str) -> str:
 def _wanted(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:
     """Yield the section, field and default variable of each secret, and whether it is required."""
     yield from _wanted_in_lists(layers)
-    crm = CrmSettings.model_fields["token_env"].default
-    yield ("crm",), "token", crm, layers.at(("crm", "kind")) == "hubspot"
-    for transport, section, fields in (
+    sip: Key = ("transports", "livekit", "sip")
+    for key, section, field, needed in (
+        (("crm",), CrmSettings, "token", layers.at(("crm", "kind")) == "hubspot"),
+        (
+            ("sheets",),
+            SheetsSettings,
+            "credentials_file",
+            says_yes(layers.at(("sheets", "enabled"))),
+        ),
+        (sip, SipSettings, "inbound_password", False),
+        *_wanted_by_carriers(layers),
+    ):
+        yield key, field, section.model_fields[f"{field}_env"].default, needed
+
+
+def _wanted_by_carriers(layers: Layers) -> Iterator[tuple[Key, type[BaseModel], str, bool]]:
+    for name, section, fields in (
         ("twilio", TwilioSettings, {"auth_token": True, "account_sid": False}),
         *((name, carrier, carrier.secrets) for name, carrier in CARRIERS.items()),
         ("livekit", LivekitSettings, {"api_key": True, "api_secret": True}),
     ):
-        enabled = says_yes(layers.at(("transports", transport, "enabled")))
-        instead = CARRIERS[transport].or_instead if transport in CARRIERS else ""
-        spared = bool(instead and layers.at(("transports", transport, instead)))
-        dials_with = CARRIERS[transport].dials_with if transport in CARRIERS else ""
-        dials = bool(dials_with and layers.at(("transports", transport, dials_with)))
+        key: Key = ("transports", name)
+        instead, dials_with = (
+            (CARRIERS[name].or_instead, CARRIERS[name].dials_with) if name in CARRIERS else ("", "")
+        )
+        spared = bool(instead and layers.at((*key, instead)))
+        dials = bool(dials_with and layers.at((*key, dials_with)))
+        enabled = says_yes(layers.at((*key, "enabled")))
         for field, needed in fields.items():
-            default = section.model_fields[f"{field}_env"].default
-            needed_now = dials or (needed and not spared)
-            yield ("transports", transport), field, default, enabled and needed_now
-    default = SheetsSettings.model_fields["credentials_file_env"].default
-    yield ("sheets",), "credentials_file", default, says_yes(layers.at(("sheets", "enabled")))
-    default = SipSettings.model_fields["inbound_password_env"].default
-    yield ("transports", "livekit", "sip"), "inbound_password", default, False
+            yield key, section, field, enabled and (dials or (needed and not spared))
 
 
 def _wanted_in_lists(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:
     for stage in STAGES:
-        for index, rung in enumerate(_list(layers.at(("stages", stage)))):
+        for key, rung in layers.inside(("stages", stage), list):
             if isinstance(rung, dict):
-                yield ("stages", stage, index), "api_key", None, rung.get("kind") != "local"
-    agents = layers.at(("agents",))
-    names = agents if isinstance(agents, dict) else ()
-    for owner in (("agent",), *(("agents", name) for name in names)):
-        for index, _ in enumerate(_list(layers.at((*owner, "tools")))):
-            yield (*owner, "tools", index), "secret", None, True
-    for index, _ in enumerate(_list(layers.at(("transports", "webrtc", "ice_servers")))):
-        yield ("transports", "webrtc", "ice_servers", index), "credential", None, True
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+                yield key, "api_key", None, rung.get("kind") != "local"
+    for agent in agents_in(layers):
+        for key, _ in layers.inside((*agent, "tools"), list):
+            yield key, "secret", None, True
+    for key, _ in layers.inside(("transports", "webrtc", "ice_servers"), list):
+        yield key, "credential", None, True

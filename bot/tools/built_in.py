@@ -9,7 +9,7 @@ from pipecat.services.llm_service import FunctionCallParams
 
 from bot.clock import Clock
 from bot.config.agent import AgentSettings
-from bot.tools.desk import Unkept
+from bot.tools.caller_requests import Unkept
 from bot.tools.owner import owner_tools
 from bot.tools.toolbox import LateResults, Tool, Toolbox, ToolFailed
 from calls.caller import clean
@@ -75,6 +75,7 @@ class Tools:
         speaking: Callable[[], bool] = lambda: False,
         people: ReachesPeople | None = None,
         more: Sequence[Tool] = (),
+        late: LateResults | None = None,
     ) -> None:
         """Offer the tools that `agent` has.
 
@@ -87,6 +88,7 @@ class Tools:
             speaking: Returns whether the agent is heard now, so that no bridge is needed.
             people: Transfers callers; `None` if the call has no transfer.
             more: Further tools of this call.
+            late: When and how results that the caller's words cut off are told.
         """
         reaches = people is not None and bool(people.names)
         ours = (
@@ -95,18 +97,12 @@ class Tools:
             *more,
         )
         every = (*ours, *owner_tools(agent.tools))
-        self.box = Toolbox(tools=every, turn=turn, tell=tell, clock=clock, speaking=speaking)
-        hand_over = (reach_person(people, turn=turn, tell=tell),) if people and reaches else ()
-        self.schemas = (
-            end_call(agent, turn=turn, tell=tell),
-            *hand_over,
-            *self.box.schemas(),
+        self.box = Toolbox(
+            tools=every, turn=turn, tell=tell, clock=clock, speaking=speaking, late=late
         )
+        hand_over = (reach_person(people, turn=turn, tell=tell),) if people and reaches else ()
+        self.schemas = (end_call(agent, turn=turn, tell=tell), *hand_over, *self.box.schemas())
         """The schemas for the model, each with the handler that runs the tool."""
-
-    def tell_late(self, late: LateResults) -> None:
-        """Let results be told later if the caller's words cut them off."""
-        self.box.late = late
 
     async def close(self) -> None:
         """Wait briefly for running tools, and cancel the rest."""

@@ -11,10 +11,10 @@ from typing import Final
 from bot import clock
 from bot.call.answerers import CarrierWords
 from bot.call.briefs import Briefs
-from bot.call.call_maker import MakeCall, call_maker, load_prices
+from bot.call.call_maker import CallMaker, load_prices
 from bot.call.last_resort import LastResort
 from bot.call.models import VoiceModels, warm_up
-from bot.call.services import Shared
+from bot.call.shared import Shared
 from bot.call.summary_post import SummaryPosts, sending
 from bot.call.switchboard import Switchboard
 from bot.config.rungs import rung_of
@@ -59,29 +59,16 @@ OWED: Final = "do_not_call"  # in `logs.dir`: numbers that are not in the do-not
 PHONE_RATE_HZ: Final = 8000  # any rate will do: shared clients carry no audio
 
 
-@dataclass(frozen=True, slots=True)
-class Guests:
-    """What calls share that is opened before the rest."""
-
-    carrier_words: CarrierWords
-    crm: CrmLookup | None
-
-
 @asynccontextmanager
 async def open_shared(
     settings: Settings,
     models: VoiceModels,
     measuring: LagTeller,
-    guests: Guests,
+    *,
+    carrier_words: CarrierWords,
+    crm: CrmLookup | None,
 ) -> AsyncIterator[Shared]:
-    """Open what calls share, and close it when the block ends.
-
-    Args:
-        settings: The configuration.
-        models: The loaded models.
-        measuring: Measures the lag of this process.
-        guests: What was opened before.
-    """
+    """Open what calls share, and close it when the block ends."""
     policies = build_policies(settings, clock.monotonic(), lag=measuring.lag)
     services = await asyncio.to_thread(share_providers, settings)
     last_resort = await asyncio.to_thread(LastResort.of, settings)
@@ -101,8 +88,8 @@ async def open_shared(
             last_resort=last_resort,
             late_at_line=measuring.note_line,
             posts=posts,
-            carrier_words=guests.carrier_words,
-            crm=guests.crm,
+            carrier_words=carrier_words,
+            crm=crm,
             do_not_call=opt_outs,
         )
     for service in (*services.values(), last_resort):
@@ -179,7 +166,7 @@ class Process:
     switchboard: Switchboard
     emitter: Emitter
     live: Live
-    call: MakeCall
+    call: CallMaker
     providers: ProviderView
     last_resort: LastResort
     policies: Mapping[Stage, StagePolicy]
@@ -239,11 +226,13 @@ async def open_process(
         open_listeners(settings, own, emitter),
         measure_lag(Lag(), tell=tell, clock=clock.monotonic) as measuring,
         open_crm(settings, own.crm, tell=tell) as crm,
-        open_shared(settings, models, measuring, Guests(own.carrier_words, crm)) as shared,
+        open_shared(
+            settings, models, measuring, carrier_words=own.carrier_words, crm=crm
+        ) as shared,
         open_after_calls(settings, own.after_calls, _means(shared, own, prices), tell=tell),
     ):
         tell(configuration_of(settings))
-        call = call_maker(shared, emitter, prices)
+        call = CallMaker(shared, emitter, prices)
         async with _taking_calls(call, shared, own, emitter, measuring) as process:
             yield process
 
@@ -273,7 +262,7 @@ def _means(shared: Shared, own: OwnListeners, prices: PriceTable) -> AfterCallSe
 
 @asynccontextmanager
 async def _taking_calls(
-    call: MakeCall, shared: Shared, own: OwnListeners, emitter: Emitter, measuring: LagTeller
+    call: CallMaker, shared: Shared, own: OwnListeners, emitter: Emitter, measuring: LagTeller
 ) -> AsyncIterator[Process]:
     """Answer calls and watch providers while the block runs; then end the calls."""
     settings, tell = shared.settings, measuring.tell

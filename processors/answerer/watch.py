@@ -8,7 +8,6 @@ conversation has begun. `processors/answerer/decision.py` decides.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 import numpy as np
@@ -181,27 +180,6 @@ class Excuse(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswererServices:
-    """What the watch acts with.
-
-    Attributes:
-        say: Makes the agent's voice say something.
-        part: Ends the call after the current speech, with a reason for `CallEnded`.
-        excuse: Turns the questions to a silent caller off or on.
-        remember: Adds a person's first words to the conversation.
-        tell: Publishes events.
-        clock: Monotonic, in seconds.
-    """
-
-    say: Callable[[Frame], Awaitable[None]]
-    part: Callable[[str], Awaitable[None]]
-    excuse: Excuse
-    remember: Callable[[str], None]
-    tell: Tell
-    clock: Callable[[], float]
-
-
 class FirstWords:
     """What was said before the conversation began; it is added to the conversation once.
 
@@ -240,8 +218,13 @@ class AnswererWatch(SoundPath):
     def __init__(
         self,
         plan: AnsweringPlan,
-        means: AnswererServices,
         *,
+        say: Callable[[Frame], Awaitable[None]],
+        part: Callable[[str], Awaitable[None]],
+        excuse: Excuse,
+        remember: Callable[[str], None],
+        tell: Tell,
+        clock: Callable[[], float],
         speech: SpeechDetector,
         rules: AnsweringRules | None = None,
     ) -> None:
@@ -249,7 +232,12 @@ class AnswererWatch(SoundPath):
 
         Args:
             plan: What is said to machines.
-            means: What it acts with.
+            say: Makes the agent's voice say something.
+            part: Ends the call after the current speech, with a reason for `CallEnded`.
+            excuse: Turns the questions to a silent caller off or on.
+            remember: Adds a person's first words to the conversation.
+            tell: Publishes events.
+            clock: Monotonic, in seconds.
             speech: Its own speech detector.
             rules: The time limits; `None` for the defaults.
         """
@@ -257,8 +245,13 @@ class AnswererWatch(SoundPath):
         self.judge = AnswererJudge(rules or AnsweringRules(), leaves_message=bool(plan.message))
         self.ear = AnswererEar(speech)
         self._plan = plan
-        self._means = means
-        self._alarm = Alarm(means.clock)
+        self._say = say
+        self._part = part
+        self._excuse = excuse
+        self._remember = remember
+        self._tell = tell
+        self._now = clock
+        self._alarm = Alarm(clock)
         self._opened = asyncio.Event()
         self._first_words = FirstWords()
         self._leaving = False  # a message
@@ -279,8 +272,8 @@ class AnswererWatch(SoundPath):
 
     def answered(self) -> None:
         """Begin to listen."""
-        self._means.excuse(away=True)
-        now = self._means.clock()
+        self._excuse(away=True)
+        now = self._now()
         self.judge.answered(now)
         if self.ear.speaking:  # since before the answer: what follows belongs to the answerer
             self.judge.voiced(now)
@@ -288,14 +281,14 @@ class AnswererWatch(SoundPath):
 
     async def carrier_says(self, answerer: str) -> None:
         """Take the carrier's verdict on who answered."""
-        await self._do(self.judge.carrier_says(answerer, self._means.clock()))
+        await self._do(self.judge.carrier_says(answerer, self._now()))
         self._alarm.ring()
 
     async def hear_sound(self, frame: InputAudioRawFrame) -> None:
         """Listen, and pass the audio on during a conversation."""
         withheld = self.judge.listens
         if not self.judge.over:
-            now = self._means.clock()
+            now = self._now()
             if await self.ear.hear(frame.audio):
                 await self._note_voice(now)
             if self.ear.hear_beep(frame.audio):
@@ -321,7 +314,7 @@ class AnswererWatch(SoundPath):
                 await self._alarm.stop()
             case BotStoppedSpeakingFrame() if self._leaving:
                 self._leaving = False
-                await self._means.part("voicemail")
+                await self._part("voicemail")
             case VADUserStartedSpeakingFrame() if not self.judge.listens:
                 self._first_words.still_come = False
             case _:
@@ -354,34 +347,33 @@ class AnswererWatch(SoundPath):
         if withheld and final:
             self._first_words.keep(frame.text)
         if not self.judge.over:
-            await self._do(self.judge.words(frame.text, self._means.clock(), final=final))
+            await self._do(self.judge.words(frame.text, self._now(), final=final))
             self._alarm.ring()  # never from `act`: the alarm would wake itself for ever
         if self._opened.is_set() and not self.judge.listens:  # a late transcript
-            self._first_words.hand_over(self._means.remember)
+            self._first_words.hand_over(self._remember)
         return not withheld
 
     async def _do(self, actions: Sequence[AnsweringAction]) -> None:
-        means = self._means
         for action in actions:
             match action:
                 case Decide():
-                    means.tell(_fact_of(action))
+                    self._tell(_fact_of(action))
                 case Open():
-                    means.excuse(away=False)
-                    self._first_words.hand_over(means.remember)
+                    self._excuse(away=False)
+                    self._first_words.hand_over(self._remember)
                     self._opened.set()
                 case SayWho():
                     self._first_words.forget()
-                    await means.say(TTSSpeakFrame(self._plan.who))
+                    await self._say(TTSSpeakFrame(self._plan.who))
                 case StopTalking():
                     await self.push_frame(InterruptionWorkerFrame(), FrameDirection.UPSTREAM)
-                    means.excuse(away=True)
+                    self._excuse(away=True)
                 case LeaveMessage():
-                    means.excuse(away=False)  # if no voice is available, the silence ends the call
+                    self._excuse(away=False)  # if no voice is available, the silence ends the call
                     self._leaving = True
-                    await means.say(_uncut(self._plan.message))
+                    await self._say(_uncut(self._plan.message))
                 case PartFromMachine():
-                    await means.part(action.answerer.value)
+                    await self._part(action.answerer.value)
 
 
 def _fact_of(said: Decide) -> AnswererHeard:

@@ -1,24 +1,18 @@
 """The sounds for a caller who waits for a person: soft tones, and a phrase every ten seconds."""
 
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from enum import StrEnum
+from typing import Final
 
 TONE_EVERY_S: Final = 1.6  # with the tone's own length no silence reaches 2 s
 WORD_EVERY_S: Final = 10.0  # often enough that the line does not seem dead (chosen)
 LEAD_S: Final = 0.1  # before the line runs dry
 
 
-@dataclass(frozen=True, slots=True)
-class SoundTone:
-    """Play one soft tone, and the pause after it."""
+class HoldSound(StrEnum):
+    """What to play."""
 
-
-@dataclass(frozen=True, slots=True)
-class SayWord:
-    """Say that it takes a moment longer."""
-
-
-HoldSound: TypeAlias = SoundTone | SayWord
+    TONE = "tone"  # one soft tone, and the pause after it
+    WORD = "word"  # a phrase that it takes a moment longer
 
 
 class HoldRhythm:
@@ -60,6 +54,6 @@ class HoldRhythm:
         if wake_at is None or now < wake_at:
             return None
         if now < self._word_at:
-            return SoundTone()
+            return HoldSound.TONE
         self._word_at = now + WORD_EVERY_S
-        return SayWord()
+        return HoldSound.WORD

@@ -15,7 +15,6 @@ from pipecat.frames.frames import (
     Frame,
     InputAudioRawFrame,
     InputDTMFFrame,
-    InterruptionWorkerFrame,
     LLMFullResponseEndFrame,
     StartFrame,
     TTSAudioRawFrame,
@@ -26,11 +25,11 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
 from calls.events import AgentSaid
-from processors.holding.line_doer import OtherSound, until_heard
+from processors.holding.line_doer import OtherSound
 from processors.holding.own_voice import Fallback, Speaker
 from processors.holding.utterance_rules import DEFAULT_LANGUAGE, Situation
 from processors.ladder.stage import Alarm
-from processors.transfer.hold_rhythm_rules import TONE_EVERY_S, HoldRhythm, SayWord
+from processors.transfer.hold_rhythm_rules import TONE_EVERY_S, HoldRhythm, HoldSound
 from processors.turn.sound_path import SoundPath
 from processors.wiring import CallWiring
 
@@ -86,65 +85,6 @@ NEVER_SILENT: Final[Mapping[Situation, str]] = {
 """Used where an owner's texts have none, or all were said."""
 
 
-class WaitingVoice:
-    """Says the result in the agent's voice, and adds it to the context."""
-
-    def __init__(
-        self, fallback: Fallback, wiring: CallWiring, *, push: Callable[[Frame], Awaitable[None]]
-    ) -> None:
-        self.speaker = Speaker(wiring.line, push=push, clock=wiring.clock)
-        self._fallback = fallback
-        self._tell = wiring.tell
-        self._turn = wiring.turn
-
-    async def say(self, situation: Situation, *, must: bool) -> bool:
-        """Say a text; return False if there is none.
-
-        Args:
-            situation: The situation of the text.
-            must: The caller cannot cut it short.
-        """
-        chosen = self._fallback.phrases.choose((situation,), topical=False)
-        text = chosen.text if chosen else NEVER_SILENT.get(situation)
-        if text is None:
-            return False
-        language = chosen.language if chosen else DEFAULT_LANGUAGE  # the text's, not the caller's
-        sound = self._fallback.voice.say(text, language)
-        if await self.speaker.speak(sound, must=must) is not None:
-            self._fallback.remember(text)
-            self._tell(AgentSaid(turn=self._turn.number, text=text))
-        return True
-
-
-class HoldTones:
-    """Plays tones whenever nothing else is heard, and says a phrase now and then.
-
-    Attributes:
-        rhythm: Decides when.
-    """
-
-    def __init__(self, voice: WaitingVoice, other: OtherSound, wiring: CallWiring) -> None:
-        self.rhythm = HoldRhythm()
-        self._voice = voice
-        self._other = other
-        self._line = wiring.line
-        self._now = wiring.clock
-
-    @property
-    def wake_at(self) -> float | None:
-        """When to call `act`, or `None`."""
-        return self.rhythm.wake_at(max(self._line.dry_at, self._now() - 1.0))
-
-    async def act(self, now: float) -> None:
-        """Do what is due: a phrase if one is left, or else a tone."""
-        due = self.rhythm.tick(now, self._line.dry_at)
-        if due is None:
-            return
-        said = isinstance(due, SayWord) and await self._voice.say(Situation.ON_HOLD, must=False)
-        if not said:
-            await self._other.put(hold_tone(self._other.rate_hz))
-
-
 class WaitingLine(FrameProcessor):
     """Plays to a caller who waits for a person or talks with one; delays nothing.
 
@@ -157,11 +97,14 @@ class WaitingLine(FrameProcessor):
         super().__init__()
         self.on_key: Callable[[str], None] = lambda _: None
         self.together = False
+        self._fallback = fallback
         self._line = wiring.line
+        self._turn = wiring.turn
+        self._tell = wiring.tell
         self._now = wiring.clock
-        self._voice = WaitingVoice(fallback, wiring, push=self.push_frame)
+        self._speaker = Speaker(wiring.line, push=self.push_frame, clock=wiring.clock)
         self._other = OtherSound(wiring.line, push=self.push_frame, clock=wiring.clock)
-        self._tones = HoldTones(self._voice, self._other, wiring)
+        self._rhythm = HoldRhythm()
         self._alarm = Alarm(wiring.clock)
         self._words_out = asyncio.Event()
         self._words_out.set()  # no answer is expected before `expect_words`
@@ -169,7 +112,7 @@ class WaitingLine(FrameProcessor):
     async def setup(self, setup: FrameProcessorSetup) -> None:
         """Read the line's sample rate."""
         await super().setup(setup)
-        self._voice.speaker.rate_hz = self._other.rate_hz = setup.audio_out_sample_rate
+        self._speaker.rate_hz = self._other.rate_hz = setup.audio_out_sample_rate
 
     def expect_words(self) -> None:
         """Make `words_out` wait for the end of the answer in progress."""
@@ -186,32 +129,38 @@ class WaitingLine(FrameProcessor):
     def hold(self, *, on: bool) -> None:
         """Start or stop playing tones whenever nothing else is heard."""
         if on:
-            self._tones.rhythm.start(self._now())
+            self._rhythm.start(self._now())
         else:
-            self._tones.rhythm.stop()
+            self._rhythm.stop()
         self._alarm.ring()
 
     def reassure(self) -> None:
         """Say soon that it takes a moment longer: the caller has asked for a person again."""
-        self._tones.rhythm.hurry(self._now())
+        self._rhythm.hurry(self._now())
         self._alarm.ring()
 
-    async def say(self, situation: Situation) -> None:
-        """Say a text in the agent's voice, which the caller cannot cut short, and remember it."""
-        await self._voice.say(situation, must=True)
+    async def say(self, situation: Situation, *, must: bool = True) -> bool:
+        """Say a text in the agent's voice, and add it to the context; return False without one.
 
-    async def heard(self) -> None:
-        """Return once everything on the line was heard."""
-        await until_heard(self._line, self._now)
+        Args:
+            situation: The situation of the text.
+            must: The caller cannot cut it short.
+        """
+        chosen = self._fallback.phrases.choose((situation,), topical=False)
+        text = chosen.text if chosen else NEVER_SILENT.get(situation)
+        if text is None:
+            return False
+        language = chosen.language if chosen else DEFAULT_LANGUAGE  # the text's, not the caller's
+        sound = self._fallback.voice.say(text, language)
+        if await self._speaker.speak(sound, must=must) is not None:
+            self._fallback.remember(text)
+            self._tell(AgentSaid(turn=self._turn.number, text=text))
+        return True
 
     async def play(self, pcm: bytes) -> None:
         """Play the next piece of the person's audio, 16-bit mono at the line's rate."""
         if self.together:
             await self._other.put_soon(pcm)
-
-    async def silence_agent(self) -> None:
-        """Drop what the agent was about to say."""
-        await self.push_frame(InterruptionWorkerFrame(), FrameDirection.UPSTREAM)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Pass everything on except the agent's words to a caller who talks with a person.
@@ -227,12 +176,12 @@ class WaitingLine(FrameProcessor):
         await self.push_frame(frame, direction)
         match frame:
             case StartFrame():
-                self._alarm.start(self, lambda: self._tones.wake_at, self._tones.act)
+                self._alarm.start(self, self._wake_at, self._act)
             case EndFrame() | CancelFrame():
                 await self._alarm.stop()
             case VADUserStartedSpeakingFrame() | VADUserStoppedSpeakingFrame():
                 speaks = isinstance(frame, VADUserStartedSpeakingFrame)
-                self._tones.rhythm.caller(speaks=speaks)
+                self._rhythm.caller(speaks=speaks)
                 self._alarm.ring()
             case LLMFullResponseEndFrame():
                 self._words_out.set()  # it follows the answer's words
@@ -245,6 +194,18 @@ class WaitingLine(FrameProcessor):
         """Stop playing."""
         await super().cleanup()
         await self._alarm.stop()
+
+    def _wake_at(self) -> float | None:
+        return self._rhythm.wake_at(max(self._line.dry_at, self._now() - 1.0))
+
+    async def _act(self, now: float) -> None:
+        """Do what is due: a phrase if one is left, or else a tone."""
+        due = self._rhythm.tick(now, self._line.dry_at)
+        if due is None:
+            return
+        said = due is HoldSound.WORD and await self.say(Situation.ON_HOLD, must=False)
+        if not said:
+            await self._other.put(hold_tone(self._other.rate_hz))
 
 
 def _length_s(frame: TTSAudioRawFrame | TTSTextFrame) -> float:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
+from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
 from pipecat.frames.frames import (
     EndFrame,
     Frame,
@@ -27,12 +28,12 @@ from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.transports.base_transport import TransportParams
 from pipecat.workers.runner import WorkerRunner
 
-from bot.call.conversation import build_context, give_tools, room_tokens
+from bot.call.conversation import build_context, room_tokens
 from bot.call.models import VoiceModels
 from bot.config.agent import AgentSettings, system_text
 from bot.config.settings import TurnSettings
 from bot.tools.built_in import Tools
-from bot.tools.desk import CallerRequests, Unkept
+from bot.tools.caller_requests import CallerRequests, Unkept
 from calls.events import Event
 from processors.answering.context_window import ContextWindow
 from processors.holding.caller_silence import AnsweredFrame, CallerSilence, Farewell
@@ -193,7 +194,7 @@ def _talk(
     models: VoiceModels,
 ) -> Talk:
     context, pair = build_context(agent, TurnSettings(), models=models, tell=told.append)
-    give_tools(context, tools.schemas)
+    context.set_tools(ToolsSchema(standard_tools=list(tools.schemas)))
     farewell, voice, ear = Farewell(), Voice(), Ear()
     above, below = (ContextWindow(limit_tokens=room_tokens(agent), tell=told.append) for _ in "12")
     silence = _silence(agent, farewell, told)

@@ -3,13 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.transfer.hold_rhythm_rules import (
-    WORD_EVERY_S,
-    HoldRhythm,
-    HoldSound,
-    SayWord,
-    SoundTone,
-)
+from processors.transfer.hold_rhythm_rules import WORD_EVERY_S, HoldRhythm, HoldSound
 
 TONE_S = 1.6
 WORD_S = 1.5
@@ -22,7 +16,7 @@ def played(rhythm: HoldRhythm, *, since: float, until: float) -> list[tuple[floa
         sound = rhythm.tick(at, dry_at)
         assert sound is not None
         sounds.append((max(at, dry_at), sound))
-        dry_at = max(at, dry_at) + (TONE_S if isinstance(sound, SoundTone) else WORD_S)
+        dry_at = max(at, dry_at) + (TONE_S if sound is HoldSound.TONE else WORD_S)
     return sounds
 
 
@@ -30,7 +24,7 @@ def test_tones_are_played_with_a_sentence_every_ten_seconds() -> None:
     rhythm = HoldRhythm()
     rhythm.start(100.0)
 
-    words = [at for at, each in played(rhythm, since=100.0, until=131.0) if each == SayWord()]
+    words = [at for at, each in played(rhythm, since=100.0, until=131.0) if each == HoldSound.WORD]
 
     assert len(words) == 2
     assert WORD_EVERY_S <= words[1] - words[0] <= WORD_EVERY_S + TONE_S
@@ -43,7 +37,7 @@ def test_a_caller_who_asks_again_hears_a_sentence_next() -> None:
 
     (at, word), *_ = played(rhythm, since=104.6, until=110.0)  # after a tone
 
-    assert (at, word) == (104.6, SayWord())
+    assert (at, word) == (104.6, HoldSound.WORD)
 
 
 def test_nothing_is_played_before_or_after_the_wait() -> None:
@@ -62,7 +56,7 @@ def test_nothing_is_played_over_a_speaking_caller() -> None:
 
     assert rhythm.tick(105.0, 100.0) is None
     rhythm.caller(speaks=False)
-    assert rhythm.tick(105.0, 100.0) == SoundTone()
+    assert rhythm.tick(105.0, 100.0) == HoldSound.TONE
 
 
 @given(speech=st.lists(st.tuples(st.floats(0, 5), st.floats(0.1, 4)), max_size=6))

@@ -5,7 +5,7 @@ from pipecat.audio.vad.vad_analyzer import VADParams, VADState
 from pipecat.frames.frames import Frame, TranscriptionFrame
 
 from processors.answerer.answerer_rules import AnsweringPlan
-from processors.answerer.watch import AnswererServices, AnswererWatch, FirstWords
+from processors.answerer.watch import AnswererWatch, FirstWords
 
 
 class NoEar:
@@ -26,15 +26,16 @@ class Answered:
     def __init__(self) -> None:
         self.now = 10.0
         self.remembered: list[str] = []
-        means = AnswererServices(
+        self.watch = AnswererWatch(
+            AnsweringPlan(who="", message=""),
             say=self._say,
             part=self._part,
             excuse=lambda *, away: None,
             remember=self.remembered.append,
             tell=lambda _: None,
             clock=lambda: self.now,
+            speech=NoEar(),
         )
-        self.watch = AnswererWatch(AnsweringPlan(who="", message=""), means, speech=NoEar())
 
     async def open(self, *, said: str = "") -> None:
         """Let the far end say something short and pause; without `said` it is not written yet."""

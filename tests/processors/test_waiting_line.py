@@ -1,7 +1,6 @@
 """What a caller hears who waits for a person, and in which language."""
 
 import pytest
-from pipecat.frames.frames import Frame
 
 from calls.line import CallerLine
 from calls.turn import Turn
@@ -10,7 +9,7 @@ from processors.holding.late_answer_rules import Holding
 from processors.holding.on_device_words import NoEar
 from processors.holding.own_voice import Fallback, Phrases
 from processors.holding.utterance_rules import Chooser, Situation, utterances_of
-from processors.transfer.waiting_line import WaitingVoice
+from processors.transfer.waiting_line import WaitingLine
 from processors.wiring import CallWiring
 from tests.processors.hold_bench import CLIP, RATE_HZ, MenuChoices, Voice, sound
 
@@ -54,12 +53,8 @@ async def test_a_text_is_spoken_in_its_own_language(
     wiring = CallWiring(
         clock=lambda: 100.0, turn=Turn(budget_s=1.5), line=CallerLine(), outside=lambda _: None
     )
+    waiting = WaitingLine(fallback, wiring)
+    waiting._speaker.rate_hz = RATE_HZ
 
-    async def push(_: Frame) -> None:
-        """Record sound for the line."""
-
-    waiting = WaitingVoice(fallback, wiring, push=push)
-    waiting.speaker.rate_hz = RATE_HZ
-
-    assert await waiting.say(situation, must=True)
+    assert await waiting.say(situation)
     assert voice.spoken == [spoken]

@@ -10,7 +10,7 @@ import pytest
 
 from bot import clock
 from bot.call import call as call_module
-from bot.call.assembly import Assembled
+from bot.call.pipeline import CallPipeline
 from calls.events import CallEnded, CallStarted
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.webhook import PhoneCall
@@ -33,11 +33,11 @@ RATE_HZ = 8_000
 SILENCE = np.zeros(RATE_HZ, np.int16)
 BROKEN = "+15005550666"  # the number of the caller whose leg is broken
 METHODS = ("input", "output", "on_gone", "answered", "show", "hang_up")
-STEPS: dict[str, Callable[[Assembled], tuple[object, str]]] = {
+STEPS: dict[str, Callable[[CallPipeline], tuple[object, str]]] = {
     "closing the tools": lambda it: (it.tools, "close"),
-    "keeping a callback": lambda it: (it.core.desk, "close"),
+    "keeping a callback": lambda it: (it.requests, "close"),
     "the observer": lambda it: (it.observer, "ended"),
-    "the farewell": lambda it: (it.core.farewell, "part"),
+    "the farewell": lambda it: (it.farewell, "part"),
     "cancelling from within": lambda it: (it.worker.pipeline, "queue_frame"),
     "cancelling": lambda it: (it.worker, "cancel"),
 }
@@ -154,16 +154,15 @@ async def test_a_failing_step_at_the_end_does_not_prevent_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     broken: list[str] = []
-    assemble = call_module.assemble
 
-    def assemble_broken(shared: Any, leg: Leg, *args: Any, **kwargs: Any) -> Assembled:
-        assembled = assemble(shared, leg, *args, **kwargs)
+    def build_broken(shared: Any, leg: Leg, *args: Any, **kwargs: Any) -> CallPipeline:
+        pipeline = CallPipeline(shared, leg, *args, **kwargs)
         for name in broken if leg.facts.transport == "loopback" else ():
-            owner, method = STEPS[name](assembled)
+            owner, method = STEPS[name](pipeline)
             monkeypatch.setattr(owner, method, thrown_by(method, how))
-        return assembled
+        return pipeline
 
-    monkeypatch.setattr(call_module, "assemble", assemble_broken)
+    monkeypatch.setattr(call_module, "CallPipeline", build_broken)
     async with judged_call(tmp_path) as beside:
         unexpected = []
         for steps in [*([step] for step in STEPS), [*STEPS]]:
@@ -181,17 +180,16 @@ async def test_the_end_of_a_call_stores_promised_callbacks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed: list[str] = []
-    assemble = call_module.assemble
 
-    def assemble_watched(shared: Any, leg: Leg, *args: Any, **kwargs: Any) -> Assembled:
+    def build_watched(shared: Any, leg: Leg, *args: Any, **kwargs: Any) -> CallPipeline:
         async def close() -> None:
             closed.append(leg.facts.transport)
 
-        assembled = assemble(shared, leg, *args, **kwargs)
-        monkeypatch.setattr(assembled.core.desk, "close", close)
-        return assembled
+        pipeline = CallPipeline(shared, leg, *args, **kwargs)
+        monkeypatch.setattr(pipeline.requests, "close", close)
+        return pipeline
 
-    monkeypatch.setattr(call_module, "assemble", assemble_watched)
+    monkeypatch.setattr(call_module, "CallPipeline", build_watched)
     async with judged_call(tmp_path) as beside:
         await answer(beside, recorded())
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.call.additions import opt_out_for
+from bot.call.pipeline import opt_out_for
 from bot.tools.do_not_call import OptOuts
 from calls.events import TranscriptFinal
 from campaigns.store.contacts import ContactStore

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from livekit import api
 
-from bot.call.call_maker import MakeCall
+from bot.call.call_maker import CallMaker
 from bot.config.settings import Settings
 from bot.server import livekit_door
 from bot.server.application import Extras, application
@@ -207,7 +207,7 @@ def _asking(process: Process, tasks: asyncio.TaskGroup) -> httpx.AsyncClient:
 async def opened(
     tmp_path: Path,
     *,
-    call: MakeCall | None = None,
+    call: CallMaker | None = None,
     media_server: LockedServer | None = None,
     **tree: Any,
 ) -> AsyncIterator[Opened]:

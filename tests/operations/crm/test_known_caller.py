@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 from pipecat.processors.aggregators.llm_context import LLMContext
 
-from bot.call.additions import KnownCaller
+from bot.call.call import KnownCaller
 from bot.config.agent import AgentSettings
 from calls.events import Event
 from calls.operations_events import CallerKnown

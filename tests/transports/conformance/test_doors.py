@@ -140,8 +140,8 @@ async def test_the_agent_falls_silent_when_it_is_interrupted(
 
 def context_of(pool: WorkerPool) -> object:
     """Return the messages that the model is given in the one call."""
-    assembled = pool.one_call._assembled
-    return assembled.context.messages if assembled else ()
+    pipeline = pool.one_call._pipeline
+    return pipeline.context.messages if pipeline else ()
 
 
 async def test_keys_reach_us(door: Door, pool: WorkerPool, does: Callable[..., bool]) -> None:

@@ -1,0 +1,59 @@
+"""The resources that all calls of a process share, and the services built from them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from pipecat.processors.frame_processor import FrameProcessor
+
+from bot.call.answerers import CarrierWords
+from bot.call.briefs import Briefs
+from bot.call.last_resort import LastResort
+from bot.call.models import VoiceModels
+from bot.call.summary_post import SummaryPosts
+from bot.clock import Clock
+from bot.config.agent import AgentSettings
+from bot.config.rungs import rung_of
+from bot.config.settings import Settings
+from bot.tools.do_not_call import OptOuts
+from fallbacks.work import StagePolicy
+from operations.crm.port import CrmLookup
+from processors.turn.detector import TurnJudges
+from providers.catalog import provider
+from providers.provider import Stage
+from transports.leg import People
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What all calls of a process share."""
+
+    settings: Settings
+    models: VoiceModels
+    judges: TurnJudges
+    policies: Mapping[Stage, StagePolicy]
+    clients: Mapping[str, object]  # shared clients of providers, by rung name
+    last_resort: LastResort
+    clock: Clock
+    late_at_line: Callable[[float], None] | None = None  # takes by how many seconds audio was late
+    people: People = field(default_factory=People)  # dials people for transfers
+    posts: SummaryPosts = field(default_factory=lambda: SummaryPosts(None))
+    do_not_call: OptOuts | None = None  # `None` if this process places no calls
+    crm: CrmLookup | None = None  # `None` without a CRM
+    carrier_words: CarrierWords = field(default_factory=CarrierWords)  # verdicts on who picked up
+    briefs: Briefs = field(default_factory=Briefs)
+
+    def rungs(
+        self, stage: Stage, agent: AgentSettings, *, sample_rate_hz: int
+    ) -> dict[str, FrameProcessor]:
+        """Return a stage's services for one call by rung name, the preferred one first."""
+        specs = [
+            rung_of(
+                item,
+                stage,
+                agent=agent,
+                sample_rate_hz=sample_rate_hz,
+                shared=self.clients.get(item.name),
+            )
+            for item in getattr(self.settings.stages, stage)
+        ]
+        return {spec.name: provider(stage, spec.kind).build(spec) for spec in specs}
