@@ -72,7 +72,7 @@ class Assembled:
         return agenda.in_reply or not agenda.empty or self.wiring.line.dry_at > now
 
 
-def assemble(  # noqa: PLR0913 - what a call is made of, each by its name
+def assemble(
     shared: Shared,
     leg: Leg,
     agent: AgentSettings,

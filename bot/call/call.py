@@ -120,7 +120,7 @@ LINE_LOST: Final = "line_lost"  # the reason of a call that may be resumed
 class Call:
     """Runs one pipeline on one leg and ends it exactly once, with a reason."""
 
-    def __init__(  # noqa: PLR0913 - what a call is made of, each by its name
+    def __init__(
         self,
         shared: Shared,
         leg: Leg,

@@ -47,7 +47,7 @@ def room_tokens(agent: AgentSettings) -> int:
     return max(1, agent.context_tokens - estimate({"content": system_text(agent)}))
 
 
-def build_context(  # noqa: PLR0913 - what the call has of its own, each by its name
+def build_context(
     agent: AgentSettings,
     turn: TurnSettings,
     *,

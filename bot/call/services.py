@@ -19,7 +19,7 @@ from bot.config.rungs import rung_of
 from bot.config.settings import Settings
 from bot.config.stages import STAGES
 from bot.tools.do_not_call import OptOuts
-from fallbacks.work import StagePolicy
+from fallbacks.ladder import StagePolicy
 from operations.crm.port import CrmLookup
 from processors.answering.continuation_rules import Answer
 from processors.answering.model_stream import Model

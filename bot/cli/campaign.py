@@ -43,7 +43,7 @@ OutOption: TypeAlias = Annotated[
 ]
 
 
-def command(  # noqa: PLR0917 - the options, each with a name
+def command(
     action: Annotated[str, typer.Argument(metavar="ACTION", help=ACTIONS)],
     file: FileArgument = None,
     campaign: CampaignOption = None,

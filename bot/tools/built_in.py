@@ -64,7 +64,7 @@ class ReachesPeople(Protocol):
 class Tools:
     """The tools of one call: Holdline's and the owner's. `close` them with the call."""
 
-    def __init__(  # noqa: PLR0913 - what tools ask of a call, each by its name
+    def __init__(
         self,
         agent: AgentSettings,
         *,

@@ -184,7 +184,7 @@ NO_NUMBER: Final = "This caller's number is not known. Ask them for the number, 
 class DoNotCallRequests:
     """The opt-out of one call. `close` it with the call; pending work continues in `OptOuts`."""
 
-    def __init__(  # noqa: PLR0913 - whose number it is and who is told, each by its name
+    def __init__(
         self,
         opt_outs: OptOuts,
         number: str,

@@ -245,7 +245,7 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
         tell_pause: Called with news of a pause, before the VAD reports it.
     """
 
-    def __init__(  # noqa: PLR0913 - its inputs, and its parts
+    def __init__(
         self,
         session: Any,
         *,

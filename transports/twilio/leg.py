@@ -17,7 +17,7 @@ from transports.twilio.dialect import TWILIO
 class TwilioLeg(RedirectedLeg):
     """The caller's audio connection through Twilio."""
 
-    def __init__(  # noqa: PLR0913 - as many as a line has
+    def __init__(
         self,
         websocket: WebSocket,
         call: CarriedCall,
