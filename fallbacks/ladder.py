@@ -1,4 +1,4 @@
-"""Decides which rung to ask, when to ask the next one as well, and how often.
+"""The ladder of a stage: its shared settings, and which rung one request asks next.
 
 The preferred rung comes first unless it is suspect, too slow for the remaining time, or asked for a
 pause. After a failure the next rung is started at once. While the first is merely late, both run
@@ -8,13 +8,17 @@ attempts.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
+from fallbacks.availability import Availability, AvailabilityTable, Reason, RungState
+from fallbacks.clauses import ClauseRule
 from fallbacks.deadline import Deadline
+from fallbacks.early_answer import EarlyBudget
 from fallbacks.failure import Failure, Kind, Scope
-from fallbacks.health import Standing
+from fallbacks.lag import Lag
+from fallbacks.limits import Gate
 
 RETRY_WAIT_S: Final = 0.3  # the longest wait for a rate limit to pass inside a turn
 ROUNDING_S: Final = 1e-6  # of a sum of moments, so that a rest of exactly the limit is waited for
@@ -32,70 +36,11 @@ class Pace:
     gap_s: float = 0.4  # between two pieces of useful output, while work is pending
     silent_end_ok: bool = False  # a recogniser that heard a cough ends without a word
 
-
-def rank(
-    standings: Sequence[Standing], until: Deadline, *, now: float, stay_with: str | None = None
-) -> tuple[str, ...]:
-    """Return the rungs that may be asked, the first choice first.
-
-    `stay_with` is the rung that the caller knows: a voice that took over stays for the call, unless
-    it becomes suspect itself. Empty if no provider is available: hold the line.
-    """
-    left_s = until.left_s(now)
-    places = {standing.provider: place for place, standing in enumerate(standings)}
-    usable = [standing for standing in standings if standing.usable]
-    usable.sort(
-        key=lambda standing: (
-            standing.spared,
-            standing.suspect,
-            standing.provider != stay_with,
-            standing.p50_s > left_s,
-            places[standing.provider],
-        )
-    )
-    return tuple(standing.provider for standing in usable)
-
-
-def resting(standings: Iterable[Standing], until: Deadline, *, now: float) -> Mapping[str, float]:
-    """Return rungs whose rate limit ends soon, and in how many seconds, the soonest first."""
-    left_s = {
-        standing.provider: standing.rests_until - now
-        for standing in standings
-        if standing.rests_until is not None
-    }
-    most_s = min(RETRY_WAIT_S, until.left_s(now)) + ROUNDING_S
-    soon = [provider for provider, rest_s in left_s.items() if rest_s <= most_s]
-    return {provider: left_s[provider] for provider in sorted(soon, key=left_s.__getitem__)}
-
-
-def late_after_s(standing: Standing | None, pace: Pace) -> float:
-    """Return how long after its start a rung without useful output is late."""
-    if standing is None:
-        return pace.late_max_s
-    return min(max(standing.p95_s, pace.late_min_s), pace.late_max_s)
-
-
-def may_ask_again(
-    failure: Failure | None, until: Deadline, *, now: float, tries: int
-) -> float | None:
-    """Return in how many seconds the same rung may be asked again; `None` if not at all.
-
-    Args:
-        failure: What went wrong; `None` if it was only late.
-        until: The deadline; no rung is asked twice after it.
-        now: Monotonic, in seconds.
-        tries: How often it was already asked again.
-    """
-    if until.passed(now) or tries >= SAME_RUNG:
-        return None
-    if failure is None:
-        return 0.0
-    if failure.permanent or not failure.same_rung or failure.scope is Scope.PAYLOAD:
-        return None
-    wait_s = failure.retry_after_s
-    if wait_s is None:
-        return None if failure.kind is Kind.RATE_LIMITED else 0.0
-    return wait_s if wait_s <= min(RETRY_WAIT_S, until.left_s(now)) else None
+    def late_after_s(self, rung: Availability | None) -> float:
+        """Return how long after its start a rung without useful output is late."""
+        if rung is None:
+            return self.late_max_s
+        return min(max(rung.p95_s, self.late_min_s), self.late_max_s)
 
 
 class Allowance:
@@ -134,8 +79,82 @@ class Allowance:
         return allowed
 
 
-Standings: TypeAlias = Callable[[float], Sequence[Standing]]
-"""The stage's ladder at a moment, such as `HealthTable.standings` for the stage."""
+@dataclass(slots=True, kw_only=True)
+class StagePolicy:
+    """The settings and state of one stage that all calls of a process share."""
+
+    stage: str  # stt, llm, tts
+    availability: AvailabilityTable
+    pace: Pace = field(default_factory=Pace)
+    allowance: Allowance = field(default_factory=Allowance)
+    hedges: Allowance | None = None  # for a second rung before the first is late; `None` if never
+    lag: Lag = field(default_factory=Lag)  # our own stalls, which are no rung's fault
+    early: EarlyBudget | None = None  # for early answers; `None` if there are none
+    gates: Mapping[str, Gate] = field(default_factory=dict[str, Gate])  # by the rung's name
+    cold: frozenset[str] = frozenset()  # standbys that connect only when they are needed
+    untimed: frozenset[str] = frozenset()  # voices that do not report word times
+    # How much of an unfinished sentence a voice may get; voices without an entry get nothing.
+    clauses: Mapping[str, ClauseRule] = field(default_factory=dict[str, ClauseRule])
+    # Set when two voices ended without speaking a text: then the text alone is at fault.
+    unspoken: tuple[Hashable, str] | None = None
+    then_s: float = 0.0  # the time that later stages need before the caller hears something
+    chance: Callable[[], float] = lambda: 0.5  # 0 to 1; spreads rests without a specified time
+
+    def trusted(self, now: float) -> bool:
+        """Return whether a usable rung is ready; if none is usable, whether a probe succeeded."""
+        found = self.availability.ladder(self.stage, now)
+        usable = [rung for rung in found if rung.usable]
+        if usable:
+            return any(rung.state is RungState.READY for rung in usable)
+        return any(rung.state is RungState.PROBED for rung in found)
+
+    def usable(self, now: float) -> Sequence[Availability]:
+        """Return the rungs that every caller may ask, the preferred one first."""
+        return self.availability.usable(self.stage, now)
+
+
+def rank(
+    rungs: Iterable[Availability], until: Deadline, *, now: float, stay_with: str | None = None
+) -> tuple[str, ...]:
+    """Return rungs in the order in which they are asked.
+
+    `stay_with` is the rung that the caller knows: a voice that took over stays for the call, unless
+    it becomes suspect itself.
+    """
+    left_s = until.left_s(now)
+    ordered = sorted(  # stable: the preferred rung comes first among equals
+        rungs,
+        key=lambda rung: (
+            rung.reason is Reason.PAUSE,
+            rung.state is RungState.SUSPECT,
+            rung.provider != stay_with,
+            rung.p50_s > left_s,
+        ),
+    )
+    return tuple(rung.provider for rung in ordered)
+
+
+def may_ask_again(
+    failure: Failure | None, until: Deadline, *, now: float, tries: int
+) -> float | None:
+    """Return in how many seconds the same rung may be asked again; `None` if not at all.
+
+    Args:
+        failure: What went wrong; `None` if it was only late.
+        until: The deadline; no rung is asked twice after it.
+        now: Monotonic, in seconds.
+        tries: How often it was already asked again.
+    """
+    if until.passed(now) or tries >= SAME_RUNG:
+        return None
+    if failure is None:
+        return 0.0
+    if failure.permanent or not failure.same_rung or failure.scope is Scope.PAYLOAD:
+        return None
+    wait_s = failure.retry_after_s
+    if wait_s is None:
+        return None if failure.kind is Kind.RATE_LIMITED else 0.0
+    return wait_s if wait_s <= min(RETRY_WAIT_S, until.left_s(now)) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,22 +168,31 @@ class NextRung:
     hedge: bool = False  # in addition, before any rung is late
 
 
-class AttemptUnderWay(Protocol):
-    """An attempt in progress."""
-
-    provider: str
-
-
 class RungChoice:
-    """Remembers which rungs were asked and with what result, and proposes the next one."""
+    """Remembers which rungs one request asked and with what result, and proposes the next one."""
 
     def __init__(
-        self, standings: Standings, *, allowance: Allowance, stay_with: str | None
+        self,
+        policy: StagePolicy,
+        *,
+        stay_with: str | None = None,
+        offered: Callable[[str], bool] = lambda _: True,
+        hears: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        self._standings = standings
-        self._allowance = allowance
+        """Prepare.
+
+        Args:
+            policy: The stage.
+            stay_with: The rung that the caller knows.
+            offered: Whether this call can ask a rung.
+            hears: Whether a rung already hears this call. It continues when no rung may be asked.
+                If there is none, this call tries every rung without a trial in progress.
+        """
+        self._policy = policy
         self._stay_with = stay_with
-        self._seen: dict[str, Standing] = {}  # from the last ranking
+        self._offered = offered
+        self.hears = hears
+        self._seen: dict[str, Availability] = {}  # those that may be asked, by the last ranking
         self._starts: Counter[str] = Counter()
         self._failures: dict[str, Failure | None] = {}  # `None` if it was only late
         self._mended: dict[str, bool] = {}  # rungs that rejected our payload; whether it was fixed
@@ -174,22 +202,17 @@ class RungChoice:
         """The number of attempts started."""
         return self._starts.total()
 
-    def standbys(self, now: float) -> tuple[Standing, ...]:
-        """Return the usable rungs that have not been asked."""
-        standings = self._standings(now)
-        return tuple(
-            standing
-            for standing in standings
-            if standing.usable and standing.provider not in self._starts
-        )
+    def standbys(self, now: float) -> list[Availability]:
+        """Return the rungs that may be asked and have not been."""
+        return [rung for rung in self._allowed(now) if rung.provider not in self._starts]
 
-    def note_start(self, candidate: NextRung) -> Standing | None:
-        """Record the start of an attempt; return the rung's standing when it was chosen."""
+    def note_start(self, candidate: NextRung) -> Availability | None:
+        """Record the start of an attempt; return the rung's availability when it was chosen."""
         self._starts[candidate.provider] += 1
         if candidate.mended:
             self._mended[candidate.provider] = True
         if not candidate.extra:
-            self._allowance.note()
+            self._policy.allowance.note()
         return self._seen.get(candidate.provider)
 
     def take_back(self, provider: str) -> None:
@@ -202,63 +225,67 @@ class RungChoice:
         if failure is not None and failure.scope is Scope.PAYLOAD and failure.same_rung:
             self._mended.setdefault(provider, False)
 
-    def find_next(
-        self, until: Deadline, runs: Collection[AttemptUnderWay], now: float
-    ) -> NextRung | None:
+    def find_next(self, until: Deadline, running: Collection[str], now: float) -> NextRung | None:
         """Return the rung to ask in place of one that failed.
 
         A new rung does not use the allowance, because it is no duplicate work. When no new rung is
         left and none runs, one is asked again, at once or in a moment.
+
+        Args:
+            until: The deadline.
+            running: The rungs of the attempts in progress.
+            now: Monotonic, in seconds.
         """
         for provider in self.ranked(until, now):
             if self._mended.get(provider) is False:  # the rung works: our payload was wrong
                 return NextRung(provider=provider, mended=True)
-        fresh = self.find_fresh(until, runs, now)
+        fresh = self.find_fresh(until, running, now)
         if fresh is not None:
             return NextRung(provider=fresh)
-        return None if runs else self._same_again(until, now)
+        return None if running else self._same_again(until, now)
 
     def find_second(
-        self,
-        until: Deadline,
-        runs: Collection[AttemptUnderWay],
-        now: float,
-        *,
-        allowance: Allowance | None = None,
-        hedge: bool = False,
+        self, until: Deadline, running: Collection[str], now: float, *, hedge: bool = False
     ) -> NextRung | None:
         """Return the rung to ask in addition: another one, or the same if it is the only one left.
 
-        `None` if two are already being asked.
-
-        Args:
-            until: The deadline.
-            runs: The attempts in progress.
-            now: Monotonic, in seconds.
-            allowance: Pays for it; `None` for the stage's own.
-            hedge: No rung is late yet.
+        `None` if two are already being asked. A hedge, for which no rung is late yet, has its own
+        allowance.
         """
-        if len(runs) > 1:
+        if len(running) > 1:
             return None
         again = (rung for rung, wait_s in self._again_after(until, now) if wait_s == 0)
-        second = self.find_fresh(until, runs, now) or next(again, None)
-        if second is None or not (allowance or self._allowance).take():
+        second = self.find_fresh(until, running, now) or next(again, None)
+        allowance = (self._policy.hedges if hedge else None) or self._policy.allowance
+        if second is None or not allowance.take():
             return None
         return NextRung(provider=second, extra=True, hedge=hedge)
 
-    def find_fresh(
-        self, until: Deadline, runs: Collection[AttemptUnderWay], now: float
-    ) -> str | None:
+    def find_fresh(self, until: Deadline, running: Collection[str], now: float) -> str | None:
         """Return the best rung that was not asked yet, or that has only lost a race."""
-        asked = {run.provider for run in runs} | self._failures.keys()
+        asked = {*running, *self._failures}
         free = [rung for rung in self.ranked(until, now) if rung not in asked]
         return next((rung for rung in free if rung not in self._starts), next(iter(free), None))
 
     def ranked(self, until: Deadline, now: float) -> tuple[str, ...]:
         """Return the rungs that may be asked, best first."""
-        standings = self._standings(now)
-        self._seen = {standing.provider: standing for standing in standings}
-        return rank(standings, until, now=now, stay_with=self._stay_with)
+        allowed = self._allowed(now)
+        self._seen = {rung.provider: rung for rung in allowed}
+        return rank(allowed, until, now=now, stay_with=self._stay_with)
+
+    def _allowed(self, now: float) -> list[Availability]:
+        """Return the rungs that this call may ask, in the order of the ladder."""
+        found = self._policy.availability.ladder(self._policy.stage, now)
+        offered = [rung for rung in found if self._offered(rung.provider)]
+        if usable := [rung for rung in offered if rung.usable]:
+            return usable
+        if hearing := [rung for rung in found if self._goes_on(rung)]:
+            return hearing
+        probed = [rung for rung in offered if rung.state is RungState.PROBED]
+        return probed or [rung for rung in offered if rung.state is RungState.OPEN]
+
+    def _goes_on(self, rung: Availability) -> bool:
+        return self.hears(rung.provider) and rung.reason is not Reason.ROTATION
 
     def _same_again(self, until: Deadline, now: float) -> NextRung | None:
         """Return the rung to ask once more, at once or in a moment.
@@ -273,7 +300,7 @@ class RungChoice:
             timed_out = failure is None or failure.kind is Kind.TIMEOUT
             timed_out = timed_out and provider in self._starts
             extra = several and timed_out
-            if extra and not self._allowance.take():
+            if extra and not self._policy.allowance.take():
                 continue
             return NextRung(provider=provider, wait_s=wait_s, extra=extra)
         return None
@@ -284,11 +311,23 @@ class RungChoice:
         Of the resting rungs, the one whose rest ends first comes first. A rest is longer than the
         provider's request if that was too short. A last resort is asked once.
         """
+        last_resort = (RungState.PROBED, RungState.OPEN)
         ranked = self.ranked(until, now)
-        ready = {rung: 0.0 for rung in ranked if not self._seen[rung].last_resort}
-        ready |= resting(self._seen.values(), until, now=now)
-        for provider, left_s in ready.items():
+        ready = {rung: 0.0 for rung in ranked if self._seen[rung].state not in last_resort}
+        for provider, left_s in (ready | self._resting(until, now)).items():
             failure, tries = self._failures.get(provider), self._starts[provider] - 1
             wait_s = may_ask_again(failure, until, now=now, tries=tries)
             if wait_s is not None:
                 yield provider, left_s or wait_s
+
+    def _resting(self, until: Deadline, now: float) -> dict[str, float]:
+        """Return rungs whose rate limit ends soon, and in how many seconds, the soonest first."""
+        most_s = min(RETRY_WAIT_S, until.left_s(now)) + ROUNDING_S
+        left_s = [
+            (rung.until - now, rung.provider)
+            for rung in self._policy.availability.ladder(self._policy.stage, now)
+            if rung.state is RungState.RESTING and rung.until is not None
+            if self._offered(rung.provider) and rung.provider not in self._seen
+        ]
+        soon = sorted((rest for rest in left_s if rest[0] <= most_s), key=lambda rest: rest[0])
+        return {provider: rest_s for rest_s, provider in soon}

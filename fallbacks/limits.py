@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Final, Protocol
 
+from fallbacks.availability import Availability
 from fallbacks.deadline import Deadline
-from fallbacks.health import Standing
 from fallbacks.retry_after import duration_s
 
 MINUTE_S: Final = 60.0
@@ -63,7 +63,7 @@ def requests_left(headers: Mapping[str, str]) -> RequestsLeft | None:
 
 
 def may_wait_until(
-    standbys: Sequence[Standing], *, prompt: Deadline, until: Deadline, then_s: float = 0.0
+    standbys: Sequence[Availability], *, prompt: Deadline, until: Deadline, then_s: float = 0.0
 ) -> Deadline:
     """Return how long work may wait for a place at a rung, before the next one is asked.
 

@@ -10,16 +10,16 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
+from fallbacks.availability import RungAvailability
 from fallbacks.breaker import State
-from fallbacks.health import Health
 
 DAY_S: Final = 86_400.0
 STEPS_S: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0)
 
 
-def is_doubted(health: Health) -> bool:
+def is_doubted(rung: RungAvailability) -> bool:
     """Return whether a rung is suspect, open or half-open."""
-    return health.breaker.state is not State.CLOSED or health.suspect_since is not None
+    return rung.breaker.state is not State.CLOSED or rung.suspect_since is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +90,7 @@ class Probing:
         return (Probe(number=self._number, real=real, counts=self._doubted, timeout_s=timeout_s),)
 
     def reported(self, number: int, now: float, *, ok: bool) -> None:
-        """Record a probe's result; update the health table first, then call `see`."""
+        """Record a probe's result; update its availability first, then call `see`."""
         if self._out is None or self._out[0] != number:
             return
         self._out = None

@@ -1,17 +1,24 @@
-"""The waits before retries of work outside a live turn.
+"""Retries outside a live turn: the waits before them, and the rung that is asked next.
 
-Dials, the owner's systems, alerts, sheets, probes. Never a caller's turn: a caller does not wait.
+Dials, the owner's systems, alerts, sheets, probes, lost connections. Never a caller's turn: a
+caller does not wait.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from fallbacks.availability import Availability, RungState
 from fallbacks.failure import Failure
 
 AGAIN_S: Final = 60.0  # after a first failed sequence; twice that after the next
 LONGEST_REST_S: Final = 900.0  # the upper bound of that, and the rest where a person must act first
 JITTER: Final = 0.1  # a tenth either way, so that many do not retry in the same instant
+
+# Before each try to connect again; all chosen.
+WAITS_S: Final = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+STABLE_S: Final = 5.0  # a connection that lasted less does not reset the backoff
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,3 +61,92 @@ def rest_s(sequences: int) -> float:
         sequences: Failed in a row; 1 for the first.
     """
     return min(LONGEST_REST_S, AGAIN_S * 2.0 ** min(10, sequences - 1))
+
+
+class Rounds:
+    """Decides which rung is asked next, and when, in one piece of work that no caller waits for.
+
+    A failure moves the work down the ladder at once: a healthy standby need not wait for the
+    preferred rung's retry. A rung that may be asked again becomes due after its wait, and of those
+    that are due the highest is asked. The work is given up when none will ever be due.
+
+    rounds.choose(rungs, now)  # "deepgram": ask it
+    rounds.fail("deepgram", again_at=now + 5.0)
+    rounds.choose(rungs, now)  # "deepgram-b"
+    rounds.fail("deepgram-b", again_at=None)
+    rounds.choose(rungs, now)  # None: none is due
+    rounds.wake_at(rungs)  # when "deepgram" is
+    """
+
+    def __init__(self) -> None:
+        self._due_at: dict[str, float | None] = {}  # `None` if not again in this work
+
+    def choose(self, rungs: Sequence[Availability], now: float) -> str | None:
+        """Return the rung to ask now; `None` if none is due."""
+        due = [rung for rung in rungs if rung.usable and self._is_due(rung.provider, now)]
+        due.sort(key=lambda rung: rung.state is RungState.SUSPECT)  # stable: preferred ones first
+        return due[0].provider if due else None
+
+    def fail(self, provider: str, *, again_at: float | None) -> None:
+        """Record a failure, and when the rung may be asked again; `None` if never."""
+        self._due_at[provider] = again_at
+
+    def wake_at(self, rungs: Sequence[Availability]) -> float | None:
+        """Return when the next rung is due; `None` if none will be, and the work is given up."""
+        usable = {rung.provider for rung in rungs if rung.usable}
+        waits = [at for name, at in self._due_at.items() if at is not None and name in usable]
+        return min(waits, default=None)
+
+    def _is_due(self, provider: str, now: float) -> bool:
+        at = self._due_at.get(provider, now)
+        return at is not None and now >= at
+
+
+class Backoff:
+    """The waits between the tries of one connection: longer each time, until it is stable.
+
+        backoff = Backoff()
+        backoff.next_s()          # 0.0: a connection that was up for long is restored at once
+        backoff.next_s()          # 0.5
+        backoff.up(now=12.0)
+        backoff.down(now=60.0)    # it was stable: the next wait is 0.0 again
+
+    Moments are monotonic, in seconds.
+    """
+
+    def __init__(self, *, retries_itself: bool = False) -> None:
+        """Prepare.
+
+        Args:
+            retries_itself: The service makes the first retry at once, without us.
+        """
+        self._first = 1 if retries_itself else 0
+        self._tries = 1  # a failed first connection is not retried at once
+        self._up_at: float | None = None
+
+    def up(self, now: float) -> None:
+        """Record that the connection is up."""
+        self._up_at = now
+
+    def down(self, now: float, *, permanent: bool = False) -> None:
+        """Record that the connection is gone.
+
+        Args:
+            now: Monotonic, in seconds.
+            permanent: The provider refused it for a reason that does not pass by itself.
+        """
+        if self._up_at is not None and now - self._up_at > STABLE_S:
+            self._tries = self._first
+        self._up_at = None
+        if permanent:
+            self._tries = len(WAITS_S) - 1
+
+    def next_s(self) -> float:
+        """Return the wait before the next try, and count that try."""
+        wait_s = WAITS_S[min(self._tries, len(WAITS_S) - 1)]
+        self._tries += 1
+        return wait_s
+
+    def hurried(self) -> None:
+        """Take back the last try: its wait was cut short, which is rare and not a failure."""
+        self._tries = max(0, self._tries - 1)

@@ -1,4 +1,4 @@
-"""The health of a rung as several processes share it, over a common board.
+"""The availability of a rung as several processes share it, over a common board.
 
 Each process watches its own rungs and publishes changes: breaker, suspicion, rest, whether an
 operator took the rung out of rotation, and that callers are served, which outweighs failed probes.
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from fallbacks.availability import SERVED_S, RungAvailability
 from fallbacks.breaker import State
 from fallbacks.failure import Kind
-from fallbacks.health import SERVED_S, Health
 
 STALE_S: Final = 300.0  # a suspicion that no probe has cleared by then is ignored (chosen)
 
@@ -50,14 +50,6 @@ class BoardWord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
-    breaker: tuple[State, float]
-    suspect_since: float | None
-    rests_until: float
-    withdrawn: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Moment:
     """One moment on two clocks."""
 
@@ -66,12 +58,12 @@ class _Moment:
 
 
 class SharedRung:
-    """One rung's health, as published to other processes and adopted from them."""
+    """One rung's availability, as published to other processes and adopted from them."""
 
-    def __init__(self, place: str, health: Health) -> None:
+    def __init__(self, place: str, rung: RungAvailability) -> None:
         self.place = place
-        self.health = health
-        self._seen = self._look()
+        self.rung = rung
+        self._seen = _look(rung)
         self._again = False
         self._served_until = -math.inf  # as last published or read
         self._heard: dict[Aspect, _Moment] = {}  # the last word adopted: its time, and when
@@ -84,37 +76,18 @@ class SharedRung:
             now: Monotonic, in seconds.
             utc_s: The board's clock at the same moment.
         """
-        before, self._seen = self._seen, self._look()
+        before, self._seen = self._seen, _look(self.rung)
         again, self._again = self._again, False
-        offset_s = utc_s - now
-        words: list[BoardWord] = []
-        if again or self._seen.breaker != before.breaker:
-            words.append(self._breaker(offset_s))
-        since = self._seen.suspect_since
-        if since != before.suspect_since or (again and since is not None):
-            at_s = self._moment(Aspect.SUSPICION, now if since is None else since, offset_s)
-            value = "" if since is None else "suspect"
-            words.append(
-                BoardWord(place=self.place, aspect=Aspect.SUSPICION, at_s=at_s, value=value)
-            )
-        until = self.health.rests_until
-        if until != before.rests_until or (again and until > now):
-            at_s = self._moment(Aspect.REST, now, offset_s)
-            until_s = until + offset_s
-            words.append(
-                BoardWord(place=self.place, aspect=Aspect.REST, at_s=at_s, until_s=until_s)
-            )
-        if self._seen.withdrawn != before.withdrawn or (again and self._seen.withdrawn):
-            words.append(self._rotation(offset_s))
-        served_until = self.health.served_until
+        aspects = [
+            aspect
+            for aspect, seen in self._seen.items()
+            if seen != before[aspect] or (again and self._is_marked(aspect, now))
+        ]
+        served_until = self.rung.served_until
         if served_until > now and (again or served_until >= self._served_until + SERVED_EACH_S):
             self._served_until = served_until
-            at_s = self._moment(Aspect.SERVED, now, offset_s)
-            until_s = served_until + offset_s
-            words.append(
-                BoardWord(place=self.place, aspect=Aspect.SERVED, at_s=at_s, until_s=until_s)
-            )
-        return tuple(words)
+            aspects.append(Aspect.SERVED)
+        return tuple(self._word(aspect, now, offset_s=utc_s - now) for aspect in aspects)
 
     def heed(self, word: BoardWord, now: float, *, utc_s: float) -> bool:
         """Adopt another process's word; return whether that changed anything."""
@@ -122,81 +95,76 @@ class SharedRung:
         if since is None:
             return False
         self._heard[word.aspect] = _Moment(at_s=word.at_s, at=now)
-        before = self._look()
-        left_s = _left_s(word, utc_s)
-        match word.aspect:
-            case Aspect.BREAKER:
-                self.health.follow_breaker(
-                    State(word.value), since=since, now=now, rest_s=left_s, retired=word.retired
-                )
-            case Aspect.SUSPICION if now - since < STALE_S:
-                kind = Kind.TIMEOUT if word.value else None  # the exact kind was reported there
-                closed = self.health.breaker.state is State.CLOSED
-                self.health.suspicion.follow(kind, since=since, now=now, may_clear=closed)
-            case Aspect.REST:
-                end_of = max if left_s > 0 else min
-                self.health.rests_until = end_of(self.health.rests_until, now + left_s)
-            case Aspect.ROTATION:
-                self.health.rotation.follow(out=bool(word.value), since=min(now, since))
-            case Aspect.SERVED:
-                until = max(self.health.served_until, now + min(left_s, SERVED_S))
-                self._served_until = self.health.served_until = until
-            case _:
-                pass
-        after = self._look()
-        self._took_over(before, after)
-        return after != before
+        before = _look(self.rung)
+        self._adopt(word, since, now, left_s=_left_s(word, utc_s))
+        changed = {key: seen for key, seen in _look(self.rung).items() if seen != before[key]}
+        self._seen |= changed  # adopted changes are not published, all others still are
+        return bool(changed)
 
     def tell_again(self) -> None:
         """Make the next `news` repeat everything that differs from an unused rung."""
         self._again = True
 
-    def _took_over(self, before: _Seen, after: _Seen) -> None:
-        """Count adopted changes as seen, and nothing that is still to be published."""
-        seen = self._seen
-        self._seen = _Seen(
-            breaker=after.breaker if after.breaker != before.breaker else seen.breaker,
-            suspect_since=(
-                after.suspect_since
-                if after.suspect_since != before.suspect_since
-                else seen.suspect_since
-            ),
-            rests_until=(
-                after.rests_until if after.rests_until != before.rests_until else seen.rests_until
-            ),
-            withdrawn=after.withdrawn if after.withdrawn != before.withdrawn else seen.withdrawn,
-        )
+    def _adopt(self, word: BoardWord, since: float, now: float, *, left_s: float) -> None:
+        rung = self.rung
+        match word.aspect:
+            case Aspect.BREAKER:
+                state = State(word.value)
+                rung.follow_breaker(
+                    state, since=since, now=now, rest_s=left_s, retired=word.retired
+                )
+            case Aspect.SUSPICION if now - since < STALE_S:
+                kind = Kind.TIMEOUT if word.value else None  # the exact kind was reported there
+                rung.follow_suspicion(kind, since=since, now=now)
+            case Aspect.REST:
+                end_of = max if left_s > 0 else min
+                rung.rests_until = end_of(rung.rests_until, now + left_s)
+            case Aspect.ROTATION if min(now, since) > rung.out_at:
+                rung.set_out(min(now, since), out=bool(word.value))
+            case Aspect.SERVED:
+                until = max(rung.served_until, now + min(left_s, SERVED_S))
+                self._served_until = rung.served_until = until
+            case _:
+                pass
 
-    def _look(self) -> _Seen:
-        breaker = self.health.breaker
-        return _Seen(
-            breaker=(breaker.state, breaker.since),
-            suspect_since=self.health.suspect_since,
-            rests_until=self.health.rests_until,
-            withdrawn=self.health.rotation.out,
-        )
+    def _is_marked(self, aspect: Aspect, now: float) -> bool:
+        """Return whether an aspect differs from that of an unused rung."""
+        match aspect:
+            case Aspect.SUSPICION:
+                return self.rung.suspect_since is not None
+            case Aspect.REST:
+                return self.rung.rests_until > now
+            case Aspect.ROTATION:
+                return self.rung.out
+            case _:
+                return True
 
-    def _rotation(self, offset_s: float) -> BoardWord:
-        out = self.health.rotation.out
-        at_s = self._moment(Aspect.ROTATION, self.health.rotation.at, offset_s)
+    def _word(self, aspect: Aspect, now: float, *, offset_s: float) -> BoardWord:
+        rung, value = self.rung, ""
+        since: float = now
+        until: float | None = None
+        match aspect:
+            case Aspect.BREAKER:
+                since, value = rung.breaker.since, rung.breaker.state.value
+                until = rung.breaker.wake_at
+            case Aspect.SUSPICION:
+                value = "" if rung.suspect_since is None else "suspect"
+                since = now if rung.suspect_since is None else rung.suspect_since
+            case Aspect.REST:
+                until = rung.rests_until
+            case Aspect.ROTATION:
+                since, value = rung.out_at, "out" if rung.out else ""
+            case Aspect.SERVED:
+                until = rung.served_until
+        at_s = self._moment(aspect, since, offset_s)
+        until_s = 0.0 if until is None else until + offset_s
         return BoardWord(
             place=self.place,
-            aspect=Aspect.ROTATION,
+            aspect=aspect,
             at_s=at_s,
-            value="out" if out else "",
-            until_s=at_s + FOREVER_S if out else 0.0,
-        )
-
-    def _breaker(self, offset_s: float) -> BoardWord:
-        breaker = self.health.breaker
-        wake_at = breaker.wake_at
-        return BoardWord(
-            place=self.place,
-            aspect=Aspect.BREAKER,
-            at_s=self._moment(Aspect.BREAKER, breaker.since, offset_s),
-            value=breaker.state,
-            until_s=0.0 if wake_at is None else wake_at + offset_s,
-            retired=self.health.retired,
+            value=value,
+            until_s=at_s + FOREVER_S if value == "out" else until_s,
+            retired=aspect is Aspect.BREAKER and rung.retired,
         )
 
     def _moment(self, aspect: Aspect, at: float, offset_s: float) -> float:
@@ -221,6 +189,16 @@ class SharedRung:
         if told is None:
             return since
         return max(since, told.at + LEAST_S) if word.at_s > told.at_s else None
+
+
+def _look(rung: RungAvailability) -> dict[Aspect, object]:
+    """Return everything that is published when it has changed."""
+    return {
+        Aspect.BREAKER: (rung.breaker.state, rung.breaker.since),
+        Aspect.SUSPICION: rung.suspect_since,
+        Aspect.REST: rung.rests_until,
+        Aspect.ROTATION: rung.out,
+    }
 
 
 def _left_s(word: BoardWord, utc_s: float) -> float:

@@ -18,6 +18,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from bot import clock
 from bot.clock import Clock
 from calls.entry import Tell
+from fallbacks.availability import AvailabilityFact, AvailabilityTable
 from fallbacks.breaker import Permit
 from fallbacks.facts import (
     AttemptFailed,
@@ -27,10 +28,7 @@ from fallbacks.facts import (
     StageExhausted,
 )
 from fallbacks.failure import Failure, Kind, Scope, ServiceError, error_of, failed
-from fallbacks.health import HealthFact
-from fallbacks.retrying import RetrySettings, wait_s
-from fallbacks.roster import HealthTable
-from fallbacks.rounds import Rounds
+from fallbacks.retrying import RetrySettings, Rounds, wait_s
 
 T = TypeVar("T")
 Key: TypeAlias = tuple[str, str]
@@ -45,7 +43,7 @@ class Retries:
 
     settings: RetrySettings
     tell: Tell
-    roster: HealthTable | None = None  # `None` if the provider's health is not tracked
+    availability: AvailabilityTable | None = None  # `None` if the provider's health is not tracked
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     chance: Callable[[], float] = _CHANCE.random  # 0 to 1
     clock: Clock = clock.monotonic
@@ -141,10 +139,10 @@ class RetrySequence:
         Raises:
             ServiceError: There is none: the breaker is open, or the provider rests.
         """
-        roster, now = self._retries.roster, self._retries.clock()
-        if roster is None:
+        availability, now = self._retries.availability, self._retries.clock()
+        if availability is None:
             return None
-        permit = roster.health(*self._asked).permit(now)
+        permit = availability.of(*self._asked).permit(now)
         if permit is None:
             stage, provider = self._asked
             why = "not asked: its breaker is open, or it rests"
@@ -180,36 +178,36 @@ class RetrySequence:
             )
 
     def _learn(self, permit: Permit | None, failure: Failure) -> None:
-        roster, now = self._retries.roster, self._retries.clock()
-        if roster is None or permit is None:
+        availability, now = self._retries.availability, self._retries.clock()
+        if availability is None or permit is None:
             return
         if failure.permanent:
-            self._tell_all(roster.failed(permit, failure, now=now))
+            self._tell_all(availability.failed(permit, failure, now=now))
             return
-        health = roster.health(*self._asked)
-        health.breaker.take_back(permit)
+        breaker = availability.of(*self._asked).breaker
+        breaker.take_back(permit)
         if self._wait_s is None and failure.scope is not Scope.PAYLOAD:  # else our own fault
-            self._tell_all(health.breaker.trip(now))
+            self._tell_all(breaker.trip(now))
 
     def _book_success(self, permit: Permit | None) -> None:
-        roster = self._retries.roster
-        if roster is not None and permit is not None:
-            self._tell_all(roster.succeeded(self._asked, permit, now=self._retries.clock()))
+        availability = self._retries.availability
+        if availability is not None and permit is not None:
+            self._tell_all(availability.succeeded(self._asked, permit, now=self._retries.clock()))
 
     def _call_off(self, permit: Permit | None) -> None:
-        roster = self._retries.roster
-        if roster is not None and permit is not None:
-            roster.health(*self._asked).breaker.take_back(permit)
+        availability = self._retries.availability
+        if availability is not None and permit is not None:
+            availability.of(*self._asked).breaker.take_back(permit)
 
     def _tell_failure(self, failure: Failure, after_s: float) -> None:
         self._retries.tell(AttemptFailed.of(failure, after_s=after_s))
 
-    def _tell_all(self, facts: tuple[HealthFact, ...]) -> None:
+    def _tell_all(self, facts: tuple[AvailabilityFact, ...]) -> None:
         for fact in facts:
             self._retries.tell(fact)
 
 
-# Moves work outside a turn down its ladder; `fallbacks.rounds` decides the next rung.
+# Moves work outside a turn down its ladder; `fallbacks/retrying.py` decides the next rung.
 #
 # Each rung has its own `RetrySequence`, so that a standby is asked at once, and a rung's breaker
 # learns the same as from any other work outside a turn.
@@ -228,9 +226,9 @@ async def run_down_ladder(
     Raises:
         ServiceError: No rung succeeded; holds the failure of the last one asked.
     """
-    if retries.roster is None:
+    if retries.availability is None:
         raise ValueError("a ladder needs a health table")
-    return await _Descent(works, stage, retries, retries.roster).run()
+    return await _Descent(works, stage, retries, retries.availability).run()
 
 
 class _Descent(Generic[T]):
@@ -241,12 +239,12 @@ class _Descent(Generic[T]):
         works: Mapping[str, Callable[[], Awaitable[T]]],
         stage: str,
         retries: Retries,
-        roster: HealthTable,
+        availability: AvailabilityTable,
     ) -> None:
         self._works = works
         self._stage = stage
         self._retries = retries
-        self._roster = roster
+        self._availability = availability
         self._rounds = Rounds()
         self._sequences = {
             name: RetrySequence((stage, name), failure_of, retries) for name in works
@@ -257,11 +255,11 @@ class _Descent(Generic[T]):
     async def run(self) -> T:
         while True:
             now = self._retries.clock()
-            standings = self._roster.standings(self._stage, now)
-            standings = [standing for standing in standings if standing.provider in self._works]
-            name = self._rounds.choose(standings, now)
+            ladder = self._availability.ladder(self._stage, now)
+            rungs = [rung for rung in ladder if rung.provider in self._works]
+            name = self._rounds.choose(rungs, now)
             if name is None:
-                at = self._rounds.wake_at(standings)
+                at = self._rounds.wake_at(rungs)
                 if at is None:
                     raise self._exhausted()
                 await self._retries.sleep(max(0.0, at - now))

@@ -27,11 +27,11 @@ from bot.config.rungs import rung_of
 from bot.config.settings import Settings
 from bot.config.stages import RungSettings
 from bot.health.operator_desk import DEMO, addresses
-from bot.health.policies import build_roster
+from bot.health.policies import build_availability
 from calls.entry import Tell
 from calls.transcript import Transcript
+from fallbacks.availability import AvailabilityTable
 from fallbacks.failure import ServiceError
-from fallbacks.roster import HealthTable
 from operations.retrying import Retries, run_down_ladder
 from providers.catalog import provider
 from providers.provider import RungSpec, Stage, WholeRecording
@@ -146,18 +146,24 @@ class Batch:
 
     @classmethod
     def of(
-        cls, settings: Settings, *, roster: HealthTable | None = None, tell: Tell = lambda _: None
+        cls,
+        settings: Settings,
+        *,
+        availability: AvailabilityTable | None = None,
+        tell: Tell = lambda _: None,
     ) -> Self:
         """Return the configured ladders.
 
         Args:
             settings: The configuration.
-            roster: What the calls know of the rungs; `None` outside a server.
+            availability: What the calls know of the rungs; `None` outside a server.
             tell: Takes the events.
         """
-        known = roster or build_roster(settings, clock.monotonic())
+        known = availability or build_availability(settings, clock.monotonic())
         waits = settings.resilience.retry_settings()
-        return cls(settings=settings, retries=Retries(settings=waits, tell=tell, roster=known))
+        return cls(
+            settings=settings, retries=Retries(settings=waits, tell=tell, availability=known)
+        )
 
     async def transcribe(self, path: Path, *, language: str | None = None) -> Transcript:
         """Return the transcript of a recording.

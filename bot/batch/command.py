@@ -28,7 +28,7 @@ from bot.batch.batch import (
 )
 from bot.config.settings import Settings
 from bot.exits import CommandError, UsageError
-from bot.health.policies import build_roster
+from bot.health.policies import build_availability
 from bot.health.sharing import share_health
 from calls.events import Event
 from calls.transcript import Transcript
@@ -111,12 +111,12 @@ async def open_batch(config: Path | None, stage: Stage) -> AsyncIterator[Batch]:
     """
     notes = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
     settings = await _usable_settings(config, stage, notes)
-    roster = build_roster(settings, clock.monotonic())
+    availability = build_availability(settings, clock.monotonic())
     tell = partial(_tell, notes)
-    async with share_health(settings, roster, tell=tell) as share:
+    async with share_health(settings, availability, tell=tell) as share:
         if share is not None:
             await share.look()  # use the knowledge of other processes from the first request on
-        yield Batch.of(settings, roster=roster, tell=tell)
+        yield Batch.of(settings, availability=availability, tell=tell)
 
 
 async def _usable_settings(config: Path | None, stage: Stage, notes: Console) -> Settings:

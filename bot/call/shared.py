@@ -15,7 +15,7 @@ from bot.config.agent import AgentSettings
 from bot.config.rungs import rung_of
 from bot.config.settings import Settings
 from bot.tools.do_not_call import OptOuts
-from fallbacks.work import StagePolicy
+from fallbacks.ladder import StagePolicy
 from operations.crm.port import CrmLookup
 from processors.turn.detector import TurnJudges
 from providers.catalog import provider

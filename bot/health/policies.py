@@ -12,13 +12,12 @@ from bot import clock
 from bot.config.settings import Settings
 from bot.config.stages import STAGES, RungSettings
 from calls.entry import Tell
+from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.clauses import ClauseRule
 from fallbacks.early_answer import EarlyBudget
-from fallbacks.ladder import Allowance, Pace
+from fallbacks.ladder import Allowance, Pace, StagePolicy
 from fallbacks.lag import Lag
 from fallbacks.limits import Limits
-from fallbacks.roster import HealthTable, Place
-from fallbacks.work import StagePolicy
 from operations.keep_running import at_work, keep_running
 from processors.ladder.gate import RungGate
 from providers.catalog import provider
@@ -49,7 +48,7 @@ LOOK_S: Final = 0.5  # calls open breakers at any time; a rest is much longer th
 def build_policies(
     settings: Settings, now: float, *, lag: Lag | None = None
 ) -> dict[Stage, StagePolicy]:
-    """Return each stage's policy, all on one health table.
+    """Return each stage's policy, all on one table of availability.
 
     Args:
         settings: The configuration.
@@ -57,11 +56,11 @@ def build_policies(
         lag: The lag of this process; `None` if it is not measured.
     """
     lag = lag or Lag()
-    roster, hedges = build_roster(settings, now), build_hedges(settings)
+    availability, hedges = build_availability(settings, now), build_hedges(settings)
     return {
         stage: StagePolicy(
             stage=stage,
-            roster=roster,
+            availability=availability,
             pace=PACES[stage],
             hedges=hedges if stage == "llm" else None,
             lag=lag,
@@ -77,9 +76,9 @@ def build_policies(
     }
 
 
-def build_roster(settings: Settings, now: float) -> HealthTable:
+def build_availability(settings: Settings, now: float) -> AvailabilityTable:
     """Return what all calls know of the rungs."""
-    return HealthTable(
+    return AvailabilityTable(
         [
             Place(
                 stage=stage,
@@ -144,16 +143,16 @@ def credential(rung: RungSettings) -> str:
 
 @asynccontextmanager
 async def rest_breakers(
-    roster: HealthTable, *, tell: Tell, clock: Callable[[], float]
+    availability: AvailabilityTable, *, tell: Tell, clock: Callable[[], float]
 ) -> AsyncIterator[None]:
     """Advance the breakers with time while the block runs."""
-    resting = partial(_tick, roster, tell=tell, clock=clock)
+    resting = partial(_tick, availability, tell=tell, clock=clock)
     async with at_work(breakers=keep_running("resting the breakers", resting)):
         yield
 
 
-async def _tick(roster: HealthTable, *, tell: Tell, clock: Callable[[], float]) -> None:
+async def _tick(availability: AvailabilityTable, *, tell: Tell, clock: Callable[[], float]) -> None:
     while True:
-        for fact in roster.tick(clock()):
+        for fact in availability.tick(clock()):
             tell(fact)
         await asyncio.sleep(LOOK_S)

@@ -10,13 +10,12 @@ from loguru import logger
 
 from bot.clock import Clock
 from calls.entry import Tell
+from fallbacks.availability import AvailabilityTable, RungAvailability
 from fallbacks.breaker import Permit
 from fallbacks.facts import AttemptFailed, ProviderProbed
 from fallbacks.failure import Failure, Kind, failed
-from fallbacks.health import Health
 from fallbacks.lag import Lag
 from fallbacks.probing import Probe, ProbeSettings, Probing, is_doubted
-from fallbacks.roster import HealthTable
 from operations.keep_running import keep_running
 from operations.masking import printable
 from providers.catalog import provider
@@ -56,7 +55,7 @@ class Tried:
 
 
 class Prober:
-    """Probes one rung and reports the results to the health table. It never delays a call.
+    """Probes one rung and records the results. It never delays a call.
 
     Attributes:
         last: The result of the last probe; `None` before the first one.
@@ -67,7 +66,7 @@ class Prober:
         self,
         rung: RungSpec,
         *,
-        roster: HealthTable,
+        availability: AvailabilityTable,
         settings: ProbeSettings,
         tell: Tell,
         clock: Clock,
@@ -77,7 +76,7 @@ class Prober:
 
         Args:
             rung: The rung to probe, with its own key.
-            roster: What all calls know of the rung.
+            availability: What all calls know of the rung.
             settings: How often to probe.
             tell: Takes the events.
             clock: Monotonic.
@@ -86,7 +85,7 @@ class Prober:
         self.last: Probed | None = None
         self.lag = Lag()
         self._rung = rung
-        self._roster = roster
+        self._availability = availability
         self._tell = tell
         self._clock = clock
         self._leads = leads
@@ -99,26 +98,26 @@ class Prober:
         return self._rung
 
     @property
-    def health(self) -> Health:
-        """The health of the rung."""
-        return self._roster.health(self._rung.stage, self._rung.name)
+    def availability(self) -> RungAvailability:
+        """The availability of the rung."""
+        return self._availability.of(self._rung.stage, self._rung.name)
 
     def reset(self) -> None:
         """Probe as soon as possible, at an operator's request."""
-        self._probing.see(self._clock(), doubted=is_doubted(self.health))
+        self._probing.see(self._clock(), doubted=is_doubted(self.availability))
         self._probing.reset(self._clock())
 
     async def run(self) -> None:
         """Probe until cancelled."""
         while True:
             now = self._clock()
-            self._probing.see(now, doubted=is_doubted(self.health))
+            self._probing.see(now, doubted=is_doubted(self.availability))
             for probe in self._probing.tick(now) if self._leads() else ():
                 await self._do(probe)
             await asyncio.sleep(LOOK_S)
 
     async def _do(self, probe: Probe) -> None:
-        permit = self.health.permit(self._clock(), probe=True)
+        permit = self.availability.permit(self._clock(), probe=True)
         if permit is None:  # a trial request is in progress, which gives the same answer
             self._probing.reported(probe.number, self._clock(), ok=False)
             return
@@ -127,7 +126,7 @@ class Prober:
         try:
             tried = await self._try(probe)
         except asyncio.CancelledError:
-            self.health.breaker.take_back(permit)
+            self.availability.breaker.take_back(permit)
             raise
         now = self._clock()
         most_ours = 2 * (self.lag.stalled_s(now) - stalled_s) > now - began_s
@@ -142,11 +141,11 @@ class Prober:
         )
         self._tell_probe(self.last)
         if ours:
-            self.health.breaker.take_back(permit)
+            self.availability.breaker.take_back(permit)
         else:
             self._book(permit, failure, now=now, counts=probe.counts or tried.real)
         self._probing.reported(probe.number, now, ok=failure is None)
-        self._probing.see(now, doubted=is_doubted(self.health))
+        self._probing.see(now, doubted=is_doubted(self.availability))
 
     async def _try(self, probe: Probe) -> Tried:
         """Send the real request or the cheap one.
@@ -188,15 +187,15 @@ class Prober:
 
     def _book(self, permit: Permit, failure: Failure | None, *, now: float, counts: bool) -> None:
         if failure is not None:
-            if now >= self.health.served_until:
+            if now >= self.availability.served_until:
                 reason = f"probe: {printable(failure.reason)}"
                 self._tell(AttemptFailed.of(replace(failure, reason=reason)))
-            facts = self._roster.failed(permit, failure, now=now)
+            facts = self._availability.failed(permit, failure, now=now)
         elif counts:
             place = (self._rung.stage, self._rung.name)
-            facts = self._roster.succeeded(place, permit, now=now)
+            facts = self._availability.succeeded(place, permit, now=now)
         else:
-            self.health.breaker.take_back(permit)  # it only connected, which proves no work
+            self.availability.breaker.take_back(permit)  # it only connected, which proves no work
             facts = ()
         for fact in facts:
             self._tell(fact)
@@ -216,7 +215,7 @@ class Prober:
 
 def by_place(probers: Iterable[Prober]) -> Mapping[Key, Prober]:
     """Return probers by stage and name."""
-    return {(prober.health.stage, prober.health.provider): prober for prober in probers}
+    return {(prober.availability.stage, prober.availability.provider): prober for prober in probers}
 
 
 @asynccontextmanager
@@ -225,8 +224,8 @@ async def run_probers(probers: Iterable[Prober]) -> AsyncIterator[None]:
     async with asyncio.TaskGroup() as tasks:
         running = [
             tasks.create_task(
-                keep_running(f"probing {prober.health.provider}", prober.run),
-                name=f"probe {prober.health.provider}",
+                keep_running(f"probing {prober.availability.provider}", prober.run),
+                name=f"probe {prober.availability.provider}",
             )
             for prober in probers
         ]

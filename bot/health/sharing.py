@@ -19,9 +19,8 @@ from bot.config.share_address import LOCAL, board_at
 from bot.health.policies import credential
 from calls.entry import Tell
 from calls.events import ShareLost, ShareRegained
+from fallbacks.availability import AvailabilityTable, RungAvailability
 from fallbacks.facts import RungFollowed
-from fallbacks.health import Health
-from fallbacks.roster import HealthTable
 from fallbacks.shared_health import Aspect, BoardWord, SharedRung
 from operations.database.database import StorageError
 from operations.database.provider_board import ProviderBoard
@@ -46,12 +45,12 @@ class _Sight:
     at: float  # monotonic
 
 
-def _followed(health: Health) -> RungFollowed:
+def _followed(rung: RungAvailability) -> RungFollowed:
     return RungFollowed(
-        stage=health.stage,
-        provider=health.provider,
-        breaker=health.breaker.state,
-        suspect=health.suspect_since is not None,
+        stage=rung.stage,
+        provider=rung.provider,
+        breaker=rung.breaker.state,
+        suspect=rung.suspect_since is not None,
     )
 
 
@@ -140,7 +139,7 @@ class Share:
             rung = self._rungs[word.place]
             changed = rung.heed(word, now, utc_s=now + self._sight.ahead_s)
             if changed and word.aspect in (Aspect.BREAKER, Aspect.SUSPICION):
-                self._tell(_followed(rung.health))
+                self._tell(_followed(rung.rung))
         if renews:
             self._led = await self._board.lease(self._rungs, for_s=LEASE_S)
             self._renew_at = clock.monotonic() + RENEW_S
@@ -213,14 +212,14 @@ def places(settings: Settings) -> dict[tuple[str, str], str]:
 
 @asynccontextmanager
 async def share_health(
-    settings: Settings, roster: HealthTable, *, tell: Tell
+    settings: Settings, availability: AvailabilityTable, *, tell: Tell
 ) -> AsyncIterator[Share | None]:
     """Share while the block runs; yields `None` if sharing is not configured."""
     if settings.resilience.share == LOCAL:
         yield None
         return
     board = board_at(settings.resilience.share, holder=secrets.token_hex(8))
-    rungs = [SharedRung(place, roster.health(*key)) for key, place in places(settings).items()]
+    rungs = [SharedRung(place, availability.of(*key)) for key, place in places(settings).items()]
     share = Share(rungs, board=board, tell=tell)
     try:
         async with asyncio.TaskGroup() as tasks:

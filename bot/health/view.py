@@ -15,9 +15,8 @@ from bot.health.policies import rest_breakers
 from bot.health.probing import Prober, by_place, run_probers
 from bot.health.sharing import Share, places, share_health
 from calls.entry import Tell
-from fallbacks.health import Health
+from fallbacks.availability import AvailabilityTable, RungAvailability
 from fallbacks.lag import Lag
-from fallbacks.roster import HealthTable
 from operations.telemetry.live import merge_recent
 
 WORST: Final = ("closed", "half_open", "open")
@@ -71,7 +70,7 @@ class ProviderView:
     """All rungs of a process."""
 
     stages: StagesSettings
-    roster: HealthTable
+    availability: AvailabilityTable
     probers: Sequence[Prober]
     tell: Tell
     clock: Clock
@@ -84,10 +83,7 @@ class ProviderView:
     def usable(self) -> dict[str, bool]:
         """Return for each stage whether any of its rungs may be used now."""
         now = self.clock()
-        return {
-            stage: any(standing.usable for standing in self.roster.standings(stage, now))
-            for stage in STAGES
-        }
+        return {stage: bool(self.availability.usable(stage, now)) for stage in STAGES}
 
     def list_rungs(self) -> list[dict[str, Any]]:
         """Return every rung as plain JSON values, stage by stage, preferred rung first."""
@@ -97,18 +93,18 @@ class ProviderView:
         for stage, rung in self.stages.rungs():
             ranks[stage] = ranks.get(stage, 0) + 1
             place = {"stage": stage, "name": rung.name, "kind": rung.kind, "rank": ranks[stage]}
-            health = self.roster.health(stage, rung.name)
+            found_rung = self.availability.of(stage, rung.name)
             prober = probers.get((stage, rung.name))
-            found.append(place | _describe(health, now) | {"last_probe": _probe(prober, now)})
+            found.append(place | _describe(found_rung, now) | {"last_probe": _probe(prober, now)})
         return found
 
     def withdraw(self, name: str) -> None:
         """Take the rung of this name out of rotation; calls skip it from their next turn on."""
-        self.roster.withdraw(name, self.clock())
+        self.availability.set_out(name, self.clock(), out=True)
 
     def put_back(self, name: str) -> None:
         """Put the rung of this name back into rotation."""
-        self.roster.put_back(name, self.clock())
+        self.availability.set_out(name, self.clock(), out=False)
 
     def reset(self, name: str) -> None:
         """Allow the rung of this name to be tried at once.
@@ -116,30 +112,27 @@ class ProviderView:
         Raises:
             KeyError: There is no such rung.
         """
-        for fact in self.roster.reset(name, self.clock()):
+        for fact in self.availability.reset(name, self.clock()):
             self.tell(fact)
         for prober in self.probers:
-            if prober.health.provider == name:
+            if prober.availability.provider == name:
                 prober.reset()
 
 
-def _describe(health: Health, now: float) -> dict[str, Any]:
-    standing = health.standing(now)
-    wake_at = health.breaker.wake_at
+def _describe(rung: RungAvailability, now: float) -> dict[str, Any]:
+    availability, breaker = rung.at(now), rung.breaker
     return {
-        "state": health.breaker.state.value,
-        "usable": standing.usable,
-        "suspect": health.suspect_since is not None,
-        "retired": health.retired,
-        "withdrawn": health.rotation.out,
-        "rests_s": _left_s(health.rests_until, now),
-        "half_opens_in_s": None if wake_at is None else _left_s(wake_at, now),
-        "failures": health.breaker.failures,
-        "p50_s": round(standing.p50_s, 3),
-        "p95_s": round(standing.p95_s, 3),
-        "spent_s": {
-            state.value: round(spent, 1) for state, spent in health.breaker.spent_s(now).items()
-        },
+        "state": breaker.state.value,
+        "usable": availability.usable,
+        "suspect": rung.suspect_since is not None,
+        "retired": rung.retired,
+        "withdrawn": rung.out,
+        "rests_s": _left_s(rung.rests_until, now),
+        "half_opens_in_s": None if breaker.wake_at is None else _left_s(breaker.wake_at, now),
+        "failures": breaker.failures,
+        "p50_s": round(availability.p50_s, 3),
+        "p95_s": round(availability.p95_s, 3),
+        "spent_s": {state.value: round(spent, 1) for state, spent in breaker.spent_s(now).items()},
     }
 
 
@@ -166,7 +159,7 @@ PHONE_RATE_HZ: Final = 8000  # the rate of a probe's speech, which is not played
 @asynccontextmanager
 async def watch_providers(
     settings: Settings,
-    roster: HealthTable,
+    availability: AvailabilityTable,
     *,
     shared: Mapping[str, object],
     tell: Tell,
@@ -176,22 +169,22 @@ async def watch_providers(
 
     Args:
         settings: The configuration.
-        roster: What all calls know of the rungs.
+        availability: What all calls know of the rungs.
         shared: What a rung's service shares with its probe, by rung name.
         tell: Takes the events.
         lag: The lag of this process; `None` if it is not measured.
     """
     async with (
-        rest_breakers(roster, tell=tell, clock=clock.monotonic),
-        share_health(settings, roster, tell=tell) as share,
+        rest_breakers(availability, tell=tell, clock=clock.monotonic),
+        share_health(settings, availability, tell=tell) as share,
     ):
-        probers = list(_probers(settings, roster, shared=shared, tell=tell, share=share))
+        probers = list(_probers(settings, availability, shared=shared, tell=tell, share=share))
         for prober in probers:
             prober.lag = lag or prober.lag
         async with run_probers(probers):
             yield ProviderView(
                 stages=settings.stages,
-                roster=roster,
+                availability=availability,
                 probers=probers,
                 tell=tell,
                 clock=clock.monotonic,
@@ -200,7 +193,7 @@ async def watch_providers(
 
 def _probers(
     settings: Settings,
-    roster: HealthTable,
+    availability: AvailabilityTable,
     *,
     shared: Mapping[str, object],
     tell: Tell,
@@ -215,7 +208,7 @@ def _probers(
                 sample_rate_hz=PHONE_RATE_HZ,
                 shared=shared.get(rung.name),
             ),
-            roster=roster,
+            availability=availability,
             settings=settings.resilience.probe_settings(),
             tell=tell,
             clock=clock.monotonic,

@@ -13,8 +13,8 @@ from typing import Final
 from bot.config.stages import STAGES
 from bot.workers.process import Process
 from campaigns.guard import stage_down
+from fallbacks.availability import AvailabilityTable
 from fallbacks.failure import Failure, Kind, ServiceError, failed
-from fallbacks.roster import HealthTable
 from operations.retrying import Retries, run_with_retries
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec
@@ -35,7 +35,7 @@ class Rehearsal:
     """
 
     rungs: Mapping[str, Sequence[RungSpec]]
-    roster: HealthTable
+    availability: AvailabilityTable
     retries: Retries
     timeout_s: float
     fresh_s: float = FRESH_S
@@ -71,10 +71,8 @@ class Rehearsal:
             await asked.probe_for_real(rung, timeout_s=self.timeout_s)
 
     def _usable(self, stage: str) -> list[RungSpec]:
-        now = self.retries.clock()
-        names = {
-            standing.provider for standing in self.roster.standings(stage, now) if standing.usable
-        }
+        usable = self.availability.usable(stage, self.retries.clock())
+        names = {found.provider for found in usable}
         return [rung for rung in self.rungs.get(stage, ()) if rung.name in names]
 
 
@@ -93,7 +91,9 @@ def rehearsal_of(process: Process) -> Rehearsal:
     resilience = process.settings.resilience
     return Rehearsal(
         rungs=rungs,
-        roster=view.roster,
-        retries=Retries(settings=resilience.retry_settings(), tell=view.tell, roster=view.roster),
+        availability=view.availability,
+        retries=Retries(
+            settings=resilience.retry_settings(), tell=view.tell, availability=view.availability
+        ),
         timeout_s=resilience.probe.timeout_s,
     )

@@ -9,7 +9,7 @@ from loguru import logger
 
 from bot.workers.pool import Answer, HeldSeat, NoSeat, StreamedViews
 from bot.workers.wire import Wire, WireError
-from fallbacks.work import StagePolicy
+from fallbacks.ladder import StagePolicy
 from processors.ladder.gate import RungGate
 
 

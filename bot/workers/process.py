@@ -35,8 +35,8 @@ from bot.workers.listeners import OwnListeners, open_listeners, own_listeners
 from calls.cost import PriceTable
 from campaigns.store.contacts import ContactStore
 from campaigns.store.owed_numbers import OwedNumbers
+from fallbacks.ladder import StagePolicy
 from fallbacks.lag import Lag
-from fallbacks.work import StagePolicy
 from operations.after_call import work
 from operations.after_call.opening import AfterCallServices, open_after_calls
 from operations.crm.opening import open_crm
@@ -268,12 +268,12 @@ async def _taking_calls(
     settings, tell = shared.settings, measuring.tell
     switchboard = Switchboard(seats=settings.server.max_calls, make_call=call, tell=tell)
     await asyncio.to_thread(spare_the_loaded)
-    roster = shared.policies["llm"].roster
+    availability = shared.policies["llm"].availability
     async with (
         AsyncExitStack() as at_end,
         free_ended_calls(lambda: switchboard.ended),
         watch_providers(
-            settings, roster, shared=shared.clients, tell=tell, lag=measuring.lag
+            settings, availability, shared=shared.clients, tell=tell, lag=measuring.lag
         ) as providers,
     ):
         yield Process(

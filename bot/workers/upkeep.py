@@ -43,14 +43,16 @@ def _clips(process: Process, pool: WorkerPool) -> AbstractAsyncContextManager[No
         retries=Retries(
             settings=settings.resilience.retry_settings(),
             tell=providers.tell,
-            roster=providers.roster,
+            availability=providers.availability,
         ),
     )
 
 
 def _messages(process: Process, pool: WorkerPool) -> AbstractAsyncContextManager[None]:
     """Transcribe the messages that callers left."""
-    batch = Batch.of(process.settings, roster=process.providers.roster, tell=process.providers.tell)
+    batch = Batch.of(
+        process.settings, availability=process.providers.availability, tell=process.providers.tell
+    )
     return keep_messages_written(
         process.last_resort.messages,
         batch.transcribe,

@@ -17,8 +17,9 @@ from bot.health.view import PHONE_RATE_HZ, watch_providers
 from bot.workers.process import load_providers, share_providers
 from calls.events import Event
 from calls.turn import Turn
-from fallbacks.health import Health
-from fallbacks.work import StagePolicy, Work
+from fallbacks.attempts import Attempting
+from fallbacks.availability import RungAvailability, RungState
+from fallbacks.ladder import StagePolicy
 from lab.control import LabControl
 from lab.drill.rows import HOURS
 from lab.process import LabOptions, RunningLab, lab_process, with_lab
@@ -81,14 +82,13 @@ class Bench:
         self._turn = Turn(budget_s=settings.latency.budget_s)
 
     @property
-    def health(self) -> Health:
-        """The health of the first rung."""
-        return self._policy.roster.health("llm", FIRST)
+    def availability(self) -> RungAvailability:
+        """The availability of the first rung."""
+        return self._policy.availability.of("llm", FIRST)
 
     def trusted(self) -> bool:
         """Return whether the first rung would be asked first now."""
-        standing = self.health.standing(clock.monotonic())
-        return standing.usable and not standing.suspect
+        return self.availability.at(clock.monotonic()).state is RungState.READY
 
     async def ask(self) -> QuestionOutcome:
         """Ask for a reply, and wait until it is complete or no rung is left."""
@@ -142,7 +142,7 @@ class Bench:
     def _begin_answer(self, heard: Callable[[str, int], Coroutine[Any, Any, None]]) -> ModelAnswer:
         question = [{"role": "user", "content": HOURS}]
         answering = Answering(
-            lambda: Work(self._policy, numbers=self._turn.attempts),
+            lambda: Attempting(self._policy, numbers=self._turn.attempts, queues=True),
             until=self._turn.patient_until,
             recovers_s=0.0,
         )
@@ -206,7 +206,7 @@ async def bench(
         told = ToldEvents(say)
         try:
             async with (
-                watch_providers(settings, policy.roster, shared=shared, tell=told),
+                watch_providers(settings, policy.availability, shared=shared, tell=told),
                 asyncio.TaskGroup() as group,
             ):
                 yield Bench(

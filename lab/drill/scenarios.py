@@ -134,7 +134,7 @@ async def _breaker(stage: Bench) -> Proofs:
     return (
         Proof(
             text=f"{opening} failures in a row opened the breaker: {opened}",
-            holds=opening == stage.health.breaker.settings.failures and opens,
+            holds=opening == stage.availability.breaker.settings.failures and opens,
         ),
         Proof(
             text=f"{LATER} later questions failed within {1000 * slowest_s:.1f} ms each",
@@ -146,7 +146,7 @@ async def _breaker(stage: Bench) -> Proofs:
         ),
         Proof(
             text=f"mended, {last.provider or 'no rung'} answered the next caller, and it closed",
-            holds=last.provider == FIRST and stage.health.breaker.state is State.CLOSED,
+            holds=last.provider == FIRST and stage.availability.breaker.state is State.CLOSED,
         ),
     )
 
@@ -159,7 +159,7 @@ async def _permanent(stage: Bench) -> Proofs:
     requests = await stage.requests()
     failures = [fact for fact in stage.told.of(AttemptFailed) if fact.attempt]
     probes = len(stage.told.of(ProviderProbed))
-    rest_s = stage.health.breaker.settings.slow_s
+    rest_s = stage.availability.breaker.settings.slow_s
     return (
         Proof(
             text=f"{requests} requests reached {FIRST} in {stage.told.now_s:.0f} s, {probes} of "
@@ -175,7 +175,7 @@ async def _permanent(stage: Bench) -> Proofs:
         Proof(
             text=f"that one failure opened the breaker, for {rest_s:.0f} s: {_moves(stage)}",
             holds=_moved(stage) == [(State.CLOSED, State.OPEN, Input.TRIPPED)]
-            and stage.health.retired,
+            and stage.availability.retired,
         ),
         _all_answered(answers, f", by {STANDBY}"),
     )
@@ -192,7 +192,7 @@ async def _recovery(stage: Bench) -> Proofs:
     await stage.mend()
     await stage.until(stage.trusted, within_s=TRUST_S)
     last = await stage.ask()
-    moves, rest_s = stage.told.of(BreakerMoved), stage.health.breaker.settings.open_s
+    moves, rest_s = stage.told.of(BreakerMoved), stage.availability.breaker.settings.open_s
     opened_s = next((move.after_s for move in moves if move.before == State.OPEN), 0.0)
     return (
         Proof(

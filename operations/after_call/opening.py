@@ -13,7 +13,7 @@ from calls.cost import PriceTable
 from calls.entry import Entry, Tell
 from campaigns.store.callback_contacts import CallbackContacts
 from campaigns.store.dials import DialReader
-from fallbacks.work import StagePolicy
+from fallbacks.ladder import StagePolicy
 from operations.after_call.asking import STAGE, ResultPen
 from operations.after_call.callbacks import CallbackQueue
 from operations.after_call.work import (
@@ -141,7 +141,7 @@ def _pen(settings: Settings, means: AfterCallServices, tell: Tell) -> ResultPen 
     retries = Retries(
         settings=settings.resilience.retry_settings(),
         tell=tell,
-        roster=means.policy.roster,
+        availability=means.policy.availability,
     )
     return ResultPen(rungs=rungs, retries=retries, gates=means.policy.gates, prices=means.prices)
 

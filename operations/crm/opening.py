@@ -11,7 +11,7 @@ from calls.entry import Entry, Tell
 from operations.crm import rest as hubspot
 from operations.crm.outbox import CrmOutbox
 from operations.crm.own import OwnContacts
-from operations.crm.port import Crm, CrmLookup, roster_of
+from operations.crm.port import Crm, CrmLookup, availability_of
 from operations.crm.reporting import CrmPoster, CrmReporter
 from operations.crm.rest import RestCrm, RestMapping, RestPlace, RestRequest
 from operations.crm.webhook import WebhookCrm
@@ -63,11 +63,13 @@ async def open_crm(
         yield None
         return
     outbox = CrmOutbox(settings.storage.url)
-    roster = roster_of(crm, clock.monotonic())
-    retries = Retries(settings=settings.resilience.retry_settings(), tell=tell, roster=roster)
+    availability = availability_of(crm, clock.monotonic())
+    retries = Retries(
+        settings=settings.resilience.retry_settings(), tell=tell, availability=availability
+    )
     reporter = CrmReporter(outbox=outbox, utc_s=clock.utc_s)
     poster = CrmPoster(crm, outbox, retries=retries, utc_s=clock.utc_s)
-    desk = CrmLookup(crm=crm, roster=roster, clock=clock.monotonic, tell=tell)
+    desk = CrmLookup(crm=crm, availability=availability, clock=clock.monotonic, tell=tell)
     listener.reporter = reporter
     try:
         async with at_work(

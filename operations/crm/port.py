@@ -11,10 +11,10 @@ from bot.clock import Clock
 from calls.caller import is_dialable
 from calls.entry import Tell
 from calls.operations_events import CallerLookedUp
+from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.breaker import BreakerSettings, Permit
 from fallbacks.facts import AttemptFailed
 from fallbacks.failure import Failure, Kind, failed
-from fallbacks.roster import HealthTable, Place
 from operations.crm.customer import CrmContact, CrmReport
 
 STAGE: Final = "crm"  # of its failures and its breaker
@@ -101,9 +101,9 @@ BREAKER: Final = BreakerSettings(failures=3, open_s=30.0, successes=1, probing=F
 LATE_S: Final = 10.0  # a later result does not help the call any more (chosen)
 
 
-def roster_of(crm: Crm, now: float) -> HealthTable:
-    """Return a CRM's health table."""
-    return HealthTable(
+def availability_of(crm: Crm, now: float) -> AvailabilityTable:
+    """Return a CRM's availability."""
+    return AvailabilityTable(
         [Place(stage=STAGE, provider=crm.name, credential="")], now=now, settings=BREAKER
     )
 
@@ -113,7 +113,7 @@ class CrmLookup:
     """Looks callers up; never raises."""
 
     crm: Crm
-    roster: HealthTable
+    availability: AvailabilityTable
     clock: Clock
     tell: Tell = lambda _: None
     _running: set[asyncio.Task[CrmContact | None]] = field(
@@ -150,23 +150,23 @@ class CrmLookup:
         await self.crm.close()
 
     def _permit(self, now: float) -> Permit | None:
-        for fact in self.roster.tick(now):
+        for fact in self.availability.tick(now):
             self.tell(fact)
-        return self.roster.health(STAGE, self.crm.name).permit(now)
+        return self.availability.of(STAGE, self.crm.name).permit(now)
 
     async def _ask(self, number: str, permit: Permit) -> tuple[CrmContact | None, str]:
         began = self.clock()
-        health = self.roster.health(STAGE, self.crm.name)
+        breaker = self.availability.of(STAGE, self.crm.name).breaker
         try:
             async with asyncio.timeout(LATE_S):
                 contact = await self.crm.look_up(number)
         except asyncio.CancelledError:
-            health.breaker.take_back(permit)
+            breaker.take_back(permit)
             raise
         except Exception as error:  # noqa: BLE001 - the register's edge; the call goes on without
             self._note_failure(error, permit, self.clock() - began)
             return None, "failed"
-        for fact in self.roster.succeeded((STAGE, self.crm.name), permit, now=self.clock()):
+        for fact in self.availability.succeeded((STAGE, self.crm.name), permit, now=self.clock()):
             self.tell(fact)
         return contact, "found" if contact else "unknown"
 
@@ -174,10 +174,10 @@ class CrmLookup:
         failure = classify(self.crm.name, _as_crm(error))
         if failure is None:
             logger.opt(exception=error).error("looking a caller up failed")
-            self.roster.health(STAGE, self.crm.name).breaker.take_back(permit)
+            self.availability.of(STAGE, self.crm.name).breaker.take_back(permit)
             return
         self.tell(AttemptFailed.of(failure, after_s=after_s))
-        for fact in self.roster.failed(permit, failure, now=self.clock()):
+        for fact in self.availability.failed(permit, failure, now=self.clock()):
             self.tell(fact)
 
 

@@ -149,8 +149,8 @@ class CrmPoster:
         return True
 
     def _rest_breaker(self) -> None:
-        roster = self._retries.roster
-        for fact in roster.tick(self._retries.clock()) if roster else ():
+        availability = self._retries.availability
+        for fact in availability.tick(self._retries.clock()) if availability else ():
             self._retries.tell(fact)
 
     async def _put_off(self, lent: LentReport, error: ServiceError) -> None:

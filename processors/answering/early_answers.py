@@ -129,7 +129,7 @@ class PreparedAnswer:
     @property
     def requests(self) -> int:
         """The number of requests made."""
-        return self.answer.answering.work.attempts
+        return self.answer.answering.attempting.attempts
 
     def gained_s(self, now: float) -> float:
         """Return how much sooner its first word is ready, or will be, than if asked now."""

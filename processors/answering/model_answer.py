@@ -10,18 +10,23 @@ from loguru import logger
 from openai.types.chat import ChatCompletionChunk
 from pipecat.processors.aggregators.llm_context import LLMContext, LLMContextMessage, is_given
 
-from fallbacks.attempts import Admitted, Refused, TellFact
+from fallbacks.attempt_events import (
+    Ask,
+    Done,
+    Dropped,
+    Exhausted,
+    Failed,
+    Resumed,
+    Stop,
+    TellFact,
+)
 from fallbacks.facts import Fact
 from fallbacks.failure import Failure, Kind, Scope, failed, finding
 from processors.answering.decision import (
     AnswerAction,
     Answering,
-    AskModel,
-    CallOff,
-    FinishAnswer,
-    GiveUp,
+    LeaveMessageOut,
     ModelEvent,
-    ModelFailed,
     ModelFinished,
     ModelWrote,
     UseModel,
@@ -147,10 +152,10 @@ class ModelAnswer:
                 event = self._fail(attempt, failure) if failure else complete
             case AtGate.REFUSED:
                 del self._streams[attempt]
-                event = Refused(attempt=attempt)
+                event = Dropped(attempt=attempt, because="limit")
             case AtGate() as how:
                 stream.asked = True
-                event = Admitted(attempt=attempt, waited=how is AtGate.WAITED)
+                event = Resumed(attempt=attempt, began=True, waited=how is AtGate.WAITED)
             case Exception() as error:
                 failure = self.models[stream.provider].failure_of(error, flowing=stream.spoke)
                 event = self._fail(attempt, failure)
@@ -163,11 +168,11 @@ class ModelAnswer:
         if stream := self._streams.get(attempt):
             stream.answered = True
 
-    def _fail(self, attempt: int, failure: Failure) -> ModelFailed:
+    def _fail(self, attempt: int, failure: Failure) -> Failed:
         stream = self._streams.pop(attempt)
         if stream.answered:
             self._ended.append(stream.billed)
-        return ModelFailed(attempt=attempt, failure=failure)
+        return Failed(attempt=attempt, failure=failure)
 
     async def _do(
         self,
@@ -180,43 +185,49 @@ class ModelAnswer:
             match action:
                 case TellFact():
                     self.tell(action.fact)
-                case AskModel():
+                case LeaveMessageOut() | Ask():
                     await self._begin(action, report)
                 case UseModel():
                     await self.heard(action.provider, action.taken_back)
                 case WriteText():
                     chunks += self._streams[action.attempt].written(action.text)
-                case FinishAnswer() | CallOff():
+                case Done() | Stop():
                     chunks += await self._end(action)
-                case GiveUp():
+                case Exhausted():
                     raise NoModelLeftError(
                         f"no language model answered; {action.attempts} attempts"
                     )
         return chunks
 
-    async def _begin(self, ask: AskModel, report: Callable[[ModelNews], Awaitable[None]]) -> None:
-        if ask.leave_out and self.left_out:
-            self.context, refused = _without_last_turn(self.context)
-            await self.left_out(refused)
-        context = _cut(self.context, self.window_tokens) if ask.mended else self.context
-        work, place = self.answering.work, None
-        if ask.wait_until is not None:
-            gate = work.policy.gates[ask.provider]
-            place = GatePlace(gate=gate, call=work.call, until=ask.wait_until)
+    async def _begin(
+        self, action: LeaveMessageOut | Ask, report: Callable[[ModelNews], Awaitable[None]]
+    ) -> None:
+        """Ask a rung, or leave something out of what is asked from now on."""
+        if isinstance(action, LeaveMessageOut):
+            if self.left_out:
+                self.context, refused = _without_last_turn(self.context)
+                await self.left_out(refused)
+            return
+        context = _cut(self.context, self.window_tokens) if action.mended else self.context
+        attempting, place = self.answering.attempting, None
+        said = self.answering.answer.whole
+        if action.wait_until is not None:
+            gate = attempting.policy.gates[action.provider]
+            place = GatePlace(gate=gate, call=attempting.call, until=action.wait_until)
         pump = follow(
-            self.models[ask.provider],
-            _continued(context, ask.said),
-            number=ask.attempt,
+            self.models[action.provider],
+            _continued(context, said),
+            number=action.attempt,
             report=report,
-            answered=partial(self._note_answered, ask.attempt),
+            answered=partial(self._note_answered, action.attempt),
             place=place,
         )
-        task = self.owner.create_task(pump, f"ask {ask.provider} ({ask.attempt})")
-        self._streams[ask.attempt] = ModelStream(
-            ask.provider,
+        task = self.owner.create_task(pump, f"ask {action.provider} ({action.attempt})")
+        self._streams[action.attempt] = ModelStream(
+            action.provider,
             task,
             asked=place is None,
-            goes_on=bool(ask.said),
+            goes_on=bool(said),
             begins=SpokenText(self.answering.answer.rule),
         )
 
@@ -225,13 +236,14 @@ class ModelAnswer:
         if stream and not stream.task.done():
             await self.owner.cancel_task(stream.task)
 
-    async def _end(self, action: FinishAnswer | CallOff) -> list[ChatCompletionChunk]:
+    async def _end(self, action: Done | Stop) -> list[ChatCompletionChunk]:
         """End a request; return what follows its words."""
         stream = self._streams.get(action.attempt)
         if stream is None:
             return []
-        held = stream.behind_words(self.context) if isinstance(action, FinishAnswer) else []
-        in_hand = isinstance(action, CallOff) and action.outrun and stream.asked
+        held = stream.behind_words(self.context) if isinstance(action, Done) else []
+        # A rung that lost a race without being late was working on the answer.
+        in_hand = isinstance(action, Stop) and action.because == "outrun" and stream.asked
         if stream.answered or in_hand:
             self._ended.append(stream.billed)
         await self._drop(action.attempt)

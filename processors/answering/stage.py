@@ -28,9 +28,9 @@ from pipecat.services.openai.llm import OpenAILLMService
 from calls.caller import without_halves
 from calls.entry import Tell
 from calls.turn import Turn
+from fallbacks.attempts import Attempting
 from fallbacks.facts import AttemptFailed, Fact
-from fallbacks.ladder import rank
-from fallbacks.work import StagePolicy, Work
+from fallbacks.ladder import StagePolicy, rank
 from processors.answering.context_window import Memory
 from processors.answering.continuation_rules import Answer
 from processors.answering.decision import Answering
@@ -107,8 +107,7 @@ class AsideAnswers:
 
     def _usable_roomy_first(self) -> list[str]:
         now, gates = self._now(), self._policy.gates
-        standings = self._policy.roster.standings(self._policy.stage, now)
-        usable = [standing.provider for standing in standings if standing.usable]
+        usable = [rung.provider for rung in self._policy.usable(now)]
         return sorted(usable, key=lambda name: name in gates and not gates[name].room)
 
     @asynccontextmanager
@@ -295,8 +294,10 @@ class LlmStage(OpenAILLMService):
         *,
         leaves_out: bool = False,
     ) -> ModelAnswer:
-        def begin() -> Work:
-            return Work(self._policy, numbers=self._turn.attempts, prompt=self._turn.until)
+        def begin() -> Attempting:
+            return Attempting(
+                self._policy, numbers=self._turn.attempts, queues=True, prompt=self._turn.until
+            )
 
         return ModelAnswer(
             models=self._models,
@@ -323,8 +324,8 @@ class LlmStage(OpenAILLMService):
     def _has_room(self) -> bool:
         """Return whether the next rung would be asked without a wait."""
         now = self._now()
-        standings = self._policy.roster.standings(self._policy.stage, now)
-        first = next(iter(rank(standings, self._turn.until(now), now=now)), None)
+        ranked = rank(self._policy.usable(now), self._turn.until(now), now=now)
+        first = next(iter(ranked), None)
         gate = self._policy.gates.get(first or "")
         return first is not None and (gate is None or gate.room > 0)
 

@@ -7,7 +7,7 @@ connection.
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from fallbacks.attempts import Refused, TellFact
+from fallbacks.attempt_events import Ask, Dropped, TellFact
 from fallbacks.failure import Failure
 
 
@@ -106,17 +106,9 @@ HearingEvent: TypeAlias = (
     | RecogniserConnected
     | RecogniserFailed
     | ResultCame
-    | Refused
+    | Dropped
 )
-"""The events that `Hearing` takes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AskRecogniser:
-    """Connect a rung at once, for an attempt, if it has a place for us."""
-
-    provider: str
-    attempt: int
+"""The events that `CallerHearing` takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +168,7 @@ class KeepTurnOpen:
 
 HearingAction: TypeAlias = (
     TellFact
-    | AskRecogniser
+    | Ask
     | Reconnect
     | FeedSound
     | MarkSpeech
@@ -185,4 +177,4 @@ HearingAction: TypeAlias = (
     | PassOn
     | KeepTurnOpen
 )
-"""The actions of `Hearing`."""
+"""The actions of `CallerHearing`. `Ask`: connect a rung at once, if it has a place for us."""

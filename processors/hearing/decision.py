@@ -9,25 +9,24 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Final, Protocol
 
-from fallbacks.attempts import (
-    Abandon,
-    Cancel,
+from fallbacks.attempt_events import (
+    Ask,
+    AttemptAction,
     Done,
+    Dropped,
     Exhausted,
     Failed,
     Finished,
-    Refused,
-    Start,
-    Step,
+    Stop,
     TellFact,
-    Win,
+    Use,
 )
+from fallbacks.attempts import Attempting
 from fallbacks.classification import classify_symptom
 from fallbacks.facts import AttemptFailed
 from fallbacks.failure import Failure, Kind, failed
-from fallbacks.ladder import rank
+from fallbacks.ladder import StagePolicy, rank
 from fallbacks.symptoms import Symptom
-from fallbacks.work import StagePolicy, Work
 from processors.hearing.attempt_rules import (
     AskForWords,
     HearingAction,
@@ -58,10 +57,10 @@ GUESS_S: Final = 0.7  # finals take 0.1 to 0.3 s, an answer must be heard after 
 NOBODY: Final = 0  # no attempt has this number
 
 
-class BeginWork(Protocol):
-    """Makes the `Work` for an utterance."""
+class BeginAttempting(Protocol):
+    """Makes the request for an utterance's words."""
 
-    def __call__(self, *, hears: Callable[[str], bool]) -> Work:
+    def __call__(self, *, hears: Callable[[str], bool]) -> Attempting:
         """Return it; `hears` returns whether a rung already hears the caller."""
         ...
 
@@ -69,7 +68,7 @@ class BeginWork(Protocol):
 class CallerHearing:
     """The ladder of recognisers of one call.
 
-        hearing = CallerHearing(rungs, policy=policy, turn=turn, begin_work=begin_work)
+        hearing = CallerHearing(rungs, policy=policy, turn=turn, begin=begin)
         actions = hearing.handle(SpeechBegan(sure_s=0.2), now)
         actions = hearing.tick(now)  # at `wake_at`
 
@@ -86,7 +85,7 @@ class CallerHearing:
         *,
         policy: StagePolicy,
         turn: TurnDeadlines,
-        begin_work: BeginWork,
+        begin: BeginAttempting,
     ) -> None:
         """Prepare.
 
@@ -94,7 +93,7 @@ class CallerHearing:
             rungs: The preferred one first; whether we reconnect it ourselves.
             policy: The stage's settings and state, shared by all calls.
             turn: Gives the deadlines for words.
-            begin_work: Makes the `Work` for an utterance.
+            begin: Makes the request for an utterance's words.
         """
         self.feeds = {
             name: Feed(name, reconnected_by_us=ours, lag=policy.lag) for name, ours in rungs.items()
@@ -103,7 +102,7 @@ class CallerHearing:
         self.sound = SoundRing(bytes_a_second=32_000)
         self._policy = policy
         self._turn = turn
-        self._begin_work = partial(begin_work, hears=lambda name: _hears(self.feeds[name]))
+        self._begin = partial(begin, hears=lambda name: _hears(self.feeds[name]))
         self.utterance: CallerUtterance | None = None
         self._transcripts = Transcripts()
         self._writing = NOBODY  # the attempt whose words are passed on
@@ -120,7 +119,10 @@ class CallerHearing:
         if utterance is None:
             return None
         moments = [feed.mute_at for feed in self.feeds.values() if feed.attempt is not None]
-        moments += [utterance.work.wake_at, _guess_at(utterance, self._transcripts, self._said_at)]
+        moments += [
+            utterance.attempting.wake_at,
+            _guess_at(utterance, self._transcripts, self._said_at),
+        ]
         moments += [] if utterance.speaking else [self._said_at + TURN_HELD_S]
         return min((moment for moment in moments if moment is not None), default=None)
 
@@ -139,7 +141,7 @@ class CallerHearing:
                 actions = self._read_result(self.feeds[event.provider], event.reading, now)
             case RecogniserFailed():
                 actions = self._fail(self.feeds[event.provider], event.failure, now)
-            case RecogniserOpened() | RecogniserConnected() | Refused():
+            case RecogniserOpened() | RecogniserConnected() | Dropped():
                 actions = self._connect(event, now)
         return actions
 
@@ -154,11 +156,13 @@ class CallerHearing:
         utterance = _in_progress(self.utterance)
         if utterance is None:
             return tuple(actions)
-        winner = utterance.work.winner
+        winner = utterance.attempting.winner
         guess_at = _guess_at(utterance, self._transcripts, self._said_at)
         if winner is not None and guess_at is not None and now >= guess_at:
             actions += _guessed(self._transcripts)
-            actions += self._carry_out(utterance.work.handle(Finished(attempt=winner), now), now)
+            actions += self._carry_out(
+                utterance.attempting.handle(Finished(attempt=winner), now), now
+            )
             return tuple(actions)
         actions += self._carry_out(utterance.tick(now), now)
         if not utterance.speaking and now >= self._said_at + TURN_HELD_S:
@@ -169,7 +173,7 @@ class CallerHearing:
     def _hear(self, sound: bytes, now: float) -> tuple[HearingAction, ...]:
         self.sound.push(sound)
         utterance = self.utterance
-        if utterance is None or (utterance.work.over and not utterance.unwritten(now)):
+        if utterance is None or (utterance.attempting.over and not utterance.unwritten(now)):
             self.sound.forget(self.sound.end_s - IDLE_KEPT_S)
         fed = [
             item for feed in self.feeds.values() for item in feed.send(self.sound, (sound,), now)
@@ -189,12 +193,12 @@ class CallerHearing:
         if before and before.unwritten(now):  # the earlier words are still wanted
             began_s, not_before_s = before.began_s, before.not_before_s
         self.utterance = utterance = CallerUtterance(
-            self._begin_work, began_s=began_s, not_before_s=not_before_s, turn=self._turn
+            self._begin, began_s=began_s, not_before_s=not_before_s, turn=self._turn
         )
         self._transcripts.open()
         actions = list(self._carry_out(utterance.start(now), now))
         for feed in self.feeds.values():
-            if feed.attempt is None and utterance.work.over:
+            if feed.attempt is None and utterance.attempting.over:
                 # No rung may be asked: the one that hears the caller may still transcribe.
                 actions += feed.mark(self.sound, now, speaking=True)
             elif feed.attempt is None:
@@ -207,8 +211,8 @@ class CallerHearing:
         actions = tuple(item for marked in marks for item in marked)
         if self.utterance is None:
             return actions
-        steps = self.utterance.stop(self._stopped_s, sure_s, now)
-        return (*actions, *self._carry_out(steps, now))
+        stopped = self.utterance.stop(self._stopped_s, sure_s, now)
+        return (*actions, *self._carry_out(stopped, now))
 
     def _read_result(self, feed: Feed, result: Reading, now: float) -> tuple[HearingAction, ...]:
         """Return the actions for a result, including whether to pass it on."""
@@ -219,7 +223,7 @@ class CallerHearing:
             return ()  # from an earlier feed, or late words of an abandoned attempt
         if utterance and attempt is not None:
             actions = self._carry_out(utterance.read_result(attempt, reading, now), now)
-        heard = utterance.work.winner == attempt if utterance else feed is self.writer
+        heard = utterance.attempting.winner == attempt if utterance else feed is self.writer
         if not heard:
             return actions
         if reading.final and not reading.text and utterance:
@@ -251,11 +255,11 @@ class CallerHearing:
         return (*actions, *self._aim(now))
 
     def _connect(
-        self, event: RecogniserOpened | RecogniserConnected | Refused, now: float
+        self, event: RecogniserOpened | RecogniserConnected | Dropped, now: float
     ) -> tuple[HearingAction, ...]:
         """Feed a connected rung, or ask the next one if there is no place for this call."""
         utterance = self.utterance
-        if isinstance(event, Refused):
+        if isinstance(event, Dropped):
             return self._carry_out(utterance.handle(event, now), now) if utterance else ()
         feed = self.feeds[event.provider]
         if isinstance(event, RecogniserOpened):
@@ -271,30 +275,32 @@ class CallerHearing:
             actions = self._carry_out(utterance.start_again(now), now)
         return (*actions, *self._aim(now))
 
-    def _carry_out(self, steps: tuple[Step, ...], now: float) -> tuple[HearingAction, ...]:
-        actions: list[HearingAction] = []
-        for step in steps:
-            match step:
+    def _carry_out(
+        self, actions: tuple[AttemptAction, ...], now: float
+    ) -> tuple[HearingAction, ...]:
+        done: list[HearingAction] = []
+        for action in actions:
+            match action:
                 case TellFact():
-                    actions.append(step)
-                case Start() if self.utterance:
-                    feed = self.feeds[step.provider]
+                    done.append(action)
+                case Ask() if self.utterance:
                     self.utterance.written_s = self._transcripts.again_from_s
-                    actions += self.utterance.ask(feed, step.attempt, self.sound, now)
-                case Win():
-                    self.writer, self._writing = self.feeds[step.provider], step.attempt
+                    feed = self.feeds[action.provider]
+                    done += self.utterance.ask(feed, action, self.sound, now)
+                case Use():
+                    self.writer, self._writing = self.feeds[action.provider], action.attempt
                     replayed, from_s = self.writer.replayed, self.writer.from_s
-                    self._transcripts.begin(step.attempt, replayed=replayed, from_s=from_s)
-                case Cancel() | Abandon():
-                    actions += _drop(self.feeds[step.provider], step)
+                    self._transcripts.begin(action.attempt, replayed=replayed, from_s=from_s)
+                case Stop():
+                    done += _drop(self.feeds[action.provider], action)
                 case Exhausted():
-                    actions += _guessed(self._transcripts)
+                    done += _guessed(self._transcripts)
                 case Done():
-                    self.feeds[step.provider].written()
-                    actions += self._aim(now)
+                    self.feeds[action.provider].written()
+                    done += self._aim(now)
                 case _:
                     pass
-        return tuple(actions)
+        return tuple(done)
 
     def _aim(self, now: float) -> tuple[HearingAction, ...]:
         """Between utterances, feed the rung that will be asked next."""
@@ -304,9 +310,8 @@ class CallerHearing:
                 actions += _book(_failure(Symptom.NO_ANSWER, feed), self._policy, self._turn, now)
         if _in_progress(self.utterance):
             return tuple(actions)
-        standings = self._policy.roster.standings(self._policy.stage, now)
         until = self.utterance.until(now) if self.utterance else self._turn.unhurried_until(now)
-        ranked = [self.feeds[item] for item in rank(standings, until, now=now)]
+        ranked = [self.feeds[item] for item in rank(self._policy.usable(now), until, now=now)]
         known = (item for item in ranked if item.connected or item.opening.under_way)
         best = next(known, None)
         if best is None or not best.connected or best.open:
@@ -343,19 +348,19 @@ def _guessed(transcripts: Transcripts) -> tuple[PassOn, ...]:
     return (PassOn(new_text, guess=True),) if new_text else ()
 
 
-def _drop(feed: Feed, step: Cancel | Abandon) -> tuple[HearingAction, ...]:
+def _drop(feed: Feed, stop: Stop) -> tuple[HearingAction, ...]:
     """End an attempt, unless its rung has been asked again since."""
-    if feed.attempt != step.attempt:
+    if feed.attempt != stop.attempt:
         return ()
     ended = feed.end()
-    if isinstance(step, Cancel):
+    if stop.because != "late":
         return ended
     feed.renew()  # its stream may be stuck
     return (*ended, Reconnect(feed.provider))
 
 
 def _in_progress(utterance: CallerUtterance | None) -> CallerUtterance | None:
-    return utterance if utterance is not None and not utterance.work.over else None
+    return utterance if utterance is not None and not utterance.attempting.over else None
 
 
 def _words_so_far(
@@ -379,10 +384,10 @@ def _book(
     failure: Failure, policy: StagePolicy, turn: TurnDeadlines, now: float
 ) -> tuple[TellFact, ...]:
     """Record a failure outside an attempt: a lost standby, or a refused connection."""
-    permit = policy.roster.health(policy.stage, failure.provider).permit(now)
+    permit = policy.availability.of(policy.stage, failure.provider).permit(now)
     if permit is None:
         return ()  # already known
-    facts = policy.roster.failed(permit, failure, now=now, call=turn.attempts)
+    facts = policy.availability.failed(permit, failure, now=now, call=turn.attempts)
     return tuple(map(TellFact, (AttemptFailed.of(failure), *facts)))
 
 

@@ -19,12 +19,11 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 from pipecat.services.stt_service import STTService
 
-from fallbacks.attempts import Refused
+from fallbacks.attempt_events import Ask, Dropped
 from fallbacks.classification import classify_error
 from fallbacks.failure import Failure, Kind, ServiceError, failed, finding
 from processors.hearing.attempt_rules import (
     AskForWords,
-    AskRecogniser,
     FeedSound,
     FlushWords,
     Reading,
@@ -130,8 +129,8 @@ class RecogniserRung(Rung):
         self._rate_hz = setup.audio_in_sample_rate
 
     async def carry_out(
-        self, action: AskRecogniser | Reconnect | FeedSound | FlushWords | AskForWords
-    ) -> RecogniserOpened | Refused | None:
+        self, action: Ask | Reconnect | FeedSound | FlushWords | AskForWords
+    ) -> RecogniserOpened | Dropped | None:
         """Carry out an action on this rung; return an immediate event, if there is one."""
         match action:
             case FeedSound():
@@ -141,12 +140,12 @@ class RecogniserRung(Rung):
             case AskForWords():
                 if isinstance(self.pipe.service, OnDemand) and self.pipe.takes:
                     self.pipe.service.ask_for_words()
-            case AskRecogniser() if not self.opened:
-                return self.open_first() or Refused(attempt=action.attempt)
+            case Ask() if not self.opened:
+                return self.open_first() or Dropped(attempt=action.attempt, because="limit")
             case Reconnect() if not self.opened:
                 return self.open_first()
             case _:
-                self._reconnect(hurry=isinstance(action, AskRecogniser))
+                self._reconnect(hurry=isinstance(action, Ask))
         return None
 
     async def _feed(self, sound: Iterable[bytes]) -> None:

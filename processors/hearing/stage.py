@@ -33,11 +33,11 @@ from pipecat.utils.time import time_now_iso8601
 
 from calls.entry import Tell
 from calls.turn import Turn
-from fallbacks.attempts import TellFact
-from fallbacks.work import StagePolicy, Work
+from fallbacks.attempt_events import Ask, TellFact
+from fallbacks.attempts import Attempting
+from fallbacks.ladder import StagePolicy
 from processors.hearing.attempt_rules import (
     AskForWords,
-    AskRecogniser,
     FeedSound,
     FlushWords,
     HearingAction,
@@ -115,8 +115,8 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
         self._policy = policy
         self._tell = tell
         ours = {name: rung.reconnector is not None for name, rung in self._rungs.items()}
-        begin_work = partial(Work, policy, numbers=turn.attempts, offered=is_offered)
-        self._hearing = CallerHearing(ours, policy=policy, turn=turn, begin_work=begin_work)
+        begin = partial(Attempting, policy, numbers=turn.attempts, offered=is_offered)
+        self._hearing = CallerHearing(ours, policy=policy, turn=turn, begin=begin)
         self._marks: dict[type[SpeechNews], Frame] = {}  # the latest frame of each
 
     @property
@@ -234,7 +234,7 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
                 case MarkSpeech():
                     mark = self._marks[SpeechBegan if action.speaking else SpeechStopped]
                     await self._rungs[action.provider].pipe.send(mark)
-                case AskRecogniser() | Reconnect() | FeedSound() | FlushWords() | AskForWords():
+                case Ask() | Reconnect() | FeedSound() | FlushWords() | AskForWords():
                     event = await self._rungs[action.provider].carry_out(action)
                     if event:
                         await self._do(self._hearing.handle(event, self.now()))
@@ -259,7 +259,7 @@ async def _send_to_all(rungs: Iterable[RecogniserRung], frame: Frame) -> None:
 
 
 def _usable(policy: StagePolicy, name: str, now: float) -> bool:
-    return policy.roster.health(policy.stage, name).standing(now).usable
+    return policy.availability.of(policy.stage, name).at(now).usable
 
 
 def _speech_news(frame: Frame) -> SpeechNews | None:

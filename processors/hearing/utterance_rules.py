@@ -12,10 +12,18 @@ from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import Final, Protocol
 
-from fallbacks.attempts import Failed, Finished, Idled, Owed, Progressed, Refused, Step
+from fallbacks.attempt_events import (
+    Ask,
+    AttemptAction,
+    Dropped,
+    Failed,
+    Finished,
+    Progressed,
+    SignOfLife,
+)
+from fallbacks.attempts import Attempting
 from fallbacks.deadline import Deadline
-from fallbacks.work import Work
-from processors.hearing.attempt_rules import AskRecogniser, HearingAction, Reading
+from processors.hearing.attempt_rules import HearingAction, Reading
 from processors.hearing.feed_rules import Feed
 from processors.hearing.replay_rules import SoundRing, replay_from_s
 
@@ -104,10 +112,10 @@ class TurnDeadlines(Protocol):
 
 
 class CallerUtterance:
-    """Reports recognisers' events to `Work`; the owner carries out the steps.
+    """Reports recognisers' events to `Attempting`; the owner carries out the actions.
 
     Attributes:
-        work: The request on the ladder.
+        attempting: The request on the ladder.
         began_s: The start of the speech, in seconds of the caller's audio.
         not_before_s: Earlier audio was transcribed with the last utterance.
         speaking: Whether the caller still speaks, or speaks again.
@@ -117,7 +125,7 @@ class CallerUtterance:
 
     def __init__(
         self,
-        begin_work: Callable[[], Work],
+        begin: Callable[[], Attempting],
         *,
         began_s: float,
         not_before_s: float,
@@ -126,18 +134,18 @@ class CallerUtterance:
         """Prepare.
 
         Args:
-            begin_work: Makes a new request.
+            begin: Makes a new request.
             began_s: See the attribute.
             not_before_s: See the attribute.
             turn: Gives the deadlines for words.
         """
-        self.work = begin_work()
-        self._lag = self.work.policy.lag
+        self.attempting = begin()
+        self._lag = self.attempting.policy.lag
         self.began_s = began_s
         self.not_before_s = not_before_s
         self.speaking = True
         self.written_s = 0.0
-        self._begin_work = begin_work
+        self._begin = begin
         self._turn = turn
         # The turn learns of a stop a little late. On the provider's clock: words that we read late
         # because we stalled still belong to the caller.
@@ -156,24 +164,24 @@ class CallerUtterance:
     def owed(self, now: float) -> bool:
         """Return whether the caller has stopped, and words of this utterance are pending."""
         self._lag.see(now)
-        return not self.speaking and not self.work.over and not self.until(now).passed(now)
+        return not self.speaking and not self.attempting.over and not self.until(now).passed(now)
 
     def unwritten(self, now: float) -> bool:
         """Return whether no rung could transcribe it, and there is still time."""
-        exhausted = self.work.over and self.work.winner is None
+        exhausted = self.attempting.over and self.attempting.winner is None
         return exhausted and (self.speaking or not self.until(now).passed(now))
 
-    def start(self, now: float) -> tuple[Step, ...]:
+    def start(self, now: float) -> tuple[AttemptAction, ...]:
         """Ask the first rung."""
-        return self.work.start(self.until(now), now)
+        return self.attempting.start(self.until(now), now)
 
-    def start_again(self, now: float) -> tuple[Step, ...]:
+    def start_again(self, now: float) -> tuple[AttemptAction, ...]:
         """Ask again, when a rung is available again after none was."""
-        self.work = self._begin_work()
+        self.attempting = self._begin()
         self._reached_s, self._lived_at = {}, {}
         return self.start(now)
 
-    def stop(self, at_s: float, sure_s: float, now: float) -> tuple[Step, ...]:
+    def stop(self, at_s: float, sure_s: float, now: float) -> tuple[AttemptAction, ...]:
         """Record that the caller stopped.
 
         Args:
@@ -185,55 +193,52 @@ class CallerUtterance:
         self._held_until = self._turn.unhurried_until(now_s)
         self.speaking = False
         self.spoken_until_s = at_s - max(sure_s, SLACK_S)
-        self.work.move(self.until(now))
-        winner = self.work.winner
+        self.attempting.until = self.until(now)
+        winner = self.attempting.winner
         if winner is not None and self._reached_s.get(winner, 0.0) >= self.spoken_until_s:
-            return self.work.handle(Finished(attempt=winner), now)
-        gap_s = self.work.policy.pace.gap_s
-        steps: list[Step] = []
-        for attempt, lived_at in self._lived_at.items():
-            if now_s - lived_at < gap_s:  # not late: the rest was requested just now
-                steps += _reset_watch(self.work, attempt, now)
-        return tuple(steps)
+            return self.attempting.handle(Finished(attempt=winner), now)
+        gap_s = self.attempting.policy.pace.gap_s
+        return tuple(
+            action
+            for attempt, lived_at in self._lived_at.items()
+            if now_s - lived_at < gap_s  # not late: the rest was requested just now
+            for action in self.attempting.handle(SignOfLife(attempt=attempt), now)
+        )
 
-    def read_result(self, attempt: int, reading: Reading, now: float) -> tuple[Step, ...]:
+    def read_result(self, attempt: int, reading: Reading, now: float) -> tuple[AttemptAction, ...]:
         """Decide on a result, in seconds of the caller's audio."""
-        self.work.move(self.until(now))
+        self.attempting.until = self.until(now)
         self._lived_at[attempt] = self._lag.provider_s(now)
-        if reading.text:
-            useful = self.work.handle(Progressed(attempt=attempt), now)
-        else:
-            useful = _reset_watch(self.work, attempt, now)
+        heard = Progressed(attempt=attempt) if reading.text else SignOfLife(attempt=attempt)
+        useful = self.attempting.handle(heard, now)
         reached_s = self._reached_s.get(attempt, 0.0)
         if reading.final and reading.end_s is not None:
             self._reached_s[attempt] = reached_s = max(reached_s, reading.end_s)
         written = reached_s >= self.spoken_until_s or (reading.flushed and reading.end_s is None)
         if self.speaking or not written:
             return useful
-        return (*useful, *self.work.handle(Finished(attempt=attempt), now))
+        return (*useful, *self.attempting.handle(Finished(attempt=attempt), now))
 
-    def handle(self, event: Failed | Refused, now: float) -> tuple[Step, ...]:
+    def handle(self, event: Failed | Dropped, now: float) -> tuple[AttemptAction, ...]:
         """Decide on another event of an attempt."""
-        self.work.move(self.until(now))
-        return self.work.handle(event, now)
+        self.attempting.until = self.until(now)
+        return self.attempting.handle(event, now)
 
-    def tick(self, now: float) -> tuple[Step, ...]:
+    def tick(self, now: float) -> tuple[AttemptAction, ...]:
         """Do what is due by now."""
-        self.work.move(self.until(now))
-        return self.work.tick(now)
+        self.attempting.until = self.until(now)
+        return self.attempting.tick(now)
 
-    def ask(
-        self, feed: Feed, attempt: int, sound: SoundRing, now: float
-    ) -> tuple[HearingAction, ...]:
+    def ask(self, feed: Feed, ask: Ask, sound: SoundRing, now: float) -> tuple[HearingAction, ...]:
         """Ask a recogniser to transcribe it: at once, or when it is connected."""
         again = feed.attempt is not None  # asked again while it is late
-        feed.attempt = attempt
+        feed.attempt = ask.attempt
         if feed.connected and not again:
             return self.feed(feed, sound, now)
         feed.waits = True
         if again:
             feed.renew()
-        return (AskRecogniser(provider=feed.provider, attempt=attempt),)
+        return (ask,)
 
     def feed(self, feed: Feed, sound: SoundRing, now: float) -> tuple[HearingAction, ...]:
         """Feed a recogniser from the first word without a transcript, unless it has that."""
@@ -246,9 +251,3 @@ class CallerUtterance:
         replayed = feed.begin(sound, onset_s, now, replayed=True)
         stopped = () if self.speaking else feed.mark(sound, now, speaking=False)
         return (*replayed, *stopped)
-
-
-def _reset_watch(work: Work, attempt: int, now: float) -> tuple[Step, ...]:
-    """Restart the count of an attempt's silence, without calling it useful."""
-    idled = work.handle(Idled(attempt=attempt), now)
-    return (*idled, *work.handle(Owed(attempt=attempt), now))

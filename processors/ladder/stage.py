@@ -15,7 +15,7 @@ from loguru import logger
 from pipecat.frames.frames import StartFrame
 from pipecat.processors.frame_processor import FrameProcessor, FrameProcessorSetup
 
-from fallbacks.backoff import Backoff
+from fallbacks.retrying import Backoff
 from processors.ladder.gate import Seat
 from processors.ladder.rung_pipeline import STOP_S, RungPipeline
 

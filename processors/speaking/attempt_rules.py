@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from fallbacks.attempts import Admitted, Failed, Finished, Idled, Refused, TellFact
+from fallbacks.attempt_events import Dropped, Failed, Finished, Paused, Resumed, TellFact, Use
 from fallbacks.failure import Failure, Kind, failed
 from fallbacks.lag import Lag
 
@@ -123,7 +123,7 @@ class WordTimed:
     end_s: float | None = None
 
 
-VoiceEvent: TypeAlias = SoundCame | WordTimed | Finished | Failed | Idled | Admitted | Refused
+VoiceEvent: TypeAlias = SoundCame | WordTimed | Finished | Failed | Paused | Resumed | Dropped
 """A voice's events for an attempt."""
 
 SpeechEvent: TypeAlias = SentenceAdded | TextEnded | CallerInterrupted | VoiceEvent
@@ -163,13 +163,6 @@ class MuteVoice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UseVoice:
-    """Use this rung's audio from here on."""
-
-    provider: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PlaySound:
     """Send audio to the line."""
 
@@ -191,14 +184,6 @@ class EndSpeech:
 
 
 SpeechAction: TypeAlias = (
-    TellFact
-    | AskVoice
-    | AddSentence
-    | EndText
-    | MuteVoice
-    | UseVoice
-    | PlaySound
-    | PlayWord
-    | EndSpeech
+    TellFact | AskVoice | AddSentence | EndText | MuteVoice | Use | PlaySound | PlayWord | EndSpeech
 )
 """The actions of `SpokenUtterance`."""

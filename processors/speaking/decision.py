@@ -7,29 +7,27 @@ audio is held until the voice is chosen, and dropped if another one is.
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from fallbacks.attempts import (
-    Abandon,
-    Admitted,
-    Cancel,
+from fallbacks.attempt_events import (
+    Ask,
+    AttemptAction,
     Done,
+    Dropped,
     Exhausted,
     Failed,
     Finished,
-    Idled,
-    Owed,
+    Paused,
     Progressed,
-    Refused,
-    Start,
-    Step,
+    Resumed,
+    Stop,
     TellFact,
-    Win,
+    Use,
 )
+from fallbacks.attempts import Attempting
 from fallbacks.classification import classify_symptom
 from fallbacks.deadline import Deadline
 from fallbacks.facts import StageExhausted
 from fallbacks.failure import Severity, failed
 from fallbacks.symptoms import SHORT_AUDIO_S, Symptom
-from fallbacks.work import Work
 from processors.speaking.attempt_rules import (
     AddSentence,
     AskVoice,
@@ -42,7 +40,6 @@ from processors.speaking.attempt_rules import (
     SpeechAction,
     SpeechEvent,
     TextEnded,
-    UseVoice,
     VoiceEvent,
     WordTimed,
 )
@@ -72,7 +69,7 @@ class _Live:
 class SpokenUtterance:
     """One utterance, from its first sentence until its last audio has gone to the line.
 
-        speech = SpokenUtterance(work, line=line, rate_hz=8000, until=until)
+        speech = SpokenUtterance(attempting, line=line, rate_hz=8000, until=until)
         actions = speech.start("We open at nine.", now)
         actions = speech.handle(SoundCame(attempt=1, pcm=pcm, speaking=True), now)
         actions = speech.tick(now)  # at `wake_at`
@@ -87,7 +84,7 @@ class SpokenUtterance:
 
     def __init__(
         self,
-        work: Work,
+        attempting: Attempting,
         *,
         line: OutgoingLine,
         rate_hz: int,
@@ -97,7 +94,7 @@ class SpokenUtterance:
         """Prepare.
 
         Args:
-            work: Decides which rung is asked.
+            attempting: Decides which rung is asked.
             line: The caller's.
             rate_hz: Of all audio.
             until: When even a late answer is given up.
@@ -106,7 +103,7 @@ class SpokenUtterance:
         self.accepts = True
         self.over = False
         self.idle = False
-        self._work = work
+        self._attempting = attempting
         self._line = line
         self._outlet = SoundOutlet(line, rate_hz=rate_hz, must=must)
         self._ledger = self._outlet.ledger
@@ -128,14 +125,14 @@ class SpokenUtterance:
             return None
         voice = self._live.get(self._voice)
         idle_until = voice.idle_until(accepts=self.accepts) if voice else None
-        moments = (self._work.wake_at, idle_until, self._outlet.drained_at)
+        moments = (self._attempting.wake_at, idle_until, self._outlet.drained_at)
         return min((moment for moment in moments if moment is not None), default=None)
 
     def start(self, text: str, now: float) -> tuple[SpeechAction, ...]:
         """Ask the first rung, with the sentences so far."""
         self._until = self._until.no_sooner_than(now + PATIENCE_S)
         self._ledger.hand_over(f"{text} ")
-        self._follow(self._work.start(self._until, now), now)
+        self._follow(self._attempting.start(self._until, now), now)
         return self._settle(now)
 
     def handle(self, event: SpeechEvent, now: float) -> tuple[SpeechAction, ...]:
@@ -155,7 +152,7 @@ class SpokenUtterance:
                     self.accepts = False
                     self._actions += [EndText(provider=voice.provider) for voice in voices]
             case CallerInterrupted():
-                self._follow(self._work.cancel("caller", now), now)
+                self._follow(self._attempting.cancel("caller"), now)
                 self.accepts, self.over = False, True
             case _:
                 if event.attempt in self._live:
@@ -166,7 +163,7 @@ class SpokenUtterance:
         """Do what is due by now."""
         if self.over:
             return ()
-        self._follow(self._work.tick(now), now)
+        self._follow(self._attempting.tick(now), now)
         voice = self._live.get(self._voice)
         idle_until = voice.idle_until(accepts=self.accepts) if voice else None
         if idle_until is not None and idle_until <= now:
@@ -185,16 +182,16 @@ class SpokenUtterance:
                 self._end_early(event.attempt, live, now)
             case Finished():
                 self._ledger.done(event.attempt)
-                self._follow(self._work.handle(event, now), now)
+                self._follow(self._attempting.handle(event, now), now)
             case Failed() if is_voice and not self._ledger.rest:  # it has already said everything
                 self._end_voice(now)
-            case Failed() | Refused():
+            case Failed() | Dropped():
                 self._drop(event.attempt)
                 if isinstance(event, Failed):
                     event = replace(event, heard_words=self._outlet.said)
-                self._follow(self._work.handle(event, now), now)
-            case Idled() | Admitted():
-                self._follow(self._work.handle(event, now), now)
+                self._follow(self._attempting.handle(event, now), now)
+            case Paused() | Resumed():
+                self._follow(self._attempting.handle(event, now), now)
 
     def _end_early(self, attempt: int, live: _Live, now: float, *, reason: str = "") -> None:
         """Ask the next voice for unspoken words, unless two voices left out the same ones.
@@ -204,12 +201,12 @@ class SpokenUtterance:
         left, _ = self._ledger.words.untold(self._ledger.received_s)
         voices = self._unspoken.setdefault(left, set())
         voices.add(live.provider)
-        policy, text = self._work.policy, (self._work.call, self._ledger.rest)
+        policy, text = self._attempting.policy, (self._attempting.call, self._ledger.rest)
         if len(voices) > 1:
             policy.unspoken = policy.unspoken or text
         if policy.unspoken == text:
-            self._follow(self._work.cancel("text", now), now)
-            attempts = self._work.attempts
+            self._follow(self._attempting.cancel("text"), now)
+            attempts = self._attempting.attempts
             told = StageExhausted(stage="tts", attempts=attempts, severity=Severity.MEDIUM)
             self._follow((TellFact(told), Exhausted(attempts=attempts)), now)
         else:
@@ -231,43 +228,43 @@ class SpokenUtterance:
         else:
             live.held.append(came)
         if isinstance(came, SoundCame) and came.speaking:
-            self._follow(self._work.handle(Progressed(attempt=came.attempt), now), now)
+            self._follow(self._attempting.handle(Progressed(attempt=came.attempt), now), now)
             if came.attempt == self._voice:
                 self._outlet.hold_s = None  # a late one continues
         if came.attempt == self._voice and self._ledger.words.follower.left_out:
             self._end_early(came.attempt, live, now, reason="words were left out")
 
-    def _follow(self, steps: tuple[Step, ...], now: float) -> None:
-        for step in steps:
-            match step:
+    def _follow(self, actions: tuple[AttemptAction, ...], now: float) -> None:
+        for action in actions:
+            match action:
                 case TellFact():
-                    self._actions.append(step)
-                case Start():
-                    self._ask(step)
-                case Win():
-                    live, self._voice = self._live[step.attempt], step.attempt
-                    self._work.policy.unspoken = None
-                    timed = step.provider not in self._work.policy.untimed
-                    self._outlet.switch_voice(step.attempt, live.held, timed=timed)
-                    self._actions.append(UseVoice(provider=step.provider))
-                case Cancel() | Abandon():
-                    self._drop(step.attempt)
+                    self._actions.append(action)
+                case Ask():
+                    self._ask(action)
+                case Use():
+                    live, self._voice = self._live[action.attempt], action.attempt
+                    self._attempting.policy.unspoken = None
+                    timed = action.provider not in self._attempting.policy.untimed
+                    self._outlet.switch_voice(action.attempt, live.held, timed=timed)
+                    self._actions.append(action)
+                case Stop():
+                    self._drop(action.attempt)
                 case Done() | Exhausted():
                     self._actions += self._outlet.release_last(now)
                     self._actions.append(EndSpeech(unsaid=self._ledger.rest))
                     self.accepts, self.over = False, True
 
-    def _ask(self, start: Start) -> None:
-        before = [n for n, live in self._live.items() if live.provider == start.provider]
+    def _ask(self, ask: Ask) -> None:
+        before = [n for n, live in self._live.items() if live.provider == ask.provider]
         for attempt in before:  # a rung has one attempt at a time
             self._drop(attempt)
         if self._voice != NOBODY and self._outlet.hold_s is None:
             self._outlet.hold()
-        self._live[start.attempt] = _Live(start.provider)
+        self._live[ask.attempt] = _Live(ask.provider)
         self._actions.append(
             AskVoice(
-                provider=start.provider,
-                attempt=start.attempt,
+                provider=ask.provider,
+                attempt=ask.attempt,
                 rest=self._ledger.rest,
                 closed=not self.accepts,
             )
@@ -284,19 +281,19 @@ class SpokenUtterance:
         """Treat the voice as done: it has sent every word, even if it does not report that."""
         self._ledger.done(self._voice)
         self._drop(self._voice)
-        self._follow(self._work.handle(Finished(attempt=self._voice), now), now)
+        self._follow(self._attempting.handle(Finished(attempt=self._voice), now), now)
 
     def _settle(self, now: float) -> tuple[SpeechAction, ...]:
         """Release what may go, update whether the voice is idle, and return the actions."""
         if not self.over and self._voice != NOBODY:
             self._actions += self._outlet.release(now)
             self._until = self._until.no_sooner_than(self._line.dry_at + PATIENCE_S)
-            self._work.move(self._until)
+            self._attempting.until = self._until
             live, owes = self._live.get(self._voice), not self._ledger.sent
             if live and owes != (live.idle_since is None):
                 live.idle_since = None if owes else now
-                turned = Owed(attempt=self._voice) if owes else Idled(attempt=self._voice)
-                self._follow(self._work.handle(turned, now), now)
+                turned = Resumed(attempt=self._voice) if owes else Paused(attempt=self._voice)
+                self._follow(self._attempting.handle(turned, now), now)
         voice = self._live.get(self._voice)
         self.idle = self.over or (voice is not None and voice.idle_since is not None)
         actions, self._actions = tuple(self._actions), []

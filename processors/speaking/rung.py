@@ -23,11 +23,11 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, F
 from pipecat.utils.text.base_text_aggregator import TextType
 
 from calls.voice import ATTEMPT, Voice
-from fallbacks.attempts import Admitted, Failed, Finished, Idled, Refused
-from fallbacks.backoff import Backoff
+from fallbacks.attempt_events import Dropped, Failed, Finished, Paused, Resumed
 from fallbacks.classification import classify_error
 from fallbacks.failure import Failure, Kind, failed
 from fallbacks.lag import Lag
+from fallbacks.retrying import Backoff
 from processors.ladder.gate import Seat
 from processors.ladder.rung_pipeline import STOP_S, RungPipeline
 from processors.ladder.stage import Reconnector, Rung, Stage
@@ -103,7 +103,7 @@ class VoiceRung(Rung):
 
     async def carry_out(
         self, action: AskVoice | AddSentence | EndText | MuteVoice
-    ) -> Refused | Failed | Idled | None:
+    ) -> Dropped | Failed | Paused | None:
         """Carry out an action on this rung; return an immediate event of the attempt, if any."""
         match action:
             case AskVoice():
@@ -123,11 +123,11 @@ class VoiceRung(Rung):
 
     async def speak(
         self, attempt: int, rest: str, *, closed: bool
-    ) -> Refused | Failed | Idled | None:
+    ) -> Dropped | Failed | Paused | None:
         """Begin to speak the rest of an utterance; return an immediate event, if there is one."""
         if not self.opened:
             if not self.open():
-                return Refused(attempt=attempt)
+                return Dropped(attempt=attempt, because="limit")
             self.connection.cold = True
         start = LLMFullResponseStartFrame()
         start.metadata[ATTEMPT] = attempt
@@ -141,10 +141,10 @@ class VoiceRung(Rung):
         now = self._stage.now()
         if failure := self.connection.report_failure(now):
             self.forget_attempt()
-            return Failed(attempt=attempt, failure=failure, patient=True)
+            return Failed(attempt=attempt, failure=failure, without_lag=True)
         self._due_s = self.connection.wait_until_s(now)
         if self.connection.cold:
-            return Idled(attempt=attempt)
+            return Paused(attempt=attempt)
         if not self.connection.in_the_making:
             self.reconnector.begin(self._stage)
             self.reconnector.hurry()
@@ -161,7 +161,7 @@ class VoiceRung(Rung):
         for frame in frames:
             await self.pipe.send(frame)
         if cold and waited and self.attempt is not None:
-            await self._stage.report(Admitted(attempt=self.attempt))
+            await self._stage.report(Resumed(attempt=self.attempt, began=True))
         return True
 
     async def settle(self, frame: TTSUpdateSettingsFrame) -> None:
@@ -178,7 +178,7 @@ class VoiceRung(Rung):
         if self.due_at is None or now < self.due_at or self.attempt is None:
             return None
         hang = self.connection.report_hang()
-        failed_attempt = Failed(attempt=self.attempt, failure=hang, patient=True)
+        failed_attempt = Failed(attempt=self.attempt, failure=hang, without_lag=True)
         self.forget_attempt()
         return failed_attempt
 

@@ -27,10 +27,10 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, F
 from calls.entry import Tell
 from calls.line import CallerLine
 from calls.turn import Turn
-from fallbacks.attempts import TellFact
+from fallbacks.attempt_events import TellFact, Use
+from fallbacks.attempts import Attempting
 from fallbacks.clauses import HURRY_S, ClauseRule
-from fallbacks.ladder import rank
-from fallbacks.work import StagePolicy, Work
+from fallbacks.ladder import StagePolicy, rank
 from processors.ladder.gate import Seat
 from processors.ladder.stage import Stage
 from processors.speaking.agenda import NEXT_S, SpeechQueue, SpokenPiece
@@ -44,14 +44,13 @@ from processors.speaking.attempt_rules import (
     PlaySound,
     PlayWord,
     SpeechAction,
-    UseVoice,
     VoiceEvent,
 )
 from processors.speaking.decision import SpokenUtterance
 from processors.speaking.rung import VoiceRung
 
 Doing: TypeAlias = (
-    AskVoice | AddSentence | EndText | MuteVoice | UseVoice | PlaySound | PlayWord | EndSpeech
+    AskVoice | AddSentence | EndText | MuteVoice | Use | PlaySound | PlayWord | EndSpeech
 )
 ToDo: TypeAlias = Frame | tuple[SpokenPiece, Doing]
 """A frame to pass on, or an action for a piece of speech."""
@@ -229,7 +228,7 @@ class TtsStage(Stage[VoiceEvent]):
 
     def _begin(self, piece: SpokenPiece) -> None:
         """Start a piece, with the voice that the caller knows if that one is usable."""
-        work = Work(
+        attempting = Attempting(
             self._policy,
             numbers=self._turn.attempts,
             stay_with=self.speaker,
@@ -238,7 +237,7 @@ class TtsStage(Stage[VoiceEvent]):
         now = self.now()
         until = self._turn.patient_until(now)
         utterance = SpokenUtterance(
-            work,
+            attempting,
             line=self._line,
             rate_hz=self._rate_hz,
             until=until,
@@ -256,7 +255,7 @@ class TtsStage(Stage[VoiceEvent]):
                 event = await self._rungs[action.provider].carry_out(action)
                 if event and piece.utterance:
                     self._plan(piece, piece.utterance.handle(event, self.now()))
-            case (_, UseVoice() as action):
+            case (_, Use() as action):
                 self.speaker = action.provider
             case (piece, action):
                 for frame in piece.frames_of(action, rate_hz=self._rate_hz, rung=self.speaker):
@@ -280,8 +279,7 @@ def _clause_rule(
 ) -> ClauseRule | None:
     """Return how much of an unfinished sentence the next voice may get."""
     now = clock()
-    standings = policy.roster.standings(policy.stage, now)
-    ranked = rank(standings, turn.until(now), now=now, stay_with=speaker())
+    ranked = rank(policy.usable(now), turn.until(now), now=now, stay_with=speaker())
     return policy.clauses.get(ranked[0]) if ranked else None
 
 

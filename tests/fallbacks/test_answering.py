@@ -6,7 +6,18 @@ from typing import cast
 
 import pytest
 
-from fallbacks.attempts import Admitted, Refused, TellFact
+from fallbacks.attempt_events import (
+    Ask,
+    Done,
+    Dropped,
+    Exhausted,
+    Failed,
+    Resumed,
+    Stop,
+    TellFact,
+)
+from fallbacks.attempts import Attempting
+from fallbacks.availability import AvailabilityTable, Place, RungState
 from fallbacks.breaker import State
 from fallbacks.deadline import Deadline
 from fallbacks.facts import (
@@ -17,21 +28,15 @@ from fallbacks.facts import (
     StageExhausted,
 )
 from fallbacks.failure import Finding, Kind, Scope, failed, finding
-from fallbacks.ladder import RETRY_WAIT_S
+from fallbacks.ladder import RETRY_WAIT_S, StagePolicy
 from fallbacks.limits import Gate
 from fallbacks.retry_after import retry_after_s
-from fallbacks.roster import HealthTable, Place
-from fallbacks.work import StagePolicy, Work
 from processors.answering.decision import (
     RECHECK_S,
     RECOVERS_S,
     AnswerAction,
     Answering,
-    AskModel,
-    CallOff,
-    FinishAnswer,
-    GiveUp,
-    ModelFailed,
+    LeaveMessageOut,
     ModelFinished,
     ModelWrote,
     UseModel,
@@ -54,29 +59,27 @@ def ladder(
     until: Callable[[float], Deadline] = four_seconds,
     gates: Mapping[str, Gate] | None = None,
     leaves_out: bool = False,
-) -> tuple[Answering, HealthTable]:
+) -> tuple[Answering, AvailabilityTable]:
     places = [Place(stage="llm", provider=name, credential=name) for name in names]
-    roster, numbers = HealthTable(places, now=NOW), itertools.count(1)
-    policy = StagePolicy(stage="llm", roster=roster, gates=gates or {})
+    availability, numbers = AvailabilityTable(places, now=NOW), itertools.count(1)
+    policy = StagePolicy(stage="llm", availability=availability, gates=gates or {})
     answering = Answering(
-        lambda: Work(policy, numbers=numbers),
+        lambda: Attempting(policy, numbers=numbers, queues=True),
         until=until,
         recovers_s=recovers_s,
         leaves_out=leaves_out,
     )
-    return answering, roster
+    return answering, availability
 
 
 def doing(actions: tuple[AnswerAction, ...]) -> list[AnswerAction]:
     return [action for action in actions if not isinstance(action, TellFact)]
 
 
-def failure(
-    attempt: int, name: str, kind: Kind = Kind.CUT, *, permanent: bool = False
-) -> ModelFailed:
+def failure(attempt: int, name: str, kind: Kind = Kind.CUT, *, permanent: bool = False) -> Failed:
     found = failed(kind, "llm", provider=name)
     assert found.permanent is permanent
-    return ModelFailed(attempt=attempt, failure=found)
+    return Failed(attempt=attempt, failure=found)
 
 
 def test_a_healthy_answer_is_written_as_it_comes_and_then_finished() -> None:
@@ -88,9 +91,9 @@ def test_a_healthy_answer_is_written_as_it_comes_and_then_finished() -> None:
     ended = doing(answering.handle(ModelFinished(attempt=1), NOW + 0.4))
 
     assert tool == []
-    assert ask == AskModel(provider="a", attempt=1, said="", mended=False, wait_until=None)
+    assert ask == Ask(provider="a", attempt=1)
     assert wrote == [UseModel(provider="a", taken_back=0), WriteText(attempt=1, text="We open ")]
-    assert ended == [FinishAnswer(1)]
+    assert ended == [Done(provider="a", attempt=1)]
     assert answering.over
 
 
@@ -100,17 +103,16 @@ def test_the_next_model_is_asked_for_the_rest_and_a_partial_word_is_dropped() ->
     answering.handle(ModelWrote(attempt=1, text="We open at ni"), NOW + 0.3)
 
     (ask,) = doing(answering.handle(failure(1, "a"), NOW + 0.4))
+    said = answering.answer.whole
     wrote = doing(answering.handle(ModelWrote(attempt=2, text="We open at nine. "), NOW + 0.7))
 
-    assert ask == AskModel(
-        provider="b", attempt=2, said="We open at", mended=False, wait_until=None
-    )
+    assert (ask, said) == (Ask(provider="b", attempt=2), "We open at")
     assert wrote[0] == UseModel(provider="b", taken_back=2)
     assert [word.text.strip() for word in wrote if isinstance(word, WriteText)] == ["nine."]
 
 
 def test_a_model_that_continues_from_the_last_sentence_may_have_nothing_to_add() -> None:
-    answering, roster = ladder("a", "b")
+    answering, availability = ladder("a", "b")
     answering.start(NOW)
     answering.handle(ModelWrote(attempt=1, text='We open at "nine." '), NOW + 0.3)
     answering.handle(failure(1, "a"), NOW + 0.4)
@@ -118,11 +120,10 @@ def test_a_model_that_continues_from_the_last_sentence_may_have_nothing_to_add()
     finished = ModelFinished(attempt=2, wrote=Wrote.NOTHING)
     ended = doing(answering.handle(finished, NOW + 0.7))
 
-    assert ended == [UseModel(provider="b", taken_back=0), FinishAnswer(2)]
+    assert ended == [UseModel(provider="b", taken_back=0), Done(provider="b", attempt=2)]
     assert answering.over
-    (standing,) = (e for e in roster.standings("llm", NOW + 0.7) if e.provider == "b")
-    assert standing.usable
-    assert not standing.suspect
+    (standing,) = (e for e in availability.ladder("llm", NOW + 0.7) if e.provider == "b")
+    assert standing.state is RungState.READY
 
 
 @pytest.mark.parametrize("said", ["", "We open at ", "We open at nine, "])
@@ -136,27 +137,27 @@ def test_a_model_without_words_where_some_are_missing_is_asked_once_more(said: s
     nothing = ModelFinished(attempt=2, wrote=Wrote.NOTHING)
     ended = doing(answering.handle(nothing, NOW + 0.7))
 
-    assert [action.provider for action in ended if isinstance(action, AskModel)] == ["b"]
+    assert [action.provider for action in ended if isinstance(action, Ask)] == ["b"]
 
 
 def test_an_unanswered_question_is_asked_again_once_a_rung_is_available() -> None:
-    answering, roster = ladder("a")
+    answering, availability = ladder("a")
     answering.start(NOW)
     kept = doing(answering.handle(failure(1, "a", Kind.OVERLOADED), NOW + 0.1))
     now = NOW + 0.1
-    while not answering.work.over:
-        kept = doing(answering.handle(failure(answering.work.attempts, "a"), now))
-    assert GiveUp(1) not in kept
+    while not answering.attempting.over:
+        kept = doing(answering.handle(failure(answering.attempting.attempts, "a"), now))
+    assert Exhausted(attempts=1) not in kept
     assert answering.wake_at == now + RECHECK_S
     assert not answering.over
 
     place = ("llm", "a")
-    permit = roster.health(*place).permit(now + 60.0, probe=True)
-    while not answering.work.policy.trusted(now) and permit:
+    permit = availability.of(*place).permit(now + 60.0, probe=True)
+    while not answering.attempting.policy.trusted(now) and permit:
         now += 1.0
-        roster.succeeded(place, permit, now=now)
-        permit = roster.health(*place).permit(now, probe=True)
-    assert any(isinstance(item, AskModel) for item in answering.tick(now))
+        availability.succeeded(place, permit, now=now)
+        permit = availability.of(*place).permit(now, probe=True)
+    assert any(isinstance(item, Ask) for item in answering.tick(now))
     assert answering.wake_at == now + 0.6
 
 
@@ -165,27 +166,27 @@ def test_a_pending_question_expires() -> None:
     answering.start(NOW)
     actions = doing(answering.handle(failure(1, "a"), NOW + 0.1))
     while not answering.over:
-        actions = doing(answering.handle(failure(answering.work.attempts, "a"), NOW + 0.1))
+        actions = doing(answering.handle(failure(answering.attempting.attempts, "a"), NOW + 0.1))
 
-    assert isinstance(actions[-1], GiveUp)
+    assert isinstance(actions[-1], Exhausted)
 
 
 @pytest.mark.parametrize("rungs", [("a",), ("a", "b"), ("a", "b", "c")])
 def test_when_every_model_ends_without_words_the_caller_is_asked_to_repeat(
     rungs: tuple[str, ...],
 ) -> None:
-    answering, roster = ladder(*rungs)
+    answering, availability = ladder(*rungs)
     actions = [*answering.start(NOW)]
     while not answering.over:
-        ended = ModelFinished(attempt=answering.work.attempts, wrote=Wrote.NOTHING)
+        ended = ModelFinished(attempt=answering.attempting.attempts, wrote=Wrote.NOTHING)
         actions += answering.handle(ended, NOW + 0.1)
 
-    assert [e.provider for e in actions if isinstance(e, AskModel)] == ["a", *rungs]
-    assert not any(e.mended for e in actions if isinstance(e, AskModel))
+    assert [e.provider for e in actions if isinstance(e, Ask)] == ["a", *rungs]
+    assert not any(e.mended for e in actions if isinstance(e, Ask))
     facts = [action.fact for action in actions if isinstance(action, TellFact)]
     assert facts[-1] == AnswerEmpty(stage="llm", attempts=1 + len(rungs), asks_again=True)
     assert not any(isinstance(fact, StageExhausted) for fact in facts)
-    assert all(e.usable and not e.suspect for e in roster.standings("llm", NOW + 0.2))
+    assert all(e.state is RungState.READY for e in availability.ladder("llm", NOW + 0.2))
 
 
 def test_an_answer_without_speakable_text_is_complete() -> None:
@@ -195,7 +196,7 @@ def test_an_answer_without_speakable_text_is_complete() -> None:
     actions = answering.handle(ModelFinished(attempt=1, wrote=Wrote.SIGNS), NOW + 0.3)
 
     assert answering.over
-    assert doing(actions) == [UseModel(provider="a", taken_back=0), FinishAnswer(1)]
+    assert doing(actions) == [UseModel(provider="a", taken_back=0), Done(provider="a", attempt=1)]
     empty = AnswerEmpty(stage="llm", attempts=1, asks_again=False)
     assert TellFact(empty) in actions
 
@@ -210,8 +211,12 @@ def test_a_question_is_kept_for_ten_seconds_without_an_available_rung() -> None:
         told.append((at, doing(answering.tick(at))))
 
     (left_at, left), (given_up_at, given_up) = [item for item in told if item[1]][-2:]
-    assert left == [CallOff(1), CallOff(2), UseModel(provider="", taken_back=0)]
-    assert given_up == [GiveUp(2)]
+    assert left == [
+        Stop(attempt=1, provider="a", because="late"),
+        Stop(attempt=2, provider="a", because="late"),
+        UseModel(provider="", taken_back=0),
+    ]
+    assert given_up == [Exhausted(attempts=2)]
     assert given_up_at == pytest.approx(left_at + 10.0, abs=RECHECK_S)
     assert told[-1][0] - told[-2][0] == pytest.approx(RECHECK_S)
 
@@ -219,7 +224,7 @@ def test_a_question_is_kept_for_ten_seconds_without_an_available_rung() -> None:
 @pytest.mark.parametrize(
     ("first", "then", "given_up"),
     [
-        (Kind.AUTH, Kind.AUTH, [GiveUp(2)]),
+        (Kind.AUTH, Kind.AUTH, [Exhausted(attempts=2)]),
         (Kind.AUTH, Kind.RATE_LIMITED, []),
         (Kind.RATE_LIMITED, Kind.AUTH, []),
     ],
@@ -238,15 +243,15 @@ def test_a_question_is_kept_only_if_a_failure_may_pass(
 
 
 def test_a_refused_key_ends_the_question_and_the_next_is_kept_unasked() -> None:
-    answering, roster = ladder("a")
+    answering, availability = ladder("a")
     answering.start(NOW)
     gone = doing(answering.handle(failure(1, "a", Kind.AUTH, permanent=True), NOW + 0.1))
-    policy = StagePolicy(stage="llm", roster=roster)
-    later = Answering(lambda: Work(policy, numbers=itertools.count(2)), until=four_seconds)
+    policy = StagePolicy(stage="llm", availability=availability)
+    later = Answering(lambda: Attempting(policy, numbers=itertools.count(2)), until=four_seconds)
 
     kept = doing(later.start(NOW + 1.0))
 
-    assert gone == [UseModel(provider="", taken_back=0), GiveUp(1)]
+    assert gone == [UseModel(provider="", taken_back=0), Exhausted(attempts=1)]
     assert kept == [UseModel(provider="", taken_back=0)]
     assert later.wake_at == NOW + 1.0 + RECHECK_S
 
@@ -261,12 +266,10 @@ def test_a_model_that_is_late_is_raced_and_the_first_to_write_is_heard() -> None
 
     started = AttemptStarted(stage="llm", provider="b", attempt=2, extra=True, left_s=4.0)
     assert TellFact(started) in raced
-    assert doing(raced) == [
-        AskModel(provider="b", attempt=2, said="", mended=False, wait_until=None)
-    ]
+    assert doing(raced) == [Ask(provider="b", attempt=2)]
     assert wrote == [
         UseModel(provider="b", taken_back=0),
-        CallOff(1),
+        Stop(attempt=1, provider="a", because="late"),
         WriteText(attempt=2, text="We "),
     ]
 
@@ -284,7 +287,7 @@ def test_models_asked_after_a_slow_tool_get_time_to_answer() -> None:
     wrote = doing(answering.handle(ModelWrote(attempt=1, text="We "), NOW + 1.4))
 
     # The standby is asked as soon as in any other turn; only giving up is later.
-    assert [attempt.provider for attempt in raced if isinstance(attempt, AskModel)] == ["b"]
+    assert [attempt.provider for attempt in raced if isinstance(attempt, Ask)] == ["b"]
     assert nothing == []
     assert UseModel(provider="a", taken_back=0) in wrote
 
@@ -293,7 +296,7 @@ def test_models_that_are_asked_late_and_hang_are_given_up_anyway() -> None:
     answering, _ = ladder("a", "b", until=passed)
     answering.start(NOW)
     gone: list[AnswerAction] = []
-    while not answering.work.over:
+    while not answering.attempting.over:
         at = answering.wake_at
         assert at is not None
         gone = doing(answering.tick(at))
@@ -308,22 +311,22 @@ def test_the_only_model_is_asked_again_after_a_slow_tool_too() -> None:
 
     again = doing(answering.handle(failure(1, "a"), NOW + 0.1))
 
-    assert [item.attempt for item in again if isinstance(item, AskModel)] == [2]
+    assert [item.attempt for item in again if isinstance(item, Ask)] == [2]
 
 
 def test_a_kept_question_is_asked_with_patience_again() -> None:
-    answering, roster = ladder("a", until=passed)
+    answering, availability = ladder("a", until=passed)
     answering.start(NOW)
-    while not answering.work.over:
+    while not answering.attempting.over:
         answering.tick(answering.wake_at or NOW)
     now, place = NOW + 5.0, ("llm", "a")
-    permit = roster.health(*place).permit(now, probe=True)
+    permit = availability.of(*place).permit(now, probe=True)
     assert permit
-    roster.succeeded(place, permit, now=now)  # a probe has found it well
+    availability.succeeded(place, permit, now=now)  # a probe has found it well
     answering.tick(now)
     answering.tick(now + 0.6)
 
-    assert not answering.work.over
+    assert not answering.attempting.over
     assert doing(answering.tick(now + 1.4)) == []
     assert answering.wake_at == now + PATIENCE_S
 
@@ -333,7 +336,7 @@ def test_a_turn_with_enough_time_left_uses_its_own_deadline(left_s: float) -> No
     answering, _ = ladder("a", "b", until=lambda _: Deadline(at=NOW + left_s))
 
     started, *_ = answering.start(NOW)
-    while not answering.work.over:
+    while not answering.attempting.over:
         at = answering.wake_at
         assert at is not None
         answering.tick(at)
@@ -349,16 +352,12 @@ def test_a_model_that_waits_for_a_place_is_not_late_and_without_one_the_next_is_
 
     (waits,) = doing(answering.start(NOW))
     waiting = answering.wake_at
-    (ask,) = doing(answering.handle(Refused(attempt=1), NOW + 0.1))
-    answering.handle(Admitted(attempt=2), NOW + 0.3)
+    (ask,) = doing(answering.handle(Dropped(attempt=1, because="limit"), NOW + 0.1))
+    answering.handle(Resumed(attempt=2, began=True), NOW + 0.3)
 
-    assert waits == AskModel(
-        provider="a", attempt=1, said="", mended=False, wait_until=Deadline(at=NOW + 3.4)
-    )
+    assert waits == Ask(provider="a", attempt=1, wait_until=Deadline(at=NOW + 3.4))
     assert waiting is None
-    assert ask == AskModel(
-        provider="b", attempt=2, said="", mended=False, wait_until=Deadline(at=NOW + 4.1)
-    )
+    assert ask == Ask(provider="b", attempt=2, wait_until=Deadline(at=NOW + 4.1))
     assert answering.wake_at == pytest.approx(NOW + 0.9)
 
 
@@ -372,7 +371,7 @@ def test_words_that_were_held_are_written_at_the_end() -> None:
     ended = doing(answering.handle(ModelFinished(attempt=2), NOW + 0.4))
 
     assert held == [UseModel(provider="b", taken_back=0)]
-    assert ended == [WriteText(attempt=2, text="We deliver."), FinishAnswer(2)]
+    assert ended == [WriteText(attempt=2, text="We deliver."), Done(provider="b", attempt=2)]
 
 
 def test_a_failure_has_the_number_of_words_that_the_caller_heard() -> None:
@@ -388,21 +387,21 @@ def test_a_failure_has_the_number_of_words_that_the_caller_heard() -> None:
 
 @pytest.mark.parametrize(("calls", "blamed"), [("x" * 5, False), ("xy", True)])
 def test_refusals_of_one_calls_answers_count_once(calls: str, *, blamed: bool) -> None:
-    _, roster = ladder("a")
-    policy = StagePolicy(stage="llm", roster=roster)
-    health, bad = roster.health("llm", "a"), failed(Kind.BAD_REQUEST, "llm", provider="a")
+    _, availability = ladder("a")
+    policy = StagePolicy(stage="llm", availability=availability)
+    health, bad = availability.of("llm", "a"), failed(Kind.BAD_REQUEST, "llm", provider="a")
     numbers = {call: itertools.count(1) for call in calls}
     for turn, call in enumerate(calls, start=1):
         answering = Answering(
-            lambda: Work(policy, numbers=numbers[call]),  # noqa: B023 - called at once
+            lambda: Attempting(policy, numbers=numbers[call]),  # noqa: B023 - called at once
             until=four_seconds,
         )
         (ask,) = doing(answering.start(NOW + turn))
-        assert isinstance(ask, AskModel)
-        answering.handle(ModelFailed(attempt=ask.attempt, failure=bad), NOW + turn)
+        assert isinstance(ask, Ask)
+        answering.handle(Failed(attempt=ask.attempt, failure=bad), NOW + turn)
     probe = health.permit(NOW + 9.0, probe=True)
     assert probe is not None
-    roster.failed(probe, bad, now=NOW + 9.0)
+    availability.failed(probe, bad, now=NOW + 9.0)
 
     assert (health.breaker.state is State.OPEN) is blamed
 
@@ -412,7 +411,10 @@ def test_a_caller_who_speaks_ends_every_request() -> None:
     answering.start(NOW)
 
     dropped = AttemptDropped(stage="llm", provider="a", attempt=1, because="caller")
-    assert answering.cancel(NOW + 0.1) == (TellFact(dropped), CallOff(1))
+    assert answering.cancel(NOW + 0.1) == (
+        TellFact(dropped),
+        Stop(attempt=1, provider="a", because="caller"),
+    )
     assert answering.over
 
 
@@ -424,14 +426,14 @@ def test_a_question_that_is_asked_again_in_a_moment_is_no_outage() -> None:
         Kind.RATE_LIMITED, "llm", provider="a", retry_after_s=retry_after_s({}, message)
     )
 
-    refused = answering.handle(ModelFailed(attempt=1, failure=limited), NOW + 0.1)
+    refused = answering.handle(Failed(attempt=1, failure=limited), NOW + 0.1)
     at = answering.wake_at
     assert at is not None
     (ask,) = doing(answering.tick(at))
 
     assert doing(refused) == []
     assert at < NOW + 0.1 + RETRY_WAIT_S
-    assert isinstance(ask, AskModel)
+    assert isinstance(ask, Ask)
     assert ask.attempt == 2
 
 
@@ -462,15 +464,14 @@ def test_a_message_that_every_model_refuses_is_left_out_and_no_outage(
     answering, _ = ladder("a", "b", leaves_out=True)
     did = list(answering.start(NOW))
     for _ in range(20):
-        asked = [action for action in did if isinstance(action, AskModel)]
-        last = asked[-1]
-        if last.leave_out:
+        if any(isinstance(action, LeaveMessageOut) for action in did):
             break
+        last = [action for action in did if isinstance(action, Ask)][-1]
         refusal = failed(found, "llm", provider=last.provider)
-        did += answering.handle(ModelFailed(attempt=last.attempt, failure=refusal), NOW + 0.1)
+        did += answering.handle(Failed(attempt=last.attempt, failure=refusal), NOW + 0.1)
     facts = [action.fact for action in did if isinstance(action, TellFact)]
 
-    assert any(isinstance(action, AskModel) and action.leave_out for action in did) is left_out
+    assert any(isinstance(action, LeaveMessageOut) for action in did) is left_out
     assert any(isinstance(fact, StageExhausted) for fact in facts) is not left_out
 
 
@@ -478,11 +479,11 @@ def test_a_second_refusal_without_the_message_is_an_outage() -> None:
     answering, _ = ladder("a", leaves_out=True)
     answering.start(NOW)
     bad = failed(Kind.BAD_REQUEST, "llm", provider="a")
-    again = answering.handle(ModelFailed(attempt=1, failure=bad), NOW + 0.1)
-    ended = answering.handle(ModelFailed(attempt=2, failure=bad), NOW + 0.2)
+    again = answering.handle(Failed(attempt=1, failure=bad), NOW + 0.1)
+    ended = answering.handle(Failed(attempt=2, failure=bad), NOW + 0.2)
 
-    assert [action.leave_out for action in doing(again) if isinstance(action, AskModel)] == [True]
-    assert doing(ended)[-1] == GiveUp(1)
+    assert [type(action) for action in doing(again)] == [LeaveMessageOut, Ask]
+    assert doing(ended)[-1] == Exhausted(attempts=1)
 
 
 def test_half_an_answer_whose_rest_is_refused_leaves_nothing_out() -> None:
@@ -490,6 +491,6 @@ def test_half_an_answer_whose_rest_is_refused_leaves_nothing_out() -> None:
     answering.start(NOW)
     answering.handle(ModelWrote(attempt=1, text="We open at "), NOW + 0.1)
     bad = failed(Kind.BAD_REQUEST, "llm", provider="a")
-    ended = answering.handle(ModelFailed(attempt=1, failure=bad), NOW + 0.2)
+    ended = answering.handle(Failed(attempt=1, failure=bad), NOW + 0.2)
 
-    assert not any(isinstance(action, AskModel) for action in ended)
+    assert not any(isinstance(action, Ask) for action in ended)

@@ -1,6 +1,6 @@
 """The wait before a lost connection is tried again."""
 
-from fallbacks.backoff import STABLE_S, WAITS_S, Backoff
+from fallbacks.retrying import STABLE_S, WAITS_S, Backoff
 
 
 def waits(backoff: Backoff, tries: int) -> list[float]:

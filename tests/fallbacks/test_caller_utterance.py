@@ -7,13 +7,22 @@ from typing import Final
 
 import pytest
 
-from fallbacks.attempts import Done, Exhausted, Failed, Start, Step, TellFact, Win
+from fallbacks.attempt_events import (
+    Ask,
+    AttemptAction,
+    Done,
+    Exhausted,
+    Failed,
+    TellFact,
+    Use,
+)
+from fallbacks.attempts import Attempting
+from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.deadline import Deadline
+from fallbacks.facts import AttemptStarted
 from fallbacks.failure import Kind, failed
-from fallbacks.ladder import Pace
+from fallbacks.ladder import Pace, StagePolicy
 from fallbacks.lag import GRACE_S, PERIOD_S
-from fallbacks.roster import HealthTable, Place
-from fallbacks.work import StagePolicy, Work
 from processors.hearing.attempt_rules import Reading
 from processors.hearing.utterance_rules import CallerUtterance
 
@@ -39,13 +48,15 @@ class Waits:
 
 def stage(*names: str) -> StagePolicy:
     places = [Place(stage="stt", provider=name, credential=name) for name in names]
-    return StagePolicy(stage="stt", roster=HealthTable(places, now=NOW), pace=Pace(gap_s=GAP_S))
+    return StagePolicy(
+        stage="stt", availability=AvailabilityTable(places, now=NOW), pace=Pace(gap_s=GAP_S)
+    )
 
 
 def heard_by(policy: StagePolicy, *, turn: Waits | None = None) -> CallerUtterance:
     numbers = itertools.count(1)
     return CallerUtterance(
-        lambda: Work(policy, numbers=numbers),
+        lambda: Attempting(policy, numbers=numbers),
         began_s=1.0,
         not_before_s=0.0,
         turn=turn or Waits(),
@@ -66,7 +77,7 @@ def wrote(
     )
 
 
-def doing(steps: Sequence[Step]) -> list[Step]:
+def doing(steps: Sequence[AttemptAction]) -> list[AttemptAction]:
     return [step for step in steps if not isinstance(step, TellFact)]
 
 
@@ -74,16 +85,10 @@ def lost(attempt: int, kind: Kind = Kind.AUTH) -> Failed:
     return Failed(attempt=attempt, failure=failed(kind, "stt", provider="a"))
 
 
-def asked(attempt: int, provider: str, *, at: float, extra: bool = False) -> Start:
-    """Return the start of an attempt while the caller speaks."""
-    until = Deadline(at=at + UNHURRIED_S)
-    return Start(attempt=attempt, provider=provider, until=until, extra=extra)
-
-
 def test_while_the_caller_speaks_there_is_no_wait() -> None:
     utterance = heard_by(stage("a"))
 
-    assert doing(utterance.start(NOW)) == [asked(1, "a", at=NOW)]
+    assert doing(utterance.start(NOW)) == [Ask(attempt=1, provider="a")]
     utterance.stop(3.0, 0.2, 102.0)
     utterance.speaking = True
 
@@ -101,7 +106,7 @@ def test_after_the_stop_words_are_waited_for_within_the_stops_or_the_turns_time(
 
 def test_our_own_stall_does_not_count_as_waiting_time() -> None:
     utterance = begun("a")
-    lag = utterance.work.policy.lag
+    lag = utterance.attempting.policy.lag
     lag.beat(102.0)
     utterance.stop(3.0, 0.2, 102.0)
 
@@ -164,13 +169,13 @@ def test_words_are_pending_at_an_asked_recogniser_and_unwritten_without_one(
 
 def test_a_returning_recogniser_is_asked_for_unwritten_words() -> None:
     policy = stage("a")
-    policy.roster.withdraw("a", NOW)
+    policy.availability.set_out("a", NOW, out=True)
     utterance = heard_by(policy)
     assert doing(utterance.start(NOW)) == [Exhausted(attempts=0)]
 
-    policy.roster.put_back("a", 101.0)
+    policy.availability.set_out("a", 101.0, out=False)
 
-    assert doing(utterance.start_again(101.0)) == [asked(1, "a", at=101.0)]
+    assert doing(utterance.start_again(101.0)) == [Ask(attempt=1, provider="a")]
     assert not utterance.unwritten(101.0)
 
 
@@ -188,7 +193,7 @@ def test_words_written_before_the_stop_are_complete_if_they_reach_the_end_of_spe
 
     stopped = utterance.stop(3.0, sure_s, 101.2)
 
-    assert doing(won) == [Win(attempt=1, provider="a")]
+    assert doing(won) == [Use(attempt=1, provider="a")]
     assert doing(stopped) == ([Done(attempt=1, provider="a")] if done else [])
 
 
@@ -232,7 +237,7 @@ def test_an_utterance_is_complete_when_a_final_result_reaches_its_end(
     steps = doing(utterance.read_result(1, reading, 102.1))
 
     written = [Done(attempt=1, provider="a")] if done else []
-    assert steps == [Win(attempt=1, provider="a"), *written]
+    assert steps == [Use(attempt=1, provider="a"), *written]
 
 
 def test_nothing_is_complete_while_the_caller_continues() -> None:
@@ -240,17 +245,17 @@ def test_nothing_is_complete_while_the_caller_continues() -> None:
 
     steps = utterance.read_result(1, wrote("yes", end_s=9.0, flushed=True), 101.0)
 
-    assert doing(steps) == [Win(attempt=1, provider="a")]
+    assert doing(steps) == [Use(attempt=1, provider="a")]
 
 
 def test_a_result_without_words_is_only_a_sign_of_life() -> None:
     utterance = begun("a", "b")
-    assert utterance.work.wake_at == NOW + PATIENCE_S
+    assert utterance.attempting.wake_at == NOW + PATIENCE_S
 
     assert utterance.read_result(1, wrote(), 100.25) == ()
 
-    assert utterance.work.wake_at == 100.25 + PATIENCE_S
-    assert utterance.work.winner is None
+    assert utterance.attempting.wake_at == 100.25 + PATIENCE_S
+    assert utterance.attempting.winner is None
 
 
 @pytest.mark.parametrize(
@@ -266,38 +271,37 @@ def test_a_sign_of_life_just_before_the_stop_means_not_late(
 
     assert utterance.stop(3.0, 0.2, stopped_at) == ()
 
-    assert utterance.work.wake_at == silent_from + PATIENCE_S
+    assert utterance.attempting.wake_at == silent_from + PATIENCE_S
 
 
-def reads(utterance: CallerUtterance) -> Sequence[Step]:
+def reads(utterance: CallerUtterance) -> Sequence[AttemptAction]:
     utterance.read_result(1, wrote("yes"), 100.5)
-    return utterance.work.handle(lost(1, Kind.CUT), 100.5)
+    return utterance.attempting.handle(lost(1, Kind.CUT), 100.5)
 
 
-def meets(utterance: CallerUtterance) -> Sequence[Step]:
+def meets(utterance: CallerUtterance) -> Sequence[AttemptAction]:
     return utterance.handle(lost(1), 100.5)
 
 
-def waits(utterance: CallerUtterance) -> Sequence[Step]:
+def waits(utterance: CallerUtterance) -> Sequence[AttemptAction]:
     return utterance.tick(100.5 + PATIENCE_S)
 
 
-def hears_the_stop(utterance: CallerUtterance) -> Sequence[Step]:
+def hears_the_stop(utterance: CallerUtterance) -> Sequence[AttemptAction]:
     utterance.stop(3.0, 0.2, 100.5)
-    return utterance.work.handle(lost(1), 100.6)
+    return utterance.attempting.handle(lost(1), 100.6)
 
 
 @pytest.mark.parametrize(
-    ("does", "start"),
-    [
-        (reads, asked(2, "b", at=100.5)),
-        (meets, asked(2, "b", at=100.5)),
-        (waits, asked(2, "b", at=100.5 + PATIENCE_S, extra=True)),
-        (hears_the_stop, asked(2, "b", at=100.5)),
-    ],
+    ("does", "extra"),
+    [(reads, False), (meets, False), (waits, True), (hears_the_stop, False)],
     ids=["a result came", "the first one failed", "the first one is late", "the caller stopped"],
 )
 def test_the_next_recogniser_has_the_remaining_time(
-    does: Callable[[CallerUtterance], Sequence[Step]], start: Start
+    does: Callable[[CallerUtterance], Sequence[AttemptAction]], *, extra: bool
 ) -> None:
-    assert [doe for doe in does(begun("a", "b")) if isinstance(doe, Start)] == [start]
+    told = [action.fact for action in does(begun("a", "b")) if isinstance(action, TellFact)]
+
+    (started,) = [fact for fact in told if isinstance(fact, AttemptStarted)]
+    assert (started.provider, started.extra) == ("b", extra)
+    assert started.left_s == pytest.approx(UNHURRIED_S, abs=0.11)

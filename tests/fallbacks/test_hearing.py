@@ -7,15 +7,14 @@ from functools import partial
 import pytest
 
 from calls.turn import Turn
-from fallbacks.attempts import TellFact
+from fallbacks.attempt_events import Ask, TellFact
+from fallbacks.attempts import Attempting
+from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.facts import AttemptFailed, StageExhausted
 from fallbacks.failure import Kind, failed
-from fallbacks.ladder import Pace
-from fallbacks.roster import HealthTable, Place
-from fallbacks.work import StagePolicy, Work
+from fallbacks.ladder import Pace, StagePolicy
 from processors.hearing.attempt_rules import (
     AskForWords,
-    AskRecogniser,
     FeedSound,
     FlushWords,
     HearingAction,
@@ -48,20 +47,20 @@ class Bench:
     names: tuple[str, ...] = ("a", "b")
     now: float = 100.0
     done: list[HearingAction] = field(default_factory=list)
-    shared: HealthTable | None = None
+    shared: AvailabilityTable | None = None
 
     def __post_init__(self) -> None:
         places = [Place(stage="stt", provider=name, credential=name) for name in self.names]
-        roster = self.shared or HealthTable(places, now=self.now)
-        policy = StagePolicy(stage="stt", roster=roster, pace=Pace())
+        availability = self.shared or AvailabilityTable(places, now=self.now)
+        policy = StagePolicy(stage="stt", availability=availability, pace=Pace())
         turn = Turn(budget_s=1.5)
         self.hearing = CallerHearing(
             dict.fromkeys(self.names, True),
             policy=policy,
             turn=turn,
-            begin_work=partial(Work, policy, numbers=turn.attempts),
+            begin=partial(Attempting, policy, numbers=turn.attempts),
         )
-        self.turn, self.roster = turn, policy.roster
+        self.turn, self.availability = turn, policy.availability
         for name in self.names:
             self.put(RecogniserOpened(name))
 
@@ -255,7 +254,7 @@ def outage(*names: str) -> Bench:
     """Return a ladder without an allowed rung, whose first one is connected."""
     bench = up(*names)
     for name in bench.names:
-        bench.roster.health("stt", name).retire(Kind.AUTH, bench.now)
+        bench.availability.of("stt", name).retire(Kind.AUTH, bench.now)
     return bench
 
 
@@ -285,7 +284,7 @@ def test_a_standby_that_replayed_an_utterance_hears_the_next_though_no_rung_may_
     bench.fail("a")
     bench.put(RecogniserOpened("a"), RecogniserConnected("a"))
     bench.put(SpeechStopped(0.2))
-    bench.roster.health("stt", "a").breaker.trip(bench.now)
+    bench.availability.of("stt", "a").breaker.trip(bench.now)
     bench.write("a", "Are you open?", end_s=bench.hearing.sound.end_s)
     heard = len(exhausted(bench.done))
 
@@ -304,7 +303,7 @@ def test_a_rung_that_connected_in_the_outage_and_wrote_nothing_is_not_waited_for
     if wrote_before:  # on the connection that is gone
         bench.write("a", "Hello.")
     bench.fail("a")
-    bench.roster.health("stt", "a").retire(Kind.AUTH, bench.now)
+    bench.availability.of("stt", "a").retire(Kind.AUTH, bench.now)
     bench.put(RecogniserOpened("a"), RecogniserConnected("a"))
     bench.pass_s(0.5)
 
@@ -324,7 +323,7 @@ def test_a_recogniser_that_dies_in_an_utterance_without_a_standby_is_an_outage(
     after = bench.fail("a")
 
     assert exhausted(after) == [1]
-    assert not any(isinstance(item, AskRecogniser) for item in bench.done)
+    assert not any(isinstance(item, Ask) for item in bench.done)
 
 
 def test_a_recogniser_that_writes_nothing_without_a_standby_is_an_outage() -> None:
@@ -337,13 +336,13 @@ def test_a_recogniser_that_writes_nothing_without_a_standby_is_an_outage() -> No
     wanted = bench.pass_s(5.0)
 
     assert exhausted(wanted) == [1]
-    assert not any(isinstance(item, AskRecogniser) for item in bench.done)
+    assert not any(isinstance(item, Ask) for item in bench.done)
 
 
 def test_without_an_open_stream_the_caller_tries_a_rung_before_the_outage_is_told() -> None:
     bench = up("a")
     bench.fail("a")
-    bench.roster.health("stt", "a").breaker.trip(bench.now)
+    bench.availability.of("stt", "a").breaker.trip(bench.now)
 
     began = bench.put(SpeechBegan(0.2))
     lost = bench.fail("a")
@@ -429,7 +428,7 @@ def test_a_recogniser_that_is_not_connected_is_asked_in_a_hurry_and_fed_when_it_
     asked = [
         hearing_action
         for hearing_action in bench.put(SpeechBegan(0.2))
-        if isinstance(hearing_action, AskRecogniser)
+        if isinstance(hearing_action, Ask)
     ]
     bench.pass_s(0.3)
 
@@ -562,16 +561,16 @@ def test_a_hanging_connection_is_told_once_before_any_speech() -> None:
 
 
 def test_connections_refused_for_two_calls_and_a_probe_take_the_rung_out() -> None:
-    roster = HealthTable([Place(stage="stt", provider="a", credential="a")], now=100.0)
+    availability = AvailabilityTable([Place(stage="stt", provider="a", credential="a")], now=100.0)
     refused = failed(Kind.BAD_REQUEST, "stt", provider="a")
-    calls = [Bench(("a",), shared=roster) for _ in range(2)]
+    calls = [Bench(("a",), shared=availability) for _ in range(2)]
 
     for call, usable in ((calls[0], True), (calls[0], True), (calls[1], False)):
         call.put(RecogniserFailed(provider="a", failure=refused))
-        permit = roster.health("stt", "a").permit(100.0, probe=True)
+        permit = availability.of("stt", "a").permit(100.0, probe=True)
         assert permit
-        roster.failed(permit, refused, now=100.0)
-        assert [rung.usable for rung in roster.standings("stt", 100.0)] == [usable]
+        availability.failed(permit, refused, now=100.0)
+        assert [rung.usable for rung in availability.ladder("stt", 100.0)] == [usable]
 
 
 WHOLE = "What are your hours"
@@ -638,7 +637,7 @@ def test_the_last_guess_replaces_a_missing_final() -> None:
     assert guesses(written) == [WHOLE]
     assert bench.now - stopped < 1.5
     assert bench.hearing.utterance is not None
-    assert bench.hearing.utterance.work.over
+    assert bench.hearing.utterance.attempting.over
     assert not any(isinstance(action, KeepTurnOpen) for action in bench.pass_s(8.0))
 
 

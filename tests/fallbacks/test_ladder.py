@@ -4,63 +4,58 @@ from dataclasses import replace
 
 import pytest
 
+from fallbacks.availability import Availability, AvailabilityTable, Place, Reason, RungState
 from fallbacks.deadline import Deadline
 from fallbacks.failure import Kind, failed
-from fallbacks.health import Standing
 from fallbacks.ladder import (
     Allowance,
     NextRung,
     Pace,
     RungChoice,
-    late_after_s,
+    StagePolicy,
     may_ask_again,
     rank,
 )
 
 
-def standing(
-    provider: str, *, usable: bool = True, suspect: bool = False, p50_s: float = 0.2
-) -> Standing:
-    return Standing(provider=provider, usable=usable, suspect=suspect, p50_s=p50_s, p95_s=p50_s * 2)
+def rung(provider: str, *, suspect: bool = False, p50_s: float = 0.2) -> Availability:
+    state = RungState.SUSPECT if suspect else RungState.READY
+    return Availability(provider=provider, state=state, p50_s=p50_s, p95_s=p50_s * 2)
 
 
 SOON = Deadline(at=101.5)
 
 
 def test_the_preferred_rung_comes_first() -> None:
-    assert rank([standing("a"), standing("b")], SOON, now=100.0) == ("a", "b")
+    assert rank([rung("a"), rung("b")], SOON, now=100.0) == ("a", "b")
 
 
 def test_a_suspect_comes_after_the_others() -> None:
-    ladder = [standing("a", suspect=True), standing("b"), standing("c")]
+    ladder = [rung("a", suspect=True), rung("b"), rung("c")]
 
     assert rank(ladder, SOON, now=100.0) == ("b", "c", "a")
 
 
 def test_a_resting_rung_is_asked_last_but_is_asked() -> None:
-    spared = replace(standing("a"), spared=True)
-    ladder = [spared, standing("b", suspect=True), standing("c")]
+    spared = replace(rung("a"), reason=Reason.PAUSE)
+    ladder = [spared, rung("b", suspect=True), rung("c")]
 
     assert rank(ladder, SOON, now=100.0, stay_with="a") == ("c", "b", "a")
     assert rank([spared], SOON, now=100.0) == ("a",)
 
 
 def test_a_rung_too_slow_for_the_deadline_comes_after_the_others() -> None:
-    ladder = [standing("slow", p50_s=1.0), standing("quick", p50_s=0.2)]
+    ladder = [rung("slow", p50_s=1.0), rung("quick", p50_s=0.2)]
 
     assert rank(ladder, SOON, now=101.0) == ("quick", "slow")
     assert rank(ladder, SOON, now=100.0) == ("slow", "quick")
 
 
-def test_a_rung_that_may_not_be_asked_is_not_ranked_even_as_the_last() -> None:
-    assert rank([standing("a", usable=False)], SOON, now=100.0) == ()
-
-
 def test_the_voice_that_took_over_stays_until_it_is_suspect_itself() -> None:
-    ladder = [standing("a"), standing("b")]
+    ladder = [rung("a"), rung("b")]
     assert rank(ladder, SOON, now=100.0, stay_with="b") == ("b", "a")
 
-    ladder = [standing("a"), standing("b", suspect=True)]
+    ladder = [rung("a"), rung("b", suspect=True)]
     assert rank(ladder, SOON, now=100.0, stay_with="b") == ("a", "b")
 
 
@@ -68,7 +63,7 @@ def test_the_voice_that_took_over_stays_until_it_is_suspect_itself() -> None:
 def test_late_means_later_than_the_rungs_own_habit_within_bounds(
     p50_s: float, after_s: float
 ) -> None:
-    assert late_after_s(standing("a", p50_s=p50_s), Pace()) == after_s
+    assert Pace().late_after_s(rung("a", p50_s=p50_s)) == after_s
 
 
 def test_a_transient_failure_may_be_asked_again_at_once_and_only_twice() -> None:
@@ -162,12 +157,12 @@ def test_the_share_of_attempts_is_each_processs_own() -> None:
     assert allowance.spent == 11
 
 
-def rungs(now: float) -> list[Standing]:
-    return [standing("a"), standing("resting", usable=now >= 200.0), standing("b", suspect=True)]
-
-
 def choice() -> RungChoice:
-    return RungChoice(rungs, allowance=Allowance(), stay_with=None)
+    places = [Place(stage="llm", provider=name, credential="") for name in ("a", "resting", "b")]
+    table = AvailabilityTable(places, now=100.0)
+    table.of("llm", "resting").rests_until = 200.0
+    table.of("llm", "b").suspect(Kind.CUT, 100.0)
+    return RungChoice(StagePolicy(stage="llm", availability=table))
 
 
 def test_standbys_are_allowed_rungs_that_have_not_been_asked() -> None:
@@ -187,10 +182,12 @@ def test_a_rung_with_an_unneeded_attempt_is_a_standby_again() -> None:
     assert asked.attempts == 0
 
 
-def test_an_attempt_keeps_the_standing_of_its_choice() -> None:
+def test_an_attempt_keeps_the_availability_of_its_choice() -> None:
     asked = choice()
     before = asked.note_start(NextRung(provider="a"))
     asked.find_next(SOON, (), 100.0)
+    after = asked.note_start(NextRung(provider="b"))
 
-    assert before is None  # the state has not been read yet
-    assert asked.note_start(NextRung(provider="b")) == standing("b", suspect=True)
+    assert before is None  # nothing has been read yet
+    assert after is not None
+    assert after.state is RungState.SUSPECT

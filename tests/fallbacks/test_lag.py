@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fallbacks.attempts import Abandon, Failed, Progressed, Start, Step, TellFact
+from fallbacks.attempt_events import Ask, AttemptAction, Failed, Progressed, Stop, TellFact
+from fallbacks.attempts import Attempting
+from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.deadline import Deadline
 from fallbacks.facts import AttemptDropped, AttemptFailed, AttemptWon, Suspected
 from fallbacks.failure import Kind, failed
-from fallbacks.ladder import Allowance
+from fallbacks.ladder import Allowance, StagePolicy
 from fallbacks.lag import GRACE_S, PERIOD_S, SLACK_S, Lag
-from fallbacks.roster import HealthTable, Place
-from fallbacks.work import StagePolicy, Work
 from processors.hearing.feed_rules import OPENING_S, Feed
 from processors.speaking.attempt_rules import CONNECT_S, Connection
 
@@ -118,14 +118,16 @@ def test_a_moment_has_come_when_the_providers_clock_shows_it(
     assert lag.provider_s(at - more_s / 2) < wanted_s
 
 
-def work(lag: Lag, *names: str, hedges: Allowance | None = None) -> tuple[Work, HealthTable]:
+def work(
+    lag: Lag, *names: str, hedges: Allowance | None = None
+) -> tuple[Attempting, AvailabilityTable]:
     places = [Place(stage="llm", provider=name, credential=name) for name in names]
-    roster = HealthTable(places, now=NOW)
-    policy = StagePolicy(stage="llm", roster=roster, lag=lag, hedges=hedges)
-    return Work(policy, numbers=itertools.count(1)), roster
+    availability = AvailabilityTable(places, now=NOW)
+    policy = StagePolicy(stage="llm", availability=availability, lag=lag, hedges=hedges)
+    return Attempting(policy, numbers=itertools.count(1)), availability
 
 
-def kinds(steps: Sequence[Step]) -> list[type]:
+def kinds(steps: Sequence[AttemptAction]) -> list[type]:
     return [type(step.fact if isinstance(step, TellFact) else step) for step in steps]
 
 
@@ -135,7 +137,7 @@ def test_our_stall_makes_no_rung_late_and_starts_no_race(*, length_s: float, hed
     lag = Lag()
     beaten(lag, since=NOW - 1.0, until=NOW)
     hedges = Allowance(share=0.5, floor=3) if hedged else None
-    asked, roster = work(lag, "a", "b", hedges=hedges)
+    asked, availability = work(lag, "a", "b", hedges=hedges)
     asked.start(UNTIL, NOW)
 
     after = NOW + length_s
@@ -147,8 +149,10 @@ def test_our_stall_makes_no_rung_late_and_starts_no_race(*, length_s: float, hed
     assert woken is not None
     assert woken > after + GRACE_S
     assert kinds(won) == [AttemptWon, *kinds(won)[1:]]
-    assert roster.health("llm", "a").latency.p95_s == roster.health("llm", "b").latency.p95_s
-    assert roster.health("llm", "a").suspect_since is None
+    assert availability.of("llm", "a").latency.quantile(0.95) == availability.of(
+        "llm", "b"
+    ).latency.quantile(0.95)
+    assert availability.of("llm", "a").suspect_since is None
 
 
 def test_a_rung_that_is_silent_after_our_stall_too_is_late_in_its_own_time() -> None:
@@ -168,7 +172,7 @@ def test_a_rung_that_is_silent_after_our_stall_too_is_late_in_its_own_time() -> 
 def test_a_late_rung_is_not_given_up_before_sound_that_came_in_our_stall_was_read() -> None:
     lag = Lag()
     beaten(lag, since=NOW - 1.0, until=NOW + 1.0)
-    asked, roster = work(lag, "a")
+    asked, availability = work(lag, "a")
     asked.start(UNTIL, NOW)
     asked.tick(NOW + 0.8)  # late, by its own doing
 
@@ -176,9 +180,9 @@ def test_a_late_rung_is_not_given_up_before_sound_that_came_in_our_stall_was_rea
     at_once = asked.tick(after)
     answered = asked.handle(Progressed(attempt=1), after + GRACE_S / 2)
 
-    assert not any(isinstance(item, Abandon) for item in at_once)
+    assert not any(isinstance(item, Stop) for item in at_once)
     assert AttemptFailed not in kinds(answered)
-    assert roster.health("llm", "a").breaker.failures == 0
+    assert availability.of("llm", "a").breaker.failures == 0
 
 
 @pytest.mark.parametrize("kind", [Kind.TIMEOUT, Kind.STALLED])
@@ -187,7 +191,7 @@ def test_a_librarys_time_out_in_our_stall_is_no_failure_and_the_same_rung_is_ask
 ) -> None:
     lag = Lag()
     beaten(lag, since=NOW - 1.0, until=NOW)
-    asked, roster = work(lag, "a", "b")
+    asked, availability = work(lag, "a", "b")
     asked.start(UNTIL, NOW)
 
     failure = failed(kind, "llm", provider="a")
@@ -195,8 +199,8 @@ def test_a_librarys_time_out_in_our_stall_is_no_failure_and_the_same_rung_is_ask
 
     assert AttemptDropped in kinds(steps)
     assert AttemptFailed not in kinds(steps)
-    assert [step.provider for step in steps if isinstance(step, Start)] == ["a"]
-    assert roster.health("llm", "a").breaker.failures == 0
+    assert [step.provider for step in steps if isinstance(step, Ask)] == ["a"]
+    assert availability.of("llm", "a").breaker.failures == 0
 
 
 def test_a_time_out_without_our_stall_is_the_rungs() -> None:
@@ -209,7 +213,7 @@ def test_a_time_out_without_our_stall_is_the_rungs() -> None:
     steps = asked.handle(Failed(attempt=1, failure=failure), NOW + 0.4)
 
     assert AttemptFailed in kinds(steps)
-    assert [step.provider for step in steps if isinstance(step, Start)] == ["b"]
+    assert [step.provider for step in steps if isinstance(step, Ask)] == ["b"]
 
 
 def test_a_connection_that_is_made_while_we_stall_is_not_hanging() -> None:

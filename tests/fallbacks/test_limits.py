@@ -7,21 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fallbacks.attempts import (
-    Admitted,
+from fallbacks.attempt_events import (
+    Ask,
+    AttemptAction,
+    Dropped,
     Failed,
-    Idled,
+    Paused,
     Progressed,
-    Refused,
-    Start,
-    Step,
+    Resumed,
     TellFact,
 )
+from fallbacks.attempts import Attempting
+from fallbacks.availability import Availability, AvailabilityTable, Place, RungState
 from fallbacks.deadline import Deadline
 from fallbacks.facts import AttemptDropped, Fact, LimitReached, RungRested, Suspected
 from fallbacks.failure import Kind, failed
-from fallbacks.health import Standing
-from fallbacks.ladder import Allowance
+from fallbacks.ladder import Allowance, StagePolicy
 from fallbacks.limits import (
     LEARNT_S,
     Limits,
@@ -30,8 +31,6 @@ from fallbacks.limits import (
     may_wait_until,
     requests_left,
 )
-from fallbacks.roster import HealthTable, Place
-from fallbacks.work import StagePolicy, Work
 
 NOW = 100.0
 LATER = Deadline(at=NOW + 5)
@@ -51,8 +50,8 @@ def join(turnstile: RungLimiter, call: str) -> int:
     return ticket
 
 
-def standby(name: str, p50_s: float) -> Standing:
-    return Standing(provider=name, usable=True, suspect=False, p50_s=p50_s, p95_s=1.0)
+def standby(name: str, p50_s: float) -> Availability:
+    return Availability(provider=name, p50_s=p50_s, p95_s=1.0)
 
 
 def test_the_limit_passes_and_the_next_one_when_one_leaves() -> None:
@@ -238,7 +237,7 @@ def test_valid_headers_are_read_and_others_ignored(
     ],
     ids=["alone", "one", "the quicker of two", "a slow one"],
 )
-def test_waiting_leaves_the_next_rung_its_time(standbys: Sequence[Standing], at: float) -> None:
+def test_waiting_leaves_the_next_rung_its_time(standbys: Sequence[Availability], at: float) -> None:
     until = may_wait_until(
         standbys, prompt=Deadline(at=101.5), until=Deadline(at=104.0), then_s=0.3
     )
@@ -254,29 +253,29 @@ def test_immediately_audible_work_leaves_the_next_rung_no_other_time() -> None:
     assert waits.at == pytest.approx(101.1)
 
 
-def ladder(chance: float = 0.5) -> tuple[Work, HealthTable]:
+def ladder(chance: float = 0.5) -> tuple[Attempting, AvailabilityTable]:
     places = [Place(stage="llm", provider=name, credential=name) for name in ("a", "b")]
-    roster = HealthTable(places, now=NOW)
+    availability = AvailabilityTable(places, now=NOW)
     policy = StagePolicy(
-        stage="llm", roster=roster, allowance=Allowance(floor=0), chance=lambda: chance
+        stage="llm", availability=availability, allowance=Allowance(floor=0), chance=lambda: chance
     )
-    return Work(policy, numbers=itertools.count(1)), roster
+    return Attempting(policy, numbers=itertools.count(1)), availability
 
 
-def asked(steps: Sequence[Step]) -> list[Start]:
-    return [step for step in steps if isinstance(step, Start)]
+def asked(steps: Sequence[AttemptAction]) -> list[Ask]:
+    return [step for step in steps if isinstance(step, Ask)]
 
 
-def facts(steps: Sequence[Step]) -> list[Fact]:
+def facts(steps: Sequence[AttemptAction]) -> list[Fact]:
     return [step.fact for step in steps if isinstance(step, TellFact)]
 
 
 def test_a_refusal_by_our_own_limit_moves_to_the_next_rung_and_blames_none() -> None:
-    work, roster = ladder()
+    work, availability = ladder()
     (first,) = asked(work.start(LATER, NOW))
-    work.handle(Idled(attempt=first.attempt), NOW)
+    work.handle(Paused(attempt=first.attempt), NOW)
 
-    steps = work.handle(Refused(attempt=first.attempt), NOW + 0.3)
+    steps = work.handle(Dropped(attempt=first.attempt, because="limit"), NOW + 0.3)
 
     assert [attempt.provider for attempt in asked(steps)] == ["b"]
     told = facts(steps)
@@ -284,22 +283,21 @@ def test_a_refusal_by_our_own_limit_moves_to_the_next_rung_and_blames_none() -> 
     assert [fact.because for fact in told if isinstance(fact, AttemptDropped)] == ["limit"]
     (reached,) = [fact for fact in told if isinstance(fact, LimitReached)]
     assert (reached.provider, reached.asked) == ("a", False)
-    standing = roster.standings("llm", NOW + 0.3)[0]
-    assert (standing.usable, standing.suspect) == (True, False)
-    assert roster.health("llm", "a").breaker.failures == 0
+    assert availability.of("llm", "a").at(NOW + 0.3).state is RungState.READY
+    assert availability.of("llm", "a").breaker.failures == 0
 
 
 def test_while_an_attempt_waits_for_a_place_its_rung_is_not_late() -> None:
-    work, roster = ladder()
+    work, availability = ladder()
     (first,) = asked(work.start(LATER, NOW))
-    work.handle(Idled(attempt=first.attempt), NOW)
+    work.handle(Paused(attempt=first.attempt), NOW)
 
     assert work.tick(NOW + 3) == ()
-    admitted = work.handle(Admitted(attempt=first.attempt), NOW + 3)
+    admitted = work.handle(Resumed(attempt=first.attempt, began=True), NOW + 3)
     assert work.tick(NOW + 3.3) == ()
     won = work.handle(Progressed(attempt=first.attempt), NOW + 3.4)
     assert not [fact for fact in facts([*admitted, *won]) if isinstance(fact, Suspected)]
-    assert roster.health("llm", "a").latency.p50_s < 0.7  # of the rung, not of our queue
+    assert availability.of("llm", "a").latency.quantile(0.5) < 0.7  # of the rung, not of our queue
 
 
 def test_rests_without_a_named_time_are_spread_by_chance() -> None:

@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
+from fallbacks.availability import RungAvailability
 from fallbacks.breaker import BreakerSettings
 from fallbacks.failure import Kind, failed
-from fallbacks.health import Health
 from fallbacks.probing import DAY_S, Probe, ProbeSettings, Probing, is_doubted
 
 
@@ -54,7 +54,7 @@ def test_after_a_success_the_next_trial_comes_soon() -> None:
 
 @pytest.mark.parametrize("kind", [Kind.AUTH, Kind.QUOTA, Kind.NOT_FOUND, Kind.OVERLOADED])
 def test_in_any_state_a_rung_is_probed_at_least_once_a_minute(kind: Kind) -> None:
-    health, plan = Health("llm", "openai", now=0.0), Probing(now=0.0)
+    health, plan = RungAvailability("llm", "openai", now=0.0), Probing(now=0.0)
     health.retire(kind, 0.0)
     plan.see(0.0, doubted=is_doubted(health))
 
@@ -165,21 +165,21 @@ def test_probing_can_be_disabled() -> None:
 
 
 def test_the_kind_of_probe_follows_the_rungs_health() -> None:
-    health = Health("llm", "openai", now=0.0, settings=BreakerSettings())
+    health = RungAvailability("llm", "openai", now=0.0, settings=BreakerSettings())
     assert not is_doubted(health)
 
-    health.suspicion.begin(Kind.TIMEOUT, 1.0)
+    health.suspect(Kind.TIMEOUT, 1.0)
     assert is_doubted(health)
 
     permit = health.permit(1.0)
     assert permit is not None
     health.failed(permit, failed(Kind.AUTH, "llm", provider="openai"), now=2.0)
-    health.suspicion.clear(2.0)
+    health.clear(2.0)
     assert is_doubted(health)
 
 
 def test_a_recovered_rung_is_available_within_five_seconds_of_its_first_good_probe() -> None:
-    health = Health("tts", "cartesia", now=0.0)
+    health = RungAvailability("tts", "cartesia", now=0.0)
     plan = Probing(now=0.0)
     health.breaker.trip(0.0)
     plan.see(0.0, doubted=is_doubted(health))

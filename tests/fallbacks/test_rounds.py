@@ -2,15 +2,14 @@
 
 import pytest
 
-from fallbacks.health import Standing
-from fallbacks.rounds import Rounds
+from fallbacks.availability import Availability, RungState
+from fallbacks.retrying import Rounds
 
 
-def ladder(*names: str, down: tuple[str, ...] = (), suspect: str = "") -> list[Standing]:
+def ladder(*names: str, down: tuple[str, ...] = (), suspect: str = "") -> list[Availability]:
+    states = dict.fromkeys(down, RungState.OPEN) | {suspect: RungState.SUSPECT}
     return [
-        Standing(
-            provider=name, usable=name not in down, suspect=name == suspect, p50_s=0.4, p95_s=0.8
-        )
+        Availability(provider=name, state=states.get(name, RungState.READY), p50_s=0.4, p95_s=0.8)
         for name in names
     ]
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from fallbacks.availability import SERVED_S, RungAvailability
 from fallbacks.breaker import BreakerSettings, State
 from fallbacks.failure import Kind, failed
-from fallbacks.health import SERVED_S, Health
 from fallbacks.shared_health import SERVED_EACH_S, STALE_S, Aspect, BoardWord, SharedRung
 
 UTC_S = 1_700_000_000.0  # the wall clock when both monotonic clocks are as below
@@ -17,8 +17,8 @@ class Process:
     def __init__(self, clock_s: float, *, born_s: float = 0.0) -> None:
         self.clock_s = clock_s
         self.off_s = 0.0  # its error in the board's clock
-        self.health = Health("llm", "it", now=clock_s + born_s, settings=BreakerSettings())
-        self.shared = SharedRung("llm/it", self.health)
+        self.rung = RungAvailability("llm", "it", now=clock_s + born_s, settings=BreakerSettings())
+        self.shared = SharedRung("llm/it", self.rung)
 
     def now(self, at_s: float) -> float:
         return self.clock_s + at_s
@@ -26,20 +26,20 @@ class Process:
     def fails(
         self, at_s: float, kind: Kind = Kind.NETWORK, *, probe: bool = False, **said: float
     ) -> None:
-        permit = self.health.permit(self.now(at_s), probe=probe)
+        permit = self.rung.permit(self.now(at_s), probe=probe)
         assert permit is not None
         failure = failed(kind, "llm", provider="it", retry_after_s=said.get("retry_after_s"))
-        self.health.failed(permit, failure, now=self.now(at_s))
+        self.rung.failed(permit, failure, now=self.now(at_s))
 
     def succeeds(self, at_s: float) -> None:
-        permit = self.health.permit(self.now(at_s), probe=True)
+        permit = self.rung.permit(self.now(at_s), probe=True)
         assert permit is not None
-        self.health.succeeded(permit, self.now(at_s))
+        self.rung.succeeded(permit, self.now(at_s))
 
     def serves(self, at_s: float) -> None:
-        permit = self.health.permit(self.now(at_s))
+        permit = self.rung.permit(self.now(at_s))
         assert permit is not None
-        self.health.succeeded(permit, self.now(at_s))
+        self.rung.succeeded(permit, self.now(at_s))
 
     def news(self, at_s: float) -> tuple[BoardWord, ...]:
         return self.shared.news(self.now(at_s), utc_s=UTC_S + at_s + self.off_s)
@@ -51,7 +51,7 @@ class Process:
         ]
 
     def usable(self, at_s: float) -> bool:
-        return self.health.standing(self.now(at_s)).usable
+        return self.rung.at(self.now(at_s)).usable
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_suspicion_of_one_process_is_shared_and_not_repeated(
     words = here.news(1.5)
 
     assert there.heeds(words, 1.6) == [True]
-    assert there.health.suspect_since == pytest.approx(there.now(1.0))
+    assert there.rung.suspect_since == pytest.approx(there.now(1.0))
     assert there.news(2.0) == ()
 
 
@@ -86,7 +86,7 @@ def test_a_suspicion_cleared_by_one_is_cleared_for_the_other(here: Process, ther
 
     here.heeds(there.news(2.5), 2.6)
 
-    assert here.health.suspect_since is None
+    assert here.rung.suspect_since is None
 
 
 def test_an_old_all_clear_does_not_clear_a_newer_suspicion(here: Process, there: Process) -> None:
@@ -97,7 +97,7 @@ def test_an_old_all_clear_does_not_clear_a_newer_suspicion(here: Process, there:
 
     here.heeds(words, 3.1)
 
-    assert here.health.suspect_since == pytest.approx(here.now(3.0))
+    assert here.rung.suspect_since == pytest.approx(here.now(3.0))
 
 
 def test_an_open_breaker_is_open_everywhere_for_the_rest_of_its_time(
@@ -108,8 +108,8 @@ def test_an_open_breaker_is_open_everywhere_for_the_rest_of_its_time(
 
     there.heeds(here.news(3.5), 4.0)
 
-    assert there.health.breaker.state is State.OPEN
-    assert there.health.breaker.wake_at == pytest.approx(there.now(33.0))
+    assert there.rung.breaker.state is State.OPEN
+    assert there.rung.breaker.wake_at == pytest.approx(there.now(33.0))
     assert not there.usable(4.0)
 
 
@@ -118,8 +118,8 @@ def test_a_refused_key_is_retired_everywhere(here: Process, there: Process) -> N
 
     there.heeds(here.news(1.5), 1.6)
 
-    assert there.health.retired
-    assert there.health.breaker.wake_at == pytest.approx(there.now(91.0))
+    assert there.rung.retired
+    assert there.rung.breaker.wake_at == pytest.approx(there.now(91.0))
 
 
 def test_the_prober_closes_the_breaker_for_all(here: Process, there: Process) -> None:
@@ -131,8 +131,8 @@ def test_the_prober_closes_the_breaker_for_all(here: Process, there: Process) ->
 
     here.heeds(there.news(3.6), 3.7)
 
-    assert here.health.breaker.state is State.CLOSED
-    assert here.health.suspect_since is None
+    assert here.rung.breaker.state is State.CLOSED
+    assert here.rung.suspect_since is None
     assert here.usable(3.7)
 
 
@@ -149,13 +149,13 @@ def test_a_consequence_of_a_message_is_newer_whatever_the_clocks_say(
         there.succeeds(at_s)
 
     here.heeds(there.news(1.5), 1.6)
-    recovered = here.health.breaker.state
+    recovered = here.rung.breaker.state
     here.fails(1.7, Kind.AUTH)
     there.heeds(here.news(1.75), 1.8)
 
     assert recovered is State.CLOSED
-    assert there.health.breaker.state is State.OPEN
-    assert there.health.suspect_since is not None
+    assert there.rung.breaker.state is State.OPEN
+    assert there.rung.suspect_since is not None
 
 
 def test_a_message_older_than_ours_stays_older_when_the_clock_is_known_better(
@@ -170,7 +170,7 @@ def test_a_message_older_than_ours_stays_older_when_the_clock_is_known_better(
 
     here.heeds(there.news(1.5), 1.6)
 
-    assert here.health.breaker.state is State.CLOSED
+    assert here.rung.breaker.state is State.CLOSED
 
 
 def test_an_old_recovery_does_not_close_a_breaker_that_opened_since(
@@ -186,7 +186,7 @@ def test_an_old_recovery_does_not_close_a_breaker_that_opened_since(
 
     here.heeds(words, 2.7)
 
-    assert here.health.breaker.state is State.OPEN
+    assert here.rung.breaker.state is State.OPEN
 
 
 def test_a_rate_limit_rests_the_rung_for_both(here: Process, there: Process) -> None:
@@ -201,7 +201,7 @@ def test_a_rate_limit_rests_the_rung_for_both(here: Process, there: Process) -> 
 def test_an_operators_reset_ends_the_rest_for_both(here: Process, there: Process) -> None:
     here.fails(1.0, Kind.RATE_LIMITED, retry_after_s=100.0)
     there.heeds(here.news(1.5), 2.0)
-    here.health.reset(here.now(3.0))
+    here.rung.reset(here.now(3.0))
 
     there.heeds(here.news(3.5), 3.6)
 
@@ -216,7 +216,7 @@ def test_a_process_that_starts_later_learns_the_state(here: Process) -> None:
 
     late.heeds(words, 10.1)
 
-    assert late.health.breaker.state is State.OPEN
+    assert late.rung.breaker.state is State.OPEN
 
 
 @pytest.mark.parametrize("aspect", [Aspect.BREAKER, Aspect.SUSPICION, Aspect.REST])
@@ -259,7 +259,7 @@ def test_a_suspicion_cleared_before_everything_is_told_again_is_told_as_cleared(
 
     there.heeds(here.news(2.0), 2.1)
 
-    assert there.health.suspect_since is None
+    assert there.rung.suspect_since is None
 
 
 def test_a_repeated_state_is_told_once(here: Process) -> None:
@@ -276,28 +276,28 @@ def test_a_repeated_state_is_told_once(here: Process) -> None:
 def test_a_rung_taken_out_by_an_operator_is_out_for_all_until_it_is_put_back(
     here: Process, there: Process
 ) -> None:
-    here.health.rotation.take_out(here.now(1.0))
+    here.rung.set_out(here.now(1.0), out=True)
     words = here.news(1.5)
     assert there.heeds(words, 1.6) == [True]
     assert not there.usable(1.7)
     assert there.news(2.0) == ()
     assert words[0].until_s > UTC_S + 365 * 86_400  # a board that is cleaned up keeps it
 
-    there.health.rotation.put_back(there.now(3.0))
+    there.rung.set_out(there.now(3.0), out=False)
 
     assert here.heeds(there.news(3.5), 3.6) == [True]
     assert here.usable(3.7)
 
 
 def test_a_rung_taken_out_is_out_for_a_process_that_starts_later(here: Process) -> None:
-    here.health.rotation.take_out(here.now(1.0))
+    here.rung.set_out(here.now(1.0), out=True)
     words = here.news(1.5)
     young = Process(THERE, born_s=10.0)
 
     assert young.heeds(words, 10.1) == [True]
 
     assert not young.usable(10.2)
-    young.health.rotation.put_back(young.now(11.0))
+    young.rung.set_out(young.now(11.0), out=False)
     assert here.heeds(young.news(11.5), 11.6) == [True]
     assert here.usable(11.7)
 
@@ -305,9 +305,9 @@ def test_a_rung_taken_out_is_out_for_a_process_that_starts_later(here: Process) 
 def test_an_operators_older_action_does_not_undo_the_newer_one(
     here: Process, there: Process
 ) -> None:
-    here.health.rotation.take_out(here.now(1.0))
+    here.rung.set_out(here.now(1.0), out=True)
     words = here.news(1.5)
-    there.health.rotation.put_back(there.now(1.2))
+    there.rung.set_out(there.now(1.2), out=False)
 
     there.heeds(words, 1.6)
 
@@ -317,7 +317,7 @@ def test_an_operators_older_action_does_not_undo_the_newer_one(
 def test_a_board_that_lost_its_data_is_told_again_which_rungs_are_out(
     here: Process, there: Process
 ) -> None:
-    here.health.rotation.take_out(here.now(1.0))
+    here.rung.set_out(here.now(1.0), out=True)
     here.news(1.5)
     here.shared.tell_again()
 
@@ -344,12 +344,12 @@ def test_a_recovery_is_newer_than_the_outage_though_the_clock_was_set_back_betwe
 def test_a_repeated_message_keeps_its_age_though_the_clock_was_set_back(
     here: Process, there: Process
 ) -> None:
-    here.health.rotation.take_out(here.now(1.0))
+    here.rung.set_out(here.now(1.0), out=True)
     there.heeds(here.news(1.5), 1.6)
     here.off_s = there.off_s = -3600.0
     here.shared.tell_again()
     here.news(2.0)
-    here.health.rotation.put_back(here.now(3.0))
+    here.rung.set_out(here.now(3.0), out=False)
 
     there.heeds(here.news(3.5), 3.6)
 
@@ -364,10 +364,10 @@ def test_a_rest_does_not_grow_when_the_clock_is_set(
     here.fails(1.0, kind, retry_after_s=100.0)
 
     there.heeds(here.news(1.5), 1.6)
-    there.health.breaker.tick(there.now(902.0))
+    there.rung.breaker.tick(there.now(902.0))
 
-    assert there.health.rests_until <= there.now(102.0)
-    assert there.health.breaker.state is not State.OPEN
+    assert there.rung.rests_until <= there.now(102.0)
+    assert there.rung.breaker.state is not State.OPEN
 
 
 def test_callers_served_by_one_process_outweigh_failed_probes_of_another(
@@ -378,11 +378,11 @@ def test_callers_served_by_one_process_outweigh_failed_probes_of_another(
 
     for at_s in (1.0, 2.0, 3.0, SERVED_S - 1):
         there.fails(at_s, probe=True)
-    assert there.health.breaker.state is State.CLOSED
+    assert there.rung.breaker.state is State.CLOSED
     assert not [word for word in there.news(4.0) if word.aspect is Aspect.SERVED]
 
     there.fails(SERVED_S + 1, probe=True)
-    assert there.health.breaker.state is State.OPEN
+    assert there.rung.breaker.state is State.OPEN
 
 
 def test_a_process_that_keeps_serving_callers_says_so_now_and_then(here: Process) -> None:

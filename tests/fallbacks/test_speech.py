@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fallbacks.attempts import Failed, Finished, Refused, TellFact
+from fallbacks.attempt_events import Dropped, Failed, Finished, TellFact, Use
+from fallbacks.attempts import Attempting
+from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.breaker import State
 from fallbacks.deadline import Deadline
 from fallbacks.facts import AttemptFailed, Fact, StageExhausted
 from fallbacks.failure import Kind, Severity, failed
-from fallbacks.ladder import Pace
-from fallbacks.roster import HealthTable, Place
-from fallbacks.work import StagePolicy, Work
+from fallbacks.ladder import Pace, StagePolicy
 from processors.speaking.attempt_rules import (
     AddSentence,
     AskVoice,
@@ -30,7 +30,6 @@ from processors.speaking.attempt_rules import (
     SoundCame,
     SpeechAction,
     TextEnded,
-    UseVoice,
     WordTimed,
 )
 from processors.speaking.decision import DONE_S, IDLE_S, SpokenUtterance
@@ -78,14 +77,14 @@ class Bench:
         places = [Place(stage="tts", provider=name, credential=name) for name in self.names]
         self.policy = StagePolicy(
             stage="tts",
-            roster=HealthTable(places, now=self.now, priors_s={"tts": 0.3}),
+            availability=AvailabilityTable(places, now=self.now, priors_s={"tts": 0.3}),
             pace=Pace(late_min_s=0.35, late_max_s=0.6, gap_s=0.4),
         )
         self.begin(itertools.count(1))
 
     def begin(self, call: Iterator[int]) -> None:
         """Start the next utterance, in a call with these numbers of attempts."""
-        work = Work(self.policy, numbers=call)
+        work = Attempting(self.policy, numbers=call)
         self.speech = SpokenUtterance(
             work, line=self.line, rate_hz=RATE_HZ, until=Deadline(at=self.now + self.left_s)
         )
@@ -179,7 +178,7 @@ def test_a_healthy_voice_is_heard_whole_and_each_word_follows_its_sound() -> Non
     assert bench.said == TEXT
     assert bench.whole == [WORD] * 8
     assert bench.of(EndSpeech) == [EndSpeech(unsaid="")]
-    assert bench.of(UseVoice) == [UseVoice(provider="first")]
+    assert bench.of(Use) == [Use(attempt=1, provider="first")]
     assert bench.speech.over
 
 
@@ -231,7 +230,7 @@ def test_the_sound_of_a_race_is_held_until_it_is_won_and_the_late_voice_may_cont
 
     bench.speak(first)  # as if it had begun again; the line gets the first two words once
     assert MuteVoice(provider="second") in bench.done
-    assert bench.of(UseVoice) == [UseVoice(provider="first")]
+    assert bench.of(Use) == [Use(attempt=1, provider="first")]
 
 
 def test_a_late_voice_is_replaced_and_each_word_is_heard_once() -> None:
@@ -285,7 +284,7 @@ def test_held_sound_of_a_late_voice_is_released_when_it_speaks_again() -> None:
 
     assert len(bench.asks) == 2
     assert before_its_end[:7] == [WORD] * 7
-    assert bench.of(UseVoice) == [UseVoice(provider="first")]
+    assert bench.of(Use) == [Use(attempt=1, provider="first")]
     assert bench.whole == [WORD] * 8
     assert bench.said == TEXT
 
@@ -443,7 +442,7 @@ def test_a_stopped_utterance_asks_no_voice_and_counts_no_failure() -> None:
 
     assert bench.of(MuteVoice) == [MuteVoice(provider="first")]
     assert bench.speech.over
-    assert not bench.policy.roster.health("tts", "first").suspect_since
+    assert not bench.policy.availability.of("tts", "first").suspect_since
 
 
 def test_the_last_partial_word_is_released_before_the_line_runs_dry() -> None:
@@ -506,7 +505,7 @@ def test_a_voice_without_a_place_is_skipped_without_a_failure() -> None:
     bench = Bench()
     ask = bench.start()
 
-    bench.done += bench.speech.handle(Refused(attempt=ask.attempt), bench.now)
+    bench.done += bench.speech.handle(Dropped(attempt=ask.attempt, because="limit"), bench.now)
     bench.speak(bench.asks[1])
     bench.finish(bench.asks[1])
 
@@ -645,7 +644,7 @@ def test_text_that_two_voices_do_not_finish_is_at_fault_and_no_voice_is(words: i
     (end,) = [action for action in bench.done if isinstance(action, EndSpeech)]
     assert f"{bench.said} {end.unsaid}".split() == TEXT.split()
     assert [failure.provider for failure in bench.failures] == ["first"]
-    assert bench.policy.roster.health("tts", "second").suspect_since is None
+    assert bench.policy.availability.of("tts", "second").suspect_since is None
 
 
 def test_text_that_two_voices_leave_out_is_at_fault_and_no_voice_is() -> None:
@@ -658,7 +657,7 @@ def test_text_that_two_voices_leave_out_is_at_fault_and_no_voice_is() -> None:
     assert bench.speech.over
     (end,) = [action for action in bench.done if isinstance(action, EndSpeech)]
     assert f"{bench.said} {end.unsaid}".split() == TEXT.split()
-    assert bench.policy.roster.health("tts", "second").suspect_since is None
+    assert bench.policy.availability.of("tts", "second").suspect_since is None
 
 
 IN_ONE_CALL = (("a", "zero one"), ("a", "two three"))
@@ -696,7 +695,7 @@ def test_two_silent_voices_are_at_fault_from_the_second_text_on(
         severities += [f.severity for f in bench.facts if isinstance(f, StageExhausted)]
 
     assert severities == told
-    breakers = [bench.policy.roster.health("tts", name).breaker for name in bench.names]
+    breakers = [bench.policy.availability.of("tts", name).breaker for name in bench.names]
     assert {breaker.state for breaker in breakers} == {State.CLOSED}
     blamed = {failure.provider for failure in bench.failures}  # for the last text
     assert (blamed == set(bench.names)) is (CRITICAL in told)

@@ -6,9 +6,11 @@ from typing import Final
 import pytest
 
 from calls.turn import Turn
-from fallbacks.roster import HealthTable, Place
-from fallbacks.work import StagePolicy, Work
-from processors.hearing.attempt_rules import AskRecogniser, FeedSound, HearingAction, MarkSpeech
+from fallbacks.attempt_events import Ask
+from fallbacks.attempts import Attempting
+from fallbacks.availability import AvailabilityTable, Place
+from fallbacks.ladder import StagePolicy
+from processors.hearing.attempt_rules import FeedSound, HearingAction, MarkSpeech
 from processors.hearing.feed_rules import Feed
 from processors.hearing.replay_rules import SoundRing
 from processors.hearing.utterance_rules import CallerUtterance
@@ -20,13 +22,15 @@ SILENCE: Final = bytes(640)
 SPEAKS: Final = MarkSpeech(provider="a", speaking=True)
 STOPPED: Final = MarkSpeech(provider="a", speaking=False)
 
+ASK = Ask(attempt=3, provider="a")
+
 
 def utterance(*, not_before_s: float = 0.0) -> CallerUtterance:
     """Return speech that the VAD places at the end of the first second."""
-    roster = HealthTable([Place(stage="stt", provider="a", credential="a")], now=NOW)
-    policy = StagePolicy(stage="stt", roster=roster)
+    availability = AvailabilityTable([Place(stage="stt", provider="a", credential="a")], now=NOW)
+    policy = StagePolicy(stage="stt", availability=availability)
     return CallerUtterance(
-        lambda: Work(policy, numbers=itertools.count(1)),
+        lambda: Attempting(policy, numbers=itertools.count(1)),
         began_s=1.0,
         not_before_s=not_before_s,
         turn=Turn(budget_s=1.5),
@@ -70,7 +74,7 @@ def test_a_connected_recogniser_hears_the_utterance_at_once_from_its_first_word(
         two_seconds(silent_s=silent_s),
     )
 
-    assert spoken.ask(feed, 3, sound, NOW) == replay(sound, from_s)
+    assert spoken.ask(feed, ASK, sound, NOW) == replay(sound, from_s)
 
     assert (feed.attempt, feed.waits, feed.replayed) == (3, False, True)
     assert feed.from_s == from_s
@@ -79,7 +83,7 @@ def test_a_connected_recogniser_hears_the_utterance_at_once_from_its_first_word(
 def test_an_unconnected_recogniser_is_asked_first_and_hears_it_then() -> None:
     spoken, feed, sound = utterance(), recogniser(connected=False), two_seconds()
 
-    assert spoken.ask(feed, 3, sound, NOW) == (AskRecogniser(provider="a", attempt=3),)
+    assert spoken.ask(feed, ASK, sound, NOW) == (ASK,)
     assert (feed.attempt, feed.waits) == (3, True)
 
     assert spoken.feed(feed, sound, NOW + 0.3) == replay(sound, 0.5)
@@ -88,9 +92,10 @@ def test_an_unconnected_recogniser_is_asked_first_and_hears_it_then() -> None:
 
 def test_a_late_recogniser_asked_again_is_reconnected() -> None:
     spoken, feed, sound = utterance(), recogniser(), two_seconds()
-    spoken.ask(feed, 3, sound, NOW)
+    spoken.ask(feed, ASK, sound, NOW)
+    again = Ask(attempt=4, provider="a")
 
-    assert spoken.ask(feed, 4, sound, NOW + 0.6) == (AskRecogniser(provider="a", attempt=4),)
+    assert spoken.ask(feed, again, sound, NOW + 0.6) == (again,)
 
     assert (feed.attempt, feed.waits, feed.connected, feed.open) == (4, True, False, False)
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from fallbacks.facts import AttemptFailed, AttemptWon, LimitReached, Suspected
+from fallbacks.ladder import StagePolicy
 from fallbacks.limits import Limits
-from fallbacks.work import StagePolicy
 from lab.simulators.faults import Refuse
 from lab.simulators.lab import Lab
 from lab.simulators.schedule import Window

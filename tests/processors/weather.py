@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import pytest
 
 from bot.health.policies import PRIORS_S
+from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.breaker import BreakerSettings
-from fallbacks.roster import HealthTable, Place
 from lab.simulators.faults import Fault
 from lab.simulators.lab import Lab
 from lab.simulators.schedule import Window
@@ -76,9 +76,9 @@ def expose(lab: Lab, spells: Sequence[Spell]) -> None:
         instance.set_faults(windows, since_lab_start=True)
 
 
-def roster_of(stage: str, names: Sequence[str]) -> HealthTable:
-    """Return a fresh roster without probes: callers discover recovered rungs."""
-    return HealthTable(
+def availability_of(stage: str, names: Sequence[str]) -> AvailabilityTable:
+    """Return a fresh availability without probes: callers discover recovered rungs."""
+    return AvailabilityTable(
         [Place(stage=stage, provider=name, credential=name) for name in names],
         now=time.monotonic(),
         settings=BreakerSettings(open_s=REST_S, slow_s=REST_S, probing=False),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fallbacks.backoff import STABLE_S
+from fallbacks.retrying import STABLE_S
 from transports.livekit import line as livekit_line
 from transports.livekit import room as livekit_room
 from transports.livekit.line import AGAIN_S, OFFERS, TAKE_UP_S, LivekitLine

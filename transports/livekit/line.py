@@ -8,7 +8,7 @@ from typing import Final
 from livekit import rtc
 from loguru import logger
 
-from fallbacks.backoff import Backoff
+from fallbacks.retrying import Backoff
 from transports.leg import Clock
 from transports.livekit.room import (
     LEAD_MS,

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from bot import clock
 from bot.batch.batch import Batch, UnusableInputError
 from bot.config.settings import Settings
-from bot.health.policies import build_roster
+from bot.health.policies import build_availability
 from calls.events import Event
+from fallbacks.availability import AvailabilityTable
 from fallbacks.breaker import State
 from fallbacks.facts import AttemptFailed, RetriesExhausted, RetryPlanned, RungChosen
 from fallbacks.failure import Kind, PermanentError, ServiceError, TransientError
-from fallbacks.roster import HealthTable
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.record import Request
 from lab.simulators.schedule import parse_windows
@@ -69,9 +69,9 @@ class Bench:
         for stage, ladder in tree.pop("stages", {}).items():
             stages[stage] = ladder(stages[stage])
         settings = Settings.model_validate({"stages": stages, **tree})
-        self.roster: HealthTable = build_roster(settings, clock.monotonic())
+        self.availability: AvailabilityTable = build_availability(settings, clock.monotonic())
         self.told: list[Event] = []
-        self.batch = Batch.of(settings, roster=self.roster, tell=self.told.append)
+        self.batch = Batch.of(settings, availability=self.availability, tell=self.told.append)
 
     def failures(self) -> list[tuple[str, Kind]]:
         return [
@@ -79,7 +79,7 @@ class Bench:
         ]
 
     def state(self, stage: str, name: str) -> State:
-        return self.roster.health(stage, name).breaker.state
+        return self.availability.of(stage, name).breaker.state
 
 
 def break_it(lab: Lab, name: str, fault: dict[str, Any]) -> None:
@@ -254,7 +254,7 @@ async def test_a_wrong_key_is_not_asked_twice_and_takes_its_account_along(
 
 async def test_a_rung_with_an_open_breaker_is_not_asked(lab: Lab, question: Path) -> None:
     bench = Bench(lab)
-    bench.roster.health("stt", "deepgram").breaker.trip(clock.monotonic())
+    bench.availability.of("stt", "deepgram").breaker.trip(clock.monotonic())
 
     found = await bench.batch.transcribe(question)
 
@@ -264,7 +264,7 @@ async def test_a_rung_with_an_open_breaker_is_not_asked(lab: Lab, question: Path
 
 async def test_no_rung_is_asked_while_every_breaker_is_open(lab: Lab, question: Path) -> None:
     bench = Bench(lab, stages={"stt": lambda rungs: rungs[:1]})
-    bench.roster.health("stt", "deepgram").breaker.trip(clock.monotonic())
+    bench.availability.of("stt", "deepgram").breaker.trip(clock.monotonic())
 
     with pytest.raises(ServiceError, match="not asked"):
         await bench.batch.transcribe(question)
@@ -284,7 +284,7 @@ async def test_an_unreadable_recording_does_not_count_against_a_rung(
         ("deepgram", Kind.BAD_REQUEST),
         ("deepgram-b", Kind.BAD_REQUEST),
     ]
-    assert bench.roster.health("stt", "deepgram").suspect_since is None
+    assert bench.availability.of("stt", "deepgram").suspect_since is None
 
 
 async def test_events_hold_no_secret(lab: Lab, question: Path) -> None:

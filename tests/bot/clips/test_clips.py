@@ -203,13 +203,15 @@ async def test_a_voice_that_stays_broken_is_skipped_for_callers_too(
 ) -> None:
     lab.instance("cartesia").set_faults(parse_windows([{"fault": "http", "status": 503}]))
     settings, told = settings_for(lab), list[Event]()
-    roster = build_policies(settings, clock.monotonic())["tts"].roster
+    availability = build_policies(settings, clock.monotonic())["tts"].availability
 
-    done = await rendered(settings, ClipStore(tmp_path), tell=told.append, roster=roster)
+    done = await rendered(
+        settings, ClipStore(tmp_path), tell=told.append, availability=availability
+    )
 
     assert [item.rung for item in done if item.error] == ["cartesia"]
-    assert roster.health("tts", "cartesia").breaker.state is State.OPEN
-    assert roster.health("tts", "elevenlabs").breaker.state is State.CLOSED
+    assert availability.of("tts", "cartesia").breaker.state is State.OPEN
+    assert availability.of("tts", "elevenlabs").breaker.state is State.CLOSED
     exhausted = [event for event in told if isinstance(event, RetriesExhausted)]
     assert [(item.provider, item.tries) for item in exhausted] == [("cartesia", 4)]
 

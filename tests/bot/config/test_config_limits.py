@@ -95,14 +95,14 @@ stages:
     - {name: spare, kind: openai, api_key_env: KEY_B2, url: "http://127.0.0.1:9/v1"}
   tts: [{name: voice, kind: local, account: acme}]
 """
-    roster = build_policies(read(text), 100.0)["llm"].roster
-    permit = roster.health("llm", "model").permit(100.0)
+    availability = build_policies(read(text), 100.0)["llm"].availability
+    permit = availability.of("llm", "model").permit(100.0)
     assert permit is not None
 
-    roster.failed(permit, failed(Kind.QUOTA, "llm", provider="model"), now=100.0)
+    availability.failed(permit, failed(Kind.QUOTA, "llm", provider="model"), now=100.0)
 
-    standings = [*roster.standings("llm", 100.0), *roster.standings("tts", 100.0)]
-    assert [standing.provider for standing in standings if standing.usable] == ["spare", "voice"]
+    usable = [*availability.usable("llm", 100.0), *availability.usable("tts", 100.0)]
+    assert [rung.provider for rung in usable] == ["spare", "voice"]
 
 
 def test_hedges_are_for_the_model_alone_up_to_the_configured_share() -> None:

@@ -87,10 +87,10 @@ async def listening(
 
 def opened(process: Process, name: str = "mind", kind: Kind = Kind.AUTH) -> None:
     """Let a live attempt fail in a way that opens the breaker at once."""
-    now, roster = clock.monotonic(), process.providers.roster
-    permit = roster.health("llm", name).permit(now)
+    now, availability = clock.monotonic(), process.providers.availability
+    permit = availability.of("llm", name).permit(now)
     assert permit is not None
-    roster.failed(permit, failed(kind, "llm", provider=name), now=now)
+    availability.failed(permit, failed(kind, "llm", provider=name), now=now)
 
 
 async def test_every_rung_is_listed_with_its_place_and_its_health(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ async def test_a_reset_lets_an_open_rung_be_tried_at_once(tmp_path: Path) -> Non
 
         assert answer.status_code == 200
         assert [(item["name"], item["state"]) for item in answer.json()] == [("mind", "half_open")]
-        assert process.providers.roster.health("llm", "mind").breaker.state is State.HALF_OPEN
+        assert process.providers.availability.of("llm", "mind").breaker.state is State.HALF_OPEN
 
 
 async def test_a_rung_out_of_rotation_is_passed_over_until_it_is_put_back(tmp_path: Path) -> None:
@@ -127,8 +127,7 @@ async def test_a_rung_out_of_rotation_is_passed_over_until_it_is_put_back(tmp_pa
         said = {"by": "Mary", "why": "their status page"}
         (out,) = (await client.post("/api/providers/mind/rest", json=said)).json()
         offered = [
-            standing.usable
-            for standing in process.providers.roster.standings("llm", clock.monotonic())
+            rung.usable for rung in process.providers.availability.ladder("llm", clock.monotonic())
         ]
         (back,) = (await client.post("/api/providers/mind/return")).json()
 
@@ -176,7 +175,7 @@ async def test_another_sites_page_cannot_change_a_rung(tmp_path: Path, action: s
         for headers in ({"Origin": "http://evil.test"}, {"Sec-Fetch-Site": "cross-site"}):
             refused = await client.post(f"/api/providers/mind/{action}", headers=headers)
             assert refused.status_code == 403
-        assert not process.providers.roster.health("llm", "mind").rotation.out
+        assert not process.providers.availability.of("llm", "mind").out
 
 
 @pytest.mark.parametrize(
@@ -188,7 +187,7 @@ async def test_an_unknown_action_is_refused_in_one_line(tmp_path: Path, body: An
 
         assert refused.status_code == 422
         assert "\n" not in refused.json()["detail"]
-        assert not process.providers.roster.health("llm", "mind").rotation.out
+        assert not process.providers.availability.of("llm", "mind").out
 
 
 async def test_a_reset_of_an_unknown_rung_lists_the_known_ones(tmp_path: Path) -> None:
@@ -230,7 +229,7 @@ async def test_the_terminal_resets_a_rung_and_suggests_a_misspelt_one(tmp_path: 
         with pytest.raises(UsageError, match='no provider "mint"; did you mean "mind"'):
             await reset(settings, "mint")
 
-        assert process.providers.roster.health("llm", "mind").breaker.state is State.HALF_OPEN
+        assert process.providers.availability.of("llm", "mind").breaker.state is State.HALF_OPEN
 
 
 async def test_a_wrong_token_is_reported(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from aiohttp import web
 from bot import clock
 from bot.health.probing import OURS, Prober, run_probers
 from calls.events import Event
+from fallbacks.availability import AvailabilityTable, Place, RungAvailability
 from fallbacks.breaker import BreakerSettings, State
 from fallbacks.facts import (
     AttemptFailed,
@@ -20,9 +21,7 @@ from fallbacks.facts import (
     SuspicionCleared,
 )
 from fallbacks.failure import Kind, failed
-from fallbacks.health import Health
 from fallbacks.probing import ProbeSettings
-from fallbacks.roster import HealthTable, Place
 from lab.simulators import faults
 from lab.simulators.instance import Core, Instance
 from lab.simulators.lab import Lab, Spec
@@ -48,7 +47,7 @@ class Ward:
         self.peers = peers
         self.told: list[Event] = []
         self.more = asyncio.Event()
-        self.roster = HealthTable(
+        self.availability = AvailabilityTable(
             [
                 Place(stage=STAGE_OF[peer.kind], provider=peer.name, credential="one key")
                 for peer in peers
@@ -59,7 +58,7 @@ class Ward:
         self.probers = [
             Prober(
                 rung_of(peer, **changes),
-                roster=self.roster,
+                availability=self.availability,
                 settings=settings,
                 tell=self._tell,
                 clock=clock.monotonic,
@@ -68,19 +67,19 @@ class Ward:
         ]
 
     @property
-    def health(self) -> Health:
-        return self.probers[0].health
+    def rung(self) -> RungAvailability:
+        return self.probers[0].availability
 
     def all(self, kind: type[Any]) -> list[Any]:
         return [event for event in self.told if isinstance(event, kind)]
 
     def fails(self, kind: Kind) -> None:
         """Let a live attempt fail."""
-        now, health = clock.monotonic(), self.health
-        permit = health.permit(now)
+        now, rung = clock.monotonic(), self.rung
+        permit = rung.permit(now)
         assert permit is not None
-        failure = failed(kind, health.stage, provider=health.provider)
-        for fact in self.roster.failed(permit, failure, now=now):
+        failure = failed(kind, rung.stage, provider=rung.provider)
+        for fact in self.availability.failed(permit, failure, now=now):
             self._tell(fact)
 
     async def until(self, met: Callable[[], object]) -> None:
@@ -127,7 +126,7 @@ async def test_a_healthy_suspect_rung_is_cleared_by_one_real_probe(kind: str) ->
         (probed,) = sick.all(ProviderProbed)
         assert probed.real
         assert probed.ok
-        assert not sick.health.standing(clock.monotonic()).suspect
+        assert not sick.rung.suspect_since
 
 
 async def test_three_failures_open_the_breaker_and_probes_close_it_after_recovery() -> None:
@@ -135,10 +134,10 @@ async def test_three_failures_open_the_breaker_and_probes_close_it_after_recover
         (peer,) = sick.peers
         peer.set_faults([Window(fault=faults.Http(status=503))])
         sick.fails(Kind.OVERLOADED)
-        await sick.until(lambda: sick.health.breaker.state is State.OPEN)
+        await sick.until(lambda: sick.rung.breaker.state is State.OPEN)
         peer.clear()
 
-        await sick.until(lambda: sick.health.breaker.state is State.CLOSED)
+        await sick.until(lambda: sick.rung.breaker.state is State.CLOSED)
 
         moves = [(item.before, item.after, item.cause) for item in sick.all(BreakerMoved)]
         assert moves == [
@@ -146,7 +145,7 @@ async def test_three_failures_open_the_breaker_and_probes_close_it_after_recover
             ("open", "half_open", "probe"),
             ("half_open", "closed", "proven"),
         ]
-        assert sick.health.standing(clock.monotonic()).usable
+        assert sick.rung.at(clock.monotonic()).usable
 
 
 async def test_while_it_is_open_only_probes_touch_it() -> None:
@@ -155,9 +154,9 @@ async def test_while_it_is_open_only_probes_touch_it() -> None:
         for _ in range(3):
             sick.fails(Kind.NETWORK)
 
-        assert sick.health.permit(clock.monotonic()) is None
+        assert sick.rung.permit(clock.monotonic()) is None
         await sick.until(lambda: len(sick.all(ProviderProbed)) >= 2)
-        assert sick.health.breaker.state is State.OPEN
+        assert sick.rung.breaker.state is State.OPEN
         assert not any(item.ok for item in sick.all(ProviderProbed))
 
 
@@ -189,7 +188,7 @@ async def test_a_probe_that_our_own_lag_delayed_proves_nothing(
 
         assert not sick.all(ProviderProbed)[0].ok
         assert (sick.all(ProviderProbed)[0].error == OURS) == (failures == 1)
-        assert sick.health.breaker.failures == failures
+        assert sick.rung.breaker.failures == failures
 
 
 @pytest.mark.parametrize(("stall_s", "failures"), [(0.0, 2), (1.6, 1)])
@@ -215,7 +214,7 @@ async def test_a_silent_open_stream_that_our_own_lag_delayed_proves_nothing(
 
         assert not sick.all(ProviderProbed)[0].ok
         assert (sick.all(ProviderProbed)[0].error == OURS) == (failures == 1)
-        assert sick.health.breaker.failures == failures
+        assert sick.rung.breaker.failures == failures
 
 
 async def test_a_healthy_rung_is_asked_the_cheap_question_only() -> None:
@@ -253,7 +252,7 @@ async def test_a_healthy_rung_whose_server_is_gone_is_detected_before_a_caller_a
     async with ward(OFTEN) as sick:
         sick.peers[0].set_faults([Window(fault=faults.Refuse())])
 
-        await sick.until(lambda: sick.health.breaker.state is State.OPEN)
+        await sick.until(lambda: sick.rung.breaker.state is State.OPEN)
 
         assert sick.all(Suspected)[0].kind is Kind.NETWORK
 
@@ -263,7 +262,7 @@ async def test_a_recogniser_that_answers_without_words_is_healthy() -> None:
         doubted.peers[0].set_faults([Window(fault=faults.Alive())])
         doubted.fails(Kind.TIMEOUT)
 
-        await doubted.until(lambda: doubted.health.suspect_since is None)
+        await doubted.until(lambda: doubted.rung.suspect_since is None)
 
         assert all(probe.ok for probe in doubted.all(ProviderProbed))
 
@@ -275,7 +274,7 @@ async def test_a_refused_key_takes_out_all_rungs_that_share_it_and_probing_conti
         await sick.until(lambda: len(sick.all(ProviderProbed)) > 4)
 
         assert {attempt.provider for attempt in sick.all(BreakerMoved)} == {"it", "other"}
-        assert all(prober.health.retired for prober in sick.probers)
+        assert all(prober.availability.retired for prober in sick.probers)
         assert "not-the-key" not in str(sick.told)
 
 
@@ -283,16 +282,16 @@ async def test_an_operator_need_not_wait_for_the_slow_probe() -> None:
     async with ward(SOON) as sick:
         sick.peers[0].set_faults([Window(fault=faults.Http(status=401))])
         sick.fails(Kind.TIMEOUT)
-        await sick.until(lambda: sick.health.retired)
+        await sick.until(lambda: sick.rung.retired)
         sick.peers[0].clear()
 
-        for fact in sick.roster.reset("it", clock.monotonic()):
+        for fact in sick.availability.reset("it", clock.monotonic()):
             sick._tell(fact)
         sick.probers[0].reset()
-        await sick.until(lambda: sick.health.breaker.state is State.CLOSED)
+        await sick.until(lambda: sick.rung.breaker.state is State.CLOSED)
 
-        assert not sick.health.retired
-        assert sick.health.suspect_since is None
+        assert not sick.rung.retired
+        assert sick.rung.suspect_since is None
 
 
 async def test_a_probe_in_progress_is_cancelled_at_the_end() -> None:
@@ -316,7 +315,7 @@ async def test_the_next_call_uses_a_rung_within_5_s_of_its_first_good_probe() ->
 
         await sick.until(lambda: sick.all(ProviderProbed))
         began_s = clock.monotonic()
-        await sick.until(lambda: sick.health.standing(clock.monotonic()).usable)
+        await sick.until(lambda: sick.rung.at(clock.monotonic()).usable)
 
         assert clock.monotonic() - began_s <= 5.0
 
@@ -327,11 +326,11 @@ async def test_a_failed_probe_is_told_as_a_failure_unless_a_caller_was_just_serv
 ) -> None:
     async with ward(SOON) as sick:
         if served:
-            permit = sick.health.permit(clock.monotonic())
+            permit = sick.rung.permit(clock.monotonic())
             assert permit
-            sick.health.succeeded(permit, clock.monotonic())
+            sick.rung.succeeded(permit, clock.monotonic())
         sick.peers[0].set_faults([Window(fault=faults.Http(status=401))])
-        sick.health.suspicion.begin(Kind.TIMEOUT, clock.monotonic())
+        sick.rung.suspect(Kind.TIMEOUT, clock.monotonic())
         await sick.until(lambda: any(not probe.ok for probe in sick.all(ProviderProbed)))
         told = [
             (failure.kind, failure.attempt, failure.after_s) for failure in sick.all(AttemptFailed)
@@ -339,4 +338,4 @@ async def test_a_failed_probe_is_told_as_a_failure_unless_a_caller_was_just_serv
 
         assert told == ([] if served else [(Kind.AUTH, 0, 0.0)])
         assert all(failure.reason.startswith("probe: ") for failure in sick.all(AttemptFailed))
-        assert sick.health.retired is not served
+        assert sick.rung.retired is not served

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from calls.events import Event
+from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.breaker import BreakerSettings, State
 from fallbacks.facts import (
     AttemptFailed,
@@ -25,7 +26,6 @@ from fallbacks.failure import (
     failed,
 )
 from fallbacks.retrying import RetrySettings
-from fallbacks.roster import HealthTable, Place
 from operations.retrying import Retries, run_with_retries
 
 pytestmark = pytest.mark.virtual_time
@@ -63,11 +63,11 @@ class Bench:
         places = [
             Place(stage=stage, provider=name, credential="one") for stage, name in (CRM, OTHER)
         ]
-        self.roster = HealthTable(places, now=self.now, settings=breaker)
+        self.availability = AvailabilityTable(places, now=self.now, settings=breaker)
         self.retries = Retries(
             settings=settings or RetrySettings(),
             tell=self.told.append,
-            roster=self.roster,
+            availability=self.availability,
             sleep=self.sleep,
             chance=lambda: 0.5,
             clock=lambda: self.now,
@@ -75,7 +75,7 @@ class Bench:
 
     @property
     def breaker(self) -> State:
-        return self.roster.health(*CRM).breaker.state
+        return self.availability.of(*CRM).breaker.state
 
     async def sleep(self, wait_s: float) -> None:
         self.waits.append(wait_s)
@@ -148,7 +148,7 @@ async def test_a_sequence_that_is_exhausted_opens_the_breaker_at_once() -> None:
 
 async def test_retries_inside_a_sequence_do_not_count_towards_the_breakers_three() -> None:
     bench = Bench(went_wrong(), went_wrong(), went_wrong())
-    health = bench.roster.health(*CRM)
+    health = bench.availability.of(*CRM)
 
     async def work() -> str:
         assert health.breaker.failures == 0
@@ -168,7 +168,7 @@ async def test_a_permanent_failure_is_not_retried_and_takes_out_rungs_with_the_s
 
     assert bench.waits == []
     assert bench.breaker is State.OPEN
-    assert bench.roster.health(*OTHER).retired
+    assert bench.availability.of(*OTHER).retired
     assert bench.facts(RetryPlanned, RetriesExhausted) == []
     (attempt,) = bench.facts(AttemptFailed)
     assert isinstance(attempt, AttemptFailed)
@@ -185,7 +185,7 @@ async def test_the_wait_that_a_provider_asks_for_is_kept() -> None:
 
 async def test_a_provider_whose_breaker_is_open_is_not_asked() -> None:
     bench = Bench()
-    bench.roster.health(*CRM).breaker.trip(bench.now)
+    bench.availability.of(*CRM).breaker.trip(bench.now)
 
     with pytest.raises(TransientError, match="breaker is open"):
         await bench.run()
@@ -198,12 +198,12 @@ async def test_a_breaker_that_opens_while_it_waits_ends_the_sequence() -> None:
     bench = Bench(went_wrong(), went_wrong())
 
     async def opened_meanwhile(_: float) -> None:
-        bench.roster.health(*CRM).breaker.trip(bench.now)
+        bench.availability.of(*CRM).breaker.trip(bench.now)
 
     retries = Retries(
         settings=RetrySettings(),
         tell=bench.told.append,
-        roster=bench.roster,
+        availability=bench.availability,
         sleep=opened_meanwhile,
         clock=lambda: bench.now,
     )
@@ -216,7 +216,7 @@ async def test_a_breaker_that_opens_while_it_waits_ends_the_sequence() -> None:
 
 async def test_without_probes_a_whole_sequence_is_the_one_trial() -> None:
     bench = Bench(*[went_wrong()] * 4, breaker=BreakerSettings(probing=False))
-    health = bench.roster.health(*CRM)
+    health = bench.availability.of(*CRM)
     health.breaker.trip(bench.now)
     bench.now += 31.0
     health.breaker.tick(bench.now)
@@ -231,7 +231,7 @@ async def test_without_probes_a_whole_sequence_is_the_one_trial() -> None:
 
 async def test_a_success_clears_the_suspicion_of_the_provider() -> None:
     bench = Bench()
-    health = bench.roster.health(*CRM)
+    health = bench.availability.of(*CRM)
     permit = health.permit(bench.now)
     assert permit is not None
     health.failed(permit, went_wrong(), now=bench.now)
@@ -309,7 +309,7 @@ async def test_a_cancelled_sequence_changes_no_state(when: str) -> None:
     retries = Retries(
         settings=RetrySettings(),
         tell=bench.told.append,
-        roster=bench.roster,
+        availability=bench.availability,
         sleep=sleep,
         clock=lambda: bench.now,
     )

@@ -22,11 +22,10 @@ from bot.config.share_address import board_at
 from bot.health.policies import build_policies
 from bot.health.sharing import Share, places, share_health
 from calls.events import Event, ShareLost, ShareRegained
+from fallbacks.availability import AvailabilityTable, RungAvailability
 from fallbacks.breaker import State
 from fallbacks.facts import RungFollowed
 from fallbacks.failure import Kind, failed
-from fallbacks.health import Health
-from fallbacks.roster import HealthTable
 from fallbacks.shared_health import Aspect, BoardWord, SharedRung
 from operations.database.database import StorageError
 from operations.database.provider_board import ProviderBoard
@@ -53,13 +52,15 @@ class Process:
                 "resilience": {"share": share},
             }
         )
-        self.roster: HealthTable = build_policies(self.settings, clock.monotonic())["llm"].roster
+        self.availability: AvailabilityTable = build_policies(self.settings, clock.monotonic())[
+            "llm"
+        ].availability
         self.told: list[Event] = []
         self.share: Share | None = None
 
     @property
-    def mind(self) -> Health:
-        return self.roster.health("llm", "mind")
+    def mind(self) -> RungAvailability:
+        return self.availability.of("llm", "mind")
 
     @property
     def of_the_share(self) -> list[Event]:
@@ -73,17 +74,19 @@ class Process:
         now = clock.monotonic()
         permit = self.mind.permit(now)
         assert permit is not None
-        self.roster.failed(permit, failed(kind, "llm", provider="mind"), now=now)
+        self.availability.failed(permit, failed(kind, "llm", provider="mind"), now=now)
 
     def succeeds(self) -> None:
         now = clock.monotonic()
         permit = self.mind.permit(now, probe=True)
         assert permit is not None
-        self.roster.succeeded(("llm", "mind"), permit, now=now)
+        self.availability.succeeded(("llm", "mind"), permit, now=now)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Process"]:
-        async with share_health(self.settings, self.roster, tell=self.told.append) as self.share:
+        async with share_health(
+            self.settings, self.availability, tell=self.told.append
+        ) as self.share:
             yield self
 
 
@@ -109,8 +112,8 @@ async def test_an_outage_found_by_one_process_costs_the_other_no_caller(url: str
         here.fails()
         await until(lambda: there.mind.breaker.state is State.OPEN)
 
-        assert not there.mind.standing(clock.monotonic()).usable
-        assert there.roster.health("llm", "brain").suspect_since is None
+        assert not there.mind.at(clock.monotonic()).usable
+        assert there.availability.of("llm", "brain").suspect_since is None
 
 
 async def test_a_recovery_found_by_one_process_is_known_to_the_other(url: str) -> None:

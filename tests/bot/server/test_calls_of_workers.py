@@ -60,10 +60,14 @@ class Worker:
 
 def worker(pool: WorkerPool) -> Worker:
     settings = Settings.model_validate({"stages": STAGES})
-    roster = build_policies(settings, clock.monotonic())["llm"].roster
+    availability = build_policies(settings, clock.monotonic())["llm"].availability
     told: list[Event] = []
     view = ProviderView(
-        stages=settings.stages, roster=roster, probers=(), tell=told.append, clock=clock.monotonic
+        stages=settings.stages,
+        availability=availability,
+        probers=(),
+        tell=told.append,
+        clock=clock.monotonic,
     )
     return Worker(pool=pool, view=view, told=told)
 
@@ -108,7 +112,7 @@ async def test_an_operators_action_applies_to_both_and_is_told_once() -> None:
     async with two_workers() as (_, (here, there)):
         (out,) = await here.asked("POST", "/voice/rest", json={"by": "Mary", "why": "it lisps"})
         usable = [
-            [standing.usable for standing in one.view.roster.standings("tts", clock.monotonic())]
+            [rung.usable for rung in one.view.availability.ladder("tts", clock.monotonic())]
             for one in (here, there)
         ]
         last = await there.asked("POST", "/other/rest")
@@ -117,7 +121,7 @@ async def test_an_operators_action_applies_to_both_and_is_told_once() -> None:
         assert out["withdrawn"] is True
         assert usable == [[False, True], [False, True]]
         assert "tts would have no usable provider" in last["detail"]
-        assert not here.view.roster.health("tts", "voice").rotation.out
+        assert not here.view.availability.of("tts", "voice").out
         acted = [
             (event.action, event.target, event.why)
             for one in (here, there)

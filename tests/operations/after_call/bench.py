@@ -15,9 +15,9 @@ from calls.cost import PriceTable, Rate
 from calls.entry import Entry
 from calls.events import CallEnded, CallStarted, Event, TranscriptFinal
 from campaigns.store.callback_contacts import CallbackContacts
+from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.breaker import BreakerSettings
 from fallbacks.retrying import RetrySettings
-from fallbacks.roster import HealthTable, Place
 from operations.after_call.asking import ResultPen
 from operations.after_call.callbacks import CallbackQueue
 from operations.after_call.outcome_rules import CallResult
@@ -110,9 +110,13 @@ def pen_of(*models: SimulatedModel, told: list[Event] | None = None) -> ResultPe
         for name, model in zip(names, models, strict=True)
     )
     places = [Place(stage="llm", provider=item, credential=item) for item in names]
-    roster = HealthTable(places, now=time.monotonic(), settings=BreakerSettings(probing=False))
+    availability = AvailabilityTable(
+        places, now=time.monotonic(), settings=BreakerSettings(probing=False)
+    )
     tell = told.append if told is not None else lambda _: None
-    retries = Retries(settings=RetrySettings(), tell=tell, roster=roster, clock=time.monotonic)
+    retries = Retries(
+        settings=RetrySettings(), tell=tell, availability=availability, clock=time.monotonic
+    )
     return ResultPen(rungs=rungs, retries=retries, prices=PRICES)
 
 

@@ -15,7 +15,7 @@ from campaigns.store.contacts import ContactStore, NewContact
 from fallbacks.failure import Kind
 from operations.crm.customer import STATUSES, CrmContact, CrmReport
 from operations.crm.own import OwnContacts, read_contacts
-from operations.crm.port import BREAKER, CrmError, CrmLookup, roster_of
+from operations.crm.port import BREAKER, CrmError, CrmLookup, availability_of
 from operations.crm.rest import HUBSPOT, MOST_BYTES, RestCrm, RestPlace
 from operations.crm.webhook import WebhookCrm
 from operations.notify.webhook import signature
@@ -45,7 +45,9 @@ def hubspot(url: str) -> RestCrm:
 
 
 def desk_of(crm: RestCrm) -> CrmLookup:
-    return CrmLookup(crm=crm, roster=roster_of(crm, time.monotonic()), clock=time.monotonic)
+    return CrmLookup(
+        crm=crm, availability=availability_of(crm, time.monotonic()), clock=time.monotonic
+    )
 
 
 async def test_a_caller_is_found_by_the_number() -> None:

@@ -12,7 +12,7 @@ from bot.config.agent import AgentSettings
 from calls.events import Event
 from calls.operations_events import CallerKnown
 from operations.crm.customer import CrmContact, CrmReport
-from operations.crm.port import CrmLookup, roster_of
+from operations.crm.port import CrmLookup, availability_of
 
 pytestmark = pytest.mark.virtual_time
 
@@ -46,7 +46,9 @@ async def test_a_greeting_waits_only_for_a_name_and_not_for_long(
     after_s: float, greeting: str, said: str, waited_s: float, *, late: bool
 ) -> None:
     crm, told, context = SlowRegister(after_s), list[Event](), LLMContext(messages=[])
-    desk = CrmLookup(crm=crm, roster=roster_of(crm, time.monotonic()), clock=time.monotonic)
+    desk = CrmLookup(
+        crm=crm, availability=availability_of(crm, time.monotonic()), clock=time.monotonic
+    )
     known = KnownCaller(desk, "+15550142", tell=told.append)
     known.tell_model(context)
     began = time.monotonic()
@@ -64,7 +66,9 @@ async def test_a_greeting_waits_only_for_a_name_and_not_for_long(
 
 async def test_an_ended_call_learns_nothing_more() -> None:
     crm, context = SlowRegister(1.0), LLMContext(messages=[])
-    desk = CrmLookup(crm=crm, roster=roster_of(crm, time.monotonic()), clock=time.monotonic)
+    desk = CrmLookup(
+        crm=crm, availability=availability_of(crm, time.monotonic()), clock=time.monotonic
+    )
     known = KnownCaller(desk, "+15550142", tell=lambda _: None)
     known.tell_model(context)
 

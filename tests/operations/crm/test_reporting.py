@@ -11,7 +11,7 @@ from calls.events import CallbackWanted, CallEnded, CallStarted, Event, Transcri
 from fallbacks.retrying import RetrySettings
 from operations.crm.customer import CrmReport
 from operations.crm.outbox import CrmOutbox
-from operations.crm.port import roster_of
+from operations.crm.port import availability_of
 from operations.crm.reporting import CrmPoster, CrmReporter
 from operations.crm.rest import HUBSPOT, RestCrm, RestPlace
 from operations.retrying import Retries
@@ -37,7 +37,7 @@ def poster_of(url: str, outbox: CrmOutbox) -> tuple[RestCrm, CrmPoster]:
     retries = Retries(
         settings=RetrySettings(),
         tell=lambda _: None,
-        roster=roster_of(crm, time.monotonic()),
+        availability=availability_of(crm, time.monotonic()),
         clock=time.monotonic,
     )
     return crm, CrmPoster(crm, outbox, retries=retries, utc_s=time.monotonic, look_s=30.0)

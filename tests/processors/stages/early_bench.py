@@ -34,6 +34,7 @@ from calls.events import Event, TurnDecided
 from calls.line import CallerLine
 from calls.timeline import Timeline
 from calls.turn import Turn
+from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.early_answer import EarlyBudget
 from fallbacks.facts import (
     AttemptStarted,
@@ -41,8 +42,7 @@ from fallbacks.facts import (
     EarlyAnswerDropped,
     EarlyAnswerTaken,
 )
-from fallbacks.roster import HealthTable, Place
-from fallbacks.work import StagePolicy
+from fallbacks.ladder import StagePolicy
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.schedule import parse_windows
 from processors.answering.context_window import ContextWindow, Memory
@@ -243,8 +243,8 @@ async def early_bench(
 ) -> AsyncIterator[EarlyBench]:
     async with Lab([Spec(name=name, kind="openai") for name in rungs]) as lab:
         places = [Place(stage="llm", provider=name, credential=name) for name in rungs]
-        roster = HealthTable(places, now=time.monotonic(), priors_s=PRIORS_S)
+        availability = AvailabilityTable(places, now=time.monotonic(), priors_s=PRIORS_S)
         policy = StagePolicy(
-            stage="llm", roster=roster, pace=PACES["llm"], early=budget or EarlyBudget()
+            stage="llm", availability=availability, pace=PACES["llm"], early=budget or EarlyBudget()
         )
         yield EarlyBench(lab, policy, rungs)

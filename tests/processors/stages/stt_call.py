@@ -16,11 +16,10 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameProcessor
 
 from calls.turn import Turn
+from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.breaker import BreakerSettings
 from fallbacks.facts import AttemptFailed, AttemptStarted
-from fallbacks.ladder import Pace
-from fallbacks.roster import HealthTable, Place
-from fallbacks.work import StagePolicy
+from fallbacks.ladder import Pace, StagePolicy
 from lab.simulators.deepgram.socket import StreamLimits
 from lab.simulators.faults import Fault
 from lab.simulators.instance import Instance
@@ -170,7 +169,7 @@ async def calling(
     pace: float = 5.0,
     limits: StreamLimits | None = None,
     more: Mapping[str, FrameProcessor] | None = None,
-    roster: HealthTable | None = None,
+    availability: AvailabilityTable | None = None,
     failures: int = 3,
     limit_s: float = 60.0,
 ) -> AsyncIterator[Call]:
@@ -182,7 +181,7 @@ async def calling(
         pace: How much faster than the clock the caller speaks.
         limits: Of the recognisers.
         more: Further rungs.
-        roster: The state of the recognisers; `None` for a fresh one.
+        availability: The state of the recognisers; `None` for a fresh one.
         failures: In a row, which open a breaker.
         limit_s: The longest that it takes.
     """
@@ -192,7 +191,7 @@ async def calling(
         for name, fault in (faults or {}).items():
             lab.instance(name).set_faults([Window(fault=fault)])
         rungs = {**rungs_of(tuple(lab.instances.values())), **(more or {})}
-        policy = policy_of(rungs, roster=roster, failures=failures)
+        policy = policy_of(rungs, availability=availability, failures=failures)
         told: list[Any] = []
         stage = SttStage(
             rungs, policy=policy, tell=told.append, clock=time.monotonic, turn=Turn(budget_s=1.5)
@@ -202,14 +201,14 @@ async def calling(
 
 
 def policy_of(
-    rungs: Mapping[str, object], *, roster: HealthTable | None = None, failures: int = 3
+    rungs: Mapping[str, object], *, availability: AvailabilityTable | None = None, failures: int = 3
 ) -> StagePolicy:
-    """Return a policy, by default on a fresh roster, each rung with a key of its own."""
+    """Return a policy, by default on a fresh availability, each rung with a key of its own."""
     places = [Place(stage="stt", provider=rung, credential=rung) for rung in rungs]
-    roster = roster or HealthTable(
+    availability = availability or AvailabilityTable(
         places,
         now=time.monotonic(),
         settings=BreakerSettings(failures=failures),
         priors_s={"stt": 0.4},
     )
-    return StagePolicy(stage="stt", roster=roster, pace=PACE)
+    return StagePolicy(stage="stt", availability=availability, pace=PACE)

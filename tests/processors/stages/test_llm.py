@@ -27,6 +27,7 @@ from pipecat.tests.utils import run_test
 from bot.health.policies import PACES, PRIORS_S
 from calls.events import Event
 from calls.turn import Turn
+from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.facts import (
     AnswerEmpty,
     AttemptFailed,
@@ -38,9 +39,8 @@ from fallbacks.facts import (
     Suspected,
 )
 from fallbacks.failure import Kind, Scope
-from fallbacks.roster import HealthTable, Place
+from fallbacks.ladder import StagePolicy
 from fallbacks.word_times import CHARACTER_S
-from fallbacks.work import StagePolicy
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.schedule import parse_windows
 from processors.answering.continuation_rules import MAX_S
@@ -111,8 +111,10 @@ async def bench(
     specs = [Spec(name=name, kind="openai", options=options) for name in rungs]
     async with Lab(specs) as lab:
         places = [Place(stage="llm", provider=name, credential=name) for name in rungs]
-        roster = HealthTable(places, now=time.monotonic(), priors_s=PRIORS_S)
-        yield Bench(lab, rungs, StagePolicy(stage="llm", roster=roster, pace=PACES["llm"]))
+        availability = AvailabilityTable(places, now=time.monotonic(), priors_s=PRIORS_S)
+        yield Bench(
+            lab, rungs, StagePolicy(stage="llm", availability=availability, pace=PACES["llm"])
+        )
 
 
 def rung(lab: Lab, name: str) -> RungSpec:
@@ -254,7 +256,7 @@ async def test_one_bad_request_does_not_open_a_breaker() -> None:
         it.fault("openai", fault="http", status=400, requests=1)
         await it.ask()
 
-        assert it.policy.roster.standings("llm", time.monotonic())[0].usable
+        assert it.policy.availability.ladder("llm", time.monotonic())[0].usable
 
 
 async def test_a_refused_key_takes_the_rung_out_at_once() -> None:
@@ -262,7 +264,7 @@ async def test_a_refused_key_takes_the_rung_out_at_once() -> None:
         it.fault("openai", fault="http", status=401)
         await it.ask()
 
-        assert not it.policy.roster.standings("llm", time.monotonic())[0].usable
+        assert not it.policy.availability.ladder("llm", time.monotonic())[0].usable
 
 
 async def test_a_context_that_is_too_long_is_cut_and_the_same_model_asked_again() -> None:
@@ -289,12 +291,14 @@ async def test_an_unanswered_question_is_answered_once_a_rung_has_recovered() ->
         while not it.told_of(StageExhausted):  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.05)
         it.lab.instance("openai-b").set_faults([])
-        place, roster = ("llm", "openai-b"), it.policy.roster
+        place, availability = ("llm", "openai-b"), it.policy.availability
         for _ in range(3):  # probes: one opens the breaker by half, two close it
             await asyncio.sleep(1.0)
             now = time.monotonic()
-            if permit := roster.health(*place).permit(now, probe=True):  # else a caller is quicker
-                roster.succeeded(place, permit, now=now)
+            if permit := availability.of(*place).permit(
+                now, probe=True
+            ):  # else a caller is quicker
+                availability.succeeded(place, permit, now=now)
 
     async with bench() as it, asyncio.TaskGroup() as tasks:
         for name in ("openai", "openai-b"):

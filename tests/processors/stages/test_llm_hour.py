@@ -16,12 +16,12 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 
 from bot.health.policies import PACES, rest_breakers
 from fallbacks.facts import AttemptFailed, StageExhausted
-from fallbacks.work import StagePolicy
+from fallbacks.ladder import StagePolicy
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.receptionist import receptionist
 from lab.simulators.schedule import parse_windows
 from tests.processors.stages.test_llm import FAULTS, Bench, written
-from tests.processors.weather import LENGTHS, expose, roster_of, turns_until, weather
+from tests.processors.weather import LENGTHS, availability_of, expose, turns_until, weather
 from tests.providers.bench import Bench as Pipe
 from tests.providers.bench import running
 
@@ -45,10 +45,10 @@ async def asking(length_s: float) -> AsyncIterator[tuple[Bench, Pipe]]:
     """Run one call's stage for an hour of changing faults."""
     async with Lab([Spec(name=name, kind="openai") for name in NAMES]) as lab:
         expose(lab, weather(NAMES, KINDS, length_s=length_s, seed=7))
-        roster = roster_of("llm", NAMES)
-        policy = StagePolicy(stage="llm", roster=roster, pace=PACES["llm"])
+        availability = availability_of("llm", NAMES)
+        policy = StagePolicy(stage="llm", availability=availability, pace=PACES["llm"])
         bench = Bench(lab, NAMES, policy)
-        resting_for = rest_breakers(roster, tell=bench.told.append, clock=time.monotonic)
+        resting_for = rest_breakers(availability, tell=bench.told.append, clock=time.monotonic)
         async with resting_for, running(bench.stage(), limit_s=length_s + 60.0) as pipe:
             yield bench, pipe
 

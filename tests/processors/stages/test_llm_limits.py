@@ -14,6 +14,7 @@ from pipecat.tests.utils import run_test
 
 from calls.events import Event, UsageMeasured
 from calls.turn import Turn
+from fallbacks.availability import AvailabilityTable, Place, RungState
 from fallbacks.facts import (
     AttemptFailed,
     AttemptWon,
@@ -22,10 +23,8 @@ from fallbacks.facts import (
     RungRested,
     Suspected,
 )
-from fallbacks.ladder import Allowance, Pace
+from fallbacks.ladder import Allowance, Pace, StagePolicy
 from fallbacks.limits import Limits
-from fallbacks.roster import HealthTable, Place
-from fallbacks.work import StagePolicy
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.schedule import parse_windows
 from processors.answering.early_answers import TOKEN_CHARACTERS
@@ -114,8 +113,10 @@ async def bench(
     gates = {name: RungGate(limits.get(name, Limits()), clock=time.monotonic) for name in rungs}
     async with Lab(specs, speed=SPEED) as lab:
         places = [Place(stage="llm", provider=name, credential=name) for name in rungs]
-        roster = HealthTable(places, now=time.monotonic(), priors_s={"llm": 0.1})
-        policy = StagePolicy(stage="llm", roster=roster, pace=PACE, gates=gates, hedges=hedges)
+        availability = AvailabilityTable(places, now=time.monotonic(), priors_s={"llm": 0.1})
+        policy = StagePolicy(
+            stage="llm", availability=availability, pace=PACE, gates=gates, hedges=hedges
+        )
         async with AsyncExitStack() as clients:
             shared = {name: _rung(lab, name) for name in rungs}
             for name, each in shared.items():
@@ -150,12 +151,12 @@ async def test_a_third_call_over_a_limit_of_two_takes_the_next_rung_if_there_is_
 async def test_a_request_moved_on_by_our_own_limit_is_no_failure() -> None:
     async with bench({"openai": Limits(concurrent=1)}) as it:
         await it.ask_at_once(4, budget_s=0.2)
-        standing = it.policy.roster.standings("llm", time.monotonic())[0]
+        first = it.policy.availability.ladder("llm", time.monotonic())[0]
 
     assert not [
         event for event in it.told if isinstance(event, AttemptFailed | Suspected | RungRested)
     ]
-    assert (standing.usable, standing.suspect) == (True, False)
+    assert first.state is RungState.READY
 
 
 async def test_the_only_rung_is_waited_for_as_long_as_a_late_answer_is_useful() -> None:
@@ -299,7 +300,7 @@ async def test_a_hedge_is_started_at_the_first_ones_p95_and_the_loser_is_cancell
     async with bench({}, hedges=Allowance(share=0.05, floor=1)) as it:
         for _ in range(5):  # so that its p95 is measured
             await it.ask()
-        p95_s = it.policy.roster.standings("llm", time.monotonic())[0].p95_s
+        p95_s = it.policy.availability.ladder("llm", time.monotonic())[0].p95_s
         it.told.clear()
         it.fault("openai", fault="slow_start", delay_s=1.0)
         answer = await it.ask()

@@ -258,7 +258,7 @@ async def test_a_filtered_answer_is_requested_again_and_counts_against_none(
     assert {(item.provider, item.scope) for item in it.told_of(AttemptFailed)} == {
         ("openai", Scope.PAYLOAD)
     }
-    assert it.policy.roster.health("llm", "openai").suspect_since is None
+    assert it.policy.availability.of("llm", "openai").suspect_since is None
 
 
 async def test_half_a_surrogate_in_an_answer_is_not_sent_to_a_model() -> None:

@@ -17,9 +17,9 @@ from pipecat.metrics.metrics import STTUsageMetricsData
 from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.transcriptions.language import Language
 
+from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.breaker import State
 from fallbacks.facts import AttemptFailed, RungChosen, StageExhausted, Suspected
-from fallbacks.roster import HealthTable, Place
 from lab.simulators import faults
 from lab.simulators.deepgram.socket import StreamLimits
 from lab.simulators.faults import Fault
@@ -28,7 +28,7 @@ from providers.catalog import provider
 from providers.provider import RungSpec
 from tests.lab.simulators import synthetic_caller as caller
 from tests.processors.stages.stt_call import RATE_HZ, SURE_S, calling, words
-from tests.processors.weather import REST_S, roster_of
+from tests.processors.weather import REST_S, availability_of
 from tests.providers.near_sphinx import hear_near
 
 pytestmark = pytest.mark.virtual_time
@@ -277,7 +277,7 @@ async def test_the_only_rung_is_reconnected_and_hears_everything_again() -> None
 async def test_an_open_stream_is_heard_while_no_call_may_open_one() -> None:
     async with calling("a") as call:
         first = await call.says(FIRST)
-        call.policy.roster.health("stt", "a").breaker.trip(time.monotonic())
+        call.policy.availability.of("stt", "a").breaker.trip(time.monotonic())
         second = await call.says(SECOND)
         lost = call.facts(StageExhausted)
         await call.sound(await call.begins(caller.say(FIRST)))
@@ -291,31 +291,31 @@ async def test_an_open_stream_is_heard_while_no_call_may_open_one() -> None:
     assert stream.details["audio_s"] > 3.0
 
 
-def all_out(*names: str) -> HealthTable:
+def all_out(*names: str) -> AvailabilityTable:
     """Return the shared state of healthy recognisers whose breakers are open."""
     now = time.monotonic()
     places = [Place(stage="stt", provider=name, credential=name) for name in names]
-    roster = HealthTable(places, now=now, priors_s={"stt": 0.4})
-    for item in roster:
+    availability = AvailabilityTable(places, now=now, priors_s={"stt": 0.4})
+    for item in availability:
         item.breaker.trip(now)
-    return roster
+    return availability
 
 
 async def test_with_every_recogniser_out_a_callers_own_attempt_is_made_and_heard() -> None:
-    roster = all_out("a", "b")
-    async with calling(roster=roster) as call:
+    availability = all_out("a", "b")
+    async with calling(availability=availability) as call:
         said = [await call.says(FIRST), await call.says(SECOND)]
 
         assert [words(item) for item in said] == [words(FIRST), words(SECOND)]
         assert (call.asked, call.failures) == (["a", "a"], [])
         assert not call.facts(StageExhausted)
-    assert roster.health("stt", "a").breaker.state is State.CLOSED
+    assert availability.of("stt", "a").breaker.state is State.CLOSED
 
 
 async def test_a_recogniser_that_is_out_is_tried_by_one_caller_at_a_time() -> None:
-    roster = all_out("a", "b")
-    another = roster.health("stt", "a").permit(time.monotonic(), last_resort=True)
-    async with calling(roster=roster) as call:
+    availability = all_out("a", "b")
+    another = availability.of("stt", "a").permit(time.monotonic(), last_resort=True)
+    async with calling(availability=availability) as call:
         said = await call.says(FIRST)
 
         assert another is not None
@@ -363,7 +363,7 @@ async def test_the_first_rung_writes_again_when_it_is_no_longer_suspect() -> Non
     async with calling(faults={"a": faults.Cut(after_words=2)}) as call:
         await call.says(FIRST)
         call.breaks("a", None)
-        health = call.policy.roster.health("stt", "a")
+        health = call.policy.availability.of("stt", "a")
         await call.until(lambda: call.stage._rungs["a"].connected)
         permit = health.permit(time.monotonic())
         assert permit is not None
@@ -377,14 +377,16 @@ async def test_the_first_rung_writes_again_when_it_is_no_longer_suspect() -> Non
 
 
 async def test_a_recogniser_on_trial_is_connected_for_it() -> None:
-    roster = roster_of("stt", ("a", "b"))  # without probes: the next caller tries it
-    async with calling(faults={"a": faults.Http(status=503)}, pace=1.0, roster=roster) as call:
-        breaker = roster.health("stt", "a").breaker
+    availability = availability_of("stt", ("a", "b"))  # without probes: the next caller tries it
+    async with calling(
+        faults={"a": faults.Http(status=503)}, pace=1.0, availability=availability
+    ) as call:
+        breaker = availability.of("stt", "a").breaker
         await call.until(lambda: breaker.state is State.OPEN, limit_s=30.0)
         call.breaks("a", None)
         call.breaks("b", faults.Silent())
         await asyncio.sleep(REST_S)
-        roster.tick(time.monotonic())
+        availability.tick(time.monotonic())
         said = await call.says(FIRST)
 
         assert words(said) == words(FIRST)
@@ -492,7 +494,7 @@ async def test_the_local_recogniser_writes_once_the_words_from_before_another_wa
     more = {"local": near}
     async with calling("a", faults={"a": away}, more=more, pace=1.0, failures=50) as call:
         await call.says(FIRST)
-        health = call.policy.roster.health("stt", "a")
+        health = call.policy.availability.of("stt", "a")
         permit = health.permit(time.monotonic())
         assert permit is not None
         health.succeeded(permit, time.monotonic())  # as in another call: half of them are refused

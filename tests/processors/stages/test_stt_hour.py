@@ -12,7 +12,7 @@ from fallbacks.facts import StageExhausted
 from tests.lab.simulators import synthetic_caller as caller
 from tests.processors.stages.stt_call import Call, calling, words
 from tests.processors.stages.test_stt import DEATHS, REFUSALS
-from tests.processors.weather import LENGTHS, expose, roster_of, turns_until, weather
+from tests.processors.weather import LENGTHS, availability_of, expose, turns_until, weather
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.usefixtures("quiet_log")]
 
@@ -29,9 +29,12 @@ SAID = (  # what this recogniser hears well; of an article before a pause it is 
 @asynccontextmanager
 async def hearing(length_s: float) -> AsyncIterator[Call]:
     """Run one call's stage for an hour of changing faults."""
-    roster = roster_of("stt", NAMES)
-    resting_for = rest_breakers(roster, tell=lambda _: None, clock=time.monotonic)
-    async with resting_for, calling(pace=1.0, roster=roster, limit_s=length_s + 60.0) as call:
+    availability = availability_of("stt", NAMES)
+    resting_for = rest_breakers(availability, tell=lambda _: None, clock=time.monotonic)
+    async with (
+        resting_for,
+        calling(pace=1.0, availability=availability, limit_s=length_s + 60.0) as call,
+    ):
         expose(call.lab, weather(NAMES, KINDS, length_s=length_s, seed=5))
         yield call
 

@@ -24,8 +24,8 @@ from websockets.asyncio.client import ClientConnection
 
 from fallbacks.breaker import State
 from fallbacks.facts import RungChosen, StageExhausted
+from fallbacks.ladder import StagePolicy
 from fallbacks.word_times import CHARACTER_S
-from fallbacks.work import StagePolicy
 from lab.callers import spoken_s
 from lab.simulators import faults
 from lab.simulators.faults import Fault
@@ -82,9 +82,9 @@ async def lab() -> AsyncIterator[Lab]:
 def probed(shared: StagePolicy, name: str) -> None:
     """Let a probe succeed."""
     now = time.monotonic()
-    permit = shared.roster.health("tts", name).permit(now, probe=True)
+    permit = shared.availability.of("tts", name).permit(now, probe=True)
     assert permit
-    shared.roster.succeeded(("tts", name), permit, now=now)
+    shared.availability.succeeded(("tts", name), permit, now=now)
 
 
 def break_(lab: Lab, name: str, fault: Fault | None) -> None:
@@ -366,7 +366,7 @@ async def test_a_rung_that_gave_up_is_revived_and_speaks_again(lab: Lab) -> None
 
         break_(lab, "cartesia", None)
         await talk.until(lambda: talk.stage._rungs["cartesia"].connection.up)
-        shared.roster.reset("cartesia", time.monotonic())  # three refusals opened its breaker
+        shared.availability.reset("cartesia", time.monotonic())  # three refusals opened its breaker
         probed(shared, "cartesia")
         probed(shared, "cartesia")
         await talk.reply("Here again.")
@@ -387,7 +387,7 @@ async def test_a_voice_that_ended_without_a_sound_is_heard_again_in_the_same_cal
         assert talk.failures == [(name, "silent")] * 3
 
         break_(lab, name, None)
-        shared.roster.reset(name, time.monotonic())  # three silences opened its breaker
+        shared.availability.reset(name, time.monotonic())  # three silences opened its breaker
         probed(shared, name)
         probed(shared, name)
         for text in ("Here again.", "And again."):
@@ -700,7 +700,7 @@ def all_out(names: Sequence[str]) -> StagePolicy:
     now = time.monotonic()
     shared = policy(names, now)
     for name in names:
-        shared.roster.health("tts", name).breaker.trip(now)
+        shared.availability.of("tts", name).breaker.trip(now)
     return shared
 
 
@@ -714,7 +714,7 @@ async def test_with_every_voice_out_a_callers_own_attempt_is_made_and_heard(
 
     assert talk.said == [TEXT]
     assert (talk.asked, talk.failures, talk.unsaid) == ([ladder[0]], [], [])
-    states = [shared.roster.health("tts", name).breaker.state for name in ladder]
+    states = [shared.availability.of("tts", name).breaker.state for name in ladder]
     assert states == [State.CLOSED, State.OPEN]
 
 
@@ -733,7 +733,7 @@ async def test_with_every_voice_out_each_is_tried_once_before_the_words_are_give
 
 async def test_a_voice_that_is_out_is_tried_by_one_caller_at_a_time(lab: Lab) -> None:
     shared = all_out(VOICES)
-    another = shared.roster.health("tts", "cartesia").permit(time.monotonic(), last_resort=True)
+    another = shared.availability.of("tts", "cartesia").permit(time.monotonic(), last_resort=True)
     async with talking(lab, shared=shared) as talk:
         await spoken(talk)
 

@@ -16,12 +16,12 @@ from pipecat.frames.frames import (
 
 from bot.health.policies import PACES, rest_breakers
 from fallbacks.facts import StageExhausted
-from fallbacks.work import StagePolicy
+from fallbacks.ladder import StagePolicy
 from lab.callers import spoken_s
 from lab.simulators.receptionist.phrases import GREETING, SAYS, hours, price
 from tests.processors.stages.test_tts import BROKEN, DEAD, MUTE, ODD
 from tests.processors.stages.tts_bench import Talk, laboratory, talking
-from tests.processors.weather import LENGTHS, expose, roster_of, turns_until, weather
+from tests.processors.weather import LENGTHS, availability_of, expose, turns_until, weather
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.usefixtures("quiet_log")]
 
@@ -36,14 +36,14 @@ GAP_S = 1.5  # of silence inside an answer; the drill has the bounds of each fau
 @asynccontextmanager
 async def speaking(length_s: float) -> AsyncIterator[Talk]:
     """Run one call's stage for an hour of changing faults."""
-    roster = roster_of("tts", NAMES)
-    policy = StagePolicy(stage="tts", roster=roster, pace=PACES["tts"])
+    availability = availability_of("tts", NAMES)
+    policy = StagePolicy(stage="tts", availability=availability, pace=PACES["tts"])
     async with laboratory() as lab:
         spells = weather(
             NAMES, KINDS, length_s=length_s, seed=11, first=0.5
         )  # the last voice stays
         expose(lab, spells)
-        resting_for = rest_breakers(roster, tell=lambda _: None, clock=time.monotonic)
+        resting_for = rest_breakers(availability, tell=lambda _: None, clock=time.monotonic)
         async with resting_for, talking(lab, shared=policy, limit_s=length_s + 60.0) as talk:
             yield talk
 

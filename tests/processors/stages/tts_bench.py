@@ -30,10 +30,9 @@ from pipecat.workers.runner import WorkerRunner
 
 from calls.line import CallerLine
 from calls.turn import Turn
+from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.facts import AttemptFailed, AttemptStarted, RungChosen, StageExhausted
-from fallbacks.ladder import Pace
-from fallbacks.roster import HealthTable, Place
-from fallbacks.work import StagePolicy
+from fallbacks.ladder import Pace, StagePolicy
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.record import SpokenWord
 from processors.speaking.stage import TtsStage
@@ -193,9 +192,11 @@ def rung(lab: Lab, name: str) -> RungSpec:
 
 def policy(names: Sequence[str], now: float) -> StagePolicy:
     places = [Place(stage="tts", provider=name, credential=name) for name in names]
-    roster = HealthTable(places, now=now, priors_s={"tts": 0.3})
+    availability = AvailabilityTable(places, now=now, priors_s={"tts": 0.3})
     return StagePolicy(
-        stage="tts", roster=roster, pace=Pace(late_min_s=0.35, late_max_s=0.6, gap_s=0.4)
+        stage="tts",
+        availability=availability,
+        pace=Pace(late_min_s=0.35, late_max_s=0.6, gap_s=0.4),
     )
 
 

@@ -13,31 +13,61 @@ from hypothesis.stateful import (
     rule,
 )
 
-from fallbacks.attempts import (
-    Abandon,
-    Action,
-    Cancel,
+from fallbacks.attempt_events import (
+    Ask,
+    AttemptAction,
     Done,
     Exhausted,
     Failed,
     Finished,
-    Idled,
-    Owed,
+    Paused,
     Progressed,
-    Start,
-    Suspect,
-    Win,
+    Resumed,
+    Stop,
+    TellFact,
+    Use,
+)
+from fallbacks.attempts import Attempting
+from fallbacks.availability import (
+    Availability,
+    AvailabilityTable,
+    Place,
+    RungAvailability,
+    RungState,
 )
 from fallbacks.deadline import Deadline
-from fallbacks.failover import Failover
+from fallbacks.facts import AttemptStarted, Fact, HedgeStarted, Suspected
 from fallbacks.failure import Failure, Finding, Kind, Scope, failed, finding
-from fallbacks.health import Standing
-from fallbacks.ladder import SAME_RUNG, Allowance, Pace
+from fallbacks.ladder import SAME_RUNG, Allowance, Pace, StagePolicy
 from tests.thoroughness import promised_machine
 
 FOUND = [finding(kind) for kind in Kind] + [finding(Kind.BAD_REQUEST, Scope.PAYLOAD)]
 SHARE = 0.1
 LONGEST_S = 60.0  # of work that gets no more input
+
+
+class Rungs(AvailabilityTable):
+    """Rungs that come and go as the test says, whatever the attempts report."""
+
+    def __init__(self, names: str) -> None:
+        places = [Place(stage="llm", provider=name, credential="") for name in names]
+        super().__init__(places, now=100.0)
+        self.states = {name: Availability(provider=name, p50_s=0.2, p95_s=0.3) for name in names}
+
+    def of(self, stage: str, provider: str) -> RungAvailability:
+        rung = super().of(stage, provider)
+        rung.suspect_since = None
+        return rung
+
+    def ladder(self, stage: str, now: float) -> list[Availability]:
+        del stage, now
+        return list(self.states.values())
+
+    def failed(self, *_: object, **__: object) -> tuple[()]:
+        return ()
+
+    def succeeded(self, *_: object, **__: object) -> tuple[()]:
+        return ()
 
 
 class Machine(RuleBasedStateMachine):
@@ -50,10 +80,8 @@ class Machine(RuleBasedStateMachine):
     def begin(self, rungs: int, floor: int, hedged: bool, silent_end_ok: bool) -> None:  # noqa: FBT001  hypothesis calls it by keyword
         self.now = 100.0
         self.until = Deadline(at=101.5)
-        self.rungs = {
-            name: Standing(provider=name, usable=True, suspect=False, p50_s=0.2, p95_s=0.3)
-            for name in "abc"[:rungs]
-        }
+        table = Rungs("abc"[:rungs])
+        self.rungs = table.states
         self.allowance = Allowance(share=SHARE, floor=floor)
         self.pace = Pace(silent_end_ok=silent_end_ok)
         self.running: dict[int, str] = {}
@@ -72,36 +100,48 @@ class Machine(RuleBasedStateMachine):
         self.times: Counter[str] = Counter()  # that each was asked
         self.let_down: set[str] = set()  # rungs that failed or kept the caller waiting too long
         self.hedges = Allowance(share=0.05, floor=1) if hedged else None
-        self.work = Failover(
-            lambda _: list(self.rungs.values()),
+        policy = StagePolicy(
+            stage="llm",
+            availability=table,
             pace=self.pace,
             allowance=self.allowance,
-            numbers=itertools.count(1),
             hedges=self.hedges,
         )
+        self.work = Attempting(policy, numbers=itertools.count(1))
         self._do(self.work.start(self.until, now=self.now))
 
-    def _do(self, actions: tuple[Action, ...]) -> None:
+    def _do(self, actions: tuple[AttemptAction, ...]) -> None:
         assert not (self.over and actions), "finished work has no actions"
+        facts = [action.fact for action in actions if isinstance(action, TellFact)]
+        self.paid = {
+            fact.attempt for fact in facts if isinstance(fact, AttemptStarted) if fact.extra
+        }
+        self.hedged = {fact.attempt for fact in facts if isinstance(fact, HedgeStarted)}
+        for fact in facts:
+            self._read(fact)
         for action in actions:
             self._act(action)
         assert self.over == self.work.over
 
-    def _act(self, action: Action) -> None:
+    def _read(self, fact: Fact) -> None:
+        if isinstance(fact, Suspected):
+            late = [n for n, name in self.running.items() if name == fact.provider]
+            late = [n for n in late if n not in self.suspects | self.idle]
+            assert late
+            self.suspects.add(late[0])
+
+    def _act(self, action: AttemptAction) -> None:
         match action:
-            case Start():
+            case Ask():
                 self._started(action)
-            case Suspect():
-                assert action.attempt in self.running
-                self.suspects.add(action.attempt)
-            case Win():
+            case Use():
                 assert action.attempt in self.running
                 assert action.attempt == self.hot
                 self.winner = action.attempt
-            case Cancel() | Abandon():
+            case Stop():
                 assert action.attempt not in self.ended
                 self._end(action.attempt)
-                if isinstance(action, Abandon):
+                if action.because == "late":
                     self.let_down.add(action.provider)
                     self.said.pop(action.provider, None)
             case Done():
@@ -112,21 +152,24 @@ class Machine(RuleBasedStateMachine):
                 assert not self._owed_another_try(), "a refusal is no reason to give up"
                 self.over = True
 
-    def _started(self, action: Start) -> None:
+    def _started(self, action: Ask) -> None:
         assert self.rungs[action.provider].usable
         assert action.attempt == self.starts + 1
         assert len(self.running) < 2
         awake = self.running.keys() - self.suspects
         assert not awake or self.hedges is not None
-        if action.provider not in self.asked and self.rungs[action.provider].suspect:
+        if (
+            action.provider not in self.asked
+            and self.rungs[action.provider].state is RungState.SUSPECT
+        ):
             assert not self._unasked_and_trusted(), "a suspect rung comes last"
         if action.provider in self.let_down and not action.mended and self.hot is not None:
             assert not self.until.passed(self.now), "no rung is asked twice after the deadline"
         self.asked.add(action.provider)
         self.times[action.provider] += 1
         self.starts += 1
-        self.extras += action.extra
-        self.races += action.extra and not action.hedge
+        self.extras += action.attempt in self.paid
+        self.races += action.attempt in self.paid - self.hedged
         self.running[action.attempt] = action.provider
 
     def _owed_another_try(self) -> list[str]:
@@ -145,8 +188,8 @@ class Machine(RuleBasedStateMachine):
     def _unasked_and_trusted(self) -> list[str]:
         return [
             name
-            for name, each in self.rungs.items()
-            if name not in self.asked and each.usable and not each.suspect
+            for name, rung in self.rungs.items()
+            if name not in self.asked and rung.state is RungState.READY
         ]
 
     def _end(self, attempt: int) -> None:
@@ -199,11 +242,11 @@ class Machine(RuleBasedStateMachine):
         one = self._one(data)
         if owed:
             self.idle.discard(one)
-            event = Owed(attempt=one)
+            event = Resumed(attempt=one)
         else:
             self.idle.add(one)
             self.suspects.discard(one)
-            event = Idled(attempt=one)
+            event = Paused(attempt=one)
         self._do(self.work.handle(event, now=self.now))
 
     @rule(after_s=st.sampled_from([0.0, 0.1, 0.36, 0.5, 0.9, 2.0]))
@@ -222,7 +265,8 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data(), usable=st.booleans(), suspect=st.booleans())
     def change(self, data: st.DataObject, usable: bool, suspect: bool) -> None:  # noqa: FBT001  hypothesis calls it by keyword
         name = data.draw(st.sampled_from(sorted(self.rungs)))
-        self.rungs[name] = replace(self.rungs[name], usable=usable, suspect=suspect)
+        state = RungState.SUSPECT if suspect else RungState.READY
+        self.rungs[name] = replace(self.rungs[name], state=state if usable else RungState.OUT)
 
     @precondition(lambda self: self.ended)
     @rule(data=st.data())
@@ -235,12 +279,10 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: not self.over)
     @rule()
     def barge_in(self) -> None:
-        actions = self.work.cancel("caller")
+        stops = [item for item in self.work.cancel("caller") if not isinstance(item, TellFact)]
 
-        assert all(isinstance(action, Cancel) for action in actions)
-        assert {action.attempt for action in actions if isinstance(action, Cancel)} == set(
-            self.running
-        )
+        assert {stop.because for stop in stops if isinstance(stop, Stop)} <= {"caller"}
+        assert {stop.attempt for stop in stops if isinstance(stop, Stop)} == set(self.running)
         for attempt in list(self.running):
             self._end(attempt)
         self.over = True
@@ -249,7 +291,7 @@ class Machine(RuleBasedStateMachine):
     def attempts_are_bounded(self) -> None:
         rungs = len(self.rungs)
         assert self.starts <= rungs * (1 + SAME_RUNG + 1)  # once, again, and once repaired
-        assert self.work.choice.attempts == self.starts
+        assert self.work.attempts == self.starts
 
     @invariant()
     def extra_attempts_are_paid_for(self) -> None:
@@ -271,7 +313,7 @@ class Machine(RuleBasedStateMachine):
         if not hasattr(self, "work"):
             return
         for one in sorted(self.idle):
-            self._do(self.work.handle(Owed(attempt=one), now=self.now))
+            self._do(self.work.handle(Resumed(attempt=one), now=self.now))
         limit = self.now + LONGEST_S
         self.hot = None
         while not self.over:

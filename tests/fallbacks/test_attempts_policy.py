@@ -1,24 +1,28 @@
-"""Policies of one piece of work, from its stage and its call."""
+"""Policies of one request, from its stage and its call."""
 
 import itertools
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import pytest
 
-from fallbacks.attempts import (
-    Cancel,
+from fallbacks.attempt_events import (
+    Ask,
+    AttemptAction,
     Exhausted,
     Failed,
     Finished,
     Progressed,
-    Start,
-    Step,
+    Stop,
     TellFact,
 )
+from fallbacks.attempts import Attempting
+from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.breaker import State
 from fallbacks.deadline import Deadline
 from fallbacks.facts import (
     AttemptDropped,
+    AttemptStarted,
     Fact,
     HedgeStarted,
     RungChosen,
@@ -26,19 +30,19 @@ from fallbacks.facts import (
     StageExhausted,
 )
 from fallbacks.failure import Kind, failed
-from fallbacks.ladder import Allowance, Pace
+from fallbacks.ladder import Allowance, Pace, StagePolicy
+from fallbacks.limits import Gate
 from fallbacks.retry_after import LEAST_S
-from fallbacks.roster import HealthTable, Place
-from fallbacks.work import StagePolicy, Work
 
 NOW = 100.0
 UNTIL = Deadline(at=101.5)
+SOME_GATE = cast("Gate", object())  # only its presence matters here
 
 
 def stage(*names: str) -> StagePolicy:
     """Return a ladder of rungs with an assumed time of 0.6 s."""
     places = [Place(stage="llm", provider=name, credential=name) for name in names]
-    return StagePolicy(stage="llm", roster=HealthTable(places, now=NOW))
+    return StagePolicy(stage="llm", availability=AvailabilityTable(places, now=NOW))
 
 
 def work_on(
@@ -48,23 +52,25 @@ def work_on(
     prompt: Callable[[float], Deadline] | None = None,
     offered: Callable[[str], bool] = lambda _: True,
     hears: Callable[[str], bool] = lambda _: False,
-) -> Work:
-    return Work(
+    queues: bool = False,
+) -> Attempting:
+    return Attempting(
         policy,
         numbers=itertools.count(1),
         stay_with=stay_with,
         prompt=prompt,
         offered=offered,
         hears=hears,
+        queues=queues,
     )
 
 
-def facts(steps: Sequence[Step]) -> list[Fact]:
+def facts(steps: Sequence[AttemptAction]) -> list[Fact]:
     return [step.fact for step in steps if isinstance(step, TellFact)]
 
 
-def asked(steps: Sequence[Step]) -> list[str]:
-    return [step.provider for step in steps if isinstance(step, Start)]
+def asked(steps: Sequence[AttemptAction]) -> list[str]:
+    return [step.provider for step in steps if isinstance(step, Ask)]
 
 
 def lost(attempt: int, provider: str, kind: Kind = Kind.CUT) -> Failed:
@@ -87,9 +93,9 @@ def test_a_stage_is_available_if_an_allowed_rung_is_without_suspicion(
 ) -> None:
     policy = stage("a", "b")
     for name in suspects:
-        policy.roster.health("llm", name).suspicion.begin(Kind.TIMEOUT, NOW)
+        policy.availability.of("llm", name).suspect(Kind.TIMEOUT, NOW)
     for name in withdrawn:
-        policy.roster.withdraw(name, NOW)
+        policy.availability.set_out(name, NOW, out=True)
 
     assert policy.trusted(NOW + 0.1) is trusted
     assert not stage().trusted(NOW)
@@ -97,7 +103,7 @@ def test_a_stage_is_available_if_an_allowed_rung_is_without_suspicion(
 
 def half_open(policy: StagePolicy, name: str) -> None:
     """Open a rung's breaker, and let one probe succeed."""
-    health = policy.roster.health("llm", name)
+    health = policy.availability.of("llm", name)
     health.breaker.trip(NOW)
     permit = health.permit(NOW, probe=True)
     assert permit is not None
@@ -106,7 +112,7 @@ def half_open(policy: StagePolicy, name: str) -> None:
 
 def test_without_a_usable_rung_each_caller_tries_one_that_no_other_tries() -> None:
     policy = stage("a", "b")
-    policy.roster.health("llm", "a").breaker.trip(NOW)
+    policy.availability.of("llm", "a").breaker.trip(NOW)
     half_open(policy, "b")
     trusted, works = policy.trusted(NOW), [work_on(policy) for _ in range(3)]
 
@@ -125,7 +131,7 @@ def test_a_callers_success_closes_the_breaker_of_an_open_rung() -> None:
     work.handle(Finished(attempt=1), NOW + 0.2)
 
     assert started == ["a"]
-    assert policy.roster.health("llm", "a").breaker.state is State.CLOSED
+    assert policy.availability.of("llm", "a").breaker.state is State.CLOSED
 
 
 @pytest.mark.parametrize("kind", [Kind.AUTH, Kind.QUOTA, Kind.NOT_FOUND])
@@ -133,7 +139,7 @@ def test_a_rung_that_needs_a_person_is_tried_by_no_caller_before_a_good_probe(
     kind: Kind,
 ) -> None:
     policy = stage("a")
-    health = policy.roster.health("llm", "a")
+    health = policy.availability.of("llm", "a")
     health.retire(kind, NOW)
     before = asked(work_on(policy).start(UNTIL, NOW + 1.0))
     permit = health.permit(NOW + 2.0, probe=True)
@@ -146,7 +152,7 @@ def test_a_rung_that_needs_a_person_is_tried_by_no_caller_before_a_good_probe(
 def test_a_caller_need_not_wait_for_a_probe_in_progress() -> None:
     policy = stage("a")
     trip(policy, "a")
-    health = policy.roster.health("llm", "a")
+    health = policy.availability.of("llm", "a")
     probe = health.permit(NOW, probe=True)
     assert probe is not None
 
@@ -159,7 +165,7 @@ def test_a_rung_with_only_a_good_probe_is_not_asked_while_another_can_be() -> No
     policy = stage("a", "b", "c")
     half_open(policy, "a")
     half_open(policy, "c")
-    policy.roster.health("llm", "b").suspicion.begin(Kind.TIMEOUT, NOW)
+    policy.availability.of("llm", "b").suspect(Kind.TIMEOUT, NOW)
     work = work_on(policy)
     without_b = work_on(policy, offered=lambda name: name == "c")
 
@@ -169,18 +175,18 @@ def test_a_rung_with_only_a_good_probe_is_not_asked_while_another_can_be() -> No
 
 
 def trip(policy: StagePolicy, name: str) -> None:
-    policy.roster.health("llm", name).breaker.trip(NOW)
+    policy.availability.of("llm", name).breaker.trip(NOW)
 
 
 def rest(policy: StagePolicy, name: str) -> None:
-    health = policy.roster.health("llm", name)
+    health = policy.availability.of("llm", name)
     permit = health.permit(NOW)
     assert permit is not None
     health.failed(permit, failed(Kind.RATE_LIMITED, "llm", provider=name), now=NOW)
 
 
 def take_out(policy: StagePolicy, name: str) -> None:
-    policy.roster.withdraw(name, NOW)
+    policy.availability.set_out(name, NOW, out=True)
 
 
 @pytest.mark.parametrize(
@@ -228,11 +234,18 @@ def test_a_cancelled_attempt_is_told_with_its_reason_and_has_ended() -> None:
     work = work_on(stage("a"))
     work.start(UNTIL, NOW)
 
-    assert work.cancel("caller", NOW + 0.1) == (
+    assert work.cancel("caller") == (
         TellFact(AttemptDropped(stage="llm", provider="a", attempt=1, because="caller")),
-        Cancel(attempt=1, provider="a", because="caller"),
+        Stop(attempt=1, provider="a", because="caller"),
     )
     assert (work.over, work.wake_at, work.winner) == (True, None, None)
+
+
+def waits_until(work: Attempting, until: Deadline, now: float) -> Deadline:
+    """Return how long the first attempt may wait for a place."""
+    (ask,) = [action for action in work.start(until, now) if isinstance(action, Ask)]
+    assert ask.wait_until is not None
+    return ask.wait_until
 
 
 @pytest.mark.parametrize(
@@ -254,21 +267,22 @@ def test_a_place_is_waited_for_as_long_as_the_next_rung_leaves_time(
     names: str, prompt: Callable[[float], Deadline] | None, until: float
 ) -> None:
     policy = stage(*names)
-    policy.then_s = 0.3
-    work = work_on(policy, prompt=prompt)
-    work.start(UNTIL, NOW)
+    policy.then_s, policy.gates = 0.3, dict.fromkeys(names, SOME_GATE)
+    work = work_on(policy, prompt=prompt, queues=True)
 
-    assert work.may_wait_until(Deadline(at=104.0), NOW + 0.1).at == pytest.approx(until)
+    assert waits_until(work, Deadline(at=104.0), NOW + 0.1).at == pytest.approx(until)
+    assert work.wake_at is None  # nothing is late while it waits
 
 
-def test_a_resting_rung_is_not_waited_for() -> None:
+@pytest.mark.parametrize(("now", "left_s"), [(NOW + 0.4, 0.0), (NOW + 0.5, 0.6)])
+def test_a_resting_rung_is_not_waited_for(now: float, left_s: float) -> None:
     policy = stage("a", "b")
-    work = work_on(policy)
-    work.start(UNTIL, NOW)
-    policy.roster.health("llm", "b").rests_until = NOW + 0.5
+    policy.gates = dict.fromkeys("ab", SOME_GATE)
+    policy.availability.of("llm", "b").rests_until = NOW + 0.5
 
-    assert work.may_wait_until(UNTIL, NOW + 0.4) == UNTIL
-    assert work.may_wait_until(UNTIL, NOW + 0.5).at == pytest.approx(UNTIL.at - 0.6)
+    until = waits_until(work_on(policy, queues=True), UNTIL, now)
+
+    assert until.at == pytest.approx(UNTIL.at - left_s)
 
 
 def limited(attempt: int, provider: str, asked_s: float) -> Failed:
@@ -320,7 +334,7 @@ def test_an_overloaded_rung_that_names_a_wait_is_not_asked_three_times_at_once(
 
     assert asked(at_once) == []
     assert asked(work.tick(NOW + 0.3)) == again
-    assert policy.roster.health("llm", "a").breaker.failures == 1
+    assert policy.availability.of("llm", "a").breaker.failures == 1
 
 
 def test_another_call_asks_an_overloaded_rung_if_it_has_no_other() -> None:
@@ -347,9 +361,9 @@ def test_a_short_rest_learnt_by_another_call_is_waited_for() -> None:
 def test_a_rest_is_waited_for_only_if_nothing_else_prevents_the_attempt() -> None:
     policy = stage("a", "b", "c", "d")
     for name in "abcd":
-        policy.roster.health("llm", name).rests_until = NOW + 0.2
-    policy.roster.health("llm", "a").breaker.trip(NOW)
-    policy.roster.withdraw("b", NOW)
+        policy.availability.of("llm", name).rests_until = NOW + 0.2
+    policy.availability.of("llm", "a").breaker.trip(NOW)
+    policy.availability.set_out("b", NOW, out=True)
     late = Deadline(at=NOW + 0.1)
 
     assert work_on(policy, offered=lambda name: name in "ab").start(UNTIL, NOW) == (
@@ -366,7 +380,7 @@ def test_a_rest_is_waited_for_only_if_nothing_else_prevents_the_attempt() -> Non
 def test_a_permit_taken_by_another_call_is_asked_for_again_at_no_cost() -> None:
     policy = stage("a", "b")
     policy.allowance = Allowance(share=0.0, floor=0)
-    for item in policy.roster:
+    for item in policy.availability:
         item.permit = lambda *_, **__: None  # type: ignore[method-assign]
     work = work_on(policy)
 
@@ -391,11 +405,12 @@ def test_the_callers_known_rung_is_asked_first_and_another_one_is_a_change() -> 
 
 def test_a_rung_that_this_call_or_any_call_cannot_ask_is_skipped() -> None:
     policy = stage("a", "b", "c")
-    policy.roster.withdraw("b", NOW)
-    work = work_on(policy, offered=lambda name: name != "a")
+    policy.availability.set_out("b", NOW, out=True)
+    work = work_on(policy, offered=lambda name: name != "a", queues=True)
+    policy.gates = dict.fromkeys("abc", SOME_GATE)
 
-    assert asked(work.start(UNTIL, NOW)) == ["c"]
-    assert work.may_wait_until(UNTIL, NOW) == UNTIL  # no other is left
+    (ask,) = [item for item in work.start(UNTIL, NOW) if isinstance(item, Ask)]
+    assert (ask.provider, ask.wait_until) == ("c", UNTIL)  # no other is left
 
 
 def test_a_rest_without_a_named_time_is_spread_by_chance() -> None:
@@ -437,14 +452,14 @@ def test_a_hedge_is_asked_before_the_first_rung_is_late() -> None:
 
 
 def test_the_next_attempt_has_the_moved_deadline() -> None:
-    work, later = work_on(stage("a", "b")), Deadline(at=109.0)
+    work = work_on(stage("a", "b"))
     work.start(UNTIL, NOW)
 
-    work.move(later)
+    work.until = Deadline(at=109.0)
+    steps = work.handle(lost(1, "a"), NOW + 0.1)
 
-    assert [item for item in work.handle(lost(1, "a"), NOW + 0.1) if isinstance(item, Start)] == [
-        Start(attempt=2, provider="b", until=later)
-    ]
+    (started,) = [fact for fact in facts(steps) if isinstance(fact, AttemptStarted)]
+    assert (started.provider, started.left_s) == ("b", pytest.approx(8.9))
 
 
 def test_a_time_out_during_our_own_stall_is_no_rungs_fault() -> None:
@@ -471,7 +486,7 @@ def test_our_own_stall_makes_no_rung_late() -> None:
 def test_calls_that_wait_for_each_other_are_distinguished_by_their_numbers() -> None:
     numbers = itertools.count(1)
     policy = stage("a")
-    one, same = (Work(policy, numbers=numbers) for _ in range(2))
+    one, same = (Attempting(policy, numbers=numbers) for _ in range(2))
 
     assert one.call == same.call
     assert one.call != work_on(policy).call

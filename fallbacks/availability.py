@@ -1,0 +1,480 @@
+"""Whether a rung may be asked, and if not, why not: for each rung once, shared by all calls.
+
+A first failure, or a late answer, makes a rung suspect in every call: others are asked first, until
+it succeeds. Repeated or conclusive failures open its breaker (`fallbacks/breaker.py`): then only
+probes ask it, and callers without another rung. A rate limit is not a failure: the rung rests, with
+its own counter. A rung that failed and asked for a pause is asked after all others, until it
+succeeds. A refusal that may be due to the content of one call does not count against the rung: it
+opens the breaker only when at least two calls and a probe have met it, without a success in
+between. A permanent failure opens the breaker at once. A probe that fails soon after a caller was
+served counts only when that time has passed without another success.
+
+A key that is rejected, or has no credit left, takes every rung with that key out at once. Otherwise
+each rung would find out in turn, at a caller's expense. Rungs with other keys of the same account
+are tripped with it. But another key may still work, so those rungs rest as after an ordinary
+failure, and the next probe decides.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final, TypeAlias
+
+from fallbacks.breaker import Breaker, BreakerSettings, Permit, State
+from fallbacks.facts import BreakerMoved, ProviderReset, RungRested, Suspected, SuspicionCleared
+from fallbacks.failure import Failure, Kind, Scope, Severity
+from fallbacks.retry_after import MOST_S, rest_s
+
+AvailabilityFact: TypeAlias = (
+    BreakerMoved | Suspected | SuspicionCleared | RungRested | ProviderReset
+)
+"""The events of a rung's availability."""
+
+PROTOCOL_LIMIT: Final = 3  # invalid answers in a row that open the breaker
+WITNESSES: Final = 2  # calls whose requests were refused, before the rung is blamed
+SERVED_S: Final = 30.0  # after a caller was served, a failed probe does not count yet
+WINDOW: Final = 50  # attempts; at a few turns a minute that is some ten minutes
+DOUBT: Final = 5  # with fewer attempts than this, assumed ones at `PRIOR_S` fill up the number
+PRIOR_S: Final = 0.6  # slower than a healthy rung: an unmeasured rung promises nothing
+
+
+class RungState(StrEnum):
+    """Which callers may ask a rung."""
+
+    READY = "ready"  # all
+    SUSPECT = "suspect"  # all, after the rungs that are ready
+    PROBED = "probed"  # those without another rung: its breaker is open, and a probe succeeded
+    OPEN = "open"  # those without another rung, once: its breaker is open
+    RESTING = "resting"  # none until `until`: a rate limit
+    OUT = "out"  # none
+
+
+class Reason(StrEnum):
+    """What speaks against a rung."""
+
+    FAILED = "failed"  # it failed, or was late, since its last success
+    PAUSE = "pause"  # it failed and asked for a pause
+    BREAKER = "breaker"
+    RATE_LIMIT = "rate_limit"
+    TRIAL = "trial"  # another caller tries it
+    PERSON = "person"  # only a person can fix it
+    ROTATION = "rotation"  # an operator took it out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Availability:
+    """Whether a rung may be asked at one moment."""
+
+    provider: str
+    state: RungState = RungState.READY
+    reason: Reason | None = None
+    until: float | None = None  # the end of a pause or rest; monotonic, in seconds
+    p50_s: float  # to first useful output
+    p95_s: float
+
+    @property
+    def usable(self) -> bool:
+        """Whether every caller may ask it."""
+        return self.state in (RungState.READY, RungState.SUSPECT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A rung's place in a stage."""
+
+    stage: str
+    provider: str
+    credential: str  # equal for rungs that share a key; never the key itself
+    account: str = ""  # equal for rungs whose keys belong to one account or project
+
+
+class RungLatency:
+    """The recent times to first useful output of one rung, in seconds."""
+
+    def __init__(self, *, prior_s: float = PRIOR_S, window: int = WINDOW) -> None:
+        self._prior_s = prior_s
+        self._measured: deque[float] = deque(maxlen=window)
+
+    def took(self, ttfb_s: float) -> None:
+        """Add one more attempt that gave output."""
+        self._measured.append(max(0.0, ttfb_s))
+
+    def quantile(self, share: float) -> float:
+        """Return the time that `share` of the attempts did not exceed (nearest rank)."""
+        doubts = max(0, DOUBT - len(self._measured))
+        ordered = sorted([*self._measured, *[self._prior_s] * doubts])
+        return ordered[max(0, math.ceil(len(ordered) * share) - 1)]
+
+
+class RungAvailability:
+    """The availability of one rung, shared by all calls of the process.
+
+    Attributes:
+        suspect_since: When it became suspect; `None` if it is not.
+        rests_until: The end of the rest after a rate limit.
+        retired: Whether its breaker was opened by a failure that only a person can fix.
+        out: Whether an operator took it out of rotation; probes continue.
+        out_at: When an operator last decided that. A decision from before this process counts, too.
+        served_until: Until then a caller's success outweighs a failed probe.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        provider: str,
+        *,
+        now: float,
+        settings: BreakerSettings | None = None,
+        prior_s: float = PRIOR_S,
+    ) -> None:
+        self.stage = stage
+        self.provider = provider
+        self.breaker = Breaker(stage, provider, now=now, settings=settings)
+        self.latency = RungLatency(prior_s=prior_s)
+        self.suspect_since: float | None = None
+        self._judged_at = -math.inf  # when it was last suspected or cleared
+        self.rests_until = self._paused_until = now
+        self.retired = False
+        self.out, self.out_at = False, -math.inf
+        self.served_until = -math.inf
+        self._limits = 0  # rate limits in a row
+        self._garbage = 0  # protocol failures in a row
+        self._outweighed = 0  # failed probes since the last success that do not count yet
+        # Whose requests were refused, perhaps for their content, since the last success.
+        self._refused_calls: set[Hashable] = set()
+        self._refused_probe = False
+
+    def at(self, now: float) -> Availability:
+        """Return the availability at this moment."""
+        # Without probes one caller must try it, in its usual place: ranked after a healthy standby
+        # it would never be asked again.
+        trial = self.breaker.state is State.HALF_OPEN and not self.breaker.settings.probing
+        busy = self.breaker.on_trial(now, by_probe=False)
+        admits = self.breaker.state is State.CLOSED or (trial and not busy)
+        doubt = None if trial or not self._is_suspect(now) else Reason.FAILED
+        state, reason, until = RungState.OPEN, Reason.BREAKER, self.breaker.wake_at
+        if self.out:
+            state, reason, until = RungState.OUT, Reason.ROTATION, None
+        elif now < self.rests_until:
+            state = RungState.RESTING if admits else RungState.OUT
+            reason, until = Reason.RATE_LIMIT, self.rests_until
+        elif admits:
+            state, reason, until = RungState.SUSPECT if doubt else RungState.READY, doubt, None
+        elif busy:
+            state, reason = RungState.OUT, Reason.TRIAL
+        elif self.breaker.promising:
+            state = RungState.PROBED
+        elif self.retired:
+            state, reason = RungState.OUT, Reason.PERSON
+        if now < self._paused_until and not self.out and state is not RungState.RESTING:
+            reason, until = Reason.PAUSE, self._paused_until
+        return Availability(
+            provider=self.provider,
+            state=state,
+            reason=reason,
+            until=until,
+            p50_s=self.latency.quantile(0.5),
+            p95_s=self.latency.quantile(0.95),
+        )
+
+    def permit(
+        self, now: float, *, probe: bool = False, last_resort: bool = False, hears: bool = False
+    ) -> Permit | None:
+        """Return a permit to ask the rung, or `None`; see `Breaker.permit`."""
+        rests = now < self.rests_until and not hears
+        if (rests or self.out) and not probe:
+            return None
+        last_resort &= not self.retired or self.breaker.promising
+        return self.breaker.permit(now, probe=probe, last_resort=last_resort, hears=hears)
+
+    def succeeded(
+        self, permit: Permit, now: float, *, ttfb_s: float | None = None
+    ) -> tuple[AvailabilityFact, ...]:
+        """Record a success of an attempt, or of a probe of the real kind.
+
+        Args:
+            permit: Of the attempt or probe.
+            now: Monotonic, in seconds.
+            ttfb_s: Seconds to its first useful output; `None` for a probe that does not measure it.
+        """
+        if ttfb_s is not None:
+            self.latency.took(ttfb_s)
+        self._forget_failures()
+        self.served_until = self.served_until if permit.probe else now + SERVED_S
+        self._paused_until = now
+        moved = self.breaker.succeeded(permit, now)
+        if self.breaker.state is State.CLOSED:
+            self.retired = False
+            return (*moved, *self.clear(now))
+        return moved
+
+    def failed(
+        self,
+        permit: Permit,
+        failure: Failure,
+        *,
+        now: float,
+        call: Hashable = None,
+        chance: float = 0.5,
+    ) -> tuple[AvailabilityFact, ...]:
+        """Count a failure of an attempt or a probe, made with this permit.
+
+        `call` identifies the call of the request; `None` if it had none. `chance` is 0 to 1, and
+        spreads a rest that the provider did not specify.
+        """
+        outweighed = permit.probe and now < self.served_until
+        if outweighed or failure.scope is Scope.PAYLOAD:
+            self.breaker.take_back(permit)  # the rung still serves callers
+            self._outweighed += outweighed and failure.verdict.counts
+            return ()
+        if failure.scope is Scope.CAPACITY:
+            return self._rest(permit, failure, now=now, chance=chance)
+        facts: tuple[AvailabilityFact, ...] = self.suspect(failure.kind, now)
+        asked_s = None if failure.permanent else failure.retry_after_s
+        outage = asked_s is not None and asked_s > MOST_S
+        carried = _may_be_carried(failure, permit)
+        trip = self._is_conclusive(permit, failure, call) or outage
+        if not trip and (carried or not failure.verdict.counts):
+            self.breaker.take_back(permit)
+            return facts
+        slow = trip and failure.permanent and not carried
+        long_s = self.breaker.settings.slow_s if slow else asked_s if outage else None
+        if now >= self.served_until and self.breaker.state is State.CLOSED:
+            self.breaker.failures += self._outweighed
+            self._outweighed = 0
+        moved = self.breaker.failed(permit, now, trip=trip, rest_s=long_s)
+        if moved or (slow and permit.probe):  # a probe of an open rung moves nothing
+            self.retired = slow
+        self._paused_until = max(self._paused_until, now + (asked_s or 0.0))
+        return (*facts, *self._weighed(moved))
+
+    def suspect(self, kind: Kind, now: float) -> tuple[AvailabilityFact, ...]:
+        """Make the rung suspect; other calls ask it after the others."""
+        if self.suspect_since is not None:
+            return ()
+        self.suspect_since = self._judged_at = now
+        return (Suspected(stage=self.stage, provider=self.provider, kind=kind),)
+
+    def clear(self, now: float) -> tuple[AvailabilityFact, ...]:
+        """Clear the suspicion."""
+        if self.suspect_since is None:
+            return ()
+        after_s, self.suspect_since = max(0.0, now - self.suspect_since), None
+        self._judged_at = now
+        return (SuspicionCleared(stage=self.stage, provider=self.provider, after_s=after_s),)
+
+    def retire(self, kind: Kind, now: float) -> tuple[AvailabilityFact, ...]:
+        """Open at once, after a permanent failure of a rung with the same key."""
+        moved = self.breaker.trip(now, rest_s=self.breaker.settings.slow_s)
+        self.retired = True
+        return (*self.suspect(kind, now), *self._weighed(moved))
+
+    def trip(self, kind: Kind, now: float) -> tuple[AvailabilityFact, ...]:
+        """Open for an ordinary rest, because another key of the same account was refused."""
+        return () if self.retired else (*self.suspect(kind, now), *self.breaker.trip(now))
+
+    def reset(self, now: float) -> tuple[AvailabilityFact, ...]:
+        """Allow a trial at once, for an operator."""
+        self.rests_until = self._paused_until = now
+        self._forget_failures()
+        told = ProviderReset(stage=self.stage, provider=self.provider)
+        return (told, *self.breaker.reset(now))
+
+    def set_out(self, now: float, *, out: bool) -> None:
+        """Take the rung out of rotation, or put it back, for an operator."""
+        self.out, self.out_at = out, now
+
+    def follow_suspicion(self, kind: Kind | None, *, since: float, now: float) -> None:
+        """Adopt the suspicion of another process, unless ours has changed since.
+
+        Args:
+            kind: The kind of failure suspected there; `None` if it was cleared.
+            since: The time of that, on our clock.
+            now: Monotonic, in seconds.
+        """
+        if since <= self._judged_at:
+            return
+        if kind is not None:
+            self.suspect(kind, min(now, since))
+        elif self.breaker.state is State.CLOSED:  # else something else speaks against it here
+            self.clear(min(now, since))
+
+    def follow_breaker(
+        self, state: State, *, since: float, now: float, rest_s: float, retired: bool
+    ) -> tuple[AvailabilityFact, ...]:
+        """Adopt the breaker of another process; see `Breaker.follow`."""
+        moved = self.breaker.follow(state, since=since, now=now, rest_s=rest_s)
+        if moved:
+            self.retired = retired
+        return self._weighed(moved)
+
+    def _is_suspect(self, now: float) -> bool:
+        """Return whether the suspicion is still active; without probes it expires with time."""
+        if self.suspect_since is None:
+            return False
+        settings = self.breaker.settings
+        return settings.probing or now < self.suspect_since + settings.open_s
+
+    def _is_conclusive(self, permit: Permit, failure: Failure, call: Hashable) -> bool:
+        """Return whether one more failure of this kind opens the breaker."""
+        if _may_be_carried(failure, permit):
+            self._refused_probe |= permit.probe
+            if call is not None and len(self._refused_calls) < WITNESSES:
+                self._refused_calls.add(call)
+            return self._refused_probe and len(self._refused_calls) >= WITNESSES
+        if failure.kind is Kind.PROTOCOL:
+            self._garbage += 1
+            return failure.permanent or self._garbage >= PROTOCOL_LIMIT
+        return failure.permanent or failure.verdict.trips
+
+    def _rest(
+        self, permit: Permit, failure: Failure, *, now: float, chance: float
+    ) -> tuple[AvailabilityFact, ...]:
+        asked_s = rest_s(failure.retry_after_s, self._limits, chance=chance)
+        self._limits += 1
+        if asked_s > MOST_S:  # that long is an outage
+            return self.breaker.failed(permit, now, trip=True, rest_s=asked_s)
+        self.breaker.take_back(permit)
+        self.rests_until = max(self.rests_until, now + asked_s)
+        return (RungRested(stage=self.stage, provider=self.provider, rest_s=asked_s),)
+
+    def _forget_failures(self) -> None:
+        self._limits = self._garbage = self._outweighed = 0
+        self._refused_calls.clear()
+        self._refused_probe = False
+
+    def _weighed(self, moved: tuple[BreakerMoved, ...]) -> tuple[BreakerMoved, ...]:
+        """Raise the severity of an opening that only a person can fix."""
+        if not self.retired:
+            return moved
+        return tuple(
+            replace(move, severity=Severity.HIGH) if move.after == State.OPEN else move
+            for move in moved
+        )
+
+
+def _may_be_carried(failure: Failure, permit: Permit) -> bool:
+    """Return whether a call's content may have caused a failure; a probe's 403 is the key's."""
+    return failure.scope is Scope.REQUEST and not (failure.kind is Kind.AUTH and permit.probe)
+
+
+class AvailabilityTable:
+    """The availability of all rungs of all stages, shared by all calls of a process."""
+
+    def __init__(
+        self,
+        places: Iterable[Place],
+        *,
+        now: float,
+        settings: BreakerSettings | None = None,
+        priors_s: Mapping[str, float] | None = None,
+    ) -> None:
+        priors = priors_s or {}
+        self._places = {(place.stage, place.provider): place for place in places}
+        self._rungs = {
+            key: RungAvailability(
+                *key, now=now, settings=settings, prior_s=priors.get(key[0], PRIOR_S)
+            )
+            for key in self._places
+        }
+
+    def of(self, stage: str, provider: str) -> RungAvailability:
+        """Return one rung.
+
+        Raises:
+            KeyError: There is no such rung.
+        """
+        return self._rungs[stage, provider]
+
+    def ladder(self, stage: str, now: float) -> Sequence[Availability]:
+        """Return the stage's rungs as they are now, preferred rung first."""
+        return [rung.at(now) for rung in self if rung.stage == stage]
+
+    def usable(self, stage: str, now: float) -> Sequence[Availability]:
+        """Return the rungs of a stage that every caller may ask, preferred rung first."""
+        return [rung for rung in self.ladder(stage, now) if rung.usable]
+
+    def failed(
+        self,
+        permit: Permit,
+        failure: Failure,
+        *,
+        now: float,
+        call: Hashable = None,
+        chance: float = 0.5,
+    ) -> tuple[AvailabilityFact, ...]:
+        """Count a failure of one rung, and its effect on those with the same key or account."""
+        rung = self.of(failure.stage, failure.provider)
+        known = rung.retired  # the other rungs of the account were already tripped
+        facts = list(rung.failed(permit, failure, now=now, call=call, chance=chance))
+        if failure.scope is Scope.CREDENTIAL:
+            for other in self._sharing(rung, _same_key):
+                facts += other.retire(failure.kind, now)
+            for other in () if known else self._sharing(rung, _same_account):
+                facts += other.trip(failure.kind, now)
+        return tuple(facts)
+
+    def succeeded(
+        self, place: tuple[str, str], permit: Permit, *, now: float, ttfb_s: float | None = None
+    ) -> tuple[AvailabilityFact, ...]:
+        """Record a success of the rung at (stage, provider); a fixed key is tried everywhere."""
+        rung = self._rungs[place]
+        was_retired = rung.retired
+        facts = list(rung.succeeded(permit, now, ttfb_s=ttfb_s))
+        if was_retired and not rung.retired:
+            sharing = [*self._sharing(rung, _same_key), *self._sharing(rung, _same_account)]
+            for other in [other for other in sharing if other.retired]:
+                facts += other.reset(now)
+        return tuple(facts)
+
+    def reset(self, provider: str, now: float) -> tuple[AvailabilityFact, ...]:
+        """Allow a trial at once for every rung of this name, in any stage.
+
+        Raises:
+            KeyError: No rung has this name.
+        """
+        named = [rung for rung in self if rung.provider == provider]
+        if not named:
+            raise KeyError(provider)
+        return tuple(fact for rung in named for fact in rung.reset(now))
+
+    def set_out(self, provider: str, now: float, *, out: bool) -> None:
+        """Take the rungs of this name out of rotation, or put them back, from the next request."""
+        for rung in self:
+            if rung.provider == provider:
+                rung.set_out(now, out=out)
+
+    @property
+    def wake_at(self) -> float | None:
+        """When to call `tick`, or `None`."""
+        return min((at for rung in self if (at := rung.breaker.wake_at) is not None), default=None)
+
+    def tick(self, now: float) -> tuple[AvailabilityFact, ...]:
+        """Update every breaker for the passing of time."""
+        return tuple(fact for rung in self for fact in rung.breaker.tick(now))
+
+    def __iter__(self) -> Iterator[RungAvailability]:
+        """Every rung, stage by stage."""
+        return iter(self._rungs.values())
+
+    def _sharing(
+        self, rung: RungAvailability, shares: Callable[[Place, Place], bool]
+    ) -> list[RungAvailability]:
+        own = self._places[rung.stage, rung.provider]
+        return [
+            self._rungs[key]
+            for key, place in self._places.items()
+            if place is not own and shares(own, place)
+        ]
+
+
+def _same_key(own: Place, other: Place) -> bool:
+    return bool(own.credential) and own.credential == other.credential
+
+
+def _same_account(own: Place, other: Place) -> bool:
+    """Return whether two rungs have different keys of one account, or none."""
+    same_account = bool(own.account) and own.account == other.account
+    return same_account and not _same_key(own, other)
