@@ -42,6 +42,7 @@ from processors.holding.line_doer import WaitingSound
 from processors.holding.own_voice import ClipAudioRawFrame
 from processors.speaking.captions import Captions
 from processors.turn.ending import TurnOpener
+from processors.turn.floor import Floor
 from processors.turn.sound_path import SoundEnd, SoundWindows, order_interruptions
 from processors.wiring import CallWiring
 from transports.leg import Leg
@@ -118,7 +119,8 @@ def _wiring(shared: Shared, tell: Tell, before: ResumeState | None) -> CallWirin
     turn = Turn(budget_s=shared.settings.latency.budget_s)
     if before:  # an upper bound: each attempt made an entry
         turn.number, turn.attempts = before.turn, count(1 + before.entries)
-    return CallWiring(clock=shared.clock, turn=turn, line=CallerLine(), outside=tell)
+    line = CallerLine()
+    return CallWiring(clock=shared.clock, turn=turn, line=line, floor=Floor(line), outside=tell)
 
 
 def _observe_line(
@@ -166,8 +168,8 @@ def _list(
             quiet=lambda: core.vad.quiet, hear=hear
         ),
         Keypad(_keys(call, core), wiring),  # pressed keys become the caller's turn
-        TurnOpener(  # the budget runs from the last sample
-            wiring.turn, faintness=wiring.faintness, clock=wiring.clock
+        TurnOpener(  # updates the floor; the budget runs from the last sample
+            wiring.floor, turn=wiring.turn, faintness=wiring.faintness, clock=wiring.clock
         ),
         core.pair.user(),  # VAD, turn detection, the caller's side of the context
         SoundEnd(),  # the caller's audio ends here

@@ -27,8 +27,8 @@ from processors.holding.line_rules import (
     RestTaken,
     ToolBegan,
     ToolEnded,
-    WordsCame,
 )
+from processors.turn.floor import WordsCame
 
 
 class PendingTurn:

@@ -37,10 +37,10 @@ from processors.holding.line_rules import (
     SpeakFor,
     Spoken,
     Then,
-    WordsCame,
 )
 from processors.holding.utterance_rules import Situation
 from processors.holding.way_down_rules import OutageScript
+from processors.turn.floor import WordsCame
 
 MODEL_S: Final = 0.37  # usual time from a question to the model's first word
 SENTENCE_S: Final = 0.09  # from there to the end of the first sentence

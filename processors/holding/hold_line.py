@@ -51,10 +51,10 @@ from processors.holding.line_rules import (
     NothingSaid,
     ToolBegan,
     ToolEnded,
-    WordsCame,
 )
 from processors.holding.own_voice import Fallback
 from processors.speaking.pcm import quiet_end
+from processors.turn.floor import WordsCame
 from processors.wiring import CallWiring
 
 
@@ -65,7 +65,7 @@ class HoldLine(FrameProcessor):
         super().__init__(name="local")  # its speech counts as the local voice's
         self._phrases = fallback.phrases
         self._line = wiring.line
-        self._turn = wiring.turn
+        self._floor = wiring.floor
         self._faintness = wiring.faintness
         self._now = wiring.clock
         self._doer = HoldActions(self, fallback, wiring)
@@ -101,7 +101,7 @@ class HoldLine(FrameProcessor):
                 self._doer.handle(AnswerDue())
             case TranscriptFinal():
                 self._phrases.take_in(event)
-                self._doer.handle(WordsCame())
+                self._doer.handle(WordsCame(text=event.text, final=True))
             case _:
                 pass
 
@@ -162,7 +162,7 @@ class HoldLine(FrameProcessor):
                 doer.give_way()
             case VADUserStoppedSpeakingFrame():
                 doer.words.stopped()
-                worded = self._turn.worded
+                worded = self._floor.worded
                 stop_s = frame.stop_secs
                 stopped_at = self._faintness.stopped_at(now, stop_s=stop_s, now=now)
                 doer.handle(CallerFellSilent(stopped_at=stopped_at, worded=worded))

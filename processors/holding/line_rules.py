@@ -17,6 +17,7 @@ from fallbacks.facts import (
 )
 from processors.holding.descent_rules import Choice, Meaning
 from processors.holding.utterance_rules import Situation
+from processors.turn.floor import WordsCame
 
 SAMPLE_BYTES: Final = 2
 LIMIT_S: Final = 120.0  # what people say to a machine is far shorter (chosen)
@@ -160,11 +161,6 @@ class CallerFellSilent:
 
     stopped_at: float  # the last voiced sample
     worded: bool = False  # this turn had produced a word by then
-
-
-@dataclass(frozen=True, slots=True)
-class WordsCame:
-    """A recogniser transcribed words of the caller."""
 
 
 @dataclass(frozen=True, slots=True)

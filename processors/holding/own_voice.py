@@ -299,6 +299,7 @@ class OwnVoice:
         self._tell = wiring.tell
         self._now = wiring.clock
         self._turn = wiring.turn
+        self._floor = wiring.floor
         self._unheard = OwnWords(wiring.line)
         self._rest: deque[_Rest] = deque(maxlen=64)
         self._speaking_rest = asyncio.Lock()
@@ -393,7 +394,7 @@ class OwnVoice:
             self._remember(words)
 
     def _tell_held(self, utterance: FallbackText) -> None:
-        stopped_at = self._turn.stopped_at
+        stopped_at = self._floor.stopped_at
         after_s = 0.0 if stopped_at is None else self._now() - stopped_at
         self._tell(HeldTheLine(turn=self._turn.number, utterance=utterance.name, after_s=after_s))
 

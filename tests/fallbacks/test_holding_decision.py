@@ -35,14 +35,14 @@ from processors.holding.line_rules import (
     Then,
     ToolBegan,
     ToolEnded,
-    WordsCame,
 )
 from processors.holding.utterance_rules import Situation
+from processors.turn.floor import WordsCame
 from tests.thoroughness import promised
 
 STOP = 100.0
 FIRST_S = 1.05
-BEGAN, DUE, CAME = CallerBegan(), AnswerDue(), WordsCame()
+BEGAN, DUE, CAME = CallerBegan(), AnswerDue(), WordsCame(text="yes", final=True)
 OPEN, CLOSED = AnswerOpen(more=True), AnswerOpen(more=False)
 SILENT = CallerFellSilent(stopped_at=STOP)
 SILENT_WORDED = CallerFellSilent(stopped_at=STOP, worded=True)

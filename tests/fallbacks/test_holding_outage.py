@@ -24,15 +24,15 @@ from processors.holding.line_rules import (
     SpeakFor,
     Spoken,
     Then,
-    WordsCame,
 )
 from processors.holding.utterance_rules import Situation
+from processors.turn.floor import WordsCame
 from tests.thoroughness import promised
 
 STOP = 100.0
 FIRST_S = 1.05
 MOST_S = REPLY_S + USUALLY_S["llm"]  # for an outage that ends when the next step is due
-BEGAN, DUE = CallerBegan(), AnswerDue()
+BEGAN, DUE, CAME = CallerBegan(), AnswerDue(), WordsCame(text="yes", final=True)
 SILENT_WORDED = CallerFellSilent(stopped_at=STOP, worded=True)
 SOUNDED = AnswerSounded(dry_at=102.0, audible=True)
 MODEL_WON = AttemptWon(stage="llm", provider="a", attempt=1, after_s=0.3)
@@ -84,7 +84,7 @@ def test_a_stage_is_down_from_its_announcement_until_it_answers() -> None:
         ("stt", DUE, FIRST_S),
         ("stt", AttemptWon(stage="stt", provider="b", attempt=3, after_s=0.3), None),
         ("stt", AttemptWon(stage="llm", provider="b", attempt=3, after_s=0.3), FIRST_S),
-        ("stt", WordsCame(), FIRST_S),
+        ("stt", CAME, FIRST_S),
     ],
     ids=[
         "a voice's last words may be on their way",
@@ -193,7 +193,7 @@ def test_a_second_outage_in_a_turn_takes_the_next_step_without_repetition() -> N
 def test_a_model_that_is_down_after_a_recogniser_is_announced_too() -> None:
     keeper = outage_keeper("stt", dry_at=STOP + 3.0)
     keeper.handle(won("stt"), STOP + 4.0)
-    keeper.handle(WordsCame(), STOP + 4.1)
+    keeper.handle(CAME, STOP + 4.1)
     keeper.handle(StageExhausted(stage="llm", attempts=2), STOP + 5.0)
     keeper.tick(STOP + 5.0)
 
@@ -208,7 +208,7 @@ def test_a_caller_who_was_finally_heard_is_not_asked_to_repeat() -> None:
     keeper.handle(BEGAN, STOP - 6.0)
     keeper.handle(StageExhausted(stage="stt", attempts=2), STOP - 4.0)
     keeper.handle(won("stt"), STOP - 2.0)
-    keeper.handle(WordsCame(), STOP - 1.0)
+    keeper.handle(CAME, STOP - 1.0)
     keeper.handle(SILENT_WORDED, STOP + 0.2)
     keeper.handle(DUE, STOP + 0.3)
     keeper.handle(SOUNDED, STOP + 0.8)
@@ -241,7 +241,7 @@ def test_after_a_recogniser_recovers_an_answer_is_pending_once_there_are_words()
 
     keeper.handle(won("stt"), STOP + 4.0)
     before = keeper.wake_at
-    keeper.handle(WordsCame(), STOP + 4.1)
+    keeper.handle(CAME, STOP + 4.1)
 
     assert (before, keeper.wake_at) == (None, STOP + 3.0 + SILENCE_S)
 

@@ -41,6 +41,7 @@ from processors.holding.on_device_words import NoEar, WordEar
 from processors.holding.own_voice import ClipAudioRawFrame, Fallback, Phrases
 from processors.holding.utterance_rules import Chooser, utterances_of
 from processors.turn.ending import TurnOpener
+from processors.turn.floor import Floor
 from processors.turn.sound_path import SoundEnd
 from processors.wiring import CallWiring
 
@@ -273,9 +274,12 @@ async def held(
         remember=remembered.append,
     )
     line, caller_line = Line(), CallerLine()
-    wiring = CallWiring(clock=time.monotonic, turn=turn, line=caller_line, outside=told.append)
+    floor = Floor(caller_line)
+    wiring = CallWiring(
+        clock=time.monotonic, turn=turn, line=caller_line, floor=floor, outside=told.append
+    )
     hold = HoldLine(fallback, wiring)
-    opener = TurnOpener(turn, faintness=wiring.faintness, clock=time.monotonic)
+    opener = TurnOpener(floor, turn=turn, faintness=wiring.faintness, clock=time.monotonic)
     worker = PipelineWorker(
         Pipeline([opener, SoundEnd(hold.hear), Voices(caller_line), hold, line]),
         params=PipelineParams(audio_in_sample_rate=RATE_HZ, audio_out_sample_rate=RATE_HZ),

@@ -11,6 +11,7 @@ from processors.holding.on_device_words import NoEar
 from processors.holding.own_voice import Fallback, Phrases
 from processors.holding.utterance_rules import Chooser, Situation, utterances_of
 from processors.transfer.waiting_line import WaitingVoice
+from processors.turn.floor import Floor
 from processors.wiring import CallWiring
 from tests.processors.hold_bench import CLIP, RATE_HZ, MenuChoices, Voice, sound
 
@@ -51,8 +52,13 @@ async def test_a_text_is_spoken_in_its_own_language(
         ear=NoEar(),
         remember=lambda _: None,
     )
+    line = CallerLine()
     wiring = CallWiring(
-        clock=lambda: 100.0, turn=Turn(budget_s=1.5), line=CallerLine(), outside=lambda _: None
+        clock=lambda: 100.0,
+        turn=Turn(budget_s=1.5),
+        line=line,
+        floor=Floor(line),
+        outside=lambda _: None,
     )
 
     async def push(_: Frame) -> None:

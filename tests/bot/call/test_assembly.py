@@ -13,6 +13,7 @@ from bot.config.agent import AgentSettings
 from calls.line import CallerLine
 from calls.turn import Turn
 from processors.turn.ending import TurnOpener
+from processors.turn.floor import Floor
 from processors.turn.sound_path import InputQueue
 from processors.wiring import CallWiring
 
@@ -29,8 +30,13 @@ def test_the_turn_is_opened_directly_above_the_callers_side_of_the_context() -> 
         farewell=object(),
         silence=object(),
     )
+    line = CallerLine()
     wiring = CallWiring(
-        clock=time.monotonic, turn=Turn(budget_s=1.5), line=CallerLine(), outside=lambda _: None
+        clock=time.monotonic,
+        turn=Turn(budget_s=1.5),
+        line=line,
+        floor=Floor(line),
+        outside=lambda _: None,
     )
     call: Any = SimpleNamespace(
         leg=SimpleNamespace(input=object, output=object), agent=AgentSettings(), wiring=wiring
