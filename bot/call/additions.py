@@ -184,7 +184,8 @@ def give_all_tools(call: CallContext, core: CallCore, more: Additions) -> Tools:
         people=more.person.reach if more.person else None,
         more=[more.opt_out.tool()] if more.opt_out else [],
     )
-    tools.tell_late(LateResults(now=partial(_is_quiet, core), ask_with=partial(_ask_with, core)))
+    is_quiet = partial(_is_quiet, call, core)
+    tools.tell_late(LateResults(now=is_quiet, ask_with=partial(_ask_with, core)))
     give_tools(core.context, tools.schemas)
     return tools
 
@@ -195,10 +196,10 @@ def _said_in(before: ResumeState | None) -> str:
     return " ".join(text for text in said if isinstance(text, str))
 
 
-def _is_quiet(core: CallCore) -> bool:
+def _is_quiet(call: CallContext, core: CallCore) -> bool:
     """Return whether neither side speaks, and the caller waits for nothing else."""
-    keeper = core.hold_line.keeper
-    return not (core.farewell.speaking or keeper.caller_speaks or keeper.owes or keeper.led)
+    keeper, floor = core.hold_line.keeper, call.wiring.floor
+    return not (core.farewell.speaking or floor.caller_speaking or keeper.owes or keeper.led)
 
 
 async def _ask_with(core: CallCore, note: str) -> None:

@@ -7,6 +7,7 @@ While the outage script is active, late answers are not announced separately.
 
 from typing import Final, TypeAlias
 
+from calls.events import CallerStarted, CallerStopped
 from fallbacks.facts import (
     AnswerEmpty,
     AttemptFailed,
@@ -21,8 +22,6 @@ from processors.holding.descent_rules import OutageMenu
 from processors.holding.late_answer_rules import Holding, Say
 from processors.holding.line_rules import (
     CallerAway,
-    CallerBegan,
-    CallerFellSilent,
     DebtEvent,
     HangUp,
     HearWords,
@@ -40,7 +39,7 @@ from processors.holding.line_rules import (
 )
 from processors.holding.utterance_rules import Situation
 from processors.holding.way_down_rules import OutageScript
-from processors.turn.floor import WordsCame
+from processors.turn.floor import Floor, WordsCame
 
 MODEL_S: Final = 0.37  # usual time from a question to the model's first word
 SENTENCE_S: Final = 0.09  # from there to the end of the first sentence
@@ -51,7 +50,7 @@ HELD_WITH: Final = {
     Say.FILLER: (Situation.FILLER,),
     Say.CLIP: (Situation.LLM, Situation.DOWN),
 }
-BESIDE_GOODBYE: Final = (CallerBegan, CallerFellSilent, MessageBegan, Spoken)
+BESIDE_GOODBYE: Final = (CallerStarted, CallerStopped, MessageBegan, Spoken)
 """Events that still count after a final goodbye: a message that is left, a hang-up."""
 
 Actions: TypeAlias = tuple[LineAction, ...]
@@ -60,18 +59,19 @@ Actions: TypeAlias = tuple[LineAction, ...]
 class HoldDecision:
     """Decides for one call; events in, actions out, without a clock.
 
-    keeper = HoldDecision(Holding(), OutageMenu())
-    keeper.handle(CallerFellSilent(stopped_at=100.0), 100.2)
+    keeper = HoldDecision(Holding(), OutageMenu(), floor)
+    keeper.handle(CallerStopped(at_s=100.0, noticed_at_s=100.2), 100.2)
     keeper.tick(keeper.wake_at)  # (SpeakFor(situations=(FILLER,), ...),)
     """
 
-    def __init__(self, holding: Holding, descent: OutageMenu) -> None:
+    def __init__(self, holding: Holding, descent: OutageMenu, floor: Floor) -> None:
         self._holding = holding
         self._descent = descent
-        self._debt = AnswerDebt(holding)
-        self._news = StageNews(pause_s=holding.settings.first_s)
+        self._floor = floor
+        self._debt = AnswerDebt(holding, floor)
+        self._news = StageNews(floor, pause_s=holding.settings.first_s)
         self._away = self._parting = False
-        self.way_down = OutageScript(descent)
+        self.way_down = OutageScript(descent, floor)
 
     @property
     def holding(self) -> bool:
@@ -87,11 +87,6 @@ class HoldDecision:
     def led(self) -> bool:
         """Whether the outage menu or a person speaks with the caller."""
         return self._away or self.way_down.in_charge
-
-    @property
-    def caller_speaks(self) -> bool:
-        """Whether the caller speaks now, so that only mandatory speech is allowed."""
-        return self._news.caller_speaks
 
     @property
     def listens(self) -> bool:
@@ -165,20 +160,18 @@ class HoldDecision:
         was_down = self.way_down.in_charge
         actions = self.way_down.handle(event, now)
         if was_down and not self.way_down.in_charge:
-            since = self._descent.quiet_since
+            since = None if self._floor.caller_speaking else self._descent.quiet_since
             # The outage menu leaves longer silences; an answer about to come is not talked over.
             at_hand = now + USUALLY_S["llm"] - self._holding.settings.silence_s
             self._holding.answered(owed_from=now if since is None else max(since, at_hand))
-            if event.stage == "stt" and not self._debt.worded:
+            if event.stage == "stt" and not self._floor.worded:
                 self._holding.paused()  # the caller was asked to repeat, and may not do so
         return actions
 
     def _note(self, event: LineEvent, now: float) -> None:
         match event:
-            case CallerBegan():
-                self._news.caller_began()
-            case CallerFellSilent():
-                self._news.caller_fell_silent(event.stopped_at)
+            case CallerStarted():
+                self._news.caller_started()
             case CallerAway():
                 self._away = event.away
             case RestTaken():

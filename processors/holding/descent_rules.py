@@ -236,8 +236,8 @@ class OutageMenu:
     Attributes:
         has_keys: Whether choices can be made by keys.
         hears_words: Whether they can be spoken: in this language, on this machine.
-        quiet_since: From when silence counts: the line runs dry then, or the caller has stopped;
-            `None` while the caller speaks.
+        quiet_since: From when silence counts, unless the caller speaks: the line runs dry then, or
+            the caller has stopped. `None` before either.
         over: Whether the goodbye was said.
     """
 

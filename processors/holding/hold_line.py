@@ -19,12 +19,10 @@ from pipecat.frames.frames import (
     StartFrame,
     TTSAudioRawFrame,
     TTSTextFrame,
-    VADUserStartedSpeakingFrame,
-    VADUserStoppedSpeakingFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
-from calls.events import Event, TranscriptFinal, TurnDecided
+from calls.events import CallerStarted, CallerStopped, Event, TranscriptFinal, TurnDecided
 from fallbacks.facts import (
     AnswerEmpty,
     AttemptFailed,
@@ -38,12 +36,9 @@ from processors.holding.decision import HoldDecision
 from processors.holding.line_doer import HoldActions
 from processors.holding.line_rules import (
     AgentCutOff,
-    AnswerDue,
     AnswerOpen,
     AnswerSounded,
     CallerAway,
-    CallerBegan,
-    CallerFellSilent,
     LastWords,
     LineEvent,
     MenuKeyPressed,
@@ -54,7 +49,7 @@ from processors.holding.line_rules import (
 )
 from processors.holding.own_voice import Fallback
 from processors.speaking.pcm import quiet_end
-from processors.turn.floor import WordsCame
+from processors.turn.floor import FloorEvent, WordsCame
 from processors.wiring import CallWiring
 
 
@@ -65,10 +60,9 @@ class HoldLine(FrameProcessor):
         super().__init__(name="local")  # its speech counts as the local voice's
         self._phrases = fallback.phrases
         self._line = wiring.line
-        self._floor = wiring.floor
-        self._faintness = wiring.faintness
         self._now = wiring.clock
         self._doer = HoldActions(self, fallback, wiring)
+        wiring.floor.listeners.append(self._follow)
         wiring.listeners.append(self.notice)
 
     @property
@@ -98,10 +92,9 @@ class HoldLine(FrameProcessor):
             case EarlyAnswerTaken() | AnswerEmpty():
                 self._doer.handle(event)
             case TurnDecided():  # not every end of a turn: one without a word gets no answer
-                self._doer.handle(AnswerDue())
+                self._doer.handle(event)
             case TranscriptFinal():
                 self._phrases.take_in(event)
-                self._doer.handle(WordsCame(text=event.text, final=True))
             case _:
                 pass
 
@@ -144,7 +137,7 @@ class HoldLine(FrameProcessor):
             case EndFrame() | CancelFrame():
                 await self._doer.stop()
             case _:
-                self._read(frame, self._now())
+                self._read(frame)
 
     async def cleanup(self) -> None:
         """Stop watching; keep a message that was being left."""
@@ -153,20 +146,26 @@ class HoldLine(FrameProcessor):
         for action in self._doer.keeper.way_down.give_up_message():
             await self._doer.do(action)
 
-    def _read(self, frame: Frame, now: float) -> None:
+    def _follow(self, event: FloorEvent) -> None:
+        """Process a change of the floor at once."""
+        doer = self._doer
+        match event:
+            case CallerStarted():
+                doer.words.began(listens=doer.keeper.listens)
+                doer.handle(event)
+                doer.give_way()
+            case CallerStopped():
+                doer.words.stopped()
+                doer.handle(event)
+                doer.handle(MenuWordOwed(until=doer.words.owed_until))
+            case WordsCame() if event.text.strip():
+                doer.handle(event)
+            case _:
+                pass
+
+    def _read(self, frame: Frame) -> None:
         doer = self._doer
         match frame:
-            case VADUserStartedSpeakingFrame():
-                doer.words.began(listens=doer.keeper.listens)
-                doer.handle(CallerBegan())
-                doer.give_way()
-            case VADUserStoppedSpeakingFrame():
-                doer.words.stopped()
-                worded = self._floor.worded
-                stop_s = frame.stop_secs
-                stopped_at = self._faintness.stopped_at(now, stop_s=stop_s, now=now)
-                doer.handle(CallerFellSilent(stopped_at=stopped_at, worded=worded))
-                doer.handle(MenuWordOwed(until=doer.words.owed_until))
             case InterruptionFrame():
                 doer.voice.stop()
                 doer.handle(AgentCutOff())

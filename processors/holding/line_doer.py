@@ -84,13 +84,14 @@ class HoldActions:
     """
 
     def __init__(self, owner: FrameProcessor, fallback: Fallback, wiring: CallWiring) -> None:
-        self.keeper = HoldDecision(fallback.holding, fallback.descent)
+        self.keeper = HoldDecision(fallback.holding, fallback.descent, wiring.floor)
         self.voice = OwnVoice(fallback, wiring, push=owner.push_frame)
         self.words = OnDeviceWords(fallback.ear, clock=wiring.clock)
         self.clerk = DeskClerk(fallback.desk, tell=wiring.tell, turn=wiring.turn)
         self._owner = owner
         self._phrases = fallback.phrases
         self._line = wiring.line
+        self._floor = wiring.floor
         self._tell = wiring.tell
         self._now = wiring.clock
         self._actions: deque[LineAction] = deque()
@@ -113,13 +114,14 @@ class HoldActions:
         self._alarm.ring()
 
     def give_way(self) -> None:
-        """Stop our own speech while the caller speaks.
+        """Stop our own speech while the caller speaks, and begin none.
 
         Pipecat interrupts only at the beginning of a turn. One may already be open: its words are
         pending, or it was a sound without any.
         """
-        if self.voice.speaker.speaks:
-            self.voice.stop()  # at once, because `do` waits for speech in preparation
+        speaks = self.voice.speaker.speaks
+        self.voice.stop()  # at once, because `do` waits for speech in preparation
+        if speaks:
             self._actions.append(CutLine())
             self._alarm.ring()
 
@@ -132,15 +134,14 @@ class HoldActions:
         """Carry out one action; its result is an event."""
         match action:
             case SpeakFor():
-                dry_at = await self.voice.speak(action, over_caller=self.keeper.caller_speaks)
+                dry_at = await self.voice.speak(action, over_caller=self._floor.caller_speaking)
                 self.handle(Spoken(action=action, dry_at=dry_at))
             case RunMenuChoice() | KeepMessage() | HangUp():
                 if done := await self.clerk.ask(action):
                     self.handle(done)
             case RecordMessage():
-                message = CallerMessage(
-                    begins_at=await self.voice.sound_tone(), rate_hz=self.voice.rate_hz
-                )
+                begins_at, rate_hz = await self.voice.sound_tone(), self.voice.rate_hz
+                message = CallerMessage(self._floor, begins_at=begins_at, rate_hz=rate_hz)
                 self.handle(MessageBegan(message=message))
             case CutLine():
                 self.voice.stop()

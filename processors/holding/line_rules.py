@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias
 
+from calls.events import CallerStarted, CallerStopped, TurnDecided
 from fallbacks.facts import (
     AnswerEmpty,
     AttemptFailed,
@@ -17,7 +18,7 @@ from fallbacks.facts import (
 )
 from processors.holding.descent_rules import Choice, Meaning
 from processors.holding.utterance_rules import Situation
-from processors.turn.floor import WordsCame
+from processors.turn.floor import Floor, WordsCame
 
 SAMPLE_BYTES: Final = 2
 LIMIT_S: Final = 120.0  # what people say to a machine is far shorter (chosen)
@@ -31,14 +32,16 @@ class CallerMessage:
     Moments are monotonic, in seconds.
     """
 
-    def __init__(self, *, begins_at: float, rate_hz: int, limit_s: float = LIMIT_S) -> None:
+    def __init__(
+        self, floor: Floor, *, begins_at: float, rate_hz: int, limit_s: float = LIMIT_S
+    ) -> None:
         self.rate_hz = rate_hz
         self.spoken = False
         """Whether it contains speech."""
+        self._floor = floor
         self._begins_at = begins_at
         self._ends_at = begins_at + limit_s
         self._room = round(limit_s * rate_hz) * SAMPLE_BYTES
-        self._quiet_since: float | None = begins_at
         self._pcm = bytearray()
         self._finished = False
 
@@ -55,8 +58,9 @@ class CallerMessage:
     @property
     def over_at(self) -> float:
         """When it will be over, without more speech."""
-        quiet_at = self._ends_at if self._quiet_since is None else self._quiet_since + QUIET_S
-        return min(self._ends_at, quiet_at)
+        if self._floor.caller_speaking:
+            return self._ends_at
+        return min(self._ends_at, max(self._floor.quiet_at, self._begins_at) + QUIET_S)
 
     def over(self, now: float) -> bool:
         """Return whether it is complete."""
@@ -66,17 +70,13 @@ class CallerMessage:
         """Record a piece of the caller's audio; return the part that is in the message."""
         if now < self._begins_at or self.over(now):
             return b""
-        # A caller who spoke into the tone and goes on leaves a message, too, without a new start.
-        over_tone = self._quiet_since is None and now >= self._begins_at + OVER_TONE_S
-        self.spoken = self.spoken or over_tone
+        if (since := self._floor.caller_since) is not None:
+            # A caller who spoke into the tone and goes on leaves a message, too.
+            over_tone = now >= self._begins_at + OVER_TONE_S
+            self.spoken = self.spoken or over_tone or since >= self._begins_at
         taken = pcm[: self._room - len(self._pcm)]
         self._pcm += taken
         return taken
-
-    def voice(self, now: float, *, speaking: bool) -> None:
-        """Record that the caller began or stopped speaking."""
-        self.spoken = self.spoken or (speaking and now >= self._begins_at)
-        self._quiet_since = None if speaking else max(now, self._begins_at)
 
     def key(self, now: float) -> None:
         """Finish: the caller pressed a key."""
@@ -148,24 +148,6 @@ LineAction: TypeAlias = (
     | StageRecovered
 )
 """The actions on a line. The events among them are published."""
-
-
-@dataclass(frozen=True, slots=True)
-class CallerBegan:
-    """The caller speaks."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallerFellSilent:
-    """The caller is silent; it may have been a cough, without a turn."""
-
-    stopped_at: float  # the last voiced sample
-    worded: bool = False  # this turn had produced a word by then
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerDue:
-    """The caller's turn is over, and the model is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,11 +265,11 @@ class MessageBegan:
 
 
 DebtEvent: TypeAlias = (
-    CallerBegan
-    | CallerFellSilent
+    CallerStarted
+    | CallerStopped
     | WordsCame
     | PauseJudged
-    | AnswerDue
+    | TurnDecided
     | NothingSaid
     | AnswerSounded
     | AnswerOpen

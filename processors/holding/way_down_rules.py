@@ -7,6 +7,7 @@ script pauses: otherwise its goodbye would cut the two off.
 
 from typing import Final, TypeAlias
 
+from calls.events import CallerStarted, CallerStopped
 from fallbacks.facts import AnswerEmpty, AttemptWon, StageExhausted, StageRecovered, StepTaken
 from processors.holding.descent_rules import (
     AskBack,
@@ -24,8 +25,6 @@ from processors.holding.descent_rules import (
 from processors.holding.line_rules import (
     AnswerSounded,
     CallerAway,
-    CallerBegan,
-    CallerFellSilent,
     CallerMessage,
     ChoiceDone,
     CutLine,
@@ -44,6 +43,7 @@ from processors.holding.line_rules import (
     Then,
 )
 from processors.holding.utterance_rules import Situation
+from processors.turn.floor import Floor
 
 MENU_OF: Final = {
     (False, True): Situation.MENU,
@@ -73,14 +73,15 @@ class OutageScript:
         message: The message that the caller is leaving, or `None`.
     """
 
-    def __init__(self, descent: OutageMenu) -> None:
+    def __init__(self, descent: OutageMenu, floor: Floor) -> None:
         self.message: CallerMessage | None = None
         self._descent = descent
+        self._floor = floor
         self._down: set[str] = set()
         self._stage = ""  # the stage of the current outage
         self._stepped = False  # one step is enough for a turn; silence takes the next
         self._hang_up_at: float | None = None
-        self._caller_speaks = self._away = False
+        self._away = False
 
     @property
     def has_the_line(self) -> bool:
@@ -102,8 +103,9 @@ class OutageScript:
         """When to call `tick`, or `None`."""
         if self._away:
             return None
+        step_at = None if self._floor.caller_speaking else self._descent.wake_at
         message_at = self.message.over_at if self.message else None
-        moments = (self._descent.wake_at, message_at, self._hang_up_at)
+        moments = (step_at, message_at, self._hang_up_at)
         return min((moment for moment in moments if moment is not None), default=None)
 
     def handle(self, event: LineEvent, now: float) -> Actions:
@@ -140,6 +142,8 @@ class OutageScript:
         if self._hang_up_at is not None and now >= self._hang_up_at:
             self._hang_up_at = None
             return (HangUp(),)
+        if self._floor.caller_speaking:
+            return ()
         return self._actions(self._descent.tick(now), now)
 
     def give_up_message(self) -> Actions:
@@ -173,13 +177,11 @@ class OutageScript:
 
     def _note(self, event: LineEvent, now: float) -> None:
         match event:
-            case CallerBegan() | CallerFellSilent():
-                speaking = isinstance(event, CallerBegan)
-                self._caller_speaks = speaking
-                self._stepped = self._stepped and not speaking
+            case CallerStarted():
+                self._stepped = False
+            case CallerStopped():
                 # Silence counts at once: it may have been a cough, without a turn.
-                self._descent.quiet_since = None if speaking else now
-                _note_voice(self.message, now, speaking=speaking)
+                self._descent.quiet_since = now
             case Spoken() if event.action.then is Then.WAIT or (
                 # The line is held, in a turn that was told of an outage that is now over.
                 event.action.then is Then.HOLD and self._stepped
@@ -189,13 +191,11 @@ class OutageScript:
                 self._descent.quiet_since = event.dry_at
             case CallerAway():
                 self._away = event.away
-                self._descent.quiet_since = None if self._caller_speaks else now
+                self._descent.quiet_since = now
             case EarChecked():
                 self._descent.hears_words = event.usable
             case MessageBegan():
                 self.message = event.message
-                if self._caller_speaks:  # already, during the tone
-                    self.message.voice(now, speaking=True)
             case _:
                 pass
 
@@ -264,11 +264,6 @@ def _speak(then: Then, *situations: Situation, must: bool = False) -> SpeakFor:
 
 def _taken(stage: str, step: Step) -> StepTaken:
     return StepTaken(stage=stage, step=step.value)
-
-
-def _note_voice(message: CallerMessage | None, now: float, *, speaking: bool) -> None:
-    if message:
-        message.voice(now, speaking=speaking)
 
 
 def _words_behind(done: ChoiceDone) -> Actions:

@@ -20,8 +20,6 @@ from pipecat.frames.frames import (
     StartFrame,
     TTSAudioRawFrame,
     TTSTextFrame,
-    VADUserStartedSpeakingFrame,
-    VADUserStoppedSpeakingFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
@@ -124,7 +122,7 @@ class HoldTones:
     """
 
     def __init__(self, voice: WaitingVoice, other: OtherSound, wiring: CallWiring) -> None:
-        self.rhythm = HoldRhythm()
+        self.rhythm = HoldRhythm(wiring.floor)
         self._voice = voice
         self._other = other
         self._line = wiring.line
@@ -163,6 +161,7 @@ class WaitingLine(FrameProcessor):
         self._other = OtherSound(wiring.line, push=self.push_frame, clock=wiring.clock)
         self._tones = HoldTones(self._voice, self._other, wiring)
         self._alarm = Alarm(wiring.clock)
+        wiring.floor.listeners.append(lambda _: self._alarm.ring())
         self._words_out = asyncio.Event()
         self._words_out.set()  # no answer is expected before `expect_words`
 
@@ -230,10 +229,6 @@ class WaitingLine(FrameProcessor):
                 self._alarm.start(self, lambda: self._tones.wake_at, self._tones.act)
             case EndFrame() | CancelFrame():
                 await self._alarm.stop()
-            case VADUserStartedSpeakingFrame() | VADUserStoppedSpeakingFrame():
-                speaks = isinstance(frame, VADUserStartedSpeakingFrame)
-                self._tones.rhythm.caller(speaks=speaks)
-                self._alarm.ring()
             case LLMFullResponseEndFrame():
                 self._words_out.set()  # it follows the answer's words
             case InputDTMFFrame():

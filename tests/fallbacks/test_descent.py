@@ -64,15 +64,6 @@ def test_silence_leads_to_the_next_step_as_well() -> None:
     assert call.tick(5.5) == (PlayClip(stage="llm", number=1),)
 
 
-def test_there_is_no_silence_while_the_caller_speaks() -> None:
-    call = OutageMenu()
-    call.down("llm", 0.0)
-    call.quiet_since = 2.0
-    call.quiet_since = None
-
-    assert call.wake_at is None
-
-
 def test_a_callers_choice_is_done_and_ends_with_a_goodbye() -> None:
     call = at_the_menu()
 
@@ -85,7 +76,6 @@ def test_a_callers_choice_is_done_and_ends_with_a_goodbye() -> None:
 def test_the_silence_after_a_message_causes_no_goodbye_before_it_is_kept() -> None:
     call = at_the_menu()
     call.key("2", 21.0)
-    call.quiet_since = None
     call.quiet_since = 30.0  # the caller stops
 
     assert call.tick(40.0) == ()
@@ -473,10 +463,6 @@ class Machine(RuleBasedStateMachine):
     def wait(self, after_s: float) -> None:
         self.now += after_s
         self._do(self.call.tick(self.now))
-
-    @rule()
-    def speak(self) -> None:
-        self.call.quiet_since = None
 
     @rule()
     def recover(self) -> None:

@@ -4,6 +4,8 @@ from math import inf
 
 import pytest
 
+from calls.events import CallerStarted, CallerStopped
+from calls.line import CallerLine
 from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered, StepTaken
 from processors.holding.descent_rules import (
     REPLY_S,
@@ -17,8 +19,6 @@ from processors.holding.line_rules import (
     QUIET_S,
     AnswerSounded,
     CallerAway,
-    CallerBegan,
-    CallerFellSilent,
     CallerMessage,
     ChoiceDone,
     CutLine,
@@ -37,10 +37,25 @@ from processors.holding.line_rules import (
 )
 from processors.holding.utterance_rules import Situation
 from processors.holding.way_down_rules import OutageScript
+from processors.turn.floor import Floor
 
 ALL = tuple(Step)
 CLIPS = DescentSettings(steps=(Step.CLIP, Step.GOODBYE), clips=2)
 MENU = DescentSettings(steps=(Step.WORDS, Step.KEYPAD, Step.CHOSEN, Step.GOODBYE), menus=2)
+
+
+def new_way(descent: OutageMenu) -> OutageScript:
+    return OutageScript(descent, Floor(CallerLine()))
+
+
+def speaks(way: OutageScript, now: float) -> None:
+    way._floor.caller_started(now)
+    way.handle(CallerStarted(at_s=now), now)
+
+
+def stops(way: OutageScript, at: float, now: float) -> None:
+    way._floor.caller_stopped(at, now)
+    way.handle(CallerStopped(at_s=at, noticed_at_s=now), now)
 
 
 def exhausted(stage: str = "llm") -> StageExhausted:
@@ -52,7 +67,7 @@ def speak(*situations: Situation, then: Then = Then.WAIT, must: bool = False) ->
 
 
 def at_the_menu(*, words: bool = False, stage: str = "llm") -> OutageScript:
-    way = OutageScript(OutageMenu(MENU))
+    way = new_way(OutageMenu(MENU))
     way.handle(EarChecked(usable=words), 0.0)
     way.handle(exhausted(stage), 0.0)
     return way
@@ -68,7 +83,8 @@ def carrying(choice: Choice, digit: str) -> tuple[OutageScript, tuple[LineAction
 
 def leaving_a_message(begins_at: float = 2.0) -> OutageScript:
     way, _ = carrying(Choice.MESSAGE, "2")
-    way.handle(MessageBegan(message=CallerMessage(begins_at=begins_at, rate_hz=8000)), begins_at)
+    message = CallerMessage(way._floor, begins_at=begins_at, rate_hz=8000)
+    way.handle(MessageBegan(message=message), begins_at)
     return way
 
 
@@ -79,36 +95,36 @@ def leaving_a_message(begins_at: float = 2.0) -> OutageScript:
 def test_a_stage_that_is_down_has_a_clip_of_its_own_or_the_general_one(
     stage: str, situation: Situation
 ) -> None:
-    assert OutageScript(OutageMenu(CLIPS)).handle(exhausted(stage), 0.0) == (
+    assert new_way(OutageMenu(CLIPS)).handle(exhausted(stage), 0.0) == (
         StepTaken(stage=stage, step=Step.CLIP.value),
         speak(situation, Situation.DOWN),
     )
 
 
 def test_of_several_stages_down_the_general_clip_comes_first() -> None:
-    way = OutageScript(OutageMenu(CLIPS))
+    way = new_way(OutageMenu(CLIPS))
     way.handle(exhausted("llm"), 0.0)
     assert way.handle(exhausted("tts"), 0.0) == ()  # one step is enough for one turn
 
-    way.handle(CallerBegan(), 5.0)
+    speaks(way, 5.0)
     _, spoken = way.handle(exhausted("tts"), 6.0)
 
     assert spoken == speak(Situation.DOWN, Situation.LLM)  # it is still about the first
 
 
 def test_a_stage_that_answers_again_does_not_count_as_down() -> None:
-    way = OutageScript(OutageMenu(CLIPS))
+    way = new_way(OutageMenu(CLIPS))
     way.handle(exhausted("llm"), 0.0)
     way.handle(exhausted("tts"), 0.0)
     way.handle(AttemptWon(stage="tts", provider="b", attempt=3, after_s=0.1), 1.0)
-    way.handle(CallerBegan(), 5.0)
+    speaks(way, 5.0)
     _, spoken = way.handle(exhausted("llm"), 6.0)
 
     assert spoken == speak(Situation.LLM, Situation.DOWN)
 
 
 def test_the_announced_stage_ends_the_outage_by_answering() -> None:
-    way = OutageScript(OutageMenu(CLIPS))
+    way = new_way(OutageMenu(CLIPS))
     way.handle(exhausted("llm"), 1.0)
 
     won = AttemptWon(stage="llm", provider="b", attempt=3, after_s=0.1)
@@ -118,10 +134,10 @@ def test_the_announced_stage_ends_the_outage_by_answering() -> None:
 
 
 def test_the_next_failing_stage_is_the_announced_one() -> None:
-    way = OutageScript(OutageMenu(CLIPS))
+    way = new_way(OutageMenu(CLIPS))
     way.handle(exhausted("llm"), 1.0)
     way.handle(AttemptWon(stage="llm", provider="b", attempt=3, after_s=0.1), 2.0)
-    way.handle(CallerBegan(), 3.0)
+    speaks(way, 3.0)
 
     assert way.handle(exhausted("tts"), 4.0)[0] == StepTaken(stage="tts", step=Step.CLIP.value)
 
@@ -136,7 +152,7 @@ def test_the_next_failing_stage_is_the_announced_one() -> None:
 def test_a_stage_that_fails_after_an_outage_is_announced_at_the_next_silence(
     again: str, situations: tuple[Situation, ...]
 ) -> None:
-    way = OutageScript(OutageMenu(CLIPS))
+    way = new_way(OutageMenu(CLIPS))
     _, clip = way.handle(exhausted("llm"), 1.0)
     assert isinstance(clip, SpeakFor)
     way.handle(Spoken(action=clip, dry_at=4.0), 1.1)
@@ -152,7 +168,7 @@ def test_a_stage_that_fails_after_an_outage_is_announced_at_the_next_silence(
 
 
 def test_silence_counts_from_the_end_of_the_clip_between_two_outages() -> None:
-    way = OutageScript(OutageMenu(CLIPS))
+    way = new_way(OutageMenu(CLIPS))
     way.handle(exhausted(), 1.0)
     way.handle(AttemptWon(stage="llm", provider="b", attempt=3, after_s=0.1), 2.0)
     held = speak(Situation.LLM, Situation.DOWN, then=Then.HOLD)
@@ -177,7 +193,7 @@ def test_the_menu_offers_the_possible_choices(
     step: Step,
     menu: Situation,
 ) -> None:
-    way = OutageScript(OutageMenu(DescentSettings(steps=steps, clips=0)))
+    way = new_way(OutageMenu(DescentSettings(steps=steps, clips=0)))
     way.handle(EarChecked(usable=ear), 0.0)
 
     assert way.handle(exhausted(), 0.0) == (
@@ -211,12 +227,12 @@ def test_an_unknown_key_repeats_the_menu() -> None:
 
 
 def test_a_key_before_the_menu_does_not_interrupt_the_line() -> None:
-    assert OutageScript(OutageMenu(CLIPS)).handle(MenuKeyPressed(digit="1"), 1.0) == ()
+    assert new_way(OutageMenu(CLIPS)).handle(MenuKeyPressed(digit="1"), 1.0) == ()
 
 
 def test_without_keys_the_caller_is_told_how_a_message_ends() -> None:
     steps = (Step.WORDS, Step.CHOSEN, Step.GOODBYE)
-    way = OutageScript(OutageMenu(DescentSettings(steps=steps)))
+    way = new_way(OutageMenu(DescentSettings(steps=steps)))
     way.handle(EarChecked(usable=True), 0.0)
     way.handle(exhausted(), 0.0)
     way.handle(MenuWordSaid(meaning=Choice.MESSAGE), 1.0)
@@ -243,7 +259,7 @@ def test_a_spoken_choice_is_confirmed_before_it_counts(choice: Choice, question:
 
 def test_the_turn_of_a_spoken_choice_takes_no_step_of_its_own() -> None:
     way = at_the_menu(words=True)
-    way.handle(CallerBegan(), 1.0)
+    speaks(way, 1.0)
     way.handle(MenuWordSaid(meaning=Choice.PERSON), 2.0)
 
     assert way.handle(exhausted(), 2.5) == ()
@@ -251,7 +267,7 @@ def test_the_turn_of_a_spoken_choice_takes_no_step_of_its_own() -> None:
 
 def test_a_meaningless_word_leaves_the_step_to_the_turn() -> None:
     way = at_the_menu(words=True)
-    way.handle(CallerBegan(), 1.0)
+    speaks(way, 1.0)
 
     assert way.handle(MenuWordSaid(meaning=Consent.YES), 2.0) == ()  # to what?
     assert way.handle(exhausted(), 2.5) != ()
@@ -308,7 +324,7 @@ def test_a_caller_whose_message_is_lost_is_told_so_before_the_goodbye() -> None:
 
 
 def test_another_stage_ends_nothing_by_answering() -> None:
-    way = OutageScript(OutageMenu(CLIPS))
+    way = new_way(OutageMenu(CLIPS))
     way.handle(exhausted("llm"), 1.0)
 
     assert way.handle(AttemptWon(stage="tts", provider="b", attempt=3, after_s=0.1), 4.0) == ()
@@ -316,7 +332,7 @@ def test_another_stage_ends_nothing_by_answering() -> None:
 
 
 def test_keys_are_accepted_only_at_the_menu_and_in_a_message() -> None:
-    assert not OutageScript(OutageMenu(MENU)).takes_keys
+    assert not new_way(OutageMenu(MENU)).takes_keys
     assert at_the_menu().takes_keys
     assert leaving_a_message().takes_keys
 
@@ -343,7 +359,7 @@ def test_a_goodbye_without_a_text_ends_the_call_at_once() -> None:
 
 
 def test_silence_counts_from_the_end_of_the_speech() -> None:
-    way = OutageScript(OutageMenu(CLIPS))
+    way = new_way(OutageMenu(CLIPS))
     _, clip = way.handle(exhausted(), 0.0)
     assert isinstance(clip, SpeakFor)
     way.handle(Spoken(action=clip, dry_at=3.0), 0.1)
@@ -353,7 +369,7 @@ def test_silence_counts_from_the_end_of_the_speech() -> None:
 
 
 def test_a_step_without_a_text_left_is_followed_by_the_next_at_once() -> None:
-    way = OutageScript(OutageMenu(CLIPS))
+    way = new_way(OutageMenu(CLIPS))
     _, clip = way.handle(exhausted(), 0.0)
     assert isinstance(clip, SpeakFor)
 
@@ -364,7 +380,7 @@ def test_a_step_without_a_text_left_is_followed_by_the_next_at_once() -> None:
 
 
 def test_a_caller_who_speaks_first_is_not_interrupted_by_the_next_step() -> None:
-    way = OutageScript(OutageMenu(CLIPS))
+    way = new_way(OutageMenu(CLIPS))
     _, clip = way.handle(exhausted(), 0.0)
     assert isinstance(clip, SpeakFor)
     way.handle(Spoken(action=clip, dry_at=inf), 0.1)
@@ -373,18 +389,18 @@ def test_a_caller_who_speaks_first_is_not_interrupted_by_the_next_step() -> None
 
 
 def test_a_cough_without_a_turn_causes_no_endless_silence() -> None:
-    way = OutageScript(OutageMenu(CLIPS))
+    way = new_way(OutageMenu(CLIPS))
     way.handle(exhausted(), 0.0)
-    way.handle(CallerBegan(), 1.0)
+    speaks(way, 1.0)
     assert way.wake_at is None
 
-    way.handle(CallerFellSilent(stopped_at=1.5), 1.7)
+    stops(way, 1.5, 1.7)
 
     assert way.wake_at == 1.7 + REPLY_S
 
 
 def test_sound_of_an_answer_delays_the_silence() -> None:
-    way = OutageScript(OutageMenu(CLIPS))
+    way = new_way(OutageMenu(CLIPS))
     way.handle(exhausted(), 0.0)
     way.handle(AnswerSounded(dry_at=8.0, audible=True), 1.0)
 
@@ -392,10 +408,10 @@ def test_sound_of_an_answer_delays_the_silence() -> None:
 
 
 def test_no_step_is_taken_while_the_caller_is_with_a_person() -> None:
-    way = OutageScript(OutageMenu(CLIPS))
+    way = new_way(OutageMenu(CLIPS))
     way.handle(exhausted(), 0.0)
     way.handle(CallerAway(away=True), 1.0)
-    way.handle(CallerFellSilent(stopped_at=2.0), 2.2)
+    stops(way, 2.0, 2.2)
 
     assert way.wake_at is None
     assert way.tick(1000.0) == ()
@@ -408,12 +424,12 @@ def test_no_step_is_taken_while_the_caller_is_with_a_person() -> None:
 
 
 def test_a_turn_takes_one_step_and_the_next_turn_another() -> None:
-    way = OutageScript(OutageMenu(CLIPS))
+    way = new_way(OutageMenu(CLIPS))
     assert not way.in_charge
     way.handle(exhausted(), 0.0)
     assert way.in_charge
 
-    way.handle(CallerBegan(), 1.0)
+    speaks(way, 1.0)
     assert not way.in_charge
 
     assert way.handle(exhausted(), 2.0) != ()
@@ -422,7 +438,7 @@ def test_a_turn_takes_one_step_and_the_next_turn_another() -> None:
 
 def test_a_step_of_the_local_voice_says_nothing_by_itself() -> None:
     steps = (Step.LOCAL, Step.GOODBYE)
-    way = OutageScript(OutageMenu(DescentSettings(steps=steps), local=frozenset({"tts"})))
+    way = new_way(OutageMenu(DescentSettings(steps=steps), local=frozenset({"tts"})))
 
     assert way.handle(exhausted("tts"), 0.0) == (
         StepTaken(stage="tts", step=Step.GOODBYE.value),
@@ -443,25 +459,26 @@ def test_a_message_ends_by_silence_and_is_kept() -> None:
 
 def test_a_message_lasts_while_the_caller_speaks() -> None:
     way = leaving_a_message(2.0)
-    way.handle(CallerBegan(), 3.0)
+    speaks(way, 3.0)
     assert way.tick(2.0 + QUIET_S) == ()
+    assert way.message is not None
+    way.message.sound(b"\0\1" * 160, 8.0)
 
-    way.handle(CallerFellSilent(stopped_at=9.0), 9.0)
+    stops(way, 9.0, 9.0)
 
     assert way.wake_at == 9.0 + QUIET_S
-    assert way.message is not None
     assert way.message.spoken
 
 
 def test_a_caller_who_spoke_before_the_tone_leaves_a_message() -> None:
     way, _ = carrying(Choice.MESSAGE, "2")
-    way.handle(CallerBegan(), 1.9)
-    message = CallerMessage(begins_at=2.3, rate_hz=8000)
+    speaks(way, 1.9)
+    message = CallerMessage(way._floor, begins_at=2.3, rate_hz=8000)
     way.handle(MessageBegan(message=message), 2.0)
 
     ended_by_silence = way.tick(2.3 + QUIET_S)
     message.sound(b"\0\1" * 160, 9.0)
-    way.handle(CallerFellSilent(stopped_at=9.0), 9.2)
+    stops(way, 9.0, 9.2)
 
     assert ended_by_silence == ()
     assert way.tick(9.2 + QUIET_S) == (KeepMessage(message=message),)
@@ -495,9 +512,9 @@ def test_a_stage_that_recovers_does_not_interrupt_a_message() -> None:
 
 
 def test_nothing_is_said_after_the_goodbye() -> None:
-    way = OutageScript(OutageMenu(DescentSettings(steps=(Step.GOODBYE,))))
+    way = new_way(OutageMenu(DescentSettings(steps=(Step.GOODBYE,))))
     way.handle(exhausted(), 0.0)
-    way.handle(CallerBegan(), 1.0)
+    speaks(way, 1.0)
 
     assert way.has_the_line
     assert way.handle(exhausted("tts"), 2.0) == ()

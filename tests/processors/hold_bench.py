@@ -181,6 +181,7 @@ class Call:
     desk: MenuChoices
     turn: Turn
     caller_line: CallerLine
+    floor: Floor
     told: list[Any] = field(default_factory=list)
     remembered: list[str] = field(default_factory=list)
 
@@ -195,7 +196,7 @@ class Call:
             decided: Whether the turn ends with it.
             worded: Whether the recogniser has written down a word of it by then.
         """
-        if not self.hold._doer.keeper.caller_speaks:
+        if not self.floor.caller_speaking:
             await self.starts()
         if worded:
             await self.put(
@@ -205,12 +206,12 @@ class Call:
         await self.put(VADUserStoppedSpeakingFrame(stop_secs=0.0))
         if decided:
             self.hold.notice(TurnDecided(turn=1, at_s=at))
-        await self.until(lambda: not self.hold._doer.keeper.caller_speaks)
+        await self.until(lambda: not self.floor.caller_speaking)
         return at
 
     async def starts(self) -> None:
         await self.put(VADUserStartedSpeakingFrame(), InterruptionFrame())
-        await self.until(lambda: self.hold._doer.keeper.caller_speaks)
+        await self.until(lambda: self.floor.caller_speaking)
 
     async def answers(self, length_s: float = 0.1) -> None:
         await self.put(TTSAudioRawFrame(sound(ANSWER, length_s), RATE_HZ, 1), TTSStoppedFrame())
@@ -281,7 +282,7 @@ async def held(
     hold = HoldLine(fallback, wiring)
     opener = TurnOpener(floor, turn=turn, faintness=wiring.faintness, clock=time.monotonic)
     worker = PipelineWorker(
-        Pipeline([opener, SoundEnd(hold.hear), Voices(caller_line), hold, line]),
+        Pipeline([SoundEnd(hold.hear), opener, Voices(caller_line), hold, line]),
         params=PipelineParams(audio_in_sample_rate=RATE_HZ, audio_out_sample_rate=RATE_HZ),
         enable_rtvi=False,
         cancel_on_idle_timeout=False,
@@ -294,6 +295,7 @@ async def held(
         desk=desk,
         turn=turn,
         caller_line=caller_line,
+        floor=floor,
         told=told,
         remembered=remembered,
     )

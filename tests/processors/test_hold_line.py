@@ -9,12 +9,13 @@ from pipecat.frames.frames import (
     FunctionCallInProgressFrame,
     FunctionCallResultFrame,
     InterruptionFrame,
+    TranscriptionFrame,
     TTSAudioRawFrame,
     UserStoppedSpeakingFrame,
     VADUserStartedSpeakingFrame,
 )
 
-from calls.events import CallbackWanted, MessageLeft, PersonWanted, TranscriptFinal, TurnDecided
+from calls.events import CallbackWanted, MessageLeft, PersonWanted, TurnDecided
 from fallbacks.facts import (
     AttemptFailed,
     AttemptStarted,
@@ -39,9 +40,6 @@ STT_FAILED = AttemptFailed(
 )
 
 DECIDED = TurnDecided(turn=1, at_s=0.0)
-HEARD = TranscriptFinal(
-    turn=1, at_s=0.0, provider="deepgram", text="Yes.", language=None, confidence=None
-)
 UNFINISHED = PauseJudged(
     finished=False,
     by="detector",
@@ -151,7 +149,7 @@ async def test_a_filler_comes_at_its_usual_moment_although_the_decision_hangs() 
 async def test_words_that_arrive_after_the_stop_show_that_it_was_no_cough() -> None:
     async with held() as call:
         await call.stops(decided=False)
-        call.hold.notice(HEARD)
+        await call.put(TranscriptionFrame("I would like a table", "", ""))
         await call.until(lambda: call.held)
 
     assert call.held == ["en.filler.0"]
