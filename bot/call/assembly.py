@@ -165,7 +165,7 @@ def _list(
         *more.ahead_of_words,  # machine detection, caller language
         CallerWords(tell=tell, listener=early),  # bounds what the recogniser returns
         SoundWindows(  # pieces that are long enough for the VAD
-            quiet=lambda: core.vad.quiet, hear=hear
+            wiring.floor, quiet=lambda: core.vad.quiet, hear=hear
         ),
         Keypad(_keys(call, core), wiring),  # pressed keys become the caller's turn
         TurnOpener(  # updates the floor; the budget runs from the last sample
