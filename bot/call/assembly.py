@@ -149,7 +149,7 @@ def _list(
 ) -> list[FrameProcessor]:
     """Return the processors of the call, from the caller's audio to what the caller hears."""
     leg, services, wiring, tell = call.leg, core.services, call.wiring, call.wiring.outside
-    early = services.llm.answer_early(core.context)
+    services.llm.answer_early(core.context, wiring.floor)
 
     def hear(frame: InputAudioRawFrame) -> None:
         core.hold_line.hear(frame)
@@ -163,7 +163,7 @@ def _list(
         leg.input(),  # the caller's audio, 20 ms at a time
         services.stt,
         *more.ahead_of_words,  # machine detection, caller language
-        CallerWords(tell=tell, listener=early),  # bounds what the recogniser returns
+        CallerWords(tell=tell),  # bounds what the recogniser returns
         SoundWindows(  # pieces that are long enough for the VAD
             wiring.floor, quiet=lambda: core.vad.quiet, hear=hear
         ),

@@ -20,7 +20,7 @@ from processors.wiring import CallWiring
 
 def test_the_turn_is_opened_directly_above_the_callers_side_of_the_context() -> None:
     callers_side = object()
-    llm = SimpleNamespace(answer_early=lambda _: None)
+    llm = SimpleNamespace(answer_early=lambda *_: None)
     core: Any = SimpleNamespace(
         services=SimpleNamespace(stt="stt", llm=llm, tts="tts"),
         pair=SimpleNamespace(user=lambda: callers_side, assistant=object),

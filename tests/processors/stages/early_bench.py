@@ -165,12 +165,13 @@ class EarlyBench:
             turn=turn,
             window_tokens=WINDOW,
         )
+        stage.answer_early(self.context, floor)
         observer = CallObserver(
             wiring, timeline=Timeline(budget_s=1.5), provider_of=lambda name: name
         )
         pipeline = Pipeline(
             [
-                CallerWords(tell=wiring.tell, listener=stage.answer_early(self.context)),
+                CallerWords(tell=wiring.tell),
                 TurnOpener(floor, turn=turn, faintness=wiring.faintness, clock=time.monotonic),
                 pair.user(),
                 ContextWindow(limit_tokens=WINDOW, tell=wiring.tell),
