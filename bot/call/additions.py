@@ -180,7 +180,9 @@ def give_all_tools(call: CallContext, core: CallCore, more: Additions) -> Tools:
         turn=lambda: call.wiring.turn.number,
         tell=call.wiring.outside,
         clock=call.wiring.clock,
-        speaking=lambda: core.farewell.speaking or core.hold_line.keeper.holding,
+        speaking=lambda: (
+            call.wiring.floor.agent_sounds(call.wiring.clock()) or core.hold_line.keeper.holding
+        ),
         people=more.person.reach if more.person else None,
         more=[more.opt_out.tool()] if more.opt_out else [],
     )
@@ -199,7 +201,8 @@ def _said_in(before: ResumeState | None) -> str:
 def _is_quiet(call: CallContext, core: CallCore) -> bool:
     """Return whether neither side speaks, and the caller waits for nothing else."""
     keeper, floor = core.hold_line.keeper, call.wiring.floor
-    return not (core.farewell.speaking or floor.caller_speaking or keeper.owes or keeper.led)
+    heard = floor.caller_speaking or floor.agent_sounds(call.wiring.clock())
+    return not (heard or keeper.owes or keeper.led)
 
 
 async def _ask_with(core: CallCore, note: str) -> None:

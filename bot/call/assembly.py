@@ -70,7 +70,7 @@ class Assembled:
     def speaks(self, now: float) -> bool:
         """Return whether part of an answer still has to be heard."""
         agenda = self.services.tts.agenda
-        return agenda.in_reply or not agenda.empty or self.wiring.line.dry_at > now
+        return agenda.in_reply or not agenda.empty or self.wiring.floor.agent_sounds(now)
 
 
 def assemble(  # noqa: PLR0913 - what a call is made of, each by its name

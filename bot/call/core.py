@@ -80,7 +80,11 @@ def core_of(call: CallContext) -> CallCore:
     WordlessTurns(pair.user(), context, hold_line, wiring)
     if Step.LOCAL in shared.settings.hold.steps:
         services.tts.say_unsaid = hold_line.speak_locally
-    farewell = Farewell(end=call.end, last_words=lambda: hold_line.note(LastWords()))
+    farewell = Farewell(
+        end=call.end,
+        sounds=lambda: wiring.floor.agent_sounds(wiring.clock()),
+        last_words=lambda: hold_line.note(LastWords()),
+    )
     return CallCore(
         built=built,
         services=services,
@@ -130,12 +134,14 @@ def _silence(call: CallContext, farewell: Farewell) -> CallerSilence:
     lasted_s = call.wiring.clock() - before.began_at if before and before.call_id else 0.0
     return CallerSilence(
         silence=Silence(
+            call.wiring.floor,
             prompt_after_s=agent.silence.prompt_after_s,
             prompts=agent.silence.prompts,
             goodbye=agent.silence.goodbye,
         ),
         length=CallLength(max_call_s=agent.max_call_s - lasted_s, words=agent.farewell),
         farewell=farewell,
+        floor=call.wiring.floor,
         tell=call.wiring.outside,
         clock=call.wiring.clock,
     )
