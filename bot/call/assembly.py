@@ -190,7 +190,7 @@ def _keys(call: CallContext, core: CallCore) -> KeyUse:
     return KeyUse(
         lengths=[length for tool in call.agent.tools for length in tool.digits_asked],
         own=call.agent.keys,
-        taken=lambda: core.hold_line.keeper.way_down.takes_keys,
+        taken=lambda: core.hold_line.keeper.outage.takes_keys,
     )
 
 

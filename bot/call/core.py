@@ -15,9 +15,9 @@ from calls.resume import ResumeState
 from processors.answering.context_window import Memory
 from processors.hearing.caller_words import WordlessTurns
 from processors.holding.caller_silence import CallerSilence, End, Farewell
-from processors.holding.descent_rules import Step
 from processors.holding.hold_line import HoldLine
 from processors.holding.line_rules import LastWords
+from processors.holding.outage_rules import Step
 from processors.holding.own_voice import Fallback
 from processors.holding.silence_rules import CallLength, Silence
 from processors.wiring import CallWiring

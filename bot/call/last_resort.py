@@ -24,9 +24,10 @@ from engines.espeak import UnknownVoiceError
 from operations.database.database import Database
 from operations.record.callbacks import Callbacks
 from processors.holding.caller_silence import End
-from processors.holding.descent_rules import LANGUAGE, DescentSettings, OutageMenu, Step
 from processors.holding.late_answer_rules import Holding, HoldSettings
+from processors.holding.line_rules import LANGUAGE
 from processors.holding.on_device_words import NoEar, WordEar
+from processors.holding.outage_rules import OutageSettings, Step
 from processors.holding.own_voice import Fallback, Phrases
 from processors.holding.utterance_rules import Chooser, FallbackText, Situation, in_language
 from providers.catalog import provider
@@ -175,12 +176,10 @@ def fallback_for(call: Occasion, shared: LastResort, settings: Settings) -> Fall
                 turns_apart=hold.turns_apart,
             )
         ),
-        descent=OutageMenu(
-            DescentSettings(
-                steps=_steps(hold.steps, keys=call.facts.keys),
-                clips=hold.clips,
-                menus=hold.menus,
-            )
+        outage=OutageSettings(
+            steps=_steps(hold.steps, keys=call.facts.keys),
+            clips=hold.clips,
+            menus=hold.menus,
         ),
         phrases=Phrases(
             chooser=Chooser(shared.utterances),

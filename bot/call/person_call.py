@@ -17,7 +17,7 @@ from bot.call.services import Shared, build_rungs
 from bot.config.agent import AgentSettings
 from calls.line import CallerLine
 from calls.turn import Turn
-from processors.holding.descent_rules import Consent
+from processors.holding.line_rules import Consent
 from processors.speaking.stage import TtsStage
 from processors.transfer.person_leg import PersonEar, PersonVoice, PersonWords, SaidFrame
 from processors.transfer.waiting_line import TakeSound

@@ -20,7 +20,8 @@ from bot.config.settings import TransferSettings
 from calls.caller import clean
 from calls.handover import Destination, Handover
 from processors.answering.stage import LlmStage
-from processors.holding.descent_rules import Step, heard_here
+from processors.holding.line_rules import heard_here
+from processors.holding.outage_rules import Step
 from processors.holding.utterance_rules import Situation, in_language
 from processors.transfer.decision import CallerGone, How, TransferDecision
 from processors.transfer.person_leg import RATES_HZ, PersonWords
@@ -178,7 +179,7 @@ class PersonReach:
 
     def _pressed(self, key: str) -> None:
         wanted = self._agent.keys.get(key)
-        if wanted is None or self.busy or self._means.hold_line.keeper.way_down.takes_keys:
+        if wanted is None or self.busy or self._means.hold_line.keeper.outage.takes_keys:
             return
         reason = f"pressed {key}"
         if wanted == CALLBACK:

@@ -17,8 +17,8 @@ from calls.entry import Tell
 from calls.handover import Destination, Handover
 from calls.leg_events import CallerReturned, HandedOver, PersonBriefed
 from processors.holding.caller_silence import CallerSilence, End
-from processors.holding.descent_rules import Consent
 from processors.holding.hold_line import HoldLine
+from processors.holding.line_rules import Consent
 from processors.holding.utterance_rules import Situation
 from processors.ladder.stage import Alarm
 from processors.transfer.decision import (

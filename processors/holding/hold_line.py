@@ -101,7 +101,7 @@ class HoldLine(FrameProcessor):
     def hear(self, frame: InputAudioRawFrame) -> None:
         """Take the caller's audio: for a message that is being left, or for the menu's words."""
         doer = self._doer
-        if message := doer.keeper.way_down.message:
+        if message := doer.keeper.outage.message:
             doer.clerk.record(message, message.sound(frame.audio, self._now()))
         else:
             doer.words.sound(frame.audio, frame.sample_rate)
@@ -123,7 +123,7 @@ class HoldLine(FrameProcessor):
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Pass everything on, except an answer after the goodbye; process what a frame means."""
         await super().process_frame(frame, direction)
-        late = self._doer.keeper.way_down.has_the_line and is_answer(frame)
+        late = self._doer.keeper.outage.has_the_line and is_answer(frame)
         if late and isinstance(frame, TTSAudioRawFrame):
             self._line.drop(frame.num_frames / frame.sample_rate, self._now())
         if late:
@@ -143,7 +143,7 @@ class HoldLine(FrameProcessor):
         """Stop watching; keep a message that was being left."""
         await super().cleanup()
         await self._doer.stop()
-        for action in self._doer.keeper.way_down.give_up_message():
+        for action in self._doer.keeper.outage.give_up_message():
             await self._doer.do(action)
 
     def _follow(self, event: FloorEvent) -> None:

@@ -10,7 +10,6 @@ from pipecat.processors.frame_processor import FrameProcessor
 
 from calls.line import CallerLine
 from processors.holding.decision import HoldDecision
-from processors.holding.descent_rules import Meaning, heard_here
 from processors.holding.line_rules import (
     CallerMessage,
     CutLine,
@@ -20,6 +19,7 @@ from processors.holding.line_rules import (
     KeepMessage,
     LineAction,
     LineEvent,
+    Meaning,
     MenuWordOwed,
     MenuWordSaid,
     MessageBegan,
@@ -27,6 +27,7 @@ from processors.holding.line_rules import (
     RunMenuChoice,
     SpeakFor,
     Spoken,
+    heard_here,
 )
 from processors.holding.on_device_words import OnDeviceWords
 from processors.holding.own_voice import SAMPLE_BYTES, DeskClerk, Fallback, OwnVoice
@@ -84,7 +85,7 @@ class HoldActions:
     """
 
     def __init__(self, owner: FrameProcessor, fallback: Fallback, wiring: CallWiring) -> None:
-        self.keeper = HoldDecision(fallback.holding, fallback.descent, wiring.floor)
+        self.keeper = HoldDecision(fallback.holding, wiring.floor, fallback.outage)
         self.voice = OwnVoice(fallback, wiring, push=owner.push_frame)
         self.words = OnDeviceWords(fallback.ear, clock=wiring.clock)
         self.clerk = DeskClerk(fallback.desk, tell=wiring.tell, turn=wiring.turn)
@@ -156,7 +157,7 @@ class HoldActions:
 
     async def speak_rest(self) -> None:
         """Say what no voice could say; during a message, only mandatory words."""
-        await self.voice.speak_rest(self.handle, must=self.keeper.way_down.has_the_line)
+        await self.voice.speak_rest(self.handle, must=self.keeper.outage.has_the_line)
 
     async def _act(self, now: float) -> None:
         self.voice.note_heard(now)

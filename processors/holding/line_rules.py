@@ -1,5 +1,6 @@
-"""Events on a caller's line and the actions that follow, as values; a caller's message."""
+"""The menu's words, a caller's message, and what happens and is done on a caller's line."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias
@@ -16,9 +17,45 @@ from fallbacks.facts import (
     StageRecovered,
     StepTaken,
 )
-from processors.holding.descent_rules import Choice, Meaning
 from processors.holding.utterance_rules import Situation
 from processors.turn.floor import Floor, WordsCame
+
+
+class Choice(StrEnum):
+    """The menu's choices."""
+
+    CALLBACK = "callback"
+    MESSAGE = "message"
+    PERSON = "person"
+
+
+class Consent(StrEnum):
+    """A reply to a confirmation."""
+
+    YES = "yes"
+    NO = "no"
+
+
+Meaning: TypeAlias = Choice | Consent | str
+"""The meaning of a caller's word: a choice, a reply, or the key with that digit."""
+
+DIGITS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+PHRASES: Final[Mapping[str, Meaning]] = {
+    **{word: str(digit) for digit, word in enumerate(DIGITS)},
+    "callback": Choice.CALLBACK,
+    "call me back": Choice.CALLBACK,
+    "message": Choice.MESSAGE,
+    "person": Choice.PERSON,
+    "yes": Consent.YES,
+    "no": Consent.NO,
+}
+LANGUAGE: Final = "en"  # of the phrases, and of the one model included
+
+
+def heard_here(language: str) -> bool:
+    """Return whether the phrases are in this language, a tag such as `en-GB`."""
+    return language.partition("-")[0].lower() == LANGUAGE
+
 
 SAMPLE_BYTES: Final = 2
 LIMIT_S: Final = 120.0  # what people say to a machine is far shorter (chosen)

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from pipecat.processors.frame_processor import FrameProcessor
 
-from processors.holding.descent_rules import PHRASES, Meaning
+from processors.holding.line_rules import PHRASES, Meaning
 
 SAMPLE_BYTES: Final = 2
 BEFORE_S: Final = 0.6  # of audio kept: a VAD reports 0.2 s late, and later for a soft voice

@@ -21,10 +21,10 @@ from calls.events import AgentSaid, CallbackWanted, MessageLeft, PersonWanted, T
 from calls.line import CallerLine
 from calls.turn import Turn
 from fallbacks.facts import HeldTheLine, StepTaken
-from processors.holding.descent_rules import Choice, OutageMenu
 from processors.holding.late_answer_rules import Holding
 from processors.holding.line_rules import (
     CallerMessage,
+    Choice,
     ChoiceDone,
     HangUp,
     KeepMessage,
@@ -34,6 +34,7 @@ from processors.holding.line_rules import (
     Then,
 )
 from processors.holding.on_device_words import WordEar
+from processors.holding.outage_rules import OutageSettings
 from processors.holding.utterance_rules import Chooser, FallbackText, OwnWords, Situation
 from processors.wiring import CallWiring
 
@@ -251,7 +252,7 @@ class Fallback:
 
     Attributes:
         holding: Decides when an answer is late.
-        descent: Decides what is done while a stage is down.
+        outage: The pace of the outage menu.
         phrases: The texts.
         voice: Renders them.
         desk: Carries out menu choices.
@@ -260,7 +261,7 @@ class Fallback:
     """
 
     holding: Holding
-    descent: OutageMenu
+    outage: OutageSettings
     phrases: Phrases
     voice: ClipVoice
     desk: MenuChoices

@@ -3,9 +3,9 @@
 from calls.events import CallerStarted, CallerStopped
 from calls.line import CallerLine
 from processors.holding.decision import Actions, HoldDecision
-from processors.holding.descent_rules import OutageMenu
 from processors.holding.late_answer_rules import Holding
 from processors.holding.line_rules import LineEvent
+from processors.holding.outage_rules import OutageSettings
 from processors.turn.floor import Floor, WordsCame
 
 STOP = 100.0
@@ -27,9 +27,9 @@ def silent_worded(at: float = STOP) -> WordedStop:
 class HeldCaller(HoldDecision):
     """Updates the floor with the caller's events; each speech is a turn of its own."""
 
-    def __init__(self, descent: OutageMenu | None = None) -> None:
+    def __init__(self, outage: OutageSettings | None = None) -> None:
         self.floor = Floor(CallerLine())
-        super().__init__(Holding(), descent or OutageMenu(), self.floor)
+        super().__init__(Holding(), self.floor, outage)
 
     def handle(self, event: LineEvent, now: float) -> Actions:
         match event:

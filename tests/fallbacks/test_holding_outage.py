@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from calls.events import TurnDecided
 from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered, StepTaken
 from processors.holding.decision import USUALLY_S
-from processors.holding.descent_rules import REPLY_S, DescentSettings, OutageMenu, Step
 from processors.holding.late_answer_rules import SILENCE_S
 from processors.holding.line_rules import (
     AnswerSounded,
@@ -23,6 +22,7 @@ from processors.holding.line_rules import (
     Spoken,
     Then,
 )
+from processors.holding.outage_rules import REPLY_S, OutageSettings, Step
 from processors.holding.utterance_rules import Situation
 from tests.fallbacks.held_caller import BEGAN, CAME, STOP, HeldCaller, silent, silent_worded
 from tests.thoroughness import promised
@@ -37,8 +37,8 @@ MODEL_WON = AttemptWon(stage="llm", provider="a", attempt=1, after_s=0.3)
 
 def owing_keeper(*steps: Step) -> HeldCaller:
     """Return one whose caller has just finished."""
-    settings = DescentSettings(steps=steps) if steps else DescentSettings()
-    keeper = HeldCaller(OutageMenu(settings))
+    settings = OutageSettings(steps=steps) if steps else OutageSettings()
+    keeper = HeldCaller(settings)
     keeper.handle(BEGAN, STOP - 1.0)
     keeper.handle(SILENT_WORDED, STOP + 0.2)
     return keeper
@@ -227,8 +227,8 @@ def test_a_recogniser_that_recovers_and_fails_again_is_announced() -> None:
 
 
 def test_after_a_recogniser_recovers_an_answer_is_pending_once_there_are_words() -> None:
-    settings = DescentSettings()
-    keeper = HeldCaller(OutageMenu(settings))
+    settings = OutageSettings()
+    keeper = HeldCaller(settings)
     keeper.handle(BEGAN, STOP - 1.0)
     keeper.handle(silent(), STOP + 0.2)
     keeper.handle(StageExhausted(stage="stt", attempts=2), STOP + 0.5)

@@ -34,10 +34,10 @@ from calls.events import TurnDecided
 from calls.line import CallerLine
 from calls.turn import Turn
 from fallbacks.facts import HeldTheLine, StageExhausted, StepTaken
-from processors.holding.descent_rules import DescentSettings, OutageMenu
 from processors.holding.hold_line import HoldLine
 from processors.holding.late_answer_rules import Holding, HoldSettings
 from processors.holding.on_device_words import NoEar, WordEar
+from processors.holding.outage_rules import OutageSettings
 from processors.holding.own_voice import ClipAudioRawFrame, Fallback, Phrases
 from processors.holding.utterance_rules import Chooser, utterances_of
 from processors.turn.ending import TurnOpener
@@ -257,7 +257,7 @@ class Call:
 async def held(
     settings: HoldSettings = SOON,
     *,
-    descent: DescentSettings | None = None,
+    outage: OutageSettings | None = None,
     number: bool = True,
     ear: WordEar | None = None,
 ) -> AsyncIterator[Call]:
@@ -267,7 +267,7 @@ async def held(
     remembered: list[str] = []
     fallback = Fallback(
         holding=Holding(settings),
-        descent=OutageMenu(descent or DescentSettings(silence_s=0.3)),
+        outage=outage or OutageSettings(silence_s=0.3),
         phrases=Phrases(chooser=Chooser(utterances_of(TEXTS)), language="en"),
         voice=voice,
         desk=desk,

@@ -5,9 +5,9 @@ from pipecat.frames.frames import Frame
 
 from calls.line import CallerLine
 from calls.turn import Turn
-from processors.holding.descent_rules import OutageMenu
 from processors.holding.late_answer_rules import Holding
 from processors.holding.on_device_words import NoEar
+from processors.holding.outage_rules import OutageSettings
 from processors.holding.own_voice import Fallback, Phrases
 from processors.holding.utterance_rules import Chooser, Situation, utterances_of
 from processors.transfer.waiting_line import WaitingVoice
@@ -45,7 +45,7 @@ async def test_a_text_is_spoken_in_its_own_language(
     voice = Tongues()
     fallback = Fallback(
         holding=Holding(),
-        descent=OutageMenu(),
+        outage=OutageSettings(),
         phrases=Phrases(chooser=Chooser(utterances_of(TEXTS)), language=caller),
         voice=voice,
         desk=MenuChoices(),
