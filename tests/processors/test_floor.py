@@ -1,5 +1,7 @@
 """Who has the floor in a call."""
 
+from pathlib import Path
+
 from calls.events import CallerStarted, CallerStopped
 from calls.line import CallerLine
 from processors.turn.floor import Floor, FloorEvent
@@ -148,3 +150,20 @@ def test_a_listener_finds_the_floor_up_to_date() -> None:
         (CallerStarted(at_s=100.0), True),
         (CallerStopped(at_s=101.0, noticed_at_s=101.2), False),
     ]
+
+
+def test_what_reads_the_vads_reports_needs_the_frame_itself() -> None:
+    """All other code reads the floor."""
+    root = Path(__file__).parents[2]
+    readers = {
+        str(path.relative_to(root))
+        for folder in ("bot", "calls", "processors", "transports")
+        for path in (root / folder).rglob("*.py")
+        if "VADUserStartedSpeakingFrame" in path.read_text(encoding="utf-8")
+    }
+
+    assert readers == {
+        "processors/answerer/watch.py",  # sends its own, before the conversation
+        "processors/hearing/stage.py",  # passes it to the recognisers, in order with the audio
+        "processors/turn/ending.py",  # updates the floor
+    }
