@@ -18,7 +18,7 @@ from calls.handover import Destination, Handover
 from calls.leg_events import CallerReturned, HandedOver, PersonBriefed
 from processors.holding.caller_silence import CallerSilence, End
 from processors.holding.hold_line import HoldLine
-from processors.holding.line_rules import Consent
+from processors.holding.line_rules import CallerAway, Consent
 from processors.holding.utterance_rules import Situation
 from processors.ladder.stage import Alarm
 from processors.transfer.decision import (
@@ -119,7 +119,7 @@ class CallerSide:
         self._began_at = self._now()
         self._means.silence.excuse(away=True)
         self._means.hold_line.note_answered()
-        self._means.hold_line.excuse(away=True)
+        self._means.hold_line.note(CallerAway(away=True))
 
     async def announce(self) -> Announced:
         """Tell the caller about the transfer, after what the agent is saying."""
@@ -162,7 +162,7 @@ class CallerSide:
         self.part()
         self._means.waiting.hold(on=False)
         self._means.silence.excuse(away=False)
-        self._means.hold_line.excuse(away=False)
+        self._means.hold_line.note(CallerAway(away=False))
 
     async def come_back(self, outcome: Handover, *, offers: bool) -> None:
         """Return to the agent, which says that the transfer failed.

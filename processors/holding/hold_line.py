@@ -74,13 +74,9 @@ class HoldLine(FrameProcessor):
         """Record that the caller hears something else: no answer is pending any more."""
         self._doer.handle(AnswerSounded(dry_at=self._line.dry_at, audible=True))
 
-    def note(self, event: NothingSaid | LastWords) -> None:
-        """Record that the caller's turn had no words, or that the final goodbye was requested."""
+    def note(self, event: NothingSaid | LastWords | CallerAway) -> None:
+        """Record what no frame shows: a turn without words, a final goodbye, a transfer."""
         self._doer.handle(event)
-
-    def excuse(self, *, away: bool) -> None:
-        """Pause the outage menu while the caller waits for a person, or is with one."""
-        self._doer.handle(CallerAway(away=away))
 
     def notice(self, event: Event) -> None:
         """Process an event of the call when it is published, without waiting."""
