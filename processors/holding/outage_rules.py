@@ -365,7 +365,7 @@ class OutageMenu:
         return ()
 
     def _finish(self, event: ChoiceDone) -> Actions:
-        """Say what became of the choice and goodbye, or make the next best choice."""
+        """Tell the result of a choice and say goodbye, or make the next best choice."""
         if not event.done and event.choice in INSTEAD:
             return self._carry_out(INSTEAD[event.choice])
         told: Actions = ()

@@ -1,4 +1,4 @@
-"""Who has the floor in a call: whether the caller speaks, since when, and what is pending.
+"""The floor of a call: whether the caller speaks, since when, and what is pending.
 
 Each call has one `Floor`. Each frame updates it in one place, and all other code reads it:
 

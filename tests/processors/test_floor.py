@@ -1,4 +1,4 @@
-"""Who has the floor in a call."""
+"""The floor of a call, and its readers."""
 
 from pathlib import Path
 
