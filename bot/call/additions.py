@@ -202,7 +202,7 @@ def _is_quiet(call: CallContext, core: CallCore) -> bool:
     """Return whether neither side speaks, and the caller waits for nothing else."""
     keeper, floor = core.hold_line.keeper, call.wiring.floor
     heard = floor.caller_speaking or floor.agent_sounds(call.wiring.clock())
-    return not (heard or keeper.owes or keeper.led)
+    return not (heard or keeper.awaits_answer or keeper.led)
 
 
 async def _ask_with(core: CallCore, note: str) -> None:

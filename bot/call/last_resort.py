@@ -186,7 +186,7 @@ def fallback_for(call: Occasion, shared: LastResort, settings: Settings) -> Fall
             language=language,
         ),
         voice=_voice(call, shared, settings),
-        desk=call.desk,
+        choices=call.desk,
         ear=_ear(shared, hold.steps, keys=call.facts.keys),
         remember=remember,
     )

@@ -140,7 +140,7 @@ class WordlessTurns:
             led=self._hold_line.keeper.led,
             unanswered=self._memory.unanswered,
             cut=cut,
-            owed=self._hold_line.keeper.owes,
+            owed=self._hold_line.keeper.awaits_answer,
             asked=self._asked,
         ):
             case AfterSound.ANSWER:

@@ -1,6 +1,6 @@
 """Decides when to speak on a caller's line in place of an answer, and what to do in an outage.
 
-Combines `Holding` (the answer is late), `AnswerDebt` (whether an answer is pending), `StageNews`
+Combines `Holding` (the answer is late), `PendingAnswer` (whether an answer is pending), `StageNews`
 (when to announce that a stage has no rung left) and `OutageMenu` (what is said and done then).
 While the outage menu is active, late answers are not announced separately.
 """
@@ -17,18 +17,17 @@ from fallbacks.facts import (
     PauseJudged,
     StageExhausted,
 )
-from processors.holding.answer_debt_rules import AnswerDebt, StageNews
 from processors.holding.late_answer_rules import Holding, Say
 from processors.holding.line_rules import (
+    AnswerEvent,
     CallerAway,
-    DebtEvent,
     HangUp,
     HearWords,
     KeepMessage,
     LastWords,
     LineAction,
     LineEvent,
-    MenuWordOwed,
+    MenuWordPending,
     MessageBegan,
     NothingSaid,
     RestTaken,
@@ -37,6 +36,7 @@ from processors.holding.line_rules import (
     Then,
 )
 from processors.holding.outage_rules import OutageMenu, OutageSettings
+from processors.holding.pending_answer_rules import PendingAnswer, StageNews
 from processors.holding.utterance_rules import Situation
 from processors.turn.floor import Floor, WordsCame
 
@@ -68,7 +68,7 @@ class HoldDecision:
     ) -> None:
         self._holding = holding
         self._floor = floor
-        self._debt = AnswerDebt(holding, floor)
+        self._answer = PendingAnswer(holding, floor)
         self._news = StageNews(floor, pause_s=holding.settings.first_s)
         self._away = self._parting = False
         self.outage = OutageMenu(floor, outage)
@@ -79,9 +79,9 @@ class HoldDecision:
         return self._holding.held
 
     @property
-    def owes(self) -> bool:
+    def awaits_answer(self) -> bool:
         """Whether the line is held for an answer, or will be."""
-        return self._holding.owed_since is not None
+        return self._holding.pending_since is not None
 
     @property
     def led(self) -> bool:
@@ -107,7 +107,7 @@ class HoldDecision:
         self._parting = self._parting or isinstance(event, LastWords)
         if not self._parting:
             return self._decide(event, now)
-        self._holding.owe_nothing()
+        self._holding.expect_nothing()
         return self.outage.handle(event, now) if isinstance(event, BESIDE_GOODBYE) else ()
 
     def _decide(self, event: LineEvent, now: float) -> Actions:
@@ -119,7 +119,7 @@ class HoldDecision:
                 _expect(event, now, holding=self._holding, news=self._news)
                 return ()
             case PauseJudged() | WordsCame():
-                self._debt.handle(event, now, deaf=self._news.deaf)
+                self._answer.handle(event, now, deaf=self._news.deaf)
                 return ()
             case AttemptWon():
                 return self._note_won(event, now)
@@ -163,7 +163,7 @@ class HoldDecision:
             since = None if self._floor.caller_speaking else self.outage.quiet_since
             # The outage menu leaves longer silences; an answer about to come is not talked over.
             at_hand = now + USUALLY_S["llm"] - self._holding.settings.silence_s
-            self._holding.answered(owed_from=now if since is None else max(since, at_hand))
+            self._holding.answered(pending_from=now if since is None else max(since, at_hand))
             if event.stage == "stt" and not self._floor.worded:
                 self._holding.paused()  # the caller was asked to repeat, and may not do so
         return actions
@@ -176,14 +176,14 @@ class HoldDecision:
                 self._away = event.away
             case RestTaken():
                 self._news.drop("tts")
-            case MenuWordOwed():
+            case MenuWordPending():
                 self._news.wait_for_word(event.until)
             case AnswerEmpty():
-                self._debt.handle(NothingSaid(), now, deaf=self._news.deaf)
+                self._answer.handle(NothingSaid(), now, deaf=self._news.deaf)
             case _:
                 pass
-        if isinstance(event, DebtEvent):
-            self._debt.handle(event, now, deaf=self._news.deaf)
+        if isinstance(event, AnswerEvent):
+            self._answer.handle(event, now, deaf=self._news.deaf)
 
 
 def _expect(

@@ -42,7 +42,7 @@ from processors.holding.line_rules import (
     LastWords,
     LineEvent,
     MenuKeyPressed,
-    MenuWordOwed,
+    MenuWordPending,
     NothingSaid,
     ToolBegan,
     ToolEnded,
@@ -98,7 +98,7 @@ class HoldLine(FrameProcessor):
         """Take the caller's audio: for a message that is being left, or for the menu's words."""
         doer = self._doer
         if message := doer.keeper.outage.message:
-            doer.clerk.record(message, message.sound(frame.audio, self._now()))
+            doer.choices.record(message, message.sound(frame.audio, self._now()))
         else:
             doer.words.sound(frame.audio, frame.sample_rate)
 
@@ -153,7 +153,7 @@ class HoldLine(FrameProcessor):
             case CallerStopped():
                 doer.words.stopped()
                 doer.handle(event)
-                doer.handle(MenuWordOwed(until=doer.words.owed_until))
+                doer.handle(MenuWordPending(until=doer.words.pending_until))
             case WordsCame() if event.text.strip():
                 doer.handle(event)
             case _:

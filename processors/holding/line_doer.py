@@ -20,7 +20,7 @@ from processors.holding.line_rules import (
     LineAction,
     LineEvent,
     Meaning,
-    MenuWordOwed,
+    MenuWordPending,
     MenuWordSaid,
     MessageBegan,
     RecordMessage,
@@ -30,7 +30,7 @@ from processors.holding.line_rules import (
     heard_here,
 )
 from processors.holding.on_device_words import OnDeviceWords
-from processors.holding.own_voice import SAMPLE_BYTES, DeskClerk, Fallback, OwnVoice
+from processors.holding.own_voice import SAMPLE_BYTES, ChoiceActions, Fallback, OwnVoice
 from processors.ladder.stage import Alarm
 from processors.wiring import CallWiring
 
@@ -81,14 +81,14 @@ class HoldActions:
         keeper: Decides.
         voice: Says what the call says itself.
         words: Recognises the menu's words.
-        clerk: Carries out choices, and stores a message as it comes.
+        choices: Carries out choices, and stores a message as it comes.
     """
 
     def __init__(self, owner: FrameProcessor, fallback: Fallback, wiring: CallWiring) -> None:
         self.keeper = HoldDecision(fallback.holding, wiring.floor, fallback.outage)
         self.voice = OwnVoice(fallback, wiring, push=owner.push_frame)
         self.words = OnDeviceWords(fallback.ear, clock=wiring.clock)
-        self.clerk = DeskClerk(fallback.desk, tell=wiring.tell, turn=wiring.turn)
+        self.choices = ChoiceActions(fallback.choices, tell=wiring.tell, turn=wiring.turn)
         self._owner = owner
         self._phrases = fallback.phrases
         self._line = wiring.line
@@ -138,7 +138,7 @@ class HoldActions:
                 dry_at = await self.voice.speak(action, over_caller=self._floor.caller_speaking)
                 self.handle(Spoken(action=action, dry_at=dry_at))
             case RunMenuChoice() | KeepMessage() | HangUp():
-                if done := await self.clerk.ask(action):
+                if done := await self.choices.ask(action):
                     self.handle(done)
             case RecordMessage():
                 begins_at, rate_hz = await self.voice.sound_tone(), self.voice.rate_hz
@@ -174,7 +174,7 @@ class HoldActions:
 
     def _note_word(self, meaning: Meaning | None) -> None:
         """Process a recognised word of the menu; `None` if it was none of them."""
-        self.handle(MenuWordOwed(until=self.words.owed_until))
+        self.handle(MenuWordPending(until=self.words.pending_until))
         if meaning is not None:
             self.handle(MenuWordSaid(meaning=meaning))
 

@@ -264,7 +264,7 @@ class MenuWordSaid:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MenuWordOwed:
+class MenuWordPending:
     """The caller's last words may be a choice from the menu: wait for it until then."""
 
     until: float
@@ -301,7 +301,7 @@ class MessageBegan:
     message: CallerMessage
 
 
-DebtEvent: TypeAlias = (
+AnswerEvent: TypeAlias = (
     CallerStarted
     | CallerStopped
     | WordsCame
@@ -318,12 +318,12 @@ DebtEvent: TypeAlias = (
 """The events that decide whether an answer is pending."""
 
 LineEvent: TypeAlias = (
-    DebtEvent
+    AnswerEvent
     | CallerAway
     | LastWords
     | MenuKeyPressed
     | MenuWordSaid
-    | MenuWordOwed
+    | MenuWordPending
     | EarChecked
     | Spoken
     | ChoiceDone

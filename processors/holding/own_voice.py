@@ -160,18 +160,18 @@ class MenuChoices(Protocol):
         ...
 
 
-class DeskClerk:
+class ChoiceActions:
     """Carries out menu choices through `MenuChoices`, and publishes the results."""
 
-    def __init__(self, desk: MenuChoices, *, tell: Tell, turn: Turn) -> None:
-        self._desk = desk
+    def __init__(self, choices: MenuChoices, *, tell: Tell, turn: Turn) -> None:
+        self._choices = choices
         self._tell = tell
         self._turn = turn
 
     def record(self, message: CallerMessage, piece: bytes) -> None:
         """Pass on a piece of a message as it comes, so that it outlives the process."""
         if piece:
-            self._desk.record(piece, message.rate_hz)
+            self._choices.record(piece, message.rate_hz)
 
     async def ask(self, action: RunMenuChoice | KeepMessage | HangUp) -> ChoiceDone | None:
         """Carry out an action; return the result of a choice."""
@@ -186,23 +186,23 @@ class DeskClerk:
                 lost = action.message.spoken and not done
                 return ChoiceDone(choice=Choice.MESSAGE, done=done, lost=lost)
             case HangUp():
-                await self._desk.hang_up(REASON)
+                await self._choices.hang_up(REASON)
                 return None
 
     async def _choose(self, choice: Choice, reason: str) -> bool:
         if choice is Choice.PERSON:
             self._tell(PersonWanted(turn=self._turn.number, reason=reason))
-            return await self._desk.connect()
-        if not await self._desk.call_back(reason):
+            return await self._choices.connect()
+        if not await self._choices.call_back(reason):
             return False
         self._tell(CallbackWanted(turn=self._turn.number, when="", reason=reason))
         return True
 
     async def _keep(self, message: CallerMessage) -> bool:
         if not message.spoken:
-            await self._desk.drop_message()
+            await self._choices.drop_message()
             return False
-        kept = await self._desk.keep_message()
+        kept = await self._choices.keep_message()
         if kept:
             self._tell(MessageLeft(length_s=message.length_s))
         return kept
@@ -255,7 +255,7 @@ class Fallback:
         outage: The pace of the outage menu.
         phrases: The texts.
         voice: Renders them.
-        desk: Carries out menu choices.
+        choices: Carries out menu choices.
         ear: Recognises the menu's words on this machine.
         remember: Adds text to the assistant's context.
     """
@@ -264,7 +264,7 @@ class Fallback:
     outage: OutageSettings
     phrases: Phrases
     voice: ClipVoice
-    desk: MenuChoices
+    choices: MenuChoices
     ear: WordEar
     remember: Callable[[str], None]
 

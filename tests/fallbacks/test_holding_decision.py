@@ -294,7 +294,7 @@ def test_a_pause_in_an_answer_is_filled_and_the_answer_counts_as_begun() -> None
 
     at = 102.0 + SILENCE_S
     assert keeper.tick(at) == (filler,)
-    assert not keeper.owes
+    assert not keeper.awaits_answer
     keeper.handle(Spoken(action=filler, dry_at=at + 0.4), at)
     assert keeper.tick(at + 0.4 + SILENCE_S) == (filler,)  # never a clip: the answer is there
     keeper.handle(CLOSED, at + 3.0)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from processors.holding.answer_debt_rules import PendingTurn
+from processors.holding.pending_answer_rules import PendingTurn
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_a_pending_answer_follows_from_words_and_verdict(
     pending = PendingTurn()
     pending.finished = finished
 
-    assert pending.owed(worded=worded, deaf=deaf) is owed
+    assert pending.is_pending(worded=worded, deaf=deaf) is owed
 
 
 def test_a_verdict_on_a_pause_is_void_when_the_caller_continues() -> None:
@@ -39,7 +39,7 @@ def test_a_verdict_on_a_pause_is_void_when_the_caller_continues() -> None:
     pending.finished = False
     pending.begin(unanswered=False)
 
-    assert pending.owed(worded=True, deaf=False)
+    assert pending.is_pending(worded=True, deaf=False)
 
 
 def test_after_a_decided_turn_an_answer_is_pending_whatever_was_said_before() -> None:
@@ -47,7 +47,7 @@ def test_after_a_decided_turn_an_answer_is_pending_whatever_was_said_before() ->
     pending.finished = False
     pending.decide()
 
-    assert pending.owed(worded=False, deaf=False)
+    assert pending.is_pending(worded=False, deaf=False)
 
 
 @pytest.mark.parametrize("finished", [None, True, False])
@@ -57,11 +57,11 @@ def test_a_sound_does_not_cancel_an_answer_that_was_pending_before_it(
     pending = PendingTurn()
     pending.begin(unanswered=True)
     pending.finished = finished
-    owed = [pending.owed(worded=False, deaf=False)]
+    owed = [pending.is_pending(worded=False, deaf=False)]
     pending.begin(unanswered=False)
-    owed.append(pending.owed(worded=False, deaf=False))
+    owed.append(pending.is_pending(worded=False, deaf=False))
     pending.settle()
-    owed.append(pending.owed(worded=False, deaf=False))
+    owed.append(pending.is_pending(worded=False, deaf=False))
 
     assert owed == [True, True, False]
 
@@ -71,4 +71,4 @@ def test_words_that_are_added_to_a_question_and_break_off_are_waited_for() -> No
     pending.begin(unanswered=True)
     pending.finished = False
 
-    assert not pending.owed(worded=True, deaf=False)
+    assert not pending.is_pending(worded=True, deaf=False)

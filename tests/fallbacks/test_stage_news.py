@@ -3,7 +3,7 @@
 import pytest
 
 from calls.line import CallerLine
-from processors.holding.answer_debt_rules import BEHIND_S, OWED, StageNews
+from processors.holding.pending_answer_rules import BEHIND_S, MOST_NEWS, StageNews
 from processors.turn.floor import Floor
 
 PAUSE_S = 1.0
@@ -156,7 +156,7 @@ def test_the_oldest_of_too_many_is_forgotten(before: str) -> None:
     if before == "a stand-in":
         news.drop("llm")
     news.exhausted("tts", 9.0)
-    for _ in range(OWED):
+    for _ in range(MOST_NEWS):
         news.exhausted("llm", 10.0)
 
-    assert [news.due(20.0) for _ in range(OWED + 1)] == ["llm"] * OWED + [None]
+    assert [news.due(20.0) for _ in range(MOST_NEWS + 1)] == ["llm"] * MOST_NEWS + [None]

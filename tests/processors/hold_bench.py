@@ -270,7 +270,7 @@ async def held(
         outage=outage or OutageSettings(silence_s=0.3),
         phrases=Phrases(chooser=Chooser(utterances_of(TEXTS)), language="en"),
         voice=voice,
-        desk=desk,
+        choices=desk,
         ear=ear or NoEar(),
         remember=remembered.append,
     )

@@ -48,7 +48,7 @@ async def test_a_text_is_spoken_in_its_own_language(
         outage=OutageSettings(),
         phrases=Phrases(chooser=Chooser(utterances_of(TEXTS)), language=caller),
         voice=voice,
-        desk=MenuChoices(),
+        choices=MenuChoices(),
         ear=NoEar(),
         remember=lambda _: None,
     )

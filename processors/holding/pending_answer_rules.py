@@ -18,9 +18,9 @@ from fallbacks.facts import PauseJudged
 from processors.holding.late_answer_rules import Holding
 from processors.holding.line_rules import (
     AgentCutOff,
+    AnswerEvent,
     AnswerOpen,
     AnswerSounded,
-    DebtEvent,
     NothingSaid,
     RestTaken,
     ToolBegan,
@@ -60,7 +60,7 @@ class PendingTurn:
         """Record that the turn is over."""
         self.decided, self.unanswered = True, False
 
-    def owed(self, *, worded: bool, deaf: bool) -> bool:
+    def is_pending(self, *, worded: bool, deaf: bool) -> bool:
         """Return whether an answer is pending.
 
         Args:
@@ -72,7 +72,7 @@ class PendingTurn:
         return self.finished is not False if worded else self.unanswered
 
 
-OWED: Final = 8  # failures that are not announced yet; beyond that the oldest is dropped
+MOST_NEWS: Final = 8  # failures that are not announced yet; beyond that the oldest is dropped
 BEHIND_S: Final = 0.1  # for what follows the report: a voice's last words, a caller's first
 
 
@@ -98,8 +98,8 @@ class StageNews:
         self.deaf = False
         self._floor = floor
         self._pause_s = pause_s
-        self._exhausted: deque[_Exhausted] = deque(maxlen=OWED)
-        self._owed_until = 0.0
+        self._exhausted: deque[_Exhausted] = deque(maxlen=MOST_NEWS)
+        self._pending_until = 0.0
 
     @property
     def wake_at(self) -> float | None:
@@ -112,7 +112,7 @@ class StageNews:
             at = max(first.at + BEHIND_S, paused_at)
         else:
             at = first.at + (BEHIND_S if first.stage == "tts" else 0.0)
-        return max(at, self._owed_until)
+        return max(at, self._pending_until)
 
     def exhausted(self, stage: str, now: float) -> None:
         """Add a stage without a rung left."""
@@ -122,17 +122,17 @@ class StageNews:
     def caller_started(self) -> None:
         """Drop the reports of the turn that is now void, except for STT."""
         kept = [exhausted for exhausted in self._exhausted if exhausted.stage == "stt"]
-        self._exhausted = deque(kept, maxlen=OWED)
+        self._exhausted = deque(kept, maxlen=MOST_NEWS)
         self.deaf = bool(kept)
 
     def wait_for_word(self, until: float) -> None:
         """Announce nothing before `until`: the caller may have said one of the menu's words."""
-        self._owed_until = until
+        self._pending_until = until
 
     def drop(self, stage: str) -> None:
         """Drop the reports of a stage that has a substitute, or works again."""
         kept = (exhausted for exhausted in self._exhausted if exhausted.stage != stage)
-        self._exhausted = deque(kept, maxlen=OWED)
+        self._exhausted = deque(kept, maxlen=MOST_NEWS)
 
     def due(self, now: float) -> str | None:
         """Return the stage to announce now, once, or `None`."""
@@ -144,12 +144,12 @@ class StageNews:
 BREATH_S: Final = 0.2  # the usual maximum of silence before a voice's first word
 
 
-class AnswerDebt:
+class PendingAnswer:
     """Tells `Holding` of one call whether an answer is pending.
 
-    debt = AnswerDebt(holding, floor)
+    pending = PendingAnswer(holding, floor)
     floor.words("Hello", final=False)
-    debt.handle(CallerStopped(at_s=100.0, noticed_at_s=100.2), 100.2, deaf=False)
+    pending.handle(CallerStopped(at_s=100.0, noticed_at_s=100.2), 100.2, deaf=False)
     holding.wake_at  # 101.05
     """
 
@@ -162,7 +162,7 @@ class AnswerDebt:
         self._sounded = False  # the agent was heard since it was last interrupted
         self._open = False  # an answer is being written or spoken
 
-    def handle(self, event: DebtEvent, now: float, *, deaf: bool) -> None:
+    def handle(self, event: AnswerEvent, now: float, *, deaf: bool) -> None:
         """Process an event.
 
         Args:
@@ -181,7 +181,7 @@ class AnswerDebt:
                 self._decided_at = now
                 self._pending.settle()
                 self._pending.begin(unanswered=False)
-                self._holding.owe_nothing()
+                self._holding.expect_nothing()
             case AnswerSounded() | AnswerOpen():
                 self._note_answer(event, now)
             case RestTaken():
@@ -193,16 +193,16 @@ class AnswerDebt:
     def _note_caller(self, event: CallerStarted | CallerStopped, *, deaf: bool) -> None:
         if isinstance(event, CallerStarted):
             self._tools.clear()
-            self._pending.begin(unanswered=self._holding.owed_since is not None)
-            self._holding.owe_nothing()
+            self._pending.begin(unanswered=self._holding.pending_since is not None)
+            self._holding.expect_nothing()
             return
         self._sounded = False
         self._holding.caller_stopped(event.at_s)
-        if not self._owed(deaf=deaf):
+        if not self._is_pending(deaf=deaf):
             self._holding.paused()  # until the turn ends: it may be a cough, or a pause to think
 
-    def _owed(self, *, deaf: bool) -> bool:
-        return self._pending.owed(worded=self._floor.worded, deaf=deaf)
+    def _is_pending(self, *, deaf: bool) -> bool:
+        return self._pending.is_pending(worded=self._floor.worded, deaf=deaf)
 
     def _note_decided(self, now: float) -> None:
         """Process the end of a turn, which may have words alone, too soft for the VAD."""
@@ -217,7 +217,7 @@ class AnswerDebt:
         """Update whether an answer is pending before the turn is decided."""
         if isinstance(event, PauseJudged):
             self._pending.finished = event.finished
-        if self._owed(deaf=deaf):
+        if self._is_pending(deaf=deaf):
             self._holding.decided(now)
         else:
             self._holding.paused()
@@ -232,16 +232,16 @@ class AnswerDebt:
             self._sounded = True
             self._pending.settle()
             at = event.dry_at
-            owed_from, more_from = at if self._tools else None, at if self._open else None
-            self._holding.answered(owed_from=owed_from, more_from=more_from)
+            pending_from, more_from = at if self._tools else None, at if self._open else None
+            self._holding.answered(pending_from=pending_from, more_from=more_from)
 
     def _note_tool(self, event: ToolBegan | ToolEnded | AgentCutOff, now: float) -> None:
         """Track running tools: the model's answer to their results is pending."""
         match event:
             case ToolBegan():
                 self._tools.add(event.call)
-                if self._holding.owed_since is None:
-                    self._holding.answered(owed_from=max(now, event.dry_at))
+                if self._holding.pending_since is None:
+                    self._holding.answered(pending_from=max(now, event.dry_at))
             case ToolEnded() if event.call in self._tools:
                 self._tools.remove(event.call)
                 if not self._tools and not event.asks:
