@@ -19,22 +19,18 @@ class Turn:
     Attributes:
         number: Of the latest decided turn; 0 before the first.
         attempts: Gives attempt numbers: no two attempts of a call share one.
-        stopped_at: The caller's last voiced sample, monotonic in seconds; `None` before the first.
-        worded: Whether the caller's speech since the last turn has produced a word.
     """
 
     def __init__(self, *, budget_s: float) -> None:
         self.number = 0
         self.attempts: Iterator[int] = count(1)
-        self.stopped_at: float | None = None
-        self.worded = False
         self._budget_s = budget_s
         self._until: Deadline | None = None
         self._heard = False
 
     def caller_stopped(self, at: float) -> None:
         """Start the latency budget, counted from the caller's last voiced sample."""
-        self.stopped_at, self._heard = at, False
+        self._heard = False
         self._until = Deadline(at=at + self._budget_s)
 
     def may_have_stopped(self, at: float) -> None:

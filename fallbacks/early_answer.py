@@ -46,38 +46,6 @@ def plain(words: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class CallerPaused:
-    """The caller fell silent, perhaps for good."""
-
-
-@dataclass(frozen=True, slots=True)
-class CallerWentOn:
-    """The caller speaks."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WordsStand:
-    """The caller's words of this turn, as far as they are transcribed."""
-
-    words: str
-    complete: bool  # False: more words are pending
-
-
-@dataclass(frozen=True, slots=True)
-class EarlyExhausted:
-    """No rung could answer early."""
-
-
-@dataclass(frozen=True, slots=True)
-class CallOver:
-    """The call is over."""
-
-
-EarlyEvent: TypeAlias = CallerPaused | CallerWentOn | WordsStand | EarlyExhausted | CallOver
-"""The events that `EarlyAnswer` takes."""
-
-
-@dataclass(frozen=True, slots=True)
 class PrepareAnswer:
     """Ask for the answer to these words, and keep it."""
 
@@ -140,8 +108,8 @@ class EarlyAnswer:
     """Decides when one call asks early, and whether the answer fits.
 
         early = EarlyAnswer(budget)
-        early.handle(WordsStand(words="Are you open?", complete=True))
-        early.handle(CallerPaused())   # (PrepareAnswer("Are you open?"),)
+        early.words("Are you open?", complete=True)
+        early.pause()                  # (PrepareAnswer("Are you open?"),)
         early.asked(question)
         early.decide(question)         # None: it fits, take it
 
@@ -160,26 +128,27 @@ class EarlyAnswer:
         self._words = ""
         self._asked_for = ""  # part of the question, which may also hold words before a pause
         self._complete = True
-        self._paused = False
+        self._may_ask = False  # the caller has paused, and this pause is not used up
 
-    def handle(self, event: EarlyEvent) -> tuple[EarlyAction, ...]:
-        """Decide on what happened."""
-        match event:
-            case WordsStand():
-                self._words, self._complete = event.words, event.complete
-                return self._look()
-            case CallerPaused():
-                self._paused = True
-                return self._look()
-            case CallerWentOn():
-                self._paused = False
-                return self._drop("caller")
-            case EarlyExhausted():
-                self._paused = False  # the turn asks in time, of the rungs available then
-                return self._drop("exhausted")
-            case CallOver():
-                self._paused = False
-                return self._drop("ended")
+    def words(self, words: str, *, complete: bool) -> tuple[EarlyAction, ...]:
+        """Take the caller's words of this turn.
+
+        Args:
+            words: As far as they are transcribed.
+            complete: No more are pending.
+        """
+        self._words, self._complete = words, complete
+        return self._look()
+
+    def pause(self) -> tuple[EarlyAction, ...]:
+        """Ask, if there are words: the caller fell silent, perhaps for good."""
+        self._may_ask = True
+        return self._look()
+
+    def drop(self, because: DropReason) -> tuple[EarlyAction, ...]:
+        """Drop the pending answer, and ask no other before the next pause."""
+        self._may_ask = False
+        return self._drop(because)
 
     def asked(self, question: EarlyQuestion) -> None:
         """Record the pending early question."""
@@ -192,12 +161,12 @@ class EarlyAnswer:
             Why not; `None` if it fits, or if there was none.
         """
         early, self.question = self.question, None
-        self._paused, self._words, self._complete = False, "", True
+        self._may_ask, self._words, self._complete = False, "", True
         return None if early is None else early.differs(question)
 
     def _look(self) -> tuple[EarlyAction, ...]:
-        """Ask if the caller is silent and has said something that is not being asked yet."""
-        if not self._paused:
+        """Ask if the caller has said something that is not being asked yet."""
+        if not self._may_ask:
             return ()
         other = self.question is not None and plain(self._asked_for) != plain(self._words)
         dropped = self._drop("words") if other else ()

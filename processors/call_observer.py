@@ -1,7 +1,7 @@
 """Turns the frames of a call into events, from outside the pipeline; it delays nothing."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from pipecat.frames.frames import (
     BotStartedSpeakingFrame,
@@ -13,8 +13,6 @@ from pipecat.frames.frames import (
     LLMContextFrame,
     LLMTextFrame,
     TTSAudioRawFrame,
-    VADUserStartedSpeakingFrame,
-    VADUserStoppedSpeakingFrame,
 )
 from pipecat.observers.base_observer import BaseObserver, FrameProcessed, FramePushed
 from pipecat.pipeline.worker_observer import WorkerObserver
@@ -24,6 +22,8 @@ from pipecat.transports.base_output import BaseOutputTransport
 
 from calls.events import (
     BargedIn,
+    CallerStarted,
+    CallerStopped,
     Event,
     FirstSpeech,
     FirstToken,
@@ -32,7 +32,8 @@ from calls.events import (
 )
 from calls.timeline import CallPhase, Phase, Timeline
 from processors.holding.own_voice import ClipAudioRawFrame
-from processors.readings import OPEN_A_TURN, READINGS, Seen
+from processors.readings import READINGS, Seen
+from processors.turn.floor import FloorEvent
 from processors.wiring import CallWiring
 
 
@@ -54,12 +55,6 @@ class SparingObserver(WorkerObserver):
 
 Read: TypeAlias = Callable[[Any, FramePushed, float], None]
 """Reads a frame of one type, and how and when (monotonic, s) it was pushed."""
-
-
-SPEAKS: Final[Mapping[type[Frame], bool]] = {
-    VADUserStartedSpeakingFrame: True,
-    VADUserStoppedSpeakingFrame: False,
-}
 
 
 class CallObserver(BaseObserver):
@@ -84,11 +79,10 @@ class CallObserver(BaseObserver):
         self._clock = wiring.clock
         self._timeline = timeline
         self._turn = wiring.turn
-        self._faintness = wiring.faintness
+        self._floor = wiring.floor
+        wiring.floor.listeners.append(self._follow)
         self._provider_of = provider_of
         self._clock_offset_s: float | None = None
-        self._turn_open = False  # the caller has said something that is not answered yet
-        self._caller_speaks = False  # a transcript during speech begins a turn, too
         self._awaited: set[type[Frame]] = set()  # types whose first frame of this turn is pending
         self._cut_short = False
         self._played: set[type[Frame]] = set()  # since the agent began to speak
@@ -108,14 +102,10 @@ class CallObserver(BaseObserver):
         kind = type(data.frame)
         if data.direction is FrameDirection.DOWNSTREAM or kind is ErrorFrame:
             if reading := READINGS.get(kind):
-                self._turn_open = self._turn_open or kind in OPEN_A_TURN
-                self._caller_speaks = SPEAKS.get(kind, self._caller_speaks)
                 self._say(*reading(data.frame, self._seen(data)))
             elif read := self._reads.get(kind):
                 read(data.frame, data, self._seen(data).at_s)
-        if self._heard_at_s is not None:
-            at_s, self._heard_at_s = self._heard_at_s, None
-            self._say(*self._timeline.heard(at_s))
+        self._tell_heard()
 
     def heard(self, at_s: float) -> None:
         """Record the first audible sample of an utterance on the caller's line.
@@ -125,6 +115,17 @@ class CallObserver(BaseObserver):
         """
         if self._heard_at_s is None:
             self._heard_at_s = at_s
+
+    def _tell_heard(self) -> None:
+        if self._heard_at_s is not None:
+            at_s, self._heard_at_s = self._heard_at_s, None
+            self._say(*self._timeline.heard(at_s))
+
+    def _follow(self, event: FloorEvent) -> None:
+        """Publish that the caller began or stopped speaking."""
+        if isinstance(event, CallerStarted | CallerStopped):
+            self._tell_heard()
+            self._say(event)
 
     def ended(self) -> None:
         """Record that the call is over."""
@@ -145,10 +146,8 @@ class CallObserver(BaseObserver):
             at_s=pushed_s + self._clock_offset_s,
             source=data.source.name,
             turn=self._timeline.number,
-            turn_open=self._turn_open or self._caller_speaks,
+            unanswered=self._floor.unanswered or self._floor.caller_speaking,
             provider_of=self._provider_of,
-            faintness=self._faintness,
-            read_at_s=now,
         )
 
     def _say(self, *events: Event) -> None:
@@ -157,11 +156,11 @@ class CallObserver(BaseObserver):
             self._timeline.handle(event)
 
     def _decided(self, _frame: Frame, data: FramePushed, at_s: float) -> None:
-        if not self._turn_open:  # a tool's result, or a reply that our own code asked for
+        if not self._floor.unanswered:  # a tool's result, or a reply that our own code asked for
             return
         if isinstance(data.source, LLMAssistantAggregator):  # it only stores what was heard
             return
-        self._turn_open = False
+        self._floor.model_asked()
         self._awaited = {LLMTextFrame, TTSAudioRawFrame}
         self._turn.number = self._timeline.number + 1
         self._say(TurnDecided(turn=self._timeline.number + 1, at_s=at_s))

@@ -11,8 +11,6 @@ from pipecat.frames.frames import (
     LLMContextAssistantTurnFrame,
     MetricsFrame,
     TranscriptionFrame,
-    VADUserStartedSpeakingFrame,
-    VADUserStoppedSpeakingFrame,
 )
 from pipecat.metrics.metrics import (
     LLMUsageMetricsData,
@@ -23,8 +21,6 @@ from pipecat.metrics.metrics import (
 
 from calls.events import (
     AgentSaid,
-    CallerStarted,
-    CallerStopped,
     Event,
     KeyPressed,
     OtherReading,
@@ -35,7 +31,6 @@ from calls.events import (
 from calls.keyed_entry import MASKED
 from processors.answering.model_answer import NoModelLeftError
 from processors.hearing.keypad import KEYPAD, KeyedFrame
-from processors.turn.sound_path import Faintness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,19 +40,12 @@ class Seen:
     at_s: float  # monotonic
     source: str  # the processor that pushed it
     turn: int  # the latest decided turn
-    turn_open: bool  # the caller has said something that is not answered yet, or is speaking
+    unanswered: bool  # the caller has said something that is not answered yet, or is speaking
     provider_of: Callable[[str], str]  # returns the active rung for a processor's name
-    faintness: Faintness  # of the caller's audio
-    read_at_s: float  # monotonic, at or after `at_s`
 
 
 Reading: TypeAlias = Callable[[Any, Seen], Iterable[Event]]
 """Returns the events in a frame of one type."""
-
-OPEN_A_TURN: Final[frozenset[type[Frame]]] = frozenset(
-    {VADUserStoppedSpeakingFrame, TranscriptionFrame, KeyedFrame}
-)
-"""Frames that mean that the caller has said something to answer."""
 
 
 def stage_of(processor: str) -> str:
@@ -105,15 +93,6 @@ USES: Final[Mapping[type, tuple[str, Callable[[Any], dict[str, Any]]]]] = {
 }
 
 
-def _caller_started(_frame: VADUserStartedSpeakingFrame, seen: Seen) -> Iterable[Event]:
-    yield CallerStarted(at_s=seen.at_s)
-
-
-def _caller_stopped(frame: VADUserStoppedSpeakingFrame, seen: Seen) -> Iterable[Event]:
-    at_s = seen.faintness.stopped_at(seen.at_s, stop_s=frame.stop_secs, now=seen.read_at_s)
-    yield CallerStopped(at_s=at_s, noticed_at_s=seen.at_s)
-
-
 def _transcribed(frame: TranscriptionFrame, seen: Seen) -> Iterable[Event]:
     best, *others = alternatives(frame.result) or [(frame.text, None)]
     yield TranscriptFinal(
@@ -137,7 +116,6 @@ def _key(_frame: InputDTMFFrame, _seen: Seen) -> Iterable[Event]:
 
 
 def _keyed(frame: KeyedFrame, seen: Seen) -> Iterable[Event]:
-    yield CallerStopped(at_s=seen.at_s, noticed_at_s=seen.at_s)
     yield TranscriptFinal(
         turn=seen.turn + 1, at_s=seen.at_s, provider=KEYPAD, text=frame.recorded, language=None
     )
@@ -159,7 +137,7 @@ def _measured(frame: MetricsFrame, seen: Seen) -> Iterable[Event]:
     for value in frame.data:
         if measured := usage(value):
             stage, amounts = measured
-            begins = stage == "stt" and seen.turn_open  # it belongs to the words of the next turn
+            begins = stage == "stt" and seen.unanswered  # it belongs to the words of the next turn
             yield UsageMeasured(
                 turn=seen.turn + begins,
                 stage=stage,
@@ -170,8 +148,6 @@ def _measured(frame: MetricsFrame, seen: Seen) -> Iterable[Event]:
 
 
 READINGS: Final[Mapping[type[Frame], Reading]] = {
-    VADUserStartedSpeakingFrame: _caller_started,
-    VADUserStoppedSpeakingFrame: _caller_stopped,
     TranscriptionFrame: _transcribed,
     LLMContextAssistantTurnFrame: _agent_said,
     InputDTMFFrame: _key,

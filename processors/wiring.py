@@ -7,6 +7,7 @@ from calls.entry import Tell
 from calls.events import Event
 from calls.line import CallerLine
 from calls.turn import Turn
+from processors.turn.floor import Floor
 from processors.turn.sound_path import Faintness
 
 
@@ -19,9 +20,10 @@ class CallWiring:
 
     Attributes:
         clock: Monotonic, in seconds. Read by all parts.
-        turn: The turn in progress. `TurnOpener` opens its deadline and records its first word, the
-            TTS stage moves it as audio is queued, `CallObserver` numbers it. All stages, the tools
-            and `HoldLine` read it.
+        turn: The turn in progress. `TurnOpener` opens its deadline, the TTS stage moves it as audio
+            is queued, `CallObserver` numbers it. All stages, the tools and `HoldLine` read it.
+        floor: Who speaks, since when, and what is pending. `TurnOpener` updates it before any
+            other processor gets the frame.
         line: The caller's line. The TTS stage and `HoldLine` add audio, and the leg corrects it if
             the far end reports what it has played. Those three read it.
         faintness: The level of the caller's audio. The call's VAD feeds it; `TurnDetector` and
@@ -34,6 +36,7 @@ class CallWiring:
     clock: Callable[[], float]
     turn: Turn
     line: CallerLine
+    floor: Floor
     outside: Tell
     faintness: Faintness = field(default_factory=Faintness)
     listeners: list[Tell] = field(default_factory=list[Tell])

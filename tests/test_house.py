@@ -53,7 +53,7 @@ def imported(path: Path) -> Iterator[str]:
 def is_pure(name: str) -> bool:
     if name.startswith(("calls.", "fallbacks.")) or name in PURE_VALUES:
         return True
-    return name.endswith(("_rules", ".decision", ".rules"))
+    return name.endswith(("_rules", ".decision", ".rules", ".floor"))
 
 
 PURE_FILES = [

@@ -22,9 +22,10 @@ from bot.tools.caller_requests import CallerRequests
 from engines.espeak import UnknownVoiceError
 from operations.database.database import Database
 from operations.record.callbacks import Callbacks
-from processors.holding.descent_rules import LANGUAGE, DescentSettings, OutageMenu, Step
 from processors.holding.late_answer_rules import Holding, HoldSettings
+from processors.holding.line_rules import LANGUAGE
 from processors.holding.on_device_words import NoEar, WordEar
+from processors.holding.outage_rules import OutageSettings, Step
 from processors.holding.own_voice import Fallback, Phrases
 from processors.holding.utterance_rules import Chooser, FallbackText, Situation, in_language
 from providers.catalog import provider
@@ -158,12 +159,10 @@ def fallback_for(
                 turns_apart=hold.turns_apart,
             )
         ),
-        descent=OutageMenu(
-            DescentSettings(
-                steps=_steps(hold.steps, keys=facts.keys),
-                clips=hold.clips,
-                menus=hold.menus,
-            )
+        outage=OutageSettings(
+            steps=_steps(hold.steps, keys=facts.keys),
+            clips=hold.clips,
+            menus=hold.menus,
         ),
         phrases=Phrases(
             chooser=Chooser(shared.utterances),
@@ -172,7 +171,7 @@ def fallback_for(
         voice=_voice(
             shared.clips, settings, agent, rate_hz=facts.sample_rate_hz, speaking=speaking
         ),
-        desk=requests,
+        choices=requests,
         ear=_ear(shared, hold.steps, keys=facts.keys),
         remember=lambda words: context.add_message({"role": "assistant", "content": words}),
     )

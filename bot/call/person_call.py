@@ -20,7 +20,8 @@ from bot.clock import Clock
 from calls.caller import clean
 from calls.line import CallerLine
 from processors.answering.stage import LlmStage
-from processors.holding.descent_rules import Consent, Step, heard_here
+from processors.holding.line_rules import Consent, heard_here
+from processors.holding.outage_rules import Step
 from processors.holding.utterance_rules import FallbackText, Situation
 from processors.speaking.stage import TtsStage
 from processors.transfer.person_leg import (

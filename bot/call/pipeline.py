@@ -50,15 +50,16 @@ from processors.hearing.caller_words import CallerLanguage, CallerWords, Wordles
 from processors.hearing.keypad import Keypad, KeyUse
 from processors.hearing.stage import SttStage
 from processors.holding.caller_silence import CallerSilence, End, Farewell
-from processors.holding.descent_rules import Step
 from processors.holding.hold_line import HoldLine
 from processors.holding.line_doer import WaitingSound
 from processors.holding.line_rules import LastWords
+from processors.holding.outage_rules import Step
 from processors.holding.own_voice import ClipAudioRawFrame
 from processors.holding.silence_rules import CallLength, Silence
 from processors.speaking.captions import Captions
 from processors.speaking.stage import TtsStage
 from processors.turn.ending import TurnOpener
+from processors.turn.floor import Floor
 from processors.turn.sound_path import SoundEnd, SoundWindows, order_interruptions
 from processors.wiring import CallWiring
 from transports.leg import Leg
@@ -122,7 +123,7 @@ class CallPipeline:
     def speaks(self, now: float) -> bool:
         """Return whether part of an answer still has to be heard."""
         agenda = self.tts.agenda
-        return agenda.in_reply or not agenda.empty or self.wiring.line.dry_at > now
+        return agenda.in_reply or not agenda.empty or self.wiring.floor.agent_sounds(now)
 
     def closing(self) -> Iterator[tuple[str, Callable[[], Awaitable[None]]]]:
         """Yield what closes each part that does not close with the pipeline, with its name."""
@@ -147,7 +148,10 @@ class CallPipeline:
         if leg.before:  # an upper bound: each attempt made an entry
             turn.number, turn.attempts = leg.before.turn, count(1 + leg.before.entries)
         outside = watched(tell, self.recording) if self.recording else tell
-        self.wiring = CallWiring(clock=now, turn=turn, line=CallerLine(), outside=outside)
+        line = CallerLine()
+        self.wiring = CallWiring(
+            clock=now, turn=turn, line=line, floor=Floor(line), outside=outside
+        )
 
     def _make_stages(self) -> None:
         shared, agent, wiring = self._shared, self._agent, self.wiring
@@ -218,15 +222,21 @@ class CallPipeline:
         agent, before, wiring = self._agent, self._leg.before, self.wiring
         # The limit also counts the time in the process before.
         lasted_s = wiring.clock() - before.began_at if before and before.call_id else 0.0
-        self.farewell = Farewell(end=self._end, last_words=lambda: self.hold_line.note(LastWords()))
+        self.farewell = Farewell(
+            end=self._end,
+            sounds=self._agent_sounds,
+            last_words=lambda: self.hold_line.note(LastWords()),
+        )
         self.silence = CallerSilence(
             silence=Silence(
+                wiring.floor,
                 prompt_after_s=agent.silence.prompt_after_s,
                 prompts=agent.silence.prompts,
                 goodbye=agent.silence.goodbye,
             ),
             length=CallLength(max_call_s=agent.max_call_s - lasted_s, words=agent.farewell),
             farewell=self.farewell,
+            floor=wiring.floor,
             tell=wiring.outside,
             clock=wiring.clock,
         )
@@ -353,14 +363,14 @@ class CallPipeline:
 
     def _tools(self) -> Tools:
         """Give the model the tools that every agent and this call have; return them."""
-        wiring, farewell = self.wiring, self.farewell
+        wiring = self.wiring
         tools = Tools(
             self._agent,
             note_callback=self.requests.note_callback,
             turn=lambda: wiring.turn.number,
             tell=wiring.outside,
             clock=wiring.clock,
-            speaking=lambda: farewell.speaking or self.hold_line.keeper.holding,
+            speaking=lambda: self._agent_sounds() or self.hold_line.keeper.holding,
             people=self.transfer,
             more=[self.opt_out.tool()] if self.opt_out else [],
             late=LateResults(now=self._is_quiet, ask_with=self._ask_with),
@@ -370,8 +380,12 @@ class CallPipeline:
 
     def _is_quiet(self) -> bool:
         """Return whether neither side speaks, and the caller waits for nothing else."""
-        keeper = self.hold_line.keeper
-        return not (self.farewell.speaking or keeper.caller_speaks or keeper.owes or keeper.led)
+        keeper, floor = self.hold_line.keeper, self.wiring.floor
+        heard = floor.caller_speaking or self._agent_sounds()
+        return not (heard or keeper.awaits_answer or keeper.led)
+
+    def _agent_sounds(self) -> bool:
+        return self.wiring.floor.agent_sounds(self.wiring.clock())
 
     async def _ask_with(self, note: str) -> None:
         """Add a note to the context and ask the model to speak."""
@@ -381,7 +395,7 @@ class CallPipeline:
     def _listed(self) -> list[FrameProcessor]:
         """Return the processors, from the caller's audio to what the caller hears."""
         leg, wiring, tell, transfer = self._leg, self.wiring, self.wiring.outside, self.transfer
-        early = self.llm.answer_early(self.context)
+        self.llm.answer_early(self.context, wiring.floor)
 
         def window() -> ContextWindow:
             return ContextWindow(limit_tokens=room_tokens(self._agent), tell=tell)
@@ -392,11 +406,13 @@ class CallPipeline:
             self.stt,
             *([self.answerer] if self.answerer else []),  # who picked up
             *self._language(),  # the voices follow the caller's language
-            CallerWords(tell=tell, listener=early),  # bounds what the recogniser returns
-            SoundWindows(quiet=lambda: self._vad.quiet, hear=self._hear),  # long enough for the VAD
+            CallerWords(tell=tell),  # bounds what the recogniser returns
+            SoundWindows(  # pieces that are long enough for the VAD
+                wiring.floor, quiet=lambda: self._vad.quiet, hear=self._hear
+            ),
             Keypad(self._keys(), wiring),  # pressed keys become the caller's turn
-            TurnOpener(  # the budget runs from the last sample
-                wiring.turn, faintness=wiring.faintness, clock=wiring.clock
+            TurnOpener(  # updates the floor; the budget runs from the last sample
+                wiring.floor, turn=wiring.turn, faintness=wiring.faintness, clock=wiring.clock
             ),
             self.pair.user(),  # VAD, turn detection, the caller's side of the context
             SoundEnd(),  # the caller's audio ends here
@@ -421,7 +437,7 @@ class CallPipeline:
         return KeyUse(
             lengths=[length for tool in self._agent.tools for length in tool.digits_asked],
             own=self._agent.keys,
-            taken=lambda: self.hold_line.keeper.way_down.takes_keys,
+            taken=lambda: self.hold_line.keeper.outage.takes_keys,
         )
 
     def _worker(self, listed: list[FrameProcessor]) -> PipelineWorker:

@@ -19,9 +19,9 @@ from bot.config.agent import CALLBACK, PERSON, AgentSettings, DestinationSetting
 from calls.handover import Destination, Handover
 from calls.leg_events import CallerReturned, HandedOver, PersonBriefed
 from processors.holding.caller_silence import CallerSilence, End
-from processors.holding.descent_rules import Consent
 from processors.holding.hold_line import HoldLine
 from processors.holding.line_doer import until_heard
+from processors.holding.line_rules import CallerAway
 from processors.holding.own_voice import Fallback
 from processors.holding.utterance_rules import Situation
 from processors.ladder.stage import Alarm
@@ -148,7 +148,7 @@ class Transfer:
 
     def _pressed(self, key: str) -> None:
         wanted = self._agent.keys.get(key)
-        if wanted is None or self.busy or self.hold_line.keeper.way_down.takes_keys:
+        if wanted is None or self.busy or self.hold_line.keeper.outage.takes_keys:
             return
         reason = f"pressed {key}"
         if wanted == CALLBACK:
@@ -214,7 +214,7 @@ class TransferAttempt:
         decision, transfer = self._decision, self._transfer
         transfer.silence.excuse(away=True)
         transfer.hold_line.note_answered()
-        transfer.hold_line.excuse(away=True)
+        transfer.hold_line.note(CallerAway(away=True))
         await self._do(decision.start(self._now()))
         while decision.at is not At.OVER:
             wake_at = self._now() if self._reports else decision.wake_at
@@ -383,7 +383,7 @@ class TransferAttempt:
         self._part()
         self._transfer.waiting.hold(on=False)
         self._transfer.silence.excuse(away=False)
-        self._transfer.hold_line.excuse(away=False)
+        self._transfer.hold_line.note(CallerAway(away=False))
 
     async def _hang_up(self, reason: str) -> None:
         """End the person's leg, if there is one; raises nothing."""

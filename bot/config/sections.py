@@ -17,8 +17,8 @@ from pydantic import (
 )
 
 from bot.config.values import Count, CountOrZero, HttpUrl, Seconds, SecondsOrZero, Section, Text
-from processors.holding.descent_rules import CLIPS, MENUS, STEPS, Step
 from processors.holding.late_answer_rules import CLIP_S, FIRST_S, LAST_S, SILENCE_S, TURNS_APART
+from processors.holding.outage_rules import CLIPS, MENUS, STEPS, Step
 
 CODE: Final = r"^[a-z][a-z0-9_]{0,63}$"
 ResultCode = Annotated[str, StringConstraints(pattern=CODE)]

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from processors.holding.descent_rules import Step
+from processors.holding.outage_rules import Step
 
 PARTING: Final = frozenset({Step.CLIP, Step.CHOSEN, Step.GOODBYE})  # these do not help the caller
 VOICES: Final = "tts"

@@ -140,7 +140,7 @@ def trouble_of(
                 kind=event.kind,
                 severity=event.severity,
                 reason=event.reason,
-                # As in fallbacks/health.py: a failure that one call's content caused opens no
+                # As in fallbacks/availability.py: a failure that one call's content caused opens no
                 # breaker.
                 left_alone=event.permanent and event.scope is not Scope.REQUEST,
             )

@@ -172,14 +172,6 @@ class AnswererEar:
         return params.start_secs if self.speaking else params.stop_secs
 
 
-class Excuse(Protocol):
-    """Turns the questions to a silent caller off or on."""
-
-    def __call__(self, *, away: bool) -> None:
-        """Turn them off if `away`: no person is on the line."""
-        ...
-
-
 class FirstWords:
     """What was said before the conversation began; it is added to the conversation once.
 
@@ -221,7 +213,7 @@ class AnswererWatch(SoundPath):
         *,
         say: Callable[[Frame], Awaitable[None]],
         part: Callable[[str], Awaitable[None]],
-        excuse: Excuse,
+        excuse: Callable[..., None],
         remember: Callable[[str], None],
         tell: Tell,
         clock: Callable[[], float],
@@ -234,7 +226,7 @@ class AnswererWatch(SoundPath):
             plan: What is said to machines.
             say: Makes the agent's voice say something.
             part: Ends the call after the current speech, with a reason for `CallEnded`.
-            excuse: Turns the questions to a silent caller off or on.
+            excuse: Turns the questions to a silent caller off, with `away=True`, or on again.
             remember: Adds a person's first words to the conversation.
             tell: Publishes events.
             clock: Monotonic, in seconds.

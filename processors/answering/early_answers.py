@@ -7,33 +7,20 @@ from typing import Final, TypeAlias
 
 from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletionChunk
-from pipecat.frames.frames import (
-    Frame,
-    InterimTranscriptionFrame,
-    TranscriptionFrame,
-    UserStoppedSpeakingFrame,
-    VADUserStartedSpeakingFrame,
-    VADUserStoppedSpeakingFrame,
-)
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.utils.string import TextPartForConcatenation, concatenate_aggregated_text
 
 from calls.entry import Tell
-from calls.events import UsageMeasured
+from calls.events import CallerStarted, CallerStopped, UsageMeasured
 from calls.turn import Turn
 from fallbacks.early_answer import (
-    CallerPaused,
-    CallerWentOn,
-    CallOver,
     DropAnswer,
     DropReason,
+    EarlyAction,
     EarlyAnswer,
     EarlyBudget,
-    EarlyEvent,
-    EarlyExhausted,
     EarlyQuestion,
     PrepareAnswer,
-    WordsStand,
 )
 from fallbacks.facts import (
     AnswerEmpty,
@@ -47,7 +34,7 @@ from processors.answering.context_window import Memory, fit_context
 from processors.answering.model_answer import ModelAnswer, NoModelLeftError
 from processors.answering.model_stream import Billed, Model
 from processors.ladder.stage import TaskOwner
-from processors.turn.ending import PauseEnded, PauseSoundsFinal
+from processors.turn.floor import Floor, FloorEvent, PausedFinally, TurnClosed, WentOn, WordsCame
 
 Heard: TypeAlias = Callable[[str, int], Awaitable[None]]
 """Gets the rung that writes from now on, and the number of characters taken back."""
@@ -269,6 +256,7 @@ class EarlyAnswerServices:
         bill: Gets a dropped answer and its turn, to report its use.
         clock: Monotonic, in seconds.
         turn: The turn in progress.
+        floor: Of the call.
     """
 
     make: MakeAnswer
@@ -280,13 +268,14 @@ class EarlyAnswerServices:
     bill: Callable[[PreparedAnswer, int], None]
     clock: Callable[[], float]
     turn: Turn
+    floor: Floor
 
 
 class EarlyAnswers:
     """Follows what the caller says and when it ends, and holds the early answer for the stage.
 
-    It reads frames above the user context aggregator, which may wait for the turn detector. It asks
-    exactly what will be asked when the turn is decided; `take` compares the two.
+    It does not wait for the turn detector. It asks exactly what will be asked when the turn is
+    decided; `take` compares the two.
     """
 
     def __init__(self, memory: Memory, means: EarlyAnswerServices) -> None:
@@ -306,35 +295,8 @@ class EarlyAnswers:
         self._closing: set[asyncio.Task[None]] = set()
         self._number = 0  # the turn that the answer is for
         self._parts: list[TextPartForConcatenation] = []
-        self._interim = False  # words were heard whose final transcript is pending
-        self._speaks = False  # since the last final transcript
-
-    def hear(self, frame: Frame) -> None:
-        """Read a frame, without waiting."""
-        match frame:
-            case InterimTranscriptionFrame():
-                self._interim = True
-                self._note_words()
-            case TranscriptionFrame():
-                self._interim = self._speaks = False
-                if frame.text.strip():
-                    spaced = frame.includes_inter_frame_spaces
-                    self._parts.append(TextPartForConcatenation(frame.text, spaced))
-                self._note_words()
-            case PauseSoundsFinal():
-                self._handle(CallerPaused())
-            case VADUserStoppedSpeakingFrame():
-                self._speaks = False  # possibly without a word, so no transcript may come
-                self._note_words()
-                self._handle(CallerPaused())
-            case VADUserStartedSpeakingFrame() | PauseEnded():
-                self._speaks = True
-                self._note_words()
-                self._handle(CallerWentOn())
-            case UserStoppedSpeakingFrame():  # the words are in the conversation now
-                self._parts, self._interim = [], False
-            case _:
-                pass
+        self._floor = means.floor
+        means.floor.listeners.append(self._follow)
 
     def take(self, context: LLMContext) -> PreparedAnswer | None:
         """Return the prepared answer, if it fits what is asked now."""
@@ -361,15 +323,35 @@ class EarlyAnswers:
 
     async def close(self) -> None:
         """Drop an unused answer, and wait until its requests have ended."""
-        self._handle(CallOver())
+        self._do(self._decision.drop("ended"))
         await asyncio.gather(*self._closing)
+
+    def _follow(self, event: FloorEvent) -> None:
+        """Process a change of the floor, without waiting."""
+        match event:
+            case WordsCame():
+                if event.final and event.text.strip():
+                    self._parts.append(TextPartForConcatenation(event.text, event.spaced))
+                self._note_words()
+            case PausedFinally():
+                self._do(self._decision.pause())
+            case CallerStopped():
+                self._note_words()
+                self._do(self._decision.pause())
+            case CallerStarted() | WentOn():
+                self._note_words()
+                self._do(self._decision.drop("caller"))
+            case TurnClosed():  # the words are in the conversation now
+                self._parts = []
+            case _:
+                pass
 
     def _note_words(self) -> None:
         words = concatenate_aggregated_text(self._parts)
-        self._handle(WordsStand(words=words, complete=not (self._interim or self._speaks)))
+        self._do(self._decision.words(words, complete=self._floor.transcribed))
 
-    def _handle(self, event: EarlyEvent) -> None:
-        for action in self._decision.handle(event):
+    def _do(self, actions: Iterable[EarlyAction]) -> None:
+        for action in actions:
             match action:
                 case PrepareAnswer():
                     self._prepare(action.words)
@@ -394,7 +376,7 @@ class EarlyAnswers:
             owner=self._means.owner,
             tell=self._tell,
             clock=self._now,
-            on_exhausted=lambda: self._handle(EarlyExhausted()),
+            on_exhausted=lambda: self._do(self._decision.drop("exhausted")),
         )
 
     def _drop(self, because: DropReason) -> None:

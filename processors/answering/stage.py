@@ -39,6 +39,7 @@ from processors.answering.model_answer import ModelAnswer, written_calls
 from processors.answering.model_stream import NO_CALLS, Model
 from processors.answering.tool_calls import must_speak
 from processors.speaking.sentences import TakeBackFrame
+from processors.turn.floor import Floor
 
 GOES_ON: Final = {
     "result": "The caller spoke before this was done. It goes on, and may succeed: do not say that "
@@ -180,11 +181,12 @@ class LlmStage(OpenAILLMService):
         """Return None: each rung has its own client."""
         del args, kwargs
 
-    def answer_early(self, memory: Memory) -> EarlyAnswers | None:
-        """Return the early answers, which must hear the caller; `None` if they are disabled.
+    def answer_early(self, memory: Memory, floor: Floor) -> None:
+        """Ask early from now on, if that is enabled.
 
         Args:
             memory: The conversation; the caller's words are appended to it.
+            floor: Of the call.
         """
         if self._policy.early is not None:
             means = EarlyAnswerServices(
@@ -197,9 +199,9 @@ class LlmStage(OpenAILLMService):
                 bill=self._bill.tell_dropped,
                 clock=self._now,
                 turn=self._turn,
+                floor=floor,
             )
             self.early = EarlyAnswers(memory, means)
-        return self.early
 
     async def get_chat_completions(self, context: LLMContext) -> Any:
         """Return the stream of one answer, from any rung."""
@@ -327,7 +329,7 @@ class LlmStage(OpenAILLMService):
         ranked = rank(self._policy.usable(now), self._turn.until(now), now=now)
         first = next(iter(ranked), None)
         gate = self._policy.gates.get(first or "")
-        return first is not None and (gate is None or gate.room > 0)
+        return first is not None and (gate is None or gate.room)
 
 
 def _bounded(context: LLMContext) -> LLMContext:

@@ -1,7 +1,7 @@
 """The caller's words on their way to the conversation: language, wordless turns, cleaning."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 from pipecat.frames.frames import (
     Frame,
@@ -140,7 +140,7 @@ class WordlessTurns:
             led=self._hold_line.keeper.led,
             unanswered=self._memory.unanswered,
             cut=cut,
-            owed=self._hold_line.keeper.owes,
+            owed=self._hold_line.keeper.awaits_answer,
             asked=self._asked,
         ):
             case AfterSound.ANSWER:
@@ -154,14 +154,6 @@ class WordlessTurns:
                 self._hold_line.note(NothingSaid())
 
 
-class CallerListener(Protocol):
-    """Receives the frames with the caller's words and pauses."""
-
-    def hear(self, frame: Frame) -> None:
-        """Read a frame, without waiting."""
-        ...
-
-
 class CallerWords(SoundPath):
     """Bounds the caller's words between STT and the user context aggregator; delays nothing.
 
@@ -169,18 +161,14 @@ class CallerWords(SoundPath):
     rest is dropped, and reported once a turn.
     """
 
-    def __init__(
-        self, *, tell: Tell, limit: int = LIMIT, listener: CallerListener | None = None
-    ) -> None:
+    def __init__(self, *, tell: Tell, limit: int = LIMIT) -> None:
         """Prepare.
 
         Args:
             tell: Publishes events.
             limit: Characters of a turn.
-            listener: Gets what the conversation will read.
         """
         super().__init__()
-        self._listener = listener
         self._tell = tell
         self._limit = limit
         self._left = limit
@@ -197,8 +185,6 @@ class CallerWords(SoundPath):
                 self._left = self._limit
             case _:
                 pass
-        if self._listener:
-            self._listener.hear(frame)
         await self.push_frame(frame, direction)
 
     def _bound(self, frame: TranscriptionFrame) -> None:

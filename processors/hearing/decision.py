@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Final, Protocol
 
+from calls.turn import Turn
 from fallbacks.attempt_events import (
     Ask,
     AttemptAction,
@@ -46,7 +47,7 @@ from processors.hearing.attempt_rules import (
 )
 from processors.hearing.feed_rules import Feed
 from processors.hearing.replay_rules import SoundRing, Transcripts
-from processors.hearing.utterance_rules import CallerUtterance, TurnDeadlines
+from processors.hearing.utterance_rules import CallerUtterance
 
 IDLE_KEPT_S: Final = 2.0  # of caller audio between utterances; a VAD reports 0.2 s late
 AIM_S: Final = 1.0  # of audio for a rung that starts to hear between utterances
@@ -84,7 +85,7 @@ class CallerHearing:
         rungs: Mapping[str, bool],
         *,
         policy: StagePolicy,
-        turn: TurnDeadlines,
+        turn: Turn,
         begin: BeginAttempting,
     ) -> None:
         """Prepare.
@@ -186,7 +187,7 @@ class CallerHearing:
     def _begin_speech(self, sure_s: float, now: float) -> tuple[HearingAction, ...]:
         going_on, before = _in_progress(self.utterance), self.utterance
         if going_on:
-            going_on.speaking = True
+            going_on.go_on()
             marks = (feed.mark(self.sound, now, speaking=True) for feed in self.feeds.values())
             return tuple(action for actions in marks for action in actions)
         began_s, not_before_s = self.sound.end_s - sure_s, self._stopped_s - AGAIN_S
@@ -380,9 +381,7 @@ def _failure(symptom: Symptom, feed: Feed) -> Failure:
     return failed(classify_symptom(symptom), "stt", provider=feed.provider)
 
 
-def _book(
-    failure: Failure, policy: StagePolicy, turn: TurnDeadlines, now: float
-) -> tuple[TellFact, ...]:
+def _book(failure: Failure, policy: StagePolicy, turn: Turn, now: float) -> tuple[TellFact, ...]:
     """Record a failure outside an attempt: a lost standby, or a refused connection."""
     permit = policy.availability.of(policy.stage, failure.provider).permit(now)
     if permit is None:

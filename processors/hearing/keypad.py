@@ -12,7 +12,6 @@ from pipecat.frames.frames import (
     LLMMessagesAppendFrame,
     StartFrame,
     UserStartedSpeakingFrame,
-    UserStoppedSpeakingFrame,
 )
 from pipecat.processors.aggregators.llm_context import LLMContextMessage
 from pipecat.processors.frame_processor import FrameDirection
@@ -59,9 +58,9 @@ class Keypad(SoundPath):
         super().__init__()
         self._entry = KeyedEntry(use.lengths)
         self._turn = wiring.turn
+        self._floor = wiring.floor
         self._use = use
         self._now = wiring.clock
-        self._speaks = False  # whether the caller's turn is open
         self._alarm = Alarm(wiring.clock)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
@@ -78,10 +77,7 @@ class Keypad(SoundPath):
             case StartFrame():
                 self._alarm.start(self, lambda: self._entry.wake_at, self._look)
             case UserStartedSpeakingFrame():
-                self._speaks = True
                 await self._give(self._entry.end())
-            case UserStoppedSpeakingFrame():
-                self._speaks = False
             case _:
                 pass
 
@@ -106,17 +102,20 @@ class Keypad(SoundPath):
         await self._give(self._entry.tick(now))
 
     async def _give(self, entry: str | None) -> None:
-        """Ask the model now, or when the caller has finished speaking."""
+        """Ask the model now, or at the end of the caller's turn."""
         if not entry:
             return
-        if not self._speaks:
+        if not self._floor.turn_open:
             await self.broadcast_interruption()  # an answer in progress does not know the entry
-            self._turn.caller_stopped(self._now())
+        alone, now = not self._floor.turn_open, self._now()
+        if alone:
+            self._turn.caller_stopped(now)
+        self._floor.keyed(now)
         message = {"role": "user", "content": f"{SAYS}{entry}"}
         await self.push_frame(
             KeyedFrame(
                 messages=[cast("LLMContextMessage", message)],
-                run_llm=not self._speaks,
+                run_llm=alone,
                 recorded=f"{SAYS}{self._entry.recorded(entry)}",
             )
         )

@@ -8,10 +8,11 @@ far as the caller spoke. The answer to Finalize, which Deepgram does not promise
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final
 
+from calls.turn import Turn
 from fallbacks.attempt_events import (
     Ask,
     AttemptAction,
@@ -93,24 +94,6 @@ def after_sound(*, led: bool, unanswered: bool, cut: bool, owed: bool, asked: bo
 SLACK_S: Final = 0.1  # for the VAD's idea of speech, and for results in whole frames
 
 
-class TurnDeadlines(Protocol):
-    """The turn in progress, as far as it limits how long words may take.
-
-    Attributes:
-        attempts: Gives the call's attempt numbers.
-    """
-
-    attempts: Iterator[int]
-
-    def patient_until(self, now: float) -> Deadline:
-        """Return when even late words are given up."""
-        ...
-
-    def unhurried_until(self, now: float) -> Deadline:
-        """Return a deadline for work that no caller waits for yet."""
-        ...
-
-
 class CallerUtterance:
     """Reports recognisers' events to `Attempting`; the owner carries out the actions.
 
@@ -118,9 +101,9 @@ class CallerUtterance:
         attempting: The request on the ladder.
         began_s: The start of the speech, in seconds of the caller's audio.
         not_before_s: Earlier audio was transcribed with the last utterance.
-        speaking: Whether the caller still speaks, or speaks again.
         written_s: Earlier audio need not be heard again.
-        spoken_until_s: The end of the speech, since the caller last stopped.
+        spoken_until_s: The end of its speech, in seconds of the caller's audio; infinite until the
+            caller stops.
     """
 
     def __init__(
@@ -129,7 +112,7 @@ class CallerUtterance:
         *,
         began_s: float,
         not_before_s: float,
-        turn: TurnDeadlines,
+        turn: Turn,
     ) -> None:
         """Prepare.
 
@@ -143,7 +126,6 @@ class CallerUtterance:
         self._lag = self.attempting.policy.lag
         self.began_s = began_s
         self.not_before_s = not_before_s
-        self.speaking = True
         self.written_s = 0.0
         self._begin = begin
         self._turn = turn
@@ -153,6 +135,15 @@ class CallerUtterance:
         self.spoken_until_s = math.inf
         self._reached_s: dict[int, float] = {}  # how far the final results of each attempt go
         self._lived_at: dict[int, float] = {}  # the last sign of life of each attempt
+
+    @property
+    def speaking(self) -> bool:
+        """Whether its speech goes on."""
+        return math.isinf(self.spoken_until_s)
+
+    def go_on(self) -> None:
+        """Record that the caller goes on before all words have come."""
+        self.spoken_until_s = math.inf
 
     def until(self, now: float) -> Deadline:
         """Return when even late words are given up; during speech no one waits for them."""
@@ -191,7 +182,6 @@ class CallerUtterance:
         """
         now_s = self._lag.provider_s(now)
         self._held_until = self._turn.unhurried_until(now_s)
-        self.speaking = False
         self.spoken_until_s = at_s - max(sure_s, SLACK_S)
         self.attempting.until = self.until(now)
         winner = self.attempting.winner

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from pipecat.frames.frames import (
-    BotStartedSpeakingFrame,
     BotStoppedSpeakingFrame,
     CancelFrame,
     ControlFrame,
@@ -25,18 +24,15 @@ from pipecat.frames.frames import (
     StartFrame,
     SystemFrame,
     TTSSpeakFrame,
-    UserStartedSpeakingFrame,
-    UserStoppedSpeakingFrame,
-    VADUserStartedSpeakingFrame,
-    VADUserStoppedSpeakingFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from calls.entry import Tell
-from calls.events import CallerSilent
+from calls.events import CallerSilent, CallerStarted
 from fallbacks.word_times import sayable
-from processors.holding.silence_rules import CallLength, Goodbye, Prompt, Silence, SilenceSign
+from processors.holding.silence_rules import CallLength, Goodbye, Prompt, Silence
 from processors.ladder.stage import Alarm
+from processors.turn.floor import Floor, FloorEvent, TurnBegan, WordsCame
 
 PATIENCE_S: Final = 20.0  # a goodbye that was not spoken by then will not be
 ANSWER: Final = (LLMFullResponseStartFrame, LLMTextFrame, LLMFullResponseEndFrame)
@@ -72,6 +68,7 @@ class Farewell(FrameProcessor):
         *,
         end: End | None = None,
         patience_s: float = PATIENCE_S,
+        sounds: Callable[[], bool] = lambda: False,
         last_words: Callable[[], None] | None = None,
     ) -> None:
         """Prepare.
@@ -79,14 +76,14 @@ class Farewell(FrameProcessor):
         Args:
             end: Called when a goodbye is not spoken in time.
             patience_s: That time.
+            sounds: Returns whether the agent is heard now.
             last_words: Called when a `final` goodbye is requested.
         """
         super().__init__()
         self.reason: str | None = None
         """Why the call ends; `None` if it is not ending."""
-        self.speaking = False
-        """Whether the agent is speaking now."""
         self._end = end
+        self._sounds = sounds
         self._patience_s = patience_s
         self._last_words = last_words
         self._words: str | None = None
@@ -123,8 +120,6 @@ class Farewell(FrameProcessor):
             case LLMFullResponseEndFrame():
                 self._answering = False
                 await self._ask()
-            case BotStartedSpeakingFrame() | BotStoppedSpeakingFrame():
-                self.speaking = isinstance(frame, BotStartedSpeakingFrame)
             case InterruptionFrame():
                 await self._drop_interrupted()
             case EndFrame() | CancelFrame():
@@ -177,7 +172,7 @@ class Farewell(FrameProcessor):
     async def _give_up(self) -> None:
         for _ in range(PATIENT):
             await asyncio.sleep(self._patience_s)
-            if not self.speaking:
+            if not self._sounds():
                 break
         self._alarm = None
         if self._end is not None and self.reason is not None:
@@ -189,21 +184,14 @@ class Farewell(FrameProcessor):
             await self.cancel_task(alarm)
 
 
-READS: Final[Mapping[type[Frame], tuple[SilenceSign, ...]]] = {
-    VADUserStartedSpeakingFrame: (SilenceSign.CALLER,),
-    VADUserStoppedSpeakingFrame: (SilenceSign.CALLER_STOPPED,),
-    UserStartedSpeakingFrame: (SilenceSign.CALLER,),
-    UserStoppedSpeakingFrame: (SilenceSign.CALLER_STOPPED,),
-    InputDTMFFrame: (SilenceSign.CALLER, SilenceSign.CALLER_STOPPED),  # a key has no end
-    BotStartedSpeakingFrame: (SilenceSign.AGENT,),
-    BotStoppedSpeakingFrame: (SilenceSign.AGENT_STOPPED,),
-    LLMFullResponseStartFrame: (SilenceSign.WORK,),
-    LLMFullResponseEndFrame: (SilenceSign.WORK_DONE,),
-    FunctionCallInProgressFrame: (SilenceSign.WORK,),
-    FunctionCallResultFrame: (SilenceSign.WORK_DONE,),
-    FunctionCallCancelFrame: (SilenceSign.WORK_DONE,),
+WORK: Final[Mapping[type[Frame], int]] = {
+    LLMFullResponseStartFrame: 1,
+    LLMFullResponseEndFrame: -1,
+    FunctionCallInProgressFrame: 1,
+    FunctionCallResultFrame: -1,
+    FunctionCallCancelFrame: -1,
 }
-"""The sign in a frame. A broadcast frame passes once: its copy goes the other way."""
+"""Work that begins or ends. A broadcast frame passes once: its copy goes the other way."""
 
 
 @dataclass
@@ -223,6 +211,7 @@ class CallerSilence(FrameProcessor):
         silence: Silence,
         length: CallLength,
         farewell: Farewell,
+        floor: Floor,
         tell: Tell,
         clock: Callable[[], float],
     ) -> None:
@@ -235,17 +224,16 @@ class CallerSilence(FrameProcessor):
         self._alarm = Alarm(clock)
         self._away = False
         self._answered = False
+        floor.listeners.append(self._follow)
 
     def excuse(self, *, away: bool) -> None:
         """Suspend questions and time limits while the caller is away, such as with a person."""
         self._away = away
-        self._silence.handle(
-            SilenceSign.AGENT if away else SilenceSign.AGENT_STOPPED, self._clock()
-        )
+        self._silence.restart(self._clock())
         self._alarm.ring()
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Pass everything on; record speech and work in progress."""
+        """Pass everything on; record keys and work in progress."""
         await super().process_frame(frame, direction)
         await self.push_frame(frame, direction)
         match frame:
@@ -262,17 +250,29 @@ class CallerSilence(FrameProcessor):
                 self._silence.forget_work()
                 self._alarm.ring()
             case _:
-                self._note(READS.get(type(frame), ()))
+                self._note(frame)
 
     async def cleanup(self) -> None:
         """Stop watching."""
         await super().cleanup()
         await self._alarm.stop()
 
-    def _note(self, heard: tuple[SilenceSign, ...]) -> None:
-        for silence_sign in heard:
-            self._silence.handle(silence_sign, self._clock())
-        if heard:
+    def _note(self, frame: Frame) -> None:
+        """Record a key, work in progress, or that the greeting is over, which ends its grace."""
+        if more := WORK.get(type(frame)):
+            self._silence.work(self._clock(), more=more)
+        elif isinstance(frame, InputDTMFFrame):  # a key has no end
+            self._silence.caller_spoke()
+            self._silence.restart(self._clock())
+        elif not isinstance(frame, BotStoppedSpeakingFrame):
+            return
+        self._alarm.ring()
+
+    def _follow(self, event: FloorEvent) -> None:
+        """Process a change of the floor at once."""
+        if isinstance(event, CallerStarted | TurnBegan):
+            self._silence.caller_spoke()
+        if not isinstance(event, WordsCame):
             self._alarm.ring()
 
     def _wake_at(self) -> float | None:

@@ -1,12 +1,13 @@
 """Decides when to speak on a caller's line in place of an answer, and what to do in an outage.
 
-Combines `Holding` (the answer is late), `AnswerDebt` (whether an answer is pending), `StageNews`
-(when to announce that a stage has no rung left) and `OutageScript` (what is said and done then).
-While the outage script is active, late answers are not announced separately.
+Combines `Holding` (the answer is late), `PendingAnswer` (whether an answer is pending), `StageNews`
+(when to announce that a stage has no rung left) and `OutageMenu` (what is said and done then).
+While the outage menu is active, late answers are not announced separately.
 """
 
 from typing import Final, TypeAlias
 
+from calls.events import CallerStarted, CallerStopped
 from fallbacks.facts import (
     AnswerEmpty,
     AttemptFailed,
@@ -16,31 +17,28 @@ from fallbacks.facts import (
     PauseJudged,
     StageExhausted,
 )
-from processors.holding.answer_debt_rules import AnswerDebt, StageNews
-from processors.holding.descent_rules import OutageMenu
 from processors.holding.late_answer_rules import Holding, Say
 from processors.holding.line_rules import (
+    AnswerEvent,
     CallerAway,
-    CallerBegan,
-    CallerFellSilent,
-    DebtEvent,
     HangUp,
     HearWords,
     KeepMessage,
     LastWords,
     LineAction,
     LineEvent,
-    MenuWordOwed,
+    MenuWordPending,
     MessageBegan,
     NothingSaid,
     RestTaken,
     SpeakFor,
     Spoken,
     Then,
-    WordsCame,
 )
+from processors.holding.outage_rules import OutageMenu, OutageSettings
+from processors.holding.pending_answer_rules import PendingAnswer, StageNews
 from processors.holding.utterance_rules import Situation
-from processors.holding.way_down_rules import OutageScript
+from processors.turn.floor import Floor, WordsCame
 
 MODEL_S: Final = 0.37  # usual time from a question to the model's first word
 SENTENCE_S: Final = 0.09  # from there to the end of the first sentence
@@ -51,7 +49,7 @@ HELD_WITH: Final = {
     Say.FILLER: (Situation.FILLER,),
     Say.CLIP: (Situation.LLM, Situation.DOWN),
 }
-BESIDE_GOODBYE: Final = (CallerBegan, CallerFellSilent, MessageBegan, Spoken)
+BESIDE_GOODBYE: Final = (CallerStarted, CallerStopped, MessageBegan, Spoken)
 """Events that still count after a final goodbye: a message that is left, a hang-up."""
 
 Actions: TypeAlias = tuple[LineAction, ...]
@@ -60,18 +58,20 @@ Actions: TypeAlias = tuple[LineAction, ...]
 class HoldDecision:
     """Decides for one call; events in, actions out, without a clock.
 
-    keeper = HoldDecision(Holding(), OutageMenu())
-    keeper.handle(CallerFellSilent(stopped_at=100.0), 100.2)
+    keeper = HoldDecision(Holding(), floor)
+    keeper.handle(CallerStopped(at_s=100.0, noticed_at_s=100.2), 100.2)
     keeper.tick(keeper.wake_at)  # (SpeakFor(situations=(FILLER,), ...),)
     """
 
-    def __init__(self, holding: Holding, descent: OutageMenu) -> None:
+    def __init__(
+        self, holding: Holding, floor: Floor, outage: OutageSettings | None = None
+    ) -> None:
         self._holding = holding
-        self._descent = descent
-        self._debt = AnswerDebt(holding)
-        self._news = StageNews(pause_s=holding.settings.first_s)
+        self._floor = floor
+        self._answer = PendingAnswer(holding, floor)
+        self._news = StageNews(floor, pause_s=holding.settings.first_s)
         self._away = self._parting = False
-        self.way_down = OutageScript(descent)
+        self.outage = OutageMenu(floor, outage)
 
     @property
     def holding(self) -> bool:
@@ -79,32 +79,27 @@ class HoldDecision:
         return self._holding.held
 
     @property
-    def owes(self) -> bool:
+    def awaits_answer(self) -> bool:
         """Whether the line is held for an answer, or will be."""
-        return self._holding.owed_since is not None
+        return self._holding.pending_since is not None
 
     @property
     def led(self) -> bool:
         """Whether the outage menu or a person speaks with the caller."""
-        return self._away or self.way_down.in_charge
-
-    @property
-    def caller_speaks(self) -> bool:
-        """Whether the caller speaks now, so that only mandatory speech is allowed."""
-        return self._news.caller_speaks
+        return self._away or self.outage.in_charge
 
     @property
     def listens(self) -> bool:
         """Whether the caller's words may be a choice from the menu."""
-        return self._descent.listens
+        return self.outage.listens
 
     @property
     def wake_at(self) -> float | None:
         """When to call `tick`, or `None`."""
         if self._parting:
-            return self.way_down.wake_at
-        held_at = None if self.way_down.in_charge else self._holding.wake_at
-        moments = (held_at, self.way_down.wake_at, self._news.wake_at)
+            return self.outage.wake_at
+        held_at = None if self.outage.in_charge else self._holding.wake_at
+        moments = (held_at, self.outage.wake_at, self._news.wake_at)
         return min((moment for moment in moments if moment is not None), default=None)
 
     def handle(self, event: LineEvent, now: float) -> Actions:
@@ -112,8 +107,8 @@ class HoldDecision:
         self._parting = self._parting or isinstance(event, LastWords)
         if not self._parting:
             return self._decide(event, now)
-        self._holding.owe_nothing()
-        return self.way_down.handle(event, now) if isinstance(event, BESIDE_GOODBYE) else ()
+        self._holding.expect_nothing()
+        return self.outage.handle(event, now) if isinstance(event, BESIDE_GOODBYE) else ()
 
     def _decide(self, event: LineEvent, now: float) -> Actions:
         match event:
@@ -124,7 +119,7 @@ class HoldDecision:
                 _expect(event, now, holding=self._holding, news=self._news)
                 return ()
             case PauseJudged() | WordsCame():
-                self._debt.handle(event, now, deaf=self._news.deaf)
+                self._answer.handle(event, now, deaf=self._news.deaf)
                 return ()
             case AttemptWon():
                 return self._note_won(event, now)
@@ -134,63 +129,61 @@ class HoldDecision:
                 self._holding.said(at)  # silence counts from there
             case _:
                 self._note(event, now)
-        return self.way_down.handle(event, now)
+        return self.outage.handle(event, now)
 
     def tick(self, now: float) -> Actions:
         """Return the actions that are due by now."""
         if self._parting:
-            due = self.way_down.tick(now)
+            due = self.outage.tick(now)
             return tuple(item for item in due if isinstance(item, HangUp | KeepMessage))
         actions: list[LineAction] = []
         stage = self._news.due(now)
         if stage is not None:
             self._holding.answered()
             found = StageExhausted(stage=stage, attempts=0)
-            actions += [HearWords(), *self.way_down.handle(found, now)]
-        actions += self.way_down.tick(now)
-        says = () if self.way_down.in_charge else self._holding.tick(now)
+            actions += [HearWords(), *self.outage.handle(found, now)]
+        actions += self.outage.tick(now)
+        says = () if self.outage.in_charge else self._holding.tick(now)
         actions += [SpeakFor(situations=HELD_WITH[say], then=Then.HOLD) for say in says]
         return tuple(actions)
 
     def _note_won(self, event: AttemptWon, now: float) -> Actions:
         """Hold the line again when a stage is back, until the answer is heard.
 
-        The outage script no longer watches it, and the rung may be slow, or die before its first
+        The outage menu no longer watches it, and the rung may be slow, or die before its first
         sentence.
         """
         if event.stage == "llm":
             self._holding.expected(now + SENTENCE_S + VOICE_S)
         if event.stage == "stt":
             self._news.drop("stt")  # the rung hears the utterance again, from its start
-        was_down = self.way_down.in_charge
-        actions = self.way_down.handle(event, now)
-        if was_down and not self.way_down.in_charge:
-            since = self._descent.quiet_since
+        was_down = self.outage.in_charge
+        actions = self.outage.handle(event, now)
+        if was_down and not self.outage.in_charge:
+            since = None if self._floor.caller_speaking else self.outage.quiet_since
             # The outage menu leaves longer silences; an answer about to come is not talked over.
             at_hand = now + USUALLY_S["llm"] - self._holding.settings.silence_s
-            self._holding.answered(owed_from=now if since is None else max(since, at_hand))
-            if event.stage == "stt" and not self._debt.worded:
+            self._holding.answered(pending_from=now if since is None else max(since, at_hand))
+            if event.stage == "stt" and not self._floor.worded:
                 self._holding.paused()  # the caller was asked to repeat, and may not do so
         return actions
 
     def _note(self, event: LineEvent, now: float) -> None:
         match event:
-            case CallerBegan():
-                self._news.caller_began()
-            case CallerFellSilent():
-                self._news.caller_fell_silent(event.stopped_at)
+            case CallerStarted():
+                self._news.caller_started()
             case CallerAway():
                 self._away = event.away
             case RestTaken():
                 self._news.drop("tts")
-            case MenuWordOwed():
+            case MenuWordPending():
                 self._news.wait_for_word(event.until)
             case AnswerEmpty():
-                self._debt.handle(NothingSaid(), now, deaf=self._news.deaf)
+                self._answer.handle(NothingSaid(), now, deaf=self._news.deaf)
             case _:
                 pass
-        if isinstance(event, DebtEvent):
-            self._debt.handle(event, now, deaf=self._news.deaf)
+        if isinstance(event, AnswerEvent):
+            self._answer.handle(event, now, deaf=self._news.deaf)
 
 
 def _expect(

@@ -19,12 +19,10 @@ from pipecat.frames.frames import (
     StartFrame,
     TTSAudioRawFrame,
     TTSTextFrame,
-    VADUserStartedSpeakingFrame,
-    VADUserStoppedSpeakingFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
-from calls.events import Event, TranscriptFinal, TurnDecided
+from calls.events import CallerStarted, CallerStopped, Event, TranscriptFinal, TurnDecided
 from fallbacks.facts import (
     AnswerEmpty,
     AttemptFailed,
@@ -38,23 +36,20 @@ from processors.holding.decision import HoldDecision
 from processors.holding.line_doer import HoldActions
 from processors.holding.line_rules import (
     AgentCutOff,
-    AnswerDue,
     AnswerOpen,
     AnswerSounded,
     CallerAway,
-    CallerBegan,
-    CallerFellSilent,
     LastWords,
     LineEvent,
     MenuKeyPressed,
-    MenuWordOwed,
+    MenuWordPending,
     NothingSaid,
     ToolBegan,
     ToolEnded,
-    WordsCame,
 )
 from processors.holding.own_voice import Fallback
 from processors.speaking.pcm import quiet_end
+from processors.turn.floor import FloorEvent, WordsCame
 from processors.wiring import CallWiring
 
 
@@ -65,10 +60,9 @@ class HoldLine(FrameProcessor):
         super().__init__(name="local")  # its speech counts as the local voice's
         self._phrases = fallback.phrases
         self._line = wiring.line
-        self._turn = wiring.turn
-        self._faintness = wiring.faintness
         self._now = wiring.clock
         self._doer = HoldActions(self, fallback, wiring)
+        wiring.floor.listeners.append(self._follow)
         wiring.listeners.append(self.notice)
 
     @property
@@ -80,13 +74,9 @@ class HoldLine(FrameProcessor):
         """Record that the caller hears something else: no answer is pending any more."""
         self._doer.handle(AnswerSounded(dry_at=self._line.dry_at, audible=True))
 
-    def note(self, event: NothingSaid | LastWords) -> None:
-        """Record that the caller's turn had no words, or that the final goodbye was requested."""
+    def note(self, event: NothingSaid | LastWords | CallerAway) -> None:
+        """Record what no frame shows: a turn without words, a final goodbye, a transfer."""
         self._doer.handle(event)
-
-    def excuse(self, *, away: bool) -> None:
-        """Pause the outage menu while the caller waits for a person, or is with one."""
-        self._doer.handle(CallerAway(away=away))
 
     def notice(self, event: Event) -> None:
         """Process an event of the call when it is published, without waiting."""
@@ -98,18 +88,17 @@ class HoldLine(FrameProcessor):
             case EarlyAnswerTaken() | AnswerEmpty():
                 self._doer.handle(event)
             case TurnDecided():  # not every end of a turn: one without a word gets no answer
-                self._doer.handle(AnswerDue())
+                self._doer.handle(event)
             case TranscriptFinal():
                 self._phrases.take_in(event)
-                self._doer.handle(WordsCame())
             case _:
                 pass
 
     def hear(self, frame: InputAudioRawFrame) -> None:
         """Take the caller's audio: for a message that is being left, or for the menu's words."""
         doer = self._doer
-        if message := doer.keeper.way_down.message:
-            doer.clerk.record(message, message.sound(frame.audio, self._now()))
+        if message := doer.keeper.outage.message:
+            doer.choices.record(message, message.sound(frame.audio, self._now()))
         else:
             doer.words.sound(frame.audio, frame.sample_rate)
 
@@ -130,7 +119,7 @@ class HoldLine(FrameProcessor):
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Pass everything on, except an answer after the goodbye; process what a frame means."""
         await super().process_frame(frame, direction)
-        late = self._doer.keeper.way_down.has_the_line and is_answer(frame)
+        late = self._doer.keeper.outage.has_the_line and is_answer(frame)
         if late and isinstance(frame, TTSAudioRawFrame):
             self._line.drop(frame.num_frames / frame.sample_rate, self._now())
         if late:
@@ -144,29 +133,35 @@ class HoldLine(FrameProcessor):
             case EndFrame() | CancelFrame():
                 await self._doer.stop()
             case _:
-                self._read(frame, self._now())
+                self._read(frame)
 
     async def cleanup(self) -> None:
         """Stop watching; keep a message that was being left."""
         await super().cleanup()
         await self._doer.stop()
-        for action in self._doer.keeper.way_down.give_up_message():
+        for action in self._doer.keeper.outage.give_up_message():
             await self._doer.do(action)
 
-    def _read(self, frame: Frame, now: float) -> None:
+    def _follow(self, event: FloorEvent) -> None:
+        """Process a change of the floor at once."""
+        doer = self._doer
+        match event:
+            case CallerStarted():
+                doer.words.began(listens=doer.keeper.listens)
+                doer.handle(event)
+                doer.give_way()
+            case CallerStopped():
+                doer.words.stopped()
+                doer.handle(event)
+                doer.handle(MenuWordPending(until=doer.words.pending_until))
+            case WordsCame() if event.text.strip():
+                doer.handle(event)
+            case _:
+                pass
+
+    def _read(self, frame: Frame) -> None:
         doer = self._doer
         match frame:
-            case VADUserStartedSpeakingFrame():
-                doer.words.began(listens=doer.keeper.listens)
-                doer.handle(CallerBegan())
-                doer.give_way()
-            case VADUserStoppedSpeakingFrame():
-                doer.words.stopped()
-                worded = self._turn.worded
-                stop_s = frame.stop_secs
-                stopped_at = self._faintness.stopped_at(now, stop_s=stop_s, now=now)
-                doer.handle(CallerFellSilent(stopped_at=stopped_at, worded=worded))
-                doer.handle(MenuWordOwed(until=doer.words.owed_until))
             case InterruptionFrame():
                 doer.voice.stop()
                 doer.handle(AgentCutOff())

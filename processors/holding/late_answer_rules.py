@@ -80,7 +80,7 @@ class Holding:
     """Holds the line of one call.
 
     Attributes:
-        owed_since: Since when an answer is pending, or `None`.
+        pending_since: Since when an answer is pending, or `None`.
         goes_on: An answer is being heard, and is incomplete.
     """
 
@@ -88,7 +88,7 @@ class Holding:
         self.settings = settings or HoldSettings()
         self._fillers = FillerTurns(self.settings.turns_apart)
         self._met = True  # something was heard in this turn: the next stop begins another
-        self.owed_since: float | None = None
+        self.pending_since: float | None = None
         self._expected_at: tuple[float, ...] = ()  # of the first word, latest first
         self._dry_at: float | None = None  # the end of what was said in this turn
         self._paused_at: float | None = None  # the caller's silence began, and may be a pause
@@ -99,19 +99,19 @@ class Holding:
     @property
     def wake_at(self) -> float | None:
         """When to call `tick`, or `None`."""
-        waits = self.owed_since is not None or self.goes_on
+        waits = self.pending_since is not None or self.goes_on
         if waits and self._dry_at is not None:
             return self._dry_at + self.settings.silence_s
-        if self.owed_since is None:
+        if self.pending_since is None:
             return None
         decided_at = -inf if self._decided_at is None else self._decided_at
         hopeless = self._tool_first and self._decided_at is not None
         if not self._fillers.allowed:
-            clip_at = self.owed_since + self.settings.clip_s
+            clip_at = self.pending_since + self.settings.clip_s
             later_s = AT_ONCE_S if hopeless else self.settings.first_s
             return max(clip_at, decided_at + later_s)
-        first_at = max(self.owed_since + self.settings.first_s, decided_at + AT_ONCE_S)
-        last_at = max(self.owed_since + self.settings.last_s, decided_at + PREPARED_S)
+        first_at = max(self.pending_since + self.settings.first_s, decided_at + AT_ONCE_S)
+        last_at = max(self.pending_since + self.settings.last_s, decided_at + PREPARED_S)
         expected = () if hopeless else self._expected_at
         expected_at = next((item for item in expected if item <= last_at), None)
         if expected_at is None:
@@ -121,31 +121,31 @@ class Holding:
     @property
     def held(self) -> bool:
         """Whether something was said in place of an answer that is still pending."""
-        return self.owed_since is not None and self._dry_at is not None
+        return self.pending_since is not None and self._dry_at is not None
 
     def caller_stopped(self, at: float) -> None:
         """Start waiting for an answer, from the caller's last voiced sample."""
         if self._met:
             self._fillers.begin()
         self._met = False
-        self.owed_since, self._expected_at, self._dry_at = at, (), None
+        self.pending_since, self._expected_at, self._dry_at = at, (), None
         self._paused_at = self._decided_at = None
         self._tool_first = self.goes_on = False
 
-    def owe_nothing(self) -> None:
+    def expect_nothing(self) -> None:
         """Stop waiting: the caller speaks, or has said nothing."""
-        self.owed_since = self._paused_at = None
+        self.pending_since = self._paused_at = None
         self.goes_on = False
 
     def paused(self) -> None:
         """Suspend waiting: the caller does not seem to have finished."""
-        if self.owed_since is not None:
-            self.owed_since, self._paused_at = None, self.owed_since
+        if self.pending_since is not None:
+            self.pending_since, self._paused_at = None, self.pending_since
 
     def decided(self, at: float) -> None:
         """Resume waiting after a pause: the turn is over."""
         if self._paused_at is not None:
-            self.owed_since, self._paused_at, self._decided_at = self._paused_at, None, at
+            self.pending_since, self._paused_at, self._decided_at = self._paused_at, None, at
 
     def expected(self, at: float, *, else_at: float | None = None) -> None:
         """Record when the answer's first word should be heard, by a rung at work on it.
@@ -167,15 +167,17 @@ class Holding:
         if not calls_tool:
             self.expected(at)
 
-    def answered(self, *, owed_from: float | None = None, more_from: float | None = None) -> None:
+    def answered(
+        self, *, pending_from: float | None = None, more_from: float | None = None
+    ) -> None:
         """Stop waiting: the answer is being heard, or something was said in its place.
 
         Args:
-            owed_from: The end of what was said in its place, if the answer is still pending.
+            pending_from: The end of what was said in its place, if the answer is still pending.
             more_from: The end of the part that is there, if the answer is incomplete.
         """
-        self.owed_since, self._paused_at = owed_from, None
-        dry_at = more_from if owed_from is None else owed_from
+        self.pending_since, self._paused_at = pending_from, None
+        dry_at = more_from if pending_from is None else pending_from
         self._dry_at = self._dry_at if dry_at is None else dry_at
         self._met, self.goes_on = True, more_from is not None
 
@@ -190,7 +192,7 @@ class Holding:
         first = self._dry_at is None
         self._met = True
         self._dry_at = now  # until `said` reports what was queued
-        if self.owed_since is None:
+        if self.pending_since is None:
             return (Say.FILLER,)
         if first and self._fillers.allowed:
             self._fillers.spend()

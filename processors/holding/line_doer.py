@@ -10,7 +10,6 @@ from pipecat.processors.frame_processor import FrameProcessor
 
 from calls.line import CallerLine
 from processors.holding.decision import HoldDecision
-from processors.holding.descent_rules import Meaning, heard_here
 from processors.holding.line_rules import (
     CallerMessage,
     CutLine,
@@ -20,16 +19,18 @@ from processors.holding.line_rules import (
     KeepMessage,
     LineAction,
     LineEvent,
-    MenuWordOwed,
+    Meaning,
+    MenuWordPending,
     MenuWordSaid,
     MessageBegan,
     RecordMessage,
     RunMenuChoice,
     SpeakFor,
     Spoken,
+    heard_here,
 )
 from processors.holding.on_device_words import OnDeviceWords
-from processors.holding.own_voice import SAMPLE_BYTES, DeskClerk, Fallback, OwnVoice
+from processors.holding.own_voice import SAMPLE_BYTES, ChoiceActions, Fallback, OwnVoice
 from processors.ladder.stage import Alarm
 from processors.wiring import CallWiring
 
@@ -80,17 +81,18 @@ class HoldActions:
         keeper: Decides.
         voice: Says what the call says itself.
         words: Recognises the menu's words.
-        clerk: Carries out choices, and stores a message as it comes.
+        choices: Carries out choices, and stores a message as it comes.
     """
 
     def __init__(self, owner: FrameProcessor, fallback: Fallback, wiring: CallWiring) -> None:
-        self.keeper = HoldDecision(fallback.holding, fallback.descent)
+        self.keeper = HoldDecision(fallback.holding, wiring.floor, fallback.outage)
         self.voice = OwnVoice(fallback, wiring, push=owner.push_frame)
         self.words = OnDeviceWords(fallback.ear, clock=wiring.clock)
-        self.clerk = DeskClerk(fallback.desk, tell=wiring.tell, turn=wiring.turn)
+        self.choices = ChoiceActions(fallback.choices, tell=wiring.tell, turn=wiring.turn)
         self._owner = owner
         self._phrases = fallback.phrases
         self._line = wiring.line
+        self._floor = wiring.floor
         self._tell = wiring.tell
         self._now = wiring.clock
         self._actions: deque[LineAction] = deque()
@@ -113,13 +115,14 @@ class HoldActions:
         self._alarm.ring()
 
     def give_way(self) -> None:
-        """Stop our own speech while the caller speaks.
+        """Stop our own speech while the caller speaks, and begin none.
 
         Pipecat interrupts only at the beginning of a turn. One may already be open: its words are
         pending, or it was a sound without any.
         """
-        if self.voice.speaker.speaks:
-            self.voice.stop()  # at once, because `do` waits for speech in preparation
+        speaks = self.voice.speaker.speaks
+        self.voice.stop()  # at once, because `do` waits for speech in preparation
+        if speaks:
             self._actions.append(CutLine())
             self._alarm.ring()
 
@@ -132,15 +135,14 @@ class HoldActions:
         """Carry out one action; its result is an event."""
         match action:
             case SpeakFor():
-                dry_at = await self.voice.speak(action, over_caller=self.keeper.caller_speaks)
+                dry_at = await self.voice.speak(action, over_caller=self._floor.caller_speaking)
                 self.handle(Spoken(action=action, dry_at=dry_at))
             case RunMenuChoice() | KeepMessage() | HangUp():
-                if done := await self.clerk.ask(action):
+                if done := await self.choices.ask(action):
                     self.handle(done)
             case RecordMessage():
-                message = CallerMessage(
-                    begins_at=await self.voice.sound_tone(), rate_hz=self.voice.rate_hz
-                )
+                begins_at, rate_hz = await self.voice.sound_tone(), self.voice.rate_hz
+                message = CallerMessage(self._floor, begins_at=begins_at, rate_hz=rate_hz)
                 self.handle(MessageBegan(message=message))
             case CutLine():
                 self.voice.stop()
@@ -155,7 +157,7 @@ class HoldActions:
 
     async def speak_rest(self) -> None:
         """Say what no voice could say; during a message, only mandatory words."""
-        await self.voice.speak_rest(self.handle, must=self.keeper.way_down.has_the_line)
+        await self.voice.speak_rest(self.handle, must=self.keeper.outage.has_the_line)
 
     async def _act(self, now: float) -> None:
         self.voice.note_heard(now)
@@ -172,7 +174,7 @@ class HoldActions:
 
     def _note_word(self, meaning: Meaning | None) -> None:
         """Process a recognised word of the menu; `None` if it was none of them."""
-        self.handle(MenuWordOwed(until=self.words.owed_until))
+        self.handle(MenuWordPending(until=self.words.pending_until))
         if meaning is not None:
             self.handle(MenuWordSaid(meaning=meaning))
 

@@ -1,9 +1,11 @@
-"""Events on a caller's line and the actions that follow, as values; a caller's message."""
+"""The menu's words, a caller's message, and what happens and is done on a caller's line."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias
 
+from calls.events import CallerStarted, CallerStopped, TurnDecided
 from fallbacks.facts import (
     AnswerEmpty,
     AttemptFailed,
@@ -15,8 +17,45 @@ from fallbacks.facts import (
     StageRecovered,
     StepTaken,
 )
-from processors.holding.descent_rules import Choice, Meaning
 from processors.holding.utterance_rules import Situation
+from processors.turn.floor import Floor, WordsCame
+
+
+class Choice(StrEnum):
+    """The menu's choices."""
+
+    CALLBACK = "callback"
+    MESSAGE = "message"
+    PERSON = "person"
+
+
+class Consent(StrEnum):
+    """A reply to a confirmation."""
+
+    YES = "yes"
+    NO = "no"
+
+
+Meaning: TypeAlias = Choice | Consent | str
+"""The meaning of a caller's word: a choice, a reply, or the key with that digit."""
+
+DIGITS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+PHRASES: Final[Mapping[str, Meaning]] = {
+    **{word: str(digit) for digit, word in enumerate(DIGITS)},
+    "callback": Choice.CALLBACK,
+    "call me back": Choice.CALLBACK,
+    "message": Choice.MESSAGE,
+    "person": Choice.PERSON,
+    "yes": Consent.YES,
+    "no": Consent.NO,
+}
+LANGUAGE: Final = "en"  # of the phrases, and of the one model included
+
+
+def heard_here(language: str) -> bool:
+    """Return whether the phrases are in this language, a tag such as `en-GB`."""
+    return language.partition("-")[0].lower() == LANGUAGE
+
 
 SAMPLE_BYTES: Final = 2
 LIMIT_S: Final = 120.0  # what people say to a machine is far shorter (chosen)
@@ -30,14 +69,16 @@ class CallerMessage:
     Moments are monotonic, in seconds.
     """
 
-    def __init__(self, *, begins_at: float, rate_hz: int, limit_s: float = LIMIT_S) -> None:
+    def __init__(
+        self, floor: Floor, *, begins_at: float, rate_hz: int, limit_s: float = LIMIT_S
+    ) -> None:
         self.rate_hz = rate_hz
         self.spoken = False
         """Whether it contains speech."""
+        self._floor = floor
         self._begins_at = begins_at
         self._ends_at = begins_at + limit_s
         self._room = round(limit_s * rate_hz) * SAMPLE_BYTES
-        self._quiet_since: float | None = begins_at
         self._pcm = bytearray()
         self._finished = False
 
@@ -54,8 +95,9 @@ class CallerMessage:
     @property
     def over_at(self) -> float:
         """When it will be over, without more speech."""
-        quiet_at = self._ends_at if self._quiet_since is None else self._quiet_since + QUIET_S
-        return min(self._ends_at, quiet_at)
+        if self._floor.caller_speaking:
+            return self._ends_at
+        return min(self._ends_at, max(self._floor.quiet_at, self._begins_at) + QUIET_S)
 
     def over(self, now: float) -> bool:
         """Return whether it is complete."""
@@ -65,17 +107,13 @@ class CallerMessage:
         """Record a piece of the caller's audio; return the part that is in the message."""
         if now < self._begins_at or self.over(now):
             return b""
-        # A caller who spoke into the tone and goes on leaves a message, too, without a new start.
-        over_tone = self._quiet_since is None and now >= self._begins_at + OVER_TONE_S
-        self.spoken = self.spoken or over_tone
+        if (since := self._floor.caller_since) is not None:
+            # A caller who spoke into the tone and goes on leaves a message, too.
+            over_tone = now >= self._begins_at + OVER_TONE_S
+            self.spoken = self.spoken or over_tone or since >= self._begins_at
         taken = pcm[: self._room - len(self._pcm)]
         self._pcm += taken
         return taken
-
-    def voice(self, now: float, *, speaking: bool) -> None:
-        """Record that the caller began or stopped speaking."""
-        self.spoken = self.spoken or (speaking and now >= self._begins_at)
-        self._quiet_since = None if speaking else max(now, self._begins_at)
 
     def key(self, now: float) -> None:
         """Finish: the caller pressed a key."""
@@ -147,29 +185,6 @@ LineAction: TypeAlias = (
     | StageRecovered
 )
 """The actions on a line. The events among them are published."""
-
-
-@dataclass(frozen=True, slots=True)
-class CallerBegan:
-    """The caller speaks."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallerFellSilent:
-    """The caller is silent; it may have been a cough, without a turn."""
-
-    stopped_at: float  # the last voiced sample
-    worded: bool = False  # this turn had produced a word by then
-
-
-@dataclass(frozen=True, slots=True)
-class WordsCame:
-    """A recogniser transcribed words of the caller."""
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerDue:
-    """The caller's turn is over, and the model is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +264,7 @@ class MenuWordSaid:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MenuWordOwed:
+class MenuWordPending:
     """The caller's last words may be a choice from the menu: wait for it until then."""
 
     until: float
@@ -286,12 +301,12 @@ class MessageBegan:
     message: CallerMessage
 
 
-DebtEvent: TypeAlias = (
-    CallerBegan
-    | CallerFellSilent
+AnswerEvent: TypeAlias = (
+    CallerStarted
+    | CallerStopped
     | WordsCame
     | PauseJudged
-    | AnswerDue
+    | TurnDecided
     | NothingSaid
     | AnswerSounded
     | AnswerOpen
@@ -303,12 +318,12 @@ DebtEvent: TypeAlias = (
 """The events that decide whether an answer is pending."""
 
 LineEvent: TypeAlias = (
-    DebtEvent
+    AnswerEvent
     | CallerAway
     | LastWords
     | MenuKeyPressed
     | MenuWordSaid
-    | MenuWordOwed
+    | MenuWordPending
     | EarChecked
     | Spoken
     | ChoiceDone

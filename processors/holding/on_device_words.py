@@ -13,13 +13,13 @@ from typing import Final, Protocol
 
 from pipecat.processors.frame_processor import FrameProcessor
 
-from processors.holding.descent_rules import PHRASES, Meaning
+from processors.holding.line_rules import PHRASES, Meaning
 
 SAMPLE_BYTES: Final = 2
 BEFORE_S: Final = 0.6  # of audio kept: a VAD reports 0.2 s late, and later for a soft voice
 LONGEST_S: Final = 2.2  # including that; "call me back" takes 1 s, slowly spoken
 WAITING: Final = 4  # utterances in the queue; more means a caller who is talking
-OWED_S: Final = 0.8  # to wait for a result, before the utterance counts as nothing
+PENDING_S: Final = 0.8  # to wait for a result, before the utterance counts as nothing
 
 
 class WordEar(Protocol):
@@ -73,7 +73,7 @@ class OnDeviceWords:
         self._spoken: bytearray | None = None  # the utterance in progress
         self._rate_hz = 0
         self._waiting: asyncio.Queue[_CapturedSound] = asyncio.Queue(WAITING)
-        self._owed_until: float | None = None
+        self._pending_until: float | None = None
         self._hearing: tuple[FrameProcessor, asyncio.Task[None]] | None = None
 
     @property
@@ -82,9 +82,9 @@ class OnDeviceWords:
         return self._ear.usable
 
     @property
-    def owed_until(self) -> float:
+    def pending_until(self) -> float:
         """Until when to wait for the last utterance; in the past if none is pending."""
-        return self._owed_until or 0.0
+        return self._pending_until or 0.0
 
     def sound(self, pcm: bytes, rate_hz: int) -> None:
         """Keep a piece of the caller's audio, once `start` was called."""
@@ -112,7 +112,7 @@ class OnDeviceWords:
         if not spoken or len(spoken) > self._bytes(LONGEST_S) or self._waiting.full():
             return
         self._waiting.put_nowait(_CapturedSound(bytes(spoken), self._rate_hz))
-        self._owed_until = self._now() + OWED_S
+        self._pending_until = self._now() + PENDING_S
 
     def start(self, owner: FrameProcessor, said: Callable[[Meaning | None], None]) -> None:
         """Recognise the utterances, one after the other, until `stop`.
@@ -137,7 +137,7 @@ class OnDeviceWords:
             spoken = await self._waiting.get()
             meaning = PHRASES.get(await self._ear.understand(spoken.pcm, spoken.rate_hz))
             if self._waiting.empty():
-                self._owed_until = None
+                self._pending_until = None
             said(meaning)
 
     def _bytes(self, seconds: float) -> int:

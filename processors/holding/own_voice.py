@@ -21,10 +21,10 @@ from calls.events import AgentSaid, CallbackWanted, MessageLeft, PersonWanted, T
 from calls.line import CallerLine
 from calls.turn import Turn
 from fallbacks.facts import HeldTheLine, StepTaken
-from processors.holding.descent_rules import Choice, OutageMenu
 from processors.holding.late_answer_rules import Holding
 from processors.holding.line_rules import (
     CallerMessage,
+    Choice,
     ChoiceDone,
     HangUp,
     KeepMessage,
@@ -34,6 +34,7 @@ from processors.holding.line_rules import (
     Then,
 )
 from processors.holding.on_device_words import WordEar
+from processors.holding.outage_rules import OutageSettings
 from processors.holding.utterance_rules import Chooser, FallbackText, OwnWords, Situation
 from processors.wiring import CallWiring
 
@@ -159,18 +160,18 @@ class MenuChoices(Protocol):
         ...
 
 
-class DeskClerk:
+class ChoiceActions:
     """Carries out menu choices through `MenuChoices`, and publishes the results."""
 
-    def __init__(self, desk: MenuChoices, *, tell: Tell, turn: Turn) -> None:
-        self._desk = desk
+    def __init__(self, choices: MenuChoices, *, tell: Tell, turn: Turn) -> None:
+        self._choices = choices
         self._tell = tell
         self._turn = turn
 
     def record(self, message: CallerMessage, piece: bytes) -> None:
         """Pass on a piece of a message as it comes, so that it outlives the process."""
         if piece:
-            self._desk.record(piece, message.rate_hz)
+            self._choices.record(piece, message.rate_hz)
 
     async def ask(self, action: RunMenuChoice | KeepMessage | HangUp) -> ChoiceDone | None:
         """Carry out an action; return the result of a choice."""
@@ -185,23 +186,23 @@ class DeskClerk:
                 lost = action.message.spoken and not done
                 return ChoiceDone(choice=Choice.MESSAGE, done=done, lost=lost)
             case HangUp():
-                await self._desk.hang_up(REASON)
+                await self._choices.hang_up(REASON)
                 return None
 
     async def _choose(self, choice: Choice, reason: str) -> bool:
         if choice is Choice.PERSON:
             self._tell(PersonWanted(turn=self._turn.number, reason=reason))
-            return await self._desk.connect()
-        if not await self._desk.call_back(reason):
+            return await self._choices.connect()
+        if not await self._choices.call_back(reason):
             return False
         self._tell(CallbackWanted(turn=self._turn.number, when="", reason=reason))
         return True
 
     async def _keep(self, message: CallerMessage) -> bool:
         if not message.spoken:
-            await self._desk.drop_message()
+            await self._choices.drop_message()
             return False
-        kept = await self._desk.keep_message()
+        kept = await self._choices.keep_message()
         if kept:
             self._tell(MessageLeft(length_s=message.length_s))
         return kept
@@ -251,19 +252,19 @@ class Fallback:
 
     Attributes:
         holding: Decides when an answer is late.
-        descent: Decides what is done while a stage is down.
+        outage: The pace of the outage menu.
         phrases: The texts.
         voice: Renders them.
-        desk: Carries out menu choices.
+        choices: Carries out menu choices.
         ear: Recognises the menu's words on this machine.
         remember: Adds text to the assistant's context.
     """
 
     holding: Holding
-    descent: OutageMenu
+    outage: OutageSettings
     phrases: Phrases
     voice: ClipVoice
-    desk: MenuChoices
+    choices: MenuChoices
     ear: WordEar
     remember: Callable[[str], None]
 
@@ -299,6 +300,7 @@ class OwnVoice:
         self._tell = wiring.tell
         self._now = wiring.clock
         self._turn = wiring.turn
+        self._floor = wiring.floor
         self._unheard = OwnWords(wiring.line)
         self._rest: deque[_Rest] = deque(maxlen=64)
         self._speaking_rest = asyncio.Lock()
@@ -393,7 +395,7 @@ class OwnVoice:
             self._remember(words)
 
     def _tell_held(self, utterance: FallbackText) -> None:
-        stopped_at = self._turn.stopped_at
+        stopped_at = self._floor.stopped_at
         after_s = 0.0 if stopped_at is None else self._now() - stopped_at
         self._tell(HeldTheLine(turn=self._turn.number, utterance=utterance.name, after_s=after_s))
 

@@ -8,22 +8,13 @@ Work that never ends stops counting after `work_limit_s`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from math import inf
 from typing import Final, TypeAlias
+
+from processors.turn.floor import Floor
 
 WORK_LIMIT_S: Final = 15.0
 """The longest work that excuses silence: three times a tool's usual 5 s (chosen)."""
-
-
-class SilenceSign(StrEnum):
-    """The inputs of the silence rule."""
-
-    CALLER = "caller"  # any sound, or a key
-    CALLER_STOPPED = "caller_stopped"
-    AGENT = "agent"
-    AGENT_STOPPED = "agent_stopped"
-    WORK = "work"  # a model or a tool was asked
-    WORK_DONE = "work_done"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +37,16 @@ Step: TypeAlias = Prompt | Goodbye
 
 
 class Silence:
-    """Prompts a silent caller, prompts again, then says goodbye."""
+    """Prompts a silent caller, prompts again, then says goodbye.
+
+    silence = Silence(floor, prompt_after_s=8.0, prompts=["Hello?"], goodbye="Bye.")
+    silence.start(100.0)
+    silence.wake_at  # when to call `tick`, if nothing is heard until then
+    """
 
     def __init__(
         self,
+        floor: Floor,
         *,
         prompt_after_s: float,
         prompts: Sequence[str],
@@ -57,41 +54,45 @@ class Silence:
         work_limit_s: float = WORK_LIMIT_S,
     ) -> None:
         self.prompts = 0
+        self._floor = floor
         self._after_s = prompt_after_s
         self._prompts = tuple(prompts)
         self._goodbye = goodbye
         self._work_limit_s = work_limit_s
-        self._caller_speaks = self._agent_speaks = self._over = False
+        self._over = False
         self._work = 0
-        self._since: float | None = None  # the time of the last sign
+        self._started_at: float | None = None
+        self._since = -inf  # the caller's time runs from here, or from a later sound
 
     @property
     def wake_at(self) -> float | None:
         """When to call `tick`, or `None`."""
-        if self._since is None or self._over or self._caller_speaks or self._agent_speaks:
+        floor = self._floor
+        waits = floor.caller_speaking or floor.turn_open
+        if self._started_at is None or self._over or waits:
             return None
-        return self._since + self._after_s + (self._work_limit_s if self._work else 0.0)
+        heard_at = max(floor.quiet_at, floor.turn_over_at, floor.agent_sounds_until)
+        since = max(self._since, heard_at)
+        if since <= self._started_at:  # time to connect the line and to begin the greeting
+            since = self._started_at + self._work_limit_s
+        return since + self._after_s + (self._work_limit_s if self._work else 0.0)
 
     def start(self, now: float) -> None:
-        """Begin to count, after time for the line to be connected and the greeting to be spoken."""
-        self._since = now + self._work_limit_s
+        """Begin to count."""
+        self._started_at = now
 
-    def handle(self, heard: SilenceSign, now: float) -> None:
-        """Record a sign."""
+    def restart(self, now: float) -> None:
+        """Count from now on."""
         self._since = now
-        match heard:
-            case SilenceSign.CALLER:
-                self._caller_speaks, self.prompts, self._over = True, 0, False
-            case SilenceSign.CALLER_STOPPED:
-                self._caller_speaks = False
-            case SilenceSign.AGENT:
-                self._agent_speaks = True
-            case SilenceSign.AGENT_STOPPED:
-                self._agent_speaks = False
-            case SilenceSign.WORK:
-                self._work += 1
-            case SilenceSign.WORK_DONE:
-                self._work = max(0, self._work - 1)
+
+    def caller_spoke(self) -> None:
+        """Count the prompts again from the first."""
+        self.prompts, self._over = 0, False
+
+    def work(self, now: float, *, more: int) -> None:
+        """Record that a model or a tool was asked (1), or is done (-1)."""
+        self._since = now
+        self._work = max(0, self._work + more)
 
     def forget_work(self) -> None:
         """Reset the work in progress: the caller spoke, and all of it was dropped."""

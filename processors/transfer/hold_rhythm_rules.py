@@ -3,6 +3,8 @@
 from enum import StrEnum
 from typing import Final
 
+from processors.turn.floor import Floor
+
 TONE_EVERY_S: Final = 1.6  # with the tone's own length no silence reaches 2 s
 WORD_EVERY_S: Final = 10.0  # often enough that the line does not seem dead (chosen)
 LEAD_S: Final = 0.1  # before the line runs dry
@@ -18,9 +20,9 @@ class HoldSound(StrEnum):
 class HoldRhythm:
     """Decides what to play whenever the line is about to run dry, unless the caller speaks."""
 
-    def __init__(self) -> None:
+    def __init__(self, floor: Floor) -> None:
         self._on = False
-        self._caller_speaks = False
+        self._floor = floor
         self._word_at = 0.0
 
     @property
@@ -40,13 +42,9 @@ class HoldRhythm:
         """Make a phrase due next: the caller has asked again."""
         self._word_at = now
 
-    def caller(self, *, speaks: bool) -> None:
-        """Record that the caller began or stopped speaking."""
-        self._caller_speaks = speaks
-
     def wake_at(self, dry_at: float) -> float | None:
         """Return when something is due, from when the line runs dry."""
-        return dry_at - LEAD_S if self._on and not self._caller_speaks else None
+        return dry_at - LEAD_S if self._on and not self._floor.caller_speaking else None
 
     def tick(self, now: float, dry_at: float) -> HoldSound | None:
         """Return what is due, or `None`."""

@@ -19,8 +19,6 @@ from pipecat.frames.frames import (
     StartFrame,
     TTSAudioRawFrame,
     TTSTextFrame,
-    VADUserStartedSpeakingFrame,
-    VADUserStoppedSpeakingFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
@@ -104,8 +102,9 @@ class WaitingLine(FrameProcessor):
         self._now = wiring.clock
         self._speaker = Speaker(wiring.line, push=self.push_frame, clock=wiring.clock)
         self._other = OtherSound(wiring.line, push=self.push_frame, clock=wiring.clock)
-        self._rhythm = HoldRhythm()
+        self._rhythm = HoldRhythm(wiring.floor)
         self._alarm = Alarm(wiring.clock)
+        wiring.floor.listeners.append(lambda _: self._alarm.ring())
         self._words_out = asyncio.Event()
         self._words_out.set()  # no answer is expected before `expect_words`
 
@@ -179,10 +178,6 @@ class WaitingLine(FrameProcessor):
                 self._alarm.start(self, self._wake_at, self._act)
             case EndFrame() | CancelFrame():
                 await self._alarm.stop()
-            case VADUserStartedSpeakingFrame() | VADUserStoppedSpeakingFrame():
-                speaks = isinstance(frame, VADUserStartedSpeakingFrame)
-                self._rhythm.caller(speaks=speaks)
-                self._alarm.ring()
             case LLMFullResponseEndFrame():
                 self._words_out.set()  # it follows the answer's words
             case InputDTMFFrame():

@@ -1,4 +1,4 @@
-"""The end of the caller's turn: its deadline, and the wait for all of its words."""
+"""The caller's turn: the floor, the turn's deadline, and the wait for all of its words."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,13 +11,16 @@ from pipecat.frames.frames import (
     InterimTranscriptionFrame,
     SystemFrame,
     TranscriptionFrame,
+    UserStartedSpeakingFrame,
     UserStoppedSpeakingFrame,
+    VADUserStartedSpeakingFrame,
     VADUserStoppedSpeakingFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.turns.user_stop import TurnAnalyzerUserTurnStopStrategy
 
 from calls.turn import Turn
+from processors.turn.floor import Floor
 from processors.turn.sound_path import Faintness, SoundPath
 
 
@@ -42,44 +45,66 @@ class PauseEnded(PauseFrame):
 
 
 class TurnOpener(SoundPath):
-    """Opens the turn's deadline when the caller stops, before any stage learns of it.
+    """Updates the floor, and opens the turn's deadline when the caller stops.
 
     Stands directly above the user context aggregator, which sends the VAD's reports in both
-    directions at once. The stages above get the stop through here; the one below gets it several
-    steps later, when the deadline exists. It also records whether the turn has produced a word,
-    because interim words end at the next processor.
+    directions at once. The stages above get them through here; the processor below gets them
+    several steps later, when the floor is up to date and the deadline exists. Words end at the next
+    processor, so none below could read them.
     """
 
-    def __init__(self, turn: Turn, *, faintness: Faintness, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, floor: Floor, *, turn: Turn, faintness: Faintness, clock: Callable[[], float]
+    ) -> None:
         """Prepare.
 
         Args:
+            floor: Of the call.
             turn: The turn in progress.
             faintness: Hears the same audio as the VAD.
             clock: Monotonic, in seconds.
         """
         super().__init__()
+        self._floor = floor
         self._turn = turn
         self._faintness = faintness
         self._now = clock
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Open the turn, and pass everything on."""
+        """Update the floor, and pass everything on."""
         await super().process_frame(frame, direction)
         match frame:
-            case PauseSoundsFinal():
-                self._turn.may_have_stopped(self._now())
+            case VADUserStartedSpeakingFrame():
+                self._floor.caller_started(self._now())
             case VADUserStoppedSpeakingFrame():
-                now = self._now()
-                stop_s = frame.stop_secs
-                self._turn.caller_stopped(self._faintness.stopped_at(now, stop_s=stop_s, now=now))
+                self._stop(frame.stop_secs, self._now())
+            case PauseFrame():
+                self._note_pause(frame)
             case InterimTranscriptionFrame() | TranscriptionFrame():
-                self._turn.worded = self._turn.worded or bool(frame.text.strip())
+                self._note_words(frame)
+            case UserStartedSpeakingFrame():
+                self._floor.turn_began()
             case UserStoppedSpeakingFrame():
-                self._turn.worded = False
+                self._floor.turn_ended(self._now())
             case _:
                 pass
         await self.push_frame(frame, direction)
+
+    def _stop(self, stop_s: float, now: float) -> None:
+        at = self._faintness.stopped_at(now, stop_s=stop_s, now=now)
+        self._turn.caller_stopped(at)
+        self._floor.caller_stopped(at, now)
+
+    def _note_words(self, frame: InterimTranscriptionFrame | TranscriptionFrame) -> None:
+        final, spaced = isinstance(frame, TranscriptionFrame), frame.includes_inter_frame_spaces
+        self._floor.words(frame.text, final=final, spaced=spaced)
+
+    def _note_pause(self, frame: PauseFrame) -> None:
+        if isinstance(frame, PauseSoundsFinal):
+            self._turn.may_have_stopped(self._now())
+            self._floor.paused_finally()
+        elif isinstance(frame, PauseEnded):
+            self._floor.went_on()
 
 
 # Chosen: the audio of a wait of 0.3 s is read first, which took 22 ms on two busy cores.

@@ -15,10 +15,6 @@ from pipecat.frames.frames import (
     Frame,
     InputAudioRawFrame,
     InterruptionFrame,
-    UserStartedSpeakingFrame,
-    UserStoppedSpeakingFrame,
-    VADUserStartedSpeakingFrame,
-    VADUserStoppedSpeakingFrame,
 )
 from pipecat.processors.frame_processor import (
     FrameCallback,
@@ -26,6 +22,8 @@ from pipecat.processors.frame_processor import (
     FrameProcessor,
     FrameProcessorQueue,
 )
+
+from processors.turn.floor import Floor
 
 
 class SoundPath(FrameProcessor):
@@ -76,11 +74,6 @@ class SoundPath(FrameProcessor):
 WINDOW_S: Final = 0.032  # 256 samples at 8 kHz, 512 at 16 kHz. Source: Silero's model
 QUIET_WINDOWS: Final = 4  # at once; must be fewer than the six in a row that make speech (0.2 s)
 SAMPLE_BYTES: Final = 2
-OPEN_A_TURN: Final = (
-    VADUserStartedSpeakingFrame
-    | VADUserStoppedSpeakingFrame
-    | UserStartedSpeakingFrame
-)  # fmt: skip
 
 
 class SoundWindows(SoundPath):
@@ -97,6 +90,7 @@ class SoundWindows(SoundPath):
 
     def __init__(
         self,
+        floor: Floor,
         *,
         quiet: Callable[[], bool] = lambda: False,
         hear: Callable[[InputAudioRawFrame], None] = lambda _: None,
@@ -104,13 +98,14 @@ class SoundWindows(SoundPath):
         """Join pieces of audio into windows.
 
         Args:
+            floor: Of the call.
             quiet: Returns whether there was no speech in the last window, nor right before it.
             hear: Gets each piece as it comes.
         """
         super().__init__()
+        self._floor = floor
         self._quiet = quiet
         self._hear = hear
-        self._turn_open = False
         self._held = bytearray()
         self._begun_bytes = 0  # of a window, which the VAD has already
 
@@ -119,12 +114,8 @@ class SoundWindows(SoundPath):
         await super().process_frame(frame, direction)
         if isinstance(frame, InputAudioRawFrame):
             await self.hear_sound(frame)
-            return
-        if isinstance(frame, OPEN_A_TURN):
-            self._turn_open = True
-        elif isinstance(frame, UserStoppedSpeakingFrame):
-            self._turn_open = False
-        await self.push_frame(frame, direction)
+        else:
+            await self.push_frame(frame, direction)
 
     async def hear_sound(self, frame: InputAudioRawFrame) -> None:
         """Pass on complete windows."""
@@ -132,7 +123,8 @@ class SoundWindows(SoundPath):
         self._held += frame.audio
         window_bytes = round(WINDOW_S * frame.sample_rate) * SAMPLE_BYTES
         gathered_bytes = self._begun_bytes + len(self._held)
-        idle = not self._turn_open and self._quiet()
+        waits = self._floor.caller_speaking or self._floor.turn_open
+        idle = not waits and self._quiet()
         if gathered_bytes < window_bytes * (QUIET_WINDOWS if idle else 1):
             return
         self._begun_bytes = gathered_bytes % window_bytes

@@ -35,9 +35,11 @@ from bot.config.settings import TurnSettings
 from bot.tools.built_in import Tools
 from bot.tools.caller_requests import CallerRequests, Unkept
 from calls.events import Event
+from calls.line import CallerLine
 from processors.answering.context_window import ContextWindow
 from processors.holding.caller_silence import AnsweredFrame, CallerSilence, Farewell
 from processors.holding.silence_rules import CallLength, Silence
+from processors.turn.floor import Floor
 
 RATE_HZ = 8_000
 WORD_S = 0.02  # speech runs fifteen times faster than a person
@@ -83,7 +85,7 @@ def _completion(kind: str, **choice: Any) -> dict[str, Any]:
 class Voice(TTSService):
     """Speaks each sentence as noise, in one piece, with what it says remembered."""
 
-    def __init__(self) -> None:
+    def __init__(self, line: CallerLine) -> None:
         super().__init__(
             sample_rate=RATE_HZ,
             push_stop_frames=True,
@@ -92,10 +94,12 @@ class Voice(TTSService):
             settings=TTSSettings(model="noise", voice="noise", language=None),
         )
         self.said: list[str] = []
+        self._line = line
 
     async def run_tts(self, text: str, context_id: str) -> AsyncGenerator[Frame | None, None]:
         self.said.append(text)
         samples = int(RATE_HZ * WORD_S * len(text.split()))
+        self._line.add(samples / RATE_HZ, time.monotonic())
         yield TTSAudioRawFrame(b"\x01\x10" * samples, RATE_HZ, 1, context_id=context_id)
 
 
@@ -195,9 +199,10 @@ def _talk(
 ) -> Talk:
     context, pair = build_context(agent, TurnSettings(), models=models, tell=told.append)
     context.set_tools(ToolsSchema(standard_tools=list(tools.schemas)))
-    farewell, voice, ear = Farewell(), Voice(), Ear()
+    line = CallerLine()
+    farewell, voice, ear = Farewell(), Voice(line), Ear()
     above, below = (ContextWindow(limit_tokens=room_tokens(agent), tell=told.append) for _ in "12")
-    silence = _silence(agent, farewell, told)
+    silence = _silence(agent, farewell, told, floor=Floor(line))
     order = [pair.user(), above, llm, below, farewell, silence, voice, ear, pair.assistant()]
     worker = PipelineWorker(
         Pipeline(order),
@@ -216,15 +221,19 @@ def _talk(
     )
 
 
-def _silence(agent: AgentSettings, farewell: Farewell, told: list[Event]) -> CallerSilence:
+def _silence(
+    agent: AgentSettings, farewell: Farewell, told: list[Event], *, floor: Floor
+) -> CallerSilence:
     return CallerSilence(
         silence=Silence(
+            floor,
             prompt_after_s=agent.silence.prompt_after_s,
             prompts=agent.silence.prompts,
             goodbye=agent.silence.goodbye,
         ),
         length=CallLength(max_call_s=agent.max_call_s, words=agent.farewell),
         farewell=farewell,
+        floor=floor,
         tell=told.append,
         clock=time.monotonic,
     )

@@ -3,7 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from calls.line import CallerLine
 from processors.transfer.hold_rhythm_rules import WORD_EVERY_S, HoldRhythm, HoldSound
+from processors.turn.floor import Floor
 
 TONE_S = 1.6
 WORD_S = 1.5
@@ -21,7 +23,7 @@ def played(rhythm: HoldRhythm, *, since: float, until: float) -> list[tuple[floa
 
 
 def test_tones_are_played_with_a_sentence_every_ten_seconds() -> None:
-    rhythm = HoldRhythm()
+    rhythm = HoldRhythm(Floor(CallerLine()))
     rhythm.start(100.0)
 
     words = [at for at, each in played(rhythm, since=100.0, until=131.0) if each == HoldSound.WORD]
@@ -31,7 +33,7 @@ def test_tones_are_played_with_a_sentence_every_ten_seconds() -> None:
 
 
 def test_a_caller_who_asks_again_hears_a_sentence_next() -> None:
-    rhythm = HoldRhythm()
+    rhythm = HoldRhythm(Floor(CallerLine()))
     rhythm.start(100.0)
     rhythm.hurry(103.0)
 
@@ -41,7 +43,7 @@ def test_a_caller_who_asks_again_hears_a_sentence_next() -> None:
 
 
 def test_nothing_is_played_before_or_after_the_wait() -> None:
-    rhythm = HoldRhythm()
+    rhythm = HoldRhythm(Floor(CallerLine()))
     assert rhythm.wake_at(100.0) is None
     rhythm.start(100.0)
     rhythm.stop()
@@ -50,19 +52,20 @@ def test_nothing_is_played_before_or_after_the_wait() -> None:
 
 
 def test_nothing_is_played_over_a_speaking_caller() -> None:
-    rhythm = HoldRhythm()
+    floor = Floor(CallerLine())
+    rhythm = HoldRhythm(floor)
     rhythm.start(100.0)
-    rhythm.caller(speaks=True)
+    floor.caller_started(104.0)
 
     assert rhythm.tick(105.0, 100.0) is None
-    rhythm.caller(speaks=False)
+    floor.caller_stopped(104.5, now=104.7)
     assert rhythm.tick(105.0, 100.0) == HoldSound.TONE
 
 
 @given(speech=st.lists(st.tuples(st.floats(0, 5), st.floats(0.1, 4)), max_size=6))
 def test_the_line_never_runs_dry_while_a_caller_waits(speech: list[tuple[float, float]]) -> None:
     """Tones continue as soon as the agent is quiet."""
-    rhythm = HoldRhythm()
+    rhythm = HoldRhythm(Floor(CallerLine()))
     rhythm.start(0.0)
     now = dry_at = 0.0
     for pause_s, length_s in speech:

@@ -1,34 +1,53 @@
 """The rule for a silent caller."""
 
-from processors.holding.silence_rules import CallLength, Goodbye, Prompt, Silence, SilenceSign
+import pytest
+
+from calls.line import CallerLine
+from processors.holding.silence_rules import CallLength, Goodbye, Prompt, Silence
+from processors.turn.floor import Floor
+
+GREETING_S = 4.0
+BOTH = ("One?", "Two?")
 
 
-def rule(*, prompts: tuple[str, ...] = ("One?", "Two?")) -> Silence:
-    return Silence(prompt_after_s=8.0, prompts=prompts, goodbye="Bye.", work_limit_s=15.0)
+class Quiet(Silence):
+    """The rule in a call that is answered at 90 s; the greeting ends at 100 s."""
+
+    def __init__(self, *prompts: str, greeted: bool = True) -> None:
+        self.line = CallerLine()
+        self.floor = Floor(self.line)
+        super().__init__(
+            self.floor, prompt_after_s=8.0, prompts=prompts, goodbye="Bye.", work_limit_s=15.0
+        )
+        self.start(90.0)
+        if greeted:
+            self.line.add(GREETING_S, 100.0 - GREETING_S)
+
+    def caller_speaks(self, now: float) -> None:
+        self.floor.caller_started(now)
+        self.caller_spoke()
+
+
+def test_before_the_call_is_answered_nothing_is_due() -> None:
+    silence = Silence(Floor(CallerLine()), prompt_after_s=8.0, prompts=(), goodbye="Bye.")
+    silence.restart(100.0)
+
+    assert silence.wake_at is None
 
 
 def test_an_eventless_call_is_not_silent_for_ever() -> None:
-    silence = rule()
-    assert silence.wake_at is None
+    silence = Quiet(*BOTH, greeted=False)
 
-    silence.start(100.0)
-
-    assert silence.tick(122.9) == ()
-    assert silence.tick(123.0) == (Prompt(words="One?", prompts=1),)
+    assert silence.tick(112.9) == ()
+    assert silence.tick(113.0) == (Prompt(words="One?", prompts=1),)
 
 
 def test_the_greeting_ends_its_own_grace_period() -> None:
-    silence = rule()
-    silence.start(100.0)
-    silence.handle(SilenceSign.AGENT, 101.0)
-    silence.handle(SilenceSign.AGENT_STOPPED, 104.0)
-
-    assert silence.wake_at == 112.0
+    assert Quiet().wake_at == 108.0
 
 
 def test_a_silent_caller_is_prompted_twice_and_then_told_goodbye_once() -> None:
-    silence = rule()
-    silence.handle(SilenceSign.AGENT_STOPPED, 100.0)
+    silence = Quiet(*BOTH)
 
     assert silence.tick(107.9) == ()
     assert silence.tick(108.0) == (Prompt(words="One?", prompts=1),)
@@ -39,46 +58,66 @@ def test_a_silent_caller_is_prompted_twice_and_then_told_goodbye_once() -> None:
 
 
 def test_the_callers_time_does_not_run_while_the_agent_speaks() -> None:
-    silence = rule()
-    silence.handle(SilenceSign.AGENT, 100.0)
+    silence = Quiet(*BOTH)
+    silence.line.add(100.0, 100.0)
 
-    assert silence.tick(200.0) == ()
-
-    silence.handle(SilenceSign.AGENT_STOPPED, 200.0)
+    assert silence.tick(199.0) == ()
     assert silence.wake_at == 208.0
 
 
-def test_the_callers_time_does_not_run_while_they_speak() -> None:
-    silence = rule()
-    silence.handle(SilenceSign.CALLER, 100.0)
+@pytest.mark.parametrize("open_turn", [False, True])
+def test_the_callers_time_does_not_run_during_their_turn(open_turn: bool) -> None:  # noqa: FBT001 - a table
+    silence = Quiet(*BOTH)
+    if open_turn:
+        silence.floor.turn_began()
+    else:
+        silence.caller_speaks(101.0)
 
     assert silence.wake_at is None
 
 
+def test_the_callers_time_runs_from_the_end_of_their_turn() -> None:
+    silence = Quiet(*BOTH)
+    silence.caller_speaks(101.0)
+    silence.floor.turn_began()
+    silence.floor.caller_stopped(102.0, now=102.2)
+    silence.floor.turn_ended(103.0)
+
+    assert silence.wake_at == 111.0
+
+
 def test_a_sound_of_the_caller_resets_the_count() -> None:
-    silence = rule()
-    silence.handle(SilenceSign.AGENT_STOPPED, 100.0)
+    silence = Quiet(*BOTH)
     silence.tick(108.0)
-    silence.handle(SilenceSign.CALLER, 110.0)
-    silence.handle(SilenceSign.CALLER_STOPPED, 111.0)
+    silence.caller_speaks(110.0)
+    silence.floor.caller_stopped(110.8, now=111.0)
 
     assert silence.tick(119.0) == (Prompt(words="One?", prompts=1),)
 
 
+def test_the_time_runs_anew_for_a_caller_who_is_back_even_while_the_agent_speaks() -> None:
+    silence = Quiet(*BOTH)
+    silence.line.add(10.0, 150.0)
+    silence.restart(155.0)
+    speaks = silence.wake_at
+    silence.restart(165.0)
+
+    assert (speaks, silence.wake_at) == (168.0, 173.0)
+
+
 def test_running_tools_excuse_silence() -> None:
-    silence = rule()
-    silence.handle(SilenceSign.CALLER_STOPPED, 100.0)
-    silence.handle(SilenceSign.WORK, 100.0)
+    silence = Quiet(*BOTH)
+    silence.work(100.0, more=1)
 
     assert silence.tick(110.0) == ()
 
-    silence.handle(SilenceSign.WORK_DONE, 110.0)
+    silence.work(110.0, more=-1)
     assert silence.wake_at == 118.0
 
 
 def test_a_tool_that_never_ends_does_not_excuse_silence_for_ever() -> None:
-    silence = rule()
-    silence.handle(SilenceSign.WORK, 100.0)
+    silence = Quiet(*BOTH)
+    silence.work(100.0, more=1)
 
     assert silence.tick(122.9) == ()
     assert silence.tick(123.0) == (Prompt(words="One?", prompts=1),)
@@ -86,47 +125,45 @@ def test_a_tool_that_never_ends_does_not_excuse_silence_for_ever() -> None:
 
 
 def test_of_two_tools_the_second_excuses_silence_after_the_first() -> None:
-    silence = rule()
-    silence.handle(SilenceSign.WORK, 100.0)
-    silence.handle(SilenceSign.WORK, 101.0)
-    silence.handle(SilenceSign.WORK_DONE, 102.0)
+    silence = Quiet(*BOTH)
+    silence.work(100.0, more=1)
+    silence.work(101.0, more=1)
+    silence.work(102.0, more=-1)
     assert silence.wake_at == 125.0
 
-    silence.handle(SilenceSign.WORK_DONE, 103.0)
+    silence.work(103.0, more=-1)
     assert silence.wake_at == 111.0
 
 
 def test_a_forgotten_tool_excuses_nothing_before_it_is_done() -> None:
-    silence = rule()
-    silence.handle(SilenceSign.WORK, 100.0)
+    silence = Quiet(*BOTH)
+    silence.work(100.0, more=1)
     silence.forget_work()
 
     assert silence.wake_at == 108.0
 
 
 def test_a_tool_dropped_by_a_barge_in_excuses_nothing() -> None:
-    silence = rule()
-    silence.handle(SilenceSign.WORK, 100.0)
+    silence = Quiet(*BOTH)
+    silence.work(100.0, more=1)
     silence.forget_work()
-    silence.handle(SilenceSign.WORK_DONE, 101.0)
+    silence.work(101.0, more=-1)
 
     assert silence.wake_at == 109.0
 
 
 def test_an_unspoken_prompt_is_followed_by_the_next() -> None:
-    silence = rule()
-    silence.handle(SilenceSign.AGENT_STOPPED, 100.0)
+    silence = Quiet(*BOTH)
     silence.tick(108.0)
 
     assert silence.wake_at == 116.0
 
 
 def test_a_caller_who_speaks_into_the_goodbye_is_waited_for_again() -> None:
-    silence = rule(prompts=())
-    silence.handle(SilenceSign.AGENT_STOPPED, 100.0)
+    silence = Quiet()
     silence.tick(108.0)
-    silence.handle(SilenceSign.CALLER, 109.0)
-    silence.handle(SilenceSign.CALLER_STOPPED, 110.0)
+    silence.caller_speaks(109.0)
+    silence.floor.caller_stopped(109.8, now=110.0)
 
     assert silence.wake_at == 118.0
 

@@ -18,7 +18,6 @@ def test_work_prepared_in_a_pause_has_its_own_budget_until_the_caller_stops() ->
     turn.may_have_stopped(100.0)
 
     assert turn.until(100.1).at == 101.5
-    assert turn.stopped_at == 90.0
 
     turn.caller_stopped(100.05)
 
@@ -44,7 +43,7 @@ def test_work_without_a_waiting_caller_has_its_own_time() -> None:
 def test_before_the_first_turn_there_is_no_decision_attempt_or_speech() -> None:
     turn = Turn(budget_s=1.5)
 
-    assert (turn.number, turn.stopped_at) == (0, None)
+    assert turn.number == 0
     assert [next(turn.attempts), next(turn.attempts)] == [1, 2]
 
 

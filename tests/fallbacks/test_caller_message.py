@@ -4,15 +4,18 @@ from typing import Final
 
 import pytest
 
+from calls.line import CallerLine
 from processors.holding.line_rules import OVER_TONE_S, QUIET_S, CallerMessage
+from processors.turn.floor import Floor
 
 BEGIN_S: Final = 100.0
 RATE_HZ: Final = 8000
 SECOND: Final = bytes(range(200)) * (2 * RATE_HZ // 200)
 
 
-def message(*, limit_s: float = 30.0) -> CallerMessage:
-    return CallerMessage(begins_at=BEGIN_S, rate_hz=RATE_HZ, limit_s=limit_s)
+def message(floor: Floor | None = None, *, limit_s: float = 30.0) -> CallerMessage:
+    floor = floor or Floor(CallerLine())
+    return CallerMessage(floor, begins_at=BEGIN_S, rate_hz=RATE_HZ, limit_s=limit_s)
 
 
 def test_a_new_one_is_empty_and_without_speech() -> None:
@@ -35,8 +38,9 @@ def test_sound_is_kept_from_the_beginning_and_in_order() -> None:
 
 
 def test_the_kept_sound_is_bounded() -> None:
-    new = message(limit_s=1.5)
-    new.voice(BEGIN_S, speaking=True)
+    floor = Floor(CallerLine())
+    new = message(floor, limit_s=1.5)
+    floor.caller_started(BEGIN_S)
 
     assert new.sound(SECOND, BEGIN_S + 1.0) == SECOND
     assert new.sound(SECOND, BEGIN_S + 1.4) == SECOND[:RATE_HZ]
@@ -56,9 +60,14 @@ def test_the_kept_sound_is_bounded() -> None:
     ],
 )
 def test_speech_holds_it_open(*, speaking: bool, at_s: float, spoken: bool, over_s: float) -> None:
-    new = message()
+    floor = Floor(CallerLine())
+    new = message(floor)
 
-    new.voice(BEGIN_S + at_s, speaking=speaking)
+    if speaking:
+        floor.caller_started(BEGIN_S + at_s)
+        new.sound(SECOND, BEGIN_S + at_s)
+    else:
+        floor.caller_stopped(BEGIN_S + at_s, now=BEGIN_S + at_s)
 
     assert new.spoken is spoken
     assert new.over_at == BEGIN_S + over_s
@@ -67,9 +76,11 @@ def test_speech_holds_it_open(*, speaking: bool, at_s: float, spoken: bool, over
 
 
 def test_a_caller_who_falls_silent_has_spoken() -> None:
-    new = message()
-    new.voice(BEGIN_S + 1.0, speaking=True)
-    new.voice(BEGIN_S + 2.0, speaking=False)
+    floor = Floor(CallerLine())
+    new = message(floor)
+    floor.caller_started(BEGIN_S + 1.0)
+    new.sound(SECOND, BEGIN_S + 1.0)
+    floor.caller_stopped(BEGIN_S + 1.8, now=BEGIN_S + 2.0)
 
     assert new.spoken
     assert new.over_at == BEGIN_S + 2.0 + QUIET_S
@@ -77,11 +88,12 @@ def test_a_caller_who_falls_silent_has_spoken() -> None:
 
 @pytest.mark.parametrize(("at_s", "spoken"), [(0.2, False), (OVER_TONE_S, True)])
 def test_a_caller_who_speaks_over_the_tone_has_spoken(*, at_s: float, spoken: bool) -> None:
-    new = message()
-    new.voice(BEGIN_S - 0.1, speaking=True)
+    floor = Floor(CallerLine())
+    new = message(floor)
+    floor.caller_started(BEGIN_S - 0.1)
 
     new.sound(SECOND, BEGIN_S + at_s)
-    new.voice(BEGIN_S + at_s, speaking=False)
+    floor.caller_stopped(BEGIN_S + at_s, now=BEGIN_S + at_s)
 
     assert new.spoken is spoken
 

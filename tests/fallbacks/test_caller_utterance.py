@@ -1,12 +1,12 @@
 """One utterance of the caller: how long words are waited for, and when they are complete."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import pytest
 
+from calls.turn import Turn
 from fallbacks.attempt_events import (
     Ask,
     AttemptAction,
@@ -32,18 +32,18 @@ PATIENCE_S: Final = 0.6  # the time of an unknown recogniser
 GAP_S: Final = 0.5
 
 
-@dataclass
-class Waits:
+class Waits(Turn):
     """A turn that waits until a moment, and never longer than 4 s more."""
 
-    at: float = 103.0
-    attempts: Iterator[int] = field(default_factory=itertools.count)
+    def __init__(self, at: float = 103.0) -> None:
+        super().__init__(budget_s=1.5)
+        self.at = at
 
     def patient_until(self, now: float) -> Deadline:
         return Deadline(at=min(now + 4.0, self.at))
 
-    def unhurried_until(self, now: float) -> Deadline:
-        return Deadline(at=now + UNHURRIED_S)
+    def unhurried_until(self, now: float, wait_s: float = UNHURRIED_S) -> Deadline:
+        return Deadline(at=now + wait_s)
 
 
 def stage(*names: str) -> StagePolicy:
@@ -90,7 +90,7 @@ def test_while_the_caller_speaks_there_is_no_wait() -> None:
 
     assert doing(utterance.start(NOW)) == [Ask(attempt=1, provider="a")]
     utterance.stop(3.0, 0.2, 102.0)
-    utterance.speaking = True
+    utterance.go_on()
 
     assert utterance.until(150.0) == Deadline(at=150.0 + UNHURRIED_S)
 
@@ -115,7 +115,7 @@ def test_our_own_stall_does_not_count_as_waiting_time() -> None:
 
 
 def speaks(utterance: CallerUtterance) -> None:
-    utterance.speaking = True
+    utterance.go_on()
 
 
 def stops(utterance: CallerUtterance) -> None:

@@ -5,18 +5,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from fallbacks.early_answer import (
-    CallerPaused,
-    CallerWentOn,
-    CallOver,
     DropAnswer,
+    DropReason,
     EarlyAction,
     EarlyAnswer,
     EarlyBudget,
-    EarlyEvent,
-    EarlyExhausted,
     EarlyQuestion,
     PrepareAnswer,
-    WordsStand,
     plain,
 )
 from tests.thoroughness import promised_machine
@@ -28,14 +23,16 @@ def question(words: str = HOURS, *before: str) -> EarlyQuestion:
     return EarlyQuestion(before=before, words=words)
 
 
-def stand(words: str = HOURS, *, complete: bool = True) -> WordsStand:
-    return WordsStand(words=words, complete=complete)
+def stand(
+    early: EarlyAnswer, words: str = HOURS, *, complete: bool = True
+) -> tuple[EarlyAction, ...]:
+    return early.words(words, complete=complete)
 
 
 def asking(*before: str) -> EarlyAnswer:
     early = EarlyAnswer(EarlyBudget())
-    early.handle(stand())
-    early.handle(CallerPaused())
+    stand(early)
+    early.pause()
     early.asked(question(HOURS, *before))
     return early
 
@@ -43,57 +40,51 @@ def asking(*before: str) -> EarlyAnswer:
 def test_available_words_are_sent_when_the_caller_falls_silent() -> None:
     early = EarlyAnswer(EarlyBudget())
 
-    assert early.handle(stand()) == ()
-    assert early.handle(CallerPaused()) == (PrepareAnswer(HOURS),)
+    assert stand(early) == ()
+    assert early.pause() == (PrepareAnswer(HOURS),)
 
 
 def test_words_that_arrive_in_the_silence_are_sent_when_they_arrive() -> None:
     early = EarlyAnswer(EarlyBudget())
 
-    assert early.handle(CallerPaused()) == ()
-    assert early.handle(stand()) == (PrepareAnswer(HOURS),)
+    assert early.pause() == ()
+    assert stand(early) == (PrepareAnswer(HOURS),)
 
 
 def test_pending_words_are_waited_for() -> None:
     early = EarlyAnswer(EarlyBudget())
-    early.handle(CallerPaused())
+    early.pause()
 
-    assert early.handle(stand("Are you", complete=False)) == ()
-    assert early.handle(stand()) == (PrepareAnswer(HOURS),)
+    assert stand(early, "Are you", complete=False) == ()
+    assert stand(early) == (PrepareAnswer(HOURS),)
 
 
 def test_the_same_words_are_not_sent_twice() -> None:
     early = asking()
 
-    assert early.handle(stand("are you open")) == ()
+    assert stand(early, "are you open") == ()
 
 
 def test_they_are_not_sent_twice_if_the_question_holds_more_than_them() -> None:
     early = asking()
     early.asked(question(f"Hello. {HOURS}"))  # with what was said before a pause
 
-    assert early.handle(stand("are you open")) == ()
-    assert early.handle(stand("Are you open on Sunday?"))[:1] == (DropAnswer("words"),)
+    assert stand(early, "are you open") == ()
+    assert stand(early, "Are you open on Sunday?")[:1] == (DropAnswer("words"),)
 
 
 def test_other_words_replace_the_first_request() -> None:
-    actions = asking().handle(stand("Are you open on Sunday?"))
+    actions = stand(asking(), "Are you open on Sunday?")
 
     assert actions == (DropAnswer("words"), PrepareAnswer("Are you open on Sunday?"))
 
 
-@pytest.mark.parametrize(
-    ("event", "because"),
-    [(CallerWentOn(), "caller"), (EarlyExhausted(), "exhausted"), (CallOver(), "ended")],
-    ids=["the caller speaks", "nobody can answer", "the call is over"],
-)
-def test_an_invalidated_request_is_dropped_until_the_next_silence(
-    event: EarlyEvent, because: str
-) -> None:
+@pytest.mark.parametrize("because", ["caller", "exhausted", "ended"])
+def test_an_invalidated_request_is_dropped_until_the_next_silence(because: DropReason) -> None:
     early = asking()
 
-    assert early.handle(event) == (DropAnswer(because),)  # type: ignore[arg-type]
-    assert early.handle(stand("Are you open on Sunday?")) == ()
+    assert early.drop(because) == (DropAnswer(because),)
+    assert stand(early, "Are you open on Sunday?") == ()
 
 
 @pytest.mark.parametrize(
@@ -115,7 +106,7 @@ def test_after_the_decision_late_words_send_nothing() -> None:
     early = asking()
     early.decide(question())
 
-    assert early.handle(stand("Hello?")) == ()
+    assert stand(early, "Hello?") == ()
 
 
 def test_a_quarter_of_the_recent_requests_may_be_discarded() -> None:
@@ -150,23 +141,23 @@ class EarlyMachine(RuleBasedStateMachine):
 
     @rule(words=WORDS, complete=st.booleans())
     def words_come(self, *, words: str, complete: bool) -> None:
-        self._do(self.early.handle(WordsStand(words=words, complete=complete)))
+        self._do(self.early.words(words, complete=complete))
 
     @rule()
     def caller_pauses(self) -> None:
         self.silent = True
-        self._do(self.early.handle(CallerPaused()))
+        self._do(self.early.pause())
 
     @rule()
     def caller_goes_on(self) -> None:
         self.silent = False
-        self._do(self.early.handle(CallerWentOn()))
+        self._do(self.early.drop("caller"))
         assert self.under_way is None
 
     @rule()
     def nobody_can_answer(self) -> None:
         self.silent = False
-        self._do(self.early.handle(EarlyExhausted()))
+        self._do(self.early.drop("exhausted"))
         assert self.under_way is None
 
     @rule(words=WORDS)

@@ -103,7 +103,7 @@ def test_the_next_model_is_waited_for_if_it_would_be_in_time(
 
 def test_nothing_is_said_once_the_caller_has_begun_to_speak_again() -> None:
     line = turn(Holding())
-    line.owe_nothing()
+    line.expect_nothing()
 
     assert line.tick(102.0) == ()
 
@@ -136,7 +136,7 @@ def test_a_caller_who_interrupts_a_filler_has_had_a_turn() -> None:
     for n in range(4):
         turn(line, 100.0 * n)
         said += line.tick(100.0 * n + 1.43)
-        line.owe_nothing()
+        line.expect_nothing()
 
     assert said == [Say.FILLER, Say.CLIP, Say.CLIP, Say.FILLER]
 
@@ -214,7 +214,7 @@ def test_a_caller_who_stops_twice_before_the_answer_has_one_turn() -> None:
     line = turn(Holding())
     line.tick(101.2)
     for at in (110.0, 111.0, 112.0, 113.0):
-        line.owe_nothing()
+        line.expect_nothing()
         turn(line, at)
 
     assert line.tick(115.0) == (Say.CLIP,)
@@ -295,7 +295,7 @@ def test_an_answer_that_is_expected_after_all_is_waited_for_after_the_clip() -> 
     line = turn(Holding())
     line.answered()
 
-    line.answered(owed_from=104.0)
+    line.answered(pending_from=104.0)
 
     assert line.held
     assert line.wake_at == 104.0 + line.settings.silence_s

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from calls.events import TurnDecided
 from fallbacks.facts import (
     AnswerEmpty,
     AttemptFailed,
@@ -16,16 +17,11 @@ from fallbacks.facts import (
     StageExhausted,
 )
 from fallbacks.failure import Kind, Scope
-from processors.holding.decision import HoldDecision
-from processors.holding.descent_rules import OutageMenu
-from processors.holding.late_answer_rules import SILENCE_S, Holding
+from processors.holding.late_answer_rules import SILENCE_S
 from processors.holding.line_rules import (
     AgentCutOff,
-    AnswerDue,
     AnswerOpen,
     AnswerSounded,
-    CallerBegan,
-    CallerFellSilent,
     LastWords,
     LineEvent,
     NothingSaid,
@@ -35,21 +31,19 @@ from processors.holding.line_rules import (
     Then,
     ToolBegan,
     ToolEnded,
-    WordsCame,
 )
 from processors.holding.utterance_rules import Situation
+from tests.fallbacks.held_caller import BEGAN, CAME, STOP, HeldCaller, silent, silent_worded
 from tests.thoroughness import promised
 
-STOP = 100.0
 FIRST_S = 1.05
-BEGAN, DUE, CAME = CallerBegan(), AnswerDue(), WordsCame()
+DUE = TurnDecided(turn=1, at_s=STOP)
 OPEN, CLOSED = AnswerOpen(more=True), AnswerOpen(more=False)
-SILENT = CallerFellSilent(stopped_at=STOP)
-SILENT_WORDED = CallerFellSilent(stopped_at=STOP, worded=True)
+SILENT, SILENT_WORDED = silent(), silent_worded()
 SOUNDED = AnswerSounded(dry_at=102.0, audible=True)
 QUIET = AnswerSounded(dry_at=102.0, audible=False)
-LATER = CallerFellSilent(stopped_at=STOP + 0.95)  # of a sound after the question
-LAST = CallerFellSilent(stopped_at=STOP + 1.7)
+LATER = silent(STOP + 0.95)  # of a sound after the question
+LAST = silent(STOP + 1.7)
 NOTHING = NothingSaid()
 TOOL = ToolBegan(call="c1", dry_at=STOP + 2.0)
 SECOND_TOOL = ToolBegan(call="c2", dry_at=STOP + 2.0)
@@ -97,8 +91,8 @@ def done(call: str = "c1", *, asks: bool = True) -> ToolEnded:
     return ToolEnded(call=call, asks=asks)
 
 
-def keeper_after(events: Sequence[tuple[LineEvent, float]]) -> HoldDecision:
-    keeper = HoldDecision(Holding(), OutageMenu())
+def keeper_after(events: Sequence[tuple[LineEvent, float]]) -> HeldCaller:
+    keeper = HeldCaller()
     for event, after_s in events:
         keeper.handle(event, STOP + after_s)
     return keeper
@@ -300,7 +294,7 @@ def test_a_pause_in_an_answer_is_filled_and_the_answer_counts_as_begun() -> None
 
     at = 102.0 + SILENCE_S
     assert keeper.tick(at) == (filler,)
-    assert not keeper.owes
+    assert not keeper.awaits_answer
     keeper.handle(Spoken(action=filler, dry_at=at + 0.4), at)
     assert keeper.tick(at + 0.4 + SILENCE_S) == (filler,)  # never a clip: the answer is there
     keeper.handle(CLOSED, at + 3.0)

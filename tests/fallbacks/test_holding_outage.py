@@ -6,42 +6,39 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from calls.events import TurnDecided
 from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered, StepTaken
-from processors.holding.decision import USUALLY_S, HoldDecision
-from processors.holding.descent_rules import REPLY_S, DescentSettings, OutageMenu, Step
-from processors.holding.late_answer_rules import SILENCE_S, Holding
+from processors.holding.decision import USUALLY_S
+from processors.holding.late_answer_rules import SILENCE_S
 from processors.holding.line_rules import (
-    AnswerDue,
     AnswerSounded,
-    CallerBegan,
-    CallerFellSilent,
     EarChecked,
     HearWords,
     LineEvent,
     MenuKeyPressed,
-    MenuWordOwed,
+    MenuWordPending,
     RestTaken,
     SpeakFor,
     Spoken,
     Then,
-    WordsCame,
 )
+from processors.holding.outage_rules import REPLY_S, OutageSettings, Step
 from processors.holding.utterance_rules import Situation
+from tests.fallbacks.held_caller import BEGAN, CAME, STOP, HeldCaller, silent, silent_worded
 from tests.thoroughness import promised
 
-STOP = 100.0
 FIRST_S = 1.05
 MOST_S = REPLY_S + USUALLY_S["llm"]  # for an outage that ends when the next step is due
-BEGAN, DUE = CallerBegan(), AnswerDue()
-SILENT_WORDED = CallerFellSilent(stopped_at=STOP, worded=True)
+DUE = TurnDecided(turn=1, at_s=STOP)
+SILENT_WORDED = silent_worded()
 SOUNDED = AnswerSounded(dry_at=102.0, audible=True)
 MODEL_WON = AttemptWon(stage="llm", provider="a", attempt=1, after_s=0.3)
 
 
-def owing_keeper(*steps: Step) -> HoldDecision:
+def owing_keeper(*steps: Step) -> HeldCaller:
     """Return one whose caller has just finished."""
-    settings = DescentSettings(steps=steps) if steps else DescentSettings()
-    keeper = HoldDecision(Holding(), OutageMenu(settings))
+    settings = OutageSettings(steps=steps) if steps else OutageSettings()
+    keeper = HeldCaller(settings)
     keeper.handle(BEGAN, STOP - 1.0)
     keeper.handle(SILENT_WORDED, STOP + 0.2)
     return keeper
@@ -80,11 +77,11 @@ def test_a_stage_is_down_from_its_announcement_until_it_answers() -> None:
         ("tts", DUE, 0.6),
         ("tts", RestTaken(dry_at=STOP + 2.0), None),
         ("llm", RestTaken(dry_at=STOP + 2.0), 0.5),
-        ("llm", MenuWordOwed(until=STOP + 0.9), 0.9),
+        ("llm", MenuWordPending(until=STOP + 0.9), 0.9),
         ("stt", DUE, FIRST_S),
         ("stt", AttemptWon(stage="stt", provider="b", attempt=3, after_s=0.3), None),
         ("stt", AttemptWon(stage="llm", provider="b", attempt=3, after_s=0.3), FIRST_S),
-        ("stt", WordsCame(), FIRST_S),
+        ("stt", CAME, FIRST_S),
     ],
     ids=[
         "a voice's last words may be on their way",
@@ -128,7 +125,7 @@ def test_nothing_is_said_into_a_callers_message() -> None:
     keeper.handle(MenuKeyPressed(digit="2"), STOP + 5.0)
 
     keeper.handle(BEGAN, STOP + 9.0)
-    keeper.handle(CallerFellSilent(stopped_at=STOP + 12.0, worded=True), STOP + 12.2)
+    keeper.handle(silent_worded(STOP + 12.0), STOP + 12.2)
 
     assert keeper.wake_at is None
     assert keeper.tick(STOP + 13.5) == ()
@@ -141,7 +138,7 @@ def won(stage: str) -> AttemptWon:
     return AttemptWon(stage=stage, provider="b", attempt=9, after_s=0.3)
 
 
-def outage_keeper(stage: str = "llm", dry_at: float = STOP + 3.0) -> HoldDecision:
+def outage_keeper(stage: str = "llm", dry_at: float = STOP + 3.0) -> HeldCaller:
     """Return one that has announced an outage, with a clip that ends at `dry_at`."""
     keeper = owing_keeper()
     keeper.handle(StageExhausted(stage=stage, attempts=2), STOP + 0.5)
@@ -193,7 +190,7 @@ def test_a_second_outage_in_a_turn_takes_the_next_step_without_repetition() -> N
 def test_a_model_that_is_down_after_a_recogniser_is_announced_too() -> None:
     keeper = outage_keeper("stt", dry_at=STOP + 3.0)
     keeper.handle(won("stt"), STOP + 4.0)
-    keeper.handle(WordsCame(), STOP + 4.1)
+    keeper.handle(CAME, STOP + 4.1)
     keeper.handle(StageExhausted(stage="llm", attempts=2), STOP + 5.0)
     keeper.tick(STOP + 5.0)
 
@@ -204,11 +201,11 @@ def test_a_model_that_is_down_after_a_recogniser_is_announced_too() -> None:
 
 
 def test_a_caller_who_was_finally_heard_is_not_asked_to_repeat() -> None:
-    keeper = HoldDecision(Holding(), OutageMenu())
+    keeper = HeldCaller()
     keeper.handle(BEGAN, STOP - 6.0)
     keeper.handle(StageExhausted(stage="stt", attempts=2), STOP - 4.0)
     keeper.handle(won("stt"), STOP - 2.0)
-    keeper.handle(WordsCame(), STOP - 1.0)
+    keeper.handle(CAME, STOP - 1.0)
     keeper.handle(SILENT_WORDED, STOP + 0.2)
     keeper.handle(DUE, STOP + 0.3)
     keeper.handle(SOUNDED, STOP + 0.8)
@@ -219,7 +216,7 @@ def test_a_caller_who_was_finally_heard_is_not_asked_to_repeat() -> None:
 
 
 def test_a_recogniser_that_recovers_and_fails_again_is_announced() -> None:
-    keeper = HoldDecision(Holding(), OutageMenu())
+    keeper = HeldCaller()
     keeper.handle(BEGAN, STOP - 6.0)
     keeper.handle(StageExhausted(stage="stt", attempts=2), STOP - 4.0)
     keeper.handle(won("stt"), STOP - 2.0)
@@ -230,10 +227,10 @@ def test_a_recogniser_that_recovers_and_fails_again_is_announced() -> None:
 
 
 def test_after_a_recogniser_recovers_an_answer_is_pending_once_there_are_words() -> None:
-    settings = DescentSettings()
-    keeper = HoldDecision(Holding(), OutageMenu(settings))
+    settings = OutageSettings()
+    keeper = HeldCaller(settings)
     keeper.handle(BEGAN, STOP - 1.0)
-    keeper.handle(CallerFellSilent(stopped_at=STOP), STOP + 0.2)
+    keeper.handle(silent(), STOP + 0.2)
     keeper.handle(StageExhausted(stage="stt", attempts=2), STOP + 0.5)
     *_, clip = keeper.tick(STOP + FIRST_S)
     assert isinstance(clip, SpeakFor)
@@ -241,7 +238,7 @@ def test_after_a_recogniser_recovers_an_answer_is_pending_once_there_are_words()
 
     keeper.handle(won("stt"), STOP + 4.0)
     before = keeper.wake_at
-    keeper.handle(WordsCame(), STOP + 4.1)
+    keeper.handle(CAME, STOP + 4.1)
 
     assert (before, keeper.wake_at) == (None, STOP + 3.0 + SILENCE_S)
 
@@ -251,7 +248,7 @@ def test_an_answer_is_pending_from_the_stop_of_a_caller_who_has_spoken_since() -
     keeper.handle(BEGAN, STOP + 5.0)
     keeper.handle(MODEL_WON, STOP + 5.5)  # their pause was used
     speaks = keeper.wake_at
-    keeper.handle(CallerFellSilent(stopped_at=STOP + 6.0, worded=True), STOP + 6.2)
+    keeper.handle(silent_worded(STOP + 6.0), STOP + 6.2)
 
     assert (speaks, keeper.wake_at) == (None, STOP + 6.0 + FIRST_S)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from processors.holding.answer_debt_rules import PendingTurn
+from processors.holding.pending_answer_rules import PendingTurn
 
 
 @pytest.mark.parametrize(
@@ -29,17 +29,17 @@ def test_a_pending_answer_follows_from_words_and_verdict(
     owed: bool,  # noqa: FBT001
 ) -> None:
     pending = PendingTurn()
-    pending.worded, pending.finished = worded, finished
+    pending.finished = finished
 
-    assert pending.owed(deaf=deaf) is owed
+    assert pending.is_pending(worded=worded, deaf=deaf) is owed
 
 
 def test_a_verdict_on_a_pause_is_void_when_the_caller_continues() -> None:
     pending = PendingTurn()
-    pending.worded, pending.finished = True, False
+    pending.finished = False
     pending.begin(unanswered=False)
 
-    assert (pending.worded, pending.finished) == (False, None)
+    assert pending.is_pending(worded=True, deaf=False)
 
 
 def test_after_a_decided_turn_an_answer_is_pending_whatever_was_said_before() -> None:
@@ -47,7 +47,7 @@ def test_after_a_decided_turn_an_answer_is_pending_whatever_was_said_before() ->
     pending.finished = False
     pending.decide()
 
-    assert pending.owed(deaf=False)
+    assert pending.is_pending(worded=False, deaf=False)
 
 
 @pytest.mark.parametrize("finished", [None, True, False])
@@ -57,11 +57,11 @@ def test_a_sound_does_not_cancel_an_answer_that_was_pending_before_it(
     pending = PendingTurn()
     pending.begin(unanswered=True)
     pending.finished = finished
-    owed = [pending.owed(deaf=False)]
+    owed = [pending.is_pending(worded=False, deaf=False)]
     pending.begin(unanswered=False)
-    owed.append(pending.owed(deaf=False))
+    owed.append(pending.is_pending(worded=False, deaf=False))
     pending.settle()
-    owed.append(pending.owed(deaf=False))
+    owed.append(pending.is_pending(worded=False, deaf=False))
 
     assert owed == [True, True, False]
 
@@ -69,6 +69,6 @@ def test_a_sound_does_not_cancel_an_answer_that_was_pending_before_it(
 def test_words_that_are_added_to_a_question_and_break_off_are_waited_for() -> None:
     pending = PendingTurn()
     pending.begin(unanswered=True)
-    pending.worded, pending.finished = True, False
+    pending.finished = False
 
-    assert not pending.owed(deaf=False)
+    assert not pending.is_pending(worded=True, deaf=False)

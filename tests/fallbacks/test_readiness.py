@@ -3,7 +3,7 @@
 import pytest
 
 from bot.health.readiness_rules import Readiness, judge_readiness
-from processors.holding.descent_rules import STEPS, Step
+from processors.holding.outage_rules import STEPS, Step
 
 WELL = {"stt": True, "llm": True, "tts": True}
 FAREWELLS = (Step.CLIP, Step.CHOSEN, Step.GOODBYE)

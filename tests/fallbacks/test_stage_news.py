@@ -2,20 +2,35 @@
 
 import pytest
 
-from processors.holding.answer_debt_rules import BEHIND_S, OWED, StageNews
+from calls.line import CallerLine
+from processors.holding.pending_answer_rules import BEHIND_S, MOST_NEWS, StageNews
+from processors.turn.floor import Floor
 
 PAUSE_S = 1.0
 
 
+def new_news() -> StageNews:
+    return StageNews(Floor(CallerLine()), pause_s=PAUSE_S)
+
+
+def starts(news: StageNews) -> None:
+    news._floor.caller_started(0.0)
+    news.caller_started()
+
+
+def stops(news: StageNews, at: float) -> None:
+    news._floor.caller_stopped(at, now=at + 0.2)
+
+
 def silent_since(stopped_at: float) -> StageNews:
-    news = StageNews(pause_s=PAUSE_S)
-    news.caller_began()
-    news.caller_fell_silent(stopped_at)
+    news = new_news()
+    starts(news)
+    stops(news, stopped_at)
     return news
 
 
 def test_without_an_outage_there_is_nothing_to_say() -> None:
-    news = StageNews(pause_s=PAUSE_S)
+    news = new_news()
 
     assert news.wake_at is None
     assert news.due(100.0) is None
@@ -23,7 +38,7 @@ def test_without_an_outage_there_is_nothing_to_say() -> None:
 
 
 def test_a_caller_who_has_not_spoken_yet_is_told_without_a_pause() -> None:
-    news = StageNews(pause_s=PAUSE_S)
+    news = new_news()
     news.exhausted("stt", 0.0)
     news.exhausted("llm", 0.5)
 
@@ -68,13 +83,13 @@ def test_failures_are_announced_in_order() -> None:
 
 def test_nothing_is_said_over_the_caller() -> None:
     news = silent_since(0.0)
-    news.caller_began()
+    starts(news)
     news.exhausted("stt", 10.0)
 
     assert news.wake_at is None
     assert news.due(20.0) is None
 
-    news.caller_fell_silent(20.0)
+    stops(news, 20.0)
 
     assert news.due(20.0 + PAUSE_S) == "stt"
 
@@ -83,8 +98,8 @@ def test_a_new_turn_voids_old_outages_except_a_recognisers() -> None:
     news = silent_since(0.0)
     for stage in ("llm", "stt", "tts"):
         news.exhausted(stage, 10.0)
-    news.caller_began()
-    news.caller_fell_silent(11.0)
+    starts(news)
+    stops(news, 11.0)
 
     assert [news.due(20.0), news.due(20.0)] == ["stt", None]
 
@@ -95,7 +110,7 @@ def test_only_without_a_recogniser_the_call_is_deaf(stage: str, deaf: bool) -> N
     news.exhausted(stage, 10.0)
     assert news.deaf is deaf
 
-    news.caller_began()
+    starts(news)
     assert news.deaf is deaf  # it is still to be announced
 
 
@@ -103,7 +118,7 @@ def test_an_announced_recogniser_outage_does_not_make_the_next_turn_deaf() -> No
     news = silent_since(0.0)
     news.exhausted("stt", 10.0)
     news.due(20.0)
-    news.caller_began()
+    starts(news)
 
     assert not news.deaf
 
@@ -137,11 +152,11 @@ def test_a_covered_outage_is_not_announced() -> None:
 
 @pytest.mark.parametrize("before", ["nothing", "a turn", "a stand-in"])
 def test_the_oldest_of_too_many_is_forgotten(before: str) -> None:
-    news = StageNews(pause_s=PAUSE_S) if before == "nothing" else silent_since(0.0)
+    news = new_news() if before == "nothing" else silent_since(0.0)
     if before == "a stand-in":
         news.drop("llm")
     news.exhausted("tts", 9.0)
-    for _ in range(OWED):
+    for _ in range(MOST_NEWS):
         news.exhausted("llm", 10.0)
 
-    assert [news.due(20.0) for _ in range(OWED + 1)] == ["llm"] * OWED + [None]
+    assert [news.due(20.0) for _ in range(MOST_NEWS + 1)] == ["llm"] * MOST_NEWS + [None]

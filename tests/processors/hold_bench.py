@@ -34,13 +34,14 @@ from calls.events import TurnDecided
 from calls.line import CallerLine
 from calls.turn import Turn
 from fallbacks.facts import HeldTheLine, StageExhausted, StepTaken
-from processors.holding.descent_rules import DescentSettings, OutageMenu
 from processors.holding.hold_line import HoldLine
 from processors.holding.late_answer_rules import Holding, HoldSettings
 from processors.holding.on_device_words import NoEar, WordEar
+from processors.holding.outage_rules import OutageSettings
 from processors.holding.own_voice import ClipAudioRawFrame, Fallback, Phrases
 from processors.holding.utterance_rules import Chooser, utterances_of
 from processors.turn.ending import TurnOpener
+from processors.turn.floor import Floor
 from processors.turn.sound_path import SoundEnd
 from processors.wiring import CallWiring
 
@@ -180,6 +181,7 @@ class Call:
     desk: MenuChoices
     turn: Turn
     caller_line: CallerLine
+    floor: Floor
     told: list[Any] = field(default_factory=list)
     remembered: list[str] = field(default_factory=list)
 
@@ -194,7 +196,7 @@ class Call:
             decided: Whether the turn ends with it.
             worded: Whether the recogniser has written down a word of it by then.
         """
-        if not self.hold._doer.keeper.caller_speaks:
+        if not self.floor.caller_speaking:
             await self.starts()
         if worded:
             await self.put(
@@ -204,12 +206,12 @@ class Call:
         await self.put(VADUserStoppedSpeakingFrame(stop_secs=0.0))
         if decided:
             self.hold.notice(TurnDecided(turn=1, at_s=at))
-        await self.until(lambda: not self.hold._doer.keeper.caller_speaks)
+        await self.until(lambda: not self.floor.caller_speaking)
         return at
 
     async def starts(self) -> None:
         await self.put(VADUserStartedSpeakingFrame(), InterruptionFrame())
-        await self.until(lambda: self.hold._doer.keeper.caller_speaks)
+        await self.until(lambda: self.floor.caller_speaking)
 
     async def answers(self, length_s: float = 0.1) -> None:
         await self.put(TTSAudioRawFrame(sound(ANSWER, length_s), RATE_HZ, 1), TTSStoppedFrame())
@@ -255,7 +257,7 @@ class Call:
 async def held(
     settings: HoldSettings = SOON,
     *,
-    descent: DescentSettings | None = None,
+    outage: OutageSettings | None = None,
     number: bool = True,
     ear: WordEar | None = None,
 ) -> AsyncIterator[Call]:
@@ -265,19 +267,22 @@ async def held(
     remembered: list[str] = []
     fallback = Fallback(
         holding=Holding(settings),
-        descent=OutageMenu(descent or DescentSettings(silence_s=0.3)),
+        outage=outage or OutageSettings(silence_s=0.3),
         phrases=Phrases(chooser=Chooser(utterances_of(TEXTS)), language="en"),
         voice=voice,
-        desk=desk,
+        choices=desk,
         ear=ear or NoEar(),
         remember=remembered.append,
     )
     line, caller_line = Line(), CallerLine()
-    wiring = CallWiring(clock=time.monotonic, turn=turn, line=caller_line, outside=told.append)
+    floor = Floor(caller_line)
+    wiring = CallWiring(
+        clock=time.monotonic, turn=turn, line=caller_line, floor=floor, outside=told.append
+    )
     hold = HoldLine(fallback, wiring)
-    opener = TurnOpener(turn, faintness=wiring.faintness, clock=time.monotonic)
+    opener = TurnOpener(floor, turn=turn, faintness=wiring.faintness, clock=time.monotonic)
     worker = PipelineWorker(
-        Pipeline([opener, SoundEnd(hold.hear), Voices(caller_line), hold, line]),
+        Pipeline([SoundEnd(hold.hear), opener, Voices(caller_line), hold, line]),
         params=PipelineParams(audio_in_sample_rate=RATE_HZ, audio_out_sample_rate=RATE_HZ),
         enable_rtvi=False,
         cancel_on_idle_timeout=False,
@@ -290,6 +295,7 @@ async def held(
         desk=desk,
         turn=turn,
         caller_line=caller_line,
+        floor=floor,
         told=told,
         remembered=remembered,
     )

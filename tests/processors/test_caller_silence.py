@@ -2,25 +2,33 @@
 
 import asyncio
 import itertools
+import time
 
 import pytest
 from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.frames.frames import (
-    BotStartedSpeakingFrame,
     BotStoppedSpeakingFrame,
     Frame,
     InputDTMFFrame,
     InterruptionFrame,
     LLMFullResponseStartFrame,
+    TTSAudioRawFrame,
     TTSSpeakFrame,
     VADUserStartedSpeakingFrame,
     VADUserStoppedSpeakingFrame,
 )
+from pipecat.pipeline.pipeline import Pipeline
 from pipecat.tests.utils import SleepFrame, run_test
 
 from calls.events import CallerSilent, Event
+from calls.line import CallerLine
+from calls.turn import Turn
 from processors.holding.caller_silence import AnsweredFrame, CallerSilence, Farewell
 from processors.holding.silence_rules import CallLength, Silence
+from processors.turn.ending import TurnOpener
+from processors.turn.floor import Floor
+from processors.turn.sound_path import Faintness
+from tests.processors.hold_bench import ANSWER, RATE_HZ, Voices, sound
 
 pytestmark = pytest.mark.virtual_time
 
@@ -31,25 +39,41 @@ WORK_S = 0.3
 async def asked(*frames: Frame, answered: bool = True) -> tuple[list[str], list[Event]]:
     """Return the prompts to the silent caller while these frames pass."""
     told: list[Event] = []
-    loop = asyncio.get_running_loop()
+    line = CallerLine()
+    floor = Floor(line)
     processor = CallerSilence(
         silence=Silence(
-            prompt_after_s=AFTER_S, prompts=["Hello?"] * 9, goodbye="Bye.", work_limit_s=WORK_S
+            floor,
+            prompt_after_s=AFTER_S,
+            prompts=["Hello?"] * 9,
+            goodbye="Bye.",
+            work_limit_s=WORK_S,
         ),
         length=CallLength(max_call_s=60.0, words="Bye."),
         farewell=Farewell(),
+        floor=floor,
         tell=told.append,
-        clock=loop.time,
+        clock=time.monotonic,
     )
     if answered:
         frames = (AnsweredFrame(), *frames)
     async with asyncio.timeout(5.0):
-        down, _ = await run_test(processor, frames_to_send=frames)
+        opener = TurnOpener(
+            floor, turn=Turn(budget_s=1.5), faintness=Faintness(), clock=time.monotonic
+        )
+        pipeline = Pipeline([opener, processor, Voices(line)])
+        down, _ = await run_test(pipeline, frames_to_send=frames)
     return [word.text for word in down if isinstance(word, TTSSpeakFrame)], told
 
 
+def speech(length_s: float) -> TTSAudioRawFrame:
+    return TTSAudioRawFrame(sound(ANSWER, length_s), RATE_HZ, 1)
+
+
 async def test_a_silent_caller_is_prompted() -> None:
-    said, told = await asked(BotStoppedSpeakingFrame(), SleepFrame(AFTER_S * 1.5))
+    said, told = await asked(
+        speech(0.01), SleepFrame(0.01), BotStoppedSpeakingFrame(), SleepFrame(AFTER_S * 1.5)
+    )
 
     assert said == ["Hello?"]
     assert told == [CallerSilent(prompts=1)]
@@ -71,13 +95,13 @@ async def test_there_is_no_prompt_while_it_rings() -> None:
 
 
 async def test_there_is_no_prompt_while_the_agent_speaks() -> None:
-    said, _ = await asked(BotStartedSpeakingFrame(), SleepFrame(AFTER_S * 2))
+    said, _ = await asked(speech(AFTER_S * 2), SleepFrame(AFTER_S * 2))
 
     assert said == []
 
 
 async def test_the_time_begins_when_the_agent_stops() -> None:
-    frames = [BotStartedSpeakingFrame(), SleepFrame(AFTER_S), BotStoppedSpeakingFrame()]
+    frames = [speech(AFTER_S), SleepFrame(AFTER_S), BotStoppedSpeakingFrame()]
 
     early, _ = await asked(*frames, SleepFrame(AFTER_S * 0.5))
     late, _ = await asked(*frames, SleepFrame(AFTER_S * 1.5))

@@ -4,8 +4,6 @@ import asyncio
 
 import pytest
 from pipecat.frames.frames import (
-    BotStartedSpeakingFrame,
-    BotStoppedSpeakingFrame,
     EndWorkerFrame,
     Frame,
     InterruptionFrame,
@@ -30,12 +28,15 @@ class Voice(FrameProcessor):
         super().__init__()
         self.speech_s = speech_s
         self.spoken: list[str] = []
+        self.speaks = False
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         await super().process_frame(frame, direction)
         if isinstance(frame, LLMTextFrame | TTSSpeakFrame):
+            self.speaks = True
             await asyncio.sleep(self.speech_s)
             self.spoken.append(frame.text)
+            self.speaks = False
         await self.push_frame(frame, direction)
 
 
@@ -190,30 +191,18 @@ async def test_a_goodbye_that_never_arrives_ends_the_call_anyway() -> None:
     assert ended == ["agent_hung_up"]
 
 
-class HeardVoice(Voice):
-    """A voice that is heard while it speaks, as the line reports."""
-
-    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        says = isinstance(frame, LLMTextFrame | TTSSpeakFrame)
-        if says:
-            await self.push_frame(BotStartedSpeakingFrame(), FrameDirection.UPSTREAM)
-        await super().process_frame(frame, direction)
-        if says:
-            await self.push_frame(BotStoppedSpeakingFrame(), FrameDirection.UPSTREAM)
-
-
 async def test_a_long_goodbye_is_heard_to_its_end() -> None:
     ended: list[str] = []
 
     async def end(reason: str) -> None:
         ended.append(reason)
 
-    voice = HeardVoice(speech_s=25.0)
+    voice = Voice(speech_s=25.0)
     frames = [
         *answer("Your table is booked, and this is how you find us.", "Goodbye."),
         SleepFrame(55.0),
     ]
-    pipeline = Pipeline([Farewell(end=end), voice])
+    pipeline = Pipeline([Farewell(end=end, sounds=lambda: voice.speaks), voice])
     async with asyncio.timeout(90.0):
         down, _ = await run_test(pipeline, frames_to_send=frames, send_end_frame=True)
 
@@ -221,14 +210,14 @@ async def test_a_long_goodbye_is_heard_to_its_end() -> None:
     assert ended == []
 
 
-async def test_a_voice_that_is_reported_as_heard_for_ever_ends_the_call_anyway() -> None:
+async def test_a_voice_that_is_heard_for_ever_ends_the_call_anyway() -> None:
     ended: list[str] = []
 
     async def end(reason: str) -> None:
         ended.append(reason)
 
-    farewell = Farewell(end=end, patience_s=0.05)
-    pipeline = Pipeline([farewell, HeardVoice(speech_s=5.0)])
+    farewell = Farewell(end=end, patience_s=0.05, sounds=lambda: True)
+    pipeline = Pipeline([farewell, Voice(speech_s=5.0)])
     frames = [*answer("Bye."), SleepFrame(1.0)]
     async with asyncio.timeout(20.0):
         await run_test(pipeline, frames_to_send=frames, send_end_frame=True)

@@ -9,12 +9,13 @@ from pipecat.frames.frames import (
     FunctionCallInProgressFrame,
     FunctionCallResultFrame,
     InterruptionFrame,
+    TranscriptionFrame,
     TTSAudioRawFrame,
     UserStoppedSpeakingFrame,
     VADUserStartedSpeakingFrame,
 )
 
-from calls.events import CallbackWanted, MessageLeft, PersonWanted, TranscriptFinal, TurnDecided
+from calls.events import CallbackWanted, MessageLeft, PersonWanted, TurnDecided
 from fallbacks.facts import (
     AttemptFailed,
     AttemptStarted,
@@ -25,9 +26,9 @@ from fallbacks.facts import (
     StageRecovered,
 )
 from fallbacks.failure import Kind, Scope
-from processors.holding.descent_rules import DescentSettings
 from processors.holding.late_answer_rules import HoldSettings
 from processors.holding.line_rules import NothingSaid
+from processors.holding.outage_rules import OutageSettings
 from processors.holding.utterance_rules import PLAYS
 from tests.processors.hold_bench import ANSWER, CLIP, LOCAL, RATE_HZ, SOON, TEXTS, Call, held, sound
 
@@ -39,9 +40,6 @@ STT_FAILED = AttemptFailed(
 )
 
 DECIDED = TurnDecided(turn=1, at_s=0.0)
-HEARD = TranscriptFinal(
-    turn=1, at_s=0.0, provider="deepgram", text="Yes.", language=None, confidence=None
-)
 UNFINISHED = PauseJudged(
     finished=False,
     by="detector",
@@ -151,7 +149,7 @@ async def test_a_filler_comes_at_its_usual_moment_although_the_decision_hangs() 
 async def test_words_that_arrive_after_the_stop_show_that_it_was_no_cough() -> None:
     async with held() as call:
         await call.stops(decided=False)
-        call.hold.notice(HEARD)
+        await call.put(TranscriptionFrame("I would like a table", "", ""))
         await call.until(lambda: call.held)
 
     assert call.held == ["en.filler.0"]
@@ -428,7 +426,7 @@ async def test_key_two_records_until_a_key_is_pressed() -> None:
     async with held() as call:
         await outage(call, turns=3)
         await call.presses("2")
-        await call.until(lambda: call.hold._doer.keeper.way_down.message)
+        await call.until(lambda: call.hold._doer.keeper.outage.message)
         await asyncio.sleep(0.5)  # the prompt and the tone
         await call.says(0.3)
         await call.presses("5")
@@ -444,7 +442,7 @@ async def test_a_caller_is_told_when_the_disk_refused_the_message() -> None:
         call.desk.disk = False
         await outage(call, turns=3)
         await call.presses("2")
-        await call.until(lambda: call.hold._doer.keeper.way_down.message)
+        await call.until(lambda: call.hold._doer.keeper.outage.message)
         await asyncio.sleep(0.5)  # the prompt and the tone
         await call.says(0.3)
         await call.presses("5")
@@ -470,7 +468,7 @@ async def test_a_message_is_kept_when_the_caller_simply_hangs_up() -> None:
     async with held() as call:
         await outage(call, turns=3)
         await call.presses("2")
-        await call.until(lambda: call.hold._doer.keeper.way_down.message)
+        await call.until(lambda: call.hold._doer.keeper.outage.message)
         await asyncio.sleep(0.5)
         await call.says(0.2)
 
@@ -481,7 +479,7 @@ async def test_an_answer_during_a_message_is_not_heard() -> None:
     async with held() as call:
         await outage(call, turns=3)
         await call.presses("2")
-        await call.until(lambda: call.hold._doer.keeper.way_down.message)
+        await call.until(lambda: call.hold._doer.keeper.outage.message)
         await call.answers()
         await asyncio.sleep(0.1)
 
@@ -492,7 +490,7 @@ async def test_an_unheard_answer_releases_the_line() -> None:
     async with held() as call:
         await outage(call, turns=3)
         await call.presses("2")
-        await call.until(lambda: call.hold._doer.keeper.way_down.message)
+        await call.until(lambda: call.hold._doer.keeper.outage.message)
         dry_at = call.caller_line.dry_at
         await call.answers(length_s=6.0)
         await asyncio.sleep(0.1)
@@ -505,7 +503,7 @@ async def test_the_last_goodbye_is_heard_during_a_message(level: int) -> None:
     async with held() as call:
         await outage(call, turns=3)
         await call.presses("2")
-        await call.until(lambda: call.hold._doer.keeper.way_down.message)
+        await call.until(lambda: call.hold._doer.keeper.outage.message)
         if level == ANSWER:
             goodbye = TTSAudioRawFrame(sound(ANSWER, 0.1), RATE_HZ, 1)
             goodbye.interruptible = False
@@ -521,7 +519,7 @@ async def test_the_unspoken_rest_of_an_answer_is_not_said_into_a_message() -> No
     async with held() as call:
         await outage(call, turns=3)
         await call.presses("2")
-        await call.until(lambda: call.hold._doer.keeper.way_down.message)
+        await call.until(lambda: call.hold._doer.keeper.outage.message)
         await call.hold.speak_locally("At nine.")
         await asyncio.sleep(0.5)
 
@@ -542,13 +540,13 @@ async def test_a_caller_without_a_number_may_leave_a_message_instead() -> None:
     async with held(number=False) as call:
         await outage(call, turns=3)
         await call.presses("1")
-        await call.until(lambda: call.hold._doer.keeper.way_down.message)
+        await call.until(lambda: call.hold._doer.keeper.outage.message)
 
     assert call.voice.said[-1] == "Speak after the tone."
 
 
 async def test_a_key_stops_the_menu() -> None:
-    async with held(descent=DescentSettings(silence_s=5.0)) as call:
+    async with held(outage=OutageSettings(silence_s=5.0)) as call:
         await outage(call, turns=3)
         await call.until(lambda: "Press one" in call.voice.said[-1])
         await asyncio.sleep(0.05)
@@ -561,7 +559,7 @@ async def test_a_key_stops_the_menu() -> None:
 
 
 async def test_the_goodbye_is_heard_although_the_caller_speaks() -> None:
-    async with held(descent=DescentSettings(clips=0, menus=0)) as call:
+    async with held(outage=OutageSettings(clips=0, menus=0)) as call:
         await call.stops()
         call.exhausted()
         await call.until(call.clips)
@@ -645,7 +643,7 @@ async def test_a_caller_without_a_recogniser_is_asked_after_they_have_finished()
 
 
 async def test_a_recogniser_given_up_at_the_first_sound_is_announced_at_the_end() -> None:
-    async with held(descent=DescentSettings(silence_s=5.0)) as call:
+    async with held(outage=OutageSettings(silence_s=5.0)) as call:
         call.exhausted("stt")
         await call.starts()
         await asyncio.sleep(0.2)
@@ -659,7 +657,7 @@ async def test_a_recogniser_given_up_at_the_first_sound_is_announced_at_the_end(
 
 
 async def test_two_stages_down_in_one_turn_are_one_step() -> None:
-    async with held(descent=DescentSettings(silence_s=5.0)) as call:
+    async with held(outage=OutageSettings(silence_s=5.0)) as call:
         await call.stops()
         call.exhausted("llm")
         call.exhausted("tts")

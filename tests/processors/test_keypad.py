@@ -12,6 +12,7 @@ from calls.keyed_entry import PAUSE_S
 from calls.line import CallerLine
 from calls.turn import Turn
 from processors.hearing.keypad import KeyedFrame, Keypad, KeyUse
+from processors.turn.floor import Floor
 from processors.wiring import CallWiring
 
 pytestmark = pytest.mark.virtual_time
@@ -23,7 +24,10 @@ async def pressed(
     """Return the keys that pass down the pipeline, and the entries for the model."""
     clock = asyncio.get_running_loop().time
     turn = Turn(budget_s=1.5)
-    wiring = CallWiring(clock=clock, turn=turn, line=CallerLine(), outside=lambda _: None)
+    line = CallerLine()
+    wiring = CallWiring(
+        clock=clock, turn=turn, line=line, floor=Floor(line), outside=lambda _: None
+    )
     keypad = Keypad(KeyUse(lengths=[], own=own, taken=taken), wiring)
     frames = [InputDTMFFrame(button=KeypadEntry(key)) for key in keys]
     down, _ = await run_test(keypad, frames_to_send=[*frames, SleepFrame(PAUSE_S + 0.5)])

@@ -5,17 +5,17 @@ from collections import deque
 
 import pytest
 
-from processors.holding.descent_rules import DescentSettings, Step
 from processors.holding.on_device_words import BEFORE_S, LONGEST_S, OnDeviceWords
+from processors.holding.outage_rules import OutageSettings, Step
 from tests.processors.hold_bench import RATE_HZ, Call, held, sound
 from tests.processors.owner import Owner
 
 pytestmark = pytest.mark.virtual_time
 
-BROWSER = DescentSettings(
+BROWSER = OutageSettings(
     steps=(Step.CLIP, Step.WORDS, Step.CHOSEN, Step.GOODBYE), clips=0, silence_s=1.0
 )
-TELEPHONE = DescentSettings(clips=0, silence_s=1.0)
+TELEPHONE = OutageSettings(clips=0, silence_s=1.0)
 MENU = "Say callback or press one."
 
 
@@ -48,7 +48,7 @@ async def deaf(call: Call) -> None:
 
 async def test_a_spoken_choice_is_confirmed_and_done_after_a_yes() -> None:
     ear = Ear("callback", "yes")
-    async with held(descent=TELEPHONE, ear=ear) as call:
+    async with held(outage=TELEPHONE, ear=ear) as call:
         await deaf(call)
         await call.says_word()
         await call.until(lambda: "Shall we call you back?" in call.voice.said)
@@ -63,7 +63,7 @@ async def test_a_spoken_choice_is_confirmed_and_done_after_a_yes() -> None:
 
 
 async def test_the_turn_of_a_spoken_choice_does_not_read_the_menu_again() -> None:
-    async with held(descent=TELEPHONE, ear=Ear("callback", takes_s=0.3)) as call:
+    async with held(outage=TELEPHONE, ear=Ear("callback", takes_s=0.3)) as call:
         await deaf(call)
         await call.says_word()
         call.exhausted("llm")  # at once, before the word is understood
@@ -74,7 +74,7 @@ async def test_the_turn_of_a_spoken_choice_does_not_read_the_menu_again() -> Non
 
 
 async def test_speech_without_a_menu_word_chooses_nothing() -> None:
-    async with held(descent=TELEPHONE, ear=Ear()) as call:
+    async with held(outage=TELEPHONE, ear=Ear()) as call:
         await deaf(call)
         await call.says_word()
         call.exhausted("stt")
@@ -86,12 +86,12 @@ async def test_speech_without_a_menu_word_chooses_nothing() -> None:
 
 async def test_without_keys_a_message_is_chosen_and_left_by_voice_alone() -> None:
     ear = Ear("two", "yes")
-    async with held(descent=BROWSER, ear=ear, number=False) as call:
+    async with held(outage=BROWSER, ear=ear, number=False) as call:
         await deaf(call)
         await call.says_word()
         await call.until(lambda: "Will you leave a message?" in call.voice.said)
         await call.says_word()
-        await call.until(lambda: call.hold._doer.keeper.way_down.message)
+        await call.until(lambda: call.hold._doer.keeper.outage.message)
         await asyncio.sleep(0.5)  # the prompt and the tone
         await call.says(0.3)
         await call.stops(decided=False)
@@ -105,7 +105,7 @@ async def test_without_keys_a_message_is_chosen_and_left_by_voice_alone() -> Non
 
 async def test_in_another_language_the_keys_alone_are_offered() -> None:
     ear = Ear("callback")
-    async with held(descent=TELEPHONE, ear=ear) as call:
+    async with held(outage=TELEPHONE, ear=ear) as call:
         call.hold._phrases.language = "es"
         await deaf(call)
         await call.says_word()
@@ -117,7 +117,7 @@ async def test_in_another_language_the_keys_alone_are_offered() -> None:
 
 async def test_nothing_is_loaded_or_kept_until_a_stage_is_down() -> None:
     ear = Ear()
-    async with held(descent=TELEPHONE, ear=ear) as call:
+    async with held(outage=TELEPHONE, ear=ear) as call:
         await call.says_word()
         await call.answers()
         await asyncio.sleep(0.1)
@@ -130,7 +130,7 @@ async def test_nothing_is_loaded_or_kept_until_a_stage_is_down() -> None:
 
 async def test_speech_before_the_menu_is_not_recognised() -> None:
     ear = Ear("callback")
-    async with held(descent=DescentSettings(silence_s=1.0), ear=ear) as call:
+    async with held(outage=OutageSettings(silence_s=1.0), ear=ear) as call:
         await deaf(call)
         await call.says_word()
         await asyncio.sleep(0.2)

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 from pipecat.audio.vad.vad_analyzer import VADState
-from pipecat.frames.frames import InputAudioRawFrame, TextFrame, VADUserStartedSpeakingFrame
+from pipecat.frames.frames import InputAudioRawFrame, TextFrame
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.tests.utils import run_test
 
 from bot.call.models import VoiceModels
 from bot.config.settings import TurnSettings
 from bot.programs.recording import read
+from calls.line import CallerLine
+from processors.turn.floor import Floor
 from processors.turn.sound_path import QUIET_WINDOWS, SoundEnd, SoundWindows
 
 pytestmark = pytest.mark.virtual_time
@@ -32,7 +34,8 @@ def pieces(rate_hz: int, count: int) -> list[InputAudioRawFrame]:
 
 async def gathered(sent: list[InputAudioRawFrame]) -> list[bytes]:
     heard: list[bytes] = []
-    way = Pipeline([SoundWindows(), SoundEnd(lambda frame: heard.append(frame.audio))])
+    end = SoundEnd(lambda frame: heard.append(frame.audio))
+    way = Pipeline([SoundWindows(Floor(CallerLine())), end])
     async with asyncio.timeout(10.0):
         await run_test(way, frames_to_send=[*sent, TextFrame("the end")])
     return heard
@@ -62,23 +65,32 @@ async def test_no_sample_is_lost_or_moved_and_five_pieces_replace_eight() -> Non
     assert len(heard) == 50
 
 
-async def test_in_silence_several_windows_are_passed_together() -> None:
+async def gathered_in_silence(floor: Floor, count: int) -> list[bytes]:
     heard: list[bytes] = []
-    way = Pipeline([SoundWindows(quiet=lambda: True), SoundEnd(lambda f: heard.append(f.audio))])
+    end = SoundEnd(lambda frame: heard.append(frame.audio))
+    way = Pipeline([SoundWindows(floor, quiet=lambda: True), end])
     async with asyncio.timeout(10.0):
-        await run_test(way, frames_to_send=[*pieces(8000, 64), TextFrame("the end")])
+        await run_test(way, frames_to_send=[*pieces(8000, count), TextFrame("the end")])
+    return heard
+
+
+async def test_in_silence_several_windows_are_passed_together() -> None:
+    heard = await gathered_in_silence(Floor(CallerLine()), 64)
 
     assert len(heard) == 64 * PIECE_BYTES[8000] // (QUIET_WINDOWS * WINDOW_BYTES[8000])
 
 
-async def test_while_a_turn_waits_for_its_end_each_window_is_passed_alone() -> None:
-    heard: list[bytes] = []
-    way = Pipeline([SoundWindows(quiet=lambda: True), SoundEnd(lambda f: heard.append(f.audio))])
-    opened = VADUserStartedSpeakingFrame()
-    async with asyncio.timeout(10.0):
-        await run_test(way, frames_to_send=[opened, *pieces(8000, 8), TextFrame("the end")])
+@pytest.mark.parametrize("speaking", [True, False])
+async def test_while_a_turn_waits_for_its_end_each_window_is_passed_alone(
+    speaking: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    floor = Floor(CallerLine())
+    if speaking:
+        floor.caller_started(0.0)
+    else:
+        floor.turn_began()
 
-    assert len(heard) == 5
+    assert len(await gathered_in_silence(floor, 8)) == 5
 
 
 async def test_each_piece_is_passed_on_at_once() -> None:
@@ -86,7 +98,12 @@ async def test_each_piece_is_passed_on_at_once() -> None:
     sent = pieces(8000, 7)
     async with asyncio.timeout(10.0):
         await run_test(
-            Pipeline([SoundWindows(quiet=lambda: True, hear=heard.append), SoundEnd()]),
+            Pipeline(
+                [
+                    SoundWindows(Floor(CallerLine()), quiet=lambda: True, hear=heard.append),
+                    SoundEnd(),
+                ]
+            ),
             frames_to_send=[*sent, TextFrame("the end")],
         )
 
@@ -106,7 +123,7 @@ async def test_speech_begins_and_ends_at_the_same_piece_as_without(name: str, ra
     plain, gathering = models.vad(TurnSettings()), models.vad(TurnSettings())
     for item in (plain, gathering):
         item.set_sample_rate(rate_hz)
-    windows = SoundWindows(quiet=lambda: gathering.quiet)
+    windows = SoundWindows(Floor(CallerLine()), quiet=lambda: gathering.quiet)
     states = [VADState.QUIET]
     end = SoundEnd(lambda frame: states.append(gathering._run_analyzer(frame.audio)))
     windows.link(end)

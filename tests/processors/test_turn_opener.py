@@ -1,10 +1,14 @@
-"""The turn's deadline exists before a stage above learns that the caller stopped."""
+"""The floor and the turn's deadline, before a stage above learns that the caller stopped."""
 
 import pytest
 from pipecat.frames.frames import (
     Frame,
     InterimTranscriptionFrame,
+    TranscriptionFrame,
+    TTSTextFrame,
+    UserStartedSpeakingFrame,
     UserStoppedSpeakingFrame,
+    VADUserStartedSpeakingFrame,
     VADUserStoppedSpeakingFrame,
 )
 from pipecat.pipeline.pipeline import Pipeline
@@ -12,13 +16,22 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.tests.utils import run_test
 
 from bot.clock import monotonic
-from calls.events import CallerStopped, Event
+from calls.events import CallerStarted, CallerStopped, Event
 from calls.line import CallerLine
 from calls.timeline import Timeline
 from calls.turn import Turn
 from processors.call_observer import CallObserver
 from processors.turn.detector import TurnJudges
-from processors.turn.ending import PauseSoundsFinal, TurnOpener
+from processors.turn.ending import PauseBegan, PauseEnded, PauseSoundsFinal, TurnOpener
+from processors.turn.floor import (
+    Floor,
+    FloorEvent,
+    PausedFinally,
+    TurnBegan,
+    TurnClosed,
+    WentOn,
+    WordsCame,
+)
 from processors.turn.sound_path import VAD_LATE_S, Faintness
 from processors.wiring import CallWiring
 from tests.processors.decided_turns import Caller, Session, slowly
@@ -42,12 +55,23 @@ class StageAbove(FrameProcessor):
         await self.push_frame(frame, direction)
 
 
+def opener_of(
+    turn: Turn, faintness: Faintness | None = None, floor: Floor | None = None
+) -> TurnOpener:
+    return TurnOpener(
+        floor or Floor(CallerLine()),
+        turn=turn,
+        faintness=faintness or Faintness(),
+        clock=monotonic,
+    )
+
+
 async def test_a_stage_above_finds_the_budget_running_since_the_last_voiced_sample() -> None:
     turn = Turn(budget_s=BUDGET_S)
     stage = StageAbove(turn)
 
     await run_test(
-        Pipeline([stage, TurnOpener(turn, faintness=Faintness(), clock=monotonic)]),
+        Pipeline([stage, opener_of(turn)]),
         frames_to_send=[VADUserStoppedSpeakingFrame(stop_secs=0.2)],
         frames_to_send_direction=FrameDirection.UPSTREAM,
         expected_up_frames=[VADUserStoppedSpeakingFrame],
@@ -69,7 +93,7 @@ async def test_the_budget_runs_since_the_sound_was_faint_if_the_vad_is_late(
     stage = StageAbove(turn)
 
     await run_test(
-        Pipeline([stage, TurnOpener(turn, faintness=faintness, clock=monotonic)]),
+        Pipeline([stage, opener_of(turn, faintness)]),
         frames_to_send=[VADUserStoppedSpeakingFrame(stop_secs=0.2)],
         frames_to_send_direction=FrameDirection.UPSTREAM,
         expected_up_frames=[VADUserStoppedSpeakingFrame],
@@ -82,21 +106,28 @@ async def test_each_stop_is_told_with_the_deadlines_moment() -> None:
     turn, faintness = Turn(budget_s=BUDGET_S), Faintness()
     faintness.lasts_s = 0.27
     told: list[Event] = []
+    line = CallerLine()
+    floor = Floor(line)
     wiring = CallWiring(
-        clock=monotonic, turn=turn, line=CallerLine(), outside=told.append, faintness=faintness
+        clock=monotonic,
+        turn=turn,
+        line=line,
+        floor=floor,
+        outside=told.append,
+        faintness=faintness,
     )
     timeline = Timeline(budget_s=BUDGET_S)
 
     await Caller(
         Session(0.1),
         TurnJudges(clock=monotonic, run=slowly(0.07)),
-        above=[TurnOpener(turn, faintness=faintness, clock=monotonic)],
+        above=[opener_of(turn, faintness, floor)],
         observers=[CallObserver(wiring, timeline=timeline, provider_of=str)],
     ).speaks(1.0, 0.5, 1.0)
 
     stops = [event for event in told if isinstance(event, CallerStopped)]
     assert [stop.noticed_at_s - stop.at_s for stop in stops] == pytest.approx([0.27] * 2, abs=0.01)
-    assert stops[-1].at_s == pytest.approx(turn.stopped_at, abs=0.01)
+    assert stops[-1].at_s == pytest.approx(floor.stopped_at, abs=0.01)
 
 
 async def test_a_request_in_a_final_sounding_pause_has_the_whole_budget() -> None:
@@ -105,7 +136,7 @@ async def test_a_request_in_a_final_sounding_pause_has_the_whole_budget() -> Non
     stage = StageAbove(turn)
 
     await run_test(
-        Pipeline([stage, TurnOpener(turn, faintness=Faintness(), clock=monotonic)]),
+        Pipeline([stage, opener_of(turn)]),
         frames_to_send=[PauseSoundsFinal()],
         frames_to_send_direction=FrameDirection.UPSTREAM,
         expected_up_frames=[PauseSoundsFinal],
@@ -114,28 +145,30 @@ async def test_a_request_in_a_final_sounding_pause_has_the_whole_budget() -> Non
     assert stage.left_s == pytest.approx(BUDGET_S, abs=0.01)
 
 
-async def test_a_written_word_is_kept_until_the_turn_ends() -> None:
-    turn = Turn(budget_s=BUDGET_S)
-    opener = TurnOpener(turn, faintness=Faintness(), clock=monotonic)
+@pytest.mark.parametrize(
+    ("frame", "events"),
+    [
+        (VADUserStartedSpeakingFrame(), [CallerStarted]),
+        (VADUserStoppedSpeakingFrame(stop_secs=0.2), [CallerStopped]),
+        (PauseBegan(), []),
+        (PauseSoundsFinal(), [PausedFinally]),
+        (PauseEnded(), [WentOn]),
+        (UserStartedSpeakingFrame(), [TurnBegan]),
+        (UserStoppedSpeakingFrame(), [TurnClosed]),
+        (InterimTranscriptionFrame("I would", "", ""), [WordsCame]),
+        (TranscriptionFrame("I would like", "", ""), [WordsCame]),
+        (TTSTextFrame("Hello", "word"), []),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Frame) else None,
+)
+async def test_each_frame_updates_the_floor_once(frame: Frame, events: list[type]) -> None:
+    floor, told = Floor(CallerLine()), list[FloorEvent]()
+    floor.listeners.append(told.append)
 
-    await run_test(opener, frames_to_send=[InterimTranscriptionFrame("I would", "", "")])
-    spoken = turn.worded
     await run_test(
-        opener,
-        frames_to_send=[UserStoppedSpeakingFrame()],
+        opener_of(Turn(budget_s=BUDGET_S), floor=floor),
+        frames_to_send=[frame],
         frames_to_send_direction=FrameDirection.UPSTREAM,
     )
 
-    assert (spoken, turn.worded) == (True, False)
-
-
-@pytest.mark.parametrize("text", ["", "  "], ids=["nothing", "blanks"])
-async def test_a_recognisers_result_of_a_cough_is_no_word(text: str) -> None:
-    turn = Turn(budget_s=BUDGET_S)
-
-    await run_test(
-        TurnOpener(turn, faintness=Faintness(), clock=monotonic),
-        frames_to_send=[InterimTranscriptionFrame(text, "", "")],
-    )
-
-    assert not turn.worded
+    assert [type(event) for event in told] == events

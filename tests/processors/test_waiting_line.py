@@ -4,12 +4,13 @@ import pytest
 
 from calls.line import CallerLine
 from calls.turn import Turn
-from processors.holding.descent_rules import OutageMenu
 from processors.holding.late_answer_rules import Holding
 from processors.holding.on_device_words import NoEar
+from processors.holding.outage_rules import OutageSettings
 from processors.holding.own_voice import Fallback, Phrases
 from processors.holding.utterance_rules import Chooser, Situation, utterances_of
 from processors.transfer.waiting_line import WaitingLine
+from processors.turn.floor import Floor
 from processors.wiring import CallWiring
 from tests.processors.hold_bench import CLIP, RATE_HZ, MenuChoices, Voice, sound
 
@@ -43,15 +44,20 @@ async def test_a_text_is_spoken_in_its_own_language(
     voice = Tongues()
     fallback = Fallback(
         holding=Holding(),
-        descent=OutageMenu(),
+        outage=OutageSettings(),
         phrases=Phrases(chooser=Chooser(utterances_of(TEXTS)), language=caller),
         voice=voice,
-        desk=MenuChoices(),
+        choices=MenuChoices(),
         ear=NoEar(),
         remember=lambda _: None,
     )
+    line = CallerLine()
     wiring = CallWiring(
-        clock=lambda: 100.0, turn=Turn(budget_s=1.5), line=CallerLine(), outside=lambda _: None
+        clock=lambda: 100.0,
+        turn=Turn(budget_s=1.5),
+        line=line,
+        floor=Floor(line),
+        outside=lambda _: None,
     )
     waiting = WaitingLine(fallback, wiring)
     waiting._speaker.rate_hz = RATE_HZ

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soxr
 
-from processors.holding.descent_rules import PHRASES
+from processors.holding.line_rules import PHRASES
 from providers.menu_ear import DATA, FAILURES, MenuEar
 from providers.sphinx_ear import Ear
 from tests.lab.simulators import synthetic_caller as caller

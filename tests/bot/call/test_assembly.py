@@ -15,14 +15,20 @@ from calls.line import CallerLine
 from calls.turn import Turn
 from processors.hearing.keypad import KeyUse
 from processors.turn.ending import TurnOpener
+from processors.turn.floor import Floor
 from processors.turn.sound_path import InputQueue
 from processors.wiring import CallWiring
 
 
 def test_the_turn_is_opened_directly_above_the_callers_side_of_the_context() -> None:
     callers_side = object()
+    line = CallerLine()
     wiring = CallWiring(
-        clock=time.monotonic, turn=Turn(budget_s=1.5), line=CallerLine(), outside=lambda _: None
+        clock=time.monotonic,
+        turn=Turn(budget_s=1.5),
+        line=line,
+        floor=Floor(line),
+        outside=lambda _: None,
     )
     built: Any = SimpleNamespace(
         _leg=SimpleNamespace(input=object, output=object),
@@ -32,7 +38,7 @@ def test_the_turn_is_opened_directly_above_the_callers_side_of_the_context() -> 
         _keys=lambda: KeyUse(lengths=[], own={}, taken=lambda: False),
         wiring=wiring,
         stt="stt",
-        llm=SimpleNamespace(answer_early=lambda _: None),
+        llm=SimpleNamespace(answer_early=lambda *_: None),
         tts="tts",
         pair=SimpleNamespace(user=lambda: callers_side, assistant=object),
         context=None,

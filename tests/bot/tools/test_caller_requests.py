@@ -23,8 +23,8 @@ from bot.tools.caller_requests import AGAIN_S, CallerRequests, Unkept
 from operations.database.database import Database
 from operations.record.callbacks import Callbacks
 from operations.record.voicemails import LEFT_S, finish_left
-from processors.holding.descent_rules import STEPS, Step
 from processors.holding.on_device_words import NoEar
+from processors.holding.outage_rules import STEPS, Step
 from processors.holding.utterance_rules import FallbackText, Situation
 from providers.menu_ear import MenuEar
 from transports.leg import LegFacts

@@ -50,6 +50,7 @@ from processors.answering.stage import LlmStage
 from processors.call_observer import CallObserver
 from processors.hearing.caller_words import CallerWords
 from processors.turn.ending import PauseEnded, PauseSoundsFinal, TurnOpener, TurnStop
+from processors.turn.floor import Floor
 from processors.wiring import CallWiring
 from providers.openai import build
 from providers.provider import RungSpec
@@ -151,7 +152,11 @@ class EarlyBench:
         )
         self.context.set_tools(ToolsSchema(standard_tools=[self._tool()]))
         turn = Turn(budget_s=1.5)
-        wiring = CallWiring(clock=time.monotonic, turn=turn, line=CallerLine(), outside=self._tell)
+        line = CallerLine()
+        floor = Floor(line)
+        wiring = CallWiring(
+            clock=time.monotonic, turn=turn, line=line, floor=floor, outside=self._tell
+        )
         stage = LlmStage(
             {name: build(self._rung(name)) for name in self.rungs},
             policy=self.policy,
@@ -160,13 +165,14 @@ class EarlyBench:
             turn=turn,
             window_tokens=WINDOW,
         )
+        stage.answer_early(self.context, floor)
         observer = CallObserver(
             wiring, timeline=Timeline(budget_s=1.5), provider_of=lambda name: name
         )
         pipeline = Pipeline(
             [
-                CallerWords(tell=wiring.tell, listener=stage.answer_early(self.context)),
-                TurnOpener(turn, faintness=wiring.faintness, clock=time.monotonic),
+                CallerWords(tell=wiring.tell),
+                TurnOpener(floor, turn=turn, faintness=wiring.faintness, clock=time.monotonic),
                 pair.user(),
                 ContextWindow(limit_tokens=WINDOW, tell=wiring.tell),
                 stage,

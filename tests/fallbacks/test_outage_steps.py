@@ -5,47 +5,99 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from processors.holding.descent_rules import (
-    BURST_S,
+from calls.line import CallerLine
+from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered, StepTaken
+from processors.holding.line_rules import (
     PHRASES,
-    QUESTIONS,
-    AskBack,
-    Carry,
     Choice,
     Consent,
-    Descending,
-    DescentSettings,
-    GoOn,
+    LineAction,
     Meaning,
-    OutageMenu,
-    OutageSteps,
-    PlayClip,
-    ReadMenu,
-    SayGoodbye,
-    Step,
-    UseLocal,
+    MenuKeyPressed,
+    MenuWordSaid,
+    RecordMessage,
+    RunMenuChoice,
+    SpeakFor,
     heard_here,
 )
+from processors.holding.outage_rules import (
+    BURST_S,
+    QUESTION,
+    QUESTIONS,
+    OutageMenu,
+    OutageSettings,
+    OutageSteps,
+    Step,
+)
+from processors.turn.floor import Floor
+
+ASKS = {situation: choice for choice, situation in QUESTION.items()}
 
 
-def at_the_menu() -> OutageMenu:
-    call = OutageMenu()
+def done(actions: tuple[LineAction, ...]) -> str:
+    """Return what was decided, in short: a step, a question, a choice, or nothing."""
+    found: list[str] = []
+    for action in actions:
+        match action:
+            case StepTaken() if action.step != Step.CHOSEN:
+                found.append(action.step)
+            case SpeakFor() if action.situations[0] in ASKS:
+                found.append(f"ask {ASKS[action.situations[0]]}")
+            case RunMenuChoice():
+                found.append(f"carry {action.choice}")
+            case RecordMessage():
+                found.append("carry message")
+            case StageRecovered():
+                found.append(f"resume {action.down_s}")
+            case _:
+                pass
+    return " ".join(found)
+
+
+class OutageCall(OutageMenu):
+    """A call with an outage, whose decisions come in short."""
+
+    def __init__(self, settings: OutageSettings | None = None) -> None:
+        super().__init__(Floor(CallerLine()), settings)
+
+    def down(self, stage: str, now: float, *, told: bool = False) -> str:
+        self._stepped = told
+        return done(self.handle(StageExhausted(stage=stage, attempts=2), now))
+
+    def key(self, digit: str, now: float) -> str:
+        return done(self.handle(MenuKeyPressed(digit=digit), now))
+
+    def heard(self, meaning: Meaning, now: float) -> str:
+        return done(self.handle(MenuWordSaid(meaning=meaning), now))
+
+    def carried(self) -> str:
+        return done(self._part())
+
+    def recovered(self, now: float) -> str:
+        stage = self._outage.stage if self._outage else "llm"
+        return done(self.handle(AttemptWon(stage=stage, provider="a", attempt=1, after_s=0.1), now))
+
+    def silence(self, now: float) -> str:
+        return done(self.tick(now))
+
+
+def at_the_menu() -> OutageCall:
+    call = OutageCall()
     for now in (0.0, 10.0, 20.0):
         actions = call.down("llm", now)
-    assert actions == (ReadMenu(),)
+    assert actions == "keypad"
     return call
 
 
 def test_every_turn_continues_where_the_last_one_stopped() -> None:
-    call = OutageMenu(local=frozenset({"tts"}))
+    call = OutageCall()
 
-    assert [call.down("tts", float(now)) for now in range(6)] == [
-        (PlayClip(stage="tts", number=0),),
-        (PlayClip(stage="tts", number=1),),
-        (UseLocal(stage="tts"),),
-        (ReadMenu(),),
-        (ReadMenu(),),
-        (SayGoodbye(carried=None),),
+    assert [call.down("tts", float(now)) for now in range(5)] == [
+        "clip",
+        "clip",
+        "keypad",
+        "keypad",
+        "goodbye",
     ]
 
 
@@ -56,83 +108,73 @@ def test_a_stage_without_a_local_rung_skips_that_step() -> None:
 
 
 def test_silence_leads_to_the_next_step_as_well() -> None:
-    call = OutageMenu()
+    call = OutageCall()
     call.down("llm", 0.0)
     call.quiet_since = 2.0
 
-    assert call.tick(5.4) == ()
-    assert call.tick(5.5) == (PlayClip(stage="llm", number=1),)
-
-
-def test_there_is_no_silence_while_the_caller_speaks() -> None:
-    call = OutageMenu()
-    call.down("llm", 0.0)
-    call.quiet_since = 2.0
-    call.quiet_since = None
-
-    assert call.wake_at is None
+    assert call.silence(5.4) == ""
+    assert call.silence(5.5) == "clip"
 
 
 def test_a_callers_choice_is_done_and_ends_with_a_goodbye() -> None:
     call = at_the_menu()
 
-    assert call.key("1", 21.0) == (Carry(choice=Choice.CALLBACK),)
+    assert call.key("1", 21.0) == "carry callback"
     assert call.wake_at is None
-    assert call.carried(Choice.CALLBACK) == (SayGoodbye(carried=Choice.CALLBACK),)
+    assert call.carried() == "goodbye"
     assert call.over
 
 
 def test_the_silence_after_a_message_causes_no_goodbye_before_it_is_kept() -> None:
     call = at_the_menu()
     call.key("2", 21.0)
-    call.quiet_since = None
     call.quiet_since = 30.0  # the caller stops
 
-    assert call.tick(40.0) == ()
-    assert call.carried(Choice.MESSAGE) == (SayGoodbye(carried=Choice.MESSAGE),)
+    assert call.silence(40.0) == ""
+    assert call.carried() == "goodbye"
 
 
 def test_a_failed_choice_still_ends_with_a_goodbye() -> None:
     call = at_the_menu()
     call.key("0", 21.0)
 
-    assert call.carried(None) == (SayGoodbye(carried=None),)
+    assert call.carried() == "goodbye"
 
 
 def test_an_unknown_key_repeats_the_menu_and_then_ends_with_a_goodbye() -> None:
     call = at_the_menu()
 
-    assert call.key("7", 21.0) == (ReadMenu(),)
-    assert call.key("7", 22.0) == (SayGoodbye(carried=None),)
+    assert call.key("7", 21.0) == "keypad"
+    assert call.key("7", 22.0) == "goodbye"
 
 
 def test_a_typed_number_repeats_the_menu_once() -> None:
     call = at_the_menu()
 
-    assert call.key("7", 21.0) == (ReadMenu(),)
-    assert [call.key("7", 21.0 + BURST_S / 2 * at) for at in (1, 2, 3)] == [(), (), ()]
-    assert call.key("7", 30.0) == (SayGoodbye(carried=None),)
+    assert call.key("7", 21.0) == "keypad"
+    assert [call.key("7", 21.0 + BURST_S / 2 * at) for at in (1, 2, 3)] == ["", "", ""]
+    assert call.key("7", 30.0) == "goodbye"
 
 
 def test_keys_before_the_menu_are_ignored() -> None:
-    call = OutageMenu()
+    call = OutageCall()
     call.down("llm", 0.0)
 
-    assert call.key("1", 1.0) == ()
+    assert call.key("1", 1.0) == ""
 
 
 def test_when_the_stage_answers_again_the_conversation_continues() -> None:
-    call = OutageMenu()
+    call = OutageCall()
     call.down("llm", 1.0)
 
-    assert call.recovered(8.0) == (GoOn(stage="llm", down_s=7.0),)
+    assert call.recovered(8.0) == "resume 7.0"
     assert call.step is None
     assert call.wake_at is None
-    assert call.down("llm", 20.0) == (PlayClip(stage="llm", number=0),)
+    assert call.down("llm", 20.0) == "clip"
 
 
 def test_a_stage_down_again_in_the_same_turn_takes_the_next_step_at_the_next_silence() -> None:
-    call = OutageMenu()
+    call = OutageCall()
     call.down("llm", 1.0)
     call.quiet_since = 4.0
     call.recovered(5.0)
@@ -140,71 +182,71 @@ def test_a_stage_down_again_in_the_same_turn_takes_the_next_step_at_the_next_sil
     call.down("llm", 6.0, told=True)
 
     assert (call.step, call.wake_at) == (Step.CLIP, 7.5)
-    assert call.tick(7.5) == (PlayClip(stage="llm", number=1),)
-    assert call.recovered(10.0) == (GoOn(stage="llm", down_s=4.0),)  # since it was down again
+    assert call.silence(7.5) == "clip"
+    assert call.recovered(10.0) == "resume 4.0"  # since it was down again
 
 
 def test_another_stage_down_after_an_outage_takes_the_step_after_it() -> None:
-    call = OutageMenu()
+    call = OutageCall()
     call.down("stt", 1.0)
     call.recovered(5.0)
 
     call.down("llm", 6.0, told=True)
 
-    assert call.tick(6.0) == (PlayClip(stage="llm", number=1),)  # it was silent since 1.0
-    assert call.recovered(8.0) == (GoOn(stage="llm", down_s=2.0),)
+    assert call.silence(6.0) == "clip"  # it was silent since 1.0
+    assert call.recovered(8.0) == "resume 2.0"
 
 
 def test_a_stage_is_down_once_and_never_after_the_goodbye() -> None:
-    call = OutageMenu()
+    call = OutageCall()
     call.down("llm", 1.0)
     call.down("tts", 2.0, told=True)
     going_on = call.recovered(3.0)
-    ended = OutageMenu(DescentSettings(steps=()))
+    ended = OutageCall(OutageSettings(steps=()))
     ended.down("llm", 1.0)
 
     ended.down("llm", 2.0, told=True)
 
-    assert going_on == (GoOn(stage="llm", down_s=2.0),)
+    assert going_on == "resume 2.0"
     assert ended.wake_at is None
 
 
 def test_the_steps_are_the_owners_to_choose() -> None:
-    call = OutageMenu(DescentSettings(steps=(Step.KEYPAD, Step.GOODBYE), menus=1))
+    call = OutageCall(OutageSettings(steps=(Step.KEYPAD, Step.GOODBYE), menus=1))
 
-    assert call.down("llm", 0.0) == (ReadMenu(),)
-    assert call.key("1", 1.0) == (SayGoodbye(carried=None),)
+    assert call.down("llm", 0.0) == "keypad"
+    assert call.key("1", 1.0) == "goodbye"
 
 
 def test_a_step_before_the_menu_carries_out_no_choice() -> None:
     steps = (Step.CLIP, Step.CHOSEN, Step.KEYPAD, Step.GOODBYE)
-    call = OutageMenu(DescentSettings(steps=steps, clips=0))
+    call = OutageCall(OutageSettings(steps=steps, clips=0))
     call.down("llm", 0.0)
 
-    assert call.key("1", 1.0) == (SayGoodbye(carried=None),)
+    assert call.key("1", 1.0) == "goodbye"
 
 
 def test_the_keys_are_the_owners_to_choose() -> None:
-    call = OutageMenu(DescentSettings(clips=0, keys={"5": Choice.MESSAGE}))
+    call = OutageCall(OutageSettings(clips=0, keys={"5": Choice.MESSAGE}))
     call.down("llm", 0.0)
 
-    assert call.key("1", 1.0) == (ReadMenu(),)
-    assert call.key("5", 2.0) == (Carry(choice=Choice.MESSAGE),)
+    assert call.key("1", 1.0) == "keypad"
+    assert call.key("5", 2.0) == "carry message"
 
 
 def test_a_spoken_menu_after_the_keypad_menu_is_read_as_often_as_is_left() -> None:
-    call = OutageMenu(DescentSettings(steps=(Step.KEYPAD, Step.WORDS, Step.GOODBYE), menus=2))
+    call = OutageCall(OutageSettings(steps=(Step.KEYPAD, Step.WORDS, Step.GOODBYE), menus=2))
     call.hears_words = True
 
     assert [call.down("llm", float(now)) for now in range(3)] == [
-        (ReadMenu(),),
-        (ReadMenu(),),
-        (SayGoodbye(carried=None),),
+        "keypad",
+        "keypad",
+        "goodbye",
     ]
 
 
 def test_no_silence_is_too_long_without_an_outage_or_after_the_goodbye() -> None:
-    call = OutageMenu(DescentSettings(steps=(Step.GOODBYE,)))
+    call = OutageCall(OutageSettings(steps=(Step.GOODBYE,)))
     call.quiet_since = 5.0
     before = call.wake_at
     call.down("llm", 10.0)
@@ -217,14 +259,11 @@ def test_a_key_after_the_outage_chooses_nothing() -> None:
     call = at_the_menu()
     call.recovered(21.0)
 
-    assert call.key("1", 22.0) == ()
+    assert call.key("1", 22.0) == ""
 
 
-SAID_OR_PRESSED = ReadMenu(words=True, keys=True)
-
-
-def at_the_menu_of_words(*, steps: tuple[Step, ...] = tuple(Step), menus: int = 2) -> OutageMenu:
-    call = OutageMenu(DescentSettings(steps=steps, clips=0, menus=menus))
+def at_the_menu_of_words(*, steps: tuple[Step, ...] = tuple(Step), menus: int = 2) -> OutageCall:
+    call = OutageCall(OutageSettings(steps=steps, clips=0, menus=menus))
     call.hears_words = True
     call.down("stt", 0.0)
     assert call.listens
@@ -232,31 +271,31 @@ def at_the_menu_of_words(*, steps: tuple[Step, ...] = tuple(Step), menus: int = 
 
 
 def test_with_speech_the_menu_has_words_and_keys_and_is_read_as_often() -> None:
-    call = OutageMenu(DescentSettings(clips=0))
+    call = OutageCall(OutageSettings(clips=0))
     call.hears_words = True
 
     assert [call.down("stt", float(now)) for now in range(3)] == [
-        (SAID_OR_PRESSED,),
-        (SAID_OR_PRESSED,),
-        (SayGoodbye(carried=None),),
+        "words",
+        "words",
+        "goodbye",
     ]
 
 
 def test_a_line_without_keys_is_offered_words_alone() -> None:
-    call = OutageMenu(DescentSettings(steps=(Step.WORDS, Step.CHOSEN, Step.GOODBYE)))
+    call = OutageCall(OutageSettings(steps=(Step.WORDS, Step.CHOSEN, Step.GOODBYE)))
     call.hears_words = True
 
-    assert call.down("stt", 0.0) == (ReadMenu(words=True, keys=False),)
-    assert call.key("1", 1.0) == ()
+    assert call.down("stt", 0.0) == "words"
+    assert call.key("1", 1.0) == ""
 
 
 def test_a_machine_that_loses_its_recogniser_reads_the_keys_alone_from_then_on() -> None:
     call = at_the_menu_of_words()
     call.hears_words = False
 
-    assert call.down("stt", 5.0) == (ReadMenu(),)
+    assert call.down("stt", 5.0) == "keypad"
     assert not call.listens
-    assert call.key("1", 6.0) == (Carry(choice=Choice.CALLBACK),)
+    assert call.key("1", 6.0) == "carry callback"
 
 
 @pytest.mark.parametrize(
@@ -273,8 +312,8 @@ def test_a_machine_that_loses_its_recogniser_reads_the_keys_alone_from_then_on()
 def test_a_spoken_choice_is_confirmed_and_then_done(said: Meaning, choice: Choice) -> None:
     call = at_the_menu_of_words()
 
-    assert call.heard(said, 5.0) == (AskBack(choice=choice),)
-    assert call.heard(Consent.YES, 9.0) == (Carry(choice=choice),)
+    assert call.heard(said, 5.0) == f"ask {choice}"
+    assert call.heard(Consent.YES, 9.0) == f"carry {choice}"
     assert call.step is Step.CHOSEN
 
 
@@ -285,23 +324,23 @@ def test_after_a_no_or_an_unknown_digit_the_menu_is_read_again(
     call = at_the_menu_of_words()
     call.heard(Choice.CALLBACK, 5.0)
 
-    assert call.heard(said, 9.0) == (SAID_OR_PRESSED,)
-    assert call.heard(Consent.YES, 15.0) == ()
+    assert call.heard(said, 9.0) == "words"
+    assert call.heard(Consent.YES, 15.0) == ""
 
 
 @pytest.mark.parametrize("said", list(Consent))
 def test_yes_and_no_without_a_question_are_ignored(said: Consent) -> None:
     call = at_the_menu_of_words()
 
-    assert call.heard(said, 5.0) == ()
+    assert call.heard(said, 5.0) == ""
 
 
 def test_another_choice_instead_of_a_yes_is_confirmed_too() -> None:
     call = at_the_menu_of_words()
     call.heard(Choice.CALLBACK, 5.0)
 
-    assert call.heard("2", 9.0) == (AskBack(choice=Choice.MESSAGE),)
-    assert call.heard(Consent.YES, 12.0) == (Carry(choice=Choice.MESSAGE),)
+    assert call.heard("2", 9.0) == "ask message"
+    assert call.heard(Consent.YES, 12.0) == "carry message"
 
 
 def test_words_after_a_misunderstood_question_are_no_confirmation() -> None:
@@ -309,21 +348,21 @@ def test_words_after_a_misunderstood_question_are_no_confirmation() -> None:
     call.heard(Choice.CALLBACK, 5.0)
     call.down("stt", 9.0)  # the caller said something else
 
-    assert call.heard(Consent.YES, 12.0) == ()
+    assert call.heard(Consent.YES, 12.0) == ""
 
 
 def test_a_key_needs_no_confirmation_even_while_one_is_awaited() -> None:
     call = at_the_menu_of_words()
     call.heard(Choice.CALLBACK, 5.0)
 
-    assert call.key("2", 6.0) == (Carry(choice=Choice.MESSAGE),)
+    assert call.key("2", 6.0) == "carry message"
 
 
 def test_the_number_of_questions_is_bounded() -> None:
     call = at_the_menu_of_words(menus=1)
     asked = [call.heard(Choice.CALLBACK, float(now)) for now in range(QUESTIONS + 1)]
 
-    assert asked[-1] == (SayGoodbye(carried=None),)
+    assert asked[-1] == "goodbye"
 
 
 def test_an_unanswered_question_is_followed_by_the_menu_after_a_long_silence() -> None:
@@ -331,7 +370,7 @@ def test_an_unanswered_question_is_followed_by_the_menu_after_a_long_silence() -
     call.heard(Choice.CALLBACK, 5.0)
     call.quiet_since = 8.0
 
-    assert call.tick(11.5) == (SAID_OR_PRESSED,)
+    assert call.silence(11.5) == "words"
 
 
 def test_every_repetition_of_the_menu_restarts_the_silence() -> None:
@@ -344,21 +383,21 @@ def test_every_repetition_of_the_menu_restarts_the_silence() -> None:
     call.heard(Choice.CALLBACK, 2.5)
     call.heard(Consent.NO, 3.0)
     begun.append(call.wake_at)
-    call.tick(8.0)
+    call.silence(8.0)
 
     assert [*begun, call.wake_at] == [3.5, 4.5, 5.5, 6.5, 11.5]
 
 
 def test_words_before_the_menu_and_after_a_choice_are_ignored() -> None:
-    call = OutageMenu()
+    call = OutageCall()
     call.hears_words = True
     call.down("stt", 0.0)
     before = call.heard(Choice.CALLBACK, 1.0)
     chosen = at_the_menu_of_words()
     chosen.key("2", 1.0)
 
-    assert before == ()
-    assert chosen.heard(Choice.CALLBACK, 2.0) == ()
+    assert before == ""
+    assert chosen.heard(Choice.CALLBACK, 2.0) == ""
 
 
 def test_a_stage_that_answers_again_clears_the_pending_question() -> None:
@@ -367,7 +406,7 @@ def test_a_stage_that_answers_again_clears_the_pending_question() -> None:
     call.recovered(6.0)
     call.down("stt", 20.0)
 
-    assert call.heard(Consent.YES, 21.0) == ()
+    assert call.heard(Consent.YES, 21.0) == ""
 
 
 def test_the_phrases_have_all_digits_all_choices_yes_and_no() -> None:
@@ -382,10 +421,10 @@ def test_the_phrases_are_recognised_in_english_alone(language: str, *, heard: bo
 
 
 def test_the_menu_is_read_a_fixed_number_of_times_in_any_form() -> None:
-    outage = OutageSteps("llm", DescentSettings(clips=0), local=False, now=0.0)
+    outage = OutageSteps("llm", OutageSettings(clips=0), now=0.0)
 
-    assert outage.go(words=True) == ReadMenu(words=True, keys=True)
-    assert outage.go(words=False) == ReadMenu()
+    assert outage.go(words=True) == Step.WORDS
+    assert outage.go(words=False) == Step.KEYPAD
     assert outage.go(words=True) is None
     assert outage.step is Step.GOODBYE
 
@@ -393,7 +432,7 @@ def test_the_menu_is_read_a_fixed_number_of_times_in_any_form() -> None:
 @pytest.mark.parametrize("below", [False, True])
 def test_a_choice_leads_forward_and_never_back(*, below: bool) -> None:
     steps = (Step.KEYPAD, Step.CHOSEN) if below else (Step.CHOSEN, Step.KEYPAD)
-    outage = OutageSteps("llm", DescentSettings(steps=steps), local=False, now=0.0)
+    outage = OutageSteps("llm", OutageSettings(steps=steps), now=0.0)
     outage.go(words=False)
 
     assert outage.choose() is below
@@ -403,36 +442,32 @@ def test_a_choice_leads_forward_and_never_back(*, below: bool) -> None:
 class Machine(RuleBasedStateMachine):
     """A call never ends in silence, never loops, and says goodbye once."""
 
-    @initialize(local=st.booleans(), steps=st.permutations(list(Step)), length=st.integers(0, 5))
-    def begin(self, local: bool, steps: list[Step], length: int) -> None:  # noqa: FBT001  hypothesis calls it by keyword
-        self.call = OutageMenu(
-            DescentSettings(steps=tuple(steps[:length])),
-            local=frozenset({"llm"}) if local else frozenset(),
-        )
+    @initialize(steps=st.permutations(list(Step)), length=st.integers(0, 5))
+    def begin(self, steps: list[Step], length: int) -> None:
+        self.call = OutageCall(OutageSettings(steps=tuple(steps[:length])))
         self.now = 0.0
         self.said = 0
         self.goodbyes = 0
         self.asked: Choice | None = None
-        self.carrying: Choice | None = None
+        self.carrying = False
 
-    def _do(self, actions: tuple[Descending, ...]) -> None:
-        assert len(actions) <= 1
-        for action in actions:
+    def _do(self, decided: str) -> None:
+        if decided:
             assert not self.goodbyes, "nothing is said after the goodbye"
-            match action:
-                case Carry():
-                    self.carrying = action.choice
-                case AskBack():
-                    self.said += 1
-                    self.asked = action.choice
-                    self.call.quiet_since = self.now + 1.0
-                case SayGoodbye():
-                    self.goodbyes += 1
-                case GoOn():
-                    self.said = 0
-                case _:
-                    self.said += 1
-                    self.call.quiet_since = self.now + 1.0
+        verb, _, choice = decided.partition(" ")
+        match verb:
+            case "carry":
+                self.carrying = True
+            case "goodbye":
+                self.goodbyes += 1
+            case "resume":
+                self.said = 0
+            case "":
+                pass
+            case _:
+                self.said += 1
+                self.asked = Choice(choice) if verb == "ask" else self.asked
+                self.call.quiet_since = self.now + 1.0
         assert self.call.over == bool(self.goodbyes)
         assert self.said <= 5 + QUESTIONS
 
@@ -455,28 +490,22 @@ class Machine(RuleBasedStateMachine):
     @rule(meaning=st.sampled_from([*Choice, *Consent, "1", "7"]))
     def say(self, meaning: Meaning) -> None:
         asked, self.asked = self.asked, None
-        actions = self.call.heard(meaning, self.now)
-        self._do(actions)
-        for action in actions:
-            if isinstance(action, Carry):
-                assert (meaning, action.choice) == (Consent.YES, asked), "only what was asked back"
+        decided = self.call.heard(meaning, self.now)
+        self._do(decided)
+        if decided.startswith("carry"):
+            assert (meaning, decided) == (Consent.YES, f"carry {asked}"), "only what was asked back"
 
-    @precondition(lambda self: self.carrying is not None)
-    @rule(done=st.booleans())
-    def carry(self, done: bool) -> None:  # noqa: FBT001  hypothesis calls it by keyword
-        choice, self.carrying = self.carrying, None
-        assert choice is not None
-        self._do(self.call.carried(choice if done else None))
+    @precondition(lambda self: self.carrying)
+    @rule()
+    def carry(self) -> None:
+        self.carrying = False
+        self._do(self.call.carried())
         assert self.goodbyes == 1
 
     @rule(after_s=st.sampled_from([0.1, 3.6, 20.0]))
     def wait(self, after_s: float) -> None:
         self.now += after_s
-        self._do(self.call.tick(self.now))
-
-    @rule()
-    def speak(self) -> None:
-        self.call.quiet_since = None
+        self._do(self.call.silence(self.now))
 
     @rule()
     def recover(self) -> None:
@@ -487,13 +516,13 @@ class Machine(RuleBasedStateMachine):
         if not hasattr(self, "call") or self.call.over:
             return
         if self.carrying is not None:
-            self._do(self.call.carried(None))
+            self._do(self.call.carried())
         self._do(self.call.down("llm", self.now))
         while not self.call.over:
             assert self.call.wake_at is not None
             assert self.call.wake_at - self.now <= 1.0 + 4.0
             self.now = self.call.wake_at
-            self._do(self.call.tick(self.now))
+            self._do(self.call.silence(self.now))
         assert self.goodbyes == 1
 
 

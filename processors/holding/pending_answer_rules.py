@@ -13,35 +13,33 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final
 
+from calls.events import CallerStarted, CallerStopped, TurnDecided
 from fallbacks.facts import PauseJudged
 from processors.holding.late_answer_rules import Holding
 from processors.holding.line_rules import (
     AgentCutOff,
-    AnswerDue,
+    AnswerEvent,
     AnswerOpen,
     AnswerSounded,
-    CallerBegan,
-    CallerFellSilent,
-    DebtEvent,
     NothingSaid,
     RestTaken,
     ToolBegan,
     ToolEnded,
-    WordsCame,
 )
+from processors.turn.floor import Floor, WordsCame
 
 
 class PendingTurn:
     """The caller's turn before it is decided; reset when the caller speaks.
 
     Attributes:
-        worded: It has produced a word.
+        decided: It is over: later reports on it change nothing.
         finished: Turn detection's decision on the pause; `None` before a decision.
         unanswered: Earlier words of the caller have no answer yet.
     """
 
     def __init__(self) -> None:
-        self.worded = False
+        self.decided = False
         self.finished: bool | None = None
         self.unanswered = False
 
@@ -51,7 +49,7 @@ class PendingTurn:
         Args:
             unanswered: An answer is pending.
         """
-        self.worded, self.finished = False, None
+        self.decided, self.finished = False, None
         self.unanswered = self.unanswered or unanswered
 
     def settle(self) -> None:
@@ -59,20 +57,22 @@ class PendingTurn:
         self.unanswered = False
 
     def decide(self) -> None:
-        """Record that the turn is over: later reports on it change nothing."""
-        self.worded = self.finished = True
-        self.unanswered = False
+        """Record that the turn is over."""
+        self.decided, self.unanswered = True, False
 
-    def owed(self, *, deaf: bool) -> bool:
+    def is_pending(self, *, worded: bool, deaf: bool) -> bool:
         """Return whether an answer is pending.
 
         Args:
+            worded: The turn has produced a word.
             deaf: A recogniser failed: words and the turn's end may both be missing.
         """
-        return deaf or (self.finished is not False if self.worded else self.unanswered)
+        if self.decided or deaf:
+            return True
+        return self.finished is not False if worded else self.unanswered
 
 
-OWED: Final = 8  # failures that are not announced yet; beyond that the oldest is dropped
+MOST_NEWS: Final = 8  # failures that are not announced yet; beyond that the oldest is dropped
 BEHIND_S: Final = 0.1  # for what follows the report: a voice's last words, a caller's first
 
 
@@ -90,54 +90,49 @@ class StageNews:
     while the caller's last words may be a choice from the menu.
 
     Attributes:
-        caller_speaks: Whether the caller speaks now.
         deaf: A recogniser failed while the caller spoke: the end of it may go unnoticed.
     """
 
-    def __init__(self, *, pause_s: float) -> None:
+    def __init__(self, floor: Floor, *, pause_s: float) -> None:
         """Treat a silence of up to `pause_s` seconds as a pause."""
-        self.caller_speaks = False
         self.deaf = False
+        self._floor = floor
         self._pause_s = pause_s
-        self._exhausted: deque[_Exhausted] = deque(maxlen=OWED)
-        self._stopped_at = -inf
-        self._owed_until = 0.0
+        self._exhausted: deque[_Exhausted] = deque(maxlen=MOST_NEWS)
+        self._pending_until = 0.0
 
     @property
     def wake_at(self) -> float | None:
         """When to announce the first of them, or `None`."""
-        if not self._exhausted or self.caller_speaks:
+        if not self._exhausted or self._floor.caller_speaking:
             return None
-        first = self._exhausted[0]
+        first, stopped_at = self._exhausted[0], self._floor.stopped_at
         if first.stage == "stt":
-            at = max(first.at + BEHIND_S, self._stopped_at + self._pause_s)
+            paused_at = -inf if stopped_at is None else stopped_at + self._pause_s
+            at = max(first.at + BEHIND_S, paused_at)
         else:
             at = first.at + (BEHIND_S if first.stage == "tts" else 0.0)
-        return max(at, self._owed_until)
+        return max(at, self._pending_until)
 
     def exhausted(self, stage: str, now: float) -> None:
         """Add a stage without a rung left."""
         self._exhausted.append(_Exhausted(stage, now))
         self.deaf = self.deaf or stage == "stt"
 
-    def caller_began(self) -> None:
+    def caller_started(self) -> None:
         """Drop the reports of the turn that is now void, except for STT."""
         kept = [exhausted for exhausted in self._exhausted if exhausted.stage == "stt"]
-        self._exhausted = deque(kept, maxlen=OWED)
-        self.caller_speaks, self.deaf = True, bool(kept)
-
-    def caller_fell_silent(self, stopped_at: float) -> None:
-        """Record the caller's last voiced sample."""
-        self.caller_speaks, self._stopped_at = False, stopped_at
+        self._exhausted = deque(kept, maxlen=MOST_NEWS)
+        self.deaf = bool(kept)
 
     def wait_for_word(self, until: float) -> None:
         """Announce nothing before `until`: the caller may have said one of the menu's words."""
-        self._owed_until = until
+        self._pending_until = until
 
     def drop(self, stage: str) -> None:
         """Drop the reports of a stage that has a substitute, or works again."""
         kept = (exhausted for exhausted in self._exhausted if exhausted.stage != stage)
-        self._exhausted = deque(kept, maxlen=OWED)
+        self._exhausted = deque(kept, maxlen=MOST_NEWS)
 
     def due(self, now: float) -> str | None:
         """Return the stage to announce now, once, or `None`."""
@@ -149,28 +144,25 @@ class StageNews:
 BREATH_S: Final = 0.2  # the usual maximum of silence before a voice's first word
 
 
-class AnswerDebt:
+class PendingAnswer:
     """Tells `Holding` of one call whether an answer is pending.
 
-    debt = AnswerDebt(holding)
-    debt.handle(CallerFellSilent(stopped_at=100.0, worded=True), 100.2, deaf=False)
+    pending = PendingAnswer(holding, floor)
+    floor.words("Hello", final=False)
+    pending.handle(CallerStopped(at_s=100.0, noticed_at_s=100.2), 100.2, deaf=False)
     holding.wake_at  # 101.05
     """
 
-    def __init__(self, holding: Holding) -> None:
+    def __init__(self, holding: Holding, floor: Floor) -> None:
         self._holding = holding
+        self._floor = floor
         self._pending = PendingTurn()
         self._tools: set[str] = set()  # ids of running calls
-        self._stopped = False  # the caller has stopped in the open turn
+        self._decided_at = -inf  # the end of the last turn
         self._sounded = False  # the agent was heard since it was last interrupted
         self._open = False  # an answer is being written or spoken
 
-    @property
-    def worded(self) -> bool:
-        """Whether the caller's current speech has produced a word."""
-        return self._pending.worded
-
-    def handle(self, event: DebtEvent, now: float, *, deaf: bool) -> None:
+    def handle(self, event: AnswerEvent, now: float, *, deaf: bool) -> None:
         """Process an event.
 
         Args:
@@ -179,17 +171,17 @@ class AnswerDebt:
             deaf: A recogniser failed: words and the turn's end may both be missing.
         """
         match event:
-            case CallerBegan() | CallerFellSilent():
+            case CallerStarted() | CallerStopped():
                 self._note_caller(event, deaf=deaf)
             case PauseJudged() | WordsCame():
                 self._note_pending(event, now, deaf=deaf)
-            case AnswerDue():
-                self._note_due(now)
+            case TurnDecided():
+                self._note_decided(now)
             case NothingSaid():
-                self._stopped = False
+                self._decided_at = now
                 self._pending.settle()
                 self._pending.begin(unanswered=False)
-                self._holding.owe_nothing()
+                self._holding.expect_nothing()
             case AnswerSounded() | AnswerOpen():
                 self._note_answer(event, now)
             case RestTaken():
@@ -198,34 +190,34 @@ class AnswerDebt:
             case _:
                 self._note_tool(event, now)
 
-    def _note_caller(self, event: CallerBegan | CallerFellSilent, *, deaf: bool) -> None:
-        if isinstance(event, CallerBegan):
+    def _note_caller(self, event: CallerStarted | CallerStopped, *, deaf: bool) -> None:
+        if isinstance(event, CallerStarted):
             self._tools.clear()
-            self._pending.begin(unanswered=self._holding.owed_since is not None)
-            self._holding.owe_nothing()
+            self._pending.begin(unanswered=self._holding.pending_since is not None)
+            self._holding.expect_nothing()
             return
-        self._stopped, self._sounded = True, False
-        self._holding.caller_stopped(event.stopped_at)
-        self._pending.worded = self._pending.worded or event.worded
-        if not self._pending.owed(deaf=deaf):
+        self._sounded = False
+        self._holding.caller_stopped(event.at_s)
+        if not self._is_pending(deaf=deaf):
             self._holding.paused()  # until the turn ends: it may be a cough, or a pause to think
 
-    def _note_due(self, now: float) -> None:
+    def _is_pending(self, *, deaf: bool) -> bool:
+        return self._pending.is_pending(worded=self._floor.worded, deaf=deaf)
+
+    def _note_decided(self, now: float) -> None:
         """Process the end of a turn, which may have words alone, too soft for the VAD."""
         self._pending.decide()
-        if self._stopped or self._sounded:
+        if self._floor.quiet_at > self._decided_at or self._sounded:
             self._holding.decided(now)
         else:
             self._holding.caller_stopped(now)
-        self._stopped = False
+        self._decided_at = now
 
     def _note_pending(self, event: PauseJudged | WordsCame, now: float, *, deaf: bool) -> None:
         """Update whether an answer is pending before the turn is decided."""
         if isinstance(event, PauseJudged):
             self._pending.finished = event.finished
-        else:
-            self._pending.worded = True
-        if self._pending.owed(deaf=deaf):
+        if self._is_pending(deaf=deaf):
             self._holding.decided(now)
         else:
             self._holding.paused()
@@ -240,16 +232,16 @@ class AnswerDebt:
             self._sounded = True
             self._pending.settle()
             at = event.dry_at
-            owed_from, more_from = at if self._tools else None, at if self._open else None
-            self._holding.answered(owed_from=owed_from, more_from=more_from)
+            pending_from, more_from = at if self._tools else None, at if self._open else None
+            self._holding.answered(pending_from=pending_from, more_from=more_from)
 
     def _note_tool(self, event: ToolBegan | ToolEnded | AgentCutOff, now: float) -> None:
         """Track running tools: the model's answer to their results is pending."""
         match event:
             case ToolBegan():
                 self._tools.add(event.call)
-                if self._holding.owed_since is None:
-                    self._holding.answered(owed_from=max(now, event.dry_at))
+                if self._holding.pending_since is None:
+                    self._holding.answered(pending_from=max(now, event.dry_at))
             case ToolEnded() if event.call in self._tools:
                 self._tools.remove(event.call)
                 if not self._tools and not event.asks:

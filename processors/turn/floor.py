@@ -1,0 +1,193 @@
+"""The floor of a call: whether the caller speaks, since when, and what is pending.
+
+Each call has one `Floor`. Each frame updates it in one place, and all other code reads it:
+
+- `TurnOpener` reports the VAD's decisions, the pauses before them, the recogniser's words, and the
+  beginning and end of each turn. It stands directly above the VAD, so the floor is up to date
+  before any other processor gets the frame.
+- `Keypad` reports an entry, which is a turn without speech.
+- `CallObserver` reports that the model was asked.
+- Whoever sends audio to the caller adds it to the call's `CallerLine`. The floor reads there until
+  when the agent sounds.
+
+Listeners get each change at once, after the floor is up to date. All moments are monotonic, in
+seconds.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+from typing import TypeAlias
+
+from calls.events import CallerStarted, CallerStopped
+from calls.line import CallerLine
+
+
+@dataclass(frozen=True, slots=True)
+class PausedFinally:
+    """The caller has paused, and the turn detector takes it for the end of the turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class WentOn:
+    """The caller goes on after a pause that was too short for the VAD."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WordsCame:
+    """A recogniser has transcribed words of the caller, or has found none."""
+
+    text: str
+    final: bool
+    spaced: bool = False  # the text has its own spaces at both ends
+
+
+@dataclass(frozen=True, slots=True)
+class TurnBegan:
+    """The caller's turn has begun, with speech or with words too soft for the VAD."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnClosed:
+    """The caller's turn is over; its words are in the conversation."""
+
+
+FloorEvent: TypeAlias = (
+    CallerStarted | CallerStopped | PausedFinally | WentOn | WordsCame | TurnBegan | TurnClosed
+)
+"""A change of the floor."""
+
+
+class Floor:
+    """The floor of one call.
+
+        floor = Floor(CallerLine())
+        floor.caller_started(100.0)
+        floor.caller_speaking                  # True
+        floor.words("Hello", final=False)
+        floor.caller_stopped(101.0, now=101.2)
+        floor.worded, floor.transcribed        # True, False
+
+    Attributes:
+        listeners: Get each change.
+        caller_since: Since when the VAD hears the caller speak; `None` if it does not.
+        stopped_at: The caller's last voiced sample, or key; `None` before the first.
+        quiet_at: When the VAD last reported that the caller stopped.
+        turn_open: Whether the caller's turn has begun and is not over: words may be pending.
+        turn_over_at: When the caller's last turn was over.
+        worded: Whether a recogniser has given words of the latest turn, or keys were pressed.
+        unanswered: Whether the caller has said something that the model was not asked about.
+    """
+
+    def __init__(self, line: CallerLine) -> None:
+        """Begin in silence.
+
+        Args:
+            line: The caller's, on which the agent is heard.
+        """
+        self.listeners: list[Callable[[FloorEvent], None]] = []
+        self.caller_since: float | None = None
+        self.stopped_at: float | None = None
+        self.quiet_at = -inf
+        self.turn_open = False
+        self.turn_over_at = -inf
+        self.worded = False
+        self.unanswered = False
+        self._line = line
+        self._between_turns = False  # nothing was heard since the last turn
+        self._interim = False  # there are words whose final transcript is pending
+        self._unwritten = False  # there was speech since the last final transcript
+
+    @property
+    def caller_speaking(self) -> bool:
+        """Whether the VAD hears the caller speak."""
+        return self.caller_since is not None
+
+    @property
+    def transcribed(self) -> bool:
+        """Whether all that the caller has said is transcribed."""
+        return not (self._interim or self._unwritten)
+
+    @property
+    def agent_sounds_until(self) -> float:
+        """When the caller's line runs dry, or ran dry."""
+        return self._line.dry_at
+
+    def agent_sounds(self, now: float) -> bool:
+        """Return whether something is being played to the caller."""
+        return now < self._line.dry_at
+
+    def caller_started(self, now: float) -> None:
+        """Record that the VAD hears the caller speak."""
+        self._note_sign()
+        self.caller_since, self._unwritten = now, True
+        self._tell(CallerStarted(at_s=now))
+
+    def paused_finally(self) -> None:
+        """Record a pause that the turn detector takes for the end of the turn."""
+        self._tell(PausedFinally())
+
+    def went_on(self) -> None:
+        """Record that the caller goes on after a pause that was too short for the VAD."""
+        self._unwritten = True
+        self._tell(WentOn())
+
+    def caller_stopped(self, at: float, now: float) -> None:
+        """Record that the VAD hears no speech any more.
+
+        Args:
+            at: The last voiced sample.
+            now: When the VAD reported it.
+        """
+        self.caller_since, self._unwritten = None, False  # there may have been no word
+        self.stopped_at, self.quiet_at = at, now
+        self.unanswered = True
+        self._tell(CallerStopped(at_s=at, noticed_at_s=now))
+
+    def words(self, text: str, *, final: bool, spaced: bool = False) -> None:
+        """Record a result of the recogniser.
+
+        Args:
+            text: Blank if it found no words.
+            final: It will not change.
+            spaced: The text has its own spaces at both ends.
+        """
+        if text.strip():
+            self._note_sign()
+            self.worded = True
+        self._interim = not final
+        if final:
+            self.unanswered, self._unwritten = True, False
+        self._tell(WordsCame(text=text, final=final, spaced=spaced))
+
+    def keyed(self, now: float) -> None:
+        """Record an entry on the keypad; outside a turn it is one of its own."""
+        self._note_sign()
+        self.worded = self.unanswered = True
+        if not self.turn_open:
+            self.stopped_at = self.quiet_at = now
+            self._tell(CallerStopped(at_s=now, noticed_at_s=now))
+
+    def turn_began(self) -> None:
+        """Record that the caller's turn has begun."""
+        self.turn_open = True
+        self._tell(TurnBegan())
+
+    def turn_ended(self, now: float) -> None:
+        """Record that the caller's turn is over."""
+        self.turn_open, self.turn_over_at = False, now
+        self._between_turns, self._interim = True, False
+        self._tell(TurnClosed())
+
+    def model_asked(self) -> None:
+        """Record that the model was asked about what the caller has said."""
+        self.unanswered = False
+
+    def _note_sign(self) -> None:
+        """Begin the count of a turn's words again with the first sign of the next one."""
+        if self._between_turns:
+            self._between_turns = self.worded = False
+
+    def _tell(self, event: FloorEvent) -> None:
+        for listen in self.listeners:
+            listen(event)

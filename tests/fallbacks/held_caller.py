@@ -1,0 +1,47 @@
+"""A held line whose caller's events go through the floor, as in a call."""
+
+from calls.events import CallerStarted, CallerStopped
+from calls.line import CallerLine
+from processors.holding.decision import Actions, HoldDecision
+from processors.holding.late_answer_rules import Holding
+from processors.holding.line_rules import LineEvent
+from processors.holding.outage_rules import OutageSettings
+from processors.turn.floor import Floor, WordsCame
+
+STOP = 100.0
+BEGAN, CAME = CallerStarted(at_s=STOP - 1.0), WordsCame(text="Yes", final=True)
+
+
+class WordedStop(CallerStopped):
+    """The caller has stopped, and a recogniser has given words before that."""
+
+
+def silent(at: float = STOP) -> CallerStopped:
+    return CallerStopped(at_s=at, noticed_at_s=at + 0.2)
+
+
+def silent_worded(at: float = STOP) -> WordedStop:
+    return WordedStop(at_s=at, noticed_at_s=at + 0.2)
+
+
+class HeldCaller(HoldDecision):
+    """Updates the floor with the caller's events; each speech is a turn of its own."""
+
+    def __init__(self, outage: OutageSettings | None = None) -> None:
+        self.floor = Floor(CallerLine())
+        super().__init__(Holding(), self.floor, outage)
+
+    def handle(self, event: LineEvent, now: float) -> Actions:
+        match event:
+            case CallerStarted():
+                self.floor.turn_ended(now)
+                self.floor.caller_started(now)
+            case CallerStopped():
+                if isinstance(event, WordedStop):
+                    self.floor.words("Yes", final=False)
+                self.floor.caller_stopped(event.at_s, now)
+            case WordsCame():
+                self.floor.words(event.text, final=event.final)
+            case _:
+                pass
+        return super().handle(event, now)

@@ -1,0 +1,515 @@
+"""The outage menu while a whole stage is down: each event, and its actions."""
+
+from math import inf
+
+import pytest
+
+from calls.events import CallerStarted, CallerStopped
+from calls.line import CallerLine
+from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered, StepTaken
+from processors.holding.line_rules import (
+    QUIET_S,
+    AnswerSounded,
+    CallerAway,
+    CallerMessage,
+    Choice,
+    ChoiceDone,
+    Consent,
+    CutLine,
+    EarChecked,
+    HangUp,
+    KeepMessage,
+    LineAction,
+    MenuKeyPressed,
+    MenuWordSaid,
+    MessageBegan,
+    RecordMessage,
+    RunMenuChoice,
+    SpeakFor,
+    Spoken,
+    Then,
+)
+from processors.holding.outage_rules import REPLY_S, OutageMenu, OutageSettings, Step
+from processors.holding.utterance_rules import Situation
+from processors.turn.floor import Floor
+
+ALL = tuple(Step)
+CLIPS = OutageSettings(steps=(Step.CLIP, Step.GOODBYE), clips=2)
+MENU = OutageSettings(steps=(Step.WORDS, Step.KEYPAD, Step.CHOSEN, Step.GOODBYE), menus=2)
+
+
+def new_menu(settings: OutageSettings | None = None) -> OutageMenu:
+    return OutageMenu(Floor(CallerLine()), settings)
+
+
+def speaks(menu: OutageMenu, now: float) -> None:
+    menu._floor.caller_started(now)
+    menu.handle(CallerStarted(at_s=now), now)
+
+
+def stops(menu: OutageMenu, at: float, now: float) -> None:
+    menu._floor.caller_stopped(at, now)
+    menu.handle(CallerStopped(at_s=at, noticed_at_s=now), now)
+
+
+def exhausted(stage: str = "llm") -> StageExhausted:
+    return StageExhausted(stage=stage, attempts=2)
+
+
+def speak(*situations: Situation, then: Then = Then.WAIT, must: bool = False) -> SpeakFor:
+    return SpeakFor(situations=situations, then=then, must=must)
+
+
+def at_the_menu(*, words: bool = False, stage: str = "llm") -> OutageMenu:
+    menu = new_menu(MENU)
+    menu.handle(EarChecked(usable=words), 0.0)
+    menu.handle(exhausted(stage), 0.0)
+    return menu
+
+
+def carrying(choice: Choice, digit: str) -> tuple[OutageMenu, tuple[LineAction, ...]]:
+    menu = at_the_menu()
+    actions = menu.handle(MenuKeyPressed(digit=digit), 1.0)
+    assert actions[0] == CutLine()
+    assert actions[1] == StepTaken(stage="llm", step=Step.CHOSEN.value)
+    return menu, actions[2:]
+
+
+def leaving_a_message(begins_at: float = 2.0) -> OutageMenu:
+    menu, _ = carrying(Choice.MESSAGE, "2")
+    message = CallerMessage(menu._floor, begins_at=begins_at, rate_hz=8000)
+    menu.handle(MessageBegan(message=message), begins_at)
+    return menu
+
+
+@pytest.mark.parametrize(
+    ("stage", "situation"),
+    [("stt", Situation.STT), ("llm", Situation.LLM), ("tts", Situation.TTS)],
+)
+def test_a_stage_that_is_down_has_a_clip_of_its_own_or_the_general_one(
+    stage: str, situation: Situation
+) -> None:
+    assert new_menu(CLIPS).handle(exhausted(stage), 0.0) == (
+        StepTaken(stage=stage, step=Step.CLIP.value),
+        speak(situation, Situation.DOWN),
+    )
+
+
+def test_of_several_stages_down_the_general_clip_comes_first() -> None:
+    menu = new_menu(CLIPS)
+    menu.handle(exhausted("llm"), 0.0)
+    assert menu.handle(exhausted("tts"), 0.0) == ()  # one step is enough for one turn
+
+    speaks(menu, 5.0)
+    _, spoken = menu.handle(exhausted("tts"), 6.0)
+
+    assert spoken == speak(Situation.DOWN, Situation.LLM)  # it is still about the first
+
+
+def test_a_stage_that_answers_again_does_not_count_as_down() -> None:
+    menu = new_menu(CLIPS)
+    menu.handle(exhausted("llm"), 0.0)
+    menu.handle(exhausted("tts"), 0.0)
+    menu.handle(AttemptWon(stage="tts", provider="b", attempt=3, after_s=0.1), 1.0)
+    speaks(menu, 5.0)
+    _, spoken = menu.handle(exhausted("llm"), 6.0)
+
+    assert spoken == speak(Situation.LLM, Situation.DOWN)
+
+
+def test_the_announced_stage_ends_the_outage_by_answering() -> None:
+    menu = new_menu(CLIPS)
+    menu.handle(exhausted("llm"), 1.0)
+
+    won = AttemptWon(stage="llm", provider="b", attempt=3, after_s=0.1)
+
+    assert menu.handle(won, 4.0) == (StageRecovered(stage="llm", down_s=3.0),)
+    assert not menu.in_charge
+
+
+def test_the_next_failing_stage_is_the_announced_one() -> None:
+    menu = new_menu(CLIPS)
+    menu.handle(exhausted("llm"), 1.0)
+    menu.handle(AttemptWon(stage="llm", provider="b", attempt=3, after_s=0.1), 2.0)
+    speaks(menu, 3.0)
+
+    assert menu.handle(exhausted("tts"), 4.0)[0] == StepTaken(stage="tts", step=Step.CLIP.value)
+
+
+@pytest.mark.parametrize(
+    ("again", "situations"),
+    [
+        ("llm", (Situation.LLM, Situation.DOWN)),
+        ("tts", (Situation.TTS, Situation.DOWN)),
+    ],
+)
+def test_a_stage_that_fails_after_an_outage_is_announced_at_the_next_silence(
+    again: str, situations: tuple[Situation, ...]
+) -> None:
+    menu = new_menu(CLIPS)
+    _, clip = menu.handle(exhausted("llm"), 1.0)
+    assert isinstance(clip, SpeakFor)
+    menu.handle(Spoken(action=clip, dry_at=4.0), 1.1)
+    menu.handle(AttemptWon(stage="llm", provider="b", attempt=3, after_s=0.1), 2.0)
+
+    assert menu.handle(exhausted(again), 2.5) == ()  # the clip is still heard
+    assert menu.in_charge
+    assert menu.wake_at == 4.0 + REPLY_S
+    assert menu.tick(4.0 + REPLY_S) == (
+        StepTaken(stage=again, step=Step.CLIP.value),
+        speak(*situations),
+    )
+
+
+def test_silence_counts_from_the_end_of_the_clip_between_two_outages() -> None:
+    menu = new_menu(CLIPS)
+    menu.handle(exhausted(), 1.0)
+    menu.handle(AttemptWon(stage="llm", provider="b", attempt=3, after_s=0.1), 2.0)
+    held = speak(Situation.LLM, Situation.DOWN, then=Then.HOLD)
+    menu.handle(Spoken(action=held, dry_at=9.0), 6.0)
+
+    menu.handle(exhausted(), 6.5)
+
+    assert menu.wake_at == 9.0 + REPLY_S
+
+
+@pytest.mark.parametrize(
+    ("ear", "steps", "step", "offered"),
+    [
+        (False, ALL, Step.KEYPAD, Situation.MENU),
+        (True, ALL, Step.WORDS, Situation.MENU_EITHER),
+        (True, (Step.WORDS, Step.CHOSEN, Step.GOODBYE), Step.WORDS, Situation.MENU_WORDS),
+    ],
+)
+def test_the_menu_offers_the_possible_choices(
+    ear: bool,  # noqa: FBT001 - a table
+    steps: tuple[Step, ...],
+    step: Step,
+    offered: Situation,
+) -> None:
+    menu = new_menu(OutageSettings(steps=steps, clips=0))
+    menu.handle(EarChecked(usable=ear), 0.0)
+
+    assert menu.handle(exhausted(), 0.0) == (
+        StepTaken(stage="llm", step=step.value),
+        speak(offered),
+    )
+
+
+@pytest.mark.parametrize(
+    ("digit", "expected"),
+    [
+        ("1", (RunMenuChoice(choice=Choice.CALLBACK, stage="llm"),)),
+        ("0", (RunMenuChoice(choice=Choice.PERSON, stage="llm"),)),
+        ("2", (speak(Situation.MESSAGE, then=Then.NOTHING, must=True), RecordMessage())),
+    ],
+)
+def test_a_key_is_carried_out(digit: str, expected: tuple[LineAction, ...]) -> None:
+    menu, actions = carrying(Choice.MESSAGE, digit)
+
+    assert actions == expected
+    assert menu.has_the_line
+    assert menu.in_charge
+
+
+def test_an_unknown_key_repeats_the_menu() -> None:
+    assert at_the_menu().handle(MenuKeyPressed(digit="7"), 1.0) == (
+        CutLine(),
+        StepTaken(stage="llm", step=Step.KEYPAD.value),
+        speak(Situation.MENU),
+    )
+
+
+def test_a_key_before_the_menu_does_not_interrupt_the_line() -> None:
+    assert new_menu(CLIPS).handle(MenuKeyPressed(digit="1"), 1.0) == ()
+
+
+def test_without_keys_the_caller_is_told_how_a_message_ends() -> None:
+    steps = (Step.WORDS, Step.CHOSEN, Step.GOODBYE)
+    menu = new_menu(OutageSettings(steps=steps))
+    menu.handle(EarChecked(usable=True), 0.0)
+    menu.handle(exhausted(), 0.0)
+    menu.handle(MenuWordSaid(meaning=Choice.MESSAGE), 1.0)
+
+    assert menu.handle(MenuWordSaid(meaning=Consent.YES), 2.0)[2:] == (
+        speak(Situation.MESSAGE_WORDS, Situation.MESSAGE, then=Then.NOTHING, must=True),
+        RecordMessage(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("choice", "question"),
+    [
+        (Choice.CALLBACK, Situation.ASK_CALLBACK),
+        (Choice.MESSAGE, Situation.ASK_MESSAGE),
+        (Choice.PERSON, Situation.ASK_PERSON),
+    ],
+)
+def test_a_spoken_choice_is_confirmed_before_it_counts(choice: Choice, question: Situation) -> None:
+    menu = at_the_menu(words=True)
+
+    assert menu.handle(MenuWordSaid(meaning=choice), 1.0) == (CutLine(), speak(question))
+
+
+def test_the_turn_of_a_spoken_choice_takes_no_step_of_its_own() -> None:
+    menu = at_the_menu(words=True)
+    speaks(menu, 1.0)
+    menu.handle(MenuWordSaid(meaning=Choice.PERSON), 2.0)
+
+    assert menu.handle(exhausted(), 2.5) == ()
+
+
+def test_a_meaningless_word_leaves_the_step_to_the_turn() -> None:
+    menu = at_the_menu(words=True)
+    speaks(menu, 1.0)
+
+    assert menu.handle(MenuWordSaid(meaning=Consent.YES), 2.0) == ()  # to what?
+    assert menu.handle(exhausted(), 2.5) != ()
+
+
+def test_the_result_is_announced_and_then_goodbye() -> None:
+    menu, _ = carrying(Choice.CALLBACK, "1")
+
+    assert menu.handle(ChoiceDone(choice=Choice.CALLBACK, done=True), 2.0) == (
+        speak(Situation.CALLBACK, then=Then.NOTHING, must=True),
+        StepTaken(stage="llm", step=Step.GOODBYE.value),
+        speak(Situation.GOODBYE, then=Then.HANG_UP, must=True),
+    )
+
+
+def test_a_caller_who_was_with_a_person_hears_only_a_goodbye() -> None:
+    menu, _ = carrying(Choice.PERSON, "0")
+
+    assert menu.handle(ChoiceDone(choice=Choice.PERSON, done=True), 2.0) == (
+        StepTaken(stage="llm", step=Step.GOODBYE.value),
+        speak(Situation.GOODBYE, then=Then.HANG_UP, must=True),
+    )
+
+
+def test_an_impossible_step_is_replaced_by_the_next_best() -> None:
+    menu, _ = carrying(Choice.PERSON, "0")
+
+    assert menu.handle(ChoiceDone(choice=Choice.PERSON, done=False), 2.0) == (
+        RunMenuChoice(choice=Choice.CALLBACK, stage="llm"),
+    )
+    assert menu.handle(ChoiceDone(choice=Choice.CALLBACK, done=False), 3.0) == (
+        speak(Situation.MESSAGE, then=Then.NOTHING, must=True),
+        RecordMessage(),
+    )
+
+
+def test_after_a_failed_message_only_the_goodbye_follows() -> None:
+    menu, _ = carrying(Choice.MESSAGE, "2")
+
+    assert menu.handle(ChoiceDone(choice=Choice.MESSAGE, done=False), 2.0) == (
+        StepTaken(stage="llm", step=Step.GOODBYE.value),
+        speak(Situation.GOODBYE, then=Then.HANG_UP, must=True),
+    )
+
+
+def test_a_caller_whose_message_is_lost_is_told_so_before_the_goodbye() -> None:
+    menu, _ = carrying(Choice.MESSAGE, "2")
+
+    assert menu.handle(ChoiceDone(choice=Choice.MESSAGE, done=True, lost=True), 2.0) == (
+        speak(Situation.NOT_KEPT, then=Then.NOTHING, must=True),
+        StepTaken(stage="llm", step=Step.GOODBYE.value),
+        speak(Situation.GOODBYE, then=Then.HANG_UP, must=True),
+    )
+
+
+def test_another_stage_ends_nothing_by_answering() -> None:
+    menu = new_menu(CLIPS)
+    menu.handle(exhausted("llm"), 1.0)
+
+    assert menu.handle(AttemptWon(stage="tts", provider="b", attempt=3, after_s=0.1), 4.0) == ()
+    assert menu.in_charge
+
+
+def test_keys_are_accepted_only_at_the_menu_and_in_a_message() -> None:
+    assert not new_menu(MENU).takes_keys
+    assert at_the_menu().takes_keys
+    assert leaving_a_message().takes_keys
+
+
+def test_the_call_ends_after_the_last_word() -> None:
+    menu, _ = carrying(Choice.PERSON, "0")
+    *_, goodbye = menu.handle(ChoiceDone(choice=Choice.PERSON, done=True), 2.0)
+    assert isinstance(goodbye, SpeakFor)
+    menu.handle(Spoken(action=goodbye, dry_at=5.0), 2.1)
+
+    assert menu.wake_at == 5.0
+    assert menu.tick(4.9) == ()
+    assert menu.tick(5.0) == (HangUp(),)
+    assert menu.tick(6.0) == ()
+
+
+def test_a_goodbye_without_a_text_ends_the_call_at_once() -> None:
+    menu, _ = carrying(Choice.PERSON, "0")
+    *_, goodbye = menu.handle(ChoiceDone(choice=Choice.PERSON, done=True), 2.0)
+    assert isinstance(goodbye, SpeakFor)
+    menu.handle(Spoken(action=goodbye, dry_at=None), 2.1)
+
+    assert menu.tick(2.1) == (HangUp(),)
+
+
+def test_silence_counts_from_the_end_of_the_speech() -> None:
+    menu = new_menu(CLIPS)
+    _, clip = menu.handle(exhausted(), 0.0)
+    assert isinstance(clip, SpeakFor)
+    menu.handle(Spoken(action=clip, dry_at=3.0), 0.1)
+
+    assert menu.wake_at == 3.0 + REPLY_S
+    assert menu.tick(3.0 + REPLY_S) != ()
+
+
+def test_a_step_without_a_text_left_is_followed_by_the_next_at_once() -> None:
+    menu = new_menu(CLIPS)
+    _, clip = menu.handle(exhausted(), 0.0)
+    assert isinstance(clip, SpeakFor)
+
+    assert menu.handle(Spoken(action=clip, dry_at=None), 0.1) == (
+        StepTaken(stage="llm", step=Step.CLIP.value),
+        speak(Situation.LLM, Situation.DOWN),
+    )
+
+
+def test_a_caller_who_speaks_first_is_not_interrupted_by_the_next_step() -> None:
+    menu = new_menu(CLIPS)
+    _, clip = menu.handle(exhausted(), 0.0)
+    assert isinstance(clip, SpeakFor)
+    menu.handle(Spoken(action=clip, dry_at=inf), 0.1)
+
+    assert menu.tick(1000.0) == ()
+
+
+def test_a_cough_without_a_turn_causes_no_endless_silence() -> None:
+    menu = new_menu(CLIPS)
+    menu.handle(exhausted(), 0.0)
+    speaks(menu, 1.0)
+    assert menu.wake_at is None
+
+    stops(menu, 1.5, 1.7)
+
+    assert menu.wake_at == 1.7 + REPLY_S
+
+
+def test_sound_of_an_answer_delays_the_silence() -> None:
+    menu = new_menu(CLIPS)
+    menu.handle(exhausted(), 0.0)
+    menu.handle(AnswerSounded(dry_at=8.0, audible=True), 1.0)
+
+    assert menu.wake_at == 8.0 + REPLY_S
+
+
+def test_no_step_is_taken_while_the_caller_is_with_a_person() -> None:
+    menu = new_menu(CLIPS)
+    menu.handle(exhausted(), 0.0)
+    menu.handle(CallerAway(away=True), 1.0)
+    stops(menu, 2.0, 2.2)
+
+    assert menu.wake_at is None
+    assert menu.tick(1000.0) == ()
+    assert menu.handle(exhausted(), 1000.0) == ()
+
+    menu.handle(CallerAway(away=False), 1001.0)
+
+    assert menu.wake_at == 1001.0 + REPLY_S
+    assert menu.tick(1001.0 + REPLY_S) != ()
+
+
+def test_a_turn_takes_one_step_and_the_next_turn_another() -> None:
+    menu = new_menu(CLIPS)
+    assert not menu.in_charge
+    menu.handle(exhausted(), 0.0)
+    assert menu.in_charge
+
+    speaks(menu, 1.0)
+    assert not menu.in_charge
+
+    assert menu.handle(exhausted(), 2.0) != ()
+    assert menu.in_charge
+
+
+def test_a_step_of_the_local_voice_says_nothing_by_itself() -> None:
+    steps = (Step.LOCAL, Step.GOODBYE)
+    menu = new_menu(OutageSettings(steps=steps))
+
+    assert menu.handle(exhausted("tts"), 0.0) == (
+        StepTaken(stage="tts", step=Step.GOODBYE.value),
+        speak(Situation.GOODBYE, then=Then.HANG_UP, must=True),
+    )
+
+
+def test_a_message_ends_by_silence_and_is_kept() -> None:
+    menu = leaving_a_message(2.0)
+    message = menu.message
+
+    assert menu.wake_at == 2.0 + QUIET_S
+    assert message is not None
+    assert menu.tick(2.0 + QUIET_S) == (KeepMessage(message=message),)
+    assert menu.message is None
+    assert menu.tick(100.0) == ()
+
+
+def test_a_message_lasts_while_the_caller_speaks() -> None:
+    menu = leaving_a_message(2.0)
+    speaks(menu, 3.0)
+    assert menu.tick(2.0 + QUIET_S) == ()
+    assert menu.message is not None
+    menu.message.sound(b"\0\1" * 160, 8.0)
+
+    stops(menu, 9.0, 9.0)
+
+    assert menu.wake_at == 9.0 + QUIET_S
+    assert menu.message.spoken
+
+
+def test_a_caller_who_spoke_before_the_tone_leaves_a_message() -> None:
+    menu, _ = carrying(Choice.MESSAGE, "2")
+    speaks(menu, 1.9)
+    message = CallerMessage(menu._floor, begins_at=2.3, rate_hz=8000)
+    menu.handle(MessageBegan(message=message), 2.0)
+
+    ended_by_silence = menu.tick(2.3 + QUIET_S)
+    message.sound(b"\0\1" * 160, 9.0)
+    stops(menu, 9.0, 9.2)
+
+    assert ended_by_silence == ()
+    assert menu.tick(9.2 + QUIET_S) == (KeepMessage(message=message),)
+    assert message.spoken
+
+
+def test_a_key_ends_a_message() -> None:
+    menu = leaving_a_message(2.0)
+    message = menu.message
+    assert message is not None
+
+    assert menu.handle(MenuKeyPressed(digit="5"), 3.0) == (CutLine(),)
+    assert menu.tick(3.0) == (KeepMessage(message=message),)
+
+
+def test_a_message_is_kept_when_the_caller_hangs_up() -> None:
+    menu = leaving_a_message()
+    message = menu.message
+    assert message is not None
+
+    assert menu.give_up_message() == (KeepMessage(message=message),)
+    assert menu.give_up_message() == ()
+
+
+def test_a_stage_that_recovers_does_not_interrupt_a_message() -> None:
+    menu = leaving_a_message()
+    won = AttemptWon(stage="llm", provider="b", attempt=3, after_s=0.1)
+
+    assert menu.handle(won, 3.0) == ()
+    assert menu.has_the_line
+
+
+def test_nothing_is_said_after_the_goodbye() -> None:
+    menu = new_menu(OutageSettings(steps=(Step.GOODBYE,)))
+    menu.handle(exhausted(), 0.0)
+    speaks(menu, 1.0)
+
+    assert menu.has_the_line
+    assert menu.handle(exhausted("tts"), 2.0) == ()
+    assert menu.handle(MenuKeyPressed(digit="1"), 3.0) == ()
