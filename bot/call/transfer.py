@@ -21,7 +21,7 @@ from calls.leg_events import CallerReturned, HandedOver, PersonBriefed
 from processors.holding.caller_silence import CallerSilence, End
 from processors.holding.hold_line import HoldLine
 from processors.holding.line_doer import until_heard
-from processors.holding.line_rules import CallerAway
+from processors.holding.line_rules import CallerAway, Consent
 from processors.holding.own_voice import Fallback
 from processors.holding.utterance_rules import Situation
 from processors.ladder.stage import Alarm
@@ -83,7 +83,7 @@ class Transfer:
         self.calls_people = calls_people
         self.summarise, self.make_person = summarise, make_person
         self._agent = agent
-        self._call_back = fallback.desk.call_back
+        self._call_back = fallback.choices.call_back
         self._attempt: TransferAttempt | None = None
         self._running: asyncio.Task[Handover | None] | None = None
         self._noting: asyncio.Task[None] | None = None
