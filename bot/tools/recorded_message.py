@@ -7,7 +7,8 @@ from typing import Final
 
 from loguru import logger
 
-from operations.record.voicemails import SAMPLE_BYTES, MessageFile
+from calls.stereo import SAMPLE_BYTES
+from operations.record.voicemails import MessageFile
 
 EACH_S: Final = 1.0  # the most that is lost if the process dies
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias
 
+from calls.stereo import SAMPLE_BYTES
 from fallbacks.facts import (
     AnswerEmpty,
     AttemptFailed,
@@ -18,7 +19,6 @@ from fallbacks.facts import (
 from processors.holding.descent_rules import Choice, Meaning
 from processors.holding.utterance_rules import Situation
 
-SAMPLE_BYTES: Final = 2
 LIMIT_S: Final = 120.0  # what people say to a machine is far shorter (chosen)
 QUIET_S: Final = 3.5  # of silence that ends a message; 4 s are the longest silence of a call
 OVER_TONE_S: Final = 0.5  # after the tone; speech that lasts until then belongs to the message

@@ -27,6 +27,8 @@ from pipecat.processors.frame_processor import (
     FrameProcessorQueue,
 )
 
+from calls.stereo import SAMPLE_BYTES
+
 
 class SoundPath(FrameProcessor):
     """A processor that passes audio on at once, or as `hear_sound` says; other frames are queued.
@@ -75,7 +77,6 @@ class SoundPath(FrameProcessor):
 
 WINDOW_S: Final = 0.032  # 256 samples at 8 kHz, 512 at 16 kHz. Source: Silero's model
 QUIET_WINDOWS: Final = 4  # at once; must be fewer than the six in a row that make speech (0.2 s)
-SAMPLE_BYTES: Final = 2
 OPEN_A_TURN: Final = (
     VADUserStartedSpeakingFrame
     | VADUserStoppedSpeakingFrame
