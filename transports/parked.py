@@ -3,8 +3,8 @@
 import secrets
 from typing import Final
 
-from bot.workers.pool import KeyValues, WorkerPool
 from calls.resume import ResumeState
+from transports.pool import CallPool, KeyValues
 
 PARKED_S: Final = 30.0  # a caller who returns later starts a new call
 # After a process's last report: time to notice that a worker hangs, and to start another.
@@ -36,7 +36,7 @@ class ParkedCall:
 class Parked:
     """Resume states by the token of their line; each is taken once."""
 
-    def __init__(self, pool: WorkerPool, kind: str) -> None:
+    def __init__(self, pool: CallPool, kind: str) -> None:
         """Store the calls of one kind of line."""
         self._pool = pool
         self._kind = kind

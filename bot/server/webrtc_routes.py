@@ -18,13 +18,13 @@ from pydantic import BaseModel, Field
 
 from bot import clock
 from bot.config.settings import IceServer
-from bot.server.arrival_rules import Guest, WaitingRoom
 from bot.server.browser_calls import BUSY, BrowserCalls
-from bot.server.parked import Parked
 from bot.workers.pool import WorkerPool
 from bot.workers.process import Process
 from calls.entry import Tell
 from calls.events import CallFailed, InputRefused
+from transports.arrival_rules import Guest, WaitingRoom
+from transports.parked import Parked
 from transports.webrtc.connection import BrowserConnection, TooManyError
 
 

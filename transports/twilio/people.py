@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -12,8 +12,7 @@ from fastapi import WebSocket
 from loguru import logger
 from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
 
-from bot.call.transfer import begin_owned
-from bot.workers.pool import WorkerPool
+from bot.clock import Clock
 from calls.entry import Tell
 from calls.events import ProviderFailed
 from calls.handover import Destination, Handover
@@ -23,8 +22,8 @@ from transports.leg import Leg
 from transports.media_stream.leg import CarriedCall, StreamLeg
 from transports.media_stream.messages import MULAW, Started
 from transports.media_stream.stream import Stream as MediaStream
-from transports.twilio.calls import TwilioRest
 from transports.twilio.dialect import TWILIO
+from transports.twilio.rest import TwilioRest
 
 MORE_S: Final = 6.0  # after the ringing: Twilio rings up to five seconds longer
 LOOK_S: Final = 1.0  # between two status checks; an answer arrives by itself
@@ -43,6 +42,23 @@ OUTCOME_OF: Final[dict[Handover, LegOutcome]] = {
     "no_answer": "no-answer",
     "declined": "completed",
 }
+
+
+def stream_twiml(url: str, token: str, *, action: str | None = None) -> str:
+    """Return TwiML that opens a stream.
+
+    Args:
+        url: Of the media socket.
+        token: Comes back with the stream's start.
+        action: Is asked for instructions after the stream; `None` to end the call then.
+    """
+    stream = Stream(url=url)
+    stream.parameter(name="token", value=token)
+    connect = Connect(action=action)
+    connect.append(stream)
+    answer = VoiceResponse()
+    answer.append(connect)
+    return str(answer)
 
 
 @dataclass(slots=True)
@@ -64,16 +80,17 @@ class TwilioPeople:
 
     rest: TwilioRest
     our_number: str
-    socket_url: str
-    pool: WorkerPool
+    socket_url: str  # of a media socket in this process
     tell: Tell
-    clock: Callable[[], float]
+    clock: Clock
     called: dict[str, _Called] = field(default_factory=dict)
 
     async def call_person(self, to: Destination, *, ring_s: float) -> Leg | Handover:
         """Call a person; return their leg after they answer, or the result if they do not."""
         token, began_at = secrets.token_urlsafe(32), self.clock()
-        placing = begin_owned(self._place(to.number, token, ring_s=ring_s), "call a person")
+        placing = asyncio.get_running_loop().create_task(
+            self._place(to.number, token, ring_s=ring_s), name="call a person"
+        )
         waiting = self.called[token] = _Called(called=to.number, placing=placing)
         try:
             waiting.sid = await asyncio.shield(placing)
@@ -149,7 +166,7 @@ class TwilioPeople:
         wanted = (
             ("To", number),
             ("From", self.our_number),
-            ("Twiml", self._twiml(token)),
+            ("Twiml", stream_twiml(self.socket_url, token)),
             ("Timeout", str(max(1, round(ring_s)))),
         )
         try:
@@ -178,7 +195,9 @@ class TwilioPeople:
 
     async def _look(self, waiting: _Called) -> Handover | None:
         """Check the status of a call; return at once if it is answered meanwhile."""
-        looking = begin_owned(self._become_of(waiting), "look at a person's call")
+        looking = asyncio.get_running_loop().create_task(
+            self._become_of(waiting), name="look at a person's call"
+        )
         try:
             await asyncio.wait({looking, waiting.picked_up}, return_when=asyncio.FIRST_COMPLETED)
             return looking.result() if looking.done() else None
@@ -199,16 +218,6 @@ class TwilioPeople:
             waiting.unseen = True
             return None
         return OUTCOMES.get(str(shown.get("status")))
-
-    def _twiml(self, token: str) -> str:
-        url = f"{self.socket_url}/{self.pool.name}" if self.pool.name else self.socket_url
-        stream = Stream(url=url)
-        stream.parameter(name="token", value=token)
-        connect = Connect()
-        connect.append(stream)
-        answer = VoiceResponse()
-        answer.append(connect)
-        return str(answer)
 
     def _tell_failure(self, error: ServiceError, what: str) -> None:
         logger.warning("{}: {}", what, error)

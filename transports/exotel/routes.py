@@ -20,24 +20,22 @@ import aiohttp
 from fastapi import APIRouter, Request, Response, WebSocket
 from pydantic import SecretStr
 
-from bot.call.briefs import Briefs
-from bot.server.carrier_door import (
-    MOST_WORD_CHARS,
-    DoorFrame,
-    StatusCallbacks,
-    read_body,
-    read_form,
-    refuse,
-)
-from bot.server.media_door import TRY_LATER, MediaDoor, unbriefed
-from bot.server.stream_tokens import AdmittedStream, Returns
-from bot.workers.pool import HeldSeat
 from calls.events import CallRefused, InputRefused
 from calls.leg_progress import StatusCallback
-from transports.exotel.calls import MEDIA_PATH, STATUS_PATH, ending_of, is_proven
 from transports.exotel.dialect import EXOTEL
+from transports.exotel.dialling import MEDIA_PATH, STATUS_PATH, ending_of, is_proven
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.messages import POLICY, Refusal, Started, is_id
+from transports.media_stream.sockets import TRY_LATER, MediaSockets
+from transports.media_stream.tokens import AdmittedStream, Returns
+from transports.media_stream.webhooks import (
+    MOST_WORD_CHARS,
+    CarrierHost,
+    StatusCallbacks,
+    Webhooks,
+    read_form,
+)
+from transports.pool import HeldSeat
 
 # Exotel's status callbacks on a call that we placed, in their several formats.
 #
@@ -149,82 +147,73 @@ class ExotelProof:
         return any(host in ipaddress.ip_network(text) for text in self.addresses)
 
 
-def exotel_router(
-    frame: DoorFrame, *, proof: ExotelProof, briefs: Briefs | None = None
-) -> APIRouter:
+def exotel_router(host: CarrierHost, *, proof: ExotelProof) -> APIRouter:
     """Return Exotel's routes.
 
     Args:
-        frame: Dependencies of the routes.
+        host: The server's side.
         proof: What the carrier must show.
-        briefs: Instructions of agents for campaign calls.
     """
-    door = _ExotelDoor(frame=frame, proof=proof)
-    door.sockets = MediaDoor(
-        frame=frame,
-        dialect=EXOTEL,
-        admit=door.admit,
-        returns=door.returns,
-        why_not=unbriefed(briefs),
-    )
+    routes = _ExotelRoutes(host, proof)
     router = APIRouter()
-    router.add_api_websocket_route(MEDIA_PATH, door.media)
-    router.add_api_websocket_route(MEDIA_PATH + OF_ONE_DIAL, door.media)
-    router.add_api_route(STATUS_PATH + OF_ONE_DIAL, door.status, methods=["POST"])
+    router.add_api_websocket_route(MEDIA_PATH, routes.media)
+    router.add_api_websocket_route(MEDIA_PATH + OF_ONE_DIAL, routes.media)
+    router.add_api_route(STATUS_PATH + OF_ONE_DIAL, routes.status, methods=["POST"])
     return router
 
 
-class _ExotelDoor:
-    sockets: MediaDoor
-
-    def __init__(self, *, frame: DoorFrame, proof: ExotelProof) -> None:
-        self._frame = frame
+class _ExotelRoutes:
+    def __init__(self, host: CarrierHost, proof: ExotelProof) -> None:
+        self._host = host
         self._proof = proof
-        self._progress: StatusCallbacks = frame.status_callbacks("exotel")
-        self.returns = Returns(frame.pool, "exotel")
+        self._webhooks = Webhooks("exotel", host.tell)
+        self._progress = StatusCallbacks(host, "exotel")
+        self._returns = Returns(host.pool, "exotel")
+        self._sockets = MediaSockets(
+            host=host, dialect=EXOTEL, admit=self.admit, returns=self._returns
+        )
 
     async def media(self, websocket: WebSocket) -> None:
         """Accept an authenticated handshake; answer 403 to any other."""
         if not self._is_proven(websocket):
-            self._frame.tell(InputRefused(transport="exotel", reason="wrong_credentials"))
+            self._host.tell(InputRefused(transport="exotel", reason="wrong_credentials"))
             await websocket.close(POLICY)
             return
-        await self.sockets.media(websocket)
+        await self._sockets.media(websocket)
 
     async def status(self, request: Request, dial: str, proof: str) -> Response:
         """Take Exotel's report on a call that we placed; Exotel repeats it unless it gets 200."""
-        token = self._proof.token
+        refuse, token = self._webhooks.refuse, self._proof.token
         if token is None or not is_proven(token, dial, proof, "status"):
-            return self._refuse("wrong_credentials", HTTPStatus.FORBIDDEN)
-        body = await read_body(request)
-        if body is None:
-            status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-            return self._refuse("webhook_too_big_or_too_slow", status)
+            return refuse("wrong_credentials", HTTPStatus.FORBIDDEN)
+        body = await self._webhooks.body(request)
+        if isinstance(body, Response):
+            return body
         fields = read_callback(body, request.headers.get("content-type", ""))
         if fields is None:
-            return self._refuse("webhook_is_no_form", HTTPStatus.BAD_REQUEST)
+            return refuse("webhook_is_no_form", HTTPStatus.BAD_REQUEST)
         said = exotel_callback(fields, ref=dial)
         if said is None:
-            return self._refuse("webhook_without_call_id", HTTPStatus.BAD_REQUEST)
+            return refuse("webhook_without_call_id", HTTPStatus.BAD_REQUEST)
         # Kept under the dial, which is proven, not under the call's id, which is only claimed.
         await self._progress.take(said, place_of=dial)
         return Response(status_code=HTTPStatus.OK)
 
     async def admit(self, started: Started, websocket: WebSocket) -> AdmittedStream | Refusal:
         """Reserve a seat for a stream; without one the applet's next step takes the caller."""
-        dial_id = websocket.path_params.get("dial", "")
+        pool, dial_id = self._host.pool, websocket.path_params.get("dial", "")
         if dial_id:  # the start of its stream shows that our call was answered
             picked_up = StatusCallback(call_ref=started.call_sid, ref=dial_id, status="in-progress")
             await self._progress.take(picked_up, place_of=dial_id)
-        if await self.returns.find(started.call_sid) is not None:
+        if await self._returns.find(started.call_sid) is not None:
             return Refusal(reason="call_goes_on", close_code=POLICY)
-        admitted = await self._frame.pool.admit(started.call_sid)
+        admitted = await pool.admit(started.call_sid)
         if not isinstance(admitted, HeldSeat):
-            self._frame.tell(CallRefused(transport="exotel", reason=admitted.reason))
+            self._host.tell(CallRefused(transport="exotel", reason=admitted.reason))
             return Refusal(reason="no_seat", close_code=TRY_LATER)
         # After the seat: a stream without a seat may come once more, one that had a seat may not.
-        if dial_id and not await self._frame.pool.peers.claim(f"exotel stream of {dial_id}"):
-            self._frame.pool.end(admitted.seat)
+        if dial_id and not await pool.peers.claim(f"exotel stream of {dial_id}"):
+            pool.end(admitted.seat)
             return Refusal(reason="stream_used", close_code=POLICY)
         return AdmittedStream(call=_call(started, dial_id), seat=admitted.seat)
 
@@ -234,9 +223,6 @@ class _ExotelDoor:
             dial_id, shown = websocket.path_params["dial"], websocket.path_params["proof"]
             return self._proof.holds_for(dial_id, shown, address)
         return self._proof.holds(websocket.headers.get("authorization", ""), address)
-
-    def _refuse(self, reason: str, status: HTTPStatus) -> Response:
-        return refuse(self._frame.tell, "exotel", reason, status)
 
 
 def _call(started: Started, dial_id: str) -> CarriedCall:

@@ -1,6 +1,5 @@
 """Stream tokens: which call a media stream belongs to, new or resumed, across processes."""
 
-import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,17 +9,23 @@ from functools import partial
 from string import hexdigits
 from typing import Any, Final
 
-from fastapi import WebSocket
+from fastapi import Response, WebSocket
 
-from bot.clock import Clock
-from bot.server.carrier_door import DoorFrame, OneAtATime
-from bot.workers.pool import HeldSeat, KeyValues, NoSeat, WorkerPool
-from bot.workers.seats import DRAINING
 from calls.events import CallRefused
 from calls.handover import Handover
 from transports.media_stream.leg import CarriedCall, StreamLeg
 from transports.media_stream.line import LinePatience
 from transports.media_stream.messages import POLICY, Refusal, Started
+from transports.media_stream.webhooks import CarrierHost, elsewhere
+from transports.pool import (
+    DRAINING,
+    SEAT_S,
+    CallPool,
+    HeldSeat,
+    KeyValues,
+    PoolLocks,
+    seat_for,
+)
 
 LIFE_S: Final = 60.0  # Twilio opens the stream within seconds of the TwiML
 KNOWN_S: Final = 2 * LIFE_S  # until then an expired token is told from a wrong one
@@ -32,26 +37,23 @@ _DIGITS: Final = frozenset(hexdigits.lower())
 class Ticket:
     """A call, as the webhook described it, that will open a stream."""
 
-    call_sid: str
-    caller: str
-    called: str
+    call: CarriedCall
     seat: int = 0  # seat held for the call
     goes_on: bool = False  # the call runs and has lost its stream
-    outbound: bool = False  # we placed the call
-    dial_id: str = ""  # our id of that dial
 
 
 class Tokens:
-    """Issues tokens; each can be redeemed once."""
+    """Issues one carrier's tokens; each can be redeemed once."""
 
-    def __init__(self, shelf: KeyValues) -> None:
+    def __init__(self, shelf: KeyValues, carrier: str) -> None:
         self._shelf = shelf
+        self._carrier = carrier
 
     async def issue(self, ticket: Ticket, *, now: float, for_s: float = LIFE_S) -> str:
         """Return a new token for `ticket`."""
         token = secrets.token_hex(TOKEN_BYTES)  # Plivo accepts only letters and digits
         kept = asdict(ticket) | {"until": now + for_s}
-        await self._shelf.keep(_place(token), kept, for_s=KNOWN_S)
+        await self._shelf.keep(self._place(token), kept, for_s=KNOWN_S)
         return token
 
     async def redeem(self, token: str, *, call_sid: str, now: float) -> Ticket | str:
@@ -62,21 +64,20 @@ class Tokens:
         """
         if not token:
             return "token_missing"
-        kept = await self._shelf.take(_place(token)) if _is_token(token) else None
+        kept = await self._shelf.take(self._place(token)) if _is_token(token) else None
         if kept is None:
             return "token_unknown_or_used"
         if now >= kept.pop("until"):
             return "token_expired"
-        ticket = Ticket(**kept)
-        return ticket if ticket.call_sid == call_sid else "token_of_another_call"
+        ticket = Ticket(**kept | {"call": CarriedCall(**kept["call"])})
+        return ticket if ticket.call.call_ref == call_sid else "token_of_another_call"
+
+    def _place(self, token: str) -> str:
+        return f"{self._carrier} token {token}"
 
 
 def _is_token(text: str) -> bool:
     return len(text) == 2 * TOKEN_BYTES and _DIGITS.issuperset(text)
-
-
-def _place(token: str) -> str:
-    return f"twilio {token}"
 
 
 # Calls that may outlive their stream: which process has them, and what is stored about them.
@@ -113,7 +114,7 @@ class Whereabouts:
 class Returns:
     """The calls of this process that may lose their stream, and access to those of others."""
 
-    def __init__(self, pool: WorkerPool, carrier: str = "twilio") -> None:
+    def __init__(self, pool: CallPool, carrier: str) -> None:
         """Register the answer for other processes."""
         self._pool = pool
         self._question = f"{carrier} call"
@@ -175,12 +176,6 @@ class Returns:
         return f"{self._question} {call_sid}"
 
 
-# In a full pool a call that lost its worker has no seat until another worker is ready. Chosen:
-# carriers wait at least 10 s for our answer.
-SEAT_S: Final = 8.0
-LOOK_S: Final = 0.25  # between two attempts
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdmittedStream:
     """A stream that belongs to one of our calls.
@@ -214,17 +209,44 @@ class TurnedAway(Enum):
     GOES_ON = "goes_on"  # already here: the carrier repeated its webhook
 
 
+def reply(
+    given: StreamPass | TurnedAway, *, stream: Callable[[StreamPass], str], busy: str, over: str
+) -> Response:
+    """Answer a webhook: with XML that opens a stream or ends the call, or refer to another machine.
+
+    Args:
+        given: The decision about the call.
+        stream: Returns the instructions that open a stream.
+        busy: The instructions for a call that gets no seat, or is here already.
+        over: The instructions for a call that has ended.
+    """
+    match given:
+        case StreamPass():
+            return xml(stream(given))
+        case TurnedAway.LEAVING:
+            return elsewhere()
+        case TurnedAway.OVER:
+            return xml(over)
+        case TurnedAway.NO_SEAT | TurnedAway.GOES_ON:
+            return xml(busy)
+
+
+def xml(instructions: str) -> Response:
+    """Return a carrier's instructions as an answer."""
+    return Response(instructions, media_type="text/xml")
+
+
 class StreamTokens:
     """Issues a token for each stream that a carrier is asked to open, and redeems it."""
 
-    def __init__(self, frame: DoorFrame, carrier: str, patience: LinePatience) -> None:
+    def __init__(self, host: CarrierHost, carrier: str, patience: LinePatience) -> None:
         """Serve one carrier's calls."""
         self.patience = patience
-        self.returns = Returns(frame.pool, carrier)
-        self._frame = frame
+        self.returns = Returns(host.pool, carrier)
+        self._host = host
         self._carrier = carrier
-        self._tokens = Tokens(frame.pool.shelf)
-        self._one_at_a_time = OneAtATime(frame.pool.peers)
+        self._tokens = Tokens(host.pool.shelf, carrier)
+        self._locks = PoolLocks(host.pool.peers)
 
     async def begin(self, call: CarriedCall) -> StreamPass | TurnedAway:
         """Hold a seat for a call; return the pass for its stream, or why it is refused.
@@ -260,7 +282,7 @@ class StreamTokens:
         if found is not None and found.goes_on:
             return await self._go_on(call, found)
         # Another process may get a webhook about the same loss now; it must find the call stored.
-        async with self._one_at_a_time.turn(f"{self._carrier} loss {call.call_ref}"):
+        async with self._locks.hold(f"{self._carrier} loss {call.call_ref}"):
             kept = await self.returns.forget(call.call_ref)
             if over or found is not None or kept is None:
                 return TurnedAway.OVER
@@ -284,21 +306,14 @@ class StreamTokens:
 
     async def admit(self, started: Started, token: str) -> AdmittedStream | Refusal:
         """Return the call of a new stream: its token was given to the carrier for one call."""
-        ticket = await self._tokens.redeem(
-            token, call_sid=started.call_sid, now=self._frame.clock()
-        )
+        now = self._host.clock()
+        ticket = await self._tokens.redeem(token, call_sid=started.call_sid, now=now)
         if isinstance(ticket, str):
             return Refusal(reason=ticket, close_code=POLICY)
-        call = CarriedCall(
-            call_ref=ticket.call_sid,
-            caller=ticket.caller,
-            called=ticket.called,
-            direction="outbound" if ticket.outbound else "inbound",
-            dial_id=ticket.dial_id,
-        )
-        if not ticket.goes_on and await self.returns.find(ticket.call_sid) is None:
+        call = ticket.call
+        if not ticket.goes_on and await self.returns.find(call.call_ref) is None:
             return AdmittedStream(call=call, seat=ticket.seat)
-        leg = self.returns.here(ticket.call_sid)
+        leg = self.returns.here(call.call_ref)
         if leg is None:
             return Refusal(reason="call_is_over", close_code=POLICY)
         resume = partial(leg.resume, stream_id=started.stream_sid)
@@ -307,10 +322,10 @@ class StreamTokens:
     async def _go_on(self, call: CarriedCall, found: Whereabouts) -> StreamPass | TurnedAway:
         if not found.goes_on:
             return TurnedAway.GOES_ON
-        ticket = replace(_ticket(call), goes_on=True)
+        ticket = Ticket(call=call, goes_on=True)
         # Zero: the call goes on only because its caller is being transferred.
         for_s = self.patience.returns_within_s or LIFE_S
-        token = await self._tokens.issue(ticket, now=self._frame.clock(), for_s=for_s)
+        token = await self._tokens.issue(ticket, now=self._host.clock(), for_s=for_s)
         return StreamPass(token=token, worker=found.worker)
 
     async def _begin_anew(
@@ -329,36 +344,15 @@ class StreamTokens:
     async def _begin(
         self, call: CarriedCall, kept: Kept, *, within_s: float = 0.0
     ) -> StreamPass | TurnedAway:
-        pool, clock = self._frame.pool, self._frame.clock
+        pool, clock = self._host.pool, self._host.clock
         admitted = await seat_for(call.call_ref, pool, clock, within_s=within_s)
         if not isinstance(admitted, HeldSeat):
             if await self.returns.find(call.call_ref) is not None:
                 return TurnedAway.GOES_ON  # perhaps it holds the missing seat
-            self._frame.tell(CallRefused(transport=self._carrier, reason=admitted.reason))
+            self._host.tell(CallRefused(transport=self._carrier, reason=admitted.reason))
             leaving = admitted.reason == DRAINING and call.direction == "inbound"
             return TurnedAway.LEAVING if leaving else TurnedAway.NO_SEAT
         await self.returns.keep(kept)
-        ticket = replace(_ticket(call), seat=admitted.seat, dial_id=kept.dial_id)
-        token = await self._tokens.issue(ticket, now=self._frame.clock(), for_s=LIFE_S)
+        ticket = Ticket(call=replace(call, dial_id=kept.dial_id), seat=admitted.seat)
+        token = await self._tokens.issue(ticket, now=clock())
         return StreamPass(token=token)
-
-
-def _ticket(call: CarriedCall) -> Ticket:
-    return Ticket(
-        call_sid=call.call_ref,
-        caller=call.caller,
-        called=call.called,
-        outbound=call.direction == "outbound",
-    )
-
-
-async def seat_for(
-    call_ref: str, pool: WorkerPool, clock: Clock, *, within_s: float
-) -> HeldSeat | NoSeat:
-    """Hold a seat for a call; wait up to `within_s`, for a call in progress."""
-    until = clock() + within_s
-    while True:
-        admitted = await pool.admit(call_ref)
-        if isinstance(admitted, HeldSeat) or admitted.reason == DRAINING or clock() >= until:
-            return admitted
-        await asyncio.sleep(LOOK_S)

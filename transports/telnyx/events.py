@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from calls.leg_progress import StatusCallback
 from transports.media_stream.messages import text
+from transports.rest import number_of
 
-MOST_REF_CHARS: Final = 64  # of our own id of a dial
+MOST_REF_CHARS: Final = 64  # of our own id of a dial, and of a word of Telnyx
 MARK: Final = "dial "  # prefix of it in the state of a leg that we placed
 HANDED_ON: Final = "handed on "  # prefix of a call's state while a person is rung for its caller
 CALLER: Final = "caller"  # the state of an inbound call, after that prefix
@@ -125,3 +127,48 @@ def state_text(client_state: object) -> str:
         return base64.b64decode(str(client_state or ""), validate=True).decode()
     except (binascii.Error, ValueError):
         return ""
+
+
+# The progress of calls that we placed.
+#
+# Webhooks about a dial carry our dial id in `client_state`, which Telnyx signs with the rest.
+# Telnyx reports no ringing; `call.initiated` of an outbound leg stands for it. Telnyx reports the
+# price in `call.cost` if the application's "call cost" is switched on.
+#
+# Source: developers.telnyx.com/docs/voice/programmable-voice/voice-api-webhooks,
+# apispec.telnyx.com/call-cost-received-event-7389933d0.
+
+STATUSES: Final[Mapping[str, str]] = {
+    "call.initiated": "ringing",
+    "call.answered": "in-progress",
+    "call.hangup": "",  # depends on the cause
+}
+COST: Final = "call.cost"
+
+
+def progress_in(
+    call_id: str, event: str, payload: dict[str, Any], ref: str
+) -> StatusCallback | None:
+    """Return the progress in a webhook about a dial; `None` if there is none."""
+    answerer = answerer_of(event, payload)
+    cost = _price(payload) if event == COST else None
+    if event not in STATUSES and not answerer and cost is None:
+        return None
+    status, sip_code = STATUSES.get(event, ""), None
+    if event == "call.hangup":
+        end = end_of(payload)
+        status, sip_code = end.status, end.sip_code
+    return StatusCallback(
+        call_ref=call_id,
+        ref=ref,
+        status=status,
+        sip_code=sip_code,
+        answered_by=answerer,
+        reason=text(payload, "hangup_cause")[:MOST_REF_CHARS],
+        cost=cost,
+    )
+
+
+def _price(payload: dict[str, Any]) -> float | None:
+    price = number_of(payload.get("total_cost"))
+    return price if price is not None and price >= 0 else None

@@ -5,68 +5,12 @@ host, without DNS, TCP or TLS. Outside, as in a command, each has a connection o
 """
 
 import asyncio
-import math
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import aiohttp
-
-from fallbacks.classification import classify_error
-from fallbacks.failure import Finding, Kind, ServiceError, error_of, failed
-
-STAGE: Final = "dial"
-ASK_S: Final = 5.0  # a caller may be waiting; longer would not help
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DialOrder:
-    """A call to be placed.
-
-    Attributes:
-        to: The number, E.164.
-        caller: The number shown to the callee, one of the account's.
-        ref: Our own id of the dial. It returns with every callback, so it identifies a call even if
-            the order got no answer.
-        ring_s: The ringing time, where the carrier accepts one.
-        machine: The carrier's option for answering-machine detection; empty for none.
-    """
-
-    to: str
-    caller: str
-    ref: str
-    ring_s: float = 30.0
-    machine: str = ""
-
-
-async def answered(carrier: str, asking: Awaitable[tuple[int, Any]]) -> tuple[int, Any]:
-    """Return the status and the JSON of an answer.
-
-    Raises:
-        ServiceError: No answer; tells why, and whether a retry may help.
-    """
-    try:
-        async with asyncio.timeout(ASK_S):
-            return await asking
-    except (TimeoutError, aiohttp.ClientError, ValueError) as error:
-        raise dial_error(carrier, classify_error(error), type(error).__name__) from error
-
-
-def dial_error(carrier: str, found: Finding | Kind, reason: str) -> ServiceError:
-    """Return the exception for a carrier's failure."""
-    return error_of(failed(found, STAGE, provider=carrier, reason=reason))
-
-
-def number_of(said: object) -> float | None:
-    """Return a number given as a number or a text; `None` if it is neither."""
-    try:
-        number = float(str(said))
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
 
 IDLE_S: Final = 300.0  # chosen: longer than most calls, so that a hang-up reuses the connection
 MOST_OF_ONE_HOST: Final = 32  # connections; a host that hangs does not block others

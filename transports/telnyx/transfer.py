@@ -1,4 +1,4 @@
-"""Outbound Telnyx legs: dials of campaigns, and people who are rung for a caller."""
+"""Transfers of Telnyx calls: people who are rung for a caller, and who waits for the result."""
 
 import asyncio
 import secrets
@@ -9,100 +9,10 @@ from typing import Any, Final
 
 from loguru import logger
 
-from bot.server.carrier_door import MOST_WORD_CHARS, StatusCallbacks
-from bot.server.stream_tokens import StreamPass, StreamTokens, TurnedAway
-from bot.workers.pool import WorkerPool
 from calls.handover import Destination, Handover
-from calls.leg_progress import StatusCallback
-from transports.http_requests import number_of
-from transports.media_stream.leg import CarriedCall
-from transports.media_stream.messages import text
-from transports.telnyx.calls import TelnyxRest
-from transports.telnyx.dial import HANDED_ON, answerer_of, end_of, state_of_call
-
-# Calls that we placed through Telnyx: their progress, and their way to our media socket.
-#
-# Webhooks about a dial carry our dial id in `client_state`, which Telnyx signs with the rest.
-# Telnyx reports no ringing; `call.initiated` of an outbound leg stands for it. Telnyx reports the
-# price in `call.cost` if the application's "call cost" is switched on.
-#
-# Source: developers.telnyx.com/docs/voice/programmable-voice/voice-api-webhooks,
-# apispec.telnyx.com/call-cost-received-event-7389933d0.
-
-STATUSES: Final[Mapping[str, str]] = {
-    "call.initiated": "ringing",
-    "call.answered": "in-progress",
-    "call.hangup": "",  # depends on the cause
-}
-COST: Final = "call.cost"
-STREAM_OVER: Final = ("streaming.failed", "streaming.stopped")
-
-
-def read_news(call_id: str, event: str, payload: dict[str, Any], ref: str) -> StatusCallback | None:
-    """Return the progress in a webhook about a dial; `None` if there is none."""
-    answerer = answerer_of(event, payload)
-    cost = _price(payload) if event == COST else None
-    if event not in STATUSES and not answerer and cost is None:
-        return None
-    status, sip_code = STATUSES.get(event, ""), None
-    if event == "call.hangup":
-        end = end_of(payload)
-        status, sip_code = end.status, end.sip_code
-    return StatusCallback(
-        call_ref=call_id,
-        ref=ref,
-        status=status,
-        sip_code=sip_code,
-        answered_by=answerer,
-        reason=text(payload, "hangup_cause")[:MOST_WORD_CHARS],
-        cost=cost,
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TelnyxDials:
-    """Reports the progress of dials, and admits the answered ones."""
-
-    progress: StatusCallbacks
-    desk: StreamTokens
-
-    async def heed(
-        self, ref: str, call_id: str, event: str, payload: dict[str, Any]
-    ) -> StreamPass | TurnedAway | None:
-        """Report a webhook about a dial; return the pass for its stream, or why there is none.
-
-        Returns:
-            `None` if the webhook does not report an answer.
-        """
-        said = read_news(call_id, event, payload, ref)
-        news = await self.progress.take(said) if said else ()
-        if event == "call.answered":
-            # Repeated: do not hold a second seat, without a stream, for a call that is here.
-            if not news and await self.desk.returns.find(call_id) is not None:
-                return TurnedAway.GOES_ON
-            if not news and await self.progress.is_over(call_id):
-                return TurnedAway.OVER
-            return await self.desk.begin(placed_call(call_id, payload, ref))
-        if event == "call.hangup":
-            await self.desk.end(call_id)
-        return None
-
-
-def placed_call(call_id: str, payload: dict[str, Any], ref: str) -> CarriedCall:
-    """Return the call that a webhook about a dial describes."""
-    return CarriedCall(
-        call_ref=call_id,
-        caller=text(payload, "from"),
-        called=text(payload, "to"),
-        direction="outbound",
-        dial_id=ref,
-    )
-
-
-def _price(payload: dict[str, Any]) -> float | None:
-    price = number_of(payload.get("total_cost"))
-    return price if price is not None and price >= 0 else None
-
+from transports.pool import CallPool
+from transports.telnyx.events import HANDED_ON, state_of_call
+from transports.telnyx.rest import TelnyxRest
 
 QUESTION: Final = "telnyx transfer"
 MORE_S: Final = 5.0  # after the ringing, for the webhook to arrive
@@ -152,7 +62,7 @@ class TelnyxTransfers:
     is in progress for the same caller.
     """
 
-    def __init__(self, pool: WorkerPool) -> None:
+    def __init__(self, pool: CallPool) -> None:
         """Register the answer for other processes."""
         self._pool = pool
         self._waiting: dict[str, _Ring] = {}

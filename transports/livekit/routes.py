@@ -5,34 +5,29 @@ import base64
 import hashlib
 import hmac
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Final
+from typing import Final, TypeAlias
 
 import jwt
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from google.protobuf.json_format import Parse, ParseError
 from livekit import api
 from loguru import logger
 from pydantic import SecretStr
 
 from bot import clock
-from bot.call.call import watch_leg
-from bot.call.switchboard import SwitchboardFullError
-from bot.config.settings import LivekitSettings
-from bot.server.livekit_people import LivekitPeople
-from bot.server.parked import Parked
-from bot.server.stream_tokens import SEAT_S, seat_for
-from bot.workers.pool import HeldSeat, WorkerPool, take_seat
-from bot.workers.process import Process
+from calls.entry import Tell
 from calls.events import CallFailed, CallRefused, InputRefused, ProviderFailed
-from campaigns.livekit_carrier import dial_of
+from transports.livekit.dialling import dial_of
 from transports.livekit.leg import LivekitLeg
 from transports.livekit.line import LivekitLine
 from transports.livekit.room import LineError, RoomPlace
 from transports.livekit.rooms import LivekitRooms, OpenRoom, RoomsError
+from transports.parked import Parked
+from transports.pool import SEAT_S, CallPool, HeldSeat, SwitchboardFullError, seat_for, take_seat
 
 MOST_BYTES: Final = 64 * 1024  # an event has about 2 kB
 MOST_AGE_S: Final = 60.0  # LiveKit repeats for some seconds; older events are stale
@@ -143,56 +138,38 @@ RING_S: Final = 2.0  # for a refused telephone to join its room, so that it hear
 LOOK_S: Final = 0.1
 
 
-def livekit_router(
-    process: Process, tasks: asyncio.TaskGroup, pool: WorkerPool, settings: LivekitSettings
-) -> APIRouter:
-    """Return LiveKit's routes; calls and the poll for rooms run in `tasks`."""
-    if settings.api_key is None or settings.api_secret is None:
-        raise ValueError("the configuration lets no LiveKit door open without its key")
-    rooms = LivekitRooms(
-        url=settings.url,
-        api_key=settings.api_key,
-        api_secret=settings.api_secret,
-        server_id=pool.id,
-    )
-    reader = WebhookReader(api_key=settings.api_key, api_secret=settings.api_secret)
-    people = LivekitPeople(
-        rooms=rooms,
-        api_key=settings.api_key,
-        api_secret=settings.api_secret,
-        sip=settings.sip,
-        tasks=tasks,
-        tell=process.switchboard.tell,
-    )
-    process.people.add("livekit", people)
-    process.at_end.push_async_callback(rooms.close)  # used by calls of any transport
-    door = _LivekitDoor(
-        process, tasks, pool, rooms, reader, settings.room_prefix, Parked(pool, "livekit")
-    )
-    looking = tasks.create_task(door.look_round(), name="look for rooms")
-
-    def stop_looking() -> None:
-        looking.cancel()
-        for line in door.lines:
-            line.give_up()
-
-    process.switchboard.on_closing(stop_looking)
-    router = APIRouter()
-    router.add_api_route(WEBHOOK_PATH, door.webhook, methods=["POST"])
-    return router
+Converse: TypeAlias = Callable[[LivekitLeg], Awaitable[None]]
+"""Runs a call to its end; raises `SwitchboardFullError`."""
 
 
-@dataclass(slots=True)
-class _LivekitDoor:
-    process: Process
-    tasks: asyncio.TaskGroup
-    pool: WorkerPool
+@dataclass(slots=True, kw_only=True)
+class RoomAnswerer:
+    """Answers the rooms of callers, told of by webhook or found by polling.
+
+    Attributes:
+        tasks: Owns the calls.
+        has_brief: Returns whether an agent can talk in the call of a dial, or of no dial.
+        converse: Runs a call on a leg.
+        prefix: Of the rooms that our dispatch rule makes.
+        parked: The calls of workers that have died.
+    """
+
     rooms: LivekitRooms
     reader: WebhookReader
+    tasks: asyncio.TaskGroup
+    pool: CallPool
+    tell: Tell
+    has_brief: Callable[[str], Awaitable[bool]]
+    converse: Converse
     prefix: str
     parked: Parked
     unreachable: bool = False
     lines: set[LivekitLine] = field(default_factory=set[LivekitLine])
+
+    def give_up(self) -> None:
+        """Stop waiting for callers who are not in their rooms yet."""
+        for line in self.lines:
+            line.give_up()
 
     async def look_round(self) -> None:
         """Poll for rooms until cancelled."""
@@ -206,7 +183,8 @@ class _LivekitDoor:
         proof = request.headers.get("authorization", "")
         news = self.reader.read(await request.body(), proof, now_s=clock.utc_now().timestamp())
         if isinstance(news, WebhookRefusal):
-            self._tell_refusal(news)
+            if news.status is not HTTPStatus.OK:  # repeated or late events are normal
+                self.tell(InputRefused(transport="livekit", reason=news.reason))
             return Response(news.status.phrase, status_code=news.status, media_type="text/plain")
         if begins_call(news, self.prefix):
             self._begin(OpenRoom(sid=news.sid, name=news.room))
@@ -243,9 +221,7 @@ class _LivekitDoor:
                 with take_seat(self.pool, admitted.seat):
                     await self._answer(room)
         except Exception as broken:  # noqa: BLE001 - top of a call: only this call ends
-            self.process.switchboard.tell(
-                CallFailed(where="livekit_door", error=type(broken).__name__)
-            )
+            self.tell(CallFailed(where="livekit_door", error=type(broken).__name__))
             logger.opt(exception=broken).error("a telephone call ended with an internal error")
 
     async def _answer(self, room: OpenRoom) -> None:
@@ -281,23 +257,16 @@ class _LivekitDoor:
 
     async def _converse(self, room: OpenRoom, line: LivekitLine) -> None:
         dial_id = dial_of(room.name, self.prefix)
-        if not await self.process.briefs.load(dial_id):
-            tell = self.process.switchboard.tell
-            tell(CallRefused(transport="livekit", reason="no_brief"))
+        if not await self.has_brief(dial_id):
+            self.tell(CallRefused(transport="livekit", reason="no_brief"))
             await self._close(room)  # rather than play another campaign's greeting
             return
-        leg = LivekitLeg(
-            line, tell=self.process.switchboard.tell, rooms=self.rooms, dial_id=dial_id
-        )
+        leg = LivekitLeg(line, tell=self.tell, rooms=self.rooms, dial_id=dial_id)
         leg.parked = await self.parked.take(room.name)
-        call = self.process.call(leg)
-        watch = self.tasks.create_task(watch_leg(leg, call), name="watch the room")
         try:
-            await self.process.switchboard.answer(leg, call)
+            await self.converse(leg)
         except SwitchboardFullError:
             await leg.hang_up("busy")
-        finally:
-            watch.cancel()
 
     async def _refuse(self, room: OpenRoom, reason: str) -> None:
         """Reject a call: a room that is closed before it was answered makes LiveKit say 486 (busy).
@@ -311,7 +280,7 @@ class _LivekitDoor:
                 await asyncio.sleep(LOOK_S)
             if not await self.rooms.is_free(room.name):
                 return
-        self.process.switchboard.tell(CallRefused(transport="livekit", reason=reason))
+        self.tell(CallRefused(transport="livekit", reason=reason))
         await self._close(room)
 
     async def _close(self, room: OpenRoom) -> None:
@@ -322,14 +291,8 @@ class _LivekitDoor:
             self._tell_failure(silent)
             self.pool.peers.give_back(_claim_on(room))
 
-    def _tell_refusal(self, refusal: WebhookRefusal) -> None:
-        if refusal.status is not HTTPStatus.OK:  # repeated or late events are normal
-            self.process.switchboard.tell(InputRefused(transport="livekit", reason=refusal.reason))
-
     def _tell_failure(self, failed: Exception) -> None:
-        self.process.switchboard.tell(
-            ProviderFailed(stage="transport", provider="livekit", error=str(failed))
-        )
+        self.tell(ProviderFailed(stage="transport", provider="livekit", error=str(failed)))
 
 
 def _claim_on(room: OpenRoom) -> str:
@@ -337,7 +300,7 @@ def _claim_on(room: OpenRoom) -> str:
 
 
 @asynccontextmanager
-async def _claimed(room: OpenRoom, pool: WorkerPool, rooms: LivekitRooms) -> AsyncIterator[bool]:
+async def _claimed(room: OpenRoom, pool: CallPool, rooms: LivekitRooms) -> AsyncIterator[bool]:
     """Claim a room, and its name while the block runs; yield False if it is not ours to answer.
 
     A restarted LiveKit server recreates the room of a running call with another id. A second agent

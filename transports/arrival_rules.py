@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+BEGUN: Final = "begun"  # key in the scope's state: called when the peer has identified its call
+FLOOD: Final = 1008  # RFC 6455, 7.4.1: policy violation
 HAIR: Final = 1e-6  # rounding must not cause repeated waits of zero length
 
 

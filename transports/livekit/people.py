@@ -12,14 +12,13 @@ from loguru import logger
 from pydantic import SecretStr
 
 from bot import clock
-from bot.config.settings import SipSettings
 from calls.dialled import DialVerdict
 from calls.entry import Tell
 from calls.events import ProviderFailed
 from calls.handover import Destination, Handover
 from calls.leg_events import LegEnded, LegOutcome, LegRinging
 from transports.leg import Leg
-from transports.livekit.dial import (
+from transports.livekit.dialling import (
     AlreadyDiallingError,
     Dialled,
     OutboundCall,
@@ -50,7 +49,8 @@ class LivekitPeople:
         rooms: The server's rooms.
         api_key: Of the server.
         api_secret: Of the server.
-        sip: The name of our trunk, and the number that the person sees.
+        trunk: The name of our trunk.
+        our_number: What the person sees of a call to a SIP address.
         tasks: Owns the tasks that watch the legs.
         tell: Receives the events of a call.
     """
@@ -58,7 +58,8 @@ class LivekitPeople:
     rooms: LivekitRooms
     api_key: SecretStr
     api_secret: SecretStr
-    sip: SipSettings
+    trunk: str
+    our_number: str
     tasks: asyncio.TaskGroup
     tell: Tell
 
@@ -100,11 +101,15 @@ class LivekitPeople:
         scheme, _, address = to.number.partition(":")
         if scheme.lower() in ("sip", "sips"):
             user, _, host = address.rpartition("@")
-            number = self.sip.all_numbers[0] if self.sip.all_numbers else "holdline"
             return OutboundCall(
-                room=room, trunk_id="", number=user, host=host, our_number=number, ring_s=ring_s
+                room=room,
+                trunk_id="",
+                number=user,
+                host=host,
+                our_number=self.our_number,
+                ring_s=ring_s,
             )
-        trunk_id = await outbound_trunk_id(lk, self.sip.name)
+        trunk_id = await outbound_trunk_id(lk, self.trunk)
         if trunk_id is None:
             raise ExchangeError("there is no outbound trunk; run: holdline sip setup")
         return OutboundCall(room=room, trunk_id=trunk_id, number=to.number, ring_s=ring_s)

@@ -1,4 +1,8 @@
-"""Outbound calls through Plivo: ordering one, looking one up, ending one.
+"""Campaigns over Plivo, which reports results by callback and, without one, when asked.
+
+Plivo answers an order with a request id, moves a call through three resources, and has no record of
+it for some time after its end. So callbacks come first. A call that Plivo no longer lists, although
+it did a moment ago, is waited for before it counts as lost.
 
 Plivo answers an order with the id of the request. The call's own id comes with its callbacks; for a
 single call it has been the same wherever one was recorded, but no page promises it. A call is in
@@ -14,161 +18,29 @@ is a record, and whether its price is final as soon as there is one.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-import aiohttp
-from pydantic import SecretStr
-
-from calls.handover import Destination, Handover
 from calls.leg_events import LegOutcome
 from calls.leg_progress import OUTCOMES
-from fallbacks.classification import classify_http
+from calls.outbound import DialOutcome
 from fallbacks.failure import Kind
-from transports.http_requests import ASK_S, DialOrder, answered, dial_error, number_of, request
+from transports.dialling import (
+    CarrierNews,
+    DialOrder,
+    DialPace,
+    DialRequest,
+    FoundCall,
+    HeardLeg,
+    carrier_errors,
+    outcome_of,
+    remember,
+)
+from transports.plivo.rest import STATUS_PATH, VOICE_PATH, PlivoRest, call_of, ending_of
+from transports.rest import dial_error, number_of
 
-# Translates Plivo's words for a call's end into the terms that all carriers share.
-#
-# Source: plivo.com/docs/voice/xml/request/call-status (the statuses) and plivo.com/docs/voice/
-# troubleshooting/hangup-causes (the codes). The page of codes was not available in full: 1000, 4000
-# and 4010 are in the part that was read; 3000, 3010, 3020 and 6010 are what customers' code reads
-# in their callbacks and records (3010 with `CallStatus=busy` in one that was recorded in full). A
-# code that is missing here says nothing.
-
-UNANSWERED: Final[Mapping[str, str]] = {
-    "1000": "canceled",
-    "3000": "no-answer",
-    "3010": "busy",
-    "3020": "busy",  # the red button: carriers record it so, and so does `calls/dialled.py`
-    "6010": "no-answer",  # it rang for the allowed time
-}
-"""By the hang-up code, for unanswered calls."""
-
-STATUSES: Final[Mapping[str, str]] = {
-    "completed": "completed",
-    "busy": "busy",
-    "no-answer": "no-answer",
-    "cancel": "canceled",
-    "canceled": "canceled",
-    "cancelled": "canceled",
-}
-"""By the status of an ended call."""
-
-FAILED: Final = "failed"  # also `timeout`: a carrier did not connect the call in time
-
-
-def ending_of(status: str, code: str) -> str:
-    """Return how a call ended.
-
-    The code takes precedence: Plivo's own page says that a hang-up's status is always `completed`,
-    and a recorded one says otherwise.
-    """
-    return UNANSWERED.get(code) or STATUSES.get(status, FAILED)
-
-
-API_URL: Final = "https://api.plivo.com"
-NO_ANSWER: Final = 0  # in place of a status: the request got no answer
-PROVIDER: Final = "plivo"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlivoRest:
-    """The REST account for outbound calls, transfers and hang-ups.
-
-    Attributes:
-        auth_id: The account.
-        auth_token: Its secret.
-        api_url: The API's address.
-        public_url: Our own address, where Plivo fetches transfer instructions and reports results;
-            empty if calls cannot be transferred.
-
-    Source: plivo.com/docs/voice/api/call.
-    """
-
-    auth_id: SecretStr
-    auth_token: SecretStr
-    api_url: str = API_URL
-    public_url: str = ""
-
-    @property
-    def transfers(self) -> bool:
-        """Whether a call can be transferred."""
-        return bool(self.public_url)
-
-    async def complete(self, call_ref: str) -> str | None:
-        """End a call; one that has already ended (404) is fine."""
-        status = await self._command("DELETE", call_of(call_ref))
-        if status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_FOUND):
-            return None
-        return f"hang-up answered {status}" if status else "hang-up not answered"
-
-    async def press(self, call_ref: str, keys: str) -> bool:
-        """Send keys to the far end."""
-        status = await self._command("POST", f"{call_of(call_ref)}DTMF/", {"digits": keys})
-        return status in (HTTPStatus.OK, HTTPStatus.ACCEPTED, HTTPStatus.NO_CONTENT)
-
-    async def transfer(self, call_ref: str, to: Destination, *, ring_s: float) -> Handover:
-        """Return that this is not offered: Plivo's leg waits for the result itself."""
-        return "not_offered"
-
-    async def redirect(self, call_ref: str, url: str) -> str | None:
-        """Make a live call fetch instructions at `url`; return the error, or `None`.
-
-        Never raises. The call fetches them after its stream is over, which we have to end.
-
-        Source: plivo.com/docs/voice/api/call/transfer-a-call.
-        """
-        fields = {"legs": "aleg", "aleg_url": url, "aleg_method": "POST"}
-        status = await self._command("POST", call_of(call_ref), fields)
-        if status in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
-            return None
-        return f"redirect answered {status}" if status else "redirect not answered"
-
-    async def ask(
-        self, method: str, resource: str, fields: Mapping[str, Any] | None = None
-    ) -> Mapping[str, Any] | None:
-        """Return the JSON of an answer, for work outside a call; `None` if nothing exists there.
-
-        Raises:
-            ServiceError: It failed; tells how, and whether a retry may help.
-        """
-        status, body = await answered(PROVIDER, self._send(method, resource, fields or {}))
-        if status == HTTPStatus.NOT_FOUND:
-            return None
-        if status >= HTTPStatus.BAD_REQUEST or not isinstance(body, dict | None):
-            raise dial_error(PROVIDER, classify_http(PROVIDER, status, body), f"HTTP {status}")
-        return body or {}
-
-    async def _command(
-        self, method: str, resource: str, fields: Mapping[str, Any] | None = None
-    ) -> int:
-        """Return the status of the answer; never raises, because a caller is on the line."""
-        try:
-            async with asyncio.timeout(ASK_S):
-                return (await self._send(method, resource, fields or {}))[0]
-        except (TimeoutError, aiohttp.ClientError, ValueError):
-            return NO_ANSWER
-
-    async def _send(self, method: str, resource: str, fields: Mapping[str, Any]) -> tuple[int, Any]:
-        auth_id, token = self.auth_id.get_secret_value(), self.auth_token.get_secret_value()
-        url = f"{self.api_url.rstrip('/')}/v1/Account/{quote(auth_id, safe='')}/{resource}"
-        query, sent = (fields, None) if method == "GET" else (None, fields or None)
-        proof = {"Authorization": aiohttp.encode_basic_auth(auth_id, token)}
-        async with request(method, url, params=query, json=sent, headers=proof) as answer:
-            is_json = answer.content_type == "application/json"
-            return answer.status, await answer.json() if is_json else None
-
-
-def call_of(uuid: str) -> str:
-    """Return the resource of a call."""
-    return f"Call/{quote(uuid, safe='')}/"
-
-
-VOICE_PATH: Final = "/plivo/voice"
-STATUS_PATH: Final = "/plivo/status"
 PAGE: Final = 20  # Plivo's largest page
 MOST_RING_S: Final = 600
 CALLS: Final = "Call/"
@@ -215,9 +87,8 @@ class PlivoCalls:
         """Order a call; return the id of the request."""
         answer = await self.rest.ask("POST", CALLS, self._fields(order)) or {}
         if not (request_uuid := str(answer.get("request_uuid") or "")):
-            raise dial_error(
-                PROVIDER, Kind.PROTOCOL, "the answer to an order lacks the request's id"
-            )
+            reason = "the answer to an order lacks the request's id"
+            raise dial_error("plivo", Kind.PROTOCOL, reason)
         return request_uuid
 
     async def fetch(self, uuid: str, *, queued: bool = True) -> PlivoRecord | None:
@@ -275,7 +146,7 @@ class PlivoCalls:
         ids = (await self.rest.ask("GET", CALLS, query) or {}).get("calls", ())
         if len(ids) >= PAGE:
             # The list may be incomplete, and a call that is not found would be placed again.
-            raise dial_error(PROVIDER, Kind.PROTOCOL, "more calls are in progress than Plivo lists")
+            raise dial_error("plivo", Kind.PROTOCOL, "more calls are in progress than Plivo lists")
         found = [await self.rest.ask("GET", call_of(str(id_)), place) for id_ in ids]
         return [_going_on(item) for item in found if item]
 
@@ -347,3 +218,118 @@ def _moment(text: object) -> datetime | None:
 
 def _age(record: PlivoRecord) -> datetime:
     return record.created or datetime.min.replace(tzinfo=UTC)
+
+
+LIMITED_S: Final = 5.0  # Plivo's window for counting requests
+UNSEEN_S: Final = 60.0  # chosen: Plivo does not say how soon there is a record of a call
+
+
+@dataclass(slots=True, kw_only=True)
+class PlivoCarrier:
+    """One account and one of its numbers.
+
+    Attributes:
+        number: Our number, which the callee sees.
+        news: What callbacks have reported. Its ids are request ids, until the call's own is known.
+        machine: Plivo's machine detection; empty for none.
+        calls_per_s: How many calls the account may place; Plivo queues any more.
+    """
+
+    calls: PlivoCalls
+    number: str
+    news: CarrierNews
+    machine: str = "true"
+    calls_per_s: float = 2.0
+    _pace: DialPace = field(init=False)
+    # When Plivo last listed a dial, on the loop's clock.
+    _seen_at: dict[str, float] = field(default_factory=dict[str, float])
+
+    def __post_init__(self) -> None:
+        """Create the pacing."""
+        self._pace = DialPace(calls_per_s=self.calls_per_s, again_s=LIMITED_S)
+
+    async def dial(self, request: DialRequest) -> str:
+        """Place a call; return the id of the request."""
+        order = request.order(self.number, machine=self.machine)
+        request_uuid = await self._pace.place(lambda: self.calls.dial(order), request)
+        self._see(request.dial_id, request_uuid)
+        return request_uuid
+
+    def recall(self, dial_id: str, provider_call_id: str) -> None:
+        """Remember the call or request id of a dial that another process placed."""
+        self.news.refs.setdefault(dial_id, provider_call_id)
+
+    async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
+        """Return the state of a dial; without its id, of the oldest call to the number since."""
+        heard = await self.news.heard(dial_id)
+        if heard is not None and heard.outcome is not None:
+            self._seen_at.pop(dial_id, None)
+            return heard.found
+        with carrier_errors():
+            record = await self._look(dial_id, heard)
+            if record is None and heard is None:
+                record = await self._search(dial_id, to, since_s)
+        if record is None:
+            return self._unseen(dial_id, heard)
+        self._see(dial_id, record.uuid)
+        return _found(record, heard)
+
+    async def cancel(self, dial_id: str, ordered: str) -> None:
+        """Stop the ringing."""
+        with carrier_errors():
+            await self.calls.cancel(ordered)
+
+    async def cost_of(self, provider_call_id: str) -> float | None:
+        """Return the price of a call, as soon as there is a record of it."""
+        with carrier_errors():
+            record = await self.calls.fetch(provider_call_id, queued=False)
+        return record.cost if record else None
+
+    async def _look(self, dial_id: str, heard: HeardLeg | None) -> PlivoRecord | None:
+        """Return the call by its known id."""
+        uuid = heard.call_ref if heard else self.news.refs.get(dial_id)
+        return await self.calls.fetch(uuid, queued=heard is None) if uuid else None
+
+    async def _search(self, dial_id: str, to: str, since_s: float) -> PlivoRecord | None:
+        known = await self.calls.search(to=to, since=datetime.fromtimestamp(since_s, UTC))
+        ordered = self.news.refs.get(dial_id)
+        if ordered and (ours := [call for call in known if ordered == call.request_uuid]):
+            return ours[0]
+        taken = {uuid for ref, uuid in self.news.refs.items() if ref != dial_id}
+        ours = [
+            call
+            for call in known
+            if same_number(call.caller, self.number)
+            and not {call.uuid, call.request_uuid} & taken
+            and not (ordered and call.request_uuid)  # belongs to another order
+        ]
+        return ours[-1] if ours else None
+
+    def _unseen(self, dial_id: str, heard: HeardLeg | None) -> FoundCall | None:
+        """Return the state of a call that Plivo does not list: it may be between two resources."""
+        now = asyncio.get_running_loop().time()
+        if heard is not None:
+            self._seen_at.setdefault(dial_id, now)
+            self.news.refs[dial_id] = heard.call_ref
+        uuid, answered = self.news.refs.get(dial_id, ""), heard is not None and heard.answered
+        if now < self._seen_at.get(dial_id, float("-inf")) + UNSEEN_S:
+            return FoundCall(provider_call_id=uuid, answered=answered)
+        if heard is None:
+            return None
+        # The call was placed, even though Plivo has no record of it: do not call again.
+        return FoundCall(provider_call_id=uuid, outcome=DialOutcome.UNKNOWN, answered=answered)
+
+    def _see(self, dial_id: str, uuid: str) -> None:
+        self.news.refs[dial_id] = uuid
+        remember(self._seen_at, dial_id, asyncio.get_running_loop().time())
+
+
+def _found(record: PlivoRecord, heard: HeardLeg | None) -> FoundCall:
+    machine = heard is not None and heard.machine  # records do not report machines
+    return FoundCall(
+        provider_call_id=record.uuid,
+        outcome=outcome_of(record.outcome, machine=machine),
+        answered=record.answered or (heard is not None and heard.answered),
+        length_s=record.length_s or None,
+        cost=record.cost,
+    )

@@ -26,7 +26,7 @@ def public_key(text: str) -> Ed25519PublicKey | None:
     return Ed25519PublicKey.from_public_bytes(raw) if len(raw) == KEY_BYTES else None
 
 
-def trouble(
+def signature_trouble(
     key: Ed25519PublicKey, headers: Mapping[str, str], body: bytes, *, now: float
 ) -> str | None:
     """Return why a webhook is refused, or `None`.

@@ -10,28 +10,31 @@ from xml.sax.saxutils import escape, quoteattr
 from fastapi import APIRouter, Request, Response, WebSocket
 from pydantic import SecretStr
 
-from bot.call.briefs import Briefs
-from bot.server import plivo_signature
-from bot.server.carrier_door import (
-    MOST_WORD_CHARS,
-    DoorFrame,
-    StatusCallbacks,
-    elsewhere,
-    read_body,
-    read_form,
-    refuse,
-)
-from bot.server.media_door import MediaDoor, unbriefed
-from bot.server.stream_tokens import AdmittedStream, StreamPass, StreamTokens, TurnedAway
-from bot.workers.pool import KeyValues
 from calls.handover import Destination, Handover, RingTrouble
 from calls.leg_progress import StatusCallback
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import LinePatience
 from transports.media_stream.messages import Refusal, Started, is_id
 from transports.media_stream.redirected_leg import RedirectedLeg
+from transports.media_stream.sockets import MediaSockets
 from transports.media_stream.stream import Stream
-from transports.plivo.calls import STATUS_PATH, VOICE_PATH, PlivoRest, ending_of
+from transports.media_stream.tokens import (
+    AdmittedStream,
+    StreamPass,
+    StreamTokens,
+    TurnedAway,
+    reply,
+    xml,
+)
+from transports.media_stream.webhooks import (
+    MOST_WORD_CHARS,
+    CarrierHost,
+    StatusCallbacks,
+    Webhooks,
+    call_in,
+    dial_id_of,
+    read_form,
+)
 from transports.plivo.dialect import (
     AFTER_PATH,
     CONTENT_TYPES,
@@ -43,6 +46,9 @@ from transports.plivo.dialect import (
     is_dial_news,
     transfer_url,
 )
+from transports.plivo.rest import STATUS_PATH, VOICE_PATH, PlivoRest, ending_of
+from transports.plivo.signature import MOST_NONCE_CHARS, is_signed, signed_text
+from transports.pool import KeyValues
 
 # Transfer orders, kept in the worker pool until Plivo asks for them, once.
 #
@@ -139,74 +145,73 @@ OVER: Final = "<Hangup/>"
 
 
 def plivo_router(
-    frame: DoorFrame,
+    host: CarrierHost,
     *,
     auth_token: SecretStr,
     rest: PlivoRest,
     content_type: str,
     patience: LinePatience | None = None,
-    briefs: Briefs | None = None,
 ) -> APIRouter:
     """Return Plivo's routes.
 
     Args:
-        frame: Dependencies of the routes.
+        host: The server's side.
         auth_token: Of the account; signs webhooks.
         rest: Plivo's API, which redirects and ends calls.
         content_type: Audio format in both directions, as Plivo names it.
         patience: How long a lost line is waited for.
-        briefs: Instructions of agents for campaign calls.
     """
-    door = _PlivoDoor(
-        frame=frame,
+    routes = _PlivoRoutes(
+        host=host,
+        webhooks=Webhooks("plivo", host.tell),
         auth_token=auth_token,
         content_type=content_type,
         rest=rest,
-        orders=PlivoRingOrders(rest=rest, shelf=frame.pool.shelf),
-        desk=StreamTokens(frame, "plivo", patience or LinePatience()),
-        progress=frame.status_callbacks("plivo"),
+        orders=PlivoRingOrders(rest=rest, shelf=host.pool.shelf),
+        tokens=StreamTokens(host, "plivo", patience or LinePatience()),
+        progress=StatusCallbacks(host, "plivo"),
     )
-    return _routes(door, briefs)
-
-
-def _routes(door: "_PlivoDoor", briefs: Briefs | None) -> APIRouter:
-    media = MediaDoor(
-        frame=door.frame,
-        dialect=PLIVO,
-        admit=door.admit,
-        returns=door.desk.returns,
-        new_leg=door.new_leg,
-        why_not=unbriefed(briefs),
-    )
-    router = APIRouter()
-    router.add_api_route(VOICE_PATH, door.voice, methods=["POST"])
-    router.add_api_route(AFTER_PATH, door.after, methods=["POST"])
-    router.add_api_route(TRANSFER_PATH, door.transfer, methods=["POST"])
-    router.add_api_route(STATUS_PATH, door.status, methods=["POST"])
-    router.add_api_websocket_route(MEDIA_PATH, media.media)
-    router.add_api_websocket_route(MEDIA_PATH + "/{worker}", media.media)
-    return router
+    return routes.router()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _PlivoDoor:
-    frame: DoorFrame
+class _PlivoRoutes:
+    host: CarrierHost
+    webhooks: Webhooks
     auth_token: SecretStr
     content_type: str
     rest: PlivoRest
     orders: PlivoRingOrders
-    desk: StreamTokens
+    tokens: StreamTokens
     progress: StatusCallbacks
+
+    def router(self) -> APIRouter:
+        """Return the routes."""
+        media = MediaSockets(
+            host=self.host,
+            dialect=PLIVO,
+            admit=self.admit,
+            returns=self.tokens.returns,
+            new_leg=self.new_leg,
+        )
+        router = APIRouter()
+        router.add_api_route(VOICE_PATH, self.voice, methods=["POST"])
+        router.add_api_route(AFTER_PATH, self.after, methods=["POST"])
+        router.add_api_route(TRANSFER_PATH, self.transfer, methods=["POST"])
+        router.add_api_route(STATUS_PATH, self.status, methods=["POST"])
+        media.add_to(router, MEDIA_PATH)
+        return router
 
     async def voice(self, request: Request) -> Response:
         """Answer what to do with a call."""
         form = await self._form(request, VOICE_PATH)
         if isinstance(form, Response):
             return form
-        dial_id = _dial_id(request)
+        dial_id = dial_id_of(request)
         if dial_id:  # this request is how Plivo reports an answer
             await self.progress.take(plivo_callback(form, ref=dial_id))
-        return self._what_next(await self.desk.begin(_call(form, dial_id=dial_id)))
+        call = call_in(form, call_ref=form["CallUUID"], dial_id=dial_id)
+        return self._reply(await self.tokens.begin(call))
 
     async def after(self, request: Request) -> Response:
         """Answer what to do with a call whose stream has ended."""
@@ -216,7 +221,7 @@ class _PlivoDoor:
         outcome = dial_outcome(form)
         # A stream that we end for an order may make Plivo continue here instead.
         if outcome is None and (verb := await self.orders.take(form["CallUUID"])):
-            return _xml(verb)
+            return xml(_response(verb))
         return await self._follow(form, outcome)
 
     async def transfer(self, request: Request) -> Response:
@@ -226,7 +231,7 @@ class _PlivoDoor:
             return form
         order_id = request.query_params.get("order", "")
         verb = await self.orders.take(form["CallUUID"], order_id)
-        return _xml(verb) if verb else await self._follow(form, "failed")
+        return xml(_response(verb)) if verb else await self._follow(form, "failed")
 
     async def status(self, request: Request) -> Response:
         """Take a status callback: ringing, machine detection, the end."""
@@ -235,70 +240,16 @@ class _PlivoDoor:
             return form
         if is_dial_news(form):  # about another leg, under the id of the caller's call
             if caller := answered_for(form):
-                await self.desk.returns.find(caller, handed_on="connected")
+                await self.tokens.returns.find(caller, handed_on="connected")
             return Response(status_code=HTTPStatus.NO_CONTENT)
-        await self.progress.take(plivo_callback(form, ref=_dial_id(request)))
+        await self.progress.take(plivo_callback(form, ref=dial_id_of(request)))
         if is_over(form):
-            await self.desk.end(form["CallUUID"])
+            await self.tokens.end(form["CallUUID"])
         return Response(status_code=HTTPStatus.NO_CONTENT)
-
-    async def _form(self, request: Request, path: str) -> Mapping[str, str] | Response:
-        body = await read_body(request)
-        if body is None:
-            status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-            return self._refuse("webhook_too_big_or_too_slow", status)
-        form = read_form(body)
-        if form is None:
-            return self._refuse("webhook_is_no_form", HTTPStatus.BAD_REQUEST)
-        if not self._is_signed(request, path, form):
-            return self._refuse("wrong_signature", HTTPStatus.FORBIDDEN)
-        if not is_id(form.get("CallUUID")):
-            return self._refuse("webhook_without_call_id", HTTPStatus.BAD_REQUEST)
-        return form
-
-    def _is_signed(self, request: Request, path: str, form: Mapping[str, str]) -> bool:
-        nonce = request.headers.get("x-plivo-signature-v3-nonce", "")
-        if not nonce or len(nonce) > plivo_signature.MOST_NONCE_CHARS:
-            return False
-        proofs = request.headers.get("x-plivo-signature-v3", "")
-        texts = (
-            plivo_signature.signed_text(f"{address}{path}", request.url.query, form, nonce)
-            for address in self.frame.addresses
-        )
-        token = self.auth_token.get_secret_value()
-        return any(plivo_signature.is_signed(token, text, proofs) for text in texts)
-
-    def _refuse(self, reason: str, status: HTTPStatus) -> Response:
-        return refuse(self.frame.tell, "plivo", reason, status)
-
-    async def _follow(self, form: Mapping[str, str], outcome: Handover | None) -> Response:
-        """Answer what follows a call's stream or transfer."""
-        return self._what_next(await self.desk.follow(_call(form), handed_on=outcome))
-
-    def _what_next(self, given: StreamPass | TurnedAway) -> Response:
-        match given:
-            case StreamPass():
-                return _xml(self._verbs(given))
-            case TurnedAway.LEAVING:
-                return elsewhere()
-            case TurnedAway.OVER:
-                return _xml(OVER)
-            case TurnedAway.NO_SEAT | TurnedAway.GOES_ON:
-                return _xml(BUSY)
-
-    def _verbs(self, given: StreamPass) -> str:
-        """Return XML for a stream, and for the request after it; the call outlives the stream."""
-        said = (
-            f'<Stream bidirectional="true" keepCallAlive="true" audioTrack="inbound"'
-            f' contentType={quoteattr(self.content_type)} extraHeaders="token={given.token}">'
-            f"{escape(self.frame.socket_url(MEDIA_PATH, given.worker))}</Stream>"
-        )
-        after = escape(f"{self.frame.public_url}{AFTER_PATH}")
-        return f'{said}<Redirect method="POST">{after}</Redirect>'
 
     async def admit(self, started: Started, _: WebSocket) -> AdmittedStream | Refusal:
         """Return the call of a new stream: its token was given to Plivo for one call."""
-        return await self.desk.admit(started, started.parameters.get("token", ""))
+        return await self.tokens.admit(started, started.parameters.get("token", ""))
 
     def new_leg(self, websocket: WebSocket, started: Started, call: CarriedCall) -> RedirectedLeg:
         """Return the leg of a new call."""
@@ -307,28 +258,52 @@ class _PlivoDoor:
             websocket,
             call,
             Stream(dialect=PLIVO, stream_id=started.stream_sid, ours=ours, theirs=started.codec),
-            tell=self.frame.tell,
-            clock=self.frame.clock,
+            tell=self.host.tell,
+            clock=self.host.clock,
             control=self.rest,
-            patience=self.desk.patience,
+            patience=self.tokens.patience,
             ring=self.orders.ring,
         )
 
+    async def _form(self, request: Request, path: str) -> Mapping[str, str] | Response:
+        """Return the signed form, or the refusal of an unsigned one."""
+        form = await self.webhooks.form(
+            request, read=read_form, is_signed=lambda form: self._is_signed(request, path, form)
+        )
+        if isinstance(form, Response) or is_id(form.get("CallUUID")):
+            return form
+        return self.webhooks.refuse("webhook_without_call_id", HTTPStatus.BAD_REQUEST)
 
-def _dial_id(request: Request) -> str:
-    return request.query_params.get("dial", "")[:MOST_WORD_CHARS]
+    def _is_signed(self, request: Request, path: str, form: Mapping[str, str]) -> bool:
+        nonce = request.headers.get("x-plivo-signature-v3-nonce", "")
+        if not nonce or len(nonce) > MOST_NONCE_CHARS:
+            return False
+        proofs = request.headers.get("x-plivo-signature-v3", "")
+        texts = (
+            signed_text(f"{address}{path}", request.url.query, form, nonce)
+            for address in self.host.addresses
+        )
+        token = self.auth_token.get_secret_value()
+        return any(is_signed(token, text, proofs) for text in texts)
+
+    async def _follow(self, form: Mapping[str, str], outcome: Handover | None) -> Response:
+        """Answer what follows a call's stream or transfer."""
+        call = call_in(form, call_ref=form["CallUUID"])
+        return self._reply(await self.tokens.follow(call, handed_on=outcome))
+
+    def _reply(self, given: StreamPass | TurnedAway) -> Response:
+        return reply(given, stream=self._stream, busy=_response(BUSY), over=_response(OVER))
+
+    def _stream(self, given: StreamPass) -> str:
+        """Return XML for a stream, and for the request after it; the call outlives the stream."""
+        said = (
+            f'<Stream bidirectional="true" keepCallAlive="true" audioTrack="inbound"'
+            f' contentType={quoteattr(self.content_type)} extraHeaders="token={given.token}">'
+            f"{escape(self.host.socket_url(MEDIA_PATH, given.worker))}</Stream>"
+        )
+        after = escape(f"{self.host.public_url}{AFTER_PATH}")
+        return _response(f'{said}<Redirect method="POST">{after}</Redirect>')
 
 
-def _call(form: Mapping[str, str], *, dial_id: str = "") -> CarriedCall:
-    return CarriedCall(
-        call_ref=form["CallUUID"],
-        caller=form.get("From", ""),
-        called=form.get("To", ""),
-        direction="outbound" if form.get("Direction") == "outbound" else "inbound",
-        dial_id=dial_id,
-    )
-
-
-def _xml(verbs: str) -> Response:
-    head = '<?xml version="1.0" encoding="UTF-8"?>'
-    return Response(f"{head}<Response>{verbs}</Response>", media_type="text/xml")
+def _response(verbs: str) -> str:
+    return f'<?xml version="1.0" encoding="UTF-8"?><Response>{verbs}</Response>'

@@ -4,14 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Protocol, TypeVar, runtime_checkable
 
 from calls.dialled import DialVerdict, judge_dial
 from calls.leg_events import AnswererJudged, LegAnswered, LegEnded, LegOutcome
 from calls.leg_progress import LegFact
 from calls.outbound import DialOutcome
-from fallbacks.failure import ServiceError
-from transports.http_requests import DialOrder
+from fallbacks.failure import Failure, Kind, Scope, ServiceError
 
 LEG_OUTCOMES: Final[Mapping[LegOutcome, DialOutcome]] = {
     "completed": DialOutcome.COMPLETED,
@@ -25,6 +24,38 @@ LEG_OUTCOMES: Final[Mapping[LegOutcome, DialOutcome]] = {
 
 UNANSWERED: Final = frozenset({DialOutcome.BUSY, DialOutcome.NO_ANSWER, DialOutcome.FAILED})
 """Outcomes for which the callee's side, or a carrier on the way, gives a SIP status."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialOrder:
+    """A call to be placed.
+
+    Attributes:
+        to: The number, E.164.
+        caller: The number shown to the callee, one of the account's.
+        ref: Our own id of the dial. It returns with every callback, so it identifies a call even if
+            the order got no answer.
+        ring_s: The ringing time, where the carrier accepts one.
+        machine: The carrier's option for answering-machine detection; empty for none.
+    """
+
+    to: str
+    caller: str
+    ref: str
+    ring_s: float = 30.0
+    machine: str = ""
+
+
+MOST_REMEMBERED: Final = 1000  # dials; callbacks reach any process, also after a dial's end
+Kept = TypeVar("Kept")
+
+
+def remember(kept: MutableMapping[str, Kept], key: str, value: Kept) -> None:
+    """Keep a value; the oldest is dropped if there are too many."""
+    kept[key] = value
+    while len(kept) > MOST_REMEMBERED:
+        del kept[next(iter(kept))]
+
 
 REFUSED: Final = "carrier_refused"  # reason of a dial that the carrier did not place
 
@@ -247,3 +278,55 @@ class CarrierNews(Protocol):
     async def charged(self, call_ref: str) -> float | None:
         """Return the reported price of a call; `None` if there was none."""
         ...
+
+
+LIMITED_TRIES: Final = 5
+LIMITED_S: Final = 1.1  # accounts have one call per second by default
+Placed = TypeVar("Placed")
+
+
+@dataclass(slots=True, kw_only=True)
+class DialPace:
+    """The pace of one carrier account.
+
+    Attributes:
+        calls_per_s: How many calls it may place.
+        refuses: Scopes of a bad request that mean that this number is refused. Other failures may
+            not affect the next number.
+        again_s: Wait before a rate-limited order is repeated.
+    """
+
+    calls_per_s: float
+    refuses: frozenset[Scope] = frozenset(Scope)
+    again_s: float = LIMITED_S
+    _free_at: float = 0.0  # when the next call may be placed, on the loop's clock
+
+    async def place(self, ask: Callable[[], Awaitable[Placed]], request: DialRequest) -> Placed:
+        """Call `ask` in its turn and return its result; repeat it after a rate limit.
+
+        Raises:
+            CarrierError: It failed; a `DialRefusedError` if the number is refused.
+            DialWithdrawnError: Raised by the request's `confirm`.
+        """
+        for tries in range(LIMITED_TRIES):
+            if tries:
+                await request.wait(self.again_s)
+            await request.wait(self._take_turn())
+            await request.confirm()
+            try:
+                return await ask()
+            except ServiceError as error:
+                if error.failure.kind is not Kind.RATE_LIMITED:
+                    raise self._carrier_error(error.failure) from error
+        raise CarrierError("too many calls for this account")
+
+    def _take_turn(self) -> float:
+        """Take the next evenly spaced turn; return the seconds until then."""
+        now = asyncio.get_running_loop().time()
+        turn_at = max(now, self._free_at)
+        self._free_at = turn_at + 1 / self.calls_per_s
+        return turn_at - now
+
+    def _carrier_error(self, failure: Failure) -> CarrierError:
+        refused = failure.kind is Kind.BAD_REQUEST and failure.scope in self.refuses
+        return DialRefusedError(failure.reason) if refused else CarrierError(failure.reason)

@@ -2,35 +2,30 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from fastapi import WebSocket
+from fastapi import APIRouter, WebSocket
 from loguru import logger
 
-from bot.call.briefs import Briefs
-from bot.call.switchboard import SwitchboardFullError
-from bot.server.arrival_rules import Guest, WaitingRoom
-from bot.server.carrier_door import DoorFrame
-from bot.server.limits import BEGUN, FLOOD
-from bot.server.parked import Parked
-from bot.server.stream_tokens import AdmittedStream, Returns
-from bot.workers.pool import take_seat
-from bot.workers.wire import ASK_S
 from calls.events import CallFailed, CallRefused, InputRefused
-from transports.media_stream.leg import CallControl, CarriedCall, StreamLeg
-from transports.media_stream.line import NORMAL, LinePatience, close
+from transports.arrival_rules import BEGUN, FLOOD, Guest, WaitingRoom
+from transports.media_stream.leg import CarriedCall, StreamLeg
+from transports.media_stream.line import NORMAL, close
 from transports.media_stream.messages import (
     POLICY,
     TOO_BIG,
-    Codec,
     Connected,
     Dialect,
     Refusal,
     Started,
 )
 from transports.media_stream.stream import Stream
+from transports.media_stream.tokens import AdmittedStream, Returns
+from transports.media_stream.webhooks import CarrierHost
+from transports.parked import Parked
+from transports.pool import ASK_S, SwitchboardFullError, take_seat
 
 START_S: Final = 2.0  # carriers send `connected` and `start` at once
 ADMIT_S: Final = 2 * ASK_S  # other processes are asked for the call; one may hang
@@ -44,35 +39,35 @@ NewLeg: TypeAlias = Callable[[WebSocket, Started, CarriedCall], StreamLeg]
 
 
 @dataclass(slots=True, kw_only=True)
-class MediaDoor:
+class MediaSockets:
     """Answers the media sockets of one carrier.
 
     Attributes:
-        frame: Dependencies of the routes.
+        host: The server's side.
         dialect: The carrier's stream protocol.
         admit: Returns the call of a new stream, or why it is refused.
-        ours: Codec that we send; `None` for the carrier's own.
-        control: Ends calls at the carrier, if it can.
-        returns: Finds calls that lost their stream; `None` if a call ends with its stream.
-        patience: How long a lost line is waited for.
+        returns: Finds calls that lost their stream.
+        new_leg: Makes the leg of a new call; `None` for one that only the stream's end ends.
         is_known: Whether a handshake proves the carrier; strangers cannot displace it then.
-        new_leg: Makes the leg of a new call; `None` for a leg that uses `control`.
-        why_not: Returns why a call cannot have a conversation; empty if it can.
+        end: Ends a call without a brief by the carrier's id. `None` if the carrier asks what to do
+            after the stream; a brief may exist by then.
     """
 
-    frame: DoorFrame
+    host: CarrierHost
     dialect: Dialect
     admit: Callable[[Started, WebSocket], Awaitable[AdmittedStream | Refusal]]
-    ours: Codec | None = None
-    control: CallControl | None = None
-    returns: Returns | None = None
-    patience: LinePatience = field(default_factory=LinePatience)
-    is_known: Callable[[WebSocket], bool] = lambda _: False
+    returns: Returns
     new_leg: NewLeg | None = None
-    why_not: Callable[[CarriedCall], Awaitable[str]] | None = None
+    is_known: Callable[[WebSocket], bool] = lambda _: False
+    end: Callable[[str], Awaitable[object]] | None = None
     waiting: WaitingRoom = field(
         default_factory=lambda: WaitingRoom(places=MAX_WAITING, of_one_address=MAX_WAITING)
     )
+
+    def add_to(self, router: APIRouter, path: str) -> None:
+        """Add the routes of the sockets: at any worker, and at the one that the path names."""
+        router.add_api_websocket_route(path, self.media)
+        router.add_api_websocket_route(path + "/{worker}", self.media)
 
     async def media(self, websocket: WebSocket) -> None:
         """Answer a media socket, and run its call to the end."""
@@ -90,49 +85,41 @@ class MediaDoor:
             return
         new_leg = self.new_leg or self._leg
         leg = new_leg(websocket, started, admitted.call)
-        with self.returns.held(leg) if self.returns else nullcontext():
+        with self.returns.held(leg):
             await self._run(websocket, admitted, leg)
 
     def _leg(self, websocket: WebSocket, started: Started, call: CarriedCall) -> StreamLeg:
         stream = Stream(
             dialect=self.dialect,
             stream_id=started.stream_sid,
-            ours=self.ours or started.codec,
+            ours=started.codec,
             theirs=started.codec,
         )
-        return StreamLeg(
-            websocket,
-            call,
-            stream,
-            tell=self.frame.tell,
-            clock=self.frame.clock,
-            control=self.control,
-            patience=self.patience,
-        )
+        return StreamLeg(websocket, call, stream, tell=self.host.tell, clock=self.host.clock)
 
     async def _run(self, websocket: WebSocket, admitted: AdmittedStream, leg: StreamLeg) -> None:
+        host, carrier = self.host, self.dialect.carrier
         try:
-            with take_seat(self.frame.pool, admitted.seat):
-                if self.why_not and (reason := await self.why_not(admitted.call)):
-                    self.frame.tell(CallRefused(transport=self.dialect.carrier, reason=reason))
+            with take_seat(host.pool, admitted.seat):
+                if host.has_brief and not await host.has_brief(admitted.call.dial_id):
+                    # Silence is better than another campaign's greeting.
+                    if self.end:
+                        await self.end(admitted.call.call_ref)
+                    host.tell(CallRefused(transport=carrier, reason="no_brief"))
                     return
-                if self.returns:
-                    parked = Parked(self.frame.pool, self.dialect.carrier)
-                    leg.parked = await parked.take(leg.facts.call_ref)
-                await self.frame.switchboard.answer(leg)
-            if self.returns:
-                await self.returns.forget(leg.facts.call_ref)
+                leg.parked = await Parked(host.pool, carrier).take(leg.facts.call_ref)
+                await host.answer(leg)
+            await self.returns.forget(leg.facts.call_ref)
         except SwitchboardFullError:
             await close(websocket, TRY_LATER)
         except Exception as broken:  # noqa: BLE001 - top of a call: only this call ends
-            where = f"{self.dialect.carrier}_door"
-            self.frame.tell(CallFailed(where=where, error=type(broken).__name__))
+            host.tell(CallFailed(where=f"{carrier}_door", error=type(broken).__name__))
             logger.opt(exception=broken).error("a telephone call ended with an internal error")
         finally:
             await close(websocket, NORMAL)
 
     async def _send_away(self, websocket: WebSocket, refusal: Refusal) -> None:
-        self.frame.tell(InputRefused(transport=self.dialect.carrier, reason=refusal.reason))
+        self.host.tell(InputRefused(transport=self.dialect.carrier, reason=refusal.reason))
         await close(websocket, refusal.close_code or POLICY)
 
     async def _first_words(self, websocket: WebSocket) -> tuple[Started, AdmittedStream] | Refusal:
@@ -146,13 +133,13 @@ class MediaDoor:
 
         guest = Guest(
             address=websocket.client.host if websocket.client else "",
-            came_at=self.frame.clock(),
+            came_at=self.host.clock(),
             leave=make_room,
             known=self.is_known(websocket),
         )
         try:
             async with patience:
-                if not self.waiting.enter(guest, self.frame.clock()):
+                if not self.waiting.enter(guest, self.host.clock()):
                     return NO_ROOM
                 started = await read_start(websocket, self.dialect)
                 if isinstance(started, Refusal):
@@ -185,26 +172,3 @@ async def read_start(websocket: WebSocket, dialect: Dialect) -> Started | Refusa
             case _:
                 return Refusal(reason="media_before_start", close_code=POLICY)
     return Refusal(reason="no_start", close_code=POLICY)
-
-
-def unbriefed(
-    briefs: Briefs | None, hang_up: Callable[[str], Awaitable[object]] | None = None
-) -> Callable[[CarriedCall], Awaitable[str]] | None:
-    """Return a check whether an agent can talk in a call that we placed; `None` without campaigns.
-
-    Args:
-        briefs: Instructions of agents for campaign calls.
-        hang_up: Ends such a call by the carrier's id. `None` if the carrier asks what to do after
-            the stream; a brief may exist by then.
-    """
-    if briefs is None:
-        return None
-
-    async def why_not(call: CarriedCall) -> str:
-        if await briefs.load(call.dial_id):
-            return ""
-        if hang_up is not None:
-            await hang_up(call.call_ref)
-        return "no_brief"  # silence is better than another campaign's greeting
-
-    return why_not

@@ -4,28 +4,144 @@ Twilio's API finds a call by Twilio's id, or by number and time. The id comes fr
 from a callback to any process of the worker pool. The search by number and time, for which two
 clocks must agree, is used only if the id is unknown. The SIP status of an ended call is only in its
 last callback, which is waited for a moment.
+
+Source: twilio.com/docs/voice/api/call-resource, /voice/answering-machine-detection.
 """
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Final
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+from urllib.parse import quote, urlencode
 
 from calls.leg_progress import MACHINES, OUTCOMES
-from campaigns.carrier import (
+from fallbacks.failure import Kind, ServiceError
+from transports.dialling import (
     UNANSWERED,
     CarrierNews,
+    DialOrder,
+    DialPace,
     DialRequest,
     FoundCall,
     carrier_errors,
     outcome_of,
+    remember,
 )
-from campaigns.pacing import DialPace
-from fallbacks.failure import Kind, ServiceError
-from transports.twilio.calls import CallRecord, TwilioCalls
+from transports.rest import number_of
+from transports.twilio.rest import MOST_RING_S, STATUS_PATH, TwilioRest
+from transports.twilio.webhook import VOICE_PATH
+
+EVENTS: Final = ("initiated", "ringing", "answered", "completed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecord:
+    """Twilio's record of a call.
+
+    Attributes:
+        length_s: Of the conversation, in whole seconds; `None` while it goes on, or if there was
+            none.
+        cost: In the account's currency; `None` until it is known, some time after the end.
+    """
+
+    call_sid: str
+    status: str  # queued, initiated, ringing, in-progress, completed, busy, no-answer, ...
+    to: str
+    caller: str
+    created: datetime | None = None
+    answered_by: str = ""
+    length_s: float | None = None
+    cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwilioCalls:
+    """Places calls of one account; callbacks come to our address.
+
+    Every method raises a classified `ServiceError`; transient failures may be retried. A dial that
+    got no answer may have been placed anyway: look it up before a retry.
+    """
+
+    rest: TwilioRest
+    public_url: str
+
+    async def dial(self, order: DialOrder) -> CallRecord:
+        """Order a call."""
+        return _record(await self.rest.ask("POST", "Calls", self._fields(order)))
+
+    async def fetch(self, call_sid: str) -> CallRecord:
+        """Return a call's record."""
+        return _record(await self.rest.ask("GET", f"Calls/{quote(call_sid, safe='')}"))
+
+    async def search(self, *, to: str, since: datetime) -> Sequence[CallRecord]:
+        """Return the calls to a number that were ordered since a moment, the newest first.
+
+        Twilio's filter uses the start, which a queued call lacks: so we filter here.
+        """
+        found = await self.rest.ask("GET", "Calls", (("To", to), ("PageSize", "50")))
+        records = [_record(item) for item in found.get("calls", ())]
+        whole_s = since.replace(microsecond=0)  # its times have no fractions
+        return [
+            record for record in records if record.created is not None and record.created >= whole_s
+        ]
+
+    async def cancel(self, call_sid: str) -> CallRecord:
+        """Stop an unanswered call."""
+        fields = (("Status", "canceled"),)
+        return _record(await self.rest.ask("POST", f"Calls/{quote(call_sid, safe='')}", fields))
+
+    def _fields(self, order: DialOrder) -> list[tuple[str, str]]:
+        ref = urlencode({"dial": order.ref})
+        status = f"{self.public_url}{STATUS_PATH}?{ref}"
+        fields = [
+            ("To", order.to),
+            ("From", order.caller),
+            ("Url", f"{self.public_url}{VOICE_PATH}?{ref}"),
+            ("Method", "POST"),
+            ("Timeout", str(max(1, min(MOST_RING_S, round(order.ring_s))))),
+            ("StatusCallback", status),
+            ("StatusCallbackMethod", "POST"),
+            *(("StatusCallbackEvent", event) for event in EVENTS),
+        ]
+        if order.machine:
+            fields += [
+                ("MachineDetection", order.machine),
+                ("AsyncAmd", "true"),  # otherwise a person who answers hears silence for seconds
+                ("AsyncAmdStatusCallback", status),
+                ("AsyncAmdStatusCallbackMethod", "POST"),
+            ]
+        return fields
+
+
+def _record(body: Mapping[str, Any]) -> CallRecord:
+    return CallRecord(
+        call_sid=str(body.get("sid", "")),
+        status=str(body.get("status", "")),
+        to=str(body.get("to", "")),
+        caller=str(body.get("from", "")),
+        created=_moment(body.get("date_created")),
+        answered_by=str(body.get("answered_by") or ""),
+        length_s=number_of(body.get("duration")),
+        cost=_cost(body.get("price")),
+    )
+
+
+def _cost(price: object) -> float | None:
+    """Return the cost: Twilio's prices are texts, and negative."""
+    amount = number_of(price)
+    return None if amount is None else abs(amount)
+
+
+def _moment(text: object) -> datetime | None:
+    try:
+        return parsedate_to_datetime(str(text)).astimezone(UTC)
+    except ValueError:
+        return None
+
 
 CALLBACK_S: Final = 5.0  # chosen: Twilio calls back within a second of what its record shows
-MOST: Final = 1000  # dials that are remembered; the oldest is dropped
 
 
 @dataclass(slots=True, kw_only=True)
@@ -104,10 +220,9 @@ class TwilioCarrier:
             self._over_at.pop(dial_id, None)
             return replace(found, verdict=heard.found.verdict)
         now = asyncio.get_running_loop().time()
-        over_at = self._over_at.setdefault(dial_id, now)
-        while len(self._over_at) > MOST:
-            del self._over_at[next(iter(self._over_at))]
-        if now < over_at + CALLBACK_S:
+        if dial_id not in self._over_at:
+            remember(self._over_at, dial_id, now)
+        if now < self._over_at[dial_id] + CALLBACK_S:
             return FoundCall(provider_call_id=found.provider_call_id)
         return found
 

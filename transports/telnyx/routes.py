@@ -11,29 +11,21 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from fastapi import APIRouter, Request, Response, WebSocket
 
-from bot.call.briefs import Briefs
-from bot.server import telnyx_signature
-from bot.server.carrier_door import DoorFrame, elsewhere, read_body, refuse
-from bot.server.media_door import MediaDoor, unbriefed
-from bot.server.stream_tokens import AdmittedStream, StreamPass, StreamTokens, TurnedAway
-from bot.server.telnyx_legs import (
-    MARK,
-    PICKED_UP,
-    STREAM_OVER,
-    TelnyxControl,
-    TelnyxDials,
-    TelnyxTransfers,
-    handed_on,
-    placed_call,
-)
 from calls.events import ProviderFailed
 from transports.media_stream.leg import CarriedCall, StreamLeg
 from transports.media_stream.line import LinePatience
 from transports.media_stream.messages import Codec, Refusal, Started, is_id, part, text
+from transports.media_stream.sockets import MediaSockets
 from transports.media_stream.stream import Stream
-from transports.telnyx.calls import NO_ANSWER, VOICE_PATH, TelnyxRest
-from transports.telnyx.dial import is_handed_on, ref_of, state_text
+from transports.media_stream.tokens import AdmittedStream, StreamPass, StreamTokens, TurnedAway
+from transports.media_stream.webhooks import CarrierHost, StatusCallbacks, Webhooks, elsewhere
+from transports.rest import NO_ANSWER
 from transports.telnyx.dialect import CODECS, MAX_REF_CHARS, TELNYX
+from transports.telnyx.dialling import VOICE_PATH
+from transports.telnyx.events import is_handed_on, progress_in, ref_of, state_text
+from transports.telnyx.rest import TelnyxRest
+from transports.telnyx.signature import signature_trouble
+from transports.telnyx.transfer import MARK, PICKED_UP, TelnyxControl, TelnyxTransfers, handed_on
 
 # Streams of Telnyx calls: requested, requested again, and the end of a call without one.
 #
@@ -41,6 +33,7 @@ from transports.telnyx.dialect import CODECS, MAX_REF_CHARS, TELNYX
 # until they hang up.
 
 MEDIA_PATH: Final = "/telnyx/media"
+STREAM_OVER: Final = ("streaming.failed", "streaming.stopped")
 OK: Final = Response(status_code=HTTPStatus.OK)
 LATER: Final = Response(status_code=HTTPStatus.SERVICE_UNAVAILABLE)
 AGAIN_AFTER_S: Final = (0.25, 0.5, 1.0, 2.0, 4.0)  # the call is answered and silent meanwhile
@@ -51,9 +44,9 @@ OPENS_WITHIN_S: Final = 10.0  # all attempts together; then the call is ended
 class TelnyxStreams:
     """Requests streams from Telnyx; returns the answers to its webhooks."""
 
-    frame: DoorFrame
+    host: CarrierHost
     rest: TelnyxRest
-    desk: StreamTokens
+    tokens: StreamTokens
     waiting: TelnyxTransfers
 
     async def open(self, call_id: str, given: StreamPass, *, once: str = "") -> Response:
@@ -69,7 +62,7 @@ class TelnyxStreams:
         # ends it. The refused stream may be only a second one, for a repeated webhook.
         if _passes(status):
             return await self._give_up(call_id)
-        return OK if await self.desk.returns.find(call_id) else await self.end(call_id)
+        return OK if await self.tokens.returns.find(call_id) else await self.end(call_id)
 
     async def follow(
         self, call: CarriedCall, payload: dict[str, Any], *, news_id: str = ""
@@ -83,7 +76,7 @@ class TelnyxStreams:
         person now or will in a moment. The transfer is in the call's state, so that a process that
         does not know the call can tell. A call without our state belongs to another application.
         """
-        given = await self.desk.follow(call, news_id=news_id)
+        given = await self.tokens.follow(call, news_id=news_id)
         if isinstance(given, StreamPass):
             return await self.open(call.call_ref, given, once=news_id)
         if given is TurnedAway.GOES_ON:
@@ -111,7 +104,7 @@ class TelnyxStreams:
 
     async def _start(self, call_id: str, given: StreamPass, once: str) -> int:
         """Request a stream until it opens or is refused for good; return the last status."""
-        url, status = self.frame.socket_url(MEDIA_PATH, given.worker), NO_ANSWER
+        url, status = self.host.socket_url(MEDIA_PATH, given.worker), NO_ANSWER
         with suppress(TimeoutError):
             async with asyncio.timeout(OPENS_WITHIN_S):
                 for pause_s in (0.0, *AGAIN_AFTER_S):
@@ -125,16 +118,16 @@ class TelnyxStreams:
 
     async def _give_up(self, call_id: str) -> Response:
         """End a call that never had a stream; any other call is left alone."""
-        kept = await self.desk.give_up(call_id)
+        kept = await self.tokens.give_up(call_id)
         if kept is None:
             return LATER
         ended = await self.end(call_id)
         if ended is LATER:
-            await self.desk.returns.keep(kept)  # for the repeated webhook
+            await self.tokens.returns.keep(kept)  # for the repeated webhook
         return ended
 
     def _tell(self, error: str) -> None:
-        self.frame.tell(ProviderFailed(stage="transport", provider="telnyx", error=error))
+        self.host.tell(ProviderFailed(stage="transport", provider="telnyx", error=error))
 
 
 def _passes(status: int) -> bool:
@@ -146,70 +139,64 @@ TOKEN_HEADER: Final = "x-telnyx-streaming-auth-token"  # noqa: S105 - a header's
 
 
 def telnyx_router(
-    frame: DoorFrame,
+    host: CarrierHost,
     *,
     key: Ed25519PublicKey,
     rest: TelnyxRest,
     utc_s: Callable[[], float],
     patience: LinePatience | None = None,
-    briefs: Briefs | None = None,
 ) -> APIRouter:
     """Return Telnyx's routes.
 
     Args:
-        frame: Dependencies of the routes.
+        host: The server's side.
         key: The account's public key, which verifies webhooks.
         rest: Telnyx's API, which answers, streams and ends calls.
         utc_s: Seconds since 1970: webhooks are signed with the time of day.
         patience: How long a lost line is waited for.
-        briefs: Instructions of agents for campaign calls.
     """
-    desk = StreamTokens(frame, "telnyx", patience or LinePatience())
-    waiting = TelnyxTransfers(frame.pool)
-    door = _TelnyxDoor(
-        frame=frame,
+    tokens = StreamTokens(host, "telnyx", patience or LinePatience())
+    waiting = TelnyxTransfers(host.pool)
+    routes = _TelnyxRoutes(
+        host=host,
+        webhooks=Webhooks("telnyx", host.tell),
         key=key,
         rest=rest,
         utc_s=utc_s,
-        desk=desk,
+        tokens=tokens,
         waiting=waiting,
-        streams=TelnyxStreams(frame=frame, rest=rest, desk=desk, waiting=waiting),
-        dials=TelnyxDials(progress=frame.status_callbacks("telnyx"), desk=desk),
+        streams=TelnyxStreams(host=host, rest=rest, tokens=tokens, waiting=waiting),
+        progress=StatusCallbacks(host, "telnyx"),
     )
-    return _routes(door, briefs)
-
-
-def _routes(door: "_TelnyxDoor", briefs: Briefs | None) -> APIRouter:
-    media = MediaDoor(
-        frame=door.frame,
-        dialect=TELNYX,
-        admit=door.admit,
-        returns=door.desk.returns,
-        new_leg=door.new_leg,
-        why_not=unbriefed(briefs, hang_up=door.rest.complete),
-    )
-    router = APIRouter()
-    router.add_api_route(VOICE_PATH, door.voice, methods=["POST"])
-    router.add_api_websocket_route(MEDIA_PATH, media.media)
-    router.add_api_websocket_route(MEDIA_PATH + "/{worker}", media.media)
-    return router
-
-
-def _codec(rest: TelnyxRest) -> Codec:
-    codec = CODECS[rest.codec]
-    return Codec(encoding=codec.encoding, rate_hz=rest.rate_hz)
+    return routes.router()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _TelnyxDoor:
-    frame: DoorFrame
+class _TelnyxRoutes:
+    host: CarrierHost
+    webhooks: Webhooks
     key: Ed25519PublicKey
     rest: TelnyxRest
     utc_s: Callable[[], float]
-    desk: StreamTokens
+    tokens: StreamTokens
     waiting: TelnyxTransfers
     streams: TelnyxStreams
-    dials: TelnyxDials
+    progress: StatusCallbacks
+
+    def router(self) -> APIRouter:
+        """Return the routes."""
+        media = MediaSockets(
+            host=self.host,
+            dialect=TELNYX,
+            admit=self.admit,
+            returns=self.tokens.returns,
+            new_leg=self.new_leg,
+            end=self.rest.complete,
+        )
+        router = APIRouter()
+        router.add_api_route(VOICE_PATH, self.voice, methods=["POST"])
+        media.add_to(router, MEDIA_PATH)
+        return router
 
     async def voice(self, request: Request) -> Response:
         """Act on a webhook about a call."""
@@ -219,7 +206,7 @@ class _TelnyxDoor:
         event, payload, news_id = _read_event(body)
         call_id = payload.get("call_control_id")
         if not is_id(call_id, MAX_REF_CHARS):
-            return self._refuse("webhook_without_call_id", HTTPStatus.BAD_REQUEST)
+            return self.webhooks.refuse("webhook_without_call_id", HTTPStatus.BAD_REQUEST)
         if (ring := _ring_of(payload)) is not None:
             return await self._of_person(ring, event, payload)
         return await self._of_call(call_id, event, payload, news_id)
@@ -230,7 +217,7 @@ class _TelnyxDoor:
         """Act on a webhook about an inbound call, or one that we placed."""
         ref = ref_of(payload.get("client_state"))
         if event in STREAM_OVER:
-            call = placed_call(call_id, payload, ref) if ref else _call(call_id, payload)
+            call = _call(call_id, payload, ref)
             # "streaming.failed" and "streaming.stopped" report the same loss.
             stream_id = text(payload, "stream_id")
             named = stream_id if is_id(stream_id) else news_id
@@ -246,11 +233,11 @@ class _TelnyxDoor:
 
     async def _read_signed(self, request: Request) -> bytes | Response:
         """Return the signed body, or the refusal of an unsigned one."""
-        body = await read_body(request)
-        if body is None:
-            return self._refuse("webhook_too_big_or_too_slow", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        trouble = telnyx_signature.trouble(self.key, request.headers, body, now=self.utc_s())
-        return body if trouble is None else self._refuse(trouble, HTTPStatus.FORBIDDEN)
+        body = await self.webhooks.body(request)
+        if isinstance(body, Response):
+            return body
+        trouble = signature_trouble(self.key, request.headers, body, now=self.utc_s())
+        return body if trouble is None else self.webhooks.refuse(trouble, HTTPStatus.FORBIDDEN)
 
     async def _of_person(self, ring: str, event: str, payload: dict[str, Any]) -> Response:
         """Act on a webhook about the leg of a person who is rung for a caller."""
@@ -263,7 +250,13 @@ class _TelnyxDoor:
         self, ref: str, call_id: str, event: str, payload: dict[str, Any]
     ) -> Response:
         """Act on a webhook about a call that we placed."""
-        given = await self.dials.heed(ref, call_id, event, payload)
+        said = progress_in(call_id, event, payload, ref)
+        news = await self.progress.take(said) if said else ()
+        if event == "call.hangup":
+            await self.tokens.end(call_id)
+        if event != "call.answered" or (not news and await self._is_known(call_id)):
+            return OK
+        given = await self.tokens.begin(_call(call_id, payload, ref))
         if given is TurnedAway.NO_SEAT:
             return await self.streams.end(call_id)  # rather than leave the callee in silence
         if not isinstance(given, StreamPass):
@@ -271,11 +264,17 @@ class _TelnyxDoor:
         # A repeated webhook about the answer opens one stream: both use the dial's id as `once`.
         return await self.streams.open(call_id, given, once=ref)
 
+    async def _is_known(self, call_id: str) -> bool:
+        """Return whether a call is here or over: it gets no second seat for a repeated webhook."""
+        if await self.tokens.returns.find(call_id) is not None:
+            return True
+        return await self.progress.is_over(call_id)
+
     async def _ringing(self, call_id: str, payload: dict[str, Any]) -> Response:
         incoming = payload.get("direction") == "incoming"
-        if not incoming or await self.desk.returns.find(call_id) is not None:
+        if not incoming or await self.tokens.returns.find(call_id) is not None:
             return OK  # repeated: do not hold a second seat for a call that is here
-        given = await self.desk.begin(_call(call_id, payload))
+        given = await self.tokens.begin(_call(call_id, payload))
         if given is TurnedAway.LEAVING:
             return elsewhere()
         if given is TurnedAway.NO_SEAT:
@@ -292,33 +291,36 @@ class _TelnyxDoor:
         return await self.streams.open(call_id, StreamPass(token=token))
 
     async def _over(self, call_id: str, _: dict[str, Any]) -> Response:
-        await self.desk.end(call_id)
+        await self.tokens.end(call_id)
         return OK
-
-    def _refuse(self, reason: str, status: HTTPStatus) -> Response:
-        return refuse(self.frame.tell, "telnyx", reason, status)
 
     async def admit(self, started: Started, websocket: WebSocket) -> AdmittedStream | Refusal:
         """Return the call of a new stream: its token was given to Telnyx for one call."""
         token = started.parameters.get("token") or websocket.headers.get(TOKEN_HEADER, "")
-        return await self.desk.admit(started, token)
+        return await self.tokens.admit(started, token)
 
     def new_leg(self, websocket: WebSocket, started: Started, call: CarriedCall) -> StreamLeg:
         """Return the leg of a new call."""
-        ours, theirs = _codec(self.rest), started.codec
+        ours = Codec(encoding=CODECS[self.rest.codec].encoding, rate_hz=self.rest.rate_hz)
         return StreamLeg(
             websocket,
             call,
-            Stream(dialect=TELNYX, stream_id=started.stream_sid, ours=ours, theirs=theirs),
-            tell=self.frame.tell,
-            clock=self.frame.clock,
+            Stream(dialect=TELNYX, stream_id=started.stream_sid, ours=ours, theirs=started.codec),
+            tell=self.host.tell,
+            clock=self.host.clock,
             control=TelnyxControl(rest=self.rest, waiting=self.waiting, dial_id=call.dial_id),
-            patience=self.desk.patience,
+            patience=self.tokens.patience,
         )
 
 
-def _call(call_id: str, payload: dict[str, Any]) -> CarriedCall:
-    return CarriedCall(call_ref=call_id, caller=text(payload, "from"), called=text(payload, "to"))
+def _call(call_id: str, payload: dict[str, Any], dial_id: str = "") -> CarriedCall:
+    return CarriedCall(
+        call_ref=call_id,
+        caller=text(payload, "from"),
+        called=text(payload, "to"),
+        direction="outbound" if dial_id else "inbound",
+        dial_id=dial_id,
+    )
 
 
 def _read_event(body: bytes) -> tuple[str, dict[str, Any], str]:
