@@ -1,14 +1,67 @@
-"""Deepgram: a whole recording in one request."""
+"""Deepgram: its real probe, and whole recordings in one request."""
 
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
+from urllib.parse import urlencode
 
 from calls.transcript import TranscribedWord, Transcript, TranscriptReading
-from fallbacks.symptoms import Symptom
-from providers.batch.post import BatchRequest, http_base, post, trouble
+from fallbacks.classification import classify_message
+from fallbacks.symptoms import Moment, Symptom
+from providers.batch import BatchRequest, http_base, post, trouble
 from providers.deepgram import MODEL
+from providers.probing import Question, Verdict, ask_socket, speech
 from providers.provider import RungSpec, WholeRecording
+
+FINALIZE: Final = json.dumps({"type": "Finalize"})
+CLOSE: Final = json.dumps({"type": "CloseStream"})
+
+
+async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
+    """Send half a second of speech; any result is an answer, whatever the language.
+
+    Raises:
+        ProbeFailedError: No result arrived in time.
+    """
+    samples, rate_hz = speech()
+    query = {
+        "model": rung.model or MODEL,
+        "language": rung.language,
+        "encoding": "linear16",
+        "sample_rate": rate_hz,
+        "interim_results": "true",
+        "mip_opt_out": "true",
+    }
+    options = {**rung.options, **rung.options.get("extra", {})}
+    query |= {
+        key: _written(value)
+        for key, value in options.items()
+        if key != "extra" and value is not None
+    }
+    question = Question(
+        url=f"{rung.url.rstrip('/')}/v1/listen?{urlencode(query, doseq=True)}",
+        headers={"Authorization": f"Token {rung.api_key}"},
+        messages=(samples, FINALIZE),
+        read=_read_probe,
+        silence=Symptom.NO_RESULTS,
+        goodbye=CLOSE,
+    )
+    await ask_socket(question, rung, timeout_s=timeout_s)
+
+
+def _written(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _read_probe(message: Mapping[str, Any]) -> Verdict:
+    match message.get("type"):
+        case "Results":
+            return True
+        case "Error":
+            return classify_message("deepgram", message, moment=Moment.ASKED)
+        case _:
+            return False
+
 
 BYTES_A_SECOND: Final = 50_000  # of a recording, sent and recognised; chosen: 3 s of sound at 8 kHz
 LONGEST_S: Final = 600.0  # deepgram-docs, "API rate limits": the longest processing time

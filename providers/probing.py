@@ -1,15 +1,21 @@
-"""One request over its own websocket, with a deadline."""
+"""Probes of providers: the cheap request with our key, and a question over a websocket."""
 
 import asyncio
+import base64
+import functools
 import json
+import wave
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
+import aiohttp
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
+from bot.http import request
 from fallbacks.classification import (
     classify_close,
     classify_error,
@@ -22,6 +28,78 @@ from fallbacks.retry_after import retry_after_s
 from fallbacks.symptoms import Moment, Symptom
 from providers.provider import ProbeFailedError, RungSpec
 from providers.sockets import ConnectHere
+
+MAX_BODY_BYTES: Final = 64 * 1024  # of an error's explanation
+
+
+async def ask_http(url: str, *, headers: Mapping[str, str], timeout_s: float) -> None:
+    """GET `url` and accept any 2xx answer.
+
+    Raises:
+        ProbeFailedError: Another status, no answer in `timeout_s`, or no connection. The text
+            names the host and the status, never a header or a body.
+    """
+    host = urlsplit(url).netloc
+    try:
+        async with (
+            asyncio.timeout(timeout_s),
+            request("GET", url, headers=dict(headers), allow_redirects=False) as answer,
+        ):
+            status = answer.status
+            body = await _body(answer) if status >= 300 else None
+    except TimeoutError as slow:
+        raise ProbeFailedError(f"{host} did not answer within {timeout_s:g} s") from slow
+    except aiohttp.ClientError as broken:
+        raise ProbeFailedError(f"{host}: {type(broken).__name__}") from broken
+    if not 200 <= status < 300:
+        text = f"{host} answered {status}{MEANS.get(status, '')}"
+        raise ProbeFailedError(text, status=status, body=body)
+
+
+MEANS: Mapping[int, str] = {
+    401: ": it rejects our key",
+    402: ": the account has no credit",
+    403: ": our key lacks a permission",
+    404: ": no such route; check the url",
+    429: ": too many requests",
+}
+
+
+async def _body(answer: aiohttp.ClientResponse) -> object:
+    text = (await answer.content.read(MAX_BODY_BYTES)).decode(errors="replace")
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def http_twin(url: str, path: str) -> str:
+    """Return the http(s) URL of `path` on the host of a ws(s) URL."""
+    parts = urlsplit(url)
+    scheme = {"wss": "https", "ws": "http"}.get(parts.scheme, parts.scheme)
+    return urlunsplit((scheme, parts.netloc, path, "", ""))
+
+
+WORDS: Final = "One moment."
+SPEECH: Final = Path(__file__).parent / "data" / "probe_speech.wav"
+
+
+@functools.cache
+def speech() -> tuple[bytes, int]:
+    """Return recorded speech as 16-bit samples, and its rate in Hz."""
+    with wave.open(str(SPEECH), "rb") as recording:
+        return recording.readframes(recording.getnframes()), recording.getframerate()
+
+
+def audible(encoded: object) -> bool:
+    """Return whether a base64 piece of 16-bit audio holds more than digital silence."""
+    if not isinstance(encoded, str):
+        return False
+    try:
+        return any(base64.b64decode(encoded))
+    except ValueError:
+        return False
+
 
 CLOSE_S: Final = 0.5  # for the closing handshake
 SAID: Final = 200  # characters kept of what a provider says (chosen)
@@ -52,7 +130,7 @@ class Question:
     goodbye: str | None = None
 
 
-async def ask(question: Question, rung: RungSpec, *, timeout_s: float) -> None:
+async def ask_socket(question: Question, rung: RungSpec, *, timeout_s: float) -> None:
     """Send the request and return when the answer has arrived.
 
     Raises:
@@ -89,7 +167,7 @@ async def _talk(question: Question, rung: RungSpec, socket: ClientConnection) ->
         await socket.send(item)
     while True:
         message = await socket.recv()
-        verdict = _read(question, message)
+        verdict = _judge(question, message)
         if isinstance(verdict, Finding):
             raise _failed(rung, verdict, f"says {verdict.kind} {_message(message)}")
         if verdict:
@@ -105,7 +183,7 @@ def _message(message: str | bytes) -> str:
         return ""
 
 
-def _read(question: Question, message: str | bytes) -> Verdict:
+def _judge(question: Question, message: str | bytes) -> Verdict:
     try:
         parsed = json.loads(message)
     except ValueError:

@@ -9,12 +9,13 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 import aiohttp
 import numpy as np
 
+from bot.http import request
 from fallbacks.classification import classify_error, classify_http, classify_symptom
 from fallbacks.failure import Finding, Kind, Scope, ServiceError, error_of, failed
 from fallbacks.retry_after import may_ask_again, retry_after_s
 from fallbacks.symptoms import Symptom
 from fallbacks.whole_speech import is_cut_short
-from providers.http_probe import MEANS
+from providers.probing import MEANS
 from providers.provider import RungSpec
 
 MOST_BYTES: Final = 256 << 20  # of an answer; chosen: an hour of sound at 32 kHz
@@ -60,23 +61,26 @@ def http_base(url: str) -> str:
     return urlunsplit((scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
 
 
-async def post(request: BatchRequest, rung: RungSpec) -> BatchAnswer:
+async def post(asked: BatchRequest, rung: RungSpec) -> BatchAnswer:
     """Send a request and return its answer.
 
     Raises:
         ServiceError: The provider refused, or sent no complete answer in time. The text names the
             host, never a header or the provider's own text, which may hold the key.
     """
-    url = f"{request.url}?{urlencode(request.query)}" if request.query else request.url
-    timeout = aiohttp.ClientTimeout(total=request.within_s, sock_connect=rung.timeout_s)
+    url = f"{asked.url}?{urlencode(asked.query)}" if asked.query else asked.url
+    timeout = aiohttp.ClientTimeout(total=asked.within_s, sock_connect=rung.timeout_s)
     body = bytearray()
     try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
-            session.post(
-                url, data=request.body, headers=dict(request.headers), allow_redirects=False
-            ) as answer,
-        ):
+        async with request(
+            "POST",
+            url,
+            twice=True,  # it changes nothing there
+            data=asked.body,
+            headers=dict(asked.headers),
+            allow_redirects=False,
+            timeout=timeout,
+        ) as answer:
             if answer.status != 200:
                 raise await _refusal(answer, rung)
             async for piece in answer.content.iter_chunked(PIECE_BYTES):
@@ -86,7 +90,7 @@ async def post(request: BatchRequest, rung: RungSpec) -> BatchAnswer:
             return BatchAnswer(content_type=answer.content_type, body=bytes(body))
     except TimeoutError as slow:
         symptom = Symptom.GAP if body else Symptom.NO_ANSWER
-        raise trouble(symptom, rung, f"no complete answer in {request.within_s:.0f} s") from slow
+        raise trouble(symptom, rung, f"no complete answer in {asked.within_s:.0f} s") from slow
     except (aiohttp.ClientError, OSError, ValueError) as broken:
         found = Kind.CUT if body else classify_error(broken)
         raise trouble(found, rung, type(broken).__name__) from broken
