@@ -45,7 +45,7 @@ def _host(*, drain_s: float) -> None:
     from bot.programs.hosted import run_hosted  # noqa: PLC0415
     from bot.server.limits import BodyLimit  # noqa: PLC0415
     from bot.server.pages.site import asset_routes, client_routes  # noqa: PLC0415
-    from bot.server.webrtc_door import for_page  # noqa: PLC0415
+    from bot.server.webrtc_routes import for_page  # noqa: PLC0415
 
     def describe() -> dict[str, object]:
         return {"ice_servers": for_page(load().settings.transports.webrtc.ice_servers)}

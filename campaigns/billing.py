@@ -16,10 +16,10 @@ from typing import Final, Protocol, runtime_checkable
 from loguru import logger
 
 from calls.outbound import Dial
-from campaigns.carrier import CarrierError
 from campaigns.pacing import DialNews
 from campaigns.store.dials import DialBills, DialCalls, DialledCall, DialUse
 from operations.database.database import StorageError
+from transports.dialling import CarrierError
 
 # The use of one dial, from the records of its calls.
 #

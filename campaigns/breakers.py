@@ -6,7 +6,7 @@ from typing import Final
 from loguru import logger
 
 from calls.outbound import Dial
-from campaigns.carrier import (
+from transports.dialling import (
     CampaignCarrier,
     CancellingCarrier,
     CarrierError,

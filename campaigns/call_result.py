@@ -7,8 +7,8 @@ from typing import Final, Protocol
 from calls.dialled import DialVerdict
 from calls.outbound import DialOutcome, DialResult
 from campaigns.call_verdict import NO_CALL, CallVerdict
-from campaigns.carrier import FoundCall
 from campaigns.dialer_parts import DialerSettings, OwnCalls
+from transports.dialling import FoundCall
 
 REACHED: Final = frozenset({DialOutcome.COMPLETED, DialOutcome.VOICEMAIL})
 NOT_REACHED: Final = frozenset(

@@ -12,7 +12,6 @@ from bot.config.settings import Settings
 from calls.entry import Tell
 from calls.outbound import Dial
 from campaigns.billing import Billing, BillingCarrier, CallCosts
-from campaigns.carrier import CampaignCarrier
 from campaigns.model import Campaign
 from campaigns.pacing import DialNews
 from campaigns.store.dials import KEY, DialBills, DialCalls, UnreportedDial, UnreportedDials
@@ -20,6 +19,7 @@ from operations.crm.customer import CrmReport
 from operations.crm.outbox import KEPT_S, CrmOutbox
 from operations.database.database import StorageError
 from operations.keep_running import UNWELL_S, keep_running
+from transports.dialling import CampaignCarrier
 
 # Reports finished dials to the CRM, including unanswered ones.
 #

@@ -20,7 +20,12 @@ from calls.campaign_events import ContactSkipped, DialAsked, DialEnded, DialPlac
 from calls.outbound import Claim, Dial, DialOutcome, DialResult, NextStep
 from campaigns.breakers import WatchedCarrier
 from campaigns.call_result import judge_call
-from campaigns.carrier import (
+from campaigns.dialer_parts import DialerParts, wait_to_ask
+from campaigns.fate import LOST, judge_fate, was_never_asked
+from campaigns.guard import contact_opens_s
+from campaigns.model import Campaign, next_step, put_back
+from operations.database.database import StorageError
+from transports.dialling import (
     REFUSED,
     CarrierError,
     DialRefusedError,
@@ -28,11 +33,6 @@ from campaigns.carrier import (
     DialWithdrawnError,
     FoundCall,
 )
-from campaigns.dialer_parts import DialerParts, wait_to_ask
-from campaigns.fate import LOST, judge_fate, was_never_asked
-from campaigns.guard import contact_opens_s
-from campaigns.model import Campaign, next_step, put_back
-from operations.database.database import StorageError
 
 
 async def confirm_claim(campaign: Campaign, claim: Claim, parts: DialerParts) -> Claim:

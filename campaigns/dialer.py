@@ -17,7 +17,6 @@ from calls.entry import Tell
 from calls.outbound import Claim, DialOutcome, DialResult, NothingToDial
 from campaigns.breakers import CampaignBreaker, WatchedCarrier
 from campaigns.call_result import REACHED
-from campaigns.carrier import REFUSED, CarrierError
 from campaigns.dial_run import DialRun
 from campaigns.dialer_parts import DialerParts
 from campaigns.guard import (
@@ -36,6 +35,7 @@ from campaigns.pacing import SilentLooks
 from campaigns.store.office import CampaignStanding
 from campaigns.time_left import OPEN_STATES
 from operations.database.database import StorageError
+from transports.dialling import REFUSED, CarrierError
 
 # The breakers of a dialer's campaigns. A breaker that trips pauses its campaign in all processes.
 #

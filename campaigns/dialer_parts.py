@@ -9,12 +9,12 @@ from calls.entry import Tell
 from calls.outbound import Claim
 from campaigns.breakers import IN_A_ROW
 from campaigns.call_verdict import CallVerdict
-from campaigns.carrier import CampaignCarrier
 from campaigns.fate import GRACE_S
 from campaigns.guard import Hold
 from campaigns.model import Campaign
 from campaigns.store.office import CampaignOffice
 from campaigns.store.queue import CampaignStore
+from transports.dialling import CampaignCarrier
 
 LEASE_S: Final = 15.0  # chosen: a dead process's slots are free within seconds
 LOOK_S: Final = 2.0  # between two checks of a call; callbacks bring most news earlier

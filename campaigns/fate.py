@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from calls.outbound import Dial, DialOutcome, DialResult
-from campaigns.carrier import FoundCall
+from transports.dialling import FoundCall
 
 GRACE_S: Final = 30.0  # chosen: three times what a request to a carrier may take
 MOST_CALL_S: Final = 2 * 3600.0  # a call cannot go on for longer, whatever the carrier says

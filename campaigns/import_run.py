@@ -16,6 +16,7 @@ from bot.config.campaigns import campaign_of
 from bot.config.errors import shown
 from bot.config.settings import Settings
 from bot.exits import CommandError, UsageError
+from bot.http import open_connections
 from calls.events import Event
 from campaigns.csv_rows import KNOWN
 from campaigns.importing import (
@@ -38,7 +39,6 @@ from operations.csv_cells import safe_cell
 from operations.database.database import StorageError
 from operations.masking import one_line
 from operations.retrying import Retries, run_with_retries
-from transports.http_requests import open_connections
 
 PAGE_BYTES: Final = 8 << 20  # a hundred people, however many fields each has
 MOST_S: Final = 4 * 3600.0  # a CRM with a million people, a page a second

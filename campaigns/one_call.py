@@ -8,7 +8,8 @@ from typing import Final
 from calls.outbound import DialOutcome, DialResult
 from campaigns.breakers import WatchedCarrier
 from campaigns.call_result import judge_call
-from campaigns.carrier import (
+from campaigns.dialer_parts import DialerSettings, DialingHouse, OwnCalls, wait_to_ask
+from transports.dialling import (
     REFUSED,
     CampaignCarrier,
     CarrierError,
@@ -17,7 +18,6 @@ from campaigns.carrier import (
     DialWithdrawnError,
     FoundCall,
 )
-from campaigns.dialer_parts import DialerSettings, DialingHouse, OwnCalls, wait_to_ask
 
 ONE_CALL: Final = "one-"  # prefix of these dial ids; ids of campaign dials differ
 LOST_S: Final = 60.0  # without an answer of the carrier the outcome is unknown

@@ -1,19 +1,16 @@
 """The pace of dials: calls at once, per minute and per day, spending, and the carrier's rate."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 from calls.campaign_events import DialEnded
 from calls.entry import Tell
 from calls.events import Event
 from calls.outbound import CampaignUse, NothingToDial, TokenBucket
-from campaigns.carrier import CarrierError, DialRefusedError, DialRequest
 from campaigns.model import Campaign
 from campaigns.window import next_day_s
-from fallbacks.failure import Failure, Kind, Scope, ServiceError
 
 REST_S: Final = 1.0  # least time between two wake-ups
 
@@ -41,58 +38,6 @@ class DialNews:
                 await self._news.wait()
         self._news.clear()
         await asyncio.sleep(REST_S)
-
-
-LIMITED_TRIES: Final = 5
-LIMITED_S: Final = 1.1  # accounts have one call per second by default
-Placed = TypeVar("Placed")
-
-
-@dataclass(slots=True, kw_only=True)
-class DialPace:
-    """The pace of one carrier account.
-
-    Attributes:
-        calls_per_s: How many calls it may place.
-        refuses: Scopes of a bad request that mean that this number is refused. Other failures may
-            not affect the next number.
-        again_s: Wait before a rate-limited order is repeated.
-    """
-
-    calls_per_s: float
-    refuses: frozenset[Scope] = frozenset(Scope)
-    again_s: float = LIMITED_S
-    _free_at: float = 0.0  # when the next call may be placed, on the loop's clock
-
-    async def place(self, ask: Callable[[], Awaitable[Placed]], request: DialRequest) -> Placed:
-        """Call `ask` in its turn and return its result; repeat it after a rate limit.
-
-        Raises:
-            CarrierError: It failed; a `DialRefusedError` if the number is refused.
-            DialWithdrawnError: Raised by the request's `confirm`.
-        """
-        for tries in range(LIMITED_TRIES):
-            if tries:
-                await request.wait(self.again_s)
-            await request.wait(self._take_turn())
-            await request.confirm()
-            try:
-                return await ask()
-            except ServiceError as error:
-                if error.failure.kind is not Kind.RATE_LIMITED:
-                    raise self._carrier_error(error.failure) from error
-        raise CarrierError("too many calls for this account")
-
-    def _take_turn(self) -> float:
-        """Take the next evenly spaced turn; return the seconds until then."""
-        now = asyncio.get_running_loop().time()
-        turn_at = max(now, self._free_at)
-        self._free_at = turn_at + 1 / self.calls_per_s
-        return turn_at - now
-
-    def _carrier_error(self, failure: Failure) -> CarrierError:
-        refused = failure.kind is Kind.BAD_REQUEST and failure.scope in self.refuses
-        return DialRefusedError(failure.reason) if refused else CarrierError(failure.reason)
 
 
 class SilentLooks:

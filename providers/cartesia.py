@@ -1,13 +1,17 @@
-"""Cartesia: text to speech over its websocket, with word times."""
+"""Cartesia: text to speech over its websocket with word times, its probes, and whole texts."""
 
 import base64
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 from pipecat.services.cartesia.tts import CartesiaTTSService
 
 from calls.voice import VoiceEar
-from providers.http_probe import ask, http_twin
+from fallbacks.classification import classify_message, classify_symptom
+from fallbacks.symptoms import Moment, Symptom
+from providers.batch import BatchRequest, check_sound, http_base, patience_s, post
+from providers.probing import WORDS, Question, Verdict, ask_http, ask_socket, audible, http_twin
 from providers.provider import RungSpec
 from providers.tapped_voice import TappedVoice
 
@@ -59,8 +63,85 @@ def build(rung: RungSpec) -> Cartesia:
 
 async def probe(rung: RungSpec, *, timeout_s: float) -> None:
     """List one voice: authenticated, free, no synthesis."""
-    await ask(
+    await ask_http(
         http_twin(rung.url, "/voices") + "?limit=1",
         headers={"X-API-Key": rung.api_key, "Cartesia-Version": VERSION},
         timeout_s=timeout_s,
     )
+
+
+PROBE_CONTEXT: Final = "probe"
+
+
+async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
+    """Synthesise two words.
+
+    Raises:
+        ProbeFailedError: No sound arrived in time.
+    """
+    request = {
+        "transcript": WORDS,
+        "continue": False,
+        "context_id": PROBE_CONTEXT,
+        "model_id": rung.model or MODEL,
+        "voice": {"mode": "id", "id": rung.voice or VOICE},
+        "language": rung.language,
+        "output_format": {
+            "container": "raw",
+            "encoding": "pcm_s16le",
+            "sample_rate": rung.sample_rate_hz,
+        },
+        "max_buffer_delay_ms": 0,
+    }
+    question = Question(
+        url=rung.url,
+        headers={"X-API-Key": rung.api_key, "Cartesia-Version": VERSION},
+        messages=(json.dumps(request),),
+        read=_read_probe,
+        silence=Symptom.NO_AUDIO,
+        goodbye=json.dumps({"context_id": PROBE_CONTEXT, "cancel": True}),
+    )
+    await ask_socket(question, rung, timeout_s=timeout_s)
+
+
+def _read_probe(message: Mapping[str, Any]) -> Verdict:
+    match message.get("type"):
+        case "chunk":
+            return audible(message.get("data"))
+        case "error":
+            return classify_message("cartesia", message, moment=Moment.ASKED)
+        case "done":
+            return classify_symptom(Symptom.SHORT_AUDIO)
+        case _:
+            return False
+
+
+async def synthesise(rung: RungSpec, text: str) -> bytes:
+    """Return a text as linear 16-bit samples at the rung's rate.
+
+    Raises:
+        ServiceError: Cartesia failed; holds the failure.
+    """
+    body = {
+        "model_id": rung.model or MODEL,
+        "transcript": text,
+        "voice": {"mode": "id", "id": rung.voice or VOICE},
+        "language": rung.language,
+        "output_format": {
+            "container": "raw",
+            "encoding": "pcm_s16le",
+            "sample_rate": rung.sample_rate_hz,
+        },
+    }
+    request = BatchRequest(
+        # This kind's url is the whole websocket URL; the batch route is next to it.
+        url=f"{http_base(rung.url).rpartition('/')[0]}/bytes",
+        headers={
+            "X-API-Key": rung.api_key,
+            "Cartesia-Version": VERSION,
+            "Content-Type": "application/json",
+        },
+        body=json.dumps(body).encode(),
+        within_s=patience_s(rung, text),
+    )
+    return check_sound(await post(request, rung), rung, text)

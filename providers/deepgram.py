@@ -35,7 +35,7 @@ from fallbacks.classification import (
 from fallbacks.failure import Failure, Kind, error_of, failed
 from fallbacks.retry_after import may_ask_again, retry_after_s
 from fallbacks.symptoms import Moment
-from providers.http_probe import ask, http_twin
+from providers.probing import ask_http, http_twin
 from providers.provider import RungSpec
 from providers.sockets import DirectSocket, SoundSocket, tls_for
 
@@ -393,7 +393,7 @@ def build(rung: RungSpec) -> DeepgramRung:
 
 async def probe(rung: RungSpec, *, timeout_s: float) -> None:
     """List the key's projects: authenticated, free, no audio."""
-    await ask(
+    await ask_http(
         http_twin(rung.url, "/v1/projects"),
         headers={"Authorization": f"Token {rung.api_key}"},
         timeout_s=timeout_s,

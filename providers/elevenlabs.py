@@ -1,9 +1,11 @@
-"""ElevenLabs: text to speech over its multi-context websocket, with character times."""
+"""ElevenLabs: text to speech over its multi-context websocket, its probes, and whole texts."""
 
 import base64
+import json
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any, Final
+from urllib.parse import quote, urlencode
 
 from pipecat.services.elevenlabs.tts import (
     ELEVENLABS_MULTILINGUAL_MODELS,
@@ -13,8 +15,11 @@ from pipecat.services.elevenlabs.tts_base import ElevenLabsTTSBase
 from pipecat.services.settings import TTSSettings
 
 from calls.voice import VoiceEar
+from fallbacks.classification import classify_message, classify_symptom
+from fallbacks.symptoms import Moment, Symptom
 from fallbacks.word_times import is_sign
-from providers.http_probe import ask, http_twin
+from providers.batch import BatchRequest, check_sound, http_base, patience_s, post
+from providers.probing import WORDS, Question, Verdict, ask_http, ask_socket, audible, http_twin
 from providers.provider import RungSpec
 from providers.tapped_voice import TappedVoice, VoiceContext
 
@@ -145,8 +150,72 @@ def build(rung: RungSpec) -> ElevenLabs:
 
 async def probe(rung: RungSpec, *, timeout_s: float) -> None:
     """Read the subscription: it shows the key and the quota, and costs nothing."""
-    await ask(
+    await ask_http(
         http_twin(rung.url, "/v1/user/subscription"),
         headers={"xi-api-key": rung.api_key},
         timeout_s=timeout_s,
     )
+
+
+PROBE_CONTEXT: Final = "probe"
+
+
+async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
+    """Synthesise two words.
+
+    Raises:
+        ProbeFailedError: No sound arrived in time.
+    """
+    voice = quote(rung.voice or VOICE, safe="")
+    query = {
+        "model_id": rung.model or MODEL,
+        "output_format": f"pcm_{rung.sample_rate_hz}",
+        "auto_mode": "true",
+    }
+    messages = (
+        {"text": " ", "context_id": PROBE_CONTEXT},  # opens the context, before any text
+        {"text": f"{WORDS} ", "context_id": PROBE_CONTEXT},
+        {"context_id": PROBE_CONTEXT, "flush": True},
+    )
+    question = Question(
+        url=f"{rung.url.rstrip('/')}/v1/text-to-speech/{voice}/multi-stream-input?{urlencode(query)}",
+        headers={"xi-api-key": rung.api_key},
+        messages=tuple(json.dumps(message) for message in messages),
+        read=_read_probe,
+        silence=Symptom.NO_AUDIO,
+        goodbye=json.dumps({"close_socket": True}),
+    )
+    await ask_socket(question, rung, timeout_s=timeout_s)
+
+
+def _read_probe(message: Mapping[str, Any]) -> Verdict:
+    if message.get("error"):
+        return classify_message("elevenlabs", message, moment=Moment.ASKED)
+    if message.get("audio"):
+        return audible(message["audio"])
+    ended = message.get("isFinal") or message.get("is_final")
+    return classify_symptom(Symptom.SHORT_AUDIO) if ended else False
+
+
+MULTILINGUAL: Final = ("eleven_flash_v2_5", "eleven_turbo_v2_5")  # those that take a language
+
+
+async def synthesise(rung: RungSpec, text: str) -> bytes:
+    """Return a text as linear 16-bit samples at the rung's rate.
+
+    Raises:
+        ServiceError: ElevenLabs failed; holds the failure.
+    """
+    model = rung.model or MODEL
+    body = {"text": text, "model_id": model}
+    if model in MULTILINGUAL:
+        body["language_code"] = rung.language.partition("-")[0]
+    voice = quote(rung.voice or VOICE, safe="")
+    request = BatchRequest(
+        url=f"{http_base(rung.url)}/v1/text-to-speech/{voice}/stream",
+        query={"output_format": f"pcm_{rung.sample_rate_hz}"},
+        headers={"xi-api-key": rung.api_key, "Content-Type": "application/json"},
+        body=json.dumps(body).encode(),
+        within_s=patience_s(rung, text),
+    )
+    return check_sound(await post(request, rung), rung, text)

@@ -1,11 +1,15 @@
 """Local speech to text: pocketsphinx in its own process, with no network and no key."""
 
 import asyncio
+import io
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+import soundfile
+import soxr
 from pipecat.frames.frames import (
     CancelFrame,
     EndFrame,
@@ -21,7 +25,11 @@ from pipecat.services.stt_service import STTService
 from pipecat.transcriptions.language import Language
 from pipecat.utils.time import time_now_iso8601
 
-from providers.provider import ProbeFailedError, RungSpec
+from calls.transcript import Transcript
+from fallbacks.failure import Kind, Scope, finding
+from providers.batch import trouble
+from providers.probing import speech
+from providers.provider import ProbeFailedError, RungSpec, WholeRecording
 from providers.sphinx_ear import Ear, SphinxResult
 from providers.sphinx_process import SphinxProcess
 from providers.sphinx_worker import Command
@@ -274,3 +282,118 @@ def ear_of(rung: RungSpec) -> Ear:
     if missing:
         raise ValueError(f"{rung.name}: there is no such file: {', '.join(missing)}")
     return Ear(rate_hz=rung.sample_rate_hz, **options)
+
+
+async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
+    """Recognise half a second of speech, in whatever language.
+
+    Raises:
+        ProbeFailedError: The recogniser does not start, or does not answer.
+    """
+    samples, rate_hz = speech()
+    process = SphinxProcess(Ear(**{**rung.options, "rate_hz": rate_hz}))
+    try:
+        async with asyncio.timeout(timeout_s):
+            await process.start()
+            process.send(Command.BEGIN)
+            process.send(Command.AUDIO, samples)
+            process.send(Command.FINISH)
+            trouble = await _trouble_of(process)
+    except (TimeoutError, OSError) as wrong:
+        raise ProbeFailedError(f"{rung.name}: the recogniser does not answer") from wrong
+    finally:
+        await process.close()
+    if trouble:
+        raise ProbeFailedError(f"{rung.name}: {trouble}")
+
+
+async def _trouble_of(process: SphinxProcess) -> str:
+    """Return what went wrong; empty if it answered."""
+    async for heard in process.results():
+        if heard.what == "final":
+            return ""
+        if heard.what == "failed":
+            return heard.text
+    return "the recogniser ended"
+
+
+RATE_HZ: Final = 16_000  # the model's rate
+PIECE_S: Final = 1.0
+SLOWEST: Final = 2.0  # times the recording's length; a busy machine takes half of it (measured)
+UNREADABLE: Final = finding(Kind.BAD_REQUEST, Scope.PAYLOAD)
+
+
+async def transcribe(rung: RungSpec, recording: WholeRecording) -> Transcript:
+    """Return what a recording says, without word times.
+
+    Raises:
+        ServiceError: The file is unreadable or the recogniser fails; holds the failure.
+    """
+    asked = replace(rung, sample_rate_hz=RATE_HZ, language=recording.language or rung.language)
+    try:
+        samples = await asyncio.to_thread(_decode, recording.content)
+        process = SphinxProcess(ear_of(asked))
+    except soundfile.LibsndfileError as wrong:
+        raise trouble(UNREADABLE, rung, "the recording cannot be read") from wrong
+    except ValueError as wrong:
+        raise trouble(Kind.NOT_FOUND, rung, str(wrong)) from wrong
+    duration_s = samples.size / RATE_HZ
+    try:
+        async with asyncio.timeout(rung.timeout_s + SLOWEST * duration_s):
+            finals = await _hear(process, samples.tobytes(), rung)
+    except TimeoutError as slow:
+        raise trouble(Kind.TIMEOUT, rung, "the recogniser does not keep up") from slow
+    except OSError as broken:
+        raise trouble(Kind.NETWORK, rung, "the recogniser cannot be started") from broken
+    finally:
+        await process.close()
+    return _transcript(finals, asked, duration_s=duration_s)
+
+
+def _decode(content: bytes) -> "np.ndarray[tuple[int], np.dtype[np.int16]]":
+    samples, rate_hz = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
+    mono = samples.mean(axis=1)
+    if rate_hz != RATE_HZ and mono.size:
+        mono = soxr.resample(mono, rate_hz, RATE_HZ)
+    return np.clip(mono * 32768.0, -32768, 32767).astype("<i2")
+
+
+async def _hear(process: SphinxProcess, pcm: bytes, rung: RungSpec) -> list[SphinxResult]:
+    """Return the results. They are read while audio is sent, or the process would block."""
+    await process.start()
+    finals, _ = await asyncio.gather(_finals(process, rung), _send(process, pcm))
+    return finals
+
+
+async def _finals(process: SphinxProcess, rung: RungSpec) -> list[SphinxResult]:
+    finals: list[SphinxResult] = []
+    async for heard in process.results():
+        if heard.what == "failed":
+            raise trouble(Kind.NOT_FOUND, rung, heard.text)
+        if heard.what == "final":
+            finals.append(heard)
+        if heard.finished:
+            return finals
+    raise trouble(Kind.NETWORK, rung, "the recogniser ended")
+
+
+async def _send(process: SphinxProcess, pcm: bytes) -> None:
+    process.send(Command.BEGIN)
+    piece = round(RATE_HZ * PIECE_S) * 2
+    for at in range(0, len(pcm), piece):
+        process.send(Command.AUDIO, pcm[at : at + piece])
+        await process.drain()
+    process.send(Command.FINISH)
+
+
+def _transcript(finals: list[SphinxResult], rung: RungSpec, *, duration_s: float) -> Transcript:
+    spoken = [final for final in finals if final.text]
+    sure = [sphinx_result.confidence for sphinx_result in spoken]
+    return Transcript(
+        text=" ".join(sphinx_result.text for sphinx_result in spoken),
+        provider=rung.name,
+        language=rung.language,
+        language_confidence=None,
+        duration_s=duration_s,
+        confidence=sum(sure) / len(sure) if sure else None,
+    )

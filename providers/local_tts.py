@@ -25,6 +25,11 @@ from pipecat.utils.types import is_given
 
 from calls.voice import ATTEMPT, VoiceEar
 from engines.espeak import Espeak, Samples, UnknownVoiceError
+from fallbacks.classification import classify_symptom
+from fallbacks.failure import Kind, failed
+from fallbacks.symptoms import Symptom
+from providers.batch import trouble
+from providers.probing import WORDS
 from providers.provider import ProbeFailedError, RungSpec
 from providers.sockets import Playout
 
@@ -343,3 +348,48 @@ async def probe(rung: RungSpec, *, timeout_s: float) -> None:
 
 def _find(voice: str, language: str) -> None:
     espeak().find(names(voice, language))
+
+
+async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
+    """Synthesise two words.
+
+    Raises:
+        ProbeFailedError: The voice does not exist, or produces no sound.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            heard = await asyncio.to_thread(_heard, rung)
+    except (TimeoutError, UnknownVoiceError, RuntimeError) as wrong:
+        raise ProbeFailedError(f"{rung.name}: {wrong or 'the voice hangs'}") from wrong
+    if not heard:
+        found = failed(classify_symptom(Symptom.ZERO_AUDIO), "tts", provider=rung.name)
+        raise ProbeFailedError(f"{rung.name}: the voice produces no sound", failure=found)
+
+
+def _heard(rung: RungSpec) -> bool:
+    voices = names(rung.voice or VOICE, rung.language)
+    manner = Manner(**rung.options)
+    return bool(speak(WORDS, voices, manner=manner, rate_hz=rung.sample_rate_hz).samples.any())
+
+
+async def synthesise(rung: RungSpec, text: str) -> bytes:
+    """Return a text as linear 16-bit samples at the rung's rate.
+
+    Raises:
+        ServiceError: There is no such voice; holds the failure.
+    """
+    try:
+        pcm = await asyncio.to_thread(_speak_all, rung, text)
+    except (UnknownVoiceError, RuntimeError) as wrong:
+        raise trouble(Kind.NOT_FOUND, rung, str(wrong)) from wrong
+    if not any(pcm):
+        raise trouble(Symptom.ZERO_AUDIO, rung, "silence")
+    return pcm
+
+
+def _speak_all(rung: RungSpec, text: str) -> bytes:
+    voices, manner = names(rung.voice or VOICE, rung.language), Manner(**rung.options)
+    spoken = (
+        speak(piece, voices, manner=manner, rate_hz=rung.sample_rate_hz) for piece in pieces(text)
+    )
+    return b"".join(item.samples.tobytes() for item in spoken)

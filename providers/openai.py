@@ -1,9 +1,12 @@
 """OpenAI: streaming chat completions, and other servers with the same protocol."""
 
+import asyncio
 import codecs
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final, cast
+from urllib.parse import urlsplit
 
 import openai
 from loguru import logger
@@ -15,12 +18,17 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.services.openai.llm import OpenAILLMService
 from pipecat.utils.http import connection_limits
 
-from fallbacks.classification import classify_error, classify_http, classify_message
-from fallbacks.failure import Failure, Kind, failed, finding
+from fallbacks.classification import (
+    classify_error,
+    classify_http,
+    classify_message,
+    classify_symptom,
+)
+from fallbacks.failure import Failure, Kind, Scope, error_of, failed, finding
 from fallbacks.retry_after import may_ask_again, retry_after_s
-from fallbacks.symptoms import Moment
-from providers.http_probe import ask
-from providers.provider import RungSpec
+from fallbacks.symptoms import Moment, Symptom
+from providers.probing import ask_http
+from providers.provider import PenAnswer, PenQuestion, ProbeFailedError, RungSpec
 from providers.sockets import tls_context
 
 # Event streams of OpenAI-compatible servers, read as tolerantly as the specification asks.
@@ -273,8 +281,99 @@ def build(rung: RungSpec) -> OneTryOpenAI:
 
 async def probe(rung: RungSpec, *, timeout_s: float) -> None:
     """List the models: authenticated, free, no tokens."""
-    await ask(
+    await ask_http(
         f"{rung.url.rstrip('/')}/models",
         headers={"Authorization": f"Bearer {rung.api_key}"},
         timeout_s=timeout_s,
+    )
+
+
+# The prompt bounds the length, not a parameter: servers disagree on the parameter's name, and a
+# probe must not be refused for something that no caller's request contains.
+PROMPT: Final = "Answer with one word: yes."
+
+
+async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
+    """Request one word, with the options of callers' requests.
+
+    Raises:
+        ProbeFailedError: It did not arrive in time.
+    """
+    model = build(replace(rung, instructions=""))
+    try:
+        failure = await _probe_failure(model, rung, timeout_s=timeout_s)
+    finally:
+        await model.close()
+    if failure is not None:
+        raise _probe_failed(rung, failure)
+
+
+async def _probe_failure(
+    model: OneTryOpenAI, rung: RungSpec, *, timeout_s: float
+) -> Failure | None:
+    symptom = Symptom.NO_ANSWER
+    try:
+        async with asyncio.timeout(timeout_s):
+            stream = await model.get_chat_completions(
+                LLMContext([{"role": "user", "content": PROMPT}])
+            )
+            symptom = Symptom.NO_TEXT
+            async with stream:
+                async for chunk in stream:
+                    if chunk.choices and (chunk.choices[0].delta.content or "").strip():
+                        return None
+    except TimeoutError as slow:
+        raise _probe_failed(rung, _meant(symptom, rung)) from slow
+    except (openai.OpenAIError, ValueError, OSError) as error:
+        return failure_of(error, rung.name, flowing=False)
+    return _meant(symptom, rung)
+
+
+def _meant(symptom: Symptom, rung: RungSpec) -> Failure:
+    return failed(classify_symptom(symptom), "llm", provider=rung.name, reason=f"{symptom}")
+
+
+def _probe_failed(rung: RungSpec, failure: Failure) -> ProbeFailedError:
+    host = urlsplit(rung.url).netloc
+    return ProbeFailedError(f"{host}: {failure.reason or failure.kind}", failure=failure)
+
+
+REFUSED: Final = "content_filter"
+
+
+async def write(rung: RungSpec, question: PenQuestion) -> PenAnswer:
+    """Return an answer.
+
+    No parameter asks for JSON or bounds the length. Servers that speak the protocol disagree on the
+    names, and some refuse a name that they do not know.
+
+    Raises:
+        ServiceError: The rung did not answer, or refused this request.
+    """
+    client = rung.shared if isinstance(rung.shared, AsyncOpenAI) else share(rung)
+    try:
+        answer = await client.chat.completions.create(
+            model=rung.model or MODEL,
+            messages=[
+                {"role": "system", "content": question.instruction},
+                {"role": "user", "content": question.text},
+            ],
+        )
+    except (openai.OpenAIError, ValueError, OSError) as error:
+        raise error_of(failure_of(error, rung.name, flowing=False)) from error
+    finally:
+        if client is not rung.shared:
+            await client.close()
+    choice = answer.choices[0] if answer.choices else None
+    if choice is None or choice.message.refusal or choice.finish_reason == REFUSED:
+        found = finding(Kind.BAD_REQUEST, Scope.PAYLOAD, permanent=True)
+        raise error_of(failed(found, "llm", provider=rung.name, reason="refused to answer"))
+    told = answer.usage
+    cached = told.prompt_tokens_details.cached_tokens if told and told.prompt_tokens_details else 0
+    return PenAnswer(
+        text=choice.message.content or "",
+        model=answer.model or rung.model or MODEL,
+        prompt_tokens=told.prompt_tokens if told else None,
+        cached_tokens=cached or 0,
+        completion_tokens=told.completion_tokens if told else 0,
     )

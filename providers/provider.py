@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
 
 from calls.transcript import Transcript
@@ -126,8 +127,20 @@ class ProviderModule(Protocol):
         ...
 
 
+class RealProbe(Protocol):
+    """The interface of a module with the real probe."""
+
+    async def probe_real(self, rung: RungSpec, *, timeout_s: float) -> None:
+        """Ask for one word written, spoken or recognised, as a caller needs it.
+
+        Raises:
+            ProbeFailedError: It did not arrive in time.
+        """
+        ...
+
+
 class BatchEar(Protocol):
-    """The interface of a recogniser's batch module."""
+    """The interface of a recogniser's module for whole recordings."""
 
     async def transcribe(self, rung: RungSpec, recording: WholeRecording) -> Transcript:
         """Return what a recording says.
@@ -139,7 +152,7 @@ class BatchEar(Protocol):
 
 
 class BatchVoice(Protocol):
-    """The interface of a voice's batch module."""
+    """The interface of a voice's module for whole texts."""
 
     async def synthesise(self, rung: RungSpec, text: str) -> bytes:
         """Return a text as linear 16-bit little-endian samples at the rung's rate.
@@ -151,7 +164,7 @@ class BatchVoice(Protocol):
 
 
 class BatchPen(Protocol):
-    """The interface of a language model's batch module."""
+    """The interface of a language model's module for complete answers."""
 
     async def write(self, rung: RungSpec, question: PenQuestion) -> PenAnswer:
         """Return one complete answer.
@@ -185,8 +198,9 @@ class Provider:
     stage: Stage
     kind: str
     module: str  # loaded only when a call needs it
-    real_probe: str = ""  # the module of the real probe; empty if there is only the cheap one
-    batch: str = ""  # the module for recordings, texts and questions outside calls; empty if none
+    requests: str = (
+        ""  # the module of the real probe, and of work outside calls; by default `module`
+    )
     url: str = ""
     schemes: tuple[str, ...] = ()  # the allowed beginnings of `url`, the safe one first
     key_env: str | None = None  # `None`: needs no key
@@ -216,23 +230,24 @@ class Provider:
         Raises:
             ProbeFailedError: It did not arrive in time.
         """
-        module = importlib.import_module(self.real_probe) if self.real_probe else self.load()
-        await cast(ProviderModule, module).probe(rung, timeout_s=timeout_s)
+        await cast(RealProbe, self._requests()).probe_real(rung, timeout_s=timeout_s)
 
     def load_batch_ear(self) -> BatchEar:
         """Import the module for whole recordings."""
-        return cast(BatchEar, importlib.import_module(self.batch))
+        return cast(BatchEar, self._requests())
 
     def load_batch_voice(self) -> BatchVoice:
         """Import the module for whole texts."""
-        return cast(BatchVoice, importlib.import_module(self.batch))
+        return cast(BatchVoice, self._requests())
 
     def load_batch_pen(self) -> BatchPen:
         """Import the module for complete answers."""
-        return cast(BatchPen, importlib.import_module(self.batch))
+        return cast(BatchPen, self._requests())
 
     def load(self) -> ProviderModule:
         """Import the provider's modules. The first import takes up to 3 s: do it before a call."""
-        if self.real_probe:
-            importlib.import_module(self.real_probe)
+        self._requests()
         return cast(ProviderModule, importlib.import_module(self.module))
+
+    def _requests(self) -> ModuleType:
+        return importlib.import_module(self.requests or self.module)

@@ -10,13 +10,10 @@ from bot.exits import CommandError
 from calls.entry import Tell
 from calls.events import CallRefused
 from transports.leg import Leg
+from transports.pool import DRAINING, SwitchboardFullError
 
 GOODBYE_S: Final = 8.0  # for the current sentence and two short ones after it
 CUT_S: Final = 5.0  # a cancel has its own limit; this is a second one
-
-
-class SwitchboardFullError(Exception):
-    """All seats are taken, or the process is closing; the text is a sentence for the caller."""
 
 
 class RunningCall(Protocol):
@@ -72,7 +69,7 @@ class Switchboard:
     def why_closed(self) -> str:
         """Why no call can be taken: `draining`, `full`, or empty."""
         if self._closing:
-            return "draining"
+            return DRAINING
         return "" if self.open else "full"
 
     async def answer(self, leg: Leg, call: RunningCall | None = None) -> None:

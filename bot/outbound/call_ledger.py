@@ -1,10 +1,10 @@
 """The ledger of the calls that campaigns place; the processes of the pool share it."""
 
 import asyncio
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from bot.workers.pool import WorkerPool
 from calls.campaign_events import OutboundCallBegan
@@ -12,11 +12,9 @@ from calls.entry import Entry
 from calls.events import CallEnded, Event
 from calls.leg_events import AnswererJudged, LegAnswered, LegCharged, LegEnded, LegRinging
 from campaigns.call_verdict import CallJudge, CallVerdict
-from campaigns.carrier import HeardLeg, joined
+from transports.dialling import MOST_REMEMBERED, HeardLeg, joined, remember
 
 CARRIER_QUESTION: Final = "what a carrier told"
-MOST: Final = 1000  # dials that are kept; the oldest is dropped
-Kept = TypeVar("Kept")
 
 
 class CarrierReports:
@@ -38,11 +36,11 @@ class CarrierReports:
         match event:
             case (LegRinging() | LegAnswered() | LegEnded() | AnswererJudged()) as leg if leg.ref:
                 known = self._heard.get(leg.ref) or HeardLeg(call_ref=leg.call_ref)
-                _keep(self._heard, leg.ref, known.after(leg))
-                _keep(self.refs, leg.ref, leg.call_ref)
+                remember(self._heard, leg.ref, known.after(leg))
+                remember(self.refs, leg.ref, leg.call_ref)
                 return leg.ref
             case LegCharged(call_ref=call_ref, cost=cost):
-                _keep(self._charged, call_ref, cost)
+                remember(self._charged, call_ref, cost)
             case _:
                 pass
         return ""
@@ -73,12 +71,6 @@ class CarrierReports:
             "heard": asdict(heard) if heard else None,
             "cost": self._charged.get(asked["call_ref"]),
         }
-
-
-def _keep(kept: MutableMapping[str, Kept], key: str, value: Kept) -> None:
-    kept[key] = value
-    while len(kept) > MOST:  # callbacks reach any worker, also after a dial's end
-        del kept[next(iter(kept))]
 
 
 QUESTION: Final = "campaign call"
@@ -164,5 +156,5 @@ class CallLedger:
     def _make_room(self) -> None:
         running = set(self._dial_of.values())
         ended = [judge for judge in self._judges if judge not in running]
-        for text in ended[: max(0, len(self._judges) - MOST)]:
+        for text in ended[: max(0, len(self._judges) - MOST_REMEMBERED)]:
             self.forget(text)

@@ -12,6 +12,7 @@ from loguru import logger
 
 from bot import clock
 from bot.call.briefs import Briefs, briefed
+from bot.carriers import Closing, NoCarrier, carrier_of
 from bot.config.agent import AgentSettings
 from bot.config.campaigns import campaign_of
 from bot.config.settings import Settings
@@ -22,8 +23,6 @@ from bot.workers.process import Process
 from calls.entry import Tell
 from calls.outbound import Claim
 from campaigns.call_verdict import KINDS, CallVerdict, judge_recorded
-from campaigns.carrier import CampaignCarrier
-from campaigns.carriers import Closing, NoCarrier, carrier_of
 from campaigns.clerks import BackgroundJobs, clerks_of
 from campaigns.dialer import Dialer
 from campaigns.dialer_parts import DialerParts, DialerSettings
@@ -39,6 +38,7 @@ from operations.database.database import StorageError
 from operations.keep_running import keep_running
 from operations.notify.alert import Alert
 from operations.notify.trouble_rules import CAMPAIGN
+from transports.dialling import CampaignCarrier
 
 RECORD_S: Final = 1.0  # for one query of the record (chosen): the query is repeated anyway
 

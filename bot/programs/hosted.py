@@ -16,21 +16,22 @@ from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 
 from bot import clock
 from bot.call.call import Call, watch_leg
-from bot.call.switchboard import Switchboard, SwitchboardFullError
+from bot.call.switchboard import Switchboard
 from bot.config.folders import keep_private
 from bot.config.loading import load
 from bot.config.settings import Settings
 from bot.server.limits import bounds
-from bot.server.media_door import START_S, read_start
 from bot.tools.own_modules import find_own_modules
 from bot.workers.process import CLOSE_S, Process, open_process
 from operations.record.record_keeper import record_keeper
 from operations.telemetry import logs
-from transports.media_stream.leg import CarriedCall
+from transports.media_stream.leg import CarriedCall, StreamLeg
 from transports.media_stream.line import NORMAL, close
-from transports.media_stream.messages import POLICY, Started
+from transports.media_stream.messages import MULAW, POLICY, Started
+from transports.media_stream.sockets import START_S, read_start
+from transports.media_stream.stream import Stream
+from transports.pool import SwitchboardFullError
 from transports.twilio.dialect import TWILIO
-from transports.twilio.leg import TwilioLeg
 from transports.webrtc.leg import WebrtcLeg
 
 # The calls of a host: each opens a `Process` of its own, and all end together.
@@ -258,9 +259,9 @@ async def _talk_to_twilio(process: Process, websocket: WebSocket) -> None:
         caller=started.parameters.get("from", ""),
         called=started.parameters.get("to", ""),
     )
-    leg = TwilioLeg(
-        websocket, call, started.stream_sid, tell=process.switchboard.tell, clock=clock.monotonic
-    )
+    stream = Stream(dialect=TWILIO, stream_id=started.stream_sid, ours=MULAW, theirs=MULAW)
+    tell = process.switchboard.tell
+    leg = StreamLeg(websocket, call, stream, tell=tell, clock=clock.monotonic)
     try:
         await process.switchboard.answer(leg)
     finally:

@@ -12,24 +12,23 @@ from starlette.middleware.base import BaseHTTPMiddleware
 
 from bot import clock
 from bot.call.models import VoiceModels
+from bot.carriers import carrier_routers
 from bot.health.readiness_rules import judge_readiness
 from bot.server.access import Access
 from bot.server.call_routes import HouseCalls, call_router
-from bot.server.carrier_door import DoorFrame
-from bot.server.carrier_doors import carrier_routers
 from bot.server.limits import BodyLimit, OneRequest, explain_request
 from bot.server.live_routes import CampaignsView, HouseLive, live_router
 from bot.server.operator_routes import metrics_router, provider_router, reload_router
 from bot.server.pages.site import asset_routes, client_routes, console_routes
-from bot.server.parked import Parked
-from bot.server.twilio_door import twilio_routers
-from bot.server.webrtc_door import webrtc_router
+from bot.server.webrtc_routes import webrtc_router
 from bot.workers.pool import SingleProcess, WorkerPool
 from bot.workers.pool_client import PoolClient
 from bot.workers.process import Process
 from campaigns.dialer_parts import DialerSettings
 from operations.record.reader import RecordReader
 from operations.telemetry.emitter import Listener
+from transports.media_stream.webhooks import CarrierHost
+from transports.parked import Parked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +63,7 @@ def application(
     for router in (
         access.routes(),
         *_pages(process, pool, extras),
-        *_doors(process, tasks, pool),
+        *_carriers(process, tasks, pool),
         *_watched(process, pool, extras),
         *extras.routers,
     ):
@@ -101,25 +100,23 @@ def _pages(process: Process, pool: WorkerPool, extras: Extras) -> list[APIRouter
     ]
 
 
-def _doors(process: Process, tasks: asyncio.TaskGroup, pool: WorkerPool) -> Iterator[APIRouter]:
+def _carriers(process: Process, tasks: asyncio.TaskGroup, pool: WorkerPool) -> Iterator[APIRouter]:
     """Yield the routes of each enabled transport."""
     transports = process.settings.transports
     if transports.webrtc.enabled:
         yield client_routes()
         yield webrtc_router(process, tasks, Parked(pool, "webrtc"), pool)
-    frame = DoorFrame(
+    host = CarrierHost(
         addresses=process.settings.server.addresses,
-        switchboard=process.switchboard,
+        answer=process.switchboard.answer,
         tell=process.switchboard.tell,
         clock=clock.monotonic,
         pool=pool,
+        has_brief=process.briefs.load,
     )
-    yield from twilio_routers(process, frame)
-    yield from carrier_routers(transports, frame, process.briefs)
+    yield from carrier_routers(transports, host, process.people)
     if transports.livekit.enabled:
-        # Imported here because the library takes 28 MB, which a server without LiveKit does not
-        # need.
-        from bot.server.livekit_door import livekit_router  # noqa: PLC0415
+        from bot.server.livekit import livekit_router  # noqa: PLC0415 - the library is large
 
         yield livekit_router(process, tasks, pool, transports.livekit)
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bot.call.call import LINE_LOST, Call, watch_leg
-from bot.server.parked import Parked, ParkedCall
-from bot.workers.pool import NoSeat, WorkerPool, take_seat
+from bot.workers.pool import WorkerPool
 from bot.workers.process import Process
 from calls.events import CallRefused
+from transports.parked import Parked, ParkedCall
+from transports.pool import NoSeat, take_seat
 from transports.webrtc.connection import BrowserConnection
 from transports.webrtc.leg import WebrtcLeg
 

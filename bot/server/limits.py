@@ -22,7 +22,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.http11 import Request as WebsocketRequest
 
 from bot.server.access import SIGN_IN_PATH
-from bot.server.arrival_rules import IntakeAllowance
+from transports.arrival_rules import BEGUN, FLOOD, IntakeAllowance
 from transports.media_stream.messages import MAX_MESSAGE_BYTES
 
 # Time limits of a connection, and the number of connections: a silent one is not waited for.
@@ -289,9 +289,7 @@ STRANGERS_FRAMES: Final = 32  # `connected` and `start` are two, and media may f
 FRAMES_PER_S: Final = 200.0  # Twilio sends 50 audio frames, and 5 marks come back
 FRAMES_CAP: Final = 1000.0  # a line delayed by 5 s delivers some 300 at once
 CLOSE_S: Final = 1.0  # for the peer to answer our close
-BEGUN: Final = "begun"  # key in the scope's state: called when the peer has identified its call
 NOT_TEXT: Final = 1007  # RFC 6455, 7.4.1: data not consistent with the type of the message
-FLOOD: Final = 1008  # RFC 6455, 7.4.1: policy violation
 
 
 class BoundedSocket(WebSocketsSansIOProtocol):

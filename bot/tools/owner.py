@@ -11,8 +11,8 @@ from typing import Any, Final
 import aiohttp
 
 from bot.config.agent import ToolSettings
+from bot.http import request
 from bot.tools.toolbox import Run, Tool, ToolFailed
-from transports.http_requests import request
 
 BODY_LIMIT_BYTES: Final = 64_000  # of a response; a model reads at most 4,000 characters of it
 THREADS: Final = 4  # per tool; a function that hangs keeps its thread

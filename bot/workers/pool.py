@@ -2,8 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final, Protocol
@@ -12,6 +11,7 @@ from bot.clock import Clock
 from bot.workers.admission_rules import PoolAdmission
 from bot.workers.wire import Wire
 from bot.workers.worker_process import Worker
+from transports.pool import Answer, CallPool, HeldSeat, NoSeat
 
 MOST: Final = 10_000  # rooms of a day; the least recently used claim is dropped
 
@@ -201,87 +201,16 @@ class ViewRelay:
             watched_at.wire.tell("entry", watcher=said["watcher"], entry=said["entry"])
 
 
-Answer = Callable[[Mapping[str, Any]], Awaitable[Any]]
 NO_LIMIT: Final = 1_000_000  # seats; the switchboard has its own
 OWN: Final = 0  # the number of the only process
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeldSeat:
-    """A seat that is reserved for an expected call."""
-
-    seat: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NoSeat:
-    """There is no seat, with the reason: `full`, `busy` or `draining`."""
-
-    reason: str
-
-
-class KeyValues(Protocol):
-    """A key-value store that all processes of the pool share."""
-
-    async def keep(self, token: str, value: Any, *, for_s: float) -> None:
-        """Store a value; it can be taken once, within `for_s`."""
-        ...
-
-    async def take(self, token: str) -> Any:
-        """Return a value; `None` if there is none, it was taken, or it has expired."""
-        ...
-
-
-class Peers(Protocol):
-    """The processes of the pool, as one of them reaches them."""
-
-    async def claim(self, what: str) -> bool:
-        """Return whether this process is the first of all live processes to claim this."""
-        ...
-
-    def give_back(self, what: str) -> None:
-        """Allow any process to claim this again, including this one."""
-        ...
-
-    def answer(self, what: str, answer: Answer) -> None:
-        """Register the answer to a question that other processes ask this one."""
-        ...
-
-    async def ask(self, name: str, what: str, /, **fields: Any) -> Any:
-        """Return the answer of the process with this name; raises `LookupError` without one."""
-        ...
-
-    async def ask_all(self, what: str, /, **fields: Any) -> Sequence[Any]:
-        """Return the answers of all processes, this one's first."""
-        ...
-
-
-class WorkerPool(Protocol):
+class WorkerPool(CallPool, Protocol):
     """All processes that share one port, as one of them sees them."""
 
     @property
     def views(self) -> StreamedViews | None:
         """The live views of the other processes; `None` if there are none."""
-        ...
-
-    @property
-    def shelf(self) -> KeyValues:
-        """The store of tickets and resume states."""
-        ...
-
-    @property
-    def peers(self) -> Peers:
-        """The processes themselves: claims and questions."""
-        ...
-
-    @property
-    def id(self) -> str:
-        """A random text that all processes of this pool share, and no other server has."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """The name of this process; empty if it is the only one."""
         ...
 
     @property
@@ -295,36 +224,9 @@ class WorkerPool(Protocol):
         ...
 
     @property
-    def leads(self) -> bool:
-        """Whether this process does what is done once per pool, such as rendering clips."""
-        ...
-
-    @property
     def quiet(self) -> bool:
         """Whether the pool has no call."""
         ...
-
-    async def admit(self, call: str = "") -> HeldSeat | NoSeat:
-        """Reserve a seat for an expected call; the same call gets the same seat again."""
-        ...
-
-    def begin(self, seat: int) -> None:
-        """Report that the call has begun in this process."""
-        ...
-
-    def end(self, seat: int) -> None:
-        """Free the seat."""
-        ...
-
-
-@contextmanager
-def take_seat(pool: WorkerPool, seat: int) -> Iterator[None]:
-    """Hold the seat for a call while the block runs."""
-    pool.begin(seat)
-    try:
-        yield
-    finally:
-        pool.end(seat)
 
 
 class OwnShelf:

@@ -7,10 +7,11 @@ from typing import Any, Final
 
 from loguru import logger
 
-from bot.workers.pool import Answer, HeldSeat, NoSeat, StreamedViews
+from bot.workers.pool import StreamedViews
 from bot.workers.wire import Wire, WireError
 from fallbacks.ladder import StagePolicy
 from processors.ladder.gate import RungGate
+from transports.pool import Answer, HeldSeat, NoSeat
 
 
 class WireShelf:

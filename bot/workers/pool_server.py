@@ -14,9 +14,10 @@ from bot.workers.admission_rules import PoolAdmission
 from bot.workers.lease_rules import Leases
 from bot.workers.pool import Claims, KeyValueStore, ViewRelay
 from bot.workers.seats import SeatTable
-from bot.workers.wire import Answer, WireError
+from bot.workers.wire import WireError
 from bot.workers.worker_process import Worker
 from fallbacks.limits import MINUTE_S
+from transports.pool import Answer
 
 UNTOLD: Final = 100  # events that wait for a worker to emit them, while there is none
 

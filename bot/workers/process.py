@@ -21,6 +21,7 @@ from bot.config.rungs import rung_of
 from bot.config.settings import Settings
 from bot.health.policies import build_policies
 from bot.health.view import ProviderView, watch_providers
+from bot.http import open_connections
 from bot.tools import do_not_call as opt_outs
 from bot.tools.do_not_call import OptOuts, listing
 from bot.workers.configuration import check_rungs, check_tools, configuration_of
@@ -52,7 +53,6 @@ from operations.telemetry.metrics import Exposition, Metrics
 from processors.turn.detector import TurnJudges
 from providers.catalog import provider
 from providers.provider import SharedService, Stage
-from transports.http_requests import open_connections
 from transports.leg import People
 
 OWED: Final = "do_not_call"  # in `logs.dir`: numbers that are not in the do-not-call list yet

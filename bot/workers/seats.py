@@ -13,6 +13,7 @@ from bot.config.settings import Settings
 from bot.workers.admission_rules import PoolAdmission
 from bot.workers.connections import NOBODY, STARTING
 from bot.workers.worker_process import Worker
+from transports.pool import DRAINING
 from transports.twilio.webhook import (
     VOICE_PATH,
     Form,
@@ -21,8 +22,6 @@ from transports.twilio.webhook import (
     is_signed,
     read_form,
 )
-
-DRAINING: Final = "draining"  # as in `bot.call.switchboard`
 
 
 class SeatTable:
@@ -132,10 +131,12 @@ def _form_of(request: bytes, addresses: Sequence[str], token: SecretStr) -> Form
             body += event.data
         if not isinstance(event, h11.EndOfMessage):
             return None
-        form = read_form(body)
         path, _, query = head.target.decode().partition("?")
     except (h11.RemoteProtocolError, ValueError):
         return None  # a worker answers with the error
+    form = read_form(body)
+    if form is None:
+        return None
     proof = dict(head.headers).get(b"x-twilio-signature", b"").decode("latin-1")
     validator = RequestValidator(token.get_secret_value())
     signed = is_signed(validator, form, addresses=addresses, query=query, proof=proof)

@@ -3,19 +3,19 @@
 import asyncio
 import json
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any, Final
 
 from loguru import logger
 
+from transports.pool import ASK_S, Answer
+
 LINE_BYTES: Final = 4 * 1024 * 1024  # the resume state of a long call has about 20 kB
 UNREAD_BYTES: Final = 8 * 1024 * 1024  # a worker that has left this much unread is lost anyway
-ASK_S: Final = 2.0  # a loop that answers later has worse problems
 WAITS: Final = 8  # the wait is split: a stall of our own loop uses up only one part
 
 Heard = Callable[[Mapping[str, Any]], None]
-Answer = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
 
 class WireError(Exception):

@@ -10,12 +10,12 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 import aiohttp
 
+from bot.http import request
 from calls.caller import without_halves
 from fallbacks.failure import Kind
 from fallbacks.retry_after import retry_after_s
 from operations.crm.customer import CrmContact, CrmReport, dig, fill
 from operations.crm.port import CrmError, refused, unanswered
-from transports.http_requests import request
 
 # A next page given as a whole address is followed only at the CRM's own host.
 #

@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import aiohttp
 
+from bot.http import request
 from operations.crm.customer import CrmContact, CrmReport
 from operations.crm.port import unanswered
 from operations.crm.rest import check_taken
 from operations.notify.webhook import signature
-from transports.http_requests import request
 
 
 class WebhookCrm:

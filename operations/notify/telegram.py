@@ -11,9 +11,9 @@ from typing import Any, Final
 import aiohttp
 
 from bot.config.settings import TelegramSettings
+from bot.http import request
 from operations.notify.channel import POST_S, AlertText, refused, unanswered
 from operations.notify.outbox import ChannelPost
-from transports.http_requests import request
 
 LONGEST: Final = 4096  # characters of a message
 UNCHANGED: Final = "message is not modified"

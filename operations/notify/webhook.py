@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from bot.config.settings import WebhookSettings
+from bot.http import request
 from fallbacks.retry_after import retry_after_s
 from operations.notify.channel import POST_S, AlertText, as_json, refused, unanswered
 from operations.notify.outbox import ChannelPost
-from transports.http_requests import request
 
 PREFIX: Final = "whsec_"
 MOST_WAIT_S: Final = 3600.0  # whatever a receiver asks for

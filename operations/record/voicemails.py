@@ -18,6 +18,7 @@ from typing import BinaryIO, Final
 from loguru import logger
 from sqlalchemy import case, select, update
 
+from calls.stereo import SAMPLE_BYTES
 from operations.database.database import StorageError
 from operations.database.edge import Store, reading, writing
 from operations.database.sql_board import INSERTS
@@ -30,7 +31,6 @@ LEFT_S: Final = 600.0  # a message takes two minutes at most: an older file has 
 HEADER: Final = struct.Struct(
     "<4sI4s4sIHHIIHH4sI"
 )  # RIFF, WAVE, fmt and data (Microsoft RIFF, 1991)
-SAMPLE_BYTES: Final = 2
 
 
 class MessageFile:

@@ -23,10 +23,10 @@ from google.oauth2 import service_account
 from bot import clock
 from bot.clock import Clock
 from bot.config.sections import SheetsSettings
+from bot.http import request
 from fallbacks.failure import Failure, Kind, failed
 from fallbacks.retry_after import retry_after_s
 from operations.sheets.outbox import Cells
-from transports.http_requests import request
 
 SHEETS = "sheets"
 GOOGLE = "google"

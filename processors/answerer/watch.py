@@ -31,6 +31,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessorSet
 
 from calls.entry import Tell
 from calls.leg_events import AnswererHeard
+from calls.stereo import SAMPLE_BYTES
 from processors.answerer.answerer_rules import (
     AnsweringAction,
     AnsweringPlan,
@@ -57,7 +58,6 @@ RECORDER_HZ: Final = 1400.0  # the tone that warns of a recorder, about 0.2 s ev
 RECORDER_S: Final = 0.22  # at most, with a margin for inexact devices
 AUDIBLE_RMS: Final = 250.0  # of 32768, about -42 dBFS
 DRIFT_HZ: Final = 35.0  # at most between two windows
-SAMPLE_BYTES: Final = 2
 _BESIDE: Final = 1  # bins either side of the peak: a Hann window spreads a tone over them
 
 

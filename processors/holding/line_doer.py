@@ -9,6 +9,7 @@ from pipecat.frames.frames import Frame, InterruptionFrame, OutputAudioRawFrame
 from pipecat.processors.frame_processor import FrameProcessor
 
 from calls.line import CallerLine
+from calls.stereo import SAMPLE_BYTES
 from processors.holding.decision import HoldDecision
 from processors.holding.line_rules import (
     CallerMessage,
@@ -30,7 +31,7 @@ from processors.holding.line_rules import (
     heard_here,
 )
 from processors.holding.on_device_words import OnDeviceWords
-from processors.holding.own_voice import SAMPLE_BYTES, ChoiceActions, Fallback, OwnVoice
+from processors.holding.own_voice import ChoiceActions, Fallback, OwnVoice
 from processors.ladder.stage import Alarm
 from processors.wiring import CallWiring
 

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Final, TypeAlias
 
 from calls.events import CallerStarted, CallerStopped, TurnDecided
+from calls.stereo import SAMPLE_BYTES
 from fallbacks.facts import (
     AnswerEmpty,
     AttemptFailed,
@@ -57,7 +58,6 @@ def heard_here(language: str) -> bool:
     return language.partition("-")[0].lower() == LANGUAGE
 
 
-SAMPLE_BYTES: Final = 2
 LIMIT_S: Final = 120.0  # what people say to a machine is far shorter (chosen)
 QUIET_S: Final = 3.5  # of silence that ends a message; 4 s are the longest silence of a call
 OVER_TONE_S: Final = 0.5  # after the tone; speech that lasts until then belongs to the message

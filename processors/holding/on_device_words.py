@@ -13,9 +13,9 @@ from typing import Final, Protocol
 
 from pipecat.processors.frame_processor import FrameProcessor
 
+from calls.stereo import SAMPLE_BYTES
 from processors.holding.line_rules import PHRASES, Meaning
 
-SAMPLE_BYTES: Final = 2
 BEFORE_S: Final = 0.6  # of audio kept: a VAD reports 0.2 s late, and later for a soft voice
 LONGEST_S: Final = 2.2  # including that; "call me back" takes 1 s, slowly spoken
 WAITING: Final = 4  # utterances in the queue; more means a caller who is talking

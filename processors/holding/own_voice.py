@@ -19,6 +19,7 @@ from pipecat.frames.frames import Frame, TTSAudioRawFrame, TTSStoppedFrame
 from calls.entry import Tell
 from calls.events import AgentSaid, CallbackWanted, MessageLeft, PersonWanted, TranscriptFinal
 from calls.line import CallerLine
+from calls.stereo import SAMPLE_BYTES
 from calls.turn import Turn
 from fallbacks.facts import HeldTheLine, StepTaken
 from processors.holding.late_answer_rules import Holding
@@ -38,7 +39,6 @@ from processors.holding.outage_rules import OutageSettings
 from processors.holding.utterance_rules import Chooser, FallbackText, OwnWords, Situation
 from processors.wiring import CallWiring
 
-SAMPLE_BYTES: Final = 2
 TONE_HZ: Final = 1000  # inside the telephone band, and not a dialling tone (chosen)
 TONE_S: Final = 0.3
 TONE_LEVEL: Final = 8000  # of 32768

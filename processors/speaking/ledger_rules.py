@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from calls.stereo import SAMPLE_BYTES
 from fallbacks.word_times import WordFollower, WordTimes
 from processors.speaking.attempt_rules import PlaySound, PlayWord, SoundCame, WordTimed
 
@@ -20,7 +21,6 @@ MARGIN_S: Final = 0.05  # word times against samples, as seen with both voices (
 ROUNDING_S: Final = 0.01
 LEAD_S: Final = 0.1  # the line gets half words rather than running dry sooner than this
 DRAIN_S: Final = 0.01  # after the moment when half words are released
-SAMPLE_BYTES: Final = 2
 UNTIMED_S: Final = 0.6  # of audio without any word time: this voice gives none
 
 

@@ -4,9 +4,10 @@ from typing import Final
 
 import numpy as np
 
+from calls.stereo import SAMPLE_BYTES
+
 AUDIBLE: Final = 164  # of 32768, about -46 dBFS: below any syllable, above a codec's noise
 PAUSE_S: Final = 0.7  # no longer pause is natural inside what a voice says (chosen)
-SAMPLE_BYTES: Final = 2
 
 
 def audible(pcm: bytes) -> bool:

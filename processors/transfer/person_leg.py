@@ -20,11 +20,11 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
 from calls.line import CallerLine
+from calls.stereo import SAMPLE_BYTES
 from processors.answerer.watch import SpeechDetector
 from processors.holding.line_doer import OtherSound, until_heard
 from processors.holding.line_rules import Consent, Meaning
 from processors.holding.on_device_words import OnDeviceWords, WordEar
-from processors.holding.own_voice import SAMPLE_BYTES
 from processors.transfer.waiting_line import TakeSound
 from processors.turn.sound_path import SoundPath
 

@@ -23,6 +23,7 @@ from pipecat.processors.frame_processor import (
     FrameProcessorQueue,
 )
 
+from calls.stereo import SAMPLE_BYTES
 from processors.turn.floor import Floor
 
 
@@ -73,7 +74,6 @@ class SoundPath(FrameProcessor):
 
 WINDOW_S: Final = 0.032  # 256 samples at 8 kHz, 512 at 16 kHz. Source: Silero's model
 QUIET_WINDOWS: Final = 4  # at once; must be fewer than the six in a row that make speech (0.2 s)
-SAMPLE_BYTES: Final = 2
 
 
 class SoundWindows(SoundPath):

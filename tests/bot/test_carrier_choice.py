@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from bot.carriers import carrier_of
 from bot.config.settings import Settings
 from bot.outbound.call_ledger import CarrierReports
-from campaigns.carriers import carrier_of
-from campaigns.telnyx_carrier import TelnyxCarrier
+from transports.telnyx.dialling import TelnyxCarrier
 
 TOKEN = SecretStr("t")
 STAGES = {

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.server.arrival_rules import IntakeAllowance
+from transports.arrival_rules import IntakeAllowance
 
 
 def test_saved_allowance_may_be_used_at_once_and_the_rest_at_its_pace() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.server.arrival_rules import Guest, WaitingRoom
+from transports.arrival_rules import Guest, WaitingRoom
 
 
 class Visitors:

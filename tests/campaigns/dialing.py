@@ -12,7 +12,6 @@ from calls.dialled import DialVerdict
 from calls.events import Event
 from calls.outbound import Claim, Dial, DialOutcome
 from campaigns.call_verdict import CallVerdict
-from campaigns.carrier import CarrierError, DialRefusedError, DialRequest, FoundCall
 from campaigns.dialer import Dialer
 from campaigns.dialer_parts import DialerParts, DialerSettings, OwnCalls
 from campaigns.guard import Hold, rules_of
@@ -21,6 +20,7 @@ from campaigns.store.contacts import ContactStore, NewContact
 from campaigns.store.dials import DialReader
 from campaigns.store.office import CampaignOffice
 from campaigns.store.queue import CampaignStore
+from transports.dialling import CarrierError, DialRefusedError, DialRequest, FoundCall
 
 TALK_S = 20.0
 OPEN = {"stt": True, "llm": True, "tts": True}

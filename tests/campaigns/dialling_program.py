@@ -20,12 +20,12 @@ import sqlalchemy.dialects.postgresql.asyncpg
 import sqlalchemy.dialects.sqlite.aiosqlite  # noqa: F401 - before the fork
 
 from calls.outbound import Claim, DialOutcome, DialResult, NothingToDial
-from campaigns.carrier import CarrierError, FoundCall
 from campaigns.fate import judge_fate, was_never_asked
 from campaigns.guard import rules_of
 from campaigns.model import Campaign, RetryRule, next_step
 from campaigns.store.queue import CampaignStore
 from operations.database.database import StorageError
+from transports.dialling import CarrierError, FoundCall
 
 LEASE_S = 50.0  # of simulated time: the next dialler comes 100 s later
 CAMPAIGN = Campaign(

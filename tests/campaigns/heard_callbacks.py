@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from campaigns.carrier import HeardLeg
+from transports.dialling import HeardLeg
 
 
 @dataclass

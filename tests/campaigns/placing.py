@@ -7,12 +7,12 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from campaigns.carrier import CampaignCarrier, DialRequest, DialWithdrawnError, FoundCall
-from campaigns.twilio_carrier import TwilioCarrier
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.rest import CarrierRest
 from tests.campaigns.heard_callbacks import ToldNews
-from transports.twilio.calls import TwilioCalls, TwilioRest
+from transports.dialling import CampaignCarrier, DialRequest, DialWithdrawnError, FoundCall
+from transports.twilio.dialling import TwilioCalls, TwilioCarrier
+from transports.twilio.rest import TwilioRest
 
 OURS: Final = "+15005550006"
 A: Final = "+15005550111"

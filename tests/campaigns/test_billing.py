@@ -9,16 +9,16 @@ from pydantic import SecretStr
 
 from calls.outbound import Claim, DialOutcome, DialResult, NextStep
 from campaigns.billing import IDLE_S, Billing
-from campaigns.carrier import CarrierError, DialRequest, FoundCall
 from campaigns.model import Campaign
 from campaigns.store.dials import DialBills
 from campaigns.store.figures import CampaignFigures
-from campaigns.twilio_carrier import TwilioCarrier
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.rest import CarrierRest
 from tests.campaigns.heard_callbacks import ToldNews
 from tests.operations.database.campaign_queue import LEASE_S, NOON, Queue, new_contacts, open_queue
-from transports.twilio.calls import TwilioCalls, TwilioRest
+from transports.dialling import CarrierError, DialRequest, FoundCall
+from transports.twilio.dialling import TwilioCalls, TwilioCarrier
+from transports.twilio.rest import TwilioRest
 
 pytestmark = pytest.mark.virtual_time
 

@@ -9,9 +9,9 @@ from calls.dialled import judge_dial
 from calls.outbound import DialOutcome
 from campaigns.call_result import judge_call
 from campaigns.call_verdict import CallVerdict
-from campaigns.carrier import FoundCall
 from campaigns.dialer_parts import DialerSettings
 from tests.campaigns.dialing import now_s
+from transports.dialling import FoundCall
 
 pytestmark = pytest.mark.virtual_time
 

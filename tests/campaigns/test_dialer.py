@@ -20,7 +20,6 @@ from calls.campaign_events import (
 from calls.dialled import judge_dial
 from calls.outbound import Claim, DialOutcome
 from campaigns.breakers import WatchedCarrier
-from campaigns.carrier import DialRequest, FoundCall
 from campaigns.dial_run import DialRun
 from campaigns.dialer import DialsInProgress
 from campaigns.fate import MOST_CALL_S
@@ -39,6 +38,7 @@ from tests.campaigns.dialing import (
     until,
 )
 from tests.campaigns.placing import twilio_office
+from transports.dialling import DialRequest, FoundCall
 
 pytestmark = pytest.mark.virtual_time
 

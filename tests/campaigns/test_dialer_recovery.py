@@ -15,7 +15,6 @@ from calls.campaign_events import (
     DialPlaced,
 )
 from calls.outbound import Claim, Dial, DialOutcome, DialResult, NextStep, NothingToDial
-from campaigns.carrier import DialRequest
 from campaigns.dialer import Dialer
 from campaigns.store.queue import CampaignStore
 from operations.database.database import StorageError
@@ -29,6 +28,7 @@ from tests.campaigns.dialing import (
     running,
     until,
 )
+from transports.dialling import DialRequest
 
 pytestmark = pytest.mark.virtual_time
 

@@ -9,7 +9,11 @@ import pytest
 from pydantic import SecretStr
 
 from calls.outbound import DialOutcome
-from campaigns.carrier import (
+from lab.simulators.carrier.callee import Callee
+from lab.simulators.carrier.exotel import ExotelAccount
+from tests.campaigns.heard_callbacks import ToldNews
+from tests.campaigns.placing import OURS, A, B, ended, request, withdrawn
+from transports.dialling import (
     CarrierError,
     DialRefusedError,
     DialWithdrawnError,
@@ -17,12 +21,8 @@ from campaigns.carrier import (
     HeardLeg,
     RecallingCarrier,
 )
-from campaigns.exotel_carrier import LONGEST_S, UNHEARD_S, ExotelCarrier
-from lab.simulators.carrier.callee import Callee
-from lab.simulators.carrier.exotel import ExotelAccount
-from tests.campaigns.heard_callbacks import ToldNews
-from tests.campaigns.placing import OURS, A, B, ended, request, withdrawn
-from transports.exotel.calls import ExotelCalls, ExotelRest
+from transports.exotel.dialling import LONGEST_S, UNHEARD_S, ExotelCalls, ExotelCarrier
+from transports.exotel.rest import ExotelRest
 
 pytestmark = pytest.mark.virtual_time
 

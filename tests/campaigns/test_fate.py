@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from calls.outbound import Dial, DialOutcome, DialResult
-from campaigns.carrier import FoundCall
 from campaigns.fate import ASK_AGAIN, GRACE_S, LOST, MOST_CALL_S, RELEASE, Fate, judge_fate
+from transports.dialling import FoundCall
 
 NOW = 1_800_000_000.0
 CLAIMED = Dial(

@@ -4,7 +4,7 @@ import pytest
 
 from calls.leg_events import AnswererJudged, LegAnswered, LegEnded, LegOutcome, LegRinging
 from calls.leg_progress import LegFact
-from campaigns.carrier import HeardLeg, joined
+from transports.dialling import HeardLeg, joined
 
 RINGING = LegRinging(call_ref="c", ref="d")
 ANSWERED = LegAnswered(call_ref="c", ref="d", after_s=1.0)

@@ -12,12 +12,11 @@ from pydantic import SecretStr
 
 from calls.dialled import judge_dial
 from calls.outbound import DialOutcome
-from campaigns.carrier import CarrierError, DialWithdrawnError
-from campaigns.livekit_carrier import LivekitCarrier
 from tests.campaigns.placing import ended, request, withdrawn
 from tests.transports.exchange import SECRET, running_exchange
 from tests.transports.exchange import Exchange as Telephones
-from transports.livekit.dial import open_exchange
+from transports.dialling import CarrierError, DialWithdrawnError
+from transports.livekit.dialling import LivekitCarrier, open_exchange
 
 
 @dataclass

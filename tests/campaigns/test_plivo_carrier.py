@@ -9,20 +9,20 @@ import pytest
 from pydantic import SecretStr
 
 from calls.outbound import DialOutcome
-from campaigns.carrier import (
+from lab.simulators.carrier.callee import Callee
+from lab.simulators.carrier.plivo import PlivoAccount
+from lab.simulators.carrier.plivo_exchange import PlivoDial, PlivoRestApi
+from tests.campaigns.heard_callbacks import ToldNews
+from tests.campaigns.placing import OURS, A, B, request, withdrawn
+from transports.dialling import (
     CarrierError,
     DialRefusedError,
     DialWithdrawnError,
     FoundCall,
     HeardLeg,
 )
-from campaigns.plivo_carrier import PlivoCarrier
-from lab.simulators.carrier.callee import Callee
-from lab.simulators.carrier.plivo import PlivoAccount
-from lab.simulators.carrier.plivo_exchange import PlivoDial, PlivoRestApi
-from tests.campaigns.heard_callbacks import ToldNews
-from tests.campaigns.placing import OURS, A, B, request, withdrawn
-from transports.plivo.calls import PlivoCalls, PlivoRest
+from transports.plivo.dialling import PlivoCalls, PlivoCarrier
+from transports.plivo.rest import PlivoRest
 
 FAR_AHEAD_S = 4e9  # our clock differs from Plivo's
 

@@ -10,22 +10,21 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from campaigns.carrier import CampaignCarrier
 from campaigns.dialer_parts import DialerSettings
-from campaigns.exotel_carrier import ExotelCarrier
-from campaigns.livekit_carrier import LivekitCarrier
 from campaigns.one_call import OneCall
-from campaigns.plivo_carrier import PlivoCarrier
-from campaigns.telnyx_carrier import TelnyxCarrier
-from campaigns.twilio_carrier import TwilioCarrier
 from tests.campaigns.dialing import Floor, dialing, now_s, running, until
 from tests.campaigns.heard_callbacks import ToldNews
 from tests.campaigns.placing import ACCOUNT, OURS, A
-from transports.exotel.calls import ExotelCalls, ExotelRest
-from transports.livekit.dial import open_exchange
-from transports.plivo.calls import PlivoCalls, PlivoRest
-from transports.telnyx.calls import TelnyxCalls, TelnyxRest
-from transports.twilio.calls import TwilioCalls, TwilioRest
+from transports.dialling import CampaignCarrier
+from transports.exotel.dialling import ExotelCalls, ExotelCarrier
+from transports.exotel.rest import ExotelRest
+from transports.livekit.dialling import LivekitCarrier, open_exchange
+from transports.plivo.dialling import PlivoCalls, PlivoCarrier
+from transports.plivo.rest import PlivoRest
+from transports.telnyx.dialling import TelnyxCalls, TelnyxCarrier
+from transports.telnyx.rest import TelnyxRest
+from transports.twilio.dialling import TwilioCalls, TwilioCarrier
+from transports.twilio.rest import TwilioRest
 
 pytestmark = pytest.mark.virtual_time
 

@@ -11,19 +11,19 @@ from pydantic import SecretStr
 from calls.dialled import judge_dial
 from calls.leg_events import LegOutcome
 from calls.outbound import DialOutcome
-from campaigns.carrier import (
+from lab.simulators.carrier.callee import Callee
+from lab.simulators.carrier.telnyx_exchange import TelnyxExchange, telnyx_exchange
+from tests.campaigns.heard_callbacks import ToldNews
+from tests.campaigns.placing import OURS, A, B, ended, request, withdrawn
+from transports.dialling import (
     CarrierError,
     DialRefusedError,
     DialWithdrawnError,
     FoundCall,
     HeardLeg,
 )
-from campaigns.telnyx_carrier import TelnyxCarrier
-from lab.simulators.carrier.callee import Callee
-from lab.simulators.carrier.telnyx_exchange import TelnyxExchange, telnyx_exchange
-from tests.campaigns.heard_callbacks import ToldNews
-from tests.campaigns.placing import OURS, A, B, ended, request, withdrawn
-from transports.telnyx.calls import TelnyxCalls, TelnyxRest
+from transports.telnyx.dialling import TelnyxCalls, TelnyxCarrier
+from transports.telnyx.rest import TelnyxRest
 
 pytestmark = pytest.mark.virtual_time
 

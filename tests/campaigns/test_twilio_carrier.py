@@ -6,16 +6,16 @@ import pytest
 
 from calls.dialled import judge_dial
 from calls.outbound import DialOutcome
-from campaigns.carrier import (
+from lab.simulators.carrier.callee import Callee
+from tests.campaigns.heard_callbacks import ToldNews
+from tests.campaigns.placing import A, B, ended, request, twilio_office, withdrawn
+from transports.dialling import (
     CarrierError,
     DialRefusedError,
     DialWithdrawnError,
     FoundCall,
     HeardLeg,
 )
-from lab.simulators.carrier.callee import Callee
-from tests.campaigns.heard_callbacks import ToldNews
-from tests.campaigns.placing import A, B, ended, request, twilio_office, withdrawn
 
 FAR_AHEAD_S = 4e9  # our clock differs from Twilio's
 

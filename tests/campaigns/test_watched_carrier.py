@@ -6,7 +6,7 @@ import pytest
 
 from calls.outbound import Dial
 from campaigns.breakers import WatchedCarrier
-from campaigns.carrier import CarrierError, DialRefusedError, DialRequest, FoundCall
+from transports.dialling import CarrierError, DialRefusedError, DialRequest, FoundCall
 
 REQUEST = DialRequest(dial_id="d", to="+15005550101", campaign="c")
 DIAL = Dial(

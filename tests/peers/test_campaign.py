@@ -13,15 +13,14 @@ from pydantic import SecretStr
 
 from calls.outbound import Claim, DialOutcome
 from campaigns.call_verdict import CallVerdict
-from campaigns.carrier import DialRequest, FoundCall
-from campaigns.livekit_carrier import LivekitCarrier
 from campaigns.model import Campaign
 from tests.campaigns.dialing import Dialing, dialing
 from tests.peers.conftest import NewPhone
 from tests.peers.media_server import KEY, NUMBER, SECRET, MediaServer
 from tests.peers.sip_phone import SipPhone
 from tests.peers.test_peers import TONE_HZ, loud_s, participant
-from transports.livekit.dial import open_exchange
+from transports.dialling import DialRequest, FoundCall
+from transports.livekit.dialling import LivekitCarrier, open_exchange
 
 ANSWERS, BUSY, NEVER = "+15005550401", "+15005550402", "+15005550403"
 LONGEST_S = 90.0

@@ -17,7 +17,13 @@ from tests.peers.media_server import KEY, NUMBER, SECRET, MediaServer
 from tests.peers.refusing_phone import carrier_with_login, refusing_phone
 from tests.peers.sip_phone import Pcm
 from tests.peers.test_peers import TONE_HZ, loud_s, participant
-from transports.livekit.dial import AlreadyDiallingError, OutboundCall, dial, open_exchange, room_of
+from transports.livekit.dialling import (
+    AlreadyDiallingError,
+    OutboundCall,
+    dial,
+    open_exchange,
+    room_of,
+)
 from transports.livekit.trunks import (
     Credentials,
     ExchangePlan,

@@ -19,7 +19,6 @@ from google.protobuf.duration_pb2 import Duration
 from livekit import api
 from livekit.protocol.sip import SIPMediaConfig
 
-from bot.server.livekit_door import LOOK_EVERY_S
 from lab.control import LabControl
 from lab.drill.evidence import sent_between
 from lab.process import LabOptions, RunningLab, lab_process
@@ -29,6 +28,7 @@ from tests.peers.agent import GREETING, answering
 from tests.peers.conftest import NewPhone
 from tests.peers.media_server import MediaServer
 from tests.peers.sip_phone import RATE_HZ, Pcm, SipPhone
+from transports.livekit.routes import LOOK_EVERY_S
 
 CALLERS = Path(__file__).parents[1] / "fixtures" / "callers"
 LOUD = 600  # of 32768: a voice on this line, nothing else

@@ -9,8 +9,7 @@ import pytest
 import soundfile
 
 from fallbacks.failure import Kind, ServiceError
-from providers import sphinx_process
-from providers.batch import local_stt, local_tts
+from providers import local_stt, local_tts, sphinx_process
 from providers.provider import RungSpec, WholeRecording
 from providers.sphinx_process import SphinxProcess
 from tests.lab.simulators.synthetic_caller import as_wav, silence

@@ -10,12 +10,6 @@ from pydantic import SecretStr
 
 from bot import clock
 from bot.call.briefs import Briefs
-from bot.call.switchboard import SwitchboardFullError
-from bot.server import telnyx_signature
-from bot.server.carrier_door import DoorFrame
-from bot.server.exotel_door import ExotelProof, exotel_router
-from bot.server.plivo_door import plivo_router
-from bot.server.telnyx_door import telnyx_router
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.exotel import ExotelManner, exotel_call
 from lab.simulators.carrier.plivo import PlivoAccount, PlivoManner, plivo_call
@@ -28,35 +22,26 @@ from lab.simulators.carrier.telnyx import (
 )
 from lab.simulators.carrier.telnyx_exchange import TelnyxExchange, telnyx_exchange
 from lab.simulators.carrier.webhook import PhoneCall
-from tests.transports.twilio_server import Call, WorkerPool, serving
-from transports.leg import Leg
-from transports.media_stream.leg import StreamLeg
+from tests.transports.twilio_server import WorkerPool, serving
+from transports.exotel.routes import ExotelProof, exotel_router
 from transports.media_stream.line import LinePatience
-from transports.plivo.calls import PlivoRest
-from transports.telnyx.calls import TelnyxRest
+from transports.media_stream.webhooks import CarrierHost
+from transports.plivo.rest import PlivoRest
+from transports.plivo.routes import plivo_router
+from transports.telnyx.rest import TelnyxRest
+from transports.telnyx.routes import telnyx_router
+from transports.telnyx.signature import public_key
 
 KEY, TOKEN = "an-exotel-key", "an-exotel-token"
-
-
-class StreamHouse(WorkerPool):
-    """A switchboard for the legs of media streams."""
-
-    async def answer(self, leg: Leg) -> None:
-        if self.full:
-            raise SwitchboardFullError
-        assert isinstance(leg, StreamLeg)
-        call = Call(leg)
-        self.calls.append(call)
-        await call.run()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Doors:
     """The server, and a caller by each carrier."""
 
-    pool: StreamHouse
+    pool: WorkerPool
     exchange: TelnyxExchange
-    frame: DoorFrame
+    host: CarrierHost
     plivo: PlivoAccount
     codec: str
     content_type: str
@@ -117,10 +102,10 @@ async def doors(
         briefs: Of the contacts that campaigns call.
         hands_on: Whether Plivo knows the address to ask about a transfer.
     """
-    it, app = StreamHouse(), FastAPI()
+    it, app = WorkerPool(), FastAPI()
     async with serving(app) as it.port, telnyx_exchange() as exchange, PlivoAccount() as plivo:
-        frame, telnyx = it.door_frame(), exchange.account
-        key = telnyx_signature.public_key(telnyx.public_key)
+        host, telnyx = it.host(briefs.load if briefs else None), exchange.account
+        key = public_key(telnyx.public_key)
         assert key is not None
         rest = TelnyxRest(
             api_key=SecretStr(telnyx.api_key),
@@ -129,31 +114,28 @@ async def doors(
             rate_hz=CODES[codec].rate_hz,
         )
         patience = LinePatience(returns_within_s=returns_within_s)
-        app.include_router(
-            telnyx_router(frame, key=key, rest=rest, utc_s=utc_s, patience=patience, briefs=briefs)
-        )
+        app.include_router(telnyx_router(host, key=key, rest=rest, utc_s=utc_s, patience=patience))
         plivo_rest = PlivoRest(
             auth_id=SecretStr(plivo.auth_id),
             auth_token=SecretStr(plivo.auth_token),
             api_url=plivo.url,
-            public_url=frame.public_url if hands_on else "",
+            public_url=host.public_url if hands_on else "",
         )
         token = SecretStr(plivo.auth_token)
         router = plivo_router(
-            frame,
+            host,
             auth_token=token,
             rest=plivo_rest,
             content_type=content_type,
             patience=patience,
-            briefs=briefs,
         )
         app.include_router(router)
         proof = ExotelProof(key=SecretStr(KEY), token=SecretStr(TOKEN))
-        app.include_router(exotel_router(frame, proof=proof, briefs=briefs))
+        app.include_router(exotel_router(host, proof=proof))
         yield Doors(
             pool=it,
             exchange=exchange,
-            frame=frame,
+            host=host,
             plivo=plivo,
             codec=codec,
             content_type=content_type,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from transports.http_requests import number_of
+from transports.rest import number_of
 
 NUMBERS: dict[str, tuple[object, float | None]] = {
     "a text": ("0.00700", 0.007),

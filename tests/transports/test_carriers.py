@@ -12,7 +12,7 @@ from calls.events import CallRefused, ProviderFailed
 from lab.simulators.carrier.webhook import NotConnectedError
 from tests.transports.carrier_server import Doors, doors
 from tests.transports.twilio_server import Call, until
-from transports.http_requests import ASK_S
+from transports.rest import ASK_S
 
 pytestmark = pytest.mark.virtual_time
 

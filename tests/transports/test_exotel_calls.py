@@ -15,15 +15,9 @@ from calls.leg_progress import OUTCOMES
 from fallbacks.failure import Kind, PermanentError, Scope, ServiceError, TransientError
 from lab.simulators.carrier.callee import Callee, Fate
 from lab.simulators.carrier.exotel import ExotelAccount, ExotelDial
-from transports.exotel.calls import (
-    MOST_ANSWER_BYTES,
-    ExotelCalls,
-    ExotelRest,
-    dial_proof,
-    ending_of,
-    is_proven,
-)
-from transports.http_requests import DialOrder
+from transports.dialling import DialOrder
+from transports.exotel.dialling import ExotelCalls, dial_proof, ending_of, is_proven
+from transports.exotel.rest import MOST_ANSWER_BYTES, ExotelRest
 
 pytestmark = pytest.mark.virtual_time
 

@@ -10,12 +10,12 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
+from bot.http import open_connections, request
 from fallbacks.failure import ServiceError
-from transports.exotel.calls import ExotelRest
-from transports.http_requests import open_connections, request
-from transports.plivo.calls import PlivoRest
-from transports.telnyx.calls import TelnyxRest
-from transports.twilio.calls import TwilioRest
+from transports.exotel.rest import ExotelRest
+from transports.plivo.rest import PlivoRest
+from transports.telnyx.rest import TelnyxRest
+from transports.twilio.rest import TwilioRest
 
 SECRET = SecretStr("secret")
 

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from calls.dialled import GATEWAY_LOST
 from tests.transports.exchange import SECRET, Exchange, running_exchange
-from transports.livekit.dial import (
+from transports.livekit.dialling import (
     CALLEE,
     AlreadyDiallingError,
     OutboundCall,

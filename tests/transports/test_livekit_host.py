@@ -3,7 +3,7 @@
 from pydantic import SecretStr
 
 from tests.transports.exchange import SECRET, running_exchange
-from transports.livekit.dial import OutboundCall, dial, open_exchange
+from transports.livekit.dialling import OutboundCall, dial, open_exchange
 
 CALL = OutboundCall(room="person-1", trunk_id="", number="desk", host="192.0.2.7:5070")
 

@@ -32,7 +32,7 @@ from pydantic import SecretStr
 from calls.events import Event
 from tests.transports.exchange import SECRET
 from tests.transports.passed_words import PassedWords
-from transports.livekit.dial import CALLEE
+from transports.livekit.dialling import CALLEE
 from transports.livekit.leg import LivekitLeg
 from transports.livekit.line import LivekitLine
 from transports.livekit.room import RoomPlace

@@ -17,8 +17,9 @@ from fallbacks.failure import Kind, PermanentError, TransientError
 from lab.simulators.carrier.callee import Callee, Fate
 from lab.simulators.carrier.plivo import PlivoAccount
 from lab.simulators.carrier.plivo_exchange import PlivoRestApi
-from transports.http_requests import DialOrder
-from transports.plivo.calls import PlivoCalls, PlivoRest, ending_of
+from transports.dialling import DialOrder
+from transports.plivo.dialling import PlivoCalls
+from transports.plivo.rest import PlivoRest, ending_of
 
 pytestmark = pytest.mark.virtual_time
 

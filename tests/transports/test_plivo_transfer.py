@@ -11,7 +11,6 @@ from plivo import plivoxml
 from plivo.utils.signature_v3 import validate_v3_signature
 from pydantic import SecretStr
 
-from bot.server.plivo_door import PlivoRingOrders
 from calls.events import InputRefused, ProviderFailed
 from calls.handover import Destination, Handover
 from lab.simulators.carrier.callee import Callee, Fate
@@ -21,8 +20,9 @@ from lab.simulators.carrier.webhook import PhoneCall
 from tests.bot.server.test_carrier_doors import canonical
 from tests.transports.carrier_server import Doors, doors
 from tests.transports.twilio_server import Call, tone, until
-from transports.plivo.calls import PlivoRest
 from transports.plivo.dialect import answered_for, dial_outcome, dial_verb, transfer_url
+from transports.plivo.rest import PlivoRest
+from transports.plivo.routes import PlivoRingOrders
 
 pytestmark = pytest.mark.virtual_time
 
@@ -266,7 +266,7 @@ async def test_an_order_is_found_by_any_process() -> None:
         transfer = tasks.create_task(on.call.leg.transfer(DESK, ring_s=20))
         await until(lambda: bool(on.it.plivo.requests))
         rest = PlivoRest(auth_id=SecretStr(""), auth_token=SecretStr(""), public_url=HERE)
-        elsewhere = PlivoRingOrders(rest=rest, shelf=on.it.frame.pool.shelf)
+        elsewhere = PlivoRingOrders(rest=rest, shelf=on.it.host.pool.shelf)
         verb = await elsewhere.take(on.caller.phone.call_sid, on.ordered.partition("order=")[2])
 
         assert verb is not None

@@ -12,9 +12,10 @@ from bot.clock import utc_now
 from fallbacks.failure import Kind, PermanentError, Scope, TransientError
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.telnyx_exchange import TelnyxExchange, telnyx_exchange
-from transports.http_requests import DialOrder
-from transports.telnyx.calls import TelnyxCalls, TelnyxRecord, TelnyxRest
-from transports.telnyx.dial import state_of
+from transports.dialling import DialOrder
+from transports.telnyx.dialling import TelnyxCalls, TelnyxRecord
+from transports.telnyx.events import state_of
+from transports.telnyx.rest import TelnyxRest
 
 pytestmark = pytest.mark.virtual_time
 

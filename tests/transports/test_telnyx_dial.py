@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from transports.telnyx.dial import (
+from transports.telnyx.events import (
     HANDED_ON,
     TelnyxEnd,
     answerer_of,

@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bot.server.telnyx_legs import BRIDGED_S, handed_on
 from calls.handover import Destination, Handover
 from tests.bot.server.test_telnyx_dials import told
 from tests.transports.carrier_server import Doors, doors
 from tests.transports.twilio_server import tone, until
-from transports.http_requests import ASK_S
-from transports.telnyx.dial import is_handed_on
+from transports.rest import ASK_S
+from transports.telnyx.events import is_handed_on
+from transports.telnyx.transfer import BRIDGED_S, handed_on
 
 pytestmark = pytest.mark.virtual_time
 

@@ -22,10 +22,12 @@ from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import PhoneCall
 from tests.transports.twilio_server import RATE_HZ, TOKEN, Call, pool, serving, tone, until
 from tests.virtual_time import VirtualLoop
-from transports.media_stream.leg import CarriedCall
+from transports.media_stream.leg import CarriedCall, StreamLeg
 from transports.media_stream.line import LinePatience
-from transports.twilio.calls import TwilioRest
-from transports.twilio.leg import TwilioLeg
+from transports.media_stream.messages import MULAW
+from transports.media_stream.stream import Stream
+from transports.twilio.dialect import TWILIO
+from transports.twilio.rest import TwilioRest
 
 pytestmark = pytest.mark.virtual_time
 
@@ -243,10 +245,10 @@ async def impatient_leg(
     @app.websocket("/")
     async def answer(websocket: WebSocket) -> None:
         await websocket.accept()
-        leg = TwilioLeg(
+        leg = StreamLeg(
             websocket,
             CarriedCall(call_ref="CA1"),
-            "MZ1",
+            Stream(dialect=TWILIO, stream_id="MZ1", ours=MULAW, theirs=MULAW),
             tell=lambda _: None,
             clock=time.monotonic,
             patience=LinePatience(stalled_s=stalled_s),

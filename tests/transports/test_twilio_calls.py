@@ -12,8 +12,9 @@ from fallbacks.failure import Kind, PermanentError, Scope, TransientError
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.rest import CarrierRest
 from tests.transports.test_exotel_calls import answering
-from transports.http_requests import DialOrder
-from transports.twilio.calls import TwilioCalls, TwilioRest
+from transports.dialling import DialOrder
+from transports.twilio.dialling import TwilioCalls
+from transports.twilio.rest import TwilioRest
 
 pytestmark = pytest.mark.virtual_time
 

@@ -15,9 +15,9 @@ from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import AgentServer
 from tests.bot.server.twiml import verbs
 from tests.transports.twilio_server import TOKEN, Call, WorkerPool, pool, tone
-from transports.http_requests import ASK_S
 from transports.media_stream.redirected_leg import LATE_S, RedirectedLeg
-from transports.twilio.calls import TwilioRest, dial_twiml
+from transports.rest import ASK_S
+from transports.twilio.rest import TwilioRest, dial_twiml
 
 pytestmark = pytest.mark.virtual_time
 

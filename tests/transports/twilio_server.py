@@ -26,17 +26,16 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.workers.runner import WorkerRunner
 from pydantic import SecretStr
 
-from bot.call.switchboard import SwitchboardFullError
-from bot.server.carrier_door import DoorFrame
 from bot.server.limits import BoundedSocket
-from bot.server.twilio_door import twilio_router
 from bot.workers.pool import SingleProcess
 from calls.events import Event
 from transports.leg import Leg
 from transports.media_stream.leg import StreamLeg
 from transports.media_stream.line import LinePatience
-from transports.twilio.calls import TwilioRest
-from transports.twilio.leg import TwilioLeg
+from transports.media_stream.webhooks import CarrierHost, HasBrief
+from transports.pool import SwitchboardFullError
+from transports.twilio.rest import TwilioRest
+from transports.twilio.routes import twilio_router
 
 TOKEN = "12345"
 COMMON = "https://calls.example.com"  # the name that several machines share
@@ -97,7 +96,7 @@ class Below(FrameProcessor):
 class Call:
     """One call of the server: hears, and says what a test tells it to."""
 
-    leg: TwilioLeg | StreamLeg
+    leg: StreamLeg
     ears: Ears = field(default_factory=Ears)
     below: Below = field(default_factory=Below)
     gone_for: list[str] = field(default_factory=list)
@@ -151,14 +150,15 @@ class WorkerPool:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def door_frame(self) -> DoorFrame:
-        """Return the door's view of it."""
-        return DoorFrame(
+    def host(self, has_brief: HasBrief | None = None) -> CarrierHost:
+        """Return the server's side of a carrier's routes."""
+        return CarrierHost(
             addresses=(self.url, COMMON),
-            switchboard=self,
+            answer=self.answer,
             tell=self.told.append,
             clock=self.clock,
             pool=self._alone(),
+            has_brief=has_brief,
         )
 
     def _alone(self) -> SingleProcess:
@@ -180,7 +180,7 @@ class WorkerPool:
     async def answer(self, leg: Leg) -> None:
         if self.full:
             raise SwitchboardFullError
-        assert isinstance(leg, TwilioLeg)
+        assert isinstance(leg, StreamLeg)
         call = Call(leg)
         self.calls.append(call)
         await call.run()
@@ -232,7 +232,7 @@ async def pool(
     it, app = WorkerPool(), FastAPI()
     async with serving(app, ws_max_size=ws_max_size) as it.port:
         router = twilio_router(
-            it.door_frame(),
+            it.host(),
             auth_token=SecretStr(TOKEN),
             rest=rest and replace(rest, public_url=it.url),
             patience=LinePatience(returns_within_s=returns_within_s),

@@ -12,7 +12,7 @@ from calls.events import ProviderFailed
 from calls.handover import Destination, Handover
 from calls.leg_events import LegAnswered, LegEnded, LegRinging, LineRestored
 from transports.leg import Gone, LegFacts, PlainLeg
-from transports.livekit.dial import CALLEE
+from transports.livekit.dialling import CALLEE
 from transports.livekit.line import LivekitLine
 from transports.livekit.room import RATE_HZ, LineError
 from transports.livekit.room_watch_rules import BACK_S, LOST_S

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Final, Literal, Protocol, Self, TypeAlias
 
+from calls.stereo import SAMPLE_BYTES
+
 Side: TypeAlias = Literal["input", "output"]
 
 NAMES: Final[Mapping[Side, str]] = {"input": "microphone", "output": "loudspeaker"}
@@ -140,7 +142,6 @@ def _of(advice: Mapping[str, str], platform: str) -> str:
 RATE_HZ: Final = 16_000  # the rate of VAD, turn detection and recognisers
 BLOCK_S: Final = 0.02
 BLOCK_FRAMES: Final = round(BLOCK_S * RATE_HZ)
-SAMPLE_BYTES: Final = 2  # 16-bit mono
 FORMAT: Final[dict[str, Any]] = {"samplerate": RATE_HZ, "channels": 1, "dtype": "int16"}
 # The device's own buffer. PortAudio's "low" was 0.04 s through PulseAudio on two busy cores and
 # lost up to nine tenths of a word there; with this value, 0.12 s, nothing was lost.

@@ -33,7 +33,7 @@ from transports.media_stream.messages import (
     part,
     text,
 )
-from transports.plivo.calls import STATUS_PATH
+from transports.plivo.rest import STATUS_PATH
 
 # Transfers of a live call: the instructions to Plivo, and the result that it reports.
 #

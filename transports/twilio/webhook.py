@@ -15,11 +15,13 @@ BUSY: Final = "All our lines are busy. Please call again in a few minutes. Goodb
 Form = ImmutableMultiDict[str, str]
 
 
-def read_form(body: bytes) -> Form:
-    """Return the fields of a webhook; raises `ValueError` for a malformed or too large form."""
-    return ImmutableMultiDict(
-        parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
-    )
+def read_form(body: bytes) -> Form | None:
+    """Return the fields of a webhook; `None` for a malformed or too large form."""
+    try:
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
+    except ValueError:
+        return None
+    return ImmutableMultiDict(pairs)
 
 
 def is_signed(

@@ -2,11 +2,12 @@ import asyncio
 
 import pytest
 
-from bot.call.switchboard import GOODBYE_S, RunningCall, Switchboard, SwitchboardFullError
+from bot.call.switchboard import GOODBYE_S, RunningCall, Switchboard
 from bot.exits import CommandError
 from calls.events import CallRefused, Event
 from tests.virtual_time import BEGIN_S
 from transports.leg import Leg, LegFacts
+from transports.pool import SwitchboardFullError
 
 pytestmark = pytest.mark.virtual_time
 

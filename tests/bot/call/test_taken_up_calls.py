@@ -6,11 +6,11 @@ import pytest
 
 from bot import clock
 from bot.call.call_maker import UNKNOWN
-from bot.server.parked import ParkedCall
 from bot.workers.pool import OwnShelf
 from calls.events import AgentSaid, CallEnded, CallRecorded
 from calls.resume import ResumeState
 from tests.bot.call.transfer_bench import Telephone, pool
+from transports.parked import ParkedCall
 
 pytestmark = [
     pytest.mark.virtual_time,

@@ -9,7 +9,7 @@ import yaml
 from bot.config.environment import Environment
 from bot.config.errors import ConfigError
 from bot.config.loading import load
-from bot.server.webrtc_door import for_page, for_us
+from bot.server.webrtc_routes import for_page, for_us
 
 RELAY = {
     "url": "turn:relay.example:3478?transport=tcp",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from bot.call.switchboard import GOODBYE_S, RunningCall, Switchboard, SwitchboardFullError
+from bot.call.switchboard import GOODBYE_S, RunningCall, Switchboard
 from bot.programs.hosted import SERVER_CLOSE_S, HostedCalls, HostedServer
 from bot.tools import do_not_call as opt_outs
 from bot.workers import process as opening
@@ -16,6 +16,7 @@ from operations.after_call import work
 from operations.record import record_keeper
 from tests.virtual_time import BEGIN_S
 from transports.leg import Leg, LegFacts
+from transports.pool import SwitchboardFullError
 
 
 class Line:

@@ -12,13 +12,13 @@ import pytest
 from plivo import plivoxml
 from pydantic import SecretStr
 
-from bot.server.exotel_door import ExotelProof
 from calls.events import CallRefused, InputRefused, ProviderFailed
 from lab.simulators.carrier.exotel import ExotelManner
 from lab.simulators.carrier.plivo import plivo_call
 from lab.simulators.carrier.telnyx import telnyx_call, telnyx_payload
 from tests.transports.carrier_server import KEY, TOKEN, Doors, doors
 from tests.transports.twilio_server import until
+from transports.exotel.routes import ExotelProof
 
 pytestmark = pytest.mark.virtual_time
 

@@ -10,9 +10,10 @@ from plivo.utils.signature_v3 import validate_v3_signature
 from telnyx.lib.webhook_verification import WebhookVerificationError, verify_webhook_signature
 
 from bot import clock
-from bot.server import plivo_signature, telnyx_signature
 from lab.simulators.carrier.plivo import plivo_signature as plivo_signs
 from lab.simulators.carrier.telnyx import TelnyxAccount
+from transports.plivo.signature import is_signed, signed_text
+from transports.telnyx.signature import public_key, signature_trouble
 
 URL = "https://agent.example.com/plivo/voice"
 FORM = {"CallUUID": "a1", "From": "15005550006", "To": "15005550100", "Event": "StartApp"}
@@ -23,8 +24,8 @@ QUERIES = st.sampled_from(["", "a=1", "b=2&a=1", "empty="])
 
 
 def accepts(token: str, proofs: str, *, url: str = URL, query: str = "", form: Any = FORM) -> bool:
-    text = plivo_signature.signed_text(url, query, form, "nonce")
-    return plivo_signature.is_signed(token, text, proofs)
+    text = signed_text(url, query, form, "nonce")
+    return is_signed(token, text, proofs)
 
 
 @given(form=FORMS, query=QUERIES)
@@ -68,10 +69,10 @@ NOW = 1_763_720_000
 
 
 def verdict(headers: dict[str, str], body: bytes = BODY, *, key: str, now: float) -> str | None:
-    public = telnyx_signature.public_key(key)
+    public = public_key(key)
     assert public is not None
     lower = {name.lower(): value for name, value in headers.items()}
-    return telnyx_signature.trouble(public, lower, body, now=now)
+    return signature_trouble(public, lower, body, now=now)
 
 
 def test_a_signature_of_telnyxs_package_is_accepted() -> None:
@@ -128,4 +129,4 @@ def test_an_invalid_telnyx_signature_is_refused(change: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("text", ["", "**", "AAAA", "5f" * 32])
 def test_an_invalid_public_key_is_rejected(text: str) -> None:
-    assert telnyx_signature.public_key(text) is None
+    assert public_key(text) is None

@@ -12,8 +12,6 @@ from pydantic import SecretStr
 
 from bot.call.briefs import Briefs
 from bot.config.agent import AgentSettings
-from bot.server.carrier_door import MAX_WEBHOOK_BYTES
-from bot.server.exotel_door import ExotelProof, exotel_callback, read_callback
 from calls.events import CallRefused, Event, InputRefused
 from calls.leg_events import AnswererJudged, LegAnswered, LegEnded, LegOutcome, LegRinging
 from calls.leg_progress import StatusCallback
@@ -23,8 +21,11 @@ from lab.simulators.carrier.exotel import ExotelAccount, ExotelDial, GivenStream
 from lab.simulators.carrier.webhook import AgentServer
 from tests.transports.carrier_server import KEY, TOKEN, Doors, doors
 from tests.transports.twilio_server import tone, until
-from transports.exotel.calls import ExotelCalls, ExotelRest, Purpose, dial_proof
-from transports.http_requests import DialOrder
+from transports.dialling import DialOrder
+from transports.exotel.dialling import ExotelCalls, Purpose, dial_proof
+from transports.exotel.rest import ExotelRest
+from transports.exotel.routes import ExotelProof, exotel_callback, read_callback
+from transports.media_stream.webhooks import MAX_WEBHOOK_BYTES
 
 pytestmark = pytest.mark.virtual_time
 

@@ -15,10 +15,7 @@ from livekit import api
 
 from bot.call.call_maker import CallMaker
 from bot.config.settings import Settings
-from bot.server import livekit_door
 from bot.server.application import Extras, application
-from bot.server.livekit_people import LivekitPeople
-from bot.server.stream_tokens import LOOK_S
 from bot.workers.process import Process, open_process
 from calls.events import Event, ProviderFailed
 from calls.resume import ResumeState
@@ -29,9 +26,12 @@ from tests.transports.twilio_server import until
 from transports.leg import Clock, LegFacts
 from transports.livekit import line as livekit_line
 from transports.livekit import rooms as livekit_rooms
+from transports.livekit import routes
 from transports.livekit.leg import LivekitLeg
+from transports.livekit.people import LivekitPeople
 from transports.livekit.room import RoomPlace
 from transports.livekit.rooms import AGENT, SERVER
+from transports.pool import LOOK_S
 
 GUARD_S = 30.0
 ELSEWHERE: Any = SimpleNamespace(facts=LegFacts(transport="webrtc", sample_rate_hz=16_000))
@@ -312,7 +312,7 @@ async def test_a_contact_without_a_brief_is_hung_up_on(
     async def not_to_be_found(_: str) -> None:
         return None
 
-    monkeypatch.setattr(livekit_door, "LivekitLine", JoinedLine)
+    monkeypatch.setattr(routes, "LivekitLine", JoinedLine)
     async with opened(tmp_path) as door:
         door.process.briefs.look_up = not_to_be_found
         await door.post(started("call-dial-7"))
@@ -329,7 +329,7 @@ async def test_a_failed_call_leaves_no_caller_in_the_room(
     def mistaken(*_: object) -> NoReturn:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(livekit_door, "LivekitLine", JoinedLine)
+    monkeypatch.setattr(routes, "LivekitLine", JoinedLine)
     async with opened(tmp_path, call=mistaken) as door:
         await door.post(started("call-1"))
         failed = await door.notes.until("CallFailed")
@@ -386,7 +386,7 @@ async def test_a_room_that_could_not_be_closed_is_closed_later(tmp_path: Path) -
 async def test_a_caller_whose_call_has_ended_is_hung_up_on_once_the_server_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(livekit_door, "LivekitLine", JoinedLine)
+    monkeypatch.setattr(routes, "LivekitLine", JoinedLine)
     async with opened(tmp_path, call=EndedCall) as door:
         door.server.keeps_rooms = True
         door.server.rooms = ["call-1"]
@@ -414,7 +414,7 @@ async def test_a_recreated_room_gets_no_second_agent_while_its_call_lasts(
             call_id=call_id, tell=_ignore, run=lasts.run, end=lasts.end, cancel=lasts.cancel
         )
 
-    monkeypatch.setattr(livekit_door, "LivekitLine", next_line)
+    monkeypatch.setattr(routes, "LivekitLine", next_line)
     async with opened(tmp_path, call=made) as door:
         await door.post(started("call-1"))
         await lasts.began.wait()
@@ -443,7 +443,7 @@ async def test_a_room_with_a_live_agent_of_another_server_is_left_alone_until_th
                 call_id="1", tell=_ignore, run=lasts.run, end=lasts.end, cancel=lasts.cancel
             )
 
-        monkeypatch.setattr(livekit_door, "LivekitLine", EnteringLine)
+        monkeypatch.setattr(routes, "LivekitLine", EnteringLine)
         monkeypatch.setattr(livekit_rooms, "ANSWER_S", 0.2)
         async with opened(tmp_path / "old", call=made, media_server=media_server) as old:
             media_server.rooms = ["call-1"]
@@ -480,7 +480,7 @@ async def test_a_room_with_a_stored_call_is_resumed_once_there_is_a_seat(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, full: bool
 ) -> None:
     monkeypatch.setattr(KeptCall, "found", found := [])
-    monkeypatch.setattr(livekit_door, "LivekitLine", JoinedLine)
+    monkeypatch.setattr(routes, "LivekitLine", JoinedLine)
     async with opened(tmp_path, call=KeptCall, server={"max_calls": 1}) as door:
         await door.post(started("call-1"))
         await until(lambda: len(found) == 1)
@@ -513,7 +513,7 @@ async def test_a_caller_who_enters_a_room_that_was_left_as_empty_is_answered(
     def next_line(place: RoomPlace, *, clock: Clock) -> JoinedLine:
         return lines.pop(0)(place, clock=clock)
 
-    monkeypatch.setattr(livekit_door, "LivekitLine", next_line)
+    monkeypatch.setattr(routes, "LivekitLine", next_line)
     async with opened(tmp_path, call=EndedCall) as door:
         await door.post(started("call-1"))
         await door.server.until(lambda: len(lines) == 1)

@@ -11,7 +11,7 @@ import pytest
 from livekit import api
 from pydantic import SecretStr
 
-from bot.server.livekit_door import (
+from transports.livekit.routes import (
     KEPT_IDS,
     MOST_AGE_S,
     MOST_BYTES,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.server.webrtc_door import MAX_ADDRESSES, MAX_LINES, MAX_MEDIA, plausible
+from bot.server.webrtc_routes import MAX_ADDRESSES, MAX_LINES, MAX_MEDIA, plausible
 
 BEGINS = ["v=0", "o=- 1 1 IN IP4 127.0.0.1", "m=audio 9 UDP/TLS/RTP/SAVPF 111"]
 CANDIDATE = "a=candidate:1 1 udp 1 127.0.0.1 9 typ host"

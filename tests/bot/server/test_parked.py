@@ -2,9 +2,9 @@
 
 import pytest
 
-from bot.server.parked import KEPT_S, PARKED_S, Parked
 from bot.workers.pool import SingleProcess
 from calls.resume import ResumeState
+from transports.parked import KEPT_S, PARKED_S, Parked
 
 GOES_ON = ResumeState(call_id="c", turn=3, entries=9)
 

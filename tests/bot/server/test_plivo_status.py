@@ -20,8 +20,9 @@ from lab.simulators.carrier.plivo_exchange import PlivoDial, PlivoRestApi
 from lab.simulators.carrier.webhook import AgentServer
 from tests.transports.carrier_server import Doors, doors
 from tests.transports.twilio_server import COMMON, tone, until
-from transports.http_requests import DialOrder
-from transports.plivo.calls import PlivoCalls, PlivoRest
+from transports.dialling import DialOrder
+from transports.plivo.dialling import PlivoCalls
+from transports.plivo.rest import PlivoRest
 
 pytestmark = pytest.mark.virtual_time
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from bot.workers.wire import ASK_S
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.webhook import NotConnectedError, PhoneCall, Twiml, web_session
 from tests.transports.carrier_server import Doors, doors
 from tests.transports.test_carriers import loud_s, say
 from tests.transports.twilio_server import TOKEN, Call, WorkerPool, pool, tone, until
+from transports.pool import ASK_S
 
 pytestmark = pytest.mark.virtual_time
 

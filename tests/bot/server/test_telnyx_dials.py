@@ -12,19 +12,21 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from bot.call.briefs import Briefs
+from bot.carriers import carrier_routers
 from bot.config.agent import AgentSettings
 from bot.config.settings import TransportsSettings
-from bot.server.carrier_doors import carrier_routers
 from calls.events import CallRefused, Event, InputRefused
 from calls.leg_events import AnswererJudged, LegAnswered, LegCharged, LegEnded, LegRinging
 from lab.simulators.carrier.callee import Callee, Fate
 from lab.simulators.carrier.telnyx import telnyx_call, telnyx_payload
 from lab.simulators.carrier.telnyx_exchange import telnyx_exchange
-from tests.transports.carrier_server import Doors, StreamHouse, doors
-from tests.transports.twilio_server import serving, tone, until
-from transports.http_requests import DialOrder
-from transports.telnyx.calls import TelnyxCalls, TelnyxRest
-from transports.telnyx.dial import state_of
+from tests.transports.carrier_server import Doors, doors
+from tests.transports.twilio_server import WorkerPool, serving, tone, until
+from transports.dialling import DialOrder
+from transports.leg import People
+from transports.telnyx.dialling import TelnyxCalls
+from transports.telnyx.events import state_of
+from transports.telnyx.rest import TelnyxRest
 
 pytestmark = pytest.mark.virtual_time
 
@@ -230,13 +232,13 @@ async def test_a_contact_who_hung_up_during_the_brief_lookup_is_not_talked_to(
 
 
 async def test_the_configured_door_asks_for_briefs() -> None:
-    it, app, briefs = StreamHouse(), FastAPI(), no_briefs()
+    it, app, briefs = WorkerPool(), FastAPI(), no_briefs()
     async with serving(app) as it.port, telnyx_exchange() as exchange:
         account = exchange.account
         telnyx = {"enabled": True, "api_key": account.api_key, "public_key": account.public_key}
         told = {"telnyx": telnyx | {"api_url": account.url}}
         transports = TransportsSettings.model_validate(told)
-        for carrier_router in carrier_routers(transports, it.door_frame(), briefs):
+        for carrier_router in carrier_routers(transports, it.host(briefs.load), People()):
             app.include_router(carrier_router)
         rest = TelnyxRest(api_key=SecretStr(account.api_key), api_url=account.url)
         calls = TelnyxCalls(rest=rest, connection_id=exchange.connection_id, public_url=it.url)

@@ -7,7 +7,6 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot.server.stream_tokens import SEAT_S
 from bot.workers.pool import SingleProcess
 from calls.events import CallRefused, ProviderFailed
 from calls.handover import Destination
@@ -17,7 +16,8 @@ from lab.simulators.carrier.webhook import NotConnectedError
 from tests.bot.server.test_telnyx_dials import ORDER, commands, dialling, told
 from tests.transports.carrier_server import Doors, doors
 from tests.transports.twilio_server import tone, until
-from transports.telnyx.dial import CALLER, HANDED_ON, state_of_call
+from transports.pool import SEAT_S
+from transports.telnyx.events import CALLER, HANDED_ON, state_of_call
 
 pytestmark = pytest.mark.virtual_time
 
@@ -31,7 +31,7 @@ def encoded(state: str) -> str:
 
 
 def seats_taken(it: Doors) -> int:
-    pool = it.frame.pool
+    pool = it.host.pool
     assert isinstance(pool, SingleProcess)
     return pool.seats.taken
 

@@ -11,8 +11,6 @@ import aiohttp
 import numpy as np
 import pytest
 
-from bot.server import media_door
-from bot.server.stream_tokens import Ticket, Tokens
 from bot.workers.pool import MOST_KEPT, KeyValueStore
 from calls.events import CallRefused, InputRefused
 from lab.simulators.carrier.carrier import Carrier
@@ -25,6 +23,9 @@ from lab.simulators.carrier.webhook import (
     start_message,
 )
 from tests.transports.twilio_server import COMMON, RATE_HZ, TOKEN, WorkerPool, pool, tone, until
+from transports.media_stream import sockets
+from transports.media_stream.leg import CarriedCall
+from transports.media_stream.tokens import Ticket, Tokens
 
 pytestmark = pytest.mark.virtual_time
 
@@ -254,7 +255,7 @@ async def test_the_servers_own_limit_is_reported_before_a_start_too() -> None:
 
 
 async def test_a_socket_that_never_starts_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(media_door, "START_S", 0.1)
+    monkeypatch.setattr(sockets, "START_S", 0.1)
     async with pool() as it, media_socket(it) as socket:
         await socket.send_str(CONNECTED)
         closing = await asyncio.wait_for(socket.receive(), 5)
@@ -276,7 +277,7 @@ async def test_a_socket_that_chatters_without_a_start_is_closed() -> None:
 async def test_the_oldest_socket_that_has_not_begun_makes_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(media_door, "MAX_WAITING", 1)
+    monkeypatch.setattr(sockets, "MAX_WAITING", 1)
     async with pool() as it, media_socket(it) as first, media_socket(it) as second:
         closing = await asyncio.wait_for(first.receive(), 5)
 
@@ -300,7 +301,7 @@ async def test_a_hundred_idle_sockets_do_not_keep_a_caller_out() -> None:
 async def test_a_signed_handshake_is_not_dropped_for_a_stranger(
     slash: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(media_door, "MAX_WAITING", 1)
+    monkeypatch.setattr(sockets, "MAX_WAITING", 1)
     async with pool() as it:
         proof = signature(TOKEN, f"ws://127.0.0.1:{it.port}/twilio/media{slash}", {})
         async with media_socket(it, proof=proof) as twilio, media_socket(it) as stranger:
@@ -311,7 +312,7 @@ async def test_a_signed_handshake_is_not_dropped_for_a_stranger(
 
 
 async def test_a_wrong_signature_counts_as_a_stranger(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(media_door, "MAX_WAITING", 1)
+    monkeypatch.setattr(sockets, "MAX_WAITING", 1)
     async with (
         pool() as it,
         media_socket(it, proof="forged") as first,
@@ -321,6 +322,9 @@ async def test_a_wrong_signature_counts_as_a_stranger(monkeypatch: pytest.Monkey
 
         assert closing.data == 1013
         assert not second.closed
+
+
+CALL = CarriedCall(call_ref="CA1", caller="a", called="b")
 
 
 class TicketShelf:
@@ -337,11 +341,20 @@ class TicketShelf:
 
 
 async def test_a_ticket_is_returned_for_its_own_call_only_once() -> None:
-    tokens, ticket = Tokens(TicketShelf()), Ticket(call_sid="CA1", caller="a", called="b", seat=7)
+    tokens, ticket = Tokens(TicketShelf(), "twilio"), Ticket(call=CALL, seat=7)
     token = await tokens.issue(ticket, now=0.0)
 
     assert await tokens.redeem(token, call_sid="CA1", now=59.9) == ticket
     assert await tokens.redeem(token, call_sid="CA1", now=59.9) == "token_unknown_or_used"
+
+
+async def test_a_token_of_another_carrier_is_refused_and_stays_valid() -> None:
+    shelf = TicketShelf()
+    token = await Tokens(shelf, "twilio").issue(Ticket(call=CALL), now=0.0)
+    told = await Tokens(shelf, "telnyx").redeem(token, call_sid="CA1", now=0.0)
+
+    assert told == "token_unknown_or_used"
+    assert await Tokens(shelf, "twilio").redeem(token, call_sid="CA1", now=0.0) == Ticket(call=CALL)
 
 
 @pytest.mark.parametrize(
@@ -351,14 +364,16 @@ async def test_a_ticket_is_returned_for_its_own_call_only_once() -> None:
 )
 async def test_a_malformed_token_takes_no_stored_call(token: str) -> None:
     shelf = TicketShelf()
-    await shelf.keep(f"twilio {token}", "what is known of a call", for_s=60.0)
+    await shelf.keep(f"twilio token {token}", "what is known of a call", for_s=60.0)
 
-    assert await Tokens(shelf).redeem(token, call_sid="CA1", now=0.0) == "token_unknown_or_used"
-    assert await shelf.take(f"twilio {token}") == "what is known of a call"
+    told = await Tokens(shelf, "twilio").redeem(token, call_sid="CA1", now=0.0)
+
+    assert told == "token_unknown_or_used"
+    assert await shelf.take(f"twilio token {token}") == "what is known of a call"
 
 
 async def test_unused_tokens_fill_no_memory() -> None:
-    tokens, ticket = Tokens(TicketShelf()), Ticket(call_sid="CA1", caller="a", called="b")
+    tokens, ticket = Tokens(TicketShelf(), "twilio"), Ticket(call=CALL)
     first = await tokens.issue(ticket, now=0.0)
     last = [await tokens.issue(ticket, now=1.0) for _ in range(MOST_KEPT)][-1]
 

@@ -10,9 +10,6 @@ import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from bot.server.carrier_door import socket_url
-from bot.server.twilio_door import MEDIA_PATH, twilio_router
-from bot.server.twilio_people import MORE_S, PersonLeg, TwilioPeople
 from calls.events import ProviderFailed
 from calls.handover import Destination, Handover
 from fallbacks.failure import ServiceError
@@ -23,7 +20,10 @@ from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import AgentServer
 from tests.transports.twilio_server import TOKEN, WorkerPool, serving, until
 from transports.leg import Leg
-from transports.twilio.calls import Fields, TwilioRest
+from transports.media_stream.webhooks import socket_url
+from transports.twilio.people import MORE_S, PersonLeg, TwilioPeople
+from transports.twilio.rest import Fields, TwilioRest
+from transports.twilio.routes import MEDIA_PATH, twilio_router
 
 pytestmark = pytest.mark.virtual_time
 
@@ -89,16 +89,15 @@ async def desk(
         office.exchange.server = AgentServer(base_url=it.url, public_url=it.url, auth_token=TOKEN)
         office.exchange.callees[BILLING.number] = person
         rest = kind(account_sid=ACCOUNT, auth_token=SecretStr(TOKEN), api_url=office.url)
-        frame = it.door_frame()
+        host = it.host()
         people = TwilioPeople(
             rest=rest,
             our_number="+15005550100",
             socket_url=socket_url(it.url, MEDIA_PATH),
-            pool=frame.pool,
-            tell=frame.tell,
-            clock=frame.clock,
+            tell=host.tell,
+            clock=host.clock,
         )
-        router = twilio_router(frame, auth_token=SecretStr(TOKEN), rest=rest, people=people)
+        router = twilio_router(host, auth_token=SecretStr(TOKEN), rest=rest, people=people)
         app.include_router(router)
         yield MenuChoices(pool=it, people=people, office=office)
 

@@ -12,15 +12,14 @@ from bot.outbound.call_ledger import CarrierReports
 from calls.dialled import judge_dial
 from calls.events import Event, InputRefused
 from calls.leg_events import AnswererJudged, LegAnswered, LegEnded, LegRinging
-from campaigns.carrier import DialRequest
-from campaigns.twilio_carrier import TwilioCarrier
 from lab.simulators.carrier.callee import Callee, Fate
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import AgentServer, PhoneCall, signature
 from tests.transports.twilio_server import TOKEN, WorkerPool, pool, tone, until
-from transports.http_requests import DialOrder
-from transports.twilio.calls import TwilioCalls, TwilioRest
+from transports.dialling import DialOrder, DialRequest
+from transports.twilio.dialling import TwilioCalls, TwilioCarrier
+from transports.twilio.rest import TwilioRest
 
 pytestmark = pytest.mark.virtual_time
 

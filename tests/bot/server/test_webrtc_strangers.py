@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.server import webrtc_door as offers
+from bot.server import webrtc_routes as offers
 from calls.events import TranscriptFinal
 from calls.leg_events import EarMeasured, LineRestored
 from lab.simulators.carrier.carrier import Carrier

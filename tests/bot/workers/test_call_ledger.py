@@ -2,15 +2,15 @@
 
 import pytest
 
-from bot.outbound.call_ledger import MOST, CallLedger, CarrierReports
+from bot.outbound.call_ledger import CallLedger, CarrierReports
 from bot.workers.pool_client import PoolClient
 from calls.campaign_events import OutboundCallBegan
 from calls.entry import Entry
 from calls.events import CallEnded, Event
 from calls.leg_events import LegAnswered, LegCharged, LegEnded, LegRinging
-from campaigns.carrier import HeardLeg
 from tests.bot.workers.lines import Lines, lines
 from tests.bot.workers.test_shared_limits import settings_with
+from transports.dialling import MOST_REMEMBERED, HeardLeg
 
 RINGING = LegRinging(call_ref="v3:x", ref="d-1")
 ANSWERED = LegAnswered(call_ref="v3:x", ref="d-1", after_s=1.0)
@@ -117,14 +117,14 @@ async def test_an_update_of_a_dial_wakes_its_waiter() -> None:
 
 async def test_the_ledger_is_bounded() -> None:
     book = CarrierReports()
-    for at in range(MOST + 50):
+    for at in range(MOST_REMEMBERED + 50):
         book.note(LegEnded(call_ref=f"v3:{at}", ref=f"d-{at}", outcome="busy"))
         book.note(LegCharged(call_ref=f"v3:{at}", cost=1.0))
 
     assert await book.heard("d-0") is None
-    assert await book.heard(f"d-{MOST + 49}") is not None
+    assert await book.heard(f"d-{MOST_REMEMBERED + 49}") is not None
     assert await book.charged("v3:0") is None
-    assert len(book.refs) == MOST
+    assert len(book.refs) == MOST_REMEMBERED
 
 
 async def test_the_dialling_worker_knows_callbacks_of_another() -> None:

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 
 import pytest
 
-from bot.server.carrier_door import DoorFrame
-from bot.server.stream_tokens import StreamPass, StreamTokens
 from bot.workers.pool_client import PoolClient
 from calls.events import Event
 from calls.leg_events import LegEnded
@@ -17,6 +15,8 @@ from tests.bot.workers.test_shared_limits import settings_with
 from tests.transports.twilio_server import WorkerPool
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import LinePatience
+from transports.media_stream.tokens import StreamPass, StreamTokens
+from transports.media_stream.webhooks import CarrierHost, StatusCallbacks
 
 CALL = CarriedCall(call_ref="v3:x", caller="+15005550111")
 ENDED = StatusCallback(call_ref="v3:x", status="completed")
@@ -24,12 +24,12 @@ ANSWERED = StatusCallback(call_ref="v3:x", status="in-progress")
 MACHINE = StatusCallback(call_ref="v3:x", answered_by="machine_start")
 
 
-def frames(houses: Sequence[PoolClient], told: list[Event]) -> list[DoorFrame]:
+def hosts(houses: Sequence[PoolClient], told: list[Event]) -> list[CarrierHost]:
     clock = asyncio.get_running_loop().time
     return [
-        DoorFrame(
+        CarrierHost(
             addresses=("http://here",),
-            switchboard=WorkerPool(),
+            answer=WorkerPool().answer,
             tell=told.append,
             clock=clock,
             pool=pool,
@@ -40,7 +40,7 @@ def frames(houses: Sequence[PoolClient], told: list[Event]) -> list[DoorFrame]:
 
 async def test_a_loss_reported_to_two_workers_at_once_ends_no_call() -> None:
     async with lines(settings_with()) as it:
-        desks = [StreamTokens(frame, "telnyx", LinePatience()) for frame in frames(it.joined, [])]
+        desks = [StreamTokens(host, "telnyx", LinePatience()) for host in hosts(it.joined, [])]
         await opened(it)
         assert isinstance(await desks[0].begin(CALL), StreamPass)
 
@@ -51,7 +51,7 @@ async def test_a_loss_reported_to_two_workers_at_once_ends_no_call() -> None:
 
 async def test_a_loss_reported_twice_at_once_to_one_worker_ends_no_call() -> None:
     async with lines(settings_with()) as it:
-        desk = StreamTokens(frames(it.joined, [])[0], "telnyx", LinePatience())
+        desk = StreamTokens(hosts(it.joined, [])[0], "telnyx", LinePatience())
         await opened(it)
         assert isinstance(await desk.begin(CALL), StreamPass)
 
@@ -63,7 +63,7 @@ async def test_a_loss_reported_twice_at_once_to_one_worker_ends_no_call() -> Non
 async def test_a_calls_end_reported_to_two_workers_at_once_is_told_once() -> None:
     told: list[Event] = []
     async with lines(settings_with()) as it:
-        callbacks = [worker.status_callbacks("telnyx") for worker in frames(it.joined, told)]
+        callbacks = [StatusCallbacks(host, "telnyx") for host in hosts(it.joined, told)]
         await opened(it)
 
         await asyncio.gather(*(callback.take(ENDED) for callback in callbacks))
@@ -79,7 +79,7 @@ async def test_a_detection_at_one_worker_during_the_answer_at_another_is_kept(
 ) -> None:
     told: list[Event] = []
     async with lines(settings_with()) as it:
-        callbacks = [worker.status_callbacks("telnyx") for worker in frames(it.joined, told)]
+        callbacks = [StatusCallbacks(host, "telnyx") for host in hosts(it.joined, told)]
         await opened(it)
 
         taken = zip(callbacks, news, strict=True)
@@ -92,7 +92,7 @@ async def test_a_detection_at_one_worker_during_the_answer_at_another_is_kept(
 async def test_a_worker_that_dies_in_its_turn_blocks_no_other() -> None:
     told: list[Event] = []
     async with lines(settings_with()) as it:
-        callbacks = [worker.status_callbacks("telnyx") for worker in frames(it.joined, told)]
+        callbacks = [StatusCallbacks(host, "telnyx") for host in hosts(it.joined, told)]
         await opened(it)
         assert await it.joined[0].peers.claim("telnyx progress v3:x")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from bot.call.answerers import CarrierWords
 from bot.call.switchboard import Switchboard
-from bot.outbound.call_ledger import MOST, CallLedger
+from bot.outbound.call_ledger import CallLedger
 from bot.outbound.opening import HouseOfCalls
 from bot.workers.admission_rules import PoolAdmission
 from bot.workers.pool import HeldSeat, SingleProcess
@@ -16,6 +16,8 @@ from calls.events import Event
 from calls.leg_events import AnswererJudged, LegAnswered
 from tests.bot.workers.lines import lines
 from tests.bot.workers.test_shared_limits import settings_with
+from transports.dialling import MOST_REMEMBERED
+from transports.pool import HeldSeat
 
 MACHINE = AnswererJudged(
     call_ref="CA1",
@@ -97,12 +99,12 @@ async def test_a_detection_of_an_ended_call_is_ignored() -> None:
 
 async def test_stored_detections_are_bounded() -> None:
     ledger = CallLedger()
-    for index in range(MOST + 50):
+    for index in range(MOST_REMEMBERED + 50):
         leg = LegAnswered(call_ref=f"CA{index}", after_s=1.0, ref=f"dial-{index}")
         await ledger.hear(entry_of(leg))
 
-    assert len(ledger.book.refs) == MOST
-    assert ledger.book.refs[f"dial-{MOST + 49}"] == f"CA{MOST + 49}"
+    assert len(ledger.book.refs) == MOST_REMEMBERED
+    assert ledger.book.refs[f"dial-{MOST_REMEMBERED + 49}"] == f"CA{MOST_REMEMBERED + 49}"
 
 
 def house_of_calls(pool: Any, seats: int) -> HouseOfCalls:

@@ -6,24 +6,25 @@ from typing import Any
 
 import pytest
 
-from bot.server.stream_tokens import Ticket, Tokens
-from bot.workers.pool import HeldSeat, NoSeat
 from bot.workers.pool_client import PoolClient
 from bot.workers.pool_server import PoolServer
 from bot.workers.supervisor import HUNG_S
 from tests.bot.workers.lines import lines
 from tests.bot.workers.test_shared_limits import settings_with
+from transports.media_stream.leg import CarriedCall
+from transports.media_stream.tokens import Ticket, Tokens
+from transports.pool import HeldSeat, NoSeat
 
-TICKET = Ticket(call_sid="CA1", caller="a", called="b")
+TICKET = Ticket(call=CarriedCall(call_ref="CA1", caller="a", called="b"))
 
 
 async def test_a_ticket_of_one_worker_is_valid_once_at_any_worker() -> None:
     async with lines(settings_with()) as it:
         await it.open()
-        token = await Tokens(it.joined[0].shelf).issue(TICKET, now=0.0)
+        token = await Tokens(it.joined[0].shelf, "twilio").issue(TICKET, now=0.0)
 
         redeemed = [
-            await Tokens(item.shelf).redeem(token, call_sid="CA1", now=1.0)
+            await Tokens(item.shelf, "twilio").redeem(token, call_sid="CA1", now=1.0)
             for item in (it.joined[1], it.joined[0], it.joined[1])
         ]
 

@@ -3,11 +3,12 @@
 import gc
 import weakref
 
-from bot.server.carrier_door import StatusCallbacks
-from bot.server.stream_tokens import Kept, Returns
 from bot.workers.pool import MOST_KEPT, KeyValueStore, SingleProcess
 from calls.events import Event
 from calls.leg_progress import StatusCallback
+from tests.transports.twilio_server import WorkerPool
+from transports.media_stream.tokens import Kept, Returns
+from transports.media_stream.webhooks import CarrierHost, StatusCallbacks
 
 
 def test_the_oldest_value_of_the_same_kind_is_dropped() -> None:
@@ -34,8 +35,14 @@ def test_an_expired_value_is_dropped_first() -> None:
 
 async def test_a_call_can_be_resumed_however_many_others_were_stored_meanwhile() -> None:
     pool, told = SingleProcess(why_closed=str, clock=lambda: 0.0), list[Event]()
-    returns = Returns(pool)
-    callbacks = StatusCallbacks(carrier="twilio", pool=pool, tell=told.append, clock=lambda: 0.0)
+    host = CarrierHost(
+        addresses=(),
+        answer=WorkerPool().answer,
+        tell=told.append,
+        clock=lambda: 0.0,
+        pool=pool,
+    )
+    returns, callbacks = Returns(pool, "twilio"), StatusCallbacks(host, "twilio")
     kept = Kept(call_sid="CA1")
     await returns.keep(kept)
     for number in range(MOST_KEPT):

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from bot.workers.wire import ASK_S, Wire, WireError
+from bot.workers.wire import Wire, WireError
 from tests.virtual_time import BEGIN_S
+from transports.pool import ASK_S
 
 if TYPE_CHECKING:
     from tests.virtual_time import VirtualLoop

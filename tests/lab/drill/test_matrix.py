@@ -13,8 +13,8 @@ from lab.drill.servers import GREETING, WORKER_SIGNALS
 from lab.drill.verdicts import MEASURES
 from lab.simulators.schedule import parse_windows
 from processors.speaking import agenda
-from providers.probes import cartesia, elevenlabs
-from providers.probes.morsels import speech
+from providers import cartesia, elevenlabs
+from providers.probing import speech
 
 
 def test_no_two_rows_have_one_name() -> None:
@@ -148,7 +148,7 @@ def test_where_all_but_probes_succeed_the_lab_distinguishes_probes_from_calls() 
     contexts = {fault.window.get("path") for fault in ROWS["tts-probes"].breaks} - {None}
 
     assert samples_hz == {f"sample_rate={speech()[1]}"}
-    assert contexts == {f"#{cartesia.CONTEXT}"} == {f"#{elevenlabs.CONTEXT}"}
+    assert contexts == {f"#{cartesia.PROBE_CONTEXT}"} == {f"#{elevenlabs.PROBE_CONTEXT}"}
 
 
 def test_a_voices_lead_over_the_line_is_that_of_the_stage() -> None:

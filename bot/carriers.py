@@ -1,0 +1,248 @@
+"""The configured telephone carriers: their accounts and routes, and the one that places calls."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
+
+from fastapi import APIRouter
+
+from bot import clock
+from bot.config.carriers import ExotelSettings, PlivoSettings, TelnyxSettings
+from bot.config.settings import LivekitSettings, Settings, TransportsSettings, TwilioSettings
+from transports.dialling import (
+    CampaignCarrier,
+    CarrierNews,
+    DialRefusedError,
+    DialRequest,
+    FoundCall,
+)
+from transports.exotel.dialling import ExotelCalls, ExotelCarrier
+from transports.exotel.rest import ExotelRest
+from transports.exotel.routes import ExotelProof, exotel_router
+from transports.leg import People
+from transports.media_stream.line import LinePatience
+from transports.media_stream.webhooks import CarrierHost
+from transports.plivo.dialling import PlivoCalls, PlivoCarrier
+from transports.plivo.rest import PlivoRest
+from transports.plivo.routes import plivo_router
+from transports.telnyx.dialect import CODECS
+from transports.telnyx.dialling import TelnyxCalls, TelnyxCarrier
+from transports.telnyx.rest import TelnyxRest
+from transports.telnyx.routes import telnyx_router
+from transports.telnyx.signature import public_key
+from transports.twilio.dialling import TwilioCalls, TwilioCarrier
+from transports.twilio.people import TwilioPeople
+from transports.twilio.rest import TwilioRest
+from transports.twilio.routes import MEDIA_PATH, twilio_router
+
+
+def carrier_routers(
+    transports: TransportsSettings, host: CarrierHost, people: People
+) -> Iterator[APIRouter]:
+    """Yield the routes of each enabled carrier that streams over a websocket.
+
+    Args:
+        transports: Settings of the carriers.
+        host: The server's side of the routes.
+        people: Gets those who can call a person for a waiting caller.
+    """
+    if transports.twilio.enabled:
+        yield from _twilio_routes(transports.twilio, host, people)
+    if transports.telnyx.enabled:
+        yield from _telnyx_routes(transports.telnyx, host)
+    if transports.plivo.enabled:
+        yield from _plivo_routes(transports.plivo, host)
+    if transports.exotel.enabled:
+        exotel = transports.exotel
+        proof = ExotelProof(
+            key=exotel.api_key, token=exotel.api_token, addresses=exotel.allowed_addresses
+        )
+        yield exotel_router(host, proof=proof)
+
+
+def _twilio_routes(
+    settings: TwilioSettings, host: CarrierHost, people: People
+) -> Iterator[APIRouter]:
+    if not settings.auth_token:
+        return
+    rest, calls_people = _twilio_rest(settings, host.public_url), None
+    if rest is not None and settings.number is not None:
+        calls_people = TwilioPeople(
+            rest=rest,
+            our_number=settings.number,
+            socket_url=host.socket_url(MEDIA_PATH, host.pool.name),
+            tell=host.tell,
+            clock=host.clock,
+        )
+        people.add("twilio", calls_people)
+    yield twilio_router(
+        host,
+        auth_token=settings.auth_token,
+        rest=rest,  # without one a hang-up closes the socket, and the TwiML ends the call
+        patience=LinePatience(returns_within_s=settings.returns_within_s),
+        people=calls_people,
+    )
+
+
+def _telnyx_routes(settings: TelnyxSettings, host: CarrierHost) -> Iterator[APIRouter]:
+    if not (settings.api_key and settings.public_key):
+        return
+    key = public_key(settings.public_key.get_secret_value())
+    if key is None:
+        return  # reported by the configuration's checks
+    rest = TelnyxRest(
+        api_key=settings.api_key,
+        api_url=settings.api_url,
+        codec=settings.codec,
+        rate_hz=CODECS[settings.codec].rate_hz,
+    )
+    yield telnyx_router(
+        host,
+        key=key,
+        rest=rest,
+        utc_s=lambda: clock.utc_now().timestamp(),
+        patience=LinePatience(returns_within_s=settings.returns_within_s),
+    )
+
+
+def _plivo_routes(settings: PlivoSettings, host: CarrierHost) -> Iterator[APIRouter]:
+    rest = _plivo_rest(settings, host.public_url)
+    if rest is None or settings.auth_token is None:
+        return
+    yield plivo_router(
+        host,
+        auth_token=settings.auth_token,
+        rest=rest,
+        content_type=settings.content_type,
+        patience=LinePatience(returns_within_s=settings.returns_within_s),
+    )
+
+
+def _twilio_rest(settings: TwilioSettings, public_url: str) -> TwilioRest | None:
+    if not (settings.account_sid and settings.auth_token):
+        return None
+    return TwilioRest(
+        account_sid=settings.account_sid.get_secret_value(),
+        auth_token=settings.auth_token,
+        api_url=settings.api_url,
+        public_url=public_url,
+    )
+
+
+def _plivo_rest(settings: PlivoSettings, public_url: str) -> PlivoRest | None:
+    if not (settings.auth_id and settings.auth_token):
+        return None
+    return PlivoRest(
+        auth_id=settings.auth_id,
+        auth_token=settings.auth_token,
+        api_url=settings.api_url,
+        public_url=public_url,
+    )
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """A carrier with background tasks of its own."""
+
+    def close(self) -> None:
+        """Stop all ringing."""
+        ...
+
+
+def carrier_of(
+    settings: Settings, news: CarrierNews, tasks: asyncio.TaskGroup
+) -> CampaignCarrier | None:
+    """Return the first configured carrier, in the order below; `None` if there is none.
+
+    Args:
+        settings: The configuration.
+        news: What callbacks have reported, such as the carrier's ids of our dials.
+        tasks: Owns the carrier's background tasks.
+    """
+    transports, public_url = settings.transports, settings.server.public_url
+    return (
+        _twilio(transports.twilio, public_url, news)
+        or _telnyx(transports.telnyx, public_url, news)
+        or _plivo(transports.plivo, public_url, news)
+        or _exotel(transports.exotel, public_url, news)
+        or _livekit(transports.livekit, tasks)
+    )
+
+
+def _twilio(settings: TwilioSettings, public_url: str, news: CarrierNews) -> CampaignCarrier | None:
+    rest = _twilio_rest(settings, public_url)
+    if not (settings.enabled and rest and settings.number):
+        return None
+    return TwilioCarrier(
+        calls=TwilioCalls(rest=rest, public_url=public_url),
+        number=settings.number,
+        news=news,
+        calls_per_s=settings.calls_per_s,
+    )
+
+
+def _telnyx(settings: TelnyxSettings, public_url: str, news: CarrierNews) -> CampaignCarrier | None:
+    key, connection_id = settings.api_key, settings.connection_id
+    if not (settings.enabled and key and connection_id and settings.number):
+        return None
+    rest = TelnyxRest(api_key=key, api_url=settings.api_url)
+    return TelnyxCarrier(
+        calls=TelnyxCalls(rest=rest, connection_id=connection_id, public_url=public_url),
+        number=settings.number,
+        news=news,
+        machine=settings.machine_detection,
+        calls_per_s=settings.calls_per_s,
+    )
+
+
+def _plivo(settings: PlivoSettings, public_url: str, news: CarrierNews) -> CampaignCarrier | None:
+    rest = _plivo_rest(settings, public_url)
+    if not (settings.enabled and rest and settings.number):
+        return None
+    return PlivoCarrier(
+        calls=PlivoCalls(rest=rest, public_url=public_url),
+        number=settings.number,
+        news=news,
+        calls_per_s=settings.calls_per_s,
+    )
+
+
+def _exotel(settings: ExotelSettings, public_url: str, news: CarrierNews) -> CampaignCarrier | None:
+    account, key, token = settings.account_sid, settings.api_key, settings.api_token
+    if not (settings.enabled and account and key and token and settings.number):
+        return None
+    rest = ExotelRest(account_sid=account, api_key=key, api_token=token, api_url=settings.api_url)
+    return ExotelCarrier(
+        calls=ExotelCalls(rest=rest, public_url=public_url),
+        number=settings.number,
+        news=news,
+        calls_per_s=settings.calls_per_s,
+    )
+
+
+def _livekit(settings: LivekitSettings, tasks: asyncio.TaskGroup) -> CampaignCarrier | None:
+    key, secret = settings.api_key, settings.api_secret
+    if not (settings.enabled and settings.sip.server and key and secret):
+        return None
+    # Imported here because the library takes 28 MB, which a server without LiveKit does not need.
+    from transports.livekit.dialling import LivekitCarrier, open_exchange  # noqa: PLC0415
+
+    return LivekitCarrier(
+        open_exchange=lambda: open_exchange(settings.url, key.get_secret_value(), secret),
+        trunk=settings.sip.name,
+        room_prefix=settings.room_prefix,
+        tasks=tasks,
+        media_timeout_s=settings.sip.media_timeout_s,
+    )
+
+
+class NoCarrier:
+    """The carrier if none is configured."""
+
+    async def dial(self, request: DialRequest) -> str:
+        """Refuse every call."""
+        raise DialRefusedError("no carrier is configured")
+
+    async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
+        """Return `None`."""
+        return None

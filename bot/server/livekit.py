@@ -1,0 +1,85 @@
+"""The routes and the people of LiveKit; loaded only where it is enabled, since it takes 28 MB."""
+
+import asyncio
+
+from fastapi import APIRouter
+from pydantic import SecretStr
+
+from bot.call.call import watch_leg
+from bot.config.settings import LivekitSettings
+from bot.workers.process import Process
+from transports.livekit.leg import LivekitLeg
+from transports.livekit.people import LivekitPeople
+from transports.livekit.rooms import LivekitRooms
+from transports.livekit.routes import WEBHOOK_PATH, RoomAnswerer, WebhookReader
+from transports.parked import Parked
+from transports.pool import CallPool
+
+
+def livekit_router(
+    process: Process, tasks: asyncio.TaskGroup, pool: CallPool, settings: LivekitSettings
+) -> APIRouter:
+    """Return LiveKit's routes; calls and the poll for rooms run in `tasks`."""
+    key, secret = settings.api_key, settings.api_secret
+    if key is None or secret is None:
+        raise ValueError("the configuration enables no LiveKit without its key")
+    rooms = LivekitRooms(url=settings.url, api_key=key, api_secret=secret, server_id=pool.id)
+    process.at_end.push_async_callback(rooms.close)  # used by calls of any transport
+    people = _people(process, tasks, rooms, settings, key=key, secret=secret)
+    process.people.add("livekit", people)
+
+    async def converse(leg: LivekitLeg) -> None:
+        call = process.call(leg)
+        watch = tasks.create_task(watch_leg(leg, call), name="watch the room")
+        try:
+            await process.switchboard.answer(leg, call)
+        finally:
+            watch.cancel()
+
+    answerer = RoomAnswerer(
+        rooms=rooms,
+        reader=WebhookReader(api_key=key, api_secret=secret),
+        tasks=tasks,
+        pool=pool,
+        tell=process.switchboard.tell,
+        has_brief=process.briefs.load,
+        converse=converse,
+        prefix=settings.room_prefix,
+        parked=Parked(pool, "livekit"),
+    )
+    return _routes(process, tasks, answerer)
+
+
+def _people(
+    process: Process,
+    tasks: asyncio.TaskGroup,
+    rooms: LivekitRooms,
+    settings: LivekitSettings,
+    *,
+    key: SecretStr,
+    secret: SecretStr,
+) -> LivekitPeople:
+    numbers = settings.sip.all_numbers
+    return LivekitPeople(
+        rooms=rooms,
+        api_key=key,
+        api_secret=secret,
+        trunk=settings.sip.name,
+        our_number=numbers[0] if numbers else "holdline",
+        tasks=tasks,
+        tell=process.switchboard.tell,
+    )
+
+
+def _routes(process: Process, tasks: asyncio.TaskGroup, answerer: RoomAnswerer) -> APIRouter:
+    """Return the webhook; poll for rooms until the switchboard closes."""
+    looking = tasks.create_task(answerer.look_round(), name="look for rooms")
+
+    def stop_looking() -> None:
+        looking.cancel()
+        answerer.give_up()
+
+    process.switchboard.on_closing(stop_looking)
+    router = APIRouter()
+    router.add_api_route(WEBHOOK_PATH, answerer.webhook, methods=["POST"])
+    return router

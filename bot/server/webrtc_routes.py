@@ -1,0 +1,395 @@
+"""Browser routes: the offer, the answer, and the ICE candidates."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Any, Final
+
+from aiortc import RTCIceServer
+from fastapi import APIRouter, HTTPException, Request
+from loguru import logger
+from pipecat.transports.smallwebrtc.request_handler import (
+    IceCandidate,
+    SmallWebRTCPatchRequest,
+    SmallWebRTCRequest,
+)
+from pydantic import BaseModel, Field
+
+from bot import clock
+from bot.config.settings import IceServer
+from bot.server.browser_calls import BUSY, BrowserCalls
+from bot.workers.pool import WorkerPool
+from bot.workers.process import Process
+from calls.entry import Tell
+from calls.events import CallFailed, InputRefused
+from transports.arrival_rules import Guest, WaitingRoom
+from transports.parked import Parked
+from transports.webrtc.connection import BrowserConnection, TooManyError
+
+
+def for_page(servers: Sequence[IceServer]) -> list[Mapping[str, Any]]:
+    """Return the servers for `RTCPeerConnection`: a caller may use the relay."""
+    return [_described(server) for server in servers]
+
+
+def for_us(servers: Sequence[IceServer]) -> list[RTCIceServer]:
+    """Return the servers for aiortc, which uses the first STUN and the first TURN server."""
+    return [
+        RTCIceServer(urls=[server.url], username=server.username, credential=_credential(server))
+        for server in servers
+    ]
+
+
+def _described(server: IceServer) -> Mapping[str, Any]:
+    named = {"username": server.username, "credential": _credential(server)}
+    return {"urls": [server.url], **{name: value for name, value in named.items() if value}}
+
+
+def _credential(server: IceServer) -> str | None:
+    return server.credential.get_secret_value() if server.credential else None
+
+
+# Offers of browsers: few unconnected ones at a time, and nothing is built before they connect.
+#
+# Pipecat's own handler begins a call with the offer, leaves a half-made peer connection open after
+# a bad offer, and has no limits.
+
+UNCONNECTED: Final = 12  # chosen: a browser needs a tenth of a second, and a slow one some seconds
+OF_ONE_ADDRESS: Final = 6  # an office may share one address
+RIPE_S: Final = 3.0  # before that it may still be connecting, and is not displaced
+CONNECT_S: Final = 10.0  # then it is dropped
+ANSWER_S: Final = 5.0  # to read an offer: names of the local network are looked up, 1 s each
+MAX_LINES: Final = 1000  # of an offer; a browser's has some 200
+MAX_MEDIA: Final = 4  # microphone, camera, screen, data channel
+MAX_ADDRESSES: Final = 50
+RESTART: Final = "ice_restart"  # in an offer's `request_data`: only for an existing call
+
+Begin = Callable[[BrowserConnection], Awaitable[None]]
+"""Runs the call of a connected browser to its end."""
+
+
+class OfferError(Exception):
+    """The offer cannot be answered; the text is a sentence for the caller."""
+
+
+class Offers:
+    """The connections of all browsers."""
+
+    def __init__(
+        self,
+        tasks: asyncio.TaskGroup,
+        *,
+        tell: Tell,
+        clock: Callable[[], float],
+        ice_servers: Sequence[RTCIceServer] = (),
+    ) -> None:
+        """Start without connections; they run in `tasks`."""
+        self._tasks = tasks
+        self._ice_servers = ice_servers
+        self._tell = tell
+        self._clock = clock
+        self._room = WaitingRoom(places=UNCONNECTED, of_one_address=OF_ONE_ADDRESS, ripe_s=RIPE_S)
+        self._lines: dict[str, BrowserConnection] = {}
+
+    @property
+    def unconnected(self) -> int:
+        """How many offers were answered and are not connected yet."""
+        return len(self._room)
+
+    def knows(self, pc_id: str | None) -> bool:
+        """Return whether there is a connection of this id."""
+        return pc_id in self._lines
+
+    async def answer(
+        self, request: SmallWebRTCRequest, begin: Begin, *, address: str
+    ) -> Mapping[str, str]:
+        """Answer an offer; `begin` runs only if its browser connects.
+
+        Raises:
+            OfferError: The offer cannot be answered.
+            TooManyError: Too many calls are being set up.
+            LookupError: It restarts ICE for a call that does not exist.
+        """
+        if not plausible(request.sdp):
+            raise OfferError("The offer is not an SDP with an audio line.")
+        line = self._lines.get(request.pc_id or "")
+        over = line is None or line.pc.connectionState in {"failed", "closed"}
+        if over and (request.request_data or {}).get(RESTART):
+            raise LookupError(request.pc_id)
+        if line is not None:
+            return await self._answer_again(line, request)
+        return await self._answer_first(request, begin, address)
+
+    async def _answer_first(
+        self, request: SmallWebRTCRequest, begin: Begin, address: str
+    ) -> Mapping[str, str]:
+        line = BrowserConnection(tell=self._tell, clock=self._clock, ice_servers=self._ice_servers)
+        now = self._clock()
+        guest = Guest(address=address, came_at=now, leave=line.give_up)
+        if not self._room.enter(guest, now):
+            self._tell(InputRefused(transport="webrtc", reason="too_many_offers"))
+            await line.shut()
+            raise TooManyError
+        try:
+            answer = await _await_answer(line, line.initialize(sdp=request.sdp, type=request.type))
+        except BaseException:  # including cancellation
+            self._room.remove(guest)
+            await line.shut()
+            raise
+        self._lines[answer["pc_id"]] = line
+        self._tasks.create_task(self._follow(line, guest, begin), name="browser call")
+        return answer
+
+    async def _answer_again(
+        self, line: BrowserConnection, request: SmallWebRTCRequest
+    ) -> Mapping[str, str]:
+        restart = bool(request.restart_pc)
+        again = line.negotiate_again(sdp=request.sdp, type=request.type, restart_pc=restart)
+        answer = await _await_answer(line, again)
+        self._lines[answer["pc_id"]] = line  # a restart may change the id
+        return answer
+
+    async def add(self, patch: SmallWebRTCPatchRequest) -> None:
+        """Add ICE candidates of a browser.
+
+        Raises:
+            LookupError: There is no such call.
+            TooManyError: There are too many, or they arrive too fast.
+            OfferError: One is invalid.
+        """
+        line = self._lines[patch.pc_id]
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await line.add_addresses(patch.candidates)
+        except TooManyError:
+            self._tell(InputRefused(transport="webrtc", reason="too_many_candidates"))
+            raise
+        except Exception as unreadable:
+            raise OfferError("Not a candidate.") from unreadable
+
+    def give_up(self) -> None:
+        """Drop all connections that are not established yet."""
+        for line in set(self._lines.values()):
+            line.give_up()
+
+    async def _follow(self, line: BrowserConnection, guest: Guest, begin: Begin) -> None:
+        try:
+            connected = await line.connects_within(CONNECT_S)
+            self._room.remove(guest)
+            if connected:
+                await begin(line)
+            else:
+                self._tell(InputRefused(transport="webrtc", reason="never_connected"))
+        except Exception as broken:  # noqa: BLE001 - top of a call: only this call ends
+            self._tell(CallFailed(where="webrtc_door", error=type(broken).__name__))
+            logger.opt(exception=broken).error("a browser's call ended with an internal error")
+        finally:
+            self._room.remove(guest)
+            self._lines = {name: kept for name, kept in self._lines.items() if kept is not line}
+            await line.shut()
+
+
+async def _await_answer(line: BrowserConnection, reading: Awaitable[None]) -> Mapping[str, str]:
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            await reading
+    except TooManyError:
+        raise
+    except Exception as unreadable:  # aiortc's parser may raise anything for a bad SDP
+        raise OfferError("The offer is not an SDP that can be answered.") from unreadable
+    answer = line.get_answer()
+    if answer is None:
+        raise OfferError("The offer has nothing to answer.")
+    return answer
+
+
+def plausible(sdp: str) -> bool:
+    """Return whether a text looks like a browser's offer; a cheap check.
+
+    Lines are split as in aiortc, where a carriage return also ends a line.
+    """
+    lines = sdp.splitlines()
+    return (
+        sdp.startswith("v=0")
+        and any(line.startswith("m=audio") for line in lines)
+        and len(lines) <= MAX_LINES
+        and sum(line.startswith("m=") for line in lines) <= MAX_MEDIA
+        and sum(line.startswith("a=candidate") for line in lines) <= MAX_ADDRESSES
+    )
+
+
+MAX_SDP: Final = 64 * 1024  # characters; a browser's offer has about 6 kB
+MAX_CANDIDATES: Final = 20  # of one request
+TOO_MANY: Final = "Too many calls are being set up. Please call again in a moment."
+
+
+class Offer(BaseModel):
+    """A browser's offer."""
+
+    sdp: str = Field(max_length=MAX_SDP)
+    type: str = Field(pattern="^offer$")
+    pc_id: str | None = Field(default=None, max_length=200)
+    restart_pc: bool | None = None
+    request_data: dict[str, Any] | None = None
+
+
+class Candidate(BaseModel):
+    """An ICE candidate of the browser."""
+
+    candidate: str = Field(max_length=500)
+    sdp_mid: str = Field(max_length=100)
+    sdp_mline_index: int
+
+
+class Candidates(BaseModel):
+    """Candidates found after the offer."""
+
+    pc_id: str = Field(max_length=200)
+    candidates: list[Candidate] = Field(max_length=MAX_CANDIDATES)
+
+
+def webrtc_router(
+    process: Process, tasks: asyncio.TaskGroup, parked: Parked, pool: WorkerPool
+) -> APIRouter:
+    """Return the browser's routes; calls run in `tasks`."""
+    calls = BrowserCalls(process, tasks, parked, pool)
+    door = _WebrtcDoor(process, tasks, calls)
+    pool.peers.answer("candidates", door.take_candidates)
+    pool.peers.answer("offer", door.take_offer)
+    pool.peers.answer("take_up", calls.end)
+    router = APIRouter()
+    router.add_api_route("/api/offer", door.describe, methods=["GET"])
+    router.add_api_route("/api/offer", door.offer, methods=["POST"])
+    router.add_api_route("/api/offer", door.candidates, methods=["PATCH"])
+    return router
+
+
+class _WebrtcDoor:
+    def __init__(self, process: Process, tasks: asyncio.TaskGroup, calls: BrowserCalls) -> None:
+        self._process = process
+        self._pool = calls.pool
+        self._calls = calls
+        self._servers = process.settings.transports.webrtc.ice_servers
+        self._offers = Offers(
+            tasks,
+            tell=process.switchboard.tell,
+            clock=clock.monotonic,
+            ice_servers=for_us(self._servers),
+        )
+        process.switchboard.on_closing(self._offers.give_up)
+
+    async def describe(self) -> Mapping[str, Any]:
+        """Return what a browser needs for its offer."""
+        return {"ice_servers": for_page(self._servers)}
+
+    async def offer(self, offer: Offer, request: Request) -> Mapping[str, str]:
+        """Answer an offer; an offer for a call in another process is answered there."""
+        address = request.client.host if request.client else ""
+        worker, pc_id = _apart(offer.pc_id)
+        if worker and worker != self._pool.name:
+            asked = {"offer": offer.model_dump(mode="json"), "address": address}
+            try:
+                return _answer_of(await self._pool.peers.ask(worker, "offer", **asked))
+            except LookupError:
+                pc_id = None  # that process and its call are gone: this is a new call
+        return await self._answer_here(offer.model_copy(update={"pc_id": pc_id}), address)
+
+    async def _answer_here(self, offer: Offer, address: str) -> Mapping[str, str]:
+        """Answer an offer; the call begins when the browser has connected."""
+        token = str((offer.request_data or {}).get("resume_token") or "")
+        if not self._offers.knows(offer.pc_id) and not self._has_room(token):
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, BUSY)
+
+        async def begin(connection: BrowserConnection) -> None:
+            await self._calls.run(connection, token)
+
+        asked = SmallWebRTCRequest(
+            sdp=offer.sdp,
+            type=offer.type,
+            pc_id=offer.pc_id,
+            restart_pc=offer.restart_pc,
+            request_data=offer.request_data,
+        )
+        with _refusals():
+            answer = await self._offers.answer(asked, begin, address=address)
+        return {**answer, "pc_id": _joined(self._pool.name, answer["pc_id"])}
+
+    async def candidates(self, patch: Candidates) -> Mapping[str, str]:
+        """Add candidates here, or in the process that has the call."""
+        worker, pc_id = _apart(patch.pc_id)
+        if worker in ("", self._pool.name):
+            return await self._add(patch.model_copy(update={"pc_id": pc_id}))
+        asked = patch.model_dump(mode="json")
+        try:
+            told = await self._pool.peers.ask(worker, "candidates", patch=asked)
+        except LookupError as gone:
+            raise HTTPException(HTTPStatus.NOT_FOUND, "No such call.") from gone
+        return _answer_of(told)
+
+    async def take_candidates(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Add candidates that arrived at another process."""
+        return await _catch_refusal(self.candidates(Candidates.model_validate(asked["patch"])))
+
+    async def take_offer(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Answer an offer that arrived at another process."""
+        offer = Offer.model_validate(asked["offer"])
+        pc_id = _apart(offer.pc_id)[1]
+        here = offer.model_copy(update={"pc_id": pc_id})
+        return await _catch_refusal(self._answer_here(here, str(asked["address"])))
+
+    async def _add(self, patch: Candidates) -> Mapping[str, str]:
+        candidates = [IceCandidate(**candidate.model_dump()) for candidate in patch.candidates]
+        with _refusals():
+            await self._offers.add(
+                SmallWebRTCPatchRequest(pc_id=patch.pc_id, candidates=candidates)
+            )
+        return {"status": "success"}
+
+    def _has_room(self, token: str) -> bool:
+        """Return whether a seat is free in addition to those for unconnected offers.
+
+        Unconnected browsers hold no seat, so that they keep no telephone out. A page that resumes a
+        running call gets that call's seat.
+        """
+        if self._calls.runs(token):
+            return True
+        free = self._process.switchboard.free
+        return not self._pool.why_closed and free > self._offers.unconnected
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Translate refusals of an offer or a candidate to HTTP errors."""
+    try:
+        yield
+    except TooManyError as many:
+        raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, TOO_MANY) from many
+    except OfferError as unreadable:
+        raise HTTPException(HTTPStatus.BAD_REQUEST, str(unreadable)) from unreadable
+    except LookupError as unknown:
+        raise HTTPException(HTTPStatus.NOT_FOUND, "No such call.") from unknown
+
+
+def _apart(pc_id: str | None) -> tuple[str, str | None]:
+    """Return the process that has a connection, and its id there."""
+    worker, dot, own = (pc_id or "").partition(".")
+    return (worker, own) if dot else ("", pc_id)
+
+
+def _joined(worker: str, pc_id: str) -> str:
+    return f"{worker}.{pc_id}" if worker else pc_id
+
+
+async def _catch_refusal(answer: Awaitable[Mapping[str, str]]) -> Mapping[str, Any]:
+    """Return an answer or its refusal in a form that another process can pass on."""
+    try:
+        return {"answer": await answer}
+    except HTTPException as refused:
+        return {"status": refused.status_code, "detail": refused.detail}
+
+
+def _answer_of(told: Mapping[str, Any]) -> Mapping[str, str]:
+    if "answer" in told:
+        return told["answer"]
+    raise HTTPException(told["status"], told["detail"])

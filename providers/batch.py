@@ -1,0 +1,165 @@
+"""Sends one request to a batch endpoint and turns every error into a failure."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+import aiohttp
+import numpy as np
+
+from bot.http import request
+from fallbacks.classification import classify_error, classify_http, classify_symptom
+from fallbacks.failure import Finding, Kind, Scope, ServiceError, error_of, failed
+from fallbacks.retry_after import may_ask_again, retry_after_s
+from fallbacks.symptoms import Symptom
+from fallbacks.whole_speech import is_cut_short
+from providers.probing import MEANS
+from providers.provider import RungSpec
+
+MOST_BYTES: Final = 256 << 20  # of an answer; chosen: an hour of sound at 32 kHz
+REFUSAL_BYTES: Final = 64 << 10  # of an error's explanation
+PIECE_BYTES: Final = 64 << 10
+SCHEMES: Final = {"wss": "https", "ws": "http"}
+ASKED: Final[Mapping[str, str]] = {"stt": "recording", "tts": "text"}
+
+Query: TypeAlias = Mapping[str, str | int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRequest:
+    """The request to send.
+
+    Attributes:
+        url: Without its query.
+        query: Of the URL.
+        headers: Contain the key, so they are never shown.
+        body: Sent as it is.
+        within_s: For the whole request; the rung's own timeout bounds the silence within it.
+    """
+
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    within_s: float
+    query: Query = field(default_factory=dict[str, str | int])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchAnswer:
+    """An answer with status 200."""
+
+    content_type: str
+    body: bytes
+
+
+def http_base(url: str) -> str:
+    """Return a ws(s) URL as http(s), without query and trailing slash."""
+    parts = urlsplit(url)
+    scheme = SCHEMES.get(parts.scheme, parts.scheme)
+    return urlunsplit((scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
+
+
+async def post(asked: BatchRequest, rung: RungSpec) -> BatchAnswer:
+    """Send a request and return its answer.
+
+    Raises:
+        ServiceError: The provider refused, or sent no complete answer in time. The text names the
+            host, never a header or the provider's own text, which may hold the key.
+    """
+    url = f"{asked.url}?{urlencode(asked.query)}" if asked.query else asked.url
+    timeout = aiohttp.ClientTimeout(total=asked.within_s, sock_connect=rung.timeout_s)
+    body = bytearray()
+    try:
+        async with request(
+            "POST",
+            url,
+            twice=True,  # it changes nothing there
+            data=asked.body,
+            headers=dict(asked.headers),
+            allow_redirects=False,
+            timeout=timeout,
+        ) as answer:
+            if answer.status != 200:
+                raise await _refusal(answer, rung)
+            async for piece in answer.content.iter_chunked(PIECE_BYTES):
+                body += piece
+                if len(body) > MOST_BYTES:
+                    raise trouble(Symptom.GARBAGE, rung, f"more than {MOST_BYTES >> 20} MB")
+            return BatchAnswer(content_type=answer.content_type, body=bytes(body))
+    except TimeoutError as slow:
+        symptom = Symptom.GAP if body else Symptom.NO_ANSWER
+        raise trouble(symptom, rung, f"no complete answer in {asked.within_s:.0f} s") from slow
+    except (aiohttp.ClientError, OSError, ValueError) as broken:
+        found = Kind.CUT if body else classify_error(broken)
+        raise trouble(found, rung, type(broken).__name__) from broken
+
+
+def trouble(
+    found: Symptom | Finding | Kind, rung: RungSpec, text: str, *, wait_s: float | None = None
+) -> ServiceError:
+    """Return the exception for a rung's failure; `text` is shown, so it must hold no secret."""
+    what = classify_symptom(found) if isinstance(found, Symptom) else found
+    host = urlsplit(rung.url).netloc
+    reason = f"{host}: {text}" if host else text
+    failure = failed(what, rung.stage, provider=rung.name, reason=reason, retry_after_s=wait_s)
+    return error_of(failure)
+
+
+async def _refusal(answer: aiohttp.ClientResponse, rung: RungSpec) -> ServiceError:
+    text = (await answer.content.read(REFUSAL_BYTES)).decode(errors="replace")
+    try:
+        body: object = json.loads(text)
+    except ValueError:
+        body = text
+    found = classify_http(rung.kind, answer.status, body)
+    reason = f"answered {answer.status}{MEANS.get(answer.status, '')}"
+    if found.scope is Scope.PAYLOAD:
+        reason = f"answered {answer.status}: it cannot take that {ASKED[rung.stage]}"
+    return error_of(
+        failed(
+            found,
+            rung.stage,
+            provider=rung.name,
+            reason=f"{urlsplit(rung.url).netloc}: {reason}",
+            retry_after_s=retry_after_s(answer.headers),
+            same_rung=may_ask_again(answer.headers),
+        )
+    )
+
+
+AUDIBLE: Final = 164  # of 32768, about -46 dBFS
+NO_SOUND: Final = ("text/", "application/json")  # content types of pages and of explanations
+LETTER_S: Final = 0.1  # a letter's synthesis and transfer; speech takes 0.07 s, so slower is late
+
+
+def patience_s(rung: RungSpec, text: str) -> float:
+    """Return how long a rung may take to synthesise a whole text."""
+    return rung.timeout_s + LETTER_S * len(text)
+
+
+def check_sound(answer: BatchAnswer, rung: RungSpec, text: str) -> bytes:
+    """Return an answer's samples if they can be the requested speech.
+
+    Args:
+        answer: Its body is linear, 16 bit, little-endian, mono, at the rung's rate.
+        rung: The rung that answered.
+        text: The text to be spoken.
+
+    Raises:
+        ServiceError: The body is no sound, incomplete or silent.
+    """
+    pcm = answer.body
+    if answer.content_type.startswith(NO_SOUND):
+        raise trouble(Symptom.GARBAGE, rung, "an answer that is no sound")
+    if len(pcm) % 2:
+        raise trouble(Symptom.ODD_AUDIO, rung, "half a sample")
+    if not pcm:
+        raise trouble(Symptom.NO_AUDIO, rung, "no sound")
+    loud = np.flatnonzero(np.abs(np.frombuffer(pcm, "<i2").astype(np.int32)) > AUDIBLE)
+    if not loud.size:
+        raise trouble(Symptom.ZERO_AUDIO, rung, "silence")
+    if is_cut_short(text, audible_s=float(loud[-1] - loud[0]) / rung.sample_rate_hz):
+        raise trouble(Kind.CUT, rung, "far too short for its text")
+    return pcm

@@ -1,1 +1,0 @@
-"""Batch requests: whole recordings and whole texts, outside a live call."""

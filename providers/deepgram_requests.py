@@ -1,0 +1,147 @@
+"""Deepgram: its real probe, and whole recordings in one request."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+from urllib.parse import urlencode
+
+from calls.transcript import TranscribedWord, Transcript, TranscriptReading
+from fallbacks.classification import classify_message
+from fallbacks.symptoms import Moment, Symptom
+from providers.batch import BatchRequest, http_base, post, trouble
+from providers.deepgram import MODEL
+from providers.probing import Question, Verdict, ask_socket, speech
+from providers.provider import RungSpec, WholeRecording
+
+FINALIZE: Final = json.dumps({"type": "Finalize"})
+CLOSE: Final = json.dumps({"type": "CloseStream"})
+
+
+async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
+    """Send half a second of speech; any result is an answer, whatever the language.
+
+    Raises:
+        ProbeFailedError: No result arrived in time.
+    """
+    samples, rate_hz = speech()
+    query = {
+        "model": rung.model or MODEL,
+        "language": rung.language,
+        "encoding": "linear16",
+        "sample_rate": rate_hz,
+        "interim_results": "true",
+        "mip_opt_out": "true",
+    }
+    options = {**rung.options, **rung.options.get("extra", {})}
+    query |= {
+        key: _written(value)
+        for key, value in options.items()
+        if key != "extra" and value is not None
+    }
+    question = Question(
+        url=f"{rung.url.rstrip('/')}/v1/listen?{urlencode(query, doseq=True)}",
+        headers={"Authorization": f"Token {rung.api_key}"},
+        messages=(samples, FINALIZE),
+        read=_read_probe,
+        silence=Symptom.NO_RESULTS,
+        goodbye=CLOSE,
+    )
+    await ask_socket(question, rung, timeout_s=timeout_s)
+
+
+def _written(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _read_probe(message: Mapping[str, Any]) -> Verdict:
+    match message.get("type"):
+        case "Results":
+            return True
+        case "Error":
+            return classify_message("deepgram", message, moment=Moment.ASKED)
+        case _:
+            return False
+
+
+BYTES_A_SECOND: Final = 50_000  # of a recording, sent and recognised; chosen: 3 s of sound at 8 kHz
+LONGEST_S: Final = 600.0  # deepgram-docs, "API rate limits": the longest processing time
+WAV: Final = b"RIFF"
+
+
+async def transcribe(rung: RungSpec, recording: WholeRecording) -> Transcript:
+    """Return what a recording says.
+
+    Raises:
+        ServiceError: Deepgram failed; holds the failure.
+    """
+    size = len(recording.content)
+    # Deepgram detects the container whatever the header says; its API asks for the header.
+    kind = "audio/wav" if recording.content.startswith(WAV) else "audio/*"
+    request = BatchRequest(
+        url=f"{http_base(rung.url)}/v1/listen",
+        query=_query(rung, recording),
+        headers={"Authorization": f"Token {rung.api_key}", "Content-Type": kind},
+        body=recording.content,
+        within_s=min(rung.timeout_s + size / BYTES_A_SECOND, LONGEST_S),
+    )
+    answer = await post(request, rung)
+    try:
+        return _read(json.loads(answer.body), rung, recording)
+    except (ValueError, KeyError, IndexError, TypeError) as wrong:
+        raise trouble(Symptom.GARBAGE, rung, "the answer is not a transcript") from wrong
+
+
+def _query(rung: RungSpec, recording: WholeRecording) -> dict[str, str | int]:
+    query: dict[str, str | int] = {
+        "model": rung.model or MODEL,
+        "smart_format": "true",
+        "mip_opt_out": "true",  # keep the caller's voice out of training
+    }
+    if recording.language is None:
+        query["detect_language"] = "true"
+    else:
+        query["language"] = recording.language
+    if rung.alternatives > 1:
+        query["alternatives"] = rung.alternatives
+    return query
+
+
+def _read(body: Any, rung: RungSpec, recording: WholeRecording) -> Transcript:
+    """Read an answer. Source: deepgram-api-specs `openapi.yml`, ListenV1Response."""
+    channel: Mapping[str, Any] = body["results"]["channels"][0]
+    best, *others = cast("Sequence[Mapping[str, Any]]", channel["alternatives"])
+    detected = channel.get("detected_language")
+    sure = channel.get("language_confidence") if detected else None
+    return Transcript(
+        text=_text(best),
+        provider=rung.name,
+        language=str(detected) if detected else recording.language,
+        language_confidence=None if sure is None else float(sure),
+        duration_s=float(body["metadata"]["duration"]),
+        confidence=_confidence(best),
+        alternatives=tuple(
+            TranscriptReading(text=_text(item), confidence=_confidence(item)) for item in others
+        ),
+        words=tuple(_word(item) for item in best.get("words") or ()),
+    )
+
+
+def _text(reading: Mapping[str, Any]) -> str:
+    text = reading["transcript"]
+    if not isinstance(text, str):
+        raise TypeError("transcript is not text")
+    return text
+
+
+def _confidence(found: Mapping[str, Any]) -> float | None:
+    sure = found.get("confidence")
+    return None if sure is None else float(sure)
+
+
+def _word(word: Mapping[str, Any]) -> TranscribedWord:
+    return TranscribedWord(
+        text=str(word.get("punctuated_word") or word["word"]),
+        start_s=float(word["start"]),
+        end_s=float(word["end"]),
+        confidence=_confidence(word),
+    )

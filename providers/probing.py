@@ -1,0 +1,221 @@
+"""Probes of providers: the cheap request with our key, and a question over a websocket."""
+
+import asyncio
+import base64
+import functools
+import json
+import wave
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+from urllib.parse import urlsplit, urlunsplit
+
+import aiohttp
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+
+from bot.http import request
+from fallbacks.classification import (
+    classify_close,
+    classify_error,
+    classify_http,
+    classify_symptom,
+    message_of,
+)
+from fallbacks.failure import Finding, failed
+from fallbacks.retry_after import retry_after_s
+from fallbacks.symptoms import Moment, Symptom
+from providers.provider import ProbeFailedError, RungSpec
+from providers.sockets import ConnectHere
+
+MAX_BODY_BYTES: Final = 64 * 1024  # of an error's explanation
+
+
+async def ask_http(url: str, *, headers: Mapping[str, str], timeout_s: float) -> None:
+    """GET `url` and accept any 2xx answer.
+
+    Raises:
+        ProbeFailedError: Another status, no answer in `timeout_s`, or no connection. The text
+            names the host and the status, never a header or a body.
+    """
+    host = urlsplit(url).netloc
+    try:
+        async with (
+            asyncio.timeout(timeout_s),
+            request("GET", url, headers=dict(headers), allow_redirects=False) as answer,
+        ):
+            status = answer.status
+            body = await _body(answer) if status >= 300 else None
+    except TimeoutError as slow:
+        raise ProbeFailedError(f"{host} did not answer within {timeout_s:g} s") from slow
+    except aiohttp.ClientError as broken:
+        raise ProbeFailedError(f"{host}: {type(broken).__name__}") from broken
+    if not 200 <= status < 300:
+        text = f"{host} answered {status}{MEANS.get(status, '')}"
+        raise ProbeFailedError(text, status=status, body=body)
+
+
+MEANS: Mapping[int, str] = {
+    401: ": it rejects our key",
+    402: ": the account has no credit",
+    403: ": our key lacks a permission",
+    404: ": no such route; check the url",
+    429: ": too many requests",
+}
+
+
+async def _body(answer: aiohttp.ClientResponse) -> object:
+    text = (await answer.content.read(MAX_BODY_BYTES)).decode(errors="replace")
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def http_twin(url: str, path: str) -> str:
+    """Return the http(s) URL of `path` on the host of a ws(s) URL."""
+    parts = urlsplit(url)
+    scheme = {"wss": "https", "ws": "http"}.get(parts.scheme, parts.scheme)
+    return urlunsplit((scheme, parts.netloc, path, "", ""))
+
+
+WORDS: Final = "One moment."
+SPEECH: Final = Path(__file__).parent / "data" / "probe_speech.wav"
+
+
+@functools.cache
+def speech() -> tuple[bytes, int]:
+    """Return recorded speech as 16-bit samples, and its rate in Hz."""
+    with wave.open(str(SPEECH), "rb") as recording:
+        return recording.readframes(recording.getnframes()), recording.getframerate()
+
+
+def audible(encoded: object) -> bool:
+    """Return whether a base64 piece of 16-bit audio holds more than digital silence."""
+    if not isinstance(encoded, str):
+        return False
+    try:
+        return any(base64.b64decode(encoded))
+    except ValueError:
+        return False
+
+
+CLOSE_S: Final = 0.5  # for the closing handshake
+SAID: Final = 200  # characters kept of what a provider says (chosen)
+DEEPGRAM_SAYS: Final = "dg-error"  # the header with the reason of a refused upgrade
+
+Verdict: TypeAlias = bool | Finding
+"""Judges a message: True, it is the answer; False, not yet; a finding, it is an error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """The request to a provider, and how to recognise its answer.
+
+    Attributes:
+        url: With its query.
+        headers: Contain the key, so they are never shown.
+        messages: Sent in order as soon as the socket is open; bytes are audio.
+        read: Judges each message.
+        silence: The symptom if no answer arrives.
+        goodbye: Sent after the answer.
+    """
+
+    url: str
+    headers: Mapping[str, str]
+    messages: tuple[str | bytes, ...]
+    read: Callable[[Mapping[str, Any]], Verdict]
+    silence: Symptom
+    goodbye: str | None = None
+
+
+async def ask_socket(question: Question, rung: RungSpec, *, timeout_s: float) -> None:
+    """Send the request and return when the answer has arrived.
+
+    Raises:
+        ProbeFailedError: No answer, with the failure. The text names the host and the provider's
+            reason, without our key.
+    """
+    opened = False
+    try:
+        async with (
+            asyncio.timeout(timeout_s),
+            ConnectHere(
+                question.url,
+                additional_headers=dict(question.headers),
+                open_timeout=None,
+                close_timeout=CLOSE_S,
+                ping_interval=None,
+            ) as socket,
+        ):
+            opened = True
+            await _talk(question, rung, socket)
+    except TimeoutError as slow:
+        symptom = question.silence if opened else Symptom.NO_ANSWER
+        raise _failed(rung, classify_symptom(symptom), f"no answer in {timeout_s:g} s") from slow
+    except InvalidStatus as refused:
+        raise _refused(rung, refused) from refused
+    except ConnectionClosed as closed:
+        raise _closed(rung, closed) from closed
+    except (OSError, EOFError, WebSocketException) as broken:
+        raise _failed(rung, classify_error(broken), type(broken).__name__) from broken
+
+
+async def _talk(question: Question, rung: RungSpec, socket: ClientConnection) -> None:
+    for item in question.messages:
+        await socket.send(item)
+    while True:
+        message = await socket.recv()
+        verdict = _judge(question, message)
+        if isinstance(verdict, Finding):
+            raise _failed(rung, verdict, f"says {verdict.kind} {_message(message)}")
+        if verdict:
+            break
+    if question.goodbye:
+        await socket.send(question.goodbye)
+
+
+def _message(message: str | bytes) -> str:
+    try:
+        return message_of(json.loads(message))
+    except ValueError:
+        return ""
+
+
+def _judge(question: Question, message: str | bytes) -> Verdict:
+    try:
+        parsed = json.loads(message)
+    except ValueError:
+        parsed = None
+    if not isinstance(parsed, dict):
+        return classify_symptom(Symptom.GARBAGE)
+    return question.read(parsed)
+
+
+def _refused(rung: RungSpec, refused: InvalidStatus) -> ProbeFailedError:
+    answer = refused.response
+    text = answer.body.decode(errors="replace")
+    try:
+        body: object = json.loads(text)
+    except ValueError:
+        body = text
+    said = answer.headers.get(DEEPGRAM_SAYS) or message_of(body)
+    found = classify_http(rung.kind, answer.status_code, body or said)
+    wait_s = retry_after_s(dict(answer.headers.raw_items()))
+    return _failed(rung, found, f"answered {answer.status_code} {said}", wait_s=wait_s)
+
+
+def _closed(rung: RungSpec, closed: ConnectionClosed) -> ProbeFailedError:
+    code, reason = (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (1006, "")
+    found = classify_close(rung.kind, code, reason, moment=Moment.ASKED)
+    return _failed(rung, found, f"closed with {code} {reason}")
+
+
+def _failed(
+    rung: RungSpec, found: Finding, text: str, *, wait_s: float | None = None
+) -> ProbeFailedError:
+    said = text.replace(rung.api_key, "...") if rung.api_key else text
+    reason = f"{urlsplit(rung.url).netloc}: {said.strip()[:SAID]}"
+    failure = failed(found, rung.stage, provider=rung.name, reason=reason, retry_after_s=wait_s)
+    return ProbeFailedError(reason, failure=failure)

@@ -1,0 +1,128 @@
+"""Limits for callers who have connected and have not begun a call yet. Pure.
+
+Such a caller costs a socket or a peer connection, and may be a stranger who never begins. So a full
+waiting room does not refuse newcomers: it drops the oldest guest from the address with the most
+guests. A real caller waits only for a moment and is hardly ever the oldest of a crowd.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+BEGUN: Final = "begun"  # key in the scope's state: called when the peer has identified its call
+FLOOD: Final = 1008  # RFC 6455, 7.4.1: policy violation
+HAIR: Final = 1e-6  # rounding must not cause repeated waits of zero length
+
+
+class IntakeAllowance:
+    """A token bucket that may be overdrawn; it returns how long to wait then.
+
+    Unlike `transports/far_end.py` it drops nothing: the reader waits and reads on later.
+    """
+
+    def __init__(self, *, per_s: float, cap: float, now: float) -> None:
+        """Start full.
+
+        Args:
+            per_s: Refill per second; 0 for none.
+            cap: The most that can be saved up.
+            now: Monotonic seconds.
+        """
+        self._per_s = per_s
+        self._cap = cap
+        self._left = cap
+        self._at = now
+
+    def spend(self, amount: float, now: float) -> None:
+        """Subtract what has arrived, even if it is more than there is."""
+        self._left = self._left_at(now) - amount
+        self._at = now
+
+    def wait_s(self, now: float) -> float:
+        """Return how long nothing more may arrive; infinite without a refill."""
+        missing = -self._left_at(now)
+        if missing < HAIR:
+            return 0.0
+        return missing / self._per_s if self._per_s > 0 else float("inf")
+
+    def _left_at(self, now: float) -> float:
+        return min(self._cap, self._left + (now - self._at) * self._per_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Guest:
+    """A connection that waits for its call to begin.
+
+    Attributes:
+        address: Its network address, as far as it is known.
+        came_at: Monotonic seconds.
+        leave: Drops it; called at most once.
+        known: It has proven that it is the carrier; strangers cannot displace it.
+    """
+
+    address: str
+    came_at: float
+    leave: Callable[[], None]
+    known: bool = False
+
+
+class WaitingRoom:
+    """Waiting connections, in order of arrival."""
+
+    def __init__(self, *, places: int, of_one_address: int, ripe_s: float = 0.0) -> None:
+        """Create an empty room.
+
+        Args:
+            places: How many may wait.
+            of_one_address: How many of these may come from one address.
+            ripe_s: A guest can be displaced only after waiting this long; before that, a newcomer
+                is refused.
+        """
+        self._places = places
+        self._of_one_address = of_one_address
+        self._ripe_s = ripe_s
+        self._guests: dict[Guest, None] = {}
+
+    def __len__(self) -> int:
+        """Return how many are waiting."""
+        return len(self._guests)
+
+    def enter(self, guest: Guest, now: float) -> bool:
+        """Admit a guest; displace another one if there are too many.
+
+        Returns:
+            False if no other guest can be displaced: the newcomer is refused.
+        """
+        if self._crowded_by(guest):
+            oldest = self._oldest_to_go(guest, now)
+            if oldest is None:
+                return False
+            self.remove(oldest)
+            oldest.leave()
+        self._guests[guest] = None
+        return True
+
+    def remove(self, guest: Guest) -> None:
+        """Remove a guest that has begun or left; does nothing if it is not here."""
+        self._guests.pop(guest, None)
+
+    def _crowded_by(self, guest: Guest) -> bool:
+        return len(self._guests) >= self._places or self._full_of(guest)
+
+    def _full_of(self, guest: Guest) -> bool:
+        same = sum(item.address == guest.address for item in self._guests)
+        return same >= self._of_one_address
+
+    def _oldest_to_go(self, guest: Guest, now: float) -> Guest | None:
+        """Return the guest to displace: the oldest from the most frequent address."""
+        may_go = [
+            old
+            for old in self._guests
+            if now - old.came_at >= self._ripe_s and (guest.known or not old.known)
+        ]
+        strangers = [old for old in may_go if not old.known] or may_go
+        if self._full_of(guest):
+            strangers = [old for old in strangers if old.address == guest.address]
+        counts = Counter(old.address for old in strangers)
+        return max(strangers, key=lambda old: counts[old.address], default=None)

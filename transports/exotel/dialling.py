@@ -1,0 +1,244 @@
+"""Campaigns over Exotel, whose callbacks report the result of a dial.
+
+Exotel's API finds a call only by Exotel's own id. If the answer to an order is lost, the dial is
+known only by its callbacks and its stream, which carry our id. Nothing proves that such a call was
+not placed, so it is never dialled again. Only an order that Exotel refused or never received was
+not placed.
+
+One order dials a number and connects the answered call to our media socket ("Connect Voice AI"),
+without asking us for instructions. Exotel knows no call by an id of ours, and its lists leave out
+live calls. So only callbacks tell the result of an order that got no answer.
+
+Exotel signs nothing that it sends. A callback or stream is authenticated by a proof in its address:
+an HMAC of our own id of the dial with the account's secret token.
+
+Source: developer.exotel.com/docs/agentstream/developer-guide ("Connect Voice AI"),
+docs.exotel.com/exotel-agentstream (the same, with its names in capitals), developer.exotel.com
+/docs/voice-v1/api-reference/call-details, /api/call-details-bulk ("will not provide ongoing calls'
+details"). Not tried on a live account: see decision 0024.
+"""
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeAlias
+from urllib.parse import quote
+
+import aiohttp
+from pydantic import SecretStr
+
+from calls.leg_events import LegOutcome
+from calls.leg_progress import OUTCOMES
+from calls.outbound import DialOutcome
+from fallbacks.failure import Kind, ServiceError
+from transports.dialling import (
+    CarrierNews,
+    DialOrder,
+    DialPace,
+    DialRequest,
+    FoundCall,
+    HeardLeg,
+    carrier_errors,
+    outcome_of,
+    remember,
+)
+from transports.exotel.rest import ExotelRest, Form
+from transports.media_stream.messages import is_id, part, text
+from transports.rest import dial_error, number_of
+
+STATUS_PATH: Final = "/exotel/status"
+MEDIA_PATH: Final = "/exotel/media"
+EVENTS: Final = ("ringing", "answered", "terminal")
+MOST_REF_CHARS: Final = 64  # of our own id of a dial; Exotel's `CustomField` takes 128
+Purpose: TypeAlias = Literal["media", "status"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExotelRecord:
+    """Exotel's record of a call.
+
+    Attributes:
+        outcome: `None` while the call goes on. The record never shows that the callee answered: a
+            call is `in-progress` from its order on.
+        cost: In the account's currency; `None` if it is not known yet.
+    """
+
+    call_sid: str
+    outcome: LegOutcome | None = None
+    cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExotelCalls:
+    """Places calls of one account; callbacks and media come to our address.
+
+    Every method raises a classified `ServiceError`; transient failures may be retried. A dial that
+    got no answer may have been placed anyway.
+    """
+
+    rest: ExotelRest
+    public_url: str
+
+    async def dial(self, order: DialOrder) -> str:
+        """Order a call; return Exotel's id."""
+        answer = await self.rest.ask("POST", "Calls/connect.json", self._form(order))
+        call_sid = text(part(answer or {}, "call"), "sid")
+        if not is_id(call_sid):
+            raise dial_error("exotel", Kind.PROTOCOL, "the answer to an order lacks the call's id")
+        return call_sid
+
+    async def fetch(self, call_sid: str) -> ExotelRecord | None:
+        """Return a call's record; `None` if Exotel does not know it, or not yet."""
+        answer = await self.rest.ask("GET", f"Calls/{quote(call_sid, safe='')}.json")
+        return None if answer is None else _record(call_sid, part(answer, "call"))
+
+    def _form(self, order: DialOrder) -> Form:
+        return (
+            ("From", order.to),  # the number that Exotel calls first, and here the only one
+            ("CallerId", order.caller),
+            ("StreamUrl", self._address(MEDIA_PATH, order.ref, "media").replace("http", "ws", 1)),
+            ("StreamType", "bidirectional"),
+            ("CustomField", order.ref),
+            ("StatusCallback", self._address(STATUS_PATH, order.ref, "status")),
+            *(("StatusCallbackEvents[]", event) for event in EVENTS),
+        )
+
+    def _address(self, path: str, ref: str, purpose: Purpose) -> str:
+        """Return an address with its proof in the path, because a query may be stripped."""
+        proof = dial_proof(self.rest.api_token, ref, purpose)
+        return f"{self.public_url}{path}/{quote(ref, safe='')}/{proof}"
+
+
+def dial_proof(token: SecretStr, ref: str, purpose: Purpose) -> str:
+    """Return the proof for an address of one dial: 64 hexadecimal digits.
+
+    Args:
+        token: The account's secret.
+        ref: Our own id of the dial, never reused.
+        purpose: What the address admits; a proof is valid for one purpose only.
+    """
+    said = f"holdline {purpose} of dial {ref}".encode()
+    return hmac.new(token.get_secret_value().encode(), said, hashlib.sha256).hexdigest()
+
+
+def is_proven(token: SecretStr, ref: str, shown: str, purpose: Purpose) -> bool:
+    """Return whether we issued this address for this dial."""
+    if not ref or len(ref) > MOST_REF_CHARS:
+        return False
+    return hmac.compare_digest(dial_proof(token, ref, purpose).encode(), shown.encode())
+
+
+def ending_of(status: str) -> str:
+    """Return how a call ended, in the terms shared by all carriers; empty while it goes on.
+
+    Source: developer.exotel.com/docs/references/error-codes ("Call Status Values").
+    """
+    word = status.lower()
+    return word if word in OUTCOMES else ""
+
+
+def _record(call_sid: str, call: Mapping[str, Any]) -> ExotelRecord:
+    over = ending_of(str(call.get("status") or ""))
+    return ExotelRecord(
+        call_sid=call_sid,
+        outcome=OUTCOMES[over] if over else None,
+        cost=number_of(call.get("price")) if over else None,
+    )
+
+
+LIMITED_S: Final = 15.0  # chosen: Exotel refuses more than 200 requests a minute
+UNHEARD_S: Final = 120.0  # chosen: a minute of ringing, and repeated callbacks
+LONGEST_S: Final = 3600.0 + UNHEARD_S  # Exotel's own limit of a stream, 60 minutes
+UNPLACED_KINDS: Final = frozenset(
+    {Kind.AUTH, Kind.QUOTA, Kind.BAD_REQUEST, Kind.NOT_FOUND, Kind.RATE_LIMITED}
+)
+"""Failures after which no call was placed; after any other failure there may be one."""
+
+
+@dataclass(slots=True, kw_only=True)
+class ExotelCarrier:
+    """One account and one of its numbers.
+
+    Attributes:
+        number: Our number, which the callee sees.
+        news: What callbacks have reported.
+        calls_per_s: How many calls the account may place.
+    """
+
+    calls: ExotelCalls
+    number: str
+    news: CarrierNews
+    calls_per_s: float = 2.0
+    _pace: DialPace = field(init=False)
+    _refused: dict[str, bool] = field(default_factory=dict[str, bool])
+    # Since when Exotel has reported nothing about a dial, on the loop's clock.
+    _silent_since: dict[str, float] = field(default_factory=dict[str, float])
+
+    def __post_init__(self) -> None:
+        """Create the pacing."""
+        self._pace = DialPace(calls_per_s=self.calls_per_s, again_s=LIMITED_S)
+
+    async def dial(self, request: DialRequest) -> str:
+        """Place a call; Exotel alone decides how long it rings."""
+        order = request.order(self.number)
+        call_sid = await self._pace.place(lambda: self._order(order), request)
+        self.news.refs[request.dial_id] = call_sid
+        return call_sid
+
+    def recall(self, dial_id: str, provider_call_id: str) -> None:
+        """Remember the carrier's id of a dial that another process placed."""
+        self.news.refs.setdefault(dial_id, provider_call_id)
+
+    async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
+        """Return the state of a dial; `None` if Exotel said that it placed no call."""
+        heard = await self.news.heard(dial_id)
+        if heard is not None and heard.outcome is not None:
+            self._silent_since.pop(dial_id, None)
+            return heard.found
+        call_sid = heard.call_ref if heard else self.news.refs.get(dial_id, "")
+        if not call_sid:
+            return None if dial_id in self._refused else self._unheard(dial_id, "", None)
+        with carrier_errors():
+            record = await self.calls.fetch(call_sid)
+        if record is None:
+            return self._unheard(dial_id, call_sid, heard)
+        self._silent_since.pop(dial_id, None)
+        self.news.refs[dial_id] = call_sid
+        return FoundCall(
+            provider_call_id=call_sid,
+            outcome=outcome_of(record.outcome, machine=False),
+            answered=record.outcome == "completed" or (heard is not None and heard.answered),
+            cost=record.cost,
+        )
+
+    async def cost_of(self, provider_call_id: str) -> float | None:
+        """Return the price of a call, as soon as Exotel knows it."""
+        with carrier_errors():
+            record = await self.calls.fetch(provider_call_id)
+        return record.cost if record else None
+
+    async def _order(self, order: DialOrder) -> str:
+        """Order a call; remember whether Exotel refused or never received the order."""
+        self._refused.pop(order.ref, None)
+        try:
+            return await self.calls.dial(order)
+        except ServiceError as error:
+            unsent = isinstance(error.__cause__, aiohttp.ClientConnectorError)
+            if unsent or error.failure.kind in UNPLACED_KINDS:
+                remember(self._refused, order.ref, value=True)
+            raise
+
+    def _unheard(self, dial_id: str, call_sid: str, heard: HeardLeg | None) -> FoundCall:
+        """Return a call about which Exotel reports nothing: wait for it, never dial it again."""
+        now = asyncio.get_running_loop().time()
+        if dial_id not in self._silent_since:
+            remember(self._silent_since, dial_id, now)
+        answered = heard is not None and heard.answered
+        until_s = self._silent_since[dial_id] + (LONGEST_S if answered else UNHEARD_S)
+        return FoundCall(
+            provider_call_id=call_sid,
+            outcome=DialOutcome.UNKNOWN if now >= until_s else None,
+            answered=answered,
+        )

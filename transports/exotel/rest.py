@@ -1,0 +1,73 @@
+"""Exotel's REST API.
+
+Source: developer.exotel.com/docs/voice-v1/overview, /api/make-a-call-api ("just append .json").
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final, TypeAlias
+from urllib.parse import quote
+
+import aiohttp
+from pydantic import SecretStr
+
+from transports.media_stream.messages import part
+from transports.rest import RestClient, basic_auth
+
+API_URL: Final = "https://api.exotel.com"
+MOST_ANSWER_BYTES: Final = 64 * 1024  # a call's answer has 1 kB
+PIECE_BYTES: Final = 8 * 1024
+Form: TypeAlias = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExotelRest:
+    """The account for outbound calls, and the address of its API."""
+
+    account_sid: SecretStr
+    api_key: SecretStr
+    api_token: SecretStr
+    api_url: str = API_URL
+
+    async def ask(self, method: str, resource: str, form: Form = ()) -> dict[str, Any] | None:
+        """Return the JSON of an answer, names in lower case; `None` if the resource does not exist.
+
+        Exotel's pages write the same names as `Sid` and as `sid`.
+
+        Raises:
+            ServiceError: It failed; tells how, and whether a retry may help.
+        """
+        but = (HTTPStatus.NOT_FOUND,) if method == "GET" else ()
+        return await self._client.ask(method, resource, but=but, data=form or None)
+
+    @property
+    def _client(self) -> RestClient:
+        account = quote(self.account_sid.get_secret_value(), safe="")
+        return RestClient(
+            carrier="exotel",
+            url=f"{self.api_url.rstrip('/')}/v1/Accounts/{account}",
+            authorization=basic_auth(self.api_key.get_secret_value(), self.api_token),
+            read=_json,
+            error_in=lambda body: (part(body or {}, "restexception"), None),
+            may_be_empty=True,
+        )
+
+
+async def _json(answer: aiohttp.ClientResponse) -> dict[str, Any] | None:
+    """Return an answer's JSON object; `None` if it is malformed, too long or something else."""
+    body = bytearray()
+    async for piece in answer.content.iter_chunked(PIECE_BYTES):
+        body += piece
+        if len(body) > MOST_ANSWER_BYTES:
+            return None
+    try:
+        told = json.loads(body, object_pairs_hook=_lowered)
+    except (ValueError, RecursionError):
+        return None
+    return told if isinstance(told, dict) else None
+
+
+def _lowered(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    return {name.lower(): value for name, value in pairs}

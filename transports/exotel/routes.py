@@ -1,0 +1,238 @@
+"""Exotel's routes: the media socket of its Voicebot applet, status callbacks, and our own calls.
+
+Exotel sends no webhook before the stream and signs nothing. For inbound calls the carrier is proven
+by the name and password in the applet's address (`wss://KEY:TOKEN@…`), or by the address that
+connects. For a call that we place it is proven by the dial's proof in the URL that Exotel got with
+the order. The callbacks of such a call are proven in the same way.
+"""
+
+import hmac
+import ipaddress
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from email import message_from_bytes
+from email.message import Message
+from http import HTTPStatus
+from typing import Any, Final, cast
+
+import aiohttp
+from fastapi import APIRouter, Request, Response, WebSocket
+from pydantic import SecretStr
+
+from calls.events import CallRefused, InputRefused
+from calls.leg_progress import StatusCallback
+from transports.exotel.dialect import EXOTEL
+from transports.exotel.dialling import MEDIA_PATH, STATUS_PATH, ending_of, is_proven
+from transports.media_stream.leg import CarriedCall
+from transports.media_stream.messages import POLICY, Refusal, Started, is_id
+from transports.media_stream.sockets import TRY_LATER, MediaSockets
+from transports.media_stream.tokens import AdmittedStream, Returns
+from transports.media_stream.webhooks import (
+    MOST_WORD_CHARS,
+    CarrierHost,
+    StatusCallbacks,
+    Webhooks,
+    read_form,
+)
+from transports.pool import HeldSeat
+
+# Exotel's status callbacks on a call that we placed, in their several formats.
+#
+# Source: developer.exotel.com/docs/voice-v1/api-reference/status-callback and /api/statuscallback
+# (the fields), support.exotel.com/support/solutions/articles/48278 ("as multipart/form-data"). JSON
+# is sent for accounts that are set to it. Callbacks that are read here are authenticated already.
+
+STATUSES: Final[Mapping[str, str]] = {"ringing": "ringing", "answered": "in-progress"}
+"""Status by event; a callback's own `Status` is not reliable while the call goes on."""
+
+OVER: Final = "terminal"
+
+
+def read_callback(body: bytes, content_type: str) -> dict[str, str] | None:
+    """Return a callback's fields with lower-case names; `None` if there are none.
+
+    Args:
+        body: A form of either kind, or JSON; its length is bounded.
+        content_type: The header's value.
+    """
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == "application/json":
+        fields = _of_json(body)
+    elif kind == "multipart/form-data":
+        fields = _of_parts(body, content_type)
+    else:
+        fields = read_form(body)
+    return {name.lower(): value for name, value in fields.items()} if fields else None
+
+
+def exotel_callback(fields: Mapping[str, str], *, ref: str) -> StatusCallback | None:
+    """Return the status in a callback; `None` if it names no call.
+
+    Args:
+        fields: From `read_callback`.
+        ref: Our dial id, which the URL has proven.
+    """
+    call_sid = fields.get("callsid", "")
+    if not is_id(call_sid):
+        return None
+    event, word = fields.get("eventtype", "").lower(), fields.get("status", "").lower()
+    status = STATUSES.get(event) or ending_of(word)
+    if event == OVER and not status:
+        status = "failed"  # over, with an undocumented status
+    return StatusCallback(
+        call_ref=call_sid,
+        ref=ref,
+        status=status,
+        reason=word[:MOST_WORD_CHARS] if status == "failed" != word else "",
+    )
+
+
+def _of_json(body: bytes) -> dict[str, str] | None:
+    try:
+        told: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(told, dict):
+        return None
+    fields = cast("dict[str, Any]", told)
+    return {name: value for name, value in fields.items() if isinstance(value, str)}
+
+
+def _of_parts(body: bytes, content_type: str) -> dict[str, str]:
+    head = f"Content-Type: {content_type}\r\n\r\n".encode()
+    parts = cast("list[object] | str", message_from_bytes(head + body).get_payload())
+    return dict(_field(part) for part in parts if isinstance(part, Message))
+
+
+def _field(part: Message) -> tuple[str, str]:
+    name = part.get_param("name", header="content-disposition")
+    value = part.get_payload(decode=True)
+    text = value.decode(errors="replace") if isinstance(value, bytes) else ""
+    return (name if isinstance(name, str) else ""), text
+
+
+OF_ONE_DIAL: Final = "/{dial}/{proof}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExotelProof:
+    """What a handshake must show: the credentials if they are configured, else a known address."""
+
+    key: SecretStr | None = None
+    token: SecretStr | None = None
+    addresses: Sequence[str] = ()
+
+    def holds(self, authorization: str, address: str) -> bool:
+        """Return whether a handshake of the applet is authenticated."""
+        if self.key and self.token:
+            pair = self.key.get_secret_value(), self.token.get_secret_value()
+            right = aiohttp.encode_basic_auth(*pair)
+            if not hmac.compare_digest(authorization.encode(), right.encode()):
+                return False
+            return not self.addresses or self._is_near(address)
+        return self._is_near(address)
+
+    def holds_for(self, dial_id: str, shown: str, address: str) -> bool:
+        """Return whether a handshake for a call that we placed is authenticated."""
+        if self.token is None or not is_proven(self.token, dial_id, shown, "media"):
+            return False
+        return not self.addresses or self._is_near(address)
+
+    def _is_near(self, address: str) -> bool:
+        try:
+            host = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(host in ipaddress.ip_network(text) for text in self.addresses)
+
+
+def exotel_router(host: CarrierHost, *, proof: ExotelProof) -> APIRouter:
+    """Return Exotel's routes.
+
+    Args:
+        host: The server's side.
+        proof: What the carrier must show.
+    """
+    routes = _ExotelRoutes(host, proof)
+    router = APIRouter()
+    router.add_api_websocket_route(MEDIA_PATH, routes.media)
+    router.add_api_websocket_route(MEDIA_PATH + OF_ONE_DIAL, routes.media)
+    router.add_api_route(STATUS_PATH + OF_ONE_DIAL, routes.status, methods=["POST"])
+    return router
+
+
+class _ExotelRoutes:
+    def __init__(self, host: CarrierHost, proof: ExotelProof) -> None:
+        self._host = host
+        self._proof = proof
+        self._webhooks = Webhooks("exotel", host.tell)
+        self._progress = StatusCallbacks(host, "exotel")
+        self._returns = Returns(host.pool, "exotel")
+        self._sockets = MediaSockets(
+            host=host, dialect=EXOTEL, admit=self.admit, returns=self._returns
+        )
+
+    async def media(self, websocket: WebSocket) -> None:
+        """Accept an authenticated handshake; answer 403 to any other."""
+        if not self._is_proven(websocket):
+            self._host.tell(InputRefused(transport="exotel", reason="wrong_credentials"))
+            await websocket.close(POLICY)
+            return
+        await self._sockets.media(websocket)
+
+    async def status(self, request: Request, dial: str, proof: str) -> Response:
+        """Take Exotel's report on a call that we placed; Exotel repeats it unless it gets 200."""
+        refuse, token = self._webhooks.refuse, self._proof.token
+        if token is None or not is_proven(token, dial, proof, "status"):
+            return refuse("wrong_credentials", HTTPStatus.FORBIDDEN)
+        body = await self._webhooks.body(request)
+        if isinstance(body, Response):
+            return body
+        fields = read_callback(body, request.headers.get("content-type", ""))
+        if fields is None:
+            return refuse("webhook_is_no_form", HTTPStatus.BAD_REQUEST)
+        said = exotel_callback(fields, ref=dial)
+        if said is None:
+            return refuse("webhook_without_call_id", HTTPStatus.BAD_REQUEST)
+        # Kept under the dial, which is proven, not under the call's id, which is only claimed.
+        await self._progress.take(said, place_of=dial)
+        return Response(status_code=HTTPStatus.OK)
+
+    async def admit(self, started: Started, websocket: WebSocket) -> AdmittedStream | Refusal:
+        """Reserve a seat for a stream; without one the applet's next step takes the caller."""
+        pool, dial_id = self._host.pool, websocket.path_params.get("dial", "")
+        if dial_id:  # the start of its stream shows that our call was answered
+            picked_up = StatusCallback(call_ref=started.call_sid, ref=dial_id, status="in-progress")
+            await self._progress.take(picked_up, place_of=dial_id)
+        if await self._returns.find(started.call_sid) is not None:
+            return Refusal(reason="call_goes_on", close_code=POLICY)
+        admitted = await pool.admit(started.call_sid)
+        if not isinstance(admitted, HeldSeat):
+            self._host.tell(CallRefused(transport="exotel", reason=admitted.reason))
+            return Refusal(reason="no_seat", close_code=TRY_LATER)
+        # After the seat: a stream without a seat may come once more, one that had a seat may not.
+        if dial_id and not await pool.peers.claim(f"exotel stream of {dial_id}"):
+            pool.end(admitted.seat)
+            return Refusal(reason="stream_used", close_code=POLICY)
+        return AdmittedStream(call=_call(started, dial_id), seat=admitted.seat)
+
+    def _is_proven(self, websocket: WebSocket) -> bool:
+        address = websocket.client.host if websocket.client else ""
+        if "dial" in websocket.path_params:
+            dial_id, shown = websocket.path_params["dial"], websocket.path_params["proof"]
+            return self._proof.holds_for(dial_id, shown, address)
+        return self._proof.holds(websocket.headers.get("authorization", ""), address)
+
+
+def _call(started: Started, dial_id: str) -> CarriedCall:
+    if not dial_id:
+        return CarriedCall(call_ref=started.call_sid, caller=started.caller, called=started.called)
+    # Exotel's `from` is the party that it calls first, also in an outbound call.
+    return CarriedCall(
+        call_ref=started.call_sid,
+        caller=started.called,
+        called=started.caller,
+        direction="outbound",
+        dial_id=dial_id,
+    )

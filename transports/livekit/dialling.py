@@ -1,0 +1,357 @@
+"""Outbound calls through LiveKit's SIP service: one call, and the dials of campaigns.
+
+    async with open_exchange(url, key, secret) as lk:
+        trunk = await outbound_trunk_id(lk, "holdline")
+        call = OutboundCall(room=room_of("order-17"), trunk_id=trunk, number="+15550142")
+        dialled = await dial(lk, call)          # has rung; the person who spoke is in the room
+
+The agent should be in the room with its voice before the callee is, or the callee's hello gets no
+answer: enter the room first, or while it rings.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from google.protobuf.duration_pb2 import Duration
+from livekit import api
+from livekit.protocol.sip import SIPMediaConfig, SIPOutboundConfig
+from pydantic import SecretStr
+
+from calls.dialled import ANSWERED, GATEWAY_LOST, DialVerdict, judge_dial
+from calls.outbound import DialOutcome
+from transports.dialling import LEG_OUTCOMES, CarrierError, DialRequest, FoundCall
+from transports.livekit.rooms import FAILURES
+from transports.livekit.trunks import ExchangeError, outbound_trunk_id
+
+CALLEE: Final = "callee"
+LONGEST_RING_S: Final = (
+    70.0  # the server answers within 80 s (livekit-server v1.13.5) in every case
+)
+MORE_S: Final = 5.0  # after the ringing, for the answer to arrive
+TIDY_S: Final = 5.0
+ASK_S: Final = 10.0
+MEDIA_TIMEOUT_S: Final = 120.0  # as for an inbound call: bot.config.settings.SipSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboundCall:
+    """An outbound call.
+
+    Attributes:
+        room: Where both meet. One for each call, named after its purpose (`room_of`), so that a
+            second request finds the call instead of ringing twice.
+        trunk_id: The trunk; empty if `host` is set.
+        number: The callee, in the carrier's format.
+        our_number: The number shown to the callee; empty for the trunk's own.
+        ring_s: How long it may ring; at most 70 s.
+        max_call_s: The gateway hangs up after this time; `None` for the gateway's own limit.
+        media_timeout_s: The gateway hangs up after this time without a packet from the callee.
+        headers: For the carrier, such as a campaign's number.
+        host: For a callee with a SIP address and no carrier in between.
+    """
+
+    room: str
+    trunk_id: str
+    number: str
+    our_number: str = ""
+    ring_s: float = 30.0
+    max_call_s: float | None = None
+    media_timeout_s: float = MEDIA_TIMEOUT_S
+    headers: Mapping[str, str] = field(default_factory=dict)
+    host: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialled:
+    """The result of a dial.
+
+    Attributes:
+        verdict: The meaning; its outcome is `completed` if the call was answered.
+        call_ref: The gateway's id of the call; empty if it was not answered.
+        sip_code: The code from the far end or the carrier; `None` for 200 or no code.
+        words: The text with the code.
+    """
+
+    verdict: DialVerdict
+    call_ref: str = ""
+    sip_code: int | None = None
+    words: str = ""
+
+    @property
+    def answered(self) -> bool:
+        """Whether the call was answered."""
+        return self.verdict is ANSWERED
+
+
+class AlreadyDiallingError(Exception):
+    """A dial for this room is already in progress."""
+
+
+def room_of(purpose: str, *, prefix: str = "dial-") -> str:
+    """Return the room for a call with this purpose."""
+    return prefix + re.sub(r"[^A-Za-z0-9_.-]+", "-", purpose)
+
+
+def open_exchange(url: str, key: str, secret: SecretStr) -> api.LiveKitAPI:
+    """Return a client without retries: a retry after a lost answer would ring two phones.
+
+    Each request sets its own timeout: the library ignores the session's (livekit-api 1.2.2).
+    """
+    return api.LiveKitAPI(url, key, secret.get_secret_value(), failover=False)
+
+
+async def dial(
+    lk: api.LiveKitAPI, call: OutboundCall, *, learn: Callable[[Dialled], None] = lambda _: None
+) -> Dialled:
+    """Call a person and wait until they answer or it is clear that they will not.
+
+    Cancelling it hangs up. So does every end but an answer: no phone keeps ringing.
+
+    Args:
+        lk: A client without retries.
+        call: The call to place.
+        learn: Gets the result before the clean-up, which may be cancelled.
+
+    Raises:
+        AlreadyDiallingError: The room has a callee, or a dial in progress.
+    """
+    if await _is_there(lk, call.room):
+        raise AlreadyDiallingError(f"{call.room} already has its callee")
+    answered = False
+    try:
+        dialled = await _rung(lk, call)
+        learn(dialled)
+        answered = dialled.answered
+    finally:
+        if not answered:
+            await asyncio.shield(_drop(lk, call.room))
+    return dialled
+
+
+async def _rung(lk: api.LiveKitAPI, call: OutboundCall) -> Dialled:
+    try:
+        made = await lk.sip.create_sip_participant(_request(call), timeout=call.ring_s + MORE_S)
+    except api.ServerError as error:
+        return _refused(error)
+    except FAILURES as error:
+        return Dialled(verdict=GATEWAY_LOST, words=type(error).__name__)
+    return Dialled(verdict=ANSWERED, call_ref=made.sip_call_id)
+
+
+def _refused(error: api.ServerError) -> Dialled:
+    if not isinstance(error, api.SipCallError):  # no answer at all, or not a SIP one
+        verdict = judge_dial(None, code=error.code, words=error.message)
+        return Dialled(verdict=verdict, words=error.message)
+    verdict = judge_dial(error.sip_status_code, code=error.code, words=error.message)
+    words = error.sip_status or error.message
+    return Dialled(verdict=verdict, sip_code=error.sip_status_code, words=words)
+
+
+def _request(call: OutboundCall) -> api.CreateSIPParticipantRequest:
+    request = api.CreateSIPParticipantRequest(
+        sip_trunk_id=call.trunk_id,
+        sip_call_to=call.number,
+        sip_number=call.our_number,
+        room_name=call.room,
+        participant_identity=CALLEE,
+        ringing_timeout=_duration(min(call.ring_s, LONGEST_RING_S)),
+        wait_until_answered=True,
+        headers=dict(call.headers),
+        media=SIPMediaConfig(media_timeout=_duration(call.media_timeout_s)),
+    )
+    if call.host:
+        request.trunk.CopyFrom(SIPOutboundConfig(hostname=call.host))
+    if call.max_call_s is not None:
+        request.max_call_duration.CopyFrom(_duration(call.max_call_s))
+    return request
+
+
+def _duration(length_s: float) -> Duration:
+    return Duration(seconds=int(length_s), nanos=round(length_s % 1 * 1e9))
+
+
+async def _is_there(lk: api.LiveKitAPI, room: str) -> bool:
+    try:
+        async with asyncio.timeout(ASK_S):
+            listed = await lk.room.list_participants(api.ListParticipantsRequest(room=room))
+    except FAILURES:
+        return False  # no such room, or a server that will not dial either
+    return any(participant.identity == CALLEE for participant in listed.participants)
+
+
+async def _drop(lk: api.LiveKitAPI, room: str) -> None:
+    """Stop the ringing: the gateway cancels a call whose participant is removed."""
+    callee = api.RoomParticipantIdentity(room=room, identity=CALLEE)
+    with suppress(*FAILURES):
+        async with asyncio.timeout(TIDY_S):
+            await lk.room.remove_participant(callee)
+
+
+# The dials of campaigns: each has a room named after our own id.
+#
+# LiveKit keeps no list of past calls. So the room is created first and kept for an hour: while it
+# exists, any process can see that the dial was placed. The agent enters the room before the callee.
+# A dial that was not answered closes its room, because a waiting agent occupies a seat.
+
+KEPT_S: Final = 3600  # lifetime of an empty room: longer than any lease and most calls
+MOST: Final = 1000  # dials that are remembered; the oldest finished ones are dropped
+STATUS: Final = "sip.callStatus"
+ACTIVE: Final = "active"
+DIAL_PREFIX: Final = "dial-"
+
+
+@dataclass(slots=True)
+class RingingDial:
+    """A dial that rings, or did.
+
+    Attributes:
+        task: Rings, and tidies up afterwards.
+        dialled: The result; `None` until the call is answered or has failed.
+    """
+
+    task: asyncio.Task[None] = field(init=False)
+    dialled: Dialled | None = None
+
+    def learn(self, dialled: Dialled) -> None:
+        """Record the result; a failure of the tidying does not change it."""
+        self.dialled = dialled
+
+    def call_off(self) -> None:
+        """Stop the ringing, unless the result is already known."""
+        if self.dialled is None:
+            self.task.cancel()
+
+
+@dataclass(slots=True, kw_only=True)
+class LivekitCarrier:
+    """One LiveKit and one of its outbound trunks.
+
+    Attributes:
+        open_exchange: Makes an API client for one use.
+        trunk: The trunk's name, as `holdline sip setup` created it.
+        room_prefix: Prefix of the rooms that an agent enters.
+        tasks: Owns the ringing dials.
+        to_number: Turns an E.164 number into what the trunk should dial.
+        media_timeout_s: The gateway hangs up after this long without a packet from the callee.
+    """
+
+    open_exchange: Callable[[], api.LiveKitAPI]
+    trunk: str
+    room_prefix: str
+    tasks: asyncio.TaskGroup
+    to_number: Callable[[str], str] = str
+    media_timeout_s: float = 120.0
+    _ringing: dict[str, RingingDial] = field(default_factory=dict[str, RingingDial])
+
+    async def dial(self, request: DialRequest) -> str:
+        """Create the room and start ringing; return the room's name."""
+        room = self.room_of(request.dial_id)
+        try:
+            async with self.open_exchange() as lk:
+                trunk_id = await outbound_trunk_id(lk, self.trunk)
+                if not trunk_id:
+                    raise CarrierError(f"LiveKit has no outbound trunk named {self.trunk}")
+                await request.confirm()
+                async with asyncio.timeout(ASK_S):
+                    await lk.room.create_room(
+                        api.CreateRoomRequest(name=room, empty_timeout=KEPT_S)
+                    )
+        except (*FAILURES, ExchangeError) as error:
+            raise CarrierError(type(error).__name__) from error
+        call = OutboundCall(
+            room=room,
+            trunk_id=trunk_id,
+            number=self.to_number(request.to),
+            ring_s=request.patience_s,
+            media_timeout_s=self.media_timeout_s,
+        )
+        ringing = RingingDial()
+        ringing.task = self.tasks.create_task(self._ring(call, ringing), name=f"ring {room}")
+        self._forget_old()
+        self._ringing[request.dial_id] = ringing
+        return room
+
+    async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
+        """Return the state of a dial: from here while it rings, otherwise from its room."""
+        room, ringing = self.room_of(dial_id), self._ringing.get(dial_id)
+        if ringing is not None:
+            if not ringing.task.done():
+                return FoundCall(provider_call_id=room)
+            dialled = ringing.dialled
+            if dialled is None:
+                return FoundCall(provider_call_id=room, outcome=DialOutcome.CANCELLED)
+            if not dialled.answered:
+                verdict = dialled.verdict
+                outcome = LEG_OUTCOMES[verdict.outcome]
+                return FoundCall(provider_call_id=room, outcome=outcome, verdict=verdict)
+        try:
+            return await self._seen(room, rang_here=ringing is not None)
+        except FAILURES as error:
+            raise CarrierError(type(error).__name__) from error
+
+    async def cancel(self, dial_id: str, ordered: str) -> None:
+        """Stop a dial that this process rings; a dial of another process rings on."""
+        if ringing := self._ringing.get(dial_id):
+            ringing.call_off()
+
+    def close(self) -> None:
+        """Stop all ringing."""
+        for ringing_dial in self._ringing.values():
+            ringing_dial.task.cancel()
+
+    def room_of(self, dial_id: str) -> str:
+        """Return the room's name for a dial."""
+        return f"{self.room_prefix}{DIAL_PREFIX}{dial_id}"
+
+    def _forget_old(self) -> None:
+        over = [dial_id for dial_id, ringing in self._ringing.items() if ringing.task.done()]
+        for dial_id in over[: max(0, len(self._ringing) - MOST)]:
+            del self._ringing[dial_id]
+
+    async def _ring(self, call: OutboundCall, ringing: RingingDial) -> None:
+        async with self.open_exchange() as lk:
+            try:
+                dialled = await dial(lk, call, learn=ringing.learn)
+            except AlreadyDiallingError:  # ordered twice: the room shows the first dial's state
+                ringing.learn(Dialled(verdict=ANSWERED))
+                return
+            if not dialled.answered:
+                await _close(lk, call.room)
+
+    async def _seen(self, room: str, *, rang_here: bool) -> FoundCall | None:
+        async with self.open_exchange() as lk, asyncio.timeout(ASK_S):
+            rooms = await lk.room.list_rooms(api.ListRoomsRequest(names=[room]))
+            if not rooms.rooms:
+                return _over(room) if rang_here else None
+            listed = await lk.room.list_participants(api.ListParticipantsRequest(room=room))
+        callee = next(
+            (participant for participant in listed.participants if participant.identity == CALLEE),
+            None,
+        )
+        if callee is None:
+            # Created by a process that is gone: there may have been a conversation.
+            unknown = FoundCall(provider_call_id=room, outcome=DialOutcome.UNKNOWN)
+            return _over(room) if rang_here else unknown
+        answered = callee.attributes.get(STATUS) == ACTIVE
+        return FoundCall(provider_call_id=room, answered=answered)
+
+
+async def _close(lk: api.LiveKitAPI, room: str) -> None:
+    """Delete a room that no callee will enter, so that its agent leaves early."""
+    with suppress(*FAILURES):
+        async with asyncio.timeout(TIDY_S):
+            await lk.room.delete_room(api.DeleteRoomRequest(room=room))
+
+
+def _over(room: str) -> FoundCall:
+    return FoundCall(provider_call_id=room, outcome=DialOutcome.COMPLETED, answered=True)
+
+
+def dial_of(room: str, prefix: str) -> str:
+    """Return the dial id in a room's name; empty if the room belongs to no dial."""
+    begin = f"{prefix}{DIAL_PREFIX}"
+    return room.removeprefix(begin) if room.startswith(begin) else ""

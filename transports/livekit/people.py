@@ -1,0 +1,155 @@
+"""Calls people through LiveKit, each into a room of their own, for waiting callers."""
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import aiohttp
+from livekit import api
+from loguru import logger
+from pydantic import SecretStr
+
+from bot import clock
+from calls.dialled import DialVerdict
+from calls.entry import Tell
+from calls.events import ProviderFailed
+from calls.handover import Destination, Handover
+from calls.leg_events import LegEnded, LegOutcome, LegRinging
+from transports.leg import Leg
+from transports.livekit.dialling import (
+    AlreadyDiallingError,
+    Dialled,
+    OutboundCall,
+    dial,
+    open_exchange,
+    room_of,
+)
+from transports.livekit.leg import LivekitLeg
+from transports.livekit.line import LivekitLine
+from transports.livekit.room import LineError, RoomPlace
+from transports.livekit.rooms import LivekitRooms, RoomsError
+from transports.livekit.trunks import ExchangeError, outbound_trunk_id
+
+PREFIX: Final = "person-"  # no dispatch rule has it, so these rooms are not taken for callers'
+COMES_S: Final = 5.0  # for a person who has answered to join the room
+OUTCOMES: Final[Mapping[LegOutcome, Handover]] = {
+    "busy": "busy",
+    "no-answer": "no_answer",
+    "cancelled": "no_answer",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LivekitPeople:
+    """Calls people over our LiveKit SIP trunk.
+
+    Attributes:
+        rooms: The server's rooms.
+        api_key: Of the server.
+        api_secret: Of the server.
+        trunk: The name of our trunk.
+        our_number: What the person sees of a call to a SIP address.
+        tasks: Owns the tasks that watch the legs.
+        tell: Receives the events of a call.
+    """
+
+    rooms: LivekitRooms
+    api_key: SecretStr
+    api_secret: SecretStr
+    trunk: str
+    our_number: str
+    tasks: asyncio.TaskGroup
+    tell: Tell
+
+    async def call_person(self, to: Destination, *, ring_s: float) -> Leg | Handover:
+        """Call a person; return their leg after they answer, or the result if they do not."""
+        room = room_of(secrets.token_hex(8), prefix=PREFIX)
+        place = RoomPlace(url=self.rooms.url, room=room, token=lambda: self.rooms.token(room))
+        line = LivekitLine(place, clock=clock.monotonic)
+        leg: LivekitLeg | None = None
+        try:
+            await line.open()  # first, so that the person is not answered by silence
+            self.tell(LegRinging(call_ref=room))
+            dialled = await self._dial(to, room, ring_s=ring_s)
+            if not dialled.answered:
+                return self._not_reached(room, dialled)
+            async with asyncio.timeout(COMES_S):
+                await line.caller_came()
+            leg = self._leg(line)
+            return leg  # noqa: TRY300 - `finally` checks `leg`
+        except (LineError, ExchangeError, AlreadyDiallingError, TimeoutError) as error:
+            self._tell_failure(error)
+            return "failed"
+        except aiohttp.ClientError as error:
+            self._tell_failure(error)
+            return "failed"
+        finally:
+            if leg is None:
+                await asyncio.shield(self._leave(line))
+
+    async def _dial(self, to: Destination, room: str, *, ring_s: float) -> Dialled:
+        url = self.rooms.url.replace("ws", "http", 1)
+        async with open_exchange(url, self.api_key.get_secret_value(), self.api_secret) as lk:
+            return await dial(lk, await self._call(lk, to, room, ring_s=ring_s))
+
+    async def _call(
+        self, lk: api.LiveKitAPI, to: Destination, room: str, *, ring_s: float
+    ) -> OutboundCall:
+        """Return a call through our trunk; a SIP address is called directly."""
+        scheme, _, address = to.number.partition(":")
+        if scheme.lower() in ("sip", "sips"):
+            user, _, host = address.rpartition("@")
+            return OutboundCall(
+                room=room,
+                trunk_id="",
+                number=user,
+                host=host,
+                our_number=self.our_number,
+                ring_s=ring_s,
+            )
+        trunk_id = await outbound_trunk_id(lk, self.trunk)
+        if trunk_id is None:
+            raise ExchangeError("there is no outbound trunk; run: holdline sip setup")
+        return OutboundCall(room=room, trunk_id=trunk_id, number=to.number, ring_s=ring_s)
+
+    def _leg(self, line: LivekitLine) -> LivekitLeg:
+        leg = LivekitLeg(line, tell=self.tell, rooms=self.rooms)
+        self.tasks.create_task(_watch(leg), name="watch a person's room")
+        return leg
+
+    def _not_reached(self, room: str, dialled: Dialled) -> Handover:
+        verdict: DialVerdict = dialled.verdict
+        ended = LegEnded(
+            call_ref=room,
+            outcome=verdict.outcome,
+            sip_code=dialled.sip_code,
+            reason=verdict.reason,
+        )
+        self.tell(ended)
+        if verdict.reason == "declined":
+            return "declined"
+        return OUTCOMES.get(verdict.outcome, "failed")
+
+    async def _leave(self, line: LivekitLine) -> None:
+        try:
+            await self.rooms.delete(line.place.room)
+        except RoomsError as error:
+            logger.debug("{} was not closed: {}", line.place.room, error)
+            self.rooms.delete_later(line.place.room)
+        finally:
+            await line.close()
+
+    def _tell_failure(self, error: Exception) -> None:
+        text = str(error) or type(error).__name__
+        self.tell(ProviderFailed(stage="transport", provider="livekit", error=text))
+
+
+async def _watch(leg: LivekitLeg) -> None:
+    """Watch a leg until it ends; an error ends only this leg."""
+    try:
+        await leg.watch()
+    except Exception as broken:  # noqa: BLE001 - top of a leg: only this leg ends
+        logger.opt(exception=broken).error("the watch of a person's room failed")
+        await leg.hang_up("failed")

@@ -1,0 +1,330 @@
+"""LiveKit's routes: its webhook, a poll for missed rooms, and the calls in the rooms."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Final, TypeAlias
+
+import jwt
+from fastapi import Request, Response
+from google.protobuf.json_format import Parse, ParseError
+from livekit import api
+from loguru import logger
+from pydantic import SecretStr
+
+from bot import clock
+from calls.entry import Tell
+from calls.events import CallFailed, CallRefused, InputRefused, ProviderFailed
+from transports.livekit.dialling import dial_of
+from transports.livekit.leg import LivekitLeg
+from transports.livekit.line import LivekitLine
+from transports.livekit.room import LineError, RoomPlace
+from transports.livekit.rooms import LivekitRooms, OpenRoom, RoomsError
+from transports.parked import Parked
+from transports.pool import SEAT_S, CallPool, HeldSeat, SwitchboardFullError, seat_for, take_seat
+
+MOST_BYTES: Final = 64 * 1024  # an event has about 2 kB
+MOST_AGE_S: Final = 60.0  # LiveKit repeats for some seconds; older events are stale
+KEPT_IDS: Final = 2_000  # a call makes about ten events
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookRefusal:
+    """A webhook that is not accepted."""
+
+    reason: str
+    status: HTTPStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomNews:
+    """An event in a room."""
+
+    event: str  # room_started, participant_joined, ...
+    room: str
+    sid: str
+    by_phone: bool = False  # about a telephone in the room
+
+
+_TOO_BIG: Final = WebhookRefusal(
+    reason="webhook_too_big", status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+)
+_UNSIGNED: Final = WebhookRefusal(reason="wrong_signature", status=HTTPStatus.UNAUTHORIZED)
+_ALTERED: Final = WebhookRefusal(reason="wrong_body_hash", status=HTTPStatus.UNAUTHORIZED)
+_UNREADABLE: Final = WebhookRefusal(reason="webhook_is_no_event", status=HTTPStatus.BAD_REQUEST)
+_KNOWN: Final = WebhookRefusal(reason="webhook_again", status=HTTPStatus.OK)
+_OLD: Final = WebhookRefusal(reason="webhook_too_old", status=HTTPStatus.OK)
+
+
+class WebhookReader:
+    """Reads events that are signed with our key, each once.
+
+    Source: docs.livekit.io, "Webhooks and events": a token signed with the API secret, whose claim
+    `sha256` is the body's hash in base64.
+    """
+
+    def __init__(self, *, api_key: SecretStr, api_secret: SecretStr) -> None:
+        self._verifier = api.TokenVerifier(
+            api_key.get_secret_value(), api_secret.get_secret_value()
+        )
+        self._seen: OrderedDict[str, None] = OrderedDict()
+
+    def read(self, body: bytes, proof: str, *, now_s: float) -> RoomNews | WebhookRefusal:
+        """Return the event in a webhook.
+
+        Args:
+            body: Of the request.
+            proof: Its `Authorization`.
+            now_s: The time of day, seconds since 1970.
+        """
+        refusal = self._refusal(body, proof.removeprefix("Bearer "))
+        return refusal or self._event(body, now_s)
+
+    def _event(self, body: bytes, now_s: float) -> RoomNews | WebhookRefusal:
+        try:
+            event = Parse(body, api.WebhookEvent(), ignore_unknown_fields=True)
+        except (ParseError, UnicodeDecodeError):
+            return _UNREADABLE
+        if not event.event or not event.id:
+            return _UNREADABLE
+        if event.id in self._seen:
+            return _KNOWN
+        self._remember(event.id)
+        if now_s - event.created_at > MOST_AGE_S:
+            return _OLD
+        by_phone = event.participant.kind == api.ParticipantInfo.SIP
+        return RoomNews(
+            event=event.event, room=event.room.name, sid=event.room.sid, by_phone=by_phone
+        )
+
+    def _refusal(self, body: bytes, token: str) -> WebhookRefusal | None:
+        if len(body) > MOST_BYTES:
+            return _TOO_BIG
+        try:
+            claimed = base64.b64decode(self._verifier.verify(token).sha256 or "", validate=True)
+        except (jwt.PyJWTError, ValueError, TypeError):
+            return _UNSIGNED
+        is_whole = hmac.compare_digest(claimed, hashlib.sha256(body).digest())
+        return None if is_whole else _ALTERED
+
+    def _remember(self, event_id: str) -> None:
+        self._seen[event_id] = None
+        while len(self._seen) > KEPT_IDS:
+            self._seen.popitem(last=False)
+
+
+def begins_call(news: RoomNews, prefix: str) -> bool:
+    """Return whether a call may begin: only in rooms of our dispatch rule.
+
+    The room is the first thing that a call creates. A telephone that joins it is a second chance if
+    the first event was lost.
+    """
+    if not news.room.startswith(prefix):
+        return False
+    return news.event == "room_started" or (news.event == "participant_joined" and news.by_phone)
+
+
+WEBHOOK_PATH: Final = "/livekit/webhook"
+LOOK_EVERY_S: Final = 0.5  # how long a caller rings whose webhook or worker was lost
+TRIES: Final = 3  # to join a room, while the caller hears ringing
+TRY_AGAIN_S: Final = 0.2
+RING_S: Final = 2.0  # for a refused telephone to join its room, so that it hears busy
+LOOK_S: Final = 0.1
+
+
+Converse: TypeAlias = Callable[[LivekitLeg], Awaitable[None]]
+"""Runs a call to its end; raises `SwitchboardFullError`."""
+
+
+@dataclass(slots=True, kw_only=True)
+class RoomAnswerer:
+    """Answers the rooms of callers, told of by webhook or found by polling.
+
+    Attributes:
+        tasks: Owns the calls.
+        has_brief: Returns whether an agent can talk in the call of a dial, or of no dial.
+        converse: Runs a call on a leg.
+        prefix: Of the rooms that our dispatch rule makes.
+        parked: The calls of workers that have died.
+    """
+
+    rooms: LivekitRooms
+    reader: WebhookReader
+    tasks: asyncio.TaskGroup
+    pool: CallPool
+    tell: Tell
+    has_brief: Callable[[str], Awaitable[bool]]
+    converse: Converse
+    prefix: str
+    parked: Parked
+    unreachable: bool = False
+    lines: set[LivekitLine] = field(default_factory=set[LivekitLine])
+
+    def give_up(self) -> None:
+        """Stop waiting for callers who are not in their rooms yet."""
+        for line in self.lines:
+            line.give_up()
+
+    async def look_round(self) -> None:
+        """Poll for rooms until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            if self.pool.leads:
+                await self._look_round()
+
+    async def webhook(self, request: Request) -> Response:
+        """Accept an event; the call runs after the answer."""
+        proof = request.headers.get("authorization", "")
+        news = self.reader.read(await request.body(), proof, now_s=clock.utc_now().timestamp())
+        if isinstance(news, WebhookRefusal):
+            if news.status is not HTTPStatus.OK:  # repeated or late events are normal
+                self.tell(InputRefused(transport="livekit", reason=news.reason))
+            return Response(news.status.phrase, status_code=news.status, media_type="text/plain")
+        if begins_call(news, self.prefix):
+            self._begin(OpenRoom(sid=news.sid, name=news.room))
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+
+    async def _look_round(self) -> None:
+        """Find the rooms whose webhook was lost, and those whose worker is gone."""
+        try:
+            found = await self.rooms.occupied(self.prefix)
+        except RoomsError as silent:
+            if not self.unreachable:
+                self._tell_failure(silent)
+            self.unreachable = True
+            return
+        self.unreachable = False
+        for open_room in found:
+            self._begin(open_room)
+
+    def _begin(self, room: OpenRoom) -> None:
+        self.tasks.create_task(self._take(room), name=f"room {room.name}")
+
+    async def _take(self, room: OpenRoom) -> None:
+        """Answer a room that no other process has claimed; an error ends only this call."""
+        try:
+            async with _claimed(room, self.pool, self.rooms) as ours:
+                if not ours:
+                    return
+                goes_on = await self.parked.holds(room.name)
+                within_s = SEAT_S if goes_on else 0.0
+                admitted = await seat_for(room.name, self.pool, clock.monotonic, within_s=within_s)
+                if not isinstance(admitted, HeldSeat):
+                    await self._refuse(room, admitted.reason)
+                    return
+                with take_seat(self.pool, admitted.seat):
+                    await self._answer(room)
+        except Exception as broken:  # noqa: BLE001 - top of a call: only this call ends
+            self.tell(CallFailed(where="livekit_door", error=type(broken).__name__))
+            logger.opt(exception=broken).error("a telephone call ended with an internal error")
+
+    async def _answer(self, room: OpenRoom) -> None:
+        """Join the room first: the caller hears ringing until our track is there.
+
+        A room without an agent is closed, because its caller would hear nothing until they hang up.
+        """
+        line = LivekitLine(_place(self.rooms, room.name), clock=clock.monotonic)
+        self.lines.add(line)
+        try:
+            if await self._join(line) and await line.caller_came():
+                await self._converse(room, line)
+            else:  # a telephone that still rings or joins later is found again
+                self.pool.peers.give_back(_claim_on(room))
+        except Exception:
+            await self._close(room)
+            raise
+        finally:
+            self.lines.discard(line)
+            await line.close()
+
+    async def _join(self, line: LivekitLine) -> bool:
+        for _ in range(TRIES):
+            try:
+                await line.open()
+            except LineError as refused:
+                logger.info("{}: {}", line.place.room, refused)
+                await asyncio.sleep(TRY_AGAIN_S)
+            else:
+                return True
+        self._tell_failure(LineError(f"no room after {TRIES} tries"))
+        return False
+
+    async def _converse(self, room: OpenRoom, line: LivekitLine) -> None:
+        dial_id = dial_of(room.name, self.prefix)
+        if not await self.has_brief(dial_id):
+            self.tell(CallRefused(transport="livekit", reason="no_brief"))
+            await self._close(room)  # rather than play another campaign's greeting
+            return
+        leg = LivekitLeg(line, tell=self.tell, rooms=self.rooms, dial_id=dial_id)
+        leg.parked = await self.parked.take(room.name)
+        try:
+            await self.converse(leg)
+        except SwitchboardFullError:
+            await leg.hang_up("busy")
+
+    async def _refuse(self, room: OpenRoom, reason: str) -> None:
+        """Reject a call: a room that is closed before it was answered makes LiveKit say 486 (busy).
+
+        While this server drains, another one may find the room by polling.
+        """
+        with suppress(RoomsError):  # `_close` reports it
+            for _ in range(round(RING_S / LOOK_S)):
+                if reason != "draining" and await self.rooms.has_caller(room.name):
+                    break
+                await asyncio.sleep(LOOK_S)
+            if not await self.rooms.is_free(room.name):
+                return
+        self.tell(CallRefused(transport="livekit", reason=reason))
+        await self._close(room)
+
+    async def _close(self, room: OpenRoom) -> None:
+        """Hang up on everyone in a room; if that fails, the room is found again."""
+        try:
+            await self.rooms.delete(room.name)
+        except RoomsError as silent:
+            self._tell_failure(silent)
+            self.pool.peers.give_back(_claim_on(room))
+
+    def _tell_failure(self, failed: Exception) -> None:
+        self.tell(ProviderFailed(stage="transport", provider="livekit", error=str(failed)))
+
+
+def _claim_on(room: OpenRoom) -> str:
+    return f"room {room.sid or room.name}"
+
+
+@asynccontextmanager
+async def _claimed(room: OpenRoom, pool: CallPool, rooms: LivekitRooms) -> AsyncIterator[bool]:
+    """Claim a room, and its name while the block runs; yield False if it is not ours to answer.
+
+    A restarted LiveKit server recreates the room of a running call with another id. A second agent
+    in it would end the first one and its conversation. The same holds for the agent of another
+    Holdline server; that room is released and checked again later, because that server may die.
+    """
+    if not await pool.peers.claim(_claim_on(room)):
+        yield False
+        return
+    name = f"call in {room.name}"
+    if not await pool.peers.claim(name):
+        pool.peers.give_back(_claim_on(room))
+        yield False
+        return
+    ours = False
+    try:
+        with suppress(RoomsError):  # the poll reports it
+            ours = await rooms.is_free(room.name)
+        if not ours:
+            pool.peers.give_back(_claim_on(room))
+        yield ours
+    finally:
+        pool.peers.give_back(name)
+
+
+def _place(rooms: LivekitRooms, room: str) -> RoomPlace:
+    return RoomPlace(url=rooms.url, room=room, token=lambda: rooms.token(room))

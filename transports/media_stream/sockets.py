@@ -1,0 +1,174 @@
+"""The media socket of a carrier: a stream must identify its call before the call is built."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from fastapi import APIRouter, WebSocket
+from loguru import logger
+
+from calls.events import CallFailed, CallRefused, InputRefused
+from transports.arrival_rules import BEGUN, FLOOD, Guest, WaitingRoom
+from transports.media_stream.leg import CarriedCall, StreamLeg
+from transports.media_stream.line import NORMAL, close
+from transports.media_stream.messages import (
+    POLICY,
+    TOO_BIG,
+    Connected,
+    Dialect,
+    Refusal,
+    Started,
+)
+from transports.media_stream.stream import Stream
+from transports.media_stream.tokens import AdmittedStream, Returns
+from transports.media_stream.webhooks import CarrierHost
+from transports.parked import Parked
+from transports.pool import ASK_S, SwitchboardFullError, take_seat
+
+START_S: Final = 2.0  # carriers send `connected` and `start` at once
+ADMIT_S: Final = 2 * ASK_S  # other processes are asked for the call; one may hang
+MAX_BEFORE_START: Final = 2  # messages: these two
+MAX_WAITING: Final = 100  # sockets that have not identified their call yet
+TRY_LATER: Final = 1013  # IANA websocket close codes: try again later
+_ENDS: Final = {TOO_BIG: "message_too_big", FLOOD: "flood_before_start"}  # by the server
+_NO_START: Final = Refusal(reason="no_start_in_time", close_code=POLICY)
+NO_ROOM: Final = Refusal(reason="too_many_sockets_without_a_start", close_code=TRY_LATER)
+NewLeg: TypeAlias = Callable[[WebSocket, Started, CarriedCall], StreamLeg]
+
+
+@dataclass(slots=True, kw_only=True)
+class MediaSockets:
+    """Answers the media sockets of one carrier.
+
+    Attributes:
+        host: The server's side.
+        dialect: The carrier's stream protocol.
+        admit: Returns the call of a new stream, or why it is refused.
+        returns: Finds calls that lost their stream.
+        new_leg: Makes the leg of a new call; `None` for one that only the stream's end ends.
+        is_known: Whether a handshake proves the carrier; strangers cannot displace it then.
+        end: Ends a call without a brief by the carrier's id. `None` if the carrier asks what to do
+            after the stream; a brief may exist by then.
+    """
+
+    host: CarrierHost
+    dialect: Dialect
+    admit: Callable[[Started, WebSocket], Awaitable[AdmittedStream | Refusal]]
+    returns: Returns
+    new_leg: NewLeg | None = None
+    is_known: Callable[[WebSocket], bool] = lambda _: False
+    end: Callable[[str], Awaitable[object]] | None = None
+    waiting: WaitingRoom = field(
+        default_factory=lambda: WaitingRoom(places=MAX_WAITING, of_one_address=MAX_WAITING)
+    )
+
+    def add_to(self, router: APIRouter, path: str) -> None:
+        """Add the routes of the sockets: at any worker, and at the one that the path names."""
+        router.add_api_websocket_route(path, self.media)
+        router.add_api_websocket_route(path + "/{worker}", self.media)
+
+    async def media(self, websocket: WebSocket) -> None:
+        """Answer a media socket, and run its call to the end."""
+        await websocket.accept()
+        first = await self._first_words(websocket)
+        if isinstance(first, Refusal):
+            await self._send_away(websocket, first)
+            return
+        if begin := websocket.scope.get("state", {}).get(BEGUN):
+            begin()
+        started, admitted = first
+        if admitted.taker is not None:
+            await admitted.taker(websocket)
+            await close(websocket, NORMAL)
+            return
+        new_leg = self.new_leg or self._leg
+        leg = new_leg(websocket, started, admitted.call)
+        with self.returns.held(leg):
+            await self._run(websocket, admitted, leg)
+
+    def _leg(self, websocket: WebSocket, started: Started, call: CarriedCall) -> StreamLeg:
+        stream = Stream(
+            dialect=self.dialect,
+            stream_id=started.stream_sid,
+            ours=started.codec,
+            theirs=started.codec,
+        )
+        return StreamLeg(websocket, call, stream, tell=self.host.tell, clock=self.host.clock)
+
+    async def _run(self, websocket: WebSocket, admitted: AdmittedStream, leg: StreamLeg) -> None:
+        host, carrier = self.host, self.dialect.carrier
+        try:
+            with take_seat(host.pool, admitted.seat):
+                if host.has_brief and not await host.has_brief(admitted.call.dial_id):
+                    # Silence is better than another campaign's greeting.
+                    if self.end:
+                        await self.end(admitted.call.call_ref)
+                    host.tell(CallRefused(transport=carrier, reason="no_brief"))
+                    return
+                leg.parked = await Parked(host.pool, carrier).take(leg.facts.call_ref)
+                await host.answer(leg)
+            await self.returns.forget(leg.facts.call_ref)
+        except SwitchboardFullError:
+            await close(websocket, TRY_LATER)
+        except Exception as broken:  # noqa: BLE001 - top of a call: only this call ends
+            host.tell(CallFailed(where=f"{carrier}_door", error=type(broken).__name__))
+            logger.opt(exception=broken).error("a telephone call ended with an internal error")
+        finally:
+            await close(websocket, NORMAL)
+
+    async def _send_away(self, websocket: WebSocket, refusal: Refusal) -> None:
+        self.host.tell(InputRefused(transport=self.dialect.carrier, reason=refusal.reason))
+        await close(websocket, refusal.close_code or POLICY)
+
+    async def _first_words(self, websocket: WebSocket) -> tuple[Started, AdmittedStream] | Refusal:
+        patience = asyncio.timeout(START_S)
+        ousted: list[Refusal] = []
+
+        def make_room() -> None:
+            ousted.append(NO_ROOM)
+            with suppress(RuntimeError):  # it had timed out anyway
+                patience.reschedule(0.0)
+
+        guest = Guest(
+            address=websocket.client.host if websocket.client else "",
+            came_at=self.host.clock(),
+            leave=make_room,
+            known=self.is_known(websocket),
+        )
+        try:
+            async with patience:
+                if not self.waiting.enter(guest, self.host.clock()):
+                    return NO_ROOM
+                started = await read_start(websocket, self.dialect)
+                if isinstance(started, Refusal):
+                    return started
+                if not ousted:
+                    patience.reschedule(asyncio.get_running_loop().time() + ADMIT_S)
+                admitted = await self.admit(started, websocket)
+                return admitted if isinstance(admitted, Refusal) else (started, admitted)
+        except TimeoutError:
+            return ousted[0] if ousted else _NO_START
+        finally:
+            self.waiting.remove(guest)
+
+
+async def read_start(websocket: WebSocket, dialect: Dialect) -> Started | Refusal:
+    """Return the `start` of a media socket, or why it is refused."""
+    for _ in range(MAX_BEFORE_START):
+        message = await websocket.receive()
+        if message["type"] == "websocket.disconnect":
+            reason = _ENDS.get(message.get("code") or 0, "closed_before_start")
+            return Refusal(reason=reason, close_code=None)
+        text = message.get("text")
+        match dialect.read(text if text is not None else message.get("bytes") or b""):
+            case Started() as started:
+                return started
+            case Refusal(close_code=int()) as refusal:
+                return refusal
+            case Connected() | Refusal():
+                continue
+            case _:
+                return Refusal(reason="media_before_start", close_code=POLICY)
+    return Refusal(reason="no_start", close_code=POLICY)

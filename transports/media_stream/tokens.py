@@ -1,0 +1,358 @@
+"""Stream tokens: which call a media stream belongs to, new or resumed, across processes."""
+
+import secrets
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from enum import Enum
+from functools import partial
+from string import hexdigits
+from typing import Any, Final
+
+from fastapi import Response, WebSocket
+
+from calls.events import CallRefused
+from calls.handover import Handover
+from transports.media_stream.leg import CarriedCall, StreamLeg
+from transports.media_stream.line import LinePatience
+from transports.media_stream.messages import POLICY, Refusal, Started
+from transports.media_stream.webhooks import CarrierHost, elsewhere
+from transports.pool import (
+    DRAINING,
+    SEAT_S,
+    CallPool,
+    HeldSeat,
+    KeyValues,
+    PoolLocks,
+    seat_for,
+)
+
+LIFE_S: Final = 60.0  # Twilio opens the stream within seconds of the TwiML
+KNOWN_S: Final = 2 * LIFE_S  # until then an expired token is told from a wrong one
+TOKEN_BYTES: Final = 32
+_DIGITS: Final = frozenset(hexdigits.lower())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """A call, as the webhook described it, that will open a stream."""
+
+    call: CarriedCall
+    seat: int = 0  # seat held for the call
+    goes_on: bool = False  # the call runs and has lost its stream
+
+
+class Tokens:
+    """Issues one carrier's tokens; each can be redeemed once."""
+
+    def __init__(self, shelf: KeyValues, carrier: str) -> None:
+        self._shelf = shelf
+        self._carrier = carrier
+
+    async def issue(self, ticket: Ticket, *, now: float, for_s: float = LIFE_S) -> str:
+        """Return a new token for `ticket`."""
+        token = secrets.token_hex(TOKEN_BYTES)  # Plivo accepts only letters and digits
+        kept = asdict(ticket) | {"until": now + for_s}
+        await self._shelf.keep(self._place(token), kept, for_s=KNOWN_S)
+        return token
+
+    async def redeem(self, token: str, *, call_sid: str, now: float) -> Ticket | str:
+        """Return the ticket of a token and use the token up, or return why it is refused.
+
+        A token shown for another call is used up too, because it has leaked. Text that does not
+        look like a token is not looked up: it might be the key of something else in the store.
+        """
+        if not token:
+            return "token_missing"
+        kept = await self._shelf.take(self._place(token)) if _is_token(token) else None
+        if kept is None:
+            return "token_unknown_or_used"
+        if now >= kept.pop("until"):
+            return "token_expired"
+        ticket = Ticket(**kept | {"call": CarriedCall(**kept["call"])})
+        return ticket if ticket.call.call_ref == call_sid else "token_of_another_call"
+
+    def _place(self, token: str) -> str:
+        return f"{self._carrier} token {token}"
+
+
+def _is_token(text: str) -> bool:
+    return len(text) == 2 * TOKEN_BYTES and _DIGITS.issuperset(text)
+
+
+# Calls that may outlive their stream: which process has them, and what is stored about them.
+#
+# `Kept` has everything that another process needs to resume a call.
+
+CALL_S: Final = 4 * 3600.0  # Twilio's own limit of a call
+MOST_BEGINNINGS: Final = 3  # attempts for a stream that dies before its call begins
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What is stored about a call until the agent ends it."""
+
+    call_sid: str
+    beginnings: int = 1  # streams requested to begin a conversation
+    dial_id: str = ""  # our id, if we placed the call
+    news_id: str = ""  # id of the webhook that last requested a stream
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whereabouts:
+    """Where a call is whose stream has ended.
+
+    Attributes:
+        worker: The name of the process that has it; empty if there is only this process.
+        goes_on: It waits for another stream; False if it has ended.
+    """
+
+    worker: str
+    goes_on: bool
+
+
+class Returns:
+    """The calls of this process that may lose their stream, and access to those of others."""
+
+    def __init__(self, pool: CallPool, carrier: str) -> None:
+        """Register the answer for other processes."""
+        self._pool = pool
+        self._question = f"{carrier} call"
+        self._legs: dict[str, StreamLeg] = {}
+        pool.peers.answer(self._question, self._answer)
+
+    @contextmanager
+    def held(self, leg: StreamLeg) -> Iterator[None]:
+        """Make the leg findable while the block runs."""
+        call_sid = leg.facts.call_ref
+        self._legs[call_sid] = leg
+        try:
+            yield
+        finally:
+            if self._legs.get(call_sid) is leg:
+                del self._legs[call_sid]
+
+    def here(self, call_sid: str) -> StreamLeg | None:
+        """Return the leg of a call in this process that can still be resumed."""
+        leg = self._legs.get(call_sid)
+        return leg if leg is not None and leg.may_come_back else None
+
+    async def find(
+        self, call_sid: str, *, over: bool = False, handed_on: Handover | None = None
+    ) -> Whereabouts | None:
+        """Return where a call is; `None` if no process has it.
+
+        Args:
+            call_sid: The call.
+            over: The carrier reports that the call has ended; its process is told.
+            handed_on: The result of a transfer, as the carrier reports it; its process is told.
+        """
+        said = await self._pool.peers.ask_all(
+            self._question, call_sid=call_sid, over=over, handed_on=handed_on
+        )
+        found = [Whereabouts(**answered) for answered in said if answered]
+        return found[0] if found else None
+
+    async def keep(self, kept: Kept) -> None:
+        """Store a call before its stream is requested."""
+        await self._pool.shelf.keep(self._place(kept.call_sid), asdict(kept), for_s=CALL_S)
+
+    async def forget(self, call_sid: str) -> Kept | None:
+        """Delete the stored call, and return it."""
+        kept = await self._pool.shelf.take(self._place(call_sid))
+        return Kept(**kept) if kept else None
+
+    async def _answer(self, asked: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        leg = self._legs.get(asked["call_sid"])
+        if leg is None:
+            return None
+        if asked["handed_on"]:
+            leg.handed_on(asked["handed_on"])
+        if asked["over"]:
+            await leg.carrier_ended()
+        return asdict(Whereabouts(worker=self._pool.name, goes_on=leg.may_come_back))
+
+    def _place(self, call_sid: str) -> str:
+        return f"{self._question} {call_sid}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdmittedStream:
+    """A stream that belongs to one of our calls.
+
+    Attributes:
+        call: The call.
+        seat: The seat held for the call.
+        taker: Runs the stream to its end for a leg that waits for it, such as a resumed call;
+            `None` if the stream begins a call.
+    """
+
+    call: CarriedCall
+    seat: int
+    taker: Callable[[WebSocket], Awaitable[None]] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamPass:
+    """The token of one stream, and the worker to connect to; empty for any worker."""
+
+    token: str
+    worker: str = ""
+
+
+class TurnedAway(Enum):
+    """Why a call gets no stream, or no further one."""
+
+    OVER = "over"
+    NO_SEAT = "no_seat"
+    LEAVING = "leaving"  # shutting down; another machine may take the call
+    GOES_ON = "goes_on"  # already here: the carrier repeated its webhook
+
+
+def reply(
+    given: StreamPass | TurnedAway, *, stream: Callable[[StreamPass], str], busy: str, over: str
+) -> Response:
+    """Answer a webhook: with XML that opens a stream or ends the call, or refer to another machine.
+
+    Args:
+        given: The decision about the call.
+        stream: Returns the instructions that open a stream.
+        busy: The instructions for a call that gets no seat, or is here already.
+        over: The instructions for a call that has ended.
+    """
+    match given:
+        case StreamPass():
+            return xml(stream(given))
+        case TurnedAway.LEAVING:
+            return elsewhere()
+        case TurnedAway.OVER:
+            return xml(over)
+        case TurnedAway.NO_SEAT | TurnedAway.GOES_ON:
+            return xml(busy)
+
+
+def xml(instructions: str) -> Response:
+    """Return a carrier's instructions as an answer."""
+    return Response(instructions, media_type="text/xml")
+
+
+class StreamTokens:
+    """Issues a token for each stream that a carrier is asked to open, and redeems it."""
+
+    def __init__(self, host: CarrierHost, carrier: str, patience: LinePatience) -> None:
+        """Serve one carrier's calls."""
+        self.patience = patience
+        self.returns = Returns(host.pool, carrier)
+        self._host = host
+        self._carrier = carrier
+        self._tokens = Tokens(host.pool.shelf, carrier)
+        self._locks = PoolLocks(host.pool.peers)
+
+    async def begin(self, call: CarriedCall) -> StreamPass | TurnedAway:
+        """Hold a seat for a call; return the pass for its stream, or why it is refused.
+
+        A repeated webhook for a running call starts no second conversation: the next stream
+        replaces the former one.
+        """
+        found = await self.returns.find(call.call_ref)
+        if found is not None:
+            return await self._go_on(call, found)
+        return await self._begin(call, Kept(call_sid=call.call_ref, dial_id=call.dial_id))
+
+    async def follow(
+        self,
+        call: CarriedCall,
+        *,
+        over: bool = False,
+        handed_on: Handover | None = None,
+        news_id: str = "",
+    ) -> StreamPass | TurnedAway:
+        """Return the pass for the next stream of a call, after one has ended, or why there is none.
+
+        A running call gets its next stream in the same process. A call that never began, or whose
+        process is gone, begins again. A call that the agent or the caller has ended is over.
+
+        Args:
+            call: The call.
+            over: The carrier reports that the call has ended.
+            handed_on: The result of a transfer, as the carrier reports it.
+            news_id: Id of the webhook, if it may be repeated: one loss counts once.
+        """
+        found = await self.returns.find(call.call_ref, over=over, handed_on=handed_on)
+        if found is not None and found.goes_on:
+            return await self._go_on(call, found)
+        # Another process may get a webhook about the same loss now; it must find the call stored.
+        async with self._locks.hold(f"{self._carrier} loss {call.call_ref}"):
+            kept = await self.returns.forget(call.call_ref)
+            if over or found is not None or kept is None:
+                return TurnedAway.OVER
+            return await self._begin_anew(call, kept, news_id)
+
+    async def end(self, call_ref: str) -> None:
+        """Record the end of a call, as the carrier reports it."""
+        await self.returns.find(call_ref, over=True)
+        await self.returns.forget(call_ref)
+
+    async def give_up(self, call_ref: str) -> Kept | None:
+        """Delete and return the stored data of a call that gets no stream.
+
+        Returns:
+            `None` if the call is here or is over, also if the agent has ended it and its caller is
+            now talking with a person.
+        """
+        if await self.returns.find(call_ref) is not None:
+            return None
+        return await self.returns.forget(call_ref)
+
+    async def admit(self, started: Started, token: str) -> AdmittedStream | Refusal:
+        """Return the call of a new stream: its token was given to the carrier for one call."""
+        now = self._host.clock()
+        ticket = await self._tokens.redeem(token, call_sid=started.call_sid, now=now)
+        if isinstance(ticket, str):
+            return Refusal(reason=ticket, close_code=POLICY)
+        call = ticket.call
+        if not ticket.goes_on and await self.returns.find(call.call_ref) is None:
+            return AdmittedStream(call=call, seat=ticket.seat)
+        leg = self.returns.here(call.call_ref)
+        if leg is None:
+            return Refusal(reason="call_is_over", close_code=POLICY)
+        resume = partial(leg.resume, stream_id=started.stream_sid)
+        return AdmittedStream(call=call, seat=ticket.seat, taker=resume)
+
+    async def _go_on(self, call: CarriedCall, found: Whereabouts) -> StreamPass | TurnedAway:
+        if not found.goes_on:
+            return TurnedAway.GOES_ON
+        ticket = Ticket(call=call, goes_on=True)
+        # Zero: the call goes on only because its caller is being transferred.
+        for_s = self.patience.returns_within_s or LIFE_S
+        token = await self._tokens.issue(ticket, now=self._host.clock(), for_s=for_s)
+        return StreamPass(token=token, worker=found.worker)
+
+    async def _begin_anew(
+        self, call: CarriedCall, kept: Kept, news_id: str
+    ) -> StreamPass | TurnedAway:
+        if not news_id or news_id != kept.news_id:
+            kept = replace(kept, beginnings=kept.beginnings + 1, news_id=news_id)
+        if kept.beginnings > MOST_BEGINNINGS:
+            return TurnedAway.OVER
+        await self.returns.keep(kept)  # for other webhooks on this loss, while waiting for a seat
+        given = await self._begin(call, kept, within_s=SEAT_S)
+        if not isinstance(given, StreamPass):
+            await self.returns.forget(call.call_ref)
+        return given
+
+    async def _begin(
+        self, call: CarriedCall, kept: Kept, *, within_s: float = 0.0
+    ) -> StreamPass | TurnedAway:
+        pool, clock = self._host.pool, self._host.clock
+        admitted = await seat_for(call.call_ref, pool, clock, within_s=within_s)
+        if not isinstance(admitted, HeldSeat):
+            if await self.returns.find(call.call_ref) is not None:
+                return TurnedAway.GOES_ON  # perhaps it holds the missing seat
+            self._host.tell(CallRefused(transport=self._carrier, reason=admitted.reason))
+            leaving = admitted.reason == DRAINING and call.direction == "inbound"
+            return TurnedAway.LEAVING if leaving else TurnedAway.NO_SEAT
+        await self.returns.keep(kept)
+        ticket = Ticket(call=replace(call, dial_id=kept.dial_id), seat=admitted.seat)
+        token = await self._tokens.issue(ticket, now=clock())
+        return StreamPass(token=token)

@@ -1,0 +1,193 @@
+"""Shared parts of the carriers' webhooks: the host's side, bodies and forms, status callbacks."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from http import HTTPStatus
+from typing import Final, TypeAlias, TypeVar
+from urllib.parse import parse_qsl
+
+from fastapi import Request, Response
+
+from bot.clock import Clock
+from calls.entry import Tell
+from calls.events import InputRefused
+from calls.leg_progress import LegFact, LegProgress, StatusCallback
+from transports.leg import Leg
+from transports.media_stream.leg import CarriedCall
+from transports.pool import CallPool, PoolLocks
+
+MAX_WEBHOOK_BYTES: Final = 64 * 1024  # a voice webhook has 1 to 3 kB
+MAX_FIELDS: Final = 200  # of a form; a webhook has about twenty
+WEBHOOK_S: Final = 5.0
+MOST_WORD_CHARS: Final = 64  # of a carrier's word, and of our dial id
+
+HasBrief: TypeAlias = Callable[[str], Awaitable[bool]]
+"""Returns whether an agent can talk in the call of this dial, or of no dial."""
+FormT = TypeVar("FormT", bound=Mapping[str, str])
+
+
+def socket_url(public_url: str, path: str) -> str:
+    """Return the URL of a media socket."""
+    scheme, _, rest = public_url.partition("://")
+    return f"{'wss' if scheme == 'https' else 'ws'}://{rest}{path}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CarrierHost:
+    """The server's side of every carrier's routes.
+
+    Attributes:
+        addresses: Scheme, host and perhaps a path for which a carrier may sign a webhook. The first
+            is unique to this server, and is the one given to carriers.
+        answer: Runs a call on a leg until it ends; raises `SwitchboardFullError`.
+        tell: Receives the events, such as refusals.
+        clock: Monotonic seconds.
+        pool: Holds a seat from a call's first webhook to its end.
+        has_brief: `None` without campaigns.
+    """
+
+    addresses: tuple[str, ...]
+    answer: Callable[[Leg], Awaitable[None]]
+    tell: Tell
+    clock: Clock
+    pool: CallPool
+    has_brief: HasBrief | None = None
+
+    @property
+    def public_url(self) -> str:
+        """The address that is given to carriers."""
+        return self.addresses[0]
+
+    def socket_url(self, path: str, worker: str = "") -> str:
+        """Return the URL of a media socket, at one worker if it is named."""
+        return socket_url(self.public_url, path) + (f"/{worker}" if worker else "")
+
+
+def read_form(body: bytes) -> dict[str, str] | None:
+    """Return a form's fields; `None` if it is not a form, or has a field twice."""
+    try:
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
+    except ValueError:
+        return None
+    form = dict(pairs)
+    return form if len(form) == len(pairs) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Webhooks:
+    """Reads the webhooks of one carrier, and refuses what is too big, malformed or unsigned."""
+
+    carrier: str
+    tell: Tell
+
+    def refuse(self, reason: str, status: HTTPStatus) -> Response:
+        """Report a refused webhook; return an answer without details."""
+        self.tell(InputRefused(transport=self.carrier, reason=reason))
+        return _plain(status)
+
+    async def body(self, request: Request) -> bytes | Response:
+        """Return a request's body, or the refusal of one that is too big or arrives too slowly."""
+        body = bytearray()
+        try:
+            async with asyncio.timeout(WEBHOOK_S):
+                async for piece in request.stream():
+                    body += piece
+                    if len(body) > MAX_WEBHOOK_BYTES:
+                        return self._too_big()
+        except TimeoutError:
+            return self._too_big()
+        return bytes(body)
+
+    async def form(
+        self,
+        request: Request,
+        *,
+        read: Callable[[bytes], FormT | None],
+        is_signed: Callable[[FormT], bool],
+    ) -> FormT | Response:
+        """Return the signed form in a request, or the refusal of any other request."""
+        body = await self.body(request)
+        if isinstance(body, Response):
+            return body
+        form = read(body)
+        if form is None:
+            return self.refuse("webhook_is_no_form", HTTPStatus.BAD_REQUEST)
+        if not is_signed(form):
+            return self.refuse("wrong_signature", HTTPStatus.FORBIDDEN)
+        return form
+
+    def _too_big(self) -> Response:
+        status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        return self.refuse("webhook_too_big_or_too_slow", status)
+
+
+def elsewhere() -> Response:
+    """Return the error after which a carrier asks the number's fallback URL, on another machine."""
+    return _plain(HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+def _plain(status: HTTPStatus) -> Response:
+    return Response(status.phrase, status_code=status, media_type="text/plain")
+
+
+def dial_id_of(request: Request) -> str:
+    """Return our id of a dial, from the URL that the carrier got; empty if there is none."""
+    return request.query_params.get("dial", "")[:MOST_WORD_CHARS]
+
+
+def call_in(form: Mapping[str, str], *, call_ref: str, dial_id: str = "") -> CarriedCall:
+    """Return the call that a form describes."""
+    outbound = form.get("Direction", "").startswith("outbound")
+    return CarriedCall(
+        call_ref=call_ref,
+        caller=form.get("From", ""),
+        called=form.get("To", ""),
+        direction="outbound" if outbound else "inbound",
+        dial_id=dial_id,
+    )
+
+
+KEPT_S: Final = 4 * 3600.0  # the carriers' limit of a call: until then a callback may be repeated
+
+
+class StatusCallbacks:
+    """Emits the new events in a carrier's status callbacks and machine detection results.
+
+    The progress of each call is kept for the worker pool, because a callback may reach any of its
+    processes, and two of them at once if it is repeated or crosses a machine detection result.
+    """
+
+    def __init__(self, host: CarrierHost, carrier: str) -> None:
+        """Serve one carrier's calls."""
+        self._host = host
+        self._carrier = carrier
+        self._locks = PoolLocks(host.pool.peers)
+
+    async def take(self, said: StatusCallback, *, place_of: str = "") -> Sequence[LegFact]:
+        """Emit and return the new events of an authenticated callback.
+
+        Args:
+            said: The callback.
+            place_of: Key of the progress; the carrier's id of the call if empty.
+        """
+        facts, _ = await self._move(said, place_of or said.call_ref)
+        for fact in facts:
+            self._host.tell(fact)
+        return facts
+
+    async def is_over(self, call_ref: str) -> bool:
+        """Return whether the end of a call is known already: callbacks may arrive after it."""
+        _, after = await self._move(StatusCallback(call_ref=call_ref), call_ref)
+        return after.ended
+
+    async def _move(
+        self, said: StatusCallback, kept_by: str
+    ) -> tuple[Sequence[LegFact], LegProgress]:
+        place, shelf = f"{self._carrier} progress {kept_by}", self._host.pool.shelf
+        async with self._locks.hold(place):
+            kept, now = await shelf.take(place), self._host.clock()
+            before = LegProgress(**kept) if kept else LegProgress(began_at=now)
+            after, facts = before.after(said, now)
+            await shelf.keep(place, asdict(after), for_s=KEPT_S)
+        return facts, after

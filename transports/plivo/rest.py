@@ -1,0 +1,140 @@
+"""Plivo's REST API: the commands to a call.
+
+Source: plivo.com/docs/voice/api/call; /hangup-a-call (a call under `Call/`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import quote
+
+from pydantic import SecretStr
+
+from calls.handover import Destination, Handover
+from transports.rest import RestClient, basic_auth
+
+API_URL: Final = "https://api.plivo.com"
+VOICE_PATH: Final = "/plivo/voice"
+STATUS_PATH: Final = "/plivo/status"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlivoRest:
+    """The REST account for outbound calls, transfers and hang-ups.
+
+    Attributes:
+        auth_id: The account.
+        auth_token: Its secret.
+        api_url: The API's address.
+        public_url: Our own address, where Plivo fetches transfer instructions and reports results;
+            empty if calls cannot be transferred.
+
+    Source: plivo.com/docs/voice/api/call.
+    """
+
+    auth_id: SecretStr
+    auth_token: SecretStr
+    api_url: str = API_URL
+    public_url: str = ""
+
+    @property
+    def transfers(self) -> bool:
+        """Whether a call can be transferred."""
+        return bool(self.public_url)
+
+    async def complete(self, call_ref: str) -> str | None:
+        """End a call; one that has already ended (404) is fine."""
+        status = await self._client.command("DELETE", call_of(call_ref))
+        if status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_FOUND):
+            return None
+        return f"hang-up answered {status}" if status else "hang-up not answered"
+
+    async def press(self, call_ref: str, keys: str) -> bool:
+        """Send keys to the far end."""
+        status = await self._client.command(
+            "POST", f"{call_of(call_ref)}DTMF/", json={"digits": keys}
+        )
+        return status in (HTTPStatus.OK, HTTPStatus.ACCEPTED, HTTPStatus.NO_CONTENT)
+
+    async def transfer(self, call_ref: str, to: Destination, *, ring_s: float) -> Handover:
+        """Return that this is not offered: Plivo's leg waits for the result itself."""
+        return "not_offered"
+
+    async def redirect(self, call_ref: str, url: str) -> str | None:
+        """Make a live call fetch instructions at `url`; return the error, or `None`.
+
+        Never raises. The call fetches them after its stream is over, which we have to end.
+
+        Source: plivo.com/docs/voice/api/call/transfer-a-call.
+        """
+        fields = {"legs": "aleg", "aleg_url": url, "aleg_method": "POST"}
+        status = await self._client.command("POST", call_of(call_ref), json=fields)
+        if status in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
+            return None
+        return f"redirect answered {status}" if status else "redirect not answered"
+
+    async def ask(
+        self, method: str, resource: str, fields: Mapping[str, Any] | None = None
+    ) -> Mapping[str, Any] | None:
+        """Return the JSON of an answer, for work outside a call; `None` if nothing exists there.
+
+        Raises:
+            ServiceError: It failed; tells how, and whether a retry may help.
+        """
+        asked = {"params": fields or {}} if method == "GET" else {"json": fields or None}
+        return await self._client.ask(method, resource, but=(HTTPStatus.NOT_FOUND,), **asked)
+
+    @property
+    def _client(self) -> RestClient:
+        auth_id = self.auth_id.get_secret_value()
+        return RestClient(
+            carrier="plivo",
+            url=f"{self.api_url.rstrip('/')}/v1/Account/{quote(auth_id, safe='')}",
+            authorization=basic_auth(auth_id, self.auth_token),
+            may_be_empty=True,
+        )
+
+
+def call_of(uuid: str) -> str:
+    """Return the resource of a call."""
+    return f"Call/{quote(uuid, safe='')}/"
+
+
+# Translates Plivo's words for a call's end into the terms that all carriers share.
+#
+# Source: plivo.com/docs/voice/xml/request/call-status (the statuses) and plivo.com/docs/voice/
+# troubleshooting/hangup-causes (the codes). The page of codes was not available in full: 1000, 4000
+# and 4010 are in the part that was read; 3000, 3010, 3020 and 6010 are what customers' code reads
+# in their callbacks and records (3010 with `CallStatus=busy` in one that was recorded in full). A
+# code that is missing here says nothing.
+
+UNANSWERED: Final[Mapping[str, str]] = {
+    "1000": "canceled",
+    "3000": "no-answer",
+    "3010": "busy",
+    "3020": "busy",  # the red button: carriers record it so, and so does `calls/dialled.py`
+    "6010": "no-answer",  # it rang for the allowed time
+}
+"""By the hang-up code, for unanswered calls."""
+
+STATUSES: Final[Mapping[str, str]] = {
+    "completed": "completed",
+    "busy": "busy",
+    "no-answer": "no-answer",
+    "cancel": "canceled",
+    "canceled": "canceled",
+    "cancelled": "canceled",
+}
+"""By the status of an ended call."""
+
+FAILED: Final = "failed"  # also `timeout`: a carrier did not connect the call in time
+
+
+def ending_of(status: str, code: str) -> str:
+    """Return how a call ended.
+
+    The code takes precedence: Plivo's own page says that a hang-up's status is always `completed`,
+    and a recorded one says otherwise.
+    """
+    return UNANSWERED.get(code) or STATUSES.get(status, FAILED)

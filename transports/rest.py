@@ -1,0 +1,124 @@
+"""The REST API of a carrier's account."""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final, TypeAlias
+
+import aiohttp
+from pydantic import SecretStr
+
+from bot.http import request
+from fallbacks.classification import classify_error, classify_http
+from fallbacks.failure import Finding, Kind, ServiceError, error_of, failed
+
+STAGE: Final = "dial"
+ASK_S: Final = 5.0  # a caller may be waiting; longer would not help
+NO_ANSWER: Final = 0  # in place of a status: the request got no answer
+
+Read: TypeAlias = Callable[[aiohttp.ClientResponse], Awaitable[Any]]
+"""Returns the JSON of an answer; `None` if it has none."""
+
+
+async def read_json(answer: aiohttp.ClientResponse) -> Any:
+    """Return an answer's JSON if it says that it is JSON; raises `ValueError` if it is not."""
+    return await answer.json() if answer.content_type == "application/json" else None
+
+
+def same(body: Any) -> tuple[Any, object]:
+    """Return a refusal's body as it is, and no code."""
+    return body, None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestClient:
+    """One account's requests, over the process's connections.
+
+    Attributes:
+        carrier: Its name, as in events.
+        url: Of the account's resources, without a slash at the end.
+        authorization: The header's value.
+        read: Reads an answer.
+        error_in: Returns the part of a refusal's body that explains it, and the carrier's code.
+        may_be_empty: Whether an answer without JSON is good.
+    """
+
+    carrier: str
+    url: str
+    authorization: SecretStr
+    read: Read = read_json
+    error_in: Callable[[Any], tuple[Any, object]] = same
+    may_be_empty: bool = False
+
+    async def ask(
+        self, method: str, resource: str, *, but: Sequence[int] = (), **asked: Any
+    ) -> dict[str, Any] | None:
+        """Return the JSON of an answer, for work outside a call; `None` for a status in `but`.
+
+        Raises:
+            ServiceError: It failed; tells how, and whether a retry may help.
+        """
+        try:
+            async with asyncio.timeout(ASK_S):
+                status, body = await self.send(method, resource, **asked)
+        except (TimeoutError, aiohttp.ClientError, ValueError) as error:
+            found = classify_error(error)
+            raise dial_error(self.carrier, found, type(error).__name__) from error
+        if status in but:
+            return None
+        if status < HTTPStatus.BAD_REQUEST and body is None and self.may_be_empty:
+            return {}
+        if status >= HTTPStatus.BAD_REQUEST or not isinstance(body, dict):
+            raise self._refusal(status, body)
+        return body
+
+    async def command(self, method: str, resource: str, **asked: Any) -> int:
+        """Return the status of an answer; never raises, because a caller is on the line."""
+        try:
+            async with asyncio.timeout(ASK_S):
+                return (await self.send(method, resource, reads=False, **asked))[0]
+        except (TimeoutError, aiohttp.ClientError):
+            return NO_ANSWER
+
+    async def send(
+        self, method: str, resource: str, *, reads: bool = True, twice: bool = False, **asked: Any
+    ) -> tuple[int, Any]:
+        """Send a request; return the answer's status and its JSON.
+
+        Args:
+            method: The HTTP method.
+            resource: Of the account.
+            reads: Whether to read the answer's body.
+            twice: The request is safe to repeat if the host has just closed the kept connection.
+            asked: Arguments of `aiohttp.ClientSession.request`.
+        """
+        url = f"{self.url}/{resource}"
+        headers = {"Authorization": self.authorization.get_secret_value()}
+        async with request(method, url, twice=twice, headers=headers, **asked) as answer:
+            return answer.status, await self.read(answer) if reads else None
+
+    def _refusal(self, status: int, body: Any) -> ServiceError:
+        explained, code = self.error_in(body)
+        reason = f"HTTP {status}" + (f", {self.carrier.title()} error {code}" if code else "")
+        return dial_error(self.carrier, classify_http(self.carrier, status, explained), reason)
+
+
+def dial_error(carrier: str, found: Finding | Kind, reason: str) -> ServiceError:
+    """Return the exception for a carrier's failure."""
+    return error_of(failed(found, STAGE, provider=carrier, reason=reason))
+
+
+def basic_auth(user: str, password: SecretStr) -> SecretStr:
+    """Return the value of `Authorization` for a name and a password."""
+    return SecretStr(aiohttp.encode_basic_auth(user, password.get_secret_value()))
+
+
+def number_of(said: object) -> float | None:
+    """Return a number given as a number or a text; `None` if it is neither."""
+    try:
+        number = float(str(said))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

@@ -1,0 +1,174 @@
+"""Telnyx's events of outbound calls, in the terms that all carriers share.
+
+Source: developers.telnyx.com/api-reference/callbacks/call-hangup (causes),
+/docs/voice/programmable-voice/answering-machine-detection (results), and the types of the vendor's
+own package, github.com/team-telnyx/telnyx-python. No page says which cause comes with which SIP
+code: that a code other than 200 takes precedence over `normal_clearing` is chosen.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from calls.leg_progress import StatusCallback
+from transports.media_stream.messages import text
+from transports.rest import number_of
+
+MOST_REF_CHARS: Final = 64  # of our own id of a dial, and of a word of Telnyx
+MARK: Final = "dial "  # prefix of it in the state of a leg that we placed
+HANDED_ON: Final = "handed on "  # prefix of a call's state while a person is rung for its caller
+CALLER: Final = "caller"  # the state of an inbound call, after that prefix
+SIP_DIGITS: Final = 3
+DETECTION: Final = frozenset(
+    f"call.machine.{means}{what}.ended"
+    for means in ("", "premium.")
+    for what in ("detection", "greeting")
+)
+
+BY_CAUSE: Final[Mapping[str, str]] = {
+    "user_busy": "busy",
+    "timeout": "no-answer",
+    "no_answer": "no-answer",
+    "originator_cancel": "canceled",
+    "time_limit": "completed",
+    "not_found": "failed",
+}
+"""The final status, in the terms of `calls.leg_progress`; other causes follow the SIP code."""
+
+BY_SIP_CODE: Final[Mapping[int, str]] = {
+    200: "completed",
+    408: "no-answer",
+    480: "no-answer",
+    487: "no-answer",
+    486: "busy",
+    600: "busy",
+    603: "busy",  # declined by hand; `calls.dialled` defines what follows for the number
+}
+
+ANSWERERS: Final[Mapping[str, str]] = {
+    "human": "human",
+    "human_residence": "human",
+    "human_business": "human",
+    "machine": "machine_start",
+    "fax_detected": "fax",
+    "silence": "unknown",
+    "not_sure": "unknown",
+    "beep_detected": "machine_end_beep",
+    "ended": "machine_end_other",
+}
+"""A detection result, in the terms that all carriers share."""
+
+
+def final_status(cause: str, sip_code: int | None) -> str:
+    """Return how a call ended.
+
+    Args:
+        cause: `hangup_cause`; an unknown one is allowed.
+        sip_code: `sip_hangup_cause`; `None` if Telnyx gives none.
+    """
+    if cause in BY_CAUSE:
+        return BY_CAUSE[cause]
+    if sip_code is None:
+        return "completed" if cause == "normal_clearing" else "failed"
+    return BY_SIP_CODE.get(sip_code, "failed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TelnyxEnd:
+    """How a call ended."""
+
+    status: str
+    sip_code: int | None
+
+
+def end_of(payload: dict[str, Any]) -> TelnyxEnd:
+    """Return the contents of `call.hangup`; a SIP code may be `unspecified`."""
+    code = text(payload, "sip_hangup_cause")
+    is_code = code.isascii() and code.isdigit() and len(code) == SIP_DIGITS
+    sip_code = int(code) if is_code else None
+    status = final_status(text(payload, "hangup_cause"), sip_code)
+    return TelnyxEnd(status=status, sip_code=sip_code)
+
+
+def answerer_of(event: str, payload: dict[str, Any]) -> str:
+    """Return the kind of answerer from a detection event; empty for other events."""
+    return ANSWERERS.get(text(payload, "result"), "") if event in DETECTION else ""
+
+
+def state_of(ref: str) -> str:
+    """Return the state of an outbound leg: it returns, signed, with all its events.
+
+    An id in the webhook's address, as for Twilio, would not do: Telnyx signs only the body.
+    """
+    return base64.b64encode(state_of_call(ref).encode()).decode()
+
+
+def state_of_call(ref: str) -> str:
+    """Return a call's plain state: our own id of its dial, if any."""
+    return f"{MARK}{ref}" if ref else CALLER
+
+
+def is_handed_on(client_state: object) -> bool:
+    """Return whether a person was rung for a call's caller; they may be talking now."""
+    return state_text(client_state).startswith(HANDED_ON)
+
+
+def ref_of(client_state: object) -> str:
+    """Return our own id of the dial from a leg's state; empty if we did not place it."""
+    state = state_text(client_state).removeprefix(HANDED_ON)
+    return state.removeprefix(MARK)[:MOST_REF_CHARS] if state.startswith(MARK) else ""
+
+
+def state_text(client_state: object) -> str:
+    """Return a leg's state; empty if it has none or a foreign one."""
+    try:
+        return base64.b64decode(str(client_state or ""), validate=True).decode()
+    except (binascii.Error, ValueError):
+        return ""
+
+
+# The progress of calls that we placed.
+#
+# Webhooks about a dial carry our dial id in `client_state`, which Telnyx signs with the rest.
+# Telnyx reports no ringing; `call.initiated` of an outbound leg stands for it. Telnyx reports the
+# price in `call.cost` if the application's "call cost" is switched on.
+#
+# Source: developers.telnyx.com/docs/voice/programmable-voice/voice-api-webhooks,
+# apispec.telnyx.com/call-cost-received-event-7389933d0.
+
+STATUSES: Final[Mapping[str, str]] = {
+    "call.initiated": "ringing",
+    "call.answered": "in-progress",
+    "call.hangup": "",  # depends on the cause
+}
+COST: Final = "call.cost"
+
+
+def progress_in(
+    call_id: str, event: str, payload: dict[str, Any], ref: str
+) -> StatusCallback | None:
+    """Return the progress in a webhook about a dial; `None` if there is none."""
+    answerer = answerer_of(event, payload)
+    cost = _price(payload) if event == COST else None
+    if event not in STATUSES and not answerer and cost is None:
+        return None
+    status, sip_code = STATUSES.get(event, ""), None
+    if event == "call.hangup":
+        end = end_of(payload)
+        status, sip_code = end.status, end.sip_code
+    return StatusCallback(
+        call_ref=call_id,
+        ref=ref,
+        status=status,
+        sip_code=sip_code,
+        answered_by=answerer,
+        reason=text(payload, "hangup_cause")[:MOST_REF_CHARS],
+        cost=cost,
+    )
+
+
+def _price(payload: dict[str, Any]) -> float | None:
+    price = number_of(payload.get("total_cost"))
+    return price if price is not None and price >= 0 else None

@@ -1,0 +1,340 @@
+"""Telnyx's routes: the Call Control webhook and the media socket."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from fastapi import APIRouter, Request, Response, WebSocket
+
+from calls.events import ProviderFailed
+from transports.media_stream.leg import CarriedCall, StreamLeg
+from transports.media_stream.line import LinePatience
+from transports.media_stream.messages import Codec, Refusal, Started, is_id, part, text
+from transports.media_stream.sockets import MediaSockets
+from transports.media_stream.stream import Stream
+from transports.media_stream.tokens import AdmittedStream, StreamPass, StreamTokens, TurnedAway
+from transports.media_stream.webhooks import CarrierHost, StatusCallbacks, Webhooks, elsewhere
+from transports.rest import NO_ANSWER
+from transports.telnyx.dialect import CODECS, MAX_REF_CHARS, TELNYX
+from transports.telnyx.dialling import VOICE_PATH
+from transports.telnyx.events import is_handed_on, progress_in, ref_of, state_text
+from transports.telnyx.rest import TelnyxRest
+from transports.telnyx.signature import signature_trouble
+from transports.telnyx.transfer import MARK, PICKED_UP, TelnyxControl, TelnyxTransfers, handed_on
+
+# Streams of Telnyx calls: requested, requested again, and the end of a call without one.
+#
+# Telnyx keeps a call alive whose stream has ended or never started: its caller would hear nothing
+# until they hang up.
+
+MEDIA_PATH: Final = "/telnyx/media"
+STREAM_OVER: Final = ("streaming.failed", "streaming.stopped")
+OK: Final = Response(status_code=HTTPStatus.OK)
+LATER: Final = Response(status_code=HTTPStatus.SERVICE_UNAVAILABLE)
+AGAIN_AFTER_S: Final = (0.25, 0.5, 1.0, 2.0, 4.0)  # the call is answered and silent meanwhile
+OPENS_WITHIN_S: Final = 10.0  # all attempts together; then the call is ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TelnyxStreams:
+    """Requests streams from Telnyx; returns the answers to its webhooks."""
+
+    host: CarrierHost
+    rest: TelnyxRest
+    tokens: StreamTokens
+    waiting: TelnyxTransfers
+
+    async def open(self, call_id: str, given: StreamPass, *, once: str = "") -> Response:
+        """Open a call's stream; end the call if Telnyx does not open one.
+
+        Failures on Telnyx's side are retried here. Telnyx also repeats its webhook, but only a few
+        times, and then the call would go on in silence.
+        """
+        status = await self._start(call_id, given, once)
+        if status == HTTPStatus.OK:
+            return OK
+        # A call that runs in some process belongs to its leg, which waits for a stream and then
+        # ends it. The refused stream may be only a second one, for a repeated webhook.
+        if _passes(status):
+            return await self._give_up(call_id)
+        return OK if await self.tokens.returns.find(call_id) else await self.end(call_id)
+
+    async def follow(
+        self, call: CarriedCall, payload: dict[str, Any], *, news_id: str = ""
+    ) -> Response:
+        """Open another stream for a call that has lost its stream and goes on.
+
+        A webhook that Telnyx repeats, as it does after two seconds without an answer, opens no
+        further stream: that would end the first one, and cause another webhook.
+
+        A call without a new stream is ended, unless we transferred its caller, who talks with a
+        person now or will in a moment. The transfer is in the call's state, so that a process that
+        does not know the call can tell. A call without our state belongs to another application.
+        """
+        given = await self.tokens.follow(call, news_id=news_id)
+        if isinstance(given, StreamPass):
+            return await self.open(call.call_ref, given, once=news_id)
+        if given is TurnedAway.GOES_ON:
+            return OK
+        state = payload.get("client_state")
+        handed_on = is_handed_on(state) or self.waiting.is_connected(call.call_ref)
+        if handed_on or not state_text(state):
+            return OK
+        return await self.end(call.call_ref)
+
+    async def end(self, call_id: str) -> Response:
+        """End a call that gets no stream; if Telnyx fails, make it repeat the webhook."""
+        error = await self.rest.complete(call_id)
+        if error is None:
+            return OK
+        self._tell(error)
+        return LATER
+
+    def answer(self, command: str, status: int) -> Response:
+        """Return the answer to a webhook: Telnyx should repeat it if Telnyx itself failed."""
+        if status == HTTPStatus.OK:
+            return OK
+        self._tell(f"{command} answered {status}" if status else f"{command} not answered")
+        return LATER if _passes(status) else OK
+
+    async def _start(self, call_id: str, given: StreamPass, once: str) -> int:
+        """Request a stream until it opens or is refused for good; return the last status."""
+        url, status = self.host.socket_url(MEDIA_PATH, given.worker), NO_ANSWER
+        with suppress(TimeoutError):
+            async with asyncio.timeout(OPENS_WITHIN_S):
+                for pause_s in (0.0, *AGAIN_AFTER_S):
+                    await asyncio.sleep(pause_s)
+                    status = await self.rest.start_stream(
+                        call_id, url=url, token=given.token, once=once
+                    )
+                    if self.answer("streaming_start", status) is OK:
+                        break
+        return status
+
+    async def _give_up(self, call_id: str) -> Response:
+        """End a call that never had a stream; any other call is left alone."""
+        kept = await self.tokens.give_up(call_id)
+        if kept is None:
+            return LATER
+        ended = await self.end(call_id)
+        if ended is LATER:
+            await self.tokens.returns.keep(kept)  # for the repeated webhook
+        return ended
+
+    def _tell(self, error: str) -> None:
+        self.host.tell(ProviderFailed(stage="transport", provider="telnyx", error=error))
+
+
+def _passes(status: int) -> bool:
+    """Return whether a failure is on Telnyx's side and temporary."""
+    return status in (NO_ANSWER, HTTPStatus.TOO_MANY_REQUESTS) or status >= 500
+
+
+TOKEN_HEADER: Final = "x-telnyx-streaming-auth-token"  # noqa: S105 - a header's name
+
+
+def telnyx_router(
+    host: CarrierHost,
+    *,
+    key: Ed25519PublicKey,
+    rest: TelnyxRest,
+    utc_s: Callable[[], float],
+    patience: LinePatience | None = None,
+) -> APIRouter:
+    """Return Telnyx's routes.
+
+    Args:
+        host: The server's side.
+        key: The account's public key, which verifies webhooks.
+        rest: Telnyx's API, which answers, streams and ends calls.
+        utc_s: Seconds since 1970: webhooks are signed with the time of day.
+        patience: How long a lost line is waited for.
+    """
+    tokens = StreamTokens(host, "telnyx", patience or LinePatience())
+    waiting = TelnyxTransfers(host.pool)
+    routes = _TelnyxRoutes(
+        host=host,
+        webhooks=Webhooks("telnyx", host.tell),
+        key=key,
+        rest=rest,
+        utc_s=utc_s,
+        tokens=tokens,
+        waiting=waiting,
+        streams=TelnyxStreams(host=host, rest=rest, tokens=tokens, waiting=waiting),
+        progress=StatusCallbacks(host, "telnyx"),
+    )
+    return routes.router()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TelnyxRoutes:
+    host: CarrierHost
+    webhooks: Webhooks
+    key: Ed25519PublicKey
+    rest: TelnyxRest
+    utc_s: Callable[[], float]
+    tokens: StreamTokens
+    waiting: TelnyxTransfers
+    streams: TelnyxStreams
+    progress: StatusCallbacks
+
+    def router(self) -> APIRouter:
+        """Return the routes."""
+        media = MediaSockets(
+            host=self.host,
+            dialect=TELNYX,
+            admit=self.admit,
+            returns=self.tokens.returns,
+            new_leg=self.new_leg,
+            end=self.rest.complete,
+        )
+        router = APIRouter()
+        router.add_api_route(VOICE_PATH, self.voice, methods=["POST"])
+        media.add_to(router, MEDIA_PATH)
+        return router
+
+    async def voice(self, request: Request) -> Response:
+        """Act on a webhook about a call."""
+        body = await self._read_signed(request)
+        if isinstance(body, Response):
+            return body
+        event, payload, news_id = _read_event(body)
+        call_id = payload.get("call_control_id")
+        if not is_id(call_id, MAX_REF_CHARS):
+            return self.webhooks.refuse("webhook_without_call_id", HTTPStatus.BAD_REQUEST)
+        if (ring := _ring_of(payload)) is not None:
+            return await self._of_person(ring, event, payload)
+        return await self._of_call(call_id, event, payload, news_id)
+
+    async def _of_call(
+        self, call_id: str, event: str, payload: dict[str, Any], news_id: str
+    ) -> Response:
+        """Act on a webhook about an inbound call, or one that we placed."""
+        ref = ref_of(payload.get("client_state"))
+        if event in STREAM_OVER:
+            call = _call(call_id, payload, ref)
+            # "streaming.failed" and "streaming.stopped" report the same loss.
+            stream_id = text(payload, "stream_id")
+            named = stream_id if is_id(stream_id) else news_id
+            return await self.streams.follow(call, payload, news_id=named)
+        if ref:
+            return await self._of_dial(ref, call_id, event, payload)
+        answers = {
+            "call.initiated": self._ringing,
+            "call.answered": self._answered,
+            "call.hangup": self._over,
+        }
+        return await answers[event](call_id, payload) if event in answers else OK
+
+    async def _read_signed(self, request: Request) -> bytes | Response:
+        """Return the signed body, or the refusal of an unsigned one."""
+        body = await self.webhooks.body(request)
+        if isinstance(body, Response):
+            return body
+        trouble = signature_trouble(self.key, request.headers, body, now=self.utc_s())
+        return body if trouble is None else self.webhooks.refuse(trouble, HTTPStatus.FORBIDDEN)
+
+    async def _of_person(self, ring: str, event: str, payload: dict[str, Any]) -> Response:
+        """Act on a webhook about the leg of a person who is rung for a caller."""
+        outcome = handed_on(event, text(payload, "hangup_cause"))
+        if outcome is not None or event == PICKED_UP:
+            await self.waiting.tell(ring, outcome)
+        return OK
+
+    async def _of_dial(
+        self, ref: str, call_id: str, event: str, payload: dict[str, Any]
+    ) -> Response:
+        """Act on a webhook about a call that we placed."""
+        said = progress_in(call_id, event, payload, ref)
+        news = await self.progress.take(said) if said else ()
+        if event == "call.hangup":
+            await self.tokens.end(call_id)
+        if event != "call.answered" or (not news and await self._is_known(call_id)):
+            return OK
+        given = await self.tokens.begin(_call(call_id, payload, ref))
+        if given is TurnedAway.NO_SEAT:
+            return await self.streams.end(call_id)  # rather than leave the callee in silence
+        if not isinstance(given, StreamPass):
+            return OK
+        # A repeated webhook about the answer opens one stream: both use the dial's id as `once`.
+        return await self.streams.open(call_id, given, once=ref)
+
+    async def _is_known(self, call_id: str) -> bool:
+        """Return whether a call is here or over: it gets no second seat for a repeated webhook."""
+        if await self.tokens.returns.find(call_id) is not None:
+            return True
+        return await self.progress.is_over(call_id)
+
+    async def _ringing(self, call_id: str, payload: dict[str, Any]) -> Response:
+        incoming = payload.get("direction") == "incoming"
+        if not incoming or await self.tokens.returns.find(call_id) is not None:
+            return OK  # repeated: do not hold a second seat for a call that is here
+        given = await self.tokens.begin(_call(call_id, payload))
+        if given is TurnedAway.LEAVING:
+            return elsewhere()
+        if given is TurnedAway.NO_SEAT:
+            return self.streams.answer("reject", await self.rest.reject(call_id))
+        if not isinstance(given, StreamPass):
+            return OK
+        status = await self.rest.pick_up(call_id, token=given.token)
+        return self.streams.answer("answer", status)
+
+    async def _answered(self, call_id: str, payload: dict[str, Any]) -> Response:
+        token = state_text(payload.get("client_state"))
+        if not token:
+            return OK  # answered by another application
+        return await self.streams.open(call_id, StreamPass(token=token))
+
+    async def _over(self, call_id: str, _: dict[str, Any]) -> Response:
+        await self.tokens.end(call_id)
+        return OK
+
+    async def admit(self, started: Started, websocket: WebSocket) -> AdmittedStream | Refusal:
+        """Return the call of a new stream: its token was given to Telnyx for one call."""
+        token = started.parameters.get("token") or websocket.headers.get(TOKEN_HEADER, "")
+        return await self.tokens.admit(started, token)
+
+    def new_leg(self, websocket: WebSocket, started: Started, call: CarriedCall) -> StreamLeg:
+        """Return the leg of a new call."""
+        ours = Codec(encoding=CODECS[self.rest.codec].encoding, rate_hz=self.rest.rate_hz)
+        return StreamLeg(
+            websocket,
+            call,
+            Stream(dialect=TELNYX, stream_id=started.stream_sid, ours=ours, theirs=started.codec),
+            tell=self.host.tell,
+            clock=self.host.clock,
+            control=TelnyxControl(rest=self.rest, waiting=self.waiting, dial_id=call.dial_id),
+            patience=self.tokens.patience,
+        )
+
+
+def _call(call_id: str, payload: dict[str, Any], dial_id: str = "") -> CarriedCall:
+    return CarriedCall(
+        call_ref=call_id,
+        caller=text(payload, "from"),
+        called=text(payload, "to"),
+        direction="outbound" if dial_id else "inbound",
+        dial_id=dial_id,
+    )
+
+
+def _read_event(body: bytes) -> tuple[str, dict[str, Any], str]:
+    """Return an event's type, payload and id; the id stays the same when Telnyx repeats it."""
+    try:
+        told = json.loads(body)
+    except (ValueError, RecursionError):
+        return "", {}, ""
+    data = part(told, "data") if isinstance(told, dict) else {}
+    news_id = text(data, "id")
+    return text(data, "event_type"), part(data, "payload"), news_id if is_id(news_id) else ""
+
+
+def _ring_of(payload: dict[str, Any]) -> str | None:
+    """Return the id of the ring that a leg was placed for; `None` for any other leg."""
+    state = state_text(payload.get("client_state"))
+    return state.removeprefix(MARK) if state.startswith(MARK) else None

@@ -1,0 +1,48 @@
+"""Verifies Telnyx's webhook signatures and their age.
+
+Source: developers.telnyx.com/development/api-fundamentals/webhooks/receiving-webhooks: Ed25519 over
+`timestamp|body` by a key pair of the account's, whose public half the portal shows.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+TOLERANCE_S: Final = 300.0  # as in Telnyx's own package
+MOST_DIGITS: Final = 12
+KEY_BYTES: Final = 32
+
+
+def public_key(text: str) -> Ed25519PublicKey | None:
+    """Return the account's key from base64; `None` if it is invalid."""
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return Ed25519PublicKey.from_public_bytes(raw) if len(raw) == KEY_BYTES else None
+
+
+def signature_trouble(
+    key: Ed25519PublicKey, headers: Mapping[str, str], body: bytes, *, now: float
+) -> str | None:
+    """Return why a webhook is refused, or `None`.
+
+    Args:
+        key: Of the account.
+        headers: Of the request, with lower-case names.
+        body: The exact bytes.
+        now: Seconds since 1970.
+    """
+    stamp = headers.get("telnyx-timestamp", "")
+    if not (stamp.isascii() and stamp.isdecimal() and len(stamp) <= MOST_DIGITS):
+        return "wrong_signature"
+    try:
+        proof = base64.b64decode(headers.get("telnyx-signature-ed25519", ""), validate=True)
+        key.verify(proof, stamp.encode() + b"|" + body)
+    except (InvalidSignature, binascii.Error, ValueError):
+        return "wrong_signature"
+    return "webhook_too_old" if abs(now - int(stamp)) > TOLERANCE_S else None

@@ -1,0 +1,243 @@
+"""Calls people through Twilio, each onto a media stream of their own, for waiting callers."""
+
+import asyncio
+import secrets
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import quote
+
+from fastapi import WebSocket
+from loguru import logger
+from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
+
+from bot.clock import Clock
+from calls.entry import Tell
+from calls.events import ProviderFailed
+from calls.handover import Destination, Handover
+from calls.leg_events import LegAnswered, LegEnded, LegOutcome, LegRinging
+from fallbacks.failure import Kind, ServiceError, TransientError
+from transports.leg import Leg
+from transports.media_stream.leg import CarriedCall, StreamLeg
+from transports.media_stream.messages import MULAW, Started
+from transports.media_stream.stream import Stream as MediaStream
+from transports.twilio.dialect import TWILIO
+from transports.twilio.rest import TwilioRest
+
+MORE_S: Final = 6.0  # after the ringing: Twilio rings up to five seconds longer
+LOOK_S: Final = 1.0  # between two status checks; an answer arrives by itself
+OUTCOMES: Final[Mapping[str, Handover]] = {
+    "busy": "busy",
+    "no-answer": "no_answer",
+    "canceled": "no_answer",
+    "failed": "failed",
+    "completed": "declined",  # answered and hung up before its stream opened
+}
+"""Source: twilio.com/docs/voice/api/call-resource, "Call Status Values"."""
+NOT_ANSWERED: Final = (Kind.TIMEOUT, Kind.NETWORK, Kind.PROTOCOL)  # the request may have succeeded
+UNDER_WAY: Final = frozenset({"queued", "initiated", "ringing", "in-progress"})
+OUTCOME_OF: Final[dict[Handover, LegOutcome]] = {
+    "busy": "busy",
+    "no_answer": "no-answer",
+    "declined": "completed",
+}
+
+
+def stream_twiml(url: str, token: str, *, action: str | None = None) -> str:
+    """Return TwiML that opens a stream.
+
+    Args:
+        url: Of the media socket.
+        token: Comes back with the stream's start.
+        action: Is asked for instructions after the stream; `None` to end the call then.
+    """
+    stream = Stream(url=url)
+    stream.parameter(name="token", value=token)
+    connect = Connect(action=action)
+    connect.append(stream)
+    answer = VoiceResponse()
+    answer.append(connect)
+    return str(answer)
+
+
+@dataclass(slots=True)
+class _Called:
+    """A person who is being called, and the result."""
+
+    called: str
+    placing: asyncio.Task[str]  # returns the call's id
+    sid: str = ""
+    unseen: bool = False  # a status check has failed
+    picked_up: asyncio.Future[Leg] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class TwilioPeople:
+    """Calls to people in progress, by the token of their stream."""
+
+    rest: TwilioRest
+    our_number: str
+    socket_url: str  # of a media socket in this process
+    tell: Tell
+    clock: Clock
+    called: dict[str, _Called] = field(default_factory=dict)
+
+    async def call_person(self, to: Destination, *, ring_s: float) -> Leg | Handover:
+        """Call a person; return their leg after they answer, or the result if they do not."""
+        token, began_at = secrets.token_urlsafe(32), self.clock()
+        placing = asyncio.get_running_loop().create_task(
+            self._place(to.number, token, ring_s=ring_s), name="call a person"
+        )
+        waiting = self.called[token] = _Called(called=to.number, placing=placing)
+        try:
+            waiting.sid = await asyncio.shield(placing)
+            self.tell(LegRinging(call_ref=waiting.sid))
+            outcome = await self._outcome(waiting, ring_s + MORE_S)
+        except ServiceError as error:
+            self._tell_failure(error, "the person was not called")
+            outcome = "failed"
+        except asyncio.CancelledError:
+            await asyncio.shield(self._give_up(waiting))
+            raise
+        finally:
+            del self.called[token]
+        if outcome is None:
+            self.tell(LegAnswered(call_ref=waiting.sid, after_s=self.clock() - began_at))
+            return waiting.picked_up.result()
+        await self._end(waiting)
+        ended = OUTCOME_OF.get(outcome, "failed")
+        self.tell(LegEnded(call_ref=waiting.sid, outcome=ended, reason=outcome))
+        return outcome
+
+    async def take(self, token: str, started: Started, websocket: WebSocket) -> None:
+        """Run the stream of a person who has answered, until it ends."""
+        waiting = self.called.get(token)
+        if waiting is None or waiting.picked_up.done():
+            return
+        leg = PersonLeg(
+            websocket,
+            CarriedCall(call_ref=started.call_sid, called=waiting.called, direction="outbound"),
+            MediaStream(dialect=TWILIO, stream_id=started.stream_sid, ours=MULAW, theirs=MULAW),
+            tell=self.tell,
+            clock=self.clock,
+            control=self.rest,
+        )
+        waiting.picked_up.set_result(leg)
+        await leg.over.wait()
+
+    async def _outcome(self, waiting: _Called, within_s: float) -> Handover | None:
+        """Return the result of a call; `None` if it was answered."""
+        until_s = self.clock() + within_s
+        while self.clock() < until_s:
+            await asyncio.wait({waiting.picked_up}, timeout=LOOK_S)
+            if waiting.picked_up.done():
+                return None
+            if (outcome := await self._look(waiting)) is not None:
+                return None if waiting.picked_up.done() else outcome
+        return None if waiting.picked_up.done() else "no_answer"
+
+    async def _give_up(self, waiting: _Called) -> None:
+        """End a call whose order is still unanswered: without its id it would ring on."""
+        with suppress(ServiceError):
+            waiting.sid = await waiting.placing
+        await self._end(waiting)
+
+    async def _end(self, waiting: _Called) -> None:
+        """Stop the ringing, or hang up on a person who has already answered."""
+        if waiting.picked_up.done() and not waiting.picked_up.cancelled():
+            await waiting.picked_up.result().hang_up("too_late")
+            return
+        waiting.picked_up.cancel()
+        if not waiting.sid:
+            return
+        canceled = (("Status", "canceled"),)  # for a ringing call; an answered one is completed
+        try:
+            await self.rest.ask("POST", f"Calls/{quote(waiting.sid, safe='')}", canceled)
+        except ServiceError:
+            error = await self.rest.complete(waiting.sid)
+            if error is not None:
+                self.tell(ProviderFailed(stage="transport", provider="twilio", error=error))
+
+    async def _place(self, number: str, token: str, *, ring_s: float) -> str:
+        """Place a call and return its id; never repeated, because two telephones might ring."""
+        wanted = (
+            ("To", number),
+            ("From", self.our_number),
+            ("Twiml", stream_twiml(self.socket_url, token)),
+            ("Timeout", str(max(1, round(ring_s)))),
+        )
+        try:
+            placed = await self.rest.ask("POST", "Calls", wanted)
+        except TransientError as lost:
+            sid = await self._find_lost(number) if lost.failure.kind in NOT_ANSWERED else ""
+            if not sid:
+                raise
+            return sid
+        return str(placed.get("sid", ""))
+
+    async def _find_lost(self, number: str) -> str:
+        """Return the id of a call whose order got no answer; empty if it is not clear.
+
+        Otherwise a telephone would ring for a caller who was told that no one was called.
+        """
+        wanted = (("To", number), ("From", self.our_number), ("PageSize", "20"))
+        try:
+            listed = await self.rest.ask("GET", "Calls", wanted)
+        except ServiceError:  # the first failure is more informative
+            return ""
+        calls: Sequence[Mapping[str, Any]] = listed.get("calls", ())
+        rings = {str(call.get("sid", "")) for call in calls if call.get("status") in UNDER_WAY}
+        found = rings - {called.sid for called in self.called.values()}
+        return found.pop() if len(found) == 1 else ""
+
+    async def _look(self, waiting: _Called) -> Handover | None:
+        """Check the status of a call; return at once if it is answered meanwhile."""
+        looking = asyncio.get_running_loop().create_task(
+            self._become_of(waiting), name="look at a person's call"
+        )
+        try:
+            await asyncio.wait({looking, waiting.picked_up}, return_when=asyncio.FIRST_COMPLETED)
+            return looking.result() if looking.done() else None
+        finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+
+    async def _become_of(self, waiting: _Called) -> Handover | None:
+        """Return the result of an unanswered call; `None` while it seems to be in progress.
+
+        A failed check shows nothing about the call: it rings, or is being answered.
+        """
+        try:
+            shown = await self.rest.ask("GET", f"Calls/{quote(waiting.sid, safe='')}")
+        except ServiceError as error:
+            if not waiting.unseen:  # otherwise there would be one event per second
+                self._tell_failure(error, "cannot check whether the call still rings")
+            waiting.unseen = True
+            return None
+        return OUTCOMES.get(str(shown.get("status")))
+
+    def _tell_failure(self, error: ServiceError, what: str) -> None:
+        logger.warning("{}: {}", what, error)
+        self.tell(ProviderFailed(stage="transport", provider="twilio", error=str(error)))
+
+
+class PersonLeg(StreamLeg):
+    """The leg of a person that we called.
+
+    Attributes:
+        over: Set after we have hung up; the task of the stream waits for it.
+    """
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # pyright: ignore[reportArgumentType] - passed on
+        self.over = asyncio.Event()
+
+    async def hang_up(self, reason: str = "") -> None:
+        """End the call at the carrier, and close the socket."""
+        try:
+            await super().hang_up(reason)
+        finally:
+            self.over.set()

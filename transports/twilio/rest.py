@@ -1,0 +1,195 @@
+"""Twilio's REST API, and the transfer of a live call.
+
+Source: twilio.com/docs/voice/api/call-resource.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final, TypeAlias
+from urllib.parse import quote
+
+import aiohttp
+from pydantic import SecretStr
+from twilio.twiml.voice_response import Dial, Refer, VoiceResponse
+
+from calls.handover import Destination, Handover, RingTrouble
+from transports.rest import ASK_S, RestClient, basic_auth
+
+# Transfers of a live call: the instructions to Twilio, and the result that it reports.
+#
+# Source: twilio.com/docs/voice/twiml/dial, /voice/twiml/number, /voice/twiml/refer,
+# /voice/twiml/sip.
+
+AFTER_PATH: Final = "/twilio/after"
+STATUS_PATH: Final = "/twilio/status"
+MOST_RING_S: Final = 600
+_FATES: Final[Mapping[str, Handover]] = {
+    "completed": "connected",
+    "answered": "connected",
+    "busy": "busy",
+    "no-answer": "no_answer",
+    "canceled": "no_answer",
+    "failed": "failed",
+}
+_SIP: Final[Mapping[str, Handover]] = {
+    "200": "connected",
+    "486": "busy",
+    "600": "busy",
+    "408": "no_answer",
+    "480": "no_answer",
+    "487": "no_answer",
+    "603": "declined",
+}
+
+
+def dial_twiml(to: Destination, *, ring_s: float, public_url: str) -> str:
+    """Return the TwiML that rings a person: `<Refer>` for a SIP URI, else `<Dial>`."""
+    answer, action = VoiceResponse(), f"{public_url}{AFTER_PATH}"
+    if to.number.startswith(("sip:", "sips:")):
+        refer = Refer(action=action)
+        refer.sip(to.number)
+        answer.append(refer)
+        return str(answer)
+    timeout = max(5, min(MOST_RING_S, round(ring_s)))
+    dial = Dial(action=action, timeout=timeout, answer_on_bridge=True)
+    dial.number(
+        to.number,
+        status_callback=f"{public_url}{STATUS_PATH}",
+        status_callback_event="answered",
+    )
+    answer.append(dial)
+    return str(answer)
+
+
+def dial_outcome(form: Mapping[str, str]) -> Handover | None:
+    """Return the transfer result in a webhook; `None` if it has none."""
+    if sip := form.get("DialSipResponseCode") or form.get("NotifySipResponseCode"):
+        known = _SIP.get(sip)
+        if known is not None and known != "connected":
+            return known
+    if "ReferCallStatus" in form:
+        return _SIP.get(form.get("NotifySipResponseCode") or "", "failed")
+    status = form.get("DialCallStatus")
+    return None if status is None else _FATES.get(status, "failed")
+
+
+def answered_for(form: Mapping[str, str]) -> str:
+    """Return the caller's call that an answering person was rung for; empty if none."""
+    return form.get("ParentCallSid", "") if form.get("CallStatus") == "in-progress" else ""
+
+
+API_URL: Final = "https://api.twilio.com"
+Fields: TypeAlias = Sequence[tuple[str, str]]
+"""A form's fields, in order; a name may come twice."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwilioRest:
+    """The REST account for ending and redirecting calls.
+
+    Attributes:
+        account_sid: The account.
+        auth_token: Its secret.
+        api_url: The API's address.
+        public_url: Our own address, where Twilio reports a transfer's result; empty if calls cannot
+            be transferred.
+    """
+
+    account_sid: str
+    auth_token: SecretStr
+    api_url: str = API_URL
+    public_url: str = ""
+
+    @property
+    def transfers(self) -> bool:
+        """Whether a call can be transferred."""
+        return bool(self.public_url)
+
+    async def press(self, call_ref: str, keys: str) -> bool:
+        """Return False: only TwiML can play keys, and it would end the stream."""
+        return False
+
+    async def transfer(self, call_ref: str, to: Destination, *, ring_s: float) -> Handover:
+        """Return that this is not offered: Twilio's leg waits for the result itself."""
+        return "not_offered"
+
+    async def complete(self, call_ref: str) -> str | None:
+        """End a call; one that has already ended is fine.
+
+        Returns:
+            `None` if the call is over, else the error, without secrets.
+
+        Source: twilio.com/docs/voice/api/call-resource, "Update a Call resource".
+        """
+        over = (HTTPStatus.OK, HTTPStatus.NOT_FOUND)  # 20404: already ended
+        fields = (("Status", "completed"),)
+        trouble = await self._change(call_ref, fields, what="hang-up", good=over, twice=True)
+        return trouble and trouble.words
+
+    async def ring(self, call_ref: str, to: Destination, *, ring_s: float) -> RingTrouble | None:
+        """Connect a live call with a person; return the error, or `None`.
+
+        Twilio cannot withdraw an order: one without an answer may be carried out later.
+        """
+        twiml = dial_twiml(to, ring_s=ring_s, public_url=self.public_url)
+        return await self._change(call_ref, (("Twiml", twiml),), what="redirect")
+
+    async def redirect(self, call_sid: str, twiml: str) -> str | None:
+        """Give a live call other instructions; return the error, or `None`.
+
+        Never raises. A call that has already ended is an error here.
+        """
+        trouble = await self._change(call_sid, (("Twiml", twiml),), what="redirect")
+        return trouble and trouble.words
+
+    async def _change(
+        self,
+        call_sid: str,
+        fields: Fields,
+        *,
+        what: str,
+        good: Sequence[int] = (HTTPStatus.OK,),
+        twice: bool = False,
+    ) -> RingTrouble | None:
+        try:
+            async with asyncio.timeout(ASK_S):
+                status, _ = await self._client.send(
+                    "POST", _call(call_sid), data=fields, reads=False, twice=twice
+                )
+        except TimeoutError:
+            words = f"{what} not answered within {ASK_S:g} s"
+            return RingTrouble(words=words, may_ring=True)
+        except aiohttp.ClientError as error:
+            unsent = isinstance(error, aiohttp.ClientConnectorError)
+            words = f"{what} failed: {type(error).__name__}"
+            return RingTrouble(words=words, may_ring=not unsent)
+        return None if status in good else RingTrouble(words=f"{what} answered {status}")
+
+    async def ask(self, method: str, resource: str, fields: Fields = ()) -> Mapping[str, Any]:
+        """Return the JSON of an answer, for work outside a call.
+
+        Raises:
+            ServiceError: It failed; tells how, and whether a retry may help.
+        """
+        form, query = (fields, None) if method == "POST" else (None, fields)
+        return await self._client.ask(method, f"{resource}.json", data=form, params=query) or {}
+
+    @property
+    def _client(self) -> RestClient:
+        account = quote(self.account_sid, safe="")
+        return RestClient(
+            carrier="twilio",
+            url=f"{self.api_url.rstrip('/')}/2010-04-01/Accounts/{account}",
+            authorization=basic_auth(self.account_sid, self.auth_token),
+            error_in=_error_in,
+        )
+
+
+def _call(call_sid: str) -> str:
+    return f"Calls/{quote(call_sid, safe='')}.json"
+
+
+def _error_in(body: Any) -> tuple[Any, object]:
+    return body, body.get("code") if isinstance(body, dict) else None
