@@ -7,6 +7,7 @@ from typing import Final, TypeAlias
 from calls.events import CallFailed
 from calls.incident import WEIGHT, IncidentBegan, IncidentFact, Trouble
 from calls.operations_events import AlertClosed
+from calls.state import STAGES
 from fallbacks.breaker import State
 from fallbacks.failure import Severity
 from operations.notify.trouble_rules import DISK, STORAGE
@@ -77,8 +78,6 @@ class KnownRungs:
         return min(usable, key=lambda rung: bool(self.get(stage, rung).kind), default=None)
 
 
-STAGES: Final = frozenset({"stt", "llm", "tts"})
-"""The stages with a ladder."""
 LASTING: Final = STAGES | {DISK, STORAGE}
 """For these the reporting process repeats now and then that the incident lasts, until its end."""
 WHOLE_CALL: Final = "call"
