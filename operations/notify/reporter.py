@@ -12,7 +12,7 @@ from loguru import logger
 
 from calls.entry import Entry
 from calls.events import CallFailed
-from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
+from calls.incident import RECORD, STORAGE, IncidentBegan, IncidentEnded, IncidentGrew
 from calls.known_calls import KnownCalls
 from fallbacks.facts import AttemptFailed, RungChosen, StageExhausted
 from operations.database.database import StorageError
@@ -20,7 +20,6 @@ from operations.notify.alert import LASTING, AlertFact, IncidentLasted, not_serv
 from operations.notify.channel import masked
 from operations.notify.incident_rules import Place
 from operations.notify.outbox import AlertOutbox, ReportedFact
-from operations.notify.trouble_rules import RECORD, STORAGE
 
 LOOK_S: Final = 1.0  # between two checks for incidents that end because time has passed
 LASTS_S: Final = 60.0  # between two reports that an incident lasts
