@@ -25,7 +25,7 @@ from operations.database.database import StorageError
 from operations.notify.alert import AlertRules, TellAlert
 from operations.notify.alerting_rules import never_quiet
 from operations.notify.channel import Channel
-from operations.notify.desk import AlertDispatcher, AlertPolicy
+from operations.notify.desk import AlertDispatcher
 from operations.notify.incident_rules import Incidents, Place
 from operations.notify.mail import MailChannel
 from operations.notify.outbox import AlertOutbox, Decide, ReportedFact
@@ -129,7 +129,8 @@ async def shift(
         found.desk = AlertDispatcher(
             outbox,
             found.channels,
-            AlertPolicy(rules=AlertRules(), quiet=never_quiet),
+            AlertRules(),
+            quiet=never_quiet,
             retries=Retries(
                 settings=RetrySettings(attempts=1),
                 tell=found.own.append,
