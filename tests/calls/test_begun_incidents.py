@@ -110,7 +110,7 @@ def begun(event: Event) -> IncidentBegan:
             ),
         ),
     ],
-    ids=["a rung", "off the ladders", "tried again in vain", "a whole stage", "the database",
+    ids=["a rung", "off the ladders", "failed every time", "a whole stage", "the database",
          "the disk", "a held campaign", "a paused campaign"],
 )  # fmt: skip
 def test_an_event_has_rung_kind_and_severity(event: Event, began: IncidentBegan) -> None:
