@@ -1,16 +1,14 @@
 """The outcome of a call: its turns, latency percentiles, tokens and failures."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from math import ceil
-from typing import Final
 
 from calls.cost import Costs
-from calls.events import BargedIn, BudgetMissed, PhaseRefused, TurnParts
+from calls.events import BargedIn, BudgetMissed, PhaseRefused
 from calls.state import CallState
+from calls.timeline import PARTS
 from fallbacks.facts import EarlyAnswerDropped, EarlyAnswerTaken, StageExhausted
-
-PARTS: Final = tuple(item.name for item in fields(TurnParts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

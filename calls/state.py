@@ -13,6 +13,7 @@ from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
 from calls.campaign_events import OutboundCallBegan
@@ -42,6 +43,7 @@ from calls.events import (
 from calls.excerpt import Excerpt
 from calls.leg_events import AnswererHeard, LegAnswered, LegEnded, LegRinging
 from calls.operations_events import DoNotCallOwed, DoNotCallWanted
+from calls.timeline import PARTS
 from fallbacks.facts import (
     AttemptFailed,
     AttemptStarted,
@@ -60,6 +62,7 @@ TURNS_KEPT: Final = 8  # of a call; a later bill for an older one is only in the
 WON_KEPT: Final = 64  # attempts of a call that won recently (chosen: a few run at once)
 SAID_KEPT: Final = 2  # of the caller's utterances
 LETTERS_A_WORD: Final = 6.0  # with the blank, in English; only used if two voices share an answer
+PART_VALUES: Final = attrgetter(*PARTS)
 
 Span: TypeAlias = dict[str, Any]
 """How many words a provider said: `provider`, `words`."""
@@ -132,7 +135,7 @@ class CallState:
         turns: The latest turns, by number.
         counts: The events, by type.
         v2v_s: How long the caller waited for each answer.
-        parts_s: The parts of that, in the order of `TurnParts`, answer after answer.
+        parts_s: The parts of that, in the order of `PARTS`, answer after answer.
         heard_s: The audio that recognisers were given.
         failures: Failed requests, by provider.
         down: The stages without a usable rung, and how bad that is.
@@ -335,20 +338,10 @@ def _first(call: CallState, event: FirstToken | FirstSpeech, at: str) -> None:
 
 
 def _answered(call: CallState, event: AnswerHeard, at: str) -> None:
-    parts = event.parts
     call.v2v_s.append(event.v2v_s)
-    call.parts_s.extend(
-        (
-            parts.vad_s,
-            parts.transcript_s,
-            parts.decision_s,
-            parts.llm_s,
-            parts.tts_s,
-            parts.transport_s,
-        )
-    )
+    call.parts_s.extend(PART_VALUES(event.parts))
     if turn := call.find_turn(event.turn, at):
-        turn.v2v_s, turn.parts, turn.within_budget = event.v2v_s, parts, True
+        turn.v2v_s, turn.parts, turn.within_budget = event.v2v_s, event.parts, True
 
 
 def _missed(call: CallState, event: BudgetMissed, at: str) -> None:
