@@ -90,7 +90,7 @@ class Bill:
     """Adds up priced use; keeps eight bytes for a turn, and no events."""
 
     def __init__(self) -> None:
-        self._currency = ""
+        self.currency = ""
         self._turns = array("d")  # NaN: unknown, and stays so whatever is added
         self._behind = 0.0  # belongs to no turn
         self._stages: dict[str, float] = {}
@@ -104,7 +104,7 @@ class Bill:
             case UsageMeasured():
                 self._add(event, math.nan if event.cost is None else event.cost)
             case TurnCosted():
-                self._currency = event.currency
+                self.currency = event.currency
             case _:
                 pass
 
@@ -117,7 +117,7 @@ class Bill:
     def costs(self) -> Costs:
         """The cost in parts."""
         return Costs(
-            currency=self._currency,
+            currency=self.currency,
             turns={turn: _known(cost) for turn, cost in enumerate(self._turns)},
             stages={stage: _known(cost) for stage, cost in self._stages.items()},
             providers={provider: _known(cost) for provider, cost in self._providers.items()},
@@ -125,6 +125,10 @@ class Bill:
             unpriced=tuple(self._unpriced),
             estimated=self._estimated,
         )
+
+    def turn_cost(self, turn: int) -> float | None:
+        """Return the cost of a turn; `None` if a price is unknown."""
+        return _known(self._turns[turn]) if turn < len(self._turns) else 0.0
 
     def _add(self, usage: UsageMeasured, cost: float) -> None:
         if usage.behind_call:

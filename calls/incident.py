@@ -8,6 +8,16 @@ from fallbacks.failure import Severity
 
 WEIGHT: Final[Mapping[Severity, int]] = {severity: at for at, severity in enumerate(Severity)}
 
+CAMPAIGN: Final = "campaign"  # stands in place of a stage; the campaign's name in place of a rung
+DISK: Final = "disk"
+"""Stands in place of a stage if nothing can be written to disk."""
+STORAGE: Final = "storage"
+"""Stands in place of a stage if the database fails."""
+RECORD: Final = "record"
+NO_CALLS: Final = "do_not_call"
+WORKER: Final = "worker"
+"""Stands in place of a stage if a worker is lost; the worker's name in place of a rung."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentBegan:
@@ -17,8 +27,8 @@ class IncidentBegan:
     rung: str  # empty: the whole stage
     kind: str  # of the failure; for a stage: exhausted, no_usable_rung
     severity: Severity
-    reason: str  # redacted; for a stage: what is wrong with each rung
-    then: str  # what happens instead
+    reason: str = ""  # redacted; for a stage: what is wrong with each rung
+    then: str = ""  # what happens instead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,61 +58,48 @@ class IncidentEnded:
 IncidentFact: TypeAlias = IncidentBegan | IncidentGrew | IncidentEnded
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
-    """What an event says is wrong."""
-
-    stage: str
-    rung: str
-    kind: str
-    severity: Severity
-    reason: str = ""
-    left_alone: bool = False  # the breaker is open, or about to open
-    failures: int = 1
-
-
 class Incident:
-    """An incident in progress."""
+    """An incident in progress.
 
-    def __init__(self, first: Trouble, *, now: float) -> None:
+    Attributes:
+        began: When it began, in seconds.
+        well_since: Since when its place has been healthy; `None` if it is not.
+    """
+
+    def __init__(
+        self, first: IncidentBegan, *, now: float, left_alone: bool = False, failures: int = 1
+    ) -> None:
+        """Begin with its first failure; see `add`."""
         self.began = now
         self.well_since: float | None = None
         self._worst = first
-        self._failures = first.failures
+        self._left_alone = left_alone
+        self._failures = failures
 
-    def add(self, trouble: Trouble) -> bool:
-        """Count more of it; return whether it is worse than was reported."""
-        self._failures += trouble.failures
+    def add(
+        self, more: IncidentBegan, *, left_alone: bool = False, failures: int = 1
+    ) -> IncidentGrew | None:
+        """Count more of it; return the event if it is worse than was reported.
+
+        Args:
+            more: As if it began now.
+            left_alone: The breaker is open, or about to open.
+            failures: How many more.
+        """
+        self._failures += failures
         self.well_since = None
-        worst = self._worst
-        heavier = WEIGHT[trouble.severity] > WEIGHT[worst.severity]
-        opened = bool(trouble.rung) and trouble.left_alone and not worst.left_alone
-        if heavier or opened:
-            self._worst = trouble
-        return heavier or opened
-
-    def begin(self, then: str) -> IncidentBegan:
-        """Return the event that it began; `then` is what happens instead."""
-        worst = self._worst
-        return IncidentBegan(
-            stage=worst.stage,
-            rung=worst.rung,
-            kind=worst.kind,
-            severity=worst.severity,
-            reason=worst.reason,
-            then=then,
-        )
-
-    def grow(self, then: str) -> IncidentGrew:
-        """Return the event of how severe it is by now."""
-        worst = self._worst
+        heavier = WEIGHT[more.severity] > WEIGHT[self._worst.severity]
+        opened = bool(more.rung) and left_alone and not self._left_alone
+        if not (heavier or opened):
+            return None
+        self._worst, self._left_alone = more, left_alone
         return IncidentGrew(
-            stage=worst.stage,
-            rung=worst.rung,
-            kind=worst.kind,
-            severity=worst.severity,
-            reason=worst.reason,
-            then=then,
+            stage=more.stage,
+            rung=more.rung,
+            kind=more.kind,
+            severity=more.severity,
+            reason=more.reason,
+            then=more.then,
             failures=self._failures,
         )
 

@@ -1,28 +1,14 @@
 """The outcome of a call: its turns, latency percentiles, tokens and failures."""
 
-from array import array
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from math import ceil
-from typing import Final
 
-from calls.cost import Bill, Costs
-from calls.events import (
-    AnswerHeard,
-    BargedIn,
-    BudgetMissed,
-    CallEnded,
-    Event,
-    PhaseRefused,
-    ProviderFailed,
-    TurnParts,
-    UsageMeasured,
-)
-from fallbacks.facts import AttemptFailed, EarlyAnswerDropped, EarlyAnswerTaken, StageExhausted
-from fallbacks.failure import Scope
-
-MEASURES: Final = ("prompt_tokens", "completion_tokens", "characters", "audio_s")
+from calls.cost import Costs
+from calls.events import BargedIn, BudgetMissed, PhaseRefused
+from calls.state import CallState
+from calls.timeline import PARTS
+from fallbacks.facts import EarlyAnswerDropped, EarlyAnswerTaken, StageExhausted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,21 +44,6 @@ class Outcome:
     reason: str = ""
 
 
-def failed_provider(event: Event) -> str | None:
-    """Return the provider that failed, if the event says so.
-
-    A request that every rung would reject, such as one that is too long, counts against no
-    provider.
-    """
-    match event:
-        case ProviderFailed():
-            return event.provider
-        case AttemptFailed() if event.scope is not Scope.PAYLOAD:
-            return event.provider
-        case _:
-            return None
-
-
 def spread(values: Sequence[float]) -> Spread:
     """Return the percentiles of at least one value."""
     ordered = sorted(values)
@@ -83,67 +54,30 @@ def _rank(ordered: Sequence[float], share: float) -> float:
     return ordered[max(0, ceil(share * len(ordered)) - 1)]
 
 
-class Tally:
-    """Adds up one call's events as they come; keeps eight numbers for a turn, and no events."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[type[Event]] = Counter()
-        self._usage: Counter[str] = Counter()
-        self._failures: Counter[str] = Counter()
-        self._bill = Bill()
-        self._v2v_s = array("d")  # eight bytes an answer; a list of floats takes four times that
-        self._parts = {field_.name: array("d") for field_ in fields(TurnParts)}
-        self._ended: CallEnded | None = None
-
-    def add(self, event: Event) -> None:
-        """Count one event."""
-        self._counts[type(event)] += 1
-        self._bill.add(event)
-        if provider := failed_provider(event):
-            self._failures[provider] += 1
-        match event:
-            case AnswerHeard():
-                self._v2v_s.append(event.v2v_s)
-                for name, values in self._parts.items():
-                    values.append(getattr(event.parts, name))
-            case UsageMeasured():
-                for name in MEASURES:
-                    self._usage[name] += getattr(event, name)
-            case CallEnded() if self._ended is None:
-                self._ended = event
-            case _:
-                pass
-
-    def outcome(self) -> Outcome:
-        """Return the outcome of the events so far."""
-        answers = len(self._v2v_s)
-        counts, usage, ended = self._counts, self._usage, self._ended
-        return Outcome(
-            turns=answers,
-            within_budget=1 - counts[BudgetMissed] / answers if answers else None,
-            v2v=spread(self._v2v_s) if answers else None,
-            parts={n: spread(values) for n, values in self._parts.items()} if answers else {},
-            barge_ins=counts[BargedIn],
-            early_answers=counts[EarlyAnswerTaken],
-            early_dropped=counts[EarlyAnswerDropped],
-            provider_failures=self._failures.total(),
-            failures=dict(self._failures),
-            exhausted=counts[StageExhausted],
-            surprises=counts[PhaseRefused],
-            prompt_tokens=int(usage["prompt_tokens"]),
-            completion_tokens=int(usage["completion_tokens"]),
-            characters=int(usage["characters"]),
-            heard_by_stt_s=usage["audio_s"],
-            cost=self._bill.total,
-            costs=self._bill.costs,
-            length_s=ended.length_s if ended else 0.0,
-            reason=ended.reason if ended else "",
-        )
-
-
-def outcome(events: Iterable[Event]) -> Outcome:
-    """Return the outcome of the events of one call."""
-    tally = Tally()
-    for event in events:
-        tally.add(event)
-    return tally.outcome()
+def outcome_of(call: CallState) -> Outcome:
+    """Return the outcome of a call so far."""
+    answers = len(call.v2v_s)
+    counts, ended = call.counts, call.ended
+    return Outcome(
+        turns=answers,
+        within_budget=1 - counts[BudgetMissed] / answers if answers else None,
+        v2v=spread(call.v2v_s) if answers else None,
+        parts={name: spread(call.parts_s[at :: len(PARTS)]) for at, name in enumerate(PARTS)}
+        if answers
+        else {},
+        barge_ins=counts[BargedIn],
+        early_answers=counts[EarlyAnswerTaken],
+        early_dropped=counts[EarlyAnswerDropped],
+        provider_failures=call.failures.total(),
+        failures=dict(call.failures),
+        exhausted=counts[StageExhausted],
+        surprises=counts[PhaseRefused],
+        prompt_tokens=call.prompt_tokens,
+        completion_tokens=call.completion_tokens,
+        characters=call.characters,
+        heard_by_stt_s=call.heard_s,
+        cost=call.bill.total,
+        costs=call.bill.costs,
+        length_s=ended.length_s if ended else 0.0,
+        reason=ended.reason if ended else "",
+    )

@@ -6,18 +6,18 @@ record. This module is pure.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from calls.events import CallEnded, CallFailed, Event
 from calls.leg_events import AnswererHeard
+from calls.state import MACHINES, CallState, state_of
 from campaigns.store.dials import RecordedEnd
 from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered
 from fallbacks.failure import Severity
 
 OURS: Final = frozenset({"failed", "outage", "shutdown", "never_connected"})
 """Reasons of `CallEnded` that are our fault."""
-MACHINE: Final = frozenset({"voicemail", "menu"})
 NO_AGENT: Final = "no_agent"
 INTERRUPTED: Final = "interrupted"  # the process died during the call
 KINDS: Final[Mapping[str, type[Event]]] = {
@@ -48,60 +48,36 @@ NO_CALL: Final = CallVerdict(over=True, failed=NO_AGENT)
 """The callee answered, and our side had no call for it."""
 
 
-@dataclass(slots=True)
-class CallJudge:
-    """Judges one call by its events, in the order in which they happened."""
+def verdict_of(call: CallState) -> CallVerdict:
+    """Return the verdict on a call so far."""
+    ended = call.ended
+    if ended is None:
+        return CallVerdict()
+    return CallVerdict(
+        over=True,
+        failed=_why(call, ended),
+        length_s=ended.length_s,
+        machine=call.machine or ended.reason in MACHINES,
+    )
 
-    _out: set[str] = field(default_factory=set[str])  # stages without a usable rung
-    _failed: str = ""
-    _machine: bool = False
-    _ended: CallEnded | None = None
 
-    def add(self, event: Event) -> None:
-        """Add one event."""
-        match event:
-            case StageExhausted(severity=Severity.CRITICAL):  # otherwise only one text failed
-                self._out.add(event.stage)
-            case StageRecovered() | AttemptWon():
-                self._out.discard(event.stage)
-            case CallFailed():
-                self._failed = "call_failed"
-            case AnswererHeard(answerer=answerer):
-                self._machine = answerer in MACHINE  # the latest judgement counts
-            case CallEnded() if self._ended is None:
-                self._ended = event
-            case _:
-                pass
-
-    @property
-    def verdict(self) -> CallVerdict:
-        """Return the verdict so far."""
-        if self._ended is None:
-            return CallVerdict()
-        return CallVerdict(
-            over=True,
-            failed=self._why(),
-            length_s=self._ended.length_s,
-            machine=self._machine or self._ended.reason in MACHINE,
-        )
-
-    def _why(self) -> str:
-        if self._failed:
-            return self._failed
-        if self._ended is not None and self._ended.reason in OURS:
-            return self._ended.reason
-        return f"{min(self._out)}_out" if self._out else ""
+def _why(call: CallState, ended: CallEnded) -> str:
+    if call.failed:
+        return "call_failed"
+    if ended.reason in OURS:
+        return ended.reason
+    # With a lower severity only one text failed.
+    out = [stage for stage, severity in call.down.items() if severity == Severity.CRITICAL]
+    return f"{min(out)}_out" if out else ""
 
 
 def judge_recorded(end: RecordedEnd) -> CallVerdict:
     """Return how our side of a call ended, from its record."""
     if end.interrupted:
         return CallVerdict(over=True, failed=INTERRUPTED, length_s=end.length_s)
-    judge = CallJudge()
-    for kind, said in end.facts:
-        judge.add(_event(KINDS[kind], said))
-    judge.add(CallEnded(reason=end.reason, length_s=end.length_s))
-    return judge.verdict
+    call = state_of(_event(KINDS[kind], said) for kind, said in end.facts)
+    call.add(CallEnded(reason=end.reason, length_s=end.length_s))
+    return verdict_of(call)
 
 
 def _event(kind: type[Event], said: Mapping[str, Any]) -> Event:

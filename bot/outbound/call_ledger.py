@@ -11,7 +11,8 @@ from calls.campaign_events import OutboundCallBegan
 from calls.entry import Entry
 from calls.events import CallEnded, Event
 from calls.leg_events import AnswererJudged, LegAnswered, LegCharged, LegEnded, LegRinging
-from campaigns.call_verdict import CallJudge, CallVerdict
+from calls.state import CallState
+from campaigns.call_verdict import CallVerdict, verdict_of
 from transports.dialling import MOST_REMEMBERED, HeardLeg, joined, remember
 
 CARRIER_QUESTION: Final = "what a carrier told"
@@ -83,7 +84,7 @@ class CallLedger:
     """
 
     def __init__(self) -> None:
-        self._judges: dict[str, CallJudge] = {}  # by the dial's id
+        self._calls: dict[str, CallState] = {}  # by the dial's id
         self._dial_of: dict[str, str] = {}  # by the call's id
         self._news: dict[str, asyncio.Event] = {}
         self.book = CarrierReports()
@@ -103,11 +104,11 @@ class CallLedger:
         match entry.event:
             case OutboundCallBegan(dial_id=dial_id):
                 self._make_room()
-                self._judges[dial_id] = CallJudge()
+                self._calls[dial_id] = CallState(entry.call_id)
                 self._dial_of[entry.call_id] = dial_id
             case event if dial_id := self._dial_of.get(entry.call_id):
-                if judge := self._judges.get(dial_id):  # none if its dial was settled before
-                    judge.add(event)
+                if call := self._calls.get(dial_id):  # none if its dial was settled before
+                    call.add(event)
                 if isinstance(event, CallEnded):
                     del self._dial_of[entry.call_id]
                     self._wake(dial_id)
@@ -137,13 +138,13 @@ class CallLedger:
 
     def forget(self, dial_id: str) -> None:
         """Forget a dial."""
-        self._judges.pop(dial_id, None)
+        self._calls.pop(dial_id, None)
         self._news.pop(dial_id, None)
         self.book.forget(dial_id)
 
     def _own(self, dial_id: str) -> CallVerdict | None:
-        judge = self._judges.get(dial_id)
-        return judge.verdict if judge else None
+        call = self._calls.get(dial_id)
+        return verdict_of(call) if call else None
 
     async def _answer(self, asked: Mapping[str, Any]) -> Mapping[str, Any] | None:
         verdict = self._own(asked["dial_id"])
@@ -155,6 +156,6 @@ class CallLedger:
 
     def _make_room(self) -> None:
         running = set(self._dial_of.values())
-        ended = [judge for judge in self._judges if judge not in running]
-        for text in ended[: max(0, len(self._judges) - MOST_REMEMBERED)]:
-            self.forget(text)
+        ended = [dial_id for dial_id in self._calls if dial_id not in running]
+        for dial_id in ended[: max(0, len(self._calls) - MOST_REMEMBERED)]:
+            self.forget(dial_id)

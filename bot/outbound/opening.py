@@ -21,6 +21,7 @@ from bot.outbound.rehearsal import rehearsal_of
 from bot.workers.pool import WorkerPool
 from bot.workers.process import Process
 from calls.entry import Tell
+from calls.incident import CAMPAIGN
 from calls.outbound import Claim
 from campaigns.call_verdict import KINDS, CallVerdict, judge_recorded
 from campaigns.clerks import BackgroundJobs, clerks_of
@@ -37,7 +38,6 @@ from campaigns.store.queue import CampaignStore
 from operations.database.database import StorageError
 from operations.keep_running import keep_running
 from operations.notify.alert import Alert
-from operations.notify.trouble_rules import CAMPAIGN
 from transports.dialling import CampaignCarrier
 
 RECORD_S: Final = 1.0  # for one query of the record (chosen): the query is repeated anyway

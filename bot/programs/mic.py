@@ -5,8 +5,7 @@ import math
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.table import Table
@@ -15,17 +14,8 @@ from rich.text import Text
 from bot.config.settings import LocalSettings, Settings
 from bot.exits import CommandError, UsageError
 from calls.entry import Entry
-from calls.events import (
-    AgentSaid,
-    AnswerHeard,
-    BudgetMissed,
-    CallEnded,
-    CallStarted,
-    Event,
-    PhaseMoved,
-    TranscriptFinal,
-)
-from calls.outcome import failed_provider
+from calls.events import AgentSaid, BudgetMissed, CallStarted, TranscriptFinal
+from calls.state import CallState
 from transports.local.echo_guard_rules import EchoGuard
 from transports.local.sound_card import (
     LATENCY_S,
@@ -93,63 +83,34 @@ class TerminalLine:
     """Shows the state of the latest call in one line."""
 
     def __init__(self) -> None:
-        self._fold = _Fold()
+        self._call = CallState()
+        self._words = ""
 
     async def hear(self, entry: Entry) -> None:
         """Take one entry."""
-        if isinstance(entry.event, CallStarted):
-            self._fold = _Fold()
-        self._fold = self._fold.after(entry.event)
+        match entry.event:
+            case CallStarted():
+                self._call, self._words = CallState(entry.call_id), ""
+            case TranscriptFinal(text=text):
+                self._words = f"caller: {text}"
+            case AgentSaid(text=text):
+                self._words = f"agent: {text}"
+            case _:
+                pass
+        self._call.add(entry.event)
 
     def draw(self) -> Text:
         """Return the current line."""
-        fold = self._fold
-        if not fold.phase:
+        call = self._call
+        if not call.started:
             return Text("waiting for a call", style="dim")
-        latest = "" if fold.latest_s is None else f"  answered in {fold.latest_s:.2f} s"
-        over = f"  over budget {fold.over}" if fold.over else ""
-        failures = f"  provider failures {fold.failures}" if fold.failures else ""
-        words = fold.words[:WORDS_SHOWN]
-        return Text(f"{fold.phase}  turn {fold.turns}{latest}{over}{failures}  {words}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Fold:
-    phase: str = ""
-    turns: int = 0
-    latest_s: float | None = None
-    over: int = 0
-    failures: int = 0
-    words: str = ""
-
-    def after(self, event: Event) -> "_Fold":
-        return replace(self, **self._change(event))
-
-    def _change(self, event: Event) -> dict[str, Any]:
-        match event:
-            case CallStarted():
-                return {"phase": "answered"}
-            case CallEnded(reason=reason):
-                return {"phase": f"ended: {reason}"}
-            case PhaseMoved(after=after) if after != "ended":
-                return {"phase": after}
-            case AnswerHeard(v2v_s=v2v_s):
-                return {"turns": self.turns + 1, "latest_s": v2v_s}
-            case _:
-                return self._count(event)
-
-    def _count(self, event: Event) -> dict[str, Any]:
-        match event:
-            case BudgetMissed():
-                return {"over": self.over + 1}
-            case _ if failed_provider(event):
-                return {"failures": self.failures + 1}
-            case TranscriptFinal(text=text):
-                return {"words": f"caller: {text}"}
-            case AgentSaid(text=text):
-                return {"words": f"agent: {text}"}
-            case _:
-                return {}
+        phase = f"ended: {call.ended.reason}" if call.ended else call.phase or "answered"
+        latest = f"  answered in {call.v2v_s[-1]:.2f} s" if call.v2v_s else ""
+        missed, failed = call.counts[BudgetMissed], call.failures.total()
+        over = f"  over budget {missed}" if missed else ""
+        failures = f"  provider failures {failed}" if failed else ""
+        words = self._words[:WORDS_SHOWN]
+        return Text(f"{phase}  turn {len(call.v2v_s)}{latest}{over}{failures}  {words}")
 
 
 if TYPE_CHECKING:

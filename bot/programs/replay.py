@@ -18,7 +18,8 @@ from bot.programs.recording import Recording, UnreadableAudioError, read, write
 from bot.workers.process import Process, open_process
 from calls.entry import Entry
 from calls.events import CallEnded, Event
-from calls.outcome import Outcome, outcome
+from calls.outcome import Outcome, outcome_of
+from calls.state import state_of
 from lab.process import lab_process, with_lab
 from transports.loopback.leg import LoopbackLeg
 
@@ -119,7 +120,8 @@ async def replay_one(
     await process.emitter.flush()
     entries = notes.take(call.call_id)
     events = [entry.event for entry in entries]
-    replayed = Replayed(path=path, folder=folder, events=events, outcome=outcome(events))
+    outcome = outcome_of(state_of(events))
+    replayed = Replayed(path=path, folder=folder, events=events, outcome=outcome)
     await asyncio.to_thread(_write, folder, leg, entries, replayed)
     return replayed
 

@@ -124,7 +124,7 @@ def _carriers(process: Process, tasks: asyncio.TaskGroup, pool: WorkerPool) -> I
 def _watched(process: Process, pool: WorkerPool, extras: Extras) -> list[APIRouter]:
     """Return the routes with the calls: those in progress, and those on record."""
     settings = process.settings
-    calls = HouseCalls(process.sums.calls, process.sums.recent, pool)
+    calls = HouseCalls(process.sums, pool)
     view = HouseLive(process.live, pool)
     reader = extras.reader or RecordReader(settings.storage.url)
     return [

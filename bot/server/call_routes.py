@@ -15,7 +15,7 @@ from bot.workers.pool import WorkerPool
 from operations.database.database import StorageError
 from operations.masking import masked
 from operations.record.reader import CallPage, CallResultRow, CallRow, HappeningRow, RecordReader
-from operations.telemetry.live import LiveCalls, RecentWork, merge_turns
+from operations.telemetry.live import ConsoleSums, merge_turns
 
 LOOK_S: Final = 0.5  # between two updates of a page
 
@@ -23,10 +23,9 @@ LOOK_S: Final = 0.5  # between two updates of a page
 class HouseCalls:
     """The calls of all processes; all watchers share one query."""
 
-    def __init__(self, calls: LiveCalls, recent: RecentWork, pool: WorkerPool) -> None:
+    def __init__(self, sums: ConsoleSums, pool: WorkerPool) -> None:
         """Register the answers for other processes."""
-        self._calls = calls
-        self._recent = recent
+        self._sums = sums
         self._pool = pool
         self._last: Sequence[Mapping[str, Any]] = ()
         self._looked_at = -LOOK_S
@@ -67,13 +66,13 @@ class HouseCalls:
         return self._last
 
     async def _own_calls(self, _: Mapping[str, Any]) -> list[dict[str, Any]]:
-        return self._calls.as_json()
+        return self._sums.live()
 
     async def _own_turns(self, _: Mapping[str, Any]) -> list[tuple[float, float, str]]:
-        return self._recent.turns(clock.utc_now().timestamp())
+        return self._sums.recent.turns(clock.utc_now().timestamp())
 
     async def _own_touched(self, _: Mapping[str, Any]) -> dict[str, int]:
-        return self._recent.touched(clock.utc_now().timestamp())
+        return self._sums.recent.touched(clock.utc_now().timestamp())
 
 
 def _begin(call: Mapping[str, Any]) -> str:

@@ -21,13 +21,13 @@ from bot.server.operator_routes import OperatorWord, Word, tell_action
 from bot.workers.pool import WorkerPool
 from calls.entry import Tell
 from calls.events import OperatorAction
+from calls.incident import CAMPAIGN
 from campaigns.one_call import ONE_CALL
 from campaigns.state import MOVES, report_campaign
 from operations.csv_cells import safe_cell
 from operations.database.database import StorageError
 from operations.masking import masked
 from operations.notify.incident_rules import Place
-from operations.notify.trouble_rules import CAMPAIGN
 
 LOOK_S: Final = 3.0  # chosen: dials take longer, and each query reads a whole ledger
 HOLDS: Final = "campaign holds"

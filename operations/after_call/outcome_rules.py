@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
-from operations.after_call.story_rules import CallStory
+from calls.state import CallState
 
 MadeBy: TypeAlias = Literal["model", "facts"]
 
@@ -102,10 +102,15 @@ def codes_of(results: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*(results or REACHED), *GENERAL)))
 
 
-def outcome_of(story: CallStory) -> str:
+def outcome_of(call: CallState) -> str:
     """Return the outcome of a call, as far as known without a model."""
-    if story.no_more_calls:
+    if call.no_more_calls:
         return "do_not_call"
-    if story.callback is not None:
+    if call.callback is not None:
         return "callback"
-    return "unclear" if story.spoke else "not_reached"
+    return "unclear" if spoke(call) else "not_reached"
+
+
+def spoke(call: CallState) -> bool:
+    """Return whether the other party said something."""
+    return call.excerpt is not None and call.excerpt.spoke

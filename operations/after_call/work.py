@@ -15,22 +15,28 @@ from sqlalchemy import select
 
 from calls.caller import clean
 from calls.entry import Entry, Tell
-from calls.events import Event
+from calls.events import CallEnded
+from calls.known_calls import KnownCalls
 from calls.operations_events import CallSummarised
+from calls.state import CallState
 from operations.after_call.asking import ResultPen, WrittenResult, local_time, question_of
 from operations.after_call.callbacks import CallbackQueue, zone_of
-from operations.after_call.outcome_rules import SUMMARY_CHARACTERS, CallResult, codes_of, outcome_of
-from operations.after_call.story_rules import CallStory
+from operations.after_call.outcome_rules import (
+    SUMMARY_CHARACTERS,
+    CallResult,
+    codes_of,
+    outcome_of,
+    spoke,
+)
 from operations.crm.customer import CrmReport
-from operations.crm.report_rules import ReportedCall
+from operations.crm.report_rules import report_of
 from operations.database.database import StorageError
 from operations.database.tables import CALL_RESULTS, CODE_LENGTH, NUMBER_LENGTH
 from operations.database.transactions import TransactionStore
 from operations.keep_running import UNWELL_S
-from operations.open_calls import OpenCalls
 
 
-def with_written(known: CallResult, written: WrittenResult, story: CallStory) -> CallResult:
+def with_written(known: CallResult, written: WrittenResult, call: CallState) -> CallResult:
     """Return a model's result in place of the known one; actions that were taken stay."""
     if written.read is None:
         return replace(known, why=written.why)
@@ -39,7 +45,7 @@ def with_written(known: CallResult, written: WrittenResult, story: CallStory) ->
         known,
         summary=read.summary,
         # A number on the do-not-call list stays there, whatever a model says.
-        outcome="do_not_call" if story.no_more_calls else read.outcome,
+        outcome="do_not_call" if call.no_more_calls else read.outcome,
         callback_at_s=read.callback_at_s,
         notes=read.notes,
         made_by="model",
@@ -90,23 +96,6 @@ class CallResults(TransactionStore):
         async with self._work.read() as connection:
             row = (await connection.execute(own)).mappings().first()
             return CallResult(**row) if row else None
-
-
-class FollowedCall:
-    """Follows one call, event by event."""
-
-    def __init__(self, call_id: str) -> None:
-        self.story = CallStory()
-        self._report = ReportedCall(call_id)
-
-    def add(self, event: Event) -> None:
-        """Add one event."""
-        self.story.add(event)
-        self._report.add(event)
-
-    def report(self, *, ended_s: float) -> CrmReport:
-        """Return its report, without a model."""
-        return self._report.report(ended_s=ended_s)
 
 
 MOST_WAITING: Final = 1000  # ended calls; with more, the oldest are dropped and logged
@@ -168,7 +157,7 @@ class EndedCall:
     """An ended call, and its known result."""
 
     report: CrmReport
-    story: CallStory
+    call: CallState
     result: CallResult
     purpose: CallPurpose
 
@@ -179,8 +168,8 @@ class AfterCalls:
     def __init__(self, parts: AfterCallParts) -> None:
         """Start without calls; `parts` holds all dependencies."""
         self._parts = parts
-        self._calls = OpenCalls(FollowedCall)
-        self._ended: deque[tuple[FollowedCall, float]] = deque()
+        self._calls = KnownCalls(keep_words=True)
+        self._ended: deque[tuple[CallState, float]] = deque()
         self._news = asyncio.Event()
         self._asking: asyncio.Queue[EndedCall] = asyncio.Queue(MOST_WAITING)
         self.lost = 0
@@ -188,7 +177,7 @@ class AfterCalls:
     async def hear(self, entry: Entry) -> None:
         """Record one event; never waits."""
         call = self._calls.add(entry)
-        if call is not None:
+        if call and call.started and isinstance(entry.event, CallEnded):
             self._note_end(call)
 
     async def run(self) -> None:
@@ -210,7 +199,7 @@ class AfterCalls:
             logger.error("the results of {} calls were not stored", len(self._ended))
         await self._parts.results.close()
 
-    def _note_end(self, call: FollowedCall) -> None:
+    def _note_end(self, call: CallState) -> None:
         if len(self._ended) >= MOST_WAITING:
             self._ended.popleft()
             self.lost += 1
@@ -238,7 +227,7 @@ class AfterCalls:
             return False
         if self._ended and self._ended[0][0] is call:
             self._ended.popleft()
-        asks = parts.pen is not None and call.story.spoke
+        asks = parts.pen is not None and spoke(call)
         if parts.reporter:
             due_s = ended_s + parts.within_s + 1.0 if asks else None
             parts.reporter.add(reported(ended.report, ended.result), due_s=due_s)
@@ -250,19 +239,19 @@ class AfterCalls:
             self._asking.put_nowait(ended)
         return True
 
-    async def _gather(self, call: FollowedCall, ended_s: float) -> EndedCall:
-        report = call.report(ended_s=ended_s)
-        purpose = await self._purpose(call.story.dial_id)
+    async def _gather(self, call: CallState, ended_s: float) -> EndedCall:
+        report = report_of(call, ended_s=ended_s)
+        purpose = await self._purpose(call.dial_id)
         result = CallResult(
             call_id=report.call_id,
             number=clean(report.number, NUMBER_CHARACTERS),
             campaign=purpose.campaign,
-            outcome=outcome_of(call.story),
+            outcome=outcome_of(call),
             summary=clean(report.summary, SUMMARY_CHARACTERS),
-            why="no_words" if not call.story.spoke else "no_model",
+            why="no_words" if not spoke(call) else "no_model",
             ended_s=ended_s,
         )
-        return EndedCall(report=report, story=call.story, result=result, purpose=purpose)
+        return EndedCall(report=report, call=call, result=result, purpose=purpose)
 
     async def _purpose(self, dial_id: str) -> CallPurpose:
         """Return the purpose of a call; the default if the ledger does not know its dial."""
@@ -274,31 +263,31 @@ class AfterCalls:
 
     async def _ask_all(self) -> None:
         while True:
-            call = await self._asking.get()
-            result = await self._ask(call)
+            ended = await self._asking.get()
+            result = await self._ask(ended)
             kept = await _put(self._parts.results, result)
             if self._parts.reporter:
-                self._parts.reporter.complete(reported(call.report, result))
-            await self._finish(call, result)
+                self._parts.reporter.complete(reported(ended.report, result))
+            await self._finish(ended, result)
             while not kept:  # meanwhile no other call's result could be stored either
                 await asyncio.sleep(UNWELL_S)
                 kept = await _put(self._parts.results, result)
 
-    async def _ask(self, call: EndedCall) -> CallResult:
-        parts, known, purpose = self._parts, call.result, call.purpose
+    async def _ask(self, ended: EndedCall) -> CallResult:
+        parts, known, purpose = self._parts, ended.result, ended.purpose
         left_s = known.ended_s + parts.within_s - parts.utc_s()
         written = WrittenResult(why="too_late")
-        if parts.pen is not None and left_s > 0:
+        excerpt = ended.call.excerpt
+        if parts.pen is not None and left_s > 0 and excerpt:
             zone = zone_of(known.number, region=parts.region) or purpose.zone
-            ended = local_time(known.ended_s, zone)
-            question = question_of(codes_of(purpose.results), purpose.goals, ended)
-            text = call.story.text
+            at = local_time(known.ended_s, zone)
+            question = question_of(codes_of(purpose.results), purpose.goals, at)
             written = await parts.pen.ask(
-                question, text, ended, within_s=left_s, call_id=known.call_id
+                question, excerpt.text, at, within_s=left_s, call_id=known.call_id
             )
-        return with_written(known, written, call.story)
+        return with_written(known, written, ended.call)
 
-    async def _finish(self, call: EndedCall, result: CallResult) -> None:
+    async def _finish(self, ended: EndedCall, result: CallResult) -> None:
         parts = self._parts
         parts.tell(
             CallSummarised(
@@ -310,8 +299,8 @@ class AfterCalls:
                 took_s=round(max(0.0, parts.utc_s() - result.ended_s), 3),
             )
         )
-        if parts.callbacks and call.story.callback is not None:
-            await parts.callbacks.take_wish(result, when=call.story.callback.when)
+        if parts.callbacks and ended.call.callback is not None:
+            await parts.callbacks.take_wish(result, when=ended.call.callback.when)
 
 
 async def _put(results: CallResults, result: CallResult) -> bool:

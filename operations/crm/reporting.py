@@ -10,16 +10,17 @@ from typing import Final
 from loguru import logger
 
 from calls.entry import Entry
+from calls.events import CallEnded
+from calls.known_calls import KnownCalls
 from calls.operations_events import CallReported
 from fallbacks.failure import Kind, ServiceError
 from fallbacks.retrying import LONGEST_REST_S, rest_s
 from operations.crm.customer import CrmReport
 from operations.crm.outbox import LAST_TRY_S, CrmOutbox, LentReport
 from operations.crm.port import STAGE, Crm, classify
-from operations.crm.report_rules import ReportedCall
+from operations.crm.report_rules import report_of
 from operations.database.database import StorageError
 from operations.keep_running import UNWELL_S, keep_repeating
-from operations.open_calls import OpenCalls
 from operations.retrying import Retries, run_with_retries
 
 LOOK_S: Final = 1.0  # between two checks of the outbox
@@ -47,15 +48,15 @@ class CrmReporter:
     outbox: CrmOutbox
     utc_s: Callable[[], float]
     lost: int = 0
-    _calls: OpenCalls[ReportedCall] = field(default_factory=lambda: OpenCalls(ReportedCall))
+    _calls: KnownCalls = field(default_factory=KnownCalls)
     _waiting: deque[KeptReport] = field(default_factory=deque[KeptReport])
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def hear(self, entry: Entry) -> None:
         """Record one event; never waits for the database."""
         call = self._calls.add(entry)
-        if call is not None:
-            self.add(call.report(ended_s=self.utc_s()))
+        if call and call.started and isinstance(entry.event, CallEnded):
+            self.add(report_of(call, ended_s=self.utc_s()))
 
     def add(self, report: CrmReport, *, due_s: float | None = None) -> None:
         """Keep a report, and send it at this time at the earliest; `None` for now."""

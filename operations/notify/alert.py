@@ -1,84 +1,15 @@
 """An alert: an incident's message to operators, updated as the incident changes."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from calls.events import CallFailed
-from calls.incident import WEIGHT, IncidentBegan, IncidentFact, Trouble
+from calls.incident import DISK, STORAGE, WEIGHT, WORKER, IncidentBegan, IncidentFact
 from calls.operations_events import AlertClosed
-from fallbacks.breaker import State
+from calls.state import STAGES
 from fallbacks.failure import Severity
-from operations.notify.trouble_rules import DISK, STORAGE
 
-
-@dataclass(slots=True)
-class KnownRung:
-    """One rung."""
-
-    breaker: str = State.CLOSED
-    suspect: bool = False
-    kind: str = ""  # of its latest failure; empty if it seems healthy
-    reason: str = ""
-
-    def clear(self) -> None:
-        """Forget its failures."""
-        self.suspect, self.kind, self.reason = False, "", ""
-
-
-class KnownRungs:
-    """All rungs of all ladders."""
-
-    def __init__(self, ladders: Mapping[str, Sequence[str]], *, steps: Sequence[str]) -> None:
-        """Prepare.
-
-        Args:
-            ladders: The rungs' names by stage, the preferred one first.
-            steps: What callers get without a usable rung, in order.
-        """
-        self._ladders = ladders
-        self._rungs = {(stage, name): KnownRung() for stage in ladders for name in ladders[stage]}
-        self._steps = ", ".join(steps) or "nothing"
-
-    def get(self, stage: str, name: str) -> KnownRung:
-        """Return one rung; unknown ones are not stored."""
-        return self._rungs.get((stage, name)) or KnownRung()
-
-    def has(self, stage: str, name: str) -> bool:
-        """Return whether it is a rung on a ladder, or without a name a stage."""
-        return stage in self._ladders if not name else (stage, name) in self._rungs
-
-    def left_alone(self, stage: str) -> bool:
-        """Return whether every rung of a stage is unavailable."""
-        rungs = [self.get(stage, name) for name in self._ladders.get(stage, ())]
-        return bool(rungs) and all(rung.breaker != State.CLOSED for rung in rungs)
-
-    def kinds(self, stage: str) -> str:
-        """Return the failure of each rung of a stage, in one line."""
-        kinds = {name: self.get(stage, name).kind for name in self._ladders.get(stage, ())}
-        return ", ".join(f"{name}: {kind}" for name, kind in kinds.items() if kind)
-
-    def instead(self, trouble: Trouble) -> str:
-        """Return what happens instead, as far as known now."""
-        stage, name = trouble.stage, trouble.rung
-        if not self.has(stage, name):
-            return "the call goes on without it"
-        if not name:
-            return self._steps
-        other = self._other(stage, name)
-        then = f"{other} is asked instead" if other else f"no other rung is left: {self._steps}"
-        alone = f"; {name} is left alone until a trial of it succeeds"
-        return then + alone if trouble.left_alone else then
-
-    def _other(self, stage: str, name: str) -> str | None:
-        """Return the next rung: the first healthy one, else the first."""
-        others = (rung for rung in self._ladders[stage] if rung != name)
-        usable = [rung for rung in others if self.get(stage, rung).breaker == State.CLOSED]
-        return min(usable, key=lambda rung: bool(self.get(stage, rung).kind), default=None)
-
-
-STAGES: Final = frozenset({"stt", "llm", "tts"})
-"""The stages with a ladder."""
 LASTING: Final = STAGES | {DISK, STORAGE}
 """For these the reporting process repeats now and then that the incident lasts, until its end."""
 WHOLE_CALL: Final = "call"
@@ -90,7 +21,7 @@ RECOVERED: Final = "recovered"
 UNHEARD: Final = "unheard"
 """How it ends if no process reports it any more."""
 NOT_SERVED: Final = "not_served"
-NOT_HELD: Final = frozenset({"worker"})
+NOT_HELD: Final = frozenset({WORKER})
 """Stages that are reported at once: a quick recovery does not bring a lost call back."""
 
 

@@ -15,11 +15,11 @@ from dataclasses import replace
 from typing import Final
 
 from calls.incident import WEIGHT, IncidentBegan, IncidentEnded, IncidentGrew
+from calls.state import STAGES
 from fallbacks.failure import Severity
 from operations.notify.alert import (
     NOT_HELD,
     RECOVERED,
-    STAGES,
     UNHEARD,
     Alert,
     AlertFact,

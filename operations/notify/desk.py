@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -51,12 +51,7 @@ class AlertSending:
             return False
         whole = True
         try:
-            handle = await run_with_retries(
-                lambda: channel.post(post, alert_text(post.alert)),
-                asked=(CHANNELS, channel.name),
-                classify=partial(classify, channel.name),
-                retries=self._retries,
-            )
+            handle = await _post(channel, post, self._retries)
         except ServiceError as error:
             self._note_failure(channel.name, error)
             if not reached_others(error):
@@ -92,6 +87,20 @@ class AlertSending:
             self._failing.discard(channel)
             won = AttemptWon(stage=CHANNELS, provider=channel, attempt=1, after_s=0.0)
             self._retries.tell(won)
+
+
+async def _post(channel: Channel, post: ChannelPost, retries: Retries) -> str:
+    """Send a message; return the id for later updates.
+
+    Raises:
+        ServiceError: The channel failed every time.
+    """
+    return await run_with_retries(
+        lambda: channel.post(post, alert_text(post.alert)),
+        asked=(CHANNELS, channel.name),
+        classify=partial(classify, channel.name),
+        retries=retries,
+    )
 
 
 # Notifies operators, without using the database, that the database refuses to write.
@@ -152,12 +161,7 @@ class PastOutbox:
     async def _send(self, channel: Channel, alert: Alert) -> None:
         post = ChannelPost(alert=alert, channel=channel.name, handle="")
         try:
-            await run_with_retries(
-                lambda: channel.post(post, alert_text(alert)),
-                asked=(CHANNELS, channel.name),
-                classify=partial(classify, channel.name),
-                retries=self._retries,
-            )
+            await _post(channel, post, self._retries)
         except ServiceError as error:
             logger.error("an alert was not sent by {}: {}", channel.name, error.failure.reason)
             if not reached_others(error):
@@ -171,18 +175,6 @@ LOOK_S: Final = 1.0  # between two checks of the outbox
 RECENT: Final = 200  # alerts to show
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlertPolicy:
-    """The rules and the quiet hours."""
-
-    rules: AlertRules
-    quiet: Callable[[float], bool]
-
-    def alerting(self, known: Sequence[Alert], *, heard: bool) -> Alerting:
-        """Return the decision for the known alerts; `heard` if every report has been read."""
-        return Alerting(self.rules, known, quiet=self.quiet, heard=heard)
-
-
 class AlertDispatcher:
     """Runs in each process, and works in the one that leads the worker pool.
 
@@ -194,17 +186,19 @@ class AlertDispatcher:
         self,
         outbox: AlertOutbox,
         channels: Sequence[Channel],
-        policy: AlertPolicy,
+        rules: AlertRules,
         *,
+        quiet: Callable[[float], bool],
         retries: Retries,
         leads: Callable[[], bool],
         utc_s: Callable[[], float],
     ) -> None:
-        """Prepare."""
+        """Prepare; `quiet` returns whether a moment is in quiet hours."""
         self._outbox = outbox
         self._channels = channels
         self._owed = [AlertChannel(name=channel.name, edits=channel.edits) for channel in channels]
-        self._policy = policy
+        self._rules = rules
+        self._quiet = quiet
         self._retries = retries
         self._leads = leads
         self._utc_s = utc_s
@@ -264,7 +258,7 @@ class AlertDispatcher:
     ) -> tuple[Alerting, tuple[TellAlert, ...]]:
         # After an outage, reports from that time are still waiting to be written.
         heard = not 0.0 <= self._utc_s() - self._failed_s < LASTS_S
-        alerting = self._policy.alerting(known, heard=heard)
+        alerting = Alerting(self._rules, known, quiet=self._quiet, heard=heard)
         told = [
             action
             for fact in facts

@@ -13,12 +13,23 @@ incident is repeated after a while if it still fails, and its recovery is never 
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 from calls.campaign_events import CampaignHeld, CampaignPaused, CampaignResumed
 from calls.events import Event, ProviderFailed, RecordHalted, RecordResumed
-from calls.incident import Incident, IncidentEnded, IncidentFact, Trouble
+from calls.incident import (
+    CAMPAIGN,
+    DISK,
+    NO_CALLS,
+    RECORD,
+    STORAGE,
+    WORKER,
+    Incident,
+    IncidentBegan,
+    IncidentEnded,
+    IncidentFact,
+)
 from calls.operations_events import (
     DoNotCallDropped,
     DoNotCallListed,
@@ -43,20 +54,6 @@ from fallbacks.facts import (
     SuspicionCleared,
 )
 from fallbacks.failure import Kind, Scope, Severity
-from operations.notify.alert import KnownRungs
-from operations.notify.trouble_rules import (
-    CAMPAIGN,
-    DISK,
-    NO_CALLS,
-    RECORD,
-    STORAGE,
-    WORKER,
-    trouble_of,
-    trouble_of_campaign,
-    trouble_of_disk,
-    trouble_of_list,
-    trouble_of_worker,
-)
 
 CALM_S: Final = 30.0  # a suspected rung is probed every few seconds and would fail sooner (chosen)
 LISTS_LATER: Final = "retried until it is listed, also after a restart"
@@ -70,8 +67,77 @@ Place: TypeAlias = tuple[str, str]
 Facts: TypeAlias = tuple[IncidentFact, ...]
 
 
+@dataclass(slots=True)
+class KnownRung:
+    """One rung."""
+
+    breaker: str = State.CLOSED
+    suspect: bool = False
+    kind: str = ""  # of its latest failure; empty if it seems healthy
+    reason: str = ""
+
+    def clear(self) -> None:
+        """Forget its failures."""
+        self.suspect, self.kind, self.reason = False, "", ""
+
+
+class KnownRungs:
+    """All rungs of all ladders."""
+
+    def __init__(self, ladders: Mapping[str, Sequence[str]], *, steps: Sequence[str]) -> None:
+        """Prepare.
+
+        Args:
+            ladders: The rungs' names by stage, the preferred one first.
+            steps: What callers get without a usable rung, in order.
+        """
+        self._ladders = ladders
+        self._rungs = {(stage, name): KnownRung() for stage in ladders for name in ladders[stage]}
+        self._steps = ", ".join(steps) or "nothing"
+
+    def get(self, stage: str, name: str) -> KnownRung:
+        """Return one rung; unknown ones are not stored."""
+        return self._rungs.get((stage, name)) or KnownRung()
+
+    def has(self, stage: str, name: str) -> bool:
+        """Return whether it is a rung on a ladder, or without a name a stage."""
+        return stage in self._ladders if not name else (stage, name) in self._rungs
+
+    def left_alone(self, stage: str) -> bool:
+        """Return whether every rung of a stage is unavailable."""
+        rungs = [self.get(stage, name) for name in self._ladders.get(stage, ())]
+        return bool(rungs) and all(rung.breaker != State.CLOSED for rung in rungs)
+
+    def kinds(self, stage: str) -> str:
+        """Return the failure of each rung of a stage, in one line."""
+        kinds = {name: self.get(stage, name).kind for name in self._ladders.get(stage, ())}
+        return ", ".join(f"{name}: {kind}" for name, kind in kinds.items() if kind)
+
+    def instead(self, stage: str, name: str, *, left_alone: bool = False) -> str:
+        """Return what happens instead of a rung, or without a name of a stage, as known now."""
+        if not self.has(stage, name):
+            return "the call goes on without it"
+        if not name:
+            return self._steps
+        other = self._other(stage, name)
+        then = f"{other} is asked instead" if other else f"no other rung is left: {self._steps}"
+        alone = f"; {name} is left alone until a trial of it succeeds"
+        return then + alone if left_alone else then
+
+    def _other(self, stage: str, name: str) -> str | None:
+        """Return the next rung: the first healthy one, else the first."""
+        others = (rung for rung in self._ladders[stage] if rung != name)
+        usable = [rung for rung in others if self.get(stage, rung).breaker == State.CLOSED]
+        return min(usable, key=lambda rung: bool(self.get(stage, rung).kind), default=None)
+
+
 class Incidents:
-    """Every incident of a process, from its events in order."""
+    """Every incident of a process, from its events in order.
+
+    Attributes:
+        rungs: Each rung's health according to the events.
+        wordless: How many of a rung's answers in a row had no words.
+    """
 
     def __init__(self, ladders: Mapping[str, Sequence[str]], *, steps: Sequence[str] = ()) -> None:
         """Prepare.
@@ -80,49 +146,48 @@ class Incidents:
             ladders: The rungs' names by stage, the preferred one first.
             steps: What callers get without a usable rung, in order.
         """
-        self._open = OpenIncidents(KnownRungs(ladders, steps=steps))
+        self.rungs = KnownRungs(ladders, steps=steps)
+        self.wordless: Counter[Place] = Counter()
+        self._open: dict[Place, Incident] = {}
 
     def handle(self, event: Event, now: float) -> Facts:
         """Return the reports that an event causes; `now` in seconds."""
         calm, read = self.tick(now), READS.get(type(event))
-        return (*calm, *read(self._open, event, now)) if read else calm
+        return (*calm, *read(self, event, now)) if read else calm
 
     def tick(self, now: float) -> tuple[IncidentEnded, ...]:
-        """Return the incidents that end because time has passed."""
-        return self._open.calm(now)
-
-
-class OpenIncidents:
-    """The open incidents, by place.
-
-    Attributes:
-        rungs: Each rung's health according to the events.
-        wordless: How many of a rung's answers in a row had no words.
-    """
-
-    def __init__(self, rungs: KnownRungs) -> None:
-        self.rungs = rungs
-        self.wordless: Counter[Place] = Counter()
-        self._open: dict[Place, Incident] = {}
+        """Return the incidents that end because their place has been healthy for a while."""
+        calm = [
+            place
+            for place, incident in self._open.items()
+            if incident.well_since is not None and now >= incident.well_since + CALM_S
+        ]
+        return tuple(fact for place in calm for fact in self.end(place, now))
 
     def has(self, stage: str, rung: str) -> bool:
         """Return whether one is open there."""
         return (stage, rung) in self._open
 
-    def meet(self, trouble: Trouble, now: float, *, then: str | None = None) -> Facts:
-        """Return the reports that a trouble causes.
+    def meet(
+        self, found: IncidentBegan, now: float, *, left_alone: bool = False, failures: int = 1
+    ) -> Facts:
+        """Return the reports that a failure causes.
 
         Args:
-            trouble: What is wrong.
+            found: What is wrong; an empty `then` is derived from the rungs.
             now: In seconds.
-            then: What happens instead; `None` to derive it from the rungs.
+            left_alone: The breaker is open, or about to open.
+            failures: How many it adds.
         """
-        place = (trouble.stage, trouble.rung)
+        place = (found.stage, found.rung)
+        then = found.then or self.rungs.instead(*place, left_alone=left_alone)
+        found = replace(found, then=then)
         known = self._open.get(place)
         if known is None or (not self.rungs.has(*place) and now >= known.began + AGAIN_S):
-            self._open[place] = Incident(trouble, now=now)
-            return (self._open[place].begin(then or self.rungs.instead(trouble)),)
-        return (known.grow(then or self.rungs.instead(trouble)),) if known.add(trouble) else ()
+            self._open[place] = Incident(found, now=now, left_alone=left_alone, failures=failures)
+            return (found,)
+        grew = known.add(found, left_alone=left_alone, failures=failures)
+        return (grew,) if grew else ()
 
     def recover(self, stage: str, name: str, now: float) -> None:
         """Record that a rung or stage is healthy again; this may not last."""
@@ -133,15 +198,6 @@ class OpenIncidents:
         incident = self._open.get((stage, name))
         if incident and incident.well_since is None:
             incident.well_since = now
-
-    def calm(self, now: float) -> tuple[IncidentEnded, ...]:
-        """End the incidents whose place has been healthy for a while."""
-        calm = [
-            place
-            for place, incident in self._open.items()
-            if incident.well_since is not None and now >= incident.well_since + CALM_S
-        ]
-        return tuple(fact for place in calm for fact in self.end(place, now))
 
     def close(self, stage: str, name: str, now: float) -> Facts:
         """End a rung's and its stage's incident: the closed breaker proves it healthy."""
@@ -156,17 +212,32 @@ class OpenIncidents:
         return (incident.end(now if incident.well_since is None else incident.well_since),)
 
 
-def _attempt_failed(incidents: OpenIncidents, event: AttemptFailed, now: float) -> Facts:
+def _attempt_failed(incidents: Incidents, event: AttemptFailed, now: float) -> Facts:
     if event.scope is Scope.PAYLOAD:
         return _payload_failed(incidents, event, now)
     rung = incidents.rungs.get(event.stage, event.provider)
     rung.kind, rung.reason = event.kind, event.reason
     if event.severity is Severity.LOW and not incidents.has(event.stage, event.provider):
         return ()  # a glitch, unless a failover follows
-    return incidents.meet(trouble_of(event), now)
+    return _meet_attempt(incidents, event, event.severity, now)
 
 
-def _payload_failed(incidents: OpenIncidents, event: AttemptFailed, now: float) -> Facts:
+def _meet_attempt(
+    incidents: Incidents, event: AttemptFailed, severity: Severity, now: float
+) -> Facts:
+    found = IncidentBegan(
+        stage=event.stage,
+        rung=event.provider,
+        kind=event.kind,
+        severity=severity,
+        reason=event.reason,
+    )
+    # As in fallbacks/health.py: a failure that one call's content caused opens no breaker.
+    left_alone = event.permanent and event.scope is not Scope.REQUEST
+    return incidents.meet(found, now, left_alone=left_alone)
+
+
+def _payload_failed(incidents: Incidents, event: AttemptFailed, now: float) -> Facts:
     """Return the reports about a rung that answers several questions in a row without words."""
     place = (event.stage, event.provider)
     if event.kind is not Kind.SILENT or not incidents.rungs.has(*place):
@@ -174,58 +245,57 @@ def _payload_failed(incidents: OpenIncidents, event: AttemptFailed, now: float) 
     incidents.wordless[place] += 1
     if incidents.wordless[place] < WORDLESS:
         return ()
-    return incidents.meet(replace(trouble_of(event), severity=Severity.MEDIUM), now)
+    return _meet_attempt(incidents, event, Severity.MEDIUM, now)
 
 
-def _rung_chosen(incidents: OpenIncidents, event: RungChosen, now: float) -> Facts:
+def _rung_chosen(incidents: Incidents, event: RungChosen, now: float) -> Facts:
     rung = incidents.rungs.get(event.stage, event.before)
     if not rung.kind or incidents.has(event.stage, event.before):
         return ()  # it was only slower than another, or this is known
-    trouble = Trouble(
+    found = IncidentBegan(
         stage=event.stage,
         rung=event.before,
         kind=rung.kind,
         severity=Severity.LOW,
         reason=rung.reason,
+        then=f"{event.after} answers instead",
     )
-    return incidents.meet(trouble, now, then=f"{event.after} answers instead")
+    return incidents.meet(found, now)
 
 
-def _breaker_moved(incidents: OpenIncidents, event: BreakerMoved, now: float) -> Facts:
+def _breaker_moved(incidents: Incidents, event: BreakerMoved, now: float) -> Facts:
     rung = incidents.rungs.get(event.stage, event.provider)
     rung.breaker = event.after
     if event.after == State.CLOSED:
         return incidents.close(event.stage, event.provider, now)
     if event.after != State.OPEN:
         return ()
-    trouble = Trouble(
+    found = IncidentBegan(
         stage=event.stage,
         rung=event.provider,
         kind=rung.kind or "unknown",
         severity=event.severity,
         reason=rung.reason,
-        left_alone=True,
-        failures=0,
     )
-    return (*incidents.meet(trouble, now), *_check_stage(incidents, event.stage, now))
+    opened = incidents.meet(found, now, left_alone=True, failures=0)
+    return (*opened, *_check_stage(incidents, event.stage, now))
 
 
-def _check_stage(incidents: OpenIncidents, stage: str, now: float) -> Facts:
+def _check_stage(incidents: Incidents, stage: str, now: float) -> Facts:
     """Return the reports about a stage whose breaker has opened."""
     if not incidents.rungs.left_alone(stage):
         return ()
-    trouble = Trouble(
+    found = IncidentBegan(
         stage=stage,
         rung="",
         kind="no_usable_rung",
         severity=Severity.CRITICAL,
         reason=incidents.rungs.kinds(stage),
-        failures=0,
     )
-    return incidents.meet(trouble, now)
+    return incidents.meet(found, now, failures=0)
 
 
-def _rung_followed(incidents: OpenIncidents, event: RungFollowed, now: float) -> Facts:
+def _rung_followed(incidents: Incidents, event: RungFollowed, now: float) -> Facts:
     """Return the incidents that end because another process found the rung healthy."""
     rung = incidents.rungs.get(event.stage, event.provider)
     was_open, rung.suspect = rung.breaker != State.CLOSED, event.suspect
@@ -238,34 +308,57 @@ def _rung_followed(incidents: OpenIncidents, event: RungFollowed, now: float) ->
 
 
 def _meet(
-    incidents: OpenIncidents,
+    incidents: Incidents,
     event: ProviderFailed | RetriesExhausted | StageExhausted | RecordHalted,
     now: float,
 ) -> Facts:
-    return incidents.meet(trouble_of(event), now)
+    match event:
+        case ProviderFailed(stage=stage, provider=rung, error=reason):
+            kind, severity = "error", Severity.MEDIUM
+        case RetriesExhausted(stage=stage, provider=rung, kind=kind, severity=severity):
+            reason = ""
+        case StageExhausted(stage=stage, severity=severity):
+            rung, kind, reason = "", "exhausted", ""
+        case RecordHalted(reason=reason, severity=severity):
+            stage, rung, kind = STORAGE, RECORD, "record_halted"
+    found = IncidentBegan(stage=stage, rung=rung, kind=kind, severity=severity, reason=reason)
+    return incidents.meet(found, now)
 
 
-def _disk(incidents: OpenIncidents, event: WritesRefused | WritesResumed, now: float) -> Facts:
+def _disk(incidents: Incidents, event: WritesRefused | WritesResumed, now: float) -> Facts:
     if isinstance(event, WritesResumed):
         return incidents.end((DISK, event.where), now)
-    return incidents.meet(trouble_of_disk(event), now, then=WAITS)
+    found = IncidentBegan(
+        stage=DISK,
+        rung=event.where,
+        kind="nothing_can_be_written",
+        severity=Severity.HIGH,
+        reason=event.reason,
+        then=WAITS,
+    )
+    return incidents.meet(found, now)
 
 
 def _list(
-    incidents: OpenIncidents,
+    incidents: Incidents,
     event: DoNotCallOwed | DoNotCallDropped | DoNotCallListed | DoNotCallWanted,
     now: float,
 ) -> Facts:
     """Return the reports about a number that is not listed yet; a listed one proves success."""
     if isinstance(event, DoNotCallListed | DoNotCallWanted):
         return incidents.end((STORAGE, NO_CALLS), now)
-    lost = isinstance(event, DoNotCallDropped) and not event.on_disk
-    then = NOBODY_LISTS if lost else LISTS_LATER
-    return incidents.meet(trouble_of_list(event), now, then=then)
+    severity, reason, then = Severity.HIGH, "", LISTS_LATER
+    if isinstance(event, DoNotCallDropped) and not event.on_disk:
+        severity, then = Severity.CRITICAL, NOBODY_LISTS
+        reason = f"the number of call {event.call_id}"
+    found = IncidentBegan(
+        stage=STORAGE, rung=NO_CALLS, kind="not_listed", severity=severity, reason=reason, then=then
+    )
+    return incidents.meet(found, now)
 
 
 def _campaign(
-    incidents: OpenIncidents, event: CampaignHeld | CampaignPaused | CampaignResumed, now: float
+    incidents: Incidents, event: CampaignHeld | CampaignPaused | CampaignResumed, now: float
 ) -> Facts:
     """Return the reports about a campaign's standstill: one incident until it goes on.
 
@@ -275,8 +368,14 @@ def _campaign(
         own = incidents.end((CAMPAIGN, event.campaign), now)
         return own or (_ended_elsewhere(event),)
     goes_on = isinstance(event, CampaignHeld)
-    then = "no calls are placed until it is over" if goes_on else "it waits to be resumed"
-    return incidents.meet(trouble_of_campaign(event), now, then=then)
+    found = IncidentBegan(
+        stage=CAMPAIGN,
+        rung=event.campaign,
+        kind=event.reason,
+        severity=event.severity,
+        then="no calls are placed until it is over" if goes_on else "it waits to be resumed",
+    )
+    return incidents.meet(found, now, failures=0)
 
 
 def _ended_elsewhere(event: CampaignResumed) -> IncidentEnded:
@@ -289,14 +388,22 @@ def _ended_elsewhere(event: CampaignResumed) -> IncidentEnded:
     )
 
 
-def _worker(_: OpenIncidents, event: WorkerLost | WorkerStarted, _now: float) -> Facts:
+def _worker(_: Incidents, event: WorkerLost | WorkerStarted, _now: float) -> Facts:
     """Return the reports about a lost worker, and about its replacement.
 
     Nothing is stored: the process that reports one may be lost before the other.
     """
     if isinstance(event, WorkerLost):
-        lost = Incident(trouble_of_worker(event), now=0.0)
-        return (lost.begin("a replacement is started"),)
+        calls = f"{event.calls} call{'' if event.calls == 1 else 's'}"
+        lost = IncidentBegan(
+            stage=WORKER,
+            rung=event.worker,
+            kind="lost",
+            severity=event.severity,
+            reason=f"it exited with {event.code}, which ended {calls}",
+            then="a replacement is started",
+        )
+        return (lost,)
     if not event.replaces:
         return ()
     return (
@@ -310,7 +417,7 @@ def _worker(_: OpenIncidents, event: WorkerLost | WorkerStarted, _now: float) ->
     )
 
 
-def _note(incidents: OpenIncidents, event: Event, now: float) -> Facts:
+def _note(incidents: Incidents, event: Event, now: float) -> Facts:
     """Record an event that neither starts nor ends an incident by itself."""
     match event:
         case Suspected():
@@ -332,7 +439,7 @@ def _note(incidents: OpenIncidents, event: Event, now: float) -> Facts:
     return ()
 
 
-READS: Final[Mapping[type[Event], Callable[[OpenIncidents, Any, float], Facts]]] = {
+READS: Final[Mapping[type[Event], Callable[[Incidents, Any, float], Facts]]] = {
     AttemptFailed: _attempt_failed,
     RungChosen: _rung_chosen,
     BreakerMoved: _breaker_moved,

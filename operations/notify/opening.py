@@ -19,7 +19,7 @@ from operations.keep_running import at_work, keep_running
 from operations.notify.alert import Alert, AlertRules
 from operations.notify.alerting_rules import never_quiet
 from operations.notify.channel import Channel, ChannelError, alert_text, masked
-from operations.notify.desk import AlertDispatcher, AlertPolicy, PastOutbox
+from operations.notify.desk import AlertDispatcher, PastOutbox
 from operations.notify.mail import MailChannel
 from operations.notify.outbox import AlertOutbox, ChannelPost
 from operations.notify.reporter import AlertReporter
@@ -59,9 +59,9 @@ def channels_of(settings: AlertsSettings) -> list[Channel]:
     return found
 
 
-def policy_of(settings: AlertsSettings) -> AlertPolicy:
-    """Return the notification policy."""
-    rules = AlertRules(
+def rules_of(settings: AlertsSettings) -> AlertRules:
+    """Return when to notify operators."""
+    return AlertRules(
         hold_s=settings.hold_s,
         update_s=settings.update_s,
         again_s=settings.again_s,
@@ -69,7 +69,6 @@ def policy_of(settings: AlertsSettings) -> AlertPolicy:
         per_hour=settings.per_hour,
         wakes=settings.quiet.wakes,
     )
-    return AlertPolicy(rules=rules, quiet=quiet_hours(settings.quiet))
 
 
 @asynccontextmanager
@@ -86,9 +85,16 @@ async def tell_operators(
         logger.warning("alerts by {}", text)
     channels = channels_of(settings.alerts)
     retries = Retries(settings=settings.resilience.retry_settings(), tell=tell)
-    policy = policy_of(settings.alerts)
-    desk = AlertDispatcher(outbox, channels, policy, retries=retries, leads=leads, utc_s=utc_s)
-    past = PastOutbox(channels, retries=retries, leads=leads, again_s=policy.rules.again_s)
+    desk = AlertDispatcher(
+        outbox,
+        channels,
+        rules_of(settings.alerts),
+        quiet=quiet_hours(settings.alerts.quiet),
+        retries=retries,
+        leads=leads,
+        utc_s=utc_s,
+    )
+    past = PastOutbox(channels, retries=retries, leads=leads, again_s=settings.alerts.again_s)
     reporter.tell_refused = past.tell
     try:
         async with at_work(

@@ -11,15 +11,15 @@ from typing import Final
 from loguru import logger
 
 from calls.entry import Entry
-from calls.events import CallEnded, CallerStopped, CallFailed, Event
-from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
+from calls.events import CallFailed
+from calls.incident import RECORD, STORAGE, IncidentBegan, IncidentEnded, IncidentGrew
+from calls.known_calls import KnownCalls
 from fallbacks.facts import AttemptFailed, RungChosen, StageExhausted
 from operations.database.database import StorageError
 from operations.notify.alert import LASTING, AlertFact, IncidentLasted, not_served
 from operations.notify.channel import masked
 from operations.notify.incident_rules import Place
 from operations.notify.outbox import AlertOutbox, ReportedFact
-from operations.notify.trouble_rules import RECORD, STORAGE
 
 LOOK_S: Final = 1.0  # between two checks for incidents that end because time has passed
 LASTS_S: Final = 60.0  # between two reports that an incident lasts
@@ -42,7 +42,7 @@ class AlertReporter:
         self._utc_s = utc_s
         self._holder = secrets.token_hex(8)
         self._open: set[Place] = set()
-        self._turn: dict[str, int] = {}  # by call
+        self._calls = KnownCalls()
         self._touched: dict[Place, set[tuple[str, int]]] = {}
         self._waiting: deque[ReportedFact] = deque()
         self._news = asyncio.Event()
@@ -55,7 +55,7 @@ class AlertReporter:
 
     async def hear(self, entry: Entry) -> None:
         """Record what one entry means for operators; never waits."""
-        self._count(entry.call_id, entry.event)
+        self._count(entry)
         at_s = datetime.fromisoformat(entry.at).timestamp()
         match entry.event:
             case IncidentBegan() | IncidentGrew() | IncidentEnded() as fact:
@@ -156,27 +156,19 @@ class AlertReporter:
             self._waiting.popleft()
             self.lost_facts += 1
 
-    def _count(self, call_id: str, event: Event) -> None:
+    def _count(self, entry: Entry) -> None:
         """Count the turn of the call that a rung's failure touched."""
-        if not call_id:
-            return
-        match event:
-            case CallerStopped():
-                self._turn[call_id] = self._turn.get(call_id, 0) + 1
-            case CallEnded():
-                self._turn.pop(call_id, None)
-            case AttemptFailed():
-                self._touch((event.stage, event.provider), call_id)
-            case RungChosen():
-                self._touch((event.stage, event.before), call_id)
-            case StageExhausted():
-                self._touch((event.stage, ""), call_id)
+        call = self._calls.add(entry)
+        match entry.event:
+            case AttemptFailed(stage=stage, provider=rung) | RungChosen(stage=stage, before=rung):
+                place = (stage, rung)
+            case StageExhausted(stage=stage):
+                place = (stage, "")
             case _:
-                pass
-
-    def _touch(self, place: Place, call_id: str) -> None:
-        turn = (call_id, self._turn.get(call_id, 0))
-        self._touched.setdefault(place, set()).add(turn)
+                return
+        if entry.call_id:
+            turn = call.turn_now if call else 0
+            self._touched.setdefault(place, set()).add((entry.call_id, turn))
 
 
 def _place_of(fact: AlertFact) -> Place:

@@ -1,23 +1,22 @@
 """Folds entries into the record's rows, and tracks the state of the calls."""
 
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from typing import Any, Final, TypeAlias
 
 from calls.entry import Entry
 from calls.events import (
-    CallEnded,
+    AgentSaid,
     CallStarted,
+    Event,
     LegEnded,
     MessageLeft,
     ProviderFailed,
-    UsageMeasured,
+    TranscriptFinal,
 )
-from fallbacks.facts import AttemptFailed, BreakerMoved
-from operations.notify.trouble_rules import KnownCalls
-from operations.record.call_rules import RecordedCall, plus
+from calls.known_calls import KnownCalls
+from calls.state import CallState, Span
+from fallbacks.facts import AttemptFailed, BreakerMoved, RungChosen
 
 # The latest ended calls are kept for late events: a summary's cost comes up to a minute late, and
 # short calls may end twice a second (chosen).
@@ -57,9 +56,9 @@ class RecordFold:
         """
         self._holder = holder
         self._messages = messages
-        self._calls = KnownCalls[RecordedCall](keep_ended=ENDED_CALLS)
-        self._with_turns: deque[RecordedCall] = deque()  # the latest of the ended
-        self._changed: dict[str, RecordedCall] = {}
+        self._calls = KnownCalls(keep_ended=ENDED_CALLS)
+        self._changed: dict[str, CallState] = {}
+        self._changed_turns: dict[str, set[int]] = {}
         self._batch = RecordBatch()
 
     @property
@@ -69,24 +68,24 @@ class RecordFold:
 
     def add(self, entry: Entry) -> None:
         """Fold one entry."""
-        call = self._call(entry) if entry.call_id else None
-        self._batch.happenings.append(happening(entry))
+        event, batch = entry.event, self._batch
+        call = self._calls.add(entry)
+        batch.happenings.append(happening(entry))
         if call:
-            self._changed[entry.call_id] = call
-            self._batch.messages.extend(call.add(entry))
-        self._add_failure(entry, call)
-        match entry.event:
-            case CallStarted() as started if started.gap_s:
-                self._batch.taken_over.append(entry.call_id)
-            case MessageLeft() as left if call:
-                self._batch.voicemails.append(self._voicemail(entry, left, call.row))
-            case UsageMeasured(behind_call=ended) as used if ended in self._calls.ended:
-                behind = self._changed[ended] = self._calls.ended[ended]  # it belongs to no turn
-                behind.row["cost"] = plus(behind.row["cost"], used.cost)
-            case LegEnded() as leg if leg.call_ref:
-                self._batch.outcomes[leg.call_ref] = leg.outcome
-            case CallEnded():
-                self._close(entry.call_id)
+            self._note_change(call, event)
+            batch.messages.extend(messages(entry, call))
+        match event:
+            case CallStarted() if event.gap_s:
+                batch.taken_over.append(entry.call_id)
+            case MessageLeft() if call:
+                batch.voicemails.append(self._voicemail(entry, event, call))
+            case LegEnded() if event.call_ref:
+                batch.outcomes[event.call_ref] = event.outcome
+            case AttemptFailed() | ProviderFailed():
+                turn = call.turn_at(event.stage) if call else None
+                batch.failures.append(failure(entry, event, turn))
+            case BreakerMoved():
+                batch.breaker_moves.append(breaker_move(entry, event, self._holder))
             case _:
                 pass
 
@@ -94,42 +93,105 @@ class RecordFold:
         """Return the rows since the last time."""
         batch, self._batch = self._batch, RecordBatch()
         changed, self._changed = self._changed, {}
-        for lent in changed.values():
-            batch.calls.append(dict(lent.row))
-            batch.turns.extend(lent.take_turns())
-        while len(self._with_turns) > WITH_TURNS:
-            self._with_turns.popleft().forget_turns()
+        changed_turns, self._changed_turns = self._changed_turns, {}
+        for call in changed.values():
+            numbers = sorted(changed_turns.get(call.call_id, ()))
+            batch.calls.append(call_row(call, self._holder))
+            batch.turns.extend(turn_row(call, item) for item in numbers if item in call.turns)
+        for call in list(self._calls.ended.values())[:-WITH_TURNS]:
+            call.forget_turns()
         return batch
 
-    def _add_failure(self, entry: Entry, call: RecordedCall | None) -> None:
-        match entry.event:
-            case AttemptFailed() | ProviderFailed() as failed:
-                turn = call.turn_at(failed.stage) if call else None
-                self._batch.failures.append(failure(entry, failed, turn))
-            case BreakerMoved() as moved:
-                self._batch.breaker_moves.append(breaker_move(entry, moved, self._holder))
-            case _:
-                pass
+    def _note_change(self, call: CallState, event: Event) -> None:
+        self._changed[call.call_id] = call
+        if (number := call.turn_of(event)) is not None:
+            self._changed_turns.setdefault(call.call_id, set()).add(number)
 
-    def _call(self, entry: Entry) -> RecordedCall | None:
-        call_id = entry.call_id
-        begin = partial(RecordedCall, call_id, holder=self._holder, at=entry.at)
-        return self._calls.find(call_id, begin)
-
-    def _close(self, call_id: str) -> None:
-        call = self._calls.end(call_id)
-        if call:
-            self._with_turns.append(call)
-
-    def _voicemail(self, entry: Entry, left: MessageLeft, call: Mapping[str, Any]) -> RecordRow:
+    def _voicemail(self, entry: Entry, left: MessageLeft, call: CallState) -> RecordRow:
+        started = call.started
         return {
             "call_id": entry.call_id,
-            "number": call["called" if call["direction"] == "outbound" else "caller"],
+            "number": (started.called if call.outbound else started.caller) if started else "",
             "path": f"{self._messages}/{entry.call_id}.wav",
             "length_s": left.length_s,
             "at": entry.at,
             "transcript": "",
         }
+
+
+def call_row(call: CallState, holder: str) -> RecordRow:
+    """Return a call's row, as far as this process knows it."""
+    started, ended = call.started, call.ended
+    return {
+        "id": call.call_id,
+        "holder": holder,
+        "transport": started.transport if started else "",
+        "direction": "outbound" if call.outbound else "inbound",
+        "agent": started.agent if started else "",
+        "caller": started.caller if started else "",
+        "called": started.called if started else "",
+        "provider_call_id": call.call_ref,
+        "started_at": call.began_at,
+        "ended_at": call.ended_at,
+        "state": "ended" if ended else "live",
+        "reason": ended.reason if ended else "",
+        "outcome": call.leg_outcome,
+        "length_s": ended.length_s if ended else None,
+        "turns": (started.turn if started else 0) + len(call.v2v_s),
+        "failovers": call.counts[RungChosen],
+        "failures": call.failures.total(),
+        "touched": call.touched,
+        "cost": call.bill.total,
+        "currency": call.bill.currency,
+        "seen_at": call.began_at,
+        "recording": call.recording,
+        "dial_id": call.dial_id,
+    }
+
+
+def turn_row(call: CallState, number: int) -> RecordRow:
+    """Return the row of one of a call's latest turns."""
+    turn = call.turns[number]
+    return {
+        "call_id": call.call_id,
+        "turn": number,
+        "began_at": turn.began_at,
+        "v2v_s": turn.v2v_s,
+        "parts": asdict(turn.parts) if turn.parts else {},
+        "stt": turn.providers.get("stt", ""),
+        "llm": turn.providers.get("llm", ""),
+        "tts": turn.providers.get("tts", ""),
+        "prompt_tokens": turn.prompt_tokens,
+        "completion_tokens": turn.completion_tokens,
+        "characters": turn.characters,
+        "cost": call.bill.turn_cost(number),
+        "interrupted": turn.interrupted,
+        "within_budget": turn.within_budget,
+    }
+
+
+def messages(entry: Entry, call: CallState) -> Iterator[RecordRow]:
+    """Yield what an entry says in words, with its providers."""
+    match entry.event:
+        case TranscriptFinal() as heard:
+            spans = [{"provider": heard.provider, "words": len(heard.text.split())}]
+            yield _message(entry, heard.turn, "caller", heard.text, spans)
+        case AgentSaid() as said:
+            turn = call.turns.get(said.turn)
+            yield _message(entry, said.turn, "agent", said.text, turn.spans if turn else [])
+        case _:
+            pass
+
+
+def _message(entry: Entry, turn: int, role: str, text: str, spans: list[Span]) -> RecordRow:
+    return {
+        "call_id": entry.call_id,
+        "turn": turn,
+        "role": role,
+        "text": text,
+        "at": entry.at,
+        "spans": spans,
+    }
 
 
 def happening(entry: Entry) -> RecordRow:
@@ -182,3 +244,8 @@ def breaker_move(entry: Entry, event: BreakerMoved, holder: str) -> RecordRow:
         "after_s": event.after_s,
         "severity": str(event.severity),
     }
+
+
+def plus(cost: float | None, more: float | None) -> float | None:
+    """Return a sum; `None` if a part is unknown."""
+    return None if cost is None or more is None else cost + more

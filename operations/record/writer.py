@@ -41,8 +41,7 @@ from operations.database.tables import (
     TURNS,
     VOICEMAILS,
 )
-from operations.record.call_rules import plus
-from operations.record.fold_rules import RecordBatch, RecordRow
+from operations.record.fold_rules import RecordBatch, RecordRow, plus
 
 CUT_S: Final = 15.0  # without a sign of life: three heartbeats were missed
 FORGOTTEN_S: Final = 86_400.0  # after which no batch is repeated

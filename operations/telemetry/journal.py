@@ -10,9 +10,9 @@ from typing import Final
 from loguru import logger
 
 from calls.entry import Entry
-from calls.events import CallEnded, ProcessLagged, UsageMeasured
-from calls.outcome import Outcome, Tally
-from operations.notify.trouble_rules import KnownCalls
+from calls.events import ProcessLagged, UsageMeasured
+from calls.known_calls import KnownCalls
+from calls.outcome import Outcome, outcome_of
 
 DAY_S: Final = 86_400
 RECORDS: Final = ("*.json*", "*.wav")
@@ -61,7 +61,7 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._calls = KnownCalls[Tally](keep_ended=ENDED_CALLS)
+        self._calls = KnownCalls(keep_ended=ENDED_CALLS)
 
     async def hear(self, entry: Entry) -> None:
         """Write one entry; a delay of our own goes into the record of each affected call."""
@@ -74,9 +74,9 @@ class Journal:
         for item in entries:
             for entry in self._spread(item):
                 pages.setdefault(entry.call_id, []).append(entry)
-                self._add(entry)
-                if entry.call_id in self._calls.ended:
-                    ended[entry.call_id] = self._calls.ended[entry.call_id].outcome()
+                self._calls.add(entry)
+                if call := self._calls.ended.get(entry.call_id):
+                    ended[entry.call_id] = outcome_of(call)
         if pages:
             await asyncio.to_thread(self._write, pages, ended)
 
@@ -89,14 +89,6 @@ class Journal:
             behind = entry.event.behind_call
             if behind in self._calls.ended:
                 yield replace(entry, call_id=behind, number=0)
-
-    def _add(self, entry: Entry) -> None:
-        tally = self._calls.find(entry.call_id, Tally)
-        if tally is None:
-            return
-        tally.add(entry.event)
-        if isinstance(entry.event, CallEnded):
-            self._calls.end(entry.call_id)
 
     def _write(self, pages: Mapping[str, Sequence[Entry]], ended: Mapping[str, Outcome]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -3,152 +3,42 @@
 import asyncio
 import math
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from calls.entry import Entry
-from calls.events import AnswerHeard, BargedIn, CallEnded, CallStarted, PhaseMoved, TurnDecided
-from fallbacks.facts import (
-    AttemptFailed,
-    AttemptStarted,
-    AttemptWon,
-    RungChosen,
-    StageExhausted,
-    StageRecovered,
-    StepTaken,
-)
+from calls.events import AnswerHeard, BargedIn
+from calls.known_calls import KnownCalls
+from calls.state import STAGES, CallState
+from fallbacks.facts import AttemptFailed, AttemptWon, RungChosen
 from operations.masking import masked, without_words
-from operations.notify.trouble_rules import STAGES, AskedRungs
-
-MOST_CALLS: Final = 1_000  # chosen: more than a process has seats; the oldest are dropped
 
 
-@dataclass(slots=True, kw_only=True)
-class LiveCall:
-    """A call in progress; numbers are masked."""
-
-    id: str
-    agent: str
-    transport: str
-    caller: str
-    called: str
-    started_at: str
-    state: str = "listening"  # listening, processing, speaking
-    providers: dict[str, str] = field(default_factory=dict[str, str])  # stage: its rung
-    turn: int = 0
-    v2v_s: float | None = None  # of the last answer
-    slowest_s: float | None = None
-    failures: int = 0
-    failovers: int = 0
-    barge_ins: int = 0
-    down: list[str] = field(default_factory=list[str])  # stages without a usable provider
-    step: str = ""  # what the call does while a stage is down
-    last: str = ""  # the last failure: provider and kind
-
-
-Fold: TypeAlias = Callable[[LiveCall, Any], None]
-
-
-class LiveCalls:
-    """Tracks the calls in progress from every entry."""
-
-    def __init__(self) -> None:
-        self._calls: dict[str, LiveCall] = {}
-
-    def __len__(self) -> int:
-        return len(self._calls)
-
-    async def hear(self, entry: Entry) -> None:
-        """Fold one entry."""
-        match entry.event:
-            case CallStarted() as started:
-                self._begin(entry, started)
-            case CallEnded():
-                self._calls.pop(entry.call_id, None)
-            case event:
-                call, fold = self._calls.get(entry.call_id), FOLDS.get(type(event))
-                if call and fold:
-                    fold(call, event)
-
-    def as_json(self) -> list[dict[str, Any]]:
-        """Return the calls as JSON values, the oldest one first."""
-        return [asdict(call) for call in self._calls.values()]
-
-    def _begin(self, entry: Entry, started: CallStarted) -> None:
-        self._calls[entry.call_id] = LiveCall(
-            id=entry.call_id,
-            agent=started.agent,
-            transport=started.transport,
-            caller=masked(started.caller),
-            called=masked(started.called),
-            started_at=entry.at,
-        )
-        while len(self._calls) > MOST_CALLS:
-            del self._calls[next(iter(self._calls))]
-
-
-def _moved(call: LiveCall, event: PhaseMoved) -> None:
-    call.state = event.after
-
-
-def _decided(call: LiveCall, event: TurnDecided) -> None:
-    call.turn = event.turn
-
-
-def _answered(call: LiveCall, event: AnswerHeard) -> None:
-    call.v2v_s = event.v2v_s
-    call.slowest_s = max(event.v2v_s, call.slowest_s or 0.0)
-
-
-def _failed(call: LiveCall, event: AttemptFailed) -> None:
-    call.failures += 1
-    call.last = f"{event.provider}: {event.kind}"
-
-
-def _won(call: LiveCall, event: AttemptWon) -> None:
-    call.providers[event.stage] = event.provider
-    _recovered(call, event)
-
-
-def _chosen(call: LiveCall, event: RungChosen) -> None:
-    call.providers[event.stage] = event.after
-    call.failovers += 1
-
-
-def _exhausted(call: LiveCall, event: StageExhausted) -> None:
-    if event.stage not in call.down:
-        call.down.append(event.stage)
-
-
-def _recovered(call: LiveCall, event: StageRecovered | AttemptWon) -> None:
-    if event.stage in call.down:
-        call.down.remove(event.stage)
-    call.step = call.step if call.down else ""
-
-
-def _stepped(call: LiveCall, event: StepTaken) -> None:
-    call.step = event.step
-
-
-def _barged(call: LiveCall, _: BargedIn) -> None:
-    call.barge_ins += 1
-
-
-FOLDS: Final[Mapping[type, Fold]] = {
-    PhaseMoved: _moved,
-    TurnDecided: _decided,
-    AnswerHeard: _answered,
-    AttemptFailed: _failed,
-    AttemptWon: _won,
-    RungChosen: _chosen,
-    StageExhausted: _exhausted,
-    StageRecovered: _recovered,
-    StepTaken: _stepped,
-    BargedIn: _barged,
-}
+def live_json(call: CallState) -> dict[str, Any]:
+    """Return a call in progress as JSON values; numbers are masked."""
+    started, last = call.started, call.last_failure
+    return {
+        "id": call.call_id,
+        "agent": started.agent if started else "",
+        "transport": started.transport if started else "",
+        "caller": masked(started.caller if started else ""),
+        "called": masked(started.called if started else ""),
+        "started_at": call.began_at,
+        "state": call.phase or "listening",  # listening, processing, speaking
+        "providers": dict(call.providers),  # stage: its rung
+        "turn": call.turn,
+        "v2v_s": call.v2v_s[-1] if call.v2v_s else None,  # of the last answer
+        "slowest_s": max(call.v2v_s, default=None),
+        "failures": call.failures.total(),
+        "failovers": call.counts[RungChosen],
+        "barge_ins": call.counts[BargedIn],
+        "down": list(call.down),  # stages without a usable provider
+        "step": call.step,  # what the call does while a stage is down
+        "last": f"{last.provider}: {last.kind}" if last else "",
+    }
 
 
 # The rungs' work for callers within the last quarter of an hour: a sliding window.
@@ -207,24 +97,21 @@ class RecentWork:
     def __init__(self) -> None:
         self._rungs: dict[tuple[str, str], RungWindow] = {}
         self._turns: deque[tuple[float, float, str]] = deque(maxlen=MOST_TURNS)
-        self._asked: dict[str, AskedRungs] = {}  # by call
 
-    async def hear(self, entry: Entry) -> None:
-        """Count one entry."""
+    def add(self, entry: Entry, call: CallState | None) -> None:
+        """Count one entry of a call; `None` outside calls."""
         match entry.event:
-            case AttemptStarted() as started if entry.call_id:
-                self._of(entry.call_id).heed(started)
             case AttemptWon() as won if entry.call_id and won.stage in STAGES:
-                self._of(entry.call_id).heed(won)
                 self._minute(won.stage, won.provider, entry).began[step_of(won.after_s)] += 1
             case AttemptFailed() as failed if failed.stage in STAGES:
                 self._fail(failed, entry)
             case RungChosen() as moved if entry.call_id:
-                self._move(moved, entry)
+                minute = self._minute(moved.stage, moved.before, entry)
+                minute.left += 1
+                if call and call.touches(moved):
+                    minute.touched.add(entry.call_id)
             case AnswerHeard() as heard:
                 self._turns.append((seconds_of(entry.at), heard.v2v_s, entry.call_id))
-            case CallEnded():
-                self._asked.pop(entry.call_id, None)
             case _:
                 pass
 
@@ -248,17 +135,6 @@ class RecentWork:
     def _minute(self, stage: str, provider: str, entry: Entry) -> RungMinute:
         window = self._rungs.setdefault((stage, provider), RungWindow())
         return window.minute(seconds_of(entry.at))
-
-    def _of(self, call_id: str) -> AskedRungs:
-        if call_id not in self._asked and len(self._asked) >= MOST_CALLS:
-            del self._asked[next(iter(self._asked))]  # its end was lost
-        return self._asked.setdefault(call_id, AskedRungs())
-
-    def _move(self, moved: RungChosen, entry: Entry) -> None:
-        minute = self._minute(moved.stage, moved.before, entry)
-        minute.left += 1
-        if self._of(entry.call_id).heed(moved):
-            minute.touched.add(entry.call_id)
 
     def _fail(self, failed: AttemptFailed, entry: Entry) -> None:
         minute = self._minute(failed.stage, failed.provider, entry)
@@ -339,16 +215,23 @@ def seconds_of(at: str) -> float:
 
 
 class ConsoleSums:
-    """Passes entries to both views: as one listener they need one queue and one task."""
+    """The calls in progress and the rungs' recent work, for the console.
+
+    Attributes:
+        recent: The rungs' recent work.
+    """
 
     def __init__(self) -> None:
-        self.calls = LiveCalls()
         self.recent = RecentWork()
+        self._calls = KnownCalls()
 
     async def hear(self, entry: Entry) -> None:
         """Fold one entry."""
-        await self.calls.hear(entry)
-        await self.recent.hear(entry)
+        self.recent.add(entry, self._calls.add(entry))
+
+    def live(self) -> list[dict[str, Any]]:
+        """Return the calls in progress as JSON values, the oldest one first."""
+        return [live_json(call) for call in self._calls.live.values() if call.started]
 
 
 WATCHER_ENTRIES: Final = 1_000  # a slower browser loses the oldest

@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from io import FileIO
@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from loguru import logger
 
 from calls.entry import Entry
-from calls.events import CallEnded, CallerStopped, Event
+from calls.events import Event
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
+from calls.known_calls import KnownCalls
 from calls.leg_events import HandedOver, LegEnded
 from fallbacks.facts import BreakerMoved
 from fallbacks.failure import Severity
 from operations.masking import clean, printable, without_numbers, without_words
-from operations.notify.trouble_rules import KnownCalls
 from operations.telemetry.bridge import LOST, LineWriter, Repeats, bridge_logging
 
 Fields: TypeAlias = Mapping[str, str | int | None]
@@ -33,49 +33,30 @@ NAMES: Final = ("call_id", "turn", "stage", "provider", "attempt", "failure_kind
 PROVIDER: Final = ("provider", "rung", "after")  # fields of events that name the provider
 
 
-@dataclass(slots=True)
-class ReachedTurn:
-    """How far a call has come."""
-
-    turn: int = 0
-
-
 class LogFields:
     """Reads log fields from events; remembers each call's turn and each provider's breaker."""
 
     def __init__(self) -> None:
-        self._calls = KnownCalls[ReachedTurn](keep_ended=0)
+        self._calls = KnownCalls()
         self._breakers: dict[str, str] = {}
 
     def read(self, entry: Entry) -> Fields:
         """Return the fields of one event."""
-        event = entry.event
-        turn = self._turn(entry.call_id, event)
+        event, call = entry.event, self._calls.add(entry)
         if isinstance(event, BreakerMoved):
             self._breakers[event.provider] = event.after
         stage = _text(event, "stage")
+        turn = call.turn_now if call else 0
         provider = _provider(event) if stage else None
         return {
             "call_id": entry.call_id or None,
-            "turn": turn,
+            "turn": getattr(event, "turn", turn) if entry.call_id else None,
             "stage": stage,
             "provider": provider,
             "attempt": getattr(event, "attempt", None) or None,
             "failure_kind": _text(event, "kind"),
             "breaker": self._breakers.get(provider, "closed") if provider else None,
         }
-
-    def _turn(self, call_id: str, event: Event) -> int | None:
-        if not call_id:
-            return None
-        said = getattr(event, "turn", None)
-        reached = self._calls.find(call_id, ReachedTurn) or ReachedTurn()
-        if isinstance(event, CallerStopped):
-            reached.turn += 1
-        reached.turn = max(reached.turn, said or 0)
-        if isinstance(event, CallEnded):
-            self._calls.end(call_id)
-        return reached.turn if said is None else said
 
 
 def _provider(event: Event) -> str | None:

@@ -4,54 +4,19 @@ Names follow Prometheus's rules: base units at the end, without a prefix, and `_
 counters (https://prometheus.io/docs/practices/naming/).
 """
 
-from collections import deque
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from fallbacks.facts import AttemptDropped, AttemptFailed, AttemptWon
+OUTCOMES: Final[tuple[str, ...]] = ("won", "failed", "dropped", "broke_off")
+"""The outcomes of an attempt of a call.
 
-# The outcome of each attempt of a call, for counting.
-#
-# An attempt wins with its first useful content, and may fail later: a voice may die in the middle
-# of a sentence. It then counts as won and as broken off. Requests outside a call, or to systems
-# without a ladder, report no success, and are left out.
-
-Outcome: TypeAlias = Literal["won", "failed", "dropped", "broke_off"]
-OUTCOMES: Final[tuple[Outcome, ...]] = ("won", "failed", "dropped", "broke_off")
-"""The first three are all attempts that ended or won; the last one counts some that won."""
-
-KEPT: Final = 64  # attempts of a call that won recently (chosen: a few run at once)
-
-
-class AttemptOutcomes:
-    """Returns the outcome of each attempt once."""
-
-    def __init__(self) -> None:
-        self._won: dict[str, deque[tuple[str, int]]] = {}  # by call: stage and number
-
-    def outcome(
-        self, call_id: str, told: AttemptWon | AttemptFailed | AttemptDropped
-    ) -> Outcome | None:
-        """Return an attempt's outcome; `None` if already counted, or outside a call."""
-        if not call_id or not told.attempt:
-            return None
-        won = (told.stage, told.attempt) in self._won.get(call_id, ())
-        match told:
-            case AttemptWon():
-                kept = self._won.setdefault(call_id, deque(maxlen=KEPT))
-                kept.append((told.stage, told.attempt))
-                return "won"
-            case AttemptFailed():
-                return "broke_off" if won else "failed"
-            case AttemptDropped():
-                return None if won else "dropped"
-
-    def forget(self, call_id: str) -> None:
-        """Drop an ended call."""
-        self._won.pop(call_id, None)
-
+An attempt wins with its first useful content, and may fail later: a voice may die in the middle
+of a sentence. It then counts as won and as broken off. The first three are all attempts that ended
+or won. Requests outside a call, or to systems without a ladder, report no success, and are left
+out.
+"""
 
 VOICE_S: Final = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 8.0, 15.0)
 """Buckets for callers' waits: finest where 0.1 s can be heard, one edge at the budget."""

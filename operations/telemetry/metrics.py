@@ -32,6 +32,7 @@ from calls.events import (
     UsageMeasured,
 )
 from calls.incident import IncidentBegan, IncidentEnded
+from calls.known_calls import KnownCalls
 from calls.leg_events import HandedOver, LegEnded, LineRestored
 from calls.operations_events import (
     AlertSent,
@@ -41,6 +42,7 @@ from calls.operations_events import (
     WorkerLost,
     WorkerStarted,
 )
+from calls.state import CallState
 from fallbacks.breaker import State
 from fallbacks.facts import (
     AttemptDropped,
@@ -59,7 +61,7 @@ from fallbacks.facts import (
     StageExhausted,
     StageRecovered,
 )
-from operations.telemetry.meters import AttemptOutcomes, Meters
+from operations.telemetry.meters import Meters
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 LIVE: Final = "gauge_live*_*.db"  # prometheus_client's files for the current gauges
@@ -152,8 +154,7 @@ class Metrics:
         """
         self._meters = Meters(registry)
         self._meters.begin(ladders, local)
-        self._attempts = AttemptOutcomes()
-        self._active: set[str] = set()  # calls
+        self._calls = KnownCalls()
         self._counted: dict[tuple[str, str], int] = {}  # totals: metric and listener
 
     async def hear(self, entry: Entry) -> None:
@@ -165,7 +166,7 @@ class Metrics:
         if named := NAMED.get(type(event)):
             name, label = named
             getattr(self._meters, name).labels(label).inc()
-        self._count_call(entry)
+        self._count_call(entry, self._calls.add(entry))
         self._count_particular(event)
 
     def look(self, gauges: Mapping[str, float]) -> None:
@@ -195,23 +196,20 @@ class Metrics:
         else:
             meter.observe(amount)
 
-    def _count_call(self, entry: Entry) -> None:
+    def _count_call(self, entry: Entry, call: CallState | None) -> None:
         match entry.event:
-            case CallStarted():
-                self._active.add(entry.call_id)
-            case CallEnded():
-                self._active.discard(entry.call_id)
-                self._attempts.forget(entry.call_id)
+            case CallStarted() | CallEnded():
+                active = sum(item.started is not None for item in self._calls.live.values())
+                self._meters.calls_active.set(active)
             case CallFailed(where=where):  # Pipecat numbers its processors
                 self._meters.calls_failed.labels(where.partition("#")[0]).inc()
-                return
             case AttemptWon() | AttemptFailed() | AttemptDropped() as told:
-                if outcome := self._attempts.outcome(entry.call_id, told):
+                won = bool(call) and (told.stage, told.attempt) in call.won
+                outcome = _outcome(told, won=won)
+                if outcome and entry.call_id and told.attempt:
                     self._meters.attempts.labels(told.stage, told.provider, outcome).inc()
-                return
             case _:
-                return
-        self._meters.calls_active.set(len(self._active))
+                pass
 
     def _count_particular(self, event: Event) -> None:
         meters = self._meters
@@ -248,6 +246,17 @@ class Metrics:
             meters.unpriced.labels(provider).inc()
         else:
             meters.cost.labels(provider).inc(used.cost)
+
+
+def _outcome(told: AttemptWon | AttemptFailed | AttemptDropped, *, won: bool) -> str:
+    """Return what an attempt counts as; empty if it is counted already."""
+    match told:
+        case AttemptWon():
+            return "won"
+        case AttemptFailed():
+            return "broke_off" if won else "failed"
+        case AttemptDropped():
+            return "" if won else "dropped"
 
 
 def _label(value: Any) -> str:

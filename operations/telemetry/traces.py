@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Final, TypeAlias
-from weakref import WeakKeyDictionary
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -52,18 +51,14 @@ AttemptOver: TypeAlias = AttemptWon | AttemptFailed | AttemptDropped
 CALL, TURN, ATTEMPT = "call", "turn", "attempt"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpanMoment:
-    """An event within a span."""
-
-    name: str
-    at_s: float
-    attributes: Attributes
-
-
-@dataclass(slots=True, kw_only=True, eq=False, weakref_slot=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class OpenSpan:
-    """A span that may still be open, compared by identity; seconds since 1970."""
+    """A span that may still be open, compared by identity; seconds since 1970.
+
+    Attributes:
+        moments: The events within it: name, time, attributes.
+        begun: OpenTelemetry's span; `None` until it or one below it ends.
+    """
 
     name: str
     began_s: float
@@ -71,7 +66,8 @@ class OpenSpan:
     ended_s: float | None = None
     failed: bool = False
     attributes: dict[str, str | int | float | bool] = field(default_factory=dict)
-    moments: list[SpanMoment] = field(default_factory=list)
+    moments: list[tuple[str, float, Attributes]] = field(default_factory=list)
+    begun: Span | None = None
 
 
 class CallSpans:
@@ -173,8 +169,7 @@ class CallSpans:
         if fields is None:
             return
         attributes = {f"holdline.{item}": getattr(event, item) for item in fields}
-        moment = SpanMoment(name=type(event).__name__, at_s=at_s, attributes=attributes)
-        (self._turn or self.call).moments.append(moment)
+        (self._turn or self.call).moments.append((type(event).__name__, at_s, attributes))
 
 
 def _outcome(event: AttemptOver) -> Attributes:
@@ -234,8 +229,6 @@ class Traces:
         )
         self._tracer = self._provider.get_tracer("holdline")
         self._calls: dict[str, CallSpans] = {}
-        # Open parents, by our own span: an attempt may outlast its turn.
-        self._begun: WeakKeyDictionary[OpenSpan, Span] = WeakKeyDictionary()
 
     @classmethod
     def over_http(cls, url: str, *, version: str) -> "Traces":
@@ -265,8 +258,8 @@ class Traces:
 
     def _end(self, span: OpenSpan) -> None:
         told = self._begin(span)
-        for moment in span.moments:
-            told.add_event(moment.name, clean(moment.attributes), timestamp=_ns(moment.at_s))
+        for name, at_s, attributes in span.moments:
+            told.add_event(name, clean(attributes), timestamp=_ns(at_s))
         told.set_attributes(clean(span.attributes))
         if span.failed:
             told.set_status(Status(StatusCode.ERROR))
@@ -274,13 +267,11 @@ class Traces:
 
     def _begin(self, span: OpenSpan) -> Span:
         """Return the OpenTelemetry span, after those of its parents, which end later."""
-        known = self._begun.get(span)
-        if known:
-            return known
-        above = set_span_in_context(self._begin(span.parent)) if span.parent else None
-        begun = self._tracer.start_span(span.name, above, start_time=_ns(span.began_s))
-        self._begun[span] = begun
-        return begun
+        if span.begun is None:
+            above = set_span_in_context(self._begin(span.parent)) if span.parent else None
+            start = self._tracer.start_span
+            span.begun = start(span.name, above, start_time=_ns(span.began_s))
+        return span.begun
 
 
 def _ns(at_s: float) -> int:

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from calls.events import AgentSaid, CallbackWanted, Event, TranscriptFinal
+from calls.excerpt import Excerpt
 from calls.operations_events import DoNotCallWanted
+from calls.state import CallState
 from operations.after_call.outcome_rules import ResultQuestion, codes_of, outcome_of
-from operations.after_call.story_rules import CallStory
 
 ENDED = "2026-11-21T18:00+01:00"
 HELLO = AgentSaid(turn=0, text="Hello, this is the surgery.")
@@ -105,8 +106,8 @@ def test_a_result_is_one_of_the_owners_or_a_general_one(
          "never again", "never again, then later", "later, then never again"],
 )  # fmt: skip
 def test_a_calls_result_follows_from_its_events(events: tuple[Event, ...], outcome: str) -> None:
-    story = CallStory()
+    call = CallState(excerpt=Excerpt())
     for event in events:
-        story.add(event)
+        call.add(event)
 
-    assert outcome_of(story) == outcome
+    assert outcome_of(call) == outcome

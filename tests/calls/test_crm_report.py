@@ -14,8 +14,9 @@ from calls.events import (
     TurnDecided,
     TurnEnded,
 )
+from calls.state import CallState
 from operations.crm.customer import CrmReport
-from operations.crm.report_rules import ReportedCall
+from operations.crm.report_rules import report_of
 
 STARTED = CallStarted(
     transport="twilio", agent="desk", caller="+15550101", called="+15550100", call_ref="CA1"
@@ -31,10 +32,10 @@ def heard(text: str) -> TranscriptFinal:
 
 
 def reported(*events: Event, ended_s: float = 1000.0) -> CrmReport:
-    call = ReportedCall("c1")
+    call = CallState("c1")
     for event in events:
         call.add(event)
-    return call.report(ended_s=ended_s)
+    return report_of(call, ended_s=ended_s)
 
 
 def test_a_report_has_caller_topic_and_end() -> None:
@@ -79,7 +80,7 @@ def test_a_call_without_data_is_reported_anyway() -> None:
 
 
 def test_two_calls_have_two_keys() -> None:
-    report = ReportedCall("c2").report(ended_s=1000.0)
+    report = report_of(CallState("c2"), ended_s=1000.0)
 
     assert (report.key, report.call_id) == ("call-c2", "c2")
 

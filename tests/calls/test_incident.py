@@ -4,88 +4,79 @@ from typing import Any
 
 import pytest
 
-from calls.incident import Incident, IncidentBegan, IncidentEnded, IncidentGrew, Trouble
+from calls.incident import Incident, IncidentBegan, IncidentEnded, IncidentGrew
 from fallbacks.failure import Severity
 
 
-def trouble(rung: str = "openai", severity: Severity = Severity.MEDIUM, **more: Any) -> Trouble:
-    return Trouble(stage="llm", rung=rung, kind="timeout", severity=severity, **more)
+def found(rung: str = "openai", severity: Severity = Severity.MEDIUM) -> IncidentBegan:
+    return IncidentBegan(
+        stage="llm",
+        rung=rung,
+        kind="timeout",
+        severity=severity,
+        reason="no word in 2 s",
+        then="openai-b is asked instead",
+    )
 
 
-LATE = trouble(reason="no word in 2 s")
-LEFT_ALONE = trouble(left_alone=True)
-STAGE = trouble("")
-REFUSED = Trouble(
-    stage="llm",
-    rung="openai",
-    kind="auth",
-    severity=Severity.HIGH,
-    reason="401",
-    left_alone=True,
-    failures=3,
+LATE = (found(), False)
+LEFT_ALONE = (found(), True)
+STAGE = (found(""), False)
+REFUSED = IncidentBegan(
+    stage="llm", rung="openai", kind="auth", severity=Severity.HIGH, reason="401", then="goodbye"
 )
+Met = tuple[IncidentBegan, bool]
+
+
+def begun(first: Met = LATE, **more: Any) -> Incident:
+    return Incident(first[0], left_alone=first[1], **{"now": 0.0, **more})
 
 
 @pytest.mark.parametrize(
     ("first", "then", "worse"),
     [
         (LATE, LATE, False),
-        (LATE, trouble(severity=Severity.LOW), False),
-        (LATE, trouble(severity=Severity.HIGH), True),
+        (LATE, (found(severity=Severity.LOW), False), False),
+        (LATE, (found(severity=Severity.HIGH), False), True),
         (LATE, LEFT_ALONE, True),
-        (LATE, trouble(severity=Severity.LOW, left_alone=True), True),
+        (LATE, (found(severity=Severity.LOW), True), True),
         (LEFT_ALONE, LEFT_ALONE, False),
         (LEFT_ALONE, LATE, False),
-        (LEFT_ALONE, trouble(severity=Severity.CRITICAL), True),
-        (STAGE, trouble("", left_alone=True), False),
+        (LEFT_ALONE, (found(severity=Severity.CRITICAL), False), True),
+        (STAGE, (found(""), True), False),
     ],
     ids=["the same", "lighter", "heavier", "left alone now", "lighter, but left alone now",
          "still left alone", "asked again", "left alone before, heavier now", "a whole stage"],
 )  # fmt: skip
-def test_a_worse_state_than_reported_is_worse(first: Trouble, then: Trouble, worse: bool) -> None:  # noqa: FBT001 - a table
-    assert Incident(first, now=0.0).add(then) is worse
+def test_a_worse_state_than_reported_is_worse(first: Met, then: Met, worse: bool) -> None:  # noqa: FBT001 - a table
+    assert bool(begun(first).add(then[0], left_alone=then[1])) is worse
 
 
 @pytest.mark.parametrize(
     "worse",
-    [trouble(severity=Severity.HIGH), LEFT_ALONE, REFUSED],
+    [(found(severity=Severity.HIGH), False), LEFT_ALONE, (REFUSED, True)],
     ids=["heavier", "left alone", "both"],
 )
-def test_a_reported_worse_state_is_not_reported_again(worse: Trouble) -> None:
-    incident = Incident(LATE, now=0.0)
+def test_a_reported_worse_state_is_not_reported_again(worse: Met) -> None:
+    incident = begun()
 
-    assert [incident.add(item) for item in (worse, worse, LATE, worse)] == [
-        True,
-        False,
-        False,
-        False,
-    ]
+    grew = [incident.add(item, left_alone=alone) for item, alone in (worse, worse, LATE, worse)]
 
-
-def test_it_begins_with_the_first_failure() -> None:
-    assert Incident(LATE, now=0.0).begin("openai-b is asked instead") == IncidentBegan(
-        stage="llm",
-        rung="openai",
-        kind="timeout",
-        severity=Severity.MEDIUM,
-        reason="no word in 2 s",
-        then="openai-b is asked instead",
-    )
+    assert [item is not None for item in grew] == [True, False, False, False]
 
 
 def test_it_grows_to_the_worst_and_counts_every_failure() -> None:
-    incident = Incident(LATE, now=0.0)
-    for item in (LATE, REFUSED, LATE):
-        incident.add(item)
+    incident = begun()
+    incident.add(found())
 
-    assert incident.grow("openai-b is asked instead") == IncidentGrew(
+    assert incident.add(REFUSED, left_alone=True, failures=3) == IncidentGrew(
         stage="llm",
         rung="openai",
         kind="auth",
         severity=Severity.HIGH,
         reason="401",
-        then="openai-b is asked instead",
-        failures=6,
+        then="goodbye",
+        failures=5,
     )
 
 
@@ -97,8 +88,8 @@ def test_it_grows_to_the_worst_and_counts_every_failure() -> None:
 def test_it_ends_with_how_long_it_lasted_to_a_tenth_of_a_second(
     over: float, lasted_s: float
 ) -> None:
-    incident = Incident(REFUSED, now=100.0)
-    incident.add(LATE)
+    incident = begun((REFUSED, True), now=100.0, failures=3)
+    incident.add(found())
 
     assert incident.end(over) == IncidentEnded(
         stage="llm", rung="openai", kind="auth", lasted_s=lasted_s, failures=4
@@ -106,14 +97,14 @@ def test_it_ends_with_how_long_it_lasted_to_a_tenth_of_a_second(
 
 
 def test_its_length_is_never_negative() -> None:
-    assert Incident(LATE, now=100.0).end(99.0).lasted_s == 0.0
+    assert begun(now=100.0).end(99.0).lasted_s == 0.0
 
 
 def test_it_lasts_until_recovery_and_starts_again_with_the_next_failure() -> None:
-    incident = Incident(LATE, now=100.0)
+    incident = begun(now=100.0)
     assert (incident.began, incident.well_since) == (100.0, None)
 
     incident.well_since = 105.0
-    incident.add(LATE)
+    incident.add(found())
 
     assert (incident.began, incident.well_since) == (100.0, None)

@@ -19,7 +19,6 @@ from fallbacks.facts import (
 )
 from fallbacks.failure import Kind, Scope, Severity, failed
 from operations.notify.incident_rules import CALM_S, Incidents
-from operations.notify.trouble_rules import trouble_of
 
 LADDERS = {"stt": ["deepgram"], "llm": ["openai", "openai-b"], "tts": ["cartesia", "elevenlabs"]}
 STEPS = ("clip", "keypad", "goodbye")
@@ -237,10 +236,18 @@ def test_a_key_that_may_be_valid_is_not_reported_as_retired(
     scope: Scope, *, left_alone: bool
 ) -> None:
     forbidden = AttemptFailed(
-        stage="llm", provider="openai", kind=Kind.AUTH, scope=scope, after_s=0.1, permanent=True
+        stage="llm",
+        provider="openai",
+        kind=Kind.AUTH,
+        scope=scope,
+        after_s=0.1,
+        permanent=True,
+        severity=Severity.HIGH,
     )
 
-    assert trouble_of(forbidden).left_alone is left_alone
+    (began,) = told_by(forbidden)
+    assert isinstance(began, IncidentBegan)
+    assert ("left alone" in began.then) is left_alone
 
 
 def test_a_stage_with_only_retired_rungs_is_critical() -> None:

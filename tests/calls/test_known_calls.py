@@ -1,49 +1,93 @@
-"""Data kept about calls, and which calls are kept."""
+"""Calls that a listener knows, and for how long it knows them."""
 
-from operations.notify.trouble_rules import MOST_NAMES, KnownCalls
+from calls.entry import Entry
+from calls.events import CallEnded, CallStarted, Event, TurnDecided, UsageMeasured
+from calls.known_calls import MOST_LIVE, MOST_NAMES, KnownCalls
 
 KEPT = 2
+STARTED = CallStarted(transport="twilio", agent="desk")
+DECIDED = TurnDecided(turn=1, at_s=1.0)
+ENDED = CallEnded(reason="caller_hung_up", length_s=3.0)
+USED = UsageMeasured(turn=0, stage="llm", provider="openai", model="m", cost=0.25, behind_call="0")
 
 
-def ended(number: int) -> KnownCalls[list[str]]:
-    """Return the state after this many calls, one after the other."""
-    calls = KnownCalls[list[str]](keep_ended=KEPT)
+def entry(event: Event, call_id: str = "c1") -> Entry:
+    return Entry(call_id=call_id, number=1, at="12:00", event=event)
+
+
+def ended(number: int) -> KnownCalls:
+    """Return what is known after this many calls, one after the other."""
+    calls = KnownCalls(keep_ended=KEPT)
     for index in range(number):
-        calls.find(str(index), list)
-        calls.end(str(index))
+        calls.add(entry(STARTED, str(index)))
+        calls.add(entry(ENDED, str(index)))
     return calls
 
 
 def test_a_call_stays_the_same_while_it_lasts_and_for_a_while_after() -> None:
-    calls = KnownCalls[list[str]](keep_ended=KEPT)
-    begun = calls.find("one", list)
-    assert begun is not None
+    calls = KnownCalls(keep_ended=KEPT)
+    found = [calls.add(entry(event)) for event in (STARTED, DECIDED, ENDED, ENDED)]
 
-    assert calls.find("one", list) is begun
-    assert list(calls.live) == ["one"]
-    assert calls.end("one") is begun
-    assert calls.find("one", list) is begun
-    assert (list(calls.live), list(calls.ended)) == ([], ["one"])
+    begun = found[0]
+    assert begun is not None
+    assert all(call is begun for call in found)
+    assert (begun.call_id, begun.began_at, begun.turn) == ("c1", "12:00", 1)
+    assert (list(calls.live), list(calls.ended)) == ([], ["c1"])
+
+
+def test_calls_are_kept_apart() -> None:
+    calls = KnownCalls()
+    for name in ("c1", "c2"):
+        calls.add(entry(STARTED, name))
+    calls.add(entry(DECIDED, "c2"))
+
+    assert {name: call.turn for name, call in calls.live.items()} == {"c1": 0, "c2": 1}
 
 
 def test_only_the_latest_ended_calls_are_kept_and_an_older_one_does_not_restart() -> None:
     calls = ended(KEPT + 1)
 
     assert list(calls.ended) == ["1", "2"]
-    assert calls.find("0", list) is None
+    assert calls.add(entry(DECIDED, "0")) is None
     assert not calls.live
 
 
-def test_an_unknown_call_cannot_end() -> None:
-    calls = ended(1)
+def test_an_ended_call_that_is_not_kept_is_returned_once() -> None:
+    calls = KnownCalls()
+    calls.add(entry(STARTED))
 
-    assert calls.end("0") is None
-    assert calls.end("nobody") is None
-    assert list(calls.ended) == ["0"]
+    assert calls.add(entry(ENDED)) is not None
+    assert calls.add(entry(ENDED)) is None
+
+
+def test_use_after_the_end_belongs_to_the_ended_call_while_that_is_kept() -> None:
+    early, late = ended(KEPT), ended(KEPT + 1)
+
+    call = early.add(entry(USED, ""))
+    assert call is not None
+    assert (call.call_id, call.bill.total, call.turns) == ("0", 0.25, {})
+    assert late.add(entry(USED, "")) is None
+
+
+def test_an_event_outside_calls_starts_none() -> None:
+    calls = KnownCalls()
+
+    assert calls.add(entry(DECIDED, "")) is None
+    assert not calls.live
+
+
+def test_calls_whose_end_was_lost_are_dropped_for_new_ones() -> None:
+    calls = KnownCalls()
+    for index in range(MOST_LIVE + 5):
+        calls.add(entry(STARTED, f"c{index}"))
+
+    assert len(calls.live) == MOST_LIVE
+    assert calls.add(entry(ENDED, "c4")) is None
+    assert calls.add(entry(ENDED, "c5")) is not None
 
 
 def test_the_names_of_dropped_calls_are_bounded() -> None:
     calls = ended(KEPT + MOST_NAMES + 1)
 
-    assert calls.find("1", list) is None
-    assert calls.find("0", list) == []
+    assert calls.add(entry(DECIDED, "1")) is None
+    assert calls.add(entry(DECIDED, "0")) is not None

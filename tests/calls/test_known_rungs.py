@@ -2,10 +2,8 @@
 
 import pytest
 
-from calls.incident import Trouble
 from fallbacks.breaker import State
-from fallbacks.failure import Severity
-from operations.notify.alert import KnownRungs
+from operations.notify.incident_rules import KnownRungs
 
 LADDERS = {"llm": ["a", "b", "c"], "tts": ["voice"], "stt": []}
 
@@ -15,12 +13,6 @@ def known(**kinds: str) -> KnownRungs:
     for name, kind in kinds.items():
         rungs.get("llm", name).kind = kind
     return rungs
-
-
-def trouble(stage: str, rung: str, *, left_alone: bool = False) -> Trouble:
-    return Trouble(
-        stage=stage, rung=rung, kind="auth", severity=Severity.HIGH, left_alone=left_alone
-    )
 
 
 def test_a_rung_outside_the_ladders_is_not_kept() -> None:
@@ -93,19 +85,19 @@ def test_the_next_rung_is_the_first_without_suspicion(
     for name in open_rungs:
         rungs.get("llm", name).breaker = State.OPEN
 
-    assert rungs.instead(trouble("llm", "a")) == said
+    assert rungs.instead("llm", "a") == said
 
 
 def test_a_retired_rung_is_reported_as_such() -> None:
-    assert known().instead(trouble("llm", "a", left_alone=True)) == (
+    assert known().instead("llm", "a", left_alone=True) == (
         "b is asked instead; a is left alone until a trial of it succeeds"
     )
 
 
 def test_a_whole_stages_message_names_the_outage_menu() -> None:
-    assert known().instead(trouble("llm", "")) == "clip, goodbye"
-    assert KnownRungs(LADDERS, steps=[]).instead(trouble("llm", "")) == "nothing"
+    assert known().instead("llm", "") == "clip, goodbye"
+    assert KnownRungs(LADDERS, steps=[]).instead("llm", "") == "nothing"
 
 
 def test_other_messages_say_that_calls_continue() -> None:
-    assert known().instead(trouble("crm", "hubspot")) == "the call goes on without it"
+    assert known().instead("crm", "hubspot") == "the call goes on without it"

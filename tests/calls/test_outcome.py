@@ -17,7 +17,8 @@ from calls.events import (
     TurnParts,
     UsageMeasured,
 )
-from calls.outcome import Outcome, outcome, spread
+from calls.outcome import Outcome, outcome_of, spread
+from calls.state import state_of
 from fallbacks.facts import AttemptFailed, EarlyAnswerDropped, EarlyAnswerTaken, StageExhausted
 from fallbacks.failure import Kind, Scope
 
@@ -31,6 +32,10 @@ def answer(turn: int, v2v_s: float) -> AnswerHeard:
 
 def attempt_failed(stage: str, provider: str, kind: Kind, scope: Scope) -> AttemptFailed:
     return AttemptFailed(stage=stage, provider=provider, kind=kind, scope=scope, after_s=0.1)
+
+
+def outcome(events: list[Event]) -> Outcome:
+    return outcome_of(state_of(events))
 
 
 def test_percentiles_are_measured_values() -> None:

@@ -27,10 +27,9 @@ from calls.events import (
     TurnParts,
     UsageMeasured,
 )
+from calls.state import TURNS_KEPT, share_words
 from fallbacks.facts import AttemptFailed, AttemptStarted, AttemptWon, BreakerMoved, RungChosen
 from fallbacks.failure import Kind, Scope, Severity
-from operations.record.call_rules import TURNS_KEPT
-from operations.record.call_rules import spans as spans_of
 from operations.record.fold_rules import ENDED_CALLS, WITH_TURNS, RecordBatch, RecordFold
 
 STARTED = CallStarted(
@@ -214,7 +213,7 @@ def test_shared_words_add_up(words: int) -> None:
     said = only(told(folded, AgentSaid(turn=1, text="word " * words)).messages)
 
     assert sum(item["words"] for item in said["spans"]) == words
-    assert spans_of([], words) == []
+    assert share_words([], words) == []
 
 
 def test_a_failure_is_kept_with_its_turn() -> None:
@@ -344,6 +343,6 @@ def test_memory_does_not_grow_with_past_calls_and_turns() -> None:
 
     assert folded.live == {"c1"}
     assert len(folded._calls.ended) == ENDED_CALLS
-    assert len(folded._with_turns) == WITH_TURNS
+    assert sum(bool(call.turns) for call in folded._calls.ended.values()) <= WITH_TURNS
     assert late.turns == []  # too long ago
     assert only(late.calls)["cost"] == 0.5

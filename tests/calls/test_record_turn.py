@@ -5,19 +5,22 @@ from typing import Any
 import pytest
 
 from calls.events import (
+    AgentSaid,
     AnswerHeard,
     BudgetMissed,
     Event,
     FirstSpeech,
     FirstToken,
     TranscriptFinal,
+    TurnDecided,
     TurnEnded,
     TurnParts,
     UsageMeasured,
 )
+from calls.state import CallState
 from fallbacks.facts import AttemptFailed, AttemptWon
 from fallbacks.failure import Kind, Scope
-from operations.record.call_rules import RecordedTurn
+from operations.record.fold_rules import turn_row
 
 PARTS = TurnParts(
     vad_s=0.2, transcript_s=0.1, decision_s=0.0, llm_s=0.3, tts_s=0.1, transport_s=0.0
@@ -50,11 +53,11 @@ TIMES = {
 }
 
 
-def turn(*events: Event) -> RecordedTurn:
-    recorded = RecordedTurn(call_id="c1", turn=2, began_at="12:00")
-    for event in events:
-        recorded.add(event)
-    return recorded
+def call_after(*events: Event) -> CallState:
+    call = CallState("c1")
+    for event in (TurnDecided(turn=2, at_s=1.0), *events):
+        call.add(event, "12:00")
+    return call
 
 
 def used(stage: str, provider: str, **amounts: Any) -> UsageMeasured:
@@ -75,6 +78,10 @@ def failed_behind(provider: str, words: int, *, stage: str = "tts") -> AttemptFa
         after_s=0.4,
         heard_words=words,
     )
+
+
+def said(words: int) -> AgentSaid:
+    return AgentSaid(turn=2, text="word " * words)
 
 
 def span(provider: str, words: int) -> dict[str, Any]:
@@ -136,7 +143,7 @@ def span(provider: str, words: int) -> dict[str, Any]:
     ],
 )
 def test_a_turn_is_one_row(events: tuple[Event, ...], row: dict[str, Any]) -> None:
-    assert turn(*events).row() == EMPTY | row
+    assert turn_row(call_after(*events), 2) == EMPTY | row
 
 
 @pytest.mark.parametrize(
@@ -185,11 +192,14 @@ def test_a_turn_is_one_row(events: tuple[Event, ...], row: dict[str, Any]) -> No
 def test_heard_words_are_split_among_the_voices(
     events: tuple[Event, ...], words: int, spans: list[dict[str, Any]]
 ) -> None:
-    assert turn(*events).take_spans(words) == spans
+    call = call_after(*events, said(words))
+
+    assert call.turns[2].spans == spans
 
 
 def test_words_are_split_once() -> None:
-    recorded = turn(spoke("a", 2), spoke("b", 1), FirstSpeech(turn=2, at_s=2.8, provider="b"))
+    call = call_after(spoke("a", 2), spoke("b", 1), FirstSpeech(turn=2, at_s=2.8, provider="b"))
 
-    assert recorded.take_spans(3) == [span("a", 2), span("b", 1)]
-    assert recorded.take_spans(3) == [span("b", 3)]
+    for spans in ([span("a", 2), span("b", 1)], [span("b", 3)]):
+        call.add(said(3))
+        assert call.turns[2].spans == spans

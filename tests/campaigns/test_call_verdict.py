@@ -6,7 +6,8 @@ import pytest
 
 from calls.events import CallEnded, CallFailed, Event
 from calls.leg_events import AnswererHeard
-from campaigns.call_verdict import CallJudge
+from calls.state import state_of
+from campaigns.call_verdict import verdict_of
 from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered
 from fallbacks.failure import Severity
 
@@ -39,13 +40,11 @@ WON = AttemptWon(stage="tts", provider="cartesia", attempt=3, after_s=0.2)
     ids=lambda each: each if isinstance(each, str) else "",
 )
 def test_a_call_failed_for_our_reasons_or_it_did_not(facts: Sequence[Event], failed: str) -> None:
-    judge = CallJudge()
-    for event in facts:
-        judge.add(event)
+    verdict = verdict_of(state_of(facts))
 
-    assert judge.verdict.over
-    assert judge.verdict.failed == failed
-    assert judge.verdict.length_s == 12.0
+    assert verdict.over
+    assert verdict.failed == failed
+    assert verdict.length_s == 12.0
 
 
 def heard(answerer: str) -> AnswererHeard:
@@ -67,16 +66,8 @@ def heard(answerer: str) -> AnswererHeard:
     ids=lambda each: "",
 )
 def test_the_last_machine_verdict_counts(facts: Sequence[Event], *, machine: bool) -> None:
-    judge = CallJudge()
-    for fact in facts:
-        judge.add(fact)
-
-    assert judge.verdict.machine is machine
+    assert verdict_of(state_of(facts)).machine is machine
 
 
 def test_a_call_in_progress_has_no_verdict_yet() -> None:
-    judge = CallJudge()
-
-    judge.add(OUT)
-
-    assert not judge.verdict.over
+    assert not verdict_of(state_of([OUT])).over

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bot.outbound.opening import _held
+from calls.incident import CAMPAIGN
 from campaigns.guard import Hold
 from fallbacks.failure import Severity
 from operations.notify.alert import Alert
-from operations.notify.trouble_rules import CAMPAIGN
 
 STANDS = Alert(
     key="campaign/spring/stage_down",

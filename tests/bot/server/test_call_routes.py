@@ -28,7 +28,7 @@ from operations.database.tables import (
     TURNS,
 )
 from operations.record.reader import RecordReader
-from operations.telemetry.live import Live, LiveCalls, RecentWork
+from operations.telemetry.live import ConsoleSums, Live
 
 PARTS = TurnParts(
     vad_s=0.2, transcript_s=0.1, decision_s=0.0, llm_s=0.3, tts_s=0.2, transport_s=0.1
@@ -92,17 +92,16 @@ def happening(kind: str, **data: Any) -> dict[str, Any]:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asking:
     client: httpx.AsyncClient
-    calls: LiveCalls
-    recent: RecentWork
+    sums: ConsoleSums
     database: Database
 
 
 @asynccontextmanager
 async def asking(folder: Path, url: str = "") -> AsyncIterator[Asking]:
     url = url or f"sqlite+aiosqlite:///{folder}/holdline.db"
-    calls, recent, reader = LiveCalls(), RecentWork(), RecordReader(url)
+    sums, reader = ConsoleSums(), RecordReader(url)
     pool = SingleProcess(why_closed=lambda: "", clock=clock.monotonic)
-    house_calls = HouseCalls(calls, recent, pool)
+    house_calls = HouseCalls(sums, pool)
     app = FastAPI()
     app.include_router(call_router(house_calls, reader))
     app.include_router(live_router(Live(words=False), budget_s=1.5, calls=house_calls))
@@ -110,7 +109,7 @@ async def asking(folder: Path, url: str = "") -> AsyncIterator[Asking]:
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8080"
     ) as client:
-        yield Asking(client=client, calls=calls, recent=recent, database=database)
+        yield Asking(client=client, sums=sums, database=database)
     await reader.close()
     await database.close()
 
@@ -140,8 +139,7 @@ async def test_live_and_recorded_calls_are_listed_with_masked_numbers(
         heard = AnswerHeard(turn=1, at_s=0.0, v2v_s=0.9, parts=PARTS)
         for event in (STARTED, heard):
             entry = Entry(call_id="c2", number=1, at=at, event=event)
-            await it.calls.hear(entry)
-            await it.recent.hear(entry)
+            await it.sums.hear(entry)
 
         found = (await it.client.get("/api/calls")).json()
         whole = (await it.client.get("/api/calls?numbers=1")).json()
@@ -207,7 +205,7 @@ async def test_a_calls_page_has_its_outcome(tmp_path: Path) -> None:
 
 async def test_a_call_without_a_record_yet_has_a_page(tmp_path: Path) -> None:
     async with asking(tmp_path) as it:
-        await it.calls.hear(Entry(call_id="c9", number=1, at=NOON.isoformat(), event=STARTED))
+        await it.sums.hear(Entry(call_id="c9", number=1, at=NOON.isoformat(), event=STARTED))
 
         found = (await it.client.get("/api/calls/c9")).json()
         absent = await it.client.get("/api/calls/none")
@@ -219,7 +217,7 @@ async def test_a_call_without_a_record_yet_has_a_page(tmp_path: Path) -> None:
 async def test_without_a_database_the_live_calls_are_still_shown(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     async with asking(tmp_path, f"sqlite+aiosqlite:///{tmp_path}/file/holdline.db") as it:
-        await it.calls.hear(Entry(call_id="c9", number=1, at=NOON.isoformat(), event=STARTED))
+        await it.sums.hear(Entry(call_id="c9", number=1, at=NOON.isoformat(), event=STARTED))
 
         found = (await it.client.get("/api/calls")).json()
         page = await it.client.get("/api/calls/c9")

@@ -19,7 +19,7 @@ from calls.entry import Entry
 from calls.events import CallStarted, Event, OperatorActed
 from fallbacks.facts import AttemptFailed, AttemptWon
 from fallbacks.failure import Kind, Scope
-from operations.telemetry.live import LiveCalls, RecentWork
+from operations.telemetry.live import ConsoleSums
 from tests.bot.workers.lines import Lines, lines
 from tests.bot.workers.test_shared_limits import settings_with
 
@@ -37,20 +37,18 @@ class Worker:
     pool: WorkerPool
     view: ProviderView
     told: list[Event]
-    calls: LiveCalls = field(default_factory=LiveCalls)
-    recent: RecentWork = field(default_factory=RecentWork)
+    sums: ConsoleSums = field(default_factory=ConsoleSums)
 
     def __post_init__(self) -> None:
         self.app = FastAPI()
-        self.app.include_router(provider_router(self.view, self.pool, self.recent))
-        self.all_calls = HouseCalls(self.calls, self.recent, self.pool)
+        self.app.include_router(provider_router(self.view, self.pool, self.sums.recent))
+        self.all_calls = HouseCalls(self.sums, self.pool)
 
     async def hears(self, call_id: str, *events: Event) -> None:
         at = clock.utc_now().isoformat()
         for number, event in enumerate(events, 1):
             entry = Entry(call_id=call_id, number=number, at=at, event=event)
-            await self.calls.hear(entry)
-            await self.recent.hear(entry)
+            await self.sums.hear(entry)
 
     async def asked(self, method: str, path: str, **said: Any) -> Any:
         transport = httpx.ASGITransport(self.app)

@@ -9,7 +9,7 @@ from bot.call.switchboard import Switchboard
 from bot.outbound.call_ledger import CallLedger
 from bot.outbound.opening import HouseOfCalls
 from bot.workers.admission_rules import PoolAdmission
-from bot.workers.pool import HeldSeat, SingleProcess
+from bot.workers.pool import SingleProcess
 from bot.workers.pool_client import PoolClient
 from calls.entry import Entry
 from calls.events import Event

@@ -26,7 +26,7 @@ from fallbacks.failure import Severity
 from fallbacks.retrying import RetrySettings
 from operations.notify.alert import AlertRules
 from operations.notify.alerting_rules import never_quiet
-from operations.notify.desk import AlertDispatcher, AlertPolicy
+from operations.notify.desk import AlertDispatcher
 from operations.notify.opening import NONE, quiet_hours, try_channels
 from operations.notify.outbox import AlertOutbox, ReportedFact
 from operations.retrying import Retries
@@ -183,7 +183,8 @@ async def asked(
     desk = AlertDispatcher(
         outbox,
         [],
-        AlertPolicy(rules=AlertRules(), quiet=never_quiet),
+        AlertRules(),
+        quiet=never_quiet,
         retries=Retries(settings=RetrySettings(), tell=lambda _: None),
         leads=lambda: True,
         utc_s=lambda: NOW,

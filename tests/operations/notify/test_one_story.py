@@ -17,7 +17,7 @@ from fallbacks.retrying import RetrySettings
 from operations.masking import redacted
 from operations.notify.alert import AlertRules
 from operations.notify.alerting_rules import Alerting, never_quiet
-from operations.notify.desk import AlertDispatcher, AlertPolicy
+from operations.notify.desk import AlertDispatcher
 from operations.notify.incident_rules import Incidents
 from operations.notify.outbox import AlertOutbox
 from operations.notify.reporter import AlertReporter
@@ -71,7 +71,7 @@ class Story:
             clock=lambda: self.now,
         )
         self.desk = AlertDispatcher(
-            self.outbox, [], AlertPolicy(rules=RULES, quiet=never_quiet),
+            self.outbox, [], RULES, quiet=never_quiet,
             retries=Retries(settings=RetrySettings(attempts=1), tell=self.emitter.tell_for("")),
             leads=lambda: True, utc_s=lambda: self.now,
         )  # fmt: skip

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from bot.config.settings import EmailSettings, TelegramSettings, WebhookSettings
 from calls.campaign_events import CampaignPaused, CampaignResumed
 from calls.entry import Entry
-from calls.events import CallerStopped, CallFailed, Event, RecordHalted
+from calls.events import CallFailed, Event, RecordHalted, TurnDecided
 from calls.incident import IncidentBegan
 from calls.operations_events import AlertClosed, AlertSent, WritesRefused, WritesResumed
 from fallbacks.breaker import State
@@ -25,7 +25,7 @@ from operations.database.database import StorageError
 from operations.notify.alert import AlertRules, TellAlert
 from operations.notify.alerting_rules import never_quiet
 from operations.notify.channel import Channel
-from operations.notify.desk import AlertDispatcher, AlertPolicy
+from operations.notify.desk import AlertDispatcher
 from operations.notify.incident_rules import Incidents, Place
 from operations.notify.mail import MailChannel
 from operations.notify.outbox import AlertOutbox, Decide, ReportedFact
@@ -44,7 +44,6 @@ REFUSED = AttemptFailed.of(
 REFUSED_WRITES = WritesRefused(where="logs", reason="No space left on device")
 PAUSED = CampaignPaused(campaign="spring", reason="agent_failed_in_a_row", in_a_row=5)
 RESUMED = CampaignResumed(campaign="spring", reason=PAUSED.reason, held_s=7200.0)
-STOPPED = CallerStopped(at_s=1.0, noticed_at_s=1.2)
 
 
 def moved(after: State) -> BreakerMoved:
@@ -130,7 +129,8 @@ async def shift(
         found.desk = AlertDispatcher(
             outbox,
             found.channels,
-            AlertPolicy(rules=AlertRules(), quiet=never_quiet),
+            AlertRules(),
+            quiet=never_quiet,
             retries=Retries(
                 settings=RetrySettings(attempts=1),
                 tell=found.own.append,
@@ -145,9 +145,9 @@ async def shift(
 
 async def break_for_a_minute(shift: Shift) -> None:
     """Let five calls meet a refused key, two turns each, and repair the key after a minute."""
-    for _ in range(2):
+    for turn in (1, 2):
         for call in "abcde":
-            await shift.hear(STOPPED, call)
+            await shift.hear(TurnDecided(turn=turn, at_s=0.0), call)
             await shift.hear(REFUSED, call)
         await shift.hear(moved(State.OPEN))
         await shift.settle()

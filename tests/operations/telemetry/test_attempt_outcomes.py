@@ -1,10 +1,15 @@
 """Each attempt of a call is counted once, by its outcome."""
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from calls.entry import Entry
+from calls.events import CallEnded, Event
+from calls.state import WON_KEPT
 from fallbacks.facts import AttemptDropped, AttemptFailed, AttemptWon
 from fallbacks.failure import Kind, Scope
-from operations.telemetry.meters import KEPT, OUTCOMES, AttemptOutcomes
+from operations.telemetry.meters import OUTCOMES
+from operations.telemetry.metrics import Metrics
 
 TOLD = AttemptWon | AttemptFailed | AttemptDropped
 
@@ -24,17 +29,41 @@ def dropped(attempt: int = 1) -> AttemptDropped:
     return AttemptDropped(stage="tts", provider="cartesia", attempt=attempt, because="caller")
 
 
+class Counted:
+    """Metrics, and what they have counted of the attempts."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._metrics = Metrics(self._registry, {})
+
+    async def tell(self, *events: Event, call_id: str = "c") -> dict[str, int]:
+        """Return how many attempts these events count, by outcome."""
+        before = self._counts()
+        for event in events:
+            await self._metrics.hear(Entry(call_id=call_id, number=1, at="", event=event))
+        now = self._counts()
+        return {name: now[name] - before[name] for name in OUTCOMES if now[name] > before[name]}
+
+    def _counts(self) -> dict[str, int]:
+        samples = [sample for metric in self._registry.collect() for sample in metric.samples]
+        counts = dict.fromkeys(OUTCOMES, 0)
+        for sample in samples:
+            if sample.name == "holdline_attempts_total":
+                counts[sample.labels["outcome"]] += round(sample.value)
+        return counts
+
+
 @pytest.mark.parametrize(
     ("facts", "outcomes"),
     [
-        ([won()], ["won"]),
-        ([failed()], ["failed"]),
-        ([dropped()], ["dropped"]),
-        ([won(), failed()], ["won", "broke_off"]),
-        ([won(), dropped()], ["won", None]),
-        ([won(1), failed(2)], ["won", "failed"]),
-        ([won(stage="llm"), failed()], ["won", "failed"]),
-        ([failed(0)], [None]),
+        ([won()], {"won": 1}),
+        ([failed()], {"failed": 1}),
+        ([dropped()], {"dropped": 1}),
+        ([won(), failed()], {"won": 1, "broke_off": 1}),
+        ([won(), dropped()], {"won": 1}),
+        ([won(1), failed(2)], {"won": 1, "failed": 1}),
+        ([won(stage="llm"), failed()], {"won": 1, "failed": 1}),
+        ([failed(0)], {}),
     ],
     ids=[
         "it gave something",
@@ -47,29 +76,24 @@ def dropped(attempt: int = 1) -> AttemptDropped:
         "it was none of a stage's work in a call",
     ],
 )
-def test_an_attempt_has_one_outcome(facts: list[TOLD], outcomes: list[str | None]) -> None:
-    attempts = AttemptOutcomes()
-
-    assert [attempts.outcome("c", fact) for fact in facts] == outcomes
-    assert {*outcomes} - {None} <= {*OUTCOMES}
+async def test_an_attempt_has_one_outcome(facts: list[TOLD], outcomes: dict[str, int]) -> None:
+    assert await Counted().tell(*facts) == outcomes
 
 
-def test_calls_are_kept_apart_and_events_outside_calls_are_not_counted() -> None:
-    attempts = AttemptOutcomes()
+async def test_calls_are_kept_apart_and_events_outside_calls_are_not_counted() -> None:
+    it = Counted()
 
-    assert attempts.outcome("one", won()) == "won"
-    assert attempts.outcome("other", failed()) == "failed"
-    assert attempts.outcome("", won()) is None
-    assert attempts.outcome("", failed()) is None
+    assert await it.tell(won(), call_id="one") == {"won": 1}
+    assert await it.tell(failed(), call_id="other") == {"failed": 1}
+    assert await it.tell(won(), failed(), call_id="") == {}
 
 
-def test_the_last_attempts_of_a_long_call_are_kept_and_none_of_an_ended_one() -> None:
-    attempts = AttemptOutcomes()
-    for number in range(1, KEPT + 2):
-        attempts.outcome("c", won(number))
+async def test_the_last_attempts_of_a_long_call_are_kept_and_none_of_an_ended_one() -> None:
+    it = Counted()
+    await it.tell(*(won(number) for number in range(1, WON_KEPT + 2)))
 
-    assert attempts.outcome("c", failed(1)) == "failed"  # forgotten by now
-    assert attempts.outcome("c", failed(2)) == "broke_off"
+    assert await it.tell(failed(1)) == {"failed": 1}  # forgotten by now
+    assert await it.tell(failed(2)) == {"broke_off": 1}
 
-    attempts.forget("c")
-    assert attempts.outcome("c", failed(2)) == "failed"
+    await it.tell(CallEnded(reason="x", length_s=1.0))
+    assert await it.tell(failed(2)) == {"failed": 1}

@@ -15,13 +15,12 @@ from loguru import logger
 
 from calls.entry import Entry
 from calls.events import Event
-from calls.incident import IncidentBegan, IncidentEnded
+from calls.incident import DISK, IncidentBegan, IncidentEnded
 from calls.operations_events import WritesRefused, WritesResumed
 from fallbacks.facts import AttemptFailed
 from fallbacks.failure import Kind, Scope, Severity
 from operations.masking import redacted
 from operations.notify.incident_rules import Incidents
-from operations.notify.trouble_rules import DISK
 from operations.telemetry import logs
 from operations.telemetry.emitter import Emitter
 from operations.telemetry.journal import Journal

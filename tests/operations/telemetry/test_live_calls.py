@@ -1,5 +1,6 @@
 """Calls in progress, folded from their entries."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from fallbacks.facts import (
     StepTaken,
 )
 from fallbacks.failure import Kind, Scope
-from operations.telemetry.live import MOST_CALLS, LiveCalls
+from operations.telemetry.live import ConsoleSums
 
 AT = "2026-11-21T12:00:00.000+00:00"
 STARTED = CallStarted(
@@ -24,10 +25,10 @@ STARTED = CallStarted(
 
 
 async def shown(*events: Event) -> list[dict[str, Any]]:
-    calls = LiveCalls()
+    sums = ConsoleSums()
     for number, event in enumerate(events, 1):
-        await calls.hear(Entry(call_id="c1", number=number, at=AT, event=event))
-    return calls.as_json()
+        await sums.hear(Entry(call_id="c1", number=number, at=AT, event=event))
+    return sums.live()
 
 
 async def test_a_call_is_shown_from_its_start_to_its_end_with_masked_numbers() -> None:
@@ -73,10 +74,16 @@ async def test_a_stage_that_is_down_is_shown_with_its_replacement_until_it_is_ba
     assert (well["down"], well["step"]) == ([], "")
 
 
-async def test_calls_whose_end_was_lost_do_not_accumulate() -> None:
-    calls = LiveCalls()
-    for number in range(MOST_CALLS + 5):
-        await calls.hear(Entry(call_id=f"c{number}", number=1, at=AT, event=STARTED))
+async def test_a_resumed_call_is_shown_from_its_beginning() -> None:
+    (call,) = await shown(replace(STARTED, gap_s=1.0, began_at="2026-11-21T11:59", turn=3))
 
-    assert len(calls) == MOST_CALLS
-    assert calls.as_json()[0]["id"] == "c5"
+    assert (call["started_at"], call["turn"]) == ("2026-11-21T11:59", 3)
+
+
+async def test_a_request_that_every_rung_rejects_is_nobodys_failure() -> None:
+    refused = AttemptFailed(
+        stage="llm", provider="openai", kind=Kind.BAD_REQUEST, scope=Scope.PAYLOAD, after_s=0.1
+    )
+    (call,) = await shown(STARTED, refused)
+
+    assert (call["failures"], call["last"]) == (0, "openai: bad_request")

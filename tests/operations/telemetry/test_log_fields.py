@@ -11,7 +11,14 @@ from loguru import logger
 
 from bot.config.known_secrets import KNOWN
 from calls.entry import Entry
-from calls.events import CallEnded, CallerStopped, CallStarted, Event, TranscriptFinal
+from calls.events import (
+    CallEnded,
+    CallerStarted,
+    CallStarted,
+    Event,
+    TranscriptFinal,
+    TurnDecided,
+)
 from fallbacks.facts import AttemptFailed, AttemptWon, BreakerMoved, RungChosen
 from fallbacks.failure import Kind, Scope, Severity
 from operations.telemetry import logs
@@ -25,7 +32,8 @@ FAILED = AttemptFailed(
 OPENED = BreakerMoved(
     stage="tts", provider="cartesia", before="closed", after="open", cause="tripped", after_s=9.0
 )
-STOPPED = CallerStopped(at_s=1.0, noticed_at_s=1.2)
+SPOKE = CallerStarted(at_s=1.0)
+DECIDED = TurnDecided(turn=1, at_s=2.0)
 
 
 def entry(event: Event, call_id: str = "c1") -> Entry:
@@ -52,7 +60,7 @@ def written(folder: Path) -> tuple[list[str], list[dict[str, Any]]]:
 
 
 def test_a_failure_has_its_place_and_its_breakers_state() -> None:
-    *_, failed = read(STOPPED, STOPPED, OPENED, FAILED)
+    *_, failed = read(SPOKE, DECIDED, SPOKE, SPOKE, OPENED, FAILED)
 
     assert failed == {
         "call_id": "c1",
@@ -78,7 +86,7 @@ def test_a_failovers_provider_is_the_new_one() -> None:
 
 def test_an_ended_call_is_forgotten() -> None:
     fields = LogFields()
-    for item in (STOPPED, CallEnded(reason="caller_hung_up", length_s=1.0)):
+    for item in (SPOKE, CallEnded(reason="caller_hung_up", length_s=1.0)):
         fields.read(entry(item))
 
     assert fields.read(entry(FAILED))["turn"] == 0
@@ -86,7 +94,7 @@ def test_an_ended_call_is_forgotten() -> None:
 
 def test_an_event_of_an_ended_call_starts_none() -> None:
     fields = LogFields()
-    for item in (STOPPED, CallEnded(reason="caller_hung_up", length_s=1.0), FAILED):
+    for item in (SPOKE, CallEnded(reason="caller_hung_up", length_s=1.0), FAILED):
         fields.read(entry(item))
 
     assert list(fields._calls.live) == []
@@ -95,7 +103,7 @@ def test_an_event_of_an_ended_call_starts_none() -> None:
 async def test_both_forms_have_the_fields(folder: Path) -> None:
     KNOWN.learn([KEY])
     log = logs.Log()
-    for item in (STOPPED, OPENED, FAILED):
+    for item in (SPOKE, OPENED, FAILED):
         await log.hear(entry(item))
 
     text, lines = written(folder)

@@ -9,7 +9,7 @@ from fallbacks.failure import Kind, Scope
 from operations.telemetry.live import (
     MOST_TURNS,
     WINDOW_S,
-    RecentWork,
+    ConsoleSums,
     merge_recent,
     merge_turns,
     seconds_of,
@@ -26,7 +26,7 @@ def moment(after_s: float) -> str:
     return f"2026-11-21T12:{whole // 60:02d}:{whole % 60:02d}.000+00:00"
 
 
-async def heard(work: RecentWork, *facts: tuple[float, str, Event]) -> None:
+async def heard(work: ConsoleSums, *facts: tuple[float, str, Event]) -> None:
     for number, (after_s, call, event) in enumerate(facts, 1):
         await work.hear(Entry(call_id=call, number=number, at=moment(after_s), event=event))
 
@@ -41,12 +41,12 @@ def failed(provider: str = "cartesia", kind: Kind = Kind.NETWORK) -> AttemptFail
     )
 
 
-def merged(work: RecentWork, now: float, name: str = "cartesia") -> dict[str, object]:
-    return merge_recent(rung for rung in work.rungs(now) if rung["name"] == name)
+def merged(work: ConsoleSums, now: float, name: str = "cartesia") -> dict[str, object]:
+    return merge_recent(rung for rung in work.recent.rungs(now) if rung["name"] == name)
 
 
 async def test_percentiles_are_right_to_a_step() -> None:
-    work = RecentWork()
+    work = ConsoleSums()
     await heard(work, *((float(index), "c1", won(0.01 * index)) for index in range(1, 101)))
 
     found = merged(work, NOON + 120)
@@ -57,13 +57,13 @@ async def test_percentiles_are_right_to_a_step() -> None:
 
 
 async def test_counts_of_two_processes_are_one_window() -> None:
-    one, other = RecentWork(), RecentWork()
+    one, other = ConsoleSums(), ConsoleSums()
     await heard(one, *((float(index), "c1", won(0.1)) for index in range(10)))
     await heard(
         other, *((float(index), "c2", won(1.0)) for index in range(10)), (11, "c2", failed())
     )
 
-    found = merge_recent([*one.rungs(NOON + 60), *other.rungs(NOON + 60)])
+    found = merge_recent([*one.recent.rungs(NOON + 60), *other.recent.rungs(NOON + 60)])
 
     assert found["answers"] == 20
     assert found["p50_s"] == pytest.approx(0.1, rel=0.03)
@@ -73,7 +73,7 @@ async def test_counts_of_two_processes_are_one_window() -> None:
 
 
 async def test_a_caller_who_met_ten_failures_is_one_caller() -> None:
-    work = RecentWork()
+    work = ConsoleSums()
     moved = RungChosen(stage="tts", before="cartesia", after="elevenlabs", cause="failover")
     facts = [(float(index), f"c{index % 3}", failed()) for index in range(10)]
     await heard(work, *facts, (12, "c0", moved), (13, "c4", moved))
@@ -88,7 +88,7 @@ async def test_a_caller_who_met_ten_failures_is_one_caller() -> None:
 async def test_a_caller_who_waited_for_a_late_rung_is_affected_and_one_who_skipped_it_is_not() -> (
     None
 ):
-    work = RecentWork()
+    work = ConsoleSums()
     moved = RungChosen(stage="tts", before="cartesia", after="elevenlabs", cause="failover")
     asked = [
         AttemptStarted(stage="tts", provider=name, attempt=1, extra=False, left_s=1.0)
@@ -105,7 +105,7 @@ async def test_a_caller_who_waited_for_a_late_rung_is_affected_and_one_who_skipp
 
 
 async def test_counts_older_than_the_window_are_forgotten_except_the_last_failure() -> None:
-    work = RecentWork()
+    work = ConsoleSums()
     await heard(work, (0, "c1", won(0.2)), (1, "c1", failed(kind=Kind.AUTH)))
 
     assert merged(work, NOON + 800)["answers"] == 1
@@ -117,7 +117,7 @@ async def test_counts_older_than_the_window_are_forgotten_except_the_last_failur
 
 
 async def test_a_probe_is_no_callers_request() -> None:
-    work = RecentWork()
+    work = ConsoleSums()
     await heard(work, (0, "", won(0.2)), (1, "", failed()))
 
     found = merged(work, NOON + 2)
@@ -127,7 +127,7 @@ async def test_a_probe_is_no_callers_request() -> None:
 
 
 async def test_turns_of_two_processes_are_in_order_and_bounded() -> None:
-    one, other = RecentWork(), RecentWork()
+    one, other = ConsoleSums(), ConsoleSums()
     for work, start in ((one, 0), (other, 1)):
         answers = [
             (float(at % 900), "c", AnswerHeard(turn=1, at_s=0.0, v2v_s=at / 1000, parts=PARTS))
@@ -135,7 +135,7 @@ async def test_turns_of_two_processes_are_in_order_and_bounded() -> None:
         ]
         await heard(work, *answers)
 
-    found = merge_turns([one.turns(NOON + 900), other.turns(NOON + 900)])
+    found = merge_turns([one.recent.turns(NOON + 900), other.recent.turns(NOON + 900)])
 
     assert len(found) == MOST_TURNS
     assert [merge_turn[0] for merge_turn in found] == sorted(merge_turn[0] for merge_turn in found)

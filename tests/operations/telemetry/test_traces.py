@@ -128,7 +128,7 @@ async def collector() -> AsyncIterator[Collector]:
 
 
 async def tell_call(collector: Collector, told: Sequence[tuple[float, Event]] = CALL) -> int:
-    """Tell a call; return how many spans are kept after its end."""
+    """Tell a call; return how many calls are kept after its end."""
     from operations.telemetry.traces import Traces  # noqa: PLC0415 - an extra
 
     traces = Traces.over_http(collector.url, version="1.2.3")
@@ -136,7 +136,7 @@ async def tell_call(collector: Collector, told: Sequence[tuple[float, Event]] = 
         at = (BEGAN + timedelta(seconds=after_s)).isoformat(timespec="milliseconds")
         await traces.hear(Entry(call_id="c1", number=number, at=at, event=event))
     await traces.close()
-    return len(traces._begun)
+    return len(traces._calls)
 
 
 def attributes(span: Any) -> dict[str, Any]:

@@ -1,12 +1,9 @@
-"""Collects a call's words and basic facts during the call, within bounds."""
+"""The words that are kept of a call: its beginning and its end, one utterance a line."""
 
 from collections import deque
 from typing import Final
 
 from calls.caller import clean
-from calls.campaign_events import OutboundCallBegan
-from calls.events import AgentSaid, CallbackWanted, Event, TranscriptFinal
-from calls.operations_events import DoNotCallOwed, DoNotCallWanted
 
 HEAD_CHARACTERS: Final = 2_000  # of the beginning, where callers name themselves and their wishes
 TAIL_CHARACTERS: Final = 6_000  # of the end, where agreements are made; both chosen: 2,000 tokens
@@ -14,43 +11,29 @@ LINE_CHARACTERS: Final = 600  # of one utterance
 LEFT_OUT: Final = "[…]"
 
 
-class CallStory:
-    """Follows one call, event by event; its size is bounded."""
+class Excerpt:
+    """Collects both sides' words; its size is bounded.
+
+    Attributes:
+        spoke: Whether the other party said something.
+    """
 
     def __init__(self) -> None:
+        self.spoke = False
         self._head: list[str] = []
         self._tail: deque[str] = deque()
         self._head_room = HEAD_CHARACTERS
         self._tail_room = TAIL_CHARACTERS
         self._cut = False
-        self.dial_id = ""
-        self.spoke = False  # the other party said something
-        self.no_more_calls = False
-        self.callback: CallbackWanted | None = None
-
-    def add(self, event: Event) -> None:
-        """Add one event."""
-        match event:
-            case TranscriptFinal():
-                self._say("Person", event.text)
-            case AgentSaid():
-                self._say("Agent", event.text)
-            case OutboundCallBegan():
-                self.dial_id = event.dial_id
-            case DoNotCallWanted() | DoNotCallOwed():
-                self.no_more_calls = True
-            case CallbackWanted():
-                self.callback = event
-            case _:
-                pass
 
     @property
     def text(self) -> str:
-        """The words of both sides, one utterance a line, with a gap in the middle if too long."""
+        """The words of both sides, with a gap in the middle if they are too many."""
         between = [LEFT_OUT] if self._cut else []
         return "\n".join((*self._head, *between, *self._tail))
 
-    def _say(self, speaker: str, said: str) -> None:
+    def add(self, speaker: str, said: str) -> None:
+        """Add an utterance; `speaker` is Person or Agent."""
         words = clean(said, LINE_CHARACTERS)
         if not words:
             return

@@ -1,0 +1,71 @@
+"""The calls that a listener knows: those in progress, and the latest ended ones."""
+
+from typing import Final
+
+from calls.entry import Entry
+from calls.events import CallEnded, UsageMeasured
+from calls.excerpt import Excerpt
+from calls.state import CallState
+
+MOST_LIVE: Final = 1_000  # chosen: more than a process has seats; the oldest are dropped
+MOST_NAMES: Final = 4096  # half an hour of two calls a second (chosen)
+
+
+class KnownCalls:
+    """Folds each entry into its call; its size is bounded.
+
+    An event of a call long after its end must not start the call again. So the names of dropped
+    calls are kept. What a process reports of the use of an ended call (`behind_call`) belongs to
+    that call.
+
+        calls = KnownCalls(keep_ended=64)
+        calls.add(entry)  # the call's state; `None` if it was dropped, or outside calls
+
+    Attributes:
+        live: Calls in progress, oldest first.
+        ended: The latest ended calls, oldest first.
+    """
+
+    def __init__(self, *, keep_ended: int = 0, keep_words: bool = False) -> None:
+        """Start without calls; `keep_words` gives each of them an excerpt."""
+        self.live: dict[str, CallState] = {}
+        self.ended: dict[str, CallState] = {}
+        self._keep_ended = keep_ended
+        self._keep_words = keep_words
+        self._names: dict[str, None] = {}  # of dropped calls, oldest first
+
+    def add(self, entry: Entry) -> CallState | None:
+        """Fold one entry; return its call."""
+        call = self.live.get(entry.call_id) or self._find(entry)
+        if call is not None:
+            call.add(entry.event, entry.at)
+            if type(entry.event) is CallEnded:
+                self._end(call)
+        return call
+
+    def _find(self, entry: Entry) -> CallState | None:
+        """Return the call of an entry that is not live: an ended one, or a new one."""
+        call_id = entry.call_id
+        if not call_id:
+            event = entry.event
+            return self.ended.get(event.behind_call) if isinstance(event, UsageMeasured) else None
+        if call_id in self._names or call_id in self.ended:
+            return self.ended.get(call_id)
+        excerpt = Excerpt() if self._keep_words else None
+        begun = self.live[call_id] = CallState(call_id, began_at=entry.at, excerpt=excerpt)
+        if len(self.live) > MOST_LIVE:
+            self._drop(self.live)  # its end was lost
+        return begun
+
+    def _end(self, call: CallState) -> None:
+        if self.live.pop(call.call_id, None):
+            self.ended[call.call_id] = call
+        while len(self.ended) > self._keep_ended:
+            self._drop(self.ended)
+
+    def _drop(self, calls: dict[str, CallState]) -> None:
+        oldest = next(iter(calls))
+        del calls[oldest]
+        self._names[oldest] = None
+        while len(self._names) > MOST_NAMES:
+            del self._names[next(iter(self._names))]

@@ -1,0 +1,473 @@
+"""How a call stands: the one fold over the events of a call.
+
+The record, the console, the log, the metrics, the traces, the alerts, the summary of a call, the
+report to the CRM, the work after a call and the verdict on a dial read a `CallState`. A listener
+folds the entries that it gets, in its own time, because each listener has its own queue and
+remembers ended calls for as long as it needs them.
+
+The number of a turn: turn detection decides it (`TurnDecided`). From the caller's first sound
+until then, the turn to come is in progress (`turn_now`).
+"""
+
+from array import array
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Any, Final, TypeAlias
+
+from calls.campaign_events import OutboundCallBegan
+from calls.cost import Bill
+from calls.events import (
+    AgentSaid,
+    AnswerHeard,
+    BudgetMissed,
+    CallbackWanted,
+    CallEnded,
+    CallerStarted,
+    CallFailed,
+    CallRecorded,
+    CallStarted,
+    Event,
+    FirstSpeech,
+    FirstToken,
+    PhaseMoved,
+    ProviderFailed,
+    TranscriptFinal,
+    TurnCosted,
+    TurnDecided,
+    TurnEnded,
+    TurnParts,
+    UsageMeasured,
+)
+from calls.excerpt import Excerpt
+from calls.leg_events import AnswererHeard, LegAnswered, LegEnded, LegRinging
+from calls.operations_events import DoNotCallOwed, DoNotCallWanted
+from calls.timeline import PARTS
+from fallbacks.facts import (
+    AttemptFailed,
+    AttemptStarted,
+    AttemptWon,
+    RungChosen,
+    StageExhausted,
+    StageRecovered,
+    StepTaken,
+)
+from fallbacks.failure import Scope, Severity
+
+STAGES: Final = frozenset({"stt", "llm", "tts"})
+MACHINES: Final = frozenset({"voicemail", "menu"})
+"""The judgements on who picked up, and the ends of a call, that mean a machine."""
+TURNS_KEPT: Final = 8  # of a call; a later bill for an older one is only in the call's sum
+WON_KEPT: Final = 64  # attempts of a call that won recently (chosen: a few run at once)
+SAID_KEPT: Final = 2  # of the caller's utterances
+LETTERS_A_WORD: Final = 6.0  # with the blank, in English; only used if two voices share an answer
+PART_VALUES: Final = attrgetter(*PARTS)
+
+Span: TypeAlias = dict[str, Any]
+"""How many words a provider said: `provider`, `words`."""
+
+
+@dataclass(slots=True, kw_only=True)
+class TurnState:
+    """A turn so far."""
+
+    began_at: str
+    v2v_s: float | None = None
+    parts: TurnParts | None = None
+    providers: dict[str, str] = field(default_factory=dict[str, str])  # by stage
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    characters: int = 0
+    interrupted: bool = False
+    within_budget: bool = False  # False also if no answer was heard
+    spans: list[Span] = field(default_factory=list[Span])  # of what the caller heard last
+    spoken: list[tuple[str, float]] = field(default_factory=list[tuple[str, float]])
+    """What each voice said in a row since then: its provider and the estimated words."""
+
+    def note_spoken(self, provider: str, words: float) -> None:
+        """Add what a voice was billed for."""
+        if self.spoken and self.spoken[-1][0] == provider:
+            words += self.spoken.pop()[1]
+        self.spoken.append((provider, words))
+
+    def note_heard(self, provider: str, words: int) -> None:
+        """Replace a failed voice's text with the part that was heard."""
+        for at in range(len(self.spoken) - 1, -1, -1):
+            if self.spoken[at][0] == provider:
+                self.spoken[at] = (provider, float(words))
+                return
+        self.spoken.append((provider, float(words)))
+
+    def end_words(self, words: int) -> None:
+        """Share the heard words among the voices.
+
+        If a voice failed in the middle, its words were counted as they were heard; whole sentences
+        before that are distinguished only by their length.
+        """
+        alone = {"provider": self.providers.get("tts", ""), "words": words}
+        self.spans = share_words(self.spoken, words) or [alone]
+        self.spoken = []
+
+
+def share_words(spoken: Sequence[tuple[str, float]], words: int) -> list[Span]:
+    """Distribute words among voices that spoke in a row; the last one gets the rest."""
+    found: list[Span] = []
+    left = words
+    for number, (provider, estimated) in enumerate(spoken, start=1):
+        own = left if number == len(spoken) else min(left, round(estimated))
+        if own:
+            found.append({"provider": provider, "words": own})
+        left -= own
+    return found
+
+
+@dataclass(slots=True)
+class CallState:
+    """A call so far; it keeps eight numbers for each turn, and no events.
+
+    Attributes:
+        began_at: Of the first event; of a resumed call, when it began.
+        ended: The first end; a call ends once.
+        outbound: We placed the call.
+        phase: Empty before the first move.
+        turn: The latest decided turn.
+        turns: The latest turns, by number.
+        counts: The events, by type.
+        v2v_s: How long the caller waited for each answer.
+        parts_s: The parts of that, in the order of `PARTS`, answer after answer.
+        heard_s: The audio that recognisers were given.
+        failures: Failed requests, by provider.
+        down: The stages without a usable rung, and how bad that is.
+        touched: The caller met a failure, or waited until another provider answered.
+        won: Stage and number of the attempts that won recently.
+        said: The caller's latest utterances.
+        excerpt: The words of the call; `None` if they are not wanted.
+        machine: A machine picked up, by our latest judgement.
+        spoke_on: The caller has started to speak since the turn was decided.
+        asked: The rungs that were asked for a stage's current piece of work.
+        served: The stages whose piece of work is done.
+    """
+
+    call_id: str = ""
+    began_at: str = ""
+    started: CallStarted | None = None
+    ended: CallEnded | None = None
+    ended_at: str | None = None
+    call_ref: str = ""
+    dial_id: str = ""
+    outbound: bool = False
+    leg_outcome: str = ""
+    recording: str = ""
+    failed: bool = False
+    machine: bool = False
+    phase: str = ""
+    step: str = ""
+    turn: int = 0
+    turns: dict[int, TurnState] = field(default_factory=dict[int, TurnState])
+    counts: Counter[type[Event]] = field(default_factory=Counter[type[Event]])
+    # Eight bytes a number; a list of floats takes four times that.
+    v2v_s: "array[float]" = field(default_factory=lambda: array("d"))
+    parts_s: "array[float]" = field(default_factory=lambda: array("d"))
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    characters: int = 0
+    heard_s: float = 0.0
+    bill: Bill = field(default_factory=Bill)
+    failures: Counter[str] = field(default_factory=Counter[str])
+    last_failure: AttemptFailed | None = None
+    providers: dict[str, str] = field(default_factory=dict[str, str])  # by stage
+    down: dict[str, Severity] = field(default_factory=dict[str, Severity])
+    touched: bool = False
+    won: deque[tuple[str, int]] = field(
+        default_factory=lambda: deque[tuple[str, int]](maxlen=WON_KEPT)
+    )
+    callback: CallbackWanted | None = None
+    no_more_calls: bool = False
+    said: deque[str] = field(default_factory=lambda: deque[str](maxlen=SAID_KEPT))
+    excerpt: Excerpt | None = None
+    spoke_on: bool = False
+    asked: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
+    served: set[str] = field(default_factory=set[str])
+    _closed: bool = False  # all turns were dropped
+
+    def add(self, event: Event, at: str = "") -> None:
+        """Fold one event."""
+        kind = type(event)
+        self.counts[kind] += 1
+        if fold := FOLDS.get(kind):
+            fold(self, event, at)
+
+    @property
+    def turn_now(self) -> int:
+        """The turn in progress: the caller may have begun the one that is not decided yet."""
+        return self.turn + self.spoke_on
+
+    def turn_at(self, stage: str) -> int:
+        """Return the turn that a stage works for: a recogniser may be a turn ahead."""
+        return self.turn_now if stage == "stt" else self.turn
+
+    def turn_of(self, event: Event) -> int | None:
+        """Return the turn to which an event belongs; `None` if it is none of a turn's own."""
+        match event:
+            case AttemptWon() | AttemptFailed():
+                return self.turn_at(event.stage)
+            case UsageMeasured(behind_call=""):
+                return event.turn
+            case (
+                AnswerHeard() | BudgetMissed() | FirstSpeech() | FirstToken() | TranscriptFinal()
+                | TurnDecided() | TurnEnded()
+            ):  # fmt: skip
+                return event.turn
+            case _:
+                return None
+
+    def touches(self, event: Event) -> bool:
+        """Return whether an event touched the caller.
+
+        A rung that failed the call, or made it wait for a failover, touched its caller. A rung that
+        was skipped, because it was suspected or out of rotation, did not.
+        """
+        match event:
+            case AttemptFailed():
+                return event.stage in STAGES
+            case RungChosen():
+                return event.before in self.asked.get(event.stage, ())
+            case _:
+                return False
+
+    def find_turn(self, number: int, at: str) -> TurnState | None:
+        """Return a turn, created if it is new; `None` if it is too old."""
+        found = self.turns.get(number)
+        if found or self._closed or (self.turns and number < min(self.turns)):
+            return found
+        found = self.turns[number] = TurnState(began_at=at)
+        while len(self.turns) > TURNS_KEPT:
+            del self.turns[min(self.turns)]
+        return found
+
+    def forget_turns(self) -> None:
+        """Drop the turns: later events of the call belong to none."""
+        self._closed = True
+        self.turns.clear()
+
+
+def state_of(events: Iterable[Event]) -> CallState:
+    """Return how a call stands after these events."""
+    call = CallState()
+    for event in events:
+        call.add(event)
+    return call
+
+
+def failed_provider(event: Event) -> str | None:
+    """Return the provider that failed, if the event says so.
+
+    A request that every rung would reject, such as one that is too long, counts against no
+    provider.
+    """
+    match event:
+        case ProviderFailed():
+            return event.provider
+        case AttemptFailed() if event.scope is not Scope.PAYLOAD:
+            return event.provider
+        case _:
+            return None
+
+
+def _started(call: CallState, event: CallStarted, _: str) -> None:
+    call.started = event
+    call.call_ref = event.call_ref or call.call_ref
+    call.outbound = call.outbound or event.direction == "outbound"
+    call.turn = event.turn
+    call.began_at = event.began_at or call.began_at
+
+
+def _ended(call: CallState, event: CallEnded, at: str) -> None:
+    if call.ended is None:
+        call.ended, call.ended_at = event, at
+
+
+def _failed(call: CallState, _: CallFailed, _at: str) -> None:
+    call.failed = True
+
+
+def _recorded(call: CallState, event: CallRecorded, _: str) -> None:
+    call.recording = event.path
+
+
+def _dialled(call: CallState, event: OutboundCallBegan, _: str) -> None:
+    call.dial_id, call.outbound = event.dial_id, True
+
+
+def _leg(call: CallState, event: LegRinging | LegAnswered | LegEnded, _: str) -> None:
+    call.call_ref = call.call_ref or event.call_ref
+    call.outbound = call.outbound or bool(event.ref)
+    if isinstance(event, LegEnded):
+        call.leg_outcome = event.outcome
+
+
+def _answerer(call: CallState, event: AnswererHeard, _: str) -> None:
+    call.machine = event.answerer in MACHINES
+
+
+def _moved(call: CallState, event: PhaseMoved, _: str) -> None:
+    call.phase = event.after
+
+
+def _spoke(call: CallState, _: CallerStarted, _at: str) -> None:
+    call.spoke_on = True
+
+
+def _decided(call: CallState, event: TurnDecided, at: str) -> None:
+    call.turn, call.spoke_on = event.turn, False
+    call.find_turn(event.turn, at)
+
+
+def _heard(call: CallState, event: TranscriptFinal, at: str) -> None:
+    call.said.append(event.text)
+    if call.excerpt is not None:
+        call.excerpt.add("Person", event.text)
+    if turn := call.find_turn(event.turn, at):
+        turn.providers["stt"] = event.provider
+
+
+def _first(call: CallState, event: FirstToken | FirstSpeech, at: str) -> None:
+    if turn := call.find_turn(event.turn, at):
+        turn.providers["llm" if isinstance(event, FirstToken) else "tts"] = event.provider
+
+
+def _answered(call: CallState, event: AnswerHeard, at: str) -> None:
+    call.v2v_s.append(event.v2v_s)
+    call.parts_s.extend(PART_VALUES(event.parts))
+    if turn := call.find_turn(event.turn, at):
+        turn.v2v_s, turn.parts, turn.within_budget = event.v2v_s, event.parts, True
+
+
+def _missed(call: CallState, event: BudgetMissed, at: str) -> None:
+    if turn := call.find_turn(event.turn, at):
+        turn.within_budget = False
+
+
+def _turn_ended(call: CallState, event: TurnEnded, at: str) -> None:
+    if turn := call.find_turn(event.turn, at):
+        turn.interrupted = event.interrupted
+
+
+def _said(call: CallState, event: AgentSaid, _: str) -> None:
+    if call.excerpt is not None:
+        call.excerpt.add("Agent", event.text)
+    if turn := call.turns.get(event.turn):
+        turn.end_words(len(event.text.split()))
+
+
+def _used(call: CallState, event: UsageMeasured, at: str) -> None:
+    call.bill.add(event)
+    call.prompt_tokens += event.prompt_tokens
+    call.completion_tokens += event.completion_tokens
+    call.characters += event.characters
+    call.heard_s += event.audio_s
+    turn = None if event.behind_call else call.find_turn(event.turn, at)
+    if turn is None:
+        return
+    turn.prompt_tokens += event.prompt_tokens
+    turn.completion_tokens += event.completion_tokens
+    turn.characters += event.characters
+    if event.stage == "tts" and event.characters:
+        turn.note_spoken(event.provider, event.characters / LETTERS_A_WORD)
+
+
+def _costed(call: CallState, event: TurnCosted, _: str) -> None:
+    call.bill.add(event)
+
+
+def _asked(call: CallState, event: AttemptStarted, _: str) -> None:
+    stage = event.stage
+    if stage in call.served:
+        call.served.discard(stage)
+        call.asked.pop(stage, None)
+    call.asked.setdefault(stage, set()).add(event.provider)
+
+
+def _won(call: CallState, event: AttemptWon, at: str) -> None:
+    call.providers[event.stage] = event.provider
+    call.won.append((event.stage, event.attempt))
+    if event.stage in STAGES:
+        call.served.add(event.stage)
+    if turn := call.find_turn(call.turn_at(event.stage), at):
+        turn.providers[event.stage] = event.provider
+    _recovered(call, event, at)
+
+
+def _attempt_failed(call: CallState, event: AttemptFailed, at: str) -> None:
+    call.last_failure = event
+    call.touched = call.touched or call.touches(event)
+    if provider := failed_provider(event):
+        call.failures[provider] += 1
+    turn = call.find_turn(call.turn_at(event.stage), at)
+    if turn and event.stage == "tts" and event.heard_words:
+        turn.note_heard(event.provider, event.heard_words)
+
+
+def _provider_failed(call: CallState, event: ProviderFailed, _: str) -> None:
+    call.failures[event.provider] += 1
+
+
+def _chosen(call: CallState, event: RungChosen, _: str) -> None:
+    call.providers[event.stage] = event.after
+    call.touched = call.touched or call.touches(event)
+
+
+def _exhausted(call: CallState, event: StageExhausted, _: str) -> None:
+    if call.down.get(event.stage) != Severity.CRITICAL:  # else only one text failed
+        call.down[event.stage] = event.severity
+
+
+def _recovered(call: CallState, event: StageRecovered | AttemptWon, _: str) -> None:
+    call.down.pop(event.stage, None)
+    call.step = call.step if call.down else ""
+
+
+def _stepped(call: CallState, event: StepTaken, _: str) -> None:
+    call.step = event.step
+
+
+def _callback(call: CallState, event: CallbackWanted, _: str) -> None:
+    call.callback = event
+
+
+def _no_more(call: CallState, _: DoNotCallWanted | DoNotCallOwed, _at: str) -> None:
+    call.no_more_calls = True
+
+
+FOLDS: Final[Mapping[type[Event], Callable[[CallState, Any, str], None]]] = {
+    CallStarted: _started,
+    CallEnded: _ended,
+    CallFailed: _failed,
+    CallRecorded: _recorded,
+    OutboundCallBegan: _dialled,
+    **dict.fromkeys((LegRinging, LegAnswered, LegEnded), _leg),
+    AnswererHeard: _answerer,
+    PhaseMoved: _moved,
+    CallerStarted: _spoke,
+    TurnDecided: _decided,
+    TranscriptFinal: _heard,
+    **dict.fromkeys((FirstToken, FirstSpeech), _first),
+    AnswerHeard: _answered,
+    BudgetMissed: _missed,
+    TurnEnded: _turn_ended,
+    AgentSaid: _said,
+    UsageMeasured: _used,
+    TurnCosted: _costed,
+    AttemptStarted: _asked,
+    AttemptWon: _won,
+    AttemptFailed: _attempt_failed,
+    ProviderFailed: _provider_failed,
+    RungChosen: _chosen,
+    StageExhausted: _exhausted,
+    StageRecovered: _recovered,
+    StepTaken: _stepped,
+    CallbackWanted: _callback,
+    **dict.fromkeys((DoNotCallWanted, DoNotCallOwed), _no_more),
+}
+"""How each event changes a call; all events are counted."""
