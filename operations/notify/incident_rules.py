@@ -232,7 +232,7 @@ def _meet_attempt(
         severity=severity,
         reason=event.reason,
     )
-    # As in fallbacks/health.py: a failure that one call's content caused opens no breaker.
+    # As in fallbacks/availability.py: a failure that one call's content caused opens no breaker.
     left_alone = event.permanent and event.scope is not Scope.REQUEST
     return incidents.meet(found, now, left_alone=left_alone)
 
