@@ -24,10 +24,8 @@ from bot.config.settings import TurnSettings
 from calls.entry import Tell
 from processors.turn.detector import WIDTH, DetectorSettings, TurnDetector, TurnJudges
 from processors.turn.sound_path import Faintness
+from processors.turn.speech_rules import BeginningOfSpeech
 from providers.sockets import tls_context
-
-# Chosen: noise scores below it. Measured: one window of the words "What are" scores 0.42.
-DOUBTFUL: Final = 0.3
 
 
 class _SharedSileroModel(SileroOnnxModel):
@@ -51,7 +49,7 @@ class SharedSilero(SileroVADAnalyzer):
         self._model = _SharedSileroModel(session)
         self._windows_since_reset = 0
         self._low_confidence_windows = 0
-        self._doubted = False  # a window of the current count was doubtful
+        self._beginning = BeginningOfSpeech()
         self.faintness = faintness
 
     @property
@@ -60,19 +58,11 @@ class SharedSilero(SileroVADAnalyzer):
         return self._vad_state is VADState.QUIET
 
     def voice_confidence(self, buffer: bytes) -> float:
-        """Return the probability that a window is speech, 0 to 1.
-
-        Speech begins after six windows in a row. One doubtful window does not reset the count;
-        otherwise an interruption would be noticed 0.15 s later.
-        """
+        """Return the probability that a window is speech, 0 to 1."""
         sure = float(np.asarray(super().voice_confidence(buffer)).item())
         asked = self._params.confidence
-        if self._vad_state is not VADState.STARTING:
-            self._doubted = False
-        elif not self._doubted and DOUBTFUL <= sure < asked:
-            self._doubted = True
-            return asked
-        return sure
+        starting = self._vad_state is VADState.STARTING
+        return self._beginning.score(sure, asked=asked, starting=starting)
 
     async def analyze_audio(self, buffer: bytes) -> VADState:
         """Return the state after some audio, computed in the event loop.
