@@ -18,7 +18,7 @@ from pipecat.processors.frame_processor import FrameProcessor
 
 from bot.call.additions import Additions, additions_of, give_all_tools, recording_of
 from bot.call.call_recording import CallRecording, watched
-from bot.call.conversation import room_tokens
+from bot.call.conversation import dictation_of, room_tokens
 from bot.call.core import CallContext, CallCore, core_of
 from bot.call.person_reach import PersonReach, with_person
 from bot.call.services import Services, Shared
@@ -149,7 +149,7 @@ def _list(
 ) -> list[FrameProcessor]:
     """Return the processors of the call, from the caller's audio to what the caller hears."""
     leg, services, wiring, tell = call.leg, core.services, call.wiring, call.wiring.outside
-    services.llm.answer_early(core.context, wiring.floor)
+    services.llm.answer_early(core.context, wiring.floor, dictation_of(call.agent))
 
     def hear(frame: InputAudioRawFrame) -> None:
         core.hold_line.hear(frame)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
 
-from bot.call.conversation import build_context
+from bot.call.conversation import build_context, dictation_of
 from bot.call.last_resort import Occasion, desk_for, fallback_for
 from bot.call.models import SharedSilero
 from bot.call.services import Built, Services, Shared, build_all, stages_of
@@ -20,6 +20,7 @@ from processors.holding.line_rules import LastWords
 from processors.holding.outage_rules import Step
 from processors.holding.own_voice import Fallback
 from processors.holding.silence_rules import CallLength, Silence
+from processors.turn.ending import DictationWait
 from processors.wiring import CallWiring
 from transports.leg import Leg
 
@@ -73,9 +74,10 @@ def core_of(call: CallContext) -> CallCore:
     services = stages_of(shared, agent, built, wiring)
     desk = desk_for(shared.last_resort, call.leg.facts, call_id=call.call_id, end=call.end)
     vad = shared.models.vad(shared.settings.turn, wiring.faintness)
-    context, pair = _memory(call, services, vad)
-    fallback = _fallback(call, services, context, desk)
+    context = Memory(heard_s=lambda: wiring.line.heard_s(wiring.clock()))
     services.tts.agenda.speech.length = lambda: len(context.messages)
+    pair = _memory(call, services, vad, memory=context)
+    fallback = _fallback(call, services, context, desk)
     hold_line = HoldLine(fallback, wiring)
     WordlessTurns(pair.user(), context, hold_line, wiring)
     if Step.LOCAL in shared.settings.hold.steps:
@@ -100,19 +102,28 @@ def core_of(call: CallContext) -> CallCore:
 
 
 def _memory(
-    call: CallContext, services: Services, vad: SharedSilero
-) -> tuple[Memory, LLMContextAggregatorPair]:
+    call: CallContext, services: Services, vad: SharedSilero, *, memory: Memory
+) -> LLMContextAggregatorPair:
     wiring = call.wiring
-    return build_context(
+    _, pair = build_context(
         call.agent,
         call.shared.settings.turn,
         models=call.shared.models,
         judges=call.shared.judges,
         tell=wiring.tell,  # `HoldLine` receives it too
         words_owed=services.stt.words_owed,
+        dictation=DictationWait(
+            dictation_of(call.agent),
+            floor=wiring.floor,
+            turn=wiring.turn,
+            asked=lambda: memory.last_said,
+            clock=wiring.clock,
+            tell=wiring.tell,
+        ),
         vad=vad,
-        heard_s=lambda: wiring.line.heard_s(wiring.clock()),
+        memory=memory,
     )
+    return pair
 
 
 def _fallback(
