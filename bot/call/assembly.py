@@ -163,7 +163,9 @@ def _list(
         leg.input(),  # the caller's audio, 20 ms at a time
         services.stt,
         *more.ahead_of_words,  # machine detection, caller language
-        CallerWords(tell=tell),  # bounds what the recogniser returns
+        CallerWords(  # bounds what the recogniser returns, and drops what is no turn
+            tell=tell, asides=core.asides
+        ),
         SoundWindows(  # pieces that are long enough for the VAD
             wiring.floor, quiet=lambda: core.vad.quiet, hear=hear
         ),

@@ -29,6 +29,7 @@ from calls.entry import Tell
 from calls.events import ContextShortened
 from processors.answering.context_window import SUMMARY_KEEPS, Memory
 from processors.answering.window_rules import SUMMARY, estimate
+from processors.turn.asides import Asides
 from processors.turn.detector import TurnJudges
 from processors.turn.dictation_rules import Dictation
 from processors.turn.ending import DictationWait, TurnStop
@@ -60,6 +61,7 @@ def build_context(  # noqa: PLR0913 - what the call has of its own, each by its 
     judges: TurnJudges | None = None,
     vad: SharedSilero | None = None,
     memory: Memory | None = None,
+    asides: Asides | None = None,
 ) -> tuple[Memory, LLMContextAggregatorPair]:
     """Return a call's memory and the two processors that fill it.
 
@@ -73,6 +75,7 @@ def build_context(  # noqa: PLR0913 - what the call has of its own, each by its 
         judges: Run the turn model for all calls of the process; `None` for some of this call's own.
         vad: Detects speech; `None` for a new one.
         memory: To be filled; `None` for one of a call in which nothing is heard.
+        asides: Decide which sounds of the caller are no turn; `None` if each is one.
     """
     memory = memory or Memory(heard_s=lambda: 0.0)
     vad = vad or models.vad(turn)
@@ -85,6 +88,8 @@ def build_context(  # noqa: PLR0913 - what the call has of its own, each by its 
     )
     if dictation:
         stop.more_s = dictation.left_s
+    if asides:
+        stop.cut = lambda: asides.cut
     detector.tell_pause = stop.tell_above
     longest_s = max(turn.user_turn_stop_timeout_s, dictation_of(agent).longest_s + TURN_OVER_S)
     pair = LLMContextAggregatorPair(

@@ -20,6 +20,7 @@ from processors.holding.line_rules import LastWords
 from processors.holding.outage_rules import Step
 from processors.holding.own_voice import Fallback
 from processors.holding.silence_rules import CallLength, Silence
+from processors.turn.asides import Asides
 from processors.turn.ending import DictationWait
 from processors.wiring import CallWiring
 from transports.leg import Leg
@@ -61,6 +62,7 @@ class CallCore:
     vad: SharedSilero
     context: Memory
     pair: LLMContextAggregatorPair
+    asides: Asides
     fallback: Fallback
     hold_line: HoldLine
     farewell: Farewell
@@ -75,11 +77,14 @@ def core_of(call: CallContext) -> CallCore:
     desk = desk_for(shared.last_resort, call.leg.facts, call_id=call.call_id, end=call.end)
     vad = shared.models.vad(shared.settings.turn, wiring.faintness)
     context = Memory(heard_s=lambda: wiring.line.heard_s(wiring.clock()))
-    services.tts.agenda.speech.length = lambda: len(context.messages)
-    pair = _memory(call, services, vad, memory=context)
+    speech = services.tts.agenda.speech
+    speech.length = lambda: len(context.messages)
+    asides = Asides(context, speech, floor=wiring.floor, clock=wiring.clock)
+    pair = _memory(call, services, vad, memory=context, asides=asides)
+    asides.partial = pair.assistant().aggregation_string
     fallback = _fallback(call, services, context, desk)
     hold_line = HoldLine(fallback, wiring)
-    WordlessTurns(pair.user(), context, hold_line, wiring)
+    WordlessTurns(pair.user(), context, hold_line, wiring, asides)
     if Step.LOCAL in shared.settings.hold.steps:
         services.tts.say_unsaid = hold_line.speak_locally
     farewell = Farewell(
@@ -94,6 +99,7 @@ def core_of(call: CallContext) -> CallCore:
         vad=vad,
         context=context,
         pair=pair,
+        asides=asides,
         fallback=fallback,
         hold_line=hold_line,
         farewell=farewell,
@@ -102,7 +108,7 @@ def core_of(call: CallContext) -> CallCore:
 
 
 def _memory(
-    call: CallContext, services: Services, vad: SharedSilero, *, memory: Memory
+    call: CallContext, services: Services, vad: SharedSilero, *, memory: Memory, asides: Asides
 ) -> LLMContextAggregatorPair:
     wiring = call.wiring
     _, pair = build_context(
@@ -122,6 +128,7 @@ def _memory(
         ),
         vad=vad,
         memory=memory,
+        asides=asides,
     )
     return pair
 

@@ -59,16 +59,20 @@ class TurnLanguage:
 class AfterSound(StrEnum):
     """What to do after such a turn."""
 
+    RESUME = "resume"  # what the sound cut off
     ANSWER = "answer"  # an earlier question that has no answer yet
     ASK_AGAIN = "ask_again"  # ask the caller to repeat
     NOTHING = "nothing"
 
 
-def after_sound(*, led: bool, unanswered: bool, cut: bool, owed: bool, asked: bool) -> AfterSound:
+def after_sound(
+    *, led: bool, rest: bool, unanswered: bool, cut: bool, owed: bool, asked: bool
+) -> AfterSound:
     """Return what to do after a turn without a transcript.
 
     Args:
         led: The outage menu or a person speaks with the caller.
+        rest: The sound cut off speech of which part was not heard.
         unanswered: The conversation ends with something that the model has not answered.
         cut: The sound interrupted the agent.
         owed: The line is held for it: a recogniser failed, so there may have been words.
@@ -76,6 +80,8 @@ def after_sound(*, led: bool, unanswered: bool, cut: bool, owed: bool, asked: bo
     """
     if led:
         return AfterSound.NOTHING
+    if rest and not owed:
+        return AfterSound.RESUME
     if unanswered:
         return AfterSound.ANSWER
     if (cut or owed) and not asked:

@@ -17,11 +17,13 @@ from pipecat.frames.frames import (
     VADUserStoppedSpeakingFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection
+from pipecat.turns.types import ProcessFrameResult
 from pipecat.turns.user_stop import TurnAnalyzerUserTurnStopStrategy
 
 from calls.entry import Tell
 from calls.events import DictationHeard
 from calls.turn import Turn
+from processors.turn.asides import AsideFrame
 from processors.turn.dictation_rules import Dictation
 from processors.turn.floor import Floor
 from processors.turn.sound_path import Faintness, SoundPath
@@ -85,6 +87,8 @@ class TurnOpener(SoundPath):
                 self._note_pause(frame)
             case InterimTranscriptionFrame() | TranscriptionFrame():
                 self._note_words(frame)
+            case AsideFrame():
+                self._floor.words("", final=True)
             case UserStartedSpeakingFrame():
                 self._floor.turn_began()
             case UserStoppedSpeakingFrame():
@@ -182,6 +186,8 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
     be dictating.
 
     Attributes:
+        cut: Returns whether the caller's sound has cut the agent off. If there are no words, the
+            turn then ends without waiting for a late transcript.
         more_s: Returns how much longer a turn with these words stays open; 0 to end it.
     """
 
@@ -203,6 +209,7 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
         super().__init__(**kwargs)
         self._owed = owed
         self.more_s: Callable[[str], float] = lambda _: 0.0
+        self.cut: Callable[[], bool] = lambda: False
         self._words: list[str] = []  # of this turn
         self._after_sound = after_sound
         self._deciding: asyncio.Task[None] | None = None
@@ -230,6 +237,21 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
             self._timeout_task = self.task_manager.create_task(
                 super()._timeout_handler(left_s), f"{self}: more words"
             )
+
+    async def process_frame(self, frame: Frame) -> ProcessFrameResult:
+        """Take words that are no turn as the last ones of this turn, perhaps."""
+        if isinstance(frame, AsideFrame):
+            self._text = self._text or frame.text
+            self._transcript_finalized = self._transcript_finalized or frame.finalized
+            await self._maybe_trigger_user_turn_stopped()
+        return await super().process_frame(frame)
+
+    async def _maybe_trigger_user_turn_stopped(self) -> None:
+        silent = self._vad_stopped and self._timeout_expired and not self._text
+        if silent and self._turn_complete and self.cut():
+            await self.trigger_user_turn_stopped()
+        else:
+            await super()._maybe_trigger_user_turn_stopped()
 
     async def _reset(self) -> None:
         self._words = []

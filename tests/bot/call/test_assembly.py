@@ -25,6 +25,7 @@ def test_the_turn_is_opened_directly_above_the_callers_side_of_the_context() -> 
         services=SimpleNamespace(stt="stt", llm=llm, tts="tts"),
         pair=SimpleNamespace(user=lambda: callers_side, assistant=object),
         context=None,
+        asides=None,
         vad=SimpleNamespace(quiet=True),
         hold_line=SimpleNamespace(hear=lambda _: None),
         farewell=object(),
