@@ -130,13 +130,19 @@ def _observe_line(
     shared, wiring = call.shared, call.wiring
     timeline = Timeline(budget_s=shared.settings.latency.budget_s)
     timeline.number = wiring.turn.number
+
+    def hear_agent(pcm: bytes) -> None:
+        core.echo.hear_agent(pcm)
+        if recording:
+            recording.hear_agent(pcm)
+
     observer = CallObserver(wiring, timeline=timeline, provider_of=core.services.speaker)
     call.leg.output().line_end = LineEnd(
         line=wiring.line,
         heard=observer.heard,
         clock=shared.clock,
         but=(ClipAudioRawFrame, WaitingSound),
-        sound=recording.hear_agent if recording else None,
+        sound=hear_agent,
         late=shared.late_at_line,
         tell=wiring.outside,
         restored=lambda after_s: wiring.outside(LineRestored(after_s=round(after_s, 3))),

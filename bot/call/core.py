@@ -1,6 +1,8 @@
 """The parts that every call has: three stages, a memory, fallbacks and a farewell."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
@@ -21,7 +23,10 @@ from processors.holding.outage_rules import Step
 from processors.holding.own_voice import Fallback
 from processors.holding.silence_rules import CallLength, Silence
 from processors.turn.asides import Asides
+from processors.turn.background_rules import Background
+from processors.turn.echo import EchoEar
 from processors.turn.ending import DictationWait
+from processors.turn.floor import FloorEvent, TurnClosed, WordsCame
 from processors.wiring import CallWiring
 from transports.leg import Leg
 
@@ -60,6 +65,8 @@ class CallCore:
     services: Services
     desk: CallerRequests
     vad: SharedSilero
+    echo: EchoEar
+    background: Background
     context: Memory
     pair: LLMContextAggregatorPair
     asides: Asides
@@ -75,12 +82,18 @@ def core_of(call: CallContext) -> CallCore:
     built = build_all(shared, agent, sample_rate_hz=call.leg.facts.sample_rate_hz)
     services = stages_of(shared, agent, built, wiring)
     desk = desk_for(shared.last_resort, call.leg.facts, call_id=call.call_id, end=call.end)
-    vad = shared.models.vad(shared.settings.turn, wiring.faintness)
+    echo, background = EchoEar(wiring.clock), Background()
+    background.listens = services.stt.listens
+    wiring.floor.listeners.append(partial(_note_words, background, wiring.clock))
+    vad = shared.models.vad(
+        shared.settings.turn, wiring.faintness, echo=echo, background=background
+    )
     context = Memory(heard_s=lambda: wiring.line.heard_s(wiring.clock()))
     speech = services.tts.agenda.speech
     speech.length = lambda: len(context.messages)
     asides = Asides(context, speech, floor=wiring.floor, clock=wiring.clock)
     pair = _memory(call, services, vad, memory=context, asides=asides)
+    asides.echoes = echo.heard_lately
     asides.partial = pair.assistant().aggregation_string
     fallback = _fallback(call, services, context, desk)
     hold_line = HoldLine(fallback, wiring)
@@ -97,6 +110,8 @@ def core_of(call: CallContext) -> CallCore:
         services=services,
         desk=desk,
         vad=vad,
+        echo=echo,
+        background=background,
         context=context,
         pair=pair,
         asides=asides,
@@ -105,6 +120,13 @@ def core_of(call: CallContext) -> CallCore:
         farewell=farewell,
         silence=_silence(call, farewell),
     )
+
+
+def _note_words(background: Background, clock: Callable[[], float], event: FloorEvent) -> None:
+    if isinstance(event, WordsCame):
+        background.worded(event.text, clock())
+    elif isinstance(event, TurnClosed):
+        background.turn_over()
 
 
 def _memory(

@@ -89,6 +89,7 @@ def after_sound(
     return AfterSound.NOTHING
 
 
+LIVES_S: Final = 2.0  # between two results during speech: Deepgram sends one a second
 SLACK_S: Final = 0.1  # for the VAD's idea of speech, and for results in whole frames
 
 
@@ -154,6 +155,11 @@ class CallerUtterance:
         """Return whether the caller has stopped, and words of this utterance are pending."""
         self._lag.see(now)
         return not self.speaking and not self.work.over and not self.until(now).passed(now)
+
+    def listens(self, now: float) -> bool:
+        """Return whether a recogniser has sent a result lately, with words or without."""
+        lived_at = max(self._lived_at.values(), default=-math.inf)
+        return self._lag.provider_s(now) - lived_at <= LIVES_S
 
     def unwritten(self, now: float) -> bool:
         """Return whether no rung could transcribe it, and there is still time."""

@@ -27,6 +27,7 @@ def test_the_turn_is_opened_directly_above_the_callers_side_of_the_context() -> 
         context=None,
         asides=None,
         vad=SimpleNamespace(quiet=True),
+        background=None,
         hold_line=SimpleNamespace(hear=lambda _: None),
         farewell=object(),
         silence=object(),
