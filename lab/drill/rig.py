@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from fallbacks.breaker import State
+from lab.callers import Carrier, LineEcho
 from lab.control import LabControl
 from lab.drill.conversation import Conversation, Hook
 from lab.drill.matching import TELEPHONE, EarPath
 from lab.drill.rows import Break, Row, When
-from lab.drill.servers import GREETING, loopback_settings, run_agent
+from lab.drill.servers import AUTH_TOKEN, GREETING, loopback_settings, run_agent
 from lab.drill.telephones import CarrierTelephone, Telephone
 from lab.process import LabOptions, RunningLab, lab_process
 
@@ -66,6 +67,10 @@ class Rig:
         began = [at for at, entry in enumerate(entries) if entry.get("event") == CALLER_BEGAN]
         later = entries[began[-1] :] if began else entries
         return [entry for entry in later if entry.get("event") in FAILURES]
+
+    def barge_ins(self) -> int:
+        """Return how often a sound interrupted the agent."""
+        return sum(entry.get("event") == "BargedIn" for entry in self._entries())
 
     def closed_breakers(self) -> int:
         """Return how many breakers were closed by a caller's own success."""
@@ -125,4 +130,11 @@ async def _ringing(
             yield lambda: LoopbackTelephone(process)
         return
     async with run_agent(lab, side, folder=folder, clips=row.clips) as url:
-        yield lambda: CarrierTelephone(url)
+
+        def ring() -> CarrierTelephone:
+            carrier = Carrier(url, AUTH_TOKEN)
+            if row.echo_db is not None:
+                carrier.echo = LineEcho(level_db=row.echo_db)
+            return CarrierTelephone(url, carrier=carrier)
+
+        yield ring

@@ -12,10 +12,11 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final, Self, TypeAlias
 
 import aiohttp
+import numpy as np
 
 from lab.simulators.carrier.ear import CarrierEar
 from lab.simulators.carrier.manner import (
@@ -41,6 +42,14 @@ ACTION_S: Final = 0.1  # half way round the earth and back
 AT_ONCE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: closing resets the connection
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineEcho:
+    """The agent's sound in the caller's: a loudspeaker, or a bad hybrid."""
+
+    delay_s: float = 0.3  # over a mobile network
+    level_db: float = -24.0
+
+
 HandOn: TypeAlias = Callable[
     [aiohttp.ClientSession, PhoneCall], Awaitable[tuple[str | None, dict[str, str]]]
 ]
@@ -61,6 +70,7 @@ class Carrier:
         echoed: The names of the marks that were echoed.
         told: The carrier's own announcements between two streams.
         action_s: The round trip to the `action`.
+        echo: What the line returns of the agent's sound; `None` for nothing.
         frozen: The carrier's side stays silent with an open socket.
     """
 
@@ -68,6 +78,7 @@ class Carrier:
     ended_s: float | None = None
     close_code: int | None = None
     frozen = False
+    echo: LineEcho | None = None
     _session: aiohttp.ClientSession
     _socket: aiohttp.ClientWebSocketResponse
 
@@ -296,11 +307,21 @@ class Carrier:
         while not self.ended.is_set():
             ticks += 1
             self._chunk += 1
-            await self._send(self.manner.media(self._chunk, self._mouth.next_payload()))
+            payload = self._mouth.next_payload(self._returned(ticks))
+            await self._send(self.manner.media(self._chunk, payload))
             for name in self.ear.due(self.now_s):
                 await self._echo(name)
             # From the start, not from now: late ticks are caught up, so the pace cannot drift.
             await asyncio.sleep(max(0.0, ticks * self.manner.tick_s - self.now_s))
+
+    def _returned(self, ticks: int) -> Pcm | None:
+        """Return the echo in a tick's sound."""
+        if self.echo is None:
+            return None
+        size = round(self.manner.tick_s * self.rate_hz)
+        start = ticks * size - round(self.echo.delay_s * self.rate_hz)
+        heard = self.ear.between(start, start + size)
+        return (heard * 10 ** (self.echo.level_db / 20)).astype(np.int16)
 
     async def _echo(self, name: str) -> None:
         self.echoed.append(name)

@@ -82,6 +82,18 @@ class CarrierEar:
         self._marks.clear()
         return names
 
+    def between(self, start: int, end: int) -> Pcm:
+        """Return what is heard from one sample to another, with silence."""
+        heard = np.zeros(end - start, dtype=np.int16)
+        for first, payload in reversed(self._pieces):
+            piece = self.code.decode(payload)
+            if first + len(piece) <= start:
+                break
+            if first < end:
+                piece = piece[max(0, start - first) : end - first]
+                heard[max(0, first - start) :][: len(piece)] = piece
+        return heard
+
     def recording(self, until_s: float) -> Pcm:
         """Return everything heard from the start of the call until `until_s`, with silence."""
         heard = np.zeros(max(0, round(until_s * self.code.rate_hz)), dtype=np.int16)

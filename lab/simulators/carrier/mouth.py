@@ -2,6 +2,8 @@
 
 import asyncio
 
+import numpy as np
+
 from lab.simulators.carrier.sound_code import MULAW_CODE, SoundCode
 from lab.simulators.mulaw import Pcm
 
@@ -26,8 +28,15 @@ class CarrierMouth:
         self._speech += self._code.encode(pcm)
         self.silent.clear()
 
-    def next_payload(self) -> bytes:
-        """Return the next tick's payload for a media message."""
+    def next_payload(self, echo: Pcm | None = None) -> bytes:
+        """Return the next tick's payload for a media message, with an echo in it."""
+        payload = self._next_speech()
+        if echo is None or not echo.any():
+            return payload
+        mixed = self._code.decode(payload).astype(np.int32) + echo
+        return self._code.encode(mixed.clip(-32768, 32767).astype(np.int16))
+
+    def _next_speech(self) -> bytes:
         size = self._piece * self._code.sample_bytes
         if not self._speech:
             self.silent.set()
