@@ -166,6 +166,16 @@ class CallerStopped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DictationHeard:
+    """The caller's last words sound like dictation: the turn stays open for more.
+
+    It may be told again in the same pause, when more words were recognised.
+    """
+
+    until_s: float  # monotonic; the turn ends then, and its budget runs from here
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TurnDecided:
     """Turn detection decided that the agent's turn begins."""
 
@@ -451,6 +461,7 @@ Event: TypeAlias = (
     | PhaseRefused
     | CallerStarted
     | CallerStopped
+    | DictationHeard
     | TurnDecided
     | TranscriptFinal
     | FirstToken

@@ -111,6 +111,15 @@ class ResumePlace(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutSpeech:
+    """What was being said when the caller was heard."""
+
+    text: str  # all of it, heard or not
+    since: int  # the number of messages in the conversation when it began
+    written: bool  # it was complete
+
+
 class OwedWords:
     """What is to be said since the caller last interrupted, in conversation order.
 
@@ -118,12 +127,14 @@ class OwedWords:
         text: All of it.
         since: The number of messages in the conversation when it began.
         length: Returns the current number of messages.
+        cut: What the latest interruption cut off; `None` if nothing was being said.
     """
 
     def __init__(self) -> None:
         self.text = ""
         self.since = 0
         self.length: Callable[[], int] = lambda: 0
+        self.cut: CutSpeech | None = None
 
     def add(self, words: str) -> None:
         """Add words that are remembered once they are heard."""
@@ -131,8 +142,16 @@ class OwedWords:
             self.since = self.length()
         self.text = f"{self.text} {words}".strip()
 
-    def interrupted(self) -> None:
-        """Drop what is left."""
+    def interrupted(self, *, written: bool, kept: bool, unbegun: str) -> None:
+        """Drop what is left, and remember it in case the caller only made a sound.
+
+        Args:
+            written: The reply was complete.
+            kept: What is being said goes on, because it cannot be interrupted.
+            unbegun: What was not begun, and is dropped.
+        """
+        text, since = (unbegun, self.length()) if kept else (self.text, self.since)
+        self.cut = CutSpeech(text=text, since=since, written=written) if text else None
         self.text = ""
 
 

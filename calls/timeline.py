@@ -16,6 +16,7 @@ from calls.events import (
     BudgetMissed,
     CallerStarted,
     CallerStopped,
+    DictationHeard,
     Event,
     FirstSpeech,
     FirstToken,
@@ -120,6 +121,8 @@ class Timeline:
                 self._turn = _Turn(event.at_s, {"noticed": event.noticed_at_s})
             case CallerStarted():
                 self._turn = None  # speech goes on, or barges in: the pending answer is void
+            case DictationHeard() if self._turn is not None:
+                self._turn.stopped_at_s = event.until_s
             case TurnDecided():
                 self.number = event.turn
                 self._mark("decided", event.at_s)

@@ -37,6 +37,10 @@ class Turn:
         """Start the budget of an early answer, before it is certain that the caller stopped."""
         self._heard, self._until = False, Deadline(at=at + self._budget_s)
 
+    def stays_open(self, until: float) -> None:
+        """Count the budget from `until`: more words of the caller are expected before that."""
+        self._heard, self._until = False, Deadline(at=until + self._budget_s)
+
     def queued(self, dry_at: float) -> None:
         """Move the deadline to `dry_at`, when the queued audio runs out.
 

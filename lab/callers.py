@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.simulators.carrier.callee import Callee
-from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.carrier import Carrier, LineEcho
 from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import (
     AgentServer,
@@ -33,6 +33,7 @@ __all__ = [
     "CarrierRest",
     "KnownPerson",
     "KnownUtterance",
+    "LineEcho",
     "NotConnectedError",
     "PhoneCall",
     "RegisterSimulator",

@@ -24,6 +24,7 @@ from calls.events import (
     BargedIn,
     CallerStarted,
     CallerStopped,
+    DictationHeard,
     Event,
     FirstSpeech,
     FirstToken,
@@ -74,6 +75,7 @@ class CallObserver(BaseObserver):
         provider_of: Callable[[str], str],
     ) -> None:
         super().__init__(observe_every_push=False)
+        wiring.listeners.append(self._notice)
         self.phase = CallPhase()
         self._tell = wiring.tell
         self._clock = wiring.clock
@@ -120,6 +122,11 @@ class CallObserver(BaseObserver):
         if self._heard_at_s is not None:
             at_s, self._heard_at_s = self._heard_at_s, None
             self._say(*self._timeline.heard(at_s))
+
+    def _notice(self, event: Event) -> None:
+        """Measure a turn that stayed open from the end of its wait."""
+        if isinstance(event, DictationHeard):
+            self._timeline.handle(event)
 
     def _follow(self, event: FloorEvent) -> None:
         """Publish that the caller began or stopped speaking."""

@@ -26,11 +26,14 @@ from calls.entry import Tell
 from calls.events import ContextShortened
 from processors.answering.context_window import SUMMARY_KEEPS, Memory
 from processors.answering.window_rules import SUMMARY, estimate
-from processors.turn.detector import TurnDetector, TurnJudges
-from processors.turn.ending import TurnStop
+from processors.turn.asides import Asides
+from processors.turn.detector import TurnJudges
+from processors.turn.dictation_rules import Dictation
+from processors.turn.ending import DictationWait, TurnStop
 
 SUMMARY_SHARE: Final = 0.15  # of the window, for the summary itself
 SOUNDLESS_S: Final = 4.0  # without an audio frame; with 1 s, our own stalls cut off callers
+TURN_OVER_S: Final = 0.5  # Pipecat's own limit ends a turn this much after the longest pause
 SUMMARY_TIMEOUT_S: Final = 8.0  # no turn waits for it, but one that hangs blocks the next
 
 SUMMARY_PROMPT: Final = """\
@@ -51,9 +54,11 @@ def build_context(
     models: VoiceModels,
     tell: Tell,
     words_owed: Callable[[], bool] = lambda: False,
+    dictation: DictationWait | None = None,
     judges: TurnJudges | None = None,
     vad: SharedSilero | None = None,
-    heard_s: Callable[[], float] = lambda: 0.0,
+    memory: Memory | None = None,
+    asides: Asides | None = None,
 ) -> tuple[Memory, LLMContextAggregatorPair]:
     """Return a call's memory and the two processors that fill it.
 
@@ -63,17 +68,30 @@ def build_context(
         models: Shared by all calls of the process.
         tell: Takes the events of judged pauses and of summaries.
         words_owed: Returns whether a transcript of the caller's speech is still pending.
+        dictation: Keeps turns open; `None` to not wait for a caller who dictates.
         judges: Run the turn model for all calls of the process; `None` for some of this call's own.
         vad: Detects speech; `None` for a new one.
-        heard_s: Returns how many seconds of the agent's speech the caller has heard.
+        memory: To be filled; `None` for one of a call in which nothing is heard.
+        asides: Decide which sounds of the caller are no turn; `None` if each is one.
     """
-    memory = Memory(heard_s=heard_s)
+    memory = memory or Memory(heard_s=lambda: 0.0)
     vad = vad or models.vad(turn)
     judges = judges or TurnJudges(clock=monotonic)
     detector = models.turn_detector(turn, vad, judges=judges, clock=monotonic, tell=tell)
+    stop = TurnStop(
+        turn_analyzer=detector,
+        owed=words_owed,
+        after_sound=detector.note_silence,
+    )
+    if dictation:
+        stop.more_s = dictation.left_s
+    if asides:
+        stop.cut = lambda: asides.cut
+    detector.tell_pause = stop.tell_above
+    longest_s = max(turn.user_turn_stop_timeout_s, dictation_of(agent).longest_s + TURN_OVER_S)
     pair = LLMContextAggregatorPair(
         memory,
-        user_params=_user_params(turn, vad=vad, detector=detector, words_owed=words_owed),
+        user_params=_user_params(vad, stop, longest_s=longest_s),
         assistant_params=LLMAssistantAggregatorParams(
             # `ContextWindow` asks for summaries. Pipecat's own trigger ignores the system message,
             # and asks repeatedly to summarise what is too short.
@@ -104,19 +122,12 @@ def opening_frames(agent: AgentSettings, *, resumed: str = "", owed: bool = Fals
     return [*frames, first]
 
 
-def _user_params(
-    turn: TurnSettings,
-    *,
-    vad: VADAnalyzer,
-    detector: TurnDetector,
-    words_owed: Callable[[], bool],
-) -> LLMUserAggregatorParams:
-    stop = TurnStop(
-        turn_analyzer=detector,
-        owed=words_owed,
-        after_sound=detector.note_silence,
-    )
-    detector.tell_pause = stop.tell_above
+def dictation_of(agent: AgentSettings) -> Dictation:
+    """Return how long an agent's callers may pause while they dictate."""
+    return Dictation(pause_s=agent.dictation.pause_s, questions=agent.dictation.questions)
+
+
+def _user_params(vad: VADAnalyzer, stop: TurnStop, *, longest_s: float) -> LLMUserAggregatorParams:
     return LLMUserAggregatorParams(
         vad_analyzer=vad,
         user_turn_strategies=UserTurnStrategies(
@@ -126,7 +137,7 @@ def _user_params(
             ],
             stop=[stop],
         ),
-        user_turn_stop_timeout=turn.user_turn_stop_timeout_s,
+        user_turn_stop_timeout=longest_s,
         audio_idle_timeout=SOUNDLESS_S,
         empty_user_turn=None,  # `WordlessTurns` handles turns without words
     )

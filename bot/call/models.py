@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
 from pipecat.audio.vad.silero import SileroOnnxModel, SileroVADAnalyzer
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams, VADState
@@ -22,12 +23,12 @@ from pipecat.utils.context.word_completion_tracker import WordCompletionTracker
 from bot import clock
 from bot.config.settings import TurnSettings
 from calls.entry import Tell
+from processors.turn.background_rules import Background
 from processors.turn.detector import WIDTH, DetectorSettings, TurnDetector, TurnJudges
+from processors.turn.echo import EchoEar
 from processors.turn.sound_path import Faintness
+from processors.turn.speech_rules import BeginningOfSpeech
 from providers.sockets import tls_context
-
-# Chosen: noise scores below it. Measured: one window of the words "What are" scores 0.42.
-DOUBTFUL: Final = 0.3
 
 
 class _SharedSileroModel(SileroOnnxModel):
@@ -44,15 +45,27 @@ class SharedSilero(SileroVADAnalyzer):
 
     Attributes:
         faintness: Hears all audio that is analysed.
+
+    Our own voice and the background count as silence.
     """
 
-    def __init__(self, session: Any, *, params: VADParams, faintness: Faintness) -> None:
+    def __init__(
+        self,
+        session: Any,
+        *,
+        params: VADParams,
+        faintness: Faintness,
+        echo: EchoEar | None = None,
+        background: Background | None = None,
+    ) -> None:
         VADAnalyzer.__init__(self, params=params)  # skips the parent, which would load the model
         self._model = _SharedSileroModel(session)
         self._windows_since_reset = 0
         self._low_confidence_windows = 0
-        self._doubted = False  # a window of the current count was doubtful
+        self._beginning = BeginningOfSpeech()
         self.faintness = faintness
+        self._echo = echo
+        self._background = background
 
     @property
     def quiet(self) -> bool:
@@ -60,19 +73,34 @@ class SharedSilero(SileroVADAnalyzer):
         return self._vad_state is VADState.QUIET
 
     def voice_confidence(self, buffer: bytes) -> float:
-        """Return the probability that a window is speech, 0 to 1.
-
-        Speech begins after six windows in a row. One doubtful window does not reset the count;
-        otherwise an interruption would be noticed 0.15 s later.
-        """
+        """Return the probability that a window is the caller's speech, 0 to 1."""
         sure = float(np.asarray(super().voice_confidence(buffer)).item())
         asked = self._params.confidence
-        if self._vad_state is not VADState.STARTING:
-            self._doubted = False
-        elif not self._doubted and DOUBTFUL <= sure < asked:
-            self._doubted = True
-            return asked
-        return sure
+        samples = np.frombuffer(buffer, np.int16)
+        if self._echo:
+            self._echo.hear_caller(samples)
+        starting = self._vad_state is VADState.STARTING
+        score = self._beginning.score(sure, asked=asked, starting=starting)
+        return 0.0 if score >= asked and self._is_not_the_callers(samples) else score
+
+    def set_sample_rate(self, sample_rate: int) -> None:
+        """Take the rate of the line."""
+        super().set_sample_rate(sample_rate)
+        if self._echo:
+            self._echo.set_rate(self.sample_rate)
+
+    def _is_not_the_callers(self, samples: NDArray[np.int16]) -> bool:
+        """Return whether a window that sounds like speech is our echo, or in the background."""
+        if self._echo and self._echo.goes_on(2 * samples.size):
+            return True
+        last = self._vad_starting_count == self._vad_start_frames - 1  # speech would begin here
+        begins = self._vad_state is VADState.STARTING and last
+        if self._echo and begins and self._echo.begins():
+            return True
+        if self._background is None:
+            return False
+        level = float(np.sqrt(np.mean(np.square(samples.astype(np.float64)))))
+        return self._background.hides(level, clock.monotonic())
 
     async def analyze_audio(self, buffer: bytes) -> VADState:
         """Return the state after some audio, computed in the event loop.
@@ -97,19 +125,34 @@ class VoiceModels:
         silero, smart_turn = SileroVADAnalyzer(), LocalSmartTurnAnalyzerV3()
         return cls(silero._model.session, smart_turn._session)  # noqa: SLF001 - no public way
 
-    def vad(self, turn: TurnSettings, faintness: Faintness | None = None) -> SharedSilero:
+    def vad(
+        self,
+        turn: TurnSettings,
+        faintness: Faintness | None = None,
+        *,
+        echo: EchoEar | None = None,
+        background: Background | None = None,
+    ) -> SharedSilero:
         """Return a voice activity detector for one call.
 
         Args:
             turn: The settings for the end of the caller's turn.
             faintness: Hears the same audio; `None` for one of its own.
+            echo: Recognises our own voice; `None` if the line has no echo.
+            background: Recognises sound behind the caller; `None` if there is none.
         """
         params = VADParams(
             confidence=turn.vad_confidence,
             stop_secs=turn.vad_stop_s,
             min_volume=turn.vad_min_volume,
         )
-        return SharedSilero(self._silero, params=params, faintness=faintness or Faintness())
+        return SharedSilero(
+            self._silero,
+            params=params,
+            faintness=faintness or Faintness(),
+            echo=echo,
+            background=background,
+        )
 
     def turn_detector(
         self,

@@ -20,11 +20,12 @@ from pipecat.processors.frame_processor import FrameProcessor
 
 from bot import clock
 from bot.call.call_recording import recording_of, watched
-from bot.call.conversation import build_context, room_tokens
+from bot.call.conversation import build_context, dictation_of, room_tokens
 from bot.call.last_resort import fallback_for
 from bot.call.person_call import PersonCall, Summary, person_words, summarise
 from bot.call.shared import Shared
 from bot.call.transfer import Transfer
+from bot.clock import Clock
 from bot.config.agent import AgentSettings
 from bot.config.rungs import DETECTED, follows_caller
 from bot.tools.built_in import Tools
@@ -40,7 +41,7 @@ from calls.turn import Turn
 from operations.record.phone_numbers import as_dialled
 from processors.answerer.answerer_rules import AnsweringPlan
 from processors.answerer.watch import AnswererWatch
-from processors.answering.context_window import ContextWindow
+from processors.answering.context_window import ContextWindow, Memory
 from processors.answering.continuation_rules import Answer
 from processors.answering.model_stream import Model
 from processors.answering.spoken_text_rules import SpokenTextRule
@@ -58,8 +59,11 @@ from processors.holding.own_voice import ClipAudioRawFrame
 from processors.holding.silence_rules import CallLength, Silence
 from processors.speaking.captions import Captions
 from processors.speaking.stage import TtsStage
-from processors.turn.ending import TurnOpener
-from processors.turn.floor import Floor
+from processors.turn.asides import Asides
+from processors.turn.background_rules import Background
+from processors.turn.echo import EchoEar
+from processors.turn.ending import DictationWait, TurnOpener
+from processors.turn.floor import Floor, FloorEvent, TurnClosed, WordsCame
 from processors.turn.sound_path import SoundEnd, SoundWindows, order_interruptions
 from processors.wiring import CallWiring
 from transports.leg import Leg
@@ -180,7 +184,16 @@ class CallPipeline:
 
     def _make_memory(self) -> None:
         shared, wiring, turn = self._shared, self.wiring, self._settings.turn
-        self._vad = shared.models.vad(turn, wiring.faintness)
+        self._echo, background = EchoEar(wiring.clock), Background()
+        background.listens = self.stt.listens
+        wiring.floor.listeners.append(partial(_note_words, background, wiring.clock))
+        self._vad = shared.models.vad(
+            turn, wiring.faintness, echo=self._echo, background=background
+        )
+        memory = Memory(heard_s=lambda: wiring.line.heard_s(wiring.clock()))
+        speech = self.tts.agenda.speech
+        speech.length = lambda: len(memory.messages)
+        self.asides = Asides(memory, speech, floor=wiring.floor, clock=wiring.clock)
         self.context, self.pair = build_context(
             self._agent,
             turn,
@@ -188,10 +201,20 @@ class CallPipeline:
             judges=shared.judges,
             tell=wiring.tell,  # `HoldLine` receives it too
             words_owed=self.stt.words_owed,
+            dictation=DictationWait(
+                dictation_of(self._agent),
+                floor=wiring.floor,
+                turn=wiring.turn,
+                asked=lambda: memory.last_said,
+                clock=wiring.clock,
+                tell=wiring.tell,
+            ),
             vad=self._vad,
-            heard_s=lambda: wiring.line.heard_s(wiring.clock()),
+            memory=memory,
+            asides=self.asides,
         )
-        self.tts.agenda.speech.length = lambda: len(self.context.messages)
+        self.asides.echoes = self._echo.heard_lately
+        self.asides.partial = self.pair.assistant().aggregation_string
 
     def _make_fallbacks(self) -> None:
         shared, facts = self._shared, self._leg.facts
@@ -214,7 +237,7 @@ class CallPipeline:
         )
         self.phrases = self._fallback.phrases
         self.hold_line = HoldLine(self._fallback, self.wiring)
-        WordlessTurns(self.pair.user(), self.context, self.hold_line, self.wiring)
+        WordlessTurns(self.pair.user(), self.context, self.hold_line, self.wiring, self.asides)
         if Step.LOCAL in self._settings.hold.steps:
             self.tts.say_unsaid = self.hold_line.speak_locally
 
@@ -339,13 +362,19 @@ class CallPipeline:
         wiring, recording = self.wiring, self.recording
         timeline = Timeline(budget_s=self._settings.latency.budget_s)
         timeline.number = wiring.turn.number
+
+        def hear_agent(pcm: bytes) -> None:
+            self._echo.hear_agent(pcm)
+            if recording:
+                recording.hear_agent(pcm)
+
         observer = CallObserver(wiring, timeline=timeline, provider_of=self._active_rung)
         self._leg.output().line_end = LineEnd(
             line=wiring.line,
             heard=observer.heard,
             clock=wiring.clock,
             but=(ClipAudioRawFrame, WaitingSound),
-            sound=recording.hear_agent if recording else None,
+            sound=hear_agent,
             late=self._shared.late_at_line,
             tell=wiring.outside,
             restored=lambda after_s: wiring.outside(LineRestored(after_s=round(after_s, 3))),
@@ -395,7 +424,7 @@ class CallPipeline:
     def _listed(self) -> list[FrameProcessor]:
         """Return the processors, from the caller's audio to what the caller hears."""
         leg, wiring, tell, transfer = self._leg, self.wiring, self.wiring.outside, self.transfer
-        self.llm.answer_early(self.context, wiring.floor)
+        self.llm.answer_early(self.context, wiring.floor, dictation_of(self._agent))
 
         def window() -> ContextWindow:
             return ContextWindow(limit_tokens=room_tokens(self._agent), tell=tell)
@@ -406,7 +435,9 @@ class CallPipeline:
             self.stt,
             *([self.answerer] if self.answerer else []),  # who picked up
             *self._language(),  # the voices follow the caller's language
-            CallerWords(tell=tell),  # bounds what the recogniser returns
+            CallerWords(  # bounds what the recogniser returns, and drops what is no turn
+                tell=tell, asides=self.asides
+            ),  # bounds what the recogniser returns
             SoundWindows(  # pieces that are long enough for the VAD
                 wiring.floor, quiet=lambda: self._vad.quiet, hear=self._hear
             ),
@@ -445,6 +476,13 @@ class CallPipeline:
         if leg.facts.transport == "webrtc":  # the only transport with a screen
             observers.append(Captions(show=leg.show, output=leg.output().name))
         return _worker(listed, observers, rate_hz=leg.facts.sample_rate_hz)
+
+
+def _note_words(background: Background, now: Clock, event: FloorEvent) -> None:
+    if isinstance(event, WordsCame):
+        background.worded(event.text, now())
+    elif isinstance(event, TurnClosed):
+        background.turn_over()
 
 
 def opt_out_for(

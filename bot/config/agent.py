@@ -14,12 +14,14 @@ from bot.config.values import (
     Language,
     Number,
     Seconds,
+    SecondsOrZero,
     Section,
     Text,
 )
 from calls.handover import LONGEST_RING_S
 from calls.keyed_entry import MOST_KEYS
 from processors.answerer.answerer_rules import AnsweringPlan
+from processors.turn.dictation_rules import PAUSE_S
 
 
 class SilenceSettings(Section):
@@ -54,6 +56,19 @@ class SpokenTextSettings(Section):
     """Tool calls written as text. One that names a real tool and fits its parameters is run."""
     special_tokens: bool = True
     """Tokens of a chat template, such as `<|im_end|>`."""
+
+
+class DictationSettings(Section):
+    """How long a caller who dictates a number, a name or an address may pause."""
+
+    pause_s: SecondsOrZero = PAUSE_S
+    """Silence that ends a turn whose last word is a digit, a letter, "at", "dot" or "my number is".
+    Zero: the same as after any other word.
+    """
+    questions: dict[Text, Seconds] = Field(default_factory=dict)
+    """The same for any pause in the answer to a question, by words of the agent's question, such
+    as `order number: 4`.
+    """
 
 
 class RecordingSettings(Section):
@@ -152,6 +167,7 @@ class AgentSettings(Section):
     disclosure: Text | None = None
     """A sentence spoken before the greeting, which cannot be interrupted."""
     silence: SilenceSettings = SilenceSettings()
+    dictation: DictationSettings = DictationSettings()
     recording: RecordingSettings = RecordingSettings()
     max_call_s: Seconds = 1800.0
     """The longest that a call may last."""

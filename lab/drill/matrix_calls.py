@@ -52,6 +52,7 @@ def build_rows() -> Iterator[Row]:
     yield from _flapping()
     yield from _crowd()
     yield from _barge_ins()
+    yield from _mistakable()
     yield from _recoveries()
     yield from _dying_workers()
     yield _clips()
@@ -172,6 +173,38 @@ def _barge_ins() -> Iterator[Row]:
             targets=(*given, quiet, spoke, EVERY_WORD, NEVER_SILENT, counted),
             audible_s=audible_s,
         )
+
+
+def _mistakable() -> Iterator[Row]:
+    once = Target(measure="model_requests", worst=1)
+    uncut = Target(measure="barge_ins", worst=0)
+    yield Row(
+        name="backchannel",
+        title="The caller says okay while the agent answers",
+        plan=CallPlan.BACKCHANNEL,
+        targets=(EVERY_WORD, once, NEVER_SILENT),
+        audible_s=2.0,
+    )
+    for level_db in (-12.0, -24.0):
+        yield Row(
+            name=f"echo-{-level_db:.0f}db",
+            title=f"The line returns the agent's voice at {level_db:g} dB",
+            plan=CallPlan.ECHO,
+            targets=(EVERY_WORD, uncut, once, NEVER_SILENT),
+            echo_db=level_db,
+        )
+    yield Row(
+        name="dictation",
+        title="The caller pauses for 1.2 s after each digit",
+        plan=CallPlan.DICTATION,
+        targets=(Target(measure="spoken_over", worst=0), NEVER_SILENT),
+    )
+    yield Row(
+        name="television",
+        title="A voice behind the caller goes on",
+        plan=CallPlan.BEHIND,
+        targets=(once, NEVER_SILENT),
+    )
 
 
 def _recoveries() -> Iterator[Row]:

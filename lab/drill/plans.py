@@ -21,6 +21,7 @@ from lab.drill.measured import (
 from lab.drill.rig import Rig
 from lab.drill.rows import HAIRCUT, HOURS, CallPlan, When
 from lab.drill.sound import silence
+from lab.drill.turn_plans import play_backchannel, play_behind, play_dictation, play_echo
 
 DEAD_S: Final = 20.0  # of listening after everything has failed
 NOISE_S: Final = 3.0
@@ -169,6 +170,10 @@ _PLAYS: Final[Mapping[CallPlan, Play]] = {
     CallPlan.CHANCE: _chance,
     CallPlan.CROWD: _crowd,
     CallPlan.BARGE_IN: _barge_in,
+    CallPlan.BACKCHANNEL: play_backchannel,
+    CallPlan.BEHIND: play_behind,
+    CallPlan.DICTATION: play_dictation,
+    CallPlan.ECHO: play_echo,
     CallPlan.RECOVERY: play_recovery,
     CallPlan.PROBES: play_probes,
     CallPlan.ENDLESS: play_long_reply,

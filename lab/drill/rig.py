@@ -13,11 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fallbacks.breaker import State
-from lab.callers import answers, caller_says, spoken_s
+from lab.callers import Carrier, LineEcho, answers, caller_says, spoken_s
 from lab.control import LabControl
 from lab.drill.matching import TELEPHONE, EarPath
 from lab.drill.rows import WORKER, Break, Row, When
-from lab.drill.servers import GREETING, RunningAgent, break_worker, loopback_settings, open_agent
+from lab.drill.servers import (
+    AUTH_TOKEN,
+    GREETING,
+    RunningAgent,
+    break_worker,
+    loopback_settings,
+    open_agent,
+)
 from lab.drill.telephones import CarrierTelephone, Telephone
 from lab.process import LabOptions, RunningLab, lab_process
 
@@ -282,6 +289,10 @@ class Rig:
         later = entries[began[-1] :] if began else entries
         return [entry for entry in later if entry.get("event") in FAILURES]
 
+    def barge_ins(self) -> int:
+        """Return how often a sound interrupted the agent."""
+        return sum(entry.get("event") == "BargedIn" for entry in self._entries())
+
     def closed_breakers(self) -> int:
         """Return how many breakers were closed by a caller's own success."""
         moved = [entry for entry in self._entries() if entry.get("event") == "BreakerMoved"]
@@ -352,4 +363,11 @@ async def _ringing(
             yield lambda: LoopbackTelephone(process), None
         return
     async with open_agent(lab, side, folder=folder, clips=row.clips) as agent:
-        yield lambda: CarrierTelephone(agent.url), agent
+
+        def ring() -> CarrierTelephone:
+            carrier = Carrier(agent.url, AUTH_TOKEN)
+            if row.echo_db is not None:
+                carrier.echo = LineEcho(level_db=row.echo_db)
+            return CarrierTelephone(agent.url, carrier=carrier)
+
+        yield ring, agent

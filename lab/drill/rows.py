@@ -41,6 +41,10 @@ class CallPlan(StrEnum):
     CHANCE = "five calls of six turns"
     CROWD = "eight calls at once"
     BARGE_IN = "a turn that the caller breaks into"
+    BACKCHANNEL = "a turn in which the caller says okay while the agent answers"
+    BEHIND = "a question in front of a television"
+    DICTATION = "a number, digit by digit"
+    ECHO = "one turn on a line that returns the agent's voice"
     RECOVERY = "a turn, the provider's recovery, a turn and a second call"
     ENDLESS = "one turn, heard to the end of a long reply"
     WORKER = "a turn whose worker dies in the middle of the answer, and another"
@@ -100,11 +104,13 @@ class Row:
         targets: The bounds on the measures.
         runs: How often it is run.
         question: The caller's question.
-        audible_s: With `BARGE_IN`: how much of the agent is heard before the caller interrupts.
+        audible_s: With `BARGE_IN` and `BACKCHANNEL`: how much of the agent is heard before the
+            caller interrupts.
         steady: The lab keeps its delays at their medians.
         uncapped: The lab's recognisers take audio at any speed.
         leg: The caller's way in: through the carrier, or on `replay`'s leg.
         clips: Holding phrases are rendered in the agent's voice before the call.
+        echo_db: The level of the agent's voice in the caller's sound; `None` without an echo.
         alone: Its runs never overlap, whatever `--jobs` says.
     """
 
@@ -120,6 +126,7 @@ class Row:
     uncapped: bool = False
     leg: Leg = "carrier"
     clips: bool = False
+    echo_db: float | None = None
     alone: bool = False
 
     @property

@@ -51,6 +51,16 @@ class Memory(LLMContext):
         last = next((role for role in roles if role != "system"), None)  # it may come at any time
         return last in ("user", "tool")
 
+    @property
+    def last_said(self) -> str:
+        """The agent's latest words; empty before the first."""
+        for message in reversed(self.messages):
+            if isinstance(message, dict) and message.get("role") == "assistant":
+                words = message.get("content")
+                if isinstance(words, str):
+                    return words
+        return ""
+
     def with_words(self, words: str) -> list[LLMContextMessage]:
         """Return the messages as they would be after these words of the caller."""
         messages = self.messages

@@ -34,6 +34,7 @@ from processors.answering.context_window import Memory, fit_context
 from processors.answering.model_answer import ModelAnswer, NoModelLeftError
 from processors.answering.model_stream import Billed, Model
 from processors.ladder.stage import TaskOwner
+from processors.turn.dictation_rules import Dictation
 from processors.turn.floor import Floor, FloorEvent, PausedFinally, TurnClosed, WentOn, WordsCame
 
 Heard: TypeAlias = Callable[[str, int], Awaitable[None]]
@@ -278,14 +279,16 @@ class EarlyAnswers:
     decided; `take` compares the two.
     """
 
-    def __init__(self, memory: Memory, means: EarlyAnswerServices) -> None:
+    def __init__(self, memory: Memory, means: EarlyAnswerServices, dictation: Dictation) -> None:
         """Prepare.
 
         Args:
             memory: The conversation so far; the caller's words are appended to it.
             means: What the stage provides.
+            dictation: While the caller may be dictating, no model is asked early.
         """
         self._memory = memory
+        self._dictation = dictation
         self._means = means
         self._budget = means.budget
         self._tell = means.tell
@@ -348,7 +351,9 @@ class EarlyAnswers:
 
     def _note_words(self) -> None:
         words = concatenate_aggregated_text(self._parts)
-        self._do(self._decision.words(words, complete=self._floor.transcribed))
+        dictates = self._dictation.pause_s(words, asked=self._memory.last_said) > 0.0
+        complete = self._floor.transcribed and not dictates
+        self._do(self._decision.words(words, complete=complete))
 
     def _do(self, actions: Iterable[EarlyAction]) -> None:
         for action in actions:

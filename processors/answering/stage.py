@@ -39,6 +39,7 @@ from processors.answering.model_answer import ModelAnswer, written_calls
 from processors.answering.model_stream import NO_CALLS, Model
 from processors.answering.tool_calls import must_speak
 from processors.speaking.sentences import TakeBackFrame
+from processors.turn.dictation_rules import Dictation
 from processors.turn.floor import Floor
 
 GOES_ON: Final = {
@@ -181,12 +182,13 @@ class LlmStage(OpenAILLMService):
         """Return None: each rung has its own client."""
         del args, kwargs
 
-    def answer_early(self, memory: Memory, floor: Floor) -> None:
+    def answer_early(self, memory: Memory, floor: Floor, dictation: Dictation) -> None:
         """Ask early from now on, if that is enabled.
 
         Args:
             memory: The conversation; the caller's words are appended to it.
             floor: Of the call.
+            dictation: While the caller may be dictating, no model is asked early.
         """
         if self._policy.early is not None:
             means = EarlyAnswerServices(
@@ -201,7 +203,7 @@ class LlmStage(OpenAILLMService):
                 turn=self._turn,
                 floor=floor,
             )
-            self.early = EarlyAnswers(memory, means)
+            self.early = EarlyAnswers(memory, means, dictation)
 
     async def get_chat_completions(self, context: LLMContext) -> Any:
         """Return the stream of one answer, from any rung."""

@@ -27,6 +27,7 @@ from processors.answering.context_window import Memory
 from processors.hearing.utterance_rules import AfterSound, TurnLanguage, after_sound
 from processors.holding.hold_line import HoldLine
 from processors.holding.line_rules import NothingSaid
+from processors.turn.asides import GO_ON, AsideFrame, Asides
 from processors.turn.sound_path import SoundPath
 from processors.wiring import CallWiring
 
@@ -104,7 +105,12 @@ class WordlessTurns:
     """
 
     def __init__(
-        self, user: LLMUserAggregator, memory: Memory, hold_line: HoldLine, wiring: CallWiring
+        self,
+        user: LLMUserAggregator,
+        memory: Memory,
+        hold_line: HoldLine,
+        wiring: CallWiring,
+        asides: Asides,
     ) -> None:
         """Follow the caller's turns.
 
@@ -113,7 +119,9 @@ class WordlessTurns:
             memory: The conversation.
             hold_line: Is told that such a turn needs no answer.
             wiring: Reports whether the agent was cut off.
+            asides: Has the rest of what was cut off.
         """
+        self._asides = asides
         self._user = user
         self._memory = memory
         self._hold_line = hold_line
@@ -134,24 +142,47 @@ class WordlessTurns:
     async def _end(self, _user: object, _strategy: Any, message: UserTurnStoppedMessage) -> None:
         if message.content:
             self._asked = False
+            self._asides.turn_over(worded=True)
             return
         cut, self._cut = self._cut, False
-        match after_sound(
+        after = after_sound(
             led=self._hold_line.keeper.led,
+            rest=self._asides.cut,
             unanswered=self._memory.unanswered,
             cut=cut,
-            owed=self._hold_line.keeper.awaits_answer,
+            owed=self._hold_line.keeper.awaits_answer and not self._asides.words_heard,
             asked=self._asked,
-        ):
+        )
+        if after is AfterSound.RESUME:
+            await self._resume()
+            return
+        self._asides.turn_over(worded=False)
+        match after:
             case AfterSound.ANSWER:
                 await self._user.push_context_frame()
             case AfterSound.ASK_AGAIN:
                 self._asked = True
-                note = {"role": "developer", "content": ASK_AGAIN}
-                self._memory.add_message(cast("LLMContextMessage", note))
-                await self._user.push_context_frame()
-            case AfterSound.NOTHING:
+                await self._ask_with(ASK_AGAIN)
+            case _:
                 self._hold_line.note(NothingSaid())
+
+    async def _resume(self) -> None:
+        """Say the rest of what the sound has cut off, or have the model write it."""
+        rest = self._asides.resume()
+        if rest is not None:
+            self._hold_line.note(NothingSaid())
+            for speech in rest:
+                await self._user.push_frame(speech)
+        elif self._memory.unanswered:
+            await self._user.push_context_frame()
+        else:
+            await self._ask_with(GO_ON)
+
+    async def _ask_with(self, note: str) -> None:
+        """Ask the model with a note after the conversation."""
+        message = {"role": "developer", "content": note}
+        self._memory.add_message(cast("LLMContextMessage", message))
+        await self._user.push_context_frame()
 
 
 class CallerWords(SoundPath):
@@ -161,14 +192,16 @@ class CallerWords(SoundPath):
     rest is dropped, and reported once a turn.
     """
 
-    def __init__(self, *, tell: Tell, limit: int = LIMIT) -> None:
+    def __init__(self, *, tell: Tell, limit: int = LIMIT, asides: Asides | None = None) -> None:
         """Prepare.
 
         Args:
             tell: Publishes events.
             limit: Characters of a turn.
+            asides: Decide which words are no turn; `None` if all are one.
         """
         super().__init__()
+        self._asides = asides
         self._tell = tell
         self._limit = limit
         self._left = limit
@@ -179,6 +212,7 @@ class CallerWords(SoundPath):
         match frame:
             case TranscriptionFrame():
                 self._bound(frame)
+                frame = self._without_aside(frame)
             case InterimTranscriptionFrame():
                 frame.text = clean(frame.text, self._limit)
             case UserStoppedSpeakingFrame():
@@ -186,6 +220,13 @@ class CallerWords(SoundPath):
             case _:
                 pass
         await self.push_frame(frame, direction)
+
+    def _without_aside(self, frame: TranscriptionFrame) -> TranscriptionFrame | AsideFrame:
+        """Return the frame, or one without a transcript if the words are no turn."""
+        kind = self._asides.aside(frame.text) if self._asides and frame.text.strip() else None
+        if kind is None:
+            return frame
+        return AsideFrame(text=frame.text, kind=kind, finalized=frame.finalized)
 
     def _bound(self, frame: TranscriptionFrame) -> None:
         had_room = self._left > 0

@@ -134,6 +134,11 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
         utterance = self._hearing.utterance
         return utterance is not None and utterance.owed(self.now())
 
+    def listens(self) -> bool:
+        """Return whether a recogniser is at work on what the caller says."""
+        utterance = self._hearing.utterance
+        return utterance is not None and utterance.listens(self.now())
+
     def processors_with_metrics(self) -> list[FrameProcessor]:
         """Return the services: they measure, the stage does not."""
         return [service for service in self._services if service.can_generate_metrics()]

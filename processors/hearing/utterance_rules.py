@@ -67,16 +67,20 @@ class TurnLanguage:
 class AfterSound(StrEnum):
     """What to do after such a turn."""
 
+    RESUME = "resume"  # what the sound cut off
     ANSWER = "answer"  # an earlier question that has no answer yet
     ASK_AGAIN = "ask_again"  # ask the caller to repeat
     NOTHING = "nothing"
 
 
-def after_sound(*, led: bool, unanswered: bool, cut: bool, owed: bool, asked: bool) -> AfterSound:
+def after_sound(
+    *, led: bool, rest: bool, unanswered: bool, cut: bool, owed: bool, asked: bool
+) -> AfterSound:
     """Return what to do after a turn without a transcript.
 
     Args:
         led: The outage menu or a person speaks with the caller.
+        rest: The sound cut off speech of which part was not heard.
         unanswered: The conversation ends with something that the model has not answered.
         cut: The sound interrupted the agent.
         owed: The line is held for it: a recogniser failed, so there may have been words.
@@ -84,6 +88,8 @@ def after_sound(*, led: bool, unanswered: bool, cut: bool, owed: bool, asked: bo
     """
     if led:
         return AfterSound.NOTHING
+    if rest and not owed:
+        return AfterSound.RESUME
     if unanswered:
         return AfterSound.ANSWER
     if (cut or owed) and not asked:
@@ -91,6 +97,7 @@ def after_sound(*, led: bool, unanswered: bool, cut: bool, owed: bool, asked: bo
     return AfterSound.NOTHING
 
 
+LIVES_S: Final = 2.0  # between two results during speech: Deepgram sends one a second
 SLACK_S: Final = 0.1  # for the VAD's idea of speech, and for results in whole frames
 
 
@@ -156,6 +163,11 @@ class CallerUtterance:
         """Return whether the caller has stopped, and words of this utterance are pending."""
         self._lag.see(now)
         return not self.speaking and not self.attempting.over and not self.until(now).passed(now)
+
+    def listens(self, now: float) -> bool:
+        """Return whether a recogniser has sent a result lately, with words or without."""
+        lived_at = max(self._lived_at.values(), default=-math.inf)
+        return self._lag.provider_s(now) - lived_at <= LIVES_S
 
     def unwritten(self, now: float) -> bool:
         """Return whether no rung could transcribe it, and there is still time."""

@@ -32,7 +32,7 @@ from calls.events import CallerSilent, CallerStarted
 from fallbacks.word_times import sayable
 from processors.holding.silence_rules import CallLength, Goodbye, Prompt, Silence
 from processors.ladder.stage import Alarm
-from processors.turn.floor import Floor, FloorEvent, TurnBegan, WordsCame
+from processors.turn.floor import Floor, FloorEvent, WordsCame
 
 PATIENCE_S: Final = 20.0  # a goodbye that was not spoken by then will not be
 ANSWER: Final = (LLMFullResponseStartFrame, LLMTextFrame, LLMFullResponseEndFrame)
@@ -262,18 +262,21 @@ class CallerSilence(FrameProcessor):
         if more := WORK.get(type(frame)):
             self._silence.work(self._clock(), more=more)
         elif isinstance(frame, InputDTMFFrame):  # a key has no end
-            self._silence.caller_spoke()
-            self._silence.restart(self._clock())
+            self._silence.caller_spoke(self._clock())
         elif not isinstance(frame, BotStoppedSpeakingFrame):
             return
         self._alarm.ring()
 
     def _follow(self, event: FloorEvent) -> None:
         """Process a change of the floor at once."""
-        if isinstance(event, CallerStarted | TurnBegan):
-            self._silence.caller_spoke()
-        if not isinstance(event, WordsCame):
-            self._alarm.ring()
+        match event:
+            case CallerStarted():
+                self._silence.sound_began(event.at_s)
+            case WordsCame() if event.text.strip():
+                self._silence.caller_spoke(self._clock())
+            case _:
+                pass
+        self._alarm.ring()
 
     def _wake_at(self) -> float | None:
         if self._away or not self._answered:
@@ -293,5 +296,4 @@ class CallerSilence(FrameProcessor):
                 self._tell(CallerSilent(prompts=step.prompts))
                 await self.push_frame(TTSSpeakFrame(step.words))
             case Goodbye():
-                final = step.reason == "max_length"
-                await self._farewell.part(step.reason, words=step.words, final=final)
+                await self._farewell.part(step.reason, words=step.words, final=step.final)

@@ -22,7 +22,14 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
-from calls.events import CallerStarted, CallerStopped, Event, TranscriptFinal, TurnDecided
+from calls.events import (
+    CallerStarted,
+    CallerStopped,
+    DictationHeard,
+    Event,
+    TranscriptFinal,
+    TurnDecided,
+)
 from fallbacks.facts import (
     AnswerEmpty,
     AttemptFailed,
@@ -87,6 +94,8 @@ class HoldLine(FrameProcessor):
                 self._doer.handle(event)
             case EarlyAnswerTaken() | AnswerEmpty():
                 self._doer.handle(event)
+            case DictationHeard():
+                self._doer.handle(CallerStopped(at_s=event.until_s, noticed_at_s=self._now()))
             case TurnDecided():  # not every end of a turn: one without a word gets no answer
                 self._doer.handle(event)
             case TranscriptFinal():

@@ -3,7 +3,9 @@
 The caller's time runs only while no one speaks and no work is in progress: not while the agent
 speaks or the model thinks. Any sound of the caller restarts it, and resets the count of prompts.
 Each time it runs out, the caller gets the next prompt; after the last one comes the goodbye, once.
-Work that never ends stops counting after `work_limit_s`.
+Sound without words is no sign of the caller, because it may be a television. It only delays a
+prompt: until `WORDS_S` after its end, and at most until it has lasted for `SOUND_S`. Work that
+never ends stops counting after `work_limit_s`.
 """
 
 from collections.abc import Sequence
@@ -15,6 +17,8 @@ from processors.turn.floor import Floor
 
 WORK_LIMIT_S: Final = 15.0
 """The longest work that excuses silence: three times a tool's usual 5 s (chosen)."""
+SOUND_S: Final = 3.0  # of sound in which a recogniser finds no word (chosen)
+WORDS_S: Final = 1.0  # from a sound's end to its last word (chosen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +35,7 @@ class Goodbye:
 
     reason: str  # silence, max_length
     words: str
+    final: bool = False  # the call ends even if the caller is heard
 
 
 Step: TypeAlias = Prompt | Goodbye
@@ -62,20 +67,25 @@ class Silence:
         self._over = False
         self._work = 0
         self._started_at: float | None = None
-        self._since = -inf  # the caller's time runs from here, or from a later sound
+        self._since = -inf  # the caller's time runs from here, or from our later sound
+        self._sound_since = -inf  # of the caller's latest sound, with short pauses
+        self._goodbyes = 0  # since the caller's last words
 
     @property
     def wake_at(self) -> float | None:
         """When to call `tick`, or `None`."""
         floor = self._floor
-        waits = floor.caller_speaking or floor.turn_open
+        waits = floor.worded and (floor.caller_speaking or floor.turn_open)
         if self._started_at is None or self._over or waits:
             return None
-        heard_at = max(floor.quiet_at, floor.turn_over_at, floor.agent_sounds_until)
-        since = max(self._since, heard_at)
-        if since <= self._started_at:  # time to connect the line and to begin the greeting
-            since = self._started_at + self._work_limit_s
-        return since + self._after_s + (self._work_limit_s if self._work else 0.0)
+        since = max(self._since, floor.agent_sounds_until, self._started_at)
+        if max(since, floor.quiet_at) <= self._started_at:
+            since += self._work_limit_s  # to connect the line and to begin the greeting
+        at = since + self._after_s + (self._work_limit_s if self._work else 0.0)
+        enough_at = self._sound_since + SOUND_S
+        if floor.caller_speaking:
+            return max(at, enough_at)
+        return max(at, min(floor.quiet_at + WORDS_S, enough_at))
 
     def start(self, now: float) -> None:
         """Begin to count."""
@@ -85,9 +95,17 @@ class Silence:
         """Count from now on."""
         self._since = now
 
-    def caller_spoke(self) -> None:
-        """Count the prompts again from the first."""
-        self.prompts, self._over = 0, False
+    def sound_began(self, now: float) -> None:
+        """Record sound of the caller, perhaps without words: after a goodbye it goes on."""
+        if now - self._floor.quiet_at >= WORDS_S:
+            self._sound_since = now
+        self._since = now if self._over else self._since
+        self._over = False
+
+    def caller_spoke(self, now: float) -> None:
+        """Record words of the caller, or a key: begin to count again, and with the first prompt."""
+        self._since, self._over = now, False
+        self.prompts = self._goodbyes = 0
 
     def work(self, now: float, *, more: int) -> None:
         """Record that a model or a tool was asked (1), or is done (-1)."""
@@ -107,7 +125,8 @@ class Silence:
             self.prompts += 1
             return (Prompt(words=self._prompts[self.prompts - 1], prompts=self.prompts),)
         self._over = True
-        return (Goodbye(reason="silence", words=self._goodbye),)
+        self._goodbyes += 1
+        return (Goodbye(reason="silence", words=self._goodbye, final=self._goodbyes > 1),)
 
 
 class CallLength:
@@ -127,4 +146,4 @@ class CallLength:
         if self.wake_at is None or now < self.wake_at:
             return ()
         self.wake_at = None
-        return (Goodbye(reason="max_length", words=self._words),)
+        return (Goodbye(reason="max_length", words=self._words, final=True),)

@@ -243,11 +243,17 @@ class SpeechQueue:
     async def interrupt(self) -> list[SpokenPiece]:
         """Drop interruptible entries; return the speech among them."""
         await self._sentences.handle_interruption()
-        self.speech.interrupted()
-        self.in_reply, self._open = False, None
         dropped = [entry for entry in self._entries if entry.interruptible]
         self._entries = deque(entry for entry in self._entries if not entry.interruptible)
-        return [entry for entry in dropped if isinstance(entry, SpokenPiece)]
+        pieces = [entry for entry in dropped if isinstance(entry, SpokenPiece)]
+        unbegun = [piece for piece in pieces if piece.utterance is None and piece.append_to_context]
+        self.speech.interrupted(
+            written=not self.in_reply,
+            kept=self.head is not None or self._queued_s() > 0.0,
+            unbegun=" ".join(sentence for piece in unbegun for sentence in piece.sentences),
+        )
+        self.in_reply, self._open = False, None
+        return pieces
 
     async def _complete(self) -> list[Said]:
         self.in_reply = False

@@ -187,8 +187,8 @@ class TtsStage(Stage[VoiceEvent]):
     async def _interrupt(self, frame: InterruptionFrame, direction: FrameDirection) -> None:
         """Stop interruptible speech; other speech continues."""
         now, before = self.now(), self.agenda.head
-        stopped = await self.agenda.interrupt()
         self._line.flush(now)  # which keeps mandatory speech
+        stopped = await self.agenda.interrupt()
         if before is None or before in stopped:
             self._turn.flushed(now)
         self._to_do = deque(to_do for to_do in self._to_do if _outlasts_interruption(to_do))

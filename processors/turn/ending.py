@@ -17,9 +17,14 @@ from pipecat.frames.frames import (
     VADUserStoppedSpeakingFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection
+from pipecat.turns.types import ProcessFrameResult
 from pipecat.turns.user_stop import TurnAnalyzerUserTurnStopStrategy
 
+from calls.entry import Tell
+from calls.events import DictationHeard
 from calls.turn import Turn
+from processors.turn.asides import AsideFrame
+from processors.turn.dictation_rules import Dictation
 from processors.turn.floor import Floor
 from processors.turn.sound_path import Faintness, SoundPath
 
@@ -82,6 +87,8 @@ class TurnOpener(SoundPath):
                 self._note_pause(frame)
             case InterimTranscriptionFrame() | TranscriptionFrame():
                 self._note_words(frame)
+            case AsideFrame():
+                self._floor.words("", final=True)
             case UserStartedSpeakingFrame():
                 self._floor.turn_began()
             case UserStoppedSpeakingFrame():
@@ -107,6 +114,58 @@ class TurnOpener(SoundPath):
             self._floor.went_on()
 
 
+class DictationWait:
+    """Keeps a turn open while the caller may be dictating.
+
+    The budget then counts from the end of the wait, and nothing is said before it.
+    """
+
+    def __init__(
+        self,
+        dictation: Dictation,
+        *,
+        floor: Floor,
+        turn: Turn,
+        asked: Callable[[], str],
+        clock: Callable[[], float],
+        tell: Tell,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            dictation: How long a pause may be.
+            floor: Of the call.
+            turn: The turn in progress.
+            asked: Returns the agent's last words.
+            clock: Monotonic, in seconds.
+            tell: Publishes events.
+        """
+        self._dictation = dictation
+        self._floor = floor
+        self._turn = turn
+        self._asked = asked
+        self._now = clock
+        self._tell = tell
+        self._told: tuple[float, float] | None = None  # of the pause that began then, until when
+
+    def left_s(self, words: str) -> float:
+        """Return how much longer the turn stays open after these words; 0 to end it."""
+        stopped_at, now = self._floor.stopped_at, self._now()
+        if stopped_at is None:  # the words were too soft for the VAD
+            return 0.0
+        until = stopped_at + self._dictation.pause_s(words, asked=self._asked())
+        told = self._told is not None and self._told[0] == stopped_at
+        if until > now or (told and self._told != (stopped_at, until)):
+            self._stay_open(stopped_at, max(until, now))
+        return max(0.0, until - now)
+
+    def _stay_open(self, stopped_at: float, until: float) -> None:
+        if self._told != (stopped_at, until):
+            self._told = (stopped_at, until)
+            self._turn.stays_open(until)
+            self._tell(DictationHeard(until_s=until))
+
+
 # Chosen: the audio of a wait of 0.3 s is read first, which took 22 ms on two busy cores.
 GRACE_S: Final = 0.1
 
@@ -123,7 +182,13 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
     on meanwhile is heard at once, and the decision on that pause ends no turn.
 
     Half an utterance must not end the turn either. When a recogniser dies after some of the words,
-    another transcribes the rest, and the turn waits for that.
+    another transcribes the rest, and the turn waits for that. It also waits while the caller may
+    be dictating.
+
+    Attributes:
+        cut: Returns whether the caller's sound has cut the agent off. If there are no words, the
+            turn then ends without waiting for a late transcript.
+        more_s: Returns how much longer a turn with these words stays open; 0 to end it.
     """
 
     def __init__(
@@ -143,6 +208,9 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
         """
         super().__init__(**kwargs)
         self._owed = owed
+        self.more_s: Callable[[str], float] = lambda _: 0.0
+        self.cut: Callable[[], bool] = lambda: False
+        self._words: list[str] = []  # of this turn
         self._after_sound = after_sound
         self._deciding: asyncio.Task[None] | None = None
 
@@ -159,15 +227,39 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
     async def trigger_user_turn_stopped(
         self, *, enable_user_speaking_frames: bool | None = None
     ) -> None:
-        """End the turn, or check again in a moment if words are pending."""
-        if not self._owed():
+        """End the turn, or check again if words are pending, or expected."""
+        left_s = GRACE_S if self._owed() else self.more_s(" ".join(self._words))
+        if left_s <= 0.0:
             await super().trigger_user_turn_stopped(
                 enable_user_speaking_frames=enable_user_speaking_frames
             )
         elif self._timeout_task is None:
             self._timeout_task = self.task_manager.create_task(
-                self._timeout_handler(0.0), f"{self}: words are pending"
+                super()._timeout_handler(left_s), f"{self}: more words"
             )
+
+    async def process_frame(self, frame: Frame) -> ProcessFrameResult:
+        """Take words that are no turn as the last ones of this turn, perhaps."""
+        if isinstance(frame, AsideFrame):
+            self._text = self._text or frame.text
+            self._transcript_finalized = self._transcript_finalized or frame.finalized
+            await self._maybe_trigger_user_turn_stopped()
+        return await super().process_frame(frame)
+
+    async def _maybe_trigger_user_turn_stopped(self) -> None:
+        silent = self._vad_stopped and self._timeout_expired and not self._text
+        if silent and self._turn_complete and self.cut():
+            await self.trigger_user_turn_stopped()
+        else:
+            await super()._maybe_trigger_user_turn_stopped()
+
+    async def _reset(self) -> None:
+        self._words = []
+        await super()._reset()
+
+    async def _handle_transcription(self, frame: TranscriptionFrame) -> None:
+        self._words.append(frame.text)
+        await super()._handle_transcription(frame)
 
     async def _handle_input_audio(self, frame: InputAudioRawFrame) -> None:
         await super()._handle_input_audio(frame)

@@ -9,6 +9,7 @@ from calls.resume import (
     CUT_OFF,
     GO_ON,
     MOST_BYTES,
+    CutSpeech,
     KeptTool,
     Next,
     OwedWords,
@@ -165,7 +166,34 @@ def test_a_speech_begins_at_the_conversations_end_and_ends_with_an_interruption(
     speech.add("Until six.")
     assert (speech.text, speech.since) == ("We open at nine. Until six.", 1)
 
-    speech.interrupted()
+    speech.interrupted(written=True, kept=False, unbegun="")
     assert not speech.text
     speech.add("Yes.")
     assert (speech.text, speech.since) == ("Yes.", 2)
+
+
+@pytest.mark.parametrize(
+    ("kept", "unbegun", "cut"),
+    [
+        (
+            False,
+            "Until six.",
+            CutSpeech(text="We open at nine. Until six.", since=1, written=False),
+        ),
+        (True, "Until six.", CutSpeech(text="Until six.", since=3, written=False)),
+        (True, "", None),
+    ],
+)
+def test_an_interruption_keeps_what_it_cuts_off(
+    unbegun: str, cut: CutSpeech | None, *, kept: bool
+) -> None:
+    messages = ["Hello."]
+    speech = OwedWords()
+    speech.length = lambda: len(messages)
+    speech.add("We open at nine.")
+    speech.add("Until six.")
+    messages += ["We open", "Uh huh."]
+
+    speech.interrupted(written=False, kept=kept, unbegun=unbegun)
+
+    assert speech.cut == cut

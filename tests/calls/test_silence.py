@@ -23,9 +23,13 @@ class Quiet(Silence):
         if greeted:
             self.line.add(GREETING_S, 100.0 - GREETING_S)
 
-    def caller_speaks(self, now: float) -> None:
+    def caller_begins(self, now: float) -> None:
         self.floor.caller_started(now)
-        self.caller_spoke()
+        self.sound_began(now)
+
+    def caller_says(self, text: str, now: float) -> None:
+        self.floor.words(text, final=True)
+        self.caller_spoke(now)
 
 
 def test_before_the_call_is_answered_nothing_is_due() -> None:
@@ -66,33 +70,61 @@ def test_the_callers_time_does_not_run_while_the_agent_speaks() -> None:
 
 
 @pytest.mark.parametrize("open_turn", [False, True])
-def test_the_callers_time_does_not_run_during_their_turn(open_turn: bool) -> None:  # noqa: FBT001 - a table
+def test_the_callers_time_does_not_run_during_a_turn_with_words(open_turn: bool) -> None:  # noqa: FBT001 - a table
     silence = Quiet(*BOTH)
+    silence.caller_begins(101.0)
+    silence.floor.turn_began()
+    silence.caller_says("Hello", 101.5)
     if open_turn:
-        silence.floor.turn_began()
-    else:
-        silence.caller_speaks(101.0)
+        silence.floor.caller_stopped(102.0, now=102.2)
 
     assert silence.wake_at is None
 
 
-def test_the_callers_time_runs_from_the_end_of_their_turn() -> None:
-    silence = Quiet(*BOTH)
-    silence.caller_speaks(101.0)
-    silence.floor.turn_began()
-    silence.floor.caller_stopped(102.0, now=102.2)
-    silence.floor.turn_ended(103.0)
-
-    assert silence.wake_at == 111.0
-
-
-def test_a_sound_of_the_caller_resets_the_count() -> None:
+def test_words_of_the_caller_reset_the_count() -> None:
     silence = Quiet(*BOTH)
     silence.tick(108.0)
-    silence.caller_speaks(110.0)
-    silence.floor.caller_stopped(110.8, now=111.0)
+    silence.caller_says("Hello", 111.0)
 
     assert silence.tick(119.0) == (Prompt(words="One?", prompts=1),)
+
+
+@pytest.mark.parametrize(
+    ("sounds", "prompted_at"),
+    [
+        ([], 108.0),
+        ([(101.0, 102.0)], 108.0),  # a cough
+        ([(107.0, 107.8)], 108.8),  # perhaps with a word
+        ([(107.0, 120.0)], 110.0),
+        ([(101.0, 120.0)], 108.0),  # a television
+        ([(101.0, 107.7), (107.9, 120.0)], 108.0),
+        ([(106.0, 106.3), (106.6, 107.0), (107.5, 107.9)], 108.9),
+        ([(102.0, 102.5), (107.5, 120.0)], 110.5),
+    ],
+)
+def test_a_line_with_sound_and_no_words_is_prompted_like_a_silent_one(
+    sounds: list[tuple[float, float]], prompted_at: float
+) -> None:
+    silence = Quiet(*BOTH)
+    for begun_at, ended_at in sounds:
+        silence.caller_begins(begun_at)
+        silence.floor.turn_began()
+        if ended_at < prompted_at:
+            silence.floor.caller_stopped(ended_at, now=ended_at)
+
+    assert silence.wake_at == pytest.approx(prompted_at)
+    assert silence.tick(prompted_at + 0.001) == (Prompt(words="One?", prompts=1),)
+
+
+def test_a_line_with_sound_and_no_words_is_hung_up_in_the_end() -> None:
+    silence = Quiet()
+    silence.caller_begins(101.0)
+    assert silence.tick(108.0) == (Goodbye(reason="silence", words="Bye."),)
+
+    silence.floor.caller_stopped(108.0, now=108.0)
+    silence.caller_begins(109.0)  # into the goodbye
+
+    assert silence.tick(117.0) == (Goodbye(reason="silence", words="Bye.", final=True),)
 
 
 def test_the_time_runs_anew_for_a_caller_who_is_back_even_while_the_agent_speaks() -> None:
@@ -162,10 +194,10 @@ def test_an_unspoken_prompt_is_followed_by_the_next() -> None:
 def test_a_caller_who_speaks_into_the_goodbye_is_waited_for_again() -> None:
     silence = Quiet()
     silence.tick(108.0)
-    silence.caller_speaks(109.0)
+    silence.caller_begins(109.0)
     silence.floor.caller_stopped(109.8, now=110.0)
 
-    assert silence.wake_at == 118.0
+    assert silence.wake_at == 117.0
 
 
 def test_a_call_is_ended_once_when_its_time_is_over() -> None:
@@ -175,5 +207,5 @@ def test_a_call_is_ended_once_when_its_time_is_over() -> None:
     length.start(100.0)
 
     assert length.tick(159.9) == ()
-    assert length.tick(160.0) == (Goodbye(reason="max_length", words="Time is over."),)
+    assert length.tick(160.0) == (Goodbye(reason="max_length", words="Time is over.", final=True),)
     assert length.tick(161.0) == ()

@@ -4,7 +4,7 @@ import pytest
 
 from processors.hearing.utterance_rules import AfterSound, after_sound
 
-ANSWER, ASK_AGAIN, NOTHING = AfterSound
+RESUME, ANSWER, ASK_AGAIN, NOTHING = AfterSound
 
 
 @pytest.mark.parametrize(
@@ -13,6 +13,10 @@ ANSWER, ASK_AGAIN, NOTHING = AfterSound
         ("", NOTHING),
         ("unanswered", ANSWER),
         ("unanswered cut owed asked", ANSWER),
+        ("rest", RESUME),
+        ("rest unanswered cut asked", RESUME),
+        ("rest cut owed", ASK_AGAIN),  # there may have been words
+        ("rest led", NOTHING),
         ("cut", ASK_AGAIN),
         ("owed", ASK_AGAIN),
         ("cut asked", NOTHING),
@@ -21,9 +25,10 @@ ANSWER, ASK_AGAIN, NOTHING = AfterSound
         ("led unanswered cut owed", NOTHING),
     ],
 )
-def test_a_question_is_asked_again_and_an_interrupted_reply_once(
+def test_an_interrupted_reply_goes_on_and_a_question_is_asked_again(
     true: str, then: AfterSound
 ) -> None:
-    facts = {name: name in true.split() for name in ("led", "unanswered", "cut", "owed", "asked")}
+    names = ("led", "rest", "unanswered", "cut", "owed", "asked")
+    facts = {name: name in true.split() for name in names}
 
     assert after_sound(**facts) is then

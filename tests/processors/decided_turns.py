@@ -130,10 +130,13 @@ class Caller:
     told: list[Any] = field(default_factory=list)
     pauses: list[tuple[str, float]] = field(default_factory=list)  # what was told above, and when
     above: Sequence[FrameProcessor] = ()
+    silent_s: float = 2.0  # at the end
+    says: Sequence[str] = ()  # instead of numbered words
+    more_s: Callable[[str], float] = lambda _: 0.0
     observers: Sequence[BaseObserver] = ()
 
     async def speaks(self, *lengths_s: float) -> "Caller":
-        """Speak and be silent in turns, for these lengths, and then for two seconds."""
+        """Speak and be silent in turns, for these lengths, and then silent."""
         vad = LoudnessVad(
             params=VADParams(start_secs=0.2, stop_secs=STOP_S, confidence=0.5, min_volume=0.0)
         )
@@ -147,6 +150,7 @@ class Caller:
             tell=self.told.append,
         )
         stop = TurnStop(turn_analyzer=detector, after_sound=detector.note_silence)
+        stop.more_s = self.more_s
         detector.tell_pause = stop.tell_above
         params = LLMUserAggregatorParams(
             vad_analyzer=vad,
@@ -168,7 +172,7 @@ class Caller:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(runner.run())
             await worker.queue_frame(STTMetadataFrame(service_name="stt", ttfs_p99_latency=0.35))
-            await self._carry(worker, [*lengths_s, 2.0])
+            await self._carry(worker, [*lengths_s, self.silent_s])
             await worker.queue_frame(EndFrame())
         return self
 
@@ -177,7 +181,8 @@ class Caller:
         for number, length_s in enumerate(lengths_s):
             speaks = number % 2 == 0
             if not speaks:
-                words = TranscriptionFrame(f"words {number}", "", "", finalized=True)
+                text = self.says[number // 2] if self.says else f"words {number}"
+                words = TranscriptionFrame(text, "", "", finalized=True)
                 await worker.queue_frame(words)
             for _ in range(round(length_s / PIECE_S)):
                 piece = SPEECH if speaks else SILENCE

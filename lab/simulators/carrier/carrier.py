@@ -110,6 +110,18 @@ class CarrierEar:
         self._marks.clear()
         return names
 
+    def between(self, start: int, end: int) -> Pcm:
+        """Return what is heard from one sample to another, with silence."""
+        heard = np.zeros(end - start, dtype=np.int16)
+        for first, payload in reversed(self._pieces):
+            piece = self.code.decode(payload)
+            if first + len(piece) <= start:
+                break
+            if first < end:
+                piece = piece[max(0, start - first) : end - first]
+                heard[max(0, first - start) :][: len(piece)] = piece
+        return heard
+
     def recording(self, until_s: float) -> Pcm:
         """Return everything heard from the start of the call until `until_s`, with silence."""
         heard = np.zeros(max(0, round(until_s * self.code.rate_hz)), dtype=np.int16)
@@ -139,8 +151,15 @@ class CarrierMouth:
         self._speech += self._code.encode(pcm)
         self.silent.clear()
 
-    def next_payload(self) -> bytes:
-        """Return the next tick's payload for a media message."""
+    def next_payload(self, echo: Pcm | None = None) -> bytes:
+        """Return the next tick's payload for a media message, with an echo in it."""
+        payload = self._next_speech()
+        if echo is None or not echo.any():
+            return payload
+        mixed = self._code.decode(payload).astype(np.int32) + echo
+        return self._code.encode(mixed.clip(-32768, 32767).astype(np.int16))
+
+    def _next_speech(self) -> bytes:
         size = self._piece * self._code.sample_bytes
         if not self._speech:
             self.silent.set()
@@ -154,6 +173,14 @@ class CarrierMouth:
 TICK_S: Final = 0.02
 ACTION_S: Final = 0.1  # half way round the earth and back
 AT_ONCE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: closing resets the connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineEcho:
+    """The agent's sound in the caller's: a loudspeaker, or a bad hybrid."""
+
+    delay_s: float = 0.3  # over a mobile network
+    level_db: float = -24.0
 
 
 HandOn: TypeAlias = Callable[
@@ -176,6 +203,7 @@ class Carrier:
         echoed: The names of the marks that were echoed.
         told: The carrier's own announcements between two streams.
         action_s: The round trip to the `action`.
+        echo: What the line returns of the agent's sound; `None` for nothing.
         frozen: The carrier's side stays silent with an open socket.
     """
 
@@ -183,6 +211,7 @@ class Carrier:
     ended_s: float | None = None
     close_code: int | None = None
     frozen = False
+    echo: LineEcho | None = None
     _session: aiohttp.ClientSession
     _socket: aiohttp.ClientWebSocketResponse
 
@@ -411,11 +440,21 @@ class Carrier:
         while not self.ended.is_set():
             ticks += 1
             self._chunk += 1
-            await self._send(self.manner.media(self._chunk, self._mouth.next_payload()))
+            payload = self._mouth.next_payload(self._returned(ticks))
+            await self._send(self.manner.media(self._chunk, payload))
             for name in self.ear.due(self.now_s):
                 await self._echo(name)
             # From the start, not from now: late ticks are caught up, so the pace cannot drift.
             await asyncio.sleep(max(0.0, ticks * self.manner.tick_s - self.now_s))
+
+    def _returned(self, ticks: int) -> Pcm | None:
+        """Return the echo in a tick's sound."""
+        if self.echo is None:
+            return None
+        size = round(self.manner.tick_s * self.rate_hz)
+        start = ticks * size - round(self.echo.delay_s * self.rate_hz)
+        heard = self.ear.between(start, start + size)
+        return (heard * 10 ** (self.echo.level_db / 20)).astype(np.int16)
 
     async def _echo(self, name: str) -> None:
         self.echoed.append(name)

@@ -42,6 +42,7 @@ def test_the_turn_is_opened_directly_above_the_callers_side_of_the_context() -> 
         tts="tts",
         pair=SimpleNamespace(user=lambda: callers_side, assistant=object),
         context=None,
+        asides=None,
         hold_line=object(),
         farewell=object(),
         silence=object(),

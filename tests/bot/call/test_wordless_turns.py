@@ -67,19 +67,21 @@ async def test_a_sound_after_a_question_takes_no_answer_away(
     assert [item for item in said(beside) if item == answer] == [answer]
 
 
-async def test_the_model_is_asked_once_more_when_a_sound_cut_off_its_answer(tmp_path: Path) -> None:
+async def test_an_answer_goes_on_after_each_sound_that_cuts_it_off(tmp_path: Path) -> None:
     async with greeted(tmp_path) as beside:
         await beside.call.say(caller_says(QUESTION))
-        for _ in range(2):  # the second interrupts what was said instead
+        for _ in range(2):  # the second interrupts the rest
             await asyncio.sleep(2.5)
             await beside.call.say(caller_says(SOUND))
             await asyncio.sleep(2.5)
-        await asyncio.sleep(15)
+        await asyncio.sleep(20)
 
+    (answer,) = answers([QUESTION], greeting=GREETING)
     kinds = [type(event) for event in beside.events]
     assert kinds.count(BargedIn) == 2
-    assert kinds.count(TurnDecided) == 2
-    assert kinds[kinds.index(BargedIn) :].count(HeldTheLine) <= 1
+    assert kinds.count(TurnDecided) == 1
+    assert answer in " ".join(said(beside))
+    assert HeldTheLine not in kinds[kinds.index(BargedIn) :]
     assert CallerSilent in kinds
 
 

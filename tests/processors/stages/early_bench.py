@@ -49,6 +49,7 @@ from processors.answering.context_window import ContextWindow, Memory
 from processors.answering.stage import LlmStage
 from processors.call_observer import CallObserver
 from processors.hearing.caller_words import CallerWords
+from processors.turn.dictation_rules import Dictation
 from processors.turn.ending import PauseEnded, PauseSoundsFinal, TurnOpener, TurnStop
 from processors.turn.floor import Floor
 from processors.wiring import CallWiring
@@ -165,7 +166,7 @@ class EarlyBench:
             turn=turn,
             window_tokens=WINDOW,
         )
-        stage.answer_early(self.context, floor)
+        stage.answer_early(self.context, floor, Dictation())
         observer = CallObserver(
             wiring, timeline=Timeline(budget_s=1.5), provider_of=lambda name: name
         )

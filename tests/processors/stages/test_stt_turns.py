@@ -22,6 +22,7 @@ from lab.simulators.deepgram.socket import StreamLimits
 from lab.simulators.faults import Fault
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.schedule import Window
+from processors.answering.context_window import Memory
 from processors.hearing.caller_words import CallerWords
 from processors.hearing.stage import SttStage
 from tests.lab.simulators import synthetic_caller as caller
@@ -97,7 +98,7 @@ async def test_a_turn_comes_once_and_whole(
             models=models,
             tell=told.append,
             words_owed=stage.words_owed,
-            heard_s=time.monotonic,  # between two questions they hear something
+            memory=Memory(heard_s=time.monotonic),  # between two questions they hear something
         )
         pipeline = Pipeline([stage, CallerWords(tell=told.append), pair.user()])
         async with running(pipeline, rate_hz=RATE_HZ) as bench:

@@ -1,0 +1,139 @@
+"""The caller's sounds and words that are no turn, and the rest of what they cut off.
+
+The agent stops as soon as the caller is heard, because an interruption must not wait for words.
+If it turns out that the caller only said "okay", coughed, or was our own echo, the agent goes on
+with the first word that was not heard. After two such interruptions in a row the next sentence
+cannot be interrupted.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pipecat.frames.frames import DataFrame, TTSSpeakFrame
+
+from calls.events import CallerStarted
+from calls.resume import CutSpeech, OwedWords, unheard
+from processors.answering.context_window import Memory
+from processors.turn.backchannel_rules import Aside, aside_of, first_sentence
+from processors.turn.floor import Floor, FloorEvent
+
+REACH_S: Final = 0.6  # from the agent's last sample to the VAD's report of its echo
+WRITTEN_S: Final = 1.5  # to the transcript of sound that the VAD did not take for speech
+PATIENT: Final = 2  # interruptions without a word, after which a sentence cannot be interrupted
+
+GO_ON: Final = (
+    "The caller made a sound while you were speaking, perhaps to show that they are listening. "
+    "They heard your last message as far as it stands here. Go on from there, and repeat nothing."
+)
+
+
+@dataclass
+class AsideFrame(DataFrame):
+    """Words of the caller's line that are no turn.
+
+    Attributes:
+        text: The words.
+        kind: Why they are none.
+        finalized: The recogniser has written all that was said.
+    """
+
+    text: str
+    kind: Aside
+    finalized: bool
+
+
+class Asides:
+    """Follows what is cut off in one call, and which words of the caller are no turn.
+
+    Attributes:
+        partial: Returns what the caller has heard of the message in progress.
+        echoes: Returns whether the caller's line carries our own sound back.
+    """
+
+    def __init__(
+        self, memory: Memory, speech: OwedWords, *, floor: Floor, clock: Callable[[], float]
+    ) -> None:
+        """Prepare.
+
+        Args:
+            memory: The conversation as it was heard.
+            speech: What the agent has to say.
+            floor: Of the call.
+            clock: Monotonic, in seconds.
+        """
+        self.partial: Callable[[], str] = lambda: ""
+        self.echoes: Callable[[], bool] = lambda: False
+        self._memory = memory
+        self._speech = speech
+        self._floor = floor
+        self._now = clock
+        self._over_agent = False  # the caller's latest sound began while the agent was heard
+        self._heard = False  # words of this turn were an aside
+        self._times = 0  # that speech was resumed since the last turn with words
+        floor.listeners.append(self._follow)
+
+    @property
+    def cut(self) -> bool:
+        """Whether the caller's sound has cut off speech, and part of it was not heard."""
+        return self._speech.cut is not None and bool(self._rest(self._speech.cut))
+
+    @property
+    def words_heard(self) -> bool:
+        """Whether there were words in this turn, all of them asides."""
+        return self._heard
+
+    def aside(self, text: str) -> Aside | None:
+        """Return what words of the caller are that are no turn; `None` for a turn."""
+        now, floor = self._now(), self._floor
+        spoken = floor.caller_speaking or floor.quiet_at > floor.turn_over_at
+        written = floor.agent_sounds_until >= now - WRITTEN_S
+        current = self._speech.cut
+        if floor.agent_sounds(now) and self._speech.text:  # it was not interrupted
+            current = CutSpeech(text=self._speech.text, since=self._speech.since, written=True)
+        found = aside_of(
+            text,
+            heard=f"{self._memory.last_said} {self.partial()}",
+            rest=self._rest(current) if current else "",
+            over_agent=self._over_agent if spoken else written,
+            spoken=spoken,
+            echoes=self.echoes(),
+        )
+        self._heard = self._heard or found is not None
+        return found
+
+    def resume(self) -> list[TTSSpeakFrame] | None:
+        """Return the rest of what was cut off, to be spoken; `None` if the model must write it."""
+        cut, self._speech.cut = self._speech.cut, None
+        rest = self._rest(cut) if cut else ""
+        self._heard = False
+        self._times += 1
+        if cut is None or not cut.written:
+            return None
+        if self._times < PATIENT:
+            return [TTSSpeakFrame(rest)]
+        first, others = first_sentence(rest)
+        speech = TTSSpeakFrame(first)
+        speech.interruptible = False
+        return [speech, *([TTSSpeakFrame(others)] if others else [])]
+
+    def turn_over(self, *, worded: bool) -> None:
+        """Record the end of a turn after which nothing is resumed."""
+        self._speech.cut = None
+        self._heard = False
+        if worded:
+            self._times = 0
+
+    def _follow(self, event: FloorEvent) -> None:
+        if isinstance(event, CallerStarted):
+            self._over_agent = self._floor.agent_sounds_until >= event.at_s - REACH_S
+
+    def _rest(self, cut: CutSpeech) -> str:
+        """Return what was not heard of it."""
+        messages: list[Any] = self._memory.messages
+        if len(messages) < cut.since:  # a summary has replaced them
+            return ""
+        later = [said for said in messages[cut.since :] if isinstance(said, dict)]
+        heard = [said.get("content") for said in later if said.get("role") == "assistant"]
+        words = [content for content in heard if isinstance(content, str)]
+        return unheard(cut.text, " ".join([*words, self.partial()]))

@@ -1,0 +1,57 @@
+"""Words that sound like dictation, and how long the turn waits for more."""
+
+import pytest
+
+from processors.turn.dictation_rules import Dictation, is_dictating
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "five", "Five.", "5", "five five", "My number is", "my number is five", "My number is 555.",
+        "it is 0171", "0171-555", "plan b", "b", "S. M. I", "john at", "john at example dot",
+        "john@", "my e-mail is", "It's spelled", "double five", "fifty five", "five and then two",
+        "house number 5", "minus underscore",
+        "mi número es", "mi correo es", "es cero", "juan arroba", "punto",
+        "мой номер", "мой телефон это", "ноль пять", "собака", "точка", "по буквам",
+    ],
+)  # fmt: skip
+def test_these_words_sound_like_dictation(text: str) -> None:
+    assert is_dictating(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "...", "What are your opening hours?", "at three", "At three o'clock.", "around 5",
+        "a table for four", "which one", "This one.", "So do I.", "that's", "9:30", "3pm", "40€",
+        "I am forty", "My name is Anna.", "my number is five, that is all", "the 5th", "no one",
+        "a las cinco", "por favor", "это я", "в пять", "спасибо",
+    ],
+)  # fmt: skip
+def test_these_words_do_not(text: str) -> None:
+    assert not is_dictating(text)
+
+
+@pytest.mark.parametrize(
+    ("words", "asked", "pause_s"),
+    [
+        ("five", "How can I reach you?", 2.0),
+        ("that is all", "How can I reach you?", 0.0),
+        ("five", "What is your Order Number?", 4.0),
+        ("that is all", "What is your order number?", 4.0),
+        ("that is all", "And your name, please? Then your order number.", 6.0),
+        ("", "What is your order number?", 0.0),
+    ],
+)
+def test_the_pause_follows_the_words_and_the_question(
+    words: str, asked: str, pause_s: float
+) -> None:
+    dictation = Dictation(pause_s=2.0, questions={"order number": 4.0, "your name": 6.0})
+
+    assert dictation.pause_s(words, asked=asked) == pause_s
+    assert dictation.longest_s == 6.0
+
+
+def test_an_owner_can_switch_it_off() -> None:
+    assert Dictation(pause_s=0.0).pause_s("five", asked="") == 0.0
