@@ -18,7 +18,7 @@ from bot.clips.store import CallVoice, ClipStore, clips_folder, load_utterances
 from bot.config.agent import AgentSettings
 from bot.config.rungs import follows_caller, rung_of, spoken
 from bot.config.settings import Settings
-from bot.tools.desk import CallerRequests
+from bot.tools.caller_requests import CallerRequests
 from engines.espeak import UnknownVoiceError
 from operations.database.database import Database
 from operations.record.callbacks import Callbacks

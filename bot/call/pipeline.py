@@ -28,7 +28,7 @@ from bot.call.transfer import Transfer
 from bot.config.agent import AgentSettings
 from bot.config.rungs import DETECTED, follows_caller
 from bot.tools.built_in import Tools
-from bot.tools.desk import CallerRequests
+from bot.tools.caller_requests import CallerRequests
 from bot.tools.do_not_call import DoNotCallRequests
 from bot.tools.toolbox import LateResults
 from calls.entry import Tell

@@ -23,7 +23,7 @@ from bot.server.campaign_routes import HouseCampaigns, campaign_router, report_r
 from bot.server.limits import BoundedSocket, bounds
 from bot.server.operator_routes import alert_router
 from bot.server.ready_line import ready_line
-from bot.workers.admission_rules import HouseSeats
+from bot.workers.admission_rules import PoolAdmission
 from bot.workers.listener import bind_socket
 from bot.workers.meter import Meter, own_cores
 from bot.workers.pool import SingleProcess, WorkerPool
@@ -79,7 +79,7 @@ def alone(process: Process) -> SingleProcess:
     return SingleProcess(
         why_closed=lambda: switchboard.why_closed,
         clock=clock.monotonic,
-        seats=HouseSeats(seats=server.max_calls, cores=own_cores(), measured=measured),
+        seats=PoolAdmission(seats=server.max_calls, cores=own_cores(), measured=measured),
     )
 
 

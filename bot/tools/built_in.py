@@ -9,7 +9,7 @@ from pipecat.services.llm_service import FunctionCallParams
 
 from bot.clock import Clock
 from bot.config.agent import AgentSettings
-from bot.tools.desk import Unkept
+from bot.tools.caller_requests import Unkept
 from bot.tools.owner import owner_tools
 from bot.tools.toolbox import LateResults, Tool, Toolbox, ToolFailed
 from calls.caller import clean

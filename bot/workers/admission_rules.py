@@ -1,4 +1,4 @@
-"""Admission: how many more calls fit, and which worker gets the next one.
+"""PoolAdmission: how many more calls fit, and which worker gets the next one.
 
 A call is admitted while a seat is free (`full` otherwise) and while the cores have time for it
 (`busy` otherwise). The time is measured: the cores that each worker uses, and how late its loop is.
@@ -158,7 +158,7 @@ class CallCost:
         self._looked_at = None
 
 
-class HouseSeats:
+class PoolAdmission:
     """The seats of all workers.
 
     Attributes:

@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any, Final, Protocol
 
 from bot.clock import Clock
-from bot.workers.admission_rules import HouseSeats
+from bot.workers.admission_rules import PoolAdmission
 from bot.workers.wire import Wire
 from bot.workers.worker_process import Worker
 
@@ -382,7 +382,7 @@ class SingleProcess:
         *,
         why_closed: Callable[[], str],
         clock: Clock,
-        seats: HouseSeats | None = None,
+        seats: PoolAdmission | None = None,
     ) -> None:
         """Admit calls as `why_closed` and the load allow; without `seats`, no load counts."""
         self._why = why_closed
@@ -390,7 +390,7 @@ class SingleProcess:
         self.id = secrets.token_hex(8)
         self.shelf = OwnShelf(clock)
         self.peers = NoPeers()
-        self.seats = seats or HouseSeats(seats=NO_LIMIT, cores=1, measured=False)
+        self.seats = seats or PoolAdmission(seats=NO_LIMIT, cores=1, measured=False)
         self.seats.open(OWN, clock())
 
     @property

@@ -103,7 +103,7 @@ class PoolClient:
         self.shelf = WireShelf(wire)
         self.peers = WirePeers(wire, self.name)
         self._state: Mapping[str, Any] = {}
-        wire.on("house", self._learn)
+        wire.on("pool", self._learn)
 
     @property
     def why_closed(self) -> str:
@@ -187,7 +187,7 @@ def take_connections(hand: socket.socket, take: Callable[[socket.socket], None])
 PACE_S: Final = 30.0  # the gate itself gives up at the turn's deadline
 
 
-class HousePace:
+class PoolPace:
     """The request rate of one rung, which the supervisor limits for all workers.
 
     Without a supervisor there is no limit: the remaining calls must get their answers.
@@ -241,7 +241,7 @@ class SharedLimits:
         if not isinstance(gate, RungGate):
             return
         if gate.limits.per_minute is not None:
-            gate.pace = HousePace(self._pool, name)
+            gate.pace = PoolPace(self._pool, name)
         if gate.limits.concurrent is not None:
             self._gates[name] = gate
             self._numbers[name] = 0

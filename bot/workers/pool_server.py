@@ -10,7 +10,7 @@ from loguru import logger
 
 from bot.clock import Clock
 from bot.config.settings import Settings
-from bot.workers.admission_rules import HouseSeats
+from bot.workers.admission_rules import PoolAdmission
 from bot.workers.lease_rules import Leases
 from bot.workers.pool import Claims, KeyValueStore, ViewRelay
 from bot.workers.seats import SeatTable
@@ -21,7 +21,7 @@ from fallbacks.limits import MINUTE_S
 UNTOLD: Final = 100  # events that wait for a worker to emit them, while there is none
 
 
-class HouseNews:
+class PoolNews:
     """Messages to all workers, and events that any one worker should emit."""
 
     def __init__(self, workers: Mapping[str, Worker]) -> None:
@@ -121,21 +121,21 @@ class PoolServer:
     Attributes:
         workers: The workers by name.
         news: Messages to all workers, and events that one of them emits.
-        desk: Admits calls.
+        seats: Admits calls.
         answers: The answers to the workers' other questions; complete before the first worker.
     """
 
-    def __init__(self, seats: HouseSeats, quotas: Quotas, *, clock: Clock) -> None:
+    def __init__(self, admission: PoolAdmission, quotas: Quotas, *, clock: Clock) -> None:
         """Start with no worker."""
         self.workers: dict[str, Worker] = {}
-        self._seats = seats
+        self._admission = admission
         self._quotas = quotas
         self._clock = clock
         self._store = KeyValueStore(clock=clock)
         self._claims = Claims()
         self._views = ViewRelay(self.workers)
-        self.news = HouseNews(self.workers)
-        self.desk = SeatTable(seats, self.workers, clock=clock)
+        self.news = PoolNews(self.workers)
+        self.seats = SeatTable(admission, self.workers, clock=clock)
         self.answers: dict[str, Answer] = {}
         self._looked_at = clock()  # for workers that hang
 
@@ -148,7 +148,7 @@ class PoolServer:
         wire.on("closing", lambda _: self._leave(worker))
         wire.on("leaving", lambda _: worker.close_hand())
         wire.on("report", lambda said: self._heed(worker, said))
-        self.desk.serve(worker)
+        self.seats.serve(worker)
         self._store.serve(wire)
         self._claims.serve(wire, holder=worker.name)
         wire.answer("peer", self._ask_peer)
@@ -161,7 +161,7 @@ class PoolServer:
         self._views.lose(worker)
         self._claims.lose(worker.name)
         self._quotas.lose(worker)
-        return self._seats.lose(worker.number)
+        return self._admission.lose(worker.number)
 
     def retire(self, worker: Worker) -> None:
         """Give a worker no new calls; it ends after its calls, or at once if it is still loading.
@@ -177,7 +177,7 @@ class PoolServer:
 
     def stop(self, *, drain_s: float) -> None:
         """Refuse all calls, and let every worker drain, with `drain_s` for its calls."""
-        self.desk.stop()
+        self.seats.stop()
         self.news.tell_all("stop", drain_s=drain_s)
 
     def hung(self, silent_s: float) -> list[Worker]:
@@ -191,7 +191,7 @@ class PoolServer:
         if away_s > AWAY_S:
             for worker in self.workers.values():
                 worker.heard_at = min(now, worker.heard_at + away_s)
-            for load in self._seats.workers.values():
+            for load in self._admission.workers.values():
                 load.reported_at = min(now, load.reported_at + away_s)
         oldest = now - silent_s
         return [
@@ -206,10 +206,10 @@ class PoolServer:
         staying = [worker for worker in ready if not worker.leaving]
         leader = min(staying, key=lambda worker: worker.closing.is_set(), default=None)
         self.news.tell_all(
-            "house",
-            why_closed=self.desk.why_closed,
-            calls=self._seats.taken,
-            room=self._seats.room(self._clock()),
+            "pool",
+            why_closed=self.seats.why_closed,
+            calls=self._admission.taken,
+            room=self._admission.room(self._clock()),
             leads=leader.name if leader else "",
             full_paces=self._quotas.full_paces(),
             workers=[worker.name for worker in ready],
@@ -218,7 +218,7 @@ class PoolServer:
     def hand(self, connection: socket.socket, is_call: bool, name: str) -> bool:  # noqa: FBT001 - a Hand
         """Give a connection to the named worker, to the one with the most room, or to any."""
         now = self._clock()
-        best = self._seats.best(now)
+        best = self._admission.best(now)
         order = sorted(
             self.workers.values(),
             key=lambda item: (item.name != name, item.number != best, item.leaving),
@@ -226,20 +226,20 @@ class PoolServer:
         for worker in order:
             if worker.ready.is_set() and worker.hand_over(connection):
                 if is_call:
-                    self._seats.workers[worker.number].hand(now)
+                    self._admission.workers[worker.number].hand(now)
                 return True
         return False
 
     def _leave(self, worker: Worker) -> None:
         worker.closing.set()
-        if load := self._seats.workers.get(worker.number):
+        if load := self._admission.workers.get(worker.number):
             load.leaving = True
 
     def _open(self, worker: Worker) -> None:
         if worker.leaving:  # became ready while it was being ended
             return
         logger.info("worker {} is ready, as process {}", worker.name, worker.pid)
-        self._seats.open(worker.number, self._clock())
+        self._admission.open(worker.number, self._clock())
         self._quotas.receive(worker)
         worker.heard_at = self._clock()
         worker.ready.set()
@@ -257,7 +257,7 @@ class PoolServer:
 
     def _heed(self, worker: Worker, said: Mapping[str, Any]) -> None:
         worker.heard_at = self._clock()
-        self._seats.heed(
+        self._admission.heed(
             worker.number, cores=said["cores"], lag_s=said["lag_s"], now=worker.heard_at
         )
 

@@ -10,7 +10,7 @@ from twilio.request_validator import RequestValidator
 
 from bot.clock import Clock
 from bot.config.settings import Settings
-from bot.workers.admission_rules import HouseSeats
+from bot.workers.admission_rules import PoolAdmission
 from bot.workers.connections import NOBODY, STARTING
 from bot.workers.worker_process import Worker
 from transports.twilio.webhook import (
@@ -28,7 +28,9 @@ DRAINING: Final = "draining"  # as in `bot.call.switchboard`
 class SeatTable:
     """Reserves the seats of the pool, and none once it stops."""
 
-    def __init__(self, seats: HouseSeats, workers: Mapping[str, Worker], *, clock: Clock) -> None:
+    def __init__(
+        self, seats: PoolAdmission, workers: Mapping[str, Worker], *, clock: Clock
+    ) -> None:
         """Start open; the owner of `workers`, by name, keeps it up to date."""
         self._seats = seats
         self._workers = workers

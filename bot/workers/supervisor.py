@@ -11,7 +11,7 @@ from loguru import logger
 from bot import clock
 from bot.config.settings import Settings
 from bot.exits import DONE, CommandError
-from bot.workers.admission_rules import HouseSeats
+from bot.workers.admission_rules import PoolAdmission
 from bot.workers.connections import ConnectionListener, meanwhile
 from bot.workers.meter import own_cores
 from bot.workers.pool_server import PoolServer, Quotas
@@ -37,7 +37,7 @@ class Supervisor:
         self._listener = listener
         self._signals = 0
         self._tasks = asyncio.TaskGroup()
-        self._seats = HouseSeats(
+        self._seats = PoolAdmission(
             seats=server.max_calls, cores=own_cores(), measured=server.admission == MEASURED
         )
         self._quotas = Quotas(plan.settings)
@@ -83,7 +83,7 @@ class Supervisor:
     def _make_listener(self) -> ConnectionListener:
         no_room = NoRoom(
             lambda: self._plan.settings,
-            admit=self._server.desk.hold,
+            admit=self._server.seats.hold,
             tell=self._server.news.tell_turned_away,
         )
         return ConnectionListener(
@@ -91,7 +91,7 @@ class Supervisor:
             hand=self._server.hand,
             answer=no_room.answer,
             meanwhile=self._meanwhile,
-            why_nobody=lambda: self._server.desk.why_nobody,
+            why_nobody=lambda: self._server.seats.why_nobody,
             is_open=False,
         )
 

@@ -33,7 +33,7 @@ from bot.call.models import VoiceModels
 from bot.config.agent import AgentSettings, system_text
 from bot.config.settings import TurnSettings
 from bot.tools.built_in import Tools
-from bot.tools.desk import CallerRequests, Unkept
+from bot.tools.caller_requests import CallerRequests, Unkept
 from calls.events import Event
 from processors.answering.context_window import ContextWindow
 from processors.holding.caller_silence import AnsweredFrame, CallerSilence, Farewell

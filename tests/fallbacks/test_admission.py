@@ -1,4 +1,4 @@
-"""Admission: seats, processor time, and a burst whose load is not measured yet."""
+"""PoolAdmission: seats, processor time, and a burst whose load is not measured yet."""
 
 import pytest
 from hypothesis import strategies as st
@@ -14,7 +14,7 @@ from bot.workers.admission_rules import (
     STALE_S,
     START_S,
     WAIT_S,
-    HouseSeats,
+    PoolAdmission,
     calls_in,
 )
 
@@ -23,15 +23,15 @@ CARRIED = calls_in(FULL, CALL_CORES)  # calls of the usual cost in one worker
 
 def pool(
     *, workers: int = 2, seats: int = 100, cores: float = 2, measured: bool = True
-) -> HouseSeats:
-    admission = HouseSeats(seats=seats, cores=cores, measured=measured)
+) -> PoolAdmission:
+    admission = PoolAdmission(seats=seats, cores=cores, measured=measured)
     for number in range(1, workers + 1):
         admission.open(number, now=-START_S)
         admission.heed(number, cores=0.0, lag_s=0.0, now=0.0)
     return admission
 
 
-def fill(admission: HouseSeats, now: float) -> list[int]:
+def fill(admission: PoolAdmission, now: float) -> list[int]:
     """Admit calls, each started at the worker with most room, until one is refused."""
     seats: list[int] = []
     while (seat := admission.admit(now)) is not None:
@@ -40,7 +40,7 @@ def fill(admission: HouseSeats, now: float) -> list[int]:
     return seats
 
 
-def report(admission: HouseSeats, now: float, *, cores: float, lag_s: float = 0.0) -> None:
+def report(admission: PoolAdmission, now: float, *, cores: float, lag_s: float = 0.0) -> None:
     for worker in (1, 2):
         admission.heed(worker, cores=cores, lag_s=lag_s, now=now)
 
@@ -148,7 +148,7 @@ def test_a_new_worker_takes_its_full_number(cores: float, lag_s: float, leaving:
 
 
 def test_the_start_of_a_worker_is_no_load_and_measurements_count_afterwards() -> None:
-    admission = HouseSeats(seats=100, cores=2)
+    admission = PoolAdmission(seats=100, cores=2)
     admission.open(1, now=0.0)
     for seat in range(2):
         admission.begin(admission.admit(0.0) or seat, 1, 0.0)
@@ -362,7 +362,7 @@ class AdmissionMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self.it = HouseSeats(seats=12, cores=2)
+        self.it = PoolAdmission(seats=12, cores=2)
         self.workers: list[int] = []
         self.coming: list[int] = []
         self.begun: dict[int, int] = {}

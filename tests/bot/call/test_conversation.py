@@ -12,7 +12,7 @@ from pipecat.frames.frames import InterruptionFrame, TTSSpeakFrame
 from bot.call.conversation import opening_frames
 from bot.call.models import VoiceModels
 from bot.config.agent import AgentSettings, SilenceSettings, system_text
-from bot.tools.desk import CallerRequests
+from bot.tools.caller_requests import CallerRequests
 from calls.events import (
     CallbackWanted,
     CallerSilent,

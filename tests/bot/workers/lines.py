@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from bot.workers.admission_rules import HouseSeats
+from bot.workers.admission_rules import PoolAdmission
 from bot.workers.pool_client import PoolClient
 from bot.workers.pool_server import PoolServer, Quotas
 from bot.workers.wire import Wire
@@ -56,7 +56,7 @@ class Lines:
 
 @asynccontextmanager
 async def lines(settings: Any, *, workers: int = 2, seats: int = 20) -> AsyncIterator[Lines]:
-    pool = HouseSeats(seats=seats, cores=2, measured=False)
+    pool = PoolAdmission(seats=seats, cores=2, measured=False)
     clock = asyncio.get_running_loop().time
     office = PoolServer(pool, Quotas(settings), clock=clock)
     it = Lines(office, [], [])

@@ -8,7 +8,7 @@ from bot.call.answerers import CarrierWords
 from bot.call.switchboard import Switchboard
 from bot.outbound.call_ledger import MOST, CallLedger
 from bot.outbound.opening import HouseOfCalls
-from bot.workers.admission_rules import HouseSeats
+from bot.workers.admission_rules import PoolAdmission
 from bot.workers.pool import HeldSeat, SingleProcess
 from bot.workers.pool_client import PoolClient
 from calls.entry import Entry
@@ -133,7 +133,7 @@ async def test_a_dial_finds_no_seat_while_another_worker_has_the_last_one() -> N
 
 def test_a_single_process_has_as_many_seats_as_its_load_allows() -> None:
     pool = SingleProcess(
-        why_closed=str, clock=lambda: 0.0, seats=HouseSeats(seats=5, cores=2, measured=False)
+        why_closed=str, clock=lambda: 0.0, seats=PoolAdmission(seats=5, cores=2, measured=False)
     )
 
     assert house_of_calls(pool, 4).seats() == 4

@@ -206,8 +206,8 @@ async def test_a_seat_reserved_in_the_supervisor_is_used_by_the_worker() -> None
     async with asyncio.timeout(20), lines(settings_of(), seats=1) as pool:
         await pool.open()
 
-        assert pool.office.desk.hold("CA1") == ""
-        assert pool.office.desk.hold("CA2") == "full"
+        assert pool.office.seats.hold("CA1") == ""
+        assert pool.office.seats.hold("CA2") == "full"
         assert await pool.joined[0].admit("CA1") == await pool.joined[1].admit("CA1")
 
 
@@ -226,7 +226,7 @@ async def test_one_worker_tells_of_refused_calls() -> None:
 async def test_without_a_ready_worker_no_caller_hears_busy() -> None:
     """The carrier uses its fallback when no worker is ready."""
     async with asyncio.timeout(20), lines(settings_of(), seats=1) as pool:
-        assert pool.office.desk.hold("CA1") == ""
+        assert pool.office.seats.hold("CA1") == ""
 
 
 def test_a_burst_is_accepted_at_once_and_then_a_fixed_rate() -> None:

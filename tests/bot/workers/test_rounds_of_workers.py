@@ -14,7 +14,7 @@ import pytest
 from loguru import logger
 
 from bot.workers import slots
-from bot.workers.admission_rules import HouseSeats
+from bot.workers.admission_rules import PoolAdmission
 from bot.workers.pool_server import PoolServer, Quotas
 from bot.workers.slots import Relieved, Slots
 from bot.workers.worker_process import Worker, WorkerOrder
@@ -107,7 +107,7 @@ async def pool(orders: Orders, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", small)
     clock = asyncio.get_running_loop().time
-    office = PoolServer(HouseSeats(seats=9, cores=2), Quotas(settings_with()), clock=clock)
+    office = PoolServer(PoolAdmission(seats=9, cores=2), Quotas(settings_with()), clock=clock)
     async with asyncio.timeout(WITHIN_S), asyncio.TaskGroup() as tasks:
         it = WorkerPool(orders, Slots(orders, office, tasks, clock=clock), office, tasks)
         assert await it.slots.begin() == 0

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bot.exits import BAD_USAGE, FAILED
-from bot.workers.admission_rules import HouseSeats
+from bot.workers.admission_rules import PoolAdmission
 from bot.workers.pool_server import PoolServer, Quotas
 from bot.workers.slots import Slots
 from bot.workers.worker_process import WorkerOrder
@@ -36,7 +36,7 @@ class Orders:
 
 async def begin(orders: Orders) -> tuple[int, PoolServer]:
     clock = asyncio.get_running_loop().time
-    seats = HouseSeats(seats=1, cores=1)
+    seats = PoolAdmission(seats=1, cores=1)
     office = PoolServer(seats, Quotas(settings_with()), clock=clock)
     async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         code = await Slots(orders, office, tasks, clock=clock).begin()

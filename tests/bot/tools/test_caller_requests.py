@@ -18,8 +18,8 @@ from sqlalchemy import event
 
 from bot.call.last_resort import LastResort, _ear, _steps
 from bot.clips.store import ClipStore, load_utterances
-from bot.tools import desk as desk_module
-from bot.tools.desk import AGAIN_S, CallerRequests, Unkept
+from bot.tools import caller_requests
+from bot.tools.caller_requests import AGAIN_S, CallerRequests, Unkept
 from operations.database.database import Database
 from operations.record.callbacks import Callbacks
 from operations.record.voicemails import LEFT_S, finish_left
@@ -308,7 +308,7 @@ def slow_disk(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 async def test_a_hanging_disk_blocks_no_call_and_the_message_is_kept_later(
     url: str, tmp_path: Path, slow_disk: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(desk_module, "KEPT_S", 0.1)
+    monkeypatch.setattr(caller_requests, "KEPT_S", 0.1)
     database = Database(url)
     the_desk = desk(database, tmp_path)
 
@@ -330,7 +330,7 @@ async def test_a_hanging_disk_blocks_no_call_after_an_empty_message(
         assert goes_on.wait(20.0)
         return really_write(file, content, at)
 
-    monkeypatch.setattr(desk_module, "KEPT_S", 0.1)
+    monkeypatch.setattr(caller_requests, "KEPT_S", 0.1)
     monkeypatch.setattr(os, "pwrite", hang)
     database = Database(url)
     the_desk = desk(database, tmp_path)
