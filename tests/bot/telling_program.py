@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bot import clock
 from bot.config.settings import Settings
-from bot.tools.recorded_message import RecordedMessage
+from bot.tools.caller_requests import RecordedMessage
 from calls.entry import Tell
 from calls.events import AgentSaid, CallStarted, MessageLeft, TurnDecided
 from calls.incident import IncidentBegan
