@@ -120,7 +120,7 @@ def _empty(connection: Connection) -> bool:
 
 
 BUSY_S: Final = 2.5  # how long SQLite waits for another writer, in a thread without cancellation:
-# shorter than a caller's wait for the confirmation of a request (`KEPT_S` of caller_requests.py)
+# shorter than a caller's wait for a confirmation (`KEPT_S` in bot/tools/caller_requests.py)
 ANSWER_S: Final = 5.0  # a server that takes longer for one statement counts as down
 ARGUMENTS: Final[Mapping[str, dict[str, float]]] = {
     "sqlite": {"timeout": BUSY_S},
