@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -22,7 +22,7 @@ from campaigns.report import (
 )
 from campaigns.store.figures import CampaignFigures, CampaignTroubles, OutcomeFigures
 from campaigns.store.office import CampaignOffice, CampaignStanding
-from operations.database.database import StorageError
+from operations.database.database import Database, StorageError
 
 Say = Callable[[str], None]
 MOVES: Final[Mapping[str, tuple[frozenset[CampaignState], CampaignState]]] = {
@@ -57,9 +57,8 @@ def _run(work: Coroutine[None, None, int]) -> int:
 
 async def _move(url: str, campaign: str, action: str, say: Say) -> int:
     now = utc_now().timestamp()
-    async with AsyncExitStack() as stack:
-        office = CampaignOffice(url)
-        stack.push_async_callback(office.close)
+    async with Database(url) as database:
+        office = CampaignOffice(database)
         standing = await office.standing(campaign, now=now)
         if standing is None or not standing.contacts:
             raise UsageError(f"{campaign} has no contacts; add some with: holdline campaign import")
@@ -73,10 +72,8 @@ async def _move(url: str, campaign: str, action: str, say: Say) -> int:
 
 async def _status(url: str, campaign: str | None, say: Say) -> int:
     now = utc_now().timestamp()
-    async with AsyncExitStack() as stack:
-        office, books = CampaignOffice(url), CampaignFigures(url)
-        stack.push_async_callback(office.close)
-        stack.push_async_callback(books.close)
+    async with Database(url) as database:
+        office, books = CampaignOffice(database), CampaignFigures(database)
         standings = await office.standings(now=now)
         found = [standing for standing in standings if campaign in (None, standing.name)]
         if not found:
@@ -96,15 +93,13 @@ async def report_campaign(url: str, campaign: str, folder: Path, *, say: Say) ->
         StorageError: The database does not answer.
     """
     now = utc_now().timestamp()
-    async with AsyncExitStack() as stack:
-        office, books = CampaignOffice(url), CampaignFigures(url)
-        stack.push_async_callback(office.close)
-        stack.push_async_callback(books.close)
+    async with Database(url) as database:
+        office, books = CampaignOffice(database), CampaignFigures(database)
         standing = await office.standing(campaign, now=now)
         if standing is None:
             raise UsageError(f"{campaign} has no contacts; add some with: holdline campaign import")
         outcomes = await books.outcomes(campaign)
-        pool = await _pool(url, campaign, now)
+        pool = await _pool(database, campaign, now)
         reached = await books.reached(campaign)
         figures = key_figures(standing, outcomes, reached=reached, pool=pool)
         lines, html = folder / f"{campaign}.csv", folder / f"{campaign}.html"
@@ -134,18 +129,15 @@ def _replacing(path: Path) -> Iterator[TextIO]:
         partial.unlink(missing_ok=True)
 
 
-async def _pool(url: str, campaign: str, now: float) -> HouseFigures:
+async def _pool(database: Database, campaign: str, now: float) -> HouseFigures:
     """Return the health figures of the time in which a campaign called."""
-    troubles = CampaignTroubles(url)
-    try:
-        spans = spans_of(await troubles.dials(campaign, now=now))
-        if not spans:
-            return house_figures((), (), ())
-        since_s, until_s = spans[0][0], spans[-1][1]
-        spells = await troubles.open_spells(since_s, until_s)
-        return house_figures(spans, spells, await troubles.alerts(since_s, until_s))
-    finally:
-        await troubles.close()
+    troubles = CampaignTroubles(database)
+    spans = spans_of(await troubles.dials(campaign, now=now))
+    if not spans:
+        return house_figures((), (), ())
+    since_s, until_s = spans[0][0], spans[-1][1]
+    spells = await troubles.open_spells(since_s, until_s)
+    return house_figures(spans, spells, await troubles.alerts(since_s, until_s))
 
 
 def _status_lines(standing: CampaignStanding, outcomes: Sequence[OutcomeFigures]) -> list[str]:

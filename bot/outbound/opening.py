@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -173,25 +173,26 @@ async def open_outbound(
         dialing: The dialler's timing.
     """
     settings, campaigns = process.settings, campaigns_of(process.settings)
-    async with asyncio.TaskGroup() as tasks, _open_books(settings.storage.url) as books:
-        calls = _calls(ledger, process, pool, books.record)
-        process.briefs.look_up = partial(_look_up, settings, campaigns, books.reader)
+    database = process.database
+    async with asyncio.TaskGroup() as tasks:
+        calls = _calls(ledger, process, pool, DialCalls(database))
+        process.briefs.look_up = partial(_look_up, settings, campaigns, DialReader(database))
         carrier = carrier_of(settings, ledger.book, tasks) or NoCarrier()
-        clerks = clerks_of(settings, campaigns, carrier, leads=lambda: pool.leads)
+        clerks = clerks_of(settings, database, campaigns, carrier, leads=lambda: pool.leads)
         tell = clerks.heard_by(process.switchboard.tell)
-        parts = _parts(HouseOfCalls(process=process, pool=pool), books, calls, carrier, tell)
+        parts = _parts(HouseOfCalls(process=process, pool=pool), calls, carrier, tell)
         parts = replace(parts, settings=dialing or parts.settings, held=partial(_held, alerts))
         dialer = _dialer(campaigns, parts)
         async with _working(tasks, dialer, clerks, carrier):
             yield Outbound(
                 campaigns=campaigns,
-                office=books.office,
-                book=books.contacts,
+                office=parts.office,
+                book=ContactStore(database),
                 calls=calls,
                 dialer=dialer,
                 one_call=_one_call(parts),
                 now_s=clock.utc_s,
-                course=books.course,
+                course=CourseReader(database),
                 usable=parts.pool.usable,
                 url=settings.storage.url,
             )
@@ -204,36 +205,6 @@ def _calls(
     process.switchboard.on_closing(ledger.wake_all)  # ringing calls are cancelled at once
     agent = partial(agent_of, process.settings)
     return CallsOfTheHouse(ledger=ledger, record=record, briefs=process.briefs, agent_of=agent)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _CampaignStores:
-    """The database stores of campaigns, each with its own connections."""
-
-    store: CampaignStore
-    office: CampaignOffice
-    contacts: ContactStore
-    course: CourseReader
-    reader: DialReader
-    record: DialCalls
-
-
-@asynccontextmanager
-async def _open_books(url: str) -> AsyncIterator[_CampaignStores]:
-    """Open the stores; close them after everything that uses them."""
-    books = _CampaignStores(
-        store=CampaignStore(url, holder=secrets.token_hex(8)),
-        office=CampaignOffice(url),
-        contacts=ContactStore(url),
-        course=CourseReader(url),
-        reader=DialReader(url),
-        record=DialCalls(url),
-    )
-    try:
-        yield books
-    finally:
-        for field_ in fields(books):
-            await getattr(books, field_.name).close()
 
 
 @asynccontextmanager
@@ -253,19 +224,18 @@ async def _working(
             await asyncio.wait([text])
         if isinstance(carrier, Closing):
             carrier.close()
-        await clerks.close()
 
 
 def _parts(
     pool: HouseOfCalls,
-    books: _CampaignStores,
     calls: CallsOfTheHouse,
     carrier: CampaignCarrier,
     tell: Tell,
 ) -> DialerParts:
+    database = pool.process.database
     return DialerParts(
-        store=books.store,
-        office=books.office,
+        store=CampaignStore(database, holder=secrets.token_hex(8)),
+        office=CampaignOffice(database),
         carrier=carrier,
         calls=calls,
         pool=pool,

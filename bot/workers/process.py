@@ -3,7 +3,7 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -41,10 +41,10 @@ from operations.after_call import work
 from operations.after_call.opening import AfterCallServices, open_after_calls
 from operations.crm.opening import open_crm
 from operations.crm.port import CrmLookup
-from operations.database.database import compile_tables
+from operations.database.database import Database
+from operations.database.schema import compile_tables
 from operations.keep_running import at_work, keep_running
 from operations.record import record_keeper
-from operations.record.record_keeper import RecordListener
 from operations.retrying import Retries
 from operations.telemetry.emitter import Emitter, Listener
 from operations.telemetry.live import ConsoleSums, Live
@@ -70,6 +70,7 @@ class Guests:
 @asynccontextmanager
 async def open_shared(
     settings: Settings,
+    database: Database,
     models: VoiceModels,
     measuring: LagTeller,
     guests: Guests,
@@ -78,18 +79,19 @@ async def open_shared(
 
     Args:
         settings: The configuration.
+        database: Takes callbacks and opt-outs.
         models: The loaded models.
         measuring: Measures the lag of this process.
         guests: What was opened before.
     """
     policies = build_policies(settings, clock.monotonic(), lag=measuring.lag)
     services = await asyncio.to_thread(share_providers, settings)
-    last_resort = await asyncio.to_thread(LastResort.of, settings)
+    last_resort = await asyncio.to_thread(LastResort.of, settings, database)
     judges = TurnJudges(clock=clock.monotonic)
     retries = Retries(settings=settings.resilience.retry_settings(), tell=measuring.tell)
     async with (
         sending(SummaryPosts(settings.transfer.webhook_url, retries)) as posts,
-        _listing(settings, measuring) as opt_outs,
+        _listing(settings, database, measuring) as opt_outs,
     ):
         yield Shared(
             settings=settings,
@@ -111,17 +113,16 @@ async def open_shared(
 
 
 @asynccontextmanager
-async def _listing(settings: Settings, measuring: LagTeller) -> AsyncIterator[OptOuts | None]:
+async def _listing(
+    settings: Settings, database: Database, measuring: LagTeller
+) -> AsyncIterator[OptOuts | None]:
     """Record opt-outs while the block runs; yields `None` if this process places no calls."""
     if not settings.campaigns:
         yield None
         return
-    contacts, kept = ContactStore(settings.storage.url), OwedNumbers(settings.logs.dir / OWED)
-    try:
-        async with listing(OptOuts(contacts, kept, tell=measuring.tell)) as opt_outs:
-            yield opt_outs
-    finally:
-        await contacts.close()
+    contacts, kept = ContactStore(database), OwedNumbers(settings.logs.dir / OWED)
+    async with listing(OptOuts(contacts, kept, tell=measuring.tell)) as opt_outs:
+        yield opt_outs
 
 
 def load_providers(settings: Settings) -> None:
@@ -176,6 +177,7 @@ class Process:
     """What answers calls: `async with open_process(settings, words=False) as process: ...`."""
 
     settings: Settings
+    database: Database
     switchboard: Switchboard
     emitter: Emitter
     live: Live
@@ -217,7 +219,8 @@ async def open_process(
     listeners: Sequence[Listener] = (),
     models: VoiceModels | None = None,
     metrics_folder: Path | None = None,
-    keeper: RecordListener | None = None,
+    database: Database | None = None,
+    record: bool = False,
 ) -> AsyncIterator[Process]:
     """Be ready for calls while the block runs.
 
@@ -227,25 +230,32 @@ async def open_process(
         listeners: More listeners, which get all events.
         models: The loaded models; `None` to load them now.
         metrics_folder: Shared by all processes of a pool; `None` for a single process.
-        keeper: Writes the record of the calls; `None` for calls without one, such as trials.
+        database: Of `storage.url`, which the caller closes; `None` to open it here.
+        record: Write the calls into the database; trials do not.
     """
     models = await _load(settings, models)
     prices = await asyncio.to_thread(load_prices, settings.prices.file)
-    own = own_listeners(settings, words=words, metrics_folder=metrics_folder, keeper=keeper)
-    emitter = own.emitter(settings, listeners)
-    tell = emitter.tell_for("")
-    async with (
-        open_connections(),
-        open_listeners(settings, own, emitter),
-        measure_lag(Lag(), tell=tell, clock=clock.monotonic) as measuring,
-        open_crm(settings, own.crm, tell=tell) as crm,
-        open_shared(settings, models, measuring, Guests(own.carrier_words, crm)) as shared,
-        open_after_calls(settings, own.after_calls, _means(shared, own, prices), tell=tell),
-    ):
-        tell(configuration_of(settings))
-        call = call_maker(shared, emitter, prices)
-        async with _taking_calls(call, shared, own, emitter, measuring) as process:
-            yield process
+    async with nullcontext(database) if database else Database(settings.storage.url) as storage:
+        keeper = record_keeper.record_keeper(settings, storage) if record else None
+        own = own_listeners(settings, words=words, metrics_folder=metrics_folder, keeper=keeper)
+        emitter = own.emitter(settings, listeners)
+        tell = emitter.tell_for("")
+        async with (
+            open_connections(),
+            open_listeners(settings, own, emitter),
+            measure_lag(Lag(), tell=tell, clock=clock.monotonic) as measuring,
+            open_crm(settings, storage, own.crm, tell=tell) as crm,
+            open_shared(
+                settings, storage, models, measuring, Guests(own.carrier_words, crm)
+            ) as shared,
+            open_after_calls(
+                settings, storage, own.after_calls, _means(shared, own, prices), tell=tell
+            ),
+        ):
+            tell(configuration_of(settings))
+            call = call_maker(shared, emitter, prices)
+            async with _taking_calls(call, shared, storage, own, emitter, measuring) as process:
+                yield process
 
 
 async def _load(settings: Settings, models: VoiceModels | None) -> VoiceModels:
@@ -273,7 +283,12 @@ def _means(shared: Shared, own: OwnListeners, prices: PriceTable) -> AfterCallSe
 
 @asynccontextmanager
 async def _taking_calls(
-    call: MakeCall, shared: Shared, own: OwnListeners, emitter: Emitter, measuring: LagTeller
+    call: MakeCall,
+    shared: Shared,
+    database: Database,
+    own: OwnListeners,
+    emitter: Emitter,
+    measuring: LagTeller,
 ) -> AsyncIterator[Process]:
     """Answer calls and watch providers while the block runs; then end the calls."""
     settings, tell = shared.settings, measuring.tell
@@ -289,6 +304,7 @@ async def _taking_calls(
     ):
         yield Process(
             settings=settings,
+            database=database,
             switchboard=switchboard,
             emitter=emitter,
             live=own.live,

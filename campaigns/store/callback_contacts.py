@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from campaigns.store.contacts import NewContact, contact_row
 from campaigns.store.office import make_campaign
+from operations.database.database import Database
 from operations.database.tables import (
     CALL_RESULTS,
     CALLBACK_CONTACTS,
@@ -25,12 +26,10 @@ from operations.database.tables import (
     CONTACTS,
     DO_NOT_CALL,
 )
-from operations.database.transactions import TransactionStore
 
 QueuedAs: TypeAlias = Literal["added", "moved", "do_not_call", "no_number"]
 """A new contact; an existing contact with a new time; on the do-not-call list; no usable number."""
 
-WITHIN_S: Final = 60.0  # after a call its result is known; `after_call.within_s`
 SETTLED_S: Final = 60.0  # after that no process works on its callback any more
 UNSEEN_S: Final = 6 * 3600.0  # after the request, for a call that has no record
 LEFT_AT_ONCE: Final = 100
@@ -60,13 +59,16 @@ class CallbackNote:
     contact_id: int | None = None
 
 
-class CallbackContacts(TransactionStore):
-    """Queues callbacks; every method raises `StorageError` when the database fails."""
+@dataclass(slots=True)
+class CallbackContacts:
+    """Queues callbacks; every method raises `StorageError` when the database fails.
 
-    def __init__(self, url: str, *, within_s: float = WITHIN_S) -> None:
-        """Use the database at `url`; results of calls are known `within_s` after their end."""
-        super().__init__(url)
-        self._settled_s = within_s + SETTLED_S
+    Attributes:
+        within_s: After the end of a call its result is known; `after_call.within_s`.
+    """
+
+    database: Database
+    within_s: float = 60.0
 
     async def queue(
         self, call_id: str, campaign: str, contact: NewContact, *, now: float
@@ -76,8 +78,8 @@ class CallbackContacts(TransactionStore):
         A contact that is being dialled is not changed, because the dial's outcome would overwrite
         the change. The callback stays in `left` for a later attempt.
         """
-        async with self._work.write() as connection:
-            await make_campaign(self._work, connection, campaign, now)
+        async with self.database.transaction() as connection:
+            await make_campaign(self.database, connection, campaign, now)
             if await _is_queued(connection, call_id):
                 return None
             known = await _contact_of(connection, campaign, contact.number)
@@ -87,7 +89,7 @@ class CallbackContacts(TransactionStore):
 
     async def give_up(self, note: CallbackNote, *, now: float) -> bool:
         """Record that there is no callback, and why; return False if it was handled before."""
-        async with self._work.write() as connection:
+        async with self.database.transaction() as connection:
             if await _is_queued(connection, note.call_id):
                 return False
             await _note(connection, note, now)
@@ -98,7 +100,7 @@ class CallbackContacts(TransactionStore):
 
         A killed process has left them, or a campaign could not take them yet.
         """
-        settled = datetime.fromtimestamp(now, UTC) - timedelta(seconds=self._settled_s)
+        settled = datetime.fromtimestamp(now, UTC) - timedelta(seconds=self.within_s + SETTLED_S)
         unseen = datetime.fromtimestamp(now, UTC) - timedelta(seconds=UNSEEN_S)
         over = or_(
             and_(CALLS.c.state != "live", CALLS.c.ended_at < settled),
@@ -113,7 +115,7 @@ class CallbackContacts(TransactionStore):
             .order_by(CALLBACKS.c.id)
             .limit(LEFT_AT_ONCE)
         )
-        async with self._work.read() as connection:
+        async with self.database.reading() as connection:
             return [_left(row) for row in await connection.execute(wanted)]
 
     async def _become(
@@ -159,7 +161,7 @@ class CallbackContacts(TransactionStore):
             "source": contact.consent.source[:300],
             "recorded_s": now,
         }
-        added = self._work.insert(CONSENTS).values(**row).on_conflict_do_nothing()
+        added = self.database.insert(CONSENTS).values(**row).on_conflict_do_nothing()
         await connection.execute(added)
 
 

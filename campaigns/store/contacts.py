@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from calls.outbound import CallConsent
 from campaigns.store.claim import write_fields
 from campaigns.store.office import make_campaign
+from operations.database.database import Database
 from operations.database.many_rows import insert_missing, is_one_of, work_by_index
 from operations.database.tables import CONSENTS, CONTACTS, DIALS, DO_NOT_CALL
-from operations.database.transactions import TransactionStore
 
 ImportedAs: TypeAlias = Literal["added", "known", "duplicate", "do_not_call"]
 """New; in the campaign before this import; twice in this import; on the do-not-call list."""
@@ -33,8 +33,11 @@ class NewContact:
     due_s: float = 0.0  # set for a callback
 
 
-class ContactStore(TransactionStore):
+@dataclass(slots=True)
+class ContactStore:
     """Stores contacts; every method raises `StorageError` when the database fails."""
+
+    database: Database
 
     async def add(
         self, campaign: str, contacts: Sequence[NewContact], *, now: float
@@ -45,10 +48,10 @@ class ContactStore(TransactionStore):
         from one that was there before. The campaign is created if it does not exist.
         """
         numbers = [contact.number for contact in contacts]
-        async with self._work.write() as connection:
+        async with self.database.transaction() as connection:
             # Otherwise two imports of one file could both take a number for new.
             await work_by_index(connection, f"contacts of {campaign}")
-            await make_campaign(self._work, connection, campaign, now)
+            await make_campaign(self.database, connection, campaign, now)
             known = await _known(connection, campaign, numbers)
             barred = await _barred_of(connection, numbers)
             told: list[ImportedAs] = []
@@ -62,7 +65,7 @@ class ContactStore(TransactionStore):
 
     async def do_not_call(self, numbers: Iterable[str]) -> frozenset[str]:
         """Return the numbers that are on the do-not-call list."""
-        async with self._work.read() as connection:
+        async with self.database.reading() as connection:
             return await _barred_of(connection, list(numbers))
 
     async def add_do_not_call(
@@ -80,11 +83,11 @@ class ContactStore(TransactionStore):
                 too, because the carrier may have written it in another way.
         """
         dialled = select(DIALS.c.number).where(DIALS.c.id == dial_id)
-        async with self._work.write() as connection:
+        async with self.database.transaction() as connection:
             numbers = {number, *(await connection.execute(dialled)).scalars()}
             row = {"source": source[:100], "added_s": now}
             rows = [{"number": item, **row} for item in sorted(numbers)]
-            listed = self._work.insert(DO_NOT_CALL).values(rows).on_conflict_do_nothing()
+            listed = self.database.insert(DO_NOT_CALL).values(rows).on_conflict_do_nothing()
             new = (await connection.execute(listed)).rowcount > 0
             theirs = CONTACTS.c.number.in_(numbers)
             open_ones = CONTACTS.c.state.in_(("waiting", "resting")) & theirs

@@ -9,8 +9,8 @@ from sqlalchemy.engine import Row
 
 from calls.outbound import Claim, Dial, DialOutcome
 from campaigns.store.claim import read_contact, read_dial, read_fields
+from operations.database.database import Database
 from operations.database.tables import CALLS, CAMPAIGNS, CONTACTS, CRM_REPORTS, DIALS, HAPPENINGS
-from operations.database.transactions import TransactionStore
 
 # Dials that the CRM was not told about yet. Ledger and outbox are read in one query, so that no
 # crash between the two loses a dial.
@@ -29,8 +29,11 @@ class UnreportedDial:
     fields: Mapping[str, str]
 
 
-class UnreportedDials(TransactionStore):
+@dataclass(slots=True)
+class UnreportedDials:
     """Reads unreported dials; every method raises `StorageError` when the database fails."""
+
+    database: Database
 
     async def page(
         self, campaigns: Sequence[str], *, since_s: float, talked: bool
@@ -61,7 +64,7 @@ class UnreportedDials(TransactionStore):
             .order_by(DIALS.c.intended_s, DIALS.c.id)
             .limit(REPORTS_PAGE)
         )
-        async with self._work.read() as connection:
+        async with self.database.reading() as connection:
             rows = (await connection.execute(found)).all()
         return [
             UnreportedDial(dial=read_dial(row), fields=read_fields(row.fields or "{}"))
@@ -150,8 +153,11 @@ def _count(which: ColumnElement[bool]) -> ColumnElement[Any]:
 BILLS_PAGE: Final = 500
 
 
-class DialBills(TransactionStore):
+@dataclass(slots=True)
+class DialBills:
     """Reads and stores prices; every method raises `StorageError` when the database fails."""
+
+    database: Database
 
     async def open_ones(self, campaigns: Sequence[str], *, since_s: float) -> Sequence[Dial]:
         """Return answered dials since then without a price, the newest first."""
@@ -166,7 +172,7 @@ class DialBills(TransactionStore):
             .order_by(DIALS.c.intended_s.desc())
             .limit(BILLS_PAGE)
         )
-        async with self._work.read() as connection:
+        async with self.database.reading() as connection:
             return [read_dial(row) for row in (await connection.execute(owed)).all()]
 
     async def charge(self, dial: Dial, cost: float) -> bool:
@@ -177,7 +183,7 @@ class DialBills(TransactionStore):
         unpriced = (DIALS.c.id == dial.id) & DIALS.c.cost.is_(None)
         its_day = (CAMPAIGNS.c.name == dial.campaign) & (CAMPAIGNS.c.day_s <= dial.intended_s)
         spent = {"day_spent": CAMPAIGNS.c.day_spent + cost}
-        async with self._work.write() as connection:
+        async with self.database.transaction() as connection:
             if not (
                 await connection.execute(update(DIALS).where(unpriced).values(cost=cost))
             ).rowcount:
@@ -228,8 +234,11 @@ class RecordedEnd:
     facts: Sequence[tuple[str, Mapping[str, Any]]]
 
 
-class DialCalls(TransactionStore):
+@dataclass(slots=True)
+class DialCalls:
     """Reads call records of dials; every method raises `StorageError` when the database fails."""
+
+    database: Database
 
     async def news(self, campaigns: Sequence[str], *, since_s: float) -> Sequence[DialledCall]:
         """Return some ended calls whose costs are not yet in their dial."""
@@ -252,7 +261,7 @@ class DialCalls(TransactionStore):
         wanted = select(CALLS.c.dial_id, CALLS.c.reason, CALLS.c.turns, CALLS.c.cost).where(
             CALLS.c.dial_id.in_(told)
         )
-        async with self._work.read() as connection:
+        async with self.database.reading() as connection:
             rows = (await connection.execute(wanted.order_by(CALLS.c.started_at))).all()
         return [
             DialledCall(dial_id=row.dial_id, reason=row.reason, turns=row.turns, cost=row.cost)
@@ -264,13 +273,13 @@ class DialCalls(TransactionStore):
         answered = exists().where(
             DIALS.c.campaign.in_(campaigns), DIALS.c.ended_s >= since_s, picked_up()
         )
-        async with self._work.read() as connection:
+        async with self.database.reading() as connection:
             return bool((await connection.execute(select(answered))).scalar_one())
 
     async def end(self, dial_id: str, kinds: Sequence[str]) -> RecordedEnd | None:
         """Return the end of a dial's last call and its events of `kinds`; `None` if it goes on."""
         last = select(CALLS).where(CALLS.c.dial_id == dial_id).order_by(CALLS.c.started_at.desc())
-        async with self._work.read() as connection:
+        async with self.database.reading() as connection:
             call = (await connection.execute(last.limit(1))).first()
             if call is None or call.state == "live":
                 return None
@@ -296,7 +305,7 @@ class DialCalls(TransactionStore):
             "unpriced": use.cost is None,
             "abandoned": use.abandoned,
         }
-        async with self._work.write() as connection:
+        async with self.database.transaction() as connection:
             dial = (await connection.execute(found)).first()
             if dial is None or all(getattr(dial, name) == value for name, value in values.items()):
                 return False
@@ -308,12 +317,15 @@ class DialCalls(TransactionStore):
             return True
 
 
-class DialReader(TransactionStore):
+@dataclass(slots=True)
+class DialReader:
     """Reads dials; every method raises `StorageError` when the database fails."""
+
+    database: Database
 
     async def find(self, dial_id: str) -> Claim | None:
         """Return a dial and its contact; `None` if one of them does not exist."""
-        async with self._work.read() as connection:
+        async with self.database.reading() as connection:
             row = (await connection.execute(select(DIALS).where(DIALS.c.id == dial_id))).first()
             if row is None:
                 return None
@@ -325,6 +337,6 @@ class DialReader(TransactionStore):
     async def of_campaign(self, campaign: str) -> Sequence[Dial]:
         """Return all dials of a campaign, the oldest first."""
         own = select(DIALS).where(DIALS.c.campaign == campaign)
-        async with self._work.read() as connection:
+        async with self.database.reading() as connection:
             rows = await connection.execute(own.order_by(DIALS.c.intended_s, DIALS.c.id))
             return [read_dial(row) for row in rows]

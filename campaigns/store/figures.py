@@ -10,6 +10,7 @@ from sqlalchemy import func, or_, select
 
 from calls.outbound import DialOutcome
 from campaigns.store.dials import DialCosts, cost_columns, read_costs
+from operations.database.database import Database
 from operations.database.tables import (
     ALERTS,
     BREAKER_MOVES,
@@ -18,7 +19,6 @@ from operations.database.tables import (
     RECORD_WRITERS,
     SKIPPED,
 )
-from operations.database.transactions import TransactionStore
 from operations.notify.alert import Alert
 from operations.notify.outbox import read_alert
 
@@ -44,8 +44,11 @@ class CampaignCourse:
     last_due_s: float | None = None
 
 
-class CourseReader(TransactionStore):
+@dataclass(slots=True)
+class CourseReader:
     """Reads the course; its method raises `StorageError` when the database fails."""
+
+    database: Database
 
     async def course(self, campaign: str) -> CampaignCourse:
         """Return how a campaign has gone so far."""
@@ -59,7 +62,7 @@ class CourseReader(TransactionStore):
         some = select(CONTACTS.c.zones).where(own, CONTACTS.c.state.in_(LEFT)).limit(SAMPLE)
         waits = CONTACTS.c.state.in_(WAITING)
         last = select(func.max(CONTACTS.c.due_s)).where(own, waits)
-        async with self._work.read() as connection:
+        async with self.database.reading() as connection:
             intended_s = (await connection.execute(recent)).scalars().all()
             zones = Counter((await connection.execute(some)).scalars().all())
             last_due_s = (await connection.execute(last)).scalar_one()
@@ -90,8 +93,11 @@ class OpenSpell:
     seen_s: float | None = None
 
 
-class CampaignTroubles(TransactionStore):
+@dataclass(slots=True)
+class CampaignTroubles:
     """Reads breaker moves and alerts; methods raise `StorageError` when the database fails."""
+
+    database: Database
 
     async def dials(self, campaign: str, *, now: float) -> Sequence[tuple[float, float]]:
         """Return start and end of each dial, the earliest first, without skipped contacts."""
@@ -101,7 +107,7 @@ class CampaignTroubles(TransactionStore):
             .order_by(DIALS.c.intended_s)
             .limit(MOST)
         )
-        async with self._work.read() as connection:
+        async with self.database.reading() as connection:
             rows = (await connection.execute(own)).all()
         return [
             (row.intended_s, min(now, row.lease_until_s) if row.ended_s is None else row.ended_s)
@@ -122,7 +128,7 @@ class CampaignTroubles(TransactionStore):
             .limit(MOST)
         )
         writers = select(RECORD_WRITERS.c.holder, RECORD_WRITERS.c.seen_at)
-        async with self._work.read() as connection:
+        async with self.database.reading() as connection:
             moves = (await connection.execute(wanted)).all()
             rows = (await connection.execute(writers)).all()
         return spells_of(moves, {row.holder: _seconds(row.seen_at) for row in rows})
@@ -131,7 +137,7 @@ class CampaignTroubles(TransactionStore):
         """Return the incidents that began in a span of time."""
         began = (ALERTS.c.began_s >= since_s) & (ALERTS.c.began_s <= until_s)
         wanted = select(ALERTS.c.alert).where(began).order_by(ALERTS.c.began_s).limit(MOST)
-        async with self._work.read() as connection:
+        async with self.database.reading() as connection:
             found = (await connection.execute(wanted)).scalars()
             return [alert for scalar in found if (alert := read_alert(scalar))]
 
@@ -226,8 +232,11 @@ class ContactFigures:
         return self.costs.total
 
 
-class CampaignFigures(TransactionStore):
+@dataclass(slots=True)
+class CampaignFigures:
     """Reads the report's figures; every method raises `StorageError` when the database fails."""
+
+    database: Database
 
     async def outcomes(self, campaign: str) -> Sequence[OutcomeFigures]:
         """Return the figures of each outcome, the most frequent first."""
@@ -243,7 +252,7 @@ class CampaignFigures(TransactionStore):
             .group_by(DIALS.c.outcome)
             .order_by(count.desc(), DIALS.c.outcome)
         )
-        async with self._work.read() as connection:
+        async with self.database.reading() as connection:
             rows = (await connection.execute(figures)).all()
         return [
             OutcomeFigures(
@@ -264,7 +273,7 @@ class CampaignFigures(TransactionStore):
         known = select(func.count()).select_from(DIALS).where(own)
         talked = known.where(DIALS.c.abandoned.is_not(None))
         abandoned = known.where(DIALS.c.abandoned.is_(True))
-        async with self._work.read() as connection:
+        async with self.database.reading() as connection:
             return ReachedContacts(
                 dialled=(await connection.execute(dialled)).scalar_one(),
                 completed=(await connection.execute(completed)).scalar_one(),
@@ -290,7 +299,7 @@ class CampaignFigures(TransactionStore):
                 .order_by(CONTACTS.c.id)
                 .limit(PAGE)
             )
-            async with self._work.read() as connection:
+            async with self.database.reading() as connection:
                 rows = (await connection.execute(page)).all()
             for row in rows:
                 yield ContactFigures(

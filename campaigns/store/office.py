@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from calls.outbound import CampaignState
 from campaigns.store.figures import LEFT
+from operations.database.database import Database
 from operations.database.tables import CAMPAIGN_REASON_LENGTH, CAMPAIGNS, CONTACTS, DIALS, SKIPPED
-from operations.database.transactions import Transactions, TransactionStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,13 +44,16 @@ class CampaignStanding:
     day_spent: float = 0.0
 
 
-class CampaignOffice(TransactionStore):
+@dataclass(slots=True)
+class CampaignOffice:
     """Reads and changes states; every method raises `StorageError` when the database fails."""
+
+    database: Database
 
     async def open(self, campaign: str, *, now: float) -> None:
         """Create a campaign unless it exists."""
-        async with self._work.write() as connection:
-            await make_campaign(self._work, connection, campaign, now)
+        async with self.database.transaction() as connection:
+            await make_campaign(self.database, connection, campaign, now)
 
     async def move(
         self,
@@ -74,7 +77,7 @@ class CampaignOffice(TransactionStore):
         change = update(CAMPAIGNS).where(CAMPAIGNS.c.name == campaign).values(**values)
         if begins:
             change = change.where(CAMPAIGNS.c.state.in_(begins))
-        async with self._work.write() as connection:
+        async with self.database.transaction() as connection:
             return (await connection.execute(change)).rowcount > 0
 
     async def finish(self, campaign: str, *, now: float) -> bool:
@@ -88,26 +91,26 @@ class CampaignOffice(TransactionStore):
         change = update(CAMPAIGNS).where(
             CAMPAIGNS.c.name == campaign, CAMPAIGNS.c.state == "running", ~left
         )
-        async with self._work.write() as connection:
+        async with self.database.transaction() as connection:
             done = change.values(state="done", reason="", changed_s=now)
             return (await connection.execute(done)).rowcount > 0
 
     async def standing(self, campaign: str, *, now: float) -> CampaignStanding | None:
         """Return the state of a campaign; `None` if it does not exist."""
-        async with self._work.read() as connection:
+        async with self.database.reading() as connection:
             found = select(CAMPAIGNS).where(CAMPAIGNS.c.name == campaign)
             row = (await connection.execute(found)).first()
             return await _standing(connection, row, now) if row else None
 
     async def standings(self, *, now: float) -> Sequence[CampaignStanding]:
         """Return the state of each campaign."""
-        async with self._work.read() as connection:
+        async with self.database.reading() as connection:
             rows = (await connection.execute(select(CAMPAIGNS).order_by(CAMPAIGNS.c.name))).all()
             return [await _standing(connection, row, now) for row in rows]
 
 
 async def make_campaign(
-    work: Transactions, connection: AsyncConnection, name: str, now: float
+    database: Database, connection: AsyncConnection, name: str, now: float
 ) -> None:
     """Create a campaign unless it exists."""
     row = {
@@ -126,7 +129,7 @@ async def make_campaign(
         "day_calls": 0,
         "day_spent": 0.0,
     }
-    await connection.execute(work.insert(CAMPAIGNS).values(**row).on_conflict_do_nothing())
+    await connection.execute(database.insert(CAMPAIGNS).values(**row).on_conflict_do_nothing())
 
 
 async def _standing(connection: AsyncConnection, row: Row[Any], now: float) -> CampaignStanding:

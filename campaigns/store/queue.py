@@ -39,6 +39,7 @@ from campaigns.store.claim import (
     read_dial,
     why_none,
 )
+from operations.database.database import Database
 from operations.database.tables import (
     CAMPAIGN_REASON_LENGTH,
     CAMPAIGNS,
@@ -46,27 +47,26 @@ from operations.database.tables import (
     DIALS,
     DO_NOT_CALL,
 )
-from operations.database.transactions import TransactionStore
 
 
-class CampaignStore(TransactionStore):
+class CampaignStore:
     """The queue of one process; every method raises `StorageError` when the database fails."""
 
-    def __init__(self, url: str, *, holder: str) -> None:
-        """Claim in the database at `url` as `holder`, a name that no other process ever uses."""
-        super().__init__(url)
+    def __init__(self, database: Database, *, holder: str) -> None:
+        """Claim in this database as `holder`, a name that no other process ever uses."""
+        self.database = database
         self._dials = HeldDials(holder)
 
     async def claim(
         self, campaign: str, rules: ClaimRules, *, now: float, lease_s: float
     ) -> Claim | NothingToDial:
         """Claim the next contact; the intent to dial is committed on return."""
-        async with self._work.read() as connection:
+        async with self.database.reading() as connection:
             # Reading first avoids a write while no contact is due.
             if not await has_due(connection, campaign, now):
                 return await why_none(connection, campaign, now)
         by = Claimant(holder=self._dials.holder, now=now, lease_s=lease_s)
-        async with self._work.write() as connection:
+        async with self.database.transaction() as connection:
             return await claim_next(connection, campaign, rules, by)
 
     async def confirm(self, dial: Dial, *, now: float, lease_s: float) -> str:
@@ -80,7 +80,7 @@ class CampaignStore(TransactionStore):
             "", `lease_lost`, `do_not_call` or `not_running`.
         """
         renewed = self._dials.own(dial).where(DIALS.c.state == "intended")
-        async with self._work.write() as connection:
+        async with self.database.transaction() as connection:
             lease = {"lease_until_s": now + lease_s, "confirmed_s": now}
             kept = await connection.execute(renewed.values(**lease))
             if not kept.rowcount:
@@ -112,12 +112,12 @@ class CampaignStore(TransactionStore):
 
     async def settle(self, dial: Dial, result: DialResult, *, then: NextStep, now: float) -> bool:
         """Store a dial's outcome and its contact's next state; return False if it is not ours."""
-        async with self._work.write() as connection:
+        async with self.database.transaction() as connection:
             return await self._dials.settle(connection, dial, result=result, then=then, now=now)
 
     async def release(self, dial: Dial, *, due_s: float = 0.0) -> bool:
         """Give back a dial that the carrier never had; the same attempt is made again later."""
-        async with self._work.write() as connection:
+        async with self.database.transaction() as connection:
             return await self._dials.release(connection, dial, due_s=due_s)
 
     async def adopt_expired(
@@ -132,20 +132,20 @@ class CampaignStore(TransactionStore):
         ownerless = ~exists().where(CONTACTS.c.id == DIALS.c.contact_id)
         ours = DIALS.c.campaign.in_(campaigns) | ownerless
         silent = ours & (DIALS.c.state != "settled") & (DIALS.c.lease_until_s <= now)
-        async with self._work.read() as connection:
+        async with self.database.reading() as connection:
             if (
                 await connection.execute(select(DIALS.c.id).where(silent).limit(1))
             ).first() is None:
                 return ()
         held = {"holder": self._dials.holder, "lease_until_s": now + lease_s}
-        async with self._work.write() as connection:
+        async with self.database.transaction() as connection:
             taken = update(DIALS).where(silent).values(**held).returning(DIALS)
             dials = (await connection.execute(taken)).all()
             claims = [await _claim_of(connection, row) for row in dials]
             return [claim for claim in claims if claim is not None]
 
     async def _change(self, dial: Dial, **values: Any) -> bool:
-        async with self._work.write() as connection:
+        async with self.database.transaction() as connection:
             return (await connection.execute(self._dials.own(dial).values(**values))).rowcount > 0
 
 

@@ -18,6 +18,7 @@ from campaigns.store.office import CampaignOffice, CampaignStanding
 from lab.callers import CarrierRest
 from lab.demo.staged import NAME, StagedContact, fill_queue, staged_carrier, staged_tree
 from lab.process import RunningLab, with_lab
+from operations.database.database import Database
 from operations.telemetry.emitter import Listener
 
 HOST = "127.0.0.1"
@@ -59,24 +60,18 @@ class StagedServer:
 
     async def dials(self) -> Sequence[Dial]:
         """Return the ledger."""
-        reader = DialReader(self.storage)
-        try:
-            return await reader.of_campaign(NAME)
-        finally:
-            await reader.close()
+        async with Database(self.storage) as database:
+            return await DialReader(database).of_campaign(NAME)
 
     async def ended(self) -> tuple[CampaignStanding, Sequence[Dial]]:
         """Wait until no contact is being dialled; return the standing and the ledger."""
-        office, reader = CampaignOffice(self.storage), DialReader(self.storage)
-        try:
+        async with Database(self.storage) as database:
+            office = CampaignOffice(database)
             while True:
                 standing = await office.standing(NAME, now=clock.utc_s())
                 if standing is not None and standing.state in ("done", "paused"):
-                    return standing, await reader.of_campaign(NAME)
+                    return standing, await DialReader(database).of_campaign(NAME)
                 await asyncio.sleep(LOOK_S)
-        finally:
-            await office.close()
-            await reader.close()
 
 
 @asynccontextmanager

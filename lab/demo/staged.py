@@ -19,6 +19,7 @@ from calls.outbound import Dial, DialOutcome
 from campaigns.store.contacts import ContactStore, NewContact
 from campaigns.store.office import CampaignOffice
 from lab.callers import AgentServer, Callee, CarrierRest, KnownPerson, RegisterSimulator
+from operations.database.database import Database
 
 ACCOUNT: Final = "AC" + "0" * 32
 AUTH_TOKEN: Final = "a-simulated-carrier's"  # noqa: S105 - of a carrier that is ours
@@ -196,17 +197,13 @@ async def staged_carrier(
 
 async def fill_queue(url: str, contacts: Sequence[StagedContact]) -> None:
     """Put the contacts into the queue, and start the campaign."""
-    book, office, now = ContactStore(url), CampaignOffice(url), clock.utc_s()
-    try:
-        new = [
-            NewContact(number=contact.number, name=contact.name, zones=("UTC",))
-            for contact in contacts
-        ]
-        await book.add(NAME, new, now=now)
-        await office.move(NAME, "running", now=now)
-    finally:
-        await book.close()
-        await office.close()
+    now = clock.utc_s()
+    new = [
+        NewContact(number=contact.number, name=contact.name, zones=("UTC",)) for contact in contacts
+    ]
+    async with Database(url) as database:
+        await ContactStore(database).add(NAME, new, now=now)
+        await CampaignOffice(database).move(NAME, "running", now=now)
 
 
 @dataclass(slots=True)

@@ -23,6 +23,7 @@ from operations.after_call.work import (
     CallResults,
     ReportsCalls,
 )
+from operations.database.database import Database
 from operations.keep_running import keep_running
 from operations.retrying import Retries
 
@@ -71,21 +72,25 @@ class AfterCallServices:
 
 @asynccontextmanager
 async def open_after_calls(
-    settings: Settings, listener: AfterCallListener, means: AfterCallServices, *, tell: Tell
+    settings: Settings,
+    database: Database,
+    listener: AfterCallListener,
+    means: AfterCallServices,
+    *,
+    tell: Tell,
 ) -> AsyncIterator[None]:
     """Run the work after calls during the block."""
     if not works_after_calls(settings):
         yield
         return
-    url, reader = settings.storage.url, DialReader(settings.storage.url)
-    contacts = CallbackContacts(url, within_s=settings.after_call.within_s)
+    contacts = CallbackContacts(database, within_s=settings.after_call.within_s)
     queue = _queue(settings, contacts, tell)
     parts = AfterCallParts(
-        results=CallResults(url),
+        results=CallResults(database),
         pen=_pen(settings, means, tell),
         reporter=means.reporter,
         callbacks=queue,
-        purpose=partial(_purpose, settings, reader),
+        purpose=partial(_purpose, settings, DialReader(database)),
         tell=tell,
         utc_s=clock.utc_s,
         within_s=settings.after_call.within_s,
@@ -106,8 +111,6 @@ async def open_after_calls(
                 item.cancel()
             await asyncio.wait(working)
             await after_calls.close()
-            await contacts.close()
-            await reader.close()
 
 
 def _queue(settings: Settings, contacts: CallbackContacts, tell: Tell) -> CallbackQueue | None:

@@ -23,9 +23,8 @@ from operations.after_call.outcome_rules import SUMMARY_CHARACTERS, CallResult, 
 from operations.after_call.story_rules import CallStory
 from operations.crm.customer import CrmReport
 from operations.crm.report_rules import ReportedCall
-from operations.database.database import StorageError
+from operations.database.database import Database, StorageError
 from operations.database.tables import CALL_RESULTS, CODE_LENGTH, NUMBER_LENGTH
-from operations.database.transactions import TransactionStore
 from operations.keep_running import UNWELL_S
 from operations.open_calls import OpenCalls
 
@@ -66,8 +65,11 @@ def iso_of(moment_s: float | None) -> str:
     return "" if moment_s is None else local_time(moment_s, "UTC").isoformat(timespec="seconds")
 
 
-class CallResults(TransactionStore):
+@dataclass(slots=True)
+class CallResults:
     """Every method raises `StorageError` when it cannot."""
+
+    database: Database
 
     async def put(self, result: CallResult) -> bool:
         """Store a result; return False if a model's result is already stored and stays."""
@@ -75,19 +77,19 @@ class CallResults(TransactionStore):
         for name in ("outcome", "campaign", "why", "provider"):
             row[name] = row[name][:CODE_LENGTH]
         row["number"] = row["number"][:NUMBER_LENGTH]
-        added = self._work.insert(CALL_RESULTS).values(**row)
+        added = self.database.insert(CALL_RESULTS).values(**row)
         kept = added.on_conflict_do_update(
             index_elements=["call_id"],
             set_={name: added.excluded[name] for name in row if name != "call_id"},
             where=CALL_RESULTS.c.made_by == "facts",
         )
-        async with self._work.write() as connection:
+        async with self.database.transaction() as connection:
             return (await connection.execute(kept)).rowcount > 0
 
     async def find(self, call_id: str) -> CallResult | None:
         """Return the result of a call; `None` if there is none."""
         own = select(CALL_RESULTS).where(CALL_RESULTS.c.call_id == call_id)
-        async with self._work.read() as connection:
+        async with self.database.reading() as connection:
             row = (await connection.execute(own)).mappings().first()
             return CallResult(**row) if row else None
 
@@ -208,7 +210,6 @@ class AfterCalls:
             pass
         if self._ended:
             logger.error("the results of {} calls were not stored", len(self._ended))
-        await self._parts.results.close()
 
     def _note_end(self, call: FollowedCall) -> None:
         if len(self._ended) >= MOST_WAITING:

@@ -13,9 +13,9 @@ from typing import Any, Final
 from sqlalchemy import delete, select, update
 
 from operations.crm.customer import CrmReport
+from operations.database.database import Database
 from operations.database.storable import storable
 from operations.database.tables import CRM_REPORTS, NUMBER_LENGTH
-from operations.database.transactions import TransactionStore
 
 LENT_S: Final = 120.0  # to a sender; a killed one does not return it
 LAST_TRY_S: Final = 80.0  # after that a sender starts no other attempt: it must finish in time
@@ -31,8 +31,11 @@ class LentReport:
     lent_until_s: float
 
 
-class CrmOutbox(TransactionStore):
+@dataclass(slots=True)
+class CrmOutbox:
     """Every method raises `StorageError` when it cannot."""
+
+    database: Database
 
     async def put(self, report: CrmReport, *, now: float, due_s: float | None = None) -> bool:
         """Keep a report; return False if there is already one with this key.
@@ -51,8 +54,8 @@ class CrmOutbox(TransactionStore):
             "due_s": now if due_s is None else due_s,
             "tries": 0,
         }
-        kept = self._work.insert(CRM_REPORTS).values(**row).on_conflict_do_nothing()
-        async with self._work.write() as connection:
+        kept = self.database.insert(CRM_REPORTS).values(**row).on_conflict_do_nothing()
+        async with self.database.transaction() as connection:
             return (await connection.execute(kept)).rowcount > 0
 
     async def complete(self, report: CrmReport, *, now: float) -> bool:
@@ -62,7 +65,7 @@ class CrmOutbox(TransactionStore):
         """
         own = (CRM_REPORTS.c.key == report.key) & (CRM_REPORTS.c.tries == 0)
         whole = update(CRM_REPORTS).where(own, CRM_REPORTS.c.done_s.is_(None))
-        async with self._work.write() as connection:
+        async with self.database.transaction() as connection:
             said = {"report": json.dumps(asdict(report)), "due_s": now}
             if (await connection.execute(whole.values(**said))).rowcount:
                 return True
@@ -77,14 +80,14 @@ class CrmOutbox(TransactionStore):
             .order_by(table.c.due_s, table.c.made_s, table.c.key)
             .limit(1)
         )
-        async with self._work.read() as connection:
+        async with self.database.reading() as connection:
             row = (await connection.execute(owed)).first()
         if row is None:
             return None
         until_s = now + LENT_S
         mine = (table.c.key == row.key) & (table.c.due_s == row.due_s) & table.c.done_s.is_(None)
         taken = update(table).where(mine).values(due_s=until_s, tries=row.tries + 1)
-        async with self._work.write() as connection:
+        async with self.database.transaction() as connection:
             if not (await connection.execute(taken)).rowcount:
                 return None
         report = read_report(row.report)
@@ -94,7 +97,7 @@ class CrmOutbox(TransactionStore):
         """Record that the CRM accepted it, and delete reports that were accepted long ago."""
         table = CRM_REPORTS
         old = delete(table).where(table.c.done_s < now - KEPT_S)
-        async with self._work.write() as connection:
+        async with self.database.transaction() as connection:
             own = update(table).where(table.c.key == lent.report.key)
             await connection.execute(own.values(done_s=now))
             await connection.execute(old)
@@ -103,21 +106,21 @@ class CrmOutbox(TransactionStore):
         """Record that the CRM did not accept it, unless it was lent again since."""
         table = CRM_REPORTS
         own = (table.c.key == lent.report.key) & (table.c.due_s == lent.lent_until_s)
-        async with self._work.write() as connection:
+        async with self.database.transaction() as connection:
             await connection.execute(update(table).where(own).values(due_s=until_s))
 
     async def owed(self) -> Sequence[CrmReport]:
         """Return the pending reports, the oldest first."""
         table = CRM_REPORTS
         rows = select(table.c.report).where(table.c.done_s.is_(None)).order_by(table.c.made_s)
-        async with self._work.read() as connection:
+        async with self.database.reading() as connection:
             found = (await connection.execute(rows)).scalars()
             return [read_report(scalar) for scalar in found]
 
     async def forget(self, number: str) -> int:
         """Delete every report about a number; return how many there were."""
         own = delete(CRM_REPORTS).where(CRM_REPORTS.c.number == number)
-        async with self._work.write() as connection:
+        async with self.database.transaction() as connection:
             return (await connection.execute(own)).rowcount
 
 

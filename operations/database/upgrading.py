@@ -10,16 +10,18 @@ from sqlalchemy.pool import NullPool
 
 from operations.database.database import (
     ARGUMENTS,
-    MIGRATIONS,
     StorageError,
     file_of,
-    lag_of,
     make_file,
+    storage_errors,
+)
+from operations.database.schema import (
+    MIGRATIONS,
+    lag_of,
     newer_than_ours,
     version_of,
     work_alone,
 )
-from operations.database.edge import storage_errors
 
 
 async def upgrade(address: str) -> tuple[str | None, str | None]:

@@ -12,9 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from fallbacks.failure import Severity
-from operations.database.database import file_of
-from operations.database.edge import Store, reading, writing
-from operations.database.sql_board import INSERTS
+from operations.database.database import Database
 from operations.database.tables import (
     ALERT_FACTS,
     ALERT_ROUNDS,
@@ -120,21 +118,14 @@ class AlertChannel:
     edits: bool  # it can update a sent message
 
 
-class AlertOutbox(Store):
+@dataclass(slots=True)
+class AlertOutbox:
     """One in each reporting process; methods raise `StorageError` on failure."""
 
-    def __init__(self, url: str) -> None:
-        """Keep the outbox in the database at `url`."""
-        super().__init__(url)
-        self._file = file_of(self._database.url)
-        turn = INSERTS[self._database.url.get_backend_name()](ALERT_ROUNDS).values(
-            id=ROUND, rounds=1
-        )
-        rounds = {"rounds": ALERT_ROUNDS.c.rounds + 1}
-        self._take_turn = turn.on_conflict_do_update(index_elements=["id"], set_=rounds)
+    database: Database
 
     async def report(self, facts: Sequence[ReportedFact]) -> None:
-        """Commit reports."""
+        """Commit reports; soon, because operators are told in another way if the database fails."""
         rows = [
             {
                 "at_s": fact.at_s,
@@ -144,7 +135,7 @@ class AlertOutbox(Store):
             }
             for fact in facts
         ]
-        async with writing(self._database) as connection:
+        async with self.database.transaction(tries=1) as connection:
             await connection.execute(insert(ALERT_FACTS), rows)
 
     async def run_round(
@@ -157,10 +148,12 @@ class AlertOutbox(Store):
         """
         if not await self._has_work(decide, now):
             return ()
-        async with writing(self._database) as connection:
+        turn = self.database.insert(ALERT_ROUNDS).values(id=ROUND, rounds=1)
+        rounds = {"rounds": ALERT_ROUNDS.c.rounds + 1}
+        async with self.database.transaction() as connection:
             # A change locks: the row in PostgreSQL, the whole file in SQLite. So another process
             # that decides waits until this transaction ends, and then sees its result.
-            await connection.execute(self._take_turn)
+            await connection.execute(turn.on_conflict_do_update(index_elements=["id"], set_=rounds))
             known = await _known_alert(connection, now)
             ids, facts = await _reported(connection)
             outcome = decide(known, facts)
@@ -175,9 +168,9 @@ class AlertOutbox(Store):
         return outcome.told
 
     async def _has_work(self, decide: Decide, now: float) -> bool:
-        if self._file and not await asyncio.to_thread(self._file.exists):
+        if await self._is_missing():
             return False
-        async with writing(self._database) as connection:
+        async with self.database.reading() as connection:
             known = await _known_alert(connection, now)
             _, facts = await _reported(connection)
         outcome = decide(known, facts)
@@ -197,10 +190,10 @@ class AlertOutbox(Store):
             .order_by(ALERTS.c.began_s)
             .limit(1)
         )
-        if self._file and not await asyncio.to_thread(self._file.exists):
+        if await self._is_missing():
             return None
         while True:
-            async with writing(self._database) as connection:
+            async with self.database.transaction() as connection:
                 row = (await connection.execute(owed)).first()
                 if row is None:
                     return None
@@ -216,12 +209,12 @@ class AlertOutbox(Store):
         # A longer id cannot find its message later; record the alert as sent anyway.
         kept = handle[:HANDLE_LENGTH]
         values = {"sent": post.alert.revision, "handle": kept, "due_s": 0.0}
-        async with writing(self._database) as connection:
+        async with self.database.transaction() as connection:
             await connection.execute(_own(post).values(**values))
 
     async def put_off(self, post: ChannelPost, *, until_s: float) -> None:
         """Record that a channel refused it, and when to try next."""
-        async with writing(self._database) as connection:
+        async with self.database.transaction() as connection:
             await connection.execute(_own(post).values(due_s=until_s))
 
     async def recent(self, most: int) -> Sequence[Alert]:
@@ -231,9 +224,14 @@ class AlertOutbox(Store):
             .order_by(ALERTS.c.ended_s.is_not(None), ALERTS.c.began_s.desc())
             .limit(most)
         )
-        async with writing(self._database) as connection:
+        async with self.database.reading() as connection:
             found = (await connection.execute(newest)).scalars()
             return [alert for scalar in found if (alert := read_alert(scalar))]
+
+    async def _is_missing(self) -> bool:
+        """Return whether there is no database yet: looking for work does not create one."""
+        file = self.database.file
+        return file is not None and not await asyncio.to_thread(file.exists)
 
 
 def _own(post: ChannelPost) -> Update:
@@ -301,8 +299,11 @@ class SentAlert:
     wanted: Mapping[str, int]  # by channel: the revision to show
 
 
-class AlertHistory(Store):
+@dataclass(slots=True)
+class AlertHistory:
     """Every method raises `StorageError` when the database does not answer."""
+
+    database: Database
 
     async def between(self, since_s: float, until_s: float) -> Sequence[SentAlert]:
         """Return the alerts that were open at some time between two moments, the oldest first."""
@@ -316,7 +317,7 @@ class AlertHistory(Store):
         theirs = select(ALERT_SENDINGS).where(
             ALERT_SENDINGS.c.key.in_(wanted.with_only_columns(ALERTS.c.key))
         )
-        async with reading(self._database) as connection:
+        async with self.database.reading() as connection:
             alerts = (await connection.execute(wanted)).all()
             sendings = (await connection.execute(theirs)).all()
         sent: dict[str, dict[str, int]] = defaultdict(dict)

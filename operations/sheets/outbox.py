@@ -13,8 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Update, delete, select, update
 
-from operations.database.edge import Store, reading, writing
-from operations.database.sql_board import INSERTS
+from operations.database.database import Database
 from operations.database.tables import CALLS, SHEET_ROWS
 
 WAITING: Final = "waiting"
@@ -45,13 +44,11 @@ class SheetBatch:
     doubtful: bool  # they may already be in the sheet
 
 
-class SheetOutbox(Store):
+@dataclass(slots=True)
+class SheetOutbox:
     """Every method raises `StorageError` when the database does not answer."""
 
-    def __init__(self, url: str) -> None:
-        """Keep the outbox in the database at `url`."""
-        super().__init__(url)
-        self._insert = INSERTS[self._database.url.get_backend_name()]
+    database: Database
 
     async def ended_calls(self, since: datetime, until: datetime) -> Sequence[Mapping[str, Any]]:
         """Return calls that ended between two moments and are not queued, the oldest first."""
@@ -62,7 +59,7 @@ class SheetOutbox(Store):
             .order_by(CALLS.c.ended_at)
             .limit(MOST_NEW)
         )
-        async with reading(self._database) as connection:
+        async with self.database.reading() as connection:
             return [dict(mapping) for mapping in (await connection.execute(wanted)).mappings()]
 
     async def note(self, rows: Sequence[SheetRow]) -> None:
@@ -80,8 +77,8 @@ class SheetOutbox(Store):
         ]
         if not values:
             return
-        added = self._insert(SHEET_ROWS).on_conflict_do_nothing(index_elements=["key"])
-        async with writing(self._database) as connection:
+        added = self.database.insert(SHEET_ROWS).on_conflict_do_nothing(index_elements=["key"])
+        async with self.database.transaction() as connection:
             await connection.execute(added, values)
 
     async def take(self, tab: str, *, now: float, most: int) -> SheetBatch:
@@ -111,16 +108,16 @@ class SheetOutbox(Store):
     async def forget(self, *, now: float) -> None:
         """Delete rows that were sent long ago."""
         old = delete(SHEET_ROWS).where(SHEET_ROWS.c.state == SENT, SHEET_ROWS.c.at_s < now - KEPT_S)
-        async with writing(self._database) as connection:
+        async with self.database.transaction() as connection:
             await connection.execute(old)
 
     async def _oldest(self, due: ColumnElement[bool], most: int) -> Sequence[str]:
         wanted = select(SHEET_ROWS.c.key).where(due).order_by(SHEET_ROWS.c.at_s).limit(most)
-        async with reading(self._database) as connection:
+        async with self.database.reading() as connection:
             return (await connection.execute(wanted)).scalars().all()
 
     async def _lend(self, taken: Update) -> Sequence[SheetRow]:
-        async with writing(self._database) as connection:
+        async with self.database.transaction() as connection:
             rows = (await connection.execute(taken.returning(SHEET_ROWS))).mappings().all()
         found = [
             SheetRow(
@@ -134,5 +131,5 @@ class SheetOutbox(Store):
         if not keys:
             return
         own = update(SHEET_ROWS).where(SHEET_ROWS.c.key.in_(sorted(keys)))
-        async with writing(self._database) as connection:
+        async with self.database.transaction() as connection:
             await connection.execute(own.values(**values))

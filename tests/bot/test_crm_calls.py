@@ -33,6 +33,7 @@ from lab.simulators.ears.known import KnownEars
 from lab.simulators.instance import Core
 from lab.simulators.lab import Lab
 from lab.simulators.openai.simulator import OpenAISimulator
+from operations.database.database import Database
 from tests.operations.crm.register import KNOWN, Register, register_at
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.slow]
@@ -152,9 +153,9 @@ async def test_a_caller_who_opts_out_is_on_the_list_and_the_crm_is_told(
         async with asyncio.timeout(300):
             await run.staged.ended()
         await run.notes.until(CallReported)
-        book = ContactStore(run.staged.storage)
+        book = ContactStore(Database(run.staged.storage))
         listed = await book.do_not_call([contact.number])
-        await book.close()
+        await book.database.close()
 
     (body,) = run.register.taken.values()
     assert listed == {contact.number}

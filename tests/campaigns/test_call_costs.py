@@ -16,6 +16,7 @@ from campaigns.model import Campaign
 from campaigns.report import HouseFigures, contact_lines, figure_lines, key_figures, page
 from campaigns.store.dials import DialBills, DialCalls, DialledCall, DialReader, DialUse
 from campaigns.store.figures import CampaignFigures
+from operations.database.database import Database
 from operations.record.fold_rules import RecordFold
 from operations.record.writer import RecordWriter
 from tests.operations.database.campaign_queue import LEASE_S, NOON, Queue, new_contacts, open_queue
@@ -37,7 +38,7 @@ class Call:
     """One call of the record, told as by the process that has it."""
 
     def __init__(self, url: str, dial_id: str, name: str = "c1", *, at: datetime = AT) -> None:
-        self._writer = RecordWriter(url, holder=name)
+        self._writer = RecordWriter(Database(url), holder=name)
         self._fold = RecordFold(holder=name, messages="m")
         self._name, self._number, self._at = name, 0, at
         self._first: tuple[Event, ...] = (
@@ -57,7 +58,7 @@ class Call:
         await self.tell(*events, CallEnded(reason=reason, length_s=30.0))
 
     async def close(self) -> None:
-        await self._writer.close()
+        await self._writer.database.close()
 
 
 async def settle(
@@ -78,20 +79,20 @@ async def ended_call(url: str, dial: Dial, *costs: float | None, name: str = "c1
 
 
 async def take_over(url: str, *, now: float = NOON + 5.0) -> float:
-    calls = DialCalls(url)
+    calls = DialCalls(Database(url))
     costs = CallCosts(calls=calls, campaigns=["spring"], leads=lambda: True, now_s=lambda: now)
     try:
         return await costs.take_over()
     finally:
-        await calls.close()
+        await calls.database.close()
 
 
 async def dials_of(url: str) -> Sequence[Dial]:
-    reader = DialReader(url)
+    reader = DialReader(Database(url))
     try:
         return await reader.of_campaign("spring")
     finally:
-        await reader.close()
+        await reader.database.close()
 
 
 class CallCostsContract:
@@ -118,9 +119,8 @@ class CallCostsContract:
         assert await take_over(url, now=NOON + 3600.0) == IDLE_S
 
     async def test_both_parts_count_against_the_days_limit(self, url: str, queue: Queue) -> None:
-        dial, bills = await settle(queue), DialBills(url)
+        dial, bills = await settle(queue), DialBills(queue.database)
         await bills.charge(dial, 0.02)
-        await bills.close()
         assert isinstance(await queue.claim(THRIFTY), Claim)
 
         await ended_call(url, dial, 0.03)
@@ -167,9 +167,8 @@ class CallCostsContract:
         await ended_call(url, dial, 0.02, None)
         await take_over(url)
 
-        figures = CampaignFigures(url)
+        figures = CampaignFigures(queue.database)
         (row,) = await figures.outcomes("spring")
-        await figures.close()
 
         assert (row.costs.providers, row.costs.unpriced, row.costs.providers_owed) == (0.0, 1, 0)
 
@@ -180,9 +179,8 @@ class CallCostsContract:
         await settle(queue, DialOutcome.BUSY)
         await settle(queue, DialOutcome.AGENT_FAILED, reason="no_agent")
 
-        figures = CampaignFigures(url)
+        figures = CampaignFigures(queue.database)
         found = {outcome.outcome: outcome.costs for outcome in await figures.outcomes("spring")}
-        await figures.close()
 
         lacking = {name: (it.carrier_owed, it.providers_owed) for name, it in found.items()}
         assert lacking == {"completed": (1, 1), "busy": (0, 0), "agent_failed": (1, 0)}
@@ -191,7 +189,7 @@ class CallCostsContract:
         self, url: str, queue: Queue
     ) -> None:
         first, second = await settle(queue), await settle(queue)
-        bills, figures = DialBills(url), CampaignFigures(url)
+        bills, figures = DialBills(queue.database), CampaignFigures(queue.database)
         await bills.charge(first, 0.014)
         await ended_call(url, first, 0.02)
         await ended_call(url, second, None, name="c2")
@@ -203,8 +201,6 @@ class CallCostsContract:
         keys = key_figures(standing, outcomes, reached=reached, pool=HouseFigures())
         rows = {item["number"].lstrip("'"): item for item in csv.DictReader(lines)}
         html = page(standing, keys, outcomes, NOON)
-        for item in (bills, figures):
-            await item.close()
 
         parts = ("carrier_cost", "providers_cost", "cost", "cost_lacks")
         told = [tuple(rows[item.number][part] for part in parts) for item in (first, second)]
@@ -226,9 +222,9 @@ class CallCostsContract:
         await whole.end(ANSWER, reason="caller_hung_up")
 
         await take_over(url)
-        figures = CampaignFigures(url)
+        figures = CampaignFigures(queue.database)
         reached = await figures.reached("spring")
-        for item in (short, whole, figures):
+        for item in (short, whole):
             await item.close()
 
         kept = {dial.id: dial.abandoned for dial in await dials_of(url)}

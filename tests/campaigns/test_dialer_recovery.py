@@ -18,7 +18,7 @@ from calls.outbound import Claim, Dial, DialOutcome, DialResult, NextStep, Nothi
 from campaigns.carrier import DialRequest
 from campaigns.dialer import Dialer
 from campaigns.store.queue import CampaignStore
-from operations.database.database import StorageError
+from operations.database.database import Database, StorageError
 from tests.campaigns.dialing import (
     Dialing,
     Floor,
@@ -88,7 +88,7 @@ async def test_a_server_with_other_campaigns_takes_no_dial_from_the_right_one(
 ) -> None:
     async with dialing(tmp_path, A) as it:
         left = await left_by_another(it, asked=True)
-        other = CampaignStore(it.url, holder="elsewhere")
+        other = CampaignStore(Database(it.url), holder="elsewhere")
         elsewhere = Dialer(
             {"another": replace(it.campaign, name="another")}, replace(it.parts(), store=other)
         )
@@ -98,7 +98,7 @@ async def test_a_server_with_other_campaigns_takes_no_dial_from_the_right_one(
             async with running(it), asyncio.timeout(600.0):
                 await it.done()
             task.cancel()
-        await other.close()
+        await other.database.close()
 
         assert it.carrier.record == [left.dial.id]
 
@@ -145,8 +145,7 @@ async def test_our_own_dial_with_an_expired_lease_continues_and_is_not_started_t
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A) as it:
-        await it.store.close()
-        it.store = UnrenewingStore(it.url, holder="me")
+        it.store = UnrenewingStore(it.database, holder="me")
         it.carrier, it.rehearse = SlowAnswers(), rehearse_long
         async with running(it):
             await it.done()
@@ -161,14 +160,14 @@ async def test_a_dial_given_back_by_another_process_is_made_once_by_the_next(
 ) -> None:
     async with dialing(tmp_path, A) as it:
         it.carrier, it.rehearse = SlowAnswers(), rehearse_long
-        other = CampaignStore(it.url, holder="another")
+        other = CampaignStore(Database(it.url), holder="another")
         async with running(it):
             await asyncio.sleep(10.0)
             (taken,) = await other.adopt_expired(["c"], now=now_s() + 60.0, lease_s=60.0)
             await asyncio.sleep(6.0)  # our own renewal notices it
             assert await other.release(taken.dial)
             await it.done()
-        await other.close()
+        await other.database.close()
 
         assert it.dialled() == [A]
 
@@ -177,7 +176,7 @@ async def test_a_carrier_whose_only_dial_another_process_took_is_asked_again(
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A, B, concurrent=1) as it:
-        other = CampaignStore(it.url, holder="another")
+        other = CampaignStore(Database(it.url), holder="another")
         async with running(it):
             await until(lambda: bool(it.of(DialPlaced)))
             it.carrier.deaf = 1000
@@ -189,7 +188,7 @@ async def test_a_carrier_whose_only_dial_another_process_took_is_asked_again(
             it.carrier.deaf = 0
             async with asyncio.timeout(300.0):
                 await it.done()
-        await other.close()
+        await other.database.close()
 
         assert it.dialled() == [A, B]
 
@@ -197,7 +196,7 @@ async def test_a_carrier_whose_only_dial_another_process_took_is_asked_again(
 @asynccontextmanager
 async def relieved(it: Dialing) -> AsyncIterator[Dialer]:
     """Let another process lead, whose key for the carrier is the right one."""
-    store = CampaignStore(it.url, holder="another")
+    store = CampaignStore(Database(it.url), holder="another")
     carrier = ScriptedCarrier(
         calls=it.carrier.calls, record=it.carrier.record, answers_after_s=it.carrier.answers_after_s
     )
@@ -211,7 +210,7 @@ async def relieved(it: Dialing) -> AsyncIterator[Dialer]:
             yield dialer
         finally:
             task.cancel()
-    await store.close()
+    await store.database.close()
 
 
 class KeyRenewed(ScriptedCarrier):
@@ -285,8 +284,7 @@ class AwayStore(CampaignStore):
 async def ringing_long(folder: Path) -> AsyncIterator[tuple[Dialing, AwayStore]]:
     """Two contacts, called one at a time, whose telephones ring for long."""
     async with dialing(folder, A, B, concurrent=1) as it:
-        await it.store.close()
-        it.store = store = AwayStore(it.url, holder="me")
+        it.store = store = AwayStore(it.database, holder="me")
         it.carrier.answers_after_s = 100.0
         yield it, store
 

@@ -23,6 +23,7 @@ from campaigns.model import Campaign
 from campaigns.store.contacts import BATCH, ContactStore
 from campaigns.store.office import CampaignOffice
 from campaigns.store.queue import CampaignStore
+from operations.database.database import Database
 from tests.share_servers import Server
 
 NOW = 1_800_014_400.0  # 2027-01-15, 12:00 UTC
@@ -38,9 +39,9 @@ def url(tmp_path: Path) -> str:
 
 @pytest.fixture
 async def book(url: str) -> AsyncIterator[ContactStore]:
-    book = ContactStore(url)
+    book = ContactStore(Database(url))
     yield book
-    await book.close()
+    await book.database.close()
 
 
 class Importing:
@@ -79,14 +80,14 @@ def importing(book: ContactStore, tmp_path: Path) -> Importing:
 
 
 async def claimed(url: str, campaign: Campaign = SPRING) -> list[Claim]:
-    office, store = CampaignOffice(url), CampaignStore(url, holder="x")
+    office, store = CampaignOffice(Database(url)), CampaignStore(Database(url), holder="x")
     await office.move(campaign.name, "running", now=NOW)
     found = []
     rules = rules_of(campaign, now=NOW + 1e4)
     while isinstance(claim := await store.claim("spring", rules, now=NOW + 1e4, lease_s=9), Claim):
         found.append(claim)
-    await store.close()
-    await office.close()
+    await store.database.close()
+    await office.database.close()
     return found
 
 

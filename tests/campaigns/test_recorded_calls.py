@@ -18,7 +18,7 @@ from calls.events import CallFailed, Event
 from calls.leg_events import AnswererHeard
 from campaigns.store.dials import DialCalls, RecordedEnd
 from fallbacks.facts import AttemptWon, StageExhausted
-from operations.database.database import StorageError
+from operations.database.database import Database, StorageError
 from operations.record.writer import CUT_S, RecordWriter
 from tests.campaigns.dialing import Dialing, dialing, now_s
 from tests.campaigns.test_call_costs import AT, Call
@@ -43,11 +43,11 @@ def house_with(record: DialCalls) -> CallsOfTheHouse:
 
 @asynccontextmanager
 async def pool(url: str) -> AsyncIterator[CallsOfTheHouse]:
-    record = DialCalls(url)
+    record = DialCalls(Database(url))
     try:
         yield house_with(record)
     finally:
-        await record.close()
+        await record.database.close()
 
 
 async def dialled(it: Dialing) -> str:
@@ -111,11 +111,11 @@ async def test_a_running_call_in_the_record_is_not_judged(tmp_path: Path) -> Non
 
 async def test_a_call_that_was_cut_with_its_process_has_failed(tmp_path: Path) -> None:
     async with dialing(tmp_path, A) as it, pool(it.url) as calls:
-        call, keeper = Call(it.url, "d1"), RecordWriter(it.url, holder="another")
+        call, keeper = Call(it.url, "d1"), RecordWriter(Database(it.url), holder="another")
         await call.tell()
         await keeper.interrupt_cut(AT + timedelta(seconds=CUT_S + 1.0))
         await call.close()
-        await keeper.close()
+        await keeper.database.close()
         verdict = await calls.verdict("d1")
 
     assert verdict

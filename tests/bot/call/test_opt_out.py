@@ -11,6 +11,7 @@ from bot.tools.do_not_call import OptOuts
 from calls.events import TranscriptFinal
 from campaigns.store.contacts import ContactStore
 from campaigns.store.owed_numbers import OwedNumbers
+from operations.database.database import Database
 from tests.operations.database.campaign_queue import LEASE_S, NOON, new_contacts, open_queue
 from transports.leg import LegFacts
 
@@ -45,11 +46,11 @@ async def ask_to_be_left_alone(
 async def test_a_callers_number_is_listed_as_campaigns_dial_it(
     tmp_path: Path, written: str, region: str | None, number: str
 ) -> None:
-    book = ContactStore(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}")
+    book = ContactStore(Database(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}"))
     await ask_to_be_left_alone(book, region, tmp_path, caller=written)
 
     assert await book.do_not_call([number]) == {number}
-    await book.close()
+    await book.database.close()
 
 
 @pytest.mark.parametrize("written", ["12025550000", "02025550000", "2025550000"])

@@ -33,7 +33,7 @@ from campaigns.store.contacts import ContactStore, NewContact
 from campaigns.store.figures import CourseReader
 from campaigns.store.office import CampaignOffice, CampaignStanding
 from campaigns.store.queue import CampaignStore
-from operations.database.database import StorageError
+from operations.database.database import Database, StorageError
 from operations.telemetry.live import Live
 from tests.bot.workers.lines import lines
 from tests.bot.workers.test_shared_limits import settings_with
@@ -108,7 +108,7 @@ class Asking:
 
     async def dial(self, outcomes: Sequence[DialOutcome], *, cost: float = 0.1) -> None:
         """Dial a number of times, a minute apart, the last one a minute ago."""
-        store = CampaignStore(self.outbound.url, holder="me")
+        store = CampaignStore(self.office.database, holder="me")
         for left, outcome in zip(range(len(outcomes), 0, -1), outcomes, strict=True):
             now = NOON - 60.0 * left
             claim = await store.claim("spring", rules_of(SPRING, now=now), now=now, lease_s=15.0)
@@ -116,7 +116,6 @@ class Asking:
             await store.confirm(claim.dial, now=now, lease_s=15.0)
             result = DialResult(outcome=outcome, length_s=20.0, cost=cost)
             await store.settle(claim.dial, result, then=NextStep(state="done"), now=now + 30.0)
-        await store.close()
 
 
 def outbound_of(
@@ -129,12 +128,12 @@ def outbound_of(
     return Outbound(
         campaigns={campaign.name: campaign for campaign in campaigns},
         office=office,
-        book=ContactStore(url),
+        book=ContactStore(office.database),
         calls=cast(Any, None),
         dialer=cast(Dialer, dialer),
         one_call=None,
         now_s=lambda: NOON,
-        course=CourseReader(url),
+        course=CourseReader(office.database),
         usable=lambda: usable,
         url=url,
     )
@@ -146,7 +145,12 @@ async def asking(
 ) -> AsyncIterator[Asking]:
     url = f"sqlite+aiosqlite:///{folder}/holdline.db"
     pool = pool or SingleProcess(why_closed=lambda: "", clock=clock.monotonic)
-    office, dialer, usable, told = CountedOffice(url), HoldingDialer(), dict(WELL), list[Event]()
+    office, dialer, usable, told = (
+        CountedOffice(Database(url)),
+        HoldingDialer(),
+        dict(WELL),
+        list[Event](),
+    )
     outbound = outbound_of(url, office, dialer, usable, *(campaigns or (SPRING, SUMMER)))
     view = HouseCampaigns(outbound, pool)
     app = FastAPI()
@@ -160,8 +164,7 @@ async def asking(
             client=client, app=app, outbound=outbound, office=office, view=view,
             dialer=dialer, told=told, usable=usable,
         )  # fmt: skip
-    for item in (office, outbound.book, outbound.course):
-        await item.close()
+    await office.database.close()
 
 
 async def test_a_stopping_server_refuses_a_dial_in_one_line(tmp_path: Path) -> None:

@@ -89,9 +89,9 @@ async def test_without_a_model_the_callers_words_are_the_time(
 
 async def test_a_caller_who_opted_out_is_not_called_back(tmp_path: Path) -> None:
     bench = Bench(url_of(tmp_path), campaign="back")
-    book = ContactStore(bench.url)
+    book = ContactStore(Database(bench.url))
     await book.add_do_not_call(NUMBER, source="voice: words", now=utc_s())
-    await book.close()
+    await book.database.close()
     async with working(bench):
         wanted = CallbackWanted(turn=1, when="", reason="")
         await bench.call(wanted, DoNotCallWanted(turn=1, by="words"), words=WORDS)
@@ -192,9 +192,9 @@ async def test_a_model_that_says_do_not_call_prevents_the_callback(tmp_path: Pat
         async with working(bench):
             await bench.call(CallbackWanted(turn=1, when="", reason=""), words=WORDS)
             await told_of(bench)
-    reader = DialReader(bench.url)
+    reader = DialReader(Database(bench.url))
     assert list(await reader.of_campaign("back")) == []
-    await reader.close()
+    await reader.database.close()
 
     assert [callback_queued.outcome for callback_queued in queued(bench)] == ["do_not_call"]
     assert await claim(bench.url, BEGIN_S + DAY_S) is None

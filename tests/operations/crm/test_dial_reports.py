@@ -9,6 +9,7 @@ from campaigns.clerks import DialReports
 from campaigns.store.dials import UnreportedDials
 from operations.crm.customer import CrmReport
 from operations.crm.outbox import CrmOutbox
+from operations.database.database import Database
 from tests.operations.database.campaign_queue import LEASE_S, NOON, Queue, new_contacts, open_queue
 
 pytestmark = pytest.mark.virtual_time
@@ -42,9 +43,10 @@ async def dialled(url: str) -> Queue:
 
 
 def reports(url: str, *, talked: bool) -> DialReports:
+    database = Database(url)
     return DialReports(
-        dials=UnreportedDials(url),
-        outbox=CrmOutbox(url),
+        dials=UnreportedDials(database),
+        outbox=CrmOutbox(database),
         agents={"spring": "default"},
         talked=talked,
         leads=lambda: True,
@@ -55,8 +57,7 @@ def reports(url: str, *, talked: bool) -> DialReports:
 async def told(it: DialReports) -> list[CrmReport]:
     await it.report_all()
     owed = await it.outbox.owed()
-    await it.dials.close()
-    await it.outbox.close()
+    await it.outbox.database.close()
     return sorted(owed, key=lambda each: each.key)
 
 

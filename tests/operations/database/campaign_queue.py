@@ -10,6 +10,7 @@ from campaigns.model import Campaign
 from campaigns.store.contacts import ContactStore, NewContact
 from campaigns.store.office import CampaignOffice, CampaignStanding
 from campaigns.store.queue import CampaignStore
+from operations.database.database import Database
 
 NOON = 1_800_014_400.0  # 2027-01-15, 12:00 UTC, a Friday
 LEASE_S = 6.0
@@ -34,6 +35,7 @@ class Queue:
     """One process's side of it; `other` returns another one's."""
 
     url: str
+    database: Database
     store: CampaignStore
     book: ContactStore
     office: CampaignOffice
@@ -63,17 +65,17 @@ class Queue:
         return standing
 
     async def close(self) -> None:
-        await self.store.close()
-        await self.book.close()
-        await self.office.close()
+        await self.database.close()
 
 
 def open_queue(url: str, holder: str) -> Queue:
+    database = Database(url)
     return Queue(
         url=url,
-        store=CampaignStore(url, holder=holder),
-        book=ContactStore(url),
-        office=CampaignOffice(url),
+        database=database,
+        store=CampaignStore(database, holder=holder),
+        book=ContactStore(database),
+        office=CampaignOffice(database),
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 from calls.outbound import DialOutcome, DialResult, NextStep
 from campaigns.store.figures import RECENT, SAMPLE, CampaignCourse, CourseReader
 from campaigns.store.office import CampaignOffice
+from operations.database.database import Database
 from tests.operations.database.campaign_queue import LEASE_S, NOON, Queue, new_contacts, queues
 from tests.share_servers import Server
 
@@ -26,9 +27,9 @@ class CourseContract:
 
     @pytest.fixture
     async def reader(self, url: str) -> AsyncIterator[CourseReader]:
-        reader = CourseReader(url)
+        reader = CourseReader(Database(url))
         yield reader
-        await reader.close()
+        await reader.database.close()
 
     async def test_nothing_is_known_of_an_unstarted_campaign(
         self, queue: Queue, reader: CourseReader
@@ -76,14 +77,14 @@ class CourseContract:
 
     async def test_a_move_from_another_state_is_refused(self, queue: Queue, url: str) -> None:
         await queue.fill(new_contacts(1))
-        office = CampaignOffice(url)
+        office = CampaignOffice(Database(url))
 
         refused = await office.move("spring", "running", now=NOON, begins={"paused"})
         moved = await office.move("spring", "paused", now=NOON, begins={"running", "ready"})
 
         assert (refused, moved) == (False, True)
         assert (await queue.standing()).state == "paused"
-        await office.close()
+        await office.database.close()
 
 
 class TestSqlite(CourseContract):

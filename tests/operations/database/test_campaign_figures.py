@@ -14,6 +14,7 @@ from campaigns.store.figures import (
     CourseReader,
     ReachedContacts,
 )
+from operations.database.database import Database
 from tests.operations.database.campaign_queue import LEASE_S, NOON, Queue, new_contacts, queues
 from tests.share_servers import Server
 
@@ -45,9 +46,9 @@ class FiguresContract:
 
     @pytest.fixture
     async def figures(self, url: str) -> AsyncIterator[CampaignFigures]:
-        figures = CampaignFigures(url)
+        figures = CampaignFigures(Database(url))
         yield figures
-        await figures.close()
+        await figures.database.close()
 
     async def test_contacts_that_were_skipped_are_in_no_figure(
         self, queue: Queue, figures: CampaignFigures
@@ -82,7 +83,7 @@ class FiguresContract:
     async def test_a_campaigns_pace_and_calling_time_are_those_of_dials(
         self, queue: Queue, url: str
     ) -> None:
-        course, troubles = CourseReader(url), CampaignTroubles(url)
+        course, troubles = CourseReader(Database(url)), CampaignTroubles(Database(url))
         await queue.fill(new_contacts(4))
         await call(queue, DialOutcome.COMPLETED, now=NOON, then=NextStep(state="done"))
         await skip(queue, now=NOON + 1.0)
@@ -91,8 +92,8 @@ class FiguresContract:
         assert (await course.course("spring")).intended_s == (NOON, NOON + 2.0)
         spans = await troubles.dials("spring", now=NOON + 3.0)
         assert spans == [(NOON, NOON + 30.0), (NOON + 2.0, NOON + 3.0)]
-        await course.close()
-        await troubles.close()
+        await course.database.close()
+        await troubles.database.close()
 
 
 def told(line: ContactFigures) -> tuple[str, int, float | None]:

@@ -14,7 +14,7 @@ from campaigns.guard import rules_of
 from campaigns.model import CallingWindow
 from campaigns.store.dials import DialReader
 from campaigns.store.queue import CampaignStore
-from operations.database.database import StorageError
+from operations.database.database import Database, StorageError
 from operations.database.tables import CONTACTS, DIALS
 from tests.operations.database.campaign_queue import (
     CONSENT,
@@ -38,7 +38,7 @@ REST_S = 100.0
 async def statements_of(store: CampaignStore) -> Counter[str]:
     """Count a store's queries from now on."""
     asked = Counter[str]()
-    engine = await store._work._database.engine()
+    engine = await store.database.engine()
 
     def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
         asked[statement] += 1
@@ -109,7 +109,7 @@ class QueueContract:
         await queue.fill([erased])
         first = await queue.take()
         assert await queue.store.settle(first.dial, DONE, then=FINISHED, now=NOON)
-        async with queue.store._work.write() as connection:
+        async with queue.store.database.transaction() as connection:
             for table in (CONTACTS, DIALS):
                 await connection.execute(delete(table))  # SQLite counts its ids from 1 again
         await queue.book.add("spring", [new], now=NOON + 1.0)
@@ -173,16 +173,16 @@ class QueueContract:
     ) -> None:
         await queue.fill(new_contacts(2))
         erased, kept = await queue.take(), await queue.take()
-        async with other.store._work.write() as connection:
+        async with other.store.database.transaction() as connection:
             await connection.execute(delete(CONTACTS).where(CONTACTS.c.id == erased.contact.id))
-        reader = DialReader(url)
+        reader = DialReader(Database(url))
         assert await reader.find(erased.dial.id) is None
 
         (taken,) = await other.store.adopt_expired(["spring"], now=NOON + LEASE_S, lease_s=LEASE_S)
 
         assert taken.dial.id == kept.dial.id
         assert [dial.id for dial in await reader.of_campaign("spring")] == [kept.dial.id]
-        await reader.close()
+        await reader.database.close()
 
     async def test_a_call_that_renews_keeps_its_dial(self, queue: Queue, other: Queue) -> None:
         await queue.fill(new_contacts(1))
@@ -532,13 +532,13 @@ class TestPostgres(QueueContract):
 
     async def test_an_error_does_not_show_the_password(self) -> None:
         store = CampaignStore(
-            f"postgresql+asyncpg://holdline:{PASSWORD}@127.0.0.1:1/none", holder="x"
+            Database(f"postgresql+asyncpg://holdline:{PASSWORD}@127.0.0.1:1/none"), holder="x"
         )
 
         with pytest.raises(StorageError) as wrong:
             await store.claim("spring", rules_of(FAST, now=NOON), now=NOON, lease_s=LEASE_S)
         assert PASSWORD not in str(wrong.value)
-        await store.close()
+        await store.database.close()
 
 
 def test_the_calling_hours_of_these_tests_are_open() -> None:

@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from campaigns.store.contacts import BATCH, ContactStore, NewContact
+from operations.database.database import Database
 from tests.operations.database.campaign_queue import CONSENT, NOON
 from tests.share_servers import Server
 
@@ -28,10 +29,10 @@ class ContactBookContract:
 
     @pytest.fixture
     async def books(self, url: str) -> AsyncIterator[tuple[ContactStore, ContactStore]]:
-        books = ContactStore(url), ContactStore(url)
+        books = ContactStore(Database(url)), ContactStore(Database(url))
         yield books
         for book in books:
-            await book.close()
+            await book.database.close()
 
     async def test_two_imports_at_once_add_each_contact_once(
         self, books: tuple[ContactStore, ContactStore]
@@ -97,12 +98,12 @@ class TestBookOnPostgres(ContactBookContract):
         return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
 
     async def test_a_batch_costs_the_same_however_many_contacts_there_are(self, url: str) -> None:
-        book = ContactStore(url)
+        book = ContactStore(Database(url))
         for index in range(BATCHES):
             await book.add("spring", batch_of(index), now=NOON)
         for index in range(BATCHES):
             await book.add("spring", batch_of(index), now=NOON + 1)
-        await book.close()
+        await book.database.close()
 
         # Each is looked up, and is found the second time, by one index.
         assert await rows_read(url, BATCHES * BATCH) < 8 * BATCHES * BATCH

@@ -13,14 +13,8 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from operations.database.database import (
-    UNMARKED,
-    Database,
-    StorageError,
-    compile_tables,
-    known_versions,
-    write_ahead,
-)
+from operations.database.database import Database, StorageError, write_ahead
+from operations.database.schema import UNMARKED, compile_tables, known_versions
 from operations.database.tables import HEALTH, METADATA, PROBERS
 from operations.database.upgrading import find_lag, upgrade
 from tests.share_servers import PASSWORD, Server
