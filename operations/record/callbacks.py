@@ -65,16 +65,6 @@ class Callbacks:
             changed = await connection.execute(update(CALLBACKS).where(waiting).values(done_at=at))
         return changed.rowcount > 0
 
-    async def forget(self, number: str) -> int:
-        """Delete every request of a number; return how many there were."""
-        async with self.database.transaction() as connection:
-            own = await connection.execute(
-                select(CALLBACKS.c.id).where(CALLBACKS.c.number == number)
-            )
-            ids = [row.id for row in own]
-            await connection.execute(CALLBACKS.delete().where(CALLBACKS.c.id.in_(ids)))
-        return len(ids)
-
 
 async def _put(connection: AsyncConnection, wanted: Callback) -> bool:
     own = CALLBACKS.c.call_id == wanted.call_id

@@ -276,7 +276,7 @@ class SheetMirror:
             rows = await self._missing(tab, batch)
             await self._append(tab, rows)
         except SheetError as error:
-            await self._put_off(tab, rows, error)
+            await self._put_off(tab, batch, rows, error)
             return False
         await self._outbox.settle([row.key for row in rows])
         self._tries[tab].succeed(SHEETS, GOOGLE)
@@ -303,18 +303,20 @@ class SheetMirror:
         await self._sheet.append(self._tabs[tab], [*heads, *(row.cells for row in rows)])
         self._headed.add(tab)
 
-    async def _put_off(self, tab: str, rows: Sequence[SheetRow], error: SheetError) -> None:
+    async def _put_off(
+        self, tab: str, batch: SheetBatch, rows: Sequence[SheetRow], error: SheetError
+    ) -> None:
         """Postpone rows, and check for them first if they may be there."""
         keys, now = [row.key for row in rows], self._now_s()
         logger.warning("{} rows for the spreadsheet are postponed: {}", len(keys), error.reason)
         wait_s = self._tries[tab].fail(error.failure, now_s=now)
         if self._tries[tab].alarming:
             self._inherited.take()
-        if error.certain:
-            await self._outbox.give_back(keys, due_s=now + wait_s)
-        else:
+        doubtful = not error.certain
+        if doubtful:
             self._headed.discard(tab)
-            await self._outbox.leave_in_doubt(keys, due_s=now + max(wait_s, SETTLE_S))
+            wait_s = max(wait_s, SETTLE_S)
+        await self._outbox.put_off(batch, keys, due_s=now + wait_s, doubtful=doubtful)
 
     async def _round(self) -> bool:
         if not self._leads():

@@ -168,11 +168,10 @@ async def test_a_report_made_twice_is_sent_once(tmp_path: Path) -> None:
     outbox = CrmOutbox(Database(url_of(tmp_path)))
 
     kept = [await outbox.put(report(1), now=1.0) for _ in range(3)]
-    forgotten = await outbox.forget("+15550142")
     owed = await outbox.owed()
     await outbox.database.close()
 
-    assert (kept, forgotten, owed) == ([True, False, False], 1, [])
+    assert (kept, len(owed)) == ([True, False, False], 1)
 
 
 async def test_an_ended_call_is_reported_with_its_result(tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ from sqlalchemy import update
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from fallbacks.failure import Severity
 from operations.database.database import Database, StorageError
+from operations.database.outbox import LENT_S
 from operations.database.tables import ALERTS
 from operations.notify.alert import Alert, AlertRules, IncidentLasted
 from operations.notify.alerting_rules import Alerting
 from operations.notify.outbox import (
-    LENT_S,
     AlertChannel,
     AlertOutbox,
     ReportedFact,

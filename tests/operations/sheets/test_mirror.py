@@ -297,9 +297,8 @@ class MirrorContract:
         await it.mirror.note()
         now = it.now.timestamp()
         one = await it.outbox.take("calls", now=now, most=2)
-        another = SheetOutbox(Database(it.url))
-        other = await another.take("calls", now=now, most=2)
-        await another.database.close()
+        async with Database(it.url) as database:
+            other = await SheetOutbox(database).take("calls", now=now, most=2)
 
         assert len(one.rows) == 2
         assert len(other.rows) == 1
