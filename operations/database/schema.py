@@ -12,21 +12,10 @@ from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, sel
 from sqlalchemy.engine import make_url
 from sqlalchemy.schema import CreateTable
 
-from operations.database.tables import (
-    ALERT_FACTS,
-    ALERT_ROUNDS,
-    ALERT_SENDINGS,
-    ALERTS,
-    CALLBACKS,
-    HEALTH,
-    METADATA,
-    PROBERS,
-)
+from operations.database.tables import HEALTH, METADATA, PROBERS
 
 MIGRATIONS: Final = Path(__file__).with_name("migrations")
 BOARD: Final = (HEALTH, PROBERS)  # may have a database of their own
-UNMARKED: Final = (CALLBACKS, ALERT_FACTS, ALERTS, ALERT_SENDINGS, ALERT_ROUNDS)
-"""The tables of a database from before versions were counted."""
 VERSIONS: Final = Table(  # the migrations' own version table
     "alembic_version", MetaData(), Column("version_num", String(32), primary_key=True)
 )
@@ -45,17 +34,13 @@ def known_versions() -> Sequence[str]:
 
 
 def prepare(connection: Connection) -> None:
-    """Create all tables in an empty database; in one without a version, the original ones."""
+    """Create all tables in an empty database; leave any other unchanged."""
     if version_of(connection) is not None:
         return
     work_alone(connection)
-    if version_of(connection) is not None:
-        return  # another process has created it meanwhile
-    if _empty(connection):
+    if version_of(connection) is None and _empty(connection):  # no other process was faster
         METADATA.create_all(connection)
         mark(connection)
-    else:
-        METADATA.create_all(connection, tables=UNMARKED)
 
 
 def compile_tables(address: str) -> None:
@@ -94,16 +79,18 @@ def lag_of(connection: Connection) -> str | None:
     found, newest = version_of(connection), known_versions()[-1]
     if found == newest or (found is None and _empty(connection)):
         return None
-    if newer := newer_than_ours(found):
-        return newer
-    said = f"is at version {found}" if found else "is from before its versions were counted"
+    if unknown := unknown_version(found):
+        return unknown
+    said = f"is at version {found}" if found else "has no version"
     return f"{said}, but version {newest} is needed; {CURE}"
 
 
-def newer_than_ours(found: str | None) -> str | None:
+def unknown_version(found: str | None) -> str | None:
     """Return that a database has a version unknown to us, and the cure; `None` if known."""
     if found is None or found in known_versions():
         return None
+    if found < known_versions()[0]:
+        return f"is at version {found}, from before the first release; begin a new database"
     return f"is at version {found}, which this Holdline does not know; install a newer one"
 
 

@@ -18,7 +18,7 @@ from operations.database.database import (
 from operations.database.schema import (
     MIGRATIONS,
     lag_of,
-    newer_than_ours,
+    unknown_version,
     version_of,
     work_alone,
 )
@@ -39,8 +39,8 @@ async def upgrade(address: str) -> tuple[str | None, str | None]:
             async with engine.begin() as connection:
                 await connection.run_sync(work_alone)
                 before = await connection.run_sync(version_of)
-                if newer := newer_than_ours(before):
-                    raise StorageError(f"it {newer}")
+                if unknown := unknown_version(before):
+                    raise StorageError(f"it {unknown}")
                 await connection.run_sync(_migrate)
                 return before, await connection.run_sync(version_of)
         finally:
