@@ -223,12 +223,11 @@ async def _wake(connection: AsyncConnection, campaign: str, *, alone: bool, now:
 
 
 def _left(row: Row[Any]) -> LeftCallback:
-    asked_at = row.asked_at if row.asked_at.tzinfo else row.asked_at.replace(tzinfo=UTC)
     return LeftCallback(
         call_id=row.call_id,
         number=row.number,
         reason=row.reason,
-        asked_s=asked_at.timestamp(),
+        asked_s=row.asked_at.timestamp(),
         callback_at_s=row.callback_at_s,
         outcome=row.outcome or "",
     )

@@ -131,7 +131,7 @@ class CampaignTroubles:
         async with self.database.reading() as connection:
             moves = (await connection.execute(wanted)).all()
             rows = (await connection.execute(writers)).all()
-        return spells_of(moves, {row.holder: _seconds(row.seen_at) for row in rows})
+        return spells_of(moves, {row.holder: row.seen_at.timestamp() for row in rows})
 
     async def alerts(self, since_s: float, until_s: float) -> Sequence[Alert]:
         """Return the incidents that began in a span of time."""
@@ -147,7 +147,7 @@ def spells_of(moves: Sequence[Any], seen: dict[str, float]) -> Sequence[OpenSpel
     spells: list[OpenSpell] = []
     opened: dict[tuple[str, str, str], float] = {}
     for move in moves:
-        rung, at_s = (move.stage, move.provider, move.holder), _seconds(move.at)
+        rung, at_s = (move.stage, move.provider, move.holder), move.at.timestamp()
         if move.before == OPEN:
             began_s = opened.pop(rung, at_s - move.after_s)
             spells.append(_spell(rung, began_s, at_s, seen))
@@ -173,10 +173,6 @@ def _spell(
 
 def _moment(at_s: float) -> datetime:
     return datetime.fromtimestamp(at_s, UTC)
-
-
-def _seconds(at: datetime) -> float:
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()  # SQLite keeps no zone
 
 
 PAGE: Final = 500  # contacts that are read at a time

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import insert, select, update
@@ -53,7 +53,7 @@ class Callbacks:
                 call_id=row.call_id,
                 number=row.number,
                 reason=row.reason,
-                asked_at=row.asked_at.replace(tzinfo=UTC),  # SQLite stores no zone
+                asked_at=row.asked_at,
             )
             for row in found
         ]

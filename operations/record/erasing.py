@@ -7,7 +7,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -237,7 +237,7 @@ class Erasure:
         return [
             TracedCall(
                 id=row["id"],
-                live=row["state"] == "live" or _utc(row["ended_at"] or row["seen_at"]) > settled,
+                live=row["state"] == "live" or (row["ended_at"] or row["seen_at"]) > settled,
                 recording=row["recording"],
                 dial_id=row["dial_id"],
             )
@@ -382,10 +382,6 @@ def unlink_all(paths: Iterable[str]) -> Unlinked:
             except OSError as error:
                 left[str(path)] = error.strerror or type(error).__name__
     return Unlinked(count=count, left=left)
-
-
-def _utc(at: datetime) -> datetime:
-    return at if at.tzinfo else at.replace(tzinfo=UTC)  # SQLite stores no zone
 
 
 def _parts(call_ids: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -41,12 +41,7 @@ async def rows_of(
     async with database.reading() as connection:
         found = await connection.stream(wanted.execution_options(yield_per=AT_ONCE))
         async for row in found.mappings():
-            yield {name: _utc(value) for name, value in row.items()}
-
-
-def _utc(value: Any) -> Any:
-    naive = isinstance(value, datetime) and value.tzinfo is None  # SQLite stores no zone
-    return value.replace(tzinfo=UTC) if naive else value
+            yield dict(row)
 
 
 UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -59,7 +54,6 @@ def since_of(text: str, *, now: datetime) -> datetime | None:
         if found := re.fullmatch(r"(\d{1,6})([mhdw])", text):
             return now - timedelta(**{UNITS[found[2]]: int(found[1])})
         at = datetime.fromisoformat(text)
-        # SQLite stores no zone: it would compare these digits with UTC ones.
         return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     except (ValueError, OverflowError):  # invalid, or out of range
         return None

@@ -5,7 +5,7 @@ It never erases or writes.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Select, Table, func, select
@@ -247,7 +247,7 @@ class RecordReader:
         """Return when each process last wrote; long-gone processes are not known."""
         wanted = select(RECORD_WRITERS.c.holder, RECORD_WRITERS.c.seen_at)
         async with self.database.reading() as connection:
-            return {row.holder: _utc(row.seen_at) for row in await connection.execute(wanted)}
+            return {row.holder: row.seen_at for row in await connection.execute(wanted)}
 
 
 def _of(table: Table, call_id: str, order: str = "id") -> Select[Any]:
@@ -267,10 +267,4 @@ async def ask(connection: AsyncConnection, wanted: Select[Any], kind: type[Row])
     """Return the rows of a query as values of a kind with a field for each column."""
     names = [field_.name for field_ in fields(kind)]  # type: ignore[arg-type]
     found = (await connection.execute(wanted)).mappings()
-    return [kind(**{name: _utc(row[name]) for name in names}) for row in found]
-
-
-def _utc(value: Any) -> Any:
-    """Return a stored value with its zone: SQLite stores none."""
-    naive = isinstance(value, datetime) and value.tzinfo is None
-    return value.replace(tzinfo=UTC) if naive else value
+    return [kind(**{name: row[name] for name in names}) for row in found]

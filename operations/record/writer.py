@@ -14,7 +14,6 @@ from sqlalchemy import (
     JSON,
     Column,
     Connection,
-    DateTime,
     String,
     Table,
     case,
@@ -35,6 +34,7 @@ from operations.database.tables import (
     RECORD_WRITERS,
     TURNS,
     VOICEMAILS,
+    UtcDateTime,
 )
 from operations.record.call_rules import plus
 from operations.record.fold_rules import RecordBatch, RecordRow
@@ -204,7 +204,7 @@ def fits_of(table: Table) -> Mapping[str, Callable[[Any], Any]]:
 
 
 def _fit(column: Column[Any]) -> Callable[[Any], Any]:
-    if isinstance(column.type, DateTime):
+    if isinstance(column.type, UtcDateTime):
         return _moment
     if isinstance(column.type, JSON):
         return _plain

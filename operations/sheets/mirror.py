@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from loguru import logger
@@ -34,14 +34,14 @@ HEADS: Final[Mapping[str, tuple[str, ...]]] = {
 
 def call_row(call: Mapping[str, Any]) -> SheetRow:
     """Return the row of an ended call: numbers masked, without words."""
-    key, ended = f"call {call['id']}", _utc(call["ended_at"])
+    key, ended = f"call {call['id']}", call["ended_at"]
     return SheetRow(
         key=key,
         tab=CALLS,
         at_s=ended.timestamp(),
         cells=(
             key,
-            f"{_utc(call['started_at']):%Y-%m-%d %H:%M:%S}",
+            f"{call['started_at']:%Y-%m-%d %H:%M:%S}",
             f"{ended:%Y-%m-%d %H:%M:%S}",
             *(call[name] for name in ("transport", "direction", "agent")),
             masked_number(call["caller"]),
@@ -70,11 +70,6 @@ def _alert_row(alert: Alert, status: str, at_s: float) -> SheetRow:
     title = masked(alert_text(alert).title)
     cells = (key, moment(at_s), status, alert.severity.value, *rung, alert.turns_touched, title)
     return SheetRow(key=key, tab=ALERTS, at_s=at_s, cells=cells)
-
-
-def _utc(at: datetime) -> datetime:
-    """Return a stored moment with its zone: SQLite stores none."""
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 # Retries for a tab that could not be written: sequences of attempts, with rests between them.
