@@ -14,7 +14,7 @@ from typing import Final
 
 from campaigns.importing import ImportPlan, import_contacts
 from campaigns.model import Campaign
-from campaigns.store.contacts import ContactStore
+from campaigns.store.contacts import Contacts
 from operations.database.database import Database
 
 MOST_S: Final = 20.0  # for 100,000 rows
@@ -48,7 +48,7 @@ async def measure(url: str, file: Path) -> str:
     plan = ImportPlan(file=file, campaign=Campaign(name="spring", region="US"), now=NOW)
     began = time.perf_counter()
     async with Database(url) as database:
-        tally = await import_contacts(plan, ContactStore(database), count)
+        tally = await import_contacts(plan, Contacts(database), count)
         took_s, used_s = time.perf_counter() - began, time.process_time()
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return f"{tally.rows} {tally.added} {refused} {took_s:.3f} {used_s:.3f} {peak_mb:.1f}"

@@ -15,7 +15,7 @@ from campaigns.billing import Billing, BillingCarrier, CallCosts
 from campaigns.carrier import CampaignCarrier
 from campaigns.model import Campaign
 from campaigns.pacing import DialNews
-from campaigns.store.dials import KEY, DialBills, DialCalls, UnreportedDial, UnreportedDials
+from campaigns.store.dials import KEY, Ledger, UnreportedDial
 from operations.crm.customer import CrmReport
 from operations.crm.outbox import KEPT_S, CrmOutbox
 from operations.database.database import Database, StorageError
@@ -40,7 +40,7 @@ class DialReports:
         talked: Also report dials that had a conversation, whose calls have reports of their own.
     """
 
-    dials: UnreportedDials
+    ledger: Ledger
     outbox: CrmOutbox
     agents: Mapping[str, str]
     talked: bool
@@ -70,7 +70,7 @@ class DialReports:
         return count
 
     async def _page(self, since_s: float) -> Sequence[UnreportedDial]:
-        return await self.dials.page(list(self.agents), since_s=since_s, talked=self.talked)
+        return await self.ledger.unreported(list(self.agents), since_s=since_s, talked=self.talked)
 
     def _report(self, unreported: UnreportedDial) -> CrmReport:
         dial: Dial = unreported.dial
@@ -132,22 +132,22 @@ def clerks_of(
     leads: Callable[[], bool],
 ) -> BackgroundJobs:
     """Return the jobs that this configuration needs."""
-    clerks = dict[str, BackgroundJob]()
+    clerks, ledger = dict[str, BackgroundJob](), Ledger(database)
     if campaigns:
         clerks["what calls used"] = CallCosts(
-            calls=DialCalls(database), campaigns=list(campaigns), leads=leads, now_s=clock.utc_s
+            ledger=ledger, campaigns=list(campaigns), leads=leads, now_s=clock.utc_s
         )
     if isinstance(carrier, BillingCarrier):
         clerks["the bills of dials"] = Billing(
             carrier=carrier,
-            bills=DialBills(database),
+            ledger=ledger,
             campaigns=list(campaigns),
             leads=leads,
             now_s=clock.utc_s,
         )
     if settings.crm.kind not in ("none", "own") and settings.crm.dials != "none":
         clerks["the reports of dials"] = DialReports(
-            dials=UnreportedDials(database),
+            ledger=ledger,
             outbox=CrmOutbox(database),
             agents={name: campaign.agent or "default" for name, campaign in campaigns.items()},
             talked=settings.crm.dials == "all",

@@ -13,8 +13,8 @@ from campaigns.carrier import CampaignCarrier
 from campaigns.fate import GRACE_S
 from campaigns.guard import Hold
 from campaigns.model import Campaign
-from campaigns.store.office import CampaignOffice
-from campaigns.store.queue import CampaignStore
+from campaigns.store.figures import Figures
+from campaigns.store.queue import Queue
 
 LEASE_S: Final = 15.0  # chosen: a dead process's slots are free within seconds
 LOOK_S: Final = 2.0  # between two checks of a call; callbacks bring most news earlier
@@ -104,8 +104,8 @@ class DialerParts:
         held: Returns the campaigns that are held, as operators were told by any process.
     """
 
-    store: CampaignStore
-    office: CampaignOffice
+    queue: Queue
+    figures: Figures
     carrier: CampaignCarrier
     calls: OwnCalls
     pool: DialingHouse

@@ -27,7 +27,7 @@ from campaigns.importing import (
     fetch_file,
     import_contacts,
 )
-from campaigns.store.contacts import ContactStore
+from campaigns.store.contacts import Contacts
 from fallbacks.facts import RetryPlanned
 from fallbacks.failure import ServiceError
 from operations.crm.opening import crm_of
@@ -205,7 +205,7 @@ async def _import(
                 encoding=options.encoding,
                 columns=options.columns,
             )
-            return await import_contacts(plan, ContactStore(database), refused.add)
+            return await import_contacts(plan, Contacts(database), refused.add)
 
 
 def _is_url(source: str) -> bool:

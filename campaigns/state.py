@@ -20,8 +20,8 @@ from campaigns.report import (
     page,
     spans_of,
 )
-from campaigns.store.figures import CampaignFigures, CampaignTroubles, OutcomeFigures
-from campaigns.store.office import CampaignOffice, CampaignStanding
+from campaigns.store.figures import CampaignStanding, Figures, OutcomeFigures
+from campaigns.store.queue import Queue
 from operations.database.database import Database, StorageError
 
 Say = Callable[[str], None]
@@ -58,14 +58,13 @@ def _run(work: Coroutine[None, None, int]) -> int:
 async def _move(url: str, campaign: str, action: str, say: Say) -> int:
     now = utc_now().timestamp()
     async with Database(url) as database:
-        office = CampaignOffice(database)
-        standing = await office.standing(campaign, now=now)
+        standing = await Figures(database).standing(campaign, now=now)
         if standing is None or not standing.contacts:
             raise UsageError(f"{campaign} has no contacts; add some with: holdline campaign import")
         begins, becomes = MOVES[action]
         if standing.state not in begins:
             raise UsageError(f"{campaign} is {standing.state}; {action} needs {_either(begins)}")
-        await office.move(campaign, becomes, reason="operator", now=now)
+        await Queue(database).move(campaign, becomes, reason="operator", now=now)
     say(f"{campaign} is {becomes}")
     return 0
 
@@ -73,13 +72,13 @@ async def _move(url: str, campaign: str, action: str, say: Say) -> int:
 async def _status(url: str, campaign: str | None, say: Say) -> int:
     now = utc_now().timestamp()
     async with Database(url) as database:
-        office, books = CampaignOffice(database), CampaignFigures(database)
-        standings = await office.standings(now=now)
+        figures = Figures(database)
+        standings = await figures.standings(now=now)
         found = [standing for standing in standings if campaign in (None, standing.name)]
         if not found:
             raise UsageError("there is no such campaign; create it with: holdline campaign import")
         for standing in found:
-            outcomes = await books.outcomes(standing.name)
+            outcomes = await figures.outcomes(standing.name)
             for line in _status_lines(standing, outcomes):
                 say(line)
     return 0
@@ -94,24 +93,24 @@ async def report_campaign(url: str, campaign: str, folder: Path, *, say: Say) ->
     """
     now = utc_now().timestamp()
     async with Database(url) as database:
-        office, books = CampaignOffice(database), CampaignFigures(database)
-        standing = await office.standing(campaign, now=now)
+        figures = Figures(database)
+        standing = await figures.standing(campaign, now=now)
         if standing is None:
             raise UsageError(f"{campaign} has no contacts; add some with: holdline campaign import")
-        outcomes = await books.outcomes(campaign)
-        pool = await _pool(database, campaign, now)
-        reached = await books.reached(campaign)
-        figures = key_figures(standing, outcomes, reached=reached, pool=pool)
+        outcomes = await figures.outcomes(campaign)
+        pool = await _pool(figures, campaign, now)
+        reached = await figures.reached(campaign)
+        keys = key_figures(standing, outcomes, reached=reached, pool=pool)
         lines, html = folder / f"{campaign}.csv", folder / f"{campaign}.html"
         try:
             folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - a command does one thing
             with _replacing(lines) as file, _replacing(html) as shown:
-                async for line in contact_lines(books.contacts(campaign)):
+                async for line in contact_lines(figures.contacts(campaign)):
                     file.write(line)
-                shown.write(page(standing, figures, outcomes, now))
+                shown.write(page(standing, keys, outcomes, now))
         except OSError as error:
             raise UsageError(f"--out: {folder} cannot be written: {error.strerror}") from error
-    for line in _figures(figures):
+    for line in _figures(keys):
         say(line)
     say(f"wrote {html} and {lines}")
     return 0
@@ -129,15 +128,14 @@ def _replacing(path: Path) -> Iterator[TextIO]:
         partial.unlink(missing_ok=True)
 
 
-async def _pool(database: Database, campaign: str, now: float) -> HouseFigures:
+async def _pool(figures: Figures, campaign: str, now: float) -> HouseFigures:
     """Return the health figures of the time in which a campaign called."""
-    troubles = CampaignTroubles(database)
-    spans = spans_of(await troubles.dials(campaign, now=now))
+    spans = spans_of(await figures.dial_spans(campaign, now=now))
     if not spans:
         return house_figures((), (), ())
     since_s, until_s = spans[0][0], spans[-1][1]
-    spells = await troubles.open_spells(since_s, until_s)
-    return house_figures(spans, spells, await troubles.alerts(since_s, until_s))
+    spells = await figures.open_spells(since_s, until_s)
+    return house_figures(spans, spells, await figures.alerts(since_s, until_s))
 
 
 def _status_lines(standing: CampaignStanding, outcomes: Sequence[OutcomeFigures]) -> list[str]:

@@ -5,6 +5,7 @@ import gc
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -33,7 +34,10 @@ from bot.workers.interpreter import (
 from bot.workers.lag import LagTeller, measure_lag
 from bot.workers.listeners import OwnListeners, open_listeners, own_listeners
 from calls.cost import PriceTable
-from campaigns.store.contacts import ContactStore
+from calls.entry import Tell
+from campaigns.after_call import open_callbacks, purpose_of
+from campaigns.store.contacts import Contacts
+from campaigns.store.dials import Ledger
 from campaigns.store.owed_numbers import OwedNumbers
 from fallbacks.lag import Lag
 from fallbacks.work import StagePolicy
@@ -59,31 +63,16 @@ OWED: Final = "do_not_call"  # in `logs.dir`: numbers that are not in the do-not
 PHONE_RATE_HZ: Final = 8000  # any rate will do: shared clients carry no audio
 
 
-@dataclass(frozen=True, slots=True)
-class Guests:
-    """What calls share that is opened before the rest."""
-
-    carrier_words: CarrierWords
-    crm: CrmLookup | None
-
-
 @asynccontextmanager
 async def open_shared(
     settings: Settings,
     database: Database,
     models: VoiceModels,
     measuring: LagTeller,
-    guests: Guests,
+    carrier_words: CarrierWords,
+    crm: CrmLookup | None,
 ) -> AsyncIterator[Shared]:
-    """Open what calls share, and close it when the block ends.
-
-    Args:
-        settings: The configuration.
-        database: Takes callbacks and opt-outs.
-        models: The loaded models.
-        measuring: Measures the lag of this process.
-        guests: What was opened before.
-    """
+    """Open what calls share, and close it when the block ends."""
     policies = build_policies(settings, clock.monotonic(), lag=measuring.lag)
     services = await asyncio.to_thread(share_providers, settings)
     last_resort = await asyncio.to_thread(LastResort.of, settings, database)
@@ -103,8 +92,8 @@ async def open_shared(
             last_resort=last_resort,
             late_at_line=measuring.note_line,
             posts=posts,
-            carrier_words=guests.carrier_words,
-            crm=guests.crm,
+            carrier_words=carrier_words,
+            crm=crm,
             do_not_call=opt_outs,
         )
     for service in (*services.values(), last_resort):
@@ -120,7 +109,7 @@ async def _listing(
     if not settings.campaigns:
         yield None
         return
-    contacts, kept = ContactStore(database), OwedNumbers(settings.logs.dir / OWED)
+    contacts, kept = Contacts(database), OwedNumbers(settings.logs.dir / OWED)
     async with listing(OptOuts(contacts, kept, tell=measuring.tell)) as opt_outs:
         yield opt_outs
 
@@ -245,17 +234,31 @@ async def open_process(
             open_listeners(settings, own, emitter),
             measure_lag(Lag(), tell=tell, clock=clock.monotonic) as measuring,
             open_crm(settings, storage, own.crm, tell=tell) as crm,
-            open_shared(
-                settings, storage, models, measuring, Guests(own.carrier_words, crm)
-            ) as shared,
-            open_after_calls(
-                settings, storage, own.after_calls, _means(shared, own, prices), tell=tell
-            ),
+            open_shared(settings, storage, models, measuring, own.carrier_words, crm) as shared,
+            _working_after_calls(shared, storage, own, prices, tell=tell),
         ):
             tell(configuration_of(settings))
             call = call_maker(shared, emitter, prices)
             async with _taking_calls(call, shared, storage, own, emitter, measuring) as process:
                 yield process
+
+
+@asynccontextmanager
+async def _working_after_calls(
+    shared: Shared, database: Database, own: OwnListeners, prices: PriceTable, *, tell: Tell
+) -> AsyncIterator[None]:
+    settings = shared.settings
+    async with open_callbacks(settings, database, tell=tell) as callbacks:
+        services = AfterCallServices(
+            policy=shared.policies["llm"],
+            clients=shared.clients,
+            reporter=own.crm.reporter,
+            take_callback=callbacks.take_wish if callbacks else None,
+            purpose=partial(purpose_of, settings=settings, ledger=Ledger(database)),
+            prices=prices,
+        )
+        async with open_after_calls(settings, database, own.after_calls, services, tell=tell):
+            yield
 
 
 async def _load(settings: Settings, models: VoiceModels | None) -> VoiceModels:
@@ -272,15 +275,6 @@ async def _load(settings: Settings, models: VoiceModels | None) -> VoiceModels:
     return models
 
 
-def _means(shared: Shared, own: OwnListeners, prices: PriceTable) -> AfterCallServices:
-    return AfterCallServices(
-        policy=shared.policies["llm"],
-        clients=shared.clients,
-        reporter=own.crm.reporter,
-        prices=prices,
-    )
-
-
 @asynccontextmanager
 async def _taking_calls(
     call: MakeCall,
@@ -291,10 +285,9 @@ async def _taking_calls(
     measuring: LagTeller,
 ) -> AsyncIterator[Process]:
     """Answer calls and watch providers while the block runs; then end the calls."""
-    settings, tell = shared.settings, measuring.tell
+    settings, tell, roster = shared.settings, measuring.tell, shared.policies["llm"].roster
     switchboard = Switchboard(seats=settings.server.max_calls, make_call=call, tell=tell)
     await asyncio.to_thread(spare_the_loaded)
-    roster = shared.policies["llm"].roster
     async with (
         AsyncExitStack() as at_end,
         free_ended_calls(lambda: switchboard.ended),

@@ -1,4 +1,4 @@
-"""The ledger of dials for its readers: CRM reports, prices, costs, and single dials."""
+"""The ledger of dials, and what follows a dial: its cost, its price, its report to the CRM."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from campaigns.store.claim import read_contact, read_dial, read_fields
 from operations.database.database import Database
 from operations.database.tables import CALLS, CAMPAIGNS, CONTACTS, CRM_REPORTS, DIALS, HAPPENINGS
 
-# Dials that the CRM was not told about yet. Ledger and outbox are read in one query, so that no
-# crash between the two loses a dial.
-
-KEY: Final = "dial-"  # prefix of the keys of these reports
+KEY: Final = "dial-"  # prefix of the keys of a dial's reports
 REPORTS_PAGE: Final = 200
+BILLS_PAGE: Final = 500
+CALLS_PAGE: Final = 500
 TALKED: Final = (DialOutcome.COMPLETED, DialOutcome.VOICEMAIL, DialOutcome.AGENT_FAILED)
+"""Answered calls; carriers do not charge for others."""
 NO_AGENT: Final = "no_agent"  # answered, without a call on our side
 
 
@@ -27,177 +27,6 @@ class UnreportedDial:
 
     dial: Dial
     fields: Mapping[str, str]
-
-
-@dataclass(slots=True)
-class UnreportedDials:
-    """Reads unreported dials; every method raises `StorageError` when the database fails."""
-
-    database: Database
-
-    async def page(
-        self, campaigns: Sequence[str], *, since_s: float, talked: bool
-    ) -> Sequence[UnreportedDial]:
-        """Return a page of dials that were ordered from the carrier, the oldest first.
-
-        Args:
-            campaigns: Names of the campaigns.
-            since_s: Ignore dials intended before.
-            talked: Include dials with a call on our side, which has a report of its own.
-        """
-        told = exists().where(CRM_REPORTS.c.key == literal(KEY) + DIALS.c.id)
-        asked = or_(DIALS.c.provider_call_id != "", DIALS.c.outcome == DialOutcome.FAILED.value)
-        wanted = and_(
-            DIALS.c.campaign.in_(campaigns),
-            DIALS.c.intended_s >= since_s,
-            DIALS.c.state == "settled",
-            asked,
-            ~told,
-        )
-        if not talked:
-            quiet = DIALS.c.outcome.not_in([item.value for item in TALKED])
-            wanted = and_(wanted, or_(quiet, DIALS.c.reason == NO_AGENT))
-        found = (
-            select(DIALS, CONTACTS.c.fields)
-            .join(CONTACTS, CONTACTS.c.id == DIALS.c.contact_id, isouter=True)
-            .where(wanted)
-            .order_by(DIALS.c.intended_s, DIALS.c.id)
-            .limit(REPORTS_PAGE)
-        )
-        async with self.database.reading() as connection:
-            rows = (await connection.execute(found)).all()
-        return [
-            UnreportedDial(dial=read_dial(row), fields=read_fields(row.fields or "{}"))
-            for row in rows
-        ]
-
-
-# Sums of what dials cost: the carrier's part, the providers' part, and how many prices are missing.
-# Missing prices are counted and shown next to the sum, never guessed.
-
-BILLED: Final = (DialOutcome.COMPLETED, DialOutcome.VOICEMAIL, DialOutcome.AGENT_FAILED)
-"""Answered calls; carriers do not charge for others."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DialCosts:
-    """Total costs of some dials, as far as they are known.
-
-    Attributes:
-        carrier: Sum of the prices that the carrier has reported.
-        providers: Sum of the model and speech costs of calls whose use is fully priced.
-        carrier_owed: Answered dials without a price from the carrier.
-        providers_owed: Answered dials without a record of our side.
-        unpriced: Dials of which a part of our side has no known price.
-    """
-
-    carrier: float = 0.0
-    providers: float = 0.0
-    carrier_owed: int = 0
-    providers_owed: int = 0
-    unpriced: int = 0
-
-    @property
-    def total(self) -> float:
-        """Both parts, as far as they are known."""
-        return self.carrier + self.providers
-
-    def __add__(self, other: "DialCosts") -> "DialCosts":
-        return DialCosts(
-            carrier=self.carrier + other.carrier,
-            providers=self.providers + other.providers,
-            carrier_owed=self.carrier_owed + other.carrier_owed,
-            providers_owed=self.providers_owed + other.providers_owed,
-            unpriced=self.unpriced + other.unpriced,
-        )
-
-
-def picked_up() -> ColumnElement[bool]:
-    """Return the condition for a finished dial that was answered."""
-    billed = DIALS.c.outcome.in_([item.value for item in BILLED])
-    return and_(
-        DIALS.c.state == "settled",
-        DIALS.c.provider_call_id != "",
-        or_(DIALS.c.answered_s.is_not(None), billed),
-    )
-
-
-def cost_columns() -> Sequence[ColumnElement[Any]]:
-    """Return the columns that `read_costs` needs from a query that groups dials."""
-    owed = picked_up()
-    silent = and_(owed, DIALS.c.unpriced.is_(None), DIALS.c.reason != NO_AGENT)
-    return (
-        func.coalesce(func.sum(DIALS.c.cost), 0.0).label("carrier"),
-        func.coalesce(func.sum(DIALS.c.providers_cost), 0.0).label("providers"),
-        _count(and_(owed, DIALS.c.cost.is_(None))).label("carrier_owed"),
-        _count(silent).label("providers_owed"),
-        _count(DIALS.c.unpriced.is_(True)).label("unpriced"),
-    )
-
-
-def read_costs(row: Row[Any]) -> DialCosts:
-    """Return the sums in a row."""
-    return DialCosts(
-        carrier=float(row.carrier),
-        providers=float(row.providers),
-        carrier_owed=int(row.carrier_owed),
-        providers_owed=int(row.providers_owed),
-        unpriced=int(row.unpriced),
-    )
-
-
-def _count(which: ColumnElement[bool]) -> ColumnElement[Any]:
-    return func.coalesce(func.sum(case((which, 1), else_=0)), 0)
-
-
-BILLS_PAGE: Final = 500
-
-
-@dataclass(slots=True)
-class DialBills:
-    """Reads and stores prices; every method raises `StorageError` when the database fails."""
-
-    database: Database
-
-    async def open_ones(self, campaigns: Sequence[str], *, since_s: float) -> Sequence[Dial]:
-        """Return answered dials since then without a price, the newest first."""
-        owed = (
-            select(DIALS)
-            .where(
-                DIALS.c.campaign.in_(campaigns),
-                DIALS.c.intended_s >= since_s,
-                DIALS.c.cost.is_(None),
-                picked_up(),
-            )
-            .order_by(DIALS.c.intended_s.desc())
-            .limit(BILLS_PAGE)
-        )
-        async with self.database.reading() as connection:
-            return [read_dial(row) for row in (await connection.execute(owed)).all()]
-
-    async def charge(self, dial: Dial, cost: float) -> bool:
-        """Store the price of a dial; return False if it has one already.
-
-        If the dial belongs to the current day, the day's spending grows by it.
-        """
-        unpriced = (DIALS.c.id == dial.id) & DIALS.c.cost.is_(None)
-        its_day = (CAMPAIGNS.c.name == dial.campaign) & (CAMPAIGNS.c.day_s <= dial.intended_s)
-        spent = {"day_spent": CAMPAIGNS.c.day_spent + cost}
-        async with self.database.transaction() as connection:
-            if not (
-                await connection.execute(update(DIALS).where(unpriced).values(cost=cost))
-            ).rowcount:
-                return False
-            await connection.execute(update(CAMPAIGNS).where(its_day).values(**spent))
-            return True
-
-
-# Copies what our call records say about dials into the ledger of dials.
-#
-# A dial and a call are linked by the dial's id. The copy replaces the former values as a whole, so
-# repeating it changes nothing, and a later cost of the call adds only the difference.
-
-CALLS_PAGE: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,13 +64,106 @@ class RecordedEnd:
 
 
 @dataclass(slots=True)
-class DialCalls:
-    """Reads call records of dials; every method raises `StorageError` when the database fails."""
+class Ledger:
+    """The dials of all campaigns; every method raises `StorageError` when the database fails."""
 
     database: Database
 
-    async def news(self, campaigns: Sequence[str], *, since_s: float) -> Sequence[DialledCall]:
-        """Return some ended calls whose costs are not yet in their dial."""
+    async def find(self, dial_id: str) -> Claim | None:
+        """Return a dial and its contact; `None` if one of them does not exist."""
+        async with self.database.reading() as connection:
+            row = (await connection.execute(select(DIALS).where(DIALS.c.id == dial_id))).first()
+            if row is None:
+                return None
+            dial = read_dial(row)
+            own = select(CONTACTS).where(CONTACTS.c.id == dial.contact_id)
+            contact = (await connection.execute(own)).first()
+            return Claim(contact=read_contact(contact), dial=dial) if contact else None
+
+    async def of_campaign(self, campaign: str) -> Sequence[Dial]:
+        """Return all dials of a campaign, the oldest first."""
+        own = select(DIALS).where(DIALS.c.campaign == campaign)
+        async with self.database.reading() as connection:
+            rows = await connection.execute(own.order_by(DIALS.c.intended_s, DIALS.c.id))
+            return [read_dial(row) for row in rows]
+
+    async def unreported(
+        self, campaigns: Sequence[str], *, since_s: float, talked: bool
+    ) -> Sequence[UnreportedDial]:
+        """Return a page of dials that the CRM was not told about, the oldest first.
+
+        Ledger and outbox are read in one query, so that no crash between the two loses a dial.
+
+        Args:
+            campaigns: Names of the campaigns.
+            since_s: Ignore dials intended before.
+            talked: Include dials with a call on our side, which has a report of its own.
+        """
+        told = exists().where(CRM_REPORTS.c.key == literal(KEY) + DIALS.c.id)
+        asked = or_(DIALS.c.provider_call_id != "", DIALS.c.outcome == DialOutcome.FAILED.value)
+        wanted = and_(
+            DIALS.c.campaign.in_(campaigns),
+            DIALS.c.intended_s >= since_s,
+            DIALS.c.state == "settled",
+            asked,
+            ~told,
+        )
+        if not talked:
+            quiet = DIALS.c.outcome.not_in([item.value for item in TALKED])
+            wanted = and_(wanted, or_(quiet, DIALS.c.reason == NO_AGENT))
+        found = (
+            select(DIALS, CONTACTS.c.fields)
+            .join(CONTACTS, CONTACTS.c.id == DIALS.c.contact_id, isouter=True)
+            .where(wanted)
+            .order_by(DIALS.c.intended_s, DIALS.c.id)
+            .limit(REPORTS_PAGE)
+        )
+        async with self.database.reading() as connection:
+            rows = (await connection.execute(found)).all()
+        return [
+            UnreportedDial(dial=read_dial(row), fields=read_fields(row.fields or "{}"))
+            for row in rows
+        ]
+
+    async def unpriced(self, campaigns: Sequence[str], *, since_s: float) -> Sequence[Dial]:
+        """Return answered dials since then without a price, the newest first."""
+        owed = (
+            select(DIALS)
+            .where(
+                DIALS.c.campaign.in_(campaigns),
+                DIALS.c.intended_s >= since_s,
+                DIALS.c.cost.is_(None),
+                picked_up(),
+            )
+            .order_by(DIALS.c.intended_s.desc())
+            .limit(BILLS_PAGE)
+        )
+        async with self.database.reading() as connection:
+            return [read_dial(row) for row in (await connection.execute(owed)).all()]
+
+    async def charge(self, dial: Dial, cost: float) -> bool:
+        """Store the price of a dial; return False if it has one already.
+
+        If the dial belongs to the current day, the day's spending grows by it.
+        """
+        unpriced = (DIALS.c.id == dial.id) & DIALS.c.cost.is_(None)
+        its_day = (CAMPAIGNS.c.name == dial.campaign) & (CAMPAIGNS.c.day_s <= dial.intended_s)
+        spent = {"day_spent": CAMPAIGNS.c.day_spent + cost}
+        async with self.database.transaction() as connection:
+            if not (
+                await connection.execute(update(DIALS).where(unpriced).values(cost=cost))
+            ).rowcount:
+                return False
+            await connection.execute(update(CAMPAIGNS).where(its_day).values(**spent))
+            return True
+
+    async def ended_calls(
+        self, campaigns: Sequence[str], *, since_s: float
+    ) -> Sequence[DialledCall]:
+        """Return some ended calls whose costs are not yet in their dial.
+
+        A dial and a call are linked by the dial's id.
+        """
         differs = or_(
             DIALS.c.unpriced.is_(None), DIALS.c.providers_cost.is_distinct_from(CALLS.c.cost)
         )
@@ -276,7 +198,7 @@ class DialCalls:
         async with self.database.reading() as connection:
             return bool((await connection.execute(select(answered))).scalar_one())
 
-    async def end(self, dial_id: str, kinds: Sequence[str]) -> RecordedEnd | None:
+    async def recorded_end(self, dial_id: str, kinds: Sequence[str]) -> RecordedEnd | None:
         """Return the end of a dial's last call and its events of `kinds`; `None` if it goes on."""
         last = select(CALLS).where(CALLS.c.dial_id == dial_id).order_by(CALLS.c.started_at.desc())
         async with self.database.reading() as connection:
@@ -293,9 +215,10 @@ class DialCalls:
             facts=[(row.kind, row.data) for row in rows],
         )
 
-    async def note(self, use: DialUse) -> bool:
+    async def note_use(self, use: DialUse) -> bool:
         """Store costs and abandonment of a dial; return False if nothing has changed.
 
+        The values replace the former ones as a whole, so repeating it changes nothing.
         If the dial belongs to the current day, the day's spending changes by the difference.
         """
         own = DIALS.c.id == use.dial_id
@@ -317,26 +240,76 @@ class DialCalls:
             return True
 
 
-@dataclass(slots=True)
-class DialReader:
-    """Reads dials; every method raises `StorageError` when the database fails."""
+# Sums of what dials cost: the carrier's part, the providers' part, and how many prices are missing.
+# Missing prices are counted and shown next to the sum, never guessed.
 
-    database: Database
 
-    async def find(self, dial_id: str) -> Claim | None:
-        """Return a dial and its contact; `None` if one of them does not exist."""
-        async with self.database.reading() as connection:
-            row = (await connection.execute(select(DIALS).where(DIALS.c.id == dial_id))).first()
-            if row is None:
-                return None
-            dial = read_dial(row)
-            own = select(CONTACTS).where(CONTACTS.c.id == dial.contact_id)
-            contact = (await connection.execute(own)).first()
-            return Claim(contact=read_contact(contact), dial=dial) if contact else None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialCosts:
+    """Total costs of some dials, as far as they are known.
 
-    async def of_campaign(self, campaign: str) -> Sequence[Dial]:
-        """Return all dials of a campaign, the oldest first."""
-        own = select(DIALS).where(DIALS.c.campaign == campaign)
-        async with self.database.reading() as connection:
-            rows = await connection.execute(own.order_by(DIALS.c.intended_s, DIALS.c.id))
-            return [read_dial(row) for row in rows]
+    Attributes:
+        carrier: Sum of the prices that the carrier has reported.
+        providers: Sum of the model and speech costs of calls whose use is fully priced.
+        carrier_owed: Answered dials without a price from the carrier.
+        providers_owed: Answered dials without a record of our side.
+        unpriced: Dials of which a part of our side has no known price.
+    """
+
+    carrier: float = 0.0
+    providers: float = 0.0
+    carrier_owed: int = 0
+    providers_owed: int = 0
+    unpriced: int = 0
+
+    @property
+    def total(self) -> float:
+        """Both parts, as far as they are known."""
+        return self.carrier + self.providers
+
+    def __add__(self, other: "DialCosts") -> "DialCosts":
+        return DialCosts(
+            carrier=self.carrier + other.carrier,
+            providers=self.providers + other.providers,
+            carrier_owed=self.carrier_owed + other.carrier_owed,
+            providers_owed=self.providers_owed + other.providers_owed,
+            unpriced=self.unpriced + other.unpriced,
+        )
+
+
+def picked_up() -> ColumnElement[bool]:
+    """Return the condition for a finished dial that was answered."""
+    billed = DIALS.c.outcome.in_([item.value for item in TALKED])
+    return and_(
+        DIALS.c.state == "settled",
+        DIALS.c.provider_call_id != "",
+        or_(DIALS.c.answered_s.is_not(None), billed),
+    )
+
+
+def cost_columns() -> Sequence[ColumnElement[Any]]:
+    """Return the columns that `read_costs` needs from a query that groups dials."""
+    owed = picked_up()
+    silent = and_(owed, DIALS.c.unpriced.is_(None), DIALS.c.reason != NO_AGENT)
+    return (
+        func.coalesce(func.sum(DIALS.c.cost), 0.0).label("carrier"),
+        func.coalesce(func.sum(DIALS.c.providers_cost), 0.0).label("providers"),
+        _count(and_(owed, DIALS.c.cost.is_(None))).label("carrier_owed"),
+        _count(silent).label("providers_owed"),
+        _count(DIALS.c.unpriced.is_(True)).label("unpriced"),
+    )
+
+
+def read_costs(row: Row[Any]) -> DialCosts:
+    """Return the sums in a row."""
+    return DialCosts(
+        carrier=float(row.carrier),
+        providers=float(row.providers),
+        carrier_owed=int(row.carrier_owed),
+        providers_owed=int(row.providers_owed),
+        unpriced=int(row.unpriced),
+    )
+
+
+def _count(which: ColumnElement[bool]) -> ColumnElement[Any]:
+    return func.coalesce(func.sum(case((which, 1), else_=0)), 0)

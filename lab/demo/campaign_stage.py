@@ -13,8 +13,8 @@ from bot.server.lab_routes import lab_router
 from bot.server.server import Extras, bind_socket, run_server
 from calls.outbound import Dial
 from campaigns.dialer_parts import DialerSettings
-from campaigns.store.dials import DialReader
-from campaigns.store.office import CampaignOffice, CampaignStanding
+from campaigns.store.dials import Ledger
+from campaigns.store.figures import CampaignStanding, Figures
 from lab.callers import CarrierRest
 from lab.demo.staged import NAME, StagedContact, fill_queue, staged_carrier, staged_tree
 from lab.process import RunningLab, with_lab
@@ -61,16 +61,15 @@ class StagedServer:
     async def dials(self) -> Sequence[Dial]:
         """Return the ledger."""
         async with Database(self.storage) as database:
-            return await DialReader(database).of_campaign(NAME)
+            return await Ledger(database).of_campaign(NAME)
 
     async def ended(self) -> tuple[CampaignStanding, Sequence[Dial]]:
         """Wait until no contact is being dialled; return the standing and the ledger."""
         async with Database(self.storage) as database:
-            office = CampaignOffice(database)
             while True:
-                standing = await office.standing(NAME, now=clock.utc_s())
+                standing = await Figures(database).standing(NAME, now=clock.utc_s())
                 if standing is not None and standing.state in ("done", "paused"):
-                    return standing, await DialReader(database).of_campaign(NAME)
+                    return standing, await Ledger(database).of_campaign(NAME)
                 await asyncio.sleep(LOOK_S)
 
 

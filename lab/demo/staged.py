@@ -16,8 +16,8 @@ from pydantic import SecretStr
 
 from bot import clock
 from calls.outbound import Dial, DialOutcome
-from campaigns.store.contacts import ContactStore, NewContact
-from campaigns.store.office import CampaignOffice
+from campaigns.store.contacts import Contacts, NewContact
+from campaigns.store.queue import Queue
 from lab.callers import AgentServer, Callee, CarrierRest, KnownPerson, RegisterSimulator
 from operations.database.database import Database
 
@@ -202,8 +202,8 @@ async def fill_queue(url: str, contacts: Sequence[StagedContact]) -> None:
         NewContact(number=contact.number, name=contact.name, zones=("UTC",)) for contact in contacts
     ]
     async with Database(url) as database:
-        await ContactStore(database).add(NAME, new, now=now)
-        await CampaignOffice(database).move(NAME, "running", now=now)
+        await Contacts(database).add(NAME, new, now=now)
+        await Queue(database).move(NAME, "running", now=now)
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from loguru import logger
 from sqlalchemy import select
@@ -18,7 +18,6 @@ from calls.entry import Entry, Tell
 from calls.events import Event
 from calls.operations_events import CallSummarised
 from operations.after_call.asking import ResultPen, WrittenResult, local_time, question_of
-from operations.after_call.callbacks import CallbackQueue, zone_of
 from operations.after_call.outcome_rules import SUMMARY_CHARACTERS, CallResult, codes_of, outcome_of
 from operations.after_call.story_rules import CallStory
 from operations.crm.customer import CrmReport
@@ -26,6 +25,7 @@ from operations.crm.report_rules import ReportedCall
 from operations.database.database import Database, StorageError
 from operations.database.tables import CALL_RESULTS, CODE_LENGTH, NUMBER_LENGTH
 from operations.keep_running import UNWELL_S
+from operations.numbers import zone_of
 from operations.open_calls import OpenCalls
 
 
@@ -128,6 +128,10 @@ class ReportsCalls(Protocol):
         ...
 
 
+TakeCallback: TypeAlias = Callable[[CallResult, str], Awaitable[None]]
+"""Takes the result of a call whose caller wants a callback, and when, in the caller's words."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallPurpose:
     """The purpose of a call, from its campaign if it has one."""
@@ -146,7 +150,7 @@ class AfterCallParts:
         results: The store of results.
         pen: The model ladder; `None` if no model is asked.
         reporter: Reports to the CRM; `None` if there is none.
-        callbacks: Passes callbacks to a campaign; `None` if the staff calls back.
+        take_callback: Passes a callback to a campaign; `None` if the staff calls back.
         purpose: Of a call by its dial's id, which is empty for an inbound call.
         within_s: The time limit after a call's end; then the known result is final.
         at_once: How many calls at a time.
@@ -156,7 +160,7 @@ class AfterCallParts:
     results: CallResults
     pen: ResultPen | None
     reporter: ReportsCalls | None
-    callbacks: CallbackQueue | None
+    take_callback: TakeCallback | None
     purpose: Callable[[str], Awaitable[CallPurpose]]
     tell: Tell
     utc_s: Callable[[], float]
@@ -311,8 +315,8 @@ class AfterCalls:
                 took_s=round(max(0.0, parts.utc_s() - result.ended_s), 3),
             )
         )
-        if parts.callbacks and call.story.callback is not None:
-            await parts.callbacks.take_wish(result, when=call.story.callback.when)
+        if parts.take_callback and call.story.callback is not None:
+            await parts.take_callback(result, call.story.callback.when)
 
 
 async def _put(results: CallResults, result: CallResult) -> bool:

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from campaigns.store.claim import LONGEST_S
+from calls.outbound import LONGEST_S
 from operations.crm.outbox import KEPT_S
 from operations.database.database import Database, StorageError
 from operations.database.tables import (

@@ -16,7 +16,7 @@ from bot import clock
 from bot.config.settings import Settings
 from calls.entry import Tell
 from calls.operations_events import RecordsForgotten
-from campaigns.store.callback_contacts import SETTLED_S
+from operations.after_call.outcome_rules import SETTLED_S
 from operations.database.database import Database, StorageError
 from operations.keep_running import at_work, keep_running
 from operations.record.erasing import Erasure, SameNumber, their_numbers, unlink_all

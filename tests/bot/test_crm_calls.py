@@ -21,7 +21,7 @@ from calls.operations_events import (
     CallSummarised,
     DoNotCallWanted,
 )
-from campaigns.store.contacts import ContactStore
+from campaigns.store.contacts import Contacts
 from fallbacks.facts import AttemptFailed
 from lab.callers import RATE_HZ, Callee, Carrier, PhoneCall, known
 from lab.demo.campaign_stage import StagedServer, StagePlan, staged_server
@@ -153,7 +153,7 @@ async def test_a_caller_who_opts_out_is_on_the_list_and_the_crm_is_told(
         async with asyncio.timeout(300):
             await run.staged.ended()
         await run.notes.until(CallReported)
-        book = ContactStore(Database(run.staged.storage))
+        book = Contacts(Database(run.staged.storage))
         listed = await book.do_not_call([contact.number])
         await book.database.close()
 

@@ -11,13 +11,19 @@ from calls.outbound import Claim, DialOutcome, DialResult, NextStep
 from campaigns.billing import IDLE_S, Billing
 from campaigns.carrier import CarrierError, DialRequest, FoundCall
 from campaigns.model import Campaign
-from campaigns.store.dials import DialBills
-from campaigns.store.figures import CampaignFigures
+from campaigns.store.dials import Ledger
+from campaigns.store.figures import Figures
 from campaigns.twilio_carrier import TwilioCarrier
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.rest import CarrierRest
 from tests.campaigns.heard_callbacks import ToldNews
-from tests.operations.database.campaign_queue import LEASE_S, NOON, Queue, new_contacts, open_queue
+from tests.operations.database.campaign_queue import (
+    LEASE_S,
+    NOON,
+    OpenQueue,
+    new_contacts,
+    open_queue,
+)
 from transports.twilio.calls import TwilioCalls, TwilioRest
 
 pytestmark = pytest.mark.virtual_time
@@ -48,7 +54,7 @@ def url_of(folder: Path) -> str:
 
 
 async def settle(
-    queue: Queue, outcome: DialOutcome, *, now: float = NOON, cost: float | None = None
+    queue: OpenQueue, outcome: DialOutcome, *, now: float = NOON, cost: float | None = None
 ) -> Claim:
     claim = await queue.take(now=now)
     await queue.store.confirm(claim.dial, now=now, lease_s=LEASE_S)
@@ -58,10 +64,10 @@ async def settle(
     return claim
 
 
-def billing(bills: DialBills, carrier: Bill | TwilioCarrier, now: list[float]) -> Billing:
+def billing(bills: Ledger, carrier: Bill | TwilioCarrier, now: list[float]) -> Billing:
     return Billing(
         carrier=carrier,
-        bills=bills,
+        ledger=bills,
         campaigns=["spring"],
         leads=lambda: True,
         now_s=lambda: now[0],
@@ -70,7 +76,7 @@ def billing(bills: DialBills, carrier: Bill | TwilioCarrier, now: list[float]) -
 
 async def test_a_late_price_enters_the_ledger_and_the_spending_of_its_day(tmp_path: Path) -> None:
     queue = open_queue(url_of(tmp_path), "x")
-    bills = DialBills(queue.database)
+    bills = Ledger(queue.database)
     await queue.fill(new_contacts(5))
     for _ in range(2):
         await settle(queue, DialOutcome.COMPLETED)
@@ -89,7 +95,7 @@ async def test_a_late_price_enters_the_ledger_and_the_spending_of_its_day(tmp_pa
 
 async def test_unanswered_calls_are_not_asked_about(tmp_path: Path) -> None:
     queue = open_queue(url_of(tmp_path), "x")
-    bills = DialBills(queue.database)
+    bills = Ledger(queue.database)
     await queue.fill(new_contacts(5))
     await settle(queue, DialOutcome.BUSY)
     await settle(queue, DialOutcome.NO_ANSWER)
@@ -105,7 +111,7 @@ async def test_a_price_that_never_comes_is_asked_for_rarely_and_for_a_day_only(
     tmp_path: Path,
 ) -> None:
     queue = open_queue(url_of(tmp_path), "x")
-    bills = DialBills(queue.database)
+    bills = Ledger(queue.database)
     await queue.fill(new_contacts(1))
     await settle(queue, DialOutcome.COMPLETED)
     now, carrier = [NOON], Bill()
@@ -120,7 +126,7 @@ async def test_a_price_that_never_comes_is_asked_for_rarely_and_for_a_day_only(
 
 async def test_yesterdays_price_does_not_count_as_todays_spending(tmp_path: Path) -> None:
     queue = open_queue(url_of(tmp_path), "x")
-    bills = DialBills(queue.database)
+    bills = Ledger(queue.database)
     await queue.fill(new_contacts(5))
     await settle(queue, DialOutcome.COMPLETED)
     tomorrow = NOON + 0.9 * DAY_S
@@ -135,7 +141,7 @@ async def test_yesterdays_price_does_not_count_as_todays_spending(tmp_path: Path
 
 async def test_a_carrier_that_does_not_answer_is_asked_later(tmp_path: Path) -> None:
     queue = open_queue(url_of(tmp_path), "x")
-    bills = DialBills(queue.database)
+    bills = Ledger(queue.database)
     await queue.fill(new_contacts(1))
     await settle(queue, DialOutcome.COMPLETED)
     now, carrier = [NOON + 10.0], Bill(0.02)
@@ -154,7 +160,7 @@ async def test_a_carrier_that_does_not_answer_is_asked_later(tmp_path: Path) -> 
 
 async def test_a_refused_price_of_one_call_does_not_block_others(tmp_path: Path) -> None:
     queue = open_queue(url_of(tmp_path), "x")
-    bills = DialBills(queue.database)
+    bills = Ledger(queue.database)
     await queue.fill(new_contacts(3))
     claims = [await settle(queue, DialOutcome.COMPLETED) for _ in range(3)]
     now, carrier = [NOON + 10.0], Bill(0.02, 0.02)
@@ -198,7 +204,7 @@ async def test_twilios_price_is_read_as_a_charge() -> None:
 
 async def test_twilios_price_is_in_the_figures_of_contact_and_outcome(tmp_path: Path) -> None:
     queue = open_queue(url_of(tmp_path), "x")
-    bills, figures = DialBills(queue.database), CampaignFigures(queue.database)
+    bills, figures = Ledger(queue.database), Figures(queue.database)
     await queue.fill(new_contacts(1))
     await settle(queue, DialOutcome.COMPLETED)
 

@@ -10,7 +10,7 @@ from calls.entry import Entry
 from calls.incident import IncidentBegan, IncidentEnded
 from calls.outbound import DialOutcome, DialResult, NextStep
 from campaigns.report import PAUSE_S, HouseFigures, Span, house_figures, open_s, spans_of
-from campaigns.store.figures import CampaignTroubles, OpenSpell
+from campaigns.store.figures import Figures, OpenSpell
 from fallbacks.facts import BreakerMoved
 from fallbacks.failure import Severity
 from operations.database.database import Database
@@ -204,8 +204,8 @@ class TroublesContract:
         await tell_moves(url, "killed", (NOON + 15.0, moved("closed", "open")))
         await have_an_incident(url, NOON + 12.0, 9.0)
 
-        troubles = CampaignTroubles(Database(url))
-        spans = spans_of(await troubles.dials("spring", now=NOON + 500.0))
+        troubles = Figures(Database(url))
+        spans = spans_of(await troubles.dial_spans("spring", now=NOON + 500.0))
         spells = await troubles.open_spells(*spans[0])
         found = house_figures(spans, spells, await troubles.alerts(*spans[0]))
         await troubles.database.close()
@@ -217,10 +217,10 @@ class TroublesContract:
 
     async def test_a_span_without_its_beginning_has_its_length(self, url: str) -> None:
         await tell_moves(url, "one", (NOON, moved("open", "half_open", 30.0)))
-        troubles = CampaignTroubles(Database(url))
+        troubles = Figures(Database(url))
 
         (found,) = await troubles.open_spells(NOON - 60.0, NOON)
-        nothing = await troubles.dials("spring", now=NOON)
+        nothing = await troubles.dial_spans("spring", now=NOON)
         await troubles.database.close()
 
         assert (found.began_s, found.ended_s) == (NOON - 30.0, NOON)

@@ -16,7 +16,7 @@ from bot.workers.pool import SingleProcess
 from calls.campaign_events import DialEnded
 from calls.events import CallFailed, Event
 from calls.leg_events import AnswererHeard
-from campaigns.store.dials import DialCalls, RecordedEnd
+from campaigns.store.dials import Ledger, RecordedEnd
 from fallbacks.facts import AttemptWon, StageExhausted
 from operations.database.database import Database, StorageError
 from operations.record.writer import CUT_S, RecordWriter
@@ -32,7 +32,7 @@ MAILBOX = AnswererHeard(answerer="voicemail", why="words", after_s=2.0)
 BROKEN = CallFailed(where="call", error="ValueError: no")
 
 
-def house_with(record: DialCalls) -> CallsOfTheHouse:
+def house_with(record: Ledger) -> CallsOfTheHouse:
     """Return the calls of a server whose processes know of none."""
     ledger = CallLedger()
     ledger.join(SingleProcess(why_closed=str, clock=now_s))
@@ -43,7 +43,7 @@ def house_with(record: DialCalls) -> CallsOfTheHouse:
 
 @asynccontextmanager
 async def pool(url: str) -> AsyncIterator[CallsOfTheHouse]:
-    record = DialCalls(Database(url))
+    record = Ledger(Database(url))
     try:
         yield house_with(record)
     finally:
@@ -134,24 +134,24 @@ async def test_the_last_call_of_a_dial_is_judged(tmp_path: Path) -> None:
     assert (verdict.over, verdict.failed, verdict.length_s) == (True, "", 30.0)
 
 
-class HangingRecord(DialCalls):
+class HangingRecord(Ledger):
     """With a database that does not answer."""
 
-    async def end(self, dial_id: str, kinds: Sequence[str]) -> RecordedEnd | None:
+    async def recorded_end(self, dial_id: str, kinds: Sequence[str]) -> RecordedEnd | None:
         await asyncio.sleep(3600.0)
         raise AssertionError(dial_id, kinds)
 
 
-class AwayRecord(DialCalls):
+class AwayRecord(Ledger):
     """With a missing database."""
 
-    async def end(self, dial_id: str, kinds: Sequence[str]) -> RecordedEnd | None:
+    async def recorded_end(self, dial_id: str, kinds: Sequence[str]) -> RecordedEnd | None:
         raise StorageError(f"nothing of {dial_id} and {kinds}")
 
 
 @pytest.mark.parametrize("kind", [HangingRecord, AwayRecord])
-async def test_an_unavailable_record_delays_no_verdict(kind: type[DialCalls]) -> None:
-    calls, began_s = house_with(kind("sqlite+aiosqlite://")), now_s()
+async def test_an_unavailable_record_delays_no_verdict(kind: type[Ledger]) -> None:
+    calls, began_s = house_with(kind(Database("sqlite+aiosqlite://"))), now_s()
 
     assert await calls.verdict("d1") is None
     assert now_s() - began_s <= RECORD_S

@@ -10,7 +10,7 @@ from bot.__main__ import run
 from calls.outbound import Claim, DialOutcome, DialResult, NextStep
 from campaigns.guard import rules_of
 from campaigns.model import CallingWindow, Campaign
-from campaigns.store.queue import CampaignStore
+from campaigns.store.queue import Queue
 from operations.database.database import Database
 
 CONTACTS = """number,name,consent_kind,consent_date,consent_source
@@ -31,7 +31,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def talk_with_the_first() -> None:
-    store = CampaignStore(Database("sqlite+aiosqlite:///holdline.db"), holder="x")
+    store = Queue(Database("sqlite+aiosqlite:///holdline.db"), holder="x")
     now = 1_800_014_400.0
     claim = await store.claim("spring", rules_of(ALWAYS, now=now), now=now, lease_s=9.0)
     assert isinstance(claim, Claim)

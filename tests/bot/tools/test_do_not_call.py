@@ -11,7 +11,7 @@ from bot.tools.do_not_call import LISTED, DoNotCallList, DoNotCallRequests, OptO
 from bot.tools.toolbox import ToolFailed
 from calls.events import Event, TranscriptFinal
 from calls.operations_events import DoNotCallListed, DoNotCallOwed, DoNotCallWanted
-from campaigns.store.contacts import ContactStore, NewContact
+from campaigns.store.contacts import Contacts, NewContact
 from campaigns.store.owed_numbers import OwedNumbers
 from operations.database.database import Database, StorageError
 
@@ -69,7 +69,7 @@ class AwayList:
 async def test_the_tool_answers_after_the_number_is_on_the_list(
     tmp_path: Path, desks: Desks
 ) -> None:
-    book = ContactStore(Database(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}"))
+    book = Contacts(Database(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}"))
     await book.add("spring", [NewContact(number=NUMBER)], now=1.0)
 
     answer = await desks.desk(book).tool().run({})
@@ -82,7 +82,7 @@ async def test_the_tool_answers_after_the_number_is_on_the_list(
 
 
 async def test_words_are_enough_without_a_model(tmp_path: Path, desks: Desks) -> None:
-    book = ContactStore(Database(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}"))
+    book = Contacts(Database(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}"))
     desk = desks.desk(book)
 
     desk.hear(said("Please, don't call me again."))

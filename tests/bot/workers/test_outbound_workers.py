@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from calls.outbound import Dial, DialOutcome
-from campaigns.store.dials import DialReader
+from campaigns.store.dials import Ledger
 from lab.demo.staged import (
     ACCOUNT,
     AUTH_TOKEN,
@@ -39,7 +39,7 @@ KEYS = {"TWILIO_AUTH_TOKEN": AUTH_TOKEN, "TWILIO_ACCOUNT_SID": ACCOUNT}
 
 async def ended(url: str) -> Sequence[Dial]:
     """Return the dials when each contact has its outcome."""
-    reader = DialReader(Database(url))
+    reader = Ledger(Database(url))
     dials: list[Dial] = []
 
     async def look() -> bool:
@@ -112,7 +112,7 @@ async def test_a_ringing_dial_is_cancelled_when_the_server_stops(tmp_path: Path)
             await becomes(
                 lambda: [item.status for item in placed.values()] == ["ringing"], within_s=WITHIN_S
             )
-        reader = DialReader(Database(tree["storage"]["url"]))
+        reader = Ledger(Database(tree["storage"]["url"]))
         (dial,) = await reader.of_campaign(NAME)
         await reader.database.close()
 

@@ -14,12 +14,12 @@ from aiohttp import web
 from calls.cost import PriceTable, Rate
 from calls.entry import Entry
 from calls.events import CallEnded, CallStarted, Event, TranscriptFinal
-from campaigns.store.callback_contacts import CallbackContacts
+from campaigns.after_call import CallbackQueue
+from campaigns.store.contacts import Contacts
 from fallbacks.breaker import BreakerSettings
 from fallbacks.retrying import RetrySettings
 from fallbacks.roster import HealthTable, Place
 from operations.after_call.asking import ResultPen
-from operations.after_call.callbacks import CallbackQueue
 from operations.after_call.outcome_rules import CallResult
 from operations.after_call.work import AfterCallParts, AfterCalls, CallPurpose, CallResults
 from operations.crm.outbox import CrmOutbox
@@ -134,10 +134,14 @@ class Bench:
         self.database = Database(self.url)
         self.outbox = CrmOutbox(self.database)
         self.reporter = CrmReporter(outbox=self.outbox, utc_s=utc_s)
-        self.contacts = CallbackContacts(self.database, within_s=self.within_s)
+        self.contacts = Contacts(self.database)
         self.results = CallResults(self.database)
         self.queue = CallbackQueue(
-            contacts=self.contacts, campaign=self.campaign, tell=self.told.append, utc_s=utc_s
+            contacts=self.contacts,
+            campaign=self.campaign,
+            tell=self.told.append,
+            utc_s=utc_s,
+            within_s=self.within_s,
         )
 
         async def purpose(dial_id: str) -> CallPurpose:
@@ -151,7 +155,7 @@ class Bench:
                 results=RoadToResults(self),
                 pen=self.pen,
                 reporter=self.reporter,
-                callbacks=self.queue if self.campaign else None,
+                take_callback=self.queue.take_wish if self.campaign else None,
                 purpose=purpose,
                 tell=self.told.append,
                 utc_s=utc_s,

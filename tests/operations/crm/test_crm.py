@@ -11,7 +11,7 @@ import pytest
 from calls.events import Event
 from calls.operations_events import CallerLookedUp
 from calls.outbound import DialOutcome
-from campaigns.store.contacts import ContactStore, NewContact
+from campaigns.store.contacts import Contacts, NewContact
 from fallbacks.failure import Kind
 from operations.crm.customer import STATUSES, CrmContact, CrmReport
 from operations.crm.own import OwnContacts, read_contacts
@@ -232,7 +232,7 @@ async def test_our_own_contacts_work_as_a_crm(tmp_path: Path) -> None:
     file = tmp_path / "people.csv"
     file.write_text("Phone,Name,City\n+1 (555) 0199,Tom,Rome\n", encoding="utf-8")
     async with Database(url) as database:
-        await ContactStore(database).add("spring", [contact], now=1.0)
+        await Contacts(database).add("spring", [contact], now=1.0)
         crm = OwnContacts(database, file=file)
 
         ada, tom = await crm.look_up("+15550142"), await crm.look_up("+15550199")

@@ -17,10 +17,9 @@ from calls.outbound import (
 )
 from campaigns.model import RULES as RULES_OF_OUTCOMES
 from campaigns.model import Campaign, next_step
-from campaigns.store.callback_contacts import SETTLED_S, UNSEEN_S, CallbackContacts
-from campaigns.store.contacts import ContactStore, NewContact
-from campaigns.store.office import CampaignOffice
-from campaigns.store.queue import CampaignStore
+from campaigns.store.contacts import SETTLED_S, UNSEEN_S, Contacts, NewContact
+from campaigns.store.figures import Figures
+from campaigns.store.queue import Queue
 from operations.after_call.outcome_rules import CallResult
 from operations.after_call.work import CallResults
 from operations.database.database import Database
@@ -45,7 +44,7 @@ RULES = ClaimRules(
 
 
 async def claim(url: str, now: float, campaign: str = "back") -> Contact | None:
-    store = CampaignStore(Database(url), holder="a")
+    store = Queue(Database(url), holder="a")
     try:
         found = await store.claim(campaign, RULES, now=now, lease_s=30.0)
         return found.contact if isinstance(found, Claim) else None
@@ -55,7 +54,7 @@ async def claim(url: str, now: float, campaign: str = "back") -> Contact | None:
 
 async def settle(url: str, *, now: float, outcome: DialOutcome = DialOutcome.COMPLETED) -> None:
     """Dial the next contact, and let it end so."""
-    store = CampaignStore(Database(url), holder="b")
+    store = Queue(Database(url), holder="b")
     found = await store.claim("back", RULES, now=now, lease_s=30.0)
     assert isinstance(found, Claim)
     done = DialResult(outcome=outcome)
@@ -65,7 +64,7 @@ async def settle(url: str, *, now: float, outcome: DialOutcome = DialOutcome.COM
 
 async def fail(url: str, campaign: Campaign, *, now: float) -> str:
     """Dial the next contact, and let it fail on our side; return its state."""
-    store, outcome = CampaignStore(Database(url), holder="b"), DialOutcome.AGENT_FAILED
+    store, outcome = Queue(Database(url), holder="b"), DialOutcome.AGENT_FAILED
     found = await store.claim("back", RULES, now=now, lease_s=30.0)
     assert isinstance(found, Claim)
     result = DialResult(outcome=outcome)
@@ -79,9 +78,9 @@ class CallbackContactsContract:
     """Holds for any database; a kind of database is a class with the fixture `url`."""
 
     async def test_a_callback_is_not_dialled_before_its_time(self, url: str) -> None:
-        contacts = CallbackContacts(Database(url))
+        contacts = Contacts(Database(url))
 
-        queued = await contacts.queue("c1", "back", WANTED, now=NOW)
+        queued = await contacts.queue_callback("c1", "back", WANTED, now=NOW)
         await contacts.database.close()
 
         assert queued == "added"
@@ -107,30 +106,30 @@ class CallbackContactsContract:
         done: bool,  # noqa: FBT001 - a column of the table
     ) -> None:
         database = Database(url)
-        contacts = CallbackContacts(database)
+        contacts = Contacts(database)
         asked = Callbacks(database)
         other = replace(WANTED, number="+12125550143", due_s=LATER + 9.0)
         for call_id, each in (("c1", WANTED), ("c2", other)):
             wish = Callback(call_id=call_id, number=each.number, reason="", asked_at=ASKED_AT)
             await asked.add(wish)
-            await contacts.queue(call_id, "back", each, now=NOW)
+            await contacts.queue_callback(call_id, "back", each, now=NOW)
 
         await settle(url, now=LATER, outcome=outcome)
 
         waiting = [callback.call_id for callback in await asked.waiting()]
-        left = await contacts.left(now=LATER + 86_400.0)
+        left = await contacts.left_callbacks(now=LATER + 86_400.0)
         await database.close()
         assert waiting == (["c2"] if done else ["c1", "c2"])
         assert left == [], "the campaign has them, whatever came of it"
 
     async def test_the_same_callback_twice_is_one_contact(self, url: str) -> None:
-        contacts = CallbackContacts(Database(url))
-        queued = [await contacts.queue("c1", "back", WANTED, now=NOW) for _ in range(3)]
+        contacts = Contacts(Database(url))
+        queued = [await contacts.queue_callback("c1", "back", WANTED, now=NOW) for _ in range(3)]
         await contacts.database.close()
         await settle(url, now=LATER)
-        contacts = CallbackContacts(Database(url))
+        contacts = Contacts(Database(url))
 
-        again = await contacts.queue("c1", "back", WANTED, now=LATER)
+        again = await contacts.queue_callback("c1", "back", WANTED, now=LATER)
         await contacts.database.close()
 
         assert (queued, again) == (["added", None, None], None)
@@ -139,11 +138,11 @@ class CallbackContactsContract:
     async def test_a_second_request_in_another_call_is_one_contact_with_the_new_time(
         self, url: str
     ) -> None:
-        contacts = CallbackContacts(Database(url))
-        await contacts.queue("c1", "back", WANTED, now=NOW)
+        contacts = Contacts(Database(url))
+        await contacts.queue_callback("c1", "back", WANTED, now=NOW)
         new = replace(WANTED, due_s=LATER + 600.0)
 
-        queued = await contacts.queue("c2", "back", new, now=NOW)
+        queued = await contacts.queue_callback("c2", "back", new, now=NOW)
         await contacts.database.close()
 
         assert queued == "moved"
@@ -154,11 +153,11 @@ class CallbackContactsContract:
     async def test_a_caller_who_was_called_back_and_asks_again_is_called_again(
         self, url: str
     ) -> None:
-        contacts = CallbackContacts(Database(url))
-        await contacts.queue("c1", "back", WANTED, now=NOW)
+        contacts = Contacts(Database(url))
+        await contacts.queue_callback("c1", "back", WANTED, now=NOW)
         await settle(url, now=LATER)
 
-        queued = await contacts.queue("c2", "back", WANTED, now=LATER)
+        queued = await contacts.queue_callback("c2", "back", WANTED, now=LATER)
         await contacts.database.close()
 
         assert queued == "moved"
@@ -169,11 +168,11 @@ class CallbackContactsContract:
     ) -> None:
         campaign = Campaign(name="back", attempts=3)
         rule = RULES_OF_OUTCOMES[DialOutcome.AGENT_FAILED]
-        contacts = CallbackContacts(Database(url))
-        await contacts.queue("c1", "back", WANTED, now=NOW)
+        contacts = Contacts(Database(url))
+        await contacts.queue_callback("c1", "back", WANTED, now=NOW)
         steps = [await fail(url, campaign, now=LATER) for _ in range(rule.most)]
 
-        queued = await contacts.queue("c2", "back", WANTED, now=LATER)
+        queued = await contacts.queue_callback("c2", "back", WANTED, now=LATER)
         anew = [await fail(url, campaign, now=LATER) for _ in range(rule.most)]
         await contacts.database.close()
 
@@ -183,10 +182,10 @@ class CallbackContactsContract:
 
     async def test_a_listed_number_becomes_no_contact(self, url: str) -> None:
         database = Database(url)
-        book, contacts = ContactStore(database), CallbackContacts(database)
+        book, contacts = Contacts(database), Contacts(database)
         await book.add_do_not_call(NUMBER, source="voice", now=NOW)
 
-        queued = await contacts.queue("c1", "back", WANTED, now=NOW)
+        queued = await contacts.queue_callback("c1", "back", WANTED, now=NOW)
         await database.close()
 
         assert queued == "do_not_call"
@@ -194,15 +193,15 @@ class CallbackContactsContract:
 
     async def test_a_contact_being_dialled_takes_it_later(self, url: str) -> None:
         database = Database(url)
-        contacts, store = CallbackContacts(database), CampaignStore(database, holder="a")
-        await contacts.queue("c1", "back", replace(WANTED, due_s=NOW), now=NOW)
+        contacts, store = Contacts(database), Queue(database, holder="a")
+        await contacts.queue_callback("c1", "back", replace(WANTED, due_s=NOW), now=NOW)
         found = await store.claim("back", RULES, now=NOW, lease_s=30.0)
         assert isinstance(found, Claim)
 
-        during = await contacts.queue("c2", "back", WANTED, now=NOW)
+        during = await contacts.queue_callback("c2", "back", WANTED, now=NOW)
         done = DialResult(outcome=DialOutcome.COMPLETED)
         await store.settle(found.dial, done, then=NextStep(state="done"), now=NOW)
-        behind = await contacts.queue("c2", "back", WANTED, now=NOW)
+        behind = await contacts.queue_callback("c2", "back", WANTED, now=NOW)
         await database.close()
 
         assert (during, behind) == (None, "moved")
@@ -221,14 +220,14 @@ class CallbackContactsContract:
         self, url: str, state: str, others: int, becomes: str
     ) -> None:
         database = Database(url)
-        office, contacts = CampaignOffice(database), CallbackContacts(database)
-        await office.open("back", now=NOW)
-        await office.move("back", state, now=NOW)  # pyright: ignore[reportArgumentType]
+        store, contacts = Queue(database), Contacts(database)
+        await store.open("back", now=NOW)
+        await store.move("back", state, now=NOW)  # pyright: ignore[reportArgumentType]
         others_of = [NewContact(number=f"+1212555010{index}") for index in range(others)]
-        await ContactStore(database).add("back", others_of, now=NOW)
+        await Contacts(database).add("back", others_of, now=NOW)
 
-        await contacts.queue("c1", "back", WANTED, now=NOW)
-        standing = await office.standing("back", now=NOW)
+        await contacts.queue_callback("c1", "back", WANTED, now=NOW)
+        standing = await Figures(database).standing("back", now=NOW)
         await database.close()
 
         assert standing is not None
@@ -236,16 +235,16 @@ class CallbackContactsContract:
 
     async def test_a_killed_processs_callback_is_found_long_after_its_call(self, url: str) -> None:
         database = Database(url)
-        contacts, results = CallbackContacts(database), CallResults(database)
+        contacts, results = Contacts(database), CallResults(database)
         asked_at = datetime.fromtimestamp(NOW, UTC)
         wish = Callback(call_id="c1", number=NUMBER, reason="r", asked_at=asked_at)
         await Callbacks(database).add(wish)
         await results.put(CallResult(call_id="c1", callback_at_s=LATER, outcome="callback"))
 
-        soon = await contacts.left(now=NOW + SETTLED_S)
-        late = await contacts.left(now=NOW + UNSEEN_S + 1.0)
-        await contacts.queue("c1", "back", WANTED, now=NOW)
-        queued = await contacts.left(now=NOW + UNSEEN_S + 1.0)
+        soon = await contacts.left_callbacks(now=NOW + SETTLED_S)
+        late = await contacts.left_callbacks(now=NOW + UNSEEN_S + 1.0)
+        await contacts.queue_callback("c1", "back", WANTED, now=NOW)
+        queued = await contacts.left_callbacks(now=NOW + UNSEEN_S + 1.0)
         await database.close()
 
         assert (list(soon), list(queued)) == ([], [])
@@ -255,13 +254,13 @@ class CallbackContactsContract:
 
     async def test_a_fulfilled_callback_is_left_alone(self, url: str) -> None:
         database = Database(url)
-        contacts = CallbackContacts(database)
+        contacts = Contacts(database)
         asked_at = datetime.fromtimestamp(NOW, UTC)
         callbacks = Callbacks(database)
         await callbacks.add(Callback(call_id="c1", number=NUMBER, reason="r", asked_at=asked_at))
         await callbacks.done("c1", at=asked_at + timedelta(minutes=1))
 
-        left = await contacts.left(now=NOW + UNSEEN_S + 1.0)
+        left = await contacts.left_callbacks(now=NOW + UNSEEN_S + 1.0)
         await database.close()
 
         assert list(left) == []

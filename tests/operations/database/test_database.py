@@ -1,4 +1,4 @@
-"""The database of a process: writers take turns, and a file's thread hinders nobody."""
+"""The database of a process: its writers take turns; a file's thread delays no exit."""
 
 import asyncio
 import os

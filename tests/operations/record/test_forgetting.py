@@ -27,7 +27,7 @@ from calls.outbound import Claim, DialOutcome, DialResult, NextStep
 from campaigns.guard import rules_of
 from campaigns.store.claim import LONGEST_S
 from campaigns.store.contacts import NewContact
-from campaigns.store.dials import DialReader
+from campaigns.store.dials import Ledger
 from operations.database.database import Database
 from operations.record.callbacks import Callback, Callbacks
 from operations.record.fold_rules import RecordFold
@@ -36,7 +36,7 @@ from operations.record.phone_numbers import e164, same_as
 from operations.record.reader import RecordReader
 from operations.record.writer import RecordWriter
 from operations.telemetry.journal import Journal
-from tests.operations.database.campaign_queue import CONSENT, FAST, NOON, Queue, queues
+from tests.operations.database.campaign_queue import CONSENT, FAST, NOON, OpenQueue, queues
 from tests.operations.database.kept_voicemails import kept_voicemails
 from tests.share_servers import Server, postgres
 
@@ -101,7 +101,7 @@ async def wish(settings: Settings, call_id: str, number: str) -> None:
     await database.close()
 
 
-async def called(queue: Queue, *, held_s: float = 60.0) -> Claim:
+async def called(queue: OpenQueue, *, held_s: float = 60.0) -> Claim:
     """Let a campaign call MARY, with a lease of this length, and know BOB."""
     mary, bob = (
         NewContact(number=item, zones=("Europe/Berlin",), consent=CONSENT) for item in (MARY, BOB)
@@ -341,7 +341,7 @@ class ForgettingContract:
 
             assert forgotten.live == 0
             assert (await queue.take(FAST)).contact.number == BOB
-        reader = DialReader(Database(url))
+        reader = Ledger(Database(url))
         assert [dial.number for dial in await reader.of_campaign("spring")] == [BOB]
         await reader.database.close()
 
