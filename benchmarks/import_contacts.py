@@ -14,7 +14,8 @@ from typing import Final
 
 from campaigns.importing import ImportPlan, import_contacts
 from campaigns.model import Campaign
-from campaigns.store.contacts import ContactStore
+from campaigns.store.contacts import Contacts
+from operations.database.database import Database
 
 MOST_S: Final = 20.0  # for 100,000 rows
 MOST_GROWTH_MB: Final = 10.0  # of ten times the rows
@@ -38,7 +39,6 @@ def write_file(path: Path, rows: int) -> None:
 
 async def measure(url: str, file: Path) -> str:
     """Import a file; return the tally, the duration and the peak memory."""
-    book = ContactStore(url)
     refused = 0
 
     def count(_: object) -> None:
@@ -47,9 +47,9 @@ async def measure(url: str, file: Path) -> str:
 
     plan = ImportPlan(file=file, campaign=Campaign(name="spring", region="US"), now=NOW)
     began = time.perf_counter()
-    tally = await import_contacts(plan, book, count)
-    took_s, used_s = time.perf_counter() - began, time.process_time()
-    await book.close()
+    async with Database(url) as database:
+        tally = await import_contacts(plan, Contacts(database), count)
+        took_s, used_s = time.perf_counter() - began, time.process_time()
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return f"{tally.rows} {tally.added} {refused} {took_s:.3f} {used_s:.3f} {peak_mb:.1f}"
 

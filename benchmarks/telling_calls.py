@@ -31,7 +31,6 @@ from operations.database.database import Database
 from operations.database.tables import HAPPENINGS
 from operations.notify.outbox import AlertOutbox
 from operations.notify.reporter import AlertReporter
-from operations.record.record_keeper import record_keeper
 
 ASKS_EVERY_S: Final = 7.0
 RING_S: Final = 0.7  # between two callers, and so between two questions of ten
@@ -178,13 +177,14 @@ async def _process(lab: RunningLab, plan: Plan, url: str) -> AsyncIterator[tuple
         },
     }
     settings = with_lab(lab, tree)
-    outbox = AlertOutbox(settings.storage.url)
-    reporter = AlertReporter(outbox, utc_s=time.time)
+    database = Database(settings.storage.url)
+    reporter = AlertReporter(AlertOutbox(database), utc_s=time.time)
     counted = Counted()
     listeners = [reporter, CallLedger(), counted]
     async with (
+        database,
         open_process(
-            settings, words=False, listeners=listeners, keeper=record_keeper(settings)
+            settings, words=False, listeners=listeners, database=database, record=True
         ) as process,
         asyncio.TaskGroup() as tasks,
     ):
@@ -193,7 +193,6 @@ async def _process(lab: RunningLab, plan: Plan, url: str) -> AsyncIterator[tuple
             yield process, counted
         finally:
             reporting.cancel()
-    await outbox.close()
 
 
 @asynccontextmanager
@@ -230,11 +229,6 @@ async def _console(url: str, found: Found) -> AsyncIterator[None]:
 
 
 async def _recorded(url: str) -> int:
-    database = Database(url)
-    try:
-        async with (await database.engine()).connect() as connection:
-            return (
-                await connection.execute(select(func.count()).select_from(HAPPENINGS))
-            ).scalar_one()
-    finally:
-        await database.close()
+    count = select(func.count()).select_from(HAPPENINGS)
+    async with Database(url) as database, database.reading() as connection:
+        return (await connection.execute(count)).scalar_one()

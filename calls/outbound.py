@@ -9,9 +9,11 @@ All moments are seconds since 1970, on the clock that `now` was read from.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from calls.dialled import Again, Trunk
+
+LONGEST_S: Final = 2 * 3600.0  # of a dial; older ones without an outcome are of deleted campaigns
 
 
 class DialOutcome(StrEnum):

@@ -17,7 +17,7 @@ from loguru import logger
 
 from calls.outbound import Dial
 from campaigns.pacing import DialNews
-from campaigns.store.dials import DialBills, DialCalls, DialledCall, DialUse
+from campaigns.store.dials import DialledCall, DialUse, Ledger
 from operations.database.database import StorageError
 from transports.dialling import CarrierError
 
@@ -64,7 +64,7 @@ UNWELL_S: Final = 30.0  # before a failed database is asked again
 class CallCosts:
     """Copies the use of calls into the ledger while this process leads its worker pool."""
 
-    calls: DialCalls
+    ledger: Ledger
     campaigns: Sequence[str]
     leads: Callable[[], bool]
     now_s: Callable[[], float]
@@ -92,9 +92,9 @@ class CallCosts:
             StorageError: The database does not answer.
         """
         now = self.now_s()
-        found = await self.calls.news(self.campaigns, since_s=now - reach_s)
-        new = [await self.calls.note(use) for use in uses_of(found)]
-        more = any(new) or await self.calls.any_ended(self.campaigns, since_s=now - EXPECTED_S)
+        found = await self.ledger.ended_calls(self.campaigns, since_s=now - reach_s)
+        new = [await self.ledger.note_use(use) for use in uses_of(found)]
+        more = any(new) or await self.ledger.any_ended(self.campaigns, since_s=now - EXPECTED_S)
         return LOOK_S if more else IDLE_S
 
 
@@ -122,7 +122,7 @@ class Billing:
     """Asks the carrier for prices while this process leads its worker pool."""
 
     carrier: BillingCarrier
-    bills: DialBills
+    ledger: Ledger
     campaigns: Sequence[str]
     leads: Callable[[], bool]
     now_s: Callable[[], float]
@@ -151,7 +151,7 @@ class Billing:
         """
         now = self.now_s()
         since_s = now - DAY_S - LONGEST_DIAL_S
-        dials = await self.bills.open_ones(self.campaigns, since_s=since_s)
+        dials = await self.ledger.unpriced(self.campaigns, since_s=since_s)
         unpriced = {dial.id: dial for dial in dials}
         self._due_s = {item.id: self._due(item, now) for item in unpriced.values()}
         due = sorted((at, name) for name, at in self._due_s.items() if at <= now)
@@ -185,5 +185,5 @@ class Billing:
         self._due_s[dial.id] = now + age_s  # also if this request fails
         cost = await self.carrier.cost_of(dial.provider_call_id)
         if cost is not None:
-            await self.bills.charge(dial, cost)
+            await self.ledger.charge(dial, cost)
             del self._due_s[dial.id]

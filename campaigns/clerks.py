@@ -14,10 +14,10 @@ from calls.outbound import Dial
 from campaigns.billing import Billing, BillingCarrier, CallCosts
 from campaigns.model import Campaign
 from campaigns.pacing import DialNews
-from campaigns.store.dials import KEY, DialBills, DialCalls, UnreportedDial, UnreportedDials
+from campaigns.store.dials import KEY, Ledger, UnreportedDial
 from operations.crm.customer import CrmReport
 from operations.crm.outbox import KEPT_S, CrmOutbox
-from operations.database.database import StorageError
+from operations.database.database import Database, StorageError
 from operations.keep_running import UNWELL_S, keep_running
 from transports.dialling import CampaignCarrier
 
@@ -40,7 +40,7 @@ class DialReports:
         talked: Also report dials that had a conversation, whose calls have reports of their own.
     """
 
-    dials: UnreportedDials
+    ledger: Ledger
     outbox: CrmOutbox
     agents: Mapping[str, str]
     talked: bool
@@ -70,7 +70,7 @@ class DialReports:
         return count
 
     async def _page(self, since_s: float) -> Sequence[UnreportedDial]:
-        return await self.dials.page(list(self.agents), since_s=since_s, talked=self.talked)
+        return await self.ledger.unreported(list(self.agents), since_s=since_s, talked=self.talked)
 
     def _report(self, unreported: UnreportedDial) -> CrmReport:
         dial: Dial = unreported.dial
@@ -103,20 +103,11 @@ class BackgroundJob(Protocol):
         ...
 
 
-class Closable(Protocol):
-    """Something that holds connections."""
-
-    async def close(self) -> None:
-        """Close the connections."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class BackgroundJobs:
     """All background jobs; no dial waits for one of them."""
 
     clerks: Mapping[str, BackgroundJob]
-    books: Sequence[Closable]
 
     def heard_by(self, tell: Tell) -> Tell:
         """Return a `tell` that also wakes the jobs when a dial ends."""
@@ -131,46 +122,36 @@ class BackgroundJobs:
             for name, clerk in self.clerks.items()
         ]
 
-    async def close(self) -> None:
-        """Close the connections."""
-        for book in self.books:
-            await book.close()
-
 
 def clerks_of(
     settings: Settings,
+    database: Database,
     campaigns: Mapping[str, Campaign],
     carrier: CampaignCarrier,
     *,
     leads: Callable[[], bool],
 ) -> BackgroundJobs:
     """Return the jobs that this configuration needs."""
-    url, clerks, books = settings.storage.url, dict[str, BackgroundJob](), list[Closable]()
+    clerks, ledger = dict[str, BackgroundJob](), Ledger(database)
     if campaigns:
-        calls = DialCalls(url)
-        books.append(calls)
         clerks["what calls used"] = CallCosts(
-            calls=calls, campaigns=list(campaigns), leads=leads, now_s=clock.utc_s
+            ledger=ledger, campaigns=list(campaigns), leads=leads, now_s=clock.utc_s
         )
     if isinstance(carrier, BillingCarrier):
-        bills = DialBills(url)
-        books.append(bills)
         clerks["the bills of dials"] = Billing(
             carrier=carrier,
-            bills=bills,
+            ledger=ledger,
             campaigns=list(campaigns),
             leads=leads,
             now_s=clock.utc_s,
         )
     if settings.crm.kind not in ("none", "own") and settings.crm.dials != "none":
-        unreported, outbox = UnreportedDials(url), CrmOutbox(url)
-        books += [unreported, outbox]
         clerks["the reports of dials"] = DialReports(
-            dials=unreported,
-            outbox=outbox,
+            ledger=ledger,
+            outbox=CrmOutbox(database),
             agents={name: campaign.agent or "default" for name, campaign in campaigns.items()},
             talked=settings.crm.dials == "all",
             leads=leads,
             utc_s=clock.utc_s,
         )
-    return BackgroundJobs(clerks, books)
+    return BackgroundJobs(clerks)

@@ -44,13 +44,13 @@ async def confirm_claim(campaign: Campaign, claim: Claim, parts: DialerParts) ->
         StorageError: The database does not answer.
     """
     lease_s = parts.settings.lease_s
-    if why := await parts.store.confirm(claim.dial, now=parts.now_s(), lease_s=lease_s):
+    if why := await parts.queue.confirm(claim.dial, now=parts.now_s(), lease_s=lease_s):
         raise DialWithdrawnError(why)
     now = parts.now_s()
     opens_s = contact_opens_s(campaign, claim.contact, now)
     if opens_s is None or opens_s > now:
         # If the hours never open, the next claim finds that too and excludes the contact.
-        await parts.store.release(claim.dial, due_s=opens_s or now)
+        await parts.queue.release(claim.dial, due_s=opens_s or now)
         raise DialWithdrawnError("window_closed")
     return replace(claim, dial=replace(claim.dial, confirmed_s=now))
 
@@ -102,7 +102,7 @@ class DialLease:
         while not self.lost:
             await asyncio.sleep(lease_s / 3)
             try:
-                ours = await parts.store.renew(dial, now=parts.now_s(), lease_s=lease_s)
+                ours = await parts.queue.renew(dial, now=parts.now_s(), lease_s=lease_s)
             except StorageError as broken:
                 logger.warning("the lease of dial {} was not renewed: {}", dial.id, broken)
                 continue
@@ -141,12 +141,12 @@ class DialRun:
         Raises:
             CarrierError: The dial is left to its lease.
         """
-        store, parts = self.parts.store, self.parts
+        queue, parts = self.parts.queue, self.parts
         if down := await self._rehearse():
             if self.campaign.on_outage == "skip":
                 await self.skip(down)
             else:
-                await store.release(self.dial)  # the guard holds the campaign from now on
+                await queue.release(self.dial)  # the guard holds the campaign from now on
             return None  # no call was placed, so nothing is learnt
         with suppress(DialWithdrawnError):  # the dial is settled or released
             await self._confirm()
@@ -181,7 +181,7 @@ class DialRun:
         if self._lease.lost:
             raise DialWithdrawnError("lease_lost")
         if self.parts.pool.leaving:  # the callee would find no agent
-            await self.parts.store.release(self.dial)
+            await self.parts.queue.release(self.dial)
             raise DialWithdrawnError("leaving")
         self.claim = await confirm_claim(self.campaign, self.claim, self.parts)
 
@@ -247,11 +247,11 @@ class DialRun:
 
     async def _give_back(self, why: str) -> None:
         self.parts.tell(_asked(self.dial, why, known=False))
-        await self.parts.store.release(self.dial, due_s=self.parts.now_s())
+        await self.parts.queue.release(self.dial, due_s=self.parts.now_s())
         self.parts.calls.forget(self.dial.id)
 
     async def _note_placed(self, call_ref: str) -> None:
-        await self.parts.store.placed(self.dial, call_ref)
+        await self.parts.queue.placed(self.dial, call_ref)
         self.parts.tell(
             DialPlaced(
                 campaign=self.campaign.name,
@@ -276,7 +276,7 @@ class DialRun:
             missed = missed + 1 if again is None else 0
             if again is not None and again.provider_call_id != found.provider_call_id:
                 # Some carriers answer an order with its own id and report the call's id later.
-                await self.parts.store.placed(self.dial, again.provider_call_id)
+                await self.parts.queue.placed(self.dial, again.provider_call_id)
             found = again or found
             if again and judge_fate(self.dial, again, now=self.parts.now_s()) == LOST:
                 break  # too old: the carrier has missed the end of the call
@@ -287,7 +287,7 @@ class DialRun:
                 self.in_call = True  # one check later the pool has counted its seat
             elif found.answered:
                 answered = True
-                await self.parts.store.answered(self.dial, now=self.parts.now_s())
+                await self.parts.queue.answered(self.dial, now=self.parts.now_s())
         # The carrier's record of an ended call need not say that it was answered.
         found = replace(found, answered=found.answered or answered)
         return await self._settle(await judge_call(self.dial.id, found, self.parts))
@@ -296,7 +296,7 @@ class DialRun:
         parts, now = self.parts, self.parts.now_s()
         then = then or next_step(self.campaign, self.claim.contact, result, now)
         self.ending = True
-        kept = await parts.store.settle(self.dial, result, then=then, now=now)
+        kept = await parts.queue.settle(self.dial, result, then=then, now=now)
         parts.calls.forget(self.dial.id)
         if not kept:
             return None  # another process has taken it over and reports it

@@ -32,7 +32,7 @@ from campaigns.guard import (
 )
 from campaigns.model import Campaign
 from campaigns.pacing import SilentLooks
-from campaigns.store.office import CampaignStanding
+from campaigns.store.figures import CampaignStanding
 from campaigns.time_left import OPEN_STATES
 from operations.database.database import StorageError
 from transports.dialling import REFUSED, CarrierError
@@ -99,7 +99,7 @@ class CampaignBreakers:
             why = self._unsaved.pop(campaign)  # first: another task may run during the await
             now, in_a_row = self._parts.now_s(), self._breakers[campaign][why].in_a_row
             try:
-                await self._parts.office.move(campaign, "paused", reason=why, now=now)
+                await self._parts.queue.move(campaign, "paused", reason=why, now=now)
             except StorageError:
                 self._unsaved[campaign] = why
                 raise
@@ -158,7 +158,7 @@ class Dialer:
         await self._recover()
         await self._breakers.pause_tripped()
         now = self._parts.now_s()
-        standings = await self._parts.office.standings(now=now)
+        standings = await self._parts.figures.standings(now=now)
         ours = [standing for standing in standings if standing.name in self._campaigns]
         running = {standing.name: standing for standing in ours if standing.state == "running"}
         for standing in ours:
@@ -171,7 +171,7 @@ class Dialer:
         if not self._looks.due:
             return
         parts, now = self._parts, self._parts.now_s()
-        silent = await parts.store.adopt_expired(
+        silent = await parts.queue.adopt_expired(
             self._campaigns, now=now, lease_s=parts.settings.lease_s
         )
         self._looks.looked(now)
@@ -189,7 +189,7 @@ class Dialer:
         if verdict.step == "hold":
             return False
         now = parts.now_s()
-        claim = await parts.store.claim(
+        claim = await parts.queue.claim(
             campaign.name, rules_of(campaign, now=now), now=now, lease_s=parts.settings.lease_s
         )
         if isinstance(claim, NothingToDial):
@@ -202,7 +202,7 @@ class Dialer:
         # The dial whose end made room for this one may have tripped the breaker.
         await self._dials.all_learnt(campaign.name)
         if self._breakers.tripped(campaign.name):
-            await self._parts.store.release(claim.dial)
+            await self._parts.queue.release(claim.dial)
             return
         run = self._run(campaign, claim, degraded=verdict.reason)
         if verdict.step == "skip":
@@ -221,7 +221,7 @@ class Dialer:
             self._again_s = min(nothing.again_s, self._again_s or nothing.again_s)
         if not any(standing.contacts.get(open_state) for open_state in OPEN_STATES):
             _tell_all(self._parts.tell, self._holds.go(standing.name, self._parts.now_s()))
-            await self._parts.office.finish(standing.name, now=self._parts.now_s())
+            await self._parts.queue.finish(standing.name, now=self._parts.now_s())
         elif verdict.step == "dial":
             self._hold(self._campaigns[standing.name], nothing.reason, outage=False)
 

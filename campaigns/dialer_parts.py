@@ -12,8 +12,8 @@ from campaigns.call_verdict import CallVerdict
 from campaigns.fate import GRACE_S
 from campaigns.guard import Hold
 from campaigns.model import Campaign
-from campaigns.store.office import CampaignOffice
-from campaigns.store.queue import CampaignStore
+from campaigns.store.figures import Figures
+from campaigns.store.queue import Queue
 from transports.dialling import CampaignCarrier
 
 LEASE_S: Final = 15.0  # chosen: a dead process's slots are free within seconds
@@ -104,8 +104,8 @@ class DialerParts:
         held: Returns the campaigns that are held, as operators were told by any process.
     """
 
-    store: CampaignStore
-    office: CampaignOffice
+    queue: Queue
+    figures: Figures
     carrier: CampaignCarrier
     calls: OwnCalls
     pool: DialingHouse

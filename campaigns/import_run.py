@@ -28,7 +28,7 @@ from campaigns.importing import (
     fetch_file,
     import_contacts,
 )
-from campaigns.store.contacts import ContactStore
+from campaigns.store.contacts import Contacts
 from fallbacks.facts import RetryPlanned
 from fallbacks.failure import ServiceError
 from operations.crm.opening import crm_of
@@ -36,7 +36,7 @@ from operations.crm.people import PeopleMapping, people_mapping, write_people
 from operations.crm.port import STAGE, CrmError, classify
 from operations.crm.rest import RestCrm, RestRequest
 from operations.csv_cells import safe_cell
-from operations.database.database import StorageError
+from operations.database.database import Database, StorageError
 from operations.masking import one_line
 from operations.retrying import Retries, run_with_retries
 
@@ -44,11 +44,14 @@ PAGE_BYTES: Final = 8 << 20  # a hundred people, however many fields each has
 MOST_S: Final = 4 * 3600.0  # a CRM with a million people, a page a second
 
 
-async def fetch_people(settings: Settings, folder: Path, *, say: Callable[[str], None]) -> Path:
+async def fetch_people(
+    settings: Settings, database: Database, folder: Path, *, say: Callable[[str], None]
+) -> Path:
     """Return a file with all people in the configured CRM.
 
     Args:
         settings: The configuration.
+        database: Of `storage.url`.
         folder: Where the file may be written.
         say: Is told when the CRM fails and is asked again.
 
@@ -59,7 +62,7 @@ async def fetch_people(settings: Settings, folder: Path, *, say: Callable[[str],
     crm = settings.crm
     if crm.kind == "own" and crm.file is not None:
         return crm.file
-    mapping, register = people_mapping(crm), crm_of(settings)
+    mapping, register = people_mapping(crm), crm_of(settings, database)
     if mapping is None or not isinstance(register, RestCrm):
         raise UsageError(_why_not(settings))
     target = folder / "contacts.csv"
@@ -187,12 +190,11 @@ async def _import(
     refused: RefusedFile,
     say: Callable[[str], None],
 ) -> ImportTally:
-    book = ContactStore(settings.storage.url)
-    try:
+    async with Database(settings.storage.url) as database:
         with tempfile.TemporaryDirectory(prefix="holdline-import-") as folder:
             file = Path(options.source)
             if not options.source:
-                file = await fetch_people(settings, Path(folder), say=say)
+                file = await fetch_people(settings, database, Path(folder), say=say)
             elif _is_url(options.source):
                 file = Path(folder) / "contacts.csv"
                 await fetch_file(options.source, file)
@@ -203,9 +205,7 @@ async def _import(
                 encoding=options.encoding,
                 columns=options.columns,
             )
-            return await import_contacts(plan, book, refused.add)
-    finally:
-        await book.close()
+            return await import_contacts(plan, Contacts(database), refused.add)
 
 
 def _is_url(source: str) -> bool:

@@ -25,7 +25,7 @@ from campaigns.csv_rows import (
     read_rows,
 )
 from campaigns.model import Campaign
-from campaigns.store.contacts import BATCH, ContactStore, NewContact
+from campaigns.store.contacts import BATCH, Contacts, NewContact
 from campaigns.window import zone_of
 
 MOST_BYTES: Final = 500_000_000  # chosen: five million contacts
@@ -111,7 +111,7 @@ Refuse: TypeAlias = Callable[[RefusedRow], None]
 _Read: TypeAlias = tuple[CsvRow, ContactRow | str]
 
 
-async def import_contacts(plan: ImportPlan, book: ContactStore, refuse: Refuse) -> ImportTally:
+async def import_contacts(plan: ImportPlan, book: Contacts, refuse: Refuse) -> ImportTally:
     """Store the contacts of a file; pass each refused row to `refuse`, in order.
 
     A second import of the same file changes nothing. Batches stored before an error stay stored.
@@ -155,7 +155,7 @@ async def _batches(rows: Iterator[_Read]) -> AsyncGenerator[Sequence[_Read], Non
 
 
 async def _keep(
-    batch: Sequence[_Read], plan: ImportPlan, book: ContactStore, tally: ImportTally, refuse: Refuse
+    batch: Sequence[_Read], plan: ImportPlan, book: Contacts, tally: ImportTally, refuse: Refuse
 ) -> None:
     wanted = [contact for _, contact in batch if isinstance(contact, ContactRow)]
     kept = iter(

@@ -12,8 +12,13 @@ from typing import Final, TypeAlias
 
 from calls.outbound import DialOutcome
 from campaigns.store.dials import DialCosts
-from campaigns.store.figures import ContactFigures, OpenSpell, OutcomeFigures, ReachedContacts
-from campaigns.store.office import CampaignStanding
+from campaigns.store.figures import (
+    CampaignStanding,
+    ContactFigures,
+    OpenSpell,
+    OutcomeFigures,
+    ReachedContacts,
+)
 from operations.csv_cells import safe_cell
 from operations.notify.alert import Alert
 

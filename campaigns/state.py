@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -20,9 +20,9 @@ from campaigns.report import (
     page,
     spans_of,
 )
-from campaigns.store.figures import CampaignFigures, CampaignTroubles, OutcomeFigures
-from campaigns.store.office import CampaignOffice, CampaignStanding
-from operations.database.database import StorageError
+from campaigns.store.figures import CampaignStanding, Figures, OutcomeFigures
+from campaigns.store.queue import Queue
+from operations.database.database import Database, StorageError
 
 Say = Callable[[str], None]
 MOVES: Final[Mapping[str, tuple[frozenset[CampaignState], CampaignState]]] = {
@@ -57,32 +57,28 @@ def _run(work: Coroutine[None, None, int]) -> int:
 
 async def _move(url: str, campaign: str, action: str, say: Say) -> int:
     now = utc_now().timestamp()
-    async with AsyncExitStack() as stack:
-        office = CampaignOffice(url)
-        stack.push_async_callback(office.close)
-        standing = await office.standing(campaign, now=now)
+    async with Database(url) as database:
+        standing = await Figures(database).standing(campaign, now=now)
         if standing is None or not standing.contacts:
             raise UsageError(f"{campaign} has no contacts; add some with: holdline campaign import")
         begins, becomes = MOVES[action]
         if standing.state not in begins:
             raise UsageError(f"{campaign} is {standing.state}; {action} needs {_either(begins)}")
-        await office.move(campaign, becomes, reason="operator", now=now)
+        await Queue(database).move(campaign, becomes, reason="operator", now=now)
     say(f"{campaign} is {becomes}")
     return 0
 
 
 async def _status(url: str, campaign: str | None, say: Say) -> int:
     now = utc_now().timestamp()
-    async with AsyncExitStack() as stack:
-        office, books = CampaignOffice(url), CampaignFigures(url)
-        stack.push_async_callback(office.close)
-        stack.push_async_callback(books.close)
-        standings = await office.standings(now=now)
+    async with Database(url) as database:
+        figures = Figures(database)
+        standings = await figures.standings(now=now)
         found = [standing for standing in standings if campaign in (None, standing.name)]
         if not found:
             raise UsageError("there is no such campaign; create it with: holdline campaign import")
         for standing in found:
-            outcomes = await books.outcomes(standing.name)
+            outcomes = await figures.outcomes(standing.name)
             for line in _status_lines(standing, outcomes):
                 say(line)
     return 0
@@ -96,27 +92,25 @@ async def report_campaign(url: str, campaign: str, folder: Path, *, say: Say) ->
         StorageError: The database does not answer.
     """
     now = utc_now().timestamp()
-    async with AsyncExitStack() as stack:
-        office, books = CampaignOffice(url), CampaignFigures(url)
-        stack.push_async_callback(office.close)
-        stack.push_async_callback(books.close)
-        standing = await office.standing(campaign, now=now)
+    async with Database(url) as database:
+        figures = Figures(database)
+        standing = await figures.standing(campaign, now=now)
         if standing is None:
             raise UsageError(f"{campaign} has no contacts; add some with: holdline campaign import")
-        outcomes = await books.outcomes(campaign)
-        pool = await _pool(url, campaign, now)
-        reached = await books.reached(campaign)
-        figures = key_figures(standing, outcomes, reached=reached, pool=pool)
+        outcomes = await figures.outcomes(campaign)
+        pool = await _pool(figures, campaign, now)
+        reached = await figures.reached(campaign)
+        keys = key_figures(standing, outcomes, reached=reached, pool=pool)
         lines, html = folder / f"{campaign}.csv", folder / f"{campaign}.html"
         try:
             folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - a command does one thing
             with _replacing(lines) as file, _replacing(html) as shown:
-                async for line in contact_lines(books.contacts(campaign)):
+                async for line in contact_lines(figures.contacts(campaign)):
                     file.write(line)
-                shown.write(page(standing, figures, outcomes, now))
+                shown.write(page(standing, keys, outcomes, now))
         except OSError as error:
             raise UsageError(f"--out: {folder} cannot be written: {error.strerror}") from error
-    for line in _figures(figures):
+    for line in _figures(keys):
         say(line)
     say(f"wrote {html} and {lines}")
     return 0
@@ -134,18 +128,14 @@ def _replacing(path: Path) -> Iterator[TextIO]:
         partial.unlink(missing_ok=True)
 
 
-async def _pool(url: str, campaign: str, now: float) -> HouseFigures:
+async def _pool(figures: Figures, campaign: str, now: float) -> HouseFigures:
     """Return the health figures of the time in which a campaign called."""
-    troubles = CampaignTroubles(url)
-    try:
-        spans = spans_of(await troubles.dials(campaign, now=now))
-        if not spans:
-            return house_figures((), (), ())
-        since_s, until_s = spans[0][0], spans[-1][1]
-        spells = await troubles.open_spells(since_s, until_s)
-        return house_figures(spans, spells, await troubles.alerts(since_s, until_s))
-    finally:
-        await troubles.close()
+    spans = spans_of(await figures.dial_spans(campaign, now=now))
+    if not spans:
+        return house_figures((), (), ())
+    since_s, until_s = spans[0][0], spans[-1][1]
+    spells = await figures.open_spells(since_s, until_s)
+    return house_figures(spans, spells, await figures.alerts(since_s, until_s))
 
 
 def _status_lines(standing: CampaignStanding, outcomes: Sequence[OutcomeFigures]) -> list[str]:

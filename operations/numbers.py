@@ -113,3 +113,10 @@ def _letters(text: str, number: PhoneNumber, kind: int) -> str:
     letters = sum(item.isalpha() for item in inside)
     worded = number.country_code == 1 or kind == PhoneNumberType.TOLL_FREE
     return "has_letters" if letters and not (worded and letters >= WORD_LETTERS) else ""
+
+
+def zone_of(number: str, *, region: str) -> str:
+    """Return a zone that a number is in; empty if unknown."""
+    read = read_number(number, region=region)
+    zones = read.zones if isinstance(read, CallableNumber) else ()
+    return next((zone for zone in zones if "/" in zone and not zone.startswith("Etc/")), "")

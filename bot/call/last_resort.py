@@ -105,23 +105,20 @@ class LastResort:
 
     utterances: tuple[FallbackText, ...]
     clips: ClipStore
-    database: Database
     callbacks: Callbacks
     messages: Path
     ear: MenuEar
 
     @classmethod
-    def of(cls, settings: Settings) -> "LastResort":
+    def of(cls, settings: Settings, database: Database) -> "LastResort":
         """Build it from the settings; blocks, because it reads the fallback texts.
 
         Raises:
             ConfigError: The owner's texts are wrong.
         """
-        database = Database(settings.storage.url)
         return cls(
             utterances=load_utterances(settings.hold.utterances),
             clips=ClipStore(clips_folder(settings)),
-            database=database,
             callbacks=Callbacks(database),
             messages=settings.logs.dir / "messages",
             ear=MenuEar(),
@@ -132,9 +129,8 @@ class LastResort:
         return in_language(self.utterances, language)
 
     async def close(self) -> None:
-        """Close the database and the recogniser's process."""
+        """Close the recogniser's process."""
         await self.ear.close()
-        await self.database.close()
 
 
 def fallback_for(

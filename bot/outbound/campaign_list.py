@@ -8,8 +8,7 @@ from typing import Any, Final
 from bot.outbound.opening import Outbound
 from campaigns.guard import Hold, stage_down
 from campaigns.model import Campaign
-from campaigns.store.figures import CampaignCourse
-from campaigns.store.office import CampaignStanding
+from campaigns.store.figures import CampaignCourse, CampaignStanding
 from campaigns.time_left import Progress, Remainder, estimate_left_s, progress_of
 from campaigns.window import day_began_s
 
@@ -29,7 +28,7 @@ async def list_campaigns(
         StorageError: The database does not answer.
     """
     now = outbound.now_s()
-    found = {item.name: item for item in await outbound.office.standings(now=now)}
+    found = {item.name: item for item in await outbound.figures.standings(now=now)}
     shown: list[dict[str, Any]] = []
     for name, campaign in outbound.campaigns.items():
         standing = found.get(name) or _unknown(name)
@@ -102,7 +101,7 @@ async def _left(outbound: Outbound, standing: CampaignStanding) -> dict[str, Any
     progress = _progress(standing)
     if standing.state != "running" or not progress.left:
         return used | {"left_s": None}
-    course = await outbound.course.course(standing.name)
+    course = await outbound.figures.course(standing.name)
     rest = _remainder(standing, progress, course, used)
     # Takes some milliseconds of computing if a campaign takes weeks.
     left_s = await asyncio.to_thread(estimate_left_s, campaign, rest, now=now)

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -30,11 +30,10 @@ from campaigns.dialer_parts import DialerParts, DialerSettings
 from campaigns.guard import Hold
 from campaigns.model import Campaign
 from campaigns.one_call import ONE_CALL, OneCall
-from campaigns.store.contacts import ContactStore
-from campaigns.store.dials import DialCalls, DialReader
-from campaigns.store.figures import CourseReader
-from campaigns.store.office import CampaignOffice
-from campaigns.store.queue import CampaignStore
+from campaigns.store.contacts import Contacts
+from campaigns.store.dials import Ledger
+from campaigns.store.figures import Figures
+from campaigns.store.queue import Queue
 from operations.database.database import StorageError
 from operations.keep_running import keep_running
 from operations.notify.alert import Alert
@@ -76,7 +75,7 @@ class CallsOfTheHouse:
     """Our side of the placed calls: their briefs and their results."""
 
     ledger: CallLedger
-    record: DialCalls
+    record: Ledger
     briefs: Briefs
     agent_of: Callable[[Campaign], AgentSettings]
 
@@ -104,7 +103,7 @@ class CallsOfTheHouse:
     async def _recorded(self, dial_id: str) -> CallVerdict | None:
         try:
             async with asyncio.timeout(RECORD_S):
-                end = await self.record.end(dial_id, list(KINDS))
+                end = await self.record.recorded_end(dial_id, list(KINDS))
         except (StorageError, TimeoutError) as error:
             logger.debug("the record does not say how the call of {} ended: {!r}", dial_id, error)
             return None
@@ -126,19 +125,18 @@ class Outbound:
     Attributes:
         dialer: `None` if no campaign is configured.
         one_call: `None` if no carrier can dial.
-        course: Reads how each campaign has been going.
         usable: Returns for each stage whether any of its rungs may be used now.
         url: The database's address.
     """
 
     campaigns: Mapping[str, Campaign]
-    office: CampaignOffice
-    book: ContactStore
+    queue: Queue
+    contacts: Contacts
+    figures: Figures
     calls: CallsOfTheHouse
     dialer: Dialer | None
     one_call: OneCall | None
     now_s: Callable[[], float]
-    course: CourseReader
     usable: Callable[[], Mapping[str, bool]]
     url: str = field(repr=False)
 
@@ -172,68 +170,43 @@ async def open_outbound(
         alerts: Returns the open alerts and the newest others.
         dialing: The dialler's timing.
     """
-    settings, campaigns = process.settings, campaigns_of(process.settings)
-    async with asyncio.TaskGroup() as tasks, _open_books(settings.storage.url) as books:
-        calls = _calls(ledger, process, pool, books.record)
-        process.briefs.look_up = partial(_look_up, settings, campaigns, books.reader)
+    settings, database = process.settings, process.database
+    campaigns, dials = campaigns_of(settings), Ledger(database)
+    async with asyncio.TaskGroup() as tasks:
+        calls = _calls(ledger, process, pool, campaigns, dials)
         carrier = carrier_of(settings, ledger.book, tasks) or NoCarrier()
-        clerks = clerks_of(settings, campaigns, carrier, leads=lambda: pool.leads)
+        clerks = clerks_of(settings, database, campaigns, carrier, leads=lambda: pool.leads)
         tell = clerks.heard_by(process.switchboard.tell)
-        parts = _parts(HouseOfCalls(process=process, pool=pool), books, calls, carrier, tell)
-        parts = replace(parts, settings=dialing or parts.settings, held=partial(_held, alerts))
+        house = HouseOfCalls(process=process, pool=pool)
+        parts = _parts(house, calls, carrier, tell, dialing=dialing, alerts=alerts)
         dialer = _dialer(campaigns, parts)
         async with _working(tasks, dialer, clerks, carrier):
             yield Outbound(
                 campaigns=campaigns,
-                office=books.office,
-                book=books.contacts,
+                queue=parts.queue,
+                contacts=Contacts(database),
+                figures=parts.figures,
                 calls=calls,
                 dialer=dialer,
                 one_call=_one_call(parts),
                 now_s=clock.utc_s,
-                course=books.course,
                 usable=parts.pool.usable,
                 url=settings.storage.url,
             )
 
 
 def _calls(
-    ledger: CallLedger, process: Process, pool: WorkerPool, record: DialCalls
+    ledger: CallLedger,
+    process: Process,
+    pool: WorkerPool,
+    campaigns: Mapping[str, Campaign],
+    dials: Ledger,
 ) -> CallsOfTheHouse:
     ledger.join(pool)
+    process.briefs.look_up = partial(_look_up, process.settings, campaigns, dials)
     process.switchboard.on_closing(ledger.wake_all)  # ringing calls are cancelled at once
     agent = partial(agent_of, process.settings)
-    return CallsOfTheHouse(ledger=ledger, record=record, briefs=process.briefs, agent_of=agent)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _CampaignStores:
-    """The database stores of campaigns, each with its own connections."""
-
-    store: CampaignStore
-    office: CampaignOffice
-    contacts: ContactStore
-    course: CourseReader
-    reader: DialReader
-    record: DialCalls
-
-
-@asynccontextmanager
-async def _open_books(url: str) -> AsyncIterator[_CampaignStores]:
-    """Open the stores; close them after everything that uses them."""
-    books = _CampaignStores(
-        store=CampaignStore(url, holder=secrets.token_hex(8)),
-        office=CampaignOffice(url),
-        contacts=ContactStore(url),
-        course=CourseReader(url),
-        reader=DialReader(url),
-        record=DialCalls(url),
-    )
-    try:
-        yield books
-    finally:
-        for field_ in fields(books):
-            await getattr(books, field_.name).close()
+    return CallsOfTheHouse(ledger=ledger, record=dials, briefs=process.briefs, agent_of=agent)
 
 
 @asynccontextmanager
@@ -253,25 +226,29 @@ async def _working(
             await asyncio.wait([text])
         if isinstance(carrier, Closing):
             carrier.close()
-        await clerks.close()
 
 
 def _parts(
     pool: HouseOfCalls,
-    books: _CampaignStores,
     calls: CallsOfTheHouse,
     carrier: CampaignCarrier,
     tell: Tell,
+    *,
+    dialing: DialerSettings | None,
+    alerts: Alerts,
 ) -> DialerParts:
+    database = pool.process.database
     return DialerParts(
-        store=books.store,
-        office=books.office,
+        queue=Queue(database, holder=secrets.token_hex(8)),
+        figures=Figures(database),
         carrier=carrier,
         calls=calls,
         pool=pool,
         tell=tell,
         now_s=clock.utc_s,
         rehearse=rehearsal_of(pool.process).ready,
+        held=partial(_held, alerts),
+        settings=dialing or DialerSettings(),
     )
 
 
@@ -310,11 +287,11 @@ def _one_call(parts: DialerParts) -> OneCall | None:
 
 
 async def _look_up(
-    settings: Settings, campaigns: Mapping[str, Campaign], reader: DialReader, dial_id: str
+    settings: Settings, campaigns: Mapping[str, Campaign], ledger: Ledger, dial_id: str
 ) -> AgentSettings | None:
     if dial_id.startswith(ONE_CALL):
         return settings.agent
-    claim = await reader.find(dial_id)
+    claim = await ledger.find(dial_id)
     campaign = campaigns.get(claim.dial.campaign) if claim else None
     if claim is None or campaign is None:
         return None

@@ -23,7 +23,6 @@ from bot.config.settings import Settings
 from bot.server.limits import bounds
 from bot.tools.own_modules import find_own_modules
 from bot.workers.process import CLOSE_S, Process, open_process
-from operations.record.record_keeper import record_keeper
 from operations.telemetry import logs
 from transports.media_stream.leg import CarriedCall, StreamLeg
 from transports.media_stream.line import NORMAL, close
@@ -215,7 +214,7 @@ async def _open(settings: Settings) -> AsyncIterator[Process]:
     Raises:
         SwitchboardFullError: The calls are being ended.
     """
-    async with open_process(settings, words=False, keeper=record_keeper(settings)) as process:
+    async with open_process(settings, words=False, record=True) as process:
         with calls_of_host().at(process.switchboard):
             yield process
 

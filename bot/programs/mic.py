@@ -139,16 +139,13 @@ async def talk(settings: Settings) -> None:
     from rich.console import Console  # noqa: PLC0415
 
     from bot.workers.process import open_process  # noqa: PLC0415
-    from operations.record.record_keeper import record_keeper  # noqa: PLC0415
     from operations.telemetry import logs  # noqa: PLC0415
     from transports.local.leg import LocalLeg  # noqa: PLC0415
 
     logs.set_up(level="WARNING", folder=settings.logs.dir)
     console, line = Console(soft_wrap=True, highlight=False), TerminalLine()
     headphones = settings.transports.local.headphones
-    async with open_process(
-        settings, words=True, listeners=[line], keeper=record_keeper(settings)
-    ) as process:
+    async with open_process(settings, words=True, listeners=[line], record=True) as process:
         leg = LocalLeg(card, guard=None if headphones else EchoGuard(delay_s=LATENCY_S))
         call = process.call(leg)
         console.print(f"{'' if headphones else f'{RESTS} '}Ctrl-C says goodbye.")

@@ -39,7 +39,6 @@ class Extras:
     listeners: Sequence[Listener] = ()
     routers: Sequence[APIRouter] = ()
     models: VoiceModels | None = None  # already loaded
-    reader: RecordReader | None = None  # of the call record; `None` for one that is never closed
     pool: PoolClient | None = None  # the other processes of this port
     metrics_folder: Path | None = None  # where they write their metrics
     campaigns: CampaignsView | None = None  # `None` to leave campaigns out of the live view
@@ -126,7 +125,6 @@ def _watched(process: Process, pool: WorkerPool, extras: Extras) -> list[APIRout
     settings = process.settings
     calls = HouseCalls(process.sums, pool)
     view = HouseLive(process.live, pool)
-    reader = extras.reader or RecordReader(settings.storage.url)
     return [
         live_router(
             view,
@@ -134,7 +132,7 @@ def _watched(process: Process, pool: WorkerPool, extras: Extras) -> list[APIRout
             calls=calls,
             campaigns=extras.campaigns,
         ),
-        call_router(calls, reader),
+        call_router(calls, RecordReader(process.database)),
     ]
 
 

@@ -238,8 +238,8 @@ def campaign_router(outbound: Outbound, all_campaigns: HouseCampaigns, tell: Tel
 async def _move(outbound: Outbound, name: str, move: str, word: OperatorWord) -> bool:
     """Move a campaign; return False if its state does not allow that."""
     now, (begins, becomes) = outbound.now_s(), MOVES[move]
-    await outbound.office.open(name, now=now)
-    return await outbound.office.move(name, becomes, reason=word.name, now=now, begins=begins)
+    await outbound.queue.open(name, now=now)
+    return await outbound.queue.move(name, becomes, reason=word.name, now=now, begins=begins)
 
 
 def _unmoved(shown: dict[str, Any], move: str) -> JSONResponse | dict[str, Any]:
@@ -258,7 +258,7 @@ async def _dial(outbound: Outbound, number: str) -> JSONResponse | dict[str, Any
     if call is None or call.pool.leaving:
         return _refused(LEAVING, 503) if call else _refused(NO_CARRIER, 409)
     try:
-        if await outbound.book.do_not_call([number]):
+        if await outbound.contacts.do_not_call([number]):
             return _refused("This number is on the do-not-call list.", 409)
     except StorageError:
         return _unknown()

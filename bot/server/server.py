@@ -32,13 +32,12 @@ from bot.workers.process import Process, open_process
 from bot.workers.upkeep import do_chores, look_now_and_then
 from calls.events import CallRefused
 from calls.operations_events import ConfigurationReloaded, WorkerLost, WorkerStarted
+from operations.database.database import Database
 from operations.keep_running import keep_running
 from operations.notify.desk import AlertDispatcher
 from operations.notify.opening import tell_operators, utc_s
 from operations.notify.outbox import AlertOutbox
 from operations.notify.reporter import AlertReporter
-from operations.record.reader import RecordReader
-from operations.record.record_keeper import record_keeper
 from operations.sheets.opening import mirror_in_sheet
 from operations.telemetry.emitter import Listener
 
@@ -200,15 +199,18 @@ async def run_server(
     process, then the worker pool, the background work, and the dialer. The port opens last and
     closes first.
     """
-    outbox = AlertOutbox(settings.storage.url)
+    database = Database(settings.storage.url)
+    outbox = AlertOutbox(database)
     reporter, ledger = AlertReporter(outbox, utc_s=utc_s), CallLedger()
     async with (
-        _process(settings, extras, [reporter, ledger]) as process,
+        database,
+        _process(settings, database, extras, [reporter, ledger]) as process,
         open_house(process, extras.pool) as pool,
         do_chores(process, pool),
         _alerts(process, pool, reporter, outbox) as alerts,
-        mirror_in_sheet(settings, tell=process.switchboard.tell, leads=lambda: pool.leads),
-        _record_of(settings) as reader,
+        mirror_in_sheet(
+            settings, database, tell=process.switchboard.tell, leads=lambda: pool.leads
+        ),
         open_outbound(
             process, pool, ledger, alerts=alerts.recent, dialing=extras.dialing
         ) as outbound,
@@ -217,7 +219,7 @@ async def run_server(
         campaigns = HouseCampaigns(outbound, pool)
         reporter.lasting = campaigns.lasting
         routers = [*_operators(process, alerts, outbound, campaigns), *extras.routers]
-        more = replace(extras, routers=routers, reader=reader, campaigns=campaigns)
+        more = replace(extras, routers=routers, campaigns=campaigns)
         app = application(process, tasks, more, pool)
         server = Server(_bounded(app), process.switchboard)
         server.follows_dials = lambda: outbound.follows_dials
@@ -226,7 +228,7 @@ async def run_server(
 
 
 def _process(
-    settings: Settings, extras: Extras, listeners: Sequence[Listener]
+    settings: Settings, database: Database, extras: Extras, listeners: Sequence[Listener]
 ) -> AbstractAsyncContextManager[Process]:
     return open_process(
         settings,
@@ -234,7 +236,8 @@ def _process(
         listeners=[*listeners, *extras.listeners],
         models=extras.models,
         metrics_folder=extras.metrics_folder,
-        keeper=record_keeper(settings),
+        database=database,
+        record=True,
     )
 
 
@@ -286,15 +289,6 @@ async def _answering(
     finally:
         server.asked_to_stop.set()
         await asyncio.wait([stopping, serving])
-
-
-@asynccontextmanager
-async def _record_of(settings: Settings) -> AsyncIterator[RecordReader]:
-    reader = RecordReader(settings.storage.url)
-    try:
-        yield reader
-    finally:
-        await reader.close()
 
 
 async def _serve(server: Server, sockets: list[socket.socket]) -> None:

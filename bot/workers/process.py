@@ -3,8 +3,9 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -34,7 +35,10 @@ from bot.workers.interpreter import (
 from bot.workers.lag import LagTeller, measure_lag
 from bot.workers.listeners import OwnListeners, open_listeners, own_listeners
 from calls.cost import PriceTable
-from campaigns.store.contacts import ContactStore
+from calls.entry import Tell
+from campaigns.after_call import open_callbacks, purpose_of
+from campaigns.store.contacts import Contacts
+from campaigns.store.dials import Ledger
 from campaigns.store.owed_numbers import OwedNumbers
 from fallbacks.ladder import StagePolicy
 from fallbacks.lag import Lag
@@ -42,10 +46,10 @@ from operations.after_call import work
 from operations.after_call.opening import AfterCallServices, open_after_calls
 from operations.crm.opening import open_crm
 from operations.crm.port import CrmLookup
-from operations.database.database import compile_tables
+from operations.database.database import Database
+from operations.database.schema import compile_tables
 from operations.keep_running import at_work, keep_running
 from operations.record import record_keeper
-from operations.record.record_keeper import RecordListener
 from operations.retrying import Retries
 from operations.telemetry.emitter import Emitter, Listener
 from operations.telemetry.live import ConsoleSums, Live
@@ -62,6 +66,7 @@ PHONE_RATE_HZ: Final = 8000  # any rate will do: shared clients carry no audio
 @asynccontextmanager
 async def open_shared(
     settings: Settings,
+    database: Database,
     models: VoiceModels,
     measuring: LagTeller,
     *,
@@ -71,12 +76,12 @@ async def open_shared(
     """Open what calls share, and close it when the block ends."""
     policies = build_policies(settings, clock.monotonic(), lag=measuring.lag)
     services = await asyncio.to_thread(share_providers, settings)
-    last_resort = await asyncio.to_thread(LastResort.of, settings)
+    last_resort = await asyncio.to_thread(LastResort.of, settings, database)
     judges = TurnJudges(clock=clock.monotonic)
     retries = Retries(settings=settings.resilience.retry_settings(), tell=measuring.tell)
     async with (
         sending(SummaryPosts(settings.transfer.webhook_url, retries)) as posts,
-        _listing(settings, measuring) as opt_outs,
+        _listing(settings, database, measuring) as opt_outs,
     ):
         yield Shared(
             settings=settings,
@@ -98,17 +103,16 @@ async def open_shared(
 
 
 @asynccontextmanager
-async def _listing(settings: Settings, measuring: LagTeller) -> AsyncIterator[OptOuts | None]:
+async def _listing(
+    settings: Settings, database: Database, measuring: LagTeller
+) -> AsyncIterator[OptOuts | None]:
     """Record opt-outs while the block runs; yields `None` if this process places no calls."""
     if not settings.campaigns:
         yield None
         return
-    contacts, kept = ContactStore(settings.storage.url), OwedNumbers(settings.logs.dir / OWED)
-    try:
-        async with listing(OptOuts(contacts, kept, tell=measuring.tell)) as opt_outs:
-            yield opt_outs
-    finally:
-        await contacts.close()
+    contacts, kept = Contacts(database), OwedNumbers(settings.logs.dir / OWED)
+    async with listing(OptOuts(contacts, kept, tell=measuring.tell)) as opt_outs:
+        yield opt_outs
 
 
 def load_providers(settings: Settings) -> None:
@@ -163,6 +167,7 @@ class Process:
     """What answers calls: `async with open_process(settings, words=False) as process: ...`."""
 
     settings: Settings
+    database: Database
     switchboard: Switchboard
     emitter: Emitter
     live: Live
@@ -204,7 +209,8 @@ async def open_process(
     listeners: Sequence[Listener] = (),
     models: VoiceModels | None = None,
     metrics_folder: Path | None = None,
-    keeper: RecordListener | None = None,
+    database: Database | None = None,
+    record: bool = False,
 ) -> AsyncIterator[Process]:
     """Be ready for calls while the block runs.
 
@@ -214,27 +220,48 @@ async def open_process(
         listeners: More listeners, which get all events.
         models: The loaded models; `None` to load them now.
         metrics_folder: Shared by all processes of a pool; `None` for a single process.
-        keeper: Writes the record of the calls; `None` for calls without one, such as trials.
+        database: Of `storage.url`, which the caller closes; `None` to open it here.
+        record: Write the calls into the database; trials do not.
     """
     models = await _load(settings, models)
     prices = await asyncio.to_thread(load_prices, settings.prices.file)
-    own = own_listeners(settings, words=words, metrics_folder=metrics_folder, keeper=keeper)
-    emitter = own.emitter(settings, listeners)
-    tell = emitter.tell_for("")
-    async with (
-        open_connections(),
-        open_listeners(settings, own, emitter),
-        measure_lag(Lag(), tell=tell, clock=clock.monotonic) as measuring,
-        open_crm(settings, own.crm, tell=tell) as crm,
-        open_shared(
-            settings, models, measuring, carrier_words=own.carrier_words, crm=crm
-        ) as shared,
-        open_after_calls(settings, own.after_calls, _means(shared, own, prices), tell=tell),
-    ):
-        tell(configuration_of(settings))
-        call = CallMaker(shared, emitter, prices)
-        async with _taking_calls(call, shared, own, emitter, measuring) as process:
-            yield process
+    async with nullcontext(database) if database else Database(settings.storage.url) as storage:
+        keeper = record_keeper.record_keeper(settings, storage) if record else None
+        own = own_listeners(settings, words=words, metrics_folder=metrics_folder, keeper=keeper)
+        emitter = own.emitter(settings, listeners)
+        tell = emitter.tell_for("")
+        async with (
+            open_connections(),
+            open_listeners(settings, own, emitter),
+            measure_lag(Lag(), tell=tell, clock=clock.monotonic) as measuring,
+            open_crm(settings, storage, own.crm, tell=tell) as crm,
+            open_shared(
+                settings, storage, models, measuring, carrier_words=own.carrier_words, crm=crm
+            ) as shared,
+            _working_after_calls(shared, storage, own, prices, tell=tell),
+        ):
+            tell(configuration_of(settings))
+            call = CallMaker(shared, emitter, prices)
+            async with _taking_calls(call, shared, storage, own, emitter, measuring) as process:
+                yield process
+
+
+@asynccontextmanager
+async def _working_after_calls(
+    shared: Shared, database: Database, own: OwnListeners, prices: PriceTable, *, tell: Tell
+) -> AsyncIterator[None]:
+    settings = shared.settings
+    async with open_callbacks(settings, database, tell=tell) as callbacks:
+        services = AfterCallServices(
+            policy=shared.policies["llm"],
+            clients=shared.clients,
+            reporter=own.crm.reporter,
+            take_callback=callbacks.take_wish if callbacks else None,
+            purpose=partial(purpose_of, settings=settings, ledger=Ledger(database)),
+            prices=prices,
+        )
+        async with open_after_calls(settings, database, own.after_calls, services, tell=tell):
+            yield
 
 
 async def _load(settings: Settings, models: VoiceModels | None) -> VoiceModels:
@@ -251,18 +278,14 @@ async def _load(settings: Settings, models: VoiceModels | None) -> VoiceModels:
     return models
 
 
-def _means(shared: Shared, own: OwnListeners, prices: PriceTable) -> AfterCallServices:
-    return AfterCallServices(
-        policy=shared.policies["llm"],
-        clients=shared.clients,
-        reporter=own.crm.reporter,
-        prices=prices,
-    )
-
-
 @asynccontextmanager
 async def _taking_calls(
-    call: CallMaker, shared: Shared, own: OwnListeners, emitter: Emitter, measuring: LagTeller
+    call: CallMaker,
+    shared: Shared,
+    database: Database,
+    own: OwnListeners,
+    emitter: Emitter,
+    measuring: LagTeller,
 ) -> AsyncIterator[Process]:
     """Answer calls and watch providers while the block runs; then end the calls."""
     settings, tell = shared.settings, measuring.tell
@@ -278,6 +301,7 @@ async def _taking_calls(
     ):
         yield Process(
             settings=settings,
+            database=database,
             switchboard=switchboard,
             emitter=emitter,
             live=own.live,

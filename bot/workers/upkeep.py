@@ -26,8 +26,8 @@ async def do_chores(process: Process, pool: WorkerPool) -> AsyncIterator[None]:
     async with (
         _clips(process, pool),
         _messages(process, pool),
-        forget_rows_daily(settings, mine=lambda: pool.leads),
-        voicemails_listed(left, settings.storage.url, mine=lambda: pool.leads),
+        forget_rows_daily(settings, process.database, mine=lambda: pool.leads),
+        voicemails_listed(left, process.database, mine=lambda: pool.leads),
     ):
         yield
 

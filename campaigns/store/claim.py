@@ -15,6 +15,7 @@ from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from calls.outbound import (
+    LONGEST_S,
     CallConsent,
     CampaignUse,
     Claim,
@@ -74,9 +75,9 @@ def read_fields(text: str) -> dict[str, str]:
 LOOKS: Final = (4, 96, 200, 200)
 """Contacts read at a time. Usually the first one is taken, unless many are outside their hours."""
 OPEN_STATES: Final[Sequence[ContactState]] = ("waiting", "resting")
+UNFINISHED: Final[Sequence[ContactState]] = (*OPEN_STATES, "dialling")
 LIVE_STATES: Final[Sequence[DialState]] = ("intended", "placed", "answered")
 ENGAGED_S: Final = 10.0  # chosen: wait for a number that another campaign is calling
-LONGEST_S: Final = 2 * 3600.0  # of a dial; older ones without an outcome are of deleted campaigns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,23 +1,46 @@
-"""Contacts that campaigns may call: imports, consent, the do-not-call list."""
+"""Contacts that campaigns may call: imports, consent, the do-not-call list, requested callbacks.
+
+A callback is identified by its call. The contact and the note that it was queued are written in one
+transaction, so a second look, also after a crash, finds it done.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, TypeAlias
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, insert, or_, select, update
+from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from calls.outbound import CallConsent
 from campaigns.store.claim import write_fields
-from campaigns.store.office import make_campaign
+from campaigns.store.queue import make_campaign
+from operations.after_call.outcome_rules import SETTLED_S
+from operations.database.database import Database
 from operations.database.many_rows import insert_missing, is_one_of, work_by_index
-from operations.database.tables import CONSENTS, CONTACTS, DIALS, DO_NOT_CALL
-from operations.database.transactions import TransactionStore
+from operations.database.tables import (
+    CALL_RESULTS,
+    CALLBACK_CONTACTS,
+    CALLBACKS,
+    CALLS,
+    CAMPAIGNS,
+    CONSENTS,
+    CONTACTS,
+    DIALS,
+    DO_NOT_CALL,
+)
 
 ImportedAs: TypeAlias = Literal["added", "known", "duplicate", "do_not_call"]
 """New; in the campaign before this import; twice in this import; on the do-not-call list."""
 
+QueuedAs: TypeAlias = Literal["added", "moved", "do_not_call", "no_number"]
+"""A new contact; an existing contact with a new time; on the do-not-call list; no usable number."""
+
 BATCH: Final = 1000  # rows of one transaction
+WITHIN_S: Final = 60.0  # after a call its result is known; `after_call.within_s`
+UNSEEN_S: Final = 6 * 3600.0  # after the request, for a call that has no record
+LEFT_AT_ONCE: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +56,35 @@ class NewContact:
     due_s: float = 0.0  # set for a callback
 
 
-class ContactStore(TransactionStore):
-    """Stores contacts; every method raises `StorageError` when the database fails."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftCallback:
+    """A callback that is not queued yet."""
+
+    call_id: str
+    number: str
+    reason: str
+    asked_s: float
+    callback_at_s: float | None  # from the call's result; `None` if no time was agreed
+    outcome: str  # of that call; empty if unknown
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackNote:
+    """A row of the table of queued callbacks."""
+
+    call_id: str
+    number: str
+    campaign: str
+    outcome: QueuedAs
+    due_s: float = 0.0
+    contact_id: int | None = None
+
+
+@dataclass(slots=True)
+class Contacts:
+    """The people to call; every method raises `StorageError` when the database fails."""
+
+    database: Database
 
     async def add(
         self, campaign: str, contacts: Sequence[NewContact], *, now: float
@@ -45,10 +95,10 @@ class ContactStore(TransactionStore):
         from one that was there before. The campaign is created if it does not exist.
         """
         numbers = [contact.number for contact in contacts]
-        async with self._work.write() as connection:
+        async with self.database.transaction() as connection:
             # Otherwise two imports of one file could both take a number for new.
             await work_by_index(connection, f"contacts of {campaign}")
-            await make_campaign(self._work, connection, campaign, now)
+            await make_campaign(self.database, connection, campaign, now)
             known = await _known(connection, campaign, numbers)
             barred = await _barred_of(connection, numbers)
             told: list[ImportedAs] = []
@@ -62,7 +112,7 @@ class ContactStore(TransactionStore):
 
     async def do_not_call(self, numbers: Iterable[str]) -> frozenset[str]:
         """Return the numbers that are on the do-not-call list."""
-        async with self._work.read() as connection:
+        async with self.database.reading() as connection:
             return await _barred_of(connection, list(numbers))
 
     async def add_do_not_call(
@@ -80,16 +130,67 @@ class ContactStore(TransactionStore):
                 too, because the carrier may have written it in another way.
         """
         dialled = select(DIALS.c.number).where(DIALS.c.id == dial_id)
-        async with self._work.write() as connection:
+        async with self.database.transaction() as connection:
             numbers = {number, *(await connection.execute(dialled)).scalars()}
             row = {"source": source[:100], "added_s": now}
             rows = [{"number": item, **row} for item in sorted(numbers)]
-            listed = self._work.insert(DO_NOT_CALL).values(rows).on_conflict_do_nothing()
+            listed = self.database.insert(DO_NOT_CALL).values(rows).on_conflict_do_nothing()
             new = (await connection.execute(listed)).rowcount > 0
             theirs = CONTACTS.c.number.in_(numbers)
             open_ones = CONTACTS.c.state.in_(("waiting", "resting")) & theirs
             await connection.execute(update(CONTACTS).where(open_ones).values(state="excluded"))
         return new
+
+    async def queue_callback(
+        self, call_id: str, campaign: str, contact: NewContact, *, now: float
+    ) -> QueuedAs | None:
+        """Queue a callback in a campaign; `None` if it is queued already or cannot be queued yet.
+
+        A contact that is being dialled is not changed, because the dial's outcome would overwrite
+        the change. The callback stays in `left_callbacks` for a later attempt.
+        """
+        async with self.database.transaction() as connection:
+            await make_campaign(self.database, connection, campaign, now)
+            if await _is_queued(connection, call_id):
+                return None
+            known = await _contact_of(connection, campaign, contact.number)
+            if known is not None and known.state == "dialling":
+                return None
+            return await _become_contact(connection, call_id, campaign, contact, known, now)
+
+    async def give_up_callback(self, note: CallbackNote, *, now: float) -> bool:
+        """Record that there is no callback, and why; return False if it was handled before."""
+        async with self.database.transaction() as connection:
+            if await _is_queued(connection, note.call_id):
+                return False
+            await _note(connection, note, now)
+            return True
+
+    async def left_callbacks(
+        self, *, now: float, within_s: float = WITHIN_S
+    ) -> Sequence[LeftCallback]:
+        """Return some unqueued callbacks of calls that ended long ago.
+
+        A killed process has left them, or a campaign could not take them yet. The result of a call
+        is known `within_s` after its end.
+        """
+        settled = datetime.fromtimestamp(now, UTC) - timedelta(seconds=within_s + SETTLED_S)
+        unseen = datetime.fromtimestamp(now, UTC) - timedelta(seconds=UNSEEN_S)
+        over = or_(
+            and_(CALLS.c.state != "live", CALLS.c.ended_at < settled),
+            and_(CALLS.c.id.is_(None), CALLBACKS.c.asked_at < unseen),
+        )
+        wanted = (
+            select(CALLBACKS, CALL_RESULTS.c.callback_at_s, CALL_RESULTS.c.outcome)
+            .outerjoin(CALLS, CALLS.c.id == CALLBACKS.c.call_id)
+            .outerjoin(CALL_RESULTS, CALL_RESULTS.c.call_id == CALLBACKS.c.call_id)
+            .outerjoin(CALLBACK_CONTACTS, CALLBACK_CONTACTS.c.call_id == CALLBACKS.c.call_id)
+            .where(CALLBACKS.c.done_at.is_(None), CALLBACK_CONTACTS.c.call_id.is_(None), over)
+            .order_by(CALLBACKS.c.id)
+            .limit(LEFT_AT_ONCE)
+        )
+        async with self.database.reading() as connection:
+            return [_left(row) for row in await connection.execute(wanted)]
 
 
 async def _insert(
@@ -167,3 +268,86 @@ def _consent(campaign: str, contact: NewContact, now: float) -> dict[str, Any]:
         "source": consent.source[:300],
         "recorded_s": now,
     }
+
+
+async def _become_contact(
+    connection: AsyncConnection,
+    call_id: str,
+    campaign: str,
+    contact: NewContact,
+    known: Row[Any] | None,
+    now: float,
+) -> QueuedAs:
+    if await _barred_of(connection, [contact.number]):
+        refused = CallbackNote(call_id, contact.number, campaign, "do_not_call")
+        await _note(connection, refused, now)
+        return "do_not_call"
+    alone = await _is_empty(connection, campaign)
+    if known is None:
+        values = contact_row(campaign, contact, now)
+        added = insert(CONTACTS).values(values).returning(CONTACTS.c.id)
+        contact_id = int((await connection.execute(added)).scalar_one())
+    else:
+        contact_id = int(known.id)
+        again = {"state": "waiting", "due_s": contact.due_s, "attempts": 0, "uncounted": 0}
+        own = update(CONTACTS).where(CONTACTS.c.id == contact_id)
+        await connection.execute(own.values(**again))
+    if contact.consent is not None:
+        await insert_missing(connection, CONSENTS, [_consent(campaign, contact, now)])
+    await _wake(connection, campaign, alone=alone, now=now)
+    outcome: QueuedAs = "added" if known is None else "moved"
+    made = CallbackNote(call_id, contact.number, campaign, outcome, contact.due_s, contact_id)
+    await _note(connection, made, now)
+    return outcome
+
+
+async def _note(connection: AsyncConnection, made: CallbackNote, now: float) -> None:
+    row = {
+        "call_id": made.call_id,
+        "number": made.number[:64],
+        "campaign": made.campaign,
+        "contact_id": made.contact_id,
+        "outcome": made.outcome,
+        "due_s": made.due_s,
+        "made_s": now,
+    }
+    await connection.execute(insert(CALLBACK_CONTACTS).values(**row))
+
+
+async def _is_queued(connection: AsyncConnection, call_id: str) -> bool:
+    own = select(CALLBACK_CONTACTS.c.call_id).where(CALLBACK_CONTACTS.c.call_id == call_id)
+    return (await connection.execute(own)).first() is not None
+
+
+async def _contact_of(connection: AsyncConnection, campaign: str, number: str) -> Row[Any] | None:
+    own = select(CONTACTS).where(CONTACTS.c.campaign == campaign, CONTACTS.c.number == number)
+    return (await connection.execute(own.with_for_update())).first()
+
+
+async def _is_empty(connection: AsyncConnection, campaign: str) -> bool:
+    own = select(CONTACTS.c.id).where(CONTACTS.c.campaign == campaign).limit(1)
+    return (await connection.execute(own)).first() is None
+
+
+async def _wake(connection: AsyncConnection, campaign: str, *, alone: bool, now: float) -> None:
+    """Resume a campaign that had no contact left.
+
+    A campaign that was never started is started only if this callback is its only contact: it
+    exists for callbacks. A paused campaign stays paused, because an operator or a failure paused
+    it.
+    """
+    states = ("done", "ready") if alone else ("done",)
+    own = (CAMPAIGNS.c.name == campaign) & CAMPAIGNS.c.state.in_(states)
+    values = {"state": "running", "reason": "callback", "changed_s": now}
+    await connection.execute(update(CAMPAIGNS).where(own).values(**values))
+
+
+def _left(row: Row[Any]) -> LeftCallback:
+    return LeftCallback(
+        call_id=row.call_id,
+        number=row.number,
+        reason=row.reason,
+        asked_s=row.asked_at.timestamp(),
+        callback_at_s=row.callback_at_s,
+        outcome=row.outcome or "",
+    )

@@ -1,4 +1,4 @@
-"""The ledger of dials for its readers: CRM reports, prices, costs, and single dials."""
+"""The ledger of dials, and what follows a dial: its cost, its price, its report to the CRM."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from sqlalchemy.engine import Row
 
 from calls.outbound import Claim, Dial, DialOutcome
 from campaigns.store.claim import read_contact, read_dial, read_fields
+from operations.database.database import Database
 from operations.database.tables import CALLS, CAMPAIGNS, CONTACTS, CRM_REPORTS, DIALS, HAPPENINGS
-from operations.database.transactions import TransactionStore
 
-# Dials that the CRM was not told about yet. Ledger and outbox are read in one query, so that no
-# crash between the two loses a dial.
-
-KEY: Final = "dial-"  # prefix of the keys of these reports
+KEY: Final = "dial-"  # prefix of the keys of a dial's reports
 REPORTS_PAGE: Final = 200
+BILLS_PAGE: Final = 500
+CALLS_PAGE: Final = 500
 TALKED: Final = (DialOutcome.COMPLETED, DialOutcome.VOICEMAIL, DialOutcome.AGENT_FAILED)
+"""Answered calls; carriers do not charge for others."""
 NO_AGENT: Final = "no_agent"  # answered, without a call on our side
 
 
@@ -29,13 +29,70 @@ class UnreportedDial:
     fields: Mapping[str, str]
 
 
-class UnreportedDials(TransactionStore):
-    """Reads unreported dials; every method raises `StorageError` when the database fails."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialledCall:
+    """An ended call on our side, and the dial it belongs to."""
 
-    async def page(
+    dial_id: str
+    reason: str  # why it ended
+    turns: int  # answers of the agent that were heard
+    cost: float | None  # `None` if a part has no known price
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialUse:
+    """Costs and abandonment of a dial."""
+
+    dial_id: str
+    cost: float | None  # of the providers; `None` if a part has no known price
+    abandoned: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedEnd:
+    """How the call of a dial ended, from its record.
+
+    Attributes:
+        interrupted: Its process died before the call was over.
+        facts: Events of the requested kinds in their order, as kind and fields.
+    """
+
+    interrupted: bool
+    reason: str
+    length_s: float
+    facts: Sequence[tuple[str, Mapping[str, Any]]]
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The dials of all campaigns; every method raises `StorageError` when the database fails."""
+
+    database: Database
+
+    async def find(self, dial_id: str) -> Claim | None:
+        """Return a dial and its contact; `None` if one of them does not exist."""
+        async with self.database.reading() as connection:
+            row = (await connection.execute(select(DIALS).where(DIALS.c.id == dial_id))).first()
+            if row is None:
+                return None
+            dial = read_dial(row)
+            own = select(CONTACTS).where(CONTACTS.c.id == dial.contact_id)
+            contact = (await connection.execute(own)).first()
+            return Claim(contact=read_contact(contact), dial=dial) if contact else None
+
+    async def of_campaign(self, campaign: str) -> Sequence[Dial]:
+        """Return all dials of a campaign, the oldest first."""
+        own = select(DIALS).where(DIALS.c.campaign == campaign)
+        async with self.database.reading() as connection:
+            rows = await connection.execute(own.order_by(DIALS.c.intended_s, DIALS.c.id))
+            return [read_dial(row) for row in rows]
+
+    async def unreported(
         self, campaigns: Sequence[str], *, since_s: float, talked: bool
     ) -> Sequence[UnreportedDial]:
-        """Return a page of dials that were ordered from the carrier, the oldest first.
+        """Return a page of dials that the CRM was not told about, the oldest first.
+
+        Ledger and outbox are read in one query, so that no crash between the two loses a dial.
 
         Args:
             campaigns: Names of the campaigns.
@@ -61,19 +118,130 @@ class UnreportedDials(TransactionStore):
             .order_by(DIALS.c.intended_s, DIALS.c.id)
             .limit(REPORTS_PAGE)
         )
-        async with self._work.read() as connection:
+        async with self.database.reading() as connection:
             rows = (await connection.execute(found)).all()
         return [
             UnreportedDial(dial=read_dial(row), fields=read_fields(row.fields or "{}"))
             for row in rows
         ]
 
+    async def unpriced(self, campaigns: Sequence[str], *, since_s: float) -> Sequence[Dial]:
+        """Return answered dials since then without a price, the newest first."""
+        owed = (
+            select(DIALS)
+            .where(
+                DIALS.c.campaign.in_(campaigns),
+                DIALS.c.intended_s >= since_s,
+                DIALS.c.cost.is_(None),
+                picked_up(),
+            )
+            .order_by(DIALS.c.intended_s.desc())
+            .limit(BILLS_PAGE)
+        )
+        async with self.database.reading() as connection:
+            return [read_dial(row) for row in (await connection.execute(owed)).all()]
+
+    async def charge(self, dial: Dial, cost: float) -> bool:
+        """Store the price of a dial; return False if it has one already.
+
+        If the dial belongs to the current day, the day's spending grows by it.
+        """
+        unpriced = (DIALS.c.id == dial.id) & DIALS.c.cost.is_(None)
+        its_day = (CAMPAIGNS.c.name == dial.campaign) & (CAMPAIGNS.c.day_s <= dial.intended_s)
+        spent = {"day_spent": CAMPAIGNS.c.day_spent + cost}
+        async with self.database.transaction() as connection:
+            if not (
+                await connection.execute(update(DIALS).where(unpriced).values(cost=cost))
+            ).rowcount:
+                return False
+            await connection.execute(update(CAMPAIGNS).where(its_day).values(**spent))
+            return True
+
+    async def ended_calls(
+        self, campaigns: Sequence[str], *, since_s: float
+    ) -> Sequence[DialledCall]:
+        """Return some ended calls whose costs are not yet in their dial.
+
+        A dial and a call are linked by the dial's id.
+        """
+        differs = or_(
+            DIALS.c.unpriced.is_(None), DIALS.c.providers_cost.is_distinct_from(CALLS.c.cost)
+        )
+        own = and_(
+            DIALS.c.campaign.in_(campaigns),
+            DIALS.c.intended_s >= since_s,
+            DIALS.c.state == "settled",
+        )
+        told = (
+            select(DIALS.c.id)
+            .join(CALLS, CALLS.c.dial_id == DIALS.c.id)
+            .where(own, differs, CALLS.c.state != "live")
+            .order_by(DIALS.c.intended_s.desc())
+            .limit(CALLS_PAGE)
+        )
+        # All calls of these dials: a call that was cut and resumed has two records.
+        wanted = select(CALLS.c.dial_id, CALLS.c.reason, CALLS.c.turns, CALLS.c.cost).where(
+            CALLS.c.dial_id.in_(told)
+        )
+        async with self.database.reading() as connection:
+            rows = (await connection.execute(wanted.order_by(CALLS.c.started_at))).all()
+        return [
+            DialledCall(dial_id=row.dial_id, reason=row.reason, turns=row.turns, cost=row.cost)
+            for row in rows
+        ]
+
+    async def any_ended(self, campaigns: Sequence[str], *, since_s: float) -> bool:
+        """Return whether an answered dial has ended since then."""
+        answered = exists().where(
+            DIALS.c.campaign.in_(campaigns), DIALS.c.ended_s >= since_s, picked_up()
+        )
+        async with self.database.reading() as connection:
+            return bool((await connection.execute(select(answered))).scalar_one())
+
+    async def recorded_end(self, dial_id: str, kinds: Sequence[str]) -> RecordedEnd | None:
+        """Return the end of a dial's last call and its events of `kinds`; `None` if it goes on."""
+        last = select(CALLS).where(CALLS.c.dial_id == dial_id).order_by(CALLS.c.started_at.desc())
+        async with self.database.reading() as connection:
+            call = (await connection.execute(last.limit(1))).first()
+            if call is None or call.state == "live":
+                return None
+            own = and_(HAPPENINGS.c.call_id == call.id, HAPPENINGS.c.kind.in_(kinds))
+            said = select(HAPPENINGS.c.kind, HAPPENINGS.c.data).where(own).order_by(HAPPENINGS.c.id)
+            rows = (await connection.execute(said)).all()
+        return RecordedEnd(
+            interrupted=call.state == "interrupted",
+            reason=call.reason,
+            length_s=call.length_s or 0.0,
+            facts=[(row.kind, row.data) for row in rows],
+        )
+
+    async def note_use(self, use: DialUse) -> bool:
+        """Store costs and abandonment of a dial; return False if nothing has changed.
+
+        The values replace the former ones as a whole, so repeating it changes nothing.
+        If the dial belongs to the current day, the day's spending changes by the difference.
+        """
+        own = DIALS.c.id == use.dial_id
+        found = select(DIALS).where(own).with_for_update()
+        values = {
+            "providers_cost": use.cost,
+            "unpriced": use.cost is None,
+            "abandoned": use.abandoned,
+        }
+        async with self.database.transaction() as connection:
+            dial = (await connection.execute(found)).first()
+            if dial is None or all(getattr(dial, name) == value for name, value in values.items()):
+                return False
+            await connection.execute(update(DIALS).where(own).values(**values))
+            more = (use.cost or 0.0) - (dial.providers_cost or 0.0)
+            its_day = (CAMPAIGNS.c.name == dial.campaign) & (CAMPAIGNS.c.day_s <= dial.intended_s)
+            spent = update(CAMPAIGNS).where(its_day)
+            await connection.execute(spent.values(day_spent=CAMPAIGNS.c.day_spent + more))
+            return True
+
 
 # Sums of what dials cost: the carrier's part, the providers' part, and how many prices are missing.
 # Missing prices are counted and shown next to the sum, never guessed.
-
-BILLED: Final = (DialOutcome.COMPLETED, DialOutcome.VOICEMAIL, DialOutcome.AGENT_FAILED)
-"""Answered calls; carriers do not charge for others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +279,7 @@ class DialCosts:
 
 def picked_up() -> ColumnElement[bool]:
     """Return the condition for a finished dial that was answered."""
-    billed = DIALS.c.outcome.in_([item.value for item in BILLED])
+    billed = DIALS.c.outcome.in_([item.value for item in TALKED])
     return and_(
         DIALS.c.state == "settled",
         DIALS.c.provider_call_id != "",
@@ -145,186 +313,3 @@ def read_costs(row: Row[Any]) -> DialCosts:
 
 def _count(which: ColumnElement[bool]) -> ColumnElement[Any]:
     return func.coalesce(func.sum(case((which, 1), else_=0)), 0)
-
-
-BILLS_PAGE: Final = 500
-
-
-class DialBills(TransactionStore):
-    """Reads and stores prices; every method raises `StorageError` when the database fails."""
-
-    async def open_ones(self, campaigns: Sequence[str], *, since_s: float) -> Sequence[Dial]:
-        """Return answered dials since then without a price, the newest first."""
-        owed = (
-            select(DIALS)
-            .where(
-                DIALS.c.campaign.in_(campaigns),
-                DIALS.c.intended_s >= since_s,
-                DIALS.c.cost.is_(None),
-                picked_up(),
-            )
-            .order_by(DIALS.c.intended_s.desc())
-            .limit(BILLS_PAGE)
-        )
-        async with self._work.read() as connection:
-            return [read_dial(row) for row in (await connection.execute(owed)).all()]
-
-    async def charge(self, dial: Dial, cost: float) -> bool:
-        """Store the price of a dial; return False if it has one already.
-
-        If the dial belongs to the current day, the day's spending grows by it.
-        """
-        unpriced = (DIALS.c.id == dial.id) & DIALS.c.cost.is_(None)
-        its_day = (CAMPAIGNS.c.name == dial.campaign) & (CAMPAIGNS.c.day_s <= dial.intended_s)
-        spent = {"day_spent": CAMPAIGNS.c.day_spent + cost}
-        async with self._work.write() as connection:
-            if not (
-                await connection.execute(update(DIALS).where(unpriced).values(cost=cost))
-            ).rowcount:
-                return False
-            await connection.execute(update(CAMPAIGNS).where(its_day).values(**spent))
-            return True
-
-
-# Copies what our call records say about dials into the ledger of dials.
-#
-# A dial and a call are linked by the dial's id. The copy replaces the former values as a whole, so
-# repeating it changes nothing, and a later cost of the call adds only the difference.
-
-CALLS_PAGE: Final = 500
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DialledCall:
-    """An ended call on our side, and the dial it belongs to."""
-
-    dial_id: str
-    reason: str  # why it ended
-    turns: int  # answers of the agent that were heard
-    cost: float | None  # `None` if a part has no known price
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DialUse:
-    """Costs and abandonment of a dial."""
-
-    dial_id: str
-    cost: float | None  # of the providers; `None` if a part has no known price
-    abandoned: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedEnd:
-    """How the call of a dial ended, from its record.
-
-    Attributes:
-        interrupted: Its process died before the call was over.
-        facts: Events of the requested kinds in their order, as kind and fields.
-    """
-
-    interrupted: bool
-    reason: str
-    length_s: float
-    facts: Sequence[tuple[str, Mapping[str, Any]]]
-
-
-class DialCalls(TransactionStore):
-    """Reads call records of dials; every method raises `StorageError` when the database fails."""
-
-    async def news(self, campaigns: Sequence[str], *, since_s: float) -> Sequence[DialledCall]:
-        """Return some ended calls whose costs are not yet in their dial."""
-        differs = or_(
-            DIALS.c.unpriced.is_(None), DIALS.c.providers_cost.is_distinct_from(CALLS.c.cost)
-        )
-        own = and_(
-            DIALS.c.campaign.in_(campaigns),
-            DIALS.c.intended_s >= since_s,
-            DIALS.c.state == "settled",
-        )
-        told = (
-            select(DIALS.c.id)
-            .join(CALLS, CALLS.c.dial_id == DIALS.c.id)
-            .where(own, differs, CALLS.c.state != "live")
-            .order_by(DIALS.c.intended_s.desc())
-            .limit(CALLS_PAGE)
-        )
-        # All calls of these dials: a call that was cut and resumed has two records.
-        wanted = select(CALLS.c.dial_id, CALLS.c.reason, CALLS.c.turns, CALLS.c.cost).where(
-            CALLS.c.dial_id.in_(told)
-        )
-        async with self._work.read() as connection:
-            rows = (await connection.execute(wanted.order_by(CALLS.c.started_at))).all()
-        return [
-            DialledCall(dial_id=row.dial_id, reason=row.reason, turns=row.turns, cost=row.cost)
-            for row in rows
-        ]
-
-    async def any_ended(self, campaigns: Sequence[str], *, since_s: float) -> bool:
-        """Return whether an answered dial has ended since then."""
-        answered = exists().where(
-            DIALS.c.campaign.in_(campaigns), DIALS.c.ended_s >= since_s, picked_up()
-        )
-        async with self._work.read() as connection:
-            return bool((await connection.execute(select(answered))).scalar_one())
-
-    async def end(self, dial_id: str, kinds: Sequence[str]) -> RecordedEnd | None:
-        """Return the end of a dial's last call and its events of `kinds`; `None` if it goes on."""
-        last = select(CALLS).where(CALLS.c.dial_id == dial_id).order_by(CALLS.c.started_at.desc())
-        async with self._work.read() as connection:
-            call = (await connection.execute(last.limit(1))).first()
-            if call is None or call.state == "live":
-                return None
-            own = and_(HAPPENINGS.c.call_id == call.id, HAPPENINGS.c.kind.in_(kinds))
-            said = select(HAPPENINGS.c.kind, HAPPENINGS.c.data).where(own).order_by(HAPPENINGS.c.id)
-            rows = (await connection.execute(said)).all()
-        return RecordedEnd(
-            interrupted=call.state == "interrupted",
-            reason=call.reason,
-            length_s=call.length_s or 0.0,
-            facts=[(row.kind, row.data) for row in rows],
-        )
-
-    async def note(self, use: DialUse) -> bool:
-        """Store costs and abandonment of a dial; return False if nothing has changed.
-
-        If the dial belongs to the current day, the day's spending changes by the difference.
-        """
-        own = DIALS.c.id == use.dial_id
-        found = select(DIALS).where(own).with_for_update()
-        values = {
-            "providers_cost": use.cost,
-            "unpriced": use.cost is None,
-            "abandoned": use.abandoned,
-        }
-        async with self._work.write() as connection:
-            dial = (await connection.execute(found)).first()
-            if dial is None or all(getattr(dial, name) == value for name, value in values.items()):
-                return False
-            await connection.execute(update(DIALS).where(own).values(**values))
-            more = (use.cost or 0.0) - (dial.providers_cost or 0.0)
-            its_day = (CAMPAIGNS.c.name == dial.campaign) & (CAMPAIGNS.c.day_s <= dial.intended_s)
-            spent = update(CAMPAIGNS).where(its_day)
-            await connection.execute(spent.values(day_spent=CAMPAIGNS.c.day_spent + more))
-            return True
-
-
-class DialReader(TransactionStore):
-    """Reads dials; every method raises `StorageError` when the database fails."""
-
-    async def find(self, dial_id: str) -> Claim | None:
-        """Return a dial and its contact; `None` if one of them does not exist."""
-        async with self._work.read() as connection:
-            row = (await connection.execute(select(DIALS).where(DIALS.c.id == dial_id))).first()
-            if row is None:
-                return None
-            dial = read_dial(row)
-            own = select(CONTACTS).where(CONTACTS.c.id == dial.contact_id)
-            contact = (await connection.execute(own)).first()
-            return Claim(contact=read_contact(contact), dial=dial) if contact else None
-
-    async def of_campaign(self, campaign: str) -> Sequence[Dial]:
-        """Return all dials of a campaign, the oldest first."""
-        own = select(DIALS).where(DIALS.c.campaign == campaign)
-        async with self._work.read() as connection:
-            rows = await connection.execute(own.order_by(DIALS.c.intended_s, DIALS.c.id))
-            return [read_dial(row) for row in rows]

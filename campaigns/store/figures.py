@@ -1,31 +1,66 @@
-"""Figures of a campaign: progress, health of the worker pool, outcomes, contacts."""
+"""Figures of a campaign: its state, progress, outcomes, contacts; health of the worker pool."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import func, or_, select
+from sqlalchemy.engine import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from calls.outbound import DialOutcome
+from calls.outbound import CampaignState, DialOutcome
+from campaigns.store.claim import OPEN_STATES, UNFINISHED
 from campaigns.store.dials import DialCosts, cost_columns, read_costs
+from operations.database.database import Database
 from operations.database.tables import (
     ALERTS,
     BREAKER_MOVES,
+    CAMPAIGNS,
     CONTACTS,
     DIALS,
     RECORD_WRITERS,
     SKIPPED,
 )
-from operations.database.transactions import TransactionStore
 from operations.notify.alert import Alert
 from operations.notify.outbox import read_alert
 
 RECENT: Final = 60  # dials, chosen: the pace of a few minutes
 SAMPLE: Final = 200  # contacts, chosen: reading a hundred thousand takes too long
-WAITING: Final = ("waiting", "resting")
-LEFT: Final = (*WAITING, "dialling")  # the last contacts of a campaign are all being dialled
+PAGE: Final = 500  # contacts that are read at a time
+OPEN: Final = "open"
+LONGEST_S: Final = 3_600.0  # longest spell of an open breaker; longer ones are cut
+MOST: Final = 200_000  # rows of one table; no readable report has more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CampaignStanding:
+    """The state of a campaign.
+
+    Attributes:
+        contacts: Number of contacts in each state.
+        outcomes: Number of settled dials with each outcome, without skipped contacts.
+        calls_now: Dials with a valid lease.
+        claimed_s: When it last had a turn; the longest ago comes first.
+        cost: The carrier's part and the providers' part, as far as they are known.
+        day_s: Start of the day to which the next two belong; a new day may have begun since.
+        day_calls: Calls on that day.
+        day_spent: Cost on that day, as far as prices are known.
+    """
+
+    name: str
+    state: CampaignState
+    reason: str = ""
+    changed_s: float = 0.0
+    contacts: Mapping[str, int]
+    outcomes: Mapping[str, int]
+    calls_now: int = 0
+    claimed_s: float = 0.0
+    cost: float = 0.0
+    day_s: float = 0.0
+    day_calls: int = 0
+    day_spent: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,35 +79,6 @@ class CampaignCourse:
     last_due_s: float | None = None
 
 
-class CourseReader(TransactionStore):
-    """Reads the course; its method raises `StorageError` when the database fails."""
-
-    async def course(self, campaign: str) -> CampaignCourse:
-        """Return how a campaign has gone so far."""
-        recent = (
-            select(DIALS.c.intended_s)
-            .where(DIALS.c.campaign == campaign, ~SKIPPED)
-            .order_by(DIALS.c.intended_s.desc())
-            .limit(RECENT)
-        )
-        own = CONTACTS.c.campaign == campaign
-        some = select(CONTACTS.c.zones).where(own, CONTACTS.c.state.in_(LEFT)).limit(SAMPLE)
-        waits = CONTACTS.c.state.in_(WAITING)
-        last = select(func.max(CONTACTS.c.due_s)).where(own, waits)
-        async with self._work.read() as connection:
-            intended_s = (await connection.execute(recent)).scalars().all()
-            zones = Counter((await connection.execute(some)).scalars().all())
-            last_due_s = (await connection.execute(last)).scalar_one()
-        return CampaignCourse(
-            intended_s=tuple(reversed(intended_s)), zones=zones, last_due_s=last_due_s
-        )
-
-
-OPEN: Final = "open"
-LONGEST_S: Final = 3_600.0  # longest spell of an open breaker; longer ones are cut
-MOST: Final = 200_000  # rows of one table; no readable report has more
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenSpell:
     """How long a rung's breaker was open in one process. Times are seconds since 1970.
@@ -88,92 +94,6 @@ class OpenSpell:
     began_s: float
     ended_s: float | None
     seen_s: float | None = None
-
-
-class CampaignTroubles(TransactionStore):
-    """Reads breaker moves and alerts; methods raise `StorageError` when the database fails."""
-
-    async def dials(self, campaign: str, *, now: float) -> Sequence[tuple[float, float]]:
-        """Return start and end of each dial, the earliest first, without skipped contacts."""
-        own = (
-            select(DIALS.c.intended_s, DIALS.c.ended_s, DIALS.c.lease_until_s)
-            .where(DIALS.c.campaign == campaign, ~SKIPPED)
-            .order_by(DIALS.c.intended_s)
-            .limit(MOST)
-        )
-        async with self._work.read() as connection:
-            rows = (await connection.execute(own)).all()
-        return [
-            (row.intended_s, min(now, row.lease_until_s) if row.ended_s is None else row.ended_s)
-            for row in rows
-        ]
-
-    async def open_spells(self, since_s: float, until_s: float) -> Sequence[OpenSpell]:
-        """Return the spells of open breakers that overlap a span of time."""
-        at = BREAKER_MOVES.c.at
-        wanted = (
-            select(BREAKER_MOVES)
-            .where(
-                at >= _moment(since_s - LONGEST_S),
-                at <= _moment(until_s + LONGEST_S),
-                or_(BREAKER_MOVES.c.before == OPEN, BREAKER_MOVES.c.after == OPEN),
-            )
-            .order_by(at, BREAKER_MOVES.c.id)
-            .limit(MOST)
-        )
-        writers = select(RECORD_WRITERS.c.holder, RECORD_WRITERS.c.seen_at)
-        async with self._work.read() as connection:
-            moves = (await connection.execute(wanted)).all()
-            rows = (await connection.execute(writers)).all()
-        return spells_of(moves, {row.holder: _seconds(row.seen_at) for row in rows})
-
-    async def alerts(self, since_s: float, until_s: float) -> Sequence[Alert]:
-        """Return the incidents that began in a span of time."""
-        began = (ALERTS.c.began_s >= since_s) & (ALERTS.c.began_s <= until_s)
-        wanted = select(ALERTS.c.alert).where(began).order_by(ALERTS.c.began_s).limit(MOST)
-        async with self._work.read() as connection:
-            found = (await connection.execute(wanted)).scalars()
-            return [alert for scalar in found if (alert := read_alert(scalar))]
-
-
-def spells_of(moves: Sequence[Any], seen: dict[str, float]) -> Sequence[OpenSpell]:
-    """Return the spells in breaker moves; a move out of OPEN also says how long it lasted."""
-    spells: list[OpenSpell] = []
-    opened: dict[tuple[str, str, str], float] = {}
-    for move in moves:
-        rung, at_s = (move.stage, move.provider, move.holder), _seconds(move.at)
-        if move.before == OPEN:
-            began_s = opened.pop(rung, at_s - move.after_s)
-            spells.append(_spell(rung, began_s, at_s, seen))
-        if move.after == OPEN:
-            opened[rung] = at_s
-    spells += [_spell(rung, began_s, None, seen) for rung, began_s in opened.items()]
-    return spells
-
-
-def _spell(
-    rung: tuple[str, str, str], began_s: float, ended_s: float | None, seen: dict[str, float]
-) -> OpenSpell:
-    stage, provider, holder = rung
-    return OpenSpell(
-        stage=stage,
-        provider=provider,
-        holder=holder,
-        began_s=began_s,
-        ended_s=ended_s,
-        seen_s=seen.get(holder),
-    )
-
-
-def _moment(at_s: float) -> datetime:
-    return datetime.fromtimestamp(at_s, UTC)
-
-
-def _seconds(at: datetime) -> float:
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()  # SQLite keeps no zone
-
-
-PAGE: Final = 500  # contacts that are read at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,8 +146,44 @@ class ContactFigures:
         return self.costs.total
 
 
-class CampaignFigures(TransactionStore):
-    """Reads the report's figures; every method raises `StorageError` when the database fails."""
+@dataclass(slots=True)
+class Figures:
+    """Only reads; every method raises `StorageError` when the database fails."""
+
+    database: Database
+
+    async def standing(self, campaign: str, *, now: float) -> CampaignStanding | None:
+        """Return the state of a campaign; `None` if it does not exist."""
+        async with self.database.reading() as connection:
+            found = select(CAMPAIGNS).where(CAMPAIGNS.c.name == campaign)
+            row = (await connection.execute(found)).first()
+            return await _standing(connection, row, now) if row else None
+
+    async def standings(self, *, now: float) -> Sequence[CampaignStanding]:
+        """Return the state of each campaign."""
+        async with self.database.reading() as connection:
+            rows = (await connection.execute(select(CAMPAIGNS).order_by(CAMPAIGNS.c.name))).all()
+            return [await _standing(connection, row, now) for row in rows]
+
+    async def course(self, campaign: str) -> CampaignCourse:
+        """Return how a campaign has gone so far."""
+        recent = (
+            select(DIALS.c.intended_s)
+            .where(DIALS.c.campaign == campaign, ~SKIPPED)
+            .order_by(DIALS.c.intended_s.desc())
+            .limit(RECENT)
+        )
+        own = CONTACTS.c.campaign == campaign
+        some = select(CONTACTS.c.zones).where(own, CONTACTS.c.state.in_(UNFINISHED)).limit(SAMPLE)
+        waits = CONTACTS.c.state.in_(OPEN_STATES)
+        last = select(func.max(CONTACTS.c.due_s)).where(own, waits)
+        async with self.database.reading() as connection:
+            intended_s = (await connection.execute(recent)).scalars().all()
+            zones = Counter((await connection.execute(some)).scalars().all())
+            last_due_s = (await connection.execute(last)).scalar_one()
+        return CampaignCourse(
+            intended_s=tuple(reversed(intended_s)), zones=zones, last_due_s=last_due_s
+        )
 
     async def outcomes(self, campaign: str) -> Sequence[OutcomeFigures]:
         """Return the figures of each outcome, the most frequent first."""
@@ -243,7 +199,7 @@ class CampaignFigures(TransactionStore):
             .group_by(DIALS.c.outcome)
             .order_by(count.desc(), DIALS.c.outcome)
         )
-        async with self._work.read() as connection:
+        async with self.database.reading() as connection:
             rows = (await connection.execute(figures)).all()
         return [
             OutcomeFigures(
@@ -264,7 +220,7 @@ class CampaignFigures(TransactionStore):
         known = select(func.count()).select_from(DIALS).where(own)
         talked = known.where(DIALS.c.abandoned.is_not(None))
         abandoned = known.where(DIALS.c.abandoned.is_(True))
-        async with self._work.read() as connection:
+        async with self.database.reading() as connection:
             return ReachedContacts(
                 dialled=(await connection.execute(dialled)).scalar_one(),
                 completed=(await connection.execute(completed)).scalar_one(),
@@ -290,7 +246,7 @@ class CampaignFigures(TransactionStore):
                 .order_by(CONTACTS.c.id)
                 .limit(PAGE)
             )
-            async with self._work.read() as connection:
+            async with self.database.reading() as connection:
                 rows = (await connection.execute(page)).all()
             for row in rows:
                 yield ContactFigures(
@@ -307,3 +263,110 @@ class CampaignFigures(TransactionStore):
             if len(rows) < PAGE:
                 return
             after = rows[-1].id
+
+    async def dial_spans(self, campaign: str, *, now: float) -> Sequence[tuple[float, float]]:
+        """Return start and end of each dial, the earliest first, without skipped contacts."""
+        own = (
+            select(DIALS.c.intended_s, DIALS.c.ended_s, DIALS.c.lease_until_s)
+            .where(DIALS.c.campaign == campaign, ~SKIPPED)
+            .order_by(DIALS.c.intended_s)
+            .limit(MOST)
+        )
+        async with self.database.reading() as connection:
+            rows = (await connection.execute(own)).all()
+        return [
+            (row.intended_s, min(now, row.lease_until_s) if row.ended_s is None else row.ended_s)
+            for row in rows
+        ]
+
+    async def open_spells(self, since_s: float, until_s: float) -> Sequence[OpenSpell]:
+        """Return the spells of open breakers that overlap a span of time."""
+        at = BREAKER_MOVES.c.at
+        wanted = (
+            select(BREAKER_MOVES)
+            .where(
+                at >= _moment(since_s - LONGEST_S),
+                at <= _moment(until_s + LONGEST_S),
+                or_(BREAKER_MOVES.c.before == OPEN, BREAKER_MOVES.c.after == OPEN),
+            )
+            .order_by(at, BREAKER_MOVES.c.id)
+            .limit(MOST)
+        )
+        writers = select(RECORD_WRITERS.c.holder, RECORD_WRITERS.c.seen_at)
+        async with self.database.reading() as connection:
+            moves = (await connection.execute(wanted)).all()
+            rows = (await connection.execute(writers)).all()
+        return spells_of(moves, {row.holder: row.seen_at.timestamp() for row in rows})
+
+    async def alerts(self, since_s: float, until_s: float) -> Sequence[Alert]:
+        """Return the incidents that began in a span of time."""
+        began = (ALERTS.c.began_s >= since_s) & (ALERTS.c.began_s <= until_s)
+        wanted = select(ALERTS.c.alert).where(began).order_by(ALERTS.c.began_s).limit(MOST)
+        async with self.database.reading() as connection:
+            found = (await connection.execute(wanted)).scalars()
+            return [alert for scalar in found if (alert := read_alert(scalar))]
+
+
+async def _standing(connection: AsyncConnection, row: Row[Any], now: float) -> CampaignStanding:
+    contacts = (
+        select(CONTACTS.c.state, func.count())
+        .where(CONTACTS.c.campaign == row.name)
+        .group_by(CONTACTS.c.state)
+    )
+    own = DIALS.c.campaign == row.name
+    settled = own & (DIALS.c.state == "settled") & ~SKIPPED
+    outcomes = select(DIALS.c.outcome, func.count()).where(settled).group_by(DIALS.c.outcome)
+    live = own & (DIALS.c.state != "settled") & (DIALS.c.lease_until_s > now)
+    parts = func.coalesce(DIALS.c.cost, 0.0) + func.coalesce(DIALS.c.providers_cost, 0.0)
+    cost = select(func.coalesce(func.sum(parts), 0.0)).where(own)
+    return CampaignStanding(
+        name=row.name,
+        state=row.state,
+        reason=row.reason,
+        changed_s=row.changed_s,
+        contacts=_counts((await connection.execute(contacts)).all()),
+        outcomes=_counts((await connection.execute(outcomes)).all()),
+        calls_now=(await connection.execute(select(func.count()).where(live))).scalar_one(),
+        claimed_s=row.claimed_s,
+        cost=float((await connection.execute(cost)).scalar_one()),
+        day_s=row.day_s,
+        day_calls=row.day_calls,
+        day_spent=row.day_spent,
+    )
+
+
+def _counts(rows: Iterable[Any]) -> dict[str, int]:
+    return {str(name): int(count) for name, count in rows}
+
+
+def spells_of(moves: Sequence[Any], seen: dict[str, float]) -> Sequence[OpenSpell]:
+    """Return the spells in breaker moves; a move out of OPEN also says how long it lasted."""
+    spells: list[OpenSpell] = []
+    opened: dict[tuple[str, str, str], float] = {}
+    for move in moves:
+        rung, at_s = (move.stage, move.provider, move.holder), move.at.timestamp()
+        if move.before == OPEN:
+            began_s = opened.pop(rung, at_s - move.after_s)
+            spells.append(_spell(rung, began_s, at_s, seen))
+        if move.after == OPEN:
+            opened[rung] = at_s
+    spells += [_spell(rung, began_s, None, seen) for rung, began_s in opened.items()]
+    return spells
+
+
+def _spell(
+    rung: tuple[str, str, str], began_s: float, ended_s: float | None, seen: dict[str, float]
+) -> OpenSpell:
+    stage, provider, holder = rung
+    return OpenSpell(
+        stage=stage,
+        provider=provider,
+        holder=holder,
+        began_s=began_s,
+        ended_s=ended_s,
+        seen_s=seen.get(holder),
+    )
+
+
+def _moment(at_s: float) -> datetime:
+    return datetime.fromtimestamp(at_s, UTC)

@@ -12,8 +12,9 @@ lease is also the call's slot, so a dead process blocks a slot only until the le
 All machines must agree on `now` to within a fraction of a lease.
 """
 
+import secrets
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Update, case, delete, exists, select, update
@@ -21,6 +22,7 @@ from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from calls.outbound import (
+    CampaignState,
     Claim,
     ClaimRules,
     Dial,
@@ -29,8 +31,8 @@ from calls.outbound import (
     NextStep,
     NothingToDial,
 )
-from campaigns.store.callback_contacts import note_called
 from campaigns.store.claim import (
+    UNFINISHED,
     Claimant,
     claim_next,
     consent_of,
@@ -39,34 +41,40 @@ from campaigns.store.claim import (
     read_dial,
     why_none,
 )
+from operations.database.database import Database
 from operations.database.tables import (
+    CALLBACK_CONTACTS,
+    CALLBACKS,
     CAMPAIGN_REASON_LENGTH,
     CAMPAIGNS,
     CONTACTS,
     DIALS,
     DO_NOT_CALL,
 )
-from operations.database.transactions import TransactionStore
 
 
-class CampaignStore(TransactionStore):
-    """The queue of one process; every method raises `StorageError` when the database fails."""
+class Queue:
+    """The queue of one process; every method raises `StorageError` when the database fails.
 
-    def __init__(self, url: str, *, holder: str) -> None:
-        """Claim in the database at `url` as `holder`, a name that no other process ever uses."""
-        super().__init__(url)
-        self._dials = HeldDials(holder)
+    Only a process that dials needs a `holder`. Dials that it does not hold, and settled ones, are
+    not changed.
+    """
+
+    def __init__(self, database: Database, *, holder: str = "") -> None:
+        """Claim in this database as `holder`, a name that no other process ever uses."""
+        self.database = database
+        self.holder = holder
 
     async def claim(
         self, campaign: str, rules: ClaimRules, *, now: float, lease_s: float
     ) -> Claim | NothingToDial:
         """Claim the next contact; the intent to dial is committed on return."""
-        async with self._work.read() as connection:
+        async with self.database.reading() as connection:
             # Reading first avoids a write while no contact is due.
             if not await has_due(connection, campaign, now):
                 return await why_none(connection, campaign, now)
-        by = Claimant(holder=self._dials.holder, now=now, lease_s=lease_s)
-        async with self._work.write() as connection:
+        by = Claimant(holder=self.holder, now=now, lease_s=lease_s)
+        async with self.database.transaction() as connection:
             return await claim_next(connection, campaign, rules, by)
 
     async def confirm(self, dial: Dial, *, now: float, lease_s: float) -> str:
@@ -79,8 +87,8 @@ class CampaignStore(TransactionStore):
         Returns:
             "", `lease_lost`, `do_not_call` or `not_running`.
         """
-        renewed = self._dials.own(dial).where(DIALS.c.state == "intended")
-        async with self._work.write() as connection:
+        renewed = _own(dial, self.holder).where(DIALS.c.state == "intended")
+        async with self.database.transaction() as connection:
             lease = {"lease_until_s": now + lease_s, "confirmed_s": now}
             kept = await connection.execute(renewed.values(**lease))
             if not kept.rowcount:
@@ -88,11 +96,11 @@ class CampaignStore(TransactionStore):
             if await _barred(connection, dial.number):
                 refused = DialResult(outcome=DialOutcome.REFUSED, reason="do_not_call")
                 then = NextStep(state="excluded")
-                await self._dials.settle(connection, dial, result=refused, then=then, now=now)
+                await _settle(connection, dial, self.holder, result=refused, then=then, now=now)
                 return "do_not_call"
             running = select(CAMPAIGNS.c.state).where(CAMPAIGNS.c.name == dial.campaign)
             if (await connection.execute(running)).scalar_one_or_none() != "running":
-                await self._dials.release(connection, dial, due_s=0.0)
+                await _release(connection, dial, self.holder, due_s=0.0)
                 return "not_running"
         return ""
 
@@ -100,25 +108,25 @@ class CampaignStore(TransactionStore):
         """Store the carrier's id of the call; return False if the dial is no longer ours."""
         # A callback may overtake the carrier's answer, so the call may be answered already.
         state = case((DIALS.c.state == "intended", "placed"), else_=DIALS.c.state)
-        return await self._change(dial, provider_call_id=provider_call_id[:100], state=state)
+        return await _change(self, dial, provider_call_id=provider_call_id[:100], state=state)
 
     async def answered(self, dial: Dial, *, now: float) -> bool:
         """Record that the call is answered; return False if the dial is no longer ours."""
-        return await self._change(dial, state="answered", answered_s=now)
+        return await _change(self, dial, state="answered", answered_s=now)
 
     async def renew(self, dial: Dial, *, now: float, lease_s: float) -> bool:
         """Extend the lease; return False if the dial is no longer ours."""
-        return await self._change(dial, lease_until_s=now + lease_s)
+        return await _change(self, dial, lease_until_s=now + lease_s)
 
     async def settle(self, dial: Dial, result: DialResult, *, then: NextStep, now: float) -> bool:
         """Store a dial's outcome and its contact's next state; return False if it is not ours."""
-        async with self._work.write() as connection:
-            return await self._dials.settle(connection, dial, result=result, then=then, now=now)
+        async with self.database.transaction() as connection:
+            return await _settle(connection, dial, self.holder, result=result, then=then, now=now)
 
     async def release(self, dial: Dial, *, due_s: float = 0.0) -> bool:
         """Give back a dial that the carrier never had; the same attempt is made again later."""
-        async with self._work.write() as connection:
-            return await self._dials.release(connection, dial, due_s=due_s)
+        async with self.database.transaction() as connection:
+            return await _release(connection, dial, self.holder, due_s=due_s)
 
     async def adopt_expired(
         self, campaigns: Collection[str], *, now: float, lease_s: float
@@ -132,89 +140,152 @@ class CampaignStore(TransactionStore):
         ownerless = ~exists().where(CONTACTS.c.id == DIALS.c.contact_id)
         ours = DIALS.c.campaign.in_(campaigns) | ownerless
         silent = ours & (DIALS.c.state != "settled") & (DIALS.c.lease_until_s <= now)
-        async with self._work.read() as connection:
+        async with self.database.reading() as connection:
             if (
                 await connection.execute(select(DIALS.c.id).where(silent).limit(1))
             ).first() is None:
                 return ()
-        held = {"holder": self._dials.holder, "lease_until_s": now + lease_s}
-        async with self._work.write() as connection:
+        held = {"holder": self.holder, "lease_until_s": now + lease_s}
+        async with self.database.transaction() as connection:
             taken = update(DIALS).where(silent).values(**held).returning(DIALS)
             dials = (await connection.execute(taken)).all()
             claims = [await _claim_of(connection, row) for row in dials]
             return [claim for claim in claims if claim is not None]
 
-    async def _change(self, dial: Dial, **values: Any) -> bool:
-        async with self._work.write() as connection:
-            return (await connection.execute(self._dials.own(dial).values(**values))).rowcount > 0
+    async def open(self, campaign: str, *, now: float) -> None:
+        """Create a campaign unless it exists."""
+        async with self.database.transaction() as connection:
+            await make_campaign(self.database, connection, campaign, now)
 
-
-@dataclass(frozen=True, slots=True)
-class HeldDials:
-    """Changes to unsettled dials of one holder, inside a transaction.
-
-    For other dials `settle` and `release` change nothing and return False.
-    """
-
-    holder: str
-
-    def own(self, dial: Dial) -> Update:
-        """Return an update that applies only if the dial is ours and unsettled."""
-        return update(DIALS).where(self._ours(dial), DIALS.c.state != "settled")
-
-    async def settle(
+    async def move(
         self,
-        connection: AsyncConnection,
-        dial: Dial,
+        campaign: str,
+        state: CampaignState,
         *,
-        result: DialResult,
-        then: NextStep,
+        reason: str = "",
         now: float,
+        begins: Collection[CampaignState] = (),
     ) -> bool:
-        """Store a dial's outcome and its contact's next state."""
-        values = {
-            "state": "settled",
-            "outcome": result.outcome.value,
-            "reason": result.reason[:CAMPAIGN_REASON_LENGTH],
-            "counted": then.counted,
-            "ended_s": now,
-            "length_s": result.length_s,
-            "cost": result.cost,
-        }
-        if not (await connection.execute(self.own(dial).values(**values))).rowcount:
-            return False
-        # The callee may have asked during this call not to be called again.
-        state = "excluded" if await _barred(connection, dial.number) else then.state
-        own = CONTACTS.c.id == dial.contact_id
-        contact = update(CONTACTS).where(own).values(state=state, **_next_values(result, then))
-        await connection.execute(contact)
-        if then.skipped:
-            await connection.execute(_uncalled(dial))
-        if result.outcome is DialOutcome.COMPLETED:
-            await note_called(connection, dial.contact_id, now)
-        if result.cost:
-            spent = {"day_spent": CAMPAIGNS.c.day_spent + result.cost}
-            await connection.execute(_of_its_day(dial).values(**spent))
-        return True
+        """Put a campaign into a state; return False if it does not exist or is not in `begins`.
 
-    async def release(self, connection: AsyncConnection, dial: Dial, *, due_s: float) -> bool:
-        """Delete a dial that was not ordered, as if its contact had not been claimed."""
-        intended = delete(DIALS).where(self._ours(dial), DIALS.c.state == "intended")
-        gone = await connection.execute(intended)
-        if not gone.rowcount:
-            return False
-        before = dial.attempt - 1
-        state = "excluded" if await _barred(connection, dial.number) else _state_before(before)
-        own = CONTACTS.c.id == dial.contact_id
-        values = {"state": state, "dials": before, "due_s": due_s}
-        await connection.execute(update(CONTACTS).where(own).values(**values))
+        Args:
+            campaign: Its name.
+            state: The new state.
+            reason: Why.
+            now: Since when.
+            begins: Allowed former states; empty for all.
+        """
+        values = {"state": state, "reason": reason[:CAMPAIGN_REASON_LENGTH], "changed_s": now}
+        change = update(CAMPAIGNS).where(CAMPAIGNS.c.name == campaign).values(**values)
+        if begins:
+            change = change.where(CAMPAIGNS.c.state.in_(begins))
+        async with self.database.transaction() as connection:
+            return (await connection.execute(change)).rowcount > 0
+
+    async def finish(self, campaign: str, *, now: float) -> bool:
+        """Mark a running campaign as done; return False if it does not run or has contacts left.
+
+        In one statement: a contact that is added right now, such as a callback, would wait for ever
+        otherwise.
+        """
+        own = CONTACTS.c.campaign == CAMPAIGNS.c.name
+        left = exists().where(own, CONTACTS.c.state.in_(UNFINISHED)).correlate(CAMPAIGNS)
+        change = update(CAMPAIGNS).where(
+            CAMPAIGNS.c.name == campaign, CAMPAIGNS.c.state == "running", ~left
+        )
+        async with self.database.transaction() as connection:
+            done = change.values(state="done", reason="", changed_s=now)
+            return (await connection.execute(done)).rowcount > 0
+
+
+async def _change(queue: Queue, dial: Dial, **values: Any) -> bool:
+    async with queue.database.transaction() as connection:
+        return (await connection.execute(_own(dial, queue.holder).values(**values))).rowcount > 0
+
+
+async def _settle(
+    connection: AsyncConnection,
+    dial: Dial,
+    holder: str,
+    *,
+    result: DialResult,
+    then: NextStep,
+    now: float,
+) -> bool:
+    """Store a dial's outcome and its contact's next state."""
+    values = {
+        "state": "settled",
+        "outcome": result.outcome.value,
+        "reason": result.reason[:CAMPAIGN_REASON_LENGTH],
+        "counted": then.counted,
+        "ended_s": now,
+        "length_s": result.length_s,
+        "cost": result.cost,
+    }
+    if not (await connection.execute(_own(dial, holder).values(**values))).rowcount:
+        return False
+    # The callee may have asked during this call not to be called again.
+    state = "excluded" if await _barred(connection, dial.number) else then.state
+    own = CONTACTS.c.id == dial.contact_id
+    contact = update(CONTACTS).where(own).values(state=state, **_next_values(result, then))
+    await connection.execute(contact)
+    if then.skipped:
         await connection.execute(_uncalled(dial))
-        return True
+    if result.outcome is DialOutcome.COMPLETED:
+        await _note_called(connection, dial.contact_id, now)
+    if result.cost:
+        spent = {"day_spent": CAMPAIGNS.c.day_spent + result.cost}
+        await connection.execute(_of_its_day(dial).values(**spent))
+    return True
 
-    def _ours(self, dial: Dial) -> ColumnElement[bool]:
-        # A dial that we released and claimed again has the same id and holder.
-        claimed = (DIALS.c.id == dial.id) & (DIALS.c.intended_s == dial.intended_s)
-        return claimed & (DIALS.c.holder == self.holder)
+
+async def _release(connection: AsyncConnection, dial: Dial, holder: str, *, due_s: float) -> bool:
+    """Delete a dial that was not ordered, as if its contact had not been claimed."""
+    intended = delete(DIALS).where(_ours(dial, holder), DIALS.c.state == "intended")
+    gone = await connection.execute(intended)
+    if not gone.rowcount:
+        return False
+    before = dial.attempt - 1
+    state = "excluded" if await _barred(connection, dial.number) else _state_before(before)
+    own = CONTACTS.c.id == dial.contact_id
+    values = {"state": state, "dials": before, "due_s": due_s}
+    await connection.execute(update(CONTACTS).where(own).values(**values))
+    await connection.execute(_uncalled(dial))
+    return True
+
+
+def _own(dial: Dial, holder: str) -> Update:
+    """Return an update that applies only if `holder` has the dial, and it is unsettled."""
+    return update(DIALS).where(_ours(dial, holder), DIALS.c.state != "settled")
+
+
+def _ours(dial: Dial, holder: str) -> ColumnElement[bool]:
+    # A dial that we released and claimed again has the same id and holder.
+    claimed = (DIALS.c.id == dial.id) & (DIALS.c.intended_s == dial.intended_s)
+    return claimed & (DIALS.c.holder == holder)
+
+
+async def make_campaign(
+    database: Database, connection: AsyncConnection, name: str, now: float
+) -> None:
+    """Create a campaign unless it exists."""
+    row = {
+        "name": name,
+        # Unique to this database. Another database also counts its contacts from 1, and a carrier
+        # that is asked for one of our dials must not return one of the other database.
+        "mark": secrets.token_hex(4),
+        "state": "ready",
+        "reason": "",
+        "changed_s": now,
+        "claims": 0,
+        "claimed_s": 0.0,
+        "tokens": 1.0,
+        "filled_s": now,
+        "day_s": 0.0,
+        "day_calls": 0,
+        "day_spent": 0.0,
+    }
+    await connection.execute(database.insert(CAMPAIGNS).values(**row).on_conflict_do_nothing())
 
 
 def _next_values(result: DialResult, then: NextStep) -> dict[str, Any]:
@@ -260,3 +331,14 @@ async def _claim_of(connection: AsyncConnection, row: Row[Any]) -> Claim | None:
         return None
     consent = await consent_of(connection, contact.campaign, contact.number)
     return Claim(contact=read_contact(contact, consent), dial=dial)
+
+
+async def _note_called(connection: AsyncConnection, contact_id: int, now: float) -> None:
+    """Mark the requested callbacks of a contact as done, after a completed call.
+
+    A new request, even in this call, belongs to a call of its own and stays open.
+    """
+    given = select(CALLBACK_CONTACTS.c.call_id).where(CALLBACK_CONTACTS.c.contact_id == contact_id)
+    waiting = CALLBACKS.c.call_id.in_(given) & CALLBACKS.c.done_at.is_(None)
+    done_at = datetime.fromtimestamp(now, UTC)
+    await connection.execute(update(CALLBACKS).where(waiting).values(done_at=done_at))

@@ -17,7 +17,7 @@ from calls.entry import Entry
 from calls.events import Event
 from calls.outbound import Dial
 from campaigns.state import report_campaign
-from campaigns.store.office import CampaignStanding
+from campaigns.store.figures import CampaignStanding
 from fallbacks.facts import AttemptFailed, BreakerMoved, RungChosen, StageExhausted
 from lab.callers import RegisterSimulator
 from lab.control import LabControl

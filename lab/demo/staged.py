@@ -21,11 +21,13 @@ from bot.server.lab_routes import lab_router
 from bot.server.server import Extras, bind_socket, run_server
 from calls.outbound import Dial, DialOutcome
 from campaigns.dialer_parts import DialerSettings
-from campaigns.store.contacts import ContactStore, NewContact
-from campaigns.store.dials import DialReader
-from campaigns.store.office import CampaignOffice, CampaignStanding
+from campaigns.store.contacts import Contacts, NewContact
+from campaigns.store.dials import Ledger
+from campaigns.store.figures import CampaignStanding, Figures
+from campaigns.store.queue import Queue
 from lab.callers import AgentServer, Callee, CarrierRest, KnownPerson, RegisterSimulator
 from lab.process import RunningLab, with_lab
+from operations.database.database import Database
 from operations.telemetry.emitter import Listener
 
 ACCOUNT: Final = "AC" + "0" * 32
@@ -204,17 +206,13 @@ async def staged_carrier(
 
 async def fill_queue(url: str, contacts: Sequence[StagedContact]) -> None:
     """Put the contacts into the queue, and start the campaign."""
-    book, office, now = ContactStore(url), CampaignOffice(url), clock.utc_s()
-    try:
-        new = [
-            NewContact(number=contact.number, name=contact.name, zones=("UTC",))
-            for contact in contacts
-        ]
-        await book.add(NAME, new, now=now)
-        await office.move(NAME, "running", now=now)
-    finally:
-        await book.close()
-        await office.close()
+    now = clock.utc_s()
+    new = [
+        NewContact(number=contact.number, name=contact.name, zones=("UTC",)) for contact in contacts
+    ]
+    async with Database(url) as database:
+        await Contacts(database).add(NAME, new, now=now)
+        await Queue(database).move(NAME, "running", now=now)
 
 
 @dataclass(slots=True)
@@ -301,24 +299,17 @@ class StagedServer:
 
     async def dials(self) -> Sequence[Dial]:
         """Return the ledger."""
-        reader = DialReader(self.storage)
-        try:
-            return await reader.of_campaign(NAME)
-        finally:
-            await reader.close()
+        async with Database(self.storage) as database:
+            return await Ledger(database).of_campaign(NAME)
 
     async def ended(self) -> tuple[CampaignStanding, Sequence[Dial]]:
         """Wait until no contact is being dialled; return the standing and the ledger."""
-        office, reader = CampaignOffice(self.storage), DialReader(self.storage)
-        try:
+        async with Database(self.storage) as database:
             while True:
-                standing = await office.standing(NAME, now=clock.utc_s())
+                standing = await Figures(database).standing(NAME, now=clock.utc_s())
                 if standing is not None and standing.state in ("done", "paused"):
-                    return standing, await reader.of_campaign(NAME)
+                    return standing, await Ledger(database).of_campaign(NAME)
                 await asyncio.sleep(LOOK_S)
-        finally:
-            await office.close()
-            await reader.close()
 
 
 @asynccontextmanager

@@ -1,29 +1,26 @@
 """Assembles the work after calls, and runs it while a server runs."""
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 
 from bot import clock
 from bot.config.rungs import rung_of
 from bot.config.settings import Settings
 from calls.cost import PriceTable
 from calls.entry import Entry, Tell
-from campaigns.store.callback_contacts import CallbackContacts
-from campaigns.store.dials import DialReader
 from fallbacks.ladder import StagePolicy
 from operations.after_call.asking import STAGE, ResultPen
-from operations.after_call.callbacks import CallbackQueue
 from operations.after_call.work import (
     AfterCallParts,
     AfterCalls,
     CallPurpose,
     CallResults,
     ReportsCalls,
+    TakeCallback,
 )
-from operations.keep_running import keep_running
+from operations.database.database import Database
+from operations.keep_running import at_work, keep_running
 from operations.retrying import Retries
 
 NO_HZ = 8000  # of a leg: a question has no sound
@@ -60,32 +57,38 @@ class AfterCallServices:
         policy: Of the models' stage: the rungs' health, and their rate limits.
         clients: The shared clients, by rung name.
         reporter: Reports to the CRM; `None` if there is none.
+        take_callback: Passes a callback to a campaign; `None` if the staff calls back.
+        purpose: Of a call, by its dial's id.
         prices: For the cost of a model's answer.
     """
 
     policy: StagePolicy
     clients: Mapping[str, object]
     reporter: ReportsCalls | None
+    take_callback: TakeCallback | None
+    purpose: Callable[[str], Awaitable[CallPurpose]]
     prices: PriceTable
 
 
 @asynccontextmanager
 async def open_after_calls(
-    settings: Settings, listener: AfterCallListener, means: AfterCallServices, *, tell: Tell
+    settings: Settings,
+    database: Database,
+    listener: AfterCallListener,
+    means: AfterCallServices,
+    *,
+    tell: Tell,
 ) -> AsyncIterator[None]:
     """Run the work after calls during the block."""
     if not works_after_calls(settings):
         yield
         return
-    url, reader = settings.storage.url, DialReader(settings.storage.url)
-    contacts = CallbackContacts(url, within_s=settings.after_call.within_s)
-    queue = _queue(settings, contacts, tell)
     parts = AfterCallParts(
-        results=CallResults(url),
+        results=CallResults(database),
         pen=_pen(settings, means, tell),
         reporter=means.reporter,
-        callbacks=queue,
-        purpose=partial(_purpose, settings, reader),
+        take_callback=means.take_callback,
+        purpose=means.purpose,
         tell=tell,
         utc_s=clock.utc_s,
         within_s=settings.after_call.within_s,
@@ -94,34 +97,11 @@ async def open_after_calls(
     )
     after_calls = AfterCalls(parts)
     listener.after_calls = after_calls
-    works = [("results of calls", after_calls.run)]
-    if queue is not None:
-        works.append(("callbacks", queue.run))
-    async with asyncio.TaskGroup() as tasks:
-        working = [tasks.create_task(keep_running(what, run), name=what) for what, run in works]
-        try:
+    try:
+        async with at_work(results=keep_running("results of calls", after_calls.run)):
             yield
-        finally:
-            for item in working:
-                item.cancel()
-            await asyncio.wait(working)
-            await after_calls.close()
-            await contacts.close()
-            await reader.close()
-
-
-def _queue(settings: Settings, contacts: CallbackContacts, tell: Tell) -> CallbackQueue | None:
-    said = settings.callbacks
-    if not said.campaign:
-        return None
-    return CallbackQueue(
-        contacts=contacts,
-        campaign=said.campaign,
-        tell=tell,
-        utc_s=clock.utc_s,
-        region=settings.server.region or settings.campaigns[said.campaign].region,
-        unclear_s=said.unclear_s,
-    )
+    finally:
+        await after_calls.close()
 
 
 def _pen(settings: Settings, means: AfterCallServices, tell: Tell) -> ResultPen | None:
@@ -144,22 +124,3 @@ def _pen(settings: Settings, means: AfterCallServices, tell: Tell) -> ResultPen 
         availability=means.policy.availability,
     )
     return ResultPen(rungs=rungs, retries=retries, gates=means.policy.gates, prices=means.prices)
-
-
-async def _purpose(settings: Settings, reader: DialReader, dial_id: str) -> CallPurpose:
-    """Return the purpose of a call.
-
-    Raises:
-        StorageError: The ledger of dials does not answer.
-    """
-    claim = await reader.find(dial_id) if dial_id else None
-    name = claim.dial.campaign if claim else ""
-    campaign = settings.campaigns.get(name)
-    if campaign is None:
-        return CallPurpose(campaign=name, results=settings.after_call.results)
-    return CallPurpose(
-        campaign=name,
-        goals=campaign.goals,
-        results=campaign.results or settings.after_call.results,
-        zone=campaign.zone,
-    )

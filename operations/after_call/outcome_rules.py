@@ -8,6 +8,7 @@ from calls.state import CallState
 
 MadeBy: TypeAlias = Literal["model", "facts"]
 
+SETTLED_S: Final = 60.0  # after the result of a call, no process works on it any more
 GENERAL: Final = ("not_reached", "callback", "do_not_call", "wrong_person", "unclear")
 """The possible results of any call."""
 REACHED: Final = ("goal_reached",)  # of a call without results of its own

@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from loguru import logger
 from sqlalchemy import select
@@ -20,7 +20,6 @@ from calls.known_calls import KnownCalls
 from calls.operations_events import CallSummarised
 from calls.state import CallState
 from operations.after_call.asking import ResultPen, WrittenResult, local_time, question_of
-from operations.after_call.callbacks import CallbackQueue, zone_of
 from operations.after_call.outcome_rules import (
     SUMMARY_CHARACTERS,
     CallResult,
@@ -30,10 +29,10 @@ from operations.after_call.outcome_rules import (
 )
 from operations.crm.customer import CrmReport
 from operations.crm.report_rules import report_of
-from operations.database.database import StorageError
+from operations.database.database import Database, StorageError
 from operations.database.tables import CALL_RESULTS, CODE_LENGTH, NUMBER_LENGTH
-from operations.database.transactions import TransactionStore
 from operations.keep_running import UNWELL_S
+from operations.numbers import zone_of
 
 
 def with_written(known: CallResult, written: WrittenResult, call: CallState) -> CallResult:
@@ -72,8 +71,11 @@ def iso_of(moment_s: float | None) -> str:
     return "" if moment_s is None else local_time(moment_s, "UTC").isoformat(timespec="seconds")
 
 
-class CallResults(TransactionStore):
+@dataclass(slots=True)
+class CallResults:
     """Every method raises `StorageError` when it cannot."""
+
+    database: Database
 
     async def put(self, result: CallResult) -> bool:
         """Store a result; return False if a model's result is already stored and stays."""
@@ -81,19 +83,19 @@ class CallResults(TransactionStore):
         for name in ("outcome", "campaign", "why", "provider"):
             row[name] = row[name][:CODE_LENGTH]
         row["number"] = row["number"][:NUMBER_LENGTH]
-        added = self._work.insert(CALL_RESULTS).values(**row)
+        added = self.database.insert(CALL_RESULTS).values(**row)
         kept = added.on_conflict_do_update(
             index_elements=["call_id"],
             set_={name: added.excluded[name] for name in row if name != "call_id"},
             where=CALL_RESULTS.c.made_by == "facts",
         )
-        async with self._work.write() as connection:
+        async with self.database.transaction() as connection:
             return (await connection.execute(kept)).rowcount > 0
 
     async def find(self, call_id: str) -> CallResult | None:
         """Return the result of a call; `None` if there is none."""
         own = select(CALL_RESULTS).where(CALL_RESULTS.c.call_id == call_id)
-        async with self._work.read() as connection:
+        async with self.database.reading() as connection:
             row = (await connection.execute(own)).mappings().first()
             return CallResult(**row) if row else None
 
@@ -115,6 +117,10 @@ class ReportsCalls(Protocol):
         ...
 
 
+TakeCallback: TypeAlias = Callable[[CallResult, str], Awaitable[None]]
+"""Takes the result of a call whose caller wants a callback, and when, in the caller's words."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallPurpose:
     """The purpose of a call, from its campaign if it has one."""
@@ -133,7 +139,7 @@ class AfterCallParts:
         results: The store of results.
         pen: The model ladder; `None` if no model is asked.
         reporter: Reports to the CRM; `None` if there is none.
-        callbacks: Passes callbacks to a campaign; `None` if the staff calls back.
+        take_callback: Passes a callback to a campaign; `None` if the staff calls back.
         purpose: Of a call by its dial's id, which is empty for an inbound call.
         within_s: The time limit after a call's end; then the known result is final.
         at_once: How many calls at a time.
@@ -143,7 +149,7 @@ class AfterCallParts:
     results: CallResults
     pen: ResultPen | None
     reporter: ReportsCalls | None
-    callbacks: CallbackQueue | None
+    take_callback: TakeCallback | None
     purpose: Callable[[str], Awaitable[CallPurpose]]
     tell: Tell
     utc_s: Callable[[], float]
@@ -197,7 +203,6 @@ class AfterCalls:
             pass
         if self._ended:
             logger.error("the results of {} calls were not stored", len(self._ended))
-        await self._parts.results.close()
 
     def _note_end(self, call: CallState) -> None:
         if len(self._ended) >= MOST_WAITING:
@@ -299,8 +304,8 @@ class AfterCalls:
                 took_s=round(max(0.0, parts.utc_s() - result.ended_s), 3),
             )
         )
-        if parts.callbacks and ended.call.callback is not None:
-            await parts.callbacks.take_wish(result, when=ended.call.callback.when)
+        if parts.take_callback and ended.call.callback is not None:
+            await parts.take_callback(result, ended.call.callback.when)
 
 
 async def _put(results: CallResults, result: CallResult) -> bool:

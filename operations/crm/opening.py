@@ -15,6 +15,7 @@ from operations.crm.port import Crm, CrmLookup, availability_of
 from operations.crm.reporting import CrmPoster, CrmReporter
 from operations.crm.rest import RestCrm, RestMapping, RestPlace, RestRequest
 from operations.crm.webhook import WebhookCrm
+from operations.database.database import Database
 from operations.keep_running import at_work, keep_running
 from operations.retrying import Retries
 
@@ -36,12 +37,12 @@ class CrmListener:
             await self.reporter.hear(entry)
 
 
-def crm_of(settings: Settings) -> Crm | None:
+def crm_of(settings: Settings, database: Database) -> Crm | None:
     """Return the configured CRM; `None` if there is none."""
     crm = settings.crm
     match crm.kind:
         case "own":
-            return OwnContacts(settings.storage.url, file=crm.file)
+            return OwnContacts(database, file=crm.file)
         case "webhook":
             secret = crm.token.get_secret_value() if crm.token else ""
             return WebhookCrm(crm.url or "", secret, timeout_s=crm.timeout_s, utc_s=clock.utc_s)
@@ -55,14 +56,14 @@ def crm_of(settings: Settings) -> Crm | None:
 
 @asynccontextmanager
 async def open_crm(
-    settings: Settings, listener: CrmListener, *, tell: Tell
+    settings: Settings, database: Database, listener: CrmListener, *, tell: Tell
 ) -> AsyncIterator[CrmLookup | None]:
     """Look callers up and report calls during the block; yield `None` without a CRM."""
-    crm = crm_of(settings)
+    crm = crm_of(settings, database)
     if crm is None:
         yield None
         return
-    outbox = CrmOutbox(settings.storage.url)
+    outbox = CrmOutbox(database)
     availability = availability_of(crm, clock.monotonic())
     retries = Retries(
         settings=settings.resilience.retry_settings(), tell=tell, availability=availability
@@ -79,7 +80,6 @@ async def open_crm(
     finally:
         await reporter.write()
         await desk.close()
-        await outbox.close()
 
 
 def _place(crm: CrmSettings, url: str) -> RestPlace:

@@ -1,8 +1,7 @@
 """The outbox of a CRM: reports that it has not accepted yet.
 
-A report is committed when `put` returns. It is lent to one sender at a time, and stays pending
-until that sender confirms that the CRM accepted it. So it is sent at least once, always with the
-same key: a CRM with idempotency keys keeps it once.
+A report is committed when `put` returns. It is sent at least once, always with the same key: a CRM
+with idempotency keys keeps it once.
 """
 
 import json
@@ -10,15 +9,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import select, update
+from sqlalchemy.engine import RowMapping
 
 from operations.crm.customer import CrmReport
+from operations.database.database import Database
+from operations.database.outbox import Outbox
 from operations.database.storable import storable
 from operations.database.tables import CRM_REPORTS, NUMBER_LENGTH
-from operations.database.transactions import TransactionStore
 
-LENT_S: Final = 120.0  # to a sender; a killed one does not return it
-LAST_TRY_S: Final = 80.0  # after that a sender starts no other attempt: it must finish in time
 KEPT_S: Final = 7 * 86_400.0  # for accepted reports, so that a repeated one is not sent again
 
 
@@ -31,8 +30,14 @@ class LentReport:
     lent_until_s: float
 
 
-class CrmOutbox(TransactionStore):
+class CrmOutbox:
     """Every method raises `StorageError` when it cannot."""
+
+    def __init__(self, database: Database) -> None:
+        """Keep the reports in this database."""
+        self.database = database
+        oldest = (CRM_REPORTS.c.due_s, CRM_REPORTS.c.made_s, CRM_REPORTS.c.key)
+        self._rows = Outbox(database, CRM_REPORTS, CRM_REPORTS.c.done_s.is_(None), oldest)
 
     async def put(self, report: CrmReport, *, now: float, due_s: float | None = None) -> bool:
         """Keep a report; return False if there is already one with this key.
@@ -51,8 +56,8 @@ class CrmOutbox(TransactionStore):
             "due_s": now if due_s is None else due_s,
             "tries": 0,
         }
-        kept = self._work.insert(CRM_REPORTS).values(**row).on_conflict_do_nothing()
-        async with self._work.write() as connection:
+        kept = self.database.insert(CRM_REPORTS).values(**row).on_conflict_do_nothing()
+        async with self.database.transaction() as connection:
             return (await connection.execute(kept)).rowcount > 0
 
     async def complete(self, report: CrmReport, *, now: float) -> bool:
@@ -62,7 +67,7 @@ class CrmOutbox(TransactionStore):
         """
         own = (CRM_REPORTS.c.key == report.key) & (CRM_REPORTS.c.tries == 0)
         whole = update(CRM_REPORTS).where(own, CRM_REPORTS.c.done_s.is_(None))
-        async with self._work.write() as connection:
+        async with self.database.transaction() as connection:
             said = {"report": json.dumps(asdict(report)), "due_s": now}
             if (await connection.execute(whole.values(**said))).rowcount:
                 return True
@@ -70,55 +75,31 @@ class CrmOutbox(TransactionStore):
 
     async def lend(self, *, now: float) -> LentReport | None:
         """Lend the report that has waited longest; other senders cannot lend it meanwhile."""
-        table = CRM_REPORTS
-        owed = (
-            select(table)
-            .where(table.c.done_s.is_(None), table.c.due_s <= now)
-            .order_by(table.c.due_s, table.c.made_s, table.c.key)
-            .limit(1)
-        )
-        async with self._work.read() as connection:
-            row = (await connection.execute(owed)).first()
-        if row is None:
-            return None
-        until_s = now + LENT_S
-        mine = (table.c.key == row.key) & (table.c.due_s == row.due_s) & table.c.done_s.is_(None)
-        taken = update(table).where(mine).values(due_s=until_s, tries=row.tries + 1)
-        async with self._work.write() as connection:
-            if not (await connection.execute(taken)).rowcount:
-                return None
-        report = read_report(row.report)
-        return LentReport(report=report, tries=row.tries + 1, lent_until_s=until_s)
+        rows = await self._rows.lend(now=now, tries=CRM_REPORTS.c.tries + 1)
+        return next((_lent(row) for row in rows), None)
 
     async def told(self, lent: LentReport, *, now: float) -> None:
         """Record that the CRM accepted it, and delete reports that were accepted long ago."""
-        table = CRM_REPORTS
-        old = delete(table).where(table.c.done_s < now - KEPT_S)
-        async with self._work.write() as connection:
-            own = update(table).where(table.c.key == lent.report.key)
-            await connection.execute(own.values(done_s=now))
-            await connection.execute(old)
+        await self._rows.settle([(lent.report.key,)], done_s=now)
+        await self._rows.delete(CRM_REPORTS.c.done_s < now - KEPT_S)
 
     async def put_off(self, lent: LentReport, *, until_s: float) -> None:
         """Record that the CRM did not accept it, unless it was lent again since."""
-        table = CRM_REPORTS
-        own = (table.c.key == lent.report.key) & (table.c.due_s == lent.lent_until_s)
-        async with self._work.write() as connection:
-            await connection.execute(update(table).where(own).values(due_s=until_s))
+        key = (lent.report.key,)
+        await self._rows.put_off([key], lent_until_s=lent.lent_until_s, due_s=until_s)
 
     async def owed(self) -> Sequence[CrmReport]:
         """Return the pending reports, the oldest first."""
         table = CRM_REPORTS
         rows = select(table.c.report).where(table.c.done_s.is_(None)).order_by(table.c.made_s)
-        async with self._work.read() as connection:
+        async with self.database.reading() as connection:
             found = (await connection.execute(rows)).scalars()
             return [read_report(scalar) for scalar in found]
 
-    async def forget(self, number: str) -> int:
-        """Delete every report about a number; return how many there were."""
-        own = delete(CRM_REPORTS).where(CRM_REPORTS.c.number == number)
-        async with self._work.write() as connection:
-            return (await connection.execute(own)).rowcount
+
+def _lent(row: RowMapping) -> LentReport:
+    report = read_report(row["report"])
+    return LentReport(report=report, tries=row["tries"], lent_until_s=row["due_s"])
 
 
 def read_report(text: str) -> CrmReport:

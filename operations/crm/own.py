@@ -11,9 +11,8 @@ from sqlalchemy import select
 from fallbacks.failure import Kind
 from operations.crm.customer import CrmContact, CrmReport
 from operations.crm.port import CrmError
-from operations.database.database import StorageError
+from operations.database.database import Database, StorageError
 from operations.database.tables import CONTACTS
-from operations.database.transactions import Transactions
 
 NUMBERS: Final = ("number", "phone", "telephone")  # possible columns of a file
 MOST_ROWS: Final = 200_000  # of a file; larger ones belong in the database
@@ -24,9 +23,9 @@ class OwnContacts:
 
     name = "own"
 
-    def __init__(self, url: str, *, file: Path | None = None) -> None:
-        """Look contacts up in the database at `url`, or in a file."""
-        self._work = Transactions(url)
+    def __init__(self, database: Database, *, file: Path | None = None) -> None:
+        """Look contacts up in this database, then in the file."""
+        self._database = database
         self._file = file
         self._of_file: dict[str, CrmContact] | None = None
 
@@ -34,7 +33,7 @@ class OwnContacts:
         """Return our contact with a number."""
         newest = select(CONTACTS).where(CONTACTS.c.number == number)
         try:
-            async with self._work.read() as connection:
+            async with self._database.reading() as connection:
                 found = await connection.execute(
                     newest.order_by(CONTACTS.c.imported_s.desc()).limit(1)
                 )
@@ -50,8 +49,7 @@ class OwnContacts:
         del report
 
     async def close(self) -> None:
-        """Close the connections."""
-        await self._work.close()
+        """Do nothing: the database is not ours."""
 
     async def _in_file(self, number: str) -> CrmContact | None:
         if self._file is None:

@@ -16,10 +16,11 @@ from calls.operations_events import CallReported
 from fallbacks.failure import Kind, ServiceError
 from fallbacks.retrying import LONGEST_REST_S, rest_s
 from operations.crm.customer import CrmReport
-from operations.crm.outbox import LAST_TRY_S, CrmOutbox, LentReport
+from operations.crm.outbox import CrmOutbox, LentReport
 from operations.crm.port import STAGE, Crm, classify
 from operations.crm.report_rules import report_of
 from operations.database.database import StorageError
+from operations.database.outbox import LAST_TRY_S
 from operations.keep_running import UNWELL_S, keep_repeating
 from operations.retrying import Retries, run_with_retries
 

@@ -1,131 +1,50 @@
-"""A process's database: one engine; creates its tables in an empty database."""
+"""A process's database: one engine, one kind of transaction, one translation of errors.
+
+A process opens one `Database` for each address and hands it to everything that reads or writes.
+
+SQLite has one writer at a time. A transaction that reads first and then writes may fail because the
+database is locked, however long it would wait (sqlite.org/lang_transaction.html, section 2.2). So a
+transaction takes the lock at its start, and our own writers queue here, not at the file's lock.
+"""
 
 import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Self, TypeVar
 
-from sqlalchemy import Column, Connection, MetaData, String, Table, event, inspect, select
+from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.schema import CreateTable
-
-from operations.database.tables import (
-    ALERT_FACTS,
-    ALERT_ROUNDS,
-    ALERT_SENDINGS,
-    ALERTS,
-    CALLBACKS,
-    HEALTH,
-    METADATA,
-    PROBERS,
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    OperationalError,
+    SQLAlchemyError,
 )
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-# The version of a database's tables: checked, created in an empty one, reported if outdated.
-#
-# An empty database gets all tables on first use. One with tables is changed only by `holdline db
-# upgrade`: a process of an older version may be using it.
-
-MIGRATIONS: Final = Path(__file__).with_name("migrations")
-BOARD: Final = (HEALTH, PROBERS)  # may have a database of their own
-UNMARKED: Final = (CALLBACKS, ALERT_FACTS, ALERTS, ALERT_SENDINGS, ALERT_ROUNDS)
-"""The tables of a database from before versions were counted."""
-VERSIONS: Final = Table(  # the migrations' own version table
-    "alembic_version", MetaData(), Column("version_num", String(32), primary_key=True)
-)
-ALONE: Final = {
-    "sqlite": "BEGIN IMMEDIATE",  # its driver starts a transaction only before a change of rows
-    "postgresql": "SELECT pg_advisory_xact_lock(48656)",  # any number, but always the same
-}
-CURE: Final = "run holdline db upgrade"
-
-
-def known_versions() -> Sequence[str]:
-    """Return every version, the oldest first: the names of the migrations' files."""
-    # Without a pattern: the first user of the database may be a caller, and would compile it.
-    files = (MIGRATIONS / "versions").iterdir()
-    return sorted(file.stem for file in files if file.suffix == ".py" and file.stem[:1].isdigit())
-
-
-def prepare(connection: Connection) -> None:
-    """Create all tables in an empty database; in one without a version, the original ones."""
-    if version_of(connection) is not None:
-        return
-    work_alone(connection)
-    if version_of(connection) is not None:
-        return  # another process has created it meanwhile
-    if _empty(connection):
-        METADATA.create_all(connection)
-        mark(connection)
-    else:
-        METADATA.create_all(connection, tables=UNMARKED)
-
-
-def compile_tables(address: str) -> None:
-    """Compile the statements that create our tables, without a database.
-
-    The first user of an empty database may be a caller, and would compile the dialect's patterns.
-    """
-    dialect = make_url(address).get_dialect()()
-    for table in METADATA.sorted_tables:
-        CreateTable(table).compile(dialect=dialect)
-
-
-def work_alone(connection: Connection) -> None:
-    """Make other processes wait with creating or changing tables until our transaction ends."""
-    alone = ALONE.get(connection.dialect.name)
-    if alone:
-        connection.exec_driver_sql(alone)
-
-
-def mark(connection: Connection) -> None:
-    """Record that a database has this version's tables."""
-    VERSIONS.create(connection, checkfirst=True)
-    connection.execute(VERSIONS.delete())
-    connection.execute(VERSIONS.insert().values(version_num=known_versions()[-1]))
-
-
-def version_of(connection: Connection) -> str | None:
-    """Return the version of a database; `None` if it has none recorded."""
-    if not inspect(connection).has_table(VERSIONS.name):
-        return None
-    return connection.execute(select(VERSIONS.c.version_num)).scalar()
-
-
-def lag_of(connection: Connection) -> str | None:
-    """Return how a database is outdated, and the cure; `None` if it is up to date or empty."""
-    found, newest = version_of(connection), known_versions()[-1]
-    if found == newest or (found is None and _empty(connection)):
-        return None
-    if newer := newer_than_ours(found):
-        return newer
-    said = f"is at version {found}" if found else "is from before its versions were counted"
-    return f"{said}, but version {newest} is needed; {CURE}"
-
-
-def newer_than_ours(found: str | None) -> str | None:
-    """Return that a database has a version unknown to us, and the cure; `None` if known."""
-    if found is None or found in known_versions():
-        return None
-    return f"is at version {found}, which this Holdline does not know; install a newer one"
-
-
-def _empty(connection: Connection) -> bool:
-    ours = set(METADATA.tables) - {item.name for item in BOARD}
-    return not ours & set(inspect(connection).get_table_names())
-
+from operations.database.schema import prepare, work_alone
+from operations.database.tables import METADATA
 
 BUSY_S: Final = 2.5  # how long SQLite waits for another writer, in a thread without cancellation:
 # shorter than a caller's wait for a confirmation (`KEPT_S` in bot/tools/caller_requests.py)
+TRIES: Final = 8  # `BUSY_S` each, that a writer waits: chosen, several processes write at once
 ANSWER_S: Final = 5.0  # a server that takes longer for one statement counts as down
+CLOSE_S: Final = 3.0  # for the end of a file's thread: a statement waits for `BUSY_S`
 ARGUMENTS: Final[Mapping[str, dict[str, float]]] = {
     "sqlite": {"timeout": BUSY_S},
     "postgresql": {"timeout": ANSWER_S, "command_timeout": ANSWER_S},  # to connect, to answer
 }
+INSERTS: Final[Mapping[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+Result = TypeVar("Result")
 
 
 class StorageError(Exception):
@@ -136,8 +55,58 @@ class RefusedRowsError(StorageError):
     """The database works but rejects these rows, and will reject them again."""
 
 
+@contextmanager
+def storage_errors(url: URL) -> Iterator[None]:
+    """Raise `StorageError` for every error of this database.
+
+    It is `RefusedRowsError` if the database works but rejects its input.
+    """
+    try:
+        yield
+    except (
+        *_driver_errors(url.get_backend_name()),
+        SQLAlchemyError,
+        OSError,
+        UnicodeError,  # also for host names that no resolver accepts
+        OverflowError,  # SQLite's driver, for a number that does not fit
+    ) as error:
+        said = error.orig if isinstance(error, DBAPIError) and error.orig else error
+        kind = RefusedRowsError if _refuses(error) else StorageError
+        raise kind(line_of(said, hidden=url.password)) from error
+
+
+def _driver_errors(backend: str) -> tuple[type[Exception], ...]:
+    """Return the exceptions that the driver raises past SQLAlchemy if it cannot connect."""
+    if backend != "postgresql":
+        return ()
+    import asyncpg  # noqa: PLC0415 - an extra: only needed for PostgreSQL
+
+    return (asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+def _refuses(error: Exception) -> bool:
+    """Return whether the rows are at fault: SQL state classes 22 and 23, and similar errors."""
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, OverflowError | UnicodeEncodeError)
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    given = getattr(error.orig, "__cause__", None)
+    by_driver = isinstance(given, ValueError | OverflowError)  # it could not even be sent
+    by_class = isinstance(error, DataError | IntegrityError)
+    return by_class or by_driver or state.startswith(("22", "23"))
+
+
+def line_of(error: BaseException, *, hidden: str | None) -> str:
+    """Return an error as one line without its statement, a file's path, and the password."""
+    said = error.strerror if isinstance(error, OSError) and error.filename else error
+    line = f"{type(error).__name__}: {said}".partition("\n")[0]
+    return line.replace(hidden, "********") if hidden else line
+
+
 class Database:
-    """Connects on first use, so that a call never waits for a database at its start."""
+    """Connects on first use, so that a call never waits for a database at its start.
+
+    Every method raises `StorageError` when the database fails.
+    """
 
     def __init__(self, url: str | URL, *, tables: Sequence[Table] | None = None) -> None:
         """Prepare.
@@ -148,25 +117,42 @@ class Database:
                 and any other is left unchanged.
         """
         self.url = make_url(url)
-        arguments = ARGUMENTS.get(self.url.get_backend_name(), {})
-        on_disk = self.url.get_backend_name() == "sqlite"
-        self._engine = create_async_engine(
-            self.url,
-            connect_args=arguments,
-            pool_pre_ping=not on_disk,  # connections to a file do not break
-        )
-        if on_disk:
+        backend = self.url.get_backend_name()
+        self.insert = INSERTS[backend]
+        """Returns an insert that supports a rule for existing rows."""
+        self.file: Final = file_of(self.url)
+        self._thread = _FileThread(self.url) if backend == "sqlite" else None
+        arguments = ARGUMENTS[backend]
+        if self._thread:  # connections to a file do not break
+            self._engine = create_async_engine(self.url, connect_args=arguments)
             event.listen(self._engine.sync_engine, "connect", write_ahead)
+        else:
+            self._engine = create_async_engine(
+                self.url, connect_args=arguments, pool_pre_ping=True, pool_timeout=ANSWER_S
+            )
         self._tables = tables
-        self._path = file_of(self.url)
         self._inode: tuple[int, int] | None = None  # of the file, when its tables were there
+        self._lost_files = 0
         self._made = False
         self._making = asyncio.Lock()
+        self._turn = asyncio.Lock()  # of SQLite's writers
+
+    async def __aenter__(self) -> Self:
+        """Open nothing yet."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close all connections."""
+        await self.close()
 
     @property
-    def is_gone(self) -> bool:
-        """Whether the file was deleted or replaced since we opened it, by one system call."""
-        return self._made and self._path is not None and _inode(self._path) != self._inode
+    def lost_files(self) -> int:
+        """How often the file was deleted or replaced while it was open, by one system call."""
+        return self._lost_files + self._is_gone
+
+    @property
+    def _is_gone(self) -> bool:
+        return self._made and self.file is not None and _inode(self.file) != self._inode
 
     async def engine(self) -> AsyncEngine:
         """Return the engine of a database that has our tables.
@@ -174,21 +160,78 @@ class Database:
         A deleted file is created again: open connections would go on writing into the unlinked one.
         """
         async with self._making:
-            if self.is_gone:
-                await self._engine.dispose()
+            if self._is_gone:
+                self._lost_files += 1
                 self._made = False
+                await self.close()
             if not self._made:
-                if self._path is not None:
-                    await asyncio.to_thread(make_file, self._path)
+                if self.file is not None:
+                    await asyncio.to_thread(make_file, self.file)
                 async with self._engine.begin() as connection:
                     await connection.run_sync(self._prepare)
-                self._inode = _inode(self._path) if self._path else None
+                self._inode = _inode(self.file) if self.file else None
                 self._made = True
         return self._engine
 
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """Read what is committed."""
+        with storage_errors(self.url):
+            async with (await self.engine()).connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def transaction(self, *, tries: int = TRIES) -> AsyncIterator[AsyncConnection]:
+        """Change rows, and commit when the block ends; in SQLite this is the only writer meanwhile.
+
+        Args:
+            tries: How often to wait for another process that writes, for `BUSY_S` each.
+        """
+        async with AsyncExitStack() as stack:
+            stack.enter_context(storage_errors(self.url))
+            if self._thread:
+                yield await self._take_turn(stack, tries)
+            else:
+                yield await stack.enter_async_context((await self.engine()).begin())
+
+    async def transact(self, work: Callable[[Connection], Result]) -> Result:
+        """Run some work as one transaction; on a file in one thread, in a single round trip.
+
+        Through aiosqlite each statement takes three round trips, and each of these costs the event
+        loop some steps (docs/decisions/0036). If it is cancelled, the result is unknown: the thread
+        goes on.
+        """
+        with storage_errors(self.url):
+            if self._thread:
+                async with self._turn:
+                    await self.engine()
+                    return await self._thread.transact(work)
+            async with (await self.engine()).begin() as connection:
+                return await connection.run_sync(work)
+
     async def close(self) -> None:
-        """Close all connections."""
-        await self._engine.dispose()
+        """Close all connections; the next use opens new ones."""
+        with storage_errors(self.url):
+            await self._engine.dispose()
+            if self._thread:
+                await self._thread.close()
+
+    async def _take_turn(self, stack: AsyncExitStack, tries: int) -> AsyncConnection:
+        """Begin a transaction in the stack; between two tries other writers have their turn."""
+        while True:
+            tries -= 1
+            async with AsyncExitStack() as turn:
+                await turn.enter_async_context(self._turn)
+                engine = await self.engine()
+                connection = await turn.enter_async_context(engine.begin())
+                try:
+                    await connection.exec_driver_sql("BEGIN IMMEDIATE")
+                except OperationalError as error:
+                    if tries <= 0 or "locked" not in str(error.orig):
+                        raise
+                else:
+                    stack.push_async_exit(turn.pop_all())
+                    return connection
 
     def _prepare(self, connection: Connection) -> None:
         if self._tables is None:
@@ -196,6 +239,35 @@ class Database:
         else:
             work_alone(connection)
             METADATA.create_all(connection, tables=self._tables)
+
+
+class _FileThread:
+    """Has one thread with one connection to a file that has our tables; later work is queued."""
+
+    def __init__(self, url: URL) -> None:
+        self.engine: Final[Engine] = create_engine(
+            url.set(drivername="sqlite+pysqlite"), connect_args=ARGUMENTS["sqlite"]
+        )
+        event.listen(self.engine, "connect", write_ahead)
+        self._thread: ThreadPoolExecutor | None = None
+
+    async def transact(self, work: Callable[[Connection], Result]) -> Result:
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="database file")
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
+
+    def _transact(self, work: Callable[[Connection], Result]) -> Result:
+        with self.engine.begin() as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            return work(connection)
+
+    async def close(self) -> None:
+        """Close the connection after the current work, unless that hangs."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            going = asyncio.get_running_loop().run_in_executor(thread, self.engine.dispose)
+            await asyncio.wait([going], timeout=CLOSE_S)
+            thread.shutdown(wait=False)
 
 
 def file_of(url: URL) -> Path | None:

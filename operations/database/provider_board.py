@@ -79,9 +79,3 @@ def said_of(word: BoardWord, *, holder: str) -> dict[str, Any]:
         "until_s": word.until_s,
         "retired": word.retired,
     }
-
-
-def line_of(error: BaseException, *, hidden: str | None) -> str:
-    """Return an error as one line without its statement, and without the store's password."""
-    line = f"{type(error).__name__}: {error}".partition("\n")[0]
-    return line.replace(hidden, "********") if hidden else line

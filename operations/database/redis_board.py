@@ -16,8 +16,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from fallbacks.shared_health import Aspect, BoardWord
-from operations.database.database import StorageError
-from operations.database.provider_board import KEEP_S, line_of, said_of, word_of
+from operations.database.database import StorageError, line_of
+from operations.database.provider_board import KEEP_S, said_of, word_of
 
 WORDS: Final = "{holdline}:health:"
 LEASES: Final = "{holdline}:prober:"

@@ -5,14 +5,11 @@ from datetime import UTC, datetime
 from typing import Final
 
 from sqlalchemy import insert
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from operations.database.database import StorageError
-from operations.database.provider_board import line_of
-from operations.database.sql_board import driver_errors
+from operations.database.database import storage_errors
 from operations.database.tables import CALLBACKS, METADATA
 
 EARLY: Final = datetime(2000, 1, 1, tzinfo=UTC)  # of a row that is never read
@@ -30,12 +27,11 @@ async def rehearse(address: str) -> None:
     url = make_url(address)
     engine = create_async_engine(url, poolclass=NullPool)
     try:
-        async with engine.connect() as connection, connection.begin() as work:
-            await connection.run_sync(METADATA.create_all, tables=[CALLBACKS])
-            await connection.execute(insert(CALLBACKS).values(_row()))
-            await work.rollback()
-    except (OSError, SQLAlchemyError, *driver_errors(url.get_backend_name())) as error:
-        raise StorageError(_reason(error, url)) from error
+        with storage_errors(url):
+            async with engine.connect() as connection, connection.begin() as work:
+                await connection.run_sync(METADATA.create_all, tables=[CALLBACKS])
+                await connection.execute(insert(CALLBACKS).values(_row()))
+                await work.rollback()
     finally:
         await engine.dispose()
 
@@ -43,8 +39,3 @@ async def rehearse(address: str) -> None:
 def _row() -> dict[str, str | datetime]:
     name = f"doctor-{secrets.token_hex(4)}"
     return {"call_id": name, "number": "", "reason": name, "asked_at": EARLY}
-
-
-def _reason(error: Exception, url: URL) -> str:
-    said = error.orig if isinstance(error, DBAPIError) and error.orig else error
-    return line_of(said, hidden=url.password)

@@ -1,18 +1,16 @@
 """Provider health in a SQL database: SQLite for one machine, PostgreSQL for several."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Float, and_, bindparam, delete, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.sql.expression import ColumnElement, literal_column
 
 from fallbacks.shared_health import BoardWord
-from operations.database.database import Database, StorageError
-from operations.database.provider_board import KEEP_S, line_of, said_of, word_of
+from operations.database.database import Database
+from operations.database.provider_board import KEEP_S, said_of, word_of
+from operations.database.schema import BOARD
 from operations.database.tables import HEALTH, PROBERS
 
 CLOCKS: Final[Mapping[str, str]] = {
@@ -20,7 +18,6 @@ CLOCKS: Final[Mapping[str, str]] = {
     # now() would stand still in a transaction (PostgreSQL 15, 9.9.5 Current Date/Time).
     "postgresql": "extract(epoch from clock_timestamp())::float8",
 }
-INSERTS: Final[Mapping[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 class SqlBoard:
@@ -28,22 +25,16 @@ class SqlBoard:
 
     def __init__(self, url: URL, *, holder: str) -> None:
         """Write to the database at `url`, as `holder`: the name of this process."""
-        self._database = Database(url, tables=[HEALTH, PROBERS])
+        self._database = Database(url, tables=BOARD)
         self._holder = holder
-        self._password = url.password
-        backend = url.get_backend_name()
-        self._insert = INSERTS[backend]
-        self._now: ColumnElement[float] = literal_column(CLOCKS[backend], Float)
-        # The last one is for names that no resolver accepts.
-        self._errors = (*driver_errors(backend), SQLAlchemyError, OSError, UnicodeError)
+        clock = CLOCKS[url.get_backend_name()]
+        self._now: ColumnElement[float] = literal_column(clock, Float)
         self._tidied = False
 
     async def clock_s(self) -> float:
         """Return the database's time, in seconds since 1970."""
-        with self._edge():
-            engine = await self._database.engine()
-            async with engine.connect() as connection:
-                return float((await connection.execute(select(self._now))).scalar_one())
+        async with self._database.reading() as connection:
+            return float((await connection.execute(select(self._now))).scalar_one())
 
     async def write(self, words: Iterable[BoardWord]) -> None:
         """Write entries; the newer one about an aspect of a rung counts."""
@@ -55,7 +46,7 @@ class SqlBoard:
         )
         if not rows:
             return
-        added = self._insert(HEALTH)
+        added = self._database.insert(HEALTH)
         newer = added.on_conflict_do_update(
             index_elements=["place", "aspect"],
             set_={
@@ -64,25 +55,21 @@ class SqlBoard:
             },
             where=added.excluded.at_s >= HEALTH.c.at_s,
         )
-        with self._edge():
-            engine = await self._database.engine()
-            async with engine.begin() as connection:
-                await connection.execute(newer, rows)
+        async with self._database.transaction(tries=1) as connection:
+            await connection.execute(newer, rows)
 
     async def others(self, places: Iterable[str]) -> Sequence[BoardWord]:
         """Return other processes' entries about these rungs."""
         theirs = select(HEALTH).where(
             HEALTH.c.holder != self._holder, HEALTH.c.place.in_(list(places))
         )
-        with self._edge():
-            engine = await self._database.engine()
-            async with engine.connect() as connection:
-                found = (await connection.execute(theirs)).mappings().all()
+        async with self._database.reading() as connection:
+            found = (await connection.execute(theirs)).mappings().all()
         return [word for row in found if (word := word_of(dict(row)))]
 
     async def lease(self, places: Iterable[str], *, for_s: float) -> frozenset[str]:
         """Lease or renew the probing of each rung that is free; return the rungs held."""
-        added = self._insert(PROBERS).values(
+        added = self._database.insert(PROBERS).values(
             place=bindparam("rung"), holder=self._holder, until_s=self._now + for_s
         )
         taken = added.on_conflict_do_update(
@@ -94,30 +81,25 @@ class SqlBoard:
                 PROBERS.c.until_s > self._now + for_s,  # the clock was set back since
             ),
         )
-        with self._edge():
-            engine = await self._database.engine()
-            async with engine.begin() as connection:
-                if not self._tidied:
-                    await connection.execute(self._old_words())
-                    await connection.execute(self._old_leases())
-                await connection.execute(taken, [{"rung": place} for place in sorted(places)])
-                held = await connection.execute(
-                    select(PROBERS.c.place).where(PROBERS.c.holder == self._holder)
-                )
-            self._tidied = True  # rungs change only with the configuration: at a start
-            return frozenset(held.scalars())
+        async with self._database.transaction(tries=1) as connection:
+            if not self._tidied:
+                await connection.execute(self._old_words())
+                await connection.execute(self._old_leases())
+            await connection.execute(taken, [{"rung": place} for place in sorted(places)])
+            held = await connection.execute(
+                select(PROBERS.c.place).where(PROBERS.c.holder == self._holder)
+            )
+        self._tidied = True  # rungs change only with the configuration: at a start
+        return frozenset(held.scalars())
 
     async def leave(self) -> None:
         """Return all leases."""
-        with self._edge():
-            engine = await self._database.engine()
-            async with engine.begin() as connection:
-                await connection.execute(delete(PROBERS).where(PROBERS.c.holder == self._holder))
+        async with self._database.transaction(tries=1) as connection:
+            await connection.execute(delete(PROBERS).where(PROBERS.c.holder == self._holder))
 
     async def close(self) -> None:
         """Close the connections."""
-        with self._edge():
-            await self._database.close()
+        await self._database.close()
 
     def _old_words(self) -> Any:
         old = self._now - KEEP_S
@@ -125,20 +107,3 @@ class SqlBoard:
 
     def _old_leases(self) -> Any:
         return delete(PROBERS).where(PROBERS.c.until_s < self._now - KEEP_S)
-
-    @contextmanager
-    def _edge(self) -> Iterator[None]:
-        try:
-            yield
-        except self._errors as error:
-            said = error.orig if isinstance(error, DBAPIError) and error.orig else error
-            raise StorageError(line_of(said, hidden=self._password)) from error
-
-
-def driver_errors(backend: str) -> tuple[type[Exception], ...]:
-    """Return the exceptions that the driver raises past SQLAlchemy if it cannot connect."""
-    if backend != "postgresql":
-        return ()
-    import asyncpg  # noqa: PLC0415 - an extra: only who shares through PostgreSQL has it
-
-    return (asyncpg.PostgresError, asyncpg.InterfaceError)

@@ -1,5 +1,6 @@
 """The tables of the database."""
 
+from datetime import UTC, datetime
 from typing import Final
 
 from sqlalchemy import (
@@ -8,6 +9,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     DateTime,
+    Dialect,
     Float,
     Index,
     Integer,
@@ -15,10 +17,35 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TypeDecorator,
     UniqueConstraint,
     false,
     text,
 )
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC, with its zone. SQLite stores no zone, and compares the digits."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return a moment to store or to compare with; one without a zone is in UTC."""
+        del dialect
+        return _utc(value)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return a stored moment."""
+        del dialect
+        return _utc(value)
+
+
+def _utc(value: datetime | None) -> datetime | None:
+    if value is None:
+        return None
+    return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
 
 METADATA: Final = MetaData()
 NUMBER_LENGTH: Final = 64  # of a caller: may be a SIP address
@@ -32,8 +59,8 @@ CALLBACKS: Final = Table(
     Column("call_id", String(64), nullable=False, unique=True),  # one request a call
     Column("number", String(NUMBER_LENGTH), nullable=False),
     Column("reason", String(REASON_LENGTH), nullable=False),
-    Column("asked_at", DateTime(timezone=True), nullable=False),  # UTC
-    Column("done_at", DateTime(timezone=True)),  # UTC; NULL while pending
+    Column("asked_at", UtcDateTime(), nullable=False),  # UTC
+    Column("done_at", UtcDateTime()),  # UTC; NULL while pending
 )
 
 HEALTH: Final = Table(
@@ -273,8 +300,8 @@ CALLS: Final = Table(
     Column("caller", String(NUMBER_LENGTH), nullable=False),
     Column("called", String(NUMBER_LENGTH), nullable=False),
     Column("provider_call_id", String(100), nullable=False),  # the carrier's own id; may be empty
-    Column("started_at", DateTime(timezone=True), nullable=False),  # UTC, as are all below
-    Column("ended_at", DateTime(timezone=True)),
+    Column("started_at", UtcDateTime(), nullable=False),  # UTC, as are all below
+    Column("ended_at", UtcDateTime()),
     Column("state", String(16), nullable=False),  # live, ended, interrupted
     Column("reason", String(64), nullable=False),  # of its end; empty while it is live
     Column("outcome", String(32), nullable=False),  # the carrier's; may be empty
@@ -284,7 +311,7 @@ CALLS: Final = Table(
     Column("failures", Integer, nullable=False),
     Column("cost", Float),  # NULL if a price is not known
     Column("currency", String(8), nullable=False),
-    Column("seen_at", DateTime(timezone=True), nullable=False),  # its process's last sign of life
+    Column("seen_at", UtcDateTime(), nullable=False),  # its process's last sign of life
     Column("recording", String(500), nullable=False),  # the file; empty without a recording
     Column("dial_id", String(64), nullable=False, server_default=""),  # empty for an inbound call
     Column("touched", Boolean, nullable=False, server_default=false()),  # a rung disturbed it
@@ -300,7 +327,7 @@ TURNS: Final = Table(
     METADATA,
     Column("call_id", String(64), primary_key=True),
     Column("turn", Integer, primary_key=True, autoincrement=False),  # 0: before the first
-    Column("began_at", DateTime(timezone=True), nullable=False),
+    Column("began_at", UtcDateTime(), nullable=False),
     Column("v2v_s", Float),  # NULL if no answer was heard
     Column("parts", JSON, nullable=False),  # of `v2v_s`; empty without one
     Column("stt", String(NAME_LENGTH), nullable=False),  # the rung that served, as are the next two
@@ -323,7 +350,7 @@ MESSAGES: Final = Table(
     Column("turn", Integer, nullable=False),
     Column("role", String(8), nullable=False),  # caller, agent
     Column("text", Text, nullable=False),
-    Column("at", DateTime(timezone=True), nullable=False),
+    Column("at", UtcDateTime(), nullable=False),
     Column("spans", JSON, nullable=False),  # [{"provider": name, "words": n}]: the voices
     Index("messages_call", "call_id", "id"),
     Index("messages_at", "at"),
@@ -336,7 +363,7 @@ HAPPENINGS: Final = Table(
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
     Column("call_id", String(64), nullable=False),  # empty: outside any call
     Column("number", Integer, nullable=False),  # within the call; a gap is a lost entry
-    Column("at", DateTime(timezone=True), nullable=False),
+    Column("at", UtcDateTime(), nullable=False),
     Column("kind", String(64), nullable=False),  # the name of the event's class
     Column("stage", String(NAME_LENGTH), nullable=False),
     Column("provider", String(NAME_LENGTH), nullable=False),
@@ -351,7 +378,7 @@ FAILURES: Final = Table(
     Column("id", Integer, primary_key=True),
     Column("call_id", String(64), nullable=False),  # empty: outside any call
     Column("turn", Integer),  # NULL outside any call
-    Column("at", DateTime(timezone=True), nullable=False),
+    Column("at", UtcDateTime(), nullable=False),
     Column("stage", String(NAME_LENGTH), nullable=False),
     Column("provider", String(NAME_LENGTH), nullable=False),
     Column("kind", String(32), nullable=False),
@@ -369,7 +396,7 @@ BREAKER_MOVES: Final = Table(
     METADATA,
     Column("id", Integer, primary_key=True),
     Column("call_id", String(64), nullable=False),  # empty: outside any call
-    Column("at", DateTime(timezone=True), nullable=False),
+    Column("at", UtcDateTime(), nullable=False),
     Column("holder", String(NAME_LENGTH), nullable=False),  # each process has its own breakers
     Column("stage", String(NAME_LENGTH), nullable=False),
     Column("provider", String(NAME_LENGTH), nullable=False),
@@ -389,9 +416,9 @@ VOICEMAILS: Final = Table(
     Column("number", String(NUMBER_LENGTH), nullable=False),
     Column("path", String(500), nullable=False),
     Column("length_s", Float, nullable=False),
-    Column("at", DateTime(timezone=True), nullable=False),
+    Column("at", UtcDateTime(), nullable=False),
     Column("transcript", Text, nullable=False),  # empty until transcribed
-    Column("done_at", DateTime(timezone=True)),  # NULL while open
+    Column("done_at", UtcDateTime()),  # NULL while open
     Index("voicemails_number", "number"),
 )
 
@@ -400,7 +427,7 @@ RECORD_WRITERS: Final = Table(  # one row for each process: its last written bat
     METADATA,
     Column("holder", String(NAME_LENGTH), primary_key=True),
     Column("batch", Integer, nullable=False),  # identifies a repeated batch
-    Column("seen_at", DateTime(timezone=True), nullable=False),
+    Column("seen_at", UtcDateTime(), nullable=False),
 )
 
 RECORD_TABLES: Final = (

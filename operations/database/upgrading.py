@@ -10,16 +10,18 @@ from sqlalchemy.pool import NullPool
 
 from operations.database.database import (
     ARGUMENTS,
-    MIGRATIONS,
     StorageError,
     file_of,
-    lag_of,
     make_file,
-    newer_than_ours,
+    storage_errors,
+)
+from operations.database.schema import (
+    MIGRATIONS,
+    lag_of,
+    unknown_version,
     version_of,
     work_alone,
 )
-from operations.database.edge import storage_errors
 
 
 async def upgrade(address: str) -> tuple[str | None, str | None]:
@@ -37,8 +39,8 @@ async def upgrade(address: str) -> tuple[str | None, str | None]:
             async with engine.begin() as connection:
                 await connection.run_sync(work_alone)
                 before = await connection.run_sync(version_of)
-                if newer := newer_than_ours(before):
-                    raise StorageError(f"it {newer}")
+                if unknown := unknown_version(before):
+                    raise StorageError(f"it {unknown}")
                 await connection.run_sync(_migrate)
                 return before, await connection.run_sync(version_of)
         finally:

@@ -14,12 +14,12 @@ from fallbacks.facts import AttemptWon
 from fallbacks.failure import ServiceError
 from fallbacks.retrying import LONGEST_REST_S
 from operations.database.database import StorageError
+from operations.database.outbox import LAST_TRY_S
 from operations.keep_running import keep_repeating
 from operations.notify.alert import CHANNELS, Alert, AlertRules, TellAlert, closed
 from operations.notify.alerting_rules import Alerting, begun
 from operations.notify.channel import Channel, alert_text, classify, reached_others
 from operations.notify.outbox import (
-    LAST_TRY_S,
     AlertChannel,
     AlertOutbox,
     ChannelPost,

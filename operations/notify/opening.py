@@ -105,7 +105,6 @@ async def tell_operators(
             yield desk
     finally:
         await reporter.write()
-        await outbox.close()
 
 
 NONE: Final = (

@@ -4,17 +4,16 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import Update, delete, insert, or_, select, update
+from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from fallbacks.failure import Severity
-from operations.database.database import file_of
-from operations.database.edge import Store, reading, writing
-from operations.database.sql_board import INSERTS
+from operations.database.database import Database
+from operations.database.outbox import Outbox
 from operations.database.tables import (
     ALERT_FACTS,
     ALERT_ROUNDS,
@@ -81,11 +80,8 @@ def _known(kind: type[Any], said: Mapping[str, Any]) -> dict[str, Any]:
 #
 # A report is committed when `report` returns. A round reads all reports, decides, and stores each
 # channel's pending messages, in one transaction: a killed process leaves either the reports or
-# their result. A pending message is lent to one sender at a time, and stays pending until that
-# sender confirms it. So it is sent at least once.
+# their result.
 
-LENT_S: Final = 120.0  # to a sender; a killed one does not return it
-LAST_TRY_S: Final = 80.0  # after that a sender starts no other attempt: it must finish in time
 KNOWN_S: Final = 86_400.0  # after which an ended alert is final; longer than any night
 MOST_FACTS: Final = 500  # of one round
 ROUND: Final = 1  # the only row of its table
@@ -110,6 +106,7 @@ class ChannelPost:
     alert: Alert
     channel: str
     handle: str  # of the message to update; empty for a new one
+    lent_until_s: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,21 +117,18 @@ class AlertChannel:
     edits: bool  # it can update a sent message
 
 
-class AlertOutbox(Store):
+class AlertOutbox:
     """One in each reporting process; methods raise `StorageError` on failure."""
 
-    def __init__(self, url: str) -> None:
-        """Keep the outbox in the database at `url`."""
-        super().__init__(url)
-        self._file = file_of(self._database.url)
-        turn = INSERTS[self._database.url.get_backend_name()](ALERT_ROUNDS).values(
-            id=ROUND, rounds=1
-        )
-        rounds = {"rounds": ALERT_ROUNDS.c.rounds + 1}
-        self._take_turn = turn.on_conflict_do_update(index_elements=["id"], set_=rounds)
+    def __init__(self, database: Database) -> None:
+        """Keep the alerts in this database."""
+        self.database = database
+        began_s = select(ALERTS.c.began_s).where(ALERTS.c.key == ALERT_SENDINGS.c.key)
+        pending = ALERT_SENDINGS.c.wanted > ALERT_SENDINGS.c.sent
+        self._rows = Outbox(database, ALERT_SENDINGS, pending, (began_s.scalar_subquery(),))
 
     async def report(self, facts: Sequence[ReportedFact]) -> None:
-        """Commit reports."""
+        """Commit reports; soon, because operators are told in another way if the database fails."""
         rows = [
             {
                 "at_s": fact.at_s,
@@ -144,7 +138,7 @@ class AlertOutbox(Store):
             }
             for fact in facts
         ]
-        async with writing(self._database) as connection:
+        async with self.database.transaction(tries=1) as connection:
             await connection.execute(insert(ALERT_FACTS), rows)
 
     async def run_round(
@@ -157,10 +151,12 @@ class AlertOutbox(Store):
         """
         if not await self._has_work(decide, now):
             return ()
-        async with writing(self._database) as connection:
+        turn = self.database.insert(ALERT_ROUNDS).values(id=ROUND, rounds=1)
+        rounds = {"rounds": ALERT_ROUNDS.c.rounds + 1}
+        async with self.database.transaction() as connection:
             # A change locks: the row in PostgreSQL, the whole file in SQLite. So another process
             # that decides waits until this transaction ends, and then sees its result.
-            await connection.execute(self._take_turn)
+            await connection.execute(turn.on_conflict_do_update(index_elements=["id"], set_=rounds))
             known = await _known_alert(connection, now)
             ids, facts = await _reported(connection)
             outcome = decide(known, facts)
@@ -175,9 +171,9 @@ class AlertOutbox(Store):
         return outcome.told
 
     async def _has_work(self, decide: Decide, now: float) -> bool:
-        if self._file and not await asyncio.to_thread(self._file.exists):
+        if await self._is_missing():
             return False
-        async with writing(self._database) as connection:
+        async with self.database.reading() as connection:
             known = await _known_alert(connection, now)
             _, facts = await _reported(connection)
         outcome = decide(known, facts)
@@ -189,40 +185,31 @@ class AlertOutbox(Store):
         An alert that another version stored in an unreadable form stays pending, and blocks
         nothing.
         """
-        own = (ALERT_SENDINGS.c.channel == channel) & (ALERT_SENDINGS.c.due_s <= now)
-        owed = (
-            select(ALERT_SENDINGS, ALERTS.c.alert)
-            .join(ALERTS, ALERTS.c.key == ALERT_SENDINGS.c.key)
-            .where(own, ALERT_SENDINGS.c.wanted > ALERT_SENDINGS.c.sent)
-            .order_by(ALERTS.c.began_s)
-            .limit(1)
-        )
-        if self._file and not await asyncio.to_thread(self._file.exists):
+        if await self._is_missing():
             return None
-        while True:
-            async with writing(self._database) as connection:
-                row = (await connection.execute(owed)).first()
-                if row is None:
-                    return None
-                same = (ALERT_SENDINGS.c.key == row.key) & (ALERT_SENDINGS.c.due_s == row.due_s)
-                lent = update(ALERT_SENDINGS).where(own, same).values(due_s=now + LENT_S)
-                if not (await connection.execute(lent)).rowcount:
-                    return None
-            if alert := read_alert(row.alert):
-                return ChannelPost(alert=alert, channel=channel, handle=row.handle)
+        own = ALERT_SENDINGS.c.channel == channel
+        while rows := await self._rows.lend(now=now, which=own):
+            row = rows[0]
+            stored = select(ALERTS.c.alert).where(ALERTS.c.key == row["key"])
+            async with self.database.reading() as connection:
+                found = (await connection.execute(stored)).scalar_one_or_none()
+            if alert := read_alert(found or ""):
+                handle, until_s = row["handle"], row["due_s"]
+                return ChannelPost(
+                    alert=alert, channel=channel, handle=handle, lent_until_s=until_s
+                )
+        return None
 
     async def sent(self, post: ChannelPost, *, handle: str) -> None:
         """Record that a channel shows an alert as it was lent."""
         # A longer id cannot find its message later; record the alert as sent anyway.
-        kept = handle[:HANDLE_LENGTH]
-        values = {"sent": post.alert.revision, "handle": kept, "due_s": 0.0}
-        async with writing(self._database) as connection:
-            await connection.execute(_own(post).values(**values))
+        key, kept = (post.alert.key, post.channel), handle[:HANDLE_LENGTH]
+        await self._rows.settle([key], sent=post.alert.revision, handle=kept, due_s=0.0)
 
     async def put_off(self, post: ChannelPost, *, until_s: float) -> None:
         """Record that a channel refused it, and when to try next."""
-        async with writing(self._database) as connection:
-            await connection.execute(_own(post).values(due_s=until_s))
+        key = (post.alert.key, post.channel)
+        await self._rows.put_off([key], lent_until_s=post.lent_until_s, due_s=until_s)
 
     async def recent(self, most: int) -> Sequence[Alert]:
         """Return the open alerts, then the newest others."""
@@ -231,14 +218,14 @@ class AlertOutbox(Store):
             .order_by(ALERTS.c.ended_s.is_not(None), ALERTS.c.began_s.desc())
             .limit(most)
         )
-        async with writing(self._database) as connection:
+        async with self.database.reading() as connection:
             found = (await connection.execute(newest)).scalars()
             return [alert for scalar in found if (alert := read_alert(scalar))]
 
-
-def _own(post: ChannelPost) -> Update:
-    table = ALERT_SENDINGS
-    return update(table).where(table.c.key == post.alert.key, table.c.channel == post.channel)
+    async def _is_missing(self) -> bool:
+        """Return whether there is no database yet: looking for work does not create one."""
+        file = self.database.file
+        return file is not None and not await asyncio.to_thread(file.exists)
 
 
 async def _known_alert(connection: AsyncConnection, now: float) -> list[Alert]:
@@ -301,8 +288,11 @@ class SentAlert:
     wanted: Mapping[str, int]  # by channel: the revision to show
 
 
-class AlertHistory(Store):
+@dataclass(slots=True)
+class AlertHistory:
     """Every method raises `StorageError` when the database does not answer."""
+
+    database: Database
 
     async def between(self, since_s: float, until_s: float) -> Sequence[SentAlert]:
         """Return the alerts that were open at some time between two moments, the oldest first."""
@@ -316,7 +306,7 @@ class AlertHistory(Store):
         theirs = select(ALERT_SENDINGS).where(
             ALERT_SENDINGS.c.key.in_(wanted.with_only_columns(ALERTS.c.key))
         )
-        async with reading(self._database) as connection:
+        async with self.database.reading() as connection:
             alerts = (await connection.execute(wanted)).all()
             sendings = (await connection.execute(theirs)).all()
         sent: dict[str, dict[str, int]] = defaultdict(dict)

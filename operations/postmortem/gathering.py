@@ -1,6 +1,5 @@
 """Reads a span of time from the database; writes nothing there."""
 
-import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +10,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Select, and_, func, or_, select
 
 from fallbacks.breaker import State
-from operations.database.edge import Store, reading
+from operations.database.database import Database
 from operations.database.tables import BREAKER_MOVES
 from operations.notify.outbox import AlertHistory, SentAlert
 from operations.record.reader import (
@@ -26,13 +25,10 @@ from operations.record.reader import (
 )
 
 
-class OpenedBreakers(Store):
-    """Finds open breakers. Raises `StorageError` when the database does not answer."""
-
-    async def before(self, at: datetime) -> Sequence[BreakerMoveRow]:
-        """Return, for each breaker that was not closed at a moment, how it left that state."""
-        async with reading(self._database) as connection:
-            return await ask(connection, _opening_moves(at), BreakerMoveRow)
+async def _opened_before(database: Database, at: datetime) -> Sequence[BreakerMoveRow]:
+    """Return, for each breaker that was not closed at a moment, how it left that state."""
+    async with database.reading() as connection:
+        return await ask(connection, _opening_moves(at), BreakerMoveRow)
 
 
 def _opening_moves(at: datetime) -> Select[Any]:
@@ -252,9 +248,8 @@ async def gather(url: str, since: datetime, until: datetime) -> Gathered:
     Raises:
         StorageError: The database does not answer.
     """
-    reader, history, breakers = RecordReader(url), AlertHistory(url), OpenedBreakers(url)
-    try:
-        earlier = since - BEFORE
+    async with Database(url) as database:
+        reader, earlier = RecordReader(database), since - BEFORE
         calls = await _all(reader.calls_between, since - LONGEST_CALL, until, "started_at", "id")
         turns = await _all(reader.turns_between, earlier, until, "began_at", "call_id", "turn")
         failures = await _all(reader.failures, since, until, "at", "id")
@@ -262,10 +257,8 @@ async def gather(url: str, since: datetime, until: datetime) -> Gathered:
         theirs = partial(reader.happenings, kinds=OPERATORS)
         done = await _all(theirs, since, until, "at", "id")
         seen = await reader.last_seen()
-        opened = _of_the_span(await breakers.before(earlier), moves, seen, earlier)
-        alerts = await history.between(since.timestamp(), until.timestamp())
-    finally:
-        await asyncio.gather(reader.close(), history.close(), breakers.close())
+        opened = _of_the_span(await _opened_before(database, earlier), moves, seen, earlier)
+        alerts = await AlertHistory(database).between(since.timestamp(), until.timestamp())
     found = {"calls": calls, "turns": turns, "failures": failures, "breaker moves": moves}
     return Gathered(
         since=since,

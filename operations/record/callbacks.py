@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import insert, select, update
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from operations.database.database import Database, StorageError
+from operations.database.database import Database
 from operations.database.storable import storable
 from operations.database.tables import CALLBACKS, NUMBER_LENGTH, REASON_LENGTH
 
@@ -26,11 +25,11 @@ class Callback:
     asked_at: datetime  # UTC
 
 
+@dataclass(slots=True)
 class Callbacks:
-    """The queue, oldest first."""
+    """The queue, oldest first; every method raises `StorageError` when the database fails."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    database: Database
 
     async def add(self, wanted: Callback) -> bool:
         """Store a request; when it returns, it is committed.
@@ -40,51 +39,31 @@ class Callbacks:
 
         Returns:
             Whether it is the first of its call.
-
-        Raises:
-            StorageError: It could not be stored.
         """
-        try:
-            engine = await self._database.engine()
-            async with engine.begin() as connection:
-                return await _put(connection, wanted)
-        except (OSError, SQLAlchemyError) as error:
-            raise StorageError(type(error).__name__) from error
+        async with self.database.transaction(tries=1) as connection:  # a caller waits
+            return await _put(connection, wanted)
 
     async def waiting(self) -> Sequence[Callback]:
         """Return the waiting callers."""
-        engine = await self._database.engine()
         open_ones = CALLBACKS.select().where(CALLBACKS.c.done_at.is_(None)).order_by(CALLBACKS.c.id)
-        async with engine.connect() as connection:
+        async with self.database.reading() as connection:
             found = await connection.execute(open_ones)
         return [
             Callback(
                 call_id=row.call_id,
                 number=row.number,
                 reason=row.reason,
-                asked_at=row.asked_at.replace(tzinfo=UTC),  # SQLite stores no zone
+                asked_at=row.asked_at,
             )
             for row in found
         ]
 
     async def done(self, call_id: str, *, at: datetime) -> bool:
         """Record that a caller was called back; return False if none waited under this call."""
-        engine = await self._database.engine()
         waiting = (CALLBACKS.c.call_id == call_id) & CALLBACKS.c.done_at.is_(None)
-        async with engine.begin() as connection:
+        async with self.database.transaction() as connection:
             changed = await connection.execute(update(CALLBACKS).where(waiting).values(done_at=at))
         return changed.rowcount > 0
-
-    async def forget(self, number: str) -> int:
-        """Delete every request of a number; return how many there were."""
-        engine = await self._database.engine()
-        async with engine.begin() as connection:
-            own = await connection.execute(
-                select(CALLBACKS.c.id).where(CALLBACKS.c.number == number)
-            )
-            ids = [row.id for row in own]
-            await connection.execute(CALLBACKS.delete().where(CALLBACKS.c.id.in_(ids)))
-        return len(ids)
 
 
 async def _put(connection: AsyncConnection, wanted: Callback) -> bool:

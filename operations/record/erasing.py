@@ -7,7 +7,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -26,10 +26,9 @@ from sqlalchemy import (
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from campaigns.store.claim import LONGEST_S
+from calls.outbound import LONGEST_S
 from operations.crm.outbox import KEPT_S
-from operations.database.database import StorageError
-from operations.database.edge import Store, reading, writing
+from operations.database.database import Database, StorageError
 from operations.database.tables import (
     ALERT_SENDINGS,
     ALERTS,
@@ -189,8 +188,11 @@ class Unlinked:
     left: Mapping[str, str]  # by path: why it could not be deleted
 
 
-class Erasure(Store):
+@dataclass(slots=True)
+class Erasure:
     """Methods raise `StorageError` on failure; rows that were erased by then stay erased."""
+
+    database: Database
 
     async def erase_old(self, keep_days: Mapping[str, int], *, now: datetime) -> Mapping[str, int]:
         """Erase rows that are older than their kind is kept; return how many of each kind.
@@ -230,12 +232,12 @@ class Erasure(Store):
             placed & may_be(CALLS.c.called, ending),
             placed & (CALLS.c.transport == TURNED_ROUND) & may_be(CALLS.c.caller, ending),
         )
-        async with reading(self._database) as connection:
+        async with self.database.reading() as connection:
             found = await connection.execute(select(CALLS).where(theirs))
         return [
             TracedCall(
                 id=row["id"],
-                live=row["state"] == "live" or _utc(row["ended_at"] or row["seen_at"]) > settled,
+                live=row["state"] == "live" or (row["ended_at"] or row["seen_at"]) > settled,
                 recording=row["recording"],
                 dial_id=row["dial_id"],
             )
@@ -251,7 +253,7 @@ class Erasure(Store):
             set(call_ids),
             select(VOICEMAILS.c.call_id, VOICEMAILS.c.number, VOICEMAILS.c.path),
         )
-        async with reading(self._database) as connection:
+        async with self.database.reading() as connection:
             rows = (await connection.execute(found)).all()
         return [(row.call_id, row.path) for row in rows if row.call_id in own or same(row.number)]
 
@@ -259,7 +261,7 @@ class Erasure(Store):
         """Erase the calls' data about their callers; return how many rows of each table."""
         erased: Counter[str] = Counter()
         for part in _parts(call_ids):
-            async with writing(self._database) as connection:
+            async with self.database.transaction() as connection:
                 for table in (*OF_CALLS, VOICEMAILS):
                     own = delete(table).where(table.c.call_id.in_(part))
                     erased[table.name] += (await connection.execute(own)).rowcount
@@ -272,7 +274,7 @@ class Erasure(Store):
         """Erase messages of calls that have no row any more; return how many."""
         count = 0
         for part in _parts(call_ids):
-            async with writing(self._database) as connection:
+            async with self.database.transaction() as connection:
                 own = delete(VOICEMAILS).where(VOICEMAILS.c.call_id.in_(part))
                 count += (await connection.execute(own)).rowcount
         return count
@@ -286,13 +288,13 @@ class Erasure(Store):
         """
         erased: Counter[str] = Counter()
         for tables in AT_A_TIME:
-            async with writing(self._database) as connection:
+            async with self.database.transaction() as connection:
                 erased.update(await erase_rows(connection, tables, ending, same, now=now))
         return erased
 
     async def count_called(self, ending: str, same: SameNumber, *, besides: Collection[str]) -> int:
         """Return how many contacts remain, except for dials whose calls are already counted."""
-        async with reading(self._database) as connection:
+        async with self.database.reading() as connection:
             return await count_called(connection, ending, same, besides=besides)
 
     async def _erase(self, table: Table, old: ColumnElement[bool]) -> int:
@@ -300,7 +302,7 @@ class Erasure(Store):
         some = select(*keys).where(old).limit(AT_ONCE)
         count = 0
         while True:
-            async with writing(self._database) as connection:
+            async with self.database.transaction() as connection:
                 rows = (await connection.execute(some)).all()
                 these = tuple_(*keys).in_([tuple(row) for row in rows])
                 await connection.execute(delete(table).where(these))
@@ -323,18 +325,18 @@ class Erasure(Store):
                 found = select(CALLS.c.recording).where(recorded)
             case _:
                 return {}
-        async with reading(self._database) as connection:
+        async with self.database.reading() as connection:
             paths = list((await connection.execute(found)).scalars())
         left = (await asyncio.to_thread(unlink_all, paths)).left
         if kind == "recordings" and paths:
-            async with writing(self._database) as connection:
+            async with self.database.transaction() as connection:
                 gone = recorded & CALLS.c.recording.not_in(left)
                 await connection.execute(update(CALLS).where(gone).values(recording=""))
         return left
 
     async def _erase_sendings(self) -> None:
         gone = ALERT_SENDINGS.c.key.not_in(select(ALERTS.c.key))
-        async with writing(self._database) as connection:
+        async with self.database.transaction() as connection:
             await connection.execute(delete(ALERT_SENDINGS).where(gone))
 
 
@@ -380,10 +382,6 @@ def unlink_all(paths: Iterable[str]) -> Unlinked:
             except OSError as error:
                 left[str(path)] = error.strerror or type(error).__name__
     return Unlinked(count=count, left=left)
-
-
-def _utc(at: datetime) -> datetime:
-    return at if at.tzinfo else at.replace(tzinfo=UTC)  # SQLite stores no zone
 
 
 def _parts(call_ids: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -12,7 +12,7 @@ from typing import Any, Final, TextIO
 from sqlalchemy import Table, select
 
 from operations.csv_cells import safe_cell
-from operations.database.edge import Store, reading
+from operations.database.database import Database
 from operations.database.tables import CALLS, FAILURES, TURNS
 
 KINDS: Final[Mapping[str, tuple[Table, str]]] = {
@@ -27,23 +27,21 @@ COLUMNS: Final[Mapping[str, Sequence[str]]] = {
 AT_ONCE: Final = 500  # rows
 
 
-class RecordExport(Store):
-    """Every method raises `StorageError` when the database does not answer."""
+async def rows_of(
+    database: Database, kind: str, since: datetime
+) -> AsyncIterator[Mapping[str, Any]]:
+    """Yield the rows of a kind since a moment, the oldest first.
 
-    async def rows(self, kind: str, since: datetime) -> AsyncIterator[Mapping[str, Any]]:
-        """Yield the rows of a kind since a moment, the oldest first."""
-        table, name = KINDS[kind]
-        keys = (table.c[name], *table.primary_key)
-        wanted = select(table).where(table.c[name] >= since).order_by(*keys)
-        async with reading(self._database) as connection:
-            found = await connection.stream(wanted.execution_options(yield_per=AT_ONCE))
-            async for row in found.mappings():
-                yield {name: _utc(value) for name, value in row.items()}
-
-
-def _utc(value: Any) -> Any:
-    naive = isinstance(value, datetime) and value.tzinfo is None  # SQLite stores no zone
-    return value.replace(tzinfo=UTC) if naive else value
+    Raises:
+        StorageError: The database did not answer.
+    """
+    table, name = KINDS[kind]
+    keys = (table.c[name], *table.primary_key)
+    wanted = select(table).where(table.c[name] >= since).order_by(*keys)
+    async with database.reading() as connection:
+        found = await connection.stream(wanted.execution_options(yield_per=AT_ONCE))
+        async for row in found.mappings():
+            yield dict(row)
 
 
 UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -56,7 +54,6 @@ def since_of(text: str, *, now: datetime) -> datetime | None:
         if found := re.fullmatch(r"(\d{1,6})([mhdw])", text):
             return now - timedelta(**{UNITS[found[2]]: int(found[1])})
         at = datetime.fromisoformat(text)
-        # SQLite stores no zone: it would compare these digits with UTC ones.
         return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     except (ValueError, OverflowError):  # invalid, or out of range
         return None
@@ -72,15 +69,14 @@ async def export(url: str, kind: str, *, since: datetime, form: str, out: Path) 
         OSError: The file cannot be written.
     """
     part = out.with_name(f"{out.name}.part")
-    reader = RecordExport(url)
     try:
         opened = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(opened, "w", encoding="utf-8", newline="") as file:
-            count = await _write(file, kind, reader.rows(kind, since), form=form)
+            async with Database(url) as database:
+                count = await _write(file, kind, rows_of(database, kind, since), form=form)
         part.replace(out)
     finally:
         part.unlink(missing_ok=True)
-        await reader.close()
     return count
 
 

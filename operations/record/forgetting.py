@@ -16,8 +16,8 @@ from bot import clock
 from bot.config.settings import Settings
 from calls.entry import Tell
 from calls.operations_events import RecordsForgotten
-from campaigns.store.callback_contacts import SETTLED_S
-from operations.database.database import StorageError
+from operations.after_call.outcome_rules import SETTLED_S
+from operations.database.database import Database, StorageError
 from operations.keep_running import at_work, keep_running
 from operations.record.erasing import Erasure, SameNumber, their_numbers, unlink_all
 from operations.record.phone_numbers import ending_of, same_as
@@ -79,9 +79,11 @@ async def forget_daily(settings: Settings, *, tell: Tell) -> AsyncIterator[None]
 
 
 @asynccontextmanager
-async def forget_rows_daily(settings: Settings, *, mine: Callable[[], bool]) -> AsyncIterator[None]:
+async def forget_rows_daily(
+    settings: Settings, database: Database, *, mine: Callable[[], bool]
+) -> AsyncIterator[None]:
     """Erase old rows once a day during the block, if `mine` returns True."""
-    erasure = Erasure(settings.storage.url)
+    erasure = Erasure(database)
     keep_days = settings.storage.keep_days.model_dump()
 
     async def repeat() -> None:
@@ -98,11 +100,8 @@ async def forget_rows_daily(settings: Settings, *, mine: Callable[[], bool]) -> 
                 logger.info("erased old rows: {}", dict(erased))
             await asyncio.sleep(DAY_S)
 
-    try:
-        async with at_work(erasing=keep_running("erasure of old rows", repeat)):
-            yield
-    finally:
-        await erasure.close()
+    async with at_work(erasing=keep_running("erasure of old rows", repeat)):
+        yield
 
 
 FIRST_LINES: Final = 20  # of a call's own record, which include its start
@@ -129,8 +128,9 @@ async def forget_number(settings: Settings, number: str) -> Forgotten:
     """
     same, ending = same_as(number, region=settings.server.region), ending_of(number)
     logs = settings.logs.dir
-    erasure, ours = Erasure(settings.storage.url), _is_ours(settings, same)
-    try:
+    ours = _is_ours(settings, same)
+    async with Database(settings.storage.url) as database:
+        erasure = Erasure(database)
         traced = await erasure.calls_of(ending, same, ours=ours, settled=_settled(settings))
         over = [call for call in traced if not call.live]
         live = {call.id: call.dial_id for call in traced if call.live}
@@ -154,8 +154,6 @@ async def forget_number(settings: Settings, number: str) -> Forgotten:
         counts["voicemails"] += await erasure.erase_voicemails(alone)
         counts.update(await erasure.erase_numbered(ending, same, now=clock.utc_s()))
         called = await erasure.count_called(ending, same, besides=live.values())
-    finally:
-        await erasure.close()
     return Forgotten(counts=counts, live=len(live) + called, left=left)
 
 

@@ -5,13 +5,13 @@ It never erases or writes.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Select, Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from operations.database.edge import Store, reading
+from operations.database.database import Database
 from operations.database.tables import (
     BREAKER_MOVES,
     CALL_RESULTS,
@@ -166,8 +166,11 @@ class CallPage:
 Row = TypeVar("Row")
 
 
-class RecordReader(Store):
+@dataclass(slots=True)
+class RecordReader:
     """Every method raises `StorageError` when the database does not answer."""
+
+    database: Database
 
     async def calls(
         self, *, limit: int = 50, before: datetime | None = None, live: bool | None = None
@@ -184,12 +187,12 @@ class RecordReader(Store):
             wanted = wanted.where(CALLS.c.started_at < before)
         if live is not None:
             wanted = wanted.where((CALLS.c.state == "live") if live else (CALLS.c.state != "live"))
-        async with reading(self._database) as connection:
+        async with self.database.reading() as connection:
             return await ask(connection, wanted, CallRow)
 
     async def call(self, call_id: str) -> CallPage | None:
         """Return one call with everything in it; `None` if it does not exist."""
-        async with reading(self._database) as connection:
+        async with self.database.reading() as connection:
             found = await ask(connection, select(CALLS).where(CALLS.c.id == call_id), CallRow)
             if not found:
                 return None
@@ -205,12 +208,12 @@ class RecordReader(Store):
 
     async def failures(self, since: datetime, until: datetime) -> Sequence[FailureRow]:
         """Return providers' failures from one moment to another, the oldest first."""
-        async with reading(self._database) as connection:
+        async with self.database.reading() as connection:
             return await ask(connection, _between(FAILURES, "at", since, until), FailureRow)
 
     async def breaker_moves(self, since: datetime, until: datetime) -> Sequence[BreakerMoveRow]:
         """Return breakers' moves from one moment to another, the oldest first."""
-        async with reading(self._database) as connection:
+        async with self.database.reading() as connection:
             wanted = _between(BREAKER_MOVES, "at", since, until)
             return await ask(connection, wanted, BreakerMoveRow)
 
@@ -221,30 +224,30 @@ class RecordReader(Store):
         wanted = _between(HAPPENINGS, "at", since, until)
         if kinds:  # a busy installation has two million events a day
             wanted = wanted.where(HAPPENINGS.c.kind.in_(kinds))
-        async with reading(self._database) as connection:
+        async with self.database.reading() as connection:
             return await ask(connection, wanted, HappeningRow)
 
     async def calls_between(self, since: datetime, until: datetime) -> Sequence[CallRow]:
         """Return the calls that began between two moments, the oldest first."""
-        async with reading(self._database) as connection:
+        async with self.database.reading() as connection:
             return await ask(connection, _between(CALLS, "started_at", since, until), CallRow)
 
     async def turns_between(self, since: datetime, until: datetime) -> Sequence[TurnRow]:
         """Return the turns that began between two moments, the oldest first."""
-        async with reading(self._database) as connection:
+        async with self.database.reading() as connection:
             return await ask(connection, _between(TURNS, "began_at", since, until), TurnRow)
 
     async def cost_since(self, at: datetime) -> float:
         """Return the cost of calls that began since then, as far as prices are known."""
         wanted = select(func.coalesce(func.sum(CALLS.c.cost), 0.0)).where(CALLS.c.started_at >= at)
-        async with reading(self._database) as connection:
+        async with self.database.reading() as connection:
             return float((await connection.execute(wanted)).scalar_one())
 
     async def last_seen(self) -> Mapping[str, datetime]:
         """Return when each process last wrote; long-gone processes are not known."""
         wanted = select(RECORD_WRITERS.c.holder, RECORD_WRITERS.c.seen_at)
-        async with reading(self._database) as connection:
-            return {row.holder: _utc(row.seen_at) for row in await connection.execute(wanted)}
+        async with self.database.reading() as connection:
+            return {row.holder: row.seen_at for row in await connection.execute(wanted)}
 
 
 def _of(table: Table, call_id: str, order: str = "id") -> Select[Any]:
@@ -264,10 +267,4 @@ async def ask(connection: AsyncConnection, wanted: Select[Any], kind: type[Row])
     """Return the rows of a query as values of a kind with a field for each column."""
     names = [field_.name for field_ in fields(kind)]  # type: ignore[arg-type]
     found = (await connection.execute(wanted)).mappings()
-    return [kind(**{name: _utc(row[name]) for name in names}) for row in found]
-
-
-def _utc(value: Any) -> Any:
-    """Return a stored value with its zone: SQLite stores none."""
-    naive = isinstance(value, datetime) and value.tzinfo is None
-    return value.replace(tzinfo=UTC) if naive else value
+    return [kind(**{name: row[name] for name in names}) for row in found]

@@ -20,7 +20,7 @@ from bot.config.settings import Settings
 from calls.entry import Entry, Tell
 from calls.events import Event, RecordHalted, RecordResumed
 from calls.operations_events import CallsCut
-from operations.database.database import RefusedRowsError, StorageError
+from operations.database.database import Database, RefusedRowsError, StorageError
 from operations.database.upgrading import find_lag
 from operations.keep_running import keep_running
 from operations.record.fold_rules import RecordBatch, RecordFold
@@ -159,6 +159,7 @@ class RecordListener:
         def tell(event: Event) -> None:
             self.tell(event)  # to the listener set by then
 
+        self._lost_files = 0
         self._outage = RecordOutage(tell=tell, clock=clock)
         self._cut = CutCalls(writer, tell=tell, utc_now=utc_now, clock=clock)
 
@@ -206,7 +207,8 @@ class RecordListener:
         """Write the next batch; return False if the database refused it and it still waits."""
         if self._batch is None:
             self._batch = await self._next_batch()
-        if self._writer.is_gone:
+        if self._writer.lost_files > self._lost_files:
+            self._lost_files = self._writer.lost_files
             self._outage.note_away(GONE)
         if self._batch is None and not self._outage.lasts:
             return True
@@ -233,7 +235,7 @@ class RecordListener:
         self._ending.set()
 
     async def close(self) -> None:
-        """Write everything that waits, as far as the database allows, and close it."""
+        """Write everything that waits, as far as the database allows."""
         try:
             async with asyncio.timeout(LAST_S):
                 while (self._waiting or self._batch) and await self.write():
@@ -242,7 +244,6 @@ class RecordListener:
             pass
         if self._waiting or self._batch:
             logger.error("the record ends early, with {} entries unwritten", len(self._waiting))
-        await self._writer.close()
 
     async def _next_batch(self) -> RecordBatch | None:
         beats = self._clock() >= self._beat_at
@@ -263,11 +264,11 @@ class RecordListener:
         return self._fold.take()
 
 
-def record_keeper(settings: Settings) -> RecordListener:
+def record_keeper(settings: Settings, database: Database) -> RecordListener:
     """Return the record's listener for this process."""
     holder = f"{socket.gethostname()[:40]}-{secrets.token_hex(6)}"
     return RecordListener(
-        RecordWriter(settings.storage.url, holder=holder),
+        RecordWriter(database, holder=holder),
         RecordFold(holder=holder, messages=str(settings.logs.dir / "messages")),
         utc_now=clock.utc_now,
         clock=clock.monotonic,

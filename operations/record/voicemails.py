@@ -19,9 +19,7 @@ from loguru import logger
 from sqlalchemy import case, select, update
 
 from calls.stereo import SAMPLE_BYTES
-from operations.database.database import StorageError
-from operations.database.edge import Store, reading, writing
-from operations.database.sql_board import INSERTS
+from operations.database.database import Database, StorageError
 from operations.database.storable import storable
 from operations.database.tables import CALLS, VOICEMAILS
 from operations.keep_running import at_work, keep_running
@@ -164,29 +162,27 @@ class KeptVoicemail:
     at: datetime
 
 
-class Voicemails(Store):
+@dataclass(slots=True)
+class Voicemails:
     """Every method raises `StorageError` when it cannot."""
 
-    def __init__(self, url: str) -> None:
-        """Store the voicemails in the database at `url`."""
-        super().__init__(url)
-        self._insert = INSERTS[self._database.url.get_backend_name()]
+    database: Database
 
     async def known(self, call_ids: Collection[str]) -> Mapping[str, bool]:
         """Return which of these calls have a row, and whether it has a text."""
         own = VOICEMAILS.c.call_id.in_(sorted(call_ids))
-        async with reading(self._database) as connection:
+        async with self.database.reading() as connection:
             wanted = select(VOICEMAILS.c.call_id, VOICEMAILS.c.transcript).where(own)
             rows = (await connection.execute(wanted)).all()
         return {row.call_id: bool(row.transcript) for row in rows}
 
     async def add(self, found: Iterable[KeptVoicemail]) -> None:
         """Create missing rows; the caller's number is the call's."""
-        async with writing(self._database) as connection:
+        async with self.database.transaction() as connection:
             for kept_voicemail in found:
                 theirs = select(THEIRS).where(CALLS.c.id == kept_voicemail.call_id)
                 number = (await connection.execute(theirs)).scalar_one_or_none() or ""
-                added = self._insert(VOICEMAILS).values(
+                added = self.database.insert(VOICEMAILS).values(
                     call_id=kept_voicemail.call_id,
                     number=number,
                     path=kept_voicemail.path,
@@ -199,13 +195,13 @@ class Voicemails(Store):
     async def write_text(self, call_id: str, text: str) -> None:
         """Store a message's text."""
         own = update(VOICEMAILS).where(VOICEMAILS.c.call_id == call_id)
-        async with writing(self._database) as connection:
+        async with self.database.transaction() as connection:
             await connection.execute(own.values(transcript=storable(text)))
 
     async def done(self, call_id: str, *, at: datetime) -> bool:
         """Record that it was handled; return False if none was open under this call."""
         open_one = (VOICEMAILS.c.call_id == call_id) & VOICEMAILS.c.done_at.is_(None)
-        async with writing(self._database) as connection:
+        async with self.database.transaction() as connection:
             changed = update(VOICEMAILS).where(open_one).values(done_at=at)
             return (await connection.execute(changed)).rowcount > 0
 
@@ -217,16 +213,16 @@ AT_ONCE: Final = 500  # messages of one query; SQLite takes 999 parameters in on
 
 @asynccontextmanager
 async def voicemails_listed(
-    folder: Path, url: str, *, mine: Callable[[], bool]
+    folder: Path, database: Database, *, mine: Callable[[], bool]
 ) -> AsyncIterator[None]:
     """Keep the rows in line with the folder during the block.
 
     Args:
         folder: The messages.
-        url: The database's address.
+        database: The rows.
         mine: Whether this process does it for the worker pool.
     """
-    voicemails = Voicemails(url)
+    voicemails = Voicemails(database)
 
     async def look() -> None:
         unwell = False
@@ -241,11 +237,8 @@ async def voicemails_listed(
                 unwell = True
             await asyncio.sleep(LOOK_S)
 
-    try:
-        async with at_work(voicemails=keep_running("listing messages", look)):
-            yield
-    finally:
-        await voicemails.close()
+    async with at_work(voicemails=keep_running("listing messages", look)):
+        yield
 
 
 async def list_voicemails(folder: Path, voicemails: Voicemails) -> None:

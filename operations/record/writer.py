@@ -14,7 +14,6 @@ from sqlalchemy import (
     JSON,
     Column,
     Connection,
-    DateTime,
     String,
     Table,
     case,
@@ -23,13 +22,8 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from operations.database.database import Database
-from operations.database.edge import storage_errors
-from operations.database.file_thread import FileThread
-from operations.database.sql_board import INSERTS
 from operations.database.storable import storable
 from operations.database.tables import (
     BREAKER_MOVES,
@@ -40,6 +34,7 @@ from operations.database.tables import (
     RECORD_WRITERS,
     TURNS,
     VOICEMAILS,
+    UtcDateTime,
 )
 from operations.record.fold_rules import RecordBatch, RecordRow, plus
 
@@ -59,14 +54,10 @@ LATER: Final = ("outcome", "recording", "provider_call_id")  # a stored value is
 class RecordWriter:
     """One for each process; methods raise `StorageError` on failure."""
 
-    def __init__(self, url: str, *, holder: str) -> None:
-        """Write to the database at `url`, as `holder`: the name of this process."""
-        self._address = make_url(url)
-        self._database = Database(self._address)
-        backend = self._address.get_backend_name()
-        self._file = FileThread(self._address) if backend == "sqlite" else None
+    def __init__(self, database: Database, *, holder: str) -> None:
+        """Write to this database, as `holder`: the name of this process."""
+        self.database = database
         self._holder = holder
-        self._insert = INSERTS[backend]
         self._newer = self._numbering()
         self._statements: dict[Table, Any] = {}  # rows of a table always have the same columns
         self._earlier: dict[str, RecordRow] = {}  # the calls' rows from other processes
@@ -84,25 +75,17 @@ class RecordWriter:
             if self._begin(connection, number, now):
                 self._put(connection, batch, now)
 
-        with storage_errors(self._address):
-            engine = await _engine(self._database, self._file)
-            if self._file is not None:
-                await self._file.transact(work)
-                return
-            async with engine.begin() as connection:
-                await connection.run_sync(work)
+        await self.database.transact(work)
 
     @property
-    def is_gone(self) -> bool:
-        """Whether the database's file was deleted or replaced since we opened it."""
-        return self._database.is_gone
+    def lost_files(self) -> int:
+        """How often the database's file was deleted or replaced while it was open."""
+        return self.database.lost_files
 
     async def reach(self) -> None:
         """Send a query that needs an answer."""
-        with storage_errors(self._address):
-            engine = await _engine(self._database, self._file)
-            async with engine.connect() as connection:
-                await connection.execute(select(1))
+        async with self.database.reading() as connection:
+            await connection.execute(select(1))
 
     async def interrupt_cut(self, now: datetime) -> int:
         """Mark calls whose process gives no sign of life as interrupted; return how many.
@@ -113,24 +96,16 @@ class RecordWriter:
         cut = (CALLS.c.state == "live") & (CALLS.c.seen_at < now - timedelta(seconds=CUT_S))
         old = RECORD_WRITERS.c.seen_at < now - timedelta(seconds=FORGOTTEN_S)
         count = 0
-        with storage_errors(self._address):
-            engine = await _engine(self._database, self._file)
-            async with engine.begin() as connection:
-                found = select(CALLS.c.id, CALLS.c.started_at, CALLS.c.seen_at).where(cut)
-                rows = (await connection.execute(found)).all()
-                for row in rows:
-                    length_s = (row.seen_at - row.started_at).total_seconds()
-                    values = INTERRUPTED | {"ended_at": row.seen_at, "length_s": length_s}
-                    own = update(CALLS).where(CALLS.c.id == row.id, cut)
-                    count += (await connection.execute(own.values(**values))).rowcount
-                await connection.execute(delete(RECORD_WRITERS).where(old))
+        async with self.database.transaction(tries=1) as connection:
+            found = select(CALLS.c.id, CALLS.c.started_at, CALLS.c.seen_at).where(cut)
+            rows = (await connection.execute(found)).all()
+            for row in rows:
+                length_s = (row.seen_at - row.started_at).total_seconds()
+                values = INTERRUPTED | {"ended_at": row.seen_at, "length_s": length_s}
+                own = update(CALLS).where(CALLS.c.id == row.id, cut)
+                count += (await connection.execute(own.values(**values))).rowcount
+            await connection.execute(delete(RECORD_WRITERS).where(old))
         return count
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._database.close()
-        if self._file is not None:
-            await self._file.close()
 
     def _begin(self, connection: Connection, number: int, now: datetime) -> bool:
         """Record the batch's number; return False if the batch is already written."""
@@ -138,7 +113,7 @@ class RecordWriter:
         return connection.execute(self._newer, numbered).rowcount > 0
 
     def _numbering(self) -> Any:
-        added = self._insert(RECORD_WRITERS)
+        added = self.database.insert(RECORD_WRITERS)
         return added.on_conflict_do_update(
             index_elements=["holder"],
             set_={"batch": added.excluded.batch, "seen_at": added.excluded.seen_at},
@@ -190,7 +165,7 @@ class RecordWriter:
         self, table: Table, *, names: Iterable[str], by: Sequence[str], keep: Sequence[str]
     ) -> Any:
         keys = by or [item.name for item in table.primary_key]
-        added = self._insert(table)
+        added = self.database.insert(table)
         new = {name: added.excluded[name] for name in names if name not in keys}
         for name in keep:
             new[name] = case((added.excluded[name] == "", table.c[name]), else_=new[name])
@@ -228,7 +203,7 @@ def fits_of(table: Table) -> Mapping[str, Callable[[Any], Any]]:
 
 
 def _fit(column: Column[Any]) -> Callable[[Any], Any]:
-    if isinstance(column.type, DateTime):
+    if isinstance(column.type, UtcDateTime):
         return _moment
     if isinstance(column.type, JSON):
         return _plain
@@ -255,9 +230,3 @@ def _plain(value: Any) -> Any:
             return [_plain(item) for item in value]
         case _:
             return value
-
-
-async def _engine(database: Database, file: FileThread | None) -> AsyncEngine:
-    if file is not None and database.is_gone:
-        await file.close()  # its connection is to the deleted file
-    return await database.engine()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from loguru import logger
@@ -34,14 +34,14 @@ HEADS: Final[Mapping[str, tuple[str, ...]]] = {
 
 def call_row(call: Mapping[str, Any]) -> SheetRow:
     """Return the row of an ended call: numbers masked, without words."""
-    key, ended = f"call {call['id']}", _utc(call["ended_at"])
+    key, ended = f"call {call['id']}", call["ended_at"]
     return SheetRow(
         key=key,
         tab=CALLS,
         at_s=ended.timestamp(),
         cells=(
             key,
-            f"{_utc(call['started_at']):%Y-%m-%d %H:%M:%S}",
+            f"{call['started_at']:%Y-%m-%d %H:%M:%S}",
             f"{ended:%Y-%m-%d %H:%M:%S}",
             *(call[name] for name in ("transport", "direction", "agent")),
             masked_number(call["caller"]),
@@ -70,11 +70,6 @@ def _alert_row(alert: Alert, status: str, at_s: float) -> SheetRow:
     title = masked(alert_text(alert).title)
     cells = (key, moment(at_s), status, alert.severity.value, *rung, alert.turns_touched, title)
     return SheetRow(key=key, tab=ALERTS, at_s=at_s, cells=cells)
-
-
-def _utc(at: datetime) -> datetime:
-    """Return a stored moment with its zone: SQLite stores none."""
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 # Retries for a tab that could not be written: sequences of attempts, with rests between them.
@@ -276,7 +271,7 @@ class SheetMirror:
             rows = await self._missing(tab, batch)
             await self._append(tab, rows)
         except SheetError as error:
-            await self._put_off(tab, rows, error)
+            await self._put_off(tab, batch, rows, error)
             return False
         await self._outbox.settle([row.key for row in rows])
         self._tries[tab].succeed(SHEETS, GOOGLE)
@@ -303,18 +298,20 @@ class SheetMirror:
         await self._sheet.append(self._tabs[tab], [*heads, *(row.cells for row in rows)])
         self._headed.add(tab)
 
-    async def _put_off(self, tab: str, rows: Sequence[SheetRow], error: SheetError) -> None:
+    async def _put_off(
+        self, tab: str, batch: SheetBatch, rows: Sequence[SheetRow], error: SheetError
+    ) -> None:
         """Postpone rows, and check for them first if they may be there."""
         keys, now = [row.key for row in rows], self._now_s()
         logger.warning("{} rows for the spreadsheet are postponed: {}", len(keys), error.reason)
         wait_s = self._tries[tab].fail(error.failure, now_s=now)
         if self._tries[tab].alarming:
             self._inherited.take()
-        if error.certain:
-            await self._outbox.give_back(keys, due_s=now + wait_s)
-        else:
+        doubtful = not error.certain
+        if doubtful:
             self._headed.discard(tab)
-            await self._outbox.leave_in_doubt(keys, due_s=now + max(wait_s, SETTLE_S))
+            wait_s = max(wait_s, SETTLE_S)
+        await self._outbox.put_off(batch, keys, due_s=now + wait_s, doubtful=doubtful)
 
     async def _round(self) -> bool:
         if not self._leads():

@@ -1,19 +1,19 @@
 """Runs the mirror while a server runs, if it is configured."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from bot import clock
 from bot.config.settings import Settings
 from calls.entry import Tell
+from operations.database.database import Database
 from operations.keep_running import at_work
 from operations.retrying import Retries
 
 
 @asynccontextmanager
 async def mirror_in_sheet(
-    settings: Settings, *, tell: Tell, leads: Callable[[], bool]
+    settings: Settings, database: Database, *, tell: Tell, leads: Callable[[], bool]
 ) -> AsyncIterator[None]:
     """Mirror calls and alerts during the block."""
     wanted = settings.sheets
@@ -26,8 +26,7 @@ async def mirror_in_sheet(
     from operations.sheets.outbox import SheetOutbox  # noqa: PLC0415
     from operations.sheets.sheet import ServiceAccount, Sheet  # noqa: PLC0415
 
-    url = settings.storage.url
-    sources = MirrorSources(outbox=SheetOutbox(url), alerts=AlertHistory(url))
+    sources = MirrorSources(outbox=SheetOutbox(database), alerts=AlertHistory(database))
     mirror = SheetMirror(
         Sheet(wanted, ServiceAccount(wanted.credentials_file, clock=clock.monotonic)),
         sources,
@@ -38,4 +37,3 @@ async def mirror_in_sheet(
     )
     async with at_work(mirror=mirror.run()):
         yield
-    await asyncio.gather(sources.outbox.close(), sources.alerts.close())

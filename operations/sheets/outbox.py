@@ -6,21 +6,21 @@ them looks up their keys in the sheet first, so no row is ever there twice.
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Update, delete, select, update
+from sqlalchemy import select
+from sqlalchemy.engine import RowMapping
 
-from operations.database.edge import Store, reading, writing
-from operations.database.sql_board import INSERTS
+from operations.database.database import Database
+from operations.database.outbox import Outbox
 from operations.database.tables import CALLS, SHEET_ROWS
 
 WAITING: Final = "waiting"
 SENDING: Final = "sending"
 SENT: Final = "sent"
-LENT_S: Final = 120.0  # then the sender is gone, and its request has ended, too
 MOST_NEW: Final = 500  # calls that are queued at once
 KEPT_S: Final = 30 * 86_400.0  # sent rows are kept this long: no call ends later
 
@@ -41,17 +41,19 @@ class SheetRow:
 class SheetBatch:
     """Rows to write now."""
 
-    rows: Sequence[SheetRow]
-    doubtful: bool  # they may already be in the sheet
+    rows: Sequence[SheetRow] = ()
+    doubtful: bool = False  # they may already be in the sheet
+    lent_until_s: float = 0.0
 
 
-class SheetOutbox(Store):
+class SheetOutbox:
     """Every method raises `StorageError` when the database does not answer."""
 
-    def __init__(self, url: str) -> None:
-        """Keep the outbox in the database at `url`."""
-        super().__init__(url)
-        self._insert = INSERTS[self._database.url.get_backend_name()]
+    def __init__(self, database: Database) -> None:
+        """Keep the rows in this database."""
+        self._database = database
+        pending = SHEET_ROWS.c.state.in_((WAITING, SENDING))
+        self._rows = Outbox(database, SHEET_ROWS, pending, (SHEET_ROWS.c.at_s,))
 
     async def ended_calls(self, since: datetime, until: datetime) -> Sequence[Mapping[str, Any]]:
         """Return calls that ended between two moments and are not queued, the oldest first."""
@@ -62,7 +64,7 @@ class SheetOutbox(Store):
             .order_by(CALLS.c.ended_at)
             .limit(MOST_NEW)
         )
-        async with reading(self._database) as connection:
+        async with self._database.reading() as connection:
             return [dict(mapping) for mapping in (await connection.execute(wanted)).mappings()]
 
     async def note(self, rows: Sequence[SheetRow]) -> None:
@@ -80,59 +82,39 @@ class SheetOutbox(Store):
         ]
         if not values:
             return
-        added = self._insert(SHEET_ROWS).on_conflict_do_nothing(index_elements=["key"])
-        async with writing(self._database) as connection:
+        added = self._database.insert(SHEET_ROWS).on_conflict_do_nothing()
+        async with self._database.transaction() as connection:
             await connection.execute(added, values)
 
     async def take(self, tab: str, *, now: float, most: int) -> SheetBatch:
         """Lease rows, those in doubt first; other processes cannot lease them meanwhile."""
         for state in (SENDING, WAITING):
-            due = (SHEET_ROWS.c.tab == tab) & (SHEET_ROWS.c.state == state)
-            due &= SHEET_ROWS.c.due_s <= now
-            if keys := await self._oldest(due, most):
-                # The condition again: if two processes take at once, the second finds them taken.
-                taken = update(SHEET_ROWS).where(SHEET_ROWS.c.key.in_(keys), due)
-                rows = await self._lend(taken.values(state=SENDING, due_s=now + LENT_S))
-                return SheetBatch(rows=rows, doubtful=state == SENDING)
-        return SheetBatch(rows=(), doubtful=False)
+            which = (SHEET_ROWS.c.tab == tab) & (SHEET_ROWS.c.state == state)
+            rows = await self._rows.lend(now=now, which=which, most=most, state=SENDING)
+            if rows:
+                found = sorted(map(_row, rows), key=lambda row: (row.at_s, row.key))
+                until_s = rows[0]["due_s"]
+                return SheetBatch(rows=found, doubtful=state == SENDING, lent_until_s=until_s)
+        return SheetBatch()
 
-    async def settle(self, keys: Collection[str]) -> None:
+    async def settle(self, keys: Iterable[str]) -> None:
         """Record that rows are in the sheet."""
-        await self._set(keys, {"state": SENT, "cells": ""})
+        await self._rows.settle([(key,) for key in keys], state=SENT, cells="")
 
-    async def give_back(self, keys: Collection[str], *, due_s: float) -> None:
-        """Record that rows were certainly not written, and when to try again."""
-        await self._set(keys, {"state": WAITING, "due_s": due_s})
-
-    async def leave_in_doubt(self, keys: Collection[str], *, due_s: float) -> None:
-        """Record that rows may have been written, and when to look them up."""
-        await self._set(keys, {"state": SENDING, "due_s": due_s})
+    async def put_off(
+        self, batch: SheetBatch, keys: Iterable[str], *, due_s: float, doubtful: bool
+    ) -> None:
+        """Record that rows of a batch were not written, or may have been, and when to go on."""
+        state = SENDING if doubtful else WAITING
+        own = [(key,) for key in keys]
+        await self._rows.put_off(own, lent_until_s=batch.lent_until_s, due_s=due_s, state=state)
 
     async def forget(self, *, now: float) -> None:
         """Delete rows that were sent long ago."""
-        old = delete(SHEET_ROWS).where(SHEET_ROWS.c.state == SENT, SHEET_ROWS.c.at_s < now - KEPT_S)
-        async with writing(self._database) as connection:
-            await connection.execute(old)
+        sent = SHEET_ROWS.c.state == SENT
+        await self._rows.delete(sent & (SHEET_ROWS.c.at_s < now - KEPT_S))
 
-    async def _oldest(self, due: ColumnElement[bool], most: int) -> Sequence[str]:
-        wanted = select(SHEET_ROWS.c.key).where(due).order_by(SHEET_ROWS.c.at_s).limit(most)
-        async with reading(self._database) as connection:
-            return (await connection.execute(wanted)).scalars().all()
 
-    async def _lend(self, taken: Update) -> Sequence[SheetRow]:
-        async with writing(self._database) as connection:
-            rows = (await connection.execute(taken.returning(SHEET_ROWS))).mappings().all()
-        found = [
-            SheetRow(
-                key=row["key"], tab=row["tab"], at_s=row["at_s"], cells=json.loads(row["cells"])
-            )
-            for row in rows
-        ]
-        return sorted(found, key=lambda row: (row.at_s, row.key))
-
-    async def _set(self, keys: Collection[str], values: Mapping[str, Any]) -> None:
-        if not keys:
-            return
-        own = update(SHEET_ROWS).where(SHEET_ROWS.c.key.in_(sorted(keys)))
-        async with writing(self._database) as connection:
-            await connection.execute(own.values(**values))
+def _row(row: RowMapping) -> SheetRow:
+    cells = json.loads(row["cells"])
+    return SheetRow(key=row["key"], tab=row["tab"], at_s=row["at_s"], cells=cells)

@@ -80,7 +80,8 @@ async def report(outbox: AlertOutbox) -> None:
 async def main(url: str, folder: Path) -> None:
     tree = {"stages": STAGES, "logs": {"dir": folder}, "storage": {"url": url}}
     settings = Settings.model_validate(tree)
-    keeper = record_keeper(settings)
+    database = Database(url)
+    keeper = record_keeper(settings, database)
     emitter = Emitter(listeners=[keeper], utc_now=clock.utc_now)
     async with (
         keep_record(keeper, settings, tell=emitter.tell_for("")),
@@ -89,9 +90,9 @@ async def main(url: str, folder: Path) -> None:
     ):
         for number in range(CALLS):
             tasks.create_task(talk(emitter.tell_for(f"c{number}"), number))
-        tasks.create_task(call_back(Callbacks(Database(url))))
+        tasks.create_task(call_back(Callbacks(database)))
         tasks.create_task(leave(folder / "messages", emitter))
-        tasks.create_task(report(AlertOutbox(url)))
+        tasks.create_task(report(AlertOutbox(database)))
 
 
 if __name__ == "__main__":

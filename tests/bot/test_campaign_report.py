@@ -8,14 +8,15 @@ import yaml
 
 from bot.__main__ import run
 from calls.outbound import DialOutcome, DialResult, NextStep
-from campaigns.store.dials import DialCalls, DialUse
+from campaigns.store.dials import DialUse, Ledger
+from operations.database.database import Database
 from tests.operations.database.campaign_queue import LEASE_S, NOON, new_contacts, open_queue
 from tests.small_disk import mounted
 
 
 async def campaign_in(url: str) -> None:
     """Dial two contacts: one who left before an answer, and one who was busy."""
-    queue, calls = open_queue(url, "x"), DialCalls(url)
+    queue, calls = open_queue(url, "x"), Ledger(Database(url))
     await queue.fill(new_contacts(2))
     for outcome in (DialOutcome.COMPLETED, DialOutcome.BUSY):
         claim = await queue.take()
@@ -24,9 +25,9 @@ async def campaign_in(url: str) -> None:
         result = DialResult(outcome=outcome, length_s=6.0)
         await queue.store.settle(claim.dial, result, then=NextStep(state="done"), now=NOON + 36.0)
         if outcome is DialOutcome.COMPLETED:
-            await calls.note(DialUse(dial_id=claim.dial.id, cost=0.0125, abandoned=True))
+            await calls.note_use(DialUse(dial_id=claim.dial.id, cost=0.0125, abandoned=True))
     await queue.close()
-    await calls.close()
+    await calls.database.close()
 
 
 async def contacts_in(url: str, many: int) -> None:

@@ -21,7 +21,7 @@ from calls.operations_events import (
     CallSummarised,
     DoNotCallWanted,
 )
-from campaigns.store.contacts import ContactStore
+from campaigns.store.contacts import Contacts
 from fallbacks.facts import AttemptFailed
 from lab.callers import RATE_HZ, Callee, Carrier, PhoneCall, known
 from lab.demo.staged import (
@@ -40,6 +40,7 @@ from lab.simulators.ears.known import KnownEars
 from lab.simulators.instance import Core
 from lab.simulators.lab import Lab
 from lab.simulators.openai.simulator import OpenAISimulator
+from operations.database.database import Database
 from tests.operations.crm.register import KNOWN, Register, register_at
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.slow]
@@ -159,9 +160,9 @@ async def test_a_caller_who_opts_out_is_on_the_list_and_the_crm_is_told(
         async with asyncio.timeout(300):
             await run.staged.ended()
         await run.notes.until(CallReported)
-        book = ContactStore(run.staged.storage)
+        book = Contacts(Database(run.staged.storage))
         listed = await book.do_not_call([contact.number])
-        await book.close()
+        await book.database.close()
 
     (body,) = run.register.taken.values()
     assert listed == {contact.number}

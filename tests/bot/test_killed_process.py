@@ -36,7 +36,7 @@ async def killed(url: str, folder: Path) -> dict[str, set[str]]:
     )
     assert process.stdout
     accepted: defaultdict[str, set[str]] = defaultdict(set)
-    reader = RecordReader(url)
+    reader = RecordReader(Database(url))
     async with asyncio.timeout(120):
         while len(accepted) < 4 or not await all_are_recorded(reader):
             for _ in range(50):
@@ -48,7 +48,7 @@ async def killed(url: str, folder: Path) -> dict[str, set[str]]:
         what, _, which = line.partition(" ")
         if line.endswith("\n"):
             accepted[what].add(which.strip())
-    await reader.close()
+    await reader.database.close()
     return accepted
 
 
@@ -68,7 +68,7 @@ class KilledContract:
         assert accepted["callback"] <= await callbacks(url)
         assert accepted["alert"] <= await alerts(url)
         assert accepted["voicemail"] <= await voicemails(url, tmp_path / "messages")
-        reader, writer = RecordReader(url), RecordWriter(url, holder="next")
+        reader, writer = RecordReader(Database(url)), RecordWriter(Database(url), holder="next")
         later = clock.utc_now() + timedelta(seconds=CUT_S + 1)
         assert await writer.interrupt_cut(later) >= CALLS
         for number in range(CALLS):
@@ -78,8 +78,8 @@ class KilledContract:
             told = [happening.number for happening in page.happenings]
             assert told == list(range(1, len(told) + 1))  # only the end is missing
             assert len(page.messages) >= page.turns[-1].turn - 1
-        await writer.close()
-        await reader.close()
+        await writer.database.close()
+        await reader.database.close()
 
 
 async def callbacks(url: str) -> set[str]:
@@ -90,18 +90,18 @@ async def callbacks(url: str) -> set[str]:
 
 
 async def alerts(url: str) -> set[str]:
-    outbox = AlertOutbox(url)
+    outbox = AlertOutbox(Database(url))
     while await outbox.run_round(decide, channels=[MAIL], now=1_800_000_000.0):
         pass
     known = await outbox.recent(MOST)
-    await outbox.close()
+    await outbox.database.close()
     return {alert.rung for alert in known}
 
 
 async def voicemails(url: str, folder: Path) -> set[str]:
-    rows = Voicemails(url)
+    rows = Voicemails(Database(url))
     await list_voicemails(folder, rows)
-    await rows.close()
+    await rows.database.close()
     return {kept_voicemail.call_id for kept_voicemail in await kept_voicemails(url)}
 
 

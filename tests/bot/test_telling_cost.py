@@ -18,6 +18,7 @@ from bot.outbound.call_ledger import CallLedger
 from calls.events import CallStarted
 from operations.after_call.opening import AfterCallListener
 from operations.crm.opening import CrmListener
+from operations.database.database import Database
 from operations.masking import redacted
 from operations.notify.incident_rules import Incidents
 from operations.notify.outbox import AlertOutbox
@@ -56,9 +57,10 @@ def server_log(tmp_path: Path) -> Iterator[None]:
 async def everyone(folder: Path) -> AsyncIterator[tuple[Sequence[Listener], RecordListener]]:
     """Prepare the listeners of a server, and the record's writer."""
     url = f"sqlite+aiosqlite:///{folder}/holdline.db"
-    outbox = AlertOutbox(url)
+    database = Database(url)
+    outbox = AlertOutbox(database)
     keeper = RecordListener(
-        RecordWriter(url, holder="here"),
+        RecordWriter(database, holder="here"),
         RecordFold(holder="here", messages=str(folder)),
         utc_now=clock.utc_now,
         clock=clock.monotonic,
@@ -79,7 +81,7 @@ async def everyone(folder: Path) -> AsyncIterator[tuple[Sequence[Listener], Reco
     ]
     yield listeners, keeper
     await keeper.close()
-    await outbox.close()
+    await database.close()
 
 
 def emitter_of(listeners: Sequence[Listener]) -> Emitter:

@@ -16,10 +16,11 @@ from campaigns.dialer import Dialer
 from campaigns.dialer_parts import DialerParts, DialerSettings, OwnCalls
 from campaigns.guard import Hold, rules_of
 from campaigns.model import CallingWindow, Campaign, RetryRule
-from campaigns.store.contacts import ContactStore, NewContact
-from campaigns.store.dials import DialReader
-from campaigns.store.office import CampaignOffice
-from campaigns.store.queue import CampaignStore
+from campaigns.store.contacts import Contacts, NewContact
+from campaigns.store.dials import Ledger
+from campaigns.store.figures import Figures
+from campaigns.store.queue import Queue
+from operations.database.database import Database
 from transports.dialling import CarrierError, DialRefusedError, DialRequest, FoundCall
 
 TALK_S = 20.0
@@ -144,26 +145,26 @@ class Dialing:
     held: dict[str, Hold] = field(default_factory=dict)  # as another process told operators
 
     def __post_init__(self) -> None:
-        self.store = CampaignStore(self.url, holder="me")
-        self.office = CampaignOffice(self.url)
-        self.book = ContactStore(self.url)
+        self.database = Database(self.url)
+        self.store = Queue(self.database, holder="me")
+        self.figures = Figures(self.database)
+        self.book = Contacts(self.database)
 
     async def begin(self) -> None:
         contacts = [NewContact(number=number, zones=("UTC",)) for number in self.numbers]
         await self.book.add("c", contacts, now=now_s())
-        await self.office.move("c", "running", now=now_s())
+        await self.store.move("c", "running", now=now_s())
 
     async def close(self) -> None:
-        for item in (self.store, self.office, self.book):
-            await item.close()
+        await self.database.close()
 
     def dialer(self) -> Dialer:
         return Dialer({"c": self.campaign, **self.more}, self.parts())
 
     def parts(self) -> DialerParts:
         return DialerParts(
-            store=self.store,
-            office=self.office,
+            queue=self.store,
+            figures=self.figures,
             carrier=self.carrier,
             calls=self.calls or self.floor,
             pool=self.floor,
@@ -181,14 +182,10 @@ class Dialing:
         return [event for event in self.told if isinstance(event, kind)]
 
     async def ledger(self) -> Sequence[Dial]:
-        reader = DialReader(self.url)
-        try:
-            return await reader.of_campaign("c")
-        finally:
-            await reader.close()
+        return await Ledger(self.database).of_campaign("c")
 
     async def state(self) -> str:
-        standing = await self.office.standing("c", now=now_s())
+        standing = await self.figures.standing("c", now=now_s())
         assert standing
         return standing.state
 
@@ -262,13 +259,13 @@ async def until(holds: Callable[[], bool], *, within_s: float = 1000.0) -> None:
 
 async def left_by_another(it: Dialing, *, asked: bool, call_ref: str = "") -> Claim:
     """Let a process claim a contact and die, before or after it asked the carrier."""
-    other = CampaignStore(it.url, holder="another")
+    other = Queue(Database(it.url), holder="another")
     claim = await other.claim("c", rules_of(it.campaign, now=now_s()), now=now_s(), lease_s=1.0)
     assert isinstance(claim, Claim)
     if asked:
         assert not await other.confirm(claim.dial, now=now_s(), lease_s=1.0)
     if call_ref:
         assert await other.placed(claim.dial, call_ref)
-    await other.close()
+    await other.database.close()
     await asyncio.sleep(2.0)
     return claim

@@ -23,8 +23,8 @@ from calls.outbound import Claim, DialOutcome, DialResult, NothingToDial
 from campaigns.fate import judge_fate, was_never_asked
 from campaigns.guard import rules_of
 from campaigns.model import Campaign, RetryRule, next_step
-from campaigns.store.queue import CampaignStore
-from operations.database.database import StorageError
+from campaigns.store.queue import Queue
+from operations.database.database import Database, StorageError
 from transports.dialling import CarrierError, FoundCall
 
 LEASE_S = 50.0  # of simulated time: the next dialler comes 100 s later
@@ -38,7 +38,7 @@ CAMPAIGN = Campaign(
 
 @dataclass(slots=True, kw_only=True)
 class Dialler:
-    store: CampaignStore
+    store: Queue
     web: aiohttp.ClientSession
     carrier: str
     now: float
@@ -140,7 +140,7 @@ class Dialler:
 
 
 async def dial_all(order: dict[str, Any]) -> None:
-    store = CampaignStore(order["url"], holder=f"{order['holder']}-{os.getpid()}")
+    store = Queue(Database(order["url"]), holder=f"{order['holder']}-{os.getpid()}")
     connector = aiohttp.TCPConnector(force_close=True)
     async with aiohttp.ClientSession(connector=connector) as web:
         dialler = Dialler(
@@ -152,7 +152,7 @@ async def dial_all(order: dict[str, Any]) -> None:
             die_on=order.get("die_on", 1),
         )
         await dialler.run()
-    await store.close()
+    await store.database.close()
 
 
 def main() -> None:

@@ -10,12 +10,18 @@ from pydantic import SecretStr
 from calls.outbound import Claim, DialOutcome, DialResult, NextStep
 from campaigns.billing import IDLE_S, Billing
 from campaigns.model import Campaign
-from campaigns.store.dials import DialBills
-from campaigns.store.figures import CampaignFigures
+from campaigns.store.dials import Ledger
+from campaigns.store.figures import Figures
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.rest import CarrierRest
 from tests.campaigns.heard_callbacks import ToldNews
-from tests.operations.database.campaign_queue import LEASE_S, NOON, Queue, new_contacts, open_queue
+from tests.operations.database.campaign_queue import (
+    LEASE_S,
+    NOON,
+    OpenQueue,
+    new_contacts,
+    open_queue,
+)
 from transports.dialling import CarrierError, DialRequest, FoundCall
 from transports.twilio.dialling import TwilioCalls, TwilioCarrier
 from transports.twilio.rest import TwilioRest
@@ -48,7 +54,7 @@ def url_of(folder: Path) -> str:
 
 
 async def settle(
-    queue: Queue, outcome: DialOutcome, *, now: float = NOON, cost: float | None = None
+    queue: OpenQueue, outcome: DialOutcome, *, now: float = NOON, cost: float | None = None
 ) -> Claim:
     claim = await queue.take(now=now)
     await queue.store.confirm(claim.dial, now=now, lease_s=LEASE_S)
@@ -58,10 +64,10 @@ async def settle(
     return claim
 
 
-def billing(bills: DialBills, carrier: Bill | TwilioCarrier, now: list[float]) -> Billing:
+def billing(bills: Ledger, carrier: Bill | TwilioCarrier, now: list[float]) -> Billing:
     return Billing(
         carrier=carrier,
-        bills=bills,
+        ledger=bills,
         campaigns=["spring"],
         leads=lambda: True,
         now_s=lambda: now[0],
@@ -69,7 +75,8 @@ def billing(bills: DialBills, carrier: Bill | TwilioCarrier, now: list[float]) -
 
 
 async def test_a_late_price_enters_the_ledger_and_the_spending_of_its_day(tmp_path: Path) -> None:
-    queue, bills = open_queue(url_of(tmp_path), "x"), DialBills(url_of(tmp_path))
+    queue = open_queue(url_of(tmp_path), "x")
+    bills = Ledger(queue.database)
     await queue.fill(new_contacts(5))
     for _ in range(2):
         await settle(queue, DialOutcome.COMPLETED)
@@ -84,11 +91,11 @@ async def test_a_late_price_enters_the_ledger_and_the_spending_of_its_day(tmp_pa
     assert (await queue.nothing(THRIFTY)).reason == "daily_spend"
     assert carrier.asked == 3, "a dial that has its price is asked about no more"
     await queue.close()
-    await bills.close()
 
 
 async def test_unanswered_calls_are_not_asked_about(tmp_path: Path) -> None:
-    queue, bills = open_queue(url_of(tmp_path), "x"), DialBills(url_of(tmp_path))
+    queue = open_queue(url_of(tmp_path), "x")
+    bills = Ledger(queue.database)
     await queue.fill(new_contacts(5))
     await settle(queue, DialOutcome.BUSY)
     await settle(queue, DialOutcome.NO_ANSWER)
@@ -98,13 +105,13 @@ async def test_unanswered_calls_are_not_asked_about(tmp_path: Path) -> None:
     assert await billing(bills, carrier, now).ask_due() == IDLE_S
     assert carrier.asked == 0
     await queue.close()
-    await bills.close()
 
 
 async def test_a_price_that_never_comes_is_asked_for_rarely_and_for_a_day_only(
     tmp_path: Path,
 ) -> None:
-    queue, bills = open_queue(url_of(tmp_path), "x"), DialBills(url_of(tmp_path))
+    queue = open_queue(url_of(tmp_path), "x")
+    bills = Ledger(queue.database)
     await queue.fill(new_contacts(1))
     await settle(queue, DialOutcome.COMPLETED)
     now, carrier = [NOON], Bill()
@@ -115,11 +122,11 @@ async def test_a_price_that_never_comes_is_asked_for_rarely_and_for_a_day_only(
 
     assert 8 <= carrier.asked <= 20
     await queue.close()
-    await bills.close()
 
 
 async def test_yesterdays_price_does_not_count_as_todays_spending(tmp_path: Path) -> None:
-    queue, bills = open_queue(url_of(tmp_path), "x"), DialBills(url_of(tmp_path))
+    queue = open_queue(url_of(tmp_path), "x")
+    bills = Ledger(queue.database)
     await queue.fill(new_contacts(5))
     await settle(queue, DialOutcome.COMPLETED)
     tomorrow = NOON + 0.9 * DAY_S
@@ -130,11 +137,11 @@ async def test_yesterdays_price_does_not_count_as_todays_spending(tmp_path: Path
     assert (await queue.standing()).cost == pytest.approx(5.001)
     assert isinstance(await queue.claim(THRIFTY, now=tomorrow), Claim)
     await queue.close()
-    await bills.close()
 
 
 async def test_a_carrier_that_does_not_answer_is_asked_later(tmp_path: Path) -> None:
-    queue, bills = open_queue(url_of(tmp_path), "x"), DialBills(url_of(tmp_path))
+    queue = open_queue(url_of(tmp_path), "x")
+    bills = Ledger(queue.database)
     await queue.fill(new_contacts(1))
     await settle(queue, DialOutcome.COMPLETED)
     now, carrier = [NOON + 10.0], Bill(0.02)
@@ -149,11 +156,11 @@ async def test_a_carrier_that_does_not_answer_is_asked_later(tmp_path: Path) -> 
 
     assert (await queue.standing()).cost == pytest.approx(0.02)
     await queue.close()
-    await bills.close()
 
 
 async def test_a_refused_price_of_one_call_does_not_block_others(tmp_path: Path) -> None:
-    queue, bills = open_queue(url_of(tmp_path), "x"), DialBills(url_of(tmp_path))
+    queue = open_queue(url_of(tmp_path), "x")
+    bills = Ledger(queue.database)
     await queue.fill(new_contacts(3))
     claims = [await settle(queue, DialOutcome.COMPLETED) for _ in range(3)]
     now, carrier = [NOON + 10.0], Bill(0.02, 0.02)
@@ -167,7 +174,6 @@ async def test_a_refused_price_of_one_call_does_not_block_others(tmp_path: Path)
     with pytest.raises(CarrierError):
         await asking.ask_due()  # no other call is asked about
     await queue.close()
-    await bills.close()
 
 
 @asynccontextmanager
@@ -197,8 +203,8 @@ async def test_twilios_price_is_read_as_a_charge() -> None:
 
 
 async def test_twilios_price_is_in_the_figures_of_contact_and_outcome(tmp_path: Path) -> None:
-    url = url_of(tmp_path)
-    queue, bills, figures = open_queue(url, "x"), DialBills(url), CampaignFigures(url)
+    queue = open_queue(url_of(tmp_path), "x")
+    bills, figures = Ledger(queue.database), Figures(queue.database)
     await queue.fill(new_contacts(1))
     await settle(queue, DialOutcome.COMPLETED)
 
@@ -208,5 +214,4 @@ async def test_twilios_price_is_in_the_figures_of_contact_and_outcome(tmp_path: 
     (contact,) = [item async for item in figures.contacts("spring")]
     assert (row.outcome, row.cost) == ("completed", pytest.approx(0.028))
     assert contact.cost == pytest.approx(0.028)
-    for item in (queue, bills, figures):
-        await item.close()
+    await queue.close()

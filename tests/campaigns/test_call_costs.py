@@ -14,11 +14,18 @@ from calls.outbound import Claim, Dial, DialOutcome, DialResult, NextStep
 from campaigns.billing import IDLE_S, LOOK_S, CallCosts, uses_of
 from campaigns.model import Campaign
 from campaigns.report import HouseFigures, contact_lines, figure_lines, key_figures, page
-from campaigns.store.dials import DialBills, DialCalls, DialledCall, DialReader, DialUse
-from campaigns.store.figures import CampaignFigures
+from campaigns.store.dials import DialledCall, DialUse, Ledger
+from campaigns.store.figures import Figures
+from operations.database.database import Database
 from operations.record.fold_rules import RecordFold
 from operations.record.writer import RecordWriter
-from tests.operations.database.campaign_queue import LEASE_S, NOON, Queue, new_contacts, open_queue
+from tests.operations.database.campaign_queue import (
+    LEASE_S,
+    NOON,
+    OpenQueue,
+    new_contacts,
+    open_queue,
+)
 from tests.share_servers import Server
 
 THRIFTY = Campaign(name="spring", dials_per_minute=6e6, concurrent=1000, daily_spend=0.05)
@@ -37,7 +44,7 @@ class Call:
     """One call of the record, told as by the process that has it."""
 
     def __init__(self, url: str, dial_id: str, name: str = "c1", *, at: datetime = AT) -> None:
-        self._writer = RecordWriter(url, holder=name)
+        self._writer = RecordWriter(Database(url), holder=name)
         self._fold = RecordFold(holder=name, messages="m")
         self._name, self._number, self._at = name, 0, at
         self._first: tuple[Event, ...] = (
@@ -57,11 +64,11 @@ class Call:
         await self.tell(*events, CallEnded(reason=reason, length_s=30.0))
 
     async def close(self) -> None:
-        await self._writer.close()
+        await self._writer.database.close()
 
 
 async def settle(
-    queue: Queue, outcome: DialOutcome = DialOutcome.COMPLETED, *, reason: str = ""
+    queue: OpenQueue, outcome: DialOutcome = DialOutcome.COMPLETED, *, reason: str = ""
 ) -> Dial:
     claim = await queue.take()
     await queue.store.confirm(claim.dial, now=NOON, lease_s=LEASE_S)
@@ -78,33 +85,33 @@ async def ended_call(url: str, dial: Dial, *costs: float | None, name: str = "c1
 
 
 async def take_over(url: str, *, now: float = NOON + 5.0) -> float:
-    calls = DialCalls(url)
-    costs = CallCosts(calls=calls, campaigns=["spring"], leads=lambda: True, now_s=lambda: now)
+    calls = Ledger(Database(url))
+    costs = CallCosts(ledger=calls, campaigns=["spring"], leads=lambda: True, now_s=lambda: now)
     try:
         return await costs.take_over()
     finally:
-        await calls.close()
+        await calls.database.close()
 
 
 async def dials_of(url: str) -> Sequence[Dial]:
-    reader = DialReader(url)
+    reader = Ledger(Database(url))
     try:
         return await reader.of_campaign("spring")
     finally:
-        await reader.close()
+        await reader.database.close()
 
 
 class CallCostsContract:
     """Holds for any database; a kind of database is a class with the fixture `url`."""
 
     @pytest.fixture
-    async def queue(self, url: str) -> AsyncIterator[Queue]:
+    async def queue(self, url: str) -> AsyncIterator[OpenQueue]:
         queue = open_queue(url, "x")
         await queue.fill(new_contacts(5))
         yield queue
         await queue.close()
 
-    async def test_a_calls_cost_enters_the_ledger_once(self, url: str, queue: Queue) -> None:
+    async def test_a_calls_cost_enters_the_ledger_once(self, url: str, queue: OpenQueue) -> None:
         dial = await settle(queue)
         await ended_call(url, dial, 0.02, 0.01)
 
@@ -117,10 +124,11 @@ class CallCostsContract:
         assert waits == [LOOK_S, LOOK_S, LOOK_S], "its question is asked after its end"
         assert await take_over(url, now=NOON + 3600.0) == IDLE_S
 
-    async def test_both_parts_count_against_the_days_limit(self, url: str, queue: Queue) -> None:
-        dial, bills = await settle(queue), DialBills(url)
+    async def test_both_parts_count_against_the_days_limit(
+        self, url: str, queue: OpenQueue
+    ) -> None:
+        dial, bills = await settle(queue), Ledger(queue.database)
         await bills.charge(dial, 0.02)
-        await bills.close()
         assert isinstance(await queue.claim(THRIFTY), Claim)
 
         await ended_call(url, dial, 0.03)
@@ -129,7 +137,7 @@ class CallCostsContract:
         assert (await queue.nothing(THRIFTY)).reason == "daily_spend"
 
     async def test_a_model_request_after_the_end_costs_the_difference(
-        self, url: str, queue: Queue
+        self, url: str, queue: OpenQueue
     ) -> None:
         dial = await settle(queue)
         call = Call(url, dial.id)
@@ -145,7 +153,7 @@ class CallCostsContract:
         assert (await queue.standing()).cost == pytest.approx(0.03)
         assert isinstance(await queue.claim(THRIFTY), Claim), "the day has 0.03 of its 0.05"
 
-    async def test_a_running_call_is_waited_for(self, url: str, queue: Queue) -> None:
+    async def test_a_running_call_is_waited_for(self, url: str, queue: OpenQueue) -> None:
         dial = await settle(queue)
         call = Call(url, dial.id)
         await call.tell(used(0.02))
@@ -161,37 +169,35 @@ class CallCostsContract:
         assert (behind.providers_cost, behind.unpriced) == (0.02, False)
 
     async def test_a_missing_price_is_reported_and_not_guessed(
-        self, url: str, queue: Queue
+        self, url: str, queue: OpenQueue
     ) -> None:
         dial = await settle(queue)
         await ended_call(url, dial, 0.02, None)
         await take_over(url)
 
-        figures = CampaignFigures(url)
+        figures = Figures(queue.database)
         (row,) = await figures.outcomes("spring")
-        await figures.close()
 
         assert (row.costs.providers, row.costs.unpriced, row.costs.providers_owed) == (0.0, 1, 0)
 
     async def test_missing_costs_are_counted_for_answered_dials_alone(
-        self, url: str, queue: Queue
+        self, url: str, queue: OpenQueue
     ) -> None:
         await settle(queue)
         await settle(queue, DialOutcome.BUSY)
         await settle(queue, DialOutcome.AGENT_FAILED, reason="no_agent")
 
-        figures = CampaignFigures(url)
+        figures = Figures(queue.database)
         found = {outcome.outcome: outcome.costs for outcome in await figures.outcomes("spring")}
-        await figures.close()
 
         lacking = {name: (it.carrier_owed, it.providers_owed) for name, it in found.items()}
         assert lacking == {"completed": (1, 1), "busy": (0, 0), "agent_failed": (1, 0)}
 
     async def test_the_report_has_each_part_for_contact_and_outcome(
-        self, url: str, queue: Queue
+        self, url: str, queue: OpenQueue
     ) -> None:
         first, second = await settle(queue), await settle(queue)
-        bills, figures = DialBills(url), CampaignFigures(url)
+        bills, figures = Ledger(queue.database), Figures(queue.database)
         await bills.charge(first, 0.014)
         await ended_call(url, first, 0.02)
         await ended_call(url, second, None, name="c2")
@@ -203,8 +209,6 @@ class CallCostsContract:
         keys = key_figures(standing, outcomes, reached=reached, pool=HouseFigures())
         rows = {item["number"].lstrip("'"): item for item in csv.DictReader(lines)}
         html = page(standing, keys, outcomes, NOON)
-        for item in (bills, figures):
-            await item.close()
 
         parts = ("carrier_cost", "providers_cost", "cost", "cost_lacks")
         told = [tuple(rows[item.number][part] for part in parts) for item in (first, second)]
@@ -217,7 +221,7 @@ class CallCostsContract:
         assert '<td class="number">0.0140</td><td class="number">0.0200</td>' in html
 
     async def test_a_contact_who_left_before_an_answer_has_abandoned_the_call(
-        self, url: str, queue: Queue
+        self, url: str, queue: OpenQueue
     ) -> None:
         left, stayed = await settle(queue), await settle(queue)
         short = Call(url, left.id, "c1")
@@ -226,9 +230,9 @@ class CallCostsContract:
         await whole.end(ANSWER, reason="caller_hung_up")
 
         await take_over(url)
-        figures = CampaignFigures(url)
+        figures = Figures(queue.database)
         reached = await figures.reached("spring")
-        for item in (short, whole, figures):
+        for item in (short, whole):
             await item.close()
 
         kept = {dial.id: dial.abandoned for dial in await dials_of(url)}

@@ -25,8 +25,8 @@ from campaigns.dialer import DialsInProgress
 from campaigns.fate import MOST_CALL_S
 from campaigns.guard import rules_of
 from campaigns.model import CallingWindow
-from campaigns.store.contacts import ContactStore, NewContact
-from campaigns.store.office import CampaignOffice, CampaignStanding
+from campaigns.store.contacts import Contacts, NewContact
+from campaigns.store.figures import CampaignStanding, Figures
 from lab.simulators.carrier.callee import Callee
 from tests.campaigns.dialing import (
     TALK_S,
@@ -166,7 +166,7 @@ async def close_the_hours(it: Dialing) -> None:
 
 
 async def pause(it: Dialing) -> None:
-    await it.office.move("c", "paused", now=now_s())
+    await it.store.move("c", "paused", now=now_s())
 
 
 async def bar(it: Dialing) -> None:
@@ -455,7 +455,7 @@ async def test_each_campaign_has_its_turn_and_none_waits_for_a_large_one(tmp_pat
         small = replace(it.campaign, name="small")
         contact = NewContact(number=D, zones=("UTC",))
         await it.book.add("small", [contact], now=now_s())
-        await it.office.move("small", "running", now=now_s())
+        await it.store.move("small", "running", now=now_s())
         it.more = {"small": small}
         async with running(it):
             await until(lambda: D in it.dialled(), within_s=120)
@@ -467,7 +467,7 @@ async def test_a_contact_of_two_campaigns_is_called_by_one_after_the_other(tmp_p
     async with dialing(tmp_path, A) as it:
         it.more = {"d": replace(it.campaign, name="d")}
         await it.book.add("d", [NewContact(number=A, zones=("UTC",))], now=now_s())
-        await it.office.move("d", "running", now=now_s())
+        await it.store.move("d", "running", now=now_s())
         async with running(it):
             await until(lambda: len(it.of(DialEnded)) == 2)
 
@@ -475,10 +475,10 @@ async def test_a_contact_of_two_campaigns_is_called_by_one_after_the_other(tmp_p
         assert TALK_S <= second_s - first_s < TALK_S + 15.0
 
 
-class LateOffice(CampaignOffice):
+class LateFigures(Figures):
     """Adds a contact right after the query that found none left."""
 
-    book: ContactStore
+    book: Contacts
     due_s = 0.0  # of the callback
 
     async def standings(self, *, now: float) -> Sequence[CampaignStanding]:
@@ -494,9 +494,8 @@ async def test_a_campaign_that_gains_a_contact_while_found_done_continues(
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A) as it:
-        await it.office.close()
-        it.office = office = LateOffice(it.url)
-        office.book = it.book
+        it.figures = figures = LateFigures(it.database)
+        figures.book = it.book
         async with running(it):
             await until(lambda: it.dialled() == [A, B])
             await it.done()

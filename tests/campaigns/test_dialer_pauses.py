@@ -17,7 +17,7 @@ from calls.dialled import DialVerdict, judge_dial
 from calls.outbound import CampaignState, DialOutcome
 from campaigns.guard import Hold
 from campaigns.model import CallingWindow
-from campaigns.store.office import CampaignOffice
+from campaigns.store.queue import Queue
 from operations.database.database import StorageError
 from tests.campaigns.dialing import (
     dialing,
@@ -45,7 +45,7 @@ async def test_consecutive_failures_of_our_own_pause_the_campaign(
         await asyncio.sleep(300)
         assert len(it.carrier.record) == dialled
         it.floor.failing = {}
-        await it.office.move("c", "running", now=now_s())
+        await it.store.move("c", "running", now=now_s())
         await it.done()
 
         (paused,) = it.of(CampaignPaused)
@@ -64,12 +64,12 @@ async def test_a_campaign_that_paused_itself_is_resumed_despite_a_clock_put_back
         await it.in_state("paused")
         await it.settled()
         it.floor.failing = {}
-        await it.office.move("c", "running", now=now_s() - 3600.0)
+        await it.store.move("c", "running", now=now_s() - 3600.0)
         async with asyncio.timeout(600.0):
             await it.done()
 
 
-class DeafOffice(CampaignOffice):
+class DeafQueue(Queue):
     """Fails a number of times when a campaign is to be paused."""
 
     away = 2
@@ -86,15 +86,14 @@ async def test_a_pause_that_the_database_missed_is_made_up_afterwards(
 ) -> None:
     numbers = [f"+1500555{at:04}" for at in range(200, 212)]
     async with dialing(tmp_path, *numbers) as it:
-        await it.office.close()
-        it.office = office = DeafOffice(it.url)
+        it.store = store = DeafQueue(it.database, holder="me")
         it.floor.failing = dict.fromkeys(numbers, "call_failed")
         async with running(it):
-            await until(lambda: not office.away)
+            await until(lambda: not store.away)
             async with asyncio.timeout(600.0):
                 await it.in_state("paused")
             it.floor.failing = {}
-            assert await it.office.move("c", "running", now=now_s(), begins={"paused"})
+            assert await it.store.move("c", "running", now=now_s(), begins={"paused"})
             await it.done()
 
         (paused,) = it.of(CampaignPaused)
@@ -117,7 +116,7 @@ async def test_a_campaign_paused_by_its_breaker_in_an_outage_continues_when_resu
         assert hold is not None
         assert (hold.reason, hold.outage) == ("agent_failed_in_a_row", True)
         it.floor.well["tts"], it.floor.failing = True, {}
-        await it.office.move("c", "running", now=now_s())
+        await it.store.move("c", "running", now=now_s())
         await it.done()
 
         assert [text.reason for text in it.of(CampaignResumed)] == ["agent_failed_in_a_row"]
@@ -126,11 +125,11 @@ async def test_a_campaign_paused_by_its_breaker_in_an_outage_continues_when_resu
 async def test_the_end_of_a_pause_is_told_by_the_process_that_dials_then(tmp_path: Path) -> None:
     async with dialing(tmp_path, A) as it:
         reason = "agent_failed_in_a_row"
-        await it.office.move("c", "paused", reason=reason, now=now_s())
+        await it.store.move("c", "paused", reason=reason, now=now_s())
         async with running(it) as dialer:
             await asyncio.sleep(60)
             assert dialer.why("c") is not None
-            await it.office.move("c", "running", now=now_s())
+            await it.store.move("c", "running", now=now_s())
             await it.done()
 
         assert it.of(CampaignPaused) == []
@@ -141,11 +140,11 @@ async def test_a_campaign_paused_by_an_operator_waits_for_no_recovery(
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A) as it:
-        await it.office.move("c", "paused", reason="operator", now=now_s())
+        await it.store.move("c", "paused", reason="operator", now=now_s())
         async with running(it) as dialer:
             await asyncio.sleep(60)
             assert dialer.why("c") is None
-            await it.office.move("c", "running", now=now_s())
+            await it.store.move("c", "running", now=now_s())
             await it.done()
 
         assert it.of(CampaignResumed) == []
@@ -164,7 +163,7 @@ async def test_consecutive_refusals_by_the_carrier_pause_the_campaign(tmp_path: 
         assert len(it.of(DialEnded)) == 10  # and two have all their attempts
 
         it.carrier.refused = set()
-        await it.office.move("c", "running", now=now_s())
+        await it.store.move("c", "running", now=now_s())
         await it.done()
         assert it.dialled() == [numbers[4], *numbers[10:]]
 
@@ -199,7 +198,7 @@ async def test_an_unhealthy_trunk_pauses_the_campaign_and_costs_no_attempts(
         ]
 
         it.carrier.fates, it.carrier.verdicts = {}, {}
-        await it.office.move("c", "running", now=now_s())
+        await it.store.move("c", "running", now=now_s())
         await it.done()
         assert it.outcomes() == dict.fromkeys(numbers, "completed") | {numbers[2]: "failed"}
 
@@ -298,7 +297,7 @@ async def test_another_processs_hold_does_not_end_while_no_dial_is_due_anyway(
         async with running(it):
             await asyncio.sleep(60.0)
             assert it.told == []
-            await it.office.move("c", "paused", reason="operator", now=now_s())
+            await it.store.move("c", "paused", reason="operator", now=now_s())
             await asyncio.sleep(10.0)
 
         assert [text.reason for text in it.of(CampaignResumed)] == ["tts_down"]

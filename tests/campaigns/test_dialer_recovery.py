@@ -16,8 +16,8 @@ from calls.campaign_events import (
 )
 from calls.outbound import Claim, Dial, DialOutcome, DialResult, NextStep, NothingToDial
 from campaigns.dialer import Dialer
-from campaigns.store.queue import CampaignStore
-from operations.database.database import StorageError
+from campaigns.store.queue import Queue
+from operations.database.database import Database, StorageError
 from tests.campaigns.dialing import (
     Dialing,
     Floor,
@@ -88,9 +88,9 @@ async def test_a_server_with_other_campaigns_takes_no_dial_from_the_right_one(
 ) -> None:
     async with dialing(tmp_path, A) as it:
         left = await left_by_another(it, asked=True)
-        other = CampaignStore(it.url, holder="elsewhere")
+        other = Queue(Database(it.url), holder="elsewhere")
         elsewhere = Dialer(
-            {"another": replace(it.campaign, name="another")}, replace(it.parts(), store=other)
+            {"another": replace(it.campaign, name="another")}, replace(it.parts(), queue=other)
         )
         async with asyncio.TaskGroup() as tasks:
             task = tasks.create_task(elsewhere.run())
@@ -98,7 +98,7 @@ async def test_a_server_with_other_campaigns_takes_no_dial_from_the_right_one(
             async with running(it), asyncio.timeout(600.0):
                 await it.done()
             task.cancel()
-        await other.close()
+        await other.database.close()
 
         assert it.carrier.record == [left.dial.id]
 
@@ -119,7 +119,7 @@ async def test_a_dead_processs_dial_is_found_soon_although_the_clock_was_put_bac
             task.cancel()
 
 
-class UnrenewingStore(CampaignStore):
+class UnrenewingStore(Queue):
     """Cannot record that a dial goes on."""
 
     async def renew(self, dial: Dial, *, now: float, lease_s: float) -> bool:
@@ -145,8 +145,7 @@ async def test_our_own_dial_with_an_expired_lease_continues_and_is_not_started_t
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A) as it:
-        await it.store.close()
-        it.store = UnrenewingStore(it.url, holder="me")
+        it.store = UnrenewingStore(it.database, holder="me")
         it.carrier, it.rehearse = SlowAnswers(), rehearse_long
         async with running(it):
             await it.done()
@@ -161,14 +160,14 @@ async def test_a_dial_given_back_by_another_process_is_made_once_by_the_next(
 ) -> None:
     async with dialing(tmp_path, A) as it:
         it.carrier, it.rehearse = SlowAnswers(), rehearse_long
-        other = CampaignStore(it.url, holder="another")
+        other = Queue(Database(it.url), holder="another")
         async with running(it):
             await asyncio.sleep(10.0)
             (taken,) = await other.adopt_expired(["c"], now=now_s() + 60.0, lease_s=60.0)
             await asyncio.sleep(6.0)  # our own renewal notices it
             assert await other.release(taken.dial)
             await it.done()
-        await other.close()
+        await other.database.close()
 
         assert it.dialled() == [A]
 
@@ -177,7 +176,7 @@ async def test_a_carrier_whose_only_dial_another_process_took_is_asked_again(
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A, B, concurrent=1) as it:
-        other = CampaignStore(it.url, holder="another")
+        other = Queue(Database(it.url), holder="another")
         async with running(it):
             await until(lambda: bool(it.of(DialPlaced)))
             it.carrier.deaf = 1000
@@ -189,7 +188,7 @@ async def test_a_carrier_whose_only_dial_another_process_took_is_asked_again(
             it.carrier.deaf = 0
             async with asyncio.timeout(300.0):
                 await it.done()
-        await other.close()
+        await other.database.close()
 
         assert it.dialled() == [A, B]
 
@@ -197,13 +196,13 @@ async def test_a_carrier_whose_only_dial_another_process_took_is_asked_again(
 @asynccontextmanager
 async def relieved(it: Dialing) -> AsyncIterator[Dialer]:
     """Let another process lead, whose key for the carrier is the right one."""
-    store = CampaignStore(it.url, holder="another")
+    store = Queue(Database(it.url), holder="another")
     carrier = ScriptedCarrier(
         calls=it.carrier.calls, record=it.carrier.record, answers_after_s=it.carrier.answers_after_s
     )
     it.floor.leads = False
     dialer = Dialer(
-        {"c": it.campaign}, replace(it.parts(), store=store, carrier=carrier, pool=Floor())
+        {"c": it.campaign}, replace(it.parts(), queue=store, carrier=carrier, pool=Floor())
     )
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(dialer.run())
@@ -211,7 +210,7 @@ async def relieved(it: Dialing) -> AsyncIterator[Dialer]:
             yield dialer
         finally:
             task.cancel()
-    await store.close()
+    await store.database.close()
 
 
 class KeyRenewed(ScriptedCarrier):
@@ -254,7 +253,7 @@ async def test_a_replaced_process_continues_its_dial_after_a_lost_answer(
         assert it.of(DialAsked) == []
 
 
-class AwayStore(CampaignStore):
+class AwayStore(Queue):
     """A store whose database can fail and recover."""
 
     away = False
@@ -285,8 +284,7 @@ class AwayStore(CampaignStore):
 async def ringing_long(folder: Path) -> AsyncIterator[tuple[Dialing, AwayStore]]:
     """Two contacts, called one at a time, whose telephones ring for long."""
     async with dialing(folder, A, B, concurrent=1) as it:
-        await it.store.close()
-        it.store = store = AwayStore(it.url, holder="me")
+        it.store = store = AwayStore(it.database, holder="me")
         it.carrier.answers_after_s = 100.0
         yield it, store
 

@@ -20,9 +20,9 @@ from campaigns.importing import (
     import_contacts,
 )
 from campaigns.model import Campaign
-from campaigns.store.contacts import BATCH, ContactStore
-from campaigns.store.office import CampaignOffice
-from campaigns.store.queue import CampaignStore
+from campaigns.store.contacts import BATCH, Contacts
+from campaigns.store.queue import Queue
+from operations.database.database import Database
 from tests.share_servers import Server
 
 NOW = 1_800_014_400.0  # 2027-01-15, 12:00 UTC
@@ -37,16 +37,16 @@ def url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-async def book(url: str) -> AsyncIterator[ContactStore]:
-    book = ContactStore(url)
+async def book(url: str) -> AsyncIterator[Contacts]:
+    book = Contacts(Database(url))
     yield book
-    await book.close()
+    await book.database.close()
 
 
 class Importing:
     """Imports texts as files into one campaign, and keeps the refusals."""
 
-    def __init__(self, book: ContactStore, folder: Path) -> None:
+    def __init__(self, book: Contacts, folder: Path) -> None:
         self._book = book
         self._file = folder / "contacts.csv"
         self.refused: list[RefusedRow] = []
@@ -74,19 +74,18 @@ class Importing:
 
 
 @pytest.fixture
-def importing(book: ContactStore, tmp_path: Path) -> Importing:
+def importing(book: Contacts, tmp_path: Path) -> Importing:
     return Importing(book, tmp_path)
 
 
 async def claimed(url: str, campaign: Campaign = SPRING) -> list[Claim]:
-    office, store = CampaignOffice(url), CampaignStore(url, holder="x")
-    await office.move(campaign.name, "running", now=NOW)
+    store = Queue(Database(url), holder="x")
+    await store.move(campaign.name, "running", now=NOW)
     found = []
     rules = rules_of(campaign, now=NOW + 1e4)
     while isinstance(claim := await store.claim("spring", rules, now=NOW + 1e4, lease_s=9), Claim):
         found.append(claim)
-    await store.close()
-    await office.close()
+    await store.database.close()
     return found
 
 
@@ -186,7 +185,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("row", "reason"), REFUSED.values(), ids=REFUSED)
 async def test_a_refused_row_has_a_reason_and_affects_no_other(
-    importing: Importing, book: ContactStore, row: str, reason: str
+    importing: Importing, book: Contacts, row: str, reason: str
 ) -> None:
     await book.add_do_not_call("+4930901829", source="letter", now=NOW)
     german = replace(SPRING, prefixes=("+49",))

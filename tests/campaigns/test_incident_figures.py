@@ -10,9 +10,10 @@ from calls.entry import Entry
 from calls.incident import IncidentBegan, IncidentEnded
 from calls.outbound import DialOutcome, DialResult, NextStep
 from campaigns.report import PAUSE_S, HouseFigures, Span, house_figures, open_s, spans_of
-from campaigns.store.figures import CampaignTroubles, OpenSpell
+from campaigns.store.figures import Figures, OpenSpell
 from fallbacks.facts import BreakerMoved
 from fallbacks.failure import Severity
+from operations.database.database import Database
 from operations.notify.alert import Alert, AlertRules
 from operations.notify.alerting_rules import Alerting
 from operations.notify.outbox import AlertOutbox, ReportedFact, RoundOutcome
@@ -145,13 +146,16 @@ def moved(before: str, after: str, after_s: float = 0.0) -> BreakerMoved:
 
 
 async def tell_moves(url: str, holder: str, *moves: tuple[float, BreakerMoved]) -> None:
-    writer, fold = RecordWriter(url, holder=holder), RecordFold(holder=holder, messages="m")
+    writer, fold = (
+        RecordWriter(Database(url), holder=holder),
+        RecordFold(holder=holder, messages="m"),
+    )
     for at_s, each in moves:
         at = datetime.fromtimestamp(at_s, UTC).isoformat()
         fold.add(Entry(call_id="", number=1, at=at, event=each))
     seen = datetime.fromtimestamp(moves[-1][0] + 20.0, UTC)
     await writer.write(fold.take(), number=1, now=seen)
-    await writer.close()
+    await writer.database.close()
 
 
 async def have_an_incident(url: str, began_s: float, lasted_s: float) -> None:
@@ -169,11 +173,11 @@ async def have_an_incident(url: str, began_s: float, lasted_s: float) -> None:
         stage="tts", rung="", kind="exhausted", severity=critical, reason="", then=""
     )
     ended = IncidentEnded(stage="tts", rung="", kind="exhausted", lasted_s=lasted_s, failures=1)
-    box = AlertOutbox(url)
+    box = AlertOutbox(Database(url))
     for at_s, fact in ((began_s, began), (began_s + lasted_s, ended)):
         await box.report([ReportedFact(fact=fact, at_s=at_s, holder="one", turns=0)])
         await box.run_round(decide, channels=[], now=at_s)
-    await box.close()
+    await box.database.close()
 
 
 class TroublesContract:
@@ -200,11 +204,11 @@ class TroublesContract:
         await tell_moves(url, "killed", (NOON + 15.0, moved("closed", "open")))
         await have_an_incident(url, NOON + 12.0, 9.0)
 
-        troubles = CampaignTroubles(url)
-        spans = spans_of(await troubles.dials("spring", now=NOON + 500.0))
+        troubles = Figures(Database(url))
+        spans = spans_of(await troubles.dial_spans("spring", now=NOON + 500.0))
         spells = await troubles.open_spells(*spans[0])
         found = house_figures(spans, spells, await troubles.alerts(*spans[0]))
-        await troubles.close()
+        await troubles.database.close()
 
         assert list(spans) == [(NOON, NOON + 100.0)]
         assert found.open_s == pytest.approx(10.0 + 23.0), "the second was open until it was killed"
@@ -213,11 +217,11 @@ class TroublesContract:
 
     async def test_a_span_without_its_beginning_has_its_length(self, url: str) -> None:
         await tell_moves(url, "one", (NOON, moved("open", "half_open", 30.0)))
-        troubles = CampaignTroubles(url)
+        troubles = Figures(Database(url))
 
         (found,) = await troubles.open_spells(NOON - 60.0, NOON)
-        nothing = await troubles.dials("spring", now=NOON)
-        await troubles.close()
+        nothing = await troubles.dial_spans("spring", now=NOON)
+        await troubles.database.close()
 
         assert (found.began_s, found.ended_s) == (NOON - 30.0, NOON)
         assert nothing == []

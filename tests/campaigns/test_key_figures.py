@@ -6,8 +6,7 @@ import pytest
 
 from campaigns.report import HouseFigures, KeyFigures, figure_lines, key_figures
 from campaigns.store.dials import DialCosts
-from campaigns.store.figures import OutcomeFigures, ReachedContacts
-from campaigns.store.office import CampaignStanding
+from campaigns.store.figures import CampaignStanding, OutcomeFigures, ReachedContacts
 
 STANDING = CampaignStanding(
     name="spring",

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from campaigns.store.office import CampaignStanding
+from campaigns.store.figures import CampaignStanding
 from tests.campaigns.recording_carrier import RecordingCarrier, carrier_running
 from tests.operations.database.campaign_queue import NOON, new_contacts, open_queue
 from tests.share_servers import Server

@@ -16,9 +16,9 @@ from bot.workers.pool import SingleProcess
 from calls.campaign_events import DialEnded
 from calls.events import CallFailed, Event
 from calls.leg_events import AnswererHeard
-from campaigns.store.dials import DialCalls, RecordedEnd
+from campaigns.store.dials import Ledger, RecordedEnd
 from fallbacks.facts import AttemptWon, StageExhausted
-from operations.database.database import StorageError
+from operations.database.database import Database, StorageError
 from operations.record.writer import CUT_S, RecordWriter
 from tests.campaigns.dialing import Dialing, dialing, now_s
 from tests.campaigns.test_call_costs import AT, Call
@@ -32,7 +32,7 @@ MAILBOX = AnswererHeard(answerer="voicemail", why="words", after_s=2.0)
 BROKEN = CallFailed(where="call", error="ValueError: no")
 
 
-def house_with(record: DialCalls) -> CallsOfTheHouse:
+def house_with(record: Ledger) -> CallsOfTheHouse:
     """Return the calls of a server whose processes know of none."""
     ledger = CallLedger()
     ledger.join(SingleProcess(why_closed=str, clock=now_s))
@@ -43,11 +43,11 @@ def house_with(record: DialCalls) -> CallsOfTheHouse:
 
 @asynccontextmanager
 async def pool(url: str) -> AsyncIterator[CallsOfTheHouse]:
-    record = DialCalls(url)
+    record = Ledger(Database(url))
     try:
         yield house_with(record)
     finally:
-        await record.close()
+        await record.database.close()
 
 
 async def dialled(it: Dialing) -> str:
@@ -111,11 +111,11 @@ async def test_a_running_call_in_the_record_is_not_judged(tmp_path: Path) -> Non
 
 async def test_a_call_that_was_cut_with_its_process_has_failed(tmp_path: Path) -> None:
     async with dialing(tmp_path, A) as it, pool(it.url) as calls:
-        call, keeper = Call(it.url, "d1"), RecordWriter(it.url, holder="another")
+        call, keeper = Call(it.url, "d1"), RecordWriter(Database(it.url), holder="another")
         await call.tell()
         await keeper.interrupt_cut(AT + timedelta(seconds=CUT_S + 1.0))
         await call.close()
-        await keeper.close()
+        await keeper.database.close()
         verdict = await calls.verdict("d1")
 
     assert verdict
@@ -134,24 +134,24 @@ async def test_the_last_call_of_a_dial_is_judged(tmp_path: Path) -> None:
     assert (verdict.over, verdict.failed, verdict.length_s) == (True, "", 30.0)
 
 
-class HangingRecord(DialCalls):
+class HangingRecord(Ledger):
     """With a database that does not answer."""
 
-    async def end(self, dial_id: str, kinds: Sequence[str]) -> RecordedEnd | None:
+    async def recorded_end(self, dial_id: str, kinds: Sequence[str]) -> RecordedEnd | None:
         await asyncio.sleep(3600.0)
         raise AssertionError(dial_id, kinds)
 
 
-class AwayRecord(DialCalls):
+class AwayRecord(Ledger):
     """With a missing database."""
 
-    async def end(self, dial_id: str, kinds: Sequence[str]) -> RecordedEnd | None:
+    async def recorded_end(self, dial_id: str, kinds: Sequence[str]) -> RecordedEnd | None:
         raise StorageError(f"nothing of {dial_id} and {kinds}")
 
 
 @pytest.mark.parametrize("kind", [HangingRecord, AwayRecord])
-async def test_an_unavailable_record_delays_no_verdict(kind: type[DialCalls]) -> None:
-    calls, began_s = house_with(kind("sqlite+aiosqlite://")), now_s()
+async def test_an_unavailable_record_delays_no_verdict(kind: type[Ledger]) -> None:
+    calls, began_s = house_with(kind(Database("sqlite+aiosqlite://"))), now_s()
 
     assert await calls.verdict("d1") is None
     assert now_s() - began_s <= RECORD_S

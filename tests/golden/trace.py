@@ -35,7 +35,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import DateTime, Float, RowMapping, Table, create_engine, select
+from sqlalchemy import Float, RowMapping, Table, create_engine, select
 
 from calls.entry import Entry
 from lab.drill.measured import MeasuredRun
@@ -52,6 +52,7 @@ from operations.database.tables import (
     MESSAGES,
     TURNS,
     VOICEMAILS,
+    UtcDateTime,
 )
 from tests.golden.calls import GoldenCall, play_golden
 from tests.golden.rig import open_golden_rig
@@ -186,7 +187,7 @@ def _rows_of(table: Table, rows: Iterable[RowMapping], calls: Mapping[str, str])
 
 def _columns(table: Table) -> Iterator[str]:
     for column in table.columns:
-        if not isinstance(column.type, DateTime | Float):
+        if not isinstance(column.type, UtcDateTime | Float):
             yield column.name
 
 

@@ -3,7 +3,6 @@
 from alembic import context
 from sqlalchemy import Connection
 
-from operations.database import database as _schema  # noqa: F401 - tells METADATA all tables
 from operations.database.tables import METADATA
 
 connection: Connection = context.config.attributes["connection"]

@@ -25,8 +25,8 @@ from calls.events import AgentSaid, AnswerHeard, CallRecorded
 from lab.process import RunningLab, with_lab
 from lab.simulators.instance import Core
 from lab.simulators.lab import Lab
+from operations.database.database import Database
 from operations.record.reader import RecordReader
-from operations.record.record_keeper import record_keeper
 from operations.record.voicemails import LEFT_S, MessageFile, finish_left
 from tests.lab.simulators.near_ears import bring_near
 from transports.loopback.leg import LoopbackLeg
@@ -60,8 +60,7 @@ async def one_call(folder: Path) -> tuple[Told, LoopbackLeg]:
             "agent": {"recording": {"enabled": True, "notice": NOTICE}},
         }
         settings = with_lab(running, tree)
-        keeper = record_keeper(settings)
-        async with open_process(settings, words=True, listeners=[told], keeper=keeper) as process:
+        async with open_process(settings, words=True, listeners=[told], record=True) as process:
             leg = LoopbackLeg(
                 np.concatenate([np.zeros(6 * caller.rate_hz, np.int16), caller.samples]),
                 sample_rate_hz=caller.rate_hz,
@@ -100,9 +99,8 @@ async def test_both_sides_are_recorded_as_heard_after_the_caller_was_told(
     assert gap_s == pytest.approx(answer.v2v_s, abs=0.1)
     heard = leg.line.heard()
     assert voiced_s(heard, rate_hz).size == pytest.approx(answered.size, rel=0.01)
-    reader = RecordReader(url_in(tmp_path))
-    (row,) = await reader.calls()
-    await reader.close()
+    async with Database(url_in(tmp_path)) as database:
+        (row,) = await RecordReader(database).calls()
     assert row.recording == recorded.path
     assert row.length_s == pytest.approx(len(samples) / rate_hz, abs=3.0)
 

@@ -9,8 +9,9 @@ import pytest
 from bot.call.pipeline import opt_out_for
 from bot.tools.do_not_call import OptOuts
 from calls.events import TranscriptFinal
-from campaigns.store.contacts import ContactStore
+from campaigns.store.contacts import Contacts
 from campaigns.store.owed_numbers import OwedNumbers
+from operations.database.database import Database
 from tests.operations.database.campaign_queue import LEASE_S, NOON, new_contacts, open_queue
 from transports.leg import LegFacts
 
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.virtual_time
 
 
 async def ask_to_be_left_alone(
-    book: ContactStore, region: str | None, folder: Path, **facts: Any
+    book: Contacts, region: str | None, folder: Path, **facts: Any
 ) -> None:
     leg: Any = SimpleNamespace(facts=LegFacts(transport="plivo", sample_rate_hz=8000, **facts))
     server = SimpleNamespace(region=region)
@@ -45,11 +46,11 @@ async def ask_to_be_left_alone(
 async def test_a_callers_number_is_listed_as_campaigns_dial_it(
     tmp_path: Path, written: str, region: str | None, number: str
 ) -> None:
-    book = ContactStore(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}")
+    book = Contacts(Database(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}"))
     await ask_to_be_left_alone(book, region, tmp_path, caller=written)
 
     assert await book.do_not_call([number]) == {number}
-    await book.close()
+    await book.database.close()
 
 
 @pytest.mark.parametrize("written", ["12025550000", "02025550000", "2025550000"])
@@ -68,7 +69,7 @@ async def test_a_contact_who_opts_out_is_not_called_again_whatever_the_notation(
     )
 
     assert await queue.book.do_not_call([contact.number]) == {contact.number}
-    autumn = await queue.office.standing("autumn", now=NOON)
+    autumn = await queue.figures.standing("autumn", now=NOON)
     assert autumn
     assert autumn.contacts == {"excluded": 1}
     await queue.close()

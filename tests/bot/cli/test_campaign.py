@@ -10,7 +10,8 @@ from bot.__main__ import run
 from calls.outbound import Claim, DialOutcome, DialResult, NextStep
 from campaigns.guard import rules_of
 from campaigns.model import CallingWindow, Campaign
-from campaigns.store.queue import CampaignStore
+from campaigns.store.queue import Queue
+from operations.database.database import Database
 
 CONTACTS = """number,name,consent_kind,consent_date,consent_source
 030 901820,"=HYPERLINK(""http://x"")",written,2026-11-01,form 7
@@ -30,14 +31,14 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def talk_with_the_first() -> None:
-    store = CampaignStore("sqlite+aiosqlite:///holdline.db", holder="x")
+    store = Queue(Database("sqlite+aiosqlite:///holdline.db"), holder="x")
     now = 1_800_014_400.0
     claim = await store.claim("spring", rules_of(ALWAYS, now=now), now=now, lease_s=9.0)
     assert isinstance(claim, Claim)
     await store.confirm(claim.dial, now=now, lease_s=9.0)
     result = DialResult(outcome=DialOutcome.COMPLETED, length_s=90.0, cost=0.25)
     await store.settle(claim.dial, result, then=NextStep(state="done"), now=now + 90)
-    await store.close()
+    await store.database.close()
 
 
 def test_a_campaign_from_its_file_to_its_report(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from bot.__main__ import run
-from operations.database.database import UNMARKED, Database
+from operations.database.database import Database
+from operations.database.tables import CALLBACKS
 from tests.operations.postmortem.rows import fill
 
 CONFIG = "storage: {{url: 'sqlite+aiosqlite:///{}'}}\n"
@@ -66,7 +67,7 @@ def test_a_database_of_an_older_version_is_named_with_the_cure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def make_old() -> None:
-        database = Database(f"sqlite+aiosqlite:///{tmp_path}/holdline.db", tables=UNMARKED)
+        database = Database(f"sqlite+aiosqlite:///{tmp_path}/holdline.db", tables=[CALLBACKS])
         await database.engine()
         await database.close()
 

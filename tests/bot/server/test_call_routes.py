@@ -99,18 +99,17 @@ class Asking:
 @asynccontextmanager
 async def asking(folder: Path, url: str = "") -> AsyncIterator[Asking]:
     url = url or f"sqlite+aiosqlite:///{folder}/holdline.db"
-    sums, reader = ConsoleSums(), RecordReader(url)
+    sums = ConsoleSums()
+    database = Database(make_url(url), tables=(*RECORD_TABLES, CALL_RESULTS))
     pool = SingleProcess(why_closed=lambda: "", clock=clock.monotonic)
     house_calls = HouseCalls(sums, pool)
     app = FastAPI()
-    app.include_router(call_router(house_calls, reader))
+    app.include_router(call_router(house_calls, RecordReader(database)))
     app.include_router(live_router(Live(words=False), budget_s=1.5, calls=house_calls))
-    database = Database(make_url(url), tables=(*RECORD_TABLES, CALL_RESULTS))
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8080"
     ) as client:
         yield Asking(client=client, sums=sums, database=database)
-    await reader.close()
     await database.close()
 
 

@@ -29,11 +29,10 @@ from campaigns.dialer_parts import DialerSettings
 from campaigns.guard import Hold, rules_of
 from campaigns.model import CallingWindow, Campaign
 from campaigns.one_call import OneCall
-from campaigns.store.contacts import ContactStore, NewContact
-from campaigns.store.figures import CourseReader
-from campaigns.store.office import CampaignOffice, CampaignStanding
-from campaigns.store.queue import CampaignStore
-from operations.database.database import StorageError
+from campaigns.store.contacts import Contacts, NewContact
+from campaigns.store.figures import CampaignStanding, Figures
+from campaigns.store.queue import Queue
+from operations.database.database import Database, StorageError
 from operations.telemetry.live import Live
 from tests.bot.workers.lines import lines
 from tests.bot.workers.test_shared_limits import settings_with
@@ -55,7 +54,7 @@ SUMMER = replace(SPRING, name="summer", daily_calls=None, daily_spend=None)
 WELL = {"stt": True, "llm": True, "tts": True}
 
 
-class CountedOffice(CampaignOffice):
+class CountedFigures(Figures):
     """Counts how often the database is asked."""
 
     looks = 0
@@ -85,7 +84,7 @@ class Asking:
     client: httpx.AsyncClient
     app: FastAPI
     outbound: Outbound
-    office: CountedOffice
+    figures: CountedFigures
     view: HouseCampaigns
     dialer: HoldingDialer
     told: list[Event]
@@ -96,7 +95,7 @@ class Asking:
             NewContact(number=f"+1202555{1000 + at}", name=f"=Ann{at}", zones=("UTC",))
             for at in range(many)
         ]
-        await self.outbound.book.add(name, people, now=NOON)
+        await self.outbound.contacts.add(name, people, now=NOON)
 
     async def sees(self, name: str = "spring") -> dict[str, Any]:
         answer = await self.client.get("/api/campaigns")
@@ -108,7 +107,7 @@ class Asking:
 
     async def dial(self, outcomes: Sequence[DialOutcome], *, cost: float = 0.1) -> None:
         """Dial a number of times, a minute apart, the last one a minute ago."""
-        store = CampaignStore(self.outbound.url, holder="me")
+        store = Queue(self.figures.database, holder="me")
         for left, outcome in zip(range(len(outcomes), 0, -1), outcomes, strict=True):
             now = NOON - 60.0 * left
             claim = await store.claim("spring", rules_of(SPRING, now=now), now=now, lease_s=15.0)
@@ -116,25 +115,24 @@ class Asking:
             await store.confirm(claim.dial, now=now, lease_s=15.0)
             result = DialResult(outcome=outcome, length_s=20.0, cost=cost)
             await store.settle(claim.dial, result, then=NextStep(state="done"), now=now + 30.0)
-        await store.close()
 
 
 def outbound_of(
     url: str,
-    office: CampaignOffice,
+    figures: Figures,
     dialer: HoldingDialer,
     usable: Mapping[str, bool],
     *campaigns: Campaign,
 ) -> Outbound:
     return Outbound(
         campaigns={campaign.name: campaign for campaign in campaigns},
-        office=office,
-        book=ContactStore(url),
+        queue=Queue(figures.database),
+        contacts=Contacts(figures.database),
+        figures=figures,
         calls=cast(Any, None),
         dialer=cast(Dialer, dialer),
         one_call=None,
         now_s=lambda: NOON,
-        course=CourseReader(url),
         usable=lambda: usable,
         url=url,
     )
@@ -146,8 +144,13 @@ async def asking(
 ) -> AsyncIterator[Asking]:
     url = f"sqlite+aiosqlite:///{folder}/holdline.db"
     pool = pool or SingleProcess(why_closed=lambda: "", clock=clock.monotonic)
-    office, dialer, usable, told = CountedOffice(url), HoldingDialer(), dict(WELL), list[Event]()
-    outbound = outbound_of(url, office, dialer, usable, *(campaigns or (SPRING, SUMMER)))
+    figures, dialer, usable, told = (
+        CountedFigures(Database(url)),
+        HoldingDialer(),
+        dict(WELL),
+        list[Event](),
+    )
+    outbound = outbound_of(url, figures, dialer, usable, *(campaigns or (SPRING, SUMMER)))
     view = HouseCampaigns(outbound, pool)
     app = FastAPI()
     access = Access(SecretStr(token) if token else None)
@@ -157,11 +160,10 @@ async def asking(
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as client:
         yield Asking(
-            client=client, app=app, outbound=outbound, office=office, view=view,
+            client=client, app=app, outbound=outbound, figures=figures, view=view,
             dialer=dialer, told=told, usable=usable,
         )  # fmt: skip
-    for item in (office, outbound.book, outbound.course):
-        await item.close()
+    await figures.database.close()
 
 
 async def test_a_stopping_server_refuses_a_dial_in_one_line(tmp_path: Path) -> None:
@@ -279,7 +281,7 @@ async def test_an_operator_moves_a_campaign_from_the_states_that_allow_it(
 ) -> None:
     async with asking(tmp_path) as it:
         await it.fill()
-        await it.office.move("spring", state, now=NOON)
+        await it.outbound.queue.move("spring", state, now=NOON)
         answer = await it.says(move)
         seen = await it.sees()
 
@@ -404,7 +406,7 @@ async def test_reports_are_written_one_at_a_time_and_leave_nothing_behind(
 async def test_all_watchers_share_one_query_every_few_seconds(tmp_path: Path) -> None:
     async with asking(tmp_path) as it:
         await it.fill()
-        it.office.looks = 0
+        it.figures.looks = 0
 
         async def see_two() -> list[str]:
             async with aclosing(cast(Any, it.view.watch())) as seen:
@@ -412,8 +414,8 @@ async def test_all_watchers_share_one_query_every_few_seconds(tmp_path: Path) ->
 
         watching = [asyncio.create_task(see_two()) for _ in range(50)]
         await asyncio.sleep(9.5 * LOOK_S)
-        looks = it.office.looks
-        await it.office.move("spring", "running", now=NOON)
+        looks = it.figures.looks
+        await it.outbound.queue.move("spring", "running", now=NOON)
         states = await asyncio.gather(*watching)
 
     assert 9 <= looks <= 11
@@ -426,11 +428,11 @@ async def test_an_unavailable_database_is_reported_and_the_last_state_stays(tmp_
         await it.fill()
         async with aclosing(cast(Any, it.view.watch())) as watch:
             seen = await anext(watch)
-            it.office.broken = True
+            it.figures.broken = True
             gone = await anext(watch)
-            it.office.broken = False
+            it.figures.broken = False
             back = await anext(watch)
-        it.office.broken = True
+        it.figures.broken = True
         listed = await it.client.get("/api/campaigns")
 
     assert (seen["problem"], back["problem"]) == ("", "")
@@ -444,7 +446,7 @@ async def test_without_campaigns_the_database_is_never_asked(tmp_path: Path) -> 
         shown = [row async for row in it.view.watch()]
 
     assert shown == [{"campaigns": [], "problem": ""}]
-    assert it.office.looks == 0
+    assert it.figures.looks == 0
     assert not (tmp_path / "holdline.db").exists()
 
 
@@ -458,13 +460,13 @@ async def test_one_of_two_processes_reads_for_both(tmp_path: Path) -> None:
             asking(tmp_path, pool=other) as follower,
         ):
             await leader.fill()
-            leader.office.looks = follower.office.looks = 0
+            leader.figures.looks = follower.figures.looks = 0
             shown = [await anext(aiter(item.view.watch())) for item in (leader, follower)]
 
     assert one.leads
     assert shown[0] == shown[1]
     assert shown[0]["campaigns"][0]["all_contacts"] == 20
-    assert (leader.office.looks, follower.office.looks) == (1, 0)
+    assert (leader.figures.looks, follower.figures.looks) == (1, 0)
 
 
 @pytest.mark.virtual_time

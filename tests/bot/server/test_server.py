@@ -20,7 +20,6 @@ from bot.config.settings import Settings
 from bot.server import live_routes
 from bot.server.application import Extras, application
 from bot.workers.process import open_process
-from operations.record.record_keeper import record_keeper
 
 STAGES = {
     "stt": [{"name": "ears", "kind": "local"}],
@@ -38,9 +37,7 @@ async def asking(
     kept = {"logs": {"dir": tmp_path}, "storage": {"url": f"sqlite+aiosqlite:///{tmp_path}/h.db"}}
     settings = Settings.model_validate({"stages": STAGES, **kept, **tree})
     async with (
-        open_process(
-            settings, words=False, keeper=record_keeper(settings) if recorded else None
-        ) as process,
+        open_process(settings, words=False, record=recorded) as process,
         asyncio.TaskGroup() as tasks,
         httpx.AsyncClient(
             transport=httpx.ASGITransport(application(process, tasks, Extras())),

@@ -406,12 +406,10 @@ async def test_spoken_choices_are_heard_where_enabled_and_have_their_texts(
     *,
     listens: bool,
 ) -> None:
-    database = Database(url)
     shared = LastResort(
         utterances=utterances,
         clips=ClipStore(tmp_path),
-        database=database,
-        callbacks=Callbacks(database),
+        callbacks=Callbacks(Database(url)),
         messages=tmp_path,
         ear=MenuEar(),
     )

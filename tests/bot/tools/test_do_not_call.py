@@ -11,9 +11,9 @@ from bot.tools.do_not_call import LISTED, DoNotCallList, DoNotCallRequests, OptO
 from bot.tools.toolbox import ToolFailed
 from calls.events import Event, TranscriptFinal
 from calls.operations_events import DoNotCallListed, DoNotCallOwed, DoNotCallWanted
-from campaigns.store.contacts import ContactStore, NewContact
+from campaigns.store.contacts import Contacts, NewContact
 from campaigns.store.owed_numbers import OwedNumbers
-from operations.database.database import StorageError
+from operations.database.database import Database, StorageError
 
 pytestmark = pytest.mark.virtual_time
 
@@ -69,12 +69,12 @@ class AwayList:
 async def test_the_tool_answers_after_the_number_is_on_the_list(
     tmp_path: Path, desks: Desks
 ) -> None:
-    book = ContactStore(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}")
+    book = Contacts(Database(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}"))
     await book.add("spring", [NewContact(number=NUMBER)], now=1.0)
 
     answer = await desks.desk(book).tool().run({})
     listed = await book.do_not_call([NUMBER])
-    await book.close()
+    await book.database.close()
 
     assert answer == LISTED
     assert listed == {NUMBER}
@@ -82,13 +82,13 @@ async def test_the_tool_answers_after_the_number_is_on_the_list(
 
 
 async def test_words_are_enough_without_a_model(tmp_path: Path, desks: Desks) -> None:
-    book = ContactStore(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}")
+    book = Contacts(Database(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}"))
     desk = desks.desk(book)
 
     desk.hear(said("Please, don't call me again."))
     await desk.close()
     listed = await book.do_not_call([NUMBER])
-    await book.close()
+    await book.database.close()
 
     assert listed == {NUMBER}
     assert desks.told == [DoNotCallWanted(turn=2, by="words")]

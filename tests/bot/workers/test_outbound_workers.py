@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from calls.outbound import Dial, DialOutcome
-from campaigns.store.dials import DialReader
+from campaigns.store.dials import Ledger
 from lab.demo.staged import (
     ACCOUNT,
     AUTH_TOKEN,
@@ -20,6 +20,7 @@ from lab.demo.staged import (
 )
 from lab.process import lab_process
 from lab.simulators.carrier.callee import Callee
+from operations.database.database import Database
 from tests.bot.serving import free_port, serving
 from tests.bot.workers.many import TWO, becomes, log_of, told, workers_of
 
@@ -38,7 +39,7 @@ KEYS = {"TWILIO_AUTH_TOKEN": AUTH_TOKEN, "TWILIO_ACCOUNT_SID": ACCOUNT}
 
 async def ended(url: str) -> Sequence[Dial]:
     """Return the dials when each contact has its outcome."""
-    reader = DialReader(url)
+    reader = Ledger(Database(url))
     dials: list[Dial] = []
 
     async def look() -> bool:
@@ -50,7 +51,7 @@ async def ended(url: str) -> Sequence[Dial]:
             while not await look():  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(0.1)
     finally:
-        await reader.close()
+        await reader.database.close()
     return dials
 
 
@@ -111,9 +112,9 @@ async def test_a_ringing_dial_is_cancelled_when_the_server_stops(tmp_path: Path)
             await becomes(
                 lambda: [item.status for item in placed.values()] == ["ringing"], within_s=WITHIN_S
             )
-        reader = DialReader(tree["storage"]["url"])
+        reader = Ledger(Database(tree["storage"]["url"]))
         (dial,) = await reader.of_campaign(NAME)
-        await reader.close()
+        await reader.database.close()
 
     assert [item.status for item in placed.values()] == ["canceled"]
     assert (str(dial.outcome), dial.reason) == ("cancelled", "")  # as the server itself was told

@@ -14,17 +14,17 @@ from aiohttp import web
 from calls.cost import PriceTable, Rate
 from calls.entry import Entry
 from calls.events import CallEnded, CallStarted, Event, TranscriptFinal
-from campaigns.store.callback_contacts import CallbackContacts
+from campaigns.after_call import CallbackQueue
+from campaigns.store.contacts import Contacts
 from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.breaker import BreakerSettings
 from fallbacks.retrying import RetrySettings
 from operations.after_call.asking import ResultPen
-from operations.after_call.callbacks import CallbackQueue
 from operations.after_call.outcome_rules import CallResult
 from operations.after_call.work import AfterCallParts, AfterCalls, CallPurpose, CallResults
 from operations.crm.outbox import CrmOutbox
 from operations.crm.reporting import CrmReporter
-from operations.database.database import StorageError
+from operations.database.database import Database, StorageError
 from operations.retrying import Retries
 from providers.provider import RungSpec
 
@@ -135,12 +135,17 @@ class Bench:
     told: list[Any] = field(default_factory=list[Any])
 
     def __post_init__(self) -> None:
-        self.outbox = CrmOutbox(self.url)
+        self.database = Database(self.url)
+        self.outbox = CrmOutbox(self.database)
         self.reporter = CrmReporter(outbox=self.outbox, utc_s=utc_s)
-        self.contacts = CallbackContacts(self.url, within_s=self.within_s)
-        self.results = CallResults(self.url)
+        self.contacts = Contacts(self.database)
+        self.results = CallResults(self.database)
         self.queue = CallbackQueue(
-            contacts=self.contacts, campaign=self.campaign, tell=self.told.append, utc_s=utc_s
+            contacts=self.contacts,
+            campaign=self.campaign,
+            tell=self.told.append,
+            utc_s=utc_s,
+            within_s=self.within_s,
         )
 
         async def purpose(dial_id: str) -> CallPurpose:
@@ -154,7 +159,7 @@ class Bench:
                 results=RoadToResults(self),
                 pen=self.pen,
                 reporter=self.reporter,
-                callbacks=self.queue if self.campaign else None,
+                take_callback=self.queue.take_wish if self.campaign else None,
                 purpose=purpose,
                 tell=self.told.append,
                 utc_s=utc_s,
@@ -185,15 +190,14 @@ class Bench:
     async def close(self) -> None:
         await self.after_calls.close()
         await self.reporter.write()
-        for item in (self.outbox, self.contacts, self.results):
-            await item.close()
+        await self.database.close()
 
 
 class RoadToResults(CallResults):
     """The table of results, which can be made to fail."""
 
     def __init__(self, bench: Bench) -> None:
-        super().__init__(bench.url)
+        super().__init__(bench.database)
         self._bench = bench
 
     async def put(self, result: CallResult) -> bool:

@@ -10,9 +10,8 @@ from sqlalchemy import insert
 
 from calls.events import CallbackWanted
 from calls.operations_events import CallbackQueued, DoNotCallWanted
-from campaigns.store.callback_contacts import SETTLED_S, UNSEEN_S, WITHIN_S
-from campaigns.store.contacts import ContactStore
-from campaigns.store.dials import DialReader
+from campaigns.store.contacts import SETTLED_S, UNSEEN_S, WITHIN_S, Contacts
+from campaigns.store.dials import Ledger
 from operations.after_call.outcome_rules import CallResult
 from operations.database.database import Database
 from operations.database.tables import CALLS
@@ -89,9 +88,9 @@ async def test_without_a_model_the_callers_words_are_the_time(
 
 async def test_a_caller_who_opted_out_is_not_called_back(tmp_path: Path) -> None:
     bench = Bench(url_of(tmp_path), campaign="back")
-    book = ContactStore(bench.url)
+    book = Contacts(Database(bench.url))
     await book.add_do_not_call(NUMBER, source="voice: words", now=utc_s())
-    await book.close()
+    await book.database.close()
     async with working(bench):
         wanted = CallbackWanted(turn=1, when="", reason="")
         await bench.call(wanted, DoNotCallWanted(turn=1, by="words"), words=WORDS)
@@ -109,7 +108,7 @@ async def test_a_number_that_may_not_be_called_is_given_up(tmp_path: Path, numbe
     await Callbacks(database).add(Callback(call_id="c9", number=number, reason="r", asked_at=at))
 
     for _ in range(2):
-        for contact in await bench.contacts.left(now=BEGIN_S + UNSEEN_S + 1.0):
+        for contact in await bench.contacts.left_callbacks(now=BEGIN_S + UNSEEN_S + 1.0):
             await bench.queue.give(contact.call_id, contact.number, contact.asked_s)
     await database.close()
     await bench.close()
@@ -192,9 +191,9 @@ async def test_a_model_that_says_do_not_call_prevents_the_callback(tmp_path: Pat
         async with working(bench):
             await bench.call(CallbackWanted(turn=1, when="", reason=""), words=WORDS)
             await told_of(bench)
-    reader = DialReader(bench.url)
+    reader = Ledger(Database(bench.url))
     assert list(await reader.of_campaign("back")) == []
-    await reader.close()
+    await reader.database.close()
 
     assert [callback_queued.outcome for callback_queued in queued(bench)] == ["do_not_call"]
     assert await claim(bench.url, BEGIN_S + DAY_S) is None

@@ -14,6 +14,7 @@ from calls.operations_events import CallSummarised, DoNotCallWanted
 from operations.after_call.work import CallPurpose
 from operations.crm.customer import CrmReport
 from operations.crm.outbox import CrmOutbox
+from operations.database.database import Database
 from tests.operations.after_call.bench import (
     BEGIN_S,
     GOOD,
@@ -349,7 +350,7 @@ async def test_unstorable_text_is_cleaned(tmp_path: Path) -> None:
 
 
 async def test_a_report_being_sent_is_not_changed(tmp_path: Path) -> None:
-    outbox = CrmOutbox(url_of(tmp_path))
+    outbox = CrmOutbox(Database(url_of(tmp_path)))
     facts = CrmReport(key="call-1", call_id="1", direction="inbound", number=NUMBER)
     whole = CrmReport(key="call-1", call_id="1", direction="inbound", number=NUMBER, result="x")
     await outbox.put(facts, now=1.0, due_s=60.0)
@@ -357,7 +358,7 @@ async def test_a_report_being_sent_is_not_changed(tmp_path: Path) -> None:
     assert await outbox.complete(whole, now=2.0)
     lent = await outbox.lend(now=3.0)
     again = await outbox.complete(facts, now=4.0)
-    await outbox.close()
+    await outbox.database.close()
 
     assert lent is not None
     assert lent.report.result == "x"

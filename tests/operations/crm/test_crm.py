@@ -11,13 +11,14 @@ import pytest
 from calls.events import Event
 from calls.operations_events import CallerLookedUp
 from calls.outbound import DialOutcome
-from campaigns.store.contacts import ContactStore, NewContact
+from campaigns.store.contacts import Contacts, NewContact
 from fallbacks.failure import Kind
 from operations.crm.customer import STATUSES, CrmContact, CrmReport
 from operations.crm.own import OwnContacts, read_contacts
 from operations.crm.port import BREAKER, CrmError, CrmLookup, availability_of
 from operations.crm.rest import HUBSPOT, MOST_BYTES, RestCrm, RestPlace
 from operations.crm.webhook import WebhookCrm
+from operations.database.database import Database
 from operations.notify.webhook import signature
 from tests.operations.crm.register import register_at
 
@@ -229,17 +230,15 @@ async def test_a_look_up_ends_with_its_desk() -> None:
 
 async def test_our_own_contacts_work_as_a_crm(tmp_path: Path) -> None:
     url = f"sqlite+aiosqlite:///{tmp_path / 'own.db'}"
-    book = ContactStore(url)
     contact = NewContact(number="+15550142", name="Ada", fields={"plan": "gold"})
-    await book.add("spring", [contact], now=1.0)
-    await book.close()
     file = tmp_path / "people.csv"
     file.write_text("Phone,Name,City\n+1 (555) 0199,Tom,Rome\n", encoding="utf-8")
-    crm = OwnContacts(url, file=file)
+    async with Database(url) as database:
+        await Contacts(database).add("spring", [contact], now=1.0)
+        crm = OwnContacts(database, file=file)
 
-    ada, tom = await crm.look_up("+15550142"), await crm.look_up("+15550199")
-    nobody = await crm.look_up("+15550100")
-    await crm.close()
+        ada, tom = await crm.look_up("+15550142"), await crm.look_up("+15550199")
+        nobody = await crm.look_up("+15550100")
 
     assert ada is not None
     assert (ada.name, ada.fields) == ("Ada", {"plan": "gold"})

@@ -6,10 +6,17 @@ import pytest
 
 from calls.outbound import DialOutcome, DialResult, NextStep
 from campaigns.clerks import DialReports
-from campaigns.store.dials import UnreportedDials
+from campaigns.store.dials import Ledger
 from operations.crm.customer import CrmReport
 from operations.crm.outbox import CrmOutbox
-from tests.operations.database.campaign_queue import LEASE_S, NOON, Queue, new_contacts, open_queue
+from operations.database.database import Database
+from tests.operations.database.campaign_queue import (
+    LEASE_S,
+    NOON,
+    OpenQueue,
+    new_contacts,
+    open_queue,
+)
 
 pytestmark = pytest.mark.virtual_time
 
@@ -25,7 +32,7 @@ def url_of(folder: Path) -> str:
     return f"sqlite+aiosqlite:///{folder / 'queue.db'}"
 
 
-async def dialled(url: str) -> Queue:
+async def dialled(url: str) -> OpenQueue:
     """Return a queue with one dial of each outcome, one in progress and one skipped."""
     queue = open_queue(url, "x")
     await queue.fill(new_contacts(6, fields={"crm_id": "7"}))
@@ -42,9 +49,10 @@ async def dialled(url: str) -> Queue:
 
 
 def reports(url: str, *, talked: bool) -> DialReports:
+    database = Database(url)
     return DialReports(
-        dials=UnreportedDials(url),
-        outbox=CrmOutbox(url),
+        ledger=Ledger(database),
+        outbox=CrmOutbox(database),
         agents={"spring": "default"},
         talked=talked,
         leads=lambda: True,
@@ -55,8 +63,7 @@ def reports(url: str, *, talked: bool) -> DialReports:
 async def told(it: DialReports) -> list[CrmReport]:
     await it.report_all()
     owed = await it.outbox.owed()
-    await it.dials.close()
-    await it.outbox.close()
+    await it.outbox.database.close()
     return sorted(owed, key=lambda each: each.key)
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from calls.outbound import CallConsent, Claim, NothingToDial
 from campaigns.guard import rules_of
 from campaigns.model import Campaign
-from campaigns.store.contacts import ContactStore, NewContact
-from campaigns.store.office import CampaignOffice, CampaignStanding
-from campaigns.store.queue import CampaignStore
+from campaigns.store.contacts import Contacts, NewContact
+from campaigns.store.figures import CampaignStanding, Figures
+from campaigns.store.queue import Queue
+from operations.database.database import Database
 
 NOON = 1_800_014_400.0  # 2027-01-15, 12:00 UTC, a Friday
 LEASE_S = 6.0
@@ -30,17 +31,18 @@ def new_contacts(many: int, **values: object) -> list[NewContact]:
 
 
 @dataclass(slots=True, kw_only=True)
-class Queue:
+class OpenQueue:
     """One process's side of it; `other` returns another one's."""
 
     url: str
-    store: CampaignStore
-    book: ContactStore
-    office: CampaignOffice
+    database: Database
+    store: Queue
+    book: Contacts
+    figures: Figures
 
     async def fill(self, contacts: Sequence[NewContact], campaign: str = "spring") -> None:
         await self.book.add(campaign, contacts, now=NOON - 60.0)
-        await self.office.move(campaign, "running", now=NOON)
+        await self.store.move(campaign, "running", now=NOON)
 
     async def claim(self, campaign: Campaign = FAST, *, now: float = NOON) -> Claim | NothingToDial:
         return await self.store.claim(
@@ -58,27 +60,27 @@ class Queue:
         return claim
 
     async def standing(self, now: float = NOON) -> CampaignStanding:
-        standing = await self.office.standing("spring", now=now)
+        standing = await self.figures.standing("spring", now=now)
         assert standing
         return standing
 
     async def close(self) -> None:
-        await self.store.close()
-        await self.book.close()
-        await self.office.close()
+        await self.database.close()
 
 
-def open_queue(url: str, holder: str) -> Queue:
-    return Queue(
+def open_queue(url: str, holder: str) -> OpenQueue:
+    database = Database(url)
+    return OpenQueue(
         url=url,
-        store=CampaignStore(url, holder=holder),
-        book=ContactStore(url),
-        office=CampaignOffice(url),
+        database=database,
+        store=Queue(database, holder=holder),
+        book=Contacts(database),
+        figures=Figures(database),
     )
 
 
 @asynccontextmanager
-async def queues(url: str, many: int) -> AsyncIterator[list[Queue]]:
+async def queues(url: str, many: int) -> AsyncIterator[list[OpenQueue]]:
     """Give some processes their side of one queue."""
     opened = [open_queue(url, f"process-{index}") for index in range(many)]
     try:

@@ -6,11 +6,12 @@ from itertools import count
 
 from calls.incident import IncidentBegan
 from fallbacks.failure import Severity
+from operations.database.database import Database
 from operations.notify.outbox import AlertOutbox, ReportedFact
 
 
 async def main(url: str) -> None:
-    outbox = AlertOutbox(url)
+    outbox = AlertOutbox(Database(url))
     for number in count():
         began = IncidentBegan(
             stage="tts",

@@ -15,11 +15,11 @@ from sqlalchemy import update
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from fallbacks.failure import Severity
 from operations.database.database import Database, StorageError
+from operations.database.outbox import LENT_S
 from operations.database.tables import ALERTS
 from operations.notify.alert import Alert, AlertRules, IncidentLasted
 from operations.notify.alerting_rules import Alerting
 from operations.notify.outbox import (
-    LENT_S,
     AlertChannel,
     AlertOutbox,
     ReportedFact,
@@ -64,8 +64,8 @@ class OutboxContract:
         async with AsyncExitStack() as stack:
 
             def another() -> AlertOutbox:
-                opened = AlertOutbox(url)
-                stack.push_async_callback(opened.close)
+                opened = AlertOutbox(Database(url))
+                stack.push_async_callback(opened.database.close)
                 return opened
 
             yield another
@@ -242,11 +242,11 @@ class TestSqlite(OutboxContract):
 
     async def test_an_unavailable_database_is_our_own_error(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
-        box = AlertOutbox(f"sqlite+aiosqlite:///{tmp_path}/file/holdline.db")
+        box = AlertOutbox(Database(f"sqlite+aiosqlite:///{tmp_path}/file/holdline.db"))
 
         with pytest.raises(StorageError):
             await box.report([reported(BEGAN, NOW)])
-        await box.close()
+        await box.database.close()
 
 
 class TestPostgres(OutboxContract):
@@ -255,12 +255,12 @@ class TestPostgres(OutboxContract):
         return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
 
     async def test_an_error_does_not_show_the_password(self) -> None:
-        box = AlertOutbox(f"postgresql+asyncpg://holdline:{PASSWORD}@127.0.0.1:1/none")
+        box = AlertOutbox(Database(f"postgresql+asyncpg://holdline:{PASSWORD}@127.0.0.1:1/none"))
 
         with pytest.raises(StorageError) as wrong:
             await box.report([reported(BEGAN, NOW)])
         assert PASSWORD not in str(wrong.value)
-        await box.close()
+        await box.database.close()
 
 
 @pytest.mark.parametrize(

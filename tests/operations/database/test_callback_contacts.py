@@ -17,10 +17,9 @@ from calls.outbound import (
 )
 from campaigns.model import RULES as RULES_OF_OUTCOMES
 from campaigns.model import Campaign, next_step
-from campaigns.store.callback_contacts import SETTLED_S, UNSEEN_S, CallbackContacts
-from campaigns.store.contacts import ContactStore, NewContact
-from campaigns.store.office import CampaignOffice
-from campaigns.store.queue import CampaignStore
+from campaigns.store.contacts import SETTLED_S, UNSEEN_S, Contacts, NewContact
+from campaigns.store.figures import Figures
+from campaigns.store.queue import Queue
 from operations.after_call.outcome_rules import CallResult
 from operations.after_call.work import CallResults
 from operations.database.database import Database
@@ -45,33 +44,33 @@ RULES = ClaimRules(
 
 
 async def claim(url: str, now: float, campaign: str = "back") -> Contact | None:
-    store = CampaignStore(url, holder="a")
+    store = Queue(Database(url), holder="a")
     try:
         found = await store.claim(campaign, RULES, now=now, lease_s=30.0)
         return found.contact if isinstance(found, Claim) else None
     finally:
-        await store.close()
+        await store.database.close()
 
 
 async def settle(url: str, *, now: float, outcome: DialOutcome = DialOutcome.COMPLETED) -> None:
     """Dial the next contact, and let it end so."""
-    store = CampaignStore(url, holder="b")
+    store = Queue(Database(url), holder="b")
     found = await store.claim("back", RULES, now=now, lease_s=30.0)
     assert isinstance(found, Claim)
     done = DialResult(outcome=outcome)
     await store.settle(found.dial, done, then=NextStep(state="done"), now=now)
-    await store.close()
+    await store.database.close()
 
 
 async def fail(url: str, campaign: Campaign, *, now: float) -> str:
     """Dial the next contact, and let it fail on our side; return its state."""
-    store, outcome = CampaignStore(url, holder="b"), DialOutcome.AGENT_FAILED
+    store, outcome = Queue(Database(url), holder="b"), DialOutcome.AGENT_FAILED
     found = await store.claim("back", RULES, now=now, lease_s=30.0)
     assert isinstance(found, Claim)
     result = DialResult(outcome=outcome)
     step = replace(next_step(campaign, found.contact, result, now), due_s=now)
     await store.settle(found.dial, result, then=step, now=now)
-    await store.close()
+    await store.database.close()
     return step.state
 
 
@@ -79,10 +78,10 @@ class CallbackContactsContract:
     """Holds for any database; a kind of database is a class with the fixture `url`."""
 
     async def test_a_callback_is_not_dialled_before_its_time(self, url: str) -> None:
-        contacts = CallbackContacts(url)
+        contacts = Contacts(Database(url))
 
-        queued = await contacts.queue("c1", "back", WANTED, now=NOW)
-        await contacts.close()
+        queued = await contacts.queue_callback("c1", "back", WANTED, now=NOW)
+        await contacts.database.close()
 
         assert queued == "added"
         assert await claim(url, LATER - 1.0) is None
@@ -106,32 +105,32 @@ class CallbackContactsContract:
         outcome: DialOutcome,
         done: bool,  # noqa: FBT001 - a column of the table
     ) -> None:
-        database, contacts = Database(url), CallbackContacts(url)
+        database = Database(url)
+        contacts = Contacts(database)
         asked = Callbacks(database)
         other = replace(WANTED, number="+12125550143", due_s=LATER + 9.0)
         for call_id, each in (("c1", WANTED), ("c2", other)):
             wish = Callback(call_id=call_id, number=each.number, reason="", asked_at=ASKED_AT)
             await asked.add(wish)
-            await contacts.queue(call_id, "back", each, now=NOW)
+            await contacts.queue_callback(call_id, "back", each, now=NOW)
 
         await settle(url, now=LATER, outcome=outcome)
 
         waiting = [callback.call_id for callback in await asked.waiting()]
-        left = await contacts.left(now=LATER + 86_400.0)
-        await contacts.close()
+        left = await contacts.left_callbacks(now=LATER + 86_400.0)
         await database.close()
         assert waiting == (["c2"] if done else ["c1", "c2"])
         assert left == [], "the campaign has them, whatever came of it"
 
     async def test_the_same_callback_twice_is_one_contact(self, url: str) -> None:
-        contacts = CallbackContacts(url)
-        queued = [await contacts.queue("c1", "back", WANTED, now=NOW) for _ in range(3)]
-        await contacts.close()
+        contacts = Contacts(Database(url))
+        queued = [await contacts.queue_callback("c1", "back", WANTED, now=NOW) for _ in range(3)]
+        await contacts.database.close()
         await settle(url, now=LATER)
-        contacts = CallbackContacts(url)
+        contacts = Contacts(Database(url))
 
-        again = await contacts.queue("c1", "back", WANTED, now=LATER)
-        await contacts.close()
+        again = await contacts.queue_callback("c1", "back", WANTED, now=LATER)
+        await contacts.database.close()
 
         assert (queued, again) == (["added", None, None], None)
         assert await claim(url, LATER + 86_400.0) is None
@@ -139,12 +138,12 @@ class CallbackContactsContract:
     async def test_a_second_request_in_another_call_is_one_contact_with_the_new_time(
         self, url: str
     ) -> None:
-        contacts = CallbackContacts(url)
-        await contacts.queue("c1", "back", WANTED, now=NOW)
+        contacts = Contacts(Database(url))
+        await contacts.queue_callback("c1", "back", WANTED, now=NOW)
         new = replace(WANTED, due_s=LATER + 600.0)
 
-        queued = await contacts.queue("c2", "back", new, now=NOW)
-        await contacts.close()
+        queued = await contacts.queue_callback("c2", "back", new, now=NOW)
+        await contacts.database.close()
 
         assert queued == "moved"
         assert await claim(url, LATER) is None
@@ -154,12 +153,12 @@ class CallbackContactsContract:
     async def test_a_caller_who_was_called_back_and_asks_again_is_called_again(
         self, url: str
     ) -> None:
-        contacts = CallbackContacts(url)
-        await contacts.queue("c1", "back", WANTED, now=NOW)
+        contacts = Contacts(Database(url))
+        await contacts.queue_callback("c1", "back", WANTED, now=NOW)
         await settle(url, now=LATER)
 
-        queued = await contacts.queue("c2", "back", WANTED, now=LATER)
-        await contacts.close()
+        queued = await contacts.queue_callback("c2", "back", WANTED, now=LATER)
+        await contacts.database.close()
 
         assert queued == "moved"
         assert await claim(url, LATER) is not None
@@ -169,41 +168,41 @@ class CallbackContactsContract:
     ) -> None:
         campaign = Campaign(name="back", attempts=3)
         rule = RULES_OF_OUTCOMES[DialOutcome.AGENT_FAILED]
-        contacts = CallbackContacts(url)
-        await contacts.queue("c1", "back", WANTED, now=NOW)
+        contacts = Contacts(Database(url))
+        await contacts.queue_callback("c1", "back", WANTED, now=NOW)
         steps = [await fail(url, campaign, now=LATER) for _ in range(rule.most)]
 
-        queued = await contacts.queue("c2", "back", WANTED, now=LATER)
+        queued = await contacts.queue_callback("c2", "back", WANTED, now=LATER)
         anew = [await fail(url, campaign, now=LATER) for _ in range(rule.most)]
-        await contacts.close()
+        await contacts.database.close()
 
         assert queued == "moved"
         assert steps == ["resting"] * (rule.most - 1) + ["done"]
         assert anew == steps
 
     async def test_a_listed_number_becomes_no_contact(self, url: str) -> None:
-        book, contacts = ContactStore(url), CallbackContacts(url)
+        database = Database(url)
+        book, contacts = Contacts(database), Contacts(database)
         await book.add_do_not_call(NUMBER, source="voice", now=NOW)
 
-        queued = await contacts.queue("c1", "back", WANTED, now=NOW)
-        await book.close()
-        await contacts.close()
+        queued = await contacts.queue_callback("c1", "back", WANTED, now=NOW)
+        await database.close()
 
         assert queued == "do_not_call"
         assert await claim(url, LATER) is None
 
     async def test_a_contact_being_dialled_takes_it_later(self, url: str) -> None:
-        contacts, store = CallbackContacts(url), CampaignStore(url, holder="a")
-        await contacts.queue("c1", "back", replace(WANTED, due_s=NOW), now=NOW)
+        database = Database(url)
+        contacts, store = Contacts(database), Queue(database, holder="a")
+        await contacts.queue_callback("c1", "back", replace(WANTED, due_s=NOW), now=NOW)
         found = await store.claim("back", RULES, now=NOW, lease_s=30.0)
         assert isinstance(found, Claim)
 
-        during = await contacts.queue("c2", "back", WANTED, now=NOW)
+        during = await contacts.queue_callback("c2", "back", WANTED, now=NOW)
         done = DialResult(outcome=DialOutcome.COMPLETED)
         await store.settle(found.dial, done, then=NextStep(state="done"), now=NOW)
-        behind = await contacts.queue("c2", "back", WANTED, now=NOW)
-        await contacts.close()
-        await store.close()
+        behind = await contacts.queue_callback("c2", "back", WANTED, now=NOW)
+        await database.close()
 
         assert (during, behind) == (None, "moved")
 
@@ -220,33 +219,33 @@ class CallbackContactsContract:
     async def test_a_finished_campaign_continues_for_a_callback_unless_stopped(
         self, url: str, state: str, others: int, becomes: str
     ) -> None:
-        office, book, contacts = CampaignOffice(url), ContactStore(url), CallbackContacts(url)
-        await office.open("back", now=NOW)
-        await office.move("back", state, now=NOW)  # pyright: ignore[reportArgumentType]
+        database = Database(url)
+        store, contacts = Queue(database), Contacts(database)
+        await store.open("back", now=NOW)
+        await store.move("back", state, now=NOW)  # pyright: ignore[reportArgumentType]
         others_of = [NewContact(number=f"+1212555010{index}") for index in range(others)]
-        await book.add("back", others_of, now=NOW)
+        await Contacts(database).add("back", others_of, now=NOW)
 
-        await contacts.queue("c1", "back", WANTED, now=NOW)
-        standing = await office.standing("back", now=NOW)
-        for item in (office, book, contacts):
-            await item.close()
+        await contacts.queue_callback("c1", "back", WANTED, now=NOW)
+        standing = await Figures(database).standing("back", now=NOW)
+        await database.close()
 
         assert standing is not None
         assert standing.state == becomes
 
     async def test_a_killed_processs_callback_is_found_long_after_its_call(self, url: str) -> None:
-        database, contacts, results = Database(url), CallbackContacts(url), CallResults(url)
+        database = Database(url)
+        contacts, results = Contacts(database), CallResults(database)
         asked_at = datetime.fromtimestamp(NOW, UTC)
         wish = Callback(call_id="c1", number=NUMBER, reason="r", asked_at=asked_at)
         await Callbacks(database).add(wish)
         await results.put(CallResult(call_id="c1", callback_at_s=LATER, outcome="callback"))
 
-        soon = await contacts.left(now=NOW + SETTLED_S)
-        late = await contacts.left(now=NOW + UNSEEN_S + 1.0)
-        await contacts.queue("c1", "back", WANTED, now=NOW)
-        queued = await contacts.left(now=NOW + UNSEEN_S + 1.0)
-        for item in (contacts, results, database):
-            await item.close()
+        soon = await contacts.left_callbacks(now=NOW + SETTLED_S)
+        late = await contacts.left_callbacks(now=NOW + UNSEEN_S + 1.0)
+        await contacts.queue_callback("c1", "back", WANTED, now=NOW)
+        queued = await contacts.left_callbacks(now=NOW + UNSEEN_S + 1.0)
+        await database.close()
 
         assert (list(soon), list(queued)) == ([], [])
         assert [(contact.call_id, contact.number, contact.callback_at_s) for contact in late] == [
@@ -254,14 +253,14 @@ class CallbackContactsContract:
         ]
 
     async def test_a_fulfilled_callback_is_left_alone(self, url: str) -> None:
-        database, contacts = Database(url), CallbackContacts(url)
+        database = Database(url)
+        contacts = Contacts(database)
         asked_at = datetime.fromtimestamp(NOW, UTC)
         callbacks = Callbacks(database)
         await callbacks.add(Callback(call_id="c1", number=NUMBER, reason="r", asked_at=asked_at))
         await callbacks.done("c1", at=asked_at + timedelta(minutes=1))
 
-        left = await contacts.left(now=NOW + UNSEEN_S + 1.0)
-        await contacts.close()
+        left = await contacts.left_callbacks(now=NOW + UNSEEN_S + 1.0)
         await database.close()
 
         assert list(left) == []

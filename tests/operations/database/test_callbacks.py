@@ -164,17 +164,6 @@ async def test_calls_that_end_at_once_lose_no_request(url: str) -> None:
     await database.close()
 
 
-async def test_a_number_can_be_forgotten(url: str) -> None:
-    database = Database(url)
-    queue = Callbacks(database)
-    for item in (MARY, BOB):
-        await queue.add(item)
-
-    assert await queue.forget("+15550101") == 1
-    assert await queue.waiting() == [BOB]
-    await database.close()
-
-
 async def test_a_failed_write_is_our_own_error_without_the_address(
     tmp_path: Path,
 ) -> None:

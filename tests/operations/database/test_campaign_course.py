@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from calls.outbound import DialOutcome, DialResult, NextStep
-from campaigns.store.figures import RECENT, SAMPLE, CampaignCourse, CourseReader
-from campaigns.store.office import CampaignOffice
-from tests.operations.database.campaign_queue import LEASE_S, NOON, Queue, new_contacts, queues
+from campaigns.store.figures import RECENT, SAMPLE, CampaignCourse, Figures
+from operations.database.database import Database
+from tests.operations.database.campaign_queue import LEASE_S, NOON, OpenQueue, new_contacts, queues
 from tests.share_servers import Server
 
 DONE = DialResult(outcome=DialOutcome.COMPLETED, length_s=30.0, cost=0.5)
@@ -20,23 +20,23 @@ class CourseContract:
     """Holds for any database; a kind of database is a class with the fixture `url`."""
 
     @pytest.fixture
-    async def queue(self, url: str) -> AsyncIterator[Queue]:
+    async def queue(self, url: str) -> AsyncIterator[OpenQueue]:
         async with queues(url, 1) as (one,):
             yield one
 
     @pytest.fixture
-    async def reader(self, url: str) -> AsyncIterator[CourseReader]:
-        reader = CourseReader(url)
+    async def reader(self, url: str) -> AsyncIterator[Figures]:
+        reader = Figures(Database(url))
         yield reader
-        await reader.close()
+        await reader.database.close()
 
     async def test_nothing_is_known_of_an_unstarted_campaign(
-        self, queue: Queue, reader: CourseReader
+        self, queue: OpenQueue, reader: Figures
     ) -> None:
         assert await reader.course("spring") == CampaignCourse(zones={})
 
     async def test_the_last_dials_and_the_zones_of_remaining_contacts_are_known(
-        self, queue: Queue, reader: CourseReader
+        self, queue: OpenQueue, reader: Figures
     ) -> None:
         night = replace(new_contacts(4)[3], zones=("Asia/Tokyo", "Asia/Seoul"))
         await queue.fill([*new_contacts(3), night])
@@ -55,7 +55,7 @@ class CourseContract:
         assert course.last_due_s == NOON + 900.0
 
     async def test_a_contact_being_dialled_remains_too(
-        self, queue: Queue, reader: CourseReader
+        self, queue: OpenQueue, reader: Figures
     ) -> None:
         await queue.fill(new_contacts(1))
         await queue.take()
@@ -64,7 +64,7 @@ class CourseContract:
 
         assert (course.zones, course.last_due_s) == ({LONDON: 1}, None)
 
-    async def test_the_result_is_bounded(self, queue: Queue, reader: CourseReader) -> None:
+    async def test_the_result_is_bounded(self, queue: OpenQueue, reader: Figures) -> None:
         await queue.fill(new_contacts(SAMPLE + RECENT + 10))
         for second in range(RECENT + 5):
             await queue.take(now=NOON + second)
@@ -74,16 +74,14 @@ class CourseContract:
         assert course.intended_s == tuple(NOON + index for index in range(5, RECENT + 5))
         assert sum(course.zones.values()) == SAMPLE
 
-    async def test_a_move_from_another_state_is_refused(self, queue: Queue, url: str) -> None:
+    async def test_a_move_from_another_state_is_refused(self, queue: OpenQueue) -> None:
         await queue.fill(new_contacts(1))
-        office = CampaignOffice(url)
 
-        refused = await office.move("spring", "running", now=NOON, begins={"paused"})
-        moved = await office.move("spring", "paused", now=NOON, begins={"running", "ready"})
+        refused = await queue.store.move("spring", "running", now=NOON, begins={"paused"})
+        moved = await queue.store.move("spring", "paused", now=NOON, begins={"running", "ready"})
 
         assert (refused, moved) == (False, True)
         assert (await queue.standing()).state == "paused"
-        await office.close()
 
 
 class TestSqlite(CourseContract):

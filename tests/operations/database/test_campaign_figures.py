@@ -8,20 +8,19 @@ import pytest
 from calls.outbound import DialOutcome, DialResult, NextStep
 from campaigns.model import Campaign, put_back
 from campaigns.store.figures import (
-    CampaignFigures,
-    CampaignTroubles,
     ContactFigures,
-    CourseReader,
+    Figures,
     ReachedContacts,
 )
-from tests.operations.database.campaign_queue import LEASE_S, NOON, Queue, new_contacts, queues
+from operations.database.database import Database
+from tests.operations.database.campaign_queue import LEASE_S, NOON, OpenQueue, new_contacts, queues
 from tests.share_servers import Server
 
 SKIPPING = Campaign(name="spring", dials_per_minute=6e6, concurrent=1000, on_outage="skip")
 DOWN = DialResult(outcome=DialOutcome.AGENT_FAILED, reason="tts_down")
 
 
-async def call(queue: Queue, outcome: DialOutcome, *, now: float, then: NextStep) -> None:
+async def call(queue: OpenQueue, outcome: DialOutcome, *, now: float, then: NextStep) -> None:
     claim = await queue.take(SKIPPING, now=now)
     await queue.store.confirm(claim.dial, now=now, lease_s=LEASE_S)
     await queue.store.placed(claim.dial, f"CA-{claim.dial.id}")
@@ -29,7 +28,7 @@ async def call(queue: Queue, outcome: DialOutcome, *, now: float, then: NextStep
     await queue.store.settle(claim.dial, result, then=then, now=now + 30.0)
 
 
-async def skip(queue: Queue, *, now: float) -> None:
+async def skip(queue: OpenQueue, *, now: float) -> None:
     claim = await queue.take(SKIPPING, now=now)
     then = put_back(SKIPPING, now)
     await queue.store.settle(claim.dial, DOWN, then=then, now=now + 0.5)
@@ -39,18 +38,18 @@ class FiguresContract:
     """Holds for any database; a kind of database is a class with the fixture `url`."""
 
     @pytest.fixture
-    async def queue(self, url: str) -> AsyncIterator[Queue]:
+    async def queue(self, url: str) -> AsyncIterator[OpenQueue]:
         async with queues(url, 1) as (one,):
             yield one
 
     @pytest.fixture
-    async def figures(self, url: str) -> AsyncIterator[CampaignFigures]:
-        figures = CampaignFigures(url)
+    async def figures(self, url: str) -> AsyncIterator[Figures]:
+        figures = Figures(Database(url))
         yield figures
-        await figures.close()
+        await figures.database.close()
 
     async def test_contacts_that_were_skipped_are_in_no_figure(
-        self, queue: Queue, figures: CampaignFigures
+        self, queue: OpenQueue, figures: Figures
     ) -> None:
         await queue.fill(new_contacts(3))
         await call(queue, DialOutcome.COMPLETED, now=NOON, then=NextStep(state="done"))
@@ -67,7 +66,7 @@ class FiguresContract:
         assert (await queue.standing()).outcomes == {"agent_failed": 1, "completed": 1}
 
     async def test_a_contacts_line_counts_dials_alone(
-        self, queue: Queue, figures: CampaignFigures
+        self, queue: OpenQueue, figures: Figures
     ) -> None:
         await queue.fill(new_contacts(2))
         busy = NextStep(state="resting", due_s=NOON + 60.0)
@@ -80,19 +79,19 @@ class FiguresContract:
         assert told(skipped) == ("", 0, None)
 
     async def test_a_campaigns_pace_and_calling_time_are_those_of_dials(
-        self, queue: Queue, url: str
+        self, queue: OpenQueue, url: str
     ) -> None:
-        course, troubles = CourseReader(url), CampaignTroubles(url)
+        course, troubles = Figures(Database(url)), Figures(Database(url))
         await queue.fill(new_contacts(4))
         await call(queue, DialOutcome.COMPLETED, now=NOON, then=NextStep(state="done"))
         await skip(queue, now=NOON + 1.0)
         await queue.take(SKIPPING, now=NOON + 2.0)
 
         assert (await course.course("spring")).intended_s == (NOON, NOON + 2.0)
-        spans = await troubles.dials("spring", now=NOON + 3.0)
+        spans = await troubles.dial_spans("spring", now=NOON + 3.0)
         assert spans == [(NOON, NOON + 30.0), (NOON + 2.0, NOON + 3.0)]
-        await course.close()
-        await troubles.close()
+        await course.database.close()
+        await troubles.database.close()
 
 
 def told(line: ContactFigures) -> tuple[str, int, float | None]:

@@ -12,16 +12,16 @@ from sqlalchemy import delete, event
 from calls.outbound import Claim, DialOutcome, DialResult, NextStep, NothingToDial
 from campaigns.guard import rules_of
 from campaigns.model import CallingWindow
-from campaigns.store.dials import DialReader
-from campaigns.store.queue import CampaignStore
-from operations.database.database import StorageError
+from campaigns.store.dials import Ledger
+from campaigns.store.queue import Queue
+from operations.database.database import Database, StorageError
 from operations.database.tables import CONTACTS, DIALS
 from tests.operations.database.campaign_queue import (
     CONSENT,
     FAST,
     LEASE_S,
     NOON,
-    Queue,
+    OpenQueue,
     caller_number,
     new_contacts,
     queues,
@@ -35,10 +35,10 @@ FINISHED = NextStep(state="done")
 REST_S = 100.0
 
 
-async def statements_of(store: CampaignStore) -> Counter[str]:
+async def statements_of(store: OpenQueue) -> Counter[str]:
     """Count a store's queries from now on."""
     asked = Counter[str]()
-    engine = await store._work._database.engine()
+    engine = await store.database.engine()
 
     def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
         asked[statement] += 1
@@ -51,20 +51,20 @@ class QueueContract:
     """Holds for any database; a kind of database is a class with the fixture `url`."""
 
     @pytest.fixture
-    async def pair(self, url: str) -> AsyncIterator[tuple[Queue, Queue]]:
+    async def pair(self, url: str) -> AsyncIterator[tuple[OpenQueue, OpenQueue]]:
         async with queues(url, 2) as (one, other):
             yield one, other
 
     @pytest.fixture
-    def queue(self, pair: tuple[Queue, Queue]) -> Queue:
+    def queue(self, pair: tuple[OpenQueue, OpenQueue]) -> OpenQueue:
         return pair[0]
 
     @pytest.fixture
-    def other(self, pair: tuple[Queue, Queue]) -> Queue:
+    def other(self, pair: tuple[OpenQueue, OpenQueue]) -> OpenQueue:
         return pair[1]
 
     async def test_a_claim_is_in_the_ledger_before_the_carrier_is_asked(
-        self, queue: Queue, other: Queue
+        self, queue: OpenQueue, other: OpenQueue
     ) -> None:
         await queue.fill(new_contacts(1, name="Ada", fields={"city": "Kent"}))
 
@@ -77,7 +77,9 @@ class QueueContract:
         assert (await other.standing()).contacts == {"dialling": 1}
         assert (await other.nothing()).reason == "nobody_due"
 
-    async def test_the_higher_priority_is_first_then_the_longest_due(self, queue: Queue) -> None:
+    async def test_the_higher_priority_is_first_then_the_longest_due(
+        self, queue: OpenQueue
+    ) -> None:
         first, second, third, fourth = new_contacts(4)
         rows = [
             replace(first, due_s=NOON - 1),
@@ -92,7 +94,7 @@ class QueueContract:
         assert taken == [third.number, second.number, first.number]
         assert await queue.nothing() == NothingToDial(reason="nobody_due", again_s=NOON + 1)
 
-    async def test_a_rested_contact_is_dialled_again_under_a_new_id(self, queue: Queue) -> None:
+    async def test_a_rested_contact_is_dialled_again_under_a_new_id(self, queue: OpenQueue) -> None:
         await queue.fill(new_contacts(1))
         first = await queue.take()
         step = NextStep(state="resting", due_s=NOON + REST_S)
@@ -104,12 +106,12 @@ class QueueContract:
         assert (again.contact.attempts, again.contact.outcome) == (1, DialOutcome.BUSY)
         assert (again.dial.attempt, again.dial.id != first.dial.id) == (2, True)
 
-    async def test_a_contact_after_an_erased_one_gets_a_new_dial_id(self, queue: Queue) -> None:
+    async def test_a_contact_after_an_erased_one_gets_a_new_dial_id(self, queue: OpenQueue) -> None:
         erased, new = new_contacts(2)
         await queue.fill([erased])
         first = await queue.take()
         assert await queue.store.settle(first.dial, DONE, then=FINISHED, now=NOON)
-        async with queue.store._work.write() as connection:
+        async with queue.store.database.transaction() as connection:
             for table in (CONTACTS, DIALS):
                 await connection.execute(delete(table))  # SQLite counts its ids from 1 again
         await queue.book.add("spring", [new], now=NOON + 1.0)
@@ -119,7 +121,7 @@ class QueueContract:
         assert (again.contact.number, again.dial.attempt) == (new.number, 1)
         assert again.dial.id != first.dial.id
 
-    async def test_a_dial_has_one_outcome(self, queue: Queue, other: Queue) -> None:
+    async def test_a_dial_has_one_outcome(self, queue: OpenQueue, other: OpenQueue) -> None:
         await queue.fill(new_contacts(1))
         dial = (await queue.take()).dial
         await queue.store.confirm(dial, now=NOON, lease_s=LEASE_S)
@@ -136,7 +138,7 @@ class QueueContract:
         assert standing.cost == 0.5
         assert (await queue.nothing()).reason == "finished"
 
-    async def test_uncounted_dials_leave_the_attempts_unchanged(self, queue: Queue) -> None:
+    async def test_uncounted_dials_leave_the_attempts_unchanged(self, queue: OpenQueue) -> None:
         await queue.fill(new_contacts(1))
         dial = (await queue.take()).dial
         failed = DialResult(outcome=DialOutcome.AGENT_FAILED, reason="stage_down")
@@ -149,7 +151,7 @@ class QueueContract:
         assert (again.attempts, again.dials) == (0, 2)
 
     async def test_a_dial_with_a_silent_holder_is_taken_over_once(
-        self, queue: Queue, other: Queue
+        self, queue: OpenQueue, other: OpenQueue
     ) -> None:
         await queue.fill(new_contacts(1))
         claim = await queue.take()
@@ -169,22 +171,24 @@ class QueueContract:
         assert await other.store.settle(taken.dial, DONE, then=FINISHED, now=NOON)
 
     async def test_a_dial_whose_contact_was_erased_blocks_no_other_takeover(
-        self, queue: Queue, other: Queue, url: str
+        self, queue: OpenQueue, other: OpenQueue, url: str
     ) -> None:
         await queue.fill(new_contacts(2))
         erased, kept = await queue.take(), await queue.take()
-        async with other.store._work.write() as connection:
+        async with other.store.database.transaction() as connection:
             await connection.execute(delete(CONTACTS).where(CONTACTS.c.id == erased.contact.id))
-        reader = DialReader(url)
+        reader = Ledger(Database(url))
         assert await reader.find(erased.dial.id) is None
 
         (taken,) = await other.store.adopt_expired(["spring"], now=NOON + LEASE_S, lease_s=LEASE_S)
 
         assert taken.dial.id == kept.dial.id
         assert [dial.id for dial in await reader.of_campaign("spring")] == [kept.dial.id]
-        await reader.close()
+        await reader.database.close()
 
-    async def test_a_call_that_renews_keeps_its_dial(self, queue: Queue, other: Queue) -> None:
+    async def test_a_call_that_renews_keeps_its_dial(
+        self, queue: OpenQueue, other: OpenQueue
+    ) -> None:
         await queue.fill(new_contacts(1))
         dial = (await queue.take()).dial
 
@@ -195,7 +199,7 @@ class QueueContract:
             )
 
     async def test_a_dead_processs_slot_is_free_after_its_lease(
-        self, queue: Queue, other: Queue
+        self, queue: OpenQueue, other: OpenQueue
     ) -> None:
         narrow = replace(FAST, concurrent=2)
         await queue.fill(new_contacts(4))
@@ -210,7 +214,7 @@ class QueueContract:
         assert (await other.nothing(narrow, now=NOON + LEASE_S)).reason == "concurrent"
 
     async def test_a_returned_dial_is_made_under_the_same_id(
-        self, queue: Queue, other: Queue
+        self, queue: OpenQueue, other: OpenQueue
     ) -> None:
         await queue.fill(new_contacts(1))
         lost = await queue.take()
@@ -226,7 +230,7 @@ class QueueContract:
         assert not await queue.store.placed(lost.dial, "CA1")
 
     async def test_a_dial_is_left_to_processes_that_have_its_campaign(
-        self, queue: Queue, other: Queue
+        self, queue: OpenQueue, other: OpenQueue
     ) -> None:
         await queue.fill(new_contacts(1))
         dial = (await queue.take()).dial
@@ -237,7 +241,7 @@ class QueueContract:
         assert await queue.store.renew(dial, now=later, lease_s=LEASE_S)
 
     async def test_a_holder_whose_claim_was_returned_cannot_change_the_next_one(
-        self, queue: Queue, other: Queue
+        self, queue: OpenQueue, other: OpenQueue
     ) -> None:
         await queue.fill(new_contacts(1))
         lost = await queue.take()
@@ -252,14 +256,16 @@ class QueueContract:
         assert not await queue.store.release(lost.dial)
         assert await queue.store.confirm(again.dial, now=NOON + 7, lease_s=LEASE_S) == ""
 
-    async def test_a_dial_that_a_carrier_has_accepted_is_not_returned(self, queue: Queue) -> None:
+    async def test_a_dial_that_a_carrier_has_accepted_is_not_returned(
+        self, queue: OpenQueue
+    ) -> None:
         await queue.fill(new_contacts(1))
         dial = (await queue.take()).dial
         await queue.store.placed(dial, "CA1")
 
         assert not await queue.store.release(dial)
 
-    async def test_an_answer_that_overtakes_the_carriers_id_is_kept(self, queue: Queue) -> None:
+    async def test_an_answer_that_overtakes_the_carriers_id_is_kept(self, queue: OpenQueue) -> None:
         await queue.fill(new_contacts(1))
         dial = (await queue.take()).dial
 
@@ -271,7 +277,7 @@ class QueueContract:
         assert kept.dial.provider_call_id == "CA1"
 
     async def test_a_contact_listed_while_claimed_is_not_dialled(
-        self, queue: Queue, other: Queue
+        self, queue: OpenQueue, other: OpenQueue
     ) -> None:
         await queue.fill(new_contacts(1))
         dial = (await queue.take()).dial
@@ -284,7 +290,7 @@ class QueueContract:
         assert (standing.contacts, standing.outcomes) == ({"excluded": 1}, {"refused": 1})
 
     async def test_a_contact_who_opts_out_in_the_call_is_not_called_again(
-        self, queue: Queue, other: Queue
+        self, queue: OpenQueue, other: OpenQueue
     ) -> None:
         await queue.fill(new_contacts(1))
         dial = (await queue.take()).dial
@@ -295,7 +301,7 @@ class QueueContract:
         assert (await queue.standing()).contacts == {"excluded": 1}
         assert (await queue.nothing()).reason == "finished"
 
-    async def test_a_listed_contact_is_claimed_in_no_campaign(self, queue: Queue) -> None:
+    async def test_a_listed_contact_is_claimed_in_no_campaign(self, queue: OpenQueue) -> None:
         first, second = new_contacts(2)
         await queue.fill([first, second])
         await queue.fill([first], campaign="autumn")
@@ -307,35 +313,37 @@ class QueueContract:
         assert (await queue.nothing(replace(FAST, name="autumn"))).reason == "finished"
         assert await queue.book.do_not_call([first.number, second.number]) == {first.number}
 
-    async def test_a_stopped_campaign_dials_no_contact(self, queue: Queue) -> None:
+    async def test_a_stopped_campaign_dials_no_contact(self, queue: OpenQueue) -> None:
         await queue.fill(new_contacts(2))
         dial = (await queue.take()).dial
 
-        assert await queue.office.move("spring", "paused", reason="own_breaker", now=NOON)
+        assert await queue.store.move("spring", "paused", reason="own_breaker", now=NOON)
 
         assert await queue.store.confirm(dial, now=NOON, lease_s=LEASE_S) == "not_running"
         assert (await queue.nothing()).reason == "not_running"
         standing = await queue.standing()
         assert (standing.contacts, standing.reason) == ({"waiting": 2}, "own_breaker")
-        assert not await queue.office.move("unknown", "running", now=NOON)
+        assert not await queue.store.move("unknown", "running", now=NOON)
 
     async def test_a_campaign_is_done_when_it_runs_and_has_no_contact_left(
-        self, queue: Queue
+        self, queue: OpenQueue
     ) -> None:
         await queue.fill(new_contacts(1))
         await queue.fill(new_contacts(1), campaign="autumn")
         dial = (await queue.take()).dial
 
-        assert not await queue.office.finish("spring", now=NOON)  # a contact is being called
+        assert not await queue.store.finish("spring", now=NOON)  # a contact is being called
         await queue.store.settle(dial, DONE, then=FINISHED, now=NOON)
-        await queue.office.move("spring", "paused", now=NOON)
-        assert not await queue.office.finish("spring", now=NOON)  # an operator's action stands
+        await queue.store.move("spring", "paused", now=NOON)
+        assert not await queue.store.finish("spring", now=NOON)  # an operator's action stands
 
-        await queue.office.move("spring", "running", now=NOON)
-        assert await queue.office.finish("spring", now=NOON)
-        assert not await queue.office.finish("autumn", now=NOON)
+        await queue.store.move("spring", "running", now=NOON)
+        assert await queue.store.finish("spring", now=NOON)
+        assert not await queue.store.finish("autumn", now=NOON)
 
-    async def test_a_contact_outside_the_hours_is_due_when_they_open(self, queue: Queue) -> None:
+    async def test_a_contact_outside_the_hours_is_due_when_they_open(
+        self, queue: OpenQueue
+    ) -> None:
         here, abroad, nowhere = new_contacts(3)
         rows = [
             replace(abroad, zones=("America/New_York",), priority=9),  # 7 o'clock in the morning
@@ -349,7 +357,7 @@ class QueueContract:
         assert (await queue.take(now=NOON + 3600)).contact.number == abroad.number
         assert (await queue.standing()).contacts == {"dialling": 2, "excluded": 1}
 
-    async def test_many_outside_their_hours_do_not_delay_one_inside(self, queue: Queue) -> None:
+    async def test_many_outside_their_hours_do_not_delay_one_inside(self, queue: OpenQueue) -> None:
         late = new_contacts(120, zones=("Asia/Tokyo",), priority=1)
         inside = replace(late[0], number="+442079460000", zones=("Europe/London",), priority=0)
         await queue.fill([*late, inside])
@@ -358,7 +366,7 @@ class QueueContract:
         assert (await queue.nothing()).reason == "nobody_due"
 
     async def test_a_contact_being_called_by_one_campaign_is_called_by_no_other_meanwhile(
-        self, queue: Queue, other: Queue
+        self, queue: OpenQueue, other: OpenQueue
     ) -> None:
         autumn = replace(FAST, name="autumn")
         both, alone = new_contacts(2)
@@ -376,7 +384,7 @@ class QueueContract:
         assert (await other.take(autumn, now=NOON + 20)).contact.number == both.number
 
     async def test_a_dial_that_is_never_settled_blocks_its_number_for_two_hours(
-        self, queue: Queue
+        self, queue: OpenQueue
     ) -> None:
         await queue.fill(new_contacts(1))
         await queue.fill(new_contacts(1), campaign="autumn")
@@ -386,7 +394,9 @@ class QueueContract:
         assert await queue.nothing(replace(FAST, name="autumn"), now=later - 1)
         assert await queue.take(replace(FAST, name="autumn"), now=later + 9)
 
-    async def test_a_claim_needs_few_queries_however_many_contacts_wait(self, queue: Queue) -> None:
+    async def test_a_claim_needs_few_queries_however_many_contacts_wait(
+        self, queue: OpenQueue
+    ) -> None:
         here = new_contacts(400)
         asleep = [
             replace(
@@ -409,7 +419,7 @@ class QueueContract:
         assert ordinary <= 10
         assert asked.total() <= 30  # not one or two for each contact that waits
 
-    async def test_a_day_has_its_limits_of_calls_and_money(self, queue: Queue) -> None:
+    async def test_a_day_has_its_limits_of_calls_and_money(self, queue: OpenQueue) -> None:
         await queue.fill(new_contacts(5))
         few = replace(FAST, daily_calls=2)
         cheap = replace(FAST, daily_spend=0.5)
@@ -427,7 +437,7 @@ class QueueContract:
         assert await queue.take(replace(few, daily_spend=0.5), now=tomorrow)
 
     async def test_a_call_over_midnight_counts_towards_the_day_on_which_it_began(
-        self, queue: Queue
+        self, queue: OpenQueue
     ) -> None:
         await queue.fill(new_contacts(3))
         cheap, midnight = replace(FAST, daily_spend=0.5, window=AT_ANY_HOUR), NOON + 12 * 3600
@@ -439,7 +449,9 @@ class QueueContract:
         assert (await queue.standing()).day_spent == 0.0
         assert await queue.take(cheap, now=midnight + 180)
 
-    async def test_a_clock_put_back_does_not_make_contacts_wait_as_long(self, queue: Queue) -> None:
+    async def test_a_clock_put_back_does_not_make_contacts_wait_as_long(
+        self, queue: OpenQueue
+    ) -> None:
         slow = replace(FAST, dials_per_minute=6.0)
         await queue.fill(new_contacts(2))
         await queue.take(slow)
@@ -449,7 +461,7 @@ class QueueContract:
         assert waits == NothingToDial(reason="pace", again_s=NOON - 3590)
         assert await queue.take(slow, now=NOON - 3590)
 
-    async def test_all_processes_share_one_pace(self, queue: Queue, other: Queue) -> None:
+    async def test_all_processes_share_one_pace(self, queue: OpenQueue, other: OpenQueue) -> None:
         slow = replace(FAST, dials_per_minute=6)
         await queue.fill(new_contacts(4))
 
@@ -461,7 +473,7 @@ class QueueContract:
         await other.take(slow, now=NOON + 10)
         assert (await queue.nothing(slow, now=NOON + 10)).reason == "pace"
 
-    async def test_a_contact_is_imported_once(self, queue: Queue) -> None:
+    async def test_a_contact_is_imported_once(self, queue: OpenQueue) -> None:
         first, second, barred = new_contacts(3)
         await queue.book.add_do_not_call(barred.number, source="list", now=NOON)
 
@@ -480,7 +492,7 @@ class QueueContract:
         async with queues(url, 4) as several:
             await several[0].fill(new_contacts(50))
 
-            async def claim_ten(queue: Queue) -> list[Claim | NothingToDial]:
+            async def claim_ten(queue: OpenQueue) -> list[Claim | NothingToDial]:
                 return [await queue.claim(narrow) for _ in range(10)]
 
             found = await asyncio.gather(*(claim_ten(item) for item in several))
@@ -510,7 +522,7 @@ class TestSqlite(QueueContract):
     def url(self, tmp_path: Path) -> str:
         return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
 
-    async def test_the_next_in_turn_is_found_by_the_index(self, queue: Queue, url: str) -> None:
+    async def test_the_next_in_turn_is_found_by_the_index(self, queue: OpenQueue, url: str) -> None:
         import sqlite3  # noqa: PLC0415 - only to ask how it looks
 
         await queue.fill(new_contacts(3))
@@ -531,14 +543,14 @@ class TestPostgres(QueueContract):
         return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
 
     async def test_an_error_does_not_show_the_password(self) -> None:
-        store = CampaignStore(
-            f"postgresql+asyncpg://holdline:{PASSWORD}@127.0.0.1:1/none", holder="x"
+        store = Queue(
+            Database(f"postgresql+asyncpg://holdline:{PASSWORD}@127.0.0.1:1/none"), holder="x"
         )
 
         with pytest.raises(StorageError) as wrong:
             await store.claim("spring", rules_of(FAST, now=NOON), now=NOON, lease_s=LEASE_S)
         assert PASSWORD not in str(wrong.value)
-        await store.close()
+        await store.database.close()
 
 
 def test_the_calling_hours_of_these_tests_are_open() -> None:

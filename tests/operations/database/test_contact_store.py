@@ -8,7 +8,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from campaigns.store.contacts import BATCH, ContactStore, NewContact
+from campaigns.store.contacts import BATCH, Contacts, NewContact
+from operations.database.database import Database
 from tests.operations.database.campaign_queue import CONSENT, NOON
 from tests.share_servers import Server
 
@@ -27,16 +28,16 @@ class ContactBookContract:
     """Holds for any database; a kind of database is a class with the fixture `url`."""
 
     @pytest.fixture
-    async def books(self, url: str) -> AsyncIterator[tuple[ContactStore, ContactStore]]:
-        books = ContactStore(url), ContactStore(url)
+    async def books(self, url: str) -> AsyncIterator[tuple[Contacts, Contacts]]:
+        books = Contacts(Database(url)), Contacts(Database(url))
         yield books
         for book in books:
-            await book.close()
+            await book.database.close()
 
     async def test_two_imports_at_once_add_each_contact_once(
-        self, books: tuple[ContactStore, ContactStore]
+        self, books: tuple[Contacts, Contacts]
     ) -> None:
-        async def take(book: ContactStore, order: list[int], now: float) -> Counter[str]:
+        async def take(book: Contacts, order: list[int], now: float) -> Counter[str]:
             told = Counter[str]()
             for index in order:
                 rows = batch_of(index, 50)
@@ -53,7 +54,7 @@ class ContactBookContract:
         assert one + other == {"added": 400, "known": 400}
 
     async def test_listed_and_existing_contacts_are_reported_in_order(
-        self, books: tuple[ContactStore, ContactStore]
+        self, books: tuple[Contacts, Contacts]
     ) -> None:
         book = books[0]
         first, second, third = batch_of(0, 3)
@@ -97,12 +98,12 @@ class TestBookOnPostgres(ContactBookContract):
         return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
 
     async def test_a_batch_costs_the_same_however_many_contacts_there_are(self, url: str) -> None:
-        book = ContactStore(url)
+        book = Contacts(Database(url))
         for index in range(BATCHES):
             await book.add("spring", batch_of(index), now=NOON)
         for index in range(BATCHES):
             await book.add("spring", batch_of(index), now=NOON + 1)
-        await book.close()
+        await book.database.close()
 
         # Each is looked up, and is found the second time, by one index.
         assert await rows_read(url, BATCHES * BATCH) < 8 * BATCHES * BATCH

@@ -2,12 +2,13 @@
 
 from operations.crm.customer import CrmReport
 from operations.crm.outbox import CrmOutbox
+from operations.database.database import Database
 from tests.share_servers import Server
 
 
 async def test_a_caller_with_a_very_long_address_blocks_no_report(postgres: Server) -> None:
     url = (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
-    outbox = CrmOutbox(url)
+    outbox = CrmOutbox(Database(url))
     address = "sip:+4930123456@" + "a" * 60 + ".example.com"
     report = CrmReport(key="call-1", call_id="1", direction="inbound", number=address)
 
@@ -16,4 +17,4 @@ async def test_a_caller_with_a_very_long_address_blocks_no_report(postgres: Serv
     lent = await outbox.lend(now=1.0)
     assert lent
     assert lent.report == report
-    await outbox.close()
+    await outbox.database.close()

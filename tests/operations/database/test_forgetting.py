@@ -51,9 +51,9 @@ async def write_call(url: str, folder: Path, call_id: str, *, days_old: float) -
     at = (NOW - timedelta(days=days_old)).isoformat()
     for number, event in enumerate(EVENTS, start=1):
         folded.add(Entry(call_id=call_id, number=number, at=at, event=event))
-    writer = RecordWriter(url, holder=call_id)
+    writer = RecordWriter(Database(url), holder=call_id)
     await writer.write(folded.take(), number=1, now=NOW)
-    await writer.close()
+    await writer.database.close()
     for name in (f"{call_id}.wav", f"{call_id}.text.json"):
         (folder / name).write_text("x", encoding="utf-8")
 
@@ -68,7 +68,7 @@ async def wish(url: str, call_id: str, *, days_old: float) -> None:
 
 
 async def alert(url: str, rung: str, *, days_old: float, over: bool) -> None:
-    outbox, at_s = AlertOutbox(url), (NOW - timedelta(days=days_old)).timestamp()
+    outbox, at_s = AlertOutbox(Database(url)), (NOW - timedelta(days=days_old)).timestamp()
     began = IncidentBegan(
         stage="tts", rung=rung, kind="auth", severity=Severity.HIGH, reason="", then=""
     )
@@ -76,7 +76,7 @@ async def alert(url: str, rung: str, *, days_old: float, over: bool) -> None:
     facts = [began, ended] if over else [began]
     await outbox.report([ReportedFact(fact=fact, at_s=at_s, holder="x", turns=0) for fact in facts])
     await outbox.run_round(decide, channels=[MAIL], now=at_s)
-    await outbox.close()
+    await outbox.database.close()
 
 
 async def record(url: str, call_id: str, path: Path) -> None:
@@ -98,15 +98,15 @@ class ForgettingContract:
 
     @pytest.fixture
     async def erasure(self, url: str) -> AsyncIterator[Erasure]:
-        erasure = Erasure(url)
+        erasure = Erasure(Database(url))
         yield erasure
-        await erasure.close()
+        await erasure.database.close()
 
     @pytest.fixture
     async def reader(self, url: str) -> AsyncIterator[RecordReader]:
-        reader = RecordReader(url)
+        reader = RecordReader(Database(url))
         yield reader
-        await reader.close()
+        await reader.database.close()
 
     async def test_rows_older_than_their_kinds_retention_are_deleted(
         self, url: str, erasure: Erasure, reader: RecordReader, tmp_path: Path
@@ -151,7 +151,7 @@ class ForgettingContract:
     async def test_expired_crm_reports_are_deleted_even_without_a_crm(
         self, url: str, erasure: Erasure
     ) -> None:
-        outbox = CrmOutbox(url)
+        outbox = CrmOutbox(Database(url))
         for key, made_days, told_days in (
             ("told long ago", 9, 8),
             ("told lately", 90, 6),
@@ -171,7 +171,7 @@ class ForgettingContract:
         assert [text.key for text in await outbox.owed()] == ["owed"]
         again = CrmReport(key="told lately", call_id="1", direction="inbound", number="+15550101")
         assert not await outbox.put(again, now=NOW.timestamp())
-        await outbox.close()
+        await outbox.database.close()
 
     async def test_a_running_call_is_not_deleted(
         self, url: str, erasure: Erasure, reader: RecordReader
@@ -179,9 +179,9 @@ class ForgettingContract:
         folded = RecordFold(holder="one", messages="")
         at = (NOW - timedelta(days=99)).isoformat()
         folded.add(Entry(call_id="c1", number=1, at=at, event=EVENTS[0]))
-        writer = RecordWriter(url, holder="one")
+        writer = RecordWriter(Database(url), holder="one")
         await writer.write(folded.take(), number=1, now=NOW)
-        await writer.close()
+        await writer.database.close()
 
         await erasure.erase_old({"calls": 1}, now=NOW)
 
@@ -199,9 +199,9 @@ class ForgettingContract:
         for number in range(AT_ONCE + 1):
             said = TurnDecided(turn=number, at_s=1.0)
             folded.add(Entry(call_id="c2", number=number, at=at, event=said))
-        writer = RecordWriter(url, holder="one")
+        writer = RecordWriter(Database(url), holder="one")
         await writer.write(folded.take(), number=1, now=NOW)
-        await writer.close()
+        await writer.database.close()
 
         erased = await erasure.erase_old({"happenings": 1}, now=NOW)
 

@@ -27,7 +27,7 @@ from calls.events import (
 )
 from fallbacks.facts import AttemptFailed, BreakerMoved
 from fallbacks.failure import Kind, Scope
-from operations.database.database import RefusedRowsError, StorageError
+from operations.database.database import Database, RefusedRowsError, StorageError
 from operations.database.tables import RECORD_WRITERS
 from operations.record.fold_rules import RecordBatch, RecordFold
 from operations.record.reader import RecordReader
@@ -72,17 +72,17 @@ class RecordContract:
         async with AsyncExitStack() as stack:
 
             def another(holder: str) -> RecordWriter:
-                writer = RecordWriter(url, holder=holder)
-                stack.push_async_callback(writer.close)
+                writer = RecordWriter(Database(url), holder=holder)
+                stack.push_async_callback(writer.database.close)
                 return writer
 
             yield another
 
     @pytest.fixture
     async def reader(self, url: str) -> AsyncIterator[RecordReader]:
-        reader = RecordReader(url)
+        reader = RecordReader(Database(url))
         yield reader
-        await reader.close()
+        await reader.database.close()
 
     async def test_a_call_is_read_as_it_was_told(self, opened: Open, reader: RecordReader) -> None:
         said = entries(
@@ -342,7 +342,7 @@ class TestPostgres(RecordContract):
 
     async def test_an_error_does_not_show_the_password(self) -> None:
         url = f"postgresql+asyncpg://holdline:{PASSWORD}@127.0.0.1:1/none"
-        writer, reader = RecordWriter(url, holder="one"), RecordReader(url)
+        writer, reader = RecordWriter(Database(url), holder="one"), RecordReader(Database(url))
 
         with pytest.raises(StorageError) as wrong:
             await writer.write(batch(), number=1, now=AT)
@@ -350,5 +350,5 @@ class TestPostgres(RecordContract):
             await reader.calls()
 
         assert PASSWORD not in f"{wrong.value} {unread.value}"
-        await writer.close()
-        await reader.close()
+        await writer.database.close()
+        await reader.database.close()

@@ -9,7 +9,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, create_engine, inspect
 
-from operations.database.database import MIGRATIONS, known_versions
+from operations.database.schema import MIGRATIONS, known_versions
 
 Columns = dict[tuple[str, str], Any]
 

@@ -28,7 +28,7 @@ class StorableContract:
         for name, text in (("m1", said), ("m2", "Please call me.")):
             (tmp_path / f"{name}.wav").write_bytes(b"")
             (tmp_path / f"{name}{TEXT}").write_text(json.dumps({"text": text}), encoding="utf-8")
-        voicemails = Voicemails(url)
+        voicemails = Voicemails(Database(url))
 
         await list_voicemails(tmp_path, voicemails)
 
@@ -37,7 +37,7 @@ class StorableContract:
             for kept_voicemail in await kept_voicemails(url)
         }
         assert found == {"m1": kept, "m2": "Please call me."}
-        await voicemails.close()
+        await voicemails.database.close()
 
     async def test_a_caller_with_an_odd_number_is_called_back_anyway(
         self, url: str, said: str, kept: str
@@ -55,7 +55,7 @@ class StorableContract:
         self, url: str, said: str, kept: str
     ) -> None:
         del kept  # the report is sent unchanged
-        outbox = CrmOutbox(url)
+        outbox = CrmOutbox(Database(url))
         report = CrmReport(key="call-1", call_id="1", direction="inbound", number=said)
 
         assert await outbox.put(report, now=1.0)
@@ -63,7 +63,7 @@ class StorableContract:
         lent = await outbox.lend(now=1.0)
         assert lent
         assert lent.report == report
-        await outbox.close()
+        await outbox.database.close()
 
 
 class TestSqlite(StorableContract):

@@ -24,6 +24,7 @@ from calls.events import Event, OperatorActed
 from calls.incident import IncidentBegan
 from fallbacks.failure import Severity
 from fallbacks.retrying import RetrySettings
+from operations.database.database import Database
 from operations.notify.alert import AlertRules
 from operations.notify.alerting_rules import never_quiet
 from operations.notify.desk import AlertDispatcher
@@ -179,7 +180,7 @@ async def asked(
     folder: Path, method: str, path: str, *, told: list[Event] | None = None, **said: Any
 ) -> tuple[int, Any]:
     """Call the routes with one alert, whose key replaces KEY."""
-    outbox = AlertOutbox(f"sqlite+aiosqlite:///{folder}/holdline.db")
+    outbox = AlertOutbox(Database(f"sqlite+aiosqlite:///{folder}/holdline.db"))
     desk = AlertDispatcher(
         outbox,
         [],
@@ -201,7 +202,7 @@ async def asked(
         transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8080"
     ) as client:
         answer = await client.request(method, path.replace("KEY", alert.key), **said)
-    await outbox.close()
+    await outbox.database.close()
     return answer.status_code, json.loads(answer.content)
 
 

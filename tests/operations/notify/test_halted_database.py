@@ -13,6 +13,7 @@ from loguru import logger
 from bot.config.settings import Settings
 from calls.entry import Entry
 from calls.events import Event, RecordHalted, RecordResumed
+from operations.database.database import Database
 from operations.database.upgrading import upgrade
 from operations.masking import redacted
 from operations.notify.incident_rules import CALM_S, Incidents
@@ -72,7 +73,7 @@ async def a_house(
         }
     )
     await upgrade(settings.storage.url)
-    outbox = AlertOutbox(settings.storage.url)
+    outbox = AlertOutbox(Database(settings.storage.url))
     reporter = AlertReporter(outbox, utc_s=utc_s)
     files = RecordFiles(folder, names=("alerts.json",), redact=redacted)
     pool = WorkerPool(

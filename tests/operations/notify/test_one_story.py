@@ -14,6 +14,7 @@ from fallbacks.breaker import State
 from fallbacks.facts import AttemptFailed, BreakerMoved
 from fallbacks.failure import Kind, Severity, failed
 from fallbacks.retrying import RetrySettings
+from operations.database.database import Database
 from operations.masking import redacted
 from operations.notify.alert import AlertRules
 from operations.notify.alerting_rules import Alerting, never_quiet
@@ -113,8 +114,8 @@ class Story:
 @pytest.fixture
 async def story(tmp_path: Path) -> AsyncIterator[Story]:
     async with AsyncExitStack() as stack:
-        outbox = AlertOutbox(f"sqlite+aiosqlite:///{tmp_path}/holdline.db")
-        stack.push_async_callback(outbox.close)
+        outbox = AlertOutbox(Database(f"sqlite+aiosqlite:///{tmp_path}/holdline.db"))
+        stack.push_async_callback(outbox.database.close)
         found = Story(folder=tmp_path / "logs", outbox=outbox)
         await stack.enter_async_context(found.emitter)
         yield found

@@ -21,7 +21,7 @@ from fallbacks.breaker import State
 from fallbacks.facts import AttemptFailed, BreakerMoved
 from fallbacks.failure import Kind, Severity, failed
 from fallbacks.retrying import RetrySettings
-from operations.database.database import StorageError
+from operations.database.database import Database, StorageError
 from operations.notify.alert import AlertRules, TellAlert
 from operations.notify.alerting_rules import never_quiet
 from operations.notify.channel import Channel
@@ -105,8 +105,8 @@ async def shift(
     inbox: Inbox, chat: Receiver, receiver: Receiver, tmp_path: Path
 ) -> AsyncIterator[Shift]:
     async with AsyncExitStack() as stack:
-        outbox = AlertOutbox(f"sqlite+aiosqlite:///{tmp_path}/holdline.db")
-        stack.push_async_callback(outbox.close)
+        outbox = AlertOutbox(Database(f"sqlite+aiosqlite:///{tmp_path}/holdline.db"))
+        stack.push_async_callback(outbox.database.close)
 
         def utc_s() -> float:
             return found.now

@@ -13,9 +13,8 @@ from sqlalchemy import select
 from calls.entry import Entry
 from calls.events import AgentSaid, CallStarted, Event
 from calls.operations_events import CallsCut
-from operations.database.database import StorageError
+from operations.database.database import Database, StorageError
 from operations.database.tables import CALLS
-from operations.database.transactions import Transactions
 from operations.record.fold_rules import RecordBatch, RecordFold
 from operations.record.record_keeper import LOOK_S, RecordListener
 from operations.record.writer import CUT_S, RecordWriter
@@ -31,7 +30,7 @@ class WorkerPool:
     """Processes that share a database, which can be unavailable."""
 
     def __init__(self, url: str) -> None:
-        self.url = url
+        self.database = Database(url)
         self.away = False
         self.ahead_s = 0.0  # the change of the clock since the morning
         self.told: list[Event] = []
@@ -61,12 +60,11 @@ class WorkerPool:
             keeper.end()
             await running
         await keeper.close()
+        await keeper._writer.database.close()
 
     async def states(self) -> dict[str, str]:
-        work = Transactions(self.url)
-        async with work.read() as connection:
+        async with self.database.reading() as connection:
             rows = (await connection.execute(select(CALLS.c.id, CALLS.c.state))).all()
-        await work.close()
         return {row.id: row.state for row in rows}
 
     @property
@@ -78,7 +76,7 @@ class RoadToDatabase(RecordWriter):
     """A real writer, which can be made to fail."""
 
     def __init__(self, pool: WorkerPool, holder: str) -> None:
-        super().__init__(pool.url, holder=holder)
+        super().__init__(Database(pool.database.url), holder=holder)
         self._pool = pool
 
     async def write(self, batch: RecordBatch, *, number: int, now: datetime) -> None:

@@ -14,6 +14,7 @@ from calls.entry import Entry
 from calls.events import AnswerHeard, CallEnded, CallStarted, Event, TurnDecided, TurnParts
 from fallbacks.facts import AttemptFailed
 from fallbacks.failure import Kind, Scope
+from operations.database.database import Database
 from operations.record.exporting import cell, export, since_of
 from operations.record.fold_rules import RecordFold
 from operations.record.writer import RecordWriter
@@ -46,9 +47,9 @@ async def keep(url: str, count: int) -> None:
         at = (NOW - timedelta(minutes=minutes)).isoformat()
         for number, event in enumerate(EVENTS, start=1):
             folded.add(Entry(call_id=f"c{minutes:04}", number=number, at=at, event=event))
-    writer = RecordWriter(url, holder="one")
+    writer = RecordWriter(Database(url), holder="one")
     await writer.write(folded.take(), number=1, now=NOW)
-    await writer.close()
+    await writer.database.close()
 
 
 class ExportContract:

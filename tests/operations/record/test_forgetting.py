@@ -27,7 +27,7 @@ from calls.outbound import Claim, DialOutcome, DialResult, NextStep
 from campaigns.guard import rules_of
 from campaigns.store.claim import LONGEST_S
 from campaigns.store.contacts import NewContact
-from campaigns.store.dials import DialReader
+from campaigns.store.dials import Ledger
 from operations.database.database import Database
 from operations.record.callbacks import Callback, Callbacks
 from operations.record.fold_rules import RecordFold
@@ -36,7 +36,7 @@ from operations.record.phone_numbers import e164, same_as
 from operations.record.reader import RecordReader
 from operations.record.writer import RecordWriter
 from operations.telemetry.journal import Journal
-from tests.operations.database.campaign_queue import CONSENT, FAST, NOON, Queue, queues
+from tests.operations.database.campaign_queue import CONSENT, FAST, NOON, OpenQueue, queues
 from tests.operations.database.kept_voicemails import kept_voicemails
 from tests.share_servers import Server, postgres
 
@@ -83,9 +83,9 @@ async def keep(
     recording = logs / "recordings" / f"{call_id}.wav"
     for row in batch.calls:
         row["recording"] = str(recording)
-    writer = RecordWriter(settings.storage.url, holder=call_id)
+    writer = RecordWriter(Database(settings.storage.url), holder=call_id)
     await writer.write(batch, number=1, now=clock.utc_now())
-    await writer.close()
+    await writer.database.close()
     for path in (recording, logs / "messages" / f"{call_id}.wav"):
         path.parent.mkdir(exist_ok=True)
         path.write_text("sound", encoding="utf-8")
@@ -101,7 +101,7 @@ async def wish(settings: Settings, call_id: str, number: str) -> None:
     await database.close()
 
 
-async def called(queue: Queue, *, held_s: float = 60.0) -> Claim:
+async def called(queue: OpenQueue, *, held_s: float = 60.0) -> Claim:
     """Let a campaign call MARY, with a lease of this length, and know BOB."""
     mary, bob = (
         NewContact(number=item, zones=("Europe/Berlin",), consent=CONSENT) for item in (MARY, BOB)
@@ -133,14 +133,14 @@ class ForgettingContract:
         forgotten = await forget_number(settings, MARY)
 
         assert files(tmp_path) == {"b1"}
-        reader, database = RecordReader(url), Database(url)
+        reader, database = RecordReader(Database(url)), Database(url)
         assert [call.id for call in await reader.calls()] == ["b1"]
         day = timedelta(days=1)
         told = await reader.happenings(clock.utc_now() - day, clock.utc_now() + day)
         assert {happening.call_id for happening in told} == {"b1"}
         assert [callback.number for callback in await Callbacks(database).waiting()] == [BOB]
         assert [kept_voicemail.call_id for kept_voicemail in await kept_voicemails(url)] == ["b1"]
-        await reader.close()
+        await reader.database.close()
         await database.close()
         assert forgotten.live == 0
         assert {name: count for name, count in forgotten.counts.items() if count} == {
@@ -196,12 +196,12 @@ class ForgettingContract:
             turn=0, stage="llm", provider="a", model="m", cost=0.1, behind_call="just"
         )
         folded.add(Entry(call_id="", number=1, at=clock.utc_now().isoformat(), event=summary))
-        writer, reader = RecordWriter(url, holder="just"), RecordReader(url)
+        writer, reader = RecordWriter(Database(url), holder="just"), RecordReader(Database(url))
         await writer.write(folded.take(), number=2, now=clock.utc_now())
         assert [call.id for call in await reader.calls()] == ["just"]  # with its caller's number
         assert forgotten.live == 1
-        await writer.close()
-        await reader.close()
+        await writer.database.close()
+        await reader.database.close()
 
     async def test_in_an_outbound_call_the_number_is_the_called_one(
         self, url: str, tmp_path: Path
@@ -341,9 +341,9 @@ class ForgettingContract:
 
             assert forgotten.live == 0
             assert (await queue.take(FAST)).contact.number == BOB
-        reader = DialReader(url)
+        reader = Ledger(Database(url))
         assert [dial.number for dial in await reader.of_campaign("spring")] == [BOB]
-        await reader.close()
+        await reader.database.close()
 
 
 class TestSqlite(ForgettingContract):

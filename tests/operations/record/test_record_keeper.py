@@ -30,6 +30,7 @@ from calls.events import (
 from calls.operations_events import CallsCut
 from fallbacks.facts import AttemptFailed
 from fallbacks.failure import Kind, Scope
+from operations.database.database import Database
 from operations.record.fold_rules import RecordBatch, RecordFold
 from operations.record.reader import RecordReader
 from operations.record.record_keeper import (
@@ -87,9 +88,10 @@ async def hear(keeper: RecordListener, *events: Event, call_id: str = "c1", firs
 @asynccontextmanager
 async def running(url: str, folder: Path, told: Told) -> AsyncIterator[RecordListener]:
     settings = settings_of(url, folder)
-    keeper = record_keeper(settings)
-    async with keep_record(keeper, settings, tell=told):
-        yield keeper
+    async with Database(url) as database:
+        keeper = record_keeper(settings, database)
+        async with keep_record(keeper, settings, tell=told):
+            yield keeper
 
 
 @contextmanager
@@ -107,8 +109,8 @@ def locked(path: Path) -> Iterator[None]:
 @contextmanager
 def full(keeper: RecordListener) -> Iterator[None]:
     """Limit SQLite to its current pages, as a full disk does."""
-    assert keeper._writer._file
-    engine = keeper._writer._file.engine
+    assert keeper._writer.database._thread
+    engine = keeper._writer.database._thread.engine
     pages = [1]
 
     def limit(connection: DBAPIConnection, *_: object) -> None:
@@ -128,9 +130,8 @@ async def until(true: Callable[[], bool]) -> None:
 
 
 async def numbers(url: str) -> list[int]:
-    reader = RecordReader(url)
-    page = await reader.call("c1")
-    await reader.close()
+    async with Database(url) as database:
+        page = await RecordReader(database).call("c1")
     return [happening.number for happening in page.happenings] if page else []
 
 
@@ -158,8 +159,8 @@ class SlowWriter(RecordWriter):
         self.entries += len(batch.happenings)
 
     @property
-    def is_gone(self) -> bool:
-        return False
+    def lost_files(self) -> int:
+        return 0
 
     async def reach(self) -> None:
         pass
@@ -167,9 +168,6 @@ class SlowWriter(RecordWriter):
     async def interrupt_cut(self, now: datetime) -> int:
         found, self.cut = self.cut, 0
         return found
-
-    async def close(self) -> None:
-        pass
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from operations.database.database import Database
 from operations.record.voicemails import MessageFile, Voicemails, list_voicemails
 from tests.operations.database.kept_voicemails import kept_voicemails
 
@@ -13,7 +14,7 @@ async def test_an_unreadable_file_does_not_hide_others(tmp_path: Path) -> None:
     message = MessageFile(tmp_path / "m3.wav", rate_hz=8000)
     message.add(b"\1\0" * 8000)
     message.finish()
-    voicemails = Voicemails(url)
+    voicemails = Voicemails(Database(url))
 
     await list_voicemails(tmp_path, voicemails)
 
@@ -22,4 +23,4 @@ async def test_an_unreadable_file_does_not_hide_others(tmp_path: Path) -> None:
         for kept_voicemail in await kept_voicemails(url)
     }
     assert (found["m3"], "m2" in found) == (1.0, False)
-    await voicemails.close()
+    await voicemails.database.close()

@@ -40,7 +40,8 @@ class Mirrored:
     retry: RetrySettings = field(default_factory=RetrySettings)
 
     def __post_init__(self) -> None:
-        self.outbox, self.alerts = SheetOutbox(self.url), AlertHistory(self.url)
+        self.database = Database(self.url)
+        self.outbox, self.alerts = SheetOutbox(self.database), AlertHistory(self.database)
         self.mirror = self.another()
 
     def another(self) -> SheetMirror:
@@ -86,8 +87,7 @@ class Mirrored:
         return sum(isinstance(event, kind) for event in self.told)
 
     async def close(self) -> None:
-        await self.outbox.close()
-        await self.alerts.close()
+        await self.database.close()
 
 
 CALLS_ONCE = ["key", "call c0", "call c1", "call c2"]
@@ -297,9 +297,8 @@ class MirrorContract:
         await it.mirror.note()
         now = it.now.timestamp()
         one = await it.outbox.take("calls", now=now, most=2)
-        another = SheetOutbox(it.url)
-        other = await another.take("calls", now=now, most=2)
-        await another.close()
+        async with Database(it.url) as database:
+            other = await SheetOutbox(database).take("calls", now=now, most=2)
 
         assert len(one.rows) == 2
         assert len(other.rows) == 1

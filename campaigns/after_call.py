@@ -1,20 +1,34 @@
-"""Passes each requested callback to a campaign once, with its requested time."""
+"""The part of campaigns in the work after a call: its purpose, and the callback as a contact.
+
+Each requested callback is passed to a campaign once, with its requested time.
+"""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from loguru import logger
 
+from bot import clock
+from bot.config.settings import Settings
 from calls.entry import Tell
 from calls.operations_events import CallbackQueued
 from calls.outbound import CallConsent
-from campaigns.store.callback_contacts import CallbackContacts, CallbackNote, QueuedAs
-from campaigns.store.contacts import NewContact
+from campaigns.store.contacts import (
+    WITHIN_S,
+    CallbackNote,
+    Contacts,
+    NewContact,
+    QueuedAs,
+)
+from campaigns.store.dials import Ledger
 from operations.after_call.asking import local_time, read_moment
 from operations.after_call.outcome_rules import CallResult
-from operations.database.database import StorageError
+from operations.after_call.work import CallPurpose
+from operations.database.database import Database, StorageError
+from operations.keep_running import at_work, keep_running
 from operations.numbers import CallableNumber, read_number
 
 LOOK_S: Final = 60.0  # between two checks for callbacks without a campaign
@@ -30,18 +44,20 @@ class CallbackQueue:
     Attributes:
         contacts: The store of callbacks and contacts.
         campaign: The campaign that calls back.
+        within_s: After a call its result is known.
         region: Of numbers without a country code.
         unclear_s: The delay if a requested time was not understood.
     """
 
-    contacts: CallbackContacts
+    contacts: Contacts
     campaign: str
     tell: Tell
     utc_s: Callable[[], float]
+    within_s: float = WITHIN_S
     region: str = ""
     unclear_s: float = 86_400.0
 
-    async def take_wish(self, result: CallResult, *, when: str) -> None:
+    async def take_wish(self, result: CallResult, when: str) -> None:
         """Pass on the callback of an ended call.
 
         Args:
@@ -76,7 +92,7 @@ class CallbackQueue:
         Raises:
             StorageError: The database does not answer.
         """
-        for contact in await self.contacts.left(now=self.utc_s()):
+        for contact in await self.contacts.left_callbacks(now=self.utc_s(), within_s=self.within_s):
             if contact.outcome == NO_CALLS:
                 await self._give_up(contact.call_id, contact.number, NO_CALLS)
                 continue
@@ -106,7 +122,7 @@ class CallbackQueue:
             priority=PRIORITY,
             due_s=due_s,
         )
-        queued = await self.contacts.queue(call_id, self.campaign, contact, now=now)
+        queued = await self.contacts.queue_callback(call_id, self.campaign, contact, now=now)
         if queued is not None:
             self._tell_of(call_id, queued, max(0.0, due_s - now))
 
@@ -120,7 +136,7 @@ class CallbackQueue:
 
     async def _give_up(self, call_id: str, number: str, outcome: QueuedAs) -> None:
         note = CallbackNote(call_id, number, self.campaign, outcome)
-        if await self.contacts.give_up(note, now=self.utc_s()):
+        if await self.contacts.give_up_callback(note, now=self.utc_s()):
             self._tell_of(call_id, outcome, 0.0)
 
     def _tell_of(self, call_id: str, outcome: QueuedAs, wait_s: float) -> None:
@@ -134,8 +150,42 @@ class CallbackQueue:
         )
 
 
-def zone_of(number: str, *, region: str) -> str:
-    """Return a zone that a number is in; empty if unknown."""
-    read = read_number(number, region=region)
-    zones = read.zones if isinstance(read, CallableNumber) else ()
-    return next((zone for zone in zones if "/" in zone and not zone.startswith("Etc/")), "")
+@asynccontextmanager
+async def open_callbacks(
+    settings: Settings, database: Database, *, tell: Tell
+) -> AsyncIterator[CallbackQueue | None]:
+    """Pass callbacks to a campaign during the block; yield `None` if the staff calls back."""
+    said = settings.callbacks
+    if not said.campaign:
+        yield None
+        return
+    queue = CallbackQueue(
+        contacts=Contacts(database),
+        campaign=said.campaign,
+        tell=tell,
+        utc_s=clock.utc_s,
+        within_s=settings.after_call.within_s,
+        region=settings.server.region or settings.campaigns[said.campaign].region,
+        unclear_s=said.unclear_s,
+    )
+    async with at_work(callbacks=keep_running("callbacks", queue.run)):
+        yield queue
+
+
+async def purpose_of(dial_id: str, *, settings: Settings, ledger: Ledger) -> CallPurpose:
+    """Return the purpose of a call.
+
+    Raises:
+        StorageError: The ledger of dials does not answer.
+    """
+    claim = await ledger.find(dial_id) if dial_id else None
+    name = claim.dial.campaign if claim else ""
+    campaign = settings.campaigns.get(name)
+    if campaign is None:
+        return CallPurpose(campaign=name, results=settings.after_call.results)
+    return CallPurpose(
+        campaign=name,
+        goals=campaign.goals,
+        results=campaign.results or settings.after_call.results,
+        zone=campaign.zone,
+    )

@@ -1,0 +1,78 @@
+"""An outbox: rows that wait in a table until another system has accepted them.
+
+A row is lent to one sender at a time, and stays pending until that sender settles it. A killed
+sender does not return it, so it is lent again after `LENT_S`: it is sent at least once.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Table, delete, select, true, tuple_, update
+from sqlalchemy.engine import RowMapping
+
+from operations.database.database import Database
+
+LENT_S: Final = 120.0
+LAST_TRY_S: Final = 80.0  # after that a sender starts no other attempt: it must finish in time
+
+
+@dataclass(frozen=True, slots=True)
+class Outbox:
+    """One table, in one database; every method raises `StorageError` when the database fails.
+
+    Attributes:
+        table: It has a column `due_s`: not to be sent before, in seconds since 1970.
+        pending: Which rows are not settled.
+        order: Which of them are sent first.
+    """
+
+    database: Database
+    table: Table
+    pending: ColumnElement[bool]
+    order: Sequence[ColumnElement[Any]]
+
+    async def lend(
+        self, *, now: float, which: ColumnElement[bool] | None = None, most: int = 1, **marks: Any
+    ) -> Sequence[RowMapping]:
+        """Lend the first rows that are due, in no certain order; others cannot lend them meanwhile.
+
+        Args:
+            now: In seconds since 1970.
+            which: Only some of the rows.
+            most: How many at a time.
+            marks: Other columns to change, and their values.
+        """
+        due = self.pending & (self.table.c.due_s <= now) & (true() if which is None else which)
+        first = select(*self.table.primary_key).where(due).order_by(*self.order).limit(most)
+        async with self.database.reading() as connection:
+            keys = [tuple(row) for row in await connection.execute(first)]
+        if not keys:
+            return ()  # without a lock: no disk should work each second for nothing
+        # The condition again: if two senders lend at once, the second finds them lent.
+        lent = update(self.table).where(self._are(keys), due).values(due_s=now + LENT_S, **marks)
+        async with self.database.transaction() as connection:
+            return (await connection.execute(lent.returning(self.table))).mappings().all()
+
+    async def settle(self, keys: Sequence[tuple[str, ...]], **values: Any) -> None:
+        """Record that rows were accepted, also if they were lent again since."""
+        await self._change(self._are(keys), values)
+
+    async def put_off(
+        self, keys: Sequence[tuple[str, ...]], *, lent_until_s: float, due_s: float, **values: Any
+    ) -> None:
+        """Record that rows were not accepted, unless they were lent again since."""
+        still_ours = self._are(keys) & (self.table.c.due_s == lent_until_s)
+        await self._change(still_ours, {"due_s": due_s, **values})
+
+    async def delete(self, which: ColumnElement[bool]) -> None:
+        """Delete rows, such as those that were settled long ago."""
+        async with self.database.transaction() as connection:
+            await connection.execute(delete(self.table).where(which))
+
+    async def _change(self, which: ColumnElement[bool], values: Mapping[str, Any]) -> None:
+        async with self.database.transaction() as connection:
+            await connection.execute(update(self.table).where(which).values(**values))
+
+    def _are(self, keys: Sequence[tuple[str, ...]]) -> ColumnElement[bool]:
+        return tuple_(*self.table.primary_key).in_(keys)

@@ -1,0 +1,99 @@
+"""The version of a database's tables: checked, created in an empty one, reported if outdated.
+
+An empty database gets all tables on first use. One with tables is changed only by `holdline db
+upgrade`: a process of an older version may be using it.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.schema import CreateTable
+
+from operations.database.tables import HEALTH, METADATA, PROBERS
+
+MIGRATIONS: Final = Path(__file__).with_name("migrations")
+BOARD: Final = (HEALTH, PROBERS)  # may have a database of their own
+VERSIONS: Final = Table(  # the migrations' own version table
+    "alembic_version", MetaData(), Column("version_num", String(32), primary_key=True)
+)
+ALONE: Final = {
+    "sqlite": "BEGIN IMMEDIATE",  # its driver starts a transaction only before a change of rows
+    "postgresql": "SELECT pg_advisory_xact_lock(48656)",  # any number, but always the same
+}
+CURE: Final = "run holdline db upgrade"
+
+
+def known_versions() -> Sequence[str]:
+    """Return every version, the oldest first: the names of the migrations' files."""
+    # Without a pattern: the first user of the database may be a caller, and would compile it.
+    files = (MIGRATIONS / "versions").iterdir()
+    return sorted(file.stem for file in files if file.suffix == ".py" and file.stem[:1].isdigit())
+
+
+def prepare(connection: Connection) -> None:
+    """Create all tables in an empty database; leave any other unchanged."""
+    if version_of(connection) is not None:
+        return
+    work_alone(connection)
+    if version_of(connection) is None and _empty(connection):  # no other process was faster
+        METADATA.create_all(connection)
+        mark(connection)
+
+
+def compile_tables(address: str) -> None:
+    """Compile the statements that create our tables, without a database.
+
+    The first user of an empty database may be a caller, and would compile the dialect's patterns.
+    """
+    dialect = make_url(address).get_dialect()()
+    for table in METADATA.sorted_tables:
+        CreateTable(table).compile(dialect=dialect)
+
+
+def work_alone(connection: Connection) -> None:
+    """Make other processes wait with creating or changing tables until our transaction ends."""
+    alone = ALONE.get(connection.dialect.name)
+    if alone:
+        connection.exec_driver_sql(alone)
+
+
+def mark(connection: Connection) -> None:
+    """Record that a database has this version's tables."""
+    VERSIONS.create(connection, checkfirst=True)
+    connection.execute(VERSIONS.delete())
+    connection.execute(VERSIONS.insert().values(version_num=known_versions()[-1]))
+
+
+def version_of(connection: Connection) -> str | None:
+    """Return the version of a database; `None` if it has none recorded."""
+    if not inspect(connection).has_table(VERSIONS.name):
+        return None
+    return connection.execute(select(VERSIONS.c.version_num)).scalar()
+
+
+def lag_of(connection: Connection) -> str | None:
+    """Return how a database is outdated, and the cure; `None` if it is up to date or empty."""
+    found, newest = version_of(connection), known_versions()[-1]
+    if found == newest or (found is None and _empty(connection)):
+        return None
+    if unknown := unknown_version(found):
+        return unknown
+    said = f"is at version {found}" if found else "has no version"
+    return f"{said}, but version {newest} is needed; {CURE}"
+
+
+def unknown_version(found: str | None) -> str | None:
+    """Return that a database has a version unknown to us, and the cure; `None` if known."""
+    if found is None or found in known_versions():
+        return None
+    if found < known_versions()[0]:
+        return f"is at version {found}, from before the first release; begin a new database"
+    return f"is at version {found}, which this Holdline does not know; install a newer one"
+
+
+def _empty(connection: Connection) -> bool:
+    ours = set(METADATA.tables) - {item.name for item in BOARD}
+    return not ours & set(inspect(connection).get_table_names())
