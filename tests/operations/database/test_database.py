@@ -41,10 +41,13 @@ async def write(file: Database, *, tries: int = TRIES) -> None:
         await connection.run_sync(add)
 
 
-async def test_our_own_writers_never_find_the_file_locked(file: Database) -> None:
-    writers = [write(file, tries=1) for _ in range(30)]
-
-    await asyncio.gather(*writers, *(file.transact(add) for _ in range(30)))
+async def test_our_own_writers_never_find_the_file_locked(
+    file: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(database_module.ARGUMENTS["sqlite"], "timeout", 0.0)
+    async with Database(file.url) as impatient:
+        writers = [write(impatient, tries=1) for _ in range(30)]
+        await asyncio.gather(*writers, *(impatient.transact(add) for _ in range(30)))
 
     assert await file.transact(words) == [str(number) for number in range(60)]
 
@@ -57,6 +60,8 @@ async def test_a_writer_that_waits_for_another_process_lets_the_others_try(
     other = sqlite3.connect(str(file.file), isolation_level=None)
     other.execute("begin immediate")
     patient = asyncio.ensure_future(write(file))
+    while not file._turn.locked():  # noqa: ASYNC110 - there is no event
+        await asyncio.sleep(0)
 
     with pytest.raises(StorageError, match="locked"):
         await write(file, tries=1)
