@@ -12,6 +12,9 @@ from pydantic import SecretStr
 
 from bot.http import open_connections, request
 from fallbacks.failure import ServiceError
+from providers.batch import BatchRequest, post
+from providers.probing import ask_http
+from providers.provider import RungSpec
 from transports.exotel.rest import ExotelRest
 from transports.plivo.rest import PlivoRest
 from transports.telnyx.rest import TelnyxRest
@@ -117,6 +120,18 @@ async def test_a_carrier_gets_requests_over_one_connection_while_the_process_is_
             await asyncio.sleep(0.01)
 
         assert (len(it.asked), len(it.connections)) == (2 * len(asks), 1)
+
+
+async def test_probes_and_batch_requests_use_the_warm_connections() -> None:
+    async with remote() as it, open_connections():
+        rung = RungSpec(name="a", stage="tts", kind="cartesia", url=it.url, sample_rate_hz=8000)
+        for _ in range(2):
+            await ask_http(it.url, headers={}, timeout_s=5.0)
+            await asyncio.sleep(0.01)
+            await post(BatchRequest(url=it.url, headers={}, body=b"{}", within_s=5.0), rung)
+            await asyncio.sleep(0.01)
+
+        assert (len(it.asked), len(it.connections)) == (4, 1)
 
 
 async def test_without_an_open_process_each_request_has_a_connection_of_its_own() -> None:
