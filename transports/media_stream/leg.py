@@ -106,7 +106,7 @@ class StreamLeg(PlainLeg):
     arrived, or none of ours was accepted).
     """
 
-    def __init__(  # noqa: PLR0913 - as many as a line has
+    def __init__(
         self,
         websocket: WebSocket,
         call: CarriedCall,

@@ -40,7 +40,7 @@ class RedirectedLeg(StreamLeg):
     brings the carrier's result.
     """
 
-    def __init__(  # noqa: PLR0913 - as many as a line has
+    def __init__(
         self,
         websocket: WebSocket,
         call: CarriedCall,
