@@ -38,6 +38,11 @@ async def open_connections() -> AsyncIterator[None]:
                 _SESSIONS[loop] = before
 
 
+def kept_session() -> aiohttp.ClientSession | None:
+    """Return the session of the open process, for libraries that take one; else `None`."""
+    return _SESSIONS.get(asyncio.get_running_loop())
+
+
 @asynccontextmanager
 async def request(
     method: str, url: str, *, twice: bool = False, **asked: Any
@@ -50,7 +55,7 @@ async def request(
         twice: The request is safe to repeat if the host has just closed the kept connection.
         asked: Arguments of `aiohttp.ClientSession.request`.
     """
-    session = _SESSIONS.get(asyncio.get_running_loop())
+    session = kept_session()
     if session is None:
         async with aiohttp.ClientSession() as own, own.request(method, url, **asked) as answer:
             yield answer

@@ -8,6 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from bot.clock import utc_now
+from calls.handover import Destination
 from fallbacks.failure import Kind, PermanentError, Scope, TransientError
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.rest import CarrierRest
@@ -124,4 +125,5 @@ async def test_the_result_of_a_command_is_its_status_and_not_a_truncated_answer(
         rest = TwilioRest(account_sid=ACCOUNT, auth_token=SecretStr(TOKEN), api_url=url)
 
         assert await rest.complete("CA1") == hung_up
-        assert await rest.redirect("CA1", "<Response/>") == redirected
+        ringing = await rest.ring("CA1", Destination(name="a", number="+1"), ring_s=20)
+        assert (ringing and ringing.words) == redirected

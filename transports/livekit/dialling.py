@@ -21,6 +21,7 @@ from livekit import api
 from livekit.protocol.sip import SIPMediaConfig, SIPOutboundConfig
 from pydantic import SecretStr
 
+from bot.http import kept_session
 from calls.dialled import ANSWERED, GATEWAY_LOST, DialVerdict, judge_dial
 from calls.outbound import DialOutcome
 from transports.dialling import LEG_OUTCOMES, CarrierError, DialRequest, FoundCall
@@ -101,7 +102,9 @@ def open_exchange(url: str, key: str, secret: SecretStr) -> api.LiveKitAPI:
 
     Each request sets its own timeout: the library ignores the session's (livekit-api 1.2.2).
     """
-    return api.LiveKitAPI(url, key, secret.get_secret_value(), failover=False)
+    return api.LiveKitAPI(
+        url, key, secret.get_secret_value(), session=kept_session(), failover=False
+    )
 
 
 async def dial(

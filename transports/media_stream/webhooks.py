@@ -27,12 +27,6 @@ HasBrief: TypeAlias = Callable[[str], Awaitable[bool]]
 FormT = TypeVar("FormT", bound=Mapping[str, str])
 
 
-def socket_url(public_url: str, path: str) -> str:
-    """Return the URL of a media socket."""
-    scheme, _, rest = public_url.partition("://")
-    return f"{'wss' if scheme == 'https' else 'ws'}://{rest}{path}"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CarrierHost:
     """The server's side of every carrier's routes.
@@ -61,7 +55,9 @@ class CarrierHost:
 
     def socket_url(self, path: str, worker: str = "") -> str:
         """Return the URL of a media socket, at one worker if it is named."""
-        return socket_url(self.public_url, path) + (f"/{worker}" if worker else "")
+        scheme, _, rest = self.public_url.partition("://")
+        url = f"{'wss' if scheme == 'https' else 'ws'}://{rest}{path}"
+        return f"{url}/{worker}" if worker else url
 
 
 def read_form(body: bytes) -> dict[str, str] | None:

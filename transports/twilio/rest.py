@@ -131,18 +131,11 @@ class TwilioRest:
     async def ring(self, call_ref: str, to: Destination, *, ring_s: float) -> RingTrouble | None:
         """Connect a live call with a person; return the error, or `None`.
 
-        Twilio cannot withdraw an order: one without an answer may be carried out later.
+        Never raises. A call that has already ended is an error here. Twilio cannot withdraw an
+        order: one without an answer may be carried out later.
         """
         twiml = dial_twiml(to, ring_s=ring_s, public_url=self.public_url)
         return await self._change(call_ref, (("Twiml", twiml),), what="redirect")
-
-    async def redirect(self, call_sid: str, twiml: str) -> str | None:
-        """Give a live call other instructions; return the error, or `None`.
-
-        Never raises. A call that has already ended is an error here.
-        """
-        trouble = await self._change(call_sid, (("Twiml", twiml),), what="redirect")
-        return trouble and trouble.words
 
     async def _change(
         self,

@@ -20,7 +20,6 @@ from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import AgentServer
 from tests.transports.twilio_server import TOKEN, WorkerPool, serving, until
 from transports.leg import Leg
-from transports.media_stream.webhooks import socket_url
 from transports.twilio.people import MORE_S, PersonLeg, TwilioPeople
 from transports.twilio.rest import Fields, TwilioRest
 from transports.twilio.routes import MEDIA_PATH, twilio_router
@@ -93,7 +92,7 @@ async def desk(
         people = TwilioPeople(
             rest=rest,
             our_number="+15005550100",
-            socket_url=socket_url(it.url, MEDIA_PATH),
+            socket_url=host.socket_url(MEDIA_PATH),
             tell=host.tell,
             clock=host.clock,
         )

@@ -8,11 +8,18 @@ from dataclasses import dataclass, field
 import aiohttp
 import pytest
 from aiohttp import web
+from livekit import api
 from pydantic import SecretStr
 
 from bot.http import open_connections, request
+from calls.handover import Destination
 from fallbacks.failure import ServiceError
+from providers.batch import BatchRequest, post
+from providers.probing import ask_http
+from providers.provider import RungSpec
 from transports.exotel.rest import ExotelRest
+from transports.livekit.dialling import open_exchange
+from transports.livekit.rooms import FAILURES
 from transports.plivo.rest import PlivoRest
 from transports.telnyx.rest import TelnyxRest
 from transports.twilio.rest import TwilioRest
@@ -72,7 +79,7 @@ def twilio(url: str) -> list[Callable[[], Awaitable[object]]]:
     rest = TwilioRest(account_sid="AC1", auth_token=SECRET, api_url=url)
     return [
         lambda: rest.complete("CA1"),
-        lambda: rest.redirect("CA1", "<Response/>"),
+        lambda: rest.ring("CA1", Destination(name="a", number="+1"), ring_s=20),
         lambda: rest.ask("POST", "Calls", (("To", "+1"),)),
     ]
 
@@ -117,6 +124,29 @@ async def test_a_carrier_gets_requests_over_one_connection_while_the_process_is_
             await asyncio.sleep(0.01)
 
         assert (len(it.asked), len(it.connections)) == (2 * len(asks), 1)
+
+
+async def test_probes_and_batch_requests_use_the_warm_connections() -> None:
+    async with remote() as it, open_connections():
+        rung = RungSpec(name="a", stage="tts", kind="cartesia", url=it.url, sample_rate_hz=8000)
+        for _ in range(2):
+            await ask_http(it.url, headers={}, timeout_s=5.0)
+            await asyncio.sleep(0.01)
+            await post(BatchRequest(url=it.url, headers={}, body=b"{}", within_s=5.0), rung)
+            await asyncio.sleep(0.01)
+
+        assert (len(it.asked), len(it.connections)) == (4, 1)
+
+
+async def test_the_library_of_livekit_uses_the_warm_connections() -> None:
+    async with remote() as it, open_connections():
+        for _ in range(2):
+            async with open_exchange(it.url, "key", SecretStr("s" * 32)) as lk:
+                with suppress(*FAILURES):
+                    await lk.room.list_rooms(api.ListRoomsRequest())
+            await asyncio.sleep(0.01)
+
+        assert (len(it.asked), len(it.connections)) == (2, 1)
 
 
 async def test_without_an_open_process_each_request_has_a_connection_of_its_own() -> None:
