@@ -299,6 +299,6 @@ def test_an_answer_that_is_expected_after_all_is_waited_for_after_the_clip() -> 
 
     assert line.held
     assert line.wake_at == 104.0 + line.settings.silence_s
-    assert line.tick(line.wake_at) == (Say.CLIP,)
+    assert line.tick(104.0 + line.settings.silence_s) == (Say.CLIP,)
     line.answered()
     assert line.wake_at is None
