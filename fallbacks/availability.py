@@ -1,4 +1,4 @@
-"""Whether a rung may be asked, and if not, why not: for each rung once, shared by all calls.
+"""Availability of each rung, and what speaks against it; kept once, and shared by all calls.
 
 A first failure, or a late answer, makes a rung suspect in every call: others are asked first, until
 it succeeds. Repeated or conclusive failures open its breaker (`fallbacks/breaker.py`): then only

@@ -74,7 +74,7 @@ class Rounds:
     rounds.fail("deepgram", again_at=now + 5.0)
     rounds.choose(rungs, now)  # "deepgram-b"
     rounds.fail("deepgram-b", again_at=None)
-    rounds.choose(rungs, now)  # None: none is due
+    rounds.choose(rungs, now)  # `None`: no rung is due
     rounds.wake_at(rungs)  # when "deepgram" is
     """
 

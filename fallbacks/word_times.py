@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 CHARACTER_S: Final = 0.065  # of speech, including the space: some 150 words a minute
+LETTER_S: Final = 0.025  # the least audio for a letter: speech takes 0.07 s, so less was cut off
 UNSURE_S: Final = 0.1  # word times against samples: twice what was seen of both voices (chosen)
 _AHEAD: Final = 3  # words to look ahead when a voice says something other than the text
 _SIGNS: Final = frozenset("%‰&+=°№")  # spoken as a word, in addition to currency signs
@@ -260,3 +261,8 @@ class WordTimes:
         if at < len(self.words) or at == 0:
             return self.words[at].offset if self.words else 0
         return self.words[-1].offset + len(self.words[-1].text) + 1
+
+
+def is_cut_short(text: str, *, audible_s: float) -> bool:
+    """Return whether `audible_s` of audio is far too short for a text."""
+    return audible_s < LETTER_S * sum(item.isalnum() for item in text)

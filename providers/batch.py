@@ -14,7 +14,7 @@ from fallbacks.classification import classify_error, classify_http, classify_sym
 from fallbacks.failure import Finding, Kind, Scope, ServiceError, error_of, failed
 from fallbacks.retry_after import may_ask_again, retry_after_s
 from fallbacks.symptoms import Symptom
-from fallbacks.whole_speech import is_cut_short
+from fallbacks.word_times import is_cut_short
 from providers.probing import MEANS
 from providers.provider import RungSpec
 

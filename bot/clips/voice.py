@@ -25,7 +25,7 @@ from pipecat.workers.runner import WorkerRunner
 from bot.clips.store import RATE_HZ
 from calls.voice import ATTEMPT, Voice
 from fallbacks.failure import Failure, Kind, failed
-from fallbacks.whole_speech import is_cut_short
+from fallbacks.word_times import is_cut_short
 from operations.retrying import Retries, run_with_retries
 from providers.catalog import provider
 from providers.provider import RungSpec

@@ -608,3 +608,14 @@ def test_a_failure_that_opens_the_breaker_counts_before_the_next_rung_is_chosen(
     work.start(UNTIL, NOW)
 
     assert Exhausted(attempts=1) in work.handle(event, NOW + 0.2)
+
+
+def test_a_late_rung_whose_breaker_opens_leaves_the_last_resort_to_the_caller() -> None:
+    stage = Stage("a", "b", failures=1)
+    stage.spend()
+    stage.policy.availability.of("llm", "b").breaker.trip(NOW)
+    work = stage.work()
+    work.start(UNTIL, NOW)
+    work.tick(NOW + 0.5)
+
+    assert work.tick(UNTIL.at) == (late(1, "a"), start(2, "b"))

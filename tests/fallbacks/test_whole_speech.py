@@ -2,7 +2,7 @@
 
 import pytest
 
-from fallbacks.whole_speech import LETTER_S, is_cut_short
+from fallbacks.word_times import LETTER_S, is_cut_short
 
 
 @pytest.mark.parametrize(
