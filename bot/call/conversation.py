@@ -27,7 +27,7 @@ from calls.events import ContextShortened
 from processors.answering.context_window import SUMMARY_KEEPS, Memory
 from processors.answering.window_rules import SUMMARY, estimate
 from processors.turn.asides import Asides
-from processors.turn.detector import TurnJudges
+from processors.turn.detector import TurnDetector, TurnJudges
 from processors.turn.dictation_rules import Dictation
 from processors.turn.ending import DictationWait, TurnStop
 
@@ -78,26 +78,11 @@ def build_context(
     vad = vad or models.vad(turn)
     judges = judges or TurnJudges(clock=monotonic)
     detector = models.turn_detector(turn, vad, judges=judges, clock=monotonic, tell=tell)
-    stop = TurnStop(
-        turn_analyzer=detector,
-        owed=words_owed,
-        after_sound=detector.note_silence,
-    )
-    if dictation:
-        stop.more_s = dictation.left_s
-    if asides:
-        stop.cut = lambda: asides.cut
-    detector.tell_pause = stop.tell_above
-    longest_s = max(turn.user_turn_stop_timeout_s, dictation_of(agent).longest_s + TURN_OVER_S)
+    stop = _stop_rule(detector, words_owed, dictation, asides)
     pair = LLMContextAggregatorPair(
         memory,
-        user_params=_user_params(vad, stop, longest_s=longest_s),
-        assistant_params=LLMAssistantAggregatorParams(
-            # `ContextWindow` asks for summaries. Pipecat's own trigger ignores the system message,
-            # and asks repeatedly to summarise what is too short.
-            enable_auto_context_summarization=False,
-            auto_context_summarization_config=_summaries(agent.context_tokens),
-        ),
+        user_params=_user_params(vad, stop, longest_s=_longest_s(agent, turn)),
+        assistant_params=_assistant_params(agent),
     )
     _tell_of_summaries(pair.assistant(), memory, tell)
     return memory, pair
@@ -125,6 +110,34 @@ def opening_frames(agent: AgentSettings, *, resumed: str = "", owed: bool = Fals
 def dictation_of(agent: AgentSettings) -> Dictation:
     """Return how long an agent's callers may pause while they dictate."""
     return Dictation(pause_s=agent.dictation.pause_s, questions=agent.dictation.questions)
+
+
+def _stop_rule(
+    detector: TurnDetector,
+    words_owed: Callable[[], bool],
+    dictation: DictationWait | None,
+    asides: Asides | None,
+) -> TurnStop:
+    """Return what ends the caller's turn."""
+    stop = TurnStop(turn_analyzer=detector, owed=words_owed, after_sound=detector.note_silence)
+    stop.more_s = dictation.left_s if dictation else stop.more_s
+    stop.cut = asides.has_cut if asides else stop.cut
+    detector.tell_pause = stop.tell_above
+    return stop
+
+
+def _longest_s(agent: AgentSettings, turn: TurnSettings) -> float:
+    """Return after which silence Pipecat itself ends a turn."""
+    return max(turn.user_turn_stop_timeout_s, dictation_of(agent).longest_s + TURN_OVER_S)
+
+
+def _assistant_params(agent: AgentSettings) -> LLMAssistantAggregatorParams:
+    return LLMAssistantAggregatorParams(
+        # `ContextWindow` asks for summaries. Pipecat's own trigger ignores the system message, and
+        # asks repeatedly to summarise what is too short.
+        enable_auto_context_summarization=False,
+        auto_context_summarization_config=_summaries(agent.context_tokens),
+    )
 
 
 def _user_params(vad: VADAnalyzer, stop: TurnStop, *, longest_s: float) -> LLMUserAggregatorParams:

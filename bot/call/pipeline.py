@@ -25,7 +25,6 @@ from bot.call.last_resort import fallback_for
 from bot.call.person_call import PersonCall, Summary, person_words, summarise
 from bot.call.shared import Shared
 from bot.call.transfer import Transfer
-from bot.clock import Clock
 from bot.config.agent import AgentSettings
 from bot.config.rungs import DETECTED, follows_caller
 from bot.tools.built_in import Tools
@@ -184,16 +183,22 @@ class CallPipeline:
 
     def _make_memory(self) -> None:
         shared, wiring, turn = self._shared, self.wiring, self._settings.turn
-        self._echo, background = EchoEar(wiring.clock), Background()
-        background.listens = self.stt.listens
-        wiring.floor.listeners.append(partial(_note_words, background, wiring.clock))
+        self._echo = EchoEar(wiring.clock)
         self._vad = shared.models.vad(
-            turn, wiring.faintness, echo=self._echo, background=background
+            turn, wiring.faintness, echo=self._echo, background=self._background()
         )
         memory = Memory(heard_s=lambda: wiring.line.heard_s(wiring.clock()))
         speech = self.tts.agenda.speech
         speech.length = lambda: len(memory.messages)
         self.asides = Asides(memory, speech, floor=wiring.floor, clock=wiring.clock)
+        dictation = DictationWait(
+            dictation_of(self._agent),
+            floor=wiring.floor,
+            turn=wiring.turn,
+            asked=lambda: memory.last_said,
+            clock=wiring.clock,
+            tell=wiring.tell,
+        )
         self.context, self.pair = build_context(
             self._agent,
             turn,
@@ -201,20 +206,27 @@ class CallPipeline:
             judges=shared.judges,
             tell=wiring.tell,  # `HoldLine` receives it too
             words_owed=self.stt.words_owed,
-            dictation=DictationWait(
-                dictation_of(self._agent),
-                floor=wiring.floor,
-                turn=wiring.turn,
-                asked=lambda: memory.last_said,
-                clock=wiring.clock,
-                tell=wiring.tell,
-            ),
+            dictation=dictation,
             vad=self._vad,
             memory=memory,
             asides=self.asides,
         )
         self.asides.echoes = self._echo.heard_lately
         self.asides.partial = self.pair.assistant().aggregation_string
+
+    def _background(self) -> Background:
+        """Return what tells a voice behind the caller by its lack of words."""
+        background, wiring = Background(), self.wiring
+
+        def note_words(event: FloorEvent) -> None:
+            if isinstance(event, WordsCame):
+                background.worded(event.text, wiring.clock())
+            elif isinstance(event, TurnClosed):
+                background.turn_over()
+
+        wiring.floor.listeners.append(note_words)
+        background.listens = self.stt.listens
+        return background
 
     def _make_fallbacks(self) -> None:
         shared, facts = self._shared, self._leg.facts
@@ -476,13 +488,6 @@ class CallPipeline:
         if leg.facts.transport == "webrtc":  # the only transport with a screen
             observers.append(Captions(show=leg.show, output=leg.output().name))
         return _worker(listed, observers, rate_hz=leg.facts.sample_rate_hz)
-
-
-def _note_words(background: Background, now: Clock, event: FloorEvent) -> None:
-    if isinstance(event, WordsCame):
-        background.worded(event.text, now())
-    elif isinstance(event, TurnClosed):
-        background.turn_over()
 
 
 def opt_out_for(

@@ -147,7 +147,7 @@ class WordlessTurns:
         cut, self._cut = self._cut, False
         after = after_sound(
             led=self._hold_line.keeper.led,
-            rest=self._asides.cut,
+            rest=self._asides.has_cut(),
             unanswered=self._memory.unanswered,
             cut=cut,
             owed=self._hold_line.keeper.awaits_answer and not self._asides.words_heard,

@@ -74,7 +74,11 @@ SpeechNews: TypeAlias = SpeechBegan | SpeechPaused | SpeechStopped
 
 
 class SttStage(SoundPath, Stage[RecogniserNews]):
-    """A ladder of recognisers in place of one service."""
+    """A ladder of recognisers in place of one service.
+
+    Attributes:
+        listens: Returns whether a recogniser is at work on what the caller says.
+    """
 
     _passed_on: Transcript | None = None  # the latest result
 
@@ -100,9 +104,6 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
         self._services = tuple(rungs.values())
         seats = {name: Seat(policy.gates.get(name)) for name in rungs}
 
-        def is_offered(name: str) -> bool:
-            return seats[name].offered
-
         def may_reconnect(name: str) -> bool:
             return self._hearing.feeds[name].waits or _usable(policy, name, clock())
 
@@ -118,6 +119,7 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
         begin = partial(Attempting, policy, numbers=turn.attempts, offered=is_offered)
         self._hearing = CallerHearing(ours, policy=policy, turn=turn, begin=begin)
         self._marks: dict[type[SpeechNews], Frame] = {}  # the latest frame of each
+        self.listens = partial(_listens, self._hearing, clock)
 
     @property
     def wake_at(self) -> float | None:
@@ -133,11 +135,6 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
         """Return whether the caller has stopped, and some of their words are pending."""
         utterance = self._hearing.utterance
         return utterance is not None and utterance.owed(self.now())
-
-    def listens(self) -> bool:
-        """Return whether a recogniser is at work on what the caller says."""
-        utterance = self._hearing.utterance
-        return utterance is not None and utterance.listens(self.now())
 
     def processors_with_metrics(self) -> list[FrameProcessor]:
         """Return the services: they measure, the stage does not."""
@@ -308,3 +305,7 @@ def _billed(measured: Iterable[MetricsData], name: str, *, heard: bool) -> list[
         for metrics_data in measured
         if heard or isinstance(metrics_data, STTUsageMetricsData)
     ]
+
+
+def _listens(hearing: CallerHearing, clock: Callable[[], float]) -> bool:
+    return hearing.utterance is not None and hearing.utterance.listens(clock())

@@ -6,15 +6,15 @@ with the first word that was not heard. After two such interruptions in a row th
 cannot be interrupted.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from pipecat.frames.frames import DataFrame, TTSSpeakFrame
+from pipecat.processors.aggregators.llm_context import LLMContext
 
 from calls.events import CallerStarted
 from calls.resume import CutSpeech, OwedWords, unheard
-from processors.answering.context_window import Memory
 from processors.turn.backchannel_rules import Aside, aside_of, first_sentence
 from processors.turn.floor import Floor, FloorEvent
 
@@ -52,7 +52,7 @@ class Asides:
     """
 
     def __init__(
-        self, memory: Memory, speech: OwedWords, *, floor: Floor, clock: Callable[[], float]
+        self, memory: LLMContext, speech: OwedWords, *, floor: Floor, clock: Callable[[], float]
     ) -> None:
         """Prepare.
 
@@ -73,9 +73,8 @@ class Asides:
         self._times = 0  # that speech was resumed since the last turn with words
         floor.listeners.append(self._follow)
 
-    @property
-    def cut(self) -> bool:
-        """Whether the caller's sound has cut off speech, and part of it was not heard."""
+    def has_cut(self) -> bool:
+        """Return whether the caller's sound has cut off speech, and part of it was not heard."""
         return self._speech.cut is not None and bool(self._rest(self._speech.cut))
 
     @property
@@ -91,9 +90,10 @@ class Asides:
         current = self._speech.cut
         if floor.agent_sounds(now) and self._speech.text:  # it was not interrupted
             current = CutSpeech(text=self._speech.text, since=self._speech.since, written=True)
+        *_, last = ["", *_said(self._memory.messages)]
         found = aside_of(
             text,
-            heard=f"{self._memory.last_said} {self.partial()}",
+            heard=f"{last} {self.partial()}",
             rest=self._rest(current) if current else "",
             over_agent=self._over_agent if spoken else written,
             spoken=spoken,
@@ -130,10 +130,13 @@ class Asides:
 
     def _rest(self, cut: CutSpeech) -> str:
         """Return what was not heard of it."""
-        messages: list[Any] = self._memory.messages
+        messages = self._memory.messages
         if len(messages) < cut.since:  # a summary has replaced them
             return ""
-        later = [said for said in messages[cut.since :] if isinstance(said, dict)]
-        heard = [said.get("content") for said in later if said.get("role") == "assistant"]
-        words = [content for content in heard if isinstance(content, str)]
-        return unheard(cut.text, " ".join([*words, self.partial()]))
+        return unheard(cut.text, " ".join([*_said(messages[cut.since :]), self.partial()]))
+
+
+def _said(messages: Sequence[Any]) -> list[str]:
+    """Return what the agent has said, as the messages have it."""
+    told = [said for said in messages if isinstance(said, dict) and said.get("role") == "assistant"]
+    return [said["content"] for said in told if isinstance(said.get("content"), str)]

@@ -239,7 +239,9 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
             )
 
     async def process_frame(self, frame: Frame) -> ProcessFrameResult:
-        """Take words that are no turn as the last ones of this turn, perhaps."""
+        """Collect the words of the turn; words that are none may be the last ones of it."""
+        if isinstance(frame, TranscriptionFrame):
+            self._words.append(frame.text)
         if isinstance(frame, AsideFrame):
             self._text = self._text or frame.text
             self._transcript_finalized = self._transcript_finalized or frame.finalized
@@ -256,10 +258,6 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
     async def _reset(self) -> None:
         self._words = []
         await super()._reset()
-
-    async def _handle_transcription(self, frame: TranscriptionFrame) -> None:
-        self._words.append(frame.text)
-        await super()._handle_transcription(frame)
 
     async def _handle_input_audio(self, frame: InputAudioRawFrame) -> None:
         await super()._handle_input_audio(frame)

@@ -13,6 +13,7 @@ import pytest
 from calls.events import AgentSaid, AnswerHeard, BargedIn, CallerSilent, DictationHeard, TurnDecided
 from lab.callers import RATE_HZ, Pcm, answers, caller_says, known
 from lab.simulators.carrier.carrier import LineEcho
+from lab.simulators.deepgram.simulator import DeepgramSimulator
 from lab.simulators.ears.known import KnownEars
 from tests.bot.judged_call import GREETING, JudgedCall, listening
 
@@ -39,7 +40,7 @@ async def called(
     async with listening(folder, changes or {}, None) as beside:
         ears = KnownEars([known(text, says(text)) for text in texts])
         for instance in beside.lab.instances.values():
-            if texts and hasattr(instance, "_ears"):
+            if texts and isinstance(instance, DeepgramSimulator):
                 instance._ears = ears
         yield beside
 
