@@ -26,13 +26,13 @@ from fallbacks.facts import AttemptFailed
 from lab.callers import RATE_HZ, Callee, Carrier, PhoneCall, known
 from lab.demo.campaign_stage import StagedServer, StagePlan, staged_server
 from lab.demo.staged import AUTH_TOKEN, TALKED, Behaviour, StagedContact
-from lab.process import RunningLab
 from lab.simulators.carrier.behaviour import spoken
 from lab.simulators.deepgram.simulator import DeepgramSimulator
 from lab.simulators.ears.known import KnownEars
 from lab.simulators.instance import Core
 from lab.simulators.lab import Lab
 from lab.simulators.openai.simulator import OpenAISimulator
+from tests.kit.near import running
 from tests.operations.crm.register import KNOWN, Register, register_at
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.slow]
@@ -133,13 +133,7 @@ async def with_register(
             changes={"crm": crm, **changes},
             listeners=[notes],
         )
-        told = lab.describe()
-        running = RunningLab(
-            control_url=lab.control_url,
-            control_token=told["control"]["token"],
-            instances=told["instances"],
-        )
-        async with staged_server(running, plan) as staged:
+        async with staged_server(running(lab), plan) as staged:
             yield RegisterRun(lab=lab, staged=staged, register=register, notes=notes)
 
 
