@@ -1,25 +1,28 @@
-"""Telephone calls through Twilio's webhook, to a server that knows its rungs from YAML alone."""
+"""Telephone calls through Twilio's webhook: whole ones, and how they end with their server."""
 
 import asyncio
 import signal
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pydantic import SecretStr
 
 from bot.server.server import bind_socket
-from lab.process import RunningLab, lab_process
+from calls.events import AgentSaid
+from fallbacks.facts import AttemptWon
+from lab.process import RunningLab
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.webhook import NotConnectedError, PhoneCall
+from lab.simulators.lab import Lab
 from lab.simulators.voices.voices import speak, voice_of
 from tests.bot.serving import AUTH_TOKEN, serving
 from tests.kit.journal import entries_in
-from tests.kit.near import near_server, steady_lab, url_of
+from tests.kit.near import Notes, near_server, steady_lab, url_of
 
 pytestmark = pytest.mark.slow
 
@@ -43,22 +46,6 @@ async def caller_says(text: str) -> NDArray[np.int16]:
     padded = np.concatenate([speech.samples, np.zeros(RATE_HZ // 5, np.int16)])
     floor = dice.normal(0, 10, padded.size)
     return (padded + floor).clip(-32768, 32767).astype(np.int16)
-
-
-async def requests_of(lab: RunningLab) -> dict[str, list[dict[str, Any]]]:
-    headers = {"Authorization": f"Bearer {lab.control_token}"}
-    found: dict[str, list[dict[str, Any]]] = {}
-    async with aiohttp.ClientSession(headers=headers) as session:
-        for instance in lab.instances:
-            url = f"{lab.control_url}/instances/{instance['name']}/requests"
-            async with session.get(url) as answer:
-                found[instance["name"]] = await answer.json()
-    return found
-
-
-def at_work_in(calls: Path) -> set[str]:
-    """Return the rungs that answered in the calls, from the calls' own records."""
-    return {entry["provider"] for entry in entries_in(calls) if entry["event"] == "AttemptWon"}
 
 
 def said_in(calls: Path) -> dict[str, list[str]]:
@@ -99,37 +86,49 @@ def _best(piece: NDArray[np.float64], heard: NDArray[np.float64]) -> float:
     return float((matches / (local * np.sqrt((piece**2).sum()))).max())
 
 
+@asynccontextmanager
+async def answering(folder: Path, notes: Notes, **tree: Any) -> AsyncIterator[tuple[str, Lab]]:
+    """Run a server in this process; yield its address and its lab."""
+    listener = bind_socket("127.0.0.1", 0)
+    sections = {
+        "server": {"admission": "seats"},
+        "transports": {"twilio": {"enabled": True, "auth_token": SecretStr(AUTH_TOKEN)}},
+        **tree,
+    }
+    async with (
+        asyncio.timeout(120),
+        steady_lab() as lab,
+        near_server(listener, notes, lab=lab, folder=folder, tree=sections),
+    ):
+        yield url_of(listener), lab
+
+
+@pytest.mark.virtual_time
 async def test_a_caller_has_a_conversation_and_every_request_was_well_formed(
     tmp_path: Path,
 ) -> None:
-    async with asyncio.timeout(90), lab_process() as lab:
-        async with (
-            serving(lab, tmp_path) as served,
-            Carrier(served.url, AUTH_TOKEN) as call,
-        ):
-            greeting = await call.listen()
-            await call.say(await caller_says("What are your opening hours?"))
-            hours = await call.listen(within_s=20)
-            await call.say(await caller_says("Where are you?"))
-            where = await call.listen(within_s=20)
-            await call.say(await caller_says("Goodbye."))
-            await asyncio.wait_for(call.ended.wait(), 15)
-        requests = await requests_of(lab)
+    notes = Notes()
+    async with answering(tmp_path, notes) as (url, lab), Carrier(url, AUTH_TOKEN) as call:
+        greeting = await call.listen()
+        await call.say(await caller_says("What are your opening hours?"))
+        hours = await call.listen(within_s=20)
+        await call.say(await caller_says("Where are you?"))
+        where = await call.listen(within_s=20)
+        await call.say(await caller_says("Goodbye."))
+        await asyncio.wait_for(call.ended.wait(), 15)
 
     assert call.ended_by == "agent"
     assert call.complaints == []
     assert min(item.size for item in (greeting, hours, where)) > RATE_HZ
-    (said,) = said_in(tmp_path / "logs" / "calls").values()
+    said = [event.text for event in notes.of(AgentSaid)]
     assert said[0] == GREETING
     assert "nine" in said[1]
     assert "Street" in said[2]
     assert "oodbye" in said[3]
-    told = [row for rows in requests.values() for row in rows]
-    assert all(request["ok_auth"] and request["well_formed"] for request in told), told
-    # That no other provider is asked is tested on virtual time, in test_replayed_callers: on a
-    # busy machine a healthy provider is late.
-    assert at_work_in(tmp_path / "logs" / "calls") >= {"deepgram", "openai", "cartesia"}
-    assert served.process.returncode == 0
+    told = [request for name in lab.instances for request in lab.record.requests(name)]
+    assert all(request.ok_auth and request.well_formed for request in told), told
+    working = {event.provider for event in notes.of(AttemptWon)}
+    assert working == {"deepgram", "openai", "cartesia"}
 
 
 @pytest.mark.virtual_time
@@ -138,19 +137,8 @@ async def test_six_callers_at_once_each_hear_their_own_agent_only(tmp_path: Path
         f"agent{number}": {"numbers": [f"+1555010{number}"], "greeting": text}
         for number, text in enumerate(GREETINGS)
     }
-    listener = bind_socket("127.0.0.1", 0)
-    tree = {
-        "server": {"admission": "seats"},
-        "agents": agents,
-        "transports": {"twilio": {"enabled": True, "auth_token": SecretStr(AUTH_TOKEN)}},
-    }
-    async with (
-        asyncio.timeout(120),
-        steady_lab() as lab,
-        near_server(listener, lab=lab, folder=tmp_path, tree=tree),
-    ):
-        calls = (one_call(url_of(listener), number) for number in range(len(GREETINGS)))
-        heard = await asyncio.gather(*calls)
+    async with answering(tmp_path, Notes(), agents=agents) as (url, _):
+        heard = await asyncio.gather(*(one_call(url, number) for number in range(len(GREETINGS))))
 
     expected = [
         (await speak(text, voice=voice_of("cartesia"), rate_hz=RATE_HZ)).samples
