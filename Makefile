@@ -7,12 +7,15 @@
 unexport PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
-# Most tests wait for real time to pass; a file stays on one worker, with the lab that it started.
-TESTS := -m pytest -q -n 2 --dist loadfile
-PYTEST := $(BIN)/python $(TESTS)
-QUICK := -m "not slow and not e2e and not peers"
+# A file stays on one worker, with the lab that it started.
+TESTS := -m pytest -q --dist loadfile
+PYTEST := $(BIN)/python $(TESTS) -n 2
+# Three workers: two leave a sixth of two cores idle, because some of these tests wait.
+QUICK := -n 3 -m "not slow and not e2e and not peers"
 # Two halves: the second runs also when the first failed, and the target fails if either did.
 BOTH := scripts/both
+# The tests on virtual time beside those in real time.
+HALVES := scripts/halves
 # What waits for real time is tried once more, alone, when little of it failed; both runs are printed.
 TWICE := scripts/twice
 
@@ -28,22 +31,22 @@ setup-dev: setup ## what tests, too: requirements-dev.lock
 demo: setup ## a talking agent without keys: open the one URL that it prints; PORT=8081 another port
 	@$(BIN)/holdline demo $(if $(PORT),--port $(PORT))
 
-test: setup-dev ## the quick tests and one whole call; five minutes on two cores
-	@$(PYTEST) $(QUICK)
+test: setup-dev ## the quick tests and one whole call; six minutes on two cores
+	@$(BIN)/python $(TESTS) $(QUICK)
 
-test-calls: setup-dev ## whole calls in real time, in browsers too; some quarter of an hour
-	@$(TWICE) slow $(PYTEST) -m "(slow or e2e) and not long and not hours and not peers and not doors"
+test-calls: setup-dev ## whole calls, in browsers too; some ten minutes
+	@$(HALVES) slow $(PYTEST) -m "(slow or e2e) and not long and not hours and not peers and not doors"
 
 test-fresh: setup-dev ## the quick tests with make and the newest Python that is here, and no other tool; as root
 	@python=$$(scripts/pythons | tail -n 1); \
 		$${python:-$(BIN)/python} tests/fresh_machine.py $(TESTS) $(QUICK)
 
-test-pythons: setup-dev ## the quick tests on each other Python that is here; four minutes each on two cores
+test-pythons: setup-dev ## the quick tests on each other Python that is here; six minutes each
 	@pythons=$$(scripts/pythons) || exit; failed=0; for python in $$pythons; do \
 		$$python --version; $$python $(TESTS) $(QUICK) || failed=1; done; exit $$failed
 
 test-long: setup-dev ## the longest tests: outages from end to end, several servers, demonstrations
-	@$(BOTH) '$(TWICE) long $(PYTEST) -m "long and not alone and not hours and not peers"' \
+	@$(BOTH) '$(HALVES) long $(PYTEST) -m "long and not alone and not hours and not peers and not doors"' \
 		'$(TWICE) alone $(BIN)/python -m pytest -q -m "long and alone"'
 
 test-hours: setup-dev ## an hour of faults in each stage, a call of 2,000 turns: some twenty minutes
@@ -57,8 +60,8 @@ test-doors: setup-dev ## the same through every door: twelve behaviours with the
 	@scripts/peers || echo "holdline: what cannot be built stays unproven" >&2
 	@$(BOTH) '$(BIN)/python scripts/doors_table.py' '$(TWICE) doors $(PYTEST) -m doors'
 
-check: setup-dev lint ## lint, types, imports and the quick tests; about four minutes
-	@$(PYTEST) $(QUICK)
+check: setup-dev lint ## lint, types, imports and the quick tests; about six minutes
+	@$(BIN)/python $(TESTS) $(QUICK)
 
 lint: setup-dev
 	@$(BIN)/ruff check .

@@ -82,13 +82,3 @@ def _member(value: Any, name: str) -> Any:
     if isinstance(value, Mapping):
         return value[name]
     return getattr(value, name)
-
-
-def unquoted(text: str, *, foreign: tuple[str, ...]) -> list[str]:
-    """Return the numbers that quote nothing and stand in none of the phrases of others' numbers."""
-    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
-    text = QUOTE.sub("", " ".join(text.split()))
-    text = re.sub(r"\]\([^)]*\)", "]", text)
-    for item in (*foreign, *re.findall(r"`[^`]*`", text)):
-        text = text.replace(item, "")
-    return re.findall(r".{0,30}(?<![\w.])\d[\d.]*.{0,10}", text)

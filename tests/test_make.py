@@ -12,6 +12,7 @@ MAKE = shutil.which("make") or "make"
 ROOT = Path(__file__).parents[1]
 BOTH = ROOT / "scripts" / "both"
 TWICE = ROOT / "scripts" / "twice"
+HALVES = ROOT / "scripts" / "halves"
 
 
 @pytest.mark.parametrize(
@@ -92,6 +93,47 @@ def test_a_test_that_was_late_among_others_is_tried_once_more_alone(
     assert (done.returncode, done.stderr.count("once more, alone")) == (code, again)
     assert done.stdout.count(" passed") == 1 + again
     assert not again or "test_time.py::test_that_is_late_once[0]" in done.stderr
+
+
+TWO_HALVES = """
+import os
+
+import pytest
+
+@pytest.mark.virtual_time
+@pytest.mark.some
+def test_on_virtual_time():
+    assert os.nice(0) == {lower}
+    assert {first}
+
+@pytest.mark.some
+def test_in_real_time():
+    assert os.nice(0) == {own}
+    assert {second}
+
+def test_without_the_mark():
+    assert False
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("first", "second", "code"), [(True, True, 0), (False, True, 1), (True, False, 1)]
+)
+def test_tests_on_virtual_time_run_beside_the_others_and_are_printed_after_them(
+    tmp_path: Path, *, first: bool, second: bool, code: int
+) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = virtual_time\n real_time\n some\n")
+    own = os.nice(0)
+    shown = TWO_HALVES.format(first=first, second=second, own=own, lower=min(own + 10, 19))
+    (tmp_path / "test_time.py").write_text(shown)
+    command = [HALVES, "name", sys.executable, "-m", "pytest", "-q", "-m", "some"]
+
+    done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)  # noqa: S603 - ours
+
+    assert done.returncode == code
+    assert done.stdout.count("1 passed") == first + second
+    assert done.stdout.count("::test_on_virtual_time") == (not first)
 
 
 def test_an_empty_selection_is_not_retried(tmp_path: Path) -> None:

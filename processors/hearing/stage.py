@@ -104,6 +104,9 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
         self._services = tuple(rungs.values())
         seats = {name: Seat(policy.gates.get(name)) for name in rungs}
 
+        def is_offered(name: str) -> bool:
+            return seats[name].offered
+
         def may_reconnect(name: str) -> bool:
             return self._hearing.feeds[name].waits or _usable(policy, name, clock())
 

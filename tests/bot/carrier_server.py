@@ -40,14 +40,17 @@ class OpenDoors:
         proof = aiohttp.encode_basic_auth(KEY, TOKEN)
         return "Host: here" + f"\r\nAuthorization: {proof}" * (self.carrier == "exotel")
 
-    def changes(self) -> dict[str, Any]:
+    def changes(self, **usual: Any) -> dict[str, Any]:
+        """Return the configuration of the doors; `usual` is the same for Telnyx and Plivo."""
         telnyx = {
+            **usual,
             "enabled": True,
             "api_url": self.telnyx.url,
             "api_key": SecretStr(self.telnyx.api_key),
             "public_key": SecretStr(self.telnyx.public_key),
         }
         plivo = {
+            **usual,
             "enabled": True,
             "api_url": self.plivo.url,
             "auth_id": SecretStr(self.plivo.auth_id),

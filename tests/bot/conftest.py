@@ -1,4 +1,4 @@
-"""Servers through which processes share state; models loaded once for all tests."""
+"""Servers through which processes share state; models and a lab for all tests of a worker."""
 
 import gc
 import sys
@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from tests.kit.lab import lab, shared_lab
 from tests.share_servers import postgres, redis_server
 
-__all__ = ["models_once", "postgres", "redis_server"]
+__all__ = ["lab", "models_once", "postgres", "redis_server", "shared_lab"]
 
 
 class ModelsOnce:

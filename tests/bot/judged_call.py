@@ -26,7 +26,7 @@ import soxr
 from pydantic import SecretStr
 
 from bot.call.switchboard import Switchboard
-from bot.server.server import Extras, bind_socket, run_server
+from bot.server.server import bind_socket
 from calls.entry import Entry
 from calls.events import CallFailed, Event, InputRefused, PhaseRefused, ProviderFailed
 from fallbacks.facts import (
@@ -41,11 +41,9 @@ from fallbacks.facts import (
 from lab.callers import RATE_HZ, Pcm, answers, caller_says
 from lab.drill.hearing import Sent
 from lab.drill.judge import ExpectedWords, ReplyVerdict, judge
-from lab.process import RunningLab, with_lab
 from lab.simulators.carrier.carrier import Carrier
-from lab.simulators.instance import Core
 from lab.simulators.lab import Lab
-from tests.lab.simulators.near_ears import bring_near
+from tests.kit.near import Notes, near_server, steady_lab, url_of
 
 AUTH_TOKEN = "a-twilio-auth-token"
 GREETING = "Hello, this is Holdline. How can I help?"
@@ -199,14 +197,6 @@ class JudgedCall:
         return dataclasses.replace(self, call=call, asked=[], verdicts=[], tasks=[])
 
 
-class _Notes:
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-
-    async def hear(self, entry: Entry) -> None:
-        self.entries.append(entry)
-
-
 @asynccontextmanager
 async def judged_call(
     folder: Path,
@@ -258,40 +248,26 @@ async def _settled(before: Counts, beside: JudgedCall) -> Counts:
 async def listening(
     folder: Path, changes: Mapping[str, Any], token: str | None
 ) -> AsyncIterator[JudgedCall]:
-    # No chance, and quicker than the median: no provider is late.
-    notes, listener = _Notes(), bind_socket("127.0.0.1", 0)
-    port = listener.getsockname()[1]
-    lab = bring_near(Lab(core=Core(steady=True), speed=1.25, keep_audio=True))
+    notes, listener, lab = Notes(), bind_socket("127.0.0.1", 0), steady_lab(keep_audio=True)
     lab.record.audio.limit = KEPT_SAMPLES
-    async with lab:
-        tree: dict[str, Any] = {
-            # Cores mean nothing on virtual time.
-            "server": {
-                "port": port,
-                "public_url": f"http://127.0.0.1:{port}",
-                "admission": "seats",
-            },
-            "agent": {"greeting": GREETING},
-            "transports": {"twilio": {"enabled": True, "auth_token": SecretStr(AUTH_TOKEN)}},
-            "logs": {"dir": folder / "logs"},
-            "storage": {"url": f"sqlite+aiosqlite:///{folder}/holdline.db"},
-            "hold": {"render": False},
-        }
-        if token:
-            tree["server"]["token"] = token
-        for section, change in changes.items():
-            tree[section] = {**tree.get(section, {}), **change}
-        instances = lab.describe()["instances"]
-        settings = with_lab(RunningLab(control_url="", control_token="", instances=instances), tree)
-        async with run_server(settings, [listener], extras=Extras(listeners=[notes])) as server:
-            await server.ready.wait()
-            url = f"http://127.0.0.1:{port}"
-            yield JudgedCall(
-                url=url,
-                port=port,
-                logs=folder / "logs",
-                switchboard=server.switchboard,
-                call=Carrier(url, AUTH_TOKEN),
-                lab=lab,
-                told=notes.entries,
-            )
+    tree: dict[str, dict[str, Any]] = {
+        # Cores mean nothing on virtual time.
+        "server": {"admission": "seats"} | ({"token": token} if token else {}),
+        "agent": {"greeting": GREETING},
+        "transports": {"twilio": {"enabled": True, "auth_token": SecretStr(AUTH_TOKEN)}},
+    }
+    for section, change in changes.items():
+        tree[section] = {**tree.get(section, {}), **change}
+    async with (
+        lab,
+        near_server(listener, notes, lab=lab, folder=folder, tree=tree) as server,
+    ):
+        yield JudgedCall(
+            url=url_of(listener),
+            port=listener.getsockname()[1],
+            logs=folder / "logs",
+            switchboard=server.switchboard,
+            call=Carrier(url_of(listener), AUTH_TOKEN),
+            lab=lab,
+            told=notes.entries,
+        )

@@ -6,24 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from calls.entry import Entry
 from calls.events import Event
 from lab.demo.staged import StagedContact, StagedServer, StagePlan, staged_server
-from lab.process import RunningLab
-from lab.simulators.instance import Core
-from lab.simulators.lab import Lab
 from lab.simulators.schedule import Window
-from tests.lab.simulators.near_ears import bring_near
-
-
-class Notes:
-    """Keeps all events."""
-
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-
-    async def hear(self, entry: Entry) -> None:
-        self.entries.append(entry)
+from tests.kit.near import Notes, near_lab
 
 
 @dataclass(kw_only=True)
@@ -34,22 +20,7 @@ class StagedRun:
     notes: Notes
 
     def of(self, kind: type[Event]) -> list[Any]:
-        return [entry.event for entry in self.notes.entries if isinstance(entry.event, kind)]
-
-
-@asynccontextmanager
-async def near_lab(
-    *, faults: Mapping[str, Sequence[Window]] | None = None, seed: int = 0
-) -> AsyncIterator[RunningLab]:
-    """Run a lab in this process."""
-    lab = bring_near(Lab(core=Core(steady=True), speed=1.25, schedule=faults or {}, seed=seed))
-    async with lab:
-        told = lab.describe()
-        yield RunningLab(
-            control_url=lab.control_url,
-            control_token=told["control"]["token"],
-            instances=told["instances"],
-        )
+        return self.notes.of(kind)
 
 
 @asynccontextmanager

@@ -15,7 +15,6 @@ from pipecat.frames.frames import (
     Frame,
     LLMMessagesAppendFrame,
     OutputAudioRawFrame,
-    StartFrame,
     TTSAudioRawFrame,
 )
 from pipecat.pipeline.pipeline import Pipeline
@@ -24,8 +23,6 @@ from pipecat.processors.aggregators.llm_context import LLMContext, LLMContextMes
 from pipecat.services.openai.llm import OpenAILLMService
 from pipecat.services.settings import TTSSettings
 from pipecat.services.tts_service import TTSService
-from pipecat.transports.base_output import BaseOutputTransport
-from pipecat.transports.base_transport import TransportParams
 from pipecat.workers.runner import WorkerRunner
 
 from bot.call.conversation import build_context, room_tokens
@@ -40,6 +37,8 @@ from processors.answering.context_window import ContextWindow
 from processors.holding.caller_silence import AnsweredFrame, CallerSilence, Farewell
 from processors.holding.silence_rules import CallLength, Silence
 from processors.turn.floor import Floor
+from tests.kit.line import PlayedLine, length_s
+from tests.kit.waiting import until
 
 RATE_HZ = 8_000
 WORD_S = 0.02  # speech runs fifteen times faster than a person
@@ -103,22 +102,17 @@ class Voice(TTSService):
         yield TTSAudioRawFrame(b"\x01\x10" * samples, RATE_HZ, 1, context_id=context_id)
 
 
-class Ear(BaseOutputTransport):
-    """Plays in real time and knows how much was played."""
+class Ear(PlayedLine):
+    """A line that knows how much of it was heard."""
 
     def __init__(self) -> None:
-        super().__init__(TransportParams(audio_out_enabled=True, audio_out_end_silence_secs=0))
+        super().__init__()
         self.heard_s = 0.0
 
-    async def start(self, frame: StartFrame) -> None:
-        await super().start(frame)
-        await self.set_transport_ready(frame)
-
     async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
-        length_s = len(frame.audio) / 2 / frame.sample_rate
-        await asyncio.sleep(length_s)
-        self.heard_s += length_s
-        return True
+        played = await super().write_audio_frame(frame)
+        self.heard_s += length_s(frame)
+        return played
 
 
 @dataclass(kw_only=True)
@@ -141,9 +135,7 @@ class Talk:
 
     async def until(self, true: Callable[[], object], *, within_s: float = 20.0) -> None:
         """Wait until `true()` holds."""
-        async with asyncio.timeout(within_s):
-            while not true():  # noqa: ASYNC110 - what is waited for are other objects' states
-                await asyncio.sleep(0.01)
+        await until(true, within_s=within_s)
 
     def remembered(self, role: str) -> list[str]:
         """Return the texts of one side of the context."""

@@ -1,6 +1,5 @@
 """Whole calls with a recogniser that reports languages and alternatives."""
 
-import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,36 +7,31 @@ from typing import Any
 
 import pytest
 
-from bot.config.settings import Settings
 from bot.programs.recording import read
 from bot.programs.replay import KeptEntries, replay_one
-from bot.workers.process import open_process
 from calls.events import AgentSaid, Event, TranscriptFinal
 from fallbacks.facts import HeldTheLine
 from lab.simulators.deepgram.simulator import DeepgramSimulator
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.schedule import parse_windows
+from tests.kit.near import near_process
+from tests.lab.simulators.near_ears import bring_near
 
 CALLER = Path(__file__).parents[1] / "fixtures" / "callers" / "01_hours.wav"
-STAGES = {"deepgram": "stt", "openai": "llm", "cartesia": "tts", "elevenlabs": "tts"}
+PROVIDERS = ("deepgram", "openai", "cartesia", "elevenlabs")
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
-
-
-def settings_for(lab: Lab, folder: Path, *, language: str, **recogniser: Any) -> Settings:
-    stages: dict[str, list[dict[str, Any]]] = {"stt": [], "llm": [], "tts": []}
-    for name, stage in STAGES.items():
-        peer = lab.instance(name)
-        rung = {"name": name, "kind": name, "url": peer.url, "api_key": peer.api_key}
-        stages[stage].append(rung)
-    stages["stt"][0] |= recogniser
-    tree = {"agent": {"language": language}, "logs": {"dir": folder}, "stages": stages}
-    return Settings.model_validate(tree)
+pytestmark = [pytest.mark.virtual_time, pytest.mark.slow]
 
 
-async def called(settings: Settings, folder: Path) -> Sequence[Event]:
-    notes = KeptEntries()
-    async with open_process(settings, words=True, listeners=[notes]) as process:
+def one_of_each() -> Lab:
+    return bring_near(Lab([Spec(name=kind, kind=kind) for kind in PROVIDERS]))
+
+
+async def called(lab: Lab, folder: Path, *, language: str, **recogniser: Any) -> Sequence[Event]:
+    notes, tree = KeptEntries(), {"agent": {"language": language}}
+    async with near_process(
+        folder, notes, lab=lab, tree=tree, rungs={"deepgram": recogniser}
+    ) as process:
         replayed = await replay_one(process, notes, read(CALLER), path=CALLER, folder=folder)
     return replayed.events
 
@@ -53,33 +47,30 @@ def languages(lab: Lab, name: str) -> list[str]:
 async def test_a_caller_is_answered_and_asked_to_wait_in_the_language_that_was_detected(
     spoken: str, tmp_path: Path
 ) -> None:
-    async with asyncio.timeout(60), Lab([Spec(name=stage, kind=stage) for stage in STAGES]) as lab:
-        ears = lab.instance("deepgram")
-        assert isinstance(ears, DeepgramSimulator)
-        ears.spoken = spoken
-        late = parse_windows([{"fault": "slow_start", "delay_s": 2.0}])
-        lab.instance("openai").set_faults(late)
+    lab = one_of_each()
+    ears = lab.instance("deepgram")
+    assert isinstance(ears, DeepgramSimulator)
+    ears.spoken = spoken
+    late = parse_windows([{"fault": "slow_start", "delay_s": 2.0}])
+    lab.instance("openai").set_faults(late)
 
-        events = await called(settings_for(lab, tmp_path, language="multi"), tmp_path)
+    events = await called(lab, tmp_path, language="multi")
 
-        (final,) = [event for event in events if isinstance(event, TranscriptFinal)]
-        held = [event.utterance for event in events if isinstance(event, HeldTheLine)]
-        assert final.language == spoken
-        assert held
-        assert all(utterance.startswith(f"{spoken}.") for utterance in held)
-        assert languages(lab, "cartesia") == ["en", spoken]  # the greeting, and the answer
-        assert len([event for event in events if isinstance(event, AgentSaid)]) == 2
+    (final,) = [event for event in events if isinstance(event, TranscriptFinal)]
+    held = [event.utterance for event in events if isinstance(event, HeldTheLine)]
+    assert final.language == spoken
+    assert held
+    assert all(utterance.startswith(f"{spoken}.") for utterance in held)
+    assert languages(lab, "cartesia") == ["en", spoken]  # the greeting, and the answer
+    assert len([event for event in events if isinstance(event, AgentSaid)]) == 2
 
 
 async def test_alternatives_are_in_the_calls_record_with_their_confidence(
     tmp_path: Path,
 ) -> None:
-    async with asyncio.timeout(60), Lab([Spec(name=stage, kind=stage) for stage in STAGES]) as lab:
-        settings = settings_for(
-            lab, tmp_path, language="en", model="enhanced-general", alternatives=3
-        )
-
-        events = await called(settings, tmp_path)
+    events = await called(
+        one_of_each(), tmp_path, language="en", model="enhanced-general", alternatives=3
+    )
 
     (final,) = [event for event in events if isinstance(event, TranscriptFinal)]
     (journal,) = (tmp_path / "calls").glob("*.jsonl")

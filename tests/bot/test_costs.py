@@ -8,11 +8,8 @@ import pytest
 
 from bot.programs.recording import read
 from bot.programs.replay import KeptEntries, Replayed, replay_one
-from bot.workers.process import open_process
 from calls.events import TurnCosted, UsageMeasured
-from lab.process import RunningLab, with_lab
-from lab.simulators.lab import Lab
-from tests.lab.simulators.near_ears import bring_near
+from tests.kit.near import near_process
 
 CALLER = Path(__file__).parents[1] / "fixtures" / "callers" / "01_hours.wav"
 
@@ -21,27 +18,32 @@ pytestmark = [pytest.mark.virtual_time, pytest.mark.slow]
 
 async def replayed_in(folder: Path, **tree: Any) -> Replayed:
     """Replay a caller who asks one thing, against a lab in this process."""
-    async with bring_near(Lab()) as lab:
-        instances = lab.describe()["instances"]
-        running = RunningLab(control_url="", control_token="", instances=instances)
-        settings = with_lab(running, {"logs": {"dir": folder / "logs"}, **tree})
-        notes = KeptEntries()
-        async with open_process(settings, words=False, listeners=[notes]) as process:
-            return await replay_one(
-                process, notes, read(CALLER), path=CALLER, folder=folder / "out"
-            )
+    notes = KeptEntries()
+    async with near_process(folder / "logs", notes, tree=tree, words=False) as process:
+        return await replay_one(process, notes, read(CALLER), path=CALLER, folder=folder / "out")
 
 
 def summary_in(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "out" / "summary.json").read_text())
 
 
-async def test_a_replay_reports_the_cost_of_call_turns_stages_and_providers(
+async def test_a_replay_and_the_calls_own_record_report_the_cost_of_each_part(
     tmp_path: Path,
 ) -> None:
     replayed = await replayed_in(tmp_path)
 
     found = summary_in(tmp_path)
+    the_parts_add_up(found, replayed)
+    the_calls_record_has_the_same(tmp_path, replayed, found)
+    heard = [
+        event
+        for event in replayed.events
+        if isinstance(event, UsageMeasured) and event.stage == "stt"
+    ]
+    assert [event.turn for event in heard] == [1, 1]  # the words, and the rest after the answer
+
+
+def the_parts_add_up(found: dict[str, Any], replayed: Replayed) -> None:
     costs = found["costs"]
     assert found["cost"] > 0
     assert set(costs["stages"]) == {"stt", "llm", "tts"}
@@ -54,27 +56,14 @@ async def test_a_replay_reports_the_cost_of_call_turns_stages_and_providers(
     assert {str(turn): cost for turn, cost in told.items()} == pytest.approx(costs["turns"])
 
 
-async def test_the_calls_own_record_has_the_same_costs(tmp_path: Path) -> None:
-    replayed = await replayed_in(tmp_path)
-
-    (record,) = (tmp_path / "logs" / "calls").glob("*.jsonl")
+def the_calls_record_has_the_same(folder: Path, replayed: Replayed, found: dict[str, Any]) -> None:
+    (record,) = (folder / "logs" / "calls").glob("*.jsonl")
     entries = [json.loads(line) for line in record.read_text().splitlines()]
     costed = [entry for entry in entries if entry["event"] == "TurnCosted"]
     of_the_call = json.loads(record.with_suffix(".summary.json").read_text())
     assert [entry["turn"] for entry in costed] == [0, 1]
-    assert of_the_call["costs"] == summary_in(tmp_path)["costs"]
+    assert of_the_call["costs"] == found["costs"]
     assert of_the_call["cost"] == replayed.outcome.cost
-
-
-async def test_the_callers_words_are_billed_to_the_turn_that_they_begin(tmp_path: Path) -> None:
-    replayed = await replayed_in(tmp_path)
-
-    heard = [
-        event
-        for event in replayed.events
-        if isinstance(event, UsageMeasured) and event.stage == "stt"
-    ]
-    assert [event.turn for event in heard] == [1, 1]  # the words, and the rest after the answer
 
 
 async def test_a_model_without_a_price_is_named_and_not_guessed(tmp_path: Path) -> None:

@@ -33,7 +33,6 @@ from lab.demo.staged import (
     StagePlan,
     staged_server,
 )
-from lab.process import RunningLab
 from lab.simulators.carrier.callee import spoken
 from lab.simulators.deepgram.simulator import DeepgramSimulator
 from lab.simulators.ears.known import KnownEars
@@ -41,6 +40,7 @@ from lab.simulators.instance import Core
 from lab.simulators.lab import Lab
 from lab.simulators.openai.simulator import OpenAISimulator
 from operations.database.database import Database
+from tests.kit.near import running
 from tests.operations.crm.register import KNOWN, Register, register_at
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.slow]
@@ -141,13 +141,7 @@ async def with_register(
             changes={"crm": crm, **changes},
             listeners=[notes],
         )
-        told = lab.describe()
-        running = RunningLab(
-            control_url=lab.control_url,
-            control_token=told["control"]["token"],
-            instances=told["instances"],
-        )
-        async with staged_server(running, plan) as staged:
+        async with staged_server(running(lab), plan) as staged:
             yield RegisterRun(lab=lab, staged=staged, register=register, notes=notes)
 
 

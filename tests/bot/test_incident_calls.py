@@ -10,11 +10,8 @@ from loguru import logger
 
 from bot.programs.recording import read
 from bot.programs.replay import KeptEntries, Replayed, replay_one
-from bot.workers.process import open_process
-from lab.process import RunningLab, with_lab
-from lab.simulators.lab import Lab
 from operations.telemetry import logs
-from tests.lab.simulators.near_ears import bring_near
+from tests.kit.near import near_process
 
 CALLER = Path(__file__).parents[1] / "fixtures" / "callers" / "01_hours.wav"
 LOUD = ("WARNING", "ERROR", "CRITICAL")
@@ -31,20 +28,13 @@ def log_file(tmp_path: Path) -> Iterator[Path]:
 
 async def calls_in(folder: Path, *, keys: dict[str, str], calls: int) -> list[Replayed]:
     """Make calls, one after the other, to a process with wrong keys for the lab."""
-    async with bring_near(Lab()) as lab:
-        instances = [
-            item | {"api_key": keys.get(item["name"], item["api_key"])}
-            for item in lab.describe()["instances"]
+    wrong = {name: {"api_key": key} for name, key in keys.items()}
+    notes, caller = KeptEntries(), read(CALLER)
+    async with near_process(folder, notes, rungs=wrong, words=False) as process:
+        return [
+            await replay_one(process, notes, caller, path=CALLER, folder=folder / str(call))
+            for call in range(calls)
         ]
-        running = RunningLab(control_url="", control_token="", instances=instances)
-        settings = with_lab(running, {"logs": {"dir": folder}})
-        notes = KeptEntries()
-        async with open_process(settings, words=False, listeners=[notes]) as process:
-            caller = read(CALLER)
-            return [
-                await replay_one(process, notes, caller, path=CALLER, folder=folder / str(call))
-                for call in range(calls)
-            ]
 
 
 def loud_lines(file: Path) -> list[tuple[str, str, dict[str, Any]]]:

@@ -20,6 +20,7 @@ async def test_a_call_without_strangers_is_whole(tmp_path: Path) -> None:
     assert all(verdict.whole for verdict in beside.verdicts)
 
 
+@pytest.mark.slow
 async def test_a_blamed_provider_is_noticed(tmp_path: Path) -> None:
     dies = [Window(fault=Stall(after_words=3))]
 
@@ -28,6 +29,7 @@ async def test_a_blamed_provider_is_noticed(tmp_path: Path) -> None:
             beside.lab.instance("cartesia").set_faults(dies)
 
 
+@pytest.mark.slow
 async def test_a_leaked_connection_is_noticed(tmp_path: Path) -> None:
     async with asyncio.TaskGroup() as tasks:
         with pytest.raises(AssertionError, match="became"):

@@ -13,7 +13,6 @@ import yaml
 
 from bot.programs.recording import UnreadableAudioError, read
 from bot.programs.replay import KeptEntries, Replayed, replay_one
-from bot.workers.process import open_process
 from calls.events import (
     AgentSaid,
     AnswerHeard,
@@ -25,11 +24,8 @@ from calls.events import (
     TranscriptFinal,
 )
 from fallbacks.facts import AttemptStarted
-from lab.process import RunningLab, with_lab
-from lab.simulators.instance import Core
-from lab.simulators.lab import Lab
 from tests.bot.word_error import word_error
-from tests.lab.simulators.near_ears import bring_near
+from tests.kit.near import near_process
 from tests.virtual_time import VirtualLoop
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "callers"
@@ -48,22 +44,17 @@ def replayed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Replayed]
 
 async def replay_all(out: Path) -> dict[str, Replayed]:
     notes = KeptEntries()
-    # No chance, and quicker than the median: no provider is late.
-    async with bring_near(Lab(core=Core(steady=True), speed=1.25)) as lab:
-        instances = lab.describe()["instances"]
-        running = RunningLab(control_url="", control_token="", instances=instances)
-        settings = with_lab(running, {"logs": {"dir": out / "logs"}})
-        async with open_process(settings, words=True, listeners=[notes]) as process:
-            return {
-                name: await replay_one(
-                    process,
-                    notes,
-                    read(FOLDER / f"{name}.wav"),
-                    path=FOLDER / f"{name}.wav",
-                    folder=out / name,
-                )
-                for name in TAKEN
-            }
+    async with near_process(out / "logs", notes) as process:
+        return {
+            name: await replay_one(
+                process,
+                notes,
+                read(FOLDER / f"{name}.wav"),
+                path=FOLDER / f"{name}.wav",
+                folder=out / name,
+            )
+            for name in TAKEN
+        }
 
 
 def expected(name: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from aiortc import (
 )
 from aiortc.mediastreams import MediaStreamError
 
-from lab.process import RunningLab, lab_process
+from lab.process import RunningLab
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.webhook import Twiml, read_twiml
 from tests.bot.serving import configuration, free_port
@@ -81,7 +81,7 @@ async def hosting(
 
 
 async def answering(url: str, process: asyncio.subprocess.Process) -> None:
-    async with asyncio.timeout(30), aiohttp.ClientSession() as session:
+    async with asyncio.timeout(90), aiohttp.ClientSession() as session:
         while process.returncode is None:
             try:
                 async with session.get(f"{url}/client/") as answer:
@@ -165,10 +165,9 @@ class BrowserPage:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("network")
-async def test_a_browser_calls_through_pipecats_runner(tmp_path: Path) -> None:
+async def test_a_browser_calls_through_pipecats_runner(tmp_path: Path, lab: RunningLab) -> None:
     async with (
         asyncio.timeout(90),
-        lab_process() as lab,
         hosted(lab, tmp_path, "-t", "webrtc") as url,
     ):
         page = BrowserPage()
@@ -197,10 +196,9 @@ def ring_at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ring_at_the_root")
-async def test_twilio_calls_through_pipecats_runner(tmp_path: Path) -> None:
+async def test_twilio_calls_through_pipecats_runner(tmp_path: Path, lab: RunningLab) -> None:
     async with (
         asyncio.timeout(90),
-        lab_process() as lab,
         hosted(lab, tmp_path, "-t", "twilio", "--proxy", PROXY) as url,
     ):
         async with Carrier(url, "no token", public_url=f"https://{PROXY}") as call:
@@ -213,10 +211,12 @@ async def test_twilio_calls_through_pipecats_runner(tmp_path: Path) -> None:
     assert ended["reason"] in ("caller_hung_up", "connection_lost")
 
 
-async def test_sigterm_ends_pipecats_runner_and_is_no_failure(tmp_path: Path) -> None:
+@pytest.mark.slow
+async def test_sigterm_ends_pipecats_runner_and_is_no_failure(
+    tmp_path: Path, lab: RunningLab
+) -> None:
     async with (
         asyncio.timeout(150),
-        lab_process() as lab,
         hosting(lab, tmp_path, "-t", "webrtc") as (_, process),
     ):
         process.terminate()
@@ -225,10 +225,11 @@ async def test_sigterm_ends_pipecats_runner_and_is_no_failure(tmp_path: Path) ->
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ring_at_the_root")
-async def test_sigterm_lets_a_telephone_call_in_pipecats_runner_say_goodbye(tmp_path: Path) -> None:
+async def test_sigterm_lets_a_telephone_call_in_pipecats_runner_say_goodbye(
+    tmp_path: Path, lab: RunningLab
+) -> None:
     async with (
         asyncio.timeout(150),
-        lab_process() as lab,
         hosting(lab, tmp_path, "-t", "twilio", "--proxy", PROXY, drain_s=1) as (url, process),
         Carrier(url, "no token", public_url=f"https://{PROXY}") as call,
     ):
@@ -245,11 +246,10 @@ async def test_sigterm_lets_a_telephone_call_in_pipecats_runner_say_goodbye(tmp_
 @pytest.mark.slow
 @pytest.mark.usefixtures("network")
 async def test_sigterm_waits_for_a_browser_in_pipecats_runner_no_longer_than_it_may(
-    tmp_path: Path,
+    tmp_path: Path, lab: RunningLab
 ) -> None:
     async with (
         asyncio.timeout(150),
-        lab_process() as lab,
         hosting(lab, tmp_path, "-t", "webrtc", drain_s=1) as (url, process),
     ):
         page = BrowserPage()
@@ -279,12 +279,13 @@ async def post_slowly(url: str, body: bytes) -> tuple[int, bool]:
 
 
 @pytest.mark.slow
-async def test_strangers_are_bounded_in_pipecats_runner_too(tmp_path: Path) -> None:
+async def test_strangers_are_bounded_in_pipecats_runner_too(
+    tmp_path: Path, lab: RunningLab
+) -> None:
     large = b"x" * 200_000
     compressed = {"Sec-WebSocket-Extensions": "permessage-deflate"}
     async with (
         asyncio.timeout(90),
-        lab_process() as lab,
         hosted(lab, tmp_path, "-t", "twilio", "--proxy", PROXY) as url,
         aiohttp.ClientSession() as session,
     ):

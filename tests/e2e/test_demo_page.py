@@ -48,7 +48,8 @@ async def demo(network: None, tmp_path_factory: pytest.TempPathFactory) -> Async
         yield running
 
 
-async def test_three_turns_are_talked_on_the_page(demo: Demo) -> None:
+async def test_an_answer_and_the_end_of_a_call(demo: Demo) -> None:
+    """More turns are in test_served_page.py."""
     async with talking() as page:
         watch = Watch(page, server=demo.url)
         assert "Holdline" in await greeted(page, demo.url)
@@ -56,15 +57,11 @@ async def test_three_turns_are_talked_on_the_page(demo: Demo) -> None:
         assert greeting_s > 1.0
 
         assert re.search(r"\bopen\b", await told(page, spoken("01_hours")))
-        assert re.search(r"euros|cost|price", await told(page, spoken("08_barge_in", 1)))
-        assert "book" in await told(page, spoken("03_booking"))
 
-        caller = await page.locator(".said[data-who=caller] .words").all_inner_texts()
-        assert len(caller) == 3
-        assert "opening hours" in caller[0].lower()
-        assert "cost" in caller[1].lower()
-        await expect(page.locator(".turn .total")).to_have_count(3)
-        assert await loud_s(page) > greeting_s + 3.0
+        (caller,) = await page.locator(".said[data-who=caller] .words").all_inner_texts()
+        assert "opening hours" in caller.lower()
+        await expect(page.locator(".turn .total")).to_have_count(1)
+        assert await loud_s(page) > greeting_s + 1.0
         await expect(page.locator("audio")).to_have_js_property("paused", value=False)
 
         await page.evaluate("window.say", spoken("07_two_utterances", 1))

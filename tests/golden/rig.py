@@ -15,9 +15,9 @@ from lab.control import LabControl
 from lab.drill.rig import Rig
 from lab.drill.rows import Row
 from lab.drill.telephones import CarrierTelephone
-from lab.process import RunningLab
 from lab.simulators.carrier.carrier import Carrier
 from tests.bot.judged_call import AUTH_TOKEN, JudgedCall, listening
+from tests.kit.near import running
 
 SEED = 11  # of `random`, which spreads the waits between two attempts
 
@@ -51,13 +51,7 @@ async def open_golden_rig(
     random.seed(SEED)
     carriers: list[Carrier] = []
     async with listening(folder, changes, None) as server:
-        described = server.lab.describe()
-        lab = RunningLab(
-            control_url=described["control"]["url"],
-            control_token=described["control"]["token"],
-            instances=described["instances"],
-            started_at_s=described["started_at_s"],
-        )
+        lab = running(server.lab)
 
         def ring() -> CarrierTelephone:
             carriers.append(Carrier(server.url, AUTH_TOKEN))

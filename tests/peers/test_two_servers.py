@@ -2,29 +2,23 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
 from livekit import api
 
+from tests.kit.waiting import until
 from tests.peers.children import Child, free_ports, running
 from tests.peers.media_server import START, MediaServer
 
-PATIENT_S = 60.0  # a guard
 ROOM = "call-of-nobody"
 
 
 def on_the_list(server: MediaServer) -> set[str]:
     with redis.Redis.from_url(f"redis://{server.redis}", decode_responses=True) as client:
         return set(client.hkeys("nodes"))
-
-
-async def until(fact: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENT_S):
-        while not fact():  # noqa: ASYNC110 - nothing tells of it
-            await asyncio.sleep(0.05)
 
 
 @pytest.fixture

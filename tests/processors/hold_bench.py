@@ -16,8 +16,6 @@ from pipecat.frames.frames import (
     InputDTMFFrame,
     InterimTranscriptionFrame,
     InterruptionFrame,
-    OutputAudioRawFrame,
-    StartFrame,
     TTSAudioRawFrame,
     TTSStoppedFrame,
     VADUserStartedSpeakingFrame,
@@ -26,8 +24,6 @@ from pipecat.frames.frames import (
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
-from pipecat.transports.base_output import BaseOutputTransport
-from pipecat.transports.base_transport import TransportParams
 from pipecat.workers.runner import WorkerRunner
 
 from calls.events import TurnDecided
@@ -44,6 +40,8 @@ from processors.turn.ending import TurnOpener
 from processors.turn.floor import Floor
 from processors.turn.sound_path import SoundEnd
 from processors.wiring import CallWiring
+from tests.kit.line import PlayedLine
+from tests.kit.waiting import until
 
 RATE_HZ = 8000
 WORD_S = 0.03
@@ -71,29 +69,6 @@ TEXTS = {
         "goodbye": ["Thank you and goodbye."],
     }
 }
-
-
-class Line(BaseOutputTransport):
-    """Plays in real time and keeps what it played, and when."""
-
-    def __init__(self) -> None:
-        super().__init__(TransportParams(audio_out_enabled=True, audio_out_end_silence_secs=0))
-        self.played: list[tuple[float, OutputAudioRawFrame]] = []
-
-    async def start(self, frame: StartFrame) -> None:
-        await super().start(frame)
-        await self.set_transport_ready(frame)
-
-    async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
-        self.played.append((time.monotonic(), frame))
-        await asyncio.sleep(len(frame.audio) / 2 / frame.sample_rate)
-        return True
-
-    def level(self, level: int) -> list[float]:
-        """Return when sound of this level was played."""
-        return [
-            at for at, frame in self.played if level in np.abs(np.frombuffer(frame.audio, "<i2"))
-        ]
 
 
 class Voices(FrameProcessor):
@@ -176,7 +151,7 @@ class Call:
 
     hold: HoldLine
     worker: PipelineWorker
-    line: Line
+    line: PlayedLine
     voice: Voice
     desk: MenuChoices
     turn: Turn
@@ -244,9 +219,7 @@ class Call:
         return [event.utterance for event in self.told if isinstance(event, HeldTheLine)]
 
     async def until(self, true: Callable[[], object], *, within_s: float = 3.0) -> None:
-        async with asyncio.timeout(within_s):
-            while not true():  # noqa: ASYNC110 - what is waited for are other objects' states
-                await asyncio.sleep(0.01)
+        await until(true, within_s=within_s)
 
     def clips(self) -> list[float]:
         """Return when each piece of a clip was played."""
@@ -274,7 +247,7 @@ async def held(
         ear=ear or NoEar(),
         remember=remembered.append,
     )
-    line, caller_line = Line(), CallerLine()
+    line, caller_line = PlayedLine(), CallerLine()
     floor = Floor(caller_line)
     wiring = CallWiring(
         clock=time.monotonic, turn=turn, line=caller_line, floor=floor, outside=told.append

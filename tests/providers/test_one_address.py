@@ -96,6 +96,7 @@ async def test_a_voice_follows_no_redirect(kind: str) -> None:
     assert elsewhere.reached == []
 
 
+@pytest.mark.virtual_time
 async def test_a_recogniser_follows_no_redirect() -> None:
     async with (
         redirected("deepgram") as (rung, elsewhere),

@@ -12,11 +12,10 @@ import numpy as np
 
 from bot import clock
 from bot.call.last_resort import say_locally
-from bot.workers.process import open_process
 from calls.entry import Entry
 from calls.events import AgentSaid, AnswerHeard
-from lab.process import RunningLab, with_lab
 from lab.simulators.lab import Lab
+from tests.kit.near import near_process
 from tests.lab.simulators import synthetic_caller as caller
 from tests.lab.simulators.near_ears import bring_near
 from transports.loopback.leg import LoopbackLeg
@@ -86,29 +85,25 @@ class LongCall:
 async def long_call(folder: Path) -> AsyncIterator[LongCall]:
     """Run one call while the block runs."""
     say_locally("One moment.", "en", rate_hz=RATE_HZ)  # 1.8 MB, allocated at the first use
-    async with bring_near(Lab()) as lab:
-        described = lab.describe()
-        running = RunningLab(control_url="", control_token="", instances=described["instances"])
-        agent = {"max_call_s": 1e6, "context_tokens": CONTEXT_TOKENS}
-        settings = with_lab(running, {"logs": {"dir": folder}, "agent": agent})
-        ear = Ear()
-        async with open_process(settings, words=False, listeners=[ear]) as process:
-            leg = LoopbackLeg(
-                np.zeros(0, np.int16),
-                sample_rate_hz=RATE_HZ,
-                linger_s=float("inf"),
-                clock=clock.monotonic,
-            )
-            call = process.call(leg)
-            async with asyncio.TaskGroup() as tasks:
-                answered = tasks.create_task(process.switchboard.answer(leg, call))
-                running_call = LongCall(lab=lab, leg=leg, ear=ear)
-                await running_call.until(lambda: ear.said)  # the greeting
-                try:
-                    yield running_call
-                finally:
-                    await call.cancel("test")
-                    await answered
+    lab, ear = bring_near(Lab()), Ear()
+    tree = {"agent": {"max_call_s": 1e6, "context_tokens": CONTEXT_TOKENS}}
+    async with near_process(folder, ear, lab=lab, tree=tree, words=False) as process:
+        leg = LoopbackLeg(
+            np.zeros(0, np.int16),
+            sample_rate_hz=RATE_HZ,
+            linger_s=float("inf"),
+            clock=clock.monotonic,
+        )
+        call = process.call(leg)
+        async with asyncio.TaskGroup() as tasks:
+            answered = tasks.create_task(process.switchboard.answer(leg, call))
+            running_call = LongCall(lab=lab, leg=leg, ear=ear)
+            await running_call.until(lambda: ear.said)  # the greeting
+            try:
+                yield running_call
+            finally:
+                await call.cancel("test")
+                await answered
 
 
 def held_bytes() -> int:

@@ -9,15 +9,15 @@ import pytest
 from benchmarks.greetings import BEEP, RATE_HZ, Greeting, render
 from bot import clock
 from bot.programs.replay import KeptEntries
-from bot.workers.process import Process, open_process
+from bot.workers.process import Process
 from calls.events import AgentSaid, CallEnded, Event
 from calls.leg_events import AnswererHeard
 from engines.espeak import Espeak
-from lab.process import lab_process, with_lab
 from processors.answerer.answerer_rules import Answerer, AnsweringPlan
+from tests.kit.near import near_process
 from transports.loopback.leg import LoopbackLeg
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
+pytestmark = [pytest.mark.virtual_time, pytest.mark.slow]
 
 GREETING = "Hello, this is Holdline. How can I help?"
 MESSAGE = "Please call us back about your appointment."
@@ -50,12 +50,10 @@ def said(events: list[Event]) -> str:
 
 async def test_a_person_is_greeted_and_a_mailbox_gets_the_text(tmp_path: Path) -> None:
     notes = KeptEntries()
-    async with asyncio.timeout(90), lab_process() as lab:
-        settings = with_lab(lab, {"logs": {"dir": tmp_path / "logs"}})
-        async with open_process(settings, words=True, listeners=[notes]) as process:
-            person, mailbox = await asyncio.gather(
-                placed(process, notes, PERSON), placed(process, notes, MAILBOX)
-            )
+    async with near_process(tmp_path / "logs", notes) as process:
+        person, mailbox = await asyncio.gather(
+            placed(process, notes, PERSON), placed(process, notes, MAILBOX)
+        )
 
     heard = [item.answerer for item in person if isinstance(item, AnswererHeard)]
     assert heard == ["human"]

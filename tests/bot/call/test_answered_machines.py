@@ -9,17 +9,18 @@ import pytest
 from benchmarks.greetings import BEEP, RATE_HZ, Greeting, render
 from bot import clock
 from bot.programs.replay import KeptEntries
-from bot.workers.process import Process, open_process
+from bot.workers.process import Process
 from calls.events import AgentSaid, CallEnded, Event
 from calls.leg_events import AnswererHeard
 from engines.espeak import Espeak
 from lab.callers import known
-from lab.process import LabOptions, lab_process, with_lab
+from lab.process import LabOptions, _build
 from lab.simulators.mulaw import decode, encode
 from processors.answerer.answerer_rules import Answerer, AnsweringPlan
+from tests.kit.near import near_process
 from transports.loopback.leg import LoopbackLeg
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
+pytestmark = [pytest.mark.virtual_time, pytest.mark.slow]
 
 GREETING = "Hello, this is Holdline. How can I help?"
 WHO = "This is Holdline, about your appointment."
@@ -93,16 +94,15 @@ async def test_an_assistant_a_mailbox_and_early_media_are_each_treated_as_such(
     mailbox = np.concatenate([tape, quiet, beep])
     early = np.concatenate([network, quiet[:4000], beep, quiet[:4000]])
     heard = ((ASKS, asks), (TAPE, tape), (NETWORK, network), (HELLO, hello))
-    options = LabOptions(known=tuple(known(text, samples) for text, samples in heard))
+    utterances = tuple(known(text, samples) for text, samples in heard)
+    lab = _build({}, LabOptions(known=utterances, steady=True))
     notes = KeptEntries()
-    async with asyncio.timeout(120), lab_process(options=options) as lab:
-        settings = with_lab(lab, {"logs": {"dir": tmp_path / "logs"}})
-        async with open_process(settings, words=True, listeners=[notes]) as process:
-            (asked, _), (left, left_sound), (rang, _) = await asyncio.gather(
-                placed(process, notes, assistant),
-                placed(process, notes, mailbox),
-                placed(process, notes, hello, early),
-            )
+    async with near_process(tmp_path / "logs", notes, lab=lab) as process:
+        (asked, _), (left, left_sound), (rang, _) = await asyncio.gather(
+            placed(process, notes, assistant),
+            placed(process, notes, mailbox),
+            placed(process, notes, hello, early),
+        )
 
     assert answerers(asked)[-2:] == ["screening", "human"]
     assert said(asked).startswith(f"{WHO} {GREETING}")

@@ -12,15 +12,15 @@ from bot.exits import UsageError
 from bot.programs.recording import Recording, read
 from bot.programs.replay import KeptEntries, Replayed, replay_one
 from bot.workers import process as house_module
-from bot.workers.process import Process, open_process
+from bot.workers.process import Process
 from calls.events import AgentSaid, AnswerHeard, CallEnded, CallFailed
-from lab.process import lab_process, with_lab
 from processors.hearing.caller_words import CallerWords
+from tests.kit.near import near_process
 
 FOLDER = Path(__file__).parents[2] / "fixtures" / "callers"
 BAD_TOOL = {"tools": [{"entry_point": "no_such_module:tool"}]}
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.virtual_time, pytest.mark.slow]
 
 
 async def replayed(process: Process, notes: KeptEntries, name: str, out: Path) -> Replayed:
@@ -44,13 +44,11 @@ async def test_an_exception_ends_its_own_call_with_a_goodbye_and_no_other(
 
     monkeypatch.setattr(CallerWords, "_bound", break_on_hours)
     notes = KeptEntries()
-    async with asyncio.timeout(60), lab_process() as lab:
-        settings = with_lab(lab, {"logs": {"dir": tmp_path / "logs"}})
-        async with open_process(settings, words=True, listeners=[notes]) as process:
-            broken, whole = await asyncio.gather(
-                replayed(process, notes, "01_hours", tmp_path),
-                replayed(process, notes, "07_two_utterances", tmp_path),
-            )
+    async with near_process(tmp_path / "logs", notes) as process:
+        broken, whole = await asyncio.gather(
+            replayed(process, notes, "01_hours", tmp_path),
+            replayed(process, notes, "07_two_utterances", tmp_path),
+        )
 
     (failed,) = of(CallFailed, broken)
     assert isinstance(failed, CallFailed)
@@ -78,13 +76,11 @@ async def test_a_call_that_cannot_be_assembled_still_says_goodbye(
 ) -> None:
     monkeypatch.setattr(house_module, "check_tools", lambda settings: None)
     notes = KeptEntries()
-    async with asyncio.timeout(60), lab_process() as lab:
-        settings = with_lab(lab, {"logs": {"dir": tmp_path / "logs"}, "agent": BAD_TOOL})
-        async with open_process(settings, words=True, listeners=[notes]) as process:
-            silence = Recording(np.zeros(16_000, np.int16), 16_000)
-            found = await replay_one(
-                process, notes, silence, path=Path("silence"), folder=tmp_path / "silence"
-            )
+    async with near_process(tmp_path / "logs", notes, tree={"agent": BAD_TOOL}) as process:
+        silence = Recording(np.zeros(16_000, np.int16), 16_000)
+        found = await replay_one(
+            process, notes, silence, path=Path("silence"), folder=tmp_path / "silence"
+        )
 
     assert found.outcome.reason == "failed"
     assert len(of(CallEnded, found)) == 1
@@ -93,8 +89,6 @@ async def test_a_call_that_cannot_be_assembled_still_says_goodbye(
 
 
 async def test_a_tool_that_no_call_could_use_prevents_the_start(tmp_path: Path) -> None:
-    async with lab_process() as lab:
-        settings = with_lab(lab, {"logs": {"dir": tmp_path}, "agent": BAD_TOOL})
-        with pytest.raises(UsageError, match="no_such_module"):
-            async with open_process(settings, words=True):
-                pass
+    with pytest.raises(UsageError, match="no_such_module"):
+        async with near_process(tmp_path, tree={"agent": BAD_TOOL}):
+            pass

@@ -6,7 +6,6 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +18,11 @@ from bot.call.call_recording import HELD_S, CallRecording
 from bot.call.conversation import opening_frames
 from bot.config.agent import AgentSettings
 from bot.programs.recording import read
-from bot.workers.process import open_process
-from calls.entry import Entry
 from calls.events import AgentSaid, AnswerHeard, CallRecorded
-from lab.process import RunningLab, with_lab
-from lab.simulators.instance import Core
-from lab.simulators.lab import Lab
 from operations.database.database import Database
 from operations.record.reader import RecordReader
 from operations.record.voicemails import LEFT_S, MessageFile, finish_left
-from tests.lab.simulators.near_ears import bring_near
+from tests.kit.near import Notes, near_process
 from transports.loopback.leg import LoopbackLeg
 
 CALLER = Path(__file__).parents[2] / "fixtures" / "callers" / "01_hours.wav"
@@ -37,38 +31,21 @@ RATE_HZ = 8000
 PIECE = b"\1\1" * 160  # 20 ms
 
 
-@dataclass
-class Told:
-    entries: list[Entry] = field(default_factory=list)
-
-    async def hear(self, entry: Entry) -> None:
-        self.entries.append(entry)
-
-    def of(self, kind: type) -> list[Any]:
-        return [entry.event for entry in self.entries if isinstance(entry.event, kind)]
-
-
-async def one_call(folder: Path) -> tuple[Told, LoopbackLeg]:
-    caller, told = read(CALLER), Told()
-    async with bring_near(Lab(core=Core(steady=True), speed=1.25)) as lab:
-        running = RunningLab(
-            control_url="", control_token="", instances=lab.describe()["instances"]
+async def one_call(folder: Path) -> tuple[Notes, LoopbackLeg]:
+    caller, told = read(CALLER), Notes()
+    tree = {
+        "storage": {"url": url_in(folder)},
+        "agent": {"recording": {"enabled": True, "notice": NOTICE}},
+    }
+    async with near_process(folder, told, tree=tree, recorded=True) as process:
+        leg = LoopbackLeg(
+            np.concatenate([np.zeros(6 * caller.rate_hz, np.int16), caller.samples]),
+            sample_rate_hz=caller.rate_hz,
+            linger_s=10.0,
+            content_s=4.0,
+            clock=time.monotonic,
         )
-        tree = {
-            "logs": {"dir": folder},
-            "storage": {"url": url_in(folder)},
-            "agent": {"recording": {"enabled": True, "notice": NOTICE}},
-        }
-        settings = with_lab(running, tree)
-        async with open_process(settings, words=True, listeners=[told], record=True) as process:
-            leg = LoopbackLeg(
-                np.concatenate([np.zeros(6 * caller.rate_hz, np.int16), caller.samples]),
-                sample_rate_hz=caller.rate_hz,
-                linger_s=10.0,
-                content_s=4.0,
-                clock=time.monotonic,
-            )
-            await process.switchboard.answer(leg, process.call(leg))
+        await process.switchboard.answer(leg, process.call(leg))
     return told, leg
 
 

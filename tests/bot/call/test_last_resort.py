@@ -9,14 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.frames.frames import InputDTMFFrame
 
 from bot import clock
 from bot.programs.recording import read
-from bot.programs.replay import KeptEntries
-from bot.workers.process import open_process
 from calls.entry import Entry
 from calls.events import (
     AgentSaid,
@@ -27,9 +24,10 @@ from calls.events import (
     MessageLeft,
 )
 from fallbacks.facts import HeldTheLine, StageExhausted, StepTaken
-from lab.process import lab_process, with_lab
+from lab.simulators.schedule import parse_windows
 from operations.database.database import Database
 from operations.record.callbacks import Callbacks
+from tests.kit.near import Notes, near_process, steady_lab
 from tests.lab.simulators import synthetic_caller
 from transports.leg import LegFacts
 from transports.loopback.leg import LoopbackLeg
@@ -40,9 +38,8 @@ LLM_MUTE = {name: [{"fault": "silent", "where": "handshake"}] for name in ("open
 VOICES_GONE = {name: [{"fault": "refuse"}] for name in ("cartesia", "elevenlabs")}
 EARS_REFUSE = {name: [{"fault": "refuse"}] for name in ("deepgram", "deepgram-b")}
 EARS_GONE = {name: [{"fault": "http", "status": 503}] for name in ("deepgram", "deepgram-b")}
-LOOK_S = 0.01
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
+pytestmark = [pytest.mark.virtual_time, pytest.mark.slow]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +49,6 @@ class Heard:
     events: Sequence[Event]
     sounds: Sequence[tuple[float, float]]  # from, to: seconds on the line
     stopped_s: float  # when the caller had spoken, on the line
-    late: Sequence[tuple[float, float]]  # on the line: when this process woke late, by how much
 
     def of(self, kind: type) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
@@ -64,21 +60,14 @@ class Heard:
 
     @property
     def silences_s(self) -> list[float]:
-        """Silences after the caller had spoken, except the one after the last sound.
-
-        The machine's own lag is taken off.
-        """
+        """Silences after the caller had spoken, except the one after the last sound."""
         moments = [self.stopped_s]
         gaps: list[float] = []
         for begin, end in self.sounds:
             if begin > self.stopped_s:
-                gaps.append(begin - moments[-1] - self._late_s(moments[-1], begin))
+                gaps.append(begin - moments[-1])
                 moments.append(end)
         return gaps
-
-    def _late_s(self, begin: float, end: float) -> float:
-        """The machine's part of a silence: the control for other work on it."""
-        return sum(late_s for at_s, late_s in self.late if begin < at_s <= end)
 
 
 async def call(
@@ -96,44 +85,38 @@ async def call(
     `replies` maps names of our utterances to the caller's answers and their moments. A browser has
     neither keys nor a number.
     """
-    schedule = tmp_path / "faults.yaml"
-    schedule.write_text(yaml.safe_dump(dict(faults)), encoding="utf-8")
-    notes, caller, late = KeptEntries(), read(CALLER), list[tuple[float, float]]()
-    prompts = Prompts()
-    async with asyncio.timeout(90), lab_process(faults=schedule) as lab:
-        storage = {"url": f"sqlite+aiosqlite:///{tmp_path}/holdline.db"}
-        settings = with_lab(lab, {"logs": {"dir": tmp_path}, "storage": storage, **(tree or {})})
-        async with open_process(settings, words=True, listeners=[notes, prompts]) as process:
-            leg = LoopbackLeg(
-                caller.samples,
-                sample_rate_hz=caller.rate_hz,
-                linger_s=linger_s,
-                clock=clock.monotonic,
-            )
-            leg.facts = LegFacts(
-                transport="loopback",
-                sample_rate_hz=caller.rate_hz,
-                caller="" if browser else "+15550199",
-                keys=not browser,
-            )
-            made = process.call(leg)
-            async with asyncio.TaskGroup() as tasks:
-                pressing = tasks.create_task(press(leg, keys or {}))
-                replying = tasks.create_task(reply(leg, prompts, replies or {}))
-                watching = tasks.create_task(watch(late))
-                await process.switchboard.answer(leg, made)
-                pressing.cancel()
-                replying.cancel()
-                watching.cancel()
-            await process.emitter.flush()
-            events = [note.event for note in notes.take(made.call_id)]
-    stops = [event.at_s for event in events if isinstance(event, CallerStopped)]
-    started_at_s = leg.line.started_at_s or 0.0
+    notes, prompts, caller = Notes(), Prompts(), read(CALLER)
+    lab = steady_lab(faults={name: parse_windows(windows) for name, windows in faults.items()})
+    storage = {"url": f"sqlite+aiosqlite:///{tmp_path}/holdline.db"}
+    async with (
+        asyncio.timeout(120),
+        near_process(
+            tmp_path, notes, prompts, lab=lab, tree={"storage": storage, **(tree or {})}
+        ) as process,
+    ):
+        leg = LoopbackLeg(
+            caller.samples,
+            sample_rate_hz=caller.rate_hz,
+            linger_s=linger_s,
+            clock=clock.monotonic,
+        )
+        leg.facts = LegFacts(
+            transport="loopback",
+            sample_rate_hz=caller.rate_hz,
+            caller="" if browser else "+15550199",
+            keys=not browser,
+        )
+        async with asyncio.TaskGroup() as tasks:
+            pressing = tasks.create_task(press(leg, keys or {}))
+            replying = tasks.create_task(reply(leg, prompts, replies or {}))
+            await process.switchboard.answer(leg, process.call(leg))
+            pressing.cancel()
+            replying.cancel()
+    stopped, *_ = notes.of(CallerStopped)
     return Heard(
-        events=events,
+        events=[entry.event for entry in notes.entries if entry.call_id],
         sounds=sounds(leg.line.heard(), caller.rate_hz),
-        stopped_s=stops[0] - started_at_s,
-        late=[(at_s - started_at_s, late_s) for at_s, late_s in late],
+        stopped_s=stopped.at_s - (leg.line.started_at_s or 0.0),
     )
 
 
@@ -160,16 +143,6 @@ async def reply(
             noise = synthetic_caller.noise(after_s, rms=20.0, rate_hz=rate_hz)
             speech = synthetic_caller.say(text, rate_hz=rate_hz)
             await leg.say(np.frombuffer(noise + speech, "<i2"))
-
-
-async def watch(late: list[tuple[float, float]]) -> None:
-    """Record how much too long this process sleeps, and when it wakes."""
-    while True:
-        due_s = clock.monotonic() + LOOK_S
-        await asyncio.sleep(LOOK_S)
-        woke_s = clock.monotonic()
-        if woke_s - due_s > LOOK_S:  # less counts as none
-            late.append((woke_s, woke_s - due_s))
 
 
 async def press(leg: LoopbackLeg, keys: Mapping[float, str]) -> None:

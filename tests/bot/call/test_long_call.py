@@ -36,7 +36,7 @@ def nothing_written() -> Iterator[None]:
         # Until some 120 turns were made the windows of what is recent are filling up, and glibc
         # takes pages for what is hardly more (measured: 820 bytes a turn in turns 80 to 200, 450
         # in turns 128 to 240; in Python's hands are 4 small blocks a turn more, no object).
-        pytest.param(240, 120, 1000.0, id="240 turns", marks=pytest.mark.long),
+        pytest.param(160, 80, 2000.0, id="160 turns", marks=pytest.mark.long),
         pytest.param(2000, 400, 1000.0, id="2000 turns", marks=pytest.mark.hours),
     ],
 )

@@ -1,7 +1,7 @@
 """A caller whose media socket dies hears the rest and continues the same conversation."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,16 +13,11 @@ from lab.callers import RATE_HZ, caller_says
 from lab.drill.judge import ExpectedWords, ReplyVerdict, judge
 from lab.simulators.carrier.carrier import AUDIBLE
 from tests.bot.judged_call import GREETING, JudgedCall, listening
+from tests.kit.waiting import until
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.slow, pytest.mark.usefixtures("quiet_log")]
 
 BACK_S = 2.0  # the caller hears the agent again within
-
-
-async def until(fact: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not fact():  # noqa: ASYNC110 - nothing tells of it
-            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

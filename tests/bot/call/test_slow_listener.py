@@ -28,10 +28,5 @@ async def test_a_listener_that_blocks_for_ten_seconds_changes_no_answer(tmp_path
     assert beside.v2v_s == pytest.approx(alone.v2v_s, abs=0.001)
     assert beside.said == alone.said
     assert lost["Blocked"] > 0
-
-
-async def test_a_process_reports_its_configuration(tmp_path: Path) -> None:
-    told, _ = await replay_call(tmp_path)
-
-    loaded = [entry for entry in told.entries if isinstance(entry.event, ConfigurationLoaded)]
+    loaded = [entry for entry in alone.entries if isinstance(entry.event, ConfigurationLoaded)]
     assert [entry.call_id for entry in loaded] == [""]

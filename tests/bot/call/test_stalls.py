@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -12,7 +11,6 @@ import pytest
 
 from bot.programs.recording import read
 from bot.workers.process import Process, open_process
-from calls.entry import Entry
 from calls.events import AgentSaid, Event, ProcessLagged, ProviderFailed, TranscriptFinal
 from fallbacks.facts import (
     AttemptDropped,
@@ -24,10 +22,8 @@ from fallbacks.facts import (
     StageExhausted,
     Suspected,
 )
-from lab.process import LabOptions, RunningLab, lab_process, with_lab
-from lab.simulators.instance import Core
-from lab.simulators.lab import Lab
-from tests.lab.simulators.near_ears import bring_near
+from lab.process import LabOptions, lab_process, with_lab
+from tests.kit.near import Notes, near_lab
 from tests.virtual_time import VirtualLoop
 from transports.loopback.leg import LoopbackLeg
 
@@ -36,19 +32,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.virtual_time]
 FOLDER = Path(__file__).parents[2] / "fixtures" / "callers"
 CALLERS = ("01_hours", "01_hours", "03_booking", "14_rate_8k")
 BLAME = (AttemptFailed, BreakerMoved, HedgeStarted, ProviderFailed, RungChosen, StageExhausted)
-
-
-@dataclass
-class Ear:
-    """Keeps all events, of calls and of the process."""
-
-    told: list[Entry] = field(default_factory=list)
-
-    async def hear(self, entry: Entry) -> None:
-        self.told.append(entry)
-
-    def told_of(self, call_id: str) -> list[Event]:
-        return [entry.event for entry in self.told if entry.call_id == call_id]
 
 
 @dataclass
@@ -83,19 +66,12 @@ async def stall(moments: Sequence[tuple[float, float]], stop: Stall) -> None:
         stop(length_s)
 
 
-@asynccontextmanager
-async def lab_in_here() -> AsyncIterator[RunningLab]:
-    async with bring_near(Lab(core=Core(steady=True), speed=1.25)) as lab:
-        instances = lab.describe()["instances"]
-        yield RunningLab(control_url="", control_token="", instances=instances)
-
-
 async def four_calls(out: Path, *moments: tuple[float, float], stop: Stall = stand_still) -> Told:
     """Replay four callers at once, with stalls."""
     elsewhere = lab_process(options=LabOptions(steady=True))
-    async with lab_in_here() if stop is stand_still else elsewhere as lab:
+    async with near_lab() if stop is stand_still else elsewhere as lab:
         settings = with_lab(lab, {"logs": {"dir": out / "logs"}})
-        ear = Ear()
+        ear = Notes()
         async with open_process(settings, words=True, listeners=[ear]) as process:
             stalling = asyncio.create_task(stall(moments, stop))
             calls = await asyncio.gather(*(one_call(process, ear, name) for name in CALLERS))
@@ -103,11 +79,11 @@ async def four_calls(out: Path, *moments: tuple[float, float], stop: Stall = sta
     return Told(
         said=[said for said, _ in calls],
         heard=[heard for _, heard in calls],
-        all=[entry.event for entry in ear.told],
+        all=[entry.event for entry in ear.entries],
     )
 
 
-async def one_call(process: Process, ear: Ear, name: str) -> tuple[list[str], list[str]]:
+async def one_call(process: Process, ear: Notes, name: str) -> tuple[list[str], list[str]]:
     caller = read(FOLDER / f"{name}.wav")
     leg = LoopbackLeg(
         caller.samples,
@@ -119,7 +95,7 @@ async def one_call(process: Process, ear: Ear, name: str) -> tuple[list[str], li
     call = process.call(leg)
     await process.switchboard.answer(leg, call)
     await process.emitter.flush()
-    events = ear.told_of(call.call_id)
+    events = ear.of_call(call.call_id)
     said = [event.text for event in events if isinstance(event, AgentSaid)]
     heard = [event.text for event in events if isinstance(event, TranscriptFinal)]
     return said, heard

@@ -38,7 +38,6 @@ from tests.bot.call.transfer_bench import (
     Telephone,
     WorkerPool,
     asked,
-    outcomes,
     pool,
 )
 
@@ -59,7 +58,7 @@ async def test_a_person_hears_the_summary_accepts_and_talks_with_the_caller(
         waited_s = there.caller.longest_silence_s(asked_s)
         tones = there.caller.times(TONE)
         await person.press("1")
-        await there.until(lambda: outcomes(there))
+        await there.until(lambda: there.outcomes)
         await there.said(TOGETHER)
         question = await person.says("Hello, this is billing.")
         answer = await there.caller.says("I have a question about my bill.")
@@ -74,7 +73,7 @@ async def test_a_person_hears_the_summary_accepts_and_talks_with_the_caller(
         assert waited_s < 2.0
         assert heard
         assert answered
-        assert outcomes(there) == ["connected"]
+        assert there.outcomes == ["connected"]
         assert turns == 1  # the agent has heard nothing of what the two said
         assert there.caller.times(NOBODY) == 0
 
@@ -113,7 +112,7 @@ async def test_a_person_who_hangs_up_gives_the_caller_back_to_the_agent(tmp_path
         assert len(there.events(CallerReturned)) == 1
 
         assert person.over.is_set()
-        assert outcomes(there) == ["connected"]
+        assert there.outcomes == ["connected"]
 
 
 async def test_two_silent_parties_are_left_alone_until_the_agent_asks_again(
@@ -144,7 +143,7 @@ async def test_a_person_who_is_not_reached_brings_the_agent_back(
 
         assert there.caller.times(CONNECTING) == there.caller.times(NOBODY) == 1
         assert there.caller.longest_silence_s(asked_s) < 2.0
-        assert outcomes(there) == [outcome]
+        assert there.outcomes == [outcome]
         assert len(there.events(PersonWanted)) == 1
 
 
@@ -157,7 +156,7 @@ async def test_a_person_who_declines_is_dropped(tmp_path: Path) -> None:
 
         assert person.over.is_set()
         assert person.why == "declined"
-        assert outcomes(there) == ["declined"]
+        assert there.outcomes == ["declined"]
 
 
 @pytest.mark.parametrize(
@@ -174,12 +173,12 @@ async def test_a_person_accepts_by_voice(
         await there.until(lambda: there.events(PersonBriefed))
         early = list(heard_s)
         await person.says(word)
-        await there.until(lambda: outcomes(there))
+        await there.until(lambda: there.outcomes)
         await asyncio.sleep(1.0)
 
         assert early == []
         assert len(heard_s) == 1
-        assert outcomes(there) == [outcome]
+        assert there.outcomes == [outcome]
         assert person.why == why
 
 
@@ -209,7 +208,7 @@ async def test_a_machine_that_accepts_nothing_is_dropped_and_the_agent_returns(
         assert there.people.person.why == "not_accepted"
         assert there.events(CallerSilent) == []  # a waiting caller gets no prompt
         assert there.caller.longest_silence_s(asked_s) < 2.0
-        assert outcomes(there) == ["no_answer"]
+        assert there.outcomes == ["no_answer"]
 
 
 @pytest.mark.parametrize("when", ["while it rings", "while the person listens"])
@@ -236,7 +235,7 @@ async def test_a_leg_that_can_transfer_releases_the_caller(tmp_path: Path) -> No
 
         assert caller.handed_on[0].number == "+15550123"
         assert caller.times(CONNECTING) == 1
-        assert outcomes(there) == ["connected"]
+        assert there.outcomes == ["connected"]
         assert there.events(CallEnded)[0].reason == "transfer"
 
 
@@ -247,7 +246,7 @@ async def test_a_failed_transfer_by_the_leg_keeps_the_caller(tmp_path: Path) -> 
         await there.said(OFFER)
 
         assert caller.longest_silence_s(asked_s) < 2.0
-        assert outcomes(there) == ["no_answer"]
+        assert there.outcomes == ["no_answer"]
 
 
 async def test_an_unanswered_transfer_by_the_leg_is_reported_and_offers_a_callback(
@@ -258,7 +257,7 @@ async def test_an_unanswered_transfer_by_the_leg_is_reported_and_offers_a_callba
         await there.until(lambda: there.events(PersonWanted))
         await there.until(lambda: there.events(AnswerHeard))
 
-        assert outcomes(there) == []
+        assert there.outcomes == []
         assert there.caller.times(CONNECTING) == 0
 
 
@@ -272,7 +271,7 @@ async def test_a_key_reaches_a_person_at_any_time_of_the_conversation(tmp_path: 
         assert there.caller.first_sound_s(pressed_s) < 1.0  # no answer is on its way to wait for
         assert there.caller.times(CONNECTING) == 1
         assert [item.name for item in there.people.called] == ["billing"]
-        assert outcomes(there) == ["busy"]
+        assert there.outcomes == ["busy"]
 
 
 async def test_a_key_requests_a_callback(tmp_path: Path) -> None:
@@ -360,4 +359,4 @@ async def test_the_model_sees_a_name_and_no_number(tmp_path: Path) -> None:
 
         assert "billing" in tools
         assert "5550123" not in tools
-        assert "5550123" not in "".join(map(repr, there.told)) + written
+        assert "5550123" not in "".join(map(repr, there.notes.entries)) + written

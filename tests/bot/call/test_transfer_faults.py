@@ -27,7 +27,6 @@ from tests.bot.call.transfer_bench import (
     People,
     WorkerPool,
     asked,
-    outcomes,
     pool,
 )
 
@@ -55,7 +54,7 @@ async def test_a_caller_who_speaks_during_the_connection_hears_all_that_the_pers
             tasks.create_task(there.caller.says(HOURS))
             await asyncio.sleep(1.0)
             await person.press("1")
-        await there.until(lambda: outcomes(there))
+        await there.until(lambda: there.outcomes)
         await asyncio.sleep(2.5)
         words = [await person.says("Hello, this is billing.") for _ in range(2)]
         await asyncio.sleep(1.0)
@@ -83,7 +82,7 @@ async def test_a_person_who_hangs_up_while_being_connected_leaves_the_agent_hear
         await there.caller.says(HOURS)
         await there.until(lambda: there.events(AnswerHeard))
 
-        assert outcomes(there) == ["declined"]
+        assert there.outcomes == ["declined"]
         assert there.caller.times(TOGETHER) == 0
 
 
@@ -155,7 +154,7 @@ async def test_a_caller_who_reaches_a_person_by_key_in_an_outage_hears_no_goodby
         await there.until(lambda: there.steps("keypad", "words"), within_s=120)
 
         assert ended == held_since == []
-        assert outcomes(there) == ["connected"]
+        assert there.outcomes == ["connected"]
 
 
 async def asked_again(there: WorkerPool) -> int:

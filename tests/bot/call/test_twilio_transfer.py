@@ -1,7 +1,7 @@
 """A caller over Twilio reaches a person called by Twilio: every word at all three ears."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,28 +11,17 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
-from bot.server.server import Extras, bind_socket, run_server
-from calls.entry import Entry
-from calls.events import (
-    AgentSaid,
-    CallEnded,
-    CallerReturned,
-    Event,
-    HandedOver,
-    PersonBriefed,
-    TranscriptFinal,
-)
+from bot.server.server import bind_socket
+from calls.events import CallEnded, CallerReturned, PersonBriefed, TranscriptFinal
 from lab.callers import caller_says, decode, encode
 from lab.drill.hearing import Sent
 from lab.drill.servers import GREETING
-from lab.process import RunningLab, with_lab
+from lab.process import RunningLab
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.exchange import Placed
 from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import AgentServer, PhoneCall
-from lab.simulators.instance import Core
-from lab.simulators.lab import Lab
 from tests.bot.call.sent_words import ASKED, HELLO, amiss, begins_with, words_sent
 from tests.bot.call.transfer_bench import (
     BACK,
@@ -45,10 +34,11 @@ from tests.bot.call.transfer_bench import (
     TONE,
     WISH,
     Pcm,
+    ToldCall,
     local,
     occurrences,
 )
-from tests.lab.simulators.near_ears import bring_near
+from tests.kit.near import Notes, near_server, running, steady_lab, url_of
 from tests.peers.hearsay import times_heard
 
 pytestmark = [
@@ -64,25 +54,12 @@ SECOND = "There are two items on my invoice that I never ordered."
 
 
 @dataclass(kw_only=True)
-class Line:
+class TwilioLine(ToldCall):
     """A caller in a call, the person who can be called, and the events."""
 
     caller: Carrier
     rest: CarrierRest
     lab: RunningLab
-    told: list[Entry]
-
-    def events(self, kind: type[Event]) -> list[Any]:
-        return [entry.event for entry in self.told if isinstance(entry.event, kind)]
-
-    async def until(self, fact: Callable[[], object], *, within_s: float = 90.0) -> None:
-        async with asyncio.timeout(within_s):
-            while not fact():  # noqa: ASYNC110 - what is waited for are other objects' states
-                await asyncio.sleep(0.2)
-
-    async def said(self, text: str) -> None:
-        await self.until(lambda: text in [event.text for event in self.events(AgentSaid)])
-        await asyncio.sleep(SETTLE_S)
 
     async def asks(self) -> float:
         """Let the caller ask for a person; return the moment of the request."""
@@ -114,35 +91,22 @@ class Line:
         assert self.placed.carrier
         return self.placed.carrier
 
-    @property
-    def outcomes(self) -> list[str]:
-        return [event.outcome for event in self.events(HandedOver)]
-
 
 def telephoned(samples: Pcm) -> Pcm:
     return decode(encode(samples))
 
 
-class _Notes:
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-
-    async def hear(self, entry: Entry) -> None:
-        self.entries.append(entry)
-
-
 @asynccontextmanager
-async def line(folder: Path, person: Callee, *, warm: bool = True) -> AsyncIterator[Line]:
-    notes, listener = _Notes(), bind_socket("127.0.0.1", 0)
-    port = listener.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    phone = PhoneCall()
+async def line(folder: Path, person: Callee, *, warm: bool = True) -> AsyncIterator[TwilioLine]:
+    notes, listener = Notes(), bind_socket("127.0.0.1", 0)
+    url, phone = url_of(listener), PhoneCall()
     server = AgentServer(base_url=url, public_url=url, auth_token=TOKEN)
-    lab = bring_near(Lab(core=Core(steady=True), speed=1.25, keep_audio=True))
-    async with lab, CarrierRest(phone.account_sid, TOKEN, server=server) as rest:
+    async with (
+        steady_lab(keep_audio=True) as lab,
+        CarrierRest(phone.account_sid, TOKEN, server=server) as rest,
+    ):
         rest.exchange.callees[BILLING] = person
         tree: dict[str, Any] = {
-            "server": {"port": port, "public_url": url},
             "agent": {"destinations": {"billing": {"number": BILLING, "warm": warm, "ring_s": 20}}},
             "transports": {
                 "twilio": {
@@ -153,23 +117,12 @@ async def line(folder: Path, person: Callee, *, warm: bool = True) -> AsyncItera
                     "api_url": rest.url,
                 }
             },
-            "logs": {"dir": folder / "logs"},
-            "storage": {"url": f"sqlite+aiosqlite:///{folder}/holdline.db"},
-            "hold": {"render": False},
         }
-        about = lab.describe()
-        running = RunningLab(
-            control_url=about["control"]["url"],
-            control_token=about["control"]["token"],
-            instances=about["instances"],
-        )
-        settings = with_lab(running, tree)
-        async with run_server(settings, [listener], extras=Extras(listeners=[notes])) as server:
-            await server.ready.wait()
+        async with near_server(listener, notes, lab=lab, folder=folder, tree=tree):
             caller = Carrier(url, TOKEN, phone=phone)
             rest.know(caller)
             async with asyncio.timeout(600), caller:
-                yield Line(caller=caller, rest=rest, lab=running, told=notes.entries)
+                yield TwilioLine(caller=caller, rest=rest, lab=running(lab), notes=notes)
 
 
 async def test_after_acceptance_every_party_hears_the_words_meant_for_it(  # noqa: PLR0915 - three ears

@@ -18,17 +18,15 @@ from pipecat.frames.frames import InputDTMFFrame
 
 from bot import clock
 from bot.call.last_resort import say_locally
-from bot.workers.process import Process, open_process
-from calls.entry import Entry
+from bot.workers.process import Process
 from calls.events import AgentSaid, Event, HandedOver
 from calls.handover import Destination, Handover
 from fallbacks.facts import StepTaken
 from lab.callers import caller_says
-from lab.process import RunningLab, with_lab
-from lab.simulators.instance import Core
 from lab.simulators.lab import Lab
 from processors.transfer.waiting_line import hold_tone
-from tests.lab.simulators.near_ears import bring_near
+from tests.kit.near import Notes, near_process, steady_lab
+from tests.kit.waiting import until
 from transports.leg import Leg, LegFacts
 from transports.loopback.leg import LoopbackLeg
 
@@ -174,13 +172,40 @@ class People:
 
 
 @dataclass(kw_only=True)
-class WorkerPool:
+class ToldCall:
+    """A call, and the events that were told of it."""
+
+    notes: Notes
+
+    def events(self, kind: type[Event]) -> list[Any]:
+        return self.notes.of(kind)
+
+    @property
+    def outcomes(self) -> list[str]:
+        """The outcomes of its transfers."""
+        return [event.outcome for event in self.events(HandedOver)]
+
+    @property
+    def said_texts(self) -> list[str]:
+        """All that the agent has said to the caller."""
+        return [event.text for event in self.events(AgentSaid)]
+
+    async def until(self, fact: Callable[[], object], *, within_s: float = 90.0) -> None:
+        await until(fact, within_s=within_s, every_s=0.2)
+
+    async def said(self, text: str) -> None:
+        """Return after the agent has said this to the caller and it was heard."""
+        await self.until(lambda: text in self.said_texts)
+        await asyncio.sleep(SETTLE_S)
+
+
+@dataclass(kw_only=True)
+class WorkerPool(ToldCall):
     """Parts of a running test."""
 
     process: Process
     people: People
     lab: Lab
-    told: list[Entry]
     caller: Telephone
     call: asyncio.Task[None] | None = None
 
@@ -190,22 +215,9 @@ class WorkerPool:
         tools = call._pipeline.context.tools  # pyright: ignore[reportAttributeAccessIssue]
         return str([standard_tool.to_default_dict() for standard_tool in tools.standard_tools])
 
-    def events(self, kind: type[Event]) -> list[Any]:
-        return [entry.event for entry in self.told if isinstance(entry.event, kind)]
-
     def steps(self, *names: str) -> bool:
         """Return whether the outage menu has reached one of these steps."""
         return any(event.step in names for event in self.events(StepTaken))
-
-    async def until(self, fact: Callable[[], object], *, within_s: float = 60.0) -> None:
-        async with asyncio.timeout(within_s):
-            while not fact():  # noqa: ASYNC110 - what is waited for are other objects' states
-                await asyncio.sleep(0.2)
-
-    async def said(self, text: str) -> None:
-        """Return after the agent has said this to the caller and it was heard."""
-        await self.until(lambda: text in [event.text for event in self.events(AgentSaid)])
-        await asyncio.sleep(SETTLE_S)
 
     async def greeted(self) -> None:
         await self.until(lambda: self.caller.line.started_at_s and self.caller.now_s > 4.0)
@@ -215,14 +227,6 @@ class WorkerPool:
         await self.until(lambda: self.people.person and self.people.person.line.started_at_s)
         assert self.people.person
         return self.people.person
-
-
-class _Notes:
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-
-    async def hear(self, entry: Entry) -> None:
-        self.entries.append(entry)
 
 
 @asynccontextmanager
@@ -235,36 +239,32 @@ async def pool(
     **sections: Any,
 ) -> AsyncIterator[WorkerPool]:
     """Keep a caller in a call while the block runs."""
-    notes = _Notes()
-    async with bring_near(Lab(core=Core(steady=True), speed=1.25, keep_audio=True)) as lab:
-        tree: dict[str, Any] = {
-            "agent": agent,
-            "logs": {"dir": folder / "logs"},
-            "storage": {"url": f"sqlite+aiosqlite:///{folder}/holdline.db"},
-            "hold": {"render": False},
-            **sections,
-        }
-        instances = lab.describe()["instances"]
-        settings = with_lab(RunningLab(control_url="", control_token="", instances=instances), tree)
-        async with (
-            asyncio.timeout(600),
-            open_process(settings, words=False, listeners=[notes]) as process,
-            asyncio.TaskGroup() as tasks,
-        ):
-            if people:
-                process.people.add("loopback", people)
-            found = WorkerPool(
-                process=process,
-                people=people or People(),
-                lab=lab,
-                told=notes.entries,
-                caller=caller or Telephone(),
-            )
-            found.call = tasks.create_task(process.switchboard.answer(found.caller))
-            yield found
-            if not found.call.done():
-                await found.caller.put_down()
-            await found.call
+    notes, lab = Notes(), steady_lab(keep_audio=True)
+    tree: dict[str, Any] = {
+        "agent": agent,
+        "storage": {"url": f"sqlite+aiosqlite:///{folder}/holdline.db"},
+        "hold": {"render": False},
+        **sections,
+    }
+    async with (
+        asyncio.timeout(600),
+        near_process(folder / "logs", notes, lab=lab, tree=tree, words=False) as process,
+        asyncio.TaskGroup() as tasks,
+    ):
+        if people:
+            process.people.add("loopback", people)
+        found = WorkerPool(
+            process=process,
+            people=people or People(),
+            lab=lab,
+            notes=notes,
+            caller=caller or Telephone(),
+        )
+        found.call = tasks.create_task(process.switchboard.answer(found.caller))
+        yield found
+        if not found.call.done():
+            await found.caller.put_down()
+        await found.call
 
 
 async def asked(there: WorkerPool) -> float:
@@ -272,7 +272,3 @@ async def asked(there: WorkerPool) -> float:
     await there.greeted()
     await there.caller.says(WISH)
     return there.caller.now_s
-
-
-def outcomes(there: WorkerPool) -> list[str]:
-    return [event.outcome for event in there.events(HandedOver)]

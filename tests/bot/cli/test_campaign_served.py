@@ -17,7 +17,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from lab.process import lab_process
+from lab.process import RunningLab
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import AgentServer
@@ -100,11 +100,11 @@ async def until(true: Callable[[], Awaitable[bool]]) -> None:
 
 
 @asynccontextmanager
-async def an_owner(folder: Path) -> AsyncIterator[Owner]:
+async def an_owner(folder: Path, lab: RunningLab) -> AsyncIterator[Owner]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     agent = AgentServer(base_url=url, public_url=url, auth_token=AUTH_TOKEN)
-    async with lab_process() as lab, CarrierRest(ACCOUNT, AUTH_TOKEN, server=agent) as carrier:
+    async with CarrierRest(ACCOUNT, AUTH_TOKEN, server=agent) as carrier:
         carrier.exchange.callees = dict.fromkeys((ANNA, BEN, CYD, ONE), CONFIRMS)
         carrier.exchange.callees[ANNA] = TALKS
         carrier.exchange.callees[BEN] = Callee(ring_s=0.3, fate="busy")
@@ -159,12 +159,12 @@ async def report_with_all_costs(owner: Owner, spring: Sequence[str]) -> tuple[in
 
 
 async def test_a_campaign_is_run_by_commands_and_the_console(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, lab: RunningLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TWILIO_ACCOUNT_SID", ACCOUNT)
     monkeypatch.setenv("TWILIO_AUTH_TOKEN", AUTH_TOKEN)
     (tmp_path / "contacts.csv").write_text(FILE, encoding="utf-8")
-    async with an_owner(tmp_path) as owner:
+    async with an_owner(tmp_path, lab) as owner:
         story = await run_spring(owner)
 
     assert story.codes == (0,) * 6, story.texts

@@ -29,6 +29,7 @@ from fallbacks.failure import Kind, failed
 from fallbacks.shared_health import Aspect, BoardWord, SharedRung
 from operations.database.database import StorageError
 from operations.database.provider_board import ProviderBoard
+from tests.kit.waiting import until
 from tests.share_servers import PASSWORD, Server
 
 WITHIN_S = 20.0  # far longer than anything takes, also on a busy machine
@@ -88,12 +89,6 @@ class Process:
             self.settings, self.availability, tell=self.told.append
         ) as self.share:
             yield self
-
-
-async def until(met: Callable[[], object]) -> None:
-    async with asyncio.timeout(WITHIN_S):
-        while not met():  # noqa: ASYNC110 - a board has no bell
-            await asyncio.sleep(0.05)
 
 
 @pytest.fixture(params=["sqlite", "postgres", "redis_server"])

@@ -1,7 +1,6 @@
 """Two server processes that share the health of providers."""
 
 import asyncio
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,11 @@ import aiohttp
 import pytest
 
 from lab.control import LabControl
-from lab.process import lab_process
+from lab.process import RunningLab
 from lab.simulators.carrier.carrier import Carrier
 from tests.bot.call.test_phone_calls import caller_says
 from tests.bot.serving import AUTH_TOKEN, Served, serving
+from tests.kit.journal import entries_in
 from tests.share_servers import PASSWORD
 from tests.share_servers import Server as ShareServer
 
@@ -35,24 +35,16 @@ async def becomes(session: aiohttp.ClientSession, servers: list[Served], state: 
             await asyncio.sleep(0.1)
 
 
-@pytest.fixture(params=["sqlite", "postgres", "redis_server"])
-async def share(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/board.db"
-    server: ShareServer = request.getfixturevalue(request.param)
-    return await server.fresh_url()
-
-
 async def test_one_server_probes_for_both_and_a_reset_at_either_reaches_the_other(
-    share: str, tmp_path: Path
+    redis_server: ShareServer, tmp_path: Path, lab: RunningLab
 ) -> None:
-    environment = {"HOLDLINE__RESILIENCE__SHARE": share}
+    """The other boards are tested in `test_share.py`."""
+    environment = {"HOLDLINE__RESILIENCE__SHARE": await redis_server.fresh_url()}
     probe = {"interval_s": 1.0, "timeout_s": 2.0}
     changes = {"resilience": {"probe": probe}, "hold": {"render": False}}
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
     async with (
-        lab_process() as lab,
         LabControl(lab) as control,
         aiohttp.ClientSession() as session,
         serving(lab, tmp_path / "a", changes=changes, environment=environment) as here,
@@ -76,22 +68,19 @@ async def test_one_server_probes_for_both_and_a_reset_at_either_reaches_the_othe
         assert (elevenlabs["state"], elevenlabs["suspect"]) == ("closed", False)
 
 
-@pytest.mark.parametrize("kind", ["postgres", "redis_server"])
 async def test_a_hanging_share_does_not_affect_a_call(
-    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+    postgres: ShareServer, tmp_path: Path, lab: RunningLab
 ) -> None:
-    server: ShareServer = request.getfixturevalue(kind)
-    environment = {"HOLDLINE__RESILIENCE__SHARE": await server.fresh_url()}
+    environment = {"HOLDLINE__RESILIENCE__SHARE": await postgres.fresh_url()}
     changes = {"hold": {"render": False}}
     async with (
         asyncio.timeout(120),
-        lab_process() as lab,
         aiohttp.ClientSession() as session,
         serving(lab, tmp_path, changes=changes, environment=environment) as served,
         Carrier(served.url, AUTH_TOKEN) as call,
     ):
         await call.listen(within_s=15)
-        server.pause()
+        postgres.pause()
         try:
             for question in ("What are your opening hours?", "Where are you?"):
                 await call.say(await caller_says(question))
@@ -101,11 +90,10 @@ async def test_a_hanging_share_does_not_affect_a_call(
             async with session.get(f"{served.url}/readyz", timeout=quick) as answer:
                 assert answer.status == 200
         finally:
-            server.resume()
+            postgres.resume()
         await logged(served, "ShareRegained")
 
-    (record,) = (served.logs / "calls").glob("*.jsonl")
-    entries = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
+    entries = entries_in(served.logs / "calls")
     answers_s = [entry["v2v_s"] for entry in entries if entry["event"] == "AnswerHeard"]
     assert len(answers_s) == 2
     assert max(answers_s) < LATE_S

@@ -40,7 +40,7 @@ from lab.demo.staged import (
 from lab.simulators.faults import Http
 from lab.simulators.register.simulator import RegisterSimulator
 from lab.simulators.schedule import Window
-from tests.bot.staged_run import near_lab
+from tests.kit.near import near_lab
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.slow, pytest.mark.long]
 

@@ -210,6 +210,17 @@ async def ask(client: httpx.AsyncClient, asked: Asked, request: httpx.Request) -
     )
 
 
+@pytest.fixture(scope="module")
+def made() -> list[Asked]:
+    """Keep the requests, which take seconds to make, for the second test."""
+    return []
+
+
+async def all_requests(app: FastAPI, made: list[Asked]) -> list[Asked]:
+    made.extend([] if made else await asyncio.to_thread(list, requests_of(app)))
+    return made
+
+
 def told(answers: Sequence[Answered]) -> list[tuple[int, str, str, str]]:
     return [
         (answer.status, answer.asked.method, answer.asked.path, answer.text[:200])
@@ -217,10 +228,11 @@ def told(answers: Sequence[Answered]) -> list[tuple[int, str, str, str]]:
     ]
 
 
-async def test_no_request_of_a_stranger_gets_data_or_a_500(tmp_path: Path) -> None:
+async def test_no_request_of_a_stranger_gets_data_or_a_500(
+    tmp_path: Path, made: list[Asked]
+) -> None:
     async with open_server(tmp_path) as (url, app):
-        requests = await asyncio.to_thread(list, requests_of(app))
-        answers = await ask_all(url, requests, None)
+        answers = await ask_all(url, await all_requests(app, made), None)
 
     asked_at = {answer.path for answer in answers}
     for route in routes_of(app):
@@ -244,9 +256,9 @@ async def test_no_request_of_a_stranger_gets_data_or_a_500(tmp_path: Path) -> No
     assert told(shown) == []
 
 
-async def test_no_request_with_the_credential_gets_a_500(tmp_path: Path) -> None:
+async def test_no_request_with_the_credential_gets_a_500(tmp_path: Path, made: list[Asked]) -> None:
     async with open_server(tmp_path) as (url, app):
-        answers = await ask_all(url, await asyncio.to_thread(list, requests_of(app)), TOKEN)
+        answers = await ask_all(url, await all_requests(app, made), TOKEN)
 
     assert (
         told([answer for answer in answers if answer.status >= 500 and answer.path != "/readyz"])

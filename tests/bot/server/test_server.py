@@ -301,7 +301,7 @@ async def test_a_disabled_door_is_404(tmp_path: Path) -> None:
 
 
 CONFIG = """
-server: {{port: {port}}}
+server: {{port: {port}, workers: 1}}
 stages:
   stt: [{{name: ears, kind: local}}]
   llm: [{{name: mind, kind: openai, url: "http://127.0.0.1:9/v1", api_key_env: KEY}}]
@@ -330,7 +330,9 @@ def test_a_taken_port_is_one_line_and_exit_2(tmp_path: Path) -> None:
     assert str(port) in run.stderr
 
 
-async def test_files_of_a_server_are_its_owners(tmp_path: Path) -> None:
+async def test_a_server_says_one_line_ends_with_0_on_sigterm_and_its_files_are_its_owners(
+    tmp_path: Path,
+) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -342,42 +344,22 @@ async def test_files_of_a_server_are_its_owners(tmp_path: Path) -> None:
         env={"KEY": "k", "PATH": "/usr/bin:/bin"}, cwd=Path(__file__).parents[3],
         stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    assert process.stdout is not None
-    async with asyncio.timeout(60):
-        await process.stdout.readline()  # it is ready
-        process.send_signal(signal.SIGTERM)
-        await process.wait()
-
-    made = tmp_path / "made"
-    modes = {str(path.relative_to(made)): path.stat().st_mode & 0o777 for path in made.rglob("*")}
-    assert modes.pop("logs") == 0o700
-    assert modes["logs/holdline.log"] == 0o600
-    assert all(mode in (0o600, 0o700) for mode in modes.values()), modes
-
-
-async def test_a_server_says_one_line_when_it_is_ready_and_sigterm_ends_it_with_0(
-    tmp_path: Path,
-) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    config = tmp_path / "holdline.yaml"
-    config.write_text(CONFIG.format(port=port, folder=tmp_path))
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bot", "serve", "--config", str(config),
-        env={"KEY": "k"}, cwd=Path(__file__).parents[3], stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
     assert process.stdout
     async with asyncio.timeout(60):
         said = await process.stdout.readline()
         process.send_signal(signal.SIGTERM)
 
         said += (await process.communicate())[0]
-        assert process.returncode == 0
-        assert said.decode().splitlines() == [
-            f"Holdline is ready at http://127.0.0.1:{port} (webrtc): "
-            f"open http://127.0.0.1:{port}/ and press Call."
-        ]
+    assert process.returncode == 0
+    assert said.decode().splitlines() == [
+        f"Holdline is ready at http://127.0.0.1:{port} (webrtc): "
+        f"open http://127.0.0.1:{port}/ and press Call."
+    ]
+    made = tmp_path / "made"
+    modes = {str(path.relative_to(made)): path.stat().st_mode & 0o777 for path in made.rglob("*")}
+    assert modes.pop("logs") == 0o700
+    assert modes["logs/holdline.log"] == 0o600
+    assert all(mode in (0o600, 0o700) for mode in modes.values()), modes
 
 
 @pytest.mark.parametrize(

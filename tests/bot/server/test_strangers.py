@@ -147,20 +147,41 @@ async def drip(port: int, said: bytes) -> None:
             goes_on = await it.say(b"x")
 
 
-async def test_a_request_sent_drop_by_drop_is_cut_off(tmp_path: Path) -> None:
-    async with judged_call(tmp_path) as beside, asyncio.TaskGroup() as tasks:
-        for said in DROP_BY_DROP:
-            tasks.create_task(drip(beside.port, said))
+async def endless_header(port: int) -> int:
+    """Send a header without end; return the status."""
+    piece = b"X-Endless: " + b"x" * 1000 + b"\r\n"
+    async with stranger(port) as it:
+        await it.say(HEAD % b"/")
+        for _ in range(100):
+            await it.say(piece)
+        return await it.status()
 
 
-async def test_an_endless_header_is_refused(tmp_path: Path) -> None:
-    async with judged_call(tmp_path) as beside:
-        piece = b"X-Endless: " + b"x" * 1000 + b"\r\n"
-        async with stranger(beside.port) as it:
-            await it.say(HEAD % b"/")
-            for _ in range(100):
-                await it.say(piece)
-            assert await it.status() in (400, 431, 0)
+NO_FILES = ("a" * 300, "%2e%2e%2f" * 50 + "etc", "%00", "site.py")
+NO_OFFERS = (b"{", b"[" * 100_000, b'"' + b"\xff" * 10, b"", b"[]", b'{"sdp": 5}', b"1" * 5000)
+
+
+async def test_slow_endless_and_odd_requests_are_cut_off_or_refused_in_a_sentence(
+    tmp_path: Path,
+) -> None:
+    headers = {"Content-Type": "application/json"}
+    async with judged_call(tmp_path) as beside, aiohttp.ClientSession(headers=headers) as session:
+        async with asyncio.TaskGroup() as tasks:
+            for said in DROP_BY_DROP:
+                tasks.create_task(drip(beside.port, said))
+        assert await endless_header(beside.port) in (400, 431, 0)
+        for name in NO_FILES:
+            url = URL(f"{beside.url}/client/{name}", encoded=True)
+            async with session.get(url) as answer:
+                assert answer.status == 404
+                assert list(await answer.json()) == ["detail"]
+        for body in NO_OFFERS:
+            async with session.post(f"{beside.url}/api/offer", data=body) as answer:
+                told = await answer.json()
+            assert answer.status in (400, 422), told
+            assert list(told) == ["detail"], told
+            assert isinstance(told["detail"], str), told
+            assert "\n" not in told["detail"], told
 
 
 async def test_a_client_that_does_not_read_is_cut_off(tmp_path: Path) -> None:
@@ -173,31 +194,6 @@ async def test_a_client_that_does_not_read_is_cut_off(tmp_path: Path) -> None:
             await asyncio.sleep(5)
             goes_on = await it.say(b"GET")
             assert beside.call.now_s - begun_s < 60  # virtual
-
-
-async def test_an_impossible_file_name_is_not_found(tmp_path: Path) -> None:
-    names = ["a" * 300, "%2e%2e%2f" * 50 + "etc", "%00", "site.py"]
-    async with judged_call(tmp_path) as beside, aiohttp.ClientSession() as session:
-        for name in names:
-            url = URL(f"{beside.url}/client/{name}", encoded=True)
-            async with session.get(url) as answer:
-                assert answer.status == 404
-                assert list(await answer.json()) == ["detail"]
-
-
-NO_OFFERS = (b"{", b"[" * 100_000, b'"' + b"\xff" * 10, b"", b"[]", b'{"sdp": 5}', b"1" * 5000)
-
-
-async def test_an_offer_that_is_no_json_gets_one_sentence(tmp_path: Path) -> None:
-    headers = {"Content-Type": "application/json"}
-    async with judged_call(tmp_path) as beside, aiohttp.ClientSession(headers=headers) as session:
-        for body in NO_OFFERS:
-            async with session.post(f"{beside.url}/api/offer", data=body) as answer:
-                told = await answer.json()
-            assert answer.status in (400, 422), told
-            assert list(told) == ["detail"], told
-            assert isinstance(told["detail"], str), told
-            assert "\n" not in told["detail"], told
 
 
 BAD_FRAMES = (

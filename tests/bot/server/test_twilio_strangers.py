@@ -30,7 +30,7 @@ async def post(beside: JudgedCall, path: str, body: object, *, proof: str = "") 
         return answer.status
 
 
-async def test_overlarge_bodies_are_refused(tmp_path: Path) -> None:
+async def test_overlarge_slow_and_broken_webhooks_are_refused_or_cut_off(tmp_path: Path) -> None:
     chunk = b"%x\r\n%s\r\n" % (65536, b"x" * 65536)
     heads = (b"Content-Length: 20000000\r\n", b"Transfer-Encoding: chunked\r\n")
     async with judged_call(tmp_path) as beside:
@@ -42,19 +42,16 @@ async def test_overlarge_bodies_are_refused(tmp_path: Path) -> None:
             for path in PATHS
             for head in heads
         ]  # fmt: skip
+        async with asyncio.TaskGroup() as tasks:
+            for path in PATHS:
+                head = HEAD % f"/twilio/{path}".encode() + b"Content-Length: 1000\r\n\r\n"
+                tasks.create_task(drip(beside.port, head))
+                for _ in range(10):
+                    async with stranger(beside.port) as it:
+                        await it.say(head + b"CallSid=CA1")
+                        it.writer.transport.abort()
 
     assert statuses == [413] * 6
-
-
-async def test_slow_and_broken_webhooks_are_cut_off(tmp_path: Path) -> None:
-    async with judged_call(tmp_path) as beside, asyncio.TaskGroup() as tasks:
-        for path in PATHS:
-            head = HEAD % f"/twilio/{path}".encode() + b"Content-Length: 1000\r\n\r\n"
-            tasks.create_task(drip(beside.port, head))
-            for _ in range(10):
-                async with stranger(beside.port) as it:
-                    await it.say(head + b"CallSid=CA1")
-                    it.writer.transport.abort()
 
 
 async def test_only_twilio_resumes_or_ends_a_call(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ import errno
 import os
 import sqlite3
 import threading
-from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,15 +26,10 @@ from processors.holding.on_device_words import NoEar
 from processors.holding.outage_rules import STEPS, Step
 from processors.holding.utterance_rules import FallbackText, Situation
 from providers.menu_ear import MenuEar
+from tests.kit.waiting import until
 from transports.leg import LegFacts
 
 AT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
-
-
-async def until(fact: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not fact():  # noqa: ASYNC110 - nothing tells of it
-            await asyncio.sleep(0.01)
 
 
 async def left_at(the_desk: CallerRequests, pcm: bytes, *, piece_bytes: int = 320) -> bool:

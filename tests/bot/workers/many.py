@@ -1,12 +1,12 @@
 """A server of several workers in tests: its processes and its records."""
 
-import asyncio
-import json
 import re
 from collections.abc import Callable
 from typing import Any
 
 from tests.bot.serving import Served
+from tests.kit.journal import entries_in
+from tests.kit.waiting import until
 
 TWO = {"server": {"workers": 2}, "hold": {"render": False}}
 WITHIN_S = 40.0  # a worker loads in some seconds; a busy machine takes longer
@@ -23,15 +23,12 @@ def workers_of(served: Served) -> dict[str, int]:
 
 
 async def becomes(fact: Callable[[], bool], *, within_s: float = WITHIN_S) -> None:
-    async with asyncio.timeout(within_s):
-        while not fact():  # noqa: ASYNC110 - nothing tells of it
-            await asyncio.sleep(0.1)
+    await until(fact, within_s=within_s, every_s=0.1)
 
 
 def entries_of(served: Served) -> list[dict[str, Any]]:
     """Return every entry of every call, from the calls' own records."""
-    lines = [path.read_text().splitlines() for path in (served.logs / "calls").glob("*.jsonl")]
-    return [json.loads(line) for item in lines for line in item if line.endswith("}")]
+    return entries_in(served.logs / "calls")
 
 
 def told(served: Served, name: str) -> list[dict[str, Any]]:

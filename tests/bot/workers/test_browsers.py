@@ -11,7 +11,7 @@ import pytest
 from aiortc import RTCPeerConnection
 from aiortc.mediastreams import AudioStreamTrack
 
-from lab.process import lab_process
+from lab.process import RunningLab
 from tests.bot.server.peer import on_loopback, peer
 from tests.bot.serving import serving
 from tests.bot.test_root_bot import BrowserPage
@@ -28,9 +28,10 @@ CANDIDATE = {
 }
 
 
-async def test_candidates_offers_and_views_find_the_call_from_any_worker(tmp_path: Path) -> None:
+async def test_candidates_offers_and_views_find_the_call_from_any_worker(
+    tmp_path: Path, lab: RunningLab
+) -> None:
     async with (
-        lab_process() as lab,
         serving(lab, tmp_path, changes=TWO) as served,
         aiohttp.ClientSession() as session,
     ):
@@ -90,11 +91,10 @@ async def watch(session: aiohttp.ClientSession, url: str) -> str:
 
 
 async def test_a_page_whose_worker_is_killed_finds_its_call_at_another(
-    tmp_path: Path, on_loopback: None
+    tmp_path: Path, on_loopback: None, lab: RunningLab
 ) -> None:
     del on_loopback
     async with (
-        lab_process() as lab,
         serving(lab, tmp_path, changes=TWO) as served,
         peer(served.url) as first,
         peer(served.url) as second,

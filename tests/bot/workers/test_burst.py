@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.process import lab_process
+from lab.process import RunningLab
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.webhook import NotConnectedError
 from tests.bot.serving import AUTH_TOKEN, serving
@@ -18,9 +18,11 @@ GREETED_WITHIN_S = 90.0  # callers, simulators and workers share the machine: it
 BUSY = "All our lines are busy."
 
 
-async def test_thirty_callers_at_once_are_each_greeted_or_told(tmp_path: Path) -> None:
+async def test_thirty_callers_at_once_are_each_greeted_or_told(
+    tmp_path: Path, lab: RunningLab
+) -> None:
     changes = TWO | {"server": {"workers": 2, "admission": "measured"}}
-    async with lab_process() as lab, serving(lab, tmp_path, changes=changes) as served:
+    async with serving(lab, tmp_path, changes=changes) as served:
         await becomes(lambda: len(workers_of(served)) == 2)
         all_know = asyncio.Barrier(CALLERS)  # accepted callers stay until all have an answer
         heard = await asyncio.gather(*(call(served.url, all_know) for _ in range(CALLERS)))

@@ -8,7 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from lab.process import lab_process
+from lab.process import RunningLab
 from tests.bot.serving import serving
 from tests.bot.workers.many import TWO, becomes, log_of, workers_of
 
@@ -34,9 +34,9 @@ async def act(url: str, number: int) -> str:
 
 
 async def test_a_confirmed_action_is_recorded_and_an_unconfirmed_one_is_reported(
-    tmp_path: Path,
+    tmp_path: Path, lab: RunningLab
 ) -> None:
-    async with lab_process() as lab, serving(lab, tmp_path, changes=TWO) as served:
+    async with serving(lab, tmp_path, changes=TWO) as served:
         await becomes(lambda: len(workers_of(served)) == 2)
         first = workers_of(served)["w1"]
         learnt = []

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lab.process import lab_process
+from lab.process import RunningLab
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.webhook import NotConnectedError
 from lab.simulators.voices.voices import speak, voice_of
@@ -22,8 +22,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.long]
 RATE_HZ = 8_000
 
 
-async def test_calls_land_on_both_and_a_worker_that_is_killed_is_replaced(tmp_path: Path) -> None:
-    async with lab_process() as lab, serving(lab, tmp_path, changes=TWO) as served:
+async def test_calls_land_on_both_and_a_worker_that_is_killed_is_replaced(
+    tmp_path: Path, lab: RunningLab
+) -> None:
+    async with serving(lab, tmp_path, changes=TWO) as served:
         await becomes(lambda: len(workers_of(served)) == 2)
         async with (
             Carrier(served.url, AUTH_TOKEN) as one,
@@ -54,8 +56,10 @@ async def test_calls_land_on_both_and_a_worker_that_is_killed_is_replaced(tmp_pa
     assert served.process.returncode == 0
 
 
-async def test_a_call_whose_stream_dies_continues_at_its_worker(tmp_path: Path) -> None:
-    async with lab_process() as lab, serving(lab, tmp_path, changes=TWO) as served:
+async def test_a_call_whose_stream_dies_continues_at_its_worker(
+    tmp_path: Path, lab: RunningLab
+) -> None:
+    async with serving(lab, tmp_path, changes=TWO) as served:
         await becomes(lambda: len(workers_of(served)) == 2)
         async with (
             Carrier(served.url, AUTH_TOKEN) as one,
@@ -79,8 +83,8 @@ async def question() -> NDArray[np.int16]:
     return (await speak(words, voice=voice_of("a caller"), rate_hz=RATE_HZ)).samples
 
 
-async def test_workers_are_replaced_during_a_call(tmp_path: Path) -> None:
-    async with lab_process() as lab, serving(lab, tmp_path, changes=TWO) as served:
+async def test_workers_are_replaced_during_a_call(tmp_path: Path, lab: RunningLab) -> None:
+    async with serving(lab, tmp_path, changes=TWO) as served:
         await becomes(lambda: len(workers_of(served)) == 2)
         config = tmp_path / "holdline.yaml"
         good = config.read_text()
@@ -105,9 +109,9 @@ async def test_workers_are_replaced_during_a_call(tmp_path: Path) -> None:
     assert len(workers_of(served)) == 4
 
 
-async def test_sigterm_drains_all_workers(tmp_path: Path) -> None:
+async def test_sigterm_drains_all_workers(tmp_path: Path, lab: RunningLab) -> None:
     changes = TWO | {"shutdown": {"drain_s": 60}}
-    async with lab_process() as lab, serving(lab, tmp_path, changes=changes) as served:
+    async with serving(lab, tmp_path, changes=changes) as served:
         await becomes(lambda: len(workers_of(served)) == 2)
         async with Carrier(served.url, AUTH_TOKEN) as call:
             await call.listen(within_s=20)
@@ -123,9 +127,11 @@ async def test_sigterm_drains_all_workers(tmp_path: Path) -> None:
     assert {item["reason"] for item in told(served, "CallEnded")} == {"caller_hung_up"}
 
 
-async def test_sigterm_while_a_lost_worker_is_replaced_is_no_failure(tmp_path: Path) -> None:
+async def test_sigterm_while_a_lost_worker_is_replaced_is_no_failure(
+    tmp_path: Path, lab: RunningLab
+) -> None:
     changes = TWO | {"server": {"workers": 1}}
-    async with lab_process() as lab, serving(lab, tmp_path, changes=changes) as served:
+    async with serving(lab, tmp_path, changes=changes) as served:
         await becomes(lambda: len(workers_of(served)) == 1)
         os.kill(workers_of(served)["w1"], signal.SIGKILL)
         await becomes(lambda: "worker w2 replaces a lost worker" in log_of(served))
@@ -139,9 +145,11 @@ async def test_sigterm_while_a_lost_worker_is_replaced_is_no_failure(tmp_path: P
             assert await served.process.wait() == 0
 
 
-async def test_no_connection_is_reset_while_a_worker_leaves(tmp_path: Path) -> None:
+async def test_no_connection_is_reset_while_a_worker_leaves(
+    tmp_path: Path, lab: RunningLab
+) -> None:
     changes = TWO | {"shutdown": {"drain_s": 60}}
-    async with lab_process() as lab, serving(lab, tmp_path, changes=changes) as served:
+    async with serving(lab, tmp_path, changes=changes) as served:
         await becomes(lambda: len(workers_of(served)) == 2)
         async with Carrier(served.url, AUTH_TOKEN) as one:  # at w1, which gets new connections
             await one.listen(within_s=20)
@@ -190,8 +198,8 @@ async def drains(url: str) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_a_hanging_worker_is_killed_and_replaced(tmp_path: Path) -> None:
-    async with lab_process() as lab, serving(lab, tmp_path, changes=TWO) as served:
+async def test_a_hanging_worker_is_killed_and_replaced(tmp_path: Path, lab: RunningLab) -> None:
+    async with serving(lab, tmp_path, changes=TWO) as served:
         await becomes(lambda: len(workers_of(served)) == 2)
         os.kill(workers_of(served)["w2"], signal.SIGSTOP)
         await becomes(lambda: "worker w2 has not reported" in log_of(served), within_s=20)
@@ -201,8 +209,10 @@ async def test_a_hanging_worker_is_killed_and_replaced(tmp_path: Path) -> None:
             assert (await call.listen(within_s=20)).size > RATE_HZ
 
 
-async def test_workers_end_by_themselves_when_the_supervisor_is_killed(tmp_path: Path) -> None:
-    async with lab_process() as lab, serving(lab, tmp_path, changes=TWO) as served:
+async def test_workers_end_by_themselves_when_the_supervisor_is_killed(
+    tmp_path: Path, lab: RunningLab
+) -> None:
+    async with serving(lab, tmp_path, changes=TWO) as served:
         await becomes(lambda: len(workers_of(served)) == 2)
         served.process.kill()
         await served.process.wait()

@@ -18,7 +18,7 @@ from lab.demo.staged import (
     staged_carrier,
     staged_tree,
 )
-from lab.process import lab_process
+from lab.process import RunningLab
 from lab.simulators.carrier.callee import Callee
 from operations.database.database import Database
 from tests.bot.serving import free_port, serving
@@ -56,7 +56,7 @@ async def ended(url: str) -> Sequence[Dial]:
 
 
 async def test_callbacks_and_free_seats_are_shared_by_all_workers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lab: RunningLab
 ) -> None:
     monkeypatch.setattr("lab.simulators.carrier.exchange.VERDICT_S", 1.0)  # well before our own
     port = free_port()
@@ -64,7 +64,7 @@ async def test_callbacks_and_free_seats_are_shared_by_all_workers(
         StagedContact(number=f"+1500555{1000 + index}", name="Ada", behaviour=MACHINE)
         for index in range(CONTACTS)
     ]
-    async with lab_process() as lab, staged_carrier(port, contacts) as carrier:
+    async with staged_carrier(port, contacts) as carrier:
         tree = staged_tree(port, carrier.url, tmp_path, attempts=1)
         said = tree["transports"]["twilio"]
         twilio = {name: said[name] for name in ("enabled", "number", "api_url", "calls_per_s")}
@@ -90,7 +90,9 @@ async def test_callbacks_and_free_seats_are_shared_by_all_workers(
     assert not told(served, "CallRefused"), log_of(served)
 
 
-async def test_a_ringing_dial_is_cancelled_when_the_server_stops(tmp_path: Path) -> None:
+async def test_a_ringing_dial_is_cancelled_when_the_server_stops(
+    tmp_path: Path, lab: RunningLab
+) -> None:
     port = free_port()
     patient = StagedContact(
         number="+15005551000",
@@ -101,7 +103,7 @@ async def test_a_ringing_dial_is_cancelled_when_the_server_stops(tmp_path: Path)
             ends=frozenset({DialOutcome.NO_ANSWER}),
         ),
     )
-    async with lab_process() as lab, staged_carrier(port, [patient]) as carrier:
+    async with staged_carrier(port, [patient]) as carrier:
         tree = staged_tree(port, carrier.url, tmp_path, attempts=1)
         said = tree["transports"]["twilio"]
         twilio = {name: said[name] for name in ("enabled", "number", "api_url", "calls_per_s")}

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 import yaml
 
-from lab.process import lab_process
+from lab.process import RunningLab
 from lab.simulators.carrier.carrier import Carrier
 from tests.bot.serving import AUTH_TOKEN, Served, serving
 from tests.bot.workers.many import TWO, becomes, log_of, told, workers_of
@@ -56,9 +56,9 @@ async def ask_to_reload(served: Served, **said: Any) -> tuple[int, dict[str, Any
 
 
 async def test_a_single_worker_is_replaced_too_and_the_next_call_has_the_new_greeting(
-    tmp_path: Path,
+    tmp_path: Path, lab: RunningLab
 ) -> None:
-    async with lab_process() as lab, serving(lab, tmp_path, changes=ONE) as served:
+    async with serving(lab, tmp_path, changes=ONE) as served:
         config = tmp_path / "holdline.yaml"
         change(config, "agent", greeting="Good morning, this is the new one.")
         async with Carrier(served.url, AUTH_TOKEN) as call:
@@ -81,11 +81,10 @@ async def test_a_single_worker_is_replaced_too_and_the_next_call_has_the_new_gre
 
 
 async def test_a_bad_file_changes_nothing_even_for_a_worker_that_must_be_replaced(
-    tmp_path: Path,
+    tmp_path: Path, lab: RunningLab
 ) -> None:
     key = {"HOLDLINE_TOKEN": TOKEN}
     async with (
-        lab_process() as lab,
         serving(lab, tmp_path, changes=ONE, environment=key) as served,
     ):
         change(tmp_path / "holdline.yaml", "agent", greetign="Good morning.")
@@ -107,11 +106,10 @@ async def test_a_bad_file_changes_nothing_even_for_a_worker_that_must_be_replace
 
 
 async def test_a_reload_with_the_credential_is_recorded_with_its_author(
-    tmp_path: Path,
+    tmp_path: Path, lab: RunningLab
 ) -> None:
     key = {"HOLDLINE_TOKEN": TOKEN}
     async with (
-        lab_process() as lab,
         serving(lab, tmp_path, changes=TWO, environment=key) as served,
     ):
         await becomes(lambda: len(workers_of(served)) == 2)

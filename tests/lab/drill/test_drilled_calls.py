@@ -23,18 +23,6 @@ HEALTHY_TURN = Row(name="one-turn", title="Nothing")
 CUT = Row(name="cut", title="TTS cut", breaks=tts({"fault": "cut", "after_words": 7}))
 
 
-async def test_a_healthy_turn_is_heard_whole(tmp_path: Path) -> None:
-    async with open_rig(HEALTHY_TURN, OURS, run=1, folder=tmp_path) as rig:
-        await play(rig, run := MeasuredRun())
-
-    (turn,) = run.turns
-    assert turn.verdict.whole, turn.verdict
-    assert run.measures["misheard"] == 0
-    assert 0.3 < run.measures["first_word_s"] < 4.0
-    assert turn.verdict.voices == ("cartesia",)
-    assert {request.provider for request in turn.requests} == {"openai", "cartesia"}
-
-
 async def test_a_call_on_the_loopback_leg_is_judged_like_one_from_the_carrier(
     tmp_path: Path,
 ) -> None:

@@ -5,7 +5,7 @@ import pytest
 from lab.demo.staged import CONFIRMS, cast_of
 from lab.drill.demonstration import DEMONSTRATIONS
 from lab.drill.outage_scenario import CONTACTS, Proofs, in_order, with_standby, without_standby
-from tests.bot.staged_run import near_lab
+from tests.kit.near import near_lab
 
 
 def unproven(proofs: Proofs) -> list[str]:

@@ -1,5 +1,7 @@
 """The five demonstrations: each proves its claim, or says that it does not."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import get_args
 
@@ -7,13 +9,30 @@ import pytest
 
 from calls.events import Event
 from fallbacks.facts import Fact
+from lab.drill import bench
 from lab.drill.bench import FIRST, STANDBY
 from lab.drill.demonstration import MEANINGS, demonstrate
 from lab.drill.scenarios import SCENARIOS, perform
+from lab.process import LabOptions, RunningLab, _build
+from tests.kit.near import running
+from tests.lab.simulators.near_ears import bring_near
 
 
+@pytest.fixture
+def in_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the lab run in this process, and so on virtual time."""
+
+    @asynccontextmanager
+    async def lab_here(options: LabOptions) -> AsyncIterator[RunningLab]:
+        async with bring_near(_build({}, options)) as lab:
+            yield running(lab)
+
+    monkeypatch.setattr(bench, "lab_process", lab_here)
+
+
+@pytest.mark.virtual_time
 @pytest.mark.slow
-@pytest.mark.long
+@pytest.mark.usefixtures("in_here")
 @pytest.mark.parametrize("name", SCENARIOS)
 async def test_a_scenario_proves_its_claim(name: str) -> None:
     told: list[tuple[float, Event | str]] = []
@@ -25,8 +44,9 @@ async def test_a_scenario_proves_its_claim(name: str) -> None:
     assert [at_s for at_s, _ in told] == sorted(at_s for at_s, _ in told)
 
 
+@pytest.mark.virtual_time
 @pytest.mark.slow
-@pytest.mark.long
+@pytest.mark.usefixtures("in_here")
 async def test_an_unproven_claim_is_reported_and_shown_by_the_exit_code(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -19,6 +19,7 @@ from lab.simulators import mulaw
 from lab.simulators.carrier.carrier import RATE_HZ, Burst, Carrier, CarrierEar
 from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import NotConnectedError, read_twiml, signature
+from tests.kit.waiting import until
 
 pytestmark = pytest.mark.virtual_time
 
@@ -84,12 +85,6 @@ async def agent() -> AsyncIterator[Agent]:
         yield it
     finally:
         await runner.cleanup()
-
-
-async def until(fact: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
-        while not fact():  # noqa: ASYNC110 - nothing tells of it
-            await asyncio.sleep(0.005)
 
 
 def test_a_signature_is_twilios_own() -> None:

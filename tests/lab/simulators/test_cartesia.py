@@ -1,4 +1,4 @@
-"""The simulated Cartesia, seen by raw HTTP, by the official SDK and by Pipecat's own service."""
+"""The simulated Cartesia, seen by raw HTTP and by the official SDK."""
 
 import asyncio
 import base64
@@ -12,15 +12,6 @@ import aiohttp
 import cartesia as sdk
 import numpy as np
 import pytest
-from pipecat.frames.frames import (
-    ErrorFrame,
-    TTSAudioRawFrame,
-    TTSSpeakFrame,
-    TTSStoppedFrame,
-    TTSTextFrame,
-)
-from pipecat.services.cartesia.tts import CartesiaTTSService
-from pipecat.tests.utils import SleepFrame, run_test
 
 from lab.simulators import faults
 from lab.simulators.cartesia.simulator import CartesiaAccount, CartesiaSimulator
@@ -712,38 +703,3 @@ async def test_the_list_of_voices_is_there_without_credit(
     page = await client.voices.list(limit=1)
 
     assert page.data[0].name == "The voice of cartesia"
-
-
-# -- Pipecat's service, as it is
-
-
-def service(lab: CartesiaSimulator) -> CartesiaTTSService:
-    return CartesiaTTSService(
-        api_key=lab.api_key,
-        url=lab.url,
-        sample_rate=16000,
-        settings=CartesiaTTSService.Settings(voice="VOICE", model="sonic-3.6"),
-    )
-
-
-async def test_pipecats_service_speaks_with_it(lab: CartesiaSimulator) -> None:
-    down, up = await run_test(
-        service(lab), frames_to_send=[TTSSpeakFrame(f"{SENTENCE} {SECOND}"), SleepFrame(0.2)]
-    )
-
-    audio = b"".join(frame.audio for frame in down if isinstance(frame, TTSAudioRawFrame))
-    spoken = " ".join(frame.text for frame in down if isinstance(frame, TTSTextFrame))
-    assert len(audio) > 2 * 32000
-    assert spoken.split() == WORDS
-    assert any(isinstance(frame, TTSStoppedFrame) for frame in down)
-    assert not [frame for frame in up if isinstance(frame, ErrorFrame)]
-    assert all(r.well_formed and r.ok_auth for r in lab.record.requests("cartesia"))
-
-
-async def test_pipecats_service_sees_the_error_of_a_used_up_account(lab: CartesiaSimulator) -> None:
-    lab.set_faults([Window(fault=faults.Quota(where="event"))])
-
-    _, up = await run_test(service(lab), frames_to_send=[TTSSpeakFrame(SECOND), SleepFrame(0.2)])
-
-    errors = [frame.error for frame in up if isinstance(frame, ErrorFrame)]
-    assert any("quota_exceeded" in error for error in errors)

@@ -1,4 +1,4 @@
-"""The simulated Deepgram, seen by plain clients, by Deepgram's own SDK and by Pipecat."""
+"""The simulated Deepgram, seen by plain clients and by Deepgram's own SDK."""
 
 import asyncio
 import itertools
@@ -13,17 +13,6 @@ from aiohttp import WSMsgType
 from deepgram import AsyncDeepgramClient, DeepgramClientEnvironment
 from deepgram.core.api_error import ApiError
 from deepgram.core.events import EventType
-from pipecat.frames.frames import (
-    ErrorFrame,
-    Frame,
-    InputAudioRawFrame,
-    InterimTranscriptionFrame,
-    TranscriptionFrame,
-    VADUserStartedSpeakingFrame,
-    VADUserStoppedSpeakingFrame,
-)
-from pipecat.services.deepgram.stt import DeepgramSTTService
-from pipecat.tests.utils import SleepFrame, run_test
 
 from lab.simulators.deepgram.simulator import DeepgramSimulator
 from lab.simulators.deepgram.socket import StreamLimits
@@ -609,7 +598,7 @@ async def test_a_file_that_is_no_audio_is_a_bad_request() -> None:
     assert (status, body["err_code"]) == (400, "Bad Request")
 
 
-# -- the official SDK and Pipecat, unmodified
+# -- the official SDK, unmodified
 
 
 def official(instance: DeepgramSimulator, *, key: str = KEY) -> AsyncDeepgramClient:
@@ -669,45 +658,3 @@ async def test_the_official_sdk_sees_a_wrong_key_as_401() -> None:
                 pass
 
     assert refusal.value.status_code == 401
-
-
-async def through_pipecat(
-    instance: DeepgramSimulator, text: str, *, wait_s: float = 1.0
-) -> tuple[list[Frame], list[Frame]]:
-    service = DeepgramSTTService(api_key=KEY, base_url=instance.url, sample_rate=16_000)
-    pcm = caller.silence(0.3) + caller.say(text) + caller.silence(0.2)
-    audio = [
-        InputAudioRawFrame(audio=pcm[at : at + 640], sample_rate=16_000, num_channels=1)
-        for at in range(0, len(pcm), 640)
-    ]
-    frames: list[Frame] = [
-        VADUserStartedSpeakingFrame(),
-        *audio,
-        VADUserStoppedSpeakingFrame(),
-        SleepFrame(sleep=wait_s),
-    ]
-    down, up = await run_test(service, frames_to_send=frames)
-    return list(down), list(up)
-
-
-async def test_pipecats_own_service_hears_a_caller() -> None:
-    async with deepgram() as instance:
-        down, up = await through_pipecat(instance, BOOKING)
-
-        finals = [frame for frame in down if isinstance(frame, TranscriptionFrame)]
-        assert [frame.text for frame in finals] == [BOOKING]
-        assert finals[0].finalized
-        assert any(isinstance(frame, InterimTranscriptionFrame) for frame in down)
-        assert not any(isinstance(frame, ErrorFrame) for frame in up)
-        (request,) = instance.record.requests("deepgram")
-        assert request.ok_auth
-        assert request.well_formed
-
-
-async def test_pipecats_own_service_reports_a_refusal() -> None:
-    async with deepgram() as instance:
-        instance.set_faults(one(parse({"fault": "http", "status": 402})))
-        down, up = await through_pipecat(instance, BOOKING, wait_s=0.1)
-
-    assert not any(isinstance(frame, TranscriptionFrame) for frame in down)
-    assert any(isinstance(frame, ErrorFrame) and "402" in frame.error for frame in up)

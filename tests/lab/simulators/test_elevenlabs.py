@@ -1,4 +1,4 @@
-"""The simulated ElevenLabs, seen by raw sockets, by the official SDK and by Pipecat's service."""
+"""The simulated ElevenLabs, seen by raw sockets and by the official SDK."""
 
 import asyncio
 import base64
@@ -14,15 +14,6 @@ import httpx
 import numpy as np
 import pytest
 from elevenlabs.core.api_error import ApiError
-from pipecat.frames.frames import (
-    ErrorFrame,
-    TTSAudioRawFrame,
-    TTSSpeakFrame,
-    TTSStoppedFrame,
-    TTSTextFrame,
-)
-from pipecat.services.elevenlabs.tts import ElevenLabsTTSService
-from pipecat.tests.utils import SleepFrame, run_test
 
 from lab.simulators import faults
 from lab.simulators.elevenlabs.context import ElevenLabsAccount
@@ -650,29 +641,3 @@ async def test_http_faults_cut_the_body(lab: ElevenLabsSimulator) -> None:
     assert short is not None
     assert 0.2 * len(whole) < len(short) < 0.6 * len(whole)
     assert broken is None
-
-
-# -- Pipecat's service, as it is
-
-
-def service(lab: ElevenLabsSimulator) -> ElevenLabsTTSService:
-    return ElevenLabsTTSService(
-        api_key=lab.api_key,
-        url=lab.url,
-        sample_rate=16000,
-        settings=ElevenLabsTTSService.Settings(voice="VOICE", model="eleven_flash_v2_5"),
-    )
-
-
-async def test_pipecats_service_speaks_with_it(lab: ElevenLabsSimulator) -> None:
-    down, up = await run_test(
-        service(lab), frames_to_send=[TTSSpeakFrame(f"{SENTENCE} {SECOND}"), SleepFrame(0.2)]
-    )
-
-    audio = b"".join(frame.audio for frame in down if isinstance(frame, TTSAudioRawFrame))
-    spoken = " ".join(frame.text for frame in down if isinstance(frame, TTSTextFrame))
-    assert len(audio) > 1.9 * 32000
-    assert spoken.split() == WORDS
-    assert any(isinstance(frame, TTSStoppedFrame) for frame in down)
-    assert not [frame for frame in up if isinstance(frame, ErrorFrame)]
-    assert all(r.well_formed and r.ok_auth for r in lab.record.requests("elevenlabs"))

@@ -28,6 +28,7 @@ from lab.simulators.schedule import Window
 from processors.hearing.stage import SttStage
 from providers.catalog import provider
 from providers.provider import RungSpec
+from tests.kit.waiting import until
 from tests.lab.simulators import synthetic_caller as caller
 from tests.lab.simulators.near_ears import bring_near
 from tests.providers.bench import Bench, running, text_of
@@ -133,9 +134,7 @@ class Call:
 
     async def until(self, met: Any, *, limit_s: float = PATIENCE_S) -> None:
         """Wait for a condition without an event."""
-        async with asyncio.timeout(limit_s):
-            while not met():  # noqa: ASYNC110 - nothing tells us
-                await asyncio.sleep(0.02)
+        await until(met, within_s=limit_s, every_s=0.02)
 
     async def _wait(self, seconds: float) -> None:
         self._debt_s += seconds

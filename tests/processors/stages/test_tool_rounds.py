@@ -17,6 +17,7 @@ from pipecat.services.llm_service import FunctionCallParams
 from fallbacks.facts import AttemptFailed
 from processors.answering.tool_calls import MOST_CALLS
 from tests.bot.talk import Ear, Voice
+from tests.kit.waiting import until
 from tests.processors.stages.test_llm import QUESTION, Bench, bench
 from tests.processors.stages.test_other_servers import END, call, calls
 from tests.processors.stages.test_tool_cut_off import messages, running
@@ -42,9 +43,7 @@ class Looped:
         return [str(item.get("tool_choice")) for item in self.asked]
 
     async def until(self, done: Callable[[], bool]) -> None:
-        async with asyncio.timeout(30):
-            while not done():  # noqa: ASYNC110 - there is no event
-                await asyncio.sleep(0.05)
+        await until(done, within_s=30, every_s=0.05)
         await asyncio.sleep(2.0)
 
     def spoken(self) -> list[str]:

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from pipecat.frames.frames import (
     EndFrame,
     Frame,
@@ -15,8 +14,6 @@ from pipecat.frames.frames import (
     LLMFullResponseStartFrame,
     LLMTextFrame,
     MetricsFrame,
-    OutputAudioRawFrame,
-    StartFrame,
     TTSTextFrame,
 )
 from pipecat.pipeline.pipeline import Pipeline
@@ -24,8 +21,6 @@ from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import LLMAssistantAggregator
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
-from pipecat.transports.base_output import BaseOutputTransport
-from pipecat.transports.base_transport import TransportParams
 from pipecat.workers.runner import WorkerRunner
 
 from calls.line import CallerLine
@@ -38,45 +33,12 @@ from lab.simulators.record import SpokenWord
 from processors.speaking.stage import TtsStage
 from providers.catalog import provider
 from providers.provider import RungSpec
+from tests.kit.line import PlayedLine
+from tests.kit.waiting import until
 
 RATE_HZ = 8000
 CHUNK_S = 0.04
 KINDS = {"cartesia": "cartesia", "elevenlabs": "elevenlabs", "local": "local"}
-
-
-class Line(BaseOutputTransport):
-    """Plays in real time and keeps what it played, and when."""
-
-    def __init__(self) -> None:
-        super().__init__(TransportParams(audio_out_enabled=True, audio_out_end_silence_secs=0))
-        self.played: list[tuple[float, bytes]] = []
-        self.free_at_s = 0.0
-
-    async def start(self, frame: StartFrame) -> None:
-        await super().start(frame)
-        await self.set_transport_ready(frame)
-
-    async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
-        now = time.monotonic()
-        begins_s = max(now, self.free_at_s)
-        self.played.append((begins_s, frame.audio))
-        self.free_at_s = begins_s + len(frame.audio) / 2 / frame.sample_rate
-        await asyncio.sleep(max(0.0, self.free_at_s - 0.02 - now))
-        return True
-
-    @property
-    def gaps_s(self) -> list[float]:
-        """The pauses in which the line had nothing to play."""
-        ends = [at + len(pcm) / 2 / RATE_HZ for at, pcm in self.played]
-        return [at - end for (at, _), end in zip(self.played[1:], ends, strict=False)]
-
-    @property
-    def length_s(self) -> float:
-        return sum(len(pcm) for _, pcm in self.played) / 2 / RATE_HZ
-
-    @property
-    def audible_from(self) -> float:
-        return next(at for at, pcm in self.played if np.abs(np.frombuffer(pcm, "<i2")).max() > 500)
 
 
 class Kept(FrameProcessor):
@@ -100,7 +62,7 @@ class Talk:
     lab: Lab
     stage: TtsStage
     worker: PipelineWorker
-    line: Line
+    line: PlayedLine
     kept: Kept
     context: LLMContext
     turn: Turn
@@ -142,9 +104,7 @@ class Talk:
         await self.put(LLMFullResponseEndFrame())
 
     async def until(self, met: Any, *, within_s: float = 8.0) -> None:
-        async with asyncio.timeout(within_s):
-            while not met():  # noqa: ASYNC110 - what is waited for are other objects' states
-                await asyncio.sleep(0.01)
+        await until(met, within_s=within_s)
 
     @property
     def said(self) -> list[str]:
@@ -211,7 +171,7 @@ def _talk(lab: Lab, names: Sequence[str], stage_policy: StagePolicy) -> Talk:
         turn=turn,
         line=caller_line,
     )
-    line, kept, context = Line(), Kept(), LLMContext()
+    line, kept, context = PlayedLine(ahead_s=0.02), Kept(), LLMContext()
     worker = PipelineWorker(
         Pipeline([stage, kept, line, LLMAssistantAggregator(context)]),
         params=PipelineParams(

@@ -1,0 +1,17 @@
+"""Waiting for what no event tells of."""
+
+import asyncio
+from collections.abc import Callable
+
+
+async def until(
+    fact: Callable[[], object], *, within_s: float = 60.0, every_s: float = 0.01
+) -> None:
+    """Wait until `fact()` is true.
+
+    Raises:
+        TimeoutError: It is not within `within_s`, a guard against hanging.
+    """
+    async with asyncio.timeout(within_s):
+        while not fact():  # noqa: ASYNC110 - the states of other objects have no event
+            await asyncio.sleep(every_s)
