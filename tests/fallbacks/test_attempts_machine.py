@@ -313,6 +313,7 @@ class Machine(RuleBasedStateMachine):
         if not hasattr(self, "work"):
             return
         for one in sorted(self.idle):
+            self.idle.discard(one)
             self._do(self.work.handle(Resumed(attempt=one), now=self.now))
         limit = self.now + LONGEST_S
         self.hot = None
@@ -323,5 +324,5 @@ class Machine(RuleBasedStateMachine):
             self._do(self.work.tick(self.now))
 
 
-TestFailover = Machine.TestCase
-TestFailover.settings = promised_machine
+TestAttempting = Machine.TestCase
+TestAttempting.settings = promised_machine
