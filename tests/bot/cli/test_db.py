@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bot.__main__ import run
-from operations.database.database import known_versions
+from operations.database.schema import known_versions
 
 NEWEST = known_versions()[-1]
 
