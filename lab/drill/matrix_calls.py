@@ -19,6 +19,7 @@ from lab.drill.breaks import (
 )
 from lab.drill.rows import (
     EVERY_WORD,
+    HAIRCUT,
     HEALTHY,
     NEVER_SILENT,
     WORKER,
@@ -197,13 +198,15 @@ def _mistakable() -> Iterator[Row]:
         name="dictation",
         title="The caller pauses for 1.2 s after each digit",
         plan=CallPlan.DICTATION,
+        known=("My number is", "one", "two", "three", "four", "five"),
         targets=(Target(measure="spoken_over", worst=0), NEVER_SILENT),
     )
     yield Row(
         name="television",
         title="A voice behind the caller goes on",
         plan=CallPlan.BEHIND,
-        targets=(once, NEVER_SILENT),
+        known=(HAIRCUT,),  # and no word of the television's
+        targets=(Target(measure="model_requests", worst=2), NEVER_SILENT),  # one of them early
     )
 
 

@@ -13,7 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fallbacks.breaker import State
-from lab.callers import Carrier, LineEcho, answers, caller_says, spoken_s
+from lab.callers import (
+    Carrier,
+    LineEcho,
+    answers,
+    caller_says,
+    known,
+    says_again,
+    spoken_s,
+)
 from lab.control import LabControl
 from lab.drill.matching import TELEPHONE, EarPath
 from lab.drill.rows import WORKER, Break, Row, When
@@ -338,7 +346,13 @@ async def open_rig(row: Row, side: str, *, run: int, folder: Path) -> AsyncItera
         run: The number of the run, which seeds the lab's random numbers.
         folder: For the server's files.
     """
-    options = LabOptions(seed=run, steady=row.steady, keep_audio=True, uncapped=row.uncapped)
+    options = LabOptions(
+        seed=run,
+        steady=row.steady,
+        keep_audio=True,
+        uncapped=row.uncapped,
+        known=tuple(known(text, says_again(text)) for text in row.known),
+    )
     async with (
         lab_process(options=options) as lab,
         LabControl(lab) as control,

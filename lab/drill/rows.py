@@ -110,6 +110,7 @@ class Row:
         uncapped: The lab's recognisers take audio at any speed.
         leg: The caller's way in: through the carrier, or on `replay`'s leg.
         clips: Holding phrases are rendered in the agent's voice before the call.
+        known: All that its recognisers understand; empty to have them recognise speech.
         echo_db: The level of the agent's voice in the caller's sound; `None` without an echo.
         alone: Its runs never overlap, whatever `--jobs` says.
     """
@@ -126,6 +127,7 @@ class Row:
     uncapped: bool = False
     leg: Leg = "carrier"
     clips: bool = False
+    known: tuple[str, ...] = ()
     echo_db: float | None = None
     alone: bool = False
 

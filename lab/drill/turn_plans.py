@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from lab.callers import caller_says
+from lab.callers import caller_says, says_again
 from lab.drill.asking import ask
 from lab.drill.evidence import judge_turn
 from lab.drill.measured import MeasuredRun, first_word_s, or_lost
@@ -61,12 +61,12 @@ async def play_dictation(rig: Rig, run: MeasuredRun) -> None:
     async with rig.call() as call:
         await call.wait_for_greeting()
         since_s = stop_s = call.now_s
-        await call.make_noise(caller_says(LEAD))
+        await call.make_noise(says_again(LEAD))
         for digit in DIGITS:
             await call.ear.wait(DICTATED_S)
             spoken_over += bool(stretches(call.heard(), from_s=since_s))
             since_s = call.now_s
-            await call.make_noise(caller_says(digit))
+            await call.make_noise(says_again(digit))
             stop_s = call.now_s
         await call.ear.wait(STAYS_OPEN_S + LATE_S)
         first_s = _first_speech(call, stop_s)
@@ -79,7 +79,7 @@ async def play_behind(rig: Rig, run: MeasuredRun) -> None:
     behind = caller_says(TELEVISION * TIMES) * BEHIND
     async with rig.call() as call:
         await call.wait_for_greeting()
-        began_s, question = call.now_s, caller_says(rig.row.question)
+        began_s, question = call.now_s, says_again(rig.row.question)
         stop_s = began_s + question.size / 8000
         sound: Pcm = np.concatenate([question, behind.astype(np.int16)])
         await call.make_noise(sound)

@@ -10,6 +10,7 @@ from pipecat.frames.frames import CancelFrame, Frame, InterruptionFrame, LLMCont
 from pipecat.processors.aggregators.llm_context import LLMContext
 
 from calls.events import UsageMeasured
+from calls.line import CallerLine
 from fallbacks.facts import AttemptFailed, AttemptStarted
 from processors.answering.early_answers import TOKEN_CHARACTERS
 from tests.bot.talk import Ear, Voice
@@ -44,7 +45,7 @@ async def cut_off(it: Bench, *, by: Frame | None = None) -> None:
     """Let the caller speak during the answer, or hang up."""
     context = LLMContext(messages=list(QUESTION))  # type: ignore[arg-type]
     async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
-        worker = await running([it.stage(), Voice(), Ear()], tasks)
+        worker = await running([it.stage(), Voice(CallerLine()), Ear()], tasks)
         await worker.queue_frame(LLMContextFrame(context))
         await asyncio.sleep(0.2)
         await worker.queue_frame(by or InterruptionFrame())

@@ -16,6 +16,7 @@ from pipecat.processors.aggregators.llm_response_universal import LLMContextAggr
 from pipecat.services.llm_service import FunctionCallParams, LLMService
 from pipecat.workers.runner import WorkerRunner
 
+from calls.line import CallerLine
 from processors.answering.stage import GOES_ON
 from tests.bot.talk import RATE_HZ, Ear, Voice
 from tests.processors.stages.test_llm import QUESTION, bench
@@ -38,7 +39,12 @@ async def test_the_model_is_told_that_an_interrupted_answers_tool_still_runs(
         it.urls["openai"] = url
         context = LLMContext(messages=list(QUESTION), tools=ToolsSchema(standard_tools=[LOOK_UP]))  # type: ignore[arg-type]
         ear = Ear()
-        order = [it.stage(), Voice(), ear, LLMContextAggregatorPair(context).assistant()]
+        order = [
+            it.stage(),
+            Voice(CallerLine()),
+            ear,
+            LLMContextAggregatorPair(context).assistant(),
+        ]
         async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
             worker = await running(order, tasks)
             await worker.queue_frame(LLMContextFrame(context))

@@ -14,6 +14,7 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
 from pipecat.services.llm_service import FunctionCallParams
 
+from calls.line import CallerLine
 from fallbacks.facts import AttemptFailed
 from processors.answering.tool_calls import MOST_CALLS
 from tests.bot.talk import Ear, Voice
@@ -70,7 +71,12 @@ async def looping(*models: Callable[[dict[str, Any]], list[Any]]) -> AsyncIterat
 
         for name, choose in zip(("openai", "openai-b"), models, strict=False):
             it.urls[name] = await stack.enter_async_context(choosing(noting(choose)))
-        order = [it.stage(), Voice(), Ear(), LLMContextAggregatorPair(context).assistant()]
+        order = [
+            it.stage(),
+            Voice(CallerLine()),
+            Ear(),
+            LLMContextAggregatorPair(context).assistant(),
+        ]
         async with asyncio.TaskGroup() as tasks:
             worker = await running(order, tasks)
             await worker.queue_frame(LLMContextFrame(context))
