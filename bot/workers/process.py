@@ -229,21 +229,35 @@ async def open_process(
         keeper = record_keeper.record_keeper(settings, storage) if record else None
         own = own_listeners(settings, words=words, metrics_folder=metrics_folder, keeper=keeper)
         emitter = own.emitter(settings, listeners)
-        tell = emitter.tell_for("")
-        async with (
-            open_connections(),
-            open_listeners(settings, own, emitter),
-            measure_lag(Lag(), tell=tell, clock=clock.monotonic) as measuring,
-            open_crm(settings, storage, own.crm, tell=tell) as crm,
-            open_shared(
-                settings, storage, models, measuring, carrier_words=own.carrier_words, crm=crm
-            ) as shared,
-            _working_after_calls(shared, storage, own, prices, tell=tell),
-        ):
-            tell(configuration_of(settings))
-            call = CallMaker(shared, emitter, prices)
-            async with _taking_calls(call, shared, storage, own, emitter, measuring) as process:
-                yield process
+        async with _listening(settings, storage, own, emitter, models, prices) as process:
+            yield process
+
+
+@asynccontextmanager
+async def _listening(
+    settings: Settings,
+    database: Database,
+    own: OwnListeners,
+    emitter: Emitter,
+    models: VoiceModels,
+    prices: PriceTable,
+) -> AsyncIterator[Process]:
+    """Run the listeners, and all that calls share, around the process."""
+    tell = emitter.tell_for("")
+    async with (
+        open_connections(),
+        open_listeners(settings, own, emitter),
+        measure_lag(Lag(), tell=tell, clock=clock.monotonic) as measuring,
+        open_crm(settings, database, own.crm, tell=tell) as crm,
+        open_shared(
+            settings, database, models, measuring, carrier_words=own.carrier_words, crm=crm
+        ) as shared,
+        _working_after_calls(shared, database, own, prices, tell=tell),
+    ):
+        tell(configuration_of(settings))
+        call = CallMaker(shared, emitter, prices)
+        async with _taking_calls(call, shared, database, own, emitter, measuring) as process:
+            yield process
 
 
 @asynccontextmanager
@@ -291,12 +305,12 @@ async def _taking_calls(
     settings, tell = shared.settings, measuring.tell
     switchboard = Switchboard(seats=settings.server.max_calls, make_call=call, tell=tell)
     await asyncio.to_thread(spare_the_loaded)
-    availability = shared.policies["llm"].availability
+    availability, lag = shared.policies["llm"].availability, measuring.lag
     async with (
         AsyncExitStack() as at_end,
         free_ended_calls(lambda: switchboard.ended),
         watch_providers(
-            settings, availability, shared=shared.clients, tell=tell, lag=measuring.lag
+            settings, availability, shared=shared.clients, tell=tell, lag=lag
         ) as providers,
     ):
         yield Process(

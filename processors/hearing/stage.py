@@ -116,8 +116,7 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
             )
             for name, service in rungs.items()
         }
-        self._policy = policy
-        self._tell = tell
+        self._policy, self._tell = policy, tell
         ours = {name: rung.reconnector is not None for name, rung in self._rungs.items()}
         begin = partial(Attempting, policy, numbers=turn.attempts, offered=is_offered)
         self._hearing = CallerHearing(ours, policy=policy, turn=turn, begin=begin)

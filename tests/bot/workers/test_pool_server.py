@@ -193,7 +193,7 @@ async def test_no_worker_hangs_on_a_machine_too_busy_for_our_own_checks() -> Non
 async def test_a_pause_is_not_reported_as_being_busy() -> None:
     async with lines(settings_with()) as it, asyncio.timeout(10):
         await it.open()
-        seats, now = it.office._seats, it.office._clock()
+        seats, now = it.office.seats, it.office._clock()
         seats.measured = True
         for desk in it.desks:
             seats.begin(seats.admit(now) or 0, desk.number, now)

@@ -73,7 +73,8 @@ async def a_house(
         }
     )
     await upgrade(settings.storage.url)
-    outbox = AlertOutbox(Database(settings.storage.url))
+    database = Database(settings.storage.url)
+    outbox = AlertOutbox(database)
     reporter = AlertReporter(outbox, utc_s=utc_s)
     files = RecordFiles(folder, names=("alerts.json",), redact=redacted)
     pool = WorkerPool(
@@ -81,6 +82,7 @@ async def a_house(
     )
     async with AsyncExitStack() as stack:
         stack.callback(files.write)
+        stack.push_async_callback(database.close)
         await stack.enter_async_context(
             tell_operators(settings, reporter, outbox, tell=pool.told.append, leads=leads)
         )

@@ -109,8 +109,10 @@ async def talk(keeper: RecordListener, *calls: str) -> None:
 
 
 @pytest.fixture
-def pool(tmp_path: Path) -> WorkerPool:
-    return WorkerPool(f"sqlite+aiosqlite:///{tmp_path}/holdline.db")
+async def pool(tmp_path: Path) -> AsyncIterator[WorkerPool]:
+    pool = WorkerPool(f"sqlite+aiosqlite:///{tmp_path}/holdline.db")
+    yield pool
+    await pool.database.close()
 
 
 @pytest.mark.parametrize("outage_s", [CUT_S + 1.0, 600.0])
