@@ -302,16 +302,14 @@ async def _taking_calls(
     measuring: LagTeller,
 ) -> AsyncIterator[Process]:
     """Answer calls and watch providers while the block runs; then end the calls."""
-    settings, tell = shared.settings, measuring.tell
+    settings, tell, lag = shared.settings, measuring.tell, measuring.lag
+    availability = shared.policies["llm"].availability
     switchboard = Switchboard(seats=settings.server.max_calls, make_call=call, tell=tell)
     await asyncio.to_thread(spare_the_loaded)
-    availability, lag = shared.policies["llm"].availability, measuring.lag
     async with (
         AsyncExitStack() as at_end,
         free_ended_calls(lambda: switchboard.ended),
-        watch_providers(
-            settings, availability, shared=shared.clients, tell=tell, lag=lag
-        ) as providers,
+        watch_providers(settings, availability, shared=shared.clients, tell=tell, lag=lag) as found,
     ):
         yield Process(
             settings=settings,
@@ -320,7 +318,7 @@ async def _taking_calls(
             emitter=emitter,
             live=own.live,
             call=call,
-            providers=providers,
+            providers=found,
             last_resort=shared.last_resort,
             policies=shared.policies,
             metrics=own.metrics,

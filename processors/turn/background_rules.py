@@ -1,8 +1,8 @@
 """Tells a voice behind the caller, such as a television, from the caller: it brings no words.
 
-A turn lasts as long as the VAD hears speech. If that goes on after the caller's words, and no new
-words come for `WORDLESS_S`, the caller has finished, and what is heard is the background. So is
-speech that never brought a word, if a recogniser is at work on it. From then on sound up to
+A turn lasts as long as the VAD hears speech. If that goes on after the caller's words, without a
+pause and without new words for `WORDLESS_S`, the caller has finished, and what is heard is the
+background. So is speech that never brought a word, if a recogniser is at work on it. From then on sound up to
 `LOUDER` times as strong is not the caller's, so that it neither keeps a turn open nor interrupts
 the agent. Words end this at once: they may be those of a quiet caller.
 """
@@ -57,7 +57,7 @@ class Background:
             if apart_s <= GONE_S:
                 return level <= LOUDER * self._level
             self._level = None
-        if self._since == inf or (apart_s > APART_S and not self._worded):
+        if self._since == inf or apart_s > APART_S:
             self._since, self._loudest = now, 0.0
         if now - self._since >= OWN_S:
             self._loudest = max(self._loudest, level)

@@ -193,13 +193,13 @@ async def test_no_worker_hangs_on_a_machine_too_busy_for_our_own_checks() -> Non
 async def test_a_pause_is_not_reported_as_being_busy() -> None:
     async with lines(settings_with()) as it, asyncio.timeout(10):
         await it.open()
-        seats, now = it.office.seats, it.office._clock()
-        seats.measured = True
+        admission, now = it.office.seats._seats, it.office._clock()
+        admission.measured = True
         for desk in it.desks:
-            seats.begin(seats.admit(now) or 0, desk.number, now)
+            admission.begin(admission.admit(now) or 0, desk.number, now)
         looks(it.office, every_s=5.0, for_s=5.0)  # the machine was paused
 
-        assert seats.why_closed(it.office._clock()) == ""
+        assert admission.why_closed(it.office._clock()) == ""
 
 
 def looks(office: PoolServer, *, every_s: float, for_s: float) -> list[str]:

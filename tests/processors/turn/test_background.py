@@ -35,7 +35,17 @@ def test_new_words_begin_the_count_again_and_old_ones_do_not() -> None:
     background.worded("How much is it", 104.0)
     background.worded(" ", 104.0)
 
-    assert hidden(background, (103.5, TV), (104.9, TV), (105.0, TV)) == [False, False, True]
+    found = hidden(background, *((102.0 + second / 4, TV) for second in range(13)))
+
+    assert found == [False] * 12 + [True]
+
+
+def test_a_caller_who_goes_on_after_a_pause_is_heard_from_the_first_sound() -> None:
+    background = Background()
+    background.worded("Can", 100.0)  # what a recogniser made of noise
+    background.hides(TV, 100.5)
+
+    assert not any(hidden(background, *((102.8 + second / 10, TV) for second in range(10))))
 
 
 @pytest.mark.parametrize("listens", [True, False])
