@@ -2,9 +2,9 @@
 
 A turn lasts as long as the VAD hears speech. If that goes on after the caller's words, without a
 pause and without new words for `WORDLESS_S`, the caller has finished, and what is heard is the
-background. So is speech that never brought a word, if a recogniser is at work on it. From then on sound up to
-`LOUDER` times as strong is not the caller's, so that it neither keeps a turn open nor interrupts
-the agent. Words end this at once: they may be those of a quiet caller.
+background. So is speech that never brought a word, if a recogniser is at work on it. From then on
+sound up to `LOUDER` times as strong is not the caller's, so that it neither keeps a turn open nor
+interrupts the agent. Words end this at once: they may be those of a quiet caller.
 """
 
 from collections.abc import Callable
