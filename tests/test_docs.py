@@ -244,13 +244,13 @@ def test_the_page_on_campaigns_lists_final_statuses_and_trunk_failures() -> None
         follows: {
             int(code) for row in rows if follows in row for code in re.findall(SIP_STATUS, row)
         }
-        for follows in ("is not called again", "has lost no attempt")
+        for follows in ("is not called again", "keeps the attempt")
     }
 
     assert told["is not called again"] == {
         code for code, verdict in VERDICTS.items() if verdict.again == "never"
     }
-    assert told["has lost no attempt"] == {
+    assert told["keeps the attempt"] == {
         code for code, verdict in VERDICTS.items() if verdict.trunk != "well"
     }
 
