@@ -22,6 +22,9 @@ AUDIBLE = 164
 """Of 32768, about -46 dBFS: above a codec's comfort noise, below any syllable."""
 
 
+STALL_S = 0.1  # chosen: a shorter delay is made up by the next pieces
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineEnd:
     """A call's connections to the playing end of its pipeline.
@@ -81,14 +84,21 @@ class LegOutput(BaseOutputTransport):
         return await self.play_piece(frame)
 
     async def sleep(self, for_s: float) -> None:
-        """Wait between two pieces; report by how much the wait was too long."""
+        """Wait between two pieces; report by how much the wait was too long.
+
+        After a stall of ours the rest is heard later by as much: nothing was sent meanwhile.
+        """
         end = self.line_end
-        if end is None or end.late is None:
+        if end is None:
             await asyncio.sleep(for_s)
             return
         due_at = end.clock() + for_s
         await asyncio.sleep(for_s)
-        end.late(end.clock() - due_at)
+        late_s = end.clock() - due_at
+        if late_s >= STALL_S:
+            end.line.stand_still(late_s, end.clock())
+        if end.late:
+            end.late(late_s)
 
     async def play_piece(self, frame: OutputAudioRawFrame) -> bool:
         """Write a piece to the line; return whether it was accepted."""

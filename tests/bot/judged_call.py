@@ -254,6 +254,8 @@ async def listening(
         # Cores mean nothing on virtual time.
         "server": {"admission": "seats"} | ({"token": token} if token else {}),
         "agent": {"greeting": GREETING},
+        # A probe's connection stays open for a while, and would count as grown.
+        "resilience": {"probe": {"interval_s": 0}},
         "transports": {"twilio": {"enabled": True, "auth_token": SecretStr(AUTH_TOKEN)}},
     }
     for section, change in changes.items():

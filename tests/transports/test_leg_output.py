@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import cast
 
 import numpy as np
 import pytest
@@ -18,7 +19,9 @@ from pipecat.frames.frames import (
 from pipecat.tests.utils import SleepFrame, run_test
 from pipecat.transports.base_transport import TransportParams
 
-from transports.leg_output import LegOutput
+from calls.line import CallerLine
+from tests.virtual_time import VirtualLoop
+from transports.leg_output import STALL_S, LegOutput, LineEnd
 
 pytestmark = pytest.mark.virtual_time
 
@@ -96,6 +99,21 @@ async def test_an_interrupted_answer_does_not_restart(rounds: int) -> None:
     behind = down[down.index(told[2]) :]
     assert next(_samples(item) for item in behind if isinstance(item, TTSAudioRawFrame))[0] == 1
     assert cut.samples.count(1) == FILLER.size
+
+
+@pytest.mark.parametrize("stall_s", [0.5 * STALL_S, 3.0])
+async def test_a_stall_of_ours_delays_what_is_still_to_be_heard(stall_s: float) -> None:
+    heard, line = Heard(), CallerLine()
+    heard.line_end = LineEnd(line=line, heard=lambda _: None, clock=time.monotonic)
+    line.add(10.0, time.monotonic())
+    dry_at = line.dry_at
+
+    waiting = asyncio.create_task(heard.sleep(0.02))
+    await asyncio.sleep(0.0)
+    cast("VirtualLoop", asyncio.get_running_loop()).clock.now += stall_s + 0.02
+    await waiting
+
+    assert line.dry_at - dry_at == pytest.approx(stall_s if stall_s >= STALL_S else 0.0)
 
 
 def _sound(samples: np.ndarray) -> TTSAudioRawFrame:

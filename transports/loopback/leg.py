@@ -262,5 +262,5 @@ class _Output(LegOutput):
         samples = np.frombuffer(frame.audio, dtype="<i2").astype(np.int16)
         self._line.play(begin_s, samples)
         self._free_at_s = begin_s + samples.size / frame.sample_rate
-        await asyncio.sleep(max(0.0, self._free_at_s - FRAME_S - now_s))
+        await self.sleep(max(0.0, self._free_at_s - FRAME_S - now_s))
         return True

@@ -68,5 +68,5 @@ async def test_the_numbers_of_the_lost_process_are_not_reused(tmp_path: Path) ->
     async with pool(tmp_path, agent=RECORDED, people=None, caller=lost()) as there:
         await there.until(lambda: there.events(AgentSaid))
 
-        numbers = [item.number for item in there.told if item.call_id == "c1"]
+        numbers = [item.number for item in there.notes.entries if item.call_id == "c1"]
     assert numbers == list(range(7 + UNKNOWN + 1, 7 + UNKNOWN + 1 + len(numbers)))
