@@ -21,7 +21,7 @@ LOOK_S: Final = 2.0  # between two checks of a call; callbacks bring most news e
 RING_S: Final = 30.0
 
 
-class DialingHouse(Protocol):
+class DialingCapacity(Protocol):
     """The worker pool, as a dialer sees it."""
 
     @property
@@ -63,7 +63,9 @@ class OwnCalls(Protocol):
         ...
 
 
-async def wait_to_ask(dial_id: str, for_s: float, *, calls: OwnCalls, pool: DialingHouse) -> None:
+async def wait_to_ask(
+    dial_id: str, for_s: float, *, calls: OwnCalls, pool: DialingCapacity
+) -> None:
     """Wait before asking the carrier, at most until this process shuts down."""
     loop = asyncio.get_running_loop()
     until = loop.time() + for_s
@@ -108,7 +110,7 @@ class DialerParts:
     figures: Figures
     carrier: CampaignCarrier
     calls: OwnCalls
-    pool: DialingHouse
+    pool: DialingCapacity
     tell: Tell
     now_s: Callable[[], float]
     rehearse: Callable[[], Awaitable[str]] | None = None

@@ -8,7 +8,7 @@ from typing import Final
 from calls.outbound import DialOutcome, DialResult
 from campaigns.breakers import WatchedCarrier
 from campaigns.call_result import judge_call
-from campaigns.dialer_parts import DialerSettings, DialingHouse, OwnCalls, wait_to_ask
+from campaigns.dialer_parts import DialerSettings, DialingCapacity, OwnCalls, wait_to_ask
 from transports.dialling import (
     REFUSED,
     CampaignCarrier,
@@ -33,7 +33,7 @@ class OneCall:
 
     carrier: CampaignCarrier
     calls: OwnCalls
-    pool: DialingHouse
+    pool: DialingCapacity
     under_way: set[str] = field(default_factory=set[str])
     settings: DialerSettings
     now_s: Callable[[], float]

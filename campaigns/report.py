@@ -36,7 +36,7 @@ Span: TypeAlias = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HouseFigures:
+class CampaignHealth:
     """Health while a campaign called; a figure is `None` if the campaign never called.
 
     Attributes:
@@ -64,15 +64,15 @@ def spans_of(dials: Iterable[Span]) -> Sequence[Span]:
     return _merged(dials, PAUSE_S)
 
 
-def house_figures(
+def campaign_health(
     spans: Sequence[Span], spells: Iterable[OpenSpell], alerts: Iterable[Alert]
-) -> HouseFigures:
+) -> CampaignHealth:
     """Return the health figures for these spans."""
     if not spans:
-        return HouseFigures()
+        return CampaignHealth()
     began = [alert for alert in alerts if any(a <= alert.began_s <= b for a, b in spans)]
     over = [alert.lasted_s for alert in began if alert.ended_s is not None and alert.how != UNHEARD]
-    return HouseFigures(
+    return CampaignHealth(
         open_s=open_s(spells, spans),
         mttr_s=sum(over) / len(over) if over else None,
         incidents_open=sum(alert.ended_s is None for alert in began),
@@ -123,7 +123,7 @@ class KeyFigures:
     costs: DialCosts
     cost_per_contact: float | None  # per dialled contact
     cost_per_success: float | None
-    pool: HouseFigures
+    pool: CampaignHealth
 
 
 def key_figures(
@@ -131,7 +131,7 @@ def key_figures(
     outcomes: Iterable[OutcomeFigures],
     *,
     reached: ReachedContacts,
-    pool: HouseFigures,
+    pool: CampaignHealth,
 ) -> KeyFigures:
     """Return the key figures of a campaign, from its contacts and all settled dials."""
     rows = list(outcomes)
@@ -264,12 +264,12 @@ def _seconds(span_s: float | None) -> str:
     return NONE if span_s is None else f"{span_s:.1f} s"
 
 
-def _recovery(pool: HouseFigures) -> str:
+def _recovery(pool: CampaignHealth) -> str:
     lasting = f" ({pool.incidents_open} open)" if pool.incidents_open else ""
     return _seconds(pool.mttr_s) + lasting
 
 
-def _rate(pool: HouseFigures) -> str:
+def _rate(pool: CampaignHealth) -> str:
     per_hour = pool.alerts_per_hour
     return NONE if per_hour is None else f"{per_hour:.1f} ({pool.alerts} in all)"
 

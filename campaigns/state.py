@@ -11,11 +11,11 @@ from bot.config.settings import Settings
 from bot.exits import CommandError, UsageError
 from calls.outbound import CampaignState
 from campaigns.report import (
-    HouseFigures,
+    CampaignHealth,
     KeyFigures,
+    campaign_health,
     contact_lines,
     figure_lines,
-    house_figures,
     key_figures,
     page,
     spans_of,
@@ -128,14 +128,14 @@ def _replacing(path: Path) -> Iterator[TextIO]:
         partial.unlink(missing_ok=True)
 
 
-async def _pool(figures: Figures, campaign: str, now: float) -> HouseFigures:
+async def _pool(figures: Figures, campaign: str, now: float) -> CampaignHealth:
     """Return the health figures of the time in which a campaign called."""
     spans = spans_of(await figures.dial_spans(campaign, now=now))
     if not spans:
-        return house_figures((), (), ())
+        return campaign_health((), (), ())
     since_s, until_s = spans[0][0], spans[-1][1]
     spells = await figures.open_spells(since_s, until_s)
-    return house_figures(spans, spells, await figures.alerts(since_s, until_s))
+    return campaign_health(spans, spells, await figures.alerts(since_s, until_s))
 
 
 def _status_lines(standing: CampaignStanding, outcomes: Sequence[OutcomeFigures]) -> list[str]:

@@ -38,7 +38,7 @@ from processors.turn.floor import FloorEvent
 from processors.wiring import CallWiring
 
 
-class SparingObserver(WorkerObserver):
+class DirectObserver(WorkerObserver):
     """Replaces Pipecat's observer, which has a queue and a task for each observer.
 
     Pipecat's wakes every observer for each frame that is pushed, and again when a processor begins

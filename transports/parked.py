@@ -18,19 +18,19 @@ class ParkedCall:
         state: The stored state when the line connected; `None` for a new call.
     """
 
-    def __init__(self, shelf: KeyValues, place: str, state: ResumeState | None = None) -> None:
+    def __init__(self, key_values: KeyValues, place: str, state: ResumeState | None = None) -> None:
         self.state = state
-        self._shelf = shelf
+        self._key_values = key_values
         self._place = place
 
     async def keep(self, state: ResumeState) -> None:
         """Store the state in place of the former one."""
         for_s = KEPT_S if state.call_id else PARKED_S
-        await self._shelf.keep(self._place, state.as_json(), for_s=for_s)
+        await self._key_values.keep(self._place, state.as_json(), for_s=for_s)
 
     async def forget(self) -> None:
         """Delete the stored state."""
-        await self._shelf.take(self._place)
+        await self._key_values.take(self._place)
 
 
 class Parked:
@@ -48,7 +48,7 @@ class Parked:
 
     def place(self, token: str) -> ParkedCall:
         """Return the storage of a new call."""
-        return ParkedCall(self._pool.shelf, f"parked {self._kind} {token}")
+        return ParkedCall(self._pool.key_values, f"parked {self._kind} {token}")
 
     async def holds(self, token: str) -> bool:
         """Return whether a state is stored, and leave it there."""
@@ -60,5 +60,7 @@ class Parked:
     async def take(self, token: str) -> ParkedCall:
         """Take the stored state of a call out; return its storage."""
         place = f"parked {self._kind} {token}"
-        kept = await self._pool.shelf.take(place)
-        return ParkedCall(self._pool.shelf, place, ResumeState.from_json(kept) if kept else None)
+        kept = await self._pool.key_values.take(place)
+        return ParkedCall(
+            self._pool.key_values, place, ResumeState.from_json(kept) if kept else None
+        )

@@ -73,7 +73,7 @@ class CallPool(Protocol):
     """All processes that share one port, as the lines of one of them use them."""
 
     @property
-    def shelf(self) -> KeyValues:
+    def key_values(self) -> KeyValues:
         """The store of tickets and resume states."""
         ...
 

@@ -45,13 +45,13 @@ from processors.answering.continuation_rules import Answer
 from processors.answering.model_stream import Model
 from processors.answering.spoken_text_rules import SpokenTextRule
 from processors.answering.stage import LlmStage
-from processors.call_observer import CallObserver, SparingObserver
+from processors.call_observer import CallObserver, DirectObserver
 from processors.hearing.caller_words import CallerLanguage, CallerWords, WordlessTurns
 from processors.hearing.keypad import Keypad, KeyUse
 from processors.hearing.stage import SttStage
 from processors.holding.caller_silence import CallerSilence, End, Farewell
 from processors.holding.hold_line import HoldLine
-from processors.holding.line_doer import WaitingSound
+from processors.holding.line_executor import WaitingSound
 from processors.holding.line_rules import LastWords
 from processors.holding.outage_rules import Step
 from processors.holding.own_voice import ClipAudioRawFrame
@@ -411,7 +411,7 @@ class CallPipeline:
             turn=lambda: wiring.turn.number,
             tell=wiring.outside,
             clock=wiring.clock,
-            speaking=lambda: self._agent_sounds() or self.hold_line.keeper.holding,
+            speaking=lambda: self._agent_sounds() or self.hold_line.decision.holding,
             people=self.transfer,
             more=[self.opt_out.tool()] if self.opt_out else [],
             late=LateResults(now=self._is_quiet, ask_with=self._ask_with),
@@ -421,9 +421,9 @@ class CallPipeline:
 
     def _is_quiet(self) -> bool:
         """Return whether neither side speaks, and the caller waits for nothing else."""
-        keeper, floor = self.hold_line.keeper, self.wiring.floor
+        decision, floor = self.hold_line.decision, self.wiring.floor
         heard = floor.caller_speaking or self._agent_sounds()
-        return not (heard or keeper.awaits_answer or keeper.led)
+        return not (heard or decision.awaits_answer or decision.led)
 
     def _agent_sounds(self) -> bool:
         return self.wiring.floor.agent_sounds(self.wiring.clock())
@@ -480,7 +480,7 @@ class CallPipeline:
         return KeyUse(
             lengths=[length for tool in self._agent.tools for length in tool.digits_asked],
             own=self._agent.keys,
-            taken=lambda: self.hold_line.keeper.outage.takes_keys,
+            taken=lambda: self.hold_line.decision.outage.takes_keys,
         )
 
     def _worker(self, listed: list[FrameProcessor]) -> PipelineWorker:
@@ -528,5 +528,5 @@ def _worker(
         idle_timeout_secs=IDLE_S,
     )
     watching = worker._observer._observers  # noqa: SLF001 - ours, and the worker's own idle check
-    worker._observer = SparingObserver(observers=watching)  # noqa: SLF001 - no public parameter
+    worker._observer = DirectObserver(observers=watching)  # noqa: SLF001 - no public parameter
     return worker

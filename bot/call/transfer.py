@@ -20,7 +20,7 @@ from calls.handover import Destination, Handover
 from calls.leg_events import CallerReturned, HandedOver, PersonBriefed
 from processors.holding.caller_silence import CallerSilence, End
 from processors.holding.hold_line import HoldLine
-from processors.holding.line_doer import until_heard
+from processors.holding.line_executor import until_heard
 from processors.holding.line_rules import CallerAway, Consent
 from processors.holding.own_voice import Fallback
 from processors.holding.utterance_rules import Situation
@@ -148,7 +148,7 @@ class Transfer:
 
     def _pressed(self, key: str) -> None:
         wanted = self._agent.keys.get(key)
-        if wanted is None or self.busy or self.hold_line.keeper.outage.takes_keys:
+        if wanted is None or self.busy or self.hold_line.decision.outage.takes_keys:
             return
         reason = f"pressed {key}"
         if wanted == CALLBACK:

@@ -23,8 +23,8 @@ from bot.workers.process import Process
 from calls.entry import Tell
 from calls.incident import CAMPAIGN
 from calls.outbound import Claim
+from campaigns.background_jobs import BackgroundJobs, background_jobs
 from campaigns.call_verdict import KINDS, CallVerdict, judge_recorded
-from campaigns.clerks import BackgroundJobs, clerks_of
 from campaigns.dialer import Dialer
 from campaigns.dialer_parts import DialerParts, DialerSettings
 from campaigns.guard import Hold
@@ -43,7 +43,7 @@ RECORD_S: Final = 1.0  # for one query of the record (chosen): the query is repe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HouseOfCalls:
+class PoolCapacity:
     """The seats and stages that the dialler may use."""
 
     process: Process
@@ -71,7 +71,7 @@ class HouseOfCalls:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CallsOfTheHouse:
+class PlacedCalls:
     """Our side of the placed calls: their briefs and their results."""
 
     ledger: CallLedger
@@ -133,7 +133,7 @@ class Outbound:
     queue: Queue
     contacts: Contacts
     figures: Figures
-    calls: CallsOfTheHouse
+    calls: PlacedCalls
     dialer: Dialer | None
     one_call: OneCall | None
     now_s: Callable[[], float]
@@ -175,12 +175,12 @@ async def open_outbound(
     async with asyncio.TaskGroup() as tasks:
         calls = _calls(ledger, process, pool, campaigns, dials)
         carrier = carrier_of(settings, ledger.book, tasks) or NoCarrier()
-        clerks = clerks_of(settings, database, campaigns, carrier, leads=lambda: pool.leads)
-        tell = clerks.heard_by(process.switchboard.tell)
-        house = HouseOfCalls(process=process, pool=pool)
+        jobs = background_jobs(settings, database, campaigns, carrier, leads=lambda: pool.leads)
+        tell = jobs.heard_by(process.switchboard.tell)
+        house = PoolCapacity(process=process, pool=pool)
         parts = _parts(house, calls, carrier, tell, dialing=dialing, alerts=alerts)
         dialer = _dialer(campaigns, parts)
-        async with _working(tasks, dialer, clerks, carrier):
+        async with _working(tasks, dialer, jobs, carrier):
             yield Outbound(
                 campaigns=campaigns,
                 queue=parts.queue,
@@ -201,23 +201,23 @@ def _calls(
     pool: WorkerPool,
     campaigns: Mapping[str, Campaign],
     dials: Ledger,
-) -> CallsOfTheHouse:
+) -> PlacedCalls:
     ledger.join(pool)
     process.briefs.look_up = partial(_look_up, process.settings, campaigns, dials)
     process.switchboard.on_closing(ledger.wake_all)  # ringing calls are cancelled at once
     agent = partial(agent_of, process.settings)
-    return CallsOfTheHouse(ledger=ledger, record=dials, briefs=process.briefs, agent_of=agent)
+    return PlacedCalls(ledger=ledger, record=dials, briefs=process.briefs, agent_of=agent)
 
 
 @asynccontextmanager
 async def _working(
     tasks: asyncio.TaskGroup,
     dialer: Dialer | None,
-    clerks: BackgroundJobs,
+    jobs: BackgroundJobs,
     carrier: CampaignCarrier,
 ) -> AsyncIterator[None]:
     """Run the dialler and its background jobs; after the block, nothing keeps ringing."""
-    working = [*_work(tasks, dialer), *(clerks.work(tasks) if dialer else ())]
+    working = [*_work(tasks, dialer), *(jobs.work(tasks) if dialer else ())]
     try:
         yield
     finally:
@@ -229,8 +229,8 @@ async def _working(
 
 
 def _parts(
-    pool: HouseOfCalls,
-    calls: CallsOfTheHouse,
+    pool: PoolCapacity,
+    calls: PlacedCalls,
     carrier: CampaignCarrier,
     tell: Tell,
     *,

@@ -42,7 +42,7 @@ def main() -> None:
 def work(order: Mapping[str, Any]) -> None:
     """Answer calls until the supervisor stops this process or is gone."""
     config = Path(order["config"]) if order["config"] else None
-    settings = _in_house(load(config, flags=order["flags"]).settings, order)
+    settings = _as_worker(load(config, flags=order["flags"]).settings, order)
     logs.set_up(
         level=settings.logs.level,
         folder=settings.logs.dir,
@@ -60,7 +60,7 @@ def _count_together(folder: Path) -> None:
         logger.error("no room in {}: /metrics lacks the figures of this process", folder)
 
 
-def _in_house(settings: Settings, order: Mapping[str, Any]) -> Settings:
+def _as_worker(settings: Settings, order: Mapping[str, Any]) -> Settings:
     """Return the settings with the pool's own health board, unless another one is configured."""
     if settings.resilience.share != LOCAL:
         return settings

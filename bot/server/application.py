@@ -15,9 +15,9 @@ from bot.call.models import VoiceModels
 from bot.carriers import carrier_routers
 from bot.health.readiness_rules import judge_readiness
 from bot.server.access import Access
-from bot.server.call_routes import HouseCalls, call_router
+from bot.server.call_routes import PoolCalls, call_router
 from bot.server.limits import BodyLimit, OneRequest, explain_request
-from bot.server.live_routes import CampaignsView, HouseLive, live_router
+from bot.server.live_routes import CampaignsView, PoolLiveView, live_router
 from bot.server.operator_routes import metrics_router, provider_router, reload_router
 from bot.server.pages.site import asset_routes, client_routes, console_routes
 from bot.server.webrtc_routes import webrtc_router
@@ -123,8 +123,8 @@ def _carriers(process: Process, tasks: asyncio.TaskGroup, pool: WorkerPool) -> I
 def _watched(process: Process, pool: WorkerPool, extras: Extras) -> list[APIRouter]:
     """Return the routes with the calls: those in progress, and those on record."""
     settings = process.settings
-    calls = HouseCalls(process.sums, pool)
-    view = HouseLive(process.live, pool)
+    calls = PoolCalls(process.sums, pool)
+    view = PoolLiveView(process.live, pool)
     return [
         live_router(
             view,

@@ -20,7 +20,7 @@ from operations.telemetry.live import ConsoleSums, merge_turns
 LOOK_S: Final = 0.5  # between two updates of a page
 
 
-class HouseCalls:
+class PoolCalls:
     """The calls of all processes; all watchers share one query."""
 
     def __init__(self, sums: ConsoleSums, pool: WorkerPool) -> None:
@@ -97,7 +97,7 @@ HOLDS_WORDS: Final = frozenset({"reason"})  # why the caller wanted a person
 Limit = Annotated[int, Query(ge=1, le=MOST)]
 
 
-def call_router(calls: HouseCalls, reader: RecordReader) -> APIRouter:
+def call_router(calls: PoolCalls, reader: RecordReader) -> APIRouter:
     """Return the routes under `/api/calls`; numbers are masked unless the request asks for them."""
     router = APIRouter(prefix="/api/calls")
 

@@ -35,7 +35,7 @@ VIEW: Final = "campaigns"
 UNKNOWN: Final = "The database does not answer."
 
 
-class HouseCampaigns:
+class PoolCampaigns:
     """The state of all campaigns; all watchers in all processes share one query."""
 
     def __init__(self, outbound: Outbound, pool: WorkerPool) -> None:
@@ -198,7 +198,7 @@ NUMBER: Final = re.compile(r"\+[1-9]\d{6,14}")
 Wanted = Annotated[str, Body(embed=True, max_length=32)]
 
 
-def campaign_router(outbound: Outbound, all_campaigns: HouseCampaigns, tell: Tell) -> APIRouter:
+def campaign_router(outbound: Outbound, all_campaigns: PoolCampaigns, tell: Tell) -> APIRouter:
     """Return the routes under `/api/campaigns` and `/api/dials`."""
     router = APIRouter()
 

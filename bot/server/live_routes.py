@@ -17,7 +17,7 @@ WAITING: Final = 1_000  # entries for one watcher
 Item = TypeVar("Item")
 
 
-class HouseLive:
+class PoolLiveView:
     """The live view of all processes, with the interface of `Live`."""
 
     def __init__(self, live: Live, pool: WorkerPool) -> None:
@@ -140,7 +140,7 @@ def live_router(
         async for shown in live.watch():
             yield _message(shown)
 
-    def watch_house() -> AsyncIterator[Sequence[str]]:
+    def watch_pool() -> AsyncIterator[Sequence[str]]:
         more = (_campaigns(campaigns),) if campaigns else ()
         return gather(_beats(), _entries(live), _calls(calls), *more, within_s=GATHER_S)
 
@@ -151,7 +151,7 @@ def live_router(
         if live.watchers >= MOST_WATCHERS:
             return JSONResponse({"detail": "Too many pages are open already."}, 503)
         return StreamingResponse(
-            _console(opening, watch_house()) if calls else stream(),
+            _console(opening, watch_pool()) if calls else stream(),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store"},
         )

@@ -19,7 +19,7 @@ from bot.config.settings import Settings
 from bot.outbound.call_ledger import CallLedger
 from bot.outbound.opening import Outbound, open_outbound
 from bot.server.application import Extras, application
-from bot.server.campaign_routes import HouseCampaigns, campaign_router, report_router
+from bot.server.campaign_routes import PoolCampaigns, campaign_router, report_router
 from bot.server.limits import BoundedSocket, bounds
 from bot.server.operator_routes import alert_router
 from bot.server.ready_line import ready_line
@@ -43,7 +43,7 @@ from operations.telemetry.emitter import Listener
 
 
 @asynccontextmanager
-async def open_house(process: Process, joined: PoolClient | None) -> AsyncIterator[WorkerPool]:
+async def open_pool(process: Process, joined: PoolClient | None) -> AsyncIterator[WorkerPool]:
     """Measure our load while the block runs; report it to the supervisor, or decide by it alone."""
     pool = joined or alone(process)
     process.carrier_words.join(answer=pool.peers.answer, ask_all=pool.peers.ask_all)
@@ -205,7 +205,7 @@ async def run_server(
     async with (
         database,
         _process(settings, database, extras, [reporter, ledger]) as process,
-        open_house(process, extras.pool) as pool,
+        open_pool(process, extras.pool) as pool,
         do_chores(process, pool),
         _alerts(process, pool, reporter, outbox) as alerts,
         mirror_in_sheet(
@@ -216,7 +216,7 @@ async def run_server(
         ) as outbound,
         asyncio.TaskGroup() as tasks,
     ):
-        campaigns = HouseCampaigns(outbound, pool)
+        campaigns = PoolCampaigns(outbound, pool)
         reporter.lasting = campaigns.lasting
         routers = [*_operators(process, alerts, outbound, campaigns), *extras.routers]
         more = replace(extras, routers=routers, campaigns=campaigns)
@@ -254,7 +254,7 @@ def _alerts(
 
 
 def _operators(
-    process: Process, alerts: AlertDispatcher, outbound: Outbound, campaigns: HouseCampaigns
+    process: Process, alerts: AlertDispatcher, outbound: Outbound, campaigns: PoolCampaigns
 ) -> list[APIRouter]:
     """Return the routes of alerts and campaigns."""
     tell = process.switchboard.tell

@@ -112,7 +112,7 @@ THREADS_ASKED_S: Final = 1.0  # between two checks of how long a job waits for a
 
 
 @dataclass(slots=True, kw_only=True)
-class LagTeller:
+class LagReporter:
     """Reports lag without flooding the listeners; see `bot.workers.lag_rules`."""
 
     lag: Lag
@@ -141,9 +141,9 @@ class LagTeller:
 
 
 @asynccontextmanager
-async def measure_lag(lag: Lag, *, tell: Tell, clock: Clock) -> AsyncIterator[LagTeller]:
+async def measure_lag(lag: Lag, *, tell: Tell, clock: Clock) -> AsyncIterator[LagReporter]:
     """Measure while the block runs."""
-    teller = LagTeller(lag=lag, tell=tell, clock=clock)
+    teller = LagReporter(lag=lag, tell=tell, clock=clock)
     watch = LoopWatch(clock)
     async with asyncio.TaskGroup() as tasks:
         running = [
@@ -160,7 +160,7 @@ async def measure_lag(lag: Lag, *, tell: Tell, clock: Clock) -> AsyncIterator[La
             lag.rest()
 
 
-async def _beat(watch: LoopWatch, teller: LagTeller) -> None:
+async def _beat(watch: LoopWatch, teller: LagReporter) -> None:
     clock, lag, lagging = teller.clock, teller.lag, teller.lagging
     due_at = clock()
     while True:
@@ -177,7 +177,7 @@ async def _beat(watch: LoopWatch, teller: LagTeller) -> None:
         await asyncio.sleep(PERIOD_S)
 
 
-async def _ask_threads(teller: LagTeller) -> None:
+async def _ask_threads(teller: LagReporter) -> None:
     """Measure how long a job waits for a thread, without the lag of the loop."""
     clock, lag = teller.clock, teller.lag
     while True:

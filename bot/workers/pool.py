@@ -229,7 +229,7 @@ class WorkerPool(CallPool, Protocol):
         ...
 
 
-class OwnShelf:
+class LocalKeyValueStore:
     """The key-value store of a single process."""
 
     def __init__(self, clock: Clock) -> None:
@@ -290,7 +290,7 @@ class SingleProcess:
         self._why = why_closed
         self._clock = clock
         self.id = secrets.token_hex(8)
-        self.shelf = OwnShelf(clock)
+        self.key_values = LocalKeyValueStore(clock)
         self.peers = NoPeers()
         self.seats = seats or PoolAdmission(seats=NO_LIMIT, cores=1, measured=False)
         self.seats.open(OWN, clock())

@@ -14,7 +14,7 @@ from processors.ladder.gate import RungGate
 from transports.pool import Answer, HeldSeat, NoSeat
 
 
-class WireShelf:
+class PooledKeyValueStore:
     """The pool's key-value store, in the supervisor."""
 
     def __init__(self, wire: Wire) -> None:
@@ -101,7 +101,7 @@ class PoolClient:
         self.id = pool_id
         self.views = StreamedViews(wire)
         self.name = f"w{number}"
-        self.shelf = WireShelf(wire)
+        self.key_values = PooledKeyValueStore(wire)
         self.peers = WirePeers(wire, self.name)
         self._state: Mapping[str, Any] = {}
         wire.on("pool", self._learn)

@@ -32,7 +32,7 @@ from bot.workers.interpreter import (
     share_heaps,
     spare_the_loaded,
 )
-from bot.workers.lag import LagTeller, measure_lag
+from bot.workers.lag import LagReporter, measure_lag
 from bot.workers.listeners import OwnListeners, open_listeners, own_listeners
 from calls.cost import PriceTable
 from calls.entry import Tell
@@ -68,7 +68,7 @@ async def open_shared(
     settings: Settings,
     database: Database,
     models: VoiceModels,
-    measuring: LagTeller,
+    measuring: LagReporter,
     *,
     carrier_words: CarrierWords,
     crm: CrmLookup | None,
@@ -104,7 +104,7 @@ async def open_shared(
 
 @asynccontextmanager
 async def _listing(
-    settings: Settings, database: Database, measuring: LagTeller
+    settings: Settings, database: Database, measuring: LagReporter
 ) -> AsyncIterator[OptOuts | None]:
     """Record opt-outs while the block runs; yields `None` if this process places no calls."""
     if not settings.campaigns:
@@ -180,7 +180,7 @@ class Process:
     sums: ConsoleSums
     people: People  # carriers that can dial a person register here
     at_end: AsyncExitStack  # closes a route's resources after the last call
-    measuring: LagTeller
+    measuring: LagReporter
     briefs: Briefs
     carrier_words: CarrierWords
     recorded: Callable[[], bool]  # whether the database accepts the record, or none is wanted
@@ -299,7 +299,7 @@ async def _taking_calls(
     database: Database,
     own: OwnListeners,
     emitter: Emitter,
-    measuring: LagTeller,
+    measuring: LagReporter,
 ) -> AsyncIterator[Process]:
     """Answer calls and watch providers while the block runs; then end the calls."""
     settings, tell, lag = shared.settings, measuring.tell, measuring.lag

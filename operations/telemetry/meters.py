@@ -56,7 +56,7 @@ class Meters:
         self._make_attempts()
         self._make_ladders()
         self._make_beside()
-        self._make_house()
+        self._make_pool_meters()
         self._make_telling()
         self.process = {
             name: Gauge(
@@ -206,7 +206,7 @@ class Meters:
         )
         self.lagged = self._histogram("lag_seconds", "Delays of our own.", LAG_S, "where")
 
-    def _make_house(self) -> None:
+    def _make_pool_meters(self) -> None:
         self.workers_started = self._counter(
             "workers_started", "Workers that became ready for calls, by cause.", "cause"
         )

@@ -146,11 +146,11 @@ class WordlessTurns:
             return
         cut, self._cut = self._cut, False
         after = after_sound(
-            led=self._hold_line.keeper.led,
+            led=self._hold_line.decision.led,
             rest=self._asides.has_cut(),
             unanswered=self._memory.unanswered,
             cut=cut,
-            owed=self._hold_line.keeper.awaits_answer and not self._asides.words_heard,
+            owed=self._hold_line.decision.awaits_answer and not self._asides.words_heard,
             asked=self._asked,
         )
         if after is AfterSound.RESUME:

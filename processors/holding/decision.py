@@ -58,9 +58,9 @@ Actions: TypeAlias = tuple[LineAction, ...]
 class HoldDecision:
     """Decides for one call; events in, actions out, without a clock.
 
-    keeper = HoldDecision(Holding(), floor)
-    keeper.handle(CallerStopped(at_s=100.0, noticed_at_s=100.2), 100.2)
-    keeper.tick(keeper.wake_at)  # (SpeakFor(situations=(FILLER,), ...),)
+    decision = HoldDecision(Holding(), floor)
+    decision.handle(CallerStopped(at_s=100.0, noticed_at_s=100.2), 100.2)
+    decision.tick(decision.wake_at)  # (SpeakFor(situations=(FILLER,), ...),)
     """
 
     def __init__(

@@ -2,7 +2,7 @@
 
 It stands directly before the output, so that no hanging stage can block it, and delays nothing.
 `HoldDecision` decides when to speak, and about what. `HoldLine` turns frames and events of the call
-into its events; `HoldActions` (`processors/holding/line_doer.py`) carries out its actions.
+into its events; `HoldActions` (`processors/holding/line_executor.py`) carries out its actions.
 """
 
 from pipecat.frames.frames import (
@@ -40,7 +40,7 @@ from fallbacks.facts import (
     StageExhausted,
 )
 from processors.holding.decision import HoldDecision
-from processors.holding.line_doer import HoldActions
+from processors.holding.line_executor import HoldActions
 from processors.holding.line_rules import (
     AgentCutOff,
     AnswerOpen,
@@ -68,22 +68,22 @@ class HoldLine(FrameProcessor):
         self._phrases = fallback.phrases
         self._line = wiring.line
         self._now = wiring.clock
-        self._doer = HoldActions(self, fallback, wiring)
+        self._executor = HoldActions(self, fallback, wiring)
         wiring.floor.listeners.append(self._follow)
         wiring.listeners.append(self.notice)
 
     @property
-    def keeper(self) -> HoldDecision:
+    def decision(self) -> HoldDecision:
         """The decisions for this call, for others to read."""
-        return self._doer.keeper
+        return self._executor.decision
 
     def note_answered(self) -> None:
         """Record that the caller hears something else: no answer is pending any more."""
-        self._doer.handle(AnswerSounded(dry_at=self._line.dry_at, audible=True))
+        self._executor.handle(AnswerSounded(dry_at=self._line.dry_at, audible=True))
 
     def note(self, event: NothingSaid | LastWords | CallerAway) -> None:
         """Record what no frame shows: a turn without words, a final goodbye, a transfer."""
-        self._doer.handle(event)
+        self._executor.handle(event)
 
     def notice(self, event: Event) -> None:
         """Process an event of the call when it is published, without waiting."""
@@ -91,13 +91,13 @@ class HoldLine(FrameProcessor):
             case (
                 StageExhausted() | AttemptFailed() | AttemptStarted() | AttemptWon() | PauseJudged()
             ):
-                self._doer.handle(event)
+                self._executor.handle(event)
             case EarlyAnswerTaken() | AnswerEmpty():
-                self._doer.handle(event)
+                self._executor.handle(event)
             case DictationHeard():
-                self._doer.handle(CallerStopped(at_s=event.until_s, noticed_at_s=self._now()))
+                self._executor.handle(CallerStopped(at_s=event.until_s, noticed_at_s=self._now()))
             case TurnDecided():  # not every end of a turn: one without a word gets no answer
-                self._doer.handle(event)
+                self._executor.handle(event)
             case TranscriptFinal():
                 self._phrases.take_in(event)
             case _:
@@ -105,11 +105,11 @@ class HoldLine(FrameProcessor):
 
     def hear(self, frame: InputAudioRawFrame) -> None:
         """Take the caller's audio: for a message that is being left, or for the menu's words."""
-        doer = self._doer
-        if message := doer.keeper.outage.message:
-            doer.choices.record(message, message.sound(frame.audio, self._now()))
+        executor = self._executor
+        if message := executor.decision.outage.message:
+            executor.choices.record(message, message.sound(frame.audio, self._now()))
         else:
-            doer.words.sound(frame.audio, frame.sample_rate)
+            executor.words.sound(frame.audio, frame.sample_rate)
 
     async def speak_locally(self, rest: str, *, must: bool = False) -> None:
         """Queue words that no voice could say for the local voice.
@@ -118,68 +118,68 @@ class HoldLine(FrameProcessor):
             rest: The words.
             must: The caller cannot cut them short.
         """
-        self._doer.speak_soon(rest, must=must)
+        self._executor.speak_soon(rest, must=must)
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
         """Read the line's sample rate."""
         await super().setup(setup)
-        self._doer.voice.rate_hz = setup.audio_out_sample_rate
+        self._executor.voice.rate_hz = setup.audio_out_sample_rate
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Pass everything on, except an answer after the goodbye; process what a frame means."""
         await super().process_frame(frame, direction)
-        late = self._doer.keeper.outage.has_the_line and is_answer(frame)
+        late = self._executor.decision.outage.has_the_line and is_answer(frame)
         if late and isinstance(frame, TTSAudioRawFrame):
             self._line.drop(frame.num_frames / frame.sample_rate, self._now())
         if late:
             return
         if isinstance(frame, EndFrame):
-            await self._doer.speak_rest()  # a goodbye, perhaps
+            await self._executor.speak_rest()  # a goodbye, perhaps
         await self.push_frame(frame, direction)
         match frame:
             case StartFrame():
-                self._doer.start()
+                self._executor.start()
             case EndFrame() | CancelFrame():
-                await self._doer.stop()
+                await self._executor.stop()
             case _:
                 self._read(frame)
 
     async def cleanup(self) -> None:
         """Stop watching; keep a message that was being left."""
         await super().cleanup()
-        await self._doer.stop()
-        for action in self._doer.keeper.outage.give_up_message():
-            await self._doer.do(action)
+        await self._executor.stop()
+        for action in self._executor.decision.outage.give_up_message():
+            await self._executor.do(action)
 
     def _follow(self, event: FloorEvent) -> None:
         """Process a change of the floor at once."""
-        doer = self._doer
+        executor = self._executor
         match event:
             case CallerStarted():
-                doer.words.began(listens=doer.keeper.listens)
-                doer.handle(event)
-                doer.give_way()
+                executor.words.began(listens=executor.decision.listens)
+                executor.handle(event)
+                executor.give_way()
             case CallerStopped():
-                doer.words.stopped()
-                doer.handle(event)
-                doer.handle(MenuWordPending(until=doer.words.pending_until))
+                executor.words.stopped()
+                executor.handle(event)
+                executor.handle(MenuWordPending(until=executor.words.pending_until))
             case WordsCame() if event.text.strip():
-                doer.handle(event)
+                executor.handle(event)
             case _:
                 pass
 
     def _read(self, frame: Frame) -> None:
-        doer = self._doer
+        executor = self._executor
         match frame:
             case InterruptionFrame():
-                doer.voice.stop()
-                doer.handle(AgentCutOff())
+                executor.voice.stop()
+                executor.handle(AgentCutOff())
             case FunctionCallInProgressFrame() | FunctionCallResultFrame():
-                doer.handle(read_tool(frame, dry_at=self._line.dry_at))
+                executor.handle(read_tool(frame, dry_at=self._line.dry_at))
             case TTSAudioRawFrame() | LLMFullResponseStartFrame() | LLMFullResponseEndFrame():
-                doer.handle(read_answer(frame, dry_at=self._line.dry_at))
+                executor.handle(read_answer(frame, dry_at=self._line.dry_at))
             case InputDTMFFrame():
-                doer.handle(MenuKeyPressed(digit=frame.button.value))
+                executor.handle(MenuKeyPressed(digit=frame.button.value))
             case _:
                 pass
 

@@ -22,7 +22,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, F
 from calls.line import CallerLine
 from calls.stereo import SAMPLE_BYTES
 from processors.answerer.watch import SpeechDetector
-from processors.holding.line_doer import OtherSound, until_heard
+from processors.holding.line_executor import OtherSound, until_heard
 from processors.holding.line_rules import Consent, Meaning
 from processors.holding.on_device_words import OnDeviceWords, WordEar
 from processors.transfer.waiting_line import TakeSound

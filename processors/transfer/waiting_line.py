@@ -23,7 +23,7 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
 from calls.events import AgentSaid
-from processors.holding.line_doer import OtherSound
+from processors.holding.line_executor import OtherSound
 from processors.holding.own_voice import Fallback, Speaker
 from processors.holding.utterance_rules import DEFAULT_LANGUAGE, Situation
 from processors.ladder.stage import Alarm

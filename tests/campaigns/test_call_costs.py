@@ -13,7 +13,7 @@ from calls.events import AnswerHeard, CallEnded, CallStarted, Event, TurnParts, 
 from calls.outbound import Claim, Dial, DialOutcome, DialResult, NextStep
 from campaigns.billing import IDLE_S, LOOK_S, CallCosts, uses_of
 from campaigns.model import Campaign
-from campaigns.report import HouseFigures, contact_lines, figure_lines, key_figures, page
+from campaigns.report import CampaignHealth, contact_lines, figure_lines, key_figures, page
 from campaigns.store.dials import DialledCall, DialUse, Ledger
 from campaigns.store.figures import Figures
 from operations.database.database import Database
@@ -206,7 +206,7 @@ class CallCostsContract:
         outcomes = await figures.outcomes("spring")
         lines = [contact_line async for contact_line in contact_lines(figures.contacts("spring"))]
         standing, reached = await queue.standing(), await figures.reached("spring")
-        keys = key_figures(standing, outcomes, reached=reached, pool=HouseFigures())
+        keys = key_figures(standing, outcomes, reached=reached, pool=CampaignHealth())
         rows = {item["number"].lstrip("'"): item for item in csv.DictReader(lines)}
         html = page(standing, keys, outcomes, NOON)
 

@@ -9,7 +9,7 @@ import pytest
 from calls.entry import Entry
 from calls.incident import IncidentBegan, IncidentEnded
 from calls.outbound import DialOutcome, DialResult, NextStep
-from campaigns.report import PAUSE_S, HouseFigures, Span, house_figures, open_s, spans_of
+from campaigns.report import PAUSE_S, CampaignHealth, Span, campaign_health, open_s, spans_of
 from campaigns.store.figures import Figures, OpenSpell
 from fallbacks.facts import BreakerMoved
 from fallbacks.failure import Severity
@@ -126,16 +126,16 @@ def alert(
 def test_only_incidents_that_began_during_its_calls_count(
     alerts: Sequence[Alert], mttr_s: float | None, lasting: int, per_hour: float
 ) -> None:
-    found = house_figures([(0.0, 1800.0)], [], alerts)
+    found = campaign_health([(0.0, 1800.0)], [], alerts)
 
     assert (found.mttr_s, found.incidents_open) == (mttr_s, lasting)
     assert found.alerts_per_hour == per_hour
 
 
 def test_a_campaign_without_calls_has_no_such_figures() -> None:
-    found = house_figures([], [spell(0.0, 9.0)], [alert(0.0, 9.0)])
+    found = campaign_health([], [spell(0.0, 9.0)], [alert(0.0, 9.0)])
 
-    assert found == HouseFigures()
+    assert found == CampaignHealth()
     assert (found.open_s, found.alerts_per_hour) == (None, None)
 
 
@@ -207,7 +207,7 @@ class TroublesContract:
         troubles = Figures(Database(url))
         spans = spans_of(await troubles.dial_spans("spring", now=NOON + 500.0))
         spells = await troubles.open_spells(*spans[0])
-        found = house_figures(spans, spells, await troubles.alerts(*spans[0]))
+        found = campaign_health(spans, spells, await troubles.alerts(*spans[0]))
         await troubles.database.close()
 
         assert list(spans) == [(NOON, NOON + 100.0)]

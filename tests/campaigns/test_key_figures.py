@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from campaigns.report import HouseFigures, KeyFigures, figure_lines, key_figures
+from campaigns.report import CampaignHealth, KeyFigures, figure_lines, key_figures
 from campaigns.store.dials import DialCosts
 from campaigns.store.figures import CampaignStanding, OutcomeFigures, ReachedContacts
 
@@ -14,7 +14,7 @@ STANDING = CampaignStanding(
     contacts={"done": 3, "excluded": 1, "waiting": 4, "resting": 2},
     outcomes={},
 )
-HOUSE = HouseFigures(open_s=33.0, mttr_s=9.5, incidents_open=1, alerts=3, called_s=1800.0)
+HOUSE = CampaignHealth(open_s=33.0, mttr_s=9.5, incidents_open=1, alerts=3, called_s=1800.0)
 OUTCOMES = (
     OutcomeFigures(
         outcome="completed",
@@ -82,7 +82,7 @@ def test_without_calls_there_is_no_share_and_no_time() -> None:
         replace(STANDING, contacts={}),
         (),
         reached=ReachedContacts(dialled=0, completed=0),
-        pool=HouseFigures(),
+        pool=CampaignHealth(),
     )
 
     told = dict(figure_lines(nothing))

@@ -11,7 +11,7 @@ import pytest
 from bot.call.briefs import Briefs
 from bot.config.agent import AgentSettings
 from bot.outbound.call_ledger import CallLedger
-from bot.outbound.opening import RECORD_S, CallsOfTheHouse
+from bot.outbound.opening import RECORD_S, PlacedCalls
 from bot.workers.pool import SingleProcess
 from calls.campaign_events import DialEnded
 from calls.events import CallFailed, Event
@@ -32,17 +32,17 @@ MAILBOX = AnswererHeard(answerer="voicemail", why="words", after_s=2.0)
 BROKEN = CallFailed(where="call", error="ValueError: no")
 
 
-def house_with(record: Ledger) -> CallsOfTheHouse:
+def house_with(record: Ledger) -> PlacedCalls:
     """Return the calls of a server whose processes know of none."""
     ledger = CallLedger()
     ledger.join(SingleProcess(why_closed=str, clock=now_s))
-    return CallsOfTheHouse(
+    return PlacedCalls(
         ledger=ledger, record=record, briefs=Briefs(), agent_of=lambda _: AgentSettings()
     )
 
 
 @asynccontextmanager
-async def pool(url: str) -> AsyncIterator[CallsOfTheHouse]:
+async def pool(url: str) -> AsyncIterator[PlacedCalls]:
     record = Ledger(Database(url))
     try:
         yield house_with(record)

@@ -426,7 +426,7 @@ async def test_key_two_records_until_a_key_is_pressed() -> None:
     async with held() as call:
         await outage(call, turns=3)
         await call.presses("2")
-        await call.until(lambda: call.hold._doer.keeper.outage.message)
+        await call.until(lambda: call.hold._executor.decision.outage.message)
         await asyncio.sleep(0.5)  # the prompt and the tone
         await call.says(0.3)
         await call.presses("5")
@@ -442,7 +442,7 @@ async def test_a_caller_is_told_when_the_disk_refused_the_message() -> None:
         call.desk.disk = False
         await outage(call, turns=3)
         await call.presses("2")
-        await call.until(lambda: call.hold._doer.keeper.outage.message)
+        await call.until(lambda: call.hold._executor.decision.outage.message)
         await asyncio.sleep(0.5)  # the prompt and the tone
         await call.says(0.3)
         await call.presses("5")
@@ -468,7 +468,7 @@ async def test_a_message_is_kept_when_the_caller_simply_hangs_up() -> None:
     async with held() as call:
         await outage(call, turns=3)
         await call.presses("2")
-        await call.until(lambda: call.hold._doer.keeper.outage.message)
+        await call.until(lambda: call.hold._executor.decision.outage.message)
         await asyncio.sleep(0.5)
         await call.says(0.2)
 
@@ -479,7 +479,7 @@ async def test_an_answer_during_a_message_is_not_heard() -> None:
     async with held() as call:
         await outage(call, turns=3)
         await call.presses("2")
-        await call.until(lambda: call.hold._doer.keeper.outage.message)
+        await call.until(lambda: call.hold._executor.decision.outage.message)
         await call.answers()
         await asyncio.sleep(0.1)
 
@@ -490,7 +490,7 @@ async def test_an_unheard_answer_releases_the_line() -> None:
     async with held() as call:
         await outage(call, turns=3)
         await call.presses("2")
-        await call.until(lambda: call.hold._doer.keeper.outage.message)
+        await call.until(lambda: call.hold._executor.decision.outage.message)
         dry_at = call.caller_line.dry_at
         await call.answers(length_s=6.0)
         await asyncio.sleep(0.1)
@@ -503,7 +503,7 @@ async def test_the_last_goodbye_is_heard_during_a_message(level: int) -> None:
     async with held() as call:
         await outage(call, turns=3)
         await call.presses("2")
-        await call.until(lambda: call.hold._doer.keeper.outage.message)
+        await call.until(lambda: call.hold._executor.decision.outage.message)
         if level == ANSWER:
             goodbye = TTSAudioRawFrame(sound(ANSWER, 0.1), RATE_HZ, 1)
             goodbye.interruptible = False
@@ -519,7 +519,7 @@ async def test_the_unspoken_rest_of_an_answer_is_not_said_into_a_message() -> No
     async with held() as call:
         await outage(call, turns=3)
         await call.presses("2")
-        await call.until(lambda: call.hold._doer.keeper.outage.message)
+        await call.until(lambda: call.hold._executor.decision.outage.message)
         await call.hold.speak_locally("At nine.")
         await asyncio.sleep(0.5)
 
@@ -540,7 +540,7 @@ async def test_a_caller_without_a_number_may_leave_a_message_instead() -> None:
     async with held(number=False) as call:
         await outage(call, turns=3)
         await call.presses("1")
-        await call.until(lambda: call.hold._doer.keeper.outage.message)
+        await call.until(lambda: call.hold._executor.decision.outage.message)
 
     assert call.voice.said[-1] == "Speak after the tone."
 
@@ -600,7 +600,7 @@ async def test_protected_words_of_the_local_voice_cannot_be_interrupted() -> Non
 async def test_protected_words_are_said_though_the_caller_speaks_before_they_begin() -> None:
     async with held() as call:
         await call.stops(decided=False)
-        voice = call.hold._doer.voice
+        voice = call.hold._executor.voice
         voice.keep_rest("This call is recorded.", must=True)
         voice.keep_rest("How can I help?", must=False)
         await call.put(InterruptionFrame())

@@ -91,7 +91,7 @@ async def test_without_keys_a_message_is_chosen_and_left_by_voice_alone() -> Non
         await call.says_word()
         await call.until(lambda: "Will you leave a message?" in call.voice.said)
         await call.says_word()
-        await call.until(lambda: call.hold._doer.keeper.outage.message)
+        await call.until(lambda: call.hold._executor.decision.outage.message)
         await asyncio.sleep(0.5)  # the prompt and the tone
         await call.says(0.3)
         await call.stops(decided=False)
@@ -121,7 +121,7 @@ async def test_nothing_is_loaded_or_kept_until_a_stage_is_down() -> None:
         await call.says_word()
         await call.answers()
         await asyncio.sleep(0.1)
-        healthy = (ear.warmed, call.hold._doer.words._before_bytes)
+        healthy = (ear.warmed, call.hold._executor.words._before_bytes)
         await deaf(call)
 
     assert healthy == (0, 0)

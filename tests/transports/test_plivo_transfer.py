@@ -266,7 +266,7 @@ async def test_an_order_is_found_by_any_process() -> None:
         transfer = tasks.create_task(on.call.leg.transfer(DESK, ring_s=20))
         await until(lambda: bool(on.it.plivo.requests))
         rest = PlivoRest(auth_id=SecretStr(""), auth_token=SecretStr(""), public_url=HERE)
-        elsewhere = PlivoRingOrders(rest=rest, shelf=on.it.host.pool.shelf)
+        elsewhere = PlivoRingOrders(rest=rest, key_values=on.it.host.pool.key_values)
         verb = await elsewhere.take(on.caller.phone.call_sid, on.ordered.partition("order=")[2])
 
         assert verb is not None

@@ -219,30 +219,30 @@ def _rule_shelf(lk: api.LiveKitAPI) -> _TrunkStore:
     )
 
 
-async def _ensure(shelf: _TrunkStore, wanted: Any) -> Arranged:
-    found = await _find_named(shelf, wanted.name)
+async def _ensure(store: _TrunkStore, wanted: Any) -> Arranged:
+    found = await _find_named(store, wanted.name)
     if found is None:
-        made = await _request(shelf.made(wanted), f"make the {shelf.part}")
-        return Arranged(part=shelf.part, id=getattr(made, shelf.id_field), change="created")
-    object_id = str(getattr(found, shelf.id_field))
+        made = await _request(store.made(wanted), f"make the {store.part}")
+        return Arranged(part=store.part, id=getattr(made, store.id_field), change="created")
+    object_id = str(getattr(found, store.id_field))
     different = tuple(
-        account for account in shelf.ours if _said(found, account) != _said(wanted, account)
+        account for account in store.ours if _said(found, account) != _said(wanted, account)
     )
     if different:
         for item in different:
             found.ClearField(item)
         found.MergeFrom(_only(wanted, different))
-        await _request(shelf.replaced(object_id, found), f"change the {shelf.part}")
+        await _request(store.replaced(object_id, found), f"change the {store.part}")
     change: Change = "changed" if different else "unchanged"
-    return Arranged(part=shelf.part, id=object_id, change=change, fields=different)
+    return Arranged(part=store.part, id=object_id, change=change, fields=different)
 
 
-async def _find_named(shelf: _TrunkStore, name: str) -> Any:
-    listed = await _request(shelf.listed(), f"list each {shelf.part}")
+async def _find_named(store: _TrunkStore, name: str) -> Any:
+    listed = await _request(store.listed(), f"list each {store.part}")
     found = [line for line in listed.items if line.name == name]
     if len(found) > 1:
         raise ExchangeError(
-            f'has {len(found)} objects named "{name}" as {shelf.part}; delete all but one'
+            f'has {len(found)} objects named "{name}" as {store.part}; delete all but one'
         )
     return found[0] if found else None
 

@@ -45,15 +45,15 @@ class Ticket:
 class Tokens:
     """Issues one carrier's tokens; each can be redeemed once."""
 
-    def __init__(self, shelf: KeyValues, carrier: str) -> None:
-        self._shelf = shelf
+    def __init__(self, key_values: KeyValues, carrier: str) -> None:
+        self._key_values = key_values
         self._carrier = carrier
 
     async def issue(self, ticket: Ticket, *, now: float, for_s: float = LIFE_S) -> str:
         """Return a new token for `ticket`."""
         token = secrets.token_hex(TOKEN_BYTES)  # Plivo accepts only letters and digits
         kept = asdict(ticket) | {"until": now + for_s}
-        await self._shelf.keep(self._place(token), kept, for_s=KNOWN_S)
+        await self._key_values.keep(self._place(token), kept, for_s=KNOWN_S)
         return token
 
     async def redeem(self, token: str, *, call_sid: str, now: float) -> Ticket | str:
@@ -64,7 +64,7 @@ class Tokens:
         """
         if not token:
             return "token_missing"
-        kept = await self._shelf.take(self._place(token)) if _is_token(token) else None
+        kept = await self._key_values.take(self._place(token)) if _is_token(token) else None
         if kept is None:
             return "token_unknown_or_used"
         if now >= kept.pop("until"):
@@ -155,11 +155,11 @@ class Returns:
 
     async def keep(self, kept: Kept) -> None:
         """Store a call before its stream is requested."""
-        await self._pool.shelf.keep(self._place(kept.call_sid), asdict(kept), for_s=CALL_S)
+        await self._pool.key_values.keep(self._place(kept.call_sid), asdict(kept), for_s=CALL_S)
 
     async def forget(self, call_sid: str) -> Kept | None:
         """Delete the stored call, and return it."""
-        kept = await self._pool.shelf.take(self._place(call_sid))
+        kept = await self._pool.key_values.take(self._place(call_sid))
         return Kept(**kept) if kept else None
 
     async def _answer(self, asked: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -245,7 +245,7 @@ class StreamTokens:
         self.returns = Returns(host.pool, carrier)
         self._host = host
         self._carrier = carrier
-        self._tokens = Tokens(host.pool.shelf, carrier)
+        self._tokens = Tokens(host.pool.key_values, carrier)
         self._locks = PoolLocks(host.pool.peers)
 
     async def begin(self, call: CarriedCall) -> StreamPass | TurnedAway:

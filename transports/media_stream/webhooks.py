@@ -180,10 +180,10 @@ class StatusCallbacks:
     async def _move(
         self, said: StatusCallback, kept_by: str
     ) -> tuple[Sequence[LegFact], LegProgress]:
-        place, shelf = f"{self._carrier} progress {kept_by}", self._host.pool.shelf
+        place, key_values = f"{self._carrier} progress {kept_by}", self._host.pool.key_values
         async with self._locks.hold(place):
-            kept, now = await shelf.take(place), self._host.clock()
+            kept, now = await key_values.take(place), self._host.clock()
             before = LegProgress(**kept) if kept else LegProgress(began_at=now)
             after, facts = before.after(said, now)
-            await shelf.keep(place, asdict(after), for_s=KEPT_S)
+            await key_values.keep(place, asdict(after), for_s=KEPT_S)
         return facts, after

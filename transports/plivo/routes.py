@@ -63,18 +63,18 @@ class PlivoRingOrders:
     """Transfer orders of this account's calls, stored and taken in any process."""
 
     rest: PlivoRest
-    shelf: KeyValues
+    key_values: KeyValues
 
     async def ring(self, call_ref: str, to: Destination, *, ring_s: float) -> RingTrouble | None:
         """Store an order and redirect the call to it; return the failure, or `None`."""
         order_id, place = secrets.token_hex(16), _place(call_ref)
         said = {"order_id": order_id, "name": to.name, "number": to.number, "ring_s": ring_s}
-        await self.shelf.keep(place, said, for_s=KEPT_S)
+        await self.key_values.keep(place, said, for_s=KEPT_S)
         url = transfer_url(order_id, public_url=self.rest.public_url)
         error = await self.rest.redirect(call_ref, url)
         if error is None:
             return None
-        await self.shelf.take(place)  # if Plivo asks anyway, no one is rung
+        await self.key_values.take(place)  # if Plivo asks anyway, no one is rung
         return RingTrouble(words=error)
 
     async def take(self, call_ref: str, order_id: str | None = None) -> str | None:
@@ -87,7 +87,7 @@ class PlivoRingOrders:
             order_id: From the requested URL; `None` for the request after a stream, which has no
                 id.
         """
-        said = await self.shelf.take(_place(call_ref))
+        said = await self.key_values.take(_place(call_ref))
         if said is None or (order_id is not None and order_id != said["order_id"]):
             return None
         to = Destination(name=said["name"], number=said["number"])
@@ -167,7 +167,7 @@ def plivo_router(
         auth_token=auth_token,
         content_type=content_type,
         rest=rest,
-        orders=PlivoRingOrders(rest=rest, shelf=host.pool.shelf),
+        orders=PlivoRingOrders(rest=rest, key_values=host.pool.key_values),
         tokens=StreamTokens(host, "plivo", patience or LinePatience()),
         progress=StatusCallbacks(host, "plivo"),
     )

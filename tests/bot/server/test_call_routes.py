@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from sqlalchemy.engine import make_url
 
 from bot import clock
-from bot.server.call_routes import HouseCalls, call_router
+from bot.server.call_routes import PoolCalls, call_router
 from bot.server.live_routes import live_router
 from bot.workers.pool import SingleProcess
 from calls.entry import Entry
@@ -102,10 +102,10 @@ async def asking(folder: Path, url: str = "") -> AsyncIterator[Asking]:
     sums = ConsoleSums()
     database = Database(make_url(url), tables=(*RECORD_TABLES, CALL_RESULTS))
     pool = SingleProcess(why_closed=lambda: "", clock=clock.monotonic)
-    house_calls = HouseCalls(sums, pool)
+    pool_calls = PoolCalls(sums, pool)
     app = FastAPI()
-    app.include_router(call_router(house_calls, RecordReader(database)))
-    app.include_router(live_router(Live(words=False), budget_s=1.5, calls=house_calls))
+    app.include_router(call_router(pool_calls, RecordReader(database)))
+    app.include_router(live_router(Live(words=False), budget_s=1.5, calls=pool_calls))
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8080"
     ) as client:

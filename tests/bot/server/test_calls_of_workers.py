@@ -12,7 +12,7 @@ from bot import clock
 from bot.config.settings import Settings
 from bot.health.policies import build_policies
 from bot.health.view import ProviderView
-from bot.server.call_routes import HouseCalls
+from bot.server.call_routes import PoolCalls
 from bot.server.operator_routes import provider_router
 from bot.workers.pool import WorkerPool
 from calls.entry import Entry
@@ -42,7 +42,7 @@ class Worker:
     def __post_init__(self) -> None:
         self.app = FastAPI()
         self.app.include_router(provider_router(self.view, self.pool, self.sums.recent))
-        self.all_calls = HouseCalls(self.sums, self.pool)
+        self.all_calls = PoolCalls(self.sums, self.pool)
 
     async def hears(self, call_id: str, *events: Event) -> None:
         at = clock.utc_now().isoformat()

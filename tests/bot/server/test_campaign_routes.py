@@ -19,7 +19,7 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from bot import clock
 from bot.outbound.opening import Outbound
 from bot.server.access import Access
-from bot.server.campaign_routes import LOOK_S, HouseCampaigns, campaign_router, report_router
+from bot.server.campaign_routes import LOOK_S, PoolCampaigns, campaign_router, report_router
 from bot.server.live_routes import live_router
 from bot.workers.pool import SingleProcess, WorkerPool
 from calls.events import Event, OperatorActed
@@ -85,7 +85,7 @@ class Asking:
     app: FastAPI
     outbound: Outbound
     figures: CountedFigures
-    view: HouseCampaigns
+    view: PoolCampaigns
     dialer: HoldingDialer
     told: list[Event]
     usable: dict[str, bool]
@@ -151,7 +151,7 @@ async def asking(
         list[Event](),
     )
     outbound = outbound_of(url, figures, dialer, usable, *(campaigns or (SPRING, SUMMER)))
-    view = HouseCampaigns(outbound, pool)
+    view = PoolCampaigns(outbound, pool)
     app = FastAPI()
     access = Access(SecretStr(token) if token else None)
     app.add_middleware(BaseHTTPMiddleware, dispatch=access.guard)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bot.server.live_routes import HouseLive, gather
+from bot.server.live_routes import PoolLiveView, gather
 from calls.entry import Entry
 from calls.events import CallRefused
 from operations.telemetry.live import Live
@@ -23,7 +23,7 @@ def entry(number: int) -> Entry:
 async def test_a_watcher_at_one_worker_sees_both_and_then_leaves() -> None:
     async with lines(settings_with()) as it:
         here, there = Live(words=False), Live(words=False)
-        watched, _ = HouseLive(here, it.joined[0]), HouseLive(there, it.joined[1])
+        watched, _ = PoolLiveView(here, it.joined[0]), PoolLiveView(there, it.joined[1])
         await it.open()
         before = len(asyncio.all_tasks())
         watching = watched.watch()

@@ -331,13 +331,13 @@ class TicketShelf:
     """Keeps tickets for one process."""
 
     def __init__(self) -> None:
-        self._shelf = KeyValueStore(clock=lambda: 0.0)
+        self._key_values = KeyValueStore(clock=lambda: 0.0)
 
     async def keep(self, token: str, value: Any, *, for_s: float) -> None:
-        self._shelf.keep(token, value, for_s=for_s)
+        self._key_values.keep(token, value, for_s=for_s)
 
     async def take(self, token: str) -> Any:
-        return self._shelf.take(token)
+        return self._key_values.take(token)
 
 
 async def test_a_ticket_is_returned_for_its_own_call_only_once() -> None:
@@ -349,12 +349,14 @@ async def test_a_ticket_is_returned_for_its_own_call_only_once() -> None:
 
 
 async def test_a_token_of_another_carrier_is_refused_and_stays_valid() -> None:
-    shelf = TicketShelf()
-    token = await Tokens(shelf, "twilio").issue(Ticket(call=CALL), now=0.0)
-    told = await Tokens(shelf, "telnyx").redeem(token, call_sid="CA1", now=0.0)
+    key_values = TicketShelf()
+    token = await Tokens(key_values, "twilio").issue(Ticket(call=CALL), now=0.0)
+    told = await Tokens(key_values, "telnyx").redeem(token, call_sid="CA1", now=0.0)
 
     assert told == "token_unknown_or_used"
-    assert await Tokens(shelf, "twilio").redeem(token, call_sid="CA1", now=0.0) == Ticket(call=CALL)
+    assert await Tokens(key_values, "twilio").redeem(token, call_sid="CA1", now=0.0) == Ticket(
+        call=CALL
+    )
 
 
 @pytest.mark.parametrize(
@@ -363,13 +365,13 @@ async def test_a_token_of_another_carrier_is_refused_and_stays_valid() -> None:
     ids=["a call", "its progress", "as long", "capitals", "other letters", "longer"],
 )
 async def test_a_malformed_token_takes_no_stored_call(token: str) -> None:
-    shelf = TicketShelf()
-    await shelf.keep(f"twilio token {token}", "what is known of a call", for_s=60.0)
+    key_values = TicketShelf()
+    await key_values.keep(f"twilio token {token}", "what is known of a call", for_s=60.0)
 
-    told = await Tokens(shelf, "twilio").redeem(token, call_sid="CA1", now=0.0)
+    told = await Tokens(key_values, "twilio").redeem(token, call_sid="CA1", now=0.0)
 
     assert told == "token_unknown_or_used"
-    assert await shelf.take(f"twilio token {token}") == "what is known of a call"
+    assert await key_values.take(f"twilio token {token}") == "what is known of a call"
 
 
 async def test_unused_tokens_fill_no_memory() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from bot.call.answerers import CarrierWords
 from bot.call.switchboard import Switchboard
 from bot.outbound.call_ledger import CallLedger
-from bot.outbound.opening import HouseOfCalls
+from bot.outbound.opening import PoolCapacity
 from bot.workers.admission_rules import PoolAdmission
 from bot.workers.pool import SingleProcess
 from bot.workers.pool_client import PoolClient
@@ -107,12 +107,12 @@ async def test_stored_detections_are_bounded() -> None:
     assert ledger.book.refs[f"dial-{MOST_REMEMBERED + 49}"] == f"CA{MOST_REMEMBERED + 49}"
 
 
-def house_of_calls(pool: Any, seats: int) -> HouseOfCalls:
+def house_of_calls(pool: Any, seats: int) -> PoolCapacity:
     def never(_: Any) -> Any:
         raise AssertionError
 
     switchboard = Switchboard(seats=seats, make_call=never, tell=lambda _: None)
-    return HouseOfCalls(process=SimpleNamespace(switchboard=switchboard), pool=pool)  # type: ignore[arg-type]
+    return PoolCapacity(process=SimpleNamespace(switchboard=switchboard), pool=pool)  # type: ignore[arg-type]
 
 
 async def test_a_dial_finds_no_seat_while_another_worker_has_the_last_one() -> None:

@@ -21,10 +21,10 @@ TICKET = Ticket(call=CarriedCall(call_ref="CA1", caller="a", called="b"))
 async def test_a_ticket_of_one_worker_is_valid_once_at_any_worker() -> None:
     async with lines(settings_with()) as it:
         await it.open()
-        token = await Tokens(it.joined[0].shelf, "twilio").issue(TICKET, now=0.0)
+        token = await Tokens(it.joined[0].key_values, "twilio").issue(TICKET, now=0.0)
 
         redeemed = [
-            await Tokens(item.shelf, "twilio").redeem(token, call_sid="CA1", now=1.0)
+            await Tokens(item.key_values, "twilio").redeem(token, call_sid="CA1", now=1.0)
             for item in (it.joined[1], it.joined[0], it.joined[1])
         ]
 

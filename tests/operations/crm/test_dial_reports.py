@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from calls.outbound import DialOutcome, DialResult, NextStep
-from campaigns.clerks import DialReports
+from campaigns.background_jobs import DialReports
 from campaigns.store.dials import Ledger
 from operations.crm.customer import CrmReport
 from operations.crm.outbox import CrmOutbox

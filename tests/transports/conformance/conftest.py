@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from tests.transports.conformance.door import Door, find_doors
-from tests.transports.conformance.server import WorkerPool, open_house
+from tests.transports.conformance.server import WorkerPool, open_pool
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ async def pool(door: Door, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     @asynccontextmanager
     async def make() -> AsyncIterator[WorkerPool]:
-        async with door.prepare(folder) as more, open_house(folder, more) as pool:
+        async with door.prepare(folder) as more, open_pool(folder, more) as pool:
             yield pool
 
     async with kept_open(make) as pool:

@@ -89,7 +89,7 @@ class WorkerPool:
 
 
 @asynccontextmanager
-async def open_house(folder: Path, more: Mapping[str, Any]) -> AsyncIterator[WorkerPool]:
+async def open_pool(folder: Path, more: Mapping[str, Any]) -> AsyncIterator[WorkerPool]:
     """Run a server while the block runs; `more` is its doors' part of the configuration."""
     listener = bind_socket(
         HOST, more.get("port", 0)

@@ -79,14 +79,14 @@ class HoldActions:
     """Passes each event to the decision at once, and carries out the actions in its own task.
 
     Attributes:
-        keeper: Decides.
+        decision: Decides.
         voice: Says what the call says itself.
         words: Recognises the menu's words.
         choices: Carries out choices, and stores a message as it comes.
     """
 
     def __init__(self, owner: FrameProcessor, fallback: Fallback, wiring: CallWiring) -> None:
-        self.keeper = HoldDecision(fallback.holding, wiring.floor, fallback.outage)
+        self.decision = HoldDecision(fallback.holding, wiring.floor, fallback.outage)
         self.voice = OwnVoice(fallback, wiring, push=owner.push_frame)
         self.words = OnDeviceWords(fallback.ear, clock=wiring.clock)
         self.choices = ChoiceActions(fallback.choices, tell=wiring.tell, turn=wiring.turn)
@@ -102,7 +102,7 @@ class HoldActions:
     def start(self) -> None:
         """Begin to follow events and the clock."""
         self._alarm.start(
-            self._owner, lambda: earliest(self.keeper.wake_at, self.voice.wake_at), self._act
+            self._owner, lambda: earliest(self.decision.wake_at, self.voice.wake_at), self._act
         )
 
     async def stop(self) -> None:
@@ -112,7 +112,7 @@ class HoldActions:
 
     def handle(self, event: LineEvent) -> None:
         """Decide on an event; the actions follow as soon as the alarm has rung."""
-        self._actions.extend(self.keeper.handle(event, self._now()))
+        self._actions.extend(self.decision.handle(event, self._now()))
         self._alarm.ring()
 
     def give_way(self) -> None:
@@ -158,13 +158,13 @@ class HoldActions:
 
     async def speak_rest(self) -> None:
         """Say what no voice could say; during a message, only mandatory words."""
-        await self.voice.speak_rest(self.handle, must=self.keeper.outage.has_the_line)
+        await self.voice.speak_rest(self.handle, must=self.decision.outage.has_the_line)
 
     async def _act(self, now: float) -> None:
         self.voice.note_heard(now)
         await self.speak_rest()
-        self._actions.extend(self.keeper.handle(EarChecked(usable=self._ear_usable), now))
-        self._actions.extend(self.keeper.tick(now))
+        self._actions.extend(self.decision.handle(EarChecked(usable=self._ear_usable), now))
+        self._actions.extend(self.decision.tick(now))
         while self._actions:
             await self.do(self._actions.popleft())
 

@@ -107,23 +107,23 @@ class BackgroundJob(Protocol):
 class BackgroundJobs:
     """All background jobs; no dial waits for one of them."""
 
-    clerks: Mapping[str, BackgroundJob]
+    jobs: Mapping[str, BackgroundJob]
 
     def heard_by(self, tell: Tell) -> Tell:
         """Return a `tell` that also wakes the jobs when a dial ends."""
-        for clerk in self.clerks.values():
-            tell = clerk.news.heard_by(tell)
+        for job in self.jobs.values():
+            tell = job.news.heard_by(tell)
         return tell
 
     def work(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         """Start the jobs; they run until the tasks are cancelled."""
         return [
-            tasks.create_task(keep_running(name, clerk.run), name=name)
-            for name, clerk in self.clerks.items()
+            tasks.create_task(keep_running(name, job.run), name=name)
+            for name, job in self.jobs.items()
         ]
 
 
-def clerks_of(
+def background_jobs(
     settings: Settings,
     database: Database,
     campaigns: Mapping[str, Campaign],
@@ -132,13 +132,13 @@ def clerks_of(
     leads: Callable[[], bool],
 ) -> BackgroundJobs:
     """Return the jobs that this configuration needs."""
-    clerks, ledger = dict[str, BackgroundJob](), Ledger(database)
+    jobs, ledger = dict[str, BackgroundJob](), Ledger(database)
     if campaigns:
-        clerks["what calls used"] = CallCosts(
+        jobs["what calls used"] = CallCosts(
             ledger=ledger, campaigns=list(campaigns), leads=leads, now_s=clock.utc_s
         )
     if isinstance(carrier, BillingCarrier):
-        clerks["the bills of dials"] = Billing(
+        jobs["the bills of dials"] = Billing(
             carrier=carrier,
             ledger=ledger,
             campaigns=list(campaigns),
@@ -146,7 +146,7 @@ def clerks_of(
             now_s=clock.utc_s,
         )
     if settings.crm.kind not in ("none", "own") and settings.crm.dials != "none":
-        clerks["the reports of dials"] = DialReports(
+        jobs["the reports of dials"] = DialReports(
             ledger=ledger,
             outbox=CrmOutbox(database),
             agents={name: campaign.agent or "default" for name, campaign in campaigns.items()},
@@ -154,4 +154,4 @@ def clerks_of(
             leads=leads,
             utc_s=clock.utc_s,
         )
-    return BackgroundJobs(clerks)
+    return BackgroundJobs(jobs)
