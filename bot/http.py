@@ -13,7 +13,8 @@ from weakref import WeakKeyDictionary
 import aiohttp
 
 IDLE_S: Final = 300.0  # chosen: longer than most calls, so that a hang-up reuses the connection
-MOST_OF_ONE_HOST: Final = 32  # connections; a host that hangs does not block others
+# Connections; a host that hangs does not block others. LiveKit keeps one for each phone that rings.
+MOST_OF_ONE_HOST: Final = 256
 
 _SESSIONS: Final = WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession]()
 

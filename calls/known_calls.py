@@ -3,7 +3,7 @@
 from typing import Final
 
 from calls.entry import Entry
-from calls.events import CallEnded, UsageMeasured
+from calls.events import CallEnded, CallStarted, UsageMeasured
 from calls.excerpt import Excerpt
 from calls.state import CallState
 
@@ -14,9 +14,9 @@ MOST_NAMES: Final = 4096  # half an hour of two calls a second (chosen)
 class KnownCalls:
     """Folds each entry into its call; its size is bounded.
 
-    An event of a call long after its end must not start the call again. So the names of dropped
-    calls are kept. What a process reports of the use of an ended call (`behind_call`) belongs to
-    that call.
+    An event of a call long after its end must not start the call again, except for `CallStarted`:
+    its line is back after the call was given up. So the names of dropped calls are kept. What a
+    process reports of the use of an ended call (`behind_call`) belongs to that call.
 
         calls = KnownCalls(keep_ended=64)
         calls.add(entry)  # the call's state; `None` if it was dropped, or outside calls
@@ -49,10 +49,15 @@ class KnownCalls:
         if not call_id:
             event = entry.event
             return self.ended.get(event.behind_call) if isinstance(event, UsageMeasured) else None
-        if call_id in self._names or call_id in self.ended:
+        back = isinstance(entry.event, CallStarted)
+        if not back and (call_id in self._names or call_id in self.ended):
             return self.ended.get(call_id)
+        self._names.pop(call_id, None)
         excerpt = Excerpt() if self._keep_words else None
-        begun = self.live[call_id] = CallState(call_id, began_at=entry.at, excerpt=excerpt)
+        begun = self.ended.pop(call_id, None) or CallState(
+            call_id, began_at=entry.at, excerpt=excerpt
+        )
+        self.live[call_id] = begun
         if len(self.live) > MOST_LIVE:
             self._drop(self.live)  # its end was lost
         return begun

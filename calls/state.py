@@ -128,7 +128,7 @@ class CallState:
 
     Attributes:
         began_at: Of the first event; of a resumed call, when it began.
-        ended: The first end; a call ends once.
+        ended: The end; the first one, unless the call began again after it.
         outbound: We placed the call.
         phase: Empty before the first move.
         turn: The latest decided turn.
@@ -246,6 +246,11 @@ class CallState:
             del self.turns[min(self.turns)]
         return found
 
+    def go_on(self) -> None:
+        """Undo the end: the line of a call that was given up is back."""
+        self.ended = self.ended_at = None
+        self._closed = False
+
     def forget_turns(self) -> None:
         """Drop the turns: later events of the call belong to none."""
         self._closed = True
@@ -281,6 +286,7 @@ def _started(call: CallState, event: CallStarted, _: str) -> None:
     call.outbound = call.outbound or event.direction == "outbound"
     call.turn = event.turn
     call.began_at = event.began_at or call.began_at
+    call.go_on()
 
 
 def _ended(call: CallState, event: CallEnded, at: str) -> None:

@@ -1,5 +1,7 @@
 """Calls that a listener knows, and for how long it knows them."""
 
+import pytest
+
 from calls.entry import Entry
 from calls.events import CallEnded, CallStarted, Event, TurnDecided, UsageMeasured
 from calls.known_calls import MOST_LIVE, MOST_NAMES, KnownCalls
@@ -50,6 +52,22 @@ def test_only_the_latest_ended_calls_are_kept_and_an_older_one_does_not_restart(
     assert list(calls.ended) == ["1", "2"]
     assert calls.add(entry(DECIDED, "0")) is None
     assert not calls.live
+
+
+@pytest.mark.parametrize("keep_ended", [0, KEPT])
+def test_a_call_whose_line_is_back_after_its_end_goes_on_and_ends_again(keep_ended: int) -> None:
+    calls = KnownCalls(keep_ended=keep_ended)
+    for event in (STARTED, ENDED):
+        calls.add(entry(event))
+
+    back = calls.add(entry(STARTED))
+
+    assert back is not None
+    assert back.ended is None
+    assert calls.live == {"c1": back}
+    later = CallEnded(reason="agent_hung_up", length_s=9.0)
+    assert calls.add(entry(later)) is back
+    assert back.ended == later
 
 
 def test_an_ended_call_that_is_not_kept_is_returned_once() -> None:
