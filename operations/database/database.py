@@ -124,7 +124,9 @@ class Database:
         self._thread = _FileThread(self.url) if backend == "sqlite" else None
         arguments = ARGUMENTS[backend]
         if self._thread:  # connections to a file do not break
-            self._engine = create_async_engine(self.url, connect_args=arguments)
+            self._engine = create_async_engine(
+                self.url, connect_args=arguments, pool_timeout=BUSY_S
+            )
             event.listen(self._engine.sync_engine, "connect", write_ahead)
         else:
             self._engine = create_async_engine(
@@ -185,7 +187,8 @@ class Database:
         """Change rows, and commit when the block ends; in SQLite this is the only writer meanwhile.
 
         Args:
-            tries: How often to wait for another process that writes, for `BUSY_S` each.
+            tries: How often to wait for another process that writes, for `BUSY_S` each; also a
+                bound on the wait for our own writers.
         """
         async with AsyncExitStack() as stack:
             stack.enter_context(storage_errors(self.url))
@@ -219,9 +222,11 @@ class Database:
     async def _take_turn(self, stack: AsyncExitStack, tries: int) -> AsyncConnection:
         """Begin a transaction in the stack; between two tries other writers have their turn."""
         while True:
-            tries -= 1
             async with AsyncExitStack() as turn:
-                await turn.enter_async_context(self._turn)
+                async with asyncio.timeout(tries * BUSY_S):
+                    await self._turn.acquire()
+                turn.callback(self._turn.release)
+                tries -= 1
                 engine = await self.engine()
                 connection = await turn.enter_async_context(engine.begin())
                 try:
