@@ -32,11 +32,13 @@ from bot.tools.caller_requests import CallerRequests
 from bot.tools.do_not_call import DoNotCallRequests
 from bot.tools.toolbox import LateResults
 from calls.entry import Tell
+from calls.events import Event
 from calls.handover import Destination
 from calls.leg_events import LineRestored
 from calls.line import CallerLine
 from calls.timeline import Timeline
 from calls.turn import Turn
+from fallbacks.facts import AttemptFailed, StageExhausted
 from operations.record.phone_numbers import as_dialled
 from processors.answerer.answerer_rules import AnsweringPlan
 from processors.answerer.watch import AnswererWatch
@@ -224,7 +226,12 @@ class CallPipeline:
             elif isinstance(event, TurnClosed):
                 background.turn_over()
 
+        def note_failure(event: Event) -> None:
+            if isinstance(event, (AttemptFailed, StageExhausted)) and event.stage == "stt":
+                background.deaf()
+
         wiring.floor.listeners.append(note_words)
+        wiring.listeners.append(note_failure)
         background.listens = self.stt.listens
         return background
 
@@ -262,6 +269,7 @@ class CallPipeline:
             sounds=self._agent_sounds,
             last_words=lambda: self.hold_line.note(LastWords()),
         )
+        self.asides.goodbye = lambda: self.farewell.cut_off
         self.silence = CallerSilence(
             silence=Silence(
                 wiring.floor,

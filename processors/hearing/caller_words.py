@@ -25,8 +25,10 @@ from calls.entry import Tell
 from calls.events import BargedIn, Event, InputRefused, TurnDecided
 from processors.answering.context_window import Memory
 from processors.hearing.utterance_rules import AfterSound, TurnLanguage, after_sound
+from processors.holding.caller_silence import PartFrame
 from processors.holding.hold_line import HoldLine
 from processors.holding.line_rules import NothingSaid
+from processors.holding.silence_rules import SILENT
 from processors.turn.asides import GO_ON, AsideFrame, Asides
 from processors.turn.sound_path import SoundPath
 from processors.wiring import CallWiring
@@ -153,8 +155,11 @@ class WordlessTurns:
             owed=self._hold_line.decision.awaits_answer and not self._asides.words_heard,
             asked=self._asked,
         )
-        if after is AfterSound.RESUME:
+        goodbye = self._asides.goodbye()
+        if after is AfterSound.RESUME and goodbye != SILENT:
             await self._resume()
+            if goodbye is not None:  # the end was cut off, too
+                await self._user.push_frame(PartFrame(reason=goodbye))
             return
         self._asides.turn_over(worded=False)
         match after:
@@ -215,6 +220,8 @@ class CallerWords(SoundPath):
                 frame = self._without_aside(frame)
             case InterimTranscriptionFrame():
                 frame.text = clean(frame.text, self._limit)
+                if self._asides and self._asides.is_echo(frame.text):
+                    frame.text = ""
             case UserStoppedSpeakingFrame():
                 self._left = self._limit
             case _:
@@ -226,6 +233,7 @@ class CallerWords(SoundPath):
         kind = self._asides.aside(frame.text) if self._asides and frame.text.strip() else None
         if kind is None:
             return frame
+        self._left += len(frame.text)  # it takes no room of the turn
         return AsideFrame(text=frame.text, kind=kind, finalized=frame.finalized)
 
     def _bound(self, frame: TranscriptionFrame) -> None:

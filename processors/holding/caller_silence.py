@@ -89,6 +89,8 @@ class Farewell(FrameProcessor):
         self._words: str | None = None
         self._final = self._answering = self._spoke = self._asked = self._kept = False
         self._alarm: asyncio.Task[None] | None = None
+        self.cut_off: str | None = None
+        """The reason of the end that the latest interruption has dropped, until the next answer."""
 
     async def part(self, reason: str, *, words: str | None = None, final: bool = False) -> None:
         """End the call after the current speech, and after `words` if there are any.
@@ -114,7 +116,7 @@ class Farewell(FrameProcessor):
         await self.push_frame(frame, direction)
         match frame:
             case LLMFullResponseStartFrame():
-                self._answering, self._spoke = True, False
+                self._answering, self._spoke, self.cut_off = True, False, None
             case LLMTextFrame():
                 self._spoke = self._spoke or bool(sayable(frame.text))
             case LLMFullResponseEndFrame():
@@ -166,6 +168,7 @@ class Farewell(FrameProcessor):
             self._asked = self._kept  # what was requested before it became final has been dropped
             await self._ask()
             return
+        self.cut_off = self.reason
         self.reason, self._words, self._asked = None, None, False
         await self._quiet()
 

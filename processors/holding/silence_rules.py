@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 
 from processors.turn.floor import Floor
 
+SILENT: Final = "silence"  # the reason of an end of the call
 WORK_LIMIT_S: Final = 15.0
 """The longest work that excuses silence: three times a tool's usual 5 s (chosen)."""
 SOUND_S: Final = 3.0  # of sound in which a recogniser finds no word (chosen)
@@ -126,7 +127,7 @@ class Silence:
             return (Prompt(words=self._prompts[self.prompts - 1], prompts=self.prompts),)
         self._over = True
         self._goodbyes += 1
-        return (Goodbye(reason="silence", words=self._goodbye, final=self._goodbyes > 1),)
+        return (Goodbye(reason=SILENT, words=self._goodbye, final=self._goodbyes > 1),)
 
 
 class CallLength:

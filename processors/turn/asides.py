@@ -16,7 +16,7 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from calls.events import CallerStarted
 from calls.resume import CutSpeech, OwedWords, unheard
 from processors.turn.backchannel_rules import Aside, aside_of, first_sentence
-from processors.turn.floor import Floor, FloorEvent
+from processors.turn.floor import Floor, FloorEvent, TurnBegan
 
 REACH_S: Final = 0.6  # from the agent's last sample to the VAD's report of its echo
 WRITTEN_S: Final = 1.5  # to the transcript of sound that the VAD did not take for speech
@@ -49,6 +49,7 @@ class Asides:
     Attributes:
         partial: Returns what the caller has heard of the message in progress.
         echoes: Returns whether the caller's line carries our own sound back.
+        goodbye: Returns the reason of an end of the call that was cut off with the speech.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Asides:
         """
         self.partial: Callable[[], str] = lambda: ""
         self.echoes: Callable[[], bool] = lambda: False
+        self.goodbye: Callable[[], str | None] = lambda: None
         self._memory = memory
         self._speech = speech
         self._floor = floor
@@ -84,6 +86,15 @@ class Asides:
 
     def aside(self, text: str) -> Aside | None:
         """Return what words of the caller are that are no turn; `None` for a turn."""
+        found = self._judge(text)
+        self._heard = self._heard or found is not None
+        return found
+
+    def is_echo(self, text: str) -> bool:
+        """Return whether words that are not final yet repeat the agent's."""
+        return self._judge(text) is Aside.ECHO
+
+    def _judge(self, text: str) -> Aside | None:
         now, floor = self._now(), self._floor
         spoken = floor.caller_speaking or floor.quiet_at > floor.turn_over_at
         written = floor.agent_sounds_until >= now - WRITTEN_S
@@ -91,7 +102,7 @@ class Asides:
         if floor.agent_sounds(now) and self._speech.text:  # it was not interrupted
             current = CutSpeech(text=self._speech.text, since=self._speech.since, written=True)
         *_, last = ["", *_said(self._memory.messages)]
-        found = aside_of(
+        return aside_of(
             text,
             heard=f"{last} {self.partial()}",
             rest=self._rest(current) if current else "",
@@ -99,8 +110,6 @@ class Asides:
             spoken=spoken,
             echoes=self.echoes(),
         )
-        self._heard = self._heard or found is not None
-        return found
 
     def resume(self) -> list[TTSSpeakFrame] | None:
         """Return the rest of what was cut off, to be spoken; `None` if the model must write it."""
@@ -127,6 +136,8 @@ class Asides:
     def _follow(self, event: FloorEvent) -> None:
         if isinstance(event, CallerStarted):
             self._over_agent = self._floor.agent_sounds_until >= event.at_s - REACH_S
+        elif isinstance(event, TurnBegan):
+            self._heard = False  # an echo outside of turns is not part of this one
 
     def _rest(self, cut: CutSpeech) -> str:
         """Return what was not heard of it."""

@@ -46,6 +46,11 @@ class Background:
         self._text, self._worded, self._since = text, True, now
         self._level, self._loudest = None, 0.0
 
+    def deaf(self) -> None:
+        """Record that a recogniser failed: that no words come proves nothing, and hides no one."""
+        self._level, self._loudest = None, 0.0
+        self._worded, self._since = False, inf
+
     def turn_over(self) -> None:
         """Record that the turn is over."""
         self._text, self._worded, self._since = "", False, inf

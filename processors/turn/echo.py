@@ -88,7 +88,8 @@ class EchoEar:
         """Take the caller's next samples."""
         end = self._theirs.end + samples.size
         offset_s = self._now() - end / self._rate_hz
-        if self._theirs.end == 0 or offset_s < self._offset_s:
+        gap = offset_s > self._offset_s + LATEST_S  # audio is missing, as in a replaced stream
+        if self._theirs.end == 0 or gap or offset_s < self._offset_s:
             self._offset_s = offset_s
         self._theirs.put(samples, self._theirs.end)
 

@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from calls.events import AgentSaid, AnswerHeard, BargedIn, CallerSilent, DictationHeard, TurnDecided
+from calls.events import (
+    AgentSaid,
+    AnswerHeard,
+    BargedIn,
+    CallEnded,
+    CallerSilent,
+    DictationHeard,
+    TurnDecided,
+)
 from lab.callers import RATE_HZ, Pcm, answers, caller_says, known
 from lab.simulators.carrier.carrier import LineEcho
 from lab.simulators.deepgram.simulator import DeepgramSimulator
@@ -130,6 +138,19 @@ async def test_an_answer_goes_on_after_a_backchannel(tmp_path: Path, sound: str)
     assert len(told(beside, BargedIn)) == 1
     assert len(told(beside, TurnDecided)) == 1
     assert said(beside).removeprefix(GREETING).split() == answer.split()
+
+
+async def test_a_goodbye_that_a_backchannel_cut_off_still_ends_the_call(tmp_path: Path) -> None:
+    goodbye = "Thank you, goodbye."
+    async with greeted(tmp_path, goodbye, "Okay.") as beside:
+        await beside.call.say(says(goodbye))
+        await answering(beside, 0.8)
+        await beside.call.say(says("Okay."))
+        await asyncio.sleep(12.0)
+        (end,) = told(beside, CallEnded)
+
+    assert len(told(beside, BargedIn)) == 1
+    assert end.reason == "agent_hung_up"
 
 
 async def test_okay_after_a_question_is_an_answer(tmp_path: Path) -> None:

@@ -48,6 +48,18 @@ def test_a_caller_who_goes_on_after_a_pause_is_heard_from_the_first_sound() -> N
     assert not any(hidden(background, *((102.8 + second / 10, TV) for second in range(10))))
 
 
+def test_a_caller_is_not_hidden_once_a_recogniser_has_failed() -> None:
+    found = with_background()
+    found.deaf()
+    assert not found.hides(TV, 104.0)
+
+    worded = Background()
+    worded.worded("How much", 100.0)
+    hidden(worded, *((100.0 + second / 4, TV) for second in range(11)))
+    worded.deaf()
+    assert not any(hidden(worded, *((102.75 + second / 4, TV) for second in range(20))))
+
+
 @pytest.mark.parametrize("listens", [True, False])
 def test_speech_without_any_words_is_the_background_if_a_recogniser_is_at_work(
     *, listens: bool
