@@ -255,7 +255,7 @@ async def listening(
         "server": {"admission": "seats"} | ({"token": token} if token else {}),
         "agent": {"greeting": GREETING},
         # A probe's connection stays open for a while, and would count as grown.
-        "resilience": {"probe": {"interval_s": 0}},
+        "resilience": {"probe": {"interval_s": 3600}},
         "transports": {"twilio": {"enabled": True, "auth_token": SecretStr(AUTH_TOKEN)}},
     }
     for section, change in changes.items():
