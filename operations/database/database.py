@@ -124,9 +124,7 @@ class Database:
         self._thread = _FileThread(self.url) if backend == "sqlite" else None
         arguments = ARGUMENTS[backend]
         if self._thread:  # connections to a file do not break
-            self._engine = create_async_engine(
-                self.url, connect_args=arguments, pool_timeout=BUSY_S
-            )
+            self._engine = create_async_engine(self.url, connect_args=arguments)
             event.listen(self._engine.sync_engine, "connect", write_ahead)
         else:
             self._engine = create_async_engine(
