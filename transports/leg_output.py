@@ -86,7 +86,7 @@ class LegOutput(BaseOutputTransport):
     async def sleep(self, for_s: float) -> None:
         """Wait between two pieces; report by how much the wait was too long.
 
-        After a stall of ours the rest is heard later by as much: nothing was sent meanwhile.
+        After our process stalled, the rest is heard later by as much: nothing was sent meanwhile.
         """
         end = self.line_end
         if end is None:
