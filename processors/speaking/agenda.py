@@ -245,15 +245,10 @@ class SpeechQueue:
         await self._sentences.handle_interruption()
         dropped = [entry for entry in self._entries if entry.interruptible]
         self._entries = deque(entry for entry in self._entries if not entry.interruptible)
-        pieces = [entry for entry in dropped if isinstance(entry, SpokenPiece)]
-        unbegun = [piece for piece in pieces if piece.utterance is None and piece.append_to_context]
-        self.speech.interrupted(
-            written=not self.in_reply,
-            kept=self.head is not None or self._queued_s() > 0.0,
-            unbegun=" ".join(sentence for piece in unbegun for sentence in piece.sentences),
-        )
+        protected = self.head is not None or self._queued_s() > 0.0  # after the line's flush
+        self.speech.interrupted(written=not self.in_reply, protected=protected)
         self.in_reply, self._open = False, None
-        return pieces
+        return [entry for entry in dropped if isinstance(entry, SpokenPiece)]
 
     async def _complete(self) -> list[Said]:
         self.in_reply = False
@@ -280,8 +275,8 @@ class SpeechQueue:
             closed = self._close()
             self._open = SpokenPiece(follows=True)
             self._entries.append(self._open)
-        if self._open.append_to_context:
-            self.speech.add(sentence)
+        words = sentence if self._open.append_to_context else ""
+        self.speech.add(words, protected=not self._open.interruptible)
         return [*closed, (self._open, SentenceAdded(sentence))]
 
     def _close(self) -> list[Said]:

@@ -141,6 +141,8 @@ class Asides:
 
     def _rest(self, cut: CutSpeech) -> str:
         """Return what was not heard of it."""
+        if cut.since is None:
+            return cut.text
         messages = self._memory.messages
         if len(messages) < cut.since:  # a summary has replaced them
             return ""

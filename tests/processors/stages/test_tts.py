@@ -509,6 +509,24 @@ async def test_a_barge_in_removes_no_protected_sound_from_the_line(lab: Lab) -> 
     assert dry_at == pytest.approx(talk.line.free_at_s, abs=0.1)
 
 
+@pytest.mark.parametrize("sent", [False, True], ids=["as it is sent", "once it is sent"])
+async def test_a_barge_in_at_a_protected_sentence_keeps_what_follows_it(
+    lab: Lab, *, sent: bool
+) -> None:
+    notice = TTSSpeakFrame("This call may be recorded, to train whoever answers it next.")
+    notice.interruptible = False
+    kind = TTSStoppedFrame if sent else TTSStartedFrame
+    async with talking(lab) as talk:
+        await talk.put(notice, TTSSpeakFrame("We open at nine."), TTSSpeakFrame("We close at six."))
+        await talk.until(lambda: len(talk.kept_of(kind)) == (3 if sent else 2))
+        assert talk.caller_line.dry_at - 2.0 > time.monotonic()  # the first is being played
+        await talk.put(InterruptionFrame())
+        await talk.until(lambda: talk.stage.agenda.speech.cut)
+
+    assert talk.stage.agenda.speech.cut
+    assert talk.stage.agenda.speech.cut.text == "We open at nine. We close at six."
+
+
 async def test_a_barge_in_removes_sound_before_protected_sound(lab: Lab) -> None:
     notice = TTSSpeakFrame("This call may be recorded.")
     notice.interruptible = False
