@@ -19,7 +19,7 @@ from processors.turn.backchannel_rules import Aside, aside_of, first_sentence
 from processors.turn.floor import Floor, FloorEvent, TurnBegan
 
 REACH_S: Final = 0.6  # from the agent's last sample to the VAD's report of its echo
-WRITTEN_S: Final = 1.5  # to the transcript of sound that the VAD did not take for speech
+WRITTEN_S: Final = 1.5  # from a sound to the transcript of it
 PATIENT: Final = 2  # interruptions without a word, after which a sentence cannot be interrupted
 
 GO_ON: Final = (
@@ -96,8 +96,9 @@ class Asides:
 
     def _judge(self, text: str) -> Aside | None:
         now, floor = self._now(), self._floor
-        spoken = floor.caller_speaking or floor.quiet_at > floor.turn_over_at
         written = floor.agent_sounds_until >= now - WRITTEN_S
+        late = floor.quiet_at >= now - WRITTEN_S  # perhaps the last words of the turn before
+        spoken = floor.caller_speaking or floor.quiet_at > floor.turn_over_at or late
         current = self._speech.cut
         if floor.agent_sounds(now) and self._speech.text:  # it was not interrupted
             current = CutSpeech(text=self._speech.text, since=self._speech.since, written=True)
