@@ -28,7 +28,15 @@ from calls.events import (
     UsageMeasured,
 )
 from calls.state import TURNS_KEPT, share_words
-from fallbacks.facts import AttemptFailed, AttemptStarted, AttemptWon, BreakerMoved, RungChosen
+from fallbacks.facts import (
+    AttemptFailed,
+    AttemptStarted,
+    AttemptWon,
+    BreakerMoved,
+    EarlyAnswerAsked,
+    EarlyAnswerDropped,
+    RungChosen,
+)
 from fallbacks.failure import Kind, Scope, Severity
 from operations.record.fold_rules import ENDED_CALLS, WITH_TURNS, RecordBatch, RecordFold
 
@@ -236,6 +244,32 @@ def test_a_failure_is_kept_with_its_turn() -> None:
     ]
     assert only(batch.calls)["failures"] == 3
     assert batch.failures[0]["severity"] == Severity.LOW
+
+
+EARLY = EarlyAnswerAsked(turn=2)
+DROPPED = EarlyAnswerDropped(turn=2, because="caller", after_s=0.1, requests=1, extra_share=0.0)
+MODEL_FAILED = replace(FAILED, stage="llm", provider="openai")
+
+
+@pytest.mark.parametrize(
+    ("before", "turn"),
+    [
+        ([], 1),
+        ([EARLY], 2),
+        ([EARLY, DROPPED], 1),
+        ([EARLY, DROPPED, EARLY], 2),
+        ([EARLY, TurnDecided(turn=2, at_s=2.0)], 2),
+        ([EARLY, TurnDecided(turn=2, at_s=2.0), TurnDecided(turn=3, at_s=2.0)], 3),
+    ],
+)
+def test_a_failure_of_an_early_answer_belongs_to_the_turn_that_it_prepares(
+    before: list[Event], turn: int
+) -> None:
+    batch = told(fold(), STARTED, TurnDecided(turn=1, at_s=2.0), *before, MODEL_FAILED, FAILED)
+
+    model, voice = batch.failures
+    assert model["turn"] == turn
+    assert voice["turn"] == max([1, *[e.turn for e in before if isinstance(e, TurnDecided)]])
 
 
 def test_a_failover_is_counted() -> None:
