@@ -7,38 +7,9 @@ connection.
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from calls.transcript import Heard
 from fallbacks.attempt_events import Ask, Dropped, TellFact
 from fallbacks.failure import Failure
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeardWord:
-    """One word as a recogniser transcribed it."""
-
-    text: str
-    start_s: float  # of the stream
-    end_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """One result of a recogniser.
-
-    Attributes:
-        text: The words; empty if it heard none.
-        final: These words will not change.
-        interim: It came as an interim result, to be replaced; a final one may come so, too.
-        flushed: It answers our report that the caller has stopped.
-        end_s: How far it reaches, in seconds of the recogniser's own stream, or `None`.
-        words: With their times in the recogniser's stream; empty if it gives none.
-    """
-
-    text: str
-    final: bool
-    interim: bool
-    flushed: bool
-    end_s: float | None
-    words: tuple[HeardWord, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +65,7 @@ class ResultCame:
     """A rung sent a result, even when there is no speech."""
 
     provider: str
-    reading: Reading
+    heard: Heard
 
 
 HearingEvent: TypeAlias = (

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Final, Protocol
 
+from calls.transcript import Heard
 from calls.turn import Turn
 from fallbacks.attempt_events import (
     Ask,
@@ -34,7 +35,6 @@ from processors.hearing.attempt_rules import (
     HearingEvent,
     KeepTurnOpen,
     PassOn,
-    Reading,
     RecogniserConnected,
     RecogniserFailed,
     RecogniserOpened,
@@ -139,7 +139,7 @@ class CallerHearing:
             case SpeechStopped():
                 actions = self._stop_speech(event.sure_s, now)
             case ResultCame():
-                actions = self._read_result(self.feeds[event.provider], event.reading, now)
+                actions = self._read_result(self.feeds[event.provider], event.heard, now)
             case RecogniserFailed():
                 actions = self._fail(self.feeds[event.provider], event.failure, now)
             case RecogniserOpened() | RecogniserConnected() | Dropped():
@@ -215,24 +215,24 @@ class CallerHearing:
         stopped = self.utterance.stop(self._stopped_s, sure_s, now)
         return (*actions, *self._carry_out(stopped, now))
 
-    def _read_result(self, feed: Feed, result: Reading, now: float) -> tuple[HearingAction, ...]:
+    def _read_result(self, feed: Feed, result: Heard, now: float) -> tuple[HearingAction, ...]:
         """Return the actions for a result, including whether to pass it on."""
         feed.note_result(now, words=bool(result.text))
-        reading = feed.in_caller_seconds(result)
+        heard = feed.in_caller_seconds(result)
         utterance, attempt, actions = _in_progress(self.utterance), feed.attempt, ()
-        if reading is None or (utterance and attempt is None):
+        if heard is None or (utterance and attempt is None):
             return ()  # from an earlier feed, or late words of an abandoned attempt
         if utterance and attempt is not None:
-            actions = self._carry_out(utterance.read_result(attempt, reading, now), now)
-        heard = utterance.attempting.winner == attempt if utterance else feed is self.writer
-        if not heard:
+            actions = self._carry_out(utterance.read_result(attempt, heard, now), now)
+        used = utterance.attempting.winner == attempt if utterance else feed is self.writer
+        if not used:
             return actions
-        if reading.final and not reading.text and utterance:
+        if heard.final and not heard.text and utterance:
             return (*actions, *_guessed(self._transcripts))
-        if reading.text or not utterance:  # between utterances it is sound without speech
-            self._transcripts.guess = None if reading.final or not utterance else reading
+        if heard.text or not utterance:  # between utterances it is sound without speech
+            self._transcripts.guess = None if heard.final or not utterance else heard
         new_text = _new_text(
-            reading, result.text, transcripts=self._transcripts, writing=self._writing
+            heard, result.text, transcripts=self._transcripts, writing=self._writing
         )
         if new_text == "":
             return actions
@@ -390,21 +390,19 @@ def _book(failure: Failure, policy: StagePolicy, turn: Turn, now: float) -> tupl
     return tuple(map(TellFact, (AttemptFailed.of(failure), *facts)))
 
 
-def _new_text(
-    reading: Reading, written: str, *, transcripts: Transcripts, writing: int
-) -> str | None:
+def _new_text(heard: Heard, written: str, *, transcripts: Transcripts, writing: int) -> str | None:
     """Return the new part of a result; `None` if all of it is new, empty if nothing is.
 
     Args:
-        reading: Without the part from an earlier feed.
+        heard: Without the part from an earlier feed.
         written: The text with that part.
         transcripts: What was passed on.
         writing: The attempt whose words are used.
     """
-    if not reading.text:
+    if not heard.text:
         return ""
-    if reading.interim:
-        return None if reading.text == written else reading.text
-    whole = " ".join(word.text for word in reading.words) if reading.words else reading.text
-    new = transcripts.deliver(writing, reading.text, words=reading.words)
-    return None if new == whole and reading.text == written else new
+    if heard.interim:
+        return None if heard.text == written else heard.text
+    whole = " ".join(word.text for word in heard.words) if heard.words else heard.text
+    new = transcripts.deliver(writing, heard.text, words=heard.words)
+    return None if new == whole and heard.text == written else new

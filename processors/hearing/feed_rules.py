@@ -4,19 +4,19 @@ A feed begins at a moment of the caller's audio and continues live from there. R
 earlier feed are late, and dropped.
 """
 
-import dataclasses
 import math
+from dataclasses import replace
 from typing import Final
 
+from calls.transcript import Heard
 from fallbacks.lag import Lag
 from processors.hearing.attempt_rules import (
     FeedSound,
     FlushWords,
     HearingAction,
     MarkSpeech,
-    Reading,
 )
-from processors.hearing.replay_rules import HeardWord, SoundRing
+from processors.hearing.replay_rules import SoundRing
 
 BEAT_S: Final = 1.3  # Deepgram sends a result for every second of audio, even a silent one
 STEADY: Final = 3  # results in a row, in the current silence, before the next one is expected
@@ -226,21 +226,21 @@ class Feed:
         self.attempt = None
         self.open, self.held_s = self.open and self.held_s is None, None
 
-    def in_caller_seconds(self, reading: Reading) -> Reading | None:
+    def in_caller_seconds(self, heard: Heard) -> Heard | None:
         """Return a result in seconds of the caller's audio; `None` if it is from an earlier feed.
 
         A result that reaches back into an earlier feed, which was not finalised, keeps only the
         words of this one.
         """
-        if reading.end_s is not None and reading.end_s <= self._began_s + STALE_S:
+        if heard.end_s is not None and heard.end_s <= self._began_s + STALE_S:
             return None
         ahead_s = self.from_s - self._began_s
         words = tuple(
-            HeardWord(text=word.text, start_s=word.start_s + ahead_s, end_s=word.end_s + ahead_s)
-            for word in reading.words
+            replace(word, start_s=word.start_s + ahead_s, end_s=word.end_s + ahead_s)
+            for word in heard.words
             if (word.start_s + word.end_s) / 2 >= self._began_s
         )
-        whole = len(words) == len(reading.words)
-        text = reading.text if whole else " ".join(word.text for word in words)
-        end_s = None if reading.end_s is None else reading.end_s + ahead_s
-        return dataclasses.replace(reading, text=text, words=words, end_s=end_s)
+        whole = len(words) == len(heard.words)
+        text = heard.text if whole else " ".join(word.text for word in words)
+        end_s = None if heard.end_s is None else heard.end_s + ahead_s
+        return replace(heard, text=text, words=words, end_s=end_s)

@@ -5,7 +5,8 @@ us. A standby that is not connected from the start is set up when it is needed.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from dataclasses import replace
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from pipecat.frames.frames import (
     ErrorFrame,
@@ -19,6 +20,7 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 from pipecat.services.stt_service import STTService
 
+from calls.transcript import Heard
 from fallbacks.attempt_events import Ask, Dropped
 from fallbacks.classification import classify_error
 from fallbacks.failure import Failure, Kind, ServiceError, failed, finding
@@ -26,11 +28,9 @@ from processors.hearing.attempt_rules import (
     AskForWords,
     FeedSound,
     FlushWords,
-    Reading,
     RecogniserOpened,
     Reconnect,
 )
-from processors.hearing.replay_rules import HeardWord
 from processors.ladder.gate import Seat
 from processors.ladder.rung_pipeline import STOP_S, RungPipeline
 from processors.ladder.stage import Reconnector, Rung, Stage
@@ -209,39 +209,16 @@ def failure_of(frame: ErrorFrame, rung_name: str) -> Failure:
     return failed(found, "stt", provider=rung_name, reason=reason)
 
 
-def reading_of(frame: Transcript) -> Reading:
-    """Return the result in a frame; one in Deepgram's format contains more than the frame."""
+def heard_in(frame: Transcript) -> Heard:
+    """Return the result in a frame; our services attach what the frame does not say."""
     final = isinstance(frame, TranscriptionFrame)
-    return Reading(
+    heard = frame.result if isinstance(frame.result, Heard) else Heard()
+    return replace(
+        heard,
         text=frame.text.strip(),
-        final=final or bool(getattr(frame.result, "is_final", False)),
+        final=final or heard.final,
         interim=not final,
         flushed=final and frame.finalized,
-        end_s=_end_s(frame.result),
-        words=_words(frame.text.split(), frame.result),
-    )
-
-
-def _end_s(result: Any) -> float | None:
-    start_s, length_s = getattr(result, "start", None), getattr(result, "duration", None)
-    if isinstance(start_s, float | int) and isinstance(length_s, float | int):
-        return start_s + length_s
-    return None
-
-
-def _words(written: list[str], result: Any) -> tuple[HeardWord, ...]:
-    alternatives = getattr(getattr(result, "channel", None), "alternatives", None) or ()
-    timed = [
-        word
-        for word in (getattr(alternatives[0], "words", None) or () if alternatives else ())
-        if isinstance(getattr(word, "start", None), float | int)
-        and isinstance(getattr(word, "end", None), float | int)
-    ]
-    if len(timed) != len(written):  # numerals, for one, are written in fewer words than spoken
-        written = [str(getattr(word, "punctuated_word", None) or word.word) for word in timed]
-    return tuple(
-        HeardWord(text=text, start_s=word.start, end_s=word.end)
-        for text, word in zip(written, timed, strict=True)
     )
 
 

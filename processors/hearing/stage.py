@@ -60,7 +60,7 @@ from processors.hearing.rung import (
     RecogniserRung,
     Transcript,
     failure_of,
-    reading_of,
+    heard_in,
 )
 from processors.ladder.gate import Seat
 from processors.ladder.stage import Stage
@@ -197,7 +197,7 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
         match frame:
             case TranscriptionFrame() | InterimTranscriptionFrame():
                 frame.metadata["rung"] = rung.name
-                result = ResultCame(provider=rung.name, reading=reading_of(frame))
+                result = ResultCame(provider=rung.name, heard=heard_in(frame))
                 await self._do(self._hearing.handle(result, now), frame)
             case ErrorFrame():
                 failure = failure_of(frame, rung.name)

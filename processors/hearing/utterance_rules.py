@@ -12,6 +12,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Final
 
+from calls.transcript import Heard
 from calls.turn import Turn
 from fallbacks.attempt_events import (
     Ask,
@@ -24,7 +25,7 @@ from fallbacks.attempt_events import (
 )
 from fallbacks.attempts import Attempting
 from fallbacks.deadline import Deadline
-from processors.hearing.attempt_rules import HearingAction, Reading
+from processors.hearing.attempt_rules import HearingAction
 from processors.hearing.feed_rules import Feed
 from processors.hearing.replay_rules import SoundRing, replay_from_s
 
@@ -207,16 +208,16 @@ class CallerUtterance:
             for action in self.attempting.handle(SignOfLife(attempt=attempt), now)
         )
 
-    def read_result(self, attempt: int, reading: Reading, now: float) -> tuple[AttemptAction, ...]:
+    def read_result(self, attempt: int, heard: Heard, now: float) -> tuple[AttemptAction, ...]:
         """Decide on a result, in seconds of the caller's audio."""
         self.attempting.until = self.until(now)
         self._lived_at[attempt] = self._lag.provider_s(now)
-        heard = Progressed(attempt=attempt) if reading.text else SignOfLife(attempt=attempt)
-        useful = self.attempting.handle(heard, now)
+        sign = Progressed(attempt=attempt) if heard.text else SignOfLife(attempt=attempt)
+        useful = self.attempting.handle(sign, now)
         reached_s = self._reached_s.get(attempt, 0.0)
-        if reading.final and reading.end_s is not None:
-            self._reached_s[attempt] = reached_s = max(reached_s, reading.end_s)
-        written = reached_s >= self.spoken_until_s or (reading.flushed and reading.end_s is None)
+        if heard.final and heard.end_s is not None:
+            self._reached_s[attempt] = reached_s = max(reached_s, heard.end_s)
+        written = reached_s >= self.spoken_until_s or (heard.flushed and heard.end_s is None)
         if self.speaking or not written:
             return useful
         return (*useful, *self.attempting.handle(Finished(attempt=attempt), now))

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from calls.transcript import Heard, HeardWord
 from calls.turn import Turn
 from fallbacks.attempt_events import Ask, TellFact
 from fallbacks.attempts import Attempting
@@ -22,7 +23,6 @@ from processors.hearing.attempt_rules import (
     KeepTurnOpen,
     MarkSpeech,
     PassOn,
-    Reading,
     RecogniserConnected,
     RecogniserFailed,
     RecogniserOpened,
@@ -35,7 +35,6 @@ from processors.hearing.attempt_rules import (
 )
 from processors.hearing.decision import TURN_HELD_S, CallerHearing
 from processors.hearing.feed_rules import BEAT_S, OPENING_S, STEADY
-from processors.hearing.replay_rules import HeardWord
 
 FRAME = bytes(640)  # 20 ms
 
@@ -108,10 +107,8 @@ class Bench:
         words: tuple[HeardWord, ...] = (),
     ) -> list[HearingAction]:
         """Have a recogniser write a final result."""
-        reading = Reading(
-            text=text, final=True, interim=False, flushed=True, end_s=end_s, words=words
-        )
-        return self.put(ResultCame(provider=name, reading=reading))
+        heard = Heard(text=text, final=True, interim=False, flushed=True, end_s=end_s, words=words)
+        return self.put(ResultCame(provider=name, heard=heard))
 
     def fail(self, name: str) -> list[HearingAction]:
         failure = failed(Kind.NETWORK, "stt", provider=name)
@@ -477,7 +474,7 @@ def exhausted(actions: list[HearingAction]) -> list[int]:
 
 NOTHING = ResultCame(
     provider="a",
-    reading=Reading(text="", final=False, interim=True, flushed=False, end_s=None, words=()),
+    heard=Heard(text="", final=False, interim=True, flushed=False, end_s=None, words=()),
 )
 
 
@@ -578,8 +575,8 @@ WHOLE = "What are your hours"
 
 def guess(bench: Bench, name: str, text: str, *, end_s: float | None) -> list[HearingAction]:
     """Have a recogniser write an interim result."""
-    reading = Reading(text=text, final=False, interim=True, flushed=False, end_s=end_s, words=())
-    return bench.put(ResultCame(provider=name, reading=reading))
+    heard = Heard(text=text, final=False, interim=True, flushed=False, end_s=end_s, words=())
+    return bench.put(ResultCame(provider=name, heard=heard))
 
 
 def asks(bench: Bench, *, guessed: str = WHOLE, heard_s: float = 1.0) -> float:
@@ -650,10 +647,10 @@ def test_a_final_after_its_guess_was_used_is_not_written_again() -> None:
     )
     bench.put(SpeechBegan(0.2))
     bench.pass_s(0.6)
-    reading = Reading(
+    heard = Heard(
         text=WHOLE, final=False, interim=True, flushed=False, end_s=stop_s + 1, words=words
     )
-    bench.put(ResultCame(provider="a", reading=reading), SpeechStopped(0.2))
+    bench.put(ResultCame(provider="a", heard=heard), SpeechStopped(0.2))
 
     assert guesses(bench.pass_s(0.9)) == [WHOLE]
     assert bench.write("a", WHOLE, end_s=stop_s + 1, words=words) == []

@@ -26,6 +26,7 @@ from websockets.exceptions import ConnectionClosedError
 from websockets.frames import Close
 from websockets.utils import accept_key
 
+from calls.transcript import Heard
 from fallbacks.failure import Failure, Kind, ServiceError
 from fallbacks.symptoms import Moment
 from lab.simulators import faults
@@ -33,7 +34,6 @@ from lab.simulators.deepgram.simulator import DeepgramSimulator
 from lab.simulators.deepgram.socket import StreamLimits
 from lab.simulators.faults import Fault
 from lab.simulators.schedule import Window
-from processors.readings import alternatives
 from providers.deepgram import (
     DeepgramRung,
     PoliteCloseError,
@@ -378,11 +378,11 @@ async def test_alternatives_come_with_their_confidence() -> None:
         await bench.until(lambda: any(word.text for word in bench.all(TranscriptionFrame)))
 
     final = next(word for word in bench.all(TranscriptionFrame) if word.text)
-    (best, sure), *others = alternatives(final.result)
-    assert best == final.text
+    assert isinstance(final.result, Heard)
+    sure, others = final.result.confidence, final.result.others
     assert sure is not None
     assert others
-    assert all(other is not None and 0 < other < sure for _, other in others)
+    assert all(other.confidence and 0 < other.confidence < sure for other in others)
 
 
 async def test_a_model_without_alternatives_is_asked_again_without_them() -> None:
