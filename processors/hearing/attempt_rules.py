@@ -1,85 +1,9 @@
-"""Events of listening to a caller, and the actions that follow from them.
-
-Seconds of the caller's audio count from its beginning; a recogniser's own begin with its
-connection.
-"""
+"""The actions that follow from listening to a caller."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from calls.transcript import Heard
-from fallbacks.attempt_events import Ask, Dropped, TellFact
-from fallbacks.failure import Failure
-
-
-@dataclass(frozen=True, slots=True)
-class SoundHeard:
-    """Audio arrived on the caller's line."""
-
-    sound: bytes  # 16-bit mono
-
-
-@dataclass(frozen=True, slots=True)
-class SpeechBegan:
-    """The caller speaks."""
-
-    sure_s: float  # the VAD's delay
-
-
-@dataclass(frozen=True, slots=True)
-class SpeechPaused:
-    """The caller has been silent for a moment, and may not have stopped."""
-
-
-@dataclass(frozen=True, slots=True)
-class SpeechStopped:
-    """The caller has stopped."""
-
-    sure_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class RecogniserOpened:
-    """A rung's first connection is being made."""
-
-    provider: str
-
-
-@dataclass(frozen=True, slots=True)
-class RecogniserConnected:
-    """A rung can receive audio."""
-
-    provider: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecogniserFailed:
-    """A rung reported an error."""
-
-    provider: str
-    failure: Failure
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResultCame:
-    """A rung sent a result, even when there is no speech."""
-
-    provider: str
-    heard: Heard
-
-
-HearingEvent: TypeAlias = (
-    SoundHeard
-    | SpeechBegan
-    | SpeechPaused
-    | SpeechStopped
-    | RecogniserOpened
-    | RecogniserConnected
-    | RecogniserFailed
-    | ResultCame
-    | Dropped
-)
-"""The events that `CallerHearing` takes."""
+from fallbacks.attempt_events import Ask, TellFact
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 """The caller's words on their way to the conversation: language, wordless turns, cleaning."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from typing import Any, Final, cast
 
 from pipecat.frames.frames import (
@@ -24,7 +26,6 @@ from calls.caller import LIMIT, clean
 from calls.entry import Tell
 from calls.events import BargedIn, Event, InputRefused, TurnDecided
 from processors.answering.context_window import Memory
-from processors.hearing.utterance_rules import AfterSound, TurnLanguage, after_sound
 from processors.holding.caller_silence import PartFrame
 from processors.holding.hold_line import HoldLine
 from processors.holding.line_rules import NothingSaid
@@ -32,6 +33,35 @@ from processors.holding.silence_rules import SILENT
 from processors.turn.asides import GO_ON, AsideFrame, Asides
 from processors.turn.sound_path import SoundPath
 from processors.wiring import CallWiring
+
+
+class TurnLanguage:
+    """Follows the caller's language from turn to turn.
+
+    A recogniser names the language of each result, and a turn may have several results. One short
+    word that fits any language must not outweigh the sentence before it.
+
+    Attributes:
+        current: The language spoken with the caller.
+    """
+
+    def __init__(self, first: str) -> None:
+        self.current = first
+        self._words = Counter[str]()  # of this turn, by language
+
+    def heard(self, text: str, language: str | None) -> bool:
+        """Count a result; return whether the turn's language has changed."""
+        if not language:
+            return False
+        self._words[language] += len(text.split())
+        before, most = self.current, max(self._words.values())
+        if self._words[before] < most:
+            self.current = next(name for name, n in self._words.items() if n == most)
+        return self.current != before
+
+    def turn_over(self) -> None:
+        """Start the count of another turn."""
+        self._words.clear()
 
 
 class CallerLanguage(SoundPath):
@@ -88,6 +118,45 @@ class CallerLanguage(SoundPath):
             told = TTSUpdateSettingsFrame(delta=TTSSettings(language=language), service=voice)
             told.interruptible = False
             await self.push_frame(told)
+
+
+# How to end a caller turn that produced no transcript.
+#
+# A laugh, a door, a neighbour's voice: the VAD detects speech and the agent is interrupted, but
+# there is nothing to answer. An earlier question of the caller is still pending.
+
+
+class AfterSound(StrEnum):
+    """What to do after such a turn."""
+
+    RESUME = "resume"  # what the sound cut off
+    ANSWER = "answer"  # an earlier question that has no answer yet
+    ASK_AGAIN = "ask_again"  # ask the caller to repeat
+    NOTHING = "nothing"
+
+
+def after_sound(
+    *, led: bool, rest: bool, unanswered: bool, cut: bool, owed: bool, asked: bool
+) -> AfterSound:
+    """Return what to do after a turn without a transcript.
+
+    Args:
+        led: The outage menu or a person speaks with the caller.
+        rest: The sound cut off speech of which part was not heard.
+        unanswered: The conversation ends with something that the model has not answered.
+        cut: The sound interrupted the agent.
+        owed: The line is held for it: a recogniser failed, so there may have been words.
+        asked: The caller was asked to repeat, and no word has come since.
+    """
+    if led:
+        return AfterSound.NOTHING
+    if rest and not owed:
+        return AfterSound.RESUME
+    if unanswered:
+        return AfterSound.ANSWER
+    if (cut or owed) and not asked:
+        return AfterSound.ASK_AGAIN
+    return AfterSound.NOTHING
 
 
 ASK_AGAIN: Final = (

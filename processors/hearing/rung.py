@@ -15,22 +15,13 @@ from pipecat.frames.frames import (
     InterimTranscriptionFrame,
     MetricsFrame,
     TranscriptionFrame,
-    VADUserStoppedSpeakingFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 from pipecat.services.stt_service import STTService
 
 from calls.transcript import Heard
-from fallbacks.attempt_events import Ask, Dropped
 from fallbacks.classification import classify_error
 from fallbacks.failure import Failure, Kind, ServiceError, failed, finding
-from processors.hearing.attempt_rules import (
-    AskForWords,
-    FeedSound,
-    FlushWords,
-    RecogniserOpened,
-    Reconnect,
-)
 from processors.ladder.gate import Seat
 from processors.ladder.rung_pipeline import STOP_S, RungPipeline
 from processors.ladder.stage import Reconnector, Rung, Stage
@@ -128,35 +119,17 @@ class RecogniserRung(Rung):
         super().setup(owner, setup)
         self._rate_hz = setup.audio_in_sample_rate
 
-    async def carry_out(
-        self, action: Ask | Reconnect | FeedSound | FlushWords | AskForWords
-    ) -> RecogniserOpened | Dropped | None:
-        """Carry out an action on this rung; return an immediate event, if there is one."""
-        match action:
-            case FeedSound():
-                await self._feed(action.sound)
-            case FlushWords():
-                await self.pipe.send(VADUserStoppedSpeakingFrame())
-            case AskForWords():
-                if isinstance(self.pipe.service, OnDemand) and self.pipe.takes:
-                    self.pipe.service.ask_for_words()
-            case Ask() if not self.opened:
-                return self.open_first() or Dropped(attempt=action.attempt, because="limit")
-            case Reconnect() if not self.opened:
-                return self.open_first()
-            case _:
-                self._reconnect(hurry=isinstance(action, Ask))
-        return None
-
-    async def _feed(self, sound: Iterable[bytes]) -> None:
+    async def feed(self, sound: Iterable[bytes]) -> None:
+        """Send it some of the caller's audio."""
         direct = self._direct if self.pipe.takes else None
         for piece in sound:
             if direct is None or not direct.send_at_once(piece):
                 await self.pipe.send(InputAudioRawFrame(piece, self._rate_hz, 1))
 
-    def open_first(self) -> RecogniserOpened | None:
-        """Begin the first connection; `None` if there is no place for this call."""
-        return RecogniserOpened(self.name) if self.open() else None
+    def ask_for_words(self) -> None:
+        """Ask it to finalise what it has heard, in the middle of audio, if it can do that."""
+        if isinstance(self.pipe.service, OnDemand) and self.pipe.takes:
+            self.pipe.service.ask_for_words()
 
     def note_connected(self) -> None:
         """Start to measure how long the connection lasts."""
@@ -169,7 +142,7 @@ class RecogniserRung(Rung):
             await self.reconnector.close(self._stage)
         await super().close(within_s=within_s)
 
-    def _reconnect(self, *, hurry: bool) -> None:
+    def reconnect(self, *, hurry: bool) -> None:
         """Reconnect in the background, unless the service does so itself."""
         if self.reconnector is None:
             return
