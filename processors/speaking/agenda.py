@@ -32,9 +32,7 @@ from processors.speaking.attempt_rules import (
     EndSpeech,
     PlaySound,
     PlayWord,
-    SentenceAdded,
     SpeechAction,
-    TextEnded,
 )
 from processors.speaking.decision import SpokenUtterance
 from processors.speaking.sentences import Sentences, TakeBackFrame
@@ -98,14 +96,16 @@ class SpokenPiece:
         """Start it with the sentences so far."""
         self.utterance = utterance
         actions = utterance.start(" ".join(self.sentences), now)
-        return (*actions, *(utterance.handle(TextEnded(), now) if self.closed else ()))
+        return (*actions, *(utterance.end_text(now) if self.closed else ()))
 
-    def add(self, news: SentenceAdded | TextEnded, now: float) -> tuple[SpeechAction, ...]:
-        """Add a sentence, or the end of the text."""
+    def add(self, sentence: str | None, now: float) -> tuple[SpeechAction, ...]:
+        """Add a sentence; `None` if no sentence follows."""
+        if self.utterance and sentence is not None:
+            return self.utterance.add(sentence, now)
         if self.utterance:
-            return self.utterance.handle(news, now)
-        if isinstance(news, SentenceAdded):
-            self.sentences.append(news.sentence)
+            return self.utterance.end_text(now)
+        if sentence is not None:
+            self.sentences.append(sentence)
         else:
             self.closed = True
         return ()
@@ -140,8 +140,8 @@ class SpokenPiece:
         return [started]
 
 
-Said: TypeAlias = tuple[SpokenPiece, SentenceAdded | TextEnded]
-"""News for a piece of speech."""
+Said: TypeAlias = tuple[SpokenPiece, str | None]
+"""A sentence for a piece of speech; `None` if no sentence follows."""
 
 
 class SpeechQueue:
@@ -193,7 +193,7 @@ class SpeechQueue:
         return first if isinstance(first, SpokenPiece) else None
 
     async def add(self, frame: Frame) -> list[Said]:
-        """Queue a frame; return the news for pieces of speech."""
+        """Queue a frame; return what it adds to pieces of speech."""
         match frame:
             case TTSSpeakFrame():
                 piece = SpokenPiece(
@@ -277,11 +277,11 @@ class SpeechQueue:
             self._entries.append(self._open)
         words = sentence if self._open.append_to_context else ""
         self.speech.add(words, protected=not self._open.interruptible)
-        return [*closed, (self._open, SentenceAdded(sentence))]
+        return [*closed, (self._open, sentence)]
 
     def _close(self) -> list[Said]:
         piece, self._open = self._open, None
-        return [(piece, TextEnded())] if piece else []
+        return [(piece, None)] if piece else []
 
 
 def _is_to_be_spoken(frame: TextFrame) -> bool:

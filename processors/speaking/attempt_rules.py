@@ -1,4 +1,4 @@
-"""Connections, events and actions of an utterance in the TTS stage."""
+"""The connection of a voice, what it reports, and the actions of an utterance."""
 
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -87,23 +87,6 @@ class Connection:
         return COLD_S if self.cold else CONNECT_S
 
 
-@dataclass(frozen=True, slots=True)
-class SentenceAdded:
-    """More text of the utterance: whole words."""
-
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True)
-class TextEnded:
-    """The utterance has all its sentences."""
-
-
-@dataclass(frozen=True, slots=True)
-class CallerInterrupted:
-    """The caller speaks: the rest is dropped."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoundCame:
     """A voice sent audio: whole samples, each piece once."""
@@ -125,9 +108,6 @@ class WordTimed:
 
 VoiceEvent: TypeAlias = SoundCame | WordTimed | Finished | Failed | Paused | Resumed | Dropped
 """A voice's events for an attempt."""
-
-SpeechEvent: TypeAlias = SentenceAdded | TextEnded | CallerInterrupted | VoiceEvent
-"""The events that `SpokenUtterance` takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ audio is held until the voice is chosen, and dropped if another one is.
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from calls.line import CallerLine
 from fallbacks.attempt_events import (
     Ask,
     AttemptAction,
@@ -31,19 +32,15 @@ from fallbacks.symptoms import SHORT_AUDIO_S, Symptom
 from processors.speaking.attempt_rules import (
     AddSentence,
     AskVoice,
-    CallerInterrupted,
     EndSpeech,
     EndText,
     MuteVoice,
-    SentenceAdded,
     SoundCame,
     SpeechAction,
-    SpeechEvent,
-    TextEnded,
     VoiceEvent,
     WordTimed,
 )
-from processors.speaking.ledger_rules import OutgoingLine, SoundOutlet, SpeechLedger
+from processors.speaking.ledger_rules import SoundOutlet, SpeechLedger
 
 PATIENCE_S: Final = 1.5  # after the last audio on the line, for a rung that could say the rest
 IDLE_S: Final = 0.5  # without new text; Cartesia lets a context expire 1 s after its last audio
@@ -86,7 +83,7 @@ class SpokenUtterance:
         self,
         attempting: Attempting,
         *,
-        line: OutgoingLine,
+        line: CallerLine,
         rate_hz: int,
         until: Deadline,
         must: bool = False,
@@ -135,28 +132,35 @@ class SpokenUtterance:
         self._follow(self._attempting.start(self._until, now), now)
         return self._settle(now)
 
-    def handle(self, event: SpeechEvent, now: float) -> tuple[SpeechAction, ...]:
-        """Decide on an event; events of an ended attempt are ignored."""
-        voices = self._live.values()
-        match event:
-            case _ if self.over:
-                pass
-            case SentenceAdded():
-                sentence = event.sentence
-                self._ledger.hand_over(f"{sentence} ")
-                self._actions += [
-                    AddSentence(provider=v.provider, sentence=sentence) for v in voices
-                ]
-            case TextEnded():
-                if self.accepts:
-                    self.accepts = False
-                    self._actions += [EndText(provider=voice.provider) for voice in voices]
-            case CallerInterrupted():
-                self._follow(self._attempting.cancel("caller"), now)
-                self.accepts, self.over = False, True
-            case _:
-                if event.attempt in self._live:
-                    self._hear(event, self._live[event.attempt], now)
+    def add(self, sentence: str, now: float) -> tuple[SpeechAction, ...]:
+        """Add a sentence to what is to be said."""
+        if not self.over:
+            self._ledger.hand_over(f"{sentence} ")
+            self._actions += [
+                AddSentence(provider=live.provider, sentence=sentence)
+                for live in self._live.values()
+            ]
+        return self._settle(now)
+
+    def end_text(self, now: float) -> tuple[SpeechAction, ...]:
+        """Record that no sentence follows."""
+        if self.accepts:
+            self.accepts = False
+            self._actions += [EndText(provider=live.provider) for live in self._live.values()]
+        return self._settle(now)
+
+    def interrupt(self, now: float) -> tuple[SpeechAction, ...]:
+        """Drop the rest: the caller speaks."""
+        if not self.over:
+            self._follow(self._attempting.cancel("caller"), now)
+            self.accepts, self.over = False, True
+        return self._settle(now)
+
+    def handle(self, event: VoiceEvent, now: float) -> tuple[SpeechAction, ...]:
+        """Decide on a voice's event; those of an ended attempt are ignored."""
+        live = self._live.get(event.attempt)
+        if live is not None and not self.over:
+            self._hear(event, live, now)
         return self._settle(now)
 
     def tick(self, now: float) -> tuple[SpeechAction, ...]:
@@ -168,7 +172,7 @@ class SpokenUtterance:
         idle_until = voice.idle_until(accepts=self.accepts) if voice else None
         if idle_until is not None and idle_until <= now:
             if self.accepts:
-                return self.handle(TextEnded(), now)
+                return self.end_text(now)
             self._end_voice(now)
         return self._settle(now)
 

@@ -10,8 +10,9 @@ spoken.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
+from calls.line import CallerLine
 from calls.stereo import SAMPLE_BYTES
 from fallbacks.word_times import WordFollower, WordTimes
 from processors.speaking.attempt_rules import PlaySound, PlayWord, SoundCame, WordTimed
@@ -168,20 +169,6 @@ def _is_whole(ledger: SpeechLedger, at: int) -> bool:
     return sure or end_s - MARGIN_S <= ledger.released_s  # or it is on the line already
 
 
-class OutgoingLine(Protocol):
-    """The caller's line, which plays its queue without gaps."""
-
-    dry_at: float
-
-    def queued_s(self, now: float) -> float:
-        """Return the seconds of audio that are still to be played."""
-        ...
-
-    def add(self, length_s: float, now: float, *, must: bool = False) -> None:
-        """Count audio sent to the line; `must`: a barge-in does not drop it."""
-        ...
-
-
 class SoundOutlet:
     """Holds the audio of the current voice, and releases what is safe.
 
@@ -191,7 +178,7 @@ class SoundOutlet:
         hold_s: No audio goes beyond this while another voice is asked for the rest, or `None`.
     """
 
-    def __init__(self, line: OutgoingLine, *, rate_hz: int, must: bool = False) -> None:
+    def __init__(self, line: CallerLine, *, rate_hz: int, must: bool = False) -> None:
         self.ledger = SpeechLedger()
         self.said = 0
         self.hold_s: float | None = None

@@ -32,11 +32,8 @@ from processors.ladder.gate import Seat
 from processors.ladder.rung_pipeline import STOP_S, RungPipeline
 from processors.ladder.stage import Reconnector, Rung, Stage
 from processors.speaking.attempt_rules import (
-    AddSentence,
     AskVoice,
     Connection,
-    EndText,
-    MuteVoice,
     SoundCame,
     VoiceEvent,
     WordTimed,
@@ -101,39 +98,18 @@ class VoiceRung(Rung):
         super().setup(owner, setup)
         self.rate_hz = setup.audio_out_sample_rate
 
-    async def carry_out(
-        self, action: AskVoice | AddSentence | EndText | MuteVoice
-    ) -> Dropped | Failed | Paused | None:
-        """Carry out an action on this rung; return an immediate event of the attempt, if any."""
-        match action:
-            case AskVoice():
-                return await self.speak(action.attempt, action.rest, closed=action.closed)
-            case AddSentence() | EndText():
-                frame = _frame_of(action)
-                if self._waiting:
-                    self._waiting.append(frame)
-                else:
-                    await self.pipe.send(frame)
-            case MuteVoice():
-                asked = self.attempt is not None and not self._waiting
-                self.forget_attempt()
-                if asked:
-                    await self.pipe.mute()
-        return None
-
-    async def speak(
-        self, attempt: int, rest: str, *, closed: bool
-    ) -> Dropped | Failed | Paused | None:
+    async def speak(self, ask: AskVoice) -> Dropped | Failed | Paused | None:
         """Begin to speak the rest of an utterance; return an immediate event, if there is one."""
+        attempt = ask.attempt
         if not self.opened:
             if not self.open():
                 return Dropped(attempt=attempt, because="limit")
             self.connection.cold = True
         start = LLMFullResponseStartFrame()
         start.metadata[ATTEMPT] = attempt
-        end = [LLMFullResponseEndFrame()] if closed else []
+        end = [LLMFullResponseEndFrame()] if ask.closed else []
         self.attempt, self._due_s = attempt, None
-        self._waiting = [start, _text_frame(rest), *end]
+        self._waiting = [start, _text_frame(ask.rest), *end]
         if self.connection.up and not self.pipe.service.is_usable:
             self.connection.lost()  # Pipecat no longer speaks over it
         if await self.begin():
@@ -149,6 +125,27 @@ class VoiceRung(Rung):
             self.reconnector.begin(self._stage)
             self.reconnector.hurry()
         return None
+
+    async def add(self, sentence: str) -> None:
+        """Give it another sentence."""
+        await self._send(_text_frame(sentence))
+
+    async def end_text(self) -> None:
+        """Tell it that no sentence follows."""
+        await self._send(LLMFullResponseEndFrame())
+
+    async def mute(self) -> None:
+        """Stop its work."""
+        asked = self.attempt is not None and not self._waiting
+        self.forget_attempt()
+        if asked:
+            await self.pipe.mute()
+
+    async def _send(self, frame: Frame) -> None:
+        if self._waiting:
+            self._waiting.append(frame)
+        else:
+            await self.pipe.send(frame)
 
     async def begin(self) -> bool:
         """Give the voice what waits for the connection, if it is up."""
@@ -294,12 +291,6 @@ class VoiceRungEar:
         permanent = failure is not None and failure.permanent
         self._rung.reconnector.backoff.down(self._stage.now(), permanent=permanent)
         self._rung.reconnector.begin(self._stage)
-
-
-def _frame_of(action: AddSentence | EndText) -> Frame:
-    if isinstance(action, EndText):
-        return LLMFullResponseEndFrame()
-    return _text_frame(action.sentence)
 
 
 def _text_frame(text: str) -> AggregatedTextFrame:
