@@ -23,11 +23,10 @@ from pipecat.utils.context.word_completion_tracker import WordCompletionTracker
 from bot import clock
 from bot.config.settings import TurnSettings
 from calls.entry import Tell
-from processors.turn.background_rules import Background
 from processors.turn.detector import WIDTH, DetectorSettings, TurnDetector, TurnJudges
 from processors.turn.echo import EchoEar
 from processors.turn.sound_path import Faintness
-from processors.turn.speech_rules import BeginningOfSpeech
+from processors.turn.speech_rules import Background, BeginningOfSpeech
 from providers.sockets import tls_context
 
 

@@ -61,11 +61,11 @@ from processors.holding.silence_rules import CallLength, Silence
 from processors.speaking.captions import Captions
 from processors.speaking.stage import TtsStage
 from processors.turn.asides import Asides
-from processors.turn.background_rules import Background
 from processors.turn.echo import EchoEar
 from processors.turn.ending import DictationWait, TurnOpener
 from processors.turn.floor import Floor, FloorEvent, TurnClosed, WordsCame
 from processors.turn.sound_path import SoundEnd, SoundWindows, order_interruptions
+from processors.turn.speech_rules import Background
 from processors.wiring import CallWiring
 from transports.leg import Leg
 from transports.leg_output import LineEnd
