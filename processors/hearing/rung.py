@@ -40,7 +40,7 @@ class Candid(Protocol):
 
 @runtime_checkable
 class Supervised(Candid, Protocol):
-    """A service that leaves its connection to us."""
+    """A service that leaves its connection to us, and can be reached past its queue."""
 
     @property
     def connected(self) -> bool:
@@ -51,22 +51,12 @@ class Supervised(Candid, Protocol):
         """Open a new stream; return whether it is open."""
         ...
 
-
-@runtime_checkable
-class Direct(Protocol):
-    """A service that accepts audio past its queue."""
-
     def send_at_once(self, sound: bytes) -> bool:
-        """Send it; return False if it must be queued now."""
+        """Send audio past its queue; return False if it must be queued now."""
         ...
 
-
-@runtime_checkable
-class OnDemand(Protocol):
-    """A service that can be asked for the words so far in the middle of audio."""
-
     def ask_for_words(self) -> None:
-        """Ask past every queue; do nothing if that is impossible."""
+        """Ask for the words so far in the middle of audio; do nothing if that is impossible."""
         ...
 
 
@@ -99,9 +89,9 @@ class RecogniserRung(Rung):
         super().__init__(pipe, seat=seat)
         self._stage = stage
         self._rate_hz = 0
-        self._direct = service if isinstance(service, Direct) else None
+        self._supervised = service if isinstance(service, Supervised) else None
         self.reconnector: Reconnector | None = None
-        if isinstance(service, Supervised):
+        if self._supervised:
             connect, clock = self._connect, stage.now
             self.reconnector = Reconnector(name, connect, clock=clock, allowed=allowed)
         _disable_own_reconnect(service)
@@ -109,10 +99,9 @@ class RecogniserRung(Rung):
     @property
     def connected(self) -> bool:
         """Whether it can receive audio."""
-        service = self.pipe.service
         if not self.pipe.ready.is_set() or (self.reconnector and self.reconnector.busy):
             return False
-        return not isinstance(service, Supervised) or service.connected
+        return self._supervised is None or self._supervised.connected
 
     def setup(self, owner: FrameProcessor, setup: FrameProcessorSetup) -> None:
         """Keep what is needed to open the rung, now or later."""
@@ -121,15 +110,15 @@ class RecogniserRung(Rung):
 
     async def feed(self, sound: Iterable[bytes]) -> None:
         """Send it some of the caller's audio."""
-        direct = self._direct if self.pipe.takes else None
+        direct = self._supervised if self.pipe.takes else None
         for piece in sound:
             if direct is None or not direct.send_at_once(piece):
                 await self.pipe.send(InputAudioRawFrame(piece, self._rate_hz, 1))
 
     def ask_for_words(self) -> None:
         """Ask it to finalise what it has heard, in the middle of audio, if it can do that."""
-        if isinstance(self.pipe.service, OnDemand) and self.pipe.takes:
-            self.pipe.service.ask_for_words()
+        if self._supervised and self.pipe.takes:
+            self._supervised.ask_for_words()
 
     def note_connected(self) -> None:
         """Start to measure how long the connection lasts."""
@@ -153,8 +142,7 @@ class RecogniserRung(Rung):
             self.reconnector.begin(self._stage)
 
     async def _connect(self) -> bool:
-        service = self.pipe.service
-        connected = isinstance(service, Supervised) and await service.reconnect()
+        connected = self._supervised is not None and await self._supervised.reconnect()
         if connected:
             await self._stage.report((self, None))
         return connected
