@@ -6,8 +6,9 @@ gets the utterance from its first word, and then the live audio. Each word is pa
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 from calls.transcript import Heard
 from calls.turn import Turn
@@ -29,14 +30,7 @@ from fallbacks.facts import AttemptFailed
 from fallbacks.failure import Failure, Kind, failed
 from fallbacks.ladder import StagePolicy, rank
 from fallbacks.symptoms import Symptom
-from processors.hearing.attempt_rules import (
-    AskForWords,
-    HearingAction,
-    KeepTurnOpen,
-    PassOn,
-    Reconnect,
-)
-from processors.hearing.feed_rules import Feed
+from processors.hearing.feed_rules import AskForWords, Feed, FeedAction, Reconnect
 from processors.hearing.replay_rules import SoundRing, Transcripts
 from processors.hearing.utterance_rules import CallerUtterance
 
@@ -47,6 +41,28 @@ AGAIN_S: Final = 0.1  # before the end of the last utterance: nothing older is r
 TURN_HELD_S: Final = 1.0  # Pipecat ends a turn, even an empty one, that is quiet for 2.5 s
 GUESS_S: Final = 0.7  # finals take 0.1 to 0.3 s, an answer must be heard after 1.5 s (chosen)
 NOBODY: Final = 0  # no attempt has this number
+
+
+@dataclass(frozen=True, slots=True)
+class PassOn:
+    """Pass on the result that was just read.
+
+    Attributes:
+        new_text: The new part of it; `None` if all of it is new.
+        guess: Pass on the latest interim result as final: the final one is empty, or missing.
+    """
+
+    new_text: str | None
+    guess: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KeepTurnOpen:
+    """Delay the end of the turn: words of it are pending."""
+
+
+HearingAction: TypeAlias = TellFact | FeedAction | PassOn | KeepTurnOpen
+"""The actions of `CallerHearing`."""
 
 
 class CallerHearing:
@@ -147,7 +163,7 @@ class CallerHearing:
         utterance = self.utterance
         if utterance is None or (utterance.attempting.over and not utterance.unwritten(now)):
             self.sound.forget(self.sound.end_s - IDLE_KEPT_S)
-        fed = [
+        fed: list[HearingAction] = [
             item for feed in self.feeds.values() for item in feed.send(self.sound, (sound,), now)
         ]
         if self.sound.end_s >= self._recheck_s:  # a rung's recovery is not reported to us

@@ -35,17 +35,8 @@ from calls.entry import Tell
 from calls.turn import Turn
 from fallbacks.attempt_events import Ask, TellFact
 from fallbacks.ladder import StagePolicy
-from processors.hearing.attempt_rules import (
-    AskForWords,
-    FeedSound,
-    FlushWords,
-    HearingAction,
-    KeepTurnOpen,
-    MarkSpeech,
-    PassOn,
-    Reconnect,
-)
-from processors.hearing.decision import CallerHearing
+from processors.hearing.decision import CallerHearing, HearingAction, KeepTurnOpen, PassOn
+from processors.hearing.feed_rules import AskForWords, FeedSound, FlushWords, MarkSpeech, Reconnect
 from processors.hearing.replay_rules import SoundRing
 from processors.hearing.rung import (
     RecogniserNews,

@@ -23,8 +23,7 @@ from fallbacks.attempt_events import (
 )
 from fallbacks.attempts import Attempting
 from fallbacks.deadline import Deadline
-from processors.hearing.attempt_rules import HearingAction
-from processors.hearing.feed_rules import Feed
+from processors.hearing.feed_rules import Feed, FeedAction
 from processors.hearing.replay_rules import SoundRing, replay_from_s
 
 LIVES_S: Final = 2.0  # between two results during speech: Deepgram sends one a second
@@ -161,7 +160,7 @@ class CallerUtterance:
         self.attempting.until = self.until(now)
         return self.attempting.tick(now)
 
-    def ask(self, feed: Feed, ask: Ask, sound: SoundRing, now: float) -> tuple[HearingAction, ...]:
+    def ask(self, feed: Feed, ask: Ask, sound: SoundRing, now: float) -> tuple[FeedAction, ...]:
         """Ask a recogniser to transcribe it: at once, or when it is connected."""
         again = feed.attempt is not None  # asked again while it is late
         feed.attempt = ask.attempt
@@ -172,7 +171,7 @@ class CallerUtterance:
             feed.renew()
         return (ask,)
 
-    def feed(self, feed: Feed, sound: SoundRing, now: float) -> tuple[HearingAction, ...]:
+    def feed(self, feed: Feed, sound: SoundRing, now: float) -> tuple[FeedAction, ...]:
         """Feed a recogniser from the first word without a transcript, unless it has that."""
         feed.waits = False
         from_s = max(replay_from_s(self.began_s, sound.start_s), self.not_before_s)

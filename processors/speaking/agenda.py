@@ -28,13 +28,8 @@ from pipecat.utils.text.base_text_aggregator import TextType
 from calls.resume import OwedWords
 from fallbacks.clauses import ClauseRule
 from fallbacks.word_times import CHARACTER_S, sayable
-from processors.speaking.attempt_rules import (
-    EndSpeech,
-    PlaySound,
-    PlayWord,
-    SpeechAction,
-)
-from processors.speaking.decision import SpokenUtterance
+from processors.speaking.decision import EndSpeech, SpeechAction, SpokenUtterance
+from processors.speaking.ledger_rules import PlaySound, PlayWord
 from processors.speaking.sentences import Sentences, TakeBackFrame
 
 AHEAD_S: Final = 10.0  # of speech that a voice may be ahead: more is often unheard

@@ -5,7 +5,7 @@ audio is held until the voice is chosen, and dropped if another one is.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, TypeAlias
 
 from calls.line import CallerLine
 from fallbacks.attempt_events import (
@@ -29,23 +29,68 @@ from fallbacks.deadline import Deadline
 from fallbacks.facts import StageExhausted
 from fallbacks.failure import Severity, failed
 from fallbacks.symptoms import SHORT_AUDIO_S, Symptom
-from processors.speaking.attempt_rules import (
-    AddSentence,
-    AskVoice,
-    EndSpeech,
-    EndText,
-    MuteVoice,
+from processors.speaking.ledger_rules import (
+    PlaySound,
+    PlayWord,
     SoundCame,
-    SpeechAction,
-    VoiceEvent,
+    SoundOutlet,
+    SpeechLedger,
     WordTimed,
 )
-from processors.speaking.ledger_rules import SoundOutlet, SpeechLedger
 
 PATIENCE_S: Final = 1.5  # after the last audio on the line, for a rung that could say the rest
 IDLE_S: Final = 0.5  # without new text; Cartesia lets a context expire 1 s after its last audio
 DONE_S: Final = 0.3  # for a voice that has sent every word to report that it is done
 NOBODY: Final = 0  # no voice is in use yet; attempt numbers begin with 1
+
+
+VoiceEvent: TypeAlias = SoundCame | WordTimed | Finished | Failed | Paused | Resumed | Dropped
+"""A voice's events for an attempt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskVoice:
+    """Ask a rung to speak, for an attempt."""
+
+    provider: str
+    attempt: int
+    rest: str  # of the utterance, as far as its text has come
+    closed: bool  # no sentence follows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddSentence:
+    """Give a speaking rung another sentence."""
+
+    provider: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndText:
+    """Tell a rung that no sentence follows."""
+
+    provider: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MuteVoice:
+    """Stop a rung's work."""
+
+    provider: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndSpeech:
+    """End the utterance; `unsaid` is what no voice could say."""
+
+    unsaid: str
+
+
+SpeechAction: TypeAlias = (
+    TellFact | AskVoice | AddSentence | EndText | MuteVoice | Use | PlaySound | PlayWord | EndSpeech
+)
+"""The actions of `SpokenUtterance`."""
 
 
 @dataclass(slots=True)

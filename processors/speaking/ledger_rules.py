@@ -15,7 +15,6 @@ from typing import Final
 from calls.line import CallerLine
 from calls.stereo import SAMPLE_BYTES
 from fallbacks.word_times import WordFollower, WordTimes
-from processors.speaking.attempt_rules import PlaySound, PlayWord, SoundCame, WordTimed
 
 MARGIN_S: Final = 0.05  # word times against samples, as seen with both voices (chosen)
 # ElevenLabs reports whole milliseconds, rounded in each message: in a long sentence they add up.
@@ -23,6 +22,39 @@ ROUNDING_S: Final = 0.01
 LEAD_S: Final = 0.1  # the line gets half words rather than running dry sooner than this
 DRAIN_S: Final = 0.01  # after the moment when half words are released
 UNTIMED_S: Final = 0.6  # of audio without any word time: this voice gives none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoundCame:
+    """A voice sent audio: whole samples, each piece once."""
+
+    attempt: int
+    pcm: bytes  # 16-bit mono
+    speaking: bool  # speech or a short pause: the voice is working
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WordTimed:
+    """A voice reported when a word, or a part of one, is spoken, in seconds of its own audio."""
+
+    attempt: int
+    text: str
+    start_s: float
+    end_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaySound:
+    """Send audio to the line."""
+
+    pcm: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlayWord:
+    """Count a word as heard once the line has played the audio before this."""
+
+    word: str
 
 
 @dataclass(slots=True)

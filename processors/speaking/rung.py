@@ -31,16 +31,89 @@ from fallbacks.retrying import Backoff
 from processors.ladder.gate import Seat
 from processors.ladder.rung_pipeline import STOP_S, RungPipeline
 from processors.ladder.stage import Reconnector, Rung, Stage
-from processors.speaking.attempt_rules import (
-    AskVoice,
-    Connection,
-    SoundCame,
-    VoiceEvent,
-    WordTimed,
-)
+from processors.speaking.decision import AskVoice, VoiceEvent
+from processors.speaking.ledger_rules import SoundCame, WordTimed
 from processors.speaking.pcm import Pieces
 
+CONNECT_S: Final = 0.3  # a turn waits no longer for a handshake: a failed rung may cost 0.4 s
+COLD_S: Final = 1.0  # for a first handshake: name, TCP, TLS, upgrade across an ocean (chosen)
 SETTINGS: Final = 8  # that wait for a rung to be set up; beyond that the oldest is dropped
+
+
+class Connection:
+    """The state of a rung's connection. Moments are monotonic, in seconds, without our own stalls.
+
+    Attributes:
+        up: It is made.
+        cold: It is made for the first time, or again at our request: an attempt waits longer.
+        settling: New settings may make the service reconnect.
+    """
+
+    def __init__(self, provider: str, *, lag: Lag | None = None) -> None:
+        self.up = False
+        self.cold = False
+        self.settling = False
+        self._provider = provider
+        self._lag = lag or Lag()
+        self._connecting_at: float | None = None  # on the provider's clock
+        self._failure: Failure | None = None
+        self._reported = False  # an attempt was told of the last try's failure
+
+    @property
+    def in_the_making(self) -> bool:
+        """Whether it is being made."""
+        return self._connecting_at is not None
+
+    def report_hang(self) -> Failure:
+        """Return the failure of an attempt that waited too long for it."""
+        self._reported = True
+        reason = "no connection in time"
+        return failed(Kind.TIMEOUT, "tts", provider=self._provider, reason=reason)
+
+    def began(self, now: float) -> None:
+        """Record that it is being made."""
+        self._connecting_at, self.up = self._lag.provider_s(now), False
+        self._reported = False
+        if self.settling:  # at our request: wait for it as for a cold one
+            self.cold, self.settling = True, False
+
+    def made(self, *, waited_for: bool) -> None:
+        """Record that it is up; the work that waited for it has yet to begin."""
+        self._connecting_at, self.up, self._failure = None, True, None
+        self.cold = self.cold and waited_for
+
+    def refused(self, failure: Failure, *, waited_for: bool) -> None:
+        """Record why it cannot be made; an attempt that waited for it gets the failure at once."""
+        self._connecting_at, self.up, self._failure = None, False, failure
+        self._reported = self._reported or waited_for
+        self.cold = False
+
+    def lost(self) -> None:
+        """Record that it is gone."""
+        self._connecting_at, self.up, self._failure = None, False, None
+
+    def report_failure(self, now: float) -> Failure | None:
+        """Return why an attempt cannot work now; a refusal is returned once.
+
+        It is returned once so that another rung can speak at once. A request that asks again has no
+        other rung. One failed try must not count twice, whether an attempt waited for it or came
+        later: then a new connection is tried, and waited for.
+        """
+        if self._connecting_at is not None:
+            hangs = self.wait_until_s(now) <= self._lag.provider_s(now)
+            return self.report_hang() if hangs else None
+        failure = None if self._reported else self._failure
+        self._reported = self._reported or failure is not None
+        return failure
+
+    def wait_until_s(self, now: float) -> float:
+        """Return how long an attempt may wait for it, on the provider's clock."""
+        begun_at = self._connecting_at
+        return (self._lag.provider_s(now) if begun_at is None else begun_at) + self._patience_s
+
+    @property
+    def _patience_s(self) -> float:
+        return COLD_S if self.cold else CONNECT_S
 
 
 class VoiceRung(Rung):

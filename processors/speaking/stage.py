@@ -34,18 +34,17 @@ from fallbacks.ladder import StagePolicy, rank
 from processors.ladder.gate import Seat
 from processors.ladder.stage import Stage
 from processors.speaking.agenda import NEXT_S, SpeechQueue, SpokenPiece
-from processors.speaking.attempt_rules import (
+from processors.speaking.decision import (
     AddSentence,
     AskVoice,
     EndSpeech,
     EndText,
     MuteVoice,
-    PlaySound,
-    PlayWord,
     SpeechAction,
+    SpokenUtterance,
     VoiceEvent,
 )
-from processors.speaking.decision import SpokenUtterance
+from processors.speaking.ledger_rules import PlaySound, PlayWord
 from processors.speaking.rung import VoiceRung
 
 Doing: TypeAlias = (

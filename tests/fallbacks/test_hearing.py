@@ -13,18 +13,23 @@ from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.facts import AttemptFailed, StageExhausted
 from fallbacks.failure import Kind, failed
 from fallbacks.ladder import Pace, StagePolicy
-from processors.hearing.attempt_rules import (
+from processors.hearing.decision import (
+    TURN_HELD_S,
+    CallerHearing,
+    HearingAction,
+    KeepTurnOpen,
+    PassOn,
+)
+from processors.hearing.feed_rules import (
+    BEAT_S,
+    OPENING_S,
+    STEADY,
     AskForWords,
     FeedSound,
     FlushWords,
-    HearingAction,
-    KeepTurnOpen,
     MarkSpeech,
-    PassOn,
     Reconnect,
 )
-from processors.hearing.decision import TURN_HELD_S, CallerHearing
-from processors.hearing.feed_rules import BEAT_S, OPENING_S, STEADY
 
 FRAME = bytes(640)  # 20 ms
 

@@ -18,19 +18,18 @@ from fallbacks.deadline import Deadline
 from fallbacks.facts import AttemptFailed, Fact, StageExhausted
 from fallbacks.failure import Kind, Severity, failed
 from fallbacks.ladder import Pace, StagePolicy
-from processors.speaking.attempt_rules import (
+from processors.speaking.decision import (
+    DONE_S,
+    IDLE_S,
     AddSentence,
     AskVoice,
     EndSpeech,
     EndText,
     MuteVoice,
-    PlaySound,
-    PlayWord,
-    SoundCame,
     SpeechAction,
-    WordTimed,
+    SpokenUtterance,
 )
-from processors.speaking.decision import DONE_S, IDLE_S, SpokenUtterance
+from processors.speaking.ledger_rules import PlaySound, PlayWord, SoundCame, WordTimed
 from tests.thoroughness import promised
 
 pytestmark = pytest.mark.virtual_time
