@@ -38,7 +38,7 @@ from processors.answering.early_answers import AnswerBill, EarlyAnswers
 from processors.answering.model_answer import ChangeWriter, ModelAnswer, written_calls
 from processors.answering.model_stream import NO_CALLS, Model
 from processors.answering.tool_calls import must_speak
-from processors.speaking.sentences import TakeBackFrame
+from processors.speaking.agenda import TakeBackFrame
 from processors.turn.dictation_rules import Dictation
 from processors.turn.floor import Floor
 

@@ -46,7 +46,7 @@ from lab.simulators.schedule import parse_windows
 from processors.answering.continuation_rules import MAX_S
 from processors.answering.stage import LlmStage
 from processors.answering.tool_calls import calls_in_text
-from processors.speaking.sentences import TakeBackFrame
+from processors.speaking.agenda import TakeBackFrame
 from providers.openai import build
 from providers.provider import RungSpec
 from tests.providers.scripted_model import choosing, chunk, sending, streaming, writing
