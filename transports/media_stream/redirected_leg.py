@@ -8,13 +8,12 @@ from fastapi import WebSocket
 
 from calls.entry import Tell
 from calls.events import ProviderFailed
-from calls.handover import Destination, Handover, RingTrouble
+from calls.handover import RESULT_S, Destination, Handover, RingTrouble
 from transports.media_stream.leg import CallControl, CarriedCall, StreamLeg
 from transports.media_stream.line import LinePatience
 from transports.media_stream.stream import Stream
 
 LATE_S: Final = 5.0  # chosen: for an unanswered order to take effect; the caller waits meanwhile
-BACK_S: Final = 15.0  # beyond the ringing: Twilio's 5 s, and the way back to us
 
 
 class RingOrder(Protocol):
@@ -81,9 +80,9 @@ class RedirectedLeg(StreamLeg):
         if ring is None or not self.facts.transfers or self._transfer_result is not None:
             return "not_offered"
         self._transfer_result = came = asyncio.get_running_loop().create_future()
-        self._line.absence.hand_on(ring_s + BACK_S)
+        self._line.absence.hand_on(ring_s + RESULT_S)
         try:
-            async with asyncio.timeout(ring_s + BACK_S):
+            async with asyncio.timeout(ring_s + RESULT_S):
                 outcome = await self._hand_on(ring, to, ring_s, came)
         except TimeoutError:
             outcome = "failed"
