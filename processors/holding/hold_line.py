@@ -56,7 +56,7 @@ from processors.holding.line_rules import (
 )
 from processors.holding.own_voice import Fallback
 from processors.speaking.pcm import quiet_end
-from processors.turn.floor import FloorEvent, WordsCame
+from processors.turn.floor import FloorEvent, TurnBegan, WordsCame
 from processors.wiring import CallWiring
 
 
@@ -164,6 +164,8 @@ class HoldLine(FrameProcessor):
                 executor.handle(event)
                 executor.handle(MenuWordPending(until=executor.words.pending_until))
             case WordsCame() if event.text.strip():
+                executor.handle(event)
+            case TurnBegan():
                 executor.handle(event)
             case _:
                 pass

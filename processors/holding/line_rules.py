@@ -19,7 +19,7 @@ from fallbacks.facts import (
     StepTaken,
 )
 from processors.holding.utterance_rules import Situation
-from processors.turn.floor import Floor, WordsCame
+from processors.turn.floor import Floor, TurnBegan, WordsCame
 
 
 class Choice(StrEnum):
@@ -319,6 +319,7 @@ AnswerEvent: TypeAlias = (
 
 LineEvent: TypeAlias = (
     AnswerEvent
+    | TurnBegan
     | CallerAway
     | LastWords
     | MenuKeyPressed

@@ -45,7 +45,7 @@ from processors.holding.line_rules import (
     Then,
 )
 from processors.holding.utterance_rules import Situation
-from processors.turn.floor import Floor
+from processors.turn.floor import Floor, TurnBegan
 
 QUESTIONS: Final = 3  # confirmations while a stage is down
 REPLY_S: Final = 3.5  # of silence, for a caller to reply: a clip may ask, a menu always does
@@ -377,7 +377,7 @@ class OutageMenu:
 
     def _note(self, event: LineEvent, now: float) -> None:
         match event:
-            case CallerStarted():
+            case CallerStarted() | TurnBegan():  # a turn may have keys alone, or soft words
                 self._stepped = False
             case CallerStopped():
                 # Silence counts at once: it may have been a cough, without a turn.

@@ -31,7 +31,7 @@ from processors.holding.line_rules import (
 )
 from processors.holding.outage_rules import REPLY_S, OutageMenu, OutageSettings, Step
 from processors.holding.utterance_rules import Situation
-from processors.turn.floor import Floor
+from processors.turn.floor import Floor, TurnBegan
 
 ALL = tuple(Step)
 CLIPS = OutageSettings(steps=(Step.CLIP, Step.GOODBYE), clips=2)
@@ -104,6 +104,14 @@ def test_of_several_stages_down_the_general_clip_comes_first() -> None:
     _, spoken = menu.handle(exhausted("tts"), 6.0)
 
     assert spoken == speak(Situation.DOWN, Situation.LLM)  # it is still about the first
+
+
+def test_a_turn_without_a_sound_takes_the_next_step_too() -> None:
+    menu = new_menu(CLIPS)
+    menu.handle(exhausted(), 0.0)
+    menu.handle(TurnBegan(), 5.0)  # keys, or words too soft for the VAD
+
+    assert menu.handle(exhausted(), 6.0)[0] == StepTaken(stage="llm", step=Step.CLIP.value)
 
 
 def test_a_stage_that_answers_again_does_not_count_as_down() -> None:

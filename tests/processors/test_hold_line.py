@@ -422,6 +422,16 @@ async def test_a_key_before_the_menu_is_ignored() -> None:
     assert call.desk.asked == []
 
 
+async def test_keys_for_the_model_are_a_turn_that_takes_the_next_step_at_once() -> None:
+    async with held(outage=OutageSettings(silence_s=3.5)) as call:
+        await outage(call, turns=1)
+        call.floor.keyed(time.monotonic())
+        call.exhausted()
+        await call.until(lambda: len(call.steps) > 1, within_s=0.5)
+
+    assert call.steps == ["clip", "clip"]
+
+
 async def test_key_two_records_until_a_key_is_pressed() -> None:
     async with held() as call:
         await outage(call, turns=3)
