@@ -223,7 +223,7 @@ class OutageMenu:
     @property
     def listens(self) -> bool:
         """Whether the caller's words may be a choice: the menu of words was read."""
-        return not self.over and self.step is Step.WORDS
+        return not (self.over or self._away) and self.step is Step.WORDS
 
     @property
     def in_charge(self) -> bool:
@@ -280,7 +280,7 @@ class OutageMenu:
     @property
     def _offers_keys(self) -> bool:
         """Whether a key may be a choice: the menu was the last thing read."""
-        return not self.over and self._settings.has_keys and self.step in MENU
+        return not (self.over or self._away) and self._settings.has_keys and self.step in MENU
 
     @property
     def _step_at(self) -> float | None:

@@ -425,6 +425,15 @@ def test_no_step_is_taken_while_the_caller_is_with_a_person() -> None:
     assert menu.tick(1001.0 + REPLY_S) != ()
 
 
+def test_the_menu_takes_no_key_and_no_word_of_a_caller_who_is_with_a_person() -> None:
+    menu = at_the_menu(words=True)
+    menu.handle(CallerAway(away=True), 0.5)
+
+    assert menu.handle(MenuKeyPressed(digit="1"), 1.0) == ()
+    assert menu.handle(MenuWordSaid(meaning=Choice.MESSAGE), 1.0) == ()
+    assert (menu.takes_keys, menu.listens) == (True, False)
+
+
 def test_a_turn_takes_one_step_and_the_next_turn_another() -> None:
     menu = new_menu(CLIPS)
     assert not menu.in_charge
