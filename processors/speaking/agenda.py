@@ -121,6 +121,7 @@ class SpokenPiece:
             case PlayWord():
                 word = TTSTextFrame(action.word, TextType.WORD, context_id=self.context_id)
                 word.append_to_context = self.append_to_context
+                word.includes_inter_frame_spaces = action.spaced
                 frames.append(word)
             case EndSpeech():
                 stopped = TTSStoppedFrame(context_id=self.context_id)

@@ -174,6 +174,7 @@ class PlayWord:
     """Count a word as heard once the line has played the audio before this."""
 
     word: str
+    spaced: bool = False  # it has its own spaces, as in a script without them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from calls.stereo import SAMPLE_BYTES
-from fallbacks.word_times import WordFollower, WordTimes
+from fallbacks.word_times import WordFollower, WordTimes, as_written
 from processors.speaking.attempt_rules import PlaySound, PlayWord, SoundCame, WordTimed
 
 MARGIN_S: Final = 0.05  # word times against samples, as seen with both voices (chosen)
@@ -60,7 +60,7 @@ class SpeechLedger:
     @property
     def rest(self) -> str:
         """What has not fully arrived, and the next rung would have to say; empty if nothing."""
-        return " ".join(word.text for word in self.words.words[self.arrived :])
+        return self.words.text_from(self.arrived)
 
     @property
     def arrived(self) -> int:
@@ -246,18 +246,21 @@ class SoundOutlet:
     def release_last(self, now: float) -> list[PlaySound | PlayWord]:
         """Release all complete words: nothing more will come."""
         released = self._release_until(self.ledger.keep_s, now)
-        words = self.ledger.words.words[self.said : self.ledger.arrived]
-        return [*released, *(PlayWord(word=word.text) for word in words)]
+        return [*released, *map(self._word, range(self.said, self.ledger.arrived))]
 
     def _release_until(self, until_s: float, now: float) -> list[PlaySound | PlayWord]:
         released: list[PlaySound | PlayWord] = []
-        while (heard := self.ledger.words.heard_at(self.said)) and heard[1] <= until_s:
-            released += self._release_sound(heard[1], now)
-            released.append(PlayWord(word=heard[0]))
+        while (heard_s := self.ledger.words.heard_at(self.said)) is not None and heard_s <= until_s:
+            released += self._release_sound(heard_s, now)
+            released.append(self._word(self.said))
             self.said += 1
         released += self._release_sound(until_s, now)
         self.ledger.released_s = self._released / self._rate_hz
         return released
+
+    def _word(self, at: int) -> PlayWord:
+        text, spaced = as_written(self.ledger.words.words, at)
+        return PlayWord(word=text, spaced=spaced)
 
     def _release_sound(self, until_s: float, now: float) -> list[PlaySound]:
         there = len(self._pcm) // SAMPLE_BYTES

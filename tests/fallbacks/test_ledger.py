@@ -30,10 +30,10 @@ def untold(ledger: SpeechLedger) -> tuple[int, float]:
 
 def heard(ledger: SpeechLedger, played_s: float) -> str:
     """Return the words that the caller has heard when this much of the sound was played."""
-    words, upto = ledger.words.text.split(), 0
+    words, upto = ledger.words.text_from(0).split(), 0
     for at, word in enumerate(words):
         found = ledger.words.heard_at(at)
-        if found and found[1] <= played_s and played_s > 0:
+        if found is not None and found <= played_s and played_s > 0:
             upto = at + 1
         elif sayable(word):  # a dash may have no time of its own
             break
@@ -73,6 +73,18 @@ def test_times_that_come_before_their_sound_do_not_count_yet() -> None:
     ledger = spoken(7, received_s=0.5)
 
     assert ledger.rest == "are open from nine to five."
+
+
+def test_a_sentence_without_spaces_goes_on_at_the_first_sign_that_has_not_arrived() -> None:
+    ledger = SpeechLedger()
+    ledger.hand_over("我们九点开门。")
+    ledger.begin(1)
+    for n, sign in enumerate("我们九点"):
+        ledger.word(1, sign, start_s=n * 0.3, end_s=(n + 1) * 0.3)
+    ledger.audio(1, 1.0)
+
+    assert ledger.rest == "点开门。"
+    assert ledger.keep_s == pytest.approx(0.9)
 
 
 def test_a_finished_voice_has_spoken_its_last_word_too() -> None:
@@ -341,7 +353,7 @@ def test_text_may_come_in_pieces_of_words() -> None:
         ledger.hand_over(piece)
     ledger.hand_over("all")
 
-    assert ledger.words.text == "Hello there, you all"
+    assert ledger.words.text_from(0) == "Hello there, you all"
 
 
 def test_after_a_voices_last_sample_the_word_is_pending_but_not_waited_for() -> None:
@@ -377,7 +389,7 @@ def test_a_voice_whose_last_word_has_not_ended_is_waited_for() -> None:
 def test_a_word_counts_as_heard_when_half_of_it_was_played() -> None:
     ledger = spoken(2)
 
-    assert ledger.words.heard_at(1) == ("are", pytest.approx(0.45))
+    assert ledger.words.heard_at(1) == pytest.approx(0.45)
     assert ledger.words.heard_at(2) is None
     assert ledger.words.heard_at(99) is None
 

@@ -157,6 +157,16 @@ def test_elevenlabs_letters_make_words_with_their_ends() -> None:
     assert words == [("Hi", 0.0, 0.2), ("there", 0.25, 0.5)]
 
 
+def test_elevenlabs_letters_of_a_script_without_spaces_have_a_time_each() -> None:
+    alignment = {
+        "chars": list("九点、好"),
+        "charStartTimesMs": [0, 200, 400, 500],
+        "charDurationsMs": [200, 200, 100, 200],
+    }
+
+    assert list(spelt(alignment)) == [("九", 0.0, 0.2), ("点、", 0.2, 0.5), ("好", 0.5, 0.7)]
+
+
 def sockets_opened(monkeypatch: pytest.MonkeyPatch) -> list[ClientConnection]:
     """Return a list of every socket that a voice opens from now on."""
     sockets: list[ClientConnection] = []

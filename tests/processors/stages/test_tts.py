@@ -283,6 +283,16 @@ async def test_a_barge_in_during_a_resumed_sentence_keeps_the_heard_words(lab: L
     assert talk.asked == ["cartesia", "elevenlabs", "elevenlabs"]
 
 
+async def test_a_script_without_spaces_is_remembered_as_it_was_written(lab: Lab) -> None:
+    async with talking(lab) as talk:
+        await talk.reply("We call it 你好 here.")
+        await talk.until(lambda: talk.said)
+
+    assert talk.said == ["We call it 你好 here."]
+    words = [frame.text for frame in talk.kept_of(TTSTextFrame)]
+    assert words == ["We", "call", "it", " 你", "好", "here."]
+
+
 async def test_late_output_of_a_cancelled_rung_is_dropped(lab: Lab) -> None:
     break_(lab, "cartesia", faults.LateAfterCancel(delay_s=1.0))
     async with talking(lab) as talk:
