@@ -208,11 +208,14 @@ class PersonCall:
         return resampled(self._voice.play, caller_rate_hz, self._rate_hz)
 
     async def hang_up(self, reason: str) -> None:
-        """End the leg; does nothing if it is over."""
+        """End the leg; does nothing if it is over, and raises nothing."""
         self._ear.take = None
-        if not self._worker.has_finished():
-            await self._worker.cancel(reason=reason)
-        await self._leg.hang_up(reason)
+        try:
+            if not self._worker.has_finished():
+                await self._worker.cancel(reason=reason)
+            await self._leg.hang_up(reason)
+        except Exception as broken:  # noqa: BLE001 - the caller must still be told
+            logger.opt(exception=broken).error("a person's leg could not be ended")
 
     def _text(self, situation: Situation) -> str:
         found = (text.text for text in self._texts if text.situation is situation)

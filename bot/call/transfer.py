@@ -6,7 +6,7 @@ so.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -79,7 +79,7 @@ class Transfer:
         self.waiting.on_key = self._pressed
         self.sound = JoinedSound()
         self.leg, self.wiring, self.end = leg, wiring, end
-        self.silence, self.hold_line = silence, hold_line
+        self._silence, self._hold_line = silence, hold_line
         self.calls_people = calls_people
         self.summarise, self.make_person = summarise, make_person
         self._agent = agent
@@ -109,7 +109,7 @@ class Transfer:
         wanted = self._agent.destinations.get(name)
         how = self._how(wanted) if wanted else None
         if self.busy:
-            self.hold_line.note_answered()  # the model gives no answer to this turn
+            self._hold_line.note_answered()  # the model gives no answer to this turn
             self.waiting.reassure()
         if wanted is None or how is None or self.busy:
             return False
@@ -137,6 +137,24 @@ class Transfer:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
+    def leave_agent(self) -> None:
+        """Let the caller wait for the person: nothing of the agent's disturbs them."""
+        self._silence.excuse(away=True)
+        self._hold_line.note_answered()
+        self._hold_line.note(CallerAway(away=True))
+
+    def part(self) -> None:
+        """Let the caller and the person hear each other no longer."""
+        self.sound.take = None
+        self.waiting.together = False
+
+    def return_to_agent(self) -> None:
+        """Give the caller back to the agent."""
+        self.part()
+        self.waiting.hold(on=False)
+        self._silence.excuse(away=False)
+        self._hold_line.note(CallerAway(away=False))
+
     def _how(self, to: DestinationSettings) -> How | None:
         """Return the kind of transfer to a destination; `None` if this line supports none."""
         calls, hands_on = self.calls_people is not None, self.leg.facts.transfers
@@ -148,7 +166,7 @@ class Transfer:
 
     def _pressed(self, key: str) -> None:
         wanted = self._agent.keys.get(key)
-        if wanted is None or self.busy or self.hold_line.decision.outage.takes_keys:
+        if wanted is None or self.busy or self._hold_line.decision.outage.takes_keys:
             return
         reason = f"pressed {key}"
         if wanted == CALLBACK:
@@ -169,6 +187,60 @@ REASON: Final = "transfer"
 Report: TypeAlias = Callable[[float], Steps]
 """A method of the decision that takes a result, and the time."""
 
+ANSWERS: Final[Mapping[str, bool]] = {
+    ACCEPT: True,
+    DECLINE: False,
+    Consent.YES: True,
+    Consent.NO: False,
+}
+"""Whether a person who presses this key, or says this word, takes the call."""
+
+
+class _Tasks:
+    """The tasks of one attempt, and the reports that wait for its decision."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._alarm = Alarm(clock)
+        self._now = clock
+        self._reports: deque[Report] = deque()
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+
+    def report(self, report: Report) -> None:
+        """Queue a report; never waits."""
+        self._reports.append(report)
+        self._alarm.ring()
+
+    async def wait(self, wake_at: float | None) -> tuple[Report | None, float]:
+        """Return the next report and the time; `None` if none came before `wake_at`."""
+        now = await self._alarm.wait(self._now() if self._reports else wake_at)
+        return (self._reports.popleft() if self._reports else None), now
+
+    def start(
+        self, name: str, work: Coroutine[Any, Any, Report | None], if_it_fails: Report
+    ) -> None:
+        """Begin something that takes time, and queue its report when it is done or has failed."""
+        surely = self._surely(name, work, if_it_fails)
+        self._under_way[name] = begin_owned(surely, f"transfer: {name}")
+
+    async def cancel(self, *names: str) -> None:
+        """Cancel these, or all, and wait for them."""
+        found = self._under_way.items()
+        tasks = [task for name, task in found if not names or name in names]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _surely(
+        self, name: str, work: Coroutine[Any, Any, Report | None], if_it_fails: Report
+    ) -> None:
+        try:
+            report = await work
+        except Exception as broken:  # noqa: BLE001 - a step that fails is a result like others
+            logger.opt(exception=broken).error("transfer: {} failed", name)
+            report = if_it_fails
+        if report is not None:
+            self.report(report)
+
 
 class TransferAttempt:
     """One attempt. A step that takes time has its own task, and reports its result."""
@@ -188,46 +260,28 @@ class TransferAttempt:
         self._told = False
         self._summary: Summary | None = None
         self._person: PersonCall | None = None
-        self._alarm = Alarm(self._now)
-        self._reports: deque[Report] = deque()
-        self._under_way: dict[str, asyncio.Task[Any]] = {}
+        self._tasks = _Tasks(self._now)
 
     def caller_gone(self) -> None:
         """Let the attempt end: the caller's leg has ended, or the call."""
-        self._report(self._decision.caller_gone)
+        self._tasks.report(self._decision.caller_gone)
 
     async def run(self) -> Handover | None:
         """Return the result once the attempt is over; `None` if the caller hung up before."""
+        decision = self._decision
         try:
-            await self._go_on()
+            self._transfer.leave_agent()
+            await self._do(decision.start(self._now()))
+            while decision.at is not At.OVER:
+                report, now = await self._tasks.wait(decision.wake_at)
+                await self._do((report or decision.tick)(now))
         except Exception as broken:  # noqa: BLE001 - the caller must return to the agent
             logger.opt(exception=broken).error("a transfer failed")
             await self._drop("failed")
             await self._come_back("failed")
         finally:
-            for task in self._under_way.values():
-                task.cancel()
-            await asyncio.gather(*self._under_way.values(), return_exceptions=True)
-        return self._decision.outcome
-
-    async def _go_on(self) -> None:
-        decision, transfer = self._decision, self._transfer
-        transfer.silence.excuse(away=True)
-        transfer.hold_line.note_answered()
-        transfer.hold_line.note(CallerAway(away=True))
-        await self._do(decision.start(self._now()))
-        while decision.at is not At.OVER:
-            wake_at = self._now() if self._reports else decision.wake_at
-            now = await self._alarm.wait(wake_at)
-            if self._reports:
-                await self._do(self._reports.popleft()(now))
-            else:
-                await self._do(decision.tick(now))
-
-    def _report(self, report: Report) -> None:
-        """Queue a report for the decision; never waits."""
-        self._reports.append(report)
-        self._alarm.ring()
+            await self._tasks.cancel()
+        return decision.outcome
 
     async def _do(self, steps: Steps) -> None:
         for step in steps:
@@ -257,24 +311,7 @@ class TransferAttempt:
             TransferStep.ASK_AGAIN: (partial(self._brief, again=True), decision.person_gone),
             TransferStep.JOIN: (self._join, partial(decision.joined, ok=False)),
         }[step]
-        self._start(step, work(), if_it_fails)
-
-    def _start(
-        self, name: str, work: Coroutine[Any, Any, Report | None], if_it_fails: Report
-    ) -> None:
-        surely = self._surely(name, work, if_it_fails)
-        self._under_way[name] = begin_owned(surely, f"transfer: {name}")
-
-    async def _surely(
-        self, name: str, work: Coroutine[Any, Any, Report | None], if_it_fails: Report
-    ) -> None:
-        try:
-            report = await work
-        except Exception as broken:  # noqa: BLE001 - a step that fails is a result like others
-            logger.opt(exception=broken).error("transfer: {} failed", name)
-            report = if_it_fails
-        if report is not None:
-            self._report(report)
+        self._tasks.start(step, work(), if_it_fails)
 
     # Steps that take time; each returns its report.
 
@@ -299,9 +336,11 @@ class TransferAttempt:
             return partial(decision.person_called, outcome=came)
         self._person = self._transfer.make_person(came)
         running = self._person.run(
-            gone=lambda: self._report(decision.person_gone), key=self._pressed, word=self._said
+            gone=lambda: self._tasks.report(decision.person_gone),
+            key=self._person_said,
+            word=self._person_said,
         )
-        self._start("person", running, decision.person_gone)
+        self._tasks.start("person", running, decision.person_gone)
         return partial(decision.person_called, outcome="connected")
 
     async def _hand_on(self) -> Report:
@@ -331,26 +370,18 @@ class TransferAttempt:
         self._tell_outcome("connected")
         return partial(self._decision.joined, ok=True)
 
-    # What the person does.
-
-    def _pressed(self, key: str) -> None:
-        if key in (ACCEPT, DECLINE):
-            self._report(partial(self._decision.person_decided, accepts=key == ACCEPT))
-
-    def _said(self, word: Consent) -> None:
-        self._report(partial(self._decision.person_decided, accepts=word is Consent.YES))
+    def _person_said(self, answer: str) -> None:
+        if (accepts := ANSWERS.get(answer)) is not None:
+            self._tasks.report(partial(self._decision.person_decided, accepts=accepts))
 
     # The ends of an attempt.
 
     async def _drop(self, reason: str) -> None:
         """End the person's leg, or the attempt to reach it; a waiting caller still hears tones."""
-        for step in (TransferStep.CALL, TransferStep.JOIN):  # both would use a leg that ends
-            task = self._under_way.get(step)
-            if task and not task.done():
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-        self._part()
-        await self._hang_up(reason)
+        await self._tasks.cancel(TransferStep.CALL, TransferStep.JOIN)  # both use its leg
+        self._transfer.part()
+        if self._person:
+            await self._person.hang_up(reason)
 
     async def _let_go(self) -> None:
         """End our part of the call after a blind transfer."""
@@ -360,7 +391,7 @@ class TransferAttempt:
 
     async def _come_back(self, outcome: Handover) -> None:
         """Return to the agent, which says that the transfer failed."""
-        self._give_back()
+        self._transfer.return_to_agent()
         self._tell_outcome(outcome)
         await self._transfer.waiting.say(Situation.NOT_REACHED)
         if not self.from_menu:
@@ -368,30 +399,13 @@ class TransferAttempt:
 
     async def _take_back(self) -> None:
         """Return to the agent: the person has left."""
-        self._give_back()
+        self._transfer.return_to_agent()
         self._tell(CallerReturned(destination=self._to.name, talked_s=self._decision.talked_s))
         if not self.from_menu:
             # this also asks whether there is anything else
             await self._transfer.waiting.say(Situation.BACK)
-        await self._hang_up("person_hung_up")  # a carrier may take seconds for it
-
-    def _part(self) -> None:
-        self._transfer.sound.take = None
-        self._transfer.waiting.together = False
-
-    def _give_back(self) -> None:
-        self._part()
-        self._transfer.waiting.hold(on=False)
-        self._transfer.silence.excuse(away=False)
-        self._transfer.hold_line.note(CallerAway(away=False))
-
-    async def _hang_up(self, reason: str) -> None:
-        """End the person's leg, if there is one; raises nothing."""
-        try:
-            if self._person:
-                await self._person.hang_up(reason)
-        except Exception as broken:  # noqa: BLE001 - the caller must still be told
-            logger.opt(exception=broken).error("a person's leg could not be ended")
+        if self._person:
+            await self._person.hang_up("person_hung_up")  # a carrier may take seconds for it
 
     def _tell_outcome(self, outcome: Handover) -> None:
         if not self._told:
