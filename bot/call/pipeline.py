@@ -54,7 +54,6 @@ from processors.hearing.stage import SttStage
 from processors.holding.caller_silence import CallerSilence, End, Farewell
 from processors.holding.hold_line import HoldLine
 from processors.holding.line_executor import WaitingSound
-from processors.holding.line_rules import LastWords
 from processors.holding.outage_rules import Step
 from processors.holding.own_voice import ClipAudioRawFrame
 from processors.holding.silence_rules import CallLength, Silence
@@ -267,7 +266,7 @@ class CallPipeline:
         self.farewell = Farewell(
             end=self._end,
             sounds=self._agent_sounds,
-            last_words=lambda: self.hold_line.note(LastWords()),
+            last_words=self.hold_line.decision.part,
         )
         self.asides.goodbye = lambda: self.farewell.cut_off
         self.silence = CallerSilence(

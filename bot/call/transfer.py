@@ -21,7 +21,7 @@ from calls.leg_events import CallerReturned, HandedOver, PersonBriefed
 from processors.holding.caller_silence import CallerSilence, End
 from processors.holding.hold_line import HoldLine
 from processors.holding.line_executor import until_heard
-from processors.holding.line_rules import CallerAway, Consent
+from processors.holding.line_rules import Consent
 from processors.holding.own_voice import Fallback
 from processors.holding.utterance_rules import Situation
 from processors.ladder.stage import Alarm
@@ -141,7 +141,7 @@ class Transfer:
         """Let the caller wait for the person: nothing of the agent's disturbs them."""
         self._silence.excuse(away=True)
         self._hold_line.note_answered()
-        self._hold_line.note(CallerAway(away=True))
+        self._hold_line.set_away(away=True)
 
     def part(self) -> None:
         """Let the caller and the person hear each other no longer."""
@@ -153,7 +153,7 @@ class Transfer:
         self.part()
         self.waiting.hold(on=False)
         self._silence.excuse(away=False)
-        self._hold_line.note(CallerAway(away=False))
+        self._hold_line.set_away(away=False)
 
     def _how(self, to: DestinationSettings) -> How | None:
         """Return the kind of transfer to a destination; `None` if this line supports none."""

@@ -27,7 +27,6 @@ from processors.answering.context_window import Memory
 from processors.hearing.utterance_rules import AfterSound, TurnLanguage, after_sound
 from processors.holding.caller_silence import PartFrame
 from processors.holding.hold_line import HoldLine
-from processors.holding.line_rules import NothingSaid
 from processors.holding.silence_rules import SILENT
 from processors.turn.asides import GO_ON, AsideFrame, Asides
 from processors.turn.sound_path import SoundPath
@@ -169,13 +168,13 @@ class WordlessTurns:
                 self._asked = True
                 await self._ask_with(ASK_AGAIN)
             case _:
-                self._hold_line.note(NothingSaid())
+                self._hold_line.note_nothing_said()
 
     async def _resume(self) -> None:
         """Say the rest of what the sound has cut off, or have the model write it."""
         rest = self._asides.resume()
         if rest is not None:
-            self._hold_line.note(NothingSaid())
+            self._hold_line.note_nothing_said()
             for speech in rest:
                 await self._user.push_frame(speech)
         elif self._memory.unanswered:

@@ -29,7 +29,6 @@ from processors.holding.line_rules import (
     ChoiceDone,
     HangUp,
     KeepMessage,
-    RestTaken,
     RunMenuChoice,
     SpeakFor,
     Then,
@@ -269,14 +268,6 @@ class Fallback:
     remember: Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Rest:
-    """Words that no voice could say."""
-
-    text: str
-    must: bool  # the caller cannot cut it short
-
-
 class OwnVoice:
     """Speaks on the caller's line, and adds what was heard to the context.
 
@@ -302,22 +293,13 @@ class OwnVoice:
         self._turn = wiring.turn
         self._floor = wiring.floor
         self._unheard = OwnWords(wiring.line)
-        self._rest: deque[_Rest] = deque(maxlen=64)
+        self._rest: deque[tuple[str, bool]] = deque(maxlen=64)  # words that no voice could say
         self._speaking_rest = asyncio.Lock()
 
     @property
     def wake_at(self) -> float | None:
         """When the next words to remember will have been heard."""
         return self._unheard.wake_at
-
-    @property
-    def rate_hz(self) -> int:
-        """The line's sample rate."""
-        return self.speaker.rate_hz
-
-    @rate_hz.setter
-    def rate_hz(self, rate_hz: int) -> None:
-        self.speaker.rate_hz = rate_hz
 
     def keep_rest(self, rest: str, *, must: bool) -> None:
         """Keep words that no voice could say until `speak_rest`.
@@ -326,7 +308,7 @@ class OwnVoice:
             rest: The words.
             must: The caller cannot cut it short.
         """
-        self._rest.append(_Rest(text=rest, must=must))
+        self._rest.append((rest, must))
 
     async def speak(self, action: SpeakFor, *, over_caller: bool) -> float | None:
         """Speak for the first situation that has a text left.
@@ -354,30 +336,32 @@ class OwnVoice:
         self._tell_held(utterance)
         return self._line.dry_at
 
-    async def speak_rest(self, report: Callable[[RestTaken], None], *, must: bool) -> None:
+    async def speak_rest(self, report: Callable[[float | None], None], *, must: bool) -> None:
         """Say in the local voice what no voice could say.
 
         Args:
-            report: Receives the events of it.
+            report: Gets when the line runs dry, including the words: `None` as they are taken, and
+                the moment once they are rendered.
             must: Say only mandatory words; the others are kept.
         """
         async with self._speaking_rest:
-            while rest := next((item for item in self._rest if item.must or not must), None):
+            while rest := next((item for item in self._rest if item[1] or not must), None):
                 self._rest.remove(rest)
-                report(RestTaken())
+                text, protected = rest
+                report(None)
                 self._tell(StepTaken(stage="tts", step="local"))
                 language = self._fallback.phrases.language
-                sound = self._fallback.voice.say_locally(rest.text, language)
-                length_s = await self.speaker.speak(sound, must=rest.must, answer=True)
+                sound = self._fallback.voice.say_locally(text, language)
+                length_s = await self.speaker.speak(sound, must=protected, answer=True)
                 if length_s is not None:
-                    self._unheard.add(rest.text, length_s, must=rest.must)
-                    report(RestTaken(dry_at=self._line.dry_at))
+                    self._unheard.add(text, length_s, must=protected)
+                    report(self._line.dry_at)
 
     async def sound_tone(self) -> float:
         """Play the tone after which a caller speaks; return when it will have been heard."""
 
         async def sound() -> bytes:
-            return tone(self.rate_hz)
+            return tone(self.speaker.rate_hz)
 
         await self.speaker.speak(sound(), must=True)
         return self._line.dry_at
@@ -385,7 +369,7 @@ class OwnVoice:
     def stop(self) -> None:
         """Stop interruptible speech, and remember the part of it that was heard."""
         self.speaker.cut()
-        self._rest = deque((rest for rest in self._rest if rest.must), maxlen=self._rest.maxlen)
+        self._rest = deque((rest for rest in self._rest if rest[1]), maxlen=self._rest.maxlen)
         for words in self._unheard.cut(self._now()):
             self._remember(words)
 

@@ -27,7 +27,6 @@ from fallbacks.facts import (
 )
 from fallbacks.failure import Kind, Scope
 from processors.holding.late_answer_rules import HoldSettings
-from processors.holding.line_rules import NothingSaid
 from processors.holding.outage_rules import OutageSettings
 from processors.holding.utterance_rules import PLAYS
 from tests.processors.hold_bench import ANSWER, CLIP, LOCAL, RATE_HZ, SOON, TEXTS, Call, held, sound
@@ -122,7 +121,7 @@ async def test_after_a_turn_without_a_result_nothing_holds_the_line() -> None:
     async with held() as call:
         await call.stops(worded=True)
         await call.until(lambda: call.held)
-        call.hold.note(NothingSaid())
+        call.hold.note_nothing_said()
         await asyncio.sleep(1.0)
 
     assert call.held == ["en.filler.0"]
