@@ -13,15 +13,6 @@ from pipecat.utils.string import TextPartForConcatenation, concatenate_aggregate
 from calls.entry import Tell
 from calls.events import CallerStarted, CallerStopped, UsageMeasured
 from calls.turn import Turn
-from fallbacks.early_answer import (
-    DropAnswer,
-    DropReason,
-    EarlyAction,
-    EarlyAnswer,
-    EarlyBudget,
-    EarlyQuestion,
-    PrepareAnswer,
-)
 from fallbacks.facts import (
     AnswerEmpty,
     EarlyAnswerAsked,
@@ -30,7 +21,16 @@ from fallbacks.facts import (
     Fact,
     StageExhausted,
 )
+from fallbacks.ladder import EarlyBudget
 from processors.answering.context_window import Memory, fit_context
+from processors.answering.early_answer_rules import (
+    DropAnswer,
+    DropReason,
+    EarlyAction,
+    EarlyAnswer,
+    EarlyQuestion,
+    PrepareAnswer,
+)
 from processors.answering.model_answer import ModelAnswer, NoModelLeftError
 from processors.answering.model_stream import Billed, Model
 from processors.ladder.stage import TaskOwner

@@ -26,7 +26,7 @@ from pipecat.frames.frames import (
 from pipecat.utils.text.base_text_aggregator import TextType
 
 from calls.resume import OwedWords
-from fallbacks.clauses import ClauseRule
+from fallbacks.ladder import ClauseRule
 from fallbacks.word_times import CHARACTER_S, sayable
 from processors.speaking.attempt_rules import (
     EndSpeech,

@@ -10,7 +10,8 @@ from pipecat.utils.string import SENTENCE_ENDING_PUNCTUATION, match_endofsentenc
 from pipecat.utils.text.base_text_aggregator import Aggregation, TextType
 from pipecat.utils.text.simple_text_aggregator import SimpleTextAggregator
 
-from fallbacks.clauses import ClauseRule, FirstClause, hurried_end
+from fallbacks.ladder import ClauseRule
+from processors.speaking.clause_rules import FirstClause, hurried_end
 
 # A word and a sign: not a number that may get decimals, an initial or an address.
 _ENDING: Final = re.compile(r"(?:^|\s)[¿¡]?[^\W\d_]+(?:['\u2019-][^\W\d_]+)*[^\W\d_]{2}[.!?]$")

@@ -29,8 +29,7 @@ from calls.line import CallerLine
 from calls.turn import Turn
 from fallbacks.attempt_events import TellFact, Use
 from fallbacks.attempts import Attempting
-from fallbacks.clauses import HURRY_S, ClauseRule
-from fallbacks.ladder import StagePolicy, rank
+from fallbacks.ladder import ClauseRule, StagePolicy, rank
 from processors.ladder.gate import Seat
 from processors.ladder.stage import Stage
 from processors.speaking.agenda import NEXT_S, SpeechQueue, SpokenPiece
@@ -46,6 +45,7 @@ from processors.speaking.attempt_rules import (
     SpeechAction,
     VoiceEvent,
 )
+from processors.speaking.clause_rules import HURRY_S
 from processors.speaking.decision import SpokenUtterance
 from processors.speaking.rung import VoiceRung
 

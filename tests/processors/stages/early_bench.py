@@ -35,14 +35,13 @@ from calls.line import CallerLine
 from calls.timeline import Timeline
 from calls.turn import Turn
 from fallbacks.availability import AvailabilityTable, Place
-from fallbacks.early_answer import EarlyBudget
 from fallbacks.facts import (
     AttemptStarted,
     EarlyAnswerAsked,
     EarlyAnswerDropped,
     EarlyAnswerTaken,
 )
-from fallbacks.ladder import StagePolicy
+from fallbacks.ladder import EarlyBudget, StagePolicy
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.schedule import parse_windows
 from processors.answering.context_window import ContextWindow, Memory

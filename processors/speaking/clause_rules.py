@@ -6,8 +6,9 @@ line would run dry anyway, the voice gets the whole words available.
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from fallbacks.ladder import ClauseRule
 
 QUICK_S: Final = 0.1  # for a word, at most: three take 0.6 s or more to speak (chosen)
 HURRY_S: Final = 0.2  # before the line runs dry: a speaking voice continues within 0.1 to 0.2 s
@@ -15,17 +16,6 @@ COMMA_WORDS: Final = 2  # up to a comma: "Yes," alone is over before the rest ar
 # A clause ends after letters, so that no number, abbreviation or address is split.
 _LAST: Final = re.compile(r"^[^\W\d_]+(?:['\u2019-][^\W\d_]+)*[,;:]?$")
 _OPEN: Final = frozenset('"\u201c\u201d\u201e\u00ab\u00bb()[]<>*')
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClauseRule:
-    """What a kind of voice may get of an unfinished sentence.
-
-    Attributes:
-        words: The number of words needed at the beginning; `None` if only a comma ends a clause.
-    """
-
-    words: int | None = None
 
 
 class FirstClause:

@@ -7,13 +7,11 @@ billed, so such requests have a budget.
 """
 
 import re
-from collections import deque
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-SHARE: Final = 0.25  # extra requests among the recent ones, at most; docs/decisions/0009
-FLOOR: Final = 3  # extra requests always allowed: the first calls have no history
-RECENT: Final = 100  # the number of requests that counts as recent
+from fallbacks.ladder import EarlyBudget
+
 _WORD: Final = re.compile(r"\w+")
 
 DropReason: TypeAlias = Literal["caller", "words", "context", "exhausted", "ended"]
@@ -61,47 +59,6 @@ class DropAnswer:
 
 EarlyAction: TypeAlias = PrepareAnswer | DropAnswer
 """The actions of `EarlyAnswer`."""
-
-
-class EarlyBudget:
-    """Limits the requests whose answers are dropped; shared by all calls of a process.
-
-    Attributes:
-        asked: Requests for answers to decided turns, since the process began.
-        extra: Additional requests, for answers that were dropped.
-        reserved: Early requests whose use is not known yet.
-    """
-
-    def __init__(self, *, share: float = SHARE, floor: int = FLOOR, recent: int = RECENT) -> None:
-        self.asked = 0
-        self.extra = 0
-        self._share = share
-        self._floor = floor
-        self._recent: deque[bool] = deque(maxlen=recent)
-        self.reserved = 0
-
-    @property
-    def extra_share(self) -> float:
-        """The ratio of extra requests to requests for decided turns."""
-        return self.extra / self.asked if self.asked else float(self.extra)
-
-    def note(self) -> None:
-        """Count a request for a decided answer, early or not."""
-        self.asked += 1
-        self._recent.append(False)
-
-    def reserve(self) -> bool:
-        """Return whether one more early request is allowed; if so, `settle` follows."""
-        ordinary = len(self._recent) - sum(self._recent)
-        allowed = sum(self._recent) + self.reserved < max(self._floor, int(self._share * ordinary))
-        self.reserved += allowed
-        return allowed
-
-    def settle(self, extra: int) -> None:
-        """End a reservation; `extra` of its requests were dropped."""
-        self.reserved -= 1
-        self.extra += extra
-        self._recent.extend([True] * extra)
 
 
 class EarlyAnswer:
