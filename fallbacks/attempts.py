@@ -164,7 +164,7 @@ class LiveAttempt:
     def started(
         self, chosen: NextRung, until: Deadline, now: float, *, ahead: "LiveAttempt | None"
     ) -> list[Fact]:
-        """Return the events of its start, `ahead` of which another may already be in progress."""
+        """Return the events of its start; `ahead` is an attempt already in progress."""
         stage, provider, number = self._policy.stage, self.provider, self.number
         told: list[Fact] = [
             AttemptStarted(

@@ -193,7 +193,7 @@ ANSWERS: Final[Mapping[str, bool]] = {
     Consent.YES: True,
     Consent.NO: False,
 }
-"""Whether a person who presses this key, or says this word, takes the call."""
+"""The keys and words of a person; True accepts the call."""
 
 
 class _Tasks:

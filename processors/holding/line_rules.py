@@ -220,4 +220,4 @@ LineEvent: TypeAlias = (
     | EarlyAnswerTaken
     | AnswerEmpty
 )
-"""What happens on a line, and what others publish about the answer."""
+"""The events of a line, and those that others publish about the answer."""

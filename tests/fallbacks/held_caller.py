@@ -62,7 +62,7 @@ class HeldCaller(HoldDecision):
 
 
 Report = Callable[[HeldCaller, float], None]
-"""What happens to a held caller's answer."""
+"""A report on a held caller's answer."""
 
 
 def sounded(*, audible: bool = True) -> Report:
