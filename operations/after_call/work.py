@@ -132,33 +132,6 @@ class CallPurpose:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AfterCallParts:
-    """Dependencies of the work after calls.
-
-    Attributes:
-        results: The store of results.
-        pen: The model ladder; `None` if no model is asked.
-        reporter: Reports to the CRM; `None` if there is none.
-        take_callback: Passes a callback to a campaign; `None` if the staff calls back.
-        purpose: Of a call by its dial's id, which is empty for an inbound call.
-        within_s: The time limit after a call's end; then the known result is final.
-        at_once: How many calls at a time.
-        region: Of numbers without a country code.
-    """
-
-    results: CallResults
-    pen: ResultPen | None
-    reporter: ReportsCalls | None
-    take_callback: TakeCallback | None
-    purpose: Callable[[str], Awaitable[CallPurpose]]
-    tell: Tell
-    utc_s: Callable[[], float]
-    within_s: float = 60.0
-    at_once: int = 2
-    region: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class EndedCall:
     """An ended call, and its known result."""
 
@@ -169,11 +142,45 @@ class EndedCall:
 
 
 class AfterCalls:
-    """Follows each call as a listener, and works on it after its end."""
+    """Follows each call as a listener, and works on it after its end.
 
-    def __init__(self, parts: AfterCallParts) -> None:
-        """Start without calls; `parts` holds all dependencies."""
-        self._parts = parts
+    Args:
+        results: The store of results.
+        pen: The model ladder; `None` if no model is asked.
+        reporter: Reports to the CRM; `None` if there is none.
+        take_callback: Passes a callback to a campaign; `None` if the staff calls back.
+        purpose: Of a call by its dial's id, which is empty for an inbound call.
+        tell: Takes the events.
+        utc_s: The wall clock, in seconds since 1970.
+        within_s: The time limit after a call's end; then the known result is final.
+        at_once: How many calls at a time.
+        region: Of numbers without a country code.
+    """
+
+    def __init__(
+        self,
+        results: CallResults,
+        *,
+        pen: ResultPen | None,
+        reporter: ReportsCalls | None,
+        take_callback: TakeCallback | None,
+        purpose: Callable[[str], Awaitable[CallPurpose]],
+        tell: Tell,
+        utc_s: Callable[[], float],
+        within_s: float = 60.0,
+        at_once: int = 2,
+        region: str = "",
+    ) -> None:
+        self._results = results
+        self._pen = pen
+        self._reporter = reporter
+        self._take_callback = take_callback
+        self._purpose = purpose
+        self._tell = tell
+        self._utc_s = utc_s
+        self._within_s = within_s
+        self._at_once = at_once
+        self._region = region
         self._calls = KnownCalls(keep_words=True)
         self._ended: deque[tuple[CallState, float]] = deque()
         self._news = asyncio.Event()
@@ -190,7 +197,7 @@ class AfterCalls:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_all(), name="keep the results of calls")
-            for _ in range(self._parts.at_once):
+            for _ in range(self._at_once):
                 tasks.create_task(self._ask_all(), name="ask for the results of calls")
 
     async def close(self) -> None:
@@ -209,7 +216,7 @@ class AfterCalls:
             self._ended.popleft()
             self.lost += 1
             logger.error("the database was away for too long: a call's result is lost")
-        self._ended.append((call, self._parts.utc_s()))
+        self._ended.append((call, self._utc_s()))
         self._news.set()
 
     async def _keep_all(self) -> None:
@@ -223,19 +230,18 @@ class AfterCalls:
     async def _keep_next(self) -> bool:
         """Commit the known result of the next call; return False if the database is down."""
         call, ended_s = self._ended[0]
-        parts = self._parts
         try:
             ended = await self._gather(call, ended_s)
-            await parts.results.put(ended.result)
+            await self._results.put(ended.result)
         except StorageError as error:
             logger.error("a call's result is not stored yet: {}", error)
             return False
         if self._ended and self._ended[0][0] is call:
             self._ended.popleft()
-        asks = parts.pen is not None and spoke(call)
-        if parts.reporter:
-            due_s = ended_s + parts.within_s + 1.0 if asks else None
-            parts.reporter.add(reported(ended.report, ended.result), due_s=due_s)
+        asks = self._pen is not None and spoke(call)
+        if self._reporter:
+            due_s = ended_s + self._within_s + 1.0 if asks else None
+            self._reporter.add(reported(ended.report, ended.result), due_s=due_s)
         if not asks:
             await self._finish(ended, ended.result)
         elif self._asking.full():
@@ -246,7 +252,7 @@ class AfterCalls:
 
     async def _gather(self, call: CallState, ended_s: float) -> EndedCall:
         report = report_of(call, ended_s=ended_s)
-        purpose = await self._purpose(call.dial_id)
+        purpose = await self._purpose_of(call.dial_id)
         result = CallResult(
             call_id=report.call_id,
             number=clean(report.number, NUMBER_CHARACTERS),
@@ -258,10 +264,10 @@ class AfterCalls:
         )
         return EndedCall(report=report, call=call, result=result, purpose=purpose)
 
-    async def _purpose(self, dial_id: str) -> CallPurpose:
+    async def _purpose_of(self, dial_id: str) -> CallPurpose:
         """Return the purpose of a call; the default if the ledger does not know its dial."""
         try:
-            return await self._parts.purpose(dial_id)
+            return await self._purpose(dial_id)
         except StorageError as error:  # a database that is down does not accept the result either
             logger.warning("a call's purpose is unknown: {}", error)
             return CallPurpose()
@@ -270,42 +276,41 @@ class AfterCalls:
         while True:
             ended = await self._asking.get()
             result = await self._ask(ended)
-            kept = await _put(self._parts.results, result)
-            if self._parts.reporter:
-                self._parts.reporter.complete(reported(ended.report, result))
+            kept = await _put(self._results, result)
+            if self._reporter:
+                self._reporter.complete(reported(ended.report, result))
             await self._finish(ended, result)
             while not kept:  # meanwhile no other call's result could be stored either
                 await asyncio.sleep(UNWELL_S)
-                kept = await _put(self._parts.results, result)
+                kept = await _put(self._results, result)
 
     async def _ask(self, ended: EndedCall) -> CallResult:
-        parts, known, purpose = self._parts, ended.result, ended.purpose
-        left_s = known.ended_s + parts.within_s - parts.utc_s()
+        known, purpose = ended.result, ended.purpose
+        left_s = known.ended_s + self._within_s - self._utc_s()
         written = WrittenResult(why="too_late")
         excerpt = ended.call.excerpt
-        if parts.pen is not None and left_s > 0 and excerpt:
-            zone = zone_of(known.number, region=parts.region) or purpose.zone
+        if self._pen is not None and left_s > 0 and excerpt:
+            zone = zone_of(known.number, region=self._region) or purpose.zone
             at = local_time(known.ended_s, zone)
             question = question_of(codes_of(purpose.results), purpose.goals, at)
-            written = await parts.pen.ask(
+            written = await self._pen.ask(
                 question, excerpt.text, at, within_s=left_s, call_id=known.call_id
             )
         return with_written(known, written, ended.call)
 
     async def _finish(self, ended: EndedCall, result: CallResult) -> None:
-        parts = self._parts
-        parts.tell(
+        self._tell(
             CallSummarised(
                 call_id=result.call_id,
                 made_by=result.made_by,
                 outcome=result.outcome,
                 provider=result.provider,
                 why=result.why,
-                took_s=round(max(0.0, parts.utc_s() - result.ended_s), 3),
+                took_s=round(max(0.0, self._utc_s() - result.ended_s), 3),
             )
         )
-        if parts.take_callback and ended.call.callback is not None:
-            await parts.take_callback(result, ended.call.callback.when)
+        if self._take_callback and ended.call.callback is not None:
+            await self._take_callback(result, ended.call.callback.when)
 
 
 async def _put(results: CallResults, result: CallResult) -> bool:
