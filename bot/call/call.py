@@ -1,7 +1,7 @@
 """One call: from the answered leg to the last event, whatever fails in between."""
 
 import asyncio
-from collections.abc import Awaitable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
@@ -11,20 +11,18 @@ from pipecat.frames.frames import (
     CancelFrame,
     EndFrame,
     ErrorFrame,
-    InterruptionWorkerFrame,
     TTSSpeakFrame,
 )
-from pipecat.pipeline.worker import PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
-from pipecat.processors.frame_processor import FrameDirection
 from pipecat.workers.runner import WorkerRunner
 
+from bot.call.ending import closing_steps, end_with_rising_force, take_step, tear_down
 from bot.call.last_resort import SORRY, apologise
 from bot.call.pipeline import CallPipeline
 from bot.call.resuming import keep, speak_first, state_of, take_up
 from bot.call.shared import Shared
 from bot.call.switchboard import RunningCall
-from bot.clock import Clock, utc_now
+from bot.clock import utc_now
 from bot.config.agent import AgentSettings, RecordingSettings
 from calls.campaign_events import OutboundCallBegan
 from calls.entry import Numbering, Tell
@@ -37,64 +35,6 @@ from processors.answerer.answerer_rules import AnsweringPlan
 from processors.answerer.watch import AnswererWatch
 from processors.holding.caller_silence import AnsweredFrame
 from transports.leg import Leg
-
-STEP_S: Final = 15.0  # one step of the end; an apology has 10 s, Twilio 5 s for a hang-up
-END_S: Final = 3.0  # Pipecat's EndFrame waits for a processor that hangs
-INTERRUPT_S: Final = 1.0  # an interruption empties the queues, but not a processor that hangs
-LOOK_S: Final = 0.05  # between two checks whether the pipeline has finished
-AGAIN_S: Final = 5.0  # a pipeline that can be cancelled at all has cleaned up by then
-
-
-async def take_step(what: str, step: Awaitable[object], *, call_id: str) -> bool:
-    """Run a step within `STEP_S` and return whether it succeeded; a failure is only logged."""
-    try:
-        async with asyncio.timeout(STEP_S):
-            await step
-    except asyncio.CancelledError:
-        if is_cancelled():
-            raise
-        logger.error("call {}: {} was cancelled from inside", call_id, what)
-        return False
-    except Exception as broken:  # noqa: BLE001 - the next steps must still run
-        logger.opt(exception=broken).error("call {}: {} failed", call_id, what)
-        return False
-    return True
-
-
-async def end_with_rising_force(worker: PipelineWorker, clock: Clock) -> None:
-    """End a pipeline by an `EndFrame`, then an interruption, then a direct `CancelFrame`."""
-    await worker.queue_frame(EndFrame())
-    if await finishes_within(END_S, worker, clock):
-        return
-    await worker.queue_frame(InterruptionWorkerFrame(), FrameDirection.UPSTREAM)
-    if not await finishes_within(INTERRUPT_S, worker, clock):
-        await worker.pipeline.queue_frame(CancelFrame())
-
-
-async def finishes_within(wait_s: float, worker: PipelineWorker, clock: Clock) -> bool:
-    """Return True as soon as the worker has finished, False if it has not after `wait_s`."""
-    until_s = clock() + wait_s
-    while clock() < until_s and not worker.has_finished():  # noqa: ASYNC110 - Pipecat has no event
-        await asyncio.sleep(LOOK_S)
-    return worker.has_finished()
-
-
-async def tear_down(asked: asyncio.Event, pipeline: asyncio.Task[None]) -> None:
-    """Once asked, cancel a pipeline's task repeatedly until it has ended.
-
-    Pipecat's runner treats the first cancel as a request to end: it asks its worker, and waits
-    without limit if that does not react. A second cancel reaches the worker, a third its wait.
-    """
-    await asked.wait()
-    while not pipeline.done():
-        pipeline.cancel()
-        await asyncio.wait([pipeline], timeout=AGAIN_S)
-
-
-def is_cancelled() -> bool:
-    """Return whether this task was cancelled itself, not only something that it awaits."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 class WatchedLeg(Protocol):
@@ -244,7 +184,7 @@ class Call:
         if self._known:
             self._known.close()
         if pipeline:
-            for what, step in pipeline.closing():
+            for what, step in closing_steps(pipeline):
                 await take_step(what, step(), call_id=call_id)
         if self._leg.parked and self.reason != LINE_LOST:
             await take_step("forgetting the call", self._leg.parked.forget(), call_id=call_id)
@@ -287,7 +227,7 @@ class Call:
         )
         self._pipeline = pipeline
         if self._known:
-            self._known.tell_model(pipeline.context)
+            self._known.tell_model(pipeline.dialogue.memory)
         if self._before:
             take_up(pipeline, self._before)
         self._leg.on_gone(self.cancel)

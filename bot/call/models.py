@@ -54,7 +54,6 @@ class SharedSilero(SileroVADAnalyzer):
         session: Any,
         *,
         params: VADParams,
-        faintness: Faintness,
         echo: EchoEar | None = None,
         background: Background | None = None,
     ) -> None:
@@ -63,7 +62,7 @@ class SharedSilero(SileroVADAnalyzer):
         self._windows_since_reset = 0
         self._low_confidence_windows = 0
         self._beginning = BeginningOfSpeech()
-        self.faintness = faintness
+        self.faintness = Faintness()
         self._echo = echo
         self._background = background
 
@@ -128,7 +127,6 @@ class VoiceModels:
     def vad(
         self,
         turn: TurnSettings,
-        faintness: Faintness | None = None,
         *,
         echo: EchoEar | None = None,
         background: Background | None = None,
@@ -137,7 +135,6 @@ class VoiceModels:
 
         Args:
             turn: The settings for the end of the caller's turn.
-            faintness: Hears the same audio; `None` for one of its own.
             echo: Recognises our own voice; `None` if the line has no echo.
             background: Recognises sound behind the caller; `None` if there is none.
         """
@@ -146,13 +143,7 @@ class VoiceModels:
             stop_secs=turn.vad_stop_s,
             min_volume=turn.vad_min_volume,
         )
-        return SharedSilero(
-            self._silero,
-            params=params,
-            faintness=faintness or Faintness(),
-            echo=echo,
-            background=background,
-        )
+        return SharedSilero(self._silero, params=params, echo=echo, background=background)
 
     def turn_detector(
         self,

@@ -6,29 +6,34 @@ so.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final, TypeAlias
 
 from loguru import logger
 from pipecat.frames.frames import InterruptionWorkerFrame
+from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameDirection
 
-from bot.call.person_call import PersonCall, Summary
+from bot.call.person_call import PersonCall, Summary, summarise
+from bot.call.shared import Shared
 from bot.config.agent import CALLBACK, PERSON, AgentSettings, DestinationSettings
+from bot.config.rungs import spoken
+from bot.tools.caller_requests import CallerRequests
+from calls.entry import Tell
 from calls.handover import Destination, Handover
 from calls.leg_events import CallerReturned, HandedOver, PersonBriefed
-from processors.holding.caller_silence import CallerSilence, End
+from calls.turn import Turn
+from processors.answering.stage import LlmStage
+from processors.holding.caller_silence import CallerSilence
 from processors.holding.hold_line import HoldLine
 from processors.holding.line_executor import until_heard
 from processors.holding.line_rules import CallerAway, Consent
-from processors.holding.own_voice import Fallback
 from processors.holding.utterance_rules import Situation
 from processors.ladder.stage import Alarm
 from processors.transfer.decision import At, How, Steps, TransferDecision, TransferStep
 from processors.transfer.waiting_line import JoinedSound, WaitingLine
-from processors.wiring import CallWiring
-from transports.leg import CallsPeople, Leg
+from transports.leg import Leg
 
 
 def begin_owned(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
@@ -45,45 +50,46 @@ class Transfer:
     Attributes:
         waiting: What the caller hears meanwhile; stands directly before the output.
         sound: Takes the caller's audio for the person; stands directly after the input.
+
+    Args:
+        shared: What calls share.
+        leg: The caller's leg.
+        agent: Its destinations and keys.
+        call_id: Names the call for the owner's webhook.
+        llm: Summarises the call.
+        memory: The conversation.
+        waiting: Plays to the caller meanwhile.
+        silence: Prompts a silent caller, but not one who talks with a person.
+        hold_line: Speaks when an answer is late, and reads the outage menu.
+        requests: Takes a callback, and ends the call.
+        turn: In progress.
+        tell: Takes the events.
     """
 
     def __init__(
         self,
-        agent: AgentSettings,
+        shared: Shared,
         leg: Leg,
+        agent: AgentSettings,
         *,
-        calls_people: CallsPeople | None,
-        fallback: Fallback,
+        call_id: str,
+        llm: LlmStage,
+        memory: LLMContext,
+        waiting: WaitingLine,
         silence: CallerSilence,
         hold_line: HoldLine,
-        summarise: Callable[[str, Destination], Awaitable[Summary]],
-        make_person: Callable[[Leg], PersonCall],
-        end: End,
-        wiring: CallWiring,
+        requests: CallerRequests,
+        turn: Turn,
+        tell: Tell,
     ) -> None:
-        """Serve one call.
-
-        Args:
-            agent: Its destinations and keys.
-            leg: The caller's leg.
-            calls_people: Calls the person; `None` if no carrier can.
-            fallback: The call's own voice and texts.
-            silence: Prompts a silent caller, but not one who talks with a person.
-            hold_line: Speaks when an answer is late, and reads the outage menu.
-            summarise: Summarises the call, given why the caller needs a person.
-            make_person: Puts the agent's voice on the leg of a person who has picked up.
-            end: Ends the call.
-            wiring: What the call's parts share.
-        """
-        self.waiting = WaitingLine(fallback, wiring)
-        self.waiting.on_key = self._pressed
-        self.sound = JoinedSound()
-        self.leg, self.wiring, self.end = leg, wiring, end
-        self.silence, self.hold_line = silence, hold_line
-        self.calls_people = calls_people
-        self.summarise, self.make_person = summarise, make_person
-        self._agent = agent
-        self._call_back = fallback.choices.call_back
+        self.waiting, self.sound = waiting, JoinedSound()
+        waiting.on_key = self._pressed
+        self.shared, self.leg, self.agent = shared, leg, agent
+        self.silence, self.hold_line, self.requests = silence, hold_line, requests
+        self.turn, self.tell = turn, tell
+        self.calls_people = shared.people.for_caller(leg.facts.transport)
+        self.language = spoken(agent.language, "tts")  # the person is not the caller
+        self._call_id, self._llm, self._memory = call_id, llm, memory
         self._attempt: TransferAttempt | None = None
         self._running: asyncio.Task[Handover | None] | None = None
         self._noting: asyncio.Task[None] | None = None
@@ -91,7 +97,7 @@ class Transfer:
     @property
     def names(self) -> tuple[str, ...]:
         """The destinations that the model may choose."""
-        return tuple(name for name, to in self._agent.destinations.items() if self._how(to))
+        return tuple(name for name, to in self.agent.destinations.items() if self._how(to))
 
     @property
     def busy(self) -> bool:
@@ -106,7 +112,7 @@ class Transfer:
             reason: Why the caller needs a person.
             behind_words: Whether the model still writes words that the caller should hear first.
         """
-        wanted = self._agent.destinations.get(name)
+        wanted = self.agent.destinations.get(name)
         how = self._how(wanted) if wanted else None
         if self.busy:
             self.hold_line.note_answered()  # the model gives no answer to this turn
@@ -128,6 +134,28 @@ class Transfer:
         self._attempt.from_menu = True
         return await asyncio.shield(self._running) == "connected"
 
+    async def summarise(self, reason: str, to: Destination) -> Summary:
+        """Return the summary of the call, and queue it for the owner's webhook."""
+        summary = await summarise(
+            self._llm,
+            self._memory,
+            reason=reason,
+            language=self.language,
+            limit_s=self.shared.settings.transfer.summary_s,
+            clock=self.shared.clock,
+        )
+        self.shared.posts.send(
+            {
+                "call_id": self._call_id,
+                "destination": to.name,
+                "caller": self.leg.facts.other_party,
+                "reason": reason,
+                "summary": summary.text,
+                "by": summary.by,
+            }
+        )
+        return summary
+
     async def close(self) -> None:
         """End the transfer with the call, so that the person is not left on an empty line."""
         if self._attempt and self._running:
@@ -147,7 +175,7 @@ class Transfer:
         return How.CALL if calls else None
 
     def _pressed(self, key: str) -> None:
-        wanted = self._agent.keys.get(key)
+        wanted = self.agent.keys.get(key)
         if wanted is None or self.busy or self.hold_line.decision.outage.takes_keys:
             return
         reason = f"pressed {key}"
@@ -157,7 +185,7 @@ class Transfer:
             self.reach(next(iter(self.names), "") if wanted == PERSON else wanted, reason)
 
     async def _note_callback(self, reason: str) -> None:
-        kept = await self._call_back(reason)
+        kept = await self.requests.call_back(reason)
         await self.waiting.say(Situation.CALLBACK if kept else Situation.NO_CALLBACK)
 
 
@@ -182,8 +210,8 @@ class TransferAttempt:
         self._to = to
         self._ring_s = ring_s
         self._reason = reason
-        self._tell = transfer.wiring.tell
-        self._now = transfer.wiring.clock
+        self._tell = transfer.tell
+        self._now = transfer.shared.clock
         self._began_at = self._now()
         self._told = False
         self._summary: Summary | None = None
@@ -280,10 +308,10 @@ class TransferAttempt:
 
     async def _announce(self) -> Report:
         """Tell the caller about the transfer, after what the agent is saying."""
-        transfer, waiting = self._transfer, self._transfer.waiting
+        waiting = self._transfer.waiting
         await waiting.words_out()
         await waiting.say(Situation.PERSON)
-        await until_heard(transfer.wiring.line, self._now)
+        await until_heard(waiting.line, self._now)
         return self._decision.announced
 
     async def _summarise(self) -> Report:
@@ -292,12 +320,19 @@ class TransferAttempt:
 
     async def _call(self) -> Report:
         """Call the person, and run the leg of the one who picks up."""
-        decision, calls_people = self._decision, self._transfer.calls_people
-        assert calls_people  # noqa: S101 - `_how` has checked
-        came = await calls_people.call_person(self._to, ring_s=self._ring_s)
+        decision, transfer = self._decision, self._transfer
+        assert transfer.calls_people  # noqa: S101 - `_how` has checked
+        came = await transfer.calls_people.call_person(self._to, ring_s=self._ring_s)
         if isinstance(came, str):
             return partial(decision.person_called, outcome=came)
-        self._person = self._transfer.make_person(came)
+        self._person = PersonCall(
+            transfer.shared,
+            came,
+            transfer.agent,
+            language=transfer.language,
+            turn=transfer.turn,
+            tell=self._tell,
+        )
         running = self._person.run(
             gone=lambda: self._report(decision.person_gone), key=self._pressed, word=self._said
         )
@@ -356,7 +391,7 @@ class TransferAttempt:
         """End our part of the call after a blind transfer."""
         self._transfer.waiting.hold(on=False)
         self._tell_outcome("connected")
-        await self._transfer.end(REASON)
+        await self._transfer.requests.hang_up(REASON)
 
     async def _come_back(self, outcome: Handover) -> None:
         """Return to the agent, which says that the transfer failed."""
@@ -398,7 +433,7 @@ class TransferAttempt:
             self._told = True
             self._tell(
                 HandedOver(
-                    turn=self._transfer.wiring.turn.number,
+                    turn=self._transfer.turn.number,
                     destination=self._to.name,
                     outcome=outcome,
                     took_s=self._now() - self._began_at,

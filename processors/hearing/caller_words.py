@@ -31,7 +31,6 @@ from processors.holding.line_rules import NothingSaid
 from processors.holding.silence_rules import SILENT
 from processors.turn.asides import GO_ON, AsideFrame, Asides
 from processors.turn.sound_path import SoundPath
-from processors.wiring import CallWiring
 
 
 class CallerLanguage(SoundPath):
@@ -111,7 +110,6 @@ class WordlessTurns:
         user: LLMUserAggregator,
         memory: Memory,
         hold_line: HoldLine,
-        wiring: CallWiring,
         asides: Asides,
     ) -> None:
         """Follow the caller's turns.
@@ -120,7 +118,6 @@ class WordlessTurns:
             user: Ends the turns, and asks the model.
             memory: The conversation.
             hold_line: Is told that such a turn needs no answer.
-            wiring: Reports whether the agent was cut off.
             asides: Has the rest of what was cut off.
         """
         self._asides = asides
@@ -130,9 +127,9 @@ class WordlessTurns:
         self._cut = False
         self._asked = False
         user.add_event_handler("on_user_turn_stopped", self._end)
-        wiring.listeners.append(self._notice)
 
-    def _notice(self, event: Event) -> None:
+    def notice(self, event: Event) -> None:
+        """Note whether the agent was cut off since the last turn."""
         match event:
             case BargedIn():
                 self._cut = True

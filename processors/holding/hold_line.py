@@ -5,6 +5,8 @@ It stands directly before the output, so that no hanging stage can block it, and
 into its events; `HoldActions` (`processors/holding/line_executor.py`) carries out its actions.
 """
 
+from collections.abc import Callable
+
 from pipecat.frames.frames import (
     CancelFrame,
     EndFrame,
@@ -22,6 +24,7 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
+from calls.entry import Tell
 from calls.events import (
     CallerStarted,
     CallerStopped,
@@ -30,6 +33,8 @@ from calls.events import (
     TranscriptFinal,
     TurnDecided,
 )
+from calls.line import CallerLine
+from calls.turn import Turn
 from fallbacks.facts import (
     AnswerEmpty,
     AttemptFailed,
@@ -40,6 +45,7 @@ from fallbacks.facts import (
     StageExhausted,
 )
 from processors.holding.decision import HoldDecision
+from processors.holding.late_answer_rules import Holding
 from processors.holding.line_executor import HoldActions
 from processors.holding.line_rules import (
     AgentCutOff,
@@ -54,23 +60,76 @@ from processors.holding.line_rules import (
     ToolBegan,
     ToolEnded,
 )
-from processors.holding.own_voice import Fallback
+from processors.holding.on_device_words import OnDeviceWords, WordEar
+from processors.holding.outage_rules import OutageSettings
+from processors.holding.own_voice import (
+    ChoiceActions,
+    ClipVoice,
+    MenuChoices,
+    OwnVoice,
+    Phrases,
+)
 from processors.speaking.pcm import quiet_end
-from processors.turn.floor import FloorEvent, WordsCame
-from processors.wiring import CallWiring
+from processors.turn.floor import Floor, FloorEvent, WordsCame
 
 
 class HoldLine(FrameProcessor):
-    """Passes everything on without delay; speaks when `HoldDecision` says so."""
+    """Passes everything on without delay; speaks when `HoldDecision` says so.
 
-    def __init__(self, fallback: Fallback, wiring: CallWiring) -> None:
+    Args:
+        holding: Decides when an answer is late.
+        outage: The pace of the outage menu.
+        phrases: The fallback texts.
+        voice: Renders them.
+        choices: Carries out menu choices.
+        ear: Recognises the menu's words on this machine.
+        remember: Adds text to the assistant's context.
+        line: The caller's.
+        floor: Of the call.
+        turn: In progress.
+        tell: Takes the events.
+        clock: Monotonic, in seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        holding: Holding,
+        outage: OutageSettings,
+        phrases: Phrases,
+        voice: ClipVoice,
+        choices: MenuChoices,
+        ear: WordEar,
+        remember: Callable[[str], None],
+        line: CallerLine,
+        floor: Floor,
+        turn: Turn,
+        tell: Tell,
+        clock: Callable[[], float],
+    ) -> None:
         super().__init__(name="local")  # its speech counts as the local voice's
-        self._phrases = fallback.phrases
-        self._line = wiring.line
-        self._now = wiring.clock
-        self._executor = HoldActions(self, fallback, wiring)
-        wiring.floor.listeners.append(self._follow)
-        wiring.listeners.append(self.notice)
+        self._phrases, self._line, self._now = phrases, line, clock
+        self._executor = HoldActions(
+            self,
+            decision=HoldDecision(holding, floor, outage),
+            voice=OwnVoice(
+                phrases=phrases,
+                voice=voice,
+                remember=remember,
+                line=line,
+                floor=floor,
+                turn=turn,
+                tell=tell,
+                clock=clock,
+                push=self.push_frame,
+            ),
+            words=OnDeviceWords(ear, clock=clock),
+            choices=ChoiceActions(choices, tell=tell, turn=turn),
+            floor=floor,
+            tell=tell,
+            clock=clock,
+        )
+        floor.listeners.append(self._follow)
 
     @property
     def decision(self) -> HoldDecision:

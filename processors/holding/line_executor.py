@@ -8,6 +8,7 @@ from typing import Final
 from pipecat.frames.frames import Frame, InterruptionFrame, OutputAudioRawFrame
 from pipecat.processors.frame_processor import FrameProcessor
 
+from calls.entry import Tell
 from calls.line import CallerLine
 from calls.stereo import SAMPLE_BYTES
 from processors.holding.decision import HoldDecision
@@ -31,9 +32,9 @@ from processors.holding.line_rules import (
     heard_here,
 )
 from processors.holding.on_device_words import OnDeviceWords
-from processors.holding.own_voice import ChoiceActions, Fallback, OwnVoice
+from processors.holding.own_voice import ChoiceActions, OwnVoice
 from processors.ladder.stage import Alarm
-from processors.wiring import CallWiring
+from processors.turn.floor import Floor
 
 BEHIND_S: Final = 0.4  # on the line: later audio is dropped, or two speakers drift apart
 
@@ -85,19 +86,28 @@ class HoldActions:
         choices: Carries out choices, and stores a message as it comes.
     """
 
-    def __init__(self, owner: FrameProcessor, fallback: Fallback, wiring: CallWiring) -> None:
-        self.decision = HoldDecision(fallback.holding, wiring.floor, fallback.outage)
-        self.voice = OwnVoice(fallback, wiring, push=owner.push_frame)
-        self.words = OnDeviceWords(fallback.ear, clock=wiring.clock)
-        self.choices = ChoiceActions(fallback.choices, tell=wiring.tell, turn=wiring.turn)
+    def __init__(
+        self,
+        owner: FrameProcessor,
+        *,
+        decision: HoldDecision,
+        voice: OwnVoice,
+        words: OnDeviceWords,
+        choices: ChoiceActions,
+        floor: Floor,
+        tell: Tell,
+        clock: Callable[[], float],
+    ) -> None:
+        self.decision = decision
+        self.voice = voice
+        self.words = words
+        self.choices = choices
         self._owner = owner
-        self._phrases = fallback.phrases
-        self._line = wiring.line
-        self._floor = wiring.floor
-        self._tell = wiring.tell
-        self._now = wiring.clock
+        self._floor = floor
+        self._tell = tell
+        self._now = clock
         self._actions: deque[LineAction] = deque()
-        self._alarm = Alarm(wiring.clock)
+        self._alarm = Alarm(clock)
 
     def start(self) -> None:
         """Begin to follow events and the clock."""
@@ -147,7 +157,7 @@ class HoldActions:
                 self.handle(MessageBegan(message=message))
             case CutLine():
                 self.voice.stop()
-                self._line.flush(self._now())
+                self.voice.line.flush(self._now())
                 # below us only: the caller has heard the menu
                 await self._owner.push_frame(InterruptionFrame())
             case HearWords():
@@ -171,7 +181,7 @@ class HoldActions:
     @property
     def _ear_usable(self) -> bool:
         """Whether the menu's words can be recognised, in the language spoken now."""
-        return self.words.usable and heard_here(self._phrases.language)
+        return self.words.usable and heard_here(self.voice.phrases.language)
 
     def _note_word(self, meaning: Meaning | None) -> None:
         """Process a recognised word of the menu; `None` if it was none of them."""

@@ -22,7 +22,6 @@ from calls.line import CallerLine
 from calls.stereo import SAMPLE_BYTES
 from calls.turn import Turn
 from fallbacks.facts import HeldTheLine, StepTaken
-from processors.holding.late_answer_rules import Holding
 from processors.holding.line_rules import (
     CallerMessage,
     Choice,
@@ -34,10 +33,8 @@ from processors.holding.line_rules import (
     SpeakFor,
     Then,
 )
-from processors.holding.on_device_words import WordEar
-from processors.holding.outage_rules import OutageSettings
 from processors.holding.utterance_rules import Chooser, FallbackText, OwnWords, Situation
-from processors.wiring import CallWiring
+from processors.turn.floor import Floor
 
 TONE_HZ: Final = 1000  # inside the telephone band, and not a dialling tone (chosen)
 TONE_S: Final = 0.3
@@ -247,29 +244,6 @@ class Phrases:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fallback:
-    """The parts of a call's fallback.
-
-    Attributes:
-        holding: Decides when an answer is late.
-        outage: The pace of the outage menu.
-        phrases: The texts.
-        voice: Renders them.
-        choices: Carries out menu choices.
-        ear: Recognises the menu's words on this machine.
-        remember: Adds text to the assistant's context.
-    """
-
-    holding: Holding
-    outage: OutageSettings
-    phrases: Phrases
-    voice: ClipVoice
-    choices: MenuChoices
-    ear: WordEar
-    remember: Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Rest:
     """Words that no voice could say."""
 
@@ -282,26 +256,46 @@ class OwnVoice:
 
     Attributes:
         speaker: Plays the audio.
+        phrases: The texts.
+        line: The caller's.
     """
 
     def __init__(
-        self, fallback: Fallback, wiring: CallWiring, *, push: Callable[[Frame], Awaitable[None]]
+        self,
+        *,
+        phrases: Phrases,
+        voice: ClipVoice,
+        remember: Callable[[str], None],
+        line: CallerLine,
+        floor: Floor,
+        turn: Turn,
+        tell: Tell,
+        clock: Callable[[], float],
+        push: Callable[[Frame], Awaitable[None]],
     ) -> None:
         """Prepare.
 
         Args:
-            fallback: Has the texts and the voice.
-            wiring: Of the call.
+            phrases: The texts.
+            voice: Renders them.
+            remember: Adds text to the assistant's context.
+            line: The caller's.
+            floor: Of the call.
+            turn: In progress.
+            tell: Takes the events.
+            clock: Monotonic, in seconds.
             push: Sends audio to the line.
         """
-        self._fallback = fallback
-        self._line = wiring.line
-        self.speaker = Speaker(wiring.line, push=push, clock=wiring.clock)
-        self._tell = wiring.tell
-        self._now = wiring.clock
-        self._turn = wiring.turn
-        self._floor = wiring.floor
-        self._unheard = OwnWords(wiring.line)
+        self.speaker = Speaker(line, push=push, clock=clock)
+        self.phrases = phrases
+        self._voice = voice
+        self._add_to_context = remember
+        self.line = line
+        self._floor = floor
+        self._turn = turn
+        self._tell = tell
+        self._now = clock
+        self._unheard = OwnWords(line)
         self._rest: deque[_Rest] = deque(maxlen=64)
         self._speaking_rest = asyncio.Lock()
 
@@ -336,23 +330,22 @@ class OwnVoice:
             left. A line that is not silent needs no filler.
         """
         holds = action.then is Then.HOLD  # texts may repeat: the answer is still pending
-        if holds and self._line.queued_s(self._now()):
-            return self._line.dry_at
+        if holds and self.line.queued_s(self._now()):
+            return self.line.dry_at
         topical = not holds
-        phrases = self._fallback.phrases
-        utterance = phrases.choose(action.situations, topical=topical, again=holds)
+        utterance = self.phrases.choose(action.situations, topical=topical, again=holds)
         if utterance is None:
             return None
         if over_caller and not action.must:
             return inf
-        sound = self._fallback.voice.say(utterance.text, utterance.language)
+        sound = self._voice.say(utterance.text, utterance.language)
         length_s = await self.speaker.speak(sound, must=action.must)
         if length_s is None:
             return inf
         if topical and utterance.situation is Situation.LLM:
             self._unheard.add(utterance.text, length_s)
         self._tell_held(utterance)
-        return self._line.dry_at
+        return self.line.dry_at
 
     async def speak_rest(self, report: Callable[[RestTaken], None], *, must: bool) -> None:
         """Say in the local voice what no voice could say.
@@ -366,12 +359,11 @@ class OwnVoice:
                 self._rest.remove(rest)
                 report(RestTaken())
                 self._tell(StepTaken(stage="tts", step="local"))
-                language = self._fallback.phrases.language
-                sound = self._fallback.voice.say_locally(rest.text, language)
+                sound = self._voice.say_locally(rest.text, self.phrases.language)
                 length_s = await self.speaker.speak(sound, must=rest.must, answer=True)
                 if length_s is not None:
                     self._unheard.add(rest.text, length_s, must=rest.must)
-                    report(RestTaken(dry_at=self._line.dry_at))
+                    report(RestTaken(dry_at=self.line.dry_at))
 
     async def sound_tone(self) -> float:
         """Play the tone after which a caller speaks; return when it will have been heard."""
@@ -380,7 +372,7 @@ class OwnVoice:
             return tone(self.rate_hz)
 
         await self.speaker.speak(sound(), must=True)
-        return self._line.dry_at
+        return self.line.dry_at
 
     def stop(self) -> None:
         """Stop interruptible speech, and remember the part of it that was heard."""
@@ -400,5 +392,5 @@ class OwnVoice:
         self._tell(HeldTheLine(turn=self._turn.number, utterance=utterance.name, after_s=after_s))
 
     def _remember(self, words: str) -> None:
-        self._fallback.remember(words)
+        self._add_to_context(words)
         self._tell(AgentSaid(turn=self._turn.number, text=words))

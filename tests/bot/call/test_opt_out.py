@@ -25,10 +25,9 @@ async def ask_to_be_left_alone(
     server = SimpleNamespace(region=region)
     opt_outs = OptOuts(book, OwedNumbers(folder), tell=print)
     shared: Any = SimpleNamespace(do_not_call=opt_outs, settings=SimpleNamespace(server=server))
-    wiring: Any = SimpleNamespace(turn=SimpleNamespace(number=2), outside=print, listeners=[])
-    desk = opt_out_for(shared, leg, wiring, call_id="c1")
+    desk = opt_out_for(shared, leg, call_id="c1", turn=lambda: 2, tell=print)
     assert desk
-    desk.hear(TranscriptFinal(turn=2, at_s=0.0, provider="deepgram", text="Don't call me again."))
+    desk.notice(TranscriptFinal(turn=2, at_s=0.0, provider="deepgram", text="Don't call me again."))
     await desk.close()
 
 

@@ -52,7 +52,7 @@ from processors.hearing.caller_words import CallerWords
 from processors.turn.dictation_rules import Dictation
 from processors.turn.ending import PauseEnded, PauseSoundsFinal, TurnOpener, TurnStop
 from processors.turn.floor import Floor
-from processors.wiring import CallWiring
+from processors.turn.sound_path import Faintness
 from providers.openai import build
 from providers.provider import RungSpec
 
@@ -153,29 +153,35 @@ class EarlyBench:
         )
         self.context.set_tools(ToolsSchema(standard_tools=[self._tool()]))
         turn = Turn(budget_s=1.5)
-        line = CallerLine()
-        floor = Floor(line)
-        wiring = CallWiring(
-            clock=time.monotonic, turn=turn, line=line, floor=floor, outside=self._tell
-        )
+        floor = Floor(CallerLine())
+
+        def tell(event: Event) -> None:
+            self._tell(event)
+            observer.notice(event)
+
         stage = LlmStage(
             {name: build(self._rung(name)) for name in self.rungs},
             policy=self.policy,
-            tell=wiring.tell,
+            tell=tell,
             clock=time.monotonic,
             turn=turn,
             window_tokens=WINDOW,
         )
         stage.answer_early(self.context, floor, Dictation())
         observer = CallObserver(
-            wiring, timeline=Timeline(budget_s=1.5), provider_of=lambda name: name
+            timeline=Timeline(budget_s=1.5),
+            provider_of=lambda name: name,
+            floor=floor,
+            turn=turn,
+            tell=tell,
+            clock=time.monotonic,
         )
         pipeline = Pipeline(
             [
-                CallerWords(tell=wiring.tell),
-                TurnOpener(floor, turn=turn, faintness=wiring.faintness, clock=time.monotonic),
+                CallerWords(tell=tell),
+                TurnOpener(floor, turn=turn, faintness=Faintness(), clock=time.monotonic),
                 pair.user(),
-                ContextWindow(limit_tokens=WINDOW, tell=wiring.tell),
+                ContextWindow(limit_tokens=WINDOW, tell=tell),
                 stage,
                 pair.assistant(),
             ]

@@ -12,7 +12,7 @@ import pytest
 from pipecat.frames.frames import InputAudioRawFrame, LLMContextFrame
 from pipecat.pipeline.pipeline import Pipeline
 
-from bot.call.conversation import build_context
+from bot.call.conversation import make_pair, turn_stop
 from bot.call.models import VoiceModels
 from bot.config.agent import AgentSettings
 from bot.config.settings import TurnSettings
@@ -25,6 +25,7 @@ from lab.simulators.schedule import Window
 from processors.answering.context_window import Memory
 from processors.hearing.caller_words import CallerWords
 from processors.hearing.stage import SttStage
+from processors.turn.detector import TurnJudges
 from tests.lab.simulators import synthetic_caller as caller
 from tests.lab.simulators.near_ears import bring_near
 from tests.processors.stages.stt_call import FLOOR_RMS, FRAME_S, RATE_HZ, policy_of, rungs_of, words
@@ -92,14 +93,14 @@ async def test_a_turn_comes_once_and_whole(
             turn=Turn(budget_s=1.5),
         )
         models = await asyncio.to_thread(VoiceModels.load)
-        memory, pair = build_context(
-            AgentSettings(),
-            TurnSettings(),
-            models=models,
-            tell=told.append,
-            words_owed=stage.words_owed,
-            memory=Memory(heard_s=time.monotonic),  # between two questions they hear something
+        memory = Memory(heard_s=time.monotonic)  # between two questions they hear something
+        turn, judges = TurnSettings(), TurnJudges(clock=time.monotonic)
+        vad = models.vad(turn)
+        detector = models.turn_detector(
+            turn, vad, judges=judges, clock=time.monotonic, tell=told.append
         )
+        stop = turn_stop(detector, pending=stage.words_owed)
+        pair = make_pair(AgentSettings(), turn, memory=memory, vad=vad, stop=stop, tell=told.append)
         pipeline = Pipeline([stage, CallerWords(tell=told.append), pair.user()])
         async with running(pipeline, rate_hz=RATE_HZ) as bench:
             line = Line(bench, lab)

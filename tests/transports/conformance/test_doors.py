@@ -141,7 +141,7 @@ async def test_the_agent_falls_silent_when_it_is_interrupted(
 def context_of(pool: WorkerPool) -> object:
     """Return the messages that the model is given in the one call."""
     pipeline = pool.one_call._pipeline
-    return pipeline.context.messages if pipeline else ()
+    return pipeline.dialogue.memory.messages if pipeline else ()
 
 
 async def test_keys_reach_us(door: Door, pool: WorkerPool, does: Callable[..., bool]) -> None:
