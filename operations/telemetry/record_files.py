@@ -123,7 +123,7 @@ class RecordFiles:
     """Writes rows twice a second in a thread; a full disk loses rows, but affects no call.
 
     Attributes:
-        lost_rows: Rows that were dropped because too many waited.
+        lost: Rows that were dropped because too many waited.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class RecordFiles:
         self._maker = RowMaker()
         self._waiting: dict[str, deque[Any]] = {name: deque() for name in NAMES if name in names}
         self._refused = False  # the last write was
-        self.lost_rows = 0
+        self.lost = 0
 
     async def hear(self, entry: Entry) -> None:
         """Keep one entry's rows until they are written."""
@@ -165,11 +165,6 @@ class RecordFiles:
         """How many rows are not written yet."""
         return sum(map(len, self._waiting.values()))
 
-    @property
-    def lost(self) -> int:
-        """How many rows were dropped."""
-        return self.lost_rows
-
     async def run(self, tell: Tell) -> None:
         """Write regularly until cancelled, and once more then; report a refused write."""
         try:
@@ -187,7 +182,7 @@ class RecordFiles:
             reason = refused.strerror or type(refused).__name__
             tell(WritesRefused(where=PLACE, reason=reason))
         if was_refused and not refused:
-            tell(WritesResumed(where=PLACE, lost=self.lost_rows))
+            tell(WritesResumed(where=PLACE, lost=self.lost))
 
     def write(self) -> OSError | None:
         """Write waiting rows; blocks. Refused rows keep waiting; return the error."""
@@ -221,4 +216,4 @@ class RecordFiles:
         waiting.extend(rows)
         while len(waiting) > WAITING:
             waiting.popleft()
-            self.lost_rows += 1
+            self.lost += 1

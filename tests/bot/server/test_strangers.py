@@ -278,7 +278,7 @@ async def test_a_blocked_terminal_stops_no_call(
     async with judged_call(tmp_path):
         for number in range(5000):
             logger.warning("{} {}", number, "x" * 500)
-    lost = logs.WRITERS[0].lost_lines
+    lost = logs.WRITERS[0]._lost
     terminal.close()
     logger.remove()
 
