@@ -1,10 +1,11 @@
 """One call: from the answered leg to the last event, whatever fails in between."""
 
 import asyncio
-from collections.abc import Iterator
+import secrets
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 from loguru import logger
 from pipecat.frames.frames import (
@@ -13,7 +14,6 @@ from pipecat.frames.frames import (
     ErrorFrame,
     TTSSpeakFrame,
 )
-from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.workers.runner import WorkerRunner
 
 from bot.call.ending import closing_steps, end_with_rising_force, take_step, tear_down
@@ -25,12 +25,12 @@ from bot.call.switchboard import RunningCall
 from bot.clock import utc_now
 from bot.config.agent import AgentSettings, RecordingSettings
 from calls.campaign_events import OutboundCallBegan
+from calls.cost import CostMeter, PriceTable
 from calls.entry import Numbering, Tell
 from calls.events import CallEnded, CallFailed, CallStarted, Event
-from calls.operations_events import CallerKnown
 from calls.resume import ResumeState
-from operations.crm.customer import CrmContact, is_personal, known_text, personal
-from operations.crm.port import CrmLookup
+from operations.crm.known_caller import KnownCaller
+from operations.telemetry.emitter import Emitter
 from processors.answerer.answerer_rules import AnsweringPlan
 from processors.answerer.watch import AnswererWatch
 from processors.holding.caller_silence import AnsweredFrame
@@ -57,48 +57,41 @@ async def watch_leg(leg: WatchedLeg, call: RunningCall) -> None:
             logger.opt(exception=stuck).error("call {} cannot be cancelled", call.call_id)
 
 
-class KnownCaller:
-    """The CRM look-up of one caller; it begins with the constructor."""
-
-    def __init__(self, lookup: CrmLookup, number: str, *, tell: Tell) -> None:
-        """Begin the look-up."""
-        self._name = lookup.crm.name
-        self._tell = tell
-        self._asking = lookup.begin(number, tell=tell)
-        self._greeted = False
-        self._over = False
-
-    def tell_model(self, context: LLMContext) -> None:
-        """Add what the CRM knows to the conversation, now or when its answer arrives."""
-
-        def known(asked: asyncio.Task[CrmContact | None]) -> None:
-            contact = None if self._over or asked.cancelled() else asked.result()
-            text = known_text(contact) if contact else ""
-            if text:
-                context.add_message({"role": "system", "content": text})
-                self._tell(CallerKnown(crm=self._name, late=self._greeted))
-
-        self._asking.add_done_callback(known)
-
-    async def greeted_by(self, agent: AgentSettings, *, within_s: float) -> AgentSettings:
-        """Return the agent, with the caller's name if its greeting has a placeholder for one.
-
-        Waits up to `within_s`, and not at all without such a placeholder.
-        """
-        contact = None
-        if is_personal(agent.greeting):
-            done, _ = await asyncio.wait({self._asking}, timeout=within_s)
-            contact = self._asking.result() if done and not self._asking.cancelled() else None
-        self._greeted = True
-        return agent.model_copy(update={"greeting": personal(agent.greeting, contact)})
-
-    def close(self) -> None:
-        """Cancel the look-up: the call is over."""
-        self._over = True
-        self._asking.cancel()
-
-
 LINE_LOST: Final = "line_lost"  # the reason of a call that may be resumed
+UNKNOWN: Final = 100  # entries a lost process may have made after it saved its state (chosen)
+MakeCall: TypeAlias = "Callable[..., Call]"
+"""Makes a call on a leg; `answering` says what to say to a machine that picks up."""
+
+
+def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall:
+    """Return what creates the calls of a process.
+
+    Each call has an id, the agent of the called number, and its own events with their costs.
+    """
+
+    def make(leg: Leg, answering: AnsweringPlan | None = None) -> "Call":
+        before = leg.before
+        call_id = (before and before.call_id) or secrets.token_hex(6)
+        numbers = Numbering(before.entries + UNKNOWN if before and before.call_id else 0)
+        told = shared.briefs.agent(leg.facts.dial_id)
+        agent = told or shared.settings.agent_for(leg.facts.called)
+        publish, meter = emitter.tell_for(call_id, numbers), CostMeter(prices)
+
+        def tell(event: Event) -> None:
+            for item in meter.handle(event):
+                publish(item)
+
+        return Call(
+            shared,
+            leg,
+            call_id=call_id,
+            agent=agent,
+            tell=tell,
+            numbers=numbers,
+            answering=answering or agent.answering,
+        )
+
+    return make
 
 
 class Call:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Protocol
 
 from bot import clock
-from bot.call.answerers import CarrierWords
 from bot.config.settings import Settings
 from bot.workers.configuration import ladders, local_rungs
 from calls.entry import Tell
@@ -27,6 +26,7 @@ from operations.telemetry.live import ConsoleSums, Live
 from operations.telemetry.logs import Log
 from operations.telemetry.metrics import Exposition, Metrics
 from operations.telemetry.record_files import RecordFiles
+from transports.carrier_words import CarrierWords
 
 
 class Tracing(Listener, Protocol):

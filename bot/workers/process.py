@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Final
 
 from bot import clock
-from bot.call.answerers import CarrierWords
 from bot.call.briefs import Briefs
-from bot.call.call_maker import CallMaker, load_prices
+from bot.call.call import MakeCall, call_maker
 from bot.call.last_resort import LastResort
 from bot.call.models import VoiceModels, warm_up
 from bot.call.shared import Shared
 from bot.call.summary_post import SummaryPosts, sending
 from bot.call.switchboard import Switchboard
+from bot.config.prices import load_prices
 from bot.config.rungs import rung_of
 from bot.config.settings import Settings
 from bot.health.policies import build_policies
@@ -57,6 +57,7 @@ from operations.telemetry.metrics import Exposition, Metrics
 from processors.turn.detector import TurnJudges
 from providers.catalog import provider
 from providers.provider import SharedService, Stage
+from transports.carrier_words import CarrierWords
 from transports.leg import People
 
 OWED: Final = "do_not_call"  # in `logs.dir`: numbers that are not in the do-not-call list yet
@@ -171,7 +172,7 @@ class Process:
     switchboard: Switchboard
     emitter: Emitter
     live: Live
-    call: CallMaker
+    call: MakeCall
     providers: ProviderView
     last_resort: LastResort
     policies: Mapping[Stage, StagePolicy]
@@ -255,7 +256,7 @@ async def _listening(
         _working_after_calls(shared, database, own, prices, tell=tell),
     ):
         tell(configuration_of(settings))
-        call = CallMaker(shared, emitter, prices)
+        call = call_maker(shared, emitter, prices)
         async with _taking_calls(call, shared, database, own, emitter, measuring) as process:
             yield process
 
@@ -299,7 +300,7 @@ async def _load(settings: Settings, models: VoiceModels | None) -> VoiceModels:
 
 @asynccontextmanager
 async def _taking_calls(
-    call: CallMaker,
+    call: MakeCall,
     shared: Shared,
     database: Database,
     own: OwnListeners,

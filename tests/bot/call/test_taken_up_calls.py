@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bot import clock
-from bot.call.call_maker import UNKNOWN
+from bot.call.call import UNKNOWN
 from bot.workers.pool import LocalKeyValueStore
 from calls.events import AgentSaid, CallEnded, CallRecorded
 from calls.resume import ResumeState

@@ -13,7 +13,6 @@ import pytest
 from aiohttp import web
 from livekit import api
 
-from bot.call.call_maker import CallMaker
 from bot.config.settings import Settings
 from bot.server.application import Extras, application
 from bot.workers.process import Process, open_process
@@ -207,7 +206,7 @@ def _asking(process: Process, tasks: asyncio.TaskGroup) -> httpx.AsyncClient:
 async def opened(
     tmp_path: Path,
     *,
-    call: CallMaker | None = None,
+    call: Any = None,
     media_server: LockedServer | None = None,
     **tree: Any,
 ) -> AsyncIterator[Opened]:

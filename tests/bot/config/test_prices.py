@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.call.call_maker import load_prices
 from bot.config.errors import ConfigError
+from bot.config.prices import load_prices
 from calls.cost import cost
 from calls.events import UsageMeasured
 from providers import cartesia, deepgram, elevenlabs, openai
