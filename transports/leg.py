@@ -22,6 +22,7 @@ class LegFacts:
     caller: str = ""  # unmasked: goes only into the call's own record
     called: str = ""
     keys: bool = True  # the far end reports key presses
+    screen: bool = False  # the far end shows what `Leg.show` takes
     call_ref: str = ""  # the carrier's own id of the call
     direction: Literal["inbound", "outbound"] = "inbound"
     transfers: bool = False  # this kind of line can transfer a call

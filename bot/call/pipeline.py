@@ -430,9 +430,7 @@ def language_for(
 
 def captions_for(leg: Leg) -> list[BaseObserver]:
     """Return what shows both sides' words to the caller, if the leg has a screen."""
-    if leg.facts.transport != "webrtc":
-        return []
-    return [Captions(show=leg.show, output=leg.output().name)]
+    return [Captions(show=leg.show, output=leg.output().name)] if leg.facts.screen else []
 
 
 def opt_out_for(
