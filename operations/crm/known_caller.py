@@ -1,4 +1,4 @@
-"""What the CRM knows of a caller, for the model and the greeting; a slow CRM delays no call."""
+"""The look-up of a caller in the CRM, for the model and the greeting; it delays no call."""
 
 import asyncio
 
