@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, Literal, TypeAlias
 
+from bot.config.campaigns import OnOutage
 from calls.campaign_events import CampaignFact, CampaignHeld, CampaignResumed
 from calls.outbound import ClaimRules, Contact
-from campaigns.model import Campaign, OnOutage
+from campaigns.model import Campaign
 from campaigns.pacing import pace
 from campaigns.window import day_began_s, opens_s
 

@@ -12,7 +12,6 @@ from typing import Any, Final, TextIO
 from urllib.parse import urlsplit
 
 from bot.clock import utc_now
-from bot.config.campaigns import campaign_of
 from bot.config.errors import shown
 from bot.config.settings import Settings
 from bot.exits import CommandError, UsageError
@@ -28,6 +27,7 @@ from campaigns.importing import (
     fetch_file,
     import_contacts,
 )
+from campaigns.model import campaign_of
 from campaigns.store.contacts import Contacts
 from fallbacks.facts import RetryPlanned
 from fallbacks.failure import ServiceError

@@ -14,7 +14,6 @@ from bot import clock
 from bot.call.briefs import Briefs, briefed
 from bot.carriers import Closing, NoCarrier, carrier_of
 from bot.config.agent import AgentSettings
-from bot.config.campaigns import campaign_of
 from bot.config.settings import Settings
 from bot.outbound.call_ledger import CallLedger
 from bot.outbound.rehearsal import rehearsal_of
@@ -28,7 +27,7 @@ from campaigns.call_verdict import KINDS, CallVerdict, judge_recorded
 from campaigns.dialer import Dialer
 from campaigns.dialer_parts import DialerParts, DialerSettings
 from campaigns.guard import Hold
-from campaigns.model import Campaign
+from campaigns.model import Campaign, campaign_of
 from campaigns.one_call import ONE_CALL, OneCall
 from campaigns.store.contacts import Contacts
 from campaigns.store.dials import Ledger

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from campaigns.guard import GO, Circumstances, judge_dial_now, stage_down
-from campaigns.model import OnOutage
+from bot.config.campaigns import OnOutage
 
 WELL = Circumstances(usable={"stt": True, "llm": True, "tts": True}, seats=3)
 NO_VOICE = replace(WELL, usable={"stt": True, "llm": True, "tts": False})

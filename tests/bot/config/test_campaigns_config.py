@@ -4,13 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from bot.config.campaigns import campaign_of
 from bot.config.environment import Environment
 from bot.config.errors import ConfigError
 from bot.config.loading import load
 from bot.config.settings import Settings
 from calls.outbound import DialOutcome
-from campaigns.model import CallingWindow, Campaign, RetryRule
+from campaigns.model import CallingWindow, Campaign, RetryRule, campaign_of
 
 WHOLE = """
 agents: {sales: {}}
