@@ -1,4 +1,4 @@
-"""Addresses of shared provider health, and the board at an address.
+"""Addresses of shared provider health.
 
 An address may contain a password, so no message shows it unmasked.
 """
@@ -11,7 +11,6 @@ from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 from bot.config.errors import MASK, without_secrets
-from operations.database.provider_board import ProviderBoard
 
 LOCAL: Final = "local"
 
@@ -97,29 +96,3 @@ def _unreadable(share: str, place: _Scheme) -> str | None:
     unknown = sorted(set(parse_qs(parts.query, keep_blank_values=True)) - place.options)
     known = ", ".join(sorted(place.options)) or "the address itself"
     return f"the option {unknown[0]} is unknown; known: {known}" if unknown else None
-
-
-def board_at(share: str, *, holder: str) -> ProviderBoard:
-    """Return the board at a valid address; it connects on first use.
-
-    Args:
-        share: The address.
-        holder: The name under which this process writes, unique for each process.
-    """
-    scheme = share.partition("://")[0]
-    if PLACES[scheme].backend == "redis":
-        from operations.database.redis_board import RedisBoard  # noqa: PLC0415 - its driver is an extra
-
-        return RedisBoard(share, holder=holder)
-    from sqlalchemy.engine import make_url  # noqa: PLC0415 - not needed to read a configuration
-
-    from operations.database.sql_board import SqlBoard  # noqa: PLC0415 - as above
-
-    url = make_url(share)
-    if PLACES[scheme] is _SQLITE:
-        return SqlBoard(url.set(drivername="sqlite+aiosqlite"), holder=holder)
-    url = url.set(drivername="postgresql+asyncpg")
-    if "sslmode" in url.query:  # libpq's name for what asyncpg calls ssl
-        ssl = url.query["sslmode"]
-        url = url.difference_update_query(["sslmode"]).update_query_dict({"ssl": ssl})
-    return SqlBoard(url, holder=holder)

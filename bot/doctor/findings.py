@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bot import clock
 from bot.config.sections import near_address
 from bot.config.settings import ServerSettings
-from bot.config.share_address import board_at, file_of, masked
+from bot.config.share_address import file_of, masked
 from bot.health.readiness_rules import Readiness
 
 if TYPE_CHECKING:
@@ -85,7 +85,8 @@ ABOUT_SHARE: Final = "resilience.share"
 
 async def share_finding(share: str) -> DoctorFinding:
     """Check the share at this address."""
-    from operations.database.database import StorageError  # noqa: PLC0415 - SQLAlchemy takes a while
+    from operations.database.boards import board_at  # noqa: PLC0415 - SQLAlchemy takes a while
+    from operations.database.database import StorageError  # noqa: PLC0415 - as above
 
     file = file_of(share)
     if file is not None and not file.exists():

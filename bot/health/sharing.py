@@ -15,13 +15,14 @@ from loguru import logger
 from bot import clock
 from bot.config.rungs import spoken
 from bot.config.settings import Settings
-from bot.config.share_address import LOCAL, board_at
+from bot.config.share_address import LOCAL
 from bot.health.policies import credential
 from calls.entry import Tell
 from calls.events import ShareLost, ShareRegained
 from fallbacks.availability import AvailabilityTable, RungAvailability
 from fallbacks.facts import RungFollowed
 from fallbacks.shared_health import Aspect, BoardWord, SharedRung
+from operations.database.boards import board_at
 from operations.database.database import StorageError
 from operations.database.provider_board import ProviderBoard
 from operations.keep_running import keep_running

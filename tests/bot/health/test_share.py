@@ -18,7 +18,6 @@ from bot.config.errors import ConfigError
 from bot.config.loading import Loaded, load
 from bot.config.printing import as_yaml
 from bot.config.settings import Settings
-from bot.config.share_address import board_at
 from bot.health.policies import build_policies
 from bot.health.sharing import Share, places, share_health
 from calls.events import Event, ShareLost, ShareRegained
@@ -27,6 +26,7 @@ from fallbacks.breaker import State
 from fallbacks.facts import RungFollowed
 from fallbacks.failure import Kind, failed
 from fallbacks.shared_health import Aspect, BoardWord, SharedRung
+from operations.database.boards import board_at
 from operations.database.database import StorageError
 from operations.database.provider_board import ProviderBoard
 from tests.kit.waiting import until
