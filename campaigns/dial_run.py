@@ -44,7 +44,7 @@ async def confirm_claim(campaign: Campaign, claim: Claim, parts: DialerParts) ->
         StorageError: The database does not answer.
     """
     lease_s = parts.settings.lease_s
-    if why := await parts.queue.confirm(claim.dial, now=parts.now_s(), lease_s=lease_s):
+    if why := await parts.queue.confirm(claim.dial, now_s=parts.now_s, lease_s=lease_s):
         raise DialWithdrawnError(why)
     now = parts.now_s()
     opens_s = contact_opens_s(campaign, claim.contact, now)
@@ -102,7 +102,7 @@ class DialLease:
         while not self.lost:
             await asyncio.sleep(lease_s / 3)
             try:
-                ours = await parts.queue.renew(dial, now=parts.now_s(), lease_s=lease_s)
+                ours = await parts.queue.renew(dial, now_s=parts.now_s, lease_s=lease_s)
             except StorageError as broken:
                 logger.warning("the lease of dial {} was not renewed: {}", dial.id, broken)
                 continue

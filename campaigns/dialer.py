@@ -172,7 +172,7 @@ class Dialer:
             return
         parts, now = self._parts, self._parts.now_s()
         silent = await parts.queue.adopt_expired(
-            self._campaigns, now=now, lease_s=parts.settings.lease_s
+            self._campaigns, now_s=parts.now_s, lease_s=parts.settings.lease_s
         )
         self._looks.looked(now)
         for claim in silent:
@@ -188,9 +188,9 @@ class Dialer:
             self._hold(campaign, verdict.reason, outage=verdict.outage)
         if verdict.step == "hold":
             return False
-        now = parts.now_s()
+        rules = rules_of(campaign, now=parts.now_s())
         claim = await parts.queue.claim(
-            campaign.name, rules_of(campaign, now=now), now=now, lease_s=parts.settings.lease_s
+            campaign.name, rules, now_s=parts.now_s, lease_s=parts.settings.lease_s
         )
         if isinstance(claim, NothingToDial):
             await self._rest(standing, verdict, claim)

@@ -131,7 +131,7 @@ class CrmPoster:
     async def tell_next(self) -> bool:
         """Send one report; return False if none is pending or it was not accepted."""
         self._rest_s = self._look_s
-        lent = await self._outbox.lend(now=self._utc_s())
+        lent = await self._outbox.lend(now_s=self._utc_s)
         if lent is None:
             return False
         self._rest_breaker()

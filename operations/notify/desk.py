@@ -46,7 +46,7 @@ class AlertSending:
 
     async def send_next(self, channel: Channel) -> bool:
         """Send one pending alert of a channel; return False if there is none or it is refused."""
-        post = await self._outbox.lend(channel.name, now=self._utc_s())
+        post = await self._outbox.lend(channel.name, now_s=self._utc_s)
         if post is None:
             return False
         whole = True

@@ -263,7 +263,7 @@ class SheetMirror:
         """Write one batch; return False if there is none, it failed, or the tab rests."""
         if not self._tries[tab].may(self._now_s()):
             return False
-        batch = await self._outbox.take(tab, now=self._now_s(), most=AT_ONCE)
+        batch = await self._outbox.take(tab, now_s=self._now_s, most=AT_ONCE)
         if not batch.rows:
             return False
         rows = list(batch.rows)

@@ -260,10 +260,10 @@ async def until(holds: Callable[[], bool], *, within_s: float = 1000.0) -> None:
 async def left_by_another(it: Dialing, *, asked: bool, call_ref: str = "") -> Claim:
     """Let a process claim a contact and die, before or after it asked the carrier."""
     other = Queue(Database(it.url), holder="another")
-    claim = await other.claim("c", rules_of(it.campaign, now=now_s()), now=now_s(), lease_s=1.0)
+    claim = await other.claim("c", rules_of(it.campaign, now=now_s()), now_s=now_s, lease_s=1.0)
     assert isinstance(claim, Claim)
     if asked:
-        assert not await other.confirm(claim.dial, now=now_s(), lease_s=1.0)
+        assert not await other.confirm(claim.dial, now_s=now_s, lease_s=1.0)
     if call_ref:
         assert await other.placed(claim.dial, call_ref)
     await other.database.close()

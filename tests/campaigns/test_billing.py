@@ -15,6 +15,7 @@ from campaigns.store.figures import Figures
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.rest import CarrierRest
 from tests.campaigns.heard_callbacks import ToldNews
+from tests.kit.clock import always
 from tests.operations.database.campaign_queue import (
     LEASE_S,
     NOON,
@@ -57,7 +58,7 @@ async def settle(
     queue: OpenQueue, outcome: DialOutcome, *, now: float = NOON, cost: float | None = None
 ) -> Claim:
     claim = await queue.take(now=now)
-    await queue.store.confirm(claim.dial, now=now, lease_s=LEASE_S)
+    await queue.store.confirm(claim.dial, now_s=always(now), lease_s=LEASE_S)
     await queue.store.placed(claim.dial, f"CA-{claim.dial.id}")
     result = DialResult(outcome=outcome, length_s=30.0, cost=cost)
     await queue.store.settle(claim.dial, result, then=NextStep(state="done"), now=now)

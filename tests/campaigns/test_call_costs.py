@@ -19,6 +19,7 @@ from campaigns.store.figures import Figures
 from operations.database.database import Database
 from operations.record.fold_rules import RecordFold
 from operations.record.writer import RecordWriter
+from tests.kit.clock import always
 from tests.operations.database.campaign_queue import (
     LEASE_S,
     NOON,
@@ -71,7 +72,7 @@ async def settle(
     queue: OpenQueue, outcome: DialOutcome = DialOutcome.COMPLETED, *, reason: str = ""
 ) -> Dial:
     claim = await queue.take()
-    await queue.store.confirm(claim.dial, now=NOON, lease_s=LEASE_S)
+    await queue.store.confirm(claim.dial, now_s=always(NOON), lease_s=LEASE_S)
     await queue.store.placed(claim.dial, f"CA-{claim.dial.id}")
     result = DialResult(outcome=outcome, reason=reason, length_s=30.0)
     await queue.store.settle(claim.dial, result, then=NextStep(state="done"), now=NOON)

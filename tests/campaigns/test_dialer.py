@@ -390,7 +390,7 @@ async def test_a_dial_that_ended_without_a_waiter_is_not_waited_for(tmp_path: Pa
 
     async with dialing(tmp_path, A) as it, asyncio.TaskGroup() as tasks:
         claim = await it.store.claim(
-            "c", rules_of(it.campaign, now=now_s()), now=now_s(), lease_s=1.0
+            "c", rules_of(it.campaign, now=now_s()), now_s=now_s, lease_s=1.0
         )
         assert isinstance(claim, Claim)
         carrier = WatchedCarrier(it.carrier)

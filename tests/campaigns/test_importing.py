@@ -23,6 +23,7 @@ from campaigns.model import Campaign
 from campaigns.store.contacts import BATCH, Contacts
 from campaigns.store.queue import Queue
 from operations.database.database import Database
+from tests.kit.clock import always
 from tests.share_servers import Server
 
 NOW = 1_800_014_400.0  # 2027-01-15, 12:00 UTC
@@ -83,7 +84,9 @@ async def claimed(url: str, campaign: Campaign = SPRING) -> list[Claim]:
     await store.move(campaign.name, "running", now=NOW)
     found = []
     rules = rules_of(campaign, now=NOW + 1e4)
-    while isinstance(claim := await store.claim("spring", rules, now=NOW + 1e4, lease_s=9), Claim):
+    while isinstance(
+        claim := await store.claim("spring", rules, now_s=always(NOW + 1e4), lease_s=9), Claim
+    ):
         found.append(claim)
     await store.database.close()
     return found

@@ -19,6 +19,7 @@ from operations.notify.alerting_rules import Alerting
 from operations.notify.outbox import AlertOutbox, ReportedFact, RoundOutcome
 from operations.record.fold_rules import RecordFold
 from operations.record.writer import RecordWriter
+from tests.kit.clock import always
 from tests.operations.database.campaign_queue import LEASE_S, NOON, new_contacts, open_queue
 from tests.share_servers import Server
 
@@ -188,7 +189,7 @@ class TroublesContract:
         await queue.fill(new_contacts(2))
         for at_s in (NOON, NOON + 60.0):
             claim = await queue.take(now=at_s)
-            await queue.store.confirm(claim.dial, now=at_s, lease_s=LEASE_S)
+            await queue.store.confirm(claim.dial, now_s=always(at_s), lease_s=LEASE_S)
             done = DialResult(outcome=DialOutcome.COMPLETED, length_s=30.0)
             await queue.store.settle(claim.dial, done, then=NextStep(state="done"), now=at_s + 40.0)
         await queue.close()

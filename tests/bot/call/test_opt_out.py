@@ -12,6 +12,7 @@ from calls.events import TranscriptFinal
 from campaigns.store.contacts import Contacts
 from campaigns.store.owed_numbers import OwedNumbers
 from operations.database.database import Database
+from tests.kit.clock import always
 from tests.operations.database.campaign_queue import LEASE_S, NOON, new_contacts, open_queue
 from transports.leg import LegFacts
 
@@ -62,7 +63,7 @@ async def test_a_contact_who_opts_out_is_not_called_again_whatever_the_notation(
     await queue.fill([contact])
     await queue.fill([contact], campaign="autumn")
     dial = (await queue.take()).dial
-    await queue.store.confirm(dial, now=NOON, lease_s=LEASE_S)
+    await queue.store.confirm(dial, now_s=always(NOON), lease_s=LEASE_S)
 
     await ask_to_be_left_alone(
         queue.book, None, tmp_path, direction="outbound", called=written, dial_id=dial.id

@@ -37,6 +37,7 @@ from operations.telemetry.live import Live
 from tests.bot.workers.lines import lines
 from tests.bot.workers.test_shared_limits import settings_with
 from tests.campaigns.dialing import Floor, ScriptedCarrier
+from tests.kit.clock import always
 
 TOKEN = "a-token-of-the-console"
 NOON = 1_800_014_400.0  # 2027-01-15, 12:00 UTC
@@ -110,9 +111,11 @@ class Asking:
         store = Queue(self.figures.database, holder="me")
         for left, outcome in zip(range(len(outcomes), 0, -1), outcomes, strict=True):
             now = NOON - 60.0 * left
-            claim = await store.claim("spring", rules_of(SPRING, now=now), now=now, lease_s=15.0)
+            claim = await store.claim(
+                "spring", rules_of(SPRING, now=now), now_s=always(now), lease_s=15.0
+            )
             assert isinstance(claim, Claim), claim
-            await store.confirm(claim.dial, now=now, lease_s=15.0)
+            await store.confirm(claim.dial, now_s=always(now), lease_s=15.0)
             result = DialResult(outcome=outcome, length_s=20.0, cost=cost)
             await store.settle(claim.dial, result, then=NextStep(state="done"), now=now + 30.0)
 

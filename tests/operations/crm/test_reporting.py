@@ -156,8 +156,8 @@ async def test_a_killed_sender_blocks_reports_only_briefly(tmp_path: Path) -> No
     async with register_at() as (register, url):
         outbox = CrmOutbox(Database(url_of(tmp_path)))
         await outbox.put(report(1), now=time.monotonic())
-        assert await outbox.lend(now=time.monotonic()) is not None  # and then it is killed
-        assert await outbox.lend(now=time.monotonic()) is None
+        assert await outbox.lend(now_s=time.monotonic) is not None  # and then it is killed
+        assert await outbox.lend(now_s=time.monotonic) is None
         await tell_all(outbox, url, within_s=3600.0)
         await outbox.database.close()
 

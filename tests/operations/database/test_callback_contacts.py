@@ -24,6 +24,7 @@ from operations.after_call.outcome_rules import CallResult
 from operations.after_call.work import CallResults
 from operations.database.database import Database
 from operations.record.callbacks import Callback, Callbacks
+from tests.kit.clock import always
 from tests.share_servers import Server
 
 NUMBER = "+12125550142"
@@ -46,7 +47,7 @@ RULES = ClaimRules(
 async def claim(url: str, now: float, campaign: str = "back") -> Contact | None:
     store = Queue(Database(url), holder="a")
     try:
-        found = await store.claim(campaign, RULES, now=now, lease_s=30.0)
+        found = await store.claim(campaign, RULES, now_s=always(now), lease_s=30.0)
         return found.contact if isinstance(found, Claim) else None
     finally:
         await store.database.close()
@@ -55,7 +56,7 @@ async def claim(url: str, now: float, campaign: str = "back") -> Contact | None:
 async def settle(url: str, *, now: float, outcome: DialOutcome = DialOutcome.COMPLETED) -> None:
     """Dial the next contact, and let it end so."""
     store = Queue(Database(url), holder="b")
-    found = await store.claim("back", RULES, now=now, lease_s=30.0)
+    found = await store.claim("back", RULES, now_s=always(now), lease_s=30.0)
     assert isinstance(found, Claim)
     done = DialResult(outcome=outcome)
     await store.settle(found.dial, done, then=NextStep(state="done"), now=now)
@@ -65,7 +66,7 @@ async def settle(url: str, *, now: float, outcome: DialOutcome = DialOutcome.COM
 async def fail(url: str, campaign: Campaign, *, now: float) -> str:
     """Dial the next contact, and let it fail on our side; return its state."""
     store, outcome = Queue(Database(url), holder="b"), DialOutcome.AGENT_FAILED
-    found = await store.claim("back", RULES, now=now, lease_s=30.0)
+    found = await store.claim("back", RULES, now_s=always(now), lease_s=30.0)
     assert isinstance(found, Claim)
     result = DialResult(outcome=outcome)
     step = replace(next_step(campaign, found.contact, result, now), due_s=now)
@@ -195,7 +196,7 @@ class CallbackContactsContract:
         database = Database(url)
         contacts, store = Contacts(database), Queue(database, holder="a")
         await contacts.queue_callback("c1", "back", replace(WANTED, due_s=NOW), now=NOW)
-        found = await store.claim("back", RULES, now=NOW, lease_s=30.0)
+        found = await store.claim("back", RULES, now_s=always(NOW), lease_s=30.0)
         assert isinstance(found, Claim)
 
         during = await contacts.queue_callback("c2", "back", WANTED, now=NOW)

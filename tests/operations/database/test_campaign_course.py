@@ -9,6 +9,7 @@ import pytest
 from calls.outbound import DialOutcome, DialResult, NextStep
 from campaigns.store.figures import RECENT, SAMPLE, CampaignCourse, Figures
 from operations.database.database import Database
+from tests.kit.clock import always
 from tests.operations.database.campaign_queue import LEASE_S, NOON, OpenQueue, new_contacts, queues
 from tests.share_servers import Server
 
@@ -41,10 +42,10 @@ class CourseContract:
         night = replace(new_contacts(4)[3], zones=("Asia/Tokyo", "Asia/Seoul"))
         await queue.fill([*new_contacts(3), night])
         first = await queue.take(now=NOON + 1.0)
-        await queue.store.confirm(first.dial, now=NOON + 1.0, lease_s=LEASE_S)
+        await queue.store.confirm(first.dial, now_s=always(NOON + 1.0), lease_s=LEASE_S)
         await queue.store.settle(first.dial, DONE, then=NextStep(state="done"), now=NOON + 2.0)
         second = await queue.take(now=NOON + 5.0)
-        await queue.store.confirm(second.dial, now=NOON + 5.0, lease_s=LEASE_S)
+        await queue.store.confirm(second.dial, now_s=always(NOON + 5.0), lease_s=LEASE_S)
         later = NextStep(state="resting", due_s=NOON + 900.0)
         await queue.store.settle(second.dial, DONE, then=later, now=NOON + 6.0)
 

@@ -3,6 +3,7 @@
 from operations.crm.customer import CrmReport
 from operations.crm.outbox import CrmOutbox
 from operations.database.database import Database
+from tests.kit.clock import always
 from tests.share_servers import Server
 
 
@@ -14,7 +15,7 @@ async def test_a_caller_with_a_very_long_address_blocks_no_report(postgres: Serv
 
     assert await outbox.put(report, now=1.0)
 
-    lent = await outbox.lend(now=1.0)
+    lent = await outbox.lend(now_s=always(1.0))
     assert lent
     assert lent.report == report
     await outbox.database.close()

@@ -24,6 +24,7 @@ from operations.record.erasing import AT_ONCE, Erasure
 from operations.record.fold_rules import RecordFold
 from operations.record.reader import RecordReader
 from operations.record.writer import RecordWriter
+from tests.kit.clock import always
 from tests.operations.database.kept_voicemails import kept_voicemails
 from tests.operations.database.test_alert_outbox import MAIL, decide
 from tests.share_servers import Server
@@ -161,7 +162,7 @@ class ForgettingContract:
             report = CrmReport(key=key, call_id=key, direction="inbound", number="+15550101")
             await outbox.put(report, now=days_ago(made_days))
             if told_days is not None:
-                lent = await outbox.lend(now=days_ago(told_days))
+                lent = await outbox.lend(now_s=always(days_ago(told_days)))
                 assert lent
                 await outbox.told(lent, now=days_ago(told_days))
 

@@ -11,6 +11,7 @@ from operations.crm.outbox import CrmOutbox
 from operations.database.database import Database
 from operations.record.callbacks import Callback, Callbacks
 from operations.record.voicemails import TEXT, Voicemails, list_voicemails
+from tests.kit.clock import always
 from tests.operations.database.kept_voicemails import kept_voicemails
 from tests.share_servers import Server
 
@@ -60,7 +61,7 @@ class StorableContract:
 
         assert await outbox.put(report, now=1.0)
 
-        lent = await outbox.lend(now=1.0)
+        lent = await outbox.lend(now_s=always(1.0))
         assert lent
         assert lent.report == report
         await outbox.database.close()

@@ -36,6 +36,7 @@ from operations.record.phone_numbers import e164, same_as
 from operations.record.reader import RecordReader
 from operations.record.writer import RecordWriter
 from operations.telemetry.journal import Journal
+from tests.kit.clock import always
 from tests.operations.database.campaign_queue import CONSENT, FAST, NOON, OpenQueue, queues
 from tests.operations.database.kept_voicemails import kept_voicemails
 from tests.share_servers import Server, postgres
@@ -108,7 +109,10 @@ async def called(queue: OpenQueue, *, held_s: float = 60.0) -> Claim:
     )
     await queue.fill([mary, bob])
     claim = await queue.store.claim(
-        "spring", rules_of(FAST, now=NOON), now=NOON, lease_s=clock.utc_s() + held_s - NOON
+        "spring",
+        rules_of(FAST, now=NOON),
+        now_s=always(NOON),
+        lease_s=clock.utc_s() + held_s - NOON,
     )
     assert isinstance(claim, Claim)
     return claim
@@ -281,7 +285,9 @@ class ForgettingContract:
             during = await forget_number(settings, MARY)
 
             over_s = claim.dial.lease_until_s
-            (taken,) = await other.store.adopt_expired(["spring"], now=over_s, lease_s=60.0)
+            (taken,) = await other.store.adopt_expired(
+                ["spring"], now_s=always(over_s), lease_s=60.0
+            )
             assert (during.live, taken.dial.id) == (1, claim.dial.id)
             assert taken.contact == claim.contact  # with its consent
             await other.store.settle(
@@ -308,7 +314,9 @@ class ForgettingContract:
         async with queues(url, 1) as (queue,):
             claim = await called(queue, held_s=60.0 - LONGEST_S)
             before = await forget_number(settings, MARY)
-            await queue.store.renew(claim.dial, now=clock.utc_s() - LONGEST_S - 60.0, lease_s=0.0)
+            await queue.store.renew(
+                claim.dial, now_s=always(clock.utc_s() - LONGEST_S - 60.0), lease_s=0.0
+            )
 
             after = await forget_number(settings, MARY)
 

@@ -23,6 +23,7 @@ from operations.retrying import Retries
 from operations.sheets.mirror import MirrorSources, SheetMirror
 from operations.sheets.outbox import SheetOutbox
 from operations.sheets.sheet import ServiceAccount, Sheet
+from tests.kit.clock import always
 from tests.operations.postmortem.rows import ALERT, KEY, NUMBER, WORDS, at, call_values, fill
 from tests.operations.sheets.google import SPREADSHEET, Google, google_on_loopback
 from tests.share_servers import Server
@@ -273,7 +274,7 @@ class MirrorContract:
         self, it: Mirrored
     ) -> None:
         await it.mirror.note()
-        await it.outbox.take("calls", now=it.now.timestamp(), most=100)
+        await it.outbox.take("calls", now_s=always(it.now.timestamp()), most=100)
         it.google.tabs["calls"] = [["key"], ["call c1"]]  # some of it arrived
 
         await it.round(it.another())
@@ -285,7 +286,7 @@ class MirrorContract:
 
     async def test_found_rows_are_not_written_when_the_others_fail(self, it: Mirrored) -> None:
         await it.mirror.note()
-        await it.outbox.take("calls", now=it.now.timestamp(), most=100)
+        await it.outbox.take("calls", now_s=always(it.now.timestamp()), most=100)
         it.google.tabs["calls"] = [["key"], ["call c1"]]
         it.google.faults = ["429"]
         await it.later(3)
@@ -296,9 +297,9 @@ class MirrorContract:
     async def test_two_processes_at_once_take_different_rows(self, it: Mirrored) -> None:
         await it.mirror.note()
         now = it.now.timestamp()
-        one = await it.outbox.take("calls", now=now, most=2)
+        one = await it.outbox.take("calls", now_s=always(now), most=2)
         async with Database(it.url) as database:
-            other = await SheetOutbox(database).take("calls", now=now, most=2)
+            other = await SheetOutbox(database).take("calls", now_s=always(now), most=2)
 
         assert len(one.rows) == 2
         assert len(other.rows) == 1
