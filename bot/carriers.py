@@ -9,13 +9,7 @@ from fastapi import APIRouter
 from bot import clock
 from bot.config.carriers import ExotelSettings, PlivoSettings, TelnyxSettings
 from bot.config.settings import LivekitSettings, Settings, TransportsSettings, TwilioSettings
-from transports.dialling import (
-    CampaignCarrier,
-    CarrierNews,
-    DialRefusedError,
-    DialRequest,
-    FoundCall,
-)
+from transports.dialling import CampaignCarrier, CarrierNews
 from transports.exotel.dialling import ExotelCalls, ExotelCarrier
 from transports.exotel.rest import ExotelRest
 from transports.exotel.routes import ExotelProof, exotel_router
@@ -234,15 +228,3 @@ def _livekit(settings: LivekitSettings, tasks: asyncio.TaskGroup) -> CampaignCar
         tasks=tasks,
         media_timeout_s=settings.sip.media_timeout_s,
     )
-
-
-class NoCarrier:
-    """The carrier if none is configured."""
-
-    async def dial(self, request: DialRequest) -> str:
-        """Refuse every call."""
-        raise DialRefusedError("no carrier is configured")
-
-    async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
-        """Return `None`."""
-        return None

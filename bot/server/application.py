@@ -24,7 +24,7 @@ from bot.server.webrtc_routes import webrtc_router
 from bot.workers.pool import SingleProcess, WorkerPool
 from bot.workers.pool_client import PoolClient
 from bot.workers.process import Process
-from campaigns.dialer_parts import DialerSettings
+from campaigns.dialing import DialerSettings
 from operations.record.reader import RecordReader
 from operations.telemetry.emitter import Listener
 from transports.media_stream.webhooks import CarrierHost

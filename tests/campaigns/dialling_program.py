@@ -20,7 +20,7 @@ import sqlalchemy.dialects.postgresql.asyncpg
 import sqlalchemy.dialects.sqlite.aiosqlite  # noqa: F401 - before the fork
 
 from calls.outbound import Claim, DialOutcome, DialResult, NothingToDial
-from campaigns.fate import judge_fate, was_never_asked
+from campaigns.dial_run import judge_fate, was_never_asked
 from campaigns.guard import rules_of
 from campaigns.model import Campaign, RetryRule, next_step
 from campaigns.store.queue import Queue

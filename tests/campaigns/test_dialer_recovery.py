@@ -91,7 +91,7 @@ async def test_a_server_with_other_campaigns_takes_no_dial_from_the_right_one(
         left = await left_by_another(it, asked=True)
         other = Queue(Database(it.url), holder="elsewhere")
         elsewhere = Dialer(
-            {"another": replace(it.campaign, name="another")}, replace(it.parts(), queue=other)
+            {"another": replace(it.campaign, name="another")}, **it.parts(queue=other)
         )
         async with asyncio.TaskGroup() as tasks:
             task = tasks.create_task(elsewhere.run())
@@ -110,7 +110,7 @@ async def test_a_dead_processs_dial_is_found_soon_although_the_clock_was_put_bac
     async with dialing(tmp_path, A) as it:
         it.floor.free = 0  # it dials no contact itself
         ahead_s = 3600.0
-        dialer = Dialer({"c": it.campaign}, replace(it.parts(), now_s=lambda: now_s() + ahead_s))
+        dialer = Dialer({"c": it.campaign}, **it.parts(now_s=lambda: now_s() + ahead_s))
         async with asyncio.TaskGroup() as tasks:
             task = tasks.create_task(dialer.run())
             await asyncio.sleep(5.0)
@@ -202,9 +202,7 @@ async def relieved(it: Dialing) -> AsyncIterator[Dialer]:
         calls=it.carrier.calls, record=it.carrier.record, answers_after_s=it.carrier.answers_after_s
     )
     it.floor.leads = False
-    dialer = Dialer(
-        {"c": it.campaign}, replace(it.parts(), queue=store, carrier=carrier, pool=Floor())
-    )
+    dialer = Dialer({"c": it.campaign}, **it.parts(queue=store, carrier=carrier, pool=Floor()))
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(dialer.run())
         try:

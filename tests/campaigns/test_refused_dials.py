@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from campaigns.dialer_parts import DialerSettings
+from campaigns.dialing import DialerSettings
 from campaigns.one_call import OneCall
 from tests.campaigns.dialing import Floor, dialing, now_s, running, until
 from tests.campaigns.heard_callbacks import ToldNews

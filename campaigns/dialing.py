@@ -1,24 +1,28 @@
-"""Dependencies of a dialer: the queue, the carrier, the worker pool, our calls and settings."""
+"""What all dials share: their time limits, the worker pool, and the result of an answered call."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from calls.entry import Tell
-from calls.outbound import Claim
+from calls.dialled import DialVerdict
+from calls.outbound import Claim, DialOutcome, DialResult
 from campaigns.breakers import IN_A_ROW
-from campaigns.call_verdict import CallVerdict
-from campaigns.fate import GRACE_S
-from campaigns.guard import Hold
+from campaigns.call_verdict import NO_CALL, CallVerdict
 from campaigns.model import Campaign
-from campaigns.store.figures import Figures
-from campaigns.store.queue import Queue
-from transports.dialling import CampaignCarrier
+from transports.dialling import FoundCall
 
 LEASE_S: Final = 15.0  # chosen: a dead process's slots are free within seconds
 LOOK_S: Final = 2.0  # between two checks of a call; callbacks bring most news earlier
 RING_S: Final = 30.0
+GRACE_S: Final = 30.0  # chosen: three times what a request to a carrier may take
+REACHED: Final = frozenset({DialOutcome.COMPLETED, DialOutcome.VOICEMAIL})
+NOT_REACHED: Final = frozenset(
+    {DialOutcome.BUSY, DialOutcome.NO_ANSWER, DialOutcome.FAILED, DialOutcome.CANCELLED}
+)
+"""Outcomes of a call that was not answered. A carrier may also report one of these for an answered
+call: the line was lost, or the status is an undocumented one."""
+SOON_S: Final = 0.5  # between two checks of our own call that is about to end
 
 
 class DialingCapacity(Protocol):
@@ -96,23 +100,37 @@ class DialerSettings:
     failures: int = IN_A_ROW
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DialerParts:
-    """Dependencies of a dialer.
+async def judge_call(
+    dial_id: str,
+    found: FoundCall,
+    *,
+    calls: OwnCalls,
+    settings: DialerSettings,
+    now_s: Callable[[], float],
+) -> DialResult:
+    """Return the result of a call that is over according to the carrier.
 
-    Attributes:
-        now_s: Seconds since 1970.
-        rehearse: Tries our own stages before a dial; returns the one that is down, or "".
-        held: Returns the campaigns that are held, as operators were told by any process.
+    Our own record of an answered call corrects the carrier's outcome.
     """
+    outcome = found.outcome or DialOutcome.UNKNOWN
+    result = DialResult(outcome=outcome, length_s=found.length_s, cost=found.cost)
+    if outcome not in REACHED and not found.answered:
+        return _unanswered(result, found.verdict)
+    until_s = now_s() + settings.verdict_s
+    while not ((verdict := await calls.verdict(dial_id)) and verdict.over) and now_s() < until_s:
+        await calls.wait(dial_id, min(settings.look_s, SOON_S))
+    verdict = verdict or NO_CALL
+    if verdict.failed and outcome is not DialOutcome.VOICEMAIL:
+        return replace(result, outcome=DialOutcome.AGENT_FAILED, reason=verdict.failed)
+    if verdict.over and outcome in NOT_REACHED:  # we talked: do not call again
+        result = replace(result, outcome=DialOutcome.COMPLETED)
+    if verdict.machine and result.outcome in REACHED:
+        result = replace(result, outcome=DialOutcome.VOICEMAIL)
+    return replace(result, length_s=result.length_s or verdict.length_s)
 
-    queue: Queue
-    figures: Figures
-    carrier: CampaignCarrier
-    calls: OwnCalls
-    pool: DialingCapacity
-    tell: Tell
-    now_s: Callable[[], float]
-    rehearse: Callable[[], Awaitable[str]] | None = None
-    held: Callable[[], Awaitable[Mapping[str, Hold]]] | None = None
-    settings: DialerSettings = field(default_factory=DialerSettings)
+
+def _unanswered(result: DialResult, said: DialVerdict | None) -> DialResult:
+    """Return the result with what the SIP status means for the number and the trunk."""
+    if said is None or (said.again != "never" and said.trunk == "well"):
+        return result  # the outcome is enough
+    return replace(result, reason=said.reason, again=said.again, trunk=said.trunk)
