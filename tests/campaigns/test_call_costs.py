@@ -20,6 +20,7 @@ from operations.database.database import Database
 from operations.record.fold_rules import RecordFold
 from operations.record.writer import RecordWriter
 from tests.kit.clock import always
+from tests.kit.dials import dials_of
 from tests.operations.database.campaign_queue import (
     LEASE_S,
     NOON,
@@ -94,14 +95,6 @@ async def take_over(url: str, *, now: float = NOON + 5.0) -> float:
         await calls.database.close()
 
 
-async def dials_of(url: str) -> Sequence[Dial]:
-    reader = Ledger(Database(url))
-    try:
-        return await reader.of_campaign("spring")
-    finally:
-        await reader.database.close()
-
-
 class CallCostsContract:
     """Holds for any database; a kind of database is a class with the fixture `url`."""
 
@@ -118,7 +111,7 @@ class CallCostsContract:
 
         waits = [await take_over(url) for _ in range(3)]
 
-        (kept,) = await dials_of(url)
+        (kept,) = await dials_of(url, "spring")
         assert kept.providers_cost == pytest.approx(0.03)
         assert (kept.unpriced, kept.abandoned) == (False, False)
         assert (await queue.standing()).cost == pytest.approx(0.03)
@@ -150,7 +143,9 @@ class CallCostsContract:
         await take_over(url)
         await call.close()
 
-        assert [item.providers_cost for item in await dials_of(url)] == [pytest.approx(0.03)]
+        assert [item.providers_cost for item in await dials_of(url, "spring")] == [
+            pytest.approx(0.03)
+        ]
         assert (await queue.standing()).cost == pytest.approx(0.03)
         assert isinstance(await queue.claim(THRIFTY), Claim), "the day has 0.03 of its 0.05"
 
@@ -159,13 +154,13 @@ class CallCostsContract:
         call = Call(url, dial.id)
         await call.tell(used(0.02))
         await take_over(url)
-        (before,) = await dials_of(url)
+        (before,) = await dials_of(url, "spring")
 
         await call.end()
         await take_over(url)
         await call.close()
 
-        (behind,) = await dials_of(url)
+        (behind,) = await dials_of(url, "spring")
         assert (before.providers_cost, before.unpriced) == (None, None)
         assert (behind.providers_cost, behind.unpriced) == (0.02, False)
 
@@ -236,7 +231,7 @@ class CallCostsContract:
         for item in (short, whole):
             await item.close()
 
-        kept = {dial.id: dial.abandoned for dial in await dials_of(url)}
+        kept = {dial.id: dial.abandoned for dial in await dials_of(url, "spring")}
         assert kept == {left.id: True, stayed.id: False}
         assert (reached.talked, reached.abandoned) == (2, 1)
 

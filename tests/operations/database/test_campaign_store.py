@@ -17,6 +17,7 @@ from campaigns.store.queue import Queue
 from operations.database.database import Database, StorageError
 from operations.database.tables import CAMPAIGNS, CONTACTS, DIALS
 from tests.kit.clock import always
+from tests.kit.dials import dials_of
 from tests.operations.database.campaign_queue import (
     CONSENT,
     FAST,
@@ -199,22 +200,20 @@ class QueueContract:
         assert await other.store.settle(taken.dial, DONE, then=FINISHED, now=NOON)
 
     async def test_a_dial_whose_contact_was_erased_blocks_no_other_takeover(
-        self, queue: OpenQueue, other: OpenQueue, url: str
+        self, queue: OpenQueue, other: OpenQueue
     ) -> None:
         await queue.fill(new_contacts(2))
         erased, kept = await queue.take(), await queue.take()
         async with other.store.database.transaction() as connection:
             await connection.execute(delete(CONTACTS).where(CONTACTS.c.id == erased.contact.id))
-        reader = Ledger(Database(url))
-        assert await reader.find(erased.dial.id) is None
+        assert await Ledger(other.database).find(erased.dial.id) is None
 
         (taken,) = await other.store.adopt_expired(
             ["spring"], now_s=always(NOON + LEASE_S), lease_s=LEASE_S
         )
 
         assert taken.dial.id == kept.dial.id
-        assert [dial.id for dial in await reader.of_campaign("spring")] == [kept.dial.id]
-        await reader.database.close()
+        assert [dial.id for dial in await dials_of(other.database, "spring")] == [kept.dial.id]
 
     async def test_a_call_that_renews_keeps_its_dial(
         self, queue: OpenQueue, other: OpenQueue

@@ -27,7 +27,6 @@ from calls.outbound import Claim, DialOutcome, DialResult, NextStep
 from campaigns.guard import rules_of
 from campaigns.store.claim import LONGEST_S
 from campaigns.store.contacts import NewContact
-from campaigns.store.dials import Ledger
 from operations.database.database import Database
 from operations.record.callbacks import Callback, Callbacks
 from operations.record.fold_rules import RecordFold
@@ -37,6 +36,7 @@ from operations.record.reader import RecordReader
 from operations.record.writer import RecordWriter
 from operations.telemetry.journal import Journal
 from tests.kit.clock import always
+from tests.kit.dials import dials_of
 from tests.operations.database.campaign_queue import CONSENT, FAST, NOON, OpenQueue, queues
 from tests.operations.database.kept_voicemails import kept_voicemails
 from tests.share_servers import Server, postgres
@@ -349,9 +349,7 @@ class ForgettingContract:
 
             assert forgotten.live == 0
             assert (await queue.take(FAST)).contact.number == BOB
-        reader = Ledger(Database(url))
-        assert [dial.number for dial in await reader.of_campaign("spring")] == [BOB]
-        await reader.database.close()
+        assert [dial.number for dial in await dials_of(url, "spring")] == [BOB]
 
 
 class TestSqlite(ForgettingContract):
