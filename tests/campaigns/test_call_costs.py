@@ -3,7 +3,6 @@
 import csv
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -28,7 +27,6 @@ from tests.operations.database.campaign_queue import (
     new_contacts,
     open_queue,
 )
-from tests.share_servers import Server
 
 THRIFTY = Campaign(name="spring", dials_per_minute=6e6, concurrent=1000, daily_spend=0.05)
 AT = datetime.fromtimestamp(NOON, UTC)
@@ -95,9 +93,7 @@ async def take_over(url: str, *, now: float = NOON + 5.0) -> float:
         await calls.database.close()
 
 
-class CallCostsContract:
-    """Holds for any database; a kind of database is a class with the fixture `url`."""
-
+class TestCallCosts:
     @pytest.fixture
     async def queue(self, url: str) -> AsyncIterator[OpenQueue]:
         queue = open_queue(url, "x")
@@ -234,18 +230,6 @@ class CallCostsContract:
         kept = {dial.id: dial.abandoned for dial in await dials_of(url, "spring")}
         assert kept == {left.id: True, stayed.id: False}
         assert (reached.talked, reached.abandoned) == (2, 1)
-
-
-class TestSqlite(CallCostsContract):
-    @pytest.fixture
-    def url(self, tmp_path: Path) -> str:
-        return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
-
-
-class TestPostgres(CallCostsContract):
-    @pytest.fixture
-    async def url(self, postgres: Server) -> str:
-        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
 
 
 def call(reason: str = "agent_hung_up", *, turns: int = 1, cost: float | None = 0.5) -> DialledCall:

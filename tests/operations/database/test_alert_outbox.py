@@ -30,7 +30,7 @@ from operations.notify.outbox import (
     write_fact,
 )
 from tests.kit.clock import always
-from tests.share_servers import PASSWORD, Server
+from tests.kit.databases import on_sqlite
 
 BEGAN = IncidentBegan(
     stage="tts", rung="", kind="exhausted", severity=Severity.CRITICAL, reason="", then="clips"
@@ -57,9 +57,7 @@ def decide(known: Sequence[Alert], facts: Sequence[ReportedFact]) -> RoundOutcom
     return RoundOutcome(known=tuple(alerting.alerts.values()), told=told)
 
 
-class OutboxContract:
-    """Holds for any database; a kind of database is a class with the fixture `url`."""
-
+class TestOutbox:
     @pytest.fixture
     async def outbox(self, url: str) -> AsyncIterator[Open]:
         async with AsyncExitStack() as stack:
@@ -232,12 +230,7 @@ class OutboxContract:
 
         assert set(accepted) <= kept
 
-
-class TestSqlite(OutboxContract):
-    @pytest.fixture
-    def url(self, tmp_path: Path) -> str:
-        return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
-
+    @on_sqlite
     async def test_a_missing_database_is_not_created_by_reading(
         self, outbox: Open, tmp_path: Path
     ) -> None:
@@ -247,6 +240,7 @@ class TestSqlite(OutboxContract):
         assert await box.lend("email", now_s=always(NOW)) is None
         assert not os.listdir(tmp_path)  # noqa: PTH208 - nothing waits for a folder here
 
+    @on_sqlite
     async def test_a_loan_begins_when_the_wait_for_other_writers_is_over(
         self, outbox: Open
     ) -> None:
@@ -269,20 +263,6 @@ class TestSqlite(OutboxContract):
 
         with pytest.raises(StorageError):
             await box.report([reported(BEGAN, NOW)])
-        await box.database.close()
-
-
-class TestPostgres(OutboxContract):
-    @pytest.fixture
-    async def url(self, postgres: Server) -> str:
-        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
-
-    async def test_an_error_does_not_show_the_password(self) -> None:
-        box = AlertOutbox(Database(f"postgresql+asyncpg://holdline:{PASSWORD}@127.0.0.1:1/none"))
-
-        with pytest.raises(StorageError) as wrong:
-            await box.report([reported(BEGAN, NOW)])
-        assert PASSWORD not in str(wrong.value)
         await box.database.close()
 
 

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -25,7 +24,6 @@ from operations.after_call.work import CallResults
 from operations.database.database import Database
 from operations.record.callbacks import Callback, Callbacks
 from tests.kit.clock import always
-from tests.share_servers import Server
 
 NUMBER = "+12125550142"
 NOW = 1_000_000.0
@@ -75,9 +73,7 @@ async def fail(url: str, campaign: Campaign, *, now: float) -> str:
     return step.state
 
 
-class CallbackContactsContract:
-    """Holds for any database; a kind of database is a class with the fixture `url`."""
-
+class TestCallbackContacts:
     async def test_a_callback_is_not_dialled_before_its_time(self, url: str) -> None:
         contacts = Contacts(Database(url))
 
@@ -265,15 +261,3 @@ class CallbackContactsContract:
         await database.close()
 
         assert list(left) == []
-
-
-class TestSqlite(CallbackContactsContract):
-    @pytest.fixture
-    def url(self, tmp_path: Path) -> str:
-        return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
-
-
-class TestPostgres(CallbackContactsContract):
-    @pytest.fixture
-    async def url(self, postgres: Server) -> str:
-        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")

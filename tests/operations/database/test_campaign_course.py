@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -11,15 +10,12 @@ from campaigns.store.figures import RECENT, SAMPLE, CampaignCourse, Figures
 from operations.database.database import Database
 from tests.kit.clock import always
 from tests.operations.database.campaign_queue import LEASE_S, NOON, OpenQueue, new_contacts, queues
-from tests.share_servers import Server
 
 DONE = DialResult(outcome=DialOutcome.COMPLETED, length_s=30.0, cost=0.5)
 LONDON = "Europe/London"
 
 
-class CourseContract:
-    """Holds for any database; a kind of database is a class with the fixture `url`."""
-
+class TestCourse:
     @pytest.fixture
     async def queue(self, url: str) -> AsyncIterator[OpenQueue]:
         async with queues(url, 1) as (one,):
@@ -83,15 +79,3 @@ class CourseContract:
 
         assert (refused, moved) == (False, True)
         assert (await queue.standing()).state == "paused"
-
-
-class TestSqlite(CourseContract):
-    @pytest.fixture
-    def url(self, tmp_path: Path) -> str:
-        return f"sqlite+aiosqlite:///{tmp_path / 'holdline.db'}"
-
-
-class TestPostgres(CourseContract):
-    @pytest.fixture
-    async def url(self, postgres: Server) -> str:
-        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")

@@ -1,7 +1,6 @@
 """A campaign's figures, on a real SQLite and a real PostgreSQL."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +14,6 @@ from campaigns.store.figures import (
 from operations.database.database import Database
 from tests.kit.clock import always
 from tests.operations.database.campaign_queue import LEASE_S, NOON, OpenQueue, new_contacts, queues
-from tests.share_servers import Server
 
 SKIPPING = Campaign(name="spring", dials_per_minute=6e6, concurrent=1000, on_outage="skip")
 DOWN = DialResult(outcome=DialOutcome.AGENT_FAILED, reason="tts_down")
@@ -35,9 +33,7 @@ async def skip(queue: OpenQueue, *, now: float) -> None:
     await queue.store.settle(claim.dial, DOWN, then=then, now=now + 0.5)
 
 
-class FiguresContract:
-    """Holds for any database; a kind of database is a class with the fixture `url`."""
-
+class TestFigures:
     @pytest.fixture
     async def queue(self, url: str) -> AsyncIterator[OpenQueue]:
         async with queues(url, 1) as (one,):
@@ -97,15 +93,3 @@ class FiguresContract:
 
 def told(line: ContactFigures) -> tuple[str, int, float | None]:
     return line.outcome, line.dials, line.last_s
-
-
-class TestSqlite(FiguresContract):
-    @pytest.fixture
-    def url(self, tmp_path: Path) -> str:
-        return f"sqlite+aiosqlite:///{tmp_path / 'holdline.db'}"
-
-
-class TestPostgres(FiguresContract):
-    @pytest.fixture
-    async def url(self, postgres: Server) -> str:
-        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")

@@ -4,7 +4,6 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, event, update
@@ -13,10 +12,9 @@ from calls.outbound import Claim, DialOutcome, DialResult, NextStep, NothingToDi
 from campaigns.guard import rules_of
 from campaigns.model import CallingWindow
 from campaigns.store.dials import Ledger
-from campaigns.store.queue import Queue
-from operations.database.database import Database, StorageError
 from operations.database.tables import CAMPAIGNS, CONTACTS, DIALS
 from tests.kit.clock import always
+from tests.kit.databases import on_sqlite
 from tests.kit.dials import dials_of
 from tests.operations.database.campaign_queue import (
     CONSENT,
@@ -28,7 +26,6 @@ from tests.operations.database.campaign_queue import (
     new_contacts,
     queues,
 )
-from tests.share_servers import PASSWORD, Server
 
 BUSY = DialResult(outcome=DialOutcome.BUSY)
 AT_ANY_HOUR = CallingWindow(opens_s=0.0, closes_s=86_400.0)
@@ -49,9 +46,7 @@ async def statements_of(store: OpenQueue) -> Counter[str]:
     return asked
 
 
-class QueueContract:
-    """Holds for any database; a kind of database is a class with the fixture `url`."""
-
+class TestQueue:
     @pytest.fixture
     async def pair(self, url: str) -> AsyncIterator[tuple[OpenQueue, OpenQueue]]:
         async with queues(url, 2) as (one, other):
@@ -557,12 +552,7 @@ class QueueContract:
         taken = [claim.dial.id for row in found for claim in row]
         assert len(set(taken)) == len(taken) == 20
 
-
-class TestSqlite(QueueContract):
-    @pytest.fixture
-    def url(self, tmp_path: Path) -> str:
-        return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
-
+    @on_sqlite
     async def test_the_next_in_turn_is_found_by_the_index(self, queue: OpenQueue, url: str) -> None:
         import sqlite3  # noqa: PLC0415 - only to ask how it looks
 
@@ -576,24 +566,6 @@ class TestSqlite(QueueContract):
 
         assert "contacts_in_turn" in str(plan)
         assert "TEMP B-TREE" not in str(plan)
-
-
-class TestPostgres(QueueContract):
-    @pytest.fixture
-    async def url(self, postgres: Server) -> str:
-        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
-
-    async def test_an_error_does_not_show_the_password(self) -> None:
-        store = Queue(
-            Database(f"postgresql+asyncpg://holdline:{PASSWORD}@127.0.0.1:1/none"), holder="x"
-        )
-
-        with pytest.raises(StorageError) as wrong:
-            await store.claim(
-                "spring", rules_of(FAST, now=NOON), now_s=always(NOON), lease_s=LEASE_S
-            )
-        assert PASSWORD not in str(wrong.value)
-        await store.database.close()
 
 
 def test_the_calling_hours_of_these_tests_are_open() -> None:

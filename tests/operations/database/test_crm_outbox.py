@@ -4,12 +4,12 @@ from operations.crm.customer import CrmReport
 from operations.crm.outbox import CrmOutbox
 from operations.database.database import Database
 from tests.kit.clock import always
-from tests.share_servers import Server
 
 
-async def test_a_caller_with_a_very_long_address_blocks_no_report(postgres: Server) -> None:
-    url = (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
-    outbox = CrmOutbox(Database(url))
+async def test_a_caller_with_a_very_long_address_blocks_no_report(
+    postgres_url: str,
+) -> None:
+    outbox = CrmOutbox(Database(postgres_url))
     address = "sip:+4930123456@" + "a" * 60 + ".example.com"
     report = CrmReport(key="call-1", call_id="1", direction="inbound", number=address)
 

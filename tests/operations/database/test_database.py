@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 
 from operations.database import database as database_module
 from operations.database.database import TRIES, Database, StorageError
+from tests.share_servers import PASSWORD
 
 
 @pytest.fixture
@@ -107,6 +108,19 @@ async def test_a_cancelled_writer_has_its_turn_until_its_thread_has_finished(
         await second
 
     assert await file.transact(words) == ["0", "1"]
+
+
+async def test_an_error_does_not_show_the_password() -> None:
+    async with Database(f"postgresql+asyncpg://holdline:{PASSWORD}@127.0.0.1:1/none") as away:
+        with pytest.raises(StorageError) as unread:
+            async with away.reading():
+                pass
+        with pytest.raises(StorageError) as unwritten:
+            await write(away)
+        with pytest.raises(StorageError) as undone:
+            await away.transact(words)
+
+    assert PASSWORD not in f"{unread.value} {unwritten.value} {undone.value}"
 
 
 async def test_a_failed_transaction_leaves_nothing(file: Database) -> None:

@@ -39,9 +39,7 @@ from tests.kit.clock import always
 from tests.kit.dials import dials_of
 from tests.operations.database.campaign_queue import CONSENT, FAST, NOON, OpenQueue, queues
 from tests.operations.database.kept_voicemails import kept_voicemails
-from tests.share_servers import Server, postgres
 
-__all__ = ["postgres"]
 MARY, BOB = "+493012345678", "+493087654321"
 OURS = "+4930999999"
 STAGES = {
@@ -119,12 +117,14 @@ async def called(queue: OpenQueue, *, held_s: float = 60.0) -> Claim:
 
 
 def files(folder: Path) -> set[str]:
-    return {path.stem.partition(".")[0] for path in folder.rglob("*.*") if "h.db" not in path.name}
+    return {
+        path.stem.partition(".")[0]
+        for path in folder.rglob("*.*")
+        if "holdline.db" not in path.name
+    }
 
 
-class ForgettingContract:
-    """Holds for any database; a kind of database is a class with the fixture `url`."""
-
+class TestForgetting:
     async def test_all_data_of_a_number_is_erased_and_no_other(
         self, url: str, tmp_path: Path
     ) -> None:
@@ -352,18 +352,6 @@ class ForgettingContract:
         assert [dial.number for dial in await dials_of(url, "spring")] == [BOB]
 
 
-class TestSqlite(ForgettingContract):
-    @pytest.fixture
-    def url(self, tmp_path: Path) -> str:
-        return f"sqlite+aiosqlite:///{tmp_path}/h.db"
-
-
-class TestPostgres(ForgettingContract):
-    @pytest.fixture
-    async def url(self, postgres: Server) -> str:
-        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
-
-
 @pytest.mark.parametrize(
     ("text", "region", "found"),
     [
@@ -410,7 +398,7 @@ def test_a_number_with_its_country_code_needs_no_region_to_match(text: str) -> N
 
 
 CONFIG = """
-storage: {{url: "sqlite+aiosqlite:///{folder}/h.db"}}
+storage: {{url: "sqlite+aiosqlite:///{folder}/holdline.db"}}
 logs: {{dir: {folder}}}
 """
 
@@ -425,7 +413,7 @@ def configured(folder: Path) -> Iterator[str]:
 def test_the_command_prints_the_erased_data(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = settings_of(f"sqlite+aiosqlite:///{tmp_path}/h.db", tmp_path)
+    settings = settings_of(f"sqlite+aiosqlite:///{tmp_path}/holdline.db", tmp_path)
     asyncio.run(keep(settings, "c1", events(MARY)))
     with configured(tmp_path) as config:
         assert run(["forget", "+49 30 1234 5678", "--config", config]) == 0
@@ -453,13 +441,13 @@ def test_a_missing_database_is_one_line_and_erases_nothing(
     (line,) = told.err.splitlines()
     assert "there is no such database" in line
     assert told.out == ""
-    assert not (tmp_path / "h.db").exists()
+    assert not (tmp_path / "holdline.db").exists()
 
 
 def test_a_number_in_a_running_call_must_be_erased_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = settings_of(f"sqlite+aiosqlite:///{tmp_path}/h.db", tmp_path)
+    settings = settings_of(f"sqlite+aiosqlite:///{tmp_path}/holdline.db", tmp_path)
     asyncio.run(keep(settings, "c1", events(MARY)[:2]))
     with configured(tmp_path) as config:
         assert run(["forget", MARY, "--config", config]) == 1
@@ -471,7 +459,7 @@ def test_a_number_in_a_running_call_must_be_erased_again(
 def test_an_undeletable_file_is_named_and_keeps_only_its_own_call(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    settings = settings_of(f"sqlite+aiosqlite:///{tmp_path}/h.db", tmp_path)
+    settings = settings_of(f"sqlite+aiosqlite:///{tmp_path}/holdline.db", tmp_path)
     for call_id in ("c1", "c2"):
         asyncio.run(keep(settings, call_id, events(MARY)))
     stuck = tmp_path / "recordings" / name

@@ -24,9 +24,9 @@ from operations.sheets.mirror import MirrorSources, SheetMirror
 from operations.sheets.outbox import SheetOutbox
 from operations.sheets.sheet import ServiceAccount, Sheet
 from tests.kit.clock import always
+from tests.kit.databases import on_sqlite
 from tests.operations.postmortem.rows import ALERT, KEY, NUMBER, WORDS, at, call_values, fill
 from tests.operations.sheets.google import SPREADSHEET, Google, google_on_loopback
-from tests.share_servers import Server
 
 
 @dataclass
@@ -95,9 +95,7 @@ CALLS_ONCE = ["key", "call c0", "call c1", "call c2"]
 INHERITED = IncidentEnded(stage="sheets", rung="google", kind="timeout", lasted_s=720.0, failures=0)
 
 
-class MirrorContract:
-    """Holds with any database; a kind of database is a class with the fixture `url`."""
-
+class TestMirror:
     @pytest.fixture
     async def it(self, url: str, tmp_path: Path) -> AsyncIterator[Mirrored]:
         await fill(url)
@@ -313,23 +311,7 @@ class MirrorContract:
 
         assert '=IMPORTDATA("x")' in it.google.tabs["calls"][-1]
 
-
-async def add_call(url: str, name: str, **changes: Any) -> None:
-    await put(url, CALLS, call_values(name, 30, **changes))
-
-
-async def put(url: str, table: Table, row: Any) -> None:
-    database = Database(url)
-    async with (await database.engine()).begin() as connection:
-        await connection.execute(insert(table), [row])
-    await database.close()
-
-
-class TestSqlite(MirrorContract):
-    @pytest.fixture
-    def url(self, tmp_path: Path) -> str:
-        return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
-
+    @on_sqlite
     async def test_a_file_without_an_account_is_reported_without_its_content(
         self, it: Mirrored
     ) -> None:
@@ -342,7 +324,12 @@ class TestSqlite(MirrorContract):
         assert it.keys() == []
 
 
-class TestPostgres(MirrorContract):
-    @pytest.fixture
-    async def url(self, postgres: Server) -> str:
-        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
+async def add_call(url: str, name: str, **changes: Any) -> None:
+    await put(url, CALLS, call_values(name, 30, **changes))
+
+
+async def put(url: str, table: Table, row: Any) -> None:
+    database = Database(url)
+    async with (await database.engine()).begin() as connection:
+        await connection.execute(insert(table), [row])
+    await database.close()
