@@ -1,4 +1,4 @@
-"""What all dials share: their time limits, the worker pool, and the result of an answered call."""
+"""Shared by all dials: time limits, the worker pool, and the result of an answered call."""
 
 import asyncio
 from collections.abc import Callable, Mapping

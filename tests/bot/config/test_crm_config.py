@@ -8,7 +8,7 @@ from bot.config.environment import Environment
 from bot.config.errors import ConfigError
 from bot.config.loading import load
 from bot.config.settings import Settings
-from operations.notify.webhook import signature
+from operations.remote import signature
 
 PACKED = "c2VjcmV0" * 4
 WEBHOOK = 'crm: {kind: webhook, url: "https://crm.example.com/calls"}\n'

@@ -22,7 +22,7 @@ def batch_of(index: int, size: int = BATCH) -> list[NewContact]:
     ]
 
 
-class TestContactBook:
+class TestContacts:
     @pytest.fixture
     async def books(self, url: str) -> AsyncIterator[tuple[Contacts, Contacts]]:
         books = Contacts(Database(url)), Contacts(Database(url))
