@@ -43,7 +43,7 @@ from campaigns.store.owed_numbers import OwedNumbers
 from fallbacks.ladder import StagePolicy
 from fallbacks.lag import Lag
 from operations.after_call import work
-from operations.after_call.opening import AfterCallServices, open_after_calls
+from operations.after_call.opening import open_after_calls
 from operations.crm.opening import open_crm
 from operations.crm.port import CrmLookup
 from operations.database.database import Database
@@ -265,17 +265,22 @@ async def _working_after_calls(
     shared: Shared, database: Database, own: OwnListeners, prices: PriceTable, *, tell: Tell
 ) -> AsyncIterator[None]:
     settings = shared.settings
-    async with open_callbacks(settings, database, tell=tell) as callbacks:
-        services = AfterCallServices(
+    async with (
+        open_callbacks(settings, database, tell=tell) as callbacks,
+        open_after_calls(
+            settings,
+            database,
+            own.after_calls,
             policy=shared.policies["llm"],
             clients=shared.clients,
             reporter=own.crm.reporter,
             take_callback=callbacks.take_wish if callbacks else None,
             purpose=partial(purpose_of, settings=settings, ledger=Ledger(database)),
             prices=prices,
-        )
-        async with open_after_calls(settings, database, own.after_calls, services, tell=tell):
-            yield
+            tell=tell,
+        ),
+    ):
+        yield
 
 
 async def _load(settings: Settings, models: VoiceModels | None) -> VoiceModels:

@@ -20,7 +20,7 @@ from operations.database.database import Database
 from operations.database.tables import ALERTS, CALLS
 from operations.notify.outbox import AlertHistory, write_alert
 from operations.retrying import Retries
-from operations.sheets.mirror import MirrorSources, SheetMirror
+from operations.sheets.mirror import SheetMirror
 from operations.sheets.outbox import SheetOutbox
 from operations.sheets.sheet import ServiceAccount, Sheet
 from tests.kit.clock import always
@@ -51,7 +51,8 @@ class Mirrored:
         account = ServiceAccount(self.google.credentials(self.folder), clock=lambda: 1.0)
         return SheetMirror(
             Sheet(settings, account),
-            MirrorSources(outbox=self.outbox, alerts=self.alerts),
+            self.outbox,
+            self.alerts,
             tabs={"calls": "calls", "alerts": "alerts"},
             retries=Retries(settings=self.retry, tell=self.told.append, chance=lambda: 0.5),
             leads=lambda: True,
