@@ -94,28 +94,24 @@ class RestMapping:
     key_header: str = "Idempotency-Key"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestPlace:
-    """A CRM's address and credentials."""
-
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
-    timeout_s: float = 5.0
-
-
 class RestCrm:
     """One CRM over HTTP."""
 
-    def __init__(self, name: str, place: RestPlace, mapping: RestMapping) -> None:
-        """Use the CRM at `place`; `mapping` translates between its fields and ours."""
-        self._name = name
-        self._place = place
+    def __init__(
+        self,
+        name: str,
+        mapping: RestMapping,
+        *,
+        url: str,
+        headers: Mapping[str, str],
+        timeout_s: float,
+    ) -> None:
+        """Use the CRM at `url`; `mapping` translates between its fields and ours."""
+        self.name = name
         self._mapping = mapping
-
-    @property
-    def name(self) -> str:
-        """Its name in the log."""
-        return self._name
+        self._url = url
+        self._headers = headers
+        self._timeout_s = timeout_s
 
     async def look_up(self, number: str) -> CrmContact | None:
         """Return its contact with a number."""
@@ -166,9 +162,9 @@ class RestCrm:
         status, told, text = await send(
             asked.method,
             url,
-            timeout_s=self._place.timeout_s,
+            timeout_s=self._timeout_s,
             body=body,
-            headers={**self._place.headers, **(headers or {})},
+            headers={**self._headers, **(headers or {})},
             most_bytes=most_bytes,
         )
         check_taken(status, told)
@@ -179,9 +175,9 @@ class RestCrm:
 
     def _address(self, request: RestRequest, values: Mapping[str, Any]) -> str:
         if request.rooted:
-            return root_of(self._place.url) + request.path
+            return root_of(self._url) + request.path
         escaped = {key: quote(str(value), safe="") for key, value in values.items()}
-        return self._place.url.rstrip("/") + fill(request.path, escaped)
+        return self._url.rstrip("/") + fill(request.path, escaped)
 
 
 def text_of(value: Any) -> str:

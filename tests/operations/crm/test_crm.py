@@ -16,7 +16,7 @@ from fallbacks.failure import Kind
 from operations.crm.customer import STATUSES, CrmContact, CrmReport
 from operations.crm.own import OwnContacts, read_contacts
 from operations.crm.port import BREAKER, CrmLookup, availability_of
-from operations.crm.rest import HUBSPOT, MOST_BYTES, RestCrm, RestPlace
+from operations.crm.rest import HUBSPOT, MOST_BYTES, RestCrm
 from operations.crm.webhook import WebhookCrm
 from operations.database.database import Database
 from operations.remote import RemoteError, signature
@@ -42,7 +42,7 @@ SECRET = "whsec_" + "c2VjcmV0" * 4
 
 def hubspot(url: str) -> RestCrm:
     headers = {"authorization": "Bearer key"}
-    return RestCrm("hubspot", RestPlace(url=url, headers=headers, timeout_s=2.0), HUBSPOT)
+    return RestCrm("hubspot", HUBSPOT, url=url, headers=headers, timeout_s=2.0)
 
 
 def desk_of(crm: RestCrm) -> CrmLookup:

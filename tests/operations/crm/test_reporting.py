@@ -13,7 +13,7 @@ from operations.crm.customer import CrmReport
 from operations.crm.outbox import CrmOutbox
 from operations.crm.port import availability_of
 from operations.crm.reporting import CrmPoster, CrmReporter
-from operations.crm.rest import HUBSPOT, RestCrm, RestPlace
+from operations.crm.rest import HUBSPOT, RestCrm
 from operations.database.database import Database
 from operations.retrying import Retries
 from tests.operations.crm.register import register_at
@@ -34,7 +34,7 @@ def url_of(folder: Path) -> str:
 
 
 def poster_of(url: str, outbox: CrmOutbox) -> tuple[RestCrm, CrmPoster]:
-    crm = RestCrm("hubspot", RestPlace(url=url, timeout_s=60.0), HUBSPOT)
+    crm = RestCrm("hubspot", HUBSPOT, url=url, headers={}, timeout_s=60.0)
     retries = Retries(
         settings=RetrySettings(),
         tell=lambda _: None,
