@@ -65,13 +65,14 @@ class LivekitRooms:
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ASK_S))
         self._api = api.LiveKitAPI(url, self._key, self._secret, session=self._session)
         self._twirp = TwirpClient(self._session, url, "livekit")
-        self._deleting: set[asyncio.Task[None]] = set()
+        self._deleting: dict[str, asyncio.Task[None]] = {}
 
     async def close(self) -> None:
         """Release the connections; rooms that are still open stay open."""
-        for item in tuple(self._deleting):
+        deleting = tuple(self._deleting.values())
+        for item in deleting:
             item.cancel()
-        await asyncio.gather(*self._deleting, return_exceptions=True)
+        await asyncio.gather(*deleting, return_exceptions=True)
         await self._session.close()
 
     def token(self, room: str) -> str:
@@ -100,11 +101,7 @@ class LivekitRooms:
         Raises:
             RoomsError: The server does not answer.
         """
-        asked = api.ListParticipantsRequest(room=room)
-        listed = await _request(self._api.room.list_participants(asked))
-        return any(
-            participant.kind == api.ParticipantInfo.SIP for participant in listed.participants
-        )
+        return any(item.kind == api.ParticipantInfo.SIP for item in await self._participants(room))
 
     async def is_free(self, room: str) -> bool:
         """Return whether a room has no agent, this server's agent, or a dead one.
@@ -115,12 +112,14 @@ class LivekitRooms:
         Raises:
             RoomsError: LiveKit does not answer.
         """
-        asked = api.ListParticipantsRequest(room=room)
-        listed = await _request(self._api.room.list_participants(asked))
-        for agent in listed.participants:
+        for agent in await self._participants(room):
             if agent.identity == AGENT and agent.attributes.get(SERVER) != self._server_id:
                 return not await self._answers(room)
         return True
+
+    async def _participants(self, room: str) -> Sequence[api.ParticipantInfo]:
+        asked = api.ListParticipantsRequest(room=room)
+        return (await _request(self._api.room.list_participants(asked))).participants
 
     async def _answers(self, room: str) -> bool:
         """Return whether an agent is alive, by calling a method that no agent has.
@@ -158,22 +157,42 @@ class LivekitRooms:
 
     def delete_later(self, room: str) -> None:
         """Keep trying to close a room until the server does: its caller has no agent."""
+        self.keep(room)
         task = asyncio.get_running_loop().create_task(
             self._delete_at_last(room), name=f"close {room}"
         )
-        self._deleting.add(task)
-        task.add_done_callback(self._deleting.discard)
+        self._deleting[room] = task
+        task.add_done_callback(lambda _: self._forget(room, task))
+
+    def keep(self, room: str) -> None:
+        """Do not close a room later: its caller has an agent again."""
+        if task := self._deleting.pop(room, None):
+            task.cancel()
+
+    def _forget(self, room: str, task: asyncio.Task[None]) -> None:
+        if self._deleting.get(room) is task:
+            del self._deleting[room]
 
     async def _delete_at_last(self, room: str) -> None:
+        """Close a room once the server can; leave it while an agent of any process is in it."""
         try:
             async with asyncio.timeout(DELETE_FOR_S):
                 while True:
                     await asyncio.sleep(DELETE_AGAIN_S)
                     with suppress(RoomsError):  # the first failure was logged
-                        await self.delete(room)
-                        return
+                        if not await self._has_agent(room):
+                            await self.delete(room)
+                            return
         except TimeoutError:
             logger.warning("{} was not closed within {:g} s, and is left", room, DELETE_FOR_S)
+
+    async def _has_agent(self, room: str) -> bool:
+        """Return whether a live agent is in a room; we have left it."""
+        try:
+            listed = await self._participants(room)
+        except NoRoomError:
+            return False
+        return AGENT in {item.identity for item in listed} and await self._answers(room)
 
     async def transfer(
         self, identity: str, *, room: str, to: Destination, ring_s: float

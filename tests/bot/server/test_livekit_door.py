@@ -505,6 +505,31 @@ async def test_a_room_to_be_closed_later_does_not_block_the_exit(
     assert not [task for task in asyncio.all_tasks() if task.get_name() == "close person-1"]
 
 
+async def test_a_room_to_be_closed_later_stays_open_once_it_is_answered_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(livekit_rooms, "DELETE_AGAIN_S", 0.1)
+    monkeypatch.setattr(routes, "LivekitLine", JoinedLine)
+    lasts = LastingCall()
+
+    def made(_: LivekitLeg) -> Any:
+        return SimpleNamespace(
+            call_id="1", tell=_ignore, run=lasts.run, end=lasts.end, cancel=lasts.cancel
+        )
+
+    async with opened(tmp_path, call=made) as door:
+        people = door.process.people.for_caller("webrtc")
+        assert isinstance(people, LivekitPeople)
+        people.rooms.delete_later("call-1")
+        await door.post(started("call-1"))
+        await lasts.began.wait()
+        await asyncio.sleep(0.2)
+        deleted = list(door.server.deleted)
+        lasts.over.set()
+
+    assert deleted == []
+
+
 async def test_a_caller_who_enters_a_room_that_was_left_as_empty_is_answered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
