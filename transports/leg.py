@@ -126,9 +126,6 @@ class PlainLeg:
     def tell_to(self, tell: Tell) -> None:
         """Ignore it: this line reports nothing."""
 
-    def handed_on(self, outcome: Handover) -> None:
-        """Ignore the carrier's result of a transfer."""
-
     async def answered(self) -> None:
         """Return at once: the line needs no answer."""
 

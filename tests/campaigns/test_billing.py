@@ -23,7 +23,7 @@ from tests.operations.database.campaign_queue import (
     open_queue,
 )
 from transports.dialling import CarrierError, DialRequest, FoundCall
-from transports.twilio.dialling import TwilioCalls, TwilioCarrier
+from transports.twilio.dialling import TwilioCarrier
 from transports.twilio.rest import TwilioRest
 
 pytestmark = pytest.mark.virtual_time
@@ -180,9 +180,13 @@ async def test_a_refused_price_of_one_call_does_not_block_others(tmp_path: Path)
 async def twilio() -> AsyncIterator[tuple[CarrierRest, TwilioCarrier]]:
     async with CarrierRest(ACCOUNT, TOKEN) as office:
         office.exchange.callees = {A: Callee(ring_s=50.0)}
-        rest = TwilioRest(account_sid=ACCOUNT, auth_token=SecretStr(TOKEN), api_url=office.url)
-        calls = TwilioCalls(rest=rest, public_url="https://agent.example.com")
-        yield office, TwilioCarrier(calls=calls, number=OURS, news=ToldNews())
+        rest = TwilioRest(
+            account_sid=ACCOUNT,
+            auth_token=SecretStr(TOKEN),
+            api_url=office.url,
+            public_url="https://agent.example.com",
+        )
+        yield office, TwilioCarrier(rest=rest, number=OURS, news=ToldNews())
 
 
 async def test_twilios_price_is_read_as_a_charge() -> None:

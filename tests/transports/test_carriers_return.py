@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.transports.carrier_server import doors
+from tests.transports.carrier_server import carrier_server
 from tests.transports.test_twilio_returns import WORDS, all_said, so_far, speak, torn, whole
 from tests.transports.twilio_server import tone, until
 
@@ -18,7 +18,7 @@ RETURNING = pytest.mark.parametrize("carrier", ["telnyx", "plivo"])
 async def test_an_answer_continues_at_the_first_unheard_word(
     carrier: str, code: int | None
 ) -> None:
-    async with doors(returns_within_s=30) as it, it.caller(carrier) as caller:
+    async with carrier_server(returns_within_s=30) as it, it.caller(carrier) as caller:
         call = await it.pool.call()
         await speak(call)
         await so_far(caller, 0.7)
@@ -34,7 +34,7 @@ async def test_an_answer_continues_at_the_first_unheard_word(
 
 @RETURNING
 async def test_the_caller_is_heard_on_the_new_stream(carrier: str) -> None:
-    async with doors(returns_within_s=30) as it, it.caller(carrier) as caller:
+    async with carrier_server(returns_within_s=30) as it, it.caller(carrier) as caller:
         call = await it.pool.call()
         await caller.break_off()
         await until(lambda: len(caller.lost_at) == 1)
@@ -51,7 +51,7 @@ async def test_the_caller_is_heard_on_the_new_stream(carrier: str) -> None:
 async def test_a_new_streams_pieces_are_heard_although_their_count_restarts(
     after_s: float,
 ) -> None:
-    async with doors(returns_within_s=30) as it, it.caller("telnyx") as caller:
+    async with carrier_server(returns_within_s=30) as it, it.caller("telnyx") as caller:
         call = await it.pool.call()
         await asyncio.sleep(after_s)
         await caller.break_off()
@@ -67,7 +67,7 @@ async def test_a_new_streams_pieces_are_heard_although_their_count_restarts(
 
 @RETURNING
 async def test_a_caller_who_hung_up_is_not_connected_again(carrier: str) -> None:
-    async with doors(returns_within_s=30) as it, it.caller(carrier) as caller:
+    async with carrier_server(returns_within_s=30) as it, it.caller(carrier) as caller:
         call = await it.pool.call()
         await caller.hang_up()
         await asyncio.wait_for(call.over.wait(), 5)
@@ -78,7 +78,7 @@ async def test_a_caller_who_hung_up_is_not_connected_again(carrier: str) -> None
 
 @RETURNING
 async def test_a_call_that_the_agent_ended_gets_no_other_stream(carrier: str) -> None:
-    async with doors(returns_within_s=30) as it, it.caller(carrier) as caller:
+    async with carrier_server(returns_within_s=30) as it, it.caller(carrier) as caller:
         call = await it.pool.call()
         it.telnyx.refuses["hangup"] = it.plivo.answer_with = 500  # ours does not get through
         await call.leg.hang_up()
@@ -93,7 +93,7 @@ async def test_a_call_that_the_agent_ended_gets_no_other_stream(carrier: str) ->
 
 @RETURNING
 async def test_a_call_that_is_not_reconnected_ends(carrier: str) -> None:
-    async with doors(returns_within_s=2) as it, it.caller(carrier) as caller:
+    async with carrier_server(returns_within_s=2) as it, it.caller(carrier) as caller:
         call = await it.pool.call()
         caller.action_s = 60.0
         await caller.break_off()
@@ -103,7 +103,7 @@ async def test_a_call_that_is_not_reconnected_ends(carrier: str) -> None:
 
 
 async def test_telnyxs_report_of_the_end_ends_a_waiting_call() -> None:
-    async with doors(returns_within_s=30) as it, it.caller("telnyx") as caller:
+    async with carrier_server(returns_within_s=30) as it, it.caller("telnyx") as caller:
         call = await it.pool.call()
         caller.action_s = 60.0
         await caller.break_off()
@@ -116,7 +116,7 @@ async def test_telnyxs_report_of_the_end_ends_a_waiting_call() -> None:
 
 @pytest.mark.parametrize("why_closed", ["", "full", "draining"])
 async def test_a_repeated_event_is_handled_once(why_closed: str) -> None:
-    async with doors(returns_within_s=30) as it, it.caller("telnyx") as caller:
+    async with carrier_server(returns_within_s=30) as it, it.caller("telnyx") as caller:
         await it.pool.call()
         it.pool.why_closed = why_closed
         await it.news(caller, "call.initiated")

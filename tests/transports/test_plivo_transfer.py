@@ -18,7 +18,7 @@ from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.plivo import PlivoAccount, plivo_call, plivo_form
 from lab.simulators.carrier.webhook import PhoneCall
 from tests.bot.server.test_carrier_doors import canonical
-from tests.transports.carrier_server import Doors, doors
+from tests.transports.carrier_server import CarrierServer, carrier_server
 from tests.transports.twilio_server import Call, tone, until
 from transports.plivo.dialect import answered_for, dial_outcome, dial_verb, transfer_url
 from transports.plivo.rest import PlivoRest
@@ -38,7 +38,7 @@ ENDING = pytest.mark.parametrize(
 class Line:
     """A caller in a call with an agent who may transfer them."""
 
-    it: Doors
+    it: CarrierServer
     caller: Carrier
     call: Call
 
@@ -81,7 +81,10 @@ async def line(
     returns_within_s: float = 30,
     ends_streams: bool = False,
 ) -> AsyncIterator[Line]:
-    async with doors(returns_within_s=returns_within_s) as it, it.caller("plivo") as caller:
+    async with (
+        carrier_server(returns_within_s=returns_within_s) as it,
+        it.caller("plivo") as caller,
+    ):
         it.plivo.switch.people[to.number] = callee
         it.plivo.ends_streams = ends_streams
         yield Line(it, caller, await it.pool.call())
@@ -285,7 +288,7 @@ async def test_the_order_in_an_address_is_signed(signed: str) -> None:
 
 
 async def test_without_our_address_a_transfer_is_not_offered() -> None:
-    async with doors(hands_on=False) as it, it.caller("plivo"):
+    async with carrier_server(hands_on=False) as it, it.caller("plivo"):
         leg = (await it.pool.call()).leg
 
         assert not leg.facts.transfers

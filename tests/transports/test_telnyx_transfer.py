@@ -7,7 +7,7 @@ import pytest
 
 from calls.handover import Destination, Handover
 from tests.bot.server.test_telnyx_dials import told
-from tests.transports.carrier_server import Doors, doors
+from tests.transports.carrier_server import CarrierServer, carrier_server
 from tests.transports.twilio_server import tone, until
 from transports.rest import ASK_S
 from transports.telnyx.events import is_handed_on
@@ -37,7 +37,7 @@ def test_an_event_of_the_other_leg_has_its_meaning(
 
 
 async def test_a_caller_connected_to_a_person_is_not_hung_up_on() -> None:
-    async with doors(returns_within_s=30) as it, it.caller("telnyx") as caller:
+    async with carrier_server(returns_within_s=30) as it, it.caller("telnyx") as caller:
         call = await it.pool.call()
         it.telnyx.people[BILLING.number] = "answered"
 
@@ -56,7 +56,7 @@ async def test_a_caller_connected_to_a_person_is_not_hung_up_on() -> None:
 
 
 async def test_the_state_of_the_call_shows_a_ringing_person_only_while_they_ring() -> None:
-    async with doors() as it, it.caller("telnyx") as caller, asyncio.TaskGroup() as tasks:
+    async with carrier_server() as it, it.caller("telnyx") as caller, asyncio.TaskGroup() as tasks:
         call, ref = await it.pool.call(), caller.phone.call_sid
         transfer = tasks.create_task(call.leg.transfer(BILLING, ring_s=20))
         await asyncio.sleep(10)
@@ -69,7 +69,7 @@ async def test_the_state_of_the_call_shows_a_ringing_person_only_while_they_ring
 
 
 async def test_a_repeated_busy_event_does_not_affect_the_next_person() -> None:
-    async with doors() as it, it.caller("telnyx"), asyncio.TaskGroup() as tasks:
+    async with carrier_server() as it, it.caller("telnyx"), asyncio.TaskGroup() as tasks:
         call = await it.pool.call()
         it.telnyx.people[BILLING.number] = "user_busy"
         assert await call.leg.transfer(BILLING, ring_s=20) == "busy"
@@ -86,7 +86,7 @@ async def test_a_repeated_busy_event_does_not_affect_the_next_person() -> None:
 
 
 async def test_a_caller_is_with_the_person_though_the_event_of_joining_is_lost() -> None:
-    async with doors() as it, it.caller("telnyx"), asyncio.TaskGroup() as tasks:
+    async with carrier_server() as it, it.caller("telnyx"), asyncio.TaskGroup() as tasks:
         call = await it.pool.call()
         transfer = tasks.create_task(call.leg.transfer(BILLING, ring_s=20))
         _, asked = await it.telnyx.asked(call.leg.facts.call_ref, "transfer")
@@ -99,7 +99,7 @@ async def test_a_caller_is_with_the_person_though_the_event_of_joining_is_lost()
 
 
 async def test_a_person_who_hangs_up_before_joining_leaves_the_caller_to_us() -> None:
-    async with doors() as it, it.caller("telnyx"), asyncio.TaskGroup() as tasks:
+    async with carrier_server() as it, it.caller("telnyx"), asyncio.TaskGroup() as tasks:
         call = await it.pool.call()
         transfer = tasks.create_task(call.leg.transfer(BILLING, ring_s=20))
         _, asked = await it.telnyx.asked(call.leg.facts.call_ref, "transfer")
@@ -117,7 +117,7 @@ async def test_a_person_who_hangs_up_before_joining_leaves_the_caller_to_us() ->
 async def test_a_caller_without_an_answer_stays_with_the_agent(
     ends: str, outcome: Handover
 ) -> None:
-    async with doors() as it, it.caller("telnyx") as caller:
+    async with carrier_server() as it, it.caller("telnyx") as caller:
         call = await it.pool.call()
         it.telnyx.people[BILLING.number] = ends
 
@@ -130,7 +130,7 @@ async def test_a_caller_without_an_answer_stays_with_the_agent(
 
 
 async def test_a_transfer_that_telnyx_refuses_has_failed() -> None:
-    async with doors() as it, it.caller("telnyx"):
+    async with carrier_server() as it, it.caller("telnyx"):
         call = await it.pool.call()
         it.telnyx.answer_with = 422
 
@@ -138,7 +138,7 @@ async def test_a_transfer_that_telnyx_refuses_has_failed() -> None:
 
 
 async def test_a_late_answer_to_a_transfer_counts_and_rings_once() -> None:
-    async with doors() as it, it.caller("telnyx"):
+    async with carrier_server() as it, it.caller("telnyx"):
         call = await it.pool.call()
         it.telnyx.people[BILLING.number] = "answered"
         it.telnyx.late_s["transfer"] = ASK_S + 1
@@ -148,7 +148,7 @@ async def test_a_late_answer_to_a_transfer_counts_and_rings_once() -> None:
         assert len(it.telnyx.asked_so_far(ref, "transfer")) == 1
 
 
-async def test_without_an_event_in_time_there_is_no_answer(it: Doors) -> None:
+async def test_without_an_event_in_time_there_is_no_answer(it: CarrierServer) -> None:
     async with it.caller("telnyx"):
         call = await it.pool.call()
         it.telnyx.people[BILLING.number] = "timeout"
@@ -156,7 +156,7 @@ async def test_without_an_event_in_time_there_is_no_answer(it: Doors) -> None:
         assert await call.leg.transfer(BILLING, ring_s=0.1) == "no_answer"
 
 
-async def test_a_carrier_that_cannot_says_so(it: Doors) -> None:
+async def test_a_carrier_that_cannot_says_so(it: CarrierServer) -> None:
     async with it.caller("exotel"):
         leg = (await it.pool.call()).leg
 
@@ -165,6 +165,6 @@ async def test_a_carrier_that_cannot_says_so(it: Doors) -> None:
 
 
 @pytest.fixture
-async def it() -> AsyncIterator[Doors]:
-    async with doors() as opened:
+async def it() -> AsyncIterator[CarrierServer]:
+    async with carrier_server() as opened:
         yield opened
