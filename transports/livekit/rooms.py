@@ -101,7 +101,9 @@ class LivekitRooms:
         Raises:
             RoomsError: The server does not answer.
         """
-        return any(item.kind == api.ParticipantInfo.SIP for item in await self._participants(room))
+        return any(
+            item.kind == api.ParticipantInfo.SIP for item in await _participants(self._api, room)
+        )
 
     async def is_free(self, room: str) -> bool:
         """Return whether a room has no agent, this server's agent, or a dead one.
@@ -112,14 +114,10 @@ class LivekitRooms:
         Raises:
             RoomsError: LiveKit does not answer.
         """
-        for agent in await self._participants(room):
+        for agent in await _participants(self._api, room):
             if agent.identity == AGENT and agent.attributes.get(SERVER) != self._server_id:
                 return not await self._answers(room)
         return True
-
-    async def _participants(self, room: str) -> Sequence[api.ParticipantInfo]:
-        asked = api.ListParticipantsRequest(room=room)
-        return (await _request(self._api.room.list_participants(asked))).participants
 
     async def _answers(self, room: str) -> bool:
         """Return whether an agent is alive, by calling a method that no agent has.
@@ -158,41 +156,32 @@ class LivekitRooms:
     def delete_later(self, room: str) -> None:
         """Keep trying to close a room until the server does: its caller has no agent."""
         self.keep(room)
-        task = asyncio.get_running_loop().create_task(
+        self._deleting[room] = asyncio.get_running_loop().create_task(
             self._delete_at_last(room), name=f"close {room}"
         )
-        self._deleting[room] = task
-        task.add_done_callback(lambda _: self._forget(room, task))
 
     def keep(self, room: str) -> None:
         """Do not close a room later: its caller has an agent again."""
         if task := self._deleting.pop(room, None):
             task.cancel()
 
-    def _forget(self, room: str, task: asyncio.Task[None]) -> None:
-        if self._deleting.get(room) is task:
-            del self._deleting[room]
-
     async def _delete_at_last(self, room: str) -> None:
-        """Close a room once the server can; leave it while an agent of any process is in it."""
+        """Close a room once the server can, but not while a live agent is in it; we have left."""
         try:
             async with asyncio.timeout(DELETE_FOR_S):
                 while True:
                     await asyncio.sleep(DELETE_AGAIN_S)
                     with suppress(RoomsError):  # the first failure was logged
-                        if not await self._has_agent(room):
+                        there: Sequence[api.ParticipantInfo] = ()
+                        with suppress(NoRoomError):
+                            there = await _participants(self._api, room)
+                        agent = any(item.identity == AGENT for item in there)
+                        if not (agent and await self._answers(room)):
                             await self.delete(room)
-                            return
+                            break
         except TimeoutError:
             logger.warning("{} was not closed within {:g} s, and is left", room, DELETE_FOR_S)
-
-    async def _has_agent(self, room: str) -> bool:
-        """Return whether a live agent is in a room; we have left it."""
-        try:
-            listed = await self._participants(room)
-        except NoRoomError:
-            return False
-        return AGENT in {item.identity for item in listed} and await self._answers(room)
+        self._deleting.pop(room, None)
 
     async def transfer(
         self, identity: str, *, room: str, to: Destination, ring_s: float
@@ -217,6 +206,11 @@ class LivekitRooms:
             logger.warning("LiveKit did not transfer a caller: {!r}", error)
             return "failed"
         return _result_of(answer)
+
+
+async def _participants(lk: api.LiveKitAPI, room: str) -> Sequence[api.ParticipantInfo]:
+    asked = api.ListParticipantsRequest(room=room)
+    return (await _request(lk.room.list_participants(asked))).participants
 
 
 def uri_of(number: str) -> str:

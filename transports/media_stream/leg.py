@@ -92,7 +92,7 @@ class CallControl(Protocol):
         ...
 
 
-class Transfer(Protocol):
+class TransferOrder(Protocol):
     """Transfers a call whose stream goes on meanwhile."""
 
     async def __call__(self, leg: LegFacts, to: Destination, *, ring_s: float) -> Handover:
@@ -125,6 +125,17 @@ class StreamLeg(PlainLeg):
 
     A ring order ends the stream, and the call waits for its caller as after a lost line.
     `handed_on` brings the carrier's result.
+
+    Args:
+        websocket: Accepted; this leg is its only user from here on.
+        call: The carrier's information about the call.
+        stream: The stream and its carrier's dialect.
+        tell: Takes events about refused messages. A key is a frame, reported by its reader.
+        clock: Monotonic seconds.
+        control: For a hang-up; without it, the socket is closed instead.
+        patience: How long to wait for the line.
+        transfer: Transfers the caller, if the carrier can beside the stream.
+        ring: Rings a person for the caller, if the carrier can in place of the stream.
     """
 
     def __init__(
@@ -137,22 +148,9 @@ class StreamLeg(PlainLeg):
         clock: Callable[[], float],
         control: CallControl | None = None,
         patience: LinePatience | None = None,
-        transfer: Transfer | None = None,
+        transfer: TransferOrder | None = None,
         ring: RingOrder | None = None,
     ) -> None:
-        """Continue with a socket whose `start` has been read.
-
-        Args:
-            websocket: Accepted; this leg is its only user from here on.
-            call: The carrier's information about the call.
-            stream: The stream and its carrier's dialect.
-            tell: Takes events about refused messages. A key is a frame, reported by its reader.
-            clock: Monotonic seconds.
-            control: For a hang-up; without it, the socket is closed instead.
-            patience: How long to wait for the line.
-            transfer: Transfers the caller, if the carrier can beside the stream.
-            ring: Rings a person for the caller, if the carrier can in place of the stream.
-        """
         self.facts = LegFacts(
             transport=stream.dialect.carrier,
             sample_rate_hz=stream.rate_hz,

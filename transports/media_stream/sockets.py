@@ -11,7 +11,13 @@ from loguru import logger
 
 from calls.events import CallFailed, CallRefused, InputRefused
 from transports.arrival_rules import BEGUN, FLOOD, Guest, WaitingRoom
-from transports.media_stream.leg import CallControl, CarriedCall, RingOrder, StreamLeg, Transfer
+from transports.media_stream.leg import (
+    CallControl,
+    CarriedCall,
+    RingOrder,
+    StreamLeg,
+    TransferOrder,
+)
 from transports.media_stream.line import NORMAL, LinePatience, close
 from transports.media_stream.messages import (
     POLICY,
@@ -64,7 +70,7 @@ class MediaSockets:
     ours: Codec | None = None
     patience: LinePatience | None = None
     control: CallControl | None = None
-    transfer: Transfer | None = None
+    transfer: TransferOrder | None = None
     ring: RingOrder | None = None
     is_known: Callable[[WebSocket], bool] = lambda _: False
     end: Callable[[str], Awaitable[object]] | None = None

@@ -139,23 +139,23 @@ class PlivoCarrier:
             request = f"Request/{quote(ordered, safe='')}/"
             if await self.rest.ask("DELETE", request) is not None:
                 return
-            found = await self._fetch(ordered)
+            found = await _fetch(self.rest, ordered)
             if found and found.outcome is None and not found.answered:  # no conversation
                 await self.rest.ask("DELETE", call_of(found.uuid or ordered))
 
     async def cost_of(self, provider_call_id: str) -> float | None:
         """Return the price of a call, as soon as there is a record of it."""
         with carrier_errors():
-            record = await self._fetch(provider_call_id, queued=False)
+            record = await _fetch(self.rest, provider_call_id, queued=False)
         return record.cost if record else None
 
     async def _look(self, dial_id: str, heard: HeardLeg | None) -> PlivoRecord | None:
         """Return the call by its known id."""
         uuid = heard.call_ref if heard else self.news.refs.get(dial_id)
-        return await self._fetch(uuid, queued=heard is None) if uuid else None
+        return await _fetch(self.rest, uuid, queued=heard is None) if uuid else None
 
     async def _search(self, dial_id: str, to: str, since_s: float) -> PlivoRecord | None:
-        known = await self._list(to=to, since=datetime.fromtimestamp(since_s, UTC))
+        known = await _list(self.rest, to=to, since=datetime.fromtimestamp(since_s, UTC))
         ordered = self.news.refs.get(dial_id)
         if ordered and (ours := [call for call in known if ordered == call.request_uuid]):
             return ours[0]
@@ -195,48 +195,6 @@ class PlivoCarrier:
             raise dial_error("plivo", Kind.PROTOCOL, reason)
         return request_uuid
 
-    async def _fetch(self, uuid: str, *, queued: bool = True) -> PlivoRecord | None:
-        """Return a call's record; `None` if Plivo has none, or none yet.
-
-        Args:
-            uuid: The call's, or the request's where they are the same.
-            queued: Whether it may still be queued. The places are searched in the order of its
-                moves.
-        """
-        places = (*((QUEUED,) if queued else ()), LIVE)
-        for place in places:
-            if found := await self.rest.ask("GET", call_of(uuid), place):
-                return _going_on(found)
-        found = await self.rest.ask("GET", call_of(uuid))
-        return _record(found) if found else None
-
-    async def _list(self, *, to: str, since: datetime) -> Sequence[PlivoRecord]:
-        """Return the calls to a number that were ordered since a moment, the newest first."""
-        to_number = {"to_number": _digits(to), "call_direction": "outbound", "limit": PAGE}
-        queued = await self._all(QUEUED, QUEUED | {"limit": PAGE})
-        live = await self._all(LIVE, LIVE | to_number)
-        # For ended calls its filter uses the end, which comes after the beginning.
-        over = to_number | {"end_time__gte": since.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")}
-        listed = await self.rest.ask("GET", CALLS, over) or {}
-        ended = [_record(item) for item in listed.get("objects", ())]
-        whole_s = since.replace(microsecond=0)  # its times have no fractions
-        return [
-            item
-            for item in (*queued, *live, *sorted(ended, key=_age, reverse=True))
-            if same_number(item.to, to) and (item.created is None or item.created >= whole_s)
-        ]
-
-    async def _all(
-        self, place: Mapping[str, str], query: Mapping[str, Any]
-    ) -> Sequence[PlivoRecord]:
-        """Return the calls of a place whose list holds only ids."""
-        ids = (await self.rest.ask("GET", CALLS, query) or {}).get("calls", ())
-        if len(ids) >= PAGE:
-            # The list may be incomplete, and a call that is not found would be placed again.
-            raise dial_error("plivo", Kind.PROTOCOL, "more calls are in progress than Plivo lists")
-        found = [await self.rest.ask("GET", call_of(str(id_)), place) for id_ in ids]
-        return [_going_on(item) for item in found if item]
-
     def _fields(self, request: DialRequest) -> Mapping[str, Any]:
         ref = urlencode({"dial": request.dial_id})
         status = f"{self.rest.public_url}{STATUS_PATH}?{ref}"
@@ -258,6 +216,49 @@ class PlivoCarrier:
                 "machine_detection_method": "POST",
             }
         return fields
+
+
+async def _fetch(rest: PlivoRest, uuid: str, *, queued: bool = True) -> PlivoRecord | None:
+    """Return a call's record; `None` if Plivo has none, or none yet.
+
+    The id is the call's, or the request's where they are the same. The places are searched in the
+    order of the call's moves.
+    """
+    places = (*((QUEUED,) if queued else ()), LIVE)
+    for place in places:
+        if found := await rest.ask("GET", call_of(uuid), place):
+            return _going_on(found)
+    found = await rest.ask("GET", call_of(uuid))
+    return _record(found) if found else None
+
+
+async def _list(rest: PlivoRest, *, to: str, since: datetime) -> Sequence[PlivoRecord]:
+    """Return the calls to a number that were ordered since a moment, the newest first."""
+    to_number = {"to_number": _digits(to), "call_direction": "outbound", "limit": PAGE}
+    queued = await _all(rest, QUEUED, QUEUED | {"limit": PAGE})
+    live = await _all(rest, LIVE, LIVE | to_number)
+    # For ended calls its filter uses the end, which comes after the beginning.
+    over = to_number | {"end_time__gte": since.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")}
+    listed = await rest.ask("GET", CALLS, over) or {}
+    ended = [_record(item) for item in listed.get("objects", ())]
+    whole_s = since.replace(microsecond=0)  # its times have no fractions
+    return [
+        item
+        for item in (*queued, *live, *sorted(ended, key=_age, reverse=True))
+        if same_number(item.to, to) and (item.created is None or item.created >= whole_s)
+    ]
+
+
+async def _all(
+    rest: PlivoRest, place: Mapping[str, str], query: Mapping[str, Any]
+) -> Sequence[PlivoRecord]:
+    """Return the calls of a place whose list holds only ids."""
+    ids = (await rest.ask("GET", CALLS, query) or {}).get("calls", ())
+    if len(ids) >= PAGE:
+        # The list may be incomplete, and a call that is not found would be placed again.
+        raise dial_error("plivo", Kind.PROTOCOL, "more calls are in progress than Plivo lists")
+    found = [await rest.ask("GET", call_of(str(id_)), place) for id_ in ids]
+    return [_going_on(item) for item in found if item]
 
 
 def _found(record: PlivoRecord, heard: HeardLeg | None) -> FoundCall:

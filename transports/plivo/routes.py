@@ -147,6 +147,13 @@ class PlivoRoutes:
 
     Attributes:
         router: The routes.
+
+    Args:
+        host: The server's side.
+        auth_token: Of the account; signs webhooks.
+        rest: Plivo's API, which redirects and ends calls.
+        content_type: Audio format in both directions, as Plivo names it.
+        patience: How long a lost line is waited for.
     """
 
     def __init__(
@@ -158,15 +165,6 @@ class PlivoRoutes:
         content_type: str,
         patience: LinePatience | None = None,
     ) -> None:
-        """Make the routes.
-
-        Args:
-            host: The server's side.
-            auth_token: Of the account; signs webhooks.
-            rest: Plivo's API, which redirects and ends calls.
-            content_type: Audio format in both directions, as Plivo names it.
-            patience: How long a lost line is waited for.
-        """
         self._host, self._auth_token, self._content_type = host, auth_token, content_type
         self._orders = PlivoRingOrders(rest=rest, key_values=host.pool.key_values)
         self._tokens = StreamTokens(host, "plivo", patience or LinePatience())

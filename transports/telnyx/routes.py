@@ -142,6 +142,13 @@ class TelnyxRoutes:
 
     Attributes:
         router: The routes.
+
+    Args:
+        host: The server's side.
+        key: The account's public key, which verifies webhooks.
+        rest: Telnyx's API, which answers, streams and ends calls.
+        utc_s: Seconds since 1970: webhooks are signed with the time of day.
+        patience: How long a lost line is waited for.
     """
 
     def __init__(
@@ -153,15 +160,6 @@ class TelnyxRoutes:
         utc_s: Callable[[], float],
         patience: LinePatience | None = None,
     ) -> None:
-        """Make the routes.
-
-        Args:
-            host: The server's side.
-            key: The account's public key, which verifies webhooks.
-            rest: Telnyx's API, which answers, streams and ends calls.
-            utc_s: Seconds since 1970: webhooks are signed with the time of day.
-            patience: How long a lost line is waited for.
-        """
         self._key, self._rest, self._utc_s = key, rest, utc_s
         self._webhooks = Webhooks("telnyx", host.tell)
         self._tokens = tokens = StreamTokens(host, "telnyx", patience or LinePatience())

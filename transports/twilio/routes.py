@@ -67,6 +67,14 @@ class TwilioRoutes:
 
     Attributes:
         router: The routes.
+
+    Args:
+        host: The server's side; signatures are checked for its addresses, whatever a proxy
+            changed in the request.
+        auth_token: The account's primary token, which signs the webhooks.
+        rest: Twilio's API, which ends calls; `None` to close the socket instead.
+        patience: How long a lost line is waited for.
+        people: Calls to people, whose streams arrive here too.
     """
 
     def __init__(
@@ -78,16 +86,6 @@ class TwilioRoutes:
         patience: LinePatience | None = None,
         people: TwilioPeople | None = None,
     ) -> None:
-        """Make the routes.
-
-        Args:
-            host: The server's side; signatures are checked for its addresses, whatever a proxy
-                changed in the request.
-            auth_token: The account's primary token, which signs the webhooks.
-            rest: Twilio's API, which ends calls; `None` to close the socket instead.
-            patience: How long a lost line is waited for.
-            people: Calls to people, whose streams arrive here too.
-        """
         self._host, self._people = host, people
         self._validator = RequestValidator(auth_token.get_secret_value())
         self._tokens = StreamTokens(host, "twilio", patience or LinePatience())

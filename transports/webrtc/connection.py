@@ -6,7 +6,7 @@ restarts either: a browser whose network changed reconnects here (`ice_restart.p
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from aiortc import RTCDataChannel, RTCIceServer, RTCSessionDescription
@@ -141,14 +141,10 @@ class BrowserConnection(SmallWebRTCConnection):
         self.send_app_message(message)  # waits for the open data channel
         try:
             async with asyncio.timeout(PART_S):
-                while not self._said_all():  # noqa: ASYNC110 - aiortc has no event for it
+                while not _said_all(self._data_channel):  # noqa: ASYNC110 - aiortc has no event for it
                     await asyncio.sleep(LOOK_S)
         except TimeoutError:
             return
-
-    def _said_all(self) -> bool:
-        channel = self._data_channel
-        return channel is not None and channel.readyState == "open" and not channel.bufferedAmount
 
     async def _close(self) -> None:
         """Close once and completely, even if one of several callers is cancelled.
@@ -191,20 +187,27 @@ class BrowserConnection(SmallWebRTCConnection):
             channels.append(channel)
             heard = _unheard(channel)
             if len(channels) == 1:
-                channel.on("message", self._pass_bounded(heard))
+                channel.on("message", _pass_bounded(self.page, heard))
                 return
             self.page.refused("second_data_channel")
             self._data_channel = channels.pop(0)
             channels[:] = [self._data_channel]
             channel.close()
 
-    def _pass_bounded(self, heard: list[Callable[..., Any]]) -> Callable[..., Any]:
-        async def on_message(message: str | bytes) -> None:
-            if await self.page.take(message):
-                for item in heard:
-                    await item(message)
 
-        return on_message
+def _pass_bounded(
+    page: PageMessages, heard: list[Callable[..., Any]]
+) -> Callable[[str | bytes], Awaitable[None]]:
+    async def on_message(message: str | bytes) -> None:
+        if await page.take(message):
+            for item in heard:
+                await item(message)
+
+    return on_message
+
+
+def _said_all(channel: RTCDataChannel | None) -> bool:
+    return channel is not None and channel.readyState == "open" and not channel.bufferedAmount
 
 
 def _unheard(channel: RTCDataChannel) -> list[Callable[..., Any]]:
