@@ -1,7 +1,11 @@
-"""A call outlives its stream: the caller hears every word once, unnoticed by the pipeline."""
+"""A call outlives its stream on every carrier that connects its caller again.
+
+The caller hears every word once, unnoticed by the pipeline.
+"""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from itertools import groupby
 
 import numpy as np
@@ -18,7 +22,8 @@ from pipecat.utils.text.base_text_aggregator import TextType
 
 from calls.line import CallerLine
 from lab.simulators.carrier.carrier import Carrier
-from tests.transports.twilio_server import RATE_HZ, TOKEN, Call, pool, tone, until
+from tests.transports.carrier_server import CarrierServer, carrier_server
+from tests.transports.twilio_server import RATE_HZ, Call, tone, until
 from transports.leg_output import LineEnd
 
 pytestmark = pytest.mark.virtual_time
@@ -27,7 +32,28 @@ WORDS = ("one", "two", "three", "four", "five", "six")
 WORD_S = 0.32
 STEP_HZ = 200
 LOOK = 160  # samples: 20 ms
-WAYS = pytest.mark.parametrize("code", [None, 1011, 1000], ids=["reset", "1011", "1000"])
+RETURNING = pytest.mark.parametrize("carrier", ["twilio", "telnyx", "plivo"])
+TWILIO_S = (0.1, 0.45, 0.7, 1.1, 1.4, 1.8)
+LOSSES = [
+    *(
+        ("twilio", code, at)
+        for code in (None, 1011, 1000)
+        for at in (0.1, 0.45, 0.7, 1.1, 1.4, 1.8)
+    ),
+    *((carrier, code, 0.7) for carrier in ("telnyx", "plivo") for code in (None, 1011)),
+]
+
+
+@asynccontextmanager
+async def line(
+    carrier: str = "twilio", *, returns_within_s: float = 30.0
+) -> AsyncIterator[tuple[CarrierServer, Carrier, Call]]:
+    """Answer a call of a carrier; a lost line may return."""
+    async with (
+        carrier_server(returns_within_s=returns_within_s) as it,
+        it.caller(carrier) as caller,
+    ):
+        yield it, caller, await it.pool.call()
 
 
 def sound(word: str) -> NDArray[np.int16]:
@@ -81,13 +107,11 @@ async def all_said(call: Call) -> None:
     await asyncio.sleep(0.1)
 
 
-@WAYS
-@pytest.mark.parametrize("after_s", [0.1, 0.45, 0.7, 1.1, 1.4, 1.8])
+@pytest.mark.parametrize(("carrier", "code", "after_s"), LOSSES)
 async def test_an_answer_continues_at_the_first_unheard_word(
-    code: int | None, after_s: float
+    carrier: str, code: int | None, after_s: float
 ) -> None:
-    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
-        call = await it.call()
+    async with line(carrier) as (it, caller, call):
         await speak(call)
         await so_far(caller, after_s)
         await caller.break_off(code)
@@ -96,12 +120,12 @@ async def test_an_answer_continues_at_the_first_unheard_word(
         assert whole(caller) == list(WORDS)
         assert torn(caller) == [WORDS[int(after_s / WORD_S)]]
         assert call.below.got == [*WORDS, "stopped"]
-        assert (it.told, call.gone_for, len(it.calls)) == ([], [], 1)
+        assert (it.pool.told, call.gone_for, len(it.pool.calls)) == ([], [], 1)
+        assert caller.complaints == []
 
 
 async def test_a_line_that_is_lost_twice_loses_no_word() -> None:
-    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
-        call = await it.call()
+    async with line() as (_, caller, call):
         await speak(call)
         await so_far(caller, 0.45)
         await caller.break_off()
@@ -116,8 +140,7 @@ async def test_a_line_that_is_lost_twice_loses_no_word() -> None:
 
 
 async def test_a_line_lost_during_a_repetition_repeats_it_once_more() -> None:
-    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
-        call = await it.call()
+    async with line() as (_, caller, call):
         await speak(call)
         await so_far(caller, 0.45)
         await caller.break_off()
@@ -130,13 +153,13 @@ async def test_a_line_lost_during_a_repetition_repeats_it_once_more() -> None:
         assert set(torn(caller)) <= {"two"}
 
 
-async def test_the_caller_is_heard_on_the_new_stream() -> None:
-    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
-        call = await it.call()
+@RETURNING
+async def test_the_caller_is_heard_on_the_new_stream(carrier: str) -> None:
+    async with line(carrier) as (_, caller, call):
         await caller.say(tone(0.2))
         await caller.break_off()
         await until(lambda: len(caller.lost_at) == 1)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.3)
         await caller.say(tone(0.2))
         await caller.press("5")
         await until(lambda: call.ears.keys == ["5"])
@@ -146,8 +169,7 @@ async def test_the_caller_is_heard_on_the_new_stream() -> None:
 
 
 async def test_speech_without_a_line_is_heard_when_there_is_one() -> None:
-    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
-        call = await it.call()
+    async with line() as (_, caller, call):
         await asyncio.sleep(0.2)
         await caller.break_off()
         await speak(call)
@@ -159,8 +181,7 @@ async def test_speech_without_a_line_is_heard_when_there_is_one() -> None:
 
 @pytest.mark.parametrize("away_s", [11.0, 28.0], ids=["11 s", "28 s"])
 async def test_an_answer_continues_however_long_its_line_was_lost(away_s: float) -> None:
-    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
-        call = await it.call()
+    async with line() as (it, caller, call):
         caller.action_s = away_s
         await speak(call)
         await so_far(caller, 0.7)
@@ -171,12 +192,11 @@ async def test_an_answer_continues_however_long_its_line_was_lost(away_s: float)
         assert whole(caller) == list(WORDS)
         assert torn(caller) == ["three"]
         assert call.below.got == [*WORDS, "stopped"]
-        assert (it.told, call.gone_for) == ([], [])
+        assert (it.pool.told, call.gone_for) == ([], [])
 
 
 async def test_the_goodbye_is_heard_to_its_end_and_then_the_call_is_over() -> None:
-    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
-        call = await it.call()
+    async with line() as (_, caller, call):
         await speak(call)
         await call.worker.queue_frame(EndFrame())
         await so_far(caller, 1.75)
@@ -191,8 +211,7 @@ async def test_the_goodbye_is_heard_to_its_end_and_then_the_call_is_over() -> No
 
 
 async def test_a_barge_in_on_the_new_stream_silences_it() -> None:
-    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
-        call = await it.call()
+    async with line() as (_, caller, call):
         await speak(call)
         await so_far(caller, 0.45)
         await caller.break_off()
@@ -206,8 +225,7 @@ async def test_a_barge_in_on_the_new_stream_silences_it() -> None:
 
 
 async def test_an_interruption_without_a_line_leaves_nothing_to_say() -> None:
-    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
-        call = await it.call()
+    async with line() as (_, caller, call):
         caller.action_s = 2.0
         await speak(call)
         await so_far(caller, 0.45)
@@ -225,12 +243,12 @@ async def test_an_interruption_without_a_line_leaves_nothing_to_say() -> None:
 
 async def test_the_lines_clock_stops_while_it_is_lost() -> None:
     restored: list[float] = []
-    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
-        call, line = await it.call(), CallerLine()
+    async with line() as (it, caller, call):
+        heard_line = CallerLine()
         call.leg.output().line_end = LineEnd(
-            line=line, heard=lambda _: None, clock=it.clock, restored=restored.append
+            line=heard_line, heard=lambda _: None, clock=it.pool.clock, restored=restored.append
         )
-        line.add(len(WORDS) * WORD_S, it.clock())
+        heard_line.add(len(WORDS) * WORD_S, it.pool.clock())
         await speak(call)
         await so_far(caller, 0.45)
         await caller.break_off()
@@ -238,24 +256,22 @@ async def test_the_lines_clock_stops_while_it_is_lost() -> None:
         await until(lambda: call.below.got[-1:] == ["five"])
 
         left_s = WORD_S
-        assert line.queued_s(it.clock()) == pytest.approx(left_s, abs=0.25)
+        assert heard_line.queued_s(it.pool.clock()) == pytest.approx(left_s, abs=0.25)
         assert len(restored) == 1
 
 
 async def test_a_caller_who_does_not_return_is_given_up_in_the_end() -> None:
-    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
-        call = await it.call()
-        began_s = it.clock()
+    async with line() as (it, caller, call):
+        began_s = it.pool.clock()
         caller.vanish()
         await asyncio.wait_for(call.over.wait(), 40)
 
         assert call.gone_for == ["connection_lost"]
-        assert it.clock() - began_s == pytest.approx(30, abs=0.5)
+        assert it.pool.clock() - began_s == pytest.approx(30, abs=0.5)
 
 
 async def test_a_silent_line_is_closed_and_reconnected() -> None:
-    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
-        call = await it.call()
+    async with line() as (_, caller, call):
         caller.frozen = True
         await until(lambda: len(caller.lost_at) == 1)
         caller.frozen = False
@@ -264,3 +280,81 @@ async def test_a_silent_line_is_closed_and_reconnected() -> None:
 
         assert whole(caller) == list(WORDS)
         assert call.gone_for == []
+
+
+@pytest.mark.parametrize("after_s", [1.0, 7.0], ids=["1 s", "7 s"])
+async def test_a_new_streams_pieces_are_heard_although_their_count_restarts(
+    after_s: float,
+) -> None:
+    async with line("telnyx") as (_, caller, call):
+        await asyncio.sleep(after_s)
+        await caller.break_off()
+        await until(lambda: len(caller.lost_at) == 1)
+        await asyncio.sleep(0.3)
+        before = len(call.ears.audio)
+        await caller.say(tone(0.2))
+        await asyncio.sleep(6.0)  # a silent line is given up after 5 s
+
+        assert len(call.ears.audio) - before >= 6.0 * 8000 * 2
+        assert len(caller.lost_at) == 1
+
+
+@RETURNING
+async def test_a_caller_who_hung_up_is_not_connected_again(carrier: str) -> None:
+    async with line(carrier) as (_, caller, call):
+        await caller.hang_up()
+        await asyncio.wait_for(call.over.wait(), 5)
+
+        assert call.gone_for == ["caller_hung_up"]
+        assert caller.lost_at == []
+
+
+@RETURNING
+async def test_a_call_that_the_agent_ended_gets_no_other_stream(carrier: str) -> None:
+    async with line(carrier) as (it, caller, call):
+        it.telnyx.refuses["hangup"] = it.plivo.answer_with = it.twilio.answer_with = (
+            500  # ours does not get through
+        )
+        await call.leg.hang_up()
+        it.telnyx.refuses.clear()
+        await asyncio.wait_for(caller.ended.wait(), 5)
+        await call.worker.cancel()
+
+        assert caller.ended_by == "agent"
+        assert len(caller.lost_at) == 1
+        assert len(it.pool.calls) == 1
+
+
+@RETURNING
+async def test_a_call_that_is_not_reconnected_ends(carrier: str) -> None:
+    async with line(carrier, returns_within_s=2) as (_, caller, call):
+        caller.action_s = 60.0
+        await caller.break_off()
+        await asyncio.wait_for(call.over.wait(), 10)
+
+        assert call.gone_for == ["connection_lost"]
+
+
+async def test_telnyxs_report_of_the_end_ends_a_waiting_call() -> None:
+    async with line("telnyx") as (it, caller, call):
+        caller.action_s = 60.0
+        await caller.break_off()
+        await until(lambda: len(caller.lost_at) == 1)
+        await it.news(caller, "call.hangup")
+        await asyncio.wait_for(call.over.wait(), 5)
+
+        assert call.gone_for == ["caller_hung_up"]
+
+
+@pytest.mark.parametrize("why_closed", ["", "full", "draining"])
+async def test_a_repeated_event_is_handled_once(why_closed: str) -> None:
+    async with line("telnyx") as (it, caller, _):
+        it.pool.why_closed = why_closed
+        await it.news(caller, "call.initiated")
+        await it.news(caller, "call.answered")
+        await it.news(caller, "call.speak.ended")
+
+        ref = caller.phone.call_sid
+        assert len(it.telnyx.asked_so_far(ref, "answer", "streaming_start")) == 2
+        assert len(it.pool.calls) == 1
+        assert it.pool.told == []
