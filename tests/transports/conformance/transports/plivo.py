@@ -10,8 +10,8 @@ import aiohttp
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.plivo import PlivoAccount, PlivoManner, plivo_call, plivo_form
 from tests.transports.conformance.carrier_caller import CarrierCaller
-from tests.transports.conformance.door import ELSEWHERE
 from tests.transports.conformance.server import WorkerPool
+from tests.transports.conformance.transport import ELSEWHERE
 
 RETURNS_S = 8.0  # the carrier connects again within 0.1 s; the wait for a vanished caller
 
@@ -32,14 +32,14 @@ class Plivo:
         del folder
         async with PlivoAccount() as account:
             self._account = account
-            door = {
+            settings = {
                 "enabled": True,
                 "returns_within_s": RETURNS_S,
                 "api_url": account.url,
                 "auth_id": account.auth_id,
                 "auth_token": account.auth_token,
             }
-            yield {"transports": {"plivo": door}}
+            yield {"transports": {"plivo": settings}}
 
     @asynccontextmanager
     async def call(self, pool: WorkerPool) -> AsyncIterator[CarrierCaller]:
@@ -68,4 +68,4 @@ class Plivo:
         return "".join(request[2].get("digits", "") for request in self._account.requests)
 
 
-DOOR = Plivo()
+TRANSPORT = Plivo()

@@ -11,8 +11,8 @@ from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.frames.frames import InputDTMFFrame
 
 from bot import clock
-from tests.transports.conformance.door import ELSEWHERE, RATE_HZ, Sound, audible_s
 from tests.transports.conformance.server import WorkerPool
+from tests.transports.conformance.transport import ELSEWHERE, RATE_HZ, Sound, audible_s
 from transports.loopback.leg import LoopbackLeg
 
 NO_WIRE = "there is no network"
@@ -84,4 +84,4 @@ class Loopback:
                 await leg._hung_up()
 
 
-DOOR = Loopback()
+TRANSPORT = Loopback()

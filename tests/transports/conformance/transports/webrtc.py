@@ -1,4 +1,4 @@
-"""The browser's door, by aiortc: another implementation than a browser's, and as strict."""
+"""The browser's transport, by aiortc: another implementation than a browser's, and as strict."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,8 +14,8 @@ from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame
 
 from tests.bot.server.peer import Peer, _loopback_only
-from tests.transports.conformance.door import ELSEWHERE, RATE_HZ, Sound, audible_s
 from tests.transports.conformance.server import WorkerPool
+from tests.transports.conformance.transport import ELSEWHERE, RATE_HZ, Sound, audible_s
 
 STEP = RATE_HZ // 50
 LOST_S = 2.5  # longer than a doubt, shorter than what a page gives up after
@@ -151,4 +151,4 @@ class Webrtc:
             await caller.leave()
 
 
-DOOR = Webrtc()
+TRANSPORT = Webrtc()

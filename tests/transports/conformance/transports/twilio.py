@@ -10,8 +10,8 @@ from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import AgentServer, PhoneCall
 from tests.transports.conformance.carrier_caller import CarrierCaller
-from tests.transports.conformance.door import ELSEWHERE
 from tests.transports.conformance.server import WorkerPool
+from tests.transports.conformance.transport import ELSEWHERE
 
 AUTH_TOKEN = "a-twilio-auth-token"
 RETURNS_S = 8.0  # the carrier connects again within 0.1 s; the wait for a vanished caller
@@ -35,14 +35,14 @@ class Twilio:
         async with CarrierRest(ACCOUNT, AUTH_TOKEN) as rest:
             self._rest = rest
             rest.exchange.callees[ELSEWHERE.number] = Callee()
-            door = {
+            settings = {
                 "enabled": True,
                 "returns_within_s": RETURNS_S,
                 "api_url": rest.url,
                 "account_sid": ACCOUNT,
                 "auth_token": AUTH_TOKEN,
             }
-            yield {"transports": {"twilio": door}}
+            yield {"transports": {"twilio": settings}}
 
     @asynccontextmanager
     async def call(self, pool: WorkerPool) -> AsyncIterator[CarrierCaller]:
@@ -57,4 +57,4 @@ class Twilio:
             yield CarrierCaller(carrier)
 
 
-DOOR = Twilio()
+TRANSPORT = Twilio()

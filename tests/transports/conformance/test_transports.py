@@ -1,4 +1,4 @@
-"""The same twelve behaviours through every door; `scripts/doors` writes the table from them."""
+"""The same twelve behaviours over every transport, as `scripts/doors_table.py` tabulates them."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.transports.conformance.door import (
+from tests.transports.conformance.server import FAREWELL, GREETING, WorkerPool, become
+from tests.transports.conformance.transport import (
     BEHAVIOURS,
     RATE_HZ,
-    Door,
     FarEnd,
     Sound,
+    Transport,
     hear_out,
     hear_something,
 )
-from tests.transports.conformance.server import FAREWELL, GREETING, WorkerPool, become
 
 pytestmark = [
     pytest.mark.peers,
@@ -46,10 +46,10 @@ def question() -> Sound:
 
 
 @asynccontextmanager
-async def calling(door: Door, pool: WorkerPool) -> AsyncIterator[FarEnd]:
+async def calling(transport: Transport, pool: WorkerPool) -> AsyncIterator[FarEnd]:
     """Place a call, and check that nothing of it is left."""
     pool.notes.forget()
-    async with door.call(pool) as far:
+    async with transport.call(pool) as far:
         yield far
     await pool.empty()
 
@@ -63,32 +63,34 @@ async def greeted(pool: WorkerPool, far: FarEnd) -> float:
 
 @pytest.fixture
 def does(
-    request: pytest.FixtureRequest, door: Door, record_property: Record
+    request: pytest.FixtureRequest, transport: Transport, record_property: Record
 ) -> Callable[..., bool]:
-    """Return whether a door has a behaviour; the result goes into the table."""
+    """Return whether a transport has a behaviour; the result goes into the table."""
 
     def ask(behaviour: str) -> bool:
         assert behaviour in BEHAVIOURS
-        record_property("door", door.name)
-        record_property("peer", door.peer)
+        record_property("transport", transport.name)
+        record_property("peer", transport.peer)
         record_property("behaviour", behaviour)
-        if why := door.void.get(behaviour):
+        if why := transport.void.get(behaviour):
             record_property("found", f"void: {why}")
             pytest.skip(f"has no meaning here: {why}")
-        if why := door.unproven.get(behaviour):
+        if why := transport.unproven.get(behaviour):
             record_property("found", f"unproven: {why}")
             pytest.skip(f"unproven: {why}")
-        why = door.cannot.get(behaviour)
+        why = transport.cannot.get(behaviour)
         record_property("found", f"refuses: {why}" if why else "does")
         return why is None
 
     return ask
 
 
-async def test_a_call_is_answered(door: Door, pool: WorkerPool, does: Callable[..., bool]) -> None:
+async def test_a_call_is_answered(
+    transport: Transport, pool: WorkerPool, does: Callable[..., bool]
+) -> None:
     assert does("answer")
 
-    async with calling(door, pool):
+    async with calling(transport, pool):
         started = await pool.notes.until("CallStarted")
 
         assert started["transport"] == pool.leg.facts.transport
@@ -96,11 +98,11 @@ async def test_a_call_is_answered(door: Door, pool: WorkerPool, does: Callable[.
 
 
 async def test_the_caller_is_greeted(
-    door: Door, pool: WorkerPool, does: Callable[..., bool]
+    transport: Transport, pool: WorkerPool, does: Callable[..., bool]
 ) -> None:
     assert does("greet")
 
-    async with calling(door, pool) as far:
+    async with calling(transport, pool) as far:
         await pool.notes.until("TurnEnded", turn=0)
         await hear_out(far)
 
@@ -109,11 +111,11 @@ async def test_the_caller_is_greeted(
 
 
 async def test_a_question_is_answered(
-    door: Door, pool: WorkerPool, does: Callable[..., bool], question: Sound
+    transport: Transport, pool: WorkerPool, does: Callable[..., bool], question: Sound
 ) -> None:
     assert does("turn")
 
-    async with calling(door, pool) as far:
+    async with calling(transport, pool) as far:
         before_s = await greeted(pool, far)
         await far.say(question)
         await pool.notes.until("TurnEnded", turn=1)
@@ -124,11 +126,11 @@ async def test_a_question_is_answered(
 
 
 async def test_the_agent_falls_silent_when_it_is_interrupted(
-    door: Door, pool: WorkerPool, does: Callable[..., bool], question: Sound
+    transport: Transport, pool: WorkerPool, does: Callable[..., bool], question: Sound
 ) -> None:
     assert does("barge_in")
 
-    async with calling(door, pool) as far:
+    async with calling(transport, pool) as far:
         before_s = await greeted(pool, far)
         await far.say(question)
         await hear_something(far, since_s=before_s)
@@ -144,10 +146,12 @@ def context_of(pool: WorkerPool) -> object:
     return pipeline.context.messages if pipeline else ()
 
 
-async def test_keys_reach_us(door: Door, pool: WorkerPool, does: Callable[..., bool]) -> None:
+async def test_keys_reach_us(
+    transport: Transport, pool: WorkerPool, does: Callable[..., bool]
+) -> None:
     can = does("keys_in")
 
-    async with calling(door, pool) as far:
+    async with calling(transport, pool) as far:
         await greeted(pool, far)
         assert pool.leg.facts.keys is can
         if can:
@@ -158,25 +162,25 @@ async def test_keys_reach_us(door: Door, pool: WorkerPool, does: Callable[..., b
 
 
 async def test_keys_reach_the_far_end(
-    door: Door, pool: WorkerPool, does: Callable[..., bool]
+    transport: Transport, pool: WorkerPool, does: Callable[..., bool]
 ) -> None:
     can = does("keys_out")
 
-    async with calling(door, pool) as far:
+    async with calling(transport, pool) as far:
         await greeted(pool, far)
         assert await pool.leg.press("42") is can
         await become(lambda: far.keys_heard() == ("42" if can else ""))
 
 
 async def test_a_caller_is_handed_on_or_told_that_this_cannot_be(
-    door: Door, pool: WorkerPool, does: Callable[..., bool], question: Sound
+    transport: Transport, pool: WorkerPool, does: Callable[..., bool], question: Sound
 ) -> None:
     can = does("transfer")
 
-    async with calling(door, pool) as far:
+    async with calling(transport, pool) as far:
         before_s = await greeted(pool, far)
         assert pool.leg.facts.transfers is can
-        found = await pool.leg.transfer(door.elsewhere, ring_s=20.0)
+        found = await pool.leg.transfer(transport.elsewhere, ring_s=20.0)
         if can:
             assert found == "connected"
             return
@@ -186,11 +190,11 @@ async def test_a_caller_is_handed_on_or_told_that_this_cannot_be(
 
 
 async def test_a_caller_who_hangs_up_has_ended_the_call(
-    door: Door, pool: WorkerPool, does: Callable[..., bool]
+    transport: Transport, pool: WorkerPool, does: Callable[..., bool]
 ) -> None:
     assert does("they_hang_up")
 
-    async with calling(door, pool) as far:
+    async with calling(transport, pool) as far:
         await greeted(pool, far)
         await far.hang_up()
         ended = await pool.notes.until("CallEnded")
@@ -199,11 +203,11 @@ async def test_a_caller_who_hangs_up_has_ended_the_call(
 
 
 async def test_we_say_goodbye_and_hang_up(
-    door: Door, pool: WorkerPool, does: Callable[..., bool]
+    transport: Transport, pool: WorkerPool, does: Callable[..., bool]
 ) -> None:
     assert does("we_hang_up")
 
-    async with calling(door, pool) as far:
+    async with calling(transport, pool) as far:
         before_s = await greeted(pool, far)
         await pool.one_call.end("shutdown")
         ended = await pool.notes.until("CallEnded")
@@ -215,11 +219,11 @@ async def test_we_say_goodbye_and_hang_up(
 
 
 async def test_a_caller_who_vanishes_is_noticed(
-    door: Door, pool: WorkerPool, does: Callable[..., bool]
+    transport: Transport, pool: WorkerPool, does: Callable[..., bool]
 ) -> None:
     assert does("vanish")
 
-    async with calling(door, pool) as far:
+    async with calling(transport, pool) as far:
         await greeted(pool, far)
         await far.vanish()
         ended = await pool.notes.until("CallEnded")
@@ -228,11 +232,11 @@ async def test_a_caller_who_vanishes_is_noticed(
 
 
 async def test_three_seconds_without_any_sound_end_nothing(
-    door: Door, pool: WorkerPool, does: Callable[..., bool], question: Sound
+    transport: Transport, pool: WorkerPool, does: Callable[..., bool], question: Sound
 ) -> None:
     assert does("gap")
 
-    async with calling(door, pool) as far:
+    async with calling(transport, pool) as far:
         before_s = await greeted(pool, far)
         await far.keep_still(3.0)
         assert not pool.notes.all("CallEnded")
@@ -242,11 +246,11 @@ async def test_three_seconds_without_any_sound_end_nothing(
 
 
 async def test_a_line_that_is_lost_comes_back_or_the_call_ends(
-    door: Door, pool: WorkerPool, does: Callable[..., bool], question: Sound
+    transport: Transport, pool: WorkerPool, does: Callable[..., bool], question: Sound
 ) -> None:
     can = does("reconnect")
 
-    async with calling(door, pool) as far:
+    async with calling(transport, pool) as far:
         await greeted(pool, far)
         await far.reset_line()
         if not can:

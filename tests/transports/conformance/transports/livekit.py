@@ -16,8 +16,8 @@ from tests.peers.children import UnprovenError
 from tests.peers.media_server import MediaServer, running_media_server
 from tests.peers.sip_phone import RATE_HZ as PHONE_HZ
 from tests.peers.sip_phone import SipPhone, sip_phone
-from tests.transports.conformance.door import ELSEWHERE, RATE_HZ, Sound, audible_s
 from tests.transports.conformance.server import WorkerPool
+from tests.transports.conformance.transport import ELSEWHERE, RATE_HZ, Sound, audible_s
 
 RINGS_S = 60.0  # a guard
 SILENT_S = 8.0  # for the exchange to count a telephone as gone; sooner than our first prompt
@@ -86,13 +86,13 @@ class Livekit:
                 pytest.skip(f"unproven: {absent}")
             await server.add_number()
             self.elsewhere = Destination(name=ELSEWHERE.name, number=desk.uri)
-            door = {
+            settings = {
                 "enabled": True,
                 "url": server.websocket_url,
                 "api_key": server.key,
                 "api_secret": server.secret,
             }
-            yield {"transports": {"livekit": door}, "port": server.webhook_port}
+            yield {"transports": {"livekit": settings}, "port": server.webhook_port}
 
     @asynccontextmanager
     async def call(self, pool: WorkerPool) -> AsyncIterator[PersonAtPhone]:
@@ -108,4 +108,4 @@ class Livekit:
                     await phone.hang_up()
 
 
-DOOR = Livekit()
+TRANSPORT = Livekit()

@@ -8,8 +8,8 @@ from typing import Any, Final
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.telnyx import TelnyxAccount, TelnyxManner, telnyx_call
 from tests.transports.conformance.carrier_caller import CarrierCaller
-from tests.transports.conformance.door import ELSEWHERE
 from tests.transports.conformance.server import WorkerPool
+from tests.transports.conformance.transport import ELSEWHERE
 
 RETURNS_S = 8.0  # the carrier connects again within 0.1 s; the wait for a vanished caller
 
@@ -31,14 +31,14 @@ class Telnyx:
         async with TelnyxAccount() as account:
             self._account = account
             account.people[ELSEWHERE.number] = "answered"
-            door = {
+            settings = {
                 "enabled": True,
                 "returns_within_s": RETURNS_S,
                 "api_url": account.url,
                 "api_key": account.api_key,
                 "public_key": account.public_key,
             }
-            yield {"transports": {"telnyx": door}}
+            yield {"transports": {"telnyx": settings}}
 
     @asynccontextmanager
     async def call(self, pool: WorkerPool) -> AsyncIterator[CarrierCaller]:
@@ -56,4 +56,4 @@ class Telnyx:
         return "".join(text[2]["digits"] for text in asked)
 
 
-DOOR = Telnyx()
+TRANSPORT = Telnyx()

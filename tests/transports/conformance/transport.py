@@ -1,7 +1,7 @@
-"""The interface of a door for the suite: how to call it, and its far end.
+"""The interface of a transport for the suite: how to call it, and its far end.
 
-A new door is one file in `doors/` with a `DOOR`. Behaviours that it lacks are in `cannot`, and the
-suite checks that they are refused; those without a meaning for it are in `void`.
+A new transport is one file in `transports/` with a `TRANSPORT`. Behaviours that it lacks are in
+`cannot`, and the suite checks that they are refused; those without a meaning for it are in `void`.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ BEHAVIOURS: Final[Mapping[str, str]] = {
 
 
 class FarEnd(Protocol):
-    """The person at the other end of one call, by any means that the door has."""
+    """The person at the other end of one call, by any means that the transport has."""
 
     async def say(self, sound: Sound) -> None:
         """Say this, and return when it has been said."""
@@ -82,8 +82,8 @@ class FarEnd(Protocol):
         ...
 
 
-class Door(Protocol):
-    """One way in."""
+class Transport(Protocol):
+    """A transport, and the far end of its calls."""
 
     name: str
     peer: str  # the far end, for the table
@@ -91,13 +91,13 @@ class Door(Protocol):
     void: Mapping[str, str]  # behaviour: why it has no meaning here
     unproven: Mapping[
         str, str
-    ]  # behaviour: why this far end cannot show it, though the door may have it
+    ]  # behaviour: why this far end cannot show it, though the transport may have it
     elsewhere: (
         Destination  # the destination of transfers; a person is there if there can be transfers
     )
 
     def prepare(self, folder: Path) -> AbstractAsyncContextManager[dict[str, Any]]:
-        """Run the far end's servers; yield the door's part of the configuration.
+        """Run the far end's servers; yield the transport's part of the configuration.
 
         Skips if the far end is missing on this machine.
         """
@@ -108,12 +108,12 @@ class Door(Protocol):
         ...
 
 
-def find_doors() -> list[Door]:
-    """Return the `DOOR` of every file in `doors/`."""
-    folder = Path(__file__).parent / "doors"
-    package = "tests.transports.conformance.doors"
+def find_transports() -> list[Transport]:
+    """Return the `TRANSPORT` of every file in `transports/`."""
+    folder = Path(__file__).parent / "transports"
+    package = "tests.transports.conformance.transports"
     names = sorted(path.stem for path in folder.glob("*.py"))
-    return [importlib.import_module(f"{package}.{name}").DOOR for name in names]
+    return [importlib.import_module(f"{package}.{name}").TRANSPORT for name in names]
 
 
 def audible_s(sound: NDArray[np.int16], rate_hz: int) -> float:

@@ -8,8 +8,8 @@ from typing import Any, Final
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.exotel import ExotelManner, exotel_call
 from tests.transports.conformance.carrier_caller import CarrierCaller
-from tests.transports.conformance.door import ELSEWHERE
 from tests.transports.conformance.server import WorkerPool
+from tests.transports.conformance.transport import ELSEWHERE
 
 KEY, TOKEN = "an-exotel-key", "an-exotel-token"
 CANNOT: Final = {
@@ -29,8 +29,8 @@ class Exotel:
     @asynccontextmanager
     async def prepare(self, folder: Path) -> AsyncIterator[dict[str, Any]]:
         del folder
-        door = {"enabled": True, "api_key": KEY, "api_token": TOKEN}
-        yield {"transports": {"exotel": door}}
+        settings = {"enabled": True, "api_key": KEY, "api_token": TOKEN}
+        yield {"transports": {"exotel": settings}}
 
     @asynccontextmanager
     async def call(self, pool: WorkerPool) -> AsyncIterator[CarrierCaller]:
@@ -40,4 +40,4 @@ class Exotel:
             yield CarrierCaller(carrier)
 
 
-DOOR = Exotel()
+TRANSPORT = Exotel()

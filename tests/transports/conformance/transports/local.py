@@ -14,8 +14,8 @@ import pytest
 import soxr
 
 from tests.transports import pulse
-from tests.transports.conformance.door import ELSEWHERE, RATE_HZ, Sound, audible_s
 from tests.transports.conformance.server import WorkerPool
+from tests.transports.conformance.transport import ELSEWHERE, RATE_HZ, Sound, audible_s
 from transports.local.leg import LocalLeg
 from transports.local.sound_card import _sounddevice
 
@@ -145,4 +145,4 @@ class Local:
             await listener.wait()
 
 
-DOOR = Local()
+TRANSPORT = Local()
