@@ -172,7 +172,7 @@ class LivekitLine:
         }
 
     def _see(self, person: rtc.Participant) -> None:
-        """Note that a person is in the room, or what the gateway has told about one."""
+        """Record a person in the room, or what the gateway has told about one."""
         if not is_person(person) or self._is_other(person):
             return
         self.party = self.party or party_of(person.identity, person.attributes)
@@ -203,13 +203,13 @@ class LivekitLine:
             self.on_key(key.digit)
 
     def _take_up(self, *, again: bool = False) -> None:
-        """Note that a participant subscribed to our track, or that it was published again."""
+        """Record a subscription to our track, or that the track was published again."""
         self._taken_up = not again
         if self._taken_up:  # the server may restart again during this call
             self._offers = OFFERS
 
     def _part(self, reason: int) -> None:
-        """Note that the connection is over; the library does nothing more."""
+        """Record the end of the connection; the library does nothing more."""
         if int(reason) in SENT_AWAY:
             self.watched.line_ended()
             return

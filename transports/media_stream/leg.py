@@ -237,7 +237,7 @@ class StreamLeg(PlainLeg):
     async def transfer(self, to: Destination, *, ring_s: float) -> Handover:
         """Transfer the caller; return when the person answered or the caller is back with us.
 
-        While a ring order is carried out, the caller hears the ringing, and nothing of ours.
+        While a ring order is carried out, the caller hears the ringing and none of our sound.
         """
         if self._ring is not None:
             return await self._ring_for(to, self._ring, ring_s=ring_s)

@@ -182,7 +182,7 @@ async def lost(it: Account, wanted: DialRequest) -> None:
 
 
 async def failure_of(carrier: Any) -> Kind:
-    """Dial in vain; return why it failed."""
+    """Place a call that fails; return why it failed."""
     with pytest.raises(CarrierError) as error:
         await carrier.dial(request("d-1"))
     assert not isinstance(error.value, DialRefusedError)
