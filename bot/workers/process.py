@@ -75,14 +75,18 @@ async def open_shared(
 ) -> AsyncIterator[Shared]:
     """Open what calls share, and close it when the block ends."""
     policies = build_policies(settings, clock.monotonic(), lag=measuring.lag)
-    services = await asyncio.to_thread(share_providers, settings)
-    last_resort = await asyncio.to_thread(LastResort.of, settings, database)
-    judges = TurnJudges(clock=clock.monotonic)
     retries = Retries(settings=settings.resilience.retry_settings(), tell=measuring.tell)
-    async with (
-        sending(SummaryPosts(settings.transfer.webhook_url, retries)) as posts,
-        _listing(settings, database, measuring) as opt_outs,
-    ):
+    judges = TurnJudges(clock=clock.monotonic)
+    async with AsyncExitStack() as opened:  # closes each part, also after another one failed
+        opened.callback(judges.close)
+        last_resort = await asyncio.to_thread(LastResort.of, settings, database)
+        opened.push_async_callback(last_resort.close)
+        services = await asyncio.to_thread(share_providers, settings)
+        for service in services.values():
+            opened.push_async_callback(service.close)
+        posts = SummaryPosts(settings.transfer.webhook_url, retries)
+        await opened.enter_async_context(sending(posts))
+        opt_outs = await opened.enter_async_context(_listing(settings, database, measuring))
         yield Shared(
             settings=settings,
             models=models,
@@ -97,9 +101,6 @@ async def open_shared(
             crm=crm,
             do_not_call=opt_outs,
         )
-    for service in (*services.values(), last_resort):
-        await service.close()
-    judges.close()
 
 
 @asynccontextmanager
@@ -310,6 +311,7 @@ async def _taking_calls(
         AsyncExitStack() as at_end,
         free_ended_calls(lambda: switchboard.ended),
         watch_providers(settings, availability, shared=shared.clients, tell=tell, lag=lag) as found,
+        _ending_calls(switchboard, emitter),
     ):
         yield Process(
             settings=settings,
@@ -331,10 +333,13 @@ async def _taking_calls(
             carrier_words=own.carrier_words,
             recorded=lambda: own.recorded,
         )
-        await _close_calls(switchboard, emitter)
 
 
-async def _close_calls(switchboard: Switchboard, emitter: Emitter) -> None:
-    """End the calls while the work after a call still receives their events."""
-    await switchboard.close(drain_s=0.0, goodbye_s=0.0)
-    await emitter.flush(within_s=LAST_WORDS_S)
+@asynccontextmanager
+async def _ending_calls(switchboard: Switchboard, emitter: Emitter) -> AsyncIterator[None]:
+    """End the calls after the block, while the work after a call still receives their events."""
+    try:
+        yield
+    finally:
+        await switchboard.close(drain_s=0.0, goodbye_s=0.0)
+        await emitter.flush(within_s=LAST_WORDS_S)
