@@ -17,7 +17,6 @@ from pydantic import SecretStr
 
 from bot import clock
 from bot.call.models import VoiceModels
-from bot.server.lab_routes import lab_router
 from bot.server.server import Extras, bind_socket, run_server
 from calls.outbound import Dial, DialOutcome
 from campaigns.dialer_parts import DialerSettings
@@ -26,6 +25,7 @@ from campaigns.store.dials import Ledger
 from campaigns.store.figures import CampaignStanding, Figures
 from campaigns.store.queue import Queue
 from lab.callers import AgentServer, Callee, CarrierRest, KnownPerson, RegisterSimulator
+from lab.demo.lab_routes import lab_router
 from lab.process import RunningLab, with_lab
 from operations.database.database import Database
 from operations.telemetry.emitter import Listener

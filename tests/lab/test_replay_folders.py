@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.programs.replay import folder_names
+from lab.replay import folder_names
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,13 @@ from rich.console import Console
 from bot import clock
 from bot.config.settings import Settings
 from bot.exits import BAD_USAGE, DONE, FAILED
-from bot.programs.recording import Recording, UnreadableAudioError, read, write
 from bot.workers.process import Process, open_process
 from calls.entry import Entry
 from calls.events import CallEnded, Event
 from calls.outcome import Outcome, outcome_of
 from calls.state import state_of
 from lab.process import lab_process, with_lab
+from lab.recording import Recording, UnreadableAudioError, read, write
 from transports.loopback.leg import LoopbackLeg
 
 LINGER_S: Final = 20.0  # the longest wait of a recorded caller for the end of an answer

@@ -26,6 +26,6 @@ def command(
     """
     check_out(out)
     logs.set_up(level="WARNING", folder=None)
-    from bot.programs.replay import replay  # noqa: PLC0415 - imports Pipecat, after the log set-up
+    from lab.replay import replay  # noqa: PLC0415 - imports Pipecat, after the log set-up
 
     raise typer.Exit(asyncio.run(replay(audio, faults=faults, out=out)))

@@ -3,7 +3,7 @@
 import httpx
 from fastapi import FastAPI
 
-from bot.server.lab_routes import lab_router
+from lab.demo.lab_routes import lab_router
 from lab.process import RunningLab
 
 LAB = RunningLab(
