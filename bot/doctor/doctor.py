@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from bot.config.agent import AgentSettings
-from bot.config.alert_channels import missing_of
+from bot.config.alerts import missing_of
 from bot.config.carriers import CARRIERS
 from bot.config.checks import is_near
 from bot.config.folders import why_exposed

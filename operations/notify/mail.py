@@ -14,8 +14,8 @@ from email.message import EmailMessage
 from email.utils import format_datetime, getaddresses, parseaddr
 from typing import Final
 
+from bot.config.alerts import EmailSettings
 from bot.config.checks import is_loopback
-from bot.config.settings import EmailSettings
 from fallbacks.failure import Kind
 from operations.notify.channel import POST_S, AlertText, ChannelError
 from operations.notify.outbox import ChannelPost

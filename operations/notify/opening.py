@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 from loguru import logger
 
 from bot import clock
-from bot.config.alert_channels import missing_of
-from bot.config.settings import AlertsSettings, QuietSettings, Settings
+from bot.config.alerts import AlertsSettings, QuietSettings, missing_of
+from bot.config.settings import Settings
 from bot.exits import DONE, FAILED
 from calls.entry import Tell
 from fallbacks.failure import Severity

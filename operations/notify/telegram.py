@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from bot.config.settings import TelegramSettings
+from bot.config.alerts import TelegramSettings
 from bot.http import request
 from operations.notify.channel import POST_S, AlertText, refused, unanswered
 from operations.notify.outbox import ChannelPost

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from bot.config.settings import WebhookSettings
+from bot.config.alerts import WebhookSettings
 from bot.http import request
 from fallbacks.retry_after import retry_after_s
 from operations.notify.channel import POST_S, AlertText, as_json, refused, unanswered

@@ -13,7 +13,8 @@ import asyncpg
 import pytest
 from aiohttp import web
 
-from bot.config.settings import AlertsSettings, Settings
+from bot.config.alerts import AlertsSettings
+from bot.config.settings import Settings
 from bot.doctor.doctor import examine
 from bot.doctor.findings import DoctorFinding
 from bot.health.readiness_rules import judge_readiness

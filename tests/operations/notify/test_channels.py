@@ -12,7 +12,7 @@ import pytest
 from aiosmtpd.smtp import SMTP
 from pydantic import SecretStr
 
-from bot.config.settings import EmailSettings, TelegramSettings, WebhookSettings
+from bot.config.alerts import EmailSettings, TelegramSettings, WebhookSettings
 from fallbacks.failure import Kind, Severity
 from operations.notify.alert import Alert
 from operations.notify.channel import ChannelError, alert_text

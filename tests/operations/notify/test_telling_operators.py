@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from bot.config.settings import EmailSettings, TelegramSettings, WebhookSettings
+from bot.config.alerts import EmailSettings, TelegramSettings, WebhookSettings
 from calls.campaign_events import CampaignPaused, CampaignResumed
 from calls.entry import Entry
 from calls.events import CallFailed, Event, RecordHalted, TurnDecided
