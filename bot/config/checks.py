@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from bot.config import share_address
-from bot.config import storage as config_storage
+from bot.config.database_urls import masked, share_trouble, storage_trouble
 from bot.config.errors import Key, Problem, dotted, nearest, shown, without_secrets
 from bot.config.layers import Layers, says_yes
 from bot.config.stages import STAGES
@@ -163,12 +162,12 @@ def _bare(layers: Layers, key: Key, carried: str) -> Iterator[Problem]:
 
 def _databases(layers: Layers) -> Iterator[Problem]:
     for key, trouble in (
-        (("resilience", "share"), share_address.trouble),
-        (("storage", "url"), config_storage.trouble),
+        (("resilience", "share"), share_trouble),
+        (("storage", "url"), storage_trouble),
     ):
         address = layers.at(key)
         if isinstance(address, str) and (text := trouble(address)):
-            yield layers.problem(key, f'is "{share_address.masked(address)}"; {text}')
+            yield layers.problem(key, f'is "{masked(address)}"; {text}')
 
 
 def _telnyx(layers: Layers) -> Iterator[Problem]:

@@ -6,12 +6,12 @@ from typing import Any, Final
 
 from pydantic import BaseModel, SecretStr
 
+from bot.config.database_urls import masked
 from bot.config.errors import MASK, Key, dotted, is_secret, without_secrets
 from bot.config.layers import DEFAULT
 from bot.config.loading import Loaded
 from bot.config.secrets import ADDRESSES
 from bot.config.settings import Settings
-from bot.config.share_address import masked
 
 MOST: Final = 50  # keys; a new ladder has about twenty
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loguru import logger
 
+from bot.config.database_urls import LOCAL
 from bot.config.environment import count_together
 from bot.config.loading import load
 from bot.config.settings import Settings
-from bot.config.share_address import LOCAL
 from bot.programs.guard import guard
 from bot.workers.pool_client import PoolClient, take_connections
 from bot.workers.wire import Wire
