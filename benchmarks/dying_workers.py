@@ -42,7 +42,7 @@ from tests.bot.server.page_telephone import PageTelephone
 from tests.bot.server.peer import _loopback_only
 from tests.bot.serving import Served, serving
 from tests.bot.workers.carrier_lines import PlivoLine, TelnyxLine, Twilio, secrets_in
-from tests.bot.workers.many import becomes, entries_of, workers_of
+from tests.bot.workers.multi_worker import becomes, entries_of, workers_of
 from tests.e2e.browser_telephone import BrowserTelephone
 from tests.e2e.hearing import BROWSER
 from tests.peers.children import UnprovenError

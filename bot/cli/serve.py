@@ -13,7 +13,7 @@ from bot.config.loading import load
 from bot.config.printing import as_yaml
 from bot.config.settings import ServerSettings
 from bot.exits import DONE
-from bot.programs.many import serve_with_workers
+from bot.workers.supervisor import serve_with_workers
 from operations.telemetry import logs
 
 

@@ -22,9 +22,8 @@ from bot.server.application import Extras, application
 from bot.server.campaign_routes import PoolCampaigns, campaign_router, report_router
 from bot.server.limits import BoundedSocket, bounds
 from bot.server.operator_routes import alert_router
-from bot.server.ready_line import ready_line
 from bot.workers.admission_rules import PoolAdmission
-from bot.workers.listener import bind_socket
+from bot.workers.listener import bind_socket, ready_line
 from bot.workers.meter import Meter, own_cores
 from bot.workers.pool import SingleProcess, WorkerPool
 from bot.workers.pool_client import PoolClient, SharedLimits

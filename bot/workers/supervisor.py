@@ -3,20 +3,26 @@
 import asyncio
 import signal
 import socket
+import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from loguru import logger
 
 from bot import clock
+from bot.config.loading import Loaded
 from bot.config.settings import Settings
 from bot.exits import DONE, CommandError
 from bot.workers.admission_rules import PoolAdmission
 from bot.workers.connections import ConnectionListener, meanwhile
+from bot.workers.listener import listening_socket, ready_line, tell_ready
 from bot.workers.meter import own_cores
+from bot.workers.plan import ServePlan
 from bot.workers.pool_server import PoolServer, Quotas
-from bot.workers.seats import NoRoom
-from bot.workers.slots import BY_SIGNAL, Plan, Reloading, Slots, wait_at_most
+from bot.workers.seats import refuse
+from bot.workers.slots import BY_SIGNAL, Reloading, Slots, wait_at_most
 
 STATE_S: Final = 0.2  # the oldest that a worker's knowledge of the pool can be
 # After the drain, for everything that a worker waits for, each with its own limit: goodbyes and a
@@ -30,7 +36,7 @@ HUNG_S: Final = 3.0  # a ready worker reports every 0.25 s; a loading one is not
 class Supervisor:
     """Keeps a number of workers running on one listening socket."""
 
-    def __init__(self, plan: Plan, listener: socket.socket) -> None:
+    def __init__(self, plan: ServePlan, listener: socket.socket) -> None:
         """Prepare; `run` starts the workers."""
         server = plan.settings.server
         self._plan = plan
@@ -81,19 +87,18 @@ class Supervisor:
         return DONE
 
     def _make_listener(self) -> ConnectionListener:
-        no_room = NoRoom(
-            lambda: self._plan.settings,
-            admit=self._server.seats.hold,
-            tell=self._server.news.tell_turned_away,
-        )
         return ConnectionListener(
             self._listener,
             hand=self._server.hand,
-            answer=no_room.answer,
+            answer=self._refuse,
             meanwhile=self._meanwhile,
             why_nobody=lambda: self._server.seats.why_nobody,
             is_open=False,
         )
+
+    def _refuse(self, request: bytes) -> bytes:
+        tell = partial(self._server.news.tell_one, "turned_away")
+        return refuse(request, self._plan.settings, admit=self._server.seats.hold, tell=tell)
 
     def _meanwhile(self, request: bytes) -> bytes | None:
         settings = self._plan.settings
@@ -150,10 +155,19 @@ class Supervisor:
         self._quotas.renew(settings)
 
 
-def run_supervisor(plan: Plan, listener: socket.socket, ready: Callable[[], None]) -> int:
-    """Run a pool of several workers until it is stopped; return the exit code."""
+def serve_with_workers(config: Path | None, flags: Mapping[str, Any], loaded: Loaded) -> int:
+    """Answer calls in worker processes until stopped; return the exit code."""
+    server = loaded.settings.server
+    listener = listening_socket(server.host, server.port)
+    port = listener.getsockname()[1]
+
+    def ready() -> None:
+        print(ready_line(plan.settings, port=port), flush=True)  # noqa: T201 - for the terminal
+        tell_ready()
 
     async def run() -> int:
         return await Supervisor(plan, listener).run(ready)
 
-    return asyncio.run(run())
+    with listener, tempfile.TemporaryDirectory(prefix="holdline-") as folder:
+        plan = ServePlan(config, flags, loaded, folder=Path(folder))
+        return asyncio.run(run())

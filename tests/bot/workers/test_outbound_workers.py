@@ -22,7 +22,7 @@ from lab.process import RunningLab
 from lab.simulators.carrier.callee import Callee
 from operations.database.database import Database
 from tests.bot.serving import free_port, serving
-from tests.bot.workers.many import TWO, becomes, log_of, told, workers_of
+from tests.bot.workers.multi_worker import TWO, becomes, log_of, told, workers_of
 
 WITHIN_S = 120.0
 pytestmark = [pytest.mark.slow, pytest.mark.long]

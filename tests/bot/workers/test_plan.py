@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bot.config.loading import load
-from bot.programs.many import ServePlan
+from bot.workers.plan import ServePlan
 
 KEYS = ("DEEPGRAM_API_KEY", "OPENAI_API_KEY", "CARTESIA_API_KEY", "ELEVENLABS_API_KEY")
 

@@ -1,7 +1,6 @@
-"""`holdline serve`: the configuration that the workers run with, and how it is read again."""
+"""The configuration that the workers run with, and how it is read again."""
 
 import secrets
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -14,14 +13,17 @@ from bot.config.errors import ConfigError
 from bot.config.folders import check_folders
 from bot.config.loading import Loaded, load
 from bot.config.printing import changed_keys
-from bot.programs.notices import tell_ready
-from bot.server.ready_line import ready_line
 from bot.tools.own_modules import find_own_modules
-from bot.workers.listener import listening_socket
 from bot.workers.meter import processes
-from bot.workers.slots import Reread
-from bot.workers.supervisor import run_supervisor
 from bot.workers.worker_process import WorkerOrder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reread:
+    """The result of reading the configuration again."""
+
+    problems: tuple[str, ...] = ()  # one line each; empty if the configuration is valid
+    changed: tuple[str, ...] = ()  # the keys that differ
 
 
 class ServePlan:
@@ -118,18 +120,3 @@ class _KeptText:
             self.write()
         except OSError as full:  # only this worker fails; the next one may find space
             logger.error("{} is gone and cannot be written: {}", self.file, full.strerror)
-
-
-def serve_with_workers(config: Path | None, flags: Mapping[str, Any], loaded: Loaded) -> int:
-    """Answer calls in worker processes until stopped; return the exit code."""
-    server = loaded.settings.server
-    listener = listening_socket(server.host, server.port)
-    port = listener.getsockname()[1]
-    with listener, tempfile.TemporaryDirectory(prefix="holdline-") as folder:
-        plan = ServePlan(config, flags, loaded, folder=Path(folder))
-
-        def ready() -> None:
-            print(ready_line(plan.settings, port=port), flush=True)  # noqa: T201 - for the terminal
-            tell_ready()
-
-        return run_supervisor(plan, listener, ready)
