@@ -75,7 +75,7 @@ class KeyValueStore:
         self._most = most
         self._kept: dict[str, dict[str, _Kept]] = {}  # by kind
 
-    def keep(self, token: str, value: Any, *, for_s: float) -> None:
+    async def keep(self, token: str, value: Any, *, for_s: float) -> None:
         """Store a value; the oldest of its kind is dropped if there are too many."""
         now, kind = self._clock(), _kind(token)
         kept = self._kept.get(kind, {})
@@ -87,7 +87,7 @@ class KeyValueStore:
         kept[token] = _Kept(now + for_s, value)
         self._kept[kind] = kept
 
-    def take(self, token: str) -> Any:
+    async def take(self, token: str) -> Any:
         """Return the value of a token, once; `None` if there is none or it has expired."""
         kept = self._kept.get(_kind(token), {}).pop(token, None)
         return kept.value if kept and kept.until_s > self._clock() else None
@@ -96,10 +96,10 @@ class KeyValueStore:
         """Answer the requests of one worker over its connection."""
 
         async def keep(said: Mapping[str, Any]) -> None:
-            self.keep(said["token"], said["value"], for_s=said["for_s"])
+            await self.keep(said["token"], said["value"], for_s=said["for_s"])
 
         async def take(said: Mapping[str, Any]) -> Any:
-            return self.take(said["token"])
+            return await self.take(said["token"])
 
         wire.answer("keep", keep)
         wire.answer("take", take)
@@ -229,21 +229,6 @@ class WorkerPool(CallPool, Protocol):
         ...
 
 
-class LocalKeyValueStore:
-    """The key-value store of a single process."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._room = KeyValueStore(clock=clock)
-
-    async def keep(self, token: str, value: Any, *, for_s: float) -> None:
-        """Store the value in this process."""
-        self._room.keep(token, value, for_s=for_s)
-
-    async def take(self, token: str) -> Any:
-        """Take the value from this process."""
-        return self._room.take(token)
-
-
 class NoPeers:
     """The peers of a single process: only itself."""
 
@@ -290,7 +275,7 @@ class SingleProcess:
         self._why = why_closed
         self._clock = clock
         self.id = secrets.token_hex(8)
-        self.key_values = LocalKeyValueStore(clock)
+        self.key_values = KeyValueStore(clock=clock)
         self.peers = NoPeers()
         self.seats = seats or PoolAdmission(seats=NO_LIMIT, cores=1, measured=False)
         self.seats.open(OWN, clock())
