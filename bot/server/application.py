@@ -16,8 +16,9 @@ from bot.carriers import carrier_routers
 from bot.health.readiness_rules import judge_readiness
 from bot.server.access import Access
 from bot.server.call_routes import PoolCalls, call_router
+from bot.server.campaign_routes import PoolCampaigns
 from bot.server.limits import BodyLimit, OneRequest, explain_request
-from bot.server.live_routes import CampaignsView, PoolLiveView, live_router
+from bot.server.live_routes import PoolLiveView, live_router
 from bot.server.operator_routes import metrics_router, provider_router, reload_router
 from bot.server.pages.site import asset_routes, client_routes, console_routes
 from bot.server.webrtc_routes import webrtc_router
@@ -41,7 +42,7 @@ class Extras:
     models: VoiceModels | None = None  # already loaded
     pool: PoolClient | None = None  # the other processes of this port
     metrics_folder: Path | None = None  # where they write their metrics
-    campaigns: CampaignsView | None = None  # `None` to leave campaigns out of the live view
+    campaigns: PoolCampaigns | None = None  # `None` to leave campaigns out of the live view
     dialing: DialerSettings | None = None  # time limits of the dialer
 
 

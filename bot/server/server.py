@@ -29,7 +29,7 @@ from bot.workers.pool import SingleProcess, WorkerPool
 from bot.workers.pool_client import PoolClient, SharedLimits
 from bot.workers.process import Process, open_process
 from bot.workers.upkeep import do_chores, look_now_and_then
-from calls.events import CallRefused
+from calls.events import CallRefused, Event
 from calls.operations_events import ConfigurationReloaded, WorkerLost, WorkerStarted
 from operations.database.database import Database
 from operations.keep_running import keep_running
@@ -55,10 +55,8 @@ async def open_pool(process: Process, joined: PoolClient | None) -> AsyncIterato
             limits.tell()
 
     if joined:
-        joined.wire.on("turned_away", partial(_tell_turned_away, process))
-        joined.wire.on("reloaded", partial(_tell_reloaded, process))
-        joined.wire.on("worker_started", partial(_tell_started, process))
-        joined.wire.on("worker_lost", partial(_tell_lost, process))
+        for what, event_of in TOLD.items():
+            joined.wire.on(what, partial(_tell, process, event_of))
     looking = partial(look_now_and_then, process.emitter, process.metrics)
     meter = Meter(report, processor_s=clock.processor_s)
     async with asyncio.TaskGroup() as tasks:
@@ -81,40 +79,20 @@ def alone(process: Process) -> SingleProcess:
     )
 
 
-def _tell_turned_away(process: Process, said: Mapping[str, Any]) -> None:
-    """Report a call that the supervisor refused, because it has no listeners of its own."""
-    process.switchboard.tell(CallRefused(transport="twilio", reason=said["reason"]))
+TOLD: Final[Mapping[str, Callable[..., Event]]] = {
+    "turned_away": partial(CallRefused, transport="twilio"),
+    "reloaded": partial(ConfigurationReloaded, changed=(), workers=0),
+    "worker_started": WorkerStarted,  # perhaps this one
+    "worker_lost": WorkerLost,
+}
+"""The supervisor's events: it has no listeners of its own."""
 
 
-def _tell_reloaded(process: Process, said: Mapping[str, Any]) -> None:
-    """Report the result of a configuration reload by the supervisor."""
-    process.switchboard.tell(
-        ConfigurationReloaded(
-            by=said["by"],
-            outcome=said["outcome"],
-            changed=tuple(said.get("changed", ())),
-            workers=said.get("workers", 0),
-        )
-    )
-
-
-def _tell_started(process: Process, said: Mapping[str, Any]) -> None:
-    """Report a worker that is ready, perhaps this one."""
-    process.switchboard.tell(
-        WorkerStarted(
-            worker=said["worker"],
-            process=said["process"],
-            cause=said["cause"],
-            replaces=said["replaces"],
-            after_s=said["after_s"],
-        )
-    )
-
-
-def _tell_lost(process: Process, said: Mapping[str, Any]) -> None:
-    """Report a worker that died."""
-    lost = WorkerLost(worker=said["worker"], code=said["code"], calls=said["calls"])
-    process.switchboard.tell(lost)
+def _tell(process: Process, event_of: Callable[..., Event], said: Mapping[str, Any]) -> None:
+    """Emit an event of the supervisor."""
+    fields = {name: value for name, value in said.items() if name != "tell"}
+    lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+    process.switchboard.tell(event_of(**fields | lists))
 
 
 CALLED_OFF_S: Final = 5.0  # for dials that ring at shutdown: to end and to be recorded
