@@ -203,10 +203,10 @@ def _calls(
     dials: Ledger,
 ) -> PlacedCalls:
     ledger.join(pool)
-    process.briefs.look_up = partial(_look_up, process.settings, campaigns, dials)
+    process.shared.briefs.look_up = partial(_look_up, process.settings, campaigns, dials)
     process.switchboard.on_closing(ledger.wake_all)  # ringing calls are cancelled at once
     agent = partial(agent_of, process.settings)
-    return PlacedCalls(ledger=ledger, record=dials, briefs=process.briefs, agent_of=agent)
+    return PlacedCalls(ledger=ledger, record=dials, briefs=process.shared.briefs, agent_of=agent)
 
 
 @asynccontextmanager

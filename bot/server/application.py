@@ -94,8 +94,8 @@ def _pages(process: Process, pool: WorkerPool, extras: Extras) -> list[APIRouter
         _health(process, pool),
         console_routes(),
         asset_routes(),
-        provider_router(process.providers, pool, process.sums.recent),
-        metrics_router(process.exposition),
+        provider_router(process.providers, pool, process.listeners.sums.recent),
+        metrics_router(process.listeners.exposition),
         reload_router(extras.pool),
     ]
 
@@ -112,9 +112,9 @@ def _carriers(process: Process, tasks: asyncio.TaskGroup, pool: WorkerPool) -> I
         tell=process.switchboard.tell,
         clock=clock.monotonic,
         pool=pool,
-        has_brief=process.briefs.load,
+        has_brief=process.shared.briefs.load,
     )
-    yield from carrier_routers(transports, host, process.people)
+    yield from carrier_routers(transports, host, process.shared.people)
     if transports.livekit.enabled:
         from bot.server.livekit import livekit_router  # noqa: PLC0415 - the library is large
 
@@ -124,8 +124,8 @@ def _carriers(process: Process, tasks: asyncio.TaskGroup, pool: WorkerPool) -> I
 def _watched(process: Process, pool: WorkerPool, extras: Extras) -> list[APIRouter]:
     """Return the routes with the calls: those in progress, and those on record."""
     settings = process.settings
-    calls = PoolCalls(process.sums, pool)
-    view = PoolLiveView(process.live, pool)
+    calls = PoolCalls(process.listeners.sums, pool)
+    view = PoolLiveView(process.listeners.live, pool)
     return [
         live_router(
             view,
@@ -152,7 +152,7 @@ def _health(process: Process, pool: WorkerPool) -> APIRouter:
             why_closed=process.switchboard.why_closed or pool.why_closed,
             usable=process.providers.usable(),
             steps=process.settings.hold.steps,
-            recorded=process.recorded(),
+            recorded=process.listeners.recorded,
         )
         return JSONResponse(asdict(found), status_code=200 if found.ready else 503)
 

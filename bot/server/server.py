@@ -45,19 +45,19 @@ from operations.telemetry.emitter import Listener
 async def open_pool(process: Process, joined: PoolClient | None) -> AsyncIterator[WorkerPool]:
     """Measure our load while the block runs; report it to the supervisor, or decide by it alone."""
     pool = joined or alone(process)
-    process.carrier_words.join(answer=pool.peers.answer, ask_all=pool.peers.ask_all)
-    limits = SharedLimits(joined, process.policies.values()) if joined else None
+    process.listeners.carrier_words.join(answer=pool.peers.answer, ask_all=pool.peers.ask_all)
+    limits = SharedLimits(joined, process.shared.policies.values()) if joined else None
 
     def report(cores: float, lag_s: float) -> None:
         pool.report(cores, lag_s)
-        process.metrics.look({"cores": cores, "loop_lag_seconds": lag_s})
+        process.listeners.metrics.look({"cores": cores, "loop_lag_seconds": lag_s})
         if limits:
             limits.tell()
 
     if joined:
         for what, event_of in TOLD.items():
             joined.wire.on(what, partial(_tell, process, event_of))
-    looking = partial(look_now_and_then, process.emitter, process.metrics)
+    looking = partial(look_now_and_then, process.emitter, process.listeners.metrics)
     meter = Meter(report, processor_s=clock.processor_s)
     async with asyncio.TaskGroup() as tasks:
         look = tasks.create_task(keep_running("the look at the process", looking), name="look")

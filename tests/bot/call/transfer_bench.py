@@ -252,7 +252,7 @@ async def pool(
         asyncio.TaskGroup() as tasks,
     ):
         if people:
-            process.people.add("loopback", people)
+            process.shared.people.add("loopback", people)
         found = WorkerPool(
             process=process,
             people=people or People(),

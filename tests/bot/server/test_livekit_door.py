@@ -314,7 +314,7 @@ async def test_a_contact_without_a_brief_is_hung_up_on(
 
     monkeypatch.setattr(routes, "LivekitLine", JoinedLine)
     async with opened(tmp_path) as door:
-        door.process.briefs.look_up = not_to_be_found
+        door.process.shared.briefs.look_up = not_to_be_found
         await door.post(started("call-dial-7"))
         refused = await door.notes.until("CallRefused")
         await door.server.until(lambda: door.server.deleted)
@@ -497,7 +497,7 @@ async def test_a_room_to_be_closed_later_does_not_block_the_exit(
     tmp_path: Path,
 ) -> None:
     async with opened(tmp_path) as door:
-        people = door.process.people.for_caller("webrtc")
+        people = door.process.shared.people.for_caller("webrtc")
         assert isinstance(people, LivekitPeople)
         door.server.keeps_rooms = True
         people.rooms.delete_later("person-1")
@@ -532,7 +532,7 @@ async def test_a_room_can_be_closed_as_long_as_any_call_lasts(tmp_path: Path) ->
         beside.create_task(switchboard.close(drain_s=GUARD_S))
         await door.post(started("call-1"))  # a caller who rings now hears busy
         await door.notes.until("CallRefused")
-        people = door.process.people.for_caller("webrtc")
+        people = door.process.shared.people.for_caller("webrtc")
         assert isinstance(people, LivekitPeople)
         await people.rooms.delete("person-1")  # the other party of that call's caller
         await door.server.until(lambda: len(door.server.deleted) == 2)
