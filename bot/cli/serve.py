@@ -6,7 +6,7 @@ import typer
 from loguru import logger
 
 from bot.cli.options import ConfigOption
-from bot.config.checks import LEAST_TOKEN, is_short
+from bot.config.checks import MIN_TOKEN, is_short
 from bot.config.folders import check_folders, why_exposed
 from bot.config.known_secrets import KNOWN
 from bot.config.loading import load
@@ -60,7 +60,7 @@ def _warn_of_token(server: ServerSettings) -> None:
     token = server.token
     if token and is_short(token.get_secret_value()):
         logger.warning(
-            "HOLDLINE_TOKEN has fewer than {} characters; use it on loopback only", LEAST_TOKEN
+            "HOLDLINE_TOKEN has fewer than {} characters; use it on loopback only", MIN_TOKEN
         )
     if why := why_exposed(server):
         logger.warning("HOLDLINE_TOKEN {}", why)

@@ -17,7 +17,7 @@ from providers.provider import Provider, Stage
 PLAIN: Final = ("ws", "http")
 FAR: Final = "is not a loopback or private address"  # names may resolve to any
 NOWHERE: Final = (None, "none", "own")  # CRM kinds to which nothing is sent
-LEAST_TOKEN: Final = 16  # characters; so many random ones cannot be guessed
+MIN_TOKEN: Final = 16  # characters; so many random ones cannot be guessed
 
 
 def is_loopback(host: str) -> bool:
@@ -30,7 +30,7 @@ def is_loopback(host: str) -> bool:
 
 def is_short(token: str) -> bool:
     """Return whether a token is short enough to be guessed."""
-    return len(token) < LEAST_TOKEN
+    return len(token) < MIN_TOKEN
 
 
 def is_near(host: str) -> bool:
@@ -118,7 +118,7 @@ def _server(layers: Layers) -> Iterator[Problem]:
     elif is_short(str(token)):
         text = (
             f"has {len(str(token))} characters, and others can reach {shown(host)}; "
-            f"HOLDLINE_TOKEN must have at least {LEAST_TOKEN}, for example: openssl rand -hex 24"
+            f"HOLDLINE_TOKEN must have at least {MIN_TOKEN}, for example: openssl rand -hex 24"
         )
         yield layers.problem(("server", "token"), text)
 

@@ -13,13 +13,13 @@ from bot.config.loading import Loaded
 from bot.config.secrets import ADDRESSES
 from bot.config.settings import Settings
 
-MOST: Final = 50  # keys; a new ladder has about twenty
+MAX_CHANGED: Final = 50  # keys; a new ladder has about twenty
 
 
 def changed_keys(old: Settings, new: Settings) -> tuple[str, ...]:
     """Return the keys whose values differ, such as `agent.greeting`, in the file's order."""
     found = _differing(old.model_dump(), new.model_dump(), ())
-    return tuple(dict.fromkeys(dotted(key) for key in found))[:MOST]
+    return tuple(dict.fromkeys(dotted(key) for key in found))[:MAX_CHANGED]
 
 
 def _differing(old: Any, new: Any, at: Key) -> Iterator[Key]:

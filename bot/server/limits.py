@@ -34,14 +34,14 @@ from transports.media_stream.messages import MAX_MESSAGE_BYTES
 WHOLE_S: Final = 10.0  # for a whole request; a browser's takes some ms
 IDLE_S: Final = 5  # between two requests; Uvicorn's own default, whole seconds
 UNREAD_S: Final = 20.0  # for a peer to read what was written to it
-MOST: Final = 256  # connections at once: pages, webhooks, health checks
-MOST_HEAD_BYTES: Final = 16 * 1024  # browsers with cookies send 1 to 4 kB
+MAX_CONNECTIONS: Final = 256  # connections at once: pages, webhooks, health checks
+MAX_HEAD_BYTES: Final = 16 * 1024  # browsers with cookies send 1 to 4 kB
 
 
 class Crowd:
     """The open connections, oldest first; a newcomer replaces the oldest idle one."""
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self, most: int = MAX_CONNECTIONS) -> None:
         self._most = most
         self._here: dict[BoundedConnection, None] = {}
 
@@ -162,7 +162,7 @@ def bounds() -> dict[str, Any]:
     """Return the options for `uvicorn.Config`, with a `Crowd` of their own."""
     return {
         "http": partial(BoundedConnection, crowd=Crowd()),  # only called, never inspected
-        "h11_max_incomplete_event_size": MOST_HEAD_BYTES,
+        "h11_max_incomplete_event_size": MAX_HEAD_BYTES,
         "timeout_keep_alive": IDLE_S,
         "ws_max_size": MAX_MESSAGE_BYTES,
         "ws_per_message_deflate": False,  # 6 kB on the wire could unpack to megabytes
@@ -170,8 +170,8 @@ def bounds() -> dict[str, Any]:
     }
 
 
-MOST_BYTES: Final = 128 * 1024  # a browser's offer has about 6 kB, a webhook about 1 kB
-MOST_SIGN_IN_BYTES: Final = 4 * 1024  # a token of at most 500 characters, percent-encoded
+MAX_BODY_BYTES: Final = 128 * 1024  # a browser's offer has about 6 kB, a webhook about 1 kB
+MAX_SIGN_IN_BYTES: Final = 4 * 1024  # a token of at most 500 characters, percent-encoded
 
 
 class BodyLimit:
@@ -190,7 +190,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = MOST_SIGN_IN_BYTES if scope["path"] == SIGN_IN_PATH else MOST_BYTES
+        limit = MAX_SIGN_IN_BYTES if scope["path"] == SIGN_IN_PATH else MAX_BODY_BYTES
         if _announced_bytes(scope) > limit:
             await _refuse(limit)(scope, receive, send)
             return

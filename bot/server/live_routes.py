@@ -83,7 +83,7 @@ def _pour_together(sources: Iterable[AsyncIterator[Item]]) -> Iterator[asyncio.Q
 
 GATHER_S: Final = 0.2  # chosen: each write costs 0.4 ms of CPU time, whatever its size
 BEAT_S: Final = 3.0  # chosen: a page reports a lost connection after 8 s of silence
-MOST_WATCHERS: Final = 64  # each holds one of the 256 connections
+MAX_WATCHERS: Final = 64  # each holds one of the 256 connections
 FREQUENT: Final = frozenset(
     {
         *("PhaseMoved", "PauseJudged", "TurnDecided", "TurnEnded", "AttemptStarted"),
@@ -121,7 +121,7 @@ def live_router(
     async def watch(  # pyright: ignore[reportUnusedFunction]
         *, calls: bool = False
     ) -> StreamingResponse | JSONResponse:
-        if live.watchers >= MOST_WATCHERS:
+        if live.watchers >= MAX_WATCHERS:
             return JSONResponse({"detail": "Too many pages are open already."}, 503)
         return StreamingResponse(
             _console(opening, watch_pool()) if calls else stream(),

@@ -13,13 +13,13 @@ from bot.workers.wire import Wire
 from bot.workers.worker_process import Worker
 from transports.pool import Answer, CallPool, HeldSeat, NoSeat
 
-MOST: Final = 10_000  # rooms of a day; the least recently used claim is dropped
+MAX_CLAIMS: Final = 10_000  # rooms of a day; the least recently used claim is dropped
 
 
 class Claims:
     """Claims on work for one worker only, such as answering a call that all were told of."""
 
-    def __init__(self, *, most: int = MOST) -> None:
+    def __init__(self, *, most: int = MAX_CLAIMS) -> None:
         self._most = most
         self._holders: dict[str, str] = {}
 
@@ -54,7 +54,7 @@ class Claims:
         self._holders = {what: by for what, by in self._holders.items() if by != holder}
 
 
-MOST_KEPT: Final = 1000  # per kind: tickets between webhook and stream, states of lost calls
+MAX_KEPT: Final = 1000  # per kind: tickets between webhook and stream, states of lost calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class KeyValueStore:
     also holds the resume state of calls, and other kinds must not displace it.
     """
 
-    def __init__(self, *, clock: Callable[[], float], most: int = MOST_KEPT) -> None:
+    def __init__(self, *, clock: Callable[[], float], most: int = MAX_KEPT) -> None:
         self._clock = clock
         self._most = most
         self._kept: dict[str, dict[str, _Kept]] = {}  # by kind

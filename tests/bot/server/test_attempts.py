@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.server.access import ALL_TOGETHER, FREE, KNOWN_ADDRESSES, MOST_ADDRESSES, Attempts
+from bot.server.access import ALL_TOGETHER, FREE, KNOWN_ADDRESSES, MAX_ADDRESSES, Attempts
 
 
 def guessed(times: int, *, address: str = "192.0.2.1", now: float = 0.0) -> Attempts:
@@ -80,5 +80,5 @@ def test_memory_is_bounded_by_any_number_of_addresses() -> None:
         attempts.note_right(address, 100.0 * number)
         attempts.note_wrong(f"{address}0", 100.0 * number)
 
-    assert len(attempts._wrong) == MOST_ADDRESSES
+    assert len(attempts._wrong) == MAX_ADDRESSES
     assert len(attempts._known) == KNOWN_ADDRESSES

@@ -7,9 +7,9 @@ import pytest
 from fastapi import FastAPI, Request
 from starlette.types import Message, Scope
 
-from bot.server.limits import MOST_BYTES, MOST_SIGN_IN_BYTES, BodyLimit, OneRequest
+from bot.server.limits import MAX_BODY_BYTES, MAX_SIGN_IN_BYTES, BodyLimit, OneRequest
 
-PATHS = {"/api/offer": MOST_BYTES, "/sign-in": MOST_SIGN_IN_BYTES, "/": MOST_BYTES}
+PATHS = {"/api/offer": MAX_BODY_BYTES, "/sign-in": MAX_SIGN_IN_BYTES, "/": MAX_BODY_BYTES}
 
 
 class Sender:

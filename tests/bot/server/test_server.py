@@ -15,7 +15,7 @@ import httpx
 import pytest
 from aiohttp import web
 
-from bot.config.checks import LEAST_TOKEN
+from bot.config.checks import MIN_TOKEN
 from bot.config.settings import Settings
 from bot.server import live_routes
 from bot.server.application import Extras, application
@@ -481,7 +481,7 @@ async def test_only_our_own_pages_and_programs_may_change_state(
 async def test_the_number_of_watching_pages_is_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live_routes, "MOST_WATCHERS", 0)
+    monkeypatch.setattr(live_routes, "MAX_WATCHERS", 0)
     async with asking(tmp_path) as client:
         answer = await client.get("/api/live")
 
@@ -519,9 +519,9 @@ async def test_the_right_token_does_not_wait_for_a_guesser_at_the_same_address(
 async def test_a_guessable_token_waits_with_the_guesses(
     tmp_path: Path,
 ) -> None:
-    async with asking(tmp_path, server={"token": "x" * (LEAST_TOKEN - 1)}) as client:
+    async with asking(tmp_path, server={"token": "x" * (MIN_TOKEN - 1)}) as client:
         for n in range(7):
             await client.post("/sign-in", data={"token": f"{n}"})
-        program = await client.get("/metrics", headers=bearer("x" * (LEAST_TOKEN - 1)))
+        program = await client.get("/metrics", headers=bearer("x" * (MIN_TOKEN - 1)))
 
     assert program.status_code == 429

@@ -10,7 +10,7 @@ import aiohttp
 import numpy as np
 import pytest
 
-from bot.workers.pool import MOST_KEPT, KeyValueStore
+from bot.workers.pool import MAX_KEPT, KeyValueStore
 from calls.events import CallRefused, InputRefused
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.webhook import (
@@ -367,7 +367,7 @@ async def test_a_malformed_token_takes_no_stored_call(token: str) -> None:
 async def test_unused_tokens_fill_no_memory() -> None:
     tokens, ticket = Tokens(ticket_store(), "twilio"), Ticket(call=CALL)
     first = await tokens.issue(ticket, now=0.0)
-    last = [await tokens.issue(ticket, now=1.0) for _ in range(MOST_KEPT)][-1]
+    last = [await tokens.issue(ticket, now=1.0) for _ in range(MAX_KEPT)][-1]
 
     assert await tokens.redeem(first, call_sid="CA1", now=2.0) == "token_unknown_or_used"
     assert await tokens.redeem(last, call_sid="CA1", now=2.0) == ticket

@@ -3,7 +3,7 @@
 import gc
 import weakref
 
-from bot.workers.pool import MOST_KEPT, KeyValueStore, SingleProcess
+from bot.workers.pool import MAX_KEPT, KeyValueStore, SingleProcess
 from calls.events import Event
 from calls.leg_progress import StatusCallback
 from tests.transports.twilio_server import WorkerPool
@@ -45,7 +45,7 @@ async def test_a_call_can_be_resumed_however_many_others_were_stored_meanwhile()
     returns, callbacks = Returns(pool, "twilio"), StatusCallbacks(host, "twilio")
     kept = Kept(call_sid="CA1")
     await returns.keep(kept)
-    for number in range(MOST_KEPT):
+    for number in range(MAX_KEPT):
         said = StatusCallback(call_ref=f"CA-other-{number}", ref="", status="ringing")
         await callbacks.take(said)
 
