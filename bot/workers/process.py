@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 from bot import clock
-from bot.call.answerers import CarrierWords
 from bot.call.call_maker import CallMaker, load_prices
 from bot.call.last_resort import LastResort
 from bot.call.models import VoiceModels, warm_up
@@ -43,7 +42,6 @@ from fallbacks.lag import Lag
 from operations.after_call import work
 from operations.after_call.opening import AfterCallServices, open_after_calls
 from operations.crm.opening import open_crm
-from operations.crm.port import CrmLookup
 from operations.database.database import Database
 from operations.database.schema import compile_tables
 from operations.record import record_keeper
@@ -61,17 +59,17 @@ PHONE_RATE_HZ: Final = 8000  # any rate will do: shared clients carry no audio
 async def open_shared(
     settings: Settings,
     database: Database,
+    own: OwnListeners,
     models: VoiceModels,
     measuring: LagReporter,
-    *,
-    carrier_words: CarrierWords,
-    crm: CrmLookup | None,
 ) -> AsyncIterator[Shared]:
     """Open what calls share, and close it when the block ends."""
     policies = build_policies(settings, clock.monotonic(), lag=measuring.lag)
     retries = Retries(settings=settings.resilience.retry_settings(), tell=measuring.tell)
     judges = TurnJudges(clock=clock.monotonic)
     async with AsyncExitStack() as opened:  # closes each part, also after another one failed
+        enter = opened.enter_async_context
+        crm = await enter(open_crm(settings, database, own.crm, tell=measuring.tell))
         opened.callback(judges.close)
         last_resort = await asyncio.to_thread(LastResort.of, settings, database)
         opened.push_async_callback(last_resort.close)
@@ -79,8 +77,8 @@ async def open_shared(
         for service in services.values():
             opened.push_async_callback(service.close)
         posts = SummaryPosts(settings.transfer.webhook_url, retries)
-        await opened.enter_async_context(sending(posts))
-        opt_outs = await opened.enter_async_context(_listing(settings, database, measuring))
+        await enter(sending(posts))
+        opt_outs = await enter(_listing(settings, database, measuring))
         yield Shared(
             settings=settings,
             models=models,
@@ -91,7 +89,7 @@ async def open_shared(
             last_resort=last_resort,
             late_at_line=measuring.note_line,
             posts=posts,
-            carrier_words=carrier_words,
+            carrier_words=own.carrier_words,
             crm=crm,
             do_not_call=opt_outs,
         )
@@ -204,11 +202,7 @@ async def _open_parts(
     await enter(open_connections())
     await enter(open_listeners(settings, own, emitter))
     measuring = await enter(measure_lag(Lag(), tell=tell, clock=clock.monotonic))
-    crm = await enter(open_crm(settings, database, own.crm, tell=tell))
-    words = own.carrier_words
-    shared = await enter(
-        open_shared(settings, database, models, measuring, carrier_words=words, crm=crm)
-    )
+    shared = await enter(open_shared(settings, database, own, models, measuring))
     await enter(_working_after_calls(shared, database, own, prices, tell=tell))
     tell(configuration_of(settings))
     call = CallMaker(shared, emitter, prices)

@@ -1,14 +1,14 @@
 """What a process opens is closed, also when a part of it fails to close."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from bot import clock
-from bot.call.answerers import CarrierWords
 from bot.workers import process
 from bot.workers.lag import LagReporter
+from bot.workers.listeners import own_listeners
 from bot.workers.process import open_shared
 from fallbacks.lag import Lag
 from operations.database.database import Database
@@ -39,12 +39,11 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> dict[str, Closable]:
 
 async def open_and_close(tmp_path: Path, *, error: Exception | None = None) -> None:
     measuring = LagReporter(lag=Lag(), tell=lambda _: None, clock=clock.monotonic)
-    nothing: Any = None
+    settings, nothing = settings_with(), cast("Any", None)
+    own = own_listeners(settings, words=False, metrics_folder=None, keeper=None)
     async with (
         Database(f"sqlite+aiosqlite:///{tmp_path}/x.db") as database,
-        open_shared(
-            settings_with(), database, nothing, measuring, carrier_words=CarrierWords(), crm=None
-        ),
+        open_shared(settings, database, own, nothing, measuring),
     ):
         if error:
             raise error
