@@ -51,7 +51,7 @@ def command(
         return DONE
     check_folders(loaded)
     log = loaded.settings.logs
-    logs.set_up(level=log.level, folder=log.dir, json_lines=log.format == "json")
+    logs.set_up(level=log.level, folder=log.dir, json_lines=log.json_lines)
     _warn_of_token(loaded.settings.server)
     return serve_with_workers(config, flags, loaded)
 

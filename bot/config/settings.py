@@ -81,6 +81,11 @@ class ServerSettings(Section):
         return value.rstrip("/")  # paths are appended, and signatures cover the result
 
     @property
+    def counts_load(self) -> bool:
+        """Whether calls are admitted by load, not only by seats."""
+        return self.admission == "measured"
+
+    @property
     def addresses(self) -> tuple[str, ...]:
         """All addresses for which a carrier may sign a webhook, without a final slash."""
         return (self.public_url, *(address.rstrip("/") for address in self.also_called))
@@ -290,6 +295,11 @@ class LogsSettings(Section):
     files: tuple[RecordFile, ...] = get_args(RecordFile)
     """Files written next to `holdline.log` for other tools."""
 
+    @property
+    def json_lines(self) -> bool:
+        """Whether each line on stderr is JSON."""
+        return self.format == "json"
+
     @field_validator("level", mode="before")
     @classmethod
     def _upper(cls, value: Any) -> Any:
@@ -360,6 +370,11 @@ class Settings(Section):
                 for name, own in value["agents"].items()
             }
         }
+
+    @property
+    def all_agents(self) -> tuple[AgentSettings, ...]:
+        """Every agent, the one of `agent` first."""
+        return (self.agent, *self.agents.values())
 
     def agent_for(self, called: str) -> AgentSettings:
         """Return the agent that answers the called number; `agent` if no other does."""

@@ -65,7 +65,7 @@ async def examine(settings: Settings, *, online: bool) -> AsyncIterator[DoctorFi
         yield await _share(settings.resilience.share)
     for finding in (*_public_url(settings), *_token(settings), *_alerts(settings)):
         yield finding
-    for agent in (settings.agent, *settings.agents.values()):
+    for agent in settings.all_agents:
         for finding in _tools(agent):
             yield finding
     answers = [

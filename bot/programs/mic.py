@@ -17,6 +17,7 @@ from bot.exits import CommandError, UsageError
 from calls.entry import Entry
 from calls.events import AgentSaid, BudgetMissed, CallStarted, TranscriptFinal
 from calls.state import CallState
+from operations.telemetry import logs
 from transports.local.echo_guard_rules import EchoGuard
 from transports.local.sound_card import (
     LATENCY_S,
@@ -132,12 +133,11 @@ async def talk(settings: Settings) -> None:
         CommandError: The call failed.
     """
     card = _choose_card(settings.transports.local)
+    logs.set_up(level="WARNING", folder=settings.logs.dir)
     # Imported late: Pipecat writes a banner to stderr, where errors should stand alone.
     from bot.workers.process import open_process  # noqa: PLC0415
-    from operations.telemetry import logs  # noqa: PLC0415
     from transports.local.leg import LocalLeg  # noqa: PLC0415
 
-    logs.set_up(level="WARNING", folder=settings.logs.dir)
     console, line = Console(soft_wrap=True, highlight=False), TerminalLine()
     headphones = settings.transports.local.headphones
     async with open_process(settings, words=True, listeners=[line], record=True) as process:

@@ -43,11 +43,8 @@ def work(order: Mapping[str, Any]) -> None:
     """Answer calls until the supervisor stops this process or is gone."""
     config = Path(order["config"]) if order["config"] else None
     settings = _as_worker(load(config, flags=order["flags"]).settings, order)
-    logs.set_up(
-        level=settings.logs.level,
-        folder=settings.logs.dir,
-        json_lines=settings.logs.format == "json",
-    )
+    log = settings.logs
+    logs.set_up(level=log.level, folder=log.dir, json_lines=log.json_lines)
     _count_together(Path(order["metrics"]))
     asyncio.run(_answer_calls(settings, order))
 

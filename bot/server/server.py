@@ -71,11 +71,10 @@ async def open_pool(process: Process, joined: PoolClient | None) -> AsyncIterato
 def alone(process: Process) -> SingleProcess:
     """Return the worker pool of a process that has its port to itself."""
     server, switchboard = process.settings.server, process.switchboard
-    measured = server.admission == "measured"
     return SingleProcess(
         why_closed=lambda: switchboard.why_closed,
         clock=clock.monotonic,
-        seats=PoolAdmission(seats=server.max_calls, cores=own_cores(), measured=measured),
+        seats=PoolAdmission(seats=server.max_calls, cores=own_cores(), measured=server.counts_load),
     )
 
 

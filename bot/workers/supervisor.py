@@ -29,7 +29,6 @@ STATE_S: Final = 0.2  # the oldest that a worker's knowledge of the pool can be
 # cut, connections, results of calls, opt-outs, the record. Then the worker is killed.
 STOP_S: Final = 31.0
 GRACE_S: Final = 35.0  # after the drain, for the service manager: `STOP_S` and a margin
-MEASURED: Final = "measured"  # `server.admission`: load counts, not only seats
 HUNG_S: Final = 3.0  # a ready worker reports every 0.25 s; a loading one is not checked
 
 
@@ -44,7 +43,7 @@ class Supervisor:
         self._signals = 0
         self._tasks = asyncio.TaskGroup()
         self._seats = PoolAdmission(
-            seats=server.max_calls, cores=own_cores(), measured=server.admission == MEASURED
+            seats=server.max_calls, cores=own_cores(), measured=server.counts_load
         )
         self._quotas = Quotas(plan.settings)
         self._server = PoolServer(self._seats, self._quotas, clock=clock.monotonic)
@@ -151,7 +150,7 @@ class Supervisor:
     def _go_by(self, settings: Settings) -> None:
         """Apply a configuration to admission and limits."""
         self._seats.seats = settings.server.max_calls
-        self._seats.measured = settings.server.admission == MEASURED
+        self._seats.measured = settings.server.counts_load
         self._quotas.renew(settings)
 
 
