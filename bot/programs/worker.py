@@ -88,9 +88,9 @@ async def _answer_calls(settings: Settings, order: Mapping[str, Any]) -> None:
         ) as server:
             listening = tasks.create_task(_outlive(pool, server), name="end with the supervisor")
             await server.ready.wait()
-            place = _WorkPlace(pool, server, tasks)
-            place.over = take_connections(socket.socket(fileno=order["hand"]), place.take)
-            server.leave = place.leave
+            commands = SupervisorCommands(pool, server, tasks)
+            commands.over = take_connections(socket.socket(fileno=order["hand"]), commands.take)
+            server.leave = commands.leave
             pool.wire.tell("ready")
             await server.finished.wait()
         for item in (line, listening):
@@ -103,7 +103,7 @@ async def _outlive(pool: PoolClient, server: "Server") -> None:
     server.asked_to_stop.set()
 
 
-class _WorkPlace:
+class SupervisorCommands:
     """Carries out the supervisor's commands in this worker."""
 
     def __init__(self, pool: PoolClient, server: "Server", tasks: asyncio.TaskGroup) -> None:

@@ -38,8 +38,8 @@ MAX_CONNECTIONS: Final = 256  # connections at once: pages, webhooks, health che
 MAX_HEAD_BYTES: Final = 16 * 1024  # browsers with cookies send 1 to 4 kB
 
 
-class Crowd:
-    """The open connections, oldest first; a newcomer replaces the oldest idle one."""
+class OpenConnections:
+    """The open connections, oldest first; a new one replaces the oldest idle one."""
 
     def __init__(self, most: int = MAX_CONNECTIONS) -> None:
         self._most = most
@@ -48,8 +48,8 @@ class Crowd:
     def __len__(self) -> int:
         return len(self._here)
 
-    def enter(self, newcomer: "BoundedConnection") -> bool:
-        """Make room for a newcomer; return False if all connections are being served."""
+    def enter(self, new: "BoundedConnection") -> bool:
+        """Make room for a new one; return False if all connections are being served."""
         if len(self._here) >= self._most:
             oldest = next(
                 (connection for connection in self._here if not connection.is_served),
@@ -59,7 +59,7 @@ class Crowd:
                 return False
             self.leave(oldest)
             oldest.cut()
-        self._here[newcomer] = None
+        self._here[new] = None
         return True
 
     def leave(self, one: "BoundedConnection") -> None:
@@ -67,7 +67,7 @@ class Crowd:
         self._here.pop(one, None)
 
 
-class Patience:
+class ConnectionTimer:
     """The deadline of a connection; a new one replaces the one before."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -89,11 +89,11 @@ class Patience:
 class BoundedConnection(H11Protocol):
     """Uvicorn's connection with deadlines; Uvicorn waits for ever for a whole request."""
 
-    def __init__(self, *arguments: Any, crowd: Crowd, **more: Any) -> None:
-        """Create Uvicorn's connection as a member of `crowd`."""
+    def __init__(self, *arguments: Any, others: OpenConnections, **more: Any) -> None:
+        """Create Uvicorn's connection as a member of `others`."""
         super().__init__(*arguments, **more)
-        self._crowd = crowd
-        self._patience = Patience(self.loop)
+        self._others = others
+        self._timer = ConnectionTimer(self.loop)
         self._asking = True  # a request has begun, or the first one is awaited
 
     @property
@@ -106,10 +106,10 @@ class BoundedConnection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a place, and start the deadline of the first request."""
         super().connection_made(transport)
-        if not self._crowd.enter(self):
+        if not self._others.enter(self):
             self.cut()
             return
-        self._patience.wait(WHOLE_S, self.cut)
+        self._timer.wait(WHOLE_S, self.cut)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give the place back."""
@@ -120,10 +120,10 @@ class BoundedConnection(H11Protocol):
         """Parse a piece of a request; start its deadline with the first byte."""
         if not self._asking:
             self._asking = True
-            self._patience.wait(WHOLE_S, self.cut)
+            self._timer.wait(WHOLE_S, self.cut)
         super().data_received(data)
         if self.is_served:
-            self._patience.rest()
+            self._timer.rest()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """Stop counting a connection that becomes a media socket, which has limits of its own."""
@@ -133,35 +133,35 @@ class BoundedConnection(H11Protocol):
     def on_response_complete(self) -> None:
         """Start the peer's deadline to read the answer; Uvicorn waits for the next request."""
         self._asking = False
-        self._patience.wait(UNREAD_S, self.cut)
+        self._timer.wait(UNREAD_S, self.cut)
         super().on_response_complete()
         if self.is_served:  # the next request has already arrived
-            self._patience.rest()
+            self._timer.rest()
 
     def pause_writing(self) -> None:
         """Start the deadline of a peer that does not read."""
         super().pause_writing()
-        self._patience.wait(UNREAD_S, self.cut)
+        self._timer.wait(UNREAD_S, self.cut)
 
     def resume_writing(self) -> None:
         """Cancel the deadline, because the peer reads."""
         super().resume_writing()
         if self.is_served:
-            self._patience.rest()
+            self._timer.rest()
 
     def cut(self) -> None:
         """Close the connection at once; unsent data is lost."""
         self.transport.abort()
 
     def _forget(self) -> None:
-        self._patience.rest()
-        self._crowd.leave(self)
+        self._timer.rest()
+        self._others.leave(self)
 
 
 def bounds() -> dict[str, Any]:
-    """Return the options for `uvicorn.Config`, with a `Crowd` of their own."""
+    """Return the options for `uvicorn.Config`, with `OpenConnections` of their own."""
     return {
-        "http": partial(BoundedConnection, crowd=Crowd()),  # only called, never inspected
+        "http": partial(BoundedConnection, others=OpenConnections()),  # called, never inspected
         "h11_max_incomplete_event_size": MAX_HEAD_BYTES,
         "timeout_keep_alive": IDLE_S,
         "ws_max_size": MAX_MESSAGE_BYTES,

@@ -1,4 +1,4 @@
-"""Who may use the pages and the API: tokens, names, proxies, other sites, and guesses."""
+"""Access to the pages and the API: tokens, names, proxies, other sites, and guesses."""
 
 import time
 from collections.abc import AsyncIterator

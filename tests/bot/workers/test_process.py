@@ -1,4 +1,4 @@
-"""What a process opens is closed, also when a part of it fails to close."""
+"""The parts of a process are closed, also when one of them fails to close."""
 
 from pathlib import Path
 from typing import Any, cast
