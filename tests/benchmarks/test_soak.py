@@ -1,7 +1,7 @@
 """Findings of the long run."""
 
 from benchmarks.figures import HeardTurn, sum_up
-from benchmarks.soaking import ALLOWED, SoakFindings, lines
+from benchmarks.soak import ALLOWED, SoakFindings, lines
 
 
 def found(*, grows: float = 0.0, lost: int = 0, errors: tuple[str, ...] = ()) -> SoakFindings:
