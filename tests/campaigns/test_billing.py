@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -189,7 +190,8 @@ async def test_twilios_price_is_read_as_a_charge() -> None:
     async with twilio() as (office, it):
         sid = await it.dial(DialRequest(dial_id="d-1", to=A, campaign="spring"))
         placed = office.exchange.placed[sid]
-        placed.status, placed.talked_s = "completed", 61
+        placed.status, placed.answered = "completed", placed.created
+        placed.ended = placed.created + timedelta(seconds=61)
 
         found = await it.find("d-1", A, 0.0)
         before = await it.cost_of(sid)

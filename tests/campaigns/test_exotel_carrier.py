@@ -236,7 +236,7 @@ async def test_a_price_is_known_some_time_after_the_end_and_not_before() -> None
     async with office() as it:
         call_sid = await it.carrier.dial(request("d-1"))
         [dial] = it.account.exchange.placed.values()
-        dial.answered = True
+        dial.answered = dial.created
         before = await it.carrier.cost_of(call_sid)
         await asyncio.sleep(10)
 

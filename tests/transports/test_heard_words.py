@@ -13,7 +13,8 @@ from pipecat.frames.frames import (
 from pipecat.utils.text.base_text_aggregator import TextType
 
 from calls.line import CallerLine
-from lab.simulators.carrier.carrier import Carrier, CarrierEar
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.line import CarrierEar
 from tests.transports.carrier_server import doors
 from tests.transports.twilio_server import RATE_HZ, TOKEN, Call, pool, tone, until
 from transports.leg_output import LineEnd

@@ -12,7 +12,7 @@ from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame
 
 from lab.drill.sound import RATE_HZ, Pcm
-from lab.simulators.carrier.carrier import CarrierEar
+from lab.simulators.carrier.line import CarrierEar
 from lab.simulators.carrier.sound_code import plain_code
 from tests.bot.server.peer import Peer, post
 from tests.transports.conformance.door import RATE_HZ as MOUTH_HZ
