@@ -23,6 +23,7 @@ from typing import Any, Final, TypeAlias
 import yaml
 
 from bot.exits import CommandError
+from lab.callers import Carrier
 from lab.control import LabControl
 from lab.drill.evidence import judge_turn
 from lab.drill.matching import TELEPHONE
@@ -32,7 +33,6 @@ from lab.drill.plans import play
 from lab.drill.rig import Conversation, Rig
 from lab.drill.rows import Row, Target
 from lab.drill.servers import GREETING
-from lab.drill.telephones import CarrierTelephone
 from lab.process import LabOptions, lab_process
 from operations.telemetry import logs
 from tests.bot.serving import AUTH_TOKEN, configuration, free_port, serving
@@ -246,7 +246,7 @@ async def _carrier_rig(row: Row, folder: Path) -> AsyncIterator[Rig]:
         LabControl(lab) as control,
         serving(lab, folder, changes=CHANGES) as served,
     ):
-        ring = partial(CarrierTelephone, served.url, token=AUTH_TOKEN)
+        ring = partial(Carrier, served.url, AUTH_TOKEN)
         calls = served.logs / "calls"
         yield Rig(row=row, lab=lab, control=control, ring=ring, calls=calls)
 

@@ -35,7 +35,7 @@ from lab.drill.matching import TELEPHONE, EarPath
 from lab.drill.rig import CallerEar
 from lab.drill.servers import GREETING
 from lab.drill.sound import RATE_HZ, Pcm
-from lab.drill.telephones import CarrierTelephone, Telephone
+from lab.drill.telephones import Telephone
 from lab.process import LabOptions, RunningLab, lab_process
 from operations.telemetry import logs
 from tests.bot.server.page_telephone import PageTelephone
@@ -388,7 +388,7 @@ def _print(number: int, death: Death) -> None:
 @asynccontextmanager
 async def _carrier(line: Twilio | TelnyxLine | PlivoLine, folder: Path) -> AsyncIterator[OpenDoor]:
     async with line.prepare(folder) as tree:
-        yield OpenDoor(ring=lambda url: CarrierTelephone(url, carrier=line.carrier(url)), tree=tree)
+        yield OpenDoor(ring=line.carrier, tree=tree)
 
 
 @asynccontextmanager

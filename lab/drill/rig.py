@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
 import numpy as np
@@ -33,7 +32,7 @@ from lab.drill.servers import (
     loopback_settings,
     open_agent,
 )
-from lab.drill.telephones import CarrierTelephone, Telephone
+from lab.drill.telephones import Telephone
 from lab.process import LabOptions, RunningLab, lab_process
 
 Pcm: TypeAlias = NDArray[np.int16]
@@ -138,14 +137,9 @@ class Conversation:
         await self._telephone.__aenter__()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *raised: Any) -> None:
         """Hang up."""
-        await self._telephone.__aexit__(kind, error, trace)
+        await self._telephone.__aexit__(*raised)
 
     @property
     def now_s(self) -> float:
@@ -274,6 +268,13 @@ class Rig:
         """Return a call to make."""
         return Conversation(self.ring(), self.lab, greeting=GREETING, path=self.path)
 
+    @asynccontextmanager
+    async def greeted_call(self) -> AsyncIterator[Conversation]:
+        """Call, and wait for the end of the greeting."""
+        async with self.call() as call:
+            await call.wait_for_greeting()
+            yield call
+
     async def break_now(self, when: When) -> None:
         """Start the faults of a moment."""
         await self._begin(item for item in self.row.breaks if item.when is when)
@@ -378,10 +379,10 @@ async def _ringing(
         return
     async with open_agent(lab, side, folder=folder, clips=row.clips) as agent:
 
-        def ring() -> CarrierTelephone:
+        def ring() -> Carrier:
             carrier = Carrier(agent.url, AUTH_TOKEN)
             if row.echo_db is not None:
                 carrier.echo = LineEcho(level_db=row.echo_db)
-            return CarrierTelephone(agent.url, carrier=carrier)
+            return carrier
 
         yield ring, agent

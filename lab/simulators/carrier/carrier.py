@@ -14,7 +14,7 @@ from typing import Any, Final, Self, TypeAlias
 
 import aiohttp
 
-from lab.simulators.carrier.line import Telephone
+from lab.simulators.carrier.line import Handset
 from lab.simulators.carrier.manner import (
     CarrierManner,
     ClearOrder,
@@ -41,7 +41,7 @@ HandOn: TypeAlias = Callable[
 ]
 
 
-class Carrier(Telephone):
+class Carrier(Handset):
     """One call in progress: `async with Carrier(url, token) as call`.
 
     Attributes:

@@ -187,7 +187,7 @@ class Exchange(ABC, Generic[Dial]):
                 await post(session, url, *write(), server=self._agent(placed))
 
 
-class OrderDesk:
+class OrderIntake:
     """Accepts orders for calls, each recorded before any answer.
 
     Attributes:

@@ -16,7 +16,7 @@ import aiohttp
 from aiohttp import web
 
 from lab.simulators.carrier.callee import Callee
-from lab.simulators.carrier.exchange import End, Exchange, OrderDesk, Placed
+from lab.simulators.carrier.exchange import End, Exchange, OrderIntake, Placed
 from lab.simulators.carrier.manner import (
     CarrierManner,
     Complaint,
@@ -255,7 +255,7 @@ def described(dial: ExotelDial) -> dict[str, Any]:
 
 # Exotel's REST interface for calls: orders, and records, by Sid only.
 #
-# Source: as `exotel_exchange.py`; the refusal of a number on the do-not-call list is as customers'
+# Source: as above; the refusal of a number on the do-not-call list is as customers'
 # code reads it (HTTP 403, "TRAI NDNC" in the message).
 
 NUMBER: Final = re.compile(r"\+[1-9]\d{6,14}")
@@ -265,7 +265,7 @@ EVENTS: Final = frozenset({"answered", "terminal", "ringing"})
 EVENTS_FIELD: Final = "StatusCallbackEvents[]"
 
 
-class ExotelAccount(LoopbackServer, OrderDesk):
+class ExotelAccount(LoopbackServer, OrderIntake):
     """An account and its interface: `async with ExotelAccount(server) as account`.
 
     Attributes:
@@ -279,7 +279,7 @@ class ExotelAccount(LoopbackServer, OrderDesk):
     def __init__(self, server: AgentServer | None = None) -> None:
         """Prepare."""
         LoopbackServer.__init__(self)
-        OrderDesk.__init__(self)
+        OrderIntake.__init__(self)
         self.account_sid = "exotel" + secrets.token_hex(3)
         self.api_key = secrets.token_hex(24)
         self.api_token = secrets.token_hex(24)

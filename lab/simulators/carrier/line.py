@@ -164,7 +164,7 @@ class LineEcho:
         return (ear.between(start, start + size) * 10 ** (self.level_db / 20)).astype(np.int16)
 
 
-class Telephone:
+class Handset:
     """A caller's telephone during one call: what the person says and hears.
 
     Attributes:
@@ -197,6 +197,15 @@ class Telephone:
     def rate_hz(self) -> int:
         """The rate of all sound."""
         return self.ear.code.rate_hz
+
+    @property
+    def over(self) -> bool:
+        """Whether the call is over."""
+        return self.ended.is_set()
+
+    def bursts(self) -> list[tuple[float, float]]:
+        """Return when the agent was heard, in seconds from the start of the call."""
+        return [(burst.start / self.rate_hz, burst.end / self.rate_hz) for burst in self.ear.bursts]
 
     @property
     def heard_at(self) -> list[float]:

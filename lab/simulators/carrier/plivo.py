@@ -2,7 +2,7 @@
 
 Source: plivo.com/docs/voice/xml/audiostream, /voice/audio-streaming/audio-streaming,
 /voice/concepts/signature-validation, /voice/api/call. Its outbound calls are in
-`plivo_exchange.py`, its transfers in `plivo_hand_on.py`.
+`plivo_exchange.py`.
 """
 
 import asyncio

@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 from aiohttp import web
 
 from lab.simulators.carrier.callee import Callee
-from lab.simulators.carrier.exchange import VERDICT_S, End, Exchange, OrderDesk, Placed
+from lab.simulators.carrier.exchange import VERDICT_S, End, Exchange, OrderIntake, Placed
 from lab.simulators.carrier.plivo import (
     PlivoAccount,
     PlivoManner,
@@ -188,14 +188,12 @@ def _moment(at: datetime | None) -> str | None:
 
 
 # Plivo's REST interface for calls: orders, the three places of a call, cancelling.
-#
-# Source: as `plivo_exchange.py`.
 
 NUMBER: Final = re.compile(r"[1-9]\d{6,14}")
 NEEDED: Final = ("from", "to", "answer_url")
 
 
-class PlivoRestApi(OrderDesk):
+class PlivoRestApi(OrderIntake):
     """Accepts an account's orders: `async with PlivoRestApi(account, server) as api`.
 
     Attributes:

@@ -19,7 +19,7 @@ from aiohttp import web
 from lab.simulators.carrier import exchange as outbound
 from lab.simulators.carrier.callee import Callee, DialVerb, read_dial
 from lab.simulators.carrier.carrier import Carrier
-from lab.simulators.carrier.exchange import End, Exchange, OrderDesk, Placed
+from lab.simulators.carrier.exchange import End, Exchange, OrderIntake, Placed
 from lab.simulators.carrier.manner import TwilioManner
 from lab.simulators.carrier.webhook import (
     AgentServer,
@@ -180,7 +180,7 @@ class TwilioExchange(Exchange[Placed]):
         }
 
 
-class CarrierRest(LoopbackServer, OrderDesk):
+class CarrierRest(LoopbackServer, OrderIntake):
     """The REST interface of an account: `async with CarrierRest(account_sid, token) as rest`.
 
     Attributes:
@@ -207,7 +207,7 @@ class CarrierRest(LoopbackServer, OrderDesk):
             server: The server for webhooks of outbound calls.
         """
         LoopbackServer.__init__(self)
-        OrderDesk.__init__(self)
+        OrderIntake.__init__(self)
         self.calls: dict[str, Carrier] = {}
         self.requests: list[tuple[str, str]] = []
         self.answer_with: int | None = None

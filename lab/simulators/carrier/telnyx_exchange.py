@@ -21,7 +21,7 @@ import aiohttp
 from aiohttp import web
 
 from lab.simulators.carrier.callee import Callee
-from lab.simulators.carrier.exchange import VERDICT_S, End, Exchange, OrderDesk, Placed
+from lab.simulators.carrier.exchange import VERDICT_S, End, Exchange, OrderIntake, Placed
 from lab.simulators.carrier.telnyx import (
     TelnyxAccount,
     TelnyxManner,
@@ -129,7 +129,7 @@ class DialManner(TelnyxManner):
         return self._placed.payload(**_state(self.account, self._placed))
 
 
-class TelnyxExchange(Exchange[TelnyxPlaced], OrderDesk):
+class TelnyxExchange(Exchange[TelnyxPlaced], OrderIntake):
     """Telnyx's. Create it before the account listens: `async with telnyx_exchange() as exchange`.
 
     Attributes:
@@ -146,7 +146,7 @@ class TelnyxExchange(Exchange[TelnyxPlaced], OrderDesk):
 
     def __init__(self, account: TelnyxAccount, *, codec: str = "PCMU") -> None:
         Exchange.__init__(self)
-        OrderDesk.__init__(self)
+        OrderIntake.__init__(self)
         self.account = account
         self.connection_id = "1684641123236054244"
         self.too_soon = 0
