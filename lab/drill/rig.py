@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self, TypeAlias
 
@@ -282,7 +283,7 @@ class Rig:
     def timed(self) -> tuple[tuple[float | None, Hook], ...]:
         """Return the faults that start within a turn, as `Conversation.ask` takes them."""
         return tuple(
-            (item.after_s if item.when is When.SPOKEN else None, self._hook(item))
+            (item.after_s if item.when is When.SPOKEN else None, partial(self._begin, [item]))
             for item in self.row.breaks
             if item.when in (When.SPOKEN, When.AT_STOP)
         )
@@ -322,12 +323,6 @@ class Rig:
             for path in sorted(self.calls.glob("*.jsonl"))
             for line in path.read_text(encoding="utf-8").splitlines()
         ]
-
-    def _hook(self, fault: Break) -> Hook:
-        async def begin() -> None:
-            await self._begin([fault])
-
-        return begin
 
     async def _begin(self, breaks: Iterable[Break]) -> None:
         for item in breaks:

@@ -170,21 +170,22 @@ class Exchange(ABC, Generic[Dial]):
         except self.refusals:
             pass  # it was answered, and ordered to hang up
 
-    async def _call_back(
-        self, placed: Dial, url: str | None, write: Callable[[], tuple[Any, Mapping[str, str]]]
-    ) -> None:
-        """Send a callback to an order's address, if it has one.
 
-        Args:
-            placed: The call.
-            url: The address.
-            write: Returns a body and its headers, anew each time.
-        """
-        if url is None or self.server is None:
-            return
-        async with web_session() as session:
-            for _ in range(self.repeats):
-                await post(session, url, *write(), server=self._agent(placed))
+async def call_back(
+    exchange: Exchange[Any], url: str | None, write: Callable[[], tuple[Any, Mapping[str, str]]]
+) -> None:
+    """Send a callback to an order's address, if it has one, as often as the exchange does.
+
+    Args:
+        exchange: Knows the server.
+        url: The address.
+        write: Returns a body and its headers, anew each time.
+    """
+    if url is None or exchange.server is None:
+        return
+    async with web_session() as session:
+        for _ in range(exchange.repeats):
+            await post(session, url, *write(), server=exchange.server)
 
 
 class OrderIntake:

@@ -16,7 +16,7 @@ import aiohttp
 from aiohttp import web
 
 from lab.simulators.carrier.callee import Callee
-from lab.simulators.carrier.exchange import End, Exchange, OrderIntake, Placed
+from lab.simulators.carrier.exchange import End, Exchange, OrderIntake, Placed, call_back
 from lab.simulators.carrier.manner import (
     CarrierManner,
     Complaint,
@@ -203,7 +203,7 @@ class ExotelExchange(Exchange[ExotelDial]):
             return
         placed.statuses.append(event)
         fields = told_of(placed, event)
-        await self._call_back(placed, url, lambda: written(fields, self.writes))
+        await call_back(self, url, lambda: written(fields, self.writes))
 
 
 def told_of(dial: ExotelDial, event: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 from aiohttp import web
 
 from lab.simulators.carrier.callee import Callee
-from lab.simulators.carrier.exchange import VERDICT_S, End, Exchange, OrderIntake, Placed
+from lab.simulators.carrier.exchange import VERDICT_S, End, Exchange, OrderIntake, Placed, call_back
 from lab.simulators.carrier.plivo import (
     PlivoAccount,
     PlivoManner,
@@ -152,7 +152,7 @@ class PlivoExchange(Exchange[PlivoDial]):
             return
         form = plivo_form(placed.phone, placed.status) | _requested(placed) | {"Event": event}
         form |= more
-        await self._call_back(placed, url, lambda: (form, self._account.signed(url, form)))
+        await call_back(self, url, lambda: (form, self._account.signed(url, form)))
 
 
 def record_of(dial: PlivoDial) -> dict[str, Any]:

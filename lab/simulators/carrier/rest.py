@@ -19,7 +19,7 @@ from aiohttp import web
 from lab.simulators.carrier import exchange as outbound
 from lab.simulators.carrier.callee import Callee, DialVerb, read_dial
 from lab.simulators.carrier.carrier import Carrier
-from lab.simulators.carrier.exchange import End, Exchange, OrderIntake, Placed
+from lab.simulators.carrier.exchange import End, Exchange, OrderIntake, Placed, call_back
 from lab.simulators.carrier.manner import TwilioManner
 from lab.simulators.carrier.webhook import (
     AgentServer,
@@ -147,7 +147,7 @@ class TwilioExchange(Exchange[Placed]):
             form["AnsweredBy"] = placed.answered_by
         token = self.server.auth_token if self.server else ""
         headers = {"X-Twilio-Signature": signature(token, url, form)}
-        await self._call_back(placed, url, lambda: (form, headers))
+        await call_back(self, url, lambda: (form, headers))
 
     async def connect(
         self, session: aiohttp.ClientSession, phone: PhoneCall, verb: DialVerb

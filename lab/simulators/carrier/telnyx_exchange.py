@@ -172,10 +172,6 @@ class TelnyxExchange(Exchange[TelnyxPlaced], OrderIntake):
     def _manner(self, placed: TelnyxPlaced) -> DialManner:
         return DialManner(self, placed, codec=self._codec)
 
-    async def _ring(self, placed: TelnyxPlaced, callee: Callee) -> End:
-        fate = await super()._ring(placed, callee)
-        return "failed" if fate == "answered" and callee.sip_code is not None else fate
-
     async def _report_ringing(self, placed: TelnyxPlaced) -> None:
         await self.tell(placed, "call.initiated", state="bridging")
 
@@ -194,7 +190,7 @@ class TelnyxExchange(Exchange[TelnyxPlaced], OrderIntake):
         self.account.over.add(placed.phone.call_sid)
         cause, sip_code = CAUSES[fate]
         in_time = callee.ring_s <= self._ring_s(placed)
-        if callee.sip_code is not None and in_time and fate != "canceled":
+        if callee.sip_code is not None and in_time and fate not in ("answered", "canceled"):
             cause, sip_code = "call_rejected", str(callee.sip_code)  # its word for any unusual end
         said = {"hangup_cause": cause, "sip_hangup_cause": sip_code, "hangup_source": "callee"}
         await self.tell(placed, "call.hangup", state="hangup", **said)
@@ -225,37 +221,20 @@ class TelnyxExchange(Exchange[TelnyxPlaced], OrderIntake):
         if refused := self.account.turned_away(request):
             return refused
         order = await request.json()
-        if refused := self._refused(order):
+        if refused := _refused(order, self.connection_id):
             return refused
-        again = [item for item in self.placed.values() if _same(item.order, order)]
-        if not again and self.is_too_soon():
-            self.too_soon += 1
-            return telnyx_refusal(429, "10011", "Too many requests")
-        placed = again[0] if again else self._accept(order)
+        placed = next((it for it in self.placed.values() if _same(it.order, order)), None)
+        if placed is None:
+            if self.is_too_soon():
+                self.too_soon += 1
+                return telnyx_refusal(429, "10011", "Too many requests")
+            phone = telnyx_call(caller=order["from"], called=order["to"])
+            placed = TelnyxPlaced(phone=phone, order=order, created=utc_now())
+            self.account.calls[phone.call_sid] = placed
+            state = order.get("client_state", "")
+            self.place(self, placed, state, lambda work: self.account.start(_reported(work)))
         self.lose_answer(request)
         return web.json_response({"data": placed.described() | {"is_alive": False}})
-
-    def _accept(self, order: Mapping[str, Any]) -> TelnyxPlaced:
-        phone = telnyx_call(caller=order["from"], called=order["to"])
-        placed = TelnyxPlaced(phone=phone, order=order, created=utc_now())
-        self.account.calls[phone.call_sid] = placed
-        self.place(self, placed, order.get("client_state", ""), self._start)
-        return placed
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        async def report() -> None:
-            with suppress(NotConnectedError, aiohttp.ClientError, TimeoutError):
-                await work  # what the agent's side does not accept, it does not get again
-
-        self.account.start(report())
-
-    def _refused(self, order: Mapping[str, Any]) -> web.Response | None:
-        """Return the answer to an invalid order."""
-        if order.get("connection_id") != self.connection_id:
-            return telnyx_refusal(422, "10017", "Associated resource does not exist")
-        if not all(NUMBER.fullmatch(str(order.get(name))) for name in ("to", "from")):
-            return telnyx_refusal(422, "10016", "Phone number must be in +E.164 format")
-        return None
 
     async def _status(self, request: web.Request) -> web.Response:
         if refused := self.account.turned_away(request):
@@ -294,6 +273,21 @@ async def telnyx_exchange() -> AsyncIterator[TelnyxExchange]:
     exchange = TelnyxExchange(TelnyxAccount())
     async with exchange.account:
         yield exchange
+
+
+async def _reported(work: Coroutine[Any, Any, None]) -> None:
+    """Do some work until the agent's side does not accept a report."""
+    with suppress(NotConnectedError, aiohttp.ClientError, TimeoutError):
+        await work
+
+
+def _refused(order: Mapping[str, Any], connection_id: str) -> web.Response | None:
+    """Return the answer to an invalid order."""
+    if order.get("connection_id") != connection_id:
+        return telnyx_refusal(422, "10017", "Associated resource does not exist")
+    if not all(NUMBER.fullmatch(str(order.get(name))) for name in ("to", "from")):
+        return telnyx_refusal(422, "10016", "Phone number must be in +E.164 format")
+    return None
 
 
 def _known(placed: TelnyxPlaced) -> bool:

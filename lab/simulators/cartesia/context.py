@@ -25,7 +25,7 @@ from lab.simulators.cartesia.request import (
 from lab.simulators.faults import Fault
 from lab.simulators.instance import Instance
 from lab.simulators.voices.pieces import AudioPiece, Torn, encode, steady
-from lab.simulators.voices.sockets import VoiceContext, VoiceSocket
+from lab.simulators.voices.sockets import SocketContext, VoiceSocket
 from lab.simulators.voices.speaking import UtteranceOver, spoken_text
 from lab.simulators.voices.voices import SimulatedVoice, Speech, UnknownLanguageError, speak
 
@@ -54,7 +54,7 @@ class CartesiaAccount:
         return 10 * self.contexts
 
 
-class CartesiaContext(VoiceContext[Generation]):
+class CartesiaContext(SocketContext[Generation]):
     """One piece of speech."""
 
     def __init__(

@@ -21,7 +21,7 @@ from lab.simulators.admission import Admission
 from lab.simulators.faults import Fault
 from lab.simulators.instance import Instance
 from lab.simulators.voices.pieces import AudioPiece, Character, Torn, characters, encode, of_piece
-from lab.simulators.voices.sockets import VoiceContext, VoiceSocket
+from lab.simulators.voices.sockets import SocketContext, VoiceSocket
 from lab.simulators.voices.speaking import UtteranceOver, spoken_text
 from lab.simulators.voices.voices import SimulatedVoice, Speech, UnknownLanguageError, speak
 
@@ -201,7 +201,7 @@ class ElevenLabsInput:
     close: bool = False
 
 
-class ElevenLabsContext(VoiceContext[ElevenLabsInput]):
+class ElevenLabsContext(SocketContext[ElevenLabsInput]):
     """One piece of speech on a socket."""
 
     def __init__(

@@ -17,10 +17,10 @@ from lab.simulators.voices.voices import SimulatedVoice
 INBOX: Final = 1000  # messages in a context's queue; further ones are refused
 
 Input = TypeVar("Input")
-Context = TypeVar("Context", bound="VoiceContext[Any]")
+Context = TypeVar("Context", bound="SocketContext[Any]")
 
 
-class VoiceContext(Generic[Input]):
+class SocketContext(Generic[Input]):
     """One piece of speech on a socket: texts in, audio and times out, in order."""
 
     def __init__(
