@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.frames.frames import (
-    EndFrame,
     Frame,
     InputAudioRawFrame,
     InputDTMFFrame,
@@ -21,10 +20,8 @@ from pipecat.frames.frames import (
     VADUserStartedSpeakingFrame,
     VADUserStoppedSpeakingFrame,
 )
-from pipecat.pipeline.pipeline import Pipeline
-from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.pipeline.worker import PipelineWorker
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
-from pipecat.workers.runner import WorkerRunner
 
 from calls.events import TurnDecided
 from calls.line import CallerLine
@@ -40,6 +37,7 @@ from processors.turn.ending import TurnOpener
 from processors.turn.floor import Floor
 from processors.turn.sound_path import SoundEnd
 from processors.wiring import CallWiring
+from tests.kit.bench import at_work, worker_of
 from tests.kit.line import PlayedLine
 from tests.kit.waiting import until
 
@@ -254,12 +252,8 @@ async def held(
     )
     hold = HoldLine(fallback, wiring)
     opener = TurnOpener(floor, turn=turn, faintness=wiring.faintness, clock=time.monotonic)
-    worker = PipelineWorker(
-        Pipeline([SoundEnd(hold.hear), opener, Voices(caller_line), hold, line]),
-        params=PipelineParams(audio_in_sample_rate=RATE_HZ, audio_out_sample_rate=RATE_HZ),
-        enable_rtvi=False,
-        cancel_on_idle_timeout=False,
-    )
+    order = [SoundEnd(hold.hear), opener, Voices(caller_line), hold, line]
+    worker = worker_of(*order, rate_hz=RATE_HZ)
     call = Call(
         hold=hold,
         worker=worker,
@@ -272,9 +266,5 @@ async def held(
         told=told,
         remembered=remembered,
     )
-    runner = WorkerRunner(handle_sigint=False)
-    await runner.add_workers(worker)
-    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
-        tasks.create_task(runner.run())
+    async with at_work(worker, limit_s=20):
         yield call
-        await worker.queue_frame(EndFrame())

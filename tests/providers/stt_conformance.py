@@ -20,8 +20,8 @@ from pipecat.frames.frames import (
 from pipecat.metrics.metrics import STTUsageMetricsData
 
 from providers.provider import Stage
+from tests.kit.bench import QUIET_S, Bench, running, text_of
 from tests.lab.simulators import synthetic_caller as caller
-from tests.providers.bench import QUIET_S, Bench, running, text_of
 from tests.providers.conformance import PHONE_HZ, RATE_HZ, Conformance
 
 FIRST = "When are you open on Saturday?"

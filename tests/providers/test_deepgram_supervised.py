@@ -41,9 +41,8 @@ from providers.deepgram import (
     complaint_of,
     failure_of,
 )
-from providers.provider import RungSpec
+from tests.kit.bench import Bench, rung_spec, running
 from tests.lab.simulators import synthetic_caller as caller
-from tests.providers.bench import Bench, running
 
 pytestmark = pytest.mark.virtual_time
 
@@ -60,11 +59,10 @@ async def supervised(
     try:
         instance.set_faults([Window(fault=fault)] if fault else [])
         service = build(
-            RungSpec(
-                name="it",
-                stage="stt",
-                kind="deepgram",
-                url=instance.url,
+            rung_spec(
+                "stt",
+                "deepgram",
+                instance.url,
                 sample_rate_hz=RATE_HZ,
                 api_key=instance.api_key,
                 **changes,
@@ -209,14 +207,7 @@ async def test_a_dead_stream_does_not_delay_a_new_one_by_its_close() -> None:
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    spec = RungSpec(
-        name="it",
-        stage="stt",
-        kind="deepgram",
-        url=f"ws://127.0.0.1:{port}",
-        sample_rate_hz=RATE_HZ,
-        api_key="any",
-    )
+    spec = rung_spec("stt", "deepgram", f"ws://127.0.0.1:{port}", sample_rate_hz=RATE_HZ)
     service = build(spec)
     service.supervised = True
     async with running(service) as bench:

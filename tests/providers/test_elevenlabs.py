@@ -18,7 +18,7 @@ from lab.simulators.instance import Instance
 from lab.simulators.schedule import Window
 from providers.catalog import provider
 from providers.provider import RungSpec
-from tests.providers.bench import running
+from tests.kit.bench import running
 from tests.providers.recording_server import Asked, Notebook, notebook
 from tests.providers.tts_conformance import HELLO, NEXT, SimulatedTts, reply
 

@@ -16,8 +16,8 @@ from providers import sphinx_process
 from providers.provider import ProbeFailedError
 from providers.sphinx import LONGEST_S, Recogniser
 from providers.sphinx_ear import Ear
+from tests.kit.bench import Bench, running
 from tests.lab.simulators import synthetic_caller as caller
-from tests.providers.bench import Bench, running
 from tests.providers.conformance import RATE_HZ
 from tests.providers.near_sphinx import hear_near
 from tests.providers.stt_conformance import FIRST, PHRASES, SECOND, SttConformance, words

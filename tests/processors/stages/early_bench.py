@@ -54,7 +54,7 @@ from processors.turn.ending import PauseEnded, PauseSoundsFinal, TurnOpener, Tur
 from processors.turn.floor import Floor
 from processors.wiring import CallWiring
 from providers.openai import build
-from providers.provider import RungSpec
+from tests.processors.stages.test_llm import rung
 
 QUESTION = "What are your opening hours?"
 STOP_S = 0.2  # of silence, after which the VAD is sure
@@ -159,7 +159,7 @@ class EarlyBench:
             clock=time.monotonic, turn=turn, line=line, floor=floor, outside=self._tell
         )
         stage = LlmStage(
-            {name: build(self._rung(name)) for name in self.rungs},
+            {name: build(rung(self.lab, name)) for name in self.rungs},
             policy=self.policy,
             tell=wiring.tell,
             clock=time.monotonic,
@@ -234,13 +234,6 @@ class EarlyBench:
         return FunctionSchema(
             name="transfer_to_person", description="Put the caller through.",
             properties={"reason": {"type": "string"}}, required=[], handler=handle,
-        )  # fmt: skip
-
-    def _rung(self, name: str) -> RungSpec:
-        instance = self.lab.instance(name)
-        return RungSpec(
-            name=name, stage="llm", kind="openai", url=instance.url, api_key=instance.api_key,
-            sample_rate_hz=16000, instructions="Be brief.",
         )  # fmt: skip
 
 

@@ -27,11 +27,10 @@ from lab.simulators.lab import Lab, Spec
 from lab.simulators.schedule import Window
 from processors.hearing.stage import SttStage
 from providers.catalog import provider
-from providers.provider import RungSpec
+from tests.kit.bench import Bench, rung_spec, running, text_of
 from tests.kit.waiting import until
 from tests.lab.simulators import synthetic_caller as caller
 from tests.lab.simulators.near_ears import bring_near
-from tests.providers.bench import Bench, running, text_of
 
 RATE_HZ = 16_000
 FRAME_S = 0.02
@@ -148,11 +147,11 @@ def rungs_of(instances: Sequence[Instance]) -> dict[str, FrameProcessor]:
     """Return the services that speak to them."""
     return {
         instance.name: provider("stt", "deepgram").build(
-            RungSpec(
+            rung_spec(
+                "stt",
+                "deepgram",
+                instance.url,
                 name=instance.name,
-                stage="stt",
-                kind="deepgram",
-                url=instance.url,
                 sample_rate_hz=RATE_HZ,
                 api_key=instance.api_key,
             )

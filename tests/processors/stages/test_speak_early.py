@@ -13,7 +13,8 @@ from fallbacks.facts import RungChosen
 from lab.simulators import faults
 from lab.simulators.faults import Fault
 from lab.simulators.lab import Lab
-from tests.processors.stages.test_tts import BROKEN, MUTE, break_
+from tests.kit.faults import MUTE
+from tests.processors.stages.test_tts import BROKEN, break_
 from tests.processors.stages.tts_bench import Talk, laboratory, policy, talking
 
 pytestmark = pytest.mark.virtual_time

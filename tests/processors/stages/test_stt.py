@@ -25,7 +25,8 @@ from lab.simulators.deepgram.socket import StreamLimits
 from lab.simulators.faults import Fault
 from processors.turn.ending import PauseBegan
 from providers.catalog import provider
-from providers.provider import RungSpec
+from tests.kit.bench import rung_spec
+from tests.kit.faults import REFUSALS, cuts, stalls
 from tests.lab.simulators import synthetic_caller as caller
 from tests.processors.stages.stt_call import RATE_HZ, SURE_S, calling, words
 from tests.processors.weather import REST_S, availability_of
@@ -82,12 +83,10 @@ async def test_a_caller_who_pauses_and_continues_loses_no_word_of_either_half() 
 
 
 DEATHS: dict[str, Fault] = {
-    "reset": faults.Cut(after_words=3),
-    "polite close": faults.Cut(after_words=3, how="close"),
-    "error and close": faults.Cut(after_words=3, how="error"),
+    **cuts(3),
+    **stalls(2),
     "garbage": faults.Garbage(),
     "mute": faults.Silent(),
-    "stalled": faults.Stall(after_words=2),
     "slow": faults.SlowStart(delay_s=4.0),
 }
 
@@ -148,17 +147,6 @@ async def test_a_recogniser_that_fails_between_utterances_is_detected_before_the
         assert call.asked == ["a", "b"]
 
 
-REFUSALS: dict[str, tuple[Fault, str]] = {
-    "refused": (faults.Refuse(), "network"),
-    "reset": (faults.Reset(), "network"),
-    "401": (faults.Http(status=401), "auth"),
-    "402": (faults.Quota(), "quota"),
-    "429": (faults.Http(status=429), "rate_limited"),
-    "503": (faults.Http(status=503), "overloaded"),
-    "no websocket": (faults.NotTls(), "network"),
-}
-
-
 @pytest.mark.parametrize(("fault", "kind"), REFUSALS.values(), ids=REFUSALS.keys())
 async def test_a_refusal_at_the_start_is_detected_before_the_first_word(
     fault: Fault, kind: str
@@ -181,16 +169,6 @@ async def test_a_rung_whose_handshake_hangs_does_not_delay_the_start(name: str) 
 
         assert started_s < 2.0  # the handshake gives up after 3 s
         assert words(said) == words(FIRST)
-
-
-async def test_a_hanging_handshake_is_detected_before_the_first_word() -> None:
-    async with calling(faults={"a": faults.Silent(where="handshake")}) as call:
-        await call.silence(call.pace * 2.0)
-        said = await call.says(FIRST)
-
-        assert words(said) == words(FIRST)
-        assert call.asked == ["b"]
-        assert call.failures == [("a", "timeout")]
 
 
 async def test_words_delivered_before_the_failure_are_not_delivered_again() -> None:
@@ -459,7 +437,7 @@ async def test_a_caller_who_continues_is_heard_by_a_lagging_recogniser() -> None
 
 
 def local() -> FrameProcessor:
-    rung = RungSpec(name="local", stage="stt", kind="local", url="", sample_rate_hz=RATE_HZ)
+    rung = rung_spec("stt", "local", name="local", sample_rate_hz=RATE_HZ)
     return provider("stt", "local").build(rung)
 
 

@@ -25,10 +25,10 @@ from lab.simulators.schedule import Window
 from processors.answering.context_window import Memory
 from processors.hearing.caller_words import CallerWords
 from processors.hearing.stage import SttStage
+from tests.kit.bench import Bench, running
 from tests.lab.simulators import synthetic_caller as caller
 from tests.lab.simulators.near_ears import bring_near
 from tests.processors.stages.stt_call import FLOOR_RMS, FRAME_S, RATE_HZ, policy_of, rungs_of, words
-from tests.providers.bench import Bench, running
 
 pytestmark = pytest.mark.virtual_time
 

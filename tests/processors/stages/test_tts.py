@@ -36,27 +36,17 @@ from lab.simulators.schedule import Window
 from processors.speaking.agenda import AHEAD_S, RUNG
 from providers import sockets as one_address
 from providers.sockets import ConnectHere
+from tests.kit.faults import DEAD, MUTE, cuts, stalls
 from tests.processors.stages.tts_bench import RATE_HZ, Talk, laboratory, policy, talking, usage
 
 pytestmark = pytest.mark.virtual_time
 
 TEXT = "Hello there, this is Holdline, how are you?"
 
-DEAD: dict[str, Fault] = {
-    "refused": faults.Refuse(),
-    "401": faults.Http(status=401),
-    "402": faults.Http(status=402),
-    "429": faults.Http(status=429),
-    "503": faults.Http(status=503),
-    "hung handshake": faults.Silent(where="handshake"),
-}
-MUTE: dict[str, Fault] = {"silent": faults.Silent(), "zeros": faults.Alive()}
 BROKEN: dict[str, Fault] = {
-    "reset": faults.Cut(after_words=4, how="reset"),
-    "clean close": faults.Cut(after_words=4, how="close"),
-    "error": faults.Cut(after_words=4, how="error"),
+    **cuts(4),
     "inside a word": faults.Cut(after_words=4, how="reset", inside_word=True),
-    "stall": faults.Stall(after_words=4),
+    **stalls(4),
 }
 ODD: dict[str, Fault] = {
     "cut at the first word": faults.Cut(after_words=1, how="reset"),

@@ -19,7 +19,8 @@ from fallbacks.facts import StageExhausted
 from fallbacks.ladder import StagePolicy
 from lab.callers import spoken_s
 from lab.simulators.receptionist.phrases import GREETING, SAYS, hours, price
-from tests.processors.stages.test_tts import BROKEN, DEAD, MUTE, ODD
+from tests.kit.faults import DEAD, MUTE
+from tests.processors.stages.test_tts import BROKEN, ODD
 from tests.processors.stages.tts_bench import Talk, laboratory, talking
 from tests.processors.weather import LENGTHS, availability_of, expose, turns_until, weather
 

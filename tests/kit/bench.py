@@ -1,7 +1,7 @@
-"""A service alone in a real pipeline: frames go in, everything that comes out is kept."""
+"""A real pipeline in a test, and a service alone in one whose whole output is kept."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -12,10 +12,13 @@ from pipecat.frames.frames import (
     InputAudioRawFrame,
     MetricsFrame,
 )
+from pipecat.observers.base_observer import BaseObserver
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.workers.runner import WorkerRunner
+
+from providers.provider import RungSpec, Stage
 
 PATIENCE_S = 10.0  # far longer than anything healthy takes, even on a busy machine
 QUIET_S = 0.2  # by then everything in transit at the lab's speed has arrived
@@ -49,17 +52,7 @@ class Bench:
         self._above = Tap(self.out, FrameDirection.UPSTREAM)
         self._below = Tap(self.out, FrameDirection.DOWNSTREAM)
         self._below.passed = self._above.passed
-        self.worker = PipelineWorker(
-            Pipeline([self._above, service, self._below]),
-            params=PipelineParams(
-                audio_in_sample_rate=rate_hz,
-                audio_out_sample_rate=rate_hz,
-                enable_metrics=True,
-                enable_usage_metrics=True,
-            ),
-            cancel_on_idle_timeout=False,
-            enable_rtvi=False,
-        )
+        self.worker = worker_of(self._above, service, self._below, rate_hz=rate_hz)
 
     async def put(self, *frames: Frame) -> None:
         """Queue frames in front of the service."""
@@ -101,33 +94,66 @@ class Bench:
         ]
 
 
+def rung_spec(stage: Stage, kind: str, url: str = "", **more: Any) -> RungSpec:
+    """Return a rung with a key; `url` is that of its far end on loopback."""
+    given = {"name": "it", "api_key": "KEY", "sample_rate_hz": 8000, **more}
+    return RungSpec(stage=stage, kind=kind, url=url, **given)
+
+
+def worker_of(
+    *processors: FrameProcessor, rate_hz: int, observers: Sequence[BaseObserver] = ()
+) -> PipelineWorker:
+    """Return the worker of a pipeline that measures, and that ends when a test ends it."""
+    return PipelineWorker(
+        Pipeline([*processors]),
+        params=PipelineParams(
+            audio_in_sample_rate=rate_hz,
+            audio_out_sample_rate=rate_hz,
+            enable_metrics=True,
+            enable_usage_metrics=True,
+        ),
+        observers=[*observers],
+        cancel_on_idle_timeout=False,
+        enable_rtvi=False,
+    )
+
+
 @asynccontextmanager
-async def running(
-    service: FrameProcessor, *, rate_hz: int = 16_000, limit_s: float = 6 * PATIENCE_S
-) -> AsyncIterator[Bench]:
-    """Run a service until the test is done with it, then end it as a call ends."""
-    bench = Bench(service, rate_hz=rate_hz)
+async def at_work(
+    worker: PipelineWorker, *, limit_s: float = 6 * PATIENCE_S
+) -> AsyncIterator[asyncio.Task[None]]:
+    """Run a pipeline until the test is done with it, then end it as a call ends; yield the run."""
     started = asyncio.Event()
 
-    @bench.worker.event_handler("on_pipeline_started")
+    @worker.event_handler("on_pipeline_started")
     async def _started(*_: object) -> None:
         started.set()
 
     runner = WorkerRunner(handle_sigint=False)
-    await runner.add_workers(bench.worker)
+    await runner.add_workers(worker)
     async with asyncio.timeout(limit_s), asyncio.TaskGroup() as tasks:
         run = tasks.create_task(runner.run())
         try:
             async with asyncio.timeout(PATIENCE_S):
                 await started.wait()
-            yield bench
+            yield run
             if not run.done():
-                await bench.worker.queue_frame(EndFrame())
+                await worker.queue_frame(EndFrame())
             async with asyncio.timeout(PATIENCE_S):
                 await asyncio.shield(run)
         finally:
             if not run.done():
-                await bench.worker.cancel()
+                await worker.cancel()
+
+
+@asynccontextmanager
+async def running(
+    service: FrameProcessor, *, rate_hz: int = 16_000, limit_s: float = 6 * PATIENCE_S
+) -> AsyncIterator[Bench]:
+    """Run a service until the test is done with it."""
+    bench = Bench(service, rate_hz=rate_hz)
+    async with at_work(bench.worker, limit_s=limit_s):
+        yield bench
 
 
 def text_of(frames: Iterable[Any]) -> str:
