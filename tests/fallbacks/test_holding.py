@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.holding.late_answer_rules import AT_ONCE_S, FillerTurns, Holding, Say
+from processors.holding.late_answer_rules import AT_ONCE_S, Holding, Say
 
 
 def turn(line: Holding, at: float = 100.0) -> Holding:
@@ -218,18 +218,6 @@ def test_a_caller_who_stops_twice_before_the_answer_has_one_turn() -> None:
         turn(line, at)
 
     assert line.tick(115.0) == (Say.CLIP,)
-
-
-def test_a_filler_is_for_one_turn_in_three_and_once() -> None:
-    turns, spent = FillerTurns(3), list[bool]()
-    for _ in range(7):
-        turns.begin()
-        spent.append(turns.allowed)
-        if turns.allowed:
-            turns.spend()
-        assert not (spent[-1] and turns.allowed)
-
-    assert spent == [True, False, False, True, False, False, True]
 
 
 @settings(max_examples=200, deadline=None)

@@ -35,7 +35,6 @@ from tests.kit.line import PlayedLine
 from tests.kit.waiting import until
 
 RATE_HZ = 8000
-CHUNK_S = 0.04
 
 
 class Kept(FrameProcessor):
