@@ -29,14 +29,12 @@ from calls.events import Event
 from calls.turn import Turn
 from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.facts import (
-    AnswerEmpty,
     AttemptFailed,
     AttemptStarted,
     AttemptWon,
     BreakerMoved,
     RungChosen,
     StageExhausted,
-    Suspected,
 )
 from fallbacks.failure import Kind, Scope
 from fallbacks.ladder import StagePolicy
@@ -222,44 +220,6 @@ async def test_a_healthy_model_is_asked_once_and_no_other() -> None:
     assert it.told_of(AttemptFailed) == []
 
 
-async def test_slow_models_are_not_given_up_after_a_long_tool() -> None:
-    async with bench() as it:
-        for name in ("openai", "openai-b"):
-            it.fault(name, fault="slow_start", delay_s=0.6)
-        it.stopped_at = time.monotonic() - 5.0
-        answer = await it.ask()
-
-    assert answer == ANSWER
-    assert it.told_of(StageExhausted) == []
-
-
-async def test_the_second_turn_does_not_pay_for_the_same_outage() -> None:
-    async with bench() as it:
-        it.fault("openai", fault="silent", where="stream")
-        await it.ask()
-        it.told.clear()
-        answer = await it.ask()
-
-    assert answer == ANSWER
-    assert [attempt.provider for attempt in it.told_of(AttemptStarted)] == ["openai-b"]
-
-
-async def test_one_bad_request_does_not_open_a_breaker() -> None:
-    async with bench() as it:
-        it.fault("openai", fault="http", status=400, requests=1)
-        await it.ask()
-
-        assert it.policy.availability.ladder("llm", time.monotonic())[0].usable
-
-
-async def test_a_refused_key_takes_the_rung_out_at_once() -> None:
-    async with bench() as it:
-        it.fault("openai", fault="http", status=401)
-        await it.ask()
-
-        assert not it.policy.availability.ladder("llm", time.monotonic())[0].usable
-
-
 async def test_a_context_that_is_too_long_is_cut_and_the_same_model_asked_again() -> None:
     async with bench() as it:
         it.fault("openai", fault="http", status=400, code="context_length_exceeded", requests=1)
@@ -363,34 +323,6 @@ async def test_an_answer_without_words_is_requested_once_more_and_then_from_the_
     assert {(failure.kind, failure.scope) for failure in failures} == {(Kind.SILENT, Scope.PAYLOAD)}
 
 
-@pytest.mark.parametrize(("pieces", "finish"), EMPTY)
-async def test_answers_without_words_of_every_model_count_against_none(
-    pieces: tuple[str, ...], finish: str
-) -> None:
-    async with writing(*pieces, finish=finish) as url, bench() as it:
-        it.urls |= {"openai": url, "openai-b": url}
-        answers = [await it.ask() for _ in range(4)]
-
-    assert answers == [""] * 4
-    assert len(it.told_of(AttemptStarted)) == 4 * 3
-    assert [empty.asks_again for empty in it.told_of(AnswerEmpty)] == [True] * 4
-    assert it.told_of(StageExhausted) == it.told_of(BreakerMoved) == it.told_of(Suspected) == []
-
-
-@pytest.mark.parametrize("pieces", SIGNS.values(), ids=SIGNS)
-async def test_an_answer_without_speakable_text_is_complete_and_silent(
-    pieces: tuple[str, ...],
-) -> None:
-    async with writing(*pieces, finish="stop") as url, bench() as it:
-        it.urls["openai"] = url
-        answer = await it.ask()
-
-    assert answer == ""
-    assert len(it.told_of(AttemptStarted)) == 1
-    assert it.told_of(AttemptFailed) == it.told_of(BreakerMoved) == []
-    assert [empty.asks_again for empty in it.told_of(AnswerEmpty)] == [False]
-
-
 @pytest.mark.parametrize(
     ("parts", "whole"),
     [
@@ -464,15 +396,6 @@ async def test_a_model_that_continues_with_only_a_full_stop_has_answered() -> No
 
     assert answer == "We open at nine ."
     assert it.told_of(StageExhausted) == []
-
-
-async def test_a_continuation_that_begins_with_blanks_is_joined_correctly() -> None:
-    async with writing(" ", "From", " Monday.", finish="stop") as url, bench() as it:
-        it.fault("openai", fault="cut", after_words=4, how="reset")
-        it.urls["openai-b"] = url
-        answer = await it.ask()
-
-    assert answer == "We open at nine. From Monday."
 
 
 @pytest.mark.parametrize("words", [1, 2])

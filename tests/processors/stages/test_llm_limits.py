@@ -254,17 +254,6 @@ async def test_a_hedge_is_started_at_the_first_ones_p95_and_the_loser_is_cancell
     assert not [event for event in it.told if isinstance(event, AttemptFailed | Suspected)]
 
 
-async def test_hedges_are_bounded_by_their_share_of_the_answers() -> None:
-    async with bench({}, hedges=Allowance(share=0.05, floor=1)) as it:
-        for _ in range(5):
-            await it.ask_after()
-        it.fault("openai", fault="slow_start", delay_s=0.08)
-        for _ in range(4):
-            await it.ask_after()
-
-    assert len(it.told_of(HedgeStarted)) == 1
-
-
 async def test_the_cost_of_a_hedge_is_told_for_both() -> None:
     async with bench({}, hedges=Allowance(share=0.05, floor=1)) as it:
         for _ in range(5):

@@ -708,29 +708,6 @@ async def test_with_every_voice_out_a_callers_own_attempt_is_made_and_heard(
     assert states == [State.CLOSED, State.OPEN]
 
 
-async def test_with_every_voice_out_each_is_tried_once_before_the_words_are_given_up(
-    lab: Lab,
-) -> None:
-    for name in VOICES:
-        break_(lab, name, faults.Refuse())
-    async with talking(lab, shared=all_out(VOICES)) as talk:
-        await talk.reply(TEXT)
-        await talk.until(lambda: talk.unsaid)
-
-    assert talk.asked == list(VOICES)
-    assert talk.unsaid == [TEXT]
-
-
-async def test_a_voice_that_is_out_is_tried_by_one_caller_at_a_time(lab: Lab) -> None:
-    shared = all_out(VOICES)
-    another = shared.availability.of("tts", "cartesia").permit(time.monotonic(), last_resort=True)
-    async with talking(lab, shared=shared) as talk:
-        await spoken(talk)
-
-    assert another is not None
-    assert (talk.said, talk.asked) == ([TEXT], ["elevenlabs"])
-
-
 @pytest.mark.parametrize(
     "mute",
     ['<break time="1s"/>', "<|im_end|>", "</s>", "\U0001f600", "\u2026", "- - -", "<b></b> ..."],
@@ -799,17 +776,3 @@ async def test_after_a_barge_in_little_unheard_sound_is_billed(
 def given_to(request: Request) -> str:
     """Return a voice's text in a request."""
     return str(request.details.get("text", ""))
-
-
-@pytest.mark.parametrize("names", [("cartesia", "elevenlabs"), ("elevenlabs", "cartesia")])
-async def test_words_that_a_voice_leaves_out_are_heard_once_from_another(
-    lab: Lab, names: tuple[str, str]
-) -> None:
-    break_(lab, names[0], faults.LeaveOut(after_words=3, words=2))
-    async with talking(lab, names) as talk:
-        await talk.reply(TEXT)
-        await talk.until(lambda: talk.said)
-
-    assert talk.said == [TEXT]
-    assert talk.failures == [(names[0], "cut")]
-    assert " ".join(word.text for word in talk.spoken_by(names[1])).endswith("how are you?")
