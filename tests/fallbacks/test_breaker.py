@@ -1,5 +1,7 @@
 """The circuit breaker of one rung."""
 
+from collections.abc import Callable
+
 import pytest
 
 from fallbacks.breaker import TRANSITIONS, Breaker, BreakerSettings, Input, Permit, State
@@ -141,10 +143,11 @@ def test_another_processs_opening_counts_while_its_rest_lasts() -> None:
     assert asked.wake_at == 2.5
 
 
-@pytest.mark.parametrize("asked", [opened(), half_opened()])
+@pytest.mark.parametrize("made", [opened, half_opened])
 def test_a_caller_without_another_rung_tries_an_open_one_and_its_success_closes_it(
-    asked: Breaker,
+    made: Callable[[], Breaker],
 ) -> None:
+    asked = made()
     others_left = asked.permit(31.0)
     given = asked.permit(31.0, last_resort=True)
     second, probe = asked.permit(31.1, last_resort=True), asked.permit(31.1, probe=True)
@@ -157,10 +160,11 @@ def test_a_caller_without_another_rung_tries_an_open_one_and_its_success_closes_
     assert asked.state is State.CLOSED
 
 
-@pytest.mark.parametrize("asked", [opened(), half_opened(), half_opened(probing=False)])
+@pytest.mark.parametrize("made", [opened, half_opened, lambda: half_opened(probing=False)])
 def test_results_on_an_older_stream_do_not_count_for_an_open_one(
-    asked: Breaker,
+    made: Callable[[], Breaker],
 ) -> None:
+    asked = made()
     before = asked.state
 
     for now in (31.0, 31.1):
