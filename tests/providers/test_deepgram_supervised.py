@@ -42,6 +42,7 @@ from providers.deepgram import (
     failure_of,
 )
 from tests.kit.bench import Bench, rung_spec, running
+from tests.kit.caller import frames_of
 from tests.lab.simulators import synthetic_caller as caller
 
 pytestmark = pytest.mark.virtual_time
@@ -79,11 +80,6 @@ def failure(bench: Bench) -> Failure:
     error = bench.all(ErrorFrame)[0].exception
     assert isinstance(error, ServiceError)
     return error.failure
-
-
-async def hear(bench: Bench, pcm: bytes) -> None:
-    for at in range(0, len(pcm), 640):
-        await bench.put(InputAudioRawFrame(pcm[at : at + 640], RATE_HZ, 1))
 
 
 ENDS: dict[str, tuple[Fault, Kind]] = {
@@ -211,7 +207,7 @@ async def test_a_dead_stream_does_not_delay_a_new_one_by_its_close() -> None:
     service = build(spec)
     service.supervised = True
     async with running(service) as bench:
-        await hear(bench, bytes(6400))
+        await bench.put(*frames_of(bytes(6400)))
         began = time.monotonic()
 
         assert await service.reconnect()
@@ -271,8 +267,8 @@ async def test_requested_words_come_without_an_event_of_the_vad() -> None:
     async with supervised() as (bench, service, _):
         await bench.put(VADUserStartedSpeakingFrame())
         pcm = caller.say("What are your opening hours?") + caller.noise(0.2, rms=3)
-        for at in range(0, len(pcm), 640):
-            assert service.send_at_once(pcm[at : at + 640])
+        for frame in frames_of(pcm):
+            assert service.send_at_once(frame.audio)
             await asyncio.sleep(0.02)
         service.ask_for_words()
         answer = await bench.first(TranscriptionFrame)
@@ -296,7 +292,7 @@ async def test_no_words_are_requested_while_sound_is_still_queued_before_them() 
 @pytest.mark.real_time  # how often the lab answers depends on how fast its recogniser works
 async def test_silence_is_answered_by_frames_without_words() -> None:
     async with supervised() as (bench, _, _instance):
-        await hear(bench, caller.noise(1.5, rms=3))
+        await bench.put(*frames_of(caller.noise(1.5, rms=3)))
         sign = await bench.first(InterimTranscriptionFrame)
         await bench.put(VADUserStartedSpeakingFrame(), VADUserStoppedSpeakingFrame())
         answer = await bench.first(TranscriptionFrame)
@@ -364,7 +360,8 @@ def test_pipecats_service_still_keeps_the_fields_that_we_read() -> None:
 @pytest.mark.real_time  # the ears are a process of their own
 async def test_alternatives_come_with_their_confidence() -> None:
     async with supervised(model="enhanced", alternatives=3) as (bench, _, _instance):
-        await hear(bench, caller.silence(0.3) + caller.say("Yes, please.") + caller.silence(0.3))
+        spoken = caller.silence(0.3) + caller.say("Yes, please.") + caller.silence(0.3)
+        await bench.put(*frames_of(spoken))
         await bench.put(VADUserStartedSpeakingFrame(), VADUserStoppedSpeakingFrame())
         await bench.until(lambda: any(word.text for word in bench.all(TranscriptionFrame)))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from pipecat.frames.frames import InputAudioRawFrame, LLMContextFrame
+from pipecat.frames.frames import LLMContextFrame
 from pipecat.pipeline.pipeline import Pipeline
 
 from bot.call.conversation import build_context
@@ -26,9 +26,10 @@ from processors.answering.context_window import Memory
 from processors.hearing.caller_words import CallerWords
 from processors.hearing.stage import SttStage
 from tests.kit.bench import Bench, running
+from tests.kit.caller import FRAME_S, frames_of
 from tests.lab.simulators import synthetic_caller as caller
 from tests.lab.simulators.near_ears import bring_near
-from tests.processors.stages.stt_call import FLOOR_RMS, FRAME_S, RATE_HZ, policy_of, rungs_of, words
+from tests.processors.stages.stt_call import FLOOR_RMS, RATE_HZ, policy_of, rungs_of, words
 
 pytestmark = pytest.mark.virtual_time
 
@@ -47,9 +48,8 @@ class Line:
     at: float = field(default_factory=lambda: time.monotonic())  # noqa: PLW0108 - at the moment
 
     async def carries(self, pcm: bytes) -> None:
-        step = int(RATE_HZ * FRAME_S) * 2
-        for at in range(0, len(pcm), step):
-            await self.bench.put(InputAudioRawFrame(pcm[at : at + step], RATE_HZ, 1))
+        for frame in frames_of(pcm, RATE_HZ):
+            await self.bench.put(frame)
             self.at += FRAME_S
             await asyncio.sleep(max(0.0, self.at - time.monotonic()))
 
