@@ -146,6 +146,7 @@ def test_a_halted_campaign_is_one_incident_until_it_continues(
     assert incidents.handle(goes_on, 40.0) == (
         IncidentEnded(stage="campaign", rung="recall", kind=began.kind, lasted_s=30.0, failures=0),
     )
+    assert incidents.handle(stops, 50.0) == (began,)
 
 
 def test_a_resumed_campaign_does_not_clear_another(incidents: Incidents) -> None:
