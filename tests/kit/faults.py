@@ -3,7 +3,7 @@
 from lab.simulators import faults
 from lab.simulators.faults import Fault
 
-# What a provider does before its first result, and the kind of the failure.
+# Faults before the first result, and the kind of the failure.
 REFUSALS: dict[str, tuple[Fault, str]] = {
     "refused": (faults.Refuse(), "network"),
     "reset": (faults.Reset(), "network"),
@@ -19,7 +19,7 @@ MUTE: dict[str, Fault] = {"silent": faults.Silent(), "alive": faults.Alive()}
 
 
 def cuts(*words: int) -> dict[str, Fault]:
-    """Return ends of a stream after so many words."""
+    """Return faults that end a stream after a number of words."""
     return {
         f"{how} after {number} words": faults.Cut(after_words=number, how=how)
         for number in words
