@@ -205,3 +205,11 @@ def test_the_time_in_each_state_is_kept() -> None:
         State.OPEN: 30.0 + 4.0,
         State.HALF_OPEN: 6.0,
     }
+
+
+def test_a_probes_trial_is_one_that_a_caller_does_not_wait_for() -> None:
+    asked = half_opened()
+    permit(asked, 31.0, probe=True)
+
+    assert asked.on_trial(31.1)
+    assert not asked.on_trial(31.1, by_probe=False)
