@@ -77,7 +77,7 @@ drill: setup-dev ## break everything on purpose, beside stock Pipecat: takes hou
 	@$(BIN)/holdline drill --baseline stock-pipecat $(if $(ONLY),--only $(ONLY))
 
 mutants: setup-dev ## which changes of a decision does no test notice? takes long; ONLY=FILE,... some
-	@$(BIN)/python scripts/mutants.py $(if $(JOBS),--jobs $(JOBS)) $(ONLY)
+	@$(BIN)/python scripts/mutants.py $(if $(JOBS),--jobs $(JOBS)) $(if $(TENTH),--tenth) $(ONLY)
 
 # Named versions and hashes, no index and no host; the same file for every platform and Python.
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \

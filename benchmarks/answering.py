@@ -11,17 +11,26 @@ import asyncio
 import math
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from benchmarks.answerer_trial import Recognise, Trial
-    from benchmarks.greetings import RenderedGreeting
+from benchmarks.answerer_trial import (
+    Recognise,
+    Trial,
+    no_words,
+    try_greeting,
+    words_as_spoken,
+    words_misheard,
+    words_of_sphinx,
+)
+from benchmarks.greetings import RenderedGreeting, read_greetings, render
+from bot.call.models import VoiceModels
+from bot.config.settings import TurnSettings
+from engines.espeak import Espeak
+from operations.telemetry import logs
 
-ROOT: Final = Path(__file__).resolve().parent.parent  # a script's own folder is all Python looks in
 FOUND: Final = 0.95  # of the machines
 DECIDED_S: Final = 3.0  # p95
 WORDS: Final = ("spoken", "misheard", "sphinx", "none")
@@ -30,8 +39,6 @@ WORDS: Final = ("spoken", "misheard", "sphinx", "none")
 def main() -> int:
     """Measure and print; return 1 if a target was missed."""
     options = _options()
-    from operations.telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
-
     logs.set_up(level="ERROR", folder=None)
     sets = ("known", "held-out") if options.greetings == "both" else (options.greetings,)
     met = [_measure_set(name, options) for name in sets]
@@ -54,17 +61,10 @@ def _measure_set(name: str, options: argparse.Namespace) -> bool:
     return met
 
 
-async def _measure(name: str, words: str, seeds: int) -> list["Trial"]:
-    from benchmarks.answerer_trial import try_greeting  # noqa: PLC0415 - Pipecat, after the log
-    from benchmarks.greetings import GREETINGS, render  # noqa: PLC0415 - the same
-    from benchmarks.held_out_greetings import HELD_OUT  # noqa: PLC0415 - the same
-    from bot.call.models import VoiceModels  # noqa: PLC0415 - the same
-    from bot.config.settings import TurnSettings  # noqa: PLC0415 - the same
-    from engines.espeak import Espeak  # noqa: PLC0415 - the same
-
+async def _measure(name: str, words: str, seeds: int) -> list[Trial]:
     models, engine = VoiceModels.load(), Espeak(private=True, seed=1)
     found: list[Trial] = []
-    for greeting in GREETINGS if name == "known" else HELD_OUT:
+    for greeting in read_greetings(name):
         rendered = render(greeting, engine)
         for seed in range(seeds if words == "misheard" else 1):
             speech = models.vad(TurnSettings())
@@ -73,14 +73,7 @@ async def _measure(name: str, words: str, seeds: int) -> list["Trial"]:
     return found
 
 
-def _recogniser(words: str, seed: int) -> Callable[["RenderedGreeting"], "Recognise"]:
-    from benchmarks.answerer_trial import (  # noqa: PLC0415 - Pipecat, after the log
-        no_words,
-        words_as_spoken,
-        words_misheard,
-        words_of_sphinx,
-    )
-
+def _recogniser(words: str, seed: int) -> Callable[[RenderedGreeting], Recognise]:
     kinds: dict[str, Callable[[RenderedGreeting], Recognise]] = {
         "spoken": words_as_spoken,
         "misheard": lambda rendered: words_misheard(rendered, seed),
@@ -90,7 +83,7 @@ def _recogniser(words: str, seed: int) -> Callable[["RenderedGreeting"], "Recogn
     return kinds[words]
 
 
-def _figures(trials: Sequence["Trial"]) -> list[tuple[str, str, str, bool]]:
+def _figures(trials: Sequence[Trial]) -> list[tuple[str, str, str, bool]]:
     people, machines = _split(trials)
     away = [person for person in people if person.turned_away]
     found = [machine for machine in machines if machine.right_s is not None]
@@ -115,7 +108,7 @@ def _figures(trials: Sequence["Trial"]) -> list[tuple[str, str, str, bool]]:
     ]
 
 
-def _beside(trials: Sequence["Trial"]) -> list[tuple[str, str]]:
+def _beside(trials: Sequence[Trial]) -> list[tuple[str, str]]:
     people, machines = _split(trials)
     right = [machine.right_s for machine in machines if machine.right_s is not None]
     greeted = [person.opened_s for person in people if person.opened_s is not None]
@@ -136,21 +129,21 @@ def _beside(trials: Sequence["Trial"]) -> list[tuple[str, str]]:
     ]
 
 
-def _right_s(trial: "Trial") -> float:
+def _right_s(trial: Trial) -> float:
     return math.inf if trial.right_s is None else trial.right_s
 
 
-def _early(machines: Sequence["Trial"]) -> list["Trial"]:
+def _early(machines: Sequence[Trial]) -> list[Trial]:
     """Return the greetings whose telling words were recognised in time."""
     return [machine for machine in machines if machine.heard_to_be_one_s <= DECIDED_S]
 
 
-def _split(trials: Sequence["Trial"]) -> tuple[list["Trial"], list["Trial"]]:
+def _split(trials: Sequence[Trial]) -> tuple[list[Trial], list[Trial]]:
     people = [trial for trial in trials if trial.who.value == "human"]
     return people, [trial for trial in trials if trial.who.value != "human"]
 
 
-def _each(trials: Sequence["Trial"]) -> Table:
+def _each(trials: Sequence[Trial]) -> Table:
     table = Table("greeting", "is", "heard to be one", "decided", "done")
     for trial in trials:
         said = ", ".join(f"{v.answerer} {v.why} {v.after_s:.2f}" for v in trial.verdicts)
@@ -180,5 +173,4 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
     sys.exit(main())

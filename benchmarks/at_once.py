@@ -1,6 +1,6 @@
 """Measures whether callers who speak at once each hear a whole answer when the first voice dies.
 
-    .venv/bin/python benchmarks/at_once.py [--callers 8] [--runs 5] [--busy 1] [--beside ...]
+    .venv/bin/python -m benchmarks.at_once [--callers 8] [--runs 5] [--busy 1] [--beside ...]
 
 benchmarks/README.md describes the measurement.
 """
@@ -16,7 +16,15 @@ from typing import Any, Final
 
 from rich.console import Console
 
-ROOT: Final = Path(__file__).resolve().parent.parent  # a script's own folder is all Python looks in
+from benchmarks import load
+from benchmarks.busy import busy
+from benchmarks.callers import CallerPlan
+from benchmarks.figures import NEVER_S, seconds
+from bot import clock
+from bot.exits import CommandError
+from lab.drill.servers import OURS, takes_workers
+from operations.telemetry import logs
+
 STOCK: Final = "stock-pipecat"
 WITHIN_S: Final = 0.3  # all rings fall into this time, and all callers speak
 GREETING_S: Final = 1.5  # the slowest greeting may take, from the ring
@@ -28,16 +36,11 @@ DYING: Final = "cartesia"
 def main() -> int:
     """Measure and print; return 0, or 1 if a caller did not hear everything."""
     options = _options()
-    from operations.telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
-
     logs.set_up(level="WARNING", folder=None)
     return asyncio.run(_measure(options))
 
 
 async def _measure(options: argparse.Namespace) -> int:
-    from benchmarks.busy import busy  # noqa: PLC0415 - after the log's rules
-    from lab.drill.servers import OURS, takes_workers  # noqa: PLC0415
-
     console = Console(soft_wrap=True, highlight=False)
     sides = (OURS, STOCK) if options.beside else (OURS,)
     workers = options.workers if await takes_workers() else ""
@@ -70,8 +73,6 @@ def _good(told: dict[str, Any], *, callers: int) -> bool:
 
 
 def _say(told: dict[str, Any], *, callers: int) -> str:
-    from benchmarks.figures import seconds  # noqa: PLC0415 - found only once the root is there
-
     firsts = (
         f"first word p50 {seconds(told['p50_s'])}, worst {seconds(told['worst_s'])} "
         f"(any speech {seconds(told['speech_s'])})"
@@ -87,11 +88,6 @@ async def _one(
     side: str, workers: str, options: argparse.Namespace, *, folder: Path
 ) -> dict[str, Any]:
     """Run once; return the result of each caller."""
-    from benchmarks import load  # noqa: PLC0415 - after the log's rules
-    from benchmarks.callers import CallerPlan  # noqa: PLC0415
-    from benchmarks.figures import NEVER_S  # noqa: PLC0415
-    from bot.exits import CommandError  # noqa: PLC0415
-
     step_s = WITHIN_S / max(1, options.callers - 1)
     callers = [
         CallerPlan(
@@ -130,7 +126,6 @@ async def _one(
 
 async def _break(site: Any, groups: Sequence[Any]) -> None:
     """Break the voice when all callers were greeted, then let them speak."""
-    from bot import clock  # noqa: PLC0415
 
     await asyncio.gather(*(group.greeted() for group in groups))
     await site.control.set_faults(DYING, [CUT])
@@ -152,5 +147,4 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
     sys.exit(main())

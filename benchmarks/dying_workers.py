@@ -35,14 +35,14 @@ from lab.drill.matching import TELEPHONE, EarPath
 from lab.drill.rig import CallerEar
 from lab.drill.servers import GREETING
 from lab.drill.sound import RATE_HZ, Pcm
-from lab.drill.telephones import CarrierTelephone, Telephone
+from lab.drill.telephones import Telephone
 from lab.process import LabOptions, RunningLab, lab_process
 from operations.telemetry import logs
 from tests.bot.server.page_telephone import PageTelephone
 from tests.bot.server.peer import _loopback_only
 from tests.bot.serving import Served, serving
 from tests.bot.workers.carrier_lines import PlivoLine, TelnyxLine, Twilio, secrets_in
-from tests.bot.workers.many import becomes, entries_of, workers_of
+from tests.bot.workers.multi_worker import becomes, entries_of, workers_of
 from tests.e2e.browser_telephone import BrowserTelephone
 from tests.e2e.hearing import BROWSER
 from tests.peers.children import UnprovenError
@@ -388,7 +388,7 @@ def _print(number: int, death: Death) -> None:
 @asynccontextmanager
 async def _carrier(line: Twilio | TelnyxLine | PlivoLine, folder: Path) -> AsyncIterator[OpenDoor]:
     async with line.prepare(folder) as tree:
-        yield OpenDoor(ring=lambda url: CarrierTelephone(url, carrier=line.carrier(url)), tree=tree)
+        yield OpenDoor(ring=line.carrier, tree=tree)
 
 
 @asynccontextmanager

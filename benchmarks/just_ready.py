@@ -1,6 +1,6 @@
 """Counts refused callers who ring together as soon as a server is ready or reloaded.
 
-    .venv/bin/python benchmarks/just_ready.py [--callers 8] [--runs 10]
+    .venv/bin/python -m benchmarks.just_ready [--callers 8] [--runs 10]
 
 benchmarks/README.md describes the measurement.
 """
@@ -15,7 +15,12 @@ from typing import Any, Final
 import aiohttp
 import yaml
 
-ROOT: Final = Path(__file__).resolve().parent.parent  # a script's own folder is all Python looks in
+from lab.drill.servers import AUTH_TOKEN, GREETING, OURS, open_agent
+from lab.process import LabOptions, lab_process
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.webhook import NotConnectedError
+from operations.telemetry import logs
+
 WITHIN_S: Final = 0.2  # all rings fall into this time
 STAY_S: Final = 4.0  # of an accepted caller: longer than all need to ring
 RELOADED_S: Final = 120.0
@@ -25,8 +30,6 @@ READY: Final = "is ready, as process"  # of a worker, in the server's log
 def main() -> int:
     """Measure and print; return 0, or 1 if a caller was refused."""
     options = _options()
-    from operations.telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
-
     logs.set_up(level="WARNING", folder=None)
     return asyncio.run(_measure(options.callers, options.runs))
 
@@ -45,8 +48,6 @@ async def _measure(callers: int, runs: int) -> int:
 
 async def _run(callers: int, folder: Path) -> dict[str, list[str]]:
     """Return the answers to refused callers, by the moment of their ring."""
-    from lab.drill.servers import GREETING, OURS, open_agent  # noqa: PLC0415
-    from lab.process import LabOptions, lab_process  # noqa: PLC0415
 
     options = LabOptions(steady=True, delays="quick", ready=(GREETING,))
     async with lab_process(options=options) as lab, open_agent(lab, OURS, folder=folder) as agent:
@@ -62,10 +63,6 @@ async def _refused(callers: int, url: str) -> list[str]:
 
 
 async def _call(url: str, rings_after_s: float) -> str:
-    from lab.drill.servers import AUTH_TOKEN  # noqa: PLC0415
-    from lab.simulators.carrier.carrier import Carrier  # noqa: PLC0415
-    from lab.simulators.carrier.webhook import NotConnectedError  # noqa: PLC0415
-
     await asyncio.sleep(rings_after_s)
     try:
         async with Carrier(url, AUTH_TOKEN):
@@ -100,5 +97,4 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
     sys.exit(main())

@@ -1,6 +1,6 @@
 """Holds calls for half an hour in every seat, and looks for drift and lost turns.
 
-    .venv/bin/python benchmarks/soak.py [--minutes 30] [--calls N] [--workers auto]
+    .venv/bin/python -m benchmarks.soak [--minutes 30] [--calls N] [--workers auto]
 
 benchmarks/README.md describes the measurement.
 """
@@ -11,37 +11,67 @@ import json
 import math
 import sys
 import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
+import aiohttp
 from rich.console import Console
 
-ROOT: Final = Path(__file__).resolve().parent.parent  # a script's own folder is all Python looks in
+from benchmarks.busy import busy
+from benchmarks.callers import CallerPlan
+from benchmarks.figures import NEVER_S, Slope, TurnFigures, seconds, slope, sum_up
+from benchmarks.heard import judge_all
+from benchmarks.load import (
+    SOON_S,
+    Load,
+    Watched,
+    crowds,
+    follow,
+    open_site,
+    questions_of,
+    script_for,
+)
+from benchmarks.usage import Shares, add_up
+from bot import clock
+from lab.drill.servers import OURS, takes_workers
+from operations.telemetry import logs
+
+Points: TypeAlias = list[tuple[float, float]]
+
+ROOT: Final = Path(__file__).resolve().parent.parent
 RESULTS: Final = ROOT / "docs" / "capacity-results.json"
 SHARE: Final = 0.8  # of the measured capacity
 TURNS: Final = 8  # of each call: a minute and a half
+LOOK_S: Final = 1.0  # between two looks at the lag
+HELD_S: Final = 5.0  # between two looks at memory and descriptors
+ASK_S: Final = 30.0  # the longest wait for an answer to a look
+WARM: Final = 0.15  # of the time: caches fill in it
+ALLOWED: Final[Mapping[str, float]] = {  # growth over the whole time, if it is sure at all; chosen
+    "first word, s": 0.10,
+    "lag, ms": 10.0,
+    "memory, MB": 15.0,
+    "descriptors": 5.0,
+}
 
 
 def main() -> int:
     """Measure and print; return 0, or 1 if a measure drifts or a turn was lost."""
     options = _options()
-    from operations.telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
-
     logs.set_up(level="WARNING", folder=None)
     return asyncio.run(_measure(options))
 
 
 async def _measure(options: argparse.Namespace) -> int:
-    from benchmarks import soaking  # noqa: PLC0415 - after the log's rules
-    from benchmarks.busy import busy  # noqa: PLC0415
-    from lab.drill.servers import OURS, takes_workers  # noqa: PLC0415
-
     console = Console(soft_wrap=True, highlight=False)
     calls = options.calls or _most_of_measured(console)
     if calls is None:
         return 2
     workers = options.workers if await takes_workers() else ""
-    wanted = soaking.Soak(
+    wanted = Soak(
         side=OURS,
         workers=workers,
         calls=calls,
@@ -52,11 +82,11 @@ async def _measure(options: argparse.Namespace) -> int:
     console.print(f"{calls} seats for {options.minutes:g} minutes, then the calls are judged")
     with tempfile.TemporaryDirectory() as folder:
         async with busy(options.busy):
-            found = await soaking.soak(wanted, folder=Path(folder) / "server")
-    for line in soaking.lines(found):
+            found = await soak(wanted, folder=Path(folder) / "server")
+    for line in lines(found):
         console.print(line)
     if options.json:
-        told = json.dumps(soaking.as_json(found), indent=2)
+        told = json.dumps(as_json(found), indent=2)
         options.json.write_text(told + "\n", encoding="utf-8")
     return 0 if found.good else 1
 
@@ -90,6 +120,172 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Soak:
+    """Settings of the run.
+
+    Attributes:
+        calls: Seats: as soon as a call is over, its caller calls again.
+        turns: Of each call.
+    """
+
+    side: str
+    workers: str
+    calls: int
+    minutes: float
+    turns: int
+    delays: str
+
+
+@dataclass(slots=True, kw_only=True)
+class SoakFindings:
+    """Findings of the run.
+
+    Attributes:
+        points: Each measure at every look, in seconds of the run.
+        errors: Of calls that ended early or could not be made, each with its count.
+    """
+
+    minutes: float
+    calls: int
+    figures: TurnFigures
+    points: Mapping[str, Points]
+    shares: Mapping[str, float]
+    errors: list[str] = field(default_factory=list[str])
+
+    @property
+    def slopes(self) -> dict[str, Slope | None]:
+        """The slope of each measure after the warm-up; `None` if there are too few looks."""
+        found: dict[str, Slope | None] = {}
+        for name, points in self.points.items():
+            warm = [point for point in points if point[0] >= WARM * self.minutes * 60]
+            found[name] = slope(warm) if len(warm) > 2 else None
+        return found
+
+    @property
+    def drifting(self) -> tuple[str, ...]:
+        """The measures that surely grow by more than allowed."""
+        return tuple(
+            name
+            for name, found in self.slopes.items()
+            if found is None or found.drifts(self.minutes, allowed=ALLOWED[name])
+        )
+
+    @property
+    def good(self) -> bool:
+        """Whether no measure drifts and no turn was lost."""
+        return not (self.drifting or self.figures.not_whole or self.errors)
+
+
+async def soak(wanted: Soak, *, folder: Path) -> SoakFindings:
+    """Hold calls for the wanted time, then judge them."""
+    over_s = wanted.minutes * 60
+    callers = [
+        CallerPlan(
+            number=number,
+            rings_s=number * 0.7,
+            questions=questions_of(number, wanted.turns),
+            until_s=over_s,
+        )
+        for number in range(wanted.calls)
+    ]
+    load = Load(side=wanted.side, workers=wanted.workers, calls=wanted.calls, turns=wanted.turns)
+    watched = Watched()
+    lag: Points = []
+    async with open_site(
+        wanted.side, folder=folder, delays=wanted.delays, options=load.options
+    ) as site:
+        started_at = clock.monotonic() + SOON_S
+        async with (
+            crowds(script_for(site.agent.url), callers, start_at=started_at) as groups,
+            follow(watched, site.agent.pid, every_s=HELD_S),
+            _asking(site.agent.url, lag),
+        ):
+            pids = {"server": site.agent.pid, "simulators": site.lab.pid}
+            shares = Shares(pids | {f"callers-{at}": group.pid for at, group in enumerate(groups)})
+            told = await asyncio.gather(*(group.calls() for group in groups))
+            _, cores = await asyncio.to_thread(shares.until_now)
+    held = [call for group in told for call in group]
+    judged = await asyncio.to_thread(judge_all, held, started_at=started_at)
+    turns = [turn for call in judged for turn in call.turns]
+    heard = [(turn.at_s, turn.first_word_s) for turn in turns if turn.first_word_s < NEVER_S]
+    looks = [(at - started_at, look) for at, look in watched.looks]
+    looks = [look for look in looks if 0 <= look[0] <= over_s]  # the last callers leave one by one
+    return SoakFindings(
+        minutes=wanted.minutes,
+        calls=len(held),
+        figures=sum_up(turns, expected=wanted.turns * sum(not call.refused for call in held)),
+        points={
+            "first word, s": [point for point in heard if point[0] <= over_s],
+            "lag, ms": [(at - started_at, 1000 * took_s) for at, took_s in lag],
+            "memory, MB": [(at_s, look.memory_mb) for at_s, look in looks],
+            "descriptors": [(at_s, float(look.descriptors)) for at_s, look in looks],
+        },
+        shares=add_up(cores.items()),
+        errors=[
+            f"{times} of {len(held)}: {error}"
+            for error, times in Counter(call.error for call in held if call.error).most_common()
+        ],
+    )
+
+
+@asynccontextmanager
+async def _asking(url: str, lag: Points) -> AsyncIterator[None]:
+    """Ask for the server's health again and again; a late answer shows its lag."""
+    timeout = aiohttp.ClientTimeout(total=ASK_S)
+    async with aiohttp.ClientSession(timeout=timeout) as http, asyncio.TaskGroup() as group:
+        task = group.create_task(_ask(http, url, lag))
+        try:
+            yield
+        finally:
+            task.cancel()
+
+
+async def _ask(http: aiohttp.ClientSession, url: str, lag: Points) -> None:
+    while True:
+        asked_at = clock.monotonic()
+        try:
+            async with http.get(f"{url}/healthz") as answer:
+                await answer.read()
+        except (aiohttp.ClientError, TimeoutError):
+            pass  # as late as it took
+        lag.append((asked_at, clock.monotonic() - asked_at))
+        await asyncio.sleep(LOOK_S)
+
+
+def lines(found: SoakFindings) -> Iterator[str]:
+    """Yield the findings as lines of text."""
+    figures = found.figures
+    yield (
+        f"{found.calls} calls, {figures.turns} turns, {figures.not_whole} lost or not whole, "
+        f"{figures.torn} torn; first word p50 {seconds(figures.first_word_p50_s)}, "
+        f"p95 {seconds(figures.first_word_p95_s)}, {figures.in_budget:.1%} within budget"
+    )
+    yield "cores: " + ", ".join(f"{name} {share:.2f}" for name, share in found.shares.items())
+    for name, trend in found.slopes.items():
+        yield f"{name}: {_told(trend, minutes=found.minutes, allowed=ALLOWED[name])}"
+    yield from (f"calls that ended early, {line}" for line in found.errors)
+    drifting = ", ".join(found.drifting) or "nothing"
+    yield f"drifting: {drifting}; turns lost: {figures.not_whole}: {_kept(good=found.good)}"
+
+
+def _told(found: Slope | None, *, minutes: float, allowed: float) -> str:
+    if found is None:
+        return "too few looks"
+    change = f"{found.a_minute:+.4f} a minute, give or take {found.give_or_take:.4f}"
+    over = f"{found.a_minute * minutes:+.2f} in {minutes:g} minutes (may be {allowed:g})"
+    return f"from {found.start:.2f}, {change}; {over}"
+
+
+def _kept(*, good: bool) -> str:
+    return "met" if good else "MISSED"
+
+
+def as_json(found: SoakFindings) -> dict[str, Any]:
+    """Return the findings as values that JSON can hold."""
+    slopes = {name: asdict(each) if each else None for name, each in found.slopes.items()}
+    return {**asdict(found), "slopes": slopes, "drifting": list(found.drifting)}
+
+
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
     sys.exit(main())

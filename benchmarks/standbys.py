@@ -1,6 +1,6 @@
 """Measures the cost of a warm standby, and the delay of a cold one when it is needed.
 
-    .venv/bin/python benchmarks/standbys.py [--failovers N] [--calls N] [--away S]
+    .venv/bin/python -m benchmarks.standbys [--failovers N] [--calls N] [--away S]
 
 benchmarks/README.md describes the measurement.
 """
@@ -17,18 +17,17 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-ROOT: Final = Path(__file__).resolve().parent.parent  # a script's own folder is all Python looks in
+from benchmarks.held import failovers, held
+from lab.process import LabOptions, RunningLab, lab_process
+from operations.telemetry import logs
+
 MODES: Final = ("warm", "cold")
 
 
 def main() -> int:
     """Measure and print."""
     options = _options()
-    from operations.telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
-
     logs.set_up(level="ERROR", folder=None)
-    from benchmarks.held import failovers, held  # noqa: PLC0415 - Pipecat, after the log's rules
-    from lab.process import LabOptions, RunningLab, lab_process  # noqa: PLC0415 - the same
 
     console = Console(soft_wrap=True, highlight=False)
 
@@ -76,5 +75,4 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
     sys.exit(main())

@@ -1,6 +1,6 @@
 """Measures the cost of events: one event, and ten calls with and without listeners.
 
-    .venv/bin/python benchmarks/telling.py [--calls N] [--pairs N] [--turns N] [--json FILE]
+    .venv/bin/python -m benchmarks.telling [--calls N] [--pairs N] [--turns N] [--json FILE]
 
 benchmarks/README.md describes the measurement.
 """
@@ -8,33 +8,75 @@ benchmarks/README.md describes the measurement.
 import argparse
 import asyncio
 import json
+import random
+import socket
 import sys
 import tempfile
-from dataclasses import asdict
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
+import uvicorn
 from rich.console import Console
+from sqlalchemy import func, select
 
-if TYPE_CHECKING:
-    from benchmarks.telling_calls import Found
-    from benchmarks.telling_figures import Figures
+from benchmarks import telling_figures
+from benchmarks.callers import CallerPlan
+from benchmarks.load import QUESTIONS, SOON_S, crowds, script_for, usual_phrases
+from benchmarks.telling_figures import Figures
+from benchmarks.telling_windows import (
+    WARM_S,
+    Counted,
+    Switch,
+    ToldFact,
+    Window,
+    listeners_cost,
+    measure_window,
+    tell_facts,
+)
+from bot import clock
+from bot.outbound.call_ledger import CallLedger
+from bot.server.application import Extras, application
+from bot.server.limits import BoundedSocket, bounds
+from bot.workers.listener import bind_socket
+from bot.workers.process import Process, open_process
+from lab.callers import answers, known
+from lab.drill.servers import AUTH_TOKEN, GREETING
+from lab.process import LabOptions, RunningLab, lab_process, with_lab
+from operations.database.database import Database
+from operations.database.tables import HAPPENINGS
+from operations.notify.outbox import AlertOutbox
+from operations.notify.reporter import AlertReporter
+from operations.telemetry import logs
 
-ROOT: Final = Path(__file__).resolve().parent.parent  # a script's own folder is all Python looks in
 MISSED_CODE, CANNOT_TELL_CODE = 1, 3
+ASKS_EVERY_S: Final = 7.0
+RING_S: Final = 0.7  # between two callers, and so between two questions of ten
+SETTLED_S: Final = 8.0  # after the last ring: by then its caller was greeted and asks
+
+PAGE: Final = """
+import signal, sys, urllib.request
+messages = 0
+def leave(*_):
+    print(messages, flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, leave)
+for line in urllib.request.urlopen(sys.argv[1]):
+    messages += line.startswith(b"data:")
+"""
+"""Reads as a browser does, and says at the end how much there was."""
 
 
 def main() -> int:
     """Measure and print; return 0, 1 if a target was missed, 3 if the result is uncertain."""
     options = _options()
-    from operations.telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
-
     console = Console(soft_wrap=True, highlight=False)
     with tempfile.TemporaryDirectory() as folder:
         logs.set_up(level="INFO", folder=Path(folder) / "logs")
-        from benchmarks import telling_calls, telling_figures, telling_report  # noqa: PLC0415 - Pipecat, after the log's rules
-
-        plan = telling_calls.Plan(
+        plan = Plan(
             calls=options.calls,
             facts=options.facts,
             pairs=options.pairs,
@@ -42,11 +84,11 @@ def main() -> int:
             seed=options.seed,
             folder=Path(folder),
         )
-        found = asyncio.run(telling_calls.measure(plan))
+        found = asyncio.run(measure(plan))
     figures = telling_figures.figures_of(found)
     if options.json:
         write(options.json, found, figures)
-    for line in telling_report.lines(found, figures, calls=options.calls):
+    for line in telling_figures.lines(found, figures, calls=options.calls):
         console.print(line)
     verdicts = figures.verdicts().values()
     if telling_figures.MISSED in verdicts:
@@ -54,7 +96,7 @@ def main() -> int:
     return CANNOT_TELL_CODE if telling_figures.CANNOT_TELL in verdicts else 0
 
 
-def write(path: Path, found: "Found", figures: "Figures") -> None:
+def write(path: Path, found: "Found", figures: Figures) -> None:
     """Write each window and each event to a file."""
     told = {"figures": figures.as_json(), **asdict(found)}
     path.write_text(json.dumps(told) + "\n", encoding="utf-8")
@@ -78,6 +120,190 @@ def _even(text: str) -> int:
     return number
 
 
+@dataclass(slots=True)
+class Found:
+    """Everything that was measured."""
+
+    facts: list[ToldFact] = field(default_factory=list[ToldFact])  # one by one
+    listeners: dict[str, float] = field(default_factory=dict[str, float])  # s of CPU for each fact
+    in_calls_s: list[float] = field(default_factory=list[float])  # in the windows that are told
+    windows: list[Window] = field(default_factory=list[Window])  # neighbours are a pair
+    calls: int = 0  # calls that lasted the whole time
+    on_the_line: bool = False  # the planned calls
+    lost: int = 0
+    recorded: int = 0  # entries in the record's database at the end
+    shown: int = 0  # messages that the console got
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Settings of the measurement.
+
+    Attributes:
+        calls: At once.
+        facts: To be told before the calls.
+        pairs: Of windows, an even number.
+        turns: Of each call, in a window: whole ones, so that all windows hold the same work.
+        seed: Of the windows' order.
+        folder: Where files go.
+    """
+
+    calls: int
+    facts: int
+    pairs: int
+    turns: int
+    seed: int
+    folder: Path
+
+    @property
+    def window_s(self) -> float:
+        """The length of a window."""
+        return self.turns * ASKS_EVERY_S
+
+    @property
+    def order(self) -> list[bool]:
+        """Return which windows are told.
+
+        Each four begin with either kind, by chance, and are symmetric: slow growth affects both
+        kinds alike, and no periodic work can coincide with one of them.
+        """
+        dice = random.Random(self.seed)  # noqa: S311 - no secret
+        firsts = [dice.random() < 0.5 for _ in range(self.pairs // 2)]
+        return [told for first in firsts for told in (first, not first, not first, first)]
+
+
+async def measure(plan: Plan) -> Found:
+    """Tell events to the usual listeners, and hold calls with and without them, in turn.
+
+    The callers run in processes of their own, so no figure includes their cost.
+    """
+    phrases = await asyncio.to_thread(usual_phrases)
+    texts = (GREETING, *(answers([phrase], greeting=GREETING)[0] for phrase in phrases))
+    utterances = tuple(known(text, sound) for text, sound in phrases.items())
+    found = Found()
+    options = LabOptions(steady=True, known=utterances, ready=texts)
+    listening = bind_socket("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    async with (
+        lab_process(options=options) as lab,
+        _process(lab, plan, url) as (process, counted),
+        _served(process, listening),
+        _console(url, found),
+    ):
+        found.facts = await tell_facts(process, plan.facts)
+        found.listeners = await listeners_cost(process)
+        await process.emitter.flush()
+        switch = Switch(process.emitter)
+        with switch.account.counting():
+            await _hold_calls(plan, url, process, switch, counted, found)
+        found.recorded = await _recorded(process.settings.storage.url)
+    return found
+
+
+async def _hold_calls(
+    plan: Plan, url: str, process: Process, switch: Switch, counted: Counted, found: Found
+) -> None:
+    """Measure window after window, while all callers talk."""
+    start_at = clock.monotonic() + SOON_S
+    async with crowds(script_for(url), _callers(plan), start_at=start_at):
+        await asyncio.sleep(SOON_S + plan.calls * RING_S + SETTLED_S)
+        found.calls = plan.calls - process.switchboard.free
+        for told in (True, False):  # not judged: one-time work happens in it
+            await measure_window(switch, counted, told=told, length_s=plan.window_s)
+        switch.took_s.clear()
+        for told in plan.order:
+            found.windows.append(
+                await measure_window(switch, counted, told=told, length_s=plan.window_s)
+            )
+        found.in_calls_s, found.lost = switch.took_s, process.emitter.lost_entries
+        found.calls = min(found.calls, plan.calls - process.switchboard.free)
+        found.on_the_line = found.calls == plan.calls
+
+
+def _callers(plan: Plan) -> list[CallerPlan]:
+    """Return callers who ask the same every few seconds, so each period has the same work."""
+    length_s = (len(plan.order) + 2) * (plan.window_s + WARM_S) + plan.calls * RING_S + 30.0
+    return [
+        CallerPlan(
+            number=number,
+            rings_s=number * RING_S,
+            questions=(QUESTIONS[number % len(QUESTIONS)],) * round(length_s / ASKS_EVERY_S),
+            asks_every_s=ASKS_EVERY_S,
+        )
+        for number in range(plan.calls)
+    ]
+
+
+@asynccontextmanager
+async def _process(lab: RunningLab, plan: Plan, url: str) -> AsyncIterator[tuple[Process, Counted]]:
+    """Prepare for calls with all listeners of a server, the record's database included."""
+    tree: Any = {
+        "logs": {"dir": plan.folder / "logs"},
+        "agent": {"greeting": GREETING, "silence": {"prompt_after_s": 3600.0}},
+        "server": {"max_calls": plan.calls, "public_url": url},
+        "storage": {"url": f"sqlite+aiosqlite:///{plan.folder}/holdline.db"},
+        "transports": {
+            "twilio": {"enabled": True, "auth_token": AUTH_TOKEN},
+            "webrtc": {"enabled": False},
+        },
+    }
+    settings = with_lab(lab, tree)
+    database = Database(settings.storage.url)
+    reporter = AlertReporter(AlertOutbox(database), utc_s=time.time)
+    counted = Counted()
+    listeners = [reporter, CallLedger(), counted]
+    async with (
+        database,
+        open_process(
+            settings, words=False, listeners=listeners, database=database, record=True
+        ) as process,
+        asyncio.TaskGroup() as tasks,
+    ):
+        reporting = tasks.create_task(reporter.run())
+        try:
+            yield process, counted
+        finally:
+            reporting.cancel()
+
+
+@asynccontextmanager
+async def _served(process: Process, listening: socket.socket) -> AsyncIterator[None]:
+    """Answer telephones and the console while the block runs, as a server does."""
+    async with asyncio.TaskGroup() as tasks:
+        app = application(process, tasks, Extras())
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, lifespan="off", ws=BoundedSocket, **bounds()
+        )
+        server = uvicorn.Server(config)
+        serving = tasks.create_task(server.serve(sockets=[listening]))
+        try:
+            while not server.started:  # noqa: ASYNC110 - it has no event
+                await asyncio.sleep(0.01)
+            yield
+        finally:
+            server.should_exit = server.force_exit = True
+            await asyncio.wait([serving])
+
+
+@asynccontextmanager
+async def _console(url: str, found: Found) -> AsyncIterator[None]:
+    """Open the console in another process while the block runs."""
+    page = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PAGE, f"{url}/api/live?calls=1", stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        yield
+    finally:
+        page.terminate()
+        said, _ = await page.communicate()
+        found.shown = int(said or 0)
+
+
+async def _recorded(url: str) -> int:
+    count = select(func.count()).select_from(HAPPENINGS)
+    async with Database(url) as database, database.reading() as connection:
+        return (await connection.execute(count)).scalar_one()
+
+
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
     sys.exit(main())

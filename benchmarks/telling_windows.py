@@ -1,16 +1,291 @@
-"""Windows in which the events of calls are told or not: cost of the process, and its lag."""
+"""Measures the cost of telling: single events, and windows in which calls' events are told or not.
+
+Comparing windows with and without telling gives the total, but coarsely, because other work on the
+machine costs more. `Account` times each loop step and each thread job that belongs to telling, on
+the thread's own clock, so other work hardly counts. Not seen: colder caches, and the way from a
+thread's end back into the loop.
+"""
 
 import asyncio
+import gc
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from asyncio.events import Handle
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
-from benchmarks.telling_account import Account
-from benchmarks.telling_facts import collections
+from benchmarks.telling_turn import TURN
+from bot.workers.process import Process
 from calls.entry import Entry, Tell
 from calls.events import Event
+from operations.telemetry.emitter import Subscription
+
+# -- single events
+
+APART_S: Final = 0.005  # between two facts: 200 a second, as ten calls tell them
+STEPS: Final = 400  # of the control: some 15 µs, about what a fact takes with cold caches
+ROUNDS: Final = 2  # an even number
+TURNS: Final = 15  # events that each listener is told alone, in each round
+TURNS_APART_S: Final = 0.04
+SETTLED_S: Final = 0.7  # by then the record is written, which happens twice a second
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldFact:
+    """How long telling one event took."""
+
+    wall_s: float
+    cpu_s: float  # of the thread that told it
+    collected: bool  # garbage was collected meanwhile
+    control_s: float  # the same clock on work that tells no listener, half-way to the next event
+
+
+@dataclass(slots=True)
+class Collections:
+    """How often the interpreter collected garbage, and how long that took."""
+
+    times: list[int] = field(default_factory=lambda: [0, 0, 0])  # by generation
+    took_s: float = 0.0
+    _began_s: float = 0.0
+
+    def clear(self) -> None:
+        """Count from here on."""
+        self.times, self.took_s = [0, 0, 0], 0.0
+
+    def note(self, phase: str, what: dict[str, int]) -> None:
+        """Record what the interpreter reports of a collection (`gc.callbacks`)."""
+        if phase == "start":
+            self._began_s = time.perf_counter()
+        else:
+            self.times[what["generation"]] += 1
+            self.took_s += time.perf_counter() - self._began_s
+
+
+@contextmanager
+def collections() -> Iterator[Collections]:
+    """Count while the block runs."""
+    found = Collections()
+    gc.callbacks.append(found.note)
+    try:
+        yield found
+    finally:
+        gc.callbacks.remove(found.note)
+
+
+async def tell_facts(process: Process, facts: int) -> list[ToldFact]:
+    """Tell events one by one; return how long each took."""
+    tell = process.emitter.tell_for("measured")
+    took: list[ToldFact] = []
+    with collections() as seen:
+        for number in range(facts):
+            fact, before = TURN[number % len(TURN)], sum(seen.times)
+            cpu_s, began_s = time.thread_time(), time.perf_counter()
+            tell(fact)
+            wall_s = time.perf_counter() - began_s
+            cpu_s = time.thread_time() - cpu_s
+            collected = sum(seen.times) > before
+            await asyncio.sleep(APART_S / 2)
+            control_s = _control_s()
+            await asyncio.sleep(APART_S / 2)
+            took.append(
+                ToldFact(wall_s=wall_s, cpu_s=cpu_s, collected=collected, control_s=control_s)
+            )
+    return took
+
+
+def _control_s() -> float:
+    """Return how long a short computation without listeners takes: the machine's own tail."""
+    total, began_s = 0, time.perf_counter()
+    for step in range(STEPS):
+        total += step
+    return time.perf_counter() - began_s
+
+
+async def listeners_cost(process: Process) -> dict[str, float]:
+    """Return the processor time that an event costs each listener, its threads included.
+
+    It is the process's time while this listener alone is told, less the time while none is. Work
+    that a listener does without events is in neither.
+    """
+    emitter: Any = process.emitter
+    everyone: list[Subscription] = emitter._subscriptions  # noqa: SLF001 - only a benchmark may
+    incidents, emitter._incidents = emitter._incidents, None  # noqa: SLF001
+    took_s: defaultdict[str, float] = defaultdict(float)
+    try:
+        await _cost_of_turns(process)  # not counted: one-time work happens in it
+        for number in range(ROUNDS):  # there and back, so that slow growth affects all alike
+            for item in (None, *everyone)[:: 1 if number % 2 == 0 else -1]:
+                emitter._subscriptions = [item] if item else []  # noqa: SLF001
+                took_s[item.name if item else ""] += await _cost_of_turns(process)
+    finally:
+        emitter._subscriptions, emitter._incidents = everyone, incidents  # noqa: SLF001
+    facts = ROUNDS * TURNS * len(TURN)
+    return {
+        subscription.name: (took_s[subscription.name] - took_s[""]) / facts
+        for subscription in everyone
+    }
+
+
+async def _cost_of_turns(process: Process) -> float:
+    tell = process.emitter.tell_for("measured")
+    began_s = time.process_time()
+    for _ in range(TURNS):
+        for fact in TURN:
+            tell(fact)
+        await asyncio.sleep(TURNS_APART_S)
+    await asyncio.sleep(SETTLED_S)
+    return time.process_time() - began_s
+
+
+# -- steps
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+ROOMS: Final = tuple(
+    f"{ROOT}/{room}/"
+    for room in (
+        "operations/telemetry",
+        "operations/database",
+        "operations/record",
+        "operations/notify",
+    )
+)
+FEED: Final = ("/uvicorn/protocols/http/", "/starlette/responses.py")
+"""Writes to an open console; the windows have no other HTTP request."""
+NAMES: Final = ("the record", "incidents")  # tasks that other code watches over
+WRITERS: Final = "log to "  # how the names of the log's threads begin
+IDLE_S: Final = 50e-6  # a shorter wait of the loop counts as none
+
+
+class Account:
+    """Counts the cost of telling in one loop while `counting` runs.
+
+    Attributes:
+        loop_s: Processor time of its steps in the loop.
+    """
+
+    def __init__(self, owner: object) -> None:
+        """Count `owner`'s callbacks, and the tasks that belong to telling."""
+        self.loop_s = 0.0
+        self._owner = owner
+        self._known: WeakKeyDictionary[asyncio.Task[Any], bool] = WeakKeyDictionary()
+        self._jobs_s = 0.0  # of threads, in jobs that are done
+        self._jobs: dict[
+            int, float
+        ] = {}  # in progress: a thread, and its own clock at the beginning
+        self._lock = threading.Lock()
+        self._writers = [
+            item.ident
+            for item in threading.enumerate()
+            if item.name.startswith(WRITERS) and item.ident is not None
+        ]
+        self._spell_at = (0.0, 0.0)  # the count when the loop was last idle
+
+    @property
+    def threads_s(self) -> float:
+        """Processor time of threads: those that write the log, and others' work for telling."""
+        with self._lock:
+            running = [_clock_s(thread) - began_s for thread, began_s in self._jobs.items()]
+            return self._jobs_s + sum(running) + sum(_clock_s(writer) for writer in self._writers)
+
+    @property
+    def owed_s(self) -> float:
+        """Time of telling since the loop was last idle; its lag is at most this much.
+
+        A thread need not have kept the loop from running.
+        """
+        loop_s, threads_s = self._spell_at
+        return self.loop_s - loop_s + self.threads_s - threads_s
+
+    def note_told(self, took_s: float) -> None:
+        """Count the cost of telling an event in a call's own step."""
+        self.loop_s += took_s
+
+    def is_telling(self, owner: object) -> bool:
+        """Return whether a step of the loop belongs to telling, by the method that it calls."""
+        if not isinstance(owner, asyncio.Task):
+            return owner is self._owner
+        task: asyncio.Task[Any] = owner
+        known = self._known.get(task)
+        if known is None:
+            known = self._known[task] = _tells(task)
+        return known
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Count while the block runs, in the loop that runs now."""
+        loop: Any = asyncio.get_running_loop()
+        handles: Any = Handle
+        run, select, execute = handles._run, loop._selector.select, loop.run_in_executor  # noqa: SLF001 - asyncio's own; nothing else passes every step
+        handles._run = self._stepping(run)  # noqa: SLF001
+        loop._selector.select = self._selecting(select)  # noqa: SLF001
+        loop.run_in_executor = self._executing(execute)
+        try:
+            yield
+        finally:
+            handles._run = run  # noqa: SLF001
+            del loop._selector.select, loop.run_in_executor  # noqa: SLF001
+
+    def _stepping(self, run: Callable[[Any], None]) -> Callable[[Any], None]:
+        def run_counted(handle: Any) -> None:
+            owner = getattr(handle._callback, "__self__", None)  # noqa: SLF001
+            if owner is None or not self.is_telling(owner):
+                run(handle)
+                return
+            began_s = time.thread_time()
+            run(handle)
+            self.loop_s += time.thread_time() - began_s
+
+        return run_counted
+
+    def _selecting(self, select: Callable[[Any], Sequence[Any]]) -> Callable[..., Sequence[Any]]:
+        def select_noted(timeout: float | None = None) -> Sequence[Any]:
+            began_s = time.perf_counter()
+            events = select(timeout)
+            if time.perf_counter() - began_s > IDLE_S:
+                self._spell_at = self.loop_s, self.threads_s
+            return events
+
+        return select_noted
+
+    def _executing(self, execute: Callable[..., Any]) -> Callable[..., Any]:
+        def execute_counted(executor: Any, work: Callable[..., Any], *arguments: Any) -> Any:
+            task = asyncio.current_task()
+            if task is not None and self.is_telling(task):
+                return execute(executor, self._job, work, *arguments)
+            return execute(executor, work, *arguments)
+
+        return execute_counted
+
+    def _job(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        thread, began_s = threading.get_ident(), time.thread_time()
+        with self._lock:
+            self._jobs[thread] = began_s
+        try:
+            return work(*arguments)
+        finally:
+            with self._lock:
+                del self._jobs[thread]
+                self._jobs_s += time.thread_time() - began_s
+
+
+def _clock_s(thread: int) -> float:
+    return time.clock_gettime(time.pthread_getcpuclockid(thread))
+
+
+def _tells(task: asyncio.Task[Any]) -> bool:
+    if task.get_name() in NAMES:
+        return True
+    code = getattr(task.get_coro(), "cr_code", None)
+    file = code.co_filename if code else ""
+    return file.startswith(ROOMS) or any(item in file for item in FEED)
+
+
+# -- windows
 
 BEAT_S: Final = 0.01
 WARM_S: Final = 1.0  # before each window: events of the time before are still handled

@@ -12,17 +12,13 @@ from bot.cli import (
     campaign,
     clips,
     db,
-    demo,
     dial,
     doctor,
-    drill,
     evidence,
     export,
     forget,
-    lab,
     mic,
     providers,
-    replay,
     say,
     serve,
     sip,
@@ -31,6 +27,7 @@ from bot.cli import (
 from bot.config.environment import use_one_thread_for_arrays
 from bot.config.folders import keep_private
 from bot.programs.guard import guard
+from lab.cli import demo, drill, lab, replay
 
 app = typer.Typer(
     name="holdline",

@@ -12,28 +12,25 @@ from bot.config.settings import LivekitSettings, Settings, TransportsSettings, T
 from transports.dialling import (
     CampaignCarrier,
     CarrierNews,
-    DialRefusedError,
-    DialRequest,
-    FoundCall,
 )
-from transports.exotel.dialling import ExotelCalls, ExotelCarrier
+from transports.exotel.dialling import ExotelCarrier
 from transports.exotel.rest import ExotelRest
-from transports.exotel.routes import ExotelProof, exotel_router
+from transports.exotel.routes import ExotelProof, ExotelRoutes
 from transports.leg import People
 from transports.media_stream.line import LinePatience
 from transports.media_stream.webhooks import CarrierHost
-from transports.plivo.dialling import PlivoCalls, PlivoCarrier
+from transports.plivo.dialling import PlivoCarrier
 from transports.plivo.rest import PlivoRest
-from transports.plivo.routes import plivo_router
+from transports.plivo.routes import PlivoRoutes
 from transports.telnyx.dialect import CODECS
-from transports.telnyx.dialling import TelnyxCalls, TelnyxCarrier
+from transports.telnyx.dialling import TelnyxCarrier
 from transports.telnyx.rest import TelnyxRest
-from transports.telnyx.routes import telnyx_router
+from transports.telnyx.routes import TelnyxRoutes
 from transports.telnyx.signature import public_key
-from transports.twilio.dialling import TwilioCalls, TwilioCarrier
+from transports.twilio.dialling import TwilioCarrier
 from transports.twilio.people import TwilioPeople
 from transports.twilio.rest import TwilioRest
-from transports.twilio.routes import MEDIA_PATH, twilio_router
+from transports.twilio.routes import MEDIA_PATH, TwilioRoutes
 
 
 def carrier_routers(
@@ -57,7 +54,7 @@ def carrier_routers(
         proof = ExotelProof(
             key=exotel.api_key, token=exotel.api_token, addresses=exotel.allowed_addresses
         )
-        yield exotel_router(host, proof=proof)
+        yield ExotelRoutes(host, proof=proof).router
 
 
 def _twilio_routes(
@@ -75,13 +72,13 @@ def _twilio_routes(
             clock=host.clock,
         )
         people.add("twilio", calls_people)
-    yield twilio_router(
+    yield TwilioRoutes(
         host,
         auth_token=settings.auth_token,
         rest=rest,  # without one a hang-up closes the socket, and the TwiML ends the call
         patience=LinePatience(returns_within_s=settings.returns_within_s),
         people=calls_people,
-    )
+    ).router
 
 
 def _telnyx_routes(settings: TelnyxSettings, host: CarrierHost) -> Iterator[APIRouter]:
@@ -96,26 +93,26 @@ def _telnyx_routes(settings: TelnyxSettings, host: CarrierHost) -> Iterator[APIR
         codec=settings.codec,
         rate_hz=CODECS[settings.codec].rate_hz,
     )
-    yield telnyx_router(
+    yield TelnyxRoutes(
         host,
         key=key,
         rest=rest,
         utc_s=lambda: clock.utc_now().timestamp(),
         patience=LinePatience(returns_within_s=settings.returns_within_s),
-    )
+    ).router
 
 
 def _plivo_routes(settings: PlivoSettings, host: CarrierHost) -> Iterator[APIRouter]:
     rest = _plivo_rest(settings, host.public_url)
     if rest is None or settings.auth_token is None:
         return
-    yield plivo_router(
+    yield PlivoRoutes(
         host,
         auth_token=settings.auth_token,
         rest=rest,
         content_type=settings.content_type,
         patience=LinePatience(returns_within_s=settings.returns_within_s),
-    )
+    ).router
 
 
 def _twilio_rest(settings: TwilioSettings, public_url: str) -> TwilioRest | None:
@@ -174,7 +171,7 @@ def _twilio(settings: TwilioSettings, public_url: str, news: CarrierNews) -> Cam
     if not (settings.enabled and rest and settings.number):
         return None
     return TwilioCarrier(
-        calls=TwilioCalls(rest=rest, public_url=public_url),
+        rest=rest,
         number=settings.number,
         news=news,
         calls_per_s=settings.calls_per_s,
@@ -187,7 +184,9 @@ def _telnyx(settings: TelnyxSettings, public_url: str, news: CarrierNews) -> Cam
         return None
     rest = TelnyxRest(api_key=key, api_url=settings.api_url)
     return TelnyxCarrier(
-        calls=TelnyxCalls(rest=rest, connection_id=connection_id, public_url=public_url),
+        rest=rest,
+        connection_id=connection_id,
+        public_url=public_url,
         number=settings.number,
         news=news,
         machine=settings.machine_detection,
@@ -200,7 +199,7 @@ def _plivo(settings: PlivoSettings, public_url: str, news: CarrierNews) -> Campa
     if not (settings.enabled and rest and settings.number):
         return None
     return PlivoCarrier(
-        calls=PlivoCalls(rest=rest, public_url=public_url),
+        rest=rest,
         number=settings.number,
         news=news,
         calls_per_s=settings.calls_per_s,
@@ -213,7 +212,8 @@ def _exotel(settings: ExotelSettings, public_url: str, news: CarrierNews) -> Cam
         return None
     rest = ExotelRest(account_sid=account, api_key=key, api_token=token, api_url=settings.api_url)
     return ExotelCarrier(
-        calls=ExotelCalls(rest=rest, public_url=public_url),
+        rest=rest,
+        public_url=public_url,
         number=settings.number,
         news=news,
         calls_per_s=settings.calls_per_s,
@@ -234,15 +234,3 @@ def _livekit(settings: LivekitSettings, tasks: asyncio.TaskGroup) -> CampaignCar
         tasks=tasks,
         media_timeout_s=settings.sip.media_timeout_s,
     )
-
-
-class NoCarrier:
-    """The carrier if none is configured."""
-
-    async def dial(self, request: DialRequest) -> str:
-        """Refuse every call."""
-        raise DialRefusedError("no carrier is configured")
-
-    async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
-        """Return `None`."""
-        return None

@@ -49,6 +49,7 @@ from calls.operations_events import (
     WritesRefused,
     WritesResumed,
 )
+from calls.transcript import OtherReading
 from fallbacks.facts import (
     AnswerEmpty,
     AttemptDropped,
@@ -181,14 +182,6 @@ class TurnDecided:
 
     turn: int
     at_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OtherReading:
-    """An alternative transcript of what the caller said."""
-
-    text: str
-    confidence: float | None = None  # 0..1; `None` if the recogniser gives none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 LONGEST_RING_S: Final = 120.0  # that a configuration may set
+# After the ringing, for a line to return the result of a transfer. Twilio rings 5 s longer, and the
+# caller comes back on another stream.
+RESULT_S: Final = 15.0
 
 Handover: TypeAlias = Literal["connected", "busy", "no_answer", "declined", "failed", "not_offered"]
 """The result of a transfer; `not_offered` if this kind of line cannot transfer."""

@@ -116,7 +116,7 @@ class CutSpeech:
     """What was being said when the caller was heard."""
 
     text: str  # all of it, heard or not
-    since: int  # the number of messages in the conversation when it began
+    since: int | None  # the number of messages when it began; `None` if none of it was heard
     written: bool  # it was complete
 
 
@@ -135,24 +135,35 @@ class OwedWords:
         self.since = 0
         self.length: Callable[[], int] = lambda: 0
         self.cut: CutSpeech | None = None
+        self._after: str | None = None  # the latest protected sentence; `None` without one
 
-    def add(self, words: str) -> None:
-        """Add words that are remembered once they are heard."""
+    def add(self, words: str, *, protected: bool = False) -> None:
+        """Add words that are remembered once they are heard.
+
+        Args:
+            words: Empty if they are not remembered.
+            protected: The caller cannot cut them short.
+        """
         if not self.text:
             self.since = self.length()
         self.text = f"{self.text} {words}".strip()
+        if protected:
+            self._after = ""
+        elif self._after is not None:
+            self._after = f"{self._after} {words}".strip()
 
-    def interrupted(self, *, written: bool, kept: bool, unbegun: str) -> None:
+    def interrupted(self, *, written: bool, protected: bool) -> None:
         """Drop what is left, and remember it in case the caller only made a sound.
 
         Args:
             written: The reply was complete.
-            kept: What is being said goes on, because it cannot be interrupted.
-            unbegun: What was not begun, and is dropped.
+            protected: A sentence that cannot be interrupted goes on, and what follows is dropped.
         """
-        text, since = (unbegun, self.length()) if kept else (self.text, self.since)
+        text, since = self.text, self.since
+        if protected and self._after is not None:
+            text, since = self._after, None
         self.cut = CutSpeech(text=text, since=since, written=written) if text else None
-        self.text = ""
+        self.text, self._after = "", "" if protected else None
 
 
 class Next(Enum):

@@ -6,7 +6,8 @@ folds the entries that it gets, in its own time, because each listener has its o
 remembers ended calls for as long as it needs them.
 
 The number of a turn: turn detection decides it (`TurnDecided`). From the caller's first sound
-until then, the turn to come is in progress (`turn_now`).
+until then, the turn to come is in progress (`turn_now`). A model may be asked early, for the turn
+to come.
 """
 
 from array import array
@@ -48,6 +49,8 @@ from fallbacks.facts import (
     AttemptFailed,
     AttemptStarted,
     AttemptWon,
+    EarlyAnswerAsked,
+    EarlyAnswerDropped,
     RungChosen,
     StageExhausted,
     StageRecovered,
@@ -132,6 +135,7 @@ class CallState:
         outbound: We placed the call.
         phase: Empty before the first move.
         turn: The latest decided turn.
+        early: The turn for which a model was asked early; 0 if that answer was dropped.
         turns: The latest turns, by number.
         counts: The events, by type.
         v2v_s: How long the caller waited for each answer.
@@ -164,6 +168,7 @@ class CallState:
     phase: str = ""
     step: str = ""
     turn: int = 0
+    early: int = 0
     turns: dict[int, TurnState] = field(default_factory=dict[int, TurnState])
     counts: Counter[type[Event]] = field(default_factory=Counter[type[Event]])
     # Eight bytes a number; a list of floats takes four times that.
@@ -204,7 +209,9 @@ class CallState:
         return self.turn + self.spoke_on
 
     def turn_at(self, stage: str) -> int:
-        """Return the turn that a stage works for: a recogniser may be a turn ahead."""
+        """Return the turn that a stage works for: recogniser and model may be a turn ahead."""
+        if stage == "llm":
+            return max(self.turn, self.early)
         return self.turn_now if stage == "stt" else self.turn
 
     def turn_of(self, event: Event) -> int | None:
@@ -284,7 +291,7 @@ def _started(call: CallState, event: CallStarted, _: str) -> None:
     call.started = event
     call.call_ref = event.call_ref or call.call_ref
     call.outbound = call.outbound or event.direction == "outbound"
-    call.turn = event.turn
+    call.turn, call.early = event.turn, 0
     call.began_at = event.began_at or call.began_at
     call.go_on()
 
@@ -323,6 +330,10 @@ def _moved(call: CallState, event: PhaseMoved, _: str) -> None:
 
 def _spoke(call: CallState, _: CallerStarted, _at: str) -> None:
     call.spoke_on = True
+
+
+def _early(call: CallState, event: EarlyAnswerAsked | EarlyAnswerDropped, _: str) -> None:
+    call.early = event.turn if isinstance(event, EarlyAnswerAsked) else 0
 
 
 def _decided(call: CallState, event: TurnDecided, at: str) -> None:
@@ -456,6 +467,7 @@ FOLDS: Final[Mapping[type[Event], Callable[[CallState, Any, str], None]]] = {
     AnswererHeard: _answerer,
     PhaseMoved: _moved,
     CallerStarted: _spoke,
+    **dict.fromkeys((EarlyAnswerAsked, EarlyAnswerDropped), _early),
     TurnDecided: _decided,
     TranscriptFinal: _heard,
     **dict.fromkeys((FirstToken, FirstSpeech), _first),

@@ -1,24 +1,52 @@
-"""The transcript of a whole recording."""
+"""Results of recognisers: one about a stream, or the transcript of a whole recording."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TranscribedWord:
-    """One word, with its place in the recording."""
+class HeardWord:
+    """One word, with its place in the recogniser's stream or in the recording."""
 
     text: str
     start_s: float
     end_s: float
-    confidence: float | None = None
+    confidence: float | None = None  # 0 to 1; `None` if the recogniser gives none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TranscriptReading:
-    """One possible transcript of the whole recording."""
+class OtherReading:
+    """An alternative transcript."""
 
     text: str
-    confidence: float | None  # 0 to 1; `None` if the recogniser gives none
+    confidence: float | None = None  # 0 to 1; `None` if the recogniser gives none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """One result of a recogniser, whichever vendor's it is.
+
+    A vendor's service puts it into its transcript frames as `result`, with what such a frame does
+    not say itself: `final`, `end_s`, `words`, `confidence` and `others`.
+
+    Attributes:
+        text: The words; empty if it heard none.
+        final: These words will not change.
+        interim: It came as an interim result, to be replaced; a final one may come so, too.
+        flushed: It answers our report that the caller has stopped.
+        end_s: How far it reaches, in seconds of the recogniser's own stream, or `None`.
+        words: With their times in the recogniser's stream; empty if it gives none.
+        confidence: 0 to 1; `None` if the recogniser gives none.
+        others: Alternatives, most likely first.
+    """
+
+    text: str = ""
+    final: bool = False
+    interim: bool = False
+    flushed: bool = False
+    end_s: float | None = None
+    words: tuple[HeardWord, ...] = ()
+    confidence: float | None = None
+    others: tuple[OtherReading, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,5 +70,5 @@ class Transcript:
     language_confidence: float | None
     duration_s: float
     confidence: float | None
-    alternatives: tuple[TranscriptReading, ...] = ()
-    words: tuple[TranscribedWord, ...] = ()
+    alternatives: tuple[OtherReading, ...] = ()
+    words: tuple[HeardWord, ...] = ()

@@ -1,7 +1,6 @@
 """Background jobs of campaigns: costs and prices of dials, and their reports to the CRM."""
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -9,7 +8,9 @@ from loguru import logger
 
 from bot import clock
 from bot.config.settings import Settings
+from calls.campaign_events import DialEnded
 from calls.entry import Tell
+from calls.events import Event
 from calls.outbound import Dial
 from campaigns.billing import Billing, BillingCarrier, CallCosts
 from campaigns.model import Campaign
@@ -18,7 +19,7 @@ from campaigns.store.dials import KEY, Ledger, UnreportedDial
 from operations.crm.customer import CrmReport
 from operations.crm.outbox import KEPT_S, CrmOutbox
 from operations.database.database import Database, StorageError
-from operations.keep_running import UNWELL_S, keep_running
+from operations.keep_running import UNWELL_S
 from transports.dialling import CampaignCarrier
 
 # Reports finished dials to the CRM, including unanswered ones.
@@ -103,35 +104,27 @@ class BackgroundJob(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class BackgroundJobs:
-    """All background jobs; no dial waits for one of them."""
+def waking(tell: Tell, jobs: Collection[BackgroundJob]) -> Tell:
+    """Return a `tell` that also wakes the jobs when a dial ends."""
 
-    jobs: Mapping[str, BackgroundJob]
+    def tell_and_wake(event: Event) -> None:
+        tell(event)
+        if isinstance(event, DialEnded):
+            for job in jobs:
+                job.news.set()
 
-    def heard_by(self, tell: Tell) -> Tell:
-        """Return a `tell` that also wakes the jobs when a dial ends."""
-        for job in self.jobs.values():
-            tell = job.news.heard_by(tell)
-        return tell
-
-    def work(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
-        """Start the jobs; they run until the tasks are cancelled."""
-        return [
-            tasks.create_task(keep_running(name, job.run), name=name)
-            for name, job in self.jobs.items()
-        ]
+    return tell_and_wake
 
 
 def background_jobs(
     settings: Settings,
     database: Database,
     campaigns: Mapping[str, Campaign],
-    carrier: CampaignCarrier,
+    carrier: CampaignCarrier | None,
     *,
     leads: Callable[[], bool],
-) -> BackgroundJobs:
-    """Return the jobs that this configuration needs."""
+) -> Mapping[str, BackgroundJob]:
+    """Return the jobs that this configuration needs, by name; no dial waits for one of them."""
     jobs, ledger = dict[str, BackgroundJob](), Ledger(database)
     if campaigns:
         jobs["what calls used"] = CallCosts(
@@ -154,4 +147,4 @@ def background_jobs(
             leads=leads,
             utc_s=clock.utc_s,
         )
-    return BackgroundJobs(jobs)
+    return jobs

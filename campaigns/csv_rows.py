@@ -15,8 +15,7 @@ from itertools import chain
 from typing import Final, TextIO
 
 from calls.outbound import CallConsent
-from campaigns.window import zone_of
-from operations.numbers import CallableNumber, read_number
+from operations.numbers import CallableNumber, read_number, zone_named
 
 # Guesses the encoding of a file from its bytes.
 #
@@ -167,7 +166,7 @@ def _contact(
     said: Mapping[str, str], number: CallableNumber, consent: CallConsent | None
 ) -> ContactRow | str:
     zone, priority = said.get("zone", ""), said.get("priority", "") or "0"
-    if zone and zone_of(zone) is None:
+    if zone and zone_named(zone) is None:
         return "unknown_zone"
     if not re.fullmatch(r"[+-]?\d{1,4}", priority) or abs(int(priority)) > PRIORITIES:
         return "wrong_priority"

@@ -4,26 +4,36 @@ If the carrier's answer was lost, the carrier is asked what it has: an existing 
 call that never existed is released. The process renews the dial's lease meanwhile. If the carrier
 does not answer, the leading process asks until it does. A process that no longer leads asks a few
 times and then lets the lease expire, so that the new leader takes the dial over.
+
+A contact is dialled again only after the carrier has said that it never had the call. That answer
+counts only after a grace time, since a request may be on its way for as long as its time limit.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, repeat
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from loguru import logger
 
 from calls.campaign_events import ContactSkipped, DialAsked, DialEnded, DialPlaced
+from calls.entry import Tell
 from calls.outbound import Claim, Dial, DialOutcome, DialResult, NextStep
 from campaigns.breakers import WatchedCarrier
-from campaigns.call_result import judge_call
-from campaigns.dialer_parts import DialerParts, wait_to_ask
-from campaigns.fate import LOST, judge_fate, was_never_asked
+from campaigns.dialing import (
+    GRACE_S,
+    DialerSettings,
+    DialingCapacity,
+    OwnCalls,
+    judge_call,
+    wait_to_ask,
+)
 from campaigns.guard import contact_opens_s
 from campaigns.model import Campaign, next_step, put_back
+from campaigns.store.queue import Queue
 from operations.database.database import StorageError
 from transports.dialling import (
     REFUSED,
@@ -34,79 +44,57 @@ from transports.dialling import (
     FoundCall,
 )
 
-
-async def confirm_claim(campaign: Campaign, claim: Claim, parts: DialerParts) -> Claim:
-    """Return the claim with the time of its confirmation: the carrier may be asked now.
-
-    Raises:
-        DialWithdrawnError: It may not, for the store's reason or because of `window_closed`, and we
-            no longer hold the dial. Outside the contact's hours it is released until they open.
-        StorageError: The database does not answer.
-    """
-    lease_s = parts.settings.lease_s
-    if why := await parts.queue.confirm(claim.dial, now=parts.now_s(), lease_s=lease_s):
-        raise DialWithdrawnError(why)
-    now = parts.now_s()
-    opens_s = contact_opens_s(campaign, claim.contact, now)
-    if opens_s is None or opens_s > now:
-        # If the hours never open, the next claim finds that too and excludes the contact.
-        await parts.queue.release(claim.dial, due_s=opens_s or now)
-        raise DialWithdrawnError("window_closed")
-    return replace(claim, dial=replace(claim.dial, confirmed_s=now))
-
-
 LOST_LOOKS: Final = 3  # checks in which the carrier no longer knows the call: outcome unknown
 SILENT_LOOKS: Final = 3  # in a row; then the leader asks, perhaps with another key
+MOST_CALL_S: Final = 2 * 3600.0  # a call cannot go on for longer, whatever the carrier says
+
+FateAction: TypeAlias = Literal["settle", "ask_again", "release"]
 
 
-@dataclass(slots=True)
-class Unanswered:
-    """Counts consecutive checks that the carrier did not answer."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fate:
+    """The action, with the result if it is "settle"."""
 
-    parts: DialerParts
-    looks: int = 0
-
-    def bear(self, silence: CarrierError) -> None:
-        """Count one more.
-
-        Raises:
-            CarrierError: `silence`, if it was the last one allowed. A process that no longer leads
-                may have an old key. If it kept the lease, no process could ask with the new one.
-        """
-        self.looks += 1
-        if self.looks >= SILENT_LOOKS and not self.parts.pool.leads:
-            raise silence
+    action: FateAction
+    result: DialResult | None = None
 
 
-@dataclass(slots=True)
-class DialLease:
-    """Renews the lease of a dial; `lost` if another process has taken the dial over."""
+ASK_AGAIN: Final = Fate(action="ask_again")
+RELEASE: Final = Fate(action="release")
+LOST: Final = Fate(
+    action="settle", result=DialResult(outcome=DialOutcome.UNKNOWN, reason="lost_at_carrier")
+)
 
-    lost: bool = False
 
-    @asynccontextmanager
-    async def keep(self, dial: Dial, parts: DialerParts) -> AsyncIterator[None]:
-        """Renew the lease while the block runs."""
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                renewing = tasks.create_task(self._renew(dial, parts), name=f"lease of {dial.id}")
-                try:
-                    yield
-                finally:
-                    renewing.cancel()
-        except BaseExceptionGroup as several:  # a group of one: the block's exception
-            raise several.exceptions[0] from None
+def was_never_asked(dial: Dial) -> bool:
+    """Return whether the carrier was never asked to place this dial."""
+    return dial.confirmed_s is None
 
-    async def _renew(self, dial: Dial, parts: DialerParts) -> None:
-        lease_s = parts.settings.lease_s
-        while not self.lost:
-            await asyncio.sleep(lease_s / 3)
-            try:
-                ours = await parts.queue.renew(dial, now=parts.now_s(), lease_s=lease_s)
-            except StorageError as broken:
-                logger.warning("the lease of dial {} was not renewed: {}", dial.id, broken)
-                continue
-            self.lost = not ours
+
+def judge_fate(
+    dial: Dial, found: FoundCall | None, *, now: float, grace_s: float = GRACE_S
+) -> Fate:
+    """Return what to do about a dial whose process is gone.
+
+    Args:
+        dial: As it was taken over.
+        found: The carrier's answer; `None` if it has no such call.
+        now: The time of that answer.
+        grace_s: For this long after the last moment at which the carrier may have been asked, its
+            "no such call" proves nothing.
+    """
+    if was_never_asked(dial):
+        return RELEASE
+    if found is None:
+        if now < (dial.confirmed_s or 0.0) + grace_s:
+            return ASK_AGAIN
+        return RELEASE if dial.state == "intended" else LOST
+    if found.outcome is None:
+        return LOST if now > dial.intended_s + MOST_CALL_S else ASK_AGAIN
+    result = DialResult(
+        outcome=found.outcome, reason="found_at_carrier", length_s=found.length_s, cost=found.cost
+    )
+    return Fate(action="settle", result=result)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -117,18 +105,26 @@ class DialRun:
         in_call: The callee has answered.
         ending: The outcome is known and is being stored.
         on_placed: Called when the carrier is known to have the call.
-        on_placed: Called when the carrier is known to have it.
+        now_s: Returns seconds since 1970.
+        rehearse: Tries our own stages before a dial; returns the one that is down, or "".
     """
 
     campaign: Campaign
     claim: Claim
-    parts: DialerParts
     carrier: WatchedCarrier
+    queue: Queue
+    calls: OwnCalls
+    pool: DialingCapacity
+    tell: Tell
+    now_s: Callable[[], float]
+    rehearse: Callable[[], Awaitable[str]] | None
+    settings: DialerSettings
     degraded: str = ""
     in_call: bool = False
     ending: bool = False
     on_placed: Callable[[], None] = lambda: None
-    _lease: DialLease = field(default_factory=DialLease)
+    _lease_lost: bool = False  # another process has taken the dial over
+    _silences: int = 0  # of the carrier, in a row
 
     @property
     def dial(self) -> Dial:
@@ -141,17 +137,20 @@ class DialRun:
         Raises:
             CarrierError: The dial is left to its lease.
         """
-        queue, parts = self.parts.queue, self.parts
-        if down := await self._rehearse():
+        down = ""
+        if self.rehearse and self.campaign.on_outage != "degraded":
+            async with self._keep_lease():
+                down = await self.rehearse()
+        if down:
             if self.campaign.on_outage == "skip":
                 await self.skip(down)
             else:
-                await queue.release(self.dial)  # the guard holds the campaign from now on
+                await self.queue.release(self.dial)  # the guard holds the campaign from now on
             return None  # no call was placed, so nothing is learnt
         with suppress(DialWithdrawnError):  # the dial is settled or released
             await self._confirm()
-            async with self._lease.keep(self.dial, parts):
-                await parts.calls.prepare(self.campaign, self.claim)
+            async with self._keep_lease():
+                await self.calls.prepare(self.campaign, self.claim)
                 return await self._place()
         return None
 
@@ -162,45 +161,73 @@ class DialRun:
             CarrierError: The dial is left to its lease.
         """
         self.carrier.recall(self.dial)
-        async with self._lease.keep(self.dial, self.parts):
+        async with self._keep_lease():
             return await self._find_out("holder_silent")
 
-    async def _rehearse(self) -> str:
-        """Return the stage that a rehearsal finds down; empty if all stages work."""
-        if self.parts.rehearse is None or self.campaign.on_outage == "degraded":
-            return ""
-        async with self._lease.keep(self.dial, self.parts):
-            return await self.parts.rehearse()
+    @asynccontextmanager
+    async def _keep_lease(self) -> AsyncIterator[None]:
+        """Renew the lease while the block runs."""
+        lease_s, name = self.settings.lease_s, f"lease of {self.dial.id}"
+
+        async def renew() -> None:
+            while not self._lease_lost:
+                await asyncio.sleep(lease_s / 3)
+                try:
+                    ours = await self.queue.renew(self.dial, now_s=self.now_s, lease_s=lease_s)
+                except StorageError as broken:
+                    logger.warning("the {} was not renewed: {}", name, broken)
+                    continue
+                self._lease_lost = not ours
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                renewing = tasks.create_task(renew(), name=name)
+                try:
+                    yield
+                finally:
+                    renewing.cancel()
+        except BaseExceptionGroup as several:  # a group of one: the block's exception
+            raise several.exceptions[0] from None
 
     async def _confirm(self) -> None:
-        """Check that the carrier may be asked now.
+        """Check that the carrier may be asked now, and keep the time of that in the claim.
 
         Raises:
-            DialWithdrawnError: It may not, and we no longer hold the dial.
+            DialWithdrawnError: It may not, for the store's reason or because of `window_closed`,
+                and we no longer hold the dial. Outside the contact's hours it is released until
+                they open.
+            StorageError: The database does not answer.
         """
-        if self._lease.lost:
+        if self._lease_lost:
             raise DialWithdrawnError("lease_lost")
-        if self.parts.pool.leaving:  # the callee would find no agent
-            await self.parts.queue.release(self.dial)
+        if self.pool.leaving:  # the callee would find no agent
+            await self.queue.release(self.dial)
             raise DialWithdrawnError("leaving")
-        self.claim = await confirm_claim(self.campaign, self.claim, self.parts)
+        lease_s = self.settings.lease_s
+        if why := await self.queue.confirm(self.dial, now_s=self.now_s, lease_s=lease_s):
+            raise DialWithdrawnError(why)
+        now = self.now_s()
+        opens_s = contact_opens_s(self.campaign, self.claim.contact, now)
+        if opens_s is None or opens_s > now:
+            # If the hours never open, the next claim finds that too and excludes the contact.
+            await self.queue.release(self.dial, due_s=opens_s or now)
+            raise DialWithdrawnError("window_closed")
+        self.claim = replace(self.claim, dial=replace(self.dial, confirmed_s=now))
 
     async def skip(self, reason: str) -> DialResult | None:
         """Return the contact to the queue without a dial."""
-        self.parts.tell(
-            ContactSkipped(campaign=self.campaign.name, dial_id=self.dial.id, reason=reason)
-        )
+        self.tell(ContactSkipped(campaign=self.campaign.name, dial_id=self.dial.id, reason=reason))
         result = DialResult(outcome=DialOutcome.AGENT_FAILED, reason=reason)
-        return await self._settle(result, put_back(self.campaign, self.parts.now_s()))
+        return await self._settle(result, put_back(self.campaign, self.now_s()))
 
     async def _place(self) -> DialResult | None:
         request = DialRequest(
             dial_id=self.dial.id,
             to=self.dial.number,
             campaign=self.campaign.name,
-            patience_s=self.parts.settings.ring_s,
+            patience_s=self.settings.ring_s,
             confirm=self._confirm,  # again, because the carrier may delay the dial
-            wait=partial(wait_to_ask, self.dial.id, calls=self.parts.calls, pool=self.parts.pool),
+            wait=partial(wait_to_ask, self.dial.id, calls=self.calls, pool=self.pool),
         )
         try:
             call_ref = await self.carrier.dial(request)
@@ -210,7 +237,7 @@ class DialRun:
             return await self._settle(refusal)
         except DialWithdrawnError as withdrawn:
             logger.info("dial {} is withdrawn: {}", self.dial.id, withdrawn)
-            self.parts.calls.forget(self.dial.id)
+            self.calls.forget(self.dial.id)
             return None
         except CarrierError as error:
             logger.warning("dial {}: the carrier did not answer: {}", self.dial.id, error)
@@ -220,39 +247,33 @@ class DialRun:
 
     async def _find_out(self, why: str) -> DialResult | None:
         """Ask the carrier until the state of this dial is known; then continue from there."""
-        if was_never_asked(self.dial):
-            return await self._give_back(why)
-        waits, unanswered = self.parts.settings.ask_again_s, Unanswered(self.parts)
-        for wait_s in chain((0.0,), waits, repeat(waits[-1])):
-            if wait_s and self.parts.pool.leaving:
-                break  # do not delay the shutdown; the next process asks
-            await self.parts.calls.wait(self.dial.id, wait_s)
-            try:
-                found = await self.carrier.find(self.dial)
-            except CarrierError as silence:
-                unanswered.bear(silence)
+        waits = self.settings.ask_again_s
+        looks = chain((0.0,), waits, repeat(waits[-1]))
+        for wait_s in () if was_never_asked(self.dial) else looks:
+            if wait_s and self.pool.leaving:
+                return None  # do not delay the shutdown; the next process asks
+            await self.calls.wait(self.dial.id, wait_s)
+            heard, found = await self._look()
+            if not heard:
                 continue
-            unanswered.looks = 0
             if found is not None:
-                self.parts.tell(_asked(self.dial, why, known=True))
+                self.tell(_asked(self.dial, why, known=True))
                 await self._note_placed(found.provider_call_id)
                 return await self._to_the_end(found)
-            now, grace_s = self.parts.now_s(), self.parts.settings.grace_s
+            now, grace_s = self.now_s(), self.settings.grace_s
             fate = judge_fate(self.dial, None, now=now, grace_s=grace_s)
             if fate.action == "release":
-                return await self._give_back(why)
+                break
             if fate.result is not None:
                 return await self._settle(fate.result)
+        self.tell(_asked(self.dial, why, known=False))
+        await self.queue.release(self.dial, due_s=self.now_s())
+        self.calls.forget(self.dial.id)
         return None
 
-    async def _give_back(self, why: str) -> None:
-        self.parts.tell(_asked(self.dial, why, known=False))
-        await self.parts.queue.release(self.dial, due_s=self.parts.now_s())
-        self.parts.calls.forget(self.dial.id)
-
     async def _note_placed(self, call_ref: str) -> None:
-        await self.parts.queue.placed(self.dial, call_ref)
-        self.parts.tell(
+        await self.queue.placed(self.dial, call_ref)
+        self.tell(
             DialPlaced(
                 campaign=self.campaign.name,
                 dial_id=self.dial.id,
@@ -263,44 +284,61 @@ class DialRun:
         self.on_placed()
 
     async def _to_the_end(self, found: FoundCall) -> DialResult | None:
-        missed, answered, unanswered = 0, False, Unanswered(self.parts)
+        missed, answered = 0, False
         ordered: str | None = found.provider_call_id  # `None` after a cancellation
-        while found.outcome is None and missed < LOST_LOOKS and not self._lease.lost:
-            await self.parts.calls.wait(self.dial.id, self.parts.settings.look_s)
-            try:
-                again = await self.carrier.find(self.dial)
-            except CarrierError as silence:
-                unanswered.bear(silence)
+        while found.outcome is None and missed < LOST_LOOKS and not self._lease_lost:
+            await self.calls.wait(self.dial.id, self.settings.look_s)
+            heard, again = await self._look()
+            if not heard:
                 continue
-            unanswered.looks = 0
             missed = missed + 1 if again is None else 0
             if again is not None and again.provider_call_id != found.provider_call_id:
                 # Some carriers answer an order with its own id and report the call's id later.
-                await self.parts.queue.placed(self.dial, again.provider_call_id)
+                await self.queue.placed(self.dial, again.provider_call_id)
             found = again or found
-            if again and judge_fate(self.dial, again, now=self.parts.now_s()) == LOST:
+            if again and judge_fate(self.dial, again, now=self.now_s()) == LOST:
                 break  # too old: the carrier has missed the end of the call
-            if self.parts.pool.leaving and ordered and not (found.answered or found.outcome):
+            if self.pool.leaving and ordered and not (found.answered or found.outcome):
                 await self.carrier.cancel(self.dial.id, ordered)
                 ordered = None
             if answered:
                 self.in_call = True  # one check later the pool has counted its seat
             elif found.answered:
                 answered = True
-                await self.parts.queue.answered(self.dial, now=self.parts.now_s())
+                await self.queue.answered(self.dial, now=self.now_s())
         # The carrier's record of an ended call need not say that it was answered.
         found = replace(found, answered=found.answered or answered)
-        return await self._settle(await judge_call(self.dial.id, found, self.parts))
+        result = await judge_call(
+            self.dial.id, found, calls=self.calls, settings=self.settings, now_s=self.now_s
+        )
+        return await self._settle(result)
+
+    async def _look(self) -> tuple[bool, FoundCall | None]:
+        """Return whether the carrier answers, and the state of the call that it has.
+
+        Raises:
+            CarrierError: It has not answered several times. A process that no longer leads may
+                have an old key. If it kept the lease, no process could ask with the new one.
+        """
+        try:
+            found = await self.carrier.find(self.dial)
+        except CarrierError:
+            self._silences += 1
+            if self._silences >= SILENT_LOOKS and not self.pool.leads:
+                raise
+            return False, None
+        self._silences = 0
+        return True, found
 
     async def _settle(self, result: DialResult, then: NextStep | None = None) -> DialResult | None:
-        parts, now = self.parts, self.parts.now_s()
+        now = self.now_s()
         then = then or next_step(self.campaign, self.claim.contact, result, now)
         self.ending = True
-        kept = await parts.queue.settle(self.dial, result, then=then, now=now)
-        parts.calls.forget(self.dial.id)
+        kept = await self.queue.settle(self.dial, result, then=then, now=now)
+        self.calls.forget(self.dial.id)
         if not kept:
             return None  # another process has taken it over and reports it
-        parts.tell(
+        self.tell(
             DialEnded(
                 campaign=self.campaign.name,
                 dial_id=self.dial.id,

@@ -16,26 +16,25 @@ from calls.campaign_events import CampaignFact, CampaignPaused
 from calls.entry import Tell
 from calls.outbound import Claim, DialOutcome, DialResult, NothingToDial
 from campaigns.breakers import CampaignBreaker, WatchedCarrier
-from campaigns.call_result import REACHED
 from campaigns.dial_run import DialRun
-from campaigns.dialer_parts import DialerParts
+from campaigns.dialing import REACHED, DialerSettings, DialingCapacity, OwnCalls
 from campaigns.guard import (
     CampaignTurn,
     Circumstances,
     GuardVerdict,
     Hold,
     Holds,
-    Succession,
     in_turn,
     judge_dial_now,
     rules_of,
 )
 from campaigns.model import Campaign
 from campaigns.pacing import SilentLooks
-from campaigns.store.figures import CampaignStanding
+from campaigns.store.figures import CampaignStanding, Figures
+from campaigns.store.queue import Queue
 from campaigns.time_left import OPEN_STATES
 from operations.database.database import StorageError
-from transports.dialling import REFUSED, CarrierError
+from transports.dialling import REFUSED, CampaignCarrier, CarrierError
 
 # The breakers of a dialer's campaigns. A breaker that trips pauses its campaign in all processes.
 #
@@ -53,10 +52,19 @@ NOT_PLACED: Final = frozenset({DialOutcome.REFUSED, DialOutcome.UNKNOWN})
 class CampaignBreakers:
     """The breakers of each campaign, by the reason of the pause."""
 
-    def __init__(self, campaigns: Iterable[str], parts: DialerParts) -> None:
-        """Create the breakers of these campaigns."""
-        self._parts = parts
-        limit = parts.settings.failures
+    def __init__(
+        self,
+        campaigns: Iterable[str],
+        queue: Queue,
+        *,
+        tell: Tell,
+        now_s: Callable[[], float],
+        limit: int,
+    ) -> None:
+        """Create the breakers of these campaigns; `limit` failures in a row trip one."""
+        self._queue = queue
+        self._tell = tell
+        self._now_s = now_s
         self._breakers = {
             name: {why: CampaignBreaker(limit=limit) for why in PAUSES} for name in campaigns
         }
@@ -97,38 +105,59 @@ class CampaignBreakers:
         """
         for campaign in sorted(self._unsaved):
             why = self._unsaved.pop(campaign)  # first: another task may run during the await
-            now, in_a_row = self._parts.now_s(), self._breakers[campaign][why].in_a_row
+            now, in_a_row = self._now_s(), self._breakers[campaign][why].in_a_row
             try:
-                await self._parts.queue.move(campaign, "paused", reason=why, now=now)
+                await self._queue.move(campaign, "paused", reason=why, now=now)
             except StorageError:
                 self._unsaved[campaign] = why
                 raise
-            self._parts.tell(CampaignPaused(campaign=campaign, reason=why, in_a_row=in_a_row))
+            self._tell(CampaignPaused(campaign=campaign, reason=why, in_a_row=in_a_row))
 
 
 class Dialer:
     """Dials while this process leads its worker pool; one in each process.
 
     Attributes:
+        holds: Why campaigns place no dials now.
         runs: The dials that are followed here and have no outcome yet.
     """
 
-    def __init__(self, campaigns: Mapping[str, Campaign], parts: DialerParts) -> None:
+    def __init__(
+        self,
+        campaigns: Mapping[str, Campaign],
+        *,
+        queue: Queue,
+        figures: Figures,
+        carrier: CampaignCarrier,
+        calls: OwnCalls,
+        pool: DialingCapacity,
+        tell: Tell,
+        now_s: Callable[[], float],
+        rehearse: Callable[[], Awaitable[str]] | None = None,  # returns a stage that is down, or ""
+        held: Callable[[], Awaitable[Mapping[str, Hold]]] | None = None,  # as operators were told
+        settings: DialerSettings | None = None,
+    ) -> None:
         """Dial for these campaigns, by name."""
         self._campaigns = campaigns
-        self._parts = parts
-        self._carrier = WatchedCarrier(parts.carrier)
-        self._holds = Holds()
-        self._succession = Succession(parts.held)
-        self._breakers = CampaignBreakers(campaigns, parts)
+        self._queue = queue
+        self._figures = figures
+        self._carrier = WatchedCarrier(carrier)
+        self._calls = calls
+        self._pool = pool
+        self._tell = tell
+        self._now_s = now_s
+        self._rehearse = rehearse
+        self._held = held
+        self._settings = settings or DialerSettings()
+        self.holds = Holds()
+        self._leads = False
+        self._breakers = CampaignBreakers(
+            campaigns, queue, tell=tell, now_s=now_s, limit=self._settings.failures
+        )
         self.runs: set[DialRun] = set()
         self._dials: DialsInProgress  # set while `run` is active
-        self._looks = SilentLooks(parts.settings.lease_s, now_s=parts.now_s)
+        self._looks = SilentLooks(self._settings.lease_s, now_s=now_s)
         self._again_s: float | None = None  # when the next claim can succeed
-
-    def why(self, campaign: str) -> Hold | None:
-        """Return why a campaign places no dials now; `None` if it does."""
-        return self._holds.why(campaign)
 
     async def run(self) -> None:
         """Dial until cancelled; the next leader takes over the dials in progress."""
@@ -139,30 +168,32 @@ class Dialer:
             )
             while True:
                 turned, self._again_s = False, None
-                if self._parts.pool.leads:
+                if self._pool.leads:
                     turned = await _surely(self._round(), self._looks.doubt)
                 else:
-                    self._succession.leave()
+                    self._leads = False
                 await self._pause(turned=turned)
 
     async def _pause(self, *, turned: bool) -> None:
         """Wait for the next check, for the time that a claim named, or for a dial to end."""
-        wait_s = 0.0 if turned else self._parts.settings.look_s
+        wait_s = 0.0 if turned else self._settings.look_s
         if self._again_s is not None:
-            wait_s = min(wait_s, max(0.0, self._again_s - self._parts.now_s()))
+            wait_s = min(wait_s, max(0.0, self._again_s - self._now_s()))
         await self._dials.wait(wait_s)
 
     async def _round(self) -> bool:
         """Give each running campaign a turn; return whether a contact was claimed."""
-        await self._succession.lead(self._holds)
+        if not self._leads and self._held is not None:
+            self.holds.begin(await self._held())
+        self._leads = True
         await self._recover()
         await self._breakers.pause_tripped()
-        now = self._parts.now_s()
-        standings = await self._parts.figures.standings(now=now)
+        now = self._now_s()
+        standings = await self._figures.standings(now=now)
         ours = [standing for standing in standings if standing.name in self._campaigns]
         running = {standing.name: standing for standing in ours if standing.state == "running"}
         for standing in ours:
-            _tell_all(self._parts.tell, _follow(standing, self._holds, self._breakers, now))
+            self._tell_all(_follow(standing, self.holds, self._breakers, now))
         turns = in_turn(_turn_of(own, self._campaigns[name]) for name, own in running.items())
         return any([await self._turn(running[name]) for name in turns])
 
@@ -170,9 +201,9 @@ class Dialer:
         """Take over the dials of silent processes, if a check is due."""
         if not self._looks.due:
             return
-        parts, now = self._parts, self._parts.now_s()
-        silent = await parts.queue.adopt_expired(
-            self._campaigns, now=now, lease_s=parts.settings.lease_s
+        now = self._now_s()
+        silent = await self._queue.adopt_expired(
+            self._campaigns, now_s=self._now_s, lease_s=self._settings.lease_s
         )
         self._looks.looked(now)
         for claim in silent:
@@ -182,15 +213,15 @@ class Dialer:
             self._dials.begin(run, run.take_over)
 
     async def _turn(self, standing: CampaignStanding) -> bool:
-        campaign, parts = self._campaigns[standing.name], self._parts
+        campaign = self._campaigns[standing.name]
         verdict = judge_dial_now(self._circumstances(campaign), on_outage=campaign.on_outage)
         if verdict.step != "dial":
             self._hold(campaign, verdict.reason, outage=verdict.outage)
         if verdict.step == "hold":
             return False
-        now = parts.now_s()
-        claim = await parts.queue.claim(
-            campaign.name, rules_of(campaign, now=now), now=now, lease_s=parts.settings.lease_s
+        rules = rules_of(campaign, now=self._now_s())
+        claim = await self._queue.claim(
+            campaign.name, rules, now_s=self._now_s, lease_s=self._settings.lease_s
         )
         if isinstance(claim, NothingToDial):
             await self._rest(standing, verdict, claim)
@@ -202,15 +233,14 @@ class Dialer:
         # The dial whose end made room for this one may have tripped the breaker.
         await self._dials.all_learnt(campaign.name)
         if self._breakers.tripped(campaign.name):
-            await self._parts.queue.release(claim.dial)
+            await self._queue.release(claim.dial)
             return
         run = self._run(campaign, claim, degraded=verdict.reason)
         if verdict.step == "skip":
             await run.skip(verdict.reason)
             return
-        tell, now_s = self._parts.tell, self._parts.now_s
-        _tell_all(tell, self._holds.try_to_go(campaign.name, now_s()))
-        run.on_placed = lambda: _tell_all(tell, self._holds.prove(campaign.name, now_s()))
+        self._tell_all(self.holds.try_to_go(campaign.name, self._now_s()))
+        run.on_placed = lambda: self._tell_all(self.holds.prove(campaign.name, self._now_s()))
         self._dials.begin(run, run.make)
 
     async def _rest(
@@ -220,32 +250,40 @@ class Dialer:
         if nothing.again_s is not None:
             self._again_s = min(nothing.again_s, self._again_s or nothing.again_s)
         if not any(standing.contacts.get(open_state) for open_state in OPEN_STATES):
-            _tell_all(self._parts.tell, self._holds.go(standing.name, self._parts.now_s()))
-            await self._parts.queue.finish(standing.name, now=self._parts.now_s())
+            self._tell_all(self.holds.go(standing.name, self._now_s()))
+            await self._queue.finish(standing.name, now=self._now_s())
         elif verdict.step == "dial":
             self._hold(self._campaigns[standing.name], nothing.reason, outage=False)
 
     def _circumstances(self, campaign: Campaign) -> Circumstances:
-        pool = self._parts.pool
         return Circumstances(
             tripped=self._breakers.tripped(campaign.name),
             # Without dials in progress its state is not updated; the next dial finds out.
             carrier_down=self._carrier.down if self._dials.any else "",
-            seats=pool.seats() - self._dials.coming,
-            usable=pool.usable(),
+            seats=self._pool.seats() - self._dials.coming,
+            usable=self._pool.usable(),
         )
 
     def _hold(self, campaign: Campaign, reason: str, *, outage: bool) -> None:
-        now = self._parts.now_s()
-        facts = self._holds.hold(campaign.name, reason, outage=outage, now=now)
-        _tell_all(self._parts.tell, facts)
+        now = self._now_s()
+        self._tell_all(self.holds.hold(campaign.name, reason, outage=outage, now=now))
+
+    def _tell_all(self, facts: Sequence[CampaignFact]) -> None:
+        for fact in facts:
+            self._tell(fact)
 
     def _run(self, campaign: Campaign, claim: Claim, *, degraded: str = "") -> DialRun:
         return DialRun(
             campaign=campaign,
             claim=claim,
-            parts=self._parts,
             carrier=self._carrier,
+            queue=self._queue,
+            calls=self._calls,
+            pool=self._pool,
+            tell=self._tell,
+            now_s=self._now_s,
+            rehearse=self._rehearse,
+            settings=self._settings,
             degraded=degraded,
         )
 
@@ -358,8 +396,3 @@ def _turn_of(standing: CampaignStanding, campaign: Campaign) -> CampaignTurn:
         concurrent=campaign.concurrent,
         claimed_s=standing.claimed_s,
     )
-
-
-def _tell_all(tell: Tell, facts: Sequence[CampaignFact]) -> None:
-    for fact in facts:
-        tell(fact)

@@ -8,14 +8,15 @@ stage is down, the campaign's `on_outage` decides: `hold` (dial no one until it 
 outage menu).
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, Literal, TypeAlias
 
+from bot.config.campaigns import OnOutage
 from calls.campaign_events import CampaignFact, CampaignHeld, CampaignResumed
 from calls.outbound import ClaimRules, Contact
-from campaigns.model import Campaign, OnOutage
+from campaigns.model import Campaign
 from campaigns.pacing import pace
 from campaigns.window import day_began_s, opens_s
 
@@ -143,24 +144,6 @@ class Holds:
             return ()
         held_s = round(now - known.since_s, 3)
         return (CampaignResumed(campaign=campaign, reason=known.reason, held_s=held_s),)
-
-
-@dataclass(slots=True)
-class Succession:
-    """Lets a new leader start from the holds that operators were told about."""
-
-    told: Callable[[], Awaitable[Mapping[str, Hold]]] | None
-    _leads: bool = False
-
-    async def lead(self, holds: Holds) -> None:
-        """Start to lead. If reading the holds raises, call it again."""
-        if not self._leads and self.told is not None:
-            holds.begin(await self.told())
-        self._leads = True
-
-    def leave(self) -> None:
-        """Stop leading."""
-        self._leads = False
 
 
 Step: TypeAlias = Literal["dial", "hold", "skip"]

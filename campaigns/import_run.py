@@ -12,7 +12,6 @@ from typing import Any, Final, TextIO
 from urllib.parse import urlsplit
 
 from bot.clock import utc_now
-from bot.config.campaigns import campaign_of
 from bot.config.errors import shown
 from bot.config.settings import Settings
 from bot.exits import CommandError, UsageError
@@ -28,16 +27,18 @@ from campaigns.importing import (
     fetch_file,
     import_contacts,
 )
+from campaigns.model import campaign_of
 from campaigns.store.contacts import Contacts
 from fallbacks.facts import RetryPlanned
 from fallbacks.failure import ServiceError
 from operations.crm.opening import crm_of
 from operations.crm.people import PeopleMapping, people_mapping, write_people
-from operations.crm.port import STAGE, CrmError, classify
+from operations.crm.port import STAGE
 from operations.crm.rest import RestCrm, RestRequest
 from operations.csv_cells import safe_cell
 from operations.database.database import Database, StorageError
 from operations.masking import one_line
+from operations.remote import RemoteError, remote_failure
 from operations.retrying import Retries, run_with_retries
 
 PAGE_BYTES: Final = 8 << 20  # a hundred people, however many fields each has
@@ -69,7 +70,7 @@ async def fetch_people(
     try:
         async with asyncio.timeout(MOST_S), open_connections():
             await _write(settings, register, mapping, target, say)
-    except (ServiceError, CrmError) as failed:
+    except (ServiceError, RemoteError) as failed:
         reason = failed.failure.reason if isinstance(failed, ServiceError) else failed.reason
         raise CommandError(f"crm: {register.name} did not list its people: {reason}") from failed
     except TimeoutError:
@@ -94,7 +95,7 @@ async def _write(
         return await run_with_retries(
             lambda: register.ask(request, {}, most_bytes=PAGE_BYTES),
             asked=(STAGE, register.name),
-            classify=partial(classify, register.name),
+            classify=partial(remote_failure, STAGE, register.name),
             retries=retries,
         )
 

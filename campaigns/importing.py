@@ -26,7 +26,7 @@ from campaigns.csv_rows import (
 )
 from campaigns.model import Campaign
 from campaigns.store.contacts import BATCH, Contacts, NewContact
-from campaigns.window import zone_of
+from operations.numbers import zone_named
 
 MOST_BYTES: Final = 500_000_000  # chosen: five million contacts
 PIECE_BYTES: Final = 65_536
@@ -181,7 +181,7 @@ def _contacts(rows: Iterator[CsvRow], plan: ImportPlan) -> Iterator[_Read]:
     rules = RowRules(
         region=campaign.region,
         consent_required=campaign.consent_required,
-        today=datetime.fromtimestamp(plan.now, zone_of(campaign.zone) or UTC).date(),
+        today=datetime.fromtimestamp(plan.now, zone_named(campaign.zone) or UTC).date(),
         prefixes=campaign.prefixes,
     )
     for row in rows:

@@ -6,13 +6,17 @@ Values that the queue's tables also use (contact, dial, outcome) are in `calls/o
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
+from bot.config.campaigns import (
+    DAYS,
+    CampaignSettings,
+    ContactRetrySettings,
+    OnOutage,
+    WindowSettings,
+)
 from calls.outbound import Contact, DialOutcome, DialResult, NextStep
 from processors.answerer.answerer_rules import MachineListening
-
-OnOutage: TypeAlias = Literal["hold", "skip", "degraded"]
-"""While one of our stages is down: wait; skip the contact; or call anyway."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,3 +152,41 @@ def _spent(campaign: Campaign, contact: Contact, rule: RetryRule) -> bool:
     if rule.counts:
         return contact.attempts + 1 >= campaign.attempts
     return contact.uncounted + 1 >= rule.most
+
+
+def campaign_of(name: str, settings: CampaignSettings) -> Campaign:
+    """Return the campaign for the dialer."""
+    plain = {
+        key: value
+        for key, value in settings
+        if key not in ("window", "retry", "amd") and key in Campaign.__dataclass_fields__
+    }
+    rules = {
+        DialOutcome(outcome): _rule(RULES[DialOutcome(outcome)], rule)
+        for outcome, rule in settings.retry.items()
+    }
+    amd = MachineListening(listen=settings.amd.listen, screening=settings.amd.screening)
+    return Campaign(name=name, window=_window(settings.window), retry=rules, amd=amd, **plain)
+
+
+def _rule(usual: RetryRule, said: ContactRetrySettings) -> RetryRule:
+    return RetryRule(
+        again=said.again,
+        rest_s=usual.rest_s if said.rest_s is None else said.rest_s,
+        counts=usual.counts if said.counts is None else said.counts,
+        most=said.most,
+    )
+
+
+def _window(settings: WindowSettings) -> CallingWindow:
+    return CallingWindow(
+        opens_s=_seconds(settings.begin),
+        closes_s=_seconds(settings.end),
+        days=frozenset(DAYS.index(day) for day in settings.days),
+        default_zone=settings.default_zone or "",
+    )
+
+
+def _seconds(day_time: str) -> float:
+    hours, _, minutes = day_time.partition(":")
+    return int(hours) * 3600.0 + int(minutes) * 60.0

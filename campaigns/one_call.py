@@ -7,8 +7,13 @@ from typing import Final
 
 from calls.outbound import DialOutcome, DialResult
 from campaigns.breakers import WatchedCarrier
-from campaigns.call_result import judge_call
-from campaigns.dialer_parts import DialerSettings, DialingCapacity, OwnCalls, wait_to_ask
+from campaigns.dialing import (
+    DialerSettings,
+    DialingCapacity,
+    OwnCalls,
+    judge_call,
+    wait_to_ask,
+)
 from transports.dialling import (
     REFUSED,
     CampaignCarrier,
@@ -92,4 +97,6 @@ class OneCall:
                 # An answer would find no agent.
                 await WatchedCarrier(self.carrier).cancel(request.dial_id, ordered)
                 called_off = True
-        return await judge_call(request.dial_id, found, self)
+        return await judge_call(
+            request.dial_id, found, calls=self.calls, settings=self.settings, now_s=self.now_s
+        )

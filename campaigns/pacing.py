@@ -5,9 +5,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from calls.campaign_events import DialEnded
-from calls.entry import Tell
-from calls.events import Event
 from calls.outbound import CampaignUse, NothingToDial, TokenBucket
 from campaigns.model import Campaign
 from campaigns.window import next_day_s
@@ -21,15 +18,9 @@ class DialNews:
     def __init__(self) -> None:
         self._news = asyncio.Event()
 
-    def heard_by(self, tell: Tell) -> Tell:
-        """Return a `tell` that also wakes the job when a dial ends."""
-
-        def tell_and_wake(event: Event) -> None:
-            tell(event)
-            if isinstance(event, DialEnded):
-                self._news.set()
-
-        return tell_and_wake
+    def set(self) -> None:
+        """Wake the job."""
+        self._news.set()
 
     async def wait(self, within_s: float) -> None:
         """Return when a dial has ended since the last call, or after `within_s`."""

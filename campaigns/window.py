@@ -7,13 +7,11 @@ follow summer time.
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta, tzinfo
-from functools import lru_cache
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from campaigns.model import CallingWindow
+from operations.numbers import UNKNOWN, zone_named
 
-UNKNOWN: Final = "Etc/Unknown"  # libphonenumber's answer for an unknown zone
 HORIZON_DAYS: Final = 15  # two weeks include every weekday in every zone
 DAY: Final = timedelta(days=1)
 
@@ -44,33 +42,22 @@ def opens_s(zones: Sequence[str], window: CallingWindow, *, now: float) -> float
 
 def day_began_s(zone: str, *, now: float) -> float:
     """Return when the current day of a zone began."""
-    place = zone_of(zone) or UTC
+    place = zone_named(zone) or UTC
     today = datetime.fromtimestamp(now, place).date()
     return _moment(datetime.combine(today, time()), place)
 
 
 def next_day_s(zone: str, *, now: float) -> float:
     """Return when the current day of a zone ends."""
-    place = zone_of(zone) or UTC
+    place = zone_named(zone) or UTC
     tomorrow = datetime.fromtimestamp(now, place).date() + DAY
     return _moment(datetime.combine(tomorrow, time()), place)
-
-
-@lru_cache(maxsize=1024)
-def zone_of(name: str) -> tzinfo | None:
-    """Return a zone by its name; `None` if the name is unknown."""
-    if name in ("", UNKNOWN):
-        return None
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):  # unknown; not a valid name; the name of a folder
-        return None
 
 
 def _places(zones: Sequence[str], window: CallingWindow) -> list[tzinfo]:
     """Return the zones of a number; empty if one is unknown, so that it is never called."""
     named = [zone for zone in zones if zone != UNKNOWN] or [window.default_zone]
-    found = [place for zone in named if (place := zone_of(zone))]
+    found = [place for zone in named if (place := zone_named(zone))]
     return found if len(found) == len(named) else []
 
 

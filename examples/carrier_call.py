@@ -8,11 +8,11 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from bot.programs.recording import read, write
 from bot.server.server import Extras, bind_socket, run_server
 from calls.entry import Entry
 from calls.events import AgentSaid, TranscriptFinal
 from lab.process import lab_process, with_lab
+from lab.recording import read, write
 from lab.simulators.carrier.carrier import Carrier
 from operations.telemetry import logs
 

@@ -8,11 +8,11 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from bot.programs.recording import read
-from bot.programs.replay import KeptEntries, replay_one
 from bot.workers.process import open_process
 from calls.events import AgentSaid, AnswerHeard, TranscriptFinal
 from lab.process import lab_process, with_lab
+from lab.recording import read
+from lab.replay import KeptEntries, replay_one
 from operations.telemetry import logs
 
 RECORDING = Path(__file__).parents[1] / "tests" / "fixtures" / "callers" / "01_hours.wav"

@@ -13,9 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from fallbacks.availability import Availability, AvailabilityTable, Reason, RungState
-from fallbacks.clauses import ClauseRule
 from fallbacks.deadline import Deadline
-from fallbacks.early_answer import EarlyBudget
 from fallbacks.failure import Failure, Kind, Scope
 from fallbacks.lag import Lag
 from fallbacks.limits import Gate
@@ -25,6 +23,7 @@ ROUNDING_S: Final = 1e-6  # of a sum of moments, so that a rest of exactly the l
 SAME_RUNG: Final = 2  # second tries of one rung for one request
 RECENT: Final = 100  # the number of attempts that counts as recent
 FLOOR: Final = 3  # extra attempts always allowed: the first outage has no history
+EARLY_SHARE: Final = 0.25  # early requests that were dropped, at most; docs/decisions/0009
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +76,60 @@ class Allowance:
         if allowed:
             self._recent.append(True)
         return allowed
+
+
+class EarlyBudget:
+    """Limits the requests whose answers are dropped; shared by all calls of a process.
+
+    Attributes:
+        asked: Requests for answers to decided turns, since the process began.
+        extra: Additional requests, for answers that were dropped.
+        reserved: Early requests whose use is not known yet.
+    """
+
+    def __init__(
+        self, *, share: float = EARLY_SHARE, floor: int = FLOOR, recent: int = RECENT
+    ) -> None:
+        self.asked = 0
+        self.extra = 0
+        self._share = share
+        self._floor = floor
+        self._recent: deque[bool] = deque(maxlen=recent)
+        self.reserved = 0
+
+    @property
+    def extra_share(self) -> float:
+        """The ratio of extra requests to requests for decided turns."""
+        return self.extra / self.asked if self.asked else float(self.extra)
+
+    def note(self) -> None:
+        """Count a request for a decided answer, early or not."""
+        self.asked += 1
+        self._recent.append(False)
+
+    def reserve(self) -> bool:
+        """Return whether one more early request is allowed; if so, `settle` follows."""
+        ordinary = len(self._recent) - sum(self._recent)
+        allowed = sum(self._recent) + self.reserved < max(self._floor, int(self._share * ordinary))
+        self.reserved += allowed
+        return allowed
+
+    def settle(self, extra: int) -> None:
+        """End a reservation; `extra` of its requests were dropped."""
+        self.reserved -= 1
+        self.extra += extra
+        self._recent.extend([True] * extra)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClauseRule:
+    """What a kind of voice may get of an unfinished sentence.
+
+    Attributes:
+        words: The number of words needed at the beginning; `None` if only a comma ends a clause.
+    """
+
+    words: int | None = None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -20,7 +20,6 @@ _LEFT_OUT_SHARE: Final = 0.25  # of the time that the letters take: too little t
 # An SSML or HTML tag, or a model's special token: no voice speaks it.
 _TAG: Final = r"<(?:[/|\uff5c])?[A-Za-z][^<>\n]*>"
 _TAGS: Final = re.compile(_TAG)
-_WORD: Final = re.compile(rf"(?:{_TAG}|\S)+")
 # Chinese and Japanese, Thai, Lao, Burmese and Khmer put no spaces between words.
 _UNSPACED: Final = (
     r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3001-\u30ff\u3400-\u9fff\uff00-\uffef"
@@ -28,7 +27,15 @@ _UNSPACED: Final = (
 )
 SIGN: Final = f"[{_UNSPACED}]"
 """A character of a script without spaces: it counts as a word, together with its marks."""
-UNIT: Final = re.compile(rf"{SIGN}[^\w\s]*|[^\s{_UNSPACED}]+")
+
+
+def _units(whole: str = "") -> re.Pattern[str]:
+    """Match a word, or such a character; `whole` matches what is not divided."""
+    return re.compile(rf"{SIGN}(?:{whole}[^\w\s])*|(?:{whole}[^\s{_UNSPACED}])+")
+
+
+UNIT: Final = _units()
+_WORD: Final = _units(f"{_TAG}|")
 _RULE: Final = re.compile(r"([+=])\1+")  # a drawn line, not spoken
 
 
@@ -59,9 +66,22 @@ class TimedWord:
 
     text: str
     letters: str  # the spoken part
-    offset: int = 0  # the number of characters before it, each word with its space
+    offset: int = 0  # the characters before it, and one for each word
+    joined: bool = False  # no space stands before it
     start_s: float | None = None
     end_s: float | None = None
+
+
+def as_written(words: Sequence[TimedWord], at: int) -> tuple[str, bool]:
+    """Return a word, with the space before it unless there is one on both sides.
+
+    Returns:
+        The word, and whether spaces are left out around it, so that it has its own.
+    """
+    word, after = words[at], words[at + 1 : at + 2]
+    if not word.joined and not any(other.joined for other in after):
+        return word.text, False
+    return f"{'' if word.joined else ' '}{word.text}", True
 
 
 class WordFollower:
@@ -163,12 +183,16 @@ class WordTimes:
             text: The next piece.
             may_join: Whether the last word may still grow, because it was not spoken yet.
         """
-        pieces = _WORD.findall(text)
-        if pieces and self._open and may_join and not text[:1].isspace():
-            whole = self.words[-1].text + pieces.pop(0)
-            self.words[-1].text, self.words[-1].letters = whole, sayable(whole)
+        grows = self._open and may_join and not text[:1].isspace()
+        whole = self.words[-1].text + text if grows else text
+        pieces = list(_WORD.finditer(whole))
+        if grows and pieces:
+            self.words[-1].text = pieces.pop(0)[0]
+            self.words[-1].letters = sayable(self.words[-1].text)
         for piece in pieces:
-            self.words.append(TimedWord(piece, sayable(piece), self._offset(len(self.words))))
+            word = TimedWord(piece[0], sayable(piece[0]), self._offset(len(self.words)))
+            word.joined = piece.start() > 0 and not whole[piece.start() - 1].isspace()
+            self.words.append(word)
         self._open = text[-1:] != "" and not text[-1].isspace()
 
     def begin_voice(self, first: int, base_s: float, *, timed: bool) -> WordFollower:
@@ -182,17 +206,17 @@ class WordTimes:
         self.follower = WordFollower(self.words, first=first, from_s=base_s)
         return self.follower
 
-    @property
-    def text(self) -> str:
-        """The whole text."""
-        return " ".join(word.text for word in self.words)
+    def text_from(self, at: int) -> str:
+        """Return the text from a word on."""
+        words = self.words[at:]
+        return "".join(f"{'' if word.joined else ' '}{word.text}" for word in words).strip()
 
     def characters_from(self, at: int) -> int:
         """Return the length of the text from a word on."""
         return self._offset(len(self.words)) - self._offset(at)
 
-    def heard_at(self, at: int) -> tuple[str, float] | None:
-        """Return a word by its number, and how much audio is played when it counts as heard.
+    def heard_at(self, at: int) -> float | None:
+        """Return how much audio is played when a word counts as heard.
 
         A word counts as heard when half of it was played. `None` if there is no such word yet, or
         if its time is unknown.
@@ -203,7 +227,7 @@ class WordTimes:
         end_s = self.end_s(at)
         if end_s is None:
             end_s = start_s + CHARACTER_S * len(self.words[at].text)
-        return self.words[at].text, (start_s + end_s) / 2
+        return (start_s + end_s) / 2
 
     def start_s(self, at: int) -> float | None:
         """Return when a word begins: as reported, or as estimated."""

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.simulators.carrier.callee import Callee
-from lab.simulators.carrier.carrier import Carrier, LineEcho
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.line import LineEcho
 from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import (
     AgentServer,

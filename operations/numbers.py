@@ -3,12 +3,16 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import tzinfo
+from functools import lru_cache
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat, PhoneNumberType
 from phonenumbers.timezone import time_zones_for_geographical_number, time_zones_for_number
 
+UNKNOWN: Final = "Etc/Unknown"  # the library's answer for an unknown zone
 LONGEST: Final = 60  # characters; longer texts are no numbers
 # A spreadsheet's additions to a number that it keeps as text.
 SCIENTIFIC: Final = re.compile(r"\d[.,]?\d*[eE]\+?\d+")
@@ -113,6 +117,17 @@ def _letters(text: str, number: PhoneNumber, kind: int) -> str:
     letters = sum(item.isalpha() for item in inside)
     worded = number.country_code == 1 or kind == PhoneNumberType.TOLL_FREE
     return "has_letters" if letters and not (worded and letters >= WORD_LETTERS) else ""
+
+
+@lru_cache(maxsize=1024)
+def zone_named(name: str) -> tzinfo | None:
+    """Return a zone by its name; `None` if the name is unknown."""
+    if name in ("", UNKNOWN):
+        return None
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # unknown; not a valid name; the name of a folder
+        return None
 
 
 def zone_of(number: str, *, region: str) -> str:

@@ -20,6 +20,7 @@ from pipecat.processors.aggregators.llm_response_universal import LLMAssistantAg
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.transports.base_output import BaseOutputTransport
 
+from calls.entry import Tell
 from calls.events import (
     BargedIn,
     CallerStarted,
@@ -32,10 +33,10 @@ from calls.events import (
     TurnEnded,
 )
 from calls.timeline import CallPhase, Phase, Timeline
+from calls.turn import Turn
 from processors.holding.own_voice import ClipAudioRawFrame
 from processors.readings import READINGS, Seen
-from processors.turn.floor import FloorEvent
-from processors.wiring import CallWiring
+from processors.turn.floor import Floor, FloorEvent
 
 
 class DirectObserver(WorkerObserver):
@@ -62,27 +63,32 @@ class CallObserver(BaseObserver):
     """Turns frames into events, and drives the phase and the timeline.
 
     Args:
-        wiring: Receives the events; this class updates its turn number.
         timeline: Of this call.
         provider_of: Returns the active rung for a Pipecat processor's name.
+        floor: Of this call.
+        turn: In progress; this class numbers it.
+        tell: Takes the events.
+        clock: Monotonic, in seconds.
     """
 
     def __init__(
         self,
-        wiring: CallWiring,
         *,
         timeline: Timeline,
         provider_of: Callable[[str], str],
+        floor: Floor,
+        turn: Turn,
+        tell: Tell,
+        clock: Callable[[], float],
     ) -> None:
         super().__init__(observe_every_push=False)
-        wiring.listeners.append(self._notice)
         self.phase = CallPhase()
-        self._tell = wiring.tell
-        self._clock = wiring.clock
+        self._tell = tell
+        self._clock = clock
         self._timeline = timeline
-        self._turn = wiring.turn
-        self._floor = wiring.floor
-        wiring.floor.listeners.append(self._follow)
+        self._turn = turn
+        self._floor = floor
+        floor.listeners.append(self._follow)
         self._provider_of = provider_of
         self._clock_offset_s: float | None = None
         self._awaited: set[type[Frame]] = set()  # types whose first frame of this turn is pending
@@ -123,7 +129,7 @@ class CallObserver(BaseObserver):
             at_s, self._heard_at_s = self._heard_at_s, None
             self._say(*self._timeline.heard(at_s))
 
-    def _notice(self, event: Event) -> None:
+    def notice(self, event: Event) -> None:
         """Measure a turn that stayed open from the end of its wait."""
         if isinstance(event, DictationHeard):
             self._timeline.handle(event)

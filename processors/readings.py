@@ -23,12 +23,12 @@ from calls.events import (
     AgentSaid,
     Event,
     KeyPressed,
-    OtherReading,
     ProviderFailed,
     TranscriptFinal,
     UsageMeasured,
 )
 from calls.keyed_entry import MASKED
+from calls.transcript import Heard
 from processors.answering.model_answer import NoModelLeftError
 from processors.hearing.keypad import KEYPAD, KeyedFrame
 
@@ -51,17 +51,6 @@ Reading: TypeAlias = Callable[[Any, Seen], Iterable[Event]]
 def stage_of(processor: str) -> str:
     """Return the stage in a Pipecat processor's name: stt, llm, tts or line."""
     return next((stage for stage in ("stt", "llm", "tts") if stage in processor.lower()), "line")
-
-
-def alternatives(result: Any) -> list[tuple[str, float | None]]:
-    """Return a recogniser's alternatives with their confidence (0..1), best first.
-
-    Args:
-        result: What the service attached to its transcript: Deepgram's Results message, whose
-            shape is `channel.alternatives[].{transcript, confidence}`; anything else gives none.
-    """
-    found = getattr(getattr(result, "channel", None), "alternatives", None) or ()
-    return [(str(item.transcript), getattr(item, "confidence", None)) for item in found]
 
 
 def usage(data: MetricsData) -> tuple[str, dict[str, Any]] | None:
@@ -94,15 +83,15 @@ USES: Final[Mapping[type, tuple[str, Callable[[Any], dict[str, Any]]]]] = {
 
 
 def _transcribed(frame: TranscriptionFrame, seen: Seen) -> Iterable[Event]:
-    best, *others = alternatives(frame.result) or [(frame.text, None)]
+    heard = frame.result if isinstance(frame.result, Heard) else Heard()
     yield TranscriptFinal(
         turn=seen.turn + 1,
         at_s=seen.at_s,
         provider=seen.provider_of(seen.source),
         text=frame.text,
         language=str(frame.language) if frame.language else None,
-        confidence=best[1],
-        alternatives=tuple(OtherReading(text=text, confidence=sure) for text, sure in others),
+        confidence=heard.confidence,
+        alternatives=heard.others,
     )
 
 

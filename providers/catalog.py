@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from fallbacks.clauses import ClauseRule
+from fallbacks.ladder import ClauseRule
 from providers.provider import Provider, Stage
 
 PROVIDERS: Final[tuple[Provider, ...]] = (

@@ -26,6 +26,7 @@ from pipecat.services.deepgram.stt import DeepgramSTTService
 from pipecat.utils.time import time_now_iso8601
 from websockets.exceptions import ConnectionClosed, SecurityError
 
+from calls.transcript import Heard, HeardWord, OtherReading
 from fallbacks.classification import (
     classify_close,
     classify_error,
@@ -266,6 +267,14 @@ class DeepgramRung(DeepgramSTTService):
         else:
             await super()._on_error(error)
 
+    async def push_frame(
+        self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
+    ) -> None:
+        """Push a frame; a result goes on in our own terms."""
+        if isinstance(frame, TranscriptionFrame | InterimTranscriptionFrame):
+            frame.result = heard_of(frame.result, frame.text)
+        await super().push_frame(frame, direction)
+
     async def _on_message(self, message: Any) -> None:
         await super()._on_message(message)
         if not self.supervised:
@@ -295,6 +304,53 @@ class DeepgramRung(DeepgramSTTService):
     async def _tell(self, failure: Failure) -> None:
         error = error_of(failure)
         await self.push_error(str(error), exception=error)
+
+
+def heard_of(message: Any, text: str) -> Heard:
+    """Return the result in a message; the SDK does not check the types of its fields.
+
+    Args:
+        message: Deepgram's Results.
+        text: Its transcript.
+    """
+    found = getattr(getattr(message, "channel", None), "alternatives", None) or ()
+    return Heard(
+        final=bool(getattr(message, "is_final", False)),
+        end_s=_end_s(message),
+        words=_words(text.split(), found[0]) if found else (),
+        confidence=getattr(found[0], "confidence", None) if found else None,
+        others=tuple(
+            OtherReading(text=str(item.transcript), confidence=getattr(item, "confidence", None))
+            for item in found[1:]
+        ),
+    )
+
+
+def _end_s(message: Any) -> float | None:
+    start_s, length_s = getattr(message, "start", None), getattr(message, "duration", None)
+    if isinstance(start_s, float | int) and isinstance(length_s, float | int):
+        return start_s + length_s
+    return None
+
+
+def _words(written: list[str], best: Any) -> tuple[HeardWord, ...]:
+    timed = [
+        word
+        for word in getattr(best, "words", None) or ()
+        if isinstance(getattr(word, "start", None), float | int)
+        and isinstance(getattr(word, "end", None), float | int)
+    ]
+    if len(timed) != len(written):  # numerals, for one, are written in fewer words than spoken
+        written = [str(getattr(word, "punctuated_word", None) or word.word) for word in timed]
+    return tuple(
+        HeardWord(
+            text=text,
+            start_s=word.start,
+            end_s=word.end,
+            confidence=getattr(word, "confidence", None),
+        )
+        for text, word in zip(written, timed, strict=True)
+    )
 
 
 @functools.cache

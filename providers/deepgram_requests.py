@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 from urllib.parse import urlencode
 
-from calls.transcript import TranscribedWord, Transcript, TranscriptReading
+from calls.transcript import HeardWord, OtherReading, Transcript
 from fallbacks.classification import classify_message
 from fallbacks.symptoms import Moment, Symptom
 from providers.batch import BatchRequest, http_base, post, trouble
@@ -120,7 +120,7 @@ def _read(body: Any, rung: RungSpec, recording: WholeRecording) -> Transcript:
         duration_s=float(body["metadata"]["duration"]),
         confidence=_confidence(best),
         alternatives=tuple(
-            TranscriptReading(text=_text(item), confidence=_confidence(item)) for item in others
+            OtherReading(text=_text(item), confidence=_confidence(item)) for item in others
         ),
         words=tuple(_word(item) for item in best.get("words") or ()),
     )
@@ -138,8 +138,8 @@ def _confidence(found: Mapping[str, Any]) -> float | None:
     return None if sure is None else float(sure)
 
 
-def _word(word: Mapping[str, Any]) -> TranscribedWord:
-    return TranscribedWord(
+def _word(word: Mapping[str, Any]) -> HeardWord:
+    return HeardWord(
         text=str(word.get("punctuated_word") or word["word"]),
         start_s=float(word["start"]),
         end_s=float(word["end"]),

@@ -17,7 +17,7 @@ from pipecat.services.settings import TTSSettings
 from calls.voice import VoiceEar
 from fallbacks.classification import classify_message, classify_symptom
 from fallbacks.symptoms import Moment, Symptom
-from fallbacks.word_times import is_sign
+from fallbacks.word_times import UNIT, is_sign
 from providers.batch import BatchRequest, check_sound, http_base, patience_s, post
 from providers.probing import WORDS, Question, Verdict, ask_http, ask_socket, audible, http_twin
 from providers.provider import RungSpec
@@ -127,8 +127,12 @@ def spelt(alignment: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:
     letters = list(zip(chars, starts_ms, lasts_ms, strict=False))
     for blank, group in groupby(letters, key=lambda letter: letter[0].isspace()):
         run = list(group)
-        word = "" if blank else "".join(char for char, _, _ in run)
-        yield word, run[0][1] / 1000, (run[-1][1] + run[-1][2]) / 1000
+        word = "".join(char for char, _, _ in run)
+        # A script without spaces has a time for each sign, if each letter is one character.
+        units = [] if blank or len(word) != len(run) else UNIT.finditer(word)
+        parts = [(unit[0], run[unit.start() : unit.end()]) for unit in units]
+        for part, timed in parts or [("" if blank else word, run)]:
+            yield part, timed[0][1] / 1000, (timed[-1][1] + timed[-1][2]) / 1000
 
 
 def build(rung: RungSpec) -> ElevenLabs:

@@ -3,7 +3,7 @@
 import asyncio
 import io
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ from pipecat.services.stt_service import STTService
 from pipecat.transcriptions.language import Language
 from pipecat.utils.time import time_now_iso8601
 
-from calls.transcript import Transcript
+from calls.transcript import Heard, OtherReading, Transcript
 from fallbacks.failure import Kind, Scope, finding
 from providers.batch import trouble
 from providers.probing import speech
@@ -40,28 +40,6 @@ TTFS_P99_S: Final = 0.6
 ENGLISH: Final = ("en", "multi")  # languages of the wheel's model; `multi` detects no others
 
 ENDS: Final = 3  # in a row, after which the recogniser is not restarted
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alternative:
-    """One reading of an utterance."""
-
-    transcript: str
-    confidence: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeardChannel:
-    """The readings of the only channel."""
-
-    alternatives: tuple[Alternative, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """A final shaped like Deepgram's Results message, so that all recognisers are read alike."""
-
-    channel: HeardChannel
 
 
 class OwedAnswers:
@@ -226,16 +204,13 @@ def _interim(heard: SphinxResult, user_id: str, settings: STTSettings) -> Frame:
 
 
 def _final(heard: SphinxResult, user_id: str, settings: STTSettings) -> Frame:
-    others = (
-        Alternative(transcript=alternative, confidence=None) for alternative in heard.alternatives
-    )
-    best = Alternative(transcript=heard.text, confidence=heard.confidence)
+    others = (OtherReading(text=alternative) for alternative in heard.alternatives)
     return TranscriptionFrame(
         heard.text,
         user_id,
         time_now_iso8601(),
         _language(settings),
-        result=Result(channel=HeardChannel(alternatives=(best, *others))),
+        result=Heard(final=True, confidence=heard.confidence, others=tuple(others)),
     )
 
 

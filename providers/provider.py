@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
 
 from calls.transcript import Transcript
 from fallbacks.classification import classify_error, classify_http
-from fallbacks.clauses import ClauseRule
 from fallbacks.failure import Failure, failed
+from fallbacks.ladder import ClauseRule
 
 if TYPE_CHECKING:  # importing Pipecat prints a banner, and configuration is read before that
     from pipecat.processors.frame_processor import FrameProcessor

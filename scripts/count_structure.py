@@ -152,7 +152,7 @@ def count_calls() -> None:
 
 
 def _played(faults: str | None) -> Crossings:
-    from bot.programs.replay import replay  # noqa: PLC0415
+    from lab.replay import replay  # noqa: PLC0415
 
     crossings = Crossings()
     with tempfile.TemporaryDirectory() as name:

@@ -19,9 +19,13 @@ from xml.etree import ElementTree
 ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.transports.conformance.door import BEHAVIOURS, Door, find_doors  # noqa: E402 - its root
+from tests.transports.conformance.transport import (  # noqa: E402 - its root
+    BEHAVIOURS,
+    Transport,
+    find_transports,
+)
 
-SUITE: Final = "tests/transports/conformance"
+SUITE: Final = "tests/transports/conformance/test_transports.py"
 PAGE: Final = ROOT / "docs" / "transports.md"
 BEGIN: Final = "<!-- doors: written by scripts/doors_table.py -->"
 END: Final = "<!-- doors: end -->"
@@ -84,7 +88,7 @@ def _word(case: TriedCase) -> str:
     return {"does": "yes", "refuses": "refused"}[kind]
 
 
-def render(found: Found, doors: Sequence[Door]) -> str:
+def render(found: Found, doors: Sequence[Transport]) -> str:
     """Return the table, followed by the reasons why a door refuses something."""
     names = [door.name for door in doors]
     lines = ["| the caller | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]
@@ -130,7 +134,7 @@ def main() -> int:
         if given is None:
             run_suite(*results)
         found = judge([case for result in results for case in read_cases(result)])
-    write(PAGE, render(found, find_doors()))
+    write(PAGE, render(found, find_transports()))
     return int(any(word in (FAILED, UNPROVEN) for word in found.values()))
 
 

@@ -126,7 +126,7 @@ def main() -> None:
     for caller in CALLERS:
         write_caller(voices, caller, out)
     for broken in REFUSED:
-        (out / f"{broken.name}.wav").write_bytes(broken.content())
+        (out / f"{broken.name}.wav").write_bytes(broken.content)
         expect = {"refused": True, "reason": broken.reason}
         facts = {"file": f"{broken.name}.wav", "about": broken.about, "expect": expect}
         write_sidecar(out / f"{broken.name}.yaml", facts)

@@ -3,6 +3,7 @@
     make mutants                                            # every decision: hours
     make mutants ONLY=fallbacks/breaker.py,calls/turn.py    # minutes
     make mutants JOBS=2                                     # two at a time
+    make mutants TENTH=1 ONLY=fallbacks/attempts.py         # every tenth change of each function
 
 A mutant is a function with one change: a comparison turned round, a number one larger, an argument
 left out. mutmut makes them and runs, for each, the tests that reach the function: those of
@@ -45,6 +46,7 @@ LEAST: Final = 0.9  # noticed, of all
 # By exit code, as in mutmut's own `stats.py`; all others: no test reaches it, or it survived.
 KILLED: Final = (1, 3)
 TIMEOUTS: Final = (36, 24, -24, 152, 255)
+TENTH: Final = "*__mutmut_*1"  # the names of the first, the eleventh, and so on
 GETTER: Final = "value_of_"  # the name of a property's function in the copy
 
 
@@ -108,15 +110,15 @@ def mutmut(*words: str, place: Path) -> str:
 
 
 def results(place: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield each mutated file, with the fate of each of its mutants."""
+    """Yield each mutated file, with the fate of each of its mutants that was tried."""
     for path in sorted((place / "mutants").rglob("*.py.meta")):
         codes = json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"]
-        if codes:
-            fates = {each: fate_of(code) for each, code in codes.items()}
+        fates = {each: fate_of(code) for each, code in codes.items() if code is not None}
+        if fates:
             yield str(path.relative_to(place / "mutants")).removesuffix(".meta"), fates
 
 
-def fate_of(code: int | None) -> str:
+def fate_of(code: int) -> str:
     """Return the fate of a mutant whose tests ended with this code."""
     return "killed" if code in KILLED else "timeouts" if code in TIMEOUTS else "survived"
 
@@ -143,8 +145,8 @@ def report(place: Path) -> int:
     return int(everything["survived"] > (1 - LEAST) * everything.total())
 
 
-def main(only: Sequence[str], *, jobs: int) -> int:
-    """Make the mutants of these files, or of all; print their fates."""
+def main(only: Sequence[str], *, jobs: int, tenth: bool) -> int:
+    """Make the mutants of these files, or of all; print the fates of all or of a tenth."""
     for text in only:
         if text not in decisions():
             print(f"ONLY={','.join(only)}: {text} is no decision", file=sys.stderr)
@@ -153,7 +155,8 @@ def main(only: Sequence[str], *, jobs: int) -> int:
         place = Path(folder)
         prepare(place, only=only)
         try:
-            mutmut("run", "--max-children", str(jobs), place=place)
+            names = (TENTH,) if tenth else ()
+            mutmut("run", "--max-children", str(jobs), *names, place=place)
         except subprocess.CalledProcessError as error:  # such as: the tests fail without a change
             print((error.stdout or "").rpartition("\r")[2], file=sys.stderr)
             return 1
@@ -164,6 +167,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("files", nargs="*", help="files of decisions, also with commas")
     parser.add_argument("--jobs", type=int, default=1, help="how many at a time")
+    parser.add_argument("--tenth", action="store_true", help="only every tenth of a function")
     given = parser.parse_args()
     chosen = [item for word in given.files for item in word.split(",") if item]
-    sys.exit(main(chosen, jobs=given.jobs))
+    sys.exit(main(chosen, jobs=given.jobs, tenth=given.tenth))

@@ -317,15 +317,17 @@ LISTED_AS = {  # how the page names a part that the code has by its place
     "*([self.answerer] if self.answerer else [])": "AnswererWatch",
     "*([transfer.sound] if transfer else [])": "JoinedSound",
     "*([transfer.waiting] if transfer else [])": "WaitingLine",
-    "*self._language()": "CallerLanguage",
+    "*language_for(self._shared, leg, agent, voices=self._voices, phrases=self.phrases)": (
+        "CallerLanguage"
+    ),
     "self.farewell": "Farewell",
     "self.hold_line": "HoldLine",
     "self.llm": "llm",
-    "self.pair.assistant()": "pair.assistant()",
-    "self.pair.user()": "pair.user()",
     "self.silence": "CallerSilence",
     "self.stt": "stt",
     "self.tts": "tts",
+    "talk.pair.assistant()": "pair.assistant()",
+    "talk.pair.user()": "pair.user()",
     "window()": "ContextWindow",
 }
 
@@ -348,6 +350,7 @@ def test_the_documented_pipeline_is_that_of_the_code() -> None:
     parts = [ast.unparse(elt) for elt in listed.elts]
     names = [LISTED_AS.get(part, part if "leg." in part else part.split("(")[0]) for part in parts]
     assert [line.split()[0] for line in shown if line] == names
+    assert names[names.index("TurnOpener") + 1] == "pair.user()"  # the floor first
 
 
 # Special characters of a pattern of Asterisk's dialplan; the others stand for themselves.

@@ -26,26 +26,6 @@ UNANSWERED: Final = frozenset({DialOutcome.BUSY, DialOutcome.NO_ANSWER, DialOutc
 """Outcomes for which the callee's side, or a carrier on the way, gives a SIP status."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DialOrder:
-    """A call to be placed.
-
-    Attributes:
-        to: The number, E.164.
-        caller: The number shown to the callee, one of the account's.
-        ref: Our own id of the dial. It returns with every callback, so it identifies a call even if
-            the order got no answer.
-        ring_s: The ringing time, where the carrier accepts one.
-        machine: The carrier's option for answering-machine detection; empty for none.
-    """
-
-    to: str
-    caller: str
-    ref: str
-    ring_s: float = 30.0
-    machine: str = ""
-
-
 MOST_REMEMBERED: Final = 1000  # dials; callbacks reach any process, also after a dial's end
 Kept = TypeVar("Kept")
 
@@ -83,12 +63,6 @@ class DialRequest:
     patience_s: float = 30.0
     confirm: Callable[[], Awaitable[None]] = _confirm_all
     wait: Callable[[float], Awaitable[None]] = asyncio.sleep
-
-    def order(self, caller: str, *, machine: str = "") -> DialOrder:
-        """Return the order in the carrier's terms: the number shown and the machine detection."""
-        return DialOrder(
-            to=self.to, caller=caller, ref=self.dial_id, ring_s=self.patience_s, machine=machine
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

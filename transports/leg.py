@@ -22,6 +22,7 @@ class LegFacts:
     caller: str = ""  # unmasked: goes only into the call's own record
     called: str = ""
     keys: bool = True  # the far end reports key presses
+    screen: bool = False  # the far end shows what `Leg.show` takes
     call_ref: str = ""  # the carrier's own id of the call
     direction: Literal["inbound", "outbound"] = "inbound"
     transfers: bool = False  # this kind of line can transfer a call
@@ -125,9 +126,6 @@ class PlainLeg:
 
     def tell_to(self, tell: Tell) -> None:
         """Ignore it: this line reports nothing."""
-
-    def handed_on(self, outcome: Handover) -> None:
-        """Ignore the carrier's result of a transfer."""
 
     async def answered(self) -> None:
         """Return at once: the line needs no answer."""

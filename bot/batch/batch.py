@@ -37,7 +37,7 @@ from providers.catalog import provider
 from providers.provider import RungSpec, Stage, WholeRecording
 
 ANSWER_S: Final = 5.0
-MOST_BYTES: Final = 1 << 20  # of an answer: a demo's has some kB, but another program may answer
+MAX_ANSWER_BYTES: Final = 1 << 20  # a demo's answer has some kB, but another program may answer
 
 
 def configured(config: Path | None, stage: Stage) -> tuple[Settings, ConfigError | None]:
@@ -85,7 +85,7 @@ async def _read(answer: aiohttp.ClientResponse) -> Any:
     body = bytearray()
     async for piece in answer.content.iter_any():
         body += piece
-        if len(body) > MOST_BYTES:
+        if len(body) > MAX_ANSWER_BYTES:
             return None
     return json.loads(body)
 
@@ -112,7 +112,7 @@ def _lacks_key(stage: Stage, rung: Any) -> bool:
 
 
 PHONE_HZ: Final = 8000
-LARGEST_BYTES: Final = 100 << 20  # of a recording; chosen: an hour and a half of 8 kHz, 16 bit
+MAX_RECORDING_BYTES: Final = 100 << 20  # chosen: an hour and a half of 8 kHz, 16 bit
 LONGEST_TEXT: Final = 5000  # characters; chosen: six minutes of speech
 
 T = TypeVar("T")
@@ -235,7 +235,7 @@ def read_recording(path: Path) -> bytes:
     """
     try:
         size = path.stat().st_size
-        if path.is_file() and 0 < size <= LARGEST_BYTES:
+        if path.is_file() and 0 < size <= MAX_RECORDING_BYTES:
             return path.read_bytes()
     except OSError as unreadable:
         why = "no such file" if isinstance(unreadable, FileNotFoundError) else unreadable.strerror
@@ -245,7 +245,7 @@ def read_recording(path: Path) -> bytes:
     if size == 0:
         raise UnusableInputError(f"{path}: empty, no bytes")
     raise UnusableInputError(
-        f"{path}: {size / (1 << 20):.0f} MB; at most {LARGEST_BYTES >> 20} MB, so split it"
+        f"{path}: {size / (1 << 20):.0f} MB; at most {MAX_RECORDING_BYTES >> 20} MB, so split it"
     )
 
 

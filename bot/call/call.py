@@ -1,100 +1,40 @@
 """One call: from the answered leg to the last event, whatever fails in between."""
 
 import asyncio
-from collections.abc import Awaitable, Iterator
+import secrets
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 from loguru import logger
 from pipecat.frames.frames import (
     CancelFrame,
     EndFrame,
     ErrorFrame,
-    InterruptionWorkerFrame,
     TTSSpeakFrame,
 )
-from pipecat.pipeline.worker import PipelineWorker
-from pipecat.processors.aggregators.llm_context import LLMContext
-from pipecat.processors.frame_processor import FrameDirection
 from pipecat.workers.runner import WorkerRunner
 
+from bot.call.ending import closing_steps, end_with_rising_force, take_step, tear_down
 from bot.call.last_resort import SORRY, apologise
 from bot.call.pipeline import CallPipeline
 from bot.call.resuming import keep, speak_first, state_of, take_up
 from bot.call.shared import Shared
 from bot.call.switchboard import RunningCall
-from bot.clock import Clock, utc_now
+from bot.clock import utc_now
 from bot.config.agent import AgentSettings, RecordingSettings
 from calls.campaign_events import OutboundCallBegan
+from calls.cost import CostMeter, PriceTable
 from calls.entry import Numbering, Tell
 from calls.events import CallEnded, CallFailed, CallStarted, Event
-from calls.operations_events import CallerKnown
 from calls.resume import ResumeState
-from operations.crm.customer import CrmContact, is_personal, known_text, personal
-from operations.crm.port import CrmLookup
+from operations.crm.known_caller import KnownCaller
+from operations.telemetry.emitter import Emitter
 from processors.answerer.answerer_rules import AnsweringPlan
 from processors.answerer.watch import AnswererWatch
 from processors.holding.caller_silence import AnsweredFrame
 from transports.leg import Leg
-
-STEP_S: Final = 15.0  # one step of the end; an apology has 10 s, Twilio 5 s for a hang-up
-END_S: Final = 3.0  # Pipecat's EndFrame waits for a processor that hangs
-INTERRUPT_S: Final = 1.0  # an interruption empties the queues, but not a processor that hangs
-LOOK_S: Final = 0.05  # between two checks whether the pipeline has finished
-AGAIN_S: Final = 5.0  # a pipeline that can be cancelled at all has cleaned up by then
-
-
-async def take_step(what: str, step: Awaitable[object], *, call_id: str) -> bool:
-    """Run a step within `STEP_S` and return whether it succeeded; a failure is only logged."""
-    try:
-        async with asyncio.timeout(STEP_S):
-            await step
-    except asyncio.CancelledError:
-        if is_cancelled():
-            raise
-        logger.error("call {}: {} was cancelled from inside", call_id, what)
-        return False
-    except Exception as broken:  # noqa: BLE001 - the next steps must still run
-        logger.opt(exception=broken).error("call {}: {} failed", call_id, what)
-        return False
-    return True
-
-
-async def end_with_rising_force(worker: PipelineWorker, clock: Clock) -> None:
-    """End a pipeline by an `EndFrame`, then an interruption, then a direct `CancelFrame`."""
-    await worker.queue_frame(EndFrame())
-    if await finishes_within(END_S, worker, clock):
-        return
-    await worker.queue_frame(InterruptionWorkerFrame(), FrameDirection.UPSTREAM)
-    if not await finishes_within(INTERRUPT_S, worker, clock):
-        await worker.pipeline.queue_frame(CancelFrame())
-
-
-async def finishes_within(wait_s: float, worker: PipelineWorker, clock: Clock) -> bool:
-    """Return True as soon as the worker has finished, False if it has not after `wait_s`."""
-    until_s = clock() + wait_s
-    while clock() < until_s and not worker.has_finished():  # noqa: ASYNC110 - Pipecat has no event
-        await asyncio.sleep(LOOK_S)
-    return worker.has_finished()
-
-
-async def tear_down(asked: asyncio.Event, pipeline: asyncio.Task[None]) -> None:
-    """Once asked, cancel a pipeline's task repeatedly until it has ended.
-
-    Pipecat's runner treats the first cancel as a request to end: it asks its worker, and waits
-    without limit if that does not react. A second cancel reaches the worker, a third its wait.
-    """
-    await asked.wait()
-    while not pipeline.done():
-        pipeline.cancel()
-        await asyncio.wait([pipeline], timeout=AGAIN_S)
-
-
-def is_cancelled() -> bool:
-    """Return whether this task was cancelled itself, not only something that it awaits."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 class WatchedLeg(Protocol):
@@ -117,48 +57,41 @@ async def watch_leg(leg: WatchedLeg, call: RunningCall) -> None:
             logger.opt(exception=stuck).error("call {} cannot be cancelled", call.call_id)
 
 
-class KnownCaller:
-    """The CRM look-up of one caller; it begins with the constructor."""
-
-    def __init__(self, lookup: CrmLookup, number: str, *, tell: Tell) -> None:
-        """Begin the look-up."""
-        self._name = lookup.crm.name
-        self._tell = tell
-        self._asking = lookup.begin(number, tell=tell)
-        self._greeted = False
-        self._over = False
-
-    def tell_model(self, context: LLMContext) -> None:
-        """Add what the CRM knows to the conversation, now or when its answer arrives."""
-
-        def known(asked: asyncio.Task[CrmContact | None]) -> None:
-            contact = None if self._over or asked.cancelled() else asked.result()
-            text = known_text(contact) if contact else ""
-            if text:
-                context.add_message({"role": "system", "content": text})
-                self._tell(CallerKnown(crm=self._name, late=self._greeted))
-
-        self._asking.add_done_callback(known)
-
-    async def greeted_by(self, agent: AgentSettings, *, within_s: float) -> AgentSettings:
-        """Return the agent, with the caller's name if its greeting has a placeholder for one.
-
-        Waits up to `within_s`, and not at all without such a placeholder.
-        """
-        contact = None
-        if is_personal(agent.greeting):
-            done, _ = await asyncio.wait({self._asking}, timeout=within_s)
-            contact = self._asking.result() if done and not self._asking.cancelled() else None
-        self._greeted = True
-        return agent.model_copy(update={"greeting": personal(agent.greeting, contact)})
-
-    def close(self) -> None:
-        """Cancel the look-up: the call is over."""
-        self._over = True
-        self._asking.cancel()
-
-
 LINE_LOST: Final = "line_lost"  # the reason of a call that may be resumed
+UNKNOWN: Final = 100  # entries a lost process may have made after it saved its state (chosen)
+MakeCall: TypeAlias = "Callable[..., Call]"
+"""Makes a call on a leg; `answering` says what to say to a machine that picks up."""
+
+
+def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall:
+    """Return what creates the calls of a process.
+
+    Each call has an id, the agent of the called number, and its own events with their costs.
+    """
+
+    def make(leg: Leg, answering: AnsweringPlan | None = None) -> "Call":
+        before = leg.before
+        call_id = (before and before.call_id) or secrets.token_hex(6)
+        numbers = Numbering(before.entries + UNKNOWN if before and before.call_id else 0)
+        told = shared.briefs.agent(leg.facts.dial_id)
+        agent = told or shared.settings.agent_for(leg.facts.called)
+        publish, meter = emitter.tell_for(call_id, numbers), CostMeter(prices)
+
+        def tell(event: Event) -> None:
+            for item in meter.handle(event):
+                publish(item)
+
+        return Call(
+            shared,
+            leg,
+            call_id=call_id,
+            agent=agent,
+            tell=tell,
+            numbers=numbers,
+            answering=answering or agent.answering,
+        )
+
+    return make
 
 
 class Call:
@@ -244,7 +177,7 @@ class Call:
         if self._known:
             self._known.close()
         if pipeline:
-            for what, step in pipeline.closing():
+            for what, step in closing_steps(pipeline):
                 await take_step(what, step(), call_id=call_id)
         if self._leg.parked and self.reason != LINE_LOST:
             await take_step("forgetting the call", self._leg.parked.forget(), call_id=call_id)
@@ -287,7 +220,7 @@ class Call:
         )
         self._pipeline = pipeline
         if self._known:
-            self._known.tell_model(pipeline.context)
+            self._known.tell_model(pipeline.dialogue.memory)
         if self._before:
             take_up(pipeline, self._before)
         self._leg.on_gone(self.cancel)

@@ -1,12 +1,12 @@
 """The agent's instructions, its memory, and the end of the caller's turn."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer
 from pipecat.frames.frames import Frame, TTSSpeakFrame
+from pipecat.processors.aggregators.llm_context import LLMContextMessage
 from pipecat.processors.aggregators.llm_response_universal import (
-    LLMAssistantAggregator,
     LLMAssistantAggregatorParams,
     LLMContextAggregatorPair,
     LLMUserAggregatorParams,
@@ -18,18 +18,26 @@ from pipecat.utils.context.llm_context_summarization import (
     LLMContextSummaryConfig,
 )
 
-from bot.call.models import SharedSilero, VoiceModels
-from bot.clock import monotonic
+from bot.call.models import VoiceModels
+from bot.clock import Clock
 from bot.config.agent import AgentSettings, system_text
 from bot.config.settings import TurnSettings
 from calls.entry import Tell
-from calls.events import ContextShortened
+from calls.events import ContextShortened, Event
+from calls.line import CallerLine
+from calls.resume import OwedWords
+from calls.turn import Turn
+from fallbacks.facts import AttemptFailed, StageExhausted
 from processors.answering.context_window import SUMMARY_KEEPS, Memory
 from processors.answering.window_rules import SUMMARY, estimate
+from processors.hearing.stage import SttStage
 from processors.turn.asides import Asides
 from processors.turn.detector import TurnDetector, TurnJudges
 from processors.turn.dictation_rules import Dictation
+from processors.turn.echo import EchoEar
 from processors.turn.ending import DictationWait, TurnStop
+from processors.turn.floor import Floor, FloorEvent, TurnClosed, WordsCame
+from processors.turn.speech_rules import Background
 
 SUMMARY_SHARE: Final = 0.15  # of the window, for the summary itself
 SOUNDLESS_S: Final = 4.0  # without an audio frame; with 1 s, our own stalls cut off callers
@@ -47,45 +55,129 @@ def room_tokens(agent: AgentSettings) -> int:
     return max(1, agent.context_tokens - estimate({"content": system_text(agent)}))
 
 
-def build_context(
-    agent: AgentSettings,
-    turn: TurnSettings,
-    *,
-    models: VoiceModels,
-    tell: Tell,
-    words_owed: Callable[[], bool] = lambda: False,
-    dictation: DictationWait | None = None,
-    judges: TurnJudges | None = None,
-    vad: SharedSilero | None = None,
-    memory: Memory | None = None,
-    asides: Asides | None = None,
-) -> tuple[Memory, LLMContextAggregatorPair]:
-    """Return a call's memory and the two processors that fill it.
+class Dialogue:
+    """The memory of one call, and what tells when the caller's turns begin and end.
+
+    Attributes:
+        memory: What both sides have said, as far as it was heard.
+        pair: Pipecat's processors that fill it, one for each side.
+        vad: Detects the caller's speech.
+        echo: Recognises our own sound on the caller's line.
+        background: Recognises speech that is not the caller's.
+        asides: Decides which sounds of the caller are no turn.
 
     Args:
         agent: Who answers.
-        turn: The settings for the end of the caller's turn.
-        models: Shared by all calls of the process.
-        tell: Takes the events of judged pauses and of summaries.
-        words_owed: Returns whether a transcript of the caller's speech is still pending.
-        dictation: Keeps turns open; `None` to not wait for a caller who dictates.
-        judges: Run the turn model for all calls of the process; `None` for some of this call's own.
-        vad: Detects speech; `None` for a new one.
-        memory: To be filled; `None` for one of a call in which nothing is heard.
-        asides: Decide which sounds of the caller are no turn; `None` if each is one.
+        settings: For the end of the caller's turn.
+        models: Of all calls of the process.
+        judges: Run the turn model for all calls.
+        stt: Transcribes the caller.
+        speech: What the agent has to say.
+        line: The caller's.
+        floor: Of the call.
+        turn: In progress.
+        tell: Takes the events of judged pauses, dictation and summaries.
+        clock: Monotonic, in seconds.
     """
-    memory = memory or Memory(heard_s=lambda: 0.0)
-    vad = vad or models.vad(turn)
-    judges = judges or TurnJudges(clock=monotonic)
-    detector = models.turn_detector(turn, vad, judges=judges, clock=monotonic, tell=tell)
-    stop = _stop_rule(detector, words_owed, dictation, asides)
+
+    def __init__(
+        self,
+        agent: AgentSettings,
+        settings: TurnSettings,
+        *,
+        models: VoiceModels,
+        judges: TurnJudges,
+        stt: SttStage,
+        speech: OwedWords,
+        line: CallerLine,
+        floor: Floor,
+        turn: Turn,
+        tell: Tell,
+        clock: Clock,
+    ) -> None:
+        self._clock = clock
+        self.memory = Memory(heard_s=lambda: line.heard_s(clock()))
+        self.echo = EchoEar(clock)
+        self.background = Background()
+        self.background.listens = stt.listens
+        floor.listeners.append(self._follow)
+        self.vad = models.vad(settings, echo=self.echo, background=self.background)
+        speech.length = lambda: len(self.memory.messages)
+        self.asides = Asides(self.memory, speech, floor=floor, clock=clock)
+        dictation = DictationWait(
+            dictation_of(agent),
+            floor=floor,
+            turn=turn,
+            asked=lambda: self.memory.last_said,
+            clock=clock,
+            tell=tell,
+        )
+        detector = models.turn_detector(settings, self.vad, judges=judges, clock=clock, tell=tell)
+        stop = turn_stop(detector, pending=stt.words_owed)
+        stop.more_s, stop.cut = dictation.left_s, self.asides.has_cut
+        self.pair = make_pair(
+            agent, settings, memory=self.memory, vad=self.vad, stop=stop, tell=tell
+        )
+        self.asides.echoes = self.echo.heard_lately
+        self.asides.partial = self.pair.assistant().aggregation_string
+
+    def add(self, role: str, words: str) -> None:
+        """Add a message to the memory."""
+        self.memory.add_message(cast("LLMContextMessage", {"role": role, "content": words}))
+
+    def notice(self, event: Event) -> None:
+        """Stop blaming the background while no recogniser could have written words."""
+        if isinstance(event, (AttemptFailed, StageExhausted)) and event.stage == "stt":
+            self.background.deaf()
+
+    def _follow(self, event: FloorEvent) -> None:
+        if isinstance(event, WordsCame):
+            self.background.worded(event.text, self._clock())
+        elif isinstance(event, TurnClosed):
+            self.background.turn_over()
+
+
+def turn_stop(detector: TurnDetector, *, pending: Callable[[], bool] = lambda: False) -> TurnStop:
+    """Return what ends the caller's turn; `pending` returns whether there are unwritten words."""
+    stop = TurnStop(turn_analyzer=detector, owed=pending, after_sound=detector.note_silence)
+    detector.tell_pause = stop.tell_above
+    return stop
+
+
+def make_pair(
+    agent: AgentSettings,
+    settings: TurnSettings,
+    *,
+    memory: Memory,
+    vad: VADAnalyzer,
+    stop: TurnStop,
+    tell: Tell,
+) -> LLMContextAggregatorPair:
+    """Return the two processors that fill a memory, and report summaries of it."""
+    # Pipecat itself ends a turn after this silence.
+    longest_s = max(settings.user_turn_stop_timeout_s, dictation_of(agent).longest_s + TURN_OVER_S)
     pair = LLMContextAggregatorPair(
         memory,
-        user_params=_user_params(vad, stop, longest_s=_longest_s(agent, turn)),
-        assistant_params=_assistant_params(agent),
+        user_params=_user_params(vad, stop, longest_s=longest_s),
+        assistant_params=LLMAssistantAggregatorParams(
+            # `ContextWindow` asks for summaries. Pipecat's own trigger ignores the system message,
+            # and asks repeatedly to summarise what is too short.
+            enable_auto_context_summarization=False,
+            auto_context_summarization_config=_summaries(agent.context_tokens),
+        ),
     )
-    _tell_of_summaries(pair.assistant(), memory, tell)
-    return memory, pair
+
+    async def applied(*_: object) -> None:
+        tell(
+            ContextShortened(
+                how="summarised",
+                tokens_before=memory.tokens_before,
+                tokens_after=memory.tokens,
+            )
+        )
+
+    pair.assistant().add_event_handler("on_summary_applied", applied)
+    return pair
 
 
 def opening_frames(agent: AgentSettings, *, resumed: str = "", owed: bool = False) -> list[Frame]:
@@ -110,34 +202,6 @@ def opening_frames(agent: AgentSettings, *, resumed: str = "", owed: bool = Fals
 def dictation_of(agent: AgentSettings) -> Dictation:
     """Return how long an agent's callers may pause while they dictate."""
     return Dictation(pause_s=agent.dictation.pause_s, questions=agent.dictation.questions)
-
-
-def _stop_rule(
-    detector: TurnDetector,
-    words_owed: Callable[[], bool],
-    dictation: DictationWait | None,
-    asides: Asides | None,
-) -> TurnStop:
-    """Return what ends the caller's turn."""
-    stop = TurnStop(turn_analyzer=detector, owed=words_owed, after_sound=detector.note_silence)
-    stop.more_s = dictation.left_s if dictation else stop.more_s
-    stop.cut = asides.has_cut if asides else stop.cut
-    detector.tell_pause = stop.tell_above
-    return stop
-
-
-def _longest_s(agent: AgentSettings, turn: TurnSettings) -> float:
-    """Return after which silence Pipecat itself ends a turn."""
-    return max(turn.user_turn_stop_timeout_s, dictation_of(agent).longest_s + TURN_OVER_S)
-
-
-def _assistant_params(agent: AgentSettings) -> LLMAssistantAggregatorParams:
-    return LLMAssistantAggregatorParams(
-        # `ContextWindow` asks for summaries. Pipecat's own trigger ignores the system message, and
-        # asks repeatedly to summarise what is too short.
-        enable_auto_context_summarization=False,
-        auto_context_summarization_config=_summaries(agent.context_tokens),
-    )
 
 
 def _user_params(vad: VADAnalyzer, stop: TurnStop, *, longest_s: float) -> LLMUserAggregatorParams:
@@ -168,16 +232,3 @@ def _summaries(context_tokens: int) -> LLMAutoContextSummarizationConfig:
             summarization_timeout=SUMMARY_TIMEOUT_S,
         ),
     )
-
-
-def _tell_of_summaries(assistant: LLMAssistantAggregator, memory: Memory, tell: Tell) -> None:
-    async def applied(*_: object) -> None:
-        tell(
-            ContextShortened(
-                how="summarised",
-                tokens_before=memory.tokens_before,
-                tokens_after=memory.tokens,
-            )
-        )
-
-    assistant.add_event_handler("on_summary_applied", applied)

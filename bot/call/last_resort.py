@@ -11,28 +11,26 @@ import numpy as np
 from pipecat.frames.frames import EndFrame, TTSSpeakFrame
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
-from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.workers.runner import WorkerRunner
 
 from bot.clips.store import CallVoice, ClipStore, clips_folder, load_utterances
 from bot.config.agent import AgentSettings
-from bot.config.rungs import follows_caller, rung_of, spoken
+from bot.config.rungs import follows_caller, rung_of
+from bot.config.sections import HoldLineSettings
 from bot.config.settings import Settings
-from bot.tools.caller_requests import CallerRequests
 from engines.espeak import UnknownVoiceError
 from operations.database.database import Database
 from operations.record.callbacks import Callbacks
 from processors.holding.late_answer_rules import Holding, HoldSettings
 from processors.holding.line_rules import LANGUAGE
 from processors.holding.on_device_words import NoEar, WordEar
-from processors.holding.outage_rules import OutageSettings, Step
-from processors.holding.own_voice import Fallback, Phrases
-from processors.holding.utterance_rules import Chooser, FallbackText, Situation, in_language
+from processors.holding.outage_rules import Step
+from processors.holding.utterance_rules import FallbackText, Situation, in_language
 from providers.catalog import provider
 from providers.local_tts import VOICE, Manner, names, pieces, speak
 from providers.menu_ear import MenuEar
 from providers.provider import RungSpec
-from transports.leg import Leg, LegFacts
+from transports.leg import Leg
 
 KNOWN: Final = "en"  # used for languages that espeak-ng lacks
 
@@ -133,47 +131,20 @@ class LastResort:
         await self.ear.close()
 
 
-def fallback_for(
-    shared: LastResort,
-    settings: Settings,
-    agent: AgentSettings,
-    facts: LegFacts,
-    *,
-    context: LLMContext,
-    requests: CallerRequests,
-    speaking: Callable[[], str | None],
-) -> Fallback:
-    """Return the fallbacks of one call; `speaking` returns the name of the active voice."""
-    hold = settings.hold
-    return Fallback(
-        holding=Holding(
-            HoldSettings(
-                first_s=hold.first_s,
-                last_s=hold.last_s,
-                clip_s=hold.clip_s,
-                silence_s=hold.silence_s,
-                turns_apart=hold.turns_apart,
-            )
-        ),
-        outage=OutageSettings(
-            steps=_steps(hold.steps, keys=facts.keys),
-            clips=hold.clips,
-            menus=hold.menus,
-        ),
-        phrases=Phrases(
-            chooser=Chooser(shared.utterances),
-            language=spoken(agent.language, "tts"),
-        ),
-        voice=_voice(
-            shared.clips, settings, agent, rate_hz=facts.sample_rate_hz, speaking=speaking
-        ),
-        choices=requests,
-        ear=_ear(shared, hold.steps, keys=facts.keys),
-        remember=lambda words: context.add_message({"role": "assistant", "content": words}),
+def holding_of(hold: HoldLineSettings) -> Holding:
+    """Return what decides when an answer is late."""
+    return Holding(
+        HoldSettings(
+            first_s=hold.first_s,
+            last_s=hold.last_s,
+            clip_s=hold.clip_s,
+            silence_s=hold.silence_s,
+            turns_apart=hold.turns_apart,
+        )
     )
 
 
-def _steps(steps: Sequence[Step], *, keys: bool) -> list[Step]:
+def menu_steps(steps: Sequence[Step], *, keys: bool) -> list[Step]:
     """Return the menu's steps on this line: never `LOCAL`, and no keypad without keys."""
     left_out = {Step.LOCAL} if keys else {Step.LOCAL, Step.KEYPAD}
     if not keys and Step.WORDS not in steps:
@@ -181,14 +152,14 @@ def _steps(steps: Sequence[Step], *, keys: bool) -> list[Step]:
     return [step for step in steps if step not in left_out]
 
 
-def _ear(shared: LastResort, steps: Sequence[Step], *, keys: bool) -> WordEar:
+def menu_ear(shared: LastResort, steps: Sequence[Step], *, keys: bool) -> WordEar:
     """Return the recogniser of the menu's words; `NoEar` if no text asks for words."""
     menu = Situation.MENU_EITHER if keys else Situation.MENU_WORDS
     there = {fallback_text.situation for fallback_text in shared.texts(LANGUAGE)}
     return shared.ear if Step.WORDS in steps and there >= {menu, *QUESTIONS} else NoEar()
 
 
-def _voice(
+def call_voice(
     clips: ClipStore,
     settings: Settings,
     agent: AgentSettings,
@@ -196,6 +167,7 @@ def _voice(
     rate_hz: int,
     speaking: Callable[[], str | None],
 ) -> CallVoice:
+    """Return the voice of the fallback texts; `speaking` returns the name of the active rung."""
     ladder = settings.stages.tts
     rungs = [rung_of(item, "tts", agent=agent, sample_rate_hz=rate_hz) for item in ladder]
     like = next((rung for rung in rungs if rung.kind == "local"), None)

@@ -23,11 +23,10 @@ from pipecat.utils.context.word_completion_tracker import WordCompletionTracker
 from bot import clock
 from bot.config.settings import TurnSettings
 from calls.entry import Tell
-from processors.turn.background_rules import Background
 from processors.turn.detector import WIDTH, DetectorSettings, TurnDetector, TurnJudges
 from processors.turn.echo import EchoEar
 from processors.turn.sound_path import Faintness
-from processors.turn.speech_rules import BeginningOfSpeech
+from processors.turn.speech_rules import Background, BeginningOfSpeech
 from providers.sockets import tls_context
 
 
@@ -54,7 +53,6 @@ class SharedSilero(SileroVADAnalyzer):
         session: Any,
         *,
         params: VADParams,
-        faintness: Faintness,
         echo: EchoEar | None = None,
         background: Background | None = None,
     ) -> None:
@@ -63,7 +61,7 @@ class SharedSilero(SileroVADAnalyzer):
         self._windows_since_reset = 0
         self._low_confidence_windows = 0
         self._beginning = BeginningOfSpeech()
-        self.faintness = faintness
+        self.faintness = Faintness()
         self._echo = echo
         self._background = background
 
@@ -128,7 +126,6 @@ class VoiceModels:
     def vad(
         self,
         turn: TurnSettings,
-        faintness: Faintness | None = None,
         *,
         echo: EchoEar | None = None,
         background: Background | None = None,
@@ -137,7 +134,6 @@ class VoiceModels:
 
         Args:
             turn: The settings for the end of the caller's turn.
-            faintness: Hears the same audio; `None` for one of its own.
             echo: Recognises our own voice; `None` if the line has no echo.
             background: Recognises sound behind the caller; `None` if there is none.
         """
@@ -146,13 +142,7 @@ class VoiceModels:
             stop_secs=turn.vad_stop_s,
             min_volume=turn.vad_min_volume,
         )
-        return SharedSilero(
-            self._silero,
-            params=params,
-            faintness=faintness or Faintness(),
-            echo=echo,
-            background=background,
-        )
+        return SharedSilero(self._silero, params=params, echo=echo, background=background)
 
     def turn_detector(
         self,

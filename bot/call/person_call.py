@@ -1,7 +1,7 @@
 """The call to the person of a transfer: the summary, the agent's voice on it, and the joining."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,12 +17,15 @@ from pipecat.workers.runner import WorkerRunner
 from bot.call.last_resort import say_locally
 from bot.call.shared import Shared
 from bot.clock import Clock
+from bot.config.agent import AgentSettings
 from calls.caller import clean
+from calls.entry import Tell
 from calls.line import CallerLine
+from calls.turn import Turn
 from processors.answering.stage import LlmStage
 from processors.holding.line_rules import Consent, heard_here
 from processors.holding.outage_rules import Step
-from processors.holding.utterance_rules import FallbackText, Situation
+from processors.holding.utterance_rules import Situation
 from processors.speaking.stage import TtsStage
 from processors.transfer.person_leg import (
     RATES_HZ,
@@ -107,48 +110,54 @@ def person_words(shared: Shared, language: str, *, rate_hz: int) -> PersonWords 
 class PersonCall:
     """The leg of a person who has picked up, with the agent's voice and, later, the caller.
 
-    person = PersonCall(leg, tts=tts, line=line, language="en", texts=texts, words=None, clock=now)
+    person = PersonCall(shared, leg, agent, language="en", turn=turn, tell=tell)
     running = group.create_task(person.run(gone=gone, key=pressed, word=said))
     await person.brief("It is about a bill.")
     await person.join(waiting.play, caller_rate_hz=8000)
     await person.hang_up("caller_hung_up")
+
+    Args:
+        shared: What calls share.
+        leg: The person's leg.
+        agent: Who speaks.
+        language: The agent's: the person is not the caller.
+        turn: Of the call: no two of its attempts share a number.
+        tell: Takes the events of the voices.
     """
 
     def __init__(
         self,
+        shared: Shared,
         leg: Leg,
+        agent: AgentSettings,
         *,
-        tts: TtsStage,
-        line: CallerLine,
         language: str,
-        texts: Sequence[FallbackText],
-        words: PersonWords | None,
-        clock: Clock,
+        turn: Turn,
+        tell: Tell,
     ) -> None:
-        """Put the agent's voice on the leg.
-
-        Args:
-            leg: The person's leg.
-            tts: The agent's voices, on this leg.
-            line: The person's line.
-            language: The agent's: the person is not the caller.
-            texts: The owner's texts in that language.
-            words: Recognises yes and no; `None` if only keys count.
-            clock: Monotonic, in seconds.
-        """
         self._leg = leg
-        self._tts = tts
-        self._texts = texts
+        self._texts = shared.last_resort.texts(language)
         self._rate_hz = rate_hz = leg.facts.sample_rate_hz
+        line, own_turn = CallerLine(), Turn(budget_s=shared.settings.latency.budget_s)
+        own_turn.attempts = turn.attempts
 
         async def local(text: str) -> bytes:
             return await asyncio.to_thread(say_locally, text, language, rate_hz=rate_hz)
 
         self._ear = PersonEar()
-        self._ear.words = words
-        self._voice = PersonVoice(line, say_locally=local, clock=clock)
-        tts.say_unsaid = self._voice.keep_unsaid
-        self._worker = _worker([leg.input(), self._ear, tts, self._voice, leg.output()], rate_hz)
+        self._ear.words = person_words(shared, language, rate_hz=rate_hz)
+        self._tts = TtsStage(
+            shared.rungs("tts", agent, sample_rate_hz=rate_hz),
+            policy=shared.policies["tts"],
+            tell=tell,
+            clock=shared.clock,
+            turn=own_turn,
+            line=line,
+        )
+        self._voice = PersonVoice(line, say_locally=local, clock=shared.clock)
+        self._tts.say_unsaid = self._voice.keep_unsaid
+        listed = [leg.input(), self._ear, self._tts, self._voice, leg.output()]
+        self._worker = _worker(listed, rate_hz)
 
     async def run(
         self,
@@ -208,11 +217,14 @@ class PersonCall:
         return resampled(self._voice.play, caller_rate_hz, self._rate_hz)
 
     async def hang_up(self, reason: str) -> None:
-        """End the leg; does nothing if it is over."""
+        """End the leg; does nothing if it is over, and raises nothing."""
         self._ear.take = None
-        if not self._worker.has_finished():
-            await self._worker.cancel(reason=reason)
-        await self._leg.hang_up(reason)
+        try:
+            if not self._worker.has_finished():
+                await self._worker.cancel(reason=reason)
+            await self._leg.hang_up(reason)
+        except Exception as broken:  # noqa: BLE001 - the caller must still be told
+            logger.opt(exception=broken).error("a person's leg could not be ended")
 
     def _text(self, situation: Situation) -> str:
         found = (text.text for text in self._texts if text.situation is situation)

@@ -65,36 +65,38 @@ def state_of(
         unsure: How many of the last words may not have been heard.
         now: On the same clock.
     """
-    messages = [dict(said) for said in pipeline.context.messages if isinstance(said, dict)]
-    speech = pipeline.tts.agenda.speech
-    partial = pipeline.pair.assistant().aggregation_string()
-    speaks = pipeline.speaks(now)
+    talk, agenda = pipeline.dialogue, pipeline.tts.agenda
+    messages = [dict(said) for said in talk.memory.messages if isinstance(said, dict)]
+    speech = agenda.speech
+    partial = talk.pair.assistant().aggregation_string()
+    # Part of an answer still has to be heard.
+    speaks = agenda.in_reply or not agenda.empty or pipeline.floor.agent_sounds(now)
     heard = [said.get("content") for said in messages[speech.since :] if _is_spoken(said)]
     return ResumeState(
         call_id=call_id,
         began_at=began_at,
         kept_at=now,
         entries=entries,
-        turn=pipeline.wiring.turn.number,
+        turn=pipeline.turn.number,
         language=pipeline.phrases.language,
         voice=pipeline.tts.speaker,
         messages=messages,
-        words=pipeline.pair.user().aggregation_string(),
+        words=talk.pair.user().aggregation_string(),
         said=speech.text if speaks else "",
         heard=without_last(" ".join([*map(str, heard), partial]).strip(), unsure) if speaks else "",
         partial=without_last(partial, unsure),
-        written=not pipeline.tts.agenda.in_reply,
+        written=not agenda.in_reply,
         tools=pipeline.tools.box.kept,
     )
 
 
 def take_up(pipeline: CallPipeline, state: ResumeState) -> None:
     """Give a new call the state of the call that it resumes."""
-    pipeline.context.set_messages(cast("list[LLMContextMessage]", conversation(state)))
+    pipeline.dialogue.memory.set_messages(cast("list[LLMContextMessage]", conversation(state)))
     pipeline.tools.box.restore(state.tools)
     pipeline.tts.speaker = state.voice
     if state.partial:
-        pipeline.wiring.outside(AgentSaid(turn=state.turn, text=state.partial))
+        pipeline.outside(AgentSaid(turn=state.turn, text=state.partial))
 
 
 async def speak_first(
@@ -108,7 +110,7 @@ async def speak_first(
     if step is Next.SAY:
         await pipeline.tts.queue_frame(TTSSpeakFrame(rest))
     elif step is Next.ASK:
-        await pipeline.pair.user().queue_frame(LLMRunFrame())
+        await pipeline.dialogue.pair.user().queue_frame(LLMRunFrame())
 
 
 async def keep(

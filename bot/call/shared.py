@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 from pipecat.processors.frame_processor import FrameProcessor
 
-from bot.call.answerers import CarrierWords
 from bot.call.briefs import Briefs
 from bot.call.last_resort import LastResort
 from bot.call.models import VoiceModels
@@ -20,6 +19,7 @@ from operations.crm.port import CrmLookup
 from processors.turn.detector import TurnJudges
 from providers.catalog import provider
 from providers.provider import Stage
+from transports.carrier_words import CarrierWords
 from transports.leg import People
 
 

@@ -6,29 +6,34 @@ so.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, Final, TypeAlias
 
 from loguru import logger
 from pipecat.frames.frames import InterruptionWorkerFrame
+from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameDirection
 
-from bot.call.person_call import PersonCall, Summary
+from bot.call.person_call import PersonCall, Summary, summarise
+from bot.call.shared import Shared
 from bot.config.agent import CALLBACK, PERSON, AgentSettings, DestinationSettings
+from bot.config.rungs import spoken
+from bot.tools.caller_requests import CallerRequests
+from calls.entry import Tell
 from calls.handover import Destination, Handover
 from calls.leg_events import CallerReturned, HandedOver, PersonBriefed
-from processors.holding.caller_silence import CallerSilence, End
+from calls.turn import Turn
+from processors.answering.stage import LlmStage
+from processors.holding.caller_silence import CallerSilence
 from processors.holding.hold_line import HoldLine
 from processors.holding.line_executor import until_heard
-from processors.holding.line_rules import CallerAway, Consent
-from processors.holding.own_voice import Fallback
+from processors.holding.line_rules import Consent
 from processors.holding.utterance_rules import Situation
 from processors.ladder.stage import Alarm
 from processors.transfer.decision import At, How, Steps, TransferDecision, TransferStep
 from processors.transfer.waiting_line import JoinedSound, WaitingLine
-from processors.wiring import CallWiring
-from transports.leg import CallsPeople, Leg
+from transports.leg import Leg
 
 
 def begin_owned(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
@@ -45,45 +50,46 @@ class Transfer:
     Attributes:
         waiting: What the caller hears meanwhile; stands directly before the output.
         sound: Takes the caller's audio for the person; stands directly after the input.
+
+    Args:
+        shared: What calls share.
+        leg: The caller's leg.
+        agent: Its destinations and keys.
+        call_id: Names the call for the owner's webhook.
+        llm: Summarises the call.
+        memory: The conversation.
+        waiting: Plays to the caller meanwhile.
+        silence: Prompts a silent caller, but not one who talks with a person.
+        hold_line: Speaks when an answer is late, and reads the outage menu.
+        requests: Takes a callback, and ends the call.
+        turn: In progress.
+        tell: Takes the events.
     """
 
     def __init__(
         self,
-        agent: AgentSettings,
+        shared: Shared,
         leg: Leg,
+        agent: AgentSettings,
         *,
-        calls_people: CallsPeople | None,
-        fallback: Fallback,
+        call_id: str,
+        llm: LlmStage,
+        memory: LLMContext,
+        waiting: WaitingLine,
         silence: CallerSilence,
         hold_line: HoldLine,
-        summarise: Callable[[str, Destination], Awaitable[Summary]],
-        make_person: Callable[[Leg], PersonCall],
-        end: End,
-        wiring: CallWiring,
+        requests: CallerRequests,
+        turn: Turn,
+        tell: Tell,
     ) -> None:
-        """Serve one call.
-
-        Args:
-            agent: Its destinations and keys.
-            leg: The caller's leg.
-            calls_people: Calls the person; `None` if no carrier can.
-            fallback: The call's own voice and texts.
-            silence: Prompts a silent caller, but not one who talks with a person.
-            hold_line: Speaks when an answer is late, and reads the outage menu.
-            summarise: Summarises the call, given why the caller needs a person.
-            make_person: Puts the agent's voice on the leg of a person who has picked up.
-            end: Ends the call.
-            wiring: What the call's parts share.
-        """
-        self.waiting = WaitingLine(fallback, wiring)
-        self.waiting.on_key = self._pressed
-        self.sound = JoinedSound()
-        self.leg, self.wiring, self.end = leg, wiring, end
-        self.silence, self.hold_line = silence, hold_line
-        self.calls_people = calls_people
-        self.summarise, self.make_person = summarise, make_person
-        self._agent = agent
-        self._call_back = fallback.choices.call_back
+        self.waiting, self.sound = waiting, JoinedSound()
+        waiting.on_key = self._pressed
+        self.shared, self.leg, self.agent = shared, leg, agent
+        self._silence, self._hold_line, self.requests = silence, hold_line, requests
+        self.turn, self.tell = turn, tell
+        self.calls_people = shared.people.for_caller(leg.facts.transport)
+        self.language = spoken(agent.language, "tts")  # the person is not the caller
+        self._call_id, self._llm, self._memory = call_id, llm, memory
         self._attempt: TransferAttempt | None = None
         self._running: asyncio.Task[Handover | None] | None = None
         self._noting: asyncio.Task[None] | None = None
@@ -91,7 +97,7 @@ class Transfer:
     @property
     def names(self) -> tuple[str, ...]:
         """The destinations that the model may choose."""
-        return tuple(name for name, to in self._agent.destinations.items() if self._how(to))
+        return tuple(name for name, to in self.agent.destinations.items() if self._how(to))
 
     @property
     def busy(self) -> bool:
@@ -106,10 +112,10 @@ class Transfer:
             reason: Why the caller needs a person.
             behind_words: Whether the model still writes words that the caller should hear first.
         """
-        wanted = self._agent.destinations.get(name)
+        wanted = self.agent.destinations.get(name)
         how = self._how(wanted) if wanted else None
         if self.busy:
-            self.hold_line.note_answered()  # the model gives no answer to this turn
+            self._hold_line.note_answered()  # the model gives no answer to this turn
             self.waiting.reassure()
         if wanted is None or how is None or self.busy:
             return False
@@ -128,6 +134,28 @@ class Transfer:
         self._attempt.from_menu = True
         return await asyncio.shield(self._running) == "connected"
 
+    async def summarise(self, reason: str, to: Destination) -> Summary:
+        """Return the summary of the call, and queue it for the owner's webhook."""
+        summary = await summarise(
+            self._llm,
+            self._memory,
+            reason=reason,
+            language=self.language,
+            limit_s=self.shared.settings.transfer.summary_s,
+            clock=self.shared.clock,
+        )
+        self.shared.posts.send(
+            {
+                "call_id": self._call_id,
+                "destination": to.name,
+                "caller": self.leg.facts.other_party,
+                "reason": reason,
+                "summary": summary.text,
+                "by": summary.by,
+            }
+        )
+        return summary
+
     async def close(self) -> None:
         """End the transfer with the call, so that the person is not left on an empty line."""
         if self._attempt and self._running:
@@ -136,6 +164,24 @@ class Transfer:
         for task in filter(None, (self._running, self._noting)):
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+    def leave_agent(self) -> None:
+        """Let the caller wait for the person: nothing of the agent's disturbs them."""
+        self._silence.excuse(away=True)
+        self._hold_line.note_answered()
+        self._hold_line.set_away(away=True)
+
+    def part(self) -> None:
+        """Let the caller and the person hear each other no longer."""
+        self.sound.take = None
+        self.waiting.together = False
+
+    def return_to_agent(self) -> None:
+        """Give the caller back to the agent."""
+        self.part()
+        self.waiting.hold(on=False)
+        self._silence.excuse(away=False)
+        self._hold_line.set_away(away=False)
 
     def _how(self, to: DestinationSettings) -> How | None:
         """Return the kind of transfer to a destination; `None` if this line supports none."""
@@ -147,8 +193,8 @@ class Transfer:
         return How.CALL if calls else None
 
     def _pressed(self, key: str) -> None:
-        wanted = self._agent.keys.get(key)
-        if wanted is None or self.busy or self.hold_line.decision.outage.takes_keys:
+        wanted = self.agent.keys.get(key)
+        if wanted is None or self.busy or self._hold_line.decision.outage.takes_keys:
             return
         reason = f"pressed {key}"
         if wanted == CALLBACK:
@@ -157,7 +203,7 @@ class Transfer:
             self.reach(next(iter(self.names), "") if wanted == PERSON else wanted, reason)
 
     async def _note_callback(self, reason: str) -> None:
-        kept = await self._call_back(reason)
+        kept = await self.requests.call_back(reason)
         await self.waiting.say(Situation.CALLBACK if kept else Situation.NO_CALLBACK)
 
 
@@ -168,6 +214,60 @@ REASON: Final = "transfer"
 
 Report: TypeAlias = Callable[[float], Steps]
 """A method of the decision that takes a result, and the time."""
+
+ANSWERS: Final[Mapping[str, bool]] = {
+    ACCEPT: True,
+    DECLINE: False,
+    Consent.YES: True,
+    Consent.NO: False,
+}
+"""The keys and words of a person; True accepts the call."""
+
+
+class _Tasks:
+    """The tasks of one attempt, and the reports that wait for its decision."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._alarm = Alarm(clock)
+        self._now = clock
+        self._reports: deque[Report] = deque()
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+
+    def report(self, report: Report) -> None:
+        """Queue a report; never waits."""
+        self._reports.append(report)
+        self._alarm.ring()
+
+    async def wait(self, wake_at: float | None) -> tuple[Report | None, float]:
+        """Return the next report and the time; `None` if none came before `wake_at`."""
+        now = await self._alarm.wait(self._now() if self._reports else wake_at)
+        return (self._reports.popleft() if self._reports else None), now
+
+    def start(
+        self, name: str, work: Coroutine[Any, Any, Report | None], if_it_fails: Report
+    ) -> None:
+        """Begin something that takes time, and queue its report when it is done or has failed."""
+        surely = self._surely(name, work, if_it_fails)
+        self._under_way[name] = begin_owned(surely, f"transfer: {name}")
+
+    async def cancel(self, *names: str) -> None:
+        """Cancel these, or all, and wait for them."""
+        found = self._under_way.items()
+        tasks = [task for name, task in found if not names or name in names]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _surely(
+        self, name: str, work: Coroutine[Any, Any, Report | None], if_it_fails: Report
+    ) -> None:
+        try:
+            report = await work
+        except Exception as broken:  # noqa: BLE001 - a step that fails is a result like others
+            logger.opt(exception=broken).error("transfer: {} failed", name)
+            report = if_it_fails
+        if report is not None:
+            self.report(report)
 
 
 class TransferAttempt:
@@ -182,52 +282,34 @@ class TransferAttempt:
         self._to = to
         self._ring_s = ring_s
         self._reason = reason
-        self._tell = transfer.wiring.tell
-        self._now = transfer.wiring.clock
+        self._tell = transfer.tell
+        self._now = transfer.shared.clock
         self._began_at = self._now()
         self._told = False
         self._summary: Summary | None = None
         self._person: PersonCall | None = None
-        self._alarm = Alarm(self._now)
-        self._reports: deque[Report] = deque()
-        self._under_way: dict[str, asyncio.Task[Any]] = {}
+        self._tasks = _Tasks(self._now)
 
     def caller_gone(self) -> None:
         """Let the attempt end: the caller's leg has ended, or the call."""
-        self._report(self._decision.caller_gone)
+        self._tasks.report(self._decision.caller_gone)
 
     async def run(self) -> Handover | None:
         """Return the result once the attempt is over; `None` if the caller hung up before."""
+        decision = self._decision
         try:
-            await self._go_on()
+            self._transfer.leave_agent()
+            await self._do(decision.start(self._now()))
+            while decision.at is not At.OVER:
+                report, now = await self._tasks.wait(decision.wake_at)
+                await self._do((report or decision.tick)(now))
         except Exception as broken:  # noqa: BLE001 - the caller must return to the agent
             logger.opt(exception=broken).error("a transfer failed")
             await self._drop("failed")
             await self._come_back("failed")
         finally:
-            for task in self._under_way.values():
-                task.cancel()
-            await asyncio.gather(*self._under_way.values(), return_exceptions=True)
-        return self._decision.outcome
-
-    async def _go_on(self) -> None:
-        decision, transfer = self._decision, self._transfer
-        transfer.silence.excuse(away=True)
-        transfer.hold_line.note_answered()
-        transfer.hold_line.note(CallerAway(away=True))
-        await self._do(decision.start(self._now()))
-        while decision.at is not At.OVER:
-            wake_at = self._now() if self._reports else decision.wake_at
-            now = await self._alarm.wait(wake_at)
-            if self._reports:
-                await self._do(self._reports.popleft()(now))
-            else:
-                await self._do(decision.tick(now))
-
-    def _report(self, report: Report) -> None:
-        """Queue a report for the decision; never waits."""
-        self._reports.append(report)
-        self._alarm.ring()
+            await self._tasks.cancel()
+        return decision.outcome
 
     async def _do(self, steps: Steps) -> None:
         for step in steps:
@@ -257,33 +339,16 @@ class TransferAttempt:
             TransferStep.ASK_AGAIN: (partial(self._brief, again=True), decision.person_gone),
             TransferStep.JOIN: (self._join, partial(decision.joined, ok=False)),
         }[step]
-        self._start(step, work(), if_it_fails)
-
-    def _start(
-        self, name: str, work: Coroutine[Any, Any, Report | None], if_it_fails: Report
-    ) -> None:
-        surely = self._surely(name, work, if_it_fails)
-        self._under_way[name] = begin_owned(surely, f"transfer: {name}")
-
-    async def _surely(
-        self, name: str, work: Coroutine[Any, Any, Report | None], if_it_fails: Report
-    ) -> None:
-        try:
-            report = await work
-        except Exception as broken:  # noqa: BLE001 - a step that fails is a result like others
-            logger.opt(exception=broken).error("transfer: {} failed", name)
-            report = if_it_fails
-        if report is not None:
-            self._report(report)
+        self._tasks.start(step, work(), if_it_fails)
 
     # Steps that take time; each returns its report.
 
     async def _announce(self) -> Report:
         """Tell the caller about the transfer, after what the agent is saying."""
-        transfer, waiting = self._transfer, self._transfer.waiting
+        waiting = self._transfer.waiting
         await waiting.words_out()
         await waiting.say(Situation.PERSON)
-        await until_heard(transfer.wiring.line, self._now)
+        await until_heard(waiting.line, self._now)
         return self._decision.announced
 
     async def _summarise(self) -> Report:
@@ -292,16 +357,25 @@ class TransferAttempt:
 
     async def _call(self) -> Report:
         """Call the person, and run the leg of the one who picks up."""
-        decision, calls_people = self._decision, self._transfer.calls_people
-        assert calls_people  # noqa: S101 - `_how` has checked
-        came = await calls_people.call_person(self._to, ring_s=self._ring_s)
+        decision, transfer = self._decision, self._transfer
+        assert transfer.calls_people  # noqa: S101 - `_how` has checked
+        came = await transfer.calls_people.call_person(self._to, ring_s=self._ring_s)
         if isinstance(came, str):
             return partial(decision.person_called, outcome=came)
-        self._person = self._transfer.make_person(came)
-        running = self._person.run(
-            gone=lambda: self._report(decision.person_gone), key=self._pressed, word=self._said
+        self._person = PersonCall(
+            transfer.shared,
+            came,
+            transfer.agent,
+            language=transfer.language,
+            turn=transfer.turn,
+            tell=self._tell,
         )
-        self._start("person", running, decision.person_gone)
+        running = self._person.run(
+            gone=lambda: self._tasks.report(decision.person_gone),
+            key=self._person_said,
+            word=self._person_said,
+        )
+        self._tasks.start("person", running, decision.person_gone)
         return partial(decision.person_called, outcome="connected")
 
     async def _hand_on(self) -> Report:
@@ -331,36 +405,28 @@ class TransferAttempt:
         self._tell_outcome("connected")
         return partial(self._decision.joined, ok=True)
 
-    # What the person does.
-
-    def _pressed(self, key: str) -> None:
-        if key in (ACCEPT, DECLINE):
-            self._report(partial(self._decision.person_decided, accepts=key == ACCEPT))
-
-    def _said(self, word: Consent) -> None:
-        self._report(partial(self._decision.person_decided, accepts=word is Consent.YES))
+    def _person_said(self, answer: str) -> None:
+        if (accepts := ANSWERS.get(answer)) is not None:
+            self._tasks.report(partial(self._decision.person_decided, accepts=accepts))
 
     # The ends of an attempt.
 
     async def _drop(self, reason: str) -> None:
         """End the person's leg, or the attempt to reach it; a waiting caller still hears tones."""
-        for step in (TransferStep.CALL, TransferStep.JOIN):  # both would use a leg that ends
-            task = self._under_way.get(step)
-            if task and not task.done():
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-        self._part()
-        await self._hang_up(reason)
+        await self._tasks.cancel(TransferStep.CALL, TransferStep.JOIN)  # both use its leg
+        self._transfer.part()
+        if self._person:
+            await self._person.hang_up(reason)
 
     async def _let_go(self) -> None:
         """End our part of the call after a blind transfer."""
         self._transfer.waiting.hold(on=False)
         self._tell_outcome("connected")
-        await self._transfer.end(REASON)
+        await self._transfer.requests.hang_up(REASON)
 
     async def _come_back(self, outcome: Handover) -> None:
         """Return to the agent, which says that the transfer failed."""
-        self._give_back()
+        self._transfer.return_to_agent()
         self._tell_outcome(outcome)
         await self._transfer.waiting.say(Situation.NOT_REACHED)
         if not self.from_menu:
@@ -368,37 +434,20 @@ class TransferAttempt:
 
     async def _take_back(self) -> None:
         """Return to the agent: the person has left."""
-        self._give_back()
+        self._transfer.return_to_agent()
         self._tell(CallerReturned(destination=self._to.name, talked_s=self._decision.talked_s))
         if not self.from_menu:
             # this also asks whether there is anything else
             await self._transfer.waiting.say(Situation.BACK)
-        await self._hang_up("person_hung_up")  # a carrier may take seconds for it
-
-    def _part(self) -> None:
-        self._transfer.sound.take = None
-        self._transfer.waiting.together = False
-
-    def _give_back(self) -> None:
-        self._part()
-        self._transfer.waiting.hold(on=False)
-        self._transfer.silence.excuse(away=False)
-        self._transfer.hold_line.note(CallerAway(away=False))
-
-    async def _hang_up(self, reason: str) -> None:
-        """End the person's leg, if there is one; raises nothing."""
-        try:
-            if self._person:
-                await self._person.hang_up(reason)
-        except Exception as broken:  # noqa: BLE001 - the caller must still be told
-            logger.opt(exception=broken).error("a person's leg could not be ended")
+        if self._person:
+            await self._person.hang_up("person_hung_up")  # a carrier may take seconds for it
 
     def _tell_outcome(self, outcome: Handover) -> None:
         if not self._told:
             self._told = True
             self._tell(
                 HandedOver(
-                    turn=self._transfer.wiring.turn.number,
+                    turn=self._transfer.turn.number,
                     destination=self._to.name,
                     outcome=outcome,
                     took_s=self._now() - self._began_at,

@@ -6,9 +6,8 @@ from typing import Annotated
 import typer
 
 from bot.cli.options import ConfigOption
+from bot.config.database_urls import file_of, masked
 from bot.config.loading import load
-from bot.config.share_address import masked
-from bot.config.storage import file_of
 from bot.exits import CommandError, UsageError
 
 

@@ -9,7 +9,6 @@ from bot.cli.options import ConfigOption
 from bot.config.folders import check_folders
 from bot.config.loading import load
 from bot.tools.own_modules import find_own_modules
-from operations.telemetry import logs
 
 
 def command(
@@ -47,7 +46,6 @@ def command(
     loaded = load(config, flags=flags)
     check_folders(loaded)
     find_own_modules(loaded)
-    logs.set_up(level="WARNING", folder=loaded.settings.logs.dir)
-    from bot.programs.mic import talk  # noqa: PLC0415 - imports Pipecat, after the log set-up
+    from bot.programs.mic import talk  # noqa: PLC0415 - loads the sound library
 
     asyncio.run(talk(loaded.settings))

@@ -6,14 +6,14 @@ import typer
 from loguru import logger
 
 from bot.cli.options import ConfigOption
-from bot.config.checks import LEAST_TOKEN, is_short
+from bot.config.checks import MIN_TOKEN, is_short
 from bot.config.folders import check_folders, why_exposed
 from bot.config.known_secrets import KNOWN
 from bot.config.loading import load
 from bot.config.printing import as_yaml
 from bot.config.settings import ServerSettings
 from bot.exits import DONE
-from bot.programs.many import serve_with_workers
+from bot.workers.supervisor import serve_with_workers
 from operations.telemetry import logs
 
 
@@ -51,7 +51,7 @@ def command(
         return DONE
     check_folders(loaded)
     log = loaded.settings.logs
-    logs.set_up(level=log.level, folder=log.dir, json_lines=log.format == "json")
+    logs.set_up(level=log.level, folder=log.dir, json_lines=log.json_lines)
     _warn_of_token(loaded.settings.server)
     return serve_with_workers(config, flags, loaded)
 
@@ -60,7 +60,7 @@ def _warn_of_token(server: ServerSettings) -> None:
     token = server.token
     if token and is_short(token.get_secret_value()):
         logger.warning(
-            "HOLDLINE_TOKEN has fewer than {} characters; use it on loopback only", LEAST_TOKEN
+            "HOLDLINE_TOKEN has fewer than {} characters; use it on loopback only", MIN_TOKEN
         )
     if why := why_exposed(server):
         logger.warning("HOLDLINE_TOKEN {}", why)

@@ -49,7 +49,7 @@ def wanted(
     for item in settings.stages.tts:
         if item.kind == "local":
             continue  # the local voice needs no clips
-        for agent in (settings.agent, *settings.agents.values()):
+        for agent in settings.all_agents:
             for rung, text in _of_agent(item, agent, utterances):
                 name = Clip.of(rung, text).name
                 if name not in seen:

@@ -1,6 +1,6 @@
 """Outbound campaigns: script, calling hours, retries, limits."""
 
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
@@ -15,9 +15,6 @@ from bot.config.values import (
     Text,
     Zone,
 )
-from calls.outbound import DialOutcome
-from campaigns.model import RULES, CallingWindow, Campaign, OnOutage, RetryRule
-from processors.answerer.answerer_rules import MachineListening
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DayName = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -40,6 +37,8 @@ DAYS_END: Final = r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"
 CampaignName = Annotated[str, StringConstraints(pattern=NAME)]
 Region = Annotated[str, BeforeValidator(_as_region), StringConstraints(pattern=REGION_OR_NONE)]
 Prefix = Annotated[str, BeforeValidator(_as_prefix), StringConstraints(pattern=PREFIX)]
+OnOutage: TypeAlias = Literal["hold", "skip", "degraded"]
+"""While one of our stages is down: wait; skip the contact; or call anyway."""
 RetriedOutcome = Literal["busy", "no_answer", "voicemail", "failed", "cancelled", "agent_failed"]
 
 
@@ -129,41 +128,3 @@ class CampaignSettings(Section):
     voicemail_text: str = ""
     """Said to an answering machine after the beep. Empty: hang up."""
     amd: AmdSettings = AmdSettings()
-
-
-def campaign_of(name: str, settings: CampaignSettings) -> Campaign:
-    """Return the campaign for the dialer."""
-    plain = {
-        key: value
-        for key, value in settings
-        if key not in ("window", "retry", "amd") and key in Campaign.__dataclass_fields__
-    }
-    rules = {
-        DialOutcome(outcome): _rule(RULES[DialOutcome(outcome)], rule)
-        for outcome, rule in settings.retry.items()
-    }
-    amd = MachineListening(listen=settings.amd.listen, screening=settings.amd.screening)
-    return Campaign(name=name, window=_window(settings.window), retry=rules, amd=amd, **plain)
-
-
-def _rule(usual: RetryRule, said: ContactRetrySettings) -> RetryRule:
-    return RetryRule(
-        again=said.again,
-        rest_s=usual.rest_s if said.rest_s is None else said.rest_s,
-        counts=usual.counts if said.counts is None else said.counts,
-        most=said.most,
-    )
-
-
-def _window(settings: WindowSettings) -> CallingWindow:
-    return CallingWindow(
-        opens_s=_seconds(settings.begin),
-        closes_s=_seconds(settings.end),
-        days=frozenset(DAYS.index(day) for day in settings.days),
-        default_zone=settings.default_zone or "",
-    )
-
-
-def _seconds(day_time: str) -> float:
-    hours, _, minutes = day_time.partition(":")
-    return int(hours) * 3600.0 + int(minutes) * 60.0

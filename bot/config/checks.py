@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from bot.config import share_address
-from bot.config import storage as config_storage
+from bot.config.database_urls import masked, share_trouble, storage_trouble
 from bot.config.errors import Key, Problem, dotted, nearest, shown, without_secrets
 from bot.config.layers import Layers, says_yes
 from bot.config.stages import STAGES
@@ -18,7 +17,7 @@ from providers.provider import Provider, Stage
 PLAIN: Final = ("ws", "http")
 FAR: Final = "is not a loopback or private address"  # names may resolve to any
 NOWHERE: Final = (None, "none", "own")  # CRM kinds to which nothing is sent
-LEAST_TOKEN: Final = 16  # characters; so many random ones cannot be guessed
+MIN_TOKEN: Final = 16  # characters; so many random ones cannot be guessed
 
 
 def is_loopback(host: str) -> bool:
@@ -31,7 +30,7 @@ def is_loopback(host: str) -> bool:
 
 def is_short(token: str) -> bool:
     """Return whether a token is short enough to be guessed."""
-    return len(token) < LEAST_TOKEN
+    return len(token) < MIN_TOKEN
 
 
 def is_near(host: str) -> bool:
@@ -119,7 +118,7 @@ def _server(layers: Layers) -> Iterator[Problem]:
     elif is_short(str(token)):
         text = (
             f"has {len(str(token))} characters, and others can reach {shown(host)}; "
-            f"HOLDLINE_TOKEN must have at least {LEAST_TOKEN}, for example: openssl rand -hex 24"
+            f"HOLDLINE_TOKEN must have at least {MIN_TOKEN}, for example: openssl rand -hex 24"
         )
         yield layers.problem(("server", "token"), text)
 
@@ -163,12 +162,12 @@ def _bare(layers: Layers, key: Key, carried: str) -> Iterator[Problem]:
 
 def _databases(layers: Layers) -> Iterator[Problem]:
     for key, trouble in (
-        (("resilience", "share"), share_address.trouble),
-        (("storage", "url"), config_storage.trouble),
+        (("resilience", "share"), share_trouble),
+        (("storage", "url"), storage_trouble),
     ):
         address = layers.at(key)
         if isinstance(address, str) and (text := trouble(address)):
-            yield layers.problem(key, f'is "{share_address.masked(address)}"; {text}')
+            yield layers.problem(key, f'is "{masked(address)}"; {text}')
 
 
 def _telnyx(layers: Layers) -> Iterator[Problem]:

@@ -11,9 +11,9 @@ import yaml
 
 from bot.config.errors import ConfigError, Key, Problem
 
-LARGEST_BYTES: Final = 1_000_000  # a configuration has a few kilobytes; more is the wrong file
-DEEPEST: Final = 32
-MOST_VALUES: Final = 20_000  # ten lines of aliases can expand to a billion values
+MAX_BYTES: Final = 1_000_000  # a configuration has a few kilobytes; more is the wrong file
+MAX_DEPTH: Final = 32
+MAX_VALUES: Final = 20_000  # ten lines of aliases can expand to a billion values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +63,8 @@ def _with_text_keys(value: Any) -> Any:
 
 def _text(path: Path) -> str:
     try:
-        if path.stat().st_size > LARGEST_BYTES:
-            raise _error(str(path), f"is larger than {LARGEST_BYTES} bytes: not a configuration")
+        if path.stat().st_size > MAX_BYTES:
+            raise _error(str(path), f"is larger than {MAX_BYTES} bytes: not a configuration")
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise _error(str(path), "there is no such file") from error
@@ -82,7 +82,7 @@ def _lines(node: yaml.Node | None, *, name: str) -> dict[Key, int]:
             text = f"{key[-1]} is given twice; it is already in line {lines[key]}"
             twice.append(Problem(where=f"{name}:{line}", text=text, key=key))
         lines[key] = line
-        if len(lines) > MOST_VALUES or len(key) > DEEPEST:
+        if len(lines) > MAX_VALUES or len(key) > MAX_DEPTH:
             raise _error(f"{name}:{line}", "is too large or too deep for a configuration")
     if twice:
         raise ConfigError(twice)

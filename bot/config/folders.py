@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from bot.config import storage as config_storage
 from bot.config.checks import is_loopback
+from bot.config.database_urls import file_of, masked
 from bot.config.errors import ConfigError, Key, Problem, dotted, shown
 from bot.config.loading import Loaded
 from bot.config.settings import ServerSettings
-from bot.config.share_address import masked
 from bot.exits import UsageError
 
 
@@ -65,7 +64,7 @@ def check_database(url: str) -> None:
     Raises:
         UsageError: Its file does not exist.
     """
-    file = config_storage.file_of(url)
+    file = file_of(url)
     if file and not file.exists():
         raise UsageError(
             f"storage.url is {masked(url)}; there is no such database; "
@@ -102,5 +101,5 @@ def _folders(loaded: Loaded) -> Iterator[tuple[Key, Path]]:
     yield ("logs", "dir"), settings.logs.dir
     if settings.hold.clips_dir:
         yield ("hold", "clips_dir"), settings.hold.clips_dir
-    if file := config_storage.file_of(settings.storage.url):
+    if file := file_of(settings.storage.url):
         yield ("storage", "url"), file.parent

@@ -6,20 +6,20 @@ from typing import Any, Final
 
 from pydantic import BaseModel, SecretStr
 
+from bot.config.database_urls import masked
 from bot.config.errors import MASK, Key, dotted, is_secret, without_secrets
 from bot.config.layers import DEFAULT
 from bot.config.loading import Loaded
 from bot.config.secrets import ADDRESSES
 from bot.config.settings import Settings
-from bot.config.share_address import masked
 
-MOST: Final = 50  # keys; a new ladder has about twenty
+MAX_CHANGED: Final = 50  # keys; a new ladder has about twenty
 
 
 def changed_keys(old: Settings, new: Settings) -> tuple[str, ...]:
     """Return the keys whose values differ, such as `agent.greeting`, in the file's order."""
     found = _differing(old.model_dump(), new.model_dump(), ())
-    return tuple(dict.fromkeys(dotted(key) for key in found))[:MOST]
+    return tuple(dict.fromkeys(dotted(key) for key in found))[:MAX_CHANGED]
 
 
 def _differing(old: Any, new: Any, at: Key) -> Iterator[Key]:

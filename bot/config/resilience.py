@@ -10,7 +10,7 @@ from fallbacks.probing import ProbeSettings
 from fallbacks.retrying import RetrySettings
 
 SHARE_ADDRESS: Final = r"^(local|[a-z][a-z0-9+]*://\S+)$"
-LEAST_TRIAL_S: Final = 15.0
+MIN_TRIAL_S: Final = 15.0
 TRIAL_PROBES: Final = 3  # a trial lasts at least as long as this many hanging probes
 
 
@@ -74,7 +74,7 @@ class ResilienceSection(Section):
         """Return the settings of every rung's breaker."""
         return BreakerSettings(
             **dict(self.breaker),
-            trial_s=max(LEAST_TRIAL_S, TRIAL_PROBES * self.probe.timeout_s),
+            trial_s=max(MIN_TRIAL_S, TRIAL_PROBES * self.probe.timeout_s),
             probing=self.probe.interval_s > 0,
         )
 

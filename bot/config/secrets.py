@@ -7,9 +7,9 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, SecretStr
 
-from bot.config import share_address
 from bot.config.carriers import CARRIERS
 from bot.config.checks import agents_in
+from bot.config.database_urls import masked
 from bot.config.environment import Environment
 from bot.config.errors import Key, Problem, dotted, is_secret, without_secrets
 from bot.config.files import FileTree
@@ -98,7 +98,7 @@ def _wrong(key: Key, value: Any) -> str | None:
 
 
 def _hidden(key: Key, value: str) -> str:
-    return share_address.masked(value) if key in ADDRESSES else without_secrets(value)
+    return masked(value) if key in ADDRESSES else without_secrets(value)
 
 
 def _home(key: Key) -> str:

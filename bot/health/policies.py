@@ -13,9 +13,7 @@ from bot.config.settings import Settings
 from bot.config.stages import STAGES, RungSettings
 from calls.entry import Tell
 from fallbacks.availability import AvailabilityTable, Place
-from fallbacks.clauses import ClauseRule
-from fallbacks.early_answer import EarlyBudget
-from fallbacks.ladder import Allowance, Pace, StagePolicy
+from fallbacks.ladder import Allowance, ClauseRule, EarlyBudget, Pace, StagePolicy
 from fallbacks.lag import Lag
 from fallbacks.limits import Limits
 from operations.keep_running import at_work, keep_running

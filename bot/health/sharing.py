@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from loguru import logger
+from sqlalchemy.engine import make_url
 
 from bot import clock
+from bot.config.database_urls import LOCAL, SHARES
 from bot.config.rungs import spoken
 from bot.config.settings import Settings
-from bot.config.share_address import LOCAL, board_at
 from bot.health.policies import credential
 from calls.entry import Tell
 from calls.events import ShareLost, ShareRegained
@@ -24,6 +25,7 @@ from fallbacks.facts import RungFollowed
 from fallbacks.shared_health import Aspect, BoardWord, SharedRung
 from operations.database.database import StorageError
 from operations.database.provider_board import ProviderBoard
+from operations.database.sql_board import SqlBoard
 from operations.keep_running import keep_running
 
 LOOK_S: Final = 0.5  # the longest delay until one process learns what another found
@@ -208,6 +210,28 @@ def places(settings: Settings) -> dict[tuple[str, str], str]:
         mark = hashlib.sha256(said.encode()).hexdigest()[:12]
         found[stage, rung.name] = f"{stage}/{rung.name[:150]}/{mark}"
     return found
+
+
+def board_at(share: str, *, holder: str) -> ProviderBoard:
+    """Return the board at a valid address; it connects on first use.
+
+    Args:
+        share: The address.
+        holder: The name under which this process writes, unique for each process.
+    """
+    scheme = SHARES[share.partition("://")[0]]
+    if scheme.backend == "redis":
+        from operations.database.redis_board import RedisBoard  # noqa: PLC0415 - its driver is an extra
+
+        return RedisBoard(share, holder=holder)
+    url = make_url(share)
+    if scheme.backend == "sqlite":
+        return SqlBoard(url.set(drivername="sqlite+aiosqlite"), holder=holder)
+    url = url.set(drivername="postgresql+asyncpg")
+    if "sslmode" in url.query:  # libpq's name for what asyncpg calls ssl
+        ssl = url.query["sslmode"]
+        url = url.difference_update_query(["sslmode"]).update_query_dict({"ssl": ssl})
+    return SqlBoard(url, holder=holder)
 
 
 @asynccontextmanager

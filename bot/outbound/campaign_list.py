@@ -42,7 +42,7 @@ def why_held(outbound: Outbound) -> dict[str, dict[str, Any]]:
     if outbound.dialer is None:
         no_carrier = {"reason": NO_CARRIER, "since_s": None, "outage": True}
         return dict.fromkeys(outbound.campaigns, no_carrier)
-    holds = {name: outbound.dialer.why(name) for name in outbound.campaigns}
+    holds = {name: outbound.dialer.holds.why(name) for name in outbound.campaigns}
     told = {name: _told(hold) for name, hold in holds.items() if hold}
     if down := stage_down(outbound.usable()):
         degraded = {"reason": down, "since_s": None, "outage": True}
@@ -61,7 +61,7 @@ def standing_still(outbound: Outbound) -> tuple[str, ...]:
     """Return the campaigns that wait for a repair, as far as this process knows."""
     if outbound.dialer is None:
         return ()
-    holds = ((name, outbound.dialer.why(name)) for name in outbound.campaigns)
+    holds = ((name, outbound.dialer.holds.why(name)) for name in outbound.campaigns)
     return tuple(name for name, hold in holds if hold and hold.outage)
 
 

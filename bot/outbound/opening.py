@@ -12,9 +12,8 @@ from loguru import logger
 
 from bot import clock
 from bot.call.briefs import Briefs, briefed
-from bot.carriers import Closing, NoCarrier, carrier_of
+from bot.carriers import Closing, carrier_of
 from bot.config.agent import AgentSettings
-from bot.config.campaigns import campaign_of
 from bot.config.settings import Settings
 from bot.outbound.call_ledger import CallLedger
 from bot.outbound.rehearsal import rehearsal_of
@@ -23,12 +22,12 @@ from bot.workers.process import Process
 from calls.entry import Tell
 from calls.incident import CAMPAIGN
 from calls.outbound import Claim
-from campaigns.background_jobs import BackgroundJobs, background_jobs
+from campaigns.background_jobs import BackgroundJob, background_jobs, waking
 from campaigns.call_verdict import KINDS, CallVerdict, judge_recorded
 from campaigns.dialer import Dialer
-from campaigns.dialer_parts import DialerParts, DialerSettings
+from campaigns.dialing import DialerSettings
 from campaigns.guard import Hold
-from campaigns.model import Campaign
+from campaigns.model import Campaign, campaign_of
 from campaigns.one_call import ONE_CALL, OneCall
 from campaigns.store.contacts import Contacts
 from campaigns.store.dials import Ledger
@@ -174,25 +173,79 @@ async def open_outbound(
     campaigns, dials = campaigns_of(settings), Ledger(database)
     async with asyncio.TaskGroup() as tasks:
         calls = _calls(ledger, process, pool, campaigns, dials)
-        carrier = carrier_of(settings, ledger.book, tasks) or NoCarrier()
+        carrier = carrier_of(settings, ledger.book, tasks)
         jobs = background_jobs(settings, database, campaigns, carrier, leads=lambda: pool.leads)
-        tell = jobs.heard_by(process.switchboard.tell)
-        house = PoolCapacity(process=process, pool=pool)
-        parts = _parts(house, calls, carrier, tell, dialing=dialing, alerts=alerts)
-        dialer = _dialer(campaigns, parts)
-        async with _working(tasks, dialer, jobs, carrier):
-            yield Outbound(
-                campaigns=campaigns,
-                queue=parts.queue,
-                contacts=Contacts(database),
-                figures=parts.figures,
-                calls=calls,
-                dialer=dialer,
-                one_call=_one_call(parts),
-                now_s=clock.utc_s,
-                usable=parts.pool.usable,
-                url=settings.storage.url,
-            )
+        outbound = _outbound(
+            PoolCapacity(process=process, pool=pool),
+            campaigns,
+            calls,
+            carrier,
+            tell=waking(process.switchboard.tell, jobs.values()),
+            alerts=alerts,
+            timing=dialing or DialerSettings(),
+        )
+        async with _working(tasks, outbound.dialer, jobs, carrier):
+            yield outbound
+
+
+def _outbound(
+    pool: PoolCapacity,
+    campaigns: Mapping[str, Campaign],
+    calls: PlacedCalls,
+    carrier: CampaignCarrier | None,
+    *,
+    tell: Tell,
+    alerts: Alerts,
+    timing: DialerSettings,
+) -> Outbound:
+    database, one_call = pool.process.database, None
+    queue, figures = Queue(database, holder=secrets.token_hex(8)), Figures(database)
+    if carrier:
+        one_call = OneCall(
+            carrier=carrier, calls=calls, pool=pool, settings=timing, now_s=clock.utc_s
+        )
+    elif campaigns:
+        logger.warning("campaigns are configured, but no carrier can dial; no contact is called")
+    return Outbound(
+        campaigns=campaigns,
+        queue=queue,
+        contacts=Contacts(database),
+        figures=figures,
+        calls=calls,
+        dialer=_dialer(campaigns, carrier, queue, figures, calls, pool, tell, alerts, timing),
+        one_call=one_call,
+        now_s=clock.utc_s,
+        usable=pool.usable,
+        url=pool.process.settings.storage.url,
+    )
+
+
+def _dialer(
+    campaigns: Mapping[str, Campaign],
+    carrier: CampaignCarrier | None,
+    queue: Queue,
+    figures: Figures,
+    calls: PlacedCalls,
+    pool: PoolCapacity,
+    tell: Tell,
+    alerts: Alerts,
+    timing: DialerSettings,
+) -> Dialer | None:
+    if carrier is None or not campaigns:
+        return None
+    return Dialer(
+        campaigns,
+        queue=queue,
+        figures=figures,
+        carrier=carrier,
+        calls=calls,
+        pool=pool,
+        tell=tell,
+        now_s=clock.utc_s,
+        rehearse=rehearsal_of(pool.process).ready,
+        held=partial(_held, alerts),
+        settings=timing,
+    )
 
 
 def _calls(
@@ -203,53 +256,32 @@ def _calls(
     dials: Ledger,
 ) -> PlacedCalls:
     ledger.join(pool)
-    process.briefs.look_up = partial(_look_up, process.settings, campaigns, dials)
+    process.shared.briefs.look_up = partial(_look_up, process.settings, campaigns, dials)
     process.switchboard.on_closing(ledger.wake_all)  # ringing calls are cancelled at once
     agent = partial(agent_of, process.settings)
-    return PlacedCalls(ledger=ledger, record=dials, briefs=process.briefs, agent_of=agent)
+    return PlacedCalls(ledger=ledger, record=dials, briefs=process.shared.briefs, agent_of=agent)
 
 
 @asynccontextmanager
 async def _working(
     tasks: asyncio.TaskGroup,
     dialer: Dialer | None,
-    jobs: BackgroundJobs,
-    carrier: CampaignCarrier,
+    jobs: Mapping[str, BackgroundJob],
+    carrier: CampaignCarrier | None,
 ) -> AsyncIterator[None]:
     """Run the dialler and its background jobs; after the block, nothing keeps ringing."""
-    working = [*_work(tasks, dialer), *(jobs.work(tasks) if dialer else ())]
+    works = {"the dialer": dialer, **jobs} if dialer else {}
+    working = [
+        tasks.create_task(keep_running(name, work.run), name=name) for name, work in works.items()
+    ]
     try:
         yield
     finally:
-        for text in working:
-            text.cancel()
-            await asyncio.wait([text])
+        for task in working:
+            task.cancel()
+            await asyncio.wait([task])
         if isinstance(carrier, Closing):
             carrier.close()
-
-
-def _parts(
-    pool: PoolCapacity,
-    calls: PlacedCalls,
-    carrier: CampaignCarrier,
-    tell: Tell,
-    *,
-    dialing: DialerSettings | None,
-    alerts: Alerts,
-) -> DialerParts:
-    database = pool.process.database
-    return DialerParts(
-        queue=Queue(database, holder=secrets.token_hex(8)),
-        figures=Figures(database),
-        carrier=carrier,
-        calls=calls,
-        pool=pool,
-        tell=tell,
-        now_s=clock.utc_s,
-        rehearse=rehearsal_of(pool.process).ready,
-        held=partial(_held, alerts),
-        settings=dialing or DialerSettings(),
-    )
 
 
 async def _held(alerts: Alerts) -> Mapping[str, Hold]:
@@ -259,31 +291,6 @@ async def _held(alerts: Alerts) -> Mapping[str, Hold]:
         for alert in await alerts()
         if alert.stage == CAMPAIGN and alert.ended_s is None
     }
-
-
-def _dialer(campaigns: Mapping[str, Campaign], parts: DialerParts) -> Dialer | None:
-    dials = not isinstance(parts.carrier, NoCarrier)
-    if campaigns and not dials:
-        logger.warning("campaigns are configured, but no carrier can dial; no contact is called")
-    return Dialer(campaigns, parts) if campaigns and dials else None
-
-
-def _work(tasks: asyncio.TaskGroup, dialer: Dialer | None) -> list[asyncio.Task[None]]:
-    if dialer is None:
-        return []
-    return [tasks.create_task(keep_running("the dialer", dialer.run), name="dialer")]
-
-
-def _one_call(parts: DialerParts) -> OneCall | None:
-    if isinstance(parts.carrier, NoCarrier):
-        return None
-    return OneCall(
-        carrier=parts.carrier,
-        calls=parts.calls,
-        pool=parts.pool,
-        settings=parts.settings,
-        now_s=parts.now_s,
-    )
 
 
 async def _look_up(

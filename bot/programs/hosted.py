@@ -187,11 +187,8 @@ async def answer(runner_args: Any) -> None:
     find_own_modules(loaded)
     settings = loaded.settings
     keep_private()
-    logs.set_up(
-        level=settings.logs.level,
-        folder=settings.logs.dir,
-        json_lines=settings.logs.format == "json",
-    )
+    log = settings.logs
+    logs.set_up(level=log.level, folder=log.dir, json_lines=log.json_lines)
     with calls_of_host().one():
         if isinstance(connection, SmallWebRTCConnection):
             await _unless_too_late(_answer_browser(settings, connection), connection.disconnect)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +17,7 @@ from bot.exits import CommandError, UsageError
 from calls.entry import Entry
 from calls.events import AgentSaid, BudgetMissed, CallStarted, TranscriptFinal
 from calls.state import CallState
+from operations.telemetry import logs
 from transports.local.echo_guard_rules import EchoGuard
 from transports.local.sound_card import (
     LATENCY_S,
@@ -27,6 +29,10 @@ from transports.local.sound_card import (
     check_devices,
     list_devices,
 )
+
+if TYPE_CHECKING:
+    from bot.call.call import Call
+    from transports.local.leg import LocalLeg
 
 
 def print_devices() -> None:
@@ -58,8 +64,6 @@ def _row(device: SoundDevice) -> tuple[str, ...]:
 
 
 WORDS_SHOWN: Final = 60  # characters of the latest words
-
-
 BAR: Final = 10  # characters of the level's bar
 QUIETEST_DB: Final = -60.0  # where the bar begins
 CLIPS: Final = 0.99  # of full scale
@@ -113,12 +117,6 @@ class TerminalLine:
         return Text(f"{phase}  turn {len(call.v2v_s)}{latest}{over}{failures}  {words}")
 
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from bot.call.call import Call
-    from transports.local.leg import LocalLeg
-
 REDRAW_S: Final = 0.25
 GOODBYE_S: Final = 8.0  # as in a server: the current sentence and two short ones
 RESTS: Final = (
@@ -135,14 +133,11 @@ async def talk(settings: Settings) -> None:
         CommandError: The call failed.
     """
     card = _choose_card(settings.transports.local)
+    logs.set_up(level="WARNING", folder=settings.logs.dir)
     # Imported late: Pipecat writes a banner to stderr, where errors should stand alone.
-    from rich.console import Console  # noqa: PLC0415
-
     from bot.workers.process import open_process  # noqa: PLC0415
-    from operations.telemetry import logs  # noqa: PLC0415
     from transports.local.leg import LocalLeg  # noqa: PLC0415
 
-    logs.set_up(level="WARNING", folder=settings.logs.dir)
     console, line = Console(soft_wrap=True, highlight=False), TerminalLine()
     headphones = settings.transports.local.headphones
     async with open_process(settings, words=True, listeners=[line], record=True) as process:
@@ -172,7 +167,7 @@ def _choose_card(local: LocalSettings) -> SoundCard:
         raise UsageError(str(missing)) from missing
 
 
-async def _end_when_asked(call: "Call", leg: "LocalLeg", console: "Console") -> None:
+async def _end_when_asked(call: "Call", leg: "LocalLeg", console: Console) -> None:
     """Say goodbye at the first Ctrl-C, and hang up at the second."""
     async with _stop_requests() as asked:
         await asked.wait()
@@ -202,10 +197,7 @@ async def _stop_requests() -> AsyncIterator[asyncio.Event]:
             loop.remove_signal_handler(item)
 
 
-async def _show(line: "TerminalLine", leg: "LocalLeg", console: "Console") -> None:
-    from rich.live import Live  # noqa: PLC0415 - late, like the other imports of the call
-    from rich.text import Text  # noqa: PLC0415
-
+async def _show(line: TerminalLine, leg: "LocalLeg", console: Console) -> None:
     def draw() -> Text:
         if not console.is_terminal:  # a level bar is useless in a log
             return line.draw()

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loguru import logger
 
+from bot.config.database_urls import LOCAL
 from bot.config.environment import count_together
 from bot.config.loading import load
 from bot.config.settings import Settings
-from bot.config.share_address import LOCAL
 from bot.programs.guard import guard
 from bot.workers.pool_client import PoolClient, take_connections
 from bot.workers.wire import Wire
@@ -43,11 +43,8 @@ def work(order: Mapping[str, Any]) -> None:
     """Answer calls until the supervisor stops this process or is gone."""
     config = Path(order["config"]) if order["config"] else None
     settings = _as_worker(load(config, flags=order["flags"]).settings, order)
-    logs.set_up(
-        level=settings.logs.level,
-        folder=settings.logs.dir,
-        json_lines=settings.logs.format == "json",
-    )
+    log = settings.logs
+    logs.set_up(level=log.level, folder=log.dir, json_lines=log.json_lines)
     _count_together(Path(order["metrics"]))
     asyncio.run(_answer_calls(settings, order))
 
@@ -91,9 +88,9 @@ async def _answer_calls(settings: Settings, order: Mapping[str, Any]) -> None:
         ) as server:
             listening = tasks.create_task(_outlive(pool, server), name="end with the supervisor")
             await server.ready.wait()
-            place = _WorkPlace(pool, server, tasks)
-            place.over = take_connections(socket.socket(fileno=order["hand"]), place.take)
-            server.leave = place.leave
+            commands = SupervisorCommands(pool, server, tasks)
+            commands.over = take_connections(socket.socket(fileno=order["hand"]), commands.take)
+            server.leave = commands.leave
             pool.wire.tell("ready")
             await server.finished.wait()
         for item in (line, listening):
@@ -106,7 +103,7 @@ async def _outlive(pool: PoolClient, server: "Server") -> None:
     server.asked_to_stop.set()
 
 
-class _WorkPlace:
+class SupervisorCommands:
     """Carries out the supervisor's commands in this worker."""
 
     def __init__(self, pool: PoolClient, server: "Server", tasks: asyncio.TaskGroup) -> None:

@@ -24,11 +24,11 @@ from bot.server.pages.site import HEADERS
 
 FREE: Final = 5  # wrong tokens of one address without a wait: people mistype
 FIRST_WAIT_S: Final = 1.0  # doubles with each further wrong token
-LONGEST_WAIT_S: Final = 60.0
+MAX_WAIT_S: Final = 60.0
 ALL_TOGETHER: Final = 60  # wrong tokens from all addresses in `WINDOW_S`
 WINDOW_S: Final = 60.0
 FORGET_S: Final = 3600.0
-MOST_ADDRESSES: Final = 1_000  # the least recently used one is dropped first
+MAX_ADDRESSES: Final = 1_000  # the least recently used one is dropped first
 KNOWN_ADDRESSES: Final = 64  # that have shown the token; they do not wait for strangers
 
 
@@ -46,7 +46,7 @@ class Attempts:
         wrong, at = self._wrong.get(place, (0, now))
         own_s = 0.0
         if wrong > FREE:
-            wait_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(wrong - FREE - 1, 10))
+            wait_s = min(MAX_WAIT_S, FIRST_WAIT_S * 2 ** min(wrong - FREE - 1, 10))
             own_s = at + wait_s - now
         return max(0.0, own_s, 0.0 if place in self._known else self._crowd_s(now))
 
@@ -56,7 +56,7 @@ class Attempts:
         wrong, at = self._wrong.pop(place, (0, now))
         self._wrong[place] = (wrong + 1 if now - at < FORGET_S else 1, now)
         self._latest.append(now)
-        while len(self._wrong) > MOST_ADDRESSES:
+        while len(self._wrong) > MAX_ADDRESSES:
             self._wrong.popitem(last=False)
 
     def note_right(self, address: str, now: float) -> None:

@@ -16,15 +16,16 @@ from bot.carriers import carrier_routers
 from bot.health.readiness_rules import judge_readiness
 from bot.server.access import Access
 from bot.server.call_routes import PoolCalls, call_router
+from bot.server.campaign_routes import PoolCampaigns
 from bot.server.limits import BodyLimit, OneRequest, explain_request
-from bot.server.live_routes import CampaignsView, PoolLiveView, live_router
+from bot.server.live_routes import PoolLiveView, live_router
 from bot.server.operator_routes import metrics_router, provider_router, reload_router
 from bot.server.pages.site import asset_routes, client_routes, console_routes
 from bot.server.webrtc_routes import webrtc_router
 from bot.workers.pool import SingleProcess, WorkerPool
 from bot.workers.pool_client import PoolClient
 from bot.workers.process import Process
-from campaigns.dialer_parts import DialerSettings
+from campaigns.dialing import DialerSettings
 from operations.record.reader import RecordReader
 from operations.telemetry.emitter import Listener
 from transports.media_stream.webhooks import CarrierHost
@@ -41,7 +42,7 @@ class Extras:
     models: VoiceModels | None = None  # already loaded
     pool: PoolClient | None = None  # the other processes of this port
     metrics_folder: Path | None = None  # where they write their metrics
-    campaigns: CampaignsView | None = None  # `None` to leave campaigns out of the live view
+    campaigns: PoolCampaigns | None = None  # `None` to leave campaigns out of the live view
     dialing: DialerSettings | None = None  # time limits of the dialer
 
 
@@ -93,8 +94,8 @@ def _pages(process: Process, pool: WorkerPool, extras: Extras) -> list[APIRouter
         _health(process, pool),
         console_routes(),
         asset_routes(),
-        provider_router(process.providers, pool, process.sums.recent),
-        metrics_router(process.exposition),
+        provider_router(process.providers, pool, process.listeners.sums.recent),
+        metrics_router(process.listeners.exposition),
         reload_router(extras.pool),
     ]
 
@@ -111,9 +112,9 @@ def _carriers(process: Process, tasks: asyncio.TaskGroup, pool: WorkerPool) -> I
         tell=process.switchboard.tell,
         clock=clock.monotonic,
         pool=pool,
-        has_brief=process.briefs.load,
+        has_brief=process.shared.briefs.load,
     )
-    yield from carrier_routers(transports, host, process.people)
+    yield from carrier_routers(transports, host, process.shared.people)
     if transports.livekit.enabled:
         from bot.server.livekit import livekit_router  # noqa: PLC0415 - the library is large
 
@@ -123,8 +124,8 @@ def _carriers(process: Process, tasks: asyncio.TaskGroup, pool: WorkerPool) -> I
 def _watched(process: Process, pool: WorkerPool, extras: Extras) -> list[APIRouter]:
     """Return the routes with the calls: those in progress, and those on record."""
     settings = process.settings
-    calls = PoolCalls(process.sums, pool)
-    view = PoolLiveView(process.live, pool)
+    calls = PoolCalls(process.listeners.sums, pool)
+    view = PoolLiveView(process.listeners.live, pool)
     return [
         live_router(
             view,
@@ -151,7 +152,7 @@ def _health(process: Process, pool: WorkerPool) -> APIRouter:
             why_closed=process.switchboard.why_closed or pool.why_closed,
             usable=process.providers.usable(),
             steps=process.settings.hold.steps,
-            recorded=process.recorded(),
+            recorded=process.listeners.recorded,
         )
         return JSONResponse(asdict(found), status_code=200 if found.ready else 503)
 

@@ -79,7 +79,7 @@ def _begin(call: Mapping[str, Any]) -> str:
     return call["started_at"]
 
 
-MOST: Final = 200  # calls in one response
+MAX_LISTED: Final = 200  # calls in one response
 USUAL: Final = 25
 UNKNOWN: Final = "The database does not answer. Calls go on; their records are written later."
 NO_CALL: Final = "There is no such call."
@@ -94,7 +94,7 @@ TOLD: Final = frozenset(
 """Events that a call's page shows; none of them holds words or numbers of a caller."""
 HOLDS_WORDS: Final = frozenset({"reason"})  # why the caller wanted a person
 
-Limit = Annotated[int, Query(ge=1, le=MOST)]
+Limit = Annotated[int, Query(ge=1, le=MAX_LISTED)]
 
 
 def call_router(calls: PoolCalls, reader: RecordReader) -> APIRouter:

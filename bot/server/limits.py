@@ -34,22 +34,22 @@ from transports.media_stream.messages import MAX_MESSAGE_BYTES
 WHOLE_S: Final = 10.0  # for a whole request; a browser's takes some ms
 IDLE_S: Final = 5  # between two requests; Uvicorn's own default, whole seconds
 UNREAD_S: Final = 20.0  # for a peer to read what was written to it
-MOST: Final = 256  # connections at once: pages, webhooks, health checks
-MOST_HEAD_BYTES: Final = 16 * 1024  # browsers with cookies send 1 to 4 kB
+MAX_CONNECTIONS: Final = 256  # connections at once: pages, webhooks, health checks
+MAX_HEAD_BYTES: Final = 16 * 1024  # browsers with cookies send 1 to 4 kB
 
 
-class Crowd:
-    """The open connections, oldest first; a newcomer replaces the oldest idle one."""
+class OpenConnections:
+    """The open connections, oldest first; a new one replaces the oldest idle one."""
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self, most: int = MAX_CONNECTIONS) -> None:
         self._most = most
         self._here: dict[BoundedConnection, None] = {}
 
     def __len__(self) -> int:
         return len(self._here)
 
-    def enter(self, newcomer: "BoundedConnection") -> bool:
-        """Make room for a newcomer; return False if all connections are being served."""
+    def enter(self, new: "BoundedConnection") -> bool:
+        """Make room for a new one; return False if all connections are being served."""
         if len(self._here) >= self._most:
             oldest = next(
                 (connection for connection in self._here if not connection.is_served),
@@ -59,7 +59,7 @@ class Crowd:
                 return False
             self.leave(oldest)
             oldest.cut()
-        self._here[newcomer] = None
+        self._here[new] = None
         return True
 
     def leave(self, one: "BoundedConnection") -> None:
@@ -67,7 +67,7 @@ class Crowd:
         self._here.pop(one, None)
 
 
-class Patience:
+class ConnectionTimer:
     """The deadline of a connection; a new one replaces the one before."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -89,11 +89,11 @@ class Patience:
 class BoundedConnection(H11Protocol):
     """Uvicorn's connection with deadlines; Uvicorn waits for ever for a whole request."""
 
-    def __init__(self, *arguments: Any, crowd: Crowd, **more: Any) -> None:
-        """Create Uvicorn's connection as a member of `crowd`."""
+    def __init__(self, *arguments: Any, others: OpenConnections, **more: Any) -> None:
+        """Create Uvicorn's connection as a member of `others`."""
         super().__init__(*arguments, **more)
-        self._crowd = crowd
-        self._patience = Patience(self.loop)
+        self._others = others
+        self._timer = ConnectionTimer(self.loop)
         self._asking = True  # a request has begun, or the first one is awaited
 
     @property
@@ -106,10 +106,10 @@ class BoundedConnection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a place, and start the deadline of the first request."""
         super().connection_made(transport)
-        if not self._crowd.enter(self):
+        if not self._others.enter(self):
             self.cut()
             return
-        self._patience.wait(WHOLE_S, self.cut)
+        self._timer.wait(WHOLE_S, self.cut)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give the place back."""
@@ -120,10 +120,10 @@ class BoundedConnection(H11Protocol):
         """Parse a piece of a request; start its deadline with the first byte."""
         if not self._asking:
             self._asking = True
-            self._patience.wait(WHOLE_S, self.cut)
+            self._timer.wait(WHOLE_S, self.cut)
         super().data_received(data)
         if self.is_served:
-            self._patience.rest()
+            self._timer.rest()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """Stop counting a connection that becomes a media socket, which has limits of its own."""
@@ -133,36 +133,36 @@ class BoundedConnection(H11Protocol):
     def on_response_complete(self) -> None:
         """Start the peer's deadline to read the answer; Uvicorn waits for the next request."""
         self._asking = False
-        self._patience.wait(UNREAD_S, self.cut)
+        self._timer.wait(UNREAD_S, self.cut)
         super().on_response_complete()
         if self.is_served:  # the next request has already arrived
-            self._patience.rest()
+            self._timer.rest()
 
     def pause_writing(self) -> None:
         """Start the deadline of a peer that does not read."""
         super().pause_writing()
-        self._patience.wait(UNREAD_S, self.cut)
+        self._timer.wait(UNREAD_S, self.cut)
 
     def resume_writing(self) -> None:
         """Cancel the deadline, because the peer reads."""
         super().resume_writing()
         if self.is_served:
-            self._patience.rest()
+            self._timer.rest()
 
     def cut(self) -> None:
         """Close the connection at once; unsent data is lost."""
         self.transport.abort()
 
     def _forget(self) -> None:
-        self._patience.rest()
-        self._crowd.leave(self)
+        self._timer.rest()
+        self._others.leave(self)
 
 
 def bounds() -> dict[str, Any]:
-    """Return the options for `uvicorn.Config`, with a `Crowd` of their own."""
+    """Return the options for `uvicorn.Config`, with `OpenConnections` of their own."""
     return {
-        "http": partial(BoundedConnection, crowd=Crowd()),  # only called, never inspected
-        "h11_max_incomplete_event_size": MOST_HEAD_BYTES,
+        "http": partial(BoundedConnection, others=OpenConnections()),  # called, never inspected
+        "h11_max_incomplete_event_size": MAX_HEAD_BYTES,
         "timeout_keep_alive": IDLE_S,
         "ws_max_size": MAX_MESSAGE_BYTES,
         "ws_per_message_deflate": False,  # 6 kB on the wire could unpack to megabytes
@@ -170,8 +170,8 @@ def bounds() -> dict[str, Any]:
     }
 
 
-MOST_BYTES: Final = 128 * 1024  # a browser's offer has about 6 kB, a webhook about 1 kB
-MOST_SIGN_IN_BYTES: Final = 4 * 1024  # a token of at most 500 characters, percent-encoded
+MAX_BODY_BYTES: Final = 128 * 1024  # a browser's offer has about 6 kB, a webhook about 1 kB
+MAX_SIGN_IN_BYTES: Final = 4 * 1024  # a token of at most 500 characters, percent-encoded
 
 
 class BodyLimit:
@@ -190,7 +190,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = MOST_SIGN_IN_BYTES if scope["path"] == SIGN_IN_PATH else MOST_BYTES
+        limit = MAX_SIGN_IN_BYTES if scope["path"] == SIGN_IN_PATH else MAX_BODY_BYTES
         if _announced_bytes(scope) > limit:
             await _refuse(limit)(scope, receive, send)
             return

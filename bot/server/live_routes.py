@@ -4,11 +4,13 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, StreamingResponse
 
+from bot.server.call_routes import PoolCalls
+from bot.server.campaign_routes import PoolCampaigns
 from bot.workers.pool import WorkerPool
 from operations.telemetry.live import Live
 
@@ -18,7 +20,7 @@ Item = TypeVar("Item")
 
 
 class PoolLiveView:
-    """The live view of all processes, with the interface of `Live`."""
+    """The live view of all processes."""
 
     def __init__(self, live: Live, pool: WorkerPool) -> None:
         """Share this process's view with the others, and show theirs here."""
@@ -79,38 +81,9 @@ def _pour_together(sources: Iterable[AsyncIterator[Item]]) -> Iterator[asyncio.Q
             task.cancel()
 
 
-class LiveView(Protocol):
-    """A view that can be watched."""
-
-    @property
-    def watchers(self) -> int:
-        """How many watch now."""
-        ...
-
-    def watch(self) -> AsyncIterator[Mapping[str, Any]]:
-        """Yield the recent entries, then each new one, until the watcher leaves."""
-        ...
-
-
-class CallsView(Protocol):
-    """The calls in progress."""
-
-    def watch(self) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
-        """Yield all calls, and again when they change, at most a few times a second."""
-        ...
-
-
-class CampaignsView(Protocol):
-    """The state of all campaigns."""
-
-    def watch(self) -> AsyncIterator[Mapping[str, Any]]:
-        """Yield {"campaigns", "problem"}, and again when they change, every few seconds."""
-        ...
-
-
 GATHER_S: Final = 0.2  # chosen: each write costs 0.4 ms of CPU time, whatever its size
 BEAT_S: Final = 3.0  # chosen: a page reports a lost connection after 8 s of silence
-MOST_WATCHERS: Final = 64  # each holds one of the 256 connections
+MAX_WATCHERS: Final = 64  # each holds one of the 256 connections
 FREQUENT: Final = frozenset(
     {
         *("PhaseMoved", "PauseJudged", "TurnDecided", "TurnEnded", "AttemptStarted"),
@@ -123,7 +96,7 @@ FREQUENT: Final = frozenset(
 
 
 def live_router(
-    live: LiveView, *, budget_s: float, calls: CallsView, campaigns: CampaignsView | None = None
+    live: PoolLiveView, *, budget_s: float, calls: PoolCalls, campaigns: PoolCampaigns | None = None
 ) -> APIRouter:
     """Return the route that streams every entry to its watchers.
 
@@ -148,7 +121,7 @@ def live_router(
     async def watch(  # pyright: ignore[reportUnusedFunction]
         *, calls: bool = False
     ) -> StreamingResponse | JSONResponse:
-        if live.watchers >= MOST_WATCHERS:
+        if live.watchers >= MAX_WATCHERS:
             return JSONResponse({"detail": "Too many pages are open already."}, 503)
         return StreamingResponse(
             _console(opening, watch_pool()) if calls else stream(),
@@ -174,18 +147,18 @@ async def _beats() -> AsyncIterator[str]:
         yield "event: beat\ndata: {}\n\n"
 
 
-async def _entries(live: LiveView) -> AsyncIterator[str]:
+async def _entries(live: PoolLiveView) -> AsyncIterator[str]:
     async for shown in live.watch():
         if shown["event"] not in FREQUENT:
             yield _message(shown)
 
 
-async def _calls(calls: CallsView) -> AsyncIterator[str]:
+async def _calls(calls: PoolCalls) -> AsyncIterator[str]:
     async for shown in calls.watch():
         yield f"event: calls\n{_message(shown)}"
 
 
-async def _campaigns(campaigns: CampaignsView) -> AsyncIterator[str]:
+async def _campaigns(campaigns: PoolCampaigns) -> AsyncIterator[str]:
     async for shown in campaigns.watch():
         yield f"event: campaigns\n{_message(shown)}"
 

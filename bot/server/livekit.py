@@ -26,7 +26,7 @@ def livekit_router(
     rooms = LivekitRooms(url=settings.url, api_key=key, api_secret=secret, server_id=pool.id)
     process.at_end.push_async_callback(rooms.close)  # used by calls of any transport
     people = _people(process, tasks, rooms, settings, key=key, secret=secret)
-    process.people.add("livekit", people)
+    process.shared.people.add("livekit", people)
 
     async def converse(leg: LivekitLeg) -> None:
         call = process.call(leg)
@@ -42,7 +42,7 @@ def livekit_router(
         tasks=tasks,
         pool=pool,
         tell=process.switchboard.tell,
-        has_brief=process.briefs.load,
+        has_brief=process.shared.briefs.load,
         converse=converse,
         prefix=settings.room_prefix,
         parked=Parked(pool, "livekit"),

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
@@ -117,30 +118,11 @@ def reload_router(pool: PoolClient | None) -> APIRouter:
 def provider_router(view: ProviderView, pool: WorkerPool, recent: RecentWork) -> APIRouter:
     """Return the routes under `/api/providers`."""
     router = APIRouter(prefix="/api/providers")
-    desk = ProviderControl(view, pool, recent)
-
-    @router.get("")
-    async def providers() -> list[dict[str, Any]]:  # pyright: ignore[reportUnusedFunction]
-        return await desk.list_all()
-
-    @router.post("/{name}/reset", response_model=None)
-    async def reset(  # pyright: ignore[reportUnusedFunction]
-        request: Request, name: str, word: Word = None
-    ) -> JSONResponse | list[dict[str, Any]]:
-        return await desk.act(request, "reset", name, word or OperatorWord())
-
-    @router.post("/{name}/rest", response_model=None)
-    async def rest(  # pyright: ignore[reportUnusedFunction]
-        request: Request, name: str, word: Word = None
-    ) -> JSONResponse | list[dict[str, Any]]:
-        return await desk.act(request, "rest", name, word or OperatorWord())
-
-    @router.post("/{name}/return", response_model=None)
-    async def put_back(  # pyright: ignore[reportUnusedFunction]
-        request: Request, name: str, word: Word = None
-    ) -> JSONResponse | list[dict[str, Any]]:
-        return await desk.act(request, "return", name, word or OperatorWord())
-
+    control = ProviderControl(view, pool, recent)
+    router.add_api_route("", control.list_all, methods=["GET"])
+    for action in ("reset", "rest", "return"):
+        act = partial(control.act, action)
+        router.add_api_route(f"/{{name}}/{action}", act, methods=["POST"], response_model=None)
     return router
 
 
@@ -162,12 +144,13 @@ class ProviderControl:
         return merge_rungs(await self._pool.peers.ask_all("providers"))
 
     async def act(
-        self, request: Request, action: OperatorAction, name: str, word: OperatorWord
+        self, action: OperatorAction, request: Request, name: str, word: Word = None
     ) -> JSONResponse | list[dict[str, Any]]:
         """Apply an action in every process; return the rung afterwards, or why it was refused."""
         if name not in self._view.names:
             told = {"detail": "There is no such provider.", "names": self._view.names}
             return JSONResponse(told, status_code=404)
+        word = word or OperatorWord()
         if action == "rest" and not word.force:
             emptied = emptied_by(await self.list_all(), name)
             if emptied:
@@ -200,34 +183,23 @@ def _refusal(name: str, stages: list[str]) -> str:
     return f"Without {name}, {where} would have no usable provider; force does it anyway."
 
 
-def alert_router(desk: AlertDispatcher, tell: Tell) -> APIRouter:
+def alert_router(dispatcher: AlertDispatcher, tell: Tell) -> APIRouter:
     """Return the routes under `/api/alerts`; the right to read includes the right to change."""
     router = APIRouter(prefix="/api/alerts")
 
     @router.get("", response_model=None)
     async def alerts() -> JSONResponse | list[dict[str, Any]]:  # pyright: ignore[reportUnusedFunction]
         try:
-            return [as_json(alert) for alert in await desk.recent()]
+            return [as_json(alert) for alert in await dispatcher.recent()]
         except StorageError:
             return _unknown()
 
-    @router.post("/{key}/acknowledge", response_model=None)
-    async def acknowledge(  # pyright: ignore[reportUnusedFunction]
-        request: Request, key: str, word: Word = None
-    ) -> JSONResponse | dict[str, Any]:
-        return await act(request, "acknowledge", key, word or OperatorWord())
-
-    @router.post("/{key}/resolve", response_model=None)
-    async def resolve(  # pyright: ignore[reportUnusedFunction]
-        request: Request, key: str, word: Word = None
-    ) -> JSONResponse | dict[str, Any]:
-        return await act(request, "resolve", key, word or OperatorWord())
-
     async def act(
-        request: Request, action: OperatorAction, key: str, word: OperatorWord
+        action: OperatorAction, request: Request, key: str, word: Word = None
     ) -> JSONResponse | dict[str, Any]:
+        word = word or OperatorWord()
         try:
-            found = _one(await desk.change(_change(action, key, word)), key)
+            found = _one(await dispatcher.change(_change(action, key, word)), key)
         except StorageError:
             return _unknown()
         if found is None:
@@ -235,6 +207,9 @@ def alert_router(desk: AlertDispatcher, tell: Tell) -> APIRouter:
         tell_action(tell, request, action, target=key, word=word)
         return as_json(found)
 
+    for action in ("acknowledge", "resolve"):
+        change = partial(act, action)
+        router.add_api_route(f"/{{key}}/{action}", change, methods=["POST"], response_model=None)
     return router
 
 

@@ -22,15 +22,14 @@ from bot.server.application import Extras, application
 from bot.server.campaign_routes import PoolCampaigns, campaign_router, report_router
 from bot.server.limits import BoundedSocket, bounds
 from bot.server.operator_routes import alert_router
-from bot.server.ready_line import ready_line
 from bot.workers.admission_rules import PoolAdmission
-from bot.workers.listener import bind_socket
+from bot.workers.listener import bind_socket, ready_line
 from bot.workers.meter import Meter, own_cores
 from bot.workers.pool import SingleProcess, WorkerPool
 from bot.workers.pool_client import PoolClient, SharedLimits
 from bot.workers.process import Process, open_process
 from bot.workers.upkeep import do_chores, look_now_and_then
-from calls.events import CallRefused
+from calls.events import CallRefused, Event
 from calls.operations_events import ConfigurationReloaded, WorkerLost, WorkerStarted
 from operations.database.database import Database
 from operations.keep_running import keep_running
@@ -46,21 +45,19 @@ from operations.telemetry.emitter import Listener
 async def open_pool(process: Process, joined: PoolClient | None) -> AsyncIterator[WorkerPool]:
     """Measure our load while the block runs; report it to the supervisor, or decide by it alone."""
     pool = joined or alone(process)
-    process.carrier_words.join(answer=pool.peers.answer, ask_all=pool.peers.ask_all)
-    limits = SharedLimits(joined, process.policies.values()) if joined else None
+    process.listeners.carrier_words.join(answer=pool.peers.answer, ask_all=pool.peers.ask_all)
+    limits = SharedLimits(joined, process.shared.policies.values()) if joined else None
 
     def report(cores: float, lag_s: float) -> None:
         pool.report(cores, lag_s)
-        process.metrics.look({"cores": cores, "loop_lag_seconds": lag_s})
+        process.listeners.metrics.look({"cores": cores, "loop_lag_seconds": lag_s})
         if limits:
             limits.tell()
 
     if joined:
-        joined.wire.on("turned_away", partial(_tell_turned_away, process))
-        joined.wire.on("reloaded", partial(_tell_reloaded, process))
-        joined.wire.on("worker_started", partial(_tell_started, process))
-        joined.wire.on("worker_lost", partial(_tell_lost, process))
-    looking = partial(look_now_and_then, process.emitter, process.metrics)
+        for what, event_of in TOLD.items():
+            joined.wire.on(what, partial(_tell, process, event_of))
+    looking = partial(look_now_and_then, process.emitter, process.listeners.metrics)
     meter = Meter(report, processor_s=clock.processor_s)
     async with asyncio.TaskGroup() as tasks:
         look = tasks.create_task(keep_running("the look at the process", looking), name="look")
@@ -74,48 +71,27 @@ async def open_pool(process: Process, joined: PoolClient | None) -> AsyncIterato
 def alone(process: Process) -> SingleProcess:
     """Return the worker pool of a process that has its port to itself."""
     server, switchboard = process.settings.server, process.switchboard
-    measured = server.admission == "measured"
     return SingleProcess(
         why_closed=lambda: switchboard.why_closed,
         clock=clock.monotonic,
-        seats=PoolAdmission(seats=server.max_calls, cores=own_cores(), measured=measured),
+        seats=PoolAdmission(seats=server.max_calls, cores=own_cores(), measured=server.counts_load),
     )
 
 
-def _tell_turned_away(process: Process, said: Mapping[str, Any]) -> None:
-    """Report a call that the supervisor refused, because it has no listeners of its own."""
-    process.switchboard.tell(CallRefused(transport="twilio", reason=said["reason"]))
+TOLD: Final[Mapping[str, Callable[..., Event]]] = {
+    "turned_away": partial(CallRefused, transport="twilio"),
+    "reloaded": partial(ConfigurationReloaded, changed=(), workers=0),
+    "worker_started": WorkerStarted,  # perhaps this one
+    "worker_lost": WorkerLost,
+}
+"""The supervisor's events: it has no listeners of its own."""
 
 
-def _tell_reloaded(process: Process, said: Mapping[str, Any]) -> None:
-    """Report the result of a configuration reload by the supervisor."""
-    process.switchboard.tell(
-        ConfigurationReloaded(
-            by=said["by"],
-            outcome=said["outcome"],
-            changed=tuple(said.get("changed", ())),
-            workers=said.get("workers", 0),
-        )
-    )
-
-
-def _tell_started(process: Process, said: Mapping[str, Any]) -> None:
-    """Report a worker that is ready, perhaps this one."""
-    process.switchboard.tell(
-        WorkerStarted(
-            worker=said["worker"],
-            process=said["process"],
-            cause=said["cause"],
-            replaces=said["replaces"],
-            after_s=said["after_s"],
-        )
-    )
-
-
-def _tell_lost(process: Process, said: Mapping[str, Any]) -> None:
-    """Report a worker that died."""
-    lost = WorkerLost(worker=said["worker"], code=said["code"], calls=said["calls"])
-    process.switchboard.tell(lost)
+def _tell(process: Process, event_of: Callable[..., Event], said: Mapping[str, Any]) -> None:
+    """Emit an event of the supervisor."""
+    fields = {name: value for name, value in said.items() if name != "tell"}
+    lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+    process.switchboard.tell(event_of(**fields | lists))
 
 
 CALLED_OFF_S: Final = 5.0  # for dials that ring at shutdown: to end and to be recorded

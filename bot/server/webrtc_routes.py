@@ -254,18 +254,18 @@ def webrtc_router(
 ) -> APIRouter:
     """Return the browser's routes; calls run in `tasks`."""
     calls = BrowserCalls(process, tasks, parked, pool)
-    door = _WebrtcDoor(process, tasks, calls)
-    pool.peers.answer("candidates", door.take_candidates)
-    pool.peers.answer("offer", door.take_offer)
+    routes = _WebrtcRoutes(process, tasks, calls)
+    pool.peers.answer("candidates", routes.take_candidates)
+    pool.peers.answer("offer", routes.take_offer)
     pool.peers.answer("take_up", calls.end)
     router = APIRouter()
-    router.add_api_route("/api/offer", door.describe, methods=["GET"])
-    router.add_api_route("/api/offer", door.offer, methods=["POST"])
-    router.add_api_route("/api/offer", door.candidates, methods=["PATCH"])
+    router.add_api_route("/api/offer", routes.describe, methods=["GET"])
+    router.add_api_route("/api/offer", routes.offer, methods=["POST"])
+    router.add_api_route("/api/offer", routes.candidates, methods=["PATCH"])
     return router
 
 
-class _WebrtcDoor:
+class _WebrtcRoutes:
     def __init__(self, process: Process, tasks: asyncio.TaskGroup, calls: BrowserCalls) -> None:
         self._process = process
         self._pool = calls.pool

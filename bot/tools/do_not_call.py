@@ -208,7 +208,7 @@ class DoNotCallRequests:
         self._asked = (0, "")  # the turn, and `words` or `model`
         self._over = False
 
-    def hear(self, event: Event) -> None:
+    def notice(self, event: Event) -> None:
         """Check what the caller says."""
         if isinstance(event, TranscriptFinal) and self._number and wants_no_calls(event.text):
             self._begin("words")

@@ -12,8 +12,7 @@ def find_own_modules(loaded: Loaded) -> None:
     folder is added: write access to the configuration already decides what runs, but the working
     directory must not. Workers use the supervisor's path.
     """
-    settings = loaded.settings
-    agents = (settings.agent, *settings.agents.values())
+    agents = loaded.settings.all_agents
     if loaded.file is None or not any(tool.entry_point for agent in agents for tool in agent.tools):
         return
     folder = str(loaded.file.absolute().parent)

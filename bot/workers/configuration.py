@@ -21,7 +21,7 @@ def check_tools(settings: Settings) -> None:
     Raises:
         UsageError: An entry point cannot be loaded.
     """
-    for agent in (settings.agent, *settings.agents.values()):
+    for agent in settings.all_agents:
         try:
             owner_tools(agent.tools)
         except ValueError as broken:
@@ -36,7 +36,7 @@ def check_rungs(settings: Settings) -> None:
     Raises:
         UsageError: The configuration of a rung does not work.
     """
-    for agent in (settings.agent, *settings.agents.values()):
+    for agent in settings.all_agents:
         for stage in STAGES:
             for index, rung in enumerate(getattr(settings.stages, stage)):
                 try:
@@ -61,7 +61,7 @@ def configuration_of(settings: Settings) -> ConfigurationLoaded:
     return ConfigurationLoaded(
         version=version("holdline"),
         digest=hashlib.sha256(text.encode()).hexdigest()[:12],
-        agents=tuple(item.name for item in (settings.agent, *settings.agents.values())),
+        agents=tuple(item.name for item in settings.all_agents),
         ladders=tuple(" ".join((stage, *rungs)) for stage, rungs in ladders(settings).items()),
     )
 

@@ -28,7 +28,7 @@ SAID: Final = (
     ("ru-RU", "Одну минуту, пожалуйста."),
 )
 """By the language of the carrier's voice; the first one is the default."""
-MOST: Final = round(TOLD_S / WORKER_PAUSE_S)
+MAX_PAUSES: Final = round(TOLD_S / WORKER_PAUSE_S)
 AFTER: Final = re.compile(rb"POST (/(?:twilio|plivo)/after)(?:\?meanwhile=(\d{1,2}))? HTTP/")
 WAITS: Final = re.compile(rb"POST /telnyx/voice HTTP/")  # answered by API requests
 
@@ -46,8 +46,8 @@ def meanwhile(request: bytes, *, public_url: str, language: str) -> bytes | None
     if WAITS.match(request):
         return b""
     asked = AFTER.match(request)
-    times = int(asked[2] or 0) if asked else MOST
-    if asked is None or times >= MOST:
+    times = int(asked[2] or 0) if asked else MAX_PAUSES
+    if asked is None or times >= MAX_PAUSES:
         return None
     path = asked[1].decode()
     url = f"{public_url.rstrip('/')}{path}?meanwhile={times + 1}"
@@ -68,7 +68,7 @@ def meanwhile(request: bytes, *, public_url: str, language: str) -> bytes | None
 
 READ_BYTES: Final = 64 * 1024  # per request: a webhook has about 1 kB
 SILENT_S: Final = 10.0  # after this, a connection without a byte is closed
-MOST_SILENT: Final = 512  # connections without a byte so far; the oldest is closed for a new one
+MAX_SILENT: Final = 512  # connections without a byte so far; the oldest is closed for a new one
 PAUSE_S: Final = 0.001  # per connection: at most 1,000 connections a second
 AT_ONCE: Final = 64  # connections before the pauses begin: thirty callers do not wait
 NO_ROOM_S: Final = 0.05  # the pause after a failed accept
@@ -86,7 +86,7 @@ END: Final = b"\r\n\r\n"  # of a response's head
 HEAD: Final = b"HEAD "  # requests only the head of the response
 LIVES_S: Final = 5.0  # then the supervisor answers health checks, if workers still load. Chosen:
 # half of the 10 s after which others consider a silent server dead
-MOST_WAITING: Final = 512  # requests that wait for the first worker; further ones get 503
+MAX_WAITING: Final = 512  # requests that wait for the first worker; further ones get 503
 FOR_ONE: Final = re.compile(rb"GET /\w+/media/(w\d+) ")  # resumes a call in its worker
 NOBODY: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n"
@@ -202,7 +202,7 @@ class ConnectionListener:
 
     def _receive(self, connection: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
         connection.settimeout(0)
-        if len(self._silent) >= MOST_SILENT:
+        if len(self._silent) >= MAX_SILENT:
             self._close(next(iter(self._silent)))
         self._silent[connection] = loop.call_later(SILENT_S, self._close, connection)
         loop.add_reader(connection, self._begun, connection)
@@ -222,7 +222,7 @@ class ConnectionListener:
             self._bring(connection, first)
         elif READY.match(first):
             _say(connection, _not_ready(self._why_nobody()))
-        elif len(self._waiting) < MOST_WAITING:
+        elif len(self._waiting) < MAX_WAITING:
             within_s = self._lives_at - asyncio.get_running_loop().time()
             lives = LIVES.match(first)
             later = self._say_later(connection, within_s, ALIVE) if lives else None
@@ -253,7 +253,7 @@ class ConnectionListener:
         """Answer a request while no worker is ready, or let a call's request wait for one."""
         why = self._why_nobody()
         said = self._meanwhile(first) if why == STARTING else None
-        if said == b"" and len(self._waiting) < MOST_WAITING:
+        if said == b"" and len(self._waiting) < MAX_WAITING:
             self._waiting[connection] = self._say_later(connection, TOLD_S, NOBODY)
         else:
             _say(connection, said or _own_answer(first, why))

@@ -1,11 +1,16 @@
-"""The socket that a server listens on."""
+"""The socket that a server listens on, and how it reports that it is ready."""
 
 import os
 import socket
 from typing import Final
 
-from bot.config.environment import take_handed_sockets
+from loguru import logger
+
+from bot.config.carriers import CARRIERS
+from bot.config.environment import service_manager, take_handed_sockets
+from bot.config.settings import Settings
 from bot.exits import UsageError
+from bot.health.operator_desk import addresses
 
 BACKLOG: Final = 128
 HANDED: Final = 3  # the first file descriptor that systemd gives (sd_listen_fds(3))
@@ -61,3 +66,45 @@ def bind_socket(host: str, port: int) -> socket.socket:
         ) from taken
     listener.set_inheritable(True)
     return listener
+
+
+def ready_line(settings: Settings, *, port: int) -> str:
+    """Return what `holdline serve` prints when it is ready: address, transports, next steps.
+
+    Args:
+        settings: The configuration.
+        port: The listening port; the configured one may be 0.
+    """
+    server, transports = settings.server, settings.transports
+    address = addresses(server.model_copy(update={"port": port}))[0]
+    todo: dict[str, str] = {}
+    if transports.webrtc.enabled:
+        sign_in = ", sign in with HOLDLINE_TOKEN" if server.token else ""
+        todo["webrtc"] = f"open {address}/{sign_in} and press Call"
+    if transports.twilio.enabled:
+        webhook = f"{server.public_url}/twilio/voice"
+        todo["twilio"] = f"set your Twilio number's voice webhook to {webhook}"
+    for name, carrier in CARRIERS.items():
+        if getattr(transports, name).enabled:
+            todo[name] = carrier.entry.format(url=server.public_url)
+    names = ", ".join(todo) or "no transport"
+    cure = "enable one under transports in the configuration, otherwise no calls can arrive"
+    return f"Holdline is ready at {address} ({names}): {'; '.join(todo.values()) or cure}."
+
+
+READY: Final = "READY=1"
+ABSTRACT: Final = "@"  # systemd's spelling of the NUL before an abstract socket's name
+
+
+def tell_ready() -> None:
+    """Report readiness to the service manager that started us, if it asked (sd_notify(3))."""
+    place = service_manager()
+    if not place:
+        return
+    address = f"\0{place[1:]}" if place.startswith(ABSTRACT) else place
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+            line.settimeout(0)
+            line.sendto(READY.encode(), address)
+    except OSError as gone:
+        logger.warning("systemd was not told that we are ready: {}", gone)

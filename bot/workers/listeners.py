@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from bot import clock
-from bot.call.answerers import CarrierWords
 from bot.config.settings import Settings
 from bot.workers.configuration import ladders, local_rungs
 from calls.entry import Tell
@@ -27,14 +26,10 @@ from operations.telemetry.live import ConsoleSums, Live
 from operations.telemetry.logs import Log
 from operations.telemetry.metrics import Exposition, Metrics
 from operations.telemetry.record_files import RecordFiles
+from transports.carrier_words import CarrierWords
 
-
-class Tracing(Listener, Protocol):
-    """Exports calls as spans."""
-
-    async def close(self) -> None:
-        """Send the rest of the spans."""
-        ...
+if TYPE_CHECKING:
+    from operations.telemetry.traces import Traces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +40,7 @@ class OwnListeners:
         crm: Reports calls to the CRM.
         after_calls: Starts the other work after a call.
         keeper: Writes the record of the calls; `None` without a record.
+        traces: Exports calls as spans; `None` if traces are disabled.
     """
 
     live: Live
@@ -56,7 +52,7 @@ class OwnListeners:
     crm: CrmListener
     after_calls: AfterCallListener
     keeper: RecordListener | None
-    traces: Sequence[Tracing]
+    traces: "Traces | None"
 
     @property
     def recorded(self) -> bool:
@@ -65,13 +61,13 @@ class OwnListeners:
 
     def emitter(self, settings: Settings, more: Sequence[Listener]) -> Emitter:
         """Return the emitter for the log, the call journals, these listeners and `more`."""
-        keepers = [self.keeper] if self.keeper else []
+        optional = [listener for listener in (self.keeper, self.traces) if listener]
         return Emitter(
             listeners=[
                 Log(words=settings.logs.words),
                 Journal(settings.logs.dir / "calls"),
                 *(self.live, self.metrics, self.record, self.sums, self.carrier_words),
-                *(self.crm, self.after_calls, *keepers, *self.traces),
+                *(self.crm, self.after_calls, *optional),
                 *more,
             ],
             utc_now=clock.utc_now,
@@ -126,23 +122,23 @@ def record_of(settings: Settings) -> RecordFiles:
     return RecordFiles(logs.dir, names=logs.files, redact=redacted, again_s=again_s)
 
 
-def traces_of(settings: Settings) -> Sequence[Tracing]:
-    """Return the exporters of spans, if traces are enabled."""
+def traces_of(settings: Settings) -> "Traces | None":
+    """Return the exporter of spans, if traces are enabled."""
     if not settings.traces.enabled:
-        return ()
+        return None
     from operations.telemetry.traces import Traces  # noqa: PLC0415 - an optional dependency
 
-    return (Traces.over_http(settings.traces.url, version=version("holdline")),)
+    return Traces.over_http(settings.traces.url, version=version("holdline"))
 
 
 @asynccontextmanager
-async def close_traces(traces: Sequence[Tracing]) -> AsyncIterator[None]:
+async def close_traces(traces: "Traces | None") -> AsyncIterator[None]:
     """Send the rest of the spans when the block ends."""
     try:
         yield
     finally:
-        for trace in traces:
-            await trace.close()
+        if traces:
+            await traces.close()
 
 
 @asynccontextmanager

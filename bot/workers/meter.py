@@ -11,7 +11,7 @@ from typing import Final
 from bot.config.settings import Settings
 from bot.workers.admission_rules import MEASURED_S
 
-LEAST: Final = 2  # chosen: with one worker, calls would wait 6 s for its replacement
+MIN_WORKERS: Final = 2  # chosen: with one worker, calls would wait 6 s for its replacement
 
 
 def own_cores() -> int:
@@ -23,7 +23,7 @@ def own_cores() -> int:
 
 def processes(settings: Settings) -> int:
     """Return how many workers to run, at least one."""
-    return settings.server.workers or max(LEAST, own_cores())
+    return settings.server.workers or max(MIN_WORKERS, own_cores())
 
 
 BEATS: Final = 40  # in the sample: one long stall is not load, constant lag is

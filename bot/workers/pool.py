@@ -13,13 +13,13 @@ from bot.workers.wire import Wire
 from bot.workers.worker_process import Worker
 from transports.pool import Answer, CallPool, HeldSeat, NoSeat
 
-MOST: Final = 10_000  # rooms of a day; the least recently used claim is dropped
+MAX_CLAIMS: Final = 10_000  # rooms of a day; the least recently used claim is dropped
 
 
 class Claims:
     """Claims on work for one worker only, such as answering a call that all were told of."""
 
-    def __init__(self, *, most: int = MOST) -> None:
+    def __init__(self, *, most: int = MAX_CLAIMS) -> None:
         self._most = most
         self._holders: dict[str, str] = {}
 
@@ -54,7 +54,7 @@ class Claims:
         self._holders = {what: by for what, by in self._holders.items() if by != holder}
 
 
-MOST_KEPT: Final = 1000  # per kind: tickets between webhook and stream, states of lost calls
+MAX_KEPT: Final = 1000  # per kind: tickets between webhook and stream, states of lost calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +70,12 @@ class KeyValueStore:
     also holds the resume state of calls, and other kinds must not displace it.
     """
 
-    def __init__(self, *, clock: Callable[[], float], most: int = MOST_KEPT) -> None:
+    def __init__(self, *, clock: Callable[[], float], most: int = MAX_KEPT) -> None:
         self._clock = clock
         self._most = most
         self._kept: dict[str, dict[str, _Kept]] = {}  # by kind
 
-    def keep(self, token: str, value: Any, *, for_s: float) -> None:
+    async def keep(self, token: str, value: Any, *, for_s: float) -> None:
         """Store a value; the oldest of its kind is dropped if there are too many."""
         now, kind = self._clock(), _kind(token)
         kept = self._kept.get(kind, {})
@@ -87,7 +87,7 @@ class KeyValueStore:
         kept[token] = _Kept(now + for_s, value)
         self._kept[kind] = kept
 
-    def take(self, token: str) -> Any:
+    async def take(self, token: str) -> Any:
         """Return the value of a token, once; `None` if there is none or it has expired."""
         kept = self._kept.get(_kind(token), {}).pop(token, None)
         return kept.value if kept and kept.until_s > self._clock() else None
@@ -96,10 +96,10 @@ class KeyValueStore:
         """Answer the requests of one worker over its connection."""
 
         async def keep(said: Mapping[str, Any]) -> None:
-            self.keep(said["token"], said["value"], for_s=said["for_s"])
+            await self.keep(said["token"], said["value"], for_s=said["for_s"])
 
         async def take(said: Mapping[str, Any]) -> Any:
-            return self.take(said["token"])
+            return await self.take(said["token"])
 
         wire.answer("keep", keep)
         wire.answer("take", take)
@@ -229,21 +229,6 @@ class WorkerPool(CallPool, Protocol):
         ...
 
 
-class LocalKeyValueStore:
-    """The key-value store of a single process."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._room = KeyValueStore(clock=clock)
-
-    async def keep(self, token: str, value: Any, *, for_s: float) -> None:
-        """Store the value in this process."""
-        self._room.keep(token, value, for_s=for_s)
-
-    async def take(self, token: str) -> Any:
-        """Take the value from this process."""
-        return self._room.take(token)
-
-
 class NoPeers:
     """The peers of a single process: only itself."""
 
@@ -290,7 +275,7 @@ class SingleProcess:
         self._why = why_closed
         self._clock = clock
         self.id = secrets.token_hex(8)
-        self.key_values = LocalKeyValueStore(clock)
+        self.key_values = KeyValueStore(clock=clock)
         self.peers = NoPeers()
         self.seats = seats or PoolAdmission(seats=NO_LIMIT, cores=1, measured=False)
         self.seats.open(OWN, clock())

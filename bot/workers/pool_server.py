@@ -42,10 +42,6 @@ class PoolNews:
                 return
         self._untold.append((what, fields))
 
-    def tell_turned_away(self, reason: str) -> None:
-        """Let a worker report that the supervisor has refused a call."""
-        self.tell_one("turned_away", reason=reason)
-
     def catch_up(self, worker: Worker) -> None:
         """Let a worker that is ready emit the waiting events."""
         while self._untold:

@@ -81,42 +81,30 @@ Admit = Callable[[str], str]
 """Reserves a seat for a call, by its name; returns why there is none, or empty."""
 
 
-class NoRoom:
-    """Answers the voice webhook of a call that must be refused.
+def refuse(request: bytes, settings: Settings, *, admit: Admit, tell: Callable[..., None]) -> bytes:
+    """Return the whole answer to the webhook of a call without a seat; empty for other requests.
 
     At such a time the admitted calls keep the workers' loops busy: a dozen pipelines are built in
     many small steps, while other callers wait for a refusal. The supervisor's loop has nothing else
     to do (docs/decisions/0031). A request that is incomplete or unsigned, or that gets a seat, goes
     to a worker, which asks for the same seat by the same name.
+
+    Args:
+        request: The received bytes.
+        settings: The current settings.
+        admit: Reserves a seat.
+        tell: Takes the `reason` of each refusal.
     """
-
-    def __init__(
-        self, settings: Callable[[], Settings], *, admit: Admit, tell: Callable[[str], None]
-    ) -> None:
-        """Prepare.
-
-        Args:
-            settings: Returns the current settings, which change on SIGHUP.
-            admit: Reserves a seat.
-            tell: Takes the reason of each refusal.
-        """
-        self._settings = settings
-        self._admit = admit
-        self._tell = tell
-
-    def answer(self, request: bytes) -> bytes:
-        """Return the whole answer to the received bytes; empty leaves the request to a worker."""
-        settings = self._settings()
-        twilio = settings.transports.twilio
-        if not (request.startswith(VOICE) and twilio.enabled and twilio.auth_token):
-            return b""
-        form = _form_of(request, settings.server.addresses, twilio.auth_token)
-        call = form.get("CallSid", "") if form else ""
-        if not form or not call or not (reason := self._admit(call)):
-            return b""
-        self._tell(reason)
-        leaving = reason == DRAINING and not is_outbound(form)
-        return NOBODY if leaving else _http(busy_twiml(form))  # lets the carrier use its fallback
+    twilio = settings.transports.twilio
+    if not (request.startswith(VOICE) and twilio.enabled and twilio.auth_token):
+        return b""
+    form = _form_of(request, settings.server.addresses, twilio.auth_token)
+    call = form.get("CallSid", "") if form else ""
+    if not form or not call or not (reason := admit(call)):
+        return b""
+    tell(reason=reason)
+    leaving = reason == DRAINING and not is_outbound(form)
+    return NOBODY if leaving else _http(busy_twiml(form))  # lets the carrier use its fallback
 
 
 def _form_of(request: bytes, addresses: Sequence[str], token: SecretStr) -> Form | None:

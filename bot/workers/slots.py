@@ -4,34 +4,22 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from loguru import logger
 
 from bot.clock import Clock
 from bot.config.settings import Settings
 from bot.exits import DONE, FAILED
+from bot.workers.plan import Reread, ServePlan
 from bot.workers.pool_server import PoolServer
-from bot.workers.worker_process import Worker, WorkerOrder
+from bot.workers.worker_process import Worker
 from calls.operations_events import ReloadOutcome, WorkerCause
 
 READY_S: Final = 90.0  # a worker that loads for longer is killed
 TOGETHER_S: Final = 10.0  # for the others, after the first: took 7.9 s on a machine under load
 WAITS_S: Final = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # before replacing a worker that dies at once
 WELL_S: Final = 60.0  # a worker that lived for longer did not die at once
-
-
-class Orders(Protocol):
-    """Which workers to run, by the current configuration."""
-
-    def order(self, number: int) -> WorkerOrder:
-        """Return the order for a new worker."""
-        ...
-
-    @property
-    def wanted(self) -> int:
-        """How many workers to run."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +42,10 @@ class Slots:
     """
 
     def __init__(
-        self, orders: Orders, server: PoolServer, tasks: asyncio.TaskGroup, *, clock: Clock
+        self, plan: ServePlan, server: PoolServer, tasks: asyncio.TaskGroup, *, clock: Clock
     ) -> None:
         """Prepare; `begin` starts the workers, in `tasks`."""
-        self._orders = orders
+        self._plan = plan
         self._server = server
         self._tasks = tasks
         self._clock = clock
@@ -87,11 +75,11 @@ class Slots:
 
     def fill(self) -> Sequence[Worker]:
         """Start the missing workers; return them."""
-        return [self._start(slot) for slot in range(len(self._slots), self._orders.wanted)]
+        return [self._start(slot) for slot in range(len(self._slots), self._plan.wanted)]
 
     async def renew(self) -> Relieved:
         """Replace each worker by a new one, until a new one cannot start."""
-        kept = min(len(self._slots), self._orders.wanted)
+        kept = min(len(self._slots), self._plan.wanted)
         for slot in range(kept):
             if not await self._relieve(slot):
                 return Relieved(workers=slot, whole=False)
@@ -112,7 +100,7 @@ class Slots:
             self.all_gone.set()
 
     def _start(self, slot: int, cause: WorkerCause = "start") -> Worker:
-        worker = Worker(self._orders.order(next(self._numbers)))
+        worker = Worker(self._plan.order(next(self._numbers)))
         worker.cause = cause
         self._slots[slot : slot + 1] = [worker]
         self._server.receive(worker)
@@ -260,28 +248,6 @@ Tell = Callable[..., None]
 """Lets a worker emit an event, given by its name and its fields."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reread:
-    """The result of reading the configuration again."""
-
-    problems: tuple[str, ...] = ()  # one line each; empty if the configuration is valid
-    changed: tuple[str, ...] = ()  # the keys that differ
-
-
-class Plan(Orders, Protocol):
-    """Which workers to run, with reloading of the configuration."""
-
-    settings: Settings
-
-    def renew(self) -> Reread:
-        """Read the configuration again; if it has problems, which are logged, nothing changes."""
-        ...
-
-    def restore(self) -> None:
-        """Return to the configuration before: no worker can start with the new one."""
-        ...
-
-
 class Reloading:
     """Reloads the configuration, one round at a time, on a signal or an HTTP request.
 
@@ -294,7 +260,7 @@ class Reloading:
     """
 
     def __init__(
-        self, plan: Plan, slots: Slots, *, apply: Callable[[Settings], None], tell: Tell
+        self, plan: ServePlan, slots: Slots, *, apply: Callable[[Settings], None], tell: Tell
     ) -> None:
         """Prepare.
 

@@ -3,34 +3,39 @@
 import asyncio
 import signal
 import socket
+import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from loguru import logger
 
 from bot import clock
+from bot.config.loading import Loaded
 from bot.config.settings import Settings
 from bot.exits import DONE, CommandError
 from bot.workers.admission_rules import PoolAdmission
 from bot.workers.connections import ConnectionListener, meanwhile
+from bot.workers.listener import listening_socket, ready_line, tell_ready
 from bot.workers.meter import own_cores
+from bot.workers.plan import ServePlan
 from bot.workers.pool_server import PoolServer, Quotas
-from bot.workers.seats import NoRoom
-from bot.workers.slots import BY_SIGNAL, Plan, Reloading, Slots, wait_at_most
+from bot.workers.seats import refuse
+from bot.workers.slots import BY_SIGNAL, Reloading, Slots, wait_at_most
 
 STATE_S: Final = 0.2  # the oldest that a worker's knowledge of the pool can be
 # After the drain, for everything that a worker waits for, each with its own limit: goodbyes and a
 # cut, connections, results of calls, opt-outs, the record. Then the worker is killed.
 STOP_S: Final = 31.0
 GRACE_S: Final = 35.0  # after the drain, for the service manager: `STOP_S` and a margin
-MEASURED: Final = "measured"  # `server.admission`: load counts, not only seats
 HUNG_S: Final = 3.0  # a ready worker reports every 0.25 s; a loading one is not checked
 
 
 class Supervisor:
     """Keeps a number of workers running on one listening socket."""
 
-    def __init__(self, plan: Plan, listener: socket.socket) -> None:
+    def __init__(self, plan: ServePlan, listener: socket.socket) -> None:
         """Prepare; `run` starts the workers."""
         server = plan.settings.server
         self._plan = plan
@@ -38,7 +43,7 @@ class Supervisor:
         self._signals = 0
         self._tasks = asyncio.TaskGroup()
         self._seats = PoolAdmission(
-            seats=server.max_calls, cores=own_cores(), measured=server.admission == MEASURED
+            seats=server.max_calls, cores=own_cores(), measured=server.counts_load
         )
         self._quotas = Quotas(plan.settings)
         self._server = PoolServer(self._seats, self._quotas, clock=clock.monotonic)
@@ -81,19 +86,18 @@ class Supervisor:
         return DONE
 
     def _make_listener(self) -> ConnectionListener:
-        no_room = NoRoom(
-            lambda: self._plan.settings,
-            admit=self._server.seats.hold,
-            tell=self._server.news.tell_turned_away,
-        )
         return ConnectionListener(
             self._listener,
             hand=self._server.hand,
-            answer=no_room.answer,
+            answer=self._refuse,
             meanwhile=self._meanwhile,
             why_nobody=lambda: self._server.seats.why_nobody,
             is_open=False,
         )
+
+    def _refuse(self, request: bytes) -> bytes:
+        tell = partial(self._server.news.tell_one, "turned_away")
+        return refuse(request, self._plan.settings, admit=self._server.seats.hold, tell=tell)
 
     def _meanwhile(self, request: bytes) -> bytes | None:
         settings = self._plan.settings
@@ -146,14 +150,23 @@ class Supervisor:
     def _go_by(self, settings: Settings) -> None:
         """Apply a configuration to admission and limits."""
         self._seats.seats = settings.server.max_calls
-        self._seats.measured = settings.server.admission == MEASURED
+        self._seats.measured = settings.server.counts_load
         self._quotas.renew(settings)
 
 
-def run_supervisor(plan: Plan, listener: socket.socket, ready: Callable[[], None]) -> int:
-    """Run a pool of several workers until it is stopped; return the exit code."""
+def serve_with_workers(config: Path | None, flags: Mapping[str, Any], loaded: Loaded) -> int:
+    """Answer calls in worker processes until stopped; return the exit code."""
+    server = loaded.settings.server
+    listener = listening_socket(server.host, server.port)
+    port = listener.getsockname()[1]
+
+    def ready() -> None:
+        print(ready_line(plan.settings, port=port), flush=True)  # noqa: T201 - for the terminal
+        tell_ready()
 
     async def run() -> int:
         return await Supervisor(plan, listener).run(ready)
 
-    return asyncio.run(run())
+    with listener, tempfile.TemporaryDirectory(prefix="holdline-") as folder:
+        plan = ServePlan(config, flags, loaded, folder=Path(folder))
+        return asyncio.run(run())

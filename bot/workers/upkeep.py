@@ -22,7 +22,7 @@ from operations.telemetry.metrics import Metrics
 @asynccontextmanager
 async def do_chores(process: Process, pool: WorkerPool) -> AsyncIterator[None]:
     """Do the periodic work while the block runs; shared work only while this process leads."""
-    settings, left = process.settings, process.last_resort.messages
+    settings, left = process.settings, process.shared.last_resort.messages
     async with (
         _clips(process, pool),
         _messages(process, pool),
@@ -37,8 +37,8 @@ def _clips(process: Process, pool: WorkerPool) -> AbstractAsyncContextManager[No
     settings, providers = process.settings, process.providers
     return keep_clips(
         settings,
-        process.last_resort.utterances,
-        process.last_resort.clips,
+        process.shared.last_resort.utterances,
+        process.shared.last_resort.clips,
         quiet=lambda: pool.leads and pool.quiet and not process.switchboard.calls,
         retries=Retries(
             settings=settings.resilience.retry_settings(),
@@ -54,7 +54,7 @@ def _messages(process: Process, pool: WorkerPool) -> AbstractAsyncContextManager
         process.settings, availability=process.providers.availability, tell=process.providers.tell
     )
     return keep_messages_written(
-        process.last_resort.messages,
+        process.shared.last_resort.messages,
         batch.transcribe,
         mine=lambda: pool.leads,
         tell=process.switchboard.tell,

@@ -30,14 +30,6 @@ class WorkerOrder:
     metrics: str  # the folder of the pool's metrics
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerLine:
-    """The file descriptors that the process inherits."""
-
-    control: int
-    hand: int
-
-
 class Worker:
     """A process that answers calls."""
 
@@ -74,7 +66,7 @@ class Worker:
         """
         its_control, its_hand = self._open()
         try:
-            await self._start(WorkerLine(control=its_control.fileno(), hand=its_hand.fileno()))
+            await self._start(control=its_control.fileno(), hand=its_hand.fileno())
         finally:
             for item in (its_control, its_hand):
                 item.close()  # the process has its own
@@ -90,14 +82,15 @@ class Worker:
         self._hand.settimeout(0)
         return its_control, its_hand
 
-    async def _start(self, line: WorkerLine) -> None:
-        words = json.dumps(asdict(self.order) | asdict(line))
+    async def _start(self, **inherited: int) -> None:
+        """Start the process, which inherits file descriptors: `control` and `hand`."""
+        words = json.dumps(asdict(self.order) | inherited)
         program = (
             f"import sys; sys.path[:] = {_paths()!r}; from bot.programs.worker import main; main()"
         )
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-c", program, words,
-            pass_fds=(line.control, line.hand), start_new_session=True,
+            pass_fds=tuple(inherited.values()), start_new_session=True,
         )  # fmt: skip
 
     async def run(self) -> int:

@@ -6,8 +6,8 @@ PostgreSQL); SQLite has a single writer.
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import fields, replace
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Select, exists, func, insert, select, update
@@ -80,32 +80,30 @@ LIVE_STATES: Final[Sequence[DialState]] = ("intended", "placed", "answered")
 ENGAGED_S: Final = 10.0  # chosen: wait for a number that another campaign is calling
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claimant:
-    """The claiming process, the time, and the duration of its lease."""
-
-    holder: str
-    now: float
-    lease_s: float
-
-
 async def claim_next(
-    connection: AsyncConnection, campaign: str, rules: ClaimRules, by: Claimant
+    connection: AsyncConnection,
+    campaign: str,
+    rules: ClaimRules,
+    *,
+    holder: str,
+    now_s: Callable[[], float],
+    lease_s: float,
 ) -> Claim | NothingToDial:
-    """Claim the next contact of a campaign, or return why there is none."""
-    row = await _take_turn(connection, campaign, by.now)
+    """Claim the next contact of a campaign for `holder`, or return why there is none."""
+    row = await _take_turn(connection, campaign, now_s())
     if row is None:
         return NothingToDial(reason="not_running")
-    use = await _use(connection, row, rules, by.now)
-    bucket = rules.pace(use, by.now)
+    now = now_s()  # after the wait for other claims on this campaign
+    use = await _use(connection, row, rules, now)
+    bucket = rules.pace(use, now)
     if isinstance(bucket, NothingToDial):
-        if row.filled_s > by.now + by.lease_s:  # the clock was set back: restart the bucket
-            await _change(connection, campaign, filled_s=by.now)
+        if row.filled_s > now + lease_s:  # the clock was set back: restart the bucket
+            await _change(connection, campaign, filled_s=now)
         return bucket
-    contact, closed = await _next_contact(connection, campaign, rules, by.now)
+    contact, closed = await _next_contact(connection, campaign, rules, now)
     if contact is None:
-        return await _nothing_due(connection, campaign, closed=closed, now=by.now)
-    dial = _dial(contact, _dial_id(row.mark, contact), by)
+        return await _nothing_due(connection, campaign, closed=closed, now=now)
+    dial = _dial(contact, row.mark, holder, now=now, lease_s=lease_s)
     await connection.execute(insert(DIALS).values(write_intent(dial)))
     await _put(connection, contact.id, state="dialling", dials=dial.attempt)
     used = {
@@ -291,14 +289,14 @@ def _dial_id(mark: str, contact: Contact) -> str:
     return f"{mark}-{contact.id}-{round(contact.imported_s * 1000.0):x}-{contact.dials + 1}"
 
 
-def _dial(contact: Contact, dial_id: str, by: Claimant) -> Dial:
+def _dial(contact: Contact, mark: str, holder: str, *, now: float, lease_s: float) -> Dial:
     return Dial(
-        id=dial_id,
+        id=_dial_id(mark, contact),
         campaign=contact.campaign,
         contact_id=contact.id,
         number=contact.number,
         attempt=contact.dials + 1,
-        holder=by.holder,
-        lease_until_s=by.now + by.lease_s,
-        intended_s=by.now,
+        holder=holder,
+        lease_until_s=now + lease_s,
+        intended_s=now,
     )

@@ -80,13 +80,6 @@ class Ledger:
             contact = (await connection.execute(own)).first()
             return Claim(contact=read_contact(contact), dial=dial) if contact else None
 
-    async def of_campaign(self, campaign: str) -> Sequence[Dial]:
-        """Return all dials of a campaign, the oldest first."""
-        own = select(DIALS).where(DIALS.c.campaign == campaign)
-        async with self.database.reading() as connection:
-            rows = await connection.execute(own.order_by(DIALS.c.intended_s, DIALS.c.id))
-            return [read_dial(row) for row in rows]
-
     async def unreported(
         self, campaigns: Sequence[str], *, since_s: float, talked: bool
     ) -> Sequence[UnreportedDial]:

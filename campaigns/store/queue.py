@@ -9,11 +9,11 @@ dial to another process, which first asks the carrier: a call that the carrier k
 its outcome; one that it never had is given back with `release` and dialled under the same id. The
 lease is also the call's slot, so a dead process blocks a slot only until the lease ends.
 
-All machines must agree on `now` to within a fraction of a lease.
+All machines must agree on the time to within a fraction of a lease.
 """
 
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,7 +33,6 @@ from calls.outbound import (
 )
 from campaigns.store.claim import (
     UNFINISHED,
-    Claimant,
     claim_next,
     consent_of,
     has_due,
@@ -57,7 +56,7 @@ class Queue:
     """The queue of one process; every method raises `StorageError` when the database fails.
 
     Only a process that dials needs a `holder`. Dials that it does not hold, and settled ones, are
-    not changed.
+    not changed. A lease begins when its transaction has begun: `now_s` returns seconds since 1970.
     """
 
     def __init__(self, database: Database, *, holder: str = "") -> None:
@@ -66,18 +65,20 @@ class Queue:
         self.holder = holder
 
     async def claim(
-        self, campaign: str, rules: ClaimRules, *, now: float, lease_s: float
+        self, campaign: str, rules: ClaimRules, *, now_s: Callable[[], float], lease_s: float
     ) -> Claim | NothingToDial:
         """Claim the next contact; the intent to dial is committed on return."""
+        now = now_s()
         async with self.database.reading() as connection:
             # Reading first avoids a write while no contact is due.
             if not await has_due(connection, campaign, now):
                 return await why_none(connection, campaign, now)
-        by = Claimant(holder=self.holder, now=now, lease_s=lease_s)
         async with self.database.transaction() as connection:
-            return await claim_next(connection, campaign, rules, by)
+            return await claim_next(
+                connection, campaign, rules, holder=self.holder, now_s=now_s, lease_s=lease_s
+            )
 
-    async def confirm(self, dial: Dial, *, now: float, lease_s: float) -> str:
+    async def confirm(self, dial: Dial, *, now_s: Callable[[], float], lease_s: float) -> str:
         """Return "" if the carrier may be asked now, otherwise the reason why not.
 
         It may if the number is not on the do-not-call list, the campaign still runs, and we hold
@@ -89,6 +90,7 @@ class Queue:
         """
         renewed = _own(dial, self.holder).where(DIALS.c.state == "intended")
         async with self.database.transaction() as connection:
+            now = now_s()
             lease = {"lease_until_s": now + lease_s, "confirmed_s": now}
             kept = await connection.execute(renewed.values(**lease))
             if not kept.rowcount:
@@ -114,9 +116,11 @@ class Queue:
         """Record that the call is answered; return False if the dial is no longer ours."""
         return await _change(self, dial, state="answered", answered_s=now)
 
-    async def renew(self, dial: Dial, *, now: float, lease_s: float) -> bool:
+    async def renew(self, dial: Dial, *, now_s: Callable[[], float], lease_s: float) -> bool:
         """Extend the lease; return False if the dial is no longer ours."""
-        return await _change(self, dial, lease_until_s=now + lease_s)
+        async with self.database.transaction() as connection:
+            kept = _own(dial, self.holder).values(lease_until_s=now_s() + lease_s)
+            return (await connection.execute(kept)).rowcount > 0
 
     async def settle(self, dial: Dial, result: DialResult, *, then: NextStep, now: float) -> bool:
         """Store a dial's outcome and its contact's next state; return False if it is not ours."""
@@ -129,7 +133,7 @@ class Queue:
             return await _release(connection, dial, self.holder, due_s=due_s)
 
     async def adopt_expired(
-        self, campaigns: Collection[str], *, now: float, lease_s: float
+        self, campaigns: Collection[str], *, now_s: Callable[[], float], lease_s: float
     ) -> Sequence[Claim]:
         """Take over the dials of these campaigns whose lease has ended.
 
@@ -139,14 +143,14 @@ class Queue:
         """
         ownerless = ~exists().where(CONTACTS.c.id == DIALS.c.contact_id)
         ours = DIALS.c.campaign.in_(campaigns) | ownerless
-        silent = ours & (DIALS.c.state != "settled") & (DIALS.c.lease_until_s <= now)
+        silent = ours & (DIALS.c.state != "settled") & (DIALS.c.lease_until_s <= now_s())
         async with self.database.reading() as connection:
             if (
                 await connection.execute(select(DIALS.c.id).where(silent).limit(1))
             ).first() is None:
                 return ()
-        held = {"holder": self.holder, "lease_until_s": now + lease_s}
         async with self.database.transaction() as connection:
+            held = {"holder": self.holder, "lease_until_s": now_s() + lease_s}
             taken = update(DIALS).where(silent).values(**held).returning(DIALS)
             dials = (await connection.execute(taken)).all()
             claims = [await _claim_of(connection, row) for row in dials]

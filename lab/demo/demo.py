@@ -11,8 +11,8 @@ from rich.text import Text
 
 from bot.call.models import VoiceModels
 from bot.programs.mic import TerminalLine
-from bot.server.lab_routes import lab_router
 from bot.server.server import Extras, Server, bind_socket, run_server
+from lab.demo.lab_routes import lab_router
 from lab.process import STAGE_OF, LabOptions, RunningLab, lab_process, with_lab
 from providers.catalog import provider
 

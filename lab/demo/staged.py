@@ -14,20 +14,22 @@ from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import SecretStr
+from sqlalchemy import select
 
 from bot import clock
 from bot.call.models import VoiceModels
-from bot.server.lab_routes import lab_router
 from bot.server.server import Extras, bind_socket, run_server
 from calls.outbound import Dial, DialOutcome
-from campaigns.dialer_parts import DialerSettings
+from campaigns.dialing import DialerSettings
+from campaigns.store.claim import read_dial
 from campaigns.store.contacts import Contacts, NewContact
-from campaigns.store.dials import Ledger
 from campaigns.store.figures import CampaignStanding, Figures
 from campaigns.store.queue import Queue
 from lab.callers import AgentServer, Callee, CarrierRest, KnownPerson, RegisterSimulator
+from lab.demo.lab_routes import lab_router
 from lab.process import RunningLab, with_lab
 from operations.database.database import Database
+from operations.database.tables import DIALS
 from operations.telemetry.emitter import Listener
 
 ACCOUNT: Final = "AC" + "0" * 32
@@ -300,7 +302,7 @@ class StagedServer:
     async def dials(self) -> Sequence[Dial]:
         """Return the ledger."""
         async with Database(self.storage) as database:
-            return await Ledger(database).of_campaign(NAME)
+            return await _dials_of(database)
 
     async def ended(self) -> tuple[CampaignStanding, Sequence[Dial]]:
         """Wait until no contact is being dialled; return the standing and the ledger."""
@@ -308,8 +310,15 @@ class StagedServer:
             while True:
                 standing = await Figures(database).standing(NAME, now=clock.utc_s())
                 if standing is not None and standing.state in ("done", "paused"):
-                    return standing, await Ledger(database).of_campaign(NAME)
+                    return standing, await _dials_of(database)
                 await asyncio.sleep(LOOK_S)
+
+
+async def _dials_of(database: Database) -> Sequence[Dial]:
+    own = select(DIALS).where(DIALS.c.campaign == NAME)
+    async with database.reading() as connection:
+        rows = await connection.execute(own.order_by(DIALS.c.intended_s, DIALS.c.id))
+        return [read_dial(row) for row in rows]
 
 
 @asynccontextmanager

@@ -154,7 +154,7 @@ class Bench:
             clock=clock.monotonic,
             window_tokens=room_tokens(self._settings.agent),
             tell=self.told,
-            heard=heard,
+            change_writer=heard,
         )
 
 

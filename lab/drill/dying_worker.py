@@ -24,8 +24,7 @@ ENDS_S: Final = 30.0  # the longest wait for its end
 async def play_dying_worker(rig: Rig, run: MeasuredRun) -> None:
     """Ask, break the worker in the middle of the answer, hear the rest, and ask again."""
     worst = run.measures
-    async with rig.call() as call:
-        await call.wait_for_greeting()
+    async with rig.greeted_call() as call:
         began_s = call.now_s
         stop_s = await call.ask_only(rig.row.question)
         spoke = await call.ear.hear_some(INTO_S, since_s=stop_s, within_s=BEGINS_S)

@@ -21,8 +21,7 @@ PROBED_S: Final = 75.0  # the longest wait for a provider's trial
 async def play_flapping(rig: Rig, run: MeasuredRun) -> None:
     """Ask for a minute while a provider fails and recovers."""
     worst = run.measures
-    async with rig.call() as call:
-        await call.wait_for_greeting()
+    async with rig.greeted_call() as call:
         await rig.break_now(When.BEFORE_TURN)
         until_s = call.now_s + FLAPPING_S
         while call.now_s < until_s and not call.over:
@@ -37,8 +36,7 @@ async def play_flapping(rig: Rig, run: MeasuredRun) -> None:
 async def play_clips(rig: Rig, run: MeasuredRun) -> None:
     """Ask while every answer is late, and look for the clips rendered before the call."""
     rendered = [clip for clip in await read_clips(rig.control) if clip.provider == VOICE]
-    async with rig.call() as call:
-        await call.wait_for_greeting()
+    async with rig.greeted_call() as call:
         await rig.break_now(When.BEFORE_TURN)
         turns = [await ask(rig, call, run, rig.row.question) for _ in range(CLIP_TURNS)]
     found = [await asyncio.to_thread(find_clips, turn, rendered) for turn in turns]
@@ -49,8 +47,7 @@ async def play_clips(rig: Rig, run: MeasuredRun) -> None:
 async def play_recovery(rig: Rig, run: MeasuredRun) -> None:
     """Ask while a provider is broken, after its recovery, and in a second call."""
     (broken,) = rig.row.breaks
-    async with rig.call() as call:
-        await call.wait_for_greeting()
+    async with rig.greeted_call() as call:
         each = await ask_broken(rig, call, run)
         took_over = last(each.verdict.voices)
         await rig.control.mend_all()
@@ -60,8 +57,7 @@ async def play_recovery(rig: Rig, run: MeasuredRun) -> None:
         run.measures["voice_changed"] = last(each.verdict.voices) != took_over
         back = await is_back(rig.control, call, each, broken.provider)
         run.measures["next_turn_elsewhere"] = not back
-    async with rig.call() as call:
-        await call.wait_for_greeting()
+    async with rig.greeted_call() as call:
         each = await ask(rig, call, run, rig.row.question)
         back = await is_back(rig.control, call, each, broken.provider)
         run.measures["next_call_elsewhere"] = not back
@@ -73,8 +69,7 @@ async def play_probes(rig: Rig, run: MeasuredRun) -> None:
     async with rig.call() as call:
         await call.ear.wait(OUT_S)
     await rig.break_now(When.NEXT_CALL)
-    async with rig.call() as call:
-        await call.wait_for_greeting()
+    async with rig.greeted_call() as call:
         run.measures["greeting_s"] = or_lost(call.greeted_s)
         first = await ask(rig, call, run, rig.row.question)
         run.measures["first_word_s"] = first_word_s(first)

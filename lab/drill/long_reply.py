@@ -20,8 +20,7 @@ JUDGED: Final = 260  # words of the model's text; a minute has about 170
 
 async def play_long_reply(rig: Rig, run: MeasuredRun) -> None:
     """Ask once, and listen until the reply is over."""
-    async with rig.call() as call:
-        await call.wait_for_greeting()
+    async with rig.greeted_call() as call:
         await rig.break_now(When.BEFORE_TURN)
         asked = await call.ask(rig.row.question, wanted_s=MOST_S, within_s=LONG_S)
         written = await _written(rig.control, call.lab_s(asked.began_s))

@@ -18,7 +18,7 @@ from lab.drill.measured import (
     or_lost,
     quiet_after,
 )
-from lab.drill.rig import Rig
+from lab.drill.rig import Conversation, Rig
 from lab.drill.rows import HAIRCUT, HOURS, CallPlan, When
 from lab.drill.sound import silence
 from lab.drill.turn_plans import play_backchannel, play_behind, play_dictation, play_echo
@@ -42,56 +42,47 @@ async def play(rig: Rig, run: MeasuredRun) -> None:
     await _PLAYS[rig.row.plan](rig, run)
 
 
+async def _ask_again(rig: Rig, call: Conversation, run: MeasuredRun, measure: str) -> None:
+    """Ask the row's question; measure the answer's first word."""
+    run.measures[measure] = first_word_s(await ask(rig, call, run, rig.row.question))
+
+
 async def _healthy(rig: Rig, run: MeasuredRun) -> None:
-    async with rig.call() as call:
-        await call.wait_for_greeting()
+    async with rig.greeted_call() as call:
         run.measures["greeting_s"] = or_lost(call.greeted_s)
-        first = await ask(rig, call, run, rig.row.question)
-        run.measures["first_word_s"] = first_word_s(first)
-        second = await ask(rig, call, run, rig.row.question)
-        run.measures["second_turn_s"] = first_word_s(second)
-    async with rig.call() as call:
-        await call.wait_for_greeting()
-        other = await ask(rig, call, run, rig.row.question)
-        run.measures["second_call_s"] = first_word_s(other)
+        await _ask_again(rig, call, run, "first_word_s")
+        await _ask_again(rig, call, run, "second_turn_s")
+    async with rig.greeted_call() as call:
+        await _ask_again(rig, call, run, "second_call_s")
 
 
 async def _turn(rig: Rig, run: MeasuredRun) -> None:
-    async with rig.call() as call:
-        await call.wait_for_greeting()
+    async with rig.greeted_call() as call:
         await ask_broken(rig, call, run)
 
 
 async def _start(rig: Rig, run: MeasuredRun) -> None:
     await rig.break_now(When.BEFORE_CALL)
-    async with rig.call() as call:
-        await call.wait_for_greeting()
+    async with rig.greeted_call() as call:
         run.measures["greeting_s"] = or_lost(call.greeted_s)
-        each = await ask(rig, call, run, rig.row.question)
-        run.measures["first_word_s"] = first_word_s(each)
+        await _ask_again(rig, call, run, "first_word_s")
 
 
 async def _second_turn(rig: Rig, run: MeasuredRun) -> None:
-    async with rig.call() as call:
-        await call.wait_for_greeting()
+    async with rig.greeted_call() as call:
         await ask_broken(rig, call, run)
-        each = await ask(rig, call, run, rig.row.question)
-        run.measures["first_word_s"] = first_word_s(each)
+        await _ask_again(rig, call, run, "first_word_s")
 
 
 async def _second_call(rig: Rig, run: MeasuredRun) -> None:
-    async with rig.call() as call:
-        await call.wait_for_greeting()
+    async with rig.greeted_call() as call:
         await ask_broken(rig, call, run)
-    async with rig.call() as call:
-        await call.wait_for_greeting()
-        each = await ask(rig, call, run, rig.row.question)
-        run.measures["first_word_s"] = first_word_s(each)
+    async with rig.greeted_call() as call:
+        await _ask_again(rig, call, run, "first_word_s")
 
 
 async def _noise(rig: Rig, run: MeasuredRun) -> None:
-    async with rig.call() as call:
-        await call.wait_for_greeting()
+    async with rig.greeted_call() as call:
         await call.make_noise(noise(NOISE_S))
         await call.ear.wait(1.0)
         await ask(rig, call, run, rig.row.question)
@@ -99,8 +90,7 @@ async def _noise(rig: Rig, run: MeasuredRun) -> None:
 
 
 async def _all_dead(rig: Rig, run: MeasuredRun) -> None:
-    async with rig.call() as call:
-        await call.wait_for_greeting()
+    async with rig.greeted_call() as call:
         await rig.break_now(When.BEFORE_TURN)
         turn = await call.ask(rig.row.question)
         await call.ear.wait(turn.stop_s + DEAD_S - call.now_s)
@@ -112,8 +102,7 @@ async def _all_dead(rig: Rig, run: MeasuredRun) -> None:
 async def _chance(rig: Rig, run: MeasuredRun) -> None:
     await rig.break_now(When.BEFORE_CALL)
     for _ in range(CALLS):
-        async with rig.call() as call:
-            await call.wait_for_greeting()
+        async with rig.greeted_call() as call:
             for turn in range(TURNS):
                 if not call.over:
                     await ask(rig, call, run, HOURS if turn % 2 else HAIRCUT)
@@ -126,8 +115,7 @@ async def _crowd(rig: Rig, run: MeasuredRun) -> None:
     together = asyncio.Barrier(CROWD)
 
     async def one(number: int) -> None:
-        async with rig.call() as call:
-            await call.wait_for_greeting()
+        async with rig.greeted_call() as call:
             await together.wait()
             await rig.break_now(When.BEFORE_TURN)
             await call.ear.wait(number * APART_S)
@@ -141,8 +129,7 @@ async def _crowd(rig: Rig, run: MeasuredRun) -> None:
 
 
 async def _barge_in(rig: Rig, run: MeasuredRun) -> None:
-    async with rig.call() as call:
-        await call.wait_for_greeting()
+    async with rig.greeted_call() as call:
         await rig.break_now(When.BEFORE_TURN)
         asked_s = await call.ask_only(rig.row.question)
         spoke = await call.ear.hear_some(rig.row.audible_s, since_s=asked_s, within_s=LATE_S)

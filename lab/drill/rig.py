@@ -5,8 +5,8 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
 import numpy as np
@@ -33,7 +33,7 @@ from lab.drill.servers import (
     loopback_settings,
     open_agent,
 )
-from lab.drill.telephones import CarrierTelephone, Telephone
+from lab.drill.telephones import Telephone
 from lab.process import LabOptions, RunningLab, lab_process
 
 Pcm: TypeAlias = NDArray[np.int16]
@@ -138,14 +138,9 @@ class Conversation:
         await self._telephone.__aenter__()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *raised: Any) -> None:
         """Hang up."""
-        await self._telephone.__aexit__(kind, error, trace)
+        await self._telephone.__aexit__(*raised)
 
     @property
     def now_s(self) -> float:
@@ -274,6 +269,13 @@ class Rig:
         """Return a call to make."""
         return Conversation(self.ring(), self.lab, greeting=GREETING, path=self.path)
 
+    @asynccontextmanager
+    async def greeted_call(self) -> AsyncIterator[Conversation]:
+        """Call, and wait for the end of the greeting."""
+        async with self.call() as call:
+            await call.wait_for_greeting()
+            yield call
+
     async def break_now(self, when: When) -> None:
         """Start the faults of a moment."""
         await self._begin(item for item in self.row.breaks if item.when is when)
@@ -281,7 +283,7 @@ class Rig:
     def timed(self) -> tuple[tuple[float | None, Hook], ...]:
         """Return the faults that start within a turn, as `Conversation.ask` takes them."""
         return tuple(
-            (item.after_s if item.when is When.SPOKEN else None, self._hook(item))
+            (item.after_s if item.when is When.SPOKEN else None, partial(self._begin, [item]))
             for item in self.row.breaks
             if item.when in (When.SPOKEN, When.AT_STOP)
         )
@@ -321,12 +323,6 @@ class Rig:
             for path in sorted(self.calls.glob("*.jsonl"))
             for line in path.read_text(encoding="utf-8").splitlines()
         ]
-
-    def _hook(self, fault: Break) -> Hook:
-        async def begin() -> None:
-            await self._begin([fault])
-
-        return begin
 
     async def _begin(self, breaks: Iterable[Break]) -> None:
         for item in breaks:
@@ -378,10 +374,10 @@ async def _ringing(
         return
     async with open_agent(lab, side, folder=folder, clips=row.clips) as agent:
 
-        def ring() -> CarrierTelephone:
+        def ring() -> Carrier:
             carrier = Carrier(agent.url, AUTH_TOKEN)
             if row.echo_db is not None:
                 carrier.echo = LineEcho(level_db=row.echo_db)
-            return CarrierTelephone(agent.url, carrier=carrier)
+            return carrier
 
         yield ring, agent

@@ -16,7 +16,6 @@ import aiohttp
 
 from bot import clock
 from bot.exits import CommandError
-from bot.programs.recording import write
 from lab.callers import NotConnectedError
 from lab.drill.measured import MeasuredRun
 from lab.drill.plans import play
@@ -25,6 +24,7 @@ from lab.drill.rig import Rig, open_rig
 from lab.drill.rows import CallPlan, Row
 from lab.drill.servers import OURS, ROOT
 from lab.drill.sound import RATE_HZ
+from lab.recording import write
 
 GIT_S: Final = 10.0
 STAT: Final = Path("/proc/stat")

@@ -1,17 +1,14 @@
-"""The interface of a drill caller's telephone, and one that calls through a carrier."""
+"""The interface of a drill caller's telephone, and one without a carrier."""
 
 import asyncio
-from contextlib import AsyncExitStack
-from types import TracebackType
-from typing import Final, Protocol, Self
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Any, Final, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bot import clock
 from bot.workers.process import Process
-from lab.callers import Carrier
-from lab.drill.servers import AUTH_TOKEN
 from lab.drill.sound import RATE_HZ, join_spans, stretches
 from transports.loopback.leg import LoopbackLeg
 
@@ -50,15 +47,10 @@ class LoopbackTelephone:
             self._stack = stack.pop_all()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *raised: Any) -> None:
         """Hang up."""
         await self._call.cancel("caller_hung_up")
-        await self._stack.__aexit__(kind, error, trace)
+        await self._stack.__aexit__(*raised)
         await self._pool.emitter.flush()  # the call's events are read next
 
     @property
@@ -87,27 +79,18 @@ class LoopbackTelephone:
         """Return when the agent was heard."""
         return join_spans(stretches(self.heard()), within_s=PAUSE_S)
 
-    async def say(self, samples: NDArray[np.int16]) -> float:
+    async def say(self, pcm: NDArray[np.int16]) -> float:
         """Say sound; return when its last sample has left."""
-        await self._leg.say(samples)
+        await self._leg.say(pcm)
         return self.now_s
 
 
-class Telephone(Protocol):
-    """One call in progress: `async with telephone:`; all seconds are the call's."""
+class Telephone(AbstractAsyncContextManager[Any], Protocol):
+    """One call in progress: `async with telephone:`; all seconds are the call's.
 
-    async def __aenter__(self) -> Self:
-        """Ring, and return when the sound flows."""
-        ...
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Hang up unless the call is over."""
-        ...
+    Entering rings, and returns when the sound flows; leaving hangs up unless the call is over. A
+    call of the lab's carrier is one.
+    """
 
     @property
     def started_at(self) -> float:
@@ -132,56 +115,6 @@ class Telephone(Protocol):
         """Return when the agent was heard; short pauses count as speech."""
         ...
 
-    async def say(self, samples: NDArray[np.int16]) -> float:
+    async def say(self, pcm: NDArray[np.int16]) -> float:
         """Say 8000 Hz sound; return when its last sample has left."""
         ...
-
-
-class CarrierTelephone:
-    """A telephone whose carrier streams the call to the agent's server."""
-
-    def __init__(
-        self, url: str, *, token: str = AUTH_TOKEN, carrier: Carrier | None = None
-    ) -> None:
-        self._carrier = carrier or Carrier(url, token)
-
-    async def __aenter__(self) -> Self:
-        """Ring, and return when the media flows."""
-        await self._carrier.__aenter__()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Hang up."""
-        await self._carrier.__aexit__(kind, error, trace)
-
-    @property
-    def started_at(self) -> float:
-        """The start of the call."""
-        return self._carrier.started_at
-
-    @property
-    def now_s(self) -> float:
-        """Seconds since then."""
-        return self._carrier.now_s
-
-    @property
-    def over(self) -> bool:
-        """Whether the agent's side has hung up."""
-        return self._carrier.ended.is_set()
-
-    def heard(self) -> NDArray[np.int16]:
-        """Return what was heard so far."""
-        return self._carrier.heard()
-
-    def bursts(self) -> list[tuple[float, float]]:
-        """Return when the agent was heard."""
-        return [(burst.start / RATE_HZ, burst.end / RATE_HZ) for burst in self._carrier.ear.bursts]
-
-    async def say(self, samples: NDArray[np.int16]) -> float:
-        """Say sound; return when its last sample has left."""
-        return await self._carrier.say(samples)

@@ -28,8 +28,7 @@ ECHOED_S: Final = 20.0  # of listening to a line with an echo
 
 async def play_backchannel(rig: Rig, run: MeasuredRun) -> None:
     """Ask, and say a word that asks nothing while the agent answers."""
-    async with rig.call() as call:
-        await call.wait_for_greeting()
+    async with rig.greeted_call() as call:
         began_s = call.now_s
 
         async def listen() -> None:
@@ -44,8 +43,7 @@ async def play_backchannel(rig: Rig, run: MeasuredRun) -> None:
 
 async def play_echo(rig: Rig, run: MeasuredRun) -> None:
     """Ask once on a line that returns the agent's own voice."""
-    async with rig.call() as call:
-        await call.wait_for_greeting()
+    async with rig.greeted_call() as call:
         run.measures["greeting_s"] = or_lost(call.greeted_s)
         began_s = call.now_s
         judged = await ask(rig, call, run, rig.row.question)
@@ -58,8 +56,7 @@ async def play_echo(rig: Rig, run: MeasuredRun) -> None:
 async def play_dictation(rig: Rig, run: MeasuredRun) -> None:
     """Dictate a number with pauses, and listen for the answer."""
     spoken_over = 0
-    async with rig.call() as call:
-        await call.wait_for_greeting()
+    async with rig.greeted_call() as call:
         since_s = stop_s = call.now_s
         await call.make_noise(says_again(LEAD))
         for digit in DIGITS:
@@ -77,8 +74,7 @@ async def play_dictation(rig: Rig, run: MeasuredRun) -> None:
 async def play_behind(rig: Rig, run: MeasuredRun) -> None:
     """Ask in front of a television that goes on."""
     behind = caller_says(TELEVISION * TIMES) * BEHIND
-    async with rig.call() as call:
-        await call.wait_for_greeting()
+    async with rig.greeted_call() as call:
         began_s, question = call.now_s, says_again(rig.row.question)
         stop_s = began_s + question.size / 8000
         sound: Pcm = np.concatenate([question, behind.astype(np.int16)])

@@ -3,9 +3,20 @@
 import dataclasses
 import difflib
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, TypeAlias, get_args
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Final,
+    TypeAlias,
+    TypeVar,
+    dataclass_transform,
+    get_args,
+    get_type_hints,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,23 +85,41 @@ class _Named:
     forms: ClassVar[Mapping[str, Form]] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+Named = TypeVar("Named", bound=_Named)
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def _fault(label: str) -> Callable[[type[Named]], type[Named]]:
+    """Make a frozen value of a fault's class; the annotations tell each field's valid values.
+
+    Args:
+        label: Its name on the page; in YAML it is the class's name in lower case.
+    """
+
+    def make(plain: type[Named]) -> type[Named]:
+        fault = dataclass(frozen=True, slots=True, kw_only=True)(plain)
+        fault.name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", plain.__name__).lower()
+        fault.label = label
+        hints = get_type_hints(fault, include_extras=True)
+        fault.forms = {
+            field.name: hints[field.name].__metadata__[0] for field in dataclasses.fields(fault)
+        }
+        return fault
+
+    return make
+
+
+@_fault("Connection refused")
 class Refuse(_Named):
     """The port refuses connections; existing ones are reset."""
 
-    name: ClassVar = "refuse"
-    label: ClassVar = "Connection refused"
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fault("Connection reset")
 class Reset(_Named):
     """The connection is accepted and then reset."""
 
-    name: ClassVar = "reset"
-    label: ClassVar = "Connection reset"
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fault("HTTP error")
 class Http(_Named):
     """Requests and upgrades are answered with this status and the provider's own body for it.
 
@@ -100,23 +129,17 @@ class Http(_Named):
         retry_after_s: Sent as `retry-after` if given.
     """
 
-    name: ClassVar = "http"
-    label: ClassVar = "HTTP error"
-    forms: ClassVar = {"status": STATUS, "code": MAYBE_TEXT, "retry_after_s": MAYBE_SECONDS}
-    status: int
-    code: str | None = None
-    retry_after_s: float | None = None
+    status: Annotated[int, STATUS]
+    code: Annotated[str | None, MAYBE_TEXT] = None
+    retry_after_s: Annotated[float | None, MAYBE_SECONDS] = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fault("Not TLS, not HTTP")
 class NotTls(_Named):
     """The port answers with bytes that are neither TLS nor HTTP."""
 
-    name: ClassVar = "not_tls"
-    label: ClassVar = "Not TLS, not HTTP"
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fault("Accepts, then says nothing")
 class Silent(_Named):
     """The request is accepted, and nothing follows.
 
@@ -124,33 +147,24 @@ class Silent(_Named):
         where: `handshake`: not even an answer to the request; `stream`: an open stream, no output.
     """
 
-    name: ClassVar = "silent"
-    label: ClassVar = "Accepts, then says nothing"
-    forms: ClassVar = {"where": one_of("handshake", "stream")}
-    where: str = "stream"
+    where: Annotated[str, one_of("handshake", "stream")] = "stream"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fault("Slow start")
 class SlowStart(_Named):
     """The first output is `delay_s` late."""
 
-    name: ClassVar = "slow_start"
-    label: ClassVar = "Slow start"
-    forms: ClassVar = {"delay_s": SECONDS}
-    delay_s: float = 3.0
+    delay_s: Annotated[float, SECONDS] = 3.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fault("Slow rate")
 class SlowRate(_Named):
     """Output flows at `factor` of its normal rate."""
 
-    name: ClassVar = "slow_rate"
-    label: ClassVar = "Slow rate"
-    forms: ClassVar = {"factor": SHARE}
-    factor: float = 0.1
+    factor: Annotated[float, SHARE] = 0.1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fault("Cut in the middle")
 class Cut(_Named):
     """Output ends after this many words.
 
@@ -161,63 +175,41 @@ class Cut(_Named):
         inside_word: End inside the next word instead of before it.
     """
 
-    name: ClassVar = "cut"
-    label: ClassVar = "Cut in the middle"
-    forms: ClassVar = {
-        "after_words": WORDS,
-        "how": one_of("reset", "close", "error"),
-        "inside_word": SWITCH,
-    }
-    after_words: int = 4
-    how: str = "reset"
-    inside_word: bool = False
+    after_words: Annotated[int, WORDS] = 4
+    how: Annotated[str, one_of("reset", "close", "error")] = "reset"
+    inside_word: Annotated[bool, SWITCH] = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fault("Stalls in the middle")
 class Stall(_Named):
     """Output stops after this many words; the connection stays open."""
 
-    name: ClassVar = "stall"
-    label: ClassVar = "Stalls in the middle"
-    forms: ClassVar = {"after_words": WORDS}
-    after_words: int = 4
+    after_words: Annotated[int, WORDS] = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fault("Alive without content")
 class Alive(_Named):
     """Signs of life (keep-alives, role-only chunks, silent audio), no content."""
 
-    name: ClassVar = "alive"
-    label: ClassVar = "Alive without content"
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fault("Garbage")
 class Garbage(_Named):
     """Frames and bodies that cannot be parsed."""
 
-    name: ClassVar = "garbage"
-    label: ClassVar = "Garbage"
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fault("Everything twice")
 class Duplicate(_Named):
     """Every output frame comes twice."""
 
-    name: ClassVar = "duplicate"
-    label: ClassVar = "Everything twice"
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fault("Goes on after a cancel")
 class LateAfterCancel(_Named):
     """Output goes on for `delay_s` after a cancel."""
 
-    name: ClassVar = "late_after_cancel"
-    label: ClassVar = "Goes on after a cancel"
-    forms: ClassVar = {"delay_s": SECONDS}
-    delay_s: float = 0.5
+    delay_s: Annotated[float, SECONDS] = 0.5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fault("Quota exhausted")
 class Quota(_Named):
     """The provider's error for an account without credit.
 
@@ -226,14 +218,11 @@ class Quota(_Named):
         code: The provider's own code, if it has several.
     """
 
-    name: ClassVar = "quota"
-    label: ClassVar = "Quota exhausted"
-    forms: ClassVar = {"where": one_of("request", "event"), "code": MAYBE_TEXT}
-    where: str = "request"
-    code: str | None = None
+    where: Annotated[str, one_of("request", "event")] = "request"
+    code: Annotated[str | None, MAYBE_TEXT] = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fault("Error on the open stream")
 class ErrorEvent(_Named):
     """The stream opens, then carries the provider's error instead of output.
 
@@ -242,14 +231,11 @@ class ErrorEvent(_Named):
         code: The provider's own code, if the status has several.
     """
 
-    name: ClassVar = "error_event"
-    label: ClassVar = "Error on the open stream"
-    forms: ClassVar = {"status": STATUS, "code": MAYBE_TEXT}
-    status: int = 500
-    code: str | None = None
+    status: Annotated[int, STATUS] = 500
+    code: Annotated[str | None, MAYBE_TEXT] = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fault("Breaks its own protocol")
 class Mistaken(_Named):
     """A voice violates its own protocol in one detail.
 
@@ -260,10 +246,9 @@ class Mistaken(_Named):
             `null_alignment` (no word or character times).
     """
 
-    name: ClassVar = "mistaken"
-    label: ClassVar = "Breaks its own protocol"
-    forms: ClassVar = {
-        "what": one_of(
+    what: Annotated[
+        str,
+        one_of(
             "odd_pcm",
             "wrong_context",
             "error_without_context",
@@ -271,12 +256,11 @@ class Mistaken(_Named):
             "no_audio",
             "snake_case",
             "null_alignment",
-        )
-    }
-    what: str = "odd_pcm"
+        ),
+    ] = "odd_pcm"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fault("Leaves words out")
 class LeaveOut(_Named):
     """A voice leaves out some of its text's words; the times of the others are correct.
 
@@ -285,14 +269,11 @@ class LeaveOut(_Named):
         words: How many are left out.
     """
 
-    name: ClassVar = "leave_out"
-    label: ClassVar = "Leaves words out"
-    forms: ClassVar = {"after_words": WORDS, "words": WORDS}
-    after_words: int = 4
-    words: int = 2
+    after_words: Annotated[int, WORDS] = 4
+    words: Annotated[int, WORDS] = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fault("Adds text that is no speech")
 class Adds(_Named):
     """A model ends each answer with text that is no speech, such as a tag.
 
@@ -300,13 +281,10 @@ class Adds(_Named):
         text: The added text.
     """
 
-    name: ClassVar = "adds"
-    label: ClassVar = "Adds text that is no speech"
-    forms: ClassVar = {"text": MAYBE_TEXT}
-    text: str = ' <break time="1s"/>'
+    text: Annotated[str, MAYBE_TEXT] = ' <break time="1s"/>'
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fault("Answers without end")
 class Endless(_Named):
     """A model goes on after its answer, sentence by sentence.
 
@@ -315,11 +293,8 @@ class Endless(_Named):
         same: Repeat one sentence.
     """
 
-    name: ClassVar = "endless"
-    label: ClassVar = "Answers without end"
-    forms: ClassVar = {"words": WORDS, "same": SWITCH}
-    words: int = 2500
-    same: bool = False
+    words: Annotated[int, WORDS] = 2500
+    same: Annotated[bool, SWITCH] = False
 
 
 Fault: TypeAlias = (

@@ -13,7 +13,6 @@ from calls.cost import PriceTable, cost
 from calls.events import UsageMeasured
 from calls.tool_schema import problems
 from calls.turn import Turn
-from campaigns.window import zone_of
 from fallbacks.failure import Kind, Scope, ServiceError, error_of, failed, finding
 from fallbacks.limits import Gate
 from operations.after_call.outcome_rules import (
@@ -22,6 +21,7 @@ from operations.after_call.outcome_rules import (
     SUMMARY_CHARACTERS,
     ResultQuestion,
 )
+from operations.numbers import zone_named
 from operations.retrying import Retries, run_down_ladder
 from providers.catalog import provider
 from providers.provider import PenAnswer, PenQuestion, RungSpec
@@ -42,7 +42,7 @@ class ReadAnswer:
 
 def local_time(utc_s: float, zone: str) -> datetime:
     """Return a moment in a place's local time; in UTC if this machine does not know the zone."""
-    return datetime.fromtimestamp(utc_s, zone_of(zone) or UTC)
+    return datetime.fromtimestamp(utc_s, zone_named(zone) or UTC)
 
 
 def question_of(codes: Sequence[str], goals: Sequence[str], ended: datetime) -> ResultQuestion:

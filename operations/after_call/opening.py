@@ -11,14 +11,8 @@ from calls.cost import PriceTable
 from calls.entry import Entry, Tell
 from fallbacks.ladder import StagePolicy
 from operations.after_call.asking import STAGE, ResultPen
-from operations.after_call.work import (
-    AfterCallParts,
-    AfterCalls,
-    CallPurpose,
-    CallResults,
-    ReportsCalls,
-    TakeCallback,
-)
+from operations.after_call.work import AfterCalls, CallPurpose, CallResults, TakeCallback
+from operations.crm.reporting import CrmReporter
 from operations.database.database import Database
 from operations.keep_running import at_work, keep_running
 from operations.retrying import Retries
@@ -49,53 +43,36 @@ def works_after_calls(settings: Settings) -> bool:
     return asks_a_model(settings) or bool(settings.callbacks.campaign)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AfterCallServices:
-    """Services that the work after calls uses.
-
-    Attributes:
-        policy: Of the models' stage: the rungs' health, and their rate limits.
-        clients: The shared clients, by rung name.
-        reporter: Reports to the CRM; `None` if there is none.
-        take_callback: Passes a callback to a campaign; `None` if the staff calls back.
-        purpose: Of a call, by its dial's id.
-        prices: For the cost of a model's answer.
-    """
-
-    policy: StagePolicy
-    clients: Mapping[str, object]
-    reporter: ReportsCalls | None
-    take_callback: TakeCallback | None
-    purpose: Callable[[str], Awaitable[CallPurpose]]
-    prices: PriceTable
-
-
 @asynccontextmanager
 async def open_after_calls(
     settings: Settings,
     database: Database,
     listener: AfterCallListener,
-    means: AfterCallServices,
     *,
+    policy: StagePolicy,  # of the models' stage: the rungs' health, and their rate limits
+    clients: Mapping[str, object],  # the shared ones, by rung name
+    reporter: CrmReporter | None,
+    take_callback: TakeCallback | None,
+    purpose: Callable[[str], Awaitable[CallPurpose]],  # of a call, by its dial's id
+    prices: PriceTable,
     tell: Tell,
 ) -> AsyncIterator[None]:
     """Run the work after calls during the block."""
     if not works_after_calls(settings):
         yield
         return
-    parts = AfterCallParts(
+    after_calls = AfterCalls(
         results=CallResults(database),
-        pen=_pen(settings, means, tell),
-        reporter=means.reporter,
-        take_callback=means.take_callback,
-        purpose=means.purpose,
+        pen=_pen(settings, policy, clients, prices, tell),
+        reporter=reporter,
+        take_callback=take_callback,
+        purpose=purpose,
         tell=tell,
         utc_s=clock.utc_s,
         within_s=settings.after_call.within_s,
         at_once=settings.after_call.at_once,
         region=settings.server.region or "",
     )
-    after_calls = AfterCalls(parts)
     listener.after_calls = after_calls
     try:
         async with at_work(results=keep_running("results of calls", after_calls.run)):
@@ -104,7 +81,13 @@ async def open_after_calls(
         await after_calls.close()
 
 
-def _pen(settings: Settings, means: AfterCallServices, tell: Tell) -> ResultPen | None:
+def _pen(
+    settings: Settings,
+    policy: StagePolicy,
+    clients: Mapping[str, object],
+    prices: PriceTable,
+    tell: Tell,
+) -> ResultPen | None:
     if not asks_a_model(settings):
         return None
     models = settings.after_call.models
@@ -114,13 +97,11 @@ def _pen(settings: Settings, means: AfterCallServices, tell: Tell) -> ResultPen 
             STAGE,
             agent=settings.agent,
             sample_rate_hz=NO_HZ,
-            shared=means.clients.get(item.name),
+            shared=clients.get(item.name),
         )
         for item in settings.stages.llm
     )
     retries = Retries(
-        settings=settings.resilience.retry_settings(),
-        tell=tell,
-        availability=means.policy.availability,
+        settings=settings.resilience.retry_settings(), tell=tell, availability=policy.availability
     )
-    return ResultPen(rungs=rungs, retries=retries, gates=means.policy.gates, prices=means.prices)
+    return ResultPen(rungs=rungs, retries=retries, gates=policy.gates, prices=prices)

@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 from loguru import logger
 from sqlalchemy import select
@@ -29,6 +29,7 @@ from operations.after_call.outcome_rules import (
 )
 from operations.crm.customer import CrmReport
 from operations.crm.report_rules import report_of
+from operations.crm.reporting import CrmReporter
 from operations.database.database import Database, StorageError
 from operations.database.tables import CALL_RESULTS, CODE_LENGTH, NUMBER_LENGTH
 from operations.keep_running import UNWELL_S
@@ -105,18 +106,6 @@ NUMBER_CHARACTERS: Final = 64  # may be a SIP address
 LAST_S: Final = 3.0  # for the rest at the end
 
 
-class ReportsCalls(Protocol):
-    """Reports calls to the CRM."""
-
-    def add(self, report: CrmReport, *, due_s: float | None = None) -> None:
-        """Keep a report, and send it at this time at the earliest."""
-        ...
-
-    def complete(self, report: CrmReport) -> None:
-        """Send this report now, in place of the one with its key."""
-        ...
-
-
 TakeCallback: TypeAlias = Callable[[CallResult, str], Awaitable[None]]
 """Takes the result of a call whose caller wants a callback, and when, in the caller's words."""
 
@@ -132,33 +121,6 @@ class CallPurpose:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AfterCallParts:
-    """Dependencies of the work after calls.
-
-    Attributes:
-        results: The store of results.
-        pen: The model ladder; `None` if no model is asked.
-        reporter: Reports to the CRM; `None` if there is none.
-        take_callback: Passes a callback to a campaign; `None` if the staff calls back.
-        purpose: Of a call by its dial's id, which is empty for an inbound call.
-        within_s: The time limit after a call's end; then the known result is final.
-        at_once: How many calls at a time.
-        region: Of numbers without a country code.
-    """
-
-    results: CallResults
-    pen: ResultPen | None
-    reporter: ReportsCalls | None
-    take_callback: TakeCallback | None
-    purpose: Callable[[str], Awaitable[CallPurpose]]
-    tell: Tell
-    utc_s: Callable[[], float]
-    within_s: float = 60.0
-    at_once: int = 2
-    region: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class EndedCall:
     """An ended call, and its known result."""
 
@@ -171,9 +133,31 @@ class EndedCall:
 class AfterCalls:
     """Follows each call as a listener, and works on it after its end."""
 
-    def __init__(self, parts: AfterCallParts) -> None:
-        """Start without calls; `parts` holds all dependencies."""
-        self._parts = parts
+    def __init__(
+        self,
+        *,
+        results: CallResults,
+        pen: ResultPen | None,  # `None` if no model is asked
+        reporter: CrmReporter | None,
+        take_callback: TakeCallback | None,  # `None` if the staff calls back
+        purpose: Callable[[str], Awaitable[CallPurpose]],  # by the dial's id; empty for inbound
+        tell: Tell,
+        utc_s: Callable[[], float],
+        within_s: float = 60.0,  # after a call's end; then the known result is final
+        at_once: int = 2,  # calls
+        region: str = "",  # of numbers without a country code
+    ) -> None:
+        """Start without calls."""
+        self._results = results
+        self._pen = pen
+        self._reporter = reporter
+        self._take_callback = take_callback
+        self._purpose_of = purpose
+        self._tell = tell
+        self._utc_s = utc_s
+        self._within_s = within_s
+        self._at_once = at_once
+        self._region = region
         self._calls = KnownCalls(keep_words=True)
         self._ended: deque[tuple[CallState, float]] = deque()
         self._news = asyncio.Event()
@@ -190,7 +174,7 @@ class AfterCalls:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_all(), name="keep the results of calls")
-            for _ in range(self._parts.at_once):
+            for _ in range(self._at_once):
                 tasks.create_task(self._ask_all(), name="ask for the results of calls")
 
     async def close(self) -> None:
@@ -209,7 +193,7 @@ class AfterCalls:
             self._ended.popleft()
             self.lost += 1
             logger.error("the database was away for too long: a call's result is lost")
-        self._ended.append((call, self._parts.utc_s()))
+        self._ended.append((call, self._utc_s()))
         self._news.set()
 
     async def _keep_all(self) -> None:
@@ -223,19 +207,18 @@ class AfterCalls:
     async def _keep_next(self) -> bool:
         """Commit the known result of the next call; return False if the database is down."""
         call, ended_s = self._ended[0]
-        parts = self._parts
         try:
             ended = await self._gather(call, ended_s)
-            await parts.results.put(ended.result)
+            await self._results.put(ended.result)
         except StorageError as error:
             logger.error("a call's result is not stored yet: {}", error)
             return False
         if self._ended and self._ended[0][0] is call:
             self._ended.popleft()
-        asks = parts.pen is not None and spoke(call)
-        if parts.reporter:
-            due_s = ended_s + parts.within_s + 1.0 if asks else None
-            parts.reporter.add(reported(ended.report, ended.result), due_s=due_s)
+        asks = self._pen is not None and spoke(call)
+        if self._reporter:
+            due_s = ended_s + self._within_s + 1.0 if asks else None
+            self._reporter.add(reported(ended.report, ended.result), due_s=due_s)
         if not asks:
             await self._finish(ended, ended.result)
         elif self._asking.full():
@@ -261,7 +244,7 @@ class AfterCalls:
     async def _purpose(self, dial_id: str) -> CallPurpose:
         """Return the purpose of a call; the default if the ledger does not know its dial."""
         try:
-            return await self._parts.purpose(dial_id)
+            return await self._purpose_of(dial_id)
         except StorageError as error:  # a database that is down does not accept the result either
             logger.warning("a call's purpose is unknown: {}", error)
             return CallPurpose()
@@ -270,42 +253,41 @@ class AfterCalls:
         while True:
             ended = await self._asking.get()
             result = await self._ask(ended)
-            kept = await _put(self._parts.results, result)
-            if self._parts.reporter:
-                self._parts.reporter.complete(reported(ended.report, result))
+            kept = await _put(self._results, result)
+            if self._reporter:
+                self._reporter.complete(reported(ended.report, result))
             await self._finish(ended, result)
             while not kept:  # meanwhile no other call's result could be stored either
                 await asyncio.sleep(UNWELL_S)
-                kept = await _put(self._parts.results, result)
+                kept = await _put(self._results, result)
 
     async def _ask(self, ended: EndedCall) -> CallResult:
-        parts, known, purpose = self._parts, ended.result, ended.purpose
-        left_s = known.ended_s + parts.within_s - parts.utc_s()
+        known, purpose = ended.result, ended.purpose
+        left_s = known.ended_s + self._within_s - self._utc_s()
         written = WrittenResult(why="too_late")
         excerpt = ended.call.excerpt
-        if parts.pen is not None and left_s > 0 and excerpt:
-            zone = zone_of(known.number, region=parts.region) or purpose.zone
+        if self._pen is not None and left_s > 0 and excerpt:
+            zone = zone_of(known.number, region=self._region) or purpose.zone
             at = local_time(known.ended_s, zone)
             question = question_of(codes_of(purpose.results), purpose.goals, at)
-            written = await parts.pen.ask(
+            written = await self._pen.ask(
                 question, excerpt.text, at, within_s=left_s, call_id=known.call_id
             )
         return with_written(known, written, ended.call)
 
     async def _finish(self, ended: EndedCall, result: CallResult) -> None:
-        parts = self._parts
-        parts.tell(
+        self._tell(
             CallSummarised(
                 call_id=result.call_id,
                 made_by=result.made_by,
                 outcome=result.outcome,
                 provider=result.provider,
                 why=result.why,
-                took_s=round(max(0.0, parts.utc_s() - result.ended_s), 3),
+                took_s=round(max(0.0, self._utc_s() - result.ended_s), 3),
             )
         )
-        if parts.take_callback and ended.call.callback is not None:
-            await parts.take_callback(result, ended.call.callback.when)
+        if self._take_callback and ended.call.callback is not None:
+            await self._take_callback(result, ended.call.callback.when)
 
 
 async def _put(results: CallResults, result: CallResult) -> bool:

@@ -13,7 +13,7 @@ from operations.crm.outbox import CrmOutbox
 from operations.crm.own import OwnContacts
 from operations.crm.port import Crm, CrmLookup, availability_of
 from operations.crm.reporting import CrmPoster, CrmReporter
-from operations.crm.rest import RestCrm, RestMapping, RestPlace, RestRequest
+from operations.crm.rest import RestCrm, RestMapping, RestRequest
 from operations.crm.webhook import WebhookCrm
 from operations.database.database import Database
 from operations.keep_running import at_work, keep_running
@@ -47,9 +47,9 @@ def crm_of(settings: Settings, database: Database) -> Crm | None:
             secret = crm.token.get_secret_value() if crm.token else ""
             return WebhookCrm(crm.url or "", secret, timeout_s=crm.timeout_s, utc_s=clock.utc_s)
         case "hubspot":
-            return RestCrm(crm.kind, _place(crm, hubspot.URL), hubspot.HUBSPOT)
+            return _rest_crm(crm, hubspot.HUBSPOT, hubspot.URL)
         case "rest" if crm.mapping:
-            return RestCrm(crm.kind, _place(crm, ""), _mapping(crm.mapping))
+            return _rest_crm(crm, _mapping(crm.mapping), "")
         case _:
             return None
 
@@ -82,9 +82,9 @@ async def open_crm(
         await desk.close()
 
 
-def _place(crm: CrmSettings, url: str) -> RestPlace:
+def _rest_crm(crm: CrmSettings, mapping: RestMapping, url: str) -> RestCrm:
     token = {"authorization": f"Bearer {crm.token.get_secret_value()}"} if crm.token else {}
-    return RestPlace(url=crm.url or url, headers=token, timeout_s=crm.timeout_s)
+    return RestCrm(crm.kind, mapping, url=crm.url or url, headers=token, timeout_s=crm.timeout_s)
 
 
 def _mapping(said: CrmMappingSettings) -> RestMapping:

@@ -5,7 +5,7 @@ with idempotency keys keeps it once.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
@@ -73,9 +73,9 @@ class CrmOutbox:
                 return True
         return await self.put(report, now=now)
 
-    async def lend(self, *, now: float) -> LentReport | None:
+    async def lend(self, *, now_s: Callable[[], float]) -> LentReport | None:
         """Lend the report that has waited longest; other senders cannot lend it meanwhile."""
-        rows = await self._rows.lend(now=now, tries=CRM_REPORTS.c.tries + 1)
+        rows = await self._rows.lend(now_s=now_s, tries=CRM_REPORTS.c.tries + 1)
         return next((_lent(row) for row in rows), None)
 
     async def told(self, lent: LentReport, *, now: float) -> None:

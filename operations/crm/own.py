@@ -10,9 +10,9 @@ from sqlalchemy import select
 
 from fallbacks.failure import Kind
 from operations.crm.customer import CrmContact, CrmReport
-from operations.crm.port import CrmError
 from operations.database.database import Database, StorageError
 from operations.database.tables import CONTACTS
+from operations.remote import RemoteError
 
 NUMBERS: Final = ("number", "phone", "telephone")  # possible columns of a file
 MOST_ROWS: Final = 200_000  # of a file; larger ones belong in the database
@@ -39,7 +39,7 @@ class OwnContacts:
                 )
                 row = found.first()
         except StorageError as error:
-            raise CrmError(Kind.NETWORK, str(error)) from error
+            raise RemoteError(Kind.NETWORK, str(error)) from error
         if row is None:
             return await self._in_file(number)
         return CrmContact(id=str(row.id), name=row.name, fields=json.loads(row.fields or "{}"))
@@ -58,7 +58,7 @@ class OwnContacts:
             try:
                 self._of_file = await asyncio.to_thread(read_contacts, self._file)
             except (OSError, ValueError, csv.Error) as error:
-                raise CrmError(Kind.BAD_REQUEST, f"{self._file.name}: {error}") from error
+                raise RemoteError(Kind.BAD_REQUEST, f"{self._file.name}: {error}") from error
         return self._of_file.get(digits(number))
 
 

@@ -11,8 +11,8 @@ from bot.config.sections import CrmPeopleSettings, CrmSettings
 from fallbacks.failure import Kind
 from operations.crm import rest as hubspot
 from operations.crm.customer import dig, fill
-from operations.crm.port import CrmError
 from operations.crm.rest import RestRequest, is_whole, path_here, text_of
+from operations.remote import RemoteError
 
 NUMBER, NAME, CRM_ID = "number", "name", "crm_id"
 MOST_PEOPLE: Final = 1_000_000  # of one import; more is implausible for one owner (chosen)
@@ -50,13 +50,13 @@ class PeopleMapping:
         """Return the request for the page after a mark; empty for the first page.
 
         Raises:
-            CrmError: The page is said to be at another host.
+            RemoteError: The page is said to be at another host.
         """
         request = self.request
         if is_whole(after):
             path = path_here(after, self.url)
             if path is None:
-                raise CrmError(Kind.PROTOCOL, "its next page is not at crm.url")
+                raise RemoteError(Kind.PROTOCOL, "its next page is not at crm.url")
             return RestRequest(method=request.method, path=path, body=request.body, rooted=True)
         if request.body is not None:
             body = fill(request.body, {"cursor": after})
@@ -124,29 +124,29 @@ async def read_people(mapping: PeopleMapping, ask: Ask) -> AsyncIterator[Sequenc
     """Yield the contacts of each page, until there is no next one.
 
     Raises:
-        CrmError: An answer does not fit the mapping, or the pages never end.
+        RemoteError: An answer does not fit the mapping, or the pages never end.
     """
     after, seen = "", set[str]()
     for _ in range(MOST_PAGES):
         answer = await ask(mapping.page(after))
         found = dig(answer, mapping.found)
         if not isinstance(found, list):
-            raise CrmError(Kind.PROTOCOL, f"its answer has no contacts at {mapping.found}")
+            raise RemoteError(Kind.PROTOCOL, f"its answer has no contacts at {mapping.found}")
         yield cast("list[Any]", found)
         after = text_of(dig(answer, mapping.next))
         if not after:
             return
         if after in seen:
-            raise CrmError(Kind.PROTOCOL, f"it repeats the page {after[:40]}")
+            raise RemoteError(Kind.PROTOCOL, f"it repeats the page {after[:40]}")
         seen.add(after)
-    raise CrmError(Kind.PROTOCOL, f"it has more than {MOST_PAGES} pages")
+    raise RemoteError(Kind.PROTOCOL, f"it has more than {MOST_PAGES} pages")
 
 
 async def write_people(mapping: PeopleMapping, ask: Ask, target: Path) -> int:
     """Write all contacts into a file, page by page; return their number.
 
     Raises:
-        CrmError: As `read_people`, or there are too many.
+        RemoteError: As `read_people`, or there are too many.
     """
     count = 0
     with target.open("w", encoding="utf-8", newline="") as file:
@@ -155,6 +155,6 @@ async def write_people(mapping: PeopleMapping, ask: Ask, target: Path) -> int:
         async for page in read_people(mapping, ask):
             count += len(page)
             if count > MOST_PEOPLE:
-                raise CrmError(Kind.PROTOCOL, f"it has more than {MOST_PEOPLE} contacts")
+                raise RemoteError(Kind.PROTOCOL, f"it has more than {MOST_PEOPLE} contacts")
             rows.writerows(mapping.row(item) for item in page)
     return count

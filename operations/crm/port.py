@@ -1,10 +1,9 @@
-"""The interface of every CRM, its errors, and the look-up of callers."""
+"""The interface of every CRM, and the look-up of callers."""
 
 import asyncio
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-import aiohttp
 from loguru import logger
 
 from bot.clock import Clock
@@ -14,8 +13,8 @@ from calls.operations_events import CallerLookedUp
 from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.breaker import BreakerSettings, Permit
 from fallbacks.facts import AttemptFailed
-from fallbacks.failure import Failure, Kind, failed
 from operations.crm.customer import CrmContact, CrmReport
+from operations.remote import remote_failure, unanswered
 
 STAGE: Final = "crm"  # of its failures and its breaker
 
@@ -32,7 +31,7 @@ class Crm(Protocol):
         """Return its contact with a number; `None` if there is none.
 
         Raises:
-            CrmError: It refused, or did not answer.
+            RemoteError: It refused, or did not answer.
         """
         ...
 
@@ -40,60 +39,13 @@ class Crm(Protocol):
         """Report a call; a repeat is harmless if the CRM knows the report's key.
 
         Raises:
-            CrmError: It refused, or did not answer.
+            RemoteError: It refused, or did not answer.
         """
         ...
 
     async def close(self) -> None:
         """Close the connections."""
         ...
-
-
-class CrmError(Exception):
-    """A CRM's failure, without an address or a key."""
-
-    def __init__(self, kind: Kind, reason: str, *, retry_after_s: float | None = None) -> None:
-        super().__init__(reason)
-        self.kind = kind
-        self.reason = reason
-        self.retry_after_s = retry_after_s
-
-
-def classify(name: str, error: Exception) -> Failure | None:
-    """Return a CRM's error as a failure; `None` for an error of our own code."""
-    if not isinstance(error, CrmError):
-        return None
-    return failed(
-        error.kind,
-        STAGE,
-        provider=name,
-        reason=error.reason,
-        retry_after_s=error.retry_after_s,
-    )
-
-
-def refused(status: int, *, retry_after_s: float | None = None) -> CrmError:
-    """Return the error of an HTTP status."""
-    kinds = {
-        401: Kind.AUTH,
-        403: Kind.AUTH,
-        404: Kind.NOT_FOUND,
-        408: Kind.TIMEOUT,
-        425: Kind.OVERLOADED,
-        429: Kind.RATE_LIMITED,
-    }
-    other = Kind.OVERLOADED if status >= 500 else Kind.BAD_REQUEST
-    said = f"answered {status}"
-    return CrmError(kinds.get(status, other), said, retry_after_s=retry_after_s)
-
-
-def unanswered(error: Exception) -> CrmError:
-    """Return the error of a connection; its original text may hold the whole address."""
-    if isinstance(error, TimeoutError):
-        return CrmError(Kind.TIMEOUT, "no answer in time")
-    if isinstance(error, aiohttp.InvalidURL):
-        return CrmError(Kind.BAD_REQUEST, "the address is invalid")
-    return CrmError(Kind.NETWORK, type(error).__name__)
 
 
 BREAKER: Final = BreakerSettings(failures=3, open_s=30.0, successes=1, probing=False)
@@ -171,7 +123,8 @@ class CrmLookup:
         return contact, "found" if contact else "unknown"
 
     def _note_failure(self, error: Exception, permit: Permit, after_s: float) -> None:
-        failure = classify(self.crm.name, _as_crm(error))
+        error = unanswered(error) if isinstance(error, TimeoutError) else error
+        failure = remote_failure(STAGE, self.crm.name, error)
         if failure is None:
             logger.opt(exception=error).error("looking a caller up failed")
             self.availability.of(STAGE, self.crm.name).breaker.take_back(permit)
@@ -179,7 +132,3 @@ class CrmLookup:
         self.tell(AttemptFailed.of(failure, after_s=after_s))
         for fact in self.availability.failed(permit, failure, now=self.clock()):
             self.tell(fact)
-
-
-def _as_crm(error: Exception) -> Exception:
-    return unanswered(error) if isinstance(error, TimeoutError) else error

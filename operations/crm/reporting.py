@@ -17,11 +17,12 @@ from fallbacks.failure import Kind, ServiceError
 from fallbacks.retrying import LONGEST_REST_S, rest_s
 from operations.crm.customer import CrmReport
 from operations.crm.outbox import CrmOutbox, LentReport
-from operations.crm.port import STAGE, Crm, classify
+from operations.crm.port import STAGE, Crm
 from operations.crm.report_rules import report_of
 from operations.database.database import StorageError
 from operations.database.outbox import LAST_TRY_S
 from operations.keep_running import UNWELL_S, keep_repeating
+from operations.remote import remote_failure
 from operations.retrying import Retries, run_with_retries
 
 LOOK_S: Final = 1.0  # between two checks of the outbox
@@ -131,7 +132,7 @@ class CrmPoster:
     async def tell_next(self) -> bool:
         """Send one report; return False if none is pending or it was not accepted."""
         self._rest_s = self._look_s
-        lent = await self._outbox.lend(now=self._utc_s())
+        lent = await self._outbox.lend(now_s=self._utc_s)
         if lent is None:
             return False
         self._rest_breaker()
@@ -139,7 +140,7 @@ class CrmPoster:
             await run_with_retries(
                 lambda: self._crm.write(lent.report),
                 asked=(STAGE, self._crm.name),
-                classify=partial(classify, self._crm.name),
+                classify=partial(remote_failure, STAGE, self._crm.name),
                 retries=self._retries,
             )
         except ServiceError as error:

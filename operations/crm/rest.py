@@ -8,14 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import SplitResult, quote, urlsplit
 
-import aiohttp
-
-from bot.http import request
 from calls.caller import without_halves
 from fallbacks.failure import Kind
-from fallbacks.retry_after import retry_after_s
 from operations.crm.customer import CrmContact, CrmReport, dig, fill
-from operations.crm.port import CrmError, refused, unanswered
+from operations.remote import RemoteError, check_taken
+from operations.remote import ask as send
 
 # A next page given as a whole address is followed only at the CRM's own host.
 #
@@ -56,7 +53,6 @@ def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
 
 
 MOST_BYTES: Final = 256 << 10  # of an answer
-MOST_WAIT_S: Final = 3600.0  # whatever the CRM asks for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,28 +94,24 @@ class RestMapping:
     key_header: str = "Idempotency-Key"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestPlace:
-    """A CRM's address and credentials."""
-
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
-    timeout_s: float = 5.0
-
-
 class RestCrm:
     """One CRM over HTTP."""
 
-    def __init__(self, name: str, place: RestPlace, mapping: RestMapping) -> None:
-        """Use the CRM at `place`; `mapping` translates between its fields and ours."""
-        self._name = name
-        self._place = place
+    def __init__(
+        self,
+        name: str,
+        mapping: RestMapping,
+        *,
+        url: str,
+        headers: Mapping[str, str],
+        timeout_s: float,
+    ) -> None:
+        """Use the CRM at `url`; `mapping` translates between its fields and ours."""
+        self.name = name
         self._mapping = mapping
-
-    @property
-    def name(self) -> str:
-        """Its name in the log."""
-        return self._name
+        self._url = url
+        self._headers = headers
+        self._timeout_s = timeout_s
 
     async def look_up(self, number: str) -> CrmContact | None:
         """Return its contact with a number."""
@@ -127,7 +119,7 @@ class RestCrm:
             return None
         try:
             answer = await self.ask(self._mapping.look_up, {"number": number})
-        except CrmError as error:
+        except RemoteError as error:
             if error.kind is Kind.NOT_FOUND:  # some CRMs answer so for an unknown contact
                 return None
             raise
@@ -163,55 +155,29 @@ class RestCrm:
         """Send a request with these values; return the answer's JSON, or `None`.
 
         Raises:
-            CrmError: The CRM refused, did not answer, or sent no JSON.
+            RemoteError: The CRM refused, did not answer, or sent no JSON.
         """
         url = self._address(asked, values)
         body = None if asked.body is None else json.dumps(fill(asked.body, values)).encode()
-        told = {**self._place.headers, **(headers or {}), "content-type": "application/json"}
-        try:
-            async with request(
-                asked.method,
-                url,
-                data=body,
-                headers=told,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=self._place.timeout_s),
-            ) as said:
-                text = await _read(said.content, most_bytes)
-        except (TimeoutError, ValueError, aiohttp.ClientError, OSError) as error:
-            raise unanswered(error) from None  # its text may hold the address
-        check_taken(said.status, said.headers)
+        status, told, text = await send(
+            asked.method,
+            url,
+            timeout_s=self._timeout_s,
+            body=body,
+            headers={**self._headers, **(headers or {})},
+            most_bytes=most_bytes,
+        )
+        check_taken(status, told)
         try:
             return await asyncio.to_thread(json.loads, text) if text.strip() else None
         except ValueError:
-            raise CrmError(Kind.PROTOCOL, "the answer is not JSON") from None
+            raise RemoteError(Kind.PROTOCOL, "the answer is not JSON") from None
 
     def _address(self, request: RestRequest, values: Mapping[str, Any]) -> str:
         if request.rooted:
-            return root_of(self._place.url) + request.path
+            return root_of(self._url) + request.path
         escaped = {key: quote(str(value), safe="") for key, value in values.items()}
-        return self._place.url.rstrip("/") + fill(request.path, escaped)
-
-
-def check_taken(status: int, headers: Mapping[str, str]) -> None:
-    """Raise unless the status means success.
-
-    Raises:
-        CrmError: It means a failure.
-    """
-    if not 200 <= status < 300:
-        wait_s = retry_after_s(headers)  # a date is read relative to the answer's own
-        raise refused(status, retry_after_s=wait_s and min(wait_s, MOST_WAIT_S))
-
-
-async def _read(content: aiohttp.StreamReader, most_bytes: int) -> bytes:
-    """Return a whole answer, also if it arrives in several pieces."""
-    text = bytearray()
-    async for piece in content.iter_any():
-        text += piece
-        if len(text) > most_bytes:
-            raise CrmError(Kind.PROTOCOL, f"the answer is larger than {most_bytes} bytes")
-    return bytes(text)
+        return self._url.rstrip("/") + fill(request.path, escaped)
 
 
 def text_of(value: Any) -> str:

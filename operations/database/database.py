@@ -13,7 +13,7 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
@@ -29,6 +29,7 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from operations.database.schema import prepare, work_alone
 from operations.database.tables import METADATA
@@ -125,11 +126,21 @@ class Database:
         arguments = ARGUMENTS[backend]
         if self._thread:  # connections to a file do not break
             self._engine = create_async_engine(self.url, connect_args=arguments)
-            event.listen(self._engine.sync_engine, "connect", write_ahead)
+            # Of the writer whose turn it is: it would wait for readers at the other one's pool.
+            self._writer = create_async_engine(
+                self.url,
+                connect_args=arguments,
+                poolclass=AsyncAdaptedQueuePool,
+                pool_size=1,
+                max_overflow=0,
+            )
+            for engine in (self._engine, self._writer):
+                event.listen(engine.sync_engine, "connect", write_ahead)
         else:
             self._engine = create_async_engine(
                 self.url, connect_args=arguments, pool_pre_ping=True, pool_timeout=ANSWER_S
             )
+            self._writer = self._engine
         self._tables = tables
         self._inode: tuple[int, int] | None = None  # of the file, when its tables were there
         self._lost_files = 0
@@ -200,20 +211,26 @@ class Database:
 
         Through aiosqlite each statement takes three round trips, and each of these costs the event
         loop some steps (docs/decisions/0036). If it is cancelled, the result is unknown: the thread
-        goes on.
+        goes on, and keeps the turn until it has finished.
         """
         with storage_errors(self.url):
-            if self._thread:
-                async with self._turn:
-                    await self.engine()
-                    return await self._thread.transact(work)
-            async with (await self.engine()).begin() as connection:
-                return await connection.run_sync(work)
+            if self._thread is None:
+                async with (await self.engine()).begin() as connection:
+                    return await connection.run_sync(work)
+            with ExitStack() as turn:
+                await self._turn.acquire()
+                turn.callback(self._turn.release)
+                await self.engine()
+                working = self._thread.transact(work)
+                release = turn.pop_all().close
+            working.add_done_callback(lambda _: release())
+            return await asyncio.shield(working)
 
     async def close(self) -> None:
         """Close all connections; the next use opens new ones."""
         with storage_errors(self.url):
             await self._engine.dispose()
+            await self._writer.dispose()
             if self._thread:
                 await self._thread.close()
 
@@ -225,8 +242,8 @@ class Database:
                     await self._turn.acquire()
                 turn.callback(self._turn.release)
                 tries -= 1
-                engine = await self.engine()
-                connection = await turn.enter_async_context(engine.begin())
+                await self.engine()
+                connection = await turn.enter_async_context(self._writer.begin())
                 try:
                     await connection.exec_driver_sql("BEGIN IMMEDIATE")
                 except OperationalError as error:
@@ -254,10 +271,10 @@ class _FileThread:
         event.listen(self.engine, "connect", write_ahead)
         self._thread: ThreadPoolExecutor | None = None
 
-    async def transact(self, work: Callable[[Connection], Result]) -> Result:
+    def transact(self, work: Callable[[Connection], Result]) -> asyncio.Future[Result]:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="database file")
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
+        return asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
 
     def _transact(self, work: Callable[[Connection], Result]) -> Result:
         with self.engine.begin() as connection:

@@ -4,7 +4,7 @@ A row is lent to one sender at a time, and stays pending until that sender settl
 sender does not return it, so it is lent again after `LENT_S`: it is sent at least once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -33,25 +33,31 @@ class Outbox:
     order: Sequence[ColumnElement[Any]]
 
     async def lend(
-        self, *, now: float, which: ColumnElement[bool] | None = None, most: int = 1, **marks: Any
+        self,
+        *,
+        now_s: Callable[[], float],
+        which: ColumnElement[bool] | None = None,
+        most: int = 1,
+        **marks: Any,
     ) -> Sequence[RowMapping]:
         """Lend the first rows that are due, in no certain order; others cannot lend them meanwhile.
 
         Args:
-            now: In seconds since 1970.
+            now_s: Returns seconds since 1970; the loan begins when the transaction does.
             which: Only some of the rows.
             most: How many at a time.
             marks: Other columns to change, and their values.
         """
-        due = self.pending & (self.table.c.due_s <= now) & (true() if which is None else which)
+        due = self.pending & (self.table.c.due_s <= now_s()) & (true() if which is None else which)
         first = select(*self.table.primary_key).where(due).order_by(*self.order).limit(most)
         async with self.database.reading() as connection:
             keys = [tuple(row) for row in await connection.execute(first)]
         if not keys:
             return ()  # without a lock: no disk should work each second for nothing
         # The condition again: if two senders lend at once, the second finds them lent.
-        lent = update(self.table).where(self._are(keys), due).values(due_s=now + LENT_S, **marks)
+        lent = update(self.table).where(self._are(keys), due)
         async with self.database.transaction() as connection:
+            lent = lent.values(due_s=now_s() + LENT_S, **marks)
             return (await connection.execute(lent.returning(self.table))).mappings().all()
 
     async def settle(self, keys: Sequence[tuple[str, ...]], **values: Any) -> None:

@@ -429,7 +429,3 @@ RECORD_WRITERS: Final = Table(  # one row for each process: its last written bat
     Column("batch", Integer, nullable=False),  # identifies a repeated batch
     Column("seen_at", UtcDateTime(), nullable=False),
 )
-
-RECORD_TABLES: Final = (
-    CALLS, TURNS, MESSAGES, HAPPENINGS, FAILURES, BREAKER_MOVES, VOICEMAILS, RECORD_WRITERS,
-)  # fmt: skip

@@ -1,13 +1,10 @@
-"""The interface of alert channels, the texts of alerts, and the channels' errors."""
+"""The interface of alert channels, and the texts of alerts."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-import aiohttp
-
-from fallbacks.failure import Failure, Kind, ServiceError, failed
 from operations.masking import printable
 from operations.notify.alert import CHANNELS, NOT_SERVED, UNHEARD, WHOLE_CALL, Alert
 from operations.notify.outbox import ChannelPost
@@ -107,91 +104,19 @@ def _ended(alert: Alert) -> list[str]:
 POST_S: Final = 10.0  # chosen: for one request, from connecting to its answer
 
 
-class Channel(Protocol):
-    """A way to notify operators."""
-
-    @property
-    def name(self) -> str:
-        """Its name in the outbox and in the log."""
-        ...
-
-    @property
-    def edits(self) -> bool:
-        """Whether it can update a sent message."""
-        ...
-
-    @property
-    def place(self) -> str:
-        """Its destination for people, without secrets."""
-        ...
-
-    async def post(self, post: ChannelPost, text: AlertText) -> str:
-        """Send or update a message; return the id for later updates.
-
-        Raises:
-            ChannelError: The other side refused, or did not answer.
-        """
-        ...
-
-
-class ChannelError(Exception):
-    """A channel's failure, without an address or a key.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    """A way to notify operators.
 
     Attributes:
-        whom: The refused addresses, for a person who asks; never for a log.
-        reached_others: Other recipients got it, so it must not be sent again.
+        name: In the outbox and in the log.
+        edits: Whether it can update a sent message.
+        place: Its destination for people, without secrets.
+        post: Sends or updates a message, and returns the id for later updates; raises
+            `RemoteError`.
     """
 
-    def __init__(
-        self,
-        kind: Kind,
-        reason: str,
-        *,
-        retry_after_s: float | None = None,
-        whom: Sequence[str] = (),
-        reached_others: bool = False,
-    ) -> None:
-        super().__init__(reason)
-        self.kind = kind
-        self.reason = reason
-        self.retry_after_s = retry_after_s
-        self.whom = tuple(whom)
-        self.reached_others = reached_others
-
-
-def refused(status: int, why: str = "", *, retry_after_s: float | None = None) -> ChannelError:
-    """Return the error of an HTTP status."""
-    said = f"answered {status}{': ' if why else ''}{why}"
-    if status == 429:
-        return ChannelError(Kind.RATE_LIMITED, said, retry_after_s=retry_after_s)
-    kinds = {401: Kind.AUTH, 403: Kind.AUTH, 404: Kind.NOT_FOUND, 408: Kind.TIMEOUT}
-    later = Kind.OVERLOADED if status >= 500 else Kind.BAD_REQUEST
-    return ChannelError(kinds.get(status, later), said, retry_after_s=retry_after_s)
-
-
-def unanswered(error: Exception) -> ChannelError:
-    """Return the error of a connection; its original text may hold the whole address."""
-    if isinstance(error, TimeoutError):
-        return ChannelError(Kind.TIMEOUT, "no answer in time")
-    if isinstance(error, aiohttp.InvalidURL):
-        return ChannelError(Kind.BAD_REQUEST, "the address is invalid")
-    return ChannelError(Kind.NETWORK, type(error).__name__)
-
-
-def classify(channel: str, error: Exception) -> Failure | None:
-    """Return a channel's error as a failure; `None` for an error of our own code."""
-    if not isinstance(error, ChannelError):
-        return None
-    return failed(
-        error.kind,
-        CHANNELS,
-        provider=channel,
-        reason=error.reason,
-        retry_after_s=error.retry_after_s,
-    )
-
-
-def reached_others(error: ServiceError) -> bool:
-    """Return whether a failed message reached some recipients and must not be sent again."""
-    cause = error.__cause__
-    return isinstance(cause, ChannelError) and cause.reached_others
+    name: str
+    edits: bool
+    place: str
+    post: Callable[[ChannelPost, AlertText], Awaitable[str]]

@@ -18,7 +18,7 @@ from operations.database.outbox import LAST_TRY_S
 from operations.keep_running import keep_repeating
 from operations.notify.alert import CHANNELS, Alert, AlertRules, TellAlert, closed
 from operations.notify.alerting_rules import Alerting, begun
-from operations.notify.channel import Channel, alert_text, classify, reached_others
+from operations.notify.channel import Channel, alert_text
 from operations.notify.outbox import (
     AlertChannel,
     AlertOutbox,
@@ -27,6 +27,7 @@ from operations.notify.outbox import (
     RoundOutcome,
 )
 from operations.notify.reporter import LASTS_S
+from operations.remote import RemoteError, remote_failure
 from operations.retrying import Retries, run_with_retries
 
 TRANSIENT_S: Final = 60.0  # before a channel gets another series of attempts
@@ -46,7 +47,7 @@ class AlertSending:
 
     async def send_next(self, channel: Channel) -> bool:
         """Send one pending alert of a channel; return False if there is none or it is refused."""
-        post = await self._outbox.lend(channel.name, now=self._utc_s())
+        post = await self._outbox.lend(channel.name, now_s=self._utc_s)
         if post is None:
             return False
         whole = True
@@ -98,9 +99,15 @@ async def _post(channel: Channel, post: ChannelPost, retries: Retries) -> str:
     return await run_with_retries(
         lambda: channel.post(post, alert_text(post.alert)),
         asked=(CHANNELS, channel.name),
-        classify=partial(classify, channel.name),
+        classify=partial(remote_failure, CHANNELS, channel.name),
         retries=retries,
     )
+
+
+def reached_others(error: ServiceError) -> bool:
+    """Return whether a failed message reached some recipients and must not be sent again."""
+    cause = error.__cause__
+    return isinstance(cause, RemoteError) and cause.reached_others
 
 
 # Notifies operators, without using the database, that the database refuses to write.

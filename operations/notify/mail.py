@@ -14,11 +14,13 @@ from email.message import EmailMessage
 from email.utils import format_datetime, getaddresses, parseaddr
 from typing import Final
 
+from bot.config.alerts import EmailSettings
 from bot.config.checks import is_loopback
-from bot.config.settings import EmailSettings
 from fallbacks.failure import Kind
-from operations.notify.channel import POST_S, AlertText, ChannelError
+from operations.notify.alert import Alert
+from operations.notify.channel import POST_S, AlertText, Channel
 from operations.notify.outbox import ChannelPost
+from operations.remote import RemoteError
 
 TLS_PORT: Final = 465  # RFC 8314: TLS from the first byte
 LONGEST_WORD: Final = 40  # a longer word is encoded and breaks the message id
@@ -35,113 +37,109 @@ UNREACHED: Final[Mapping[type[Exception], tuple[Kind, str]]] = {
 }
 
 
-class MailChannel:
-    """Sends through one SMTP server; never sends a password unencrypted over a network."""
+def mail_channel(settings: EmailSettings, *, utc_s: Callable[[], float]) -> Channel:
+    """Return a channel through one SMTP server; sender and recipient must both be set.
 
-    name = "email"
-    edits = False
+    Mails are never updated. No password is sent unencrypted over a network.
+    """
+    begun: dict[str, dict[str, int]] = {}
 
-    def __init__(self, settings: EmailSettings, *, utc_s: Callable[[], float]) -> None:
-        """Use `settings`; sender and recipient must both be set."""
-        self._settings = settings
-        self._utc_s = utc_s
-        self._recipients = [address for _, address in getaddresses([settings.to or ""])]
-        # For mails with a recipient to retry: the other recipients' final answers.
-        self._answers: dict[str, dict[str, int]] = {}
-
-    @property
-    def place(self) -> str:
-        """Return the mail server."""
-        return f"{self._settings.server}:{self._settings.port}"
-
-    async def post(self, post: ChannelPost, text: AlertText) -> str:
-        """Send a mail; mails are never updated. A retry skips recipients that accepted it."""
+    async def post(post: ChannelPost, text: AlertText) -> str:
         try:
-            mail = self._mail(post, text)
+            mail = _mail(settings, post.alert, text, utc_s())
         except ValueError:  # a line break; its text is not shown, it may hold a secret
-            raise ChannelError(Kind.BAD_REQUEST, "the sender or recipient is invalid") from None
-        answers = self._answers.pop(mail["Message-ID"], {})
-        due = [address for address in self._recipients if address not in answers]
-        try:
-            said = await asyncio.to_thread(self._send, mail, due)
-        except (OSError, smtplib.SMTPException) as error:
-            self._remember(mail["Message-ID"], answers)
-            raise _channel_error(error) from None
-        answers |= {address: code for address, code in said.items() if not _is_for_now(code)}
-        if len(answers) < len(set(self._recipients)):
-            self._remember(mail["Message-ID"], answers)
-        if refusal := _refusal(dict.fromkeys(due, LATER) | answers | said):
-            raise refusal
+            raise RemoteError(Kind.BAD_REQUEST, "the sender or recipient is invalid") from None
+        await _deliver(settings, mail, begun)
         return mail["Message-ID"]
 
-    def _remember(self, mail_id: str, answers: dict[str, int]) -> None:
-        if answers:
-            self._answers[mail_id] = answers
-        if len(self._answers) > MOST_BEGUN:
-            del self._answers[next(iter(self._answers))]
+    place = f"{settings.server}:{settings.port}"
+    return Channel(name="email", edits=False, place=place, post=post)
 
-    def _mail(self, post: ChannelPost, text: AlertText) -> EmailMessage:
-        alert, mail = post.alert, EmailMessage()
-        first = f"<{_word(alert.key)}@{DOMAIN}>"
-        mail["Subject"] = f"[Holdline] {text.title}"
-        mail["From"] = self._settings.sender or ""
-        mail["To"] = self._settings.to or ""
-        mail["Date"] = format_datetime(datetime.fromtimestamp(self._utc_s(), UTC))
-        mail["Message-ID"] = f"<{_word(alert.key)}.{alert.revision}@{DOMAIN}>"
-        mail["References"] = first
-        mail["In-Reply-To"] = first
-        mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
-        mail.set_content("\n".join((*text.lines, "")))
-        return mail
 
-    def _send(self, mail: EmailMessage, to: Sequence[str]) -> dict[str, int]:
-        """Return the answer for each address; a missing address got none."""
-        settings = self._settings
-        context = ssl.create_default_context()
-        if settings.security == "tls" or (
-            settings.security == "auto" and settings.port == TLS_PORT
-        ):
-            client = smtplib.SMTP_SSL(
-                settings.server, settings.port, timeout=POST_S, context=context
-            )
-        else:
-            client = smtplib.SMTP(settings.server, settings.port, timeout=POST_S)
-        with client:
-            if not isinstance(client, smtplib.SMTP_SSL):
-                self._secure(client, context)
-            self._sign_in(client)
-            try:
-                refused = client.send_message(mail, to_addrs=to)
-            except smtplib.SMTPRecipientsRefused as all_refused:
-                return {address: code for address, (code, _) in all_refused.recipients.items()}
-            return dict.fromkeys(to, TAKEN) | {
-                address: code for address, (code, _) in refused.items()
-            }
+async def _deliver(
+    settings: EmailSettings, mail: EmailMessage, begun: dict[str, dict[str, int]]
+) -> None:
+    """Send a mail; a retry skips recipients that accepted it.
 
-    def _secure(self, client: smtplib.SMTP, context: ssl.SSLContext) -> None:
-        client.ehlo()
-        settings = self._settings
-        if settings.security == "none":
-            return
-        if client.has_extn("starttls"):
-            client.starttls(context=context)
-            client.ehlo()
-        elif settings.security == "starttls" or not is_loopback(settings.server):
-            raise ChannelError(Kind.BAD_REQUEST, "the mail server offers no encryption")
+    Args:
+        settings: The server and the recipients.
+        mail: The mail.
+        begun: For mails with a recipient to retry: the other recipients' final answers.
+    """
+    recipients = [address for _, address in getaddresses([settings.to or ""])]
+    answers = begun.pop(mail["Message-ID"], {})
+    due = [address for address in recipients if address not in answers]
+    said: dict[str, int] = {}
+    try:
+        said = await asyncio.to_thread(_send, settings, mail, due)
+    except (OSError, smtplib.SMTPException) as error:
+        raise _remote_error(error) from None
+    finally:
+        answers |= {address: code for address, code in said.items() if not _is_for_now(code)}
+        if answers and len(answers) < len(set(recipients)):
+            begun[mail["Message-ID"]] = answers
+        if len(begun) > MOST_BEGUN:
+            del begun[next(iter(begun))]
+    if refusal := _refusal(dict.fromkeys(due, LATER) | answers | said):
+        raise refusal
 
-    def _sign_in(self, client: smtplib.SMTP) -> None:
-        settings = self._settings
-        if not settings.password:
-            return
-        clear = not isinstance(client.sock, ssl.SSLSocket)
-        if clear and not is_loopback(settings.server):
-            raise ChannelError(Kind.BAD_REQUEST, "the password would be sent unencrypted")
-        name = settings.username or parseaddr(settings.sender or "")[1]
+
+def _mail(settings: EmailSettings, alert: Alert, text: AlertText, now: float) -> EmailMessage:
+    mail = EmailMessage()
+    first = f"<{_word(alert.key)}@{DOMAIN}>"
+    mail["Subject"] = f"[Holdline] {text.title}"
+    mail["From"] = settings.sender or ""
+    mail["To"] = settings.to or ""
+    mail["Date"] = format_datetime(datetime.fromtimestamp(now, UTC))
+    mail["Message-ID"] = f"<{_word(alert.key)}.{alert.revision}@{DOMAIN}>"
+    mail["References"] = first
+    mail["In-Reply-To"] = first
+    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
+    mail.set_content("\n".join((*text.lines, "")))
+    return mail
+
+
+def _send(settings: EmailSettings, mail: EmailMessage, to: Sequence[str]) -> dict[str, int]:
+    """Return the answer for each address; a missing address got none."""
+    context = ssl.create_default_context()
+    if settings.security == "tls" or (settings.security == "auto" and settings.port == TLS_PORT):
+        client = smtplib.SMTP_SSL(settings.server, settings.port, timeout=POST_S, context=context)
+    else:
+        client = smtplib.SMTP(settings.server, settings.port, timeout=POST_S)
+    with client:
+        if not isinstance(client, smtplib.SMTP_SSL):
+            _secure(settings, client, context)
+        _sign_in(settings, client)
         try:
-            client.login(name, settings.password.get_secret_value())
-        except UnicodeEncodeError:  # the library signs in with ASCII only
-            why = "the user name or the password holds a character beyond ASCII; choose another"
-            raise ChannelError(Kind.BAD_REQUEST, why) from None
+            refused = client.send_message(mail, to_addrs=to)
+        except smtplib.SMTPRecipientsRefused as all_refused:
+            return {address: code for address, (code, _) in all_refused.recipients.items()}
+        return dict.fromkeys(to, TAKEN) | {address: code for address, (code, _) in refused.items()}
+
+
+def _secure(settings: EmailSettings, client: smtplib.SMTP, context: ssl.SSLContext) -> None:
+    client.ehlo()
+    if settings.security == "none":
+        return
+    if client.has_extn("starttls"):
+        client.starttls(context=context)
+        client.ehlo()
+    elif settings.security == "starttls" or not is_loopback(settings.server):
+        raise RemoteError(Kind.BAD_REQUEST, "the mail server offers no encryption")
+
+
+def _sign_in(settings: EmailSettings, client: smtplib.SMTP) -> None:
+    if not settings.password:
+        return
+    clear = not isinstance(client.sock, ssl.SSLSocket)
+    if clear and not is_loopback(settings.server):
+        raise RemoteError(Kind.BAD_REQUEST, "the password would be sent unencrypted")
+    name = settings.username or parseaddr(settings.sender or "")[1]
+    try:
+        client.login(name, settings.password.get_secret_value())
+    except UnicodeEncodeError:  # the library signs in with ASCII only
+        why = "the user name or the password holds a character beyond ASCII; choose another"
+        raise RemoteError(Kind.BAD_REQUEST, why) from None
 
 
 def _word(key: str) -> str:
@@ -153,10 +151,10 @@ def _word(key: str) -> str:
     return f"{word[: LONGEST_WORD - DIGEST - 1]}-{digest}"
 
 
-def _channel_error(error: Exception) -> ChannelError:
+def _remote_error(error: Exception) -> RemoteError:
     match error:
         case smtplib.SMTPAuthenticationError():
-            return ChannelError(Kind.AUTH, f"answered {error.smtp_code} to the password")
+            return RemoteError(Kind.AUTH, f"answered {error.smtp_code} to the password")
         case smtplib.SMTPResponseException():
             return _answered(error.smtp_code, "")
         case _:
@@ -164,10 +162,10 @@ def _channel_error(error: Exception) -> ChannelError:
                 (said for known, said in UNREACHED.items() if isinstance(error, known)),
                 (Kind.NETWORK, type(error).__name__),
             )
-            return ChannelError(kind, reason)
+            return RemoteError(kind, reason)
 
 
-def _refusal(answers: Mapping[str, int]) -> ChannelError | None:
+def _refusal(answers: Mapping[str, int]) -> RemoteError | None:
     """Return the result of a mail from the last answer to each address; `None` if all accepted.
 
     Temporary refusals are retried before permanent ones are reported.
@@ -193,8 +191,8 @@ def _is_for_now(code: int) -> bool:
 
 def _answered(
     code: int, what: str, *, whom: Sequence[str] = (), reached_others: bool = False
-) -> ChannelError:
+) -> RemoteError:
     """Return the error of a reply: 4yz is temporary, 5yz permanent (RFC 5321 4.2.1)."""
     kind = Kind.BAD_REQUEST if code >= 500 else Kind.OVERLOADED
     said = f"answered {code} {what}".strip()
-    return ChannelError(kind, said, whom=whom, reached_others=reached_others)
+    return RemoteError(kind, said, whom=whom, reached_others=reached_others)

@@ -10,21 +10,22 @@ from zoneinfo import ZoneInfo
 from loguru import logger
 
 from bot import clock
-from bot.config.alert_channels import missing_of
-from bot.config.settings import AlertsSettings, QuietSettings, Settings
+from bot.config.alerts import AlertsSettings, QuietSettings, missing_of
+from bot.config.settings import Settings
 from bot.exits import DONE, FAILED
 from calls.entry import Tell
 from fallbacks.failure import Severity
 from operations.keep_running import at_work, keep_running
 from operations.notify.alert import Alert, AlertRules
 from operations.notify.alerting_rules import never_quiet
-from operations.notify.channel import Channel, ChannelError, alert_text, masked
+from operations.notify.channel import Channel, alert_text, masked
 from operations.notify.desk import AlertDispatcher, PastOutbox
-from operations.notify.mail import MailChannel
+from operations.notify.mail import mail_channel
 from operations.notify.outbox import AlertOutbox, ChannelPost
 from operations.notify.reporter import AlertReporter
-from operations.notify.telegram import TelegramChannel
-from operations.notify.webhook import WebhookChannel
+from operations.notify.telegram import telegram_channel
+from operations.notify.webhook import webhook_channel
+from operations.remote import RemoteError
 from operations.retrying import Retries
 
 
@@ -51,11 +52,11 @@ def channels_of(settings: AlertsSettings) -> list[Channel]:
     """Return every channel that is completely configured."""
     found: list[Channel] = []
     if settings.email.sender and settings.email.to:
-        found.append(MailChannel(settings.email, utc_s=utc_s))
+        found.append(mail_channel(settings.email, utc_s=utc_s))
     if settings.telegram.bot_token and settings.telegram.chat_id:
-        found.append(TelegramChannel(settings.telegram))
+        found.append(telegram_channel(settings.telegram))
     if settings.webhook.url:
-        found.append(WebhookChannel(settings.webhook, utc_s=utc_s))
+        found.append(webhook_channel(settings.webhook, utc_s=utc_s))
     return found
 
 
@@ -148,7 +149,7 @@ async def _try(channel: Channel, alert: Alert) -> tuple[bool, str]:
     post = ChannelPost(alert=alert, channel=channel.name, handle="")
     try:
         await channel.post(post, alert_text(alert))
-    except ChannelError as error:
+    except RemoteError as error:
         said = ": ".join((masked(error.reason), *([", ".join(error.whom)] if error.whom else [])))
         return False, f"{channel.name}: failed: {said} ({channel.place})"
     return True, f"{channel.name}: sent ({channel.place})"

@@ -179,7 +179,7 @@ class AlertOutbox:
         outcome = decide(known, facts)
         return bool(facts or outcome.told) or list(outcome.known) != known
 
-    async def lend(self, channel: str, *, now: float) -> ChannelPost | None:
+    async def lend(self, channel: str, *, now_s: Callable[[], float]) -> ChannelPost | None:
         """Lend a channel's oldest pending alert; other senders cannot lend it meanwhile.
 
         An alert that another version stored in an unreadable form stays pending, and blocks
@@ -188,7 +188,7 @@ class AlertOutbox:
         if await self._is_missing():
             return None
         own = ALERT_SENDINGS.c.channel == channel
-        while rows := await self._rows.lend(now=now, which=own):
+        while rows := await self._rows.lend(now_s=now_s, which=own):
             row = rows[0]
             stored = select(ALERTS.c.alert).where(ALERTS.c.key == row["key"])
             async with self.database.reading() as connection:

@@ -4,86 +4,68 @@ The bot's token is in the path of every address, so no address is logged or repo
 Source: https://core.telegram.org/bots/api (sendMessage, editMessageText, ResponseParameters).
 """
 
-import asyncio
 import json
 from typing import Any, Final
 
-import aiohttp
-
-from bot.config.settings import TelegramSettings
-from bot.http import request
-from operations.notify.channel import POST_S, AlertText, refused, unanswered
+from bot.config.alerts import TelegramSettings
+from operations.notify.channel import POST_S, AlertText, Channel
 from operations.notify.outbox import ChannelPost
+from operations.remote import ask, refused
 
 LONGEST: Final = 4096  # characters of a message
+MOST_BYTES: Final = 256 << 10  # of an answer, which repeats the message
 UNCHANGED: Final = "message is not modified"
 GONE: Final = ("message to edit not found", "message can't be edited", "message_id_invalid")
 
 
-class TelegramChannel:
-    """Sends to one chat."""
+def telegram_channel(settings: TelegramSettings) -> Channel:
+    """Return a channel to one chat; token and chat must both be set."""
+    token = settings.bot_token.get_secret_value() if settings.bot_token else ""
+    address = f"{settings.api_url.rstrip('/')}/bot{token}/"
+    chat = settings.chat_id or ""
 
-    name = "telegram"
-    edits = True
+    async def send(method: str, said: dict[str, Any]) -> dict[str, Any] | None:
+        nonlocal chat
+        status, answer = await _request(address + method, {"chat_id": chat, **said})
+        if moved := (answer.get("parameters") or {}).get("migrate_to_chat_id"):
+            chat = str(moved)
+            status, answer = await _request(address + method, {"chat_id": chat, **said})
+        return _message(method, status, answer)
 
-    def __init__(self, settings: TelegramSettings) -> None:
-        """Use `settings`; token and chat must both be set."""
-        token = settings.bot_token.get_secret_value() if settings.bot_token else ""
-        self._address = f"{settings.api_url.rstrip('/')}/bot{token}/"
-        self._chat = settings.chat_id or ""
-
-    @property
-    def place(self) -> str:
-        """Return the chat."""
-        return f"chat {self._chat}"
-
-    async def post(self, post: ChannelPost, text: AlertText) -> str:
+    async def post(post: ChannelPost, text: AlertText) -> str:
         """Send a message, or update the earlier one; return its number."""
         said = {"text": text.whole[:LONGEST], "link_preview_options": {"is_disabled": True}}
         if post.handle:
-            changed = await self._ask("editMessageText", {**said, "message_id": int(post.handle)})
+            changed = await send("editMessageText", {**said, "message_id": int(post.handle)})
             if changed is not None:
                 return post.handle
-        sent = await self._ask("sendMessage", said)
+        sent = await send("sendMessage", said)
         return str((sent or {}).get("message_id", ""))
 
-    async def _ask(self, method: str, said: dict[str, Any]) -> dict[str, Any] | None:
-        """Return the message; `None` if the one to update no longer exists."""
-        status, answer = await self._request(method, said)
-        if answer.get("ok"):
-            result = answer.get("result")
-            return result if isinstance(result, dict) else {}
-        hints = answer.get("parameters") or {}
-        if moved := hints.get("migrate_to_chat_id"):
-            self._chat = str(moved)
-            return await self._ask(method, said)
-        why = str(answer.get("description", ""))
-        if UNCHANGED in why.lower():
-            return {}
-        if method == "editMessageText" and any(item in why.lower() for item in GONE):
-            return None
-        raise refused(status, why, retry_after_s=hints.get("retry_after"))
-
-    async def _request(self, method: str, said: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        try:
-            async with (
-                asyncio.timeout(POST_S),
-                request(
-                    "POST",
-                    self._address + method,
-                    json={"chat_id": self._chat, **said},
-                    allow_redirects=False,
-                ) as answer,
-            ):
-                return answer.status, _read(await answer.read())
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise unanswered(error) from None  # its text may hold the address
+    return Channel(name="telegram", edits=True, place=f"chat {chat}", post=post)
 
 
-def _read(body: bytes) -> dict[str, Any]:
-    """Parse an answer; return an empty one if it is invalid, as from another server."""
+async def _request(address: str, said: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """Return status and answer; the answer is empty if it is invalid, as from another server."""
+    body = json.dumps(said).encode()
+    status, _, text = await ask(
+        "POST", address, timeout_s=POST_S, body=body, headers={}, most_bytes=MOST_BYTES
+    )
     try:
-        told = json.loads(body)
+        told = json.loads(text)
     except ValueError:
+        told = None
+    return status, told if isinstance(told, dict) else {}
+
+
+def _message(method: str, status: int, answer: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the message; `None` if the one to update no longer exists."""
+    if answer.get("ok"):
+        result = answer.get("result")
+        return result if isinstance(result, dict) else {}
+    why, hints = str(answer.get("description", "")), answer.get("parameters") or {}
+    if UNCHANGED in why.lower():
         return {}
-    return told if isinstance(told, dict) else {}
+    if method == "editMessageText" and any(item in why.lower() for item in GONE):
+        return None
+    raise refused(status, why, retry_after_s=hints.get("retry_after"))

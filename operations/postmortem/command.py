@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from bot import clock
+from bot.config.database_urls import masked
 from bot.config.folders import check_database
 from bot.config.settings import Settings
-from bot.config.share_address import masked
 from bot.exits import CommandError, UsageError
 from operations.database.database import StorageError
 from operations.database.upgrading import find_lag

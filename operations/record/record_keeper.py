@@ -18,43 +18,13 @@ from loguru import logger
 from bot import clock
 from bot.config.settings import Settings
 from calls.entry import Entry, Tell
-from calls.events import Event, RecordHalted, RecordResumed
+from calls.events import RecordHalted, RecordResumed
 from calls.operations_events import CallsCut
 from operations.database.database import Database, RefusedRowsError, StorageError
 from operations.database.upgrading import find_lag
 from operations.keep_running import keep_running
 from operations.record.fold_rules import RecordBatch, RecordFold
 from operations.record.writer import RecordWriter
-
-
-class RecordOutage:
-    """Whether the record is being written."""
-
-    def __init__(self, *, tell: Callable[[Event], None], clock: Callable[[], float]) -> None:
-        """Start with a healthy database."""
-        self._tell = tell
-        self._clock = clock
-        self._since: float | None = None
-
-    @property
-    def lasts(self) -> bool:
-        """Whether the database refuses writes now."""
-        return self._since is not None
-
-    def note_away(self, why: str) -> None:
-        """Report a refused batch, unless the outage is known."""
-        if self._since is None:
-            self._since = self._clock()
-            logger.error("the record cannot be written: {}", why)
-            self._tell(RecordHalted(reason=why))
-
-    def note_back(self, *, lost_entries: int) -> None:
-        """Report a recovery, if there was an outage, and how many entries are lost so far."""
-        if self._since is not None:
-            after_s, self._since = self._clock() - self._since, None
-            logger.info("the record is written again; {} entries were lost", lost_entries)
-            self._tell(RecordResumed(after_s=after_s, lost_entries=lost_entries))
-
 
 LOOK_S: Final = 15.0  # between two checks; after an outage each process writes again within 12 s
 SET_S: Final = 2.0  # chosen: a normal clock adjustment is far smaller
@@ -67,13 +37,11 @@ class CutCalls:
         self,
         writer: RecordWriter,
         *,
-        tell: Callable[[Event], None],
         utc_now: Callable[[], datetime],
         clock: Callable[[], float],
     ) -> None:
         """Mark them in `writer`'s database."""
         self._writer = writer
-        self._tell = tell
         self._utc_now = utc_now
         self._clock = clock
         self._look_at = 0.0
@@ -84,31 +52,30 @@ class CutCalls:
         """Record that the database is down: no process can give a sign of life meanwhile."""
         self._away = True
 
-    async def look(self, *, within_s: float) -> None:
-        """Check, if it is time to; a database that does not answer is left to the next batch.
+    async def look(self, *, within_s: float) -> int:
+        """Check, if it is time to, and return how many were marked.
+
+        A database that does not answer is left to the next batch.
 
         The first answer after an outage only ends the outage: to the first process, the calls of
         all processes, including its own, seem to be cut. The same holds after the clock was set
         forward, until each process has given a sign of life again.
         """
         if self._clock() < self._look_at:
-            return
+            return 0
         self._look_at = self._clock() + LOOK_S
         if self._was_set_forward():
-            return
+            return 0
         try:
             async with asyncio.timeout(within_s):
                 if self._away:
                     await self._writer.reach()
                     self._away = False
-                    return
-                cut = await self._writer.interrupt_cut(self._utc_now())
+                    return 0
+                return await self._writer.interrupt_cut(self._utc_now())
         except (StorageError, TimeoutError):
             self.note_away()
-            return  # the next batch reports it if it lasts
-        if cut:
-            logger.warning("{} calls lost their process: marked as interrupted", cut)
-            self._tell(CallsCut(calls=cut))
+            return 0  # the next batch reports it if it lasts
 
     def _was_set_forward(self) -> bool:
         before_s, self._ahead_s = self._ahead_s, self._utc_now().timestamp() - self._clock()
@@ -130,7 +97,7 @@ class RecordListener:
     """Listens in every process that answers callers.
 
     Attributes:
-        lost_entries: Entries that were dropped because too many waited.
+        lost: Entries that were dropped because too many waited.
         tell: Takes events about the record itself.
     """
 
@@ -153,15 +120,11 @@ class RecordListener:
         self._number = 0
         self._beat_at = 0.0
         self._ending = asyncio.Event()
-        self.lost_entries = 0
+        self.lost = 0
         self.tell: Tell = lambda _: None
-
-        def tell(event: Event) -> None:
-            self.tell(event)  # to the listener set by then
-
         self._lost_files = 0
-        self._outage = RecordOutage(tell=tell, clock=clock)
-        self._cut = CutCalls(writer, tell=tell, utc_now=utc_now, clock=clock)
+        self._halted_at: float | None = None  # since when the database refuses writes
+        self._cut = CutCalls(writer, utc_now=utc_now, clock=clock)
 
     @property
     def waiting(self) -> int:
@@ -169,20 +132,15 @@ class RecordListener:
         return len(self._waiting)
 
     @property
-    def lost(self) -> int:
-        """How many entries were dropped."""
-        return self.lost_entries
-
-    @property
     def halted(self) -> bool:
         """Whether the database refuses writes now."""
-        return self._outage.lasts
+        return self._halted_at is not None
 
     async def hear(self, entry: Entry) -> None:
         """Keep one entry until it is written; never waits."""
         if len(self._waiting) >= WAITING:
             self._waiting.popleft()
-            self.lost_entries += 1
+            self.lost += 1
         self._waiting.append(entry)
 
     async def run(self) -> None:
@@ -190,8 +148,9 @@ class RecordListener:
         while not self._ending.is_set():
             began_s = self._clock()
             written = await self.write()
-            if written:
-                await self._cut.look(within_s=ANSWER_S)
+            if written and (cut := await self._cut.look(within_s=ANSWER_S)):
+                logger.warning("{} calls lost their process: marked as interrupted", cut)
+                self.tell(CallsCut(calls=cut))
             if not (written and self._left_over):
                 took_s = self._clock() - began_s
                 await self._pause(max(LEAST_S, WRITE_S - took_s) if written else AGAIN_S)
@@ -209,8 +168,8 @@ class RecordListener:
             self._batch = await self._next_batch()
         if self._writer.lost_files > self._lost_files:
             self._lost_files = self._writer.lost_files
-            self._outage.note_away(GONE)
-        if self._batch is None and not self._outage.lasts:
+            self._halt(GONE)
+        if self._batch is None and not self.halted:
             return True
         try:
             async with asyncio.timeout(ANSWER_S):
@@ -220,15 +179,29 @@ class RecordListener:
                     now = self._utc_now()
                     await self._writer.write(self._batch, number=self._number, now=now)
         except RefusedRowsError as error:
-            self.lost_entries += len(self._batch.happenings) if self._batch else 0
+            self.lost += len(self._batch.happenings) if self._batch else 0
             logger.error("the database rejects a part of the record, which is lost: {}", error)
         except (StorageError, TimeoutError) as error:
-            self._outage.note_away(str(error) or f"no answer within {ANSWER_S:g} s")
+            self._halt(str(error) or f"no answer within {ANSWER_S:g} s")
             self._cut.note_away()
             return False
         self._batch = None
-        self._outage.note_back(lost_entries=self.lost_entries)
+        self._resume()
         return True
+
+    def _halt(self, why: str) -> None:
+        """Report a refused batch, unless the outage is known."""
+        if self._halted_at is None:
+            self._halted_at = self._clock()
+            logger.error("the record cannot be written: {}", why)
+            self.tell(RecordHalted(reason=why))
+
+    def _resume(self) -> None:
+        """Report a recovery, if there was an outage, and how many entries are lost so far."""
+        if self._halted_at is not None:
+            after_s, self._halted_at = self._clock() - self._halted_at, None
+            logger.info("the record is written again; {} entries were lost", self.lost)
+            self.tell(RecordResumed(after_s=after_s, lost_entries=self.lost))
 
     def end(self) -> None:
         """Make `run` return after its current step."""

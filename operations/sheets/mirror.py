@@ -1,7 +1,6 @@
 """Mirrors new calls and alerts into a spreadsheet: one process does it for all."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -193,21 +192,14 @@ SETTLE_S: Final = 60.0  # before an unanswered request's rows are looked up: it 
 TIDY_S: Final = 3600.0  # between two checks for rows that were sent long ago
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MirrorSources:
-    """The stores that are mirrored, and the outbox."""
-
-    outbox: SheetOutbox
-    alerts: AlertHistory
-
-
 class SheetMirror:
     """Runs in each process, and works in the one that leads the worker pool."""
 
     def __init__(
         self,
         sheet: Sheet,
-        sources: MirrorSources,
+        outbox: SheetOutbox,
+        alerts: AlertHistory,
         *,
         tabs: dict[str, str],
         retries: Retries,
@@ -216,8 +208,8 @@ class SheetMirror:
     ) -> None:
         """Prepare; `tabs` names our tabs in this spreadsheet, `retries` has the policy."""
         self._sheet = sheet
-        self._outbox = sources.outbox
-        self._alerts = sources.alerts
+        self._outbox = outbox
+        self._alerts = alerts
         self._tabs = tabs
         self._leads = leads
         self._utc_now = utc_now
@@ -263,7 +255,7 @@ class SheetMirror:
         """Write one batch; return False if there is none, it failed, or the tab rests."""
         if not self._tries[tab].may(self._now_s()):
             return False
-        batch = await self._outbox.take(tab, now=self._now_s(), most=AT_ONCE)
+        batch = await self._outbox.take(tab, now_s=self._now_s, most=AT_ONCE)
         if not batch.rows:
             return False
         rows = list(batch.rows)

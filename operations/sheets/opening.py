@@ -22,14 +22,14 @@ async def mirror_in_sheet(
         return
     # Not at the top: google-auth is an extra.
     from operations.notify.outbox import AlertHistory  # noqa: PLC0415
-    from operations.sheets.mirror import ALERTS, CALLS, MirrorSources, SheetMirror  # noqa: PLC0415
+    from operations.sheets.mirror import ALERTS, CALLS, SheetMirror  # noqa: PLC0415
     from operations.sheets.outbox import SheetOutbox  # noqa: PLC0415
     from operations.sheets.sheet import ServiceAccount, Sheet  # noqa: PLC0415
 
-    sources = MirrorSources(outbox=SheetOutbox(database), alerts=AlertHistory(database))
     mirror = SheetMirror(
         Sheet(wanted, ServiceAccount(wanted.credentials_file, clock=clock.monotonic)),
-        sources,
+        SheetOutbox(database),
+        AlertHistory(database),
         tabs={CALLS: wanted.calls_tab, ALERTS: wanted.alerts_tab},
         retries=Retries(settings=settings.resilience.retry_settings(), tell=tell),
         leads=leads,

@@ -6,7 +6,7 @@ them looks up their keys in the sheet first, so no row is ever there twice.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -86,11 +86,11 @@ class SheetOutbox:
         async with self._database.transaction() as connection:
             await connection.execute(added, values)
 
-    async def take(self, tab: str, *, now: float, most: int) -> SheetBatch:
+    async def take(self, tab: str, *, now_s: Callable[[], float], most: int) -> SheetBatch:
         """Lease rows, those in doubt first; other processes cannot lease them meanwhile."""
         for state in (SENDING, WAITING):
             which = (SHEET_ROWS.c.tab == tab) & (SHEET_ROWS.c.state == state)
-            rows = await self._rows.lend(now=now, which=which, most=most, state=SENDING)
+            rows = await self._rows.lend(now_s=now_s, which=which, most=most, state=SENDING)
             if rows:
                 found = sorted(map(_row, rows), key=lambda row: (row.at_s, row.key))
                 until_s = rows[0]["due_s"]

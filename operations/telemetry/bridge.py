@@ -77,23 +77,17 @@ class LineWriter:
         self._close = close
         self._lines: queue.Queue[str | None] = queue.Queue(lines_held)
         self._lost_line = lost
-        self._lost = 0
-        self._untold = 0
+        self._lost = 0  # lines that were not reported yet
         self._idle = threading.Condition()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
-
-    @property
-    def lost_lines(self) -> int:
-        """How many lines were lost so far."""
-        return self._lost
 
     def write(self, message: str) -> None:
         """Queue a line; never waits."""
         try:
             self._lines.put_nowait(message)
         except queue.Full:
-            self._lose()
+            self._lost += 1
 
     def flush_within(self, wait_s: float) -> bool:
         """Wait until the lines so far are written; return False after a timeout."""
@@ -109,10 +103,6 @@ class LineWriter:
             return  # a blocked thread ends with the process
         self._thread.join(STOP_S)
 
-    def _lose(self) -> None:
-        self._lost += 1
-        self._untold += 1
-
     def _run(self) -> None:
         while (line := self._lines.get()) is not None:
             try:
@@ -125,12 +115,11 @@ class LineWriter:
             self._close()
 
     def _put(self, line: str) -> None:
-        untold, self._untold = self._untold, 0
+        lost, self._lost = self._lost, 0
         try:
-            self._write(self._lost_line.replace("{}", str(untold)) + line if untold else line)
+            self._write(self._lost_line.replace("{}", str(lost)) + line if lost else line)
         except (OSError, ValueError):  # a full disk, a closed stream: the error cannot be reported
-            self._untold += untold  # the report of these lines was lost, too
-            self._lose()
+            self._lost += lost + 1  # the report of these lines was lost, too
 
 
 if TYPE_CHECKING:

@@ -51,10 +51,7 @@ class Keeping(Protocol):
         """How many entries it holds."""
         ...
 
-    @property
-    def lost(self) -> int:
-        """How many entries it dropped."""
-        ...
+    lost: int  # entries that it dropped
 
 
 class Subscription:

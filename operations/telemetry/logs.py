@@ -26,6 +26,9 @@ from fallbacks.failure import Severity
 from operations.masking import clean, printable, without_numbers, without_words
 from operations.telemetry.bridge import LOST, LineWriter, Repeats, bridge_logging
 
+if TYPE_CHECKING:
+    from loguru import FormatFunction, Record
+
 Fields: TypeAlias = Mapping[str, str | int | None]
 """By name; `None` if there is none or it is unknown."""
 
@@ -139,9 +142,6 @@ class LogFile:
         return self._path.with_name(f"{self._path.name}.{number}")
 
 
-if TYPE_CHECKING:
-    from loguru import Record
-
 TEXT: Final = (  # loguru's own, without exceptions
     "<green>{time:YYYY-MM-DD HH:mm:ss.SSS}</green> | <level>{level: <8}</level> | "
     "<cyan>{name}</cyan>:<cyan>{function}</cyan>:<cyan>{line}</cyan> - <level>{message}</level>"
@@ -215,9 +215,6 @@ def _lines_of(part: str) -> list[str]:
     first = part.partition("\n")[0]
     return part.splitlines() if ' File "' in first else [part.rstrip("\n")]
 
-
-if TYPE_CHECKING:
-    from loguru import FormatFunction, Record
 
 FILE: Final = "holdline.log"
 JSON_FILE: Final = "holdline.jsonl"

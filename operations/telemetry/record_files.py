@@ -12,6 +12,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -34,60 +35,36 @@ NAMES: Final = (ERRORS, ALERTS, RECORD, RECOVERY, APP, WORDS)
 Redact: TypeAlias = Callable[[str], str]
 
 
-class RecordFolder:
-    """Writes masked rows to the files."""
+def _json(row: Row) -> str:
+    return json.dumps(row, ensure_ascii=False)
 
-    def __init__(self, folder: Path, *, redact: Redact, again_s: float) -> None:
-        """Write to a folder; nothing is opened yet.
 
-        Args:
-            folder: The log's folder.
-            redact: Removes keys and card numbers from a text.
-            again_s: An incident that returns within this time is the same alert.
-        """
-        self._folder = folder
-        self._redact = redact
-        self._again_s = again_s
+def _words(row: Row) -> str:
+    return f"{row['timestamp']} {row['service_name']}: {row['message']}"
 
-    def write(self, name: str, taken: list[Any]) -> None:
-        """Add rows to a file, or to its array; blocks, and raises disk errors."""
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if name == ERRORS:
-            self._replace(name, lambda rows: [*rows, *taken])
-        elif name == ALERTS:
-            self._replace(name, lambda rows: apply_alerts(rows, taken, again_s=self._again_s))
-        else:
-            form = self._words if name == WORDS else self._json
-            with closing(LogFile(self._folder / name)) as file:
-                file.write("".join(f"{form(item)}\n" for item in taken))
 
-    def _json(self, row: Row) -> str:
-        return json.dumps(self._clean(row), ensure_ascii=False)
+def _clean(redact: Redact, row: Row) -> Row:
+    return {
+        name: bounded(one_line(redact(value))) if isinstance(value, str) else value
+        for name, value in row.items()
+    }
 
-    def _words(self, row: Row) -> str:
-        clean = self._clean(row)
-        return f"{clean['timestamp']} {clean['service_name']}: {clean['message']}"
 
-    def _clean(self, row: Row) -> dict[str, Any]:
-        return {
-            name: bounded(one_line(self._redact(value))) if isinstance(value, str) else value
-            for name, value in row.items()
-        }
-
-    def _replace(self, name: str, change: Callable[[list[Row]], list[Row]]) -> None:
-        """Replace an array as a whole; a concurrent reader gets the previous one."""
-        path = self._folder / name
-        with _alone(self._folder / f".{name}.lock"):
-            rows = change(_read(path))[-NEWEST:]
-            text = ",\n".join(map(self._json, rows))
-            handle, written = tempfile.mkstemp(prefix=f".{name}.", dir=self._folder)
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-                    file.write(f"[{text}]\n")
-                Path(written).replace(path)
-            except OSError:
-                Path(written).unlink(missing_ok=True)
-                raise
+def _replace(
+    path: Path, change: Callable[[list[Row]], list[Row]], clean: Callable[[Row], Row]
+) -> None:
+    """Replace an array as a whole; a concurrent reader gets the previous one."""
+    with _alone(path.with_name(f".{path.name}.lock")):
+        rows = change(_read(path))[-NEWEST:]
+        text = ",\n".join(_json(clean(row)) for row in rows)
+        handle, written = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(f"[{text}]\n")
+            Path(written).replace(path)
+        except OSError:
+            Path(written).unlink(missing_ok=True)
+            raise
 
 
 def _read(path: Path) -> list[Row]:
@@ -123,7 +100,7 @@ class RecordFiles:
     """Writes rows twice a second in a thread; a full disk loses rows, but affects no call.
 
     Attributes:
-        lost_rows: Rows that were dropped because too many waited.
+        lost: Rows that were dropped because too many waited.
     """
 
     def __init__(
@@ -142,11 +119,13 @@ class RecordFiles:
             redact: Removes keys and card numbers from a text.
             again_s: An incident that returns within this time is the same alert.
         """
-        self._folder = RecordFolder(folder, redact=redact, again_s=again_s)
+        self._folder = folder
+        self._redact = redact
+        self._again_s = again_s
         self._maker = RowMaker()
         self._waiting: dict[str, deque[Any]] = {name: deque() for name in NAMES if name in names}
         self._refused = False  # the last write was
-        self.lost_rows = 0
+        self.lost = 0
 
     async def hear(self, entry: Entry) -> None:
         """Keep one entry's rows until they are written."""
@@ -165,11 +144,6 @@ class RecordFiles:
         """How many rows are not written yet."""
         return sum(map(len, self._waiting.values()))
 
-    @property
-    def lost(self) -> int:
-        """How many rows were dropped."""
-        return self.lost_rows
-
     async def run(self, tell: Tell) -> None:
         """Write regularly until cancelled, and once more then; report a refused write."""
         try:
@@ -187,7 +161,7 @@ class RecordFiles:
             reason = refused.strerror or type(refused).__name__
             tell(WritesRefused(where=PLACE, reason=reason))
         if was_refused and not refused:
-            tell(WritesResumed(where=PLACE, lost=self.lost_rows))
+            tell(WritesResumed(where=PLACE, lost=self.lost))
 
     def write(self) -> OSError | None:
         """Write waiting rows; blocks. Refused rows keep waiting; return the error."""
@@ -197,12 +171,25 @@ class RecordFiles:
             if not taken:
                 continue
             try:
-                self._folder.write(name, taken)
+                self._write_file(name, taken)
             except OSError as error:
                 refused = error
                 waiting.extendleft(reversed(taken))
         self._refused = refused is not None
         return refused
+
+    def _write_file(self, name: str, taken: list[Any]) -> None:
+        """Add rows to a file, or to its array."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path, clean = self._folder / name, partial(_clean, self._redact)
+        if name == ERRORS:
+            _replace(path, lambda rows: [*rows, *taken], clean)
+        elif name == ALERTS:
+            _replace(path, partial(apply_alerts, facts=taken, again_s=self._again_s), clean)
+        else:
+            form = _words if name == WORDS else _json
+            with closing(LogFile(path)) as file:
+                file.write("".join(f"{form(clean(item))}\n" for item in taken))
 
     def _keep_rows(self, rows: Rows) -> None:
         for name, added in (
@@ -221,4 +208,4 @@ class RecordFiles:
         waiting.extend(rows)
         while len(waiting) > WAITING:
             waiting.popleft()
-            self.lost_rows += 1
+            self.lost += 1

@@ -5,8 +5,8 @@ their spans, which may hold texts, go nowhere.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import Final, TypeAlias
 
@@ -14,7 +14,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
-from opentelemetry.trace import Span, Status, StatusCode, set_span_in_context
+from opentelemetry.trace import Span, Status, StatusCode, Tracer, set_span_in_context
 
 from calls.entry import Entry
 from calls.events import (
@@ -48,128 +48,113 @@ Attributes: TypeAlias = Mapping[str, str | int | float | bool]
 
 AttemptOver: TypeAlias = AttemptWon | AttemptFailed | AttemptDropped
 
-CALL, TURN, ATTEMPT = "call", "turn", "attempt"
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class OpenSpan:
-    """A span that may still be open, compared by identity; seconds since 1970.
-
-    Attributes:
-        moments: The events within it: name, time, attributes.
-        begun: OpenTelemetry's span; `None` until it or one below it ends.
-    """
-
-    name: str
-    began_s: float
-    parent: "OpenSpan | None"
-    ended_s: float | None = None
-    failed: bool = False
-    attributes: dict[str, str | int | float | bool] = field(default_factory=dict)
-    moments: list[tuple[str, float, Attributes]] = field(default_factory=list)
-    begun: Span | None = None
-
 
 class CallSpans:
-    """The spans of one call; `hear` yields completed ones, a child before its parent."""
+    """The open spans of one call; moments are in seconds since 1970."""
 
-    def __init__(self, call_id: str, began_s: float) -> None:
-        self.call = OpenSpan(name=CALL, began_s=began_s, parent=None)
-        self.call.attributes["holdline.call_id"] = call_id
-        self._turn: OpenSpan | None = None
-        self._attempts: dict[int, OpenSpan] = {}
+    def __init__(self, tracer: Tracer, call_id: str, started: CallStarted, at_s: float) -> None:
+        self._tracer = tracer
+        attributes = {
+            "holdline.call_id": call_id,
+            "holdline.transport": started.transport,
+            "holdline.agent": started.agent,
+        }
+        self._call = self._start("call", at_s, attributes)
+        self._turn: Span | None = None
+        self._stopped_s: float | None = None  # the caller's last sound, before anything follows it
+        self._decided = False  # the turn is
+        self._attempts: dict[int, Span] = {}
 
-    def hear(self, event: Event, at_s: float) -> Iterator[OpenSpan]:
+    def hear(self, event: Event, at_s: float) -> None:
         """Process one event."""
         match event:
-            case CallStarted():
-                self.call.attributes.update(
-                    {"holdline.transport": event.transport, "holdline.agent": event.agent}
-                )
             case CallerStopped() | TurnDecided() | AnswerHeard() | TurnEnded():
-                yield from self._hear_turn(event, at_s)
+                self._hear_turn(event, at_s)
             case AttemptStarted():
-                self._begin_attempt(event, at_s)
+                self._attempts[event.attempt] = self._start_attempt(event, at_s)
+                self._attempts[event.attempt].set_attribute("holdline.extra", event.extra)
             case AttemptWon() | AttemptFailed() | AttemptDropped():
-                yield self._end_attempt(event, at_s)
+                self._end_attempt(event, at_s)
             case CallEnded():
-                yield from self._end(event, at_s)
+                self._end(event, at_s)
+            case _ if fields := NOTED.get(type(event)):
+                attributes = {f"holdline.{item}": getattr(event, item) for item in fields}
+                name = type(event).__name__
+                self._now().add_event(name, clean(attributes), timestamp=_ns(at_s))
             case _:
-                self._note(event, at_s)
+                pass
 
     def _hear_turn(
         self, event: CallerStopped | TurnDecided | AnswerHeard | TurnEnded, at_s: float
-    ) -> Iterator[OpenSpan]:
+    ) -> None:
         match event:
             case CallerStopped():
-                began_s = at_s - (event.noticed_at_s - event.at_s)
-                if self._turn and "holdline.turn" in self._turn.attributes:
-                    yield from self._end_turn(at_s)
-                if self._turn is None:
-                    self._turn = OpenSpan(name=TURN, began_s=began_s, parent=self.call)
-                self._turn.began_s = began_s  # a pause in the middle did not end it
+                if self._decided:
+                    self._end_turn(at_s)
+                # A pause in the middle of a turn does not end it.
+                self._stopped_s = at_s - (event.noticed_at_s - event.at_s)
             case TurnDecided():
-                self._turn_at(at_s).attributes["holdline.turn"] = event.turn
+                self._decided = True
+                self._turn_at(at_s).set_attribute("holdline.turn", event.turn)
             case AnswerHeard():
                 parts = {f"holdline.{name}": value for name, value in asdict(event.parts).items()}
-                self._turn_at(at_s).attributes.update({"holdline.v2v_s": event.v2v_s, **parts})
+                self._turn_at(at_s).set_attributes({"holdline.v2v_s": event.v2v_s, **parts})
             case TurnEnded():
-                self._turn_at(at_s).attributes["holdline.interrupted"] = event.interrupted
-                yield from self._end_turn(at_s)
+                self._turn_at(at_s).set_attribute("holdline.interrupted", event.interrupted)
+                self._end_turn(at_s)
 
-    def _turn_at(self, at_s: float) -> OpenSpan:
+    def _now(self) -> Span:
+        """Return the span that what happens now belongs to."""
+        return self._call if self._stopped_s is None else self._turn_at(self._stopped_s)
+
+    def _turn_at(self, at_s: float) -> Span:
+        """Return the turn's span; without a sound of the caller it begins at this moment."""
+        if self._stopped_s is None:
+            self._stopped_s = at_s
         if self._turn is None:
-            self._turn = OpenSpan(name=TURN, began_s=at_s, parent=self.call)
+            self._turn = self._start("turn", self._stopped_s, {}, parent=self._call)
         return self._turn
 
-    def _end_turn(self, at_s: float) -> Iterator[OpenSpan]:
-        turn, self._turn = self._turn, None
-        if turn:
-            turn.ended_s = at_s
-            yield turn
+    def _end_turn(self, at_s: float) -> None:
+        if self._stopped_s is not None:
+            self._turn_at(at_s).end(_ns(at_s))
+        self._turn, self._stopped_s, self._decided = None, None, False
 
-    def _begin_attempt(self, event: AttemptStarted, at_s: float) -> None:
-        attempt = self._attempt(event.stage, event.provider, event.attempt, at_s)
-        attempt.attributes["holdline.extra"] = event.extra
-        self._attempts[event.attempt] = attempt
-
-    def _attempt(self, stage: str, provider: str, number: int, began_s: float) -> OpenSpan:
+    def _start_attempt(self, event: AttemptStarted | AttemptOver, began_s: float) -> Span:
         attributes = {
-            "holdline.stage": stage,
-            "holdline.provider": provider,
-            "holdline.attempt": number,
+            "holdline.stage": event.stage,
+            "holdline.provider": event.provider,
+            "holdline.attempt": event.attempt,
         }
-        parent = self._turn or self.call
-        return OpenSpan(name=ATTEMPT, began_s=began_s, parent=parent, attributes=attributes)
+        return self._start("attempt", began_s, attributes, parent=self._now())
 
-    def _end_attempt(self, event: AttemptOver, at_s: float) -> OpenSpan:
+    def _end_attempt(self, event: AttemptOver, at_s: float) -> None:
         attempt = self._attempts.pop(event.attempt, None)
         if attempt is None:  # it had already won, or its start was not reported
-            began_s = at_s - getattr(event, "after_s", 0.0)
-            attempt = self._attempt(event.stage, event.provider, event.attempt, began_s)
-        attempt.ended_s = at_s
-        attempt.failed = isinstance(event, AttemptFailed)
-        attempt.attributes.update(_outcome(event))
-        return attempt
+            attempt = self._start_attempt(event, at_s - getattr(event, "after_s", 0.0))
+        attempt.set_attributes(clean(_outcome(event)))
+        if isinstance(event, AttemptFailed):
+            attempt.set_status(Status(StatusCode.ERROR))
+        attempt.end(_ns(at_s))
 
-    def _end(self, event: CallEnded, at_s: float) -> Iterator[OpenSpan]:
+    def _end(self, event: CallEnded, at_s: float) -> None:
         for attempt in self._attempts.values():
-            attempt.ended_s = at_s
-            attempt.attributes["holdline.outcome"] = "call_ended"
-            yield attempt
+            attempt.set_attribute("holdline.outcome", "call_ended")
+            attempt.end(_ns(at_s))
         self._attempts.clear()
-        yield from self._end_turn(at_s)
-        self.call.ended_s = at_s
-        self.call.failed = event.reason == "failed"
-        self.call.attributes["holdline.reason"] = event.reason
-        yield self.call
+        self._end_turn(at_s)
+        self._call.set_attributes(clean({"holdline.reason": event.reason}))
+        if event.reason == "failed":
+            self._call.set_status(Status(StatusCode.ERROR))
+        self._call.end(_ns(at_s))
 
-    def _note(self, event: Event, at_s: float) -> None:
-        fields = NOTED.get(type(event))
-        if fields is None:
-            return
-        attributes = {f"holdline.{item}": getattr(event, item) for item in fields}
-        (self._turn or self.call).moments.append((type(event).__name__, at_s, attributes))
+    def _start(
+        self, name: str, at_s: float, attributes: Attributes, *, parent: Span | None = None
+    ) -> Span:
+        above = set_span_in_context(parent) if parent else None
+        return self._tracer.start_span(
+            name, above, attributes=clean(attributes), start_time=_ns(at_s)
+        )
 
 
 def _outcome(event: AttemptOver) -> Attributes:
@@ -196,11 +181,6 @@ NOTED: Final[Mapping[type, tuple[str, ...]]] = {
     BargedIn: (),
 }
 """The events within a span, with those of their fields that hold no words."""
-
-
-def seconds_of(entry: Entry) -> float:
-    """Return an entry's time, in seconds since 1970."""
-    return datetime.fromisoformat(entry.at).timestamp()
 
 
 QUEUE_SPANS: Final = 4_096  # if the collector is down: the oldest are dropped
@@ -237,14 +217,13 @@ class Traces:
 
     async def hear(self, entry: Entry) -> None:
         """Process one entry; sends nothing by itself."""
-        at_s = seconds_of(entry)
+        at_s = datetime.fromisoformat(entry.at).timestamp()
         if isinstance(entry.event, CallStarted):
-            self._calls[entry.call_id] = CallSpans(entry.call_id, at_s)
+            self._calls[entry.call_id] = CallSpans(self._tracer, entry.call_id, entry.event, at_s)
         spans = self._calls.get(entry.call_id)
         if spans is None:
             return
-        for span in spans.hear(entry.event, at_s):
-            self._end(span)
+        spans.hear(entry.event, at_s)
         if isinstance(entry.event, CallEnded):
             del self._calls[entry.call_id]
 
@@ -255,23 +234,6 @@ class Traces:
                 await asyncio.to_thread(self._provider.shutdown)
         except TimeoutError:
             pass  # spans are no record: what a collector does not accept in time is lost
-
-    def _end(self, span: OpenSpan) -> None:
-        told = self._begin(span)
-        for name, at_s, attributes in span.moments:
-            told.add_event(name, clean(attributes), timestamp=_ns(at_s))
-        told.set_attributes(clean(span.attributes))
-        if span.failed:
-            told.set_status(Status(StatusCode.ERROR))
-        told.end(_ns(span.ended_s or span.began_s))
-
-    def _begin(self, span: OpenSpan) -> Span:
-        """Return the OpenTelemetry span, after those of its parents, which end later."""
-        if span.begun is None:
-            above = set_span_in_context(self._begin(span.parent)) if span.parent else None
-            start = self._tracer.start_span
-            span.begun = start(span.name, above, start_time=_ns(span.began_s))
-        return span.begun
 
 
 def _ns(at_s: float) -> int:

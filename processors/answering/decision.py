@@ -49,27 +49,6 @@ class Wrote(StrEnum):
     NOTHING = "nothing"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelWrote:
-    """A model streamed content that the caller waits for."""
-
-    attempt: int
-    text: str  # empty: a piece of a tool call
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelFinished:
-    """A model reports that its answer is complete, and it is."""
-
-    attempt: int
-    wrote: Wrote = Wrote.WORDS
-    text: str = ""  # text that only the end shows to be words
-
-
-ModelEvent: TypeAlias = ModelWrote | ModelFinished | Failed | Resumed | Dropped
-"""The events that `Answering` takes."""
-
-
 @dataclass(frozen=True, slots=True)
 class LeaveMessageOut:
     """Leave out, from now on, the caller's last message, which every rung refused."""
@@ -106,7 +85,7 @@ class Answering:
 
         answering = Answering(begin, until=turn.patient_until)
         actions = answering.start(now)
-        actions = answering.handle(ModelWrote(attempt=1, text="We open "), now)
+        actions = answering.write(1, "We open ", now)
         actions = answering.tick(now)  # at `wake_at`
 
     Attributes:
@@ -163,25 +142,61 @@ class Answering:
         self._until = _no_sooner_than(now + PATIENCE_S, self._turn_until)
         return self._carry_out(self.attempting.start(self._until(now), now), now)
 
-    def handle(self, event: ModelEvent, now: float) -> tuple[AnswerAction, ...]:
-        """Decide on an event."""
+    def write(self, attempt: int, text: str, now: float) -> tuple[AnswerAction, ...]:
+        """Pass on content that the caller waits for; no text is a piece of a tool call."""
         self.attempting.until = self._until(now)
-        match event:
-            case ModelWrote():
-                progressed = Progressed(attempt=event.attempt)
-                actions = self._carry_out(self.attempting.handle(progressed, now), now)
-                text = self.answer.write(event.attempt, event.text) if event.text else ""
-                if not self.answer.limit.reason:
-                    return (*actions, *_write(event.attempt, text))
-                finished = self.attempting.handle(Finished(attempt=event.attempt), now)
-                ended = map(_without_end, self._carry_out(finished, now))
-                return (*actions, *_write(event.attempt, text), *ended)
-            case ModelFinished():
-                return self._finish(event, now)
-            case Failed():
-                return self._fail(event, now)
-            case Resumed() | Dropped():
-                return self._carry_out(self.attempting.handle(event, now), now)
+        progressed = Progressed(attempt=attempt)
+        actions = self._carry_out(self.attempting.handle(progressed, now), now)
+        text = self.answer.write(attempt, text) if text else ""
+        if not self.answer.limit.reason:
+            return (*actions, *_write(attempt, text))
+        finished = self.attempting.handle(Finished(attempt=attempt), now)
+        ended = map(_without_end, self._carry_out(finished, now))
+        return (*actions, *_write(attempt, text), *ended)
+
+    def finish(
+        self, attempt: int, now: float, *, wrote: Wrote = Wrote.WORDS, text: str = ""
+    ) -> tuple[AnswerAction, ...]:
+        """End the answer; a continuation after a complete sentence may have nothing to add.
+
+        Args:
+            attempt: Its number; the model reports that it is complete, and it is.
+            now: Monotonic, in seconds.
+            wrote: What it consists of.
+            text: Text that only the end shows to be words.
+        """
+        if text:
+            last = self.write(attempt, text, now)
+            return (*last, *self.finish(attempt, now, wrote=wrote))
+        self.attempting.until = self._until(now)
+        ended = Stop(attempt=attempt, provider=self._asked[attempt], because="text")
+        if wrote is Wrote.NOTHING and not self.answer.may_be_whole(attempt):
+            nothing = _said_nothing(
+                self.attempting.policy.stage, self._asked[attempt], self._wordless
+            )
+            self._wordless, self._refused = self._wordless + 1, False
+            return (ended, *self._fail(Failed(attempt=attempt, failure=nothing), now))
+        cut = wrote is Wrote.PART and not self.answer.at_sentence_end
+        if cut and self._parts < MOST_PARTS:
+            self._parts += 1
+            dropped = Dropped(attempt=attempt, because="length")
+            return (ended, *self._carry_out(self.attempting.handle(dropped, now), now))
+        begun: tuple[AnswerAction, ...] = ()
+        if wrote in (Wrote.SIGNS, Wrote.NOTHING) or self.answer.may_be_whole(attempt):
+            progressed = Progressed(attempt=attempt)
+            begun = self._carry_out(self.attempting.handle(progressed, now), now)
+        if wrote is Wrote.SIGNS and not self.answer.said:
+            begun = (*begun, _empty(self.attempting, asks_again=False))
+        rest = self.answer.finish(attempt)
+        actions = self.attempting.handle(Finished(attempt=attempt), now)
+        return (*begun, *self._carry_out(actions, now, rest=rest))
+
+    def handle(self, event: Failed | Resumed | Dropped, now: float) -> tuple[AnswerAction, ...]:
+        """Decide on another event of an attempt."""
+        self.attempting.until = self._until(now)
+        if isinstance(event, Failed):
+            return self._fail(event, now)
+        return self._carry_out(self.attempting.handle(event, now), now)
 
     def tick(self, now: float) -> tuple[AnswerAction, ...]:
         """Do what is due by now."""
@@ -200,34 +215,6 @@ class Answering:
         """Cancel everything: the caller spoke, or hung up."""
         self._recheck_at = None
         return self._carry_out(self.attempting.cancel("caller"), now)
-
-    def _finish(self, event: ModelFinished, now: float) -> tuple[AnswerAction, ...]:
-        """End the answer; a continuation after a complete sentence may have nothing to add."""
-        attempt = event.attempt
-        if event.text:
-            last = self.handle(ModelWrote(attempt=attempt, text=event.text), now)
-            return (*last, *self._finish(replace(event, text=""), now))
-        ended = Stop(attempt=attempt, provider=self._asked[attempt], because="text")
-        if event.wrote is Wrote.NOTHING and not self.answer.may_be_whole(attempt):
-            nothing = _said_nothing(
-                self.attempting.policy.stage, self._asked[attempt], self._wordless
-            )
-            self._wordless, self._refused = self._wordless + 1, False
-            return (ended, *self._fail(Failed(attempt=attempt, failure=nothing), now))
-        cut = event.wrote is Wrote.PART and not self.answer.at_sentence_end
-        if cut and self._parts < MOST_PARTS:
-            self._parts += 1
-            dropped = Dropped(attempt=attempt, because="length")
-            return (ended, *self._carry_out(self.attempting.handle(dropped, now), now))
-        begun: tuple[AnswerAction, ...] = ()
-        if event.wrote in (Wrote.SIGNS, Wrote.NOTHING) or self.answer.may_be_whole(attempt):
-            progressed = Progressed(attempt=attempt)
-            begun = self._carry_out(self.attempting.handle(progressed, now), now)
-        if event.wrote is Wrote.SIGNS and not self.answer.said:
-            begun = (*begun, _empty(self.attempting, asks_again=False))
-        rest = self.answer.finish(attempt)
-        actions = self.attempting.handle(Finished(attempt=attempt), now)
-        return (*begun, *self._carry_out(actions, now, rest=rest))
 
     def _fail(self, event: Failed, now: float) -> tuple[AnswerAction, ...]:
         self._passing |= not event.failure.permanent

@@ -1,7 +1,7 @@
 """Asks the model before it is decided that the caller has finished."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -13,15 +13,6 @@ from pipecat.utils.string import TextPartForConcatenation, concatenate_aggregate
 from calls.entry import Tell
 from calls.events import CallerStarted, CallerStopped, UsageMeasured
 from calls.turn import Turn
-from fallbacks.early_answer import (
-    DropAnswer,
-    DropReason,
-    EarlyAction,
-    EarlyAnswer,
-    EarlyBudget,
-    EarlyQuestion,
-    PrepareAnswer,
-)
 from fallbacks.facts import (
     AnswerEmpty,
     EarlyAnswerAsked,
@@ -30,17 +21,23 @@ from fallbacks.facts import (
     Fact,
     StageExhausted,
 )
+from fallbacks.ladder import EarlyBudget
 from processors.answering.context_window import Memory, fit_context
-from processors.answering.model_answer import ModelAnswer, NoModelLeftError
+from processors.answering.early_answer_rules import (
+    DropAnswer,
+    DropReason,
+    EarlyAction,
+    EarlyAnswer,
+    EarlyQuestion,
+    PrepareAnswer,
+)
+from processors.answering.model_answer import ChangeWriter, ModelAnswer, NoModelLeftError
 from processors.answering.model_stream import Billed, Model
 from processors.ladder.stage import TaskOwner
 from processors.turn.dictation_rules import Dictation
 from processors.turn.floor import Floor, FloorEvent, PausedFinally, TurnClosed, WentOn, WordsCame
 
-Heard: TypeAlias = Callable[[str, int], Awaitable[None]]
-"""Gets the rung that writes from now on, and the number of characters taken back."""
-
-MakeAnswer: TypeAlias = Callable[[LLMContext, Callable[[Fact], None], Heard], ModelAnswer]
+MakeAnswer: TypeAlias = Callable[[LLMContext, Callable[[Fact], None], ChangeWriter], ModelAnswer]
 """Begins an answer to a context, with a receiver of its events and one of its rung."""
 
 
@@ -92,7 +89,7 @@ class PreparedAnswer:
         self._parts = asyncio.Queue()
         self._task = owner.create_task(self._pull(), "ask early")
 
-    async def chunks(self, heard: Heard) -> AsyncIterator[ChatCompletionChunk]:
+    async def chunks(self, change_writer: ChangeWriter) -> AsyncIterator[ChatCompletionChunk]:
         """Use the answer: yield what has come, and the rest as it comes.
 
         Raises:
@@ -102,7 +99,7 @@ class PreparedAnswer:
         while (part := await self._parts.get()) is not None:
             match part:
                 case Writer():
-                    await heard(part.provider, part.taken_back)
+                    await change_writer(part.provider, part.taken_back)
                 case Exception():
                     raise part
                 case chunk:
@@ -170,34 +167,21 @@ class AnswerBill:
         self._tell = tell
         self._prompt_tokens = 0  # of the latest answer with a reported usage
 
-    def tell(self, answer: ModelAnswer, *, turn: int) -> None:
-        """Report the use of each request for an answer, as far as it came."""
-        self._tell_each(answer.billed(), answer.context, turn=turn)
-
-    def tell_estimated(self, provider: str, *, asked: str, answered: str) -> None:
-        """Report an estimate for an answer in one piece, which comes without usage."""
-        self._estimate(
-            provider,
-            prompt_tokens=len(asked) // TOKEN_CHARACTERS,
-            completion_tokens=len(answered) // TOKEN_CHARACTERS,
-            turn=self._turn.number,
-        )
-
-    def tell_dropped(self, prepared: PreparedAnswer, turn: int) -> None:
-        """Report the use of a dropped early answer, which may still be in progress."""
-        requests = prepared.answer.billed(unanswered=True)
-        self._tell_each(requests, prepared.context, turn=turn)
-
-    def _tell_each(self, requests: Iterable[Billed], context: LLMContext, *, turn: int) -> None:
-        """Report the usage that providers gave, then our own estimate for the rest.
+    def tell(self, answer: ModelAnswer, *, turn: int, unanswered: bool = False) -> None:
+        """Report the usage that providers gave for an answer, then our own estimate for the rest.
 
         All requests for an answer read the same context. Whether part of it came from the cache is
         unknown for the requests without usage.
+
+        Args:
+            answer: As far as it came.
+            turn: That it was for.
+            unanswered: Report requests that a rung is working on, too: the answer was dropped.
         """
         untold: list[Billed] = []
-        prompt_tokens = len(str(context.messages)) // TOKEN_CHARACTERS
+        prompt_tokens = len(str(answer.context.messages)) // TOKEN_CHARACTERS
         prompt_tokens = max(prompt_tokens, self._prompt_tokens)
-        for request in requests:
+        for request in answer.billed(unanswered=unanswered):
             usage = request.usage.usage if request.usage else None
             if request.usage is None or usage is None:
                 untold.append(request)
@@ -211,6 +195,15 @@ class AnswerBill:
                 completion_tokens=billed.characters // TOKEN_CHARACTERS,
                 turn=turn,
             )
+
+    def tell_estimated(self, provider: str, *, asked: str, answered: str) -> None:
+        """Report an estimate for an answer in one piece, which comes without usage."""
+        self._estimate(
+            provider,
+            prompt_tokens=len(asked) // TOKEN_CHARACTERS,
+            completion_tokens=len(answered) // TOKEN_CHARACTERS,
+            turn=self._turn.number,
+        )
 
     def _measure(self, provider: str, model: str, usage: CompletionUsage, *, turn: int) -> None:
         details = usage.prompt_tokens_details  # some servers send none
@@ -242,64 +235,62 @@ class AnswerBill:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EarlyAnswerServices:
-    """What the LLM stage provides for early answers.
-
-    Attributes:
-        make: Begins an answer.
-        budget: Limits the requests whose answers are dropped.
-        has_room: Whether a rung would be asked at once: an early answer must not delay another
-            call.
-        window_tokens: The context window.
-        owner: Of the tasks.
-        tell: Publishes events.
-        bill: Gets a dropped answer and its turn, to report its use.
-        clock: Monotonic, in seconds.
-        turn: The turn in progress.
-        floor: Of the call.
-    """
-
-    make: MakeAnswer
-    budget: EarlyBudget
-    has_room: Callable[[], bool]
-    window_tokens: int
-    owner: TaskOwner
-    tell: Tell
-    bill: Callable[[PreparedAnswer, int], None]
-    clock: Callable[[], float]
-    turn: Turn
-    floor: Floor
-
-
 class EarlyAnswers:
     """Follows what the caller says and when it ends, and holds the early answer for the stage.
 
     It does not wait for the turn detector. It asks exactly what will be asked when the turn is
     decided; `take` compares the two.
+
+    Args:
+        memory: The conversation so far; the caller's words are appended to it.
+        budget: Limits the requests whose answers are dropped.
+        make: Begins an answer.
+        has_room: Returns whether a rung would be asked at once: an early answer must not delay
+            another call.
+        window_tokens: The context window.
+        bill: Reports the use of a dropped answer.
+        owner: Of the tasks.
+        tell: Publishes events.
+        clock: Monotonic, in seconds.
+        turn: The turn in progress.
+        floor: Of the call.
+        dictation: While the caller may be dictating, no model is asked early.
     """
 
-    def __init__(self, memory: Memory, means: EarlyAnswerServices, dictation: Dictation) -> None:
-        """Prepare.
-
-        Args:
-            memory: The conversation so far; the caller's words are appended to it.
-            means: What the stage provides.
-            dictation: While the caller may be dictating, no model is asked early.
-        """
+    def __init__(
+        self,
+        memory: Memory,
+        *,
+        budget: EarlyBudget,
+        make: MakeAnswer,
+        has_room: Callable[[], bool],
+        window_tokens: int,
+        bill: AnswerBill,
+        owner: TaskOwner,
+        tell: Tell,
+        clock: Callable[[], float],
+        turn: Turn,
+        floor: Floor,
+        dictation: Dictation,
+    ) -> None:
         self._memory = memory
+        self._budget = budget
+        self._make = make
+        self._has_room = has_room
+        self._window_tokens = window_tokens
+        self._bill = bill
+        self._owner = owner
+        self._tell = tell
+        self._now = clock
+        self._turn = turn
+        self._floor = floor
         self._dictation = dictation
-        self._means = means
-        self._budget = means.budget
-        self._tell = means.tell
-        self._now = means.clock
-        self._decision = EarlyAnswer(means.budget)
+        self._decision = EarlyAnswer(budget)
         self._prepared: PreparedAnswer | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._number = 0  # the turn that the answer is for
         self._parts: list[TextPartForConcatenation] = []
-        self._floor = means.floor
-        means.floor.listeners.append(self._follow)
+        floor.listeners.append(self._follow)
 
     def take(self, context: LLMContext) -> PreparedAnswer | None:
         """Return the prepared answer, if it fits what is asked now."""
@@ -364,21 +355,21 @@ class EarlyAnswers:
                     self._drop(action.because)
 
     def _prepare(self, words: str) -> None:
-        if not self._means.has_room():
+        if not self._has_room():
             self._budget.settle(extra=0)
             return
         memory = self._memory
         whole = LLMContext(
             messages=memory.with_words(words), tools=memory.tools, tool_choice=memory.tool_choice
         )
-        context = fit_context(whole, self._means.window_tokens)[0]
-        self._number = self._means.turn.number + 1
+        context = fit_context(whole, self._window_tokens)[0]
+        self._number = self._turn.number + 1
         self._decision.asked(question_of(context))
         self._tell(EarlyAnswerAsked(turn=self._number))
         self._prepared = PreparedAnswer(
             context,
-            self._means.make,
-            owner=self._means.owner,
+            self._make,
+            owner=self._owner,
             tell=self._tell,
             clock=self._now,
             on_exhausted=lambda: self._do(self._decision.drop("exhausted")),
@@ -390,8 +381,8 @@ class EarlyAnswers:
             return
         extra = prepared.requests
         self._budget.settle(extra=extra)
-        self._means.bill(prepared, self._number)
-        closing = self._means.owner.create_task(prepared.close(), "drop an early answer")
+        self._bill.tell(prepared.answer, turn=self._number, unanswered=True)
+        closing = self._owner.create_task(prepared.close(), "drop an early answer")
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
         self._tell(

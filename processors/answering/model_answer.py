@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 from loguru import logger
 from openai.types.chat import ChatCompletionChunk
@@ -26,9 +26,6 @@ from processors.answering.decision import (
     AnswerAction,
     Answering,
     LeaveMessageOut,
-    ModelEvent,
-    ModelFinished,
-    ModelWrote,
     UseModel,
     WriteText,
     Wrote,
@@ -63,6 +60,10 @@ REFUSED: Final = (
 )
 
 
+ChangeWriter: TypeAlias = Callable[[str, int], Awaitable[None]]
+"""Gets the rung that writes from now on, and the number of characters taken back."""
+
+
 class NoModelLeftError(ConnectionError):
     """Every rung of the ladder failed for this answer."""
 
@@ -78,7 +79,7 @@ class ModelAnswer:
     clock: Callable[[], float]
     window_tokens: int
     tell: Callable[[Fact], None]
-    heard: Callable[[str, int], Awaitable[None]]  # the rung that writes; characters to take back
+    change_writer: ChangeWriter
     # Gets the messages that no rung accepts; `None` if nothing is left out.
     left_out: Callable[[Sequence[LLMContextMessage]], Awaitable[None]] | None = None
     _ended: list[Billed] = field(default_factory=list[Billed])
@@ -101,10 +102,8 @@ class ModelAnswer:
         while not self.answering.over:
             wake_at = self.answering.wake_at
             now = await alarm.wait(wake_at if self._news.empty() else self.clock())
-            event: ModelEvent | None = None
             if not self._news.empty():
-                event = self._read_news(self._news.get_nowait())
-                actions = self.answering.handle(event, now) if event else ()
+                actions = self._read_news(self._news.get_nowait(), now)
             else:
                 due = wake_at is not None and now >= wake_at
                 actions = self.answering.tick(now) if due else ()
@@ -133,46 +132,48 @@ class ModelAnswer:
         ]
         return (*self._ended, *due)
 
-    def _read_news(self, news: ModelNews) -> ModelEvent | None:
-        """Return the event in an attempt's news; `None` if it is nothing that the caller awaits."""
+    def _read_news(self, news: ModelNews, now: float) -> tuple[AnswerAction, ...]:
+        """Decide on an attempt's news; some are nothing that the caller awaits."""
         stream, attempt = self._streams.get(news.attempt), news.attempt
         if stream is None:
-            return None  # late news of an abandoned attempt
-        event: ModelEvent | None
+            return ()  # late news of an abandoned attempt
         match news.what:
             case None:
-                must_speak = self.context.tool_choice == NO_CALLS
-                text = stream.last_text(
-                    runs=lambda written: bool(written_calls(written, self.context))
-                )
-                failure = _failure_of_end(stream, must_speak=must_speak)
-                if stream.wrote is Wrote.PART:
-                    logger.warning("{}: an answer used up the model's tokens", stream.provider)
-                complete = ModelFinished(attempt=attempt, wrote=stream.wrote, text=text)
-                event = self._fail(attempt, failure) if failure else complete
+                actions = self._finish(attempt, stream, now)
             case AtGate.REFUSED:
                 del self._streams[attempt]
-                event = Dropped(attempt=attempt, because="limit")
+                actions = self.answering.handle(Dropped(attempt=attempt, because="limit"), now)
             case AtGate() as how:
                 stream.asked = True
-                event = Resumed(attempt=attempt, began=True, waited=how is AtGate.WAITED)
+                begun = Resumed(attempt=attempt, began=True, waited=how is AtGate.WAITED)
+                actions = self.answering.handle(begun, now)
             case Exception() as error:
                 failure = self.models[stream.provider].failure_of(error, flowing=stream.spoke)
-                event = self._fail(attempt, failure)
+                actions = self._fail(attempt, failure, now)
             case chunk:
                 text = stream.keep(chunk)
-                event = None if text is None else ModelWrote(attempt=attempt, text=text)
-        return event
+                actions = () if text is None else self.answering.write(attempt, text, now)
+        return actions
+
+    def _finish(self, attempt: int, stream: ModelStream, now: float) -> tuple[AnswerAction, ...]:
+        """Decide on the end of an attempt's stream."""
+        text = stream.last_text(runs=lambda written: bool(written_calls(written, self.context)))
+        failure = _failure_of_end(stream, must_speak=self.context.tool_choice == NO_CALLS)
+        if stream.wrote is Wrote.PART:
+            logger.warning("{}: an answer used up the model's tokens", stream.provider)
+        if failure:
+            return self._fail(attempt, failure, now)
+        return self.answering.finish(attempt, now, wrote=stream.wrote, text=text)
 
     def _note_answered(self, attempt: int) -> None:
         if stream := self._streams.get(attempt):
             stream.answered = True
 
-    def _fail(self, attempt: int, failure: Failure) -> Failed:
+    def _fail(self, attempt: int, failure: Failure, now: float) -> tuple[AnswerAction, ...]:
         stream = self._streams.pop(attempt)
         if stream.answered:
             self._ended.append(stream.billed)
-        return Failed(attempt=attempt, failure=failure)
+        return self.answering.handle(Failed(attempt=attempt, failure=failure), now)
 
     async def _do(
         self,
@@ -188,7 +189,7 @@ class ModelAnswer:
                 case LeaveMessageOut() | Ask():
                     await self._begin(action, report)
                 case UseModel():
-                    await self.heard(action.provider, action.taken_back)
+                    await self.change_writer(action.provider, action.taken_back)
                 case WriteText():
                     chunks += self._streams[action.attempt].written(action.text)
                 case Done() | Stop():

@@ -34,11 +34,11 @@ from fallbacks.ladder import StagePolicy, rank
 from processors.answering.context_window import Memory
 from processors.answering.continuation_rules import Answer
 from processors.answering.decision import Answering
-from processors.answering.early_answers import AnswerBill, EarlyAnswers, EarlyAnswerServices, Heard
-from processors.answering.model_answer import ModelAnswer, written_calls
+from processors.answering.early_answers import AnswerBill, EarlyAnswers
+from processors.answering.model_answer import ChangeWriter, ModelAnswer, written_calls
 from processors.answering.model_stream import NO_CALLS, Model
 from processors.answering.tool_calls import must_speak
-from processors.speaking.sentences import TakeBackFrame
+from processors.speaking.agenda import TakeBackFrame
 from processors.turn.dictation_rules import Dictation
 from processors.turn.floor import Floor
 
@@ -191,19 +191,20 @@ class LlmStage(OpenAILLMService):
             dictation: While the caller may be dictating, no model is asked early.
         """
         if self._policy.early is not None:
-            means = EarlyAnswerServices(
-                make=self._make_answer,
+            self.early = EarlyAnswers(
+                memory,
                 budget=self._policy.early,
+                make=self._make_answer,
                 has_room=self._has_room,
                 window_tokens=self._window_tokens,
+                bill=self._bill,
                 owner=self,
                 tell=self._tell,
-                bill=self._bill.tell_dropped,
                 clock=self._now,
                 turn=self._turn,
                 floor=floor,
+                dictation=dictation,
             )
-            self.early = EarlyAnswers(memory, means, dictation)
 
     async def get_chat_completions(self, context: LLMContext) -> Any:
         """Return the stream of one answer, from any rung."""
@@ -270,15 +271,15 @@ class LlmStage(OpenAILLMService):
     async def _answer(self, context: LLMContext) -> AsyncIterator[ChatCompletionChunk]:
         prepared = self.early.take(context) if self.early else None
         asked = _bounded(context)
-        answer = (
-            prepared.answer
-            if prepared
-            else self._make_answer(asked, self._tell, self._hear, leaves_out=True)
-        )
+        if prepared:
+            answer, chunks = prepared.answer, prepared.chunks(self._change_writer)
+        else:
+            answer = self._make_answer(asked, self._tell, self._change_writer, leaves_out=True)
+            chunks = answer.chunks()
         turn = self._turn.number
         try:
             called = False
-            async for chunk in prepared.chunks(self._hear) if prepared else answer.chunks():
+            async for chunk in chunks:
                 called |= bool(chunk.choices and chunk.choices[0].delta.tool_calls)
                 yield chunk
             written = answer.answering.answer.written_calls
@@ -294,7 +295,7 @@ class LlmStage(OpenAILLMService):
         self,
         context: LLMContext,
         tell: Callable[[Fact], None],
-        heard: Heard,
+        change_writer: ChangeWriter,
         *,
         leaves_out: bool = False,
     ) -> ModelAnswer:
@@ -316,11 +317,11 @@ class LlmStage(OpenAILLMService):
             clock=self._now,
             window_tokens=self._window_tokens,
             tell=tell,
-            heard=heard,
+            change_writer=change_writer,
             left_out=partial(_leave_out, self),
         )
 
-    async def _hear(self, provider: str, taken_back: int) -> None:
+    async def _change_writer(self, provider: str, taken_back: int) -> None:
         self.speaker = provider or self.speaker
         if taken_back:
             await self.push_frame(TakeBackFrame(characters=taken_back))

@@ -1,6 +1,8 @@
 """The caller's words on their way to the conversation: language, wordless turns, cleaning."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from typing import Any, Final, cast
 
 from pipecat.frames.frames import (
@@ -24,14 +26,40 @@ from calls.caller import LIMIT, clean
 from calls.entry import Tell
 from calls.events import BargedIn, Event, InputRefused, TurnDecided
 from processors.answering.context_window import Memory
-from processors.hearing.utterance_rules import AfterSound, TurnLanguage, after_sound
 from processors.holding.caller_silence import PartFrame
 from processors.holding.hold_line import HoldLine
-from processors.holding.line_rules import NothingSaid
 from processors.holding.silence_rules import SILENT
 from processors.turn.asides import GO_ON, AsideFrame, Asides
 from processors.turn.sound_path import SoundPath
-from processors.wiring import CallWiring
+
+
+class TurnLanguage:
+    """Follows the caller's language from turn to turn.
+
+    A recogniser names the language of each result, and a turn may have several results. One short
+    word that fits any language must not outweigh the sentence before it.
+
+    Attributes:
+        current: The language spoken with the caller.
+    """
+
+    def __init__(self, first: str) -> None:
+        self.current = first
+        self._words = Counter[str]()  # of this turn, by language
+
+    def heard(self, text: str, language: str | None) -> bool:
+        """Count a result; return whether the turn's language has changed."""
+        if not language:
+            return False
+        self._words[language] += len(text.split())
+        before, most = self.current, max(self._words.values())
+        if self._words[before] < most:
+            self.current = next(name for name, n in self._words.items() if n == most)
+        return self.current != before
+
+    def turn_over(self) -> None:
+        """Start the count of another turn."""
+        self._words.clear()
 
 
 class CallerLanguage(SoundPath):
@@ -90,6 +118,45 @@ class CallerLanguage(SoundPath):
             await self.push_frame(told)
 
 
+# How to end a caller turn that produced no transcript.
+#
+# A laugh, a door, a neighbour's voice: the VAD detects speech and the agent is interrupted, but
+# there is nothing to answer. An earlier question of the caller is still pending.
+
+
+class AfterSound(StrEnum):
+    """What to do after such a turn."""
+
+    RESUME = "resume"  # what the sound cut off
+    ANSWER = "answer"  # an earlier question that has no answer yet
+    ASK_AGAIN = "ask_again"  # ask the caller to repeat
+    NOTHING = "nothing"
+
+
+def after_sound(
+    *, led: bool, rest: bool, unanswered: bool, cut: bool, owed: bool, asked: bool
+) -> AfterSound:
+    """Return what to do after a turn without a transcript.
+
+    Args:
+        led: The outage menu or a person speaks with the caller.
+        rest: The sound cut off speech of which part was not heard.
+        unanswered: The conversation ends with something that the model has not answered.
+        cut: The sound interrupted the agent.
+        owed: The line is held for it: a recogniser failed, so there may have been words.
+        asked: The caller was asked to repeat, and no word has come since.
+    """
+    if led:
+        return AfterSound.NOTHING
+    if rest and not owed:
+        return AfterSound.RESUME
+    if unanswered:
+        return AfterSound.ANSWER
+    if (cut or owed) and not asked:
+        return AfterSound.ASK_AGAIN
+    return AfterSound.NOTHING
+
+
 ASK_AGAIN: Final = (
     "There was a sound on the caller's line, perhaps words, and none could be made out. They have "
     "heard of you what this conversation holds, and nothing after it. In one short sentence, ask "
@@ -111,7 +178,6 @@ class WordlessTurns:
         user: LLMUserAggregator,
         memory: Memory,
         hold_line: HoldLine,
-        wiring: CallWiring,
         asides: Asides,
     ) -> None:
         """Follow the caller's turns.
@@ -120,7 +186,6 @@ class WordlessTurns:
             user: Ends the turns, and asks the model.
             memory: The conversation.
             hold_line: Is told that such a turn needs no answer.
-            wiring: Reports whether the agent was cut off.
             asides: Has the rest of what was cut off.
         """
         self._asides = asides
@@ -130,9 +195,9 @@ class WordlessTurns:
         self._cut = False
         self._asked = False
         user.add_event_handler("on_user_turn_stopped", self._end)
-        wiring.listeners.append(self._notice)
 
-    def _notice(self, event: Event) -> None:
+    def notice(self, event: Event) -> None:
+        """Note whether the agent was cut off since the last turn."""
         match event:
             case BargedIn():
                 self._cut = True
@@ -169,13 +234,13 @@ class WordlessTurns:
                 self._asked = True
                 await self._ask_with(ASK_AGAIN)
             case _:
-                self._hold_line.note(NothingSaid())
+                self._hold_line.note_nothing_said()
 
     async def _resume(self) -> None:
         """Say the rest of what the sound has cut off, or have the model write it."""
         rest = self._asides.resume()
         if rest is not None:
-            self._hold_line.note(NothingSaid())
+            self._hold_line.note_nothing_said()
             for speech in rest:
                 await self._user.push_frame(speech)
         elif self._memory.unanswered:

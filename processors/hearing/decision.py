@@ -5,10 +5,12 @@ failover picks the rung to ask. If that rung already hears the caller, nothing i
 gets the utterance from its first word, and then the live audio. Each word is passed on once.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, TypeAlias
 
+from calls.transcript import Heard
 from calls.turn import Turn
 from fallbacks.attempt_events import (
     Ask,
@@ -28,24 +30,7 @@ from fallbacks.facts import AttemptFailed
 from fallbacks.failure import Failure, Kind, failed
 from fallbacks.ladder import StagePolicy, rank
 from fallbacks.symptoms import Symptom
-from processors.hearing.attempt_rules import (
-    AskForWords,
-    HearingAction,
-    HearingEvent,
-    KeepTurnOpen,
-    PassOn,
-    Reading,
-    RecogniserConnected,
-    RecogniserFailed,
-    RecogniserOpened,
-    Reconnect,
-    ResultCame,
-    SoundHeard,
-    SpeechBegan,
-    SpeechPaused,
-    SpeechStopped,
-)
-from processors.hearing.feed_rules import Feed
+from processors.hearing.feed_rules import AskForWords, Feed, FeedAction, Reconnect
 from processors.hearing.replay_rules import SoundRing, Transcripts
 from processors.hearing.utterance_rules import CallerUtterance
 
@@ -58,19 +43,33 @@ GUESS_S: Final = 0.7  # finals take 0.1 to 0.3 s, an answer must be heard after 
 NOBODY: Final = 0  # no attempt has this number
 
 
-class BeginAttempting(Protocol):
-    """Makes the request for an utterance's words."""
+@dataclass(frozen=True, slots=True)
+class PassOn:
+    """Pass on the result that was just read.
 
-    def __call__(self, *, hears: Callable[[str], bool]) -> Attempting:
-        """Return it; `hears` returns whether a rung already hears the caller."""
-        ...
+    Attributes:
+        new_text: The new part of it; `None` if all of it is new.
+        guess: Pass on the latest interim result as final: the final one is empty, or missing.
+    """
+
+    new_text: str | None
+    guess: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KeepTurnOpen:
+    """Delay the end of the turn: words of it are pending."""
+
+
+HearingAction: TypeAlias = TellFact | FeedAction | PassOn | KeepTurnOpen
+"""The actions of `CallerHearing`."""
 
 
 class CallerHearing:
     """The ladder of recognisers of one call.
 
-        hearing = CallerHearing(rungs, policy=policy, turn=turn, begin=begin)
-        actions = hearing.handle(SpeechBegan(sure_s=0.2), now)
+        hearing = CallerHearing(rungs, policy=policy, turn=turn)
+        actions = hearing.begin_speech(0.2, now)
         actions = hearing.tick(now)  # at `wake_at`
 
     Attributes:
@@ -86,7 +85,7 @@ class CallerHearing:
         *,
         policy: StagePolicy,
         turn: Turn,
-        begin: BeginAttempting,
+        offered: Callable[[str], bool] = lambda _: True,
     ) -> None:
         """Prepare.
 
@@ -94,7 +93,7 @@ class CallerHearing:
             rungs: The preferred one first; whether we reconnect it ourselves.
             policy: The stage's settings and state, shared by all calls.
             turn: Gives the deadlines for words.
-            begin: Makes the request for an utterance's words.
+            offered: Whether a rung can be asked in this call.
         """
         self.feeds = {
             name: Feed(name, reconnected_by_us=ours, lag=policy.lag) for name, ours in rungs.items()
@@ -103,7 +102,13 @@ class CallerHearing:
         self.sound = SoundRing(bytes_a_second=32_000)
         self._policy = policy
         self._turn = turn
-        self._begin = partial(begin, hears=lambda name: _hears(self.feeds[name]))
+        self._begin = partial(
+            Attempting,
+            policy,
+            numbers=turn.attempts,
+            offered=offered,
+            hears=lambda name: _hears(self.feeds[name]),
+        )
         self.utterance: CallerUtterance | None = None
         self._transcripts = Transcripts()
         self._writing = NOBODY  # the attempt whose words are passed on
@@ -127,25 +132,6 @@ class CallerHearing:
         moments += [] if utterance.speaking else [self._said_at + TURN_HELD_S]
         return min((moment for moment in moments if moment is not None), default=None)
 
-    def handle(self, event: HearingEvent, now: float) -> tuple[HearingAction, ...]:
-        """Decide on an event."""
-        match event:
-            case SoundHeard():
-                actions = self._hear(event.sound, now)
-            case SpeechBegan():
-                actions = self._begin_speech(event.sure_s, now)
-            case SpeechPaused():
-                actions = _words_so_far(self.utterance, self.feeds.values())
-            case SpeechStopped():
-                actions = self._stop_speech(event.sure_s, now)
-            case ResultCame():
-                actions = self._read_result(self.feeds[event.provider], event.reading, now)
-            case RecogniserFailed():
-                actions = self._fail(self.feeds[event.provider], event.failure, now)
-            case RecogniserOpened() | RecogniserConnected() | Dropped():
-                actions = self._connect(event, now)
-        return actions
-
     def tick(self, now: float) -> tuple[HearingAction, ...]:
         """Do what is due by now; our own stalls are counted before any rung is called mute."""
         self._policy.lag.see(now)
@@ -153,7 +139,7 @@ class CallerHearing:
         for feed in self.feeds.values():
             mute = feed.attempt is not None and feed.found_mute(now)
             if mute and _in_progress(self.utterance):
-                actions += self._fail(feed, _failure(Symptom.NO_RESULTS, feed), now)
+                actions += self.fail(feed.provider, _failure(Symptom.NO_RESULTS, feed), now)
         utterance = _in_progress(self.utterance)
         if utterance is None:
             return tuple(actions)
@@ -171,12 +157,13 @@ class CallerHearing:
             actions += [KeepTurnOpen()] if utterance.owed(now) else []
         return tuple(actions)
 
-    def _hear(self, sound: bytes, now: float) -> tuple[HearingAction, ...]:
+    def hear(self, sound: bytes, now: float) -> tuple[HearingAction, ...]:
+        """Give the caller's next audio, 16-bit mono, to the recognisers that hear them."""
         self.sound.push(sound)
         utterance = self.utterance
         if utterance is None or (utterance.attempting.over and not utterance.unwritten(now)):
             self.sound.forget(self.sound.end_s - IDLE_KEPT_S)
-        fed = [
+        fed: list[HearingAction] = [
             item for feed in self.feeds.values() for item in feed.send(self.sound, (sound,), now)
         ]
         if self.sound.end_s >= self._recheck_s:  # a rung's recovery is not reported to us
@@ -184,7 +171,8 @@ class CallerHearing:
             fed += self._aim(now)
         return tuple(fed)
 
-    def _begin_speech(self, sure_s: float, now: float) -> tuple[HearingAction, ...]:
+    def begin_speech(self, sure_s: float, now: float) -> tuple[HearingAction, ...]:
+        """Ask for the words of an utterance: the caller speaks, for as long as the VAD's delay."""
         going_on, before = _in_progress(self.utterance), self.utterance
         if going_on:
             going_on.go_on()
@@ -206,7 +194,18 @@ class CallerHearing:
                 actions += feed.end()
         return tuple(actions)
 
-    def _stop_speech(self, sure_s: float, now: float) -> tuple[HearingAction, ...]:
+    def pause_speech(self) -> tuple[HearingAction, ...]:
+        """Ask for the words so far before it is certain that the caller has stopped.
+
+        If the caller goes on, the rest is transcribed afterwards.
+        """
+        if _in_progress(self.utterance) is None:
+            return ()
+        hearing = (feed for feed in self.feeds.values() if feed.open and feed.attempt is not None)
+        return tuple(AskForWords(feed.provider) for feed in hearing)
+
+    def stop_speech(self, sure_s: float, now: float) -> tuple[HearingAction, ...]:
+        """Wait for the last words: the caller has stopped, the VAD's delay ago."""
         self._said_at, self._stopped_s = now, self.sound.end_s
         marks = (feed.mark(self.sound, now, speaking=False) for feed in self.feeds.values())
         actions = tuple(item for marked in marks for item in marked)
@@ -215,32 +214,37 @@ class CallerHearing:
         stopped = self.utterance.stop(self._stopped_s, sure_s, now)
         return (*actions, *self._carry_out(stopped, now))
 
-    def _read_result(self, feed: Feed, result: Reading, now: float) -> tuple[HearingAction, ...]:
-        """Return the actions for a result, including whether to pass it on."""
+    def read_result(self, provider: str, result: Heard, now: float) -> tuple[HearingAction, ...]:
+        """Return the actions for a result, including whether to pass it on.
+
+        A rung sends results even when there is no speech.
+        """
+        feed = self.feeds[provider]
         feed.note_result(now, words=bool(result.text))
-        reading = feed.in_caller_seconds(result)
+        heard = feed.in_caller_seconds(result)
         utterance, attempt, actions = _in_progress(self.utterance), feed.attempt, ()
-        if reading is None or (utterance and attempt is None):
+        if heard is None or (utterance and attempt is None):
             return ()  # from an earlier feed, or late words of an abandoned attempt
         if utterance and attempt is not None:
-            actions = self._carry_out(utterance.read_result(attempt, reading, now), now)
-        heard = utterance.attempting.winner == attempt if utterance else feed is self.writer
-        if not heard:
+            actions = self._carry_out(utterance.read_result(attempt, heard, now), now)
+        used = utterance.attempting.winner == attempt if utterance else feed is self.writer
+        if not used:
             return actions
-        if reading.final and not reading.text and utterance:
+        if heard.final and not heard.text and utterance:
             return (*actions, *_guessed(self._transcripts))
-        if reading.text or not utterance:  # between utterances it is sound without speech
-            self._transcripts.guess = None if reading.final or not utterance else reading
+        if heard.text or not utterance:  # between utterances it is sound without speech
+            self._transcripts.guess = None if heard.final or not utterance else heard
         new_text = _new_text(
-            reading, result.text, transcripts=self._transcripts, writing=self._writing
+            heard, result.text, transcripts=self._transcripts, writing=self._writing
         )
         if new_text == "":
             return actions
         self._said_at = now
         return (*actions, PassOn(new_text=new_text))
 
-    def _fail(self, feed: Feed, failure: Failure, now: float) -> tuple[HearingAction, ...]:
+    def fail(self, provider: str, failure: Failure, now: float) -> tuple[HearingAction, ...]:
         """Reconnect a rung, and ask another one in its place."""
+        feed = self.feeds[provider]
         utterance, attempt = _in_progress(self.utterance), feed.attempt
         feed.attempt, feed.waits = None, False
         feed.opening.end()
@@ -255,17 +259,13 @@ class CallerHearing:
             )  # else the time-out may be our own fault
         return (*actions, *self._aim(now))
 
-    def _connect(
-        self, event: RecogniserOpened | RecogniserConnected | Dropped, now: float
-    ) -> tuple[HearingAction, ...]:
-        """Feed a connected rung, or ask the next one if there is no place for this call."""
-        utterance = self.utterance
-        if isinstance(event, Dropped):
-            return self._carry_out(utterance.handle(event, now), now) if utterance else ()
-        feed = self.feeds[event.provider]
-        if isinstance(event, RecogniserOpened):
-            feed.opening.begin(now)
-            return ()
+    def opened(self, provider: str, now: float) -> None:
+        """Record that a rung's first connection is being made."""
+        self.feeds[provider].opening.begin(now)
+
+    def connected(self, provider: str, now: float) -> tuple[HearingAction, ...]:
+        """Feed a rung that can receive audio."""
+        utterance, feed = self.utterance, self.feeds[provider]
         feed.connected = True
         feed.opening.end()
         actions: tuple[HearingAction, ...] = ()
@@ -275,6 +275,11 @@ class CallerHearing:
         elif utterance and utterance.unwritten(now):
             actions = self._carry_out(utterance.start_again(now), now)
         return (*actions, *self._aim(now))
+
+    def no_place(self, attempt: int, now: float) -> tuple[HearingAction, ...]:
+        """Ask the next rung: this one has no place for this call."""
+        dropped = Dropped(attempt=attempt, because="limit")
+        return self._carry_out(self.utterance.handle(dropped, now), now) if self.utterance else ()
 
     def _carry_out(
         self, actions: tuple[AttemptAction, ...], now: float
@@ -364,19 +369,6 @@ def _in_progress(utterance: CallerUtterance | None) -> CallerUtterance | None:
     return utterance if utterance is not None and not utterance.attempting.over else None
 
 
-def _words_so_far(
-    utterance: CallerUtterance | None, feeds: Iterable[Feed]
-) -> tuple[HearingAction, ...]:
-    """Ask for the words so far before it is certain that the caller has stopped.
-
-    If the caller goes on, the rest is transcribed afterwards.
-    """
-    if _in_progress(utterance) is None:
-        return ()
-    hearing = (feed for feed in feeds if feed.open and feed.attempt is not None)
-    return tuple(AskForWords(feed.provider) for feed in hearing)
-
-
 def _failure(symptom: Symptom, feed: Feed) -> Failure:
     return failed(classify_symptom(symptom), "stt", provider=feed.provider)
 
@@ -390,21 +382,19 @@ def _book(failure: Failure, policy: StagePolicy, turn: Turn, now: float) -> tupl
     return tuple(map(TellFact, (AttemptFailed.of(failure), *facts)))
 
 
-def _new_text(
-    reading: Reading, written: str, *, transcripts: Transcripts, writing: int
-) -> str | None:
+def _new_text(heard: Heard, written: str, *, transcripts: Transcripts, writing: int) -> str | None:
     """Return the new part of a result; `None` if all of it is new, empty if nothing is.
 
     Args:
-        reading: Without the part from an earlier feed.
+        heard: Without the part from an earlier feed.
         written: The text with that part.
         transcripts: What was passed on.
         writing: The attempt whose words are used.
     """
-    if not reading.text:
+    if not heard.text:
         return ""
-    if reading.interim:
-        return None if reading.text == written else reading.text
-    whole = " ".join(word.text for word in reading.words) if reading.words else reading.text
-    new = transcripts.deliver(writing, reading.text, words=reading.words)
-    return None if new == whole and reading.text == written else new
+    if heard.interim:
+        return None if heard.text == written else heard.text
+    whole = " ".join(word.text for word in heard.words) if heard.words else heard.text
+    new = transcripts.deliver(writing, heard.text, words=heard.words)
+    return None if new == whole and heard.text == written else new

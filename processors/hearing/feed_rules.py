@@ -4,25 +4,61 @@ A feed begins at a moment of the caller's audio and continues live from there. R
 earlier feed are late, and dropped.
 """
 
-import dataclasses
 import math
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
 
+from calls.transcript import Heard
+from fallbacks.attempt_events import Ask
 from fallbacks.lag import Lag
-from processors.hearing.attempt_rules import (
-    FeedSound,
-    FlushWords,
-    HearingAction,
-    MarkSpeech,
-    Reading,
-)
-from processors.hearing.replay_rules import HeardWord, SoundRing
+from processors.hearing.replay_rules import SoundRing
 
 BEAT_S: Final = 1.3  # Deepgram sends a result for every second of audio, even a silent one
 STEADY: Final = 3  # results in a row, in the current silence, before the next one is expected
 OPENING_S: Final = 1.5  # a handshake across an ocean takes a third of it (chosen)
 JITTER_S: Final = 0.1  # audio that is late by less makes no gap (chosen)
 STALE_S: Final = 0.05  # a result that ends this soon after a feed began belongs to the earlier one
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnect:
+    """Reconnect a rung in the background, unless its service does so itself."""
+
+    provider: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedSound:
+    """Send a rung some of the caller's audio."""
+
+    provider: str
+    sound: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkSpeech:
+    """Tell a rung that the caller speaks, or has stopped, at this point of its audio."""
+
+    provider: str
+    speaking: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FlushWords:
+    """Ask a rung to finalise what it has heard; it gets no more audio."""
+
+    provider: str
+
+
+@dataclass(frozen=True, slots=True)
+class AskForWords:
+    """Ask a rung to finalise what it has heard, and keep feeding it."""
+
+    provider: str
+
+
+FeedAction: TypeAlias = Ask | Reconnect | FeedSound | MarkSpeech | FlushWords | AskForWords
+"""The actions on a rung. `Ask`: connect at once, if it has a place for us."""
 
 
 class Opening:
@@ -180,7 +216,7 @@ class Feed:
 
     def begin(
         self, ring: SoundRing, from_s: float, now: float, *, replayed: bool = False
-    ) -> tuple[HearingAction, ...]:
+    ) -> tuple[FeedAction, ...]:
         """Begin to feed it the caller's audio from a moment on, or an utterance again."""
         self.from_s, self.open, self.replayed, self.held_s = from_s, True, replayed, None
         self._began_s = self._sent_s
@@ -188,9 +224,7 @@ class Feed:
         mark = MarkSpeech(provider=self.provider, speaking=True)
         return (*((mark,) if replayed else ()), *self.send(ring, ring.since(from_s), now))
 
-    def send(
-        self, ring: SoundRing, sound: tuple[bytes, ...], now: float
-    ) -> tuple[HearingAction, ...]:
+    def send(self, ring: SoundRing, sound: tuple[bytes, ...], now: float) -> tuple[FeedAction, ...]:
         """Feed it audio, unless it is closed or held back."""
         if not self.open or self.held_s is not None or not sound:
             return ()
@@ -199,7 +233,7 @@ class Feed:
         self._liveness.fed(length_s, now)
         return (FeedSound(provider=self.provider, sound=sound),)
 
-    def mark(self, ring: SoundRing, now: float, *, speaking: bool) -> tuple[HearingAction, ...]:
+    def mark(self, ring: SoundRing, now: float, *, speaking: bool) -> tuple[FeedAction, ...]:
         """Tell it that the caller speaks, or has stopped.
 
         While the caller is silent, a lagging rung gets no more audio. If the caller goes on, it
@@ -207,7 +241,7 @@ class Feed:
         """
         if not self.open:
             return ()
-        caught_up: tuple[HearingAction, ...] = ()
+        caught_up: tuple[FeedAction, ...] = ()
         if not speaking:
             self.held_s = ring.end_s if self.replayed else self.held_s
         elif self.held_s is not None:
@@ -215,7 +249,7 @@ class Feed:
             caught_up = self.send(ring, ring.since(held_s), now)
         return (*caught_up, MarkSpeech(provider=self.provider, speaking=speaking))
 
-    def end(self) -> tuple[HearingAction, ...]:
+    def end(self) -> tuple[FeedAction, ...]:
         """End the feed; the rest is finalised now and not in the next one."""
         was_open, self.open = self.open, False
         self.attempt, self.waits = None, False
@@ -226,21 +260,21 @@ class Feed:
         self.attempt = None
         self.open, self.held_s = self.open and self.held_s is None, None
 
-    def in_caller_seconds(self, reading: Reading) -> Reading | None:
+    def in_caller_seconds(self, heard: Heard) -> Heard | None:
         """Return a result in seconds of the caller's audio; `None` if it is from an earlier feed.
 
         A result that reaches back into an earlier feed, which was not finalised, keeps only the
         words of this one.
         """
-        if reading.end_s is not None and reading.end_s <= self._began_s + STALE_S:
+        if heard.end_s is not None and heard.end_s <= self._began_s + STALE_S:
             return None
         ahead_s = self.from_s - self._began_s
         words = tuple(
-            HeardWord(text=word.text, start_s=word.start_s + ahead_s, end_s=word.end_s + ahead_s)
-            for word in reading.words
+            replace(word, start_s=word.start_s + ahead_s, end_s=word.end_s + ahead_s)
+            for word in heard.words
             if (word.start_s + word.end_s) / 2 >= self._began_s
         )
-        whole = len(words) == len(reading.words)
-        text = reading.text if whole else " ".join(word.text for word in words)
-        end_s = None if reading.end_s is None else reading.end_s + ahead_s
-        return dataclasses.replace(reading, text=text, words=words, end_s=end_s)
+        whole = len(words) == len(heard.words)
+        text = heard.text if whole else " ".join(word.text for word in words)
+        end_s = None if heard.end_s is None else heard.end_s + ahead_s
+        return replace(heard, text=text, words=words, end_s=end_s)

@@ -17,9 +17,10 @@ from pipecat.processors.aggregators.llm_context import LLMContextMessage
 from pipecat.processors.frame_processor import FrameDirection
 
 from calls.keyed_entry import KeyedEntry
+from calls.turn import Turn
 from processors.ladder.stage import Alarm
+from processors.turn.floor import Floor
 from processors.turn.sound_path import SoundPath
-from processors.wiring import CallWiring
 
 KEYPAD: Final = "keypad"  # in place of the recogniser of a turn
 SAYS: Final = "Keys pressed: "
@@ -33,35 +34,40 @@ class KeyedFrame(LLMMessagesAppendFrame):
     interruptible: bool = field(default=False, init=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyUse:
-    """The use of keys in a call.
-
-    Attributes:
-        lengths: The numbers of digits that the tools expect.
-        own: Keys with their own meaning outside an entry.
-        taken: Returns whether keys are used otherwise now, such as by the outage menu.
-    """
-
-    lengths: Collection[int]
-    own: Collection[str]
-    taken: Callable[[], bool]
-
-
 class Keypad(SoundPath):
     """Stands above the user context aggregator, and passes keys on at once.
 
     The first key of an entry interrupts the agent, as speech does.
     """
 
-    def __init__(self, use: KeyUse, wiring: CallWiring) -> None:
+    def __init__(
+        self,
+        *,
+        lengths: Collection[int],
+        own: Collection[str],
+        taken: Callable[[], bool],
+        floor: Floor,
+        turn: Turn,
+        clock: Callable[[], float],
+    ) -> None:
+        """Collect no keys yet.
+
+        Args:
+            lengths: The numbers of digits that the tools expect.
+            own: Keys with their own meaning outside an entry.
+            taken: Returns whether keys are used otherwise now, such as by the outage menu.
+            floor: Of the call.
+            turn: In progress.
+            clock: Monotonic, in seconds.
+        """
         super().__init__()
-        self._entry = KeyedEntry(use.lengths)
-        self._turn = wiring.turn
-        self._floor = wiring.floor
-        self._use = use
-        self._now = wiring.clock
-        self._alarm = Alarm(wiring.clock)
+        self._entry = KeyedEntry(lengths)
+        self._own = own
+        self._taken = taken
+        self._floor = floor
+        self._turn = turn
+        self._now = clock
+        self._alarm = Alarm(clock)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Pass everything on; collect keys."""
@@ -70,7 +76,7 @@ class Keypad(SoundPath):
             await self._alarm.stop()
         if isinstance(frame, InputDTMFFrame) and self._is_of_entry(frame.button.value):
             await self._press(frame.button.value)
-            if frame.button.value in self._use.own:  # within an entry it is an ordinary digit
+            if frame.button.value in self._own:  # within an entry it is an ordinary digit
                 return
         await self.push_frame(frame, direction)
         match frame:
@@ -87,10 +93,10 @@ class Keypad(SoundPath):
         await self._alarm.stop()
 
     def _is_of_entry(self, key: str) -> bool:
-        if self._use.taken():
+        if self._taken():
             self._entry.end()
             return False
-        return key not in self._use.own or self._entry.wake_at is not None
+        return key not in self._own or self._entry.wake_at is not None
 
     async def _press(self, key: str) -> None:
         if self._entry.wake_at is None:

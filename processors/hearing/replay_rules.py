@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
+from calls.transcript import Heard, HeardWord
 from fallbacks.word_times import plain
-from processors.hearing.attempt_rules import HeardWord, Reading
 
 BEFORE_S: Final = 0.5  # kept before the utterance: a VAD reports speech a little late
 KEPT_S: Final = 30.0  # of one utterance; a caller who speaks longer is asked to repeat
@@ -108,7 +108,7 @@ class Transcripts:
         self._delivered: list[HeardWord] = []
         self._until_s: float | None = 0.0  # of the stream: earlier words were delivered
         self._again: list[str] = []  # delivered words that the current attempt may repeat
-        self.guess: Reading | None = None
+        self.guess: Heard | None = None
 
     @property
     def text(self) -> str:

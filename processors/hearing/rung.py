@@ -5,7 +5,8 @@ us. A standby that is not connected from the start is set up when it is needed.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from dataclasses import replace
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from pipecat.frames.frames import (
     ErrorFrame,
@@ -14,23 +15,13 @@ from pipecat.frames.frames import (
     InterimTranscriptionFrame,
     MetricsFrame,
     TranscriptionFrame,
-    VADUserStoppedSpeakingFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 from pipecat.services.stt_service import STTService
 
-from fallbacks.attempt_events import Ask, Dropped
+from calls.transcript import Heard
 from fallbacks.classification import classify_error
 from fallbacks.failure import Failure, Kind, ServiceError, failed, finding
-from processors.hearing.attempt_rules import (
-    AskForWords,
-    FeedSound,
-    FlushWords,
-    Reading,
-    RecogniserOpened,
-    Reconnect,
-)
-from processors.hearing.replay_rules import HeardWord
 from processors.ladder.gate import Seat
 from processors.ladder.rung_pipeline import STOP_S, RungPipeline
 from processors.ladder.stage import Reconnector, Rung, Stage
@@ -49,7 +40,7 @@ class Candid(Protocol):
 
 @runtime_checkable
 class Supervised(Candid, Protocol):
-    """A service that leaves its connection to us."""
+    """A service that leaves its connection to us, and can be reached past its queue."""
 
     @property
     def connected(self) -> bool:
@@ -60,22 +51,12 @@ class Supervised(Candid, Protocol):
         """Open a new stream; return whether it is open."""
         ...
 
-
-@runtime_checkable
-class Direct(Protocol):
-    """A service that accepts audio past its queue."""
-
     def send_at_once(self, sound: bytes) -> bool:
-        """Send it; return False if it must be queued now."""
+        """Send audio past its queue; return False if it must be queued now."""
         ...
 
-
-@runtime_checkable
-class OnDemand(Protocol):
-    """A service that can be asked for the words so far in the middle of audio."""
-
     def ask_for_words(self) -> None:
-        """Ask past every queue; do nothing if that is impossible."""
+        """Ask for the words so far in the middle of audio; do nothing if that is impossible."""
         ...
 
 
@@ -108,9 +89,9 @@ class RecogniserRung(Rung):
         super().__init__(pipe, seat=seat)
         self._stage = stage
         self._rate_hz = 0
-        self._direct = service if isinstance(service, Direct) else None
+        self._supervised = service if isinstance(service, Supervised) else None
         self.reconnector: Reconnector | None = None
-        if isinstance(service, Supervised):
+        if self._supervised:
             connect, clock = self._connect, stage.now
             self.reconnector = Reconnector(name, connect, clock=clock, allowed=allowed)
         _disable_own_reconnect(service)
@@ -118,45 +99,26 @@ class RecogniserRung(Rung):
     @property
     def connected(self) -> bool:
         """Whether it can receive audio."""
-        service = self.pipe.service
         if not self.pipe.ready.is_set() or (self.reconnector and self.reconnector.busy):
             return False
-        return not isinstance(service, Supervised) or service.connected
+        return self._supervised is None or self._supervised.connected
 
     def setup(self, owner: FrameProcessor, setup: FrameProcessorSetup) -> None:
         """Keep what is needed to open the rung, now or later."""
         super().setup(owner, setup)
         self._rate_hz = setup.audio_in_sample_rate
 
-    async def carry_out(
-        self, action: Ask | Reconnect | FeedSound | FlushWords | AskForWords
-    ) -> RecogniserOpened | Dropped | None:
-        """Carry out an action on this rung; return an immediate event, if there is one."""
-        match action:
-            case FeedSound():
-                await self._feed(action.sound)
-            case FlushWords():
-                await self.pipe.send(VADUserStoppedSpeakingFrame())
-            case AskForWords():
-                if isinstance(self.pipe.service, OnDemand) and self.pipe.takes:
-                    self.pipe.service.ask_for_words()
-            case Ask() if not self.opened:
-                return self.open_first() or Dropped(attempt=action.attempt, because="limit")
-            case Reconnect() if not self.opened:
-                return self.open_first()
-            case _:
-                self._reconnect(hurry=isinstance(action, Ask))
-        return None
-
-    async def _feed(self, sound: Iterable[bytes]) -> None:
-        direct = self._direct if self.pipe.takes else None
+    async def feed(self, sound: Iterable[bytes]) -> None:
+        """Send it some of the caller's audio."""
+        direct = self._supervised if self.pipe.takes else None
         for piece in sound:
             if direct is None or not direct.send_at_once(piece):
                 await self.pipe.send(InputAudioRawFrame(piece, self._rate_hz, 1))
 
-    def open_first(self) -> RecogniserOpened | None:
-        """Begin the first connection; `None` if there is no place for this call."""
-        return RecogniserOpened(self.name) if self.open() else None
+    def ask_for_words(self) -> None:
+        """Ask it to finalise what it has heard, in the middle of audio, if it can do that."""
+        if self._supervised and self.pipe.takes:
+            self._supervised.ask_for_words()
 
     def note_connected(self) -> None:
         """Start to measure how long the connection lasts."""
@@ -169,7 +131,7 @@ class RecogniserRung(Rung):
             await self.reconnector.close(self._stage)
         await super().close(within_s=within_s)
 
-    def _reconnect(self, *, hurry: bool) -> None:
+    def reconnect(self, *, hurry: bool) -> None:
         """Reconnect in the background, unless the service does so itself."""
         if self.reconnector is None:
             return
@@ -180,8 +142,7 @@ class RecogniserRung(Rung):
             self.reconnector.begin(self._stage)
 
     async def _connect(self) -> bool:
-        service = self.pipe.service
-        connected = isinstance(service, Supervised) and await service.reconnect()
+        connected = self._supervised is not None and await self._supervised.reconnect()
         if connected:
             await self._stage.report((self, None))
         return connected
@@ -209,39 +170,16 @@ def failure_of(frame: ErrorFrame, rung_name: str) -> Failure:
     return failed(found, "stt", provider=rung_name, reason=reason)
 
 
-def reading_of(frame: Transcript) -> Reading:
-    """Return the result in a frame; one in Deepgram's format contains more than the frame."""
+def heard_in(frame: Transcript) -> Heard:
+    """Return the result in a frame; our services attach what the frame does not say."""
     final = isinstance(frame, TranscriptionFrame)
-    return Reading(
+    heard = frame.result if isinstance(frame.result, Heard) else Heard()
+    return replace(
+        heard,
         text=frame.text.strip(),
-        final=final or bool(getattr(frame.result, "is_final", False)),
+        final=final or heard.final,
         interim=not final,
         flushed=final and frame.finalized,
-        end_s=_end_s(frame.result),
-        words=_words(frame.text.split(), frame.result),
-    )
-
-
-def _end_s(result: Any) -> float | None:
-    start_s, length_s = getattr(result, "start", None), getattr(result, "duration", None)
-    if isinstance(start_s, float | int) and isinstance(length_s, float | int):
-        return start_s + length_s
-    return None
-
-
-def _words(written: list[str], result: Any) -> tuple[HeardWord, ...]:
-    alternatives = getattr(getattr(result, "channel", None), "alternatives", None) or ()
-    timed = [
-        word
-        for word in (getattr(alternatives[0], "words", None) or () if alternatives else ())
-        if isinstance(getattr(word, "start", None), float | int)
-        and isinstance(getattr(word, "end", None), float | int)
-    ]
-    if len(timed) != len(written):  # numerals, for one, are written in fewer words than spoken
-        written = [str(getattr(word, "punctuated_word", None) or word.word) for word in timed]
-    return tuple(
-        HeardWord(text=text, start_s=word.start, end_s=word.end)
-        for text, word in zip(written, timed, strict=True)
     )
 
 

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import islice
-from typing import Final, TypeAlias
+from typing import Final
 
 from pipecat.frames.frames import (
     CancelFrame,
@@ -34,33 +34,16 @@ from pipecat.utils.time import time_now_iso8601
 from calls.entry import Tell
 from calls.turn import Turn
 from fallbacks.attempt_events import Ask, TellFact
-from fallbacks.attempts import Attempting
 from fallbacks.ladder import StagePolicy
-from processors.hearing.attempt_rules import (
-    AskForWords,
-    FeedSound,
-    FlushWords,
-    HearingAction,
-    KeepTurnOpen,
-    MarkSpeech,
-    PassOn,
-    RecogniserConnected,
-    RecogniserFailed,
-    Reconnect,
-    ResultCame,
-    SoundHeard,
-    SpeechBegan,
-    SpeechPaused,
-    SpeechStopped,
-)
-from processors.hearing.decision import CallerHearing
+from processors.hearing.decision import CallerHearing, HearingAction, KeepTurnOpen, PassOn
+from processors.hearing.feed_rules import AskForWords, FeedSound, FlushWords, MarkSpeech, Reconnect
 from processors.hearing.replay_rules import SoundRing
 from processors.hearing.rung import (
     RecogniserNews,
     RecogniserRung,
     Transcript,
     failure_of,
-    reading_of,
+    heard_in,
 )
 from processors.ladder.gate import Seat
 from processors.ladder.stage import Stage
@@ -69,16 +52,9 @@ from processors.turn.sound_path import SoundPath
 
 WARM: Final = 2  # rungs, at most, that connect at the start; others connect when needed
 
-SpeechNews: TypeAlias = SpeechBegan | SpeechPaused | SpeechStopped
-"""Reports of the call's own VAD."""
-
 
 class SttStage(SoundPath, Stage[RecogniserNews]):
-    """A ladder of recognisers in place of one service.
-
-    Attributes:
-        listens: Returns whether a recogniser is at work on what the caller says.
-    """
+    """A ladder of recognisers in place of one service."""
 
     _passed_on: Transcript | None = None  # the latest result
 
@@ -104,9 +80,6 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
         self._services = tuple(rungs.values())
         seats = {name: Seat(policy.gates.get(name)) for name in rungs}
 
-        def is_offered(name: str) -> bool:
-            return seats[name].offered
-
         def may_reconnect(name: str) -> bool:
             return self._hearing.feeds[name].waits or _usable(policy, name, clock())
 
@@ -118,10 +91,10 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
         }
         self._policy, self._tell = policy, tell
         ours = {name: rung.reconnector is not None for name, rung in self._rungs.items()}
-        begin = partial(Attempting, policy, numbers=turn.attempts, offered=is_offered)
-        self._hearing = CallerHearing(ours, policy=policy, turn=turn, begin=begin)
-        self._marks: dict[type[SpeechNews], Frame] = {}  # the latest frame of each
-        self.listens = partial(_listens, self._hearing, clock)
+        self._hearing = CallerHearing(
+            ours, policy=policy, turn=turn, offered=lambda name: seats[name].offered
+        )
+        self._marks: dict[bool, Frame] = {}  # the VAD's latest frame, by whether the caller speaks
 
     @property
     def wake_at(self) -> float | None:
@@ -132,6 +105,11 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
     def writer(self) -> str:
         """The name of the rung whose words are used now."""
         return self._hearing.writer.provider
+
+    def listens(self) -> bool:
+        """Return whether a recogniser is at work on what the caller says."""
+        utterance = self._hearing.utterance
+        return utterance is not None and utterance.listens(self.now())
 
     def words_owed(self) -> bool:
         """Return whether the caller has stopped, and some of their words are pending."""
@@ -149,9 +127,8 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
         for rung in self._rungs.values():
             rung.setup(self, setup)
         warm = (rung for name, rung in self._rungs.items() if name not in self._policy.cold)
-        opened = (event for rung in warm if (event := rung.open_first()))
-        for event in islice(opened, WARM):
-            self._hearing.handle(event, self.now())
+        for rung in islice((rung for rung in warm if rung.open()), WARM):
+            self._hearing.opened(rung.name, self.now())
         self.watch()
 
     async def cleanup(self) -> None:
@@ -178,18 +155,31 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
                 await _broadcast_timing(self, self._services[0])
             case UserStoppedSpeakingFrame():
                 await _send_to_all(self._rungs.values(), frame)
-            case _ if news := _speech_news(frame):
+            case VADUserStartedSpeakingFrame() | PauseBegan() | VADUserStoppedSpeakingFrame():
                 async with self.working():
-                    self._marks[type(news)] = frame
-                    await self._do(self._hearing.handle(news, self.now()))
+                    await self._do(self._follow_speech(frame))
             case _:
                 pass  # including interruptions, which must not mute a recogniser
+
+    def _follow_speech(
+        self, frame: VADUserStartedSpeakingFrame | PauseBegan | VADUserStoppedSpeakingFrame
+    ) -> tuple[HearingAction, ...]:
+        """Decide on a report of the call's own VAD."""
+        match frame:
+            case VADUserStartedSpeakingFrame():
+                self._marks[True] = frame
+                return self._hearing.begin_speech(frame.start_secs, self.now())
+            case VADUserStoppedSpeakingFrame():
+                self._marks[False] = frame
+                return self._hearing.stop_speech(frame.stop_secs, self.now())
+            case _:
+                return self._hearing.pause_speech()
 
     async def hear_sound(self, frame: InputAudioRawFrame) -> None:
         """Pass a piece of audio on, and feed the recognisers."""
         await self.hand_on(frame)
         async with self.lock:  # 50 a second, and none makes `wake_at` earlier
-            await self._do(self._hearing.handle(SoundHeard(frame.audio), self.now()))
+            await self._do(self._hearing.hear(frame.audio, self.now()))
 
     async def handle(self, report: RecogniserNews, now: float) -> None:
         """Decide on what a recogniser pushed, and act."""
@@ -197,20 +187,19 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
         match frame:
             case TranscriptionFrame() | InterimTranscriptionFrame():
                 frame.metadata["rung"] = rung.name
-                result = ResultCame(provider=rung.name, reading=reading_of(frame))
-                await self._do(self._hearing.handle(result, now), frame)
+                result = self._hearing.read_result(rung.name, heard_in(frame), now)
+                await self._do(result, frame)
             case ErrorFrame():
                 failure = failure_of(frame, rung.name)
                 rung.seat.learn(failure)
-                failed = RecogniserFailed(provider=rung.name, failure=failure)
-                await self._do(self._hearing.handle(failed, now))
+                await self._do(self._hearing.fail(rung.name, failure, now))
             case MetricsFrame():
                 frame.data = _billed(frame.data, rung.name, heard=rung.name == self.writer)
                 if frame.data:
                     await self.push_frame(frame)
             case _ if rung.connected:
                 rung.note_connected()
-                await self._do(self._hearing.handle(RecogniserConnected(rung.name), now))
+                await self._do(self._hearing.connected(rung.name, now))
             case _:
                 pass  # set up but not connected, or already gone
 
@@ -235,15 +224,34 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
                     await self.push_frame(frame)
                 case KeepTurnOpen():  # an interim result without words is enough
                     await self.push_frame(InterimTranscriptionFrame("", "", time_now_iso8601()))
-                case MarkSpeech():
-                    mark = self._marks[SpeechBegan if action.speaking else SpeechStopped]
-                    await self._rungs[action.provider].pipe.send(mark)
-                case Ask() | Reconnect() | FeedSound() | FlushWords() | AskForWords():
-                    event = await self._rungs[action.provider].carry_out(action)
-                    if event:
-                        await self._do(self._hearing.handle(event, self.now()))
+                case Ask() | Reconnect():
+                    await self._connect(action)
+                case MarkSpeech() | FeedSound() | FlushWords() | AskForWords():
+                    await self._send(action)
                 case _:
                     pass
+
+    async def _send(self, action: MarkSpeech | FeedSound | FlushWords | AskForWords) -> None:
+        rung = self._rungs[action.provider]
+        match action:
+            case FeedSound():
+                await rung.feed(action.sound)
+            case MarkSpeech():
+                await rung.pipe.send(self._marks[action.speaking])
+            case FlushWords():
+                await rung.pipe.send(VADUserStoppedSpeakingFrame())
+            case AskForWords():
+                rung.ask_for_words()
+
+    async def _connect(self, action: Ask | Reconnect) -> None:
+        """Connect a rung, the first time if it has a place for this call."""
+        rung = self._rungs[action.provider]
+        if rung.opened:
+            rung.reconnect(hurry=isinstance(action, Ask))
+        elif rung.open():
+            self._hearing.opened(rung.name, self.now())
+        elif isinstance(action, Ask):
+            await self._do(self._hearing.no_place(action.attempt, self.now()))
 
 
 def _final_of(guess: Transcript | None) -> TranscriptionFrame | None:
@@ -264,19 +272,6 @@ async def _send_to_all(rungs: Iterable[RecogniserRung], frame: Frame) -> None:
 
 def _usable(policy: StagePolicy, name: str, now: float) -> bool:
     return policy.availability.of(policy.stage, name).at(now).usable
-
-
-def _speech_news(frame: Frame) -> SpeechNews | None:
-    """Return a frame's report on the caller's speech, or `None`."""
-    match frame:
-        case VADUserStartedSpeakingFrame():
-            return SpeechBegan(frame.start_secs)
-        case PauseBegan():
-            return SpeechPaused()
-        case VADUserStoppedSpeakingFrame():
-            return SpeechStopped(frame.stop_secs)
-        case _:
-            return None
 
 
 def _end(rungs: Iterable[RecogniserRung], frame: Frame) -> None:
@@ -307,7 +302,3 @@ def _billed(measured: Iterable[MetricsData], name: str, *, heard: bool) -> list[
         for metrics_data in measured
         if heard or isinstance(metrics_data, STTUsageMetricsData)
     ]
-
-
-def _listens(hearing: CallerHearing, clock: Callable[[], float]) -> bool:
-    return hearing.utterance is not None and hearing.utterance.listens(clock())

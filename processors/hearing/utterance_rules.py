@@ -1,4 +1,4 @@
-"""One caller utterance: its recogniser, its language, and when its transcript is complete.
+"""One caller utterance: its recogniser, and when its transcript is complete.
 
 An utterance lasts from the VAD's start to the last word's transcript: if the caller goes on before
 that, it continues. Results without words are signs of life and reset the watch: noise that triggers
@@ -7,11 +7,10 @@ far as the caller spoke. The answer to Finalize, which Deepgram does not promise
 """
 
 import math
-from collections import Counter
 from collections.abc import Callable
-from enum import StrEnum
 from typing import Final
 
+from calls.transcript import Heard
 from calls.turn import Turn
 from fallbacks.attempt_events import (
     Ask,
@@ -24,78 +23,8 @@ from fallbacks.attempt_events import (
 )
 from fallbacks.attempts import Attempting
 from fallbacks.deadline import Deadline
-from processors.hearing.attempt_rules import HearingAction, Reading
-from processors.hearing.feed_rules import Feed
+from processors.hearing.feed_rules import Feed, FeedAction
 from processors.hearing.replay_rules import SoundRing, replay_from_s
-
-
-class TurnLanguage:
-    """Follows the caller's language from turn to turn.
-
-    A recogniser names the language of each result, and a turn may have several results. One short
-    word that fits any language must not outweigh the sentence before it.
-
-    Attributes:
-        current: The language spoken with the caller.
-    """
-
-    def __init__(self, first: str) -> None:
-        self.current = first
-        self._words = Counter[str]()  # of this turn, by language
-
-    def heard(self, text: str, language: str | None) -> bool:
-        """Count a result; return whether the turn's language has changed."""
-        if not language:
-            return False
-        self._words[language] += len(text.split())
-        before, most = self.current, max(self._words.values())
-        if self._words[before] < most:
-            self.current = next(name for name, n in self._words.items() if n == most)
-        return self.current != before
-
-    def turn_over(self) -> None:
-        """Start the count of another turn."""
-        self._words.clear()
-
-
-# How to end a caller turn that produced no transcript.
-#
-# A laugh, a door, a neighbour's voice: the VAD detects speech and the agent is interrupted, but
-# there is nothing to answer. An earlier question of the caller is still pending.
-
-
-class AfterSound(StrEnum):
-    """What to do after such a turn."""
-
-    RESUME = "resume"  # what the sound cut off
-    ANSWER = "answer"  # an earlier question that has no answer yet
-    ASK_AGAIN = "ask_again"  # ask the caller to repeat
-    NOTHING = "nothing"
-
-
-def after_sound(
-    *, led: bool, rest: bool, unanswered: bool, cut: bool, owed: bool, asked: bool
-) -> AfterSound:
-    """Return what to do after a turn without a transcript.
-
-    Args:
-        led: The outage menu or a person speaks with the caller.
-        rest: The sound cut off speech of which part was not heard.
-        unanswered: The conversation ends with something that the model has not answered.
-        cut: The sound interrupted the agent.
-        owed: The line is held for it: a recogniser failed, so there may have been words.
-        asked: The caller was asked to repeat, and no word has come since.
-    """
-    if led:
-        return AfterSound.NOTHING
-    if rest and not owed:
-        return AfterSound.RESUME
-    if unanswered:
-        return AfterSound.ANSWER
-    if (cut or owed) and not asked:
-        return AfterSound.ASK_AGAIN
-    return AfterSound.NOTHING
-
 
 LIVES_S: Final = 2.0  # between two results during speech: Deepgram sends one a second
 SLACK_S: Final = 0.1  # for the VAD's idea of speech, and for results in whole frames
@@ -207,16 +136,16 @@ class CallerUtterance:
             for action in self.attempting.handle(SignOfLife(attempt=attempt), now)
         )
 
-    def read_result(self, attempt: int, reading: Reading, now: float) -> tuple[AttemptAction, ...]:
+    def read_result(self, attempt: int, heard: Heard, now: float) -> tuple[AttemptAction, ...]:
         """Decide on a result, in seconds of the caller's audio."""
         self.attempting.until = self.until(now)
         self._lived_at[attempt] = self._lag.provider_s(now)
-        heard = Progressed(attempt=attempt) if reading.text else SignOfLife(attempt=attempt)
-        useful = self.attempting.handle(heard, now)
+        sign = Progressed(attempt=attempt) if heard.text else SignOfLife(attempt=attempt)
+        useful = self.attempting.handle(sign, now)
         reached_s = self._reached_s.get(attempt, 0.0)
-        if reading.final and reading.end_s is not None:
-            self._reached_s[attempt] = reached_s = max(reached_s, reading.end_s)
-        written = reached_s >= self.spoken_until_s or (reading.flushed and reading.end_s is None)
+        if heard.final and heard.end_s is not None:
+            self._reached_s[attempt] = reached_s = max(reached_s, heard.end_s)
+        written = reached_s >= self.spoken_until_s or (heard.flushed and heard.end_s is None)
         if self.speaking or not written:
             return useful
         return (*useful, *self.attempting.handle(Finished(attempt=attempt), now))
@@ -231,7 +160,7 @@ class CallerUtterance:
         self.attempting.until = self.until(now)
         return self.attempting.tick(now)
 
-    def ask(self, feed: Feed, ask: Ask, sound: SoundRing, now: float) -> tuple[HearingAction, ...]:
+    def ask(self, feed: Feed, ask: Ask, sound: SoundRing, now: float) -> tuple[FeedAction, ...]:
         """Ask a recogniser to transcribe it: at once, or when it is connected."""
         again = feed.attempt is not None  # asked again while it is late
         feed.attempt = ask.attempt
@@ -242,7 +171,7 @@ class CallerUtterance:
             feed.renew()
         return (ask,)
 
-    def feed(self, feed: Feed, sound: SoundRing, now: float) -> tuple[HearingAction, ...]:
+    def feed(self, feed: Feed, sound: SoundRing, now: float) -> tuple[FeedAction, ...]:
         """Feed a recogniser from the first word without a transcript, unless it has that."""
         feed.waits = False
         from_s = max(replay_from_s(self.began_s, sound.start_s), self.not_before_s)

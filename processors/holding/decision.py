@@ -5,9 +5,10 @@ Combines `Holding` (the answer is late), `PendingAnswer` (whether an answer is p
 While the outage menu is active, late answers are not announced separately.
 """
 
+from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from calls.events import CallerStarted, CallerStopped
+from calls.events import CallerStarted, CallerStopped, TurnDecided
 from fallbacks.facts import (
     AnswerEmpty,
     AttemptFailed,
@@ -19,18 +20,11 @@ from fallbacks.facts import (
 )
 from processors.holding.late_answer_rules import Holding, Say
 from processors.holding.line_rules import (
-    AnswerEvent,
-    CallerAway,
     HangUp,
     HearWords,
     KeepMessage,
-    LastWords,
     LineAction,
     LineEvent,
-    MenuWordPending,
-    MessageBegan,
-    NothingSaid,
-    RestTaken,
     SpeakFor,
     Spoken,
     Then,
@@ -49,7 +43,7 @@ HELD_WITH: Final = {
     Say.FILLER: (Situation.FILLER,),
     Say.CLIP: (Situation.LLM, Situation.DOWN),
 }
-BESIDE_GOODBYE: Final = (CallerStarted, CallerStopped, MessageBegan, Spoken)
+BESIDE_GOODBYE: Final = (CallerStarted, CallerStopped, Spoken)
 """Events that still count after a final goodbye: a message that is left, a hang-up."""
 
 Actions: TypeAlias = tuple[LineAction, ...]
@@ -64,39 +58,46 @@ class HoldDecision:
     """
 
     def __init__(
-        self, holding: Holding, floor: Floor, outage: OutageSettings | None = None
+        self,
+        holding: Holding,
+        floor: Floor,
+        outage: OutageSettings | None = None,
+        *,
+        word_until: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        """Prepare.
+
+        Args:
+            holding: Holds the line.
+            floor: Of the call.
+            outage: The pace of the outage menu.
+            word_until: Returns until when the caller's last words may be a choice from the menu.
+        """
         self._holding = holding
         self._floor = floor
-        self._answer = PendingAnswer(holding, floor)
-        self._news = StageNews(floor, pause_s=holding.settings.first_s)
-        self._away = self._parting = False
+        self._news = StageNews(floor, pause_s=holding.settings.first_s, word_until=word_until)
+        self.answer = PendingAnswer(holding, floor, self._news)
         self.outage = OutageMenu(floor, outage)
 
     @property
     def holding(self) -> bool:
         """Whether something was said in place of a pending answer."""
-        return self._holding.held
+        return self._holding.held and not self.outage.parting
 
     @property
     def awaits_answer(self) -> bool:
         """Whether the line is held for an answer, or will be."""
-        return self._holding.pending_since is not None
+        return self._holding.pending_since is not None and not self.outage.parting
 
     @property
     def led(self) -> bool:
         """Whether the outage menu or a person speaks with the caller."""
-        return self._away or self.outage.in_charge
-
-    @property
-    def listens(self) -> bool:
-        """Whether the caller's words may be a choice from the menu."""
-        return self.outage.listens
+        return self.outage.away or self.outage.in_charge
 
     @property
     def wake_at(self) -> float | None:
         """When to call `tick`, or `None`."""
-        if self._parting:
+        if self.outage.parting:
             return self.outage.wake_at
         held_at = None if self.outage.in_charge else self._holding.wake_at
         moments = (held_at, self.outage.wake_at, self._news.wake_at)
@@ -104,22 +105,14 @@ class HoldDecision:
 
     def handle(self, event: LineEvent, now: float) -> Actions:
         """Return the actions for an event."""
-        self._parting = self._parting or isinstance(event, LastWords)
-        if not self._parting:
-            return self._decide(event, now)
-        self._holding.expect_nothing()
-        return self.outage.handle(event, now) if isinstance(event, BESIDE_GOODBYE) else ()
-
-    def _decide(self, event: LineEvent, now: float) -> Actions:
+        if self.outage.parting:
+            return self.outage.handle(event, now) if isinstance(event, BESIDE_GOODBYE) else ()
         match event:
             case StageExhausted():
                 self._news.exhausted(event.stage, now)
                 return ()  # it is announced later, by `tick`
             case AttemptFailed() | AttemptStarted():
                 _expect(event, now, holding=self._holding, news=self._news)
-                return ()
-            case PauseJudged() | WordsCame():
-                self._answer.handle(event, now, deaf=self._news.deaf)
                 return ()
             case AttemptWon():
                 return self._note_won(event, now)
@@ -128,12 +121,33 @@ class HoldDecision:
             case Spoken(dry_at=float(at)) if event.action.then is Then.HOLD or self._holding.held:
                 self._holding.said(at)  # silence counts from there
             case _:
-                self._note(event, now)
+                self._note_turn(event, now)
         return self.outage.handle(event, now)
+
+    def sounded(self, dry_at: float, now: float, *, audible: bool = True) -> None:
+        """Record audio of the answer on the line; see `PendingAnswer.sounded`."""
+        if not self.outage.parting:
+            self.answer.sounded(dry_at, now, audible=audible)
+            self.outage.quiet_since = dry_at
+
+    def take_rest(self, dry_at: float | None, now: float) -> None:
+        """Record that the local voice takes over words that no voice could say.
+
+        Args:
+            dry_at: When the line runs dry, including them; `None` if they are not rendered yet.
+            now: Monotonic, in seconds.
+        """
+        self._news.drop("tts")
+        if dry_at is not None and not self.outage.parting:  # the words count as the answer
+            self.answer.sounded(dry_at, now)
+
+    def part(self) -> None:
+        """Expect nothing more: a goodbye ends the call, whatever the caller says."""
+        self.outage.parting = True
 
     def tick(self, now: float) -> Actions:
         """Return the actions that are due by now."""
-        if self._parting:
+        if self.outage.parting:
             due = self.outage.tick(now)
             return tuple(item for item in due if isinstance(item, HangUp | KeepMessage))
         actions: list[LineAction] = []
@@ -168,22 +182,25 @@ class HoldDecision:
                 self._holding.paused()  # the caller was asked to repeat, and may not do so
         return actions
 
-    def _note(self, event: LineEvent, now: float) -> None:
+    def _note_turn(self, event: LineEvent, now: float) -> None:
+        """Record what happens to the caller's turn, and whether an answer to it is pending."""
         match event:
             case CallerStarted():
                 self._news.caller_started()
-            case CallerAway():
-                self._away = event.away
-            case RestTaken():
-                self._news.drop("tts")
-            case MenuWordPending():
-                self._news.wait_for_word(event.until)
+                self.answer.caller_started()
+            case CallerStopped():
+                self.answer.caller_stopped(event.at_s)
+            case PauseJudged():
+                self.answer.finished = event.finished
+                self.answer.judge_again(now)
+            case WordsCame():
+                self.answer.judge_again(now)
+            case TurnDecided():
+                self.answer.turn_decided(now)
             case AnswerEmpty():
-                self._answer.handle(NothingSaid(), now, deaf=self._news.deaf)
+                self.answer.nothing_said(now)
             case _:
                 pass
-        if isinstance(event, AnswerEvent):
-            self._answer.handle(event, now, deaf=self._news.deaf)
 
 
 def _expect(

@@ -5,6 +5,8 @@ It stands directly before the output, so that no hanging stage can block it, and
 into its events; `HoldActions` (`processors/holding/line_executor.py`) carries out its actions.
 """
 
+from collections.abc import Callable
+
 from pipecat.frames.frames import (
     CancelFrame,
     EndFrame,
@@ -22,6 +24,7 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
+from calls.entry import Tell
 from calls.events import (
     CallerStarted,
     CallerStopped,
@@ -30,6 +33,8 @@ from calls.events import (
     TranscriptFinal,
     TurnDecided,
 )
+from calls.line import CallerLine
+from calls.turn import Turn
 from fallbacks.facts import (
     AnswerEmpty,
     AttemptFailed,
@@ -40,50 +45,99 @@ from fallbacks.facts import (
     StageExhausted,
 )
 from processors.holding.decision import HoldDecision
+from processors.holding.late_answer_rules import Holding
 from processors.holding.line_executor import HoldActions
-from processors.holding.line_rules import (
-    AgentCutOff,
-    AnswerOpen,
-    AnswerSounded,
-    CallerAway,
-    LastWords,
-    LineEvent,
-    MenuKeyPressed,
-    MenuWordPending,
-    NothingSaid,
-    ToolBegan,
-    ToolEnded,
+from processors.holding.on_device_words import OnDeviceWords, WordEar
+from processors.holding.outage_rules import OutageSettings
+from processors.holding.own_voice import (
+    ChoiceActions,
+    ClipVoice,
+    MenuChoices,
+    OwnVoice,
+    Phrases,
 )
-from processors.holding.own_voice import Fallback
 from processors.speaking.pcm import quiet_end
-from processors.turn.floor import FloorEvent, WordsCame
-from processors.wiring import CallWiring
+from processors.turn.floor import Floor, FloorEvent, TurnBegan, WordsCame
 
 
 class HoldLine(FrameProcessor):
-    """Passes everything on without delay; speaks when `HoldDecision` says so."""
+    """Passes everything on without delay; speaks when `HoldDecision` says so.
 
-    def __init__(self, fallback: Fallback, wiring: CallWiring) -> None:
+    Attributes:
+        decision: Of this call, for others to read.
+
+    Args:
+        holding: Decides when an answer is late.
+        outage: The pace of the outage menu.
+        phrases: The fallback texts.
+        voice: Renders them.
+        choices: Carries out menu choices.
+        ear: Recognises the menu's words on this machine.
+        remember: Adds text to the assistant's context.
+        line: The caller's.
+        floor: Of the call.
+        turn: In progress.
+        tell: Takes the events.
+        clock: Monotonic, in seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        holding: Holding,
+        outage: OutageSettings,
+        phrases: Phrases,
+        voice: ClipVoice,
+        choices: MenuChoices,
+        ear: WordEar,
+        remember: Callable[[str], None],
+        line: CallerLine,
+        floor: Floor,
+        turn: Turn,
+        tell: Tell,
+        clock: Callable[[], float],
+    ) -> None:
         super().__init__(name="local")  # its speech counts as the local voice's
-        self._phrases = fallback.phrases
-        self._line = wiring.line
-        self._now = wiring.clock
-        self._executor = HoldActions(self, fallback, wiring)
-        wiring.floor.listeners.append(self._follow)
-        wiring.listeners.append(self.notice)
-
-    @property
-    def decision(self) -> HoldDecision:
-        """The decisions for this call, for others to read."""
-        return self._executor.decision
+        self._phrases, self._line, self._now = phrases, line, clock
+        words = OnDeviceWords(ear, clock=clock)
+        self.decision = HoldDecision(holding, floor, outage, word_until=lambda: words.pending_until)
+        self._executor = HoldActions(
+            self,
+            decision=self.decision,
+            voice=OwnVoice(
+                phrases=phrases,
+                voice=voice,
+                remember=remember,
+                line=line,
+                floor=floor,
+                turn=turn,
+                tell=tell,
+                clock=clock,
+                push=self.push_frame,
+            ),
+            words=words,
+            choices=ChoiceActions(choices, tell=tell, turn=turn),
+            floor=floor,
+            tell=tell,
+            clock=clock,
+        )
+        floor.listeners.append(self._follow)
 
     def note_answered(self) -> None:
         """Record that the caller hears something else: no answer is pending any more."""
-        self._executor.handle(AnswerSounded(dry_at=self._line.dry_at, audible=True))
+        self.decision.sounded(self._line.dry_at, self._now())
+        self._executor.alarm.ring()
 
-    def note(self, event: NothingSaid | LastWords | CallerAway) -> None:
-        """Record what no frame shows: a turn without words, a final goodbye, a transfer."""
-        self._executor.handle(event)
+    def note_nothing_said(self) -> None:
+        """Record that the caller's turn is over without a transcript, and no model is asked."""
+        self.decision.answer.nothing_said(self._now())
+        self._executor.alarm.ring()
+
+    def set_away(self, *, away: bool) -> None:
+        """Record whether the caller waits for a person or is with one."""
+        if not self.decision.outage.parting:
+            self.decision.outage.away, self.decision.outage.quiet_since = away, self._now()
+        self._executor.alarm.ring()
 
     def notice(self, event: Event) -> None:
         """Process an event of the call when it is published, without waiting."""
@@ -106,7 +160,7 @@ class HoldLine(FrameProcessor):
     def hear(self, frame: InputAudioRawFrame) -> None:
         """Take the caller's audio: for a message that is being left, or for the menu's words."""
         executor = self._executor
-        if message := executor.decision.outage.message:
+        if message := self.decision.outage.message:
             executor.choices.record(message, message.sound(frame.audio, self._now()))
         else:
             executor.words.sound(frame.audio, frame.sample_rate)
@@ -118,17 +172,18 @@ class HoldLine(FrameProcessor):
             rest: The words.
             must: The caller cannot cut them short.
         """
-        self._executor.speak_soon(rest, must=must)
+        self._executor.voice.keep_rest(rest, must=must)
+        self._executor.alarm.ring()
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
         """Read the line's sample rate."""
         await super().setup(setup)
-        self._executor.voice.rate_hz = setup.audio_out_sample_rate
+        self._executor.voice.speaker.rate_hz = setup.audio_out_sample_rate
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Pass everything on, except an answer after the goodbye; process what a frame means."""
         await super().process_frame(frame, direction)
-        late = self._executor.decision.outage.has_the_line and is_answer(frame)
+        late = self.decision.outage.has_the_line and is_answer(frame)
         if late and isinstance(frame, TTSAudioRawFrame):
             self._line.drop(frame.num_frames / frame.sample_rate, self._now())
         if late:
@@ -148,7 +203,7 @@ class HoldLine(FrameProcessor):
         """Stop watching; keep a message that was being left."""
         await super().cleanup()
         await self._executor.stop()
-        for action in self._executor.decision.outage.give_up_message():
+        for action in self.decision.outage.give_up_message():
             await self._executor.do(action)
 
     def _follow(self, event: FloorEvent) -> None:
@@ -156,61 +211,45 @@ class HoldLine(FrameProcessor):
         executor = self._executor
         match event:
             case CallerStarted():
-                executor.words.began(listens=executor.decision.listens)
+                executor.words.began(listens=self.decision.outage.listens)
                 executor.handle(event)
                 executor.give_way()
             case CallerStopped():
                 executor.words.stopped()
                 executor.handle(event)
-                executor.handle(MenuWordPending(until=executor.words.pending_until))
+            case TurnBegan():
+                executor.handle(event)
             case WordsCame() if event.text.strip():
                 executor.handle(event)
             case _:
                 pass
 
     def _read(self, frame: Frame) -> None:
-        executor = self._executor
+        """Process what a frame means; the end of an answer follows its last audio."""
+        executor, now, dry_at = self._executor, self._now(), self._line.dry_at
+        answer = self.decision.answer
         match frame:
             case InterruptionFrame():
                 executor.voice.stop()
-                executor.handle(AgentCutOff())
-            case FunctionCallInProgressFrame() | FunctionCallResultFrame():
-                executor.handle(read_tool(frame, dry_at=self._line.dry_at))
-            case TTSAudioRawFrame() | LLMFullResponseStartFrame() | LLMFullResponseEndFrame():
-                executor.handle(read_answer(frame, dry_at=self._line.dry_at))
+                answer.cut_off()
+            case FunctionCallInProgressFrame():
+                answer.tool_began(frame.tool_call_id, dry_at, now)
+            case FunctionCallResultFrame():
+                asks = frame.properties is None or frame.properties.run_llm is not False
+                answer.tool_ended(frame.tool_call_id, asks=asks)
+            case TTSAudioRawFrame():
+                quiet = quiet_end(frame.audio)
+                dry_at -= quiet / frame.sample_rate
+                self.decision.sounded(dry_at, now, audible=quiet < frame.num_frames)
+            case LLMFullResponseStartFrame() | LLMFullResponseEndFrame():
+                answer.written(more=isinstance(frame, LLMFullResponseStartFrame))
             case InputDTMFFrame():
-                executor.handle(MenuKeyPressed(digit=frame.button.value))
+                executor.follow(self.decision.outage.press(frame.button.value, now))
             case _:
-                pass
+                return
+        executor.alarm.ring()
 
 
 def is_answer(frame: Frame) -> bool:
     """Return whether a frame belongs to an answer, not to mandatory speech such as a goodbye."""
     return isinstance(frame, TTSAudioRawFrame | TTSTextFrame) and frame.interruptible
-
-
-def read_answer(
-    frame: TTSAudioRawFrame | LLMFullResponseStartFrame | LLMFullResponseEndFrame, *, dry_at: float
-) -> LineEvent:
-    """Return the event in a frame of an answer; the answer's end comes after its last audio."""
-    if not isinstance(frame, TTSAudioRawFrame):
-        return AnswerOpen(more=isinstance(frame, LLMFullResponseStartFrame))
-    quiet = quiet_end(frame.audio)
-    return AnswerSounded(
-        dry_at=dry_at - quiet / frame.sample_rate, audible=quiet < frame.num_frames
-    )
-
-
-def read_tool(
-    frame: FunctionCallInProgressFrame | FunctionCallResultFrame, *, dry_at: float
-) -> LineEvent:
-    """Return the event in a frame of a tool call.
-
-    Args:
-        frame: It follows whatever was said before it.
-        dry_at: When the line runs dry.
-    """
-    if isinstance(frame, FunctionCallInProgressFrame):
-        return ToolBegan(call=frame.tool_call_id, dry_at=dry_at)
-    asks = frame.properties is None or frame.properties.run_llm is not False
-    return ToolEnded(call=frame.tool_call_id, asks=asks)

@@ -2,28 +2,25 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 from pipecat.frames.frames import Frame, InterruptionFrame, OutputAudioRawFrame
 from pipecat.processors.frame_processor import FrameProcessor
 
+from calls.entry import Tell
 from calls.line import CallerLine
 from calls.stereo import SAMPLE_BYTES
 from processors.holding.decision import HoldDecision
 from processors.holding.line_rules import (
     CallerMessage,
     CutLine,
-    EarChecked,
     HangUp,
     HearWords,
     KeepMessage,
     LineAction,
     LineEvent,
     Meaning,
-    MenuWordPending,
-    MenuWordSaid,
-    MessageBegan,
     RecordMessage,
     RunMenuChoice,
     SpeakFor,
@@ -31,9 +28,9 @@ from processors.holding.line_rules import (
     heard_here,
 )
 from processors.holding.on_device_words import OnDeviceWords
-from processors.holding.own_voice import ChoiceActions, Fallback, OwnVoice
+from processors.holding.own_voice import ChoiceActions, OwnVoice
 from processors.ladder.stage import Alarm
-from processors.wiring import CallWiring
+from processors.turn.floor import Floor
 
 BEHIND_S: Final = 0.4  # on the line: later audio is dropped, or two speakers drift apart
 
@@ -83,37 +80,51 @@ class HoldActions:
         voice: Says what the call says itself.
         words: Recognises the menu's words.
         choices: Carries out choices, and stores a message as it comes.
+        alarm: Rings when the decision was told something.
     """
 
-    def __init__(self, owner: FrameProcessor, fallback: Fallback, wiring: CallWiring) -> None:
-        self.decision = HoldDecision(fallback.holding, wiring.floor, fallback.outage)
-        self.voice = OwnVoice(fallback, wiring, push=owner.push_frame)
-        self.words = OnDeviceWords(fallback.ear, clock=wiring.clock)
-        self.choices = ChoiceActions(fallback.choices, tell=wiring.tell, turn=wiring.turn)
+    def __init__(
+        self,
+        owner: FrameProcessor,
+        *,
+        decision: HoldDecision,
+        voice: OwnVoice,
+        words: OnDeviceWords,
+        choices: ChoiceActions,
+        floor: Floor,
+        tell: Tell,
+        clock: Callable[[], float],
+    ) -> None:
+        self.decision = decision
+        self.voice = voice
+        self.words = words
+        self.choices = choices
         self._owner = owner
-        self._phrases = fallback.phrases
-        self._line = wiring.line
-        self._floor = wiring.floor
-        self._tell = wiring.tell
-        self._now = wiring.clock
+        self._floor = floor
+        self._tell = tell
+        self._now = clock
         self._actions: deque[LineAction] = deque()
-        self._alarm = Alarm(wiring.clock)
+        self.alarm = Alarm(clock)
 
     def start(self) -> None:
         """Begin to follow events and the clock."""
-        self._alarm.start(
+        self.alarm.start(
             self._owner, lambda: earliest(self.decision.wake_at, self.voice.wake_at), self._act
         )
 
     async def stop(self) -> None:
         """Stop acting and listening."""
-        await self._alarm.stop()
+        await self.alarm.stop()
         await self.words.stop()
 
     def handle(self, event: LineEvent) -> None:
-        """Decide on an event; the actions follow as soon as the alarm has rung."""
-        self._actions.extend(self.decision.handle(event, self._now()))
-        self._alarm.ring()
+        """Decide on an event, and carry out the actions soon."""
+        self.follow(self.decision.handle(event, self._now()))
+
+    def follow(self, actions: Iterable[LineAction]) -> None:
+        """Carry out actions as soon as the alarm has rung."""
+        self._actions.extend(actions)
+        self.alarm.ring()
 
     def give_way(self) -> None:
         """Stop our own speech while the caller speaks, and begin none.
@@ -125,12 +136,7 @@ class HoldActions:
         self.voice.stop()  # at once, because `do` waits for speech in preparation
         if speaks:
             self._actions.append(CutLine())
-            self._alarm.ring()
-
-    def speak_soon(self, rest: str, *, must: bool) -> None:
-        """Queue words that no voice could say for the local voice."""
-        self.voice.keep_rest(rest, must=must)
-        self._alarm.ring()
+            self.alarm.ring()
 
     async def do(self, action: LineAction) -> None:
         """Carry out one action; its result is an event."""
@@ -142,12 +148,13 @@ class HoldActions:
                 if done := await self.choices.ask(action):
                     self.handle(done)
             case RecordMessage():
-                begins_at, rate_hz = await self.voice.sound_tone(), self.voice.rate_hz
-                message = CallerMessage(self._floor, begins_at=begins_at, rate_hz=rate_hz)
-                self.handle(MessageBegan(message=message))
+                begins_at, rate_hz = await self.voice.sound_tone(), self.voice.speaker.rate_hz
+                self.decision.outage.message = CallerMessage(
+                    self._floor, begins_at=begins_at, rate_hz=rate_hz
+                )
             case CutLine():
                 self.voice.stop()
-                self._line.flush(self._now())
+                self.voice.line.flush(self._now())
                 # below us only: the caller has heard the menu
                 await self._owner.push_frame(InterruptionFrame())
             case HearWords():
@@ -158,12 +165,13 @@ class HoldActions:
 
     async def speak_rest(self) -> None:
         """Say what no voice could say; during a message, only mandatory words."""
-        await self.voice.speak_rest(self.handle, must=self.decision.outage.has_the_line)
+        must = self.decision.outage.has_the_line
+        await self.voice.speak_rest(self._take_rest, must=must)
 
     async def _act(self, now: float) -> None:
         self.voice.note_heard(now)
         await self.speak_rest()
-        self._actions.extend(self.decision.handle(EarChecked(usable=self._ear_usable), now))
+        self.decision.outage.hears_words = self._ear_usable
         self._actions.extend(self.decision.tick(now))
         while self._actions:
             await self.do(self._actions.popleft())
@@ -171,13 +179,17 @@ class HoldActions:
     @property
     def _ear_usable(self) -> bool:
         """Whether the menu's words can be recognised, in the language spoken now."""
-        return self.words.usable and heard_here(self._phrases.language)
+        return self.words.usable and heard_here(self.voice.phrases.language)
 
     def _note_word(self, meaning: Meaning | None) -> None:
         """Process a recognised word of the menu; `None` if it was none of them."""
-        self.handle(MenuWordPending(until=self.words.pending_until))
+        self.alarm.ring()  # it is not waited for any longer
         if meaning is not None:
-            self.handle(MenuWordSaid(meaning=meaning))
+            self.follow(self.decision.outage.hear(meaning, self._now()))
+
+    def _take_rest(self, dry_at: float | None) -> None:
+        self.decision.take_rest(dry_at, self._now())
+        self.alarm.ring()
 
 
 def earliest(*moments: float | None) -> float | None:

@@ -19,7 +19,7 @@ from fallbacks.facts import (
     StepTaken,
 )
 from processors.holding.utterance_rules import Situation
-from processors.turn.floor import Floor, WordsCame
+from processors.turn.floor import Floor, TurnBegan, WordsCame
 
 
 class Choice(StrEnum):
@@ -148,7 +148,7 @@ class RunMenuChoice:
 
 @dataclass(frozen=True, slots=True)
 class RecordMessage:
-    """Play the tone, record from its end on, and report with `MessageBegan`."""
+    """Play the tone, record from its end on, and let the menu have the message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,96 +187,6 @@ LineAction: TypeAlias = (
 """The actions on a line. The events among them are published."""
 
 
-@dataclass(frozen=True, slots=True)
-class NothingSaid:
-    """The caller's turn is over without a transcript, and no model is asked."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerSounded:
-    """Audio of the answer went to the line."""
-
-    dry_at: float  # when its last audible sample is played
-    audible: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerOpen:
-    """A model begins to write an answer, or all of its audio has gone to the line."""
-
-    more: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolBegan:
-    """The model waits for a tool."""
-
-    call: str  # its id
-    dry_at: float  # when what was said before it ends
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolEnded:
-    """A tool has its result."""
-
-    call: str  # its id
-    asks: bool  # the model is asked about it
-
-
-@dataclass(frozen=True, slots=True)
-class AgentCutOff:
-    """The agent's speech or work was cut off."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallerAway:
-    """The caller waits for a person or is with one, or is back with the agent."""
-
-    away: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestTaken:
-    """The local voice takes over words that no voice could say."""
-
-    dry_at: float | None = (
-        None  # when the line runs dry, including them; `None` if they are not rendered yet
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LastWords:
-    """A goodbye was requested that ends the call, whatever the caller says."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MenuKeyPressed:
-    """The caller pressed a key."""
-
-    digit: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MenuWordSaid:
-    """The caller said one of the menu's words."""
-
-    meaning: Meaning
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MenuWordPending:
-    """The caller's last words may be a choice from the menu: wait for it until then."""
-
-    until: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EarChecked:
-    """Whether the menu's words can be recognised now: in this language, on this machine."""
-
-    usable: bool
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spoken:
     """An utterance was said as requested, or could not be."""
@@ -294,40 +204,15 @@ class ChoiceDone:
     lost: bool = False  # the caller's message could not be stored
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessageBegan:
-    """The caller's message is being recorded."""
-
-    message: CallerMessage
-
-
-AnswerEvent: TypeAlias = (
+LineEvent: TypeAlias = (
     CallerStarted
     | CallerStopped
+    | TurnBegan
     | WordsCame
     | PauseJudged
     | TurnDecided
-    | NothingSaid
-    | AnswerSounded
-    | AnswerOpen
-    | RestTaken
-    | ToolBegan
-    | ToolEnded
-    | AgentCutOff
-)
-"""The events that decide whether an answer is pending."""
-
-LineEvent: TypeAlias = (
-    AnswerEvent
-    | CallerAway
-    | LastWords
-    | MenuKeyPressed
-    | MenuWordSaid
-    | MenuWordPending
-    | EarChecked
     | Spoken
     | ChoiceDone
-    | MessageBegan
     | StageExhausted
     | AttemptFailed
     | AttemptStarted
@@ -335,3 +220,4 @@ LineEvent: TypeAlias = (
     | EarlyAnswerTaken
     | AnswerEmpty
 )
+"""The events of a line, and those that others publish about the answer."""

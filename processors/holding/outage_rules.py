@@ -22,22 +22,16 @@ from typing import Final, TypeAlias
 from calls.events import CallerStarted, CallerStopped
 from fallbacks.facts import AnswerEmpty, AttemptWon, StageExhausted, StageRecovered, StepTaken
 from processors.holding.line_rules import (
-    AnswerSounded,
-    CallerAway,
     CallerMessage,
     Choice,
     ChoiceDone,
     Consent,
     CutLine,
-    EarChecked,
     HangUp,
     KeepMessage,
     LineAction,
     LineEvent,
     Meaning,
-    MenuKeyPressed,
-    MenuWordSaid,
-    MessageBegan,
     RecordMessage,
     RunMenuChoice,
     SpeakFor,
@@ -45,7 +39,7 @@ from processors.holding.line_rules import (
     Then,
 )
 from processors.holding.utterance_rules import Situation
-from processors.turn.floor import Floor
+from processors.turn.floor import Floor, TurnBegan
 
 QUESTIONS: Final = 3  # confirmations while a stage is down
 REPLY_S: Final = 3.5  # of silence, for a caller to reply: a clip may ask, a menu always does
@@ -115,12 +109,16 @@ class OutageSteps:
     Attributes:
         stage: The stage that is down.
         since: Since when; monotonic, in seconds.
+        asked: The choice that the caller is to confirm.
+        questions: The confirmations so far.
     """
 
     def __init__(self, stage: str, settings: OutageSettings, *, now: float) -> None:
         """Begin before the first step."""
         self.stage = stage
         self.since = now
+        self.asked: Choice | None = None
+        self.questions = 0
         self._settings = settings
         self._at = 0  # in the steps
         self._taken: Counter[Step] = Counter()
@@ -178,6 +176,8 @@ class OutageMenu:
         hears_words: Whether choices can be spoken: in this language, on this machine.
         message: The message that the caller is leaving, or `None`.
         over: Whether the goodbye was said.
+        away: Whether the caller waits for a person or is with one: then the menu pauses.
+        parting: Whether a goodbye was requested that ends the call, whatever the caller says.
         quiet_since: From when silence counts, unless the caller speaks: the line runs dry then, or
             the caller has stopped. `None` before either.
     """
@@ -191,7 +191,7 @@ class OutageMenu:
         """
         self.hears_words = False
         self.message: CallerMessage | None = None
-        self.over = False
+        self.over = self.away = self.parting = False
         self.quiet_since: float | None = None
         self._floor = floor
         self._settings = settings or OutageSettings()
@@ -199,11 +199,8 @@ class OutageMenu:
         self._outage: OutageSteps | None = None
         self._last: OutageSteps | None = None  # the outage that ended last
         self._stepped = False  # one step is enough for a turn; silence takes the next
-        self._asked: Choice | None = None  # the choice to be confirmed
-        self._questions = 0  # in this outage
         self._astray_at = -inf  # when a key without a meaning was pressed
         self._hang_up_at: float | None = None
-        self._away = False
 
     @property
     def step(self) -> Step | None:
@@ -218,12 +215,12 @@ class OutageMenu:
     @property
     def takes_keys(self) -> bool:
         """Whether a key is a menu choice, ends a message, or is meant for a person."""
-        return self._away or self.has_the_line or self._offers_keys
+        return self.away or self.has_the_line or self._offers_keys
 
     @property
     def listens(self) -> bool:
         """Whether the caller's words may be a choice: the menu of words was read."""
-        return not self.over and self.step is Step.WORDS
+        return not (self.over or self.away) and self.step is Step.WORDS
 
     @property
     def in_charge(self) -> bool:
@@ -233,7 +230,7 @@ class OutageMenu:
     @property
     def wake_at(self) -> float | None:
         """When to call `tick`, or `None`."""
-        if self._away:
+        if self.away:
             return None
         message_at = self.message.over_at if self.message else None
         moments = (self._step_at, message_at, self._hang_up_at)
@@ -247,23 +244,23 @@ class OutageMenu:
                 actions = self._lose(event.stage, now)
             case AttemptWon():
                 actions = self._recover(event.stage, now)
-            case MenuKeyPressed():
-                actions = self._press(event.digit, now)
-            case MenuWordSaid():
-                actions = self._hear(event.meaning, now)
             case AnswerEmpty(asks_again=True):
                 actions = (_speak(Then.NOTHING, Situation.STT, Situation.LLM),)
             case Spoken():
                 actions = self._note_spoken(event, now)
             case ChoiceDone():
                 actions = self._finish(event)
+            case CallerStarted() | TurnBegan():  # a turn may have keys alone, or soft words
+                self._stepped = False
+            case CallerStopped():  # it may have been a cough, without a turn
+                self.quiet_since = now
             case _:
-                self._note(event, now)
+                pass
         return actions
 
     def tick(self, now: float) -> Actions:
         """Return the actions that are due by now."""
-        if self._away:
+        if self.away:
             return ()
         if self.message and self.message.over(now):
             return self.give_up_message()
@@ -271,6 +268,38 @@ class OutageMenu:
             self._hang_up_at = None
             return (HangUp(),)
         return self._go(now) if self._step_at is not None and now >= self._step_at else ()
+
+    def press(self, digit: str, now: float) -> Actions:
+        """Handle a key; it counts once the menu was read, or ends a message."""
+        if self.message and not self.parting:
+            self.message.key(now)
+            return (CutLine(),)
+        if self.parting or not self._offers_keys:
+            return ()
+        chosen = self._settings.keys.get(digit)
+        if chosen is None:  # the menu again, but only once for a typed number
+            typed, self._astray_at = now - self._astray_at < BURST_S, now
+            if typed:
+                return ()
+        return (CutLine(), *self._go(now, chosen=chosen))
+
+    def hear(self, meaning: Meaning, now: float) -> Actions:
+        """Handle one of the menu's words: a choice, a digit, yes or no."""
+        outage = self._outage
+        if outage is None or self.parting or not self.listens:
+            return ()
+        asked, outage.asked = outage.asked, None
+        if isinstance(meaning, Consent) and asked is None:
+            return ()  # there was no question: treated as an unanswered turn
+        self._stepped = True  # the turn takes no further step
+        if isinstance(meaning, Consent):
+            return (CutLine(), *self._go(now, chosen=asked if meaning is Consent.YES else None))
+        choice = meaning if isinstance(meaning, Choice) else self._settings.keys.get(meaning)
+        if choice is None or outage.questions >= QUESTIONS:
+            return (CutLine(), *self._go(now))
+        outage.asked, self.quiet_since = choice, now
+        outage.questions += 1
+        return (CutLine(), _speak(Then.WAIT, QUESTION[choice]))
 
     def give_up_message(self) -> Actions:
         """Store what was said so far of a message: it is over, or the caller has hung up."""
@@ -280,7 +309,7 @@ class OutageMenu:
     @property
     def _offers_keys(self) -> bool:
         """Whether a key may be a choice: the menu was the last thing read."""
-        return not self.over and self._settings.has_keys and self.step in MENU
+        return not (self.over or self.away) and self._settings.has_keys and self.step in MENU
 
     @property
     def _step_at(self) -> float | None:
@@ -297,14 +326,14 @@ class OutageMenu:
         its last one is taken when a silence is too long.
         """
         self._down.add(stage)
-        if self._away:
+        if self.away:
             return ()
         told, self._stepped = self._stepped, True
         if self.has_the_line:
             return ()
         if not told:
             if self._outage is None:
-                self._outage, self._questions = OutageSteps(stage, self._settings, now=now), 0
+                self._outage = OutageSteps(stage, self._settings, now=now)
             return self._go(now)
         if self._outage is None and self._last is not None:
             self._outage, self._last = self._last, None
@@ -318,39 +347,8 @@ class OutageMenu:
         outage = self._outage
         if outage is None or stage != outage.stage or self.has_the_line:
             return ()
-        self._last, self._outage, self._asked = outage, None, None
+        self._last, self._outage, outage.asked = outage, None, None
         return (StageRecovered(stage=stage, down_s=now - outage.since),)
-
-    def _press(self, digit: str, now: float) -> Actions:
-        """Handle a key; it counts once the menu was read, or ends a message."""
-        if self.message:
-            self.message.key(now)
-            return (CutLine(),)
-        if not self._offers_keys:
-            return ()
-        chosen = self._settings.keys.get(digit)
-        if chosen is None:  # the menu again, but only once for a typed number
-            typed, self._astray_at = now - self._astray_at < BURST_S, now
-            if typed:
-                return ()
-        return (CutLine(), *self._go(now, chosen=chosen))
-
-    def _hear(self, meaning: Meaning, now: float) -> Actions:
-        """Handle one of the menu's words: a choice, a digit, yes or no."""
-        if not self.listens:
-            return ()
-        asked, self._asked = self._asked, None
-        if isinstance(meaning, Consent) and asked is None:
-            return ()  # there was no question: treated as an unanswered turn
-        self._stepped = True  # the turn takes no further step
-        if isinstance(meaning, Consent):
-            return (CutLine(), *self._go(now, chosen=asked if meaning is Consent.YES else None))
-        choice = meaning if isinstance(meaning, Choice) else self._settings.keys.get(meaning)
-        if choice is None or self._questions >= QUESTIONS:
-            return (CutLine(), *self._go(now))
-        self._asked, self.quiet_since = choice, now
-        self._questions += 1
-        return (CutLine(), _speak(Then.WAIT, QUESTION[choice]))
 
     def _note_spoken(self, event: Spoken, now: float) -> Actions:
         """Count silence from the end of what was said; go on if there was no text for a step."""
@@ -367,7 +365,9 @@ class OutageMenu:
     def _finish(self, event: ChoiceDone) -> Actions:
         """Tell the result of a choice and say goodbye, or make the next best choice."""
         if not event.done and event.choice in INSTEAD:
-            return self._carry_out(INSTEAD[event.choice])
+            stage = self._outage.stage if self._outage else ""
+            choice = INSTEAD[event.choice]
+            return _carry_out(choice, stage, has_keys=self._settings.has_keys)
         told: Actions = ()
         if event.lost:
             told = (_speak(Then.NOTHING, Situation.NOT_KEPT, must=True),)
@@ -375,53 +375,21 @@ class OutageMenu:
             told = (_speak(Then.NOTHING, DONE[event.choice], must=True),)
         return (*told, *self._part())
 
-    def _note(self, event: LineEvent, now: float) -> None:
-        match event:
-            case CallerStarted():
-                self._stepped = False
-            case CallerStopped():
-                # Silence counts at once: it may have been a cough, without a turn.
-                self.quiet_since = now
-            case AnswerSounded():
-                self.quiet_since = event.dry_at
-            case CallerAway():
-                self._away, self.quiet_since = event.away, now
-            case EarChecked():
-                self.hears_words = event.usable
-            case MessageBegan():
-                self.message = event.message
-            case _:
-                pass
-
     def _go(self, now: float, *, chosen: Choice | None = None) -> Actions:
         """Take the step that the caller chose, or the one that is due."""
         if self._outage is None:
             return ()
-        self.quiet_since, self._asked = now, None
+        stage, has_keys = self._outage.stage, self._settings.has_keys
+        self.quiet_since, self._outage.asked = now, None
         if chosen is not None:
             if not self._outage.choose():
                 return self._part()
-            return (_taken(self._outage.stage, Step.CHOSEN), *self._carry_out(chosen))
+            return (_taken(stage, Step.CHOSEN), *_carry_out(chosen, stage, has_keys=has_keys))
         step = self._outage.go(words=self.hears_words)
-        return self._part() if step is None else self._take(step, self._outage.stage)
-
-    def _take(self, step: Step, stage: str) -> Actions:
-        if step is Step.CLIP:
-            own = OF_STAGE.get(stage, Situation.DOWN)
-            several = len(self._down) > 1
-            situations = (Situation.DOWN, own) if several else (own, Situation.DOWN)
-            return (_taken(stage, step), _speak(Then.WAIT, *situations))
-        words = step is Step.WORDS
-        menu = MENU_OF[words, not words or self._settings.has_keys]
-        return (_taken(stage, step), _speak(Then.WAIT, menu))
-
-    def _carry_out(self, choice: Choice) -> Actions:
-        """Return the actions for a choice: a message is recorded here, others go elsewhere."""
-        if choice is not Choice.MESSAGE:
-            stage = self._outage.stage if self._outage else ""
-            return (RunMenuChoice(choice=choice, stage=stage),)
-        after_tone = () if self._settings.has_keys else (Situation.MESSAGE_WORDS,)
-        return (_speak(Then.NOTHING, *after_tone, Situation.MESSAGE, must=True), RecordMessage())
+        if step is None:
+            return self._part()
+        said = _said_at(step, stage, several=len(self._down) > 1, has_keys=has_keys)
+        return (_taken(stage, step), _speak(Then.WAIT, *said))
 
     def _part(self) -> Actions:
         """Say goodbye and hang up, once."""
@@ -439,3 +407,20 @@ def _speak(then: Then, *situations: Situation, must: bool = False) -> SpeakFor:
 
 def _taken(stage: str, step: Step) -> StepTaken:
     return StepTaken(stage=stage, step=step.value)
+
+
+def _said_at(step: Step, stage: str, *, several: bool, has_keys: bool) -> tuple[Situation, ...]:
+    """Return the situations of what is said at a step, if several stages are down or one is."""
+    if step is Step.CLIP:
+        own = OF_STAGE.get(stage, Situation.DOWN)
+        return (Situation.DOWN, own) if several else (own, Situation.DOWN)
+    words = step is Step.WORDS
+    return (MENU_OF[words, not words or has_keys],)
+
+
+def _carry_out(choice: Choice, stage: str, *, has_keys: bool) -> Actions:
+    """Return the actions for a choice: a message is recorded here, others go elsewhere."""
+    if choice is not Choice.MESSAGE:
+        return (RunMenuChoice(choice=choice, stage=stage),)
+    after_tone = () if has_keys else (Situation.MESSAGE_WORDS,)
+    return (_speak(Then.NOTHING, *after_tone, Situation.MESSAGE, must=True), RecordMessage())

@@ -22,22 +22,18 @@ from calls.line import CallerLine
 from calls.stereo import SAMPLE_BYTES
 from calls.turn import Turn
 from fallbacks.facts import HeldTheLine, StepTaken
-from processors.holding.late_answer_rules import Holding
 from processors.holding.line_rules import (
     CallerMessage,
     Choice,
     ChoiceDone,
     HangUp,
     KeepMessage,
-    RestTaken,
     RunMenuChoice,
     SpeakFor,
     Then,
 )
-from processors.holding.on_device_words import WordEar
-from processors.holding.outage_rules import OutageSettings
 from processors.holding.utterance_rules import Chooser, FallbackText, OwnWords, Situation
-from processors.wiring import CallWiring
+from processors.turn.floor import Floor
 
 TONE_HZ: Final = 1000  # inside the telephone band, and not a dialling tone (chosen)
 TONE_S: Final = 0.3
@@ -246,78 +242,58 @@ class Phrases:
         return next((item for item in found if item), None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fallback:
-    """The parts of a call's fallback.
-
-    Attributes:
-        holding: Decides when an answer is late.
-        outage: The pace of the outage menu.
-        phrases: The texts.
-        voice: Renders them.
-        choices: Carries out menu choices.
-        ear: Recognises the menu's words on this machine.
-        remember: Adds text to the assistant's context.
-    """
-
-    holding: Holding
-    outage: OutageSettings
-    phrases: Phrases
-    voice: ClipVoice
-    choices: MenuChoices
-    ear: WordEar
-    remember: Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Rest:
-    """Words that no voice could say."""
-
-    text: str
-    must: bool  # the caller cannot cut it short
-
-
 class OwnVoice:
     """Speaks on the caller's line, and adds what was heard to the context.
 
     Attributes:
         speaker: Plays the audio.
+        phrases: The texts.
+        line: The caller's.
     """
 
     def __init__(
-        self, fallback: Fallback, wiring: CallWiring, *, push: Callable[[Frame], Awaitable[None]]
+        self,
+        *,
+        phrases: Phrases,
+        voice: ClipVoice,
+        remember: Callable[[str], None],
+        line: CallerLine,
+        floor: Floor,
+        turn: Turn,
+        tell: Tell,
+        clock: Callable[[], float],
+        push: Callable[[Frame], Awaitable[None]],
     ) -> None:
         """Prepare.
 
         Args:
-            fallback: Has the texts and the voice.
-            wiring: Of the call.
+            phrases: The texts.
+            voice: Renders them.
+            remember: Adds text to the assistant's context.
+            line: The caller's.
+            floor: Of the call.
+            turn: In progress.
+            tell: Takes the events.
+            clock: Monotonic, in seconds.
             push: Sends audio to the line.
         """
-        self._fallback = fallback
-        self._line = wiring.line
-        self.speaker = Speaker(wiring.line, push=push, clock=wiring.clock)
-        self._tell = wiring.tell
-        self._now = wiring.clock
-        self._turn = wiring.turn
-        self._floor = wiring.floor
-        self._unheard = OwnWords(wiring.line)
-        self._rest: deque[_Rest] = deque(maxlen=64)
+        self.speaker = Speaker(line, push=push, clock=clock)
+        self.phrases = phrases
+        self._voice = voice
+        self._add_to_context = remember
+        self.line = line
+        self._floor = floor
+        self._turn = turn
+        self._tell = tell
+        self._now = clock
+        self._unheard = OwnWords(line)
+        self._rest: deque[tuple[str, bool]] = deque(maxlen=64)  # words that no voice could say
         self._speaking_rest = asyncio.Lock()
 
     @property
     def wake_at(self) -> float | None:
         """When the next words to remember will have been heard."""
         return self._unheard.wake_at
-
-    @property
-    def rate_hz(self) -> int:
-        """The line's sample rate."""
-        return self.speaker.rate_hz
-
-    @rate_hz.setter
-    def rate_hz(self, rate_hz: int) -> None:
-        self.speaker.rate_hz = rate_hz
 
     def keep_rest(self, rest: str, *, must: bool) -> None:
         """Keep words that no voice could say until `speak_rest`.
@@ -326,7 +302,7 @@ class OwnVoice:
             rest: The words.
             must: The caller cannot cut it short.
         """
-        self._rest.append(_Rest(text=rest, must=must))
+        self._rest.append((rest, must))
 
     async def speak(self, action: SpeakFor, *, over_caller: bool) -> float | None:
         """Speak for the first situation that has a text left.
@@ -336,56 +312,56 @@ class OwnVoice:
             left. A line that is not silent needs no filler.
         """
         holds = action.then is Then.HOLD  # texts may repeat: the answer is still pending
-        if holds and self._line.queued_s(self._now()):
-            return self._line.dry_at
+        if holds and self.line.queued_s(self._now()):
+            return self.line.dry_at
         topical = not holds
-        phrases = self._fallback.phrases
-        utterance = phrases.choose(action.situations, topical=topical, again=holds)
+        utterance = self.phrases.choose(action.situations, topical=topical, again=holds)
         if utterance is None:
             return None
         if over_caller and not action.must:
             return inf
-        sound = self._fallback.voice.say(utterance.text, utterance.language)
+        sound = self._voice.say(utterance.text, utterance.language)
         length_s = await self.speaker.speak(sound, must=action.must)
         if length_s is None:
             return inf
         if topical and utterance.situation is Situation.LLM:
             self._unheard.add(utterance.text, length_s)
         self._tell_held(utterance)
-        return self._line.dry_at
+        return self.line.dry_at
 
-    async def speak_rest(self, report: Callable[[RestTaken], None], *, must: bool) -> None:
+    async def speak_rest(self, report: Callable[[float | None], None], *, must: bool) -> None:
         """Say in the local voice what no voice could say.
 
         Args:
-            report: Receives the events of it.
+            report: Gets when the line runs dry, including the words: `None` as they are taken, and
+                the moment once they are rendered.
             must: Say only mandatory words; the others are kept.
         """
         async with self._speaking_rest:
-            while rest := next((item for item in self._rest if item.must or not must), None):
+            while rest := next((item for item in self._rest if item[1] or not must), None):
                 self._rest.remove(rest)
-                report(RestTaken())
+                text, protected = rest
+                report(None)
                 self._tell(StepTaken(stage="tts", step="local"))
-                language = self._fallback.phrases.language
-                sound = self._fallback.voice.say_locally(rest.text, language)
-                length_s = await self.speaker.speak(sound, must=rest.must, answer=True)
+                sound = self._voice.say_locally(text, self.phrases.language)
+                length_s = await self.speaker.speak(sound, must=protected, answer=True)
                 if length_s is not None:
-                    self._unheard.add(rest.text, length_s, must=rest.must)
-                    report(RestTaken(dry_at=self._line.dry_at))
+                    self._unheard.add(text, length_s, must=protected)
+                    report(self.line.dry_at)
 
     async def sound_tone(self) -> float:
         """Play the tone after which a caller speaks; return when it will have been heard."""
 
         async def sound() -> bytes:
-            return tone(self.rate_hz)
+            return tone(self.speaker.rate_hz)
 
         await self.speaker.speak(sound(), must=True)
-        return self._line.dry_at
+        return self.line.dry_at
 
     def stop(self) -> None:
         """Stop interruptible speech, and remember the part of it that was heard."""
         self.speaker.cut()
-        self._rest = deque((rest for rest in self._rest if rest.must), maxlen=self._rest.maxlen)
+        self._rest = deque((rest for rest in self._rest if rest[1]), maxlen=self._rest.maxlen)
         for words in self._unheard.cut(self._now()):
             self._remember(words)
 
@@ -400,5 +376,5 @@ class OwnVoice:
         self._tell(HeldTheLine(turn=self._turn.number, utterance=utterance.name, after_s=after_s))
 
     def _remember(self, words: str) -> None:
-        self._fallback.remember(words)
+        self._add_to_context(words)
         self._tell(AgentSaid(turn=self._turn.number, text=words))

@@ -9,77 +9,15 @@ not.
 """
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable
 from math import inf
 from typing import Final
 
-from calls.events import CallerStarted, CallerStopped, TurnDecided
-from fallbacks.facts import PauseJudged
 from processors.holding.late_answer_rules import Holding
-from processors.holding.line_rules import (
-    AgentCutOff,
-    AnswerEvent,
-    AnswerOpen,
-    AnswerSounded,
-    NothingSaid,
-    RestTaken,
-    ToolBegan,
-    ToolEnded,
-)
-from processors.turn.floor import Floor, WordsCame
-
-
-class PendingTurn:
-    """The caller's turn before it is decided; reset when the caller speaks.
-
-    Attributes:
-        decided: It is over: later reports on it change nothing.
-        finished: Turn detection's decision on the pause; `None` before a decision.
-        unanswered: Earlier words of the caller have no answer yet.
-    """
-
-    def __init__(self) -> None:
-        self.decided = False
-        self.finished: bool | None = None
-        self.unanswered = False
-
-    def begin(self, *, unanswered: bool) -> None:
-        """Start over because the caller speaks: the decision on an earlier pause is void.
-
-        Args:
-            unanswered: An answer is pending.
-        """
-        self.decided, self.finished = False, None
-        self.unanswered = self.unanswered or unanswered
-
-    def settle(self) -> None:
-        """Record that the caller's earlier words are answered, or never will be."""
-        self.unanswered = False
-
-    def decide(self) -> None:
-        """Record that the turn is over."""
-        self.decided, self.unanswered = True, False
-
-    def is_pending(self, *, worded: bool, deaf: bool) -> bool:
-        """Return whether an answer is pending.
-
-        Args:
-            worded: The turn has produced a word.
-            deaf: A recogniser failed: words and the turn's end may both be missing.
-        """
-        if self.decided or deaf:
-            return True
-        return self.finished is not False if worded else self.unanswered
-
+from processors.turn.floor import Floor
 
 MOST_NEWS: Final = 8  # failures that are not announced yet; beyond that the oldest is dropped
 BEHIND_S: Final = 0.1  # for what follows the report: a voice's last words, a caller's first
-
-
-@dataclass(frozen=True, slots=True)
-class _Exhausted:
-    stage: str
-    at: float
 
 
 class StageNews:
@@ -93,52 +31,56 @@ class StageNews:
         deaf: A recogniser failed while the caller spoke: the end of it may go unnoticed.
     """
 
-    def __init__(self, floor: Floor, *, pause_s: float) -> None:
-        """Treat a silence of up to `pause_s` seconds as a pause."""
+    def __init__(
+        self, floor: Floor, *, pause_s: float, word_until: Callable[[], float] = lambda: 0.0
+    ) -> None:
+        """Prepare.
+
+        Args:
+            floor: Of the call.
+            pause_s: A shorter silence is a pause.
+            word_until: Returns until when the caller's last words may be a choice from the menu.
+        """
         self.deaf = False
         self._floor = floor
         self._pause_s = pause_s
-        self._exhausted: deque[_Exhausted] = deque(maxlen=MOST_NEWS)
-        self._pending_until = 0.0
+        self._word_until = word_until
+        self._exhausted: deque[tuple[str, float]] = deque(
+            maxlen=MOST_NEWS
+        )  # stages, and since when
 
     @property
     def wake_at(self) -> float | None:
         """When to announce the first of them, or `None`."""
         if not self._exhausted or self._floor.caller_speaking:
             return None
-        first, stopped_at = self._exhausted[0], self._floor.stopped_at
-        if first.stage == "stt":
-            paused_at = -inf if stopped_at is None else stopped_at + self._pause_s
-            at = max(first.at + BEHIND_S, paused_at)
-        else:
-            at = first.at + (BEHIND_S if first.stage == "tts" else 0.0)
-        return max(at, self._pending_until)
+        (stage, at), stopped_at = self._exhausted[0], self._floor.stopped_at
+        at += BEHIND_S if stage in ("stt", "tts") else 0.0
+        if stage == "stt" and stopped_at is not None:
+            at = max(at, stopped_at + self._pause_s)
+        return max(at, self._word_until())
 
     def exhausted(self, stage: str, now: float) -> None:
         """Add a stage without a rung left."""
-        self._exhausted.append(_Exhausted(stage, now))
+        self._exhausted.append((stage, now))
         self.deaf = self.deaf or stage == "stt"
 
     def caller_started(self) -> None:
         """Drop the reports of the turn that is now void, except for STT."""
-        kept = [exhausted for exhausted in self._exhausted if exhausted.stage == "stt"]
-        self._exhausted = deque(kept, maxlen=MOST_NEWS)
-        self.deaf = bool(kept)
-
-    def wait_for_word(self, until: float) -> None:
-        """Announce nothing before `until`: the caller may have said one of the menu's words."""
-        self._pending_until = until
+        self.drop("llm")
+        self.drop("tts")
+        self.deaf = bool(self._exhausted)
 
     def drop(self, stage: str) -> None:
         """Drop the reports of a stage that has a substitute, or works again."""
-        kept = (exhausted for exhausted in self._exhausted if exhausted.stage != stage)
+        kept = (exhausted for exhausted in self._exhausted if exhausted[0] != stage)
         self._exhausted = deque(kept, maxlen=MOST_NEWS)
 
     def due(self, now: float) -> str | None:
         """Return the stage to announce now, once, or `None`."""
         if self.wake_at is None or now < self.wake_at:
             return None
-        return self._exhausted.popleft().stage
+        return self._exhausted.popleft()[0]
 
 
 BREATH_S: Final = 0.2  # the usual maximum of silence before a voice's first word
@@ -147,108 +89,112 @@ BREATH_S: Final = 0.2  # the usual maximum of silence before a voice's first wor
 class PendingAnswer:
     """Tells `Holding` of one call whether an answer is pending.
 
-    pending = PendingAnswer(holding, floor)
+    pending = PendingAnswer(holding, floor, news)
     floor.words("Hello", final=False)
-    pending.handle(CallerStopped(at_s=100.0, noticed_at_s=100.2), 100.2, deaf=False)
+    pending.caller_stopped(100.0)
     holding.wake_at  # 101.05
+
+    Attributes:
+        finished: The turn detector's decision on the caller's pause; `None` before one.
     """
 
-    def __init__(self, holding: Holding, floor: Floor) -> None:
+    def __init__(self, holding: Holding, floor: Floor, news: StageNews) -> None:
         self._holding = holding
         self._floor = floor
-        self._pending = PendingTurn()
+        self._news = news
+        self._over = False  # the turn is over: later reports on it change nothing
+        self.finished: bool | None = None
+        self._unanswered = False  # earlier words of the caller have no answer yet
         self._tools: set[str] = set()  # ids of running calls
         self._decided_at = -inf  # the end of the last turn
         self._sounded = False  # the agent was heard since it was last interrupted
         self._open = False  # an answer is being written or spoken
 
-    def handle(self, event: AnswerEvent, now: float, *, deaf: bool) -> None:
-        """Process an event.
+    def caller_started(self) -> None:
+        """Record that the caller speaks: the decision on an earlier pause is void."""
+        self._tools.clear()
+        self._over, self.finished = False, None
+        self._unanswered = self._unanswered or self._holding.pending_since is not None
+        self._holding.expect_nothing()
 
-        Args:
-            event: What happened.
-            now: Monotonic, in seconds.
-            deaf: A recogniser failed: words and the turn's end may both be missing.
-        """
-        match event:
-            case CallerStarted() | CallerStopped():
-                self._note_caller(event, deaf=deaf)
-            case PauseJudged() | WordsCame():
-                self._note_pending(event, now, deaf=deaf)
-            case TurnDecided():
-                self._note_decided(now)
-            case NothingSaid():
-                self._decided_at = now
-                self._pending.settle()
-                self._pending.begin(unanswered=False)
-                self._holding.expect_nothing()
-            case AnswerSounded() | AnswerOpen():
-                self._note_answer(event, now)
-            case RestTaken():
-                if event.dry_at is not None:  # the local voice's words count as the answer
-                    self._note_answer(AnswerSounded(dry_at=event.dry_at, audible=True), now)
-            case _:
-                self._note_tool(event, now)
-
-    def _note_caller(self, event: CallerStarted | CallerStopped, *, deaf: bool) -> None:
-        if isinstance(event, CallerStarted):
-            self._tools.clear()
-            self._pending.begin(unanswered=self._holding.pending_since is not None)
-            self._holding.expect_nothing()
-            return
+    def caller_stopped(self, at: float) -> None:
+        """Record that the caller is silent, since `at`."""
         self._sounded = False
-        self._holding.caller_stopped(event.at_s)
-        if not self._is_pending(deaf=deaf):
+        self._holding.caller_stopped(at)
+        if not self._is_pending:
             self._holding.paused()  # until the turn ends: it may be a cough, or a pause to think
 
-    def _is_pending(self, *, deaf: bool) -> bool:
-        return self._pending.is_pending(worded=self._floor.worded, deaf=deaf)
+    def judge_again(self, now: float) -> None:
+        """Decide again whether an answer is pending: the turn is not over, and something came."""
+        if self._is_pending:
+            self._holding.decided(now)
+        else:
+            self._holding.paused()
 
-    def _note_decided(self, now: float) -> None:
-        """Process the end of a turn, which may have words alone, too soft for the VAD."""
-        self._pending.decide()
+    def turn_decided(self, now: float) -> None:
+        """Record the end of a turn, which may have words alone, too soft for the VAD."""
+        self._over, self._unanswered = True, False
         if self._floor.quiet_at > self._decided_at or self._sounded:
             self._holding.decided(now)
         else:
             self._holding.caller_stopped(now)
         self._decided_at = now
 
-    def _note_pending(self, event: PauseJudged | WordsCame, now: float, *, deaf: bool) -> None:
-        """Update whether an answer is pending before the turn is decided."""
-        if isinstance(event, PauseJudged):
-            self._pending.finished = event.finished
-        if self._is_pending(deaf=deaf):
-            self._holding.decided(now)
-        else:
-            self._holding.paused()
+    def nothing_said(self, now: float) -> None:
+        """Record that the turn is over without a transcript, and no model is asked."""
+        self._decided_at = now
+        self._over, self.finished, self._unanswered = False, None, False
+        self._holding.expect_nothing()
 
-    def _note_answer(self, event: AnswerSounded | AnswerOpen, now: float) -> None:
-        if isinstance(event, AnswerOpen):
-            self._open = event.more
-            self._holding.goes_on = self._holding.goes_on and event.more
-            return
+    def sounded(self, dry_at: float, now: float, *, audible: bool = True) -> None:
+        """Record audio of the answer on the line.
+
+        Args:
+            dry_at: When its last audible sample is played.
+            now: Monotonic, in seconds.
+            audible: It is not silence.
+        """
         self._holding.expected(now + BREATH_S)
-        if event.audible:  # it is the answer, unless a tool runs
-            self._sounded = True
-            self._pending.settle()
-            at = event.dry_at
-            pending_from, more_from = at if self._tools else None, at if self._open else None
-            self._holding.answered(pending_from=pending_from, more_from=more_from)
+        if audible:  # it is the answer, unless a tool runs
+            self._sounded, self._unanswered = True, False
+            self._holding.answered(
+                pending_from=dry_at if self._tools else None,
+                more_from=dry_at if self._open else None,
+            )
 
-    def _note_tool(self, event: ToolBegan | ToolEnded | AgentCutOff, now: float) -> None:
-        """Track running tools: the model's answer to their results is pending."""
-        match event:
-            case ToolBegan():
-                self._tools.add(event.call)
-                if self._holding.pending_since is None:
-                    self._holding.answered(pending_from=max(now, event.dry_at))
-            case ToolEnded() if event.call in self._tools:
-                self._tools.remove(event.call)
-                if not self._tools and not event.asks:
-                    self._holding.answered()  # the model has nothing more to say
-            case ToolEnded():  # it was cancelled before
-                pass
-            case AgentCutOff():
-                self._tools.clear()
-                self._sounded = self._open = False
-                self._holding.goes_on = False
+    def written(self, *, more: bool) -> None:
+        """Record that a model begins an answer, or that all of its audio has gone to the line."""
+        self._open = more
+        self._holding.goes_on = self._holding.goes_on and more
+
+    def tool_began(self, call: str, dry_at: float, now: float) -> None:
+        """Record that the model waits for a tool: its answer to the result is pending.
+
+        Args:
+            call: The tool call's id.
+            dry_at: When what was said before it ends.
+            now: Monotonic, in seconds.
+        """
+        self._tools.add(call)
+        if self._holding.pending_since is None:
+            self._holding.answered(pending_from=max(now, dry_at))
+
+    def tool_ended(self, call: str, *, asks: bool) -> None:
+        """Record a tool's result, and whether the model is asked about it."""
+        if call not in self._tools:  # it was cancelled before
+            return
+        self._tools.remove(call)
+        if not self._tools and not asks:
+            self._holding.answered()  # the model has nothing more to say
+
+    def cut_off(self) -> None:
+        """Record that the agent's speech or work was cut off."""
+        self._tools.clear()
+        self._sounded = self._open = False
+        self._holding.goes_on = False
+
+    @property
+    def _is_pending(self) -> bool:
+        if self._over or self._news.deaf:  # words and the turn's end may both be missing
+            return True
+        return self.finished is not False if self._floor.worded else self._unanswered

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, Final, cast
 
 from calls.line import CallerLine
+from fallbacks.word_times import UNIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +61,11 @@ class OwnWords:
 
 
 def _beginning(sentence: _OwnSentence, heard_s: float) -> str:
-    words = sentence.text.split()
+    words = [unit.end() for unit in UNIT.finditer(sentence.text)]
     length_s = max(sentence.end_s - sentence.begin_s, 0.001)
     share = min(1.0, max(0.0, (heard_s - sentence.begin_s) / length_s))
-    return " ".join(words[: int(share * len(words))])
+    heard = int(share * len(words))
+    return sentence.text[: words[heard - 1]].strip() if heard else ""
 
 
 PLAYS: Final = 3  # of one text in one call: once, and two repeats

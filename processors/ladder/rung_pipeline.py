@@ -18,12 +18,11 @@ from pipecat.frames.frames import CancelFrame, EndFrame, Frame, InterruptionFram
 from pipecat.pipeline.pipeline import Pipeline, PipelineSink, PipelineSource
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
-"""Called once, when a rung is set up and started."""
-
 Output: TypeAlias = Callable[["RungPipeline", Frame, FrameDirection], Coroutine[Any, Any, None]]
 """Receives a frame that a rung pushed, and its direction; no starts, ends or interruptions."""
 
 Ready: TypeAlias = Callable[["RungPipeline"], Coroutine[Any, Any, None]]
+"""Called once, when a rung is set up and started."""
 
 PASSES: Final = 3  # of the loop, for a service to take what was sent: system frames overtake it
 STOP_S: Final = 1.0  # for a rung to close its connection when the call is over (chosen)
@@ -63,11 +62,6 @@ class RungPipeline:
             source=PipelineSource(self._pushed, name=f"{service.name}::above"),
             sink=PipelineSink(self._pushed, name=f"{service.name}::below"),
         )
-
-    @property
-    def muted(self) -> bool:
-        """Whether old work still has to leave the service, which cannot be asked before that."""
-        return self._fence is not None
 
     def setup(self, owner: FrameProcessor, setup: FrameProcessorSetup) -> None:
         """Begin to set the service up; returns at once.

@@ -1,13 +1,18 @@
-"""The queue of the TTS stage: pieces of speech, and the frames between them, in order."""
+"""The queue of the TTS stage: pieces of speech, and the frames between them, in order.
 
+A model's words are collected into sentences; an incomplete word can be taken back.
+"""
+
+import re
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from pipecat.frames.frames import (
     AggregatedTextFrame,
+    DataFrame,
     EndFrame,
     Frame,
     InterimTranscriptionFrame,
@@ -23,21 +28,16 @@ from pipecat.frames.frames import (
     TTSStoppedFrame,
     TTSTextFrame,
 )
-from pipecat.utils.text.base_text_aggregator import TextType
+from pipecat.utils.string import SENTENCE_ENDING_PUNCTUATION, match_endofsentence
+from pipecat.utils.text.base_text_aggregator import Aggregation, TextType
+from pipecat.utils.text.simple_text_aggregator import SimpleTextAggregator
 
 from calls.resume import OwedWords
-from fallbacks.clauses import ClauseRule
+from fallbacks.ladder import ClauseRule
 from fallbacks.word_times import CHARACTER_S, sayable
-from processors.speaking.attempt_rules import (
-    EndSpeech,
-    PlaySound,
-    PlayWord,
-    SentenceAdded,
-    SpeechAction,
-    TextEnded,
-)
-from processors.speaking.decision import SpokenUtterance
-from processors.speaking.sentences import Sentences, TakeBackFrame
+from processors.speaking.clause_rules import FirstClause, hurried_end
+from processors.speaking.decision import EndSpeech, SpeechAction, SpokenUtterance
+from processors.speaking.ledger_rules import PlaySound, PlayWord
 
 AHEAD_S: Final = 10.0  # of speech that a voice may be ahead: more is often unheard
 NEXT_S: Final = 3.0  # left on the line when a voice gets more: time for three failures (chosen)
@@ -98,14 +98,16 @@ class SpokenPiece:
         """Start it with the sentences so far."""
         self.utterance = utterance
         actions = utterance.start(" ".join(self.sentences), now)
-        return (*actions, *(utterance.handle(TextEnded(), now) if self.closed else ()))
+        return (*actions, *(utterance.end_text(now) if self.closed else ()))
 
-    def add(self, news: SentenceAdded | TextEnded, now: float) -> tuple[SpeechAction, ...]:
-        """Add a sentence, or the end of the text."""
+    def add(self, sentence: str | None, now: float) -> tuple[SpeechAction, ...]:
+        """Add a sentence; `None` if no sentence follows."""
+        if self.utterance and sentence is not None:
+            return self.utterance.add(sentence, now)
         if self.utterance:
-            return self.utterance.handle(news, now)
-        if isinstance(news, SentenceAdded):
-            self.sentences.append(news.sentence)
+            return self.utterance.end_text(now)
+        if sentence is not None:
+            self.sentences.append(sentence)
         else:
             self.closed = True
         return ()
@@ -121,6 +123,7 @@ class SpokenPiece:
             case PlayWord():
                 word = TTSTextFrame(action.word, TextType.WORD, context_id=self.context_id)
                 word.append_to_context = self.append_to_context
+                word.includes_inter_frame_spaces = action.spaced
                 frames.append(word)
             case EndSpeech():
                 stopped = TTSStoppedFrame(context_id=self.context_id)
@@ -140,8 +143,111 @@ class SpokenPiece:
         return [started]
 
 
-Said: TypeAlias = tuple[SpokenPiece, SentenceAdded | TextEnded]
-"""News for a piece of speech."""
+# A word and a sign: not a number that may get decimals, an initial or an address.
+_ENDING: Final = re.compile(r"(?:^|\s)[¿¡]?[^\W\d_]+(?:['\u2019-][^\W\d_]+)*[^\W\d_]{2}[.!?]$")
+# A character that may still be closed after the sign.
+_OPEN: Final = frozenset('"\u201c\u201d\u201e\u00ab\u00bb()[]')
+_LIKELIER_PART: Final = " a"  # a lower-case letter follows abbreviations more often than sentences
+
+
+@dataclass
+class TakeBackFrame(DataFrame):
+    """The last characters of the answer are incomplete, and must not be spoken.
+
+    Words are passed on as they come, because the voice waits for the first character of the next
+    sentence. An incomplete word never ends a sentence, so it is still here when it is taken back.
+
+    Attributes:
+        characters: The number of them.
+    """
+
+    characters: int = 0
+
+
+class Sentences(SimpleTextAggregator):
+    """Pipecat's own rules for the end of a sentence, with text that can be taken back.
+
+    Those rules wait for the first character of what follows. If nothing that follows could change
+    the result, the sentence is released without it: one word of the model sooner. The beginning of
+    a reply's first sentence is released earlier, if the voice accepts partial text.
+    """
+
+    def __init__(self, *, language: Any = None, clock: Callable[[], float] = lambda: 0.0) -> None:
+        """Prepare.
+
+        Args:
+            language: As Pipecat's aggregators take it.
+            clock: Monotonic, in seconds.
+        """
+        super().__init__(language=language)
+        self._now = clock
+        self._first: FirstClause | None = None  # set until part of the reply is released
+        self._begun = False  # the beginning of a sentence was released, and not its end
+
+    @property
+    def hurriable(self) -> bool:
+        """Whether `hurry` would release something."""
+        return self._begun and hurried_end(self._text) > 0
+
+    def begin_reply(self, rule: ClauseRule | None) -> None:
+        """Release the first clause before its sentence ends, if the rule allows."""
+        self._first = FirstClause(rule)
+
+    async def aggregate(self, text: str) -> AsyncIterator[Aggregation]:
+        """Add a piece of text as the model sent it, and yield the sentences that it ends."""
+        async for sentence in super().aggregate(text):
+            self._first, self._begun = None, False
+            yield sentence
+        if self._ended and (sentence := await self.flush()):
+            yield sentence
+        elif self._first and (clause := self._let_go(self._first.end(self._text, self._now()))):
+            yield clause
+
+    def hurry(self) -> Aggregation | None:
+        """Release the whole words so far of a sentence whose beginning was released."""
+        return self._let_go(hurried_end(self._text)) if self._begun else None
+
+    async def flush(self) -> Aggregation | None:
+        """Return all that is collected."""
+        self._first, self._begun = None, False
+        return await super().flush()
+
+    async def handle_interruption(self) -> None:
+        """Discard everything."""
+        self._first, self._begun = None, False
+        await super().handle_interruption()
+
+    def _let_go(self, end: int) -> Aggregation | None:
+        if end == 0:
+            return None
+        clause, rest = self._text[:end].strip(), self._text[end:]
+        self._collect(rest)
+        self._first, self._begun = None, True
+        return Aggregation(text=clause, type=TextType.SENTENCE)
+
+    @property
+    def _ended(self) -> bool:
+        """Whether the collected text is a sentence, whatever follows."""
+        text = self._text
+        if not _ENDING.search(text) or not _OPEN.isdisjoint(text):
+            return False
+        end = match_endofsentence(text + _LIKELIER_PART, language=self.language)
+        return end == len(text)
+
+    def take_back(self, characters: int) -> None:
+        """Discard the last characters, unless they are already part of a sentence."""
+        self._collect(self._text[: max(0, len(self._text) - characters)])
+
+    def _collect(self, text: str) -> None:
+        """Replace the collected text."""
+        self._text = text
+        pending = text.rstrip()[-1:] in SENTENCE_ENDING_PUNCTUATION and bool(text)
+        state = type(self._lookahead_state)
+        self._lookahead_state = state.AWAITING_CHARACTER if pending else state.IDLE
+
+
+Said: TypeAlias = tuple[SpokenPiece, str | None]
+"""A sentence for a piece of speech; `None` if no sentence follows."""
 
 
 class SpeechQueue:
@@ -193,7 +299,7 @@ class SpeechQueue:
         return first if isinstance(first, SpokenPiece) else None
 
     async def add(self, frame: Frame) -> list[Said]:
-        """Queue a frame; return the news for pieces of speech."""
+        """Queue a frame; return what it adds to pieces of speech."""
         match frame:
             case TTSSpeakFrame():
                 piece = SpokenPiece(
@@ -245,15 +351,10 @@ class SpeechQueue:
         await self._sentences.handle_interruption()
         dropped = [entry for entry in self._entries if entry.interruptible]
         self._entries = deque(entry for entry in self._entries if not entry.interruptible)
-        pieces = [entry for entry in dropped if isinstance(entry, SpokenPiece)]
-        unbegun = [piece for piece in pieces if piece.utterance is None and piece.append_to_context]
-        self.speech.interrupted(
-            written=not self.in_reply,
-            kept=self.head is not None or self._queued_s() > 0.0,
-            unbegun=" ".join(sentence for piece in unbegun for sentence in piece.sentences),
-        )
+        protected = self.head is not None or self._queued_s() > 0.0  # after the line's flush
+        self.speech.interrupted(written=not self.in_reply, protected=protected)
         self.in_reply, self._open = False, None
-        return pieces
+        return [entry for entry in dropped if isinstance(entry, SpokenPiece)]
 
     async def _complete(self) -> list[Said]:
         self.in_reply = False
@@ -280,13 +381,13 @@ class SpeechQueue:
             closed = self._close()
             self._open = SpokenPiece(follows=True)
             self._entries.append(self._open)
-        if self._open.append_to_context:
-            self.speech.add(sentence)
-        return [*closed, (self._open, SentenceAdded(sentence))]
+        words = sentence if self._open.append_to_context else ""
+        self.speech.add(words, protected=not self._open.interruptible)
+        return [*closed, (self._open, sentence)]
 
     def _close(self) -> list[Said]:
         piece, self._open = self._open, None
-        return [(piece, TextEnded())] if piece else []
+        return [(piece, None)] if piece else []
 
 
 def _is_to_be_spoken(frame: TextFrame) -> bool:

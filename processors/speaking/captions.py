@@ -51,13 +51,14 @@ class Captions(BaseObserver):
                 pass
 
     def _hear(self, frame: TTSTextFrame) -> None:
-        self._spoken = joined(self._spoken, frame.text)
+        spaced = frame.includes_inter_frame_spaces
+        self._spoken = joined(self._spoken, frame.text, spaced=spaced)
         known = self._voices[-1]["provider"] if self._voices else ""
         provider = frame.metadata.get(RUNG) or known
         if not self._voices or known != provider:
             self._voices.append({"provider": provider, "words": ""})
         last = self._voices[-1]
-        last["words"] = joined(last["words"], frame.text)
+        last["words"] = joined(last["words"], frame.text, spaced=spaced)
 
     def _said(self, who: str, text: str, *, final: bool) -> None:
         if not text.strip():
@@ -68,6 +69,8 @@ class Captions(BaseObserver):
         self._show(said)
 
 
-def joined(before: str, more: str) -> str:
-    """Return two pieces of speech with one space between them."""
+def joined(before: str, more: str, *, spaced: bool = False) -> str:
+    """Return two pieces of speech, with one space between them unless the second has its own."""
+    if spaced:
+        return f"{before}{more}".strip()
     return f"{before.rstrip()} {more.lstrip()}".strip()

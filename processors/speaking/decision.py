@@ -5,8 +5,9 @@ audio is held until the voice is chosen, and dropped if another one is.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, TypeAlias
 
+from calls.line import CallerLine
 from fallbacks.attempt_events import (
     Ask,
     AttemptAction,
@@ -28,27 +29,68 @@ from fallbacks.deadline import Deadline
 from fallbacks.facts import StageExhausted
 from fallbacks.failure import Severity, failed
 from fallbacks.symptoms import SHORT_AUDIO_S, Symptom
-from processors.speaking.attempt_rules import (
-    AddSentence,
-    AskVoice,
-    CallerInterrupted,
-    EndSpeech,
-    EndText,
-    MuteVoice,
-    SentenceAdded,
+from processors.speaking.ledger_rules import (
+    PlaySound,
+    PlayWord,
     SoundCame,
-    SpeechAction,
-    SpeechEvent,
-    TextEnded,
-    VoiceEvent,
+    SoundOutlet,
+    SpeechLedger,
     WordTimed,
 )
-from processors.speaking.ledger_rules import OutgoingLine, SoundOutlet, SpeechLedger
 
 PATIENCE_S: Final = 1.5  # after the last audio on the line, for a rung that could say the rest
 IDLE_S: Final = 0.5  # without new text; Cartesia lets a context expire 1 s after its last audio
 DONE_S: Final = 0.3  # for a voice that has sent every word to report that it is done
 NOBODY: Final = 0  # no voice is in use yet; attempt numbers begin with 1
+
+
+VoiceEvent: TypeAlias = SoundCame | WordTimed | Finished | Failed | Paused | Resumed | Dropped
+"""A voice's events for an attempt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskVoice:
+    """Ask a rung to speak, for an attempt."""
+
+    provider: str
+    attempt: int
+    rest: str  # of the utterance, as far as its text has come
+    closed: bool  # no sentence follows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddSentence:
+    """Give a speaking rung another sentence."""
+
+    provider: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndText:
+    """Tell a rung that no sentence follows."""
+
+    provider: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MuteVoice:
+    """Stop a rung's work."""
+
+    provider: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndSpeech:
+    """End the utterance; `unsaid` is what no voice could say."""
+
+    unsaid: str
+
+
+SpeechAction: TypeAlias = (
+    TellFact | AskVoice | AddSentence | EndText | MuteVoice | Use | PlaySound | PlayWord | EndSpeech
+)
+"""The actions of `SpokenUtterance`."""
 
 
 @dataclass(slots=True)
@@ -86,7 +128,7 @@ class SpokenUtterance:
         self,
         attempting: Attempting,
         *,
-        line: OutgoingLine,
+        line: CallerLine,
         rate_hz: int,
         until: Deadline,
         must: bool = False,
@@ -135,28 +177,35 @@ class SpokenUtterance:
         self._follow(self._attempting.start(self._until, now), now)
         return self._settle(now)
 
-    def handle(self, event: SpeechEvent, now: float) -> tuple[SpeechAction, ...]:
-        """Decide on an event; events of an ended attempt are ignored."""
-        voices = self._live.values()
-        match event:
-            case _ if self.over:
-                pass
-            case SentenceAdded():
-                sentence = event.sentence
-                self._ledger.hand_over(f"{sentence} ")
-                self._actions += [
-                    AddSentence(provider=v.provider, sentence=sentence) for v in voices
-                ]
-            case TextEnded():
-                if self.accepts:
-                    self.accepts = False
-                    self._actions += [EndText(provider=voice.provider) for voice in voices]
-            case CallerInterrupted():
-                self._follow(self._attempting.cancel("caller"), now)
-                self.accepts, self.over = False, True
-            case _:
-                if event.attempt in self._live:
-                    self._hear(event, self._live[event.attempt], now)
+    def add(self, sentence: str, now: float) -> tuple[SpeechAction, ...]:
+        """Add a sentence to what is to be said."""
+        if not self.over:
+            self._ledger.hand_over(f"{sentence} ")
+            self._actions += [
+                AddSentence(provider=live.provider, sentence=sentence)
+                for live in self._live.values()
+            ]
+        return self._settle(now)
+
+    def end_text(self, now: float) -> tuple[SpeechAction, ...]:
+        """Record that no sentence follows."""
+        if self.accepts:
+            self.accepts = False
+            self._actions += [EndText(provider=live.provider) for live in self._live.values()]
+        return self._settle(now)
+
+    def interrupt(self, now: float) -> tuple[SpeechAction, ...]:
+        """Drop the rest: the caller speaks."""
+        if not self.over:
+            self._follow(self._attempting.cancel("caller"), now)
+            self.accepts, self.over = False, True
+        return self._settle(now)
+
+    def handle(self, event: VoiceEvent, now: float) -> tuple[SpeechAction, ...]:
+        """Decide on a voice's event; those of an ended attempt are ignored."""
+        live = self._live.get(event.attempt)
+        if live is not None and not self.over:
+            self._hear(event, live, now)
         return self._settle(now)
 
     def tick(self, now: float) -> tuple[SpeechAction, ...]:
@@ -168,7 +217,7 @@ class SpokenUtterance:
         idle_until = voice.idle_until(accepts=self.accepts) if voice else None
         if idle_until is not None and idle_until <= now:
             if self.accepts:
-                return self.handle(TextEnded(), now)
+                return self.end_text(now)
             self._end_voice(now)
         return self._settle(now)
 

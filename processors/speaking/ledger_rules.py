@@ -10,11 +10,11 @@ spoken.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
+from calls.line import CallerLine
 from calls.stereo import SAMPLE_BYTES
-from fallbacks.word_times import WordFollower, WordTimes
-from processors.speaking.attempt_rules import PlaySound, PlayWord, SoundCame, WordTimed
+from fallbacks.word_times import WordFollower, WordTimes, as_written
 
 MARGIN_S: Final = 0.05  # word times against samples, as seen with both voices (chosen)
 # ElevenLabs reports whole milliseconds, rounded in each message: in a long sentence they add up.
@@ -22,6 +22,40 @@ ROUNDING_S: Final = 0.01
 LEAD_S: Final = 0.1  # the line gets half words rather than running dry sooner than this
 DRAIN_S: Final = 0.01  # after the moment when half words are released
 UNTIMED_S: Final = 0.6  # of audio without any word time: this voice gives none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoundCame:
+    """A voice sent audio: whole samples, each piece once."""
+
+    attempt: int
+    pcm: bytes  # 16-bit mono
+    speaking: bool  # speech or a short pause: the voice is working
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WordTimed:
+    """A voice reported when a word, or a part of one, is spoken, in seconds of its own audio."""
+
+    attempt: int
+    text: str
+    start_s: float
+    end_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaySound:
+    """Send audio to the line."""
+
+    pcm: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlayWord:
+    """Count a word as heard once the line has played the audio before this."""
+
+    word: str
+    spaced: bool = False  # it has its own spaces, as in a script without them
 
 
 @dataclass(slots=True)
@@ -60,7 +94,7 @@ class SpeechLedger:
     @property
     def rest(self) -> str:
         """What has not fully arrived, and the next rung would have to say; empty if nothing."""
-        return " ".join(word.text for word in self.words.words[self.arrived :])
+        return self.words.text_from(self.arrived)
 
     @property
     def arrived(self) -> int:
@@ -168,20 +202,6 @@ def _is_whole(ledger: SpeechLedger, at: int) -> bool:
     return sure or end_s - MARGIN_S <= ledger.released_s  # or it is on the line already
 
 
-class OutgoingLine(Protocol):
-    """The caller's line, which plays its queue without gaps."""
-
-    dry_at: float
-
-    def queued_s(self, now: float) -> float:
-        """Return the seconds of audio that are still to be played."""
-        ...
-
-    def add(self, length_s: float, now: float, *, must: bool = False) -> None:
-        """Count audio sent to the line; `must`: a barge-in does not drop it."""
-        ...
-
-
 class SoundOutlet:
     """Holds the audio of the current voice, and releases what is safe.
 
@@ -191,7 +211,7 @@ class SoundOutlet:
         hold_s: No audio goes beyond this while another voice is asked for the rest, or `None`.
     """
 
-    def __init__(self, line: OutgoingLine, *, rate_hz: int, must: bool = False) -> None:
+    def __init__(self, line: CallerLine, *, rate_hz: int, must: bool = False) -> None:
         self.ledger = SpeechLedger()
         self.said = 0
         self.hold_s: float | None = None
@@ -246,18 +266,21 @@ class SoundOutlet:
     def release_last(self, now: float) -> list[PlaySound | PlayWord]:
         """Release all complete words: nothing more will come."""
         released = self._release_until(self.ledger.keep_s, now)
-        words = self.ledger.words.words[self.said : self.ledger.arrived]
-        return [*released, *(PlayWord(word=word.text) for word in words)]
+        return [*released, *map(self._word, range(self.said, self.ledger.arrived))]
 
     def _release_until(self, until_s: float, now: float) -> list[PlaySound | PlayWord]:
         released: list[PlaySound | PlayWord] = []
-        while (heard := self.ledger.words.heard_at(self.said)) and heard[1] <= until_s:
-            released += self._release_sound(heard[1], now)
-            released.append(PlayWord(word=heard[0]))
+        while (heard_s := self.ledger.words.heard_at(self.said)) is not None and heard_s <= until_s:
+            released += self._release_sound(heard_s, now)
+            released.append(self._word(self.said))
             self.said += 1
         released += self._release_sound(until_s, now)
         self.ledger.released_s = self._released / self._rate_hz
         return released
+
+    def _word(self, at: int) -> PlayWord:
+        text, spaced = as_written(self.ledger.words.words, at)
+        return PlayWord(word=text, spaced=spaced)
 
     def _release_sound(self, until_s: float, now: float) -> list[PlaySound]:
         there = len(self._pcm) // SAMPLE_BYTES

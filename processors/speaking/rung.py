@@ -31,19 +31,89 @@ from fallbacks.retrying import Backoff
 from processors.ladder.gate import Seat
 from processors.ladder.rung_pipeline import STOP_S, RungPipeline
 from processors.ladder.stage import Reconnector, Rung, Stage
-from processors.speaking.attempt_rules import (
-    AddSentence,
-    AskVoice,
-    Connection,
-    EndText,
-    MuteVoice,
-    SoundCame,
-    VoiceEvent,
-    WordTimed,
-)
+from processors.speaking.decision import AskVoice, VoiceEvent
+from processors.speaking.ledger_rules import SoundCame, WordTimed
 from processors.speaking.pcm import Pieces
 
+CONNECT_S: Final = 0.3  # a turn waits no longer for a handshake: a failed rung may cost 0.4 s
+COLD_S: Final = 1.0  # for a first handshake: name, TCP, TLS, upgrade across an ocean (chosen)
 SETTINGS: Final = 8  # that wait for a rung to be set up; beyond that the oldest is dropped
+
+
+class Connection:
+    """The state of a rung's connection. Moments are monotonic, in seconds, without our own stalls.
+
+    Attributes:
+        up: It is made.
+        cold: It is made for the first time, or again at our request: an attempt waits longer.
+        settling: New settings may make the service reconnect.
+    """
+
+    def __init__(self, provider: str, *, lag: Lag | None = None) -> None:
+        self.up = False
+        self.cold = False
+        self.settling = False
+        self._provider = provider
+        self._lag = lag or Lag()
+        self._connecting_at: float | None = None  # on the provider's clock
+        self._failure: Failure | None = None
+        self._reported = False  # an attempt was told of the last try's failure
+
+    @property
+    def in_the_making(self) -> bool:
+        """Whether it is being made."""
+        return self._connecting_at is not None
+
+    def report_hang(self) -> Failure:
+        """Return the failure of an attempt that waited too long for it."""
+        self._reported = True
+        reason = "no connection in time"
+        return failed(Kind.TIMEOUT, "tts", provider=self._provider, reason=reason)
+
+    def began(self, now: float) -> None:
+        """Record that it is being made."""
+        self._connecting_at, self.up = self._lag.provider_s(now), False
+        self._reported = False
+        if self.settling:  # at our request: wait for it as for a cold one
+            self.cold, self.settling = True, False
+
+    def made(self, *, waited_for: bool) -> None:
+        """Record that it is up; the work that waited for it has yet to begin."""
+        self._connecting_at, self.up, self._failure = None, True, None
+        self.cold = self.cold and waited_for
+
+    def refused(self, failure: Failure, *, waited_for: bool) -> None:
+        """Record why it cannot be made; an attempt that waited for it gets the failure at once."""
+        self._connecting_at, self.up, self._failure = None, False, failure
+        self._reported = self._reported or waited_for
+        self.cold = False
+
+    def lost(self) -> None:
+        """Record that it is gone."""
+        self._connecting_at, self.up, self._failure = None, False, None
+
+    def report_failure(self, now: float) -> Failure | None:
+        """Return why an attempt cannot work now; a refusal is returned once.
+
+        It is returned once so that another rung can speak at once. A request that asks again has no
+        other rung. One failed try must not count twice, whether an attempt waited for it or came
+        later: then a new connection is tried, and waited for.
+        """
+        if self._connecting_at is not None:
+            hangs = self.wait_until_s(now) <= self._lag.provider_s(now)
+            return self.report_hang() if hangs else None
+        failure = None if self._reported else self._failure
+        self._reported = self._reported or failure is not None
+        return failure
+
+    def wait_until_s(self, now: float) -> float:
+        """Return how long an attempt may wait for it, on the provider's clock."""
+        begun_at = self._connecting_at
+        return (self._lag.provider_s(now) if begun_at is None else begun_at) + self._patience_s
+
+    @property
+    def _patience_s(self) -> float:
+        return COLD_S if self.cold else CONNECT_S
 
 
 class VoiceRung(Rung):
@@ -101,39 +171,18 @@ class VoiceRung(Rung):
         super().setup(owner, setup)
         self.rate_hz = setup.audio_out_sample_rate
 
-    async def carry_out(
-        self, action: AskVoice | AddSentence | EndText | MuteVoice
-    ) -> Dropped | Failed | Paused | None:
-        """Carry out an action on this rung; return an immediate event of the attempt, if any."""
-        match action:
-            case AskVoice():
-                return await self.speak(action.attempt, action.rest, closed=action.closed)
-            case AddSentence() | EndText():
-                frame = _frame_of(action)
-                if self._waiting:
-                    self._waiting.append(frame)
-                else:
-                    await self.pipe.send(frame)
-            case MuteVoice():
-                asked = self.attempt is not None and not self._waiting
-                self.forget_attempt()
-                if asked:
-                    await self.pipe.mute()
-        return None
-
-    async def speak(
-        self, attempt: int, rest: str, *, closed: bool
-    ) -> Dropped | Failed | Paused | None:
+    async def speak(self, ask: AskVoice) -> Dropped | Failed | Paused | None:
         """Begin to speak the rest of an utterance; return an immediate event, if there is one."""
+        attempt = ask.attempt
         if not self.opened:
             if not self.open():
                 return Dropped(attempt=attempt, because="limit")
             self.connection.cold = True
         start = LLMFullResponseStartFrame()
         start.metadata[ATTEMPT] = attempt
-        end = [LLMFullResponseEndFrame()] if closed else []
+        end = [LLMFullResponseEndFrame()] if ask.closed else []
         self.attempt, self._due_s = attempt, None
-        self._waiting = [start, _text_frame(rest), *end]
+        self._waiting = [start, _text_frame(ask.rest), *end]
         if self.connection.up and not self.pipe.service.is_usable:
             self.connection.lost()  # Pipecat no longer speaks over it
         if await self.begin():
@@ -149,6 +198,27 @@ class VoiceRung(Rung):
             self.reconnector.begin(self._stage)
             self.reconnector.hurry()
         return None
+
+    async def add(self, sentence: str) -> None:
+        """Give it another sentence."""
+        await self._send(_text_frame(sentence))
+
+    async def end_text(self) -> None:
+        """Tell it that no sentence follows."""
+        await self._send(LLMFullResponseEndFrame())
+
+    async def mute(self) -> None:
+        """Stop its work."""
+        asked = self.attempt is not None and not self._waiting
+        self.forget_attempt()
+        if asked:
+            await self.pipe.mute()
+
+    async def _send(self, frame: Frame) -> None:
+        if self._waiting:
+            self._waiting.append(frame)
+        else:
+            await self.pipe.send(frame)
 
     async def begin(self) -> bool:
         """Give the voice what waits for the connection, if it is up."""
@@ -294,12 +364,6 @@ class VoiceRungEar:
         permanent = failure is not None and failure.permanent
         self._rung.reconnector.backoff.down(self._stage.now(), permanent=permanent)
         self._rung.reconnector.begin(self._stage)
-
-
-def _frame_of(action: AddSentence | EndText) -> Frame:
-    if isinstance(action, EndText):
-        return LLMFullResponseEndFrame()
-    return _text_frame(action.sentence)
 
 
 def _text_frame(text: str) -> AggregatedTextFrame:

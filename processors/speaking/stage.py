@@ -29,24 +29,22 @@ from calls.line import CallerLine
 from calls.turn import Turn
 from fallbacks.attempt_events import TellFact, Use
 from fallbacks.attempts import Attempting
-from fallbacks.clauses import HURRY_S, ClauseRule
-from fallbacks.ladder import StagePolicy, rank
+from fallbacks.ladder import ClauseRule, StagePolicy, rank
 from processors.ladder.gate import Seat
 from processors.ladder.stage import Stage
 from processors.speaking.agenda import NEXT_S, SpeechQueue, SpokenPiece
-from processors.speaking.attempt_rules import (
+from processors.speaking.clause_rules import HURRY_S
+from processors.speaking.decision import (
     AddSentence,
     AskVoice,
-    CallerInterrupted,
     EndSpeech,
     EndText,
     MuteVoice,
-    PlaySound,
-    PlayWord,
     SpeechAction,
+    SpokenUtterance,
     VoiceEvent,
 )
-from processors.speaking.decision import SpokenUtterance
+from processors.speaking.ledger_rules import PlaySound, PlayWord
 from processors.speaking.rung import VoiceRung
 
 Doing: TypeAlias = (
@@ -165,8 +163,8 @@ class TtsStage(Stage[VoiceEvent]):
                     await rung.settle(frame)
             case _:
                 async with self.working():
-                    for piece, news in await self.agenda.add(frame):
-                        self._plan(piece, piece.add(news, self.now()))
+                    for piece, sentence in await self.agenda.add(frame):
+                        self._plan(piece, piece.add(sentence, self.now()))
                     await self._go_on()
 
     async def handle(self, report: VoiceEvent, now: float) -> None:
@@ -195,7 +193,7 @@ class TtsStage(Stage[VoiceEvent]):
         await self.push_frame(frame, direction)
         for piece in stopped:
             if piece.utterance:
-                self._plan(piece, piece.utterance.handle(CallerInterrupted(), now))
+                self._plan(piece, piece.utterance.interrupt(now))
         await self._go_on()
 
     def _plan(self, piece: SpokenPiece, actions: Iterable[SpeechAction]) -> None:
@@ -212,8 +210,8 @@ class TtsStage(Stage[VoiceEvent]):
         """Carry out everything queued, in order, and start the next entry."""
         now = self.now()
         if self._spoken.starved and now >= self._line.dry_at - HURRY_S:
-            for piece, news in self.agenda.hurry():  # rather than let the line run dry
-                self._plan(piece, piece.add(news, now))
+            for piece, sentence in self.agenda.hurry():  # rather than let the line run dry
+                self._plan(piece, piece.add(sentence, now))
         while True:
             entry = self.agenda.next_entry()
             waits = self.agenda.waiting and now < self._line.dry_at - NEXT_S
@@ -252,9 +250,7 @@ class TtsStage(Stage[VoiceEvent]):
                 _end(self._rungs.values(), entry)
                 await self.push_frame(entry)
             case (piece, AskVoice() | AddSentence() | EndText() | MuteVoice() as action):
-                event = await self._rungs[action.provider].carry_out(action)
-                if event and piece.utterance:
-                    self._plan(piece, piece.utterance.handle(event, self.now()))
+                await self._tell_voice(piece, action)
             case (_, Use() as action):
                 self.speaker = action.provider
             case (piece, action):
@@ -262,6 +258,22 @@ class TtsStage(Stage[VoiceEvent]):
                     await self.push_frame(frame)
                 if isinstance(action, EndSpeech) and action.unsaid and self.say_unsaid:
                     await self.say_unsaid(action.unsaid, must=not piece.interruptible)
+
+    async def _tell_voice(
+        self, piece: SpokenPiece, action: AskVoice | AddSentence | EndText | MuteVoice
+    ) -> None:
+        rung = self._rungs[action.provider]
+        match action:
+            case AskVoice():
+                event = await rung.speak(action)
+                if event and piece.utterance:
+                    self._plan(piece, piece.utterance.handle(event, self.now()))
+            case AddSentence():
+                await rung.add(action.sentence)
+            case EndText():
+                await rung.end_text()
+            case MuteVoice():
+                await rung.mute()
 
 
 def _end(rungs: Iterable[VoiceRung], frame: Frame) -> None:

@@ -13,10 +13,12 @@ One `TransferDecision` is one attempt. Moments are monotonic, in seconds.
 from enum import StrEnum
 from typing import Final, TypeAlias
 
-from calls.handover import Handover
+from calls.handover import RESULT_S, Handover
 
 ANNOUNCED_S: Final = 8.0  # for the announcement to be heard; a sentence takes three
 ANSWER_S: Final = 10.0  # after the ringing time, for a carrier to report no answer
+# The same for a transfer by the line, whose own limit ends first: with Telnyx, up to 2 s later.
+LEAVING_S: Final = RESULT_S + 3.0
 SUMMARY_S: Final = 6.0  # the longest wait for the summary, after the person has answered
 SAID_S: Final = 60.0  # for the summary to be said
 ACCEPT_S: Final = 8.0  # for a key, after all was said; then the question is repeated
@@ -131,9 +133,8 @@ class TransferDecision:
         self._announced = True
         if self._how is not How.HAND_ON:
             return (TransferStep.HOLD,)
-        return self._move(
-            At.LEAVING, now + self._ring_s + ANSWER_S, TransferStep.HOLD, TransferStep.HAND_ON
-        )
+        until = now + self._ring_s + LEAVING_S
+        return self._move(At.LEAVING, until, TransferStep.HOLD, TransferStep.HAND_ON)
 
     def summary_ready(self, now: float) -> Steps:
         """The summary is ready."""

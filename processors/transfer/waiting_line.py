@@ -22,14 +22,17 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
+from calls.entry import Tell
 from calls.events import AgentSaid
+from calls.line import CallerLine
+from calls.turn import Turn
 from processors.holding.line_executor import OtherSound
-from processors.holding.own_voice import Fallback, Speaker
+from processors.holding.own_voice import ClipVoice, Phrases, Speaker
 from processors.holding.utterance_rules import DEFAULT_LANGUAGE, Situation
 from processors.ladder.stage import Alarm
 from processors.transfer.hold_rhythm_rules import TONE_EVERY_S, HoldRhythm, HoldSound
+from processors.turn.floor import Floor
 from processors.turn.sound_path import SoundPath
-from processors.wiring import CallWiring
 
 TakeSound: TypeAlias = Callable[[bytes], Awaitable[None]]
 """Gets 16-bit mono at the rate of the line that it came from."""
@@ -88,23 +91,47 @@ class WaitingLine(FrameProcessor):
 
     Attributes:
         on_key: Gets each key that the caller presses.
+        line: The caller's.
         together: The caller hears only a person.
+
+    Args:
+        phrases: The fallback texts.
+        voice: Renders them.
+        remember: Adds text to the assistant's context.
+        line: The caller's.
+        floor: Of the call.
+        turn: In progress.
+        tell: Takes the events.
+        clock: Monotonic, in seconds.
     """
 
-    def __init__(self, fallback: Fallback, wiring: CallWiring) -> None:
+    def __init__(
+        self,
+        *,
+        phrases: Phrases,
+        voice: ClipVoice,
+        remember: Callable[[str], None],
+        line: CallerLine,
+        floor: Floor,
+        turn: Turn,
+        tell: Tell,
+        clock: Callable[[], float],
+    ) -> None:
         super().__init__()
         self.on_key: Callable[[str], None] = lambda _: None
         self.together = False
-        self._fallback = fallback
-        self._line = wiring.line
-        self._turn = wiring.turn
-        self._tell = wiring.tell
-        self._now = wiring.clock
-        self._speaker = Speaker(wiring.line, push=self.push_frame, clock=wiring.clock)
-        self._other = OtherSound(wiring.line, push=self.push_frame, clock=wiring.clock)
-        self._rhythm = HoldRhythm(wiring.floor)
-        self._alarm = Alarm(wiring.clock)
-        wiring.floor.listeners.append(lambda _: self._alarm.ring())
+        self._phrases = phrases
+        self._voice = voice
+        self._remember = remember
+        self.line = line
+        self._turn = turn
+        self._tell = tell
+        self._now = clock
+        self._speaker = Speaker(line, push=self.push_frame, clock=clock)
+        self._other = OtherSound(line, push=self.push_frame, clock=clock)
+        self._rhythm = HoldRhythm(floor)
+        self._alarm = Alarm(clock)
+        floor.listeners.append(lambda _: self._alarm.ring())
         self._words_out = asyncio.Event()
         self._words_out.set()  # no answer is expected before `expect_words`
 
@@ -145,14 +172,14 @@ class WaitingLine(FrameProcessor):
             situation: The situation of the text.
             must: The caller cannot cut it short.
         """
-        chosen = self._fallback.phrases.choose((situation,), topical=False)
+        chosen = self._phrases.choose((situation,), topical=False)
         text = chosen.text if chosen else NEVER_SILENT.get(situation)
         if text is None:
             return False
         language = chosen.language if chosen else DEFAULT_LANGUAGE  # the text's, not the caller's
-        sound = self._fallback.voice.say(text, language)
+        sound = self._voice.say(text, language)
         if await self._speaker.speak(sound, must=must) is not None:
-            self._fallback.remember(text)
+            self._remember(text)
             self._tell(AgentSaid(turn=self._turn.number, text=text))
         return True
 
@@ -170,7 +197,7 @@ class WaitingLine(FrameProcessor):
         await super().process_frame(frame, direction)
         said = isinstance(frame, TTSAudioRawFrame | TTSTextFrame)
         if said and self.together and frame.interruptible:
-            self._line.drop(_length_s(frame), self._now())  # else the person is inaudible meanwhile
+            self.line.drop(_length_s(frame), self._now())  # else the person is inaudible meanwhile
             return
         await self.push_frame(frame, direction)
         match frame:
@@ -191,11 +218,11 @@ class WaitingLine(FrameProcessor):
         await self._alarm.stop()
 
     def _wake_at(self) -> float | None:
-        return self._rhythm.wake_at(max(self._line.dry_at, self._now() - 1.0))
+        return self._rhythm.wake_at(max(self.line.dry_at, self._now() - 1.0))
 
     async def _act(self, now: float) -> None:
         """Do what is due: a phrase if one is left, or else a tone."""
-        due = self._rhythm.tick(now, self._line.dry_at)
+        due = self._rhythm.tick(now, self.line.dry_at)
         if due is None:
             return
         said = due is HoldSound.WORD and await self.say(Situation.ON_HOLD, must=False)

@@ -19,7 +19,7 @@ from processors.turn.backchannel_rules import Aside, aside_of, first_sentence
 from processors.turn.floor import Floor, FloorEvent, TurnBegan
 
 REACH_S: Final = 0.6  # from the agent's last sample to the VAD's report of its echo
-WRITTEN_S: Final = 1.5  # to the transcript of sound that the VAD did not take for speech
+WRITTEN_S: Final = 1.5  # from a sound to the transcript of it
 PATIENT: Final = 2  # interruptions without a word, after which a sentence cannot be interrupted
 
 GO_ON: Final = (
@@ -49,6 +49,7 @@ class Asides:
     Attributes:
         partial: Returns what the caller has heard of the message in progress.
         echoes: Returns whether the caller's line carries our own sound back.
+        words_heard: There were words in this turn, all of them asides.
         goodbye: Returns the reason of an end of the call that was cut off with the speech.
     """
 
@@ -71,7 +72,7 @@ class Asides:
         self._floor = floor
         self._now = clock
         self._over_agent = False  # the caller's latest sound began while the agent was heard
-        self._heard = False  # words of this turn were an aside
+        self.words_heard = False
         self._times = 0  # that speech was resumed since the last turn with words
         floor.listeners.append(self._follow)
 
@@ -79,15 +80,10 @@ class Asides:
         """Return whether the caller's sound has cut off speech, and part of it was not heard."""
         return self._speech.cut is not None and bool(self._rest(self._speech.cut))
 
-    @property
-    def words_heard(self) -> bool:
-        """Whether there were words in this turn, all of them asides."""
-        return self._heard
-
     def aside(self, text: str) -> Aside | None:
         """Return what words of the caller are that are no turn; `None` for a turn."""
         found = self._judge(text)
-        self._heard = self._heard or found is not None
+        self.words_heard = self.words_heard or found is not None
         return found
 
     def is_echo(self, text: str) -> bool:
@@ -96,8 +92,9 @@ class Asides:
 
     def _judge(self, text: str) -> Aside | None:
         now, floor = self._now(), self._floor
-        spoken = floor.caller_speaking or floor.quiet_at > floor.turn_over_at
         written = floor.agent_sounds_until >= now - WRITTEN_S
+        late = floor.quiet_at >= now - WRITTEN_S  # perhaps the last words of the turn before
+        spoken = floor.caller_speaking or floor.quiet_at > floor.turn_over_at or late
         current = self._speech.cut
         if floor.agent_sounds(now) and self._speech.text:  # it was not interrupted
             current = CutSpeech(text=self._speech.text, since=self._speech.since, written=True)
@@ -115,7 +112,7 @@ class Asides:
         """Return the rest of what was cut off, to be spoken; `None` if the model must write it."""
         cut, self._speech.cut = self._speech.cut, None
         rest = self._rest(cut) if cut else ""
-        self._heard = False
+        self.words_heard = False
         self._times += 1
         if cut is None or not cut.written:
             return None
@@ -129,7 +126,7 @@ class Asides:
     def turn_over(self, *, worded: bool) -> None:
         """Record the end of a turn after which nothing is resumed."""
         self._speech.cut = None
-        self._heard = False
+        self.words_heard = False
         if worded:
             self._times = 0
 
@@ -137,10 +134,12 @@ class Asides:
         if isinstance(event, CallerStarted):
             self._over_agent = self._floor.agent_sounds_until >= event.at_s - REACH_S
         elif isinstance(event, TurnBegan):
-            self._heard = False  # an echo outside of turns is not part of this one
+            self.words_heard = False  # an echo outside of turns is not part of this one
 
     def _rest(self, cut: CutSpeech) -> str:
         """Return what was not heard of it."""
+        if cut.since is None:
+            return cut.text
         messages = self._memory.messages
         if len(messages) < cut.since:  # a summary has replaced them
             return ""

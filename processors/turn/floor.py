@@ -44,7 +44,7 @@ class WordsCame:
 
 @dataclass(frozen=True, slots=True)
 class TurnBegan:
-    """The caller's turn has begun, with speech or with words too soft for the VAD."""
+    """The caller's turn has begun: with speech, with words too soft for the VAD, or with keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +166,7 @@ class Floor:
         self.worded = self.unanswered = True
         if not self.turn_open:
             self.stopped_at = self.quiet_at = now
+            self._tell(TurnBegan())
             self._tell(CallerStopped(at_s=now, noticed_at_s=now))
 
     def turn_began(self) -> None:

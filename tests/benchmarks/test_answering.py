@@ -9,13 +9,13 @@ from benchmarks.answerer_trial import (
     words_as_spoken,
     words_misheard,
 )
-from benchmarks.greetings import GREETINGS, Greeting, RenderedGreeting, render
-from benchmarks.held_out_greetings import HELD_OUT
+from benchmarks.greetings import Greeting, RenderedGreeting, read_greetings, render
 from bot.call.models import VoiceModels
 from bot.config.settings import TurnSettings
 from engines.espeak import Espeak
 from processors.answerer.answerer_rules import Answerer
 
+KNOWN, HELD_OUT = read_greetings("known"), read_greetings("held-out")
 PEOPLE = ("hello", "long firm", "secretary", "street, far", "hold on")
 MACHINES = ("carrier", "pause first", "family", "full", "sales", "records")
 
@@ -27,7 +27,7 @@ def models() -> VoiceModels:
 
 def of(name: str) -> RenderedGreeting:
     engine = Espeak(private=True, seed=1)
-    rendered = render(next(greeting for greeting in GREETINGS if greeting.name == name), engine)
+    rendered = render(next(greeting for greeting in KNOWN if greeting.name == name), engine)
     engine.unload()
     return rendered
 
@@ -77,7 +77,7 @@ async def test_speech_before_the_answer_is_heard(models: VoiceModels) -> None:
     assert trial.opened_s > rendered.words[-1][0]
 
 
-@pytest.mark.parametrize("greetings", [GREETINGS, HELD_OUT], ids=["known", "held out"])
+@pytest.mark.parametrize("greetings", [KNOWN, HELD_OUT], ids=["known", "held out"])
 def test_there_are_enough_greetings_of_each_kind(greetings: tuple[Greeting, ...]) -> None:
     people: list[Greeting] = [greeting for greeting in greetings if greeting.who is Answerer.HUMAN]
 
@@ -86,6 +86,6 @@ def test_there_are_enough_greetings_of_each_kind(greetings: tuple[Greeting, ...]
 
 
 def test_no_greeting_is_in_both_sets() -> None:
-    said = {greeting.says for greeting in GREETINGS} & {item.says for item in HELD_OUT}
+    said = {greeting.says for greeting in KNOWN} & {item.says for item in HELD_OUT}
 
     assert said == {("Hello?",)}  # nothing else is to be said of a line that is louder

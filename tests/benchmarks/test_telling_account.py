@@ -4,7 +4,7 @@ import asyncio
 import time
 from datetime import UTC, datetime
 
-from benchmarks.telling_account import Account
+from benchmarks.telling_windows import Account
 from calls.entry import Entry
 from calls.events import CallEnded
 from operations.telemetry.emitter import Emitter

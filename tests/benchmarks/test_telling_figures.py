@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.telling_facts import ToldFact
 from benchmarks.telling_figures import (
     CANNOT_TELL,
     MET,
@@ -22,7 +21,7 @@ from benchmarks.telling_figures import (
     pairs_of,
     slowest,
 )
-from benchmarks.telling_windows import Window
+from benchmarks.telling_windows import ToldFact, Window
 
 
 def window(*, told: bool, cores: float, lag_s: float = 0.009) -> Window:

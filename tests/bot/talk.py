@@ -25,7 +25,7 @@ from pipecat.services.settings import TTSSettings
 from pipecat.services.tts_service import TTSService
 from pipecat.workers.runner import WorkerRunner
 
-from bot.call.conversation import build_context, room_tokens
+from bot.call.conversation import make_pair, room_tokens, turn_stop
 from bot.call.models import VoiceModels
 from bot.config.agent import AgentSettings, system_text
 from bot.config.settings import TurnSettings
@@ -33,9 +33,10 @@ from bot.tools.built_in import Tools
 from bot.tools.caller_requests import CallerRequests, Unkept
 from calls.events import Event
 from calls.line import CallerLine
-from processors.answering.context_window import ContextWindow
+from processors.answering.context_window import ContextWindow, Memory
 from processors.holding.caller_silence import AnsweredFrame, CallerSilence, Farewell
 from processors.holding.silence_rules import CallLength, Silence
+from processors.turn.detector import TurnJudges
 from processors.turn.floor import Floor
 from tests.kit.line import PlayedLine, length_s
 from tests.kit.waiting import until
@@ -189,7 +190,18 @@ def _talk(
     tools: Tools,
     models: VoiceModels,
 ) -> Talk:
-    context, pair = build_context(agent, TurnSettings(), models=models, tell=told.append)
+    context, turn, judges = (
+        Memory(heard_s=lambda: 0.0),
+        TurnSettings(),
+        TurnJudges(clock=time.monotonic),
+    )
+    vad = models.vad(turn)
+    detector = models.turn_detector(
+        turn, vad, judges=judges, clock=time.monotonic, tell=told.append
+    )
+    pair = make_pair(
+        agent, turn, memory=context, vad=vad, stop=turn_stop(detector), tell=told.append
+    )
     context.set_tools(ToolsSchema(standard_tools=list(tools.schemas)))
     line = CallerLine()
     farewell, voice, ear = Farewell(), Voice(line), Ear()

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from bot.programs.recording import read
-from bot.programs.replay import KeptEntries, replay_one
 from calls.events import AgentSaid, Event, TranscriptFinal
 from fallbacks.facts import HeldTheLine
+from lab.recording import read
+from lab.replay import KeptEntries, replay_one
 from lab.simulators.deepgram.simulator import DeepgramSimulator
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.schedule import parse_windows

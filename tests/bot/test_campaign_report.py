@@ -10,6 +10,7 @@ from bot.__main__ import run
 from calls.outbound import DialOutcome, DialResult, NextStep
 from campaigns.store.dials import DialUse, Ledger
 from operations.database.database import Database
+from tests.kit.clock import always
 from tests.operations.database.campaign_queue import LEASE_S, NOON, new_contacts, open_queue
 from tests.small_disk import mounted
 
@@ -20,7 +21,7 @@ async def campaign_in(url: str) -> None:
     await queue.fill(new_contacts(2))
     for outcome in (DialOutcome.COMPLETED, DialOutcome.BUSY):
         claim = await queue.take()
-        await queue.store.confirm(claim.dial, now=NOON, lease_s=LEASE_S)
+        await queue.store.confirm(claim.dial, now_s=always(NOON), lease_s=LEASE_S)
         await queue.store.placed(claim.dial, f"CA-{claim.dial.id}")
         result = DialResult(outcome=outcome, length_s=6.0)
         await queue.store.settle(claim.dial, result, then=NextStep(state="done"), now=NOON + 36.0)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from bot.programs.recording import read
-from bot.programs.replay import KeptEntries, Replayed, replay_one
 from calls.events import TurnCosted, UsageMeasured
+from lab.recording import read
+from lab.replay import KeptEntries, Replayed, replay_one
 from tests.kit.near import near_process
 
 CALLER = Path(__file__).parents[1] / "fixtures" / "callers" / "01_hours.wav"

@@ -10,7 +10,7 @@ import pytest
 
 from bot.config.settings import Settings
 from bot.server.application import Extras, application
-from bot.workers import process as freeing
+from bot.workers import interpreter as freeing
 from bot.workers.interpreter import spare_the_loaded
 from bot.workers.process import Process, open_process
 from tests.bot.call.test_switchboard import LINE, Talk

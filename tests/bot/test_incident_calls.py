@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from loguru import logger
 
-from bot.programs.recording import read
-from bot.programs.replay import KeptEntries, Replayed, replay_one
+from lab.recording import read
+from lab.replay import KeptEntries, Replayed, replay_one
 from operations.telemetry import logs
 from tests.kit.near import near_process
 

@@ -18,11 +18,11 @@ from operations.record.reader import RecordReader
 from operations.record.voicemails import Voicemails, list_voicemails
 from operations.record.writer import CUT_S, RecordWriter
 from tests.bot.telling_program import CALLS
+from tests.kit.databases import url
 from tests.operations.database.kept_voicemails import kept_voicemails
 from tests.operations.database.test_alert_outbox import MAIL, decide
-from tests.share_servers import Server, postgres
 
-__all__ = ["postgres"]
+__all__ = ["url"]
 MOST = 100_000  # calls, alerts
 
 pytestmark = pytest.mark.slow
@@ -57,9 +57,7 @@ async def all_are_recorded(reader: RecordReader) -> bool:
     return sum(call.id.startswith("c") for call in calls) == CALLS
 
 
-class KilledContract:
-    """Holds for any database; a kind of database is a class with the fixture `url`."""
-
+class TestKilled:
     async def test_stored_items_are_present_and_the_cut_calls_are_marked(
         self, url: str, tmp_path: Path
     ) -> None:
@@ -103,15 +101,3 @@ async def voicemails(url: str, folder: Path) -> set[str]:
     await list_voicemails(folder, rows)
     await rows.database.close()
     return {kept_voicemail.call_id for kept_voicemail in await kept_voicemails(url)}
-
-
-class TestSqlite(KilledContract):
-    @pytest.fixture
-    def url(self, tmp_path: Path) -> str:
-        return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
-
-
-class TestPostgres(KilledContract):
-    @pytest.fixture
-    async def url(self, postgres: Server) -> str:
-        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")

@@ -11,8 +11,6 @@ import pytest
 import soundfile
 import yaml
 
-from bot.programs.recording import UnreadableAudioError, read
-from bot.programs.replay import KeptEntries, Replayed, replay_one
 from calls.events import (
     AgentSaid,
     AnswerHeard,
@@ -24,6 +22,8 @@ from calls.events import (
     TranscriptFinal,
 )
 from fallbacks.facts import AttemptStarted
+from lab.recording import UnreadableAudioError, read
+from lab.replay import KeptEntries, Replayed, replay_one
 from tests.bot.word_error import word_error
 from tests.kit.near import near_process
 from tests.virtual_time import VirtualLoop

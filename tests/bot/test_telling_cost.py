@@ -13,7 +13,6 @@ from loguru import logger
 
 from benchmarks.telling_turn import TURN
 from bot import clock
-from bot.call.answerers import CarrierWords
 from bot.outbound.call_ledger import CallLedger
 from calls.events import CallStarted
 from operations.after_call.opening import AfterCallListener
@@ -34,6 +33,7 @@ from operations.telemetry.logs import Log
 from operations.telemetry.metrics import Exposition, Metrics
 from operations.telemetry.record_files import RecordFiles
 from tests.bot.step_count import counted_calls
+from transports.carrier_words import CarrierWords
 
 TURNS = 5
 WARM_TURNS = 2  # what is made once is made then

@@ -146,6 +146,7 @@ def test_a_halted_campaign_is_one_incident_until_it_continues(
     assert incidents.handle(goes_on, 40.0) == (
         IncidentEnded(stage="campaign", rung="recall", kind=began.kind, lasted_s=30.0, failures=0),
     )
+    assert incidents.handle(stops, 50.0) == (began,)
 
 
 def test_a_resumed_campaign_does_not_clear_another(incidents: Incidents) -> None:
@@ -167,18 +168,20 @@ def test_a_halt_found_by_another_process_ends_when_the_campaign_continues(
     )
 
 
-LOST = WorkerLost(worker="w1", code=-9, calls=3)
 TAKEN_ITS_PLACE = WorkerStarted(worker="w3", process=7, cause="lost", replaces="w1", after_s=8.24)
 
 
-def test_a_lost_worker_is_an_incident_with_its_calls(incidents: Incidents) -> None:
-    assert incidents.handle(LOST, 1.0) == (
+@pytest.mark.parametrize(("calls", "lost"), [(0, "0 calls"), (1, "1 call"), (3, "3 calls")])
+def test_a_lost_worker_is_an_incident_with_its_calls(
+    incidents: Incidents, calls: int, lost: str
+) -> None:
+    assert incidents.handle(WorkerLost(worker="w1", code=-9, calls=calls), 1.0) == (
         IncidentBegan(
             stage="worker",
             rung="w1",
             kind="lost",
             severity=Severity.HIGH,
-            reason="it exited with -9, which ended 3 calls",
+            reason=f"it exited with -9, which ended {lost}",
             then="a replacement is started",
         ),
     )

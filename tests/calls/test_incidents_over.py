@@ -1,5 +1,7 @@
 """The end of an incident, and its text."""
 
+import pytest
+
 from calls.events import CallEnded, Event
 from calls.incident import IncidentBegan, IncidentEnded
 from fallbacks.facts import RungFollowed
@@ -47,13 +49,6 @@ def test_a_suspicion_that_comes_and_goes_is_one_incident() -> None:
     assert incidents.tick(last_s + CALM_S) == ()
 
 
-def test_a_suspect_rung_does_not_calm_down() -> None:
-    incidents = Incidents(LADDERS, steps=STEPS)
-    told_by(*LATE, of=incidents)
-
-    assert incidents.tick(3600.0) == ()
-
-
 def followed(breaker: str, *, suspect: bool = False, rung: str = "openai") -> Event:
     return RungFollowed(stage="llm", provider=rung, breaker=breaker, suspect=suspect)
 
@@ -84,9 +79,20 @@ def test_another_processes_suspicion_begins_no_incident_here() -> None:
     assert told_by(followed("open", suspect=True), followed("closed")) == []
 
 
-def test_a_late_answer_of_a_suspect_rung_does_not_end_its_incident() -> None:
+@pytest.mark.parametrize(
+    "events",
+    [
+        [],
+        [won("openai")],
+        [moved("open"), moved("half_open"), cleared(), won("openai")],
+        [followed("closed", suspect=True), won("openai")],
+        [followed("open"), won("openai")],
+    ],
+    ids=["suspect", "a late answer", "half open", "suspect elsewhere", "open elsewhere"],
+)
+def test_an_incident_lasts_until_its_rung_is_well(events: list[Event]) -> None:
     incidents = Incidents(LADDERS, steps=STEPS)
-    told_by(*LATE, won("openai"), of=incidents)
+    told_by(*LATE, *events, of=incidents)
 
     assert incidents.tick(3600.0) == ()
 
@@ -172,27 +178,6 @@ def test_ended_incidents_are_told_before_new_ones() -> None:
     told = incidents.handle(EXHAUSTED, 100.0)
 
     assert [type(incident) for incident in told] == [IncidentEnded, IncidentBegan]
-
-
-def test_a_rung_whose_breaker_is_half_open_is_not_well_yet() -> None:
-    incidents = Incidents(LADDERS, steps=STEPS)
-    told_by(*LATE, moved("open"), moved("half_open"), cleared(), won("openai"), of=incidents)
-
-    assert incidents.tick(3600.0) == ()
-
-
-def test_a_rung_that_another_process_suspects_is_not_well_yet() -> None:
-    incidents = Incidents(LADDERS, steps=STEPS)
-    told_by(*LATE, followed("closed", suspect=True), won("openai"), of=incidents)
-
-    assert incidents.tick(3600.0) == ()
-
-
-def test_a_rung_whose_breaker_another_process_opened_is_not_well_yet() -> None:
-    incidents = Incidents(LADDERS, steps=STEPS)
-    told_by(*LATE, followed("open"), won("openai"), of=incidents)
-
-    assert incidents.tick(3600.0) == ()
 
 
 def test_a_breaker_that_closes_clears_the_suspicion_as_well() -> None:

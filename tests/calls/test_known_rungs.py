@@ -59,15 +59,6 @@ def test_failures_are_named_rung_by_rung() -> None:
     assert known().kinds("crm") == ""
 
 
-def test_a_forgotten_failure_counts_against_no_rung() -> None:
-    rungs = known(a="auth")
-    rung = rungs.get("llm", "a")
-    rung.suspect, rung.reason = True, "401"
-    rung.clear()
-
-    assert (rung.suspect, rung.kind, rung.reason) == (False, "", "")
-
-
 @pytest.mark.parametrize(
     ("kinds", "open_rungs", "said"),
     [
@@ -88,16 +79,6 @@ def test_the_next_rung_is_the_first_without_suspicion(
     assert rungs.instead("llm", "a") == said
 
 
-def test_a_retired_rung_is_reported_as_such() -> None:
-    assert known().instead("llm", "a", left_alone=True) == (
-        "b is asked instead; a is left alone until a trial of it succeeds"
-    )
-
-
 def test_a_whole_stages_message_names_the_outage_menu() -> None:
     assert known().instead("llm", "") == "clip, goodbye"
     assert KnownRungs(LADDERS, steps=[]).instead("llm", "") == "nothing"
-
-
-def test_other_messages_say_that_calls_continue() -> None:
-    assert known().instead("crm", "hubspot") == "the call goes on without it"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from processors.hearing.utterance_rules import TurnLanguage
+from processors.hearing.caller_words import TurnLanguage
 
 
 @pytest.mark.parametrize(

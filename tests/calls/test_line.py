@@ -102,14 +102,17 @@ def test_our_own_words_are_remembered_when_the_line_has_played_them() -> None:
     assert words.wake_at is None
 
 
-def test_the_beginning_of_our_interrupted_words_is_remembered() -> None:
+@pytest.mark.parametrize(
+    ("text", "heard"), [("one two three four", "one two"), ("我们九点", "我们")]
+)
+def test_the_beginning_of_our_interrupted_words_is_remembered(text: str, heard: str) -> None:
     line = line_with(1.0)
     words = OwnWords(line)
     line.add(1.0, 10.0)
-    words.add("one two three four", 1.0)
+    words.add(text, 1.0)
     line.flush(11.6)
 
-    assert words.cut(11.6) == ["one two"]
+    assert words.cut(11.6) == [heard]
     assert words.cut(11.6) == []
 
 

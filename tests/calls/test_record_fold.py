@@ -10,7 +10,6 @@ from calls.entry import Entry
 from calls.events import (
     AgentSaid,
     AnswerHeard,
-    BudgetMissed,
     CallEnded,
     CallerStarted,
     CallStarted,
@@ -18,7 +17,6 @@ from calls.events import (
     FirstSpeech,
     LegAnswered,
     LegEnded,
-    MessageLeft,
     ProviderFailed,
     TranscriptFinal,
     TurnCosted,
@@ -27,8 +25,16 @@ from calls.events import (
     TurnParts,
     UsageMeasured,
 )
-from calls.state import TURNS_KEPT, share_words
-from fallbacks.facts import AttemptFailed, AttemptStarted, AttemptWon, BreakerMoved, RungChosen
+from calls.state import TURNS_KEPT
+from fallbacks.facts import (
+    AttemptFailed,
+    AttemptStarted,
+    AttemptWon,
+    BreakerMoved,
+    EarlyAnswerAsked,
+    EarlyAnswerDropped,
+    RungChosen,
+)
 from fallbacks.failure import Kind, Scope, Severity
 from operations.record.fold_rules import ENDED_CALLS, WITH_TURNS, RecordBatch, RecordFold
 
@@ -96,17 +102,6 @@ def test_a_resumed_call_keeps_its_beginning_and_its_turns() -> None:
     assert (row["started_at"], row["turns"], row["state"]) == (began_at, 3, "live")
 
 
-def test_every_entry_is_in_the_timeline() -> None:
-    batch = told(fold(), STARTED, FAILED)
-
-    assert [(happening["kind"], happening["number"]) for happening in batch.happenings] == [
-        ("CallStarted", 1),
-        ("AttemptFailed", 2),
-    ]
-    assert batch.happenings[1]["stage"] == "tts"
-    assert batch.happenings[1]["data"]["after_s"] == 0.4
-
-
 def test_events_outside_calls_make_no_call() -> None:
     moved = BreakerMoved(
         stage="tts", provider="cartesia", before="closed", after="open", cause="failures", after_s=9
@@ -142,17 +137,6 @@ def test_a_turn_has_its_providers_and_durations() -> None:
     assert (only(batch.calls)["turns"], only(batch.calls)["cost"]) == (1, 0.75)
 
 
-def test_a_turn_over_the_budget_is_marked() -> None:
-    batch = told(
-        fold(),
-        TurnDecided(turn=1, at_s=2.1),
-        AnswerHeard(turn=1, at_s=2.7, v2v_s=1.7, parts=PARTS),
-        BudgetMissed(turn=1, v2v_s=1.7, budget_s=1.5, most="llm_s"),
-    )
-
-    assert not only(batch.turns)["within_budget"]
-
-
 def test_an_unknown_price_leaves_the_sum_unknown() -> None:
     batch = told(
         fold(),
@@ -184,38 +168,6 @@ def test_words_are_kept_with_their_voice() -> None:
     ]
 
 
-def test_words_of_one_voice_are_one_span() -> None:
-    batch = told(
-        fold(),
-        TurnDecided(turn=1, at_s=2.1),
-        AttemptWon(stage="tts", provider="cartesia", attempt=1, after_s=0.1),
-        AgentSaid(turn=1, text="one two three"),
-        AgentSaid(turn=1, text="four"),
-    )
-
-    assert [message["spans"] for message in batch.messages] == [
-        [{"provider": "cartesia", "words": 3}],
-        [{"provider": "cartesia", "words": 1}],
-    ]
-
-
-@pytest.mark.parametrize("words", [0, 1, 2, 3, 50])
-def test_shared_words_add_up(words: int) -> None:
-    folded = fold()
-    told(
-        folded,
-        TurnDecided(turn=1, at_s=2.1),
-        used("a", turn=1, characters=12),
-        used("b", turn=1, characters=300),
-        used("a", turn=1, characters=7),
-    )
-
-    said = only(told(folded, AgentSaid(turn=1, text="word " * words)).messages)
-
-    assert sum(item["words"] for item in said["spans"]) == words
-    assert share_words([], words) == []
-
-
 def test_a_failure_is_kept_with_its_turn() -> None:
     hears = AttemptFailed(
         stage="stt", provider="deepgram", kind=Kind.TIMEOUT, scope=Scope.CONFIGURATION, after_s=1.0
@@ -238,6 +190,32 @@ def test_a_failure_is_kept_with_its_turn() -> None:
     assert batch.failures[0]["severity"] == Severity.LOW
 
 
+EARLY = EarlyAnswerAsked(turn=2)
+DROPPED = EarlyAnswerDropped(turn=2, because="caller", after_s=0.1, requests=1, extra_share=0.0)
+MODEL_FAILED = replace(FAILED, stage="llm", provider="openai")
+
+
+@pytest.mark.parametrize(
+    ("before", "turn"),
+    [
+        ([], 1),
+        ([EARLY], 2),
+        ([EARLY, DROPPED], 1),
+        ([EARLY, DROPPED, EARLY], 2),
+        ([EARLY, TurnDecided(turn=2, at_s=2.0)], 2),
+        ([EARLY, TurnDecided(turn=2, at_s=2.0), TurnDecided(turn=3, at_s=2.0)], 3),
+    ],
+)
+def test_a_failure_of_an_early_answer_belongs_to_the_turn_that_it_prepares(
+    before: list[Event], turn: int
+) -> None:
+    batch = told(fold(), STARTED, TurnDecided(turn=1, at_s=2.0), *before, MODEL_FAILED, FAILED)
+
+    model, voice = batch.failures
+    assert model["turn"] == turn
+    assert voice["turn"] == max([1, *[e.turn for e in before if isinstance(e, TurnDecided)]])
+
+
 def test_a_failover_is_counted() -> None:
     assert only(told(fold(), STARTED, MOVED).calls)["failovers"] == 1
 
@@ -257,12 +235,6 @@ def test_a_turn_that_met_a_failure_or_waited_is_affected(touched: str, facts: li
     row = only(told(fold(), STARTED, *facts).calls)
 
     assert row["touched"] is (touched == "yes")
-
-
-def test_a_message_is_kept_with_the_callers_number() -> None:
-    mail = only(told(fold(), STARTED, MessageLeft(length_s=4.0)).voicemails)
-
-    assert (mail["number"], mail["path"]) == ("+15550101", "logs/messages/c1.wav")
 
 
 def test_a_carriers_callback_finds_its_call_wherever_it_was_told() -> None:
@@ -299,14 +271,6 @@ def test_a_model_request_after_the_end_is_in_the_calls_cost_and_in_no_turn() -> 
     assert only(late.calls)["state"] == "ended"
     assert late.turns == []
     assert told(folded, replace(asked, cost=None), call_id="").calls[0]["cost"] is None
-
-
-def test_a_cost_does_not_recreate_a_forgotten_call() -> None:
-    folded = fold()
-
-    late = told(folded, replace(used("b", turn=0, cost=0.25), behind_call="c1"), call_id="")
-
-    assert (late.calls, folded.live) == ([], frozenset())
 
 
 def test_a_turn_billed_after_many_other_calls_is_in_its_calls_cost_alone() -> None:

@@ -163,24 +163,6 @@ def test_a_breaker_moves_in_one_process() -> None:
 
 
 @pytest.mark.parametrize(
-    ("event", "failures", "moves"),
-    [
-        (FAILED, 1, 0),
-        (ProviderFailed(stage="llm", provider="openai", error="RuntimeError"), 1, 0),
-        (OPENED, 0, 1),
-        (ENDED, 0, 0),
-    ],
-    ids=["an attempt", "an error", "a breaker", "none of these"],
-)
-def test_failures_and_breakers_have_rows_of_their_own(
-    event: Event, failures: int, moves: int
-) -> None:
-    batch = told(entry(STARTED), entry(event))
-
-    assert (len(batch.failures), len(batch.breaker_moves)) == (failures, moves)
-
-
-@pytest.mark.parametrize(
     ("started", "number"),
     [(STARTED, "+15550101"), (DIALLED, "+15550199")],
     ids=["called us", "was dialled"],

@@ -166,34 +166,44 @@ def test_a_speech_begins_at_the_conversations_end_and_ends_with_an_interruption(
     speech.add("Until six.")
     assert (speech.text, speech.since) == ("We open at nine. Until six.", 1)
 
-    speech.interrupted(written=True, kept=False, unbegun="")
+    speech.interrupted(written=True, protected=False)
     assert not speech.text
     speech.add("Yes.")
     assert (speech.text, speech.since) == ("Yes.", 2)
 
 
+NOTICE, HOURS = "We open at nine.", "We close at six."
+
+
 @pytest.mark.parametrize(
-    ("kept", "unbegun", "cut"),
+    ("must", "protected", "cut"),
     [
-        (
-            False,
-            "Until six.",
-            CutSpeech(text="We open at nine. Until six.", since=1, written=False),
-        ),
-        (True, "Until six.", CutSpeech(text="Until six.", since=3, written=False)),
-        (True, "", None),
+        (False, False, CutSpeech(text=f"{NOTICE} {HOURS}", since=1, written=False)),
+        (True, True, CutSpeech(text=HOURS, since=None, written=False)),
+        (True, False, CutSpeech(text=f"{NOTICE} {HOURS}", since=1, written=False)),  # it is over
+        (False, True, CutSpeech(text=f"{NOTICE} {HOURS}", since=1, written=False)),  # another voice
     ],
 )
 def test_an_interruption_keeps_what_it_cuts_off(
-    unbegun: str, cut: CutSpeech | None, *, kept: bool
+    cut: CutSpeech | None, *, must: bool, protected: bool
 ) -> None:
     messages = ["Hello."]
     speech = OwedWords()
     speech.length = lambda: len(messages)
-    speech.add("We open at nine.")
-    speech.add("Until six.")
+    speech.add(NOTICE, protected=must)
+    speech.add(HOURS)
     messages += ["We open", "Uh huh."]
 
-    speech.interrupted(written=False, kept=kept, unbegun=unbegun)
+    speech.interrupted(written=False, protected=protected)
 
     assert speech.cut == cut
+
+
+def test_speech_after_a_protected_sentence_is_cut_off_twice() -> None:
+    speech = OwedWords()
+    speech.add(NOTICE, protected=True)
+    for _ in range(2):
+        speech.add(HOURS)
+        speech.interrupted(written=True, protected=True)
+
+        assert speech.cut == CutSpeech(text=HOURS, since=None, written=True)

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from calls.handover import Handover
+from calls.handover import RESULT_S, Handover
 from processors.transfer.decision import (
     ACCEPT_S,
     ANNOUNCED_S,
     ANSWER_S,
     JOIN_S,
+    LEAVING_S,
     SAID_S,
     SUMMARY_S,
     At,
@@ -154,12 +155,28 @@ def test_a_silent_carrier_is_waited_for_a_bounded_time() -> None:
     assert transfer.drop_reason == "too_late"
 
 
+def test_the_line_returns_the_result_of_a_blind_transfer_before_it_is_given_up() -> None:
+    transfer, _ = walked(How.HAND_ON, ANNOUNCED)
+    result_at = 101.0 + RING_S + RESULT_S
+
+    assert transfer.tick(result_at) == ()
+    assert transfer.handed_on(result_at, "busy") == (Do.COME_BACK,)
+    assert transfer.outcome == "busy"
+
+
+def test_a_line_that_returns_no_result_is_waited_for_a_bounded_time() -> None:
+    transfer, _ = walked(How.HAND_ON, ANNOUNCED)
+
+    assert transfer.tick(101.0 + RING_S + LEAVING_S) == (Do.COME_BACK,)
+    assert transfer.outcome == "failed"
+
+
 REPORTS = (
     ANNOUNCED, SUMMARY_READY, ANSWERED, not_reached("busy"), BRIEFED,
     ACCEPTED, DECLINED, PERSON_GONE, JOINED, partial(TransferDecision.joined, ok=False),
     handed_on("connected"), handed_on("failed"),
 )  # fmt: skip
-LONGEST_S = max(ANNOUNCED_S, RING_S + ANSWER_S, SUMMARY_S, SAID_S, ACCEPT_S, JOIN_S)
+LONGEST_S = max(ANNOUNCED_S, RING_S + LEAVING_S, SUMMARY_S, SAID_S, ACCEPT_S, JOIN_S)
 
 
 class Attempt(RuleBasedStateMachine):

@@ -75,3 +75,14 @@ def test_the_next_stop_opens_another_budget() -> None:
     turn.queued(110.9)
 
     assert turn.until(110.2).at == 110.9
+
+
+def test_a_turn_that_stays_open_has_its_budget_after_the_expected_words() -> None:
+    turn = Turn(budget_s=1.5)
+    turn.caller_stopped(100.0)
+    turn.queued(101.0)
+    turn.stays_open(103.0)
+
+    assert turn.until(101.0).at == 104.5
+    turn.queued(104.0)  # the first audio since then
+    assert turn.until(103.5).at == 104.0

@@ -1,5 +1,6 @@
-"""The servers that store campaigns."""
+"""The databases that store campaigns."""
 
+from tests.kit.databases import postgres_url, url
 from tests.share_servers import postgres
 
-__all__ = ["postgres"]
+__all__ = ["postgres", "postgres_url", "url"]

@@ -13,14 +13,14 @@ from calls.events import Event
 from calls.outbound import Claim, Dial, DialOutcome
 from campaigns.call_verdict import CallVerdict
 from campaigns.dialer import Dialer
-from campaigns.dialer_parts import DialerParts, DialerSettings, OwnCalls
+from campaigns.dialing import DialerSettings, OwnCalls
 from campaigns.guard import Hold, rules_of
 from campaigns.model import CallingWindow, Campaign, RetryRule
 from campaigns.store.contacts import Contacts, NewContact
-from campaigns.store.dials import Ledger
 from campaigns.store.figures import Figures
 from campaigns.store.queue import Queue
 from operations.database.database import Database
+from tests.kit.dials import dials_of
 from transports.dialling import CarrierError, DialRefusedError, DialRequest, FoundCall
 
 TALK_S = 20.0
@@ -159,21 +159,22 @@ class Dialing:
         await self.database.close()
 
     def dialer(self) -> Dialer:
-        return Dialer({"c": self.campaign, **self.more}, self.parts())
+        return Dialer({"c": self.campaign, **self.more}, **self.parts(), held=self.told_held)
 
-    def parts(self) -> DialerParts:
-        return DialerParts(
-            queue=self.store,
-            figures=self.figures,
-            carrier=self.carrier,
-            calls=self.calls or self.floor,
-            pool=self.floor,
-            tell=self.told.append,
-            now_s=now_s,
-            rehearse=self.rehearse,
-            held=self.told_held,
-            settings=self.settings,
-        )
+    def parts(self, **changed: Any) -> dict[str, Any]:
+        """Return the arguments of a dialler; all but `figures` are also those of one dial."""
+        return {
+            "queue": self.store,
+            "figures": self.figures,
+            "carrier": self.carrier,
+            "calls": self.calls or self.floor,
+            "pool": self.floor,
+            "tell": self.told.append,
+            "now_s": now_s,
+            "rehearse": self.rehearse,
+            "settings": self.settings,
+            **changed,
+        }
 
     async def told_held(self) -> Mapping[str, Hold]:
         return dict(self.held)
@@ -182,7 +183,7 @@ class Dialing:
         return [event for event in self.told if isinstance(event, kind)]
 
     async def ledger(self) -> Sequence[Dial]:
-        return await Ledger(self.database).of_campaign("c")
+        return await dials_of(self.database, "c")
 
     async def state(self) -> str:
         standing = await self.figures.standing("c", now=now_s())
@@ -260,10 +261,10 @@ async def until(holds: Callable[[], bool], *, within_s: float = 1000.0) -> None:
 async def left_by_another(it: Dialing, *, asked: bool, call_ref: str = "") -> Claim:
     """Let a process claim a contact and die, before or after it asked the carrier."""
     other = Queue(Database(it.url), holder="another")
-    claim = await other.claim("c", rules_of(it.campaign, now=now_s()), now=now_s(), lease_s=1.0)
+    claim = await other.claim("c", rules_of(it.campaign, now=now_s()), now_s=now_s, lease_s=1.0)
     assert isinstance(claim, Claim)
     if asked:
-        assert not await other.confirm(claim.dial, now=now_s(), lease_s=1.0)
+        assert not await other.confirm(claim.dial, now_s=now_s, lease_s=1.0)
     if call_ref:
         assert await other.placed(claim.dial, call_ref)
     await other.database.close()

@@ -20,11 +20,12 @@ import sqlalchemy.dialects.postgresql.asyncpg
 import sqlalchemy.dialects.sqlite.aiosqlite  # noqa: F401 - before the fork
 
 from calls.outbound import Claim, DialOutcome, DialResult, NothingToDial
-from campaigns.fate import judge_fate, was_never_asked
+from campaigns.dial_run import judge_fate, was_never_asked
 from campaigns.guard import rules_of
 from campaigns.model import Campaign, RetryRule, next_step
 from campaigns.store.queue import Queue
 from operations.database.database import Database, StorageError
+from tests.kit.clock import always
 from transports.dialling import CarrierError, FoundCall
 
 LEASE_S = 50.0  # of simulated time: the next dialler comes 100 s later
@@ -55,7 +56,7 @@ class Dialler:
 
     async def run(self) -> None:
         ours = [CAMPAIGN.name]
-        for claim in await self.store.adopt_expired(ours, now=self.now, lease_s=LEASE_S):
+        for claim in await self.store.adopt_expired(ours, now_s=always(self.now), lease_s=LEASE_S):
             await self.find_out(claim)
         while os.getppid() == self.parent:
             try:
@@ -68,7 +69,9 @@ class Dialler:
         """Dial one contact; return the reason if there was none."""
         self.step("before the intent")
         rules = rules_of(CAMPAIGN, now=self.now)
-        claim = await self.store.claim(CAMPAIGN.name, rules, now=self.now, lease_s=LEASE_S)
+        claim = await self.store.claim(
+            CAMPAIGN.name, rules, now_s=always(self.now), lease_s=LEASE_S
+        )
         if isinstance(claim, NothingToDial):
             if claim.reason != "finished":
                 await self.take_up_left()
@@ -88,7 +91,7 @@ class Dialler:
         confirmed = replace(claim, dial=replace(claim.dial, confirmed_s=self.now))
         known = claim
         try:
-            assert not await self.store.confirm(claim.dial, now=self.now, lease_s=LEASE_S)
+            assert not await self.store.confirm(claim.dial, now_s=always(self.now), lease_s=LEASE_S)
             known = confirmed
             await self.place(confirmed)
         except StorageError:

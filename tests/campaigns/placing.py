@@ -11,7 +11,7 @@ from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.rest import CarrierRest
 from tests.campaigns.heard_callbacks import ToldNews
 from transports.dialling import CampaignCarrier, DialRequest, DialWithdrawnError, FoundCall
-from transports.twilio.dialling import TwilioCalls, TwilioCarrier
+from transports.twilio.dialling import TwilioCarrier
 from transports.twilio.rest import TwilioRest
 
 OURS: Final = "+15005550006"
@@ -25,11 +25,12 @@ def request(dial_id: str, to: str = A) -> DialRequest:
 
 
 async def ended(it: CampaignCarrier, dial_id: str, to: str = A) -> FoundCall:
-    while (  # noqa: ASYNC110 - there is no event
-        found := await it.find(dial_id, to, 0.0)
-    ) is None or found.outcome is None:
+    while True:
+        found = await it.find(dial_id, to, 0.0)
+        assert found is not None, "a call that was placed was taken for none"
+        if found.outcome is not None:
+            return found
         await asyncio.sleep(1.0)
-    return found
 
 
 async def _withdraw() -> None:
@@ -48,9 +49,13 @@ async def twilio_office(
     """Open an account at the lab's Twilio, and our carrier for it."""
     async with CarrierRest(ACCOUNT, TOKEN) as office:
         office.exchange.callees = {A: Callee(fate="busy"), B: Callee(fate="no-answer")}
-        rest = TwilioRest(account_sid=ACCOUNT, auth_token=SecretStr(TOKEN), api_url=office.url)
-        calls = TwilioCalls(rest=rest, public_url="https://agent.example.com")
+        rest = TwilioRest(
+            account_sid=ACCOUNT,
+            auth_token=SecretStr(TOKEN),
+            api_url=office.url,
+            public_url="https://agent.example.com",
+        )
         yield (
             office,
-            TwilioCarrier(calls=calls, number=OURS, news=ToldNews(), calls_per_s=calls_per_s),
+            TwilioCarrier(rest=rest, number=OURS, news=ToldNews(), calls_per_s=calls_per_s),
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from campaigns.store.figures import Figures
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.rest import CarrierRest
 from tests.campaigns.heard_callbacks import ToldNews
+from tests.kit.clock import always
 from tests.operations.database.campaign_queue import (
     LEASE_S,
     NOON,
@@ -23,7 +25,7 @@ from tests.operations.database.campaign_queue import (
     open_queue,
 )
 from transports.dialling import CarrierError, DialRequest, FoundCall
-from transports.twilio.dialling import TwilioCalls, TwilioCarrier
+from transports.twilio.dialling import TwilioCarrier
 from transports.twilio.rest import TwilioRest
 
 pytestmark = pytest.mark.virtual_time
@@ -57,7 +59,7 @@ async def settle(
     queue: OpenQueue, outcome: DialOutcome, *, now: float = NOON, cost: float | None = None
 ) -> Claim:
     claim = await queue.take(now=now)
-    await queue.store.confirm(claim.dial, now=now, lease_s=LEASE_S)
+    await queue.store.confirm(claim.dial, now_s=always(now), lease_s=LEASE_S)
     await queue.store.placed(claim.dial, f"CA-{claim.dial.id}")
     result = DialResult(outcome=outcome, length_s=30.0, cost=cost)
     await queue.store.settle(claim.dial, result, then=NextStep(state="done"), now=now)
@@ -180,16 +182,21 @@ async def test_a_refused_price_of_one_call_does_not_block_others(tmp_path: Path)
 async def twilio() -> AsyncIterator[tuple[CarrierRest, TwilioCarrier]]:
     async with CarrierRest(ACCOUNT, TOKEN) as office:
         office.exchange.callees = {A: Callee(ring_s=50.0)}
-        rest = TwilioRest(account_sid=ACCOUNT, auth_token=SecretStr(TOKEN), api_url=office.url)
-        calls = TwilioCalls(rest=rest, public_url="https://agent.example.com")
-        yield office, TwilioCarrier(calls=calls, number=OURS, news=ToldNews())
+        rest = TwilioRest(
+            account_sid=ACCOUNT,
+            auth_token=SecretStr(TOKEN),
+            api_url=office.url,
+            public_url="https://agent.example.com",
+        )
+        yield office, TwilioCarrier(rest=rest, number=OURS, news=ToldNews())
 
 
 async def test_twilios_price_is_read_as_a_charge() -> None:
     async with twilio() as (office, it):
         sid = await it.dial(DialRequest(dial_id="d-1", to=A, campaign="spring"))
         placed = office.exchange.placed[sid]
-        placed.status, placed.talked_s = "completed", 61
+        placed.status, placed.answered = "completed", placed.created
+        placed.ended = placed.created + timedelta(seconds=61)
 
         found = await it.find("d-1", A, 0.0)
         before = await it.cost_of(sid)

@@ -3,7 +3,6 @@
 import csv
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -19,6 +18,8 @@ from campaigns.store.figures import Figures
 from operations.database.database import Database
 from operations.record.fold_rules import RecordFold
 from operations.record.writer import RecordWriter
+from tests.kit.clock import always
+from tests.kit.dials import dials_of
 from tests.operations.database.campaign_queue import (
     LEASE_S,
     NOON,
@@ -26,7 +27,6 @@ from tests.operations.database.campaign_queue import (
     new_contacts,
     open_queue,
 )
-from tests.share_servers import Server
 
 THRIFTY = Campaign(name="spring", dials_per_minute=6e6, concurrent=1000, daily_spend=0.05)
 AT = datetime.fromtimestamp(NOON, UTC)
@@ -71,7 +71,7 @@ async def settle(
     queue: OpenQueue, outcome: DialOutcome = DialOutcome.COMPLETED, *, reason: str = ""
 ) -> Dial:
     claim = await queue.take()
-    await queue.store.confirm(claim.dial, now=NOON, lease_s=LEASE_S)
+    await queue.store.confirm(claim.dial, now_s=always(NOON), lease_s=LEASE_S)
     await queue.store.placed(claim.dial, f"CA-{claim.dial.id}")
     result = DialResult(outcome=outcome, reason=reason, length_s=30.0)
     await queue.store.settle(claim.dial, result, then=NextStep(state="done"), now=NOON)
@@ -93,17 +93,7 @@ async def take_over(url: str, *, now: float = NOON + 5.0) -> float:
         await calls.database.close()
 
 
-async def dials_of(url: str) -> Sequence[Dial]:
-    reader = Ledger(Database(url))
-    try:
-        return await reader.of_campaign("spring")
-    finally:
-        await reader.database.close()
-
-
-class CallCostsContract:
-    """Holds for any database; a kind of database is a class with the fixture `url`."""
-
+class TestCallCosts:
     @pytest.fixture
     async def queue(self, url: str) -> AsyncIterator[OpenQueue]:
         queue = open_queue(url, "x")
@@ -117,7 +107,7 @@ class CallCostsContract:
 
         waits = [await take_over(url) for _ in range(3)]
 
-        (kept,) = await dials_of(url)
+        (kept,) = await dials_of(url, "spring")
         assert kept.providers_cost == pytest.approx(0.03)
         assert (kept.unpriced, kept.abandoned) == (False, False)
         assert (await queue.standing()).cost == pytest.approx(0.03)
@@ -149,7 +139,9 @@ class CallCostsContract:
         await take_over(url)
         await call.close()
 
-        assert [item.providers_cost for item in await dials_of(url)] == [pytest.approx(0.03)]
+        assert [item.providers_cost for item in await dials_of(url, "spring")] == [
+            pytest.approx(0.03)
+        ]
         assert (await queue.standing()).cost == pytest.approx(0.03)
         assert isinstance(await queue.claim(THRIFTY), Claim), "the day has 0.03 of its 0.05"
 
@@ -158,13 +150,13 @@ class CallCostsContract:
         call = Call(url, dial.id)
         await call.tell(used(0.02))
         await take_over(url)
-        (before,) = await dials_of(url)
+        (before,) = await dials_of(url, "spring")
 
         await call.end()
         await take_over(url)
         await call.close()
 
-        (behind,) = await dials_of(url)
+        (behind,) = await dials_of(url, "spring")
         assert (before.providers_cost, before.unpriced) == (None, None)
         assert (behind.providers_cost, behind.unpriced) == (0.02, False)
 
@@ -235,21 +227,9 @@ class CallCostsContract:
         for item in (short, whole):
             await item.close()
 
-        kept = {dial.id: dial.abandoned for dial in await dials_of(url)}
+        kept = {dial.id: dial.abandoned for dial in await dials_of(url, "spring")}
         assert kept == {left.id: True, stayed.id: False}
         assert (reached.talked, reached.abandoned) == (2, 1)
-
-
-class TestSqlite(CallCostsContract):
-    @pytest.fixture
-    def url(self, tmp_path: Path) -> str:
-        return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
-
-
-class TestPostgres(CallCostsContract):
-    @pytest.fixture
-    async def url(self, postgres: Server) -> str:
-        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
 
 
 def call(reason: str = "agent_hung_up", *, turns: int = 1, cost: float | None = 0.5) -> DialledCall:

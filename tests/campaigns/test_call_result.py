@@ -1,15 +1,15 @@
 """The result of a dial, from the carrier's last status and the end of our own call."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 
 from calls.dialled import judge_dial
-from calls.outbound import DialOutcome
-from campaigns.call_result import judge_call
+from calls.outbound import Claim, DialOutcome, DialResult
 from campaigns.call_verdict import CallVerdict
-from campaigns.dialer_parts import DialerSettings
+from campaigns.dialing import DialerSettings, judge_call
+from campaigns.model import Campaign
 from tests.campaigns.dialing import now_s
 from transports.dialling import FoundCall
 
@@ -30,17 +30,23 @@ class OurSide:
     """Gives the same verdict for every call."""
 
     said: CallVerdict | None
-    settings: DialerSettings = field(default_factory=DialerSettings)
-
-    def __post_init__(self) -> None:
-        self.calls = self
-        self.now_s = now_s
 
     async def verdict(self, dial_id: str) -> CallVerdict | None:
         return self.said
 
     async def wait(self, dial_id: str, within_s: float) -> None:
         await asyncio.sleep(within_s)
+
+    def forget(self, dial_id: str) -> None:
+        """Keep the verdict."""
+
+    async def prepare(self, campaign: Campaign, claim: Claim) -> None:
+        """Need nothing."""
+
+
+async def judged(found: FoundCall, ours: CallVerdict | None) -> DialResult:
+    settings = DialerSettings()
+    return await judge_call("d", found, calls=OurSide(ours), settings=settings, now_s=now_s)
 
 
 def found(outcome: DialOutcome, *, answered: bool = True) -> FoundCall:
@@ -52,7 +58,7 @@ def found(outcome: DialOutcome, *, answered: bool = True) -> FoundCall:
 async def test_a_contact_talked_with_is_not_called_again_whatever_the_carrier_says(
     outcome: DialOutcome,
 ) -> None:
-    result = await judge_call("d", found(outcome), OurSide(TALKED))
+    result = await judged(found(outcome), TALKED)
 
     assert (result.outcome, result.reason, result.trunk) == (DialOutcome.COMPLETED, "", "well")
     assert result.length_s == 20.0
@@ -62,7 +68,7 @@ async def test_a_contact_talked_with_is_not_called_again_whatever_the_carrier_sa
 async def test_a_mailbox_that_we_heard_stays_one_whatever_the_carrier_says(
     outcome: DialOutcome,
 ) -> None:
-    result = await judge_call("d", found(outcome), OurSide(MACHINE))
+    result = await judged(found(outcome), MACHINE)
 
     assert result.outcome is DialOutcome.VOICEMAIL
 
@@ -74,25 +80,25 @@ async def test_a_mailbox_that_we_heard_stays_one_whatever_the_carrier_says(
 async def test_a_contact_who_answered_and_could_not_talk_is_our_own_failure(
     ours: CallVerdict | None, reason: str
 ) -> None:
-    result = await judge_call("d", found(DialOutcome.FAILED), OurSide(ours))
+    result = await judged(found(DialOutcome.FAILED), ours)
 
     assert (result.outcome, result.reason) == (DialOutcome.AGENT_FAILED, reason)
 
 
 async def test_if_our_call_does_not_end_the_carriers_status_counts() -> None:
-    result = await judge_call("d", found(DialOutcome.FAILED), OurSide(CallVerdict()))
+    result = await judged(found(DialOutcome.FAILED), CallVerdict())
 
     assert result.outcome is DialOutcome.FAILED
 
 
 @pytest.mark.parametrize("outcome", NOT_COMPLETED)
 async def test_an_unanswered_contact_was_not_talked_with(outcome: DialOutcome) -> None:
-    result = await judge_call("d", found(outcome, answered=False), OurSide(TALKED))
+    result = await judged(found(outcome, answered=False), TALKED)
 
     assert result.outcome is outcome
 
 
 async def test_a_dial_with_an_unknown_end_is_not_completed() -> None:
-    result = await judge_call("d", found(DialOutcome.UNKNOWN), OurSide(TALKED))
+    result = await judged(found(DialOutcome.UNKNOWN), TALKED)
 
     assert result.outcome is DialOutcome.UNKNOWN

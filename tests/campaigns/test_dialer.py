@@ -20,9 +20,8 @@ from calls.campaign_events import (
 from calls.dialled import judge_dial
 from calls.outbound import Claim, DialOutcome
 from campaigns.breakers import WatchedCarrier
-from campaigns.dial_run import DialRun
+from campaigns.dial_run import MOST_CALL_S, DialRun
 from campaigns.dialer import DialsInProgress
-from campaigns.fate import MOST_CALL_S
 from campaigns.guard import rules_of
 from campaigns.model import CallingWindow
 from campaigns.store.contacts import Contacts, NewContact
@@ -277,7 +276,7 @@ async def test_while_a_stage_is_down_no_contact_is_dialled_and_it_is_told_once(
         async with running(it) as dialer:
             await asyncio.sleep(300)
             assert it.carrier.record == []
-            hold = dialer.why("c")
+            hold = dialer.holds.why("c")
             assert hold is not None
             assert hold.reason == "tts_down"
             it.floor.well["tts"] = True
@@ -390,11 +389,12 @@ async def test_a_dial_that_ended_without_a_waiter_is_not_waited_for(tmp_path: Pa
 
     async with dialing(tmp_path, A) as it, asyncio.TaskGroup() as tasks:
         claim = await it.store.claim(
-            "c", rules_of(it.campaign, now=now_s()), now=now_s(), lease_s=1.0
+            "c", rules_of(it.campaign, now=now_s()), now_s=now_s, lease_s=1.0
         )
         assert isinstance(claim, Claim)
-        carrier = WatchedCarrier(it.carrier)
-        run = DialRun(campaign=it.campaign, claim=claim, parts=it.parts(), carrier=carrier)
+        parts = it.parts(carrier=WatchedCarrier(it.carrier))
+        del parts["figures"]
+        run = DialRun(campaign=it.campaign, claim=claim, **parts)
         dials, began_s = DialsInProgress(tasks, set(), learn=learn, left=lambda: None), now_s()
         dials.begin(run, end)
         await asyncio.sleep(0.1)  # the next contact is looked for

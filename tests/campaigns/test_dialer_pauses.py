@@ -112,7 +112,7 @@ async def test_a_campaign_paused_by_its_breaker_in_an_outage_continues_when_resu
         await asyncio.sleep(60)
         assert [text.reason for text in it.of(CampaignHeld)] == ["tts_down"]
         assert it.of(CampaignResumed) == []
-        hold = dialer.why("c")
+        hold = dialer.holds.why("c")
         assert hold is not None
         assert (hold.reason, hold.outage) == ("agent_failed_in_a_row", True)
         it.floor.well["tts"], it.floor.failing = True, {}
@@ -128,7 +128,7 @@ async def test_the_end_of_a_pause_is_told_by_the_process_that_dials_then(tmp_pat
         await it.store.move("c", "paused", reason=reason, now=now_s())
         async with running(it) as dialer:
             await asyncio.sleep(60)
-            assert dialer.why("c") is not None
+            assert dialer.holds.why("c") is not None
             await it.store.move("c", "running", now=now_s())
             await it.done()
 
@@ -143,7 +143,7 @@ async def test_a_campaign_paused_by_an_operator_waits_for_no_recovery(
         await it.store.move("c", "paused", reason="operator", now=now_s())
         async with running(it) as dialer:
             await asyncio.sleep(60)
-            assert dialer.why("c") is None
+            assert dialer.holds.why("c") is None
             await it.store.move("c", "running", now=now_s())
             await it.done()
 
@@ -271,7 +271,7 @@ async def test_another_processs_hold_does_not_end_for_lack_of_knowledge(
         it.rehearse = rehearse
         async with running(it) as dialer:
             await asyncio.sleep(20.0)
-            hold = dialer.why("c")
+            hold = dialer.holds.why("c")
             assert hold is not None
             assert hold.reason == "tts_down"
             await asyncio.sleep(100.0)

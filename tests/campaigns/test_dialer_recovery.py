@@ -1,7 +1,7 @@
 """Dials whose process is gone, silent, or late with its lease."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from tests.campaigns.dialing import (
     running,
     until,
 )
+from tests.kit.clock import always
 from transports.dialling import DialRequest
 
 pytestmark = pytest.mark.virtual_time
@@ -90,7 +91,7 @@ async def test_a_server_with_other_campaigns_takes_no_dial_from_the_right_one(
         left = await left_by_another(it, asked=True)
         other = Queue(Database(it.url), holder="elsewhere")
         elsewhere = Dialer(
-            {"another": replace(it.campaign, name="another")}, replace(it.parts(), queue=other)
+            {"another": replace(it.campaign, name="another")}, **it.parts(queue=other)
         )
         async with asyncio.TaskGroup() as tasks:
             task = tasks.create_task(elsewhere.run())
@@ -109,7 +110,7 @@ async def test_a_dead_processs_dial_is_found_soon_although_the_clock_was_put_bac
     async with dialing(tmp_path, A) as it:
         it.floor.free = 0  # it dials no contact itself
         ahead_s = 3600.0
-        dialer = Dialer({"c": it.campaign}, replace(it.parts(), now_s=lambda: now_s() + ahead_s))
+        dialer = Dialer({"c": it.campaign}, **it.parts(now_s=lambda: now_s() + ahead_s))
         async with asyncio.TaskGroup() as tasks:
             task = tasks.create_task(dialer.run())
             await asyncio.sleep(5.0)
@@ -122,7 +123,7 @@ async def test_a_dead_processs_dial_is_found_soon_although_the_clock_was_put_bac
 class UnrenewingStore(Queue):
     """Cannot record that a dial goes on."""
 
-    async def renew(self, dial: Dial, *, now: float, lease_s: float) -> bool:
+    async def renew(self, dial: Dial, *, now_s: Callable[[], float], lease_s: float) -> bool:
         raise StorageError("the network is away")
 
 
@@ -163,7 +164,7 @@ async def test_a_dial_given_back_by_another_process_is_made_once_by_the_next(
         other = Queue(Database(it.url), holder="another")
         async with running(it):
             await asyncio.sleep(10.0)
-            (taken,) = await other.adopt_expired(["c"], now=now_s() + 60.0, lease_s=60.0)
+            (taken,) = await other.adopt_expired(["c"], now_s=always(now_s() + 60.0), lease_s=60.0)
             await asyncio.sleep(6.0)  # our own renewal notices it
             assert await other.release(taken.dial)
             await it.done()
@@ -181,7 +182,7 @@ async def test_a_carrier_whose_only_dial_another_process_took_is_asked_again(
             await until(lambda: bool(it.of(DialPlaced)))
             it.carrier.deaf = 1000
             await until(lambda: bool(it.of(CampaignHeld)))
-            (taken,) = await other.adopt_expired(["c"], now=now_s() + 60.0, lease_s=60.0)
+            (taken,) = await other.adopt_expired(["c"], now_s=always(now_s() + 60.0), lease_s=60.0)
             await asyncio.sleep(10.0)  # our own renewal notices it
             done = DialResult(outcome=DialOutcome.COMPLETED)
             await other.settle(taken.dial, done, then=NextStep(state="done"), now=now_s())
@@ -201,9 +202,7 @@ async def relieved(it: Dialing) -> AsyncIterator[Dialer]:
         calls=it.carrier.calls, record=it.carrier.record, answers_after_s=it.carrier.answers_after_s
     )
     it.floor.leads = False
-    dialer = Dialer(
-        {"c": it.campaign}, replace(it.parts(), queue=store, carrier=carrier, pool=Floor())
-    )
+    dialer = Dialer({"c": it.campaign}, **it.parts(queue=store, carrier=carrier, pool=Floor()))
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(dialer.run())
         try:

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from calls.outbound import Dial, DialOutcome, DialResult
-from campaigns.fate import ASK_AGAIN, GRACE_S, LOST, MOST_CALL_S, RELEASE, Fate, judge_fate
+from campaigns.dial_run import ASK_AGAIN, LOST, MOST_CALL_S, RELEASE, Fate, judge_fate
+from campaigns.dialing import GRACE_S
 from transports.dialling import FoundCall
 
 NOW = 1_800_000_000.0

@@ -23,17 +23,13 @@ from campaigns.model import Campaign
 from campaigns.store.contacts import BATCH, Contacts
 from campaigns.store.queue import Queue
 from operations.database.database import Database
-from tests.share_servers import Server
+from tests.kit.clock import always
+from tests.kit.databases import on_sqlite
 
 NOW = 1_800_014_400.0  # 2027-01-15, 12:00 UTC
 SPRING = Campaign(name="spring", region="DE", dials_per_minute=6e6, concurrent=100)
 HEADER = "number,name,consent_kind,consent_date,consent_source"
 CONSENT = "written,2026-11-01,form 7"
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
 
 
 @pytest.fixture
@@ -83,15 +79,15 @@ async def claimed(url: str, campaign: Campaign = SPRING) -> list[Claim]:
     await store.move(campaign.name, "running", now=NOW)
     found = []
     rules = rules_of(campaign, now=NOW + 1e4)
-    while isinstance(claim := await store.claim("spring", rules, now=NOW + 1e4, lease_s=9), Claim):
+    while isinstance(
+        claim := await store.claim("spring", rules, now_s=always(NOW + 1e4), lease_s=9), Claim
+    ):
         found.append(claim)
     await store.database.close()
     return found
 
 
-class ImportContract:
-    """Holds for any database; a kind of database is a class with the fixture `url`."""
-
+class TestImport:
     async def test_a_row_becomes_a_contact_with_all_its_fields(
         self, importing: Importing, url: str
     ) -> None:
@@ -156,16 +152,6 @@ class ImportContract:
         assert first.refused == again.refused == {"not_a_number": len(bad)}
 
 
-class TestImportOnSqlite(ImportContract):
-    pass
-
-
-class TestImportOnPostgres(ImportContract):
-    @pytest.fixture
-    async def url(self, postgres: Server) -> str:
-        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
-
-
 REFUSED = {
     "no number": (f",Ada,{CONSENT}", "no_number"),
     "no such number": (f"12345678901234567890,Ada,{CONSENT}", "too_long"),
@@ -183,6 +169,7 @@ REFUSED = {
 }
 
 
+@on_sqlite
 @pytest.mark.parametrize(("row", "reason"), REFUSED.values(), ids=REFUSED)
 async def test_a_refused_row_has_a_reason_and_affects_no_other(
     importing: Importing, book: Contacts, row: str, reason: str
@@ -199,6 +186,7 @@ async def test_a_refused_row_has_a_reason_and_affects_no_other(
     assert tally.refused == {reason: 1}
 
 
+@on_sqlite
 async def test_a_consent_dated_tomorrow_by_the_campaigns_clock_is_refused(
     importing: Importing,
 ) -> None:
@@ -217,6 +205,7 @@ MORE_COLUMNS = {
 }
 
 
+@on_sqlite
 @pytest.mark.parametrize(("column", "cell", "reason"), MORE_COLUMNS.values(), ids=MORE_COLUMNS)
 async def test_another_column_may_be_invalid_too(
     importing: Importing, column: str, cell: str, reason: str
@@ -229,6 +218,7 @@ async def test_another_column_may_be_invalid_too(
 @pytest.mark.parametrize(
     "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1251", "utf-32"]
 )
+@on_sqlite
 async def test_a_name_is_kept_from_any_encoding(
     importing: Importing, url: str, encoding: str
 ) -> None:
@@ -248,6 +238,7 @@ WESTERN = {
 }
 
 
+@on_sqlite
 @pytest.mark.parametrize(("encoding", "name"), WESTERN.values(), ids=WESTERN)
 async def test_a_western_name_is_kept(
     importing: Importing, url: str, encoding: str, name: str
@@ -259,6 +250,7 @@ async def test_a_western_name_is_kept(
     assert claim.contact.name == name
 
 
+@on_sqlite
 async def test_a_file_in_another_encoding_than_stated_loses_only_the_affected_rows(
     importing: Importing,
 ) -> None:
@@ -277,6 +269,7 @@ WHOLE = {
 }
 
 
+@on_sqlite
 @pytest.mark.parametrize(("text", "says"), WHOLE.values(), ids=WHOLE)
 async def test_an_unusable_file_is_one_line(importing: Importing, text: str, says: str) -> None:
     with pytest.raises(ImportRefusedError, match=says) as wrong:
@@ -284,6 +277,7 @@ async def test_an_unusable_file_is_one_line(importing: Importing, text: str, say
     assert len(str(wrong.value).splitlines()) == 1
 
 
+@on_sqlite
 async def test_a_file_without_a_header_is_read_by_the_named_columns(
     importing: Importing,
 ) -> None:
@@ -292,6 +286,7 @@ async def test_a_file_without_a_header_is_read_by_the_named_columns(
     assert (tally.rows, tally.added) == (1, 1)
 
 
+@on_sqlite
 async def test_an_unknown_encoding_is_one_line(importing: Importing) -> None:
     with pytest.raises(ImportRefusedError, match="unknown encoding"):
         await importing.take(f"{HEADER}\n", encoding="klingon")

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -19,8 +18,8 @@ from operations.notify.alerting_rules import Alerting
 from operations.notify.outbox import AlertOutbox, ReportedFact, RoundOutcome
 from operations.record.fold_rules import RecordFold
 from operations.record.writer import RecordWriter
+from tests.kit.clock import always
 from tests.operations.database.campaign_queue import LEASE_S, NOON, new_contacts, open_queue
-from tests.share_servers import Server
 
 HOUR: Span = (0.0, 3600.0)
 
@@ -180,15 +179,13 @@ async def have_an_incident(url: str, began_s: float, lasted_s: float) -> None:
     await box.database.close()
 
 
-class TroublesContract:
-    """Holds for any database; a kind of database is a class with the fixture `url`."""
-
+class TestTroubles:
     async def test_the_figures_are_read_from_the_stored_rows(self, url: str) -> None:
         queue = open_queue(url, "x")
         await queue.fill(new_contacts(2))
         for at_s in (NOON, NOON + 60.0):
             claim = await queue.take(now=at_s)
-            await queue.store.confirm(claim.dial, now=at_s, lease_s=LEASE_S)
+            await queue.store.confirm(claim.dial, now_s=always(at_s), lease_s=LEASE_S)
             done = DialResult(outcome=DialOutcome.COMPLETED, length_s=30.0)
             await queue.store.settle(claim.dial, done, then=NextStep(state="done"), now=at_s + 40.0)
         await queue.close()
@@ -225,15 +222,3 @@ class TroublesContract:
 
         assert (found.began_s, found.ended_s) == (NOON - 30.0, NOON)
         assert nothing == []
-
-
-class TestSqlite(TroublesContract):
-    @pytest.fixture
-    def url(self, tmp_path: Path) -> str:
-        return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
-
-
-class TestPostgres(TroublesContract):
-    @pytest.fixture
-    async def url(self, postgres: Server) -> str:
-        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")

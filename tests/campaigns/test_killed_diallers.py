@@ -19,7 +19,6 @@ import pytest
 from campaigns.store.figures import CampaignStanding
 from tests.campaigns.recording_carrier import RecordingCarrier, carrier_running
 from tests.operations.database.campaign_queue import NOON, new_contacts, open_queue
-from tests.share_servers import Server
 
 PROGRAM = Path(__file__).with_name("dialling_program.py")
 ROOT = Path(__file__).parents[2]
@@ -129,9 +128,8 @@ async def fill(url: str, contacts: int) -> None:
         await queue.close()
 
 
-class KilledDiallersContract:
-    """Holds for any database; a kind of database is a class with the fixture `url`."""
-
+@pytest.mark.slow
+class TestKilledDiallers:
     async def try_kills(self, url: str, *, kills: int, contacts: int, seed: int) -> None:
         await fill(url, contacts)
         async with carrier_running(seed) as carrier:
@@ -181,17 +179,3 @@ class KilledDiallersContract:
     )
     async def test_four_processes_call_no_contact_twice(self, url: str, contacts: int) -> None:
         await self.try_four(url, contacts=contacts)
-
-
-@pytest.mark.slow
-class TestKilledOnSqlite(KilledDiallersContract):
-    @pytest.fixture
-    def url(self, tmp_path: Path) -> str:
-        return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
-
-
-@pytest.mark.slow
-class TestKilledOnPostgres(KilledDiallersContract):
-    @pytest.fixture
-    async def url(self, postgres: Server) -> str:
-        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")

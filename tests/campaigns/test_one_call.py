@@ -3,7 +3,7 @@
 import pytest
 
 from calls.outbound import DialOutcome, DialResult
-from campaigns.dialer_parts import DialerSettings
+from campaigns.dialing import DialerSettings
 from campaigns.one_call import OneCall
 from tests.campaigns.dialing import Floor, ScriptedCarrier, now_s
 

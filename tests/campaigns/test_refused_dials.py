@@ -10,20 +10,20 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from campaigns.dialer_parts import DialerSettings
+from campaigns.dialing import DialerSettings
 from campaigns.one_call import OneCall
 from tests.campaigns.dialing import Floor, dialing, now_s, running, until
 from tests.campaigns.heard_callbacks import ToldNews
 from tests.campaigns.placing import ACCOUNT, OURS, A
 from transports.dialling import CampaignCarrier
-from transports.exotel.dialling import ExotelCalls, ExotelCarrier
+from transports.exotel.dialling import ExotelCarrier
 from transports.exotel.rest import ExotelRest
 from transports.livekit.dialling import LivekitCarrier, open_exchange
-from transports.plivo.dialling import PlivoCalls, PlivoCarrier
+from transports.plivo.dialling import PlivoCarrier
 from transports.plivo.rest import PlivoRest
-from transports.telnyx.dialling import TelnyxCalls, TelnyxCarrier
+from transports.telnyx.dialling import TelnyxCarrier
 from transports.telnyx.rest import TelnyxRest
-from transports.twilio.dialling import TwilioCalls, TwilioCarrier
+from transports.twilio.dialling import TwilioCarrier
 from transports.twilio.rest import TwilioRest
 
 pytestmark = pytest.mark.virtual_time
@@ -38,27 +38,25 @@ STOP_S: Final = 3.0
 
 
 def twilio(url: str, _: asyncio.TaskGroup) -> CampaignCarrier:
-    rest = TwilioRest(account_sid=ACCOUNT, auth_token=KEY, api_url=url)
-    calls = TwilioCalls(rest=rest, public_url=PUBLIC)
-    return TwilioCarrier(calls=calls, number=OURS, news=ToldNews(), calls_per_s=1.0)
+    rest = TwilioRest(account_sid=ACCOUNT, auth_token=KEY, api_url=url, public_url=PUBLIC)
+    return TwilioCarrier(rest=rest, number=OURS, news=ToldNews(), calls_per_s=1.0)
 
 
 def telnyx(url: str, _: asyncio.TaskGroup) -> CampaignCarrier:
     rest = TelnyxRest(api_key=KEY, api_url=url)
-    calls = TelnyxCalls(rest=rest, connection_id="1", public_url=PUBLIC)
-    return TelnyxCarrier(calls=calls, number=OURS, news=ToldNews())
+    return TelnyxCarrier(
+        rest=rest, connection_id="1", public_url=PUBLIC, number=OURS, news=ToldNews()
+    )
 
 
 def plivo(url: str, _: asyncio.TaskGroup) -> CampaignCarrier:
-    rest = PlivoRest(auth_id=KEY, auth_token=KEY, api_url=url)
-    calls = PlivoCalls(rest=rest, public_url=PUBLIC)
-    return PlivoCarrier(calls=calls, number=OURS, news=ToldNews())
+    rest = PlivoRest(auth_id=KEY, auth_token=KEY, api_url=url, public_url=PUBLIC)
+    return PlivoCarrier(rest=rest, number=OURS, news=ToldNews())
 
 
 def exotel(url: str, _: asyncio.TaskGroup) -> CampaignCarrier:
     rest = ExotelRest(account_sid=SecretStr("a"), api_key=KEY, api_token=KEY, api_url=url)
-    calls = ExotelCalls(rest=rest, public_url=PUBLIC)
-    return ExotelCarrier(calls=calls, number=OURS, news=ToldNews())
+    return ExotelCarrier(rest=rest, public_url=PUBLIC, number=OURS, news=ToldNews())
 
 
 def livekit(url: str, tasks: asyncio.TaskGroup) -> CampaignCarrier:

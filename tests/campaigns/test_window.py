@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from phonenumbers import timezone
 
 from campaigns.model import CallingWindow
-from campaigns.window import UNKNOWN, day_began_s, next_day_s, opens_s, zone_of
+from campaigns.window import day_began_s, next_day_s, opens_s
+from operations.numbers import UNKNOWN, zone_named
 
 BERLIN, LONDON, NEW_YORK, LOS_ANGELES = (
     "Europe/Berlin",
@@ -184,12 +185,12 @@ def unknown_zones() -> list[str]:
     from phonenumbers.tzdata import TIMEZONE_DATA  # noqa: PLC0415 - large
 
     named = {zone for zones in TIMEZONE_DATA.values() for zone in zones} - {UNKNOWN}
-    return [zone for zone in sorted(named) if zone_of(zone) is None]
+    return [zone for zone in sorted(named) if zone_named(zone) is None]
 
 
 def forget_zones() -> None:
     ZoneInfo.clear_cache()
-    zone_of.cache_clear()
+    zone_named.cache_clear()
 
 
 @pytest.fixture

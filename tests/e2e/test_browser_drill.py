@@ -1,6 +1,6 @@
 """Rows of the drill in a browser: what the page hears when providers fail.
 
-How soon it is heard depends on the machine; `benchmarks/browser_door.py` measures that. A voice and
+How soon it is heard depends on the machine; `benchmarks/doors.py` measures that. A voice and
 a model that break are in test_failovers_heard.py.
 """
 

@@ -1,5 +1,7 @@
 """A held line whose caller's events go through the floor, as in a call."""
 
+from collections.abc import Callable
+
 from calls.events import CallerStarted, CallerStopped
 from calls.line import CallerLine
 from processors.holding.decision import Actions, HoldDecision
@@ -25,11 +27,23 @@ def silent_worded(at: float = STOP) -> WordedStop:
 
 
 class HeldCaller(HoldDecision):
-    """Updates the floor with the caller's events; each speech is a turn of its own."""
+    """Updates the floor with the caller's events; each speech is a turn of its own.
+
+    Attributes:
+        word_until: Until when the caller's last words may be a choice from the menu.
+    """
 
     def __init__(self, outage: OutageSettings | None = None) -> None:
         self.floor = Floor(CallerLine())
-        super().__init__(Holding(), self.floor, outage)
+        self.word_until = 0.0
+        super().__init__(Holding(), self.floor, outage, word_until=lambda: self.word_until)
+
+    def report(self, event: "LineEvent | Report", now: float) -> None:
+        """Take an event, or call a method that takes the time."""
+        if callable(event):
+            event(self, now)
+        else:
+            self.handle(event, now)
 
     def handle(self, event: LineEvent, now: float) -> Actions:
         match event:
@@ -45,3 +59,15 @@ class HeldCaller(HoldDecision):
             case _:
                 pass
         return super().handle(event, now)
+
+
+Report = Callable[[HeldCaller, float], None]
+"""A report on a held caller's answer."""
+
+
+def sounded(*, audible: bool = True) -> Report:
+    return lambda keeper, now: keeper.sounded(102.0, now, audible=audible)
+
+
+def rest_taken(dry_at: float | None = None) -> Report:
+    return lambda keeper, now: keeper.take_rest(dry_at, now)

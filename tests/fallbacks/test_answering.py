@@ -37,8 +37,6 @@ from processors.answering.decision import (
     AnswerAction,
     Answering,
     LeaveMessageOut,
-    ModelFinished,
-    ModelWrote,
     UseModel,
     WriteText,
     Wrote,
@@ -86,9 +84,9 @@ def test_a_healthy_answer_is_written_as_it_comes_and_then_finished() -> None:
     answering, _ = ladder("a", "b")
 
     (ask,) = doing(answering.start(NOW))
-    wrote = doing(answering.handle(ModelWrote(attempt=1, text="We open "), NOW + 0.3))
-    tool = doing(answering.handle(ModelWrote(attempt=1, text=""), NOW + 0.35))
-    ended = doing(answering.handle(ModelFinished(attempt=1), NOW + 0.4))
+    wrote = doing(answering.write(1, "We open ", NOW + 0.3))
+    tool = doing(answering.write(1, "", NOW + 0.35))
+    ended = doing(answering.finish(1, NOW + 0.4))
 
     assert tool == []
     assert ask == Ask(provider="a", attempt=1)
@@ -100,11 +98,11 @@ def test_a_healthy_answer_is_written_as_it_comes_and_then_finished() -> None:
 def test_the_next_model_is_asked_for_the_rest_and_a_partial_word_is_dropped() -> None:
     answering, _ = ladder("a", "b")
     answering.start(NOW)
-    answering.handle(ModelWrote(attempt=1, text="We open at ni"), NOW + 0.3)
+    answering.write(1, "We open at ni", NOW + 0.3)
 
     (ask,) = doing(answering.handle(failure(1, "a"), NOW + 0.4))
     said = answering.answer.whole
-    wrote = doing(answering.handle(ModelWrote(attempt=2, text="We open at nine. "), NOW + 0.7))
+    wrote = doing(answering.write(2, "We open at nine. ", NOW + 0.7))
 
     assert (ask, said) == (Ask(provider="b", attempt=2), "We open at")
     assert wrote[0] == UseModel(provider="b", taken_back=2)
@@ -114,11 +112,10 @@ def test_the_next_model_is_asked_for_the_rest_and_a_partial_word_is_dropped() ->
 def test_a_model_that_continues_from_the_last_sentence_may_have_nothing_to_add() -> None:
     answering, availability = ladder("a", "b")
     answering.start(NOW)
-    answering.handle(ModelWrote(attempt=1, text='We open at "nine." '), NOW + 0.3)
+    answering.write(1, 'We open at "nine." ', NOW + 0.3)
     answering.handle(failure(1, "a"), NOW + 0.4)
 
-    finished = ModelFinished(attempt=2, wrote=Wrote.NOTHING)
-    ended = doing(answering.handle(finished, NOW + 0.7))
+    ended = doing(answering.finish(2, NOW + 0.7, wrote=Wrote.NOTHING))
 
     assert ended == [UseModel(provider="b", taken_back=0), Done(provider="b", attempt=2)]
     assert answering.over
@@ -131,11 +128,10 @@ def test_a_model_without_words_where_some_are_missing_is_asked_once_more(said: s
     answering, _ = ladder("a", "b", "c")
     answering.start(NOW)
     if said:
-        answering.handle(ModelWrote(attempt=1, text=said), NOW + 0.3)
+        answering.write(1, said, NOW + 0.3)
     answering.handle(failure(1, "a"), NOW + 0.4)
 
-    nothing = ModelFinished(attempt=2, wrote=Wrote.NOTHING)
-    ended = doing(answering.handle(nothing, NOW + 0.7))
+    ended = doing(answering.finish(2, NOW + 0.7, wrote=Wrote.NOTHING))
 
     assert [action.provider for action in ended if isinstance(action, Ask)] == ["b"]
 
@@ -178,8 +174,8 @@ def test_when_every_model_ends_without_words_the_caller_is_asked_to_repeat(
     answering, availability = ladder(*rungs)
     actions = [*answering.start(NOW)]
     while not answering.over:
-        ended = ModelFinished(attempt=answering.attempting.attempts, wrote=Wrote.NOTHING)
-        actions += answering.handle(ended, NOW + 0.1)
+        attempt = answering.attempting.attempts
+        actions += answering.finish(attempt, NOW + 0.1, wrote=Wrote.NOTHING)
 
     assert [e.provider for e in actions if isinstance(e, Ask)] == ["a", *rungs]
     assert not any(e.mended for e in actions if isinstance(e, Ask))
@@ -193,7 +189,7 @@ def test_an_answer_without_speakable_text_is_complete() -> None:
     answering, _ = ladder("a", "b")
     answering.start(NOW)
 
-    actions = answering.handle(ModelFinished(attempt=1, wrote=Wrote.SIGNS), NOW + 0.3)
+    actions = answering.finish(1, NOW + 0.3, wrote=Wrote.SIGNS)
 
     assert answering.over
     assert doing(actions) == [UseModel(provider="a", taken_back=0), Done(provider="a", attempt=1)]
@@ -262,7 +258,7 @@ def test_a_model_that_is_late_is_raced_and_the_first_to_write_is_heard() -> None
     assert answering.wake_at == NOW + 0.6
 
     raced = answering.tick(NOW + 0.6)
-    wrote = doing(answering.handle(ModelWrote(attempt=2, text="We "), NOW + 0.9))
+    wrote = doing(answering.write(2, "We ", NOW + 0.9))
 
     started = AttemptStarted(stage="llm", provider="b", attempt=2, extra=True, left_s=4.0)
     assert TellFact(started) in raced
@@ -284,7 +280,7 @@ def test_models_asked_after_a_slow_tool_get_time_to_answer() -> None:
     raced = doing(answering.tick(NOW + 0.6))
     nothing = doing(answering.tick(NOW + 1.4))
 
-    wrote = doing(answering.handle(ModelWrote(attempt=1, text="We "), NOW + 1.4))
+    wrote = doing(answering.write(1, "We ", NOW + 1.4))
 
     # The standby is asked as soon as in any other turn; only giving up is later.
     assert [attempt.provider for attempt in raced if isinstance(attempt, Ask)] == ["b"]
@@ -364,11 +360,11 @@ def test_a_model_that_waits_for_a_place_is_not_late_and_without_one_the_next_is_
 def test_words_that_were_held_are_written_at_the_end() -> None:
     answering, _ = ladder("a", "b")
     answering.start(NOW)
-    answering.handle(ModelWrote(attempt=1, text="We open at nine. "), NOW + 0.1)
+    answering.write(1, "We open at nine. ", NOW + 0.1)
     answering.handle(failure(1, "a"), NOW + 0.2)
 
-    held = doing(answering.handle(ModelWrote(attempt=2, text="We deliver."), NOW + 0.3))
-    ended = doing(answering.handle(ModelFinished(attempt=2), NOW + 0.4))
+    held = doing(answering.write(2, "We deliver.", NOW + 0.3))
+    ended = doing(answering.finish(2, NOW + 0.4))
 
     assert held == [UseModel(provider="b", taken_back=0)]
     assert ended == [WriteText(attempt=2, text="We deliver."), Done(provider="b", attempt=2)]
@@ -377,7 +373,7 @@ def test_words_that_were_held_are_written_at_the_end() -> None:
 def test_a_failure_has_the_number_of_words_that_the_caller_heard() -> None:
     answering, _ = ladder("a", "b")
     answering.start(NOW)
-    answering.handle(ModelWrote(attempt=1, text="We open at "), NOW + 0.1)
+    answering.write(1, "We open at ", NOW + 0.1)
 
     told = answering.handle(failure(1, "a"), NOW + 0.2)
 
@@ -489,7 +485,7 @@ def test_a_second_refusal_without_the_message_is_an_outage() -> None:
 def test_half_an_answer_whose_rest_is_refused_leaves_nothing_out() -> None:
     answering, _ = ladder("a", leaves_out=True)
     answering.start(NOW)
-    answering.handle(ModelWrote(attempt=1, text="We open at "), NOW + 0.1)
+    answering.write(1, "We open at ", NOW + 0.1)
     bad = failed(Kind.BAD_REQUEST, "llm", provider="a")
     ended = answering.handle(Failed(attempt=1, failure=bad), NOW + 0.2)
 

@@ -6,6 +6,7 @@ from typing import Final
 
 import pytest
 
+from calls.transcript import Heard
 from calls.turn import Turn
 from fallbacks.attempt_events import (
     Ask,
@@ -23,7 +24,6 @@ from fallbacks.facts import AttemptStarted
 from fallbacks.failure import Kind, failed
 from fallbacks.ladder import Pace, StagePolicy
 from fallbacks.lag import GRACE_S, PERIOD_S
-from processors.hearing.attempt_rules import Reading
 from processors.hearing.utterance_rules import CallerUtterance
 
 NOW: Final = 100.0
@@ -71,10 +71,8 @@ def begun(*names: str) -> CallerUtterance:
 
 def wrote(
     text: str = "", *, final: bool = True, end_s: float | None = None, flushed: bool = False
-) -> Reading:
-    return Reading(
-        text=text, final=final, interim=not final, flushed=flushed, end_s=end_s, words=()
-    )
+) -> Heard:
+    return Heard(text=text, final=final, interim=not final, flushed=flushed, end_s=end_s, words=())
 
 
 def doing(steps: Sequence[AttemptAction]) -> list[AttemptAction]:
@@ -210,7 +208,7 @@ def test_a_recogniser_without_words_has_written_everything_before_the_first_soun
 
 
 @pytest.mark.parametrize(
-    ("reading", "done"),
+    ("heard", "done"),
     [
         (wrote("yes", end_s=0.8), True),
         (wrote("yes", end_s=0.79), False),
@@ -229,12 +227,12 @@ def test_a_recogniser_without_words_has_written_everything_before_the_first_soun
     ],
 )
 def test_an_utterance_is_complete_when_a_final_result_reaches_its_end(
-    reading: Reading, *, done: bool
+    heard: Heard, *, done: bool
 ) -> None:
     utterance = begun("a")
     utterance.stop(1.0, 0.2, 102.0)
 
-    steps = doing(utterance.read_result(1, reading, 102.1))
+    steps = doing(utterance.read_result(1, heard, 102.1))
 
     written = [Done(attempt=1, provider="a")] if done else []
     assert steps == [Use(attempt=1, provider="a"), *written]

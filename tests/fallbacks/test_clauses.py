@@ -2,7 +2,8 @@
 
 import pytest
 
-from fallbacks.clauses import QUICK_S, ClauseRule, FirstClause, hurried_end
+from fallbacks.ladder import ClauseRule
+from processors.speaking.clause_rules import QUICK_S, FirstClause, hurried_end
 
 WORDS = ClauseRule(words=3)
 PHRASES = ClauseRule()

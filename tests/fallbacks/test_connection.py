@@ -3,7 +3,7 @@
 import pytest
 
 from fallbacks.failure import Failure, Kind, failed
-from processors.speaking.attempt_rules import COLD_S, CONNECT_S, Connection
+from processors.speaking.rung import COLD_S, CONNECT_S, Connection
 
 NOW = 100.0
 

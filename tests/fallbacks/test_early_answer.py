@@ -4,12 +4,12 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from fallbacks.early_answer import (
+from fallbacks.ladder import EarlyBudget
+from processors.answering.early_answer_rules import (
     DropAnswer,
     DropReason,
     EarlyAction,
     EarlyAnswer,
-    EarlyBudget,
     EarlyQuestion,
     PrepareAnswer,
     plain,

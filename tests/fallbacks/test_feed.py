@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from calls.transcript import Heard, HeardWord
 from fallbacks.lag import Lag
-from processors.hearing.attempt_rules import Reading
 from processors.hearing.feed_rules import OPENING_S, Feed, Opening
-from processors.hearing.replay_rules import HeardWord, SoundRing
+from processors.hearing.replay_rules import SoundRing
 
 NOW = 100.0
 
@@ -50,13 +50,11 @@ def test_written_words_have_the_times_of_the_callers_sound() -> None:
     feed = Feed("a", reconnected_by_us=True)
     feed.begin(ring, 3.0, NOW)
     word = HeardWord(text="two", start_s=0.5, end_s=1.0)
-    reading = Reading(
-        text="two", final=True, interim=False, flushed=False, end_s=1.5, words=(word,)
-    )
+    heard = Heard(text="two", final=True, interim=False, flushed=False, end_s=1.5, words=(word,))
 
-    told = feed.in_caller_seconds(reading)
-    untimed = feed.in_caller_seconds(replace(reading, end_s=None))
+    told = feed.in_caller_seconds(heard)
+    untimed = feed.in_caller_seconds(replace(heard, end_s=None))
 
-    assert told == replace(reading, end_s=4.5, words=(replace(word, start_s=3.5, end_s=4.0),))
+    assert told == replace(heard, end_s=4.5, words=(replace(word, start_s=3.5, end_s=4.0),))
     assert untimed is not None
     assert untimed.end_s is None

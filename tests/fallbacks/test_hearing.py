@@ -1,41 +1,35 @@
 """Which recogniser hears the caller and which words are delivered, with numbers for time."""
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import partial
 
 import pytest
 
+from calls.transcript import Heard, HeardWord
 from calls.turn import Turn
 from fallbacks.attempt_events import Ask, TellFact
-from fallbacks.attempts import Attempting
 from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.facts import AttemptFailed, StageExhausted
 from fallbacks.failure import Kind, failed
 from fallbacks.ladder import Pace, StagePolicy
-from processors.hearing.attempt_rules import (
+from processors.hearing.decision import (
+    TURN_HELD_S,
+    CallerHearing,
+    HearingAction,
+    KeepTurnOpen,
+    PassOn,
+)
+from processors.hearing.feed_rules import (
+    BEAT_S,
+    OPENING_S,
+    STEADY,
     AskForWords,
     FeedSound,
     FlushWords,
-    HearingAction,
-    HearingEvent,
-    KeepTurnOpen,
     MarkSpeech,
-    PassOn,
-    Reading,
-    RecogniserConnected,
-    RecogniserFailed,
-    RecogniserOpened,
     Reconnect,
-    ResultCame,
-    SoundHeard,
-    SpeechBegan,
-    SpeechPaused,
-    SpeechStopped,
 )
-from processors.hearing.decision import TURN_HELD_S, CallerHearing
-from processors.hearing.feed_rules import BEAT_S, OPENING_S, STEADY
-from processors.hearing.replay_rules import HeardWord
 
 FRAME = bytes(640)  # 20 ms
 
@@ -54,28 +48,41 @@ class Bench:
         availability = self.shared or AvailabilityTable(places, now=self.now)
         policy = StagePolicy(stage="stt", availability=availability, pace=Pace())
         turn = Turn(budget_s=1.5)
-        self.hearing = CallerHearing(
-            dict.fromkeys(self.names, True),
-            policy=policy,
-            turn=turn,
-            begin=partial(Attempting, policy, numbers=turn.attempts),
-        )
+        self.hearing = CallerHearing(dict.fromkeys(self.names, True), policy=policy, turn=turn)
         self.turn, self.availability = turn, policy.availability
         for name in self.names:
-            self.put(RecogniserOpened(name))
+            self.hearing.opened(name, self.now)
 
-    def put(self, *events: HearingEvent) -> list[HearingAction]:
-        """Handle an event; return its actions."""
-        wanted = [item for event in events for item in self.hearing.handle(event, self.now)]
+    def note(self, actions: Iterable[HearingAction]) -> list[HearingAction]:
+        """Keep actions, and return them."""
+        wanted = list(actions)
         self.done += wanted
         return wanted
+
+    def begin(self) -> list[HearingAction]:
+        return self.note(self.hearing.begin_speech(0.2, self.now))
+
+    def pause(self) -> list[HearingAction]:
+        return self.note(self.hearing.pause_speech())
+
+    def stop(self) -> list[HearingAction]:
+        return self.note(self.hearing.stop_speech(0.2, self.now))
+
+    def connect(self, name: str) -> list[HearingAction]:
+        return self.note(self.hearing.connected(name, self.now))
+
+    def hear(self) -> list[HearingAction]:
+        return self.note(self.hearing.hear(FRAME, self.now))
+
+    def read(self, name: str, heard: Heard) -> list[HearingAction]:
+        return self.note(self.hearing.read_result(name, heard, self.now))
 
     def pass_s(self, seconds: float) -> list[HearingAction]:
         """Let the line carry silence, ringing the alarm whenever it is due."""
         wanted: list[HearingAction] = []
         for _ in range(round(seconds / 0.02)):
             self.now += 0.02
-            wanted += self.put(SoundHeard(FRAME))
+            wanted += self.hear()
             if self.hearing.wake_at is not None and self.hearing.wake_at <= self.now:
                 wanted += self.hearing.tick(self.now)
         self.done += wanted
@@ -94,7 +101,7 @@ class Bench:
 
     def burst(self, seconds: float) -> list[HearingAction]:
         """Deliver this much at once."""
-        wanted = self.put(*[SoundHeard(FRAME)] * round(seconds / 0.02))
+        wanted = [action for _ in range(round(seconds / 0.02)) for action in self.hear()]
         if self.hearing.wake_at is not None and self.hearing.wake_at <= self.now:
             wanted += self.hearing.tick(self.now)
         return wanted
@@ -108,20 +115,19 @@ class Bench:
         words: tuple[HeardWord, ...] = (),
     ) -> list[HearingAction]:
         """Have a recogniser write a final result."""
-        reading = Reading(
-            text=text, final=True, interim=False, flushed=True, end_s=end_s, words=words
-        )
-        return self.put(ResultCame(provider=name, reading=reading))
+        heard = Heard(text=text, final=True, interim=False, flushed=True, end_s=end_s, words=words)
+        return self.read(name, heard)
 
     def fail(self, name: str) -> list[HearingAction]:
         failure = failed(Kind.NETWORK, "stt", provider=name)
-        return self.put(RecogniserFailed(provider=name, failure=failure))
+        return self.note(self.hearing.fail(name, failure, self.now))
 
 
 def up(*names: str) -> Bench:
     """Return a ladder whose recognisers are connected, after a second of silence."""
     bench = Bench(names or ("a", "b"))
-    bench.put(*(RecogniserConnected(name) for name in bench.names))
+    for name in bench.names:
+        bench.connect(name)
     bench.pass_s(1.0)
     return bench
 
@@ -147,7 +153,7 @@ def test_the_caller_is_heard_by_the_first_recogniser_only() -> None:
 def test_a_recogniser_that_already_hears_is_only_told_that_the_caller_speaks() -> None:
     bench = up()
 
-    began = bench.put(SpeechBegan(0.2))
+    began = bench.begin()
 
     assert [
         hearing_action for hearing_action in began if not isinstance(hearing_action, TellFact)
@@ -156,13 +162,13 @@ def test_a_recogniser_that_already_hears_is_only_told_that_the_caller_speaks() -
 
 def test_a_writing_recogniser_is_flushed_as_soon_as_the_caller_pauses() -> None:
     bench = up()
-    bench.put(SpeechBegan(0.2))
+    bench.begin()
 
-    assert bench.put(SpeechPaused()) == [AskForWords("a")]
+    assert bench.pause() == [AskForWords("a")]
 
 
 def test_without_speech_no_recogniser_is_flushed() -> None:
-    assert up().put(SpeechPaused()) == []
+    assert up().pause() == []
 
 
 @pytest.mark.parametrize(
@@ -172,12 +178,12 @@ def test_only_words_of_the_pause_are_pending_unless_the_caller_continued(
     goes_on_s: float, *, owed: bool
 ) -> None:
     bench = up()
-    bench.put(SpeechBegan(0.2))
+    bench.begin()
     bench.pass_s(1.0)
-    bench.put(SpeechPaused())
+    bench.pause()
     bench.write("a", "Are you open?", end_s=bench.hearing.sound.end_s)
     bench.pass_s(goes_on_s)
-    bench.put(SpeechStopped(0.2))
+    bench.stop()
 
     assert bench.hearing.utterance is not None
     assert bench.hearing.utterance.owed(bench.now) is owed
@@ -185,7 +191,7 @@ def test_only_words_of_the_pause_are_pending_unless_the_caller_continued(
 
 def test_the_next_recogniser_hears_the_utterance_from_its_start() -> None:
     bench = up()
-    bench.put(SpeechBegan(0.2))
+    bench.begin()
     bench.pass_s(0.3)  # none is late yet
 
     after = bench.fail("a")
@@ -197,7 +203,7 @@ def test_the_next_recogniser_hears_the_utterance_from_its_start() -> None:
 
 def test_delivered_words_are_not_delivered_again() -> None:
     bench = up()
-    bench.put(SpeechBegan(0.2))
+    bench.begin()
     bench.pass_s(1.0)
     assert PassOn(None) in bench.write("a", "I would like")
     bench.fail("a")
@@ -209,9 +215,9 @@ def test_delivered_words_are_not_delivered_again() -> None:
 def test_words_too_soft_for_the_vad_are_delivered(*, spoken_before: bool) -> None:
     bench = up()
     if spoken_before:
-        bench.put(SpeechBegan(0.2))
+        bench.begin()
         bench.pass_s(0.5)
-        bench.put(SpeechStopped(0.2))
+        bench.stop()
         bench.write("a", "Hello.", end_s=bench.hearing.sound.end_s)
 
     assert bench.write("a", "Yes.", end_s=bench.hearing.sound.end_s) == [PassOn(None)]
@@ -228,7 +234,7 @@ def timed(text: str, from_s: float) -> tuple[HeardWord, ...]:
 @pytest.mark.parametrize("with_times", [True, False], ids=["tells times", "tells none"])
 def test_a_late_standby_hears_only_undelivered_sound(*, with_times: bool) -> None:
     bench = up()
-    bench.put(SpeechBegan(0.2))
+    bench.begin()
     bench.burst(8.0)
     bench.write("a", "one two three four", end_s=9.0, words=timed("one two three four", 6.0))
     bench.burst(1.0)
@@ -243,7 +249,7 @@ def test_a_late_standby_hears_only_undelivered_sound(*, with_times: bool) -> Non
 
 def test_a_standby_hears_everything_if_the_written_end_is_unknown() -> None:
     bench = up()
-    bench.put(SpeechBegan(0.2))
+    bench.begin()
     bench.burst(8.0)
     bench.write("a", "one two three four")
 
@@ -260,9 +266,9 @@ def outage(*names: str) -> Bench:
 
 def test_an_open_stream_keeps_writing_though_no_rung_may_be_asked() -> None:
     bench = outage()
-    began = bench.put(SpeechBegan(0.2))
+    began = bench.begin()
     bench.pass_s(1.0)
-    bench.put(SpeechStopped(0.2))
+    bench.stop()
     utterance = bench.hearing.utterance
     assert utterance is not None
     owed = utterance.owed(bench.now)
@@ -273,23 +279,23 @@ def test_an_open_stream_keeps_writing_though_no_rung_may_be_asked() -> None:
     assert PassOn(None) in written
     assert (owed, utterance.owed(bench.now)) == (True, False)
     assert exhausted(bench.done) == []
-    bench.put(SpeechBegan(0.2))  # and so in the next turn
+    bench.begin()  # and so in the next turn
     assert exhausted(bench.done) == []
 
 
 def test_a_standby_that_replayed_an_utterance_hears_the_next_though_no_rung_may_be_asked() -> None:
     bench = up("a")
-    bench.put(SpeechBegan(0.2))
+    bench.begin()
     bench.pass_s(0.5)
     bench.fail("a")
-    bench.put(RecogniserOpened("a"), RecogniserConnected("a"))
-    bench.put(SpeechStopped(0.2))
+    bench.connect("a")
+    bench.stop()
     bench.availability.of("stt", "a").breaker.trip(bench.now)
     bench.write("a", "Are you open?", end_s=bench.hearing.sound.end_s)
     heard = len(exhausted(bench.done))
 
     bench.pass_s(0.5)
-    began = bench.put(SpeechBegan(0.2))
+    began = bench.begin()
 
     assert MarkSpeech(provider="a", speaking=True) in began
     assert len(exhausted(bench.done)) == heard
@@ -304,10 +310,10 @@ def test_a_rung_that_connected_in_the_outage_and_wrote_nothing_is_not_waited_for
         bench.write("a", "Hello.")
     bench.fail("a")
     bench.availability.of("stt", "a").retire(Kind.AUTH, bench.now)
-    bench.put(RecogniserOpened("a"), RecogniserConnected("a"))
+    bench.connect("a")
     bench.pass_s(0.5)
 
-    assert exhausted(bench.put(SpeechBegan(0.2))) == [0]
+    assert exhausted(bench.begin()) == [0]
 
 
 @pytest.mark.parametrize("words_before", [False, True])
@@ -315,7 +321,7 @@ def test_a_recogniser_that_dies_in_an_utterance_without_a_standby_is_an_outage(
     *, words_before: bool
 ) -> None:
     bench = outage()
-    bench.put(SpeechBegan(0.2))
+    bench.begin()
     bench.pass_s(0.5)
     if words_before:
         bench.write("a", "Are you")
@@ -328,9 +334,9 @@ def test_a_recogniser_that_dies_in_an_utterance_without_a_standby_is_an_outage(
 
 def test_a_recogniser_that_writes_nothing_without_a_standby_is_an_outage() -> None:
     bench = outage()
-    bench.put(SpeechBegan(0.2))
+    bench.begin()
     bench.pass_s(0.5)
-    bench.put(SpeechStopped(0.2))
+    bench.stop()
     bench.turn.caller_stopped(bench.now)
 
     wanted = bench.pass_s(5.0)
@@ -344,7 +350,7 @@ def test_without_an_open_stream_the_caller_tries_a_rung_before_the_outage_is_tol
     bench.fail("a")
     bench.availability.of("stt", "a").breaker.trip(bench.now)
 
-    began = bench.put(SpeechBegan(0.2))
+    began = bench.begin()
     lost = bench.fail("a")
 
     assert (exhausted(began), exhausted(lost)) == ([], [1])
@@ -354,12 +360,12 @@ def test_without_an_open_stream_the_outage_is_told() -> None:
     bench = outage()
     bench.fail("a")
 
-    assert exhausted(bench.put(SpeechBegan(0.2))) == [0]
+    assert exhausted(bench.begin()) == [0]
 
 
 def test_late_words_of_an_abandoned_recogniser_are_dropped() -> None:
     bench = up()
-    bench.put(SpeechBegan(0.2))
+    bench.begin()
     bench.pass_s(0.5)
     bench.fail("a")
 
@@ -373,14 +379,14 @@ def test_unflushed_words_of_an_earlier_feed_are_not_delivered_again(
     said: tuple[str, ...], passed_on: list[PassOn]
 ) -> None:
     bench = up()
-    bench.put(SpeechBegan(0.2))
+    bench.begin()
     bench.pass_s(0.9)  # late: the next one is asked as well
     bench.write("a", "one")
     before_s = fed(bench.done, "b")
-    bench.put(SpeechStopped(0.2))
+    bench.stop()
     bench.write("a", "", end_s=10.0)
     bench.pass_s(1.0)
-    bench.put(SpeechBegan(0.2))
+    bench.begin()
     bench.fail("a")
     bench.pass_s(0.5)
     times = {"one": 0.2, "two": before_s + 0.4}
@@ -396,13 +402,13 @@ def test_unflushed_words_of_an_earlier_feed_are_not_delivered_again(
 
 def test_words_are_pending_from_the_stop_until_they_are_written() -> None:
     bench = up()
-    bench.put(SpeechBegan(0.2))
+    bench.begin()
     bench.pass_s(1.0)
     utterance = bench.hearing.utterance
     assert utterance is not None
     assert not utterance.owed(bench.now)
 
-    bench.put(SpeechStopped(0.2))
+    bench.stop()
     assert utterance.owed(bench.now)
     bench.write("a", "yes", end_s=2.0)
     assert not utterance.owed(bench.now)
@@ -410,9 +416,9 @@ def test_words_are_pending_from_the_stop_until_they_are_written() -> None:
 
 def test_a_turn_is_kept_open_while_its_words_are_pending() -> None:
     bench = up()
-    bench.put(SpeechBegan(0.2))
+    bench.begin()
     bench.pass_s(0.5)
-    bench.put(SpeechStopped(0.2))
+    bench.stop()
     asked_at = bench.now
 
     kept = bench.pass_s(TURN_HELD_S + 0.1)
@@ -425,14 +431,10 @@ def test_a_recogniser_that_is_not_connected_is_asked_in_a_hurry_and_fed_when_it_
     bench = up()
     bench.fail("a")
     bench.fail("b")
-    asked = [
-        hearing_action
-        for hearing_action in bench.put(SpeechBegan(0.2))
-        if isinstance(hearing_action, Ask)
-    ]
+    asked = [hearing_action for hearing_action in bench.begin() if isinstance(hearing_action, Ask)]
     bench.pass_s(0.3)
 
-    connected = bench.put(RecogniserConnected(asked[0].provider))
+    connected = bench.connect(asked[0].provider)
 
     assert connected[0] == MarkSpeech(provider=asked[0].provider, speaking=True)
     assert fed(connected, asked[0].provider) > 0.3
@@ -440,13 +442,13 @@ def test_a_recogniser_that_is_not_connected_is_asked_in_a_hurry_and_fed_when_it_
 
 def test_a_lagging_recogniser_is_fed_nothing_more_during_silence() -> None:
     bench = up()
-    bench.put(SpeechBegan(0.2))
+    bench.begin()
     bench.pass_s(0.5)
     bench.fail("a")
-    bench.put(SpeechStopped(0.2))
+    bench.stop()
 
     assert fed(bench.pass_s(0.4), "b") == 0.0
-    assert 0.3 < fed(bench.put(SpeechBegan(0.2)), "b") < 0.5
+    assert 0.3 < fed(bench.begin(), "b") < 0.5
 
 
 def test_a_standby_takes_over_between_utterances_and_the_other_is_fed_no_more() -> None:
@@ -475,25 +477,22 @@ def exhausted(actions: list[HearingAction]) -> list[int]:
     return [fact.attempts for fact in facts if isinstance(fact, StageExhausted)]
 
 
-NOTHING = ResultCame(
-    provider="a",
-    reading=Reading(text="", final=False, interim=True, flushed=False, end_s=None, words=()),
-)
+NOTHING = Heard(interim=True)
 
 
 def steady() -> Bench:
     """Return a ladder whose first recogniser has written at every beat, and just now."""
     bench = up()
     for _ in range(STEADY + 1):
-        bench.put(NOTHING)
+        bench.read("a", NOTHING)
         bench.pass_s(0.5 * BEAT_S)
-    bench.put(NOTHING)
+    bench.read("a", NOTHING)
     return bench
 
 
 def test_a_recogniser_that_stops_writing_has_failed_and_the_next_hears_it() -> None:
     bench = steady()
-    bench.put(SpeechBegan(0.2))
+    bench.begin()
 
     before = bench.pass_s(BEAT_S - 0.04)
     wanted = bench.pass_s(0.06)
@@ -507,7 +506,7 @@ def test_a_recogniser_mute_before_the_caller_spoke_is_not_waited_for() -> None:
     bench = steady()
     bench.pass_s(BEAT_S + 0.1)
 
-    bench.put(SpeechBegan(0.2))
+    bench.begin()
     wanted = bench.pass_s(0.02)
 
     assert failures(wanted) == [("stt", "a", Kind.SILENT)]
@@ -519,9 +518,9 @@ def test_a_gap_on_the_line_before_the_caller_speaks_makes_no_recogniser_mute(gap
     bench.stall(gap_s)
     bench.pass_s(0.2)
 
-    bench.put(SpeechBegan(0.2))
+    bench.begin()
     wanted = bench.pass_s(0.9)
-    bench.put(NOTHING)
+    bench.read("a", NOTHING)
     wanted += bench.pass_s(0.9)
 
     assert failures(wanted) == []
@@ -530,7 +529,7 @@ def test_a_gap_on_the_line_before_the_caller_speaks_makes_no_recogniser_mute(gap
 @pytest.mark.parametrize("gap_s", [0.5, 1.3])
 def test_sound_after_a_gap_takes_its_time_to_be_written(gap_s: float) -> None:
     bench = steady()
-    bench.put(SpeechBegan(0.2))
+    bench.begin()
     bench.pass_s(0.8)
 
     wanted = [*bench.stall(gap_s), *bench.burst(gap_s), *bench.pass_s(0.4)]
@@ -542,7 +541,7 @@ def test_sound_after_a_gap_takes_its_time_to_be_written(gap_s: float) -> None:
 def test_a_recogniser_that_ignores_sound_after_a_gap_is_mute_a_beat_later() -> None:
     bench = steady()
     bench.stall(5.0)
-    bench.put(SpeechBegan(0.2))
+    bench.begin()
 
     before = bench.pass_s(BEAT_S - 0.04)
     wanted = bench.pass_s(0.08)
@@ -553,7 +552,7 @@ def test_a_recogniser_that_ignores_sound_after_a_gap_is_mute_a_beat_later() -> N
 
 def test_a_hanging_connection_is_told_once_before_any_speech() -> None:
     bench = Bench()
-    bench.put(RecogniserConnected("b"))
+    bench.connect("b")
 
     wanted = bench.pass_s(4 * OPENING_S)
 
@@ -566,7 +565,7 @@ def test_connections_refused_for_two_calls_and_a_probe_take_the_rung_out() -> No
     calls = [Bench(("a",), shared=availability) for _ in range(2)]
 
     for call, usable in ((calls[0], True), (calls[0], True), (calls[1], False)):
-        call.put(RecogniserFailed(provider="a", failure=refused))
+        call.hearing.fail("a", refused, call.now)
         permit = availability.of("stt", "a").permit(100.0, probe=True)
         assert permit
         availability.failed(permit, refused, now=100.0)
@@ -578,17 +577,17 @@ WHOLE = "What are your hours"
 
 def guess(bench: Bench, name: str, text: str, *, end_s: float | None) -> list[HearingAction]:
     """Have a recogniser write an interim result."""
-    reading = Reading(text=text, final=False, interim=True, flushed=False, end_s=end_s, words=())
-    return bench.put(ResultCame(provider=name, reading=reading))
+    heard = Heard(text=text, final=False, interim=True, flushed=False, end_s=end_s, words=())
+    return bench.read(name, heard)
 
 
 def asks(bench: Bench, *, guessed: str = WHOLE, heard_s: float = 1.0) -> float:
     """Let the caller ask, and a rung guess what; return when the caller stopped."""
-    bench.put(SpeechBegan(0.2))
+    bench.begin()
     bench.pass_s(0.2)
     guess(bench, "a", guessed, end_s=bench.hearing.sound.end_s - 0.2 + heard_s)
     bench.pass_s(0.2)
-    bench.put(SpeechStopped(0.2))
+    bench.stop()
     bench.turn.caller_stopped(bench.now - 0.2)
     return bench.now - 0.2
 
@@ -648,12 +647,13 @@ def test_a_final_after_its_guess_was_used_is_not_written_again() -> None:
         HeardWord(text=text, start_s=stop_s + at * 0.1, end_s=stop_s + at * 0.1 + 0.1)
         for at, text in enumerate(WHOLE.split())
     )
-    bench.put(SpeechBegan(0.2))
+    bench.begin()
     bench.pass_s(0.6)
-    reading = Reading(
+    heard = Heard(
         text=WHOLE, final=False, interim=True, flushed=False, end_s=stop_s + 1, words=words
     )
-    bench.put(ResultCame(provider="a", reading=reading), SpeechStopped(0.2))
+    bench.read("a", heard)
+    bench.stop()
 
     assert guesses(bench.pass_s(0.9)) == [WHOLE]
     assert bench.write("a", WHOLE, end_s=stop_s + 1, words=words) == []

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.holding.late_answer_rules import AT_ONCE_S, FillerTurns, Holding, Say
+from processors.holding.late_answer_rules import AT_ONCE_S, Holding, Say
 
 
 def turn(line: Holding, at: float = 100.0) -> Holding:
@@ -21,14 +21,6 @@ def test_a_late_answer_gets_one_filler() -> None:
     assert line.tick(101.05) == (Say.FILLER,)
     assert line.tick(101.06) == ()
     assert line.tick(102.9) == ()  # the end of the filler is not known yet
-
-
-def test_an_answer_in_time_gets_no_filler() -> None:
-    line = turn(Holding())
-    line.answered()
-
-    assert line.wake_at is None
-    assert line.tick(109.0) == ()
 
 
 @pytest.mark.parametrize(
@@ -101,13 +93,6 @@ def test_the_next_model_is_waited_for_if_it_would_be_in_time(
     assert line.wake_at == pytest.approx(filler_at)
 
 
-def test_nothing_is_said_once_the_caller_has_begun_to_speak_again() -> None:
-    line = turn(Holding())
-    line.expect_nothing()
-
-    assert line.tick(102.0) == ()
-
-
 def test_the_two_turns_after_a_filler_get_a_clip_instead_and_then_a_filler_is_due_again() -> None:
     line = Holding()
     said: list[tuple[float, Say]] = []
@@ -159,13 +144,6 @@ def test_before_the_caller_speaks_no_answer_is_pending() -> None:
     assert line.tick(200.0) == ()
 
 
-def test_in_a_turn_without_a_pause_an_answer_is_pending_from_its_stop() -> None:
-    line = turn(Holding())
-    line.decided(100.5)
-
-    assert line.wake_at == pytest.approx(101.05)
-
-
 def test_a_line_that_ran_dry_again_is_held_before_two_seconds_of_silence() -> None:
     line = turn(Holding())
     line.tick(101.2)
@@ -173,31 +151,6 @@ def test_a_line_that_ran_dry_again_is_held_before_two_seconds_of_silence() -> No
 
     assert line.tick(103.6) == ()
     assert line.tick(103.7) == (Say.CLIP,)
-
-
-def test_after_a_pause_that_looks_like_no_end_no_answer_is_pending() -> None:
-    line = turn(Holding())
-    line.paused()
-
-    assert line.wake_at is None
-
-
-def test_a_pause_reported_twice_is_remembered() -> None:
-    line = turn(Holding())
-    line.paused()
-    line.paused()
-    line.decided(101.25)
-
-    assert line.tick(101.25 + AT_ONCE_S) == (Say.FILLER,)
-
-
-def test_a_pause_that_was_the_end_after_all_gets_a_filler_at_once() -> None:
-    line = turn(Holding())
-    line.paused()
-    line.decided(101.25)
-
-    assert line.tick(101.25) == ()  # a caller who is transferred at once hears that instead
-    assert line.tick(101.25 + AT_ONCE_S) == (Say.FILLER,)
 
 
 def test_without_fillers_such_a_turn_has_its_time_before_a_clip() -> None:
@@ -218,18 +171,6 @@ def test_a_caller_who_stops_twice_before_the_answer_has_one_turn() -> None:
         turn(line, at)
 
     assert line.tick(115.0) == (Say.CLIP,)
-
-
-def test_a_filler_is_for_one_turn_in_three_and_once() -> None:
-    turns, spent = FillerTurns(3), list[bool]()
-    for _ in range(7):
-        turns.begin()
-        spent.append(turns.allowed)
-        if turns.allowed:
-            turns.spend()
-        assert not (spent[-1] and turns.allowed)
-
-    assert spent == [True, False, False, True, False, False, True]
 
 
 @settings(max_examples=200, deadline=None)

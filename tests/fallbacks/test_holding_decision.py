@@ -19,36 +19,49 @@ from fallbacks.facts import (
 from fallbacks.failure import Kind, Scope
 from processors.holding.late_answer_rules import SILENCE_S
 from processors.holding.line_rules import (
-    AgentCutOff,
-    AnswerOpen,
-    AnswerSounded,
-    LastWords,
     LineEvent,
-    NothingSaid,
-    RestTaken,
     SpeakFor,
     Spoken,
     Then,
-    ToolBegan,
-    ToolEnded,
 )
 from processors.holding.utterance_rules import Situation
-from tests.fallbacks.held_caller import BEGAN, CAME, STOP, HeldCaller, silent, silent_worded
+from tests.fallbacks.held_caller import (
+    BEGAN,
+    CAME,
+    STOP,
+    HeldCaller,
+    Report,
+    rest_taken,
+    silent,
+    silent_worded,
+    sounded,
+)
 from tests.thoroughness import promised
 
 FIRST_S = 1.05
 DUE = TurnDecided(turn=1, at_s=STOP)
-OPEN, CLOSED = AnswerOpen(more=True), AnswerOpen(more=False)
+
+
+def written(*, more: bool) -> Report:
+    return lambda keeper, _: keeper.answer.written(more=more)
+
+
+def tool(call: str) -> Report:
+    return lambda keeper, now: keeper.answer.tool_began(call, STOP + 2.0, now)
+
+
+OPEN, CLOSED = written(more=True), written(more=False)
 SILENT, SILENT_WORDED = silent(), silent_worded()
-SOUNDED = AnswerSounded(dry_at=102.0, audible=True)
-QUIET = AnswerSounded(dry_at=102.0, audible=False)
+SOUNDED, QUIET = sounded(), sounded(audible=False)
 LATER = silent(STOP + 0.95)  # of a sound after the question
 LAST = silent(STOP + 1.7)
-NOTHING = NothingSaid()
-TOOL = ToolBegan(call="c1", dry_at=STOP + 2.0)
-SECOND_TOOL = ToolBegan(call="c2", dry_at=STOP + 2.0)
-CUT_OFF = AgentCutOff()
-REST, PARTING = RestTaken(dry_at=STOP + 2.0), LastWords()
+TOOL, SECOND_TOOL = tool("c1"), tool("c2")
+REST = rest_taken(STOP + 2.0)
+NOTHING, CUT_OFF, PARTING = (
+    lambda keeper, now: keeper.answer.nothing_said(now),
+    lambda keeper, _: keeper.answer.cut_off(),
+    lambda keeper, _: keeper.part(),
+)
 GONE = StageExhausted(stage="llm", attempts=2)
 
 
@@ -87,18 +100,18 @@ def judged(*, finished: bool) -> PauseJudged:
 ENDED, THINKS = judged(finished=True), judged(finished=False)
 
 
-def done(call: str = "c1", *, asks: bool = True) -> ToolEnded:
-    return ToolEnded(call=call, asks=asks)
+def done(call: str = "c1", *, asks: bool = True) -> Report:
+    return lambda keeper, _: keeper.answer.tool_ended(call, asks=asks)
 
 
-def keeper_after(events: Sequence[tuple[LineEvent, float]]) -> HeldCaller:
+def keeper_after(events: Sequence[tuple[LineEvent | Report, float]]) -> HeldCaller:
     keeper = HeldCaller()
     for event, after_s in events:
-        keeper.handle(event, STOP + after_s)
+        keeper.report(event, STOP + after_s)
     return keeper
 
 
-def due_after_s(*events: tuple[LineEvent, float]) -> float | None:
+def due_after_s(*events: tuple[LineEvent | Report, float]) -> float | None:
     at = keeper_after(((BEGAN, -1.0), *events)).wake_at
     return None if at is None else round(at - STOP, 6)
 
@@ -179,7 +192,7 @@ TWO_TOOLS = ((SILENT_WORDED, 0.2), (TOOL, 0.6), (SECOND_TOOL, 0.6))
         ([(SILENT_WORDED, 0.2), (OPEN, 0.5), (SOUNDED, 0.8), (PARTING, 1.0)], None),
         ([(SILENT_WORDED, 0.2), (OPEN, 0.5), (SOUNDED, 0.8), (TOOL, 1.0)], 2.0 + SILENCE_S),
         ([(SILENT_WORDED, 0.2), (REST, 0.6)], None),
-        ([(SILENT_WORDED, 0.2), (RestTaken(), 0.6)], FIRST_S),
+        ([(SILENT_WORDED, 0.2), (rest_taken(), 0.6)], FIRST_S),
         ([(SILENT_WORDED, 0.2), (TOOL, 0.6), (REST, 0.7)], 2.0 + SILENCE_S),
         ([(SILENT_WORDED, 0.2), (REST, 0.6), (TOOL, 0.7)], 2.0 + SILENCE_S),
         ([(SILENT_WORDED, 0.2), (PARTING, 0.3)], None),
@@ -269,7 +282,7 @@ TWO_TOOLS = ((SILENT_WORDED, 0.2), (TOOL, 0.6), (SECOND_TOOL, 0.6))
     ],
 )
 def test_the_line_is_held_while_an_answer_is_pending(
-    events: list[tuple[LineEvent, float]], due_s: float | None
+    events: list[tuple[LineEvent | Report, float]], due_s: float | None
 ) -> None:
     assert due_after_s(*events) == due_s
 
@@ -284,7 +297,7 @@ def test_a_filler_is_followed_by_clips_until_the_answer() -> None:
     keeper.handle(Spoken(action=filler, dry_at=STOP + 1.5), STOP + 1.06)
     (clip,) = keeper.tick(STOP + 5.0)
     assert clip == SpeakFor(situations=(Situation.LLM, Situation.DOWN), then=Then.HOLD)
-    keeper.handle(SOUNDED, STOP + 5.1)
+    keeper.report(SOUNDED, STOP + 5.1)
     assert keeper.wake_at is None
 
 
@@ -297,7 +310,7 @@ def test_a_pause_in_an_answer_is_filled_and_the_answer_counts_as_begun() -> None
     assert not keeper.awaits_answer
     keeper.handle(Spoken(action=filler, dry_at=at + 0.4), at)
     assert keeper.tick(at + 0.4 + SILENCE_S) == (filler,)  # never a clip: the answer is there
-    keeper.handle(CLOSED, at + 3.0)
+    keeper.report(CLOSED, at + 3.0)
     assert keeper.wake_at is None
 
 
@@ -333,7 +346,9 @@ EVENTS = st.sampled_from([BEGAN, SILENT, SILENT_WORDED, DUE, CAME, ENDED, THINKS
 
 @promised
 @given(st.lists(EVENTS, max_size=12))
-def test_nothing_is_ever_due_while_the_caller_speaks_or_thinks(events: list[LineEvent]) -> None:
+def test_nothing_is_ever_due_while_the_caller_speaks_or_thinks(
+    events: list[LineEvent | Report],
+) -> None:
     keeper = keeper_after([(event, 0.0) for event in events])
 
     keeper.handle(BEGAN, STOP)
@@ -347,7 +362,7 @@ def test_nothing_is_ever_due_while_the_caller_speaks_or_thinks(events: list[Line
 @promised
 @given(st.lists(EVENTS, max_size=12), st.booleans())
 def test_after_a_turn_an_answer_is_always_pending(
-    events: list[LineEvent],
+    events: list[LineEvent | Report],
     thought: bool,  # noqa: FBT001 - drawn
 ) -> None:
     keeper = keeper_after([(event, 0.0) for event in events])

@@ -11,27 +11,32 @@ from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered, StepTake
 from processors.holding.decision import USUALLY_S
 from processors.holding.late_answer_rules import SILENCE_S
 from processors.holding.line_rules import (
-    AnswerSounded,
-    EarChecked,
     HearWords,
     LineEvent,
-    MenuKeyPressed,
-    MenuWordPending,
-    RestTaken,
     SpeakFor,
     Spoken,
     Then,
 )
 from processors.holding.outage_rules import REPLY_S, OutageSettings, Step
 from processors.holding.utterance_rules import Situation
-from tests.fallbacks.held_caller import BEGAN, CAME, STOP, HeldCaller, silent, silent_worded
+from tests.fallbacks.held_caller import (
+    BEGAN,
+    CAME,
+    STOP,
+    HeldCaller,
+    Report,
+    rest_taken,
+    silent,
+    silent_worded,
+    sounded,
+)
 from tests.thoroughness import promised
 
 FIRST_S = 1.05
 MOST_S = REPLY_S + USUALLY_S["llm"]  # for an outage that ends when the next step is due
 DUE = TurnDecided(turn=1, at_s=STOP)
 SILENT_WORDED = silent_worded()
-SOUNDED = AnswerSounded(dry_at=102.0, audible=True)
+SOUNDED = sounded()
 MODEL_WON = AttemptWon(stage="llm", provider="a", attempt=1, after_s=0.3)
 
 
@@ -42,6 +47,13 @@ def owing_keeper(*steps: Step) -> HeldCaller:
     keeper.handle(BEGAN, STOP - 1.0)
     keeper.handle(SILENT_WORDED, STOP + 0.2)
     return keeper
+
+
+def waited_for(until: float) -> Report:
+    def wait(keeper: HeldCaller, _: float) -> None:
+        keeper.word_until = until
+
+    return wait
 
 
 def test_an_exhausted_stage_is_announced_in_place_of_a_filler() -> None:
@@ -75,9 +87,9 @@ def test_a_stage_is_down_from_its_announcement_until_it_answers() -> None:
     ("stage", "event", "due_s"),
     [
         ("tts", DUE, 0.6),
-        ("tts", RestTaken(dry_at=STOP + 2.0), None),
-        ("llm", RestTaken(dry_at=STOP + 2.0), 0.5),
-        ("llm", MenuWordPending(until=STOP + 0.9), 0.9),
+        ("tts", rest_taken(STOP + 2.0), None),
+        ("llm", rest_taken(STOP + 2.0), 0.5),
+        ("llm", waited_for(STOP + 0.9), 0.9),
         ("stt", DUE, FIRST_S),
         ("stt", AttemptWon(stage="stt", provider="b", attempt=3, after_s=0.3), None),
         ("stt", AttemptWon(stage="llm", provider="b", attempt=3, after_s=0.3), FIRST_S),
@@ -95,13 +107,13 @@ def test_a_stage_is_down_from_its_announcement_until_it_answers() -> None:
     ],
 )
 def test_an_exhausted_stage_is_announced_when_allowed(
-    stage: str, event: LineEvent, due_s: float | None
+    stage: str, event: LineEvent | Report, due_s: float | None
 ) -> None:
     keeper = owing_keeper()
-    keeper.handle(SOUNDED, STOP + 0.3)
+    keeper.report(SOUNDED, STOP + 0.3)
 
     keeper.handle(StageExhausted(stage=stage, attempts=2), STOP + 0.5)
-    keeper.handle(event, STOP + 0.5)
+    keeper.report(event, STOP + 0.5)
 
     at = keeper.wake_at
     assert (None if at is None else round(at - STOP, 6)) == due_s
@@ -109,20 +121,20 @@ def test_an_exhausted_stage_is_announced_when_allowed(
 
 def test_spoken_choices_are_recognised_once_the_menu_is_read() -> None:
     keeper = owing_keeper(Step.WORDS, Step.GOODBYE)
-    keeper.handle(EarChecked(usable=True), STOP + 0.3)
-    before = keeper.listens
+    keeper.outage.hears_words = True
+    before = keeper.outage.listens
 
     keeper.handle(StageExhausted(stage="llm", attempts=2), STOP + 0.5)
     keeper.tick(STOP + 0.5)
 
-    assert (before, keeper.listens) == (False, True)
+    assert (before, keeper.outage.listens) == (False, True)
 
 
 def test_nothing_is_said_into_a_callers_message() -> None:
     keeper = owing_keeper(Step.KEYPAD, Step.CHOSEN, Step.GOODBYE)
     keeper.handle(StageExhausted(stage="llm", attempts=2), STOP + 0.5)
     keeper.tick(STOP + 0.5)
-    keeper.handle(MenuKeyPressed(digit="2"), STOP + 5.0)
+    keeper.outage.press("2", STOP + 5.0)
 
     keeper.handle(BEGAN, STOP + 9.0)
     keeper.handle(silent_worded(STOP + 12.0), STOP + 12.2)
@@ -158,8 +170,15 @@ def test_a_slow_answer_after_an_outage_gets_a_filler() -> None:
     assert keeper.tick(STOP + 3.0 + SILENCE_S) == (
         SpeakFor(situations=(Situation.LLM, Situation.DOWN), then=Then.HOLD),
     )
-    keeper.handle(SOUNDED, STOP + 7.0)
+    keeper.report(SOUNDED, STOP + 7.0)
     assert keeper.wake_at is None
+
+
+def test_sound_of_an_answer_delays_the_next_step() -> None:
+    keeper = outage_keeper(dry_at=101.0)
+    keeper.report(SOUNDED, 101.0)
+
+    assert keeper.outage.wake_at == 102.0 + REPLY_S
 
 
 def test_a_clip_in_transit_when_its_outage_ends_is_heard_to_its_end_first() -> None:
@@ -208,7 +227,7 @@ def test_a_caller_who_was_finally_heard_is_not_asked_to_repeat() -> None:
     keeper.handle(CAME, STOP - 1.0)
     keeper.handle(SILENT_WORDED, STOP + 0.2)
     keeper.handle(DUE, STOP + 0.3)
-    keeper.handle(SOUNDED, STOP + 0.8)
+    keeper.report(SOUNDED, STOP + 0.8)
 
     assert keeper.wake_at is None
     assert keeper.tick(STOP + FIRST_S) == ()

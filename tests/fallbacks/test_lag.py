@@ -16,7 +16,7 @@ from fallbacks.failure import Kind, failed
 from fallbacks.ladder import Allowance, StagePolicy
 from fallbacks.lag import GRACE_S, PERIOD_S, SLACK_S, Lag
 from processors.hearing.feed_rules import OPENING_S, Feed
-from processors.speaking.attempt_rules import CONNECT_S, Connection
+from processors.speaking.rung import CONNECT_S, Connection
 
 NOW = 100.0
 UNTIL = Deadline(at=NOW + 1.5)

@@ -9,20 +9,14 @@ from calls.line import CallerLine
 from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered, StepTaken
 from processors.holding.line_rules import (
     QUIET_S,
-    AnswerSounded,
-    CallerAway,
     CallerMessage,
     Choice,
     ChoiceDone,
     Consent,
     CutLine,
-    EarChecked,
     HangUp,
     KeepMessage,
     LineAction,
-    MenuKeyPressed,
-    MenuWordSaid,
-    MessageBegan,
     RecordMessage,
     RunMenuChoice,
     SpeakFor,
@@ -31,7 +25,7 @@ from processors.holding.line_rules import (
 )
 from processors.holding.outage_rules import REPLY_S, OutageMenu, OutageSettings, Step
 from processors.holding.utterance_rules import Situation
-from processors.turn.floor import Floor
+from processors.turn.floor import Floor, TurnBegan
 
 ALL = tuple(Step)
 CLIPS = OutageSettings(steps=(Step.CLIP, Step.GOODBYE), clips=2)
@@ -62,14 +56,14 @@ def speak(*situations: Situation, then: Then = Then.WAIT, must: bool = False) ->
 
 def at_the_menu(*, words: bool = False, stage: str = "llm") -> OutageMenu:
     menu = new_menu(MENU)
-    menu.handle(EarChecked(usable=words), 0.0)
+    menu.hears_words = words
     menu.handle(exhausted(stage), 0.0)
     return menu
 
 
 def carrying(choice: Choice, digit: str) -> tuple[OutageMenu, tuple[LineAction, ...]]:
     menu = at_the_menu()
-    actions = menu.handle(MenuKeyPressed(digit=digit), 1.0)
+    actions = menu.press(digit, 1.0)
     assert actions[0] == CutLine()
     assert actions[1] == StepTaken(stage="llm", step=Step.CHOSEN.value)
     return menu, actions[2:]
@@ -78,7 +72,7 @@ def carrying(choice: Choice, digit: str) -> tuple[OutageMenu, tuple[LineAction, 
 def leaving_a_message(begins_at: float = 2.0) -> OutageMenu:
     menu, _ = carrying(Choice.MESSAGE, "2")
     message = CallerMessage(menu._floor, begins_at=begins_at, rate_hz=8000)
-    menu.handle(MessageBegan(message=message), begins_at)
+    menu.message = message
     return menu
 
 
@@ -104,6 +98,14 @@ def test_of_several_stages_down_the_general_clip_comes_first() -> None:
     _, spoken = menu.handle(exhausted("tts"), 6.0)
 
     assert spoken == speak(Situation.DOWN, Situation.LLM)  # it is still about the first
+
+
+def test_a_turn_without_a_sound_takes_the_next_step_too() -> None:
+    menu = new_menu(CLIPS)
+    menu.handle(exhausted(), 0.0)
+    menu.handle(TurnBegan(), 5.0)  # keys, or words too soft for the VAD
+
+    assert menu.handle(exhausted(), 6.0)[0] == StepTaken(stage="llm", step=Step.CLIP.value)
 
 
 def test_a_stage_that_answers_again_does_not_count_as_down() -> None:
@@ -188,7 +190,7 @@ def test_the_menu_offers_the_possible_choices(
     offered: Situation,
 ) -> None:
     menu = new_menu(OutageSettings(steps=steps, clips=0))
-    menu.handle(EarChecked(usable=ear), 0.0)
+    menu.hears_words = ear
 
     assert menu.handle(exhausted(), 0.0) == (
         StepTaken(stage="llm", step=step.value),
@@ -213,7 +215,7 @@ def test_a_key_is_carried_out(digit: str, expected: tuple[LineAction, ...]) -> N
 
 
 def test_an_unknown_key_repeats_the_menu() -> None:
-    assert at_the_menu().handle(MenuKeyPressed(digit="7"), 1.0) == (
+    assert at_the_menu().press("7", 1.0) == (
         CutLine(),
         StepTaken(stage="llm", step=Step.KEYPAD.value),
         speak(Situation.MENU),
@@ -221,17 +223,17 @@ def test_an_unknown_key_repeats_the_menu() -> None:
 
 
 def test_a_key_before_the_menu_does_not_interrupt_the_line() -> None:
-    assert new_menu(CLIPS).handle(MenuKeyPressed(digit="1"), 1.0) == ()
+    assert new_menu(CLIPS).press("1", 1.0) == ()
 
 
 def test_without_keys_the_caller_is_told_how_a_message_ends() -> None:
     steps = (Step.WORDS, Step.CHOSEN, Step.GOODBYE)
     menu = new_menu(OutageSettings(steps=steps))
-    menu.handle(EarChecked(usable=True), 0.0)
+    menu.hears_words = True
     menu.handle(exhausted(), 0.0)
-    menu.handle(MenuWordSaid(meaning=Choice.MESSAGE), 1.0)
+    menu.hear(Choice.MESSAGE, 1.0)
 
-    assert menu.handle(MenuWordSaid(meaning=Consent.YES), 2.0)[2:] == (
+    assert menu.hear(Consent.YES, 2.0)[2:] == (
         speak(Situation.MESSAGE_WORDS, Situation.MESSAGE, then=Then.NOTHING, must=True),
         RecordMessage(),
     )
@@ -248,13 +250,13 @@ def test_without_keys_the_caller_is_told_how_a_message_ends() -> None:
 def test_a_spoken_choice_is_confirmed_before_it_counts(choice: Choice, question: Situation) -> None:
     menu = at_the_menu(words=True)
 
-    assert menu.handle(MenuWordSaid(meaning=choice), 1.0) == (CutLine(), speak(question))
+    assert menu.hear(choice, 1.0) == (CutLine(), speak(question))
 
 
 def test_the_turn_of_a_spoken_choice_takes_no_step_of_its_own() -> None:
     menu = at_the_menu(words=True)
     speaks(menu, 1.0)
-    menu.handle(MenuWordSaid(meaning=Choice.PERSON), 2.0)
+    menu.hear(Choice.PERSON, 2.0)
 
     assert menu.handle(exhausted(), 2.5) == ()
 
@@ -263,7 +265,7 @@ def test_a_meaningless_word_leaves_the_step_to_the_turn() -> None:
     menu = at_the_menu(words=True)
     speaks(menu, 1.0)
 
-    assert menu.handle(MenuWordSaid(meaning=Consent.YES), 2.0) == ()  # to what?
+    assert menu.hear(Consent.YES, 2.0) == ()  # to what?
     assert menu.handle(exhausted(), 2.5) != ()
 
 
@@ -393,28 +395,29 @@ def test_a_cough_without_a_turn_causes_no_endless_silence() -> None:
     assert menu.wake_at == 1.7 + REPLY_S
 
 
-def test_sound_of_an_answer_delays_the_silence() -> None:
-    menu = new_menu(CLIPS)
-    menu.handle(exhausted(), 0.0)
-    menu.handle(AnswerSounded(dry_at=8.0, audible=True), 1.0)
-
-    assert menu.wake_at == 8.0 + REPLY_S
-
-
 def test_no_step_is_taken_while_the_caller_is_with_a_person() -> None:
     menu = new_menu(CLIPS)
     menu.handle(exhausted(), 0.0)
-    menu.handle(CallerAway(away=True), 1.0)
+    menu.away, menu.quiet_since = True, 1.0
     stops(menu, 2.0, 2.2)
 
     assert menu.wake_at is None
     assert menu.tick(1000.0) == ()
     assert menu.handle(exhausted(), 1000.0) == ()
 
-    menu.handle(CallerAway(away=False), 1001.0)
+    menu.away, menu.quiet_since = False, 1001.0
 
     assert menu.wake_at == 1001.0 + REPLY_S
     assert menu.tick(1001.0 + REPLY_S) != ()
+
+
+def test_the_menu_takes_no_key_and_no_word_of_a_caller_who_is_with_a_person() -> None:
+    menu = at_the_menu(words=True)
+    menu.away = True
+
+    assert menu.press("1", 1.0) == ()
+    assert menu.hear(Choice.MESSAGE, 1.0) == ()
+    assert (menu.takes_keys, menu.listens) == (True, False)
 
 
 def test_a_turn_takes_one_step_and_the_next_turn_another() -> None:
@@ -468,7 +471,7 @@ def test_a_caller_who_spoke_before_the_tone_leaves_a_message() -> None:
     menu, _ = carrying(Choice.MESSAGE, "2")
     speaks(menu, 1.9)
     message = CallerMessage(menu._floor, begins_at=2.3, rate_hz=8000)
-    menu.handle(MessageBegan(message=message), 2.0)
+    menu.message = message
 
     ended_by_silence = menu.tick(2.3 + QUIET_S)
     message.sound(b"\0\1" * 160, 9.0)
@@ -484,7 +487,7 @@ def test_a_key_ends_a_message() -> None:
     message = menu.message
     assert message is not None
 
-    assert menu.handle(MenuKeyPressed(digit="5"), 3.0) == (CutLine(),)
+    assert menu.press("5", 3.0) == (CutLine(),)
     assert menu.tick(3.0) == (KeepMessage(message=message),)
 
 
@@ -512,4 +515,4 @@ def test_nothing_is_said_after_the_goodbye() -> None:
 
     assert menu.has_the_line
     assert menu.handle(exhausted("tts"), 2.0) == ()
-    assert menu.handle(MenuKeyPressed(digit="1"), 3.0) == ()
+    assert menu.press("1", 3.0) == ()

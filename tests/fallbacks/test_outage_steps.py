@@ -13,8 +13,6 @@ from processors.holding.line_rules import (
     Consent,
     LineAction,
     Meaning,
-    MenuKeyPressed,
-    MenuWordSaid,
     RecordMessage,
     RunMenuChoice,
     SpeakFor,
@@ -65,10 +63,10 @@ class OutageCall(OutageMenu):
         return done(self.handle(StageExhausted(stage=stage, attempts=2), now))
 
     def key(self, digit: str, now: float) -> str:
-        return done(self.handle(MenuKeyPressed(digit=digit), now))
+        return done(self.press(digit, now))
 
     def heard(self, meaning: Meaning, now: float) -> str:
-        return done(self.handle(MenuWordSaid(meaning=meaning), now))
+        return done(self.hear(meaning, now))
 
     def carried(self) -> str:
         return done(self._part())

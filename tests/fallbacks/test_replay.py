@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from calls.transcript import HeardWord
 from processors.hearing.replay_rules import (
     SOFT_S,
-    HeardWord,
     SoundRing,
     Transcripts,
     matched,

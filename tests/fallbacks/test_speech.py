@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from calls.line import CallerLine
 from fallbacks.attempt_events import Dropped, Failed, Finished, TellFact, Use
 from fallbacks.attempts import Attempting
 from fallbacks.availability import AvailabilityTable, Place
@@ -17,22 +18,18 @@ from fallbacks.deadline import Deadline
 from fallbacks.facts import AttemptFailed, Fact, StageExhausted
 from fallbacks.failure import Kind, Severity, failed
 from fallbacks.ladder import Pace, StagePolicy
-from processors.speaking.attempt_rules import (
+from processors.speaking.decision import (
+    DONE_S,
+    IDLE_S,
     AddSentence,
     AskVoice,
-    CallerInterrupted,
     EndSpeech,
     EndText,
     MuteVoice,
-    PlaySound,
-    PlayWord,
-    SentenceAdded,
-    SoundCame,
     SpeechAction,
-    TextEnded,
-    WordTimed,
+    SpokenUtterance,
 )
-from processors.speaking.decision import DONE_S, IDLE_S, SpokenUtterance
+from processors.speaking.ledger_rules import PlaySound, PlayWord, SoundCame, WordTimed
 from tests.thoroughness import promised
 
 pytestmark = pytest.mark.virtual_time
@@ -50,26 +47,12 @@ def tone(words: Sequence[str]) -> np.ndarray:
 
 
 @dataclass
-class PlayingLine:
-    """A line by its own reckoning."""
-
-    dry_at: float = 0.0
-
-    def queued_s(self, now: float) -> float:
-        return max(0.0, self.dry_at - now)
-
-    def add(self, length_s: float, now: float, *, must: bool = False) -> None:
-        del must
-        self.dry_at = max(self.dry_at, now) + length_s
-
-
-@dataclass
 class Bench:
     """An utterance, with all its actions."""
 
     now: float = 100.0
     done: list[SpeechAction] = field(default_factory=list)
-    line: PlayingLine = field(default_factory=PlayingLine)
+    line: CallerLine = field(default_factory=CallerLine)
     names: tuple[str, ...] = NAMES
     left_s: float = 4.0
 
@@ -96,10 +79,10 @@ class Bench:
         return self.asks[0]
 
     def add(self, sentence: str) -> None:
-        self.done += self.speech.handle(SentenceAdded(sentence), self.now)
+        self.done += self.speech.add(sentence, self.now)
 
     def close(self) -> None:
-        self.done += self.speech.handle(TextEnded(), self.now)
+        self.done += self.speech.end_text(self.now)
 
     def pass_s(self, seconds: float) -> None:
         """Let time pass, ringing the alarm whenever it is due."""
@@ -438,7 +421,7 @@ def test_a_stopped_utterance_asks_no_voice_and_counts_no_failure() -> None:
     ask = bench.start()
     bench.speak(ask, WORD)
 
-    bench.done += bench.speech.handle(CallerInterrupted(), bench.now)
+    bench.done += bench.speech.interrupt(bench.now)
 
     assert bench.of(MuteVoice) == [MuteVoice(provider="first")]
     assert bench.speech.over

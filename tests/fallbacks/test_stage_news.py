@@ -132,9 +132,8 @@ def test_deafness_outlasts_another_stages_outage() -> None:
 
 
 def test_a_possible_menu_word_is_waited_for() -> None:
-    news = silent_since(0.0)
+    news = StageNews(Floor(CallerLine()), pause_s=PAUSE_S, word_until=lambda: 12.0)
     news.exhausted("llm", 10.0)
-    news.wait_for_word(12.0)
 
     assert news.wake_at == 12.0
     assert news.due(11.9) is None

@@ -10,8 +10,8 @@ from fallbacks.attempt_events import Ask
 from fallbacks.attempts import Attempting
 from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.ladder import StagePolicy
-from processors.hearing.attempt_rules import FeedSound, HearingAction, MarkSpeech
-from processors.hearing.feed_rules import Feed
+from processors.hearing.decision import HearingAction
+from processors.hearing.feed_rules import Feed, FeedSound, MarkSpeech
 from processors.hearing.replay_rules import SoundRing
 from processors.hearing.utterance_rules import CallerUtterance
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from processors.hearing.utterance_rules import AfterSound, after_sound
+from processors.hearing.caller_words import AfterSound, after_sound
 
 RESUME, ANSWER, ASK_AGAIN, NOTHING = AfterSound
 

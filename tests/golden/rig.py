@@ -14,7 +14,6 @@ from typing import Any
 from lab.control import LabControl
 from lab.drill.rig import Rig
 from lab.drill.rows import Row
-from lab.drill.telephones import CarrierTelephone
 from lab.simulators.carrier.carrier import Carrier
 from tests.bot.judged_call import AUTH_TOKEN, JudgedCall, listening
 from tests.kit.near import running
@@ -53,9 +52,9 @@ async def open_golden_rig(
     async with listening(folder, changes, None) as server:
         lab = running(server.lab)
 
-        def ring() -> CarrierTelephone:
+        def ring() -> Carrier:
             carriers.append(Carrier(server.url, AUTH_TOKEN))
-            return CarrierTelephone(server.url, carrier=carriers[-1])
+            return carriers[-1]
 
         async with LabControl(lab) as control:
             calls = server.logs / "calls"

@@ -1,6 +1,6 @@
 """Rows of the drill on a real telephone line: what the caller hears when providers fail.
 
-How soon it is heard depends on the machine; `benchmarks/sip_door.py` measures that. A cut voice
+How soon it is heard depends on the machine; `benchmarks/doors.py` measures that. A cut voice
 and a silent model, which concern no line, are rows of the drill.
 """
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams, VADState
 from pipecat.frames.frames import (
-    EndFrame,
     Frame,
     InputAudioRawFrame,
     InterruptionFrame,
@@ -20,8 +19,7 @@ from pipecat.frames.frames import (
     VADUserStoppedSpeakingFrame,
 )
 from pipecat.observers.base_observer import BaseObserver
-from pipecat.pipeline.pipeline import Pipeline
-from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.pipeline.worker import PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import (
     LLMContextAggregatorPair,
@@ -30,12 +28,12 @@ from pipecat.processors.aggregators.llm_response_universal import (
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.turns.user_start import VADUserTurnStartStrategy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
-from pipecat.workers.runner import WorkerRunner
 
 from fallbacks.facts import PauseJudged
 from processors.turn.detector import DetectorSettings, Examine, Judgement, TurnDetector, TurnJudges
 from processors.turn.ending import PauseFrame, TurnStop
 from processors.turn.sound_path import Faintness
+from tests.kit.bench import at_work, worker_of
 
 RATE_HZ = 8000
 PIECE_S = 0.02
@@ -160,20 +158,11 @@ class Caller:
             user_turn_stop_timeout=10.0,
         )
         pair = LLMContextAggregatorPair(self.context, user_params=params)
-        worker = PipelineWorker(
-            Pipeline([Above(self.pauses), *self.above, pair.user(), self.watch]),
-            params=PipelineParams(audio_in_sample_rate=RATE_HZ, audio_out_sample_rate=RATE_HZ),
-            observers=[*self.observers],
-            enable_rtvi=False,
-            cancel_on_idle_timeout=False,
-        )
-        runner = WorkerRunner(handle_sigint=False)
-        await runner.add_workers(worker)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(runner.run())
+        order = [Above(self.pauses), *self.above, pair.user(), self.watch]
+        worker = worker_of(*order, rate_hz=RATE_HZ, observers=self.observers)
+        async with at_work(worker):
             await worker.queue_frame(STTMetadataFrame(service_name="stt", ttfs_p99_latency=0.35))
             await self._carry(worker, [*lengths_s, self.silent_s])
-            await worker.queue_frame(EndFrame())
         return self
 
     async def _carry(self, worker: PipelineWorker, lengths_s: Sequence[float]) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.frames.frames import (
-    EndFrame,
     Frame,
     InputAudioRawFrame,
     InputDTMFFrame,
@@ -21,12 +20,10 @@ from pipecat.frames.frames import (
     VADUserStartedSpeakingFrame,
     VADUserStoppedSpeakingFrame,
 )
-from pipecat.pipeline.pipeline import Pipeline
-from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.pipeline.worker import PipelineWorker
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
-from pipecat.workers.runner import WorkerRunner
 
-from calls.events import TurnDecided
+from calls.events import Event, TurnDecided
 from calls.line import CallerLine
 from calls.turn import Turn
 from fallbacks.facts import HeldTheLine, StageExhausted, StepTaken
@@ -34,12 +31,12 @@ from processors.holding.hold_line import HoldLine
 from processors.holding.late_answer_rules import Holding, HoldSettings
 from processors.holding.on_device_words import NoEar, WordEar
 from processors.holding.outage_rules import OutageSettings
-from processors.holding.own_voice import ClipAudioRawFrame, Fallback, Phrases
+from processors.holding.own_voice import ClipAudioRawFrame, Phrases
 from processors.holding.utterance_rules import Chooser, utterances_of
 from processors.turn.ending import TurnOpener
 from processors.turn.floor import Floor
-from processors.turn.sound_path import SoundEnd
-from processors.wiring import CallWiring
+from processors.turn.sound_path import Faintness, SoundEnd
+from tests.kit.bench import at_work, worker_of
 from tests.kit.line import PlayedLine
 from tests.kit.waiting import until
 
@@ -238,7 +235,14 @@ async def held(
     voice, desk, turn = Voice(), MenuChoices(number=number), Turn(budget_s=1.5)
     told: list[Any] = []
     remembered: list[str] = []
-    fallback = Fallback(
+    line, caller_line = PlayedLine(), CallerLine()
+    floor = Floor(caller_line)
+
+    def tell(event: Event) -> None:
+        told.append(event)
+        hold.notice(event)
+
+    hold = HoldLine(
         holding=Holding(settings),
         outage=outage or OutageSettings(silence_s=0.3),
         phrases=Phrases(chooser=Chooser(utterances_of(TEXTS)), language="en"),
@@ -246,20 +250,15 @@ async def held(
         choices=desk,
         ear=ear or NoEar(),
         remember=remembered.append,
+        line=caller_line,
+        floor=floor,
+        turn=turn,
+        tell=tell,
+        clock=time.monotonic,
     )
-    line, caller_line = PlayedLine(), CallerLine()
-    floor = Floor(caller_line)
-    wiring = CallWiring(
-        clock=time.monotonic, turn=turn, line=caller_line, floor=floor, outside=told.append
-    )
-    hold = HoldLine(fallback, wiring)
-    opener = TurnOpener(floor, turn=turn, faintness=wiring.faintness, clock=time.monotonic)
-    worker = PipelineWorker(
-        Pipeline([SoundEnd(hold.hear), opener, Voices(caller_line), hold, line]),
-        params=PipelineParams(audio_in_sample_rate=RATE_HZ, audio_out_sample_rate=RATE_HZ),
-        enable_rtvi=False,
-        cancel_on_idle_timeout=False,
-    )
+    opener = TurnOpener(floor, turn=turn, faintness=Faintness(), clock=time.monotonic)
+    order = [SoundEnd(hold.hear), opener, Voices(caller_line), hold, line]
+    worker = worker_of(*order, rate_hz=RATE_HZ)
     call = Call(
         hold=hold,
         worker=worker,
@@ -272,9 +271,5 @@ async def held(
         told=told,
         remembered=remembered,
     )
-    runner = WorkerRunner(handle_sigint=False)
-    await runner.add_workers(worker)
-    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
-        tasks.create_task(runner.run())
+    async with at_work(worker, limit_s=20):
         yield call
-        await worker.queue_frame(EndFrame())

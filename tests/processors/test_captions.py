@@ -35,8 +35,9 @@ class Screen:
             )
         )
 
-    async def spoken(self, word: str, rung: str | None = None) -> None:
+    async def spoken(self, word: str, rung: str | None = None, *, spaced: bool = False) -> None:
         frame = TTSTextFrame(word, TextType.WORD)
+        frame.includes_inter_frame_spaces = spaced
         if rung:
             frame.metadata[RUNG] = rung
         await self.pushed(frame)
@@ -58,6 +59,17 @@ async def test_one_voice_needs_no_mention(screen: Screen) -> None:
     assert [text["text"] for text in screen.shown] == ["We", "We open", "We open"]
     assert screen.shown[-1]["final"]
     assert not any("voices" in text for text in screen.shown)
+
+
+async def test_no_space_is_put_between_the_signs_of_a_script_without_spaces(
+    screen: Screen,
+) -> None:
+    await screen.spoken("Say")
+    for sign in (" 你", "好"):
+        await screen.spoken(sign, spaced=True)
+    await screen.spoken("now")
+
+    assert screen.shown[-1]["text"] == "Say 你好 now"
 
 
 async def test_a_sentence_of_two_voices_names_the_voice_of_each_word(screen: Screen) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from calls.events import CallerStarted, CallerStopped
 from calls.line import CallerLine
-from processors.turn.floor import Floor, FloorEvent
+from processors.turn.floor import Floor, FloorEvent, TurnBegan
 
 
 def new_floor() -> Floor:
@@ -117,7 +117,7 @@ def test_what_the_caller_says_is_unanswered_until_the_model_is_asked() -> None:
     assert seen == [False, False, True, False, True, False, True]
 
 
-def test_an_entry_is_a_stop_with_words_unless_the_caller_has_a_turn() -> None:
+def test_an_entry_is_a_turn_with_words_unless_the_caller_has_a_turn() -> None:
     floor, told = new_floor(), list[FloorEvent]()
     floor.listeners.append(told.append)
     floor.keyed(100.0)
@@ -126,7 +126,7 @@ def test_an_entry_is_a_stop_with_words_unless_the_caller_has_a_turn() -> None:
     told.clear()
     floor.keyed(105.0)
 
-    assert alone == [CallerStopped(at_s=100.0, noticed_at_s=100.0)]
+    assert alone == [TurnBegan(), CallerStopped(at_s=100.0, noticed_at_s=100.0)]
     assert (stopped_at, floor.worded) == (100.0, True)
     assert (told, floor.stopped_at) == ([], 100.0)
 

@@ -17,7 +17,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.utils.text.base_text_aggregator import TextType
 
 from processors.turn.sound_path import InputQueue, order_interruptions
-from tests.providers.bench import Bench, running
+from tests.kit.bench import Bench, running
 
 pytestmark = pytest.mark.virtual_time
 

@@ -11,9 +11,8 @@ from pipecat.tests.utils import SleepFrame, run_test
 from calls.keyed_entry import PAUSE_S
 from calls.line import CallerLine
 from calls.turn import Turn
-from processors.hearing.keypad import KeyedFrame, Keypad, KeyUse
+from processors.hearing.keypad import KeyedFrame, Keypad
 from processors.turn.floor import Floor
-from processors.wiring import CallWiring
 
 pytestmark = pytest.mark.virtual_time
 
@@ -23,12 +22,8 @@ async def pressed(
 ) -> tuple[str, list[str]]:
     """Return the keys that pass down the pipeline, and the entries for the model."""
     clock = asyncio.get_running_loop().time
-    turn = Turn(budget_s=1.5)
-    line = CallerLine()
-    wiring = CallWiring(
-        clock=clock, turn=turn, line=line, floor=Floor(line), outside=lambda _: None
-    )
-    keypad = Keypad(KeyUse(lengths=[], own=own, taken=taken), wiring)
+    floor, turn = Floor(CallerLine()), Turn(budget_s=1.5)
+    keypad = Keypad(lengths=[], own=own, taken=taken, floor=floor, turn=turn, clock=clock)
     frames = [InputDTMFFrame(button=KeypadEntry(key)) for key in keys]
     down, _ = await run_test(keypad, frames_to_send=[*frames, SleepFrame(PAUSE_S + 0.5)])
     on = "".join(frame.button.value for frame in down if isinstance(frame, InputDTMFFrame))

@@ -1,6 +1,6 @@
 import pytest
 
-from processors.speaking.sentences import Sentences
+from processors.speaking.agenda import Sentences
 
 pytestmark = pytest.mark.virtual_time
 

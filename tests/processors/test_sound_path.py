@@ -9,7 +9,7 @@ from pipecat.processors.frame_processor import FrameDirection
 from pipecat.tests.utils import run_test
 
 from processors.turn.sound_path import SoundEnd, SoundPath
-from tests.providers.bench import running
+from tests.kit.bench import running
 
 pytestmark = pytest.mark.virtual_time
 

@@ -11,8 +11,8 @@ from pipecat.tests.utils import run_test
 
 from bot.call.models import VoiceModels
 from bot.config.settings import TurnSettings
-from bot.programs.recording import read
 from calls.line import CallerLine
+from lab.recording import read
 from processors.turn.floor import Floor
 from processors.turn.sound_path import QUIET_WINDOWS, SoundEnd, SoundWindows
 

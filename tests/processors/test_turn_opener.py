@@ -33,7 +33,6 @@ from processors.turn.floor import (
     WordsCame,
 )
 from processors.turn.sound_path import VAD_LATE_S, Faintness
-from processors.wiring import CallWiring
 from tests.processors.decided_turns import Caller, Session, slowly
 
 pytestmark = pytest.mark.virtual_time
@@ -106,23 +105,21 @@ async def test_each_stop_is_told_with_the_deadlines_moment() -> None:
     turn, faintness = Turn(budget_s=BUDGET_S), Faintness()
     faintness.lasts_s = 0.27
     told: list[Event] = []
-    line = CallerLine()
-    floor = Floor(line)
-    wiring = CallWiring(
-        clock=monotonic,
-        turn=turn,
-        line=line,
+    floor = Floor(CallerLine())
+    observer = CallObserver(
+        timeline=Timeline(budget_s=BUDGET_S),
+        provider_of=str,
         floor=floor,
-        outside=told.append,
-        faintness=faintness,
+        turn=turn,
+        tell=told.append,
+        clock=monotonic,
     )
-    timeline = Timeline(budget_s=BUDGET_S)
 
     await Caller(
         Session(0.1),
         TurnJudges(clock=monotonic, run=slowly(0.07)),
         above=[opener_of(turn, faintness, floor)],
-        observers=[CallObserver(wiring, timeline=timeline, provider_of=str)],
+        observers=[observer],
     ).speaks(1.0, 0.5, 1.0)
 
     stops = [event for event in told if isinstance(event, CallerStopped)]

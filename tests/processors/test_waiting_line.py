@@ -4,15 +4,11 @@ import pytest
 
 from calls.line import CallerLine
 from calls.turn import Turn
-from processors.holding.late_answer_rules import Holding
-from processors.holding.on_device_words import NoEar
-from processors.holding.outage_rules import OutageSettings
-from processors.holding.own_voice import Fallback, Phrases
+from processors.holding.own_voice import Phrases
 from processors.holding.utterance_rules import Chooser, Situation, utterances_of
 from processors.transfer.waiting_line import WaitingLine
 from processors.turn.floor import Floor
-from processors.wiring import CallWiring
-from tests.processors.hold_bench import CLIP, RATE_HZ, MenuChoices, Voice, sound
+from tests.processors.hold_bench import CLIP, RATE_HZ, Voice, sound
 
 TEXTS = {"en": {"person": ["I am connecting you."]}, "es": {"person": ["Le paso."]}}
 
@@ -42,24 +38,17 @@ async def test_a_text_is_spoken_in_its_own_language(
     caller: str, situation: Situation, spoken: tuple[str, str]
 ) -> None:
     voice = Tongues()
-    fallback = Fallback(
-        holding=Holding(),
-        outage=OutageSettings(),
+    line = CallerLine()
+    waiting = WaitingLine(
         phrases=Phrases(chooser=Chooser(utterances_of(TEXTS)), language=caller),
         voice=voice,
-        choices=MenuChoices(),
-        ear=NoEar(),
         remember=lambda _: None,
-    )
-    line = CallerLine()
-    wiring = CallWiring(
-        clock=lambda: 100.0,
-        turn=Turn(budget_s=1.5),
         line=line,
         floor=Floor(line),
-        outside=lambda _: None,
+        turn=Turn(budget_s=1.5),
+        tell=lambda _: None,
+        clock=lambda: 100.0,
     )
-    waiting = WaitingLine(fallback, wiring)
     waiting._speaker.rate_hz = RATE_HZ
 
     assert await waiting.say(situation)

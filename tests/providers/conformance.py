@@ -21,8 +21,8 @@ from lab.simulators.lab import Lab, Spec
 from lab.simulators.schedule import Window
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec, Stage
+from tests.kit.bench import Bench, running
 from tests.lab.simulators.near_ears import bring_near
-from tests.providers.bench import Bench, running
 
 RATE_HZ = 16_000
 PHONE_HZ = 8_000

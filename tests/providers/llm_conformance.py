@@ -19,7 +19,7 @@ from lab.simulators import faults
 from lab.simulators.instance import Instance
 from lab.simulators.schedule import Window
 from providers.provider import Stage
-from tests.providers.bench import QUIET_S, Bench, running
+from tests.kit.bench import QUIET_S, Bench, running
 from tests.providers.conformance import Simulated
 
 ASKED: list[Any] = [{"role": "user", "content": "How much is a haircut?"}]

@@ -3,15 +3,18 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeAlias
 
 from aiohttp import web
 
 HANGS_S = 60.0  # far longer than any word is waited for
+DONE = "data: [DONE]\n\n"
 
 Answer: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 """The handler of a request."""
+Served: TypeAlias = AbstractAsyncContextManager[str]
+"""A server that runs while the block runs; yields the base of its URLs."""
 
 
 def chunk(delta: Mapping[str, Any], finish: str | None = None, **more: Any) -> dict[str, Any]:
@@ -22,109 +25,66 @@ def chunk(delta: Mapping[str, Any], finish: str | None = None, **more: Any) -> d
     }  # fmt: skip
 
 
-@asynccontextmanager
-async def writing(*texts: str, finish: str | None) -> AsyncIterator[str]:
-    """Serve a model that writes these pieces; without `finish` it hangs after them.
-
-    Yields:
-        The base of its URLs.
-    """
+def writing(*texts: str, finish: str | None) -> Served:
+    """Serve a model that writes these pieces; without `finish` it hangs after them."""
     events = [chunk({"content": text}) for text in texts]
     end = [] if finish is None else [chunk({}, finish)]
-    async with streaming(*events, *end, hangs=finish is None) as url:
-        yield url
+    return streaming(*events, *end, hangs=finish is None)
 
 
-@asynccontextmanager
-async def writing_once(text: str) -> AsyncIterator[str]:
-    """Serve a model that gives this answer in one piece.
-
-    Yields:
-        The base of its URLs.
-    """
+def writing_once(text: str) -> Served:
+    """Serve a model that gives this answer in one piece."""
     message = {"role": "assistant", "content": text}
     choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
 
     async def answer(_request: web.Request) -> web.Response:
         return web.json_response({**chunk({}), "object": "chat.completion", "choices": choices})
 
-    async with _served(answer) as url:
-        yield url
+    return _served(answer)
 
 
-@asynccontextmanager
-async def streaming(*events: Any, hangs: bool = False, resets: bool = False) -> AsyncIterator[str]:
-    """Serve a model that sends these events for any request.
+def streaming(*events: Any, hangs: bool = False, resets: bool = False) -> Served:
+    """Serve a model that sends these events for any request, each as JSON.
 
     Args:
-        events: In order; each is written as JSON.
+        events: In order.
         hangs: It says nothing more after them, and does not end.
         resets: The connection is cut after them.
-
-    Yields:
-        The base of its URLs.
     """
+    end = () if hangs or resets else (DONE,)
+    return _streamed(lambda _: (*map(_line, events), *end), hangs=hangs, resets=resets)
 
+
+def sending(text: str, *, hangs: bool = False) -> Served:
+    """Serve a model whose event stream is this text; lone surrogates are sent as the bytes."""
+    return _streamed(lambda _: [text], hangs=hangs)
+
+
+def choosing(choose: Callable[[dict[str, Any]], Sequence[Any]]) -> Served:
+    """Serve a model that streams the events that `choose` returns for a request."""
+    return _streamed(lambda body: (*map(_line, choose(body)), DONE))
+
+
+def _line(event: Any) -> str:
+    return f"data: {json.dumps(event)}\n\n"
+
+
+def _streamed(
+    lines: Callable[[dict[str, Any]], Sequence[str]], *, hangs: bool = False, resets: bool = False
+) -> Served:
     async def answer(request: web.Request) -> web.StreamResponse:
+        body = await request.json()
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        for event in events:
-            await response.write(f"data: {json.dumps(event)}\n\n".encode())
+        for line in lines(body):
+            await response.write(line.encode(errors="surrogateescape"))
         if hangs:
             await asyncio.sleep(HANGS_S)
         if resets and request.transport:
             request.transport.abort()
-            return response
-        await response.write(b"data: [DONE]\n\n")
         return response
 
-    async with _served(answer) as url:
-        yield url
-
-
-@asynccontextmanager
-async def sending(text: str, *, hangs: bool = False) -> AsyncIterator[str]:
-    """Serve a model whose event stream is this text; lone surrogates are sent as the bytes.
-
-    Args:
-        text: The body.
-        hangs: The body does not end.
-
-    Yields:
-        The base of its URLs.
-    """
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        await response.write(text.encode(errors="surrogateescape"))
-        if hangs:
-            await asyncio.sleep(HANGS_S)
-        return response
-
-    async with _served(answer) as url:
-        yield url
-
-
-@asynccontextmanager
-async def choosing(choose: Callable[[dict[str, Any]], Sequence[Any]]) -> AsyncIterator[str]:
-    """Serve a model that streams the events that `choose` returns for a request.
-
-    Yields:
-        The base of its URLs.
-    """
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        events = choose(await request.json())
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        for event in events:
-            await response.write(f"data: {json.dumps(event)}\n\n".encode())
-        await response.write(b"data: [DONE]\n\n")
-        return response
-
-    async with _served(answer) as url:
-        yield url
+    return _served(answer)
 
 
 @asynccontextmanager

@@ -9,7 +9,6 @@ from pipecat.frames.frames import (
     EndFrame,
     ErrorFrame,
     Frame,
-    InputAudioRawFrame,
     InterimTranscriptionFrame,
     InterruptionFrame,
     STTMetadataFrame,
@@ -20,8 +19,9 @@ from pipecat.frames.frames import (
 from pipecat.metrics.metrics import STTUsageMetricsData
 
 from providers.provider import Stage
+from tests.kit.bench import QUIET_S, Bench, running, text_of
+from tests.kit.caller import frames_of, words
 from tests.lab.simulators import synthetic_caller as caller
-from tests.providers.bench import QUIET_S, Bench, running, text_of
 from tests.providers.conformance import PHONE_HZ, RATE_HZ, Conformance
 
 FIRST = "When are you open on Saturday?"
@@ -34,10 +34,7 @@ def utterance(text: str, *, rate_hz: int = RATE_HZ) -> list[Frame]:
     before = caller.silence(0.5, rate_hz=rate_hz)
     spoken = caller.say(text, rate_hz=rate_hz)
     after = caller.silence(0.25, rate_hz=rate_hz)
-    pcm, step = before + spoken + after, rate_hz // 50 * 2
-    audio: list[Frame] = [
-        InputAudioRawFrame(pcm[at : at + step], rate_hz, 1) for at in range(0, len(pcm), step)
-    ]
+    audio = frames_of(before + spoken + after, rate_hz)
     detected = round((0.5 + 0.2) * 50)  # the VAD takes 0.2 s to be sure
     return [
         *audio[:detected],
@@ -45,11 +42,6 @@ def utterance(text: str, *, rate_hz: int = RATE_HZ) -> list[Frame]:
         *audio[detected:],
         VADUserStoppedSpeakingFrame(stop_secs=0.2),
     ]
-
-
-def words(text: str) -> list[str]:
-    """Return a text's words without case and punctuation."""
-    return "".join(item if item.isalnum() else " " for item in text.lower()).split()
 
 
 class SttConformance(Conformance):

@@ -6,8 +6,7 @@ import pytest
 from pipecat.frames.frames import TTSSpeakFrame
 
 from providers.catalog import provider
-from providers.provider import RungSpec
-from tests.providers.bench import running
+from tests.kit.bench import rung_spec, running
 from tests.providers.recording_server import notebook
 from tests.providers.tts_conformance import SimulatedTts
 
@@ -21,13 +20,7 @@ class TestCartesia(SimulatedTts):
 
 async def asked(**changes: Any) -> tuple[dict[str, str], dict[str, Any]]:
     async with notebook() as book:
-        rung = RungSpec(
-            name="it",
-            stage="tts",
-            kind="cartesia",
-            url=f"ws://127.0.0.1:{book.port}/tts/websocket",
-            **{"sample_rate_hz": 8000, "api_key": "KEY", **changes},
-        )
+        rung = rung_spec("tts", "cartesia", f"ws://127.0.0.1:{book.port}/tts/websocket", **changes)
         async with running(provider("tts", "cartesia").build(rung), rate_hz=8000) as bench:
             await bench.put(TTSSpeakFrame("Hello there."))
             request, message = await book.first_message()

@@ -8,8 +8,7 @@ import pytest
 from lab.simulators.deepgram.socket import StreamLimits
 from lab.simulators.instance import Instance
 from providers.catalog import provider
-from providers.provider import RungSpec
-from tests.providers.bench import Bench, running
+from tests.kit.bench import Bench, rung_spec, running
 from tests.providers.conformance import Simulated
 from tests.providers.recording_server import Asked, notebook
 from tests.providers.stt_conformance import PHRASES, SttConformance
@@ -36,15 +35,7 @@ class TestDeepgram(SttConformance, Simulated):
 async def asked(*, rate_hz: int = 8000, **changes: Any) -> Asked:
     async with notebook() as book:
         url = f"ws://127.0.0.1:{book.port}"
-        rung = RungSpec(
-            name="it",
-            stage="stt",
-            kind="deepgram",
-            url=url,
-            sample_rate_hz=rate_hz,
-            api_key="KEY",
-            **changes,
-        )
+        rung = rung_spec("stt", "deepgram", url, sample_rate_hz=rate_hz, **changes)
         async with running(provider("stt", "deepgram").build(rung), rate_hz=rate_hz) as bench:
             await bench.worker.cancel()
         return book.asked[0]

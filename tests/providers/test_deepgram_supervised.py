@@ -26,6 +26,7 @@ from websockets.exceptions import ConnectionClosedError
 from websockets.frames import Close
 from websockets.utils import accept_key
 
+from calls.transcript import Heard
 from fallbacks.failure import Failure, Kind, ServiceError
 from fallbacks.symptoms import Moment
 from lab.simulators import faults
@@ -33,7 +34,6 @@ from lab.simulators.deepgram.simulator import DeepgramSimulator
 from lab.simulators.deepgram.socket import StreamLimits
 from lab.simulators.faults import Fault
 from lab.simulators.schedule import Window
-from processors.readings import alternatives
 from providers.deepgram import (
     DeepgramRung,
     PoliteCloseError,
@@ -41,9 +41,9 @@ from providers.deepgram import (
     complaint_of,
     failure_of,
 )
-from providers.provider import RungSpec
+from tests.kit.bench import Bench, rung_spec, running
+from tests.kit.caller import frames_of
 from tests.lab.simulators import synthetic_caller as caller
-from tests.providers.bench import Bench, running
 
 pytestmark = pytest.mark.virtual_time
 
@@ -60,11 +60,10 @@ async def supervised(
     try:
         instance.set_faults([Window(fault=fault)] if fault else [])
         service = build(
-            RungSpec(
-                name="it",
-                stage="stt",
-                kind="deepgram",
-                url=instance.url,
+            rung_spec(
+                "stt",
+                "deepgram",
+                instance.url,
                 sample_rate_hz=RATE_HZ,
                 api_key=instance.api_key,
                 **changes,
@@ -81,11 +80,6 @@ def failure(bench: Bench) -> Failure:
     error = bench.all(ErrorFrame)[0].exception
     assert isinstance(error, ServiceError)
     return error.failure
-
-
-async def hear(bench: Bench, pcm: bytes) -> None:
-    for at in range(0, len(pcm), 640):
-        await bench.put(InputAudioRawFrame(pcm[at : at + 640], RATE_HZ, 1))
 
 
 ENDS: dict[str, tuple[Fault, Kind]] = {
@@ -209,18 +203,11 @@ async def test_a_dead_stream_does_not_delay_a_new_one_by_its_close() -> None:
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    spec = RungSpec(
-        name="it",
-        stage="stt",
-        kind="deepgram",
-        url=f"ws://127.0.0.1:{port}",
-        sample_rate_hz=RATE_HZ,
-        api_key="any",
-    )
+    spec = rung_spec("stt", "deepgram", f"ws://127.0.0.1:{port}", sample_rate_hz=RATE_HZ)
     service = build(spec)
     service.supervised = True
     async with running(service) as bench:
-        await hear(bench, bytes(6400))
+        await bench.put(*frames_of(bytes(6400)))
         began = time.monotonic()
 
         assert await service.reconnect()
@@ -280,8 +267,8 @@ async def test_requested_words_come_without_an_event_of_the_vad() -> None:
     async with supervised() as (bench, service, _):
         await bench.put(VADUserStartedSpeakingFrame())
         pcm = caller.say("What are your opening hours?") + caller.noise(0.2, rms=3)
-        for at in range(0, len(pcm), 640):
-            assert service.send_at_once(pcm[at : at + 640])
+        for frame in frames_of(pcm):
+            assert service.send_at_once(frame.audio)
             await asyncio.sleep(0.02)
         service.ask_for_words()
         answer = await bench.first(TranscriptionFrame)
@@ -305,7 +292,7 @@ async def test_no_words_are_requested_while_sound_is_still_queued_before_them() 
 @pytest.mark.real_time  # how often the lab answers depends on how fast its recogniser works
 async def test_silence_is_answered_by_frames_without_words() -> None:
     async with supervised() as (bench, _, _instance):
-        await hear(bench, caller.noise(1.5, rms=3))
+        await bench.put(*frames_of(caller.noise(1.5, rms=3)))
         sign = await bench.first(InterimTranscriptionFrame)
         await bench.put(VADUserStartedSpeakingFrame(), VADUserStoppedSpeakingFrame())
         answer = await bench.first(TranscriptionFrame)
@@ -373,16 +360,17 @@ def test_pipecats_service_still_keeps_the_fields_that_we_read() -> None:
 @pytest.mark.real_time  # the ears are a process of their own
 async def test_alternatives_come_with_their_confidence() -> None:
     async with supervised(model="enhanced", alternatives=3) as (bench, _, _instance):
-        await hear(bench, caller.silence(0.3) + caller.say("Yes, please.") + caller.silence(0.3))
+        spoken = caller.silence(0.3) + caller.say("Yes, please.") + caller.silence(0.3)
+        await bench.put(*frames_of(spoken))
         await bench.put(VADUserStartedSpeakingFrame(), VADUserStoppedSpeakingFrame())
         await bench.until(lambda: any(word.text for word in bench.all(TranscriptionFrame)))
 
     final = next(word for word in bench.all(TranscriptionFrame) if word.text)
-    (best, sure), *others = alternatives(final.result)
-    assert best == final.text
+    assert isinstance(final.result, Heard)
+    sure, others = final.result.confidence, final.result.others
     assert sure is not None
     assert others
-    assert all(other is not None and 0 < other < sure for _, other in others)
+    assert all(other.confidence and 0 < other.confidence < sure for other in others)
 
 
 async def test_a_model_without_alternatives_is_asked_again_without_them() -> None:

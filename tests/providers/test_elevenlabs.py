@@ -13,14 +13,11 @@ from pipecat.frames.frames import (
 )
 from pipecat.services.settings import TTSSettings
 
-from lab.simulators import faults
-from lab.simulators.instance import Instance
-from lab.simulators.schedule import Window
 from providers.catalog import provider
 from providers.provider import RungSpec
-from tests.providers.bench import running
+from tests.kit.bench import running
 from tests.providers.recording_server import Asked, Notebook, notebook
-from tests.providers.tts_conformance import HELLO, NEXT, SimulatedTts, reply
+from tests.providers.tts_conformance import SimulatedTts, reply
 
 pytestmark = pytest.mark.virtual_time
 
@@ -28,14 +25,6 @@ pytestmark = pytest.mark.virtual_time
 class TestElevenLabs(SimulatedTts):
     kind: ClassVar[str] = "elevenlabs"
     model: ClassVar[str] = "eleven_flash_v2_5"
-
-    async def test_keys_in_other_spellings_are_read_alike(self, peer: Instance) -> None:
-        peer.set_faults([Window(fault=faults.Mistaken(what="snake_case"))])
-        async with running(self.service(peer)) as bench:
-            heard = [await self.says(bench, text) for text in (HELLO, NEXT, HELLO, NEXT)]
-
-        assert heard == [HELLO, NEXT, HELLO, NEXT]
-        assert not bench.errors()
 
 
 def rung_of(book: Notebook, **changes: Any) -> RungSpec:

@@ -11,13 +11,13 @@ import pytest
 from pipecat.frames.frames import ErrorFrame, TranscriptionFrame
 from pipecat.processors.frame_processor import FrameProcessor
 
-from processors.readings import alternatives
+from calls.transcript import Heard
 from providers import sphinx_process
 from providers.provider import ProbeFailedError
 from providers.sphinx import LONGEST_S, Recogniser
 from providers.sphinx_ear import Ear
+from tests.kit.bench import Bench, running
 from tests.lab.simulators import synthetic_caller as caller
-from tests.providers.bench import Bench, running
 from tests.providers.conformance import RATE_HZ
 from tests.providers.near_sphinx import hear_near
 from tests.providers.stt_conformance import FIRST, PHRASES, SECOND, SttConformance, words
@@ -66,11 +66,10 @@ class TestLocal(SttConformance):
             await self.hears(bench, FIRST)
 
         (final,) = bench.all(TranscriptionFrame)
-        (best, confidence), *others = alternatives(final.result)
-        assert best == final.text
-        assert confidence is not None
-        assert 0 < confidence <= 1
-        assert all(text != best for text, _ in others)
+        assert isinstance(final.result, Heard)
+        assert final.result.confidence
+        assert 0 < final.result.confidence <= 1
+        assert all(other.text != final.text for other in final.result.others)
         assert final.language == "en"
 
     async def test_unreadable_models_make_it_unusable(self, tmp_path: Path) -> None:

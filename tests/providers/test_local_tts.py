@@ -26,7 +26,7 @@ from providers.local_tts import Manner, names, pieces, speak
 from providers.provider import ProbeFailedError
 from providers.sockets import Playout
 from tests.bot.talk import Ear
-from tests.providers.bench import Bench, running, text_of
+from tests.kit.bench import Bench, running, text_of
 from tests.providers.tts_conformance import TtsConformance, reply
 
 

@@ -9,8 +9,8 @@ import pytest
 from fallbacks.failure import Failure, Kind
 from providers.catalog import provider
 from providers.openai import failure_of
-from providers.provider import ProbeFailedError, RungSpec, Stage
-from tests.providers.bench import running
+from providers.provider import ProbeFailedError, Stage
+from tests.kit.bench import rung_spec, running
 from tests.providers.test_one_address import listening
 from tests.providers.test_tapped_voice import Ear
 
@@ -45,14 +45,7 @@ async def test_a_voice_refused_with_an_odd_date_has_its_reason(
         writer.close()
 
     async with listening(refuse) as port:
-        rung = RungSpec(
-            name="it",
-            stage="tts",
-            kind=kind,
-            url=f"ws://127.0.0.1:{port}",
-            api_key="sk-of-ours",
-            sample_rate_hz=8000,
-        )
+        rung = rung_spec("tts", kind, f"ws://127.0.0.1:{port}", api_key="sk-of-ours")
         ear, service = Ear(), provider("tts", kind).build(rung)
         service.listen(ear)  # type: ignore[attr-defined]
         async with running(service, rate_hz=8000) as bench:
@@ -82,14 +75,7 @@ async def test_a_refused_probe_has_the_providers_text_without_our_key(
         writer.close()
 
     async with listening(refuse) as port:
-        rung = RungSpec(
-            name="it",
-            stage=stage,
-            kind=kind,
-            url=f"ws://127.0.0.1:{port}",
-            api_key="sk-of-ours",
-            sample_rate_hz=8000,
-        )
+        rung = rung_spec(stage, kind, f"ws://127.0.0.1:{port}", api_key="sk-of-ours")
         with pytest.raises(ProbeFailedError) as refused:
             await provider(stage, kind).probe_for_real(rung, timeout_s=5.0)
 

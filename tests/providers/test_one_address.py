@@ -11,7 +11,7 @@ from providers import openai
 from providers.catalog import provider
 from providers.deepgram import build as build_ear
 from providers.provider import ProbeFailedError, RungSpec, Stage
-from tests.providers.bench import running
+from tests.kit.bench import rung_spec, running
 from tests.providers.test_tapped_voice import Ear
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -60,14 +60,7 @@ async def redirected(kind: str) -> AsyncIterator[tuple[RungSpec, Elsewhere]]:
     found = Elsewhere(scheme)
     async with listening(found.reach) as found.port, listening(found.point) as port:
         yield (
-            RungSpec(
-                name="it",
-                stage=KINDS[kind],
-                kind=kind,
-                url=f"{scheme}://127.0.0.1:{port}",
-                api_key="sk-of-ours",
-                sample_rate_hz=8000,
-            ),
+            rung_spec(KINDS[kind], kind, f"{scheme}://127.0.0.1:{port}", api_key="sk-of-ours"),
             found,
         )
 

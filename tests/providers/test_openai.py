@@ -13,8 +13,7 @@ from pipecat.services.openai.llm import OpenAILLMService
 
 from providers.catalog import provider
 from providers.openai import IDLE_S, build, share
-from providers.provider import RungSpec
-from tests.providers.bench import running
+from tests.kit.bench import rung_spec, running
 from tests.providers.llm_conformance import ASKED, LlmConformance
 from tests.providers.recording_server import Asked, notebook
 
@@ -29,14 +28,7 @@ class TestOpenAI(LlmConformance):
 async def asked(**changes: Any) -> tuple[Asked, dict[str, Any]]:
     async with notebook() as book:
         url = f"http://127.0.0.1:{book.port}/v1"
-        rung = RungSpec(
-            name="it",
-            stage="llm",
-            kind="openai",
-            url=url,
-            sample_rate_hz=8000,
-            **{"api_key": "KEY", **changes},
-        )
+        rung = rung_spec("llm", "openai", url, **changes)
         async with running(provider("llm", "openai").build(rung)) as bench:
             await bench.put(LLMContextFrame(LLMContext(list(ASKED))))
             found = await book.first_message()
@@ -61,15 +53,7 @@ async def test_the_key_is_a_bearer_token() -> None:
 
 
 def test_its_client_asks_once_and_waits_as_long_as_the_rung_says() -> None:
-    rung = RungSpec(
-        name="it",
-        stage="llm",
-        kind="openai",
-        url="",
-        sample_rate_hz=8000,
-        timeout_s=7.0,
-        api_key="K",
-    )
+    rung = rung_spec("llm", "openai", timeout_s=7.0)
     service: Any = build(rung)
 
     assert service._client.max_retries == 0
@@ -91,14 +75,7 @@ async def test_an_unneeded_connection_is_closed() -> None:
     app = web.Application()
     app.router.add_get("/models", answer)
     async with TestServer(app) as server:
-        rung = RungSpec(
-            name="it",
-            stage="llm",
-            kind="openai",
-            url=str(server.make_url("/")),
-            sample_rate_hz=8000,
-            api_key="K",
-        )
+        rung = rung_spec("llm", "openai", str(server.make_url("/")))
         async with share(rung) as client, asyncio.timeout(3 * IDLE_S):
             await asyncio.gather(client.models.list(), client.models.list())
             await client.models.list()

@@ -15,7 +15,8 @@ from lab.simulators.instance import Instance
 from lab.simulators.lab import KINDS, Lab, Spec
 from lab.simulators.schedule import Window
 from providers.catalog import provider
-from providers.provider import ProbeFailedError, RungSpec, Stage
+from providers.provider import ProbeFailedError, Stage
+from tests.kit.bench import rung_spec
 from tests.lab.simulators.near_ears import bring_near
 from tests.providers.scripted_model import choosing, chunk, writing
 
@@ -39,14 +40,8 @@ async def probe(
     peer: Instance, *, timeout_s: float = 5.0, api_key: str | None = None, **more: Any
 ) -> None:
     stage = STAGE_OF[peer.kind]
-    rung = RungSpec(
-        name="it",
-        stage=stage,
-        kind=peer.kind,
-        url=peer.url,
-        sample_rate_hz=16_000,
-        api_key=api_key or peer.api_key,
-        **more,
+    rung = rung_spec(
+        stage, peer.kind, peer.url, sample_rate_hz=16_000, api_key=api_key or peer.api_key, **more
     )
     try:
         await provider(stage, peer.kind).probe_for_real(rung, timeout_s=timeout_s)
@@ -109,9 +104,7 @@ async def test_garbage_is_no_answer(peer: Instance) -> None:
 
 async def test_a_model_that_writes_only_blanks_fails_its_probe() -> None:
     async with writing("\n\n", " ", finish="stop") as url:
-        rung = RungSpec(
-            name="it", stage="llm", kind="openai", url=url, api_key="any", sample_rate_hz=8_000
-        )
+        rung = rung_spec("llm", "openai", url)
         with pytest.raises(ProbeFailedError) as failed:
             await provider("llm", "openai").probe_for_real(rung, timeout_s=5.0)
 
@@ -126,13 +119,10 @@ async def test_a_model_is_asked_with_the_options_of_its_rung() -> None:
         return [chunk({"content": "yes"}, "stop")]
 
     async with choosing(write) as url:
-        rung = RungSpec(
-            name="it",
-            stage="llm",
-            kind="openai",
-            url=url,
-            api_key="any",
-            sample_rate_hz=8_000,
+        rung = rung_spec(
+            "llm",
+            "openai",
+            url,
             instructions="You are Mary.",
             options={"temperature": 0.2, "extra": {"reasoning_effort": "low"}},
         )
@@ -159,7 +149,7 @@ async def test_a_wrong_key_is_reported_without_the_key(peer: Instance) -> None:
     assert "\n" not in str(failed.value)
 
 
-LOCAL = RungSpec(name="it", stage="tts", kind="local", url="", sample_rate_hz=8_000)
+LOCAL = rung_spec("tts", "local")
 
 
 @pytest.mark.real_time  # the recogniser is a process of its own

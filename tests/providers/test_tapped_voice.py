@@ -22,7 +22,7 @@ from providers.catalog import provider
 from providers.elevenlabs import spelt
 from providers.provider import RungSpec
 from providers.tapped_voice import TappedVoice, VoiceContext
-from tests.providers.bench import running
+from tests.kit.bench import rung_spec, running
 from tests.providers.test_elevenlabs import letters
 
 pytestmark = pytest.mark.virtual_time
@@ -78,14 +78,7 @@ class Ear:
 
 def rung_at(peer: Instance) -> RungSpec:
     """Return a rung whose provider is a simulator."""
-    return RungSpec(
-        name="it",
-        stage="tts",
-        kind=peer.kind,
-        url=peer.url,
-        api_key=peer.api_key,
-        sample_rate_hz=8000,
-    )
+    return rung_spec("tts", peer.kind, peer.url, api_key=peer.api_key)
 
 
 @pytest.mark.parametrize(("owner", "name"), OVERRIDDEN, ids=[name for _, name in OVERRIDDEN])
@@ -124,14 +117,7 @@ async def test_a_refused_upgrade_has_its_reason(kind: str, status: int, expected
 
 
 async def test_a_repeated_message_of_elevenlabs_moves_no_word() -> None:
-    rung = RungSpec(
-        name="it",
-        stage="tts",
-        kind="elevenlabs",
-        url="ws://127.0.0.1:9",
-        api_key="KEY",
-        sample_rate_hz=8000,
-    )
+    rung = rung_spec("tts", "elevenlabs", "ws://127.0.0.1:9")
     ear, service = Ear(), elevenlabs.build(rung)
     service.tap.context = VoiceContext("one", 1)
     for text in ("Hi ", "Hi ", "there", "there", " you"):
@@ -155,6 +141,16 @@ def test_elevenlabs_letters_make_words_with_their_ends() -> None:
     words = [word for word in spelt(alignment) if word[0]]
 
     assert words == [("Hi", 0.0, 0.2), ("there", 0.25, 0.5)]
+
+
+def test_elevenlabs_letters_of_a_script_without_spaces_have_a_time_each() -> None:
+    alignment = {
+        "chars": list("九点、好"),
+        "charStartTimesMs": [0, 200, 400, 500],
+        "charDurationsMs": [200, 200, 100, 200],
+    }
+
+    assert list(spelt(alignment)) == [("九", 0.0, 0.2), ("点、", 0.2, 0.5), ("好", 0.5, 0.7)]
 
 
 def sockets_opened(monkeypatch: pytest.MonkeyPatch) -> list[ClientConnection]:

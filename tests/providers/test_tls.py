@@ -22,6 +22,7 @@ from bot.call.models import VoiceModels, warm_up
 from providers import cartesia, deepgram, elevenlabs, openai
 from providers.provider import RungSpec
 from providers.sockets import tls_context, tls_for
+from tests.kit.bench import rung_spec
 
 Connect = Callable[[str], Awaitable[None]]
 
@@ -109,9 +110,7 @@ async def provider(both: Path, offers: list[str | None] | None = None) -> AsyncI
 
 def rung(kind: str, url: str) -> RungSpec:
     stage = {"deepgram": "stt", "openai": "llm"}.get(kind, "tts")
-    return RungSpec(
-        name=kind, stage=stage, kind=kind, url=url, sample_rate_hz=8000, api_key="k", voice="v"
-    )
+    return rung_spec(stage, kind, url, name=kind, voice="v")
 
 
 async def connect_cartesia(url: str) -> None:

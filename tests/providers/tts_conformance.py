@@ -25,7 +25,7 @@ from lab.simulators.instance import Instance
 from lab.simulators.schedule import Window
 from providers.catalog import provider
 from providers.provider import Stage
-from tests.providers.bench import QUIET_S, Bench, running, text_of
+from tests.kit.bench import QUIET_S, Bench, running, text_of
 from tests.providers.conformance import PHONE_HZ, RATE_HZ, Conformance, Simulated
 
 HELLO = "Hello there, how are you today?"

@@ -1,6 +1,6 @@
-"""A small server with every carrier's door, and callers who come through each."""
+"""A small server with every carrier's routes, and callers at each."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ from bot.call.briefs import Briefs
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.exotel import ExotelManner, exotel_call
 from lab.simulators.carrier.plivo import PlivoAccount, PlivoManner, plivo_call
+from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.telnyx import (
     CODES,
     TelnyxAccount,
@@ -21,25 +22,30 @@ from lab.simulators.carrier.telnyx import (
     telnyx_payload,
 )
 from lab.simulators.carrier.telnyx_exchange import TelnyxExchange, telnyx_exchange
-from lab.simulators.carrier.webhook import PhoneCall
+from lab.simulators.carrier.webhook import AgentServer, PhoneCall
+from tests.campaigns.placing import ACCOUNT
+from tests.transports.twilio_server import TOKEN as TWILIO_TOKEN
 from tests.transports.twilio_server import WorkerPool, serving
-from transports.exotel.routes import ExotelProof, exotel_router
+from transports.exotel.routes import ExotelProof, ExotelRoutes
 from transports.media_stream.line import LinePatience
 from transports.media_stream.webhooks import CarrierHost
 from transports.plivo.rest import PlivoRest
-from transports.plivo.routes import plivo_router
+from transports.plivo.routes import PlivoRoutes
 from transports.telnyx.rest import TelnyxRest
-from transports.telnyx.routes import telnyx_router
+from transports.telnyx.routes import TelnyxRoutes
 from transports.telnyx.signature import public_key
+from transports.twilio.rest import TwilioRest
+from transports.twilio.routes import TwilioRoutes
 
 KEY, TOKEN = "an-exotel-key", "an-exotel-token"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Doors:
+class CarrierServer:
     """The server, and a caller by each carrier."""
 
     pool: WorkerPool
+    twilio: CarrierRest
     exchange: TelnyxExchange
     host: CarrierHost
     plivo: PlivoAccount
@@ -54,14 +60,56 @@ class Doors:
 
     def caller(self, carrier: str, phone: PhoneCall | None = None) -> Carrier:
         """Return a call that rings when it is entered."""
-        call = {"telnyx": self._telnyx, "plivo": self._plivo, "exotel": self._exotel}[carrier]
+        call = getattr(self, f"_{carrier}")
         return call(phone)
+
+    def routes(
+        self, patience: LinePatience, *, utc_s: Callable[[], float], hands_on: bool
+    ) -> Iterator[TwilioRoutes | TelnyxRoutes | PlivoRoutes | ExotelRoutes]:
+        """Yield the routes of every carrier."""
+        host, ours = self.host, self.host.public_url if hands_on else ""
+        rest = TwilioRest(
+            account_sid=ACCOUNT,
+            auth_token=SecretStr(TWILIO_TOKEN),
+            api_url=self.twilio.url,
+            public_url=ours,
+        )
+        yield TwilioRoutes(host, auth_token=rest.auth_token, rest=rest, patience=patience)
+        key = public_key(self.telnyx.public_key)
+        assert key is not None
+        telnyx_rest = TelnyxRest(
+            api_key=SecretStr(self.telnyx.api_key),
+            api_url=self.telnyx.url,
+            codec=self.codec,
+            rate_hz=CODES[self.codec].rate_hz,
+        )
+        yield TelnyxRoutes(host, key=key, rest=telnyx_rest, utc_s=utc_s, patience=patience)
+        plivo_rest = PlivoRest(
+            auth_id=SecretStr(self.plivo.auth_id),
+            auth_token=SecretStr(self.plivo.auth_token),
+            api_url=self.plivo.url,
+            public_url=ours,
+        )
+        yield PlivoRoutes(
+            host,
+            auth_token=plivo_rest.auth_token,
+            rest=plivo_rest,
+            content_type=self.content_type,
+            patience=patience,
+        )
+        proof = ExotelProof(key=SecretStr(KEY), token=SecretStr(TOKEN))
+        yield ExotelRoutes(host, proof=proof)
 
     async def news(self, call: Carrier, event: str, **payload: str) -> None:
         """Report a call, as Telnyx."""
         url = f"{self.pool.url}/telnyx/voice"
         async with aiohttp.ClientSession() as session:
             await self.telnyx.tell(session, url, event, telnyx_payload(call.phone) | payload)
+
+    def _twilio(self, phone: PhoneCall | None) -> Carrier:
+        call = Carrier(self.pool.url, TWILIO_TOKEN, phone=phone)
+        self.twilio.know(call)
+        return call
 
     def _telnyx(self, phone: PhoneCall | None) -> Carrier:
         manner = TelnyxManner(self.telnyx, codec=self.codec)
@@ -81,7 +129,7 @@ class Doors:
 
 
 @asynccontextmanager
-async def doors(
+async def carrier_server(
     *,
     codec: str = "PCMU",
     content_type: str = "audio/x-mulaw;rate=8000",
@@ -90,8 +138,8 @@ async def doors(
     returns_within_s: float = 0.0,
     briefs: Briefs | None = None,
     hands_on: bool = True,
-) -> AsyncIterator[Doors]:
-    """Open every carrier's door on one free port of loopback.
+) -> AsyncIterator[CarrierServer]:
+    """Serve every carrier's routes on one free port of loopback.
 
     Args:
         codec: Of Telnyx.
@@ -100,44 +148,29 @@ async def doors(
         utc_s: Seconds since 1970, to judge signatures.
         returns_within_s: The wait for a lost line.
         briefs: Of the contacts that campaigns call.
-        hands_on: Whether Plivo knows the address to ask about a transfer.
+        hands_on: Whether the carriers know the address to ask about a transfer.
     """
     it, app = WorkerPool(), FastAPI()
-    async with serving(app) as it.port, telnyx_exchange() as exchange, PlivoAccount() as plivo:
-        host, telnyx = it.host(briefs.load if briefs else None), exchange.account
-        key = public_key(telnyx.public_key)
-        assert key is not None
-        rest = TelnyxRest(
-            api_key=SecretStr(telnyx.api_key),
-            api_url=telnyx.url,
-            codec=codec,
-            rate_hz=CODES[codec].rate_hz,
+    async with (
+        serving(app) as it.port,
+        CarrierRest(ACCOUNT, TWILIO_TOKEN) as twilio,
+        telnyx_exchange() as exchange,
+        PlivoAccount() as plivo,
+    ):
+        twilio.exchange.server = AgentServer(
+            base_url=it.url, public_url=it.url, auth_token=TWILIO_TOKEN
         )
-        patience = LinePatience(returns_within_s=returns_within_s)
-        app.include_router(telnyx_router(host, key=key, rest=rest, utc_s=utc_s, patience=patience))
-        plivo_rest = PlivoRest(
-            auth_id=SecretStr(plivo.auth_id),
-            auth_token=SecretStr(plivo.auth_token),
-            api_url=plivo.url,
-            public_url=host.public_url if hands_on else "",
-        )
-        token = SecretStr(plivo.auth_token)
-        router = plivo_router(
-            host,
-            auth_token=token,
-            rest=plivo_rest,
-            content_type=content_type,
-            patience=patience,
-        )
-        app.include_router(router)
-        proof = ExotelProof(key=SecretStr(KEY), token=SecretStr(TOKEN))
-        app.include_router(exotel_router(host, proof=proof))
-        yield Doors(
+        server = CarrierServer(
             pool=it,
+            twilio=twilio,
             exchange=exchange,
-            host=host,
+            host=it.host(briefs.load if briefs else None),
             plivo=plivo,
             codec=codec,
             content_type=content_type,
             rate_hz=rate_hz,
         )
+        patience = LinePatience(returns_within_s=returns_within_s)
+        for routes in server.routes(patience, utc_s=utc_s, hands_on=hands_on):
+            app.include_router(routes.router)
+        yield server

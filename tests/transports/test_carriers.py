@@ -10,7 +10,7 @@ from pipecat.frames.frames import EndFrame, InterruptionFrame, TTSAudioRawFrame
 
 from calls.events import CallRefused, ProviderFailed
 from lab.simulators.carrier.webhook import NotConnectedError
-from tests.transports.carrier_server import Doors, doors
+from tests.transports.carrier_server import CarrierServer, carrier_server
 from tests.transports.twilio_server import Call, until
 from transports.rest import ASK_S
 
@@ -44,23 +44,23 @@ WIDE = {
 
 
 @pytest.fixture(params=WIDE)
-async def it(request: pytest.FixtureRequest) -> AsyncIterator[Doors]:
-    async with doors(**WIDE[request.param]) as opened:
+async def it(request: pytest.FixtureRequest) -> AsyncIterator[CarrierServer]:
+    async with carrier_server(**WIDE[request.param]) as opened:
         yield opened
 
 
 @pytest.fixture
-async def usual() -> AsyncIterator[Doors]:
-    async with doors() as opened:
+async def usual() -> AsyncIterator[CarrierServer]:
+    async with carrier_server() as opened:
         yield opened
 
 
-async def the_call(it: Doors) -> Call:
+async def the_call(it: CarrierServer) -> Call:
     return await it.pool.call()
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-async def test_caller_and_agent_hear_each_other(it: Doors, carrier: str) -> None:
+async def test_caller_and_agent_hear_each_other(it: CarrierServer, carrier: str) -> None:
     async with it.caller(carrier) as caller:
         call = await the_call(it)
         rate_hz = caller.rate_hz
@@ -82,7 +82,7 @@ async def test_caller_and_agent_hear_each_other(it: Doors, carrier: str) -> None
 
 @pytest.mark.parametrize("carrier", CARRIERS)
 async def test_both_numbers_and_the_carriers_own_call_id_are_known(
-    usual: Doors, carrier: str
+    usual: CarrierServer, carrier: str
 ) -> None:
     async with usual.caller(carrier) as caller:
         facts = (await the_call(usual)).leg.facts
@@ -94,7 +94,9 @@ async def test_both_numbers_and_the_carriers_own_call_id_are_known(
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-async def test_sound_that_the_carrier_played_is_counted_as_played(it: Doors, carrier: str) -> None:
+async def test_sound_that_the_carrier_played_is_counted_as_played(
+    it: CarrierServer, carrier: str
+) -> None:
     async with it.caller(carrier) as caller:
         call = await the_call(it)
 
@@ -106,7 +108,7 @@ async def test_sound_that_the_carrier_played_is_counted_as_played(it: Doors, car
 
 @pytest.mark.parametrize("carrier", CARRIERS)
 async def test_a_barge_in_silences_the_agent_and_only_heard_words_count(
-    it: Doors, carrier: str
+    it: CarrierServer, carrier: str
 ) -> None:
     async with it.caller(carrier) as caller:
         call = await the_call(it)
@@ -131,7 +133,7 @@ async def test_a_barge_in_silences_the_agent_and_only_heard_words_count(
 
 @pytest.mark.parametrize("carrier", CARRIERS)
 async def test_the_goodbye_is_heard_to_its_end_before_the_line_is_closed(
-    it: Doors, carrier: str
+    it: CarrierServer, carrier: str
 ) -> None:
     async with it.caller(carrier) as caller:
         call = await the_call(it)
@@ -149,7 +151,9 @@ async def test_the_goodbye_is_heard_to_its_end_before_the_line_is_closed(
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-async def test_keys_reach_the_pipeline_in_order_also_in_a_burst(usual: Doors, carrier: str) -> None:
+async def test_keys_reach_the_pipeline_in_order_also_in_a_burst(
+    usual: CarrierServer, carrier: str
+) -> None:
     keys = "1234567890*#" * 3
     async with usual.caller(carrier) as caller:
         call = await the_call(usual)
@@ -162,7 +166,7 @@ async def test_keys_reach_the_pipeline_in_order_also_in_a_burst(usual: Doors, ca
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-async def test_a_caller_who_hangs_up_is_reported_once(usual: Doors, carrier: str) -> None:
+async def test_a_caller_who_hangs_up_is_reported_once(usual: CarrierServer, carrier: str) -> None:
     async with usual.caller(carrier) as caller:
         call = await the_call(usual)
 
@@ -174,7 +178,7 @@ async def test_a_caller_who_hangs_up_is_reported_once(usual: Doors, carrier: str
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-async def test_a_far_end_that_vanishes_is_noticed(usual: Doors, carrier: str) -> None:
+async def test_a_far_end_that_vanishes_is_noticed(usual: CarrierServer, carrier: str) -> None:
     async with usual.caller(carrier) as caller:
         call = await the_call(usual)
 
@@ -185,7 +189,7 @@ async def test_a_far_end_that_vanishes_is_noticed(usual: Doors, carrier: str) ->
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-async def test_we_hang_up_through_the_carrier(usual: Doors, carrier: str) -> None:
+async def test_we_hang_up_through_the_carrier(usual: CarrierServer, carrier: str) -> None:
     async with usual.caller(carrier) as caller:
         call = await the_call(usual)
 
@@ -205,7 +209,7 @@ async def test_we_hang_up_through_the_carrier(usual: Doors, carrier: str) -> Non
 
 @pytest.mark.parametrize("carrier", ["telnyx", "plivo"])
 async def test_a_refused_hang_up_is_told_and_the_line_closed_anyway(
-    usual: Doors, carrier: str
+    usual: CarrierServer, carrier: str
 ) -> None:
     async with usual.caller(carrier) as caller:
         call = await the_call(usual)
@@ -225,7 +229,9 @@ REFUSED = {"telnyx": "USER_BUSY", "plivo": "busy"}
 
 
 @pytest.mark.parametrize("carrier", REFUSED)
-async def test_a_full_server_lets_the_caller_hear_the_busy_tone(usual: Doors, carrier: str) -> None:
+async def test_a_full_server_lets_the_caller_hear_the_busy_tone(
+    usual: CarrierServer, carrier: str
+) -> None:
     usual.pool.open, usual.pool.why_closed = False, "full"
 
     with pytest.raises(NotConnectedError) as refused:
@@ -237,7 +243,7 @@ async def test_a_full_server_lets_the_caller_hear_the_busy_tone(usual: Doors, ca
 
 @pytest.mark.parametrize("carrier", REFUSED)
 async def test_a_draining_server_answers_an_error_so_that_the_fallback_is_used(
-    usual: Doors, carrier: str
+    usual: CarrierServer, carrier: str
 ) -> None:
     usual.pool.open, usual.pool.why_closed = False, "draining"
 
@@ -248,7 +254,7 @@ async def test_a_draining_server_answers_an_error_so_that_the_fallback_is_used(
     assert usual.pool.told == [CallRefused(transport=carrier, reason="draining")]
 
 
-async def test_without_a_seat_exotels_next_applet_gets_the_caller(usual: Doors) -> None:
+async def test_without_a_seat_exotels_next_applet_gets_the_caller(usual: CarrierServer) -> None:
     usual.pool.open, usual.pool.why_closed = False, "draining"
 
     async with usual.caller("exotel") as caller:
@@ -260,7 +266,7 @@ async def test_without_a_seat_exotels_next_applet_gets_the_caller(usual: Doors) 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
 async def test_keys_are_sent_to_the_far_end_by_the_carrier_or_as_sound(
-    usual: Doors, carrier: str
+    usual: CarrierServer, carrier: str
 ) -> None:
     async with usual.caller(carrier) as caller:
         leg = (await the_call(usual)).leg
@@ -276,7 +282,7 @@ async def test_keys_are_sent_to_the_far_end_by_the_carrier_or_as_sound(
     assert bool(caller.ear.bursts) == (carrier == "exotel")
 
 
-async def test_keys_that_telnyx_confirms_late_are_sent_once(usual: Doors) -> None:
+async def test_keys_that_telnyx_confirms_late_are_sent_once(usual: CarrierServer) -> None:
     async with usual.caller("telnyx") as caller:
         leg = (await the_call(usual)).leg
         usual.telnyx.late_s["send_dtmf"] = ASK_S + 1
@@ -287,7 +293,9 @@ async def test_keys_that_telnyx_confirms_late_are_sent_once(usual: Doors) -> Non
 
 
 @pytest.mark.parametrize("carrier", ["telnyx", "plivo"])
-async def test_keys_that_the_carrier_refuses_are_sent_as_sound(usual: Doors, carrier: str) -> None:
+async def test_keys_that_the_carrier_refuses_are_sent_as_sound(
+    usual: CarrierServer, carrier: str
+) -> None:
     async with usual.caller(carrier) as caller:
         leg = (await the_call(usual)).leg
         usual.telnyx.answer_with = usual.plivo.answer_with = 400

@@ -84,7 +84,7 @@ def test_the_table_is_between_its_marks(doors_table: ModuleType, tmp_path: Path)
 
 
 def test_every_door_names_existing_behaviours(doors_table: ModuleType) -> None:
-    doors = doors_table.find_doors()
+    doors = doors_table.find_transports()
 
     assert {"loopback", "local", "twilio", "webrtc"} <= {door.name for door in doors}
     for door in doors:

@@ -13,8 +13,9 @@ from pipecat.frames.frames import (
 from pipecat.utils.text.base_text_aggregator import TextType
 
 from calls.line import CallerLine
-from lab.simulators.carrier.carrier import Carrier, CarrierEar
-from tests.transports.carrier_server import doors
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.line import CarrierEar
+from tests.transports.carrier_server import carrier_server
 from tests.transports.twilio_server import RATE_HZ, TOKEN, Call, pool, tone, until
 from transports.leg_output import LineEnd
 
@@ -44,7 +45,7 @@ def heard_s(caller: Carrier) -> float:
 async def test_words_for_a_carrier_of_long_pieces_are_known_while_they_are_spoken(
     rate_hz: int,
 ) -> None:
-    async with doors(rate_hz=rate_hz) as it, it.caller("exotel") as caller:
+    async with carrier_server(rate_hz=rate_hz) as it, it.caller("exotel") as caller:
         call = await it.pool.call()
         hz = call.leg.facts.sample_rate_hz
         for word in WORDS:

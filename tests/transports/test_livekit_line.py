@@ -9,17 +9,22 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from livekit import rtc
 
 from fallbacks.retrying import STABLE_S
 from transports.livekit import line as livekit_line
 from transports.livekit import room as livekit_room
 from transports.livekit.line import AGAIN_S, OFFERS, TAKE_UP_S, LivekitLine
-from transports.livekit.room import Learn, LineError, Parted, PersonSeen, RoomPlace, TakenUp
+from transports.livekit.room import Ears, LineError, RoomPlace
 
 pytestmark = pytest.mark.virtual_time
 
 SERVER_SHUTDOWN = 3  # livekit_models.proto, DisconnectReason
-CALLER = PersonSeen("sip_1", {"sip.callID": "SCL_1", "sip.callStatus": "active"})
+CALLER = SimpleNamespace(
+    identity="sip_1",
+    attributes={"sip.callID": "SCL_1", "sip.callStatus": "active"},
+    kind=rtc.ParticipantKind.PARTICIPANT_KIND_SIP,
+)
 
 
 class SlowServer:
@@ -29,14 +34,14 @@ class SlowServer:
         self.offered = 0
         self._refuses = refuses
         self._takes_up = takes_up
-        self._learn: Learn = lambda _: None
+        self.ears: Any = {}
         self._away_until_s = 0.0
 
-    async def join(self, _place: Any, _source: Any, learn: Learn) -> Any:
+    async def join(self, _place: Any, _source: Any, ears: Ears) -> Any:
         if asyncio.get_running_loop().time() < self._away_until_s:
             raise LineError("the media server did not let us in")
-        self._learn = learn
-        learn(CALLER)
+        self.ears = ears
+        ears["participant_connected"](CALLER)
         return SimpleNamespace(disconnect=self._part)
 
     async def publish(self, _room: Any, _source: Any) -> None:
@@ -44,12 +49,12 @@ class SlowServer:
         if self.offered <= self._refuses:
             raise LineError("the media server did not take our track")
         if self._takes_up:
-            self._learn(TakenUp(by_somebody=True))
+            self.ears["local_track_subscribed"](None)
 
     def restart(self, *, away_s: float = 0.0) -> None:
         """Vanish and return, with a caller's gateway that subscribes to nothing by itself."""
         self._away_until_s = asyncio.get_running_loop().time() + away_s
-        self._learn(Parted(SERVER_SHUTDOWN))
+        self.ears["disconnected"](SERVER_SHUTDOWN)
 
     async def _part(self) -> None:
         """The agent has left."""
@@ -104,6 +109,25 @@ async def test_a_track_is_republished_after_each_restart_of_the_server(
         await line.usable.wait()
 
     assert server.offered == OFFERS + 2
+
+
+async def test_nothing_is_said_while_the_library_reconnects_and_publishes_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = SlowServer(refuses=0, takes_up=True)
+    async with watched_line(server, monkeypatch) as line:
+        await line.usable.wait()
+        usable: list[bool] = []
+        for event, *said in (
+            ("reconnecting",),
+            ("local_track_republished", None, "TR_1"),
+            ("reconnected",),
+            ("local_track_subscribed", None),
+        ):
+            server.ears[event](*said)
+            usable.append(line.usable.is_set())
+
+    assert usable == [False, False, False, True]
 
 
 @pytest.mark.parametrize("away_s", [9.0, 25.0])

@@ -153,3 +153,20 @@ async def test_a_room_that_the_server_never_closes_is_left_and_the_log_names_it(
 
     assert lines == ["call-1 was not closed within 0.5 s, and is left\n"]
     assert "DeleteRoom" in exchange.asked
+
+
+async def test_a_room_whose_caller_has_an_agent_again_is_not_closed_later(
+    exchange: Exchange, rooms: LivekitRooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(livekit_rooms, "DELETE_AGAIN_S", 0.01)
+    exchange.there, exchange.refuses["PerformRpc"] = [AGENT], LIVE
+    rooms.delete_later("call-1")
+    async with asyncio.timeout(60):
+        while exchange.asked.count("PerformRpc") < 3:  # noqa: ASYNC110 - there is no event
+            await asyncio.sleep(0.01)
+        taken_up = list(exchange.deleted)
+        exchange.there = ["sip_1"]
+        while not exchange.deleted:  # noqa: ASYNC110 - there is no event
+            await asyncio.sleep(0.01)
+
+    assert (taken_up, exchange.deleted) == ([], ["call-1"])

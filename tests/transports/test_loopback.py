@@ -2,17 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 
 import numpy as np
 import pytest
-from pipecat.frames.frames import EndFrame, Frame, InputAudioRawFrame, OutputAudioRawFrame
-from pipecat.pipeline.pipeline import Pipeline
-from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.frames.frames import Frame, InputAudioRawFrame, OutputAudioRawFrame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
-from pipecat.workers.runner import WorkerRunner
 
+from tests.kit.bench import at_work, worker_of
 from transports.leg_output import audible
 from transports.loopback.leg import LoopbackLeg, LoopbackMouth
 
@@ -35,19 +32,8 @@ class Echo(FrameProcessor):
         await self.push_frame(frame, direction)
 
 
-@asynccontextmanager
-async def on_the_line(leg: LoopbackLeg) -> AsyncIterator[PipelineWorker]:
-    worker = PipelineWorker(
-        Pipeline([leg.input(), Echo(), leg.output()]),
-        params=PipelineParams(audio_in_sample_rate=RATE_HZ, audio_out_sample_rate=RATE_HZ),
-        enable_rtvi=False,
-    )
-    runner = WorkerRunner(handle_sigint=False)
-    await runner.add_workers(worker)
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
-        group.create_task(runner.run())
-        yield worker
-        await worker.queue_frame(EndFrame())
+def on_the_line(leg: LoopbackLeg) -> AbstractAsyncContextManager[object]:
+    return at_work(worker_of(leg.input(), Echo(), leg.output(), rate_hz=RATE_HZ), limit_s=10)
 
 
 def leg_of(samples: np.ndarray, *, linger_s: float) -> LoopbackLeg:

@@ -12,7 +12,7 @@ import pytest
 
 from calls.events import Event, InputRefused
 from lab.simulators.carrier.carrier import Carrier
-from tests.transports.carrier_server import doors
+from tests.transports.carrier_server import carrier_server
 from tests.transports.test_carriers import loud_s, say, tone
 from tests.transports.twilio_server import TOKEN, Call, WorkerPool, pool, until
 
@@ -85,7 +85,10 @@ async def line(carrier: str, **wide: Any) -> AsyncIterator[Line]:
         async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
             yield Line(it, caller, await it.call())
         return
-    async with doors(returns_within_s=30, **wide) as opened, opened.caller(carrier) as caller:
+    async with (
+        carrier_server(returns_within_s=30, **wide) as opened,
+        opened.caller(carrier) as caller,
+    ):
         yield Line(opened.pool, caller, await opened.pool.call())
 
 

@@ -13,12 +13,12 @@ from pydantic import SecretStr
 
 from calls.events import InputRefused, ProviderFailed
 from calls.handover import Destination, Handover
-from lab.simulators.carrier.callee import Callee, Fate
+from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.plivo import PlivoAccount, plivo_call, plivo_form
 from lab.simulators.carrier.webhook import PhoneCall
 from tests.bot.server.test_carrier_doors import canonical
-from tests.transports.carrier_server import Doors, doors
+from tests.transports.carrier_server import CarrierServer, carrier_server
 from tests.transports.twilio_server import Call, tone, until
 from transports.plivo.dialect import answered_for, dial_outcome, dial_verb, transfer_url
 from transports.plivo.rest import PlivoRest
@@ -38,7 +38,7 @@ ENDING = pytest.mark.parametrize(
 class Line:
     """A caller in a call with an agent who may transfer them."""
 
-    it: Doors
+    it: CarrierServer
     caller: Carrier
     call: Call
 
@@ -81,7 +81,10 @@ async def line(
     returns_within_s: float = 30,
     ends_streams: bool = False,
 ) -> AsyncIterator[Line]:
-    async with doors(returns_within_s=returns_within_s) as it, it.caller("plivo") as caller:
+    async with (
+        carrier_server(returns_within_s=returns_within_s) as it,
+        it.caller("plivo") as caller,
+    ):
         it.plivo.switch.people[to.number] = callee
         it.plivo.ends_streams = ends_streams
         yield Line(it, caller, await it.pool.call())
@@ -92,45 +95,11 @@ async def leave(on: Line) -> None:
     await on.call.worker.cancel()
 
 
-@ENDING
-async def test_a_person_who_answers_gets_the_caller(ends_streams: bool) -> None:  # noqa: FBT001
-    async with line(Callee(talk_s=20), ends_streams=ends_streams) as on:
-        assert on.call.leg.facts.transfers
-        assert await on.call.leg.transfer(DESK, ring_s=20) == "connected"
-
-        await leave(on)
-        await asyncio.sleep(5)
-        assert not on.caller.ended.is_set()  # they talk
-        await asyncio.wait_for(on.caller.ended.wait(), 30)
-        [(method, call, fields)] = on.it.plivo.requests  # one request, no hang-up
-        assert (method, call, fields["legs"]) == ("POST", on.caller.phone.call_sid, "aleg")
-        assert on.dialled == [DESK.number]
-        assert on.it.pool.told == []
-
-
 async def test_no_number_is_sent_before_plivo_asks() -> None:
     async with line(Callee(fate="busy")) as on:
         await on.call.leg.transfer(DESK, ring_s=20)
 
         assert DESK.number.removeprefix("+") not in str(on.it.plivo.requests)
-
-
-@pytest.mark.parametrize(
-    ("fate", "sip_code", "outcome"),
-    [
-        ("busy", None, "busy"),
-        ("no-answer", None, "no_answer"),
-        ("failed", None, "failed"),
-        ("failed", 603, "declined"),
-    ],
-)
-@pytest.mark.parametrize("returns_within_s", [0, 30])
-async def test_a_caller_without_an_answer_is_back_in_the_conversation(
-    fate: Fate, sip_code: int | None, outcome: Handover, returns_within_s: float
-) -> None:
-    async with line(Callee(fate=fate, sip_code=sip_code), returns_within_s=returns_within_s) as on:
-        assert await on.call.leg.transfer(DESK, ring_s=20) == outcome
-        await on.goes_on()
 
 
 @ENDING
@@ -139,22 +108,6 @@ async def test_a_caller_can_be_transferred_again(ends_streams: bool) -> None:  #
         assert await on.call.leg.transfer(DESK, ring_s=20) == "busy"
         on.it.plivo.switch.people[DESK.number] = Callee()
         assert await on.call.leg.transfer(DESK, ring_s=20) == "connected"
-        await leave(on)
-
-
-async def test_a_person_who_does_not_answer_in_time_is_no_longer_called() -> None:
-    async with line(Callee(ring_s=60)) as on:
-        began_s = on.caller.now_s
-
-        assert await on.call.leg.transfer(DESK, ring_s=10) == "no_answer"
-        assert on.caller.now_s - began_s == pytest.approx(10, abs=1)
-
-
-@pytest.mark.parametrize(("fate", "outcome"), [("answered", "connected"), ("busy", "busy")])
-async def test_a_sip_address_is_called(fate: Fate, outcome: Handover) -> None:
-    async with line(Callee(fate=fate), to=SIP_DESK) as on:
-        assert await on.call.leg.transfer(SIP_DESK, ring_s=20) == outcome
-        assert on.dialled == [SIP_DESK.number]
         await leave(on)
 
 
@@ -282,14 +235,6 @@ async def test_the_order_in_an_address_is_signed(signed: str) -> None:
 
         assert status == 403
         assert on.it.pool.told == [InputRefused(transport="plivo", reason="wrong_signature")]
-
-
-async def test_without_our_address_a_transfer_is_not_offered() -> None:
-    async with doors(hands_on=False) as it, it.caller("plivo"):
-        leg = (await it.pool.call()).leg
-
-        assert not leg.facts.transfers
-        assert await leg.transfer(DESK, ring_s=20) == "not_offered"
 
 
 def test_plivos_own_package_signs_the_address_of_an_order_as_the_lab_does() -> None:

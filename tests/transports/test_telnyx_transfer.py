@@ -7,8 +7,7 @@ import pytest
 
 from calls.handover import Destination, Handover
 from tests.bot.server.test_telnyx_dials import told
-from tests.transports.carrier_server import Doors, doors
-from tests.transports.twilio_server import tone, until
+from tests.transports.carrier_server import CarrierServer, carrier_server
 from transports.rest import ASK_S
 from transports.telnyx.events import is_handed_on
 from transports.telnyx.transfer import BRIDGED_S, handed_on
@@ -36,27 +35,8 @@ def test_an_event_of_the_other_leg_has_its_meaning(
     assert handed_on(event, cause) == outcome
 
 
-async def test_a_caller_connected_to_a_person_is_not_hung_up_on() -> None:
-    async with doors(returns_within_s=30) as it, it.caller("telnyx") as caller:
-        call = await it.pool.call()
-        it.telnyx.people[BILLING.number] = "answered"
-
-        assert call.leg.facts.transfers
-        assert await call.leg.transfer(BILLING, ring_s=20) == "connected"
-        await call.leg.hang_up("transfer")
-        await until(lambda: len(caller.lost_at) == 1)
-        await asyncio.sleep(5)
-        await call.worker.cancel()
-        assert not caller.ended.is_set()  # they talk
-
-    asked = [action for _, action, _ in it.telnyx.commands]
-    assert asked == ["answer", "streaming_start", "transfer"]
-    assert it.telnyx.commands[-1][2]["timeout_secs"] == 20
-    assert it.pool.told == []
-
-
 async def test_the_state_of_the_call_shows_a_ringing_person_only_while_they_ring() -> None:
-    async with doors() as it, it.caller("telnyx") as caller, asyncio.TaskGroup() as tasks:
+    async with carrier_server() as it, it.caller("telnyx") as caller, asyncio.TaskGroup() as tasks:
         call, ref = await it.pool.call(), caller.phone.call_sid
         transfer = tasks.create_task(call.leg.transfer(BILLING, ring_s=20))
         await asyncio.sleep(10)
@@ -69,7 +49,7 @@ async def test_the_state_of_the_call_shows_a_ringing_person_only_while_they_ring
 
 
 async def test_a_repeated_busy_event_does_not_affect_the_next_person() -> None:
-    async with doors() as it, it.caller("telnyx"), asyncio.TaskGroup() as tasks:
+    async with carrier_server() as it, it.caller("telnyx"), asyncio.TaskGroup() as tasks:
         call = await it.pool.call()
         it.telnyx.people[BILLING.number] = "user_busy"
         assert await call.leg.transfer(BILLING, ring_s=20) == "busy"
@@ -86,7 +66,7 @@ async def test_a_repeated_busy_event_does_not_affect_the_next_person() -> None:
 
 
 async def test_a_caller_is_with_the_person_though_the_event_of_joining_is_lost() -> None:
-    async with doors() as it, it.caller("telnyx"), asyncio.TaskGroup() as tasks:
+    async with carrier_server() as it, it.caller("telnyx"), asyncio.TaskGroup() as tasks:
         call = await it.pool.call()
         transfer = tasks.create_task(call.leg.transfer(BILLING, ring_s=20))
         _, asked = await it.telnyx.asked(call.leg.facts.call_ref, "transfer")
@@ -99,7 +79,7 @@ async def test_a_caller_is_with_the_person_though_the_event_of_joining_is_lost()
 
 
 async def test_a_person_who_hangs_up_before_joining_leaves_the_caller_to_us() -> None:
-    async with doors() as it, it.caller("telnyx"), asyncio.TaskGroup() as tasks:
+    async with carrier_server() as it, it.caller("telnyx"), asyncio.TaskGroup() as tasks:
         call = await it.pool.call()
         transfer = tasks.create_task(call.leg.transfer(BILLING, ring_s=20))
         _, asked = await it.telnyx.asked(call.leg.facts.call_ref, "transfer")
@@ -110,35 +90,8 @@ async def test_a_person_who_hangs_up_before_joining_leaves_the_caller_to_us() ->
         assert await transfer == "failed"
 
 
-@pytest.mark.parametrize(
-    ("ends", "outcome"),
-    [("user_busy", "busy"), ("timeout", "no_answer"), ("call_rejected", "declined")],
-)
-async def test_a_caller_without_an_answer_stays_with_the_agent(
-    ends: str, outcome: Handover
-) -> None:
-    async with doors() as it, it.caller("telnyx") as caller:
-        call = await it.pool.call()
-        it.telnyx.people[BILLING.number] = ends
-
-        assert await call.leg.transfer(BILLING, ring_s=20) == outcome
-        await call.say(tone(0.3))
-        heard = await caller.listen(quiet_s=0.2)
-
-        assert heard.size
-        assert call.gone_for == []
-
-
-async def test_a_transfer_that_telnyx_refuses_has_failed() -> None:
-    async with doors() as it, it.caller("telnyx"):
-        call = await it.pool.call()
-        it.telnyx.answer_with = 422
-
-        assert await call.leg.transfer(BILLING, ring_s=20) == "failed"
-
-
 async def test_a_late_answer_to_a_transfer_counts_and_rings_once() -> None:
-    async with doors() as it, it.caller("telnyx"):
+    async with carrier_server() as it, it.caller("telnyx"):
         call = await it.pool.call()
         it.telnyx.people[BILLING.number] = "answered"
         it.telnyx.late_s["transfer"] = ASK_S + 1
@@ -146,9 +99,10 @@ async def test_a_late_answer_to_a_transfer_counts_and_rings_once() -> None:
         assert await call.leg.transfer(BILLING, ring_s=20) == "connected"
         ref = call.leg.facts.call_ref
         assert len(it.telnyx.asked_so_far(ref, "transfer")) == 1
+        assert it.telnyx.commands[-1][2]["timeout_secs"] == 20
 
 
-async def test_without_an_event_in_time_there_is_no_answer(it: Doors) -> None:
+async def test_without_an_event_in_time_there_is_no_answer(it: CarrierServer) -> None:
     async with it.caller("telnyx"):
         call = await it.pool.call()
         it.telnyx.people[BILLING.number] = "timeout"
@@ -156,15 +110,7 @@ async def test_without_an_event_in_time_there_is_no_answer(it: Doors) -> None:
         assert await call.leg.transfer(BILLING, ring_s=0.1) == "no_answer"
 
 
-async def test_a_carrier_that_cannot_says_so(it: Doors) -> None:
-    async with it.caller("exotel"):
-        leg = (await it.pool.call()).leg
-
-        assert not leg.facts.transfers
-        assert await leg.transfer(BILLING, ring_s=20) == "not_offered"
-
-
 @pytest.fixture
-async def it() -> AsyncIterator[Doors]:
-    async with doors() as opened:
+async def it() -> AsyncIterator[CarrierServer]:
+    async with carrier_server() as opened:
         yield opened

@@ -9,13 +9,13 @@ from pydantic import SecretStr
 
 from calls.events import ProviderFailed
 from calls.handover import Destination, Handover, RingTrouble
-from lab.simulators.carrier.callee import Callee, Fate, read_dial
+from lab.simulators.carrier.callee import Callee, read_dial
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import AgentServer
 from tests.bot.server.twiml import verbs
 from tests.transports.twilio_server import TOKEN, Call, WorkerPool, pool, tone
-from transports.media_stream.redirected_leg import LATE_S, RedirectedLeg
+from transports.media_stream.leg import LATE_S
 from transports.rest import ASK_S
 from transports.twilio.rest import TwilioRest, dial_twiml
 
@@ -47,76 +47,6 @@ async def line(
             async with Carrier(it.url, TOKEN) as caller:
                 office.know(caller)
                 yield Line(it, office, caller, await it.call())
-
-
-async def test_a_person_who_answers_gets_the_caller() -> None:
-    async with line(Callee(talk_s=20)) as on:
-        assert on.call.leg.facts.transfers
-        assert await on.call.leg.transfer(DESK, ring_s=20) == "connected"
-
-        await on.call.leg.hang_up()
-        await on.call.worker.cancel()
-        await asyncio.sleep(5)
-        assert not on.caller.ended.is_set()  # they talk
-        await asyncio.wait_for(on.caller.ended.wait(), 30)
-        assert on.office.requests == [(on.caller.phone.call_sid, "None")]  # one request, no hang-up
-        assert [item.number for item in on.office.exchange.dialled] == [DESK.number]
-
-
-@pytest.mark.parametrize(
-    ("fate", "sip_code", "outcome"),
-    [
-        ("busy", None, "busy"),
-        ("no-answer", None, "no_answer"),
-        ("failed", None, "failed"),
-        ("failed", 603, "declined"),
-    ],
-)
-@pytest.mark.parametrize("returns_within_s", [0, 30])
-async def test_a_caller_without_an_answer_is_back_in_the_conversation(
-    fate: Fate, sip_code: int | None, outcome: Handover, returns_within_s: float
-) -> None:
-    async with line(Callee(fate=fate, sip_code=sip_code), returns_within_s=returns_within_s) as on:
-        assert await on.call.leg.transfer(DESK, ring_s=20) == outcome
-
-        await on.call.say(tone(0.3))
-        heard = await on.caller.listen(quiet_s=0.2)
-        assert heard.size
-        assert (on.call.gone_for, len(on.it.calls)) == ([], 1)
-
-
-async def test_a_person_who_does_not_answer_in_time_is_no_longer_called() -> None:
-    async with line(Callee(ring_s=60)) as on:
-        began_s = on.caller.now_s
-
-        assert await on.call.leg.transfer(DESK, ring_s=10) == "no_answer"
-        assert on.caller.now_s - began_s == pytest.approx(10, abs=1)
-
-
-@pytest.mark.parametrize(
-    ("fate", "outcome"),
-    [("answered", "connected"), ("busy", "busy"), ("no-answer", "no_answer")],
-)
-async def test_a_sip_address_is_referred_to(fate: Fate, outcome: Handover) -> None:
-    async with line(Callee(fate=fate), to=SIP_DESK) as on:
-        assert await on.call.leg.transfer(SIP_DESK, ring_s=20) == outcome
-        assert on.office.exchange.dialled[0].refers
-        await on.call.leg.hang_up()
-        await on.call.worker.cancel()
-
-
-async def test_a_transfer_that_twilio_refuses_leaves_the_call_as_it_is() -> None:
-    async with line(Callee()) as on:
-        on.office.answer_with = 500
-
-        assert await on.call.leg.transfer(DESK, ring_s=20) == "failed"
-        on.office.answer_with = None
-        await on.call.say(tone(0.3))
-        await on.caller.listen(quiet_s=0.2)
-
-        assert on.caller.lost_at == []
-        error = "redirect answered 500"
-        assert on.it.told == [ProviderFailed(stage="transport", provider="twilio", error=error)]
 
 
 @pytest.mark.parametrize(
@@ -189,23 +119,12 @@ async def test_a_request_that_never_reached_twilio_is_not_waited_for() -> None:
     assert trouble == RingTrouble(words="redirect failed: ClientConnectorError")
 
 
-async def test_a_caller_who_hangs_up_while_it_rings_is_reported() -> None:
-    async with line(Callee(ring_s=10)) as on, asyncio.TaskGroup() as tasks:
-        transfer = tasks.create_task(on.call.leg.transfer(DESK, ring_s=20))
-        await asyncio.sleep(2)
-        await on.call.leg.carrier_ended()
-
-        assert await transfer == "failed"
-        assert on.call.gone_for == ["caller_hung_up"]
-
-
 async def test_a_caller_whose_stream_was_lost_before_is_waited_for_while_it_rings() -> None:
     async def ring(*_: object, **__: object) -> None:
         """Let it ring for long; the stream was lost before."""
 
     async with line(Callee(), returns_within_s=30) as on, asyncio.TaskGroup() as tasks:
         leg = on.call.leg
-        assert isinstance(leg, RedirectedLeg)
         leg._ring = ring
         on.caller.vanish()
         await asyncio.sleep(20)

@@ -35,7 +35,7 @@ from transports.media_stream.line import LinePatience
 from transports.media_stream.webhooks import CarrierHost, HasBrief
 from transports.pool import SwitchboardFullError
 from transports.twilio.rest import TwilioRest
-from transports.twilio.routes import twilio_router
+from transports.twilio.routes import TwilioRoutes
 
 TOKEN = "12345"
 COMMON = "https://calls.example.com"  # the name that several machines share
@@ -231,11 +231,11 @@ async def pool(
     """Open the door on a free port of loopback."""
     it, app = WorkerPool(), FastAPI()
     async with serving(app, ws_max_size=ws_max_size) as it.port:
-        router = twilio_router(
+        routes = TwilioRoutes(
             it.host(),
             auth_token=SecretStr(TOKEN),
             rest=rest and replace(rest, public_url=it.url),
             patience=LinePatience(returns_within_s=returns_within_s),
         )
-        app.include_router(router)
+        app.include_router(routes.router)
         yield it

@@ -21,21 +21,18 @@ details"). Not tried on a live account: see decision 0024.
 import asyncio
 import hashlib
 import hmac
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal, TypeAlias
 from urllib.parse import quote
 
 import aiohttp
 from pydantic import SecretStr
 
-from calls.leg_events import LegOutcome
 from calls.leg_progress import OUTCOMES
 from calls.outbound import DialOutcome
 from fallbacks.failure import Kind, ServiceError
 from transports.dialling import (
     CarrierNews,
-    DialOrder,
     DialPace,
     DialRequest,
     FoundCall,
@@ -53,62 +50,6 @@ MEDIA_PATH: Final = "/exotel/media"
 EVENTS: Final = ("ringing", "answered", "terminal")
 MOST_REF_CHARS: Final = 64  # of our own id of a dial; Exotel's `CustomField` takes 128
 Purpose: TypeAlias = Literal["media", "status"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExotelRecord:
-    """Exotel's record of a call.
-
-    Attributes:
-        outcome: `None` while the call goes on. The record never shows that the callee answered: a
-            call is `in-progress` from its order on.
-        cost: In the account's currency; `None` if it is not known yet.
-    """
-
-    call_sid: str
-    outcome: LegOutcome | None = None
-    cost: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExotelCalls:
-    """Places calls of one account; callbacks and media come to our address.
-
-    Every method raises a classified `ServiceError`; transient failures may be retried. A dial that
-    got no answer may have been placed anyway.
-    """
-
-    rest: ExotelRest
-    public_url: str
-
-    async def dial(self, order: DialOrder) -> str:
-        """Order a call; return Exotel's id."""
-        answer = await self.rest.ask("POST", "Calls/connect.json", self._form(order))
-        call_sid = text(part(answer or {}, "call"), "sid")
-        if not is_id(call_sid):
-            raise dial_error("exotel", Kind.PROTOCOL, "the answer to an order lacks the call's id")
-        return call_sid
-
-    async def fetch(self, call_sid: str) -> ExotelRecord | None:
-        """Return a call's record; `None` if Exotel does not know it, or not yet."""
-        answer = await self.rest.ask("GET", f"Calls/{quote(call_sid, safe='')}.json")
-        return None if answer is None else _record(call_sid, part(answer, "call"))
-
-    def _form(self, order: DialOrder) -> Form:
-        return (
-            ("From", order.to),  # the number that Exotel calls first, and here the only one
-            ("CallerId", order.caller),
-            ("StreamUrl", self._address(MEDIA_PATH, order.ref, "media").replace("http", "ws", 1)),
-            ("StreamType", "bidirectional"),
-            ("CustomField", order.ref),
-            ("StatusCallback", self._address(STATUS_PATH, order.ref, "status")),
-            *(("StatusCallbackEvents[]", event) for event in EVENTS),
-        )
-
-    def _address(self, path: str, ref: str, purpose: Purpose) -> str:
-        """Return an address with its proof in the path, because a query may be stripped."""
-        proof = dial_proof(self.rest.api_token, ref, purpose)
-        return f"{self.public_url}{path}/{quote(ref, safe='')}/{proof}"
 
 
 def dial_proof(token: SecretStr, ref: str, purpose: Purpose) -> str:
@@ -139,15 +80,6 @@ def ending_of(status: str) -> str:
     return word if word in OUTCOMES else ""
 
 
-def _record(call_sid: str, call: Mapping[str, Any]) -> ExotelRecord:
-    over = ending_of(str(call.get("status") or ""))
-    return ExotelRecord(
-        call_sid=call_sid,
-        outcome=OUTCOMES[over] if over else None,
-        cost=number_of(call.get("price")) if over else None,
-    )
-
-
 LIMITED_S: Final = 15.0  # chosen: Exotel refuses more than 200 requests a minute
 UNHEARD_S: Final = 120.0  # chosen: a minute of ringing, and repeated callbacks
 LONGEST_S: Final = 3600.0 + UNHEARD_S  # Exotel's own limit of a stream, 60 minutes
@@ -159,15 +91,18 @@ UNPLACED_KINDS: Final = frozenset(
 
 @dataclass(slots=True, kw_only=True)
 class ExotelCarrier:
-    """One account and one of its numbers.
+    """One account and one of its numbers; callbacks and media come to our address.
 
     Attributes:
+        rest: The account.
+        public_url: Our address.
         number: Our number, which the callee sees.
         news: What callbacks have reported.
         calls_per_s: How many calls the account may place.
     """
 
-    calls: ExotelCalls
+    rest: ExotelRest
+    public_url: str
     number: str
     news: CarrierNews
     calls_per_s: float = 2.0
@@ -182,8 +117,7 @@ class ExotelCarrier:
 
     async def dial(self, request: DialRequest) -> str:
         """Place a call; Exotel alone decides how long it rings."""
-        order = request.order(self.number)
-        call_sid = await self._pace.place(lambda: self._order(order), request)
+        call_sid = await self._pace.place(lambda: self._order(request), request)
         self.news.refs[request.dial_id] = call_sid
         return call_sid
 
@@ -201,34 +135,68 @@ class ExotelCarrier:
         if not call_sid:
             return None if dial_id in self._refused else self._unheard(dial_id, "", None)
         with carrier_errors():
-            record = await self.calls.fetch(call_sid)
-        if record is None:
+            found = await self._fetch(call_sid)
+        if found is None:
             return self._unheard(dial_id, call_sid, heard)
         self._silent_since.pop(dial_id, None)
         self.news.refs[dial_id] = call_sid
-        return FoundCall(
-            provider_call_id=call_sid,
-            outcome=outcome_of(record.outcome, machine=False),
-            answered=record.outcome == "completed" or (heard is not None and heard.answered),
-            cost=record.cost,
-        )
+        return replace(found, answered=found.answered or (heard is not None and heard.answered))
 
     async def cost_of(self, provider_call_id: str) -> float | None:
         """Return the price of a call, as soon as Exotel knows it."""
         with carrier_errors():
-            record = await self.calls.fetch(provider_call_id)
-        return record.cost if record else None
+            found = await self._fetch(provider_call_id)
+        return found.cost if found else None
 
-    async def _order(self, order: DialOrder) -> str:
-        """Order a call; remember whether Exotel refused or never received the order."""
-        self._refused.pop(order.ref, None)
+    async def _order(self, request: DialRequest) -> str:
+        """Order a call and return Exotel's id; remember an order that was not accepted."""
+        self._refused.pop(request.dial_id, None)
         try:
-            return await self.calls.dial(order)
+            answer = await self.rest.ask("POST", "Calls/connect.json", self._form(request))
         except ServiceError as error:
             unsent = isinstance(error.__cause__, aiohttp.ClientConnectorError)
             if unsent or error.failure.kind in UNPLACED_KINDS:
-                remember(self._refused, order.ref, value=True)
+                remember(self._refused, request.dial_id, value=True)
             raise
+        call_sid = text(part(answer or {}, "call"), "sid")
+        if not is_id(call_sid):
+            raise dial_error("exotel", Kind.PROTOCOL, "the answer to an order lacks the call's id")
+        return call_sid
+
+    async def _fetch(self, call_sid: str) -> FoundCall | None:
+        """Return a call from its record; `None` if Exotel does not know it, or not yet.
+
+        The record of a call that goes on never shows that the callee answered: a call is
+        `in-progress` from its order on.
+        """
+        answer = await self.rest.ask("GET", f"Calls/{quote(call_sid, safe='')}.json")
+        if answer is None:
+            return None
+        call = part(answer, "call")
+        over = ending_of(str(call.get("status") or ""))
+        return FoundCall(
+            provider_call_id=call_sid,
+            outcome=outcome_of(OUTCOMES.get(over), machine=False),
+            answered=over == "completed",
+            cost=number_of(call.get("price")) if over else None,
+        )
+
+    def _form(self, request: DialRequest) -> Form:
+        stream_url = self._address(MEDIA_PATH, request.dial_id, "media").replace("http", "ws", 1)
+        return (
+            ("From", request.to),  # the number that Exotel calls first, and here the only one
+            ("CallerId", self.number),
+            ("StreamUrl", stream_url),
+            ("StreamType", "bidirectional"),
+            ("CustomField", request.dial_id),
+            ("StatusCallback", self._address(STATUS_PATH, request.dial_id, "status")),
+            *(("StatusCallbackEvents[]", event) for event in EVENTS),
+        )
+
+    def _address(self, path: str, ref: str, purpose: Purpose) -> str:
+        """Return an address with its proof in the path, because a query may be stripped."""
+        proof = dial_proof(self.rest.api_token, ref, purpose)
+        return f"{self.public_url}{path}/{quote(ref, safe='')}/{proof}"
 
     def _unheard(self, dial_id: str, call_sid: str, heard: HeardLeg | None) -> FoundCall:
         """Return a call about which Exotel reports nothing: wait for it, never dial it again."""

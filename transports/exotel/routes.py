@@ -147,33 +147,29 @@ class ExotelProof:
         return any(host in ipaddress.ip_network(text) for text in self.addresses)
 
 
-def exotel_router(host: CarrierHost, *, proof: ExotelProof) -> APIRouter:
-    """Return Exotel's routes.
+class ExotelRoutes:
+    """Exotel's routes.
 
-    Args:
-        host: The server's side.
-        proof: What the carrier must show.
+    Attributes:
+        router: The routes.
     """
-    routes = _ExotelRoutes(host, proof)
-    router = APIRouter()
-    router.add_api_websocket_route(MEDIA_PATH, routes.media)
-    router.add_api_websocket_route(MEDIA_PATH + OF_ONE_DIAL, routes.media)
-    router.add_api_route(STATUS_PATH + OF_ONE_DIAL, routes.status, methods=["POST"])
-    return router
 
-
-class _ExotelRoutes:
-    def __init__(self, host: CarrierHost, proof: ExotelProof) -> None:
+    def __init__(self, host: CarrierHost, *, proof: ExotelProof) -> None:
+        """Make the routes, on the server's side; `proof` is what the carrier must show."""
         self._host = host
         self._proof = proof
         self._webhooks = Webhooks("exotel", host.tell)
         self._progress = StatusCallbacks(host, "exotel")
         self._returns = Returns(host.pool, "exotel")
         self._sockets = MediaSockets(
-            host=host, dialect=EXOTEL, admit=self.admit, returns=self._returns
+            host=host, dialect=EXOTEL, admit=self._admit, returns=self._returns
         )
+        self.router = APIRouter()
+        for path in (MEDIA_PATH, MEDIA_PATH + OF_ONE_DIAL):
+            self.router.add_api_websocket_route(path, self._media)
+        self.router.add_api_route(STATUS_PATH + OF_ONE_DIAL, self._status, methods=["POST"])
 
-    async def media(self, websocket: WebSocket) -> None:
+    async def _media(self, websocket: WebSocket) -> None:
         """Accept an authenticated handshake; answer 403 to any other."""
         if not self._is_proven(websocket):
             self._host.tell(InputRefused(transport="exotel", reason="wrong_credentials"))
@@ -181,7 +177,7 @@ class _ExotelRoutes:
             return
         await self._sockets.media(websocket)
 
-    async def status(self, request: Request, dial: str, proof: str) -> Response:
+    async def _status(self, request: Request, dial: str, proof: str) -> Response:
         """Take Exotel's report on a call that we placed; Exotel repeats it unless it gets 200."""
         refuse, token = self._webhooks.refuse, self._proof.token
         if token is None or not is_proven(token, dial, proof, "status"):
@@ -199,7 +195,7 @@ class _ExotelRoutes:
         await self._progress.take(said, place_of=dial)
         return Response(status_code=HTTPStatus.OK)
 
-    async def admit(self, started: Started, websocket: WebSocket) -> AdmittedStream | Refusal:
+    async def _admit(self, started: Started, websocket: WebSocket) -> AdmittedStream | Refusal:
         """Reserve a seat for a stream; without one the applet's next step takes the caller."""
         pool, dial_id = self._host.pool, websocket.path_params.get("dial", "")
         if dial_id:  # the start of its stream shows that our call was answered

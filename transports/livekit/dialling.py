@@ -16,7 +16,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from google.protobuf.duration_pb2 import Duration
 from livekit import api
 from livekit.protocol.sip import SIPMediaConfig, SIPOutboundConfig
 from pydantic import SecretStr
@@ -26,7 +25,8 @@ from calls.dialled import ANSWERED, GATEWAY_LOST, DialVerdict, judge_dial
 from calls.outbound import DialOutcome
 from transports.dialling import LEG_OUTCOMES, CarrierError, DialRequest, FoundCall
 from transports.livekit.rooms import FAILURES
-from transports.livekit.trunks import ExchangeError, outbound_trunk_id
+from transports.livekit.trunks import ExchangeError, duration, outbound_trunk_id
+from transports.livekit.words import ACTIVE, STATUS
 
 CALLEE: Final = "callee"
 LONGEST_RING_S: Final = (
@@ -161,20 +161,16 @@ def _request(call: OutboundCall) -> api.CreateSIPParticipantRequest:
         sip_number=call.our_number,
         room_name=call.room,
         participant_identity=CALLEE,
-        ringing_timeout=_duration(min(call.ring_s, LONGEST_RING_S)),
+        ringing_timeout=duration(min(call.ring_s, LONGEST_RING_S)),
         wait_until_answered=True,
         headers=dict(call.headers),
-        media=SIPMediaConfig(media_timeout=_duration(call.media_timeout_s)),
+        media=SIPMediaConfig(media_timeout=duration(call.media_timeout_s)),
     )
     if call.host:
         request.trunk.CopyFrom(SIPOutboundConfig(hostname=call.host))
     if call.max_call_s is not None:
-        request.max_call_duration.CopyFrom(_duration(call.max_call_s))
+        request.max_call_duration.CopyFrom(duration(call.max_call_s))
     return request
-
-
-def _duration(length_s: float) -> Duration:
-    return Duration(seconds=int(length_s), nanos=round(length_s % 1 * 1e9))
 
 
 async def _is_there(lk: api.LiveKitAPI, room: str) -> bool:
@@ -202,8 +198,6 @@ async def _drop(lk: api.LiveKitAPI, room: str) -> None:
 
 KEPT_S: Final = 3600  # lifetime of an empty room: longer than any lease and most calls
 MOST: Final = 1000  # dials that are remembered; the oldest finished ones are dropped
-STATUS: Final = "sip.callStatus"
-ACTIVE: Final = "active"
 DIAL_PREFIX: Final = "dial-"
 
 
@@ -218,15 +212,6 @@ class RingingDial:
 
     task: asyncio.Task[None] = field(init=False)
     dialled: Dialled | None = None
-
-    def learn(self, dialled: Dialled) -> None:
-        """Record the result; a failure of the tidying does not change it."""
-        self.dialled = dialled
-
-    def call_off(self) -> None:
-        """Stop the ringing, unless the result is already known."""
-        if self.dialled is None:
-            self.task.cancel()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -298,8 +283,9 @@ class LivekitCarrier:
 
     async def cancel(self, dial_id: str, ordered: str) -> None:
         """Stop a dial that this process rings; a dial of another process rings on."""
-        if ringing := self._ringing.get(dial_id):
-            ringing.call_off()
+        ringing = self._ringing.get(dial_id)
+        if ringing is not None and ringing.dialled is None:
+            ringing.task.cancel()
 
     def close(self) -> None:
         """Stop all ringing."""
@@ -316,11 +302,14 @@ class LivekitCarrier:
             del self._ringing[dial_id]
 
     async def _ring(self, call: OutboundCall, ringing: RingingDial) -> None:
+        def learn(dialled: Dialled) -> None:  # before the tidying, which may fail
+            ringing.dialled = dialled
+
         async with self.open_exchange() as lk:
             try:
-                dialled = await dial(lk, call, learn=ringing.learn)
+                dialled = await dial(lk, call, learn=learn)
             except AlreadyDiallingError:  # ordered twice: the room shows the first dial's state
-                ringing.learn(Dialled(verdict=ANSWERED))
+                learn(Dialled(verdict=ANSWERED))
                 return
             if not dialled.answered:
                 await _close(lk, call.room)

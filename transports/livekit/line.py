@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from livekit import rtc
 from loguru import logger
@@ -13,18 +13,10 @@ from transports.leg import Clock
 from transports.livekit.room import (
     LEAD_MS,
     RATE_HZ,
-    KeyArrived,
-    Learn,
+    Ears,
     LineError,
-    News,
-    Parted,
-    PersonLeft,
-    PersonSeen,
     RoomPlace,
-    ServerBack,
-    ServerLost,
-    SoundOffered,
-    TakenUp,
+    is_person,
     join,
     leave,
     press,
@@ -91,7 +83,7 @@ class LivekitLine:
             LineError: The server refuses us or cannot be reached.
         """
         self._adrift = self._taken_up = False
-        self._room = await join(self.place, self.source, self._learn_of())
+        self._room = await join(self.place, self.source, self._ears())
 
     async def caller_came(self) -> bool:
         """Return once the caller is in the room; return False if the wait ends without a caller."""
@@ -152,63 +144,81 @@ class LivekitLine:
         """Whether caller and server are there but the far end has not subscribed to our track."""
         return self.watched.up and self.watched.here and not self._taken_up
 
-    def _learn_of(self) -> Learn:
-        """Return a listener for the room being joined, valid as long as the room is ours."""
+    def _ears(self) -> Ears:
+        """Return the ears for the room being joined, which hear as long as the room is ours."""
         self._joined += 1
         number = self._joined
 
-        def learn(news: News) -> None:
-            if number == self._joined and not self._closed:
-                self._learn(news)
-                self._settle()
-                self._news.set()
+        def ear(learn: Callable[..., None]) -> Callable[..., None]:
+            def hear(*said: Any) -> None:
+                if number == self._joined and not self._closed:
+                    learn(*said)
+                    self._settle()
+                    self._news.set()
 
-        return learn
+            return hear
 
-    def _learn(self, news: News) -> None:
-        match news:
-            case PersonSeen(identity) | PersonLeft(identity) | SoundOffered(identity):
-                if self.party is None or identity == self.party.identity:
-                    self._learn_of_caller(news)
-            case KeyArrived(identity, key):
-                if not identity or (self.party and identity == self.party.identity):
-                    self.on_key(key)
-            case _:
-                self._learn_of_server(news)
+        return {
+            "participant_connected": ear(self._see),
+            "participant_attributes_changed": ear(lambda _, person: self._see(person)),
+            "participant_disconnected": ear(self._miss),
+            "track_subscribed": ear(self._hear),
+            "sip_dtmf_received": ear(self._press),
+            "local_track_subscribed": ear(lambda _: self._take_up()),
+            "local_track_republished": ear(lambda *_: self._take_up(again=True)),
+            "reconnecting": ear(lambda: self.watched.line_lost(self.clock())),
+            "reconnected": ear(lambda: self.watched.line_restored(self.clock())),
+            "disconnected": ear(self._part),
+        }
 
-    def _learn_of_caller(self, news: PersonSeen | PersonLeft | SoundOffered) -> None:
-        match news:
-            case PersonSeen(identity, attributes):
-                self.party = self.party or party_of(identity, attributes)
-                if has_hung_up(attributes):
-                    self.left_for = self.left_for or CLIENT_INITIATED
-                    self.watched.caller_left(self.clock(), for_good=True)
-                    return
-                self.watched.caller_came(self.clock())
-                if is_answered(attributes):
-                    self.answered.set()
-            case PersonLeft(_, reason):
-                self.left_for, self._taken_up = reason, False
-                self.watched.caller_left(self.clock(), for_good=reason in FOR_GOOD)
-            case SoundOffered(_, track):
-                self.sound = track
-                self.on_sound(track)
+    def _see(self, person: rtc.Participant) -> None:
+        """Record a person in the room, or what the gateway has told about one."""
+        if not is_person(person) or self._is_other(person):
+            return
+        self.party = self.party or party_of(person.identity, person.attributes)
+        if has_hung_up(person.attributes):
+            self.left_for = self.left_for or CLIENT_INITIATED
+            self.watched.caller_left(self.clock(), for_good=True)
+            return
+        self.watched.caller_came(self.clock())
+        if is_answered(person.attributes):
+            self.answered.set()
 
-    def _learn_of_server(self, news: TakenUp | ServerLost | ServerBack | Parted) -> None:
-        match news:
-            case TakenUp(by_somebody):
-                self._taken_up = by_somebody
-                if by_somebody:  # the server may restart again during this call
-                    self._offers = OFFERS
-            case ServerLost():
-                self.watched.line_lost(self.clock())
-            case ServerBack():
-                self.watched.line_restored(self.clock())
-            case Parted(reason) if reason in SENT_AWAY:
-                self.watched.line_ended()
-            case Parted():
-                self.watched.line_lost(self.clock())
-                self._adrift, self._taken_up = True, False
+    def _miss(self, person: rtc.RemoteParticipant) -> None:
+        if not self._is_other(person):
+            self.left_for, self._taken_up = int(person.disconnect_reason or 0), False
+            self.watched.caller_left(self.clock(), for_good=self.left_for in FOR_GOOD)
+
+    def _hear(self, track: rtc.Track, _: object, person: rtc.RemoteParticipant) -> None:
+        audio = track.kind == rtc.TrackKind.KIND_AUDIO
+        if audio and is_person(person) and not self._is_other(person):
+            self.sound = track
+            self.on_sound(track)
+
+    def _press(self, key: rtc.SipDTMF) -> None:
+        """Pass on a key of the caller's, or of a participant that the server does not name."""
+        if key.participant is None or (
+            self.party and key.participant.identity in ("", self.party.identity)
+        ):
+            self.on_key(key.digit)
+
+    def _take_up(self, *, again: bool = False) -> None:
+        """Record a subscription to our track, or that the track was published again."""
+        self._taken_up = not again
+        if self._taken_up:  # the server may restart again during this call
+            self._offers = OFFERS
+
+    def _part(self, reason: int) -> None:
+        """Record the end of the connection; the library does nothing more."""
+        if int(reason) in SENT_AWAY:
+            self.watched.line_ended()
+            return
+        self.watched.line_lost(self.clock())
+        self._adrift, self._taken_up = True, False
+
+    def _is_other(self, person: rtc.Participant) -> bool:
+        """Return whether someone is not the caller."""
+        return self.party is not None and person.identity != self.party.identity
 
     def _settle(self) -> None:
         """Let writers continue or make them wait; report a restored line."""

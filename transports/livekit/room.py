@@ -1,4 +1,4 @@
-"""The LiveKit library behind one interface: a room's events as values, and its commands."""
+"""The LiveKit library's commands to a room, each in bounded time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -43,76 +43,19 @@ class RoomPlace:
     token: Callable[[], str]
 
 
-@dataclass(frozen=True, slots=True)
-class PersonSeen:
-    """A person is in the room, or the gateway reports something new about one."""
-
-    identity: str
-    attributes: Mapping[str, str]
+Ears: TypeAlias = Mapping[rtc.room.EventTypes, Callable[..., None]]
+"""Handlers of a room's events; each gets all that the library tells."""
 
 
-@dataclass(frozen=True, slots=True)
-class PersonLeft:
-    """A person has left the room."""
-
-    identity: str
-    reason: int
-
-
-@dataclass(frozen=True, slots=True)
-class SoundOffered:
-    """A person's sound is available."""
-
-    identity: str
-    track: rtc.Track
-
-
-@dataclass(frozen=True, slots=True)
-class KeyArrived:
-    """A key was pressed; `identity` is empty if the server does not name the participant."""
-
-    identity: str
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class TakenUp:
-    """A participant subscribed to our track; False: the track was published again."""
-
-    by_somebody: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ServerLost:
-    """The server is lost; the library tries to find it again."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServerBack:
-    """The library has found the server again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parted:
-    """The connection is over; the library does nothing more."""
-
-    reason: int
-
-
-News: TypeAlias = (
-    PersonSeen | PersonLeft | SoundOffered | KeyArrived | TakenUp | ServerLost | ServerBack | Parted
-)
-Learn: TypeAlias = Callable[[News], None]
-
-
-async def join(place: RoomPlace, source: rtc.AudioSource, learn: Learn) -> rtc.Room:
-    """Return a room with our sound published; `learn` gets all its events.
+async def join(place: RoomPlace, source: rtc.AudioSource, ears: Ears) -> rtc.Room:
+    """Return a room with our sound published; `ears` get all its events.
 
     Raises:
         LineError: The server refuses us or cannot be reached.
     """
     room = rtc.Room()
-    _listen(room, learn)
+    for event, ear in ears.items():
+        room.on(event, ear)
     options = rtc.RoomOptions(auto_subscribe=True, connect_timeout=CONNECT_S)
     try:
         async with _answering("let us in", within_s=JOIN_S):
@@ -121,9 +64,8 @@ async def join(place: RoomPlace, source: rtc.AudioSource, learn: Learn) -> rtc.R
     except LineError:
         await leave(room)
         raise
-    for remote_participant in room.remote_participants.values():
-        if is_person(remote_participant):
-            learn(PersonSeen(remote_participant.identity, remote_participant.attributes))
+    for participant in room.remote_participants.values():
+        ears["participant_connected"](participant)
     return room
 
 
@@ -176,33 +118,3 @@ async def _answering(what: str, *, within_s: float = ANSWER_S) -> AsyncIterator[
 def is_person(participant: rtc.Participant) -> bool:
     """Return whether a participant can be a caller: a telephone or browser, not a machine."""
     return participant.kind not in _OTHERS
-
-
-def _listen(room: rtc.Room, learn: Learn) -> None:
-    def seen(participant: rtc.Participant) -> None:
-        if is_person(participant):
-            learn(PersonSeen(participant.identity, participant.attributes))
-
-    def changed(_: object, participant: rtc.Participant) -> None:
-        seen(participant)
-
-    def left(participant: rtc.RemoteParticipant) -> None:
-        learn(PersonLeft(participant.identity, int(participant.disconnect_reason or 0)))
-
-    def offered(track: rtc.Track, _: object, participant: rtc.RemoteParticipant) -> None:
-        if track.kind == rtc.TrackKind.KIND_AUDIO and is_person(participant):
-            learn(SoundOffered(participant.identity, track))
-
-    def pressed(key: rtc.SipDTMF) -> None:
-        learn(KeyArrived(key.participant.identity if key.participant else "", key.digit))
-
-    room.on("participant_connected", seen)
-    room.on("participant_attributes_changed", changed)
-    room.on("participant_disconnected", left)
-    room.on("track_subscribed", offered)
-    room.on("sip_dtmf_received", pressed)
-    room.on("local_track_subscribed", lambda _: learn(TakenUp(by_somebody=True)))
-    room.on("local_track_republished", lambda _: learn(TakenUp(by_somebody=False)))
-    room.on("reconnecting", lambda: learn(ServerLost()))
-    room.on("reconnected", lambda: learn(ServerBack()))
-    room.on("disconnected", lambda reason: learn(Parted(int(reason))))

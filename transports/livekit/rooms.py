@@ -65,13 +65,14 @@ class LivekitRooms:
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ASK_S))
         self._api = api.LiveKitAPI(url, self._key, self._secret, session=self._session)
         self._twirp = TwirpClient(self._session, url, "livekit")
-        self._deleting: set[asyncio.Task[None]] = set()
+        self._deleting: dict[str, asyncio.Task[None]] = {}
 
     async def close(self) -> None:
         """Release the connections; rooms that are still open stay open."""
-        for item in tuple(self._deleting):
+        deleting = tuple(self._deleting.values())
+        for item in deleting:
             item.cancel()
-        await asyncio.gather(*self._deleting, return_exceptions=True)
+        await asyncio.gather(*deleting, return_exceptions=True)
         await self._session.close()
 
     def token(self, room: str) -> str:
@@ -100,10 +101,8 @@ class LivekitRooms:
         Raises:
             RoomsError: The server does not answer.
         """
-        asked = api.ListParticipantsRequest(room=room)
-        listed = await _request(self._api.room.list_participants(asked))
         return any(
-            participant.kind == api.ParticipantInfo.SIP for participant in listed.participants
+            item.kind == api.ParticipantInfo.SIP for item in await _participants(self._api, room)
         )
 
     async def is_free(self, room: str) -> bool:
@@ -115,9 +114,7 @@ class LivekitRooms:
         Raises:
             RoomsError: LiveKit does not answer.
         """
-        asked = api.ListParticipantsRequest(room=room)
-        listed = await _request(self._api.room.list_participants(asked))
-        for agent in listed.participants:
+        for agent in await _participants(self._api, room):
             if agent.identity == AGENT and agent.attributes.get(SERVER) != self._server_id:
                 return not await self._answers(room)
         return True
@@ -158,22 +155,33 @@ class LivekitRooms:
 
     def delete_later(self, room: str) -> None:
         """Keep trying to close a room until the server does: its caller has no agent."""
-        task = asyncio.get_running_loop().create_task(
+        self.keep(room)
+        self._deleting[room] = asyncio.get_running_loop().create_task(
             self._delete_at_last(room), name=f"close {room}"
         )
-        self._deleting.add(task)
-        task.add_done_callback(self._deleting.discard)
+
+    def keep(self, room: str) -> None:
+        """Do not close a room later: its caller has an agent again."""
+        if task := self._deleting.pop(room, None):
+            task.cancel()
 
     async def _delete_at_last(self, room: str) -> None:
+        """Close a room once the server can, but not while a live agent is in it; we have left."""
         try:
             async with asyncio.timeout(DELETE_FOR_S):
                 while True:
                     await asyncio.sleep(DELETE_AGAIN_S)
                     with suppress(RoomsError):  # the first failure was logged
-                        await self.delete(room)
-                        return
+                        there: Sequence[api.ParticipantInfo] = ()
+                        with suppress(NoRoomError):
+                            there = await _participants(self._api, room)
+                        agent = any(item.identity == AGENT for item in there)
+                        if not (agent and await self._answers(room)):
+                            await self.delete(room)
+                            break
         except TimeoutError:
             logger.warning("{} was not closed within {:g} s, and is left", room, DELETE_FOR_S)
+        self._deleting.pop(room, None)
 
     async def transfer(
         self, identity: str, *, room: str, to: Destination, ring_s: float
@@ -198,6 +206,11 @@ class LivekitRooms:
             logger.warning("LiveKit did not transfer a caller: {!r}", error)
             return "failed"
         return _result_of(answer)
+
+
+async def _participants(lk: api.LiveKitAPI, room: str) -> Sequence[api.ParticipantInfo]:
+    asked = api.ListParticipantsRequest(room=room)
+    return (await _request(lk.room.list_participants(asked))).participants
 
 
 def uri_of(number: str) -> str:

@@ -229,6 +229,7 @@ class RoomAnswerer:
 
         A room without an agent is closed, because its caller would hear nothing until they hang up.
         """
+        self.rooms.keep(room.name)
         line = LivekitLine(_place(self.rooms, room.name), clock=clock.monotonic)
         self.lines.add(line)
         try:

@@ -138,7 +138,7 @@ def _inbound(plan: ExchangePlan) -> Message:
         allowed_addresses=trunk.allowed_addresses,
         auth_username=login.username if login else "",
         auth_password=login.password.get_secret_value() if login else "",
-        media=SIPMediaConfig(media_timeout=_duration(trunk.media_timeout_s)),
+        media=SIPMediaConfig(media_timeout=duration(trunk.media_timeout_s)),
     )
 
 
@@ -163,7 +163,8 @@ def _rule(plan: ExchangePlan, *, trunk_id: str) -> Message:
     )
 
 
-def _duration(length_s: float) -> Duration:
+def duration(length_s: float) -> Duration:
+    """Return a length in protobuf's terms."""
     return Duration(seconds=int(length_s), nanos=round(length_s % 1 * 1e9))
 
 

@@ -1,5 +1,6 @@
 """A call over a carrier's media stream, as a leg."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
@@ -12,7 +13,7 @@ from pipecat.transports.websocket.fastapi import (
 
 from calls.entry import Tell
 from calls.events import ProviderFailed
-from calls.handover import LONGEST_RING_S, Destination, Handover
+from calls.handover import LONGEST_RING_S, RESULT_S, Destination, Handover, RingTrouble
 from transports.key_tones import key_tones
 from transports.leg import Gone, LegFacts, PlainLeg
 from transports.media_stream.input import StreamInput
@@ -21,6 +22,7 @@ from transports.media_stream.output import StreamOutput
 from transports.media_stream.stream import Stream, StreamSerializer
 
 SPARE_S: Final = 30.0  # margin: the wait's own timeout comes first; a returning caller takes 15
+LATE_S: Final = 5.0  # chosen: for an unanswered order to take effect; the caller waits meanwhile
 
 
 class StreamTransport(FastAPIWebsocketTransport):
@@ -80,11 +82,6 @@ class CarriedCall:
 class CallControl(Protocol):
     """The call commands that a carrier offers in addition to its media stream."""
 
-    @property
-    def transfers(self) -> bool:
-        """Whether a call can be transferred."""
-        ...
-
     async def complete(self, call_ref: str) -> str | None:
         """End a call; return the error, without secrets, or `None`."""
         ...
@@ -93,8 +90,28 @@ class CallControl(Protocol):
         """Send keys to the far end; return False if they were not sent."""
         ...
 
-    async def transfer(self, call_ref: str, to: Destination, *, ring_s: float) -> Handover:
+
+class TransferOrder(Protocol):
+    """Transfers a call whose stream goes on meanwhile."""
+
+    async def __call__(self, leg: LegFacts, to: Destination, *, ring_s: float) -> Handover:
         """Transfer a call and return the result; never raises."""
+        ...
+
+
+class RingOrder(Protocol):
+    """Asks a carrier to ring a person for a live call, which ends its stream."""
+
+    async def __call__(
+        self, call_ref: str, to: Destination, *, ring_s: float
+    ) -> RingTrouble | None:
+        """Return the error, or `None` if the ringing is under way. Never raises.
+
+        Args:
+            call_ref: The carrier's own id of the caller's call.
+            to: From the configuration, never from a model's words.
+            ring_s: How long it may ring there.
+        """
         ...
 
 
@@ -104,6 +121,20 @@ class StreamLeg(PlainLeg):
     Reasons given to `on_gone`: `caller_hung_up` (reported by the carrier), `connection_lost` (the
     socket closed without such a report, or because of a flood of messages), `stalled` (no media
     arrived, or none of ours was accepted).
+
+    A ring order ends the stream, and the call waits for its caller as after a lost line.
+    `handed_on` brings the carrier's result.
+
+    Args:
+        websocket: Accepted; this leg is its only user from here on.
+        call: The carrier's information about the call.
+        stream: The stream and its carrier's dialect.
+        tell: Takes events about refused messages. A key is a frame, reported by its reader.
+        clock: Monotonic seconds.
+        control: For a hang-up; without it, the socket is closed instead.
+        patience: How long to wait for the line.
+        transfer: Transfers the caller, if the carrier can beside the stream.
+        ring: Rings a person for the caller, if the carrier can in place of the stream.
     """
 
     def __init__(
@@ -116,18 +147,9 @@ class StreamLeg(PlainLeg):
         clock: Callable[[], float],
         control: CallControl | None = None,
         patience: LinePatience | None = None,
+        transfer: TransferOrder | None = None,
+        ring: RingOrder | None = None,
     ) -> None:
-        """Continue with a socket whose `start` has been read.
-
-        Args:
-            websocket: Accepted; this leg is its only user from here on.
-            call: The carrier's information about the call.
-            stream: The stream and its carrier's dialect.
-            tell: Takes events about refused messages. A key is a frame, reported by its reader.
-            clock: Monotonic seconds.
-            control: For a hang-up; without it, the socket is closed instead.
-            patience: How long to wait for the line.
-        """
         self.facts = LegFacts(
             transport=stream.dialect.carrier,
             sample_rate_hz=stream.rate_hz,
@@ -136,11 +158,14 @@ class StreamLeg(PlainLeg):
             call_ref=call.call_ref,
             direction=call.direction,
             dial_id=call.dial_id,
-            transfers=control is not None and control.transfers,
+            transfers=transfer is not None or ring is not None,
         )
-        self._control = control
+        self._control, self._transfer, self._ring = control, transfer, ring
         self._hung_up = False
         self._handed_on = False  # another person talks with the caller: their call is not ours
+        self._transfer_result: asyncio.Future[Handover] | None = None
+        self._result_unknown = False  # the result is unknown, and the caller has not returned
+        self._unanswered = False  # the order has not been confirmed
         self._line = StreamLine(
             websocket, stream, tell=tell, clock=clock, patience=patience or LinePatience()
         )
@@ -180,8 +205,11 @@ class StreamLeg(PlainLeg):
         """Continue on another stream, whose `start` has been read, and return when it is over.
 
         Unheard speech is repeated first, from the start of its first word. An earlier stream that
-        still seems alive is abandoned.
+        still seems alive is abandoned. The caller is here, whatever the result of a transfer.
         """
+        self._result_unknown = False
+        if self._unanswered:  # an order that took effect would have been reported
+            self.handed_on("failed")
         line, lost = self._line, self._line.socket
         lost.give_up()
         await self._transport.stream_output.go_on(
@@ -193,6 +221,7 @@ class StreamLeg(PlainLeg):
 
     async def carrier_ended(self) -> None:
         """Record that the carrier has ended the call."""
+        self.handed_on("failed")
         await self._line.gone(HUNG_UP)
 
     async def press(self, keys: str) -> bool:
@@ -205,27 +234,89 @@ class StreamLeg(PlainLeg):
         return await self.output().press(tones)
 
     async def transfer(self, to: Destination, *, ring_s: float) -> Handover:
-        """Transfer the caller, if the carrier can."""
-        if self._control is None or not self._control.transfers:
+        """Transfer the caller; return when the person answered or the caller is back with us.
+
+        While a ring order is carried out, the caller hears the ringing and none of our sound.
+        """
+        if self._ring is not None:
+            return await self._ring_for(to, self._ring, ring_s=ring_s)
+        if self._transfer is None:
             return "not_offered"
-        outcome = await self._control.transfer(self.facts.call_ref, to, ring_s=ring_s)
+        outcome = await self._transfer(self.facts, to, ring_s=ring_s)
         self._handed_on = self._handed_on or outcome == "connected"
         return outcome
+
+    def handed_on(self, outcome: Handover) -> None:
+        """Process the carrier's result of a ring order."""
+        if self._transfer_result is not None and not self._transfer_result.done():
+            self._handed_on = outcome == "connected"
+            self._transfer_result.set_result(outcome)
 
     async def hang_up(self, reason: str = "") -> None:
         """End the call at the carrier, if we may, and close the socket.
 
-        A transferred call belongs to another person: only our part of it ends.
+        A transferred call belongs to another person: only our part of it ends. So does that of a
+        call whose transfer has no known result: the carrier's report may be lost, and the carrier
+        asks us for instructions after the conversation, or ends the call by itself.
         """
         if self._hung_up:
             return
         self._hung_up = True
+        self._handed_on = self._handed_on or self._result_unknown
         over = self._line.gone_for == HUNG_UP or self._handed_on
         self._line.leave()
         self._line.socket.over.set()
         if self._control is not None and not over:
             error = await self._control.complete(self.facts.call_ref)
             if error is not None:
-                told = ProviderFailed(stage="transport", provider=self.facts.transport, error=error)
-                self._line.tell(told)
+                self._tell_failure(error)
         await close(self._line.socket.websocket, NORMAL)
+
+    async def _ring_for(self, to: Destination, ring: RingOrder, *, ring_s: float) -> Handover:
+        if self._transfer_result is not None:
+            return "not_offered"
+        self._transfer_result = came = asyncio.get_running_loop().create_future()
+        self._line.absence.hand_on(ring_s + RESULT_S)
+        try:
+            async with asyncio.timeout(ring_s + RESULT_S):
+                outcome = await self._hand_on(ring, to, ring_s, came)
+        except TimeoutError:
+            outcome = "failed"
+        finally:
+            told = came.done() and not came.cancelled()
+            self._result_unknown = not told and (self._line.over or not self._line.up.is_set())
+            self._transfer_result, self._line.absence.away_s = None, 0.0
+            self._unanswered = False
+        return outcome
+
+    async def _hand_on(
+        self, ring: RingOrder, to: Destination, ring_s: float, came: asyncio.Future[Handover]
+    ) -> Handover:
+        before = self._line.socket
+        trouble = await ring(self.facts.call_ref, to, ring_s=ring_s)
+        if trouble is not None:
+            self._tell_failure(trouble.words)
+            if not trouble.may_ring or not await self._shows(came):
+                return "failed"
+        if self._line.stream.dialect.outlives_redirect and self._line.socket is before:
+            self._line.socket.give_up()
+        outcome = await came
+        if outcome != "connected":
+            await self._line.up.wait()
+        return outcome
+
+    async def _shows(self, came: asyncio.Future[Handover]) -> bool:
+        """Return whether an unanswered order takes effect anyway.
+
+        If so, the stream ends, as with any order, or the carrier reports the result.
+        """
+        self._unanswered, socket = True, self._line.socket
+        async with asyncio.TaskGroup() as tasks:
+            ended = tasks.create_task(socket.over.wait(), name="an order that shows")
+            await asyncio.wait((ended, came), timeout=LATE_S, return_when=asyncio.FIRST_COMPLETED)
+            ended.cancel()
+        return socket.over.is_set() or came.done()
+
+    def _tell_failure(self, error: str) -> None:
+        failed = ProviderFailed(stage="transport", provider=self.facts.transport, error=error)
+        self._line.tell(failed)

@@ -4,18 +4,25 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final
 
 from fastapi import APIRouter, WebSocket
 from loguru import logger
 
 from calls.events import CallFailed, CallRefused, InputRefused
 from transports.arrival_rules import BEGUN, FLOOD, Guest, WaitingRoom
-from transports.media_stream.leg import CarriedCall, StreamLeg
-from transports.media_stream.line import NORMAL, close
+from transports.media_stream.leg import (
+    CallControl,
+    CarriedCall,
+    RingOrder,
+    StreamLeg,
+    TransferOrder,
+)
+from transports.media_stream.line import NORMAL, LinePatience, close
 from transports.media_stream.messages import (
     POLICY,
     TOO_BIG,
+    Codec,
     Connected,
     Dialect,
     Refusal,
@@ -35,7 +42,6 @@ TRY_LATER: Final = 1013  # IANA websocket close codes: try again later
 _ENDS: Final = {TOO_BIG: "message_too_big", FLOOD: "flood_before_start"}  # by the server
 _NO_START: Final = Refusal(reason="no_start_in_time", close_code=POLICY)
 NO_ROOM: Final = Refusal(reason="too_many_sockets_without_a_start", close_code=TRY_LATER)
-NewLeg: TypeAlias = Callable[[WebSocket, Started, CarriedCall], StreamLeg]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,7 +53,11 @@ class MediaSockets:
         dialect: The carrier's stream protocol.
         admit: Returns the call of a new stream, or why it is refused.
         returns: Finds calls that lost their stream.
-        new_leg: Makes the leg of a new call; `None` for one that only the stream's end ends.
+        ours: The codec of our sound; `None` for the caller's.
+        patience: How long a leg waits for a lost line.
+        control: Ends calls and presses keys; without it only the stream's end ends a call.
+        transfer: As in `StreamLeg`.
+        ring: As in `StreamLeg`.
         is_known: Whether a handshake proves the carrier; strangers cannot displace it then.
         end: Ends a call without a brief by the carrier's id. `None` if the carrier asks what to do
             after the stream; a brief may exist by then.
@@ -57,7 +67,11 @@ class MediaSockets:
     dialect: Dialect
     admit: Callable[[Started, WebSocket], Awaitable[AdmittedStream | Refusal]]
     returns: Returns
-    new_leg: NewLeg | None = None
+    ours: Codec | None = None
+    patience: LinePatience | None = None
+    control: CallControl | None = None
+    transfer: TransferOrder | None = None
+    ring: RingOrder | None = None
     is_known: Callable[[WebSocket], bool] = lambda _: False
     end: Callable[[str], Awaitable[object]] | None = None
     waiting: WaitingRoom = field(
@@ -83,8 +97,7 @@ class MediaSockets:
             await admitted.taker(websocket)
             await close(websocket, NORMAL)
             return
-        new_leg = self.new_leg or self._leg
-        leg = new_leg(websocket, started, admitted.call)
+        leg = self._leg(websocket, started, admitted.call)
         with self.returns.held(leg):
             await self._run(websocket, admitted, leg)
 
@@ -92,10 +105,20 @@ class MediaSockets:
         stream = Stream(
             dialect=self.dialect,
             stream_id=started.stream_sid,
-            ours=started.codec,
+            ours=self.ours or started.codec,
             theirs=started.codec,
         )
-        return StreamLeg(websocket, call, stream, tell=self.host.tell, clock=self.host.clock)
+        return StreamLeg(
+            websocket,
+            call,
+            stream,
+            tell=self.host.tell,
+            clock=self.host.clock,
+            control=self.control,
+            patience=self.patience,
+            transfer=self.transfer,
+            ring=self.ring,
+        )
 
     async def _run(self, websocket: WebSocket, admitted: AdmittedStream, leg: StreamLeg) -> None:
         host, carrier = self.host, self.dialect.carrier

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Final, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
-from fastapi import Request, Response
+from fastapi import APIRouter, Request, Response
 
 from bot.clock import Clock
 from calls.entry import Tell
@@ -15,6 +15,7 @@ from calls.events import InputRefused
 from calls.leg_progress import LegFact, LegProgress, StatusCallback
 from transports.leg import Leg
 from transports.media_stream.leg import CarriedCall
+from transports.media_stream.messages import is_id
 from transports.pool import CallPool, PoolLocks
 
 MAX_WEBHOOK_BYTES: Final = 64 * 1024  # a voice webhook has 1 to 3 kB
@@ -25,6 +26,8 @@ MOST_WORD_CHARS: Final = 64  # of a carrier's word, and of our dial id
 HasBrief: TypeAlias = Callable[[str], Awaitable[bool]]
 """Returns whether an agent can talk in the call of this dial, or of no dial."""
 FormT = TypeVar("FormT", bound=Mapping[str, str])
+IsSigned: TypeAlias = Callable[[Request, str, FormT], bool]
+AnswerForm: TypeAlias = Callable[[Request, FormT], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,23 +98,43 @@ class Webhooks:
             return self._too_big()
         return bytes(body)
 
-    async def form(
+    def add_forms(
         self,
-        request: Request,
+        router: APIRouter,
+        answers: Mapping[str, AnswerForm[FormT]],
         *,
         read: Callable[[bytes], FormT | None],
-        is_signed: Callable[[FormT], bool],
-    ) -> FormT | Response:
-        """Return the signed form in a request, or the refusal of any other request."""
-        body = await self.body(request)
-        if isinstance(body, Response):
-            return body
-        form = read(body)
-        if form is None:
-            return self.refuse("webhook_is_no_form", HTTPStatus.BAD_REQUEST)
-        if not is_signed(form):
-            return self.refuse("wrong_signature", HTTPStatus.FORBIDDEN)
-        return form
+        is_signed: IsSigned[FormT],
+        call_key: str,
+    ) -> None:
+        """Add a route for each path; its answer gets only signed forms that name a call.
+
+        Args:
+            router: Gets the routes.
+            answers: By path.
+            read: Reads a body; returns `None` for what is no form.
+            is_signed: Returns whether the carrier signed a form for this path.
+            call_key: The field with the carrier's id of the call.
+        """
+
+        def add(path: str, answer: AnswerForm[FormT]) -> None:
+            async def take(request: Request) -> Response:
+                body = await self.body(request)
+                if isinstance(body, Response):
+                    return body
+                form = read(body)
+                if form is None:
+                    return self.refuse("webhook_is_no_form", HTTPStatus.BAD_REQUEST)
+                if not is_signed(request, path, form):
+                    return self.refuse("wrong_signature", HTTPStatus.FORBIDDEN)
+                if not is_id(form.get(call_key)):
+                    return self.refuse("webhook_without_call_id", HTTPStatus.BAD_REQUEST)
+                return await answer(request, form)
+
+            router.add_api_route(path, take, methods=["POST"])
+
+        for path, answer in answers.items():
+            add(path, answer)
 
     def _too_big(self) -> Response:
         status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE

@@ -29,7 +29,6 @@ from calls.outbound import DialOutcome
 from fallbacks.failure import Kind
 from transports.dialling import (
     CarrierNews,
-    DialOrder,
     DialPace,
     DialRequest,
     FoundCall,
@@ -72,105 +71,205 @@ class PlivoRecord:
     cost: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlivoCalls:
-    """Places calls of one account; callbacks come to our address.
+LIMITED_S: Final = 5.0  # Plivo's window for counting requests
+UNSEEN_S: Final = 60.0  # chosen: Plivo does not say how soon there is a record of a call
 
-    Every method raises a classified `ServiceError`; transient failures may be retried. A dial that
-    got no answer may have been placed anyway: look it up before a retry.
+
+@dataclass(slots=True, kw_only=True)
+class PlivoCarrier:
+    """One account and one of its numbers; callbacks come to the account's public address.
+
+    Attributes:
+        rest: The account.
+        number: Our number, which the callee sees.
+        news: What callbacks have reported. Its ids are request ids, until the call's own is known.
+        machine: Plivo's machine detection; empty for none.
+        calls_per_s: How many calls the account may place; Plivo queues any more.
     """
 
     rest: PlivoRest
-    public_url: str
+    number: str
+    news: CarrierNews
+    machine: str = "true"
+    calls_per_s: float = 2.0
+    _pace: DialPace = field(init=False)
+    # When Plivo last listed a dial, on the loop's clock.
+    _seen_at: dict[str, float] = field(default_factory=dict[str, float])
 
-    async def dial(self, order: DialOrder) -> str:
+    def __post_init__(self) -> None:
+        """Create the pacing."""
+        self._pace = DialPace(calls_per_s=self.calls_per_s, again_s=LIMITED_S)
+
+    async def dial(self, request: DialRequest) -> str:
+        """Place a call; return the id of the request."""
+        request_uuid = await self._pace.place(lambda: self._order(request), request)
+        self._see(request.dial_id, request_uuid)
+        return request_uuid
+
+    def recall(self, dial_id: str, provider_call_id: str) -> None:
+        """Remember the call or request id of a dial that another process placed."""
+        self.news.refs.setdefault(dial_id, provider_call_id)
+
+    async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
+        """Return the state of a dial; without its id, of the oldest call to the number since."""
+        heard = await self.news.heard(dial_id)
+        if heard is not None and heard.outcome is not None:
+            self._seen_at.pop(dial_id, None)
+            return heard.found
+        with carrier_errors():
+            record = await self._look(dial_id, heard)
+            if record is None and heard is None:
+                record = await self._search(dial_id, to, since_s)
+        if record is None:
+            return self._unseen(dial_id, heard)
+        self._see(dial_id, record.uuid)
+        return _found(record, heard)
+
+    async def cancel(self, dial_id: str, ordered: str) -> None:
+        """Stop an unanswered call; one that is over is fine.
+
+        Args:
+            dial_id: Our id.
+            ordered: The request's, or the call's if the answer to the order was lost. Empty:
+                nothing is done, because a call without an id means all of the account to Plivo.
+        """
+        if not ordered:
+            return
+        with carrier_errors():
+            request = f"Request/{quote(ordered, safe='')}/"
+            if await self.rest.ask("DELETE", request) is not None:
+                return
+            found = await _fetch(self.rest, ordered)
+            if found and found.outcome is None and not found.answered:  # no conversation
+                await self.rest.ask("DELETE", call_of(found.uuid or ordered))
+
+    async def cost_of(self, provider_call_id: str) -> float | None:
+        """Return the price of a call, as soon as there is a record of it."""
+        with carrier_errors():
+            record = await _fetch(self.rest, provider_call_id, queued=False)
+        return record.cost if record else None
+
+    async def _look(self, dial_id: str, heard: HeardLeg | None) -> PlivoRecord | None:
+        """Return the call by its known id."""
+        uuid = heard.call_ref if heard else self.news.refs.get(dial_id)
+        return await _fetch(self.rest, uuid, queued=heard is None) if uuid else None
+
+    async def _search(self, dial_id: str, to: str, since_s: float) -> PlivoRecord | None:
+        known = await _list(self.rest, to=to, since=datetime.fromtimestamp(since_s, UTC))
+        ordered = self.news.refs.get(dial_id)
+        if ordered and (ours := [call for call in known if ordered == call.request_uuid]):
+            return ours[0]
+        taken = {uuid for ref, uuid in self.news.refs.items() if ref != dial_id}
+        ours = [
+            call
+            for call in known
+            if same_number(call.caller, self.number)
+            and not {call.uuid, call.request_uuid} & taken
+            and not (ordered and call.request_uuid)  # belongs to another order
+        ]
+        return ours[-1] if ours else None
+
+    def _unseen(self, dial_id: str, heard: HeardLeg | None) -> FoundCall | None:
+        """Return the state of a call that Plivo does not list: it may be between two resources."""
+        now = asyncio.get_running_loop().time()
+        if heard is not None:
+            self._seen_at.setdefault(dial_id, now)
+            self.news.refs[dial_id] = heard.call_ref
+        uuid, answered = self.news.refs.get(dial_id, ""), heard is not None and heard.answered
+        if now < self._seen_at.get(dial_id, float("-inf")) + UNSEEN_S:
+            return FoundCall(provider_call_id=uuid, answered=answered)
+        if heard is None:
+            return None
+        # The call was placed, even though Plivo has no record of it: do not call again.
+        return FoundCall(provider_call_id=uuid, outcome=DialOutcome.UNKNOWN, answered=answered)
+
+    def _see(self, dial_id: str, uuid: str) -> None:
+        self.news.refs[dial_id] = uuid
+        remember(self._seen_at, dial_id, asyncio.get_running_loop().time())
+
+    async def _order(self, request: DialRequest) -> str:
         """Order a call; return the id of the request."""
-        answer = await self.rest.ask("POST", CALLS, self._fields(order)) or {}
+        answer = await self.rest.ask("POST", CALLS, self._fields(request)) or {}
         if not (request_uuid := str(answer.get("request_uuid") or "")):
             reason = "the answer to an order lacks the request's id"
             raise dial_error("plivo", Kind.PROTOCOL, reason)
         return request_uuid
 
-    async def fetch(self, uuid: str, *, queued: bool = True) -> PlivoRecord | None:
-        """Return a call's record; `None` if Plivo has none, or none yet.
-
-        Args:
-            uuid: The call's, or the request's where they are the same.
-            queued: Whether it may still be queued. The places are searched in the order of its
-                moves.
-        """
-        places = (*((QUEUED,) if queued else ()), LIVE)
-        for place in places:
-            if found := await self.rest.ask("GET", call_of(uuid), place):
-                return _going_on(found)
-        found = await self.rest.ask("GET", call_of(uuid))
-        return _record(found) if found else None
-
-    async def search(self, *, to: str, since: datetime) -> Sequence[PlivoRecord]:
-        """Return the calls to a number that were ordered since a moment, the newest first."""
-        to_number = {"to_number": _digits(to), "call_direction": "outbound", "limit": PAGE}
-        queued = await self._all(QUEUED, QUEUED | {"limit": PAGE})
-        live = await self._all(LIVE, LIVE | to_number)
-        # For ended calls its filter uses the end, which comes after the beginning.
-        over = to_number | {"end_time__gte": since.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")}
-        listed = await self.rest.ask("GET", CALLS, over) or {}
-        ended = [_record(item) for item in listed.get("objects", ())]
-        whole_s = since.replace(microsecond=0)  # its times have no fractions
-        return [
-            item
-            for item in (*queued, *live, *sorted(ended, key=_age, reverse=True))
-            if same_number(item.to, to) and (item.created is None or item.created >= whole_s)
-        ]
-
-    async def cancel(self, uuid: str) -> None:
-        """Stop an unanswered call; one that is over is fine.
-
-        Args:
-            uuid: The request's, or the call's if the answer to the order was lost. Empty: nothing
-                is
-                done, because a call without an id means all of the account to Plivo.
-        """
-        if not uuid:
-            return
-        request = f"Request/{quote(uuid, safe='')}/"
-        if await self.rest.ask("DELETE", request) is not None:
-            return
-        found = await self.fetch(uuid)
-        if found and found.outcome is None and not found.answered:  # else a conversation would end
-            await self.rest.ask("DELETE", call_of(found.uuid or uuid))
-
-    async def _all(
-        self, place: Mapping[str, str], query: Mapping[str, Any]
-    ) -> Sequence[PlivoRecord]:
-        """Return the calls of a place whose list holds only ids."""
-        ids = (await self.rest.ask("GET", CALLS, query) or {}).get("calls", ())
-        if len(ids) >= PAGE:
-            # The list may be incomplete, and a call that is not found would be placed again.
-            raise dial_error("plivo", Kind.PROTOCOL, "more calls are in progress than Plivo lists")
-        found = [await self.rest.ask("GET", call_of(str(id_)), place) for id_ in ids]
-        return [_going_on(item) for item in found if item]
-
-    def _fields(self, order: DialOrder) -> Mapping[str, Any]:
-        ref = urlencode({"dial": order.ref})
-        status = f"{self.public_url}{STATUS_PATH}?{ref}"
+    def _fields(self, request: DialRequest) -> Mapping[str, Any]:
+        ref = urlencode({"dial": request.dial_id})
+        status = f"{self.rest.public_url}{STATUS_PATH}?{ref}"
         fields = {
-            "from": _digits(order.caller),
-            "to": _digits(order.to),
-            "answer_url": f"{self.public_url}{VOICE_PATH}?{ref}",
+            "from": _digits(self.number),
+            "to": _digits(request.to),
+            "answer_url": f"{self.rest.public_url}{VOICE_PATH}?{ref}",
             "answer_method": "POST",
             "ring_url": status,
             "ring_method": "POST",
             "hangup_url": status,
             "hangup_method": "POST",
-            "ring_timeout": max(1, min(MOST_RING_S, round(order.ring_s))),
+            "ring_timeout": max(1, min(MOST_RING_S, round(request.patience_s))),
         }
-        if order.machine:
+        if self.machine:
             fields |= {
-                "machine_detection": order.machine,
+                "machine_detection": self.machine,
                 "machine_detection_url": status,  # otherwise a person who answers hears silence
                 "machine_detection_method": "POST",
             }
         return fields
+
+
+async def _fetch(rest: PlivoRest, uuid: str, *, queued: bool = True) -> PlivoRecord | None:
+    """Return a call's record; `None` if Plivo has none, or none yet.
+
+    The id is the call's, or the request's where they are the same. The places are searched in the
+    order of the call's moves.
+    """
+    places = (*((QUEUED,) if queued else ()), LIVE)
+    for place in places:
+        if found := await rest.ask("GET", call_of(uuid), place):
+            return _going_on(found)
+    found = await rest.ask("GET", call_of(uuid))
+    return _record(found) if found else None
+
+
+async def _list(rest: PlivoRest, *, to: str, since: datetime) -> Sequence[PlivoRecord]:
+    """Return the calls to a number that were ordered since a moment, the newest first."""
+    to_number = {"to_number": _digits(to), "call_direction": "outbound", "limit": PAGE}
+    queued = await _all(rest, QUEUED, QUEUED | {"limit": PAGE})
+    live = await _all(rest, LIVE, LIVE | to_number)
+    # For ended calls its filter uses the end, which comes after the beginning.
+    over = to_number | {"end_time__gte": since.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")}
+    listed = await rest.ask("GET", CALLS, over) or {}
+    ended = [_record(item) for item in listed.get("objects", ())]
+    whole_s = since.replace(microsecond=0)  # its times have no fractions
+    return [
+        item
+        for item in (*queued, *live, *sorted(ended, key=_age, reverse=True))
+        if same_number(item.to, to) and (item.created is None or item.created >= whole_s)
+    ]
+
+
+async def _all(
+    rest: PlivoRest, place: Mapping[str, str], query: Mapping[str, Any]
+) -> Sequence[PlivoRecord]:
+    """Return the calls of a place whose list holds only ids."""
+    ids = (await rest.ask("GET", CALLS, query) or {}).get("calls", ())
+    if len(ids) >= PAGE:
+        # The list may be incomplete, and a call that is not found would be placed again.
+        raise dial_error("plivo", Kind.PROTOCOL, "more calls are in progress than Plivo lists")
+    found = [await rest.ask("GET", call_of(str(id_)), place) for id_ in ids]
+    return [_going_on(item) for item in found if item]
+
+
+def _found(record: PlivoRecord, heard: HeardLeg | None) -> FoundCall:
+    machine = heard is not None and heard.machine  # records do not report machines
+    return FoundCall(
+        provider_call_id=record.uuid,
+        outcome=outcome_of(record.outcome, machine=machine),
+        answered=record.answered or (heard is not None and heard.answered),
+        length_s=record.length_s or None,
+        cost=record.cost,
+    )
 
 
 def same_number(a: str, b: str) -> bool:
@@ -218,118 +317,3 @@ def _moment(text: object) -> datetime | None:
 
 def _age(record: PlivoRecord) -> datetime:
     return record.created or datetime.min.replace(tzinfo=UTC)
-
-
-LIMITED_S: Final = 5.0  # Plivo's window for counting requests
-UNSEEN_S: Final = 60.0  # chosen: Plivo does not say how soon there is a record of a call
-
-
-@dataclass(slots=True, kw_only=True)
-class PlivoCarrier:
-    """One account and one of its numbers.
-
-    Attributes:
-        number: Our number, which the callee sees.
-        news: What callbacks have reported. Its ids are request ids, until the call's own is known.
-        machine: Plivo's machine detection; empty for none.
-        calls_per_s: How many calls the account may place; Plivo queues any more.
-    """
-
-    calls: PlivoCalls
-    number: str
-    news: CarrierNews
-    machine: str = "true"
-    calls_per_s: float = 2.0
-    _pace: DialPace = field(init=False)
-    # When Plivo last listed a dial, on the loop's clock.
-    _seen_at: dict[str, float] = field(default_factory=dict[str, float])
-
-    def __post_init__(self) -> None:
-        """Create the pacing."""
-        self._pace = DialPace(calls_per_s=self.calls_per_s, again_s=LIMITED_S)
-
-    async def dial(self, request: DialRequest) -> str:
-        """Place a call; return the id of the request."""
-        order = request.order(self.number, machine=self.machine)
-        request_uuid = await self._pace.place(lambda: self.calls.dial(order), request)
-        self._see(request.dial_id, request_uuid)
-        return request_uuid
-
-    def recall(self, dial_id: str, provider_call_id: str) -> None:
-        """Remember the call or request id of a dial that another process placed."""
-        self.news.refs.setdefault(dial_id, provider_call_id)
-
-    async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
-        """Return the state of a dial; without its id, of the oldest call to the number since."""
-        heard = await self.news.heard(dial_id)
-        if heard is not None and heard.outcome is not None:
-            self._seen_at.pop(dial_id, None)
-            return heard.found
-        with carrier_errors():
-            record = await self._look(dial_id, heard)
-            if record is None and heard is None:
-                record = await self._search(dial_id, to, since_s)
-        if record is None:
-            return self._unseen(dial_id, heard)
-        self._see(dial_id, record.uuid)
-        return _found(record, heard)
-
-    async def cancel(self, dial_id: str, ordered: str) -> None:
-        """Stop the ringing."""
-        with carrier_errors():
-            await self.calls.cancel(ordered)
-
-    async def cost_of(self, provider_call_id: str) -> float | None:
-        """Return the price of a call, as soon as there is a record of it."""
-        with carrier_errors():
-            record = await self.calls.fetch(provider_call_id, queued=False)
-        return record.cost if record else None
-
-    async def _look(self, dial_id: str, heard: HeardLeg | None) -> PlivoRecord | None:
-        """Return the call by its known id."""
-        uuid = heard.call_ref if heard else self.news.refs.get(dial_id)
-        return await self.calls.fetch(uuid, queued=heard is None) if uuid else None
-
-    async def _search(self, dial_id: str, to: str, since_s: float) -> PlivoRecord | None:
-        known = await self.calls.search(to=to, since=datetime.fromtimestamp(since_s, UTC))
-        ordered = self.news.refs.get(dial_id)
-        if ordered and (ours := [call for call in known if ordered == call.request_uuid]):
-            return ours[0]
-        taken = {uuid for ref, uuid in self.news.refs.items() if ref != dial_id}
-        ours = [
-            call
-            for call in known
-            if same_number(call.caller, self.number)
-            and not {call.uuid, call.request_uuid} & taken
-            and not (ordered and call.request_uuid)  # belongs to another order
-        ]
-        return ours[-1] if ours else None
-
-    def _unseen(self, dial_id: str, heard: HeardLeg | None) -> FoundCall | None:
-        """Return the state of a call that Plivo does not list: it may be between two resources."""
-        now = asyncio.get_running_loop().time()
-        if heard is not None:
-            self._seen_at.setdefault(dial_id, now)
-            self.news.refs[dial_id] = heard.call_ref
-        uuid, answered = self.news.refs.get(dial_id, ""), heard is not None and heard.answered
-        if now < self._seen_at.get(dial_id, float("-inf")) + UNSEEN_S:
-            return FoundCall(provider_call_id=uuid, answered=answered)
-        if heard is None:
-            return None
-        # The call was placed, even though Plivo has no record of it: do not call again.
-        return FoundCall(provider_call_id=uuid, outcome=DialOutcome.UNKNOWN, answered=answered)
-
-    def _see(self, dial_id: str, uuid: str) -> None:
-        self.news.refs[dial_id] = uuid
-        remember(self._seen_at, dial_id, asyncio.get_running_loop().time())
-
-
-def _found(record: PlivoRecord, heard: HeardLeg | None) -> FoundCall:
-    machine = heard is not None and heard.machine  # records do not report machines
-    return FoundCall(
-        provider_call_id=record.uuid,
-        outcome=outcome_of(record.outcome, machine=machine),
-        answered=record.answered or (heard is not None and heard.answered),
-        length_s=record.length_s or None,
-        cost=record.cost,
-    )

@@ -11,7 +11,6 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
-from calls.handover import Destination, Handover
 from transports.rest import RestClient, basic_auth
 
 API_URL: Final = "https://api.plivo.com"
@@ -38,11 +37,6 @@ class PlivoRest:
     api_url: str = API_URL
     public_url: str = ""
 
-    @property
-    def transfers(self) -> bool:
-        """Whether a call can be transferred."""
-        return bool(self.public_url)
-
     async def complete(self, call_ref: str) -> str | None:
         """End a call; one that has already ended (404) is fine."""
         status = await self._client.command("DELETE", call_of(call_ref))
@@ -56,10 +50,6 @@ class PlivoRest:
             "POST", f"{call_of(call_ref)}DTMF/", json={"digits": keys}
         )
         return status in (HTTPStatus.OK, HTTPStatus.ACCEPTED, HTTPStatus.NO_CONTENT)
-
-    async def transfer(self, call_ref: str, to: Destination, *, ring_s: float) -> Handover:
-        """Return that this is not offered: Plivo's leg waits for the result itself."""
-        return "not_offered"
 
     async def redirect(self, call_ref: str, url: str) -> str | None:
         """Make a live call fetch instructions at `url`; return the error, or `None`.

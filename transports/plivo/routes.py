@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final
+from typing import Final, TypeAlias
 from xml.sax.saxutils import escape, quoteattr
 
 from fastapi import APIRouter, Request, Response, WebSocket
@@ -12,12 +12,9 @@ from pydantic import SecretStr
 
 from calls.handover import Destination, Handover, RingTrouble
 from calls.leg_progress import StatusCallback
-from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import LinePatience
-from transports.media_stream.messages import Refusal, Started, is_id
-from transports.media_stream.redirected_leg import RedirectedLeg
+from transports.media_stream.messages import Refusal, Started
 from transports.media_stream.sockets import MediaSockets
-from transports.media_stream.stream import Stream
 from transports.media_stream.tokens import (
     AdmittedStream,
     StreamPass,
@@ -139,20 +136,17 @@ def _answerer(form: Mapping[str, str]) -> str:
     return "human" if said == "false" and form.get("Event") == JUDGED else ""
 
 
+Form: TypeAlias = Mapping[str, str]
 MEDIA_PATH: Final = "/plivo/media"
 BUSY: Final = '<Hangup reason="busy"/>'
 OVER: Final = "<Hangup/>"
 
 
-def plivo_router(
-    host: CarrierHost,
-    *,
-    auth_token: SecretStr,
-    rest: PlivoRest,
-    content_type: str,
-    patience: LinePatience | None = None,
-) -> APIRouter:
-    """Return Plivo's routes.
+class PlivoRoutes:
+    """Plivo's routes.
+
+    Attributes:
+        router: The routes.
 
     Args:
         host: The server's side.
@@ -161,135 +155,94 @@ def plivo_router(
         content_type: Audio format in both directions, as Plivo names it.
         patience: How long a lost line is waited for.
     """
-    routes = _PlivoRoutes(
-        host=host,
-        webhooks=Webhooks("plivo", host.tell),
-        auth_token=auth_token,
-        content_type=content_type,
-        rest=rest,
-        orders=PlivoRingOrders(rest=rest, key_values=host.pool.key_values),
-        tokens=StreamTokens(host, "plivo", patience or LinePatience()),
-        progress=StatusCallbacks(host, "plivo"),
-    )
-    return routes.router()
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _PlivoRoutes:
-    host: CarrierHost
-    webhooks: Webhooks
-    auth_token: SecretStr
-    content_type: str
-    rest: PlivoRest
-    orders: PlivoRingOrders
-    tokens: StreamTokens
-    progress: StatusCallbacks
-
-    def router(self) -> APIRouter:
-        """Return the routes."""
-        media = MediaSockets(
-            host=self.host,
-            dialect=PLIVO,
-            admit=self.admit,
-            returns=self.tokens.returns,
-            new_leg=self.new_leg,
+    def __init__(
+        self,
+        host: CarrierHost,
+        *,
+        auth_token: SecretStr,
+        rest: PlivoRest,
+        content_type: str,
+        patience: LinePatience | None = None,
+    ) -> None:
+        self._host, self._auth_token, self._content_type = host, auth_token, content_type
+        self._orders = PlivoRingOrders(rest=rest, key_values=host.pool.key_values)
+        self._tokens = StreamTokens(host, "plivo", patience or LinePatience())
+        self._progress = StatusCallbacks(host, "plivo")
+        answers = {
+            VOICE_PATH: self._voice,
+            AFTER_PATH: self._after,
+            TRANSFER_PATH: self._transfer,
+            STATUS_PATH: self._status,
+        }
+        self.router = APIRouter()
+        Webhooks("plivo", host.tell).add_forms(
+            self.router, answers, read=read_form, is_signed=self._is_signed, call_key="CallUUID"
         )
-        router = APIRouter()
-        router.add_api_route(VOICE_PATH, self.voice, methods=["POST"])
-        router.add_api_route(AFTER_PATH, self.after, methods=["POST"])
-        router.add_api_route(TRANSFER_PATH, self.transfer, methods=["POST"])
-        router.add_api_route(STATUS_PATH, self.status, methods=["POST"])
-        media.add_to(router, MEDIA_PATH)
-        return router
+        MediaSockets(
+            host=host,
+            dialect=PLIVO,
+            admit=self._admit,
+            returns=self._tokens.returns,
+            ours=CONTENT_TYPES[content_type],
+            patience=self._tokens.patience,
+            control=rest,
+            ring=self._orders.ring if rest.public_url else None,
+        ).add_to(self.router, MEDIA_PATH)
 
-    async def voice(self, request: Request) -> Response:
+    async def _voice(self, request: Request, form: Form) -> Response:
         """Answer what to do with a call."""
-        form = await self._form(request, VOICE_PATH)
-        if isinstance(form, Response):
-            return form
         dial_id = dial_id_of(request)
         if dial_id:  # this request is how Plivo reports an answer
-            await self.progress.take(plivo_callback(form, ref=dial_id))
+            await self._progress.take(plivo_callback(form, ref=dial_id))
         call = call_in(form, call_ref=form["CallUUID"], dial_id=dial_id)
-        return self._reply(await self.tokens.begin(call))
+        return self._reply(await self._tokens.begin(call))
 
-    async def after(self, request: Request) -> Response:
+    async def _after(self, _: Request, form: Form) -> Response:
         """Answer what to do with a call whose stream has ended."""
-        form = await self._form(request, AFTER_PATH)
-        if isinstance(form, Response):
-            return form
         outcome = dial_outcome(form)
         # A stream that we end for an order may make Plivo continue here instead.
-        if outcome is None and (verb := await self.orders.take(form["CallUUID"])):
+        if outcome is None and (verb := await self._orders.take(form["CallUUID"])):
             return xml(_response(verb))
         return await self._follow(form, outcome)
 
-    async def transfer(self, request: Request) -> Response:
+    async def _transfer(self, request: Request, form: Form) -> Response:
         """Answer which person to connect a caller with, from the stored order."""
-        form = await self._form(request, TRANSFER_PATH)
-        if isinstance(form, Response):
-            return form
         order_id = request.query_params.get("order", "")
-        verb = await self.orders.take(form["CallUUID"], order_id)
+        verb = await self._orders.take(form["CallUUID"], order_id)
         return xml(_response(verb)) if verb else await self._follow(form, "failed")
 
-    async def status(self, request: Request) -> Response:
+    async def _status(self, request: Request, form: Form) -> Response:
         """Take a status callback: ringing, machine detection, the end."""
-        form = await self._form(request, STATUS_PATH)
-        if isinstance(form, Response):
-            return form
         if is_dial_news(form):  # about another leg, under the id of the caller's call
             if caller := answered_for(form):
-                await self.tokens.returns.find(caller, handed_on="connected")
+                await self._tokens.returns.find(caller, handed_on="connected")
             return Response(status_code=HTTPStatus.NO_CONTENT)
-        await self.progress.take(plivo_callback(form, ref=dial_id_of(request)))
+        await self._progress.take(plivo_callback(form, ref=dial_id_of(request)))
         if is_over(form):
-            await self.tokens.end(form["CallUUID"])
+            await self._tokens.end(form["CallUUID"])
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
-    async def admit(self, started: Started, _: WebSocket) -> AdmittedStream | Refusal:
+    async def _admit(self, started: Started, _: WebSocket) -> AdmittedStream | Refusal:
         """Return the call of a new stream: its token was given to Plivo for one call."""
-        return await self.tokens.admit(started, started.parameters.get("token", ""))
+        return await self._tokens.admit(started, started.parameters.get("token", ""))
 
-    def new_leg(self, websocket: WebSocket, started: Started, call: CarriedCall) -> RedirectedLeg:
-        """Return the leg of a new call."""
-        ours = CONTENT_TYPES[self.content_type]
-        return RedirectedLeg(
-            websocket,
-            call,
-            Stream(dialect=PLIVO, stream_id=started.stream_sid, ours=ours, theirs=started.codec),
-            tell=self.host.tell,
-            clock=self.host.clock,
-            control=self.rest,
-            patience=self.tokens.patience,
-            ring=self.orders.ring,
-        )
-
-    async def _form(self, request: Request, path: str) -> Mapping[str, str] | Response:
-        """Return the signed form, or the refusal of an unsigned one."""
-        form = await self.webhooks.form(
-            request, read=read_form, is_signed=lambda form: self._is_signed(request, path, form)
-        )
-        if isinstance(form, Response) or is_id(form.get("CallUUID")):
-            return form
-        return self.webhooks.refuse("webhook_without_call_id", HTTPStatus.BAD_REQUEST)
-
-    def _is_signed(self, request: Request, path: str, form: Mapping[str, str]) -> bool:
+    def _is_signed(self, request: Request, path: str, form: Form) -> bool:
         nonce = request.headers.get("x-plivo-signature-v3-nonce", "")
         if not nonce or len(nonce) > MOST_NONCE_CHARS:
             return False
         proofs = request.headers.get("x-plivo-signature-v3", "")
         texts = (
             signed_text(f"{address}{path}", request.url.query, form, nonce)
-            for address in self.host.addresses
+            for address in self._host.addresses
         )
-        token = self.auth_token.get_secret_value()
+        token = self._auth_token.get_secret_value()
         return any(is_signed(token, text, proofs) for text in texts)
 
-    async def _follow(self, form: Mapping[str, str], outcome: Handover | None) -> Response:
+    async def _follow(self, form: Form, outcome: Handover | None) -> Response:
         """Answer what follows a call's stream or transfer."""
         call = call_in(form, call_ref=form["CallUUID"])
-        return self._reply(await self.tokens.follow(call, handed_on=outcome))
+        return self._reply(await self._tokens.follow(call, handed_on=outcome))
 
     def _reply(self, given: StreamPass | TurnedAway) -> Response:
         return reply(given, stream=self._stream, busy=_response(BUSY), over=_response(OVER))
@@ -298,10 +251,10 @@ class _PlivoRoutes:
         """Return XML for a stream, and for the request after it; the call outlives the stream."""
         said = (
             f'<Stream bidirectional="true" keepCallAlive="true" audioTrack="inbound"'
-            f' contentType={quoteattr(self.content_type)} extraHeaders="token={given.token}">'
-            f"{escape(self.host.socket_url(MEDIA_PATH, given.worker))}</Stream>"
+            f' contentType={quoteattr(self._content_type)} extraHeaders="token={given.token}">'
+            f"{escape(self._host.socket_url(MEDIA_PATH, given.worker))}</Stream>"
         )
-        after = escape(f"{self.host.public_url}{AFTER_PATH}")
+        after = escape(f"{self._host.public_url}{AFTER_PATH}")
         return _response(f'{said}<Redirect method="POST">{after}</Redirect>')
 
 

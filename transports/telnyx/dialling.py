@@ -25,7 +25,6 @@ from fallbacks.failure import Kind, Scope
 from transports.dialling import (
     CarrierError,
     CarrierNews,
-    DialOrder,
     DialPace,
     DialRequest,
     FoundCall,
@@ -68,40 +67,103 @@ class TelnyxRecord:
     answered_by: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TelnyxCalls:
-    """Places calls of one application; events come to our address.
+THIS_NUMBER: Final = frozenset({Scope.PAYLOAD})
+"""Other bad requests, such as an unknown application, are not about the number."""
 
-    Every method raises a classified `ServiceError`; transient failures may be retried. A dial that
-    got no answer may have been placed anyway: look it up before a retry.
+
+@dataclass(slots=True, kw_only=True)
+class TelnyxCarrier:
+    """One application and one of its numbers; events come to our address.
+
+    Attributes:
+        rest: The account.
+        connection_id: The application.
+        public_url: Our address.
+        number: Our number, which the callee sees.
+        news: What the application's webhooks have reported.
+        machine: Telnyx's machine detection.
+        calls_per_s: How many calls the account may place.
     """
 
     rest: TelnyxRest
     connection_id: str
     public_url: str
+    number: str
+    news: CarrierNews
+    machine: str = "detect"
+    calls_per_s: float = 1.0
+    _pace: DialPace = field(init=False)
 
-    async def dial(self, order: DialOrder) -> TelnyxRecord:
-        """Order a call.
+    def __post_init__(self) -> None:
+        """Create the pacing."""
+        self._pace = DialPace(calls_per_s=self.calls_per_s, refuses=THIS_NUMBER)
+
+    async def dial(self, request: DialRequest) -> str:
+        """Place a call; return its id."""
+        call_id = await self._pace.place(lambda: self._order(request), request)
+        self.news.refs[request.dial_id] = call_id
+        return call_id
+
+    async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
+        """Return the state of a dial.
+
+        A call that is over without a reported reason counts as going on for ten minutes. Then
+        Telnyx no longer knows it, and its outcome is unknown.
+        """
+        heard = await self.news.heard(dial_id)
+        if heard is not None and heard.outcome is not None:
+            return heard.found
+        with carrier_errors():
+            record = await self._look(dial_id, to, since_s, heard)
+        if record is None:
+            return None
+        self.news.refs[dial_id] = record.call_id
+        return _found(record, heard)
+
+    async def cancel(self, dial_id: str, ordered: str) -> None:
+        """Stop the ringing."""
+        if refused := await self.rest.complete(ordered):
+            raise CarrierError(refused)
+
+    async def cost_of(self, provider_call_id: str) -> float | None:
+        """Return the price of a call, if a webhook has reported it."""
+        return await self.news.charged(provider_call_id)
+
+    async def _look(
+        self, dial_id: str, to: str, since_s: float, heard: HeardLeg | None
+    ) -> TelnyxRecord | None:
+        call_id = heard.call_ref if heard else self.news.refs.get(dial_id)
+        record = await self._fetch(call_id) if call_id else await self._active(dial_id)
+        if record is not None and not record.over:
+            return record
+        since = datetime.fromtimestamp(since_s, UTC)
+        listed = await self._search(dial_id, to=to, since=since)
+        if listed is None or (call_id and not listed.over):
+            return record  # the list lags, or has lost the end
+        return listed
+
+    async def _order(self, request: DialRequest) -> str:
+        """Order a call; return its id.
 
         Its `command_id` is our own id: for a minute Telnyx accepts no second order with it.
         """
         fields: dict[str, Any] = {
             "connection_id": self.connection_id,
-            "to": order.to,
-            "from": order.caller,
+            "to": request.to,
+            "from": self.number,
             "webhook_url": f"{self.public_url}{VOICE_PATH}",
             "webhook_url_method": "POST",
-            "client_state": state_of(order.ref),
-            "command_id": order.ref,
-            "timeout_secs": max(LEAST_RING_S, min(MOST_RING_S, round(order.ring_s))),
-            "answering_machine_detection": order.machine or "disabled",
+            "client_state": state_of(request.dial_id),
+            "command_id": request.dial_id,
+            "timeout_secs": max(LEAST_RING_S, min(MOST_RING_S, round(request.patience_s))),
+            "answering_machine_detection": self.machine or "disabled",
         }
         placed = _record(_data(await self.rest.ask("POST", "calls", fields=fields)))
         if not placed.call_id:
             raise dial_error("telnyx", Kind.PROTOCOL, "no call_control_id")
-        return placed
+        return placed.call_id
 
-    async def fetch(self, call_id: str) -> TelnyxRecord | None:
+    async def _fetch(self, call_id: str) -> TelnyxRecord | None:
         """Return a call's record; `None` if Telnyx has none, or no longer.
 
         Telnyx keeps one for ten minutes after the call's end. A ringing call is already
@@ -111,7 +173,7 @@ class TelnyxCalls:
         told = await self.rest.ask("GET", f"calls/{quote(call_id, safe='')}", but=known)
         return _record(_data(told)) if told is not None else None
 
-    async def active(self, ref: str) -> TelnyxRecord | None:
+    async def _active(self, ref: str) -> TelnyxRecord | None:
         """Return the live call of a dial; `None` if there is none."""
         path = f"connections/{quote(self.connection_id, safe='')}/active_calls"
         query: list[tuple[str, str]] = []
@@ -127,7 +189,7 @@ class TelnyxCalls:
             query = [("page[after]", after)]
         return None
 
-    async def search(self, ref: str, *, to: str, since: datetime) -> TelnyxRecord | None:
+    async def _search(self, ref: str, *, to: str, since: datetime) -> TelnyxRecord | None:
         """Return a dial's events from the list: found by number and time, then by our own id.
 
         Telnyx lists only those of the last day.
@@ -147,9 +209,16 @@ class TelnyxCalls:
         ]
         return _by_events(ours)
 
-    async def cancel(self, call_id: str) -> str | None:
-        """End a call, even a ringing one; return the error, or `None`."""
-        return await self.rest.complete(call_id)
+
+def _found(record: TelnyxRecord, heard: HeardLeg | None) -> FoundCall:
+    machine = record.answered_by.startswith(MACHINES) or bool(heard and heard.machine)
+    outcome = outcome_of(OUTCOMES.get(record.status), machine=machine)
+    return FoundCall(
+        provider_call_id=record.call_id,
+        outcome=outcome,
+        answered=record.answered or bool(heard and heard.answered),
+        verdict=verdict_of(outcome, record.sip_code),
+    )
 
 
 def _by_events(events: Sequence[tuple[str, dict[str, Any]]]) -> TelnyxRecord | None:
@@ -198,86 +267,3 @@ def _dicts(found: object) -> Iterator[dict[str, Any]]:
     for item in cast("list[object]", found) if isinstance(found, list) else ():
         if isinstance(item, dict):
             yield cast("dict[str, Any]", item)
-
-
-THIS_NUMBER: Final = frozenset({Scope.PAYLOAD})
-"""Other bad requests, such as an unknown application, are not about the number."""
-
-
-@dataclass(slots=True, kw_only=True)
-class TelnyxCarrier:
-    """One application and one of its numbers.
-
-    Attributes:
-        number: Our number, which the callee sees.
-        news: What the application's webhooks have reported.
-        machine: Telnyx's machine detection.
-        calls_per_s: How many calls the account may place.
-    """
-
-    calls: TelnyxCalls
-    number: str
-    news: CarrierNews
-    machine: str = "detect"
-    calls_per_s: float = 1.0
-    _pace: DialPace = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Create the pacing."""
-        self._pace = DialPace(calls_per_s=self.calls_per_s, refuses=THIS_NUMBER)
-
-    async def dial(self, request: DialRequest) -> str:
-        """Place a call; return its id."""
-        order = request.order(self.number, machine=self.machine)
-        placed = await self._pace.place(lambda: self.calls.dial(order), request)
-        self.news.refs[request.dial_id] = placed.call_id
-        return placed.call_id
-
-    async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
-        """Return the state of a dial.
-
-        A call that is over without a reported reason counts as going on for ten minutes. Then
-        Telnyx no longer knows it, and its outcome is unknown.
-        """
-        heard = await self.news.heard(dial_id)
-        if heard is not None and heard.outcome is not None:
-            return heard.found
-        with carrier_errors():
-            record = await self._look(dial_id, to, since_s, heard)
-        if record is None:
-            return None
-        self.news.refs[dial_id] = record.call_id
-        return _found(record, heard)
-
-    async def cancel(self, dial_id: str, ordered: str) -> None:
-        """Stop the ringing."""
-        if refused := await self.calls.cancel(ordered):
-            raise CarrierError(refused)
-
-    async def cost_of(self, provider_call_id: str) -> float | None:
-        """Return the price of a call, if a webhook has reported it."""
-        return await self.news.charged(provider_call_id)
-
-    async def _look(
-        self, dial_id: str, to: str, since_s: float, heard: HeardLeg | None
-    ) -> TelnyxRecord | None:
-        call_id = heard.call_ref if heard else self.news.refs.get(dial_id)
-        record = await self.calls.fetch(call_id) if call_id else await self.calls.active(dial_id)
-        if record is not None and not record.over:
-            return record
-        since = datetime.fromtimestamp(since_s, UTC)
-        listed = await self.calls.search(dial_id, to=to, since=since)
-        if listed is None or (call_id and not listed.over):
-            return record  # the list lags, or has lost the end
-        return listed
-
-
-def _found(record: TelnyxRecord, heard: HeardLeg | None) -> FoundCall:
-    machine = record.answered_by.startswith(MACHINES) or bool(heard and heard.machine)
-    outcome = outcome_of(OUTCOMES.get(record.status), machine=machine)
-    return FoundCall(
-        provider_call_id=record.call_id,
-        outcome=outcome,
-        answered=record.answered or bool(heard and heard.answered),
-        verdict=verdict_of(outcome, record.sip_code),
-    )

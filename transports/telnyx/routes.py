@@ -12,11 +12,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from fastapi import APIRouter, Request, Response, WebSocket
 
 from calls.events import ProviderFailed
-from transports.media_stream.leg import CarriedCall, StreamLeg
+from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import LinePatience
 from transports.media_stream.messages import Codec, Refusal, Started, is_id, part, text
 from transports.media_stream.sockets import MediaSockets
-from transports.media_stream.stream import Stream
 from transports.media_stream.tokens import AdmittedStream, StreamPass, StreamTokens, TurnedAway
 from transports.media_stream.webhooks import CarrierHost, StatusCallbacks, Webhooks, elsewhere
 from transports.rest import NO_ANSWER
@@ -25,7 +24,7 @@ from transports.telnyx.dialling import VOICE_PATH
 from transports.telnyx.events import is_handed_on, progress_in, ref_of, state_text
 from transports.telnyx.rest import TelnyxRest
 from transports.telnyx.signature import signature_trouble
-from transports.telnyx.transfer import MARK, PICKED_UP, TelnyxControl, TelnyxTransfers, handed_on
+from transports.telnyx.transfer import MARK, PICKED_UP, TelnyxTransfers, handed_on
 
 # Streams of Telnyx calls: requested, requested again, and the end of a call without one.
 #
@@ -47,7 +46,7 @@ class TelnyxStreams:
     host: CarrierHost
     rest: TelnyxRest
     tokens: StreamTokens
-    waiting: TelnyxTransfers
+    transfers: TelnyxTransfers
 
     async def open(self, call_id: str, given: StreamPass, *, once: str = "") -> Response:
         """Open a call's stream; end the call if Telnyx does not open one.
@@ -82,7 +81,7 @@ class TelnyxStreams:
         if given is TurnedAway.GOES_ON:
             return OK
         state = payload.get("client_state")
-        handed_on = is_handed_on(state) or self.waiting.is_connected(call.call_ref)
+        handed_on = is_handed_on(state) or self.transfers.is_connected(call.call_ref)
         if handed_on or not state_text(state):
             return OK
         return await self.end(call.call_ref)
@@ -138,15 +137,11 @@ def _passes(status: int) -> bool:
 TOKEN_HEADER: Final = "x-telnyx-streaming-auth-token"  # noqa: S105 - a header's name
 
 
-def telnyx_router(
-    host: CarrierHost,
-    *,
-    key: Ed25519PublicKey,
-    rest: TelnyxRest,
-    utc_s: Callable[[], float],
-    patience: LinePatience | None = None,
-) -> APIRouter:
-    """Return Telnyx's routes.
+class TelnyxRoutes:
+    """Telnyx's routes.
+
+    Attributes:
+        router: The routes.
 
     Args:
         host: The server's side.
@@ -155,50 +150,39 @@ def telnyx_router(
         utc_s: Seconds since 1970: webhooks are signed with the time of day.
         patience: How long a lost line is waited for.
     """
-    tokens = StreamTokens(host, "telnyx", patience or LinePatience())
-    waiting = TelnyxTransfers(host.pool)
-    routes = _TelnyxRoutes(
-        host=host,
-        webhooks=Webhooks("telnyx", host.tell),
-        key=key,
-        rest=rest,
-        utc_s=utc_s,
-        tokens=tokens,
-        waiting=waiting,
-        streams=TelnyxStreams(host=host, rest=rest, tokens=tokens, waiting=waiting),
-        progress=StatusCallbacks(host, "telnyx"),
-    )
-    return routes.router()
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _TelnyxRoutes:
-    host: CarrierHost
-    webhooks: Webhooks
-    key: Ed25519PublicKey
-    rest: TelnyxRest
-    utc_s: Callable[[], float]
-    tokens: StreamTokens
-    waiting: TelnyxTransfers
-    streams: TelnyxStreams
-    progress: StatusCallbacks
-
-    def router(self) -> APIRouter:
-        """Return the routes."""
-        media = MediaSockets(
-            host=self.host,
-            dialect=TELNYX,
-            admit=self.admit,
-            returns=self.tokens.returns,
-            new_leg=self.new_leg,
-            end=self.rest.complete,
+    def __init__(
+        self,
+        host: CarrierHost,
+        *,
+        key: Ed25519PublicKey,
+        rest: TelnyxRest,
+        utc_s: Callable[[], float],
+        patience: LinePatience | None = None,
+    ) -> None:
+        self._key, self._rest, self._utc_s = key, rest, utc_s
+        self._webhooks = Webhooks("telnyx", host.tell)
+        self._tokens = tokens = StreamTokens(host, "telnyx", patience or LinePatience())
+        self._transfers = TelnyxTransfers(host.pool, rest)
+        self._streams = TelnyxStreams(
+            host=host, rest=rest, tokens=tokens, transfers=self._transfers
         )
-        router = APIRouter()
-        router.add_api_route(VOICE_PATH, self.voice, methods=["POST"])
-        media.add_to(router, MEDIA_PATH)
-        return router
+        self._progress = StatusCallbacks(host, "telnyx")
+        self.router = APIRouter()
+        self.router.add_api_route(VOICE_PATH, self._voice, methods=["POST"])
+        MediaSockets(
+            host=host,
+            dialect=TELNYX,
+            admit=self._admit,
+            returns=tokens.returns,
+            ours=Codec(encoding=CODECS[rest.codec].encoding, rate_hz=rest.rate_hz),
+            patience=tokens.patience,
+            control=rest,
+            transfer=self._transfers.transfer,
+            end=rest.complete,
+        ).add_to(self.router, MEDIA_PATH)
 
-    async def voice(self, request: Request) -> Response:
+    async def _voice(self, request: Request) -> Response:
         """Act on a webhook about a call."""
         body = await self._read_signed(request)
         if isinstance(body, Response):
@@ -206,7 +190,7 @@ class _TelnyxRoutes:
         event, payload, news_id = _read_event(body)
         call_id = payload.get("call_control_id")
         if not is_id(call_id, MAX_REF_CHARS):
-            return self.webhooks.refuse("webhook_without_call_id", HTTPStatus.BAD_REQUEST)
+            return self._webhooks.refuse("webhook_without_call_id", HTTPStatus.BAD_REQUEST)
         if (ring := _ring_of(payload)) is not None:
             return await self._of_person(ring, event, payload)
         return await self._of_call(call_id, event, payload, news_id)
@@ -221,7 +205,7 @@ class _TelnyxRoutes:
             # "streaming.failed" and "streaming.stopped" report the same loss.
             stream_id = text(payload, "stream_id")
             named = stream_id if is_id(stream_id) else news_id
-            return await self.streams.follow(call, payload, news_id=named)
+            return await self._streams.follow(call, payload, news_id=named)
         if ref:
             return await self._of_dial(ref, call_id, event, payload)
         answers = {
@@ -233,17 +217,17 @@ class _TelnyxRoutes:
 
     async def _read_signed(self, request: Request) -> bytes | Response:
         """Return the signed body, or the refusal of an unsigned one."""
-        body = await self.webhooks.body(request)
+        body = await self._webhooks.body(request)
         if isinstance(body, Response):
             return body
-        trouble = signature_trouble(self.key, request.headers, body, now=self.utc_s())
-        return body if trouble is None else self.webhooks.refuse(trouble, HTTPStatus.FORBIDDEN)
+        trouble = signature_trouble(self._key, request.headers, body, now=self._utc_s())
+        return body if trouble is None else self._webhooks.refuse(trouble, HTTPStatus.FORBIDDEN)
 
     async def _of_person(self, ring: str, event: str, payload: dict[str, Any]) -> Response:
         """Act on a webhook about the leg of a person who is rung for a caller."""
         outcome = handed_on(event, text(payload, "hangup_cause"))
         if outcome is not None or event == PICKED_UP:
-            await self.waiting.tell(ring, outcome)
+            await self._transfers.tell(ring, outcome)
         return OK
 
     async def _of_dial(
@@ -251,66 +235,53 @@ class _TelnyxRoutes:
     ) -> Response:
         """Act on a webhook about a call that we placed."""
         said = progress_in(call_id, event, payload, ref)
-        news = await self.progress.take(said) if said else ()
+        news = await self._progress.take(said) if said else ()
         if event == "call.hangup":
-            await self.tokens.end(call_id)
+            await self._tokens.end(call_id)
         if event != "call.answered" or (not news and await self._is_known(call_id)):
             return OK
-        given = await self.tokens.begin(_call(call_id, payload, ref))
+        given = await self._tokens.begin(_call(call_id, payload, ref))
         if given is TurnedAway.NO_SEAT:
-            return await self.streams.end(call_id)  # rather than leave the callee in silence
+            return await self._streams.end(call_id)  # rather than leave the callee in silence
         if not isinstance(given, StreamPass):
             return OK
         # A repeated webhook about the answer opens one stream: both use the dial's id as `once`.
-        return await self.streams.open(call_id, given, once=ref)
+        return await self._streams.open(call_id, given, once=ref)
 
     async def _is_known(self, call_id: str) -> bool:
         """Return whether a call is here or over: it gets no second seat for a repeated webhook."""
-        if await self.tokens.returns.find(call_id) is not None:
+        if await self._tokens.returns.find(call_id) is not None:
             return True
-        return await self.progress.is_over(call_id)
+        return await self._progress.is_over(call_id)
 
     async def _ringing(self, call_id: str, payload: dict[str, Any]) -> Response:
         incoming = payload.get("direction") == "incoming"
-        if not incoming or await self.tokens.returns.find(call_id) is not None:
+        if not incoming or await self._tokens.returns.find(call_id) is not None:
             return OK  # repeated: do not hold a second seat for a call that is here
-        given = await self.tokens.begin(_call(call_id, payload))
+        given = await self._tokens.begin(_call(call_id, payload))
         if given is TurnedAway.LEAVING:
             return elsewhere()
         if given is TurnedAway.NO_SEAT:
-            return self.streams.answer("reject", await self.rest.reject(call_id))
+            return self._streams.answer("reject", await self._rest.reject(call_id))
         if not isinstance(given, StreamPass):
             return OK
-        status = await self.rest.pick_up(call_id, token=given.token)
-        return self.streams.answer("answer", status)
+        status = await self._rest.pick_up(call_id, token=given.token)
+        return self._streams.answer("answer", status)
 
     async def _answered(self, call_id: str, payload: dict[str, Any]) -> Response:
         token = state_text(payload.get("client_state"))
         if not token:
             return OK  # answered by another application
-        return await self.streams.open(call_id, StreamPass(token=token))
+        return await self._streams.open(call_id, StreamPass(token=token))
 
     async def _over(self, call_id: str, _: dict[str, Any]) -> Response:
-        await self.tokens.end(call_id)
+        await self._tokens.end(call_id)
         return OK
 
-    async def admit(self, started: Started, websocket: WebSocket) -> AdmittedStream | Refusal:
+    async def _admit(self, started: Started, websocket: WebSocket) -> AdmittedStream | Refusal:
         """Return the call of a new stream: its token was given to Telnyx for one call."""
         token = started.parameters.get("token") or websocket.headers.get(TOKEN_HEADER, "")
-        return await self.tokens.admit(started, token)
-
-    def new_leg(self, websocket: WebSocket, started: Started, call: CarriedCall) -> StreamLeg:
-        """Return the leg of a new call."""
-        ours = Codec(encoding=CODECS[self.rest.codec].encoding, rate_hz=self.rest.rate_hz)
-        return StreamLeg(
-            websocket,
-            call,
-            Stream(dialect=TELNYX, stream_id=started.stream_sid, ours=ours, theirs=started.codec),
-            tell=self.host.tell,
-            clock=self.host.clock,
-            control=TelnyxControl(rest=self.rest, waiting=self.waiting, dial_id=call.dial_id),
-            patience=self.tokens.patience,
-        )
+        return await self._tokens.admit(started, token)
 
 
 def _call(call_id: str, payload: dict[str, Any], dial_id: str = "") -> CarriedCall:

@@ -1,4 +1,4 @@
-"""Transfers of Telnyx calls: people who are rung for a caller, and who waits for the result."""
+"""Transfers of Telnyx calls: rings people for callers, and waits for the results."""
 
 import asyncio
 import secrets
@@ -10,6 +10,7 @@ from typing import Any, Final
 from loguru import logger
 
 from calls.handover import Destination, Handover
+from transports.leg import LegFacts
 from transports.pool import CallPool
 from transports.telnyx.events import HANDED_ON, state_of_call
 from transports.telnyx.rest import TelnyxRest
@@ -56,25 +57,46 @@ class _Ring:
 
 
 class TelnyxTransfers:
-    """Tasks that wait for a transfer result; the webhook may reach any process.
+    """Transfers callers; the webhook with a result may reach any process.
 
     Each ring has an id of its own, because a repeated or late webhook may arrive while another ring
     is in progress for the same caller.
     """
 
-    def __init__(self, pool: CallPool) -> None:
+    def __init__(self, pool: CallPool, rest: TelnyxRest) -> None:
         """Register the answer for other processes."""
-        self._pool = pool
+        self._pool, self._rest = pool, rest
         self._waiting: dict[str, _Ring] = {}
         self._connected: dict[str, None] = {}  # in order of connection
         pool.peers.answer(QUESTION, self._settle)
 
-    async def outcome(self, ring: str, *, within_s: float) -> Handover:
+    async def transfer(self, leg: LegFacts, to: Destination, *, ring_s: float) -> Handover:
+        """Ring a person and connect the caller; if that fails, the caller stays with us.
+
+        Meanwhile the call's state says that the call must not be ended with its stream.
+        """
+        call_ref, own, once = leg.call_ref, state_of_call(leg.dial_id), secrets.token_hex(8)
+        ring = f"{call_ref} {once}"
+        waiting = self._waiting[ring] = _Ring()  # before there can be a webhook about it
+        asked = {"once": once, "state": f"{MARK}{ring}", "own_state": f"{HANDED_ON}{own}"}
+        try:
+            status = await self._rest.hand_on(call_ref, to.number, ring_s=ring_s, **asked)
+            if status != HTTPStatus.OK:
+                return "failed"
+            outcome = await self._outcome(ring, waiting, within_s=ring_s + MORE_S)
+        finally:
+            del self._waiting[ring]
+        if outcome != "connected":
+            status = await self._rest.note(call_ref, own)
+            if status != HTTPStatus.OK:
+                logger.debug("could not clear a Telnyx call's transfer state: status {}", status)
+        return outcome
+
+    async def _outcome(self, ring: str, waiting: _Ring, *, within_s: float) -> Handover:
         """Wait for the result.
 
         Without a webhook in time it is "no_answer", or "connected" if the person has answered.
         """
-        waiting = self._waiting[ring]
         try:
             async with asyncio.timeout(BRIDGED_S if waiting.picked_up else within_s) as patience:
                 waiting.patience = patience
@@ -84,16 +106,6 @@ class TelnyxTransfers:
                 return "no_answer"
         await self.tell(ring, "connected")
         return "connected"
-
-    def expect(self, call_ref: str) -> str:
-        """Create a ring, before there can be a webhook about it; return its id."""
-        ring = f"{call_ref} {secrets.token_hex(8)}"
-        self._waiting[ring] = _Ring()
-        return ring
-
-    def forget(self, ring: str) -> None:
-        """Stop waiting for a ring."""
-        self._waiting.pop(ring, None)
 
     def is_connected(self, call_ref: str) -> bool:
         """Return whether a caller was connected with a person, as far as this process remembers."""
@@ -115,45 +127,3 @@ class TelnyxTransfers:
             waiting.pick_up()
         elif not waiting.outcome.done():
             waiting.outcome.set_result(asked["outcome"])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TelnyxControl:
-    """A leg's requests to Telnyx, in addition to its media."""
-
-    rest: TelnyxRest
-    waiting: TelnyxTransfers
-    dial_id: str = ""  # our id, if we placed the call
-    transfers: bool = True
-
-    async def complete(self, call_ref: str) -> str | None:
-        """End a call."""
-        return await self.rest.complete(call_ref)
-
-    async def press(self, call_ref: str, keys: str) -> bool:
-        """Send DTMF keys to the callee."""
-        return await self.rest.press(call_ref, keys)
-
-    async def transfer(self, call_ref: str, to: Destination, *, ring_s: float) -> Handover:
-        """Ring a person and connect the caller; if that fails, the caller stays with us.
-
-        Meanwhile the call's state says that the call must not be ended with its stream.
-        """
-        ring = self.waiting.expect(call_ref)
-        own, once = state_of_call(self.dial_id), ring.rpartition(" ")[2]
-        asked = {"once": once, "state": f"{MARK}{ring}", "own_state": f"{HANDED_ON}{own}"}
-        try:
-            status = await self.rest.hand_on(call_ref, to.number, ring_s=ring_s, **asked)
-            if status != HTTPStatus.OK:
-                return "failed"
-            outcome = await self.waiting.outcome(ring, within_s=ring_s + MORE_S)
-            if outcome != "connected":
-                await self._note(call_ref, own)
-            return outcome
-        finally:
-            self.waiting.forget(ring)
-
-    async def _note(self, call_ref: str, state: str) -> None:
-        status = await self.rest.note(call_ref, state)
-        if status != HTTPStatus.OK:
-            logger.debug("could not clear the transfer state of a Telnyx call: status {}", status)

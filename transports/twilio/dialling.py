@@ -9,9 +9,8 @@ Source: twilio.com/docs/voice/api/call-resource, /voice/answering-machine-detect
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -21,7 +20,6 @@ from fallbacks.failure import Kind, ServiceError
 from transports.dialling import (
     UNANSWERED,
     CarrierNews,
-    DialOrder,
     DialPace,
     DialRequest,
     FoundCall,
@@ -36,126 +34,22 @@ from transports.twilio.webhook import VOICE_PATH
 EVENTS: Final = ("initiated", "ringing", "answered", "completed")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallRecord:
-    """Twilio's record of a call.
-
-    Attributes:
-        length_s: Of the conversation, in whole seconds; `None` while it goes on, or if there was
-            none.
-        cost: In the account's currency; `None` until it is known, some time after the end.
-    """
-
-    call_sid: str
-    status: str  # queued, initiated, ringing, in-progress, completed, busy, no-answer, ...
-    to: str
-    caller: str
-    created: datetime | None = None
-    answered_by: str = ""
-    length_s: float | None = None
-    cost: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TwilioCalls:
-    """Places calls of one account; callbacks come to our address.
-
-    Every method raises a classified `ServiceError`; transient failures may be retried. A dial that
-    got no answer may have been placed anyway: look it up before a retry.
-    """
-
-    rest: TwilioRest
-    public_url: str
-
-    async def dial(self, order: DialOrder) -> CallRecord:
-        """Order a call."""
-        return _record(await self.rest.ask("POST", "Calls", self._fields(order)))
-
-    async def fetch(self, call_sid: str) -> CallRecord:
-        """Return a call's record."""
-        return _record(await self.rest.ask("GET", f"Calls/{quote(call_sid, safe='')}"))
-
-    async def search(self, *, to: str, since: datetime) -> Sequence[CallRecord]:
-        """Return the calls to a number that were ordered since a moment, the newest first.
-
-        Twilio's filter uses the start, which a queued call lacks: so we filter here.
-        """
-        found = await self.rest.ask("GET", "Calls", (("To", to), ("PageSize", "50")))
-        records = [_record(item) for item in found.get("calls", ())]
-        whole_s = since.replace(microsecond=0)  # its times have no fractions
-        return [
-            record for record in records if record.created is not None and record.created >= whole_s
-        ]
-
-    async def cancel(self, call_sid: str) -> CallRecord:
-        """Stop an unanswered call."""
-        fields = (("Status", "canceled"),)
-        return _record(await self.rest.ask("POST", f"Calls/{quote(call_sid, safe='')}", fields))
-
-    def _fields(self, order: DialOrder) -> list[tuple[str, str]]:
-        ref = urlencode({"dial": order.ref})
-        status = f"{self.public_url}{STATUS_PATH}?{ref}"
-        fields = [
-            ("To", order.to),
-            ("From", order.caller),
-            ("Url", f"{self.public_url}{VOICE_PATH}?{ref}"),
-            ("Method", "POST"),
-            ("Timeout", str(max(1, min(MOST_RING_S, round(order.ring_s))))),
-            ("StatusCallback", status),
-            ("StatusCallbackMethod", "POST"),
-            *(("StatusCallbackEvent", event) for event in EVENTS),
-        ]
-        if order.machine:
-            fields += [
-                ("MachineDetection", order.machine),
-                ("AsyncAmd", "true"),  # otherwise a person who answers hears silence for seconds
-                ("AsyncAmdStatusCallback", status),
-                ("AsyncAmdStatusCallbackMethod", "POST"),
-            ]
-        return fields
-
-
-def _record(body: Mapping[str, Any]) -> CallRecord:
-    return CallRecord(
-        call_sid=str(body.get("sid", "")),
-        status=str(body.get("status", "")),
-        to=str(body.get("to", "")),
-        caller=str(body.get("from", "")),
-        created=_moment(body.get("date_created")),
-        answered_by=str(body.get("answered_by") or ""),
-        length_s=number_of(body.get("duration")),
-        cost=_cost(body.get("price")),
-    )
-
-
-def _cost(price: object) -> float | None:
-    """Return the cost: Twilio's prices are texts, and negative."""
-    amount = number_of(price)
-    return None if amount is None else abs(amount)
-
-
-def _moment(text: object) -> datetime | None:
-    try:
-        return parsedate_to_datetime(str(text)).astimezone(UTC)
-    except ValueError:
-        return None
-
-
 CALLBACK_S: Final = 5.0  # chosen: Twilio calls back within a second of what its record shows
 
 
 @dataclass(slots=True, kw_only=True)
 class TwilioCarrier:
-    """One account and one of its numbers.
+    """One account and one of its numbers; callbacks come to the account's public address.
 
     Attributes:
+        rest: The account.
         number: Our number, which the callee sees.
         news: What callbacks have reported.
         machine: Twilio's machine detection; empty for none.
         calls_per_s: How many calls the account may place.
     """
 
-    calls: TwilioCalls
+    rest: TwilioRest
     number: str
     news: CarrierNews
     machine: str = "Enable"
@@ -170,10 +64,11 @@ class TwilioCarrier:
 
     async def dial(self, request: DialRequest) -> str:
         """Place a call; return its SID."""
-        order = request.order(self.number, machine=self.machine)
-        placed = await self._pace.place(lambda: self.calls.dial(order), request)
-        self.news.refs[request.dial_id] = placed.call_sid
-        return placed.call_sid
+        fields = self._fields(request)
+        placed = await self._pace.place(lambda: self.rest.ask("POST", "Calls", fields), request)
+        call_sid = str(placed.get("sid", ""))
+        self.news.refs[request.dial_id] = call_sid
+        return call_sid
 
     def recall(self, dial_id: str, provider_call_id: str) -> None:
         """Remember the carrier's id of a dial that another process placed."""
@@ -182,34 +77,70 @@ class TwilioCarrier:
     async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
         """Return the state of a dial; without its id, of the oldest call to the number since."""
         with carrier_errors():
-            if call_sid := await self._told_id(dial_id):
-                return await self._fetch(dial_id, call_sid)
-            since = datetime.fromtimestamp(since_s, UTC)
-            known = await self.calls.search(to=to, since=since)
-        taken = {sid for ref, sid in self.news.refs.items() if ref != dial_id}
-        ours = [call for call in known if call.caller == self.number and call.call_sid not in taken]
-        if not ours:
-            return None
-        self.news.refs[dial_id] = ours[-1].call_sid
-        return await self._told(dial_id, _found(ours[-1]))
+            call_sid = await self._told_id(dial_id)
+            looked = self._fetch(call_sid) if call_sid else self._search(dial_id, to, since_s)
+            call = await looked
+        return None if call is None else await self._told(dial_id, _found(call))
 
     async def cancel(self, dial_id: str, ordered: str) -> None:
         """Stop the ringing."""
         with carrier_errors():
-            await self.calls.cancel(ordered)
+            await self.rest.ask("POST", _call(ordered), (("Status", "canceled"),))
 
     async def cost_of(self, provider_call_id: str) -> float | None:
         """Return the price of a call; Twilio knows it some time after the call."""
         with carrier_errors():
-            return (await self.calls.fetch(provider_call_id)).cost
+            return _found(await self.rest.ask("GET", _call(provider_call_id))).cost
 
-    async def _fetch(self, dial_id: str, call_sid: str) -> FoundCall | None:
+    def _fields(self, request: DialRequest) -> list[tuple[str, str]]:
+        ref = urlencode({"dial": request.dial_id})
+        status = f"{self.rest.public_url}{STATUS_PATH}?{ref}"
+        fields = [
+            ("To", request.to),
+            ("From", self.number),
+            ("Url", f"{self.rest.public_url}{VOICE_PATH}?{ref}"),
+            ("Method", "POST"),
+            ("Timeout", str(max(1, min(MOST_RING_S, round(request.patience_s))))),
+            ("StatusCallback", status),
+            ("StatusCallbackMethod", "POST"),
+            *(("StatusCallbackEvent", event) for event in EVENTS),
+        ]
+        if self.machine:
+            fields += [
+                ("MachineDetection", self.machine),
+                ("AsyncAmd", "true"),  # otherwise a person who answers hears silence for seconds
+                ("AsyncAmdStatusCallback", status),
+                ("AsyncAmdStatusCallbackMethod", "POST"),
+            ]
+        return fields
+
+    async def _fetch(self, call_sid: str) -> Mapping[str, Any] | None:
+        """Return a call; `None` if it was erased, or is one of a former account or carrier."""
         try:
-            return await self._told(dial_id, _found(await self.calls.fetch(call_sid)))
+            return await self.rest.ask("GET", _call(call_sid))
         except ServiceError as error:
             if error.failure.kind is Kind.NOT_FOUND:
-                return None  # erased, or a call of a former account or carrier
+                return None
             raise
+
+    async def _search(self, dial_id: str, to: str, since_s: float) -> Mapping[str, Any] | None:
+        """Return our oldest call to a number since a moment; `None` if there is none.
+
+        Twilio's filter uses the start, which a queued call lacks: so we filter here.
+        """
+        listed = await self.rest.ask("GET", "Calls", (("To", to), ("PageSize", "50")))
+        taken = {sid for ref, sid in self.news.refs.items() if ref != dial_id}
+        ours = [
+            call
+            for call in listed.get("calls", ())
+            if call.get("from") == self.number
+            and call.get("sid") not in taken
+            and _created_s(call) >= int(since_s)  # its times have no fractions
+        ]
+        if not ours:
+            return None
+        self.news.refs[dial_id] = str(ours[-1].get("sid", ""))
+        return ours[-1]
 
     async def _told(self, dial_id: str, found: FoundCall) -> FoundCall:
         """Add the SIP status to a call; it counts as going on while its last callback may come."""
@@ -234,12 +165,26 @@ class TwilioCarrier:
         return heard.call_ref if heard else ""
 
 
-def _found(record: CallRecord) -> FoundCall:
-    machine = record.answered_by.startswith(MACHINES)
+def _call(call_sid: str) -> str:
+    return f"Calls/{quote(call_sid, safe='')}"
+
+
+def _found(call: Mapping[str, Any]) -> FoundCall:
+    """Return a call from Twilio's record; its prices are texts, and negative."""
+    status, price = str(call.get("status", "")), number_of(call.get("price"))
+    machine = str(call.get("answered_by") or "").startswith(MACHINES)
     return FoundCall(
-        provider_call_id=record.call_sid,
-        outcome=outcome_of(OUTCOMES.get(record.status), machine=machine),
-        answered=record.status in ("in-progress", "completed"),
-        length_s=record.length_s or None,
-        cost=record.cost,
+        provider_call_id=str(call.get("sid", "")),
+        outcome=outcome_of(OUTCOMES.get(status), machine=machine),
+        answered=status in ("in-progress", "completed"),
+        length_s=number_of(call.get("duration")) or None,
+        cost=None if price is None else abs(price),
     )
+
+
+def _created_s(call: Mapping[str, Any]) -> float:
+    """Return when a call was ordered, in seconds since 1970; before any time if unknown."""
+    try:
+        return parsedate_to_datetime(str(call.get("date_created"))).timestamp()
+    except ValueError:
+        return float("-inf")

@@ -102,18 +102,9 @@ class TwilioRest:
     api_url: str = API_URL
     public_url: str = ""
 
-    @property
-    def transfers(self) -> bool:
-        """Whether a call can be transferred."""
-        return bool(self.public_url)
-
     async def press(self, call_ref: str, keys: str) -> bool:
         """Return False: only TwiML can play keys, and it would end the stream."""
         return False
-
-    async def transfer(self, call_ref: str, to: Destination, *, ring_s: float) -> Handover:
-        """Return that this is not offered: Twilio's leg waits for the result itself."""
-        return "not_offered"
 
     async def complete(self, call_ref: str) -> str | None:
         """End a call; one that has already ended is fine.

@@ -38,7 +38,9 @@ class WebrtcLeg(PlainLeg):
     def __init__(self, connection: SmallWebRTCConnection) -> None:
         """Create a leg on a connection, from our own page or from one without a keypad."""
         ours = isinstance(connection, BrowserConnection)
-        self.facts = LegFacts(transport="webrtc", sample_rate_hz=SAMPLE_RATE_HZ, keys=ours)
+        self.facts = LegFacts(
+            transport="webrtc", sample_rate_hz=SAMPLE_RATE_HZ, keys=ours, screen=True
+        )
         self._connection = connection
         if isinstance(connection, BrowserConnection):
             connection.page.hear = self._hear

@@ -1,221 +1,233 @@
-"""Outbound calls of the carrier: for the REST interface, and for transferred callers.
+"""Outbound calls: rings an account's callees, connects those who answer, and reports progress.
 
-The statuses arrive in the carrier's order, each with its number, at the given address. Source:
-twilio.com/docs/voice/api/call-resource, /voice/twiml/dial, /voice/twiml/refer,
-/voice/answering-machine-detection.
+The same for all carriers; each has its own `Exchange`, which says it in the carrier's words.
 """
 
 import asyncio
 import math
-import secrets
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Generic, Literal, TypeAlias, TypeVar
 
-import aiohttp
+from aiohttp import web
 
-from lab.simulators.carrier.callee import Callee, DialVerb, converse
+from lab.simulators.carrier.callee import Callee, Fate, converse
 from lab.simulators.carrier.carrier import Carrier
-from lab.simulators.carrier.manner import TwilioManner
+from lab.simulators.carrier.manner import CarrierManner
 from lab.simulators.carrier.webhook import (
     AgentServer,
     NotConnectedError,
     PhoneCall,
-    Twiml,
-    follow,
-    notify,
-    read_twiml,
+    post,
     web_session,
 )
+from lab.simulators.clock import utc_now
 
-# The names of statuses in the REST interface.
-EVENTS: Final[Mapping[str, str]] = {
-    "queued": "",
-    "initiated": "initiated",
-    "ringing": "ringing",
-    "in-progress": "answered",
-}
 VERDICT_S: Final = 2.0  # until the answering-machine detection has decided
-PRICE: Final = 0.0140  # chosen: for each started minute, in the account's currency
+
+End: TypeAlias = Fate | Literal["canceled"]
+"""The outcome of a call, which the ordering side may have cancelled."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Placed:
-    """An ordered call."""
+    """An ordered call.
+
+    Attributes:
+        order: Its fields.
+        events: Those that the order asks to be told of.
+        given_up: Set by the ordering side.
+        answered_by: The result of answering-machine detection.
+        price: Known only some time after the end.
+    """
 
     phone: PhoneCall
-    order: Mapping[str, str]
-    events: frozenset[str]
+    order: Mapping[str, Any]
     created: datetime
+    events: frozenset[str] = frozenset()
     status: str = "queued"
+    statuses: list[str] = field(default_factory=list[str])
+    given_up: asyncio.Event = field(default_factory=asyncio.Event)
+    answered: datetime | None = None
     answered_by: str | None = None
-    statuses: list[str] = field(default_factory=list)
+    ended: datetime | None = None
     carrier: Carrier | None = None
-    talked_s: int = 0  # whole seconds, as billed
-    price: str | None = None  # known only some time after the end
+    price: str | None = None
 
     @property
     def over(self) -> bool:
         """Whether the call has its final outcome."""
-        return self.status in {"completed", "busy", "no-answer", "failed", "canceled"}
+        return self.ended is not None
+
+    @property
+    def talked_s(self) -> int:
+        """Return the conversation's length in whole seconds, as billed."""
+        if self.answered is None or self.ended is None:
+            return 0
+        return max(1, round((self.ended - self.answered).total_seconds()))
+
+    @property
+    def minutes(self) -> int:
+        """Return the started minutes of the conversation."""
+        return math.ceil(self.talked_s / 60)
 
 
-class GivenTwiml(TwilioManner):
-    """Twilio's behaviour for a call whose TwiML came with the order."""
-
-    def __init__(self, twiml: Twiml) -> None:
-        self._twiml = twiml
-
-    async def ring(
-        self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
-    ) -> Twiml:
-        """Use that TwiML without a request."""
-        return self._twiml
+Dial = TypeVar("Dial", bound=Placed)
 
 
-class AskedUrl(TwilioManner):
-    """Twilio's behaviour for a call whose order has an instruction URL."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    async def ring(
-        self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
-    ) -> Twiml:
-        """Request the instructions."""
-        twiml = await follow(session, self._url, phone.form(), server=server)
-        if twiml.stream_url is None:
-            raise NotConnectedError(status=200, said=twiml.said)
-        return twiml
-
-
-class Exchange:
+class Exchange(ABC, Generic[Dial]):
     """Rings callees, and connects those who answer.
 
     Attributes:
         callees: The behaviour of each number; unknown numbers answer.
         server: The server for webhooks.
-        placed: Every call, by its CallSid.
-        repeats: How often each status is sent, as by a carrier without an answer.
-        billed_after_s: The time from a call's end to its price.
-        dialled: The callees of live calls.
+        placed: Every call, by its id.
+        repeats: How often each callback is sent, as one without an answer may be.
+        silent: Events without a callback.
+        refusals: Raised when an answered call is not wanted.
     """
 
-    def __init__(self, server: AgentServer | None) -> None:
+    refusals: ClassVar[tuple[type[Exception], ...]] = (NotConnectedError,)
+
+    def __init__(self, server: AgentServer | None = None) -> None:
         """Start without callees."""
         self.callees: dict[str, Callee] = {}
         self.server = server
-        self.placed: dict[str, Placed] = {}
+        self.placed: dict[str, Dial] = {}
         self.repeats = 1
-        self.billed_after_s = 2.0
-        self.dialled: list[DialVerb] = []
+        self.silent: set[str] = set()
 
-    async def run(self, placed: Placed) -> None:
+    async def run(self, placed: Dial) -> None:
         """Place a call, and report its progress until it is over."""
-        callee = self.callees.get(placed.phone.called, Callee())
-        async with web_session() as session:
-            await self._become(session, placed, "initiated")
-            await self._become(session, placed, "ringing")
-            ring_s = float(placed.order.get("Timeout", "60"))
-            await asyncio.sleep(min(callee.ring_s, ring_s))
-            if placed.over:
-                return
-            fate = "no-answer" if callee.ring_s > ring_s else callee.fate
-            if fate != "answered":
-                await self._become(session, placed, fate, SipResponseCode=str(callee.sip))
-                return
-            await self._talk(session, placed, callee)
+        await self._report_ringing(placed)
+        callee = self.callees.get(self.number(placed), Callee())
+        fate = await self._ring(placed, callee)
+        if placed.over:
+            return  # it was cancelled, which was reported
+        if fate == "answered":
+            await self._talk(placed, callee)
+        await self._report_end(placed, callee, fate)
 
-    async def _talk(self, session: aiohttp.ClientSession, placed: Placed, callee: Callee) -> None:
+    def number(self, placed: Dial) -> str:
+        """Return the callee's number."""
+        return placed.phone.called
+
+    @abstractmethod
+    def _ring_s(self, placed: Dial) -> float:
+        """Return how long the callee's telephone rings."""
+
+    @abstractmethod
+    def _manner(self, placed: Dial) -> CarrierManner:
+        """Return the carrier's behaviour for an answered call."""
+
+    @abstractmethod
+    async def _report_ringing(self, placed: Dial) -> None:
+        """Report that the callee's telephone rings."""
+
+    async def _report_answer(self, placed: Dial) -> None:
+        """Report that the callee has answered."""
+
+    async def _judge(self, placed: Dial, callee: Callee) -> None:
+        """Report the result of answering-machine detection, in a call in progress."""
+
+    @abstractmethod
+    async def _report_end(self, placed: Dial, callee: Callee, fate: End) -> None:
+        """Report the end, and some time later the price."""
+
+    def _agent(self, placed: Dial) -> AgentServer:
+        """Return the server of a call."""
+        del placed
         assert self.server is not None  # noqa: S101 - only it can order a call
-        await self._become(session, placed, "in-progress")
-        began_s = asyncio.get_running_loop().time()
-        said = placed.order.get("Twiml")
+        return self.server
+
+    async def _ring(self, placed: Dial, callee: Callee) -> End:
+        """Ring, and return the outcome."""
+        ring_s = self._ring_s(placed)
+        try:
+            async with asyncio.timeout(min(callee.ring_s, ring_s)):
+                await placed.given_up.wait()
+        except TimeoutError:
+            return "no-answer" if callee.ring_s > ring_s else callee.fate
+        return "canceled"
+
+    async def _talk(self, placed: Dial, callee: Callee) -> None:
+        placed.answered = utc_now()
+        await self._report_answer(placed)
+        server = self._agent(placed)
         carrier = Carrier(
-            self.server.base_url,
-            self.server.auth_token,
+            server.base_url,
+            server.auth_token,
             phone=placed.phone,
-            public_url=self.server.public_url,
-            manner=AskedUrl(placed.order["Url"]) if said is None else GivenTwiml(read_twiml(said)),
+            public_url=server.public_url,
+            manner=self._manner(placed),
         )
         try:
             async with carrier:
                 placed.carrier = carrier
-                await converse(carrier, callee, self._judge(session, placed, callee))
-        except NotConnectedError:
+                await converse(carrier, callee, self._judge(placed, callee))
+        except self.refusals:
             pass  # it was answered, and ordered to hang up
-        placed.talked_s = max(1, round(asyncio.get_running_loop().time() - began_s))
-        lasted = str(placed.talked_s)
-        await self._become(session, placed, "completed", SipResponseCode="200", CallDuration=lasted)
-        await asyncio.sleep(self.billed_after_s)
-        placed.price = f"-{math.ceil(placed.talked_s / 60) * PRICE:.5f}"
 
-    async def _judge(self, session: aiohttp.ClientSession, placed: Placed, callee: Callee) -> None:
-        url = placed.order.get("AsyncAmdStatusCallback")
-        if url is None or self.server is None:
-            return
-        await asyncio.sleep(VERDICT_S)
-        placed.answered_by = callee.answered_by
-        form = {
-            "AccountSid": placed.phone.account_sid,
-            "CallSid": placed.phone.call_sid,
-            "AnsweredBy": callee.answered_by,
-            "MachineDetectionDuration": str(round(VERDICT_S * 1000)),
-        }
-        await notify(session, url, form, server=self.server)
 
-    async def _become(
-        self, session: aiohttp.ClientSession, placed: Placed, status: str, **more: str
+async def call_back(
+    exchange: Exchange[Any], url: str | None, write: Callable[[], tuple[Any, Mapping[str, str]]]
+) -> None:
+    """Send a callback to an order's address, if it has one, as often as the exchange does.
+
+    Args:
+        exchange: Knows the server.
+        url: The address.
+        write: Returns a body and its headers, anew each time.
+    """
+    if url is None or exchange.server is None:
+        return
+    async with web_session() as session:
+        for _ in range(exchange.repeats):
+            await post(session, url, *write(), server=exchange.server)
+
+
+class OrderIntake:
+    """Accepts orders for calls, each recorded before any answer.
+
+    Attributes:
+        book: Every order: the call's id, the number, and the part that contains the agent's own
+            id.
+        swallow: How many more calls are placed without an answer.
+        calls_per_s: The rate of placing.
+    """
+
+    def __init__(self) -> None:
+        self.book: list[tuple[str, str, str]] = []
+        self.swallow = 0
+        self.calls_per_s = 100.0
+        self._placed_at = float("-inf")
+
+    def place(
+        self,
+        exchange: Exchange[Dial],
+        placed: Dial,
+        about: str,
+        start: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
-        placed.status = status
-        number = len(placed.statuses)
-        placed.statuses.append(status)
-        url = placed.order.get("StatusCallback")
-        if (
-            url is None
-            or self.server is None
-            or EVENTS.get(status, "completed") not in placed.events
-        ):
-            return
-        form = placed.phone.form() | {"CallStatus": status, "SequenceNumber": str(number)} | more
-        form["CallbackSource"] = "call-progress-events"
-        if placed.answered_by:
-            form["AnsweredBy"] = placed.answered_by
-        for _ in range(self.repeats):
-            await notify(session, url, form, server=self.server)
+        """Record an order, and start to ring."""
+        call_id = placed.phone.call_sid
+        exchange.placed[call_id] = placed
+        self.book.append((call_id, exchange.number(placed), about))
+        start(exchange.run(placed))
 
-    async def cancel(self, placed: Placed) -> None:
-        """Stop placing a call."""
-        async with web_session() as session:
-            await self._become(session, placed, "canceled", SipResponseCode="487")
+    def is_too_soon(self) -> bool:
+        """Return whether an order exceeds the rate; if not, count it."""
+        now = asyncio.get_running_loop().time()
+        if now - self._placed_at < 1 / self.calls_per_s:
+            return True
+        self._placed_at = now
+        return False
 
-    async def connect(
-        self, session: aiohttp.ClientSession, phone: PhoneCall, verb: DialVerb
-    ) -> dict[str, str]:
-        """Connect a live call with a callee; return the result for the verb's `action`."""
-        self.dialled.append(verb)
-        callee = self.callees.get(verb.number, Callee())
-        rang_s = min(callee.ring_s, verb.timeout_s)
-        await asyncio.sleep(rang_s)
-        fate = "no-answer" if callee.ring_s > verb.timeout_s else callee.fate
-        if verb.refers:
-            return {"ReferCallStatus": fate, "ReferSipResponseCode": "202",
-                    "NotifySipResponseCode": str(callee.sip)}  # fmt: skip
-        child = {"DialCallSid": "CA" + secrets.token_hex(16)}
-        if fate != "answered":
-            return child | {"DialCallStatus": fate, "DialSipResponseCode": str(callee.sip)}
-        if verb.callback and "answered" in verb.events and self.server:
-            told: dict[str, Any] = phone.form() | {
-                "CallSid": child["DialCallSid"],
-                "ParentCallSid": phone.call_sid,
-                "CallStatus": "in-progress",
-                "Direction": "outbound-dial",
-                "SequenceNumber": "2",
-            }
-            await notify(session, verb.callback, told, server=self.server)
-        await asyncio.sleep(callee.talk_s)
-        return child | {
-            "DialCallStatus": "completed",
-            "DialCallDuration": str(round(callee.talk_s)),
-        }
+    def lose_answer(self, request: web.Request) -> None:
+        """Break the connection of a request whose answer is to be swallowed."""
+        if self.swallow:
+            self.swallow -= 1
+            if request.transport is not None:
+                request.transport.abort()

@@ -4,31 +4,34 @@ Source: developer.exotel.com/docs/agentstream/stream-voicebot-applet.
 """
 
 import asyncio
-import base64
 import hmac
 import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import aiohttp
 from aiohttp import web
 
-from lab.simulators.carrier.callee import Callee, converse
-from lab.simulators.carrier.carrier import Carrier
-from lab.simulators.carrier.manner import ClearOrder, Complaint, MarkOrder, Order, PlayOrder, Said
+from lab.simulators.carrier.callee import Callee
+from lab.simulators.carrier.exchange import End, Exchange, OrderIntake, Placed, call_back
+from lab.simulators.carrier.manner import (
+    CarrierManner,
+    Complaint,
+    Order,
+    PlayOrder,
+    Said,
+    WireForm,
+)
 from lab.simulators.carrier.sound_code import plain_code
 from lab.simulators.carrier.webhook import (
-    ANSWER_S,
     AgentServer,
     LoopbackServer,
     NotConnectedError,
     PhoneCall,
     Twiml,
-    web_session,
 )
 from lab.simulators.clock import utc_now
 
@@ -37,11 +40,13 @@ MOST_BYTES: Final = 100 * 1024
 STEP_BYTES: Final = 320
 
 
-class ExotelManner:
+class ExotelManner(CarrierManner):
     """Exotel's: no webhook, name and password in the address, long pieces of plain samples."""
 
+    form = WireForm(
+        number="sequence_number", stream="stream_sid", counts=int, key={"duration": "120"}
+    )
     tick_s = 0.1
-    says_stop = True
 
     def __init__(self, *, key: str = "", token: str = "", rate_hz: int = 8000) -> None:
         """Call with the applet's credentials."""
@@ -95,51 +100,16 @@ class ExotelManner:
             },
         )
 
-    def numbered(self, message: Said, phone: PhoneCall, number: int) -> Said:
-        """Return the message with its number and its stream."""
-        return message | {"sequence_number": number, "stream_sid": phone.stream_sid}
-
-    def media(self, chunk: int, payload: bytes) -> Said:
-        """Return 100 ms."""
-        media = {
-            "chunk": chunk,
-            "timestamp": str(chunk * 100),
-            "payload": base64.b64encode(payload).decode(),
-        }
-        return {"event": "media", "media": media}
-
-    def key(self, digit: str) -> Said:
-        """Return `dtmf`."""
-        return {"event": "dtmf", "dtmf": {"duration": "120", "digit": digit}}
-
-    def echo(self, name: str) -> Said:
-        """Return `mark`."""
-        return {"event": "mark", "mark": {"name": name}}
-
     def stop(self, phone: PhoneCall) -> Said:
         """Return `stop`."""
         stop = {"call_sid": phone.call_sid, "account_sid": phone.account_sid, "reason": "callended"}
         return {"event": "stop", "stop": stop}
 
-    def order(self, message: Said, phone: PhoneCall) -> Order:
-        """Return the agent's order; sound in pieces that would break up gives a complaint."""
-        if message.get("stream_sid") != phone.stream_sid:
-            return Complaint("wrong stream_sid")
-        match message:
-            case {"event": "media", "media": {"payload": str(payload)}}:
-                return _play(base64.b64decode(payload))
-            case {"event": "mark", "mark": {"name": str(name)}}:
-                return MarkOrder(name)
-            case {"event": "clear"}:
-                return ClearOrder()
-            case _:
-                return Complaint("unknown event")
-
-
-def _play(sound: bytes) -> Order:
-    if not LEAST_BYTES <= len(sound) <= MOST_BYTES or len(sound) % STEP_BYTES:
-        return Complaint(f"a chunk of {len(sound)} bytes")
-    return PlayOrder(sound)
+    def play(self, sound: bytes) -> Order:
+        """Return the order to play a piece that does not break up."""
+        if not LEAST_BYTES <= len(sound) <= MOST_BYTES or len(sound) % STEP_BYTES:
+            return Complaint(f"a chunk of {len(sound)} bytes")
+        return PlayOrder(sound)
 
 
 def exotel_call(caller: str = "+15005550006", called: str = "+15005550100") -> PhoneCall:
@@ -166,19 +136,10 @@ MOST_RING_S: Final = 45.0  # chosen: the order does not say, and networks give u
 
 
 @dataclass(slots=True, kw_only=True)
-class ExotelDial:
-    """An ordered call."""
+class ExotelDial(Placed):
+    """An ordered call; its phone's caller is the number that Exotel calls."""
 
-    phone: PhoneCall  # its caller is the number that Exotel calls
-    order: Mapping[str, str]
-    events: frozenset[str]
-    created: datetime
     status: str = "in-progress"  # already in the answer to the order
-    answered: bool = False
-    ended: bool = False
-    price: str | None = None
-    carrier: Carrier | None = None
-    told: list[str] = field(default_factory=list[str])
 
 
 class GivenStream(ExotelManner):
@@ -195,79 +156,54 @@ class GivenStream(ExotelManner):
         return Twiml(stream_url=self._url, parameters={}, said="")
 
 
-class ExotelExchange:
-    """Rings an account's callees, and connects those who answer.
+class ExotelExchange(Exchange[ExotelDial]):
+    """Exotel's.
 
     Attributes:
-        callees: The behaviour of each number; unknown numbers answer.
-        server: The server for callbacks and streams.
-        placed: Every call, by its Sid.
-        repeats: How often each callback is sent, as one without an answer may be.
-        silent: Events without a callback.
         writes: The format of callbacks.
         billed_after_s: The time from a call's end to its price.
     """
 
+    refusals = (NotConnectedError, aiohttp.ClientError)
+
     def __init__(self, server: AgentServer | None = None) -> None:
         """Start without callees."""
-        self.callees: dict[str, Callee] = {}
-        self.server = server
-        self.placed: dict[str, ExotelDial] = {}
-        self.repeats = 1
-        self.silent: set[str] = set()
+        super().__init__(server)
         self.writes: Literal["parts", "form", "json"] = "parts"
         self.billed_after_s = 2.0
 
-    async def run(self, dial: ExotelDial) -> None:
-        """Place a call, and report its progress until it is over."""
-        callee = self.callees.get(dial.phone.caller, Callee())
-        await self._tell(dial, "ringing")
-        await asyncio.sleep(min(callee.ring_s, MOST_RING_S))
-        fate = "no-answer" if callee.ring_s > MOST_RING_S else callee.fate
-        if fate == "answered":
-            await self._talk(dial, callee)
-        dial.status = "completed" if fate == "answered" else fate
-        dial.ended = True
-        await self._tell(dial, "terminal")
+    def number(self, placed: ExotelDial) -> str:
+        """Return the stream's caller."""
+        return placed.phone.caller
+
+    def _ring_s(self, placed: ExotelDial) -> float:
+        del placed
+        return MOST_RING_S
+
+    def _manner(self, placed: ExotelDial) -> GivenStream:
+        return GivenStream(placed.order["StreamUrl"])
+
+    async def _report_ringing(self, placed: ExotelDial) -> None:
+        await self._tell(placed, "ringing")
+
+    async def _report_answer(self, placed: ExotelDial) -> None:
+        await self._tell(placed, "answered")
+
+    async def _report_end(self, placed: ExotelDial, callee: Callee, fate: End) -> None:
+        del callee
+        placed.status = "completed" if fate == "answered" else fate
+        placed.ended = utc_now()
+        await self._tell(placed, "terminal")
         await asyncio.sleep(self.billed_after_s)
-        dial.price = PRICE if dial.answered else "0.000"
+        placed.price = PRICE if placed.answered else "0.000"
 
-    async def _talk(self, dial: ExotelDial, callee: Callee) -> None:
-        assert self.server is not None  # noqa: S101 - only it can order a call
-        dial.answered = True
-        await self._tell(dial, "answered")
-        carrier = Carrier(
-            self.server.base_url,
-            "",
-            phone=dial.phone,
-            public_url=self.server.public_url,
-            manner=GivenStream(dial.order["StreamUrl"]),
-        )
-        try:
-            async with carrier:
-                dial.carrier = carrier
-                await converse(carrier, callee, _nobody_listens())
-        except (NotConnectedError, aiohttp.ClientError):
-            pass  # it was answered, and its stream was refused
-
-    async def _tell(self, dial: ExotelDial, event: str) -> None:
-        url = dial.order.get("StatusCallback")
-        if url is None or self.server is None or event in self.silent or event not in dial.events:
+    async def _tell(self, placed: ExotelDial, event: str) -> None:
+        url = placed.order.get("StatusCallback")
+        if url is None or self.server is None or event in self.silent or event not in placed.events:
             return
-        dial.told.append(event)
-        fields = told_of(dial, event)
-        async with web_session() as session:
-            for _ in range(self.repeats):
-                data, kind = written(fields, self.writes)
-                async with (
-                    asyncio.timeout(ANSWER_S),
-                    session.post(self.server.real(url), data=data, headers=kind),
-                ):
-                    pass
-
-
-async def _nobody_listens() -> None:
-    """Do nothing: this order has no answering-machine detection."""
+        placed.statuses.append(event)
+        fields = told_of(placed, event)
+        await call_back(self, url, lambda: written(fields, self.writes))
 
 
 def told_of(dial: ExotelDial, event: str) -> dict[str, str]:
@@ -319,7 +255,7 @@ def described(dial: ExotelDial) -> dict[str, Any]:
 
 # Exotel's REST interface for calls: orders, and records, by Sid only.
 #
-# Source: as `exotel_exchange.py`; the refusal of a number on the do-not-call list is as customers'
+# Source: as above; the refusal of a number on the do-not-call list is as customers'
 # code reads it (HTTP 403, "TRAI NDNC" in the message).
 
 NUMBER: Final = re.compile(r"\+[1-9]\d{6,14}")
@@ -329,30 +265,26 @@ EVENTS: Final = frozenset({"answered", "terminal", "ringing"})
 EVENTS_FIELD: Final = "StatusCallbackEvents[]"
 
 
-class ExotelAccount(LoopbackServer):
+class ExotelAccount(LoopbackServer, OrderIntake):
     """An account and its interface: `async with ExotelAccount(server) as account`.
 
     Attributes:
         url: Its address, for `transports.exotel.api_url`.
         exchange: Places its calls.
-        book: Every order, recorded before any answer: the call's Sid, the number, and our own id
-            in it.
         answer_with: A status to answer instead, as a fault.
-        swallow: How many more calls are placed without an answer.
         barred: Numbers on the do-not-call list.
         forgets: Whether it knows none of the calls.
     """
 
     def __init__(self, server: AgentServer | None = None) -> None:
         """Prepare."""
-        super().__init__()
+        LoopbackServer.__init__(self)
+        OrderIntake.__init__(self)
         self.account_sid = "exotel" + secrets.token_hex(3)
         self.api_key = secrets.token_hex(24)
         self.api_token = secrets.token_hex(24)
         self.exchange = ExotelExchange(server)
-        self.book: list[tuple[str, str, str]] = []
         self.answer_with: int | None = None
-        self.swallow = 0
         self.barred: set[str] = set()
         self.forgets = False
         base = "/v1/Accounts/{account}/Calls"
@@ -386,13 +318,8 @@ class ExotelAccount(LoopbackServer):
             events=events or frozenset({"terminal"}),
             created=utc_now(),
         )
-        self.exchange.placed[dial.phone.call_sid] = dial
-        self.book.append((dial.phone.call_sid, order["From"], order.get("CustomField", "")))
-        self._running.append(self._tasks.create_task(self.exchange.run(dial)))
-        if self.swallow:
-            self.swallow -= 1
-            if request.transport is not None:
-                request.transport.abort()
+        self.place(self.exchange, dial, order.get("CustomField", ""), self.start)
+        self.lose_answer(request)
         return web.json_response(described(dial))
 
     async def _describe(self, request: web.Request) -> web.Response:

@@ -1,9 +1,10 @@
 """The behaviour of a carrier: how it rings, and the messages on its media socket."""
 
 import base64
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeAlias
 
 import aiohttp
 
@@ -49,19 +50,51 @@ class Complaint:
 Order: TypeAlias = PlayOrder | MarkOrder | ClearOrder | Complaint
 
 
-class CarrierManner(Protocol):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WireForm:
+    """A carrier's spelling of the messages on its media socket.
+
+    Attributes:
+        number: The field with a message's number.
+        stream: The field with the stream's id.
+        counts: The type of numbers.
+        checks_stream: Whether orders must name the stream.
+        media: Further fields of the caller's sound.
+        began_ms: The timestamp of the stream's start.
+        key: Further fields of a pressed key.
+        dtmf: Further fields of its message.
+        wrong_stream: The complaint about an order for another stream.
+        unknown: The complaint about any other message.
+    """
+
+    number: str
+    stream: str
+    counts: type[int] | type[str] = str
+    checks_stream: bool = True
+    media: Mapping[str, str] = field(default_factory=dict[str, str])
+    began_ms: int = 0
+    key: Mapping[str, str] = field(default_factory=dict[str, str])
+    dtmf: Mapping[str, str] = field(default_factory=dict[str, str])
+    wrong_stream: str = ""
+    unknown: str = "unknown event"
+
+
+class CarrierManner(ABC):
     """The differences between carriers.
 
     Attributes:
+        form: The spelling of messages.
         code: The code of sound.
         tick_s: The length of the caller's sound in one message.
         says_stop: Whether a `stop` precedes the close of the socket.
     """
 
+    form: ClassVar[WireForm]
     code: SoundCode
-    tick_s: float
-    says_stop: bool
+    tick_s = 0.02
+    says_stop = True
 
+    @abstractmethod
     async def ring(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
     ) -> Twiml:
@@ -70,49 +103,80 @@ class CarrierManner(Protocol):
         Raises:
             NotConnectedError: The agent refuses it.
         """
-        ...
 
+    @abstractmethod
     async def after(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer, last: Twiml
     ) -> Twiml:
         """Ask for instructions after a stream that ended before its call; as `ring`."""
-        ...
 
+    @abstractmethod
     def opening(self, phone: PhoneCall, twiml: Twiml) -> Sequence[Said]:
         """Return the first messages of a stream."""
-        ...
+
+    @abstractmethod
+    def stop(self, phone: PhoneCall) -> Said:
+        """Return the message for the stream's end."""
 
     def numbered(self, message: Said, phone: PhoneCall, number: int) -> Said:
-        """Return a message with the fields that all messages carry."""
-        ...
+        """Return a message with its number and its stream."""
+        form = self.form
+        return message | {form.number: form.counts(number), form.stream: phone.stream_sid}
 
     def media(self, chunk: int, payload: bytes) -> Said:
         """Return a message with a piece of the caller's sound."""
-        ...
+        at_ms = self.form.began_ms + round(chunk * self.tick_s * 1000)
+        media = {
+            **self.form.media,
+            "chunk": self.form.counts(chunk),
+            "timestamp": str(at_ms),
+            "payload": base64.b64encode(payload).decode(),
+        }
+        return {"event": "media", "media": media}
 
     def key(self, digit: str) -> Said:
         """Return the message for a pressed key."""
-        ...
+        return {"event": "dtmf", **self.form.dtmf, "dtmf": {**self.form.key, "digit": digit}}
 
     def echo(self, name: str) -> Said:
         """Return the echo of a mark."""
-        ...
-
-    def stop(self, phone: PhoneCall) -> Said:
-        """Return the message for the stream's end."""
-        ...
+        return {"event": "mark", "mark": {"name": name}}
 
     def order(self, message: Said, phone: PhoneCall) -> Order:
         """Return the agent's order."""
-        ...
+        if self.form.checks_stream and message.get(self.form.stream) != phone.stream_sid:
+            return Complaint(self.form.wrong_stream or f"wrong {self.form.stream}")
+        return self.ordered(message) or Complaint(self.form.unknown)
+
+    def ordered(self, message: Said) -> Order | None:
+        """Return the order in a message for the right stream; `None` for an unknown one."""
+        match message:
+            case {"event": "media", "media": {"payload": str(payload)}}:
+                return self.play(base64.b64decode(payload))
+            case {"event": "mark", "mark": {"name": str(name)}}:
+                return MarkOrder(name)
+            case {"event": "clear"}:
+                return ClearOrder()
+            case _:
+                return None
+
+    def play(self, sound: bytes) -> Order:
+        """Return the order to play a piece, or the complaint about its size."""
+        return PlayOrder(sound)
 
 
-class TwilioManner:
-    """Twilio's: a signed form, TwiML, Media Streams."""
+class TwilioManner(CarrierManner):
+    """Twilio's: a signed form, TwiML, Media Streams. Complaints are its debugger's."""
 
+    form = WireForm(
+        number="sequenceNumber",
+        stream="streamSid",
+        media={"track": "inbound"},
+        key={"track": "inbound_track"},
+        wrong_stream="31951: bad JSON or wrong streamSid",
+        unknown="31951: unknown event",
+    )
     code = MULAW_CODE
-    tick_s = 0.02
-    says_stop = True
 
     async def ring(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
@@ -138,45 +202,7 @@ class TwilioManner:
         connected = {"event": "connected", "protocol": "Call", "version": "1.0.0"}
         return (connected, start_message(phone, twiml))
 
-    def numbered(self, message: Said, phone: PhoneCall, number: int) -> Said:
-        """Return the message with its number and its stream."""
-        return message | {"sequenceNumber": str(number), "streamSid": phone.stream_sid}
-
-    def media(self, chunk: int, payload: bytes) -> Said:
-        """Return 20 ms."""
-        return {
-            "event": "media",
-            "media": {
-                "track": "inbound",
-                "chunk": str(chunk),
-                "timestamp": str(round(chunk * self.tick_s * 1000)),
-                "payload": base64.b64encode(payload).decode(),
-            },
-        }
-
-    def key(self, digit: str) -> Said:
-        """Return `dtmf`."""
-        return {"event": "dtmf", "dtmf": {"track": "inbound_track", "digit": digit}}
-
-    def echo(self, name: str) -> Said:
-        """Return `mark`."""
-        return {"event": "mark", "mark": {"name": name}}
-
     def stop(self, phone: PhoneCall) -> Said:
         """Return `stop`."""
         stop = {"accountSid": phone.account_sid, "callSid": phone.call_sid}
         return {"event": "stop", "stop": stop}
-
-    def order(self, message: Said, phone: PhoneCall) -> Order:
-        """Return the agent's order; complaints have the numbers of Twilio's debugger."""
-        if message.get("streamSid") != phone.stream_sid:
-            return Complaint("31951: bad JSON or wrong streamSid")
-        match message:
-            case {"event": "media", "media": {"payload": str(payload)}}:
-                return PlayOrder(base64.b64decode(payload))
-            case {"event": "mark", "mark": {"name": str(name)}}:
-                return MarkOrder(name)
-            case {"event": "clear"}:
-                return ClearOrder()
-            case _:
-                return Complaint("31951: unknown event")

@@ -2,7 +2,7 @@
 
 Source: plivo.com/docs/voice/xml/audiostream, /voice/audio-streaming/audio-streaming,
 /voice/concepts/signature-validation, /voice/api/call. Its outbound calls are in
-`plivo_exchange.py`, its transfers in `plivo_hand_on.py`.
+`plivo_exchange.py`.
 """
 
 import asyncio
@@ -10,9 +10,9 @@ import base64
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 from xml.etree import ElementTree
 
@@ -21,15 +21,25 @@ from aiohttp import web
 
 from lab.simulators.carrier.callee import Callee, DialVerb
 from lab.simulators.carrier.carrier import Carrier
-from lab.simulators.carrier.manner import ClearOrder, Complaint, MarkOrder, Order, PlayOrder, Said
+from lab.simulators.carrier.manner import (
+    CarrierManner,
+    ClearOrder,
+    Complaint,
+    MarkOrder,
+    Order,
+    PlayOrder,
+    Said,
+    WireForm,
+)
 from lab.simulators.carrier.sound_code import MULAW_CODE, plain_code
 from lab.simulators.carrier.webhook import (
-    ANSWER_S,
     AgentServer,
     LoopbackServer,
     NotConnectedError,
     PhoneCall,
     Twiml,
+    ask,
+    post,
 )
 
 # Transfers of Plivo's live calls: `<Dial>`, its callbacks, its action.
@@ -98,11 +108,7 @@ class PlivoSwitch:
         if verb.callback is None or self.silent:
             return
         headers = self._signed(verb.callback, news)
-        async with (
-            asyncio.timeout(ANSWER_S),
-            session.post(server.real(verb.callback), data=news, headers=headers),
-        ):
-            pass
+        await post(session, verb.callback, news, headers, server=server)
 
 
 def read_plivo_dial(text: str) -> DialVerb | None:
@@ -159,14 +165,6 @@ MOST_HEADER_BYTES: Final = 512
 IN_ORDER: Final = 1000  # RFC 6455, 7.4.1
 
 
-class PlivoOrders(Protocol):
-    """Places an account's calls, and knows their records."""
-
-    async def ask(self, request: web.Request) -> web.StreamResponse:
-        """Answer requests about calls and orders, except for ending a live call."""
-        ...
-
-
 class PlivoAccount(LoopbackServer):
     """An account and the REST interface of its live calls: `async with PlivoAccount()`.
 
@@ -176,7 +174,7 @@ class PlivoAccount(LoopbackServer):
         auth_token: Signs its forms, and authorises commands.
         requests: Method, call and fields of every authorised request.
         answer_with: A status to answer instead, as a fault.
-        orders: Places its calls, if set.
+        orders: Answers requests about calls and orders, except for ending a live call, if set.
         switch: Connects its live calls with callees.
         ends_streams: Whether an order to a live call ends its stream; else it waits until the agent
             closes the stream.
@@ -190,7 +188,7 @@ class PlivoAccount(LoopbackServer):
         self.requests: list[tuple[str, str, dict[str, Any]]] = []
         self.answer_with: int | None = None
         self.calls: dict[str, Carrier] = {}
-        self.orders: PlivoOrders | None = None
+        self.orders: Callable[[web.Request], Awaitable[web.StreamResponse]] | None = None
         self.switch = PlivoSwitch(self.signed)
         self.ends_streams = False
         self.loses_orders = False
@@ -219,7 +217,7 @@ class PlivoAccount(LoopbackServer):
             return web.json_response({"error": "broken"}, status=self.answer_with)
         call = self.calls.get(request.match_info.get("call", ""))
         if self.orders is not None and (call is None or request.method == "GET"):
-            return await self.orders.ask(request)
+            return await self.orders(request)
         return await self._command(request, call)
 
     async def _command(self, request: web.Request, call: Carrier | None) -> web.Response:
@@ -258,10 +256,17 @@ def plivo_signature(token: str, url: str, form: Mapping[str, str], nonce: str) -
     return base64.b64encode(digest).decode()
 
 
-class PlivoManner:
+class PlivoManner(CarrierManner):
     """Plivo's: forms and XML, camel case, checkpoints for marks, no message at the end."""
 
-    tick_s = 0.02
+    form = WireForm(
+        number="sequenceNumber",
+        stream="streamId",
+        counts=int,
+        media={"track": "inbound"},
+        began_ms=1_705_312_200_000,
+        key={"track": "inbound", "timestamp": "1"},
+    )
     says_stop = False
 
     def __init__(
@@ -294,7 +299,8 @@ class PlivoManner:
         url = self._answer_url or f"{server.public_url}/plivo/voice"
         status = "in-progress" if self._answer_url else "ringing"
         form = plivo_form(phone, status) | self._told
-        said = self._read(await self._ask(session, url, form, server))
+        headers = self.account.signed(url, form)
+        said = self._read(await ask(session, url, form, headers, server=server))
         if said.stream_url is None:
             raise NotConnectedError(status=200, said=said.said)
         return said
@@ -307,28 +313,14 @@ class PlivoManner:
         A `<Dial>` in the answer is carried out first, and its action asked for instructions.
         """
         form = plivo_form(phone, "in-progress") | self._told
-        text = await self._ask(session, last.action or "", form, server)
-        while (verb := read_plivo_dial(text)) is not None:
-            told = await self.account.switch.connect(session, form, verb, server)
-            text = await self._ask(session, verb.action or "", form | told, server)
-        return self._read(text)
-
-    async def _ask(
-        self,
-        session: aiohttp.ClientSession,
-        url: str,
-        form: dict[str, str],
-        server: AgentServer,
-    ) -> str:
-        headers = self.account.signed(url, form)
-        async with (
-            asyncio.timeout(ANSWER_S),
-            session.post(server.real(url), data=form, headers=headers) as answer,
-        ):
-            text = await answer.text()
-            if not answer.ok:
-                raise NotConnectedError(status=answer.status, said=text)
-        return text
+        url, told = last.action or "", form
+        while True:
+            headers = self.account.signed(url, told)
+            text = await ask(session, url, told, headers, server=server)
+            if (verb := read_plivo_dial(text)) is None:
+                return self._read(text)
+            told = form | await self.account.switch.connect(session, form, verb, server)
+            url = verb.action or ""
 
     def _read(self, text: str) -> Twiml:
         root = ElementTree.fromstring(text)  # noqa: S314 - the answer of the server under test
@@ -379,23 +371,9 @@ class PlivoManner:
         )
 
     def numbered(self, message: Said, phone: PhoneCall, number: int) -> Said:
-        """Return the message with its number and its stream."""
-        more = {"sequenceNumber": number, "streamId": phone.stream_sid}
-        return message | more | {"extra_headers": self._extra_headers}
-
-    def media(self, chunk: int, payload: bytes) -> Said:
-        """Return 20 ms."""
-        media = {
-            "track": "inbound",
-            "timestamp": str(1_705_312_200_000 + chunk * 20),
-            "chunk": chunk,
-            "payload": base64.b64encode(payload).decode(),
-        }
-        return {"event": "media", "media": media}
-
-    def key(self, digit: str) -> Said:
-        """Return `dtmf`."""
-        return {"event": "dtmf", "dtmf": {"track": "inbound", "digit": digit, "timestamp": "1"}}
+        """Return a message with its number, its stream, and the headers."""
+        more = {"extra_headers": self._extra_headers}
+        return super().numbered(message, phone, number) | more
 
     def echo(self, name: str) -> Said:
         """Return `playedStream`."""
@@ -405,10 +383,8 @@ class PlivoManner:
         """Return nothing: Plivo sends no such message."""
         return {}
 
-    def order(self, message: Said, phone: PhoneCall) -> Order:
+    def ordered(self, message: Said) -> Order | None:
         """Return the agent's order."""
-        if message.get("streamId") != phone.stream_sid:
-            return Complaint("wrong streamId")
         match message:
             case {"event": "playAudio", "media": {"payload": str(payload)} as media}:
                 said = f"{media.get('contentType')};rate={media.get('sampleRate')}"
@@ -417,11 +393,10 @@ class PlivoManner:
                 return PlayOrder(base64.b64decode(payload))
             case {"event": "checkpoint", "name": str(name)}:
                 return MarkOrder(name)
+            case {"event": "clearAudio"}:
+                return ClearOrder()
             case _:
-                return ClearOrder() if message.get("event") == "clearAudio" else _UNKNOWN
-
-
-_UNKNOWN: Final = Complaint("unknown event")
+                return None
 
 
 def plivo_call(

@@ -7,18 +7,16 @@ a list and of a record). The fields of a hang-up are those of callbacks that cus
 """
 
 import asyncio
-import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final, Self
 
 from aiohttp import web
 
-from lab.simulators.carrier.callee import Callee, Fate, converse
-from lab.simulators.carrier.carrier import Carrier
-from lab.simulators.carrier.exchange import VERDICT_S
+from lab.simulators.carrier.callee import Callee
+from lab.simulators.carrier.exchange import VERDICT_S, End, Exchange, OrderIntake, Placed, call_back
 from lab.simulators.carrier.plivo import (
     PlivoAccount,
     PlivoManner,
@@ -26,13 +24,7 @@ from lab.simulators.carrier.plivo import (
     plivo_form,
     plivo_uuid,
 )
-from lab.simulators.carrier.webhook import (
-    ANSWER_S,
-    AgentServer,
-    NotConnectedError,
-    PhoneCall,
-    web_session,
-)
+from lab.simulators.carrier.webhook import AgentServer
 from lab.simulators.clock import utc_now
 
 INDIA: Final = timezone(timedelta(hours=5, minutes=30))  # records are in the console's own zone
@@ -49,159 +41,118 @@ class Cause:
     status: str
 
 
-CAUSES: Final[Mapping[Fate, Cause]] = {
+CAUSES: Final[Mapping[End, Cause]] = {
     "answered": Cause(4000, "Normal Hangup", "NORMAL_CLEARING", "completed"),
     "busy": Cause(3010, "Busy Line", "USER_BUSY", "busy"),
     "no-answer": Cause(6010, "Ring Timeout Reached", "NO_ANSWER", "no-answer"),
     "failed": Cause(2000, "Invalid Destination Address", "UNALLOCATED_NUMBER", "failed"),
+    "canceled": Cause(1000, "Canceled", "ORIGINATOR_CANCEL", "cancel"),
 }
-CANCELLED: Final = Cause(1000, "Canceled", "ORIGINATOR_CANCEL", "cancel")
 
 
 @dataclass(slots=True, kw_only=True)
-class PlivoDial:
-    """An ordered call."""
+class PlivoDial(Placed):
+    """An ordered call; its `place` is queued, live, between or record."""
 
-    phone: PhoneCall
     request_uuid: str
-    order: Mapping[str, Any]
-    created: datetime
-    place: str = "queued"  # live, between, record
-    status: str = "queued"
-    answered: datetime | None = None
-    ended: datetime | None = None
+    place: str = "queued"
     cause: Cause | None = None
     machine: bool = False
-    carrier: Carrier | None = None
-    statuses: list[str] = field(default_factory=list[str])
 
     @property
-    def over(self) -> bool:
-        """Whether the call has its final outcome."""
-        return self.cause is not None
-
-    @property
-    def talked_s(self) -> int:
-        """Return the conversation's length in whole seconds, as billed."""
-        if self.answered is None or self.ended is None:
-            return 0
-        return max(1, round((self.ended - self.answered).total_seconds()))
+    def total(self) -> str:
+        """Return its price."""
+        return f"{self.minutes * PRICE:.5f}"
 
 
-class PlivoExchange:
-    """Rings an account's callees, and connects those who answer.
+class PlivoExchange(Exchange[PlivoDial]):
+    """Plivo's.
 
     Attributes:
-        callees: The behaviour of each number; unknown numbers answer.
-        server: The server for webhooks.
-        placed: Every call, by its CallUUID.
         calls_per_s: The rate of placing; more calls wait.
-        repeats: How often each callback is sent, as one without an answer may be.
-        silent: Events without a callback.
         recorded_after_s: The time from a call's end to its record.
     """
 
     def __init__(self, account: PlivoAccount, server: AgentServer | None = None) -> None:
         """Start without callees."""
-        self.callees: dict[str, Callee] = {}
-        self.server = server
-        self.placed: dict[str, PlivoDial] = {}
+        super().__init__(server)
         self.calls_per_s = 2.0
-        self.repeats = 1
-        self.silent: set[str] = set()
         self.recorded_after_s = 2.0
         self._account = account
         self._free_at = 0.0
 
-    async def run(self, dial: PlivoDial) -> None:
-        """Place a call, and report its progress until it is over."""
+    def _ring_s(self, placed: PlivoDial) -> float:
+        return float(placed.order.get("ring_timeout", 120))
+
+    def _manner(self, placed: PlivoDial) -> PlivoManner:
+        url = placed.order["answer_url"]
+        return PlivoManner(self._account, answer_url=url, told=_requested(placed))
+
+    async def _report_ringing(self, placed: PlivoDial) -> None:
         loop = asyncio.get_running_loop()
         at = max(loop.time(), self._free_at)
         self._free_at = at + 1 / self.calls_per_s
         await asyncio.sleep(at - loop.time())
-        if dial.over:
+        if placed.over:
+            placed.given_up.set()
             return
-        callee = self.callees.get(dial.phone.called, Callee())
-        dial.place = "live"
-        await self._tell(dial, "ring_url", "Ring", "ringing")
-        ring_s = float(dial.order.get("ring_timeout", 120))
-        await asyncio.sleep(min(callee.ring_s, ring_s))
-        if dial.over:
-            return
-        fate = "no-answer" if callee.ring_s > ring_s else callee.fate
-        if fate == "answered":
-            await self._talk(dial, callee)
-        await self.end(dial, CAUSES[fate])
+        placed.place = "live"
+        await self._tell(placed, "ring_url", "Ring", "ringing")
 
-    async def _talk(self, dial: PlivoDial, callee: Callee) -> None:
-        assert self.server is not None  # noqa: S101 - only it can order a call
-        dial.status, dial.answered = "in-progress", utc_now()
-        dial.statuses.append("in-progress")
-        manner = PlivoManner(
-            self._account, answer_url=dial.order["answer_url"], told=_requested(dial)
-        )
-        carrier = Carrier(
-            self.server.base_url,
-            "",
-            phone=dial.phone,
-            public_url=self.server.public_url,
-            manner=manner,
-        )
-        try:
-            async with carrier:
-                dial.carrier = carrier
-                self._account.know(carrier)
-                await converse(carrier, callee, self._judge(dial, callee))
-        except NotConnectedError:
-            pass  # it was answered, and ordered to hang up
+    async def _report_answer(self, placed: PlivoDial) -> None:
+        placed.status = "in-progress"
+        placed.statuses.append("in-progress")
 
-    async def _judge(self, dial: PlivoDial, callee: Callee) -> None:
-        if not dial.order.get("machine_detection"):
+    async def _judge(self, placed: PlivoDial, callee: Callee) -> None:
+        assert placed.carrier is not None  # noqa: S101 - the call is in progress
+        self._account.know(placed.carrier)
+        if not placed.order.get("machine_detection"):
             return
         await asyncio.sleep(VERDICT_S)
-        dial.machine = callee.answered_by.startswith("machine")
-        if dial.machine:
+        placed.machine = callee.answered_by.startswith("machine")
+        if placed.machine:
             form = {"Machine": "true", "IfMachine": "continue"}
-            await self._post(dial, "machine_detection_url", "MachineDetection", form)
+            await self._post(placed, "machine_detection_url", "MachineDetection", form)
 
-    async def end(self, dial: PlivoDial, cause: Cause) -> None:
-        """Report a call's end, and record it some time later."""
-        dial.cause, dial.place, dial.ended = cause, "between", utc_now()
+    async def _report_end(self, placed: PlivoDial, callee: Callee, fate: End) -> None:
+        del callee
+        await self.finish(placed, fate)
+
+    async def finish(self, placed: PlivoDial, fate: End) -> None:
+        """Do so for a call that either side has ended."""
+        cause = CAUSES[fate]
+        placed.cause, placed.place, placed.ended = cause, "between", utc_now()
         told = {
             "HangupCause": cause.telephony,
             "HangupCauseCode": str(cause.code),
             "HangupCauseName": cause.name,
-            "HangupSource": "Callee" if dial.answered else "Carrier",
-            "Duration": str(dial.talked_s),
-            "BillDuration": str(math.ceil(dial.talked_s / 60) * 60),
-            "AnswerTime": f"{dial.answered:%Y-%m-%d %H:%M:%S}" if dial.answered else "",
-            "TotalCost": _price(dial),
+            "HangupSource": "Callee" if placed.answered else "Carrier",
+            "Duration": str(placed.talked_s),
+            "BillDuration": str(placed.minutes * 60),
+            "AnswerTime": f"{placed.answered:%Y-%m-%d %H:%M:%S}" if placed.answered else "",
+            "TotalCost": placed.total,
         }
-        told |= {"Machine": "true"} if dial.machine else {}
-        await self._tell(dial, "hangup_url", "Hangup", cause.status, **told)
+        told |= {"Machine": "true"} if placed.machine else {}
+        await self._tell(placed, "hangup_url", "Hangup", cause.status, **told)
         await asyncio.sleep(self.recorded_after_s)
-        dial.place = "record"
+        placed.place = "record"
 
     async def _tell(
-        self, dial: PlivoDial, address: str, event: str, status: str, **more: str
+        self, placed: PlivoDial, address: str, event: str, status: str, **more: str
     ) -> None:
-        dial.status = status
-        dial.statuses.append(status)
-        await self._post(dial, address, event, more)
+        placed.status = status
+        placed.statuses.append(status)
+        await self._post(placed, address, event, more)
 
-    async def _post(self, dial: PlivoDial, address: str, event: str, more: dict[str, str]) -> None:
-        url = dial.order.get(address)
-        if url is None or self.server is None or event in self.silent:
+    async def _post(
+        self, placed: PlivoDial, address: str, event: str, more: dict[str, str]
+    ) -> None:
+        url = placed.order.get(address)
+        if url is None or event in self.silent:
             return
-        form = plivo_form(dial.phone, dial.status) | _requested(dial) | {"Event": event} | more
-        async with web_session() as session:
-            for _ in range(self.repeats):
-                headers = self._account.signed(url, form)
-                async with (
-                    asyncio.timeout(ANSWER_S),
-                    session.post(self.server.real(url), data=form, headers=headers),
-                ):
-                    pass
+        form = plivo_form(placed.phone, placed.status) | _requested(placed) | {"Event": event}
+        form |= more
+        await call_back(self, url, lambda: (form, self._account.signed(url, form)))
 
 
 def record_of(dial: PlivoDial) -> dict[str, Any]:
@@ -211,7 +162,7 @@ def record_of(dial: PlivoDial) -> dict[str, Any]:
         "answer_time": _moment(dial.answered),
         "api_id": "1",
         "bill_duration": dial.talked_s,
-        "billed_duration": math.ceil(dial.talked_s / 60) * 60,
+        "billed_duration": dial.minutes * 60,
         "call_direction": "outbound",
         "call_duration": dial.talked_s,
         "call_uuid": uuid,
@@ -223,7 +174,7 @@ def record_of(dial: PlivoDial) -> dict[str, Any]:
         "parent_call_uuid": None,
         "resource_uri": f"/v1/Account/MA/Call/{uuid}/",
         "to_number": dial.phone.called.removeprefix("+"),
-        "total_amount": _price(dial),
+        "total_amount": dial.total,
         "total_rate": f"{PRICE:.5f}",
     }
 
@@ -232,55 +183,39 @@ def _requested(dial: PlivoDial) -> dict[str, str]:
     return {"RequestUUID": dial.request_uuid, "ALegRequestUUID": dial.request_uuid}
 
 
-def _price(dial: PlivoDial) -> str:
-    return f"{math.ceil(dial.talked_s / 60) * PRICE:.5f}"
-
-
 def _moment(at: datetime | None) -> str | None:
     return None if at is None else f"{at.astimezone(INDIA):%Y-%m-%d %H:%M:%S}+05:30"
 
 
 # Plivo's REST interface for calls: orders, the three places of a call, cancelling.
-#
-# Source: as `plivo_exchange.py`.
 
 NUMBER: Final = re.compile(r"[1-9]\d{6,14}")
 NEEDED: Final = ("from", "to", "answer_url")
 
 
-class PlivoRestApi:
+class PlivoRestApi(OrderIntake):
     """Accepts an account's orders: `async with PlivoRestApi(account, server) as api`.
 
     Attributes:
         exchange: Places the calls.
-        book: Every order, recorded before any answer: the call's id, the number, and the address
-            of its callbacks, which contains the agent's own id.
         one_id: Whether a request's id is its call's, as in every recorded case.
-        swallow: How many more calls are placed without an answer.
     """
 
     def __init__(self, account: PlivoAccount, server: AgentServer | None = None) -> None:
         """Prepare; the account listens already."""
+        super().__init__()
         self.exchange = PlivoExchange(account, server)
-        self.book: list[tuple[str, str, str]] = []
         self.one_id = False
-        self.swallow = 0
         self._account = account
-        self._tasks = asyncio.TaskGroup()
-        self._running: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
         """Accept the account's orders."""
-        await self._tasks.__aenter__()
-        self._account.orders = self
+        self._account.orders = self.ask
         return self
 
     async def __aexit__(self, *raised: Any) -> None:
-        """Accept no more, and stop all ringing."""
+        """Accept no more; the account stops all ringing."""
         self._account.orders = None
-        for item in self._running:
-            item.cancel()
-        await self._tasks.__aexit__(*raised)
 
     async def ask(self, request: web.Request) -> web.StreamResponse:
         """Answer requests about calls and orders."""
@@ -309,13 +244,8 @@ class PlivoRestApi:
             order=order,
             created=utc_now(),
         )
-        self.exchange.placed[phone.call_sid] = dial
-        self.book.append((phone.call_sid, phone.called, order.get("hangup_url", "")))
-        self._running.append(self._tasks.create_task(self.exchange.run(dial)))
-        if self.swallow:
-            self.swallow -= 1
-            if request.transport is not None:
-                request.transport.abort()
+        self.place(self.exchange, dial, order.get("hangup_url", ""), self._account.start)
+        self.lose_answer(request)
         answer = {"message": "call fired", "request_uuid": dial.request_uuid, "api_id": "1"}
         return web.json_response(answer, status=201)
 
@@ -347,8 +277,8 @@ class PlivoRestApi:
         for item in self.exchange.placed.values():
             known = item.phone.call_sid == uuid if of_call else item.request_uuid == uuid
             if known and not item.over and (of_call or item.answered is None):
-                cause = CANCELLED if item.answered is None else CAUSES["answered"]
-                self._running.append(self._tasks.create_task(self.exchange.end(item, cause)))
+                fate = "canceled" if item.answered is None else "answered"
+                self._account.start(self.exchange.finish(item, fate))
                 return web.Response(status=204)
         return _not_found()
 

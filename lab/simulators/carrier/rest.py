@@ -1,11 +1,14 @@
-"""The carrier's REST interface: places, finds, redirects and ends calls.
+"""Twilio's REST interface and its outbound calls: places, finds, redirects and ends calls.
 
-Source: twilio.com/docs/voice/api/call-resource, /api/errors/20003, /20404, /20429, /21211, /21215.
+The statuses arrive in the carrier's order, each with its number, at the given address. Source:
+twilio.com/docs/voice/api/call-resource, /api/errors/20003, /20404, /20429, /21211, /21215,
+/voice/twiml/dial, /voice/twiml/refer, /voice/answering-machine-detection.
 """
 
 import asyncio
 import hmac
 import re
+import secrets
 from collections.abc import Mapping
 from email.utils import format_datetime
 from typing import Any, Final
@@ -13,17 +16,171 @@ from typing import Any, Final
 import aiohttp
 from aiohttp import web
 
-from lab.simulators.carrier.callee import read_dial
+from lab.simulators.carrier import exchange as outbound
+from lab.simulators.carrier.callee import Callee, DialVerb, read_dial
 from lab.simulators.carrier.carrier import Carrier
-from lab.simulators.carrier.exchange import Exchange, Placed
-from lab.simulators.carrier.webhook import AgentServer, LoopbackServer, PhoneCall
+from lab.simulators.carrier.exchange import End, Exchange, OrderIntake, Placed, call_back
+from lab.simulators.carrier.manner import TwilioManner
+from lab.simulators.carrier.webhook import (
+    AgentServer,
+    LoopbackServer,
+    NotConnectedError,
+    PhoneCall,
+    Twiml,
+    follow,
+    notify,
+    read_twiml,
+    signature,
+    web_session,
+)
 from lab.simulators.clock import utc_now
 
 NUMBER: Final = re.compile(r"\+[1-9]\d{6,14}")
 MOST_TWIML_CHARS: Final = 4000
+# The names of statuses in the REST interface.
+EVENTS: Final[Mapping[str, str]] = {
+    "queued": "",
+    "initiated": "initiated",
+    "ringing": "ringing",
+    "in-progress": "answered",
+}
+PRICE: Final = 0.0140  # chosen: for each started minute, in the account's currency
 
 
-class CarrierRest(LoopbackServer):
+class GivenTwiml(TwilioManner):
+    """Twilio's behaviour for a call whose TwiML came with the order."""
+
+    def __init__(self, twiml: Twiml) -> None:
+        self._twiml = twiml
+
+    async def ring(
+        self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
+    ) -> Twiml:
+        """Use that TwiML without a request."""
+        return self._twiml
+
+
+class AskedUrl(TwilioManner):
+    """Twilio's behaviour for a call whose order has an instruction URL."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    async def ring(
+        self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
+    ) -> Twiml:
+        """Request the instructions."""
+        twiml = await follow(session, self._url, phone.form(), server=server)
+        if twiml.stream_url is None:
+            raise NotConnectedError(status=200, said=twiml.said)
+        return twiml
+
+
+class TwilioExchange(Exchange[Placed]):
+    """Twilio's: also for transferred callers.
+
+    Attributes:
+        billed_after_s: The time from a call's end to its price.
+        dialled: The callees of live calls.
+    """
+
+    def __init__(self, server: AgentServer | None = None) -> None:
+        """Start without callees."""
+        super().__init__(server)
+        self.billed_after_s = 2.0
+        self.dialled: list[DialVerb] = []
+
+    def _ring_s(self, placed: Placed) -> float:
+        return float(placed.order.get("Timeout", "60"))
+
+    def _manner(self, placed: Placed) -> TwilioManner:
+        said = placed.order.get("Twiml")
+        return AskedUrl(placed.order["Url"]) if said is None else GivenTwiml(read_twiml(said))
+
+    async def _report_ringing(self, placed: Placed) -> None:
+        await self._become(placed, "initiated")
+        await self._become(placed, "ringing")
+
+    async def _report_answer(self, placed: Placed) -> None:
+        await self._become(placed, "in-progress")
+
+    async def _judge(self, placed: Placed, callee: Callee) -> None:
+        url = placed.order.get("AsyncAmdStatusCallback")
+        if url is None or self.server is None:
+            return
+        await asyncio.sleep(outbound.VERDICT_S)
+        placed.answered_by = callee.answered_by
+        form = {
+            "AccountSid": placed.phone.account_sid,
+            "CallSid": placed.phone.call_sid,
+            "AnsweredBy": callee.answered_by,
+            "MachineDetectionDuration": str(round(outbound.VERDICT_S * 1000)),
+        }
+        async with web_session() as session:
+            await notify(session, url, form, server=self.server)
+
+    async def _report_end(self, placed: Placed, callee: Callee, fate: End) -> None:
+        placed.ended = utc_now()
+        if fate != "answered":
+            await self._become(placed, fate, SipResponseCode=str(callee.sip))
+            return
+        lasted = str(placed.talked_s)
+        await self._become(placed, "completed", SipResponseCode="200", CallDuration=lasted)
+        await asyncio.sleep(self.billed_after_s)
+        placed.price = f"-{placed.minutes * PRICE:.5f}"
+
+    async def cancel(self, placed: Placed) -> None:
+        """Stop placing a call."""
+        placed.ended = utc_now()
+        await self._become(placed, "canceled", SipResponseCode="487")
+
+    async def _become(self, placed: Placed, status: str, **more: str) -> None:
+        placed.status = status
+        number = len(placed.statuses)
+        placed.statuses.append(status)
+        url = placed.order.get("StatusCallback")
+        if url is None or EVENTS.get(status, "completed") not in placed.events:
+            return
+        form = placed.phone.form() | {"CallStatus": status, "SequenceNumber": str(number)} | more
+        form["CallbackSource"] = "call-progress-events"
+        if placed.answered_by:
+            form["AnsweredBy"] = placed.answered_by
+        token = self.server.auth_token if self.server else ""
+        headers = {"X-Twilio-Signature": signature(token, url, form)}
+        await call_back(self, url, lambda: (form, headers))
+
+    async def connect(
+        self, session: aiohttp.ClientSession, phone: PhoneCall, verb: DialVerb
+    ) -> dict[str, str]:
+        """Connect a live call with a callee; return the result for the verb's `action`."""
+        self.dialled.append(verb)
+        callee = self.callees.get(verb.number, Callee())
+        rang_s = min(callee.ring_s, verb.timeout_s)
+        await asyncio.sleep(rang_s)
+        fate = "no-answer" if callee.ring_s > verb.timeout_s else callee.fate
+        if verb.refers:
+            return {"ReferCallStatus": fate, "ReferSipResponseCode": "202",
+                    "NotifySipResponseCode": str(callee.sip)}  # fmt: skip
+        child = {"DialCallSid": "CA" + secrets.token_hex(16)}
+        if fate != "answered":
+            return child | {"DialCallStatus": fate, "DialSipResponseCode": str(callee.sip)}
+        if verb.callback and "answered" in verb.events and self.server:
+            told: dict[str, Any] = phone.form() | {
+                "CallSid": child["DialCallSid"],
+                "ParentCallSid": phone.call_sid,
+                "CallStatus": "in-progress",
+                "Direction": "outbound-dial",
+                "SequenceNumber": "2",
+            }
+            await notify(session, verb.callback, told, server=self.server)
+        await asyncio.sleep(callee.talk_s)
+        return child | {
+            "DialCallStatus": "completed",
+            "DialCallDuration": str(round(callee.talk_s)),
+        }
+
+
+class CarrierRest(LoopbackServer, OrderIntake):
     """The REST interface of an account: `async with CarrierRest(account_sid, token) as rest`.
 
     Attributes:
@@ -35,12 +192,8 @@ class CarrierRest(LoopbackServer):
         looks_after_s: The delay of that answer.
         changes_after_s: The time to carry out and answer an order to a live call.
         breaks_off: Whether such an order is carried out but its connection broken.
-        swallow: How many more calls are placed without an answer.
         not_permitted: Prefixes of numbers that the account may not call: its geo permissions.
-        calls_per_s: The rate of placing; more calls are refused.
         exchange: Places the calls.
-        book: Every ordered call, recorded before any answer: its CallSid, the number, and the
-            address of its callbacks, which contains the agent's own id.
     """
 
     def __init__(
@@ -53,18 +206,17 @@ class CarrierRest(LoopbackServer):
             auth_token: Authorises requests.
             server: The server for webhooks of outbound calls.
         """
-        super().__init__()
+        LoopbackServer.__init__(self)
+        OrderIntake.__init__(self)
         self.calls: dict[str, Carrier] = {}
         self.requests: list[tuple[str, str]] = []
         self.answer_with: int | None = None
         self.looks_with: int | None = None
         self.looks_after_s, self.changes_after_s = 0.0, 0.0
-        self.swallow, self.breaks_off = 0, False
+        self.breaks_off = False
         self.not_permitted: tuple[str, ...] = ()
         self.calls_per_s = 1.0
-        self.exchange = Exchange(server)
-        self.book: list[tuple[str, str, str]] = []
-        self._placed_at = float("-inf")
+        self.exchange = TwilioExchange(server)
         self._account_sid = account_sid
         self._proof = aiohttp.encode_basic_auth(account_sid, auth_token)
         base = "/2010-04-01/Accounts/{account}/Calls"
@@ -96,34 +248,19 @@ class CarrierRest(LoopbackServer):
             return refused
         if order["To"].startswith(self.not_permitted):
             return _refusal(403, 21215, f"Account not authorized to call {order['To']}.")
-        now = asyncio.get_running_loop().time()
-        if now - self._placed_at < 1 / self.calls_per_s:
+        if self.is_too_soon():
             return _refusal(429, 20429, "Too Many Requests")
-        self._placed_at = now
-        placed = self._place(order, frozenset(map(str, fields.getall("StatusCallbackEvent", []))))
-        if self.swallow:
-            self.swallow -= 1
-            if request.transport is not None:
-                request.transport.abort()
-        return web.json_response(_described(placed), status=201)
-
-    def _place(self, order: dict[str, str], events: frozenset[str]) -> Placed:
         phone = PhoneCall(
             caller=order["From"],
             called=order["To"],
             account_sid=self._account_sid,
             direction="outbound-api",
         )
-        placed = Placed(
-            phone=phone,
-            order=order,
-            events=events or frozenset({"completed"}),
-            created=utc_now(),
-        )
-        self.book.append((phone.call_sid, order["To"], order.get("StatusCallback", "")))
-        self.exchange.placed[phone.call_sid] = placed
-        self._running.append(self._tasks.create_task(self.exchange.run(placed)))
-        return placed
+        events = frozenset(map(str, fields.getall("StatusCallbackEvent", ["completed"])))
+        placed = Placed(phone=phone, order=order, events=events, created=utc_now())
+        self.place(self.exchange, placed, order.get("StatusCallback", ""), self.start)
+        self.lose_answer(request)
+        return web.json_response(_described(placed), status=201)
 
     async def _list(self, request: web.Request) -> web.Response:
         if refused := self._turned_away(request):

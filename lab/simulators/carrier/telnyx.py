@@ -19,7 +19,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from lab.simulators import clock
 from lab.simulators.carrier.carrier import Carrier
-from lab.simulators.carrier.manner import ClearOrder, Complaint, MarkOrder, Order, PlayOrder, Said
+from lab.simulators.carrier.manner import (
+    CarrierManner,
+    Complaint,
+    Order,
+    PlayOrder,
+    Said,
+    WireForm,
+)
 from lab.simulators.carrier.sound_code import MULAW_CODE, plain_code
 from lab.simulators.carrier.webhook import (
     ANSWER_S,
@@ -72,7 +79,6 @@ class TelnyxAccount(LoopbackServer):
         self.repeats = 1
         self.people: dict[str, str] = {}
         self._webhook = ""
-        self._ringing: set[asyncio.Task[None]] = set()
         self.calls: dict[str, HangsUp] = {}
         self._private = Ed25519PrivateKey.generate()
         self.over: set[str] = set()
@@ -166,9 +172,7 @@ class TelnyxAccount(LoopbackServer):
             self.commands.append((call, action, fields))
             self._news.notify_all()
         if action == "transfer" and not again:
-            task = asyncio.get_running_loop().create_task(self._tell_of_person(fields))
-            self._ringing.add(task)
-            task.add_done_callback(self._ringing.discard)
+            self.start(self._tell_of_person(fields))
         if action in ("hangup", "reject"):
             self.over.add(call)
         if action == "hangup" and call in self.calls:
@@ -183,14 +187,16 @@ class TelnyxAccount(LoopbackServer):
             "client_state": fields["target_leg_client_state"],
             "direction": "outgoing",
         }
-        async with aiohttp.ClientSession() as session:
-            await self.tell(session, self._webhook, "call.initiated", leg)
-            if ends == "answered":
-                await self.tell(session, self._webhook, "call.answered", leg)
-                await self.tell(session, self._webhook, "call.bridged", leg)
-                return
-            await asyncio.sleep(float(fields["timeout_secs"]) if ends == "timeout" else 0.0)
-            await self.tell(session, self._webhook, "call.hangup", leg | {"hangup_cause": ends})
+        with suppress(NotConnectedError, aiohttp.ClientError):  # nothing follows from a refusal
+            async with aiohttp.ClientSession() as session:
+                await self.tell(session, self._webhook, "call.initiated", leg)
+                if ends == "answered":
+                    await self.tell(session, self._webhook, "call.answered", leg)
+                    await self.tell(session, self._webhook, "call.bridged", leg)
+                    return
+                await asyncio.sleep(float(fields["timeout_secs"]) if ends == "timeout" else 0.0)
+                over = leg | {"hangup_cause": ends}
+                await self.tell(session, self._webhook, "call.hangup", over)
 
 
 def _was_given(
@@ -203,11 +209,17 @@ def _was_given(
     ]
 
 
-class TelnyxManner:
-    """Telnyx's: signed events, commands by REST, snake case."""
+class TelnyxManner(CarrierManner):
+    """Telnyx's: signed events, commands by REST, snake case. Complaints are `error` frames."""
 
-    tick_s = 0.02
-    says_stop = True
+    form = WireForm(
+        number="sequence_number",
+        stream="stream_id",
+        checks_stream=False,
+        media={"track": "inbound"},
+        dtmf={"occurred_at": "2026-11-21T12:00:00.0Z"},
+        unknown="100002: unknown event",
+    )
 
     def __init__(self, account: TelnyxAccount, *, codec: str = "PCMU") -> None:
         """Call through an account, with the codec that the agent is expected to request."""
@@ -290,48 +302,17 @@ class TelnyxManner:
             },
         )
 
-    def numbered(self, message: Said, phone: PhoneCall, number: int) -> Said:
-        """Return the message with its number and its stream."""
-        return message | {"sequence_number": str(number), "stream_id": phone.stream_sid}
-
-    def media(self, chunk: int, payload: bytes) -> Said:
-        """Return 20 ms."""
-        media = {
-            "track": "inbound",
-            "chunk": str(chunk),
-            "timestamp": str(chunk * 20),
-            "payload": base64.b64encode(payload).decode(),
-        }
-        return {"event": "media", "media": media}
-
-    def key(self, digit: str) -> Said:
-        """Return `dtmf`."""
-        return {"event": "dtmf", "occurred_at": "2026-11-21T12:00:00.0Z", "dtmf": {"digit": digit}}
-
-    def echo(self, name: str) -> Said:
-        """Return `mark`."""
-        return {"event": "mark", "mark": {"name": name}}
-
     def stop(self, phone: PhoneCall) -> Said:
         """Return `stop`."""
         stop = {"user_id": "3E6F995F", "call_control_id": phone.call_sid}
         return {"event": "stop", "stop": stop}
 
-    def order(self, message: Said, phone: PhoneCall) -> Order:
-        """Return the agent's order; complaints have the codes of `error` frames."""
-        match message:
-            case {"event": "media", "media": {"payload": str(payload)}}:
-                sound = base64.b64decode(payload)
-                seconds = len(sound) / self.code.sample_bytes / self.code.rate_hz
-                if not 0.02 <= seconds <= 30:
-                    return Complaint(f"100003: a chunk of {seconds:.3f} s")
-                return PlayOrder(sound)
-            case {"event": "mark", "mark": {"name": str(name)}}:
-                return MarkOrder(name)
-            case {"event": "clear"}:
-                return ClearOrder()
-            case _:
-                return Complaint("100002: unknown event")
+    def play(self, sound: bytes) -> Order:
+        """Return the order to play a piece of a valid length."""
+        seconds = len(sound) / self.code.sample_bytes / self.code.rate_hz
+        if not 0.02 <= seconds <= 30:
+            return Complaint(f"100003: a chunk of {seconds:.3f} s")
+        return PlayOrder(sound)
 
 
 def telnyx_call(caller: str = "+15005550006", called: str = "+15005550100") -> PhoneCall:

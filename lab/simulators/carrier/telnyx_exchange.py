@@ -10,8 +10,8 @@ import asyncio
 import math
 import re
 import uuid
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -20,9 +20,8 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp import web
 
-from lab.simulators.carrier.callee import Callee, Fate, converse
-from lab.simulators.carrier.carrier import Carrier
-from lab.simulators.carrier.exchange import VERDICT_S
+from lab.simulators.carrier.callee import Callee
+from lab.simulators.carrier.exchange import VERDICT_S, End, Exchange, OrderIntake, Placed
 from lab.simulators.carrier.telnyx import (
     TelnyxAccount,
     TelnyxManner,
@@ -42,11 +41,12 @@ from lab.simulators.clock import utc_now
 NUMBER: Final = re.compile(r"\+[1-9]\d{6,14}")
 KNOWN_S: Final = 600.0  # after its end, while a call's status is still available
 PRICE: Final = 0.0070  # chosen: for each started minute, in the account's currency
-CAUSES: Final[Mapping[Fate, tuple[str, str]]] = {
+CAUSES: Final[Mapping[End, tuple[str, str]]] = {
     "answered": ("normal_clearing", "200"),
     "busy": ("user_busy", "486"),
     "no-answer": ("timeout", "unspecified"),
     "failed": ("not_found", "404"),
+    "canceled": ("originator_cancel", "487"),
 }
 STANDARD: Final = {"human": "human", "machine_start": "machine", "unknown": "not_sure"}
 PREMIUM: Final = {
@@ -58,19 +58,20 @@ PREMIUM: Final = {
 
 
 @dataclass(slots=True, kw_only=True)
-class TelnyxPlaced:
-    """An ordered call."""
+class TelnyxPlaced(Placed):
+    """An ordered call.
 
-    phone: PhoneCall
-    order: Mapping[str, Any]
-    created: datetime
+    Attributes:
+        told: Its events, as the list of events has them.
+    """
+
     leg_id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    carrier: Carrier | None = None
-    answered: bool = False
-    ended: datetime | None = None
-    lasted_s: float = 0.0
-    given_up: asyncio.Event = field(default_factory=asyncio.Event)  # by the ordering side
-    events: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    told: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+
+    @property
+    def lasted_s(self) -> float:
+        """Return the time from the order to the end."""
+        return 0.0 if self.ended is None else (self.ended - self.created).total_seconds()
 
     async def hang_up(self, *, by: str = "agent") -> None:
         """End it, even while it rings."""
@@ -96,7 +97,7 @@ class TelnyxPlaced:
             "call_leg_id": self.leg_id,
             "call_session_id": "ff55a038-6f5d-11ef-9692-02420aeffb1f",
             "client_state": self.order.get("client_state"),
-            "is_alive": self.answered and self.ended is None,
+            "is_alive": self.answered is not None and self.ended is None,
             "start_time": self.created.isoformat(),
         }
         if self.ended is None:
@@ -116,7 +117,7 @@ class DialManner(TelnyxManner):
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
     ) -> Twiml:
         """Report the answer, and wait for the stream command."""
-        await self._exchange.tell(session, self._placed, "call.answered")
+        await self._exchange.tell(self._placed, "call.answered")
         asked = self.account.asked(phone.call_sid, "streaming_start", "hangup")
         action, fields = await asked
         if action == "hangup":
@@ -128,52 +129,77 @@ class DialManner(TelnyxManner):
         return self._placed.payload(**_state(self.account, self._placed))
 
 
-class TelnyxExchange:
-    """Rings an account's callees, and connects those who answer.
-
-    Create it before the account listens: `async with telnyx_exchange() as exchange`.
+class TelnyxExchange(Exchange[TelnyxPlaced], OrderIntake):
+    """Telnyx's. Create it before the account listens: `async with telnyx_exchange() as exchange`.
 
     Attributes:
         account: Its REST interface takes the orders.
         connection_id: Of the application that may place calls.
-        callees: The behaviour of each number; unknown numbers answer.
-        placed: Every call, by its `call_control_id`.
-        book: Every ordered call, recorded before any answer: its `call_control_id`, the number,
-            and the state, which contains the agent's own id.
-        calls_per_s: The rate of placing; more calls are refused.
-        too_soon: How many were refused.
-        swallow: How many more calls are placed without an answer.
+        too_soon: How many orders were refused, because they exceeded the rate.
         mute: Events are not sent, only listed.
         behind: The list of events is still empty.
         tells_cost: Whether the application reports costs.
         billed_after_s: The time from a call's end to its cost.
     """
 
+    refusals = (NotConnectedError, TimeoutError)
+
     def __init__(self, account: TelnyxAccount, *, codec: str = "PCMU") -> None:
+        Exchange.__init__(self)
+        OrderIntake.__init__(self)
         self.account = account
         self.connection_id = "1684641123236054244"
-        self.callees: dict[str, Callee] = {}
-        self.placed: dict[str, TelnyxPlaced] = {}
-        self.book: list[tuple[str, str, str]] = []
-        self.calls_per_s = 100.0
         self.too_soon = 0
-        self.swallow = 0
         self.mute = False
         self.behind = False
         self.tells_cost = True
         self.billed_after_s = 2.0
-        self.running: set[asyncio.Task[None]] = set()
         self._codec = codec
-        self._placed_at = float("-inf")
         router = account.app.router
         router.add_post("/v2/calls", self._create)
         router.add_get("/v2/calls/{call}", self._status)
         router.add_get("/v2/connections/{connection}/active_calls", self._active)
         router.add_get("/v2/call_events", self._events)
 
-    async def tell(
-        self, session: aiohttp.ClientSession, placed: TelnyxPlaced, event: str, **more: str
-    ) -> None:
+    def _ring_s(self, placed: TelnyxPlaced) -> float:
+        return float(placed.order.get("timeout_secs", 30))
+
+    def _agent(self, placed: TelnyxPlaced) -> AgentServer:
+        where = urlsplit(placed.order["webhook_url"])
+        url = f"{where.scheme}://{where.netloc}"
+        return AgentServer(base_url=url, public_url=url, auth_token="")
+
+    def _manner(self, placed: TelnyxPlaced) -> DialManner:
+        return DialManner(self, placed, codec=self._codec)
+
+    async def _report_ringing(self, placed: TelnyxPlaced) -> None:
+        await self.tell(placed, "call.initiated", state="bridging")
+
+    async def _judge(self, placed: TelnyxPlaced, callee: Callee) -> None:
+        means = placed.order.get("answering_machine_detection", "disabled")
+        if means == "disabled":
+            return
+        await asyncio.sleep(VERDICT_S)
+        premium = means == "premium"
+        result = (PREMIUM if premium else STANDARD).get(callee.answered_by, "not_sure")
+        event = f"call.machine.{'premium.' if premium else ''}detection.ended"
+        await self.tell(placed, event, result=result)
+
+    async def _report_end(self, placed: TelnyxPlaced, callee: Callee, fate: End) -> None:
+        placed.ended = utc_now()
+        self.account.over.add(placed.phone.call_sid)
+        cause, sip_code = CAUSES[fate]
+        in_time = callee.ring_s <= self._ring_s(placed)
+        if callee.sip_code is not None and in_time and fate not in ("answered", "canceled"):
+            cause, sip_code = "call_rejected", str(callee.sip_code)  # its word for any unusual end
+        said = {"hangup_cause": cause, "sip_hangup_cause": sip_code, "hangup_source": "callee"}
+        await self.tell(placed, "call.hangup", state="hangup", **said)
+        if self.tells_cost and placed.answered:
+            await asyncio.sleep(self.billed_after_s)
+            total = f"{math.ceil(placed.lasted_s / 60) * PRICE:.5f}"
+            await self.tell(placed, "call.cost", status="valid", total_cost=total)
+
+    async def tell(self, placed: TelnyxPlaced, event: str, **more: str) -> None:
         """Record an event, and send it to the order's address."""
         payload = placed.payload(**_state(self.account, placed), **more)
         data = {"event_type": event, "payload": payload, "record_type": "event"}
@@ -186,98 +212,29 @@ class TelnyxExchange:
             "type": "webhook",
             "metadata": {"event": {"data": data}, "status": "delivered"},
         }
-        placed.events.append(noted)
+        placed.told.append(noted)
         if not self.mute:
-            await self.account.tell(session, placed.order["webhook_url"], event, payload)
+            async with web_session() as session:
+                await self.account.tell(session, placed.order["webhook_url"], event, payload)
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
         if refused := self.account.turned_away(request):
             return refused
         order = await request.json()
-        if refused := self._refused(order):
+        if refused := _refused(order, self.connection_id):
             return refused
-        again = [item for item in self.placed.values() if _same(item.order, order)]
-        if not again and self._too_soon():
-            return telnyx_refusal(429, "10011", "Too many requests")
-        placed = again[0] if again else self._place(order)
-        if self.swallow:
-            self.swallow -= 1
-            if request.transport is not None:
-                request.transport.abort()
+        placed = next((it for it in self.placed.values() if _same(it.order, order)), None)
+        if placed is None:
+            if self.is_too_soon():
+                self.too_soon += 1
+                return telnyx_refusal(429, "10011", "Too many requests")
+            phone = telnyx_call(caller=order["from"], called=order["to"])
+            placed = TelnyxPlaced(phone=phone, order=order, created=utc_now())
+            self.account.calls[phone.call_sid] = placed
+            state = order.get("client_state", "")
+            self.place(self, placed, state, lambda work: self.account.start(_reported(work)))
+        self.lose_answer(request)
         return web.json_response({"data": placed.described() | {"is_alive": False}})
-
-    def _refused(self, order: Mapping[str, Any]) -> web.Response | None:
-        """Return the answer to an invalid order."""
-        if order.get("connection_id") != self.connection_id:
-            return telnyx_refusal(422, "10017", "Associated resource does not exist")
-        if not all(NUMBER.fullmatch(str(order.get(name))) for name in ("to", "from")):
-            return telnyx_refusal(422, "10016", "Phone number must be in +E.164 format")
-        return None
-
-    def _too_soon(self) -> bool:
-        now, last = asyncio.get_running_loop().time(), self._placed_at
-        if now - last < 1 / self.calls_per_s:
-            self.too_soon += 1
-            return True
-        self._placed_at = now
-        return False
-
-    def _place(self, order: Mapping[str, Any]) -> TelnyxPlaced:
-        phone = telnyx_call(caller=order["from"], called=order["to"])
-        placed = TelnyxPlaced(phone=phone, order=order, created=utc_now())
-        self.book.append((phone.call_sid, phone.called, order.get("client_state", "")))
-        self.placed[phone.call_sid] = placed
-        self.account.calls[phone.call_sid] = placed
-        task = asyncio.get_running_loop().create_task(self._run(placed))
-        self.running.add(task)
-        task.add_done_callback(self.running.discard)
-        return placed
-
-    async def _run(self, placed: TelnyxPlaced) -> None:
-        """Ring a callee, connect them if they answer, and report the progress until the end."""
-        callee = self.callees.get(placed.phone.called, Callee())
-        async with web_session() as session:
-            began_s = asyncio.get_running_loop().time()
-            await self.tell(session, placed, "call.initiated", state="bridging")
-            cause, sip_code = await _ring(placed, callee)
-            if cause == "normal_clearing":
-                await self._talk(session, placed, callee)
-            placed.ended = utc_now()
-            placed.lasted_s = asyncio.get_running_loop().time() - began_s
-            self.account.over.add(placed.phone.call_sid)
-            said = {"hangup_cause": cause, "sip_hangup_cause": sip_code, "hangup_source": "callee"}
-            await self.tell(session, placed, "call.hangup", state="hangup", **said)
-            if self.tells_cost and placed.answered:
-                await asyncio.sleep(self.billed_after_s)
-                total = f"{math.ceil(placed.lasted_s / 60) * PRICE:.5f}"
-                await self.tell(session, placed, "call.cost", status="valid", total_cost=total)
-
-    async def _talk(
-        self, session: aiohttp.ClientSession, placed: TelnyxPlaced, callee: Callee
-    ) -> None:
-        placed.answered = True
-        where = urlsplit(placed.order["webhook_url"])
-        manner = DialManner(self, placed, codec=self._codec)
-        url = f"{where.scheme}://{where.netloc}"
-        carrier = Carrier(url, "", phone=placed.phone, manner=manner)
-        try:
-            async with carrier:
-                placed.carrier = carrier
-                await converse(carrier, callee, self._judge(session, placed, callee))
-        except (NotConnectedError, TimeoutError):
-            return  # it was answered, but not wanted
-
-    async def _judge(
-        self, session: aiohttp.ClientSession, placed: TelnyxPlaced, callee: Callee
-    ) -> None:
-        means = placed.order.get("answering_machine_detection", "disabled")
-        if means == "disabled":
-            return
-        await asyncio.sleep(VERDICT_S)
-        premium = means == "premium"
-        result = (PREMIUM if premium else STANDARD).get(callee.answered_by, "not_sure")
-        event = f"call.machine.{'premium.' if premium else ''}detection.ended"
-        await self.tell(session, placed, event, result=result)
 
     async def _status(self, request: web.Request) -> web.Response:
         if refused := self.account.turned_away(request):
@@ -302,7 +259,7 @@ class TelnyxExchange:
         found = [
             event
             for item in self.placed.values()
-            for event in item.events
+            for event in item.told
             if item.phone.called == to
             and not self.behind
             and datetime.fromisoformat(event["event_timestamp"]) >= datetime.fromisoformat(since)
@@ -315,25 +272,22 @@ async def telnyx_exchange() -> AsyncIterator[TelnyxExchange]:
     """Run an account that places calls, during the block."""
     exchange = TelnyxExchange(TelnyxAccount())
     async with exchange.account:
-        try:
-            yield exchange
-        finally:
-            running = tuple(exchange.running)
-            for item in running:
-                item.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+        yield exchange
 
 
-async def _ring(placed: TelnyxPlaced, callee: Callee) -> tuple[str, str]:
-    ring_s = float(placed.order.get("timeout_secs", 30))
-    try:
-        async with asyncio.timeout(min(callee.ring_s, ring_s)):
-            await placed.given_up.wait()
-    except TimeoutError:
-        if callee.sip_code is not None and callee.ring_s <= ring_s:
-            return "call_rejected", str(callee.sip_code)  # its word for any unusual end
-        return CAUSES["no-answer" if callee.ring_s > ring_s else callee.fate]
-    return "originator_cancel", "487"
+async def _reported(work: Coroutine[Any, Any, None]) -> None:
+    """Do some work until the agent's side does not accept a report."""
+    with suppress(NotConnectedError, aiohttp.ClientError, TimeoutError):
+        await work
+
+
+def _refused(order: Mapping[str, Any], connection_id: str) -> web.Response | None:
+    """Return the answer to an invalid order."""
+    if order.get("connection_id") != connection_id:
+        return telnyx_refusal(422, "10017", "Associated resource does not exist")
+    if not all(NUMBER.fullmatch(str(order.get(name))) for name in ("to", "from")):
+        return telnyx_refusal(422, "10016", "Phone number must be in +E.164 format")
+    return None
 
 
 def _known(placed: TelnyxPlaced) -> bool:

@@ -8,7 +8,7 @@ import base64
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 from xml.etree import ElementTree
@@ -40,12 +40,18 @@ class LoopbackServer:
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
         return self
 
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do some work until the block ends."""
+        self._running.append(self._tasks.create_task(work))
+
     async def __aexit__(self, *raised: Any) -> None:
-        """Stop listening, and cancel the calls in progress."""
-        await self._runner.cleanup()
+        """Cancel the calls in progress, and stop listening."""
         for task in self._running:
             task.cancel()
-        await self._tasks.__aexit__(*raised)
+        try:
+            await self._tasks.__aexit__(*raised)
+        finally:
+            await self._runner.cleanup()
 
 
 ANSWER_S: Final = 15.0  # Twilio's timeout for a webhook
@@ -165,36 +171,61 @@ async def ring(
     return twiml
 
 
+async def post(
+    session: aiohttp.ClientSession,
+    url: str,
+    data: Any,
+    headers: Mapping[str, str],
+    *,
+    server: AgentServer,
+) -> tuple[int, str]:
+    """Post to one of the agent's addresses; return the status and the text of its answer."""
+    async with (
+        asyncio.timeout(ANSWER_S),
+        session.post(server.real(url), data=data, headers=headers) as answer,
+    ):
+        return answer.status, await answer.text()
+
+
+async def ask(
+    session: aiohttp.ClientSession,
+    url: str,
+    form: Mapping[str, str],
+    headers: Mapping[str, str],
+    *,
+    server: AgentServer,
+) -> str:
+    """Post a form to one of the agent's addresses and return its answer.
+
+    Raises:
+        NotConnectedError: It is no success.
+    """
+    status, text = await post(session, url, form, headers, server=server)
+    if status >= web.HTTPBadRequest.status_code:
+        raise NotConnectedError(status=status, said=text)
+    return text
+
+
 async def notify(
     session: aiohttp.ClientSession, url: str, form: Mapping[str, str], *, server: AgentServer
 ) -> int:
-    """Post to one of the agent's addresses; return the status of its answer."""
+    """Post to one of the agent's addresses, as Twilio; return the status of its answer."""
     headers = {"X-Twilio-Signature": signature(server.auth_token, url, form)}
-    async with (
-        asyncio.timeout(ANSWER_S),
-        session.post(server.real(url), data=form, headers=headers) as answer,
-    ):
-        return answer.status
+    status, _ = await post(session, url, form, headers, server=server)
+    return status
 
 
 async def follow(
     session: aiohttp.ClientSession, url: str, form: Mapping[str, str], *, server: AgentServer
 ) -> Twiml:
-    """Post a form to one of the agent's addresses and return the answer's orders.
+    """Post a form to one of the agent's addresses, as Twilio, and return the answer's orders.
 
     Raises:
         NotConnectedError: It has another answer.
     """
     proof = signature(server.auth_token, url, form)
     headers = {"X-Twilio-Signature": proof, "User-Agent": "TwilioProxy/1.1"}
-    async with (
-        asyncio.timeout(ANSWER_S),
-        session.post(server.real(url), data=form, headers=headers) as answer,
-    ):
-        text = await answer.text()
-        if not answer.ok:
-            raise NotConnectedError(status=answer.status, said=text)
-    return read_twiml(text)
+    return read_twiml(await ask(session, url, form, headers, server=server))
 
 
 def signature(auth_token: str, url: str, form: Mapping[str, str]) -> str:

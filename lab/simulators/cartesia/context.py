@@ -1,219 +1,85 @@
-"""One Cartesia context: texts in, audio and word times out, in order.
+"""Cartesia's websocket: contexts that queue text and stream audio, side by side on one socket.
 
-Source: Cartesia API reference, version 2026-03-01 (contexts, flushing, buffering).
+Source: Cartesia API reference, version 2026-03-01 (websocket, contexts, flushing, buffering,
+concurrency).
 """
 
 import asyncio
 import base64
+import json
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import WSMsgType, web
 
 from lab.simulators import faults
 from lab.simulators.admission import Admission
+from lab.simulators.cartesia.request import (
+    STRUCTURED_SINCE,
+    CartesiaBadRequest,
+    Generation,
+    parse,
+    problem,
+)
 from lab.simulators.faults import Fault
 from lab.simulators.instance import Instance
-from lab.simulators.server import abort
-from lab.simulators.voices.pieces import ENCODINGS, AudioPiece, Torn, encode, steady
-from lab.simulators.voices.speaking import LabUtterance, UtteranceOver, spoken_text
+from lab.simulators.voices.pieces import AudioPiece, Torn, encode, steady
+from lab.simulators.voices.sockets import SocketContext, VoiceSocket
+from lab.simulators.voices.speaking import UtteranceOver, spoken_text
 from lab.simulators.voices.voices import SimulatedVoice, Speech, UnknownLanguageError, speak
 
-# Validates Cartesia clients' requests as the API does, with the API's error texts.
-#
-# Source: Cartesia API reference, version 2026-03-01 (TTS websocket, TTS bytes, API errors).
-
-RATES_HZ: Final = (8000, 16000, 22050, 24000, 44100, 48000)
-BUFFER_MS: Final = (0, 5000)
-MANAGED_BUFFER_MS: Final = 3000  # the default since managed buffering
-STRUCTURED_SINCE: Final = "2026-03-01"  # errors became objects with this version
-
-TITLES: Final[Mapping[int, tuple[str, str]]] = {
-    400: ("Bad request", "The request could not be understood."),
-    401: ("Unauthorized", "Invalid API key."),
-    402: ("Credits exhausted", "You have used up the credits of your plan."),
-    403: ("Forbidden", "Your plan does not allow this."),
-    404: ("Not found", "The requested voice was not found."),
-    408: ("Request timeout", "The request took too long."),
-    429: ("Too many concurrent requests", "You have exceeded your plan's concurrency limit."),
-    500: ("Internal server error", "Something went wrong."),
-    503: ("Service unavailable", "The service is temporarily unavailable."),
-}
-CODES: Final[Mapping[int, str]] = {
-    402: "quota_exceeded",
-    404: "voice_not_found",
-    429: "concurrency_limited",
-}
-
-
-class CartesiaBadRequest(Exception):  # noqa: N818 - an answer to the client, not an error of the lab
-    """The API would answer 400; the text says why."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Generation:
-    """A message or body with a request for speech.
-
-    Attributes:
-        fixed: The fields that must not change inside a context.
-    """
-
-    transcript: str
-    context_id: str
-    more: bool
-    flush: bool
-    buffer_s: float
-    timestamps: bool
-    encoding: str
-    container: str
-    rate_hz: int
-    language: str
-    speed: float
-    fixed: Mapping[str, Any]
-
-
-def parse(body: object) -> Generation:
-    """Read a generation request.
-
-    Raises:
-        CartesiaBadRequest: It is invalid.
-    """
-    if not isinstance(body, Mapping):
-        raise CartesiaBadRequest("The request must be a JSON object.")
-    _check_required(body)
-    output = body["output_format"]
-    delay_ms = body.get("max_buffer_delay_ms", MANAGED_BUFFER_MS)
-    if not isinstance(delay_ms, int) or not BUFFER_MS[0] <= delay_ms <= BUFFER_MS[1]:
-        raise CartesiaBadRequest("max_buffer_delay_ms must be between 0 and 5000.")
-    return Generation(
-        transcript=body["transcript"],
-        context_id=str(body.get("context_id") or ""),
-        more=bool(body.get("continue", False)),
-        flush=bool(body.get("flush", False)),
-        buffer_s=delay_ms / 1000,
-        timestamps=bool(body.get("add_timestamps", False)),
-        encoding=str(output.get("encoding", "pcm_s16le")),
-        container=str(output["container"]),
-        rate_hz=output["sample_rate"],
-        language=str(body.get("language") or "en"),
-        speed=_speed(body),
-        fixed={key: body.get(key) for key in ("model_id", "voice", "output_format", "language")},
-    )
-
-
-def _check_required(body: Mapping[str, Any]) -> None:
-    if not isinstance(body.get("transcript"), str):
-        raise CartesiaBadRequest("transcript is required.")
-    if not isinstance(body.get("model_id"), str) or not body["model_id"]:
-        raise CartesiaBadRequest("model_id is required.")
-    voice = body.get("voice")
-    if not _names_voice(voice):
-        raise CartesiaBadRequest("voice must be an id, or an object with mode id and an id.")
-    output = body.get("output_format")
-    if not isinstance(output, Mapping) or output.get("container") not in ("raw", "wav", "mp3"):
-        raise CartesiaBadRequest("output_format.container must be raw, wav or mp3.")
-    if output.get("sample_rate") not in RATES_HZ:
-        raise CartesiaBadRequest(f"output_format.sample_rate must be one of {RATES_HZ}.")
-    if output["container"] != "mp3" and output.get("encoding") not in ENCODINGS:
-        raise CartesiaBadRequest(f"output_format.encoding must be one of {', '.join(ENCODINGS)}.")
-
-
-def _names_voice(voice: object) -> bool:
-    if isinstance(voice, Mapping):
-        return voice.get("mode", "id") == "id" and bool(voice.get("id"))
-    return isinstance(voice, str) and bool(voice)
-
-
-def _speed(body: Mapping[str, Any]) -> float:
-    asked = (body.get("generation_config") or {}).get("speed", 1.0)
-    if not isinstance(asked, int | float) or not 0.6 <= asked <= 1.5:
-        raise CartesiaBadRequest("generation_config.speed must be between 0.6 and 1.5.")
-    return float(asked)
-
-
-def problem(
-    status: int, *, code: str | None = None, message: str | None = None, context_id: str = ""
-) -> dict[str, Any]:
-    """Return the structured error of a status, as in a body and in an event."""
-    title, usual = TITLES.get(status, ("Error", "The request failed."))
-    number = str(uuid.uuid4())
-    return {
-        "error_code": code or CODES.get(status),
-        "title": title,
-        "message": message or usual,
-        "request_id": f"{number}:{context_id}:{uuid.uuid4()}" if context_id else number,
-        "doc_url": "https://docs.cartesia.ai/use-the-api/api-errors",
-    }
-
-
-INBOX: Final = 1000  # messages in a context's queue; further ones are refused
 SENTENCE_ENDS: Final = (".", "!", "?", "\u3002")  # where managed buffering releases its text
 
 
-class CartesiaOutlet(Protocol):
-    """The interface of a context's socket."""
+@dataclass(slots=True, kw_only=True)
+class CartesiaAccount:
+    """The account's limits, and its current use.
 
-    instance: Instance
-    request: web.Request
-    voice: SimulatedVoice
+    Attributes:
+        contexts: Contexts at once (15 on the plan Scale); sockets: ten times as many.
+        idle_s: Seconds without a message after which the server closes a socket.
+        expiry_s: Seconds after its last audio when a context is forgotten.
+    """
+
+    contexts: int = 15
+    idle_s: float = 300.0
+    expiry_s: float = 1.0
+    open_contexts: int = 0
+    open_sockets: int = 0
 
     @property
-    def expiry_s(self) -> float:
-        """Seconds after its last audio when a context expires."""
-        ...
+    def sockets(self) -> int:
+        """Sockets at once."""
+        return 10 * self.contexts
 
-    async def send(self, message: Mapping[str, Any] | str) -> None:
-        """Send an event, or text unchanged."""
-        ...
 
-    async def error(
-        self,
-        status: int,
-        *,
-        code: str | None = None,
-        message: str | None = None,
-        context_id: str | None = None,
+class CartesiaContext(SocketContext[Generation]):
+    """One piece of speech."""
+
+    def __init__(
+        self, socket: "CartesiaSocket", first: Generation, *, admission: Admission
     ) -> None:
-        """Send an error."""
-        ...
-
-    async def close(self) -> None:
-        """Close cleanly."""
-        ...
-
-    def forget(self, context: "CartesiaContext") -> None:
-        """Drop a context that is over."""
-        ...
-
-
-class CartesiaContext:
-    """One piece of speech: texts in, audio and times out, in order."""
-
-    def __init__(self, socket: CartesiaOutlet, first: Generation, *, admission: Admission) -> None:
-        self.name = first.context_id
+        self._channel = CartesiaChannel(socket, first, admission=admission)
+        super().__init__(
+            socket.instance, first.context_id, admission=admission, channel=self._channel
+        )
         self._socket = socket
         self._asked = first
-        self._admission = admission
-        self._channel = CartesiaChannel(socket, first, admission=admission)
-        self._utterance = LabUtterance(socket.instance, admission, self._channel)
-        self._inbox: asyncio.Queue[Generation] = asyncio.Queue(maxsize=INBOX)
         self._cancelled = False
         self._ended = False
-        self._text = ""
-        self._task: asyncio.Task[None] | None = None
 
-    def start(self, tasks: asyncio.TaskGroup) -> None:
+    def start(self, tasks: asyncio.TaskGroup) -> asyncio.Task[None]:
         """Start speaking, as a task of the socket."""
-        self._task = tasks.create_task(self._run(), name=f"context {self.name}")
+        task = super().start(tasks)
         # A task that is cancelled before its first step runs no `finally`.
-        self._task.add_done_callback(lambda _: self._socket.forget(self))
+        task.add_done_callback(lambda _: self._socket.forget(self))
+        return task
 
-    def stop(self) -> None:
-        """End at once: the socket is gone."""
-        if self._task is not None and not self._channel.closing:
-            self._task.cancel()
+    @property
+    def is_closing(self) -> bool:
+        """Whether it closes the socket itself."""
+        return self._channel.closing
 
     def put(self, asked: Generation) -> None:
         """Queue more text.
@@ -230,12 +96,7 @@ class CartesiaContext:
         if self._inbox.full():
             raise CartesiaBadRequest("Too many inputs in this context.")
         self._ended = not asked.more
-        self._inbox.put_nowait(asked)
-        request = self._admission.request
-        request.details["language"] = asked.language
-        request.details["text"] = request.details.get("text", "") + asked.transcript
-        now_s = self._socket.instance.gate.now_s()
-        request.mark("text", now_s, words=len(asked.transcript.split()))
+        self._take(asked, asked.transcript, asked.language)
 
     def cancel(self) -> None:
         """Drop text that has not started; audio in generation still arrives, as documented."""
@@ -308,7 +169,7 @@ class CartesiaContext:
 
     @property
     def _expiry_s(self) -> float | None:
-        return self._socket.expiry_s if self._utterance.begun else None
+        return self._socket.plan.expiry_s if self._utterance.begun else None
 
     def _taken(self) -> str:
         text, self._text = self._text, ""
@@ -318,7 +179,9 @@ class CartesiaContext:
 class CartesiaChannel:
     """A context's events on its socket."""
 
-    def __init__(self, socket: CartesiaOutlet, asked: Generation, *, admission: Admission) -> None:
+    def __init__(
+        self, socket: "CartesiaSocket", asked: Generation, *, admission: Admission
+    ) -> None:
         self.closing = False
         self.piece_end = steady(admission)
         self._socket = socket
@@ -356,7 +219,7 @@ class CartesiaChannel:
 
     def reset(self) -> None:
         """Break the socket."""
-        abort(self._socket.request.transport)
+        self._socket.reset()
 
     async def flush_done(self) -> None:
         """Report that everything up to here was sent."""
@@ -392,3 +255,101 @@ def piece_events(
 def _event(kind: str, context_id: str, **fields: Any) -> dict[str, Any]:
     event = {"type": kind, "context_id": context_id, "status_code": 206, "done": False}
     return event | fields
+
+
+class CartesiaSocket(VoiceSocket[CartesiaContext]):
+    """One websocket of one client."""
+
+    def __init__(
+        self,
+        instance: Instance,
+        voice: SimulatedVoice,
+        *,
+        request: web.Request,
+        plan: CartesiaAccount,
+        version: str,
+    ) -> None:
+        super().__init__(instance, voice, request)
+        self.plan = plan
+        self._structured = version >= STRUCTURED_SINCE
+        self._open_contexts: set[CartesiaContext] = set()
+
+    async def serve(self) -> web.WebSocketResponse:
+        """Serve until one side closes."""
+        self.plan.open_sockets += 1
+        try:
+            return await super().serve()
+        finally:
+            self.plan.open_sockets -= 1
+
+    async def error(
+        self,
+        status: int,
+        *,
+        code: str | None = None,
+        message: str | None = None,
+        context_id: str | None = None,
+    ) -> None:
+        """Send an error in the shape of the client's version; the socket stays open."""
+        event: dict[str, Any] = {"type": "error", "done": True, "status_code": status}
+        words = problem(status, code=code, message=message, context_id=context_id or "")
+        event |= words if self._structured else {"error": f"{words['title']}: {words['message']}"}
+        if context_id is not None:
+            event["context_id"] = context_id
+        await self.send(event)
+
+    def forget(self, context: CartesiaContext) -> None:
+        """Drop a context that is over; its id may be used again."""
+        if context in self._open_contexts:
+            self._open_contexts.remove(context)
+            self.plan.open_contexts -= 1
+        if self._contexts.get(context.name) is context:
+            del self._contexts[context.name]
+
+    async def _read(self, tasks: asyncio.TaskGroup) -> None:
+        while True:
+            try:
+                message = await self.ws.receive(timeout=self.plan.idle_s)
+            except TimeoutError:
+                await self.close()
+                return
+            if message.type is not WSMsgType.TEXT:
+                return
+            await self._take(message.data, tasks)
+
+    async def _take(self, text: str, tasks: asyncio.TaskGroup) -> None:
+        context_id = None
+        try:
+            body = json.loads(text)
+            context_id = body.get("context_id") if isinstance(body, dict) else None
+            await self._obey(body, tasks)
+        except (CartesiaBadRequest, json.JSONDecodeError) as wrong:
+            self._upgrade.mark_malformed(str(wrong))
+            await self.error(400, message=str(wrong), context_id=context_id)
+
+    async def _obey(self, body: Any, tasks: asyncio.TaskGroup) -> None:
+        if isinstance(body, dict) and body.get("cancel"):
+            if context := self._contexts.get(str(body.get("context_id"))):
+                context.cancel()
+            return
+        asked = parse(body)
+        if not asked.context_id:
+            raise CartesiaBadRequest("context_id is required.")
+        if asked.container != "raw":
+            raise CartesiaBadRequest("output_format.container must be raw on the websocket.")
+        context = self._contexts.get(asked.context_id)
+        if context is None:
+            context = await self._open(asked, tasks)
+        if context is not None:
+            context.put(asked)
+
+    async def _open(self, asked: Generation, tasks: asyncio.TaskGroup) -> CartesiaContext | None:
+        if self.plan.open_contexts >= self.plan.contexts:
+            await self.error(429, context_id=asked.context_id)
+            return None
+        context = CartesiaContext(self, asked, admission=self._admit(asked.context_id))
+        self._contexts[asked.context_id] = context
+        self._open_contexts.add(context)
+        self.plan.open_contexts += 1
+        context.start(tasks)
+        return context

@@ -86,13 +86,38 @@ class EarsError(Exception):
     """The stream cannot be recognised; the message gives the reason."""
 
 
-class EarStream:
+class HeardResults:
+    """Results in order; the oldest is dropped if they are not fetched."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[HeardAudio] = asyncio.Queue(RESULTS_KEPT)
+
+    def put(self, heard: HeardAudio) -> None:
+        """Queue a result."""
+        if self._queue.full():
+            self._queue.get_nowait()
+        self._queue.put_nowait(heard)
+
+    async def results(self) -> AsyncIterator[HeardAudio]:
+        """Yield results as they arrive, until the consumer stops.
+
+        Raises:
+            EarsError: The stream failed, or cannot be recognised.
+        """
+        while True:
+            heard = await self._queue.get()
+            if heard.what == "failed":
+                raise EarsError(heard.why)
+            yield heard
+
+
+class EarStream(HeardResults):
     """One caller's audio stream through the worker."""
 
     def __init__(self, number: int, ears: "Ears") -> None:
+        super().__init__()
         self.number = number
         self._ears = ears
-        self._results: asyncio.Queue[HeardAudio] = asyncio.Queue(RESULTS_KEPT)
 
     async def hear(self, audio: bytes) -> None:
         """Pass audio on; waits only if the worker is far behind."""
@@ -102,27 +127,9 @@ class EarStream:
         """Request a final result now; it arrives as `flushed`."""
         await self._ears.send(self.number, WorkerMessage.FLUSH)
 
-    async def results(self) -> AsyncIterator[HeardAudio]:
-        """Yield results as they arrive, until the consumer stops.
-
-        Raises:
-            EarsError: The stream failed.
-        """
-        while True:
-            heard = await self._results.get()
-            if heard.what == "failed":
-                raise EarsError(heard.why)
-            yield heard
-
     async def close(self) -> None:
         """Drop the stream."""
         await self._ears.forget(self.number)
-
-    def put(self, heard: HeardAudio) -> None:
-        """Queue a result from the worker; drop the oldest if they are not fetched."""
-        if self._results.full():
-            self._results.get_nowait()
-        self._results.put_nowait(heard)
 
 
 class Ears:

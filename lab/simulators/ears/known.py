@@ -5,13 +5,12 @@ that did not arrive is not recognised, so a lost word is lost here, too. Unknown
 silence. The interface is that of `Ears`, and the wire protocol is real.
 """
 
-import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from lab.simulators.ears.ears import RESULTS_KEPT, EarsError
+from lab.simulators.ears.ears import HeardResults
 from lab.simulators.ears.heard import HeardAudio, HearingSettings, RecognisedWord
 from lab.simulators.samples import Samples
 
@@ -193,47 +192,31 @@ def _length(word: RecognisedWord) -> float:
     return (word.end_s - word.start_s) * RATE_HZ
 
 
-class KnownStream:
+class KnownStream(HeardResults):
     """One caller's audio stream."""
 
     def __init__(self, number: int, hearing: KnownHearing | str) -> None:
         """Recognise with `hearing`; a string is the reason for a failure."""
+        super().__init__()
         self.number = number
         self._hearing = hearing
-        self._results: asyncio.Queue[HeardAudio] = asyncio.Queue(RESULTS_KEPT)
         if isinstance(hearing, str):
-            self._put([HeardAudio(what="failed", start_s=0, end_s=0, why=hearing)])
+            self.put(HeardAudio(what="failed", start_s=0, end_s=0, why=hearing))
 
     async def hear(self, audio: bytes) -> None:
         """Process audio."""
         if isinstance(self._hearing, KnownHearing):
-            self._put(self._hearing.hear(audio))
+            for heard in self._hearing.hear(audio):
+                self.put(heard)
 
     async def flush(self) -> None:
         """Request a final result now; it arrives as `flushed`."""
         if isinstance(self._hearing, KnownHearing):
-            self._put(self._hearing.flush())
-
-    async def results(self) -> AsyncIterator[HeardAudio]:
-        """Yield results as they arrive, until the consumer stops.
-
-        Raises:
-            EarsError: The stream cannot be recognised.
-        """
-        while True:
-            heard = await self._results.get()
-            if heard.what == "failed":
-                raise EarsError(heard.why)
-            yield heard
+            for heard in self._hearing.flush():
+                self.put(heard)
 
     async def close(self) -> None:
         """Drop the stream."""
-
-    def _put(self, every: Iterable[HeardAudio]) -> None:
-        for heard in every:
-            if self._results.full():  # the oldest is dropped if they are not fetched
-                self._results.get_nowait()
-            self._results.put_nowait(heard)
 
 
 class KnownEars:

@@ -1,31 +1,29 @@
-"""One ElevenLabs context: texts in, audio with character times out, in order.
+"""ElevenLabs' multi-context websocket: up to five contexts, each with audio and character times.
 
-Source: ElevenLabs API reference (multi-context websocket), elevenlabs-python's wire types.
+Source: ElevenLabs API reference (multi-context websocket), elevenlabs-python's wire types, error
+texts as clients reported them.
 """
 
 import asyncio
 import base64
 import itertools
+import json
 import random
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 from lab.simulators import faults
 from lab.simulators.admission import Admission
 from lab.simulators.faults import Fault
 from lab.simulators.instance import Instance
-from lab.simulators.server import abort
 from lab.simulators.voices.pieces import AudioPiece, Character, Torn, characters, encode, of_piece
-from lab.simulators.voices.speaking import LabUtterance, UtteranceOver, spoken_text
+from lab.simulators.voices.sockets import SocketContext, VoiceSocket
+from lab.simulators.voices.speaking import UtteranceOver, spoken_text
 from lab.simulators.voices.voices import SimulatedVoice, Speech, UnknownLanguageError, speak
-
-# An ElevenLabs context's messages: audio with character times, errors, the end.
-#
-# Source: ElevenLabs API reference (multi-context websocket), elevenlabs-python's wire types.
 
 CHUNK_S: Final = (0.15, 0.35)  # chosen: fewer and longer pieces than Cartesia's
 ERROR_OF_STATUS: Final[Mapping[int, str]] = {
@@ -50,32 +48,10 @@ class Format:
     inactivity_s: float
 
 
-class Outlet(Protocol):
-    """The interface of a channel's socket."""
-
-    instance: Instance
-    request: web.Request
-    format: Format
-
-    async def send(self, message: Mapping[str, Any] | str) -> None:
-        """Send a message, or text unchanged."""
-        ...
-
-    async def error(
-        self, code: str, *, message: str | None = None, context_id: str | None, close: bool
-    ) -> None:
-        """Send an error, and close the socket on request."""
-        ...
-
-    async def close(self) -> None:
-        """Close cleanly."""
-        ...
-
-
 class ElevenLabsChannel:
     """A context's messages on its socket."""
 
-    def __init__(self, line: Outlet, name: str) -> None:
+    def __init__(self, line: "ElevenLabsSocket", name: str) -> None:
         self.closing = False
         self._line = line
         self._name = name
@@ -142,7 +118,7 @@ class ElevenLabsChannel:
 
     def reset(self) -> None:
         """Break the socket."""
-        abort(self._line.request.transport)
+        self._line.reset()
 
     def _characters(self, speech: Speech) -> tuple[Character, ...]:
         if self._aligned is None or self._aligned[0] is not speech:
@@ -214,7 +190,6 @@ class ElevenLabsAccount:
 
 
 CHUNK_SCHEDULE: Final = (120, 160, 250, 290)  # characters before audio, without auto_mode
-INBOX: Final = 1000  # messages in a context's queue; further ones are refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,45 +201,25 @@ class ElevenLabsInput:
     close: bool = False
 
 
-class ElevenLabsOutlet(Outlet, Protocol):
-    """The interface of a context's socket."""
-
-    voice: SimulatedVoice
-    plan: ElevenLabsAccount
-
-    async def forget(self, context: "ElevenLabsContext") -> None:
-        """Drop a context that is over."""
-        ...
-
-
-class ElevenLabsContext:
+class ElevenLabsContext(SocketContext[ElevenLabsInput]):
     """One piece of speech on a socket."""
 
     def __init__(
-        self, line: ElevenLabsOutlet, name: str, *, admission: Admission, settings: Any
+        self, line: "ElevenLabsSocket", name: str, *, admission: Admission, settings: Any
     ) -> None:
-        self.name = name
-        self.settings = settings
-        self._line = line
-        self._admission = admission
-        self.over = False  # the client may open another context with this id
-        self._closed = False
         self._channel = ElevenLabsChannel(line, name)
-        self._utterance = LabUtterance(line.instance, admission, self._channel)
-        self._inbox: asyncio.Queue[ElevenLabsInput] = asyncio.Queue(maxsize=INBOX)
+        super().__init__(line.instance, name, admission=admission, channel=self._channel)
+        self.settings = settings
+        self.over = False  # the client may open another context with this id
+        self._line = line
+        self._closed = False
         self._schedule = itertools.chain(CHUNK_SCHEDULE, itertools.repeat(CHUNK_SCHEDULE[-1]))
         self._wanted = next(self._schedule)
-        self._text = ""
-        self._task: asyncio.Task[None] | None = None
 
-    def start(self, tasks: asyncio.TaskGroup) -> None:
-        """Start speaking, as a task of the socket."""
-        self._task = tasks.create_task(self._run(), name=f"context {self.name}")
-
-    def stop(self) -> None:
-        """End at once: the socket is gone."""
-        if self._task is not None and not self._channel.closing:
-            self._task.cancel()
+    @property
+    def is_closing(self) -> bool:
+        """Whether it closes the socket itself."""
+        return self._channel.closing
 
     def put(self, given: ElevenLabsInput) -> bool:
         """Queue a message; return False if there are too many."""
@@ -273,11 +228,7 @@ class ElevenLabsContext:
         if self._closed:  # messages after close_context are ignored
             return True
         self._closed = given.close
-        self._inbox.put_nowait(given)
-        request = self._admission.request
-        request.details["language"] = self._line.format.language
-        request.details["text"] = request.details.get("text", "") + given.text
-        request.mark("text", self._line.instance.gate.now_s(), words=len(given.text.split()))
+        self._take(given, given.text, self._line.format.language)
         return True
 
     async def _run(self) -> None:
@@ -359,3 +310,127 @@ class ElevenLabsContext:
     def _joined(self, text: str) -> str:
         """Return a flash model's text after the first, with a leading blank if it has none."""
         return text if text[:1].isspace() or not self._utterance.begun else f" {text}"
+
+
+CONTEXTS: Final = 5  # open contexts on one socket
+REASON_BYTES: Final = 123  # the size of a close frame's reason (RFC 6455, 5.5)
+SERVER_FAULTS: Final = ("internal_server_error",)  # closed with 1011; everything else with 1008
+
+MESSAGES: Final[Mapping[str, str]] = {
+    "max_active_conversations": (
+        "Maximum simultaneous contexts per WebSocket connection exceeded (5). "
+        "Please close existing contexts before creating new ones."
+    ),
+    "input_timeout_exceeded": (
+        "Have not received a new text input within the timeout of 180.0 seconds. "
+        "Streaming input terminated. Please make sure to send new text input in time."
+    ),
+    "quota_exceeded": "This request exceeds your quota.",
+    "invalid_api_key": "Invalid API key",
+    "voice_not_found": "A voice with this voice_id was not found.",
+    "too_many_concurrent_requests": "Too many concurrent requests.",
+    "system_busy": "The system is experiencing heavy traffic, please try again.",
+    "voice_settings_changed": "Voice settings cannot be changed after the first message.",
+}
+
+
+class ElevenLabsSocket(VoiceSocket[ElevenLabsContext]):
+    """One websocket of one client."""
+
+    def __init__(
+        self,
+        instance: Instance,
+        voice: SimulatedVoice,
+        *,
+        request: web.Request,
+        plan: ElevenLabsAccount,
+        fixed: Format,
+    ) -> None:
+        super().__init__(instance, voice, request)
+        self.plan = plan
+        self.format = fixed
+        self._draining = False
+
+    async def error(
+        self, code: str, *, message: str | None = None, context_id: str | None, close: bool
+    ) -> None:
+        """Send an error frame, and close on request, with its first words as the reason."""
+        number = (
+            WSCloseCode.INTERNAL_ERROR if code in SERVER_FAULTS else WSCloseCode.POLICY_VIOLATION
+        )
+        text = message or MESSAGES.get(code, f"The request failed: {code}.")
+        frame = {"message": text, "error": code, "code": int(number)}
+        await self.send(frame | ({"contextId": context_id} if context_id else {}))
+        if close:
+            await self.ws.close(code=number, message=text.encode()[:REASON_BYTES])
+
+    async def forget(self, context: ElevenLabsContext) -> None:
+        """Drop a context that is over; the last one after close_socket closes the socket."""
+        if self._contexts.get(context.name) is context:
+            del self._contexts[context.name]
+        if self._draining and not self._contexts:
+            await self.close()
+
+    async def _read(self, tasks: asyncio.TaskGroup) -> None:
+        while True:
+            try:
+                message = await self.ws.receive(timeout=self.plan.idle_s)
+            except TimeoutError:
+                await self.error("input_timeout_exceeded", context_id=None, close=True)
+                return
+            if message.type is not WSMsgType.TEXT:
+                return
+            try:
+                body = json.loads(message.data)
+            except json.JSONDecodeError:
+                body = None
+            await self._take(body, tasks)
+
+    async def _take(self, body: Any, tasks: asyncio.TaskGroup) -> None:
+        if not isinstance(body, dict):
+            self._upgrade.mark_malformed("not a JSON object")
+            await self.error("invalid_message", context_id=None, close=True)
+        elif body.get("close_socket"):
+            await self._drain()
+        elif body.get("context_id") is not None or (body.get("text") or "").strip():
+            await self._speak(body, tasks)
+
+    async def _speak(self, body: Mapping[str, Any], tasks: asyncio.TaskGroup) -> None:
+        name = str(body.get("context_id") or "default")
+        context = self._contexts.get(name)
+        context = None if context is None or context.over else context
+        given = ElevenLabsInput(
+            text=str(body.get("text") or ""),
+            flush=bool(body.get("flush")),
+            close=bool(body.get("close_context")),
+        )
+        settings = body.get("voice_settings")
+        if context is None and "text" not in body:
+            return  # flushed or closed after its end
+        if context is None:
+            context = await self._open(name, settings, tasks)
+        elif settings is not None and settings != context.settings:
+            self._upgrade.mark_malformed("voice_settings changed inside a context")
+            await self.error("voice_settings_changed", context_id=name, close=True)
+            return
+        if context is not None and not context.put(given):
+            await self.error("too_many_messages", context_id=name, close=True)
+
+    async def _open(
+        self, name: str, settings: Any, tasks: asyncio.TaskGroup
+    ) -> ElevenLabsContext | None:
+        if len(self._contexts) >= CONTEXTS:
+            await self.error("max_active_conversations", context_id=None, close=True)
+            return None
+        context = ElevenLabsContext(self, name, admission=self._admit(name), settings=settings)
+        self._contexts[name] = context
+        context.start(tasks)
+        return context
+
+    async def _drain(self) -> None:
+        """Finish every context, then close."""
+        self._draining = True
+        for context in self._contexts.values():
+            context.put(ElevenLabsInput(flush=True, close=True))
+        if not self._contexts:
+            await self.close()

@@ -12,8 +12,7 @@ from aiohttp import web
 
 from lab.simulators import faults
 from lab.simulators.admission import RequestRefused
-from lab.simulators.elevenlabs.context import ElevenLabsAccount, Format
-from lab.simulators.elevenlabs.socket import ElevenLabsSocket
+from lab.simulators.elevenlabs.context import ElevenLabsAccount, ElevenLabsSocket, Format
 from lab.simulators.faults import Fault
 from lab.simulators.instance import ADMISSION, Core, Instance
 from lab.simulators.pace import Tempo

@@ -142,7 +142,7 @@ class OpenAISimulator(Instance):
             name: Unique in the lab.
             api_key: The accepted key; `None` for a random one.
             core: Shared by the lab's instances.
-            continuation: One of `cut_off.CONTINUATIONS`.
+            continuation: One of `CONTINUATIONS`.
             models: The existing models.
             per_minute: The account's requests, in real time whatever the speed.
 

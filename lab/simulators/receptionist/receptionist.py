@@ -161,7 +161,7 @@ def reply(
     Args:
         messages: Chat completion messages, oldest first.
         tools: Chat completion tools, `{"type": "function", "function": {...}}`.
-        continuation: The form of a continued answer; see `cut_off.rest_of`.
+        continuation: The form of a continued answer, one of `CONTINUATIONS`.
     """
     if not messages:
         return Reply(text=phrases.GREETING)

@@ -3,8 +3,8 @@
 import time
 from pathlib import Path
 
-from bot.programs.recording import read
 from calls.events import AgentSaid, AnswerHeard
+from lab.recording import read
 from operations.telemetry.emitter import Listener
 from tests.kit.near import Notes, near_process
 from transports.loopback.leg import LoopbackLeg

@@ -9,11 +9,11 @@ import pytest
 from pipecat.frames.frames import TranscriptionFrame
 
 from bot.exits import UsageError
-from bot.programs.recording import Recording, read
-from bot.programs.replay import KeptEntries, Replayed, replay_one
 from bot.workers import process as house_module
 from bot.workers.process import Process
 from calls.events import AgentSaid, AnswerHeard, CallEnded, CallFailed
+from lab.recording import Recording, read
+from lab.replay import KeptEntries, Replayed, replay_one
 from processors.hearing.caller_words import CallerWords
 from tests.kit.near import near_process
 

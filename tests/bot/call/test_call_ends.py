@@ -18,7 +18,7 @@ from tests.bot.judged_call import AUTH_TOKEN, JudgedCall, judged_call, listening
 from tests.bot.server.peer import on_loopback, open_lines, peer
 from transports.leg import Gone, Leg
 from transports.loopback.leg import LoopbackLeg
-from transports.media_stream.redirected_leg import RedirectedLeg
+from transports.media_stream.leg import StreamLeg
 from transports.webrtc.leg import WebrtcLeg
 
 __all__ = ["on_loopback"]
@@ -233,17 +233,15 @@ async def test_a_telephones_leg_that_raises_ends_its_own_call_alone(
 ) -> None:
     async with judged_call(tmp_path) as beside:
         for method in METHODS:
-            whole = getattr(RedirectedLeg, method)
+            whole = getattr(StreamLeg, method)
 
-            def broken(
-                leg: RedirectedLeg, *args: Any, whole: Any = whole, name: str = method
-            ) -> Any:
+            def broken(leg: StreamLeg, *args: Any, whole: Any = whole, name: str = method) -> Any:
                 if leg.facts.caller != BROKEN:
                     return whole(leg, *args)
                 return throw_later() if name in {"answered", "hang_up"} else throw()
 
             with monkeypatch.context() as patched:
-                patched.setattr(RedirectedLeg, method, broken)
+                patched.setattr(StreamLeg, method, broken)
                 phone = PhoneCall(caller=BROKEN)
                 async with Carrier(beside.url, AUTH_TOKEN, phone=phone) as caller:
                     await asyncio.sleep(2)

@@ -17,8 +17,8 @@ from pipecat.frames.frames import TTSSpeakFrame
 from bot.call.call_recording import HELD_S, CallRecording
 from bot.call.conversation import opening_frames
 from bot.config.agent import AgentSettings
-from bot.programs.recording import read
 from calls.events import AgentSaid, AnswerHeard, CallRecorded
+from lab.recording import read
 from operations.database.database import Database
 from operations.record.reader import RecordReader
 from operations.record.voicemails import LEFT_S, MessageFile, finish_left

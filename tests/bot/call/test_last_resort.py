@@ -13,7 +13,6 @@ from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.frames.frames import InputDTMFFrame
 
 from bot import clock
-from bot.programs.recording import read
 from calls.entry import Entry
 from calls.events import (
     AgentSaid,
@@ -24,6 +23,7 @@ from calls.events import (
     MessageLeft,
 )
 from fallbacks.facts import HeldTheLine, StageExhausted, StepTaken
+from lab.recording import read
 from lab.simulators.schedule import parse_windows
 from operations.database.database import Database
 from operations.record.callbacks import Callbacks

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from bot.programs.recording import read
-from bot.programs.replay import KeptEntries, Replayed, replay_one
 from calls.events import AgentSaid
 from fallbacks.facts import AttemptFailed, AttemptWon
+from lab.recording import read
+from lab.replay import KeptEntries, Replayed, replay_one
 from tests.kit.near import near_process, steady_lab
 
 FOLDER = Path(__file__).parents[2] / "fixtures" / "callers"

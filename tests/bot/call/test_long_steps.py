@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bot.programs.recording import read
 from bot.workers.process import Process, open_process
 from calls.entry import Entry
 from calls.events import CallStarted
 from lab.process import LabOptions, lab_process, with_lab
+from lab.recording import read
 from tests.bot.step_meter import StepMeter, metered
 from transports.loopback.leg import LoopbackLeg
 

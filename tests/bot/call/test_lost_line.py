@@ -11,7 +11,7 @@ import pytest
 from calls.events import CallEnded, CallStarted, LineRestored
 from lab.callers import RATE_HZ, caller_says
 from lab.drill.judge import ExpectedWords, ReplyVerdict, judge
-from lab.simulators.carrier.carrier import AUDIBLE
+from lab.simulators.carrier.line import AUDIBLE
 from tests.bot.judged_call import GREETING, JudgedCall, listening
 from tests.kit.waiting import until
 

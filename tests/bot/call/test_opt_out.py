@@ -12,6 +12,7 @@ from calls.events import TranscriptFinal
 from campaigns.store.contacts import Contacts
 from campaigns.store.owed_numbers import OwedNumbers
 from operations.database.database import Database
+from tests.kit.clock import always
 from tests.operations.database.campaign_queue import LEASE_S, NOON, new_contacts, open_queue
 from transports.leg import LegFacts
 
@@ -25,10 +26,9 @@ async def ask_to_be_left_alone(
     server = SimpleNamespace(region=region)
     opt_outs = OptOuts(book, OwedNumbers(folder), tell=print)
     shared: Any = SimpleNamespace(do_not_call=opt_outs, settings=SimpleNamespace(server=server))
-    wiring: Any = SimpleNamespace(turn=SimpleNamespace(number=2), outside=print, listeners=[])
-    desk = opt_out_for(shared, leg, wiring, call_id="c1")
+    desk = opt_out_for(shared, leg, call_id="c1", turn=lambda: 2, tell=print)
     assert desk
-    desk.hear(TranscriptFinal(turn=2, at_s=0.0, provider="deepgram", text="Don't call me again."))
+    desk.notice(TranscriptFinal(turn=2, at_s=0.0, provider="deepgram", text="Don't call me again."))
     await desk.close()
 
 
@@ -62,7 +62,7 @@ async def test_a_contact_who_opts_out_is_not_called_again_whatever_the_notation(
     await queue.fill([contact])
     await queue.fill([contact], campaign="autumn")
     dial = (await queue.take()).dial
-    await queue.store.confirm(dial, now=NOON, lease_s=LEASE_S)
+    await queue.store.confirm(dial, now_s=always(NOON), lease_s=LEASE_S)
 
     await ask_to_be_left_alone(
         queue.book, None, tmp_path, direction="outbound", called=written, dial_id=dial.id

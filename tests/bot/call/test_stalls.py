@@ -9,7 +9,6 @@ from typing import cast
 
 import pytest
 
-from bot.programs.recording import read
 from bot.workers.process import Process, open_process
 from calls.events import AgentSaid, Event, ProcessLagged, ProviderFailed, TranscriptFinal
 from fallbacks.facts import (
@@ -23,6 +22,7 @@ from fallbacks.facts import (
     Suspected,
 )
 from lab.process import LabOptions, lab_process, with_lab
+from lab.recording import read
 from tests.kit.near import Notes, near_lab
 from tests.virtual_time import VirtualLoop
 from transports.loopback.leg import LoopbackLeg

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from bot import clock
-from bot.call.call_maker import UNKNOWN
-from bot.workers.pool import LocalKeyValueStore
+from bot.call.call import UNKNOWN
+from bot.workers.pool import KeyValueStore
 from calls.events import AgentSaid, CallEnded, CallRecorded
 from calls.resume import ResumeState
 from tests.bot.call.transfer_bench import Telephone, pool
@@ -31,7 +31,7 @@ def lost(*, said: str = f"{NOTICE} Hello.") -> Telephone:
         call_id="c1", began_at=now - 50.0, kept_at=now - 1.0, entries=7, messages=messages
     )
     caller = Telephone()
-    caller.parked = ParkedCall(LocalKeyValueStore(clock.monotonic), "parked phone 1", state)
+    caller.parked = ParkedCall(KeyValueStore(clock=clock.monotonic), "parked phone 1", state)
     return caller
 
 

@@ -192,7 +192,7 @@ def understands(there: WorkerPool, monkeypatch: pytest.MonkeyPatch, *words: str)
             heard_s.append(len(pcm) / 2 / rate_hz)
         return answers.pop(0) if pcm and answers else ""
 
-    monkeypatch.setattr(there.process.last_resort.ear, "understand", understand)
+    monkeypatch.setattr(there.process.shared.last_resort.ear, "understand", understand)
     return heard_s
 
 
@@ -280,7 +280,7 @@ async def test_a_key_requests_a_callback(tmp_path: Path) -> None:
         await there.caller.press("9")
         await there.said(CALLED_BACK)
 
-        (waiting,) = await there.process.last_resort.callbacks.waiting()
+        (waiting,) = await there.process.shared.last_resort.callbacks.waiting()
         assert waiting.number == "+15550199"
 
 

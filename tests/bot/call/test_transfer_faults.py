@@ -74,7 +74,7 @@ async def test_a_person_who_hangs_up_while_being_connected_leaves_the_agent_hear
         await asked(there)
         person = await there.picked_up()
         await there.until(lambda: there.events(PersonBriefed))
-        monkeypatch.setattr(there.process.last_resort.clips, "load", load_slowly)
+        monkeypatch.setattr(there.process.shared.last_resort.clips, "load", load_slowly)
         await person.press("1")
         await asyncio.sleep(1.0)
         await person.put_down()

@@ -20,7 +20,7 @@ from calls.events import (
     TurnDecided,
 )
 from lab.callers import RATE_HZ, Pcm, answers, caller_says, known
-from lab.simulators.carrier.carrier import LineEcho
+from lab.simulators.carrier.line import LineEcho
 from lab.simulators.deepgram.simulator import DeepgramSimulator
 from lab.simulators.ears.known import KnownEars
 from tests.bot.judged_call import GREETING, JudgedCall, listening

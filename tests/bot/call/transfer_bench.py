@@ -212,7 +212,7 @@ class WorkerPool(ToldCall):
     def tools_of_call(self) -> str:
         """Return the tool results that the model received in the call."""
         (call,) = self.process.switchboard.calls.values()
-        tools = call._pipeline.context.tools  # pyright: ignore[reportAttributeAccessIssue]
+        tools = call._pipeline.dialogue.memory.tools  # pyright: ignore[reportAttributeAccessIssue]
         return str([standard_tool.to_default_dict() for standard_tool in tools.standard_tools])
 
     def steps(self, *names: str) -> bool:
@@ -252,7 +252,7 @@ async def pool(
         asyncio.TaskGroup() as tasks,
     ):
         if people:
-            process.people.add("loopback", people)
+            process.shared.people.add("loopback", people)
         found = WorkerPool(
             process=process,
             people=people or People(),

@@ -12,6 +12,7 @@ from campaigns.guard import rules_of
 from campaigns.model import CallingWindow, Campaign
 from campaigns.store.queue import Queue
 from operations.database.database import Database
+from tests.kit.clock import always
 
 CONTACTS = """number,name,consent_kind,consent_date,consent_source
 030 901820,"=HYPERLINK(""http://x"")",written,2026-11-01,form 7
@@ -33,9 +34,9 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 async def talk_with_the_first() -> None:
     store = Queue(Database("sqlite+aiosqlite:///holdline.db"), holder="x")
     now = 1_800_014_400.0
-    claim = await store.claim("spring", rules_of(ALWAYS, now=now), now=now, lease_s=9.0)
+    claim = await store.claim("spring", rules_of(ALWAYS, now=now), now_s=always(now), lease_s=9.0)
     assert isinstance(claim, Claim)
-    await store.confirm(claim.dial, now=now, lease_s=9.0)
+    await store.confirm(claim.dial, now_s=always(now), lease_s=9.0)
     result = DialResult(outcome=DialOutcome.COMPLETED, length_s=90.0, cost=0.25)
     await store.settle(claim.dial, result, then=NextStep(state="done"), now=now + 90)
     await store.database.close()

@@ -1,39 +1,22 @@
 """The carriers' sections: their required keys, and the line for a missing one."""
 
 import base64
-from pathlib import Path
 
 import pytest
 
-from bot.config.environment import Environment
-from bot.config.errors import ConfigError
-from bot.config.loading import load
 from bot.config.settings import TransportsSettings
 from lab.simulators.carrier.telnyx import TelnyxAccount
+from tests.bot.config.reading import read, refused
 
-PROVIDERS = ("DEEPGRAM_API_KEY", "OPENAI_API_KEY", "CARTESIA_API_KEY", "ELEVENLABS_API_KEY")
 PUBLIC_KEY = TelnyxAccount().public_key
 
 
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-def read(transports: str, **variables: str) -> TransportsSettings:
-    Path("holdline.yaml").write_text(f"transports: {{{transports}}}", encoding="utf-8")
-    values = dict.fromkeys(PROVIDERS, "k") | variables
-    return load(variables=Environment(values=values)).settings.transports
-
-
-def refused(transports: str, **variables: str) -> list[str]:
-    with pytest.raises(ConfigError) as caught:
-        read(transports, **variables)
-    return [problem.line for problem in caught.value.problems]
+def transports_of(text: str, **variables: str) -> TransportsSettings:
+    return read(f"transports: {{{text}}}", **variables).settings.transports
 
 
 def test_a_carrier_is_disabled_by_default_and_then_needs_nothing() -> None:
-    transports = read("webrtc: {enabled: true}")
+    transports = transports_of("webrtc: {enabled: true}")
 
     assert not any(
         item.enabled for item in (transports.telnyx, transports.plivo, transports.exotel)
@@ -41,7 +24,7 @@ def test_a_carrier_is_disabled_by_default_and_then_needs_nothing() -> None:
 
 
 def test_each_carrier_finds_its_keys_in_the_environment() -> None:
-    transports = read(
+    transports = transports_of(
         "telnyx: {enabled: true}, plivo: {enabled: true}, exotel: {enabled: true}",
         TELNYX_API_KEY="KEY1",
         TELNYX_PUBLIC_KEY=PUBLIC_KEY,
@@ -57,7 +40,9 @@ def test_each_carrier_finds_its_keys_in_the_environment() -> None:
 
 
 def test_exotel_needs_no_keys_where_its_addresses_are_known() -> None:
-    exotel = read("exotel: {enabled: true, allowed_addresses: [203.0.113.7, 10.0.0.0/8]}").exotel
+    exotel = transports_of(
+        "exotel: {enabled: true, allowed_addresses: [203.0.113.7, 10.0.0.0/8]}"
+    ).exotel
 
     assert exotel.allowed_addresses == ("203.0.113.7/32", "10.0.0.0/8")
     assert exotel.api_key is None
@@ -128,7 +113,7 @@ LINES: dict[str, tuple[str, dict[str, str], list[str]]] = {
 def test_each_missing_key_is_reported_in_one_line(
     text: str, variables: dict[str, str], lines: list[str]
 ) -> None:
-    assert refused(text, **variables) == lines
+    assert refused(f"transports: {{{text}}}", **variables) == lines
 
 
 @pytest.mark.parametrize(
@@ -147,11 +132,11 @@ def test_each_missing_key_is_reported_in_one_line(
     ],
 )
 def test_a_wrong_value_is_reported_with_its_key(text: str, key: str) -> None:
-    [line] = refused(text)
+    [line] = refused(f"transports: {{{text}}}")
 
     assert line.startswith(f"holdline.yaml:1: {key} ")
     assert "Traceback" not in line
 
 
 def test_a_wrong_key_of_a_disabled_carrier_is_ignored() -> None:
-    assert not read("telnyx: {enabled: false}", TELNYX_PUBLIC_KEY="rubbish").telnyx.enabled
+    assert not transports_of("telnyx: {enabled: false}", TELNYX_PUBLIC_KEY="rubbish").telnyx.enabled

@@ -11,18 +11,13 @@ from pydantic import SecretStr
 
 from bot.config.environment import Environment
 from bot.config.errors import ConfigError, nearest
-from bot.config.loading import BUILT_IN, Loaded, load
+from bot.config.loading import BUILT_IN, load
 from bot.config.printing import as_yaml
 from bot.config.schema import PATTERNS
 from bot.config.settings import Settings
 from providers.catalog import kinds
+from tests.bot.config.reading import KEYS, read, refused
 
-KEYS = {
-    "DEEPGRAM_API_KEY": "dg-7f3a",
-    "OPENAI_API_KEY": "oa-81cc",
-    "CARTESIA_API_KEY": "ca-55d0",
-    "ELEVENLABS_API_KEY": "el-90be",
-}
 ROOT = Path(__file__).parents[3]
 LOCAL = """
 stages:
@@ -30,25 +25,6 @@ stages:
   llm: [{kind: openai, url: "http://127.0.0.1:9/v1", api_key_env: OPENAI_API_KEY}]
   tts: [{name: voice, kind: local}]
 """
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-def read(
-    text: str | None = None, /, flags: dict[str, Any] | None = None, **variables: str
-) -> Loaded:
-    if text is not None:
-        Path("holdline.yaml").write_text(text, encoding="utf-8")
-    return load(flags=flags, variables=Environment(values=KEYS | variables))
-
-
-def refused(text: str | None = None, /, **variables: str) -> list[str]:
-    with pytest.raises(ConfigError) as caught:
-        read(text, **variables)
-    return [problem.line for problem in caught.value.problems]
 
 
 def test_a_folder_in_the_place_of_the_default_file_is_an_error() -> None:

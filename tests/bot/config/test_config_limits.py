@@ -1,52 +1,30 @@
 """Limits, hedges and cold standbys, from the configuration to the stages' policies."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from bot.config.environment import Environment
-from bot.config.errors import ConfigError
-from bot.config.loading import load
-from bot.config.settings import Settings
 from bot.health import policies
 from bot.health.policies import build_policies
 from fallbacks.failure import Kind, failed
 from fallbacks.limits import Limits
 from providers.catalog import provider
+from tests.bot.config.reading import read, refused
 
 STAGES = """
 stages:
   stt: [{name: ears, kind: local}]
-  llm: [{name: model, kind: openai, api_key_env: KEY, url: "http://127.0.0.1:9/v1"%s}]
+  llm: [{name: model, kind: openai, api_key_env: OPENAI_API_KEY, url: "http://127.0.0.1:9/v1"%s}]
   tts: [{name: voice, kind: local%s}, {name: other, kind: local%s}]
 """
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-def read(text: str) -> Settings:
-    Path("holdline.yaml").write_text(text, encoding="utf-8")
-    return load(
-        variables=Environment(values={"KEY": "oa-1", "KEY_B": "oa-2", "KEY_B2": "oa-3"})
-    ).settings
 
 
 def stages(*, model: str = "", voice: str = "", other: str = "") -> str:
     return STAGES % (model, voice, other)
 
 
-def refusals(text: str) -> list[str]:
-    with pytest.raises(ConfigError) as caught:
-        read(text)
-    return [problem.line for problem in caught.value.problems]
-
-
 def test_limits_are_off_by_default() -> None:
-    policies = build_policies(read(stages()), 100.0)
+    policies = build_policies(read(stages()).settings, 100.0)
 
     for policy in policies.values():
         for gate in policy.gates.values():
@@ -61,7 +39,7 @@ def test_limits_and_cold_standbys_reach_their_stage() -> None:
         voice=", standby: cold",
         other=", limits: {concurrent: 5}, standby: cold",
     )
-    policies = build_policies(read(text), 100.0)
+    policies = build_policies(read(text).settings, 100.0)
     found = {
         name: gate._turnstile.limits  # type: ignore[attr-defined]
         for policy in policies.values()
@@ -79,7 +57,7 @@ def test_voices_that_do_not_time_their_words_are_named_to_their_stage_alone(
 ) -> None:
     silent = replace(provider("tts", "local"), word_times=False)
     monkeypatch.setattr(policies, "provider", lambda _stage, _kind: silent)
-    built = build_policies(read(stages()), 100.0)
+    built = build_policies(read(stages()).settings, 100.0)
 
     assert built["tts"].untimed == {"voice", "other"}
     assert built["stt"].untimed == built["llm"].untimed == frozenset()
@@ -90,12 +68,12 @@ def test_only_rungs_of_one_account_share_its_failures() -> None:
 stages:
   stt: [{name: ears, kind: local}]
   llm:
-    - {name: model, kind: openai, api_key_env: KEY, url: "http://127.0.0.1:9/v1", account: acme}
-    - {name: other, kind: openai, api_key_env: KEY_B, url: "http://127.0.0.1:9/v1", account: acme}
-    - {name: spare, kind: openai, api_key_env: KEY_B2, url: "http://127.0.0.1:9/v1"}
+    - {name: model, kind: openai, api_key_env: OPENAI_API_KEY, account: acme}
+    - {name: other, kind: openai, api_key_env: DEEPGRAM_API_KEY, account: acme}
+    - {name: spare, kind: openai, api_key_env: CARTESIA_API_KEY}
   tts: [{name: voice, kind: local, account: acme}]
 """
-    availability = build_policies(read(text), 100.0)["llm"].availability
+    availability = build_policies(read(text).settings, 100.0)["llm"].availability
     permit = availability.of("llm", "model").permit(100.0)
     assert permit is not None
 
@@ -107,7 +85,7 @@ stages:
 
 def test_hedges_are_for_the_model_alone_up_to_the_configured_share() -> None:
     text = stages() + "resilience: {hedge: {enabled: true, share: 0.05}}"
-    policies = build_policies(read(text), 100.0)
+    policies = build_policies(read(text).settings, 100.0)
     hedges = policies["llm"].hedges
 
     assert hedges is not None
@@ -141,6 +119,6 @@ def test_hedges_are_for_the_model_alone_up_to_the_configured_share() -> None:
     ],
 )
 def test_a_mistake_is_reported_with_the_valid_values(text: str, line: str) -> None:
-    (told,) = refusals(text)
+    (told,) = refused(text)
 
     assert told.endswith(line)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bot.__main__ import run
-from bot.config import storage as config_storage
+from bot.config.database_urls import storage_trouble
 from bot.config.environment import Environment
 from bot.config.errors import ConfigError
 from bot.config.folders import check_folders
@@ -67,13 +67,13 @@ def test_an_invalid_address_is_reported_with_its_cure(
     ],
 )
 def test_a_usable_address_has_no_problem(url: str) -> None:
-    assert config_storage.trouble(url) is None
+    assert storage_trouble(url) is None
 
 
 def test_a_missing_driver_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
-    text = config_storage.trouble("postgresql+asyncpg://h/x")
+    text = storage_trouble("postgresql+asyncpg://h/x")
 
     assert text == (
         "it needs asyncpg, which is not installed;"

@@ -1,22 +1,7 @@
-from typing import Any
-
 import pytest
 
-from bot.config.environment import Environment
-from bot.config.loading import load
 from bot.config.printing import changed_keys
-from bot.config.settings import Settings
-
-KEYS = {
-    "DEEPGRAM_API_KEY": "a",
-    "OPENAI_API_KEY": "b",
-    "CARTESIA_API_KEY": "c",
-    "ELEVENLABS_API_KEY": "d",
-}
-
-
-def settings(**variables: Any) -> Settings:
-    return load(variables=Environment(values={**KEYS, **variables})).settings
+from tests.bot.config.reading import read
 
 
 @pytest.mark.parametrize(
@@ -32,4 +17,4 @@ def settings(**variables: Any) -> Settings:
 def test_changed_keys_are_named_without_their_values(
     variables: dict[str, str], changed: tuple[str, ...]
 ) -> None:
-    assert changed_keys(settings(), settings(**variables)) == changed
+    assert changed_keys(read().settings, read(**variables).settings) == changed

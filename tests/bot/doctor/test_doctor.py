@@ -3,7 +3,6 @@
 import errno
 import os
 import socket
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
@@ -13,9 +12,9 @@ import asyncpg
 import pytest
 from aiohttp import web
 
-from bot.config.settings import AlertsSettings, Settings
-from bot.doctor.doctor import examine
-from bot.doctor.findings import DoctorFinding
+from bot.config.alerts import AlertsSettings
+from bot.config.settings import Settings
+from bot.doctor.doctor import DoctorFinding, examine
 from bot.health.readiness_rules import judge_readiness
 from tests.share_servers import PASSWORD
 from tests.share_servers import Server as ShareServer
@@ -209,7 +208,7 @@ async def test_a_port_with_another_program_is_a_problem(health: Any, vendor: Ven
 async def test_a_taken_port_without_an_answer_does_not_block(
     vendor: Vendor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.doctor.findings.ANSWER_S", 0.1)
+    monkeypatch.setattr("bot.doctor.doctor.ANSWER_S", 0.1)
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
         mute.listen()
@@ -231,7 +230,6 @@ async def test_the_check_leaves_nothing_behind(vendor: Vendor, tmp_path: Path) -
     [
         ("sqlite+aiosqlite:///missing/folder/x.db", "cannot be opened"),
         ("sqlite+aiosqlite:///words.db", "cannot be opened: file is not a database"),
-        ("postgresql+psycopg2://h/db", "postgresql+psycopg2 is not available"),
     ],
 )
 async def test_storage_that_does_not_open_is_a_problem(
@@ -304,7 +302,7 @@ async def test_an_unavailable_postgresql_is_a_problem(
 async def test_a_postgresql_that_hangs_is_a_problem_and_does_not_block(
     vendor: Vendor, postgres: ShareServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.doctor.findings.ANSWER_S", 0.1)
+    monkeypatch.setattr("bot.doctor.doctor.ANSWER_S", 0.1)
     postgres.pause()
     try:
         found = await storage_found(through_asyncpg(postgres.url), vendor.port)
@@ -313,17 +311,6 @@ async def test_a_postgresql_that_hangs_is_a_problem_and_does_not_block(
 
     assert not found.ok
     assert "did not answer within 0.1 s" in found.text
-
-
-async def test_without_the_driver_of_postgresql_the_extra_is_named(
-    vendor: Vendor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "asyncpg", None)
-
-    found = await storage_found("postgresql+asyncpg://h/db", vendor.port)
-
-    assert not found.ok
-    assert 'pip install "holdline[postgres]"' in found.text
 
 
 async def share_found(share: str, port: int) -> DoctorFinding:
@@ -349,7 +336,7 @@ async def test_a_share_is_asked_for_a_lease_which_is_given_back(
 async def test_a_share_that_hangs_is_a_problem_and_does_not_block(
     vendor: Vendor, redis_server: ShareServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.doctor.findings.ANSWER_S", 0.1)
+    monkeypatch.setattr("bot.doctor.doctor.ANSWER_S", 0.1)
     redis_server.pause()
     try:
         found = await share_found(redis_server.url, vendor.port)

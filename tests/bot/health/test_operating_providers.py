@@ -151,13 +151,13 @@ async def test_the_last_rung_of_a_stage_is_taken_out_by_force_only(tmp_path: Pat
 
 async def test_an_operators_action_is_told_once_with_its_author_and_reason(tmp_path: Path) -> None:
     async with asking(tmp_path) as (process, client):
-        watching = process.live.watch()
+        watching = process.listeners.live.watch()
         said = {"by": "Mary +15551234567", "why": "x" * 200}
         await client.post("/api/providers/mind/rest", json=said)
         await client.post("/api/providers/mind/return")
         await client.post("/api/providers/mint/rest")
         await process.emitter.flush()
-        told = [await anext(watching) for _ in tuple(process.live._recent)]
+        told = [await anext(watching) for _ in tuple(process.listeners.live._recent)]
 
     acted = [item for item in told if item["event"] == "OperatorActed"]
     assert len(acted) == 2

@@ -18,9 +18,8 @@ from bot.config.errors import ConfigError
 from bot.config.loading import Loaded, load
 from bot.config.printing import as_yaml
 from bot.config.settings import Settings
-from bot.config.share_address import board_at
 from bot.health.policies import build_policies
-from bot.health.sharing import Share, places, share_health
+from bot.health.sharing import Share, board_at, places, share_health
 from calls.events import Event, ShareLost, ShareRegained
 from fallbacks.availability import AvailabilityTable, RungAvailability
 from fallbacks.breaker import State

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bot.programs.worker import _WorkPlace, join_pool
+from bot.programs.worker import SupervisorCommands, join_pool
 from bot.server.server import CALLED_OFF_S, _drain
 from bot.workers.pool_client import PoolClient
 from bot.workers.wire import Wire
@@ -59,7 +59,7 @@ async def test_calls_may_last_for_the_drain_time_that_the_supervisor_says(
         for item in (supervisor, pool.wire):
             tasks.create_task(item.run())
             await item.open.wait()
-        _WorkPlace(pool, server, tasks)
+        SupervisorCommands(pool, server, tasks)
         supervisor.tell("stop", **said)
         await _drain(server, process)
         supervisor.close()
@@ -121,7 +121,7 @@ async def test_a_replaced_worker_stays_until_its_last_dial_has_ended(
         for item in (supervisor, pool.wire):
             tasks.create_task(item.run())
             await item.open.wait()
-        _WorkPlace(pool, server, tasks)
+        SupervisorCommands(pool, server, tasks)
         supervisor.tell("retire")
         await asyncio.sleep(0.1)
         stayed = not server.asked_to_stop.is_set()

@@ -12,11 +12,11 @@ from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame
 
 from lab.drill.sound import RATE_HZ, Pcm
-from lab.simulators.carrier.carrier import CarrierEar
+from lab.simulators.carrier.line import CarrierEar
 from lab.simulators.carrier.sound_code import plain_code
 from tests.bot.server.peer import Peer, post
-from tests.transports.conformance.door import RATE_HZ as MOUTH_HZ
-from tests.transports.conformance.doors.webrtc import Mouth
+from tests.transports.conformance.transport import RATE_HZ as MOUTH_HZ
+from tests.transports.conformance.transports.webrtc import Mouth
 
 LOOK_S: Final = 0.25  # these as in bot/server/pages/line.js and telephone.js
 QUIET_S: Final = 1.2

@@ -2,13 +2,14 @@
 
 import json
 
+import httpx
 import pytest
 from fastapi import FastAPI, Request
 from starlette.types import Message, Scope
 
-from bot.server.limits import MOST_BYTES, MOST_SIGN_IN_BYTES, BodyLimit
+from bot.server.limits import MAX_BODY_BYTES, MAX_SIGN_IN_BYTES, BodyLimit, OneRequest
 
-PATHS = {"/api/offer": MOST_BYTES, "/sign-in": MOST_SIGN_IN_BYTES, "/": MOST_BYTES}
+PATHS = {"/api/offer": MAX_BODY_BYTES, "/sign-in": MAX_SIGN_IN_BYTES, "/": MAX_BODY_BYTES}
 
 
 class Sender:
@@ -94,3 +95,19 @@ async def test_a_sender_who_disconnects_in_the_middle_is_no_error() -> None:
     await app()(sender.scope, receive, sender.send)
 
     assert sender.sent == []
+
+
+async def test_with_several_processes_each_answer_closes_its_connection() -> None:
+    app = FastAPI()
+    app.add_middleware(OneRequest)
+
+    @app.get("/")
+    async def root() -> str:
+        return "here"
+
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://holdline.test"
+    ) as client:
+        answer = await client.get("/")
+
+    assert (answer.text, answer.headers["connection"]) == ('"here"', "close")

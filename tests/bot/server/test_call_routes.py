@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy.engine import make_url
 
 from bot import clock
 from bot.server.call_routes import PoolCalls, call_router
@@ -24,7 +23,6 @@ from operations.database.tables import (
     CALLS,
     HAPPENINGS,
     MESSAGES,
-    RECORD_TABLES,
     TURNS,
 )
 from operations.record.reader import RecordReader
@@ -100,7 +98,7 @@ class Asking:
 async def asking(folder: Path, url: str = "") -> AsyncIterator[Asking]:
     url = url or f"sqlite+aiosqlite:///{folder}/holdline.db"
     sums = ConsoleSums()
-    database = Database(make_url(url), tables=(*RECORD_TABLES, CALL_RESULTS))
+    database = Database(url)
     pool = SingleProcess(why_closed=lambda: "", clock=clock.monotonic)
     pool_calls = PoolCalls(sums, pool)
     app = FastAPI()

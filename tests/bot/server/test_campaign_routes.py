@@ -25,8 +25,8 @@ from bot.workers.pool import SingleProcess, WorkerPool
 from calls.events import Event, OperatorActed
 from calls.outbound import Claim, DialOutcome, DialResult, NextStep
 from campaigns.dialer import Dialer
-from campaigns.dialer_parts import DialerSettings
-from campaigns.guard import Hold, rules_of
+from campaigns.dialing import DialerSettings
+from campaigns.guard import Hold, Holds, rules_of
 from campaigns.model import CallingWindow, Campaign
 from campaigns.one_call import OneCall
 from campaigns.store.contacts import Contacts, NewContact
@@ -37,6 +37,7 @@ from operations.telemetry.live import Live
 from tests.bot.workers.lines import lines
 from tests.bot.workers.test_shared_limits import settings_with
 from tests.campaigns.dialing import Floor, ScriptedCarrier
+from tests.kit.clock import always
 
 TOKEN = "a-token-of-the-console"
 NOON = 1_800_014_400.0  # 2027-01-15, 12:00 UTC
@@ -71,10 +72,7 @@ class CountedFigures(Figures):
 class HoldingDialer:
     """Gives the reason why each campaign waits."""
 
-    holds: dict[str, Hold] = field(default_factory=dict)
-
-    def why(self, campaign: str) -> Hold | None:
-        return self.holds.get(campaign)
+    holds: Holds = field(default_factory=Holds)
 
 
 @dataclass(kw_only=True)
@@ -110,9 +108,11 @@ class Asking:
         store = Queue(self.figures.database, holder="me")
         for left, outcome in zip(range(len(outcomes), 0, -1), outcomes, strict=True):
             now = NOON - 60.0 * left
-            claim = await store.claim("spring", rules_of(SPRING, now=now), now=now, lease_s=15.0)
+            claim = await store.claim(
+                "spring", rules_of(SPRING, now=now), now_s=always(now), lease_s=15.0
+            )
             assert isinstance(claim, Claim), claim
-            await store.confirm(claim.dial, now=now, lease_s=15.0)
+            await store.confirm(claim.dial, now_s=always(now), lease_s=15.0)
             result = DialResult(outcome=outcome, length_s=20.0, cost=cost)
             await store.settle(claim.dial, result, then=NextStep(state="done"), now=now + 30.0)
 
@@ -229,7 +229,7 @@ async def test_the_reason_for_waiting_is_shown_only_for_a_running_campaign(tmp_p
     async with asking(tmp_path) as it:
         await it.fill()
         await it.says("start")
-        it.dialer.holds["spring"] = Hold(reason="tts_down", since_s=NOON - 5.0, outage=True)
+        it.dialer.holds.hold("spring", "tts_down", outage=True, now=NOON - 5.0)
         running = await it.sees()
         await it.says("pause")
         paused = await it.sees()
@@ -481,10 +481,12 @@ async def test_a_halted_campaign_is_reported_by_the_leading_process(
             asking(tmp_path, pool=other) as follower,
         ):
             for item in (leader, follower):
-                item.dialer.holds = {
-                    "spring": Hold(reason="tts_down", since_s=NOON, outage=True),
-                    "summer": Hold(reason="no_seat", since_s=NOON, outage=False),
-                }
+                item.dialer.holds.begin(
+                    {
+                        "spring": Hold(reason="tts_down", since_s=NOON, outage=True),
+                        "summer": Hold(reason="no_seat", since_s=NOON, outage=False),
+                    }
+                )
             lasting = [item.view.lasting() for item in (leader, follower)]
 
     assert lasting == [[("campaign", "spring")], ()]

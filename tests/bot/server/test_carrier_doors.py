@@ -16,7 +16,7 @@ from calls.events import CallRefused, InputRefused, ProviderFailed
 from lab.simulators.carrier.exotel import ExotelManner
 from lab.simulators.carrier.plivo import plivo_call
 from lab.simulators.carrier.telnyx import telnyx_call, telnyx_payload
-from tests.transports.carrier_server import KEY, TOKEN, Doors, doors
+from tests.transports.carrier_server import KEY, TOKEN, CarrierServer, carrier_server
 from tests.transports.twilio_server import until
 from transports.exotel.routes import ExotelProof
 
@@ -27,7 +27,7 @@ FORM = {"CallUUID": PHONE.call_sid, "From": "15005550006", "To": "15005550100"}
 
 
 async def post(
-    it: Doors, path: str, body: bytes | dict[str, str], headers: dict[str, str]
+    it: CarrierServer, path: str, body: bytes | dict[str, str], headers: dict[str, str]
 ) -> tuple[int, str]:
     async with (
         aiohttp.ClientSession(headers=headers) as session,
@@ -36,7 +36,9 @@ async def post(
         return answer.status, await answer.text()
 
 
-async def plivo(it: Doors, form: dict[str, str], path: str = "/plivo/voice") -> tuple[int, str]:
+async def plivo(
+    it: CarrierServer, form: dict[str, str], path: str = "/plivo/voice"
+) -> tuple[int, str]:
     return await post(it, path, form, it.plivo.signed(f"{it.pool.url}{path}", form))
 
 
@@ -45,12 +47,12 @@ def news(event: str, **payload: Any) -> bytes:
     return json.dumps({"data": {"event_type": event, "payload": told}}).encode()
 
 
-async def telnyx(it: Doors, body: bytes) -> int:
+async def telnyx(it: CarrierServer, body: bytes) -> int:
     return (await post(it, "/telnyx/voice", body, it.telnyx.signed(body)))[0]
 
 
 async def test_plivo_is_answered_as_its_own_package_would_write_it() -> None:
-    async with doors() as it:
+    async with carrier_server() as it:
         status, text = await plivo(it, FORM)
 
         [token] = re.findall(r"token=(\w+)", text)
@@ -77,7 +79,7 @@ def canonical(text: str) -> str:
 
 
 async def test_plivos_busy_tone_is_written_as_its_own_package_would() -> None:
-    async with doors() as it:
+    async with carrier_server() as it:
         it.pool.open, it.pool.why_closed = False, "full"
         _, text = await plivo(it, FORM)
 
@@ -123,7 +125,7 @@ BROKEN: dict[str, tuple[str, bytes | dict[str, str], dict[str, str], int, str]] 
 async def test_a_forged_webhook_is_refused(
     carrier: str, body: bytes | dict[str, str], headers: dict[str, str], status: int, reason: str
 ) -> None:
-    async with doors() as it:
+    async with carrier_server() as it:
         answered, text = await post(it, f"/{carrier}/voice", body, headers)
 
         assert answered == status
@@ -133,7 +135,7 @@ async def test_a_forged_webhook_is_refused(
 
 
 async def test_an_old_telnyx_event_is_refused() -> None:
-    async with doors(utc_s=lambda: 2_000_000_000.0) as it:
+    async with carrier_server(utc_s=lambda: 2_000_000_000.0) as it:
         assert await telnyx(it, news("call.initiated")) == 403
         assert it.pool.told == [InputRefused(transport="telnyx", reason="webhook_too_old")]
 
@@ -142,13 +144,13 @@ async def test_an_old_telnyx_event_is_refused() -> None:
     "body", [b"", b"[]", b'{"data":[]}', b"[" * 5000, news("call.initiated", call_control_id=5)]
 )
 async def test_a_signed_event_without_a_call_is_refused(body: bytes) -> None:
-    async with doors() as it:
+    async with carrier_server() as it:
         assert await telnyx(it, body) == 400
         assert it.pool.told == [InputRefused(transport="telnyx", reason="webhook_without_call_id")]
 
 
 async def test_a_signed_form_without_a_call_is_refused() -> None:
-    async with doors() as it:
+    async with carrier_server() as it:
         assert (await plivo(it, {"From": "1"}))[0] == 400
         assert it.pool.reasons() == ["webhook_without_call_id"]
 
@@ -163,7 +165,7 @@ async def test_a_signed_form_without_a_call_is_refused() -> None:
     ids=["a call of ours", "a call that somebody else answered", "something else"],
 )
 async def test_an_irrelevant_event_causes_no_command(body: bytes) -> None:
-    async with doors() as it:
+    async with carrier_server() as it:
         assert await telnyx(it, body) == 200
         assert (it.telnyx.commands, it.pool.told) == ([], [])
 
@@ -172,7 +174,7 @@ async def test_an_irrelevant_event_causes_no_command(body: bytes) -> None:
 async def test_an_event_is_retried_after_a_failure_of_telnyxs_own_side(
     status: int, answered: int
 ) -> None:
-    async with doors() as it:
+    async with carrier_server() as it:
         it.telnyx.answer_with = status
 
         assert await telnyx(it, news("call.initiated")) == answered
@@ -183,7 +185,7 @@ async def test_an_event_is_retried_after_a_failure_of_telnyxs_own_side(
 
 @pytest.mark.parametrize("carrier", ["telnyx", "plivo"])
 async def test_a_token_is_good_once_and_for_its_own_call_only(carrier: str) -> None:
-    async with doors() as it, it.caller(carrier) as caller:
+    async with carrier_server() as it, it.caller(carrier) as caller:
         await it.pool.call()
         used = await start_with(it, carrier, caller.twiml.parameters["token"])
         guessed = await start_with(it, carrier, "a" * 64)
@@ -198,7 +200,7 @@ async def test_a_token_is_good_once_and_for_its_own_call_only(carrier: str) -> N
         ]
 
 
-async def start_with(it: Doors, carrier: str, token: str) -> int | None:
+async def start_with(it: CarrierServer, carrier: str, token: str) -> int | None:
     """Open a stream of another call with a token; return its close code."""
     caller = it.caller(carrier)
     twiml = caller.twiml.__class__(stream_url=None, parameters={"token": token}, said="")
@@ -213,7 +215,7 @@ async def start_with(it: Doors, carrier: str, token: str) -> int | None:
 
 @pytest.mark.parametrize("carrier", ["telnyx", "plivo"])
 async def test_a_token_shown_for_another_call_is_used_up(carrier: str) -> None:
-    async with doors() as it:
+    async with carrier_server() as it:
         if carrier == "plivo":
             token = re.findall(r"token=(\w+)", (await plivo(it, FORM))[1])[0]
         else:
@@ -226,7 +228,7 @@ async def test_a_token_shown_for_another_call_is_used_up(carrier: str) -> None:
         assert it.pool.reasons() == ["token_of_another_call", "token_unknown_or_used"]
 
 
-def token_of(it: Doors) -> str:
+def token_of(it: CarrierServer) -> str:
     """Return the token that Telnyx was given with the answer."""
     [(_, _, fields)] = it.telnyx.commands
     return base64.b64decode(fields["client_state"]).decode()
@@ -242,7 +244,7 @@ HANDSHAKES = {
 
 @pytest.mark.parametrize("headers", HANDSHAKES.values(), ids=HANDSHAKES.keys())
 async def test_exotels_handshake_must_show_the_password(headers: dict[str, str]) -> None:
-    async with doors() as it, aiohttp.ClientSession(headers=headers) as session:
+    async with carrier_server() as it, aiohttp.ClientSession(headers=headers) as session:
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
             async with session.ws_connect(f"{it.pool.url}/exotel/media"):
                 pass
@@ -277,7 +279,7 @@ def test_an_exotel_handshake_needs_valid_credentials(
 
 
 async def test_an_unknown_codec_ends_the_stream() -> None:
-    async with doors() as it:
+    async with carrier_server() as it:
         caller = it.caller("exotel")
         opening = ExotelManner(rate_hz=8000).opening(caller.phone, caller.twiml)
         opening[1]["start"]["media_format"]["sample_rate"] = "44100"

@@ -2,101 +2,33 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import aiohttp
 import pytest
 from pydantic import SecretStr
 
-from bot.call.briefs import Briefs
-from bot.config.agent import AgentSettings
-from calls.events import CallRefused, Event, InputRefused
-from calls.leg_events import AnswererJudged, LegAnswered, LegEnded, LegOutcome, LegRinging
+from calls.events import CallRefused, InputRefused
+from calls.leg_events import LegAnswered, LegEnded, LegOutcome, LegRinging
 from calls.leg_progress import StatusCallback
-from lab.simulators.carrier.callee import Callee, Fate
+from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.carrier import Carrier
-from lab.simulators.carrier.exotel import ExotelAccount, ExotelDial, GivenStream, exotel_call
-from lab.simulators.carrier.webhook import AgentServer
-from tests.transports.carrier_server import KEY, TOKEN, Doors, doors
-from tests.transports.twilio_server import tone, until
-from transports.dialling import DialOrder
-from transports.exotel.dialling import ExotelCalls, Purpose, dial_proof
-from transports.exotel.rest import ExotelRest
+from lab.simulators.carrier.exotel import GivenStream, exotel_call
+from tests.transports.carrier_server import KEY, TOKEN, CarrierServer, carrier_server
+from tests.transports.conformance.accounts import dialling
+from transports.exotel.dialling import Purpose, dial_proof
 from transports.exotel.routes import ExotelProof, exotel_callback, read_callback
 from transports.media_stream.webhooks import MAX_WEBHOOK_BYTES
 
 pytestmark = pytest.mark.virtual_time
-
-ORDER = DialOrder(to="+15005550111", caller="+15005550006", ref="d-1")
-LEG = (LegRinging, LegAnswered, LegEnded, AnswererJudged)
 
 
 def proof_of(ref: str, purpose: Purpose = "status") -> str:
     return dial_proof(SecretStr(TOKEN), ref, purpose)
 
 
-@dataclass(frozen=True)
-class Dialling:
-    """A server with an outbound call through Exotel."""
-
-    doors: Doors
-    account: ExotelAccount
-    calls: ExotelCalls
-
-    @property
-    def dial(self) -> ExotelDial:
-        """Return the one call."""
-        [dial] = self.account.exchange.placed.values()
-        return dial
-
-    def facts(self) -> list[Event]:
-        """Return the events of the leg."""
-        return [item for item in self.doors.pool.told if isinstance(item, LEG)]
-
-    async def person(self) -> Carrier:
-        """Return the answerer."""
-        await until(lambda: self.dial.carrier is not None)
-        assert self.dial.carrier is not None
-        return self.dial.carrier
-
-    async def ended(self) -> LegEnded:
-        """Return the end of the leg, as soon as it is known."""
-        await until(lambda: any(isinstance(fact, LegEnded) for fact in self.facts()))
-        [ended] = [fact for fact in self.facts() if isinstance(fact, LegEnded)]
-        return ended
-
-
-@asynccontextmanager
-async def dialling(callee: Callee, briefs: Briefs | None = None) -> AsyncIterator[Dialling]:
-    async with doors(briefs=briefs) as it:
-        server = AgentServer(base_url=it.pool.url, public_url=it.pool.url, auth_token="")
-        async with ExotelAccount(server) as account:
-            account.api_key, account.api_token = KEY, TOKEN
-            account.exchange.callees[ORDER.to] = callee
-            rest = ExotelRest(
-                account_sid=SecretStr(account.account_sid),
-                api_key=SecretStr(KEY),
-                api_token=SecretStr(TOKEN),
-                api_url=account.url,
-            )
-            yield Dialling(it, account, ExotelCalls(rest=rest, public_url=it.pool.url))
-
-
-def nobody() -> Briefs:
-    """Return briefs that know no dial."""
-    briefs = Briefs()
-
-    async def look_up(_: str) -> AgentSettings | None:
-        return None
-
-    briefs.look_up = look_up
-    return briefs
-
-
 async def told(
-    it: Doors,
+    it: CarrierServer,
     *events: Mapping[str, str],
     ref: str = "d-1",
     proof: str = "",
@@ -120,32 +52,10 @@ def event(kind: str, status: str = "in-progress", call_sid: str = "c1") -> dict[
     return {"CallSid": call_sid, "EventType": kind, "Status": status}
 
 
-async def test_an_outbound_call_is_an_ordinary_call() -> None:
-    async with dialling(Callee(ring_s=3)) as it:
-        call_sid = await it.calls.dial(ORDER)
-        call = await it.doors.pool.call()
-        await call.say(tone(0.3))
-        person = await it.person()
-        await until(lambda: bool(person.ear.bursts))
-        await person.hang_up()
-        await it.ended()
-
-        facts = call.leg.facts
-        assert (facts.direction, facts.call_ref, facts.dial_id) == ("outbound", call_sid, "d-1")
-        assert (facts.caller, facts.called) == (ORDER.caller, ORDER.to)
-        ringing, answered, ended = it.facts()
-        assert ringing == LegRinging(call_ref=call_sid, ref="d-1")
-        assert isinstance(answered, LegAnswered)
-        assert (answered.call_ref, answered.ref) == (call_sid, "d-1")
-        assert answered.after_s == pytest.approx(3, abs=0.5)
-        assert ended == LegEnded(call_ref=call_sid, ref="d-1", outcome="completed")
-        assert person.complaints == []
-
-
 async def test_a_call_that_we_hang_up_ends_with_its_stream() -> None:
-    async with dialling(Callee(ring_s=1)) as it:
-        await it.calls.dial(ORDER)
-        call = await it.doors.pool.call()
+    async with dialling("exotel", Callee(ring_s=1)) as it:
+        await it.dial()
+        call = await it.server.pool.call()
         await call.leg.hang_up()
         ended = await it.ended()
         await call.worker.cancel()
@@ -154,47 +64,27 @@ async def test_a_call_that_we_hang_up_ends_with_its_stream() -> None:
         assert call.gone_for == []
 
 
-@pytest.mark.parametrize("fate", ["busy", "no-answer", "failed"])
-async def test_an_unanswered_call_has_an_outcome(fate: Fate) -> None:
-    async with dialling(Callee(fate=fate)) as it:
-        await it.calls.dial(ORDER)
-        ended = await it.ended()
-
-        assert [type(fact) for fact in it.facts()] == [LegRinging, LegEnded]
-        assert (ended.outcome, ended.reason) == (fate, "")
-
-
 @pytest.mark.parametrize("form", ["parts", "form", "json"])
 async def test_callbacks_are_read_in_every_format(form: str) -> None:
-    async with dialling(Callee(fate="busy")) as it:
+    async with dialling("exotel", Callee(fate="busy")) as it:
         it.account.exchange.writes = form  # type: ignore[assignment]
-        await it.calls.dial(ORDER)
+        await it.dial()
 
         assert (await it.ended()).outcome == "busy"
         assert [type(fact) for fact in it.facts()] == [LegRinging, LegEnded]
 
 
-async def test_callbacks_that_come_three_times_are_told_once() -> None:
-    async with dialling(Callee(fate="busy")) as it:
-        it.account.exchange.repeats = 3
-        await it.calls.dial(ORDER)
-        await it.ended()
-        await asyncio.sleep(1)
-
-        assert [type(fact) for fact in it.facts()] == [LegRinging, LegEnded]
-
-
 async def test_an_answer_without_a_callback_is_known_by_its_stream() -> None:
-    async with dialling(Callee(ring_s=1)) as it:
+    async with dialling("exotel", Callee(ring_s=1)) as it:
         it.account.exchange.silent = {"ringing", "answered"}
-        call_sid = await it.calls.dial(ORDER)
-        await it.doors.pool.call()
+        call_sid = await it.dial()
+        await it.server.pool.call()
 
         assert it.facts() == [LegAnswered(call_ref=call_sid, ref="d-1", after_s=0.0)]
 
 
 async def test_an_end_that_overtakes_the_answer_is_the_end() -> None:
-    async with doors() as it:
+    async with carrier_server() as it:
         said = (event("terminal", "completed"), event("answered"), event("ringing"))
         assert await told(it, *said) == [200, 200, 200]
 
@@ -202,7 +92,7 @@ async def test_an_end_that_overtakes_the_answer_is_the_end() -> None:
 
 
 async def test_a_second_stream_of_a_call_without_a_seat_is_let_in() -> None:
-    async with doors() as it:
+    async with carrier_server() as it:
         url = f"ws{it.pool.url[4:]}/exotel/media/d-1/{proof_of('d-1', 'media')}"
         it.pool.why_closed = "draining"
         async with Carrier(it.pool.url, "", phone=exotel_call(), manner=GivenStream(url)) as lost:
@@ -216,7 +106,7 @@ async def test_a_second_stream_of_a_call_without_a_seat_is_let_in() -> None:
 
 
 async def test_an_address_is_valid_for_one_stream() -> None:
-    async with doors() as it:
+    async with carrier_server() as it:
         url = f"ws{it.pool.url[4:]}/exotel/media/d-1/{proof_of('d-1', 'media')}"
         async with Carrier(it.pool.url, "", phone=exotel_call(), manner=GivenStream(url)):
             call = await it.pool.call()
@@ -229,24 +119,6 @@ async def test_an_address_is_valid_for_one_stream() -> None:
             assert it.pool.calls == [call]
             assert call.gone_for == []
             assert it.pool.seats_taken == 1
-
-
-async def test_a_contact_without_a_brief_is_not_talked_to() -> None:
-    async with dialling(Callee(ring_s=1), nobody()) as it:
-        await it.calls.dial(ORDER)
-        ended = await it.ended()
-
-        assert CallRefused(transport="exotel", reason="no_brief") in it.doors.pool.told
-        assert it.doors.pool.calls == []
-        assert it.doors.pool.seats_taken == 0
-        assert ended.outcome == "completed"
-
-
-async def test_an_incoming_caller_needs_no_brief() -> None:
-    async with doors(briefs=nobody()) as it, it.caller("exotel"):
-        call = await it.pool.call()
-
-        assert (call.leg.facts.direction, call.leg.facts.dial_id) == ("inbound", "")
 
 
 FORGED = {
@@ -262,7 +134,7 @@ FORGED = {
 async def test_a_callback_without_its_dials_proof_is_forbidden_and_changes_nothing(
     proof: str,
 ) -> None:
-    async with doors() as it:
+    async with carrier_server() as it:
         assert await told(it, event("terminal", "busy"), proof=proof) == [403]
 
         assert it.pool.told == [InputRefused(transport="exotel", reason="wrong_credentials")]
@@ -277,7 +149,7 @@ STRANGE = {
 
 @pytest.mark.parametrize("proof", STRANGE.values(), ids=STRANGE.keys())
 async def test_a_stream_without_its_dials_proof_is_refused(proof: str) -> None:
-    async with doors() as it:
+    async with carrier_server() as it:
         # The applet's own pair does not prove a dial.
         pair = {"Authorization": aiohttp.encode_basic_auth(KEY, TOKEN)}
         async with aiohttp.ClientSession(headers=pair) as session:
@@ -305,7 +177,7 @@ def test_without_outbound_calls_no_proof_is_valid() -> None:
 
 
 async def test_a_dials_address_cannot_end_another_call() -> None:
-    async with doors() as it:
+    async with carrier_server() as it:
         await told(it, event("terminal", "busy", call_sid="c-of-d-2"))
         await told(it, event("terminal", "completed", call_sid="c-of-d-2"), ref="d-2")
 
@@ -328,7 +200,7 @@ BODIES: dict[str, tuple[bytes, int, str]] = {
 
 @pytest.mark.parametrize(("body", "status", "reason"), BODIES.values(), ids=BODIES.keys())
 async def test_an_unreadable_callback_is_refused(body: bytes, status: int, reason: str) -> None:
-    async with doors() as it:
+    async with carrier_server() as it:
         assert await told(it, body=body) == [status]
 
         assert it.pool.told == [InputRefused(transport="exotel", reason=reason)]

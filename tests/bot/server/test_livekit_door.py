@@ -13,7 +13,6 @@ import pytest
 from aiohttp import web
 from livekit import api
 
-from bot.call.call_maker import CallMaker
 from bot.config.settings import Settings
 from bot.server.application import Extras, application
 from bot.workers.process import Process, open_process
@@ -207,7 +206,7 @@ def _asking(process: Process, tasks: asyncio.TaskGroup) -> httpx.AsyncClient:
 async def opened(
     tmp_path: Path,
     *,
-    call: CallMaker | None = None,
+    call: Any = None,
     media_server: LockedServer | None = None,
     **tree: Any,
 ) -> AsyncIterator[Opened]:
@@ -314,7 +313,7 @@ async def test_a_contact_without_a_brief_is_hung_up_on(
 
     monkeypatch.setattr(routes, "LivekitLine", JoinedLine)
     async with opened(tmp_path) as door:
-        door.process.briefs.look_up = not_to_be_found
+        door.process.shared.briefs.look_up = not_to_be_found
         await door.post(started("call-dial-7"))
         refused = await door.notes.until("CallRefused")
         await door.server.until(lambda: door.server.deleted)
@@ -497,12 +496,37 @@ async def test_a_room_to_be_closed_later_does_not_block_the_exit(
     tmp_path: Path,
 ) -> None:
     async with opened(tmp_path) as door:
-        people = door.process.people.for_caller("webrtc")
+        people = door.process.shared.people.for_caller("webrtc")
         assert isinstance(people, LivekitPeople)
         door.server.keeps_rooms = True
         people.rooms.delete_later("person-1")
 
     assert not [task for task in asyncio.all_tasks() if task.get_name() == "close person-1"]
+
+
+async def test_a_room_to_be_closed_later_stays_open_once_it_is_answered_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(livekit_rooms, "DELETE_AGAIN_S", 0.1)
+    monkeypatch.setattr(routes, "LivekitLine", JoinedLine)
+    lasts = LastingCall()
+
+    def made(_: LivekitLeg) -> Any:
+        return SimpleNamespace(
+            call_id="1", tell=_ignore, run=lasts.run, end=lasts.end, cancel=lasts.cancel
+        )
+
+    async with opened(tmp_path, call=made) as door:
+        people = door.process.people.for_caller("webrtc")
+        assert isinstance(people, LivekitPeople)
+        people.rooms.delete_later("call-1")
+        await door.post(started("call-1"))
+        await lasts.began.wait()
+        await asyncio.sleep(0.2)
+        deleted = list(door.server.deleted)
+        lasts.over.set()
+
+    assert deleted == []
 
 
 async def test_a_caller_who_enters_a_room_that_was_left_as_empty_is_answered(
@@ -532,7 +556,7 @@ async def test_a_room_can_be_closed_as_long_as_any_call_lasts(tmp_path: Path) ->
         beside.create_task(switchboard.close(drain_s=GUARD_S))
         await door.post(started("call-1"))  # a caller who rings now hears busy
         await door.notes.until("CallRefused")
-        people = door.process.people.for_caller("webrtc")
+        people = door.process.shared.people.for_caller("webrtc")
         assert isinstance(people, LivekitPeople)
         await people.rooms.delete("person-1")  # the other party of that call's caller
         await door.server.until(lambda: len(door.server.deleted) == 2)

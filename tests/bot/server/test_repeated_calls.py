@@ -10,7 +10,7 @@ import pytest
 
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.webhook import NotConnectedError, PhoneCall, Twiml, web_session
-from tests.transports.carrier_server import Doors, doors
+from tests.transports.carrier_server import CarrierServer, carrier_server
 from tests.transports.test_carriers import loud_s, say
 from tests.transports.twilio_server import TOKEN, Call, WorkerPool, pool, tone, until
 from transports.pool import ASK_S
@@ -23,7 +23,7 @@ BY_WEBHOOK = pytest.mark.parametrize("carrier", ["twilio", "plivo"])
 class Line:
     """A server, and calls by one carrier."""
 
-    def __init__(self, carrier: str, it: WorkerPool, opened: Doors | None = None) -> None:
+    def __init__(self, carrier: str, it: WorkerPool, opened: CarrierServer | None = None) -> None:
         self.pool, self._carrier, self._doors = it, carrier, opened
 
     def caller(self, phone: PhoneCall | None = None) -> Carrier:
@@ -39,7 +39,7 @@ async def line(carrier: str, *, returns_within_s: float = 30) -> AsyncIterator[L
         async with pool(returns_within_s=returns_within_s) as it:
             yield Line(carrier, it)
         return
-    async with doors(returns_within_s=returns_within_s) as opened:
+    async with carrier_server(returns_within_s=returns_within_s) as opened:
         yield Line(carrier, opened.pool, opened)
 
 

@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,7 +14,6 @@ import httpx
 import pytest
 from aiohttp import web
 
-from bot.config.checks import LEAST_TOKEN
 from bot.config.settings import Settings
 from bot.server import live_routes
 from bot.server.application import Extras, application
@@ -164,18 +162,15 @@ async def test_the_metrics_are_those_of_this_process(tmp_path: Path) -> None:
         assert f"holdline_breaker_state{{{name}}} 0.0" in answer.text
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
+async def test_with_a_token_set_every_route_needs_it(tmp_path: Path) -> None:
+    paths = (
         *("/", "/client/", "/client/client.js", "/api/live", "/metrics"),
         *("/calls/c1", "/api/calls", "/api/calls/c1", "/api/calls/c1/audio", "/api/providers"),
-    ],
-)
-async def test_with_a_token_set_every_route_needs_it(tmp_path: Path, path: str) -> None:
+    )
     async with asking(tmp_path, server={"token": TOKEN}) as client:
-        refused = await client.get(path)
+        refused = {path: (await client.get(path)).status_code for path in paths}
 
-    assert refused.status_code == 401
+    assert refused == dict.fromkeys(paths, 401)
 
 
 async def test_the_token_opens_as_a_bearer_and_after_signing_in_as_a_cookie(tmp_path: Path) -> None:
@@ -192,60 +187,6 @@ async def test_the_token_opens_as_a_bearer_and_after_signing_in_as_a_cookie(tmp_
     cookie = signed_in.headers["set-cookie"]
     assert "HttpOnly" in cookie
     assert TOKEN not in cookie
-
-
-async def cookie_cost_s(client: httpx.AsyncClient, held: str) -> float:
-    """Return this thread's time for a request with such a cookie, undisturbed."""
-    took_s: list[float] = []
-    for _ in range(3):
-        began_s = time.thread_time()
-        refused = await client.get("/api/calls", headers={"Cookie": f"holdline={held}"})
-        took_s.append(time.thread_time() - began_s)
-        assert refused.status_code == 401
-    return min(took_s)
-
-
-async def test_a_strangers_cookie_costs_no_more_than_its_length(tmp_path: Path) -> None:
-    async with asking(tmp_path, server={"token": TOKEN}) as client:
-        plain_s = await cookie_cost_s(client, "a" * 15_000)
-        quoted_s = await cookie_cost_s(client, '"' + "\\" * 15_000 + '"')
-
-    assert quoted_s < 10 * plain_s  # a hundred times, if Python unquotes it
-
-
-async def test_the_console_is_opened_among_cookies_of_other_programs(tmp_path: Path) -> None:
-    async with asking(tmp_path, server={"token": TOKEN}) as client:
-        await client.post("/sign-in", data={"token": TOKEN})
-        ours = f"holdline={client.cookies['holdline']}"
-        client.cookies.clear()
-        cookies = [f"a=1; {ours}; b", f"holdlines=2;{ours} ", f"=; holdline=old; {ours}"]
-        opened = [await client.get("/", headers={"Cookie": cooky}) for cooky in cookies]
-        pair = [("Cookie", ours), ("Cookie", "b=3")]
-        opened.append(await client.get("/", headers=pair))
-        other = await client.get("/", headers={"Cookie": f"a={ours}; not{ours}"})
-
-    assert [item.status_code for item in opened] == [200] * 4
-    assert other.status_code == 401
-
-
-@pytest.mark.parametrize("server", [{"token": TOKEN}, {}], ids=["a token", "no token"])
-async def test_the_sign_in_page_is_shown_without_the_token(
-    tmp_path: Path, server: dict[str, str]
-) -> None:
-    async with asking(tmp_path, server=server) as client:
-        page, head = await client.get("/sign-in"), await client.head("/sign-in")
-
-    assert (page.status_code, head.status_code, head.text) == (200, 200, "")
-    assert 'action="/sign-in"' in page.text
-    assert page.headers["content-security-policy"]
-
-
-async def test_a_calls_page_without_the_token_asks_for_it(tmp_path: Path) -> None:
-    async with asking(tmp_path, server={"token": TOKEN}) as client:
-        page = await client.get("/calls/c1")
-
-    assert page.status_code == 401
-    assert 'action="/sign-in"' in page.text
 
 
 async def test_a_public_telephone_opens_only_its_own_routes(tmp_path: Path) -> None:
@@ -362,166 +303,11 @@ async def test_a_server_says_one_line_ends_with_0_on_sigterm_and_its_files_are_i
     assert all(mode in (0o600, 0o700) for mode in modes.values()), modes
 
 
-@pytest.mark.parametrize(
-    ("host", "status"),
-    [
-        ("127.0.0.1:8080", 200),
-        ("localhost", 200),
-        ("[::1]:9", 200),
-        ("evil.example:8080", 403),
-        ("localhost.evil.example", 403),
-        ("", 403),
-        ("[", 403),
-    ],
-)
-async def test_without_a_token_only_a_name_of_loopback_is_answered(
-    tmp_path: Path, host: str, status: int
-) -> None:
-    async with asking(tmp_path) as client:
-        headers = {"Host": host}
-        pages = [await client.get(path, headers=headers) for path in ("/", "/api/providers")]
-        health = await client.get("/healthz", headers=headers)
-
-    assert [page.status_code for page in pages] == [status, status]
-    assert health.status_code == 200
-
-
-async def test_with_a_token_any_name_is_answered(tmp_path: Path) -> None:
-    headers = {"Host": "holdline.example", "Authorization": f"Bearer {TOKEN}"}
-    async with asking(tmp_path, server={"token": TOKEN}) as client:
-        answer = await client.get("/", headers=headers)
-
-    assert answer.status_code == 200
-
-
-HANDED_ON: dict[str, tuple[list[tuple[str, str]], int]] = {
-    "for somebody elsewhere": ([("X-Forwarded-For", "203.0.113.5")], 403),
-    "for somebody who claims to be here": ([("X-Forwarded-For", "127.0.0.1, 203.0.113.5")], 403),
-    "by two who say so": ([("X-Forwarded-For", ip) for ip in ("127.0.0.1", "10.0.0.7")], 403),
-    "under another name": (
-        [("X-Forwarded-For", "127.0.0.1"), ("X-Forwarded-Host", "phone.example.com")],
-        403,
-    ),
-    "as RFC 7239 writes it": ([("Forwarded", 'for="[2001:db8::1]:4711";proto=https')], 403),
-    "for one who is not named": ([("Forwarded", "for=unknown")], 403),
-    "as nginx's examples write it": ([("X-Real-IP", "203.0.113.5")], 403),
-    "by one that names itself alone": ([("Via", "1.1 edge")], 403),
-    "by one that names the scheme alone": ([("X-Forwarded-Proto", "https")], 403),
-    "by one that names our own name alone": ([("X-Forwarded-Host", "localhost")], 403),
-    "for nobody": ([("X-Forwarded-For", "")], 403),
-    "for this machine, as a developer's": (
-        [
-            *(("X-Forwarded-For", "127.0.0.1, ::1"), ("X-Forwarded-Host", "localhost:3000")),
-            *(("X-Forwarded-Proto", "http"), ("Via", "1.1 vite"), ("X-Real-IP", "127.0.0.1:9")),
-        ],
-        200,
-    ),
-    "for this machine, as a newer address": ([("X-Forwarded-For", "::ffff:127.0.0.1")], 200),
-    "for this machine, as RFC 7239 writes it": (
-        [("Forwarded", 'for="[::1]:4711";host=localhost:80, For=127.0.0.1;by=localhost')],
-        200,
-    ),
-}
-
-
-@pytest.mark.parametrize(("head", "status"), HANDED_ON.values(), ids=HANDED_ON.keys())
-async def test_without_a_token_requests_through_a_proxy_see_nothing(
-    tmp_path: Path, head: list[tuple[str, str]], status: int
-) -> None:
-    async with asking(tmp_path) as client:
-        pages = [await client.get(path, headers=head) for path in ("/", "/api/providers")]
-        health = await client.get("/healthz", headers=head)
-        webhook = await client.post("/twilio/voice", headers=head)
-
-    assert [page.status_code for page in pages] == [status, status]
-    assert all(("HOLDLINE_TOKEN" in page.text) == (status == 403) for page in pages)
-    assert (health.status_code, webhook.status_code) == (200, 404)  # a disabled door
-
-
-@pytest.mark.parametrize(("head", "_"), HANDED_ON.values(), ids=HANDED_ON.keys())
-async def test_with_a_token_or_a_public_telephone_a_proxy_makes_no_difference(
-    tmp_path: Path, head: list[tuple[str, str]], _: int
-) -> None:
-    async with asking(tmp_path, server={"token": TOKEN}) as client:
-        console = await client.get("/", headers=[*head, *bearer(TOKEN).items()])
-    async with asking(tmp_path, transports={"webrtc": {"public": True}}) as client:
-        telephone = await client.get("/client/", headers=head)
-
-    assert (console.status_code, telephone.status_code) == (200, 200)
-
-
-RESET = "/api/providers/mind/reset"
-
-
-@pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        ({}, 200),
-        ({"Origin": "http://127.0.0.1:8080"}, 200),
-        ({"Sec-Fetch-Site": "same-origin", "Origin": "http://127.0.0.1:8080"}, 200),
-        ({"Sec-Fetch-Site": "none"}, 200),
-        ({"Origin": "http://evil.example"}, 403),
-        ({"Origin": "null"}, 403),
-        ({"Origin": "http://127.0.0.1:9999"}, 403),
-        ({"Sec-Fetch-Site": "cross-site"}, 403),
-        ({"Sec-Fetch-Site": "same-site", "Origin": "http://127.0.0.1:8080"}, 403),
-    ],
-)
-async def test_only_our_own_pages_and_programs_may_change_state(
-    tmp_path: Path, headers: dict[str, str], status: int
-) -> None:
-    async with asking(tmp_path) as client:
-        reset = await client.post(RESET, headers=headers)
-        offer = await client.post("/api/offer", headers=headers, json={"sdp": "no"})
-
-    assert reset.status_code == status
-    assert (offer.status_code == 403) == (status == 403)
-
-
 async def test_the_number_of_watching_pages_is_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live_routes, "MOST_WATCHERS", 0)
+    monkeypatch.setattr(live_routes, "MAX_WATCHERS", 0)
     async with asking(tmp_path) as client:
         answer = await client.get("/api/live")
 
     assert (answer.status_code, list(answer.json())) == (503, ["detail"])
-
-
-def bearer(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
-
-
-async def test_a_guesser_of_the_token_has_to_wait(tmp_path: Path) -> None:
-    async with asking(tmp_path, server={"token": TOKEN}) as client:
-        signed_in = [await client.post("/sign-in", data={"token": f"{n}"}) for n in range(7)]
-        refused = await client.get("/", headers=bearer("another"))
-
-    assert [item.status_code for item in signed_in] == [401] * 6 + [429]
-    assert refused.status_code == 429
-    assert refused.json()["detail"].startswith("Too many wrong tokens")
-    assert refused.headers["retry-after"] == "1"
-
-
-async def test_the_right_token_does_not_wait_for_a_guesser_at_the_same_address(
-    tmp_path: Path,
-) -> None:
-    async with asking(tmp_path, server={"token": TOKEN}) as client:
-        for n in range(7):
-            await client.post("/sign-in", data={"token": f"{n}"})
-        program = await client.get("/metrics", headers=bearer(TOKEN))
-        person = await client.post("/sign-in", data={"token": TOKEN})
-        guess = await client.get("/metrics", headers=bearer("another"))
-
-    assert (program.status_code, person.status_code, guess.status_code) == (200, 303, 429)
-
-
-async def test_a_guessable_token_waits_with_the_guesses(
-    tmp_path: Path,
-) -> None:
-    async with asking(tmp_path, server={"token": "x" * (LEAST_TOKEN - 1)}) as client:
-        for n in range(7):
-            await client.post("/sign-in", data={"token": f"{n}"})
-        program = await client.get("/metrics", headers=bearer("x" * (LEAST_TOKEN - 1)))
-
-    assert program.status_code == 429

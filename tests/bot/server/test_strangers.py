@@ -12,7 +12,7 @@ import pytest
 from loguru import logger
 from yarl import URL
 
-from bot.server.limits import MOST
+from bot.server.limits import MAX_CONNECTIONS
 from lab.simulators.carrier.carrier import Carrier
 from operations.telemetry import logs
 from tests.bot.judged_call import AUTH_TOKEN, judged_call
@@ -119,7 +119,10 @@ async def test_silent_connections_are_closed_and_leave_room_for_others(
     tmp_path: Path,
 ) -> None:
     async with judged_call(tmp_path) as beside, aiohttp.ClientSession() as session:
-        silent = [await asyncio.open_connection("127.0.0.1", beside.port) for _ in range(MOST + 44)]
+        silent = [
+            await asyncio.open_connection("127.0.0.1", beside.port)
+            for _ in range(MAX_CONNECTIONS + 44)
+        ]
         async with session.get(f"{beside.url}/healthz") as answer:
             assert answer.status == 200
         async with Carrier(beside.url, AUTH_TOKEN) as another:
@@ -278,7 +281,7 @@ async def test_a_blocked_terminal_stops_no_call(
     async with judged_call(tmp_path):
         for number in range(5000):
             logger.warning("{} {}", number, "x" * 500)
-    lost = logs.WRITERS[0].lost_lines
+    lost = logs.WRITERS[0]._lost
     terminal.close()
     logger.remove()
 

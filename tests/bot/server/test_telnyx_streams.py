@@ -13,8 +13,8 @@ from calls.handover import Destination
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.telnyx import telnyx_call, telnyx_payload
 from lab.simulators.carrier.webhook import NotConnectedError
-from tests.bot.server.test_telnyx_dials import ORDER, commands, dialling, told
-from tests.transports.carrier_server import Doors, doors
+from tests.bot.server.test_telnyx_dials import commands, telnyx_dialling, told
+from tests.transports.carrier_server import CarrierServer, carrier_server
 from tests.transports.twilio_server import tone, until
 from transports.pool import SEAT_S
 from transports.telnyx.events import CALLER, HANDED_ON, state_of_call
@@ -30,19 +30,19 @@ def encoded(state: str) -> str:
     return base64.b64encode(state.encode()).decode()
 
 
-def seats_taken(it: Doors) -> int:
+def seats_taken(it: CarrierServer) -> int:
     pool = it.host.pool
     assert isinstance(pool, SingleProcess)
     return pool.seats.taken
 
 
-async def news_of(it: Doors, event: str, **payload: Any) -> int:
+async def news_of(it: CarrierServer, event: str, **payload: Any) -> int:
     """Report a call that no process knows, as Telnyx; return the answer."""
     return await told(it, event, **{"direction": "incoming"} | payload)
 
 
 async def test_a_restarted_call_is_hung_up_on_while_all_seats_are_taken() -> None:
-    async with doors(returns_within_s=30) as it:
+    async with carrier_server(returns_within_s=30) as it:
         it.pool.full = True
         async with it.caller("telnyx") as caller:  # its stream is closed before there is a call
             it.pool.why_closed = "busy"
@@ -55,7 +55,7 @@ async def test_a_restarted_call_is_hung_up_on_while_all_seats_are_taken() -> Non
 
 @pytest.mark.parametrize("carrier", ["telnyx", "plivo"])
 async def test_a_restarted_call_waits_for_a_seat(carrier: str) -> None:
-    async with doors(returns_within_s=30) as it:
+    async with carrier_server(returns_within_s=30) as it:
         it.pool.full = True
         async with it.caller(carrier) as caller:  # its stream is closed before there is a call
             it.pool.why_closed = "busy"
@@ -70,12 +70,12 @@ async def test_a_restarted_call_waits_for_a_seat(carrier: str) -> None:
 
 
 async def test_a_restarted_dial_is_hung_up_on_while_all_seats_are_taken() -> None:
-    async with dialling(Callee(), returns_within_s=30) as (it, calls):
+    async with telnyx_dialling(Callee(), returns_within_s=30) as (it, on):
         it.pool.full = True
-        record = await calls.dial(ORDER)
-        await until(lambda: it.exchange.placed[record.call_id].carrier is not None)
+        call_id = await on.dial()
+        await until(lambda: it.exchange.placed[call_id].carrier is not None)
         it.pool.why_closed = "busy"
-        await until(lambda: it.exchange.placed[record.call_id].ended is not None)
+        await until(lambda: it.exchange.placed[call_id].ended is not None)
 
         assert commands(it) == ["streaming_start", "hangup"]
 
@@ -83,7 +83,7 @@ async def test_a_restarted_dial_is_hung_up_on_while_all_seats_are_taken() -> Non
 @OVER
 @pytest.mark.parametrize("state", [TOKEN, CALLER, state_of_call("d-1")])
 async def test_our_call_that_no_process_knows_is_hung_up_on(event: str, state: str) -> None:
-    async with doors() as it:
+    async with carrier_server() as it:
         assert await news_of(it, event, client_state=encoded(state)) == 200
         assert commands(it) == ["hangup"]
 
@@ -93,20 +93,20 @@ async def test_our_call_that_no_process_knows_is_hung_up_on(event: str, state: s
 async def test_a_caller_transferred_by_a_lost_process_is_left_to_their_talk(
     event: str, own: str
 ) -> None:
-    async with doors() as it:
+    async with carrier_server() as it:
         assert await news_of(it, event, client_state=encoded(HANDED_ON + own)) == 200
         assert commands(it) == []
 
 
 @OVER
 async def test_a_call_answered_by_another_application_is_ignored(event: str) -> None:
-    async with doors() as it:
+    async with carrier_server() as it:
         assert await news_of(it, event, client_state=None) == 200
         assert commands(it) == []
 
 
 async def test_an_event_with_an_older_state_does_not_cut_a_caller_from_a_person() -> None:
-    async with doors() as it, it.caller("telnyx") as caller:
+    async with carrier_server() as it, it.caller("telnyx") as caller:
         call, older = await it.pool.call(), it.telnyx.states[caller.phone.call_sid]
         it.telnyx.people[BILLING.number] = "answered"
         assert await call.leg.transfer(BILLING, ring_s=20) == "connected"
@@ -123,7 +123,7 @@ async def test_an_event_with_an_older_state_does_not_cut_a_caller_from_a_person(
 
 
 async def test_a_contact_who_answered_is_finally_hung_up_on_when_all_seats_are_taken() -> None:
-    async with doors() as it:
+    async with carrier_server() as it:
         it.pool.why_closed = "busy"
         it.telnyx.refuses["hangup"] = 500
         answered = {"call_control_id": "v3:x", "client_state": encoded(state_of_call("d-1"))}
@@ -135,7 +135,7 @@ async def test_a_contact_who_answered_is_finally_hung_up_on_when_all_seats_are_t
 
 
 async def test_a_failed_hang_up_makes_telnyx_repeat_the_event() -> None:
-    async with doors() as it:
+    async with carrier_server() as it:
         it.telnyx.refuses["hangup"] = 500
 
         assert await news_of(it, "streaming.failed", client_state=encoded(TOKEN)) == 503
@@ -144,7 +144,7 @@ async def test_a_failed_hang_up_makes_telnyx_repeat_the_event() -> None:
 
 
 async def test_a_call_without_a_stream_is_hung_up_on() -> None:
-    async with doors() as it:
+    async with carrier_server() as it:
         it.telnyx.refuses["streaming_start"] = 422
         with pytest.raises(NotConnectedError) as refused:
             await it.caller("telnyx").__aenter__()
@@ -156,16 +156,16 @@ async def test_a_call_without_a_stream_is_hung_up_on() -> None:
 
 
 async def test_an_answered_dial_without_a_stream_is_hung_up_on() -> None:
-    async with dialling(Callee()) as (it, calls):
+    async with telnyx_dialling(Callee()) as (it, on):
         it.telnyx.refuses["streaming_start"] = 422
-        record = await calls.dial(ORDER)
-        await until(lambda: it.exchange.placed[record.call_id].ended is not None)
+        call_id = await on.dial()
+        await until(lambda: it.exchange.placed[call_id].ended is not None)
 
         assert commands(it) == ["hangup"]
 
 
 async def test_a_lost_stream_is_followed_by_one_however_often_it_is_reported() -> None:
-    async with doors(returns_within_s=30) as it, it.caller("telnyx") as caller:
+    async with carrier_server(returns_within_s=30) as it, it.caller("telnyx") as caller:
         call = await it.pool.call()
         it.telnyx.repeats = 3
         await caller.break_off()
@@ -179,7 +179,7 @@ async def test_a_lost_stream_is_followed_by_one_however_often_it_is_reported() -
 
 
 async def test_a_stream_that_failed_and_stopped_is_followed_by_one() -> None:
-    async with doors(returns_within_s=30) as it, it.caller("telnyx") as caller:
+    async with carrier_server(returns_within_s=30) as it, it.caller("telnyx") as caller:
         call = await it.pool.call()
         call_sid, old = caller.phone.call_sid, {"stream_id": caller.phone.stream_sid}
         await caller.break_off()
@@ -192,7 +192,7 @@ async def test_a_stream_that_failed_and_stopped_is_followed_by_one() -> None:
 
 
 async def test_a_call_restarts_once_however_often_its_loss_is_reported() -> None:
-    async with doors(returns_within_s=30) as it:
+    async with carrier_server(returns_within_s=30) as it:
         it.pool.full = True
         async with it.caller("telnyx") as caller:  # its stream is closed before there is a call
             await until(lambda: len(caller.lost_at) == 1)
@@ -204,7 +204,7 @@ async def test_a_call_restarts_once_however_often_its_loss_is_reported() -> None
 
 
 async def test_a_refused_second_stream_does_not_end_a_running_call() -> None:
-    async with doors(returns_within_s=30) as it, it.caller("telnyx") as caller:
+    async with carrier_server(returns_within_s=30) as it, it.caller("telnyx") as caller:
         call = await it.pool.call()
         it.telnyx.refuses["streaming_start"] = 422
         await it.news(caller, "streaming.failed")
@@ -215,7 +215,7 @@ async def test_a_refused_second_stream_does_not_end_a_running_call() -> None:
 
 
 async def test_a_stream_that_fails_briefly_at_telnyx_is_requested_again() -> None:
-    async with doors() as it:
+    async with carrier_server() as it:
         it.telnyx.refuses["streaming_start"] = 503
         asyncio.get_running_loop().call_later(1.0, it.telnyx.refuses.clear)
         async with it.caller("telnyx") as caller:
@@ -231,7 +231,7 @@ async def test_a_stream_that_fails_briefly_at_telnyx_is_requested_again() -> Non
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 async def test_a_call_whose_stream_keeps_failing_is_hung_up_on(status: int) -> None:
-    async with doors() as it:
+    async with carrier_server() as it:
         it.telnyx.refuses["streaming_start"] = status
         with pytest.raises(NotConnectedError) as refused:
             await it.caller("telnyx").__aenter__()
@@ -241,16 +241,16 @@ async def test_a_call_whose_stream_keeps_failing_is_hung_up_on(status: int) -> N
 
 
 async def test_an_answered_dial_whose_stream_keeps_failing_is_hung_up_on() -> None:
-    async with dialling(Callee()) as (it, calls):
+    async with telnyx_dialling(Callee()) as (it, on):
         it.telnyx.refuses["streaming_start"] = 503
-        record = await calls.dial(ORDER)
-        await until(lambda: it.exchange.placed[record.call_id].ended is not None)
+        call_id = await on.dial()
+        await until(lambda: it.exchange.placed[call_id].ended is not None)
 
         assert commands(it) == ["hangup"]
 
 
 async def test_a_failed_hang_up_is_repeated_with_the_next_event() -> None:
-    async with doors() as it:
+    async with carrier_server() as it:
         it.telnyx.refuses |= {"streaming_start": 503, "hangup": 500}
         caller = it.caller("telnyx")
         with pytest.raises(NotConnectedError):
@@ -263,7 +263,7 @@ async def test_a_failed_hang_up_is_repeated_with_the_next_event() -> None:
 
 
 async def test_a_failed_second_stream_does_not_end_a_running_call() -> None:
-    async with doors(returns_within_s=30) as it, it.caller("telnyx") as caller:
+    async with carrier_server(returns_within_s=30) as it, it.caller("telnyx") as caller:
         call = await it.pool.call()
         it.telnyx.refuses["streaming_start"] = 503
         with pytest.raises(NotConnectedError):
@@ -274,7 +274,7 @@ async def test_a_failed_second_stream_does_not_end_a_running_call() -> None:
 
 
 async def test_a_failing_stream_of_an_ended_call_hangs_up_on_no_party() -> None:
-    async with doors() as it:
+    async with carrier_server() as it:
         it.telnyx.refuses["streaming_start"] = 503
         answered = {"call_control_id": telnyx_call().call_sid, "client_state": encoded(TOKEN)}
 
@@ -283,7 +283,7 @@ async def test_a_failing_stream_of_an_ended_call_hangs_up_on_no_party() -> None:
 
 
 async def test_a_running_call_takes_no_second_seat_when_its_ringing_is_repeated() -> None:
-    async with doors() as it, it.caller("telnyx") as caller:
+    async with carrier_server() as it, it.caller("telnyx") as caller:
         await it.pool.call()
         again = await news_of(it, "call.initiated", call_control_id=caller.phone.call_sid)
 
@@ -292,11 +292,11 @@ async def test_a_running_call_takes_no_second_seat_when_its_ringing_is_repeated(
 
 
 async def test_a_running_dial_takes_no_second_seat_when_its_answer_is_repeated() -> None:
-    async with dialling(Callee()) as (it, calls):
-        record = await calls.dial(ORDER)
+    async with telnyx_dialling(Callee()) as (it, on):
+        call_id = await on.dial()
         await it.pool.call()
-        state = encoded(state_of_call(ORDER.ref))
-        answered = {"call_control_id": record.call_id, "client_state": state}
+        state = encoded(state_of_call("d-1"))
+        answered = {"call_control_id": call_id, "client_state": state}
 
         assert await told(it, "call.answered", **answered) == 200
         assert seats_taken(it) == 1

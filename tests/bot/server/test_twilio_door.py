@@ -5,13 +5,12 @@ import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
 
 import aiohttp
 import numpy as np
 import pytest
 
-from bot.workers.pool import MOST_KEPT, KeyValueStore
+from bot.workers.pool import MAX_KEPT, KeyValueStore
 from calls.events import CallRefused, InputRefused
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.webhook import (
@@ -327,21 +326,12 @@ async def test_a_wrong_signature_counts_as_a_stranger(monkeypatch: pytest.Monkey
 CALL = CarriedCall(call_ref="CA1", caller="a", called="b")
 
 
-class TicketShelf:
-    """Keeps tickets for one process."""
-
-    def __init__(self) -> None:
-        self._key_values = KeyValueStore(clock=lambda: 0.0)
-
-    async def keep(self, token: str, value: Any, *, for_s: float) -> None:
-        self._key_values.keep(token, value, for_s=for_s)
-
-    async def take(self, token: str) -> Any:
-        return self._key_values.take(token)
+def ticket_store() -> KeyValueStore:
+    return KeyValueStore(clock=lambda: 0.0)
 
 
 async def test_a_ticket_is_returned_for_its_own_call_only_once() -> None:
-    tokens, ticket = Tokens(TicketShelf(), "twilio"), Ticket(call=CALL, seat=7)
+    tokens, ticket = Tokens(ticket_store(), "twilio"), Ticket(call=CALL, seat=7)
     token = await tokens.issue(ticket, now=0.0)
 
     assert await tokens.redeem(token, call_sid="CA1", now=59.9) == ticket
@@ -349,7 +339,7 @@ async def test_a_ticket_is_returned_for_its_own_call_only_once() -> None:
 
 
 async def test_a_token_of_another_carrier_is_refused_and_stays_valid() -> None:
-    key_values = TicketShelf()
+    key_values = ticket_store()
     token = await Tokens(key_values, "twilio").issue(Ticket(call=CALL), now=0.0)
     told = await Tokens(key_values, "telnyx").redeem(token, call_sid="CA1", now=0.0)
 
@@ -365,7 +355,7 @@ async def test_a_token_of_another_carrier_is_refused_and_stays_valid() -> None:
     ids=["a call", "its progress", "as long", "capitals", "other letters", "longer"],
 )
 async def test_a_malformed_token_takes_no_stored_call(token: str) -> None:
-    key_values = TicketShelf()
+    key_values = ticket_store()
     await key_values.keep(f"twilio token {token}", "what is known of a call", for_s=60.0)
 
     told = await Tokens(key_values, "twilio").redeem(token, call_sid="CA1", now=0.0)
@@ -375,9 +365,9 @@ async def test_a_malformed_token_takes_no_stored_call(token: str) -> None:
 
 
 async def test_unused_tokens_fill_no_memory() -> None:
-    tokens, ticket = Tokens(TicketShelf(), "twilio"), Ticket(call=CALL)
+    tokens, ticket = Tokens(ticket_store(), "twilio"), Ticket(call=CALL)
     first = await tokens.issue(ticket, now=0.0)
-    last = [await tokens.issue(ticket, now=1.0) for _ in range(MOST_KEPT)][-1]
+    last = [await tokens.issue(ticket, now=1.0) for _ in range(MAX_KEPT)][-1]
 
     assert await tokens.redeem(first, call_sid="CA1", now=2.0) == "token_unknown_or_used"
     assert await tokens.redeem(last, call_sid="CA1", now=2.0) == ticket

@@ -22,7 +22,7 @@ from tests.transports.twilio_server import TOKEN, WorkerPool, serving, until
 from transports.leg import Leg
 from transports.twilio.people import MORE_S, PersonLeg, TwilioPeople
 from transports.twilio.rest import Fields, TwilioRest
-from transports.twilio.routes import MEDIA_PATH, twilio_router
+from transports.twilio.routes import MEDIA_PATH, TwilioRoutes
 
 pytestmark = pytest.mark.virtual_time
 
@@ -96,8 +96,8 @@ async def desk(
             tell=host.tell,
             clock=host.clock,
         )
-        router = twilio_router(host, auth_token=SecretStr(TOKEN), rest=rest, people=people)
-        app.include_router(router)
+        routes = TwilioRoutes(host, auth_token=SecretStr(TOKEN), rest=rest, people=people)
+        app.include_router(routes.router)
         yield MenuChoices(pool=it, people=people, office=office)
 
 

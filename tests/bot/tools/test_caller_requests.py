@@ -15,7 +15,7 @@ import pytest
 import soundfile
 from sqlalchemy import event
 
-from bot.call.last_resort import LastResort, _ear, _steps
+from bot.call.last_resort import LastResort, menu_ear, menu_steps
 from bot.clips.store import ClipStore, load_utterances
 from bot.tools import caller_requests
 from bot.tools.caller_requests import AGAIN_S, CallerRequests, Unkept
@@ -374,12 +374,12 @@ async def test_a_message_whose_process_died_is_kept_by_the_next_one(
 
 
 def test_no_menu_of_keys_is_read_to_a_caller_without_keys() -> None:
-    assert _steps(STEPS, keys=True) == [
+    assert menu_steps(STEPS, keys=True) == [
         *(Step.CLIP, Step.WORDS, Step.KEYPAD, Step.CHOSEN, Step.GOODBYE)
     ]
-    assert _steps(STEPS, keys=False) == [Step.CLIP, Step.WORDS, Step.CHOSEN, Step.GOODBYE]
+    assert menu_steps(STEPS, keys=False) == [Step.CLIP, Step.WORDS, Step.CHOSEN, Step.GOODBYE]
     without = [step for step in STEPS if step is not Step.WORDS]
-    assert _steps(without, keys=False) == [Step.CLIP, Step.GOODBYE]
+    assert menu_steps(without, keys=False) == [Step.CLIP, Step.GOODBYE]
 
 
 OURS = load_utterances()
@@ -408,7 +408,7 @@ async def test_spoken_choices_are_heard_where_enabled_and_have_their_texts(
         ear=MenuEar(),
     )
 
-    found = [_ear(shared, steps, keys=keys) for keys in (True, False)]
+    found = [menu_ear(shared, steps, keys=keys) for keys in (True, False)]
 
     assert [isinstance(item, NoEar) for item in found] == [not listens] * 2
     await shared.close()

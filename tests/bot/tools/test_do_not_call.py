@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.call.call import take_step
+from bot.call.ending import take_step
 from bot.tools.do_not_call import LISTED, DoNotCallList, DoNotCallRequests, OptOuts
 from bot.tools.toolbox import ToolFailed
 from calls.events import Event, TranscriptFinal
@@ -85,7 +85,7 @@ async def test_words_are_enough_without_a_model(tmp_path: Path, desks: Desks) ->
     book = Contacts(Database(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}"))
     desk = desks.desk(book)
 
-    desk.hear(said("Please, don't call me again."))
+    desk.notice(said("Please, don't call me again."))
     await desk.close()
     listed = await book.do_not_call([NUMBER])
     await book.database.close()
@@ -129,9 +129,9 @@ async def test_asking_twice_lists_once(desks: Desks) -> None:
     numbers = AwayList(times=0)
     desk = desks.desk(numbers)
 
-    desk.hear(said("Stop calling me."))
+    desk.notice(said("Stop calling me."))
     await asyncio.gather(desk.tool().run({}), desk.tool().run({}))
-    desk.hear(said("I said stop calling me."))
+    desk.notice(said("I said stop calling me."))
     await desk.close()
 
     assert numbers.listed == [NUMBER]
@@ -141,7 +141,7 @@ async def test_other_words_list_no_number(desks: Desks) -> None:
     numbers = AwayList(times=0)
     desk = desks.desk(numbers)
 
-    desk.hear(said("Please don't call me after six."))
+    desk.notice(said("Please don't call me after six."))
     await desk.close()
 
     assert numbers.listed == []

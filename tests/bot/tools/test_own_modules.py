@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from bot.config.loading import load
-from bot.programs.many import ServePlan
 from bot.tools.own_modules import find_own_modules
+from bot.workers.plan import ServePlan
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "examples" / "own_tool.py"

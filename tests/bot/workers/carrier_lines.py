@@ -9,8 +9,8 @@ from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.plivo import PlivoAccount, PlivoManner, plivo_call
 from lab.simulators.carrier.telnyx import TelnyxAccount, TelnyxManner, telnyx_call
 from tests.bot.serving import AUTH_TOKEN
-from tests.transports.conformance.doors.plivo import Plivo
-from tests.transports.conformance.doors.telnyx import Telnyx
+from tests.transports.conformance.transports.plivo import Plivo
+from tests.transports.conformance.transports.telnyx import Telnyx
 
 SECRETS = ("api_key", "api_secret", "public_key", "auth_id", "auth_token")
 

@@ -14,7 +14,7 @@ from bot.workers.wire import Wire
 
 
 @dataclass(eq=False)
-class MenuChoices:
+class WorkerWithoutProcess:
     """A worker as the supervisor has it, without a process."""
 
     number: int
@@ -38,7 +38,7 @@ class Lines:
     """The pool server, and each worker's client."""
 
     office: PoolServer
-    desks: list[MenuChoices]
+    desks: list[WorkerWithoutProcess]
     joined: list[PoolClient]
 
     async def open(self) -> None:
@@ -63,7 +63,7 @@ async def lines(settings: Any, *, workers: int = 2, seats: int = 20) -> AsyncIte
     async with asyncio.TaskGroup() as tasks:
         for number in range(1, workers + 1):
             there, here = socket.socketpair()
-            desk = MenuChoices(number, Wire(there))
+            desk = WorkerWithoutProcess(number, Wire(there))
             joined = PoolClient(Wire(here), number=number, workers=workers)
             for wire in (desk.wire, joined.wire):
                 wire.answer("ping", _answer_ping)

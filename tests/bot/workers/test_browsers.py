@@ -15,7 +15,7 @@ from lab.process import RunningLab
 from tests.bot.server.peer import on_loopback, peer
 from tests.bot.serving import serving
 from tests.bot.test_root_bot import BrowserPage
-from tests.bot.workers.many import TWO, becomes, told, workers_of
+from tests.bot.workers.multi_worker import TWO, becomes, told, workers_of
 
 __all__ = ["on_loopback"]
 

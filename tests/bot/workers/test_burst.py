@@ -9,7 +9,7 @@ from lab.process import RunningLab
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.webhook import NotConnectedError
 from tests.bot.serving import AUTH_TOKEN, serving
-from tests.bot.workers.many import TWO, becomes, told, workers_of
+from tests.bot.workers.multi_worker import TWO, becomes, told, workers_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 

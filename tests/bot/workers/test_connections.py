@@ -118,7 +118,7 @@ async def test_a_silent_connection_is_closed(monkeypatch: pytest.MonkeyPatch) ->
 async def test_the_oldest_silent_connection_is_dropped_when_full(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connections, "MOST_SILENT", 2)
+    monkeypatch.setattr(connections, "MAX_SILENT", 2)
     hands = Hands()
     async with door(hands) as send, asyncio.timeout(10):
         silent = [send(b"") for _ in range(3)]
@@ -235,7 +235,7 @@ async def test_a_health_check_in_another_form_is_answered_in_it(asked: str, stat
 async def test_a_bounded_number_waits_for_workers_and_the_others_are_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connections, "MOST_WAITING", 1)
+    monkeypatch.setattr(connections, "MAX_WAITING", 1)
     hands, opens = Hands(), asyncio.Event()
     async with door(hands, opens=opens) as send, asyncio.timeout(10):
         both = [send(PAGE), send(PAGE)]

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from bot.call.answerers import CarrierWords
 from bot.call.switchboard import Switchboard
 from bot.outbound.call_ledger import CallLedger
 from bot.outbound.opening import PoolCapacity
@@ -16,6 +15,7 @@ from calls.events import Event
 from calls.leg_events import AnswererJudged, LegAnswered
 from tests.bot.workers.lines import lines
 from tests.bot.workers.test_shared_limits import settings_with
+from transports.carrier_words import CarrierWords
 from transports.dialling import MOST_REMEMBERED
 from transports.pool import HeldSeat
 

@@ -10,7 +10,7 @@ import pytest
 
 from lab.process import RunningLab
 from tests.bot.serving import serving
-from tests.bot.workers.many import TWO, becomes, log_of, workers_of
+from tests.bot.workers.multi_worker import TWO, becomes, log_of, workers_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bot.workers.process import EVERY_S, free_ended_calls
+from bot.workers.interpreter import EVERY_S, free_ended_calls
 
 pytestmark = pytest.mark.virtual_time
 

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from bot.workers.connections import (
-    MOST,
+    MAX_PAUSES,
     STARTING,
     TOLD_S,
     WORKER_PAUSE_S,
@@ -42,7 +42,7 @@ def test_a_carrier_plays_one_sentence_and_asks_again(path: str, say: str, pause:
         url = path + redirect.removeprefix(f"https://agent.example/line{path}")
         asked += 1
 
-    assert (sentences, asked) == (1, MOST)
+    assert (sentences, asked) == (1, MAX_PAUSES)
     assert asked * WORKER_PAUSE_S == TOLD_S
 
 

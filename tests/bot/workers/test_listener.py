@@ -1,4 +1,4 @@
-"""The port: bound by us, or held by systemd while the server is replaced."""
+"""The port, bound by us or held by systemd while the server is replaced; reports of readiness."""
 
 import asyncio
 import os
@@ -9,11 +9,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bot.config.settings import Settings
 from bot.exits import UsageError
-from bot.workers.listener import bind_socket, listening_socket
+from bot.workers.listener import bind_socket, listening_socket, ready_line, tell_ready
 from tests.bot.serving import free_port
 
 FREE = 500  # a file descriptor that pytest does not use
@@ -110,3 +112,81 @@ def test_an_unsuitable_socket_is_refused_in_one_line(
         handed_socket.close()
     if count == "1":
         os.close(FREE + 1)
+
+
+@pytest.mark.parametrize("kind", ["a file", "an abstract name"])
+def test_the_service_manager_is_told_that_we_are_ready(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = f"{tmp_path}/notify"
+    address = place if kind == "a file" else f"\0{place}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(address)
+        listening.settimeout(10)
+        monkeypatch.setenv("NOTIFY_SOCKET", address.replace("\0", "@"))
+
+        tell_ready()
+
+        assert listening.recv(100) == b"READY=1"
+
+
+@pytest.mark.parametrize("place", ["", "/nowhere/notify"])
+def test_a_missing_listener_does_not_stop_the_program(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", place)
+
+    tell_ready()
+
+
+STAGES = {
+    "stt": [{"name": "ears", "kind": "local"}],
+    "llm": [{"name": "mind", "kind": "openai", "url": "http://127.0.0.1:9/v1", "api_key": "k"}],
+    "tts": [{"name": "voice", "kind": "local"}],
+}
+OFF = {"webrtc": {"enabled": False}}
+TWILIO = {"twilio": {"enabled": True, "auth_token": "t"}}
+ON = {"enabled": True}
+PHONE = {"public_url": "https://phone.example.com"}
+
+
+@pytest.mark.parametrize(
+    ("tree", "line"),
+    [
+        (
+            {},
+            "Holdline is ready at http://127.0.0.1:81 (webrtc): "
+            "open http://127.0.0.1:81/ and press Call.",
+        ),
+        (
+            {"server": {"host": "0.0.0.0", "token": "s3cret"}},  # noqa: S104
+            "Holdline is ready at http://127.0.0.1:81 (webrtc): "
+            "open http://127.0.0.1:81/, sign in with HOLDLINE_TOKEN and press Call.",
+        ),
+        (
+            {"server": PHONE, "transports": TWILIO},
+            "Holdline is ready at http://127.0.0.1:81 (webrtc, twilio): "
+            "open http://127.0.0.1:81/ and press Call; "
+            "set your Twilio number's voice webhook to https://phone.example.com/twilio/voice.",
+        ),
+        (
+            {
+                "server": PHONE,
+                "transports": OFF | {"telnyx": ON, "plivo": ON, "exotel": ON},
+            },
+            "Holdline is ready at http://127.0.0.1:81 (telnyx, plivo, exotel): "
+            "set your Telnyx application's webhook to https://phone.example.com/telnyx/voice; "
+            "set your Plivo application's answer URL to https://phone.example.com/plivo/voice; "
+            "set your Exotel Voicebot applet's URL to "
+            "https://phone.example.com/exotel/media, as wss.",
+        ),
+        (
+            {"transports": OFF},
+            "Holdline is ready at http://127.0.0.1:81 (no transport): "
+            "enable one under transports in the configuration, otherwise no calls can arrive.",
+        ),
+    ],
+    ids=["browser", "everywhere", "both", "the other carriers", "none"],
+)
+def test_it_names_address_transports_and_the_next_step(tree: dict[str, Any], line: str) -> None:
+    assert ready_line(Settings.model_validate({"stages": STAGES, **tree}), port=81) == line

@@ -15,7 +15,7 @@ from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.webhook import NotConnectedError
 from lab.simulators.voices.voices import speak, voice_of
 from tests.bot.serving import AUTH_TOKEN, Served, serving
-from tests.bot.workers.many import TWO, becomes, log_of, told, workers_of
+from tests.bot.workers.multi_worker import TWO, becomes, log_of, told, workers_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from calls.outbound import Dial, DialOutcome
-from campaigns.store.dials import Ledger
 from lab.demo.staged import (
     ACCOUNT,
     AUTH_TOKEN,
@@ -22,7 +21,8 @@ from lab.process import RunningLab
 from lab.simulators.carrier.callee import Callee
 from operations.database.database import Database
 from tests.bot.serving import free_port, serving
-from tests.bot.workers.many import TWO, becomes, log_of, told, workers_of
+from tests.bot.workers.multi_worker import TWO, becomes, log_of, told, workers_of
+from tests.kit.dials import dials_of
 
 WITHIN_S = 120.0
 pytestmark = [pytest.mark.slow, pytest.mark.long]
@@ -39,11 +39,11 @@ KEYS = {"TWILIO_AUTH_TOKEN": AUTH_TOKEN, "TWILIO_ACCOUNT_SID": ACCOUNT}
 
 async def ended(url: str) -> Sequence[Dial]:
     """Return the dials when each contact has its outcome."""
-    reader = Ledger(Database(url))
+    database = Database(url)
     dials: list[Dial] = []
 
     async def look() -> bool:
-        dials[:] = await reader.of_campaign(NAME)
+        dials[:] = await dials_of(database, NAME)
         return len(dials) >= CONTACTS and all(dial.outcome for dial in dials)
 
     try:
@@ -51,7 +51,7 @@ async def ended(url: str) -> Sequence[Dial]:
             while not await look():  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(0.1)
     finally:
-        await reader.database.close()
+        await database.close()
     return dials
 
 
@@ -114,9 +114,7 @@ async def test_a_ringing_dial_is_cancelled_when_the_server_stops(
             await becomes(
                 lambda: [item.status for item in placed.values()] == ["ringing"], within_s=WITHIN_S
             )
-        reader = Ledger(Database(tree["storage"]["url"]))
-        (dial,) = await reader.of_campaign(NAME)
-        await reader.database.close()
+        (dial,) = await dials_of(tree["storage"]["url"], NAME)
 
     assert [item.status for item in placed.values()] == ["canceled"]
     assert (str(dial.outcome), dial.reason) == ("cancelled", "")  # as the server itself was told

@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,7 +13,7 @@ import pytest
 from bot.config.settings import Settings
 from bot.workers.connections import AT_ONCE, PAUSE_S, ConnectionListener, ConnectionPace
 from bot.workers.listener import bind_socket
-from bot.workers.seats import NoRoom
+from bot.workers.seats import refuse
 from lab.simulators.carrier.webhook import NotConnectedError, PhoneCall, ring, signature
 from tests.bot.serving import AUTH_TOKEN
 from tests.bot.workers.lines import lines
@@ -67,14 +69,17 @@ class Seats:
         self.asked: list[str] = []
         self.told: list[str] = []
 
+    def tell(self, *, reason: str) -> None:
+        self.told.append(reason)
+
     def admit(self, call: str) -> str:
         self.asked.append(call)
         return self.reason
 
 
-def door(reason: str, **twilio: Any) -> tuple[Seats, NoRoom]:
+def door(reason: str, **twilio: Any) -> tuple[Seats, Callable[[bytes], bytes]]:
     seats, settings = Seats(reason), settings_of(**twilio)
-    return seats, NoRoom(lambda: settings, admit=seats.admit, tell=seats.told.append)
+    return seats, partial(refuse, settings=settings, admit=seats.admit, tell=seats.tell)
 
 
 @pytest.mark.parametrize(
@@ -85,13 +90,13 @@ def test_a_refused_call_may_be_signed_for_each_of_our_addresses(
 ) -> None:
     _, no_room = door("busy")
 
-    assert bool(no_room.answer(webhook(signed_for=signed_for))) == answered
+    assert bool(no_room(webhook(signed_for=signed_for))) == answered
 
 
 def test_a_refused_call_gets_a_complete_answer() -> None:
     seats, no_room = door("busy")
 
-    head, _, body = no_room.answer(webhook()).partition(b"\r\n\r\n")
+    head, _, body = no_room(webhook()).partition(b"\r\n\r\n")
 
     assert head.startswith(b"HTTP/1.1 200 OK\r\nContent-Type: text/xml")
     assert f"Content-Length: {len(body)}".encode() in head
@@ -103,7 +108,7 @@ def test_a_refused_call_gets_a_complete_answer() -> None:
 def test_a_caller_of_a_draining_server_is_sent_to_the_fallback() -> None:
     seats, no_room = door("draining")
 
-    assert no_room.answer(webhook()).startswith(b"HTTP/1.1 503 ")
+    assert no_room(webhook()).startswith(b"HTTP/1.1 503 ")
     assert (seats.asked, seats.told) == ([FORM["CallSid"]], ["draining"])
 
 
@@ -112,7 +117,7 @@ def test_a_contact_of_a_dial_is_hung_up_on_without_a_word(reason: str) -> None:
     seats, no_room = door(reason)
 
     form = PhoneCall(direction="outbound-api").form()
-    head, _, body = no_room.answer(webhook(path="/twilio/voice?dial=d-1", form=form)).partition(
+    head, _, body = no_room(webhook(path="/twilio/voice?dial=d-1", form=form)).partition(
         b"\r\n\r\n"
     )
 
@@ -126,7 +131,7 @@ def test_a_contact_of_a_dial_is_hung_up_on_without_a_word(reason: str) -> None:
 def test_a_call_with_a_seat_reaches_a_worker() -> None:
     seats, no_room = door("")
 
-    assert no_room.answer(webhook(path="/twilio/voice?a=1&b=2")) == b""
+    assert no_room(webhook(path="/twilio/voice?a=1&b=2")) == b""
     assert (seats.asked, seats.told) == ([FORM["CallSid"]], [])
 
 
@@ -160,14 +165,14 @@ def test_a_call_with_a_seat_reaches_a_worker() -> None:
 def test_requests_other_than_whole_signed_webhooks_reach_a_worker(request_bytes: bytes) -> None:
     seats, no_room = door("busy")
 
-    assert no_room.answer(request_bytes) == b""
+    assert no_room(request_bytes) == b""
     assert (seats.asked, seats.told) == ([], [])
 
 
 def test_without_telephone_doors_no_call_is_refused() -> None:
     seats, no_room = door("busy", enabled=False)
 
-    assert no_room.answer(webhook()) == b""
+    assert no_room(webhook()) == b""
     assert seats.asked == []
 
 
@@ -184,7 +189,7 @@ async def test_refusals_are_answered_while_every_worker_is_busy() -> None:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         async with asyncio.TaskGroup() as tasks, aiohttp.ClientSession() as session:
             running = tasks.create_task(
-                ConnectionListener(listener, hand=hand, answer=no_room.answer).run()
+                ConnectionListener(listener, hand=hand, answer=no_room).run()
             )
             said = await asyncio.gather(*(refusal(session, url) for _ in range(30)))
             running.cancel()
@@ -217,7 +222,7 @@ async def test_one_worker_tells_of_refused_calls() -> None:
         for joined in pool.joined:
             joined.wire.on("turned_away", lambda said: heard.append(said["reason"]))
         await pool.open()
-        pool.office.news.tell_turned_away("busy")
+        pool.office.news.tell_one("turned_away", reason="busy")
         await pool.settle()
 
     assert heard == ["busy"]

@@ -13,7 +13,7 @@ import yaml
 from lab.process import RunningLab
 from lab.simulators.carrier.carrier import Carrier
 from tests.bot.serving import AUTH_TOKEN, Served, serving
-from tests.bot.workers.many import TWO, becomes, log_of, told, workers_of
+from tests.bot.workers.multi_worker import TWO, becomes, log_of, told, workers_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 

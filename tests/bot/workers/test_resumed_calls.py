@@ -15,7 +15,7 @@ from lab.simulators.receptionist.phrases import hours
 from lab.simulators.voices.voices import speak, voice_of
 from tests.bot.serving import AUTH_TOKEN, Served, serving
 from tests.bot.workers.carrier_lines import PlivoLine, TelnyxLine, Twilio, secrets_in
-from tests.bot.workers.many import TWO, becomes, entries_of, told, workers_of
+from tests.bot.workers.multi_worker import TWO, becomes, entries_of, told, workers_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 

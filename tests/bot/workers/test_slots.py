@@ -1,37 +1,361 @@
-"""Workers that cannot start: reported once, by an exit code, and nothing is left."""
+"""Slots of workers that cannot start or are lost: each has one worker, and none is left over."""
 
 import asyncio
-from dataclasses import dataclass
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from loguru import logger
 
 from bot.exits import BAD_USAGE, FAILED
+from bot.workers import slots
 from bot.workers.admission_rules import PoolAdmission
 from bot.workers.pool_server import PoolServer, Quotas
-from bot.workers.slots import Slots
-from bot.workers.worker_process import WorkerOrder
+from bot.workers.slots import Relieved, Slots
+from bot.workers.worker_process import Worker, WorkerOrder
+from tests.bot.workers.descriptors import descriptors_left
 from tests.bot.workers.test_shared_limits import settings_with
+
+SMALL = r"""
+import contextlib, json, pathlib, socket, subprocess, sys, time
+order = json.loads(sys.argv[1])
+line = socket.socket(fileno=order["control"])
+
+def say(what):
+    line.sendall(json.dumps({"tell": what}).encode() + b"\n")
+
+say("configured")
+flags = order["flags"]
+if flags.get("leaves"):
+    lives = "import os, sys, time\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.05)"
+    subprocess.Popen([sys.executable, "-c", lives, flags["leaves"]], close_fds=False)
+while flags.get("waits_for") and not pathlib.Path(flags["waits_for"]).exists():
+    time.sleep(0.01)
+if flags.get("cannot"):
+    sys.exit(3)
+with contextlib.suppress(BlockingIOError):
+    while line.recv(65536, socket.MSG_DONTWAIT):  # who loads heeds nothing
+        pass
+say("ready")
+if flags.get("closes"):
+    say("closing")
+for message in line.makefile():
+    if json.loads(message)["tell"] in ("retire", "stop"):
+        break
+line.sendall(flags.get("last", "").encode())
+"""
+WITHIN_S = 30.0
+CANNOT = {"cannot": True}
 
 
 @dataclass
 class Orders:
-    """Two workers with one configuration."""
+    """Settings of some small workers; options by number, others are ready at once."""
 
-    config: Path
-    wanted: int = 2
+    wanted: int
+    flags: dict[int, dict[str, Any]] = field(default_factory=dict)
+    usual: dict[str, Any] = field(default_factory=dict)
+    given: int = 0
+    config: str = ""
 
     def order(self, number: int) -> WorkerOrder:
+        self.given = number
         return WorkerOrder(
             number=number,
             workers=self.wanted,
             pool_id="",
-            config=str(self.config),
-            flags={},
+            config=self.config,
+            flags=self.flags.get(number, self.usual),
             board="",
             metrics="",
         )
+
+
+@dataclass
+class WorkerPool:
+    """The slots and their workers."""
+
+    orders: Orders
+    slots: Slots
+    office: PoolServer
+    tasks: asyncio.TaskGroup
+
+    @property
+    def names(self) -> set[str]:
+        return set(self.office.workers)
+
+    def worker(self, name: str) -> Worker:
+        return self.office.workers[name]
+
+    def kill(self, name: str) -> None:
+        os.kill(self.worker(name).pid, signal.SIGKILL)
+
+    def is_ready(self, name: str) -> bool:
+        return name in self.names and self.worker(name).ready.is_set()
+
+
+@asynccontextmanager
+async def pool(orders: Orders, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WorkerPool]:
+    real = asyncio.create_subprocess_exec
+
+    async def small(*command: Any, **options: Any) -> Any:
+        return await real(sys.executable, "-c", SMALL, command[-1], **options)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", small)
+    clock = asyncio.get_running_loop().time
+    office = PoolServer(PoolAdmission(seats=9, cores=2), Quotas(settings_with()), clock=clock)
+    async with asyncio.timeout(WITHIN_S), asyncio.TaskGroup() as tasks:
+        it = WorkerPool(orders, Slots(orders, office, tasks, clock=clock), office, tasks)
+        assert await it.slots.begin() == 0
+        try:
+            yield it
+        finally:
+            it.slots.close()
+            office.stop(drain_s=5.0)
+
+
+async def becomes(fact: Callable[[], bool]) -> None:
+    while not fact():  # noqa: ASYNC110 - nothing tells of it
+        await asyncio.sleep(0.01)
+
+
+async def stays(fact: Callable[[], bool]) -> bool:
+    """Return whether a condition becomes true, and holds for a moment."""
+    await becomes(fact)
+    await asyncio.sleep(0.1)
+    return fact()
+
+
+async def test_a_worker_lost_during_a_replacement_leaves_one_in_each_slot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = tmp_path / "late"
+    orders = Orders(wanted=2, flags={3: {"waits_for": str(late)}})
+    async with pool(orders, monkeypatch) as it:
+        round_ = it.tasks.create_task(it.slots.renew())
+        await becomes(lambda: "w3" in it.names)
+        it.kill("w2")
+        await becomes(lambda: it.is_ready("w4"))  # in its slot
+        late.touch()
+
+        assert await round_ == Relieved(workers=2, whole=True)
+        assert await stays(lambda: it.names == {"w3", "w5"})
+
+
+async def test_a_removed_slot_may_have_lost_its_worker_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = tmp_path / "late"
+    orders = Orders(wanted=2, flags={3: {"waits_for": str(late)}})
+    async with pool(orders, monkeypatch) as it:
+        orders.wanted = 1
+        round_ = it.tasks.create_task(it.slots.renew())
+        await becomes(lambda: "w3" in it.names)
+        it.kill("w2")
+        await becomes(lambda: it.is_ready("w4"))
+        late.touch()
+
+        assert await round_ == Relieved(workers=1, whole=True)
+        assert await stays(lambda: it.names == {"w3"})
+
+
+async def test_a_worker_that_was_replaced_while_loading_does_not_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = tmp_path / "late"
+    orders = Orders(wanted=1, flags={2: {"waits_for": str(late)}})
+    async with pool(orders, monkeypatch) as it:
+        it.kill("w1")
+        await becomes(lambda: "w2" in it.names and it.worker("w2").configured.is_set())
+
+        assert (await it.slots.renew()).whole
+        late.touch()
+        assert await stays(lambda: it.names == {"w3"})
+
+
+async def test_a_delayed_restart_is_not_needed_after_a_replacement(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(slots, "WAITS_S", (0.0, 0.1))
+    async with pool(Orders(wanted=1, flags={2: CANNOT}), monkeypatch) as it:
+        it.kill("w1")
+        await becomes(lambda: it.orders.given == 2 and not it.names)
+
+        assert (await it.slots.renew()).whole
+        await asyncio.sleep(0.2)
+        assert it.names == {"w3"}
+
+
+async def test_a_new_slot_gets_a_worker_even_if_the_first_one_cannot_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(slots, "WAITS_S", (0.0, 0.05))
+    orders = Orders(wanted=1, flags={3: CANNOT, 4: CANNOT})
+    async with pool(orders, monkeypatch) as it:
+        orders.wanted = 2
+
+        assert (await it.slots.renew()).whole
+        await becomes(lambda: it.is_ready("w5"))
+        assert it.names == {"w2", "w5"}
+
+
+async def test_a_round_ends_if_no_worker_can_start_and_the_old_one_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = tmp_path / "late"
+    orders = Orders(wanted=1, flags={2: {"waits_for": str(late)} | CANNOT})
+    async with pool(orders, monkeypatch) as it:
+        orders.usual = CANNOT  # until the earlier configuration is in force again
+        round_ = it.tasks.create_task(it.slots.renew())
+        await becomes(lambda: "w2" in it.names)
+        it.kill("w1")
+        await becomes(lambda: "w1" not in it.names)
+        late.touch()
+
+        assert await round_ == Relieved(workers=0, whole=False)
+        orders.usual = {}
+        await becomes(lambda: it.is_ready(f"w{it.orders.given}"))
+
+
+async def test_an_earlier_lost_worker_is_no_failed_stop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(slots, "WAITS_S", (0.0, 30.0))
+    async with pool(Orders(wanted=2, flags={3: CANNOT}), monkeypatch) as it:
+        it.kill("w1")
+        await becomes(lambda: it.orders.given == 3 and it.names == {"w2"})
+
+    assert it.slots.failed is None
+
+
+async def test_a_worker_that_fails_while_stopping_is_a_failed_stop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with pool(Orders(wanted=2), monkeypatch) as it:
+        it.slots.close()
+        it.kill("w1")
+
+    assert it.slots.failed is not None
+    assert it.slots.failed.name == "w1"
+
+
+async def test_a_worker_that_ends_by_itself_is_replaced_while_its_calls_continue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with pool(Orders(wanted=1, flags={1: {"closes": True}}), monkeypatch) as it:
+        await becomes(lambda: it.is_ready("w2"))
+        assert it.names == {"w1", "w2"}
+
+        it.worker("w1").wire.tell("stop")  # its last call has ended
+        await becomes(lambda: "w1" not in it.names)
+        assert await stays(lambda: it.names == {"w2"})
+        assert it.orders.given == 2
+
+
+async def test_a_worker_that_dies_within_a_message_is_replaced_as_any_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    orders = Orders(wanted=2, flags={1: {"last": '{"tell": "entry", "to": "w2", "en'}})
+    async with pool(orders, monkeypatch) as it:
+        it.worker("w1").wire.tell("retire")  # let it send its last message and end
+
+        await becomes(lambda: it.is_ready("w3"))
+        assert it.names == {"w2", "w3"}
+
+
+async def test_a_worker_that_leaves_a_child_process_is_replaced_as_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = tmp_path / "over"
+    try:
+        async with pool(Orders(wanted=1, flags={1: {"leaves": str(over)}}), monkeypatch) as it:
+            it.kill("w1")
+
+            await becomes(lambda: it.is_ready("w2"))
+            assert it.names == {"w2"}
+    finally:
+        over.touch()
+
+
+async def test_a_worker_lost_while_descriptors_are_short_is_replaced_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(slots, "WAITS_S", (0.0, 0.1))
+    async with pool(Orders(wanted=1), monkeypatch) as it:
+        it.kill("w1")
+        with descriptors_left(0):
+            await becomes(lambda: it.orders.given == 2 and not it.names)
+
+        await becomes(lambda: it.is_ready(f"w{it.orders.given}"))
+
+
+async def test_calls_are_accepted_by_ready_workers_while_one_still_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots, "TOGETHER_S", 0.05)
+    late = tmp_path / "late"
+    orders = Orders(wanted=2, flags={1: {"waits_for": str(late)}})
+    async with pool(orders, monkeypatch) as it:  # it has begun
+        assert (it.is_ready("w1"), it.is_ready("w2")) == (False, True)
+
+        late.touch()
+        assert await stays(lambda: it.is_ready("w1") and it.names == {"w1", "w2"})
+
+
+async def test_a_worker_that_never_gets_ready_is_replaced_during_calls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots, "TOGETHER_S", 0.05)
+    monkeypatch.setattr(slots, "READY_S", 5.0)
+    orders = Orders(wanted=2, flags={2: {"waits_for": str(tmp_path / "never")}})
+    async with pool(orders, monkeypatch) as it:
+        assert it.is_ready("w1")
+        monkeypatch.setattr(slots, "READY_S", 0.1)
+        await becomes(lambda: "w2" not in it.names)
+        monkeypatch.setattr(slots, "READY_S", WITHIN_S)  # its successor has enough time
+
+        assert await stays(lambda: len(it.names) == 2 and all(map(it.is_ready, it.names)))
+        assert it.names > {"w1"}
+
+
+async def test_workers_with_equal_loading_times_are_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late, real = tmp_path / "late", slots._is_ready
+
+    async def is_ready(worker: Worker) -> bool:
+        found = await real(worker)
+        late.touch()  # the first is ready, and now the other one
+        return found
+
+    monkeypatch.setattr(slots, "_is_ready", is_ready)
+    orders = Orders(wanted=2, flags={2: {"waits_for": str(late)}})
+    async with pool(orders, monkeypatch) as it:
+        assert (it.is_ready("w1"), it.is_ready("w2")) == (True, True)
+
+
+async def test_a_round_interrupted_by_a_stop_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    sink = logger.add(said.append, level="ERROR")
+    orders = Orders(wanted=1, flags={2: {"waits_for": str(tmp_path / "never")}})
+    try:
+        async with pool(orders, monkeypatch) as it:
+            round_ = it.tasks.create_task(it.slots.renew())
+            await becomes(lambda: "w2" in it.names and it.worker("w2").configured.is_set())
+            it.slots.close()
+            assert not (await round_).whole
+    finally:
+        logger.remove(sink)
+
+    assert said == []
 
 
 async def begin(orders: Orders) -> tuple[int, PoolServer]:
@@ -49,7 +373,7 @@ async def test_a_wrong_configuration_is_reported_once(
     config = tmp_path / "holdline.yaml"
     config.write_text("agnet: {}\n")
 
-    code, office = await begin(Orders(config))
+    code, office = await begin(Orders(wanted=2, config=str(config)))
 
     assert code == BAD_USAGE
     assert capfd.readouterr().err.count("agnet is unknown") == 1
@@ -62,14 +386,14 @@ async def test_a_wrong_configuration_is_reported_once(
     ids=["memory", "threads"],
 )
 async def test_a_machine_without_room_for_a_process_is_not_our_error(
-    short: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    short: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def refuse(*_: Any, **__: Any) -> None:
         raise short
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", refuse)
 
-    code, office = await begin(Orders(tmp_path / "holdline.yaml"))
+    code, office = await begin(Orders(wanted=2))
 
     assert code == FAILED
     assert office.workers == {}

@@ -16,7 +16,8 @@ from twilio.request_validator import RequestValidator
 from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
 
 from lab.simulators import mulaw
-from lab.simulators.carrier.carrier import RATE_HZ, Burst, Carrier, CarrierEar
+from lab.simulators.carrier.carrier import RATE_HZ, Carrier
+from lab.simulators.carrier.line import Burst, CarrierEar
 from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import NotConnectedError, read_twiml, signature
 from tests.kit.waiting import until

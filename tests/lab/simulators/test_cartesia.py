@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from lab.simulators import faults
-from lab.simulators.cartesia.simulator import CartesiaAccount, CartesiaSimulator
+from lab.simulators.cartesia.context import CartesiaAccount
+from lab.simulators.cartesia.simulator import CartesiaSimulator
 from lab.simulators.faults import Fault
 from lab.simulators.instance import Core
 from lab.simulators.schedule import Window

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from lab.simulators.carrier.callee import Callee
-from lab.simulators.carrier.exchange import Exchange, Placed
+from lab.simulators.carrier.exchange import Placed
+from lab.simulators.carrier.rest import TwilioExchange
 from lab.simulators.carrier.webhook import AgentServer, PhoneCall
 from lab.simulators.clock import utc_now
 
@@ -42,7 +43,7 @@ async def forgetful_server(statuses: list[str]) -> AsyncIterator[str]:
 async def test_a_server_that_closed_a_connection_is_called_on_another() -> None:
     statuses: list[str] = []
     async with forgetful_server(statuses) as url:
-        exchange = Exchange(AgentServer(base_url=url, public_url=url, auth_token="x"))
+        exchange = TwilioExchange(AgentServer(base_url=url, public_url=url, auth_token="x"))
         phone = PhoneCall(direction="outbound-api")
         exchange.callees[phone.called] = Callee(fate="busy", ring_s=1.0)
         events = frozenset({"initiated", "ringing", "completed"})

@@ -21,7 +21,7 @@ from fallbacks.breaker import BreakerSettings
 from fallbacks.retrying import RetrySettings
 from operations.after_call.asking import ResultPen
 from operations.after_call.outcome_rules import CallResult
-from operations.after_call.work import AfterCallParts, AfterCalls, CallPurpose, CallResults
+from operations.after_call.work import AfterCalls, CallPurpose, CallResults
 from operations.crm.outbox import CrmOutbox
 from operations.crm.reporting import CrmReporter
 from operations.database.database import Database, StorageError
@@ -155,17 +155,15 @@ class Bench:
             return self.purpose
 
         self.after_calls = AfterCalls(
-            AfterCallParts(
-                results=RoadToResults(self),
-                pen=self.pen,
-                reporter=self.reporter,
-                take_callback=self.queue.take_wish if self.campaign else None,
-                purpose=purpose,
-                tell=self.told.append,
-                utc_s=utc_s,
-                within_s=self.within_s,
-                at_once=self.at_once,
-            )
+            results=RoadToResults(self),
+            pen=self.pen,
+            reporter=self.reporter,
+            take_callback=self.queue.take_wish if self.campaign else None,
+            purpose=purpose,
+            tell=self.told.append,
+            utc_s=utc_s,
+            within_s=self.within_s,
+            at_once=self.at_once,
         )
 
     async def call(

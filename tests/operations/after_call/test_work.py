@@ -15,6 +15,7 @@ from operations.after_call.work import CallPurpose
 from operations.crm.customer import CrmReport
 from operations.crm.outbox import CrmOutbox
 from operations.database.database import Database
+from tests.kit.clock import always
 from tests.operations.after_call.bench import (
     BEGIN_S,
     GOOD,
@@ -56,7 +57,7 @@ async def told_of(bench: Bench, count: int = 1) -> list[CallSummarised]:
 
 
 async def due(outbox: CrmOutbox, at_s: float) -> CrmReport | None:
-    lent = await outbox.lend(now=at_s)
+    lent = await outbox.lend(now_s=always(at_s))
     return lent.report if lent else None
 
 
@@ -356,7 +357,7 @@ async def test_a_report_being_sent_is_not_changed(tmp_path: Path) -> None:
     await outbox.put(facts, now=1.0, due_s=60.0)
 
     assert await outbox.complete(whole, now=2.0)
-    lent = await outbox.lend(now=3.0)
+    lent = await outbox.lend(now_s=always(3.0))
     again = await outbox.complete(facts, now=4.0)
     await outbox.database.close()
 

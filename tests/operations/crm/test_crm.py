@@ -15,11 +15,11 @@ from campaigns.store.contacts import Contacts, NewContact
 from fallbacks.failure import Kind
 from operations.crm.customer import STATUSES, CrmContact, CrmReport
 from operations.crm.own import OwnContacts, read_contacts
-from operations.crm.port import BREAKER, CrmError, CrmLookup, availability_of
-from operations.crm.rest import HUBSPOT, MOST_BYTES, RestCrm, RestPlace
+from operations.crm.port import BREAKER, CrmLookup, availability_of
+from operations.crm.rest import HUBSPOT, MOST_BYTES, RestCrm
 from operations.crm.webhook import WebhookCrm
 from operations.database.database import Database
-from operations.notify.webhook import signature
+from operations.remote import RemoteError, signature
 from tests.operations.crm.register import register_at
 
 pytestmark = pytest.mark.virtual_time
@@ -42,7 +42,7 @@ SECRET = "whsec_" + "c2VjcmV0" * 4
 
 def hubspot(url: str) -> RestCrm:
     headers = {"authorization": "Bearer key"}
-    return RestCrm("hubspot", RestPlace(url=url, headers=headers, timeout_s=2.0), HUBSPOT)
+    return RestCrm("hubspot", HUBSPOT, url=url, headers=headers, timeout_s=2.0)
 
 
 def desk_of(crm: RestCrm) -> CrmLookup:
@@ -154,7 +154,7 @@ async def test_a_webhook_may_answer_in_any_words(says: str) -> None:
 async def test_a_refused_call_has_the_webhooks_reason(fault: str | int, kind: Kind) -> None:
     async with register_at() as (register, url):
         register.faults, register.slow_s = [fault], 5.0
-        with pytest.raises(CrmError) as raised:
+        with pytest.raises(RemoteError) as raised:
             await WebhookCrm(url, SECRET, timeout_s=2.0, utc_s=lambda: 1234.0).write(REPORT)
 
     assert raised.value.kind is kind
@@ -178,7 +178,7 @@ async def test_a_failure_has_its_kind_and_names_no_address(fault: str | int, kin
         crm = hubspot(url)
         register.faults = [fault]
         register.slow_s = 5.0
-        with pytest.raises(CrmError) as raised:
+        with pytest.raises(RemoteError) as raised:
             await crm.look_up("+15550142")
         await crm.close()
 
@@ -191,7 +191,7 @@ async def test_a_crm_may_name_a_date_before_which_it_is_not_asked() -> None:
     async with register_at() as (register, url):
         crm = hubspot(url)
         register.faults, register.retry_after = [429], "Tue, 03 Mar 2026 10:00:42 GMT"
-        with pytest.raises(CrmError) as raised:
+        with pytest.raises(RemoteError) as raised:
             await crm.look_up("+15550142")
         await crm.close()
 

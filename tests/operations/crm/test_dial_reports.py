@@ -10,6 +10,7 @@ from campaigns.store.dials import Ledger
 from operations.crm.customer import CrmReport
 from operations.crm.outbox import CrmOutbox
 from operations.database.database import Database
+from tests.kit.clock import always
 from tests.operations.database.campaign_queue import (
     LEASE_S,
     NOON,
@@ -38,7 +39,7 @@ async def dialled(url: str) -> OpenQueue:
     await queue.fill(new_contacts(6, fields={"crm_id": "7"}))
     for outcome in OUTCOMES:
         claim = await queue.take()
-        await queue.store.confirm(claim.dial, now=NOON, lease_s=LEASE_S)
+        await queue.store.confirm(claim.dial, now_s=always(NOON), lease_s=LEASE_S)
         await queue.store.placed(claim.dial, f"CA-{claim.dial.id}")
         await queue.store.settle(claim.dial, outcome, then=NextStep(state="done"), now=NOON + 60)
     await queue.take()

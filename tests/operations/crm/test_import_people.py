@@ -15,8 +15,8 @@ from lab.simulators.faults import Http
 from lab.simulators.register.simulator import KnownPerson, RegisterSimulator
 from lab.simulators.schedule import Window
 from operations.crm.people import PeopleMapping
-from operations.crm.port import CrmError
 from operations.crm.rest import RestRequest
+from operations.remote import RemoteError
 
 MANY = 250
 CONSENT = {"agreed_by": "written", "agreed_on": "2026-11-01", "agreed_in": "form 7"}
@@ -296,5 +296,5 @@ STRANGE: dict[str, str] = {
 def test_an_address_of_another_host_is_not_requested(link: str) -> None:
     mapping = PeopleMapping(request=RestRequest(method="GET", path="/p"), url=HERE)
 
-    with pytest.raises(CrmError, match=r"not at crm\.url"):
+    with pytest.raises(RemoteError, match=r"not at crm\.url"):
         mapping.page(link)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import pytest
 from pipecat.processors.aggregators.llm_context import LLMContext
 
-from bot.call.call import KnownCaller
 from bot.config.agent import AgentSettings
 from calls.events import Event
 from calls.operations_events import CallerKnown
 from operations.crm.customer import CrmContact, CrmReport
+from operations.crm.known_caller import KnownCaller
 from operations.crm.port import CrmLookup, availability_of
 
 pytestmark = pytest.mark.virtual_time

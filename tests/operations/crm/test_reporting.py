@@ -13,7 +13,7 @@ from operations.crm.customer import CrmReport
 from operations.crm.outbox import CrmOutbox
 from operations.crm.port import availability_of
 from operations.crm.reporting import CrmPoster, CrmReporter
-from operations.crm.rest import HUBSPOT, RestCrm, RestPlace
+from operations.crm.rest import HUBSPOT, RestCrm
 from operations.database.database import Database
 from operations.retrying import Retries
 from tests.operations.crm.register import register_at
@@ -34,7 +34,7 @@ def url_of(folder: Path) -> str:
 
 
 def poster_of(url: str, outbox: CrmOutbox) -> tuple[RestCrm, CrmPoster]:
-    crm = RestCrm("hubspot", RestPlace(url=url, timeout_s=60.0), HUBSPOT)
+    crm = RestCrm("hubspot", HUBSPOT, url=url, headers={}, timeout_s=60.0)
     retries = Retries(
         settings=RetrySettings(),
         tell=lambda _: None,
@@ -156,8 +156,8 @@ async def test_a_killed_sender_blocks_reports_only_briefly(tmp_path: Path) -> No
     async with register_at() as (register, url):
         outbox = CrmOutbox(Database(url_of(tmp_path)))
         await outbox.put(report(1), now=time.monotonic())
-        assert await outbox.lend(now=time.monotonic()) is not None  # and then it is killed
-        assert await outbox.lend(now=time.monotonic()) is None
+        assert await outbox.lend(now_s=time.monotonic) is not None  # and then it is killed
+        assert await outbox.lend(now_s=time.monotonic) is None
         await tell_all(outbox, url, within_s=3600.0)
         await outbox.database.close()
 

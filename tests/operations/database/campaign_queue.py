@@ -11,6 +11,7 @@ from campaigns.store.contacts import Contacts, NewContact
 from campaigns.store.figures import CampaignStanding, Figures
 from campaigns.store.queue import Queue
 from operations.database.database import Database
+from tests.kit.clock import always
 
 NOON = 1_800_014_400.0  # 2027-01-15, 12:00 UTC, a Friday
 LEASE_S = 6.0
@@ -46,7 +47,7 @@ class OpenQueue:
 
     async def claim(self, campaign: Campaign = FAST, *, now: float = NOON) -> Claim | NothingToDial:
         return await self.store.claim(
-            campaign.name, rules_of(campaign, now=now), now=now, lease_s=LEASE_S
+            campaign.name, rules_of(campaign, now=now), now_s=always(now), lease_s=LEASE_S
         )
 
     async def take(self, campaign: Campaign = FAST, *, now: float = NOON) -> Claim:

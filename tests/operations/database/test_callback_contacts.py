@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -24,7 +23,7 @@ from operations.after_call.outcome_rules import CallResult
 from operations.after_call.work import CallResults
 from operations.database.database import Database
 from operations.record.callbacks import Callback, Callbacks
-from tests.share_servers import Server
+from tests.kit.clock import always
 
 NUMBER = "+12125550142"
 NOW = 1_000_000.0
@@ -46,7 +45,7 @@ RULES = ClaimRules(
 async def claim(url: str, now: float, campaign: str = "back") -> Contact | None:
     store = Queue(Database(url), holder="a")
     try:
-        found = await store.claim(campaign, RULES, now=now, lease_s=30.0)
+        found = await store.claim(campaign, RULES, now_s=always(now), lease_s=30.0)
         return found.contact if isinstance(found, Claim) else None
     finally:
         await store.database.close()
@@ -55,7 +54,7 @@ async def claim(url: str, now: float, campaign: str = "back") -> Contact | None:
 async def settle(url: str, *, now: float, outcome: DialOutcome = DialOutcome.COMPLETED) -> None:
     """Dial the next contact, and let it end so."""
     store = Queue(Database(url), holder="b")
-    found = await store.claim("back", RULES, now=now, lease_s=30.0)
+    found = await store.claim("back", RULES, now_s=always(now), lease_s=30.0)
     assert isinstance(found, Claim)
     done = DialResult(outcome=outcome)
     await store.settle(found.dial, done, then=NextStep(state="done"), now=now)
@@ -65,7 +64,7 @@ async def settle(url: str, *, now: float, outcome: DialOutcome = DialOutcome.COM
 async def fail(url: str, campaign: Campaign, *, now: float) -> str:
     """Dial the next contact, and let it fail on our side; return its state."""
     store, outcome = Queue(Database(url), holder="b"), DialOutcome.AGENT_FAILED
-    found = await store.claim("back", RULES, now=now, lease_s=30.0)
+    found = await store.claim("back", RULES, now_s=always(now), lease_s=30.0)
     assert isinstance(found, Claim)
     result = DialResult(outcome=outcome)
     step = replace(next_step(campaign, found.contact, result, now), due_s=now)
@@ -74,9 +73,7 @@ async def fail(url: str, campaign: Campaign, *, now: float) -> str:
     return step.state
 
 
-class CallbackContactsContract:
-    """Holds for any database; a kind of database is a class with the fixture `url`."""
-
+class TestCallbackContacts:
     async def test_a_callback_is_not_dialled_before_its_time(self, url: str) -> None:
         contacts = Contacts(Database(url))
 
@@ -195,7 +192,7 @@ class CallbackContactsContract:
         database = Database(url)
         contacts, store = Contacts(database), Queue(database, holder="a")
         await contacts.queue_callback("c1", "back", replace(WANTED, due_s=NOW), now=NOW)
-        found = await store.claim("back", RULES, now=NOW, lease_s=30.0)
+        found = await store.claim("back", RULES, now_s=always(NOW), lease_s=30.0)
         assert isinstance(found, Claim)
 
         during = await contacts.queue_callback("c2", "back", WANTED, now=NOW)
@@ -264,15 +261,3 @@ class CallbackContactsContract:
         await database.close()
 
         assert list(left) == []
-
-
-class TestSqlite(CallbackContactsContract):
-    @pytest.fixture
-    def url(self, tmp_path: Path) -> str:
-        return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
-
-
-class TestPostgres(CallbackContactsContract):
-    @pytest.fixture
-    async def url(self, postgres: Server) -> str:
-        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")

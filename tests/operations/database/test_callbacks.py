@@ -12,7 +12,6 @@ import pytest
 from operations.database.database import Database, StorageError
 from operations.database.tables import NUMBER_LENGTH, REASON_LENGTH
 from operations.record.callbacks import Callback, Callbacks
-from tests.share_servers import Server
 
 AT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 MARY = Callback(call_id="c1", number="+15550101", reason="llm is down", asked_at=AT)
@@ -112,10 +111,9 @@ async def test_a_later_wish_in_the_call_is_kept_next_to_the_first(
 
 
 async def test_a_caller_with_a_long_address_is_kept_in_a_database_that_checks_lengths(
-    postgres: Server,
+    postgres_url: str,
 ) -> None:
-    url = (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
-    database = Database(url)
+    database = Database(postgres_url)
     queue = Callbacks(database)
     over_sip = replace(MARY, number="sip:+4930123456@reception.sip.example.com")
     longer = replace(BOB, number="sip:+4930123457@" + "a" * 60)

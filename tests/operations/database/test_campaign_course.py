@@ -2,23 +2,20 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from calls.outbound import DialOutcome, DialResult, NextStep
 from campaigns.store.figures import RECENT, SAMPLE, CampaignCourse, Figures
 from operations.database.database import Database
+from tests.kit.clock import always
 from tests.operations.database.campaign_queue import LEASE_S, NOON, OpenQueue, new_contacts, queues
-from tests.share_servers import Server
 
 DONE = DialResult(outcome=DialOutcome.COMPLETED, length_s=30.0, cost=0.5)
 LONDON = "Europe/London"
 
 
-class CourseContract:
-    """Holds for any database; a kind of database is a class with the fixture `url`."""
-
+class TestCourse:
     @pytest.fixture
     async def queue(self, url: str) -> AsyncIterator[OpenQueue]:
         async with queues(url, 1) as (one,):
@@ -41,10 +38,10 @@ class CourseContract:
         night = replace(new_contacts(4)[3], zones=("Asia/Tokyo", "Asia/Seoul"))
         await queue.fill([*new_contacts(3), night])
         first = await queue.take(now=NOON + 1.0)
-        await queue.store.confirm(first.dial, now=NOON + 1.0, lease_s=LEASE_S)
+        await queue.store.confirm(first.dial, now_s=always(NOON + 1.0), lease_s=LEASE_S)
         await queue.store.settle(first.dial, DONE, then=NextStep(state="done"), now=NOON + 2.0)
         second = await queue.take(now=NOON + 5.0)
-        await queue.store.confirm(second.dial, now=NOON + 5.0, lease_s=LEASE_S)
+        await queue.store.confirm(second.dial, now_s=always(NOON + 5.0), lease_s=LEASE_S)
         later = NextStep(state="resting", due_s=NOON + 900.0)
         await queue.store.settle(second.dial, DONE, then=later, now=NOON + 6.0)
 
@@ -82,15 +79,3 @@ class CourseContract:
 
         assert (refused, moved) == (False, True)
         assert (await queue.standing()).state == "paused"
-
-
-class TestSqlite(CourseContract):
-    @pytest.fixture
-    def url(self, tmp_path: Path) -> str:
-        return f"sqlite+aiosqlite:///{tmp_path / 'holdline.db'}"
-
-
-class TestPostgres(CourseContract):
-    @pytest.fixture
-    async def url(self, postgres: Server) -> str:
-        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")

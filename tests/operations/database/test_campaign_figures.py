@@ -1,7 +1,6 @@
 """A campaign's figures, on a real SQLite and a real PostgreSQL."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -13,8 +12,8 @@ from campaigns.store.figures import (
     ReachedContacts,
 )
 from operations.database.database import Database
+from tests.kit.clock import always
 from tests.operations.database.campaign_queue import LEASE_S, NOON, OpenQueue, new_contacts, queues
-from tests.share_servers import Server
 
 SKIPPING = Campaign(name="spring", dials_per_minute=6e6, concurrent=1000, on_outage="skip")
 DOWN = DialResult(outcome=DialOutcome.AGENT_FAILED, reason="tts_down")
@@ -22,7 +21,7 @@ DOWN = DialResult(outcome=DialOutcome.AGENT_FAILED, reason="tts_down")
 
 async def call(queue: OpenQueue, outcome: DialOutcome, *, now: float, then: NextStep) -> None:
     claim = await queue.take(SKIPPING, now=now)
-    await queue.store.confirm(claim.dial, now=now, lease_s=LEASE_S)
+    await queue.store.confirm(claim.dial, now_s=always(now), lease_s=LEASE_S)
     await queue.store.placed(claim.dial, f"CA-{claim.dial.id}")
     result = DialResult(outcome=outcome, length_s=30.0, cost=0.25)
     await queue.store.settle(claim.dial, result, then=then, now=now + 30.0)
@@ -34,9 +33,7 @@ async def skip(queue: OpenQueue, *, now: float) -> None:
     await queue.store.settle(claim.dial, DOWN, then=then, now=now + 0.5)
 
 
-class FiguresContract:
-    """Holds for any database; a kind of database is a class with the fixture `url`."""
-
+class TestFigures:
     @pytest.fixture
     async def queue(self, url: str) -> AsyncIterator[OpenQueue]:
         async with queues(url, 1) as (one,):
@@ -96,15 +93,3 @@ class FiguresContract:
 
 def told(line: ContactFigures) -> tuple[str, int, float | None]:
     return line.outcome, line.dials, line.last_s
-
-
-class TestSqlite(FiguresContract):
-    @pytest.fixture
-    def url(self, tmp_path: Path) -> str:
-        return f"sqlite+aiosqlite:///{tmp_path / 'holdline.db'}"
-
-
-class TestPostgres(FiguresContract):
-    @pytest.fixture
-    async def url(self, postgres: Server) -> str:
-        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")

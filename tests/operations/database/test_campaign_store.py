@@ -4,18 +4,18 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, event
+from sqlalchemy import delete, event, update
 
 from calls.outbound import Claim, DialOutcome, DialResult, NextStep, NothingToDial
 from campaigns.guard import rules_of
 from campaigns.model import CallingWindow
 from campaigns.store.dials import Ledger
-from campaigns.store.queue import Queue
-from operations.database.database import Database, StorageError
-from operations.database.tables import CONTACTS, DIALS
+from operations.database.tables import CAMPAIGNS, CONTACTS, DIALS
+from tests.kit.clock import always
+from tests.kit.databases import on_sqlite
+from tests.kit.dials import dials_of
 from tests.operations.database.campaign_queue import (
     CONSENT,
     FAST,
@@ -26,7 +26,6 @@ from tests.operations.database.campaign_queue import (
     new_contacts,
     queues,
 )
-from tests.share_servers import PASSWORD, Server
 
 BUSY = DialResult(outcome=DialOutcome.BUSY)
 AT_ANY_HOUR = CallingWindow(opens_s=0.0, closes_s=86_400.0)
@@ -47,9 +46,7 @@ async def statements_of(store: OpenQueue) -> Counter[str]:
     return asked
 
 
-class QueueContract:
-    """Holds for any database; a kind of database is a class with the fixture `url`."""
-
+class TestQueue:
     @pytest.fixture
     async def pair(self, url: str) -> AsyncIterator[tuple[OpenQueue, OpenQueue]]:
         async with queues(url, 2) as (one, other):
@@ -76,6 +73,24 @@ class QueueContract:
         assert claim.dial.lease_until_s == NOON + LEASE_S
         assert (await other.standing()).contacts == {"dialling": 1}
         assert (await other.nothing()).reason == "nobody_due"
+
+    async def test_a_lease_begins_when_the_wait_for_other_claims_is_over(
+        self, queue: OpenQueue, other: OpenQueue
+    ) -> None:
+        await queue.fill(new_contacts(1))
+        rules, now = rules_of(FAST, now=NOON), NOON
+
+        async with other.database.transaction() as connection:
+            await connection.execute(update(CAMPAIGNS).values(claims=1))
+            claiming = asyncio.ensure_future(
+                queue.store.claim("spring", rules, now_s=lambda: now, lease_s=LEASE_S)
+            )
+            await asyncio.wait([claiming], timeout=0.1)
+            now += 2.0
+        claim = await claiming
+
+        assert isinstance(claim, Claim)
+        assert claim.dial.lease_until_s == NOON + 2.0 + LEASE_S
 
     async def test_the_higher_priority_is_first_then_the_longest_due(
         self, queue: OpenQueue
@@ -124,7 +139,7 @@ class QueueContract:
     async def test_a_dial_has_one_outcome(self, queue: OpenQueue, other: OpenQueue) -> None:
         await queue.fill(new_contacts(1))
         dial = (await queue.take()).dial
-        await queue.store.confirm(dial, now=NOON, lease_s=LEASE_S)
+        await queue.store.confirm(dial, now_s=always(NOON), lease_s=LEASE_S)
 
         settled = [
             await other.store.settle(dial, DONE, then=FINISHED, now=NOON),
@@ -158,33 +173,42 @@ class QueueContract:
         await queue.store.placed(claim.dial, "CA1")
 
         assert not await other.store.adopt_expired(
-            ["spring"], now=NOON + LEASE_S - 0.1, lease_s=LEASE_S
+            ["spring"], now_s=always(NOON + LEASE_S - 0.1), lease_s=LEASE_S
         )
-        (taken,) = await other.store.adopt_expired(["spring"], now=NOON + LEASE_S, lease_s=LEASE_S)
+        (taken,) = await other.store.adopt_expired(
+            ["spring"], now_s=always(NOON + LEASE_S), lease_s=LEASE_S
+        )
 
         assert taken.contact == claim.contact
         assert (taken.dial.id, taken.dial.provider_call_id) == (claim.dial.id, "CA1")
-        assert not await queue.store.adopt_expired(["spring"], now=NOON + LEASE_S, lease_s=LEASE_S)
-        assert not await queue.store.renew(claim.dial, now=NOON + LEASE_S, lease_s=LEASE_S)
+        assert not await queue.store.adopt_expired(
+            ["spring"], now_s=always(NOON + LEASE_S), lease_s=LEASE_S
+        )
+        assert not await queue.store.renew(
+            claim.dial, now_s=always(NOON + LEASE_S), lease_s=LEASE_S
+        )
         assert not await queue.store.settle(claim.dial, DONE, then=FINISHED, now=NOON)
-        assert await queue.store.confirm(claim.dial, now=NOON, lease_s=LEASE_S) == "lease_lost"
+        assert (
+            await queue.store.confirm(claim.dial, now_s=always(NOON), lease_s=LEASE_S)
+            == "lease_lost"
+        )
         assert await other.store.settle(taken.dial, DONE, then=FINISHED, now=NOON)
 
     async def test_a_dial_whose_contact_was_erased_blocks_no_other_takeover(
-        self, queue: OpenQueue, other: OpenQueue, url: str
+        self, queue: OpenQueue, other: OpenQueue
     ) -> None:
         await queue.fill(new_contacts(2))
         erased, kept = await queue.take(), await queue.take()
         async with other.store.database.transaction() as connection:
             await connection.execute(delete(CONTACTS).where(CONTACTS.c.id == erased.contact.id))
-        reader = Ledger(Database(url))
-        assert await reader.find(erased.dial.id) is None
+        assert await Ledger(other.database).find(erased.dial.id) is None
 
-        (taken,) = await other.store.adopt_expired(["spring"], now=NOON + LEASE_S, lease_s=LEASE_S)
+        (taken,) = await other.store.adopt_expired(
+            ["spring"], now_s=always(NOON + LEASE_S), lease_s=LEASE_S
+        )
 
         assert taken.dial.id == kept.dial.id
-        assert [dial.id for dial in await reader.of_campaign("spring")] == [kept.dial.id]
-        await reader.database.close()
+        assert [dial.id for dial in await dials_of(other.database, "spring")] == [kept.dial.id]
 
     async def test_a_call_that_renews_keeps_its_dial(
         self, queue: OpenQueue, other: OpenQueue
@@ -193,9 +217,9 @@ class QueueContract:
         dial = (await queue.take()).dial
 
         for step in range(1, 5):
-            assert await queue.store.renew(dial, now=NOON + 5.0 * step, lease_s=LEASE_S)
+            assert await queue.store.renew(dial, now_s=always(NOON + 5.0 * step), lease_s=LEASE_S)
             assert not await other.store.adopt_expired(
-                ["spring"], now=NOON + 5.0 * step + 5.0, lease_s=LEASE_S
+                ["spring"], now_s=always(NOON + 5.0 * step + 5.0), lease_s=LEASE_S
             )
 
     async def test_a_dead_processs_slot_is_free_after_its_lease(
@@ -207,7 +231,7 @@ class QueueContract:
         alive = await queue.take(narrow)
         assert (await other.nothing(narrow)).reason == "concurrent"
 
-        await queue.store.renew(alive.dial, now=NOON + 5.0, lease_s=LEASE_S)
+        await queue.store.renew(alive.dial, now_s=always(NOON + 5.0), lease_s=LEASE_S)
 
         assert (await other.standing(NOON + LEASE_S)).calls_now == 1
         assert await other.take(narrow, now=NOON + LEASE_S)
@@ -218,7 +242,9 @@ class QueueContract:
     ) -> None:
         await queue.fill(new_contacts(1))
         lost = await queue.take()
-        (taken,) = await other.store.adopt_expired(["spring"], now=NOON + LEASE_S, lease_s=LEASE_S)
+        (taken,) = await other.store.adopt_expired(
+            ["spring"], now_s=always(NOON + LEASE_S), lease_s=LEASE_S
+        )
 
         assert not await queue.store.release(lost.dial)
         assert await other.store.release(taken.dial)
@@ -226,7 +252,10 @@ class QueueContract:
         again = await other.take(now=NOON + LEASE_S)
         assert (again.dial.id, again.dial.attempt) == (lost.dial.id, 1)
         # A slow earlier holder can no longer change it.
-        assert await queue.store.confirm(lost.dial, now=NOON + 7, lease_s=LEASE_S) == "lease_lost"
+        assert (
+            await queue.store.confirm(lost.dial, now_s=always(NOON + 7), lease_s=LEASE_S)
+            == "lease_lost"
+        )
         assert not await queue.store.placed(lost.dial, "CA1")
 
     async def test_a_dial_is_left_to_processes_that_have_its_campaign(
@@ -236,25 +265,30 @@ class QueueContract:
         dial = (await queue.take()).dial
         later = NOON + LEASE_S
 
-        assert not await other.store.adopt_expired(["autumn"], now=later, lease_s=LEASE_S)
+        assert not await other.store.adopt_expired(["autumn"], now_s=always(later), lease_s=LEASE_S)
 
-        assert await queue.store.renew(dial, now=later, lease_s=LEASE_S)
+        assert await queue.store.renew(dial, now_s=always(later), lease_s=LEASE_S)
 
     async def test_a_holder_whose_claim_was_returned_cannot_change_the_next_one(
         self, queue: OpenQueue, other: OpenQueue
     ) -> None:
         await queue.fill(new_contacts(1))
         lost = await queue.take()
-        (taken,) = await other.store.adopt_expired(["spring"], now=NOON + LEASE_S, lease_s=LEASE_S)
+        (taken,) = await other.store.adopt_expired(
+            ["spring"], now_s=always(NOON + LEASE_S), lease_s=LEASE_S
+        )
         assert await other.store.release(taken.dial)
 
         again = await queue.take(now=NOON + LEASE_S)
 
         assert again.dial.id == lost.dial.id
-        assert await queue.store.confirm(lost.dial, now=NOON + 7, lease_s=LEASE_S) == "lease_lost"
-        assert not await queue.store.renew(lost.dial, now=NOON + 7, lease_s=LEASE_S)
+        assert (
+            await queue.store.confirm(lost.dial, now_s=always(NOON + 7), lease_s=LEASE_S)
+            == "lease_lost"
+        )
+        assert not await queue.store.renew(lost.dial, now_s=always(NOON + 7), lease_s=LEASE_S)
         assert not await queue.store.release(lost.dial)
-        assert await queue.store.confirm(again.dial, now=NOON + 7, lease_s=LEASE_S) == ""
+        assert await queue.store.confirm(again.dial, now_s=always(NOON + 7), lease_s=LEASE_S) == ""
 
     async def test_a_dial_that_a_carrier_has_accepted_is_not_returned(
         self, queue: OpenQueue
@@ -272,7 +306,9 @@ class QueueContract:
         await queue.store.answered(dial, now=NOON + 1)
         await queue.store.placed(dial, "CA1")
 
-        (kept,) = await queue.store.adopt_expired(["spring"], now=NOON + LEASE_S, lease_s=LEASE_S)
+        (kept,) = await queue.store.adopt_expired(
+            ["spring"], now_s=always(NOON + LEASE_S), lease_s=LEASE_S
+        )
         assert (kept.dial.state, kept.dial.answered_s) == ("answered", NOON + 1)
         assert kept.dial.provider_call_id == "CA1"
 
@@ -281,11 +317,11 @@ class QueueContract:
     ) -> None:
         await queue.fill(new_contacts(1))
         dial = (await queue.take()).dial
-        assert await queue.store.confirm(dial, now=NOON, lease_s=LEASE_S) == ""
+        assert await queue.store.confirm(dial, now_s=always(NOON), lease_s=LEASE_S) == ""
 
         assert await other.book.add_do_not_call(dial.number, source="voice", now=NOON)
 
-        assert await queue.store.confirm(dial, now=NOON, lease_s=LEASE_S) == "do_not_call"
+        assert await queue.store.confirm(dial, now_s=always(NOON), lease_s=LEASE_S) == "do_not_call"
         standing = await queue.standing()
         assert (standing.contacts, standing.outcomes) == ({"excluded": 1}, {"refused": 1})
 
@@ -319,7 +355,7 @@ class QueueContract:
 
         assert await queue.store.move("spring", "paused", reason="own_breaker", now=NOON)
 
-        assert await queue.store.confirm(dial, now=NOON, lease_s=LEASE_S) == "not_running"
+        assert await queue.store.confirm(dial, now_s=always(NOON), lease_s=LEASE_S) == "not_running"
         assert (await queue.nothing()).reason == "not_running"
         standing = await queue.standing()
         assert (standing.contacts, standing.reason) == ({"waiting": 2}, "own_breaker")
@@ -508,7 +544,7 @@ class QueueContract:
 
             found = await asyncio.gather(
                 *(
-                    item.store.adopt_expired(["spring"], now=NOON + 60, lease_s=LEASE_S)
+                    item.store.adopt_expired(["spring"], now_s=always(NOON + 60), lease_s=LEASE_S)
                     for item in several
                 )
             )
@@ -516,12 +552,7 @@ class QueueContract:
         taken = [claim.dial.id for row in found for claim in row]
         assert len(set(taken)) == len(taken) == 20
 
-
-class TestSqlite(QueueContract):
-    @pytest.fixture
-    def url(self, tmp_path: Path) -> str:
-        return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
-
+    @on_sqlite
     async def test_the_next_in_turn_is_found_by_the_index(self, queue: OpenQueue, url: str) -> None:
         import sqlite3  # noqa: PLC0415 - only to ask how it looks
 
@@ -535,22 +566,6 @@ class TestSqlite(QueueContract):
 
         assert "contacts_in_turn" in str(plan)
         assert "TEMP B-TREE" not in str(plan)
-
-
-class TestPostgres(QueueContract):
-    @pytest.fixture
-    async def url(self, postgres: Server) -> str:
-        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
-
-    async def test_an_error_does_not_show_the_password(self) -> None:
-        store = Queue(
-            Database(f"postgresql+asyncpg://holdline:{PASSWORD}@127.0.0.1:1/none"), holder="x"
-        )
-
-        with pytest.raises(StorageError) as wrong:
-            await store.claim("spring", rules_of(FAST, now=NOON), now=NOON, lease_s=LEASE_S)
-        assert PASSWORD not in str(wrong.value)
-        await store.database.close()
 
 
 def test_the_calling_hours_of_these_tests_are_open() -> None:

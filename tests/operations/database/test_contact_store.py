@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import asyncpg
 import pytest
@@ -11,7 +10,6 @@ import pytest
 from campaigns.store.contacts import BATCH, Contacts, NewContact
 from operations.database.database import Database
 from tests.operations.database.campaign_queue import CONSENT, NOON
-from tests.share_servers import Server
 
 BATCHES = 6
 
@@ -24,9 +22,7 @@ def batch_of(index: int, size: int = BATCH) -> list[NewContact]:
     ]
 
 
-class ContactBookContract:
-    """Holds for any database; a kind of database is a class with the fixture `url`."""
-
+class TestContacts:
     @pytest.fixture
     async def books(self, url: str) -> AsyncIterator[tuple[Contacts, Contacts]]:
         books = Contacts(Database(url)), Contacts(Database(url))
@@ -67,12 +63,6 @@ class ContactBookContract:
         assert told == ["do_not_call", "known", "added", "duplicate"]
 
 
-class TestBookOnSqlite(ContactBookContract):
-    @pytest.fixture
-    def url(self, tmp_path: Path) -> str:
-        return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
-
-
 async def rows_read(url: str, written: int) -> int:
     """Return how many contacts and index entries the server has read, when it has counted."""
     question = """
@@ -92,18 +82,15 @@ async def rows_read(url: str, written: int) -> int:
     return int(counts[1] + counts[2] + counts[3])
 
 
-class TestBookOnPostgres(ContactBookContract):
-    @pytest.fixture
-    async def url(self, postgres: Server) -> str:
-        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
+async def test_a_batch_costs_the_same_however_many_contacts_there_are(
+    postgres_url: str,
+) -> None:
+    book = Contacts(Database(postgres_url))
+    for index in range(BATCHES):
+        await book.add("spring", batch_of(index), now=NOON)
+    for index in range(BATCHES):
+        await book.add("spring", batch_of(index), now=NOON + 1)
+    await book.database.close()
 
-    async def test_a_batch_costs_the_same_however_many_contacts_there_are(self, url: str) -> None:
-        book = Contacts(Database(url))
-        for index in range(BATCHES):
-            await book.add("spring", batch_of(index), now=NOON)
-        for index in range(BATCHES):
-            await book.add("spring", batch_of(index), now=NOON + 1)
-        await book.database.close()
-
-        # Each is looked up, and is found the second time, by one index.
-        assert await rows_read(url, BATCHES * BATCH) < 8 * BATCHES * BATCH
+    # Each is looked up, and is found the second time, by one index.
+    assert await rows_read(postgres_url, BATCHES * BATCH) < 8 * BATCHES * BATCH

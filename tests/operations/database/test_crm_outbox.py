@@ -3,18 +3,19 @@
 from operations.crm.customer import CrmReport
 from operations.crm.outbox import CrmOutbox
 from operations.database.database import Database
-from tests.share_servers import Server
+from tests.kit.clock import always
 
 
-async def test_a_caller_with_a_very_long_address_blocks_no_report(postgres: Server) -> None:
-    url = (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
-    outbox = CrmOutbox(Database(url))
+async def test_a_caller_with_a_very_long_address_blocks_no_report(
+    postgres_url: str,
+) -> None:
+    outbox = CrmOutbox(Database(postgres_url))
     address = "sip:+4930123456@" + "a" * 60 + ".example.com"
     report = CrmReport(key="call-1", call_id="1", direction="inbound", number=address)
 
     assert await outbox.put(report, now=1.0)
 
-    lent = await outbox.lend(now=1.0)
+    lent = await outbox.lend(now_s=always(1.0))
     assert lent
     assert lent.report == report
     await outbox.database.close()

@@ -5,6 +5,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from sqlalchemy import Connection, text
 
 from operations.database import database as database_module
 from operations.database.database import TRIES, Database, StorageError
+from tests.share_servers import PASSWORD
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ async def test_our_own_writers_never_find_the_file_locked(
 async def test_a_writer_that_waits_for_another_process_lets_the_others_try(
     file: Database,
 ) -> None:
-    async with file.reading() as connection:  # its one connection waits for a moment only
+    async with file.transaction() as connection:  # the writers' waits for a moment only
         await connection.exec_driver_sql("pragma busy_timeout = 50")
     other = sqlite3.connect(str(file.file), isolation_level=None)
     other.execute("begin immediate")
@@ -71,6 +73,54 @@ async def test_a_writer_that_waits_for_another_process_lets_the_others_try(
     await patient
 
     assert await file.transact(words) == ["0"]
+
+
+async def test_readers_that_hold_every_connection_stop_no_writer(file: Database) -> None:
+    async with AsyncExitStack() as readers:
+        for _ in range(15):  # the bound of SQLAlchemy's pool: 5, and 10 more
+            await readers.enter_async_context(file.reading())
+        async with asyncio.timeout(15):
+            await write(file)
+            await file.transact(add)
+
+    assert await file.transact(words) == ["0", "1"]
+
+
+async def test_a_cancelled_writer_has_its_turn_until_its_thread_has_finished(
+    file: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(database_module.ARGUMENTS["sqlite"], "timeout", 0.0)
+    held, goes_on = threading.Event(), threading.Event()
+
+    def hold(connection: Connection) -> None:
+        held.set()
+        goes_on.wait(30)
+        add(connection)
+
+    async with Database(file.url) as impatient:
+        first = asyncio.ensure_future(impatient.transact(hold))
+        await asyncio.to_thread(held.wait, 30)
+        first.cancel()
+        await asyncio.wait([first])
+        second = asyncio.ensure_future(write(impatient, tries=1))
+        await asyncio.wait([second], timeout=0.1)
+        goes_on.set()
+        await second
+
+    assert await file.transact(words) == ["0", "1"]
+
+
+async def test_an_error_does_not_show_the_password() -> None:
+    async with Database(f"postgresql+asyncpg://holdline:{PASSWORD}@127.0.0.1:1/none") as away:
+        with pytest.raises(StorageError) as unread:
+            async with away.reading():
+                pass
+        with pytest.raises(StorageError) as unwritten:
+            await write(away)
+        with pytest.raises(StorageError) as undone:
+            await away.transact(words)
+
+    assert PASSWORD not in f"{unread.value} {unwritten.value} {undone.value}"
 
 
 async def test_a_failed_transaction_leaves_nothing(file: Database) -> None:

@@ -24,9 +24,9 @@ from operations.record.erasing import AT_ONCE, Erasure
 from operations.record.fold_rules import RecordFold
 from operations.record.reader import RecordReader
 from operations.record.writer import RecordWriter
+from tests.kit.clock import always
 from tests.operations.database.kept_voicemails import kept_voicemails
 from tests.operations.database.test_alert_outbox import MAIL, decide
-from tests.share_servers import Server
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 KINDS = ("calls", "messages", "happenings", "failures", "voicemails", "callbacks", "alerts")
@@ -90,12 +90,10 @@ def days_ago(days: float) -> float:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.glob("*.*") if "h.db" not in path.name)
+    return sorted(path.name for path in folder.glob("*.*") if "holdline.db" not in path.name)
 
 
-class ForgettingContract:
-    """Holds for any database; a kind of database is a class with the fixture `url`."""
-
+class TestForgetting:
     @pytest.fixture
     async def erasure(self, url: str) -> AsyncIterator[Erasure]:
         erasure = Erasure(Database(url))
@@ -161,7 +159,7 @@ class ForgettingContract:
             report = CrmReport(key=key, call_id=key, direction="inbound", number="+15550101")
             await outbox.put(report, now=days_ago(made_days))
             if told_days is not None:
-                lent = await outbox.lend(now=days_ago(told_days))
+                lent = await outbox.lend(now_s=always(days_ago(told_days)))
                 assert lent
                 await outbox.told(lent, now=days_ago(told_days))
 
@@ -234,15 +232,3 @@ class ForgettingContract:
         (tmp_path / "stuck.wav").rmdir()
         await erasure.erase_old(keep_days, now=NOW)  # the rest is found again
         assert await erasure.erase_old(keep_days, now=NOW) == {}
-
-
-class TestSqlite(ForgettingContract):
-    @pytest.fixture
-    def url(self, tmp_path: Path) -> str:
-        return f"sqlite+aiosqlite:///{tmp_path}/h.db"
-
-
-class TestPostgres(ForgettingContract):
-    @pytest.fixture
-    async def url(self, postgres: Server) -> str:
-        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")

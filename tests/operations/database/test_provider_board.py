@@ -10,7 +10,7 @@ import pytest
 import redis.asyncio
 from sqlalchemy import create_engine, inspect, text
 
-from bot.config.share_address import board_at
+from bot.health.sharing import board_at
 from fallbacks.shared_health import FOREVER_S, Aspect, BoardWord
 from operations.database.database import StorageError, line_of
 from operations.database.provider_board import KEEP_S, ProviderBoard, word_of

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,13 +26,12 @@ from calls.events import (
 )
 from fallbacks.facts import AttemptFailed, BreakerMoved
 from fallbacks.failure import Kind, Scope
-from operations.database.database import Database, RefusedRowsError, StorageError
+from operations.database.database import Database, RefusedRowsError
 from operations.database.tables import RECORD_WRITERS
 from operations.record.fold_rules import RecordBatch, RecordFold
 from operations.record.reader import RecordReader
 from operations.record.writer import CUT_S, FORGOTTEN_S, RecordWriter
 from tests.operations.database.kept_voicemails import kept_voicemails
-from tests.share_servers import PASSWORD, Server
 
 AT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 LATER = AT + timedelta(hours=1)
@@ -64,9 +62,7 @@ def batch(*said: Entry, holder: str = "one") -> RecordBatch:
     return replace(folded.take(), live=folded.live)
 
 
-class RecordContract:
-    """Holds for any database; a kind of database is a class with the fixture `url`."""
-
+class TestRecord:
     @pytest.fixture
     async def opened(self, url: str) -> AsyncIterator[Open]:
         async with AsyncExitStack() as stack:
@@ -327,28 +323,3 @@ class RecordContract:
 async def holders(url: str) -> list[Any]:
     async with create_async_engine(url, poolclass=NullPool).connect() as connection:
         return list((await connection.execute(select(RECORD_WRITERS.c.holder))).scalars())
-
-
-class TestSqlite(RecordContract):
-    @pytest.fixture
-    def url(self, tmp_path: Path) -> str:
-        return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
-
-
-class TestPostgres(RecordContract):
-    @pytest.fixture
-    async def url(self, postgres: Server) -> str:
-        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
-
-    async def test_an_error_does_not_show_the_password(self) -> None:
-        url = f"postgresql+asyncpg://holdline:{PASSWORD}@127.0.0.1:1/none"
-        writer, reader = RecordWriter(Database(url), holder="one"), RecordReader(Database(url))
-
-        with pytest.raises(StorageError) as wrong:
-            await writer.write(batch(), number=1, now=AT)
-        with pytest.raises(StorageError) as unread:
-            await reader.calls()
-
-        assert PASSWORD not in f"{wrong.value} {unread.value}"
-        await writer.database.close()
-        await reader.database.close()

@@ -17,7 +17,8 @@ from operations.database.database import Database, StorageError, write_ahead
 from operations.database.schema import compile_tables, known_versions
 from operations.database.tables import CALLBACKS, HEALTH, METADATA, PROBERS
 from operations.database.upgrading import find_lag, upgrade
-from tests.share_servers import PASSWORD, Server
+from tests.kit.databases import fresh, on_sqlite
+from tests.share_servers import PASSWORD
 
 
 def shape(connection: Connection) -> dict[str, Any]:
@@ -91,9 +92,14 @@ async def test_the_first_use_of_an_empty_database_compiles_no_pattern(
     assert (compiled == []) == before
 
 
-class SchemaContract:
-    """Holds for any database; a kind of database is a class with the fixture `url`."""
+@pytest.fixture
+async def other_url(url: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if url.startswith("sqlite"):
+        return f"sqlite+aiosqlite:///{tmp_path}/deep/down/other.db"
+    return await fresh(request.getfixturevalue("postgres"))
 
+
+class TestSchema:
     async def test_an_empty_database_is_created_complete_at_its_first_use(self, url: str) -> None:
         await use(url)
 
@@ -164,16 +170,7 @@ class SchemaContract:
 
         assert await find_lag(url) is None
 
-
-class TestSqlite(SchemaContract):
-    @pytest.fixture
-    def url(self, tmp_path: Path) -> str:
-        return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
-
-    @pytest.fixture
-    def other_url(self, tmp_path: Path) -> str:
-        return f"sqlite+aiosqlite:///{tmp_path}/deep/down/other.db"
-
+    @on_sqlite
     async def test_reading_creates_no_database(self, url: str, tmp_path: Path) -> None:
         assert await find_lag(url) is None
         assert not list(tmp_path.iterdir())  # noqa: ASYNC240 - nothing else waits here
@@ -195,17 +192,8 @@ class TestSqlite(SchemaContract):
             await upgrade(f"sqlite+aiosqlite:///{tmp_path}/file/holdline.db")
 
 
-class TestPostgres(SchemaContract):
-    @pytest.fixture
-    async def url(self, postgres: Server) -> str:
-        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
+async def test_an_error_does_not_show_the_password() -> None:
+    with pytest.raises(StorageError) as wrong:
+        await find_lag(f"postgresql+asyncpg://holdline:{PASSWORD}@127.0.0.1:1/none")
 
-    @pytest.fixture
-    async def other_url(self, postgres: Server) -> str:
-        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
-
-    async def test_an_error_does_not_show_the_password(self) -> None:
-        with pytest.raises(StorageError) as wrong:
-            await find_lag(f"postgresql+asyncpg://holdline:{PASSWORD}@127.0.0.1:1/none")
-
-        assert PASSWORD not in str(wrong.value)
+    assert PASSWORD not in str(wrong.value)

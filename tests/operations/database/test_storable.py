@@ -11,17 +11,15 @@ from operations.crm.outbox import CrmOutbox
 from operations.database.database import Database
 from operations.record.callbacks import Callback, Callbacks
 from operations.record.voicemails import TEXT, Voicemails, list_voicemails
+from tests.kit.clock import always
 from tests.operations.database.kept_voicemails import kept_voicemails
-from tests.share_servers import Server
 
 AT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 ODD = {"nul": ("a\0b", "a\N{REPLACEMENT CHARACTER}b"), "half": ("a\ud83db", "a?b")}
 
 
 @pytest.mark.parametrize(("said", "kept"), ODD.values(), ids=list(ODD))
-class StorableContract:
-    """Holds for any database; a kind of database is a class with the fixture `url`."""
-
+class TestStorable:
     async def test_a_message_with_an_odd_text_does_not_hide_others(
         self, url: str, tmp_path: Path, said: str, kept: str
     ) -> None:
@@ -60,19 +58,7 @@ class StorableContract:
 
         assert await outbox.put(report, now=1.0)
 
-        lent = await outbox.lend(now=1.0)
+        lent = await outbox.lend(now_s=always(1.0))
         assert lent
         assert lent.report == report
         await outbox.database.close()
-
-
-class TestSqlite(StorableContract):
-    @pytest.fixture
-    def url(self, tmp_path: Path) -> str:
-        return f"sqlite+aiosqlite:///{tmp_path}/h.db"
-
-
-class TestPostgres(StorableContract):
-    @pytest.fixture
-    async def url(self, postgres: Server) -> str:
-        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")

@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from bot.config.settings import (
+from bot.config.alerts import (
     AlertsSettings,
     EmailSettings,
     QuietSettings,

@@ -12,14 +12,15 @@ import pytest
 from aiosmtpd.smtp import SMTP
 from pydantic import SecretStr
 
-from bot.config.settings import EmailSettings, TelegramSettings, WebhookSettings
+from bot.config.alerts import EmailSettings, TelegramSettings, WebhookSettings
 from fallbacks.failure import Kind, Severity
 from operations.notify.alert import Alert
-from operations.notify.channel import ChannelError, alert_text
-from operations.notify.mail import MailChannel
+from operations.notify.channel import Channel, alert_text
+from operations.notify.mail import mail_channel
 from operations.notify.outbox import ChannelPost
-from operations.notify.telegram import TelegramChannel
-from operations.notify.webhook import MOST_WAIT_S, WebhookChannel
+from operations.notify.telegram import telegram_channel
+from operations.notify.webhook import webhook_channel
+from operations.remote import MOST_WAIT_S, RemoteError
 from tests.operations.notify.conftest import Inbox, Receiver
 
 NOW = 1_800_000_000.0
@@ -51,31 +52,31 @@ def post_of(alert: Alert, handle: str = "") -> ChannelPost:
     return ChannelPost(alert=alert, channel="any", handle=handle)
 
 
-def mail_channel(inbox: Inbox) -> MailChannel:
+def to_mail(inbox: Inbox) -> Channel:
     settings = EmailSettings(
         sender="holdline@example.com",
         to="mary@example.com, bob@example.com",
         host=inbox.host,
         port=inbox.port,
     )
-    return MailChannel(settings, utc_s=clock)
+    return mail_channel(settings, utc_s=clock)
 
 
-def telegram_channel(receiver: Receiver) -> TelegramChannel:
+def to_telegram(receiver: Receiver) -> Channel:
     settings = TelegramSettings(bot_token=SecretStr(TOKEN), chat_id="-42", api_url=receiver.url)
-    return TelegramChannel(settings)
+    return telegram_channel(settings)
 
 
-def webhook_channel(receiver: Receiver, secret: str | None = SECRET) -> WebhookChannel:
+def to_webhook(receiver: Receiver, secret: str | None = SECRET) -> Channel:
     signs = SecretStr(secret) if secret else None
     settings = WebhookSettings(url=f"{receiver.url}/hook/s3cret-place", secret=signs)
-    return WebhookChannel(settings, utc_s=clock)
+    return webhook_channel(settings, utc_s=clock)
 
 
 async def test_a_mail_describes_the_incident_and_holds_no_key_and_no_strangers_header(
     inbox: Inbox,
 ) -> None:
-    await mail_channel(inbox).post(post_of(ALERT), alert_text(ALERT))
+    await to_mail(inbox).post(post_of(ALERT), alert_text(ALERT))
 
     (mail,) = inbox.mails
     assert mail["Subject"] == "[Holdline] HIGH: TTS cartesia: auth"
@@ -87,7 +88,7 @@ async def test_a_mail_describes_the_incident_and_holds_no_key_and_no_strangers_h
 async def test_the_mails_of_an_incident_are_one_conversation_and_a_repeat_is_the_same_mail(
     inbox: Inbox,
 ) -> None:
-    channel = mail_channel(inbox)
+    channel = to_mail(inbox)
     for item in (ALERT, ALERT, RESOLVED):
         await channel.post(post_of(item), alert_text(item))
 
@@ -101,7 +102,7 @@ async def test_the_mails_of_an_incident_are_one_conversation_and_a_repeat_is_the
 async def test_the_mails_of_an_incident_with_a_long_name_are_one_conversation(
     inbox: Inbox,
 ) -> None:
-    channel = mail_channel(inbox)
+    channel = to_mail(inbox)
     for name in ("appointment_reminders_2026_north", "appointment_reminders_2026_south"):
         for revision in (1, 2):
             alert = replace(ALERT, key=f"campaign-{name}-1800000000000", revision=revision)
@@ -123,8 +124,8 @@ async def test_a_mail_servers_refusal_is_temporary_or_permanent(
 ) -> None:
     inbox.refusal = refusal
 
-    with pytest.raises(ChannelError) as refused:
-        await mail_channel(inbox).post(post_of(ALERT), alert_text(ALERT))
+    with pytest.raises(RemoteError) as refused:
+        await to_mail(inbox).post(post_of(ALERT), alert_text(ALERT))
 
     assert refused.value.kind is kind
 
@@ -133,11 +134,11 @@ async def test_a_temporarily_refused_recipient_is_tried_again_and_the_others_are
     inbox: Inbox,
 ) -> None:
     inbox.refused = {"bob@example.com": "451 later"}
-    channel = mail_channel(inbox)
+    channel = to_mail(inbox)
 
-    with pytest.raises(ChannelError):
+    with pytest.raises(RemoteError):
         await channel.post(post_of(ALERT), alert_text(ALERT))
-    with pytest.raises(ChannelError, match="answered 451 to 1 of 2 recipients") as refused:
+    with pytest.raises(RemoteError, match="answered 451 to 1 of 2 recipients") as refused:
         await channel.post(post_of(ALERT), alert_text(ALERT))
     inbox.refused = {}
     await channel.post(post_of(ALERT), alert_text(ALERT))
@@ -149,13 +150,13 @@ async def test_a_temporarily_refused_recipient_is_tried_again_and_the_others_are
 async def test_a_permanently_refused_recipient_is_reported_and_not_tried_again(
     inbox: Inbox,
 ) -> None:
-    channel = mail_channel(inbox)
+    channel = to_mail(inbox)
     inbox.refused = {"bob@example.com": "550 nobody", "mary@example.com": "451 later"}
-    with pytest.raises(ChannelError):
+    with pytest.raises(RemoteError):
         await channel.post(post_of(ALERT), alert_text(ALERT))
     inbox.refused = {"bob@example.com": "250 once more"}
 
-    with pytest.raises(ChannelError, match="answered 550 to 1 of 2 recipients") as refused:
+    with pytest.raises(RemoteError, match="answered 550 to 1 of 2 recipients") as refused:
         await channel.post(post_of(ALERT), alert_text(ALERT))
 
     assert (refused.value.kind, refused.value.reached_others) == (Kind.BAD_REQUEST, True)
@@ -166,8 +167,8 @@ async def test_a_permanently_refused_recipient_is_reported_and_not_tried_again(
 async def test_if_every_recipient_is_refused_the_mail_was_not_sent(inbox: Inbox) -> None:
     inbox.refused = {"mary@example.com": "550 nobody", "bob@example.com": "550 nobody"}
 
-    with pytest.raises(ChannelError) as refused:
-        await mail_channel(inbox).post(post_of(ALERT), alert_text(ALERT))
+    with pytest.raises(RemoteError) as refused:
+        await to_mail(inbox).post(post_of(ALERT), alert_text(ALERT))
 
     assert (refused.value.kind, refused.value.reached_others) == (Kind.BAD_REQUEST, False)
 
@@ -182,8 +183,8 @@ async def test_no_password_is_sent_in_the_clear_over_a_network(inbox: Inbox) -> 
         password=SecretStr("s3cret"),
     )
 
-    with pytest.raises(ChannelError, match="no encryption"):
-        await MailChannel(settings, utc_s=clock).post(post_of(ALERT), alert_text(ALERT))
+    with pytest.raises(RemoteError, match="no encryption"):
+        await mail_channel(settings, utc_s=clock).post(post_of(ALERT), alert_text(ALERT))
     assert inbox.mails == []
 
 
@@ -207,7 +208,7 @@ async def test_the_login_is_the_plain_address(
         password=SecretStr("s3cret"),
     )
 
-    await MailChannel(settings, utc_s=clock).post(post_of(ALERT), alert_text(ALERT))
+    await mail_channel(settings, utc_s=clock).post(post_of(ALERT), alert_text(ALERT))
 
     assert inbox.signed_in == [(signs_in, b"s3cret")]
     assert inbox.mails[0]["From"] == sender
@@ -229,9 +230,9 @@ async def test_text_that_no_mail_can_carry_is_a_failure_of_the_channel(
     )
     port = server.sockets[0].getsockname()[1]
     fields = {"sender": "a@example.com", "to": "b@example.com", "host": inbox.host, "port": port}
-    channel = MailChannel(EmailSettings(**(fields | said)), utc_s=clock)
+    channel = mail_channel(EmailSettings(**(fields | said)), utc_s=clock)
 
-    with pytest.raises(ChannelError, match=names) as refused:
+    with pytest.raises(RemoteError, match=names) as refused:
         await channel.post(post_of(ALERT), alert_text(ALERT))
 
     server.close()
@@ -240,7 +241,7 @@ async def test_text_that_no_mail_can_carry_is_a_failure_of_the_channel(
 
 
 async def test_one_incident_is_one_message_in_the_chat(receiver: Receiver) -> None:
-    channel = telegram_channel(receiver)
+    channel = to_telegram(receiver)
 
     handle = await channel.post(post_of(ALERT), alert_text(ALERT))
     again = await channel.post(post_of(RESOLVED, handle), alert_text(RESOLVED))
@@ -257,8 +258,8 @@ async def test_telegrams_requested_wait_is_kept(receiver: Receiver) -> None:
     told = {"ok": False, "description": "Too Many Requests", "parameters": {"retry_after": 37}}
     receiver.answers = [(429, told)]
 
-    with pytest.raises(ChannelError) as refused:
-        await telegram_channel(receiver).post(post_of(ALERT), alert_text(ALERT))
+    with pytest.raises(RemoteError) as refused:
+        await to_telegram(receiver).post(post_of(ALERT), alert_text(ALERT))
 
     assert (refused.value.kind, refused.value.retry_after_s) == (Kind.RATE_LIMITED, 37)
     assert TOKEN not in str(refused.value)
@@ -268,21 +269,21 @@ async def test_an_unchanged_message_is_no_failure(receiver: Receiver) -> None:
     why = "Bad Request: message is not modified: specified new content"
     receiver.answers = [(400, {"ok": False, "description": why})]
 
-    assert await telegram_channel(receiver).post(post_of(ALERT, "7"), alert_text(ALERT)) == "7"
+    assert await to_telegram(receiver).post(post_of(ALERT, "7"), alert_text(ALERT)) == "7"
 
 
 async def test_a_deleted_message_is_sent_again(receiver: Receiver) -> None:
     why = "Bad Request: message to edit not found"
     receiver.answers = [(400, {"ok": False, "description": why})]
 
-    assert await telegram_channel(receiver).post(post_of(ALERT, "7"), alert_text(ALERT)) == "101"
+    assert await to_telegram(receiver).post(post_of(ALERT, "7"), alert_text(ALERT)) == "101"
 
 
 async def test_a_group_that_has_moved_is_followed(receiver: Receiver) -> None:
     moved = {"ok": False, "description": "moved", "parameters": {"migrate_to_chat_id": -100}}
     receiver.answers = [(400, moved)]
 
-    await telegram_channel(receiver).post(post_of(ALERT), alert_text(ALERT))
+    await to_telegram(receiver).post(post_of(ALERT), alert_text(ALERT))
 
     assert receiver.asked[-1][3]["chat_id"] == "-100"
 
@@ -290,14 +291,14 @@ async def test_a_group_that_has_moved_is_followed(receiver: Receiver) -> None:
 async def test_an_answer_of_another_server_is_reported_by_its_status(receiver: Receiver) -> None:
     receiver.answers = [(502, ["no", "object"])]
 
-    with pytest.raises(ChannelError) as refused:
-        await telegram_channel(receiver).post(post_of(ALERT), alert_text(ALERT))
+    with pytest.raises(RemoteError) as refused:
+        await to_telegram(receiver).post(post_of(ALERT), alert_text(ALERT))
 
     assert refused.value.kind is Kind.OVERLOADED
 
 
 async def test_a_webhook_is_signed_over_identity_time_and_body(receiver: Receiver) -> None:
-    await webhook_channel(receiver).post(post_of(ALERT), alert_text(ALERT))
+    await to_webhook(receiver).post(post_of(ALERT), alert_text(ALERT))
 
     (_, headers, body, said) = receiver.asked[0]
     signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
@@ -321,17 +322,17 @@ async def test_a_webhooks_requested_wait_is_kept(
 ) -> None:
     receiver.answers, receiver.headers = [(503, {})], {"Retry-After": asked}
 
-    with pytest.raises(ChannelError) as refused:
-        await webhook_channel(receiver).post(post_of(ALERT), alert_text(ALERT))
+    with pytest.raises(RemoteError) as refused:
+        await to_webhook(receiver).post(post_of(ALERT), alert_text(ALERT))
 
     assert refused.value.retry_after_s == wait_s
 
 
 async def test_a_failing_webhooks_address_is_not_printed(receiver: Receiver) -> None:
     receiver.answers = [(503, {})]
-    channel = webhook_channel(receiver, None)
+    channel = to_webhook(receiver, None)
 
-    with pytest.raises(ChannelError) as refused:
+    with pytest.raises(RemoteError) as refused:
         await channel.post(post_of(ALERT), alert_text(ALERT))
 
     assert refused.value.kind is Kind.OVERLOADED
@@ -343,8 +344,8 @@ async def test_an_unreachable_address_is_a_failure_without_it() -> None:
         bot_token=SecretStr(TOKEN), chat_id="1", api_url="http://127.0.0.1:1"
     )
 
-    with pytest.raises(ChannelError) as refused:
-        await TelegramChannel(settings).post(post_of(ALERT), alert_text(ALERT))
+    with pytest.raises(RemoteError) as refused:
+        await telegram_channel(settings).post(post_of(ALERT), alert_text(ALERT))
 
     assert refused.value.kind is Kind.NETWORK
     assert TOKEN not in str(refused.value)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from bot.config.settings import EmailSettings, TelegramSettings, WebhookSettings
+from bot.config.alerts import EmailSettings, TelegramSettings, WebhookSettings
 from calls.campaign_events import CampaignPaused, CampaignResumed
 from calls.entry import Entry
 from calls.events import CallFailed, Event, RecordHalted, TurnDecided
@@ -27,11 +27,11 @@ from operations.notify.alerting_rules import never_quiet
 from operations.notify.channel import Channel
 from operations.notify.desk import AlertDispatcher
 from operations.notify.incident_rules import Incidents, Place
-from operations.notify.mail import MailChannel
+from operations.notify.mail import mail_channel
 from operations.notify.outbox import AlertOutbox, Decide, ReportedFact
 from operations.notify.reporter import LASTS_S, AlertReporter
-from operations.notify.telegram import TelegramChannel
-from operations.notify.webhook import WebhookChannel
+from operations.notify.telegram import telegram_channel
+from operations.notify.webhook import webhook_channel
 from operations.retrying import Retries
 from tests.operations.notify.conftest import Inbox, Receiver
 from tests.operations.telemetry.incident_feed import IncidentFeed
@@ -122,9 +122,9 @@ async def shift(
         )
         telegram = TelegramSettings(bot_token=SecretStr("t"), chat_id="1", api_url=chat.url)
         found.channels = [
-            MailChannel(email, utc_s=utc_s),
-            TelegramChannel(telegram),
-            WebhookChannel(WebhookSettings(url=receiver.url), utc_s=utc_s),
+            mail_channel(email, utc_s=utc_s),
+            telegram_channel(telegram),
+            webhook_channel(WebhookSettings(url=receiver.url), utc_s=utc_s),
         ]
         found.desk = AlertDispatcher(
             outbox,

@@ -1,7 +1,6 @@
 """The report of a database: equal counts in page and JSON, and no personal data."""
 
 import json
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -11,6 +10,7 @@ from operations.postmortem.gathering import gather
 from operations.postmortem.page import as_page
 from operations.postmortem.story import tell_story
 from operations.record import reader as record_reader
+from tests.kit.databases import on_sqlite
 from tests.operations.postmortem.rows import (
     KEY,
     NUMBER,
@@ -22,12 +22,9 @@ from tests.operations.postmortem.rows import (
     happening,
     move_values,
 )
-from tests.share_servers import Server
 
 
-class ReportContract:
-    """Holds for any database; a kind of database is a class with the fixture `url`."""
-
+class TestReport:
     @pytest.fixture
     async def told(self, url: str) -> tuple[dict[str, object], str]:
         await fill(url)
@@ -146,12 +143,7 @@ class ReportContract:
             assert item not in both
         assert "+1555****77" in both
 
-
-class TestSqlite(ReportContract):
-    @pytest.fixture
-    def url(self, tmp_path: Path) -> str:
-        return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
-
+    @on_sqlite
     async def test_the_page_loads_nothing_and_its_charts_are_complete(
         self, told: tuple[dict, str]
     ) -> None:
@@ -166,6 +158,7 @@ class TestSqlite(ReportContract):
         for name in ("<script", "http://", "https://", "src=", "url(", "@import"):
             assert name not in page
 
+    @on_sqlite
     async def test_rows_beyond_one_page_are_requested_again(
         self, url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -177,6 +170,7 @@ class TestSqlite(ReportContract):
         assert len(found.turns) == 4
         assert len(found.breaker_moves) == 3
 
+    @on_sqlite
     async def test_operators_actions_are_found_among_any_number_of_other_events(
         self, url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -188,9 +182,3 @@ class TestSqlite(ReportContract):
         found = await gather(url, at(0), at(60))
 
         assert [operator.kind for operator in found.operators] == ["ConfigurationReloaded"]
-
-
-class TestPostgres(ReportContract):
-    @pytest.fixture
-    async def url(self, postgres: Server) -> str:
-        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")

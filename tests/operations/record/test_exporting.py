@@ -18,9 +18,7 @@ from operations.database.database import Database
 from operations.record.exporting import cell, export, since_of
 from operations.record.fold_rules import RecordFold
 from operations.record.writer import RecordWriter
-from tests.share_servers import Server, postgres
 
-__all__ = ["postgres"]
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 PARTS = TurnParts(
     vad_s=0.2, transcript_s=0.1, decision_s=0.0, llm_s=0.3, tts_s=0.1, transport_s=0.0
@@ -52,9 +50,7 @@ async def keep(url: str, count: int) -> None:
     await writer.database.close()
 
 
-class ExportContract:
-    """Holds for any database; a kind of database is a class with the fixture `url`."""
-
+class TestExport:
     async def test_a_spreadsheet_evaluates_no_cell_of_it(self, url: str, tmp_path: Path) -> None:
         await keep(url, 2)
         out = tmp_path / "out.csv"
@@ -101,18 +97,6 @@ class ExportContract:
         assert since is not None
 
         assert await export(url, "calls", since=since, form="csv", out=tmp_path / "out.csv") == 2
-
-
-class TestSqlite(ExportContract):
-    @pytest.fixture
-    def url(self, tmp_path: Path) -> str:
-        return f"sqlite+aiosqlite:///{tmp_path}/h.db"
-
-
-class TestPostgres(ExportContract):
-    @pytest.fixture
-    async def url(self, postgres: Server) -> str:
-        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
 
 
 def rows(path: Path) -> list[dict[str, Any]]:

@@ -27,7 +27,6 @@ from calls.outbound import Claim, DialOutcome, DialResult, NextStep
 from campaigns.guard import rules_of
 from campaigns.store.claim import LONGEST_S
 from campaigns.store.contacts import NewContact
-from campaigns.store.dials import Ledger
 from operations.database.database import Database
 from operations.record.callbacks import Callback, Callbacks
 from operations.record.fold_rules import RecordFold
@@ -36,11 +35,11 @@ from operations.record.phone_numbers import e164, same_as
 from operations.record.reader import RecordReader
 from operations.record.writer import RecordWriter
 from operations.telemetry.journal import Journal
+from tests.kit.clock import always
+from tests.kit.dials import dials_of
 from tests.operations.database.campaign_queue import CONSENT, FAST, NOON, OpenQueue, queues
 from tests.operations.database.kept_voicemails import kept_voicemails
-from tests.share_servers import Server, postgres
 
-__all__ = ["postgres"]
 MARY, BOB = "+493012345678", "+493087654321"
 OURS = "+4930999999"
 STAGES = {
@@ -108,19 +107,24 @@ async def called(queue: OpenQueue, *, held_s: float = 60.0) -> Claim:
     )
     await queue.fill([mary, bob])
     claim = await queue.store.claim(
-        "spring", rules_of(FAST, now=NOON), now=NOON, lease_s=clock.utc_s() + held_s - NOON
+        "spring",
+        rules_of(FAST, now=NOON),
+        now_s=always(NOON),
+        lease_s=clock.utc_s() + held_s - NOON,
     )
     assert isinstance(claim, Claim)
     return claim
 
 
 def files(folder: Path) -> set[str]:
-    return {path.stem.partition(".")[0] for path in folder.rglob("*.*") if "h.db" not in path.name}
+    return {
+        path.stem.partition(".")[0]
+        for path in folder.rglob("*.*")
+        if "holdline.db" not in path.name
+    }
 
 
-class ForgettingContract:
-    """Holds for any database; a kind of database is a class with the fixture `url`."""
-
+class TestForgetting:
     async def test_all_data_of_a_number_is_erased_and_no_other(
         self, url: str, tmp_path: Path
     ) -> None:
@@ -281,7 +285,9 @@ class ForgettingContract:
             during = await forget_number(settings, MARY)
 
             over_s = claim.dial.lease_until_s
-            (taken,) = await other.store.adopt_expired(["spring"], now=over_s, lease_s=60.0)
+            (taken,) = await other.store.adopt_expired(
+                ["spring"], now_s=always(over_s), lease_s=60.0
+            )
             assert (during.live, taken.dial.id) == (1, claim.dial.id)
             assert taken.contact == claim.contact  # with its consent
             await other.store.settle(
@@ -308,7 +314,9 @@ class ForgettingContract:
         async with queues(url, 1) as (queue,):
             claim = await called(queue, held_s=60.0 - LONGEST_S)
             before = await forget_number(settings, MARY)
-            await queue.store.renew(claim.dial, now=clock.utc_s() - LONGEST_S - 60.0, lease_s=0.0)
+            await queue.store.renew(
+                claim.dial, now_s=always(clock.utc_s() - LONGEST_S - 60.0), lease_s=0.0
+            )
 
             after = await forget_number(settings, MARY)
 
@@ -341,21 +349,7 @@ class ForgettingContract:
 
             assert forgotten.live == 0
             assert (await queue.take(FAST)).contact.number == BOB
-        reader = Ledger(Database(url))
-        assert [dial.number for dial in await reader.of_campaign("spring")] == [BOB]
-        await reader.database.close()
-
-
-class TestSqlite(ForgettingContract):
-    @pytest.fixture
-    def url(self, tmp_path: Path) -> str:
-        return f"sqlite+aiosqlite:///{tmp_path}/h.db"
-
-
-class TestPostgres(ForgettingContract):
-    @pytest.fixture
-    async def url(self, postgres: Server) -> str:
-        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
+        assert [dial.number for dial in await dials_of(url, "spring")] == [BOB]
 
 
 @pytest.mark.parametrize(
@@ -404,7 +398,7 @@ def test_a_number_with_its_country_code_needs_no_region_to_match(text: str) -> N
 
 
 CONFIG = """
-storage: {{url: "sqlite+aiosqlite:///{folder}/h.db"}}
+storage: {{url: "sqlite+aiosqlite:///{folder}/holdline.db"}}
 logs: {{dir: {folder}}}
 """
 
@@ -419,7 +413,7 @@ def configured(folder: Path) -> Iterator[str]:
 def test_the_command_prints_the_erased_data(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = settings_of(f"sqlite+aiosqlite:///{tmp_path}/h.db", tmp_path)
+    settings = settings_of(f"sqlite+aiosqlite:///{tmp_path}/holdline.db", tmp_path)
     asyncio.run(keep(settings, "c1", events(MARY)))
     with configured(tmp_path) as config:
         assert run(["forget", "+49 30 1234 5678", "--config", config]) == 0
@@ -447,13 +441,13 @@ def test_a_missing_database_is_one_line_and_erases_nothing(
     (line,) = told.err.splitlines()
     assert "there is no such database" in line
     assert told.out == ""
-    assert not (tmp_path / "h.db").exists()
+    assert not (tmp_path / "holdline.db").exists()
 
 
 def test_a_number_in_a_running_call_must_be_erased_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = settings_of(f"sqlite+aiosqlite:///{tmp_path}/h.db", tmp_path)
+    settings = settings_of(f"sqlite+aiosqlite:///{tmp_path}/holdline.db", tmp_path)
     asyncio.run(keep(settings, "c1", events(MARY)[:2]))
     with configured(tmp_path) as config:
         assert run(["forget", MARY, "--config", config]) == 1
@@ -465,7 +459,7 @@ def test_a_number_in_a_running_call_must_be_erased_again(
 def test_an_undeletable_file_is_named_and_keeps_only_its_own_call(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    settings = settings_of(f"sqlite+aiosqlite:///{tmp_path}/h.db", tmp_path)
+    settings = settings_of(f"sqlite+aiosqlite:///{tmp_path}/holdline.db", tmp_path)
     for call_id in ("c1", "c2"):
         asyncio.run(keep(settings, call_id, events(MARY)))
     stuck = tmp_path / "recordings" / name

@@ -254,7 +254,7 @@ async def test_a_hanging_database_blocks_no_call_and_is_told_once(slow: SlowWrit
         await asyncio.sleep(2 * ANSWER_S)
         assert told.kinds == ["RecordHalted", "RecordResumed"]
         assert slow.entries == 20
-        assert keeper.lost_entries == 0
+        assert keeper.lost == 0
         keeper.end()
         await running
     assert slow.numbers == sorted(slow.numbers)  # the first is sent again until it is accepted
@@ -271,7 +271,7 @@ async def test_an_overlong_wait_drops_the_oldest_and_counts_them(slow: SlowWrite
         await asyncio.sleep(1.0)
         for number in range(WAITING + 100):
             await hear(keeper, SAID, first=number)
-        assert keeper.lost_entries == 100
+        assert keeper.lost == 100
         assert keeper.waiting == WAITING
 
         slow.hangs = False
@@ -340,7 +340,7 @@ async def test_a_full_database_loses_nothing_within_the_bound(tmp_path: Path) ->
     assert "full" in halted.reason
     assert told.kinds == ["RecordHalted", "RecordResumed"]
     assert await numbers(url) == list(range(1, 52))
-    assert keeper.lost_entries == 0
+    assert keeper.lost == 0
 
 
 @contextmanager
@@ -394,7 +394,7 @@ async def test_a_server_with_a_full_disk_loses_nothing_within_the_bound(
     assert "No space left" in halted.reason
     assert told.kinds == ["RecordHalted", "RecordResumed"]
     assert found == [*range(1, 402)]
-    assert keeper.lost_entries == 0
+    assert keeper.lost == 0
 
 
 @pytest.mark.slow
@@ -439,7 +439,7 @@ async def test_a_refused_row_is_lost_alone(tmp_path: Path) -> None:
     url, told = f"sqlite+aiosqlite:///{tmp_path}/holdline.db", Told()
     async with running(url, tmp_path, told) as keeper:
         await hear(keeper, replace(FAILED, attempt=2**70))
-        await until(lambda: keeper.lost_entries == 1)
+        await until(lambda: keeper.lost == 1)
         await hear(keeper, STARTED, first=2)
         await until_written(keeper, url, 1)
 

@@ -20,12 +20,13 @@ from operations.database.database import Database
 from operations.database.tables import ALERTS, CALLS
 from operations.notify.outbox import AlertHistory, write_alert
 from operations.retrying import Retries
-from operations.sheets.mirror import MirrorSources, SheetMirror
+from operations.sheets.mirror import SheetMirror
 from operations.sheets.outbox import SheetOutbox
 from operations.sheets.sheet import ServiceAccount, Sheet
+from tests.kit.clock import always
+from tests.kit.databases import on_sqlite
 from tests.operations.postmortem.rows import ALERT, KEY, NUMBER, WORDS, at, call_values, fill
 from tests.operations.sheets.google import SPREADSHEET, Google, google_on_loopback
-from tests.share_servers import Server
 
 
 @dataclass
@@ -50,7 +51,8 @@ class Mirrored:
         account = ServiceAccount(self.google.credentials(self.folder), clock=lambda: 1.0)
         return SheetMirror(
             Sheet(settings, account),
-            MirrorSources(outbox=self.outbox, alerts=self.alerts),
+            self.outbox,
+            self.alerts,
             tabs={"calls": "calls", "alerts": "alerts"},
             retries=Retries(settings=self.retry, tell=self.told.append, chance=lambda: 0.5),
             leads=lambda: True,
@@ -94,9 +96,7 @@ CALLS_ONCE = ["key", "call c0", "call c1", "call c2"]
 INHERITED = IncidentEnded(stage="sheets", rung="google", kind="timeout", lasted_s=720.0, failures=0)
 
 
-class MirrorContract:
-    """Holds with any database; a kind of database is a class with the fixture `url`."""
-
+class TestMirror:
     @pytest.fixture
     async def it(self, url: str, tmp_path: Path) -> AsyncIterator[Mirrored]:
         await fill(url)
@@ -273,7 +273,7 @@ class MirrorContract:
         self, it: Mirrored
     ) -> None:
         await it.mirror.note()
-        await it.outbox.take("calls", now=it.now.timestamp(), most=100)
+        await it.outbox.take("calls", now_s=always(it.now.timestamp()), most=100)
         it.google.tabs["calls"] = [["key"], ["call c1"]]  # some of it arrived
 
         await it.round(it.another())
@@ -285,7 +285,7 @@ class MirrorContract:
 
     async def test_found_rows_are_not_written_when_the_others_fail(self, it: Mirrored) -> None:
         await it.mirror.note()
-        await it.outbox.take("calls", now=it.now.timestamp(), most=100)
+        await it.outbox.take("calls", now_s=always(it.now.timestamp()), most=100)
         it.google.tabs["calls"] = [["key"], ["call c1"]]
         it.google.faults = ["429"]
         await it.later(3)
@@ -296,9 +296,9 @@ class MirrorContract:
     async def test_two_processes_at_once_take_different_rows(self, it: Mirrored) -> None:
         await it.mirror.note()
         now = it.now.timestamp()
-        one = await it.outbox.take("calls", now=now, most=2)
+        one = await it.outbox.take("calls", now_s=always(now), most=2)
         async with Database(it.url) as database:
-            other = await SheetOutbox(database).take("calls", now=now, most=2)
+            other = await SheetOutbox(database).take("calls", now_s=always(now), most=2)
 
         assert len(one.rows) == 2
         assert len(other.rows) == 1
@@ -312,23 +312,7 @@ class MirrorContract:
 
         assert '=IMPORTDATA("x")' in it.google.tabs["calls"][-1]
 
-
-async def add_call(url: str, name: str, **changes: Any) -> None:
-    await put(url, CALLS, call_values(name, 30, **changes))
-
-
-async def put(url: str, table: Table, row: Any) -> None:
-    database = Database(url)
-    async with (await database.engine()).begin() as connection:
-        await connection.execute(insert(table), [row])
-    await database.close()
-
-
-class TestSqlite(MirrorContract):
-    @pytest.fixture
-    def url(self, tmp_path: Path) -> str:
-        return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
-
+    @on_sqlite
     async def test_a_file_without_an_account_is_reported_without_its_content(
         self, it: Mirrored
     ) -> None:
@@ -341,7 +325,12 @@ class TestSqlite(MirrorContract):
         assert it.keys() == []
 
 
-class TestPostgres(MirrorContract):
-    @pytest.fixture
-    async def url(self, postgres: Server) -> str:
-        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
+async def add_call(url: str, name: str, **changes: Any) -> None:
+    await put(url, CALLS, call_values(name, 30, **changes))
+
+
+async def put(url: str, table: Table, row: Any) -> None:
+    database = Database(url)
+    async with (await database.engine()).begin() as connection:
+        await connection.execute(insert(table), [row])
+    await database.close()

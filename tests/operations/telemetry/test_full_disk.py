@@ -131,7 +131,7 @@ async def test_a_full_disk_is_one_incident_and_loses_no_row(disk: SmallDisk) -> 
     told = [(event.rung, event.severity) for event in began if event.stage == DISK]
     assert told == [("logs", Severity.HIGH)]
     assert hears.count(IncidentEnded) == 1
-    assert record.lost_rows == 0
+    assert record.lost == 0
     assert len(json.loads((folder / "error_log.json").read_text())) == 22
     assert whole(folder / "app_logs.json") == whole(folder / "logs.jsonl") == 22
     assert [load["status"] for load in json.loads((folder / "alerts.json").read_text())

@@ -220,7 +220,7 @@ async def test_rows_refused_by_a_full_disk_are_written_when_there_is_room(tmp_pa
 
     assert [row["message"] for row in it.array(ERRORS)] == ["cut", "auth: 401", "cut"]
     assert [row["status"] for row in it.array(ALERTS)] == ["UNRESOLVED"]
-    assert it.record.lost_rows == 0
+    assert it.record.lost == 0
 
 
 async def test_a_disk_that_stays_full_loses_the_oldest_rows(
@@ -231,7 +231,7 @@ async def test_a_disk_that_stays_full_loses_the_oldest_rows(
     it = Written(tmp_path / "logs", names=(ERRORS,))
     await it.tell(GLITCH, GLITCH, REFUSED)
 
-    assert it.record.lost_rows == 1
+    assert it.record.lost == 1
 
 
 READS = """

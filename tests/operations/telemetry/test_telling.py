@@ -17,11 +17,11 @@ from calls.events import (
     CallStarted,
     Event,
     KeyPressed,
-    OtherReading,
     ProviderFailed,
     TranscriptFinal,
     UsageMeasured,
 )
+from calls.transcript import OtherReading
 from operations.masking import masked, redacted, without_words
 from operations.telemetry import emitter as emitter_module
 from operations.telemetry import logs

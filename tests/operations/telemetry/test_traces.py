@@ -37,7 +37,6 @@ from fallbacks.facts import (
     RungChosen,
 )
 from fallbacks.failure import Kind, Scope
-from operations.telemetry.traces import CallSpans
 from tests.absent import report_absent
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -259,27 +258,22 @@ async def test_a_collector_that_never_answers_blocks_nothing(
     assert len(collector.bodies) >= 1
 
 
-def test_a_second_turn_ends_an_unended_one() -> None:
-    spans = CallSpans("c", 0.0)
-    ended = [
-        span.attributes["holdline.turn"]
-        for at_s, event in (
-            (1.0, CallerStopped(at_s=0.8, noticed_at_s=1.0)),
-            (1.1, TurnDecided(turn=1, at_s=1.1)),
-            (3.0, CallerStopped(at_s=2.8, noticed_at_s=3.0)),
-            (3.1, TurnDecided(turn=2, at_s=3.1)),
-        )
-        for span in spans.hear(event, at_s)
+TURN_1 = ((1.0, CallerStopped(at_s=0.8, noticed_at_s=1.0)), (1.1, TurnDecided(turn=1, at_s=1.1)))
+TURN_2 = ((3.0, CallerStopped(at_s=2.8, noticed_at_s=3.0)), (3.1, TurnDecided(turn=2, at_s=3.1)))
+
+
+async def test_a_second_turn_ends_an_unended_one(collector: Collector) -> None:
+    await tell_call(collector, (CALL[0], *TURN_1, *TURN_2, CALL[-1]))
+
+    turns = [span for span in collector.spans() if span.name == "turn"]
+    assert [(attributes(turn)["holdline.turn"], *seconds(turn)) for turn in turns] == [
+        (1, 0.8, 3.0),
+        (2, 2.8, 5.0),
     ]
 
-    assert ended == [1]
 
+async def test_a_pause_within_a_turn_restarts_it(collector: Collector) -> None:
+    await tell_call(collector, (CALL[0], TURN_1[0], *TURN_2, CALL[-1]))
 
-def test_a_pause_within_a_turn_restarts_it() -> None:
-    spans = CallSpans("c", 0.0)
-    for at_s in (1.0, 2.0):
-        assert not list(spans.hear(CallerStopped(at_s=at_s - 0.2, noticed_at_s=at_s), at_s))
-    list(spans.hear(TurnDecided(turn=1, at_s=2.1), 2.1))
-    (turn, call) = spans.hear(CallEnded(reason="silence", length_s=3.0), 3.0)
-
-    assert (turn.began_s, turn.ended_s, call.ended_s) == (pytest.approx(1.8), 3.0, 3.0)
+    (turn,) = [span for span in collector.spans() if span.name == "turn"]
+    assert seconds(turn) == (2.8, 5.0)

@@ -35,14 +35,13 @@ from calls.line import CallerLine
 from calls.timeline import Timeline
 from calls.turn import Turn
 from fallbacks.availability import AvailabilityTable, Place
-from fallbacks.early_answer import EarlyBudget
 from fallbacks.facts import (
     AttemptStarted,
     EarlyAnswerAsked,
     EarlyAnswerDropped,
     EarlyAnswerTaken,
 )
-from fallbacks.ladder import StagePolicy
+from fallbacks.ladder import EarlyBudget, StagePolicy
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.schedule import parse_windows
 from processors.answering.context_window import ContextWindow, Memory
@@ -52,9 +51,9 @@ from processors.hearing.caller_words import CallerWords
 from processors.turn.dictation_rules import Dictation
 from processors.turn.ending import PauseEnded, PauseSoundsFinal, TurnOpener, TurnStop
 from processors.turn.floor import Floor
-from processors.wiring import CallWiring
+from processors.turn.sound_path import Faintness
 from providers.openai import build
-from providers.provider import RungSpec
+from tests.processors.stages.test_llm import rung
 
 QUESTION = "What are your opening hours?"
 STOP_S = 0.2  # of silence, after which the VAD is sure
@@ -153,29 +152,35 @@ class EarlyBench:
         )
         self.context.set_tools(ToolsSchema(standard_tools=[self._tool()]))
         turn = Turn(budget_s=1.5)
-        line = CallerLine()
-        floor = Floor(line)
-        wiring = CallWiring(
-            clock=time.monotonic, turn=turn, line=line, floor=floor, outside=self._tell
-        )
+        floor = Floor(CallerLine())
+
+        def tell(event: Event) -> None:
+            self._tell(event)
+            observer.notice(event)
+
         stage = LlmStage(
-            {name: build(self._rung(name)) for name in self.rungs},
+            {name: build(rung(self.lab, name)) for name in self.rungs},
             policy=self.policy,
-            tell=wiring.tell,
+            tell=tell,
             clock=time.monotonic,
             turn=turn,
             window_tokens=WINDOW,
         )
         stage.answer_early(self.context, floor, Dictation())
         observer = CallObserver(
-            wiring, timeline=Timeline(budget_s=1.5), provider_of=lambda name: name
+            timeline=Timeline(budget_s=1.5),
+            provider_of=lambda name: name,
+            floor=floor,
+            turn=turn,
+            tell=tell,
+            clock=time.monotonic,
         )
         pipeline = Pipeline(
             [
-                CallerWords(tell=wiring.tell),
-                TurnOpener(floor, turn=turn, faintness=wiring.faintness, clock=time.monotonic),
+                CallerWords(tell=tell),
+                TurnOpener(floor, turn=turn, faintness=Faintness(), clock=time.monotonic),
                 pair.user(),
-                ContextWindow(limit_tokens=WINDOW, tell=wiring.tell),
+                ContextWindow(limit_tokens=WINDOW, tell=tell),
                 stage,
                 pair.assistant(),
             ]
@@ -234,13 +239,6 @@ class EarlyBench:
         return FunctionSchema(
             name="transfer_to_person", description="Put the caller through.",
             properties={"reason": {"type": "string"}}, required=[], handler=handle,
-        )  # fmt: skip
-
-    def _rung(self, name: str) -> RungSpec:
-        instance = self.lab.instance(name)
-        return RungSpec(
-            name=name, stage="llm", kind="openai", url=instance.url, api_key=instance.api_key,
-            sample_rate_hz=16000, instructions="Be brief.",
         )  # fmt: skip
 
 

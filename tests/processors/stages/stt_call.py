@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from pipecat.frames.frames import (
-    InputAudioRawFrame,
     TranscriptionFrame,
     VADUserStartedSpeakingFrame,
     VADUserStoppedSpeakingFrame,
@@ -27,14 +26,14 @@ from lab.simulators.lab import Lab, Spec
 from lab.simulators.schedule import Window
 from processors.hearing.stage import SttStage
 from providers.catalog import provider
-from providers.provider import RungSpec
+from tests.kit.bench import Bench, rung_spec, running, text_of
+from tests.kit.caller import FRAME_S, frames_of
+from tests.kit.caller import words as caller_words
 from tests.kit.waiting import until
 from tests.lab.simulators import synthetic_caller as caller
 from tests.lab.simulators.near_ears import bring_near
-from tests.providers.bench import Bench, running, text_of
 
 RATE_HZ = 16_000
-FRAME_S = 0.02
 FLOOR_RMS = 3.0  # of a line: samples of exactly zero are on no line, and cost this recogniser words
 SURE_S = 0.2  # how long a VAD takes to be sure, both of speech and of its end
 PATIENCE_S = 20.0  # a guard: far longer than anything takes, on a busy machine too
@@ -50,8 +49,7 @@ ALIKE = {"where": "when"}
 
 def words(text: str) -> list[str]:
     """Return the words, lower case, without punctuation; what sounds alike is one word."""
-    bare = "".join(item if item.isalnum() else " " for item in text.lower())
-    return [ALIKE.get(word, word) for word in bare.split()]
+    return [ALIKE.get(word, word) for word in caller_words(text)]
 
 
 @dataclass
@@ -73,9 +71,8 @@ class Call:
 
     async def sound(self, pcm: bytes) -> None:
         """Carry sound that the VAD ignores."""
-        step = int(RATE_HZ * FRAME_S) * 2
-        for at in range(0, len(pcm), step):
-            await self.bench.put(InputAudioRawFrame(pcm[at : at + step], RATE_HZ, 1))
+        for frame in frames_of(pcm, RATE_HZ):
+            await self.bench.put(frame)
             await self._wait(FRAME_S / self.pace)
 
     async def starts(self) -> None:
@@ -148,11 +145,11 @@ def rungs_of(instances: Sequence[Instance]) -> dict[str, FrameProcessor]:
     """Return the services that speak to them."""
     return {
         instance.name: provider("stt", "deepgram").build(
-            RungSpec(
+            rung_spec(
+                "stt",
+                "deepgram",
+                instance.url,
                 name=instance.name,
-                stage="stt",
-                kind="deepgram",
-                url=instance.url,
                 sample_rate_hz=RATE_HZ,
                 api_key=instance.api_key,
             )

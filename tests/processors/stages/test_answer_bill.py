@@ -7,17 +7,16 @@ from typing import Any
 
 import pytest
 from pipecat.frames.frames import CancelFrame, Frame, InterruptionFrame, LLMContextFrame
-from pipecat.processors.aggregators.llm_context import LLMContext
 
 from calls.events import UsageMeasured
 from calls.line import CallerLine
 from fallbacks.facts import AttemptFailed, AttemptStarted
 from processors.answering.early_answers import TOKEN_CHARACTERS
-from tests.bot.talk import Ear, Voice
+from tests.bot.talk import RATE_HZ, Ear, Voice
+from tests.kit.bench import at_work, worker_of
 from tests.processors.stages.early_bench import Detector, early_bench, utterance
-from tests.processors.stages.test_llm import ANSWER, QUESTION, Bench, bench
+from tests.processors.stages.test_llm import ANSWER, QUESTION, Bench, bench, question
 from tests.processors.stages.test_other_servers import USAGE
-from tests.processors.stages.test_tool_cut_off import running
 from tests.providers.scripted_model import chunk, streaming
 
 pytestmark = pytest.mark.virtual_time
@@ -43,9 +42,9 @@ async def served(it: Bench, *events: Any, **how: bool) -> AsyncIterator[None]:
 
 async def cut_off(it: Bench, *, by: Frame | None = None) -> None:
     """Let the caller speak during the answer, or hang up."""
-    context = LLMContext(messages=list(QUESTION))  # type: ignore[arg-type]
-    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
-        worker = await running([it.stage(), Voice(CallerLine()), Ear()], tasks)
+    context = question()
+    worker = worker_of(it.stage(), Voice(CallerLine()), Ear(), rate_hz=RATE_HZ)
+    async with at_work(worker, limit_s=10):
         await worker.queue_frame(LLMContextFrame(context))
         await asyncio.sleep(0.2)
         await worker.queue_frame(by or InterruptionFrame())

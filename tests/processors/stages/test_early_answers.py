@@ -8,7 +8,6 @@ import pytest
 from pipecat.frames.frames import CancelFrame, Frame
 
 from calls.events import ContextShortened, FirstToken, TurnDecided, UsageMeasured
-from fallbacks.early_answer import EarlyBudget
 from fallbacks.facts import (
     AttemptDropped,
     AttemptFailed,
@@ -17,6 +16,7 @@ from fallbacks.facts import (
     EarlyAnswerTaken,
     StageExhausted,
 )
+from fallbacks.ladder import EarlyBudget
 from tests.processors.stages.early_bench import (
     DETECTOR_S,
     QUESTION,

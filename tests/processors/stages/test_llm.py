@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -29,26 +29,28 @@ from calls.events import Event
 from calls.turn import Turn
 from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.facts import (
-    AnswerEmpty,
     AttemptFailed,
     AttemptStarted,
     AttemptWon,
     BreakerMoved,
     RungChosen,
     StageExhausted,
-    Suspected,
 )
 from fallbacks.failure import Kind, Scope
 from fallbacks.ladder import StagePolicy
 from fallbacks.word_times import CHARACTER_S
+from lab.simulators import faults
+from lab.simulators.faults import Fault
 from lab.simulators.lab import Lab, Spec
-from lab.simulators.schedule import parse_windows
+from lab.simulators.schedule import Window, parse_windows
 from processors.answering.continuation_rules import MAX_S
 from processors.answering.stage import LlmStage
 from processors.answering.tool_calls import calls_in_text
-from processors.speaking.sentences import TakeBackFrame
+from processors.speaking.agenda import TakeBackFrame
 from providers.openai import build
 from providers.provider import RungSpec
+from tests.kit.bench import rung_spec
+from tests.kit.faults import DEAD, MUTE, cuts, stalls
 from tests.providers.scripted_model import choosing, chunk, sending, streaming, writing
 
 pytestmark = pytest.mark.virtual_time
@@ -60,6 +62,10 @@ ANSWER = (
 QUESTION = [{"role": "user", "content": "What are your opening hours?"}]
 
 
+def question() -> LLMContext:
+    return LLMContext(messages=list(QUESTION))  # type: ignore[arg-type]
+
+
 @dataclass
 class Bench:
     lab: Lab
@@ -68,6 +74,8 @@ class Bench:
     told: list[Event] = field(default_factory=list)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)  # of a rung
     urls: dict[str, str] = field(default_factory=dict)  # of rungs that are not the lab's
+    shared: Mapping[str, RungSpec] = field(default_factory=dict)  # with a client for all calls
+    budget_s: float = 1.5
     stopped_at: float | None = None  # the caller; `None` if none waits
 
     def fault(self, name: str, **fault: Any) -> None:
@@ -75,7 +83,7 @@ class Bench:
 
     def stage(self) -> LlmStage:
         """Return a new call's stage; state shared by calls stays."""
-        turn = Turn(budget_s=1.5)
+        turn = Turn(budget_s=self.budget_s)
         if self.stopped_at is not None:
             turn.caller_stopped(self.stopped_at)
         return LlmStage(
@@ -88,11 +96,13 @@ class Bench:
         )
 
     def _rung(self, name: str) -> RungSpec:
+        if name in self.shared:
+            return self.shared[name]
         spec = replace(rung(self.lab, name), options=self.options.get(name, {}))
         return replace(spec, url=self.urls.get(name, spec.url))
 
     async def ask(self, context: LLMContext | None = None) -> str:
-        context = context or LLMContext(messages=list(QUESTION))  # type: ignore[arg-type]
+        context = context or question()
         async with asyncio.timeout(15):
             down, _ = await run_test(self.stage(), frames_to_send=[LLMContextFrame(context)])
         kinds = [type(item) for item in down]
@@ -118,11 +128,10 @@ async def bench(
 
 
 def rung(lab: Lab, name: str) -> RungSpec:
-    instance = lab.instance(name)
-    return RungSpec(
-        name=name, stage="llm", kind="openai", url=instance.url, api_key=instance.api_key,
-        sample_rate_hz=16000, instructions="Be brief.",
-    )  # fmt: skip
+    peer = lab.instance(name)
+    return rung_spec(
+        "llm", "openai", peer.url, name=name, api_key=peer.api_key, instructions="Be brief."
+    )
 
 
 def written(frames: Sequence[Frame]) -> str:
@@ -136,33 +145,15 @@ def written(frames: Sequence[Frame]) -> str:
     return text.strip()
 
 
-FAULTS: dict[str, dict[str, Any]] = {
-    "refused": {"fault": "refuse"},
-    "reset": {"fault": "reset"},
-    "400": {"fault": "http", "status": 400},
-    "401": {"fault": "http", "status": 401},
-    "403": {"fault": "http", "status": 403},
-    "404": {"fault": "http", "status": 404},
-    "408": {"fault": "http", "status": 408},
-    "429": {"fault": "http", "status": 429},
-    "429 with a rest": {"fault": "http", "status": 429, "retry_after_s": 3},
-    "500": {"fault": "http", "status": 500},
-    "503": {"fault": "http", "status": 503},
-    "quota": {"fault": "quota"},
-    "silent before the answer": {"fault": "silent", "where": "handshake"},
-    "silent in the stream": {"fault": "silent", "where": "stream"},
-    "alive without words": {"fault": "alive"},
-    "garbage": {"fault": "garbage"},
-    "an error in the stream": {"fault": "error_event"},
-    **{
-        f"{how} after {words} words": {"fault": "cut", "after_words": words, "how": how}
-        for words in (1, 4, 11, len(ANSWER.split()))
-        for how in ("reset", "close", "error")
-    },
-    **{
-        f"stalled after {words} words": {"fault": "stall", "after_words": words}
-        for words in (1, 4, 11)
-    },
+FAULTS: dict[str, Fault] = {
+    **{name: fault for name, fault in DEAD.items() if name != "no websocket"},
+    **{str(status): faults.Http(status=status) for status in (400, 403, 404, 408, 500)},
+    "429 with a rest": faults.Http(status=429, retry_after_s=3),
+    **MUTE,
+    "garbage": faults.Garbage(),
+    "an error in the stream": faults.ErrorEvent(),
+    **cuts(1, 4, 11, len(ANSWER.split())),
+    **stalls(1, 4, 11),
 }
 
 
@@ -184,10 +175,10 @@ async def test_a_short_rate_limit_costs_a_moment_and_no_answer(
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
 async def test_each_word_of_the_answer_comes_once_whatever_the_first_model_does(
-    fault: dict[str, Any],
+    fault: Fault,
 ) -> None:
     async with bench() as it:
-        it.fault("openai", **fault)
+        it.lab.instance("openai").set_faults([Window(fault=fault)])
         answer = await it.ask()
 
     assert answer.split() == ANSWER.split()
@@ -208,7 +199,7 @@ async def test_in_any_continuation_by_the_second_model_no_word_is_doubled(
 
 
 async def test_the_spoken_words_are_in_the_request_and_not_in_the_context() -> None:
-    context = LLMContext(messages=list(QUESTION))  # type: ignore[arg-type]
+    context = question()
     async with bench() as it:
         it.fault("openai", fault="cut", after_words=4, how="reset")
         await it.ask(context)
@@ -227,44 +218,6 @@ async def test_a_healthy_model_is_asked_once_and_no_other() -> None:
     assert answer == ANSWER
     assert requests == [1, 0]
     assert it.told_of(AttemptFailed) == []
-
-
-async def test_slow_models_are_not_given_up_after_a_long_tool() -> None:
-    async with bench() as it:
-        for name in ("openai", "openai-b"):
-            it.fault(name, fault="slow_start", delay_s=0.6)
-        it.stopped_at = time.monotonic() - 5.0
-        answer = await it.ask()
-
-    assert answer == ANSWER
-    assert it.told_of(StageExhausted) == []
-
-
-async def test_the_second_turn_does_not_pay_for_the_same_outage() -> None:
-    async with bench() as it:
-        it.fault("openai", fault="silent", where="stream")
-        await it.ask()
-        it.told.clear()
-        answer = await it.ask()
-
-    assert answer == ANSWER
-    assert [attempt.provider for attempt in it.told_of(AttemptStarted)] == ["openai-b"]
-
-
-async def test_one_bad_request_does_not_open_a_breaker() -> None:
-    async with bench() as it:
-        it.fault("openai", fault="http", status=400, requests=1)
-        await it.ask()
-
-        assert it.policy.availability.ladder("llm", time.monotonic())[0].usable
-
-
-async def test_a_refused_key_takes_the_rung_out_at_once() -> None:
-    async with bench() as it:
-        it.fault("openai", fault="http", status=401)
-        await it.ask()
-
-        assert not it.policy.availability.ladder("llm", time.monotonic())[0].usable
 
 
 async def test_a_context_that_is_too_long_is_cut_and_the_same_model_asked_again() -> None:
@@ -370,34 +323,6 @@ async def test_an_answer_without_words_is_requested_once_more_and_then_from_the_
     assert {(failure.kind, failure.scope) for failure in failures} == {(Kind.SILENT, Scope.PAYLOAD)}
 
 
-@pytest.mark.parametrize(("pieces", "finish"), EMPTY)
-async def test_answers_without_words_of_every_model_count_against_none(
-    pieces: tuple[str, ...], finish: str
-) -> None:
-    async with writing(*pieces, finish=finish) as url, bench() as it:
-        it.urls |= {"openai": url, "openai-b": url}
-        answers = [await it.ask() for _ in range(4)]
-
-    assert answers == [""] * 4
-    assert len(it.told_of(AttemptStarted)) == 4 * 3
-    assert [empty.asks_again for empty in it.told_of(AnswerEmpty)] == [True] * 4
-    assert it.told_of(StageExhausted) == it.told_of(BreakerMoved) == it.told_of(Suspected) == []
-
-
-@pytest.mark.parametrize("pieces", SIGNS.values(), ids=SIGNS)
-async def test_an_answer_without_speakable_text_is_complete_and_silent(
-    pieces: tuple[str, ...],
-) -> None:
-    async with writing(*pieces, finish="stop") as url, bench() as it:
-        it.urls["openai"] = url
-        answer = await it.ask()
-
-    assert answer == ""
-    assert len(it.told_of(AttemptStarted)) == 1
-    assert it.told_of(AttemptFailed) == it.told_of(BreakerMoved) == []
-    assert [empty.asks_again for empty in it.told_of(AnswerEmpty)] == [False]
-
-
 @pytest.mark.parametrize(
     ("parts", "whole"),
     [
@@ -473,15 +398,6 @@ async def test_a_model_that_continues_with_only_a_full_stop_has_answered() -> No
     assert it.told_of(StageExhausted) == []
 
 
-async def test_a_continuation_that_begins_with_blanks_is_joined_correctly() -> None:
-    async with writing(" ", "From", " Monday.", finish="stop") as url, bench() as it:
-        it.fault("openai", fault="cut", after_words=4, how="reset")
-        it.urls["openai-b"] = url
-        answer = await it.ask()
-
-    assert answer == "We open at nine. From Monday."
-
-
 @pytest.mark.parametrize("words", [1, 2])
 async def test_a_tool_call_that_was_cut_is_run_once_and_whole(words: int) -> None:
     async with bench() as it:
@@ -527,7 +443,7 @@ async def asked_for_a_person(it: Bench) -> list[dict[str, Any]]:
 async def test_a_message_that_every_model_refuses_is_left_out_and_the_caller_asked_again(
     status: int,
 ) -> None:
-    context = LLMContext(messages=list(QUESTION))  # type: ignore[arg-type]
+    context = question()
     async with bench() as it:
         for name in ("openai", "openai-b"):
             # All but the last request, which does not hold the message.

@@ -19,16 +19,14 @@ from fallbacks.facts import AttemptFailed, StageExhausted
 from fallbacks.ladder import StagePolicy
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.receptionist import receptionist
-from lab.simulators.schedule import parse_windows
+from tests.kit.bench import Bench as Pipe
+from tests.kit.bench import running
 from tests.processors.stages.test_llm import FAULTS, Bench, written
 from tests.processors.weather import LENGTHS, availability_of, expose, turns_until, weather
-from tests.providers.bench import Bench as Pipe
-from tests.providers.bench import running
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.usefixtures("quiet_log")]
 
 NAMES = ("openai", "openai-b")
-KINDS = {name: parse_windows([fault])[0].fault for name, fault in FAULTS.items()}
 QUESTIONS = (
     "What are your opening hours?",
     "How much is a haircut?",
@@ -44,7 +42,7 @@ QUESTIONS = (
 async def asking(length_s: float) -> AsyncIterator[tuple[Bench, Pipe]]:
     """Run one call's stage for an hour of changing faults."""
     async with Lab([Spec(name=name, kind="openai") for name in NAMES]) as lab:
-        expose(lab, weather(NAMES, KINDS, length_s=length_s, seed=7))
+        expose(lab, weather(NAMES, FAULTS, length_s=length_s, seed=7))
         availability = availability_of("llm", NAMES)
         policy = StagePolicy(stage="llm", availability=availability, pace=PACES["llm"])
         bench = Bench(lab, NAMES, policy)

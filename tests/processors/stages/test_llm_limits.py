@@ -4,16 +4,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from pipecat.frames.frames import LLMContextFrame, LLMTextFrame
-from pipecat.processors.aggregators.llm_context import LLMContext
-from pipecat.tests.utils import run_test
 
-from calls.events import Event, UsageMeasured
-from calls.turn import Turn
+from calls.events import UsageMeasured
 from fallbacks.availability import AvailabilityTable, Place, RungState
 from fallbacks.facts import (
     AttemptFailed,
@@ -26,75 +22,34 @@ from fallbacks.facts import (
 from fallbacks.ladder import Allowance, Pace, StagePolicy
 from fallbacks.limits import Limits
 from lab.simulators.lab import Lab, Spec
-from lab.simulators.schedule import parse_windows
 from processors.answering.early_answers import TOKEN_CHARACTERS
-from processors.answering.stage import LlmStage
 from processors.ladder.gate import RungGate
-from providers.openai import build, share
-from providers.provider import RungSpec
+from providers.openai import share
+from tests.processors.stages.test_llm import ANSWER, QUESTION, Bench, question, rung
 
 pytestmark = pytest.mark.virtual_time
 
-ANSWER = (
-    "We open at nine. From Monday to Friday we are here until six in the evening, on Saturday from "
-    "ten in the morning until two, and on Sunday we are closed."
-)
 SPEED = 8.0  # delays of the lab are divided by this, and so is our patience
+ONE_EACH = {name: Limits(concurrent=1) for name in ("openai", "openai-b")}
 PACE = Pace(late_min_s=0.2, late_max_s=0.3, gap_s=0.2)
 
 
 @dataclass
-class Bench:
-    lab: Lab
-    rungs: Sequence[str]
-    policy: StagePolicy
-    shared: Mapping[str, RungSpec]  # with a client that all calls share
-    told: list[Event] = field(default_factory=list)
-
-    def fault(self, name: str, **fault: Any) -> None:
-        self.lab.instance(name).set_faults(parse_windows([fault]))
-
-    def stage(self, turn: Turn) -> LlmStage:
-        return LlmStage(
-            {name: build(each) for name, each in self.shared.items()},
-            policy=self.policy,
-            tell=self.told.append,
-            clock=time.monotonic,
-            turn=turn,
-            window_tokens=4000,
-        )
-
-    async def ask(self, *, waited_s: float = 0.0, budget_s: float = 1.5) -> str:
+class LimitedBench(Bench):
+    async def ask_after(self, *, waited_s: float = 0.0, budget_s: float = 1.5) -> str:
         """Ask in a call of its own; this long after the caller stopped."""
-        turn = Turn(budget_s=budget_s)
-        turn.caller_stopped(time.monotonic() - waited_s)
-        stage = self.stage(turn)
-        question = [{"role": "user", "content": "What are your opening hours?"}]
-        context = LLMContext(messages=question)  # type: ignore[arg-type]
-        async with asyncio.timeout(15):
-            down, _ = await run_test(stage, frames_to_send=[LLMContextFrame(context)])
-        return "".join(word.text for word in down if isinstance(word, LLMTextFrame)).strip()
+        self.budget_s, self.stopped_at = budget_s, time.monotonic() - waited_s
+        return await self.ask()
 
     async def ask_at_once(self, calls: int, *, budget_s: float = 1.5) -> list[str]:
-        asked = (self.ask(budget_s=budget_s) for _ in range(calls))
+        asked = (self.ask_after(budget_s=budget_s) for _ in range(calls))
         return list(await asyncio.gather(*asked))
-
-    def told_of(self, kind: type) -> list[Any]:
-        return [event for event in self.told if isinstance(event, kind)]
 
     def most_at_once(self, name: str) -> int:
         """The lab's own count of a rung's simultaneous requests."""
         return max(
             (request.details["at_once"] for request in self.lab.record.requests(name)), default=0
         )
-
-
-def _rung(lab: Lab, name: str) -> RungSpec:
-    instance = lab.instance(name)
-    return RungSpec(
-        name=name, stage="llm", kind="openai", url=instance.url, api_key=instance.api_key,
-        sample_rate_hz=16000, instructions="Be brief.",
-    )  # fmt: skip
 
 
 @asynccontextmanager
@@ -104,7 +59,7 @@ async def bench(
     rungs: Sequence[str] = ("openai", "openai-b"),
     hedges: Allowance | None = None,
     **options: Any,
-) -> AsyncIterator[Bench]:
+) -> AsyncIterator[LimitedBench]:
     """Run a lab, and a ladder whose first rung has these options."""
     specs = [
         Spec(name=name, kind="openai", options=options if name == rungs[0] else {})
@@ -118,11 +73,11 @@ async def bench(
             stage="llm", availability=availability, pace=PACE, gates=gates, hedges=hedges
         )
         async with AsyncExitStack() as clients:
-            shared = {name: _rung(lab, name) for name in rungs}
+            shared = {name: rung(lab, name) for name in rungs}
             for name, each in shared.items():
                 client = await clients.enter_async_context(share(each))
                 shared[name] = replace(each, shared=client)
-            yield Bench(lab, rungs, policy, shared)
+            yield LimitedBench(lab, rungs, policy, shared=shared)
 
 
 async def test_a_third_call_over_a_limit_of_two_waits_for_a_place_if_there_is_time() -> None:
@@ -170,8 +125,8 @@ async def test_the_only_rung_is_waited_for_as_long_as_a_late_answer_is_useful() 
 async def test_a_broken_answer_returns_its_place() -> None:
     async with bench({"openai": Limits(concurrent=1)}) as it:
         it.fault("openai", fault="cut", after_words=4, how="reset", requests=1)
-        first = await it.ask()
-        await it.ask()
+        first = await it.ask_after()
+        await it.ask_after()
 
     assert first.split() == ANSWER.split()
     assert it.policy.gates["openai"].room
@@ -179,7 +134,7 @@ async def test_a_broken_answer_returns_its_place() -> None:
 
 async def test_over_a_limit_a_minute_the_next_rung_is_asked_at_once() -> None:
     async with bench({"openai": Limits(per_minute=2)}) as it:
-        answers = [await it.ask(budget_s=0.2) for _ in range(3)]
+        answers = [await it.ask_after(budget_s=0.2) for _ in range(3)]
 
     assert answers == [ANSWER] * 3
     requests = [len(it.lab.record.requests(name)) for name in it.rungs]
@@ -188,7 +143,7 @@ async def test_over_a_limit_a_minute_the_next_rung_is_asked_at_once() -> None:
 
 async def test_an_unconfigured_limit_is_learnt_from_the_answers() -> None:
     async with bench({}, per_minute=2) as it:
-        answers = [await it.ask(budget_s=0.2) for _ in range(4)]
+        answers = [await it.ask_after(budget_s=0.2) for _ in range(4)]
         requests = it.lab.record.requests("openai")
 
     assert answers == [ANSWER] * 4
@@ -199,9 +154,7 @@ async def test_an_unconfigured_limit_is_learnt_from_the_answers() -> None:
 async def test_requests_outside_the_call_obey_the_limits_too() -> None:
     async with bench({"openai": Limits(concurrent=1)}) as it:
         held = it.policy.gates["openai"].seat()
-        question = [{"role": "user", "content": "What are your opening hours?"}]
-        context = LLMContext(messages=question)  # type: ignore[arg-type]
-        answer = await it.stage(Turn(budget_s=1.5)).run_inference(context)
+        answer = await it.stage().run_inference(question())
         requests = [len(it.lab.record.requests(name)) for name in it.rungs]
 
     assert held
@@ -211,7 +164,7 @@ async def test_requests_outside_the_call_obey_the_limits_too() -> None:
 
 
 @asynccontextmanager
-async def freed(it: Bench, name: str, *, after_s: float) -> AsyncIterator[None]:
+async def freed(it: LimitedBench, name: str, *, after_s: float) -> AsyncIterator[None]:
     """Take every place at all rungs, and free one at this rung after a while."""
     held = {rung: it.policy.gates[rung].seat() for rung in it.rungs}
 
@@ -225,11 +178,8 @@ async def freed(it: Bench, name: str, *, after_s: float) -> AsyncIterator[None]:
 
 
 async def test_a_request_outside_the_call_does_not_wait_for_a_place_in_its_models_time() -> None:
-    async with bench({name: Limits(concurrent=1) for name in ("openai", "openai-b")}) as it:
-        question = [{"role": "user", "content": "What are your opening hours?"}]
-        context = LLMContext(messages=question)  # type: ignore[arg-type]
-        async with freed(it, "openai", after_s=1.9):
-            answer = await it.stage(Turn(budget_s=1.5)).run_inference(context, each_s=2.0)
+    async with bench(ONE_EACH) as it, freed(it, "openai", after_s=1.9):
+        answer = await it.stage().run_inference(question(), each_s=2.0)
 
     assert answer == ANSWER
     assert [attempt.provider for attempt in it.told_of(UsageMeasured)] == ["openai"]
@@ -240,11 +190,9 @@ async def test_a_request_outside_the_call_does_not_wait_for_a_place_in_its_model
 async def test_a_request_outside_the_call_without_a_place_moves_to_the_next_rung(
     each_s: float | None,
 ) -> None:
-    async with bench({name: Limits(concurrent=1) for name in ("openai", "openai-b")}) as it:
-        question = [{"role": "user", "content": "What are your opening hours?"}]
-        context = LLMContext(messages=question)  # type: ignore[arg-type]
+    async with bench(ONE_EACH) as it:
         async with freed(it, "openai-b", after_s=1.0):
-            answer = await it.stage(Turn(budget_s=1.5)).run_inference(context, each_s=each_s)
+            answer = await it.stage().run_inference(question(), each_s=each_s)
         requests = [len(it.lab.record.requests(name)) for name in it.rungs]
 
     assert answer == ANSWER
@@ -254,13 +202,10 @@ async def test_a_request_outside_the_call_without_a_place_moves_to_the_next_rung
 
 
 async def test_without_any_place_a_request_outside_the_call_gets_no_answer() -> None:
-    async with bench({name: Limits(concurrent=1) for name in ("openai", "openai-b")}) as it:
-        question = [{"role": "user", "content": "What are your opening hours?"}]
-        context = LLMContext(messages=question)  # type: ignore[arg-type]
-        async with freed(it, "openai", after_s=30.0):
-            asked_at = time.monotonic()
-            answer = await it.stage(Turn(budget_s=1.5)).run_inference(context, each_s=2.0)
-            took_s = time.monotonic() - asked_at
+    async with bench(ONE_EACH) as it, freed(it, "openai", after_s=30.0):
+        asked_at = time.monotonic()
+        answer = await it.stage().run_inference(question(), each_s=2.0)
+        took_s = time.monotonic() - asked_at
 
     assert answer is None
     assert took_s == pytest.approx(4.0, abs=0.2)
@@ -269,15 +214,13 @@ async def test_without_any_place_a_request_outside_the_call_gets_no_answer() -> 
 
 async def test_requests_outside_the_call_are_billed_too() -> None:
     async with bench({}) as it:
-        question = [{"role": "user", "content": "What are your opening hours?"}]
-        context = LLMContext(messages=question)  # type: ignore[arg-type]
-        answer = await it.stage(Turn(budget_s=1.5)).run_inference(context)
+        answer = await it.stage().run_inference(question())
 
     (billed,) = it.told_of(UsageMeasured)
     assert (billed.provider, billed.model) == ("openai", "gpt-4.1-mini")
     assert billed.estimated  # the answer comes without its usage
     assert answer
-    assert billed.prompt_tokens > len(question[0]["content"]) // TOKEN_CHARACTERS
+    assert billed.prompt_tokens > len(QUESTION[0]["content"]) // TOKEN_CHARACTERS
     assert billed.completion_tokens == len(answer) // TOKEN_CHARACTERS
 
 
@@ -285,11 +228,9 @@ async def test_requests_outside_the_call_are_billed_too() -> None:
 async def test_requests_outside_the_call_use_the_ladder(fault: dict[str, Any]) -> None:
     async with bench({}) as it:
         it.fault("openai", **fault)
-        question = [{"role": "user", "content": "What are your opening hours?"}]
-        context = LLMContext(messages=question)  # type: ignore[arg-type]
-        stage = it.stage(Turn(budget_s=1.5))
+        stage = it.stage()
         async with asyncio.timeout(15):
-            answer = await stage.run_inference(context, each_s=2.0)
+            answer = await stage.run_inference(question(), each_s=2.0)
 
     assert answer == ANSWER
     assert [attempt.provider for attempt in it.told_of(AttemptFailed)] == ["openai"]
@@ -299,11 +240,11 @@ async def test_requests_outside_the_call_use_the_ladder(fault: dict[str, Any]) -
 async def test_a_hedge_is_started_at_the_first_ones_p95_and_the_loser_is_cancelled() -> None:
     async with bench({}, hedges=Allowance(share=0.05, floor=1)) as it:
         for _ in range(5):  # so that its p95 is measured
-            await it.ask()
+            await it.ask_after()
         p95_s = it.policy.availability.ladder("llm", time.monotonic())[0].p95_s
         it.told.clear()
         it.fault("openai", fault="slow_start", delay_s=1.0)
-        answer = await it.ask()
+        answer = await it.ask_after()
 
     assert answer == ANSWER
     (hedge,) = it.told_of(HedgeStarted)
@@ -313,24 +254,13 @@ async def test_a_hedge_is_started_at_the_first_ones_p95_and_the_loser_is_cancell
     assert not [event for event in it.told if isinstance(event, AttemptFailed | Suspected)]
 
 
-async def test_hedges_are_bounded_by_their_share_of_the_answers() -> None:
-    async with bench({}, hedges=Allowance(share=0.05, floor=1)) as it:
-        for _ in range(5):
-            await it.ask()
-        it.fault("openai", fault="slow_start", delay_s=0.08)
-        for _ in range(4):
-            await it.ask()
-
-    assert len(it.told_of(HedgeStarted)) == 1
-
-
 async def test_the_cost_of_a_hedge_is_told_for_both() -> None:
     async with bench({}, hedges=Allowance(share=0.05, floor=1)) as it:
         for _ in range(5):
-            await it.ask()
+            await it.ask_after()
         it.told.clear()
         it.fault("openai", fault="slow_start", delay_s=1.0)
-        await it.ask()
+        await it.ask_after()
 
     billed = {attempt.provider: attempt for attempt in it.told_of(UsageMeasured)}
     assert set(billed) == {"openai", "openai-b"}

@@ -15,7 +15,7 @@ from pipecat.tests.utils import run_test
 from calls.events import UsageMeasured
 from fallbacks.facts import AttemptFailed
 from fallbacks.failure import Kind, Scope
-from tests.processors.stages.test_llm import ANSWER, QUESTION, Bench, bench
+from tests.processors.stages.test_llm import ANSWER, QUESTION, Bench, bench, question
 from tests.providers.scripted_model import chunk, streaming, writing_once
 
 pytestmark = pytest.mark.virtual_time
@@ -286,7 +286,7 @@ async def test_half_a_surrogate_in_a_single_piece_answer_is_left_out() -> None:
     async with writing_once("They want a table\ud83d.") as url, bench() as it:
         it.urls["openai"] = url
         stage = it.stage()
-        answer = await stage.run_inference(LLMContext(messages=list(QUESTION)))  # type: ignore[arg-type]
+        answer = await stage.run_inference(question())
         await stage.cleanup()
 
     assert answer == "They want a table."

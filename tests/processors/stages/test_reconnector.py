@@ -1,29 +1,14 @@
 """Restoring a lost connection in the background, on virtual time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from typing import Any
 
 import pytest
 
 from bot.clock import monotonic
 from processors.ladder.stage import Reconnector
+from tests.processors.owner import Owner
 
 pytestmark = pytest.mark.virtual_time
-
-
-class Owner:
-    """Owns tasks as a processor does."""
-
-    def __init__(self, tasks: asyncio.TaskGroup) -> None:
-        self._tasks = tasks
-
-    def create_task(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        return self._tasks.create_task(coroutine, name=name)
-
-    async def cancel_task(self, task: asyncio.Task[None]) -> None:
-        task.cancel()
-        await asyncio.wait([task])
 
 
 class Far:
@@ -39,9 +24,8 @@ class Far:
 
 
 @pytest.fixture
-async def owner() -> AsyncIterator[Owner]:
-    async with asyncio.TaskGroup() as tasks:
-        yield Owner(tasks)
+def owner() -> Owner:
+    return Owner()
 
 
 async def test_it_tries_until_it_is_connected_with_longer_waits(owner: Owner) -> None:

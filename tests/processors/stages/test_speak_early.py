@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 from pipecat.frames.frames import InterruptionFrame
 
-from fallbacks import clauses
-from fallbacks.clauses import ClauseRule
 from fallbacks.facts import RungChosen
+from fallbacks.ladder import ClauseRule
 from lab.simulators import faults
 from lab.simulators.faults import Fault
 from lab.simulators.lab import Lab
-from tests.processors.stages.test_tts import BROKEN, MUTE, break_
+from processors.speaking import clause_rules
+from tests.kit.faults import MUTE
+from tests.processors.stages.test_tts import BROKEN, break_
 from tests.processors.stages.tts_bench import Talk, laboratory, policy, talking
 
 pytestmark = pytest.mark.virtual_time
@@ -81,7 +82,7 @@ async def test_a_model_that_slows_down_is_followed_word_by_word(lab: Lab) -> Non
 
 
 async def test_a_slow_model_gets_time_for_its_sentence(lab: Lab) -> None:
-    _, talk = await first_word_s(lab, early=True, gap_s=clauses.QUICK_S * 2)
+    _, talk = await first_word_s(lab, early=True, gap_s=clause_rules.QUICK_S * 2)
 
     assert talk.said == [TEXT]
     assert max(talk.line.gaps_s) < 0.01

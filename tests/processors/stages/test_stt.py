@@ -15,7 +15,6 @@ from pipecat.frames.frames import (
 )
 from pipecat.metrics.metrics import STTUsageMetricsData
 from pipecat.processors.frame_processor import FrameProcessor
-from pipecat.transcriptions.language import Language
 
 from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.breaker import State
@@ -25,9 +24,10 @@ from lab.simulators.deepgram.socket import StreamLimits
 from lab.simulators.faults import Fault
 from processors.turn.ending import PauseBegan
 from providers.catalog import provider
-from providers.provider import RungSpec
+from tests.kit.bench import rung_spec
+from tests.kit.faults import REFUSALS, cuts, stalls
 from tests.lab.simulators import synthetic_caller as caller
-from tests.processors.stages.stt_call import RATE_HZ, SURE_S, calling, words
+from tests.processors.stages.stt_call import RATE_HZ, calling, words
 from tests.processors.weather import REST_S, availability_of
 from tests.providers.near_sphinx import hear_near
 
@@ -82,12 +82,10 @@ async def test_a_caller_who_pauses_and_continues_loses_no_word_of_either_half() 
 
 
 DEATHS: dict[str, Fault] = {
-    "reset": faults.Cut(after_words=3),
-    "polite close": faults.Cut(after_words=3, how="close"),
-    "error and close": faults.Cut(after_words=3, how="error"),
+    **cuts(3),
+    **stalls(2),
     "garbage": faults.Garbage(),
     "mute": faults.Silent(),
-    "stalled": faults.Stall(after_words=2),
     "slow": faults.SlowStart(delay_s=4.0),
 }
 
@@ -106,37 +104,6 @@ async def test_a_recogniser_that_fails_in_an_utterance_loses_no_word(fault: Faul
         assert [(fact.before, fact.after) for fact in call.facts(RungChosen)] == [("a", "b")]
 
 
-async def test_a_recogniser_silent_before_the_utterance_is_not_waited_for() -> None:
-    async with calling() as call:
-        await call.silence(6.0)
-        call.breaks("a", faults.Silent())
-        await call.silence(call.pace * 1.6)
-        said = await call.says(SECOND)
-
-        assert words(said) == words(SECOND)
-        assert call.failures == [("a", "silent")]
-        failed = call.facts(AttemptFailed)[0]
-        assert failed.after_s < 0.1
-
-
-async def test_a_gap_on_the_line_costs_no_recogniser_its_connection() -> None:
-    async with calling(pace=1.0) as call:
-        spoken = caller.say(SECOND)
-        sure = int(RATE_HZ * SURE_S) * 2
-        await call.silence(5.5)  # no result comes in the next 0.2 s of sound
-        await asyncio.sleep(2.0)  # the line stalls
-        await call.sound(spoken[:sure])
-        await call.starts()
-        await call.sound(spoken[sure:])
-        await call.stops()
-        await call.written(SECOND)
-
-        assert words(call.text) == words(SECOND)
-        assert call.asked == ["a"]
-        assert call.failures == []
-        assert not call.facts(Suspected)
-
-
 async def test_a_recogniser_that_fails_between_utterances_is_detected_before_the_next() -> None:
     async with calling() as call:
         await call.says(FIRST)
@@ -146,17 +113,6 @@ async def test_a_recogniser_that_fails_between_utterances_is_detected_before_the
 
         assert words(said) == words(SECOND)
         assert call.asked == ["a", "b"]
-
-
-REFUSALS: dict[str, tuple[Fault, str]] = {
-    "refused": (faults.Refuse(), "network"),
-    "reset": (faults.Reset(), "network"),
-    "401": (faults.Http(status=401), "auth"),
-    "402": (faults.Quota(), "quota"),
-    "429": (faults.Http(status=429), "rate_limited"),
-    "503": (faults.Http(status=503), "overloaded"),
-    "no websocket": (faults.NotTls(), "network"),
-}
 
 
 @pytest.mark.parametrize(("fault", "kind"), REFUSALS.values(), ids=REFUSALS.keys())
@@ -183,47 +139,12 @@ async def test_a_rung_whose_handshake_hangs_does_not_delay_the_start(name: str) 
         assert words(said) == words(FIRST)
 
 
-async def test_a_hanging_handshake_is_detected_before_the_first_word() -> None:
-    async with calling(faults={"a": faults.Silent(where="handshake")}) as call:
-        await call.silence(call.pace * 2.0)
-        said = await call.says(FIRST)
-
-        assert words(said) == words(FIRST)
-        assert call.asked == ["b"]
-        assert call.failures == [("a", "timeout")]
-
-
-async def test_words_delivered_before_the_failure_are_not_delivered_again() -> None:
-    async with calling() as call:
-        await call.sound(await call.begins(caller.say(FIRST)))
-        await call.silence(0.6)  # an endpoint for the recogniser; the VAD says nothing
-        await call.written(FIRST)
-        await call.sound(caller.say(SECOND))
-        call.lab.instance("a").drop_connections()
-        await call.stops()
-        await call.written(FIRST + SECOND)
-
-        assert words(call.text) == words(FIRST) + words(SECOND)
-        assert call.asked == ["a", "b"]
-
-
 async def test_an_utterance_that_ended_before_the_failover_is_written_too() -> None:
     async with calling(faults={"a": faults.Silent()}, pace=6.0) as call:
         said = await call.says(SECOND)  # over long before a recogniser is late
 
         assert words(said) == words(SECOND)
         assert call.bench.all(TranscriptionFrame)[-1].finalized
-
-
-async def test_words_are_pending_until_they_arrive() -> None:
-    async with calling(faults={"a": faults.Silent()}, pace=6.0) as call:
-        await call.sound(await call.begins(caller.say(SECOND)))
-        assert not call.stage.words_owed()  # the caller still speaks
-        await call.stops()
-        await call.until(call.stage.words_owed, limit_s=0.3)
-        await call.written(SECOND)
-
-        assert not call.stage.words_owed()
 
 
 async def test_noise_that_triggers_the_vad_makes_no_recogniser_mute() -> None:
@@ -238,17 +159,6 @@ async def test_noise_that_triggers_the_vad_makes_no_recogniser_mute() -> None:
         assert call.failures == []
         assert not call.facts(Suspected)
         assert call.text == ""
-
-
-async def test_late_words_of_an_abandoned_recogniser_are_dropped() -> None:
-    async with calling(faults={"a": faults.SlowStart(delay_s=1.5)}, pace=2.0) as call:
-        await call.says(FIRST)
-        await call.until(
-            lambda: any("finals" in request.details for request in call.lab.record.requests("a"))
-        )
-        await call.silence(4.0)
-
-        assert words(call.text) == words(FIRST)
 
 
 async def test_a_barge_in_does_not_mute_the_recogniser() -> None:
@@ -274,23 +184,6 @@ async def test_the_only_rung_is_reconnected_and_hears_everything_again() -> None
         assert call.asked == ["a", "a"]
 
 
-async def test_an_open_stream_is_heard_while_no_call_may_open_one() -> None:
-    async with calling("a") as call:
-        first = await call.says(FIRST)
-        call.policy.availability.of("stt", "a").breaker.trip(time.monotonic())
-        second = await call.says(SECOND)
-        lost = call.facts(StageExhausted)
-        await call.sound(await call.begins(caller.say(FIRST)))
-        call.lab.instance("a").drop_connections()
-        await call.until(lambda: call.facts(StageExhausted))
-
-        assert [words(first), words(second)] == [words(FIRST), words(SECOND)]
-        assert lost == []
-        assert call.asked == ["a", "a", "a"]
-    (stream,) = call.lab.instance("a").record.requests("a")
-    assert stream.details["audio_s"] > 3.0
-
-
 def all_out(*names: str) -> AvailabilityTable:
     """Return the shared state of healthy recognisers whose breakers are open."""
     now = time.monotonic()
@@ -310,17 +203,6 @@ async def test_with_every_recogniser_out_a_callers_own_attempt_is_made_and_heard
         assert (call.asked, call.failures) == (["a", "a"], [])
         assert not call.facts(StageExhausted)
     assert availability.of("stt", "a").breaker.state is State.CLOSED
-
-
-async def test_a_recogniser_that_is_out_is_tried_by_one_caller_at_a_time() -> None:
-    availability = all_out("a", "b")
-    another = availability.of("stt", "a").permit(time.monotonic(), last_resort=True)
-    async with calling(availability=availability) as call:
-        said = await call.says(FIRST)
-
-        assert another is not None
-        assert words(said) == words(FIRST)
-        assert call.asked == ["b"]
 
 
 async def test_a_rung_that_returns_writes_the_unwritten_words() -> None:
@@ -459,7 +341,7 @@ async def test_a_caller_who_continues_is_heard_by_a_lagging_recogniser() -> None
 
 
 def local() -> FrameProcessor:
-    rung = RungSpec(name="local", stage="stt", kind="local", url="", sample_rate_hz=RATE_HZ)
+    rung = rung_spec("stt", "local", name="local", sample_rate_hz=RATE_HZ)
     return provider("stt", "local").build(rung)
 
 
@@ -548,23 +430,3 @@ async def test_each_refusal_of_a_recogniser_counts_once(*, speaks: bool) -> None
 
         assert sorted(name for name, _ in call.failures) == refused
         assert len(refused) > 2
-
-
-@pytest.mark.parametrize("final", ["empty", "missing"])
-async def test_the_last_interim_words_are_used_when_no_final_words_come(final: str) -> None:
-    async with calling(faults={"a": faults.Silent(), "b": faults.Silent()}) as call:
-        await call.sound(await call.begins(caller.say(SECOND)))
-        rung = call.stage._rungs["a"]
-        said = InterimTranscriptionFrame(SECOND, "caller", "now", Language.EN)
-        await call.stage.report((rung, said))
-        await call.stops()
-        await asyncio.sleep(0.05)  # the stage has heard of it
-        if final == "empty":
-            await call.stage.report((rung, TranscriptionFrame("", "", "now", finalized=True)))
-        await call.written(SECOND)
-
-        (written,) = call.bench.all(TranscriptionFrame, since=call.seen)
-        assert (written.text, written.language) == (SECOND, Language.EN)
-        assert written.metadata["rung"] == "a"
-        assert not call.stage.words_owed()
-        assert not call.facts(StageExhausted)

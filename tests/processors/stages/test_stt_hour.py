@@ -9,15 +9,16 @@ import pytest
 
 from bot.health.policies import rest_breakers
 from fallbacks.facts import StageExhausted
+from tests.kit.faults import DEAD
 from tests.lab.simulators import synthetic_caller as caller
 from tests.processors.stages.stt_call import Call, calling, words
-from tests.processors.stages.test_stt import DEATHS, REFUSALS
+from tests.processors.stages.test_stt import DEATHS
 from tests.processors.weather import LENGTHS, availability_of, expose, turns_until, weather
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.usefixtures("quiet_log")]
 
 NAMES = ("a", "b")
-KINDS = {**DEATHS, **{name: fault for name, (fault, _) in REFUSALS.items()}}
+KINDS = {**DEATHS, **DEAD}
 SAID = (  # what this recogniser hears well; of an article before a pause it is not sure
     "I would like to book an appointment.",
     "When are you open on Saturday?",

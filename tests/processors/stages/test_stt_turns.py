@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from pipecat.frames.frames import InputAudioRawFrame, LLMContextFrame
+from pipecat.frames.frames import LLMContextFrame
 from pipecat.pipeline.pipeline import Pipeline
 
-from bot.call.conversation import build_context
+from bot.call.conversation import make_pair, turn_stop
 from bot.call.models import VoiceModels
 from bot.config.agent import AgentSettings
 from bot.config.settings import TurnSettings
@@ -25,10 +25,12 @@ from lab.simulators.schedule import Window
 from processors.answering.context_window import Memory
 from processors.hearing.caller_words import CallerWords
 from processors.hearing.stage import SttStage
+from processors.turn.detector import TurnJudges
+from tests.kit.bench import Bench, running
+from tests.kit.caller import FRAME_S, frames_of
 from tests.lab.simulators import synthetic_caller as caller
 from tests.lab.simulators.near_ears import bring_near
-from tests.processors.stages.stt_call import FLOOR_RMS, FRAME_S, RATE_HZ, policy_of, rungs_of, words
-from tests.providers.bench import Bench, running
+from tests.processors.stages.stt_call import FLOOR_RMS, RATE_HZ, policy_of, rungs_of, words
 
 pytestmark = pytest.mark.virtual_time
 
@@ -47,9 +49,8 @@ class Line:
     at: float = field(default_factory=lambda: time.monotonic())  # noqa: PLW0108 - at the moment
 
     async def carries(self, pcm: bytes) -> None:
-        step = int(RATE_HZ * FRAME_S) * 2
-        for at in range(0, len(pcm), step):
-            await self.bench.put(InputAudioRawFrame(pcm[at : at + step], RATE_HZ, 1))
+        for frame in frames_of(pcm, RATE_HZ):
+            await self.bench.put(frame)
             self.at += FRAME_S
             await asyncio.sleep(max(0.0, self.at - time.monotonic()))
 
@@ -92,14 +93,14 @@ async def test_a_turn_comes_once_and_whole(
             turn=Turn(budget_s=1.5),
         )
         models = await asyncio.to_thread(VoiceModels.load)
-        memory, pair = build_context(
-            AgentSettings(),
-            TurnSettings(),
-            models=models,
-            tell=told.append,
-            words_owed=stage.words_owed,
-            memory=Memory(heard_s=time.monotonic),  # between two questions they hear something
+        memory = Memory(heard_s=time.monotonic)  # between two questions they hear something
+        turn, judges = TurnSettings(), TurnJudges(clock=time.monotonic)
+        vad = models.vad(turn)
+        detector = models.turn_detector(
+            turn, vad, judges=judges, clock=time.monotonic, tell=told.append
         )
+        stop = turn_stop(detector, pending=stage.words_owed)
+        pair = make_pair(AgentSettings(), turn, memory=memory, vad=vad, stop=stop, tell=told.append)
         pipeline = Pipeline([stage, CallerWords(tell=told.append), pair.user()])
         async with running(pipeline, rate_hz=RATE_HZ) as bench:
             line = Line(bench, lab)

@@ -9,16 +9,14 @@ import pytest
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
 from pipecat.frames.frames import CancelFrame, InterruptionFrame, LLMContextFrame
-from pipecat.pipeline.pipeline import Pipeline
-from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
 from pipecat.services.llm_service import FunctionCallParams, LLMService
-from pipecat.workers.runner import WorkerRunner
 
 from calls.line import CallerLine
 from processors.answering.stage import GOES_ON
 from tests.bot.talk import RATE_HZ, Ear, Voice
+from tests.kit.bench import at_work, worker_of
 from tests.processors.stages.test_llm import QUESTION, bench
 from tests.processors.stages.test_other_servers import END, call, calls
 from tests.providers.scripted_model import chunk, streaming
@@ -39,14 +37,9 @@ async def test_the_model_is_told_that_an_interrupted_answers_tool_still_runs(
         it.urls["openai"] = url
         context = LLMContext(messages=list(QUESTION), tools=ToolsSchema(standard_tools=[LOOK_UP]))  # type: ignore[arg-type]
         ear = Ear()
-        order = [
-            it.stage(),
-            Voice(CallerLine()),
-            ear,
-            LLMContextAggregatorPair(context).assistant(),
-        ]
-        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
-            worker = await running(order, tasks)
+        memory = LLMContextAggregatorPair(context).assistant()
+        worker = worker_of(it.stage(), Voice(CallerLine()), ear, memory, rate_hz=RATE_HZ)
+        async with at_work(worker, limit_s=10):
             await worker.queue_frame(LLMContextFrame(context))
             while ear.heard_s < min(heard_s, 0.8):  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.01)
@@ -79,16 +72,3 @@ LOOK_UP = FunctionSchema(
 
 def messages(context: LLMContext) -> list[dict[str, Any]]:
     return [message for message in context.messages if isinstance(message, dict)]  # type: ignore[misc]
-
-
-async def running(order: list[Any], tasks: asyncio.TaskGroup) -> PipelineWorker:
-    worker = PipelineWorker(
-        Pipeline(order),
-        params=PipelineParams(audio_in_sample_rate=RATE_HZ, audio_out_sample_rate=RATE_HZ),
-        enable_rtvi=False,
-        cancel_on_idle_timeout=False,
-    )
-    runner = WorkerRunner(handle_sigint=False)
-    await runner.add_workers(worker)
-    tasks.create_task(runner.run())
-    return worker

@@ -17,11 +17,12 @@ from pipecat.services.llm_service import FunctionCallParams
 from calls.line import CallerLine
 from fallbacks.facts import AttemptFailed
 from processors.answering.tool_calls import MOST_CALLS
-from tests.bot.talk import Ear, Voice
+from tests.bot.talk import RATE_HZ, Ear, Voice
+from tests.kit.bench import at_work, worker_of
 from tests.kit.waiting import until
 from tests.processors.stages.test_llm import QUESTION, Bench, bench
 from tests.processors.stages.test_other_servers import END, call, calls
-from tests.processors.stages.test_tool_cut_off import messages, running
+from tests.processors.stages.test_tool_cut_off import messages
 from tests.providers.scripted_model import choosing, chunk
 
 pytestmark = pytest.mark.virtual_time
@@ -71,14 +72,9 @@ async def looping(*models: Callable[[dict[str, Any]], list[Any]]) -> AsyncIterat
 
         for name, choose in zip(("openai", "openai-b"), models, strict=False):
             it.urls[name] = await stack.enter_async_context(choosing(noting(choose)))
-        order = [
-            it.stage(),
-            Voice(CallerLine()),
-            Ear(),
-            LLMContextAggregatorPair(context).assistant(),
-        ]
-        async with asyncio.TaskGroup() as tasks:
-            worker = await running(order, tasks)
+        memory = LLMContextAggregatorPair(context).assistant()
+        worker = worker_of(it.stage(), Voice(CallerLine()), Ear(), memory, rate_hz=RATE_HZ)
+        async with at_work(worker):
             await worker.queue_frame(LLMContextFrame(context))
             yield looped
             await worker.queue_frame(CancelFrame())

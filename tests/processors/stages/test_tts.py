@@ -36,27 +36,17 @@ from lab.simulators.schedule import Window
 from processors.speaking.agenda import AHEAD_S, RUNG
 from providers import sockets as one_address
 from providers.sockets import ConnectHere
+from tests.kit.faults import DEAD, MUTE, cuts, stalls
 from tests.processors.stages.tts_bench import RATE_HZ, Talk, laboratory, policy, talking, usage
 
 pytestmark = pytest.mark.virtual_time
 
 TEXT = "Hello there, this is Holdline, how are you?"
 
-DEAD: dict[str, Fault] = {
-    "refused": faults.Refuse(),
-    "401": faults.Http(status=401),
-    "402": faults.Http(status=402),
-    "429": faults.Http(status=429),
-    "503": faults.Http(status=503),
-    "hung handshake": faults.Silent(where="handshake"),
-}
-MUTE: dict[str, Fault] = {"silent": faults.Silent(), "zeros": faults.Alive()}
 BROKEN: dict[str, Fault] = {
-    "reset": faults.Cut(after_words=4, how="reset"),
-    "clean close": faults.Cut(after_words=4, how="close"),
-    "error": faults.Cut(after_words=4, how="error"),
+    **cuts(4),
     "inside a word": faults.Cut(after_words=4, how="reset", inside_word=True),
-    "stall": faults.Stall(after_words=4),
+    **stalls(4),
 }
 ODD: dict[str, Fault] = {
     "cut at the first word": faults.Cut(after_words=1, how="reset"),
@@ -281,6 +271,16 @@ async def test_a_barge_in_during_a_resumed_sentence_keeps_the_heard_words(lab: L
 
     assert talk.said[1] == "Of course."
     assert talk.asked == ["cartesia", "elevenlabs", "elevenlabs"]
+
+
+async def test_a_script_without_spaces_is_remembered_as_it_was_written(lab: Lab) -> None:
+    async with talking(lab) as talk:
+        await talk.reply("We call it 你好 here.")
+        await talk.until(lambda: talk.said)
+
+    assert talk.said == ["We call it 你好 here."]
+    words = [frame.text for frame in talk.kept_of(TTSTextFrame)]
+    assert words == ["We", "call", "it", " 你", "好", "here."]
 
 
 async def test_late_output_of_a_cancelled_rung_is_dropped(lab: Lab) -> None:
@@ -509,6 +509,24 @@ async def test_a_barge_in_removes_no_protected_sound_from_the_line(lab: Lab) -> 
     assert dry_at == pytest.approx(talk.line.free_at_s, abs=0.1)
 
 
+@pytest.mark.parametrize("sent", [False, True], ids=["as it is sent", "once it is sent"])
+async def test_a_barge_in_at_a_protected_sentence_keeps_what_follows_it(
+    lab: Lab, *, sent: bool
+) -> None:
+    notice = TTSSpeakFrame("This call may be recorded, to train whoever answers it next.")
+    notice.interruptible = False
+    kind = TTSStoppedFrame if sent else TTSStartedFrame
+    async with talking(lab) as talk:
+        await talk.put(notice, TTSSpeakFrame("We open at nine."), TTSSpeakFrame("We close at six."))
+        await talk.until(lambda: len(talk.kept_of(kind)) == (3 if sent else 2))
+        assert talk.caller_line.dry_at - 2.0 > time.monotonic()  # the first is being played
+        await talk.put(InterruptionFrame())
+        await talk.until(lambda: talk.stage.agenda.speech.cut)
+
+    assert talk.stage.agenda.speech.cut
+    assert talk.stage.agenda.speech.cut.text == "We open at nine. We close at six."
+
+
 async def test_a_barge_in_removes_sound_before_protected_sound(lab: Lab) -> None:
     notice = TTSSpeakFrame("This call may be recorded.")
     notice.interruptible = False
@@ -718,29 +736,6 @@ async def test_with_every_voice_out_a_callers_own_attempt_is_made_and_heard(
     assert states == [State.CLOSED, State.OPEN]
 
 
-async def test_with_every_voice_out_each_is_tried_once_before_the_words_are_given_up(
-    lab: Lab,
-) -> None:
-    for name in VOICES:
-        break_(lab, name, faults.Refuse())
-    async with talking(lab, shared=all_out(VOICES)) as talk:
-        await talk.reply(TEXT)
-        await talk.until(lambda: talk.unsaid)
-
-    assert talk.asked == list(VOICES)
-    assert talk.unsaid == [TEXT]
-
-
-async def test_a_voice_that_is_out_is_tried_by_one_caller_at_a_time(lab: Lab) -> None:
-    shared = all_out(VOICES)
-    another = shared.availability.of("tts", "cartesia").permit(time.monotonic(), last_resort=True)
-    async with talking(lab, shared=shared) as talk:
-        await spoken(talk)
-
-    assert another is not None
-    assert (talk.said, talk.asked) == ([TEXT], ["elevenlabs"])
-
-
 @pytest.mark.parametrize(
     "mute",
     ['<break time="1s"/>', "<|im_end|>", "</s>", "\U0001f600", "\u2026", "- - -", "<b></b> ..."],
@@ -809,17 +804,3 @@ async def test_after_a_barge_in_little_unheard_sound_is_billed(
 def given_to(request: Request) -> str:
     """Return a voice's text in a request."""
     return str(request.details.get("text", ""))
-
-
-@pytest.mark.parametrize("names", [("cartesia", "elevenlabs"), ("elevenlabs", "cartesia")])
-async def test_words_that_a_voice_leaves_out_are_heard_once_from_another(
-    lab: Lab, names: tuple[str, str]
-) -> None:
-    break_(lab, names[0], faults.LeaveOut(after_words=3, words=2))
-    async with talking(lab, names) as talk:
-        await talk.reply(TEXT)
-        await talk.until(lambda: talk.said)
-
-    assert talk.said == [TEXT]
-    assert talk.failures == [(names[0], "cut")]
-    assert " ".join(word.text for word in talk.spoken_by(names[1])).endswith("how are you?")

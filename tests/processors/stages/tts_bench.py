@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipecat.frames.frames import (
-    EndFrame,
     Frame,
     LLMFullResponseEndFrame,
     LLMFullResponseStartFrame,
@@ -16,12 +15,10 @@ from pipecat.frames.frames import (
     MetricsFrame,
     TTSTextFrame,
 )
-from pipecat.pipeline.pipeline import Pipeline
-from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.pipeline.worker import PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import LLMAssistantAggregator
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
-from pipecat.workers.runner import WorkerRunner
 
 from calls.line import CallerLine
 from calls.turn import Turn
@@ -33,12 +30,11 @@ from lab.simulators.record import SpokenWord
 from processors.speaking.stage import TtsStage
 from providers.catalog import provider
 from providers.provider import RungSpec
+from tests.kit.bench import at_work, rung_spec, worker_of
 from tests.kit.line import PlayedLine
 from tests.kit.waiting import until
 
 RATE_HZ = 8000
-CHUNK_S = 0.04
-KINDS = {"cartesia": "cartesia", "elevenlabs": "elevenlabs", "local": "local"}
 
 
 class Kept(FrameProcessor):
@@ -70,7 +66,6 @@ class Talk:
     told: list[Any] = field(default_factory=list)
     unsaid: list[str] = field(default_factory=list)
     must: list[bool] = field(default_factory=list)  # of each that was unsaid
-    started: asyncio.Event = field(default_factory=asyncio.Event)
     finished: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def put(self, *frames: Frame) -> None:
@@ -140,14 +135,8 @@ class Talk:
 
 def rung(lab: Lab, name: str) -> RungSpec:
     peer = lab.instances.get(name)
-    return RungSpec(
-        name=name,
-        stage="tts",
-        kind=KINDS[name],
-        url=peer.url if peer else "",
-        api_key=peer.api_key if peer else "",
-        sample_rate_hz=RATE_HZ,
-    )
+    there = (peer.url, peer.api_key) if peer else ("", "")
+    return rung_spec("tts", name, there[0], name=name, api_key=there[1])
 
 
 def policy(names: Sequence[str], now: float) -> StagePolicy:
@@ -164,7 +153,7 @@ def _talk(lab: Lab, names: Sequence[str], stage_policy: StagePolicy) -> Talk:
     told: list[Any] = []
     turn, caller_line = Turn(budget_s=1.5), CallerLine()
     stage = TtsStage(
-        {name: provider("tts", KINDS[name]).build(rung(lab, name)) for name in names},
+        {name: provider("tts", name).build(rung(lab, name)) for name in names},
         policy=stage_policy,
         tell=told.append,
         clock=time.monotonic,
@@ -172,17 +161,7 @@ def _talk(lab: Lab, names: Sequence[str], stage_policy: StagePolicy) -> Talk:
         line=caller_line,
     )
     line, kept, context = PlayedLine(ahead_s=0.02), Kept(), LLMContext()
-    worker = PipelineWorker(
-        Pipeline([stage, kept, line, LLMAssistantAggregator(context)]),
-        params=PipelineParams(
-            audio_in_sample_rate=RATE_HZ,
-            audio_out_sample_rate=RATE_HZ,
-            enable_metrics=True,
-            enable_usage_metrics=True,
-        ),
-        cancel_on_idle_timeout=False,
-        enable_rtvi=False,
-    )
+    worker = worker_of(stage, kept, line, LLMAssistantAggregator(context), rate_hz=RATE_HZ)
     talk = Talk(
         lab=lab,
         stage=stage,
@@ -213,27 +192,9 @@ async def talking(
 ) -> AsyncIterator[Talk]:
     """Run the stage on these rungs until the test is done, then end it as a call ends."""
     talk = _talk(lab, names, shared or policy(names, time.monotonic()))
-    worker = talk.worker
-
-    @worker.event_handler("on_pipeline_started")
-    async def _started(*_: object) -> None:
-        talk.started.set()
-
-    runner = WorkerRunner(handle_sigint=False)
-    await runner.add_workers(worker)
-    async with asyncio.timeout(limit_s), asyncio.TaskGroup() as tasks:
-        run = tasks.create_task(runner.run())
+    async with at_work(talk.worker, limit_s=limit_s) as run:
         run.add_done_callback(lambda _: talk.finished.set())
-        try:
-            await talk.started.wait()
-            yield talk
-            if not run.done():
-                await worker.queue_frame(EndFrame())
-                async with asyncio.timeout(10.0):
-                    await asyncio.shield(run)
-        finally:
-            if not run.done():
-                await worker.cancel()
+        yield talk
 
 
 @asynccontextmanager

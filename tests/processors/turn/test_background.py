@@ -2,7 +2,7 @@
 
 import pytest
 
-from processors.turn.background_rules import GONE_S, LOUDER, WORDLESS_S, Background
+from processors.turn.speech_rules import GONE_S, LOUDER, WORDLESS_S, Background
 
 TV = 500.0
 

@@ -1,4 +1,4 @@
-"""A caller at any carrier of the lab, for the doors of media streams."""
+"""A caller at any carrier of the lab, for the transports of media streams."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import numpy as np
 import soxr
 
 from lab.simulators.carrier.carrier import Carrier
-from tests.transports.conformance.door import RATE_HZ, Sound, audible_s
+from tests.transports.conformance.transport import RATE_HZ, Sound, audible_s
 from tests.transports.key_ear import RATE_HZ as EAR_HZ
 from tests.transports.key_ear import decode
 

@@ -1,4 +1,4 @@
-"""One server for each door, shared by all its behaviours."""
+"""One server for each transport, shared by all its behaviours."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import pytest
 import pytest_asyncio
 
-from tests.transports.conformance.door import Door, find_doors
 from tests.transports.conformance.server import WorkerPool, open_pool
+from tests.transports.conformance.transport import Transport, find_transports
 
 T = TypeVar("T")
 
@@ -39,18 +39,18 @@ async def kept_open(make: Callable[[], AbstractAsyncContextManager[T]]) -> Async
         await task
 
 
-@pytest.fixture(scope="module", params=find_doors(), ids=lambda door: door.name)
-def door(request: pytest.FixtureRequest) -> Door:
+@pytest.fixture(scope="module", params=find_transports(), ids=lambda transport: transport.name)
+def transport(request: pytest.FixtureRequest) -> Transport:
     return request.param
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def pool(door: Door, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    folder = tmp_path_factory.mktemp(door.name)
+async def pool(transport: Transport, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp(transport.name)
 
     @asynccontextmanager
     async def make() -> AsyncIterator[WorkerPool]:
-        async with door.prepare(folder) as more, open_pool(folder, more) as pool:
+        async with transport.prepare(folder) as more, open_pool(folder, more) as pool:
             yield pool
 
     async with kept_open(make) as pool:

@@ -1,4 +1,4 @@
-"""A whole server in this process, against a lab, for every door of the suite."""
+"""A whole server in this process, against a lab, for every transport of the suite."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -90,7 +90,7 @@ class WorkerPool:
 
 @asynccontextmanager
 async def open_pool(folder: Path, more: Mapping[str, Any]) -> AsyncIterator[WorkerPool]:
-    """Run a server while the block runs; `more` is its doors' part of the configuration."""
+    """Run a server while the block runs; `more` is its transports' part of the configuration."""
     listener = bind_socket(
         HOST, more.get("port", 0)
     )  # it knows the agent for calls that a far end reports

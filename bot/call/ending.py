@@ -1,0 +1,87 @@
+"""Ends a call's pipeline and closes its parts; nothing that fails or hangs stops the rest."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Final
+
+from loguru import logger
+from pipecat.frames.frames import CancelFrame, EndFrame, InterruptionWorkerFrame
+from pipecat.pipeline.worker import PipelineWorker
+from pipecat.processors.frame_processor import FrameDirection
+
+from bot.call.pipeline import CallPipeline
+from bot.clock import Clock
+
+STEP_S: Final = 15.0  # one step of the end; an apology has 10 s, Twilio 5 s for a hang-up
+END_S: Final = 3.0  # Pipecat's EndFrame waits for a processor that hangs
+INTERRUPT_S: Final = 1.0  # an interruption empties the queues, but not a processor that hangs
+LOOK_S: Final = 0.05  # between two checks whether the pipeline has finished
+AGAIN_S: Final = 5.0  # a pipeline that can be cancelled at all has cleaned up by then
+
+
+def closing_steps(pipeline: CallPipeline) -> Iterator[tuple[str, Callable[[], Awaitable[None]]]]:
+    """Yield what closes each part that does not close with the pipeline, with its name."""
+
+    async def observe_end() -> None:
+        pipeline.observer.ended()
+
+    yield "closing the tools", pipeline.tools.close
+    if pipeline.opt_out:
+        yield "listing a number", pipeline.opt_out.close
+    if pipeline.transfer:
+        yield "dropping a person", pipeline.transfer.close
+    yield "observing the end", observe_end
+    if pipeline.recording:
+        yield "closing the recording", pipeline.recording.close
+
+
+async def take_step(what: str, step: Awaitable[object], *, call_id: str) -> bool:
+    """Run a step within `STEP_S` and return whether it succeeded; a failure is only logged."""
+    try:
+        async with asyncio.timeout(STEP_S):
+            await step
+    except asyncio.CancelledError:
+        if is_cancelled():
+            raise
+        logger.error("call {}: {} was cancelled from inside", call_id, what)
+        return False
+    except Exception as broken:  # noqa: BLE001 - the next steps must still run
+        logger.opt(exception=broken).error("call {}: {} failed", call_id, what)
+        return False
+    return True
+
+
+async def end_with_rising_force(worker: PipelineWorker, clock: Clock) -> None:
+    """End a pipeline by an `EndFrame`, then an interruption, then a direct `CancelFrame`."""
+    await worker.queue_frame(EndFrame())
+    if await finishes_within(END_S, worker, clock):
+        return
+    await worker.queue_frame(InterruptionWorkerFrame(), FrameDirection.UPSTREAM)
+    if not await finishes_within(INTERRUPT_S, worker, clock):
+        await worker.pipeline.queue_frame(CancelFrame())
+
+
+async def finishes_within(wait_s: float, worker: PipelineWorker, clock: Clock) -> bool:
+    """Return True as soon as the worker has finished, False if it has not after `wait_s`."""
+    until_s = clock() + wait_s
+    while clock() < until_s and not worker.has_finished():  # noqa: ASYNC110 - Pipecat has no event
+        await asyncio.sleep(LOOK_S)
+    return worker.has_finished()
+
+
+async def tear_down(asked: asyncio.Event, pipeline: asyncio.Task[None]) -> None:
+    """Once asked, cancel a pipeline's task repeatedly until it has ended.
+
+    Pipecat's runner treats the first cancel as a request to end: it asks its worker, and waits
+    without limit if that does not react. A second cancel reaches the worker, a third its wait.
+    """
+    await asked.wait()
+    while not pipeline.done():
+        pipeline.cancel()
+        await asyncio.wait([pipeline], timeout=AGAIN_S)
+
+
+def is_cancelled() -> bool:
+    """Return whether this task was cancelled itself, not only something that it awaits."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -1,0 +1,123 @@
+"""The alert channels, and which of them are off because their configuration is incomplete."""
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, SecretStr, field_validator
+
+from bot.config.values import (
+    Count,
+    DayTime,
+    HttpUrl,
+    Port,
+    Seconds,
+    SecondsOrZero,
+    Section,
+    Text,
+    Zone,
+)
+from fallbacks.failure import Severity
+
+WEBHOOK_SECRET: Final = re.compile(r"whsec_(?:[A-Za-z0-9+/]{4}){8,}[A-Za-z0-9+/]{0,4}={0,2}")
+
+
+class EmailSettings(Section):
+    """Alerts by e-mail."""
+
+    sender: Text | None = None
+    """The sender's address."""
+    to: Text | None = None
+    """The recipients, separated by commas."""
+    password: SecretStr | None = None
+    username: Text | None = None
+    """The account at the mail server. By default the sender."""
+    host: Text | None = None
+    """The mail server. By default `smtp.` and the sender's domain."""
+    port: Port = 587
+    """Its port."""
+    security: Literal["auto", "starttls", "tls", "none"] = "auto"
+    """`auto`: TLS on the port made for it, else STARTTLS, which may be missing on loopback only."""
+
+    @property
+    def server(self) -> str:
+        """Return the host of the mail server."""
+        return self.host or f"smtp.{(self.sender or '').rpartition('@')[2].strip('<> ')}"
+
+
+class TelegramSettings(Section):
+    """Alerts by Telegram."""
+
+    bot_token: SecretStr | None = None
+    chat_id: Text | None = None
+    """The chat, by its number or name."""
+    api_url: HttpUrl = "https://api.telegram.org"
+    """Another Bot API server."""
+
+    @field_validator("chat_id", mode="before")
+    @classmethod
+    def _text(cls, value: Any) -> Any:
+        """Accept a chat's number as well as its name: YAML reads `-100123` as a number."""
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class WebhookSettings(Section):
+    """Alerts by an HTTP request."""
+
+    url: HttpUrl | None = None
+    """The address that each change of an alert is posted to."""
+    secret: SecretStr | None = None  # signs what is sent; WEBHOOK_SECRET
+
+    @field_validator("secret")
+    @classmethod
+    def _signs(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not WEBHOOK_SECRET.fullmatch(value.get_secret_value()):
+            raise ValueError("whsec_ followed by at least 24 bytes in base64")
+        return value
+
+
+class QuietSettings(Section):
+    """Hours in which only urgent alerts are sent."""
+
+    begin: DayTime | None = None
+    """When the quiet hours begin. By default there are none."""
+    end: DayTime = "07:00"
+    """When they end."""
+    zone: Zone = "UTC"
+    """The time zone of these times."""
+    wakes: Severity = Severity.HIGH
+    """Alerts of this severity and above ring at night, too."""
+
+
+class AlertsSettings(Section):
+    """Alerts: channels and timing."""
+
+    hold_s: SecondsOrZero = 5.0
+    """An incident that ends within this time is not sent. Critical ones do not wait."""
+    update_s: Seconds = 60.0
+    """Time between two changes of a message that only count further."""
+    again_s: Annotated[Seconds, Field(le=3600)] = 600.0  # the outbox keeps an hour
+    """The same failure of the same provider within this time continues the same message."""
+    escalate_s: Seconds = 600.0
+    """An alert that lasts this long without acknowledgement becomes one severity higher."""
+    per_hour: Count = 20
+    """Messages that may ring in an hour. More wait; critical ones do not."""
+    quiet: QuietSettings = QuietSettings()
+
+    email: EmailSettings = EmailSettings()
+    telegram: TelegramSettings = TelegramSettings()
+    webhook: WebhookSettings = WebhookSettings()
+
+
+def missing_of(settings: AlertsSettings) -> Iterator[str]:
+    """Yield a line for each incompletely configured channel."""
+    email, telegram = settings.email, settings.telegram
+    if email.password and not (email.sender or email.to):
+        yield "email is off: EMAIL_FROM and EMAIL_TO are not set"
+    elif bool(email.sender) is not bool(email.to):
+        yield f"email is off: {'EMAIL_TO' if email.sender else 'EMAIL_FROM'} is not set"
+    if bool(telegram.bot_token) is not bool(telegram.chat_id):
+        absent = "TELEGRAM_CHAT_ID" if telegram.bot_token else "TELEGRAM_BOT_TOKEN"
+        yield f"telegram is off: {absent} is not set"
+    if settings.webhook.secret and not settings.webhook.url:
+        yield "webhook is off: WEBHOOK_URL is not set"

@@ -1,0 +1,136 @@
+"""Shared by all dials: time limits, the worker pool, and the result of an answered call."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from calls.dialled import DialVerdict
+from calls.outbound import Claim, DialOutcome, DialResult
+from campaigns.breakers import IN_A_ROW
+from campaigns.call_verdict import NO_CALL, CallVerdict
+from campaigns.model import Campaign
+from transports.dialling import FoundCall
+
+LEASE_S: Final = 15.0  # chosen: a dead process's slots are free within seconds
+LOOK_S: Final = 2.0  # between two checks of a call; callbacks bring most news earlier
+RING_S: Final = 30.0
+GRACE_S: Final = 30.0  # chosen: three times what a request to a carrier may take
+REACHED: Final = frozenset({DialOutcome.COMPLETED, DialOutcome.VOICEMAIL})
+NOT_REACHED: Final = frozenset(
+    {DialOutcome.BUSY, DialOutcome.NO_ANSWER, DialOutcome.FAILED, DialOutcome.CANCELLED}
+)
+"""Outcomes of a call that was not answered. A carrier may also report one of these for an answered
+call: the line was lost, or the status is an undocumented one."""
+SOON_S: Final = 0.5  # between two checks of our own call that is about to end
+
+
+class DialingCapacity(Protocol):
+    """The worker pool, as a dialer sees it."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process dials for the worker pool."""
+        ...
+
+    @property
+    def leaving(self) -> bool:
+        """Whether this process is shutting down and accepts no further calls."""
+        ...
+
+    def seats(self) -> int:
+        """Return how many more calls can be taken now."""
+        ...
+
+    def usable(self) -> Mapping[str, bool]:
+        """Return for each stage whether it has a rung that may be used now."""
+        ...
+
+
+class OwnCalls(Protocol):
+    """Our side of the dialled calls."""
+
+    async def prepare(self, campaign: Campaign, claim: Claim) -> None:
+        """Prepare the agent of this campaign for the callee."""
+        ...
+
+    async def verdict(self, dial_id: str) -> CallVerdict | None:
+        """Return the state of our side of a call; `None` if there was none."""
+        ...
+
+    async def wait(self, dial_id: str, within_s: float) -> None:
+        """Return when there is news of a dial, or after this time."""
+        ...
+
+    def forget(self, dial_id: str) -> None:
+        """Drop everything about a dial."""
+        ...
+
+
+async def wait_to_ask(
+    dial_id: str, for_s: float, *, calls: OwnCalls, pool: DialingCapacity
+) -> None:
+    """Wait before asking the carrier, at most until this process shuts down."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + for_s
+    while not pool.leaving and (left_s := until - loop.time()) > 0:
+        await calls.wait(dial_id, left_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialerSettings:
+    """Time limits of a dialer.
+
+    Attributes:
+        lease_s: How long we hold a dial without renewing its lease.
+        look_s: Between two checks of a call, of a hold, and of the queue.
+        ring_s: How long it may ring.
+        ask_again_s: Waits before the carrier is asked again about a dial.
+        grace_s: For this long after the order, "no such call" from the carrier proves nothing.
+        verdict_s: How long our side of an ended call may take to end.
+        failures: This many calls in a row that failed for our own reasons pause the campaign.
+    """
+
+    lease_s: float = LEASE_S
+    look_s: float = LOOK_S
+    ring_s: float = RING_S
+    ask_again_s: tuple[float, ...] = (2.0, 5.0, 10.0, 20.0)
+    grace_s: float = GRACE_S
+    verdict_s: float = 10.0
+    failures: int = IN_A_ROW
+
+
+async def judge_call(
+    dial_id: str,
+    found: FoundCall,
+    *,
+    calls: OwnCalls,
+    settings: DialerSettings,
+    now_s: Callable[[], float],
+) -> DialResult:
+    """Return the result of a call that is over according to the carrier.
+
+    Our own record of an answered call corrects the carrier's outcome.
+    """
+    outcome = found.outcome or DialOutcome.UNKNOWN
+    result = DialResult(outcome=outcome, length_s=found.length_s, cost=found.cost)
+    if outcome not in REACHED and not found.answered:
+        return _unanswered(result, found.verdict)
+    until_s = now_s() + settings.verdict_s
+    while not ((verdict := await calls.verdict(dial_id)) and verdict.over) and now_s() < until_s:
+        await calls.wait(dial_id, min(settings.look_s, SOON_S))
+    verdict = verdict or NO_CALL
+    if verdict.failed and outcome is not DialOutcome.VOICEMAIL:
+        return replace(result, outcome=DialOutcome.AGENT_FAILED, reason=verdict.failed)
+    if verdict.over and outcome in NOT_REACHED:  # we talked: do not call again
+        result = replace(result, outcome=DialOutcome.COMPLETED)
+    if verdict.machine and result.outcome in REACHED:
+        result = replace(result, outcome=DialOutcome.VOICEMAIL)
+    return replace(result, length_s=result.length_s or verdict.length_s)
+
+
+def _unanswered(result: DialResult, said: DialVerdict | None) -> DialResult:
+    """Return the result with what the SIP status means for the number and the trunk."""
+    if said is None or (said.again != "never" and said.trunk == "well"):
+        return result  # the outcome is enough
+    return replace(result, reason=said.reason, again=said.again, trunk=said.trunk)

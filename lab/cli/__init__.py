@@ -1,0 +1,1 @@
+"""The commands that run the lab: `demo`, `drill`, `lab` and `replay`."""

@@ -1,0 +1,255 @@
+"""The sound at a telephone: what it plays, what is said into it, and what its line returns."""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from lab.simulators.carrier.sound_code import MULAW_CODE, SoundCode
+from lab.simulators.mulaw import Pcm
+
+AUDIBLE: Final = 200  # of 32768, about -44 dBFS: line noise is below it
+LOOK_S: Final = 0.02
+PAUSE_S: Final = 0.3  # a shorter pause belongs to the speech around it
+
+
+@dataclass(slots=True)
+class Burst:
+    """A stretch of audible sound, in samples from the start of the call."""
+
+    start: int
+    end: int
+
+
+class CarrierEar:
+    """Plays what arrives and remembers when every sample was heard.
+
+    Audio that arrives while the queue is empty is played at once, otherwise after the queue. All
+    times are seconds from the start of the call.
+    """
+
+    def __init__(self, code: SoundCode = MULAW_CODE) -> None:
+        """Play sound in a carrier's code."""
+        self.code = code
+        self.bursts: list[Burst] = []
+        self._pieces: deque[tuple[int, bytes]] = deque()  # first sample, code
+        self._dry_at = 0  # the sample when the queue will be empty
+        self._marks: deque[tuple[int, str]] = deque()
+
+    def hear(self, payload: bytes, at_s: float) -> None:
+        """Queue audio that arrived at `at_s`."""
+        start = max(self._dry_at, round(at_s * self.code.rate_hz))
+        self._pieces.append((start, payload))
+        samples = self.code.decode(payload)
+        self._dry_at = start + samples.size
+        loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > AUDIBLE)
+        if loud.size:
+            self._burst(start + int(loud[0]), start + int(loud[-1]) + 1)
+
+    def _burst(self, start: int, end: int) -> None:
+        if self.bursts and start - self.bursts[-1].end < PAUSE_S * self.code.rate_hz:
+            self.bursts[-1].end = end
+        else:
+            self.bursts.append(Burst(start, end))
+
+    def mark(self, name: str) -> None:
+        """Set a mark to echo when everything queued now was played."""
+        self._marks.append((self._dry_at, name))
+
+    def due(self, at_s: float) -> list[str]:
+        """Return the marks reached since the last call."""
+        now = round(at_s * self.code.rate_hz)
+        names: list[str] = []
+        while self._marks and self._marks[0][0] <= now:
+            names.append(self._marks.popleft()[1])
+        return names
+
+    def clear(self, at_s: float) -> list[str]:
+        """Drop what was not played by `at_s`; return the pending marks."""
+        now = round(at_s * self.code.rate_hz)
+        while self._pieces and self._pieces[-1][0] >= now:
+            self._pieces.pop()
+        if self._pieces:
+            start, payload = self._pieces.pop()
+            self._pieces.append((start, payload[: (now - start) * self.code.sample_bytes]))
+        self._dry_at = min(self._dry_at, now)
+        while self.bursts and self.bursts[-1].start >= now:
+            self.bursts.pop()
+        if self.bursts:
+            self.bursts[-1].end = min(self.bursts[-1].end, now)
+        names = [name for _, name in self._marks]
+        self._marks.clear()
+        return names
+
+    def between(self, start: int, end: int) -> Pcm:
+        """Return what is heard from one sample to another, with silence."""
+        heard = np.zeros(end - start, dtype=np.int16)
+        for first, payload in reversed(self._pieces):
+            piece = self.code.decode(payload)
+            if first + len(piece) <= start:
+                break
+            if first < end:
+                piece = piece[max(0, start - first) : end - first]
+                heard[max(0, first - start) :][: len(piece)] = piece
+        return heard
+
+    def has_spoken(self, since: int, now_s: float, *, quiet_s: float) -> bool:
+        """Return whether sound came after a sample, and none for `quiet_s`."""
+        if not self.bursts or self.bursts[-1].end <= since:
+            return False
+        return now_s - self.bursts[-1].end / self.code.rate_hz >= quiet_s
+
+    def recording(self, until_s: float) -> Pcm:
+        """Return everything heard from the start of the call until `until_s`, with silence."""
+        heard = np.zeros(max(0, round(until_s * self.code.rate_hz)), dtype=np.int16)
+        for start, payload in self._pieces:
+            piece = self.code.decode(payload)[: max(0, len(heard) - start)]
+            heard[start : start + len(piece)] = piece
+        return heard
+
+
+class CarrierMouth:
+    """Pending speech.
+
+    Attributes:
+        silent: Set while no speech is pending.
+    """
+
+    def __init__(self, code: SoundCode = MULAW_CODE, *, tick_s: float = 0.02) -> None:
+        """Send in a carrier's code."""
+        self.silent = asyncio.Event()
+        self.silent.set()
+        self._code = code
+        self._piece = round(tick_s * code.rate_hz)  # samples
+        self._speech = bytearray()
+
+    def begin(self, pcm: Pcm) -> None:
+        """Queue sound of the code's rate."""
+        self._speech += self._code.encode(pcm)
+        self.silent.clear()
+
+    def next_payload(self, echo: Pcm | None = None) -> bytes:
+        """Return the next tick's payload for a media message, with an echo in it."""
+        payload = self._next_speech()
+        if echo is None or not echo.any():
+            return payload
+        mixed = self._code.decode(payload).astype(np.int32) + echo
+        return self._code.encode(mixed.clip(-32768, 32767).astype(np.int16))
+
+    def _next_speech(self) -> bytes:
+        size = self._piece * self._code.sample_bytes
+        if not self._speech:
+            self.silent.set()
+            return self._code.silence * self._piece
+        piece = bytes(self._speech[:size])
+        del self._speech[:size]
+        missing = (size - len(piece)) // self._code.sample_bytes
+        return piece + self._code.silence * missing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineEcho:
+    """The agent's sound in the caller's: a loudspeaker, or a bad hybrid."""
+
+    delay_s: float = 0.3  # over a mobile network
+    level_db: float = -24.0
+
+    def returned(self, ear: CarrierEar, ticks: int, tick_s: float) -> Pcm:
+        """Return the echo in a tick's sound."""
+        rate_hz = ear.code.rate_hz
+        size = round(tick_s * rate_hz)
+        start = ticks * size - round(self.delay_s * rate_hz)
+        return (ear.between(start, start + size) * 10 ** (self.level_db / 20)).astype(np.int16)
+
+
+class Handset:
+    """A caller's telephone during one call: what the person says and hears.
+
+    Attributes:
+        ear: What it plays.
+        echo: What the line returns of the agent's sound; `None` for nothing.
+        started_at: When the call was connected, by the loop's clock.
+        ended: Set when the call is over.
+        ended_by: `agent` or `caller`, once it is over.
+        ended_s: When that was, in seconds of the call.
+    """
+
+    ended_by = ""
+    ended_s: float | None = None
+    echo: LineEcho | None = None
+
+    def __init__(self, code: SoundCode, *, tick_s: float) -> None:
+        """Sound in a carrier's code, in pieces of `tick_s`."""
+        self.ear = CarrierEar(code)
+        self.started_at = 0.0
+        self.ended = asyncio.Event()
+        self._mouth = CarrierMouth(code, tick_s=tick_s)
+        self._tick_s = tick_s
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since the call was connected."""
+        return asyncio.get_running_loop().time() - self.started_at
+
+    @property
+    def rate_hz(self) -> int:
+        """The rate of all sound."""
+        return self.ear.code.rate_hz
+
+    @property
+    def over(self) -> bool:
+        """Whether the call is over."""
+        return self.ended.is_set()
+
+    def bursts(self) -> list[tuple[float, float]]:
+        """Return when the agent was heard, in seconds from the start of the call."""
+        return [(burst.start / self.rate_hz, burst.end / self.rate_hz) for burst in self.ear.bursts]
+
+    @property
+    def heard_at(self) -> list[float]:
+        """The starts of the agent's speech, in seconds from the start of the call."""
+        return [burst.start / self.rate_hz for burst in self.ear.bursts]
+
+    def heard(self) -> Pcm:
+        """Return everything the caller has heard, at `rate_hz`, from the start of the call."""
+        return self.ear.recording(self.now_s if self.ended_s is None else self.ended_s)
+
+    def begin(self, pcm: Pcm) -> None:
+        """Queue sound of `rate_hz`; it starts at once if nothing is being said."""
+        self._mouth.begin(pcm)
+
+    async def say(self, pcm: Pcm) -> float:
+        """Say sound of `rate_hz`; return when its last sample has left, in seconds of the call."""
+        self.begin(pcm)
+        await self._mouth.silent.wait()
+        return self.now_s
+
+    async def listen(self, *, quiet_s: float = 0.8, within_s: float = 10.0) -> Pcm:
+        """Wait until the agent has spoken and been quiet for `quiet_s`; return what was heard.
+
+        Raises:
+            TimeoutError: This did not happen within `within_s`.
+            ConnectionError: The call ended first.
+        """
+        since = round(self.now_s * self.rate_hz)
+        async with asyncio.timeout(within_s):
+            while True:
+                if self.ear.has_spoken(since, self.now_s, quiet_s=quiet_s):
+                    return self.heard()[since:]
+                if self.ended.is_set():
+                    raise ConnectionError(f"the call was ended by the {self.ended_by}")
+                await asyncio.sleep(LOOK_S)
+
+    def _end(self, by: str) -> None:
+        if not self.ended.is_set():
+            self.ended_by, self.ended_s = by, self.now_s
+            self.ear.clear(self.now_s)  # queued sound is never heard
+            self.ended.set()
+            self._mouth.silent.set()
+
+    def _next_sound(self, ticks: int) -> bytes:
+        """Return a tick's sound, with the line's echo in it."""
+        echo = self.echo and self.echo.returned(self.ear, ticks, self._tick_s)
+        return self._mouth.next_payload(echo)

@@ -1,0 +1,52 @@
+"""The look-up of a caller in the CRM, for the model and the greeting; it delays no call."""
+
+import asyncio
+
+from pipecat.processors.aggregators.llm_context import LLMContext
+
+from bot.config.agent import AgentSettings
+from calls.entry import Tell
+from calls.operations_events import CallerKnown
+from operations.crm.customer import CrmContact, is_personal, known_text, personal
+from operations.crm.port import CrmLookup
+
+
+class KnownCaller:
+    """The CRM look-up of one caller; it begins with the constructor."""
+
+    def __init__(self, lookup: CrmLookup, number: str, *, tell: Tell) -> None:
+        """Begin the look-up."""
+        self._name = lookup.crm.name
+        self._tell = tell
+        self._asking = lookup.begin(number, tell=tell)
+        self._greeted = False
+        self._over = False
+
+    def tell_model(self, context: LLMContext) -> None:
+        """Add what the CRM knows to the conversation, now or when its answer arrives."""
+
+        def known(asked: asyncio.Task[CrmContact | None]) -> None:
+            contact = None if self._over or asked.cancelled() else asked.result()
+            text = known_text(contact) if contact else ""
+            if text:
+                context.add_message({"role": "system", "content": text})
+                self._tell(CallerKnown(crm=self._name, late=self._greeted))
+
+        self._asking.add_done_callback(known)
+
+    async def greeted_by(self, agent: AgentSettings, *, within_s: float) -> AgentSettings:
+        """Return the agent, with the caller's name if its greeting has a placeholder for one.
+
+        Waits up to `within_s`, and not at all without such a placeholder.
+        """
+        contact = None
+        if is_personal(agent.greeting):
+            done, _ = await asyncio.wait({self._asking}, timeout=within_s)
+            contact = self._asking.result() if done and not self._asking.cancelled() else None
+        self._greeted = True
+        return agent.model_copy(update={"greeting": personal(agent.greeting, contact)})
+
+    def close(self) -> None:
+        """Cancel the look-up: the call is over."""
+        self._over = True
+        self._asking.cancel()

@@ -1,0 +1,177 @@
+"""One request to a system of the owner's, and its failure without an address or a key."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import aiohttp
+
+from bot.http import request
+from fallbacks.failure import Failure, Kind, failed
+from fallbacks.retry_after import retry_after_s
+
+MOST_WAIT_S: Final = 3600.0  # whatever the other side asks for
+PREFIX: Final = "whsec_"
+KINDS: Final[Mapping[int, Kind]] = {
+    401: Kind.AUTH,
+    403: Kind.AUTH,
+    404: Kind.NOT_FOUND,
+    408: Kind.TIMEOUT,
+    425: Kind.OVERLOADED,
+    429: Kind.RATE_LIMITED,
+}
+
+
+class RemoteError(Exception):
+    """The other side refused, or did not answer.
+
+    Attributes:
+        whom: The refused recipients, for a person who asks; never for a log.
+        reached_others: Other recipients got it, so it must not be sent again.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        reason: str,
+        *,
+        retry_after_s: float | None = None,
+        whom: Sequence[str] = (),
+        reached_others: bool = False,
+    ) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+        self.whom = tuple(whom)
+        self.reached_others = reached_others
+
+
+def remote_failure(stage: str, name: str, error: Exception) -> Failure | None:
+    """Return an error as the failure of one system; `None` for an error of our own code."""
+    if not isinstance(error, RemoteError):
+        return None
+    return failed(
+        error.kind, stage, provider=name, reason=error.reason, retry_after_s=error.retry_after_s
+    )
+
+
+def refused(status: int, why: str = "", *, retry_after_s: float | None = None) -> RemoteError:
+    """Return the error of an HTTP status."""
+    other = Kind.OVERLOADED if status >= 500 else Kind.BAD_REQUEST
+    said = f"answered {status}{': ' if why else ''}{why}"
+    return RemoteError(KINDS.get(status, other), said, retry_after_s=retry_after_s)
+
+
+def unanswered(error: Exception) -> RemoteError:
+    """Return the error of a connection; its original text may hold the whole address."""
+    if isinstance(error, TimeoutError):
+        return RemoteError(Kind.TIMEOUT, "no answer in time")
+    if isinstance(error, aiohttp.InvalidURL):
+        return RemoteError(Kind.BAD_REQUEST, "the address is invalid")
+    return RemoteError(Kind.NETWORK, type(error).__name__)
+
+
+async def ask(
+    method: str,
+    url: str,
+    *,
+    timeout_s: float,
+    body: bytes | None,
+    headers: Mapping[str, str],
+    most_bytes: int = 0,
+) -> tuple[int, Mapping[str, str], bytes]:
+    """Send a request; return the answer's status, headers and body.
+
+    Args:
+        method: The HTTP method; redirects are not followed.
+        url: The address.
+        timeout_s: From connecting to the end of the answer.
+        body: JSON.
+        headers: Further headers.
+        most_bytes: Of the answer; 0 if its body is ignored.
+
+    Raises:
+        RemoteError: There is no answer, or it is too large.
+    """
+    told = {**headers, "content-type": "application/json"}
+    try:
+        async with (
+            asyncio.timeout(timeout_s),
+            request(method, url, data=body, headers=told, allow_redirects=False) as answer,
+        ):
+            text = await _read(answer.content, most_bytes) if most_bytes else b""
+            return answer.status, answer.headers, text
+    except (TimeoutError, ValueError, aiohttp.ClientError, OSError) as error:
+        raise unanswered(error) from None  # its text may hold the address
+
+
+async def _read(content: aiohttp.StreamReader, most_bytes: int) -> bytes:
+    """Return a whole answer, also if it arrives in several pieces."""
+    text = bytearray()
+    async for piece in content.iter_any():
+        text += piece
+        if len(text) > most_bytes:
+            raise RemoteError(Kind.PROTOCOL, f"the answer is larger than {most_bytes} bytes")
+    return bytes(text)
+
+
+def check_taken(status: int, headers: Mapping[str, str], *, now: float | None = None) -> None:
+    """Raise unless the status means success.
+
+    Raises:
+        RemoteError: It means a failure.
+    """
+    if not 200 <= status < 300:
+        wait_s = retry_after_s(headers, utc_s=now)  # without `now` relative to the answer's date
+        raise refused(status, retry_after_s=wait_s and min(wait_s, MOST_WAIT_S))
+
+
+async def post_signed(
+    url: str,
+    kind: str,
+    data: Mapping[str, Any],
+    *,
+    message_id: str,
+    secret: str,
+    now: float,
+    timeout_s: float,
+) -> tuple[int, Mapping[str, str]]:
+    """Post a message as in Standard Webhooks; return the answer's status and headers.
+
+    Source: https://github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md.
+
+    Args:
+        url: The receiver's address.
+        kind: The message's type.
+        data: Its content.
+        message_id: The same for a repeat.
+        secret: Signs it; empty for no signature.
+        now: Dates the signature; in seconds since 1970.
+        timeout_s: As for `ask`.
+
+    Raises:
+        RemoteError: There is no answer.
+    """
+    at = str(int(now))
+    body = json.dumps({"type": kind, "timestamp": at, "data": data})
+    headers = {"webhook-id": message_id, "webhook-timestamp": at}
+    if secret:
+        headers["webhook-signature"] = signature(secret, f"{message_id}.{at}.{body}")
+    # The body of the answer is ignored: many servers say "Accepted".
+    status, told, _ = await ask(
+        "POST", url, timeout_s=timeout_s, body=body.encode(), headers=headers
+    )
+    return status, told
+
+
+def signature(secret: str, signed: str) -> str:
+    """Return the value of `webhook-signature`: version, comma, HMAC-SHA256 in base64."""
+    packed = secret.removeprefix(PREFIX)
+    key = base64.b64decode(packed + "=" * (-len(packed) % 4))
+    found = hmac.new(key, signed.encode(), hashlib.sha256).digest()
+    return f"v1,{base64.b64encode(found).decode()}"

@@ -1,0 +1,319 @@
+"""Access to the pages and the API: tokens, names, proxies, other sites, and guesses."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from bot.config.checks import MIN_TOKEN
+from bot.server.access import (
+    ALL_TOGETHER,
+    FREE,
+    KNOWN_ADDRESSES,
+    MAX_ADDRESSES,
+    Access,
+    Attempts,
+)
+from bot.server.application import _guarded
+
+TOKEN = "a-token-of-the-console"
+
+
+@asynccontextmanager
+async def guarding(token: str = "", *, public: bool = False) -> AsyncIterator[httpx.AsyncClient]:
+    """Guard an application that serves every path."""
+    secret = SecretStr(token) if token else None
+    access = Access(secret, public_client=public, public_url="http://127.0.0.1:8080")
+    app = _guarded(access, one_request=False)
+    app.include_router(access.routes())
+
+    @app.api_route("/{path:path}", methods=["GET", "POST"])
+    async def serve(path: str) -> str:
+        return path
+
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as client:
+        yield client
+
+
+async def cookie_cost_s(client: httpx.AsyncClient, held: str) -> float:
+    """Return this thread's time for a request with such a cookie, undisturbed."""
+    took_s: list[float] = []
+    for _ in range(3):
+        began_s = time.thread_time()
+        refused = await client.get("/api/calls", headers={"Cookie": f"holdline={held}"})
+        took_s.append(time.thread_time() - began_s)
+        assert refused.status_code == 401
+    return min(took_s)
+
+
+async def test_a_strangers_cookie_costs_no_more_than_its_length() -> None:
+    async with guarding(TOKEN) as client:
+        plain_s = await cookie_cost_s(client, "a" * 15_000)
+        quoted_s = await cookie_cost_s(client, '"' + "\\" * 15_000 + '"')
+
+    assert quoted_s < 10 * plain_s  # a hundred times, if Python unquotes it
+
+
+async def test_the_console_is_opened_among_cookies_of_other_programs() -> None:
+    async with guarding(TOKEN) as client:
+        await client.post("/sign-in", data={"token": TOKEN})
+        ours = f"holdline={client.cookies['holdline']}"
+        client.cookies.clear()
+        cookies = [f"a=1; {ours}; b", f"holdlines=2;{ours} ", f"=; holdline=old; {ours}"]
+        opened = [await client.get("/", headers={"Cookie": cooky}) for cooky in cookies]
+        pair = [("Cookie", ours), ("Cookie", "b=3")]
+        opened.append(await client.get("/", headers=pair))
+        other = await client.get("/", headers={"Cookie": f"a={ours}; not{ours}"})
+
+    assert [item.status_code for item in opened] == [200] * 4
+    assert other.status_code == 401
+
+
+@pytest.mark.parametrize("server", [{"token": TOKEN}, {}], ids=["a token", "no token"])
+async def test_the_sign_in_page_is_shown_without_the_token(server: dict[str, str]) -> None:
+    async with guarding(**server) as client:
+        page, head = await client.get("/sign-in"), await client.head("/sign-in")
+
+    assert (page.status_code, head.status_code, head.text) == (200, 200, "")
+    assert 'action="/sign-in"' in page.text
+    assert page.headers["content-security-policy"]
+
+
+async def test_a_calls_page_without_the_token_asks_for_it() -> None:
+    async with guarding(TOKEN) as client:
+        page = await client.get("/calls/c1")
+
+    assert page.status_code == 401
+    assert 'action="/sign-in"' in page.text
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:8080", 200),
+        ("localhost", 200),
+        ("[::1]:9", 200),
+        ("evil.example:8080", 403),
+        ("localhost.evil.example", 403),
+        ("", 403),
+        ("[", 403),
+    ],
+)
+async def test_without_a_token_only_a_name_of_loopback_is_answered(host: str, status: int) -> None:
+    async with guarding() as client:
+        headers = {"Host": host}
+        pages = [await client.get(path, headers=headers) for path in ("/", "/api/providers")]
+        health = await client.get("/healthz", headers=headers)
+
+    assert [page.status_code for page in pages] == [status, status]
+    assert health.status_code == 200
+
+
+async def test_with_a_token_any_name_is_answered() -> None:
+    headers = {"Host": "holdline.example", "Authorization": f"Bearer {TOKEN}"}
+    async with guarding(TOKEN) as client:
+        answer = await client.get("/", headers=headers)
+
+    assert answer.status_code == 200
+
+
+HANDED_ON: dict[str, tuple[list[tuple[str, str]], int]] = {
+    "for somebody elsewhere": ([("X-Forwarded-For", "203.0.113.5")], 403),
+    "for somebody who claims to be here": ([("X-Forwarded-For", "127.0.0.1, 203.0.113.5")], 403),
+    "by two who say so": ([("X-Forwarded-For", ip) for ip in ("127.0.0.1", "10.0.0.7")], 403),
+    "under another name": (
+        [("X-Forwarded-For", "127.0.0.1"), ("X-Forwarded-Host", "phone.example.com")],
+        403,
+    ),
+    "as RFC 7239 writes it": ([("Forwarded", 'for="[2001:db8::1]:4711";proto=https')], 403),
+    "for one who is not named": ([("Forwarded", "for=unknown")], 403),
+    "as nginx's examples write it": ([("X-Real-IP", "203.0.113.5")], 403),
+    "by one that names itself alone": ([("Via", "1.1 edge")], 403),
+    "by one that names the scheme alone": ([("X-Forwarded-Proto", "https")], 403),
+    "by one that names our own name alone": ([("X-Forwarded-Host", "localhost")], 403),
+    "for nobody": ([("X-Forwarded-For", "")], 403),
+    "for this machine, as a developer's": (
+        [
+            *(("X-Forwarded-For", "127.0.0.1, ::1"), ("X-Forwarded-Host", "localhost:3000")),
+            *(("X-Forwarded-Proto", "http"), ("Via", "1.1 vite"), ("X-Real-IP", "127.0.0.1:9")),
+        ],
+        200,
+    ),
+    "for this machine, as a newer address": ([("X-Forwarded-For", "::ffff:127.0.0.1")], 200),
+    "for this machine, as RFC 7239 writes it": (
+        [("Forwarded", 'for="[::1]:4711";host=localhost:80, For=127.0.0.1;by=localhost')],
+        200,
+    ),
+}
+
+
+@pytest.mark.parametrize(("head", "status"), HANDED_ON.values(), ids=HANDED_ON.keys())
+async def test_without_a_token_requests_through_a_proxy_see_nothing(
+    head: list[tuple[str, str]], status: int
+) -> None:
+    async with guarding() as client:
+        pages = [await client.get(path, headers=head) for path in ("/", "/api/providers")]
+        health = await client.get("/healthz", headers=head)
+        webhook = await client.post("/twilio/voice", headers=head)
+
+    assert [page.status_code for page in pages] == [status, status]
+    assert all(("HOLDLINE_TOKEN" in page.text) == (status == 403) for page in pages)
+    assert (health.status_code, webhook.status_code) == (200, 200)
+
+
+@pytest.mark.parametrize(("head", "_"), HANDED_ON.values(), ids=HANDED_ON.keys())
+async def test_with_a_token_or_a_public_telephone_a_proxy_makes_no_difference(
+    head: list[tuple[str, str]], _: int
+) -> None:
+    async with guarding(TOKEN) as client:
+        console = await client.get("/", headers=[*head, *bearer(TOKEN).items()])
+    async with guarding(public=True) as client:
+        telephone = await client.get("/client/", headers=head)
+
+    assert (console.status_code, telephone.status_code) == (200, 200)
+
+
+RESET = "/api/providers/mind/reset"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Origin": "http://127.0.0.1:8080"}, 200),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "http://127.0.0.1:8080"}, 200),
+        ({"Sec-Fetch-Site": "none"}, 200),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://127.0.0.1:9999"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site", "Origin": "http://127.0.0.1:8080"}, 403),
+    ],
+)
+async def test_only_our_own_pages_and_programs_may_change_state(
+    headers: dict[str, str], status: int
+) -> None:
+    async with guarding() as client:
+        reset = await client.post(RESET, headers=headers)
+        offer = await client.post("/api/offer", headers=headers, json={"sdp": "no"})
+
+    assert reset.status_code == status
+    assert (offer.status_code == 403) == (status == 403)
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+async def test_a_guesser_of_the_token_has_to_wait() -> None:
+    async with guarding(TOKEN) as client:
+        signed_in = [await client.post("/sign-in", data={"token": f"{n}"}) for n in range(7)]
+        refused = await client.get("/", headers=bearer("another"))
+
+    assert [item.status_code for item in signed_in] == [401] * 6 + [429]
+    assert refused.status_code == 429
+    assert refused.json()["detail"].startswith("Too many wrong tokens")
+    assert refused.headers["retry-after"] == "1"
+
+
+async def test_the_right_token_does_not_wait_for_a_guesser_at_the_same_address() -> None:
+    async with guarding(TOKEN) as client:
+        for n in range(7):
+            await client.post("/sign-in", data={"token": f"{n}"})
+        program = await client.get("/metrics", headers=bearer(TOKEN))
+        person = await client.post("/sign-in", data={"token": TOKEN})
+        guess = await client.get("/metrics", headers=bearer("another"))
+
+    assert (program.status_code, person.status_code, guess.status_code) == (200, 303, 429)
+
+
+async def test_a_guessable_token_waits_with_the_guesses() -> None:
+    async with guarding("x" * (MIN_TOKEN - 1)) as client:
+        for n in range(7):
+            await client.post("/sign-in", data={"token": f"{n}"})
+        program = await client.get("/metrics", headers=bearer("x" * (MIN_TOKEN - 1)))
+
+    assert program.status_code == 429
+
+
+def guessed(times: int, *, address: str = "192.0.2.1", now: float = 0.0) -> Attempts:
+    attempts = Attempts()
+    for _ in range(times):
+        attempts.note_wrong(address, now)
+    return attempts
+
+
+@pytest.mark.parametrize(
+    ("wrong", "wait_s"), [(0, 0), (FREE, 0), (FREE + 1, 1), (FREE + 3, 4), (FREE + 40, 60)]
+)
+def test_each_wrong_token_makes_the_next_wait_longer(wrong: int, wait_s: float) -> None:
+    assert guessed(wrong).wait_s("192.0.2.1", 0.0) == wait_s
+
+
+def test_a_wait_is_over_when_its_time_has_passed() -> None:
+    attempts = guessed(FREE + 2)
+
+    assert [attempts.wait_s("192.0.2.1", now) for now in (0.0, 1.5, 2.0)] == [2.0, 0.5, 0.0]
+
+
+def test_others_do_not_wait_for_a_guesser() -> None:
+    assert guessed(FREE + 5).wait_s("192.0.2.2", 0.0) == 0.0
+
+
+def test_one_ipv6_network_counts_as_one_stranger() -> None:
+    attempts = guessed(FREE + 1, address="2001:db8::1")
+
+    assert attempts.wait_s("2001:db8::2", 0.0) == 1.0
+    assert attempts.wait_s("2001:db8:1::2", 0.0) == 0.0
+
+
+def test_many_slow_guessers_are_slowed_together_but_not_known_addresses() -> None:
+    attempts = Attempts()
+    attempts.note_right("192.0.2.200", 0.0)
+    for number in range(ALL_TOGETHER):
+        attempts.note_wrong(f"198.51.100.{number}", 10.0)
+
+    assert attempts.wait_s("203.0.113.1", 10.0) == 60.0
+    assert attempts.wait_s("203.0.113.1", 70.0) == 0.0
+    assert attempts.wait_s("192.0.2.200", 10.0) == 0.0
+
+
+def test_the_right_token_clears_the_wait() -> None:
+    attempts = guessed(FREE + 1)
+    attempts.note_right("192.0.2.1", 1.0)
+    attempts.note_wrong("192.0.2.1", 1.0)
+
+    assert attempts.wait_s("192.0.2.1", 1.0) == 0.0
+
+
+def test_a_right_token_does_not_shorten_another_wait() -> None:
+    """A guesser may share the address of an operator."""
+    attempts = guessed(FREE + 1)
+    attempts.note_right("192.0.2.1", 0.5)
+
+    assert attempts.wait_s("192.0.2.1", 0.5) == 0.5
+
+
+def test_a_right_token_from_a_waiting_address_does_not_make_it_known() -> None:
+    attempts = Attempts()
+    for number in range(ALL_TOGETHER):
+        attempts.note_wrong(f"198.51.100.{number}", 10.0)
+    attempts.note_right("203.0.113.1", 10.0)
+
+    assert attempts.wait_s("203.0.113.1", 10.0) == 60.0
+
+
+def test_memory_is_bounded_by_any_number_of_addresses() -> None:
+    attempts = Attempts()
+    for number in range(10_000):
+        address = f"10.0.{number // 250}.{number % 250}"
+        attempts.note_wrong(address, 100.0 * number)
+        attempts.note_right(address, 100.0 * number)
+        attempts.note_wrong(f"{address}0", 100.0 * number)
+
+    assert len(attempts._wrong) == MAX_ADDRESSES
+    assert len(attempts._known) == KNOWN_ADDRESSES
