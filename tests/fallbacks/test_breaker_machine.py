@@ -136,6 +136,7 @@ class Machine(RuleBasedStateMachine):
         rested = before is State.OPEN and self.now >= self.opened_at + 30.0
         assert [item.after for item in moved] == ([State.HALF_OPEN] if rested else [])
         self._note(moved)
+        self.moves -= len(moved)  # permits stay valid when only time has passed
 
     @rule()
     def reset(self) -> None:

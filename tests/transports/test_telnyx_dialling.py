@@ -46,7 +46,7 @@ async def test_a_call_with_an_unknown_end_lasts_until_telnyx_forgets_it() -> Non
         await it.carrier.dial(request("d-1"))
         await asyncio.sleep(5)
         placed = it.placed
-        del placed.events[1:]  # the list knows of the beginning alone
+        del placed.told[1:]  # the list knows of the beginning alone
 
         found = await it.carrier.find("d-1", A, 0.0)
         assert found is not None

@@ -517,7 +517,7 @@ async def test_a_room_to_be_closed_later_stays_open_once_it_is_answered_again(
         )
 
     async with opened(tmp_path, call=made) as door:
-        people = door.process.people.for_caller("webrtc")
+        people = door.process.shared.people.for_caller("webrtc")
         assert isinstance(people, LivekitPeople)
         people.rooms.delete_later("call-1")
         await door.post(started("call-1"))

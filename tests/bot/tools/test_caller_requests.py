@@ -8,12 +8,10 @@ import threading
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
-from sqlalchemy import event
 
 from bot.call.last_resort import LastResort, menu_ear, menu_steps
 from bot.clips.store import ClipStore, load_utterances
@@ -177,15 +175,9 @@ async def test_the_end_of_a_call_waits_for_a_database_that_comes_back(tmp_path: 
 
 async def test_no_callback_is_promised_that_a_full_disk_refused(url: str, tmp_path: Path) -> None:
     database = Database(url)
-    engine = await database.engine()
-    async with engine.connect() as connection:
+    async with database.transaction() as connection:  # the writer has one connection, and keeps it
         pages = (await connection.exec_driver_sql("PRAGMA page_count")).scalar_one()
-
-    def fill(connection: Any, _record: object) -> None:
-        connection.execute(f"PRAGMA max_page_count = {pages}")
-
-    event.listen(engine.sync_engine, "connect", fill)
-    await engine.dispose()
+        await connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
     room = [desk(database, tmp_path, call_id=f"c{n}") for n in range(20)]  # a page takes eleven
 
     kept = [await item.note_callback("x" * 290) for item in room]
