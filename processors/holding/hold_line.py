@@ -117,9 +117,6 @@ class HoldLine(FrameProcessor):
             ),
             words=words,
             choices=ChoiceActions(choices, tell=tell, turn=turn),
-            floor=floor,
-            tell=tell,
-            clock=clock,
         )
         floor.listeners.append(self._follow)
 

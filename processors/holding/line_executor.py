@@ -8,7 +8,6 @@ from typing import Final
 from pipecat.frames.frames import Frame, InterruptionFrame, OutputAudioRawFrame
 from pipecat.processors.frame_processor import FrameProcessor
 
-from calls.entry import Tell
 from calls.line import CallerLine
 from calls.stereo import SAMPLE_BYTES
 from processors.holding.decision import HoldDecision
@@ -30,7 +29,6 @@ from processors.holding.line_rules import (
 from processors.holding.on_device_words import OnDeviceWords
 from processors.holding.own_voice import ChoiceActions, OwnVoice
 from processors.ladder.stage import Alarm
-from processors.turn.floor import Floor
 
 BEHIND_S: Final = 0.4  # on the line: later audio is dropped, or two speakers drift apart
 
@@ -91,20 +89,15 @@ class HoldActions:
         voice: OwnVoice,
         words: OnDeviceWords,
         choices: ChoiceActions,
-        floor: Floor,
-        tell: Tell,
-        clock: Callable[[], float],
     ) -> None:
         self.decision = decision
         self.voice = voice
         self.words = words
         self.choices = choices
         self._owner = owner
-        self._floor = floor
-        self._tell = tell
-        self._now = clock
+        self._now = voice.clock
         self._actions: deque[LineAction] = deque()
-        self.alarm = Alarm(clock)
+        self.alarm = Alarm(voice.clock)
 
     def start(self) -> None:
         """Begin to follow events and the clock."""
@@ -142,7 +135,9 @@ class HoldActions:
         """Carry out one action; its result is an event."""
         match action:
             case SpeakFor():
-                dry_at = await self.voice.speak(action, over_caller=self._floor.caller_speaking)
+                dry_at = await self.voice.speak(
+                    action, over_caller=self.voice.floor.caller_speaking
+                )
                 self.handle(Spoken(action=action, dry_at=dry_at))
             case RunMenuChoice() | KeepMessage() | HangUp():
                 if done := await self.choices.ask(action):
@@ -150,7 +145,7 @@ class HoldActions:
             case RecordMessage():
                 begins_at, rate_hz = await self.voice.sound_tone(), self.voice.speaker.rate_hz
                 self.decision.outage.message = CallerMessage(
-                    self._floor, begins_at=begins_at, rate_hz=rate_hz
+                    self.voice.floor, begins_at=begins_at, rate_hz=rate_hz
                 )
             case CutLine():
                 self.voice.stop()
@@ -161,7 +156,7 @@ class HoldActions:
                 if self._ear_usable:
                     self.words.start(self._owner, self._note_word)
             case fact:
-                self._tell(fact)
+                self.voice.tell(fact)
 
     async def speak_rest(self) -> None:
         """Say what no voice could say; during a message, only mandatory words."""

@@ -282,10 +282,10 @@ class OwnVoice:
         self._voice = voice
         self._add_to_context = remember
         self.line = line
-        self._floor = floor
+        self.floor = floor
         self._turn = turn
-        self._tell = tell
-        self._now = clock
+        self.tell = tell
+        self.clock = clock
         self._unheard = OwnWords(line)
         self._rest: deque[tuple[str, bool]] = deque(maxlen=64)  # words that no voice could say
         self._speaking_rest = asyncio.Lock()
@@ -312,7 +312,7 @@ class OwnVoice:
             left. A line that is not silent needs no filler.
         """
         holds = action.then is Then.HOLD  # texts may repeat: the answer is still pending
-        if holds and self.line.queued_s(self._now()):
+        if holds and self.line.queued_s(self.clock()):
             return self.line.dry_at
         topical = not holds
         utterance = self.phrases.choose(action.situations, topical=topical, again=holds)
@@ -342,7 +342,7 @@ class OwnVoice:
                 self._rest.remove(rest)
                 text, protected = rest
                 report(None)
-                self._tell(StepTaken(stage="tts", step="local"))
+                self.tell(StepTaken(stage="tts", step="local"))
                 sound = self._voice.say_locally(text, self.phrases.language)
                 length_s = await self.speaker.speak(sound, must=protected, answer=True)
                 if length_s is not None:
@@ -362,7 +362,7 @@ class OwnVoice:
         """Stop interruptible speech, and remember the part of it that was heard."""
         self.speaker.cut()
         self._rest = deque((rest for rest in self._rest if rest[1]), maxlen=self._rest.maxlen)
-        for words in self._unheard.cut(self._now()):
+        for words in self._unheard.cut(self.clock()):
             self._remember(words)
 
     def note_heard(self, now: float) -> None:
@@ -371,10 +371,10 @@ class OwnVoice:
             self._remember(words)
 
     def _tell_held(self, utterance: FallbackText) -> None:
-        stopped_at = self._floor.stopped_at
-        after_s = 0.0 if stopped_at is None else self._now() - stopped_at
-        self._tell(HeldTheLine(turn=self._turn.number, utterance=utterance.name, after_s=after_s))
+        stopped_at = self.floor.stopped_at
+        after_s = 0.0 if stopped_at is None else self.clock() - stopped_at
+        self.tell(HeldTheLine(turn=self._turn.number, utterance=utterance.name, after_s=after_s))
 
     def _remember(self, words: str) -> None:
         self._add_to_context(words)
-        self._tell(AgentSaid(turn=self._turn.number, text=words))
+        self.tell(AgentSaid(turn=self._turn.number, text=words))
