@@ -116,7 +116,7 @@ class _Noting(AnswererWatch):
             part=_nothing,
             excuse=_excuse,
             remember=lambda _: None,
-            tell=lambda _: None,
+            emit=lambda _: None,
             clock=clock,
             speech=speech,
         )

@@ -28,7 +28,7 @@ from bot.config.rungs import rung_of
 from bot.config.settings import Settings
 from bot.health.policies import build_policies
 from calls.turn import Turn
-from fallbacks.facts import AttemptFailed, AttemptWon
+from fallbacks.events import AttemptFailed, AttemptWon
 from lab.control import LabControl
 from lab.process import RunningLab, with_lab
 from operations.telemetry import logs
@@ -142,7 +142,7 @@ async def _voice(settings: Settings, *, cold: bool) -> AsyncIterator[_Voice]:
             if item.name in (FIRST, SECOND)
         },
         policy=replace(policy, cold=frozenset({SECOND}) if cold else frozenset()),
-        tell=lambda fact: told.append((clock.monotonic(), fact)),
+        emit=lambda fact: told.append((clock.monotonic(), fact)),
         clock=clock.monotonic,
         turn=turn,
     )

@@ -17,7 +17,7 @@ from benchmarks.ear import UnhealthyTurnError
 from bot.config.settings import LatencySettings
 from bot.workers.process import open_process
 from calls.entry import Entry
-from fallbacks.facts import EarlyAnswerDropped, EarlyAnswerTaken
+from fallbacks.events import EarlyAnswerDropped, EarlyAnswerTaken
 from lab.process import RunningLab, lab_process, with_lab
 
 TURNS_A_CALL: Final = 20  # short enough that no conversation outgrows its window

@@ -19,7 +19,7 @@ from bot import clock
 from bot.call.models import VoiceModels
 from bot.config.settings import Settings, TurnSettings
 from bot.workers.process import Process
-from calls.entry import Tell
+from calls.entry import Emit
 from processors.turn.detector import TurnDetector, TurnJudges
 from transports.leg import Clock
 from transports.loopback.leg import LoopbackLeg
@@ -43,10 +43,10 @@ class WatchedModels(VoiceModels):
         *,
         judges: TurnJudges,
         clock: Clock,
-        tell: Tell,
+        emit: Emit,
     ) -> TurnDetector:
         """Return a detector of the end of a turn for one call."""
-        made = VoiceModels.turn_detector(self, turn, vad, judges=judges, clock=clock, tell=tell)
+        made = VoiceModels.turn_detector(self, turn, vad, judges=judges, clock=clock, emit=emit)
         self.made.append(made)
         return made
 

@@ -30,8 +30,8 @@ from benchmarks.telling_figures import Figures
 from benchmarks.telling_windows import (
     WARM_S,
     Counted,
+    EmittedEvent,
     Switch,
-    ToldFact,
     Window,
     listeners_cost,
     measure_window,
@@ -124,7 +124,7 @@ def _even(text: str) -> int:
 class Found:
     """Everything that was measured."""
 
-    facts: list[ToldFact] = field(default_factory=list[ToldFact])  # one by one
+    facts: list[EmittedEvent] = field(default_factory=list[EmittedEvent])  # one by one
     listeners: dict[str, float] = field(default_factory=dict[str, float])  # s of CPU for each fact
     in_calls_s: list[float] = field(default_factory=list[float])  # in the windows that are told
     windows: list[Window] = field(default_factory=list[Window])  # neighbours are a pair

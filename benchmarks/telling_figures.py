@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.telling_windows import BEAT_S, ToldFact, Window
+from benchmarks.telling_windows import BEAT_S, EmittedEvent, Window
 
 if TYPE_CHECKING:
     from benchmarks.telling import Found
@@ -144,7 +144,7 @@ class Slowest:
     with_collection: int  # garbage was collected meanwhile
 
 
-def slowest(facts: Sequence[ToldFact]) -> Slowest:
+def slowest(facts: Sequence[EmittedEvent]) -> Slowest:
     """Return why the slowest hundredth were slow; the rest was computing with cold caches."""
     last = sorted(facts, key=lambda fact: fact.wall_s)[-max(1, len(facts) // 100) :]
     return Slowest(
@@ -158,7 +158,7 @@ def slowest(facts: Sequence[ToldFact]) -> Slowest:
 class Figures:
     """The judged figures, and the others that are printed."""
 
-    tell: Estimate
+    emit: Estimate
     control: Estimate  # p99 of work that tells no listener, between the events
     tell_cpu: Estimate  # the thread's own time
     tell_in_calls: Estimate
@@ -181,7 +181,7 @@ class Figures:
         }
 
     def _alone(self) -> str:
-        verdict = self.tell.verdict(TELL_P99_S)
+        verdict = self.emit.verdict(TELL_P99_S)
         disturbed = self.control.verdict(TELL_P99_S) != MET
         return CANNOT_TELL if verdict == MISSED and disturbed else verdict
 
@@ -204,7 +204,7 @@ def figures_of(found: "Found") -> Figures:
     """Return the figures of a run."""
     pairs = pairs_of(found.windows)
     return Figures(
-        tell=p99_s([fact.wall_s for fact in found.facts]),
+        emit=p99_s([fact.wall_s for fact in found.facts]),
         control=p99_s([fact.control_s for fact in found.facts]),
         tell_cpu=p99_s([fact.cpu_s for fact in found.facts]),
         tell_in_calls=p99_s(found.in_calls_s),
@@ -295,7 +295,7 @@ def _judged(figures: Figures) -> Iterator[str]:
     verdicts = figures.verdicts()
     tell_us, lag_ms = TELL_P99_S * 1e6, LAG_S * 1e3
     said = {
-        "tell() alone": f"p99 {_between(figures.tell, 1e6, 'µs')} (target {tell_us:.0f})",
+        "tell() alone": f"p99 {_between(figures.emit, 1e6, 'µs')} (target {tell_us:.0f})",
         "tell() in the calls": (
             f"p99 {_between(figures.tell_in_calls, 1e6, 'µs')} (target {tell_us:.0f})"
         ),

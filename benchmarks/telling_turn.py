@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from calls import events
 from calls.events import Event, TurnParts
-from fallbacks import facts
+from fallbacks import events as fallback_events
 
 FILE: Final = Path(__file__).parent / "data" / "turn.jsonl"
 
@@ -15,7 +15,7 @@ def _event(fields: dict[str, Any]) -> Event:
     if "parts" in fields:
         fields["parts"] = TurnParts(**fields["parts"])
     name = fields.pop("event")
-    return getattr(events if hasattr(events, name) else facts, name)(**fields)
+    return getattr(events if hasattr(events, name) else fallback_events, name)(**fields)
 
 
 TURN: Final = tuple(

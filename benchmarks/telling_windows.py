@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 
 from benchmarks.telling_turn import TURN
 from bot.workers.process import Process
-from calls.entry import Entry, Tell
+from calls.entry import Emit, Entry
 from calls.events import Event
 from operations.telemetry.emitter import Subscription
 
@@ -36,7 +36,7 @@ SETTLED_S: Final = 0.7  # by then the record is written, which happens twice a s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToldFact:
+class EmittedEvent:
     """How long telling one event took."""
 
     wall_s: float
@@ -77,15 +77,15 @@ def collections() -> Iterator[Collections]:
         gc.callbacks.remove(found.note)
 
 
-async def tell_facts(process: Process, facts: int) -> list[ToldFact]:
+async def tell_facts(process: Process, facts: int) -> list[EmittedEvent]:
     """Tell events one by one; return how long each took."""
-    tell = process.emitter.tell_for("measured")
-    took: list[ToldFact] = []
+    emit = process.emitter.emit_for("measured")
+    took: list[EmittedEvent] = []
     with collections() as seen:
         for number in range(facts):
             fact, before = TURN[number % len(TURN)], sum(seen.times)
             cpu_s, began_s = time.thread_time(), time.perf_counter()
-            tell(fact)
+            emit(fact)
             wall_s = time.perf_counter() - began_s
             cpu_s = time.thread_time() - cpu_s
             collected = sum(seen.times) > before
@@ -93,7 +93,7 @@ async def tell_facts(process: Process, facts: int) -> list[ToldFact]:
             control_s = _control_s()
             await asyncio.sleep(APART_S / 2)
             took.append(
-                ToldFact(wall_s=wall_s, cpu_s=cpu_s, collected=collected, control_s=control_s)
+                EmittedEvent(wall_s=wall_s, cpu_s=cpu_s, collected=collected, control_s=control_s)
             )
     return took
 
@@ -132,11 +132,11 @@ async def listeners_cost(process: Process) -> dict[str, float]:
 
 
 async def _cost_of_turns(process: Process) -> float:
-    tell = process.emitter.tell_for("measured")
+    emit = process.emitter.emit_for("measured")
     began_s = time.process_time()
     for _ in range(TURNS):
         for fact in TURN:
-            tell(fact)
+            emit(fact)
         await asyncio.sleep(TURNS_APART_S)
     await asyncio.sleep(SETTLED_S)
     return time.process_time() - began_s
@@ -317,7 +317,7 @@ class Window:
 
 
 class Switch:
-    """Switches the telling of calls on and off: while it is off, `tell` does nothing.
+    """Switches the telling of calls on and off: while it is off, `emit` does nothing.
 
     Attributes:
         took_s: How long each event of the calls took to be told.
@@ -325,22 +325,22 @@ class Switch:
     """
 
     def __init__(self, emitter: Any) -> None:
-        """Wrap the `tell` of all future calls."""
+        """Wrap the `emit` of all future calls."""
         self.took_s: list[float] = []
         self.account = Account(emitter)
         self._on = True
         self._emitter = emitter
-        self._tell_for = emitter.tell_for
-        emitter.tell_for = self._timed
+        self._emit_for = emitter.emit_for
+        emitter.emit_for = self._timed
 
-    def _timed(self, call_id: str) -> Tell:
-        tell = self._tell_for(call_id)
+    def _timed(self, call_id: str) -> Emit:
+        emit = self._emit_for(call_id)
 
         def tell_timed(event: Event) -> None:
             if not self._on:
                 return
             began = time.perf_counter()
-            tell(event)
+            emit(event)
             took_s = time.perf_counter() - began
             self.took_s.append(took_s)
             self.account.note_told(took_s)

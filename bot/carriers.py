@@ -68,7 +68,7 @@ def _twilio_routes(
             rest=rest,
             our_number=settings.number,
             socket_url=host.socket_url(MEDIA_PATH, host.pool.name),
-            tell=host.tell,
+            emit=host.emit,
             clock=host.clock,
         )
         people.add("twilio", calls_people)

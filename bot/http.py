@@ -14,7 +14,7 @@ import aiohttp
 
 IDLE_S: Final = 300.0  # chosen: longer than most calls, so that a hang-up reuses the connection
 # Connections; a host that hangs does not block others. LiveKit keeps one for each phone that rings.
-MOST_OF_ONE_HOST: Final = 256
+MAX_OF_ONE_HOST: Final = 256
 
 _SESSIONS: Final = WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession]()
 
@@ -25,7 +25,7 @@ async def open_connections() -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     before = _SESSIONS.get(loop)
     connector = aiohttp.TCPConnector(
-        limit=0, limit_per_host=MOST_OF_ONE_HOST, keepalive_timeout=IDLE_S
+        limit=0, limit_per_host=MAX_OF_ONE_HOST, keepalive_timeout=IDLE_S
     )
     jar = aiohttp.DummyCookieJar()
     async with aiohttp.ClientSession(connector=connector, cookie_jar=jar) as session:

@@ -37,7 +37,7 @@ def _sayable(character: str) -> bool:
 
 AROUND: Final = re.compile(r"^(?:sips?|tel|whatsapp):|[@;].*$", re.IGNORECASE)  # RFC 3261, RFC 3966
 NAME: Final = re.compile(r"client:|[a-z][a-z._-]*\d", re.IGNORECASE)  # at the beginning
-LEAST_DIGITS: Final = 5  # a number with fewer cannot be called
+MIN_DIGITS: Final = 5  # a number with fewer cannot be called
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 _ON_KEYS: Final = str.maketrans(_LETTERS, "22233344455566677778889999")  # ITU-T E.161
 WITHHELD: Final = frozenset(
@@ -56,4 +56,4 @@ def is_dialable(text: str) -> bool:
     digits = "".join(char for char in user if char.isdigit())
     if NAME.match(user) or digits.lstrip("0") in WITHHELD:
         return False
-    return len(digits.strip("0")) >= LEAST_DIGITS and len(set(digits)) > 1
+    return len(digits.strip("0")) >= MIN_DIGITS and len(set(digits)) > 1

@@ -86,7 +86,7 @@ class OutboundCallBegan:
     dial_id: str
 
 
-CampaignFact: TypeAlias = (
+CampaignEvent: TypeAlias = (
     CampaignHeld
     | CampaignResumed
     | CampaignPaused

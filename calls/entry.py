@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from calls.events import Event
 
-Tell: TypeAlias = Callable[[Event], None]
+Emit: TypeAlias = Callable[[Event], None]
 """Publishes an event. Never waits, never raises."""
 
 

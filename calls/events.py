@@ -50,7 +50,7 @@ from calls.operations_events import (
     WritesResumed,
 )
 from calls.transcript import OtherReading
-from fallbacks.facts import (
+from fallbacks.events import (
     AnswerEmpty,
     AttemptDropped,
     AttemptFailed,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-LONGEST_RING_S: Final = 120.0  # that a configuration may set
+MAX_RING_S: Final = 120.0  # that a configuration may set
 # After the ringing, for a line to return the result of a transfer. Twilio rings 5 s longer, and the
 # caller comes back on another stream.
 RESULT_S: Final = 15.0

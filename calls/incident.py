@@ -55,7 +55,7 @@ class IncidentEnded:
     failures: int
 
 
-IncidentFact: TypeAlias = IncidentBegan | IncidentGrew | IncidentEnded
+IncidentEvent: TypeAlias = IncidentBegan | IncidentGrew | IncidentEnded
 
 
 class Incident:

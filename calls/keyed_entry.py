@@ -9,7 +9,7 @@ from typing import Final
 END_KEY: Final = "#"
 MASKED: Final = "*"  # stands for a key in the record: it may belong to a PIN
 PAUSE_S: Final = 2.0  # the same as Pipecat's DTMF aggregator
-MOST_KEYS: Final = 64  # chosen: twice as many as an IBAN has
+MAX_KEYS: Final = 64  # chosen: twice as many as an IBAN has
 
 
 class KeyedEntry:
@@ -31,7 +31,7 @@ class KeyedEntry:
         """
         self.wake_at: float | None = None
         self._lengths = frozenset(lengths)
-        self._most = min(max(lengths, default=MOST_KEYS), MOST_KEYS)
+        self._most = min(max(lengths, default=MAX_KEYS), MAX_KEYS)
         self._keys = ""
 
     def press(self, key: str, now: float) -> str | None:

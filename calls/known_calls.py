@@ -7,8 +7,8 @@ from calls.events import CallEnded, CallStarted, UsageMeasured
 from calls.excerpt import Excerpt
 from calls.state import CallState
 
-MOST_LIVE: Final = 1_000  # chosen: more than a process has seats; the oldest are dropped
-MOST_NAMES: Final = 4096  # half an hour of two calls a second (chosen)
+MAX_LIVE: Final = 1_000  # chosen: more than a process has seats; the oldest are dropped
+MAX_NAMES: Final = 4096  # half an hour of two calls a second (chosen)
 
 
 class KnownCalls:
@@ -58,7 +58,7 @@ class KnownCalls:
             call_id, began_at=entry.at, excerpt=excerpt
         )
         self.live[call_id] = begun
-        if len(self.live) > MOST_LIVE:
+        if len(self.live) > MAX_LIVE:
             self._drop(self.live)  # its end was lost
         return begun
 
@@ -72,5 +72,5 @@ class KnownCalls:
         oldest = next(iter(calls))
         del calls[oldest]
         self._names[oldest] = None
-        while len(self._names) > MOST_NAMES:
+        while len(self._names) > MAX_NAMES:
             del self._names[next(iter(self._names))]

@@ -28,7 +28,7 @@ OUTCOMES: Final[Mapping[str, LegOutcome]] = {
 
 MACHINES: Final = ("machine", "fax")
 
-LegFact: TypeAlias = LegRinging | LegAnswered | LegEnded | LegCharged | AnswererJudged
+LegEvent: TypeAlias = LegRinging | LegAnswered | LegEnded | LegCharged | AnswererJudged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ class LegProgress:
     answered_by: str = ""
     charged: bool = False
 
-    def after(self, said: StatusCallback, now: float) -> tuple["LegProgress", tuple[LegFact, ...]]:
+    def after(self, said: StatusCallback, now: float) -> tuple["LegProgress", tuple[LegEvent, ...]]:
         """Return the progress after a callback, and the new events."""
         judged, facts = self._judge(said)
         moved, more = judged._move(said, now)  # noqa: SLF001 - another instance of this class
@@ -76,7 +76,7 @@ class LegProgress:
         price = LegCharged(call_ref=said.call_ref, ref=said.ref, cost=said.cost)
         return replace(moved, charged=True), (*facts, *more, price)
 
-    def _judge(self, said: StatusCallback) -> tuple["LegProgress", tuple[LegFact, ...]]:
+    def _judge(self, said: StatusCallback) -> tuple["LegProgress", tuple[LegEvent, ...]]:
         if not said.answered_by or self.answered_by:
             return self, ()
         fact = AnswererJudged(
@@ -88,7 +88,7 @@ class LegProgress:
         )
         return replace(self, answered_by=said.answered_by), (fact,)
 
-    def _move(self, said: StatusCallback, now: float) -> tuple["LegProgress", tuple[LegFact, ...]]:
+    def _move(self, said: StatusCallback, now: float) -> tuple["LegProgress", tuple[LegEvent, ...]]:
         if self.ended:
             return self, ()
         if said.status in OUTCOMES:
@@ -102,7 +102,7 @@ class LegProgress:
             return replace(self, ringing=True), (LegRinging(call_ref=said.call_ref, ref=said.ref),)
         return self, ()
 
-    def _end(self, said: StatusCallback) -> tuple["LegProgress", tuple[LegFact, ...]]:
+    def _end(self, said: StatusCallback) -> tuple["LegProgress", tuple[LegEvent, ...]]:
         outcome = OUTCOMES[said.status]
         if outcome == "completed" and self.answered_by.startswith(MACHINES):
             outcome = "voicemail"

@@ -13,7 +13,7 @@ from typing import Final, Literal, TypeAlias
 
 from calls.dialled import Again, Trunk
 
-LONGEST_S: Final = 2 * 3600.0  # of a dial; older ones without an outcome are of deleted campaigns
+MAX_S: Final = 2 * 3600.0  # of a dial; older ones without an outcome are of deleted campaigns
 
 
 class DialOutcome(StrEnum):

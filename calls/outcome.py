@@ -8,7 +8,7 @@ from calls.cost import Costs
 from calls.events import BargedIn, BudgetMissed, PhaseRefused
 from calls.state import CallState
 from calls.timeline import PARTS
-from fallbacks.facts import EarlyAnswerDropped, EarlyAnswerTaken, StageExhausted
+from fallbacks.events import EarlyAnswerDropped, EarlyAnswerTaken, StageExhausted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

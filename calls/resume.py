@@ -16,11 +16,11 @@ from typing import Any, Final, Protocol
 from calls.caller import without_halves
 from fallbacks.word_times import UNIT, sayable
 
-MOST_BYTES: Final = 64 * 1024  # three times a long conversation (chosen)
+MAX_BYTES: Final = 64 * 1024  # three times a long conversation (chosen)
 IN_PROGRESS: Final = "IN_PROGRESS"  # Pipecat's placeholder for a pending tool result
 CUT_OFF: Final = {
     "error": "The connection broke while this was being done. It may have been done: do not do it "
-    "again. Tell the caller that it is not certain yet."
+    "again. Emit the caller that it is not certain yet."
 }
 """The result that the model gets for a tool whose outcome is unknown."""
 GO_ON: Final = (
@@ -78,7 +78,7 @@ class ResumeState:
     def as_json(self) -> dict[str, Any]:
         """Return plain values of bounded size: the oldest messages are dropped."""
         plain = asdict(self)
-        plain["messages"] = _latest(plain["messages"], over=len(json.dumps(plain)) - MOST_BYTES)
+        plain["messages"] = _latest(plain["messages"], over=len(json.dumps(plain)) - MAX_BYTES)
         return plain
 
     @classmethod

@@ -45,7 +45,7 @@ from calls.excerpt import Excerpt
 from calls.leg_events import AnswererHeard, LegAnswered, LegEnded, LegRinging
 from calls.operations_events import DoNotCallOwed, DoNotCallWanted
 from calls.timeline import PARTS
-from fallbacks.facts import (
+from fallbacks.events import (
     AttemptFailed,
     AttemptStarted,
     AttemptWon,

@@ -13,7 +13,7 @@ from loguru import logger
 
 from bot import clock
 from bot.config.settings import Settings
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.operations_events import CallbackQueued
 from calls.outbound import CallConsent
 from campaigns.store.contacts import (
@@ -51,7 +51,7 @@ class CallbackQueue:
 
     contacts: Contacts
     campaign: str
-    tell: Tell
+    emit: Emit
     utc_s: Callable[[], float]
     within_s: float = WITHIN_S
     region: str = ""
@@ -124,7 +124,7 @@ class CallbackQueue:
         )
         queued = await self.contacts.queue_callback(call_id, self.campaign, contact, now=now)
         if queued is not None:
-            self._tell_of(call_id, queued, max(0.0, due_s - now))
+            self._emit_of(call_id, queued, max(0.0, due_s - now))
 
     def _due_s(self, found_s: float | None, when: str, asked_s: float) -> float:
         if found_s is not None:
@@ -137,10 +137,10 @@ class CallbackQueue:
     async def _give_up(self, call_id: str, number: str, outcome: QueuedAs) -> None:
         note = CallbackNote(call_id, number, self.campaign, outcome)
         if await self.contacts.give_up_callback(note, now=self.utc_s()):
-            self._tell_of(call_id, outcome, 0.0)
+            self._emit_of(call_id, outcome, 0.0)
 
-    def _tell_of(self, call_id: str, outcome: QueuedAs, wait_s: float) -> None:
-        self.tell(
+    def _emit_of(self, call_id: str, outcome: QueuedAs, wait_s: float) -> None:
+        self.emit(
             CallbackQueued(
                 call_id=call_id,
                 campaign=self.campaign,
@@ -152,7 +152,7 @@ class CallbackQueue:
 
 @asynccontextmanager
 async def open_callbacks(
-    settings: Settings, database: Database, *, tell: Tell
+    settings: Settings, database: Database, *, emit: Emit
 ) -> AsyncIterator[CallbackQueue | None]:
     """Pass callbacks to a campaign during the block; yield `None` if the staff calls back."""
     said = settings.callbacks
@@ -162,7 +162,7 @@ async def open_callbacks(
     queue = CallbackQueue(
         contacts=Contacts(database),
         campaign=said.campaign,
-        tell=tell,
+        emit=emit,
         utc_s=clock.utc_s,
         within_s=settings.after_call.within_s,
         region=settings.server.region or settings.campaigns[said.campaign].region,

@@ -9,12 +9,12 @@ from loguru import logger
 from bot import clock
 from bot.config.settings import Settings
 from calls.campaign_events import DialEnded
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import Event
 from calls.outbound import Dial
 from campaigns.billing import Billing, BillingCarrier, CallCosts
 from campaigns.model import Campaign
-from campaigns.pacing import DialNews
+from campaigns.pacing import DialEvents
 from campaigns.store.dials import KEY, Ledger, UnreportedDial
 from operations.crm.customer import CrmReport
 from operations.crm.outbox import KEPT_S, CrmOutbox
@@ -47,7 +47,7 @@ class DialReports:
     talked: bool
     leads: Callable[[], bool]
     utc_s: Callable[[], float]
-    news: DialNews = field(default_factory=DialNews)
+    news: DialEvents = field(default_factory=DialEvents)
 
     async def run(self) -> None:
         """Report until cancelled."""
@@ -95,7 +95,7 @@ class BackgroundJob(Protocol):
     """A job that sleeps until there is news of dials."""
 
     @property
-    def news(self) -> DialNews:
+    def news(self) -> DialEvents:
         """The news that wakes it."""
         ...
 
@@ -104,11 +104,11 @@ class BackgroundJob(Protocol):
         ...
 
 
-def waking(tell: Tell, jobs: Collection[BackgroundJob]) -> Tell:
-    """Return a `tell` that also wakes the jobs when a dial ends."""
+def waking(emit: Emit, jobs: Collection[BackgroundJob]) -> Emit:
+    """Return a `emit` that also wakes the jobs when a dial ends."""
 
     def tell_and_wake(event: Event) -> None:
-        tell(event)
+        emit(event)
         if isinstance(event, DialEnded):
             for job in jobs:
                 job.news.set()

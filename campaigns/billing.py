@@ -16,7 +16,7 @@ from typing import Final, Protocol, runtime_checkable
 from loguru import logger
 
 from calls.outbound import Dial
-from campaigns.pacing import DialNews
+from campaigns.pacing import DialEvents
 from campaigns.store.dials import DialledCall, DialUse, Ledger
 from operations.database.database import StorageError
 from transports.dialling import CarrierError
@@ -68,7 +68,7 @@ class CallCosts:
     campaigns: Sequence[str]
     leads: Callable[[], bool]
     now_s: Callable[[], float]
-    news: DialNews = field(default_factory=DialNews)
+    news: DialEvents = field(default_factory=DialEvents)
 
     async def run(self) -> None:
         """Copy until cancelled."""
@@ -100,7 +100,7 @@ class CallCosts:
 
 FIRST_S: Final = 3.0  # after the end of a dial
 DAY_S: Final = 86_400.0
-LONGEST_DIAL_S: Final = 14_400.0  # Twilio's limit of one call
+MAX_DIAL_S: Final = 14_400.0  # Twilio's limit of one call
 AT_ONCE: Final = 20  # dials in one pass
 
 
@@ -126,7 +126,7 @@ class Billing:
     campaigns: Sequence[str]
     leads: Callable[[], bool]
     now_s: Callable[[], float]
-    news: DialNews = field(default_factory=DialNews)
+    news: DialEvents = field(default_factory=DialEvents)
     _due_s: dict[str, float] = field(default_factory=dict[str, float])  # by the dial's id
 
     async def run(self) -> None:
@@ -150,7 +150,7 @@ class Billing:
             StorageError: The database does not answer.
         """
         now = self.now_s()
-        since_s = now - DAY_S - LONGEST_DIAL_S
+        since_s = now - DAY_S - MAX_DIAL_S
         dials = await self.ledger.unpriced(self.campaigns, since_s=since_s)
         unpriced = {dial.id: dial for dial in dials}
         self._due_s = {item.id: self._due(item, now) for item in unpriced.values()}

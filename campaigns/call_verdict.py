@@ -13,7 +13,7 @@ from calls.events import CallEnded, CallFailed, Event
 from calls.leg_events import AnswererHeard
 from calls.state import MACHINES, CallState, state_of
 from campaigns.store.dials import RecordedEnd
-from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered
+from fallbacks.events import AttemptWon, StageExhausted, StageRecovered
 from fallbacks.failure import Severity
 
 OURS: Final = frozenset({"failed", "outage", "shutdown", "never_connected"})

@@ -89,7 +89,7 @@ KNOWN: Final[Mapping[str, tuple[str, ...]]] = {  # our name and its synonyms
 }
 NAMES: Final = {item: ours for ours, others in KNOWN.items() for item in (ours, *others)}
 PRIORITIES: Final = 1000  # largest absolute value
-MOST_FIELDS: Final = 8000  # characters, of all unknown columns together
+MAX_FIELDS: Final = 8000  # characters, of all unknown columns together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +171,7 @@ def _contact(
     if not re.fullmatch(r"[+-]?\d{1,4}", priority) or abs(int(priority)) > PRIORITIES:
         return "wrong_priority"
     fields = {name: cell for name, cell in said.items() if name and name not in KNOWN and cell}
-    if _length(fields.items()) > MOST_FIELDS:
+    if _length(fields.items()) > MAX_FIELDS:
         return "too_much_text"
     return ContactRow(
         number=number.e164,
@@ -200,8 +200,8 @@ def _length(pairs: Iterable[tuple[str, str]]) -> int:
     return sum(len(name) + len(cell) for name, cell in pairs)
 
 
-LONGEST_LINE: Final = 65_536  # characters; an ordinary row has a hundred
-MOST_LINES: Final = 50  # in one row: quoted cells may contain line feeds
+MAX_LINE: Final = 65_536  # characters; an ordinary row has a hundred
+MAX_LINES: Final = 50  # in one row: quoted cells may contain line feeds
 SEPARATORS: Final = ",;\t|"
 EXCEL_LINE: Final = re.compile(r"^\s*\"?sep=(.)\"?\s*$", re.IGNORECASE)
 
@@ -242,14 +242,14 @@ class _Lines:
         """Return the next number and line, `None` at the end; a too long line is `None`."""
         if self._again:
             return self._again.popleft()
-        line = self._text.readline(LONGEST_LINE + 1)
+        line = self._text.readline(MAX_LINE + 1)
         if not line:
             return None
         self._number += 1
-        if len(line) <= LONGEST_LINE or line.endswith("\n"):
+        if len(line) <= MAX_LINE or line.endswith("\n"):
             return self._number, line
         while line and not line.endswith("\n"):
-            line = self._text.readline(LONGEST_LINE)
+            line = self._text.readline(MAX_LINE)
         return self._number, None
 
     def give_back(self, lines: list[tuple[int, str | None]]) -> None:
@@ -293,7 +293,7 @@ def _whole(lines: _Lines, line: str, separator: str) -> str | None:
         if following is not None:
             ahead.append(following)
         text = following[1] if following else None
-        if text is None or len(ahead) >= MOST_LINES or len(whole) + len(text) > LONGEST_LINE:
+        if text is None or len(ahead) >= MAX_LINES or len(whole) + len(text) > MAX_LINE:
             lines.give_back(ahead)
             return None
         whole += text

@@ -20,7 +20,7 @@ from typing import Final, Literal, TypeAlias
 from loguru import logger
 
 from calls.campaign_events import ContactSkipped, DialAsked, DialEnded, DialPlaced
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.outbound import Claim, Dial, DialOutcome, DialResult, NextStep
 from campaigns.breakers import WatchedCarrier
 from campaigns.dialing import (
@@ -46,7 +46,7 @@ from transports.dialling import (
 
 LOST_LOOKS: Final = 3  # checks in which the carrier no longer knows the call: outcome unknown
 SILENT_LOOKS: Final = 3  # in a row; then the leader asks, perhaps with another key
-MOST_CALL_S: Final = 2 * 3600.0  # a call cannot go on for longer, whatever the carrier says
+MAX_CALL_S: Final = 2 * 3600.0  # a call cannot go on for longer, whatever the carrier says
 
 FateAction: TypeAlias = Literal["settle", "ask_again", "release"]
 
@@ -90,7 +90,7 @@ def judge_fate(
             return ASK_AGAIN
         return RELEASE if dial.state == "intended" else LOST
     if found.outcome is None:
-        return LOST if now > dial.intended_s + MOST_CALL_S else ASK_AGAIN
+        return LOST if now > dial.intended_s + MAX_CALL_S else ASK_AGAIN
     result = DialResult(
         outcome=found.outcome, reason="found_at_carrier", length_s=found.length_s, cost=found.cost
     )
@@ -115,7 +115,7 @@ class DialRun:
     queue: Queue
     calls: OwnCalls
     pool: DialingCapacity
-    tell: Tell
+    emit: Emit
     now_s: Callable[[], float]
     rehearse: Callable[[], Awaitable[str]] | None
     settings: DialerSettings
@@ -216,7 +216,7 @@ class DialRun:
 
     async def skip(self, reason: str) -> DialResult | None:
         """Return the contact to the queue without a dial."""
-        self.tell(ContactSkipped(campaign=self.campaign.name, dial_id=self.dial.id, reason=reason))
+        self.emit(ContactSkipped(campaign=self.campaign.name, dial_id=self.dial.id, reason=reason))
         result = DialResult(outcome=DialOutcome.AGENT_FAILED, reason=reason)
         return await self._settle(result, put_back(self.campaign, self.now_s()))
 
@@ -257,7 +257,7 @@ class DialRun:
             if not heard:
                 continue
             if found is not None:
-                self.tell(_asked(self.dial, why, known=True))
+                self.emit(_asked(self.dial, why, known=True))
                 await self._note_placed(found.provider_call_id)
                 return await self._to_the_end(found)
             now, grace_s = self.now_s(), self.settings.grace_s
@@ -266,14 +266,14 @@ class DialRun:
                 break
             if fate.result is not None:
                 return await self._settle(fate.result)
-        self.tell(_asked(self.dial, why, known=False))
+        self.emit(_asked(self.dial, why, known=False))
         await self.queue.release(self.dial, due_s=self.now_s())
         self.calls.forget(self.dial.id)
         return None
 
     async def _note_placed(self, call_ref: str) -> None:
         await self.queue.placed(self.dial, call_ref)
-        self.tell(
+        self.emit(
             DialPlaced(
                 campaign=self.campaign.name,
                 dial_id=self.dial.id,
@@ -338,7 +338,7 @@ class DialRun:
         self.calls.forget(self.dial.id)
         if not kept:
             return None  # another process has taken it over and reports it
-        self.tell(
+        self.emit(
             DialEnded(
                 campaign=self.campaign.name,
                 dial_id=self.dial.id,

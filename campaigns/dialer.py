@@ -12,8 +12,8 @@ from typing import Final
 
 from loguru import logger
 
-from calls.campaign_events import CampaignFact, CampaignPaused
-from calls.entry import Tell
+from calls.campaign_events import CampaignEvent, CampaignPaused
+from calls.entry import Emit
 from calls.outbound import Claim, DialOutcome, DialResult, NothingToDial
 from campaigns.breakers import CampaignBreaker, WatchedCarrier
 from campaigns.dial_run import DialRun
@@ -57,13 +57,13 @@ class CampaignBreakers:
         campaigns: Iterable[str],
         queue: Queue,
         *,
-        tell: Tell,
+        emit: Emit,
         now_s: Callable[[], float],
         limit: int,
     ) -> None:
         """Create the breakers of these campaigns; `limit` failures in a row trip one."""
         self._queue = queue
-        self._tell = tell
+        self._emit = emit
         self._now_s = now_s
         self._breakers = {
             name: {why: CampaignBreaker(limit=limit) for why in PAUSES} for name in campaigns
@@ -111,7 +111,7 @@ class CampaignBreakers:
             except StorageError:
                 self._unsaved[campaign] = why
                 raise
-            self._tell(CampaignPaused(campaign=campaign, reason=why, in_a_row=in_a_row))
+            self._emit(CampaignPaused(campaign=campaign, reason=why, in_a_row=in_a_row))
 
 
 class Dialer:
@@ -131,7 +131,7 @@ class Dialer:
         carrier: CampaignCarrier,
         calls: OwnCalls,
         pool: DialingCapacity,
-        tell: Tell,
+        emit: Emit,
         now_s: Callable[[], float],
         rehearse: Callable[[], Awaitable[str]] | None = None,  # returns a stage that is down, or ""
         held: Callable[[], Awaitable[Mapping[str, Hold]]] | None = None,  # as operators were told
@@ -144,7 +144,7 @@ class Dialer:
         self._carrier = WatchedCarrier(carrier)
         self._calls = calls
         self._pool = pool
-        self._tell = tell
+        self._emit = emit
         self._now_s = now_s
         self._rehearse = rehearse
         self._held = held
@@ -152,7 +152,7 @@ class Dialer:
         self.holds = Holds()
         self._leads = False
         self._breakers = CampaignBreakers(
-            campaigns, queue, tell=tell, now_s=now_s, limit=self._settings.failures
+            campaigns, queue, emit=emit, now_s=now_s, limit=self._settings.failures
         )
         self.runs: set[DialRun] = set()
         self._dials: DialsInProgress  # set while `run` is active
@@ -193,7 +193,7 @@ class Dialer:
         ours = [standing for standing in standings if standing.name in self._campaigns]
         running = {standing.name: standing for standing in ours if standing.state == "running"}
         for standing in ours:
-            self._tell_all(_follow(standing, self.holds, self._breakers, now))
+            self._emit_all(_follow(standing, self.holds, self._breakers, now))
         turns = in_turn(_turn_of(own, self._campaigns[name]) for name, own in running.items())
         return any([await self._turn(running[name]) for name in turns])
 
@@ -239,8 +239,8 @@ class Dialer:
         if verdict.step == "skip":
             await run.skip(verdict.reason)
             return
-        self._tell_all(self.holds.try_to_go(campaign.name, self._now_s()))
-        run.on_placed = lambda: self._tell_all(self.holds.prove(campaign.name, self._now_s()))
+        self._emit_all(self.holds.try_to_go(campaign.name, self._now_s()))
+        run.on_placed = lambda: self._emit_all(self.holds.prove(campaign.name, self._now_s()))
         self._dials.begin(run, run.make)
 
     async def _rest(
@@ -250,7 +250,7 @@ class Dialer:
         if nothing.again_s is not None:
             self._again_s = min(nothing.again_s, self._again_s or nothing.again_s)
         if not any(standing.contacts.get(open_state) for open_state in OPEN_STATES):
-            self._tell_all(self.holds.go(standing.name, self._now_s()))
+            self._emit_all(self.holds.go(standing.name, self._now_s()))
             await self._queue.finish(standing.name, now=self._now_s())
         elif verdict.step == "dial":
             self._hold(self._campaigns[standing.name], nothing.reason, outage=False)
@@ -266,11 +266,11 @@ class Dialer:
 
     def _hold(self, campaign: Campaign, reason: str, *, outage: bool) -> None:
         now = self._now_s()
-        self._tell_all(self.holds.hold(campaign.name, reason, outage=outage, now=now))
+        self._emit_all(self.holds.hold(campaign.name, reason, outage=outage, now=now))
 
-    def _tell_all(self, facts: Sequence[CampaignFact]) -> None:
+    def _emit_all(self, facts: Sequence[CampaignEvent]) -> None:
         for fact in facts:
-            self._tell(fact)
+            self._emit(fact)
 
     def _run(self, campaign: Campaign, claim: Claim, *, degraded: str = "") -> DialRun:
         return DialRun(
@@ -280,7 +280,7 @@ class Dialer:
             queue=self._queue,
             calls=self._calls,
             pool=self._pool,
-            tell=self._tell,
+            emit=self._emit,
             now_s=self._now_s,
             rehearse=self._rehearse,
             settings=self._settings,
@@ -371,7 +371,7 @@ async def _surely(round_of_turns: Awaitable[bool], doubt: Callable[[], None]) ->
 
 def _follow(
     standing: CampaignStanding, holds: Holds, breakers: CampaignBreakers, now: float
-) -> Sequence[CampaignFact]:
+) -> Sequence[CampaignEvent]:
     """Update holds and breakers from the stored state of a campaign; return what to report.
 
     A campaign that its breaker has paused waits for an operator, even after an outage that held it

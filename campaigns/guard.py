@@ -14,7 +14,7 @@ from functools import partial
 from typing import Final, Literal, TypeAlias
 
 from bot.config.campaigns import OnOutage
-from calls.campaign_events import CampaignFact, CampaignHeld, CampaignResumed
+from calls.campaign_events import CampaignEvent, CampaignHeld, CampaignResumed
 from calls.outbound import ClaimRules, Contact
 from campaigns.model import Campaign
 from campaigns.pacing import pace
@@ -97,7 +97,7 @@ class Holds:
 
     def hold(
         self, campaign: str, reason: str, *, outage: bool, now: float
-    ) -> tuple[CampaignFact, ...]:
+    ) -> tuple[CampaignEvent, ...]:
         """Hold a campaign; return the events to report."""
         known = self._held.get(campaign)
         if known and (known.reason, known.outage) == (reason, outage):
@@ -120,17 +120,17 @@ class Holds:
         """
         self._held[campaign] = Hold(reason=reason, since_s=since_s, outage=True)
 
-    def go(self, campaign: str, now: float) -> tuple[CampaignFact, ...]:
+    def go(self, campaign: str, now: float) -> tuple[CampaignEvent, ...]:
         """End the hold; return the events to report."""
         known = self._held.pop(campaign, None)
         return () if known is None else self._over(campaign, known, now)
 
-    def try_to_go(self, campaign: str, now: float) -> tuple[CampaignFact, ...]:
+    def try_to_go(self, campaign: str, now: float) -> tuple[CampaignEvent, ...]:
         """End the hold before a dial, unless it is adopted and only a placed dial disproves it."""
         known = self._held.get(campaign)
         return () if known and known.adopted else self.go(campaign, now)
 
-    def prove(self, campaign: str, now: float) -> tuple[CampaignFact, ...]:
+    def prove(self, campaign: str, now: float) -> tuple[CampaignEvent, ...]:
         """End an adopted hold after a placed dial, unless the outage was seen here too."""
         known = self._held.get(campaign)
         return self.go(campaign, now) if known and known.adopted else ()
@@ -139,7 +139,7 @@ class Holds:
         """Return why a campaign waits; `None` if it does not."""
         return self._held.get(campaign)
 
-    def _over(self, campaign: str, known: Hold, now: float) -> tuple[CampaignFact, ...]:
+    def _over(self, campaign: str, known: Hold, now: float) -> tuple[CampaignEvent, ...]:
         if not known.outage:
             return ()
         held_s = round(now - known.since_s, 3)

@@ -29,7 +29,7 @@ from campaigns.importing import (
 )
 from campaigns.model import campaign_of
 from campaigns.store.contacts import Contacts
-from fallbacks.facts import RetryPlanned
+from fallbacks.events import RetryPlanned
 from fallbacks.failure import ServiceError
 from operations.crm.opening import crm_of
 from operations.crm.people import PeopleMapping, people_mapping, write_people
@@ -42,7 +42,7 @@ from operations.remote import RemoteError, remote_failure
 from operations.retrying import Retries, run_with_retries
 
 PAGE_BYTES: Final = 8 << 20  # a hundred people, however many fields each has
-MOST_S: Final = 4 * 3600.0  # a CRM with a million people, a page a second
+MAX_S: Final = 4 * 3600.0  # a CRM with a million people, a page a second
 
 
 async def fetch_people(
@@ -68,13 +68,13 @@ async def fetch_people(
         raise UsageError(_why_not(settings))
     target = folder / "contacts.csv"
     try:
-        async with asyncio.timeout(MOST_S), open_connections():
+        async with asyncio.timeout(MAX_S), open_connections():
             await _write(settings, register, mapping, target, say)
     except (ServiceError, RemoteError) as failed:
         reason = failed.failure.reason if isinstance(failed, ServiceError) else failed.reason
         raise CommandError(f"crm: {register.name} did not list its people: {reason}") from failed
     except TimeoutError:
-        raise CommandError(f"crm: {register.name} was not read within {MOST_S:g} s") from None
+        raise CommandError(f"crm: {register.name} was not read within {MAX_S:g} s") from None
     return target
 
 
@@ -89,7 +89,7 @@ async def _write(
         if isinstance(event, RetryPlanned):
             say(f"{register.name} failed ({event.kind}); trying again in {event.wait_s:.0f} s")
 
-    retries = Retries(settings=settings.resilience.retry_settings(), tell=say_retry)
+    retries = Retries(settings=settings.resilience.retry_settings(), emit=say_retry)
 
     async def ask(request: RestRequest) -> Any:
         return await run_with_retries(
@@ -113,7 +113,7 @@ def _why_not(settings: Settings) -> str:
     return f"--crm: crm.kind is {crm.kind}: {cures.get(crm.kind, '')}"
 
 
-MOST_SHOWN: Final = 200  # characters of a row
+MAX_SHOWN: Final = 200  # characters of a row
 SHOWN: Final = 10  # refused rows shown in the terminal; the file has all of them
 
 
@@ -146,7 +146,7 @@ class RefusedFile:
             csv.writer(self._file).writerow((str(row.line), row.reason, *cells))
         self.rows += 1
         if self.rows <= SHOWN:
-            shown = f"line {row.line}: {row.reason} {', '.join(row.cells)}"[:MOST_SHOWN]
+            shown = f"line {row.line}: {row.reason} {', '.join(row.cells)}"[:MAX_SHOWN]
             self._say(one_line(shown))  # a terminal interprets some characters
 
     def close(self) -> None:
@@ -180,7 +180,7 @@ def run_import(
         raise CommandError(str(error)) from error
     finally:
         refused.close()
-    _tell(tally, refused, path, say)
+    _emit(tally, refused, path, say)
     return 0
 
 
@@ -228,7 +228,7 @@ def _is_url(source: str) -> bool:
     return True
 
 
-def _tell(tally: ImportTally, refused: RefusedFile, path: Path, say: Callable[[str], None]) -> None:
+def _emit(tally: ImportTally, refused: RefusedFile, path: Path, say: Callable[[str], None]) -> None:
     say(
         f"{tally.rows} rows ({tally.encoding}): {tally.added} added, {tally.known} known before, "
         f"{refused.rows} refused"

@@ -28,7 +28,7 @@ from campaigns.model import Campaign
 from campaigns.store.contacts import BATCH, Contacts, NewContact
 from operations.numbers import zone_named
 
-MOST_BYTES: Final = 500_000_000  # chosen: five million contacts
+MAX_BYTES: Final = 500_000_000  # chosen: five million contacts
 PIECE_BYTES: Final = 65_536
 TIMEOUT: Final = aiohttp.ClientTimeout(total=600.0, connect=10.0, sock_read=30.0)
 
@@ -62,8 +62,8 @@ async def _write(response: aiohttp.ClientResponse, target: Path, shown: str) -> 
     with target.open("wb") as file:
         async for piece in response.content.iter_chunked(PIECE_BYTES):
             size += len(piece)
-            if size > MOST_BYTES:
-                raise FetchError(f"{shown} is larger than {MOST_BYTES // 1_000_000} MB; split it")
+            if size > MAX_BYTES:
+                raise FetchError(f"{shown} is larger than {MAX_BYTES // 1_000_000} MB; split it")
             await asyncio.to_thread(file.write, piece)
 
 

@@ -12,7 +12,7 @@ from campaigns.window import next_day_s
 REST_S: Final = 1.0  # least time between two wake-ups
 
 
-class DialNews:
+class DialEvents:
     """Wakes one waiting job when a dial ends."""
 
     def __init__(self) -> None:

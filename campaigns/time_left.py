@@ -45,7 +45,7 @@ def progress_of(*, contacts: Mapping[str, int], outcomes: Mapping[str, int]) -> 
 FEWEST: Final = 5  # settled dials, chosen: fewer do not show a pace
 GAP_S: Final = 600.0  # chosen: a longer gap is a pause or a night
 STEP_S: Final = 3600.0  # calling hours usually begin on the hour
-MOST_S: Final = 14 * 24 * 3600.0
+MAX_S: Final = 14 * 24 * 3600.0
 GROUPS: Final = 4  # of contacts with the same zones, chosen; smaller groups count with these
 
 
@@ -78,7 +78,7 @@ def estimate_left_s(campaign: Campaign, rest: Remainder, *, now: float) -> float
     """Return how many seconds the campaign may still take.
 
     Returns:
-        At most `MOST_S`, which means that long or longer. `None` if nothing is left, or if there
+        At most `MAX_S`, which means that long or longer. `None` if nothing is left, or if there
         are too few dials for an estimate.
     """
     pace = dials_a_second(campaign, rest.intended_s, now=now)
@@ -89,7 +89,7 @@ def estimate_left_s(campaign: Campaign, rest: Remainder, *, now: float) -> float
     if done_s is None:
         return None
     left_s = max(done_s, rest.last_due_s or 0.0) - now
-    return round(min(left_s, MOST_S), 1)
+    return round(min(left_s, MAX_S), 1)
 
 
 def dials_a_second(campaign: Campaign, intended_s: Sequence[float], *, now: float) -> float | None:
@@ -118,7 +118,7 @@ def _dial_all(
     today = _dials_of_day(campaign, rest, calls=rest.calls_today, spent=rest.spent_today)
     midnight_s, moment = next_day_s(campaign.zone, now=now), now
     asleep = dict.fromkeys(queue, 0.0)
-    while moment < now + MOST_S:
+    while moment < now + MAX_S:
         if moment >= midnight_s:
             midnight_s, today = next_day_s(campaign.zone, now=moment), a_day
         until = min((moment // STEP_S + 1.0) * STEP_S, midnight_s)
@@ -129,7 +129,7 @@ def _dial_all(
         if not queue:
             return moment + made / pace if made else None
         moment = until
-    return now + MOST_S
+    return now + MAX_S
 
 
 def _awake(

@@ -33,7 +33,7 @@ LIST_TERMINATED: Final = 0
 WORD: Final = 1
 OK: Final = 0
 
-LEAST_S: Final = 0.008  # of sound per letter; 0.027 at the highest speed (measured)
+MIN_S: Final = 0.008  # of sound per letter; 0.027 at the highest speed (measured)
 
 
 class UnknownVoiceError(ValueError):
@@ -140,7 +140,7 @@ class Espeak:
         with self._lock:
             self._select(names)
             text = readable(text, self._language())
-            spoken, least = text.encode(), LEAST_S * self.rate_hz * sum(map(str.isalnum, text))
+            spoken, least = text.encode(), MIN_S * self.rate_hz * sum(map(str.isalnum, text))
             found = self._synthesise(spoken, words_per_minute, pitch)
             if len(found[0]) < least:  # seen once in about ten thousand sentences: 0.02 s of sound
                 self._select(names)

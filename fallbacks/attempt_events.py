@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from fallbacks.deadline import Deadline
-from fallbacks.facts import Fact
+from fallbacks.events import FallbackEvent
 from fallbacks.failure import Failure
 
 CancelReason: TypeAlias = Literal["outrun", "caller", "text"]
@@ -88,10 +88,10 @@ AttemptEvent: TypeAlias = Progressed | SignOfLife | Paused | Resumed | Finished 
 
 
 @dataclass(frozen=True, slots=True)
-class TellFact:
+class EmitEvent:
     """Publish an event."""
 
-    fact: Fact
+    fact: FallbackEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,5 +136,5 @@ class Exhausted:
     attempts: int
 
 
-AttemptAction: TypeAlias = TellFact | Ask | Use | Stop | Done | Exhausted
+AttemptAction: TypeAlias = EmitEvent | Ask | Use | Stop | Done | Exhausted
 """The actions of `Attempting`; events first, which are published even if the rest is dropped."""

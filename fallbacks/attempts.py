@@ -22,6 +22,7 @@ from fallbacks.attempt_events import (
     CancelReason,
     Done,
     Dropped,
+    EmitEvent,
     Exhausted,
     Failed,
     Finished,
@@ -30,18 +31,17 @@ from fallbacks.attempt_events import (
     Resumed,
     SignOfLife,
     Stop,
-    TellFact,
     Use,
 )
 from fallbacks.availability import Availability, RungAvailability
 from fallbacks.breaker import Permit
 from fallbacks.deadline import Deadline
-from fallbacks.facts import (
+from fallbacks.events import (
     AttemptDropped,
     AttemptFailed,
     AttemptStarted,
     AttemptWon,
-    Fact,
+    FallbackEvent,
     HedgeStarted,
     LimitReached,
     RungChosen,
@@ -142,14 +142,16 @@ class LiveAttempt:
         stalled = self._lag.stalled_s(now) > self._stalled_s
         return stalled and self.took_s(now) < self._policy.pace.late_max_s
 
-    def watch(self, event: Progressed | SignOfLife | Paused | Resumed, now: float) -> list[Fact]:
+    def watch(
+        self, event: Progressed | SignOfLife | Paused | Resumed, now: float
+    ) -> list[FallbackEvent]:
         """Count its silence from now, or not at all; if it counts already, more work is no news."""
         if isinstance(event, Progressed):
             self.spoke, self._last = True, self._lag.provider_s(now)
             self.late, self.replaceable, self.hedge_at = False, False, None
             return []
         waited = isinstance(event, Resumed) and event.waited
-        told: list[Fact] = [self.limit_reached(asked=True, now=now)] if waited else []
+        told: list[FallbackEvent] = [self.limit_reached(asked=True, now=now)] if waited else []
         if not isinstance(event, Resumed):
             self._paused, self.late, self.replaceable = True, False, False
         elif event.began:
@@ -163,10 +165,10 @@ class LiveAttempt:
 
     def started(
         self, chosen: NextRung, until: Deadline, now: float, *, ahead: "LiveAttempt | None"
-    ) -> list[Fact]:
+    ) -> list[FallbackEvent]:
         """Return the events of its start; `ahead` is an attempt already in progress."""
         stage, provider, number = self._policy.stage, self.provider, self.number
-        told: list[Fact] = [
+        told: list[FallbackEvent] = [
             AttemptStarted(
                 stage=stage,
                 provider=provider,
@@ -186,12 +188,12 @@ class LiveAttempt:
             told.append(hedged)
         return told
 
-    def won(self, now: float, *, expected: str | None) -> list[Fact]:
+    def won(self, now: float, *, expected: str | None) -> list[FallbackEvent]:
         """Measure its first output; `expected` is the rung that the caller expects to hear."""
         stage, provider, after_s = self._policy.stage, self.provider, self.took_s(now)
         if self._lag.stalled_s(now) == self._stalled_s:  # else its arrival time is unknown
             self.rung.latency.took(after_s)
-        told: list[Fact] = [
+        told: list[FallbackEvent] = [
             AttemptWon(stage=stage, provider=provider, attempt=self.number, after_s=after_s)
         ]
         if expected not in (None, provider):
@@ -200,7 +202,7 @@ class LiveAttempt:
 
     def failed(
         self, failure: Failure, now: float, *, call: Hashable, heard_words: int = 0
-    ) -> tuple[Fact, ...]:
+    ) -> tuple[FallbackEvent, ...]:
         """Count a failure against its rung, in every call."""
         policy, after_s = self._policy, self.took_s(now)
         told = AttemptFailed.of(
@@ -291,7 +293,7 @@ class Attempting:
         self._choice = RungChoice(policy, stay_with=stay_with, offered=offered, hears=hears)
         self._running: dict[int, LiveAttempt] = {}
         self._again: tuple[float, NextRung] | None = None  # when to ask which rung again
-        self._facts: list[Fact] = []
+        self._facts: list[FallbackEvent] = []
         self._actions: list[AttemptAction] = []
 
     @property
@@ -508,4 +510,4 @@ class Attempting:
     def _flush(self) -> tuple[AttemptAction, ...]:
         facts, actions = self._facts, self._actions
         self._facts, self._actions = [], []
-        return (*map(TellFact, facts), *actions)
+        return (*map(EmitEvent, facts), *actions)

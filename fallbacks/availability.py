@@ -23,11 +23,11 @@ from enum import StrEnum
 from typing import Final, TypeAlias
 
 from fallbacks.breaker import Breaker, BreakerSettings, Permit, State
-from fallbacks.facts import BreakerMoved, ProviderReset, RungRested, Suspected, SuspicionCleared
+from fallbacks.events import BreakerMoved, ProviderReset, RungRested, Suspected, SuspicionCleared
 from fallbacks.failure import Failure, Kind, Scope, Severity
-from fallbacks.retry_after import MOST_S, rest_s
+from fallbacks.retry_after import MAX_S, rest_s
 
-AvailabilityFact: TypeAlias = (
+AvailabilityEvent: TypeAlias = (
     BreakerMoved | Suspected | SuspicionCleared | RungRested | ProviderReset
 )
 """The events of a rung's availability."""
@@ -191,7 +191,7 @@ class RungAvailability:
 
     def succeeded(
         self, permit: Permit, now: float, *, ttfb_s: float | None = None
-    ) -> tuple[AvailabilityFact, ...]:
+    ) -> tuple[AvailabilityEvent, ...]:
         """Record a success of an attempt, or of a probe of the real kind.
 
         Args:
@@ -218,7 +218,7 @@ class RungAvailability:
         now: float,
         call: Hashable = None,
         chance: float = 0.5,
-    ) -> tuple[AvailabilityFact, ...]:
+    ) -> tuple[AvailabilityEvent, ...]:
         """Count a failure of an attempt or a probe, made with this permit.
 
         `call` identifies the call of the request; `None` if it had none. `chance` is 0 to 1, and
@@ -231,9 +231,9 @@ class RungAvailability:
             return ()
         if failure.scope is Scope.CAPACITY:
             return self._rest(permit, failure, now=now, chance=chance)
-        facts: tuple[AvailabilityFact, ...] = self.suspect(failure.kind, now)
+        facts: tuple[AvailabilityEvent, ...] = self.suspect(failure.kind, now)
         asked_s = None if failure.permanent else failure.retry_after_s
-        outage = asked_s is not None and asked_s > MOST_S
+        outage = asked_s is not None and asked_s > MAX_S
         carried = _may_be_carried(failure, permit)
         trip = self._is_conclusive(permit, failure, call) or outage
         if not trip and (carried or not failure.verdict.counts):
@@ -250,14 +250,14 @@ class RungAvailability:
         self._paused_until = max(self._paused_until, now + (asked_s or 0.0))
         return (*facts, *self._weighed(moved))
 
-    def suspect(self, kind: Kind, now: float) -> tuple[AvailabilityFact, ...]:
+    def suspect(self, kind: Kind, now: float) -> tuple[AvailabilityEvent, ...]:
         """Make the rung suspect; other calls ask it after the others."""
         if self.suspect_since is not None:
             return ()
         self.suspect_since = self._judged_at = now
         return (Suspected(stage=self.stage, provider=self.provider, kind=kind),)
 
-    def clear(self, now: float) -> tuple[AvailabilityFact, ...]:
+    def clear(self, now: float) -> tuple[AvailabilityEvent, ...]:
         """Clear the suspicion."""
         if self.suspect_since is None:
             return ()
@@ -265,17 +265,17 @@ class RungAvailability:
         self._judged_at = now
         return (SuspicionCleared(stage=self.stage, provider=self.provider, after_s=after_s),)
 
-    def retire(self, kind: Kind, now: float) -> tuple[AvailabilityFact, ...]:
+    def retire(self, kind: Kind, now: float) -> tuple[AvailabilityEvent, ...]:
         """Open at once, after a permanent failure of a rung with the same key."""
         moved = self.breaker.trip(now, rest_s=self.breaker.settings.slow_s)
         self.retired = True
         return (*self.suspect(kind, now), *self._weighed(moved))
 
-    def trip(self, kind: Kind, now: float) -> tuple[AvailabilityFact, ...]:
+    def trip(self, kind: Kind, now: float) -> tuple[AvailabilityEvent, ...]:
         """Open for an ordinary rest, because another key of the same account was refused."""
         return () if self.retired else (*self.suspect(kind, now), *self.breaker.trip(now))
 
-    def reset(self, now: float) -> tuple[AvailabilityFact, ...]:
+    def reset(self, now: float) -> tuple[AvailabilityEvent, ...]:
         """Allow a trial at once, for an operator."""
         self.rests_until = self._paused_until = now
         self._forget_failures()
@@ -303,7 +303,7 @@ class RungAvailability:
 
     def follow_breaker(
         self, state: State, *, since: float, now: float, rest_s: float, retired: bool
-    ) -> tuple[AvailabilityFact, ...]:
+    ) -> tuple[AvailabilityEvent, ...]:
         """Adopt the breaker of another process; see `Breaker.follow`."""
         moved = self.breaker.follow(state, since=since, now=now, rest_s=rest_s)
         if moved:
@@ -331,10 +331,10 @@ class RungAvailability:
 
     def _rest(
         self, permit: Permit, failure: Failure, *, now: float, chance: float
-    ) -> tuple[AvailabilityFact, ...]:
+    ) -> tuple[AvailabilityEvent, ...]:
         asked_s = rest_s(failure.retry_after_s, self._limits, chance=chance)
         self._limits += 1
-        if asked_s > MOST_S:  # that long is an outage
+        if asked_s > MAX_S:  # that long is an outage
             return self.breaker.failed(permit, now, trip=True, rest_s=asked_s)
         self.breaker.take_back(permit)
         self.rests_until = max(self.rests_until, now + asked_s)
@@ -404,7 +404,7 @@ class AvailabilityTable:
         now: float,
         call: Hashable = None,
         chance: float = 0.5,
-    ) -> tuple[AvailabilityFact, ...]:
+    ) -> tuple[AvailabilityEvent, ...]:
         """Count a failure of one rung, and its effect on those with the same key or account."""
         rung = self.of(failure.stage, failure.provider)
         known = rung.retired  # the other rungs of the account were already tripped
@@ -418,7 +418,7 @@ class AvailabilityTable:
 
     def succeeded(
         self, place: tuple[str, str], permit: Permit, *, now: float, ttfb_s: float | None = None
-    ) -> tuple[AvailabilityFact, ...]:
+    ) -> tuple[AvailabilityEvent, ...]:
         """Record a success of the rung at (stage, provider); a fixed key is tried everywhere."""
         rung = self._rungs[place]
         was_retired = rung.retired
@@ -429,7 +429,7 @@ class AvailabilityTable:
                 facts += other.reset(now)
         return tuple(facts)
 
-    def reset(self, provider: str, now: float) -> tuple[AvailabilityFact, ...]:
+    def reset(self, provider: str, now: float) -> tuple[AvailabilityEvent, ...]:
         """Allow a trial at once for every rung of this name, in any stage.
 
         Raises:
@@ -451,7 +451,7 @@ class AvailabilityTable:
         """When to call `tick`, or `None`."""
         return min((at for rung in self if (at := rung.breaker.wake_at) is not None), default=None)
 
-    def tick(self, now: float) -> tuple[AvailabilityFact, ...]:
+    def tick(self, now: float) -> tuple[AvailabilityEvent, ...]:
         """Update every breaker for the passing of time."""
         return tuple(fact for rung in self for fact in rung.breaker.tick(now))
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from fallbacks.facts import BreakerMoved
+from fallbacks.events import BreakerMoved
 from fallbacks.failure import Severity
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from email.utils import parsedate_tz
 from typing import Final
 
-LEAST_S: Final = 0.1  # a shorter rest has no effect (chosen)
-MOST_S: Final = 120.0  # openai-python's own limit (_base_client.py); a longer one is an outage
+MIN_S: Final = 0.1  # a shorter rest has no effect (chosen)
+MAX_S: Final = 120.0  # openai-python's own limit (_base_client.py); a longer one is an outage
 _FIRST_S: Final = 2.0  # if the provider gives no time: 2 s, doubled for each refusal in a row
 _LONGEST_S: Final = 60.0
 _JITTER: Final = 0.25  # a quarter either way, so that calls do not retry all at once
@@ -58,7 +58,7 @@ def rest_s(asked_s: float | None, in_a_row: int, *, chance: float) -> float:
         chance: 0 to 1; spreads the wait if the provider gave none.
     """
     if asked_s is not None:
-        return max(LEAST_S, asked_s)
+        return max(MIN_S, asked_s)
     grown_s = min(_FIRST_S * 2.0 ** min(in_a_row, 10), _LONGEST_S)
     return grown_s * (1 - _JITTER + 2 * _JITTER * chance)
 

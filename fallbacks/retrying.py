@@ -13,7 +13,7 @@ from fallbacks.availability import Availability, RungState
 from fallbacks.failure import Failure
 
 AGAIN_S: Final = 60.0  # after a first failed sequence; twice that after the next
-LONGEST_REST_S: Final = 900.0  # the upper bound of that, and the rest where a person must act first
+MAX_REST_S: Final = 900.0  # the upper bound of that, and the rest where a person must act first
 JITTER: Final = 0.1  # a tenth either way, so that many do not retry in the same instant
 
 # Before each try to connect again; all chosen.
@@ -60,7 +60,7 @@ def rest_s(sequences: int) -> float:
     Args:
         sequences: Failed in a row; 1 for the first.
     """
-    return min(LONGEST_REST_S, AGAIN_S * 2.0 ** min(10, sequences - 1))
+    return min(MAX_REST_S, AGAIN_S * 2.0 ** min(10, sequences - 1))
 
 
 class Rounds:

@@ -24,7 +24,7 @@ STALE_S: Final = 300.0  # a suspicion that no probe has cleared by then is ignor
 
 FOREVER_S: Final = 10 * 365 * 86_400.0  # a rung out of rotation stays out until it is put back
 SERVED_EACH_S: Final = 10.0  # a third of SERVED_S (chosen)
-LEAST_S: Final = 0.001  # between a word and what was learnt after reading it
+MIN_S: Final = 0.001  # between a word and what was learnt after reading it
 
 
 class Aspect(StrEnum):
@@ -175,9 +175,9 @@ class SharedRung:
         at_s = at + offset_s
         heard, told = self._heard.get(aspect), self._told.get(aspect)
         if heard is not None and at > heard.at:
-            at_s = max(at_s, heard.at_s + LEAST_S)
+            at_s = max(at_s, heard.at_s + MIN_S)
         if told is not None and at >= told.at:
-            at_s = max(at_s, told.at_s + (LEAST_S if at > told.at else 0.0))
+            at_s = max(at_s, told.at_s + (MIN_S if at > told.at else 0.0))
         self._told[aspect] = _Moment(at_s=at_s, at=at)
         return at_s
 
@@ -188,7 +188,7 @@ class SharedRung:
             return None
         if told is None:
             return since
-        return max(since, told.at + LEAST_S) if word.at_s > told.at_s else None
+        return max(since, told.at + MIN_S) if word.at_s > told.at_s else None
 
 
 def _look(rung: RungAvailability) -> dict[Aspect, object]:

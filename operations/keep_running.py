@@ -15,7 +15,7 @@ from bot import clock
 from operations.database.database import StorageError
 
 FIRST_WAIT_S: Final = 1.0  # doubles with each failure that follows soon
-LONGEST_WAIT_S: Final = 300.0
+MAX_WAIT_S: Final = 300.0
 UNWELL_S: Final = 15.0  # before a failed database is tried again
 
 
@@ -38,12 +38,12 @@ async def keep_running(
         try:
             return await work()
         except Exception as broken:  # noqa: BLE001 - the top of the process: calls go on without it
-            if clock.monotonic() - began_s > LONGEST_WAIT_S:
+            if clock.monotonic() - began_s > MAX_WAIT_S:
                 wait_s = FIRST_WAIT_S
             logger.opt(exception=broken).error("{} failed; again in {:g} s", what, wait_s)
             on_failure(broken)
         await asyncio.sleep(wait_s)
-        wait_s = min(LONGEST_WAIT_S, 2 * wait_s)
+        wait_s = min(MAX_WAIT_S, 2 * wait_s)
 
 
 async def keep_repeating(

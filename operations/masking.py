@@ -65,7 +65,7 @@ def without_words(entry: Entry) -> Entry:
 
 
 REGIONS: Final = ("US", "RU")  # with their own notation of numbers
-MOST_ASKED: Final = 8  # candidates of a text that are looked up; all further ones are masked
+MAX_ASKED: Final = 8  # candidates of a text that are looked up; all further ones are masked
 NATIONAL_DIGITS: Final = 9  # of one without a plus: fewer are amounts, times, sizes
 # Cheap and wide: the number tables are only asked about its matches. A plus may stand anywhere,
 # and an underscore next to a number is no letter: rooms are named call-_NUMBER_x.
@@ -91,7 +91,7 @@ def without_phones(text: str) -> str:
     parts, at = [], 0
     for number, match in enumerate(found):
         parts.append(text[at : match.start()])
-        parts.append(_shown(match, REGIONS if number < MOST_ASKED else None))
+        parts.append(_shown(match, REGIONS if number < MAX_ASKED else None))
         at = match.end()
     return "".join((*parts, text[at:]))
 
@@ -148,7 +148,7 @@ def _digits(text: str) -> str:
     return "".join(filter(str.isdigit, text))
 
 
-LONGEST_BYTES: Final = 1024  # of a line's own text; our own lines have 100 to 500
+MAX_BYTES: Final = 1024  # of a line's own text; our own lines have 100 to 500
 CUT_SHORT: Final = "… [{} more bytes]"
 # Terminal controls and line ends in any alphabet: C0 and C1, line and paragraph separators,
 # marks that change the writing direction (Unicode 15, UAX 9), lone surrogates.
@@ -170,10 +170,10 @@ def one_line(text: str) -> str:
 
 def bounded(text: str) -> str:
     """Return a text cut to the length of a line, and how much is missing."""
-    raw = text[: LONGEST_BYTES + 1].encode("utf-8", "replace")
-    if len(raw) <= LONGEST_BYTES and len(text) <= LONGEST_BYTES:
+    raw = text[: MAX_BYTES + 1].encode("utf-8", "replace")
+    if len(raw) <= MAX_BYTES and len(text) <= MAX_BYTES:
         return text
-    kept = raw[:LONGEST_BYTES].decode("utf-8", "ignore")
+    kept = raw[:MAX_BYTES].decode("utf-8", "ignore")
     return kept + CUT_SHORT.format(len(text.encode("utf-8", "replace")) - len(kept.encode()))
 
 
@@ -195,10 +195,10 @@ def _passes_luhn(digits: list[int]) -> bool:
     return (sum(digits[-1::-2]) + sum(item - 9 * (item > 9) for item in doubled)) % 10 == 0
 
 
-READ_CHARACTERS: Final = 2 * LONGEST_BYTES  # of a text; the rest is never shown
+READ_CHARACTERS: Final = 2 * MAX_BYTES  # of a text; the rest is never shown
 FROM_OTHERS: Final = ("reason", "error")  # fields of events that may quote a provider
 CALLERS_WORDS: Final = (PersonWanted, CallbackWanted)
-LONGEST_ADDRESS: Final = 254  # characters of an e-mail address (RFC 5321)
+MAX_ADDRESS: Final = 254  # characters of an e-mail address (RFC 5321)
 TELLS_WORDS: Final = re.compile(r"not speaking \[.*", re.DOTALL)
 KEY_SHAPED: Final = re.compile(
     r"(?i)(bearer|token|x-api-key|xi-api-key|authorization)([\"':=\s]+)([\w.\-/+]{8,})"
@@ -240,7 +240,7 @@ def redacted(text: str) -> str:
     text = TELLS_WORDS.sub("not speaking [...]", text[:READ_CHARACTERS])
     text = without_keys(text)
     if not whole:  # a secret that was cut at the end would not be recognised
-        text = text[: -max(KNOWN.longest, LONGEST_ADDRESS)]
+        text = text[: -max(KNOWN.longest, MAX_ADDRESS)]
     return without_people(text)
 
 

@@ -14,7 +14,7 @@ from bot.http import request
 from fallbacks.failure import Failure, Kind, failed
 from fallbacks.retry_after import retry_after_s
 
-MOST_WAIT_S: Final = 3600.0  # whatever the other side asks for
+MAX_WAIT_S: Final = 3600.0  # whatever the other side asks for
 PREFIX: Final = "whsec_"
 KINDS: Final[Mapping[int, Kind]] = {
     401: Kind.AUTH,
@@ -128,7 +128,7 @@ def check_taken(status: int, headers: Mapping[str, str], *, now: float | None = 
     """
     if not 200 <= status < 300:
         wait_s = retry_after_s(headers, utc_s=now)  # without `now` relative to the answer's date
-        raise refused(status, retry_after_s=wait_s and min(wait_s, MOST_WAIT_S))
+        raise refused(status, retry_after_s=wait_s and min(wait_s, MAX_WAIT_S))
 
 
 async def post_signed(

@@ -17,10 +17,10 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from bot import clock
 from bot.clock import Clock
-from calls.entry import Tell
-from fallbacks.availability import AvailabilityFact, AvailabilityTable
+from calls.entry import Emit
+from fallbacks.availability import AvailabilityEvent, AvailabilityTable
 from fallbacks.breaker import Permit
-from fallbacks.facts import (
+from fallbacks.events import (
     AttemptFailed,
     RetriesExhausted,
     RetryPlanned,
@@ -42,7 +42,7 @@ class Retries:
     """The retry policy for work outside a turn, and its listeners."""
 
     settings: RetrySettings
-    tell: Tell
+    emit: Emit
     availability: AvailabilityTable | None = None  # `None` if the provider's health is not tracked
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     chance: Callable[[], float] = _CHANCE.random  # 0 to 1
@@ -150,7 +150,7 @@ class RetrySequence:
         return permit
 
     def _book_failure(self, permit: Permit | None, failure: Failure, *, after_s: float) -> None:
-        self._tell_failure(failure, after_s)
+        self._emit_failure(failure, after_s)
         settings, chance = self._retries.settings, self._retries.chance()
         spent_s = self._retries.clock() - self._first_s
         self._wait_s = wait_s(
@@ -158,7 +158,7 @@ class RetrySequence:
         )
         self._learn(permit, failure)
         if self._wait_s is not None:
-            self._retries.tell(
+            self._retries.emit(
                 RetryPlanned(
                     stage=failure.stage,
                     provider=failure.provider,
@@ -168,7 +168,7 @@ class RetrySequence:
                 )
             )
         elif not failure.permanent:
-            self._retries.tell(
+            self._retries.emit(
                 RetriesExhausted(
                     stage=failure.stage,
                     provider=failure.provider,
@@ -182,29 +182,29 @@ class RetrySequence:
         if availability is None or permit is None:
             return
         if failure.permanent:
-            self._tell_all(availability.failed(permit, failure, now=now))
+            self._emit_all(availability.failed(permit, failure, now=now))
             return
         breaker = availability.of(*self._asked).breaker
         breaker.take_back(permit)
         if self._wait_s is None and failure.scope is not Scope.PAYLOAD:  # else our own fault
-            self._tell_all(breaker.trip(now))
+            self._emit_all(breaker.trip(now))
 
     def _book_success(self, permit: Permit | None) -> None:
         availability = self._retries.availability
         if availability is not None and permit is not None:
-            self._tell_all(availability.succeeded(self._asked, permit, now=self._retries.clock()))
+            self._emit_all(availability.succeeded(self._asked, permit, now=self._retries.clock()))
 
     def _call_off(self, permit: Permit | None) -> None:
         availability = self._retries.availability
         if availability is not None and permit is not None:
             availability.of(*self._asked).breaker.take_back(permit)
 
-    def _tell_failure(self, failure: Failure, after_s: float) -> None:
-        self._retries.tell(AttemptFailed.of(failure, after_s=after_s))
+    def _emit_failure(self, failure: Failure, after_s: float) -> None:
+        self._retries.emit(AttemptFailed.of(failure, after_s=after_s))
 
-    def _tell_all(self, facts: tuple[AvailabilityFact, ...]) -> None:
+    def _emit_all(self, facts: tuple[AvailabilityEvent, ...]) -> None:
         for fact in facts:
-            self._retries.tell(fact)
+            self._retries.emit(fact)
 
 
 # Moves work outside a turn down its ladder; `fallbacks/retrying.py` decides the next rung.
@@ -273,7 +273,7 @@ class _Descent(Generic[T]):
         self._tries += 1
         if self._last is not None and self._last.provider != name:
             told = partial(RungChosen, stage=self._stage, cause=self._last.kind.value)
-            self._retries.tell(told(before=self._last.provider, after=name))
+            self._retries.emit(told(before=self._last.provider, after=name))
         return await self._sequences[name].attempt(self._works[name])
 
     def _note(self, name: str, failure: Failure) -> None:
@@ -283,7 +283,7 @@ class _Descent(Generic[T]):
         self._rounds.fail(name, again_at=again_at)
 
     def _exhausted(self) -> ServiceError:
-        self._retries.tell(StageExhausted(stage=self._stage, attempts=self._tries))
+        self._retries.emit(StageExhausted(stage=self._stage, attempts=self._tries))
         unasked = failed(
             Kind.OVERLOADED,
             self._stage,

@@ -20,7 +20,7 @@ from pipecat.processors.aggregators.llm_response_universal import LLMAssistantAg
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.transports.base_output import BaseOutputTransport
 
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import (
     BargedIn,
     CallerStarted,
@@ -67,7 +67,7 @@ class CallObserver(BaseObserver):
         provider_of: Returns the active rung for a Pipecat processor's name.
         floor: Of this call.
         turn: In progress; this class numbers it.
-        tell: Takes the events.
+        emit: Takes the events.
         clock: Monotonic, in seconds.
     """
 
@@ -78,12 +78,12 @@ class CallObserver(BaseObserver):
         provider_of: Callable[[str], str],
         floor: Floor,
         turn: Turn,
-        tell: Tell,
+        emit: Emit,
         clock: Callable[[], float],
     ) -> None:
         super().__init__(observe_every_push=False)
         self.phase = CallPhase()
-        self._tell = tell
+        self._emit = emit
         self._clock = clock
         self._timeline = timeline
         self._turn = turn
@@ -113,7 +113,7 @@ class CallObserver(BaseObserver):
                 self._say(*reading(data.frame, self._seen(data)))
             elif read := self._reads.get(kind):
                 read(data.frame, data, self._seen(data).at_s)
-        self._tell_heard()
+        self._emit_heard()
 
     def heard(self, at_s: float) -> None:
         """Record the first audible sample of an utterance on the caller's line.
@@ -124,7 +124,7 @@ class CallObserver(BaseObserver):
         if self._heard_at_s is None:
             self._heard_at_s = at_s
 
-    def _tell_heard(self) -> None:
+    def _emit_heard(self) -> None:
         if self._heard_at_s is not None:
             at_s, self._heard_at_s = self._heard_at_s, None
             self._say(*self._timeline.heard(at_s))
@@ -137,7 +137,7 @@ class CallObserver(BaseObserver):
     def _follow(self, event: FloorEvent) -> None:
         """Publish that the caller began or stopped speaking."""
         if isinstance(event, CallerStarted | CallerStopped):
-            self._tell_heard()
+            self._emit_heard()
             self._say(event)
 
     def ended(self) -> None:
@@ -165,7 +165,7 @@ class CallObserver(BaseObserver):
 
     def _say(self, *events: Event) -> None:
         for event in events:
-            self._tell(event)
+            self._emit(event)
             self._timeline.handle(event)
 
     def _decided(self, _frame: Frame, data: FramePushed, at_s: float) -> None:

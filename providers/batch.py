@@ -18,7 +18,7 @@ from fallbacks.word_times import is_cut_short
 from providers.probing import MEANS
 from providers.provider import RungSpec
 
-MOST_BYTES: Final = 256 << 20  # of an answer; chosen: an hour of sound at 32 kHz
+MAX_BYTES: Final = 256 << 20  # of an answer; chosen: an hour of sound at 32 kHz
 REFUSAL_BYTES: Final = 64 << 10  # of an error's explanation
 PIECE_BYTES: Final = 64 << 10
 SCHEMES: Final = {"wss": "https", "ws": "http"}
@@ -85,8 +85,8 @@ async def post(asked: BatchRequest, rung: RungSpec) -> BatchAnswer:
                 raise await _refusal(answer, rung)
             async for piece in answer.content.iter_chunked(PIECE_BYTES):
                 body += piece
-                if len(body) > MOST_BYTES:
-                    raise trouble(Symptom.GARBAGE, rung, f"more than {MOST_BYTES >> 20} MB")
+                if len(body) > MAX_BYTES:
+                    raise trouble(Symptom.GARBAGE, rung, f"more than {MAX_BYTES >> 20} MB")
             return BatchAnswer(content_type=answer.content_type, body=bytes(body))
     except TimeoutError as slow:
         symptom = Symptom.GAP if body else Symptom.NO_ANSWER

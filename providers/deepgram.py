@@ -202,7 +202,7 @@ class DeepgramRung(DeepgramSTTService):
                     await connection.send_media(audio)
             except TimeoutError:
                 self._connection = None
-                await self._tell(failed(Kind.TIMEOUT, "stt", provider=self._rung_name))
+                await self._emit(failed(Kind.TIMEOUT, "stt", provider=self._rung_name))
             except ConnectionClosed:
                 self._connection = None  # its listener reports the reason
         yield None
@@ -220,7 +220,7 @@ class DeepgramRung(DeepgramSTTService):
             self._connection = None
             self._connection_settled.set()
         moment = Moment.FLOWING if self._answered else Moment.ASKED
-        await self._tell(failure_of(self._ended_by, self._rung_name, moment=moment))
+        await self._emit(failure_of(self._ended_by, self._rung_name, moment=moment))
 
     async def _one_connection_or_a_plain_one(self) -> None:
         """Retry without alternatives if the model has none: only our option was refused."""
@@ -301,7 +301,7 @@ class DeepgramRung(DeepgramSTTService):
                 complaint,
             )
 
-    async def _tell(self, failure: Failure) -> None:
+    async def _emit(self, failure: Failure) -> None:
         error = error_of(failure)
         await self.push_error(str(error), exception=error)
 

@@ -209,7 +209,7 @@ class LocalTelling:
         if self.ear:
             await self.ear.spoken(self._attempt)
 
-    async def tell(self, piece: SpokenSentence) -> None:
+    async def emit(self, piece: SpokenSentence) -> None:
         """Report a sentence's words with their times, and its sound."""
         if self.ear is None:
             return
@@ -265,7 +265,7 @@ class LocalTTSService(TTSService):
             piece = await asyncio.to_thread(
                 _speak, sentence, self._settings, manner=self._manner, rate_hz=self.sample_rate
             )
-            await self._telling.tell(piece)
+            await self._telling.emit(piece)
             now_ns = self.get_clock().get_time()
             begins_s = self._times.add(context_id, now_ns, duration_s=piece.duration_s)
             words = [(word, begins_s + start_s) for word, start_s in piece.words]

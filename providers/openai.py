@@ -182,13 +182,13 @@ class OneTryOpenAI(OpenAILLMService):
             await stream.close()
 
     async def _open_stream(self, context: LLMContext) -> AsyncStream[ChatCompletionChunk]:
-        tell = self._told_headers or (lambda _: None)
+        emit = self._told_headers or (lambda _: None)
         try:
             stream = await self.get_chat_completions(context)
         except openai.APIStatusError as refused:
-            tell(refused.response.headers)
+            emit(refused.response.headers)
             raise
-        tell(stream.response.headers)
+        emit(stream.response.headers)
         return stream
 
     async def infer(self, context: LLMContext, **asked: Any) -> str | None:

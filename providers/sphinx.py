@@ -23,7 +23,7 @@ Samples = npt.NDArray[np.int16]
 
 BEFORE_S: Final = 0.6  # fed again at a beginning: a voice is detected 0.2 s late, a soft one later
 INTERIM_S: Final = 0.4  # between interim results
-LONGEST_S: Final = 20.0  # then an utterance is reported and a new one begun: memory is bounded
+MAX_S: Final = 20.0  # then an utterance is reported and a new one begun: memory is bounded
 ALTERNATIVES: Final = 3
 PAUSE_FRAMES: Final = 6  # of 10 ms: a shorter silence tells too little about its level
 FLOOR: Final = -100.0  # for a likelihood of zero
@@ -80,7 +80,7 @@ class Recogniser:
             self._keep(samples)
             return
         self._decode(samples)
-        if self._heard_samples >= LONGEST_S * MODEL_HZ:
+        if self._heard_samples >= MAX_S * MODEL_HZ:
             yield self._final(finished=False)
             self.begin()
         elif self._heard_samples - self._told_samples >= INTERIM_S * MODEL_HZ:

@@ -97,7 +97,7 @@ class Crossings:
         callee = self._name(frame)
         if callee is None:
             return
-        if callee.endswith(".tell") and "event" in frame.f_locals:
+        if callee.endswith(".emit") and "event" in frame.f_locals:
             self.told.append((self._now(), frame.f_locals["event"]))
         caller = self._name(frame.f_back)
         if caller is not None and caller.split(":")[0] != callee.split(":")[0]:
@@ -136,7 +136,7 @@ def _folder(name: str) -> Path:
 def count_calls() -> None:
     """Play a healthy call and one whose voice is cut, and print their crossings."""
     from calls.events import AnswerHeard, CallerStopped  # noqa: PLC0415
-    from fallbacks.facts import AttemptFailed, AttemptWon  # noqa: PLC0415
+    from fallbacks.events import AttemptFailed, AttemptWon  # noqa: PLC0415
 
     healthy = _played(None)
     stops = [event for _, event in healthy.told if isinstance(event, CallerStopped)]

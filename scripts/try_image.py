@@ -106,7 +106,7 @@ def build(stage: ImageStage) -> None:
             case "COPY" if not rest.startswith("--from"):
                 copy(rest.split(), Path(stage.folder))
             case "RUN":
-                tell(f"RUN {rest[:100]}")
+                emit(f"RUN {rest[:100]}")
                 program = ["/bin/sh", "-c", rest]
                 subprocess.run(program, check=True, cwd=stage.folder, env=outside | environment)
     stage.environment = environment
@@ -158,10 +158,10 @@ def try_stage(stage: ImageStage) -> None:
         )
 
     refused = run_as_it(command)
-    tell(refused.stderr.strip() or "nothing was said")
+    emit(refused.stderr.strip() or "nothing was said")
     expect(refused.returncode == 2 and "HOLDLINE_TOKEN" in refused.stderr, "no token: exit code 2")
     environment["HOLDLINE_TOKEN"] = TOKEN
-    tell(" ".join(command))
+    emit(" ".join(command))
     process = subprocess.Popen([*drop, *command], cwd="/data", env=environment)
     try:
         expect(until(lambda: run_as_it(health).returncode == 0), "it is healthy")
@@ -192,12 +192,12 @@ def until(true: Callable[[], bool], within_s: float = WAIT_S) -> bool:
 
 def expect(true: bool, what: str) -> None:  # noqa: FBT001 - reads as a sentence
     """Print a finding, or exit if it is bad."""
-    tell(f"{'ok' if true else 'NOT SO'}: {what}")
+    emit(f"{'ok' if true else 'NOT SO'}: {what}")
     if not true:
         sys.exit(1)
 
 
-def tell(line: str) -> None:
+def emit(line: str) -> None:
     """Print the current step."""
     print(f"try_image: {line}", flush=True)
 

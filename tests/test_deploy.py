@@ -26,7 +26,7 @@ from bot.tools import do_not_call as opt_outs
 from bot.workers import process as opening
 from bot.workers.supervisor import GRACE_S, STOP_S
 from operations.after_call import work
-from operations.record import record_keeper
+from operations.record import record_listener
 from scripts.try_image import instructions, stages_of
 
 ROOT = Path(__file__).parents[1]
@@ -305,7 +305,7 @@ def test_a_worker_has_time_for_all_its_waits_after_the_drain() -> None:
     bounds = (switchboard.GOODBYE_S, switchboard.CUT_S, worker.LEAVE_S, worker.BEGIN_S)
     behind = (server.CLOSE_S, opening.LAST_WORDS_S, work.LAST_S, opt_outs.CLOSE_S)
     # the batch being written, and those that wait
-    record = (record_keeper.LAST_S, record_keeper.LAST_S)
+    record = (record_listener.LAST_S, record_listener.LAST_S)
 
     assert sum((*bounds, *behind, *record)) <= STOP_S < GRACE_S
 

@@ -15,7 +15,7 @@ Answer: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[Any]]
 TakeWord: TypeAlias = Callable[[str], Awaitable[None]]
 """Takes a carrier's verdict on who picked up, in the carrier's words."""
 QUESTION: Final = "who picked up"
-MOST_EARLY: Final = 200  # verdicts on calls not begun or already ended (chosen)
+MAX_EARLY: Final = 200  # verdicts on calls not begun or already ended (chosen)
 
 
 class CarrierWords:
@@ -68,6 +68,6 @@ class CarrierWords:
             await take(answerer)
             return True
         self._early[call_ref] = answerer
-        while len(self._early) > MOST_EARLY:
+        while len(self._early) > MAX_EARLY:
             del self._early[next(iter(self._early))]
         return False

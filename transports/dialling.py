@@ -8,7 +8,7 @@ from typing import Final, Protocol, TypeVar, runtime_checkable
 
 from calls.dialled import DialVerdict, judge_dial
 from calls.leg_events import AnswererJudged, LegAnswered, LegEnded, LegOutcome
-from calls.leg_progress import LegFact
+from calls.leg_progress import LegEvent
 from calls.outbound import DialOutcome
 from fallbacks.failure import Failure, Kind, Scope, ServiceError
 
@@ -26,14 +26,14 @@ UNANSWERED: Final = frozenset({DialOutcome.BUSY, DialOutcome.NO_ANSWER, DialOutc
 """Outcomes for which the callee's side, or a carrier on the way, gives a SIP status."""
 
 
-MOST_REMEMBERED: Final = 1000  # dials; callbacks reach any process, also after a dial's end
+MAX_REMEMBERED: Final = 1000  # dials; callbacks reach any process, also after a dial's end
 Kept = TypeVar("Kept")
 
 
 def remember(kept: MutableMapping[str, Kept], key: str, value: Kept) -> None:
     """Keep a value; the oldest is dropped if there are too many."""
     kept[key] = value
-    while len(kept) > MOST_REMEMBERED:
+    while len(kept) > MAX_REMEMBERED:
         del kept[next(iter(kept))]
 
 
@@ -187,7 +187,7 @@ class HeardLeg:
     machine: bool = False
     sip_code: int | None = None
 
-    def after(self, fact: LegFact) -> "HeardLeg":
+    def after(self, fact: LegEvent) -> "HeardLeg":
         """Return this leg after one more event."""
         match fact:
             case LegAnswered():

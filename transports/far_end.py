@@ -5,7 +5,7 @@ from typing import Final
 
 from aiolimiter import AsyncLimiter
 
-from calls.keyed_entry import MOST_KEYS
+from calls.keyed_entry import MAX_KEYS
 from transports.leg import Clock
 
 
@@ -49,7 +49,7 @@ class Quiet:
 
 
 KEYS_PER_S: Final = 10.0  # ITU-T Q.24: a key takes at least 65 ms
-KEYS_CAP: Final = MOST_KEYS  # a delayed line delivers a whole entry at once
+KEYS_CAP: Final = MAX_KEYS  # a delayed line delivers a whole entry at once
 
 
 class FloodLimit:

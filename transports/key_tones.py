@@ -18,12 +18,12 @@ KEYS: Final[Mapping[str, tuple[int, int]]] = {
     for row, keys in zip(ROWS_HZ, ("123A", "456B", "789C", "*0#D"), strict=True)
     for key, column in zip(keys, COLUMNS_HZ, strict=True)
 }
-MOST_KEYS: Final = 32  # a card number has 19
+MAX_KEYS: Final = 32  # a card number has 19
 
 
 def key_tones(keys: str, *, rate_hz: int) -> bytes | None:
     """Return the keys' tones as 16-bit PCM; `None` for an invalid key or too many keys."""
-    if not keys or len(keys) > MOST_KEYS or any(key not in KEYS for key in keys):
+    if not keys or len(keys) > MAX_KEYS or any(key not in KEYS for key in keys):
         return None
     pause = bytes(round(PAUSE_S * rate_hz) * 2)
     return b"".join(_tone(*KEYS[key], rate_hz=rate_hz) + pause for key in keys)

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 from pipecat.transports.base_input import BaseInputTransport
 
 from calls.caller import is_dialable
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.handover import Destination, Handover
 from calls.resume import ResumePlace, ResumeState
 from transports.leg_output import LegOutput
@@ -61,7 +61,7 @@ class Leg(Protocol):
         """The call's earlier state, from another process or line; `None` for a new call."""
         ...
 
-    def tell_to(self, tell: Tell) -> None:
+    def tell_to(self, emit: Emit) -> None:
         """Report to the call once it exists, in place of the process."""
         ...
 
@@ -124,7 +124,7 @@ class PlainLeg:
         """Return the call's earlier state from the resume store."""
         return self.parked.state if self.parked else None
 
-    def tell_to(self, tell: Tell) -> None:
+    def tell_to(self, emit: Emit) -> None:
         """Ignore it: this line reports nothing."""
 
     async def answered(self) -> None:

@@ -15,7 +15,7 @@ from pipecat.processors.frame_processor import FrameDirection
 from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.utils.frame_queue import FrameQueue
 
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.line import CallerLine
 
 AUDIBLE = 164
@@ -37,7 +37,7 @@ class LineEnd:
         but: Frame types that do not count as an answer.
         sound: Gets every piece just before it is written.
         late: Gets the seconds by which available sound was sent too late.
-        tell: Takes events that a line reports during a call.
+        emit: Takes events that a line reports during a call.
         restored: Gets the seconds of an outage when the line is back.
     """
 
@@ -47,7 +47,7 @@ class LineEnd:
     but: tuple[type[OutputAudioRawFrame], ...] = ()
     sound: Callable[[bytes], None] | None = None
     late: Callable[[float], None] | None = None
-    tell: Tell | None = None
+    emit: Emit | None = None
     restored: Callable[[float], None] | None = None
 
 

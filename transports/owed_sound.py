@@ -67,9 +67,9 @@ class Unheard:
         return [frame for frame in frames if words or not isinstance(frame, TTSTextFrame)]
 
 
-LONGEST_WORD_S: Final = 1.5  # a played stretch longer than this without an end is no word
+MAX_WORD_S: Final = 1.5  # a played stretch longer than this without an end is no word
 HAIR_S: Final = 1e-6  # sums of pieces are inexact
-MOST_S: Final = 10.0  # a line that accepts sound for this long without an echo is not trusted
+MAX_S: Final = 10.0  # a line that accepts sound for this long without an echo is not trusted
 
 
 @dataclass(slots=True, eq=False)
@@ -119,7 +119,7 @@ class SentSound:
         if not self._stretches or self._stretches[-1].mark is not None:
             self._stretches.append(Stretch())
         self._stretches[-1].sound += sound
-        while self.length_s > MOST_S and len(self._stretches) > 1:
+        while self.length_s > MAX_S and len(self._stretches) > 1:
             self._stretches.popleft()
 
     def mark(self, name: str) -> None:
@@ -160,7 +160,7 @@ class SentSound:
     def _forget_whole_words(self) -> None:
         played = [stretch for stretch in self._stretches if stretch.played]
         whole = max((i + 1 for i, stretch in enumerate(played) if stretch.ends_word), default=0)
-        if self.again_s - self._length(played[:whole]) > LONGEST_WORD_S:
+        if self.again_s - self._length(played[:whole]) > MAX_WORD_S:
             whole = len(played)
         for _ in range(whole):
             self._stretches.popleft()

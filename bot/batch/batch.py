@@ -26,9 +26,9 @@ from bot.config.loading import load
 from bot.config.rungs import rung_of
 from bot.config.settings import Settings
 from bot.config.stages import RungSettings
-from bot.health.operator_desk import DEMO, addresses
+from bot.health.operator_control import DEMO, addresses
 from bot.health.policies import build_availability
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.transcript import Transcript
 from fallbacks.availability import AvailabilityTable
 from fallbacks.failure import ServiceError
@@ -113,7 +113,7 @@ def _lacks_key(stage: Stage, rung: Any) -> bool:
 
 PHONE_HZ: Final = 8000
 MAX_RECORDING_BYTES: Final = 100 << 20  # chosen: an hour and a half of 8 kHz, 16 bit
-LONGEST_TEXT: Final = 5000  # characters; chosen: six minutes of speech
+MAX_TEXT: Final = 5000  # characters; chosen: six minutes of speech
 
 T = TypeVar("T")
 
@@ -150,19 +150,19 @@ class Batch:
         settings: Settings,
         *,
         availability: AvailabilityTable | None = None,
-        tell: Tell = lambda _: None,
+        emit: Emit = lambda _: None,
     ) -> Self:
         """Return the configured ladders.
 
         Args:
             settings: The configuration.
             availability: What the calls know of the rungs; `None` outside a server.
-            tell: Takes the events.
+            emit: Takes the events.
         """
         known = availability or build_availability(settings, clock.monotonic())
         waits = settings.resilience.retry_settings()
         return cls(
-            settings=settings, retries=Retries(settings=waits, tell=tell, availability=known)
+            settings=settings, retries=Retries(settings=waits, emit=emit, availability=known)
         )
 
     async def transcribe(self, path: Path, *, language: str | None = None) -> Transcript:
@@ -257,9 +257,9 @@ def check_text(text: str) -> None:
     """
     if not any(item.isalnum() for item in text):
         raise UnusableInputError("TEXT has no words; give a sentence to say")
-    if len(text) > LONGEST_TEXT:
+    if len(text) > MAX_TEXT:
         raise UnusableInputError(
-            f"TEXT has {len(text)} characters; at most {LONGEST_TEXT}, so split it"
+            f"TEXT has {len(text)} characters; at most {MAX_TEXT}, so split it"
         )
 
 

@@ -32,7 +32,7 @@ from bot.health.policies import build_availability
 from bot.health.sharing import share_health
 from calls.events import Event
 from calls.transcript import Transcript
-from fallbacks.facts import RetryPlanned, RungChosen
+from fallbacks.events import RetryPlanned, RungChosen
 from fallbacks.failure import ServiceError
 from providers.provider import Stage
 
@@ -112,11 +112,11 @@ async def open_batch(config: Path | None, stage: Stage) -> AsyncIterator[Batch]:
     notes = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
     settings = await _usable_settings(config, stage, notes)
     availability = build_availability(settings, clock.monotonic())
-    tell = partial(_tell, notes)
-    async with share_health(settings, availability, tell=tell) as share:
+    emit = partial(_emit, notes)
+    async with share_health(settings, availability, emit=emit) as share:
         if share is not None:
             await share.look()  # use the knowledge of other processes from the first request on
-        yield Batch.of(settings, availability=availability, tell=tell)
+        yield Batch.of(settings, availability=availability, emit=emit)
 
 
 async def _usable_settings(config: Path | None, stage: Stage, notes: Console) -> Settings:
@@ -132,7 +132,7 @@ async def _usable_settings(config: Path | None, stage: Stage, notes: Console) ->
     raise missing
 
 
-def _tell(notes: Console, event: Event) -> None:
+def _emit(notes: Console, event: Event) -> None:
     """Print each retry and each change of rung, so that a wait is explained."""
     match event:
         case RetryPlanned():

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 from loguru import logger
 
 from bot.batch.batch import UnusableInputError
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import MessageTranscribed
 from calls.transcript import Transcript
 from fallbacks.failure import Scope, ServiceError
@@ -31,7 +31,7 @@ Transcribe: TypeAlias = Callable[[Path], Awaitable[Transcript]]
 
 @asynccontextmanager
 async def keep_messages_written(
-    folder: Path, transcribe: Transcribe, *, mine: Callable[[], bool], tell: Tell
+    folder: Path, transcribe: Transcribe, *, mine: Callable[[], bool], emit: Emit
 ) -> AsyncIterator[None]:
     """Transcribe what is in the folder while the block runs.
 
@@ -39,14 +39,14 @@ async def keep_messages_written(
         folder: The messages.
         transcribe: Uses the ladder of the recognisers.
         mine: Returns whether this process does it for the pool.
-        tell: Takes the events.
+        emit: Takes the events.
     """
 
     async def look() -> None:
         while True:
             wait_s = LOOK_S
             if mine():
-                wait_s = await _write_all(folder, transcribe, tell)
+                wait_s = await _write_all(folder, transcribe, emit)
             await asyncio.sleep(wait_s)
 
     async with at_work(messages=keep_running("writing messages down", look)):
@@ -59,7 +59,7 @@ def unwritten(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: path.stat().st_mtime)
 
 
-async def _write_all(folder: Path, transcribe: Transcribe, tell: Tell) -> float:
+async def _write_all(folder: Path, transcribe: Transcribe, emit: Emit) -> float:
     """Transcribe all messages; return how long to wait before the next check."""
     wait_s = LOOK_S
     for path in await asyncio.to_thread(unwritten, folder):
@@ -75,7 +75,7 @@ async def _write_all(folder: Path, transcribe: Transcribe, tell: Tell) -> float:
                 break
         else:
             await asyncio.to_thread(_keep, path, _fields(transcript))
-            tell(
+            emit(
                 MessageTranscribed(
                     provider=transcript.provider,
                     words=len(transcript.text.split()),

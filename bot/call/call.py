@@ -26,7 +26,7 @@ from bot.clock import utc_now
 from bot.config.agent import AgentSettings, RecordingSettings
 from calls.campaign_events import OutboundCallBegan
 from calls.cost import CostMeter, PriceTable
-from calls.entry import Numbering, Tell
+from calls.entry import Emit, Numbering
 from calls.events import CallEnded, CallFailed, CallStarted, Event
 from calls.resume import ResumeState
 from operations.crm.known_caller import KnownCaller
@@ -75,9 +75,9 @@ def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall
         numbers = Numbering(before.entries + UNKNOWN if before and before.call_id else 0)
         told = shared.briefs.agent(leg.facts.dial_id)
         agent = told or shared.settings.agent_for(leg.facts.called)
-        publish, meter = emitter.tell_for(call_id, numbers), CostMeter(prices)
+        publish, meter = emitter.emit_for(call_id, numbers), CostMeter(prices)
 
-        def tell(event: Event) -> None:
+        def emit(event: Event) -> None:
             for item in meter.handle(event):
                 publish(item)
 
@@ -86,7 +86,7 @@ def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall
             leg,
             call_id=call_id,
             agent=agent,
-            tell=tell,
+            emit=emit,
             numbers=numbers,
             answering=answering or agent.answering,
         )
@@ -104,7 +104,7 @@ class Call:
         *,
         call_id: str,
         agent: AgentSettings,
-        tell: Tell,
+        emit: Emit,
         numbers: Numbering,
         answering: AnsweringPlan | None = None,
     ) -> None:
@@ -115,7 +115,7 @@ class Call:
             leg: The caller's telephone, or the one that we dialled.
             call_id: Names the call.
             agent: The agent that answers.
-            tell: Takes the call's events.
+            emit: Takes the call's events.
             numbers: Numbers the call's entries.
             answering: For a call that we placed: what to say to a machine that picks up.
         """
@@ -123,7 +123,7 @@ class Call:
         self._shared = shared
         self._leg = leg
         self._agent = agent
-        self._emit = tell
+        self._emit = emit
         self._numbers = numbers
         self._before = leg.before
         self._answering = None if leg.before else answering
@@ -155,16 +155,16 @@ class Call:
         """Answer, talk, and return when no part of the call runs any more; raises nothing."""
         began = utc_now() - timedelta(seconds=self._shared.clock() - self._began_at)
         try:
-            self._leg.tell_to(self.tell)
+            self._leg.tell_to(self.emit)
             for fact in _first_facts(self._leg, self._agent.name, gap_s=self._gap_s, began=began):
-                self.tell(fact)
+                self.emit(fact)
             if self._shared.crm and not self._before:
                 number = self._leg.facts.other_party
-                self._known = KnownCaller(self._shared.crm, number, tell=self.tell)
+                self._known = KnownCaller(self._shared.crm, number, emit=self.emit)
             await self._talk()
         except Exception as broken:  # noqa: BLE001 - one call's mistake ends that call alone
             self._reason = "failed"
-            self.tell(_failure("call", broken))
+            self.emit(_failure("call", broken))
             logger.opt(exception=broken).error("call {} failed", self.call_id)
             if self._pipeline is None:  # no pipeline exists that could speak
                 await take_step("the apology", apologise(self._leg), call_id=self.call_id)
@@ -182,7 +182,7 @@ class Call:
         if self._leg.parked and self.reason != LINE_LOST:
             await take_step("forgetting the call", self._leg.parked.forget(), call_id=call_id)
         length_s = self._shared.clock() - self._began_at
-        self.tell(CallEnded(reason=self.reason, length_s=length_s))
+        self.emit(CallEnded(reason=self.reason, length_s=length_s))
         await take_step("hanging up", self._leg.hang_up(self.reason), call_id=call_id)
         if pipeline:
             await take_step("keeping a callback", pipeline.requests.close(), call_id=call_id)
@@ -214,7 +214,7 @@ class Call:
             self._leg,
             self._agent,
             call_id=self.call_id,
-            tell=self.tell,
+            emit=self.emit,
             end=self._end_for_good,
             answering=self._answering,
         )
@@ -247,7 +247,7 @@ class Call:
             return
         except Exception as broken:  # noqa: BLE001 - raising here would destroy the pipeline
             self._reason = "failed"
-            self.tell(_failure("leg", broken))
+            self.emit(_failure("leg", broken))
             logger.opt(exception=broken).error("call {} was not answered", self.call_id)
             await self.cancel("failed")
             return
@@ -295,13 +295,13 @@ class Call:
             return
         where = frame.processor.name if frame.processor else "pipeline"
         self._reason = "failed"
-        self.tell(_failure(where, frame.exception))
+        self.emit(_failure(where, frame.exception))
         sorry = TTSSpeakFrame(SORRY, append_to_context=False)
         sorry.interruptible = False
         await pipeline.tts.queue_frame(sorry)
         await pipeline.tts.queue_frame(EndFrame())
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         """Emit an event of this call, and send it to the leg's screen if it has one."""
         self._emit(event)
         try:

@@ -13,7 +13,7 @@ from loguru import logger
 
 from bot.clock import Clock
 from bot.config.agent import AgentSettings
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import AgentSaid, CallRecorded, Event
 from calls.stereo import Stereo
 from operations.record.voicemails import MessageFile
@@ -158,14 +158,14 @@ def recording_of(
     )
 
 
-def watched(tell: Tell, recording: CallRecording) -> Tell:
-    """Return a `tell` that also tells the recording what was said."""
+def watched(emit: Emit, recording: CallRecording) -> Emit:
+    """Return a `emit` that also tells the recording what was said."""
 
     def tell_and_note(event: Event) -> None:
-        tell(event)
+        emit(event)
         recorded = recording.note(event)
         if recorded:
-            tell(recorded)
+            emit(recorded)
 
     return tell_and_note
 

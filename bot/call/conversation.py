@@ -22,12 +22,12 @@ from bot.call.models import VoiceModels
 from bot.clock import Clock
 from bot.config.agent import AgentSettings, system_text
 from bot.config.settings import TurnSettings
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import ContextShortened, Event
 from calls.line import CallerLine
 from calls.resume import OwedWords
 from calls.turn import Turn
-from fallbacks.facts import AttemptFailed, StageExhausted
+from fallbacks.events import AttemptFailed, StageExhausted
 from processors.answering.context_window import SUMMARY_KEEPS, Memory
 from processors.answering.window_rules import SUMMARY, estimate
 from processors.hearing.stage import SttStage
@@ -76,7 +76,7 @@ class Dialogue:
         line: The caller's.
         floor: Of the call.
         turn: In progress.
-        tell: Takes the events of judged pauses, dictation and summaries.
+        emit: Takes the events of judged pauses, dictation and summaries.
         clock: Monotonic, in seconds.
     """
 
@@ -92,7 +92,7 @@ class Dialogue:
         line: CallerLine,
         floor: Floor,
         turn: Turn,
-        tell: Tell,
+        emit: Emit,
         clock: Clock,
     ) -> None:
         self._clock = clock
@@ -110,13 +110,13 @@ class Dialogue:
             turn=turn,
             asked=lambda: self.memory.last_said,
             clock=clock,
-            tell=tell,
+            emit=emit,
         )
-        detector = models.turn_detector(settings, self.vad, judges=judges, clock=clock, tell=tell)
+        detector = models.turn_detector(settings, self.vad, judges=judges, clock=clock, emit=emit)
         stop = turn_stop(detector, pending=stt.words_owed)
         stop.more_s, stop.cut = dictation.left_s, self.asides.has_cut
         self.pair = make_pair(
-            agent, settings, memory=self.memory, vad=self.vad, stop=stop, tell=tell
+            agent, settings, memory=self.memory, vad=self.vad, stop=stop, emit=emit
         )
         self.asides.echoes = self.echo.heard_lately
         self.asides.partial = self.pair.assistant().aggregation_string
@@ -151,7 +151,7 @@ def make_pair(
     memory: Memory,
     vad: VADAnalyzer,
     stop: TurnStop,
-    tell: Tell,
+    emit: Emit,
 ) -> LLMContextAggregatorPair:
     """Return the two processors that fill a memory, and report summaries of it."""
     # Pipecat itself ends a turn after this silence.
@@ -168,7 +168,7 @@ def make_pair(
     )
 
     async def applied(*_: object) -> None:
-        tell(
+        emit(
             ContextShortened(
                 how="summarised",
                 tokens_before=memory.tokens_before,

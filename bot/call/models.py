@@ -22,7 +22,7 @@ from pipecat.utils.context.word_completion_tracker import WordCompletionTracker
 
 from bot import clock
 from bot.config.settings import TurnSettings
-from calls.entry import Tell
+from calls.entry import Emit
 from processors.turn.detector import WIDTH, DetectorSettings, TurnDetector, TurnJudges
 from processors.turn.echo import EchoEar
 from processors.turn.sound_path import Faintness
@@ -151,7 +151,7 @@ class VoiceModels:
         *,
         judges: TurnJudges,
         clock: Callable[[], float],
-        tell: Tell,
+        emit: Emit,
     ) -> TurnDetector:
         """Return an end-of-turn detector for one call.
 
@@ -160,7 +160,7 @@ class VoiceModels:
             vad: The call's voice activity detector.
             judges: Run the turn model for all calls.
             clock: Monotonic, in seconds.
-            tell: Takes the event of each judged pause.
+            emit: Takes the event of each judged pause.
         """
         settings = DetectorSettings(
             unfinished_s=turn.smart_turn_stop_s,
@@ -175,7 +175,7 @@ class VoiceModels:
             settings=settings,
             judges=judges,
             clock=clock,
-            tell=tell,
+            emit=emit,
         )
 
 
@@ -217,7 +217,7 @@ async def _judge_once(models: VoiceModels, judges: TurnJudges) -> None:
     vad = models.vad(turn)
     vad.set_sample_rate(RATES_HZ[-1])
     detector = models.turn_detector(
-        turn, vad, judges=judges, clock=clock.monotonic, tell=lambda event: None
+        turn, vad, judges=judges, clock=clock.monotonic, emit=lambda event: None
     )
     detector.set_sample_rate(RATES_HZ[-1])
     for _ in range(PIECES):

@@ -19,7 +19,7 @@ from bot.call.shared import Shared
 from bot.clock import Clock
 from bot.config.agent import AgentSettings
 from calls.caller import clean
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.line import CallerLine
 from calls.turn import Turn
 from processors.answering.stage import LlmStage
@@ -110,7 +110,7 @@ def person_words(shared: Shared, language: str, *, rate_hz: int) -> PersonWords 
 class PersonCall:
     """The leg of a person who has picked up, with the agent's voice and, later, the caller.
 
-    person = PersonCall(shared, leg, agent, language="en", turn=turn, tell=tell)
+    person = PersonCall(shared, leg, agent, language="en", turn=turn, emit=emit)
     running = group.create_task(person.run(gone=gone, key=pressed, word=said))
     await person.brief("It is about a bill.")
     await person.join(waiting.play, caller_rate_hz=8000)
@@ -122,7 +122,7 @@ class PersonCall:
         agent: Who speaks.
         language: The agent's: the person is not the caller.
         turn: Of the call: no two of its attempts share a number.
-        tell: Takes the events of the voices.
+        emit: Takes the events of the voices.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class PersonCall:
         *,
         language: str,
         turn: Turn,
-        tell: Tell,
+        emit: Emit,
     ) -> None:
         self._leg = leg
         self._texts = shared.last_resort.texts(language)
@@ -149,7 +149,7 @@ class PersonCall:
         self._tts = TtsStage(
             shared.rungs("tts", agent, sample_rate_hz=rate_hz),
             policy=shared.policies["tts"],
-            tell=tell,
+            emit=emit,
             clock=shared.clock,
             turn=own_turn,
             line=line,

@@ -30,7 +30,7 @@ from bot.tools.built_in import Tools
 from bot.tools.caller_requests import CallerRequests
 from bot.tools.do_not_call import DoNotCallRequests
 from bot.tools.toolbox import LateResults
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import Event
 from calls.leg_events import LineRestored
 from calls.line import CallerLine
@@ -88,7 +88,7 @@ class CallPipeline:
         leg: The caller's telephone.
         agent: Who answers.
         call_id: Names the caller's messages and callbacks.
-        tell: Takes the call's events.
+        emit: Takes the call's events.
         end: Ends the call when its goodbye is not heard.
         answering: For a call that we placed: what to say to a machine; `None` without
             detection.
@@ -101,7 +101,7 @@ class CallPipeline:
         agent: AgentSettings,
         *,
         call_id: str,
-        tell: Tell,
+        emit: Emit,
         end: End,
         answering: AnsweringPlan | None = None,
     ) -> None:
@@ -112,8 +112,8 @@ class CallPipeline:
         self.recording = recording_of(
             agent, leg, self._settings.logs.dir, call_id=call_id, clock=shared.clock
         )
-        self.outside = watched(tell, self.recording) if self.recording else tell
-        self._listeners: Sequence[Tell] = ()
+        self.outside = watched(emit, self.recording) if self.recording else emit
+        self._listeners: Sequence[Emit] = ()
         self.turn = turn_of(leg, budget_s=self._settings.latency.budget_s)
         self.line = CallerLine()
         self.floor = Floor(self.line)
@@ -123,7 +123,7 @@ class CallPipeline:
         self._make_farewell()
         self._make_optional(answering)
         self.opt_out = opt_out_for(
-            shared, leg, call_id=call_id, turn=lambda: self.turn.number, tell=self.outside
+            shared, leg, call_id=call_id, turn=lambda: self.turn.number, emit=self.outside
         )
         self._observe_line()
         self._make_tools()
@@ -131,22 +131,22 @@ class CallPipeline:
         observers = [self.observer, *captions_for(leg)]
         self.worker = make_worker(self._listed(), observers, rate_hz=leg.facts.sample_rate_hz)
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         """Publish an event outside the call, then to the parts that follow the call's events."""
         self.outside(event)
         for listen in self._listeners:
             listen(event)
 
     def _make_stages(self) -> None:
-        shared, agent, tell = self._shared, self._agent, self.tell
+        shared, agent, emit = self._shared, self._agent, self.emit
         policies, now, turn = shared.policies, self._clock, self.turn
         cleaning = SpokenTextRule(**agent.spoken_text.model_dump())
         rungs = partial(shared.rungs, agent=agent, sample_rate_hz=self._leg.facts.sample_rate_hz)
-        self.stt = SttStage(rungs("stt"), policy=policies["stt"], tell=tell, clock=now, turn=turn)
+        self.stt = SttStage(rungs("stt"), policy=policies["stt"], emit=emit, clock=now, turn=turn)
         self.llm = LlmStage(
             cast("Mapping[str, Model]", rungs("llm")),
             policy=policies["llm"],
-            tell=tell,
+            emit=emit,
             clock=now,
             turn=turn,
             window_tokens=room_tokens(agent),
@@ -156,7 +156,7 @@ class CallPipeline:
         self.tts = TtsStage(
             self._voices,
             policy=policies["tts"],
-            tell=tell,
+            emit=emit,
             clock=now,
             turn=turn,
             line=self.line,
@@ -169,11 +169,11 @@ class CallPipeline:
             models=self._shared.models,
             judges=self._shared.judges,
             stt=self.stt,
-            speech=self.tts.agenda.speech,
+            speech=self.tts.queue.speech,
             line=self.line,
             floor=self.floor,
             turn=self.turn,
-            tell=self.tell,
+            emit=self.emit,
             clock=self._clock,
         )
 
@@ -210,7 +210,7 @@ class CallPipeline:
             line=self.line,
             floor=self.floor,
             turn=self.turn,
-            tell=self.tell,
+            emit=self.emit,
             clock=self._clock,
         )
         if Step.LOCAL in hold.steps:
@@ -236,13 +236,13 @@ class CallPipeline:
             length=CallLength(max_call_s=agent.max_call_s - lasted_s, words=agent.farewell),
             farewell=self.farewell,
             floor=self.floor,
-            tell=self.outside,
+            emit=self.outside,
             clock=self._clock,
         )
 
     def _make_optional(self, answering: AnsweringPlan | None) -> None:
         """Build what only some calls have."""
-        shared, leg, agent, tell = self._shared, self._leg, self._agent, self.outside
+        shared, leg, agent, emit = self._shared, self._leg, self._agent, self.outside
         self.transfer = self.answerer = None
         if agent.destinations or agent.keys:
             self.transfer = Transfer(
@@ -259,14 +259,14 @@ class CallPipeline:
                     line=self.line,
                     floor=self.floor,
                     turn=self.turn,
-                    tell=tell,
+                    emit=emit,
                     clock=self._clock,
                 ),
                 silence=self.silence,
                 hold_line=self.hold_line,
                 requests=self.requests,
                 turn=self.turn,
-                tell=tell,
+                emit=emit,
             )
             self.requests.reach = self.transfer.connect
         if answering:
@@ -276,7 +276,7 @@ class CallPipeline:
                 part=partial(self.farewell.part, final=True),
                 excuse=self.silence.excuse,
                 remember=partial(self.dialogue.add, "user"),
-                tell=tell,
+                emit=emit,
                 clock=self._clock,
                 speech=shared.models.vad(self._settings.turn),
             )
@@ -297,7 +297,7 @@ class CallPipeline:
             provider_of=partial(active_rung, self.stt, self.llm, self.tts),
             floor=self.floor,
             turn=self.turn,
-            tell=self.tell,
+            emit=self.emit,
             clock=self._clock,
         )
         self._leg.output().line_end = LineEnd(
@@ -307,7 +307,7 @@ class CallPipeline:
             but=(ClipAudioRawFrame, WaitingSound),
             sound=hear_agent,
             late=self._shared.late_at_line,
-            tell=self.outside,
+            emit=self.outside,
             restored=lambda after_s: self.outside(LineRestored(after_s=round(after_s, 3))),
         )
         talk = self.dialogue
@@ -332,7 +332,7 @@ class CallPipeline:
             self._agent,
             note_callback=self.requests.note_callback,
             turn=lambda: self.turn.number,
-            tell=self.outside,
+            emit=self.outside,
             clock=self._clock,
             speaking=lambda: self._agent_sounds() or decision.holding,
             people=self.transfer,
@@ -347,7 +347,7 @@ class CallPipeline:
     def _listed(self) -> list[FrameProcessor]:
         """Return the processors, from the caller's audio to what the caller hears."""
         leg, agent, transfer, talk = self._leg, self._agent, self.transfer, self.dialogue
-        window = partial(ContextWindow, limit_tokens=room_tokens(agent), tell=self.outside)
+        window = partial(ContextWindow, limit_tokens=room_tokens(agent), emit=self.outside)
         return [
             leg.input(),  # the caller's audio, 20 ms at a time
             *([transfer.sound] if transfer else []),  # the caller's audio to a person
@@ -355,7 +355,7 @@ class CallPipeline:
             *([self.answerer] if self.answerer else []),  # who picked up
             # The voices follow the caller's language.
             *language_for(self._shared, leg, agent, voices=self._voices, phrases=self.phrases),
-            CallerWords(tell=self.outside, asides=talk.asides),  # bounds words, drops asides
+            CallerWords(emit=self.outside, asides=talk.asides),  # bounds words, drops asides
             SoundWindows(  # pieces that are long enough for the VAD
                 self.floor, quiet=lambda: talk.vad.quiet, hear=self._hear
             ),
@@ -433,7 +433,7 @@ def captions_for(leg: Leg) -> list[BaseObserver]:
 
 
 def opt_out_for(
-    shared: Shared, leg: Leg, *, call_id: str, turn: Callable[[], int], tell: Tell
+    shared: Shared, leg: Leg, *, call_id: str, turn: Callable[[], int], emit: Emit
 ) -> DoNotCallRequests | None:
     """Return what lists the other party's number; `None` if this process places no calls."""
     facts = leg.facts
@@ -444,7 +444,7 @@ def opt_out_for(
         as_dialled(facts.other_party, region=shared.settings.server.region),
         call_id=call_id,
         turn=turn,
-        tell=tell,
+        emit=emit,
         utc_s=lambda: clock.utc_now().timestamp(),
         dial_id=facts.dial_id,
     )

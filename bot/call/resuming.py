@@ -65,12 +65,12 @@ def state_of(
         unsure: How many of the last words may not have been heard.
         now: On the same clock.
     """
-    talk, agenda = pipeline.dialogue, pipeline.tts.agenda
+    talk, queue = pipeline.dialogue, pipeline.tts.queue
     messages = [dict(said) for said in talk.memory.messages if isinstance(said, dict)]
-    speech = agenda.speech
+    speech = queue.speech
     partial = talk.pair.assistant().aggregation_string()
     # Part of an answer still has to be heard.
-    speaks = agenda.in_reply or not agenda.empty or pipeline.floor.agent_sounds(now)
+    speaks = queue.in_reply or not queue.empty or pipeline.floor.agent_sounds(now)
     heard = [said.get("content") for said in messages[speech.since :] if _is_spoken(said)]
     return ResumeState(
         call_id=call_id,
@@ -85,7 +85,7 @@ def state_of(
         said=speech.text if speaks else "",
         heard=without_last(" ".join([*map(str, heard), partial]).strip(), unsure) if speaks else "",
         partial=without_last(partial, unsure),
-        written=not agenda.in_reply,
+        written=not queue.in_reply,
         tools=pipeline.tools.box.kept,
     )
 

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from loguru import logger
 
 from bot.exits import CommandError
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import CallRefused
 from transports.leg import Leg
 from transports.pool import DRAINING, SwitchboardFullError
@@ -42,7 +42,7 @@ class Switchboard:
         ended: How many calls have ended.
     """
 
-    def __init__(self, *, seats: int, make_call: Callable[[Leg], RunningCall], tell: Tell) -> None:
+    def __init__(self, *, seats: int, make_call: Callable[[Leg], RunningCall], emit: Emit) -> None:
         self._seats = seats
         self._make_call = make_call
         self._taken = 0
@@ -51,7 +51,7 @@ class Switchboard:
         self._waiting: asyncio.Timeout | None = None  # the timeout of the current wait in `close`
         self._empty = asyncio.Event()
         self._empty.set()
-        self.tell = tell
+        self.emit = emit
         self.calls: dict[str, RunningCall] = {}
         self.ended = 0
 
@@ -83,7 +83,7 @@ class Switchboard:
             SwitchboardFullError: No seat is free, or the process is closing; the leg is untouched.
         """
         if not self.open:
-            self.tell(CallRefused(transport=leg.facts.transport, reason=self.why_closed))
+            self.emit(CallRefused(transport=leg.facts.transport, reason=self.why_closed))
             raise SwitchboardFullError(
                 "All our lines are busy. Please call again in a few minutes."
             )

@@ -20,7 +20,7 @@ from bot.call.shared import Shared
 from bot.config.agent import CALLBACK, PERSON, AgentSettings, DestinationSettings
 from bot.config.rungs import spoken
 from bot.tools.caller_requests import CallerRequests
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.handover import Destination, Handover
 from calls.leg_events import CallerReturned, HandedOver, PersonBriefed
 from calls.turn import Turn
@@ -63,7 +63,7 @@ class Transfer:
         hold_line: Speaks when an answer is late, and reads the outage menu.
         requests: Takes a callback, and ends the call.
         turn: In progress.
-        tell: Takes the events.
+        emit: Takes the events.
     """
 
     def __init__(
@@ -80,13 +80,13 @@ class Transfer:
         hold_line: HoldLine,
         requests: CallerRequests,
         turn: Turn,
-        tell: Tell,
+        emit: Emit,
     ) -> None:
         self.waiting, self.sound = waiting, JoinedSound()
         waiting.on_key = self._pressed
         self.shared, self.leg, self.agent = shared, leg, agent
         self._silence, self._hold_line, self.requests = silence, hold_line, requests
-        self.turn, self.tell = turn, tell
+        self.turn, self.emit = turn, emit
         self.calls_people = shared.people.for_caller(leg.facts.transport)
         self.language = spoken(agent.language, "tts")  # the person is not the caller
         self._call_id, self._llm, self._memory = call_id, llm, memory
@@ -282,7 +282,7 @@ class TransferAttempt:
         self._to = to
         self._ring_s = ring_s
         self._reason = reason
-        self._tell = transfer.tell
+        self._emit = transfer.emit
         self._now = transfer.shared.clock
         self._began_at = self._now()
         self._told = False
@@ -368,7 +368,7 @@ class TransferAttempt:
             transfer.agent,
             language=transfer.language,
             turn=transfer.turn,
-            tell=self._tell,
+            emit=self._emit,
         )
         running = self._person.run(
             gone=lambda: self._tasks.report(decision.person_gone),
@@ -388,7 +388,7 @@ class TransferAttempt:
         if self._person:
             await self._person.brief(said.text if said else "", again=again)
         if said and not again:
-            self._tell(PersonBriefed(destination=self._to.name, by=said.by, took_s=said.took_s))
+            self._emit(PersonBriefed(destination=self._to.name, by=said.by, took_s=said.took_s))
         return self._decision.briefed
 
     async def _join(self) -> Report:
@@ -402,7 +402,7 @@ class TransferAttempt:
         await waiting.say(Situation.TOGETHER)
         rate_hz = transfer.leg.facts.sample_rate_hz
         transfer.sound.take = await person.join(waiting.play, caller_rate_hz=rate_hz)
-        self._tell_outcome("connected")
+        self._emit_outcome("connected")
         return partial(self._decision.joined, ok=True)
 
     def _person_said(self, answer: str) -> None:
@@ -421,13 +421,13 @@ class TransferAttempt:
     async def _let_go(self) -> None:
         """End our part of the call after a blind transfer."""
         self._transfer.waiting.hold(on=False)
-        self._tell_outcome("connected")
+        self._emit_outcome("connected")
         await self._transfer.requests.hang_up(REASON)
 
     async def _come_back(self, outcome: Handover) -> None:
         """Return to the agent, which says that the transfer failed."""
         self._transfer.return_to_agent()
-        self._tell_outcome(outcome)
+        self._emit_outcome(outcome)
         await self._transfer.waiting.say(Situation.NOT_REACHED)
         if not self.from_menu:
             await self._transfer.waiting.say(Situation.OFFER_CALLBACK)
@@ -435,17 +435,17 @@ class TransferAttempt:
     async def _take_back(self) -> None:
         """Return to the agent: the person has left."""
         self._transfer.return_to_agent()
-        self._tell(CallerReturned(destination=self._to.name, talked_s=self._decision.talked_s))
+        self._emit(CallerReturned(destination=self._to.name, talked_s=self._decision.talked_s))
         if not self.from_menu:
             # this also asks whether there is anything else
             await self._transfer.waiting.say(Situation.BACK)
         if self._person:
             await self._person.hang_up("person_hung_up")  # a carrier may take seconds for it
 
-    def _tell_outcome(self, outcome: Handover) -> None:
+    def _emit_outcome(self, outcome: Handover) -> None:
         if not self._told:
             self._told = True
-            self._tell(
+            self._emit(
                 HandedOver(
                     turn=self._transfer.turn.number,
                     destination=self._to.name,

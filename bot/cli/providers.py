@@ -27,6 +27,6 @@ def command(
     if action not in (None, "reset") or (action is None) != (name is None):
         raise UsageError(f'providers takes nothing or "reset NAME", not "{action} {name or ""}"')
     settings = load(config, keys=False).settings
-    from bot.health.operator_desk import reset, show  # noqa: PLC0415 - after the configuration's errors
+    from bot.health.operator_control import reset, show  # noqa: PLC0415 - after the configuration's errors
 
     asyncio.run(reset(settings, name) if name else show(settings))

@@ -18,10 +18,10 @@ from bot.config.agent import AgentSettings
 from bot.config.rungs import DETECTED, rung_of
 from bot.config.settings import Settings
 from bot.config.stages import RungSettings
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import Event
 from calls.operations_events import ClipsRendered
-from fallbacks.facts import RetryPlanned
+from fallbacks.events import RetryPlanned
 from fallbacks.failure import Failure, ServiceError
 from operations.keep_running import at_work, keep_running
 from operations.retrying import Retries
@@ -158,7 +158,7 @@ async def keep_clips(
     rendering = partial(
         render_missing, settings, utterances, store, retries=retries, go=_Quiet(quiet).wait
     )
-    keeping = partial(_keep, rendering, retries.tell)
+    keeping = partial(_keep, rendering, retries.emit)
     async with at_work(clips=keep_running("rendering clips", keeping)):
         yield
 
@@ -177,14 +177,14 @@ class _Quiet:
             self._looks = self._looks + 1 if self._quiet() else 0
 
 
-async def _keep(rendering: Callable[[], AsyncIterator[Rendered]], tell: Tell) -> None:
+async def _keep(rendering: Callable[[], AsyncIterator[Rendered]], emit: Emit) -> None:
     complete = False
     while not complete:
-        complete = await _complete(rendering(), tell)
+        complete = await _complete(rendering(), emit)
         await asyncio.sleep(0.0 if complete else AGAIN_S)
 
 
-async def _complete(rendering: AsyncIterator[Rendered], tell: Tell) -> bool:
+async def _complete(rendering: AsyncIterator[Rendered], emit: Emit) -> bool:
     """Render; return whether all clips exist now."""
     complete, rendered, failed = True, 0, 0
     try:
@@ -197,7 +197,7 @@ async def _complete(rendering: AsyncIterator[Rendered], tell: Tell) -> bool:
         complete = False
         logger.opt(exception=broken).warning("clips could not be rendered")
     if rendered or failed:
-        tell(ClipsRendered(clips=rendered, failed=failed, complete=complete))
+        emit(ClipsRendered(clips=rendered, failed=failed, complete=complete))
     return complete
 
 
@@ -207,7 +207,7 @@ async def render_all(settings: Settings) -> bool:
     utterances = await asyncio.to_thread(load_utterances, settings.hold.utterances)
     rendered, errors = Counter[str](), dict[str, str]()
     folder = clips_folder(settings)
-    retries = Retries(settings=settings.resilience.retry_settings(), tell=partial(_tell, console))
+    retries = Retries(settings=settings.resilience.retry_settings(), emit=partial(_emit, console))
     rendering = render_missing(settings, utterances, ClipStore(folder), retries=retries)
     async for item in rendering:
         if item.error:
@@ -224,7 +224,7 @@ async def render_all(settings: Settings) -> bool:
     return not errors
 
 
-def _tell(console: Console, event: Event) -> None:
+def _emit(console: Console, event: Event) -> None:
     """Print each planned retry, so that a wait is explained."""
     if isinstance(event, RetryPlanned):
         console.print(f"{event.provider}: {event.kind.value}; retry in {event.wait_s:.0f} s")

@@ -18,8 +18,8 @@ from bot.config.values import (
     Section,
     Text,
 )
-from calls.handover import LONGEST_RING_S
-from calls.keyed_entry import MOST_KEYS
+from calls.handover import MAX_RING_S
+from calls.keyed_entry import MAX_KEYS
 from processors.answerer.answerer_rules import AnsweringPlan
 from processors.turn.dictation_rules import PAUSE_S
 
@@ -119,8 +119,8 @@ class ToolSettings(Section):
     def _whole(self) -> Self:
         if self.parameters.get("type") != "object":
             raise ValueError("`parameters` must be a JSON schema of type object")
-        if any(length not in range(1, MOST_KEYS + 1) for length in self.digits_asked):
-            raise ValueError(f"`digits` must be a whole number from 1 to {MOST_KEYS}")
+        if any(length not in range(1, MAX_KEYS + 1) for length in self.digits_asked):
+            raise ValueError(f"`digits` must be a whole number from 1 to {MAX_KEYS}")
         if self.entry_point and self.url:
             raise ValueError("give `entry_point` or `url`, not both")
         if not self.entry_point and not (self.name and self.description and self.url):
@@ -142,7 +142,7 @@ class DestinationSettings(Section):
     """A telephone number, or a SIP address."""
     warm: bool = False
     """Call the person first. They hear what the call is about, and accept or decline."""
-    ring_s: Seconds = Field(default=RING_S, le=LONGEST_RING_S)
+    ring_s: Seconds = Field(default=RING_S, le=MAX_RING_S)
     """How long the destination may ring."""
 
 

@@ -11,7 +11,7 @@ Key: TypeAlias = tuple[str | int, ...]
 """Path of a value: `("stages", "tts", 1, "kind")`."""
 
 MASK: Final = "********"
-LONGEST_CHARACTERS: Final = 60  # of a value shown in a message
+MAX_CHARACTERS: Final = 60  # of a value shown in a message
 SECRET_KEY: Final = re.compile(
     r"(^|[_-])((api|access|private|subscription)[_-]?key|(auth|access|bot)?[_-]?token"
     r"|(api[_-]?)?secret|passw(or)?d|credentials?|authorization|cookie)$",
@@ -85,4 +85,4 @@ def shown(value: Any, key: Key = ()) -> str:
     if isinstance(value, (list, tuple)):
         return "a list" if value else "empty"
     text = without_secrets(json.dumps(value, ensure_ascii=False, default=str))
-    return text if len(text) <= LONGEST_CHARACTERS else f"{text[:LONGEST_CHARACTERS]}…"
+    return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]}…"

@@ -11,7 +11,7 @@ from typing import Final
 from bot import clock
 from bot.config.settings import Settings
 from bot.config.stages import STAGES, RungSettings
-from calls.entry import Tell
+from calls.entry import Emit
 from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.ladder import Allowance, ClauseRule, EarlyBudget, Pace, StagePolicy
 from fallbacks.lag import Lag
@@ -141,16 +141,16 @@ def credential(rung: RungSettings) -> str:
 
 @asynccontextmanager
 async def rest_breakers(
-    availability: AvailabilityTable, *, tell: Tell, clock: Callable[[], float]
+    availability: AvailabilityTable, *, emit: Emit, clock: Callable[[], float]
 ) -> AsyncIterator[None]:
     """Advance the breakers with time while the block runs."""
-    resting = partial(_tick, availability, tell=tell, clock=clock)
+    resting = partial(_tick, availability, emit=emit, clock=clock)
     async with at_work(breakers=keep_running("resting the breakers", resting)):
         yield
 
 
-async def _tick(availability: AvailabilityTable, *, tell: Tell, clock: Callable[[], float]) -> None:
+async def _tick(availability: AvailabilityTable, *, emit: Emit, clock: Callable[[], float]) -> None:
     while True:
         for fact in availability.tick(clock()):
-            tell(fact)
+            emit(fact)
         await asyncio.sleep(LOOK_S)

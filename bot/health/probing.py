@@ -9,10 +9,10 @@ from typing import Final, TypeAlias
 from loguru import logger
 
 from bot.clock import Clock
-from calls.entry import Tell
+from calls.entry import Emit
 from fallbacks.availability import AvailabilityTable, RungAvailability
 from fallbacks.breaker import Permit
-from fallbacks.facts import AttemptFailed, ProviderProbed
+from fallbacks.events import AttemptFailed, ProviderProbed
 from fallbacks.failure import Failure, Kind, failed
 from fallbacks.lag import Lag
 from fallbacks.probing import Probe, ProbeSettings, Probing, is_doubted
@@ -68,7 +68,7 @@ class Prober:
         *,
         availability: AvailabilityTable,
         settings: ProbeSettings,
-        tell: Tell,
+        emit: Emit,
         clock: Clock,
         leads: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -78,7 +78,7 @@ class Prober:
             rung: The rung to probe, with its own key.
             availability: What all calls know of the rung.
             settings: How often to probe.
-            tell: Takes the events.
+            emit: Takes the events.
             clock: Monotonic.
             leads: Returns whether this process probes; another one may do it for both.
         """
@@ -86,7 +86,7 @@ class Prober:
         self.lag = Lag()
         self._rung = rung
         self._availability = availability
-        self._tell = tell
+        self._emit = emit
         self._clock = clock
         self._leads = leads
         self._probing = Probing(now=clock(), settings=settings)
@@ -139,7 +139,7 @@ class Prober:
             took_s=now - began_s,
             error=OURS if ours else printable(failure.reason or failure.kind) if failure else "",
         )
-        self._tell_probe(self.last)
+        self._emit_probe(self.last)
         if ours:
             self.availability.breaker.take_back(permit)
         else:
@@ -189,7 +189,7 @@ class Prober:
         if failure is not None:
             if now >= self.availability.served_until:
                 reason = f"probe: {printable(failure.reason)}"
-                self._tell(AttemptFailed.of(replace(failure, reason=reason)))
+                self._emit(AttemptFailed.of(replace(failure, reason=reason)))
             facts = self._availability.failed(permit, failure, now=now)
         elif counts:
             place = (self._rung.stage, self._rung.name)
@@ -198,10 +198,10 @@ class Prober:
             self.availability.breaker.take_back(permit)  # it only connected, which proves no work
             facts = ()
         for fact in facts:
-            self._tell(fact)
+            self._emit(fact)
 
-    def _tell_probe(self, probed: Probed) -> None:
-        self._tell(
+    def _emit_probe(self, probed: Probed) -> None:
+        self._emit(
             ProviderProbed(
                 stage=self._rung.stage,
                 provider=self._rung.name,

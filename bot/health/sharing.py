@@ -18,10 +18,10 @@ from bot.config.database_urls import LOCAL, SHARES
 from bot.config.rungs import spoken
 from bot.config.settings import Settings
 from bot.health.policies import credential
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import ShareLost, ShareRegained
 from fallbacks.availability import AvailabilityTable, RungAvailability
-from fallbacks.facts import RungFollowed
+from fallbacks.events import RungFollowed
 from fallbacks.shared_health import Aspect, BoardWord, SharedRung
 from operations.database.database import StorageError
 from operations.database.provider_board import ProviderBoard
@@ -69,11 +69,11 @@ def _within(sight: _Sight) -> float:
 class Share:
     """One process's side of the shared board."""
 
-    def __init__(self, rungs: Iterable[SharedRung], *, board: ProviderBoard, tell: Tell) -> None:
+    def __init__(self, rungs: Iterable[SharedRung], *, board: ProviderBoard, emit: Emit) -> None:
         """Share the health of these rungs, each at its place on the board."""
         self._rungs = {rung.place: rung for rung in rungs}
         self._board = board
-        self._tell = tell
+        self._emit = emit
         self._unsaid: dict[tuple[str, Aspect], BoardWord] = {}  # the last report on each aspect
         self._led: frozenset[str] = frozenset()
         self._renew_at = 0.0
@@ -141,7 +141,7 @@ class Share:
             rung = self._rungs[word.place]
             changed = rung.heed(word, now, utc_s=now + self._sight.ahead_s)
             if changed and word.aspect in (Aspect.BREAKER, Aspect.SUSPICION):
-                self._tell(_followed(rung.rung))
+                self._emit(_followed(rung.rung))
         if renews:
             self._led = await self._board.lease(self._rungs, for_s=LEASE_S)
             self._renew_at = clock.monotonic() + RENEW_S
@@ -170,14 +170,14 @@ class Share:
         self._renew_at = 0.0
         if self._misses == DOUBTS:
             self._alone_since = clock.monotonic()
-            self._tell(ShareLost(reason=_reason(gone)))
+            self._emit(ShareLost(reason=_reason(gone)))
 
     def _rejoin(self) -> None:
         if self._misses == 0:
             return
         self._misses = 0
         if self._alone_since is not None:
-            self._tell(ShareRegained(alone_s=clock.monotonic() - self._alone_since))
+            self._emit(ShareRegained(alone_s=clock.monotonic() - self._alone_since))
             self._alone_since = None
         for rung in self._rungs.values():
             rung.tell_again()  # a restarted board may have forgotten everything
@@ -236,7 +236,7 @@ def board_at(share: str, *, holder: str) -> ProviderBoard:
 
 @asynccontextmanager
 async def share_health(
-    settings: Settings, availability: AvailabilityTable, *, tell: Tell
+    settings: Settings, availability: AvailabilityTable, *, emit: Emit
 ) -> AsyncIterator[Share | None]:
     """Share while the block runs; yields `None` if sharing is not configured."""
     if settings.resilience.share == LOCAL:
@@ -244,7 +244,7 @@ async def share_health(
         return
     board = board_at(settings.resilience.share, holder=secrets.token_hex(8))
     rungs = [SharedRung(place, availability.of(*key)) for key, place in places(settings).items()]
-    share = Share(rungs, board=board, tell=tell)
+    share = Share(rungs, board=board, emit=emit)
     try:
         async with asyncio.TaskGroup() as tasks:
             running = keep_running("a look at the board", share.run, on_failure=share.doubt)

@@ -14,7 +14,7 @@ from bot.config.stages import STAGES, StagesSettings
 from bot.health.policies import rest_breakers
 from bot.health.probing import Prober, by_place, run_probers
 from bot.health.sharing import Share, places, share_health
-from calls.entry import Tell
+from calls.entry import Emit
 from fallbacks.availability import AvailabilityTable, RungAvailability
 from fallbacks.lag import Lag
 from operations.telemetry.live import merge_recent
@@ -72,7 +72,7 @@ class ProviderView:
     stages: StagesSettings
     availability: AvailabilityTable
     probers: Sequence[Prober]
-    tell: Tell
+    emit: Emit
     clock: Clock
 
     @property
@@ -113,7 +113,7 @@ class ProviderView:
             KeyError: There is no such rung.
         """
         for fact in self.availability.reset(name, self.clock()):
-            self.tell(fact)
+            self.emit(fact)
         for prober in self.probers:
             if prober.availability.provider == name:
                 prober.reset()
@@ -162,7 +162,7 @@ async def watch_providers(
     availability: AvailabilityTable,
     *,
     shared: Mapping[str, object],
-    tell: Tell,
+    emit: Emit,
     lag: Lag | None = None,
 ) -> AsyncIterator[ProviderView]:
     """Watch the providers while the block runs.
@@ -171,14 +171,14 @@ async def watch_providers(
         settings: The configuration.
         availability: What all calls know of the rungs.
         shared: What a rung's service shares with its probe, by rung name.
-        tell: Takes the events.
+        emit: Takes the events.
         lag: The lag of this process; `None` if it is not measured.
     """
     async with (
-        rest_breakers(availability, tell=tell, clock=clock.monotonic),
-        share_health(settings, availability, tell=tell) as share,
+        rest_breakers(availability, emit=emit, clock=clock.monotonic),
+        share_health(settings, availability, emit=emit) as share,
     ):
-        probers = list(_probers(settings, availability, shared=shared, tell=tell, share=share))
+        probers = list(_probers(settings, availability, shared=shared, emit=emit, share=share))
         for prober in probers:
             prober.lag = lag or prober.lag
         async with run_probers(probers):
@@ -186,7 +186,7 @@ async def watch_providers(
                 stages=settings.stages,
                 availability=availability,
                 probers=probers,
-                tell=tell,
+                emit=emit,
                 clock=clock.monotonic,
             )
 
@@ -196,7 +196,7 @@ def _probers(
     availability: AvailabilityTable,
     *,
     shared: Mapping[str, object],
-    tell: Tell,
+    emit: Emit,
     share: Share | None,
 ) -> Iterator[Prober]:
     for stage, rung in settings.stages.rungs():
@@ -210,7 +210,7 @@ def _probers(
             ),
             availability=availability,
             settings=settings.resilience.probe_settings(),
-            tell=tell,
+            emit=emit,
             clock=clock.monotonic,
             leads=_leads(share, places(settings)[stage, rung.name]),
         )

@@ -13,7 +13,7 @@ from calls.events import CallEnded, Event
 from calls.leg_events import AnswererJudged, LegAnswered, LegCharged, LegEnded, LegRinging
 from calls.state import CallState
 from campaigns.call_verdict import CallVerdict, verdict_of
-from transports.dialling import MOST_REMEMBERED, HeardLeg, joined, remember
+from transports.dialling import MAX_REMEMBERED, HeardLeg, joined, remember
 
 CARRIER_QUESTION: Final = "what a carrier told"
 
@@ -157,5 +157,5 @@ class CallLedger:
     def _make_room(self) -> None:
         running = set(self._dial_of.values())
         ended = [dial_id for dial_id in self._calls if dial_id not in running]
-        for dial_id in ended[: max(0, len(self._calls) - MOST_REMEMBERED)]:
+        for dial_id in ended[: max(0, len(self._calls) - MAX_REMEMBERED)]:
             self.forget(dial_id)

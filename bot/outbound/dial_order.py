@@ -7,10 +7,10 @@ import aiohttp
 
 from bot.config.settings import Settings
 from bot.exits import DONE, FAILED, CommandError, UsageError
-from bot.health.operator_desk import addresses
+from bot.health.operator_control import addresses
 from calls.outbound import DialOutcome
 
-LONGEST_S: Final = 2 * 3600.0  # of a call
+MAX_S: Final = 2 * 3600.0  # of a call
 CONNECT_S: Final = 5.0
 GOOD: Final = frozenset({DialOutcome.COMPLETED, DialOutcome.VOICEMAIL})
 
@@ -35,7 +35,7 @@ async def order_dial(settings: Settings, number: str, *, say: Callable[[str], No
 async def _ask(settings: Settings, number: str) -> Mapping[str, Any]:
     token = settings.server.token
     headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
-    patience = aiohttp.ClientTimeout(total=LONGEST_S, connect=CONNECT_S)
+    patience = aiohttp.ClientTimeout(total=MAX_S, connect=CONNECT_S)
     places = addresses(settings.server)
     async with aiohttp.ClientSession(timeout=patience, headers=headers) as session:
         for place in places:

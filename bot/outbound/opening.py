@@ -19,7 +19,7 @@ from bot.outbound.call_ledger import CallLedger
 from bot.outbound.rehearsal import rehearsal_of
 from bot.workers.pool import WorkerPool
 from bot.workers.process import Process
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.incident import CAMPAIGN
 from calls.outbound import Claim
 from campaigns.background_jobs import BackgroundJob, background_jobs, waking
@@ -180,7 +180,7 @@ async def open_outbound(
             campaigns,
             calls,
             carrier,
-            tell=waking(process.switchboard.tell, jobs.values()),
+            emit=waking(process.switchboard.emit, jobs.values()),
             alerts=alerts,
             timing=dialing or DialerSettings(),
         )
@@ -194,7 +194,7 @@ def _outbound(
     calls: PlacedCalls,
     carrier: CampaignCarrier | None,
     *,
-    tell: Tell,
+    emit: Emit,
     alerts: Alerts,
     timing: DialerSettings,
 ) -> Outbound:
@@ -212,7 +212,7 @@ def _outbound(
         contacts=Contacts(database),
         figures=figures,
         calls=calls,
-        dialer=_dialer(campaigns, carrier, queue, figures, calls, pool, tell, alerts, timing),
+        dialer=_dialer(campaigns, carrier, queue, figures, calls, pool, emit, alerts, timing),
         one_call=one_call,
         now_s=clock.utc_s,
         usable=pool.usable,
@@ -227,7 +227,7 @@ def _dialer(
     figures: Figures,
     calls: PlacedCalls,
     pool: PoolCapacity,
-    tell: Tell,
+    emit: Emit,
     alerts: Alerts,
     timing: DialerSettings,
 ) -> Dialer | None:
@@ -240,7 +240,7 @@ def _dialer(
         carrier=carrier,
         calls=calls,
         pool=pool,
-        tell=tell,
+        emit=emit,
         now_s=clock.utc_s,
         rehearse=rehearsal_of(pool.process).ready,
         held=partial(_held, alerts),

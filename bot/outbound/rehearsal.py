@@ -93,7 +93,7 @@ def rehearsal_of(process: Process) -> Rehearsal:
         rungs=rungs,
         availability=view.availability,
         retries=Retries(
-            settings=resilience.retry_settings(), tell=view.tell, availability=view.availability
+            settings=resilience.retry_settings(), emit=view.emit, availability=view.availability
         ),
         timeout_s=resilience.probe.timeout_s,
     )

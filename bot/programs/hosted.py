@@ -256,8 +256,8 @@ async def _talk_to_twilio(process: Process, websocket: WebSocket) -> None:
         called=started.parameters.get("to", ""),
     )
     stream = Stream(dialect=TWILIO, stream_id=started.stream_sid, ours=MULAW, theirs=MULAW)
-    tell = process.switchboard.tell
-    leg = StreamLeg(websocket, call, stream, tell=tell, clock=clock.monotonic)
+    emit = process.switchboard.emit
+    leg = StreamLeg(websocket, call, stream, emit=emit, clock=clock.monotonic)
     try:
         await process.switchboard.answer(leg)
     finally:
@@ -278,7 +278,7 @@ async def _answer_room(settings: Settings, given: LiveKitRunnerArguments) -> Non
             if not await line.caller_came():
                 logger.warning("no caller entered the room {}", given.room_name)
                 return
-            leg = LivekitLeg(line, tell=process.switchboard.tell)
+            leg = LivekitLeg(line, emit=process.switchboard.emit)
             call = process.call(leg)
             await _converse(process, leg, call)
     except* LineError as refused:

@@ -80,7 +80,7 @@ async def _answer_calls(settings: Settings, order: Mapping[str, Any]) -> None:
     async with asyncio.TaskGroup() as tasks:
         line = tasks.create_task(pool.wire.run(), name="the line to the supervisor")
         await pool.wire.open.wait()
-        pool.wire.tell("configured")
+        pool.wire.send("configured")
         from bot.server.server import Extras, run_server  # noqa: PLC0415 - imports Pipecat, takes long
 
         async with run_server(
@@ -91,7 +91,7 @@ async def _answer_calls(settings: Settings, order: Mapping[str, Any]) -> None:
             commands = SupervisorCommands(pool, server, tasks)
             commands.over = take_connections(socket.socket(fileno=order["hand"]), commands.take)
             server.leave = commands.leave
-            pool.wire.tell("ready")
+            pool.wire.send("ready")
             await server.finished.wait()
         for item in (line, listening):
             item.cancel()
@@ -128,7 +128,7 @@ class SupervisorCommands:
 
         Otherwise a caller of this moment would find the connection reset.
         """
-        self._wire.tell("leaving")
+        self._wire.send("leaving")
         with suppress(TimeoutError):  # a supervisor that hangs must not delay this
             await asyncio.wait_for(self.over.wait(), LEAVE_S)
         await asyncio.sleep(BEGIN_S)
@@ -162,4 +162,4 @@ class SupervisorCommands:
 
     async def _say_so(self, wire: Wire) -> None:
         await self._server.asked_to_stop.wait()
-        wire.tell("closing")
+        wire.send("closing")

@@ -109,7 +109,7 @@ def _carriers(process: Process, tasks: asyncio.TaskGroup, pool: WorkerPool) -> I
     host = CarrierHost(
         addresses=process.settings.server.addresses,
         answer=process.switchboard.answer,
-        tell=process.switchboard.tell,
+        emit=process.switchboard.emit,
         clock=clock.monotonic,
         pool=pool,
         has_brief=process.shared.briefs.load,

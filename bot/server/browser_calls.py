@@ -42,7 +42,7 @@ class BrowserCalls:
         self._process = process
         self._tasks = tasks
         self._parked = parked
-        self._tell = process.switchboard.tell
+        self._emit = process.switchboard.emit
         self._running: dict[str, _Running] = {}
 
     def runs(self, token: str) -> bool:
@@ -71,7 +71,7 @@ class BrowserCalls:
         parked = await self._take_up(resumed)
         admitted = await self.pool.admit()
         if isinstance(admitted, NoSeat):
-            self._tell(CallRefused(transport="webrtc", reason=admitted.reason))
+            self._emit(CallRefused(transport="webrtc", reason=admitted.reason))
             if parked and parked.state:
                 await parked.keep(parked.state)
             await connection.part({"type": "refused", "detail": BUSY})

@@ -17,9 +17,9 @@ from bot import clock
 from bot.exits import UsageError
 from bot.outbound.campaign_list import list_campaigns, merge_holds, standing_still, why_held
 from bot.outbound.opening import Outbound
-from bot.server.operator_routes import OperatorWord, Word, tell_action
+from bot.server.operator_routes import OperatorWord, Word, emit_action
 from bot.workers.pool import WorkerPool
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import OperatorAction
 from calls.incident import CAMPAIGN
 from campaigns.one_call import ONE_CALL
@@ -198,7 +198,7 @@ NUMBER: Final = re.compile(r"\+[1-9]\d{6,14}")
 Wanted = Annotated[str, Body(embed=True, max_length=32)]
 
 
-def campaign_router(outbound: Outbound, all_campaigns: PoolCampaigns, tell: Tell) -> APIRouter:
+def campaign_router(outbound: Outbound, all_campaigns: PoolCampaigns, emit: Emit) -> APIRouter:
     """Return the routes under `/api/campaigns` and `/api/dials`."""
     router = APIRouter()
 
@@ -220,7 +220,7 @@ def campaign_router(outbound: Outbound, all_campaigns: PoolCampaigns, tell: Tell
         try:
             moved = await _move(outbound, name, move, said)
             if moved:
-                tell_action(tell, request, cast(OperatorAction, move), target=name, word=said)
+                emit_action(emit, request, cast(OperatorAction, move), target=name, word=said)
             shown = next(
                 campaign for campaign in await all_campaigns.all() if campaign["name"] == name
             )

@@ -267,7 +267,7 @@ class OneRequest:
         await self._app(scope, receive, closing if scope["type"] == "http" else send)
 
 
-LONGEST_NAME: Final = 60  # of a field: it may come from a stranger
+MAX_NAME: Final = 60  # of a field: it may come from a stranger
 
 
 async def explain_request(request: Request, wrong: Exception) -> JSONResponse:
@@ -280,7 +280,7 @@ async def explain_request(request: Request, wrong: Exception) -> JSONResponse:
     else:
         place = ".".join(str(item) for item in first.get("loc", ())[1:]) or "The request's body"
         problem = str(first.get("msg", "not what is expected")).rstrip(".")
-        sentence = f"{place[:LONGEST_NAME]}: {problem}."
+        sentence = f"{place[:MAX_NAME]}: {problem}."
     return JSONResponse({"detail": sentence}, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 

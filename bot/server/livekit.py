@@ -41,7 +41,7 @@ def livekit_router(
         reader=WebhookReader(api_key=key, api_secret=secret),
         tasks=tasks,
         pool=pool,
-        tell=process.switchboard.tell,
+        emit=process.switchboard.emit,
         has_brief=process.shared.briefs.load,
         converse=converse,
         prefix=settings.room_prefix,
@@ -67,7 +67,7 @@ def _people(
         trunk=settings.sip.name,
         our_number=numbers[0] if numbers else "holdline",
         tasks=tasks,
-        tell=process.switchboard.tell,
+        emit=process.switchboard.emit,
     )
 
 

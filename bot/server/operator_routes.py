@@ -16,13 +16,13 @@ from bot.server.access import COOKIE, given_cookie
 from bot.workers.pool import WorkerPool
 from bot.workers.pool_client import PoolClient
 from bot.workers.wire import WireError
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import OperatorActed, OperatorAction
 from operations.database.database import StorageError
 from operations.notify.alert import Alert
 from operations.notify.alerting_rules import Alerting
 from operations.notify.channel import as_json, masked
-from operations.notify.desk import AlertDispatcher
+from operations.notify.dispatcher import AlertDispatcher
 from operations.telemetry.live import RecentWork
 from operations.telemetry.metrics import CONTENT_TYPE, Exposition
 
@@ -47,11 +47,11 @@ class OperatorWord(BaseModel):
 Word = Annotated[OperatorWord | None, Body()]
 
 
-def tell_action(
-    tell: Tell, request: Request, action: OperatorAction, *, target: str, word: OperatorWord
+def emit_action(
+    emit: Emit, request: Request, action: OperatorAction, *, target: str, word: OperatorWord
 ) -> None:
     """Emit one event for an action, with the credential and address used for it."""
-    tell(
+    emit(
         OperatorActed(
             action=action,
             target=target,
@@ -156,7 +156,7 @@ class ProviderControl:
             if emptied:
                 return JSONResponse({"detail": _refusal(name, emptied)}, status_code=409)
         # Reported first, so that a process that dies in between has not acted unnoticed.
-        tell_action(self._view.tell, request, action, target=name, word=word)
+        emit_action(self._view.emit, request, action, target=name, word=word)
         await self._pool.peers.ask_all(action, name=name)
         return [row for row in await self.list_all() if row["name"] == name]
 
@@ -183,7 +183,7 @@ def _refusal(name: str, stages: list[str]) -> str:
     return f"Without {name}, {where} would have no usable provider; force does it anyway."
 
 
-def alert_router(dispatcher: AlertDispatcher, tell: Tell) -> APIRouter:
+def alert_router(dispatcher: AlertDispatcher, emit: Emit) -> APIRouter:
     """Return the routes under `/api/alerts`; the right to read includes the right to change."""
     router = APIRouter(prefix="/api/alerts")
 
@@ -204,7 +204,7 @@ def alert_router(dispatcher: AlertDispatcher, tell: Tell) -> APIRouter:
             return _unknown()
         if found is None:
             return JSONResponse({"detail": "There is no such alert."}, status_code=404)
-        tell_action(tell, request, action, target=key, word=word)
+        emit_action(emit, request, action, target=key, word=word)
         return as_json(found)
 
     for action in ("acknowledge", "resolve"):

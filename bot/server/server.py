@@ -33,7 +33,7 @@ from calls.events import CallRefused, Event
 from calls.operations_events import ConfigurationReloaded, WorkerLost, WorkerStarted
 from operations.database.database import Database
 from operations.keep_running import keep_running
-from operations.notify.desk import AlertDispatcher
+from operations.notify.dispatcher import AlertDispatcher
 from operations.notify.opening import tell_operators, utc_s
 from operations.notify.outbox import AlertOutbox
 from operations.notify.reporter import AlertReporter
@@ -52,11 +52,11 @@ async def open_pool(process: Process, joined: PoolClient | None) -> AsyncIterato
         pool.report(cores, lag_s)
         process.listeners.metrics.look({"cores": cores, "loop_lag_seconds": lag_s})
         if limits:
-            limits.tell()
+            limits.report()
 
     if joined:
         for what, event_of in TOLD.items():
-            joined.wire.on(what, partial(_tell, process, event_of))
+            joined.wire.on(what, partial(_emit, process, event_of))
     looking = partial(look_now_and_then, process.emitter, process.listeners.metrics)
     meter = Meter(report, processor_s=clock.processor_s)
     async with asyncio.TaskGroup() as tasks:
@@ -87,11 +87,11 @@ TOLD: Final[Mapping[str, Callable[..., Event]]] = {
 """The supervisor's events: it has no listeners of its own."""
 
 
-def _tell(process: Process, event_of: Callable[..., Event], said: Mapping[str, Any]) -> None:
+def _emit(process: Process, event_of: Callable[..., Event], said: Mapping[str, Any]) -> None:
     """Emit an event of the supervisor."""
     fields = {name: value for name, value in said.items() if name != "tell"}
     lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
-    process.switchboard.tell(event_of(**fields | lists))
+    process.switchboard.emit(event_of(**fields | lists))
 
 
 CALLED_OFF_S: Final = 5.0  # for dials that ring at shutdown: to end and to be recorded
@@ -185,7 +185,7 @@ async def run_server(
         do_chores(process, pool),
         _alerts(process, pool, reporter, outbox) as alerts,
         mirror_in_sheet(
-            settings, database, tell=process.switchboard.tell, leads=lambda: pool.leads
+            settings, database, emit=process.switchboard.emit, leads=lambda: pool.leads
         ),
         open_outbound(
             process, pool, ledger, alerts=alerts.recent, dialing=extras.dialing
@@ -224,7 +224,7 @@ def _alerts(
         process.settings,
         reporter,
         outbox,
-        tell=process.switchboard.tell,
+        emit=process.switchboard.emit,
         leads=lambda: pool.leads,
     )
 
@@ -233,10 +233,10 @@ def _operators(
     process: Process, alerts: AlertDispatcher, outbound: Outbound, campaigns: PoolCampaigns
 ) -> list[APIRouter]:
     """Return the routes of alerts and campaigns."""
-    tell = process.switchboard.tell
+    emit = process.switchboard.emit
     return [
-        alert_router(alerts, tell),
-        campaign_router(outbound, campaigns, tell),
+        alert_router(alerts, emit),
+        campaign_router(outbound, campaigns, emit),
         report_router(outbound),
     ]
 

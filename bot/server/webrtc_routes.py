@@ -21,7 +21,7 @@ from bot.config.settings import IceServer
 from bot.server.browser_calls import BUSY, BrowserCalls
 from bot.workers.pool import WorkerPool
 from bot.workers.process import Process
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import CallFailed, InputRefused
 from transports.arrival_rules import Guest, WaitingRoom
 from transports.parked import Parked
@@ -80,14 +80,14 @@ class Offers:
         self,
         tasks: asyncio.TaskGroup,
         *,
-        tell: Tell,
+        emit: Emit,
         clock: Callable[[], float],
         ice_servers: Sequence[RTCIceServer] = (),
     ) -> None:
         """Start without connections; they run in `tasks`."""
         self._tasks = tasks
         self._ice_servers = ice_servers
-        self._tell = tell
+        self._emit = emit
         self._clock = clock
         self._room = WaitingRoom(places=UNCONNECTED, of_one_address=OF_ONE_ADDRESS, ripe_s=RIPE_S)
         self._lines: dict[str, BrowserConnection] = {}
@@ -124,11 +124,11 @@ class Offers:
     async def _answer_first(
         self, request: SmallWebRTCRequest, begin: Begin, address: str
     ) -> Mapping[str, str]:
-        line = BrowserConnection(tell=self._tell, clock=self._clock, ice_servers=self._ice_servers)
+        line = BrowserConnection(emit=self._emit, clock=self._clock, ice_servers=self._ice_servers)
         now = self._clock()
         guest = Guest(address=address, came_at=now, leave=line.give_up)
         if not self._room.enter(guest, now):
-            self._tell(InputRefused(transport="webrtc", reason="too_many_offers"))
+            self._emit(InputRefused(transport="webrtc", reason="too_many_offers"))
             await line.shut()
             raise TooManyError
         try:
@@ -163,7 +163,7 @@ class Offers:
             async with asyncio.timeout(ANSWER_S):
                 await line.add_addresses(patch.candidates)
         except TooManyError:
-            self._tell(InputRefused(transport="webrtc", reason="too_many_candidates"))
+            self._emit(InputRefused(transport="webrtc", reason="too_many_candidates"))
             raise
         except Exception as unreadable:
             raise OfferError("Not a candidate.") from unreadable
@@ -180,9 +180,9 @@ class Offers:
             if connected:
                 await begin(line)
             else:
-                self._tell(InputRefused(transport="webrtc", reason="never_connected"))
+                self._emit(InputRefused(transport="webrtc", reason="never_connected"))
         except Exception as broken:  # noqa: BLE001 - top of a call: only this call ends
-            self._tell(CallFailed(where="webrtc_door", error=type(broken).__name__))
+            self._emit(CallFailed(where="webrtc_door", error=type(broken).__name__))
             logger.opt(exception=broken).error("a browser's call ended with an internal error")
         finally:
             self._room.remove(guest)
@@ -273,7 +273,7 @@ class _WebrtcRoutes:
         self._servers = process.settings.transports.webrtc.ice_servers
         self._offers = Offers(
             tasks,
-            tell=process.switchboard.tell,
+            emit=process.switchboard.emit,
             clock=clock.monotonic,
             ice_servers=for_us(self._servers),
         )

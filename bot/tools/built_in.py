@@ -13,7 +13,7 @@ from bot.tools.caller_requests import Unkept
 from bot.tools.owner import owner_tools
 from bot.tools.toolbox import LateResults, Tool, Toolbox, ToolFailed
 from calls.caller import clean
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import CallbackWanted, PersonWanted, ToolCalled
 from calls.tool_schema import problems
 from processors.holding.caller_silence import PartFrame
@@ -70,7 +70,7 @@ class Tools:
         *,
         note_callback: NoteCallback,
         turn: Callable[[], int],
-        tell: Tell,
+        emit: Emit,
         clock: Clock,
         speaking: Callable[[], bool] = lambda: False,
         people: ReachesPeople | None = None,
@@ -83,7 +83,7 @@ class Tools:
             agent: The agent of the call.
             note_callback: Records a request for a callback.
             turn: Returns the number of the current turn.
-            tell: Takes an event for each use.
+            emit: Takes an event for each use.
             clock: Measures how long a use takes.
             speaking: Returns whether the agent is heard now, so that no bridge is needed.
             people: Transfers callers; `None` if the call has no transfer.
@@ -92,16 +92,16 @@ class Tools:
         """
         reaches = people is not None and bool(people.names)
         ours = (
-            *(() if reaches else (_transfer_to_person(turn, tell),)),
-            _request_callback(note_callback, turn=turn, tell=tell),
+            *(() if reaches else (_transfer_to_person(turn, emit),)),
+            _request_callback(note_callback, turn=turn, emit=emit),
             *more,
         )
         every = (*ours, *owner_tools(agent.tools))
         self.box = Toolbox(
-            tools=every, turn=turn, tell=tell, clock=clock, speaking=speaking, late=late
+            tools=every, turn=turn, emit=emit, clock=clock, speaking=speaking, late=late
         )
-        hand_over = (reach_person(people, turn=turn, tell=tell),) if people and reaches else ()
-        self.schemas = (end_call(agent, turn=turn, tell=tell), *hand_over, *self.box.schemas())
+        hand_over = (reach_person(people, turn=turn, emit=emit),) if people and reaches else ()
+        self.schemas = (end_call(agent, turn=turn, emit=emit), *hand_over, *self.box.schemas())
         """The schemas for the model, each with the handler that runs the tool."""
 
     async def close(self) -> None:
@@ -109,13 +109,13 @@ class Tools:
         await self.box.close()
 
 
-def end_call(agent: AgentSettings, *, turn: Callable[[], int], tell: Tell) -> FunctionSchema:
+def end_call(agent: AgentSettings, *, turn: Callable[[], int], emit: Emit) -> FunctionSchema:
     """Return the tool that hangs up after the model's goodbye, or the agent's if there is none."""
 
     async def handle(params: FunctionCallParams) -> None:
         arguments = params.arguments if isinstance(params.arguments, Mapping) else {}
         said = clean(str(arguments.get("goodbye") or ""), REASON_LIMIT)
-        tell(ToolCalled(turn=turn(), tool="end_call", outcome="ok", took_s=0.0))
+        emit(ToolCalled(turn=turn(), tool="end_call", outcome="ok", took_s=0.0))
         # Pushed downstream after the answer's words, so that Farewell has seen those words.
         await params.llm.push_frame(PartFrame(words=said or agent.farewell))
         await params.result_callback(
@@ -135,7 +135,7 @@ def end_call(agent: AgentSettings, *, turn: Callable[[], int], tell: Tell) -> Fu
     )
 
 
-def reach_person(people: ReachesPeople, *, turn: Callable[[], int], tell: Tell) -> FunctionSchema:
+def reach_person(people: ReachesPeople, *, turn: Callable[[], int], emit: Emit) -> FunctionSchema:
     """Return the tool that transfers the caller to one of the named destinations.
 
     The model never sees a number, so a caller cannot talk it into dialling one.
@@ -151,12 +151,12 @@ def reach_person(people: ReachesPeople, *, turn: Callable[[], int], tell: Tell) 
         outcome, result = "refused", {"error": "; ".join(wrong)}
         if not wrong:
             reason = _text(params.arguments, "reason")
-            tell(PersonWanted(turn=turn(), reason=reason))
+            emit(PersonWanted(turn=turn(), reason=reason))
             begun = people.reach(params.arguments["destination"], reason, behind_words=True)
             outcome, result = ("ok", BEING_CONNECTED) if begun else ("failed", NOBODY_THERE)
             if people.busy:
                 result = BEING_CONNECTED
-        tell(ToolCalled(turn=turn(), tool="transfer_to_person", outcome=outcome, took_s=0.0))
+        emit(ToolCalled(turn=turn(), tool="transfer_to_person", outcome=outcome, took_s=0.0))
         silent = result is BEING_CONNECTED  # the transfer itself tells the caller
         await params.result_callback(
             result, properties=FunctionCallResultProperties(run_llm=False) if silent else None
@@ -174,9 +174,9 @@ def reach_person(people: ReachesPeople, *, turn: Callable[[], int], tell: Tell) 
     )
 
 
-def _transfer_to_person(turn: Callable[[], int], tell: Tell) -> Tool:
+def _transfer_to_person(turn: Callable[[], int], emit: Emit) -> Tool:
     async def run(arguments: Mapping[str, Any]) -> str:
-        tell(PersonWanted(turn=turn(), reason=_text(arguments, "reason")))
+        emit(PersonWanted(turn=turn(), reason=_text(arguments, "reason")))
         return "Nobody can be connected on this line: tell the caller so, and offer a callback."
 
     return Tool(
@@ -187,13 +187,13 @@ def _transfer_to_person(turn: Callable[[], int], tell: Tell) -> Tool:
     )
 
 
-def _request_callback(note: NoteCallback, *, turn: Callable[[], int], tell: Tell) -> Tool:
+def _request_callback(note: NoteCallback, *, turn: Callable[[], int], emit: Emit) -> Tool:
     async def run(arguments: Mapping[str, Any]) -> str:
         when, reason = _text(arguments, "when", WHEN_LIMIT), _text(arguments, "reason")
         unkept = await note("; ".join(filter(None, [reason, when and f"when: {when}"])))
         if unkept is not None:
             raise ToolFailed(UNKEPT[unkept])
-        tell(CallbackWanted(turn=turn(), when=when, reason=reason))
+        emit(CallbackWanted(turn=turn(), when=when, reason=reason))
         return "The callback is noted for the staff. Confirm it to the caller."
 
     return Tool(

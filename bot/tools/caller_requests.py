@@ -18,7 +18,7 @@ from transports.leg import LegFacts
 
 KEPT_S: Final = 3.0  # how long a caller waits for the confirmation
 AGAIN_S: Final = 1.0  # between two tries to store it after the call's end
-MOST_OWED: Final = 8  # requests of one call; they share one row, which is full before that
+MAX_OWED: Final = 8  # requests of one call; they share one row, which is full before that
 
 EACH_S: Final = 1.0  # of a message; the most that is lost if the process dies
 
@@ -123,7 +123,7 @@ class CallerRequests:
         self._facts = facts
         self._end = end
         self._utc_now = utc_now
-        self._owed: deque[Callback] = deque(maxlen=MOST_OWED)  # not in the database yet
+        self._owed: deque[Callback] = deque(maxlen=MAX_OWED)  # not in the database yet
         self._message: RecordedMessage | None = None  # the message being recorded
         self._ending: asyncio.Task[Any] | None = None  # finishes or drops a message
         self.reach: Callable[[], Awaitable[bool]] | None = None

@@ -15,7 +15,7 @@ from loguru import logger
 from bot.tools.opt_out_rules import wants_no_calls
 from bot.tools.toolbox import Tool, ToolFailed
 from calls.caller import is_dialable
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import Event, TranscriptFinal
 from calls.operations_events import (
     DoNotCallDropped,
@@ -34,11 +34,11 @@ from operations.keep_running import at_work, keep_running
 
 ANSWER_S: Final = 10.0  # a database that takes longer counts as away (chosen)
 FIRST_WAIT_S: Final = 1.0  # before the next try; doubles with each try
-LONGEST_WAIT_S: Final = 15.0  # chosen: a dialler that recovers before this could call the number
+MAX_WAIT_S: Final = 15.0  # chosen: a dialler that recovers before this could call the number
 DISK_S: Final = 2.0  # a disk that takes longer counts as hanging (chosen)
 LOOK_S: Final = 60.0  # between two checks for what another process has left (chosen)
 CLOSE_S: Final = 3.0  # the wait at a process's end for pending numbers (chosen)
-MOST_OWED: Final = 1000  # numbers (chosen); more drop the oldest, with an event
+MAX_OWED: Final = 1000  # numbers (chosen); more drop the oldest, with an event
 
 
 class DoNotCallList(Protocol):
@@ -65,11 +65,11 @@ class _Work:
 class OptOuts:
     """Retries until each number is listed. `close` it after the calls."""
 
-    def __init__(self, numbers: DoNotCallList, kept: OwedNumbers, *, tell: Tell) -> None:
-        """List numbers in `numbers`, and keep pending ones in `kept`; `tell` takes the events."""
+    def __init__(self, numbers: DoNotCallList, kept: OwedNumbers, *, emit: Emit) -> None:
+        """List numbers in `numbers`, and keep pending ones in `kept`; `emit` takes the events."""
         self._numbers = numbers
         self._kept = kept
-        self._tell = tell
+        self._emit = emit
         self._works: dict[asyncio.Task[None], _Work] = {}  # the oldest first
 
     def begin(self, owed: OwedNumber, *, on_disk: bool = False) -> "asyncio.Task[None]":
@@ -82,7 +82,7 @@ class OptOuts:
         task = asyncio.get_running_loop().create_task(self._list(work), name="do not call")
         self._works[task] = work
         task.add_done_callback(lambda done: self._works.pop(done, None))
-        if len(self._works) > MOST_OWED:
+        if len(self._works) > MAX_OWED:
             oldest = next(iter(self._works))
             self._drop(oldest, self._works.pop(oldest), reason="too_many")
         return task
@@ -106,7 +106,7 @@ class OptOuts:
     async def _take_up(self) -> None:
         """Begin with the numbers that other processes have left, as far as there is room."""
         own = {work.owed.call_id for work in self._works.values()}
-        left = await asyncio.to_thread(self._kept.left, besides=own, most=MOST_OWED - len(own))
+        left = await asyncio.to_thread(self._kept.left, besides=own, most=MAX_OWED - len(own))
         for item in left:
             self.begin(item, on_disk=True)
 
@@ -115,11 +115,11 @@ class OptOuts:
         while not await self._try(work):
             await self._keep(work)
             await asyncio.sleep(wait_s)
-            wait_s = min(LONGEST_WAIT_S, 2 * wait_s)
+            wait_s = min(MAX_WAIT_S, 2 * wait_s)
         if work.on_disk:
             await self._clear(work)
         if work.on_disk or work.tries > 1:
-            self._tell(DoNotCallListed(call_id=work.owed.call_id, tries=work.tries))
+            self._emit(DoNotCallListed(call_id=work.owed.call_id, tries=work.tries))
 
     async def _try(self, work: _Work) -> bool:
         owed = work.owed
@@ -156,7 +156,7 @@ class OptOuts:
     def _drop(self, task: "asyncio.Task[None]", work: _Work, *, reason: str) -> None:
         task.cancel()
         call_id, on_disk = work.owed.call_id, work.on_disk
-        self._tell(DoNotCallDropped(call_id=call_id, reason=reason, on_disk=on_disk))
+        self._emit(DoNotCallDropped(call_id=call_id, reason=reason, on_disk=on_disk))
 
 
 @asynccontextmanager
@@ -191,7 +191,7 @@ class DoNotCallRequests:
         *,
         call_id: str,
         turn: Callable[[], int],
-        tell: Tell,
+        emit: Emit,
         utc_s: Callable[[], float],
         dial_id: str = "",
     ) -> None:
@@ -201,7 +201,7 @@ class DoNotCallRequests:
         listable = is_dialable(number) and len(number) <= CONTACT_NUMBER_LENGTH
         self._number = number if listable else ""
         self._turn = turn
-        self._tell = tell
+        self._emit = emit
         self._utc_s = utc_s
         self._dial_id = dial_id
         self._listing: asyncio.Task[None] | None = None  # owned by `OptOuts`, which continues it
@@ -245,7 +245,7 @@ class DoNotCallRequests:
             self._over = True
             if not self._listing.done():
                 turn, by = self._asked
-                self._tell(DoNotCallOwed(turn=turn, by=by))
+                self._emit(DoNotCallOwed(turn=turn, by=by))
 
     def _begin(self, by: str) -> "asyncio.Task[None]":
         if self._listing is None:
@@ -258,10 +258,10 @@ class DoNotCallRequests:
                 dial_id=self._dial_id,
             )
             self._listing = self._opt_outs.begin(owed)
-            self._listing.add_done_callback(self._tell_listed)
+            self._listing.add_done_callback(self._emit_listed)
         return self._listing
 
-    def _tell_listed(self, listing: "asyncio.Task[None]") -> None:
+    def _emit_listed(self, listing: "asyncio.Task[None]") -> None:
         if not self._over and not listing.cancelled():
             turn, by = self._asked
-            self._tell(DoNotCallWanted(turn=turn, by=by))
+            self._emit(DoNotCallWanted(turn=turn, by=by))

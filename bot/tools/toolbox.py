@@ -14,7 +14,7 @@ from pipecat.services.llm_service import FunctionCallParams
 
 from bot.clock import Clock
 from calls.caller import without_halves
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import ToolCalled
 from calls.resume import CUT_OFF, KeptTool, tool_key
 from calls.tool_schema import for_model, problems
@@ -84,7 +84,7 @@ class Toolbox:
 
     tools: Sequence[Tool]
     turn: Callable[[], int]  # the number of the current turn
-    tell: Tell
+    emit: Emit
     clock: Clock
     speaking: Callable[[], bool] = lambda: False  # whether the agent is heard now
     late: LateResults | None = None  # `None` if a late result waits until the model asks again
@@ -150,7 +150,7 @@ class Toolbox:
 
     async def _answer(self, tool: Tool, params: FunctionCallParams) -> dict[str, Any]:
         if wrong := problems(params.arguments, tool.parameters):
-            self._tell_outcome(tool, turn=self.turn(), outcome="refused", took_s=0.0)
+            self._emit_outcome(tool, turn=self.turn(), outcome="refused", took_s=0.0)
             return {"error": "; ".join(wrong)}
         attempt = self._attempt(tool, params.arguments)
         # Waits for the task without awaiting it: an interruption cancels the wait, not the booking.
@@ -218,11 +218,11 @@ class Toolbox:
         began = self.clock()
         await self.before_each()
         outcome, result = await _run(tool, arguments)
-        self._tell_outcome(tool, turn=turn, outcome=outcome, took_s=self.clock() - began)
+        self._emit_outcome(tool, turn=turn, outcome=outcome, took_s=self.clock() - began)
         return result
 
-    def _tell_outcome(self, tool: Tool, *, turn: int, outcome: str, took_s: float) -> None:
-        self.tell(ToolCalled(turn=turn, tool=tool.name, outcome=outcome, took_s=took_s))
+    def _emit_outcome(self, tool: Tool, *, turn: int, outcome: str, took_s: float) -> None:
+        self.emit(ToolCalled(turn=turn, tool=tool.name, outcome=outcome, took_s=took_s))
 
 
 def _result_of(attempt: _Attempt) -> Mapping[str, Any] | None:

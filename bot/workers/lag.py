@@ -19,7 +19,7 @@ from typing import Final
 
 from bot.clock import Clock
 from bot.workers.lag_rules import Lagging
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import ProcessLagged
 from fallbacks.lag import PERIOD_S, Lag
 
@@ -116,7 +116,7 @@ class LagReporter:
     """Reports lag without flooding the listeners; see `bot.workers.lag_rules`."""
 
     lag: Lag
-    tell: Tell
+    emit: Emit
     clock: Clock
     lagging: Lagging = field(default_factory=Lagging)
     listeners: list[Beat] = field(default_factory=list[Beat])
@@ -132,27 +132,27 @@ class LagReporter:
 
     def note_line(self, lag_s: float) -> None:
         """Take how late available audio was sent to a caller."""
-        self.tell_all(self.lagging.note("line", lag_s, step="", now=self.clock()))
+        self.emit_all(self.lagging.note("line", lag_s, step="", now=self.clock()))
 
-    def tell_all(self, facts: Iterable[ProcessLagged]) -> None:
+    def emit_all(self, facts: Iterable[ProcessLagged]) -> None:
         """Emit the events."""
         for fact in facts:
-            self.tell(fact)
+            self.emit(fact)
 
 
 @asynccontextmanager
-async def measure_lag(lag: Lag, *, tell: Tell, clock: Clock) -> AsyncIterator[LagReporter]:
+async def measure_lag(lag: Lag, *, emit: Emit, clock: Clock) -> AsyncIterator[LagReporter]:
     """Measure while the block runs."""
-    teller = LagReporter(lag=lag, tell=tell, clock=clock)
+    reporter = LagReporter(lag=lag, emit=emit, clock=clock)
     watch = LoopWatch(clock)
     async with asyncio.TaskGroup() as tasks:
         running = [
-            tasks.create_task(_beat(watch, teller), name="beat"),
-            tasks.create_task(_ask_threads(teller), name="ask for a thread"),
+            tasks.create_task(_beat(watch, reporter), name="beat"),
+            tasks.create_task(_ask_threads(reporter), name="ask for a thread"),
         ]
         watch.start()
         try:
-            yield teller
+            yield reporter
         finally:
             for item in running:
                 item.cancel()
@@ -160,8 +160,8 @@ async def measure_lag(lag: Lag, *, tell: Tell, clock: Clock) -> AsyncIterator[La
             lag.rest()
 
 
-async def _beat(watch: LoopWatch, teller: LagReporter) -> None:
-    clock, lag, lagging = teller.clock, teller.lag, teller.lagging
+async def _beat(watch: LoopWatch, reporter: LagReporter) -> None:
+    clock, lag, lagging = reporter.clock, reporter.lag, reporter.lagging
     due_at = clock()
     while True:
         now = clock()
@@ -169,21 +169,21 @@ async def _beat(watch: LoopWatch, teller: LagReporter) -> None:
         watch.beat(now)
         if now > due_at + PERIOD_S:
             step = watch.take_step()
-            teller.tell_all(lagging.note("loop", now - due_at, step=step, now=now))
-        for listener in teller.listeners:
+            reporter.emit_all(lagging.note("loop", now - due_at, step=step, now=now))
+        for listener in reporter.listeners:
             listener(now, max(0.0, now - due_at))
-        teller.tell_all(lagging.tick(now))
+        reporter.emit_all(lagging.tick(now))
         due_at = now + PERIOD_S
         await asyncio.sleep(PERIOD_S)
 
 
-async def _ask_threads(teller: LagReporter) -> None:
+async def _ask_threads(reporter: LagReporter) -> None:
     """Measure how long a job waits for a thread, without the lag of the loop."""
-    clock, lag = teller.clock, teller.lag
+    clock, lag = reporter.clock, reporter.lag
     while True:
         await asyncio.sleep(THREADS_ASKED_S)
         asked_at, stalled_s = clock(), lag.stalled_s(clock())
         began_at = await asyncio.to_thread(clock)
         own_s = lag.stalled_s(clock()) - stalled_s
         waited_s = began_at - asked_at - own_s
-        teller.tell_all(teller.lagging.note("executor", waited_s, step="", now=clock()))
+        reporter.emit_all(reporter.lagging.note("executor", waited_s, step="", now=clock()))

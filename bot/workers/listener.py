@@ -10,7 +10,7 @@ from bot.config.carriers import CARRIERS
 from bot.config.environment import service_manager, take_handed_sockets
 from bot.config.settings import Settings
 from bot.exits import UsageError
-from bot.health.operator_desk import addresses
+from bot.health.operator_control import addresses
 
 BACKLOG: Final = 128
 HANDED: Final = 3  # the first file descriptor that systemd gives (sd_listen_fds(3))
@@ -96,7 +96,7 @@ READY: Final = "READY=1"
 ABSTRACT: Final = "@"  # systemd's spelling of the NUL before an abstract socket's name
 
 
-def tell_ready() -> None:
+def notify_ready() -> None:
     """Report readiness to the service manager that started us, if it asked (sd_notify(3))."""
     place = service_manager()
     if not place:

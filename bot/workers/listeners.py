@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 from bot import clock
 from bot.config.settings import Settings
 from bot.workers.configuration import ladders, local_rungs
-from calls.entry import Tell
+from calls.entry import Emit
 from operations.after_call.opening import AfterCallListener, works_after_calls
 from operations.crm.opening import CrmListener
 from operations.keep_running import keep_running
 from operations.masking import redacted
 from operations.notify.incident_rules import Incidents
 from operations.record.forgetting import forget_daily
-from operations.record.record_keeper import RecordListener, keep_record
+from operations.record.record_listener import RecordListener, keep_record
 from operations.telemetry.emitter import Emitter, Listener
 from operations.telemetry.journal import Journal
 from operations.telemetry.live import ConsoleSums, Live
@@ -39,7 +39,7 @@ class OwnListeners:
     Attributes:
         crm: Reports calls to the CRM.
         after_calls: Starts the other work after a call.
-        keeper: Writes the record of the calls; `None` without a record.
+        record_listener: Writes the record of the calls; `None` without a record.
         traces: Exports calls as spans; `None` if traces are disabled.
     """
 
@@ -51,17 +51,17 @@ class OwnListeners:
     carrier_words: CarrierWords
     crm: CrmListener
     after_calls: AfterCallListener
-    keeper: RecordListener | None
+    record_listener: RecordListener | None
     traces: "Traces | None"
 
     @property
     def recorded(self) -> bool:
         """Whether the database accepts the record, or no record is wanted."""
-        return self.keeper is None or not self.keeper.halted
+        return self.record_listener is None or not self.record_listener.halted
 
     def emitter(self, settings: Settings, more: Sequence[Listener]) -> Emitter:
         """Return the emitter for the log, the call journals, these listeners and `more`."""
-        optional = [listener for listener in (self.keeper, self.traces) if listener]
+        optional = [listener for listener in (self.record_listener, self.traces) if listener]
         return Emitter(
             listeners=[
                 Log(words=settings.logs.words),
@@ -81,7 +81,7 @@ def own_listeners(
     *,
     words: bool,
     metrics_folder: Path | None,
-    keeper: RecordListener | None,
+    record_listener: RecordListener | None,
 ) -> OwnListeners:
     """Return the listeners of a process; see `open_process` for the arguments."""
     exposition = Exposition(metrics_folder)
@@ -94,7 +94,7 @@ def own_listeners(
         carrier_words=CarrierWords(),
         crm=CrmListener(follows=not works_after_calls(settings)),
         after_calls=AfterCallListener(),
-        keeper=keeper,
+        record_listener=record_listener,
         traces=traces_of(settings),
     )
 
@@ -104,12 +104,12 @@ async def open_listeners(
     settings: Settings, own: OwnListeners, emitter: Emitter
 ) -> AsyncIterator[None]:
     """Emit events while the block runs; listeners that write end after the last event."""
-    tell = emitter.tell_for("")
+    emit = emitter.emit_for("")
     async with (
-        forget_daily(settings, tell=tell),
-        write_record_files(own.record, tell),
+        forget_daily(settings, emit=emit),
+        write_record_files(own.record, emit),
         close_traces(own.traces),
-        keep_record(own.keeper, settings, tell=tell),
+        keep_record(own.record_listener, settings, emit=emit),
         emitter,
     ):
         yield
@@ -142,10 +142,10 @@ async def close_traces(traces: "Traces | None") -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def write_record_files(record: RecordFiles, tell: Tell) -> AsyncIterator[None]:
+async def write_record_files(record: RecordFiles, emit: Emit) -> AsyncIterator[None]:
     """Write the record's files while the block runs, and the rest when it ends."""
     async with asyncio.TaskGroup() as tasks:
-        run = keep_running("the record", partial(record.run, tell))
+        run = keep_running("the record", partial(record.run, emit))
         writing = tasks.create_task(run, name="the record")
         try:
             yield

@@ -139,13 +139,13 @@ class StreamedViews:
         """Yield the entries of the other workers until the watcher leaves."""
         number = next(self._numbers)
         queue = self._watchers[number] = asyncio.Queue(UNSEEN_ENTRIES)
-        self._wire.tell("watch", watcher=number, on=True)
+        self._wire.send("watch", watcher=number, on=True)
         try:
             while True:
                 yield await queue.get()
         finally:
             del self._watchers[number]
-            self._wire.tell("watch", watcher=number, on=False)
+            self._wire.send("watch", watcher=number, on=False)
 
     def _hear(self, message: Mapping[str, Any]) -> None:
         queue = self._watchers.get(message["watcher"])
@@ -165,7 +165,7 @@ class StreamedViews:
 
     async def _pour(self, entries: Entries, peer: str, watcher: int) -> None:
         async for entry in entries:
-            self._wire.tell("entry", to=peer, watcher=watcher, entry=entry)
+            self._wire.send("entry", to=peer, watcher=watcher, entry=entry)
             await asyncio.sleep(0)  # there may be many recent entries, and calls come first
 
 
@@ -182,7 +182,7 @@ class ViewRelay:
         worker.wire.on("watch", lambda said: self._watch(worker.name, said["watcher"], said["on"]))
         worker.wire.on("entry", self._pass_on)
         for name, watcher in self._watchers:
-            worker.wire.tell("stream", to=name, watcher=watcher, on=True)
+            worker.wire.send("stream", to=name, watcher=watcher, on=True)
 
     def lose(self, worker: Worker) -> None:
         """Forget the watchers in a worker that is gone."""
@@ -194,11 +194,11 @@ class ViewRelay:
         (self._watchers.add if on else self._watchers.discard)((name, watcher))
         for worker in self._workers.values():
             if worker.name != name and worker.ready.is_set():
-                worker.wire.tell("stream", to=name, watcher=watcher, on=on)
+                worker.wire.send("stream", to=name, watcher=watcher, on=on)
 
     def _pass_on(self, said: Mapping[str, Any]) -> None:
         if watched_at := self._workers.get(said["to"]):
-            watched_at.wire.tell("entry", watcher=said["watcher"], entry=said["entry"])
+            watched_at.wire.send("entry", watcher=said["watcher"], entry=said["entry"])
 
 
 NO_LIMIT: Final = 1_000_000  # seats; the switchboard has its own

@@ -60,7 +60,7 @@ class WirePeers:
 
     def give_back(self, what: str) -> None:
         """Release it in the supervisor."""
-        self._wire.tell("give_back", what=what)
+        self._wire.send("give_back", what=what)
 
     def answer(self, what: str, answer: Answer) -> None:
         """Register the answer for all workers."""
@@ -133,7 +133,7 @@ class PoolClient:
 
     def report(self, cores: float, lag_s: float) -> None:
         """Report the measured load to the supervisor."""
-        self.wire.tell("report", cores=round(cores, 4), lag_s=round(lag_s, 4))
+        self.wire.send("report", cores=round(cores, 4), lag_s=round(lag_s, 4))
 
     async def admit(self, call: str = "") -> HeldSeat | NoSeat:
         """Ask the supervisor for a seat; without an answer there is none."""
@@ -146,11 +146,11 @@ class PoolClient:
 
     def begin(self, seat: int) -> None:
         """Report it to the supervisor."""
-        self.wire.tell("begin", seat=seat)
+        self.wire.send("begin", seat=seat)
 
     def end(self, seat: int) -> None:
         """Report it to the supervisor."""
-        self.wire.tell("end", seat=seat)
+        self.wire.send("end", seat=seat)
 
     def _learn(self, state: Mapping[str, Any]) -> None:
         self._state = state
@@ -230,13 +230,13 @@ class SharedLimits:
                 self._share(name, gate)
         pool.wire.on("lease", self._take)
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Report used and wanted places to the supervisor, if they have changed."""
         news = {name: self._use(name) for name in self._gates}
         news = {name: use for name, use in news.items() if self._told.get(name) != use}
         if news:
             self._told |= news
-            self._pool.wire.tell("places", rungs=news)
+            self._pool.wire.send("places", rungs=news)
 
     def _share(self, name: str, gate: Any) -> None:
         if not isinstance(gate, RungGate):
@@ -247,17 +247,17 @@ class SharedLimits:
             self._gates[name] = gate
             self._numbers[name] = 0
             gate.resize(0)
-            gate.on_short = self.tell
+            gate.on_short = self.report
 
     def _take(self, said: Mapping[str, Any]) -> None:
         gate = self._gates.get(said["rung"])
         if gate is None:
             # Only the supervisor's configuration limits this rung: the places are free at once.
-            self._pool.wire.tell("places", rungs={said["rung"]: (said["number"], 0, 0)})
+            self._pool.wire.send("places", rungs={said["rung"]: (said["number"], 0, 0)})
             return
         self._numbers[said["rung"]] = said["number"]
         gate.resize(said["places"])
-        self.tell()
+        self.report()
 
     def _use(self, name: str) -> tuple[int, int, int]:
         gate = self._gates[name]

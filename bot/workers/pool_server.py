@@ -22,7 +22,7 @@ from transports.pool import Answer
 UNTOLD: Final = 100  # events that wait for a worker to emit them, while there is none
 
 
-class PoolNews:
+class PoolMessages:
     """Messages to all workers, and events that any one worker should emit."""
 
     def __init__(self, workers: Mapping[str, Worker]) -> None:
@@ -30,15 +30,15 @@ class PoolNews:
         self._workers = workers
         self._untold: deque[tuple[str, Mapping[str, Any]]] = deque(maxlen=UNTOLD)
 
-    def tell_all(self, what: str, **fields: Any) -> None:
+    def broadcast(self, what: str, **fields: Any) -> None:
         """Send a message to every worker."""
         for worker in self._workers.values():
-            worker.wire.tell(what, **fields)
+            worker.wire.send(what, **fields)
 
-    def tell_one(self, what: str, **fields: Any) -> None:
+    def send_to_one(self, what: str, **fields: Any) -> None:
         """Let one worker emit an event of the supervisor; without one, the event waits."""
         for worker in sorted(self._workers.values(), key=lambda worker: worker.leaving):
-            if worker.ready.is_set() and worker.wire.tell(what, **fields):
+            if worker.ready.is_set() and worker.wire.send(what, **fields):
                 return
         self._untold.append((what, fields))
 
@@ -46,7 +46,7 @@ class PoolNews:
         """Let a worker that is ready emit the waiting events."""
         while self._untold:
             what, fields = self._untold.popleft()
-            worker.wire.tell(what, **fields)
+            worker.wire.send(what, **fields)
 
 
 class Quotas:
@@ -91,7 +91,7 @@ class Quotas:
         for rung, leases in self._leases.items():
             for name, lent in leases.divide().items():
                 wire = self._workers[name].wire
-                wire.tell("lease", rung=rung, places=lent.places, number=lent.number)
+                wire.send("lease", rung=rung, places=lent.places, number=lent.number)
 
     def full_paces(self) -> list[str]:
         """Return the rungs that have no free capacity for a request now."""
@@ -131,7 +131,7 @@ class PoolServer:
         self._store = KeyValueStore(clock=clock)
         self._claims = Claims()
         self._views = ViewRelay(self.workers)
-        self.news = PoolNews(self.workers)
+        self.news = PoolMessages(self.workers)
         self.seats = SeatTable(admission, self.workers, clock=clock)
         self.answers: dict[str, Answer] = {}
         self._looked_at = clock()  # for workers that hang
@@ -168,14 +168,14 @@ class PoolServer:
         worker.leaving = True
         self._leave(worker)
         if worker.ready.is_set():
-            worker.wire.tell("retire")
+            worker.wire.send("retire")
         else:
             worker.kill()
 
     def stop(self, *, drain_s: float) -> None:
         """Refuse all calls, and let every worker drain, with `drain_s` for its calls."""
         self.seats.stop()
-        self.news.tell_all("stop", drain_s=drain_s)
+        self.news.broadcast("stop", drain_s=drain_s)
 
     def hung(self, silent_s: float) -> list[Worker]:
         """Return the workers that have not reported for `silent_s`; called in every round.
@@ -197,12 +197,12 @@ class PoolServer:
             if worker.ready.is_set() and worker.heard_at < oldest
         ]
 
-    def tell_state(self) -> None:
+    def broadcast_state(self) -> None:
         """Tell every worker the state of the pool."""
         ready = [worker for worker in self.workers.values() if worker.ready.is_set()]
         staying = [worker for worker in ready if not worker.leaving]
         leader = min(staying, key=lambda worker: worker.closing.is_set(), default=None)
-        self.news.tell_all(
+        self.news.broadcast(
             "pool",
             why_closed=self.seats.why_closed,
             calls=self._admission.taken,
@@ -241,9 +241,9 @@ class PoolServer:
         worker.heard_at = self._clock()
         worker.ready.set()
         self._views.receive(worker)
-        self.tell_state()
+        self.broadcast_state()
         self.news.catch_up(worker)
-        self.news.tell_one(
+        self.news.send_to_one(
             "worker_started",
             worker=worker.name,
             process=worker.pid,

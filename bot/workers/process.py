@@ -34,7 +34,7 @@ from bot.workers.interpreter import (
 from bot.workers.lag import LagReporter, measure_lag
 from bot.workers.listeners import OwnListeners, open_listeners, own_listeners
 from calls.cost import PriceTable
-from calls.entry import Tell
+from calls.entry import Emit
 from campaigns.after_call import open_callbacks, purpose_of
 from campaigns.store.contacts import Contacts
 from campaigns.store.dials import Ledger
@@ -45,7 +45,7 @@ from operations.after_call.opening import open_after_calls
 from operations.crm.opening import open_crm
 from operations.database.database import Database
 from operations.database.schema import compile_tables
-from operations.record import record_keeper
+from operations.record import record_listener
 from operations.retrying import Retries
 from operations.telemetry.emitter import Emitter, Listener
 from processors.turn.detector import TurnJudges
@@ -66,11 +66,11 @@ async def open_shared(
 ) -> AsyncIterator[Shared]:
     """Open what calls share, and close it when the block ends."""
     policies = build_policies(settings, clock.monotonic(), lag=measuring.lag)
-    retries = Retries(settings=settings.resilience.retry_settings(), tell=measuring.tell)
+    retries = Retries(settings=settings.resilience.retry_settings(), emit=measuring.emit)
     judges = TurnJudges(clock=clock.monotonic)
     async with AsyncExitStack() as opened:  # closes each part, also after another one failed
         enter = opened.enter_async_context
-        crm = await enter(open_crm(settings, database, own.crm, tell=measuring.tell))
+        crm = await enter(open_crm(settings, database, own.crm, emit=measuring.emit))
         opened.callback(judges.close)
         last_resort = await asyncio.to_thread(LastResort.of, settings, database)
         opened.push_async_callback(last_resort.close)
@@ -105,7 +105,7 @@ async def _listing(
         yield None
         return
     contacts, kept = Contacts(database), OwedNumbers(settings.logs.dir / OWED)
-    async with listing(OptOuts(contacts, kept, tell=measuring.tell)) as opt_outs:
+    async with listing(OptOuts(contacts, kept, emit=measuring.emit)) as opt_outs:
         yield opt_outs
 
 
@@ -153,7 +153,7 @@ CLOSE_S: Final = (  # for everything that closes after the calls, one by one
     LAST_WORDS_S
     + work.LAST_S
     + opt_outs.CLOSE_S
-    + 2 * record_keeper.LAST_S  # for the batch being written, and for the waiting ones
+    + 2 * record_listener.LAST_S  # for the batch being written, and for the waiting ones
 )
 
 
@@ -183,8 +183,10 @@ async def open_process(
     prices = await asyncio.to_thread(load_prices, settings.prices.file)
     async with AsyncExitStack() as opened:
         database = database or await opened.enter_async_context(Database(settings.storage.url))
-        keeper = record_keeper.record_keeper(settings, database) if record else None
-        own = own_listeners(settings, words=words, metrics_folder=metrics_folder, keeper=keeper)
+        writes = record_listener.make_record_listener(settings, database) if record else None
+        own = own_listeners(
+            settings, words=words, metrics_folder=metrics_folder, record_listener=writes
+        )
         emitter = own.emitter(settings, listeners)
         yield await _open_parts(opened, settings, database, own, emitter, models, prices)
 
@@ -199,21 +201,21 @@ async def _open_parts(
     prices: PriceTable,
 ) -> Process:
     """Open what answers calls, in the order above; `opened` closes it."""
-    enter, tell = opened.enter_async_context, emitter.tell_for("")
+    enter, emit = opened.enter_async_context, emitter.emit_for("")
     await enter(open_connections())
     await enter(open_listeners(settings, own, emitter))
-    measuring = await enter(measure_lag(Lag(), tell=tell, clock=clock.monotonic))
+    measuring = await enter(measure_lag(Lag(), emit=emit, clock=clock.monotonic))
     shared = await enter(open_shared(settings, database, own, models, measuring))
-    await enter(_working_after_calls(shared, database, own, prices, tell=tell))
-    tell(configuration_of(settings))
+    await enter(_working_after_calls(shared, database, own, prices, emit=emit))
+    emit(configuration_of(settings))
     call = call_maker(shared, emitter, prices)
-    switchboard = Switchboard(seats=settings.server.max_calls, make_call=call, tell=tell)
+    switchboard = Switchboard(seats=settings.server.max_calls, make_call=call, emit=emit)
     await asyncio.to_thread(spare_the_loaded)
     at_end = await enter(AsyncExitStack())
     await enter(free_ended_calls(lambda: switchboard.ended))
     availability = shared.policies["llm"].availability
     providers = await enter(
-        watch_providers(settings, availability, shared=shared.clients, tell=tell, lag=measuring.lag)
+        watch_providers(settings, availability, shared=shared.clients, emit=emit, lag=measuring.lag)
     )
     await enter(_ending_calls(switchboard, emitter))
     return Process(
@@ -232,11 +234,11 @@ async def _open_parts(
 
 @asynccontextmanager
 async def _working_after_calls(
-    shared: Shared, database: Database, own: OwnListeners, prices: PriceTable, *, tell: Tell
+    shared: Shared, database: Database, own: OwnListeners, prices: PriceTable, *, emit: Emit
 ) -> AsyncIterator[None]:
     settings = shared.settings
     async with (
-        open_callbacks(settings, database, tell=tell) as callbacks,
+        open_callbacks(settings, database, emit=emit) as callbacks,
         open_after_calls(
             settings,
             database,
@@ -247,7 +249,7 @@ async def _working_after_calls(
             take_callback=callbacks.take_wish if callbacks else None,
             purpose=partial(purpose_of, settings=settings, ledger=Ledger(database)),
             prices=prices,
-            tell=tell,
+            emit=emit,
         ),
     ):
         yield

@@ -81,7 +81,7 @@ Admit = Callable[[str], str]
 """Reserves a seat for a call, by its name; returns why there is none, or empty."""
 
 
-def refuse(request: bytes, settings: Settings, *, admit: Admit, tell: Callable[..., None]) -> bytes:
+def refuse(request: bytes, settings: Settings, *, admit: Admit, emit: Callable[..., None]) -> bytes:
     """Return the whole answer to the webhook of a call without a seat; empty for other requests.
 
     At such a time the admitted calls keep the workers' loops busy: a dozen pipelines are built in
@@ -93,7 +93,7 @@ def refuse(request: bytes, settings: Settings, *, admit: Admit, tell: Callable[.
         request: The received bytes.
         settings: The current settings.
         admit: Reserves a seat.
-        tell: Takes the `reason` of each refusal.
+        emit: Takes the `reason` of each refusal.
     """
     twilio = settings.transports.twilio
     if not (request.startswith(VOICE) and twilio.enabled and twilio.auth_token):
@@ -102,7 +102,7 @@ def refuse(request: bytes, settings: Settings, *, admit: Admit, tell: Callable[.
     call = form.get("CallSid", "") if form else ""
     if not form or not call or not (reason := admit(call)):
         return b""
-    tell(reason=reason)
+    emit(reason=reason)
     leaving = reason == DRAINING and not is_outbound(form)
     return NOBODY if leaving else _http(busy_twiml(form))  # lets the carrier use its fallback
 

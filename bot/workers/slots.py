@@ -125,7 +125,7 @@ class Slots:
         began_work = worker.ready.is_set()
         level = "INFO" if told_to and (code == 0 or not began_work) else "ERROR"
         if began_work and not told_to:
-            self._server.news.tell_one("worker_lost", worker=worker.name, code=code, calls=lost)
+            self._server.news.send_to_one("worker_lost", worker=worker.name, code=code, calls=lost)
         if worker.configured.is_set():  # otherwise it has printed the error itself
             logger.log(level, "worker {} has ended with {}, {} calls lost", worker.name, code, lost)
         if worker not in self._slots or not began_work:
@@ -244,7 +244,7 @@ async def _first_of(*events: asyncio.Event) -> None:
 BY_SIGNAL: Final = "SIGHUP"
 BUSY: Final = "the workers are starting, stopping or being replaced"
 
-Tell = Callable[..., None]
+Emit = Callable[..., None]
 """Lets a worker emit an event, given by its name and its fields."""
 
 
@@ -260,7 +260,7 @@ class Reloading:
     """
 
     def __init__(
-        self, plan: ServePlan, slots: Slots, *, apply: Callable[[Settings], None], tell: Tell
+        self, plan: ServePlan, slots: Slots, *, apply: Callable[[Settings], None], emit: Emit
     ) -> None:
         """Prepare.
 
@@ -268,12 +268,12 @@ class Reloading:
             plan: The configuration to read again.
             slots: The workers.
             apply: Applies settings to the supervisor itself.
-            tell: Lets a worker emit the result.
+            emit: Lets a worker emit the result.
         """
         self._plan = plan
         self._slots = slots
         self._apply = apply
-        self._tell = tell
+        self._emit = emit
         self._busy = False
         self.open = self.owed = False
 
@@ -329,7 +329,7 @@ class Reloading:
             return Reread(problems=(line,))
 
     def _say(self, by: str, outcome: ReloadOutcome, **fields: Any) -> None:
-        self._tell("reloaded", by=by, outcome=outcome, **fields)
+        self._emit("reloaded", by=by, outcome=outcome, **fields)
 
 
 def _answer(read: asyncio.Future[Mapping[str, Any]] | None, answer: Mapping[str, Any]) -> None:

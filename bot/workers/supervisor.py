@@ -17,7 +17,7 @@ from bot.config.settings import Settings
 from bot.exits import DONE, CommandError
 from bot.workers.admission_rules import PoolAdmission
 from bot.workers.connections import ConnectionListener, meanwhile
-from bot.workers.listener import listening_socket, ready_line, tell_ready
+from bot.workers.listener import listening_socket, notify_ready, ready_line
 from bot.workers.meter import own_cores
 from bot.workers.plan import ServePlan
 from bot.workers.pool_server import PoolServer, Quotas
@@ -49,7 +49,7 @@ class Supervisor:
         self._server = PoolServer(self._seats, self._quotas, clock=clock.monotonic)
         self._slots = Slots(plan, self._server, self._tasks, clock=clock.monotonic)
         self._reloading = Reloading(
-            plan, self._slots, apply=self._go_by, tell=self._server.news.tell_one
+            plan, self._slots, apply=self._go_by, emit=self._server.news.send_to_one
         )
         self._server.answers["reload"] = self._answer_reload
 
@@ -96,8 +96,8 @@ class Supervisor:
         )
 
     def _refuse(self, request: bytes) -> bytes:
-        tell = partial(self._server.news.tell_one, "turned_away")
-        return refuse(request, self._plan.settings, admit=self._server.seats.hold, tell=tell)
+        emit = partial(self._server.news.send_to_one, "turned_away")
+        return refuse(request, self._plan.settings, admit=self._server.seats.hold, emit=emit)
 
     def _meanwhile(self, request: bytes) -> bytes | None:
         settings = self._plan.settings
@@ -112,7 +112,7 @@ class Supervisor:
                 item.kill()
             if any(worker.ready.is_set() for worker in self._server.workers.values()):
                 connections.open()  # for calls that wait for the replacement of a lost worker
-            self._server.tell_state()
+            self._server.broadcast_state()
             self._quotas.divide()
             await asyncio.sleep(STATE_S)
 
@@ -125,7 +125,7 @@ class Supervisor:
     def _stop(self) -> None:
         self._signals += 1
         if self._signals > 1:
-            self._server.news.tell_all("hurry")
+            self._server.news.broadcast("hurry")
             return
         self._reloading.open = False
         self._server.stop(drain_s=self._plan.settings.shutdown.drain_s)
@@ -162,7 +162,7 @@ def serve_with_workers(config: Path | None, flags: Mapping[str, Any], loaded: Lo
 
     def ready() -> None:
         print(ready_line(plan.settings, port=port), flush=True)  # noqa: T201 - for the terminal
-        tell_ready()
+        notify_ready()
 
     async def run() -> int:
         return await Supervisor(plan, listener).run(ready)

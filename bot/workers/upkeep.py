@@ -42,7 +42,7 @@ def _clips(process: Process, pool: WorkerPool) -> AbstractAsyncContextManager[No
         quiet=lambda: pool.leads and pool.quiet and not process.switchboard.calls,
         retries=Retries(
             settings=settings.resilience.retry_settings(),
-            tell=providers.tell,
+            emit=providers.emit,
             availability=providers.availability,
         ),
     )
@@ -51,13 +51,13 @@ def _clips(process: Process, pool: WorkerPool) -> AbstractAsyncContextManager[No
 def _messages(process: Process, pool: WorkerPool) -> AbstractAsyncContextManager[None]:
     """Transcribe the messages that callers left."""
     batch = Batch.of(
-        process.settings, availability=process.providers.availability, tell=process.providers.tell
+        process.settings, availability=process.providers.availability, emit=process.providers.emit
     )
     return keep_messages_written(
         process.shared.last_resort.messages,
         batch.transcribe,
         mine=lambda: pool.leads,
-        tell=process.switchboard.tell,
+        emit=process.switchboard.emit,
     )
 
 

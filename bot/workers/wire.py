@@ -56,7 +56,7 @@ class Wire:
         if revocable:
             self._revocable_names.add(what)
 
-    def tell(self, what: str, /, **fields: Any) -> bool:
+    def send(self, what: str, /, **fields: Any) -> bool:
         """Send a message; return False if the other end is gone or does not read."""
         return self._send({**fields, "tell": what})
 

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from calls.outbound import (
-    LONGEST_S,
+    MAX_S,
     CallConsent,
     CampaignUse,
     Claim,
@@ -198,7 +198,7 @@ async def _engaged(connection: AsyncConnection, now: float) -> frozenset[str]:
     by_index = DIALS.c.campaign.in_(select(CAMPAIGNS.c.name)) & DIALS.c.state.in_(LIVE_STATES)
     live = await connection.execute(select(DIALS.c.number, DIALS.c.intended_s).where(by_index))
     # With the time in the query, a database reads all dials of two hours by the time index.
-    return frozenset(row.number for row in live if row.intended_s > now - LONGEST_S)
+    return frozenset(row.number for row in live if row.intended_s > now - MAX_S)
 
 
 def _look_through(

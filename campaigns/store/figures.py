@@ -30,7 +30,7 @@ RECENT: Final = 60  # dials, chosen: the pace of a few minutes
 SAMPLE: Final = 200  # contacts, chosen: reading a hundred thousand takes too long
 PAGE: Final = 500  # contacts that are read at a time
 OPEN: Final = "open"
-LONGEST_S: Final = 3_600.0  # longest spell of an open breaker; longer ones are cut
+MAX_S: Final = 3_600.0  # longest spell of an open breaker; longer ones are cut
 MOST: Final = 200_000  # rows of one table; no readable report has more
 
 
@@ -285,8 +285,8 @@ class Figures:
         wanted = (
             select(BREAKER_MOVES)
             .where(
-                at >= _moment(since_s - LONGEST_S),
-                at <= _moment(until_s + LONGEST_S),
+                at >= _moment(since_s - MAX_S),
+                at <= _moment(until_s + MAX_S),
                 or_(BREAKER_MOVES.c.before == OPEN, BREAKER_MOVES.c.after == OPEN),
             )
             .order_by(at, BREAKER_MOVES.c.id)

@@ -18,7 +18,7 @@ from calls.events import Event
 from calls.outbound import Dial
 from campaigns.state import report_campaign
 from campaigns.store.figures import CampaignStanding
-from fallbacks.facts import AttemptFailed, BreakerMoved, RungChosen, StageExhausted
+from fallbacks.events import AttemptFailed, BreakerMoved, RungChosen, StageExhausted
 from lab.callers import RegisterSimulator
 from lab.control import LabControl
 from lab.demo.four_books import ComparedContact, compare_contacts, compare_page, read_books

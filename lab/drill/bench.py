@@ -153,7 +153,7 @@ class Bench:
             owner=self._owner,
             clock=clock.monotonic,
             window_tokens=room_tokens(self._settings.agent),
-            tell=self.told,
+            emit=self.told,
             change_writer=heard,
         )
 
@@ -206,7 +206,7 @@ async def bench(
         told = ToldEvents(say)
         try:
             async with (
-                watch_providers(settings, policy.availability, shared=shared, tell=told),
+                watch_providers(settings, policy.availability, shared=shared, emit=told),
                 asyncio.TaskGroup() as group,
             ):
                 yield Bench(

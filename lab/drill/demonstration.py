@@ -19,7 +19,7 @@ from calls.campaign_events import (
     DialPlaced,
 )
 from calls.events import Event
-from fallbacks.facts import (
+from fallbacks.events import (
     AnswerEmpty,
     AttemptDropped,
     AttemptFailed,

@@ -89,7 +89,7 @@ async def drill(wanted: Wanted, *, play: Play = run_all) -> int:
         folder=wanted.folder,
         jobs=wanted.jobs,
         options=wanted.options,
-        tell=lambda entry: _tell(console, entry),
+        emit=lambda entry: _emit(console, entry),
     )
     with _cancel_on_sigterm():
         await play(job, results)
@@ -138,7 +138,7 @@ def _cancel_on_sigterm() -> Iterator[None]:
         loop.remove_signal_handler(signal.SIGTERM)
 
 
-def _tell(console: Console, entry: dict[str, Any]) -> None:
+def _emit(console: Console, entry: dict[str, Any]) -> None:
     found = entry["measures"]
     said = ", ".join(f"{name} {_short(name, value)}" for name, value in found.items())
     line = f"{entry['row']} {entry['side']} {entry['run']}: {entry.get('error') or said}"

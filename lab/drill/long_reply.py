@@ -14,7 +14,7 @@ from lab.drill.rows import LOST, When
 from lab.process import STAGE_OF
 
 LONG_S: Final = 100.0  # the longest wait for the end of a reply of 60 s
-MOST_S: Final = 30.0  # of speech; after this much, a pause is its end
+MAX_S: Final = 30.0  # of speech; after this much, a pause is its end
 JUDGED: Final = 260  # words of the model's text; a minute has about 170
 
 
@@ -22,7 +22,7 @@ async def play_long_reply(rig: Rig, run: MeasuredRun) -> None:
     """Ask once, and listen until the reply is over."""
     async with rig.greeted_call() as call:
         await rig.break_now(When.BEFORE_TURN)
-        asked = await call.ask(rig.row.question, wanted_s=MOST_S, within_s=LONG_S)
+        asked = await call.ask(rig.row.question, wanted_s=MAX_S, within_s=LONG_S)
         written = await _written(rig.control, call.lab_s(asked.began_s))
         turn = dataclasses.replace(asked, answer=" ".join(written.split()[:JUDGED]))
         each = as_ended(await judge_turn(call, rig.control, turn))

@@ -20,7 +20,7 @@ _Floats: TypeAlias = NDArray[np.floating[Any]]
 _Spectrum: TypeAlias = NDArray[np.complexfloating[Any, Any]]
 
 SHORT: Final = RATE_HZ // 10
-LEAST_ANCHOR: Final = RATE_HZ // 40  # the shortest part that identifies a torn sound
+MIN_ANCHOR: Final = RATE_HZ // 40  # the shortest part that identifies a torn sound
 STEP: Final = 4096  # transforms of its multiples are fast
 FAINT: Final = 40.0  # of 32768, root mean square: fainter sounds cannot be recognised
 RINGING: Final = RATE_HZ // 4  # the longest echo of a sound's end in a filter
@@ -91,7 +91,7 @@ class SearchedRecording:
         half, quarter = sound.size // 2, sound.size // 4
         pieces = [(half, half), (0, half), *((at * quarter, quarter) for at in range(4))]
         for at, size in pieces:
-            if size < LEAST_ANCHOR:
+            if size < MIN_ANCHOR:
                 continue
             found = [
                 torn

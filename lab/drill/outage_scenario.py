@@ -28,7 +28,7 @@ from calls.entry import Entry
 from calls.events import AgentSaid, CallEnded, Event
 from calls.incident import IncidentBegan
 from calls.outbound import Dial, DialOutcome
-from fallbacks.facts import (
+from fallbacks.events import (
     AttemptFailed,
     BreakerMoved,
     ProviderProbed,
@@ -56,7 +56,7 @@ VOICE: Final = "elevenlabs"
 STANDBY: Final = "cartesia"
 ALONE: Final = ("deepgram", "deepgram-b", "openai", "openai-b", VOICE)
 CONTACTS: Final = 2
-LONGEST_S: Final = 240.0
+MAX_S: Final = 240.0
 LOOK_S: Final = 0.1
 OUTAGE: Final[Mapping[str, Any]] = {"fault": "http", "status": 503}
 SHOWN: Final = (
@@ -239,7 +239,7 @@ async def _wait_until_ended(
     *,
     mend_after: int = 0,
 ) -> Sequence[Dial]:
-    async with asyncio.timeout(LONGEST_S):
+    async with asyncio.timeout(MAX_S):
         if mend_after:
             await _until(lambda: len(it.of(ContactSkipped)) >= mend_after and _probed(it))
             await control.mend_all()

@@ -147,7 +147,7 @@ class Job:
         folder: For results and the servers' files.
         jobs: How many runs of a row go on at once; each has its own lab and server.
         options: Of the command line, for the record.
-        tell: Called after each run.
+        emit: Called after each run.
     """
 
     rows: Sequence[Row]
@@ -155,7 +155,7 @@ class Job:
     folder: Path
     jobs: int
     options: str
-    tell: Callable[[dict[str, Any]], None]
+    emit: Callable[[dict[str, Any]], None]
 
 
 async def run_all(job: Job, results: Results) -> DrillPass:
@@ -182,7 +182,7 @@ async def run_all(job: Job, results: Results) -> DrillPass:
                 known = {"pass": begun.number, "together": together, "others_cores": others}
                 entry = known | item
                 await asyncio.to_thread(results.add, entry)
-                job.tell(entry)
+                job.emit(entry)
     return begun
 
 

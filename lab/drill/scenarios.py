@@ -7,14 +7,14 @@ from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
 from fallbacks.breaker import Input, State
-from fallbacks.facts import AttemptFailed, BreakerMoved, ProviderProbed, RungRested
+from fallbacks.events import AttemptFailed, BreakerMoved, ProviderProbed, RungRested
 from fallbacks.failure import Kind, Severity
 from lab.drill.bench import FIRST, STANDBY, Bench, QuestionOutcome, Say, bench
 
 SEED: Final = 8  # of the lab's random numbers; it gives three timeouts within about seven requests
 TIME_OUTS: Final = 3  # to wait for; chance decides which requests meet them
 CHANCE: Final = 0.4
-LONGEST_S: Final = 20.0  # of asking in order to meet them
+MAX_S: Final = 20.0  # of asking in order to meet them
 TRUST_S: Final = 15.0  # the longest wait for a mended rung's probe
 RESTS: Final = 3
 LATER: Final = 5  # requests behind an open breaker
@@ -64,7 +64,7 @@ async def _transient(stage: Bench) -> Proofs:
 
     await stage.fault(fault="silent", where="handshake", p=CHANCE)
     answers: list[QuestionOutcome] = []
-    until_s = stage.told.now_s + LONGEST_S
+    until_s = stage.told.now_s + MAX_S
     while timed_out() < TIME_OUTS and stage.told.now_s < until_s:
         answers.append(await stage.ask())
         await stage.until(stage.trusted, within_s=until_s - stage.told.now_s)

@@ -178,7 +178,7 @@ class ResultPen:
             name, answer = await self._down_the_ladder(asked)
             used = use_of(name, asked, answer)  # an unreadable answer is billed, too
             priced = replace(used, cost=cost(used, self.prices), behind_call=call_id)
-            self.retries.tell(priced)
+            self.retries.emit(priced)
             read = read_answer(answer.text, question, ended)
             if isinstance(read, ReadAnswer):
                 return WrittenResult(read=read, provider=name)

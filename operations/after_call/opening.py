@@ -8,7 +8,7 @@ from bot import clock
 from bot.config.rungs import rung_of
 from bot.config.settings import Settings
 from calls.cost import PriceTable
-from calls.entry import Entry, Tell
+from calls.entry import Emit, Entry
 from fallbacks.ladder import StagePolicy
 from operations.after_call.asking import STAGE, ResultPen
 from operations.after_call.work import AfterCalls, CallPurpose, CallResults, TakeCallback
@@ -55,7 +55,7 @@ async def open_after_calls(
     take_callback: TakeCallback | None,
     purpose: Callable[[str], Awaitable[CallPurpose]],  # of a call, by its dial's id
     prices: PriceTable,
-    tell: Tell,
+    emit: Emit,
 ) -> AsyncIterator[None]:
     """Run the work after calls during the block."""
     if not works_after_calls(settings):
@@ -63,11 +63,11 @@ async def open_after_calls(
         return
     after_calls = AfterCalls(
         results=CallResults(database),
-        pen=_pen(settings, policy, clients, prices, tell),
+        pen=_pen(settings, policy, clients, prices, emit),
         reporter=reporter,
         take_callback=take_callback,
         purpose=purpose,
-        tell=tell,
+        emit=emit,
         utc_s=clock.utc_s,
         within_s=settings.after_call.within_s,
         at_once=settings.after_call.at_once,
@@ -86,7 +86,7 @@ def _pen(
     policy: StagePolicy,
     clients: Mapping[str, object],
     prices: PriceTable,
-    tell: Tell,
+    emit: Emit,
 ) -> ResultPen | None:
     if not asks_a_model(settings):
         return None
@@ -102,6 +102,6 @@ def _pen(
         for item in settings.stages.llm
     )
     retries = Retries(
-        settings=settings.resilience.retry_settings(), tell=tell, availability=policy.availability
+        settings=settings.resilience.retry_settings(), emit=emit, availability=policy.availability
     )
     return ResultPen(rungs=rungs, retries=retries, gates=policy.gates, prices=prices)

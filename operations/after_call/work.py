@@ -14,7 +14,7 @@ from loguru import logger
 from sqlalchemy import select
 
 from calls.caller import clean
-from calls.entry import Entry, Tell
+from calls.entry import Emit, Entry
 from calls.events import CallEnded
 from calls.known_calls import KnownCalls
 from calls.operations_events import CallSummarised
@@ -101,7 +101,7 @@ class CallResults:
             return CallResult(**row) if row else None
 
 
-MOST_WAITING: Final = 1000  # ended calls; with more, the oldest are dropped and logged
+MAX_WAITING: Final = 1000  # ended calls; with more, the oldest are dropped and logged
 NUMBER_CHARACTERS: Final = 64  # may be a SIP address
 LAST_S: Final = 3.0  # for the rest at the end
 
@@ -141,7 +141,7 @@ class AfterCalls:
         reporter: CrmReporter | None,
         take_callback: TakeCallback | None,  # `None` if the staff calls back
         purpose: Callable[[str], Awaitable[CallPurpose]],  # by the dial's id; empty for inbound
-        tell: Tell,
+        emit: Emit,
         utc_s: Callable[[], float],
         within_s: float = 60.0,  # after a call's end; then the known result is final
         at_once: int = 2,  # calls
@@ -153,7 +153,7 @@ class AfterCalls:
         self._reporter = reporter
         self._take_callback = take_callback
         self._purpose_of = purpose
-        self._tell = tell
+        self._emit = emit
         self._utc_s = utc_s
         self._within_s = within_s
         self._at_once = at_once
@@ -161,7 +161,7 @@ class AfterCalls:
         self._calls = KnownCalls(keep_words=True)
         self._ended: deque[tuple[CallState, float]] = deque()
         self._news = asyncio.Event()
-        self._asking: asyncio.Queue[EndedCall] = asyncio.Queue(MOST_WAITING)
+        self._asking: asyncio.Queue[EndedCall] = asyncio.Queue(MAX_WAITING)
         self.lost = 0
 
     async def hear(self, entry: Entry) -> None:
@@ -189,7 +189,7 @@ class AfterCalls:
             logger.error("the results of {} calls were not stored", len(self._ended))
 
     def _note_end(self, call: CallState) -> None:
-        if len(self._ended) >= MOST_WAITING:
+        if len(self._ended) >= MAX_WAITING:
             self._ended.popleft()
             self.lost += 1
             logger.error("the database was away for too long: a call's result is lost")
@@ -276,7 +276,7 @@ class AfterCalls:
         return with_written(known, written, ended.call)
 
     async def _finish(self, ended: EndedCall, result: CallResult) -> None:
-        self._tell(
+        self._emit(
             CallSummarised(
                 call_id=result.call_id,
                 made_by=result.made_by,

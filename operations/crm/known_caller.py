@@ -5,7 +5,7 @@ import asyncio
 from pipecat.processors.aggregators.llm_context import LLMContext
 
 from bot.config.agent import AgentSettings
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.operations_events import CallerKnown
 from operations.crm.customer import CrmContact, is_personal, known_text, personal
 from operations.crm.port import CrmLookup
@@ -14,11 +14,11 @@ from operations.crm.port import CrmLookup
 class KnownCaller:
     """The CRM look-up of one caller; it begins with the constructor."""
 
-    def __init__(self, lookup: CrmLookup, number: str, *, tell: Tell) -> None:
+    def __init__(self, lookup: CrmLookup, number: str, *, emit: Emit) -> None:
         """Begin the look-up."""
         self._name = lookup.crm.name
-        self._tell = tell
-        self._asking = lookup.begin(number, tell=tell)
+        self._emit = emit
+        self._asking = lookup.begin(number, emit=emit)
         self._greeted = False
         self._over = False
 
@@ -30,7 +30,7 @@ class KnownCaller:
             text = known_text(contact) if contact else ""
             if text:
                 context.add_message({"role": "system", "content": text})
-                self._tell(CallerKnown(crm=self._name, late=self._greeted))
+                self._emit(CallerKnown(crm=self._name, late=self._greeted))
 
         self._asking.add_done_callback(known)
 

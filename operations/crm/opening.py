@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from bot import clock
 from bot.config.sections import CrmMappingSettings, CrmRequestSettings, CrmSettings
 from bot.config.settings import Settings
-from calls.entry import Entry, Tell
+from calls.entry import Emit, Entry
 from operations.crm import rest as hubspot
 from operations.crm.outbox import CrmOutbox
 from operations.crm.own import OwnContacts
@@ -56,7 +56,7 @@ def crm_of(settings: Settings, database: Database) -> Crm | None:
 
 @asynccontextmanager
 async def open_crm(
-    settings: Settings, database: Database, listener: CrmListener, *, tell: Tell
+    settings: Settings, database: Database, listener: CrmListener, *, emit: Emit
 ) -> AsyncIterator[CrmLookup | None]:
     """Look callers up and report calls during the block; yield `None` without a CRM."""
     crm = crm_of(settings, database)
@@ -66,20 +66,20 @@ async def open_crm(
     outbox = CrmOutbox(database)
     availability = availability_of(crm, clock.monotonic())
     retries = Retries(
-        settings=settings.resilience.retry_settings(), tell=tell, availability=availability
+        settings=settings.resilience.retry_settings(), emit=emit, availability=availability
     )
     reporter = CrmReporter(outbox=outbox, utc_s=clock.utc_s)
     poster = CrmPoster(crm, outbox, retries=retries, utc_s=clock.utc_s)
-    desk = CrmLookup(crm=crm, availability=availability, clock=clock.monotonic, tell=tell)
+    lookup = CrmLookup(crm=crm, availability=availability, clock=clock.monotonic, emit=emit)
     listener.reporter = reporter
     try:
         async with at_work(
             reports=keep_running("reports to the CRM", reporter.run), posts=poster.run()
         ):
-            yield desk
+            yield lookup
     finally:
         await reporter.write()
-        await desk.close()
+        await lookup.close()
 
 
 def _rest_crm(crm: CrmSettings, mapping: RestMapping, url: str) -> RestCrm:

@@ -15,7 +15,7 @@ from operations.database.tables import CONTACTS
 from operations.remote import RemoteError
 
 NUMBERS: Final = ("number", "phone", "telephone")  # possible columns of a file
-MOST_ROWS: Final = 200_000  # of a file; larger ones belong in the database
+MAX_ROWS: Final = 200_000  # of a file; larger ones belong in the database
 
 
 class OwnContacts:
@@ -67,8 +67,8 @@ def read_contacts(path: Path) -> dict[str, CrmContact]:
     people: dict[str, CrmContact] = {}
     with path.open(encoding="utf-8-sig", newline="") as lines:
         for at, row in enumerate(csv.DictReader(lines)):
-            if at >= MOST_ROWS:
-                raise ValueError(f"it has more than {MOST_ROWS} rows; import it instead")
+            if at >= MAX_ROWS:
+                raise ValueError(f"it has more than {MAX_ROWS} rows; import it instead")
             said = {str(key).strip().lower(): str(value or "") for key, value in row.items()}
             number = next((digits(said[item]) for item in NUMBERS if said.get(item)), "")
             if number:

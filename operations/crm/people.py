@@ -15,8 +15,8 @@ from operations.crm.rest import RestRequest, is_whole, path_here, text_of
 from operations.remote import RemoteError
 
 NUMBER, NAME, CRM_ID = "number", "name", "crm_id"
-MOST_PEOPLE: Final = 1_000_000  # of one import; more is implausible for one owner (chosen)
-MOST_PAGES: Final = 100_000
+MAX_PEOPLE: Final = 1_000_000  # of one import; more is implausible for one owner (chosen)
+MAX_PAGES: Final = 100_000
 Ask = Callable[[RestRequest], Awaitable[Any]]
 """Requests one page; raises the CRM's error."""
 
@@ -127,7 +127,7 @@ async def read_people(mapping: PeopleMapping, ask: Ask) -> AsyncIterator[Sequenc
         RemoteError: An answer does not fit the mapping, or the pages never end.
     """
     after, seen = "", set[str]()
-    for _ in range(MOST_PAGES):
+    for _ in range(MAX_PAGES):
         answer = await ask(mapping.page(after))
         found = dig(answer, mapping.found)
         if not isinstance(found, list):
@@ -139,7 +139,7 @@ async def read_people(mapping: PeopleMapping, ask: Ask) -> AsyncIterator[Sequenc
         if after in seen:
             raise RemoteError(Kind.PROTOCOL, f"it repeats the page {after[:40]}")
         seen.add(after)
-    raise RemoteError(Kind.PROTOCOL, f"it has more than {MOST_PAGES} pages")
+    raise RemoteError(Kind.PROTOCOL, f"it has more than {MAX_PAGES} pages")
 
 
 async def write_people(mapping: PeopleMapping, ask: Ask, target: Path) -> int:
@@ -154,7 +154,7 @@ async def write_people(mapping: PeopleMapping, ask: Ask, target: Path) -> int:
         rows.writerow(mapping.header)
         async for page in read_people(mapping, ask):
             count += len(page)
-            if count > MOST_PEOPLE:
-                raise RemoteError(Kind.PROTOCOL, f"it has more than {MOST_PEOPLE} contacts")
+            if count > MAX_PEOPLE:
+                raise RemoteError(Kind.PROTOCOL, f"it has more than {MAX_PEOPLE} contacts")
             rows.writerows(mapping.row(item) for item in page)
     return count

@@ -8,11 +8,11 @@ from loguru import logger
 
 from bot.clock import Clock
 from calls.caller import is_dialable
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.operations_events import CallerLookedUp
 from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.breaker import BreakerSettings, Permit
-from fallbacks.facts import AttemptFailed
+from fallbacks.events import AttemptFailed
 from operations.crm.customer import CrmContact, CrmReport
 from operations.remote import remote_failure, unanswered
 
@@ -67,21 +67,21 @@ class CrmLookup:
     crm: Crm
     availability: AvailabilityTable
     clock: Clock
-    tell: Tell = lambda _: None
+    emit: Emit = lambda _: None
     _running: set[asyncio.Task[CrmContact | None]] = field(
         default_factory=set[asyncio.Task[CrmContact | None]]
     )
 
-    def begin(self, number: str, *, tell: Tell) -> asyncio.Task[CrmContact | None]:
+    def begin(self, number: str, *, emit: Emit) -> asyncio.Task[CrmContact | None]:
         """Start a look-up; the task's result is `None` if it finds nothing, or not in time."""
         task = asyncio.get_running_loop().create_task(
-            self.look_up(number, tell=tell), name="look a caller up"
+            self.look_up(number, emit=emit), name="look a caller up"
         )
         self._running.add(task)  # owned here: `close` cancels it
         task.add_done_callback(self._running.discard)
         return task
 
-    async def look_up(self, number: str, *, tell: Tell) -> CrmContact | None:
+    async def look_up(self, number: str, *, emit: Emit) -> CrmContact | None:
         """Return the CRM's contact, and report how the look-up went."""
         began = self.clock()
         permit = self._permit(began) if is_dialable(number) else None
@@ -91,7 +91,7 @@ class CrmLookup:
         else:
             contact, outcome = await self._ask(number, permit)
         took_s = round(self.clock() - began, 3)
-        tell(CallerLookedUp(crm=self.crm.name, outcome=outcome, took_s=took_s))
+        emit(CallerLookedUp(crm=self.crm.name, outcome=outcome, took_s=took_s))
         return contact
 
     async def close(self) -> None:
@@ -103,7 +103,7 @@ class CrmLookup:
 
     def _permit(self, now: float) -> Permit | None:
         for fact in self.availability.tick(now):
-            self.tell(fact)
+            self.emit(fact)
         return self.availability.of(STAGE, self.crm.name).permit(now)
 
     async def _ask(self, number: str, permit: Permit) -> tuple[CrmContact | None, str]:
@@ -119,7 +119,7 @@ class CrmLookup:
             self._note_failure(error, permit, self.clock() - began)
             return None, "failed"
         for fact in self.availability.succeeded((STAGE, self.crm.name), permit, now=self.clock()):
-            self.tell(fact)
+            self.emit(fact)
         return contact, "found" if contact else "unknown"
 
     def _note_failure(self, error: Exception, permit: Permit, after_s: float) -> None:
@@ -129,6 +129,6 @@ class CrmLookup:
             logger.opt(exception=error).error("looking a caller up failed")
             self.availability.of(STAGE, self.crm.name).breaker.take_back(permit)
             return
-        self.tell(AttemptFailed.of(failure, after_s=after_s))
+        self.emit(AttemptFailed.of(failure, after_s=after_s))
         for fact in self.availability.failed(permit, failure, now=self.clock()):
-            self.tell(fact)
+            self.emit(fact)

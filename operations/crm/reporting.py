@@ -14,7 +14,7 @@ from calls.events import CallEnded
 from calls.known_calls import KnownCalls
 from calls.operations_events import CallReported
 from fallbacks.failure import Kind, ServiceError
-from fallbacks.retrying import LONGEST_REST_S, rest_s
+from fallbacks.retrying import MAX_REST_S, rest_s
 from operations.crm.customer import CrmReport
 from operations.crm.outbox import CrmOutbox, LentReport
 from operations.crm.port import STAGE, Crm
@@ -26,7 +26,7 @@ from operations.remote import remote_failure
 from operations.retrying import Retries, run_with_retries
 
 LOOK_S: Final = 1.0  # between two checks of the outbox
-MOST_WAITING: Final = 1000  # reports that wait for a database; then the oldest is dropped
+MAX_WAITING: Final = 1000  # reports that wait for a database; then the oldest is dropped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ class CrmReporter:
         self._keep(KeptReport(report=report, whole=True))
 
     def _keep(self, report: KeptReport) -> None:
-        if len(self._waiting) >= MOST_WAITING:
+        if len(self._waiting) >= MAX_WAITING:
             self._waiting.popleft()
             self.lost += 1
             logger.error("the database was away for too long: a report to the CRM is lost")
@@ -148,18 +148,18 @@ class CrmPoster:
             return False
         await self._outbox.told(lent, now=self._utc_s())
         told = CallReported(crm=self._crm.name, call_id=lent.report.call_id, tries=lent.tries)
-        self._retries.tell(told)
+        self._retries.emit(told)
         return True
 
     def _rest_breaker(self) -> None:
         availability = self._retries.availability
         for fact in availability.tick(self._retries.clock()) if availability else ():
-            self._retries.tell(fact)
+            self._retries.emit(fact)
 
     async def _put_off(self, lent: LentReport, error: ServiceError) -> None:
         failure = error.failure
         logger.warning("the CRM did not accept a report: {}", failure.reason)
-        wait_s = LONGEST_REST_S if failure.permanent else rest_s(lent.tries)
+        wait_s = MAX_REST_S if failure.permanent else rest_s(lent.tries)
         wait_s = max(wait_s, failure.retry_after_s or 0.0)
         # A bad request says nothing about the next one; after any other failure the CRM rests.
         if failure.kind is not Kind.BAD_REQUEST:

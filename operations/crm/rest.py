@@ -52,7 +52,7 @@ def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port or PORTS.get(parts.scheme)
 
 
-MOST_BYTES: Final = 256 << 10  # of an answer
+MAX_BYTES: Final = 256 << 10  # of an answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +150,7 @@ class RestCrm:
         values: Mapping[str, Any],
         *,
         headers: Mapping[str, str] | None = None,
-        most_bytes: int = MOST_BYTES,
+        most_bytes: int = MAX_BYTES,
     ) -> Any:
         """Send a request with these values; return the answer's JSON, or `None`.
 

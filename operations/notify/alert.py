@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from calls.events import CallFailed
-from calls.incident import DISK, STORAGE, WEIGHT, WORKER, IncidentBegan, IncidentFact
+from calls.incident import DISK, STORAGE, WEIGHT, WORKER, IncidentBegan, IncidentEvent
 from calls.operations_events import AlertClosed
 from calls.state import STAGES
 from fallbacks.failure import Severity
@@ -33,7 +33,7 @@ class IncidentLasted:
     rung: str
 
 
-AlertFact: TypeAlias = IncidentFact | IncidentLasted
+AlertEvent: TypeAlias = IncidentEvent | IncidentLasted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from operations.notify.alert import (
     RECOVERED,
     UNHEARD,
     Alert,
-    AlertFact,
+    AlertEvent,
     AlertRules,
     IncidentLasted,
     TellAlert,
@@ -112,7 +112,7 @@ class Alerting:
         self.alerts = {alert.key: alert for alert in alerts}
 
     def handle(
-        self, fact: AlertFact, now: float, *, by: str = "", turns: int = 0
+        self, fact: AlertEvent, now: float, *, by: str = "", turns: int = 0
     ) -> tuple[TellAlert, ...]:
         """Return the messages that an event causes.
 
@@ -160,7 +160,7 @@ class Alerting:
                 self.alerts[alert.key] = self._aged(alert, now)
         self._join_stages()
         heaviest = sorted(self.alerts.values(), key=lambda alert: -WEIGHT[alert.severity])
-        told = (self._tell(alert, now) for alert in heaviest)
+        told = (self._emit(alert, now) for alert in heaviest)
         return tuple(action for action in told if action)
 
     def _met(self, known: Alert | None, fact: IncidentBegan | IncidentGrew, now: float) -> Alert:
@@ -225,7 +225,7 @@ class Alerting:
             severity = Severity.CRITICAL if others else alert.severity
             self.alerts[alert.key] = replace(alert, beside=others, severity=severity)
 
-    def _tell(self, alert: Alert, now: float) -> TellAlert | None:
+    def _emit(self, alert: Alert, now: float) -> TellAlert | None:
         loud = self._bell.rings(alert, now, among=self.alerts.values())
         if not loud and not self._bell.counts_further(alert, now):
             return None

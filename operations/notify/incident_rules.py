@@ -28,7 +28,7 @@ from calls.incident import (
     Incident,
     IncidentBegan,
     IncidentEnded,
-    IncidentFact,
+    IncidentEvent,
 )
 from calls.operations_events import (
     DoNotCallDropped,
@@ -41,7 +41,7 @@ from calls.operations_events import (
     WritesResumed,
 )
 from fallbacks.breaker import State
-from fallbacks.facts import (
+from fallbacks.events import (
     AttemptFailed,
     AttemptWon,
     BreakerMoved,
@@ -64,7 +64,7 @@ AGAIN_S: Final = 900.0  # as often as a permanent failure is tried again
 
 Place: TypeAlias = tuple[str, str]
 """Stage and rung; no rung for the whole stage."""
-Facts: TypeAlias = tuple[IncidentFact, ...]
+Facts: TypeAlias = tuple[IncidentEvent, ...]
 
 
 @dataclass(slots=True)

@@ -23,11 +23,11 @@ from operations.notify.outbox import ChannelPost
 from operations.remote import RemoteError
 
 TLS_PORT: Final = 465  # RFC 8314: TLS from the first byte
-LONGEST_WORD: Final = 40  # a longer word is encoded and breaks the message id
+MAX_WORD: Final = 40  # a longer word is encoded and breaks the message id
 DIGEST: Final = 16  # hexadecimal digits; chosen
 TAKEN: Final = 250  # the answer for an accepted recipient (RFC 5321 4.2.3)
 LATER: Final = 450  # stands for a missing answer, if the server disconnected first
-MOST_BEGUN: Final = 100  # mails that only some recipients have got (chosen)
+MAX_BEGUN: Final = 100  # mails that only some recipients have got (chosen)
 DOMAIN: Final = "holdline.invalid"  # RFC 2606: no host can have such a name
 
 UNREACHED: Final[Mapping[type[Exception], tuple[Kind, str]]] = {
@@ -78,7 +78,7 @@ async def _deliver(
         answers |= {address: code for address, code in said.items() if not _is_for_now(code)}
         if answers and len(answers) < len(set(recipients)):
             begun[mail["Message-ID"]] = answers
-        if len(begun) > MOST_BEGUN:
+        if len(begun) > MAX_BEGUN:
             del begun[next(iter(begun))]
     if refusal := _refusal(dict.fromkeys(due, LATER) | answers | said):
         raise refusal
@@ -145,10 +145,10 @@ def _sign_in(settings: EmailSettings, client: smtplib.SMTP) -> None:
 def _word(key: str) -> str:
     """Return a key as part of a message id (RFC 5322 3.2.3, dot-atom), short enough for a line."""
     word = "".join(item if item.isascii() and item.isalnum() else "-" for item in key)
-    if len(word) <= LONGEST_WORD:
+    if len(word) <= MAX_WORD:
         return word
     digest = hashlib.sha256(key.encode()).hexdigest()[:DIGEST]
-    return f"{word[: LONGEST_WORD - DIGEST - 1]}-{digest}"
+    return f"{word[: MAX_WORD - DIGEST - 1]}-{digest}"
 
 
 def _remote_error(error: Exception) -> RemoteError:

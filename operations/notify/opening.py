@@ -13,13 +13,13 @@ from bot import clock
 from bot.config.alerts import AlertsSettings, QuietSettings, missing_of
 from bot.config.settings import Settings
 from bot.exits import DONE, FAILED
-from calls.entry import Tell
+from calls.entry import Emit
 from fallbacks.failure import Severity
 from operations.keep_running import at_work, keep_running
 from operations.notify.alert import Alert, AlertRules
 from operations.notify.alerting_rules import never_quiet
 from operations.notify.channel import Channel, alert_text, masked
-from operations.notify.desk import AlertDispatcher, PastOutbox
+from operations.notify.dispatcher import AlertDispatcher, PastOutbox
 from operations.notify.mail import mail_channel
 from operations.notify.outbox import AlertOutbox, ChannelPost
 from operations.notify.reporter import AlertReporter
@@ -78,15 +78,15 @@ async def tell_operators(
     reporter: AlertReporter,
     outbox: AlertOutbox,
     *,
-    tell: Tell,
+    emit: Emit,
     leads: Callable[[], bool],
 ) -> AsyncIterator[AlertDispatcher]:
     """Report incidents, decide on them and send alerts during the block."""
     for text in missing_of(settings.alerts):
         logger.warning("alerts by {}", text)
     channels = channels_of(settings.alerts)
-    retries = Retries(settings=settings.resilience.retry_settings(), tell=tell)
-    desk = AlertDispatcher(
+    retries = Retries(settings=settings.resilience.retry_settings(), emit=emit)
+    dispatcher = AlertDispatcher(
         outbox,
         channels,
         rules_of(settings.alerts),
@@ -96,14 +96,14 @@ async def tell_operators(
         utc_s=utc_s,
     )
     past = PastOutbox(channels, retries=retries, leads=leads, again_s=settings.alerts.again_s)
-    reporter.tell_refused = past.tell
+    reporter.emit_refused = past.emit
     try:
         async with at_work(
             reports=keep_running("reporting incidents", reporter.run),
-            alerts=desk.run(),
+            alerts=dispatcher.run(),
             past_outbox=keep_running("alerts past the database", past.run),
         ):
-            yield desk
+            yield dispatcher
     finally:
         await reporter.write()
 

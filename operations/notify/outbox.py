@@ -21,7 +21,7 @@ from operations.database.tables import (
     ALERTS,
     HANDLE_LENGTH,
 )
-from operations.notify.alert import CHANNELS, Alert, AlertFact, IncidentLasted, TellAlert
+from operations.notify.alert import CHANNELS, Alert, AlertEvent, IncidentLasted, TellAlert
 
 FACTS: Final[Mapping[str, type[Any]]] = {
     item.__name__: item for item in (IncidentBegan, IncidentGrew, IncidentEnded, IncidentLasted)
@@ -31,21 +31,21 @@ TUPLES: Final = ("beside", "loud_s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReportedFact:
+class ReportedEvent:
     """A process's report about an incident, with its time."""
 
-    fact: AlertFact
+    fact: AlertEvent
     at_s: float  # since 1970
     holder: str
     turns: int
 
 
-def write_fact(fact: AlertFact) -> str:
+def write_fact(fact: AlertEvent) -> str:
     """Return a report as JSON."""
     return json.dumps({"fact": type(fact).__name__, **asdict(fact)})
 
 
-def read_fact(text: str) -> AlertFact | None:
+def read_fact(text: str) -> AlertEvent | None:
     """Parse a stored report; return `None` if it is unreadable."""
     try:
         said = json.loads(text)
@@ -83,7 +83,7 @@ def _known(kind: type[Any], said: Mapping[str, Any]) -> dict[str, Any]:
 # their result.
 
 KNOWN_S: Final = 86_400.0  # after which an ended alert is final; longer than any night
-MOST_FACTS: Final = 500  # of one round
+MAX_FACTS: Final = 500  # of one round
 ROUND: Final = 1  # the only row of its table
 
 
@@ -95,7 +95,7 @@ class RoundOutcome:
     told: Sequence[TellAlert]
 
 
-Decide: TypeAlias = Callable[[Sequence[Alert], Sequence[ReportedFact]], RoundOutcome]
+Decide: TypeAlias = Callable[[Sequence[Alert], Sequence[ReportedEvent]], RoundOutcome]
 """Decides on reports, given the known alerts."""
 
 
@@ -127,7 +127,7 @@ class AlertOutbox:
         pending = ALERT_SENDINGS.c.wanted > ALERT_SENDINGS.c.sent
         self._rows = Outbox(database, ALERT_SENDINGS, pending, (began_s.scalar_subquery(),))
 
-    async def report(self, facts: Sequence[ReportedFact]) -> None:
+    async def report(self, facts: Sequence[ReportedEvent]) -> None:
         """Commit reports; soon, because operators are told in another way if the database fails."""
         rows = [
             {
@@ -234,11 +234,11 @@ async def _known_alert(connection: AsyncConnection, now: float) -> list[Alert]:
     return [alert for scalar in found if (alert := read_alert(scalar))]
 
 
-async def _reported(connection: AsyncConnection) -> tuple[list[int], list[ReportedFact]]:
-    oldest = ALERT_FACTS.select().order_by(ALERT_FACTS.c.id).limit(MOST_FACTS)
+async def _reported(connection: AsyncConnection) -> tuple[list[int], list[ReportedEvent]]:
+    oldest = ALERT_FACTS.select().order_by(ALERT_FACTS.c.id).limit(MAX_FACTS)
     rows = (await connection.execute(oldest)).all()
     facts = [
-        ReportedFact(fact=fact, at_s=row.at_s, holder=row.holder, turns=row.turns)
+        ReportedEvent(fact=fact, at_s=row.at_s, holder=row.holder, turns=row.turns)
         for row in rows
         if (fact := read_fact(row.fact))
     ]
@@ -276,7 +276,7 @@ async def _put_owed(
             )
 
 
-MOST_ALERTS: Final = 2_000  # an incident is one; a report with more would be useless
+MAX_ALERTS: Final = 2_000  # an incident is one; a report with more would be useless
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,7 +301,7 @@ class AlertHistory:
             select(ALERTS.c.key, ALERTS.c.alert)
             .where(ALERTS.c.began_s < until_s, open_then)
             .order_by(ALERTS.c.began_s, ALERTS.c.key)
-            .limit(MOST_ALERTS)
+            .limit(MAX_ALERTS)
         )
         theirs = select(ALERT_SENDINGS).where(
             ALERT_SENDINGS.c.key.in_(wanted.with_only_columns(ALERTS.c.key))

@@ -14,12 +14,12 @@ from calls.entry import Entry
 from calls.events import CallFailed
 from calls.incident import RECORD, STORAGE, IncidentBegan, IncidentEnded, IncidentGrew
 from calls.known_calls import KnownCalls
-from fallbacks.facts import AttemptFailed, RungChosen, StageExhausted
+from fallbacks.events import AttemptFailed, RungChosen, StageExhausted
 from operations.database.database import StorageError
-from operations.notify.alert import LASTING, AlertFact, IncidentLasted, not_served
+from operations.notify.alert import LASTING, AlertEvent, IncidentLasted, not_served
 from operations.notify.channel import masked
 from operations.notify.incident_rules import Place
-from operations.notify.outbox import AlertOutbox, ReportedFact
+from operations.notify.outbox import AlertOutbox, ReportedEvent
 
 LOOK_S: Final = 1.0  # between two checks for incidents that end because time has passed
 LASTS_S: Final = 60.0  # between two reports that an incident lasts
@@ -32,7 +32,7 @@ class AlertReporter:
 
     Attributes:
         lost_facts: Reports that were dropped because too many waited for the database.
-        tell_refused: Takes the database's own failures, which it cannot store.
+        emit_refused: Takes the database's own failures, which it cannot store.
         lasting: Returns further lasting incidents that only this process knows.
     """
 
@@ -44,13 +44,13 @@ class AlertReporter:
         self._open: set[Place] = set()
         self._calls = KnownCalls()
         self._touched: dict[Place, set[tuple[str, int]]] = {}
-        self._waiting: deque[ReportedFact] = deque()
+        self._waiting: deque[ReportedEvent] = deque()
         self._news = asyncio.Event()
         self._lasts_s = 0.0  # when the lasting incidents were last reported
         self._refused = False
-        self._set_aside: list[ReportedFact] = []  # of the database, which refused them
+        self._set_aside: list[ReportedEvent] = []  # of the database, which refused them
         self.lost_facts = 0
-        self.tell_refused: Callable[[ReportedFact], None] = lambda _: None
+        self.emit_refused: Callable[[ReportedEvent], None] = lambda _: None
         self.lasting: Callable[[], Iterable[Place]] = tuple
 
     async def hear(self, entry: Entry) -> None:
@@ -108,7 +108,7 @@ class AlertReporter:
         self._refused = not kept
         return kept
 
-    def _without_own(self, taken: tuple[ReportedFact, ...]) -> tuple[ReportedFact, ...]:
+    def _without_own(self, taken: tuple[ReportedEvent, ...]) -> tuple[ReportedEvent, ...]:
         """Set aside reports that the database refuses writes, until that is over; return the rest.
 
         Operators are notified without the outbox. If these reports were stored after the recovery,
@@ -124,7 +124,7 @@ class AlertReporter:
         for reported_fact in own:
             if not isinstance(reported_fact.fact, IncidentLasted):  # one a minute
                 self._set_aside.append(reported_fact)
-                self.tell_refused(reported_fact)
+                self.emit_refused(reported_fact)
         return tuple(reported_fact for reported_fact in taken if reported_fact not in own)
 
     def _look(self, now: float) -> None:
@@ -136,7 +136,7 @@ class AlertReporter:
         places = (*self._open, *self.lasting())
         self._put([IncidentLasted(stage=stage, rung=rung) for stage, rung in places], now)
 
-    def _put(self, facts: Iterable[AlertFact], at_s: float) -> None:
+    def _put(self, facts: Iterable[AlertEvent], at_s: float) -> None:
         for fact in facts:
             place = _place_of(fact)
             if isinstance(fact, IncidentEnded):
@@ -149,7 +149,7 @@ class AlertReporter:
             turns = len(self._touched.get(place, ()))
             clean = _clean(fact)
             self._waiting.append(
-                ReportedFact(fact=clean, at_s=at_s, holder=self._holder, turns=turns)
+                ReportedEvent(fact=clean, at_s=at_s, holder=self._holder, turns=turns)
             )
             self._news.set()
         while len(self._waiting) > WAITING:
@@ -171,11 +171,11 @@ class AlertReporter:
             self._touched.setdefault(place, set()).add((entry.call_id, turn))
 
 
-def _place_of(fact: AlertFact) -> Place:
+def _place_of(fact: AlertEvent) -> Place:
     return (fact.stage, fact.rung)
 
 
-def _clean(fact: AlertFact) -> AlertFact:
+def _clean(fact: AlertEvent) -> AlertEvent:
     if isinstance(fact, IncidentBegan | IncidentGrew):
         return replace(fact, reason=masked(fact.reason), then=masked(fact.then))
     return fact

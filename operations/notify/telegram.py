@@ -13,7 +13,7 @@ from operations.notify.outbox import ChannelPost
 from operations.remote import ask, refused
 
 LONGEST: Final = 4096  # characters of a message
-MOST_BYTES: Final = 256 << 10  # of an answer, which repeats the message
+MAX_BYTES: Final = 256 << 10  # of an answer, which repeats the message
 UNCHANGED: Final = "message is not modified"
 GONE: Final = ("message to edit not found", "message can't be edited", "message_id_invalid")
 
@@ -49,7 +49,7 @@ async def _request(address: str, said: dict[str, Any]) -> tuple[int, dict[str, A
     """Return status and answer; the answer is empty if it is invalid, as from another server."""
     body = json.dumps(said).encode()
     status, _, text = await ask(
-        "POST", address, timeout_s=POST_S, body=body, headers={}, most_bytes=MOST_BYTES
+        "POST", address, timeout_s=POST_S, body=body, headers={}, most_bytes=MAX_BYTES
     )
     try:
         told = json.loads(text)

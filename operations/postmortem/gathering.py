@@ -219,8 +219,8 @@ def _rank(waits: Sequence[float], share: float) -> float:
 
 
 BEFORE: Final = timedelta(minutes=30)  # the time before the first failure of the span
-LONGEST_CALL: Final = timedelta(hours=4)  # a call that began earlier is missed
-MOST_ROWS: Final = 200_000  # of one kind; the rest is left out, and the report says so
+MAX_CALL: Final = timedelta(hours=4)  # a call that began earlier is missed
+MAX_ROWS: Final = 200_000  # of one kind; the rest is left out, and the report says so
 OPERATORS: Final = ("ConfigurationReloaded", "OperatorActed")  # each is reported once
 
 Row = TypeVar("Row")
@@ -250,7 +250,7 @@ async def gather(url: str, since: datetime, until: datetime) -> Gathered:
     """
     async with Database(url) as database:
         reader, earlier = RecordReader(database), since - BEFORE
-        calls = await _all(reader.calls_between, since - LONGEST_CALL, until, "started_at", "id")
+        calls = await _all(reader.calls_between, since - MAX_CALL, until, "started_at", "id")
         turns = await _all(reader.turns_between, earlier, until, "began_at", "call_id", "turn")
         failures = await _all(reader.failures, since, until, "at", "id")
         moves = await _all(reader.breaker_moves, earlier, until, "at", "id")
@@ -270,7 +270,7 @@ async def gather(url: str, since: datetime, until: datetime) -> Gathered:
         alerts=alerts,
         operators=done,
         seen=seen,
-        cut=[name for name, rows in found.items() if len(rows) >= MOST_ROWS],
+        cut=[name for name, rows in found.items() if len(rows) >= MAX_ROWS],
     )
 
 
@@ -294,7 +294,7 @@ async def _all(
 ) -> Sequence[Row]:
     """Return all rows of a query with a row limit, page by page."""
     found: dict[tuple[Any, ...], Row] = {}
-    while len(found) < MOST_ROWS:
+    while len(found) < MAX_ROWS:
         rows = await ask(since, until)
         fresh = {tuple(getattr(row, name) for name in key): row for row in rows}
         if fresh.keys() <= found.keys():

@@ -11,7 +11,7 @@ LEFT: Final = 150  # for names
 RIGHT: Final = 12
 ROW: Final = 22  # the height of a rung's line
 BASE: Final = 220  # of the chart of answers: the position of 0 s
-MOST_DOTS: Final = 3_000  # of turns; of more, only the slowest of each stretch of time are drawn
+MAX_DOTS: Final = 3_000  # of turns; of more, only the slowest of each stretch of time are drawn
 TICKS: Final = 6
 
 
@@ -32,7 +32,7 @@ def latency_chart(story: Mapping[str, Any], span: Span) -> str:
     """Return a dot for each answer, with the budget, and a cross for each turn without one."""
     inside = [item for item in story["turns"] if _at(item["at"]) >= span.since]
     turns = _slowest([item for item in inside if item["v2v_s"] is not None], span)
-    silent = [item for item in inside if item["v2v_s"] is None][:MOST_DOTS]
+    silent = [item for item in inside if item["v2v_s"] is None][:MAX_DOTS]
     top = max([2 * story["budget_s"], *(turn["v2v_s"] for turn in turns)])
 
     def y(wait_s: float) -> float:
@@ -103,7 +103,7 @@ def failure_chart(story: Mapping[str, Any], span: Span) -> str:
         f'y="{ROW * rungs.index((item["stage"], item["provider"])) + 8}" '
         f'class="{"permanent" if item["permanent"] else "bad"}"><title>{_clock(item["at"])}: '
         f"{escape(item['kind'])}</title></rect>"
-        for item in story["failures"][:MOST_DOTS]
+        for item in story["failures"][:MAX_DOTS]
     ]
     said = f"{len(story['failures'])} failures of {len(rungs)} rungs"
     parts = [_bands(story, span, base), *names, *marks, _axis(span, base)]
@@ -162,12 +162,12 @@ def _name(text: str, y: float) -> str:
 
 def _slowest(turns: Sequence[Mapping[str, Any]], span: Span) -> Sequence[Mapping[str, Any]]:
     """Return as many turns as can be drawn: the slowest of each stretch of time."""
-    if len(turns) <= MOST_DOTS:
+    if len(turns) <= MAX_DOTS:
         return turns
     stretches: dict[float, list[Mapping[str, Any]]] = {}
     for row in turns:
         stretches.setdefault(span.x(_at(row["at"])) // 8, []).append(row)
-    most = max(1, MOST_DOTS // len(stretches))
+    most = max(1, MAX_DOTS // len(stretches))
     return [
         item
         for stretch in stretches.values()
@@ -183,7 +183,7 @@ def _clock(text: str) -> str:
     return f"{_at(text):%H:%M:%S}"
 
 
-MOST_ROWS: Final = 1_000  # of a table; the JSON file has all of them
+MAX_ROWS: Final = 1_000  # of a table; the JSON file has all of them
 
 
 def as_page(story: Mapping[str, Any]) -> str:
@@ -334,10 +334,10 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
         return "<p>None.</p>"
     lines = "".join(
         f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>"
-        for row in told[:MOST_ROWS]
+        for row in told[:MAX_ROWS]
     )
     names = "".join(f'<th scope="col">{escape(text)}</th>' for text in head)
-    more = len(told) - MOST_ROWS
+    more = len(told) - MAX_ROWS
     rest = f"<p>{more} more are in evidence.json.</p>" if more > 0 else ""
     table = f"<table><thead><tr>{names}</tr></thead><tbody>{lines}</tbody></table>"
     return f'<div class="wide" tabindex="0">{table}</div>{rest}'

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from calls.outbound import LONGEST_S
+from calls.outbound import MAX_S
 from operations.crm.outbox import KEPT_S
 from operations.database.database import Database, StorageError
 from operations.database.tables import (
@@ -72,7 +72,7 @@ AT_A_TIME: Final[Sequence[Sequence[Table]]] = (
 def _over(now: float) -> Mapping[str, ColumnElement[bool]]:
     """Return by table which rows do not belong to a contact that is being called."""
     settled = DIALS.c.state == "settled"
-    left = ~settled & (DIALS.c.lease_until_s < now - LONGEST_S)
+    left = ~settled & (DIALS.c.lease_until_s < now - MAX_S)
     # Not "no dial is active": PostgreSQL does not see one that was claimed just now.
     left_alone = exists().where(DIALS.c.contact_id == CONTACTS.c.id, left)
     return {

@@ -16,7 +16,7 @@ from calls.events import (
 )
 from calls.known_calls import KnownCalls
 from calls.state import CallState, Span
-from fallbacks.facts import AttemptFailed, BreakerMoved, RungChosen
+from fallbacks.events import AttemptFailed, BreakerMoved, RungChosen
 
 # The latest ended calls are kept for late events: a summary's cost comes up to a minute late, and
 # short calls may end twice a second (chosen).

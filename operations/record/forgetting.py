@@ -14,7 +14,7 @@ from loguru import logger
 
 from bot import clock
 from bot.config.settings import Settings
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.operations_events import RecordsForgotten
 from operations.after_call.outcome_rules import SETTLED_S
 from operations.database.database import Database, StorageError
@@ -46,7 +46,7 @@ def forget(settings: Settings, *, utc_s: float) -> int:
 
 
 @asynccontextmanager
-async def forget_daily(settings: Settings, *, tell: Tell) -> AsyncIterator[None]:
+async def forget_daily(settings: Settings, *, emit: Emit) -> AsyncIterator[None]:
     """Delete old words once a day during the block; a process may run longer than that.
 
     Unfinished files of dead processes are checked more often: they are too new when the replacement
@@ -68,7 +68,7 @@ async def forget_daily(settings: Settings, *, tell: Tell) -> AsyncIterator[None]
             await finish()
             utc_s = clock.utc_now().timestamp()
             if files := await asyncio.to_thread(forget, settings, utc_s=utc_s):
-                tell(RecordsForgotten(files=files, keep_days=settings.logs.keep_days))
+                emit(RecordsForgotten(files=files, keep_days=settings.logs.keep_days))
             await asyncio.sleep(DAY_S)
 
     async with at_work(

@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 import phonenumbers
 
-from calls.caller import AROUND, LEAST_DIGITS, is_dialable
+from calls.caller import AROUND, MIN_DIGITS, is_dialable
 
 ABROAD: Final = "00"  # before a country code (ITU-T E.164); `server.region` decides on others
 ENDING_DIGITS: Final = 6  # at the end of every notation of a number
@@ -29,7 +29,7 @@ def e164(text: str, *, region: str | None) -> str | None:
     if phonenumbers.is_possible_number(number):
         return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     digits = _digits(bare)
-    return f"+{digits}" if bare.startswith("+") and len(digits) >= LEAST_DIGITS else None
+    return f"+{digits}" if bare.startswith("+") and len(digits) >= MIN_DIGITS else None
 
 
 def as_dialled(text: str, *, region: str | None) -> str:

@@ -6,11 +6,11 @@ from typing import Any, Final
 
 from loguru import logger
 
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.incident import IncidentEnded
-from fallbacks.facts import AttemptFailed, AttemptWon, RetriesExhausted, RetryPlanned
+from fallbacks.events import AttemptFailed, AttemptWon, RetriesExhausted, RetryPlanned
 from fallbacks.failure import Failure, Kind, Severity
-from fallbacks.retrying import LONGEST_REST_S, rest_s, wait_s
+from fallbacks.retrying import MAX_REST_S, rest_s, wait_s
 from operations.keep_running import keep_repeating
 from operations.masking import masked as masked_number
 from operations.notify.alert import Alert
@@ -102,7 +102,7 @@ class TabTries:
         self.failing = True
         self.alarming |= failure.severity is not Severity.LOW
         self._tries += 1
-        self._retries.tell(AttemptFailed.of(failure))
+        self._retries.emit(AttemptFailed.of(failure))
         waits_s = self._next_s(failure)
         # A bad request says nothing about the next one; after any other failure the tab rests.
         if failure.kind is not Kind.BAD_REQUEST:
@@ -112,7 +112,7 @@ class TabTries:
     def succeed(self, stage: str, provider: str) -> None:
         """Reset the failures, and report that they are over."""
         if self.failing:
-            self._retries.tell(AttemptWon(stage=stage, provider=provider, attempt=1, after_s=0.0))
+            self._retries.emit(AttemptWon(stage=stage, provider=provider, attempt=1, after_s=0.0))
         self._tries = self._sequences = 0
         self.failing = self.alarming = False
 
@@ -121,7 +121,7 @@ class TabTries:
         planned_s = wait_s(retries.settings, tries, failure=failure, chance=retries.chance())
         stage, provider, kind = failure.stage, failure.provider, failure.kind
         if planned_s is not None:
-            retries.tell(
+            retries.emit(
                 RetryPlanned(
                     stage=stage, provider=provider, kind=kind, retry=tries, wait_s=planned_s
                 )
@@ -129,8 +129,8 @@ class TabTries:
             return planned_s
         self._tries = 0
         if failure.permanent:
-            return max(LONGEST_REST_S, failure.retry_after_s or 0.0)
-        retries.tell(RetriesExhausted(stage=stage, provider=provider, kind=kind, tries=tries))
+            return max(MAX_REST_S, failure.retry_after_s or 0.0)
+        retries.emit(RetriesExhausted(stage=stage, provider=provider, kind=kind, tries=tries))
         self.alarming = True
         self._sequences += 1
         return max(rest_s(self._sequences), failure.retry_after_s or 0.0)
@@ -145,9 +145,9 @@ class TabTries:
 class InheritedOutage:
     """Of one process, while it leads its worker pool."""
 
-    def __init__(self, tell: Tell) -> None:
+    def __init__(self, emit: Emit) -> None:
         """Start without one."""
-        self._tell = tell
+        self._emit = emit
         self._looked = False
         self._alert: Alert | None = None
 
@@ -173,7 +173,7 @@ class InheritedOutage:
         alert, self._alert = self._alert, None
         if alert is None:
             return
-        self._tell(
+        self._emit(
             IncidentEnded(
                 stage=alert.stage,
                 rung=alert.rung,
@@ -214,7 +214,7 @@ class SheetMirror:
         self._leads = leads
         self._utc_now = utc_now
         self._tries = {tab: TabTries(retries) for tab in tabs}
-        self._inherited = InheritedOutage(retries.tell)
+        self._inherited = InheritedOutage(retries.emit)
         self._headed: set[str] = set()  # tabs that have our header row
         self._noted: set[str] = set()  # rows of alerts
         self._tidied_s = 0.0

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from bot import clock
 from bot.config.settings import Settings
-from calls.entry import Tell
+from calls.entry import Emit
 from operations.database.database import Database
 from operations.keep_running import at_work
 from operations.retrying import Retries
@@ -13,7 +13,7 @@ from operations.retrying import Retries
 
 @asynccontextmanager
 async def mirror_in_sheet(
-    settings: Settings, database: Database, *, tell: Tell, leads: Callable[[], bool]
+    settings: Settings, database: Database, *, emit: Emit, leads: Callable[[], bool]
 ) -> AsyncIterator[None]:
     """Mirror calls and alerts during the block."""
     wanted = settings.sheets
@@ -31,7 +31,7 @@ async def mirror_in_sheet(
         SheetOutbox(database),
         AlertHistory(database),
         tabs={CALLS: wanted.calls_tab, ALERTS: wanted.alerts_tab},
-        retries=Retries(settings=settings.resilience.retry_settings(), tell=tell),
+        retries=Retries(settings=settings.resilience.retry_settings(), emit=emit),
         leads=leads,
         utc_now=clock.utc_now,
     )

@@ -21,7 +21,7 @@ from operations.database.tables import CALLS, SHEET_ROWS
 WAITING: Final = "waiting"
 SENDING: Final = "sending"
 SENT: Final = "sent"
-MOST_NEW: Final = 500  # calls that are queued at once
+MAX_NEW: Final = 500  # calls that are queued at once
 KEPT_S: Final = 30 * 86_400.0  # sent rows are kept this long: no call ends later
 
 Cells = Sequence[str | float | int]
@@ -62,7 +62,7 @@ class SheetOutbox:
             select(CALLS)
             .where(CALLS.c.ended_at >= since, CALLS.c.ended_at < until, ~noted)
             .order_by(CALLS.c.ended_at)
-            .limit(MOST_NEW)
+            .limit(MAX_NEW)
         )
         async with self._database.reading() as connection:
             return [dict(mapping) for mapping in (await connection.execute(wanted)).mappings()]

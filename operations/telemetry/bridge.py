@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from loguru import logger
 
 APART_S: Final = 60.0  # between two lines with the same text
-MOST_KINDS: Final = 200  # more kinds share one count: an attacker may create many
+MAX_KINDS: Final = 200  # more kinds share one count: an attacker may create many
 OTHERS: Final = "others"
 
 
@@ -23,7 +23,7 @@ class Repeats:
 
     def may_say(self, kind: str, now: float) -> bool:
         """Return whether to log this now; if not, count it."""
-        if kind not in self._said and len(self._said) >= MOST_KINDS:
+        if kind not in self._said and len(self._said) >= MAX_KINDS:
             kind = OTHERS
         said = self._said.get(kind)
         if said is None:

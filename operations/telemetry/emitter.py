@@ -11,7 +11,7 @@ from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 from loguru import logger
 
-from calls.entry import Entry, Numbering, Tell
+from calls.entry import Emit, Entry, Numbering
 from calls.events import Event
 from operations.masking import masked_event
 from operations.notify.incident_rules import Incidents
@@ -196,7 +196,7 @@ TICK_S: Final = 1.0  # between two checks for incidents that end because time ha
 
 
 class Emitter:
-    """The single path from events to listeners: `tell` never waits and never raises.
+    """The single path from events to listeners: `emit` never waits and never raises.
 
     Each listener has its own queue: a slow or failing one affects only itself. Incidents are
     created here, right after the events that start or end them, so that every listener gets the
@@ -230,10 +230,10 @@ class Emitter:
         self._tasks: list[asyncio.Task[None]] = []
         self._group = asyncio.TaskGroup()
 
-    def tell_for(self, call_id: str, numbers: Numbering | None = None) -> Tell:
+    def emit_for(self, call_id: str, numbers: Numbering | None = None) -> Emit:
         """Return a call's function for its events; an empty `call_id` is the process itself.
 
-        A call's numbering is freed with the last reference to its `tell`: nothing here grows with
+        A call's numbering is freed with the last reference to its `emit`: nothing here grows with
         past calls, and an event after the end still gets its number.
 
         Args:
@@ -243,11 +243,11 @@ class Emitter:
         numbers = (numbers or Numbering()) if call_id else self._own_numbers
         clock, pending, bell = self._clock, self._pending, self._ring
 
-        def tell(event: Event) -> None:
+        def emit(event: Event) -> None:
             pending.append((call_id, numbers, event, clock()))
             bell()
 
-        return tell
+        return emit
 
     def _ring(self) -> None:
         """Pass pending events on as soon as the loop is free: once for all of them.
@@ -314,7 +314,7 @@ class Emitter:
             task = self._group.create_task(subscription.run(), name=f"telling {subscription.name}")
             self._tasks.append(task)
         if self._incidents is not None:
-            over = _tell_what_is_over(self._incidents, self.tell_for(""), self._clock)
+            over = _tell_what_is_over(self._incidents, self.emit_for(""), self._clock)
             ticking = self._group.create_task(over, name="incidents")
             self._tasks.append(ticking)
         return self
@@ -334,9 +334,9 @@ class Emitter:
             subscription.give_up()
 
 
-async def _tell_what_is_over(incidents: Incidents, tell: Tell, clock: Clock) -> None:
+async def _tell_what_is_over(incidents: Incidents, emit: Emit, clock: Clock) -> None:
     """Report incidents that end because nothing more has happened."""
     while True:
         await asyncio.sleep(TICK_S)
         for fact in incidents.tick(clock()):
-            tell(fact)
+            emit(fact)

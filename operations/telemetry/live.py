@@ -13,7 +13,7 @@ from calls.entry import Entry
 from calls.events import AnswerHeard, BargedIn
 from calls.known_calls import KnownCalls
 from calls.state import STAGES, CallState
-from fallbacks.facts import AttemptFailed, AttemptWon, RungChosen
+from fallbacks.events import AttemptFailed, AttemptWon, RungChosen
 from operations.masking import masked, without_words
 
 
@@ -50,8 +50,8 @@ def live_json(call: CallState) -> dict[str, Any]:
 WINDOW_S: Final = 900.0
 SLICE_S: Final = 60.0
 STEP: Final = 1.05  # ratio from one step to the next
-LEAST_S: Final = 0.001  # shorter delays count as this
-MOST_TURNS: Final = 600  # chosen: as many as a chart shows without slowing a browser
+MIN_S: Final = 0.001  # shorter delays count as this
+MAX_TURNS: Final = 600  # chosen: as many as a chart shows without slowing a browser
 
 
 @dataclass(slots=True)
@@ -96,7 +96,7 @@ class RecentWork:
 
     def __init__(self) -> None:
         self._rungs: dict[tuple[str, str], RungWindow] = {}
-        self._turns: deque[tuple[float, float, str]] = deque(maxlen=MOST_TURNS)
+        self._turns: deque[tuple[float, float, str]] = deque(maxlen=MAX_TURNS)
 
     def add(self, entry: Entry, call: CallState | None) -> None:
         """Count one entry of a call; `None` outside calls."""
@@ -191,12 +191,12 @@ def merge_recent(views: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 def merge_turns(views: Sequence[Sequence[Sequence[Any]]]) -> list[list[Any]]:
     """Return all processes' answers in order, the newest of them."""
     every = sorted(list(item) for view in views for item in view)
-    return every[-MOST_TURNS:]
+    return every[-MAX_TURNS:]
 
 
 def step_of(after_s: float) -> int:
     """Return the step of a delay, on a logarithmic scale."""
-    return round(math.log(max(after_s, LEAST_S) / LEAST_S, STEP))
+    return round(math.log(max(after_s, MIN_S) / MIN_S, STEP))
 
 
 def percentile(began: Mapping[int, int], share: float) -> float | None:
@@ -205,7 +205,7 @@ def percentile(began: Mapping[int, int], share: float) -> float | None:
     for step in sorted(began):
         wanted -= began[step]
         if wanted <= 0:
-            return round(LEAST_S * STEP**step, 3)
+            return round(MIN_S * STEP**step, 3)
     return None
 
 

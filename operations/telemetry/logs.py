@@ -21,7 +21,7 @@ from calls.events import Event
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from calls.known_calls import KnownCalls
 from calls.leg_events import HandedOver, LegEnded
-from fallbacks.facts import BreakerMoved
+from fallbacks.events import BreakerMoved
 from fallbacks.failure import Severity
 from operations.masking import clean, printable, without_numbers, without_words
 from operations.telemetry.bridge import LOST, LineWriter, Repeats, bridge_logging

@@ -44,7 +44,7 @@ from calls.operations_events import (
 )
 from calls.state import CallState
 from fallbacks.breaker import State
-from fallbacks.facts import (
+from fallbacks.events import (
     AttemptDropped,
     AttemptFailed,
     AttemptWon,

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from calls.entry import Entry, Tell
+from calls.entry import Emit, Entry
 from calls.events import CallFailed
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from calls.operations_events import AlertClosed, WritesRefused, WritesResumed
@@ -144,7 +144,7 @@ class RecordFiles:
         """How many rows are not written yet."""
         return sum(map(len, self._waiting.values()))
 
-    async def run(self, tell: Tell) -> None:
+    async def run(self, tell: Emit) -> None:
         """Write regularly until cancelled, and once more then; report a refused write."""
         try:
             while True:
@@ -153,7 +153,7 @@ class RecordFiles:
         finally:
             self.write()
 
-    async def write_now(self, tell: Tell) -> None:
+    async def write_now(self, tell: Emit) -> None:
         """Write waiting rows in a thread, and report a change of the disk's state."""
         was_refused = self._refused
         refused = await asyncio.to_thread(self.write)

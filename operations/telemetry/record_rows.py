@@ -20,9 +20,9 @@ from calls.events import (
     ProcessLagged,
     ProviderFailed,
 )
-from calls.incident import IncidentBegan, IncidentEnded, IncidentFact, IncidentGrew
+from calls.incident import IncidentBegan, IncidentEnded, IncidentEvent, IncidentGrew
 from calls.operations_events import AlertClosed
-from fallbacks.facts import (
+from fallbacks.events import (
     AttemptFailed,
     AttemptWon,
     BreakerMoved,
@@ -174,12 +174,12 @@ def alert_row(fact: IncidentBegan | IncidentGrew, at: str) -> Row:
     }
 
 
-AlertRowFact: TypeAlias = IncidentFact | AlertClosed
+AlertRowEvent: TypeAlias = IncidentEvent | AlertClosed
 """The events that change `alerts.json`."""
 
 
 def apply_alerts(
-    rows: list[Row], facts: list[tuple[AlertRowFact, str]], *, again_s: float = AGAIN_S
+    rows: list[Row], facts: list[tuple[AlertRowEvent, str]], *, again_s: float = AGAIN_S
 ) -> list[Row]:
     """Return the alerts after these events: one for each incident, however often it is reported.
 
@@ -229,7 +229,7 @@ def _heavier(one: str, other: str) -> str:
     return max(one, other, key=lambda severity: order.index(severity) if severity in order else 0)
 
 
-def _find(alerts: list[Row], fact: AlertRowFact, status: str) -> int | None:
+def _find(alerts: list[Row], fact: AlertRowEvent, status: str) -> int | None:
     """Return the index of the newest alert of the same place, if it has this status."""
     place = (fact.stage.upper(), fact.rung, status)
     for at in range(len(alerts) - 1, -1, -1):

@@ -27,7 +27,7 @@ from calls.events import (
     TurnDecided,
     TurnEnded,
 )
-from fallbacks.facts import (
+from fallbacks.events import (
     AttemptDropped,
     AttemptFailed,
     AttemptStarted,

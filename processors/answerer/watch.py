@@ -29,7 +29,7 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessorSetup
 
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.leg_events import AnswererHeard
 from calls.stereo import SAMPLE_BYTES
 from processors.answerer.answerer_rules import (
@@ -51,8 +51,8 @@ WINDOW_S: Final = 0.064  # 512 samples at 8 kHz: bins of 16 Hz keep 440 and 480 
 STEP_S: Final = 0.032  # between windows, which overlap by half
 LOW_HZ: Final = 400.0  # mailboxes beep at 440 to 1400 Hz, most of them at 1000 (chosen bounds)
 HIGH_HZ: Final = 2000.0
-SHORTEST_S: Final = 0.2  # a shorter one is a key's echo, or a steady vowel
-LONGEST_S: Final = 1.0  # a longer one is a fax, or a faulty line
+MIN_S: Final = 0.2  # a shorter one is a key's echo, or a steady vowel
+MAX_S: Final = 1.0  # a longer one is a fax, or a faulty line
 PURE: Final = 0.9  # of all energy in the peak and the adjacent bins (chosen)
 RECORDER_HZ: Final = 1400.0  # the tone that warns of a recorder, about 0.2 s every 15 s
 RECORDER_S: Final = 0.22  # at most, with a margin for inexact devices
@@ -104,7 +104,7 @@ class BeepDetector:
         self._hz = hz or 0.0
         # The first and the last window of a tone contain some of the sound around it.
         warned = abs(before_hz - RECORDER_HZ) <= DRIFT_HZ and length_s <= RECORDER_S - STEP_S
-        return not warned and SHORTEST_S - 2 * STEP_S <= length_s <= LONGEST_S + STEP_S
+        return not warned and MIN_S - 2 * STEP_S <= length_s <= MAX_S + STEP_S
 
     def _tone_of(self, samples: npt.NDArray[np.float64]) -> float | None:
         """Return the frequency of a window that is one tone; `None` for anything else."""
@@ -215,7 +215,7 @@ class AnswererWatch(SoundPath):
         part: Callable[[str], Awaitable[None]],
         excuse: Callable[..., None],
         remember: Callable[[str], None],
-        tell: Tell,
+        emit: Emit,
         clock: Callable[[], float],
         speech: SpeechDetector,
         rules: AnsweringRules | None = None,
@@ -228,7 +228,7 @@ class AnswererWatch(SoundPath):
             part: Ends the call after the current speech, with a reason for `CallEnded`.
             excuse: Turns the questions to a silent caller off, with `away=True`, or on again.
             remember: Adds a person's first words to the conversation.
-            tell: Publishes events.
+            emit: Publishes events.
             clock: Monotonic, in seconds.
             speech: Its own speech detector.
             rules: The time limits; `None` for the defaults.
@@ -241,7 +241,7 @@ class AnswererWatch(SoundPath):
         self._part = part
         self._excuse = excuse
         self._remember = remember
-        self._tell = tell
+        self._emit = emit
         self._now = clock
         self._alarm = Alarm(clock)
         self._opened = asyncio.Event()
@@ -349,7 +349,7 @@ class AnswererWatch(SoundPath):
         for action in actions:
             match action:
                 case Decide():
-                    self._tell(_fact_of(action))
+                    self._emit(_fact_of(action))
                 case Open():
                     self._excuse(away=False)
                     self._first_words.hand_over(self._remember)

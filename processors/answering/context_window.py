@@ -7,7 +7,7 @@ from pipecat.frames.frames import Frame, LLMContextFrame, LLMSummarizeContextFra
 from pipecat.processors.aggregators.llm_context import LLMContext, LLMContextMessage, is_given
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import ContextShortened
 from processors.answering.window_rules import Fitted, estimate, fit
 
@@ -103,10 +103,10 @@ class ContextWindow(FrameProcessor):
     while a summary is being written, that summary would replace the wrong messages.
     """
 
-    def __init__(self, *, limit_tokens: int, tell: Tell) -> None:
+    def __init__(self, *, limit_tokens: int, emit: Emit) -> None:
         super().__init__()
         self._limit_tokens = limit_tokens
-        self._tell = tell
+        self._emit = emit
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Shorten a request that is too long; pass everything on."""
@@ -132,7 +132,7 @@ class ContextWindow(FrameProcessor):
     def _fit(self, context: LLMContext) -> LLMContext:
         shorter, fitted = fit_context(context, self._limit_tokens)
         if fitted.shortened:
-            self._tell(
+            self._emit(
                 ContextShortened(
                     how="truncated",
                     tokens_before=fitted.tokens_before,

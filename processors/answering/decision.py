@@ -17,25 +17,25 @@ from fallbacks.attempt_events import (
     AttemptAction,
     Done,
     Dropped,
+    EmitEvent,
     Exhausted,
     Failed,
     Finished,
     Progressed,
     Resumed,
     Stop,
-    TellFact,
     Use,
 )
 from fallbacks.attempts import Attempting
 from fallbacks.deadline import Deadline
-from fallbacks.facts import AnswerEmpty, StageExhausted
+from fallbacks.events import AnswerEmpty, StageExhausted
 from fallbacks.failure import Failure, Kind, Scope, failed, finding
 from processors.answering.continuation_rules import Answer
-from processors.speaking.decision import PATIENCE_S
+from processors.speaking.decision import TIMEOUT_S
 
 RECOVERS_S: Final = 10.0  # for a rung to become available; meanwhile the line is held (chosen)
 RECHECK_S: Final = 0.1  # between two checks for one
-MOST_PARTS: Final = 3  # continuations of one truncated answer; then it ends (chosen)
+MAX_PARTS: Final = 3  # continuations of one truncated answer; then it ends (chosen)
 NO_ATTEMPT: Final = 0  # no attempt has this number
 OF_REQUEST: Final = (Scope.PAYLOAD, Scope.REQUEST)
 
@@ -71,7 +71,7 @@ class WriteText:
 
 
 AnswerAction: TypeAlias = (
-    TellFact | Ask | LeaveMessageOut | UseModel | WriteText | Stop | Done | Exhausted
+    EmitEvent | Ask | LeaveMessageOut | UseModel | WriteText | Stop | Done | Exhausted
 )
 """The actions of `Answering`.
 
@@ -139,7 +139,7 @@ class Answering:
 
     def start(self, now: float) -> tuple[AnswerAction, ...]:
         """Ask the first rung."""
-        self._until = _no_sooner_than(now + PATIENCE_S, self._turn_until)
+        self._until = _no_sooner_than(now + TIMEOUT_S, self._turn_until)
         return self._carry_out(self.attempting.start(self._until(now), now), now)
 
     def write(self, attempt: int, text: str, now: float) -> tuple[AnswerAction, ...]:
@@ -177,7 +177,7 @@ class Answering:
             self._wordless, self._refused = self._wordless + 1, False
             return (ended, *self._fail(Failed(attempt=attempt, failure=nothing), now))
         cut = wrote is Wrote.PART and not self.answer.at_sentence_end
-        if cut and self._parts < MOST_PARTS:
+        if cut and self._parts < MAX_PARTS:
             self._parts += 1
             dropped = Dropped(attempt=attempt, because="length")
             return (ended, *self._carry_out(self.attempting.handle(dropped, now), now))
@@ -225,7 +225,7 @@ class Answering:
         if not refused or not any(isinstance(action, Exhausted) for action in actions):
             return self._carry_out(actions, now)
         self._leaves_out, self._leaving_out = False, True
-        told = (action for action in actions if isinstance(action, TellFact))
+        told = (action for action in actions if isinstance(action, EmitEvent))
         failures = [action for action in told if not isinstance(action.fact, StageExhausted)]
         self.attempting = self._begin()
         return (*failures, *self.start(now))
@@ -236,7 +236,7 @@ class Answering:
         done: list[AnswerAction] = []
         for action in actions:
             match action:
-                case TellFact():
+                case EmitEvent():
                     empty = self._wordless > 0 and isinstance(action.fact, StageExhausted)
                     done.append(_empty(self.attempting, asks_again=True) if empty else action)
                 case Ask():
@@ -291,9 +291,9 @@ def _said_nothing(stage: str, provider: str, before: int) -> Failure:
     )
 
 
-def _empty(attempting: Attempting, *, asks_again: bool) -> TellFact:
+def _empty(attempting: Attempting, *, asks_again: bool) -> EmitEvent:
     stage, attempts = attempting.policy.stage, attempting.attempts
-    return TellFact(AnswerEmpty(stage=stage, attempts=attempts, asks_again=asks_again))
+    return EmitEvent(AnswerEmpty(stage=stage, attempts=attempts, asks_again=asks_again))
 
 
 def _write(attempt: int, text: str) -> tuple[WriteText, ...]:

@@ -10,15 +10,15 @@ from openai.types.chat import ChatCompletionChunk
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.utils.string import TextPartForConcatenation, concatenate_aggregated_text
 
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import CallerStarted, CallerStopped, UsageMeasured
 from calls.turn import Turn
-from fallbacks.facts import (
+from fallbacks.events import (
     AnswerEmpty,
     EarlyAnswerAsked,
     EarlyAnswerDropped,
     EarlyAnswerTaken,
-    Fact,
+    FallbackEvent,
     StageExhausted,
 )
 from fallbacks.ladder import EarlyBudget
@@ -37,7 +37,9 @@ from processors.ladder.stage import TaskOwner
 from processors.turn.dictation_rules import Dictation
 from processors.turn.floor import Floor, FloorEvent, PausedFinally, TurnClosed, WentOn, WordsCame
 
-MakeAnswer: TypeAlias = Callable[[LLMContext, Callable[[Fact], None], ChangeWriter], ModelAnswer]
+MakeAnswer: TypeAlias = Callable[
+    [LLMContext, Callable[[FallbackEvent], None], ChangeWriter], ModelAnswer
+]
 """Begins an answer to a context, with a receiver of its events and one of its rung."""
 
 
@@ -69,15 +71,15 @@ class PreparedAnswer:
         make: MakeAnswer,
         *,
         owner: TaskOwner,
-        tell: Callable[[Fact], None],
+        emit: Callable[[FallbackEvent], None],
         clock: Callable[[], float],
         on_exhausted: Callable[[], None],
     ) -> None:
         self.context = context
         self.asked_at = clock()
         self.wrote_at: float | None = None
-        self.answer = make(context, self._tell_early, self._change_writer)
-        self._tell = tell
+        self.answer = make(context, self._emit_early, self._change_writer)
+        self._emit = emit
         self._now = clock
         self._owner = owner
         self._on_exhausted = on_exhausted
@@ -141,11 +143,11 @@ class PreparedAnswer:
         self.writer = provider
         self._parts.put_nowait(Writer(provider, taken_back))
 
-    def _tell_early(self, fact: Fact) -> None:
+    def _emit_early(self, fact: FallbackEvent) -> None:
         if isinstance(fact, StageExhausted | AnswerEmpty) and not self._taken:
             self._on_exhausted()
             return
-        self._tell(fact)
+        self._emit(fact)
 
 
 TOKEN_CHARACTERS: Final = 4  # of English; help.openai.com, "What are tokens"
@@ -154,20 +156,20 @@ TOKEN_CHARACTERS: Final = 4  # of English; help.openai.com, "What are tokens"
 class AnswerBill:
     """Reports the use of each request, once."""
 
-    def __init__(self, models: Mapping[str, Model], *, turn: Turn, tell: Tell) -> None:
+    def __init__(self, models: Mapping[str, Model], *, turn: Turn, emit: Emit) -> None:
         """Prepare.
 
         Args:
             models: The rungs, by name.
             turn: The turn in progress.
-            tell: Publishes events.
+            emit: Publishes events.
         """
         self._models = models
         self._turn = turn
-        self._tell = tell
+        self._emit = emit
         self._prompt_tokens = 0  # of the latest answer with a reported usage
 
-    def tell(self, answer: ModelAnswer, *, turn: int, unanswered: bool = False) -> None:
+    def emit(self, answer: ModelAnswer, *, turn: int, unanswered: bool = False) -> None:
         """Report the usage that providers gave for an answer, then our own estimate for the rest.
 
         All requests for an answer read the same context. Whether part of it came from the cache is
@@ -196,7 +198,7 @@ class AnswerBill:
                 turn=turn,
             )
 
-    def tell_estimated(self, provider: str, *, asked: str, answered: str) -> None:
+    def emit_estimated(self, provider: str, *, asked: str, answered: str) -> None:
         """Report an estimate for an answer in one piece, which comes without usage."""
         self._estimate(
             provider,
@@ -207,7 +209,7 @@ class AnswerBill:
 
     def _measure(self, provider: str, model: str, usage: CompletionUsage, *, turn: int) -> None:
         details = usage.prompt_tokens_details  # some servers send none
-        self._tell(
+        self._emit(
             UsageMeasured(
                 turn=turn,
                 stage="llm",
@@ -222,7 +224,7 @@ class AnswerBill:
     def _estimate(
         self, provider: str, *, prompt_tokens: int, completion_tokens: int, turn: int
     ) -> None:
-        self._tell(
+        self._emit(
             UsageMeasured(
                 turn=turn,
                 stage="llm",
@@ -250,7 +252,7 @@ class EarlyAnswers:
         window_tokens: The context window.
         bill: Reports the use of a dropped answer.
         owner: Of the tasks.
-        tell: Publishes events.
+        emit: Publishes events.
         clock: Monotonic, in seconds.
         turn: The turn in progress.
         floor: Of the call.
@@ -267,7 +269,7 @@ class EarlyAnswers:
         window_tokens: int,
         bill: AnswerBill,
         owner: TaskOwner,
-        tell: Tell,
+        emit: Emit,
         clock: Callable[[], float],
         turn: Turn,
         floor: Floor,
@@ -280,7 +282,7 @@ class EarlyAnswers:
         self._window_tokens = window_tokens
         self._bill = bill
         self._owner = owner
-        self._tell = tell
+        self._emit = emit
         self._now = clock
         self._turn = turn
         self._floor = floor
@@ -304,7 +306,7 @@ class EarlyAnswers:
         prepared, self._prepared = self._prepared, None
         self._budget.settle(extra=0)
         now = self._now()
-        self._tell(
+        self._emit(
             EarlyAnswerTaken(
                 turn=self._number,
                 asked_s=now - prepared.asked_at,
@@ -365,12 +367,12 @@ class EarlyAnswers:
         context = fit_context(whole, self._window_tokens)[0]
         self._number = self._turn.number + 1
         self._decision.asked(question_of(context))
-        self._tell(EarlyAnswerAsked(turn=self._number))
+        self._emit(EarlyAnswerAsked(turn=self._number))
         self._prepared = PreparedAnswer(
             context,
             self._make,
             owner=self._owner,
-            tell=self._tell,
+            emit=self._emit,
             clock=self._now,
             on_exhausted=lambda: self._do(self._decision.drop("exhausted")),
         )
@@ -381,11 +383,11 @@ class EarlyAnswers:
             return
         extra = prepared.requests
         self._budget.settle(extra=extra)
-        self._bill.tell(prepared.answer, turn=self._number, unanswered=True)
+        self._bill.emit(prepared.answer, turn=self._number, unanswered=True)
         closing = self._owner.create_task(prepared.close(), "drop an early answer")
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
-        self._tell(
+        self._emit(
             EarlyAnswerDropped(
                 turn=self._number,
                 because=because,

@@ -14,13 +14,13 @@ from fallbacks.attempt_events import (
     Ask,
     Done,
     Dropped,
+    EmitEvent,
     Exhausted,
     Failed,
     Resumed,
     Stop,
-    TellFact,
 )
-from fallbacks.facts import Fact
+from fallbacks.events import FallbackEvent
 from fallbacks.failure import Failure, Kind, Scope, failed, finding
 from processors.answering.decision import (
     AnswerAction,
@@ -36,8 +36,8 @@ from processors.answering.model_stream import (
     Billed,
     GatePlace,
     Model,
-    ModelNews,
     ModelStream,
+    ModelUpdate,
     follow,
 )
 from processors.answering.spoken_text_rules import SpokenText
@@ -78,13 +78,13 @@ class ModelAnswer:
     owner: TaskOwner
     clock: Callable[[], float]
     window_tokens: int
-    tell: Callable[[Fact], None]
+    emit: Callable[[FallbackEvent], None]
     change_writer: ChangeWriter
     # Gets the messages that no rung accepts; `None` if nothing is left out.
     left_out: Callable[[Sequence[LLMContextMessage]], Awaitable[None]] | None = None
     _ended: list[Billed] = field(default_factory=list[Billed])
     _streams: dict[int, ModelStream] = field(default_factory=dict[int, ModelStream])
-    _news: asyncio.Queue[ModelNews] = field(default_factory=lambda: asyncio.Queue(QUEUE_CHUNKS))
+    _news: asyncio.Queue[ModelUpdate] = field(default_factory=lambda: asyncio.Queue(QUEUE_CHUNKS))
 
     async def chunks(self) -> AsyncIterator[ChatCompletionChunk]:
         """Yield the answer's words, each once, then its complete tool calls, then its usage.
@@ -94,7 +94,7 @@ class ModelAnswer:
         """
         alarm = Alarm(self.clock)
 
-        async def report(news: ModelNews) -> None:
+        async def report(news: ModelUpdate) -> None:
             await self._news.put(news)
             alarm.ring()
 
@@ -114,8 +114,8 @@ class ModelAnswer:
         """End every attempt, without counting it as a failure."""
         if not self.answering.over:
             for action in self.answering.cancel(self.clock()):
-                if isinstance(action, TellFact):
-                    self.tell(action.fact)
+                if isinstance(action, EmitEvent):
+                    self.emit(action.fact)
         for attempt in tuple(self._streams):
             await self._drop(attempt)
 
@@ -132,7 +132,7 @@ class ModelAnswer:
         ]
         return (*self._ended, *due)
 
-    def _read_news(self, news: ModelNews, now: float) -> tuple[AnswerAction, ...]:
+    def _read_news(self, news: ModelUpdate, now: float) -> tuple[AnswerAction, ...]:
         """Decide on an attempt's news; some are nothing that the caller awaits."""
         stream, attempt = self._streams.get(news.attempt), news.attempt
         if stream is None:
@@ -178,14 +178,14 @@ class ModelAnswer:
     async def _do(
         self,
         actions: Iterable[AnswerAction],
-        report: Callable[[ModelNews], Awaitable[None]],
+        report: Callable[[ModelUpdate], Awaitable[None]],
     ) -> list[ChatCompletionChunk]:
         """Carry out the actions in order; return the part of the answer to pass on."""
         chunks: list[ChatCompletionChunk] = []
         for action in actions:
             match action:
-                case TellFact():
-                    self.tell(action.fact)
+                case EmitEvent():
+                    self.emit(action.fact)
                 case LeaveMessageOut() | Ask():
                     await self._begin(action, report)
                 case UseModel():
@@ -201,7 +201,7 @@ class ModelAnswer:
         return chunks
 
     async def _begin(
-        self, action: LeaveMessageOut | Ask, report: Callable[[ModelNews], Awaitable[None]]
+        self, action: LeaveMessageOut | Ask, report: Callable[[ModelUpdate], Awaitable[None]]
     ) -> None:
         """Ask a rung, or leave something out of what is asked from now on."""
         if isinstance(action, LeaveMessageOut):

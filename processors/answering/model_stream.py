@@ -175,14 +175,14 @@ class AtGate(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class ModelNews:
+class ModelUpdate:
     """News of an attempt."""
 
     attempt: int
     what: ChatCompletionChunk | Exception | AtGate | None  # `None` at the end
 
 
-Report: TypeAlias = Callable[[ModelNews], Awaitable[None]]
+Report: TypeAlias = Callable[[ModelUpdate], Awaitable[None]]
 """Receives news of an attempt; waits while too many are unread."""
 
 
@@ -221,10 +221,10 @@ async def follow(
     admitted = AtGate.ADMITTED if place.gate.room else AtGate.WAITED
     ticket = await place.gate.enter(place.call, until=place.until)
     if ticket is None:
-        await report(ModelNews(number, AtGate.REFUSED))
+        await report(ModelUpdate(number, AtGate.REFUSED))
         return
     try:
-        await report(ModelNews(number, admitted))
+        await report(ModelUpdate(number, admitted))
         await _pass_on(chunks, number=number, report=report)
     finally:
         place.gate.leave(ticket)
@@ -238,14 +238,14 @@ async def _pass_on(
     try:
         async with asyncio.timeout(None) as patience, aclosing(answer) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
-                await report(ModelNews(number, _readable(chunk)))
+                await report(ModelUpdate(number, _readable(chunk)))
                 finished = finished or _finishes(chunk)
                 if finished:
                     patience.reschedule(asyncio.get_running_loop().time() + USAGE_S)
     except Exception as error:  # noqa: BLE001 - the provider's edge: any error is its failure
-        await report(ModelNews(number, None if finished else error))
+        await report(ModelUpdate(number, None if finished else error))
     else:
-        await report(ModelNews(number, None))
+        await report(ModelUpdate(number, None))
 
 
 def _readable(chunk: ChatCompletionChunk) -> ChatCompletionChunk:

@@ -2,7 +2,7 @@
 
 A model writes Markdown, tags, reasoning, tool calls and special tokens even when told not to.
 Voices read them aloud or fall silent. `SpokenText` removes them character by character. It holds a
-character only while it may begin a mark, and at most `MOST_HELD` of them. So ordinary words pass at
+character only while it may begin a mark, and at most `MAX_HELD` of them. So ordinary words pass at
 once, and the result does not depend on how the text was split.
 
 Each mark is a row of `_MARKS`: its beginning, its complete form, and what is said instead.
@@ -18,8 +18,8 @@ from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from string import digits
 from typing import Final, TypeAlias
 
-MOST_HELD: Final = 200  # characters; the longest tag seen has 90
-MOST_KEPT: Final = 8_000  # characters of a tool call that was removed; a longer one is never run
+MAX_HELD: Final = 200  # characters; the longest tag seen has 90
+MAX_KEPT: Final = 8_000  # characters of a tool call that was removed; a longer one is never run
 _ENDINGS: Final = frozenset(".!?\u2026\u3002\uff01\uff1f")
 _LOOK_BACK: Final = 60  # characters in which the end of removed text is searched
 _JOINERS: Final = frozenset("\u200d\ufe0e\ufe0f\u20e3")  # inside an emoji
@@ -383,7 +383,7 @@ class SpokenText:
         self._skipped += character
         end = self._skip.over(self._skipped) if self._skip.over else None
         if end is None:
-            if len(self._skipped) > MOST_KEPT:
+            if len(self._skipped) > MAX_KEPT:
                 self._skip = replace(self._skip, call=None)
                 self._skipped = self._skipped[-_LOOK_BACK:]
             return ""
@@ -397,7 +397,7 @@ class SpokenText:
         said = ""
         while self._held and self._skip is None and not (ended and self._held == "\n"):
             found = self._decide()
-            if found is None and len(self._held) <= MOST_HELD and not ended:
+            if found is None and len(self._held) <= MAX_HELD and not ended:
                 break
             said += self._take(found or _Found(1, self._held[0]))
         return said

@@ -26,10 +26,10 @@ from pipecat.services.llm_service import FunctionCallRunnerItem
 from pipecat.services.openai.llm import OpenAILLMService
 
 from calls.caller import without_halves
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.turn import Turn
 from fallbacks.attempts import Attempting
-from fallbacks.facts import AttemptFailed, Fact
+from fallbacks.events import AttemptFailed, FallbackEvent
 from fallbacks.ladder import StagePolicy, rank
 from processors.answering.context_window import Memory
 from processors.answering.continuation_rules import Answer
@@ -38,7 +38,7 @@ from processors.answering.early_answers import AnswerBill, EarlyAnswers
 from processors.answering.model_answer import ChangeWriter, ModelAnswer, written_calls
 from processors.answering.model_stream import NO_CALLS, Model
 from processors.answering.tool_calls import must_speak
-from processors.speaking.agenda import TakeBackFrame
+from processors.speaking.speech_queue import TakeBackFrame
 from processors.turn.dictation_rules import Dictation
 from processors.turn.floor import Floor
 
@@ -60,14 +60,14 @@ class AsideAnswers:
         policy: StagePolicy,
         *,
         bill: AnswerBill,
-        tell: Tell,
+        emit: Emit,
         clock: Callable[[], float],
         turn: Turn,
     ) -> None:
         self._models = models
         self._policy = policy
         self._bill = bill
-        self._tell = tell
+        self._emit = emit
         self._now = clock
         self._turn = turn
 
@@ -103,7 +103,7 @@ class AsideAnswers:
                         return await self._infer(name, context, **kwargs)
                 except Exception as error:  # noqa: BLE001 - the provider's edge: the next is asked
                     failure = self._models[name].failure_of(error, flowing=False)
-                    self._tell(AttemptFailed.of(failure, after_s=self._now() - began_at))
+                    self._emit(AttemptFailed.of(failure, after_s=self._now() - began_at))
         async with self._place(last, wait_s=wait_s) as free, asyncio.timeout(each_s):
             return await self._infer(last, context, **kwargs) if free else None
 
@@ -131,7 +131,7 @@ class AsideAnswers:
         """Ask one rung, and report its estimated use: the answer comes without usage."""
         answer = await self._models[name].infer(context, **kwargs)
         asked = f"{kwargs.get('system_instruction') or ''}{context.messages}"
-        self._bill.tell_estimated(name, asked=asked, answered=answer or "")
+        self._bill.emit_estimated(name, asked=asked, answered=answer or "")
         return answer and without_halves(answer)
 
 
@@ -143,7 +143,7 @@ class LlmStage(OpenAILLMService):
         models: Mapping[str, Model],
         *,
         policy: StagePolicy,
-        tell: Tell,
+        emit: Emit,
         clock: Callable[[], float],
         turn: Turn,
         window_tokens: int,
@@ -154,7 +154,7 @@ class LlmStage(OpenAILLMService):
         Args:
             models: By the rung's name, the preferred one first.
             policy: The stage's settings and state, shared by all calls.
-            tell: Publishes events.
+            emit: Publishes events.
             clock: Monotonic, in seconds.
             turn: The turn in progress: its number, its deadline, the numbers of attempts.
             window_tokens: The context window, for a context that a provider calls too long.
@@ -164,15 +164,15 @@ class LlmStage(OpenAILLMService):
         self._new_answer = new_answer
         super().__init__(api_key="each rung has its own")
         self._policy = policy
-        self._tell = tell
+        self._emit = emit
         self._now = clock
         self._turn = turn
         self._window_tokens = window_tokens
         self.speaker = next(iter(models))
         self.early: EarlyAnswers | None = None
-        self._bill = AnswerBill(models, turn=turn, tell=tell)
+        self._bill = AnswerBill(models, turn=turn, emit=emit)
         self._aside = AsideAnswers(
-            models, policy, bill=self._bill, tell=tell, clock=clock, turn=turn
+            models, policy, bill=self._bill, emit=emit, clock=clock, turn=turn
         )
         for name, gate in policy.gates.items():
             if name in models:
@@ -199,7 +199,7 @@ class LlmStage(OpenAILLMService):
                 window_tokens=self._window_tokens,
                 bill=self._bill,
                 owner=self,
-                tell=self._tell,
+                emit=self._emit,
                 clock=self._now,
                 turn=self._turn,
                 floor=floor,
@@ -274,7 +274,7 @@ class LlmStage(OpenAILLMService):
         if prepared:
             answer, chunks = prepared.answer, prepared.chunks(self._change_writer)
         else:
-            answer = self._make_answer(asked, self._tell, self._change_writer, leaves_out=True)
+            answer = self._make_answer(asked, self._emit, self._change_writer, leaves_out=True)
             chunks = answer.chunks()
         turn = self._turn.number
         try:
@@ -288,13 +288,13 @@ class LlmStage(OpenAILLMService):
         finally:  # also when the caller cut it off
             if reason := answer.answering.answer.limit.reason:
                 logger.warning("a reply was ended: {}", reason)
-            self._bill.tell(answer, turn=turn)
+            self._bill.emit(answer, turn=turn)
             await (prepared or answer).close()
 
     def _make_answer(
         self,
         context: LLMContext,
-        tell: Callable[[Fact], None],
+        emit: Callable[[FallbackEvent], None],
         change_writer: ChangeWriter,
         *,
         leaves_out: bool = False,
@@ -316,7 +316,7 @@ class LlmStage(OpenAILLMService):
             owner=self,
             clock=self._now,
             window_tokens=self._window_tokens,
-            tell=tell,
+            emit=emit,
             change_writer=change_writer,
             left_out=partial(_leave_out, self),
         )

@@ -19,7 +19,7 @@ from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from calls.caller import without_halves
 from calls.tool_schema import problems
 
-MOST_CALLS: Final = 6
+MAX_CALLS: Final = 6
 """Tool calls in one turn, including several in one answer (chosen).
 
 Looking something up, doing it and recording it are three. A model in a loop calls a tool two or
@@ -39,7 +39,7 @@ def must_speak(messages: Sequence[Any]) -> bool:
         if message.get("role") == "user":
             break
         called += len(message.get("tool_calls") or ())
-    return called >= MOST_CALLS
+    return called >= MAX_CALLS
 
 
 NO_ARGUMENTS = "{}"

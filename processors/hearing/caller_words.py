@@ -23,7 +23,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.services.settings import TTSSettings
 
 from calls.caller import LIMIT, clean
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import BargedIn, Event, InputRefused, TurnDecided
 from processors.answering.context_window import Memory
 from processors.holding.caller_silence import PartFrame
@@ -98,19 +98,19 @@ class CallerLanguage(SoundPath):
         match frame:
             case StartFrame() if not self._is_first:
                 await self.push_frame(frame, direction)
-                await self._tell(self._language.current)
+                await self._emit(self._language.current)
                 return
             case TranscriptionFrame():
                 language = str(frame.language) if frame.language else None
                 if self._language.heard(frame.text, language):
-                    await self._tell(self._language.current)
+                    await self._emit(self._language.current)
             case UserStartedSpeakingFrame() | UserStoppedSpeakingFrame():
                 self._language.turn_over()
             case _:
                 pass
         await self.push_frame(frame, direction)
 
-    async def _tell(self, language: str) -> None:
+    async def _emit(self, language: str) -> None:
         self._follow(language)
         for voice in self._voices:
             told = TTSUpdateSettingsFrame(delta=TTSSettings(language=language), service=voice)
@@ -262,17 +262,17 @@ class CallerWords(SoundPath):
     rest is dropped, and reported once a turn.
     """
 
-    def __init__(self, *, tell: Tell, limit: int = LIMIT, asides: Asides | None = None) -> None:
+    def __init__(self, *, emit: Emit, limit: int = LIMIT, asides: Asides | None = None) -> None:
         """Prepare.
 
         Args:
-            tell: Publishes events.
+            emit: Publishes events.
             limit: Characters of a turn.
             asides: Decide which words are no turn; `None` if all are one.
         """
         super().__init__()
         self._asides = asides
-        self._tell = tell
+        self._emit = emit
         self._limit = limit
         self._left = limit
 
@@ -308,4 +308,4 @@ class CallerWords(SoundPath):
         self._left -= len(frame.text)
         if too_long and had_room:
             self._left = 0
-            self._tell(InputRefused(transport="stt", reason="transcript_too_long"))
+            self._emit(InputRefused(transport="stt", reason="transcript_too_long"))

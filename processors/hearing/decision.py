@@ -17,16 +17,16 @@ from fallbacks.attempt_events import (
     AttemptAction,
     Done,
     Dropped,
+    EmitEvent,
     Exhausted,
     Failed,
     Finished,
     Stop,
-    TellFact,
     Use,
 )
 from fallbacks.attempts import Attempting
 from fallbacks.classification import classify_symptom
-from fallbacks.facts import AttemptFailed
+from fallbacks.events import AttemptFailed
 from fallbacks.failure import Failure, Kind, failed
 from fallbacks.ladder import StagePolicy, rank
 from fallbacks.symptoms import Symptom
@@ -61,7 +61,7 @@ class KeepTurnOpen:
     """Delay the end of the turn: words of it are pending."""
 
 
-HearingAction: TypeAlias = TellFact | FeedAction | PassOn | KeepTurnOpen
+HearingAction: TypeAlias = EmitEvent | FeedAction | PassOn | KeepTurnOpen
 """The actions of `CallerHearing`."""
 
 
@@ -287,7 +287,7 @@ class CallerHearing:
         done: list[HearingAction] = []
         for action in actions:
             match action:
-                case TellFact():
+                case EmitEvent():
                     done.append(action)
                 case Ask() if self.utterance:
                     self.utterance.written_s = self._transcripts.again_from_s
@@ -373,13 +373,13 @@ def _failure(symptom: Symptom, feed: Feed) -> Failure:
     return failed(classify_symptom(symptom), "stt", provider=feed.provider)
 
 
-def _book(failure: Failure, policy: StagePolicy, turn: Turn, now: float) -> tuple[TellFact, ...]:
+def _book(failure: Failure, policy: StagePolicy, turn: Turn, now: float) -> tuple[EmitEvent, ...]:
     """Record a failure outside an attempt: a lost standby, or a refused connection."""
     permit = policy.availability.of(policy.stage, failure.provider).permit(now)
     if permit is None:
         return ()  # already known
     facts = policy.availability.failed(permit, failure, now=now, call=turn.attempts)
-    return tuple(map(TellFact, (AttemptFailed.of(failure), *facts)))
+    return tuple(map(EmitEvent, (AttemptFailed.of(failure), *facts)))
 
 
 def _new_text(heard: Heard, written: str, *, transcripts: Transcripts, writing: int) -> str | None:

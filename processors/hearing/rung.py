@@ -27,7 +27,7 @@ from processors.ladder.rung_pipeline import STOP_S, RungPipeline
 from processors.ladder.stage import Reconnector, Rung, Stage
 
 Transcript: TypeAlias = TranscriptionFrame | InterimTranscriptionFrame
-RecogniserNews: TypeAlias = tuple["RecogniserRung", Frame | None]
+RecogniserEvent: TypeAlias = tuple["RecogniserRung", Frame | None]
 """A frame that a recogniser pushed; `None` if it has connected."""
 
 
@@ -72,7 +72,7 @@ class RecogniserRung(Rung):
         name: str,
         service: FrameProcessor,
         *,
-        stage: Stage[RecogniserNews],
+        stage: Stage[RecogniserEvent],
         allowed: Callable[[], bool],
         seat: Seat,
     ) -> None:

@@ -31,15 +31,15 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, F
 from pipecat.services.stt_service import STTService
 from pipecat.utils.time import time_now_iso8601
 
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.turn import Turn
-from fallbacks.attempt_events import Ask, TellFact
+from fallbacks.attempt_events import Ask, EmitEvent
 from fallbacks.ladder import StagePolicy
 from processors.hearing.decision import CallerHearing, HearingAction, KeepTurnOpen, PassOn
 from processors.hearing.feed_rules import AskForWords, FeedSound, FlushWords, MarkSpeech, Reconnect
 from processors.hearing.replay_rules import SoundRing
 from processors.hearing.rung import (
-    RecogniserNews,
+    RecogniserEvent,
     RecogniserRung,
     Transcript,
     failure_of,
@@ -53,7 +53,7 @@ from processors.turn.sound_path import SoundPath
 WARM: Final = 2  # rungs, at most, that connect at the start; others connect when needed
 
 
-class SttStage(SoundPath, Stage[RecogniserNews]):
+class SttStage(SoundPath, Stage[RecogniserEvent]):
     """A ladder of recognisers in place of one service."""
 
     _passed_on: Transcript | None = None  # the latest result
@@ -63,7 +63,7 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
         rungs: Mapping[str, FrameProcessor],
         *,
         policy: StagePolicy,
-        tell: Tell,
+        emit: Emit,
         clock: Callable[[], float],
         turn: Turn,
     ) -> None:
@@ -72,7 +72,7 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
         Args:
             rungs: By name, the preferred one first.
             policy: The stage's settings and state, shared by all calls.
-            tell: Publishes events.
+            emit: Publishes events.
             clock: Monotonic, in seconds.
             turn: The turn in progress.
         """
@@ -89,7 +89,7 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
             )
             for name, service in rungs.items()
         }
-        self._policy, self._tell = policy, tell
+        self._policy, self._emit = policy, emit
         ours = {name: rung.reconnector is not None for name, rung in self._rungs.items()}
         self._hearing = CallerHearing(
             ours, policy=policy, turn=turn, offered=lambda name: seats[name].offered
@@ -181,7 +181,7 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
         async with self.lock:  # 50 a second, and none makes `wake_at` earlier
             await self._do(self._hearing.hear(frame.audio, self.now()))
 
-    async def handle(self, report: RecogniserNews, now: float) -> None:
+    async def handle(self, report: RecogniserEvent, now: float) -> None:
         """Decide on what a recogniser pushed, and act."""
         rung, frame = report
         match frame:
@@ -216,8 +216,8 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
         """
         for action in actions:
             match action:
-                case TellFact():
-                    self._tell(action.fact)
+                case EmitEvent():
+                    self._emit(action.fact)
                 case PassOn() if frame := _final_of(self._passed_on) if action.guess else result:
                     frame.text = frame.text if action.new_text is None else action.new_text
                     self._passed_on = frame

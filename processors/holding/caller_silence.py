@@ -27,14 +27,14 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import CallerSilent, CallerStarted
 from fallbacks.word_times import sayable
 from processors.holding.silence_rules import CallLength, Goodbye, Prompt, Silence
 from processors.ladder.stage import Alarm
 from processors.turn.floor import Floor, FloorEvent, WordsCame
 
-PATIENCE_S: Final = 20.0  # a goodbye that was not spoken by then will not be
+TIMEOUT_S: Final = 20.0  # a goodbye that was not spoken by then will not be
 ANSWER: Final = (LLMFullResponseStartFrame, LLMTextFrame, LLMFullResponseEndFrame)
 PATIENT: Final = 6  # waits of PATIENCE_S while the agent finishes earlier words (chosen)
 
@@ -67,7 +67,7 @@ class Farewell(FrameProcessor):
         self,
         *,
         end: End | None = None,
-        patience_s: float = PATIENCE_S,
+        patience_s: float = TIMEOUT_S,
         sounds: Callable[[], bool] = lambda: False,
         last_words: Callable[[], None] | None = None,
     ) -> None:
@@ -215,14 +215,14 @@ class CallerSilence(FrameProcessor):
         length: CallLength,
         farewell: Farewell,
         floor: Floor,
-        tell: Tell,
+        emit: Emit,
         clock: Callable[[], float],
     ) -> None:
         super().__init__()
         self._silence = silence
         self._length = length
         self._farewell = farewell
-        self._tell = tell
+        self._emit = emit
         self._clock = clock
         self._alarm = Alarm(clock)
         self._away = False
@@ -296,7 +296,7 @@ class CallerSilence(FrameProcessor):
     async def _do(self, step: Prompt | Goodbye) -> None:
         match step:
             case Prompt():
-                self._tell(CallerSilent(prompts=step.prompts))
+                self._emit(CallerSilent(prompts=step.prompts))
                 await self.push_frame(TTSSpeakFrame(step.words))
             case Goodbye():
                 await self._farewell.part(step.reason, words=step.words, final=step.final)

@@ -1,15 +1,15 @@
 """Decides when to speak on a caller's line in place of an answer, and what to do in an outage.
 
-Combines `Holding` (the answer is late), `PendingAnswer` (whether an answer is pending), `StageNews`
-(when to announce that a stage has no rung left) and `OutageMenu` (what is said and done then).
-While the outage menu is active, late answers are not announced separately.
+Combines `Holding` (the answer is late), `PendingAnswer` (whether an answer is pending),
+`StageEvents` (when to announce that a stage has no rung left) and `OutageMenu` (what is said and
+done then). While the outage menu is active, late answers are not announced separately.
 """
 
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from calls.events import CallerStarted, CallerStopped, TurnDecided
-from fallbacks.facts import (
+from fallbacks.events import (
     AnswerEmpty,
     AttemptFailed,
     AttemptStarted,
@@ -30,14 +30,14 @@ from processors.holding.line_rules import (
     Then,
 )
 from processors.holding.outage_rules import OutageMenu, OutageSettings
-from processors.holding.pending_answer_rules import PendingAnswer, StageNews
+from processors.holding.pending_answer_rules import PendingAnswer, StageEvents
 from processors.holding.utterance_rules import Situation
 from processors.turn.floor import Floor, WordsCame
 
 MODEL_S: Final = 0.37  # usual time from a question to the model's first word
 SENTENCE_S: Final = 0.09  # from there to the end of the first sentence
 VOICE_S: Final = 0.13  # from a sentence to its first audio
-PATIENCE_S: Final = 0.35  # with a voice, before another is asked for the same words
+TIMEOUT_S: Final = 0.35  # with a voice, before another is asked for the same words
 USUALLY_S: Final = {"llm": MODEL_S + SENTENCE_S + VOICE_S, "tts": VOICE_S}
 HELD_WITH: Final = {
     Say.FILLER: (Situation.FILLER,),
@@ -75,7 +75,7 @@ class HoldDecision:
         """
         self._holding = holding
         self._floor = floor
-        self._news = StageNews(floor, pause_s=holding.settings.first_s, word_until=word_until)
+        self._news = StageEvents(floor, pause_s=holding.settings.first_s, word_until=word_until)
         self.answer = PendingAnswer(holding, floor, self._news)
         self.outage = OutageMenu(floor, outage)
 
@@ -204,7 +204,7 @@ class HoldDecision:
 
 
 def _expect(
-    event: AttemptFailed | AttemptStarted, now: float, *, holding: Holding, news: StageNews
+    event: AttemptFailed | AttemptStarted, now: float, *, holding: Holding, news: StageEvents
 ) -> None:
     """Update when the answer is expected, from the rung that is asked for it."""
     failed = isinstance(event, AttemptFailed)
@@ -214,4 +214,4 @@ def _expect(
     elif not failed and event.stage in USUALLY_S:
         at = now + USUALLY_S[event.stage]
         followed = event.stage == "tts" and not event.extra
-        holding.expected(at, else_at=at + PATIENCE_S if followed else None)
+        holding.expected(at, else_at=at + TIMEOUT_S if followed else None)

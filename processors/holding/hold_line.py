@@ -24,7 +24,7 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import (
     CallerStarted,
     CallerStopped,
@@ -35,7 +35,7 @@ from calls.events import (
 )
 from calls.line import CallerLine
 from calls.turn import Turn
-from fallbacks.facts import (
+from fallbacks.events import (
     AnswerEmpty,
     AttemptFailed,
     AttemptStarted,
@@ -77,7 +77,7 @@ class HoldLine(FrameProcessor):
         line: The caller's.
         floor: Of the call.
         turn: In progress.
-        tell: Takes the events.
+        emit: Takes the events.
         clock: Monotonic, in seconds.
     """
 
@@ -94,7 +94,7 @@ class HoldLine(FrameProcessor):
         line: CallerLine,
         floor: Floor,
         turn: Turn,
-        tell: Tell,
+        emit: Emit,
         clock: Callable[[], float],
     ) -> None:
         super().__init__(name="local")  # its speech counts as the local voice's
@@ -111,12 +111,12 @@ class HoldLine(FrameProcessor):
                 line=line,
                 floor=floor,
                 turn=turn,
-                tell=tell,
+                emit=emit,
                 clock=clock,
                 push=self.push_frame,
             ),
             words=words,
-            choices=ChoiceActions(choices, tell=tell, turn=turn),
+            choices=ChoiceActions(choices, emit=emit, turn=turn),
         )
         floor.listeners.append(self._follow)
 

@@ -156,7 +156,7 @@ class HoldActions:
                 if self._ear_usable:
                     self.words.start(self._owner, self._note_word)
             case fact:
-                self.voice.tell(fact)
+                self.voice.emit(fact)
 
     async def speak_rest(self) -> None:
         """Say what no voice could say; during a message, only mandatory words."""

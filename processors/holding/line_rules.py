@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 from calls.events import CallerStarted, CallerStopped, TurnDecided
 from calls.stereo import SAMPLE_BYTES
-from fallbacks.facts import (
+from fallbacks.events import (
     AnswerEmpty,
     AttemptFailed,
     AttemptStarted,

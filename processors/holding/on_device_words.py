@@ -17,7 +17,7 @@ from calls.stereo import SAMPLE_BYTES
 from processors.holding.line_rules import PHRASES, Meaning
 
 BEFORE_S: Final = 0.6  # of audio kept: a VAD reports 0.2 s late, and later for a soft voice
-LONGEST_S: Final = 2.2  # including that; "call me back" takes 1 s, slowly spoken
+MAX_S: Final = 2.2  # including that; "call me back" takes 1 s, slowly spoken
 WAITING: Final = 4  # utterances in the queue; more means a caller who is talking
 PENDING_S: Final = 0.8  # to wait for a result, before the utterance counts as nothing
 
@@ -92,7 +92,7 @@ class OnDeviceWords:
             return
         self._rate_hz = rate_hz
         if self._spoken is not None:
-            if len(self._spoken) <= self._bytes(LONGEST_S):  # one more shows that it is too long
+            if len(self._spoken) <= self._bytes(MAX_S):  # one more shows that it is too long
                 self._spoken += pcm
             return
         self._before.append(pcm)
@@ -109,7 +109,7 @@ class OnDeviceWords:
     def stopped(self) -> None:
         """Record that the caller is silent: the utterance is complete."""
         spoken, self._spoken = self._spoken, None
-        if not spoken or len(spoken) > self._bytes(LONGEST_S) or self._waiting.full():
+        if not spoken or len(spoken) > self._bytes(MAX_S) or self._waiting.full():
             return
         self._waiting.put_nowait(_CapturedSound(bytes(spoken), self._rate_hz))
         self._pending_until = self._now() + PENDING_S

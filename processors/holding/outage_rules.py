@@ -20,7 +20,7 @@ from math import inf
 from typing import Final, TypeAlias
 
 from calls.events import CallerStarted, CallerStopped
-from fallbacks.facts import AnswerEmpty, AttemptWon, StageExhausted, StageRecovered, StepTaken
+from fallbacks.events import AnswerEmpty, AttemptWon, StageExhausted, StageRecovered, StepTaken
 from processors.holding.line_rules import (
     CallerMessage,
     Choice,

@@ -16,12 +16,12 @@ from typing import Final, Protocol
 import numpy as np
 from pipecat.frames.frames import Frame, TTSAudioRawFrame, TTSStoppedFrame
 
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import AgentSaid, CallbackWanted, MessageLeft, PersonWanted, TranscriptFinal
 from calls.line import CallerLine
 from calls.stereo import SAMPLE_BYTES
 from calls.turn import Turn
-from fallbacks.facts import HeldTheLine, StepTaken
+from fallbacks.events import HeldTheLine, StepTaken
 from processors.holding.line_rules import (
     CallerMessage,
     Choice,
@@ -159,9 +159,9 @@ class MenuChoices(Protocol):
 class ChoiceActions:
     """Carries out menu choices through `MenuChoices`, and publishes the results."""
 
-    def __init__(self, choices: MenuChoices, *, tell: Tell, turn: Turn) -> None:
+    def __init__(self, choices: MenuChoices, *, emit: Emit, turn: Turn) -> None:
         self._choices = choices
-        self._tell = tell
+        self._emit = emit
         self._turn = turn
 
     def record(self, message: CallerMessage, piece: bytes) -> None:
@@ -187,11 +187,11 @@ class ChoiceActions:
 
     async def _choose(self, choice: Choice, reason: str) -> bool:
         if choice is Choice.PERSON:
-            self._tell(PersonWanted(turn=self._turn.number, reason=reason))
+            self._emit(PersonWanted(turn=self._turn.number, reason=reason))
             return await self._choices.connect()
         if not await self._choices.call_back(reason):
             return False
-        self._tell(CallbackWanted(turn=self._turn.number, when="", reason=reason))
+        self._emit(CallbackWanted(turn=self._turn.number, when="", reason=reason))
         return True
 
     async def _keep(self, message: CallerMessage) -> bool:
@@ -200,7 +200,7 @@ class ChoiceActions:
             return False
         kept = await self._choices.keep_message()
         if kept:
-            self._tell(MessageLeft(length_s=message.length_s))
+            self._emit(MessageLeft(length_s=message.length_s))
         return kept
 
 
@@ -260,7 +260,7 @@ class OwnVoice:
         line: CallerLine,
         floor: Floor,
         turn: Turn,
-        tell: Tell,
+        emit: Emit,
         clock: Callable[[], float],
         push: Callable[[Frame], Awaitable[None]],
     ) -> None:
@@ -273,7 +273,7 @@ class OwnVoice:
             line: The caller's.
             floor: Of the call.
             turn: In progress.
-            tell: Takes the events.
+            emit: Takes the events.
             clock: Monotonic, in seconds.
             push: Sends audio to the line.
         """
@@ -284,7 +284,7 @@ class OwnVoice:
         self.line = line
         self.floor = floor
         self._turn = turn
-        self.tell = tell
+        self.emit = emit
         self.clock = clock
         self._unheard = OwnWords(line)
         self._rest: deque[tuple[str, bool]] = deque(maxlen=64)  # words that no voice could say
@@ -326,7 +326,7 @@ class OwnVoice:
             return inf
         if topical and utterance.situation is Situation.LLM:
             self._unheard.add(utterance.text, length_s)
-        self._tell_held(utterance)
+        self._emit_held(utterance)
         return self.line.dry_at
 
     async def speak_rest(self, report: Callable[[float | None], None], *, must: bool) -> None:
@@ -342,7 +342,7 @@ class OwnVoice:
                 self._rest.remove(rest)
                 text, protected = rest
                 report(None)
-                self.tell(StepTaken(stage="tts", step="local"))
+                self.emit(StepTaken(stage="tts", step="local"))
                 sound = self._voice.say_locally(text, self.phrases.language)
                 length_s = await self.speaker.speak(sound, must=protected, answer=True)
                 if length_s is not None:
@@ -370,11 +370,11 @@ class OwnVoice:
         for words in self._unheard.heard(now):
             self._remember(words)
 
-    def _tell_held(self, utterance: FallbackText) -> None:
+    def _emit_held(self, utterance: FallbackText) -> None:
         stopped_at = self.floor.stopped_at
         after_s = 0.0 if stopped_at is None else self.clock() - stopped_at
-        self.tell(HeldTheLine(turn=self._turn.number, utterance=utterance.name, after_s=after_s))
+        self.emit(HeldTheLine(turn=self._turn.number, utterance=utterance.name, after_s=after_s))
 
     def _remember(self, words: str) -> None:
         self._add_to_context(words)
-        self.tell(AgentSaid(turn=self._turn.number, text=words))
+        self.emit(AgentSaid(turn=self._turn.number, text=words))

@@ -16,11 +16,11 @@ from typing import Final
 from processors.holding.late_answer_rules import Holding
 from processors.turn.floor import Floor
 
-MOST_NEWS: Final = 8  # failures that are not announced yet; beyond that the oldest is dropped
+MAX_NEWS: Final = 8  # failures that are not announced yet; beyond that the oldest is dropped
 BEHIND_S: Final = 0.1  # for what follows the report: a voice's last words, a caller's first
 
 
-class StageNews:
+class StageEvents:
     """Holds reports of exhausted stages until they may be announced, never over the caller.
 
     An STT failure is announced once the caller has finished, not in a mere pause. A TTS failure is
@@ -45,9 +45,7 @@ class StageNews:
         self._floor = floor
         self._pause_s = pause_s
         self._word_until = word_until
-        self._exhausted: deque[tuple[str, float]] = deque(
-            maxlen=MOST_NEWS
-        )  # stages, and since when
+        self._exhausted: deque[tuple[str, float]] = deque(maxlen=MAX_NEWS)  # stages, and since when
 
     @property
     def wake_at(self) -> float | None:
@@ -74,7 +72,7 @@ class StageNews:
     def drop(self, stage: str) -> None:
         """Drop the reports of a stage that has a substitute, or works again."""
         kept = (exhausted for exhausted in self._exhausted if exhausted[0] != stage)
-        self._exhausted = deque(kept, maxlen=MOST_NEWS)
+        self._exhausted = deque(kept, maxlen=MAX_NEWS)
 
     def due(self, now: float) -> str | None:
         """Return the stage to announce now, once, or `None`."""
@@ -98,7 +96,7 @@ class PendingAnswer:
         finished: The turn detector's decision on the caller's pause; `None` before one.
     """
 
-    def __init__(self, holding: Holding, floor: Floor, news: StageNews) -> None:
+    def __init__(self, holding: Holding, floor: Floor, news: StageEvents) -> None:
         self._holding = holding
         self._floor = floor
         self._news = news

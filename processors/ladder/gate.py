@@ -38,7 +38,7 @@ class RungGate:
             limits: As configured.
             clock: Monotonic, in seconds.
         """
-        self._turnstile = RungLimiter(limits)
+        self._limiter = RungLimiter(limits)
         self._clock = clock
         self.pace: RequestPace | None = (
             AsyncLimiter(limits.per_minute, MINUTE_S) if limits.per_minute else None
@@ -50,61 +50,61 @@ class RungGate:
     @property
     def inside(self) -> int:
         """The number of places taken."""
-        return len(self._turnstile.inside)
+        return len(self._limiter.inside)
 
     @property
     def room(self) -> bool:
         """Whether work that arrives now gets a place at once."""
         paced = self.pace is None or self.pace.has_capacity()
-        return paced and self._turnstile.room(self._clock())
+        return paced and self._limiter.room(self._clock())
 
     @property
     def limits(self) -> Limits:
         """The current limits."""
-        return self._turnstile.limits
+        return self._limiter.limits
 
     @property
     def wanted(self) -> int:
         """The number of places that could be used now; reading it resets the unmet demand."""
         short, self._short = self._short, False
-        return len(self._turnstile.inside) + self._turnstile.waiting + int(short)
+        return len(self._limiter.inside) + self._limiter.waiting + int(short)
 
     def resize(self, places: int) -> None:
         """Change the number of places; a place beyond it is kept until it is returned."""
-        self._turnstile.limits = replace(self._turnstile.limits, concurrent=places)
+        self._limiter.limits = replace(self._limiter.limits, concurrent=places)
         for _ in range(places):
             self._call_in()
 
     async def enter(self, call: Hashable, *, until: Deadline) -> int | None:
         """Wait for a place until the deadline; return the ticket to leave with, or `None`."""
         now = self._clock()
-        ticket = self._turnstile.join(call, until=until, now=now)
+        ticket = self._limiter.join(call, until=until, now=now)
         if ticket is None:
             return None
         called = self._called[ticket] = asyncio.Event()
         entered = False
         try:
             self._call_in()
-            if self._short or self._turnstile.waiting:
+            if self._short or self._limiter.waiting:
                 self.on_short()
             async with asyncio.timeout(until.left_s(now)):
                 await called.wait()
-                await _wait_turn(self._turnstile.opens_at - self._clock(), self.pace)
+                await _wait_turn(self._limiter.opens_at - self._clock(), self.pace)
             entered = True
         except TimeoutError:
             return None
         finally:
             del self._called[ticket]
             if entered:
-                self._turnstile.passed(ticket)
+                self._limiter.passed(ticket)
             else:
-                self._turnstile.leave(ticket)
+                self._limiter.leave(ticket)
             self._call_in()
         return ticket
 
     def seat(self) -> int | None:
         """Take a place at once; `None` if there is none."""
-        ticket = self._turnstile.seat(self._clock())
+        ticket = self._limiter.seat(self._clock())
         self._short = ticket is None
         if self._short:
             self.on_short()
@@ -112,21 +112,21 @@ class RungGate:
 
     def leave(self, ticket: int) -> None:
         """Return a place."""
-        self._turnstile.leave(ticket)
+        self._limiter.leave(ticket)
         self._call_in()
 
     def learn(self, headers: Mapping[str, str]) -> None:
         """Learn from the headers of a response, names in any case."""
         left = requests_left(headers)
         if left is not None:
-            self._turnstile.learn(left, self._clock())
+            self._limiter.learn(left, self._clock())
 
     def refused(self) -> None:
         """Allow one fewer for a while: the provider refused the number of parallel requests."""
-        self._turnstile.refused(self._clock())
+        self._limiter.refused(self._clock())
 
     def _call_in(self) -> None:
-        ticket = self._turnstile.call_in(self._clock())
+        ticket = self._limiter.call_in(self._clock())
         if ticket is not None:
             self._called[ticket].set()
 

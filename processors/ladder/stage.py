@@ -76,7 +76,7 @@ Act: TypeAlias = Callable[[float], Awaitable[None]]
 """Does what is due at the given moment."""
 
 AGAIN_S: Final = 0.05  # after a fault in our code, doubled after each further one (chosen)
-MOST_AGAIN_S: Final = 5.0  # the longest such wait, and the interval of its log lines (chosen)
+MAX_AGAIN_S: Final = 5.0  # the longest such wait, and the interval of its log lines (chosen)
 
 
 class Alarm:
@@ -146,7 +146,7 @@ class Alarm:
             except Exception as broken:  # noqa: BLE001 - a fault in our code must not end a stage
                 logger.opt(exception=broken).error("a stage's own task failed and is retried")
                 await asyncio.sleep(again_s)
-                now, again_s = self._now(), min(2 * again_s, MOST_AGAIN_S)
+                now, again_s = self._now(), min(2 * again_s, MAX_AGAIN_S)
 
 
 class TaskOwner(Protocol):

@@ -12,7 +12,7 @@ from pipecat.frames.frames import (
 from pipecat.observers.base_observer import BaseObserver, FramePushed
 from pipecat.processors.frame_processor import FrameDirection
 
-from processors.speaking.agenda import RUNG
+from processors.speaking.speech_queue import RUNG
 
 
 class Captions(BaseObserver):

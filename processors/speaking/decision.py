@@ -13,6 +13,7 @@ from fallbacks.attempt_events import (
     AttemptAction,
     Done,
     Dropped,
+    EmitEvent,
     Exhausted,
     Failed,
     Finished,
@@ -20,13 +21,12 @@ from fallbacks.attempt_events import (
     Progressed,
     Resumed,
     Stop,
-    TellFact,
     Use,
 )
 from fallbacks.attempts import Attempting
 from fallbacks.classification import classify_symptom
 from fallbacks.deadline import Deadline
-from fallbacks.facts import StageExhausted
+from fallbacks.events import StageExhausted
 from fallbacks.failure import Severity, failed
 from fallbacks.symptoms import SHORT_AUDIO_S, Symptom
 from processors.speaking.ledger_rules import (
@@ -38,7 +38,7 @@ from processors.speaking.ledger_rules import (
     WordTimed,
 )
 
-PATIENCE_S: Final = 1.5  # after the last audio on the line, for a rung that could say the rest
+TIMEOUT_S: Final = 1.5  # after the last audio on the line, for a rung that could say the rest
 IDLE_S: Final = 0.5  # without new text; Cartesia lets a context expire 1 s after its last audio
 DONE_S: Final = 0.3  # for a voice that has sent every word to report that it is done
 NOBODY: Final = 0  # no voice is in use yet; attempt numbers begin with 1
@@ -88,7 +88,15 @@ class EndSpeech:
 
 
 SpeechAction: TypeAlias = (
-    TellFact | AskVoice | AddSentence | EndText | MuteVoice | Use | PlaySound | PlayWord | EndSpeech
+    EmitEvent
+    | AskVoice
+    | AddSentence
+    | EndText
+    | MuteVoice
+    | Use
+    | PlaySound
+    | PlayWord
+    | EndSpeech
 )
 """The actions of `SpokenUtterance`."""
 
@@ -172,7 +180,7 @@ class SpokenUtterance:
 
     def start(self, text: str, now: float) -> tuple[SpeechAction, ...]:
         """Ask the first rung, with the sentences so far."""
-        self._until = self._until.no_sooner_than(now + PATIENCE_S)
+        self._until = self._until.no_sooner_than(now + TIMEOUT_S)
         self._ledger.hand_over(f"{text} ")
         self._follow(self._attempting.start(self._until, now), now)
         return self._settle(now)
@@ -257,7 +265,7 @@ class SpokenUtterance:
             self._follow(self._attempting.cancel("text"), now)
             attempts = self._attempting.attempts
             told = StageExhausted(stage="tts", attempts=attempts, severity=Severity.MEDIUM)
-            self._follow((TellFact(told), Exhausted(attempts=attempts)), now)
+            self._follow((EmitEvent(told), Exhausted(attempts=attempts)), now)
         else:
             heard = attempt == self._voice
             found = classify_symptom(Symptom.END_UNFINISHED if heard else Symptom.NO_AUDIO)
@@ -286,7 +294,7 @@ class SpokenUtterance:
     def _follow(self, actions: tuple[AttemptAction, ...], now: float) -> None:
         for action in actions:
             match action:
-                case TellFact():
+                case EmitEvent():
                     self._actions.append(action)
                 case Ask():
                     self._ask(action)
@@ -336,7 +344,7 @@ class SpokenUtterance:
         """Release what may go, update whether the voice is idle, and return the actions."""
         if not self.over and self._voice != NOBODY:
             self._actions += self._outlet.release(now)
-            self._until = self._until.no_sooner_than(self._line.dry_at + PATIENCE_S)
+            self._until = self._until.no_sooner_than(self._line.dry_at + TIMEOUT_S)
             self._attempting.until = self._until
             live, owes = self._live.get(self._voice), not self._ledger.sent
             if live and owes != (live.idle_since is None):

@@ -24,15 +24,14 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.line import CallerLine
 from calls.turn import Turn
-from fallbacks.attempt_events import TellFact, Use
+from fallbacks.attempt_events import EmitEvent, Use
 from fallbacks.attempts import Attempting
 from fallbacks.ladder import ClauseRule, StagePolicy, rank
 from processors.ladder.gate import Seat
 from processors.ladder.stage import Stage
-from processors.speaking.agenda import NEXT_S, SpeechQueue, SpokenPiece
 from processors.speaking.clause_rules import HURRY_S
 from processors.speaking.decision import (
     AddSentence,
@@ -46,6 +45,7 @@ from processors.speaking.decision import (
 )
 from processors.speaking.ledger_rules import PlaySound, PlayWord
 from processors.speaking.rung import VoiceRung
+from processors.speaking.speech_queue import NEXT_S, SpeechQueue, SpokenPiece
 
 Doing: TypeAlias = (
     AskVoice | AddSentence | EndText | MuteVoice | Use | PlaySound | PlayWord | EndSpeech
@@ -72,7 +72,7 @@ class TtsStage(Stage[VoiceEvent]):
 
     Attributes:
         speaker: The name of the rung in use.
-        agenda: The queue of what to say.
+        queue: The queue of what to say.
         say_unsaid: Gets the words that no rung could say; set by the owner of the local voice.
     """
 
@@ -81,7 +81,7 @@ class TtsStage(Stage[VoiceEvent]):
         rungs: Mapping[str, FrameProcessor],
         *,
         policy: StagePolicy,
-        tell: Tell,
+        emit: Emit,
         clock: Callable[[], float],
         turn: Turn,
         line: CallerLine | None = None,
@@ -91,7 +91,7 @@ class TtsStage(Stage[VoiceEvent]):
         Args:
             rungs: By name, the preferred one first; each is also a `calls.voice.Voice`.
             policy: The stage's settings and state, shared by all calls.
-            tell: Publishes events.
+            emit: Publishes events.
             clock: Monotonic, in seconds.
             turn: The turn in progress.
             line: The caller's; `None` for one that only this stage speaks on.
@@ -101,13 +101,13 @@ class TtsStage(Stage[VoiceEvent]):
         self.say_unsaid: Unsaid | None = None
         self._rungs = _voice_rungs(self, rungs, policy)
         self._policy = policy
-        self._tell = tell
+        self._emit = emit
         self._turn = turn
         self._line = line or CallerLine()
         self._rate_hz = 0
         language = getattr(next(iter(rungs.values())), "text_aggregation_language", None)
         rule = partial(_clause_rule, policy, turn, lambda: self.speaker, clock)
-        self.agenda = SpeechQueue(
+        self.queue = SpeechQueue(
             language=language,
             clock=clock,
             clause_rule=rule,
@@ -123,9 +123,9 @@ class TtsStage(Stage[VoiceEvent]):
             return self.now()
         moments = [self._spoken.utterance.wake_at if self._spoken.utterance else None]
         moments += [rung.due_at for rung in self._rungs.values()]
-        hurriable = self.agenda.hurriable and self._spoken.starved
+        hurriable = self.queue.hurriable and self._spoken.starved
         moments += [self._line.dry_at - HURRY_S] if hurriable else []
-        moments += [self._line.dry_at - NEXT_S] if self.agenda.waiting else []
+        moments += [self._line.dry_at - NEXT_S] if self.queue.waiting else []
         return min((moment for moment in moments if moment is not None), default=None)
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
@@ -163,7 +163,7 @@ class TtsStage(Stage[VoiceEvent]):
                     await rung.settle(frame)
             case _:
                 async with self.working():
-                    for piece, sentence in await self.agenda.add(frame):
+                    for piece, sentence in await self.queue.add(frame):
                         self._plan(piece, piece.add(sentence, self.now()))
                     await self._go_on()
 
@@ -184,9 +184,9 @@ class TtsStage(Stage[VoiceEvent]):
 
     async def _interrupt(self, frame: InterruptionFrame, direction: FrameDirection) -> None:
         """Stop interruptible speech; other speech continues."""
-        now, before = self.now(), self.agenda.head
+        now, before = self.now(), self.queue.head
         self._line.flush(now)  # which keeps mandatory speech
-        stopped = await self.agenda.interrupt()
+        stopped = await self.queue.interrupt()
         if before is None or before in stopped:
             self._turn.flushed(now)
         self._to_do = deque(to_do for to_do in self._to_do if _outlasts_interruption(to_do))
@@ -199,8 +199,8 @@ class TtsStage(Stage[VoiceEvent]):
     def _plan(self, piece: SpokenPiece, actions: Iterable[SpeechAction]) -> None:
         """Queue actions; publish events at once, because an interruption drops the rest."""
         for action in actions:
-            if isinstance(action, TellFact):
-                self._tell(action.fact)
+            if isinstance(action, EmitEvent):
+                self._emit(action.fact)
                 continue
             if isinstance(action, PlaySound):
                 self._turn.queued(self._line.dry_at)
@@ -210,11 +210,11 @@ class TtsStage(Stage[VoiceEvent]):
         """Carry out everything queued, in order, and start the next entry."""
         now = self.now()
         if self._spoken.starved and now >= self._line.dry_at - HURRY_S:
-            for piece, sentence in self.agenda.hurry():  # rather than let the line run dry
+            for piece, sentence in self.queue.hurry():  # rather than let the line run dry
                 self._plan(piece, piece.add(sentence, now))
         while True:
-            entry = self.agenda.next_entry()
-            waits = self.agenda.waiting and now < self._line.dry_at - NEXT_S
+            entry = self.queue.next_entry()
+            waits = self.queue.waiting and now < self._line.dry_at - NEXT_S
             if isinstance(entry, SpokenPiece) and not waits:
                 self._begin(entry)
             elif isinstance(entry, Frame):

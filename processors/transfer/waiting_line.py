@@ -22,7 +22,7 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import AgentSaid
 from calls.line import CallerLine
 from calls.turn import Turn
@@ -101,7 +101,7 @@ class WaitingLine(FrameProcessor):
         line: The caller's.
         floor: Of the call.
         turn: In progress.
-        tell: Takes the events.
+        emit: Takes the events.
         clock: Monotonic, in seconds.
     """
 
@@ -114,7 +114,7 @@ class WaitingLine(FrameProcessor):
         line: CallerLine,
         floor: Floor,
         turn: Turn,
-        tell: Tell,
+        emit: Emit,
         clock: Callable[[], float],
     ) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ class WaitingLine(FrameProcessor):
         self._remember = remember
         self.line = line
         self._turn = turn
-        self._tell = tell
+        self._emit = emit
         self._now = clock
         self._speaker = Speaker(line, push=self.push_frame, clock=clock)
         self._other = OtherSound(line, push=self.push_frame, clock=clock)
@@ -180,7 +180,7 @@ class WaitingLine(FrameProcessor):
         sound = self._voice.say(text, language)
         if await self._speaker.speak(sound, must=must) is not None:
             self._remember(text)
-            self._tell(AgentSaid(turn=self._turn.number, text=text))
+            self._emit(AgentSaid(turn=self._turn.number, text=text))
         return True
 
     async def play(self, pcm: bytes) -> None:

@@ -18,8 +18,8 @@ from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnal
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADState
 from pipecat.metrics.metrics import MetricsData, TurnMetricsData
 
-from calls.entry import Tell
-from fallbacks.facts import PauseJudged
+from calls.entry import Emit
+from fallbacks.events import PauseJudged
 from processors.turn.ending import PauseBegan, PauseEnded, PauseFrame, PauseSoundsFinal
 from processors.turn.judging_rules import Look, LookQueue
 from processors.turn.sound_path import Faintness
@@ -34,7 +34,7 @@ SAMPLES: Final = 8 * 16_000  # the model's input: 8 s at 16 kHz
 WINDOW: Final = 400  # samples; this and the next: Whisper's feature extractor
 HOP: Final = 160
 FLOOR: Final = 1e-10  # of the power in a band
-LEAST_VARIANCE: Final = 1e-7
+MIN_VARIANCE: Final = 1e-7
 DECADES: Final = 8.0  # further below the loudest, everything counts as equally quiet
 HANN: Final = np.hanning(WINDOW + 1)[:-1]
 BANDS: Final = whisper._MEL_FILTERS.T  # noqa: SLF001 - 80 of Slaney's; computed once at import
@@ -54,7 +54,7 @@ def log_mel(sound: NDArray[np.float32]) -> NDArray[np.float32]:
     heard = np.zeros(SAMPLES, np.float32)
     kept = sound[-SAMPLES:]
     heard[SAMPLES - len(kept) :] = kept
-    heard = (heard - heard.mean()) / np.sqrt(heard.var() + LEAST_VARIANCE)
+    heard = (heard - heard.mean()) / np.sqrt(heard.var() + MIN_VARIANCE)
     decades = np.log10(np.maximum(FLOOR, _band_power(heard)))[:, :-1]
     features = (np.maximum(decades, decades.max() - DECADES) + 4.0) / 4.0
     return features.astype(np.float32)
@@ -254,7 +254,7 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
         settings: DetectorSettings,
         judges: TurnJudges,
         clock: Callable[[], float],
-        tell: Tell,
+        emit: Emit,
     ) -> None:
         """Prepare.
 
@@ -265,7 +265,7 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
             settings: The time limits.
             judges: Runs the analyses of all calls.
             clock: Monotonic, in seconds.
-            tell: Publishes events.
+            emit: Publishes events.
         """
         params = SmartTurnParams(stop_secs=settings.unfinished_s)
         BaseSmartTurn.__init__(self, params=params)  # skips the parent, which would load the model
@@ -276,7 +276,7 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
         self._settings = settings
         self._judges = judges
         self._clock = clock
-        self._tell = tell
+        self._emit = emit
         self._begun: PendingJudgement | None = None
         self._paused = False  # and the processors above were told
         self.tell_pause: TellPause = lambda _: None
@@ -338,7 +338,7 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
         if judgement is None:  # it may have been given up early
             await asyncio.sleep(until - self._clock())
         finished = judgement.finished if judgement else not heard_again(self._vad)
-        self._tell_of(judgement, finished=finished, early=early, waited_s=self._clock() - begin_s)
+        self._emit_of(judgement, finished=finished, early=early, waited_s=self._clock() - begin_s)
         state = EndOfTurnState.COMPLETE if finished else EndOfTurnState.INCOMPLETE
         if finished:
             self._clear(state)
@@ -388,11 +388,11 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
         (found,) = self._session.run(None, {"input_features": features[np.newaxis]})
         return Judgement(probability=float(found[0].item()), took_s=self._clock() - begin_s)
 
-    def _tell_of(
+    def _emit_of(
         self, judgement: Judgement | None, *, finished: bool, early: bool, waited_s: float
     ) -> None:
         dropped, self._dropped = self._dropped, []
-        self._tell(
+        self._emit(
             PauseJudged(
                 finished=finished,
                 by="detector" if judgement else "silence",

@@ -20,7 +20,7 @@ from pipecat.processors.frame_processor import FrameDirection
 from pipecat.turns.types import ProcessFrameResult
 from pipecat.turns.user_stop import TurnAnalyzerUserTurnStopStrategy
 
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import DictationHeard
 from calls.turn import Turn
 from processors.turn.asides import AsideFrame
@@ -128,7 +128,7 @@ class DictationWait:
         turn: Turn,
         asked: Callable[[], str],
         clock: Callable[[], float],
-        tell: Tell,
+        emit: Emit,
     ) -> None:
         """Prepare.
 
@@ -138,14 +138,14 @@ class DictationWait:
             turn: The turn in progress.
             asked: Returns the agent's last words.
             clock: Monotonic, in seconds.
-            tell: Publishes events.
+            emit: Publishes events.
         """
         self._dictation = dictation
         self._floor = floor
         self._turn = turn
         self._asked = asked
         self._now = clock
-        self._tell = tell
+        self._emit = emit
         self._told: tuple[float, float] | None = None  # of the pause that began then, until when
 
     def left_s(self, words: str) -> float:
@@ -163,7 +163,7 @@ class DictationWait:
         if self._told != (stopped_at, until):
             self._told = (stopped_at, until)
             self._turn.stays_open(until)
-            self._tell(DictationHeard(until_s=until))
+            self._emit(DictationHeard(until_s=until))
 
 
 # Chosen: the audio of a wait of 0.3 s is read first, which took 22 ms on two busy cores.

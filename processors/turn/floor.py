@@ -121,16 +121,16 @@ class Floor:
         """Record that the VAD hears the caller speak."""
         self._note_sign()
         self.caller_since, self._unwritten = now, True
-        self._tell(CallerStarted(at_s=now))
+        self._emit(CallerStarted(at_s=now))
 
     def paused_finally(self) -> None:
         """Record a pause that the turn detector takes for the end of the turn."""
-        self._tell(PausedFinally())
+        self._emit(PausedFinally())
 
     def went_on(self) -> None:
         """Record that the caller goes on after a pause that was too short for the VAD."""
         self._unwritten = True
-        self._tell(WentOn())
+        self._emit(WentOn())
 
     def caller_stopped(self, at: float, now: float) -> None:
         """Record that the VAD hears no speech any more.
@@ -142,7 +142,7 @@ class Floor:
         self.caller_since, self._unwritten = None, False  # there may have been no word
         self.stopped_at, self.quiet_at = at, now
         self.unanswered = True
-        self._tell(CallerStopped(at_s=at, noticed_at_s=now))
+        self._emit(CallerStopped(at_s=at, noticed_at_s=now))
 
     def words(self, text: str, *, final: bool, spaced: bool = False) -> None:
         """Record a result of the recogniser.
@@ -158,7 +158,7 @@ class Floor:
         self._interim = not final
         if final:
             self.unanswered, self._unwritten = True, False
-        self._tell(WordsCame(text=text, final=final, spaced=spaced))
+        self._emit(WordsCame(text=text, final=final, spaced=spaced))
 
     def keyed(self, now: float) -> None:
         """Record an entry on the keypad; outside a turn it is one of its own."""
@@ -166,19 +166,19 @@ class Floor:
         self.worded = self.unanswered = True
         if not self.turn_open:
             self.stopped_at = self.quiet_at = now
-            self._tell(TurnBegan())
-            self._tell(CallerStopped(at_s=now, noticed_at_s=now))
+            self._emit(TurnBegan())
+            self._emit(CallerStopped(at_s=now, noticed_at_s=now))
 
     def turn_began(self) -> None:
         """Record that the caller's turn has begun."""
         self.turn_open = True
-        self._tell(TurnBegan())
+        self._emit(TurnBegan())
 
     def turn_ended(self, now: float) -> None:
         """Record that the caller's turn is over."""
         self.turn_open, self.turn_over_at = False, now
         self._between_turns, self._interim = True, False
-        self._tell(TurnClosed())
+        self._emit(TurnClosed())
 
     def model_asked(self) -> None:
         """Record that the model was asked about what the caller has said."""
@@ -189,6 +189,6 @@ class Floor:
         if self._between_turns:
             self._between_turns = self.worded = False
 
-    def _tell(self, event: FloorEvent) -> None:
+    def _emit(self, event: FloorEvent) -> None:
         for listen in self.listeners:
             listen(event)

@@ -40,7 +40,7 @@ async def test_only_listeners_are_counted() -> None:
     async with emitter:
         with account.counting():
             threads_s = account.threads_s
-            emitter.tell_for("call")(CallEnded(reason="caller", length_s=1.0))
+            emitter.emit_for("call")(CallEnded(reason="caller", length_s=1.0))
             await asyncio.create_task(other_work())
             await emitter.flush()
 

@@ -21,7 +21,7 @@ from benchmarks.telling_figures import (
     pairs_of,
     slowest,
 )
-from benchmarks.telling_windows import ToldFact, Window
+from benchmarks.telling_windows import EmittedEvent, Window
 
 
 def window(*, told: bool, cores: float, lag_s: float = 0.009) -> Window:
@@ -30,8 +30,8 @@ def window(*, told: bool, cores: float, lag_s: float = 0.009) -> Window:
 
 def fact_of(
     wall_s: float, cpu_s: float, *, collected: bool = False, control_s: float = 1e-5
-) -> ToldFact:
-    return ToldFact(wall_s=wall_s, cpu_s=cpu_s, collected=collected, control_s=control_s)
+) -> EmittedEvent:
+    return EmittedEvent(wall_s=wall_s, cpu_s=cpu_s, collected=collected, control_s=control_s)
 
 
 def run_of(seed: int, *, costs: float, pairs: int = 22) -> list[Window]:

@@ -29,7 +29,7 @@ from bot.call.switchboard import Switchboard
 from bot.server.server import bind_socket
 from calls.entry import Entry
 from calls.events import CallFailed, Event, InputRefused, PhaseRefused, ProviderFailed
-from fallbacks.facts import (
+from fallbacks.events import (
     AttemptFailed,
     AttemptStarted,
     BreakerMoved,
@@ -54,7 +54,7 @@ BLAME = (
     AttemptFailed, BreakerMoved, CallFailed, HedgeStarted, PhaseRefused,
     ProviderFailed, RungRested, StageExhausted, Suspected,
 )  # fmt: skip
-LONGEST_S = 300.0  # of virtual time: a stranger who takes longer hangs
+MAX_S = 300.0  # of virtual time: a stranger who takes longer hangs
 SETTLE_S = (
     20.0  # of virtual time, to close what a stranger opened; the silent caller is still there then
 )
@@ -225,7 +225,7 @@ async def going_on(beside: JudgedCall) -> AsyncIterator[None]:
         await asyncio.sleep(2.0)  # virtual: dropped connections are closed by now
         before = Counts.now(beside.seats())
         over = asyncio.Event()
-        async with asyncio.timeout(LONGEST_S), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(MAX_S), asyncio.TaskGroup() as tasks:
             tasks.create_task(beside.talk(over), name="judged caller")
             try:
                 yield

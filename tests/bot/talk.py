@@ -159,7 +159,7 @@ async def talking(
         agent,
         note_callback=desk.note_callback if desk else _nobody,
         turn=lambda: 1,
-        tell=told.append,
+        emit=told.append,
         clock=time.monotonic,
     )
     async with _served(model) as url:
@@ -197,15 +197,15 @@ def _talk(
     )
     vad = models.vad(turn)
     detector = models.turn_detector(
-        turn, vad, judges=judges, clock=time.monotonic, tell=told.append
+        turn, vad, judges=judges, clock=time.monotonic, emit=told.append
     )
     pair = make_pair(
-        agent, turn, memory=context, vad=vad, stop=turn_stop(detector), tell=told.append
+        agent, turn, memory=context, vad=vad, stop=turn_stop(detector), emit=told.append
     )
     context.set_tools(ToolsSchema(standard_tools=list(tools.schemas)))
     line = CallerLine()
     farewell, voice, ear = Farewell(), Voice(line), Ear()
-    above, below = (ContextWindow(limit_tokens=room_tokens(agent), tell=told.append) for _ in "12")
+    above, below = (ContextWindow(limit_tokens=room_tokens(agent), emit=told.append) for _ in "12")
     silence = _silence(agent, farewell, told, floor=Floor(line))
     order = [pair.user(), above, llm, below, farewell, silence, voice, ear, pair.assistant()]
     worker = PipelineWorker(
@@ -238,7 +238,7 @@ def _silence(
         length=CallLength(max_call_s=agent.max_call_s, words=agent.farewell),
         farewell=farewell,
         floor=floor,
-        tell=told.append,
+        emit=told.append,
         clock=time.monotonic,
     )
 

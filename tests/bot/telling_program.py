@@ -12,14 +12,14 @@ from pathlib import Path
 from bot import clock
 from bot.config.settings import Settings
 from bot.tools.caller_requests import RecordedMessage
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import AgentSaid, CallStarted, MessageLeft, TurnDecided
 from calls.incident import IncidentBegan
 from fallbacks.failure import Severity
 from operations.database.database import Database
-from operations.notify.outbox import AlertOutbox, ReportedFact
+from operations.notify.outbox import AlertOutbox, ReportedEvent
 from operations.record.callbacks import Callback, Callbacks
-from operations.record.record_keeper import keep_record, record_keeper
+from operations.record.record_listener import keep_record, make_record_listener
 from operations.telemetry.emitter import Emitter
 
 CALLS = 20
@@ -34,11 +34,11 @@ def accepted(what: str, which: object) -> None:
     print(what, which, flush=True)  # noqa: T201 - read by the test
 
 
-async def talk(tell: Tell, number: int) -> None:
-    tell(CallStarted(transport="loopback", agent="desk", caller=f"+155501{number:02}"))
+async def talk(emit: Emit, number: int) -> None:
+    emit(CallStarted(transport="loopback", agent="desk", caller=f"+155501{number:02}"))
     for turn in count(1):
-        tell(TurnDecided(turn=turn, at_s=clock.monotonic()))
-        tell(AgentSaid(turn=turn, text=f"sentence {turn}"))
+        emit(TurnDecided(turn=turn, at_s=clock.monotonic()))
+        emit(AgentSaid(turn=turn, text=f"sentence {turn}"))
         if number == 0:
             accepted("told", f"{turn}@{clock.utc_now().timestamp()}")
         await asyncio.sleep(0.1)
@@ -57,12 +57,12 @@ async def call_back(callbacks: Callbacks) -> None:
 async def leave(folder: Path, emitter: Emitter) -> None:
     for number in count():
         call_id = f"m{number}"
-        tell = emitter.tell_for(call_id)
-        tell(CallStarted(transport="loopback", agent="desk", caller="+15550101"))
+        emit = emitter.emit_for(call_id)
+        emit(CallStarted(transport="loopback", agent="desk", caller="+15550101"))
         message = RecordedMessage(folder / f"{call_id}.wav", rate_hz=8000)
         message.add(b"\1\0" * 800)
         if await message.finish():
-            tell(MessageLeft(length_s=0.1))
+            emit(MessageLeft(length_s=0.1))
             accepted("voicemail", call_id)
         await asyncio.sleep(0.02)
 
@@ -72,7 +72,7 @@ async def report(outbox: AlertOutbox) -> None:
         began = IncidentBegan(
             stage="tts", rung=str(number), kind="auth", severity=Severity.HIGH, reason="", then=""
         )
-        await outbox.report([ReportedFact(fact=began, at_s=1_800_000_000.0, holder="x", turns=0)])
+        await outbox.report([ReportedEvent(fact=began, at_s=1_800_000_000.0, holder="x", turns=0)])
         accepted("alert", number)
         await asyncio.sleep(0.02)
 
@@ -81,15 +81,15 @@ async def main(url: str, folder: Path) -> None:
     tree = {"stages": STAGES, "logs": {"dir": folder}, "storage": {"url": url}}
     settings = Settings.model_validate(tree)
     database = Database(url)
-    keeper = record_keeper(settings, database)
-    emitter = Emitter(listeners=[keeper], utc_now=clock.utc_now)
+    record_listener = make_record_listener(settings, database)
+    emitter = Emitter(listeners=[record_listener], utc_now=clock.utc_now)
     async with (
-        keep_record(keeper, settings, tell=emitter.tell_for("")),
+        keep_record(record_listener, settings, emit=emitter.emit_for("")),
         emitter,
         asyncio.TaskGroup() as tasks,
     ):
         for number in range(CALLS):
-            tasks.create_task(talk(emitter.tell_for(f"c{number}"), number))
+            tasks.create_task(talk(emitter.emit_for(f"c{number}"), number))
         tasks.create_task(call_back(Callbacks(database)))
         tasks.create_task(leave(folder / "messages", emitter))
         tasks.create_task(report(AlertOutbox(database)))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from calls.events import AgentSaid, Event, TranscriptFinal
-from fallbacks.facts import HeldTheLine
+from fallbacks.events import HeldTheLine
 from lab.recording import read
 from lab.replay import KeptEntries, replay_one
 from lab.simulators.deepgram.simulator import DeepgramSimulator

@@ -7,7 +7,7 @@ import pytest
 
 from calls.campaign_events import DialEnded
 from calls.events import AgentSaid
-from fallbacks.facts import AttemptFailed
+from fallbacks.events import AttemptFailed
 from lab.demo.staged import (
     BUSY,
     CONFIRMS,

@@ -22,7 +22,7 @@ from calls.operations_events import (
     DoNotCallWanted,
 )
 from campaigns.store.contacts import Contacts
-from fallbacks.facts import AttemptFailed
+from fallbacks.events import AttemptFailed
 from lab.callers import RATE_HZ, Callee, Carrier, PhoneCall, known
 from lab.demo.staged import (
     AUTH_TOKEN,

@@ -15,7 +15,7 @@ from bot.workers.interpreter import spare_the_loaded
 from bot.workers.process import Process, open_process
 from tests.bot.call.test_switchboard import LINE, Talk
 from tests.conftest import forget_servers
-from tests.operations.record.test_record_keeper import STAGES
+from tests.operations.record.test_record_listener import STAGES
 
 
 def test_objects_loaded_at_the_start_are_frozen() -> None:

@@ -21,7 +21,7 @@ from calls.events import (
     ProviderFailed,
     TranscriptFinal,
 )
-from fallbacks.facts import AttemptStarted
+from fallbacks.events import AttemptStarted
 from lab.recording import UnreadableAudioError, read
 from lab.replay import KeptEntries, Replayed, replay_one
 from tests.bot.word_error import word_error

@@ -23,7 +23,7 @@ from operations.notify.incident_rules import Incidents
 from operations.notify.outbox import AlertOutbox
 from operations.notify.reporter import AlertReporter
 from operations.record.fold_rules import RecordFold
-from operations.record.record_keeper import RecordListener
+from operations.record.record_listener import RecordListener
 from operations.record.writer import RecordWriter
 from operations.telemetry import logs
 from operations.telemetry.emitter import Emitter, Listener
@@ -37,7 +37,7 @@ from transports.carrier_words import CarrierWords
 
 TURNS = 5
 WARM_TURNS = 2  # what is made once is made then
-MOST_CALLS = 800  # of functions, for each fact; counted: 766
+MAX_CALLS = 800  # of functions, for each fact; counted: 766
 NOTED_CALLS = 8  # counted: 6
 RUNG_CALLS = 16  # with a step of the loop asked for; counted: 13
 BATCH_STEPS = 12  # of the loop; counted: 8, and 59 when each statement went to a thread and back
@@ -59,7 +59,7 @@ async def everyone(folder: Path) -> AsyncIterator[tuple[Sequence[Listener], Reco
     url = f"sqlite+aiosqlite:///{folder}/holdline.db"
     database = Database(url)
     outbox = AlertOutbox(database)
-    keeper = RecordListener(
+    record_listener = RecordListener(
         RecordWriter(database, holder="here"),
         RecordFold(holder="here", messages=str(folder)),
         utc_now=clock.utc_now,
@@ -75,12 +75,12 @@ async def everyone(folder: Path) -> AsyncIterator[tuple[Sequence[Listener], Reco
         CarrierWords(),
         CrmListener(),
         AfterCallListener(),
-        keeper,
+        record_listener,
         AlertReporter(outbox, utc_s=time.time),
         CallLedger(),
     ]
-    yield listeners, keeper
-    await keeper.close()
+    yield listeners, record_listener
+    await record_listener.close()
     await database.close()
 
 
@@ -93,10 +93,10 @@ def emitter_of(listeners: Sequence[Listener]) -> Emitter:
 
 async def tell_turns(emitter: Emitter, listeners: Sequence[Listener], *, turns: int) -> None:
     """Tell some turns, each handled and written before the next, so batches need no clock."""
-    tell = emitter.tell_for("c1")
+    emit = emitter.emit_for("c1")
     for _ in range(turns):
         for fact in TURN:
-            tell(fact)
+            emit(fact)
         await emitter.flush()
         for listener in listeners:
             match listener:
@@ -112,40 +112,40 @@ async def test_an_event_costs_all_listeners_a_bounded_number_of_calls(tmp_path: 
     """A turn of a call, and one in which a rung failed: heard, masked, shown, counted, written."""
     with counted_calls() as count:
         async with everyone(tmp_path) as (listeners, _), emitter_of(listeners) as emitter:
-            emitter.tell_for("c1")(CallStarted(transport="twilio", agent="a", caller="+15550101"))
+            emitter.emit_for("c1")(CallStarted(transport="twilio", agent="a", caller="+15550101"))
             await tell_turns(emitter, listeners, turns=WARM_TURNS)
             before = count.calls
             await tell_turns(emitter, listeners, turns=TURNS)
             calls = count.calls - before
 
     assert emitter.lost_entries == 0
-    assert calls / (TURNS * len(TURN)) <= MOST_CALLS
+    assert calls / (TURNS * len(TURN)) <= MAX_CALLS
 
 
 async def test_telling_only_queues_the_event() -> None:
     async with emitter_of([Live(words=False)]) as emitter:
-        tell = emitter.tell_for("c1")
-        tell(TURN[0])
+        emit = emitter.emit_for("c1")
+        emit(TURN[0])
         with counted_calls() as nothing:
             pass
         with counted_calls() as noting:
-            tell(TURN[1])
+            emit(TURN[1])
         await emitter.flush()
         with counted_calls() as ringing:
-            tell(TURN[2])
+            emit(TURN[2])
 
     assert noting.calls - nothing.calls <= NOTED_CALLS  # the loop is already scheduled
     assert ringing.calls - nothing.calls <= RUNG_CALLS
 
 
 async def test_a_batch_of_the_record_is_written_in_a_few_steps_of_the_loop(tmp_path: Path) -> None:
-    async with everyone(tmp_path) as (_, keeper), emitter_of([keeper]) as emitter:
-        await tell_turns(emitter, [keeper], turns=WARM_TURNS)
+    async with everyone(tmp_path) as (_, record_listener), emitter_of([record_listener]) as emitter:
+        await tell_turns(emitter, [record_listener], turns=WARM_TURNS)
         for fact in TURN:
-            emitter.tell_for("c1")(fact)
+            emitter.emit_for("c1")(fact)
         await emitter.flush()
 
         with counted_calls() as count:
-            assert await keeper.write()
+            assert await record_listener.write()
 
     assert 0 < count.of(":Handle._run") <= BATCH_STEPS

@@ -12,7 +12,7 @@ from lab.process import lab_process
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = str(Path(__file__).with_name("noting_program.py"))
-PATIENCE_S = 120.0  # a busy machine imports for half a minute
+TIMEOUT_S = 120.0  # a busy machine imports for half a minute
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +23,7 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file = tmp_path / "notes.txt"
     programs: Mapping[str, Sequence[str]] = {servers.OURS: (PROGRAM, str(file))}
     monkeypatch.setattr(servers, "_PROGRAMS", programs)
-    monkeypatch.setattr(servers, "READY_S", PATIENCE_S)
+    monkeypatch.setattr(servers, "READY_S", TIMEOUT_S)
     return file
 
 
@@ -41,9 +41,9 @@ async def test_the_first_call_imports_compiles_and_loads_nothing(
     ):
         ready = noted_in(notes)
         async with Carrier(url, servers.AUTH_TOKEN) as call:
-            await call.listen(within_s=PATIENCE_S)
+            await call.listen(within_s=TIMEOUT_S)
             await call.say(question)
-            answer = await call.listen(within_s=PATIENCE_S)
+            answer = await call.listen(within_s=TIMEOUT_S)
     noted = noted_in(notes)
 
     assert answer.size

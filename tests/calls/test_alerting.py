@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from calls.incident import WEIGHT, IncidentBegan, IncidentEnded, IncidentGrew
 from fallbacks.failure import Severity
-from operations.notify.alert import Alert, AlertFact, AlertRules, IncidentLasted, TellAlert
+from operations.notify.alert import Alert, AlertEvent, AlertRules, IncidentLasted, TellAlert
 from operations.notify.alerting_rules import Alerting, Bell, begun
 
 RULES = AlertRules()
@@ -367,7 +367,7 @@ FACTS = st.one_of(
 STEPS = st.lists(st.tuples(FACTS, st.floats(min_value=0, max_value=2000)), max_size=40)
 
 
-def told_of(steps: Sequence[tuple[AlertFact, float]], rules: AlertRules) -> list[TellAlert]:
+def told_of(steps: Sequence[tuple[AlertEvent, float]], rules: AlertRules) -> list[TellAlert]:
     alerting, now, told = Alerting(rules), 0.0, []
     for fact, wait_s in steps:
         now += wait_s
@@ -379,7 +379,7 @@ def told_of(steps: Sequence[tuple[AlertFact, float]], rules: AlertRules) -> list
 
 @given(STEPS)
 def test_no_message_is_about_a_glitch_and_each_one_says_something_new(
-    steps: list[tuple[AlertFact, float]],
+    steps: list[tuple[AlertEvent, float]],
 ) -> None:
     shown: dict[str, Alert] = {}
     for item in told_of(steps, RULES):
@@ -395,7 +395,7 @@ def test_no_message_is_about_a_glitch_and_each_one_says_something_new(
 
 @given(STEPS)
 def test_no_hour_rings_more_often_than_the_limit(
-    steps: list[tuple[AlertFact, float]],
+    steps: list[tuple[AlertEvent, float]],
 ) -> None:
     told = told_of(steps, replace(RULES, per_hour=3))
     rang = [

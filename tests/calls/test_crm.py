@@ -7,8 +7,8 @@ import pytest
 
 from operations.crm.customer import (
     KNOWN,
-    MOST_CHARACTERS,
-    MOST_FIELDS,
+    MAX_CHARACTERS,
+    MAX_FIELDS,
     CrmContact,
     CrmReport,
     dig,
@@ -143,11 +143,11 @@ def test_an_unknown_caller_has_no_lines(fields: dict[str, str]) -> None:
     assert known_text(CrmContact(id="7", fields=fields)) == ""
 
 
-@pytest.mark.parametrize("characters", [MOST_CHARACTERS, MOST_CHARACTERS + 1, 5000])
+@pytest.mark.parametrize("characters", [MAX_CHARACTERS, MAX_CHARACTERS + 1, 5000])
 def test_a_long_field_is_cut(characters: int) -> None:
     told = known_text(CrmContact(id="7", fields={"note": "x" * characters}))
 
-    assert told == f"{KNOWN}\n- note: {'x' * MOST_CHARACTERS}"
+    assert told == f"{KNOWN}\n- note: {'x' * MAX_CHARACTERS}"
 
 
 def test_only_the_first_of_many_fields_are_told() -> None:
@@ -155,8 +155,8 @@ def test_only_the_first_of_many_fields_are_told() -> None:
     told = known_text(CrmContact(id="7", name="Ada", fields=fields)).splitlines()
 
     assert told[:3] == [KNOWN, "- name: Ada", "- field 1: 1"]
-    assert told[-1] == f"- field {MOST_FIELDS - 1}: {MOST_FIELDS - 1}"
-    assert len(told) == 1 + MOST_FIELDS
+    assert told[-1] == f"- field {MAX_FIELDS - 1}: {MAX_FIELDS - 1}"
+    assert len(told) == 1 + MAX_FIELDS
 
 
 def test_a_template_may_use_every_field_of_a_calls_result() -> None:

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from calls.events import Event, ProviderFailed
-from calls.incident import IncidentBegan, IncidentEnded, IncidentFact, IncidentGrew
-from fallbacks.facts import (
+from calls.incident import IncidentBegan, IncidentEnded, IncidentEvent, IncidentGrew
+from fallbacks.events import (
     AttemptFailed,
     AttemptWon,
     BreakerMoved,
@@ -80,7 +80,7 @@ LATE = (attempt_failed(Kind.TIMEOUT), suspected(Kind.TIMEOUT), chosen())
 EXHAUSTED = StageExhausted(stage="llm", attempts=2)
 
 
-def told_by(*events: Event, at: float = 0.0, of: Incidents | None = None) -> list[IncidentFact]:
+def told_by(*events: Event, at: float = 0.0, of: Incidents | None = None) -> list[IncidentEvent]:
     incidents = of or Incidents(LADDERS, steps=STEPS)
     return [incident for event in events for incident in incidents.handle(event, at)]
 

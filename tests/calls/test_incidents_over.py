@@ -4,7 +4,7 @@ import pytest
 
 from calls.events import CallEnded, Event
 from calls.incident import IncidentBegan, IncidentEnded
-from fallbacks.facts import RungFollowed
+from fallbacks.events import RungFollowed
 from fallbacks.failure import Kind, Severity
 from operations.notify.incident_rules import AGAIN_S, CALM_S, Incidents
 from tests.calls.test_incidents import (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from calls.keyed_entry import MOST_KEYS, PAUSE_S, KeyedEntry
+from calls.keyed_entry import MAX_KEYS, PAUSE_S, KeyedEntry
 
 
 def keyed(entry: KeyedEntry, keys: str) -> list[str]:
@@ -18,7 +18,7 @@ def keyed(entry: KeyedEntry, keys: str) -> list[str]:
         ([], "471529", []),
         ([], "*7*#", ["*7*"]),
         ([], "12#34#", ["12", "34"]),
-        ([], "7" * MOST_KEYS + "8", ["7" * MOST_KEYS]),
+        ([], "7" * MAX_KEYS + "8", ["7" * MAX_KEYS]),
         ([6], "471529", ["471529"]),
         ([6], "47#", ["47"]),
         ([4, 6], "471529", ["471529"]),

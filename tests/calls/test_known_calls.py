@@ -4,7 +4,7 @@ import pytest
 
 from calls.entry import Entry
 from calls.events import CallEnded, CallStarted, Event, TurnDecided, UsageMeasured
-from calls.known_calls import MOST_LIVE, MOST_NAMES, KnownCalls
+from calls.known_calls import MAX_LIVE, MAX_NAMES, KnownCalls
 
 KEPT = 2
 STARTED = CallStarted(transport="twilio", agent="desk")
@@ -96,16 +96,16 @@ def test_an_event_outside_calls_starts_none() -> None:
 
 def test_calls_whose_end_was_lost_are_dropped_for_new_ones() -> None:
     calls = KnownCalls()
-    for index in range(MOST_LIVE + 5):
+    for index in range(MAX_LIVE + 5):
         calls.add(entry(STARTED, f"c{index}"))
 
-    assert len(calls.live) == MOST_LIVE
+    assert len(calls.live) == MAX_LIVE
     assert calls.add(entry(ENDED, "c4")) is None
     assert calls.add(entry(ENDED, "c5")) is not None
 
 
 def test_the_names_of_dropped_calls_are_bounded() -> None:
-    calls = ended(KEPT + MOST_NAMES + 1)
+    calls = ended(KEPT + MAX_NAMES + 1)
 
     assert calls.add(entry(DECIDED, "1")) is None
     assert calls.add(entry(DECIDED, "0")) is not None

@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calls.leg_events import AnswererJudged, LegAnswered, LegCharged, LegEnded, LegRinging
-from calls.leg_progress import OUTCOMES, LegFact, LegProgress, StatusCallback
+from calls.leg_progress import OUTCOMES, LegEvent, LegProgress, StatusCallback
 
 STATUSES = ("queued", "initiated", "ringing", "in-progress", *OUTCOMES)
 
 
-def facts(*said: StatusCallback) -> list[LegFact]:
-    progress, found = LegProgress(began_at=100.0), list[LegFact]()
+def facts(*said: StatusCallback) -> list[LegEvent]:
+    progress, found = LegProgress(began_at=100.0), list[LegEvent]()
     for number, each in enumerate(said):
         progress, new = progress.after(each, 100.0 + number)
         found += new

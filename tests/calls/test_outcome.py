@@ -19,7 +19,7 @@ from calls.events import (
 )
 from calls.outcome import Outcome, outcome_of, spread
 from calls.state import state_of
-from fallbacks.facts import AttemptFailed, EarlyAnswerDropped, EarlyAnswerTaken, StageExhausted
+from fallbacks.events import AttemptFailed, EarlyAnswerDropped, EarlyAnswerTaken, StageExhausted
 from fallbacks.failure import Kind, Scope
 
 

@@ -26,7 +26,7 @@ from calls.events import (
     UsageMeasured,
 )
 from calls.state import TURNS_KEPT
-from fallbacks.facts import (
+from fallbacks.events import (
     AttemptFailed,
     AttemptStarted,
     AttemptWon,

@@ -15,7 +15,7 @@ from calls.events import (
     ProviderFailed,
     UsageMeasured,
 )
-from fallbacks.facts import AttemptFailed, BreakerMoved, StageRecovered
+from fallbacks.events import AttemptFailed, BreakerMoved, StageRecovered
 from fallbacks.failure import Kind, Scope, Severity
 from operations.record.fold_rules import (
     ENDED_CALLS,

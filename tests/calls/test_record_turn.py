@@ -18,7 +18,7 @@ from calls.events import (
     UsageMeasured,
 )
 from calls.state import CallState
-from fallbacks.facts import AttemptFailed, AttemptWon
+from fallbacks.events import AttemptFailed, AttemptWon
 from fallbacks.failure import Kind, Scope
 from operations.record.fold_rules import turn_row
 

@@ -8,7 +8,7 @@ import pytest
 from calls.resume import (
     CUT_OFF,
     GO_ON,
-    MOST_BYTES,
+    MAX_BYTES,
     CutSpeech,
     KeptTool,
     Next,
@@ -131,7 +131,7 @@ def test_the_latest_turns_of_a_long_conversation_are_kept() -> None:
 
     kept = state.as_json()
 
-    assert len(json.dumps(kept)) <= MOST_BYTES
+    assert len(json.dumps(kept)) <= MAX_BYTES
     assert kept["messages"][0] == ASKED[0]
     assert kept["messages"][1:4] == turn
     assert kept["messages"][-1] == turn[-1]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from processors.answering.tool_calls import MOST_CALLS, must_speak
+from processors.answering.tool_calls import MAX_CALLS, must_speak
 
 USER = {"role": "user", "content": "Is there room?"}
 
@@ -23,15 +23,15 @@ SPEECH = {"role": "assistant", "content": "Let me see."}
     [
         pytest.param([], False, id="nothing was said"),
         pytest.param([USER], False, id="a question"),
-        pytest.param([USER, *round_of() * (MOST_CALLS - 1)], False, id="one call is left"),
-        pytest.param([USER, *round_of() * MOST_CALLS], True, id="none is left"),
+        pytest.param([USER, *round_of() * (MAX_CALLS - 1)], False, id="one call is left"),
+        pytest.param([USER, *round_of() * MAX_CALLS], True, id="none is left"),
         pytest.param([USER, *round_of() * 50], True, id="far too many"),
-        pytest.param([USER, *round_of(MOST_CALLS)], True, id="in one answer"),
-        pytest.param([USER, *[SPEECH, *round_of()] * MOST_CALLS], True, id="with words between"),
+        pytest.param([USER, *round_of(MAX_CALLS)], True, id="in one answer"),
+        pytest.param([USER, *[SPEECH, *round_of()] * MAX_CALLS], True, id="with words between"),
         pytest.param([USER, *round_of() * 50, USER], False, id="in the turn before"),
-        pytest.param([*round_of() * MOST_CALLS], True, id="before the caller has spoken"),
+        pytest.param([*round_of() * MAX_CALLS], True, id="before the caller has spoken"),
         pytest.param(
-            [USER, object(), *round_of() * MOST_CALLS], True, id="another vendor's message"
+            [USER, object(), *round_of() * MAX_CALLS], True, id="another vendor's message"
         ),
         pytest.param([USER, {"role": "assistant", "tool_calls": None}], False, id="no calls"),
     ],

@@ -176,7 +176,7 @@ REPORTS = (
     ACCEPTED, DECLINED, PERSON_GONE, JOINED, partial(TransferDecision.joined, ok=False),
     handed_on("connected"), handed_on("failed"),
 )  # fmt: skip
-LONGEST_S = max(ANNOUNCED_S, RING_S + LEAVING_S, SUMMARY_S, SAID_S, ACCEPT_S, JOIN_S)
+MAX_S = max(ANNOUNCED_S, RING_S + LEAVING_S, SUMMARY_S, SAID_S, ACCEPT_S, JOIN_S)
 
 
 class Attempt(RuleBasedStateMachine):
@@ -207,7 +207,7 @@ class Attempt(RuleBasedStateMachine):
         self.done += report(self.transfer, self.now)
 
     @precondition(lambda self: self.transfer is not None)
-    @rule(after_s=st.floats(0, LONGEST_S))
+    @rule(after_s=st.floats(0, MAX_S))
     def pass_time(self, after_s: float) -> None:
         assert self.transfer
         self.now += after_s
@@ -252,7 +252,7 @@ class Attempt(RuleBasedStateMachine):
             return
         assert self.transfer.wake_at is not None
         rounded_s = 1e-6  # of sums and differences of moments
-        assert self.transfer.wake_at - self.now <= LONGEST_S + rounded_s
+        assert self.transfer.wake_at - self.now <= MAX_S + rounded_s
         assert self.count(Do.HOLD) <= 1
         assert self.count(Do.ANNOUNCE) == 1
 

@@ -169,7 +169,7 @@ class Dialing:
             "carrier": self.carrier,
             "calls": self.calls or self.floor,
             "pool": self.floor,
-            "tell": self.told.append,
+            "emit": self.told.append,
             "now_s": now_s,
             "rehearse": self.rehearse,
             "settings": self.settings,

@@ -52,7 +52,7 @@ class Call:
             OutboundCallBegan(dial_id=dial_id),
         )
 
-    async def tell(self, *events: Event) -> None:
+    async def emit(self, *events: Event) -> None:
         told, self._first = (*self._first, *events), ()
         for item in told:
             entry = Entry(call_id=self._name, number=1, at=self._at.isoformat(), event=item)
@@ -61,7 +61,7 @@ class Call:
         await self._writer.write(self._fold.take(), number=self._number, now=self._at)
 
     async def end(self, *events: Event, reason: str = "agent_hung_up") -> None:
-        await self.tell(*events, CallEnded(reason=reason, length_s=30.0))
+        await self.emit(*events, CallEnded(reason=reason, length_s=30.0))
 
     async def close(self) -> None:
         await self._writer.database.close()
@@ -134,7 +134,7 @@ class TestCallCosts:
         await call.end(ANSWER, used(0.02))
         await take_over(url)
 
-        await call.tell(used(0.01))
+        await call.emit(used(0.01))
         await take_over(url)
         await take_over(url)
         await call.close()
@@ -148,7 +148,7 @@ class TestCallCosts:
     async def test_a_running_call_is_waited_for(self, url: str, queue: OpenQueue) -> None:
         dial = await settle(queue)
         call = Call(url, dial.id)
-        await call.tell(used(0.02))
+        await call.emit(used(0.02))
         await take_over(url)
         (before,) = await dials_of(url, "spring")
 

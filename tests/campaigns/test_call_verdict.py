@@ -8,7 +8,7 @@ from calls.events import CallEnded, CallFailed, Event
 from calls.leg_events import AnswererHeard
 from calls.state import state_of
 from campaigns.call_verdict import verdict_of
-from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered
+from fallbacks.events import AttemptWon, StageExhausted, StageRecovered
 from fallbacks.failure import Severity
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from campaigns.csv_rows import LONGEST_LINE, MOST_LINES, CsvRow, guess_encoding, read_rows
+from campaigns.csv_rows import MAX_LINE, MAX_LINES, CsvRow, guess_encoding, read_rows
 from operations.csv_cells import safe_cell
 
 
@@ -116,8 +116,8 @@ FILES = {
         [(1, ("a", "b")), (2, "line_too_long")],
     ),
     "the longest line that is read": (
-        "a\n" + "x" * LONGEST_LINE + "\nb\n",
-        [(1, ("a",)), (2, ("x" * LONGEST_LINE,)), (3, ("b",))],
+        "a\n" + "x" * MAX_LINE + "\nb\n",
+        [(1, ("a",)), (2, ("x" * MAX_LINE,)), (3, ("b",))],
     ),
     "an open quote above a line of a megabyte": (
         'a,b\n"1,2\n' + "x" * 1_000_000 + "\n3,4\n",
@@ -134,12 +134,12 @@ def test_a_file_is_read_to_its_end_and_loses_only_bad_rows(
 
 
 def test_an_open_quote_takes_one_line_and_not_the_file() -> None:
-    text = 'a,b\n"1,2\n' + "3,4\n" * (MOST_LINES * 3)
+    text = 'a,b\n"1,2\n' + "3,4\n" * (MAX_LINES * 3)
 
     rows = rows_of(text)
 
     assert rows[1] == (2, "quote_not_closed")
-    assert rows[2:] == [(line, ("3", "4")) for line in range(3, 3 + MOST_LINES * 3)]
+    assert rows[2:] == [(line, ("3", "4")) for line in range(3, 3 + MAX_LINES * 3)]
 
 
 @given(

@@ -20,7 +20,7 @@ from calls.campaign_events import (
 from calls.dialled import judge_dial
 from calls.outbound import Claim, DialOutcome
 from campaigns.breakers import WatchedCarrier
-from campaigns.dial_run import MOST_CALL_S, DialRun
+from campaigns.dial_run import MAX_CALL_S, DialRun
 from campaigns.dialer import DialsInProgress
 from campaigns.guard import rules_of
 from campaigns.model import CallingWindow
@@ -346,7 +346,7 @@ async def test_a_call_whose_end_the_carrier_lost_is_waited_for_a_bounded_time(
         it.settings = replace(it.settings, lease_s=300.0, look_s=60.0)
         it.carrier.answers_after_s = 1e9  # it reports ringing for ever
         async with running(it):
-            await until(lambda: it.dialled() == [A, B], within_s=MOST_CALL_S + 300.0)
+            await until(lambda: it.dialled() == [A, B], within_s=MAX_CALL_S + 300.0)
 
         assert it.outcomes() == {A: "unknown"}
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from calls.outbound import Dial, DialOutcome, DialResult
-from campaigns.dial_run import ASK_AGAIN, LOST, MOST_CALL_S, RELEASE, Fate, judge_fate
+from campaigns.dial_run import ASK_AGAIN, LOST, MAX_CALL_S, RELEASE, Fate, judge_fate
 from campaigns.dialing import GRACE_S
 from transports.dialling import FoundCall
 
@@ -39,7 +39,7 @@ FATES = {
     "ended": (ASKED, ENDED, NOW, SETTLED),
     "taken and ended": (PLACED, ENDED, LATE, SETTLED),
     "goes on": (PLACED, RINGING, LATE, ASK_AGAIN),
-    "goes on for ever": (PLACED, RINGING, NOW + MOST_CALL_S + 1, LOST),
+    "goes on for ever": (PLACED, RINGING, NOW + MAX_CALL_S + 1, LOST),
 }
 
 

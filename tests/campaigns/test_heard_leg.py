@@ -3,7 +3,7 @@
 import pytest
 
 from calls.leg_events import AnswererJudged, LegAnswered, LegEnded, LegOutcome, LegRinging
-from calls.leg_progress import LegFact
+from calls.leg_progress import LegEvent
 from transports.dialling import HeardLeg, joined
 
 RINGING = LegRinging(call_ref="c", ref="d")
@@ -12,7 +12,7 @@ MACHINE = AnswererJudged(call_ref="c", ref="d", answerer="machine", machine=True
 HUMAN = AnswererJudged(call_ref="c", ref="d", answerer="human", machine=False, after_s=2.0)
 BUSY = LegEnded(call_ref="c", ref="d", outcome="busy")
 COMPLETED = LegEnded(call_ref="c", ref="d", outcome="completed")
-CASES: dict[str, tuple[list[LegFact], bool, LegOutcome | None]] = {
+CASES: dict[str, tuple[list[LegEvent], bool, LegOutcome | None]] = {
     "it rings": ([RINGING], False, None),
     "somebody picked up": ([RINGING, ANSWERED], True, None),
     "busy": ([RINGING, BUSY], False, "busy"),
@@ -24,7 +24,7 @@ CASES: dict[str, tuple[list[LegFact], bool, LegOutcome | None]] = {
 
 @pytest.mark.parametrize(("facts", "answered", "outcome"), CASES.values(), ids=CASES.keys())
 def test_a_leg_is_the_sum_of_its_callbacks(
-    facts: list[LegFact], *, answered: bool, outcome: LegOutcome | None
+    facts: list[LegEvent], *, answered: bool, outcome: LegOutcome | None
 ) -> None:
     leg = HeardLeg(call_ref="c")
     for fact in facts:

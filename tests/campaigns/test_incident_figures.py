@@ -10,12 +10,12 @@ from calls.incident import IncidentBegan, IncidentEnded
 from calls.outbound import DialOutcome, DialResult, NextStep
 from campaigns.report import PAUSE_S, CampaignHealth, Span, campaign_health, open_s, spans_of
 from campaigns.store.figures import Figures, OpenSpell
-from fallbacks.facts import BreakerMoved
+from fallbacks.events import BreakerMoved
 from fallbacks.failure import Severity
 from operations.database.database import Database
 from operations.notify.alert import Alert, AlertRules
 from operations.notify.alerting_rules import Alerting
-from operations.notify.outbox import AlertOutbox, ReportedFact, RoundOutcome
+from operations.notify.outbox import AlertOutbox, ReportedEvent, RoundOutcome
 from operations.record.fold_rules import RecordFold
 from operations.record.writer import RecordWriter
 from tests.kit.clock import always
@@ -144,7 +144,7 @@ def moved(before: str, after: str, after_s: float = 0.0) -> BreakerMoved:
     )
 
 
-async def tell_moves(url: str, holder: str, *moves: tuple[float, BreakerMoved]) -> None:
+async def emit_moves(url: str, holder: str, *moves: tuple[float, BreakerMoved]) -> None:
     writer, fold = (
         RecordWriter(Database(url), holder=holder),
         RecordFold(holder=holder, messages="m"),
@@ -158,7 +158,7 @@ async def tell_moves(url: str, holder: str, *moves: tuple[float, BreakerMoved]) 
 
 
 async def have_an_incident(url: str, began_s: float, lasted_s: float) -> None:
-    def decide(known: Sequence[Alert], facts: Sequence[ReportedFact]) -> RoundOutcome:
+    def decide(known: Sequence[Alert], facts: Sequence[ReportedEvent]) -> RoundOutcome:
         alerting = Alerting(AlertRules(), known)
         told = [
             action
@@ -174,7 +174,7 @@ async def have_an_incident(url: str, began_s: float, lasted_s: float) -> None:
     ended = IncidentEnded(stage="tts", rung="", kind="exhausted", lasted_s=lasted_s, failures=1)
     box = AlertOutbox(Database(url))
     for at_s, fact in ((began_s, began), (began_s + lasted_s, ended)):
-        await box.report([ReportedFact(fact=fact, at_s=at_s, holder="one", turns=0)])
+        await box.report([ReportedEvent(fact=fact, at_s=at_s, holder="one", turns=0)])
         await box.run_round(decide, channels=[], now=at_s)
     await box.database.close()
 
@@ -189,7 +189,7 @@ class TestTroubles:
             done = DialResult(outcome=DialOutcome.COMPLETED, length_s=30.0)
             await queue.store.settle(claim.dial, done, then=NextStep(state="done"), now=at_s + 40.0)
         await queue.close()
-        await tell_moves(
+        await emit_moves(
             url,
             "one",
             (NOON - 5.0, moved("closed", "open")),
@@ -198,7 +198,7 @@ class TestTroubles:
             (NOON + 20.0, moved("open", "half_open", 8.0)),
             (NOON + 21.0, moved("half_open", "closed")),
         )
-        await tell_moves(url, "killed", (NOON + 15.0, moved("closed", "open")))
+        await emit_moves(url, "killed", (NOON + 15.0, moved("closed", "open")))
         await have_an_incident(url, NOON + 12.0, 9.0)
 
         troubles = Figures(Database(url))
@@ -213,7 +213,7 @@ class TestTroubles:
         assert found.alerts_per_hour == pytest.approx(36.0)
 
     async def test_a_span_without_its_beginning_has_its_length(self, url: str) -> None:
-        await tell_moves(url, "one", (NOON, moved("open", "half_open", 30.0)))
+        await emit_moves(url, "one", (NOON, moved("open", "half_open", 30.0)))
         troubles = Figures(Database(url))
 
         (found,) = await troubles.open_spells(NOON - 60.0, NOON)

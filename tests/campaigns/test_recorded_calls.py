@@ -17,7 +17,7 @@ from calls.campaign_events import DialEnded
 from calls.events import CallFailed, Event
 from calls.leg_events import AnswererHeard
 from campaigns.store.dials import Ledger, RecordedEnd
-from fallbacks.facts import AttemptWon, StageExhausted
+from fallbacks.events import AttemptWon, StageExhausted
 from operations.database.database import Database, StorageError
 from operations.record.writer import CUT_S, RecordWriter
 from tests.campaigns.dialing import Dialing, dialing, now_s
@@ -103,7 +103,7 @@ async def test_a_dial_without_a_row_had_no_call_on_our_side(tmp_path: Path) -> N
 async def test_a_running_call_in_the_record_is_not_judged(tmp_path: Path) -> None:
     async with dialing(tmp_path, A) as it, pool(it.url) as calls:
         call = Call(it.url, "d1")
-        await call.tell(MAILBOX)
+        await call.emit(MAILBOX)
         await call.close()
 
         assert await calls.verdict("d1") is None
@@ -112,7 +112,7 @@ async def test_a_running_call_in_the_record_is_not_judged(tmp_path: Path) -> Non
 async def test_a_call_that_was_cut_with_its_process_has_failed(tmp_path: Path) -> None:
     async with dialing(tmp_path, A) as it, pool(it.url) as calls:
         call, keeper = Call(it.url, "d1"), RecordWriter(Database(it.url), holder="another")
-        await call.tell()
+        await call.emit()
         await keeper.interrupt_cut(AT + timedelta(seconds=CUT_S + 1.0))
         await call.close()
         await keeper.database.close()

@@ -160,13 +160,13 @@ def outage(it: StandIn) -> None:
     }
     it.show_calls(it.calls["live"])
     told = {"call_id": "call1", "at": now().isoformat(), "stage": "tts"}
-    it.tell(
+    it.emit(
         **told, number=3, event="AttemptFailed", provider="cartesia", kind="network", after_s=0.4
     )
     chosen = {"before": "cartesia", "after": "elevenlabs", "cause": "failover"}
-    it.tell(**told, number=4, event="RungChosen", **chosen)
+    it.emit(**told, number=4, event="RungChosen", **chosen)
     opened = {"provider": "cartesia", "before": "closed", "after": "open", "cause": "failures"}
-    it.tell(**told, number=5, event="BreakerMoved", **opened, after_s=60.0)
+    it.emit(**told, number=5, event="BreakerMoved", **opened, after_s=60.0)
 
 
 async def picture(page: Page, name: str, folder: Path, *, part: Locator | None = None) -> None:

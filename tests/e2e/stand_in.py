@@ -81,7 +81,7 @@ class StandIn:
         assert self.channel is not None
         self.channel.send(json.dumps(message))
 
-    def tell(self, **entry: Any) -> None:
+    def emit(self, **entry: Any) -> None:
         """Put an entry on the live feed."""
         self._live.put_nowait(entry)
 

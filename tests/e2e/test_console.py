@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),  # one browser for all of them
 ]
 
-MOST_ELEMENTS: Final = 2_500  # of the page with 60 rows; without a bound it would be 400 rows
+MAX_ELEMENTS: Final = 2_500  # of the page with 60 rows; without a bound it would be 400 rows
 COUNT: Final = "document.querySelectorAll('*').length"
 PHONE: Final = {"width": 360, "height": 740}
 NO_ANSWER: Final = "The server does not answer."
@@ -186,7 +186,7 @@ async def test_four_hundred_calls_do_not_make_the_page_grow(
 
     await expect(page.locator("#calls tbody tr")).to_have_count(60)
     await expect(page.get_by_text("and 340 more, without problems")).to_be_visible()
-    assert await page.evaluate(COUNT) < MOST_ELEMENTS
+    assert await page.evaluate(COUNT) < MAX_ELEMENTS
     assert watch.errors == []
 
 
@@ -206,9 +206,9 @@ async def test_forty_calls_change_in_place_and_together(
         for call in range(40):
             at = (begin + timedelta(milliseconds=10 * number)).isoformat()
             entry = {"call_id": f"call{call}", "number": 2 * number, "at": at}
-            it.tell(**entry, event="AttemptFailed", **told)
+            it.emit(**entry, event="AttemptFailed", **told)
             heard = {"turn": number, "at_s": 1.0, "v2v_s": 1.0, "parts": parts}
-            it.tell(**(entry | {"number": 2 * number + 1}), event="AnswerHeard", **heard)
+            it.emit(**(entry | {"number": 2 * number + 1}), event="AnswerHeard", **heard)
         it.show_calls([live_call(index, turn=number) for index in range(40)])
 
     await expect(page.locator("[data-call=call39] td.doing")).to_contain_text("turn 50")
@@ -395,7 +395,7 @@ async def test_events_of_several_processes_are_complete_and_in_order(
     def moved(provider: str, number: int, after_s: float) -> None:
         at = (begin + timedelta(seconds=after_s)).isoformat(timespec="milliseconds")
         place = {"call_id": "", "number": number, "at": at, "event": "BreakerMoved"}
-        it.tell(**place, provider=provider, before="closed", after="open", cause="failures")
+        it.emit(**place, provider=provider, before="closed", after="open", cause="failures")
 
     for number in range(1, 50):
         moved("here", number, 10 * number)

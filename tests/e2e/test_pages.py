@@ -496,7 +496,7 @@ async def test_an_answer_is_drawn_against_the_budget(
     await call(page, served, "/")
 
     served.stand_in.say(type="entry", **ANSWER)
-    served.stand_in.tell(**ANSWER)  # the live feed repeats the same
+    served.stand_in.emit(**ANSWER)  # the live feed repeats the same
 
     await expect(page.locator(".turn")).to_have_count(1)
     await expect(page.locator(".turn .total")).to_have_text("1.75 s over")
@@ -521,7 +521,7 @@ async def test_after_a_lost_own_call_the_console_shows_others_again(
     await served.stand_in.vanish()
     await expect(page.get_by_text("Connection lost")).to_be_visible(timeout=10_000)
 
-    served.stand_in.tell(**ANSWER | {"call_id": "c2"})
+    served.stand_in.emit(**ANSWER | {"call_id": "c2"})
 
     await expect(page.locator(".turn .total")).to_have_text("1.75 s over")
 
@@ -561,7 +561,7 @@ async def test_a_failover_is_marked_where_it_was_in_its_turn(
     await call(page, served, "/")
 
     for entry in (STOPPED, MOVED, ANSWER):
-        served.stand_in.tell(**entry)
+        served.stand_in.emit(**entry)
 
     await expect(page.locator(".turn .moves li")).to_have_text("Model: openai → openai-b at 0.60 s")
     mark, bar = page.locator(".turn .mark"), page.locator(".turn .bar")
@@ -583,11 +583,11 @@ async def test_a_failover_while_the_caller_speaks_belongs_to_the_turn_that_begin
     started = {"call_id": "c1", "event": "CallerStarted", "number": 8, "at_s": 20.0}
     moved = {"number": 9, "stage": "stt", "before": "deepgram", "after": "deepgram-b"}
 
-    served.stand_in.tell(**ANSWER)
-    served.stand_in.tell(**started, at="2026-01-01T10:00:10+00:00")
-    served.stand_in.tell(**MOVED | moved | {"at": "2026-01-01T10:00:11+00:00"})
-    served.stand_in.tell(**STOPPED | {"number": 10, "at": "2026-01-01T10:00:12+00:00"})
-    served.stand_in.tell(**ANSWER | {"number": 11, "turn": 2})
+    served.stand_in.emit(**ANSWER)
+    served.stand_in.emit(**started, at="2026-01-01T10:00:10+00:00")
+    served.stand_in.emit(**MOVED | moved | {"at": "2026-01-01T10:00:11+00:00"})
+    served.stand_in.emit(**STOPPED | {"number": 10, "at": "2026-01-01T10:00:12+00:00"})
+    served.stand_in.emit(**ANSWER | {"number": 11, "turn": 2})
 
     await expect(page.locator(".turn")).to_have_count(2)
     told = page.locator(".turn .moves")
@@ -630,12 +630,12 @@ async def test_the_providers_health_and_who_speaks_show_as_they_change(
     await expect(first.locator(".speed")).to_have_text("usually 0.21 s")
 
     won = ANSWER | {"event": "AttemptWon", "stage": "tts", "attempt": 1, "after_s": 0.2}
-    served.stand_in.tell(**won | {"provider": "cartesia", "number": 8})
+    served.stand_in.emit(**won | {"provider": "cartesia", "number": 8})
     await expect(first.locator(".works")).to_have_text("in use")
     served.stand_in.providers[0] |= {"state": "open", "half_opens_in_s": 12.4}
     opened = {"event": "BreakerMoved", "stage": "tts", "provider": "cartesia", "after": "open"}
-    served.stand_in.tell(**ANSWER | opened | {"call_id": "", "number": 1})
-    served.stand_in.tell(**won | {"provider": "elevenlabs", "number": 9})
+    served.stand_in.emit(**ANSWER | opened | {"call_id": "", "number": 1})
+    served.stand_in.emit(**won | {"provider": "elevenlabs", "number": 9})
 
     await expect(first.locator(".condition")).to_have_text("Not used for 13 s")
     await expect(second.locator(".works")).to_have_text("in use")

@@ -107,7 +107,7 @@ async def everything_at_once(page: Page, served: Served) -> None:
     it.say(type="said", who="agent", text="We open at nine.", final=True, voices=voices)
     it.say(type="said", who="caller", text="And on", final=False)
     for entry in (STOPPED, MOVED, ANSWER):
-        it.tell(**entry)
+        it.emit(**entry)
     await expect(page.locator(".said")).to_have_count(3)
     await expect(page.locator(".turn")).to_have_count(1)
     await expect(page.locator("[data-rung]")).to_have_count(len(RUNGS))

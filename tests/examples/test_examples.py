@@ -12,7 +12,7 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PROGRAMS = sorted(path.name for path in EXAMPLES.glob("*.py"))
-LONGEST_LINES = 60
+MAX_LINES = 60
 AT_ONCE = 2  # programs; each is a call, a lab and its recogniser on two cores
 # What must be on the screen, in this order.
 SHOWN: Mapping[str, tuple[str, ...]] = {
@@ -106,7 +106,7 @@ def test_every_example_is_listed_in_this_test() -> None:
 def test_an_example_is_short(name: str) -> None:
     lines = (EXAMPLES / name).read_text(encoding="utf-8").splitlines()
 
-    assert len(lines) < LONGEST_LINES
+    assert len(lines) < MAX_LINES
 
 
 @pytest.mark.slow

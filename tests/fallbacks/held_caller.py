@@ -66,8 +66,8 @@ Report = Callable[[HeldCaller, float], None]
 
 
 def sounded(*, audible: bool = True) -> Report:
-    return lambda keeper, now: keeper.sounded(102.0, now, audible=audible)
+    return lambda decision, now: decision.sounded(102.0, now, audible=audible)
 
 
 def rest_taken(dry_at: float | None = None) -> Report:
-    return lambda keeper, now: keeper.take_rest(dry_at, now)
+    return lambda decision, now: decision.take_rest(dry_at, now)

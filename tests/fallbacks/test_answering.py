@@ -10,17 +10,17 @@ from fallbacks.attempt_events import (
     Ask,
     Done,
     Dropped,
+    EmitEvent,
     Exhausted,
     Failed,
     Resumed,
     Stop,
-    TellFact,
 )
 from fallbacks.attempts import Attempting
 from fallbacks.availability import AvailabilityTable, Place, RungState
 from fallbacks.breaker import State
 from fallbacks.deadline import Deadline
-from fallbacks.facts import (
+from fallbacks.events import (
     AnswerEmpty,
     AttemptDropped,
     AttemptFailed,
@@ -41,7 +41,7 @@ from processors.answering.decision import (
     WriteText,
     Wrote,
 )
-from processors.speaking.decision import PATIENCE_S
+from processors.speaking.decision import TIMEOUT_S
 
 NOW = 100.0
 SOME_GATE = cast("Gate", object())  # only its presence matters here
@@ -71,7 +71,7 @@ def ladder(
 
 
 def doing(actions: tuple[AnswerAction, ...]) -> list[AnswerAction]:
-    return [action for action in actions if not isinstance(action, TellFact)]
+    return [action for action in actions if not isinstance(action, EmitEvent)]
 
 
 def failure(attempt: int, name: str, kind: Kind = Kind.CUT, *, permanent: bool = False) -> Failed:
@@ -179,7 +179,7 @@ def test_when_every_model_ends_without_words_the_caller_is_asked_to_repeat(
 
     assert [e.provider for e in actions if isinstance(e, Ask)] == ["a", *rungs]
     assert not any(e.mended for e in actions if isinstance(e, Ask))
-    facts = [action.fact for action in actions if isinstance(action, TellFact)]
+    facts = [action.fact for action in actions if isinstance(action, EmitEvent)]
     assert facts[-1] == AnswerEmpty(stage="llm", attempts=1 + len(rungs), asks_again=True)
     assert not any(isinstance(fact, StageExhausted) for fact in facts)
     assert all(e.state is RungState.READY for e in availability.ladder("llm", NOW + 0.2))
@@ -194,7 +194,7 @@ def test_an_answer_without_speakable_text_is_complete() -> None:
     assert answering.over
     assert doing(actions) == [UseModel(provider="a", taken_back=0), Done(provider="a", attempt=1)]
     empty = AnswerEmpty(stage="llm", attempts=1, asks_again=False)
-    assert TellFact(empty) in actions
+    assert EmitEvent(empty) in actions
 
 
 def test_a_question_is_kept_for_ten_seconds_without_an_available_rung() -> None:
@@ -261,7 +261,7 @@ def test_a_model_that_is_late_is_raced_and_the_first_to_write_is_heard() -> None
     wrote = doing(answering.write(2, "We ", NOW + 0.9))
 
     started = AttemptStarted(stage="llm", provider="b", attempt=2, extra=True, left_s=4.0)
-    assert TellFact(started) in raced
+    assert EmitEvent(started) in raced
     assert doing(raced) == [Ask(provider="b", attempt=2)]
     assert wrote == [
         UseModel(provider="b", taken_back=0),
@@ -298,7 +298,7 @@ def test_models_that_are_asked_late_and_hang_are_given_up_anyway() -> None:
         gone = doing(answering.tick(at))
 
     assert UseModel(provider="", taken_back=0) in gone
-    assert at == pytest.approx(NOW + PATIENCE_S)
+    assert at == pytest.approx(NOW + TIMEOUT_S)
 
 
 def test_the_only_model_is_asked_again_after_a_slow_tool_too() -> None:
@@ -324,10 +324,10 @@ def test_a_kept_question_is_asked_with_patience_again() -> None:
 
     assert not answering.attempting.over
     assert doing(answering.tick(now + 1.4)) == []
-    assert answering.wake_at == now + PATIENCE_S
+    assert answering.wake_at == now + TIMEOUT_S
 
 
-@pytest.mark.parametrize("left_s", [PATIENCE_S, 2.5, 3.7])
+@pytest.mark.parametrize("left_s", [TIMEOUT_S, 2.5, 3.7])
 def test_a_turn_with_enough_time_left_uses_its_own_deadline(left_s: float) -> None:
     answering, _ = ladder("a", "b", until=lambda _: Deadline(at=NOW + left_s))
 
@@ -337,7 +337,7 @@ def test_a_turn_with_enough_time_left_uses_its_own_deadline(left_s: float) -> No
         assert at is not None
         answering.tick(at)
 
-    assert isinstance(started, TellFact)
+    assert isinstance(started, EmitEvent)
     assert isinstance(started.fact, AttemptStarted)
     assert started.fact.left_s == pytest.approx(left_s)
     assert at == pytest.approx(NOW + left_s)
@@ -377,7 +377,7 @@ def test_a_failure_has_the_number_of_words_that_the_caller_heard() -> None:
 
     told = answering.handle(failure(1, "a"), NOW + 0.2)
 
-    facts = [event.fact for event in told if isinstance(event, TellFact)]
+    facts = [event.fact for event in told if isinstance(event, EmitEvent)]
     assert [fact.heard_words for fact in facts if isinstance(fact, AttemptFailed)] == [3]
 
 
@@ -408,7 +408,7 @@ def test_a_caller_who_speaks_ends_every_request() -> None:
 
     dropped = AttemptDropped(stage="llm", provider="a", attempt=1, because="caller")
     assert answering.cancel(NOW + 0.1) == (
-        TellFact(dropped),
+        EmitEvent(dropped),
         Stop(attempt=1, provider="a", because="caller"),
     )
     assert answering.over
@@ -465,7 +465,7 @@ def test_a_message_that_every_model_refuses_is_left_out_and_no_outage(
         last = [action for action in did if isinstance(action, Ask)][-1]
         refusal = failed(found, "llm", provider=last.provider)
         did += answering.handle(Failed(attempt=last.attempt, failure=refusal), NOW + 0.1)
-    facts = [action.fact for action in did if isinstance(action, TellFact)]
+    facts = [action.fact for action in did if isinstance(action, EmitEvent)]
 
     assert any(isinstance(action, LeaveMessageOut) for action in did) is left_out
     assert any(isinstance(fact, StageExhausted) for fact in facts) is not left_out

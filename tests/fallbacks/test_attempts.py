@@ -14,6 +14,7 @@ from fallbacks.attempt_events import (
     CancelReason,
     Done,
     Dropped,
+    EmitEvent,
     Exhausted,
     Failed,
     Finished,
@@ -21,20 +22,19 @@ from fallbacks.attempt_events import (
     Progressed,
     Resumed,
     Stop,
-    TellFact,
     Use,
 )
 from fallbacks.attempts import Attempting
 from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.breaker import BreakerSettings
 from fallbacks.deadline import Deadline
-from fallbacks.facts import (
+from fallbacks.events import (
     AttemptDropped,
     AttemptFailed,
     AttemptStarted,
     AttemptWon,
     BreakerMoved,
-    Fact,
+    FallbackEvent,
     HedgeStarted,
     LimitReached,
     RungChosen,
@@ -47,7 +47,7 @@ from fallbacks.ladder import Allowance, Pace, StagePolicy
 NOW = 100.0
 UNTIL = Deadline(at=101.5)
 PACE = Pace(late_min_s=0.35, late_max_s=0.8, gap_s=0.4)
-F = TypeVar("F", bound=Fact)
+F = TypeVar("F", bound=FallbackEvent)
 
 
 class Request(Attempting):
@@ -55,7 +55,7 @@ class Request(Attempting):
 
     def __init__(self, policy: StagePolicy, *, stay_with: str | None = None) -> None:
         super().__init__(policy, numbers=itertools.count(1), stay_with=stay_with)
-        self.facts: list[Fact] = []
+        self.facts: list[FallbackEvent] = []
         self.kinds: list[list[type]] = []  # of each step, in order
 
     def start(self, until: Deadline, now: float) -> tuple[AttemptAction, ...]:
@@ -85,10 +85,10 @@ class Request(Attempting):
         return [fact.attempt for fact in self.told(AttemptStarted) if fact.extra]
 
     def _told(self, actions: Sequence[AttemptAction]) -> tuple[AttemptAction, ...]:
-        facts = [action.fact for action in actions if isinstance(action, TellFact)]
+        facts = [action.fact for action in actions if isinstance(action, EmitEvent)]
         self.facts += facts
         self.kinds.append([type(action) for action in actions])
-        return tuple(action for action in actions if not isinstance(action, TellFact))
+        return tuple(action for action in actions if not isinstance(action, EmitEvent))
 
 
 class Stage:
@@ -446,7 +446,7 @@ def test_all_events_come_before_any_action() -> None:
     work.handle(Progressed(attempt=2), NOW + 0.9)
 
     for kinds in work.kinds:
-        assert kinds == sorted(kinds, key=lambda kind: kind is not TellFact)
+        assert kinds == sorted(kinds, key=lambda kind: kind is not EmitEvent)
     assert [type(fact) for fact in work.facts] == [
         AttemptStarted,
         *(Suspected, AttemptStarted),

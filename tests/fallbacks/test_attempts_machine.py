@@ -17,6 +17,7 @@ from fallbacks.attempt_events import (
     Ask,
     AttemptAction,
     Done,
+    EmitEvent,
     Exhausted,
     Failed,
     Finished,
@@ -24,7 +25,6 @@ from fallbacks.attempt_events import (
     Progressed,
     Resumed,
     Stop,
-    TellFact,
     Use,
 )
 from fallbacks.attempts import Attempting
@@ -36,14 +36,14 @@ from fallbacks.availability import (
     RungState,
 )
 from fallbacks.deadline import Deadline
-from fallbacks.facts import AttemptStarted, Fact, HedgeStarted, Suspected
+from fallbacks.events import AttemptStarted, FallbackEvent, HedgeStarted, Suspected
 from fallbacks.failure import Failure, Finding, Kind, Scope, failed, finding
 from fallbacks.ladder import SAME_RUNG, Allowance, Pace, StagePolicy
 from tests.thoroughness import promised_machine
 
 FOUND = [finding(kind) for kind in Kind] + [finding(Kind.BAD_REQUEST, Scope.PAYLOAD)]
 SHARE = 0.1
-LONGEST_S = 60.0  # of work that gets no more input
+MAX_S = 60.0  # of work that gets no more input
 
 
 class Rungs(AvailabilityTable):
@@ -112,7 +112,7 @@ class Machine(RuleBasedStateMachine):
 
     def _do(self, actions: tuple[AttemptAction, ...]) -> None:
         assert not (self.over and actions), "finished work has no actions"
-        facts = [action.fact for action in actions if isinstance(action, TellFact)]
+        facts = [action.fact for action in actions if isinstance(action, EmitEvent)]
         self.paid = {
             fact.attempt for fact in facts if isinstance(fact, AttemptStarted) if fact.extra
         }
@@ -123,7 +123,7 @@ class Machine(RuleBasedStateMachine):
             self._act(action)
         assert self.over == self.work.over
 
-    def _read(self, fact: Fact) -> None:
+    def _read(self, fact: FallbackEvent) -> None:
         if isinstance(fact, Suspected):
             late = [n for n, name in self.running.items() if name == fact.provider]
             late = [n for n in late if n not in self.suspects | self.idle]
@@ -279,7 +279,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: not self.over)
     @rule()
     def barge_in(self) -> None:
-        stops = [item for item in self.work.cancel("caller") if not isinstance(item, TellFact)]
+        stops = [item for item in self.work.cancel("caller") if not isinstance(item, EmitEvent)]
 
         assert {stop.because for stop in stops if isinstance(stop, Stop)} <= {"caller"}
         assert {stop.attempt for stop in stops if isinstance(stop, Stop)} == set(self.running)
@@ -315,7 +315,7 @@ class Machine(RuleBasedStateMachine):
         for one in sorted(self.idle):
             self.idle.discard(one)
             self._do(self.work.handle(Resumed(attempt=one), now=self.now))
-        limit = self.now + LONGEST_S
+        limit = self.now + MAX_S
         self.hot = None
         while not self.over:
             assert self.work.wake_at is not None

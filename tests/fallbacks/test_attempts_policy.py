@@ -9,21 +9,21 @@ import pytest
 from fallbacks.attempt_events import (
     Ask,
     AttemptAction,
+    EmitEvent,
     Exhausted,
     Failed,
     Finished,
     Progressed,
     Stop,
-    TellFact,
 )
 from fallbacks.attempts import Attempting
 from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.breaker import State
 from fallbacks.deadline import Deadline
-from fallbacks.facts import (
+from fallbacks.events import (
     AttemptDropped,
     AttemptStarted,
-    Fact,
+    FallbackEvent,
     HedgeStarted,
     RungChosen,
     RungRested,
@@ -32,7 +32,7 @@ from fallbacks.facts import (
 from fallbacks.failure import Kind, failed
 from fallbacks.ladder import Allowance, Pace, StagePolicy
 from fallbacks.limits import Gate
-from fallbacks.retry_after import LEAST_S
+from fallbacks.retry_after import MIN_S
 
 NOW = 100.0
 UNTIL = Deadline(at=101.5)
@@ -65,8 +65,8 @@ def work_on(
     )
 
 
-def facts(steps: Sequence[AttemptAction]) -> list[Fact]:
-    return [step.fact for step in steps if isinstance(step, TellFact)]
+def facts(steps: Sequence[AttemptAction]) -> list[FallbackEvent]:
+    return [step.fact for step in steps if isinstance(step, EmitEvent)]
 
 
 def asked(steps: Sequence[AttemptAction]) -> list[str]:
@@ -235,7 +235,7 @@ def test_a_cancelled_attempt_is_told_with_its_reason_and_has_ended() -> None:
     work.start(UNTIL, NOW)
 
     assert work.cancel("caller") == (
-        TellFact(AttemptDropped(stage="llm", provider="a", attempt=1, because="caller")),
+        EmitEvent(AttemptDropped(stage="llm", provider="a", attempt=1, because="caller")),
         Stop(attempt=1, provider="a", because="caller"),
     )
     assert (work.over, work.wake_at, work.winner) == (True, None, None)
@@ -291,7 +291,7 @@ def limited(attempt: int, provider: str, asked_s: float) -> Failed:
 
 
 @pytest.mark.parametrize(
-    ("asked_s", "again_s"), [(0.05, LEAST_S), (0.2, 0.2), (0.3, 0.3), (0.31, None), (3.0, None)]
+    ("asked_s", "again_s"), [(0.05, MIN_S), (0.2, 0.2), (0.3, 0.3), (0.31, None), (3.0, None)]
 )
 def test_a_short_rate_limit_of_the_only_rung_is_waited_for(
     asked_s: float, again_s: float | None
@@ -367,7 +367,7 @@ def test_a_rest_is_waited_for_only_if_nothing_else_prevents_the_attempt() -> Non
     late = Deadline(at=NOW + 0.1)
 
     assert work_on(policy, offered=lambda name: name in "ab").start(UNTIL, NOW) == (
-        TellFact(StageExhausted(stage="llm", attempts=0)),
+        EmitEvent(StageExhausted(stage="llm", attempts=0)),
         Exhausted(attempts=0),
     )
     assert Exhausted(attempts=0) in work_on(policy, offered=lambda _: False).start(UNTIL, NOW)
@@ -387,7 +387,7 @@ def test_a_permit_taken_by_another_call_is_asked_for_again_at_no_cost() -> None:
     steps = work.start(UNTIL, NOW)
 
     assert steps == (
-        TellFact(StageExhausted(stage="llm", attempts=6)),  # each of the two, and twice again
+        EmitEvent(StageExhausted(stage="llm", attempts=6)),  # each of the two, and twice again
         Exhausted(attempts=6),
     )
     assert (work.attempts, work.over) == (6, True)

@@ -5,7 +5,7 @@ import pytest
 from fallbacks.availability import Reason, RungAvailability, RungLatency, RungState
 from fallbacks.breaker import BreakerSettings, Permit, State
 from fallbacks.classification import classify_http
-from fallbacks.facts import BreakerMoved, RungRested, Suspected, SuspicionCleared
+from fallbacks.events import BreakerMoved, RungRested, Suspected, SuspicionCleared
 from fallbacks.failure import Failure, Finding, Kind, Scope, Severity, failed, finding
 from fallbacks.probing import STEPS_S
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from fallbacks.availability import AvailabilityFact, AvailabilityTable, Place
+from fallbacks.availability import AvailabilityEvent, AvailabilityTable, Place
 from fallbacks.breaker import BreakerSettings, Permit, State
-from fallbacks.facts import BreakerMoved, ProviderReset, Suspected
+from fallbacks.events import BreakerMoved, ProviderReset, Suspected
 from fallbacks.failure import Kind, failed
 
 NOW = 100.0
@@ -17,7 +17,7 @@ def place(stage: str, provider: str, *, key: str = "", account: str = "") -> Pla
 
 def refused(
     availability: AvailabilityTable, stage: str, provider: str, kind: Kind = Kind.AUTH
-) -> list[AvailabilityFact]:
+) -> list[AvailabilityEvent]:
     permit = availability.of(stage, provider).permit(NOW)
     assert permit is not None
     return list(availability.failed(permit, failed(kind, stage, provider=provider), now=NOW))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from fallbacks.breaker import TRANSITIONS, Breaker, BreakerSettings, Input, Permit, State
-from fallbacks.facts import BreakerMoved
+from fallbacks.events import BreakerMoved
 from fallbacks.failure import Severity
 
 

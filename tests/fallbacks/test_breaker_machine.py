@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from fallbacks.breaker import Breaker, BreakerSettings, Permit, State
-from fallbacks.facts import BreakerMoved
+from fallbacks.events import BreakerMoved
 
 SOON = st.sampled_from([0.0, 0.2, 1.0, 9.9, 10.0, 30.0, 900.0])
 

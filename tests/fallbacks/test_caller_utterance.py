@@ -12,15 +12,15 @@ from fallbacks.attempt_events import (
     Ask,
     AttemptAction,
     Done,
+    EmitEvent,
     Exhausted,
     Failed,
-    TellFact,
     Use,
 )
 from fallbacks.attempts import Attempting
 from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.deadline import Deadline
-from fallbacks.facts import AttemptStarted
+from fallbacks.events import AttemptStarted
 from fallbacks.failure import Kind, failed
 from fallbacks.ladder import Pace, StagePolicy
 from fallbacks.lag import GRACE_S, PERIOD_S
@@ -28,7 +28,7 @@ from processors.hearing.utterance_rules import CallerUtterance
 
 NOW: Final = 100.0
 UNHURRIED_S: Final = 9.0
-PATIENCE_S: Final = 0.6  # the time of an unknown recogniser
+TIMEOUT_S: Final = 0.6  # the time of an unknown recogniser
 GAP_S: Final = 0.5
 
 
@@ -76,7 +76,7 @@ def wrote(
 
 
 def doing(steps: Sequence[AttemptAction]) -> list[AttemptAction]:
-    return [step for step in steps if not isinstance(step, TellFact)]
+    return [step for step in steps if not isinstance(step, EmitEvent)]
 
 
 def lost(attempt: int, kind: Kind = Kind.AUTH) -> Failed:
@@ -248,11 +248,11 @@ def test_nothing_is_complete_while_the_caller_continues() -> None:
 
 def test_a_result_without_words_is_only_a_sign_of_life() -> None:
     utterance = begun("a", "b")
-    assert utterance.attempting.wake_at == NOW + PATIENCE_S
+    assert utterance.attempting.wake_at == NOW + TIMEOUT_S
 
     assert utterance.read_result(1, wrote(), 100.25) == ()
 
-    assert utterance.attempting.wake_at == 100.25 + PATIENCE_S
+    assert utterance.attempting.wake_at == 100.25 + TIMEOUT_S
     assert utterance.attempting.winner is None
 
 
@@ -269,7 +269,7 @@ def test_a_sign_of_life_just_before_the_stop_means_not_late(
 
     assert utterance.stop(3.0, 0.2, stopped_at) == ()
 
-    assert utterance.attempting.wake_at == silent_from + PATIENCE_S
+    assert utterance.attempting.wake_at == silent_from + TIMEOUT_S
 
 
 def reads(utterance: CallerUtterance) -> Sequence[AttemptAction]:
@@ -282,7 +282,7 @@ def meets(utterance: CallerUtterance) -> Sequence[AttemptAction]:
 
 
 def waits(utterance: CallerUtterance) -> Sequence[AttemptAction]:
-    return utterance.tick(100.5 + PATIENCE_S)
+    return utterance.tick(100.5 + TIMEOUT_S)
 
 
 def hears_the_stop(utterance: CallerUtterance) -> Sequence[AttemptAction]:
@@ -298,7 +298,7 @@ def hears_the_stop(utterance: CallerUtterance) -> Sequence[AttemptAction]:
 def test_the_next_recogniser_has_the_remaining_time(
     does: Callable[[CallerUtterance], Sequence[AttemptAction]], *, extra: bool
 ) -> None:
-    told = [action.fact for action in does(begun("a", "b")) if isinstance(action, TellFact)]
+    told = [action.fact for action in does(begun("a", "b")) if isinstance(action, EmitEvent)]
 
     (started,) = [fact for fact in told if isinstance(fact, AttemptStarted)]
     assert (started.provider, started.extra) == ("b", extra)

@@ -8,9 +8,9 @@ import pytest
 
 from calls.transcript import Heard, HeardWord
 from calls.turn import Turn
-from fallbacks.attempt_events import Ask, TellFact
+from fallbacks.attempt_events import Ask, EmitEvent
 from fallbacks.availability import AvailabilityTable, Place
-from fallbacks.facts import AttemptFailed, StageExhausted
+from fallbacks.events import AttemptFailed, StageExhausted
 from fallbacks.failure import Kind, failed
 from fallbacks.ladder import Pace, StagePolicy
 from processors.hearing.decision import (
@@ -156,7 +156,7 @@ def test_a_recogniser_that_already_hears_is_only_told_that_the_caller_speaks() -
     began = bench.begin()
 
     assert [
-        hearing_action for hearing_action in began if not isinstance(hearing_action, TellFact)
+        hearing_action for hearing_action in began if not isinstance(hearing_action, EmitEvent)
     ] == [MarkSpeech(provider="a", speaking=True)]
 
 
@@ -457,7 +457,7 @@ def test_a_standby_takes_over_between_utterances_and_the_other_is_fed_no_more() 
 
     assert fed(lost, "b") > 0.5
     assert next(
-        hearing_action.fact for hearing_action in lost if isinstance(hearing_action, TellFact)
+        hearing_action.fact for hearing_action in lost if isinstance(hearing_action, EmitEvent)
     ) == AttemptFailed.of(failed(Kind.NETWORK, "stt", provider="a"))
     assert bench.hearing.writer.provider == "b"
     assert FlushWords("b") not in bench.done
@@ -465,7 +465,7 @@ def test_a_standby_takes_over_between_utterances_and_the_other_is_fed_no_more() 
 
 def failures(actions: list[HearingAction]) -> list[tuple[str, str, Kind]]:
     """Return the failed rungs, by the events."""
-    facts = (action.fact for action in actions if isinstance(action, TellFact))
+    facts = (action.fact for action in actions if isinstance(action, EmitEvent))
     return [
         (fact.stage, fact.provider, fact.kind) for fact in facts if isinstance(fact, AttemptFailed)
     ]
@@ -473,7 +473,7 @@ def failures(actions: list[HearingAction]) -> list[tuple[str, str, Kind]]:
 
 def exhausted(actions: list[HearingAction]) -> list[int]:
     """Return the number of attempts at each exhaustion."""
-    facts = (action.fact for action in actions if isinstance(action, TellFact))
+    facts = (action.fact for action in actions if isinstance(action, EmitEvent))
     return [fact.attempts for fact in facts if isinstance(fact, StageExhausted)]
 
 

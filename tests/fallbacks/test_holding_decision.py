@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calls.events import TurnDecided
-from fallbacks.facts import (
+from fallbacks.events import (
     AnswerEmpty,
     AttemptFailed,
     AttemptStarted,
@@ -43,11 +43,11 @@ DUE = TurnDecided(turn=1, at_s=STOP)
 
 
 def written(*, more: bool) -> Report:
-    return lambda keeper, _: keeper.answer.written(more=more)
+    return lambda decision, _: decision.answer.written(more=more)
 
 
 def tool(call: str) -> Report:
-    return lambda keeper, now: keeper.answer.tool_began(call, STOP + 2.0, now)
+    return lambda decision, now: decision.answer.tool_began(call, STOP + 2.0, now)
 
 
 OPEN, CLOSED = written(more=True), written(more=False)
@@ -58,9 +58,9 @@ LAST = silent(STOP + 1.7)
 TOOL, SECOND_TOOL = tool("c1"), tool("c2")
 REST = rest_taken(STOP + 2.0)
 NOTHING, CUT_OFF, PARTING = (
-    lambda keeper, now: keeper.answer.nothing_said(now),
-    lambda keeper, _: keeper.answer.cut_off(),
-    lambda keeper, _: keeper.part(),
+    lambda decision, now: decision.answer.nothing_said(now),
+    lambda decision, _: decision.answer.cut_off(),
+    lambda decision, _: decision.part(),
 )
 GONE = StageExhausted(stage="llm", attempts=2)
 
@@ -101,14 +101,14 @@ ENDED, THINKS = judged(finished=True), judged(finished=False)
 
 
 def done(call: str = "c1", *, asks: bool = True) -> Report:
-    return lambda keeper, _: keeper.answer.tool_ended(call, asks=asks)
+    return lambda decision, _: decision.answer.tool_ended(call, asks=asks)
 
 
 def keeper_after(events: Sequence[tuple[LineEvent | Report, float]]) -> HeldCaller:
-    keeper = HeldCaller()
+    decision = HeldCaller()
     for event, after_s in events:
-        keeper.report(event, STOP + after_s)
-    return keeper
+        decision.report(event, STOP + after_s)
+    return decision
 
 
 def due_after_s(*events: tuple[LineEvent | Report, float]) -> float | None:
@@ -288,57 +288,57 @@ def test_the_line_is_held_while_an_answer_is_pending(
 
 
 def test_a_filler_is_followed_by_clips_until_the_answer() -> None:
-    keeper = keeper_after([(BEGAN, -1.0), (SILENT_WORDED, 0.2)])
+    decision = keeper_after([(BEGAN, -1.0), (SILENT_WORDED, 0.2)])
     filler = SpeakFor(situations=(Situation.FILLER,), then=Then.HOLD)
 
-    assert keeper.tick(STOP + 1.04) == ()
-    assert keeper.tick(STOP + 1.05) == (filler,)
-    assert keeper.holding
-    keeper.handle(Spoken(action=filler, dry_at=STOP + 1.5), STOP + 1.06)
-    (clip,) = keeper.tick(STOP + 5.0)
+    assert decision.tick(STOP + 1.04) == ()
+    assert decision.tick(STOP + 1.05) == (filler,)
+    assert decision.holding
+    decision.handle(Spoken(action=filler, dry_at=STOP + 1.5), STOP + 1.06)
+    (clip,) = decision.tick(STOP + 5.0)
     assert clip == SpeakFor(situations=(Situation.LLM, Situation.DOWN), then=Then.HOLD)
-    keeper.report(SOUNDED, STOP + 5.1)
-    assert keeper.wake_at is None
+    decision.report(SOUNDED, STOP + 5.1)
+    assert decision.wake_at is None
 
 
 def test_a_pause_in_an_answer_is_filled_and_the_answer_counts_as_begun() -> None:
-    keeper = keeper_after([(BEGAN, -1.0), (SILENT_WORDED, 0.2), (OPEN, 0.5), (SOUNDED, 0.8)])
+    decision = keeper_after([(BEGAN, -1.0), (SILENT_WORDED, 0.2), (OPEN, 0.5), (SOUNDED, 0.8)])
     filler = SpeakFor(situations=(Situation.FILLER,), then=Then.HOLD)
 
     at = 102.0 + SILENCE_S
-    assert keeper.tick(at) == (filler,)
-    assert not keeper.awaits_answer
-    keeper.handle(Spoken(action=filler, dry_at=at + 0.4), at)
-    assert keeper.tick(at + 0.4 + SILENCE_S) == (filler,)  # never a clip: the answer is there
-    keeper.report(CLOSED, at + 3.0)
-    assert keeper.wake_at is None
+    assert decision.tick(at) == (filler,)
+    assert not decision.awaits_answer
+    decision.handle(Spoken(action=filler, dry_at=at + 0.4), at)
+    assert decision.tick(at + 0.4 + SILENCE_S) == (filler,)  # never a clip: the answer is there
+    decision.report(CLOSED, at + 3.0)
+    assert decision.wake_at is None
 
 
 def test_the_silence_after_a_clip_has_a_fixed_length() -> None:
-    keeper = keeper_after([(BEGAN, -1.0), (SILENT_WORDED, 0.2)])
-    (filler,) = keeper.tick(STOP + 1.05)
+    decision = keeper_after([(BEGAN, -1.0), (SILENT_WORDED, 0.2)])
+    (filler,) = decision.tick(STOP + 1.05)
     assert isinstance(filler, SpeakFor)
 
-    keeper.handle(Spoken(action=filler, dry_at=None), STOP + 1.06)
-    unsaid = keeper.wake_at
-    keeper.handle(Spoken(action=filler, dry_at=STOP + 1.5), STOP + 1.07)
+    decision.handle(Spoken(action=filler, dry_at=None), STOP + 1.06)
+    unsaid = decision.wake_at
+    decision.handle(Spoken(action=filler, dry_at=STOP + 1.5), STOP + 1.07)
 
-    assert (unsaid, keeper.wake_at) == (STOP + 1.05 + SILENCE_S, STOP + 1.5 + SILENCE_S)
+    assert (unsaid, decision.wake_at) == (STOP + 1.05 + SILENCE_S, STOP + 1.5 + SILENCE_S)
 
 
 @pytest.mark.parametrize("asks_again", [True, False])
 def test_after_an_answer_without_words_nothing_is_pending_and_the_caller_may_be_asked_again(
     asks_again: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    keeper = keeper_after([(BEGAN, -1.0), (SILENT_WORDED, 0.2), (DUE, 0.3)])
+    decision = keeper_after([(BEGAN, -1.0), (SILENT_WORDED, 0.2), (DUE, 0.3)])
 
     empty = AnswerEmpty(stage="llm", attempts=3, asks_again=asks_again)
-    actions = keeper.handle(empty, STOP + 1.0)
+    actions = decision.handle(empty, STOP + 1.0)
 
     situations = (Situation.STT, Situation.LLM)
     again = SpeakFor(situations=situations, then=Then.NOTHING)
     assert actions == ((again,) if asks_again else ())
-    assert keeper.wake_at is None
+    assert decision.wake_at is None
 
 
 EVENTS = st.sampled_from([BEGAN, SILENT, SILENT_WORDED, DUE, CAME, ENDED, THINKS, SOUNDED])
@@ -349,14 +349,14 @@ EVENTS = st.sampled_from([BEGAN, SILENT, SILENT_WORDED, DUE, CAME, ENDED, THINKS
 def test_nothing_is_ever_due_while_the_caller_speaks_or_thinks(
     events: list[LineEvent | Report],
 ) -> None:
-    keeper = keeper_after([(event, 0.0) for event in events])
+    decision = keeper_after([(event, 0.0) for event in events])
 
-    keeper.handle(BEGAN, STOP)
-    speaks = keeper.wake_at
-    keeper.handle(THINKS, STOP)
-    keeper.handle(SILENT_WORDED, STOP)
+    decision.handle(BEGAN, STOP)
+    speaks = decision.wake_at
+    decision.handle(THINKS, STOP)
+    decision.handle(SILENT_WORDED, STOP)
 
-    assert (speaks, keeper.wake_at) == (None, None)
+    assert (speaks, decision.wake_at) == (None, None)
 
 
 @promised
@@ -365,13 +365,13 @@ def test_after_a_turn_an_answer_is_always_pending(
     events: list[LineEvent | Report],
     thought: bool,  # noqa: FBT001 - drawn
 ) -> None:
-    keeper = keeper_after([(event, 0.0) for event in events])
+    decision = keeper_after([(event, 0.0) for event in events])
 
-    keeper.handle(BEGAN, STOP)
-    keeper.handle(SILENT, STOP)
-    keeper.handle(judged(finished=not thought), STOP)
-    keeper.handle(DUE, STOP)
-    keeper.handle(CAME, STOP)
+    decision.handle(BEGAN, STOP)
+    decision.handle(SILENT, STOP)
+    decision.handle(judged(finished=not thought), STOP)
+    decision.handle(DUE, STOP)
+    decision.handle(CAME, STOP)
 
-    assert keeper.wake_at is not None
-    assert keeper.wake_at <= STOP + 1.43
+    assert decision.wake_at is not None
+    assert decision.wake_at <= STOP + 1.43

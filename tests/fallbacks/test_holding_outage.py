@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calls.events import TurnDecided
-from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered, StepTaken
+from fallbacks.events import AttemptWon, StageExhausted, StageRecovered, StepTaken
 from processors.holding.decision import USUALLY_S
 from processors.holding.late_answer_rules import SILENCE_S
 from processors.holding.line_rules import (
@@ -33,7 +33,7 @@ from tests.fallbacks.held_caller import (
 from tests.thoroughness import promised
 
 FIRST_S = 1.05
-MOST_S = REPLY_S + USUALLY_S["llm"]  # for an outage that ends when the next step is due
+MAX_S = REPLY_S + USUALLY_S["llm"]  # for an outage that ends when the next step is due
 DUE = TurnDecided(turn=1, at_s=STOP)
 SILENT_WORDED = silent_worded()
 SOUNDED = sounded()
@@ -43,42 +43,42 @@ MODEL_WON = AttemptWon(stage="llm", provider="a", attempt=1, after_s=0.3)
 def owing_keeper(*steps: Step) -> HeldCaller:
     """Return one whose caller has just finished."""
     settings = OutageSettings(steps=steps) if steps else OutageSettings()
-    keeper = HeldCaller(settings)
-    keeper.handle(BEGAN, STOP - 1.0)
-    keeper.handle(SILENT_WORDED, STOP + 0.2)
-    return keeper
+    decision = HeldCaller(settings)
+    decision.handle(BEGAN, STOP - 1.0)
+    decision.handle(SILENT_WORDED, STOP + 0.2)
+    return decision
 
 
 def waited_for(until: float) -> Report:
-    def wait(keeper: HeldCaller, _: float) -> None:
-        keeper.word_until = until
+    def wait(decision: HeldCaller, _: float) -> None:
+        decision.word_until = until
 
     return wait
 
 
 def test_an_exhausted_stage_is_announced_in_place_of_a_filler() -> None:
-    keeper = owing_keeper()
-    keeper.handle(StageExhausted(stage="llm", attempts=2), STOP + 0.5)
+    decision = owing_keeper()
+    decision.handle(StageExhausted(stage="llm", attempts=2), STOP + 0.5)
 
-    actions = keeper.tick(STOP + 0.5)
+    actions = decision.tick(STOP + 0.5)
 
     assert actions == (
         HearWords(),
         StepTaken(stage="llm", step="clip"),
         SpeakFor(situations=(Situation.LLM, Situation.DOWN), then=Then.WAIT),
     )
-    assert not keeper.holding
+    assert not decision.holding
 
 
 def test_a_stage_is_down_from_its_announcement_until_it_answers() -> None:
-    keeper = owing_keeper()
-    keeper.handle(StageExhausted(stage="llm", attempts=2), STOP + 0.5)
-    keeper.tick(STOP + 0.5)
+    decision = owing_keeper()
+    decision.handle(StageExhausted(stage="llm", attempts=2), STOP + 0.5)
+    decision.tick(STOP + 0.5)
 
     assert (
-        keeper.wake_at == STOP + 4.0
+        decision.wake_at == STOP + 4.0
     )  # the outage menu has the line: no filler, but the next step
-    (recovered,) = keeper.handle(MODEL_WON, STOP + 8.5)
+    (recovered,) = decision.handle(MODEL_WON, STOP + 8.5)
 
     assert recovered == StageRecovered(stage="llm", down_s=8.0)
 
@@ -109,38 +109,38 @@ def test_a_stage_is_down_from_its_announcement_until_it_answers() -> None:
 def test_an_exhausted_stage_is_announced_when_allowed(
     stage: str, event: LineEvent | Report, due_s: float | None
 ) -> None:
-    keeper = owing_keeper()
-    keeper.report(SOUNDED, STOP + 0.3)
+    decision = owing_keeper()
+    decision.report(SOUNDED, STOP + 0.3)
 
-    keeper.handle(StageExhausted(stage=stage, attempts=2), STOP + 0.5)
-    keeper.report(event, STOP + 0.5)
+    decision.handle(StageExhausted(stage=stage, attempts=2), STOP + 0.5)
+    decision.report(event, STOP + 0.5)
 
-    at = keeper.wake_at
+    at = decision.wake_at
     assert (None if at is None else round(at - STOP, 6)) == due_s
 
 
 def test_spoken_choices_are_recognised_once_the_menu_is_read() -> None:
-    keeper = owing_keeper(Step.WORDS, Step.GOODBYE)
-    keeper.outage.hears_words = True
-    before = keeper.outage.listens
+    decision = owing_keeper(Step.WORDS, Step.GOODBYE)
+    decision.outage.hears_words = True
+    before = decision.outage.listens
 
-    keeper.handle(StageExhausted(stage="llm", attempts=2), STOP + 0.5)
-    keeper.tick(STOP + 0.5)
+    decision.handle(StageExhausted(stage="llm", attempts=2), STOP + 0.5)
+    decision.tick(STOP + 0.5)
 
-    assert (before, keeper.outage.listens) == (False, True)
+    assert (before, decision.outage.listens) == (False, True)
 
 
 def test_nothing_is_said_into_a_callers_message() -> None:
-    keeper = owing_keeper(Step.KEYPAD, Step.CHOSEN, Step.GOODBYE)
-    keeper.handle(StageExhausted(stage="llm", attempts=2), STOP + 0.5)
-    keeper.tick(STOP + 0.5)
-    keeper.outage.press("2", STOP + 5.0)
+    decision = owing_keeper(Step.KEYPAD, Step.CHOSEN, Step.GOODBYE)
+    decision.handle(StageExhausted(stage="llm", attempts=2), STOP + 0.5)
+    decision.tick(STOP + 0.5)
+    decision.outage.press("2", STOP + 5.0)
 
-    keeper.handle(BEGAN, STOP + 9.0)
-    keeper.handle(silent_worded(STOP + 12.0), STOP + 12.2)
+    decision.handle(BEGAN, STOP + 9.0)
+    decision.handle(silent_worded(STOP + 12.0), STOP + 12.2)
 
-    assert keeper.wake_at is None
-    assert keeper.tick(STOP + 13.5) == ()
+    assert decision.wake_at is None
+    assert decision.tick(STOP + 13.5) == ()
 
 
 CLIP_S = 2.0
@@ -152,124 +152,124 @@ def won(stage: str) -> AttemptWon:
 
 def outage_keeper(stage: str = "llm", dry_at: float = STOP + 3.0) -> HeldCaller:
     """Return one that has announced an outage, with a clip that ends at `dry_at`."""
-    keeper = owing_keeper()
-    keeper.handle(StageExhausted(stage=stage, attempts=2), STOP + 0.5)
-    at = keeper.wake_at
+    decision = owing_keeper()
+    decision.handle(StageExhausted(stage=stage, attempts=2), STOP + 0.5)
+    at = decision.wake_at
     assert at is not None
-    *_, clip = keeper.tick(at)
+    *_, clip = decision.tick(at)
     assert isinstance(clip, SpeakFor)
-    keeper.handle(Spoken(action=clip, dry_at=dry_at), at)
-    return keeper
+    decision.handle(Spoken(action=clip, dry_at=dry_at), at)
+    return decision
 
 
 def test_a_slow_answer_after_an_outage_gets_a_filler() -> None:
-    keeper = outage_keeper(dry_at=STOP + 3.0)
-    keeper.handle(MODEL_WON, STOP + 2.0)
+    decision = outage_keeper(dry_at=STOP + 3.0)
+    decision.handle(MODEL_WON, STOP + 2.0)
 
-    assert keeper.wake_at == STOP + 3.0 + SILENCE_S
-    assert keeper.tick(STOP + 3.0 + SILENCE_S) == (
+    assert decision.wake_at == STOP + 3.0 + SILENCE_S
+    assert decision.tick(STOP + 3.0 + SILENCE_S) == (
         SpeakFor(situations=(Situation.LLM, Situation.DOWN), then=Then.HOLD),
     )
-    keeper.report(SOUNDED, STOP + 7.0)
-    assert keeper.wake_at is None
+    decision.report(SOUNDED, STOP + 7.0)
+    assert decision.wake_at is None
 
 
 def test_sound_of_an_answer_delays_the_next_step() -> None:
-    keeper = outage_keeper(dry_at=101.0)
-    keeper.report(SOUNDED, 101.0)
+    decision = outage_keeper(dry_at=101.0)
+    decision.report(SOUNDED, 101.0)
 
-    assert keeper.outage.wake_at == 102.0 + REPLY_S
+    assert decision.outage.wake_at == 102.0 + REPLY_S
 
 
 def test_a_clip_in_transit_when_its_outage_ends_is_heard_to_its_end_first() -> None:
-    keeper = owing_keeper()
-    keeper.handle(StageExhausted(stage="llm", attempts=2), STOP + 0.5)
-    *_, clip = keeper.tick(STOP + 0.5)
+    decision = owing_keeper()
+    decision.handle(StageExhausted(stage="llm", attempts=2), STOP + 0.5)
+    *_, clip = decision.tick(STOP + 0.5)
     assert isinstance(clip, SpeakFor)
-    keeper.handle(MODEL_WON, STOP + 0.6)
+    decision.handle(MODEL_WON, STOP + 0.6)
 
-    keeper.handle(Spoken(action=clip, dry_at=STOP + 3.0), STOP + 0.7)
+    decision.handle(Spoken(action=clip, dry_at=STOP + 3.0), STOP + 0.7)
 
-    assert keeper.wake_at == STOP + 3.0 + SILENCE_S
+    assert decision.wake_at == STOP + 3.0 + SILENCE_S
 
 
 def test_a_second_outage_in_a_turn_takes_the_next_step_without_repetition() -> None:
-    keeper = outage_keeper(dry_at=STOP + 3.0)
-    keeper.handle(MODEL_WON, STOP + 2.0)
-    keeper.handle(StageExhausted(stage="llm", attempts=2), STOP + 2.4)
+    decision = outage_keeper(dry_at=STOP + 3.0)
+    decision.handle(MODEL_WON, STOP + 2.0)
+    decision.handle(StageExhausted(stage="llm", attempts=2), STOP + 2.4)
 
-    assert keeper.tick(STOP + 2.4) == (HearWords(),)
-    assert keeper.wake_at == STOP + 3.0 + REPLY_S
-    assert keeper.tick(STOP + 3.0 + REPLY_S) == (
+    assert decision.tick(STOP + 2.4) == (HearWords(),)
+    assert decision.wake_at == STOP + 3.0 + REPLY_S
+    assert decision.tick(STOP + 3.0 + REPLY_S) == (
         StepTaken(stage="llm", step="clip"),
         SpeakFor(situations=(Situation.LLM, Situation.DOWN), then=Then.WAIT),
     )
 
 
 def test_a_model_that_is_down_after_a_recogniser_is_announced_too() -> None:
-    keeper = outage_keeper("stt", dry_at=STOP + 3.0)
-    keeper.handle(won("stt"), STOP + 4.0)
-    keeper.handle(CAME, STOP + 4.1)
-    keeper.handle(StageExhausted(stage="llm", attempts=2), STOP + 5.0)
-    keeper.tick(STOP + 5.0)
+    decision = outage_keeper("stt", dry_at=STOP + 3.0)
+    decision.handle(won("stt"), STOP + 4.0)
+    decision.handle(CAME, STOP + 4.1)
+    decision.handle(StageExhausted(stage="llm", attempts=2), STOP + 5.0)
+    decision.tick(STOP + 5.0)
 
-    assert keeper.tick(STOP + 3.0 + REPLY_S) == (
+    assert decision.tick(STOP + 3.0 + REPLY_S) == (
         StepTaken(stage="llm", step="clip"),
         SpeakFor(situations=(Situation.LLM, Situation.DOWN), then=Then.WAIT),
     )
 
 
 def test_a_caller_who_was_finally_heard_is_not_asked_to_repeat() -> None:
-    keeper = HeldCaller()
-    keeper.handle(BEGAN, STOP - 6.0)
-    keeper.handle(StageExhausted(stage="stt", attempts=2), STOP - 4.0)
-    keeper.handle(won("stt"), STOP - 2.0)
-    keeper.handle(CAME, STOP - 1.0)
-    keeper.handle(SILENT_WORDED, STOP + 0.2)
-    keeper.handle(DUE, STOP + 0.3)
-    keeper.report(SOUNDED, STOP + 0.8)
+    decision = HeldCaller()
+    decision.handle(BEGAN, STOP - 6.0)
+    decision.handle(StageExhausted(stage="stt", attempts=2), STOP - 4.0)
+    decision.handle(won("stt"), STOP - 2.0)
+    decision.handle(CAME, STOP - 1.0)
+    decision.handle(SILENT_WORDED, STOP + 0.2)
+    decision.handle(DUE, STOP + 0.3)
+    decision.report(SOUNDED, STOP + 0.8)
 
-    assert keeper.wake_at is None
-    assert keeper.tick(STOP + FIRST_S) == ()
-    assert not keeper.led
+    assert decision.wake_at is None
+    assert decision.tick(STOP + FIRST_S) == ()
+    assert not decision.led
 
 
 def test_a_recogniser_that_recovers_and_fails_again_is_announced() -> None:
-    keeper = HeldCaller()
-    keeper.handle(BEGAN, STOP - 6.0)
-    keeper.handle(StageExhausted(stage="stt", attempts=2), STOP - 4.0)
-    keeper.handle(won("stt"), STOP - 2.0)
-    keeper.handle(StageExhausted(stage="stt", attempts=2), STOP - 1.0)
-    keeper.handle(SILENT_WORDED, STOP + 0.2)
+    decision = HeldCaller()
+    decision.handle(BEGAN, STOP - 6.0)
+    decision.handle(StageExhausted(stage="stt", attempts=2), STOP - 4.0)
+    decision.handle(won("stt"), STOP - 2.0)
+    decision.handle(StageExhausted(stage="stt", attempts=2), STOP - 1.0)
+    decision.handle(SILENT_WORDED, STOP + 0.2)
 
-    assert StepTaken(stage="stt", step="clip") in keeper.tick(STOP + FIRST_S)
+    assert StepTaken(stage="stt", step="clip") in decision.tick(STOP + FIRST_S)
 
 
 def test_after_a_recogniser_recovers_an_answer_is_pending_once_there_are_words() -> None:
     settings = OutageSettings()
-    keeper = HeldCaller(settings)
-    keeper.handle(BEGAN, STOP - 1.0)
-    keeper.handle(silent(), STOP + 0.2)
-    keeper.handle(StageExhausted(stage="stt", attempts=2), STOP + 0.5)
-    *_, clip = keeper.tick(STOP + FIRST_S)
+    decision = HeldCaller(settings)
+    decision.handle(BEGAN, STOP - 1.0)
+    decision.handle(silent(), STOP + 0.2)
+    decision.handle(StageExhausted(stage="stt", attempts=2), STOP + 0.5)
+    *_, clip = decision.tick(STOP + FIRST_S)
     assert isinstance(clip, SpeakFor)
-    keeper.handle(Spoken(action=clip, dry_at=STOP + 3.0), STOP + 1.1)
+    decision.handle(Spoken(action=clip, dry_at=STOP + 3.0), STOP + 1.1)
 
-    keeper.handle(won("stt"), STOP + 4.0)
-    before = keeper.wake_at
-    keeper.handle(CAME, STOP + 4.1)
+    decision.handle(won("stt"), STOP + 4.0)
+    before = decision.wake_at
+    decision.handle(CAME, STOP + 4.1)
 
-    assert (before, keeper.wake_at) == (None, STOP + 3.0 + SILENCE_S)
+    assert (before, decision.wake_at) == (None, STOP + 3.0 + SILENCE_S)
 
 
 def test_an_answer_is_pending_from_the_stop_of_a_caller_who_has_spoken_since() -> None:
-    keeper = outage_keeper(dry_at=STOP + 3.0)
-    keeper.handle(BEGAN, STOP + 5.0)
-    keeper.handle(MODEL_WON, STOP + 5.5)  # their pause was used
-    speaks = keeper.wake_at
-    keeper.handle(silent_worded(STOP + 6.0), STOP + 6.2)
+    decision = outage_keeper(dry_at=STOP + 3.0)
+    decision.handle(BEGAN, STOP + 5.0)
+    decision.handle(MODEL_WON, STOP + 5.5)  # their pause was used
+    speaks = decision.wake_at
+    decision.handle(silent_worded(STOP + 6.0), STOP + 6.2)
 
-    assert (speaks, keeper.wake_at) == (None, STOP + 6.0 + FIRST_S)
+    assert (speaks, decision.wake_at) == (None, STOP + 6.0 + FIRST_S)
 
 
 COMES_AND_GOES = st.tuples(
@@ -282,20 +282,20 @@ COMES_AND_GOES = st.tuples(
 def test_while_stages_come_and_go_no_silence_is_long_and_nothing_is_repeated_at_once(
     course: Sequence[tuple[str, bool, float]],
 ) -> None:
-    keeper = outage_keeper(dry_at=STOP + 3.0)
+    decision = outage_keeper(dry_at=STOP + 3.0)
     now, dry_at, over = STOP + 0.5, STOP + 3.0, False
     for stage, back, after_s in [*course, ("llm", True, 60.0)]:
         until = now + after_s
-        while not over and (at := keeper.wake_at) is not None and at <= until:
+        while not over and (at := decision.wake_at) is not None and at <= until:
             now = max(now, at)
-            for action in keeper.tick(now):
+            for action in decision.tick(now):
                 if isinstance(action, SpeakFor):
                     least_s = SILENCE_S if action.then is Then.HOLD else REPLY_S
-                    assert least_s <= round(now - dry_at, 6) <= MOST_S
+                    assert least_s <= round(now - dry_at, 6) <= MAX_S
                     dry_at = now + CLIP_S
-                    keeper.handle(Spoken(action=action, dry_at=dry_at), now)
+                    decision.handle(Spoken(action=action, dry_at=dry_at), now)
                     over = action.then is Then.HANG_UP
         now = until
         event = won(stage) if back else StageExhausted(stage=stage, attempts=2)
-        keeper.handle(event, now)
-        assert over or (keeper.wake_at is not None and keeper.wake_at <= dry_at + MOST_S)
+        decision.handle(event, now)
+        assert over or (decision.wake_at is not None and decision.wake_at <= dry_at + MAX_S)

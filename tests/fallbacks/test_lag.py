@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fallbacks.attempt_events import Ask, AttemptAction, Failed, Progressed, Stop, TellFact
+from fallbacks.attempt_events import Ask, AttemptAction, EmitEvent, Failed, Progressed, Stop
 from fallbacks.attempts import Attempting
 from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.deadline import Deadline
-from fallbacks.facts import AttemptDropped, AttemptFailed, AttemptWon, Suspected
+from fallbacks.events import AttemptDropped, AttemptFailed, AttemptWon, Suspected
 from fallbacks.failure import Kind, failed
 from fallbacks.ladder import Allowance, StagePolicy
 from fallbacks.lag import GRACE_S, PERIOD_S, SLACK_S, Lag
@@ -128,7 +128,7 @@ def work(
 
 
 def kinds(steps: Sequence[AttemptAction]) -> list[type]:
-    return [type(step.fact if isinstance(step, TellFact) else step) for step in steps]
+    return [type(step.fact if isinstance(step, EmitEvent) else step) for step in steps]
 
 
 @pytest.mark.parametrize("length_s", [0.3, 1.0, 3.0])

@@ -11,16 +11,16 @@ from fallbacks.attempt_events import (
     Ask,
     AttemptAction,
     Dropped,
+    EmitEvent,
     Failed,
     Paused,
     Progressed,
     Resumed,
-    TellFact,
 )
 from fallbacks.attempts import Attempting
 from fallbacks.availability import Availability, AvailabilityTable, Place, RungState
 from fallbacks.deadline import Deadline
-from fallbacks.facts import AttemptDropped, Fact, LimitReached, RungRested, Suspected
+from fallbacks.events import AttemptDropped, FallbackEvent, LimitReached, RungRested, Suspected
 from fallbacks.failure import Kind, failed
 from fallbacks.ladder import Allowance, StagePolicy
 from fallbacks.limits import (
@@ -266,8 +266,8 @@ def asked(steps: Sequence[AttemptAction]) -> list[Ask]:
     return [step for step in steps if isinstance(step, Ask)]
 
 
-def facts(steps: Sequence[AttemptAction]) -> list[Fact]:
-    return [step.fact for step in steps if isinstance(step, TellFact)]
+def facts(steps: Sequence[AttemptAction]) -> list[FallbackEvent]:
+    return [step.fact for step in steps if isinstance(step, EmitEvent)]
 
 
 def test_a_refusal_by_our_own_limit_moves_to_the_next_rung_and_blames_none() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from calls.events import CallerStarted, CallerStopped
 from calls.line import CallerLine
-from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered, StepTaken
+from fallbacks.events import AttemptWon, StageExhausted, StageRecovered, StepTaken
 from processors.holding.line_rules import (
     QUIET_S,
     CallerMessage,

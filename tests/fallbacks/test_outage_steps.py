@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from calls.line import CallerLine
-from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered, StepTaken
+from fallbacks.events import AttemptWon, StageExhausted, StageRecovered, StepTaken
 from processors.holding.line_rules import (
     PHRASES,
     Choice,

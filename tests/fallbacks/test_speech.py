@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calls.line import CallerLine
-from fallbacks.attempt_events import Dropped, Failed, Finished, TellFact, Use
+from fallbacks.attempt_events import Dropped, EmitEvent, Failed, Finished, Use
 from fallbacks.attempts import Attempting
 from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.breaker import State
 from fallbacks.deadline import Deadline
-from fallbacks.facts import AttemptFailed, Fact, StageExhausted
+from fallbacks.events import AttemptFailed, FallbackEvent, StageExhausted
 from fallbacks.failure import Kind, Severity, failed
 from fallbacks.ladder import Pace, StagePolicy
 from processors.speaking.decision import (
@@ -124,8 +124,8 @@ class Bench:
         return [item for item in self.done if isinstance(item, kind)]
 
     @property
-    def facts(self) -> list[Fact]:
-        return [action.fact for action in self.done if isinstance(action, TellFact)]
+    def facts(self) -> list[FallbackEvent]:
+        return [action.fact for action in self.done if isinstance(action, EmitEvent)]
 
     @property
     def failures(self) -> list[AttemptFailed]:
@@ -478,7 +478,7 @@ def test_a_failure_is_told_with_its_heard_words() -> None:
 
     bench.fail(ask)
 
-    told = [item.fact for item in bench.done if isinstance(item, TellFact)]
+    told = [item.fact for item in bench.done if isinstance(item, EmitEvent)]
     (fact,) = [item for item in told if isinstance(item, AttemptFailed)]
     assert (fact.provider, fact.heard_words) == ("first", len(said))
     assert len(said) >= 2
@@ -493,7 +493,7 @@ def test_a_voice_without_a_place_is_skipped_without_a_failure() -> None:
     bench.finish(bench.asks[1])
 
     assert [ask_voice.provider for ask_voice in bench.asks] == ["first", "second"]
-    told = [item.fact for item in bench.done if isinstance(item, TellFact)]
+    told = [item.fact for item in bench.done if isinstance(item, EmitEvent)]
     assert not [fact for fact in told if isinstance(fact, AttemptFailed)]
     assert bench.said == TEXT
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.answering.continuation_rules import Answer
-from processors.answering.spoken_text_rules import MOST_HELD, MOST_KEPT, SpokenText, SpokenTextRule
+from processors.answering.spoken_text_rules import MAX_HELD, MAX_KEPT, SpokenText, SpokenTextRule
 from tests.thoroughness import promised
 
 CALL = '{"name": "book", "arguments": {"time": "nine }"}}'
@@ -173,7 +173,7 @@ def test_held_text_is_bounded(text: str) -> None:
     spoken = SpokenText(SpokenTextRule(code=False, tool_calls=False, reasoning=False))
     said = spoken.write(text)
     rest = spoken.finish()
-    assert len(rest) <= MOST_HELD + 1
+    assert len(rest) <= MAX_HELD + 1
     assert (
         cleaned([text], SpokenTextRule(code=False, tool_calls=False, reasoning=False))
         == said + rest
@@ -184,9 +184,9 @@ def test_held_text_is_bounded(text: str) -> None:
 @pytest.mark.parametrize("begins", ['[{"a": [', "<think>", "```", "<tool_call>"])
 def test_removed_text_is_not_kept_for_ever(begins: str, piece: str) -> None:
     spoken = SpokenText()
-    assert spoken.write(begins + piece * 4 * (MOST_KEPT // len(piece))) == ""
+    assert spoken.write(begins + piece * 4 * (MAX_KEPT // len(piece))) == ""
     spoken.finish()
-    assert sys.getsizeof(vars(spoken)["_skipped"]) < 2 * MOST_KEPT
+    assert sys.getsizeof(vars(spoken)["_skipped"]) < 2 * MAX_KEPT
     assert spoken.calls == []
 
 

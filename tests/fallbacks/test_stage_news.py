@@ -3,26 +3,26 @@
 import pytest
 
 from calls.line import CallerLine
-from processors.holding.pending_answer_rules import BEHIND_S, MOST_NEWS, StageNews
+from processors.holding.pending_answer_rules import BEHIND_S, MAX_NEWS, StageEvents
 from processors.turn.floor import Floor
 
 PAUSE_S = 1.0
 
 
-def new_news() -> StageNews:
-    return StageNews(Floor(CallerLine()), pause_s=PAUSE_S)
+def new_news() -> StageEvents:
+    return StageEvents(Floor(CallerLine()), pause_s=PAUSE_S)
 
 
-def starts(news: StageNews) -> None:
+def starts(news: StageEvents) -> None:
     news._floor.caller_started(0.0)
     news.caller_started()
 
 
-def stops(news: StageNews, at: float) -> None:
+def stops(news: StageEvents, at: float) -> None:
     news._floor.caller_stopped(at, now=at + 0.2)
 
 
-def silent_since(stopped_at: float) -> StageNews:
+def silent_since(stopped_at: float) -> StageEvents:
     news = new_news()
     starts(news)
     stops(news, stopped_at)
@@ -132,7 +132,7 @@ def test_deafness_outlasts_another_stages_outage() -> None:
 
 
 def test_a_possible_menu_word_is_waited_for() -> None:
-    news = StageNews(Floor(CallerLine()), pause_s=PAUSE_S, word_until=lambda: 12.0)
+    news = StageEvents(Floor(CallerLine()), pause_s=PAUSE_S, word_until=lambda: 12.0)
     news.exhausted("llm", 10.0)
 
     assert news.wake_at == 12.0
@@ -155,7 +155,7 @@ def test_the_oldest_of_too_many_is_forgotten(before: str) -> None:
     if before == "a stand-in":
         news.drop("llm")
     news.exhausted("tts", 9.0)
-    for _ in range(MOST_NEWS):
+    for _ in range(MAX_NEWS):
         news.exhausted("llm", 10.0)
 
-    assert [news.due(20.0) for _ in range(MOST_NEWS + 1)] == ["llm"] * MOST_NEWS + [None]
+    assert [news.due(20.0) for _ in range(MAX_NEWS + 1)] == ["llm"] * MAX_NEWS + [None]

@@ -20,7 +20,7 @@ from pipecat.workers.runner import WorkerRunner
 
 from providers.provider import RungSpec, Stage
 
-PATIENCE_S = 10.0  # far longer than anything healthy takes, even on a busy machine
+TIMEOUT_S = 10.0  # far longer than anything healthy takes, even on a busy machine
 QUIET_S = 0.2  # by then everything in transit at the lab's speed has arrived
 
 F = TypeVar("F", bound=Frame)
@@ -59,7 +59,7 @@ class Bench:
         for frame in frames:
             await self.worker.queue_frame(frame)
 
-    async def until(self, met: Callable[[], object], *, limit_s: float = PATIENCE_S) -> None:
+    async def until(self, met: Callable[[], object], *, limit_s: float = TIMEOUT_S) -> None:
         """Wait until the output meets a condition."""
         try:
             async with asyncio.timeout(limit_s):
@@ -120,7 +120,7 @@ def worker_of(
 
 @asynccontextmanager
 async def at_work(
-    worker: PipelineWorker, *, limit_s: float = 6 * PATIENCE_S
+    worker: PipelineWorker, *, limit_s: float = 6 * TIMEOUT_S
 ) -> AsyncIterator[asyncio.Task[None]]:
     """Run a pipeline until the test is done with it, then end it as a call ends; yield the run."""
     started = asyncio.Event()
@@ -134,12 +134,12 @@ async def at_work(
     async with asyncio.timeout(limit_s), asyncio.TaskGroup() as tasks:
         run = tasks.create_task(runner.run())
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(TIMEOUT_S):
                 await started.wait()
             yield run
             if not run.done():
                 await worker.queue_frame(EndFrame())
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(TIMEOUT_S):
                 await asyncio.shield(run)
         finally:
             if not run.done():
@@ -148,7 +148,7 @@ async def at_work(
 
 @asynccontextmanager
 async def running(
-    service: FrameProcessor, *, rate_hz: int = 16_000, limit_s: float = 6 * PATIENCE_S
+    service: FrameProcessor, *, rate_hz: int = 16_000, limit_s: float = 6 * TIMEOUT_S
 ) -> AsyncIterator[Bench]:
     """Run a service until the test is done with it."""
     bench = Bench(service, rate_hz=rate_hz)

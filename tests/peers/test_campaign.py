@@ -23,7 +23,7 @@ from transports.dialling import DialRequest, FoundCall
 from transports.livekit.dialling import LivekitCarrier, open_exchange
 
 ANSWERS, BUSY, NEVER = "+15005550401", "+15005550402", "+15005550403"
-LONGEST_S = 90.0
+MAX_S = 90.0
 
 
 @dataclass
@@ -73,7 +73,7 @@ async def trunk_to(lk: api.LiveKitAPI, phone: SipPhone, name: str) -> None:
 async def dialled(it: Dialing, calls: HummingAgents, carrier: ByNumber) -> None:
     it.carrier, it.calls = carrier, calls
     dialer = it.dialer()
-    async with asyncio.timeout(LONGEST_S), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(MAX_S), asyncio.TaskGroup() as tasks:
         task = tasks.create_task(dialer.run())
         await it.done()
         task.cancel()

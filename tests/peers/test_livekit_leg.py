@@ -51,7 +51,7 @@ async def answered(
     line = LivekitLine(place, clock=clock.monotonic)
     await line.open()
     assert await line.caller_came()
-    leg = LivekitLeg(line, tell=told.append, rooms=rooms)
+    leg = LivekitLeg(line, emit=told.append, rooms=rooms)
     await leg.answered()
     await phone.until("CALL_ESTABLISHED")
     try:
@@ -126,7 +126,7 @@ async def test_a_line_without_our_rooms_transfers_no_caller(
 ) -> None:
     phone = await new_phone()
     async with answered(media_server, rooms, phone, []) as leg:
-        alone = LivekitLeg(leg.line, tell=lambda _: None)
+        alone = LivekitLeg(leg.line, emit=lambda _: None)
         outcome = await alone.transfer(Destination(name="desk", number="+15550123"), ring_s=1.0)
 
     assert not alone.facts.transfers

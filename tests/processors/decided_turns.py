@@ -29,7 +29,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.turns.user_start import VADUserTurnStartStrategy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
-from fallbacks.facts import PauseJudged
+from fallbacks.events import PauseJudged
 from processors.turn.detector import DetectorSettings, Examine, Judgement, TurnDetector, TurnJudges
 from processors.turn.ending import PauseFrame, TurnStop
 from processors.turn.sound_path import Faintness
@@ -145,7 +145,7 @@ class Caller:
             settings=DetectorSettings(early=self.early),
             judges=self.judges,
             clock=time.monotonic,
-            tell=self.told.append,
+            emit=self.told.append,
         )
         stop = TurnStop(turn_analyzer=detector, after_sound=detector.note_silence)
         stop.more_s = self.more_s

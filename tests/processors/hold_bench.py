@@ -26,7 +26,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from calls.events import Event, TurnDecided
 from calls.line import CallerLine
 from calls.turn import Turn
-from fallbacks.facts import HeldTheLine, StageExhausted, StepTaken
+from fallbacks.events import HeldTheLine, StageExhausted, StepTaken
 from processors.holding.hold_line import HoldLine
 from processors.holding.late_answer_rules import Holding, HoldSettings
 from processors.holding.on_device_words import NoEar, WordEar
@@ -238,7 +238,7 @@ async def held(
     line, caller_line = PlayedLine(), CallerLine()
     floor = Floor(caller_line)
 
-    def tell(event: Event) -> None:
+    def emit(event: Event) -> None:
         told.append(event)
         hold.notice(event)
 
@@ -253,7 +253,7 @@ async def held(
         line=caller_line,
         floor=floor,
         turn=turn,
-        tell=tell,
+        emit=emit,
         clock=time.monotonic,
     )
     opener = TurnOpener(floor, turn=turn, faintness=Faintness(), clock=time.monotonic)

@@ -32,7 +32,7 @@ class Answered:
             part=self._part,
             excuse=lambda *, away: None,
             remember=self.remembered.append,
-            tell=lambda _: None,
+            emit=lambda _: None,
             clock=lambda: self.now,
             speech=NoEar(),
         )

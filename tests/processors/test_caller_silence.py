@@ -53,7 +53,7 @@ async def asked(*frames: Frame, answered: bool = True) -> tuple[list[str], list[
         length=CallLength(max_call_s=60.0, words="Bye."),
         farewell=Farewell(),
         floor=floor,
-        tell=told.append,
+        emit=told.append,
         clock=time.monotonic,
     )
     if answered:

@@ -25,7 +25,7 @@ async def passed(*frames: Frame, limit: int = 20) -> tuple[list[str], list[Event
     told: list[Event] = []
     async with asyncio.timeout(5.0):
         down, _ = await run_test(
-            CallerWords(tell=told.append, limit=limit),
+            CallerWords(emit=told.append, limit=limit),
             frames_to_send=[part for frame in frames for part in (frame, SleepFrame(0.01))],
         )
     texts = [

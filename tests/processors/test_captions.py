@@ -9,8 +9,8 @@ from pipecat.processors.filters.identity_filter import IdentityFilter
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.utils.text.base_text_aggregator import TextType
 
-from processors.speaking.agenda import RUNG
 from processors.speaking.captions import Captions
+from processors.speaking.speech_queue import RUNG
 
 pytestmark = pytest.mark.virtual_time
 

@@ -35,7 +35,7 @@ async def passed(
     told: list[Event] = []
     async with asyncio.timeout(5.0):
         down, up = await run_test(
-            ContextWindow(limit_tokens=limit_tokens, tell=told.append),
+            ContextWindow(limit_tokens=limit_tokens, emit=told.append),
             frames_to_send=[LLMContextFrame(context)],
             frames_to_send_direction=direction,
         )

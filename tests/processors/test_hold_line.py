@@ -16,7 +16,7 @@ from pipecat.frames.frames import (
 )
 
 from calls.events import CallbackWanted, MessageLeft, PersonWanted
-from fallbacks.facts import (
+from fallbacks.events import (
     AttemptWon,
     HeldTheLine,
     StageRecovered,

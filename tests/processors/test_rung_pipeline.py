@@ -13,7 +13,7 @@ from processors.ladder.rung_pipeline import RungPipeline
 
 pytestmark = pytest.mark.virtual_time
 
-PATIENCE_S = 5.0
+TIMEOUT_S = 5.0
 
 
 class Service(FrameProcessor):
@@ -75,7 +75,7 @@ class Stage(FrameProcessor):
 
 async def ran(service: Service, act: Any) -> Stage:
     stage = Stage(service, act)
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         await run_test(stage, frames_to_send=[TextFrame("go")], expected_down_frames=[TextFrame])
     return stage
 
@@ -98,7 +98,7 @@ async def test_late_output_of_a_muted_service_is_dropped_and_it_can_be_used_agai
         await stage.rung.send(TextFrame("old"))
         await stage.rung.mute()
         await stage.rung.send(TextFrame("new"))
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             while not stage.out:  # noqa: ASYNC110 - nothing tells us
                 await asyncio.sleep(0.01)
 

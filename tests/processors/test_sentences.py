@@ -1,6 +1,6 @@
 import pytest
 
-from processors.speaking.agenda import Sentences
+from processors.speaking.speech_queue import Sentences
 
 pytestmark = pytest.mark.virtual_time
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from fallbacks.facts import AttemptFailed, AttemptWon, LimitReached, Suspected
+from fallbacks.events import AttemptFailed, AttemptWon, LimitReached, Suspected
 from fallbacks.ladder import StagePolicy
 from fallbacks.limits import Limits
 from lab.simulators.faults import Refuse

@@ -216,7 +216,7 @@ async def test_only_the_last_seconds_of_a_long_speech_are_kept() -> None:
         settings=DetectorSettings(),
         judges=judges_of(0.07),
         clock=time.monotonic,
-        tell=lambda _: None,
+        emit=lambda _: None,
     )
     detector.set_sample_rate(RATE_HZ)
     kept: list[int] = []

@@ -111,7 +111,7 @@ async def test_each_stop_is_told_with_the_deadlines_moment() -> None:
         provider_of=str,
         floor=floor,
         turn=turn,
-        tell=told.append,
+        emit=told.append,
         clock=monotonic,
     )
 

@@ -46,7 +46,7 @@ async def test_a_text_is_spoken_in_its_own_language(
         line=line,
         floor=Floor(line),
         turn=Turn(budget_s=1.5),
-        tell=lambda _: None,
+        emit=lambda _: None,
         clock=lambda: 100.0,
     )
     waiting._speaker.rate_hz = RATE_HZ

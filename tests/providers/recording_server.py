@@ -29,7 +29,7 @@ class Notebook:
         self.changed = asyncio.Event()
         self._sockets: list[web.WebSocketResponse] = []
 
-    async def tell(self, *messages: dict[str, Any]) -> None:
+    async def emit(self, *messages: dict[str, Any]) -> None:
         """Send messages to all connections."""
         for socket in self._sockets:
             for message in messages:

@@ -86,7 +86,7 @@ async def test_letters_that_come_late_do_not_mix_with_the_next_replys() -> None:
             await bench.put(*reply("Hello there, this is cut."))
             _, opening = await book.first_message(lambda told: "context_id" in told)
             over = opening["context_id"]
-            await book.tell(letters(over, "Hello there, this"))
+            await book.emit(letters(over, "Hello there, this"))
             await bench.first(TTSTextFrame)
             await bench.put(InterruptionFrame())
             await bench.first(InterruptionFrame)
@@ -95,8 +95,8 @@ async def test_letters_that_come_late_do_not_mix_with_the_next_replys() -> None:
             await bench.put(*reply("Goodbye now."))
             _, opening = await book.first_message(lambda told: told.get("context_id", over) != over)
             now = opening["context_id"]
-            await book.tell(letters(now, "Good"), letters(over, " is"), letters(now, "bye now. "))
-            await book.tell({"contextId": now, "isFinal": True})
+            await book.emit(letters(now, "Good"), letters(over, " is"), letters(now, "bye now. "))
+            await book.emit({"contextId": now, "isFinal": True})
             await bench.first(LLMFullResponseEndFrame, since=since)
 
     words = [frame.text for frame in bench.all(TTSTextFrame, since=since)]

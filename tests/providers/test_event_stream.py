@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from loguru import logger
 
-from fallbacks.facts import AttemptFailed, AttemptStarted
+from fallbacks.events import AttemptFailed, AttemptStarted
 from fallbacks.failure import Kind
 from tests.processors.stages.test_llm import ANSWER, bench
 from tests.providers.scripted_model import chunk, sending

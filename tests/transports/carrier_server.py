@@ -104,7 +104,7 @@ class CarrierServer:
         """Report a call, as Telnyx."""
         url = f"{self.pool.url}/telnyx/voice"
         async with aiohttp.ClientSession() as session:
-            await self.telnyx.tell(session, url, event, telnyx_payload(call.phone) | payload)
+            await self.telnyx.emit(session, url, event, telnyx_payload(call.phone) | payload)
 
     def _twilio(self, phone: PhoneCall | None) -> Carrier:
         call = Carrier(self.pool.url, TWILIO_TOKEN, phone=phone)

@@ -15,8 +15,8 @@ from fallbacks.failure import Kind
 from tests.campaigns.placing import A, B, request
 from tests.transports.conformance.accounts import failure_of, lost, unheard
 from transports.dialling import CarrierError, DialRefusedError, FoundCall, HeardLeg
-from transports.exotel.dialling import LONGEST_S, UNHEARD_S, dial_proof, ending_of, is_proven
-from transports.exotel.rest import MOST_ANSWER_BYTES
+from transports.exotel.dialling import MAX_S, UNHEARD_S, dial_proof, ending_of, is_proven
+from transports.exotel.rest import MAX_ANSWER_BYTES
 
 pytestmark = pytest.mark.virtual_time
 
@@ -88,7 +88,7 @@ async def test_a_talk_unknown_to_exotel_lasts_as_long_as_a_stream_may() -> None:
         it.api.forgets = True
         it.news.told["d-1"] = HeardLeg(call_ref="the-call", answered=True)
         await it.carrier.find("d-1", A, 0.0)
-        await asyncio.sleep(LONGEST_S - 1)
+        await asyncio.sleep(MAX_S - 1)
         talking = await it.carrier.find("d-1", A, 0.0)
         await asyncio.sleep(1)
 
@@ -184,7 +184,7 @@ UNCLEAR = {
     "a list": b"[]",
     "no JSON": b"<TwilioResponse/>",
     "too deep": b'{"Call": ' + b"[" * 20_000,
-    "too long": b'{"Call": {"Sid": "c1"}}' + b" " * MOST_ANSWER_BYTES,
+    "too long": b'{"Call": {"Sid": "c1"}}' + b" " * MAX_ANSWER_BYTES,
 }
 
 

@@ -10,7 +10,7 @@ import soundfile
 from lab.simulators.carrier.carrier import Carrier
 from tests.transports.key_ear import decode
 from tests.transports.twilio_server import RATE_HZ, TOKEN, pool, tone
-from transports.key_tones import MOST_KEYS, key_tones
+from transports.key_tones import MAX_KEYS, key_tones
 
 EVIDENCE = (
     Path(__file__).parents[2] / "docs" / "evidence" / "sip-call.wav"
@@ -31,7 +31,7 @@ def test_a_voice_presses_no_key() -> None:
     assert decode(sound[:, 0]) == ""
 
 
-@pytest.mark.parametrize("keys", ["", "1a", "12 3", "\u0661", "1" * (MOST_KEYS + 1)])
+@pytest.mark.parametrize("keys", ["", "1a", "12 3", "\u0661", "1" * (MAX_KEYS + 1)])
 def test_an_invalid_key_is_not_pressed(keys: str) -> None:
     assert key_tones(keys, rate_hz=RATE_HZ) is None
 

@@ -88,7 +88,7 @@ class StillLine:
 
 
 def leg_on(line: StillLine, told: list[Event]) -> LivekitLeg:
-    return LivekitLeg(line, tell=told.append)  # type: ignore[arg-type] - a stand-in
+    return LivekitLeg(line, emit=told.append)  # type: ignore[arg-type] - a stand-in
 
 
 async def run(leg: LivekitLeg, worker: PipelineWorker) -> None:
@@ -230,7 +230,7 @@ async def test_a_line_is_left_whatever_happens_to_its_room() -> None:
     )
     await rooms.close()  # requested anyway, as by our own mistake
     line = StillLine()
-    leg = LivekitLeg(line, tell=list[Event]().append, rooms=rooms)  # type: ignore[arg-type]
+    leg = LivekitLeg(line, emit=list[Event]().append, rooms=rooms)  # type: ignore[arg-type]
 
     with pytest.raises(RuntimeError, match="closed"):
         await leg.hang_up("caller_hung_up")
@@ -265,7 +265,7 @@ async def test_a_leg_has_both_parties(
 
 
 async def test_a_list_ends_whose_line_was_left_before_it_was_told_to() -> None:
-    leg = LivekitLeg(line_to_nowhere(), tell=list[Event]().append)
+    leg = LivekitLeg(line_to_nowhere(), emit=list[Event]().append)
     worker, through = worker_of(leg), asyncio.Event()
 
     async def note(_: object, frame: object) -> None:
@@ -286,7 +286,7 @@ async def test_a_list_ends_whose_line_was_left_before_it_was_told_to() -> None:
 
 
 async def test_a_caller_who_left_before_their_call_began_is_reported_when_it_does() -> None:
-    leg, heard = LivekitLeg(line_to_nowhere(), tell=list[Event]().append), asyncio.Event()
+    leg, heard = LivekitLeg(line_to_nowhere(), emit=list[Event]().append), asyncio.Event()
     leg.line.watched.caller_came(0.0)
     leg.line.watched.caller_left(0.1, for_good=True)  # picked up, and put down at once
     watching = asyncio.create_task(leg.watch())
@@ -304,14 +304,14 @@ async def test_a_caller_who_left_before_their_call_began_is_reported_when_it_doe
 
 @pytest.mark.virtual_time
 async def test_an_ended_line_without_a_call_is_not_watched_for_ever() -> None:
-    leg = LivekitLeg(line_to_nowhere(), tell=list[Event]().append)
+    leg = LivekitLeg(line_to_nowhere(), emit=list[Event]().append)
     leg.line.watched.line_ended()
     async with asyncio.timeout(60):
         await leg.watch()
 
 
 async def test_a_line_that_we_have_left_is_not_watched() -> None:
-    leg = LivekitLeg(line_to_nowhere(), tell=list[Event]().append)
+    leg = LivekitLeg(line_to_nowhere(), emit=list[Event]().append)
     watching = asyncio.create_task(leg.watch())
     await asyncio.sleep(0)
 

@@ -21,7 +21,7 @@ class Heard:
         self.said: list[PageKey | EarMeasured] = []
         self.told: list[Event] = []
         self.lives = 0
-        self.page = PageMessages(tell=self.told.append, heard=self.note)
+        self.page = PageMessages(emit=self.told.append, heard=self.note)
         self.page.hear = self.hear
 
     def note(self) -> None:

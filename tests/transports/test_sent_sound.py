@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transports.owed_sound import LONGEST_WORD_S, MOST_S, SentSound
+from transports.owed_sound import MAX_S, MAX_WORD_S, SentSound
 
 RATE_HZ = 8000
 PIECE = bytes(RATE_HZ // 25 * 2)  # 40 ms
@@ -82,7 +82,7 @@ def test_an_interruption_during_the_repetition_ends_it() -> None:
 
 
 def test_sound_without_words_is_pending_from_its_last_mark() -> None:
-    count = round(LONGEST_WORD_S / 0.2) + 2
+    count = round(MAX_WORD_S / 0.2) + 2
     it = sent(*((f"{number}", False) for number in range(count + 1)))
 
     it.echoed(f"{count - 1}")
@@ -93,7 +93,7 @@ def test_sound_without_words_is_pending_from_its_last_mark() -> None:
 def test_a_line_that_never_echoes_fills_no_memory() -> None:
     it = sent(*((f"{number}", False) for number in range(1000)))
 
-    assert it.length_s <= MOST_S
+    assert it.length_s <= MAX_S
 
 
 @given(
@@ -109,7 +109,7 @@ def test_no_unplayed_sound_is_forgotten(words: list[bool], heard: int) -> None:
     unplayed = [str(number) for number in range(len(words)) if number > heard]
     if heard < len(words):
         assert owed[len(owed) - len(unplayed) :] == unplayed
-        assert it.again_s <= LONGEST_WORD_S + 0.2
+        assert it.again_s <= MAX_WORD_S + 0.2
 
 
 def test_almost_completely_heard_sound_is_dropped_by_whole_words() -> None:

@@ -249,7 +249,7 @@ async def impatient_leg(
             websocket,
             CarriedCall(call_ref="CA1"),
             Stream(dialect=TWILIO, stream_id="MZ1", ours=MULAW, theirs=MULAW),
-            tell=lambda _: None,
+            emit=lambda _: None,
             clock=time.monotonic,
             patience=LinePatience(stalled_s=stalled_s),
         )

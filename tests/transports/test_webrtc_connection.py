@@ -24,7 +24,7 @@ async def connected() -> AsyncIterator[BrowserConnection]:
     browser.createDataChannel("chat")
     await browser.setLocalDescription(await browser.createOffer())
     loop = asyncio.get_running_loop()
-    line = BrowserConnection(tell=lambda _event: None, clock=loop.time)
+    line = BrowserConnection(emit=lambda _event: None, clock=loop.time)
     try:
         await line.initialize(sdp=browser.localDescription.sdp, type="offer")
         answer = line.get_answer()
@@ -60,7 +60,7 @@ async def test_a_cancellation_while_a_line_closes_leaves_none_of_its_sockets_ope
 async def test_a_line_whose_library_never_closes_it_is_left(
     monkeypatch: pytest.MonkeyPatch, close: str
 ) -> None:
-    line = BrowserConnection(tell=lambda _event: None, clock=asyncio.get_running_loop().time)
+    line = BrowserConnection(emit=lambda _event: None, clock=asyncio.get_running_loop().time)
     monkeypatch.setattr(line.pc, "close", asyncio.Event().wait)
 
     async with asyncio.timeout(2 * CLOSE_S):

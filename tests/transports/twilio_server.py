@@ -155,7 +155,7 @@ class WorkerPool:
         return CarrierHost(
             addresses=(self.url, COMMON),
             answer=self.answer,
-            tell=self.told.append,
+            emit=self.told.append,
             clock=self.clock,
             pool=self._alone(),
             has_brief=has_brief,

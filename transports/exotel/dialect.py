@@ -24,7 +24,7 @@ from transports.media_stream.messages import (
 )
 
 RATES_HZ: Final = (8000, 16000, 24000)  # requested by `?sample-rate=` in the applet's URL
-LEAST_BYTES: Final = 3200
+MIN_BYTES: Final = 3200
 STEP_BYTES: Final = 320
 
 
@@ -53,6 +53,6 @@ EXOTEL: Final = Dialect(
     carrier="exotel",
     readers=READERS | {"start": _started},
     stream_key="stream_sid",
-    least_bytes=LEAST_BYTES,
+    least_bytes=MIN_BYTES,
     step_bytes=STEP_BYTES,
 )

@@ -48,7 +48,7 @@ from transports.rest import dial_error, number_of
 STATUS_PATH: Final = "/exotel/status"
 MEDIA_PATH: Final = "/exotel/media"
 EVENTS: Final = ("ringing", "answered", "terminal")
-MOST_REF_CHARS: Final = 64  # of our own id of a dial; Exotel's `CustomField` takes 128
+MAX_REF_CHARS: Final = 64  # of our own id of a dial; Exotel's `CustomField` takes 128
 Purpose: TypeAlias = Literal["media", "status"]
 
 
@@ -66,7 +66,7 @@ def dial_proof(token: SecretStr, ref: str, purpose: Purpose) -> str:
 
 def is_proven(token: SecretStr, ref: str, shown: str, purpose: Purpose) -> bool:
     """Return whether we issued this address for this dial."""
-    if not ref or len(ref) > MOST_REF_CHARS:
+    if not ref or len(ref) > MAX_REF_CHARS:
         return False
     return hmac.compare_digest(dial_proof(token, ref, purpose).encode(), shown.encode())
 
@@ -82,7 +82,7 @@ def ending_of(status: str) -> str:
 
 LIMITED_S: Final = 15.0  # chosen: Exotel refuses more than 200 requests a minute
 UNHEARD_S: Final = 120.0  # chosen: a minute of ringing, and repeated callbacks
-LONGEST_S: Final = 3600.0 + UNHEARD_S  # Exotel's own limit of a stream, 60 minutes
+MAX_S: Final = 3600.0 + UNHEARD_S  # Exotel's own limit of a stream, 60 minutes
 UNPLACED_KINDS: Final = frozenset(
     {Kind.AUTH, Kind.QUOTA, Kind.BAD_REQUEST, Kind.NOT_FOUND, Kind.RATE_LIMITED}
 )
@@ -204,7 +204,7 @@ class ExotelCarrier:
         if dial_id not in self._silent_since:
             remember(self._silent_since, dial_id, now)
         answered = heard is not None and heard.answered
-        until_s = self._silent_since[dial_id] + (LONGEST_S if answered else UNHEARD_S)
+        until_s = self._silent_since[dial_id] + (MAX_S if answered else UNHEARD_S)
         return FoundCall(
             provider_call_id=call_sid,
             outcome=DialOutcome.UNKNOWN if now >= until_s else None,

@@ -17,7 +17,7 @@ from transports.media_stream.messages import part
 from transports.rest import RestClient, basic_auth
 
 API_URL: Final = "https://api.exotel.com"
-MOST_ANSWER_BYTES: Final = 64 * 1024  # a call's answer has 1 kB
+MAX_ANSWER_BYTES: Final = 64 * 1024  # a call's answer has 1 kB
 PIECE_BYTES: Final = 8 * 1024
 Form: TypeAlias = Sequence[tuple[str, str]]
 
@@ -60,7 +60,7 @@ async def _json(answer: aiohttp.ClientResponse) -> dict[str, Any] | None:
     body = bytearray()
     async for piece in answer.content.iter_chunked(PIECE_BYTES):
         body += piece
-        if len(body) > MOST_ANSWER_BYTES:
+        if len(body) > MAX_ANSWER_BYTES:
             return None
     try:
         told = json.loads(body, object_pairs_hook=_lowered)

@@ -29,7 +29,7 @@ from transports.media_stream.messages import POLICY, Refusal, Started, is_id
 from transports.media_stream.sockets import TRY_LATER, MediaSockets
 from transports.media_stream.tokens import AdmittedStream, Returns
 from transports.media_stream.webhooks import (
-    MOST_WORD_CHARS,
+    MAX_WORD_CHARS,
     CarrierHost,
     StatusCallbacks,
     Webhooks,
@@ -84,7 +84,7 @@ def exotel_callback(fields: Mapping[str, str], *, ref: str) -> StatusCallback | 
         call_ref=call_sid,
         ref=ref,
         status=status,
-        reason=word[:MOST_WORD_CHARS] if status == "failed" != word else "",
+        reason=word[:MAX_WORD_CHARS] if status == "failed" != word else "",
     )
 
 
@@ -158,7 +158,7 @@ class ExotelRoutes:
         """Make the routes, on the server's side; `proof` is what the carrier must show."""
         self._host = host
         self._proof = proof
-        self._webhooks = Webhooks("exotel", host.tell)
+        self._webhooks = Webhooks("exotel", host.emit)
         self._progress = StatusCallbacks(host, "exotel")
         self._returns = Returns(host.pool, "exotel")
         self._sockets = MediaSockets(
@@ -172,7 +172,7 @@ class ExotelRoutes:
     async def _media(self, websocket: WebSocket) -> None:
         """Accept an authenticated handshake; answer 403 to any other."""
         if not self._is_proven(websocket):
-            self._host.tell(InputRefused(transport="exotel", reason="wrong_credentials"))
+            self._host.emit(InputRefused(transport="exotel", reason="wrong_credentials"))
             await websocket.close(POLICY)
             return
         await self._sockets.media(websocket)
@@ -205,7 +205,7 @@ class ExotelRoutes:
             return Refusal(reason="call_goes_on", close_code=POLICY)
         admitted = await pool.admit(started.call_sid)
         if not isinstance(admitted, HeldSeat):
-            self._host.tell(CallRefused(transport="exotel", reason=admitted.reason))
+            self._host.emit(CallRefused(transport="exotel", reason=admitted.reason))
             return Refusal(reason="no_seat", close_code=TRY_LATER)
         # After the seat: a stream without a seat may come once more, one that had a seat may not.
         if dial_id and not await pool.peers.claim(f"exotel stream of {dial_id}"):

@@ -29,9 +29,7 @@ from transports.livekit.trunks import ExchangeError, duration, outbound_trunk_id
 from transports.livekit.words import ACTIVE, STATUS
 
 CALLEE: Final = "callee"
-LONGEST_RING_S: Final = (
-    70.0  # the server answers within 80 s (livekit-server v1.13.5) in every case
-)
+MAX_RING_S: Final = 70.0  # the server answers within 80 s (livekit-server v1.13.5) in every case
 MORE_S: Final = 5.0  # after the ringing, for the answer to arrive
 TIDY_S: Final = 5.0
 ASK_S: Final = 10.0
@@ -161,7 +159,7 @@ def _request(call: OutboundCall) -> api.CreateSIPParticipantRequest:
         sip_number=call.our_number,
         room_name=call.room,
         participant_identity=CALLEE,
-        ringing_timeout=duration(min(call.ring_s, LONGEST_RING_S)),
+        ringing_timeout=duration(min(call.ring_s, MAX_RING_S)),
         wait_until_answered=True,
         headers=dict(call.headers),
         media=SIPMediaConfig(media_timeout=duration(call.media_timeout_s)),

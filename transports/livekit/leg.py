@@ -7,7 +7,7 @@ from typing import Final
 from loguru import logger
 from pipecat.transports.base_transport import TransportParams
 
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import ProviderFailed
 from calls.handover import Destination, Handover
 from calls.leg_events import LegAnswered, LegEnded, LegRinging, LineRestored
@@ -38,7 +38,7 @@ class LivekitLeg(PlainLeg):
         self,
         line: LivekitLine,
         *,
-        tell: Tell,
+        emit: Emit,
         rooms: LivekitRooms | None = None,
         dial_id: str = "",
     ) -> None:
@@ -46,7 +46,7 @@ class LivekitLeg(PlainLeg):
 
         Args:
             line: An open line.
-            tell: Takes the leg's events.
+            emit: Takes the leg's events.
             rooms: For hang-ups and transfers; `None` if we can only leave.
             dial_id: Our own id of the dial, if a campaign placed the call.
         """
@@ -64,20 +64,20 @@ class LivekitLeg(PlainLeg):
             transfers=rooms is not None and bool(party and party.call_ref),
             dial_id=dial_id,
         )
-        self.line, self._tell, self._rooms = line, tell, rooms
+        self.line, self._emit, self._rooms = line, emit, rooms
         self._began_at = line.clock()
         self._gone: Gone | None = None
         self._begun = asyncio.Event()  # a listener is set, or we ended the line
         self._ended = False
         params = _transport_params()
-        self._input = LivekitInput(params, line, tell)
+        self._input = LivekitInput(params, line, emit)
         self._output = LivekitOutput(params, line)
-        line.on_lost, line.on_restored = self._output.note_lost, self._tell_restored
+        line.on_lost, line.on_restored = self._output.note_lost, self._emit_restored
 
-    def tell_to(self, tell: Tell) -> None:
+    def tell_to(self, emit: Emit) -> None:
         """Report to the call once it exists, in place of the process."""
-        self._tell = tell
-        self._input.tell = tell
+        self._emit = emit
+        self._input.emit = emit
 
     def input(self) -> LivekitInput:
         """Return the processor that brings the caller's audio."""
@@ -99,12 +99,12 @@ class LivekitLeg(PlainLeg):
             TimeoutError: It never did.
         """
         if not self.line.answered.is_set():
-            self._tell(LegRinging(call_ref=self.facts.call_ref))
+            self._emit(LegRinging(call_ref=self.facts.call_ref))
         async with asyncio.timeout(ANSWER_S):
             await self.line.answered.wait()
             await self.line.usable.wait()
         after_s = self.line.clock() - self._began_at
-        self._tell(LegAnswered(call_ref=self.facts.call_ref, after_s=after_s))
+        self._emit(LegAnswered(call_ref=self.facts.call_ref, after_s=after_s))
 
     async def watch(self) -> None:
         """Return when the far end is gone; call `gone` first.
@@ -112,7 +112,7 @@ class LivekitLeg(PlainLeg):
         A callee who hangs up at once may be gone before a listener is set.
         """
         reason = await self.line.watch()
-        self._tell_end(reason, left_for=self.line.left_for)
+        self._emit_end(reason, left_for=self.line.left_for)
         with suppress(TimeoutError):
             async with asyncio.timeout(BEGIN_S):
                 await self._begun.wait()
@@ -148,28 +148,28 @@ class LivekitLeg(PlainLeg):
         """
         self._gone = None
         self._begun.set()
-        self._tell_end(reason, left_for=self.line.left_for or CLIENT_INITIATED)
+        self._emit_end(reason, left_for=self.line.left_for or CLIENT_INITIATED)
         try:
             if self._rooms is not None and self.line.watched.over != "line_ended":
                 await self._rooms.delete(self.line.place.room)
         except RoomsError as failed:
             logger.warning("{} was not closed: {}", self.line.place.room, failed)
-            self._tell(ProviderFailed(stage="transport", provider="livekit", error=str(failed)))
+            self._emit(ProviderFailed(stage="transport", provider="livekit", error=str(failed)))
             if self._rooms is not None:
                 self._rooms.delete_later(self.line.place.room)
         finally:
             await self.line.close()  # in every case: the line's watcher waits for this
 
-    def _tell_restored(self, after_s: float) -> None:
-        self._tell(LineRestored(after_s=after_s))
+    def _emit_restored(self, after_s: float) -> None:
+        self._emit(LineRestored(after_s=after_s))
         self._output.repeat_owed()
 
-    def _tell_end(self, reason: str, *, left_for: int) -> None:
+    def _emit_end(self, reason: str, *, left_for: int) -> None:
         if self._ended:
             return
         self._ended = True
         answered = self.line.answered.is_set()
-        self._tell(
+        self._emit(
             LegEnded(
                 call_ref=self.facts.call_ref,
                 outcome=outcome_of(left_for, answered=answered),

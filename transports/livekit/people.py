@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from bot import clock
 from calls.dialled import DialVerdict
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import ProviderFailed
 from calls.handover import Destination, Handover
 from calls.leg_events import LegEnded, LegOutcome, LegRinging
@@ -52,7 +52,7 @@ class LivekitPeople:
         trunk: The name of our trunk.
         our_number: What the person sees of a call to a SIP address.
         tasks: Owns the tasks that watch the legs.
-        tell: Receives the events of a call.
+        emit: Receives the events of a call.
     """
 
     rooms: LivekitRooms
@@ -61,7 +61,7 @@ class LivekitPeople:
     trunk: str
     our_number: str
     tasks: asyncio.TaskGroup
-    tell: Tell
+    emit: Emit
 
     async def call_person(self, to: Destination, *, ring_s: float) -> Leg | Handover:
         """Call a person; return their leg after they answer, or the result if they do not."""
@@ -71,7 +71,7 @@ class LivekitPeople:
         leg: LivekitLeg | None = None
         try:
             await line.open()  # first, so that the person is not answered by silence
-            self.tell(LegRinging(call_ref=room))
+            self.emit(LegRinging(call_ref=room))
             dialled = await self._dial(to, room, ring_s=ring_s)
             if not dialled.answered:
                 return self._not_reached(room, dialled)
@@ -80,10 +80,10 @@ class LivekitPeople:
             leg = self._leg(line)
             return leg  # noqa: TRY300 - `finally` checks `leg`
         except (LineError, ExchangeError, AlreadyDiallingError, TimeoutError) as error:
-            self._tell_failure(error)
+            self._emit_failure(error)
             return "failed"
         except aiohttp.ClientError as error:
-            self._tell_failure(error)
+            self._emit_failure(error)
             return "failed"
         finally:
             if leg is None:
@@ -115,7 +115,7 @@ class LivekitPeople:
         return OutboundCall(room=room, trunk_id=trunk_id, number=to.number, ring_s=ring_s)
 
     def _leg(self, line: LivekitLine) -> LivekitLeg:
-        leg = LivekitLeg(line, tell=self.tell, rooms=self.rooms)
+        leg = LivekitLeg(line, emit=self.emit, rooms=self.rooms)
         self.tasks.create_task(_watch(leg), name="watch a person's room")
         return leg
 
@@ -127,7 +127,7 @@ class LivekitPeople:
             sip_code=dialled.sip_code,
             reason=verdict.reason,
         )
-        self.tell(ended)
+        self.emit(ended)
         if verdict.reason == "declined":
             return "declined"
         return OUTCOMES.get(verdict.outcome, "failed")
@@ -141,9 +141,9 @@ class LivekitPeople:
         finally:
             await line.close()
 
-    def _tell_failure(self, error: Exception) -> None:
+    def _emit_failure(self, error: Exception) -> None:
         text = str(error) or type(error).__name__
-        self.tell(ProviderFailed(stage="transport", provider="livekit", error=text))
+        self.emit(ProviderFailed(stage="transport", provider="livekit", error=text))
 
 
 async def _watch(leg: LivekitLeg) -> None:

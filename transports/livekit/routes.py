@@ -19,7 +19,7 @@ from loguru import logger
 from pydantic import SecretStr
 
 from bot import clock
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import CallFailed, CallRefused, InputRefused, ProviderFailed
 from transports.livekit.dialling import dial_of
 from transports.livekit.leg import LivekitLeg
@@ -29,8 +29,8 @@ from transports.livekit.rooms import LivekitRooms, OpenRoom, RoomsError
 from transports.parked import Parked
 from transports.pool import SEAT_S, CallPool, HeldSeat, SwitchboardFullError, seat_for, take_seat
 
-MOST_BYTES: Final = 64 * 1024  # an event has about 2 kB
-MOST_AGE_S: Final = 60.0  # LiveKit repeats for some seconds; older events are stale
+MAX_BYTES: Final = 64 * 1024  # an event has about 2 kB
+MAX_AGE_S: Final = 60.0  # LiveKit repeats for some seconds; older events are stale
 KEPT_IDS: Final = 2_000  # a call makes about ten events
 
 
@@ -96,7 +96,7 @@ class WebhookReader:
         if event.id in self._seen:
             return _KNOWN
         self._remember(event.id)
-        if now_s - event.created_at > MOST_AGE_S:
+        if now_s - event.created_at > MAX_AGE_S:
             return _OLD
         by_phone = event.participant.kind == api.ParticipantInfo.SIP
         return RoomNews(
@@ -104,7 +104,7 @@ class WebhookReader:
         )
 
     def _refusal(self, body: bytes, token: str) -> WebhookRefusal | None:
-        if len(body) > MOST_BYTES:
+        if len(body) > MAX_BYTES:
             return _TOO_BIG
         try:
             claimed = base64.b64decode(self._verifier.verify(token).sha256 or "", validate=True)
@@ -158,7 +158,7 @@ class RoomAnswerer:
     reader: WebhookReader
     tasks: asyncio.TaskGroup
     pool: CallPool
-    tell: Tell
+    emit: Emit
     has_brief: Callable[[str], Awaitable[bool]]
     converse: Converse
     prefix: str
@@ -184,7 +184,7 @@ class RoomAnswerer:
         news = self.reader.read(await request.body(), proof, now_s=clock.utc_now().timestamp())
         if isinstance(news, WebhookRefusal):
             if news.status is not HTTPStatus.OK:  # repeated or late events are normal
-                self.tell(InputRefused(transport="livekit", reason=news.reason))
+                self.emit(InputRefused(transport="livekit", reason=news.reason))
             return Response(news.status.phrase, status_code=news.status, media_type="text/plain")
         if begins_call(news, self.prefix):
             self._begin(OpenRoom(sid=news.sid, name=news.room))
@@ -196,7 +196,7 @@ class RoomAnswerer:
             found = await self.rooms.occupied(self.prefix)
         except RoomsError as silent:
             if not self.unreachable:
-                self._tell_failure(silent)
+                self._emit_failure(silent)
             self.unreachable = True
             return
         self.unreachable = False
@@ -221,7 +221,7 @@ class RoomAnswerer:
                 with take_seat(self.pool, admitted.seat):
                     await self._answer(room)
         except Exception as broken:  # noqa: BLE001 - top of a call: only this call ends
-            self.tell(CallFailed(where="livekit_door", error=type(broken).__name__))
+            self.emit(CallFailed(where="livekit_door", error=type(broken).__name__))
             logger.opt(exception=broken).error("a telephone call ended with an internal error")
 
     async def _answer(self, room: OpenRoom) -> None:
@@ -253,16 +253,16 @@ class RoomAnswerer:
                 await asyncio.sleep(TRY_AGAIN_S)
             else:
                 return True
-        self._tell_failure(LineError(f"no room after {TRIES} tries"))
+        self._emit_failure(LineError(f"no room after {TRIES} tries"))
         return False
 
     async def _converse(self, room: OpenRoom, line: LivekitLine) -> None:
         dial_id = dial_of(room.name, self.prefix)
         if not await self.has_brief(dial_id):
-            self.tell(CallRefused(transport="livekit", reason="no_brief"))
+            self.emit(CallRefused(transport="livekit", reason="no_brief"))
             await self._close(room)  # rather than play another campaign's greeting
             return
-        leg = LivekitLeg(line, tell=self.tell, rooms=self.rooms, dial_id=dial_id)
+        leg = LivekitLeg(line, emit=self.emit, rooms=self.rooms, dial_id=dial_id)
         leg.parked = await self.parked.take(room.name)
         try:
             await self.converse(leg)
@@ -281,7 +281,7 @@ class RoomAnswerer:
                 await asyncio.sleep(LOOK_S)
             if not await self.rooms.is_free(room.name):
                 return
-        self.tell(CallRefused(transport="livekit", reason=reason))
+        self.emit(CallRefused(transport="livekit", reason=reason))
         await self._close(room)
 
     async def _close(self, room: OpenRoom) -> None:
@@ -289,11 +289,11 @@ class RoomAnswerer:
         try:
             await self.rooms.delete(room.name)
         except RoomsError as silent:
-            self._tell_failure(silent)
+            self._emit_failure(silent)
             self.pool.peers.give_back(_claim_on(room))
 
-    def _tell_failure(self, failed: Exception) -> None:
-        self.tell(ProviderFailed(stage="transport", provider="livekit", error=str(failed)))
+    def _emit_failure(self, failed: Exception) -> None:
+        self.emit(ProviderFailed(stage="transport", provider="livekit", error=str(failed)))
 
 
 def _claim_on(room: OpenRoom) -> str:

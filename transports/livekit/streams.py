@@ -20,7 +20,7 @@ from pipecat.processors.frame_processor import FrameDirection
 from pipecat.transports.base_input import BaseInputTransport
 from pipecat.transports.base_transport import TransportParams
 
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import InputRefused
 from transports.far_end import KEYS_CAP, KEYS_PER_S, FloodLimit
 from transports.livekit.line import LivekitLine
@@ -35,10 +35,10 @@ KEYS: Final = frozenset(item.value for item in KeypadEntry)
 class LivekitInput(BaseInputTransport):
     """Reads the caller's current track: a restart of the server creates another one."""
 
-    def __init__(self, params: TransportParams, line: LivekitLine, tell: Tell) -> None:
+    def __init__(self, params: TransportParams, line: LivekitLine, emit: Emit) -> None:
         super().__init__(params)
         self._line = line
-        self.tell = tell
+        self.emit = emit
         self._keys = FloodLimit(per_s=KEYS_PER_S, cap=KEYS_CAP)
         self._listening: asyncio.Task[None] | None = None
         self._pressing: set[asyncio.Task[None]] = set()
@@ -115,9 +115,9 @@ class LivekitInput(BaseInputTransport):
         if not self._line.answered.is_set():
             return
         if key not in KEYS:
-            self.tell(InputRefused(transport="livekit", reason="unknown_key"))
+            self.emit(InputRefused(transport="livekit", reason="unknown_key"))
         elif not await self._keys.take(1):
-            self.tell(InputRefused(transport="livekit", reason="keys_faster_than_fingers"))
+            self.emit(InputRefused(transport="livekit", reason="keys_faster_than_fingers"))
         else:
             await self.push_frame(InputDTMFFrame(button=KeypadEntry(key)))
 
@@ -185,7 +185,7 @@ class LivekitOutput(RepeatingOutput):
         await self.owed.write(frame.audio)
         if not frame.interruptible:
             self._kept_until_s = self._written_s
-        self._tell_played()
+        self._emit_played()
         return True
 
     def note_lost(self) -> None:
@@ -218,7 +218,7 @@ class LivekitOutput(RepeatingOutput):
         """The seconds of our sound that have left the library's queue."""
         return max(0.0, self._written_s - self._line.source.queued_duration)
 
-    def _tell_played(self) -> None:
+    def _emit_played(self) -> None:
         """Correct the playing times: sound that waited for a lost server was not played then."""
         more_s = self._sent_s - self._told_s
         if self.line_end is not None and more_s > 0:

@@ -61,7 +61,7 @@ class LocalLeg(PlainLeg):
             audio_out_end_silence_secs=0,
         )
         card, self._lost = card or SoundCard(), asyncio.Event()
-        self._input = _Microphone(params, card, self._lost, self._tell_gone)
+        self._input = _Microphone(params, card, self._lost, self._emit_gone)
         self._output = _Loudspeaker(params, card, self._lost)
         self._input.guard = self._output.guard = guard
 
@@ -97,7 +97,7 @@ class LocalLeg(PlainLeg):
 
     async def put_down(self) -> None:
         """Hang up as the person."""
-        await self._tell_gone("caller_hung_up")
+        await self._emit_gone("caller_hung_up")
 
     async def hang_up(self, reason: str = "") -> None:
         """Release the devices."""
@@ -105,7 +105,7 @@ class LocalLeg(PlainLeg):
         await self._input.close()
         await self._output.close()
 
-    async def _tell_gone(self, reason: str) -> None:
+    async def _emit_gone(self, reason: str) -> None:
         gone, self._gone = self._gone, None
         if gone:
             await gone(reason)
@@ -119,7 +119,7 @@ class _Microphone(BaseInputTransport):
         self._loop = asyncio.get_running_loop()
         self._device = card.microphone(self._heard, _setter(self._loop, lost))
         self._device_lost = lost
-        self._tell_gone = gone
+        self._emit_gone = gone
         self.guard: EchoGuard | None = None
         self._peak = 0
         self._watching: asyncio.Task[None] | None = None
@@ -178,7 +178,7 @@ class _Microphone(BaseInputTransport):
 
     async def _watch(self) -> None:
         await self._device_lost.wait()
-        await self._tell_gone("device_lost")
+        await self._emit_gone("device_lost")
 
 
 class _Loudspeaker(LegOutput):

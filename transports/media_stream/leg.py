@@ -11,9 +11,9 @@ from pipecat.transports.websocket.fastapi import (
     FastAPIWebsocketTransport,
 )
 
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import ProviderFailed
-from calls.handover import LONGEST_RING_S, RESULT_S, Destination, Handover, RingTrouble
+from calls.handover import MAX_RING_S, RESULT_S, Destination, Handover, RingTrouble
 from transports.key_tones import key_tones
 from transports.leg import Gone, LegFacts, PlainLeg
 from transports.media_stream.input import StreamInput
@@ -39,7 +39,7 @@ class StreamTransport(FastAPIWebsocketTransport):
             audio_out_end_silence_secs=0,  # the last mark tells when the last word was played
             # Pending speech waits for another stream longer than Pipecat lets a write wait, and
             # longer still while a person is rung for a caller who has no stream yet.
-            audio_out_write_timeout_secs=line.returns_within_s + LONGEST_RING_S + SPARE_S,
+            audio_out_write_timeout_secs=line.returns_within_s + MAX_RING_S + SPARE_S,
             serializer=StreamSerializer(line.stream),
             allowed_origins=[],  # a carrier is no browser and sends no Origin
         )
@@ -55,14 +55,14 @@ class StreamTransport(FastAPIWebsocketTransport):
             await gone(reason)
 
         self.add_event_handler("on_gone", call)
-        self._line.tell_gone = self._tell_gone
+        self._line.emit_gone = self._emit_gone
 
     def renew(self, websocket: WebSocket, stream_id: str) -> None:
         """Switch both directions to another stream."""
         self._line.renew(websocket, stream_id)
         self._client._websocket = websocket  # noqa: SLF001 - Pipecat has no word for it
 
-    async def _tell_gone(self, reason: str) -> None:
+    async def _emit_gone(self, reason: str) -> None:
         # Pipecat runs handlers in the transport's own tasks, and a handler may end the very task
         # that noticed.
         await self._call_event_handler("on_gone", reason)
@@ -129,7 +129,7 @@ class StreamLeg(PlainLeg):
         websocket: Accepted; this leg is its only user from here on.
         call: The carrier's information about the call.
         stream: The stream and its carrier's dialect.
-        tell: Takes events about refused messages. A key is a frame, reported by its reader.
+        emit: Takes events about refused messages. A key is a frame, reported by its reader.
         clock: Monotonic seconds.
         control: For a hang-up; without it, the socket is closed instead.
         patience: How long to wait for the line.
@@ -143,7 +143,7 @@ class StreamLeg(PlainLeg):
         call: CarriedCall,
         stream: Stream,
         *,
-        tell: Tell,
+        emit: Emit,
         clock: Callable[[], float],
         control: CallControl | None = None,
         patience: LinePatience | None = None,
@@ -167,13 +167,13 @@ class StreamLeg(PlainLeg):
         self._result_unknown = False  # the result is unknown, and the caller has not returned
         self._unanswered = False  # the order has not been confirmed
         self._line = StreamLine(
-            websocket, stream, tell=tell, clock=clock, patience=patience or LinePatience()
+            websocket, stream, emit=emit, clock=clock, patience=patience or LinePatience()
         )
         self._transport = StreamTransport(websocket, self._line)
 
-    def tell_to(self, tell: Tell) -> None:
+    def tell_to(self, emit: Emit) -> None:
         """Report refused messages to the call, now that it exists."""
-        self._line.tell = tell
+        self._line.emit = emit
 
     def input(self) -> StreamInput:
         """Return the processor that brings the caller's audio."""
@@ -269,7 +269,7 @@ class StreamLeg(PlainLeg):
         if self._control is not None and not over:
             error = await self._control.complete(self.facts.call_ref)
             if error is not None:
-                self._tell_failure(error)
+                self._emit_failure(error)
         await close(self._line.socket.websocket, NORMAL)
 
     async def _ring_for(self, to: Destination, ring: RingOrder, *, ring_s: float) -> Handover:
@@ -295,7 +295,7 @@ class StreamLeg(PlainLeg):
         before = self._line.socket
         trouble = await ring(self.facts.call_ref, to, ring_s=ring_s)
         if trouble is not None:
-            self._tell_failure(trouble.words)
+            self._emit_failure(trouble.words)
             if not trouble.may_ring or not await self._shows(came):
                 return "failed"
         if self._line.stream.dialect.outlives_redirect and self._line.socket is before:
@@ -317,6 +317,6 @@ class StreamLeg(PlainLeg):
             ended.cancel()
         return socket.over.is_set() or came.done()
 
-    def _tell_failure(self, error: str) -> None:
+    def _emit_failure(self, error: str) -> None:
         failed = ProviderFailed(stage="transport", provider=self.facts.transport, error=error)
-        self._line.tell(failed)
+        self._line.emit(failed)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from fastapi import WebSocket
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import InputRefused
 from transports.media_stream.stream import Stream
 from transports.owed_sound import SentSound
@@ -82,7 +82,7 @@ class Marks:
 
 
 STALLED_S: Final = 5.0  # media arrives every 20 ms, also in silence: without any the line is dead
-MOST_KINDS: Final = 32  # of refused messages; a carrier's error codes are kinds of their own
+MAX_KINDS: Final = 32  # of refused messages; a carrier's error codes are kinds of their own
 CLOSE_S: Final = 1.0  # for the far end to answer our close; a dead one never does
 HUNG_UP: Final = "caller_hung_up"
 LOST: Final = "connection_lost"
@@ -181,9 +181,9 @@ class StreamLine:
         absence: Of a caller whose stream is over.
         sent: Sound that another stream would have to play first.
         quiet: Set while all marked audio has been played.
-        tell: Takes events about refused messages.
+        emit: Takes events about refused messages.
         on_played: Gets the additional seconds that the far end has played.
-        tell_gone: Reports once why the far end is gone, without waiting for the consequences.
+        emit_gone: Reports once why the far end is gone, without waiting for the consequences.
             `None`
             if there is no listener yet, as before a call begins on the line.
         gone_for: Why nothing that is sent reaches the caller any more; `None` if it does.
@@ -194,17 +194,17 @@ class StreamLine:
         websocket: WebSocket,
         stream: Stream,
         *,
-        tell: Tell,
+        emit: Emit,
         clock: Callable[[], float],
         patience: LinePatience,
     ) -> None:
         self.socket = StreamSocket(websocket)
         self.stream = stream
-        self.tell = tell
+        self.emit = emit
         self.clock = clock
         self.stalled_s = patience.stalled_s
         self.returns_within_s = patience.returns_within_s
-        self.tell_gone: Callable[[str], Awaitable[None]] | None = None
+        self.emit_gone: Callable[[str], Awaitable[None]] | None = None
         self.on_played: Callable[[float], Awaitable[None]] | None = None
         self.marks = Marks()
         self.quiet = asyncio.Event()
@@ -269,9 +269,9 @@ class StreamLine:
             self.gone_for = reason
             self.quiet.set()
             self.up.set()
-        if not self._told_gone and self.tell_gone is not None:
+        if not self._told_gone and self.emit_gone is not None:
             self._told_gone = True
-            await self.tell_gone(self.gone_for)
+            await self.emit_gone(self.gone_for)
 
     @property
     def may_come_back(self) -> bool:
@@ -292,9 +292,9 @@ class StreamLine:
 
     def refused(self, reason: str) -> None:
         """Report a refused message, once for each kind and call."""
-        if reason not in self._told and len(self._told) < MOST_KINDS:
+        if reason not in self._told and len(self._told) < MAX_KINDS:
             self._told.add(reason)
-            self.tell(InputRefused(transport=self.stream.dialect.carrier, reason=reason))
+            self.emit(InputRefused(transport=self.stream.dialect.carrier, reason=reason))
 
 
 async def close(websocket: WebSocket, code: int) -> None:

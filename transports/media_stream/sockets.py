@@ -112,7 +112,7 @@ class MediaSockets:
             websocket,
             call,
             stream,
-            tell=self.host.tell,
+            emit=self.host.emit,
             clock=self.host.clock,
             control=self.control,
             patience=self.patience,
@@ -128,7 +128,7 @@ class MediaSockets:
                     # Silence is better than another campaign's greeting.
                     if self.end:
                         await self.end(admitted.call.call_ref)
-                    host.tell(CallRefused(transport=carrier, reason="no_brief"))
+                    host.emit(CallRefused(transport=carrier, reason="no_brief"))
                     return
                 leg.parked = await Parked(host.pool, carrier).take(leg.facts.call_ref)
                 await host.answer(leg)
@@ -136,13 +136,13 @@ class MediaSockets:
         except SwitchboardFullError:
             await close(websocket, TRY_LATER)
         except Exception as broken:  # noqa: BLE001 - top of a call: only this call ends
-            host.tell(CallFailed(where=f"{carrier}_door", error=type(broken).__name__))
+            host.emit(CallFailed(where=f"{carrier}_door", error=type(broken).__name__))
             logger.opt(exception=broken).error("a telephone call ended with an internal error")
         finally:
             await close(websocket, NORMAL)
 
     async def _send_away(self, websocket: WebSocket, refusal: Refusal) -> None:
-        self.host.tell(InputRefused(transport=self.dialect.carrier, reason=refusal.reason))
+        self.host.emit(InputRefused(transport=self.dialect.carrier, reason=refusal.reason))
         await close(websocket, refusal.close_code or POLICY)
 
     async def _first_words(self, websocket: WebSocket) -> tuple[Started, AdmittedStream] | Refusal:

@@ -20,7 +20,7 @@ from transports.media_stream.messages import Codec, Dialect, Fields
 
 LEAD_S: Final = 0.3  # ahead of the ear: a stall of 0.15 s plus the way there causes no gap
 
-MOST_HZ: Final = 16_000  # Silero knows 8 and 16 kHz (pipecat/audio/vad/silero.py)
+MAX_HZ: Final = 16_000  # Silero knows 8 and 16 kHz (pipecat/audio/vad/silero.py)
 
 
 class GatheredAudio:
@@ -116,7 +116,7 @@ class Stream:
     @property
     def rate_hz(self) -> int:
         """The pipeline's rate: the carrier's, up to the VAD's limit."""
-        return min(self.ours.rate_hz, MOST_HZ)
+        return min(self.ours.rate_hz, MAX_HZ)
 
     @property
     def lead_s(self) -> float:

@@ -85,7 +85,7 @@ def _is_token(text: str) -> bool:
 # `Kept` has everything that another process needs to resume a call.
 
 CALL_S: Final = 4 * 3600.0  # Twilio's own limit of a call
-MOST_BEGINNINGS: Final = 3  # attempts for a stream that dies before its call begins
+MAX_BEGINNINGS: Final = 3  # attempts for a stream that dies before its call begins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -333,7 +333,7 @@ class StreamTokens:
     ) -> StreamPass | TurnedAway:
         if not news_id or news_id != kept.news_id:
             kept = replace(kept, beginnings=kept.beginnings + 1, news_id=news_id)
-        if kept.beginnings > MOST_BEGINNINGS:
+        if kept.beginnings > MAX_BEGINNINGS:
             return TurnedAway.OVER
         await self.returns.keep(kept)  # for other webhooks on this loss, while waiting for a seat
         given = await self._begin(call, kept, within_s=SEAT_S)
@@ -349,7 +349,7 @@ class StreamTokens:
         if not isinstance(admitted, HeldSeat):
             if await self.returns.find(call.call_ref) is not None:
                 return TurnedAway.GOES_ON  # perhaps it holds the missing seat
-            self._host.tell(CallRefused(transport=self._carrier, reason=admitted.reason))
+            self._host.emit(CallRefused(transport=self._carrier, reason=admitted.reason))
             leaving = admitted.reason == DRAINING and call.direction == "inbound"
             return TurnedAway.LEAVING if leaving else TurnedAway.NO_SEAT
         await self.returns.keep(kept)

@@ -10,9 +10,9 @@ from urllib.parse import parse_qsl
 from fastapi import APIRouter, Request, Response
 
 from bot.clock import Clock
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import InputRefused
-from calls.leg_progress import LegFact, LegProgress, StatusCallback
+from calls.leg_progress import LegEvent, LegProgress, StatusCallback
 from transports.leg import Leg
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.messages import is_id
@@ -21,7 +21,7 @@ from transports.pool import CallPool, PoolLocks
 MAX_WEBHOOK_BYTES: Final = 64 * 1024  # a voice webhook has 1 to 3 kB
 MAX_FIELDS: Final = 200  # of a form; a webhook has about twenty
 WEBHOOK_S: Final = 5.0
-MOST_WORD_CHARS: Final = 64  # of a carrier's word, and of our dial id
+MAX_WORD_CHARS: Final = 64  # of a carrier's word, and of our dial id
 
 HasBrief: TypeAlias = Callable[[str], Awaitable[bool]]
 """Returns whether an agent can talk in the call of this dial, or of no dial."""
@@ -38,7 +38,7 @@ class CarrierHost:
         addresses: Scheme, host and perhaps a path for which a carrier may sign a webhook. The first
             is unique to this server, and is the one given to carriers.
         answer: Runs a call on a leg until it ends; raises `SwitchboardFullError`.
-        tell: Receives the events, such as refusals.
+        emit: Receives the events, such as refusals.
         clock: Monotonic seconds.
         pool: Holds a seat from a call's first webhook to its end.
         has_brief: `None` without campaigns.
@@ -46,7 +46,7 @@ class CarrierHost:
 
     addresses: tuple[str, ...]
     answer: Callable[[Leg], Awaitable[None]]
-    tell: Tell
+    emit: Emit
     clock: Clock
     pool: CallPool
     has_brief: HasBrief | None = None
@@ -78,11 +78,11 @@ class Webhooks:
     """Reads the webhooks of one carrier, and refuses what is too big, malformed or unsigned."""
 
     carrier: str
-    tell: Tell
+    emit: Emit
 
     def refuse(self, reason: str, status: HTTPStatus) -> Response:
         """Report a refused webhook; return an answer without details."""
-        self.tell(InputRefused(transport=self.carrier, reason=reason))
+        self.emit(InputRefused(transport=self.carrier, reason=reason))
         return _plain(status)
 
     async def body(self, request: Request) -> bytes | Response:
@@ -152,7 +152,7 @@ def _plain(status: HTTPStatus) -> Response:
 
 def dial_id_of(request: Request) -> str:
     """Return our id of a dial, from the URL that the carrier got; empty if there is none."""
-    return request.query_params.get("dial", "")[:MOST_WORD_CHARS]
+    return request.query_params.get("dial", "")[:MAX_WORD_CHARS]
 
 
 def call_in(form: Mapping[str, str], *, call_ref: str, dial_id: str = "") -> CarriedCall:
@@ -183,7 +183,7 @@ class StatusCallbacks:
         self._carrier = carrier
         self._locks = PoolLocks(host.pool.peers)
 
-    async def take(self, said: StatusCallback, *, place_of: str = "") -> Sequence[LegFact]:
+    async def take(self, said: StatusCallback, *, place_of: str = "") -> Sequence[LegEvent]:
         """Emit and return the new events of an authenticated callback.
 
         Args:
@@ -192,7 +192,7 @@ class StatusCallbacks:
         """
         facts, _ = await self._move(said, place_of or said.call_ref)
         for fact in facts:
-            self._host.tell(fact)
+            self._host.emit(fact)
         return facts
 
     async def is_over(self, call_ref: str) -> bool:
@@ -202,7 +202,7 @@ class StatusCallbacks:
 
     async def _move(
         self, said: StatusCallback, kept_by: str
-    ) -> tuple[Sequence[LegFact], LegProgress]:
+    ) -> tuple[Sequence[LegEvent], LegProgress]:
         place, key_values = f"{self._carrier} progress {kept_by}", self._host.pool.key_values
         async with self._locks.hold(place):
             kept, now = await key_values.take(place), self._host.clock()

@@ -41,7 +41,7 @@ from transports.plivo.rest import STATUS_PATH, VOICE_PATH, PlivoRest, call_of, e
 from transports.rest import dial_error, number_of
 
 PAGE: Final = 20  # Plivo's largest page
-MOST_RING_S: Final = 600
+MAX_RING_S: Final = 600
 CALLS: Final = "Call/"
 QUEUED: Final = {"status": "queued"}
 LIVE: Final = {"status": "live"}
@@ -207,7 +207,7 @@ class PlivoCarrier:
             "ring_method": "POST",
             "hangup_url": status,
             "hangup_method": "POST",
-            "ring_timeout": max(1, min(MOST_RING_S, round(request.patience_s))),
+            "ring_timeout": max(1, min(MAX_RING_S, round(request.patience_s))),
         }
         if self.machine:
             fields |= {

@@ -24,7 +24,7 @@ from transports.media_stream.tokens import (
     xml,
 )
 from transports.media_stream.webhooks import (
-    MOST_WORD_CHARS,
+    MAX_WORD_CHARS,
     CarrierHost,
     StatusCallbacks,
     Webhooks,
@@ -44,7 +44,7 @@ from transports.plivo.dialect import (
     transfer_url,
 )
 from transports.plivo.rest import STATUS_PATH, VOICE_PATH, PlivoRest, ending_of
-from transports.plivo.signature import MOST_NONCE_CHARS, is_signed, signed_text
+from transports.plivo.signature import MAX_NONCE_CHARS, is_signed, signed_text
 from transports.pool import KeyValues
 
 # Transfer orders, kept in the worker pool until Plivo asks for them, once.
@@ -116,11 +116,11 @@ def plivo_callback(form: Mapping[str, str], *, ref: str) -> StatusCallback:
     if is_over(form):
         status = ending_of(status, code)
     return StatusCallback(
-        call_ref=form["CallUUID"][:MOST_WORD_CHARS],
+        call_ref=form["CallUUID"][:MAX_WORD_CHARS],
         ref=ref,
         status=status,
         answered_by=_answerer(form),
-        reason=code[:MOST_WORD_CHARS] if status == "failed" else "",
+        reason=code[:MAX_WORD_CHARS] if status == "failed" else "",
     )
 
 
@@ -176,7 +176,7 @@ class PlivoRoutes:
             STATUS_PATH: self._status,
         }
         self.router = APIRouter()
-        Webhooks("plivo", host.tell).add_forms(
+        Webhooks("plivo", host.emit).add_forms(
             self.router, answers, read=read_form, is_signed=self._is_signed, call_key="CallUUID"
         )
         MediaSockets(
@@ -229,7 +229,7 @@ class PlivoRoutes:
 
     def _is_signed(self, request: Request, path: str, form: Form) -> bool:
         nonce = request.headers.get("x-plivo-signature-v3-nonce", "")
-        if not nonce or len(nonce) > MOST_NONCE_CHARS:
+        if not nonce or len(nonce) > MAX_NONCE_CHARS:
             return False
         proofs = request.headers.get("x-plivo-signature-v3", "")
         texts = (

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import parse_qsl
 
-MOST_NONCE_CHARS: Final = 128
-MOST_PROOF_CHARS: Final = 1024
+MAX_NONCE_CHARS: Final = 128
+MAX_PROOF_CHARS: Final = 1024
 
 
 def signed_text(url: str, query: str, form: Mapping[str, str], nonce: str) -> str:
@@ -37,6 +37,6 @@ def is_signed(token: str, text: str, proofs: str) -> bool:
     """Return whether one of the comma-separated proofs is the text's signature with this token."""
     digest = hmac.new(token.encode(), text.encode(), hashlib.sha256).digest()
     right = base64.b64encode(digest).decode()
-    if len(proofs) > MOST_PROOF_CHARS or not proofs.isascii():
+    if len(proofs) > MAX_PROOF_CHARS or not proofs.isascii():
         return False
     return any(hmac.compare_digest(right, word.strip()) for word in proofs.split(","))

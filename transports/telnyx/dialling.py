@@ -37,12 +37,12 @@ from transports.media_stream.messages import is_id, part, text
 from transports.rest import dial_error
 from transports.telnyx.dialect import MAX_REF_CHARS
 from transports.telnyx.events import answerer_of, end_of, ref_of, state_of
-from transports.telnyx.rest import LEAST_RING_S, MOST_RING_S, TelnyxAnswer, TelnyxRest
+from transports.telnyx.rest import MAX_RING_S, MIN_RING_S, TelnyxAnswer, TelnyxRest
 
 VOICE_PATH: Final = "/telnyx/voice"
-MOST_PAGES: Final = 25  # of active calls, twenty each
+MAX_PAGES: Final = 25  # of active calls, twenty each
 EVENTS_A_PAGE: Final = 250
-MOST_NESTED: Final = 4
+MAX_NESTED: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +155,7 @@ class TelnyxCarrier:
             "webhook_url_method": "POST",
             "client_state": state_of(request.dial_id),
             "command_id": request.dial_id,
-            "timeout_secs": max(LEAST_RING_S, min(MOST_RING_S, round(request.patience_s))),
+            "timeout_secs": max(MIN_RING_S, min(MAX_RING_S, round(request.patience_s))),
             "answering_machine_detection": self.machine or "disabled",
         }
         placed = _record(_data(await self.rest.ask("POST", "calls", fields=fields)))
@@ -177,7 +177,7 @@ class TelnyxCarrier:
         """Return the live call of a dial; `None` if there is none."""
         path = f"connections/{quote(self.connection_id, safe='')}/active_calls"
         query: list[tuple[str, str]] = []
-        for _ in range(MOST_PAGES):
+        for _ in range(MAX_PAGES):
             told = await self.rest.ask("GET", path, query=query) or {}
             calls = _listed(told)
             for call in calls:
@@ -240,7 +240,7 @@ def _by_events(events: Sequence[tuple[str, dict[str, Any]]]) -> TelnyxRecord | N
 
 def _news(metadata: object, depth: int = 0) -> dict[str, Any] | None:
     """Return the event's payload, wherever it is in the metadata."""
-    if not isinstance(metadata, dict) or depth > MOST_NESTED:
+    if not isinstance(metadata, dict) or depth > MAX_NESTED:
         return None
     fields = cast("dict[str, Any]", metadata)
     call_id = fields.get("call_control_id")

@@ -16,7 +16,7 @@ from calls.leg_progress import StatusCallback
 from transports.media_stream.messages import text
 from transports.rest import number_of
 
-MOST_REF_CHARS: Final = 64  # of our own id of a dial, and of a word of Telnyx
+MAX_REF_CHARS: Final = 64  # of our own id of a dial, and of a word of Telnyx
 MARK: Final = "dial "  # prefix of it in the state of a leg that we placed
 HANDED_ON: Final = "handed on "  # prefix of a call's state while a person is rung for its caller
 CALLER: Final = "caller"  # the state of an inbound call, after that prefix
@@ -118,7 +118,7 @@ def is_handed_on(client_state: object) -> bool:
 def ref_of(client_state: object) -> str:
     """Return our own id of the dial from a leg's state; empty if we did not place it."""
     state = state_text(client_state).removeprefix(HANDED_ON)
-    return state.removeprefix(MARK)[:MOST_REF_CHARS] if state.startswith(MARK) else ""
+    return state.removeprefix(MARK)[:MAX_REF_CHARS] if state.startswith(MARK) else ""
 
 
 def state_text(client_state: object) -> str:
@@ -164,7 +164,7 @@ def progress_in(
         status=status,
         sip_code=sip_code,
         answered_by=answerer,
-        reason=text(payload, "hangup_cause")[:MOST_REF_CHARS],
+        reason=text(payload, "hangup_cause")[:MAX_REF_CHARS],
         cost=cost,
     )
 

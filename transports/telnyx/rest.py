@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from transports.rest import NO_ANSWER, RestClient
 
 API_URL: Final = "https://api.telnyx.com"
-LEAST_RING_S: Final = 5
-MOST_RING_S: Final = 600
+MIN_RING_S: Final = 5
+MAX_RING_S: Final = 600
 ASKED: Final = 2  # times: an unanswered command is repeated, but is carried out only once
 TelnyxAnswer: TypeAlias = dict[str, Any]
 """The JSON of an answer: the result is in `data`."""
@@ -95,7 +95,7 @@ class TelnyxRest:
         """
         fields = {
             "to": number,
-            "timeout_secs": max(LEAST_RING_S, min(MOST_RING_S, round(ring_s))),
+            "timeout_secs": max(MIN_RING_S, min(MAX_RING_S, round(ring_s))),
             "client_state": base64.b64encode(own_state.encode()).decode(),
             "target_leg_client_state": base64.b64encode(state.encode()).decode(),
             "command_id": f"transfer-{once}",

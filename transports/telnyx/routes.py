@@ -91,14 +91,14 @@ class TelnyxStreams:
         error = await self.rest.complete(call_id)
         if error is None:
             return OK
-        self._tell(error)
+        self._emit(error)
         return LATER
 
     def answer(self, command: str, status: int) -> Response:
         """Return the answer to a webhook: Telnyx should repeat it if Telnyx itself failed."""
         if status == HTTPStatus.OK:
             return OK
-        self._tell(f"{command} answered {status}" if status else f"{command} not answered")
+        self._emit(f"{command} answered {status}" if status else f"{command} not answered")
         return LATER if _passes(status) else OK
 
     async def _start(self, call_id: str, given: StreamPass, once: str) -> int:
@@ -125,8 +125,8 @@ class TelnyxStreams:
             await self.tokens.returns.keep(kept)  # for the repeated webhook
         return ended
 
-    def _tell(self, error: str) -> None:
-        self.host.tell(ProviderFailed(stage="transport", provider="telnyx", error=error))
+    def _emit(self, error: str) -> None:
+        self.host.emit(ProviderFailed(stage="transport", provider="telnyx", error=error))
 
 
 def _passes(status: int) -> bool:
@@ -161,7 +161,7 @@ class TelnyxRoutes:
         patience: LinePatience | None = None,
     ) -> None:
         self._key, self._rest, self._utc_s = key, rest, utc_s
-        self._webhooks = Webhooks("telnyx", host.tell)
+        self._webhooks = Webhooks("telnyx", host.emit)
         self._tokens = tokens = StreamTokens(host, "telnyx", patience or LinePatience())
         self._transfers = TelnyxTransfers(host.pool, rest)
         self._streams = TelnyxStreams(
@@ -227,7 +227,7 @@ class TelnyxRoutes:
         """Act on a webhook about the leg of a person who is rung for a caller."""
         outcome = handed_on(event, text(payload, "hangup_cause"))
         if outcome is not None or event == PICKED_UP:
-            await self._transfers.tell(ring, outcome)
+            await self._transfers.emit(ring, outcome)
         return OK
 
     async def _of_dial(

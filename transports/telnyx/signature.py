@@ -13,7 +13,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 TOLERANCE_S: Final = 300.0  # as in Telnyx's own package
-MOST_DIGITS: Final = 12
+MAX_DIGITS: Final = 12
 KEY_BYTES: Final = 32
 
 
@@ -38,7 +38,7 @@ def signature_trouble(
         now: Seconds since 1970.
     """
     stamp = headers.get("telnyx-timestamp", "")
-    if not (stamp.isascii() and stamp.isdecimal() and len(stamp) <= MOST_DIGITS):
+    if not (stamp.isascii() and stamp.isdecimal() and len(stamp) <= MAX_DIGITS):
         return "wrong_signature"
     try:
         proof = base64.b64decode(headers.get("telnyx-signature-ed25519", ""), validate=True)

@@ -20,7 +20,7 @@ MORE_S: Final = 5.0  # after the ringing, for the webhook to arrive
 BRIDGED_S: Final = 2.0  # chosen: for the webhook about the connection, which may be lost
 PICKED_UP: Final = "call.answered"
 MARK: Final = "person "  # before the ring's id, in the state of the rung leg
-MOST_CONNECTED: Final = 1000  # chosen: our part ends within seconds
+MAX_CONNECTED: Final = 1000  # chosen: our part ends within seconds
 
 # Causes of `call.hangup`, from developers.telnyx.com.
 OUTCOMES: Final[Mapping[str, Handover]] = {
@@ -104,21 +104,21 @@ class TelnyxTransfers:
         except TimeoutError:
             if not waiting.picked_up:
                 return "no_answer"
-        await self.tell(ring, "connected")
+        await self.emit(ring, "connected")
         return "connected"
 
     def is_connected(self, call_ref: str) -> bool:
         """Return whether a caller was connected with a person, as far as this process remembers."""
         return call_ref in self._connected
 
-    async def tell(self, ring: str, outcome: Handover | None) -> None:
+    async def emit(self, ring: str, outcome: Handover | None) -> None:
         """Pass the result on to the task that waits for it; `None` for an answer only."""
         await self._pool.peers.ask_all(QUESTION, ring=ring, outcome=outcome)
 
     async def _settle(self, asked: Mapping[str, Any]) -> None:
         if asked["outcome"] == "connected":
             self._connected[asked["ring"].partition(" ")[0]] = None
-            if len(self._connected) > MOST_CONNECTED:
+            if len(self._connected) > MAX_CONNECTED:
                 del self._connected[next(iter(self._connected))]
         waiting = self._waiting.get(asked["ring"])
         if waiting is None:

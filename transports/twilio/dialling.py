@@ -28,7 +28,7 @@ from transports.dialling import (
     remember,
 )
 from transports.rest import number_of
-from transports.twilio.rest import MOST_RING_S, STATUS_PATH, TwilioRest
+from transports.twilio.rest import MAX_RING_S, STATUS_PATH, TwilioRest
 from transports.twilio.webhook import VOICE_PATH
 
 EVENTS: Final = ("initiated", "ringing", "answered", "completed")
@@ -100,7 +100,7 @@ class TwilioCarrier:
             ("From", self.number),
             ("Url", f"{self.rest.public_url}{VOICE_PATH}?{ref}"),
             ("Method", "POST"),
-            ("Timeout", str(max(1, min(MOST_RING_S, round(request.patience_s))))),
+            ("Timeout", str(max(1, min(MAX_RING_S, round(request.patience_s))))),
             ("StatusCallback", status),
             ("StatusCallbackMethod", "POST"),
             *(("StatusCallbackEvent", event) for event in EVENTS),

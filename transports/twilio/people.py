@@ -13,7 +13,7 @@ from loguru import logger
 from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
 
 from bot.clock import Clock
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import ProviderFailed
 from calls.handover import Destination, Handover
 from calls.leg_events import LegAnswered, LegEnded, LegOutcome, LegRinging
@@ -81,7 +81,7 @@ class TwilioPeople:
     rest: TwilioRest
     our_number: str
     socket_url: str  # of a media socket in this process
-    tell: Tell
+    emit: Emit
     clock: Clock
     called: dict[str, _Called] = field(default_factory=dict)
 
@@ -94,10 +94,10 @@ class TwilioPeople:
         waiting = self.called[token] = _Called(called=to.number, placing=placing)
         try:
             waiting.sid = await asyncio.shield(placing)
-            self.tell(LegRinging(call_ref=waiting.sid))
+            self.emit(LegRinging(call_ref=waiting.sid))
             outcome = await self._outcome(waiting, ring_s + MORE_S)
         except ServiceError as error:
-            self._tell_failure(error, "the person was not called")
+            self._emit_failure(error, "the person was not called")
             outcome = "failed"
         except asyncio.CancelledError:
             await asyncio.shield(self._give_up(waiting))
@@ -105,11 +105,11 @@ class TwilioPeople:
         finally:
             del self.called[token]
         if outcome is None:
-            self.tell(LegAnswered(call_ref=waiting.sid, after_s=self.clock() - began_at))
+            self.emit(LegAnswered(call_ref=waiting.sid, after_s=self.clock() - began_at))
             return waiting.picked_up.result()
         await self._end(waiting)
         ended = OUTCOME_OF.get(outcome, "failed")
-        self.tell(LegEnded(call_ref=waiting.sid, outcome=ended, reason=outcome))
+        self.emit(LegEnded(call_ref=waiting.sid, outcome=ended, reason=outcome))
         return outcome
 
     async def take(self, token: str, started: Started, websocket: WebSocket) -> None:
@@ -121,7 +121,7 @@ class TwilioPeople:
             websocket,
             CarriedCall(call_ref=started.call_sid, called=waiting.called, direction="outbound"),
             MediaStream(dialect=TWILIO, stream_id=started.stream_sid, ours=MULAW, theirs=MULAW),
-            tell=self.tell,
+            emit=self.emit,
             clock=self.clock,
             control=self.rest,
         )
@@ -159,7 +159,7 @@ class TwilioPeople:
         except ServiceError:
             error = await self.rest.complete(waiting.sid)
             if error is not None:
-                self.tell(ProviderFailed(stage="transport", provider="twilio", error=error))
+                self.emit(ProviderFailed(stage="transport", provider="twilio", error=error))
 
     async def _place(self, number: str, token: str, *, ring_s: float) -> str:
         """Place a call and return its id; never repeated, because two telephones might ring."""
@@ -214,14 +214,14 @@ class TwilioPeople:
             shown = await self.rest.ask("GET", f"Calls/{quote(waiting.sid, safe='')}")
         except ServiceError as error:
             if not waiting.unseen:  # otherwise there would be one event per second
-                self._tell_failure(error, "cannot check whether the call still rings")
+                self._emit_failure(error, "cannot check whether the call still rings")
             waiting.unseen = True
             return None
         return OUTCOMES.get(str(shown.get("status")))
 
-    def _tell_failure(self, error: ServiceError, what: str) -> None:
+    def _emit_failure(self, error: ServiceError, what: str) -> None:
         logger.warning("{}: {}", what, error)
-        self.tell(ProviderFailed(stage="transport", provider="twilio", error=str(error)))
+        self.emit(ProviderFailed(stage="transport", provider="twilio", error=str(error)))
 
 
 class PersonLeg(StreamLeg):

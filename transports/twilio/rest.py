@@ -24,7 +24,7 @@ from transports.rest import ASK_S, RestClient, basic_auth
 
 AFTER_PATH: Final = "/twilio/after"
 STATUS_PATH: Final = "/twilio/status"
-MOST_RING_S: Final = 600
+MAX_RING_S: Final = 600
 _FATES: Final[Mapping[str, Handover]] = {
     "completed": "connected",
     "answered": "connected",
@@ -52,7 +52,7 @@ def dial_twiml(to: Destination, *, ring_s: float, public_url: str) -> str:
         refer.sip(to.number)
         answer.append(refer)
         return str(answer)
-    timeout = max(5, min(MOST_RING_S, round(ring_s)))
+    timeout = max(5, min(MAX_RING_S, round(ring_s)))
     dial = Dial(action=action, timeout=timeout, answer_on_bridge=True)
     dial.number(
         to.number,

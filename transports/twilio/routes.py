@@ -23,7 +23,7 @@ from transports.media_stream.tokens import (
     reply,
 )
 from transports.media_stream.webhooks import (
-    MOST_WORD_CHARS,
+    MAX_WORD_CHARS,
     CarrierHost,
     StatusCallbacks,
     Webhooks,
@@ -48,13 +48,13 @@ def twilio_callback(form: Mapping[str, str], *, ref: str) -> StatusCallback:
     """
     sip, judged = form.get("SipResponseCode", ""), form.get("MachineDetectionDuration", "")
     return StatusCallback(
-        call_ref=form["CallSid"][:MOST_WORD_CHARS],
+        call_ref=form["CallSid"][:MAX_WORD_CHARS],
         ref=ref,
         status=form.get("CallStatus", ""),
         sip_code=int(sip) if _is_number(sip) else None,
-        answered_by=form.get("AnsweredBy", "")[:MOST_WORD_CHARS],
+        answered_by=form.get("AnsweredBy", "")[:MAX_WORD_CHARS],
         judged_after_s=int(judged) * _MILLISECOND if _is_number(judged) else 0.0,
-        reason=form.get("ErrorCode", "")[:MOST_WORD_CHARS],
+        reason=form.get("ErrorCode", "")[:MAX_WORD_CHARS],
     )
 
 
@@ -91,7 +91,7 @@ class TwilioRoutes:
         self._tokens = StreamTokens(host, "twilio", patience or LinePatience())
         self._progress = StatusCallbacks(host, "twilio")
         self.router = APIRouter()
-        Webhooks("twilio", host.tell).add_forms(
+        Webhooks("twilio", host.emit).add_forms(
             self.router,
             {VOICE_PATH: self._voice, AFTER_PATH: self._after, STATUS_PATH: self._status},
             read=read_form,

@@ -16,7 +16,7 @@ from loguru import logger
 from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 from pipecat.transports.smallwebrtc.request_handler import IceCandidate
 
-from calls.entry import Tell
+from calls.entry import Emit
 from transports.far_end import FloodLimit, Quiet
 from transports.leg import Clock
 from transports.webrtc import ice_restart
@@ -42,19 +42,19 @@ class BrowserConnection(SmallWebRTCConnection):
     """One browser's connection, from its offer to the end of its call."""
 
     def __init__(
-        self, *, tell: Tell, clock: Clock, ice_servers: Sequence[RTCIceServer] = ()
+        self, *, emit: Emit, clock: Clock, ice_servers: Sequence[RTCIceServer] = ()
     ) -> None:
         """Wait for an offer.
 
         Args:
-            tell: Takes events about refused messages.
+            emit: Takes events about refused messages.
             clock: Monotonic seconds.
             ice_servers: Servers to reach us through; the first STUN and the first TURN count.
         """
         # Before Pipecat's own, which sets up the listeners.
         self._settled = asyncio.Event()
         self.quiet = Quiet(clock)  # time without sound or messages from the browser
-        self.page = PageMessages(tell=tell, heard=self.quiet.note)
+        self.page = PageMessages(emit=emit, heard=self.quiet.note)
         self._theirs: IceNames | None = None
         self._patches = FloodLimit(per_s=PATCHES_PER_S, cap=PATCHES_CAP)
         self._candidates_left = MAX_CANDIDATES

@@ -87,8 +87,8 @@ class WebrtcLeg(PlainLeg):
             await asyncio.sleep(LOOK_EVERY_S)
             missing_s = 0.0 if self._connection.is_connected() else missing_s + LOOK_EVERY_S
             if (broken_s := self._broken_s()) >= DOUBT_S:
-                self._tell(LineRestored(after_s=broken_s))
-        await self._tell_gone("line_lost")
+                self._emit(LineRestored(after_s=broken_s))
+        await self._emit_gone("line_lost")
 
     def _broken_s(self) -> float:
         """Return the length of the silence before the browser's latest sign of life."""
@@ -98,14 +98,14 @@ class WebrtcLeg(PlainLeg):
     async def _hear(self, said: PageKey | EarMeasured) -> None:
         """Handle the page's messages: a key is treated like a telephone's."""
         if isinstance(said, EarMeasured):
-            self._tell(said)
+            self._emit(said)
             return
         await self.input().push_frame(InputDTMFFrame(button=KeypadEntry(said.key)))
 
-    def _tell(self, event: Event) -> None:
+    def _emit(self, event: Event) -> None:
         end = self.output().line_end
-        if end is not None and end.tell is not None:
-            end.tell(event)
+        if end is not None and end.emit is not None:
+            end.emit(event)
 
     def greet_with(self, message: dict[str, Any]) -> None:
         """Send this first, as soon as the page listens."""
@@ -143,9 +143,9 @@ class WebrtcLeg(PlainLeg):
         self._connected.set()
 
     async def _on_disconnected(self, _transport: Any, _client: Any) -> None:
-        await self._tell_gone("caller_hung_up")
+        await self._emit_gone("caller_hung_up")
 
-    async def _tell_gone(self, reason: str) -> None:
+    async def _emit_gone(self, reason: str) -> None:
         gone, self._gone = self._gone, None
         if gone:
             await gone(reason)

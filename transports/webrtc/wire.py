@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 
 from pipecat.transports.smallwebrtc.connection import SIGNALLING_TYPE
 
-from calls.entry import Tell
+from calls.entry import Emit
 from calls.events import InputRefused
 from calls.leg_events import EarMeasured
 from transports.far_end import KEYS_CAP, KEYS_PER_S, FloodLimit
@@ -26,7 +26,7 @@ MAX_MESSAGE_CHARS: Final = 1000  # a ping has 20, a measurement 150
 RECEIVERS: Final = 3  # Pipecat knows a microphone, a camera and a screen
 KEYS: Final = frozenset("0123456789*#")
 MAX_TURN: Final = 100_000
-LONGEST_S: Final = 10.0  # a browser's buffer holds a second or two; more is implausible
+MAX_S: Final = 10.0  # a browser's buffer holds a second or two; more is implausible
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def _number(fields: dict[str, Any], name: str) -> float | None:
     value = fields.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    if not 0 <= value <= LONGEST_S or not math.isfinite(value):
+    if not 0 <= value <= MAX_S or not math.isfinite(value):
         return None
     return round(float(value), 4)
 
@@ -117,15 +117,15 @@ class PageMessages:
         hear: Takes keys and measurements; until it is set they are dropped.
     """
 
-    def __init__(self, *, tell: Tell, heard: Callable[[], None]) -> None:
+    def __init__(self, *, emit: Emit, heard: Callable[[], None]) -> None:
         """Start with nothing received.
 
         Args:
-            tell: Takes events about refused messages.
+            emit: Takes events about refused messages.
             heard: Called for every accepted message.
         """
         self.hear: Hear | None = None
-        self._tell = tell
+        self._emit = emit
         self._heard = heard
         self._told: set[str] = set()
         self._all = FloodLimit(per_s=MESSAGES_PER_S, cap=MESSAGES_CAP)
@@ -149,7 +149,7 @@ class PageMessages:
         """Report a refused message, once for each reason."""
         if reason not in self._told:
             self._told.add(reason)
-            self._tell(InputRefused(transport="webrtc", reason=reason))
+            self._emit(InputRefused(transport="webrtc", reason=reason))
 
     async def _pass_on(self, said: PageKey | EarMeasured | ForPipecat) -> None:
         match said:

@@ -77,7 +77,7 @@ def read_dial(text: str) -> DialVerb | None:
 
 
 NAME: Final = "a caller"  # a voice that none of the lab's providers has
-PATIENCE_S: Final = 25.0  # for the agent to speak
+TIMEOUT_S: Final = 25.0  # for the agent to speak
 BEEP_S: Final = 0.5
 BEEP_HZ: Final = 1000  # 3GPP and most mailboxes: a single tone of about 1 kHz
 QUIET_S: Final = 0.9
@@ -108,18 +108,18 @@ async def behave(call: Carrier, callee: Callee) -> None:
 
 async def _talk(call: Carrier, callee: Callee) -> None:
     for line in callee.lines:
-        await call.listen(quiet_s=QUIET_S, within_s=PATIENCE_S)
+        await call.listen(quiet_s=QUIET_S, within_s=TIMEOUT_S)
         await call.say(spoken(line, call.rate_hz))
     if callee.leaves_after_s is not None:
         since_s = call.now_s
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             while not any(at > since_s for at in call.heard_at):
                 if call.ended.is_set():
                     return
                 await asyncio.sleep(0.05)
         await asyncio.sleep(callee.leaves_after_s)
     else:
-        await call.listen(quiet_s=QUIET_S, within_s=PATIENCE_S)
+        await call.listen(quiet_s=QUIET_S, within_s=TIMEOUT_S)
     await call.hang_up()
 
 

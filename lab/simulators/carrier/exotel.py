@@ -35,8 +35,8 @@ from lab.simulators.carrier.webhook import (
 )
 from lab.simulators.clock import utc_now
 
-LEAST_BYTES: Final = 3200
-MOST_BYTES: Final = 100 * 1024
+MIN_BYTES: Final = 3200
+MAX_BYTES: Final = 100 * 1024
 STEP_BYTES: Final = 320
 
 
@@ -107,7 +107,7 @@ class ExotelManner(CarrierManner):
 
     def play(self, sound: bytes) -> Order:
         """Return the order to play a piece that does not break up."""
-        if not LEAST_BYTES <= len(sound) <= MOST_BYTES or len(sound) % STEP_BYTES:
+        if not MIN_BYTES <= len(sound) <= MAX_BYTES or len(sound) % STEP_BYTES:
             return Complaint(f"a chunk of {len(sound)} bytes")
         return PlayOrder(sound)
 
@@ -132,7 +132,7 @@ def exotel_call(caller: str = "+15005550006", called: str = "+15005550100") -> P
 
 PRICE: Final = "1.500"  # chosen: for any answered call, in the account's currency
 RATE_HZ: Final = 8000  # the default, if the address asks for no other
-MOST_RING_S: Final = 45.0  # chosen: the order does not say, and networks give up about then
+MAX_RING_S: Final = 45.0  # chosen: the order does not say, and networks give up about then
 
 
 @dataclass(slots=True, kw_only=True)
@@ -178,26 +178,26 @@ class ExotelExchange(Exchange[ExotelDial]):
 
     def _ring_s(self, placed: ExotelDial) -> float:
         del placed
-        return MOST_RING_S
+        return MAX_RING_S
 
     def _manner(self, placed: ExotelDial) -> GivenStream:
         return GivenStream(placed.order["StreamUrl"])
 
     async def _report_ringing(self, placed: ExotelDial) -> None:
-        await self._tell(placed, "ringing")
+        await self._emit(placed, "ringing")
 
     async def _report_answer(self, placed: ExotelDial) -> None:
-        await self._tell(placed, "answered")
+        await self._emit(placed, "answered")
 
     async def _report_end(self, placed: ExotelDial, callee: Callee, fate: End) -> None:
         del callee
         placed.status = "completed" if fate == "answered" else fate
         placed.ended = utc_now()
-        await self._tell(placed, "terminal")
+        await self._emit(placed, "terminal")
         await asyncio.sleep(self.billed_after_s)
         placed.price = PRICE if placed.answered else "0.000"
 
-    async def _tell(self, placed: ExotelDial, event: str) -> None:
+    async def _emit(self, placed: ExotelDial, event: str) -> None:
         url = placed.order.get("StatusCallback")
         if url is None or self.server is None or event in self.silent or event not in placed.events:
             return
@@ -259,8 +259,8 @@ def described(dial: ExotelDial) -> dict[str, Any]:
 # code reads it (HTTP 403, "TRAI NDNC" in the message).
 
 NUMBER: Final = re.compile(r"\+[1-9]\d{6,14}")
-MOST_URL_CHARS: Final = 600
-MOST_CUSTOM_CHARS: Final = 128
+MAX_URL_CHARS: Final = 600
+MAX_CUSTOM_CHARS: Final = 128
 EVENTS: Final = frozenset({"answered", "terminal", "ringing"})
 EVENTS_FIELD: Final = "StatusCallbackEvents[]"
 
@@ -337,9 +337,9 @@ def _wrong(order: Mapping[str, str], events: frozenset[str]) -> str:
     wrongs = {
         "From": not NUMBER.fullmatch(order.get("From", "")),
         "CallerId": not order.get("CallerId"),
-        "StreamUrl": not url.startswith(("ws://", "wss://")) or len(url) > MOST_URL_CHARS,
+        "StreamUrl": not url.startswith(("ws://", "wss://")) or len(url) > MAX_URL_CHARS,
         "StreamType": order.get("StreamType") != "bidirectional",
-        "CustomField": len(order.get("CustomField", "")) > MOST_CUSTOM_CHARS,
+        "CustomField": len(order.get("CustomField", "")) > MAX_CUSTOM_CHARS,
         "StatusCallbackEvents": not events <= EVENTS,
     }
     return next((f"{name} parameter is invalid" for name, wrong in wrongs.items() if wrong), "")

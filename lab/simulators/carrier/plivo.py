@@ -93,12 +93,12 @@ class PlivoSwitch:
             return told | {"DialStatus": status, "DialHangupCause": cause}
         told |= {"DialBLegUUID": secrets.token_hex(16)}
         for action in ("answer", "connected"):
-            await self._tell(session, verb, _news(form, told, action), server)
+            await self._emit(session, verb, _news(form, told, action), server)
         await asyncio.sleep(callee.talk_s)
-        await self._tell(session, verb, _news(form, told, "hangup"), server)
+        await self._emit(session, verb, _news(form, told, "hangup"), server)
         return told | {"DialStatus": "completed", "DialHangupCause": "NORMAL_CLEARING"}
 
-    async def _tell(
+    async def _emit(
         self,
         session: aiohttp.ClientSession,
         verb: DialVerb,
@@ -161,7 +161,7 @@ CODES: Final = {
     "audio/x-l16;rate=8000": plain_code(8000),
     "audio/x-l16;rate=16000": plain_code(16000),
 }
-MOST_HEADER_BYTES: Final = 512
+MAX_HEADER_BYTES: Final = 512
 IN_ORDER: Final = 1000  # RFC 6455, 7.4.1
 
 
@@ -338,7 +338,7 @@ class PlivoManner(CarrierManner):
         pairs = dict(word.split("=", 1) for word in headers.split(",") if word)
         plain = all(item.isascii() and item.isalnum() for pair in pairs.items() for item in pair)
         wanted = (stream.get("bidirectional"), stream.get("contentType"))
-        if wanted != ("true", self._content_type) or not plain or len(headers) > MOST_HEADER_BYTES:
+        if wanted != ("true", self._content_type) or not plain or len(headers) > MAX_HEADER_BYTES:
             raise NotConnectedError(status=200, said=f"a stream that cannot be: {stream.attrib}")
         keeps = stream.get("keepCallAlive") == "true" and redirect is not None
         return Twiml(

@@ -97,7 +97,7 @@ class PlivoExchange(Exchange[PlivoDial]):
             placed.given_up.set()
             return
         placed.place = "live"
-        await self._tell(placed, "ring_url", "Ring", "ringing")
+        await self._emit(placed, "ring_url", "Ring", "ringing")
 
     async def _report_answer(self, placed: PlivoDial) -> None:
         placed.status = "in-progress"
@@ -133,11 +133,11 @@ class PlivoExchange(Exchange[PlivoDial]):
             "TotalCost": placed.total,
         }
         told |= {"Machine": "true"} if placed.machine else {}
-        await self._tell(placed, "hangup_url", "Hangup", cause.status, **told)
+        await self._emit(placed, "hangup_url", "Hangup", cause.status, **told)
         await asyncio.sleep(self.recorded_after_s)
         placed.place = "record"
 
-    async def _tell(
+    async def _emit(
         self, placed: PlivoDial, address: str, event: str, status: str, **more: str
     ) -> None:
         placed.status = status

@@ -36,7 +36,7 @@ from lab.simulators.carrier.webhook import (
 from lab.simulators.clock import utc_now
 
 NUMBER: Final = re.compile(r"\+[1-9]\d{6,14}")
-MOST_TWIML_CHARS: Final = 4000
+MAX_TWIML_CHARS: Final = 4000
 # The names of statuses in the REST interface.
 EVENTS: Final[Mapping[str, str]] = {
     "queued": "",
@@ -308,7 +308,7 @@ class CarrierRest(LoopbackServer, OrderIntake):
 
     async def _redirect(self, call: Carrier, twiml: str) -> web.Response:
         verb = read_dial(twiml)
-        if verb is None or len(twiml) > MOST_TWIML_CHARS:
+        if verb is None or len(twiml) > MAX_TWIML_CHARS:
             return _refusal(400, 21218, "Invalid TwiML")
 
         async def hand_on(

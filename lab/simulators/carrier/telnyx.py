@@ -110,7 +110,7 @@ class TelnyxAccount(LoopbackServer):
             "Content-Type": "application/json",
         }
 
-    async def tell(
+    async def emit(
         self, session: aiohttp.ClientSession, url: str, event: str, payload: dict[str, Any]
     ) -> None:
         """Post an event of a call.
@@ -189,14 +189,14 @@ class TelnyxAccount(LoopbackServer):
         }
         with suppress(NotConnectedError, aiohttp.ClientError):  # nothing follows from a refusal
             async with aiohttp.ClientSession() as session:
-                await self.tell(session, self._webhook, "call.initiated", leg)
+                await self.emit(session, self._webhook, "call.initiated", leg)
                 if ends == "answered":
-                    await self.tell(session, self._webhook, "call.answered", leg)
-                    await self.tell(session, self._webhook, "call.bridged", leg)
+                    await self.emit(session, self._webhook, "call.answered", leg)
+                    await self.emit(session, self._webhook, "call.bridged", leg)
                     return
                 await asyncio.sleep(float(fields["timeout_secs"]) if ends == "timeout" else 0.0)
                 over = leg | {"hangup_cause": ends}
-                await self.tell(session, self._webhook, "call.hangup", over)
+                await self.emit(session, self._webhook, "call.hangup", over)
 
 
 def _was_given(
@@ -232,11 +232,11 @@ class TelnyxManner(CarrierManner):
     ) -> Twiml:
         """Report the call, wait to be answered, report that, and wait for the stream command."""
         url = f"{server.base_url}/telnyx/voice"
-        await self.account.tell(session, url, "call.initiated", self.payload(phone))
+        await self.account.emit(session, url, "call.initiated", self.payload(phone))
         action, fields = await self.account.asked(phone.call_sid, "answer", "reject")
         if action == "reject":
             raise NotConnectedError(status=200, said=fields["cause"])
-        await self.account.tell(session, url, "call.answered", self.payload(phone))
+        await self.account.emit(session, url, "call.answered", self.payload(phone))
         action, fields = await self.account.asked(phone.call_sid, "streaming_start", "hangup")
         if action == "hangup":
             raise NotConnectedError(status=200, said="hung up")
@@ -269,7 +269,7 @@ class TelnyxManner(CarrierManner):
         url = f"{server.base_url}/telnyx/voice"
         reason = {"failure_reason": "connection_failed", "stream_id": phone.stream_sid}
         with suppress(NotConnectedError):  # the event was refused: the call goes on anyway
-            await self.account.tell(session, url, "streaming.failed", self.payload(phone) | reason)
+            await self.account.emit(session, url, "streaming.failed", self.payload(phone) | reason)
         _, fields = await self.account.asked(
             phone.call_sid, "streaming_start", number=number, within_s=None
         )

@@ -117,7 +117,7 @@ class DialManner(TelnyxManner):
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
     ) -> Twiml:
         """Report the answer, and wait for the stream command."""
-        await self._exchange.tell(self._placed, "call.answered")
+        await self._exchange.emit(self._placed, "call.answered")
         asked = self.account.asked(phone.call_sid, "streaming_start", "hangup")
         action, fields = await asked
         if action == "hangup":
@@ -173,7 +173,7 @@ class TelnyxExchange(Exchange[TelnyxPlaced], OrderIntake):
         return DialManner(self, placed, codec=self._codec)
 
     async def _report_ringing(self, placed: TelnyxPlaced) -> None:
-        await self.tell(placed, "call.initiated", state="bridging")
+        await self.emit(placed, "call.initiated", state="bridging")
 
     async def _judge(self, placed: TelnyxPlaced, callee: Callee) -> None:
         means = placed.order.get("answering_machine_detection", "disabled")
@@ -183,7 +183,7 @@ class TelnyxExchange(Exchange[TelnyxPlaced], OrderIntake):
         premium = means == "premium"
         result = (PREMIUM if premium else STANDARD).get(callee.answered_by, "not_sure")
         event = f"call.machine.{'premium.' if premium else ''}detection.ended"
-        await self.tell(placed, event, result=result)
+        await self.emit(placed, event, result=result)
 
     async def _report_end(self, placed: TelnyxPlaced, callee: Callee, fate: End) -> None:
         placed.ended = utc_now()
@@ -193,13 +193,13 @@ class TelnyxExchange(Exchange[TelnyxPlaced], OrderIntake):
         if callee.sip_code is not None and in_time and fate not in ("answered", "canceled"):
             cause, sip_code = "call_rejected", str(callee.sip_code)  # its word for any unusual end
         said = {"hangup_cause": cause, "sip_hangup_cause": sip_code, "hangup_source": "callee"}
-        await self.tell(placed, "call.hangup", state="hangup", **said)
+        await self.emit(placed, "call.hangup", state="hangup", **said)
         if self.tells_cost and placed.answered:
             await asyncio.sleep(self.billed_after_s)
             total = f"{math.ceil(placed.lasted_s / 60) * PRICE:.5f}"
-            await self.tell(placed, "call.cost", status="valid", total_cost=total)
+            await self.emit(placed, "call.cost", status="valid", total_cost=total)
 
-    async def tell(self, placed: TelnyxPlaced, event: str, **more: str) -> None:
+    async def emit(self, placed: TelnyxPlaced, event: str, **more: str) -> None:
         """Record an event, and send it to the order's address."""
         payload = placed.payload(**_state(self.account, placed), **more)
         data = {"event_type": event, "payload": payload, "record_type": "event"}
@@ -215,7 +215,7 @@ class TelnyxExchange(Exchange[TelnyxPlaced], OrderIntake):
         placed.told.append(noted)
         if not self.mute:
             async with web_session() as session:
-                await self.account.tell(session, placed.order["webhook_url"], event, payload)
+                await self.account.emit(session, placed.order["webhook_url"], event, payload)
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
         if refused := self.account.turned_away(request):

@@ -37,7 +37,7 @@ LANGUAGES: Final = frozenset({
 TRUTHS: Final = {"true": True, "false": False}
 DEFAULT_ENDPOINT_S: Final = 0.01  # the specification's default
 # The recogniser needs a longer pause than Deepgram's 10 ms to distinguish a stop from an end.
-SHORTEST_ENDPOINT_S: Final = 0.3
+MIN_ENDPOINT_S: Final = 0.3
 UTTERANCE_END_MIN_S: Final = 1.0  # deepgram-docs, "Utterance End"
 
 
@@ -84,7 +84,7 @@ class Query:
         return HearingSettings(
             encoding="linear16" if file_hz else self.encoding or "linear16",
             rate_hz=file_hz or self.rate_hz or 16_000,
-            endpoint_s=self.endpoint_s and max(self.endpoint_s, SHORTEST_ENDPOINT_S),
+            endpoint_s=self.endpoint_s and max(self.endpoint_s, MIN_ENDPOINT_S),
             grammar=grammar,
             alternatives=self.alternatives,
         )

@@ -173,15 +173,15 @@ class Sender:
             case faults.Garbage():
                 await self._ws.send_str(GARBAGE)
             case faults.Alive() if out.heard is not None:
-                await self._tell(dataclasses.replace(out, heard=_without_words(out.heard)))
+                await self._emit(dataclasses.replace(out, heard=_without_words(out.heard)))
             case faults.Stall(after_words=limit) if self._shown.since_fault >= limit:
                 await self._say_nothing(out)
             case faults.Cut(after_words=limit) | faults.Stall(after_words=limit) if out.heard:
                 await self._tell_at_most(out, out.heard, limit=limit)
             case faults.Duplicate():
-                await self._tell(out, times=2)
+                await self._emit(out, times=2)
             case _:
-                await self._tell(out)
+                await self._emit(out)
         if out.last:
             await self._ws.close(code=1000)
             raise StreamOver("done")
@@ -192,15 +192,15 @@ class Sender:
         if out.last:  # a mute server does not send a close either
             while isinstance(self._fault(), faults.Silent | faults.Stall):  # noqa: ASYNC110 - by time
                 await asyncio.sleep(POLL_S)
-            await self._tell(out)
+            await self._emit(out)
 
     async def _tell_at_most(self, out: Outgoing, heard: HeardAudio, *, limit: int) -> None:
         room = self._shown.room(limit)
         if len(heard.words) > room:  # the words that still fit, as a result that may change
             heard = dataclasses.replace(heard, words=heard.words[:room], what="interim")
-        await self._tell(dataclasses.replace(out, heard=heard))
+        await self._emit(dataclasses.replace(out, heard=heard))
 
-    async def _tell(self, out: Outgoing, *, times: int = 1) -> None:
+    async def _emit(self, out: Outgoing, *, times: int = 1) -> None:
         message = out.event
         if out.heard is not None:
             final = out.heard.what != "interim"

@@ -217,11 +217,11 @@ class DeepgramSocket:
     async def _listen(self) -> None:
         try:
             async for heard in self._ears.results():
-                await self._tell(heard)
+                await self._emit(heard)
         except EarsError as wrong:
             await self._sender.put(event=error(description=str(wrong)), last=True)
 
-    async def _tell(self, heard: HeardAudio) -> None:
+    async def _emit(self, heard: HeardAudio) -> None:
         query = self._teller.query
         match heard.what:
             case "speech_started":

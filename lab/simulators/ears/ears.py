@@ -23,7 +23,7 @@ from lab.simulators.ears.heard import HeardAudio, HearingSettings
 # directions are a stream's number, a kind, a length and that many bytes.
 
 HEADER: Final = struct.Struct("<IBI")  # stream, kind, length of the content
-LONGEST_BYTES: Final = 1 << 24
+MAX_BYTES: Final = 1 << 24
 
 
 class WorkerMessage(IntEnum):
@@ -163,7 +163,7 @@ class Ears:
                 stdout=asyncio.subprocess.PIPE,
                 cwd=_ROOT,
                 start_new_session=True,  # Ctrl-C is for the lab
-                limit=LONGEST_BYTES,
+                limit=MAX_BYTES,
             )
             self._reader = asyncio.get_running_loop().create_task(self._read(self._process))
 

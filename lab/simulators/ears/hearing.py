@@ -195,7 +195,7 @@ class VoiceGate:
 ONSET: Final = (4, 5)  # this many voiced frames of the last few
 BEFORE_FRAMES: Final = 20  # 0.4 s: the onset's 0.1 s and the soft sound before it
 SETTLE_FRAMES: Final = 8  # 0.16 s: just before the 0.2 s after which clients flush
-LONGEST_FRAMES: Final = 500  # 10 s
+MAX_FRAMES: Final = 500  # 10 s
 VOICED_FRAMES: Final = 5  # 0.1 s: a click, or an opening microphone, has less
 QUIET_RMS: Final = 1500.0  # of the loudest 20 ms; a quieter caller is amplified to it: measured
 STRETCHED_S: Final = 1.2  # the longest word of the domain ("appointment") takes 0.8 s at 120 wpm
@@ -367,7 +367,7 @@ class Hearing:
             utterance.settle()
         if self._quiet == self._endpoint_frames:
             yield self._final(utterance.settle(), what="final", endpoint=True)
-        elif len(utterance) >= LONGEST_FRAMES:
+        elif len(utterance) >= MAX_FRAMES:
             yield self._final(utterance.settle(), what="final", endpoint=False)
 
     def _interim(self) -> Iterator[HeardAudio]:
@@ -377,11 +377,11 @@ class Hearing:
             if silent * FRAME_S >= QUIET_FINAL_S:
                 yield self._final((), what="final", endpoint=False)
             elif told_s >= QUIET_INTERIM_S:
-                yield self._tell(())
+                yield self._emit(())
         elif told_s >= INTERIM_S:
-            yield self._tell(self._utterance.words())
+            yield self._emit(self._utterance.words())
 
-    def _tell(self, words: tuple[RecognisedWord, ...]) -> HeardAudio:
+    def _emit(self, words: tuple[RecognisedWord, ...]) -> HeardAudio:
         self._told_at = self._frames
         start_s = round(self._final_until * FRAME_S, 3)
         return HeardAudio(what="interim", start_s=start_s, end_s=self._now_s, words=words)

@@ -162,13 +162,13 @@ class KnownHearing:
     def _interim(self) -> Iterator[HeardAudio]:
         if self._speaking:
             if self._now_s - self._told_at_s >= INTERIM_S:
-                yield self._tell(self._words())
+                yield self._emit(self._words())
         elif self._now_s - self._final_until_s >= QUIET_FINAL_S:
             yield self._final(what="final", endpoint=False)
         elif self._now_s - self._told_at_s >= QUIET_INTERIM_S:
-            yield self._tell(())
+            yield self._emit(())
 
-    def _tell(self, words: tuple[RecognisedWord, ...]) -> HeardAudio:
+    def _emit(self, words: tuple[RecognisedWord, ...]) -> HeardAudio:
         self._told_at_s = self._now_s
         return HeardAudio(
             what="interim", start_s=self._final_until_s, end_s=self._now_s, words=words

@@ -20,7 +20,7 @@ from lab.simulators.pace import Tempo
 from lab.simulators.schedule import Window
 from lab.simulators.server import abort
 
-MOST_ON_A_PAGE: Final = 100  # HubSpot's own limit for lists
+MAX_ON_A_PAGE: Final = 100  # HubSpot's own limit for lists
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ def page_of(
 ) -> tuple[Sequence[KnownPerson], str]:
     """Return a page of contacts after a mark, and the next mark; empty after the last page."""
     begin = int(after) if after.isdecimal() else 0
-    size = min(int(limit), MOST_ON_A_PAGE) if limit.isdecimal() else MOST_ON_A_PAGE
+    size = min(int(limit), MAX_ON_A_PAGE) if limit.isdecimal() else MAX_ON_A_PAGE
     until = begin + max(1, size)
     return people[begin:until], str(until) if until < len(people) else ""
 

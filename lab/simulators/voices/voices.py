@@ -33,7 +33,7 @@ def lab_engine() -> Espeak:
 AUDIBLE: Final = 300  # of 32767 (-41 dBFS); chosen: below it a word's end counts as its pause
 ALONE: Final = 1.4  # speed factor: a word alone would otherwise take twice as long as in a sentence
 APART_S: Final = 0.04  # chosen: between words that are spoken alone; shorter than any pause
-SHORTEST_WORD_S: Final = 0.01  # chosen: two word events closer than this are one spoken unit
+MIN_WORD_S: Final = 0.01  # chosen: two word events closer than this are one spoken unit
 
 
 class UnknownLanguageError(ValueError):
@@ -218,7 +218,7 @@ def _words(
 ) -> tuple[LabWord, ...]:
     """Give every token its place, also those that espeak-ng joins ("of the") or skips."""
     tokens = [(match.start(), match.group()) for match in re.finditer(r"\S+", text)]
-    starts = _starts(tokens, events, apart=round(SHORTEST_WORD_S * rate_hz))
+    starts = _starts(tokens, events, apart=round(MIN_WORD_S * rate_hz))
     ends = [*(sample for _, sample in starts[1:]), len(samples)]
     last = [*(index for index, _ in starts[1:]), len(tokens)]
     words: list[LabWord] = []

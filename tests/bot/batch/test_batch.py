@@ -16,7 +16,7 @@ from bot.health.policies import build_availability
 from calls.events import Event
 from fallbacks.availability import AvailabilityTable
 from fallbacks.breaker import State
-from fallbacks.facts import AttemptFailed, RetriesExhausted, RetryPlanned, RungChosen
+from fallbacks.events import AttemptFailed, RetriesExhausted, RetryPlanned, RungChosen
 from fallbacks.failure import Kind, PermanentError, ServiceError, TransientError
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.record import Request
@@ -71,7 +71,7 @@ class Bench:
         settings = Settings.model_validate({"stages": stages, **tree})
         self.availability: AvailabilityTable = build_availability(settings, clock.monotonic())
         self.told: list[Event] = []
-        self.batch = Batch.of(settings, availability=self.availability, tell=self.told.append)
+        self.batch = Batch.of(settings, availability=self.availability, emit=self.told.append)
 
     def failures(self) -> list[tuple[str, Kind]]:
         return [

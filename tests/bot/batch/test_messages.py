@@ -74,7 +74,7 @@ async def written(
     mine: Callable[[], bool] = lambda: True,
 ) -> list[Event]:
     told: list[Event] = []
-    async with keep_messages_written(folder, ear.transcribe, mine=mine, tell=told.append):
+    async with keep_messages_written(folder, ear.transcribe, mine=mine, emit=told.append):
         await asyncio.sleep(for_s)
     return told
 
@@ -145,7 +145,7 @@ async def test_a_message_erased_during_transcription_leaves_no_words(tmp_path: P
         assert unlink_all([str(path)]).count == 1
         return found
 
-    async with keep_messages_written(tmp_path, forget_meanwhile, mine=lambda: True, tell=[].append):
+    async with keep_messages_written(tmp_path, forget_meanwhile, mine=lambda: True, emit=[].append):
         await asyncio.sleep(LOOK_S)
 
     assert not path.with_suffix(".text.json").exists()

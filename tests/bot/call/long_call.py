@@ -21,7 +21,7 @@ from tests.lab.simulators.near_ears import bring_near
 from transports.loopback.leg import LoopbackLeg
 
 RATE_HZ = 16_000
-PATIENCE_S = 30.0  # far longer than any answer
+TIMEOUT_S = 30.0  # far longer than any answer
 CONTEXT_TOKENS = 500  # so that the call is summarised again and again, and not only at its end
 
 
@@ -63,7 +63,7 @@ class LongCall:
 
     async def until(self, met: Callable[[], object]) -> None:
         """Wait until the told events meet a condition."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             while not met():
                 self.ear.heard.clear()
                 await self.ear.heard.wait()

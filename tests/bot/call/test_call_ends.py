@@ -93,12 +93,12 @@ class BriefLeg(LoopbackLeg):
     steps = 0
 
     def on_gone(self, gone: Gone) -> None:
-        async def tell() -> None:
+        async def emit() -> None:
             for _ in range(self.steps):
                 await asyncio.sleep(0)
             await gone("caller_hung_up")
 
-        self.telling = asyncio.create_task(tell())
+        self.telling = asyncio.create_task(emit())
 
 
 def recorded() -> LoopbackLeg:

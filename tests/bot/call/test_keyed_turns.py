@@ -8,7 +8,7 @@ import pytest
 
 from bot.call.call import Call
 from calls.events import AnswerHeard, BargedIn, TranscriptFinal, TurnDecided
-from fallbacks.facts import HeldTheLine
+from fallbacks.events import HeldTheLine
 from lab.callers import caller_says
 from tests.bot.judged_call import JudgedCall, listening
 

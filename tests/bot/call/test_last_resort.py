@@ -22,7 +22,7 @@ from calls.events import (
     Event,
     MessageLeft,
 )
-from fallbacks.facts import HeldTheLine, StageExhausted, StepTaken
+from fallbacks.events import HeldTheLine, StageExhausted, StepTaken
 from lab.recording import read
 from lab.simulators.schedule import parse_windows
 from operations.database.database import Database

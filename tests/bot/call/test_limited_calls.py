@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from calls.events import AgentSaid
-from fallbacks.facts import AttemptFailed, AttemptWon
+from fallbacks.events import AttemptFailed, AttemptWon
 from lab.recording import read
 from lab.replay import KeptEntries, Replayed, replay_one
 from tests.kit.near import near_process, steady_lab

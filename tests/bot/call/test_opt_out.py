@@ -24,9 +24,9 @@ async def ask_to_be_left_alone(
 ) -> None:
     leg: Any = SimpleNamespace(facts=LegFacts(transport="plivo", sample_rate_hz=8000, **facts))
     server = SimpleNamespace(region=region)
-    opt_outs = OptOuts(book, OwedNumbers(folder), tell=print)
+    opt_outs = OptOuts(book, OwedNumbers(folder), emit=print)
     shared: Any = SimpleNamespace(do_not_call=opt_outs, settings=SimpleNamespace(server=server))
-    desk = opt_out_for(shared, leg, call_id="c1", turn=lambda: 2, tell=print)
+    desk = opt_out_for(shared, leg, call_id="c1", turn=lambda: 2, emit=print)
     assert desk
     desk.notice(TranscriptFinal(turn=2, at_s=0.0, provider="deepgram", text="Don't call me again."))
     await desk.close()

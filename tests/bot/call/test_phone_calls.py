@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from bot.server.server import bind_socket
 from calls.events import AgentSaid
-from fallbacks.facts import AttemptWon
+from fallbacks.events import AttemptWon
 from lab.process import RunningLab
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.webhook import NotConnectedError, PhoneCall

@@ -17,7 +17,7 @@ pytestmark = [
     pytest.mark.usefixtures("quiet_log"),
 ]
 
-LONGEST_S = 2.0
+MAX_S = 2.0
 QUESTION = "Where are you?"
 STALL = Stall(after_words=7)
 
@@ -52,4 +52,4 @@ async def test_no_silence_in_an_answer_is_longer_than_two_seconds(
         asked_s = await call.say(caller_says(QUESTION))
         await asyncio.sleep(12)
 
-    assert max(silences(call, since_s=asked_s)) < LONGEST_S
+    assert max(silences(call, since_s=asked_s)) < MAX_S

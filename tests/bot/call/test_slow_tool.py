@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from calls.events import AgentSaid, ToolCalled
-from fallbacks.facts import AttemptStarted
+from fallbacks.events import AttemptStarted
 from lab.callers import caller_says
-from tests.bot.call.test_silences import LONGEST_S, silences
+from tests.bot.call.test_silences import MAX_S, silences
 from tests.bot.judged_call import listening
 
 pytestmark = [
@@ -36,8 +36,8 @@ async def test_the_line_is_not_silent_after_the_words_that_bridge_a_tool(tmp_pat
 
     (used,) = [event for event in beside.events if isinstance(event, ToolCalled)]
     assert used.outcome == "ok"
-    assert used.took_s > 2 * LONGEST_S
-    assert max(silences(call, since_s=asked_s)[1:]) < LONGEST_S
+    assert used.took_s > 2 * MAX_S
+    assert max(silences(call, since_s=asked_s)[1:]) < MAX_S
 
 
 async def test_a_result_that_came_while_the_caller_spoke_gets_its_own_answer(

@@ -11,7 +11,7 @@ import pytest
 
 from bot.workers.process import Process, open_process
 from calls.events import AgentSaid, Event, ProcessLagged, ProviderFailed, TranscriptFinal
-from fallbacks.facts import (
+from fallbacks.events import (
     AttemptDropped,
     AttemptFailed,
     BreakerMoved,

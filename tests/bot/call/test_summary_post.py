@@ -10,7 +10,7 @@ from aiohttp import web
 
 from bot.call.summary_post import WAITING, SummaryPosts, sending
 from calls.events import Event
-from fallbacks.facts import AttemptFailed, RetryPlanned
+from fallbacks.events import AttemptFailed, RetryPlanned
 from fallbacks.retrying import RetrySettings
 from operations.retrying import Retries
 
@@ -40,7 +40,7 @@ async def owner(*statuses: int) -> AsyncIterator[tuple[str, list[Any]]]:
 
 
 def retries(told: list[Event]) -> Retries:
-    return Retries(settings=RetrySettings(), tell=told.append)
+    return Retries(settings=RetrySettings(), emit=told.append)
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def board(told: list[Event], *, seats: int = 1) -> Switchboard:
     def make_call(leg: Leg) -> RunningCall:
         raise AssertionError("the tests bring their own calls")
 
-    return Switchboard(seats=seats, make_call=make_call, tell=told.append)
+    return Switchboard(seats=seats, make_call=make_call, emit=told.append)
 
 
 async def test_a_call_beyond_the_limit_is_refused_and_the_others_continue() -> None:

@@ -17,7 +17,7 @@ from calls.events import (
     PersonWanted,
     TurnDecided,
 )
-from fallbacks.facts import HeldTheLine
+from fallbacks.events import HeldTheLine
 from lab.simulators.deepgram.simulator import DeepgramSimulator
 from lab.simulators.faults import Refuse
 from lab.simulators.schedule import Window

@@ -14,7 +14,7 @@ from calls.events import (
     PersonWanted,
     TurnDecided,
 )
-from fallbacks.facts import HeldTheLine
+from fallbacks.events import HeldTheLine
 from lab.simulators.faults import Refuse
 from lab.simulators.schedule import Window
 from tests.bot.call.transfer_bench import (

@@ -35,7 +35,7 @@ def detector_of(models: VoiceModels, turn: TurnSettings) -> TurnDetector:
         models.vad(turn),
         judges=TurnJudges(clock=time.monotonic),
         clock=time.monotonic,
-        tell=lambda _: None,
+        emit=lambda _: None,
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from calls.events import AgentSaid, BargedIn, CallerSilent, TurnDecided
-from fallbacks.facts import HeldTheLine
+from fallbacks.events import HeldTheLine
 from lab.callers import answers, caller_says
 from lab.simulators.faults import SlowStart
 from lab.simulators.schedule import Window

@@ -21,7 +21,7 @@ from bot.call.last_resort import say_locally
 from bot.workers.process import Process
 from calls.events import AgentSaid, Event, HandedOver
 from calls.handover import Destination, Handover
-from fallbacks.facts import StepTaken
+from fallbacks.events import StepTaken
 from lab.callers import caller_says
 from lab.simulators.lab import Lab
 from processors.transfer.waiting_line import hold_tone

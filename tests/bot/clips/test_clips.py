@@ -22,7 +22,7 @@ from bot.health.policies import build_policies
 from calls.events import Event
 from calls.operations_events import ClipsRendered
 from fallbacks.breaker import State
-from fallbacks.facts import RetriesExhausted, RetryPlanned
+from fallbacks.events import RetriesExhausted, RetryPlanned
 from fallbacks.retrying import RetrySettings
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.schedule import parse_windows
@@ -59,7 +59,7 @@ def settings_for(lab: Lab, **tree: Any) -> Settings:
 
 def retries(**changes: Any) -> Retries:
     """Return the usual sequence, without its waits."""
-    return Retries(**{"settings": RetrySettings(), "tell": [].append, "sleep": at_once} | changes)
+    return Retries(**{"settings": RetrySettings(), "emit": [].append, "sleep": at_once} | changes)
 
 
 async def at_once(_: float) -> None:
@@ -191,7 +191,7 @@ async def test_a_voice_that_comes_back_while_it_is_asked_again_says_everything(
         if len(waits) == 2:
             voice.clear()
 
-    done = await rendered(settings, ClipStore(tmp_path), tell=told.append, sleep=sleep)
+    done = await rendered(settings, ClipStore(tmp_path), emit=told.append, sleep=sleep)
 
     assert [item.error for item in done] == [""] * 6
     assert len(waits) == 2
@@ -206,7 +206,7 @@ async def test_a_voice_that_stays_broken_is_skipped_for_callers_too(
     availability = build_policies(settings, clock.monotonic())["tts"].availability
 
     done = await rendered(
-        settings, ClipStore(tmp_path), tell=told.append, availability=availability
+        settings, ClipStore(tmp_path), emit=told.append, availability=availability
     )
 
     assert [item.rung for item in done if item.error] == ["cartesia"]
@@ -257,7 +257,7 @@ async def test_a_server_renders_only_while_there_are_no_calls(
     monkeypatch.setattr(clip_keeping, "QUIET_S", 0.05)
     settings, store, busy = settings_for(lab), ClipStore(tmp_path), True
     told: list[Event] = []
-    asked = retries(tell=told.append)
+    asked = retries(emit=told.append)
     async with keep_clips(settings, UTTERANCES, store, quiet=lambda: not busy, retries=asked):
         await asyncio.sleep(0.15)
         before = len(lab.record.words())

@@ -28,7 +28,7 @@ def test_limits_are_off_by_default() -> None:
 
     for policy in policies.values():
         for gate in policy.gates.values():
-            assert gate._turnstile.limits == Limits()  # type: ignore[attr-defined]
+            assert gate._limiter.limits == Limits()  # type: ignore[attr-defined]
     assert policies["tts"].cold == frozenset()
     assert policies["llm"].hedges is None
 
@@ -41,7 +41,7 @@ def test_limits_and_cold_standbys_reach_their_stage() -> None:
     )
     policies = build_policies(read(text).settings, 100.0)
     found = {
-        name: gate._turnstile.limits  # type: ignore[attr-defined]
+        name: gate._limiter.limits  # type: ignore[attr-defined]
         for policy in policies.values()
         for name, gate in policy.gates.items()
     }

@@ -13,7 +13,7 @@ from bot.health.probing import OURS, Prober, run_probers
 from calls.events import Event
 from fallbacks.availability import AvailabilityTable, Place, RungAvailability
 from fallbacks.breaker import BreakerSettings, State
-from fallbacks.facts import (
+from fallbacks.events import (
     AttemptFailed,
     BreakerMoved,
     ProviderProbed,
@@ -60,7 +60,7 @@ class Ward:
                 rung_of(peer, **changes),
                 availability=self.availability,
                 settings=settings,
-                tell=self._tell,
+                emit=self._emit,
                 clock=clock.monotonic,
             )
             for peer in peers
@@ -80,7 +80,7 @@ class Ward:
         assert permit is not None
         failure = failed(kind, rung.stage, provider=rung.provider)
         for fact in self.availability.failed(permit, failure, now=now):
-            self._tell(fact)
+            self._emit(fact)
 
     async def until(self, met: Callable[[], object]) -> None:
         async with asyncio.timeout(WITHIN_S):
@@ -88,7 +88,7 @@ class Ward:
                 self.more.clear()
                 await self.more.wait()
 
-    def _tell(self, event: Event) -> None:
+    def _emit(self, event: Event) -> None:
         self.told.append(event)
         self.more.set()
 
@@ -286,7 +286,7 @@ async def test_an_operator_need_not_wait_for_the_slow_probe() -> None:
         sick.peers[0].clear()
 
         for fact in sick.availability.reset("it", clock.monotonic()):
-            sick._tell(fact)
+            sick._emit(fact)
         sick.probers[0].reset()
         await sick.until(lambda: sick.rung.breaker.state is State.CLOSED)
 

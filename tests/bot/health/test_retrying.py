@@ -9,7 +9,7 @@ import pytest
 from calls.events import Event
 from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.breaker import BreakerSettings, State
-from fallbacks.facts import (
+from fallbacks.events import (
     AttemptFailed,
     BreakerMoved,
     RetriesExhausted,
@@ -66,7 +66,7 @@ class Bench:
         self.availability = AvailabilityTable(places, now=self.now, settings=breaker)
         self.retries = Retries(
             settings=settings or RetrySettings(),
-            tell=self.told.append,
+            emit=self.told.append,
             availability=self.availability,
             sleep=self.sleep,
             chance=lambda: 0.5,
@@ -202,7 +202,7 @@ async def test_a_breaker_that_opens_while_it_waits_ends_the_sequence() -> None:
 
     retries = Retries(
         settings=RetrySettings(),
-        tell=bench.told.append,
+        emit=bench.told.append,
         availability=bench.availability,
         sleep=opened_meanwhile,
         clock=lambda: bench.now,
@@ -278,7 +278,7 @@ async def test_zero_retries_are_a_sequence_of_one() -> None:
 async def test_retries_work_without_a_roster() -> None:
     bench = Bench(*[went_wrong()] * 4)
     retries = Retries(
-        settings=RetrySettings(), tell=bench.told.append, sleep=bench.sleep, chance=lambda: 0.5
+        settings=RetrySettings(), emit=bench.told.append, sleep=bench.sleep, chance=lambda: 0.5
     )
 
     with pytest.raises(TransientError):
@@ -308,7 +308,7 @@ async def test_a_cancelled_sequence_changes_no_state(when: str) -> None:
 
     retries = Retries(
         settings=RetrySettings(),
-        tell=bench.told.append,
+        emit=bench.told.append,
         availability=bench.availability,
         sleep=sleep,
         clock=lambda: bench.now,

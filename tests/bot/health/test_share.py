@@ -23,7 +23,7 @@ from bot.health.sharing import Share, board_at, places, share_health
 from calls.events import Event, ShareLost, ShareRegained
 from fallbacks.availability import AvailabilityTable, RungAvailability
 from fallbacks.breaker import State
-from fallbacks.facts import RungFollowed
+from fallbacks.events import RungFollowed
 from fallbacks.failure import Kind, failed
 from fallbacks.shared_health import Aspect, BoardWord, SharedRung
 from operations.database.database import StorageError
@@ -85,7 +85,7 @@ class Process:
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Process"]:
         async with share_health(
-            self.settings, self.availability, tell=self.told.append
+            self.settings, self.availability, emit=self.told.append
         ) as self.share:
             yield self
 
@@ -348,7 +348,7 @@ async def test_a_board_whose_clock_is_set_is_believed_at_the_next_read(
     url = f"sqlite:///{tmp_path}/board.db"
     here, board = Process(url), SetClock(board_at(url, holder="here"), off_s=0.0)
     place = places(here.settings)["llm", "mind"]
-    share = Share([SharedRung(place, here.mind)], board=board, tell=here.told.append)  # pyright: ignore[reportArgumentType] - it is one by delegation
+    share = Share([SharedRung(place, here.mind)], board=board, emit=here.told.append)  # pyright: ignore[reportArgumentType] - it is one by delegation
     await share.look()
     board.set(-3600.0)
     await share.look()

@@ -13,7 +13,7 @@ from bot.programs.hosted import SERVER_CLOSE_S, HostedCalls, HostedServer
 from bot.tools import do_not_call as opt_outs
 from bot.workers import process as opening
 from operations.after_call import work
-from operations.record import record_keeper
+from operations.record import record_listener
 from tests.virtual_time import BEGIN_S
 from transports.leg import Leg, LegFacts
 from transports.pool import SwitchboardFullError
@@ -48,7 +48,10 @@ class Chat:
 CLOSING_S = sum(  # the waits of the process around a call after it, one after the other
     (
         *(opening.LAST_WORDS_S, work.LAST_S, opt_outs.CLOSE_S),
-        *(record_keeper.LAST_S, record_keeper.LAST_S),  # the batch under way, and those that wait
+        *(
+            record_listener.LAST_S,
+            record_listener.LAST_S,
+        ),  # the batch under way, and those that wait
     )
 )
 LINE: Leg = Line()  # type: ignore[assignment]
@@ -58,7 +61,7 @@ def switchboard() -> Switchboard:
     def make_call(leg: Leg) -> RunningCall:
         raise AssertionError("the tests bring their own calls")
 
-    return Switchboard(seats=1, make_call=make_call, tell=lambda _: None)
+    return Switchboard(seats=1, make_call=make_call, emit=lambda _: None)
 
 
 async def answer(calls: HostedCalls, chat: Chat) -> None:

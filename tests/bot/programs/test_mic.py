@@ -25,7 +25,7 @@ from tests.transports import pulse
 ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = Path(__file__).parents[1] / "mic_program.py"
 CALLERS = ROOT / "tests" / "fixtures" / "callers"
-PATIENCE_S = 40.0
+TIMEOUT_S = 40.0
 PAUSE_S = 0.8  # of a person who heard the agent out: the microphone listens again by then
 
 
@@ -35,9 +35,9 @@ def entries(logs: Path) -> list[dict[str, Any]]:
 
 
 def until(logs: Path, **wanted: object) -> None:
-    give_up_at = time.monotonic() + PATIENCE_S
+    give_up_at = time.monotonic() + TIMEOUT_S
     while not any(wanted.items() <= entry.items() for entry in entries(logs)):
-        assert time.monotonic() < give_up_at, f"no {wanted} in {PATIENCE_S:.0f} s"
+        assert time.monotonic() < give_up_at, f"no {wanted} in {TIMEOUT_S:.0f} s"
         time.sleep(0.1)
 
 

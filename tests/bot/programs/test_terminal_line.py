@@ -5,7 +5,7 @@ import pytest
 from bot.programs.mic import TerminalLine, level_bar
 from calls.entry import Entry
 from calls.events import CallStarted, Event, ProviderFailed
-from fallbacks.facts import AttemptFailed, BreakerMoved
+from fallbacks.events import AttemptFailed, BreakerMoved
 from fallbacks.failure import Kind, Scope
 
 

@@ -17,7 +17,7 @@ from bot.server.operator_routes import provider_router
 from bot.workers.pool import WorkerPool
 from calls.entry import Entry
 from calls.events import CallStarted, Event, OperatorActed
-from fallbacks.facts import AttemptFailed, AttemptWon
+from fallbacks.events import AttemptFailed, AttemptWon
 from fallbacks.failure import Kind, Scope
 from operations.telemetry.live import ConsoleSums
 from tests.bot.workers.lines import Lines, lines
@@ -64,7 +64,7 @@ def worker(pool: WorkerPool) -> Worker:
         stages=settings.stages,
         availability=availability,
         probers=(),
-        tell=told.append,
+        emit=told.append,
         clock=clock.monotonic,
     )
     return Worker(pool=pool, view=view, told=told)

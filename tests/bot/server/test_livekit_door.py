@@ -173,7 +173,7 @@ class EndedCall:
     def __init__(self, leg: LivekitLeg) -> None:
         self._leg = leg
 
-    def tell(self, fact: Event) -> None:
+    def emit(self, fact: Event) -> None:
         """Ignored."""
 
     async def run(self) -> None:
@@ -410,7 +410,7 @@ async def test_a_recreated_room_gets_no_second_agent_while_its_call_lasts(
     def made(leg: LivekitLeg) -> Any:
         call_id = f"call {len(lines)}"
         return SimpleNamespace(
-            call_id=call_id, tell=_ignore, run=lasts.run, end=lasts.end, cancel=lasts.cancel
+            call_id=call_id, emit=_ignore, run=lasts.run, end=lasts.end, cancel=lasts.cancel
         )
 
     monkeypatch.setattr(routes, "LivekitLine", next_line)
@@ -439,7 +439,7 @@ async def test_a_room_with_a_live_agent_of_another_server_is_left_alone_until_th
         def made(_: LivekitLeg) -> Any:
             lasts = LastingCall()
             return SimpleNamespace(
-                call_id="1", tell=_ignore, run=lasts.run, end=lasts.end, cancel=lasts.cancel
+                call_id="1", emit=_ignore, run=lasts.run, end=lasts.end, cancel=lasts.cancel
             )
 
         monkeypatch.setattr(routes, "LivekitLine", EnteringLine)
@@ -513,7 +513,7 @@ async def test_a_room_to_be_closed_later_stays_open_once_it_is_answered_again(
 
     def made(_: LivekitLeg) -> Any:
         return SimpleNamespace(
-            call_id="1", tell=_ignore, run=lasts.run, end=lasts.end, cancel=lasts.cancel
+            call_id="1", emit=_ignore, run=lasts.run, end=lasts.end, cancel=lasts.cancel
         )
 
     async with opened(tmp_path, call=made) as door:

@@ -13,8 +13,8 @@ from pydantic import SecretStr
 
 from transports.livekit.routes import (
     KEPT_IDS,
-    MOST_AGE_S,
-    MOST_BYTES,
+    MAX_AGE_S,
+    MAX_BYTES,
     RoomNews,
     WebhookReader,
     WebhookRefusal,
@@ -67,7 +67,7 @@ BODY = event()
 TORN = b'{"event": "room_st'
 NAMELESS = event(id="")
 NOT_TEXT = b"\xff\xfe"
-BIG = event(padding="x" * MOST_BYTES)
+BIG = event(padding="x" * MAX_BYTES)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_an_event_counts_once() -> None:
 
 
 def test_an_old_event_is_ignored() -> None:
-    late = reader().read(BODY, proof(BODY), now_s=NOW_S + MOST_AGE_S + 1.0)
+    late = reader().read(BODY, proof(BODY), now_s=NOW_S + MAX_AGE_S + 1.0)
 
     assert late == WebhookRefusal(reason="webhook_too_old", status=HTTPStatus.OK)
 

@@ -115,7 +115,7 @@ async def test_an_event_with_an_older_state_does_not_cut_a_caller_from_a_person(
         payload = telnyx_payload(caller.phone) | {"client_state": older}
         async with aiohttp.ClientSession() as session:
             url = f"{it.pool.url}/telnyx/voice"
-            await it.telnyx.tell(session, url, "streaming.stopped", payload)
+            await it.telnyx.emit(session, url, "streaming.stopped", payload)
         await call.worker.cancel()
 
         assert not caller.ended.is_set()

@@ -93,7 +93,7 @@ async def desk(
             rest=rest,
             our_number="+15005550100",
             socket_url=host.socket_url(MEDIA_PATH),
-            tell=host.tell,
+            emit=host.emit,
             clock=host.clock,
         )
         routes = TwilioRoutes(host, auth_token=SecretStr(TOKEN), rest=rest, people=people)

@@ -33,13 +33,13 @@ class Desks:
     beside: list[Event] = field(default_factory=list)  # outside them
 
     def desk(self, numbers: DoNotCallList, number: str = NUMBER) -> DoNotCallRequests:
-        opt_outs = OptOuts(numbers, OwedNumbers(self.folder), tell=self.beside.append)
+        opt_outs = OptOuts(numbers, OwedNumbers(self.folder), emit=self.beside.append)
         return DoNotCallRequests(
             opt_outs,
             number,
             call_id="c1",
             turn=lambda: 2,
-            tell=self.told.append,
+            emit=self.told.append,
             utc_s=lambda: 1000.0,
         )
 

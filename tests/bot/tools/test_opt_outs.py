@@ -47,7 +47,7 @@ def owed(call_id: str = "c1", asked_s: float = 1000.0) -> OwedNumber:
 
 @asynccontextmanager
 async def process(numbers: SwitchedList, folder: Path, told: list[Event]) -> AsyncIterator[OptOuts]:
-    async with listing(OptOuts(numbers, OwedNumbers(folder), tell=told.append)) as it:
+    async with listing(OptOuts(numbers, OwedNumbers(folder), emit=told.append)) as it:
         yield it
 
 
@@ -137,7 +137,7 @@ async def test_the_waits_grow_to_a_bound(tmp_path: Path) -> None:
 async def test_a_full_queue_drops_the_oldest_to_disk_and_takes_it_up_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(under_test, "MOST_OWED", 2)
+    monkeypatch.setattr(under_test, "MAX_OWED", 2)
     numbers, told = SwitchedList(), list[Event]()
 
     async with process(numbers, tmp_path, told) as it:

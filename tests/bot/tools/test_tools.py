@@ -69,10 +69,10 @@ class MenuChoices:
     def hear_late(self, told: list[tuple[float, str]], *, quiet_at: float) -> None:
         """Keep late results and their moments; the call is quiet from then on."""
 
-        async def tell(note: str) -> None:
+        async def emit(note: str) -> None:
             told.append((time.monotonic(), note))
 
-        self.toolbox.late = LateResults(now=lambda: time.monotonic() >= quiet_at, ask_with=tell)
+        self.toolbox.late = LateResults(now=lambda: time.monotonic() >= quiet_at, ask_with=emit)
 
     async def use_until_cut_off(self, name: str, arguments: Any) -> None:
         """Ask, and let the caller speak before the result."""
@@ -87,7 +87,7 @@ async def desk(*tools: Tool, bridge_after_s: float = 0.05) -> AsyncIterator[Menu
     toolbox = Toolbox(
         tools=tools,
         turn=lambda: made.turn,
-        tell=told.append,
+        emit=told.append,
         clock=time.monotonic,
         bridge_after_s=bridge_after_s,
     )

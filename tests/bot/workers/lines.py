@@ -44,7 +44,7 @@ class Lines:
     async def open(self) -> None:
         """Let every worker report that it is ready."""
         for joined in self.joined:
-            joined.wire.tell("ready")
+            joined.wire.send("ready")
         await self.settle()
 
     async def settle(self) -> None:

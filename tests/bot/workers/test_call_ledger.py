@@ -10,7 +10,7 @@ from calls.events import CallEnded, Event
 from calls.leg_events import LegAnswered, LegCharged, LegEnded, LegRinging
 from tests.bot.workers.lines import Lines, lines
 from tests.bot.workers.test_shared_limits import settings_with
-from transports.dialling import MOST_REMEMBERED, HeardLeg
+from transports.dialling import MAX_REMEMBERED, HeardLeg
 
 RINGING = LegRinging(call_ref="v3:x", ref="d-1")
 ANSWERED = LegAnswered(call_ref="v3:x", ref="d-1", after_s=1.0)
@@ -26,7 +26,7 @@ def book_of(*told: Event) -> CarrierReports:
 
 async def opened(it: Lines) -> None:
     await it.open()
-    it.office.tell_state()
+    it.office.broadcast_state()
     await it.settle()
 
 
@@ -117,14 +117,14 @@ async def test_an_update_of_a_dial_wakes_its_waiter() -> None:
 
 async def test_the_ledger_is_bounded() -> None:
     book = CarrierReports()
-    for at in range(MOST_REMEMBERED + 50):
+    for at in range(MAX_REMEMBERED + 50):
         book.note(LegEnded(call_ref=f"v3:{at}", ref=f"d-{at}", outcome="busy"))
         book.note(LegCharged(call_ref=f"v3:{at}", cost=1.0))
 
     assert await book.heard("d-0") is None
-    assert await book.heard(f"d-{MOST_REMEMBERED + 49}") is not None
+    assert await book.heard(f"d-{MAX_REMEMBERED + 49}") is not None
     assert await book.charged("v3:0") is None
-    assert len(book.refs) == MOST_REMEMBERED
+    assert len(book.refs) == MAX_REMEMBERED
 
 
 async def test_the_dialling_worker_knows_callbacks_of_another() -> None:

@@ -30,7 +30,7 @@ def hosts(houses: Sequence[PoolClient], told: list[Event]) -> list[CarrierHost]:
         CarrierHost(
             addresses=("http://here",),
             answer=WorkerPool().answer,
-            tell=told.append,
+            emit=told.append,
             clock=clock,
             pool=pool,
         )

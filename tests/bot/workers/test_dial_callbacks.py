@@ -16,7 +16,7 @@ from calls.leg_events import AnswererJudged, LegAnswered
 from tests.bot.workers.lines import lines
 from tests.bot.workers.test_shared_limits import settings_with
 from transports.carrier_words import CarrierWords
-from transports.dialling import MOST_REMEMBERED
+from transports.dialling import MAX_REMEMBERED
 from transports.pool import HeldSeat
 
 MACHINE = AnswererJudged(
@@ -55,7 +55,7 @@ async def test_a_detection_reaches_the_worker_that_has_the_call() -> None:
         await at[1].watch("CA1", call.take)
         await at[2].watch("CA2", stranger.take)
         await it.open()
-        it.office.tell_state()
+        it.office.broadcast_state()
         await it.settle()
 
         await at[0].hear(entry_of(MACHINE))
@@ -69,7 +69,7 @@ async def test_a_detection_at_the_right_worker_is_used_once() -> None:
         at = [words_of(joined) for joined in it.joined]
         await at[0].watch("CA1", call.take)
         await it.open()
-        it.office.tell_state()
+        it.office.broadcast_state()
         await it.settle()
 
         await at[0].hear(entry_of(MACHINE))
@@ -82,7 +82,7 @@ async def test_a_detection_before_the_call_waits_for_it() -> None:
     async with lines(settings_with()) as it:
         at = [words_of(joined) for joined in it.joined]
         await it.open()
-        it.office.tell_state()
+        it.office.broadcast_state()
         await it.settle()
         await at[0].hear(entry_of(MACHINE))
 
@@ -99,33 +99,33 @@ async def test_a_detection_of_an_ended_call_is_ignored() -> None:
 
 async def test_stored_detections_are_bounded() -> None:
     ledger = CallLedger()
-    for index in range(MOST_REMEMBERED + 50):
+    for index in range(MAX_REMEMBERED + 50):
         leg = LegAnswered(call_ref=f"CA{index}", after_s=1.0, ref=f"dial-{index}")
         await ledger.hear(entry_of(leg))
 
-    assert len(ledger.book.refs) == MOST_REMEMBERED
-    assert ledger.book.refs[f"dial-{MOST_REMEMBERED + 49}"] == f"CA{MOST_REMEMBERED + 49}"
+    assert len(ledger.book.refs) == MAX_REMEMBERED
+    assert ledger.book.refs[f"dial-{MAX_REMEMBERED + 49}"] == f"CA{MAX_REMEMBERED + 49}"
 
 
 def house_of_calls(pool: Any, seats: int) -> PoolCapacity:
     def never(_: Any) -> Any:
         raise AssertionError
 
-    switchboard = Switchboard(seats=seats, make_call=never, tell=lambda _: None)
+    switchboard = Switchboard(seats=seats, make_call=never, emit=lambda _: None)
     return PoolCapacity(process=SimpleNamespace(switchboard=switchboard), pool=pool)  # type: ignore[arg-type]
 
 
 async def test_a_dial_finds_no_seat_while_another_worker_has_the_last_one() -> None:
     async with lines(settings_with(), seats=3) as it:
         await it.open()
-        it.office.tell_state()
+        it.office.broadcast_state()
         await it.settle()
         before = house_of_calls(it.joined[0], 3).seats()
         for _ in range(2):
             held = await it.joined[1].admit()
             assert isinstance(held, HeldSeat)
             it.joined[1].begin(held.seat)
-        it.office.tell_state()
+        it.office.broadcast_state()
         await it.settle()
 
         after = house_of_calls(it.joined[0], 3).seats()

@@ -15,7 +15,7 @@ import operations.record.forgetting
 from bot.health.probing import Prober
 from bot.health.sharing import Share
 from calls.events import ShareLost
-from operations.keep_running import LONGEST_WAIT_S, at_work, keep_running
+from operations.keep_running import MAX_WAIT_S, at_work, keep_running
 from tests.bot.judged_call import judged_call
 
 pytestmark = pytest.mark.virtual_time
@@ -45,7 +45,7 @@ async def test_failing_work_is_restarted_after_growing_waits(logged: list[str]) 
 
     waits = [round(after - before) for before, after in itertools.pairwise(begun)]
     assert waits[:5] == [1, 2, 4, 8, 16]
-    assert max(waits) == LONGEST_WAIT_S
+    assert max(waits) == MAX_WAIT_S
     assert logged[0].startswith("some work failed; again in 1 s")
 
 
@@ -55,14 +55,14 @@ async def test_work_that_ran_well_for_long_is_restarted_soon() -> None:
     async def work() -> None:
         begun.append(time.monotonic())
         if len(begun) == 3:
-            await asyncio.sleep(2 * LONGEST_WAIT_S)
+            await asyncio.sleep(2 * MAX_WAIT_S)
         if len(begun) < 5:
             raise BrokenError
 
     await keep_running("some work", work)
 
     waits = [round(after - before) for before, after in itertools.pairwise(begun)]
-    assert waits == [1, 2, 2 * LONGEST_WAIT_S + 1, 2]
+    assert waits == [1, 2, 2 * MAX_WAIT_S + 1, 2]
 
 
 async def test_a_cancellation_is_not_a_failure() -> None:

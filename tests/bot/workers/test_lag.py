@@ -21,11 +21,11 @@ STALLING = "test_a_stall_is_counted_and_told_with_the_function_that_caused_it"
 async def test_a_stall_is_counted_and_told_with_the_function_that_caused_it() -> None:
     lag, told = Lag(), list[ProcessLagged]()
 
-    def tell(event: Event) -> None:
+    def emit(event: Event) -> None:
         assert isinstance(event, ProcessLagged)
         told.append(event)
 
-    async with asyncio.timeout(30), measure_lag(lag, tell=tell, clock=clock.monotonic):
+    async with asyncio.timeout(30), measure_lag(lag, emit=emit, clock=clock.monotonic):
         await asyncio.sleep(0.1)
         before_s = lag.stalled_s(clock.monotonic())
         time.sleep(0.5)  # noqa: ASYNC251 - the point is to block the loop

@@ -15,7 +15,7 @@ import pytest
 
 from bot.config.settings import Settings
 from bot.exits import UsageError
-from bot.workers.listener import bind_socket, listening_socket, ready_line, tell_ready
+from bot.workers.listener import bind_socket, listening_socket, notify_ready, ready_line
 from tests.bot.serving import free_port
 
 FREE = 500  # a file descriptor that pytest does not use
@@ -125,7 +125,7 @@ def test_the_service_manager_is_told_that_we_are_ready(
         listening.settimeout(10)
         monkeypatch.setenv("NOTIFY_SOCKET", address.replace("\0", "@"))
 
-        tell_ready()
+        notify_ready()
 
         assert listening.recv(100) == b"READY=1"
 
@@ -136,7 +136,7 @@ def test_a_missing_listener_does_not_stop_the_program(
 ) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", place)
 
-    tell_ready()
+    notify_ready()
 
 
 STAGES = {

@@ -64,7 +64,7 @@ def test_it_reports_four_times_a_second() -> None:
 @pytest.mark.virtual_time
 async def test_it_uses_the_beats_of_the_lag_measurement() -> None:
     loop, beats = asyncio.get_running_loop(), list[tuple[float, float]]()
-    async with measure_lag(Lag(), tell=lambda _: None, clock=loop.time) as measuring:
+    async with measure_lag(Lag(), emit=lambda _: None, clock=loop.time) as measuring:
         with measuring.heard_by(lambda *beat: beats.append(beat)):
             await asyncio.sleep(1.0)
         heard = len(beats)

@@ -62,9 +62,9 @@ async def test_a_closing_worker_does_not_lead_unless_all_close() -> None:
     async with lines(settings_with()) as it:
         await it.open()
         for joined in it.joined:
-            joined.wire.tell("closing")
+            joined.wire.send("closing")
             await it.settle()
-            it.office.tell_state()
+            it.office.broadcast_state()
             await it.settle()
             leads.append([one.leads for one in it.joined])
 
@@ -76,7 +76,7 @@ async def test_one_worker_answers_for_another_and_for_all() -> None:
         for joined in it.joined:
             joined.peers.answer("name", name_of(joined.name))
         await it.open()
-        it.office.tell_state()
+        it.office.broadcast_state()
         await it.settle()
 
         assert await it.joined[0].peers.ask("w2", "name", call="x") == "w2 x"
@@ -127,8 +127,8 @@ async def test_a_failed_question_is_answered_as_failed() -> None:
 async def test_an_unknown_message_does_not_end_the_line() -> None:
     async with lines(settings_with()) as it:
         await it.open()
-        it.joined[0].wire.tell("begin")  # without a seat
-        it.joined[0].wire.tell("entry", to="w2", watcher=1, entry={"words": "a lone \udcff"})
+        it.joined[0].wire.send("begin")  # without a seat
+        it.joined[0].wire.send("entry", to="w2", watcher=1, entry={"words": "a lone \udcff"})
 
         assert isinstance(await it.joined[0].admit(), HeldSeat)
 
@@ -146,7 +146,7 @@ async def test_a_ready_worker_is_told_with_its_cause() -> None:
 async def test_events_without_a_worker_are_told_by_the_next_one() -> None:
     async with lines(settings_with()) as it:
         told = [heard_by(joined, "worker_lost") for joined in it.joined]
-        it.office.news.tell_one("worker_lost", worker="w0", code=-9, calls=3)
+        it.office.news.send_to_one("worker_lost", worker="w0", code=-9, calls=3)
         await it.settle()
         before = [said for heard in told for said in heard]
         await it.open()

@@ -38,9 +38,9 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> dict[str, Closable]:
 
 
 async def open_and_close(tmp_path: Path, *, error: Exception | None = None) -> None:
-    measuring = LagReporter(lag=Lag(), tell=lambda _: None, clock=clock.monotonic)
+    measuring = LagReporter(lag=Lag(), emit=lambda _: None, clock=clock.monotonic)
     settings, nothing = settings_with(), cast("Any", None)
-    own = own_listeners(settings, words=False, metrics_folder=None, keeper=None)
+    own = own_listeners(settings, words=False, metrics_folder=None, record_listener=None)
     async with (
         Database(f"sqlite+aiosqlite:///{tmp_path}/x.db") as database,
         open_shared(settings, database, own, nothing, measuring),

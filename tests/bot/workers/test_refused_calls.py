@@ -69,7 +69,7 @@ class Seats:
         self.asked: list[str] = []
         self.told: list[str] = []
 
-    def tell(self, *, reason: str) -> None:
+    def emit(self, *, reason: str) -> None:
         self.told.append(reason)
 
     def admit(self, call: str) -> str:
@@ -79,7 +79,7 @@ class Seats:
 
 def door(reason: str, **twilio: Any) -> tuple[Seats, Callable[[bytes], bytes]]:
     seats, settings = Seats(reason), settings_of(**twilio)
-    return seats, partial(refuse, settings=settings, admit=seats.admit, tell=seats.tell)
+    return seats, partial(refuse, settings=settings, admit=seats.admit, emit=seats.emit)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ async def test_one_worker_tells_of_refused_calls() -> None:
         for joined in pool.joined:
             joined.wire.on("turned_away", lambda said: heard.append(said["reason"]))
         await pool.open()
-        pool.office.news.tell_one("turned_away", reason="busy")
+        pool.office.news.send_to_one("turned_away", reason="busy")
         await pool.settle()
 
     assert heard == ["busy"]

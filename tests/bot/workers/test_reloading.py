@@ -42,7 +42,7 @@ class Round:
             self.plan,  # type: ignore[arg-type]
             SimpleNamespace(renew=self._renew),  # type: ignore[arg-type]
             apply=self.applied.append,  # type: ignore[arg-type]
-            tell=lambda _, **fields: self.told.append(fields),
+            emit=lambda _, **fields: self.told.append(fields),
         )
         self.reloading.open = True
 

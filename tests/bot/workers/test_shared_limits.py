@@ -95,7 +95,7 @@ async def test_requests_a_minute_are_counted_over_all_workers() -> None:
         here, there = gates_of(it, settings)
         await it.open()
         passed = [await enter(gate, number) for number, gate in enumerate((here, there, here))]
-        it.office.tell_state()
+        it.office.broadcast_state()
         await it.settle()
 
         assert None not in passed
@@ -109,7 +109,7 @@ async def test_calls_that_outlive_the_supervisor_get_their_answers() -> None:
         here, there = gates_of(it, settings)
         await it.open()
         assert await enter(there, 1) is not None
-        it.office.tell_state()
+        it.office.broadcast_state()
         await it.settle()
         it.desks[0].wire.close()
         await it.joined[0].wire.gone.wait()

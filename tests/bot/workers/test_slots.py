@@ -252,7 +252,7 @@ async def test_a_worker_that_ends_by_itself_is_replaced_while_its_calls_continue
         await becomes(lambda: it.is_ready("w2"))
         assert it.names == {"w1", "w2"}
 
-        it.worker("w1").wire.tell("stop")  # its last call has ended
+        it.worker("w1").wire.send("stop")  # its last call has ended
         await becomes(lambda: "w1" not in it.names)
         assert await stays(lambda: it.names == {"w2"})
         assert it.orders.given == 2
@@ -263,7 +263,7 @@ async def test_a_worker_that_dies_within_a_message_is_replaced_as_any_other(
 ) -> None:
     orders = Orders(wanted=2, flags={1: {"last": '{"tell": "entry", "to": "w2", "en'}})
     async with pool(orders, monkeypatch) as it:
-        it.worker("w1").wire.tell("retire")  # let it send its last message and end
+        it.worker("w1").wire.send("retire")  # let it send its last message and end
 
         await becomes(lambda: it.is_ready("w3"))
         assert it.names == {"w2", "w3"}

@@ -38,7 +38,7 @@ async def test_a_call_can_be_resumed_however_many_others_were_stored_meanwhile()
     host = CarrierHost(
         addresses=(),
         answer=WorkerPool().answer,
-        tell=told.append,
+        emit=told.append,
         clock=lambda: 0.0,
         pool=pool,
     )

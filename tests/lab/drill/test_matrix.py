@@ -12,7 +12,7 @@ from lab.drill.selection import SMOKE, chosen
 from lab.drill.servers import GREETING, WORKER_SIGNALS
 from lab.drill.verdicts import MEASURES
 from lab.simulators.schedule import parse_windows
-from processors.speaking import agenda
+from processors.speaking import speech_queue
 from providers import cartesia, elevenlabs
 from providers.probing import speech
 
@@ -152,7 +152,7 @@ def test_where_all_but_probes_succeed_the_lab_distinguishes_probes_from_calls() 
 
 
 def test_a_voices_lead_over_the_line_is_that_of_the_stage() -> None:
-    assert AHEAD_S == agenda.AHEAD_S
+    assert AHEAD_S == speech_queue.AHEAD_S
     assert bounds("llm-endless")["ahead_s"] == AHEAD_S + SENTENCE_S
 
 

@@ -216,7 +216,7 @@ async def test_stock_pipecat_is_measured_once_for_each_row(
 ) -> None:
     row = replace(ROW, runs=1)
     told: list[Any] = []
-    job = Job(rows=[row], sides=[STOCK], folder=tmp_path, jobs=1, options="", tell=told.append)
+    job = Job(rows=[row], sides=[STOCK], folder=tmp_path, jobs=1, options="", emit=told.append)
 
     await run_all(job, results)
 

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from calls.events import Event
-from fallbacks.facts import Fact
+from fallbacks.events import FallbackEvent
 from lab.drill import bench
 from lab.drill.bench import FIRST, STANDBY
 from lab.drill.demonstration import MEANINGS, demonstrate
@@ -59,4 +59,4 @@ async def test_an_unproven_claim_is_reported_and_shown_by_the_exit_code(
 
 
 def test_every_event_of_a_ladder_has_its_meaning() -> None:
-    assert set(get_args(Fact)) - set(MEANINGS) == set()
+    assert set(get_args(FallbackEvent)) - set(MEANINGS) == set()

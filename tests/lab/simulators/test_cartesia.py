@@ -26,7 +26,7 @@ VERSION = "2026-03-01"
 SENTENCE = "Hello there, how are you?"
 SECOND = "Fine thanks."
 WORDS = [*SENTENCE.split(), *SECOND.split()]
-PATIENCE_S = 5.0  # far longer than any healthy answer here takes, even on a busy machine
+TIMEOUT_S = 5.0  # far longer than any healthy answer here takes, even on a busy machine
 QUIET_S = 0.2  # long enough for anything that is on its way at these speeds
 
 
@@ -105,7 +105,7 @@ async def listen(
     ws: aiohttp.ClientWebSocketResponse,
     *,
     until: tuple[str, ...] = ("done", "error"),
-    quiet_s: float = PATIENCE_S,
+    quiet_s: float = TIMEOUT_S,
 ) -> Heard:
     """Collect until an event of these kinds, the end of the socket or this much quiet."""
     heard = Heard()
@@ -128,7 +128,7 @@ async def listen(
 
 
 async def turn(
-    lab: CartesiaSimulator, fault: Fault | None = None, *, quiet_s: float = PATIENCE_S
+    lab: CartesiaSimulator, fault: Fault | None = None, *, quiet_s: float = TIMEOUT_S
 ) -> Heard:
     """Say two sentences in one context, Pipecat's way, under a fault."""
     lab.set_faults([Window(fault=fault)] if fault else [])
@@ -550,7 +550,7 @@ async def test_a_fault_for_the_next_request_hits_only_one_context(
 async def test_a_provider_may_break_its_own_protocol(
     lab: CartesiaSimulator, what: str, seen: Any
 ) -> None:
-    quiet_s = QUIET_S if what == "no_final" else PATIENCE_S
+    quiet_s = QUIET_S if what == "no_final" else TIMEOUT_S
     heard = await turn(lab, faults.Mistaken(what=what), quiet_s=quiet_s)
 
     assert seen(heard)

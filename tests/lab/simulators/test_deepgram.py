@@ -29,7 +29,7 @@ QUERY = "model=nova-3&encoding=linear16&sample_rate=16000&interim_results=true&p
 BOOKING = "I would like to book an appointment for tomorrow."
 UNCAPPED = StreamLimits(intake_cap=None)
 
-Tell = dict[str, Any]
+Emit = dict[str, Any]
 
 
 @asynccontextmanager
@@ -50,7 +50,7 @@ class Client:
 
     def __init__(self, ws: aiohttp.ClientWebSocketResponse) -> None:
         self.ws = ws
-        self.told: list[Tell] = []
+        self.told: list[Emit] = []
         self.texts: list[str] = []
 
     async def say(self, text: str, *, voice: str = "american") -> None:
@@ -63,19 +63,19 @@ class Client:
     async def order(self, kind: str) -> None:
         await self.ws.send_json({"type": kind})
 
-    async def until(self, wanted: Callable[[Tell], bool], *, limit_s: float = 5.0) -> Tell:
+    async def until(self, wanted: Callable[[Emit], bool], *, limit_s: float = 5.0) -> Emit:
         async with asyncio.timeout(limit_s):
             while True:
                 told = await self.next()
                 if wanted(told):
                     return told
 
-    async def next(self) -> Tell:
+    async def next(self) -> Emit:
         message = await self.ws.receive()
         if message.type is not WSMsgType.TEXT:
             raise ConnectionResetError(f"{message.type.name} {self.ws.close_code}")
         self.texts.append(message.data)
-        told: Tell = json.loads(message.data)
+        told: Emit = json.loads(message.data)
         self.told.append(told)
         return told
 
@@ -106,15 +106,15 @@ async def listening(instance: DeepgramSimulator, query: str = QUERY) -> AsyncIte
         yield Client(ws)
 
 
-def transcript(told: Tell) -> str:
+def transcript(told: Emit) -> str:
     return str(told["channel"]["alternatives"][0]["transcript"])
 
 
-def finalized(told: Tell) -> bool:
+def finalized(told: Emit) -> bool:
     return bool(told.get("from_finalize"))
 
 
-def ended(told: Tell) -> bool:
+def ended(told: Emit) -> bool:
     return told["type"] == "Metadata"
 
 
@@ -528,7 +528,7 @@ async def test_a_slow_start_makes_the_final_result_late() -> None:
     ],
     ids=["error", "quota"],
 )
-async def test_an_error_on_the_open_stream_comes_at_once(fault: Tell, text: str) -> None:
+async def test_an_error_on_the_open_stream_comes_at_once(fault: Emit, text: str) -> None:
     async with deepgram() as instance, listening(instance) as client:
         await client.send(caller.silence(0.1))
         instance.set_faults(one(parse(fault)))
@@ -558,7 +558,7 @@ async def test_a_lifted_silence_lets_the_next_words_through() -> None:
 
 async def posted(
     instance: DeepgramSimulator, query: str, body: bytes, *, content_type: str = "audio/wav"
-) -> tuple[int, Tell]:
+) -> tuple[int, Emit]:
     headers = {"Authorization": f"Token {KEY}", "Content-Type": content_type}
     url = f"{instance.server.base_url('http')}/v1/listen?{query}"
     async with (

@@ -29,7 +29,7 @@ SECOND = "Fine thanks."
 TEXT = f" {SENTENCE} {SECOND}"
 WORDS = TEXT.split()
 QUERY = "model_id=eleven_flash_v2_5&output_format=pcm_16000&auto_mode=true"
-PATIENCE_S = 5.0  # far longer than any healthy answer here takes, even on a busy machine
+TIMEOUT_S = 5.0  # far longer than any healthy answer here takes, even on a busy machine
 QUIET_S = 0.3  # long enough for anything that is on its way at these speeds
 
 
@@ -101,7 +101,7 @@ async def socket(
 
 
 async def listen(
-    ws: aiohttp.ClientWebSocketResponse, *, first: bool = False, quiet_s: float = PATIENCE_S
+    ws: aiohttp.ClientWebSocketResponse, *, first: bool = False, quiet_s: float = TIMEOUT_S
 ) -> Heard:
     """Collect until `isFinal`, the end of the socket or this much quiet; or one message."""
     heard = Heard()
@@ -125,7 +125,7 @@ async def listen(
 
 
 async def turn(
-    lab: ElevenLabsSimulator, fault: Fault | None = None, *, quiet_s: float = PATIENCE_S
+    lab: ElevenLabsSimulator, fault: Fault | None = None, *, quiet_s: float = TIMEOUT_S
 ) -> Heard:
     """Say two sentences in one context, Pipecat's way, under a fault."""
     lab.set_faults([Window(fault=fault)] if fault else [])
@@ -541,7 +541,7 @@ async def test_a_used_up_account_is_refused_on_a_warm_socket(
 async def test_a_provider_may_break_its_own_protocol(
     lab: ElevenLabsSimulator, what: str, seen: Any
 ) -> None:
-    quiet_s = QUIET_S if what in ("no_final", "error_without_context") else PATIENCE_S
+    quiet_s = QUIET_S if what in ("no_final", "error_without_context") else TIMEOUT_S
     heard = await turn(lab, faults.Mistaken(what=what), quiet_s=quiet_s)
 
     assert seen(heard)
@@ -552,7 +552,7 @@ async def test_a_newer_server_may_spell_its_keys_another_way(lab: ElevenLabsSimu
     async with socket(lab) as ws:
         for message in turn_messages():
             await ws.send_json(message)
-        first = json.loads((await ws.receive(timeout=PATIENCE_S)).data)
+        first = json.loads((await ws.receive(timeout=TIMEOUT_S)).data)
 
     assert first["context_id"] == "a"
     assert set(first["alignment"]) == {"chars", "char_start_times_ms", "char_durations_ms"}

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.virtual_time
 
 HOURS = phrases.hours("")
 ASKED: Any = [{"role": "user", "content": "What are your opening hours?"}]
-PATIENCE_S = 5.0  # far longer than any healthy answer here takes, even on a busy machine
+TIMEOUT_S = 5.0  # far longer than any healthy answer here takes, even on a busy machine
 MODEL = "gpt-4.1-mini"
 GOODBYE_TOOL: Any = {
     "type": "function",
@@ -74,7 +74,7 @@ async def client(instance: OpenAISimulator) -> AsyncIterator[openai.AsyncOpenAI]
 
 
 def sdk(instance: OpenAISimulator, **settings: Any) -> openai.AsyncOpenAI:
-    given = {"api_key": instance.api_key, "max_retries": 0, "timeout": PATIENCE_S} | settings
+    given = {"api_key": instance.api_key, "max_retries": 0, "timeout": TIMEOUT_S} | settings
     # The SDK's own client; only the reading of the machine's certificates is left out: it takes
     # longer than a test, and nothing here is encrypted.
     http = openai.DefaultAsyncHttpxClient(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
@@ -88,7 +88,7 @@ async def impatient(instance: OpenAISimulator) -> AsyncIterator[openai.AsyncOpen
 
 
 async def listen(
-    client: openai.AsyncOpenAI, *, patience_s: float = PATIENCE_S, **more: Any
+    client: openai.AsyncOpenAI, *, patience_s: float = TIMEOUT_S, **more: Any
 ) -> Heard:
     heard = Heard()
     settings: Any = {"messages": ASKED, "stream_options": {"include_usage": True}} | more

@@ -113,9 +113,9 @@ def pen_of(*models: SimulatedModel, told: list[Event] | None = None) -> ResultPe
     availability = AvailabilityTable(
         places, now=time.monotonic(), settings=BreakerSettings(probing=False)
     )
-    tell = told.append if told is not None else lambda _: None
+    emit = told.append if told is not None else lambda _: None
     retries = Retries(
-        settings=RetrySettings(), tell=tell, availability=availability, clock=time.monotonic
+        settings=RetrySettings(), emit=emit, availability=availability, clock=time.monotonic
     )
     return ResultPen(rungs=rungs, retries=retries, prices=PRICES)
 
@@ -143,7 +143,7 @@ class Bench:
         self.queue = CallbackQueue(
             contacts=self.contacts,
             campaign=self.campaign,
-            tell=self.told.append,
+            emit=self.told.append,
             utc_s=utc_s,
             within_s=self.within_s,
         )
@@ -160,7 +160,7 @@ class Bench:
             reporter=self.reporter,
             take_callback=self.queue.take_wish if self.campaign else None,
             purpose=purpose,
-            tell=self.told.append,
+            emit=self.told.append,
             utc_s=utc_s,
             within_s=self.within_s,
             at_once=self.at_once,

@@ -16,7 +16,7 @@ from fallbacks.failure import Kind
 from operations.crm.customer import STATUSES, CrmContact, CrmReport
 from operations.crm.own import OwnContacts, read_contacts
 from operations.crm.port import BREAKER, CrmLookup, availability_of
-from operations.crm.rest import HUBSPOT, MOST_BYTES, RestCrm
+from operations.crm.rest import HUBSPOT, MAX_BYTES, RestCrm
 from operations.crm.webhook import WebhookCrm
 from operations.database.database import Database
 from operations.remote import RemoteError, signature
@@ -138,7 +138,7 @@ async def test_a_webhook_is_signed() -> None:
 
 
 @pytest.mark.parametrize(
-    "says", ["Accepted", "<html>", "x" * (MOST_BYTES + 1)], ids=["a word", "a page", "a lot"]
+    "says", ["Accepted", "<html>", "x" * (MAX_BYTES + 1)], ids=["a word", "a page", "a lot"]
 )
 async def test_a_webhook_may_answer_in_any_words(says: str) -> None:
     async with register_at() as (register, url):
@@ -204,11 +204,11 @@ async def test_a_crm_that_is_down_is_not_asked_for_a_while() -> None:
         desk = desk_of(hubspot(url))
         register.down = True
         for _ in range(5):
-            await desk.look_up("+15550142", tell=told.append)
+            await desk.look_up("+15550142", emit=told.append)
         asked = len(register.requests)
         register.down = False
         await asyncio.sleep(BREAKER.open_s)
-        found = await desk.look_up("+15550142", tell=told.append)
+        found = await desk.look_up("+15550142", emit=told.append)
         await desk.close()
 
     assert asked == BREAKER.failures
@@ -221,7 +221,7 @@ async def test_a_look_up_ends_with_its_desk() -> None:
     async with register_at() as (register, url):
         desk = desk_of(hubspot(url))
         register.faults = ["slow"]
-        asking = desk.begin("+15550142", tell=lambda _: None)
+        asking = desk.begin("+15550142", emit=lambda _: None)
         await asyncio.sleep(0.1)
         await desk.close()
 
@@ -258,7 +258,7 @@ async def test_a_placeholder_for_a_withheld_number_is_not_looked_up(number: str)
     told: list[Event] = []
     async with register_at() as (register, url):
         desk = desk_of(hubspot(url))
-        found = await desk.look_up(number, tell=told.append)
+        found = await desk.look_up(number, emit=told.append)
         await desk.close()
 
     assert found is None

@@ -49,7 +49,7 @@ async def test_a_greeting_waits_only_for_a_name_and_not_for_long(
     desk = CrmLookup(
         crm=crm, availability=availability_of(crm, time.monotonic()), clock=time.monotonic
     )
-    known = KnownCaller(desk, "+15550142", tell=told.append)
+    known = KnownCaller(desk, "+15550142", emit=told.append)
     known.tell_model(context)
     began = time.monotonic()
 
@@ -69,7 +69,7 @@ async def test_an_ended_call_learns_nothing_more() -> None:
     desk = CrmLookup(
         crm=crm, availability=availability_of(crm, time.monotonic()), clock=time.monotonic
     )
-    known = KnownCaller(desk, "+15550142", tell=lambda _: None)
+    known = KnownCaller(desk, "+15550142", emit=lambda _: None)
     known.tell_model(context)
 
     known.close()

@@ -37,14 +37,14 @@ def poster_of(url: str, outbox: CrmOutbox) -> tuple[RestCrm, CrmPoster]:
     crm = RestCrm("hubspot", HUBSPOT, url=url, headers={}, timeout_s=60.0)
     retries = Retries(
         settings=RetrySettings(),
-        tell=lambda _: None,
+        emit=lambda _: None,
         availability=availability_of(crm, time.monotonic()),
         clock=time.monotonic,
     )
     return crm, CrmPoster(crm, outbox, retries=retries, utc_s=time.monotonic, look_s=30.0)
 
 
-async def tell_all(outbox: CrmOutbox, url: str, *, within_s: float) -> None:
+async def send_all(outbox: CrmOutbox, url: str, *, within_s: float) -> None:
     """Send until nothing is pending; a new process each time."""
     crm, poster = poster_of(url, outbox)
     async with asyncio.timeout(within_s), asyncio.TaskGroup() as tasks:
@@ -73,7 +73,7 @@ async def test_a_day_of_outage_and_a_restart_lose_nothing(tmp_path: Path) -> Non
 
         register.down = False
         outbox = CrmOutbox(Database(url_of(tmp_path)))
-        await tell_all(outbox, url, within_s=3600.0)
+        await send_all(outbox, url, within_s=3600.0)
         await outbox.database.close()
 
     assert set(register.taken) == {f"call-{index}" for index in range(20)}
@@ -88,7 +88,7 @@ async def test_an_accepted_but_unanswered_report_is_sent_again_under_its_key(
         outbox = CrmOutbox(Database(url_of(tmp_path)))
         await outbox.put(report(1), now=time.monotonic())
         register.faults, register.slow_s = [fault], 90.0
-        await tell_all(outbox, url, within_s=3600.0)
+        await send_all(outbox, url, within_s=3600.0)
         await outbox.database.close()
 
     assert len(register.requests) == 2
@@ -101,7 +101,7 @@ async def test_a_permanently_refused_report_blocks_no_other(tmp_path: Path) -> N
         for index in range(2):
             await outbox.put(report(index), now=time.monotonic() + index * 0.001)
         register.faults = [400]
-        await tell_all(outbox, url, within_s=3600.0)
+        await send_all(outbox, url, within_s=3600.0)
         await outbox.database.close()
 
     assert set(register.taken) == {"call-0", "call-1"}
@@ -158,7 +158,7 @@ async def test_a_killed_sender_blocks_reports_only_briefly(tmp_path: Path) -> No
         await outbox.put(report(1), now=time.monotonic())
         assert await outbox.lend(now_s=time.monotonic) is not None  # and then it is killed
         assert await outbox.lend(now_s=time.monotonic) is None
-        await tell_all(outbox, url, within_s=3600.0)
+        await send_all(outbox, url, within_s=3600.0)
         await outbox.database.close()
 
     assert list(register.taken) == ["call-1"]

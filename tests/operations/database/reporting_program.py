@@ -7,7 +7,7 @@ from itertools import count
 from calls.incident import IncidentBegan
 from fallbacks.failure import Severity
 from operations.database.database import Database
-from operations.notify.outbox import AlertOutbox, ReportedFact
+from operations.notify.outbox import AlertOutbox, ReportedEvent
 
 
 async def main(url: str) -> None:
@@ -21,7 +21,7 @@ async def main(url: str) -> None:
             reason="",
             then="",
         )
-        await outbox.report([ReportedFact(fact=began, at_s=1_800_000_000.0, holder="x", turns=0)])
+        await outbox.report([ReportedEvent(fact=began, at_s=1_800_000_000.0, holder="x", turns=0)])
         print(number, flush=True)  # noqa: T201 - read by the test
 
 

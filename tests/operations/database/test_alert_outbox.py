@@ -22,7 +22,7 @@ from operations.notify.alerting_rules import Alerting
 from operations.notify.outbox import (
     AlertChannel,
     AlertOutbox,
-    ReportedFact,
+    ReportedEvent,
     RoundOutcome,
     read_alert,
     read_fact,
@@ -43,11 +43,11 @@ Open = Callable[[], AlertOutbox]
 """Gives one more process its side of the outbox."""
 
 
-def reported(fact: IncidentBegan | IncidentEnded | IncidentLasted, at_s: float) -> ReportedFact:
-    return ReportedFact(fact=fact, at_s=at_s, holder="one", turns=2)
+def reported(fact: IncidentBegan | IncidentEnded | IncidentLasted, at_s: float) -> ReportedEvent:
+    return ReportedEvent(fact=fact, at_s=at_s, holder="one", turns=2)
 
 
-def decide(known: Sequence[Alert], facts: Sequence[ReportedFact]) -> RoundOutcome:
+def decide(known: Sequence[Alert], facts: Sequence[ReportedEvent]) -> RoundOutcome:
     alerting = Alerting(AlertRules(), known)
     told = [
         action
@@ -94,7 +94,7 @@ class TestOutbox:
         box, evening, morning = outbox(), NOW + 1800.0, NOW + 9 * 3600.0
 
         async def round_at(now: float) -> list[Alert]:
-            def decide_at(known: Sequence[Alert], facts: Sequence[ReportedFact]) -> RoundOutcome:
+            def decide_at(known: Sequence[Alert], facts: Sequence[ReportedEvent]) -> RoundOutcome:
                 alerting = Alerting(
                     AlertRules(), known, quiet=lambda moment: evening <= moment < morning
                 )

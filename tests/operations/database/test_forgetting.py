@@ -12,13 +12,13 @@ from sqlalchemy.pool import NullPool
 from calls.entry import Entry
 from calls.events import AgentSaid, CallEnded, CallStarted, MessageLeft, TurnDecided
 from calls.incident import IncidentBegan, IncidentEnded
-from fallbacks.facts import AttemptFailed, BreakerMoved
+from fallbacks.events import AttemptFailed, BreakerMoved
 from fallbacks.failure import Kind, Scope, Severity
 from operations.crm.customer import CrmReport
 from operations.crm.outbox import CrmOutbox
 from operations.database.database import Database, StorageError
 from operations.database.tables import CALLS
-from operations.notify.outbox import AlertOutbox, ReportedFact
+from operations.notify.outbox import AlertOutbox, ReportedEvent
 from operations.record.callbacks import Callback, Callbacks
 from operations.record.erasing import AT_ONCE, Erasure
 from operations.record.fold_rules import RecordFold
@@ -74,7 +74,9 @@ async def alert(url: str, rung: str, *, days_old: float, over: bool) -> None:
     )
     ended = IncidentEnded(stage="tts", rung=rung, kind="auth", lasted_s=1.0, failures=1)
     facts = [began, ended] if over else [began]
-    await outbox.report([ReportedFact(fact=fact, at_s=at_s, holder="x", turns=0) for fact in facts])
+    await outbox.report(
+        [ReportedEvent(fact=fact, at_s=at_s, holder="x", turns=0) for fact in facts]
+    )
     await outbox.run_round(decide, channels=[MAIL], now=at_s)
     await outbox.database.close()
 

@@ -24,7 +24,7 @@ from calls.events import (
     TurnDecided,
     UsageMeasured,
 )
-from fallbacks.facts import AttemptFailed, BreakerMoved
+from fallbacks.events import AttemptFailed, BreakerMoved
 from fallbacks.failure import Kind, Scope
 from operations.database.database import Database, RefusedRowsError
 from operations.database.tables import RECORD_WRITERS

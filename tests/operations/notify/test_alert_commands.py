@@ -27,9 +27,9 @@ from fallbacks.retrying import RetrySettings
 from operations.database.database import Database
 from operations.notify.alert import AlertRules
 from operations.notify.alerting_rules import never_quiet
-from operations.notify.desk import AlertDispatcher
+from operations.notify.dispatcher import AlertDispatcher
 from operations.notify.opening import NONE, quiet_hours, try_channels
-from operations.notify.outbox import AlertOutbox, ReportedFact
+from operations.notify.outbox import AlertOutbox, ReportedEvent
 from operations.retrying import Retries
 from tests.operations.notify.conftest import Inbox, Receiver
 
@@ -186,14 +186,14 @@ async def asked(
         [],
         AlertRules(),
         quiet=never_quiet,
-        retries=Retries(settings=RetrySettings(), tell=lambda _: None),
+        retries=Retries(settings=RetrySettings(), emit=lambda _: None),
         leads=lambda: True,
         utc_s=lambda: NOW,
     )
     began = IncidentBegan(
         stage="tts", rung="voice", kind="auth", severity=Severity.HIGH, reason="401", then=""
     )
-    await outbox.report([ReportedFact(fact=began, at_s=NOW, holder="x", turns=1)])
+    await outbox.report([ReportedEvent(fact=began, at_s=NOW, holder="x", turns=1)])
     await desk.decide()
     (alert,) = await desk.recent()
     app = FastAPI()

@@ -23,7 +23,7 @@ from operations.notify.reporter import AlertReporter
 from operations.telemetry.logs import Log
 from operations.telemetry.record_files import RecordFiles
 from tests.operations.notify.conftest import Receiver
-from tests.operations.record.test_record_keeper import STAGES
+from tests.operations.record.test_record_listener import STAGES
 from tests.operations.telemetry.incident_feed import IncidentFeed
 
 FULL = RecordHalted(reason="database or disk is full")
@@ -84,7 +84,7 @@ async def a_house(
         stack.callback(files.write)
         stack.push_async_callback(database.close)
         await stack.enter_async_context(
-            tell_operators(settings, reporter, outbox, tell=pool.told.append, leads=leads)
+            tell_operators(settings, reporter, outbox, emit=pool.told.append, leads=leads)
         )
         yield pool
 

@@ -11,14 +11,14 @@ import pytest
 
 from calls.events import CallFailed, Event
 from fallbacks.breaker import State
-from fallbacks.facts import AttemptFailed, BreakerMoved
+from fallbacks.events import AttemptFailed, BreakerMoved
 from fallbacks.failure import Kind, Severity, failed
 from fallbacks.retrying import RetrySettings
 from operations.database.database import Database
 from operations.masking import redacted
 from operations.notify.alert import AlertRules
 from operations.notify.alerting_rules import Alerting, never_quiet
-from operations.notify.desk import AlertDispatcher
+from operations.notify.dispatcher import AlertDispatcher
 from operations.notify.incident_rules import Incidents
 from operations.notify.outbox import AlertOutbox
 from operations.notify.reporter import AlertReporter
@@ -73,13 +73,13 @@ class Story:
         )
         self.desk = AlertDispatcher(
             self.outbox, [], RULES, quiet=never_quiet,
-            retries=Retries(settings=RetrySettings(attempts=1), tell=self.emitter.tell_for("")),
+            retries=Retries(settings=RetrySettings(attempts=1), emit=self.emitter.emit_for("")),
             leads=lambda: True, utc_s=lambda: self.now,
         )  # fmt: skip
 
-    async def tell(self, *events: Event, then_s: float = 10.0) -> None:
+    async def emit(self, *events: Event, then_s: float = 10.0) -> None:
         for event in events:
-            self.emitter.tell_for("call1")(event)
+            self.emitter.emit_for("call1")(event)
         await self.settle()
         self.now += then_s
         await self.settle()
@@ -123,8 +123,8 @@ async def story(tmp_path: Path) -> AsyncIterator[Story]:
 
 async def test_an_outage_that_returns_is_one_alert_in_both(story: Story) -> None:
     for _ in range(2):
-        await story.tell(refusal("tts", "cartesia"), moved("tts", "cartesia", State.OPEN))
-        await story.tell(moved("tts", "cartesia", State.CLOSED), then_s=RULES.again_s / 2)
+        await story.emit(refusal("tts", "cartesia"), moved("tts", "cartesia", State.OPEN))
+        await story.emit(moved("tts", "cartesia", State.CLOSED), then_s=RULES.again_s / 2)
 
     assert story.written() == await story.sent()
     assert [text[:4] for text in story.written()] == [("TTS", "cartesia", "auth", "RESOLVED")]
@@ -132,29 +132,29 @@ async def test_an_outage_that_returns_is_one_alert_in_both(story: Story) -> None
 
 async def test_an_outage_that_returns_late_is_another_alert_in_both(story: Story) -> None:
     for _ in range(2):
-        await story.tell(refusal("tts", "cartesia"), moved("tts", "cartesia", State.OPEN))
-        await story.tell(moved("tts", "cartesia", State.CLOSED), then_s=RULES.again_s * 2)
+        await story.emit(refusal("tts", "cartesia"), moved("tts", "cartesia", State.OPEN))
+        await story.emit(moved("tts", "cartesia", State.CLOSED), then_s=RULES.again_s * 2)
 
     assert story.written() == await story.sent()
     assert len(story.written()) == 2
 
 
 async def test_calls_that_could_not_be_served_are_one_alert_in_both(story: Story) -> None:
-    await story.tell(*[CallFailed(where="call", error="a mistake")] * 3)
+    await story.emit(*[CallFailed(where="call", error="a mistake")] * 3)
 
     assert story.written() == await story.sent()
     assert [text[:4] for text in story.written()] == [("CALL", "", "not_served", "UNRESOLVED")]
 
 
 async def test_an_incident_without_reports_is_over_in_both(story: Story) -> None:
-    await story.tell(CallFailed(where="call", error="a mistake"), then_s=RULES.named_again_s + 60)
+    await story.emit(CallFailed(where="call", error="a mistake"), then_s=RULES.named_again_s + 60)
 
     assert story.written() == await story.sent()
     assert [text[:4] for text in story.written()] == [("CALL", "", "not_served", "RESOLVED")]
 
 
 async def test_an_incident_resolved_by_an_operator_is_over_in_both(story: Story) -> None:
-    await story.tell(refusal("llm", "mind"), moved("llm", "mind", State.OPEN))
+    await story.emit(refusal("llm", "mind"), moved("llm", "mind", State.OPEN))
     (alert,) = [item for item in await story.desk.recent() if item.rung]
 
     def resolve(alerting: Alerting, now: float) -> object:
@@ -169,10 +169,10 @@ async def test_an_incident_resolved_by_an_operator_is_over_in_both(story: Story)
 
 async def test_a_day_of_failures_has_the_same_number_of_alerts_in_both(story: Story) -> None:
     for stage, provider in (("tts", "cartesia"), ("stt", "ear"), ("tts", "elevenlabs")):
-        await story.tell(refusal(stage, provider), moved(stage, provider, State.OPEN))
-    await story.tell(CallFailed(where="call", error="a mistake"))
+        await story.emit(refusal(stage, provider), moved(stage, provider, State.OPEN))
+    await story.emit(CallFailed(where="call", error="a mistake"))
     for stage, provider in (("stt", "ear"), ("tts", "elevenlabs"), ("tts", "cartesia")):
-        await story.tell(moved(stage, provider, State.CLOSED))
+        await story.emit(moved(stage, provider, State.CLOSED))
 
     assert story.written() == await story.sent()
     assert len(story.written()) == 6  # three rungs, two stages without any, and the call

@@ -18,17 +18,17 @@ from calls.events import CallFailed, Event, RecordHalted, TurnDecided
 from calls.incident import IncidentBegan
 from calls.operations_events import AlertClosed, AlertSent, WritesRefused, WritesResumed
 from fallbacks.breaker import State
-from fallbacks.facts import AttemptFailed, BreakerMoved
+from fallbacks.events import AttemptFailed, BreakerMoved
 from fallbacks.failure import Kind, Severity, failed
 from fallbacks.retrying import RetrySettings
 from operations.database.database import Database, StorageError
 from operations.notify.alert import AlertRules, TellAlert
 from operations.notify.alerting_rules import never_quiet
 from operations.notify.channel import Channel
-from operations.notify.desk import AlertDispatcher
+from operations.notify.dispatcher import AlertDispatcher
 from operations.notify.incident_rules import Incidents, Place
 from operations.notify.mail import mail_channel
-from operations.notify.outbox import AlertOutbox, Decide, ReportedFact
+from operations.notify.outbox import AlertOutbox, Decide, ReportedEvent
 from operations.notify.reporter import LASTS_S, AlertReporter
 from operations.notify.telegram import telegram_channel
 from operations.notify.webhook import webhook_channel
@@ -133,7 +133,7 @@ async def shift(
             quiet=never_quiet,
             retries=Retries(
                 settings=RetrySettings(attempts=1),
-                tell=found.own.append,
+                emit=found.own.append,
                 sleep=found.sleep,
                 chance=lambda: 0.5,
             ),
@@ -306,8 +306,8 @@ async def test_a_database_that_refuses_the_record_is_open_until_it_accepts_it(sh
 async def test_a_lasting_report_is_not_queued_for_a_database_that_refuses_it(
     shift: Shift, tmp_path: Path
 ) -> None:
-    refused: list[ReportedFact] = []
-    shift.reporter.tell_refused = refused.append
+    refused: list[ReportedEvent] = []
+    shift.reporter.emit_refused = refused.append
     (tmp_path / "holdline.db").mkdir()
     await shift.hear(RecordHalted(reason="database or disk is full"))
     for _ in range(3):

@@ -177,7 +177,7 @@ class TestReport:
         await fill(url)
         await add_happenings(url, *[happening("AttemptWon")] * 20)
         monkeypatch.setattr(record_reader, "MOST", 5)
-        monkeypatch.setattr(gathering, "MOST_ROWS", 10)
+        monkeypatch.setattr(gathering, "MAX_ROWS", 10)
 
         found = await gather(url, at(0), at(60))
 

@@ -16,7 +16,7 @@ from calls.operations_events import CallsCut
 from operations.database.database import Database, StorageError
 from operations.database.tables import CALLS
 from operations.record.fold_rules import RecordBatch, RecordFold
-from operations.record.record_keeper import LOOK_S, RecordListener
+from operations.record.record_listener import LOOK_S, RecordListener
 from operations.record.writer import CUT_S, RecordWriter
 
 pytestmark = pytest.mark.virtual_time
@@ -42,7 +42,7 @@ class WorkerPool:
         writer = RoadToDatabase(self, holder)
         fold = RecordFold(holder=holder, messages="")
         keeper = RecordListener(writer, fold, utc_now=self.utc_now, clock=time.monotonic)
-        keeper.tell = self.told.append
+        keeper.emit = self.told.append
         return keeper
 
     @asynccontextmanager

@@ -12,7 +12,7 @@ import pytest
 from bot.__main__ import run
 from calls.entry import Entry
 from calls.events import AnswerHeard, CallEnded, CallStarted, Event, TurnDecided, TurnParts
-from fallbacks.facts import AttemptFailed
+from fallbacks.events import AttemptFailed
 from fallbacks.failure import Kind, Scope
 from operations.database.database import Database
 from operations.record.exporting import cell, export, since_of

@@ -25,7 +25,7 @@ from calls.events import (
 )
 from calls.outbound import Claim, DialOutcome, DialResult, NextStep
 from campaigns.guard import rules_of
-from campaigns.store.claim import LONGEST_S
+from campaigns.store.claim import MAX_S
 from campaigns.store.contacts import NewContact
 from operations.database.database import Database
 from operations.record.callbacks import Callback, Callbacks
@@ -312,10 +312,10 @@ class TestForgetting:
     ) -> None:
         settings = settings_of(url, tmp_path)
         async with queues(url, 1) as (queue,):
-            claim = await called(queue, held_s=60.0 - LONGEST_S)
+            claim = await called(queue, held_s=60.0 - MAX_S)
             before = await forget_number(settings, MARY)
             await queue.store.renew(
-                claim.dial, now_s=always(clock.utc_s() - LONGEST_S - 60.0), lease_s=0.0
+                claim.dial, now_s=always(clock.utc_s() - MAX_S - 60.0), lease_s=0.0
             )
 
             after = await forget_number(settings, MARY)

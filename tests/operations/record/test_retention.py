@@ -36,7 +36,7 @@ async def test_old_records_are_deleted_at_the_start_and_again_each_day(tmp_path:
     settings = Settings.model_validate({"stages": STAGES, "logs": logs})
     first, young = (record(tmp_path / "calls", days_old=days) for days in (31, 29))
     told: list[Event] = []
-    async with forget_daily(settings, tell=told.append):
+    async with forget_daily(settings, emit=told.append):
         await asyncio.sleep(1)
         assert not first.exists()
         assert young.exists()
@@ -60,7 +60,7 @@ async def test_a_message_is_kept_as_long_as_its_row(
     }
     days_old = 40 if kept else 20
     message = record(tmp_path / "messages", days_old=days_old)
-    async with forget_daily(Settings.model_validate(tree), tell=[].append):
+    async with forget_daily(Settings.model_validate(tree), emit=[].append):
         await asyncio.sleep(1)
 
     assert message.exists() is kept
@@ -72,7 +72,7 @@ async def test_a_dead_processs_message_gets_its_name(tmp_path: Path) -> None:
     part = tmp_path / "messages" / "c1.wav.part"
     os.utime(part, (0, clock.utc_now().timestamp() - 3600))
 
-    async with forget_daily(settings, tell=[].append):
+    async with forget_daily(settings, emit=[].append):
         await asyncio.sleep(1)
 
     assert (tmp_path / "messages" / "c1.wav").exists()
@@ -85,7 +85,7 @@ async def test_a_message_of_a_process_that_died_just_now_gets_its_name_within_mi
     settings = Settings.model_validate({"stages": STAGES, "logs": {"dir": tmp_path}})
     MessageFile(tmp_path / folder / "c1.wav", rate_hz=8000).add(b"\1\0" * 100)
 
-    async with forget_daily(settings, tell=[].append):
+    async with forget_daily(settings, emit=[].append):
         await asyncio.sleep(1)
         young = (tmp_path / folder / "c1.wav").exists()
         at = clock.utc_now().timestamp() - LEFT_S - 1.0
@@ -103,7 +103,7 @@ async def test_a_file_that_another_process_took_first_blocks_nothing(tmp_path: P
         (tmp_path / name).symlink_to(tmp_path / "gone")
     told: list[Event] = []
 
-    async with forget_daily(settings, tell=told.append):
+    async with forget_daily(settings, emit=told.append):
         await asyncio.sleep(1)
 
     assert not old.exists()
@@ -122,7 +122,7 @@ async def test_an_unwritable_file_blocks_nothing(tmp_path: Path, name: str) -> N
     os.utime(f"{left}.part", (at, at))
     told: list[Event] = []
 
-    async with forget_daily(settings, tell=told.append):
+    async with forget_daily(settings, emit=told.append):
         await asyncio.sleep(0.5)
 
     assert (old.exists(), left.exists(), stuck.exists()) == (False, True, True)

@@ -13,7 +13,7 @@ from sqlalchemy import Table, insert
 from bot.config.sections import SheetsSettings
 from calls.events import Event
 from calls.incident import IncidentEnded
-from fallbacks.facts import AttemptFailed, AttemptWon, RetriesExhausted, RetryPlanned
+from fallbacks.events import AttemptFailed, AttemptWon, RetriesExhausted, RetryPlanned
 from fallbacks.failure import Kind
 from fallbacks.retrying import RetrySettings
 from operations.database.database import Database
@@ -54,7 +54,7 @@ class Mirrored:
             self.outbox,
             self.alerts,
             tabs={"calls": "calls", "alerts": "alerts"},
-            retries=Retries(settings=self.retry, tell=self.told.append, chance=lambda: 0.5),
+            retries=Retries(settings=self.retry, emit=self.told.append, chance=lambda: 0.5),
             leads=lambda: True,
             utc_now=lambda: self.now,
         )

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry
 from calls.entry import Entry
 from calls.events import CallEnded, Event
 from calls.state import WON_KEPT
-from fallbacks.facts import AttemptDropped, AttemptFailed, AttemptWon
+from fallbacks.events import AttemptDropped, AttemptFailed, AttemptWon
 from fallbacks.failure import Kind, Scope
 from operations.telemetry.meters import OUTCOMES
 from operations.telemetry.metrics import Metrics
@@ -36,7 +36,7 @@ class Counted:
         self._registry = CollectorRegistry()
         self._metrics = Metrics(self._registry, {})
 
-    async def tell(self, *events: Event, call_id: str = "c") -> dict[str, int]:
+    async def emit(self, *events: Event, call_id: str = "c") -> dict[str, int]:
         """Return how many attempts these events count, by outcome."""
         before = self._counts()
         for event in events:
@@ -77,23 +77,23 @@ class Counted:
     ],
 )
 async def test_an_attempt_has_one_outcome(facts: list[TOLD], outcomes: dict[str, int]) -> None:
-    assert await Counted().tell(*facts) == outcomes
+    assert await Counted().emit(*facts) == outcomes
 
 
 async def test_calls_are_kept_apart_and_events_outside_calls_are_not_counted() -> None:
     it = Counted()
 
-    assert await it.tell(won(), call_id="one") == {"won": 1}
-    assert await it.tell(failed(), call_id="other") == {"failed": 1}
-    assert await it.tell(won(), failed(), call_id="") == {}
+    assert await it.emit(won(), call_id="one") == {"won": 1}
+    assert await it.emit(failed(), call_id="other") == {"failed": 1}
+    assert await it.emit(won(), failed(), call_id="") == {}
 
 
 async def test_the_last_attempts_of_a_long_call_are_kept_and_none_of_an_ended_one() -> None:
     it = Counted()
-    await it.tell(*(won(number) for number in range(1, WON_KEPT + 2)))
+    await it.emit(*(won(number) for number in range(1, WON_KEPT + 2)))
 
-    assert await it.tell(failed(1)) == {"failed": 1}  # forgotten by now
-    assert await it.tell(failed(2)) == {"broke_off": 1}
+    assert await it.emit(failed(1)) == {"failed": 1}  # forgotten by now
+    assert await it.emit(failed(2)) == {"broke_off": 1}
 
-    await it.tell(CallEnded(reason="x", length_s=1.0))
-    assert await it.tell(failed(2)) == {"failed": 1}
+    await it.emit(CallEnded(reason="x", length_s=1.0))
+    assert await it.emit(failed(2)) == {"failed": 1}

@@ -17,7 +17,7 @@ from calls.entry import Entry
 from calls.events import Event
 from calls.incident import DISK, IncidentBegan, IncidentEnded
 from calls.operations_events import WritesRefused, WritesResumed
-from fallbacks.facts import AttemptFailed
+from fallbacks.events import AttemptFailed
 from fallbacks.failure import Kind, Scope, Severity
 from operations.masking import redacted
 from operations.notify.incident_rules import Incidents
@@ -68,12 +68,12 @@ class Hears:
 
 async def tell_and_write(emitter: Emitter, record: RecordFiles, *events: Event) -> None:
     """Tell events; each is written if possible, as are the events about it."""
-    tell = emitter.tell_for("")
+    emit = emitter.emit_for("")
     for event in events:
-        tell(event)
+        emit(event)
         for _ in range(2):
             await emitter.flush()
-            await record.write_now(tell)
+            await record.write_now(emit)
 
 
 def whole(path: Path) -> int:
@@ -171,10 +171,10 @@ async def test_a_calls_own_record_without_room_stops_no_call(disk: SmallDisk) ->
     async with emitter:
         disk.fill()
         for _ in range(50):
-            emitter.tell_for("call1")(FAILED)
+            emitter.emit_for("call1")(FAILED)
         await emitter.flush()
         disk.make_room()
-        emitter.tell_for("call2")(FAILED)
+        emitter.emit_for("call2")(FAILED)
         await emitter.flush()
 
     assert hears.count(AttemptFailed) == 51

@@ -10,7 +10,7 @@ from loguru import logger
 
 from calls.entry import Entry
 from calls.events import Event
-from fallbacks.facts import AttemptFailed, BreakerMoved, RungChosen, StageExhausted, Suspected
+from fallbacks.events import AttemptFailed, BreakerMoved, RungChosen, StageExhausted, Suspected
 from fallbacks.failure import Kind, Scope, Severity
 from operations.notify.incident_rules import Incidents
 from operations.telemetry import logs

@@ -7,7 +7,7 @@ import pytest
 
 from calls.entry import Entry
 from calls.events import CallEnded, CallStarted, Event, PhaseMoved
-from fallbacks.facts import (
+from fallbacks.events import (
     AttemptFailed,
     AttemptWon,
     RungChosen,

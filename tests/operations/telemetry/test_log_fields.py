@@ -19,7 +19,7 @@ from calls.events import (
     TranscriptFinal,
     TurnDecided,
 )
-from fallbacks.facts import AttemptFailed, AttemptWon, BreakerMoved, RungChosen
+from fallbacks.events import AttemptFailed, AttemptWon, BreakerMoved, RungChosen
 from fallbacks.failure import Kind, Scope, Severity
 from operations.telemetry import logs
 from operations.telemetry.logs import LogFields

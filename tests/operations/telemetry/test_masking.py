@@ -17,7 +17,7 @@ from bot.config.known_secrets import KNOWN, KnownSecrets
 from calls.entry import Entry
 from calls.events import CallFailed
 from operations.masking import (
-    MOST_ASKED,
+    MAX_ASKED,
     READ_CHARACTERS,
     REGIONS,
     clean,
@@ -221,12 +221,12 @@ def test_a_national_number_of_a_known_region_is_masked(region: str, last: int, b
 
 
 def test_many_candidates_are_checked_in_bounded_time() -> None:
-    text = "1234567890 " * 10 * MOST_ASKED
+    text = "1234567890 " * 10 * MAX_ASKED
 
     shown = without_phones(text)
 
-    assert shown.count("1234567890") == MOST_ASKED  # no numbers, by the tables
-    assert shown.count("12345****90") == 9 * MOST_ASKED
+    assert shown.count("1234567890") == MAX_ASKED  # no numbers, by the tables
+    assert shown.count("12345****90") == 9 * MAX_ASKED
 
 
 @pytest.mark.usefixtures("known")
@@ -260,7 +260,7 @@ async def test_a_providers_echo_is_in_no_event() -> None:
             self.entries.append(entry)
 
     async with Emitter(listeners=[Hears()], utc_now=lambda: datetime.now(UTC)) as emitter:
-        emitter.tell_for("")(CallFailed(where="tts", error=f"401 {KEY} of +15551234567"))
+        emitter.emit_for("")(CallFailed(where="tts", error=f"401 {KEY} of +15551234567"))
 
     (told,) = Hears.entries
     assert told.event == CallFailed(where="tts", error="401 [redacted] of +1555****67")

@@ -21,7 +21,7 @@ from calls.events import (
     TurnParts,
     UsageMeasured,
 )
-from fallbacks.facts import (
+from fallbacks.events import (
     AttemptFailed,
     AttemptWon,
     BreakerMoved,
@@ -56,7 +56,7 @@ class Counted:
         self.metrics = Metrics(self.exposition.registry, LADDERS)
         self.feed = IncidentFeed(self.metrics, Incidents(LADDERS))
 
-    async def tell(self, *events: Event, call_id: str = "c") -> dict[str, float]:
+    async def emit(self, *events: Event, call_id: str = "c") -> dict[str, float]:
         for event in events:
             await self.feed.hear(Entry(call_id=call_id, number=1, at=AT, event=event))
         return self.read()
@@ -74,9 +74,9 @@ class Counted:
 
 async def test_calls_start_continue_and_end() -> None:
     it = Counted()
-    await it.tell(CallStarted(transport="twilio", agent="a"), call_id="one")
-    during = await it.tell(CallStarted(transport="webrtc", agent="a"), call_id="two")
-    after = await it.tell(CallEnded(reason="caller_hung_up", length_s=20.0), call_id="one")
+    await it.emit(CallStarted(transport="twilio", agent="a"), call_id="one")
+    during = await it.emit(CallStarted(transport="webrtc", agent="a"), call_id="two")
+    after = await it.emit(CallEnded(reason="caller_hung_up", length_s=20.0), call_id="one")
 
     assert during["holdline_calls_active"] == 2
     assert during["holdline_calls_started_total['twilio']"] == 1
@@ -89,7 +89,7 @@ async def test_an_answer_is_counted_whole_and_in_its_parts() -> None:
     parts = TurnParts(
         vad_s=0.2, transcript_s=0.0, decision_s=0.1, llm_s=0.3, tts_s=0.1, transport_s=-0.01
     )
-    read = await Counted().tell(AnswerHeard(turn=1, at_s=0.0, v2v_s=0.7, parts=parts))
+    read = await Counted().emit(AnswerHeard(turn=1, at_s=0.0, v2v_s=0.7, parts=parts))
 
     assert read["holdline_v2v_seconds_count"] == 1
     assert read["holdline_v2v_seconds_bucket['0.7']"] == 1
@@ -119,8 +119,8 @@ def test_counters_of_alert_rules_start_at_zero() -> None:
 
 async def test_another_processs_breaker_state_is_shown() -> None:
     it = Counted()
-    opened = await it.tell(OPENED)
-    followed = await it.tell(
+    opened = await it.emit(OPENED)
+    followed = await it.emit(
         RungFollowed(stage="tts", provider="cartesia", breaker="closed", suspect=False)
     )
 
@@ -130,8 +130,8 @@ async def test_another_processs_breaker_state_is_shown() -> None:
 
 async def test_a_breakers_outage_is_told_at_both_ends() -> None:
     it = Counted()
-    opened = await it.tell(OPENED)
-    closed = await it.tell(CLOSED)
+    opened = await it.emit(OPENED)
+    closed = await it.emit(CLOSED)
 
     assert opened["holdline_breaker_state['cartesia', 'false', 'tts']"] == BREAKER["open"]
     assert opened["holdline_incidents_total['medium']"] == 1
@@ -141,7 +141,7 @@ async def test_a_breakers_outage_is_told_at_both_ends() -> None:
 
 
 async def test_failures_and_failovers_are_counted() -> None:
-    read = await Counted().tell(
+    read = await Counted().emit(
         AttemptFailed(
             stage="tts", provider="cartesia", kind=Kind.CUT, scope=Scope.ENDPOINT, after_s=0.4
         ),
@@ -168,12 +168,12 @@ async def test_an_attempt_is_counted_by_its_outcome() -> None:
         attempt=1,
     )
     before = it.read()
-    read = await it.tell(
+    read = await it.emit(
         AttemptWon(stage="tts", provider="cartesia", attempt=1, after_s=0.1),
         died,
         AttemptWon(stage="tts", provider="elevenlabs", attempt=2, after_s=0.1),
     )
-    another = await it.tell(CallEnded(reason="x", length_s=1.0), died)  # of a call of that name
+    another = await it.emit(CallEnded(reason="x", length_s=1.0), died)  # of a call of that name
 
     name = "holdline_attempts_total"
     assert before[f"{name}['cartesia', 'failed', 'tts']"] == 0
@@ -186,7 +186,7 @@ async def test_an_attempt_is_counted_by_its_outcome() -> None:
 
 async def test_use_is_counted_with_its_price_or_as_unpriced() -> None:
     used = {"turn": 1, "stage": "llm", "provider": "openai", "model": "m"}
-    read = await Counted().tell(
+    read = await Counted().emit(
         UsageMeasured(**used, prompt_tokens=7, completion_tokens=3, cost=0.25),
         UsageMeasured(**used, prompt_tokens=1),
     )
@@ -209,7 +209,7 @@ async def test_the_state_of_listeners_is_counted_once() -> None:
 
 
 async def test_labels_do_not_grow_with_the_calls() -> None:
-    read = await Counted().tell(
+    read = await Counted().emit(
         CallFailed(where="HoldLine#3", error="x"), CallFailed(where="HoldLine#4", error="x")
     )
 
@@ -217,7 +217,7 @@ async def test_labels_do_not_grow_with_the_calls() -> None:
 
 
 async def test_every_event_is_counted_by_its_name_without_a_list() -> None:
-    read = await Counted().tell(CallFailed(where="x", error="y"), CallFailed(where="x", error="y"))
+    read = await Counted().emit(CallFailed(where="x", error="y"), CallFailed(where="x", error="y"))
 
     assert read["holdline_facts_total['CallFailed']"] == 2
 

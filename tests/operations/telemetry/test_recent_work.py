@@ -4,10 +4,10 @@ import pytest
 
 from calls.entry import Entry
 from calls.events import AnswerHeard, Event, TurnParts
-from fallbacks.facts import AttemptFailed, AttemptStarted, AttemptWon, RungChosen
+from fallbacks.events import AttemptFailed, AttemptStarted, AttemptWon, RungChosen
 from fallbacks.failure import Kind, Scope
 from operations.telemetry.live import (
-    MOST_TURNS,
+    MAX_TURNS,
     WINDOW_S,
     ConsoleSums,
     merge_recent,
@@ -137,5 +137,5 @@ async def test_turns_of_two_processes_are_in_order_and_bounded() -> None:
 
     found = merge_turns([one.recent.turns(NOON + 900), other.recent.turns(NOON + 900)])
 
-    assert len(found) == MOST_TURNS
+    assert len(found) == MAX_TURNS
     assert [merge_turn[0] for merge_turn in found] == sorted(merge_turn[0] for merge_turn in found)

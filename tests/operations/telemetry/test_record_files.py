@@ -11,7 +11,7 @@ import pytest
 
 from calls.entry import Entry
 from calls.events import CallEnded, CallStarted, Event, TranscriptFinal
-from fallbacks.facts import AttemptFailed, AttemptWon, BreakerMoved, RetryPlanned, RungChosen
+from fallbacks.events import AttemptFailed, AttemptWon, BreakerMoved, RetryPlanned, RungChosen
 from fallbacks.failure import Kind, Scope, Severity
 from operations.masking import redacted
 from operations.notify.incident_rules import Incidents
@@ -52,7 +52,7 @@ class Written:
         self.feed = IncidentFeed(self.record, Incidents(LADDERS))
         self.told = 0
 
-    async def tell(self, *events: Event) -> None:
+    async def emit(self, *events: Event) -> None:
         for event in events:
             at = (BEGAN + timedelta(seconds=self.told)).isoformat(timespec="milliseconds")
             self.told += 1
@@ -73,7 +73,7 @@ async def test_a_failure_is_in_the_error_log_with_retries_and_circuit(
     tmp_path: Path,
 ) -> None:
     it = Written(tmp_path)
-    await it.tell(
+    await it.emit(
         RetryPlanned(stage="tts", provider="cartesia", kind=Kind.CUT, retry=2, wait_s=10.0),
         REFUSED,
         OPENED,
@@ -104,9 +104,9 @@ async def test_a_failure_is_in_the_error_log_with_retries_and_circuit(
 
 async def test_an_alert_is_one_row_from_begin_to_end(tmp_path: Path) -> None:
     it = Written(tmp_path)
-    await it.tell(REFUSED, REFUSED, OPENED)
+    await it.emit(REFUSED, REFUSED, OPENED)
     during = it.array(ALERTS)
-    await it.tell(CLOSED)
+    await it.emit(CLOSED)
     after = it.array(ALERTS)
 
     assert len(during) == len(after) == 1
@@ -126,11 +126,11 @@ async def test_an_alert_is_one_row_from_begin_to_end(tmp_path: Path) -> None:
 
 async def test_two_processes_that_meet_one_incident_write_one_alert(tmp_path: Path) -> None:
     one, other = Written(tmp_path), Written(tmp_path)
-    await one.tell(REFUSED)
-    await other.tell(REFUSED)
+    await one.emit(REFUSED)
+    await other.emit(REFUSED)
     both = one.array(ALERTS)
-    await other.tell(OPENED, CLOSED)
-    await one.tell(OPENED, CLOSED)
+    await other.emit(OPENED, CLOSED)
+    await one.emit(OPENED, CLOSED)
 
     assert [row["status"] for row in both] == ["UNRESOLVED"]
     assert [row["status"] for row in one.array(ALERTS)] == ["RESOLVED"]
@@ -138,7 +138,7 @@ async def test_two_processes_that_meet_one_incident_write_one_alert(tmp_path: Pa
 
 async def test_the_complete_record_and_the_recovery_have_a_line_each(tmp_path: Path) -> None:
     it = Written(tmp_path)
-    await it.tell(
+    await it.emit(
         CallStarted(transport="twilio", agent="a", caller="+15550100"),
         REFUSED,
         OPENED,
@@ -168,7 +168,7 @@ async def test_the_complete_record_and_the_recovery_have_a_line_each(tmp_path: P
 async def test_no_words_number_or_key_are_in_any_of_them(tmp_path: Path) -> None:
     it = Written(tmp_path)
     secret = "sk-proj-abcdefghijklmnopqrstuvwx"
-    await it.tell(
+    await it.emit(
         CallStarted(transport="twilio", agent="a", caller="+15550123456", called="+15550199999"),
         TranscriptFinal(turn=1, at_s=0.0, provider="deepgram", text="my secret is a parrot"),
         AttemptFailed(
@@ -187,7 +187,7 @@ async def test_no_words_number_or_key_are_in_any_of_them(tmp_path: Path) -> None
 
 async def test_a_disabled_file_is_not_written(tmp_path: Path) -> None:
     it = Written(tmp_path, names=(ALERTS,))
-    await it.tell(REFUSED)
+    await it.emit(REFUSED)
 
     assert it.names() == {ALERTS}
 
@@ -195,8 +195,8 @@ async def test_a_disabled_file_is_not_written(tmp_path: Path) -> None:
 async def test_only_the_newest_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record_folder, "NEWEST", 3)
     it = Written(tmp_path)
-    await it.tell(*[GLITCH] * 3)
-    await it.tell(REFUSED)
+    await it.emit(*[GLITCH] * 3)
+    await it.emit(REFUSED)
 
     assert [row["message"] for row in it.array(ERRORS)] == ["cut", "cut", "auth: 401"]
 
@@ -204,7 +204,7 @@ async def test_only_the_newest_are_kept(tmp_path: Path, monkeypatch: pytest.Monk
 async def test_a_damaged_array_is_set_aside(tmp_path: Path) -> None:
     (tmp_path / ERRORS).write_text('[{"half": ')
     it = Written(tmp_path)
-    await it.tell(GLITCH)
+    await it.emit(GLITCH)
 
     assert len(it.array(ERRORS)) == 1
     assert (tmp_path / f"{ERRORS}.spoilt").read_text() == '[{"half": '
@@ -214,9 +214,9 @@ async def test_rows_refused_by_a_full_disk_are_written_when_there_is_room(tmp_pa
     folder = tmp_path / "logs"
     folder.write_text("in the way")
     it = Written(folder)
-    await it.tell(GLITCH, REFUSED)
+    await it.emit(GLITCH, REFUSED)
     folder.unlink()
-    await it.tell(GLITCH)
+    await it.emit(GLITCH)
 
     assert [row["message"] for row in it.array(ERRORS)] == ["cut", "auth: 401", "cut"]
     assert [row["status"] for row in it.array(ALERTS)] == ["UNRESOLVED"]
@@ -229,7 +229,7 @@ async def test_a_disk_that_stays_full_loses_the_oldest_rows(
     monkeypatch.setattr(record_files, "WAITING", 2)
     (tmp_path / "logs").write_text("in the way")
     it = Written(tmp_path / "logs", names=(ERRORS,))
-    await it.tell(GLITCH, GLITCH, REFUSED)
+    await it.emit(GLITCH, GLITCH, REFUSED)
 
     assert it.record.lost == 1
 
@@ -247,14 +247,14 @@ print(times)
 
 async def test_an_array_is_complete_at_every_instant(tmp_path: Path) -> None:
     it = Written(tmp_path, names=(ERRORS,))
-    await it.tell(GLITCH)
+    await it.emit(GLITCH)
     over = tmp_path / "over"
     reader = await asyncio.create_subprocess_exec(
         sys.executable, "-c", READS, str(tmp_path / ERRORS), str(over),
         stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     for _ in range(200):
-        await it.tell(GLITCH)
+        await it.emit(GLITCH)
     over.write_text("")
     said, _ = await reader.communicate()
 

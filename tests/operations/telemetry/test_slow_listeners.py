@@ -11,7 +11,7 @@ import pytest
 from calls.entry import Entry
 from calls.events import KeyPressed
 from calls.incident import IncidentBegan, IncidentEnded
-from fallbacks.facts import AttemptFailed, AttemptWon
+from fallbacks.events import AttemptFailed, AttemptWon
 from fallbacks.failure import Kind, Scope, Severity
 from operations.notify.incident_rules import CALM_S, Incidents
 from operations.telemetry import emitter as emitter_module
@@ -80,10 +80,10 @@ async def test_a_listener_that_blocks_for_ten_seconds_delays_no_other() -> None:
     slow, quick, last = Slow(takes_s=10.0), Heard(), Heard()
     told_at_s = []
     async with emitter([quick, slow, last]) as telling:
-        tell = telling.tell_for("c")
+        emit = telling.emit_for("c")
         for _ in range(50):
             told_at_s.append(time.monotonic())
-            tell(KeyPressed(key="1"))
+            emit(KeyPressed(key="1"))
             await asyncio.sleep(0.1)
 
         assert quick.at_s == last.at_s == told_at_s
@@ -96,9 +96,9 @@ async def test_a_slow_listener_loses_its_own_oldest_and_they_are_counted(
     monkeypatch.setattr(emitter_module, "QUEUE_ENTRIES", 5)
     slow, quick = Slow(takes_s=1.0), Heard()
     async with emitter([slow, quick]) as telling:
-        tell = telling.tell_for("c")
+        emit = telling.emit_for("c")
         for _ in range(20):
-            tell(KeyPressed(key="1"))
+            emit(KeyPressed(key="1"))
             await asyncio.sleep(0.1)
         await asyncio.sleep(10.0)
 
@@ -112,9 +112,9 @@ async def test_a_slow_listener_loses_its_own_oldest_and_they_are_counted(
 async def test_a_batching_listener_gets_the_entries_of_a_moment_together() -> None:
     gathers = Gathers()
     async with emitter([gathers]) as telling:
-        tell = telling.tell_for("c")
+        emit = telling.emit_for("c")
         for _ in range(20):
-            tell(KeyPressed(key="1"))
+            emit(KeyPressed(key="1"))
             await asyncio.sleep(0.05)
         await asyncio.sleep(1.0)
 
@@ -126,7 +126,7 @@ async def test_a_batching_listener_gets_the_entries_of_a_moment_together() -> No
 async def test_a_full_flush_waits_for_no_batching() -> None:
     gathers = Gathers()
     async with emitter([gathers]) as telling:
-        telling.tell_for("c")(KeyPressed(key="1"))
+        telling.emit_for("c")(KeyPressed(key="1"))
         told_at_s = time.monotonic()
         await telling.flush()
 
@@ -136,9 +136,9 @@ async def test_a_full_flush_waits_for_no_batching() -> None:
 async def test_a_raising_listener_continues_and_is_counted() -> None:
     quick = Heard()
     async with emitter([Refuses(), quick]) as telling:
-        tell = telling.tell_for("c")
+        emit = telling.emit_for("c")
         for _ in range(3):
-            tell(KeyPressed(key="1"))
+            emit(KeyPressed(key="1"))
         await telling.flush()
 
         assert telling.counts().failed == {"Refuses": 3, "Heard": 0}
@@ -149,9 +149,9 @@ async def test_the_end_waits_for_each_listener_for_a_bounded_time() -> None:
     quick = Heard()
     telling = emitter([Slow(takes_s=60.0), quick])
     async with telling:
-        tell = telling.tell_for("c")
+        emit = telling.emit_for("c")
         for _ in range(3):
-            tell(KeyPressed(key="1"))
+            emit(KeyPressed(key="1"))
         ended_at_s = time.monotonic()
 
     assert time.monotonic() - ended_at_s == pytest.approx(FLUSH_S, abs=0.01)
@@ -169,9 +169,9 @@ async def test_many_entries_at_once_yield_to_other_tasks() -> None:
             await asyncio.sleep(0)
 
     async with emitter([Heard()]) as telling:
-        tell = telling.tell_for("c")
+        emit = telling.emit_for("c")
         for _ in range(1000):
-            tell(KeyPressed(key="1"))
+            emit(KeyPressed(key="1"))
         other = asyncio.ensure_future(take_turns())
         await telling.flush()
         other.cancel()
@@ -182,8 +182,8 @@ async def test_many_entries_at_once_yield_to_other_tasks() -> None:
 async def test_an_incident_is_told_once_after_the_event_that_began_it() -> None:
     one, other = Heard(), Heard()
     async with emitter([one, other], Incidents(LADDERS)) as telling:
-        telling.tell_for("a")(REFUSED)
-        telling.tell_for("b")(REFUSED)
+        telling.emit_for("a")(REFUSED)
+        telling.emit_for("b")(REFUSED)
         await telling.flush()
 
     told = [(entry.call_id, type(entry.event), entry.number) for entry in one.entries]
@@ -194,9 +194,9 @@ async def test_an_incident_is_told_once_after_the_event_that_began_it() -> None:
 async def test_an_incident_that_ended_by_time_is_told_by_the_process() -> None:
     heard = Heard()
     async with emitter([heard], Incidents(LADDERS)) as telling:
-        tell = telling.tell_for("a")
-        tell(REFUSED)
-        tell(WON)
+        emit = telling.emit_for("a")
+        emit(REFUSED)
+        emit(WON)
         await asyncio.sleep(CALM_S + 2.0)
 
     (ended,) = [entry for entry in heard.entries if isinstance(entry.event, IncidentEnded)]
@@ -207,7 +207,7 @@ async def test_the_process_counts_its_entries_once_whichever_call_tells_for_it()
     heard = Heard()
     async with emitter([heard]) as telling:
         for _ in range(3):
-            telling.tell_for("")(KeyPressed(key="1"))
+            telling.emit_for("")(KeyPressed(key="1"))
 
     assert heard.numbers == [1, 2, 3]
 

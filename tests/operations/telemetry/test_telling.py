@@ -60,9 +60,9 @@ def an_entry(event: object) -> Entry:
 async def test_every_listener_hears_everything_in_order() -> None:
     first, second = Kept(), Kept()
     async with Emitter(listeners=[first, second], utc_now=a_moment) as emitter:
-        tell = emitter.tell_for("c1")
+        emit = emitter.emit_for("c1")
         for key in "123":
-            tell(KeyPressed(key=key))
+            emit(KeyPressed(key=key))
         await emitter.flush()
 
     assert [entry.number for entry in first.entries] == [1, 2, 3]
@@ -72,8 +72,8 @@ async def test_every_listener_hears_everything_in_order() -> None:
 async def test_calls_are_numbered_apart() -> None:
     kept = Kept()
     async with Emitter(listeners=[kept], utc_now=a_moment) as emitter:
-        emitter.tell_for("a")(KeyPressed(key="1"))
-        emitter.tell_for("b")(KeyPressed(key="1"))
+        emitter.emit_for("a")(KeyPressed(key="1"))
+        emitter.emit_for("b")(KeyPressed(key="1"))
 
     assert [(entry.call_id, entry.number) for entry in kept.entries] == [("a", 1), ("b", 1)]
 
@@ -81,10 +81,10 @@ async def test_calls_are_numbered_apart() -> None:
 async def test_an_event_after_the_end_of_a_call_continues_its_numbers() -> None:
     kept = Kept()
     async with Emitter(listeners=[kept], utc_now=a_moment) as emitter:
-        tell = emitter.tell_for("c")
-        tell(CallEnded(reason="caller_hung_up", length_s=3.0))
+        emit = emitter.emit_for("c")
+        emit(CallEnded(reason="caller_hung_up", length_s=3.0))
         await emitter.flush()
-        tell(ProviderFailed(stage="transport", provider="twilio", error="hang-up answered 401"))
+        emit(ProviderFailed(stage="transport", provider="twilio", error="hang-up answered 401"))
 
     assert [entry.number for entry in kept.entries] == [1, 2]
 
@@ -92,12 +92,12 @@ async def test_an_event_after_the_end_of_a_call_continues_its_numbers() -> None:
 async def test_the_emitter_does_not_grow_with_past_calls() -> None:
     gc.collect()
     async with Emitter(listeners=[], utc_now=a_moment) as emitter:
-        emitter.tell_for("first")(KeyPressed(key="1"))
+        emitter.emit_for("first")(KeyPressed(key="1"))
         await emitter.flush()
         before = len(gc.get_objects())
         size = held_by(emitter)
         for index in range(200):
-            emitter.tell_for(f"call {index}")(KeyPressed(key="1"))
+            emitter.emit_for(f"call {index}")(KeyPressed(key="1"))
             await emitter.flush()
 
         assert held_by(emitter) == size
@@ -108,7 +108,7 @@ async def test_the_emitter_does_not_grow_with_past_calls() -> None:
 async def test_a_failing_listener_affects_no_other_and_is_counted() -> None:
     kept = Kept()
     async with Emitter(listeners=[Broken(), kept], utc_now=a_moment) as emitter:
-        emitter.tell_for("c")(KeyPressed(key="1"))
+        emitter.emit_for("c")(KeyPressed(key="1"))
         await emitter.flush()
 
         assert emitter.counts().failed["Broken"] == 1
@@ -121,9 +121,9 @@ async def test_a_full_queue_loses_its_oldest_and_counts_them(
     monkeypatch.setattr(emitter_module, "QUEUE_ENTRIES", 2)
     kept = Kept()
     async with Emitter(listeners=[kept], utc_now=a_moment) as emitter:
-        tell = emitter.tell_for("c")
+        emit = emitter.emit_for("c")
         for key in "12345":
-            tell(KeyPressed(key=key))
+            emit(KeyPressed(key=key))
         await asyncio.sleep(0)
 
         assert emitter.counts().lost == {"Kept": 3}

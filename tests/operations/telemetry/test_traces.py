@@ -28,7 +28,7 @@ from calls.events import (
     TurnEnded,
     TurnParts,
 )
-from fallbacks.facts import (
+from fallbacks.events import (
     AttemptDropped,
     AttemptFailed,
     AttemptStarted,

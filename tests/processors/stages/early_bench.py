@@ -35,7 +35,7 @@ from calls.line import CallerLine
 from calls.timeline import Timeline
 from calls.turn import Turn
 from fallbacks.availability import AvailabilityTable, Place
-from fallbacks.facts import (
+from fallbacks.events import (
     AttemptStarted,
     EarlyAnswerAsked,
     EarlyAnswerDropped,
@@ -154,14 +154,14 @@ class EarlyBench:
         turn = Turn(budget_s=1.5)
         floor = Floor(CallerLine())
 
-        def tell(event: Event) -> None:
-            self._tell(event)
+        def emit(event: Event) -> None:
+            self._emit(event)
             observer.notice(event)
 
         stage = LlmStage(
             {name: build(rung(self.lab, name)) for name in self.rungs},
             policy=self.policy,
-            tell=tell,
+            emit=emit,
             clock=time.monotonic,
             turn=turn,
             window_tokens=WINDOW,
@@ -172,15 +172,15 @@ class EarlyBench:
             provider_of=lambda name: name,
             floor=floor,
             turn=turn,
-            tell=tell,
+            emit=emit,
             clock=time.monotonic,
         )
         pipeline = Pipeline(
             [
-                CallerWords(tell=tell),
+                CallerWords(emit=emit),
                 TurnOpener(floor, turn=turn, faintness=Faintness(), clock=time.monotonic),
                 pair.user(),
-                ContextWindow(limit_tokens=WINDOW, tell=tell),
+                ContextWindow(limit_tokens=WINDOW, emit=emit),
                 stage,
                 pair.assistant(),
             ]
@@ -226,7 +226,7 @@ class EarlyBench:
         """Return when the first event of a kind was told."""
         return next(self.at[n] for n, each in enumerate(self.told) if isinstance(each, kind))
 
-    def _tell(self, event: Event) -> None:
+    def _emit(self, event: Event) -> None:
         self.at[len(self.told)] = time.monotonic()
         self.told.append(event)
 

@@ -17,7 +17,7 @@ from pipecat.processors.frame_processor import FrameProcessor
 from calls.turn import Turn
 from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.breaker import BreakerSettings
-from fallbacks.facts import AttemptFailed, AttemptStarted
+from fallbacks.events import AttemptFailed, AttemptStarted
 from fallbacks.ladder import Pace, StagePolicy
 from lab.simulators.deepgram.socket import StreamLimits
 from lab.simulators.faults import Fault
@@ -36,7 +36,7 @@ from tests.lab.simulators.near_ears import bring_near
 RATE_HZ = 16_000
 FLOOR_RMS = 3.0  # of a line: samples of exactly zero are on no line, and cost this recogniser words
 SURE_S = 0.2  # how long a VAD takes to be sure, both of speech and of its end
-PATIENCE_S = 20.0  # a guard: far longer than anything takes, on a busy machine too
+TIMEOUT_S = 20.0  # a guard: far longer than anything takes, on a busy machine too
 PACE = Pace(late_min_s=1.2, late_max_s=1.4, gap_s=1.2, silent_end_ok=True)
 
 E = TypeVar("E")
@@ -103,7 +103,7 @@ class Call:
     async def written(self, text: str) -> None:
         """Wait until as many words were passed on as were spoken, and then a moment for more."""
         number = len(words(text))
-        await self.bench.until(lambda: len(words(self.text)) >= number, limit_s=PATIENCE_S)
+        await self.bench.until(lambda: len(words(self.text)) >= number, limit_s=TIMEOUT_S)
         await asyncio.sleep(0.15)
 
     @property
@@ -129,7 +129,7 @@ class Call:
         """Break or repair a provider."""
         self.lab.instance(name).set_faults([Window(fault=fault)] if fault else [])
 
-    async def until(self, met: Any, *, limit_s: float = PATIENCE_S) -> None:
+    async def until(self, met: Any, *, limit_s: float = TIMEOUT_S) -> None:
         """Wait for a condition without an event."""
         await until(met, within_s=limit_s, every_s=0.02)
 
@@ -190,7 +190,7 @@ async def calling(
         policy = policy_of(rungs, availability=availability, failures=failures)
         told: list[Any] = []
         stage = SttStage(
-            rungs, policy=policy, tell=told.append, clock=time.monotonic, turn=Turn(budget_s=1.5)
+            rungs, policy=policy, emit=told.append, clock=time.monotonic, turn=Turn(budget_s=1.5)
         )
         async with running(stage, rate_hz=RATE_HZ, limit_s=limit_s) as bench:
             yield Call(stage=stage, bench=bench, lab=lab, pace=pace, told=told, policy=policy)

@@ -10,7 +10,7 @@ from pipecat.frames.frames import CancelFrame, Frame, InterruptionFrame, LLMCont
 
 from calls.events import UsageMeasured
 from calls.line import CallerLine
-from fallbacks.facts import AttemptFailed, AttemptStarted
+from fallbacks.events import AttemptFailed, AttemptStarted
 from processors.answering.early_answers import TOKEN_CHARACTERS
 from tests.bot.talk import RATE_HZ, Ear, Voice
 from tests.kit.bench import at_work, worker_of

@@ -8,7 +8,7 @@ import pytest
 from pipecat.frames.frames import CancelFrame, Frame
 
 from calls.events import ContextShortened, FirstToken, TurnDecided, UsageMeasured
-from fallbacks.facts import (
+from fallbacks.events import (
     AttemptDropped,
     AttemptFailed,
     EarlyAnswerAsked,

@@ -28,7 +28,7 @@ from bot.health.policies import PACES, PRIORS_S
 from calls.events import Event
 from calls.turn import Turn
 from fallbacks.availability import AvailabilityTable, Place
-from fallbacks.facts import (
+from fallbacks.events import (
     AttemptFailed,
     AttemptStarted,
     AttemptWon,
@@ -46,7 +46,7 @@ from lab.simulators.schedule import Window, parse_windows
 from processors.answering.continuation_rules import MAX_S
 from processors.answering.stage import LlmStage
 from processors.answering.tool_calls import calls_in_text
-from processors.speaking.agenda import TakeBackFrame
+from processors.speaking.speech_queue import TakeBackFrame
 from providers.openai import build
 from providers.provider import RungSpec
 from tests.kit.bench import rung_spec
@@ -89,7 +89,7 @@ class Bench:
         return LlmStage(
             {name: build(self._rung(name)) for name in self.rungs},
             policy=self.policy,
-            tell=self.told.append,
+            emit=self.told.append,
             clock=time.monotonic,
             turn=turn,
             window_tokens=4000,

@@ -11,7 +11,7 @@ import pytest
 
 from calls.events import UsageMeasured
 from fallbacks.availability import AvailabilityTable, Place, RungState
-from fallbacks.facts import (
+from fallbacks.events import (
     AttemptFailed,
     AttemptWon,
     HedgeStarted,

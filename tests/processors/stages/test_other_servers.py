@@ -13,7 +13,7 @@ from pipecat.services.llm_service import FunctionCallParams
 from pipecat.tests.utils import run_test
 
 from calls.events import UsageMeasured
-from fallbacks.facts import AttemptFailed
+from fallbacks.events import AttemptFailed
 from fallbacks.failure import Kind, Scope
 from tests.processors.stages.test_llm import ANSWER, QUESTION, Bench, bench, question
 from tests.providers.scripted_model import chunk, streaming, writing_once

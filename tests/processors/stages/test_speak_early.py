@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 from pipecat.frames.frames import InterruptionFrame
 
-from fallbacks.facts import RungChosen
+from fallbacks.events import RungChosen
 from fallbacks.ladder import ClauseRule
 from lab.simulators import faults
 from lab.simulators.faults import Fault

@@ -18,7 +18,7 @@ from pipecat.processors.frame_processor import FrameProcessor
 
 from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.breaker import State
-from fallbacks.facts import AttemptFailed, RungChosen, StageExhausted, Suspected
+from fallbacks.events import AttemptFailed, RungChosen, StageExhausted, Suspected
 from lab.simulators import faults
 from lab.simulators.deepgram.socket import StreamLimits
 from lab.simulators.faults import Fault

@@ -88,7 +88,7 @@ async def test_a_turn_comes_once_and_whole(
         stage = SttStage(
             rungs,
             policy=policy_of(rungs),
-            tell=told.append,
+            emit=told.append,
             clock=time.monotonic,
             turn=Turn(budget_s=1.5),
         )
@@ -97,11 +97,11 @@ async def test_a_turn_comes_once_and_whole(
         turn, judges = TurnSettings(), TurnJudges(clock=time.monotonic)
         vad = models.vad(turn)
         detector = models.turn_detector(
-            turn, vad, judges=judges, clock=time.monotonic, tell=told.append
+            turn, vad, judges=judges, clock=time.monotonic, emit=told.append
         )
         stop = turn_stop(detector, pending=stage.words_owed)
-        pair = make_pair(AgentSettings(), turn, memory=memory, vad=vad, stop=stop, tell=told.append)
-        pipeline = Pipeline([stage, CallerWords(tell=told.append), pair.user()])
+        pair = make_pair(AgentSettings(), turn, memory=memory, vad=vad, stop=stop, emit=told.append)
+        pipeline = Pipeline([stage, CallerWords(emit=told.append), pair.user()])
         async with running(pipeline, rate_hz=RATE_HZ) as bench:
             line = Line(bench, lab)
             await line.carries(caller.noise(1.0, rms=FLOOR_RMS))

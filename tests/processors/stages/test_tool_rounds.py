@@ -15,8 +15,8 @@ from pipecat.processors.aggregators.llm_response_universal import LLMContextAggr
 from pipecat.services.llm_service import FunctionCallParams
 
 from calls.line import CallerLine
-from fallbacks.facts import AttemptFailed
-from processors.answering.tool_calls import MOST_CALLS
+from fallbacks.events import AttemptFailed
+from processors.answering.tool_calls import MAX_CALLS
 from tests.bot.talk import RATE_HZ, Ear, Voice
 from tests.kit.bench import at_work, worker_of
 from tests.kit.waiting import until
@@ -93,9 +93,9 @@ async def test_a_model_that_asks_for_tools_for_ever_is_made_to_speak() -> None:
     async with looping(obeys) as it:
         await it.until(lambda: bool(it.spoken()))
 
-    assert it.choices == ["None"] * MOST_CALLS + ["none"]
+    assert it.choices == ["None"] * MAX_CALLS + ["none"]
     assert all(item["tools"] for item in it.asked)
-    assert it.runs == MOST_CALLS
+    assert it.runs == MAX_CALLS
     assert it.spoken() == ["There is room on Monday."]
     assert not it.context.tool_choice or it.context.tool_choice != "none"  # that of later turns
 
@@ -108,8 +108,8 @@ async def test_a_tool_requested_next_to_demanded_words_is_not_run() -> None:
     async with looping(adds) as it:
         await it.until(lambda: bool(it.spoken()))
 
-    assert it.choices == ["None"] * MOST_CALLS + ["none"]
-    assert it.runs == MOST_CALLS
+    assert it.choices == ["None"] * MAX_CALLS + ["none"]
+    assert it.runs == MAX_CALLS
     assert it.spoken() == ["There is room on Monday."]
 
 
@@ -117,8 +117,8 @@ async def test_if_a_model_does_not_speak_on_demand_the_next_one_is_asked() -> No
     async with looping(asks_again, obeys) as it:
         await it.until(lambda: bool(it.spoken()))
 
-    assert it.choices == ["None"] * MOST_CALLS + ["none"] * 3  # the first one twice
-    assert it.runs == MOST_CALLS
+    assert it.choices == ["None"] * MAX_CALLS + ["none"] * 3  # the first one twice
+    assert it.runs == MAX_CALLS
     reasons = {event.reason for event in it.it.told if isinstance(event, AttemptFailed)}
     assert reasons == {"called_a_tool_again"}
     assert it.spoken() == ["There is room on Monday."]

@@ -23,7 +23,7 @@ from pipecat.services.settings import TTSSettings
 from websockets.asyncio.client import ClientConnection
 
 from fallbacks.breaker import State
-from fallbacks.facts import RungChosen, StageExhausted
+from fallbacks.events import RungChosen, StageExhausted
 from fallbacks.ladder import StagePolicy
 from fallbacks.word_times import CHARACTER_S
 from lab.callers import spoken_s
@@ -33,7 +33,7 @@ from lab.simulators.lab import Lab
 from lab.simulators.receptionist.phrases import hours
 from lab.simulators.record import Request
 from lab.simulators.schedule import Window
-from processors.speaking.agenda import AHEAD_S, RUNG
+from processors.speaking.speech_queue import AHEAD_S, RUNG
 from providers import sockets as one_address
 from providers.sockets import ConnectHere
 from tests.kit.faults import DEAD, MUTE, cuts, stalls
@@ -521,10 +521,10 @@ async def test_a_barge_in_at_a_protected_sentence_keeps_what_follows_it(
         await talk.until(lambda: len(talk.kept_of(kind)) == (3 if sent else 2))
         assert talk.caller_line.dry_at - 2.0 > time.monotonic()  # the first is being played
         await talk.put(InterruptionFrame())
-        await talk.until(lambda: talk.stage.agenda.speech.cut)
+        await talk.until(lambda: talk.stage.queue.speech.cut)
 
-    assert talk.stage.agenda.speech.cut
-    assert talk.stage.agenda.speech.cut.text == "We open at nine. We close at six."
+    assert talk.stage.queue.speech.cut
+    assert talk.stage.queue.speech.cut.text == "We open at nine. We close at six."
 
 
 async def test_a_barge_in_removes_sound_before_protected_sound(lab: Lab) -> None:

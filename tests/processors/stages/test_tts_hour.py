@@ -15,7 +15,7 @@ from pipecat.frames.frames import (
 )
 
 from bot.health.policies import PACES, rest_breakers
-from fallbacks.facts import StageExhausted
+from fallbacks.events import StageExhausted
 from fallbacks.ladder import StagePolicy
 from lab.callers import spoken_s
 from lab.simulators.receptionist.phrases import GREETING, SAYS, hours, price
@@ -46,7 +46,7 @@ async def speaking(length_s: float) -> AsyncIterator[Talk]:
             NAMES, KINDS, length_s=length_s, seed=11, first=0.5
         )  # the last voice stays
         expose(lab, spells)
-        resting_for = rest_breakers(availability, tell=lambda _: None, clock=time.monotonic)
+        resting_for = rest_breakers(availability, emit=lambda _: None, clock=time.monotonic)
         async with resting_for, talking(lab, shared=policy, limit_s=length_s + 60.0) as talk:
             yield talk
 

@@ -23,7 +23,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from calls.line import CallerLine
 from calls.turn import Turn
 from fallbacks.availability import AvailabilityTable, Place
-from fallbacks.facts import AttemptFailed, AttemptStarted, RungChosen, StageExhausted
+from fallbacks.events import AttemptFailed, AttemptStarted, RungChosen, StageExhausted
 from fallbacks.ladder import Pace, StagePolicy
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.record import SpokenWord
@@ -155,7 +155,7 @@ def _talk(lab: Lab, names: Sequence[str], stage_policy: StagePolicy) -> Talk:
     stage = TtsStage(
         {name: provider("tts", name).build(rung(lab, name)) for name in names},
         policy=stage_policy,
-        tell=told.append,
+        emit=told.append,
         clock=time.monotonic,
         turn=turn,
         line=caller_line,

@@ -30,7 +30,7 @@ async def turns_of(
         turn=turn,
         asked=lambda: "",
         clock=time.monotonic,
-        tell=told.append,
+        emit=told.append,
     )
     caller = Caller(
         Session(sure),

@@ -14,14 +14,14 @@ from lab.process import lab_process, with_lab
 from transports.leg import Leg
 
 HOST: Final = "127.0.0.1"
-PATIENCE_S: Final = 40.0  # a guard
+TIMEOUT_S: Final = 40.0  # a guard
 GREETING: Final = "Hello, this is Holdline. How can I help?"
 FAREWELL: Final = "Thank you, goodbye."
 
 
 async def become(fact: Callable[[], bool]) -> None:
     """Return when a condition holds."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         while not fact():  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.02)
 
@@ -55,7 +55,7 @@ class CallNotes:
 
     async def until(self, event: str, **wanted: object) -> dict[str, Any]:
         """Return the first such event, when there is one."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             while not (found := self.all(event, **wanted)):
                 self._news.clear()
                 await self._news.wait()
@@ -84,7 +84,7 @@ class WorkerPool:
 
     async def empty(self) -> None:
         """Return when no call is in progress."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             await self.switchboard._empty.wait()
 
 

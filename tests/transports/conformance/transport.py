@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calls.handover import Destination
-from tests.transports.conformance.server import PATIENCE_S, WorkerPool, become
+from tests.transports.conformance.server import TIMEOUT_S, WorkerPool, become
 
 Sound: TypeAlias = NDArray[np.int16]
 """Mono, at `RATE_HZ`."""
@@ -126,7 +126,7 @@ def audible_s(sound: NDArray[np.int16], rate_hz: int) -> float:
 async def hear_out(far: FarEnd, *, since_s: float = 0.0, quiet_s: float = 1.0) -> float:
     """Return how much was heard beyond `since_s`, after it began and was quiet for a while."""
     loop = asyncio.get_running_loop()
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         heard, changed_at = far.heard_s(), loop.time()
         while heard <= since_s or loop.time() - changed_at < quiet_s:
             await asyncio.sleep(LOOK_S)

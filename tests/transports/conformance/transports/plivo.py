@@ -49,9 +49,9 @@ class Plivo:
         async with carrier:
             await pool.notes.until("CallStarted")
             yield CarrierCaller(carrier, pressed=self._keys)
-        await self._tell_end(pool, carrier)
+        await self._emit_end(pool, carrier)
 
-    async def _tell_end(self, pool: WorkerPool, carrier: Carrier) -> None:
+    async def _emit_end(self, pool: WorkerPool, carrier: Carrier) -> None:
         """Act as the application's hangup URL: a transferred caller has no stream to close."""
         assert self._account
         form = plivo_form(carrier.phone, "completed") | {"Event": "Hangup"}

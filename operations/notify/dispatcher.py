@@ -10,9 +10,9 @@ from loguru import logger
 
 from calls.incident import IncidentBegan
 from calls.operations_events import AlertClosed, AlertSent
-from fallbacks.facts import AttemptWon
+from fallbacks.events import AttemptWon
 from fallbacks.failure import ServiceError
-from fallbacks.retrying import LONGEST_REST_S
+from fallbacks.retrying import MAX_REST_S
 from operations.database.database import StorageError
 from operations.database.outbox import LAST_TRY_S
 from operations.keep_running import keep_repeating
@@ -23,7 +23,7 @@ from operations.notify.outbox import (
     AlertChannel,
     AlertOutbox,
     ChannelPost,
-    ReportedFact,
+    ReportedEvent,
     RoundOutcome,
 )
 from operations.notify.reporter import LASTS_S
@@ -67,13 +67,13 @@ class AlertSending:
             severity=alert.severity,
             edited=bool(post.handle),
         )
-        self._retries.tell(sent)
+        self._retries.emit(sent)
         if whole:
             self._note_success(channel.name)
         return True
 
     async def _put_off(self, post: ChannelPost, error: ServiceError) -> None:
-        wait_s = LONGEST_REST_S if error.failure.permanent else TRANSIENT_S
+        wait_s = MAX_REST_S if error.failure.permanent else TRANSIENT_S
         wait_s = max(wait_s, error.failure.retry_after_s or 0.0)
         await self._outbox.put_off(post, until_s=self._utc_s() + wait_s)
 
@@ -87,7 +87,7 @@ class AlertSending:
         if channel in self._failing:
             self._failing.discard(channel)
             won = AttemptWon(stage=CHANNELS, provider=channel, attempt=1, after_s=0.0)
-            self._retries.tell(won)
+            self._retries.emit(won)
 
 
 async def _post(channel: Channel, post: ChannelPost, retries: Retries) -> str:
@@ -145,7 +145,7 @@ class PastOutbox:
         self._told_s: float | None = None  # when it was last reported, since 1970
         self._waiting: asyncio.Queue[Alert] = asyncio.Queue(1)
 
-    def tell(self, reported: ReportedFact) -> None:
+    def emit(self, reported: ReportedEvent) -> None:
         """Send a report that the outbox refused; never waits."""
         fact, at_s = reported.fact, reported.at_s
         lately = self._told_s is not None and at_s < self._told_s + self._again_s
@@ -173,7 +173,7 @@ class PastOutbox:
             logger.error("an alert was not sent by {}: {}", channel.name, error.failure.reason)
             if not reached_others(error):
                 return
-        self._retries.tell(
+        self._retries.emit(
             AlertSent(channel=channel.name, key=alert.key, severity=alert.severity, edited=False)
         )
 
@@ -239,7 +239,7 @@ class AlertDispatcher:
         """Run one round, with an operator's request; report the alerts that it ended by itself."""
         over: tuple[AlertClosed, ...] = ()
 
-        def decide(known: Sequence[Alert], facts: Sequence[ReportedFact]) -> RoundOutcome:
+        def decide(known: Sequence[Alert], facts: Sequence[ReportedEvent]) -> RoundOutcome:
             nonlocal over  # the last decision is committed; other rounds have their own
             alerting, told = self._read(known, facts)
             said = alter(alerting, self._utc_s()) if alter else ()
@@ -253,7 +253,7 @@ class AlertDispatcher:
             self._failed_s = self._utc_s()
             raise
         for alert_closed in over:
-            self._retries.tell(alert_closed)
+            self._retries.emit(alert_closed)
         return told
 
     async def recent(self) -> Sequence[Alert]:
@@ -261,7 +261,7 @@ class AlertDispatcher:
         return await self._outbox.recent(RECENT)
 
     def _read(
-        self, known: Sequence[Alert], facts: Sequence[ReportedFact]
+        self, known: Sequence[Alert], facts: Sequence[ReportedEvent]
     ) -> tuple[Alerting, tuple[TellAlert, ...]]:
         # After an outage, reports from that time are still waiting to be written.
         heard = not 0.0 <= self._utc_s() - self._failed_s < LASTS_S

@@ -28,18 +28,18 @@ from calls.events import (
     RecordResumed,
 )
 from calls.operations_events import CallsCut
-from fallbacks.facts import AttemptFailed
+from fallbacks.events import AttemptFailed
 from fallbacks.failure import Kind, Scope
 from operations.database.database import Database
 from operations.record.fold_rules import RecordBatch, RecordFold
 from operations.record.reader import RecordReader
-from operations.record.record_keeper import (
+from operations.record.record_listener import (
     ANSWER_S,
     AT_ONCE,
     WAITING,
     RecordListener,
     keep_record,
-    record_keeper,
+    make_record_listener,
 )
 from operations.record.writer import RecordWriter
 from tests.share_servers import Server, postgres
@@ -89,8 +89,8 @@ async def hear(keeper: RecordListener, *events: Event, call_id: str = "c1", firs
 async def running(url: str, folder: Path, told: Told) -> AsyncIterator[RecordListener]:
     settings = settings_of(url, folder)
     async with Database(url) as database:
-        keeper = record_keeper(settings, database)
-        async with keep_record(keeper, settings, tell=told):
+        keeper = make_record_listener(settings, database)
+        async with keep_record(keeper, settings, emit=told):
             yield keeper
 
 
@@ -224,7 +224,7 @@ async def test_no_entry_waits_longer_when_there_are_more_than_a_batch_holds(
 async def test_calls_cut_with_their_process_are_told_once(slow: SlowWriter) -> None:
     keeper = keeper_of(slow)
     told: list[Event] = []
-    keeper.tell = told.append
+    keeper.emit = told.append
     slow.cut = 3
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(keeper.run())
@@ -239,7 +239,7 @@ async def test_calls_cut_with_their_process_are_told_once(slow: SlowWriter) -> N
 @pytest.mark.virtual_time
 async def test_a_hanging_database_blocks_no_call_and_is_told_once(slow: SlowWriter) -> None:
     keeper, told = keeper_of(slow), Told()
-    keeper.tell = told
+    keeper.emit = told
     slow.hangs = True
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(keeper.run())
@@ -263,7 +263,7 @@ async def test_a_hanging_database_blocks_no_call_and_is_told_once(slow: SlowWrit
 @pytest.mark.virtual_time
 async def test_an_overlong_wait_drops_the_oldest_and_counts_them(slow: SlowWriter) -> None:
     keeper, told = keeper_of(slow), Told()
-    keeper.tell = told
+    keeper.emit = told
     slow.hangs = True
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(keeper.run())
@@ -308,7 +308,7 @@ async def test_an_end_during_a_hang_comes_anyway(slow: SlowWriter, tmp_path: Pat
     keeper = keeper_of(slow)
     slow.hangs = True
     settings = settings_of("sqlite+aiosqlite:///:memory:", tmp_path)
-    async with keep_record(keeper, settings, tell=Told()):
+    async with keep_record(keeper, settings, emit=Told()):
         await hear(keeper, STARTED)
         await asyncio.sleep(1.0)
         began_s = clock.monotonic()

@@ -17,7 +17,7 @@ from loguru import logger
 
 from bot import clock
 from bot.config.settings import Settings
-from calls.entry import Entry, Tell
+from calls.entry import Emit, Entry
 from calls.events import RecordHalted, RecordResumed
 from calls.operations_events import CallsCut
 from operations.database.database import Database, RefusedRowsError, StorageError
@@ -83,7 +83,7 @@ class CutCalls:
 
 
 WRITE_S: Final = 0.5  # between batches: this plus the write is what a dying process loses
-LEAST_S: Final = 0.05  # of rest, for a slow database
+MIN_S: Final = 0.05  # of rest, for a slow database
 HEARTBEAT_S: Final = 5.0  # of the calls in progress
 ANSWER_S: Final = 10.0  # for one batch; a slower database counts as hanging
 AGAIN_S: Final = 2.0  # after a refused batch
@@ -98,7 +98,7 @@ class RecordListener:
 
     Attributes:
         lost: Entries that were dropped because too many waited.
-        tell: Takes events about the record itself.
+        emit: Takes events about the record itself.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class RecordListener:
         self._beat_at = 0.0
         self._ending = asyncio.Event()
         self.lost = 0
-        self.tell: Tell = lambda _: None
+        self.emit: Emit = lambda _: None
         self._lost_files = 0
         self._halted_at: float | None = None  # since when the database refuses writes
         self._cut = CutCalls(writer, utc_now=utc_now, clock=clock)
@@ -150,10 +150,10 @@ class RecordListener:
             written = await self.write()
             if written and (cut := await self._cut.look(within_s=ANSWER_S)):
                 logger.warning("{} calls lost their process: marked as interrupted", cut)
-                self.tell(CallsCut(calls=cut))
+                self.emit(CallsCut(calls=cut))
             if not (written and self._left_over):
                 took_s = self._clock() - began_s
-                await self._pause(max(LEAST_S, WRITE_S - took_s) if written else AGAIN_S)
+                await self._pause(max(MIN_S, WRITE_S - took_s) if written else AGAIN_S)
 
     async def _pause(self, for_s: float) -> None:
         try:
@@ -194,14 +194,14 @@ class RecordListener:
         if self._halted_at is None:
             self._halted_at = self._clock()
             logger.error("the record cannot be written: {}", why)
-            self.tell(RecordHalted(reason=why))
+            self.emit(RecordHalted(reason=why))
 
     def _resume(self) -> None:
         """Report a recovery, if there was an outage, and how many entries are lost so far."""
         if self._halted_at is not None:
             after_s, self._halted_at = self._clock() - self._halted_at, None
             logger.info("the record is written again; {} entries were lost", self.lost)
-            self.tell(RecordResumed(after_s=after_s, lost_entries=self.lost))
+            self.emit(RecordResumed(after_s=after_s, lost_entries=self.lost))
 
     def end(self) -> None:
         """Make `run` return after its current step."""
@@ -237,7 +237,7 @@ class RecordListener:
         return self._fold.take()
 
 
-def record_keeper(settings: Settings, database: Database) -> RecordListener:
+def make_record_listener(settings: Settings, database: Database) -> RecordListener:
     """Return the record's listener for this process."""
     holder = f"{socket.gethostname()[:40]}-{secrets.token_hex(6)}"
     return RecordListener(
@@ -250,25 +250,27 @@ def record_keeper(settings: Settings, database: Database) -> RecordListener:
 
 @asynccontextmanager
 async def keep_record(
-    keeper: RecordListener | None, settings: Settings, *, tell: Tell
+    record_listener: RecordListener | None, settings: Settings, *, emit: Emit
 ) -> AsyncIterator[None]:
     """Write the record during the block, and its rest afterwards."""
-    if keeper is None:
+    if record_listener is None:
         yield
         return
-    keeper.tell = tell
+    record_listener.emit = emit
     async with asyncio.TaskGroup() as tasks:
-        writing = tasks.create_task(keep_running("the record", keeper.run), name="the record")
+        writing = tasks.create_task(
+            keep_running("the record", record_listener.run), name="the record"
+        )
         looking = tasks.create_task(_name_lag(settings.storage.url), name="the tables' version")
         try:
             yield
         finally:
-            keeper.end()
+            record_listener.end()
             await asyncio.wait([writing], timeout=LAST_S)
             writing.cancel()  # a hanging database must not delay the end
             looking.cancel()
             await asyncio.wait([writing, looking])
-            await keeper.close()
+            await record_listener.close()
 
 
 async def _name_lag(url: str) -> None:

@@ -282,7 +282,7 @@ class ProviderReset:
     provider: str
 
 
-Fact: TypeAlias = (
+FallbackEvent: TypeAlias = (
     AttemptStarted
     | AttemptFailed
     | AttemptWon
