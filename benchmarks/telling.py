@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,9 +30,8 @@ from benchmarks.telling_figures import Figures
 from benchmarks.telling_windows import (
     WARM_S,
     Counted,
-    EmittedEvent,
+    Found,
     Switch,
-    Window,
     listeners_cost,
     measure_window,
     tell_facts,
@@ -96,7 +95,7 @@ def main() -> int:
     return CANNOT_TELL_CODE if telling_figures.CANNOT_TELL in verdicts else 0
 
 
-def write(path: Path, found: "Found", figures: Figures) -> None:
+def write(path: Path, found: Found, figures: Figures) -> None:
     """Write each window and each event to a file."""
     told = {"figures": figures.as_json(), **asdict(found)}
     path.write_text(json.dumps(told) + "\n", encoding="utf-8")
@@ -118,21 +117,6 @@ def _even(text: str) -> int:
     if number < 2 or number % 2:
         raise argparse.ArgumentTypeError(f"{text} is no even number of at least 2")
     return number
-
-
-@dataclass(slots=True)
-class Found:
-    """Everything that was measured."""
-
-    facts: list[EmittedEvent] = field(default_factory=list[EmittedEvent])  # one by one
-    listeners: dict[str, float] = field(default_factory=dict[str, float])  # s of CPU for each fact
-    in_calls_s: list[float] = field(default_factory=list[float])  # in the windows that are told
-    windows: list[Window] = field(default_factory=list[Window])  # neighbours are a pair
-    calls: int = 0  # calls that lasted the whole time
-    on_the_line: bool = False  # the planned calls
-    lost: int = 0
-    recorded: int = 0  # entries in the record's database at the end
-    shown: int = 0  # messages that the console got
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,15 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.telling_windows import BEAT_S, EmittedEvent, Window
-
-if TYPE_CHECKING:
-    from benchmarks.telling import Found
+from benchmarks.telling_windows import BEAT_S, EmittedEvent, Found, Window
 
 TELL_P99_S: Final = 50e-6
 CPU_SHARE: Final = 0.03
@@ -200,7 +197,7 @@ class Figures:
         return {**asdict(self), "verdicts": self.verdicts()}
 
 
-def figures_of(found: "Found") -> Figures:
+def figures_of(found: Found) -> Figures:
     """Return the figures of a run."""
     pairs = pairs_of(found.windows)
     return Figures(
@@ -221,7 +218,7 @@ def figures_of(found: "Found") -> Figures:
 # -- report
 
 
-def lines(found: "Found", figures: Figures, *, calls: int) -> Iterator[str]:
+def lines(found: Found, figures: Figures, *, calls: int) -> Iterator[str]:
     """Yield the lines: the measures pair by pair, then the figures."""
     pairs = pairs_of(found.windows)
     for number, pair in enumerate(pairs, 1):
@@ -242,7 +239,7 @@ def _pair(number: int, pair: Pair) -> str:
     )
 
 
-def _facts(found: "Found", figures: Figures) -> Iterator[str]:
+def _facts(found: Found, figures: Figures) -> Iterator[str]:
     alone, in_calls = (
         sorted(item) for item in ([fact.wall_s for fact in found.facts], found.in_calls_s)
     )
@@ -269,7 +266,7 @@ def _listeners(costs: dict[str, float]) -> Iterator[str]:
     yield f"a fact costs those who listen, in µs of processor time: {each}"
 
 
-def _calls(found: "Found", pairs: Sequence[Pair], *, calls: int) -> Iterator[str]:
+def _calls(found: Found, pairs: Sequence[Pair], *, calls: int) -> Iterator[str]:
     told, untold = [pair.told for pair in pairs], [pair.untold for pair in pairs]
     yield (
         f"{found.calls} of {calls} calls to the end, "

@@ -404,3 +404,18 @@ async def _lags(
             owed.append(min(owed_s, now - due_s))
             due_s += BEAT_S
     return lags, owed
+
+
+@dataclass(slots=True)
+class Found:
+    """Everything that was measured."""
+
+    facts: list[EmittedEvent] = field(default_factory=list[EmittedEvent])  # one by one
+    listeners: dict[str, float] = field(default_factory=dict[str, float])  # s of CPU for each fact
+    in_calls_s: list[float] = field(default_factory=list[float])  # in the windows that are told
+    windows: list[Window] = field(default_factory=list[Window])  # neighbours are a pair
+    calls: int = 0  # calls that lasted the whole time
+    on_the_line: bool = False  # the planned calls
+    lost: int = 0
+    recorded: int = 0  # entries in the record's database at the end
+    shown: int = 0  # messages that the console got
