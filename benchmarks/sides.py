@@ -9,14 +9,13 @@ from typing import Final, cast
 import numpy as np
 from numpy.typing import NDArray
 from pipecat.audio.turn.base_turn_analyzer import BaseTurnAnalyzer
-from pipecat.audio.vad.vad_analyzer import VADAnalyzer
 from pipecat.workers.runner import WorkerRunner
 
 from benchmarks.accounting import Busy, Moments
 from benchmarks.bare_pipecat import bare_worker
 from benchmarks.ear import Ear
 from bot import clock
-from bot.call.models import VoiceModels
+from bot.call.models import SharedSilero, VoiceModels
 from bot.config.settings import Settings, TurnSettings
 from bot.workers.process import Process
 from calls.entry import Emit
@@ -39,7 +38,7 @@ class WatchedModels(VoiceModels):
     def turn_detector(
         self,
         turn: TurnSettings,
-        vad: VADAnalyzer,
+        vad: SharedSilero,
         *,
         judges: TurnJudges,
         clock: Clock,

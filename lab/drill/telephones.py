@@ -115,6 +115,6 @@ class Telephone(AbstractAsyncContextManager[Any], Protocol):
         """Return when the agent was heard; short pauses count as speech."""
         ...
 
-    async def say(self, pcm: NDArray[np.int16]) -> float:
+    async def say(self, pcm: NDArray[np.int16], /) -> float:
         """Say 8000 Hz sound; return when its last sample has left."""
         ...
