@@ -157,14 +157,14 @@ REASONS = {"reason", "because", "cause", "why", "outcome", "kind"}
 
 
 def test_a_reason_in_an_event_is_a_code_that_can_be_filtered_by() -> None:
-    homes = [*(ROOT / "calls").glob("*events.py"), ROOT / "fallbacks" / "facts.py"]
+    homes = [*(ROOT / "calls").glob("*events.py"), ROOT / "fallbacks" / "events.py"]
     trees = [tree_of(home) for home in homes]
-    facts = {text.name for tree in trees for text in tree.body if isinstance(text, ast.ClassDef)}
+    event_names = {text.name for tree in trees for text in tree.body if isinstance(text, ast.ClassDef)}
     wrong = [
         f"{path}:{word.lineno} {word.value!r}"
         for path in files(*ROOMS)
         for node in ast.walk(tree_of(path))
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in facts
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in event_names
         for keyword in node.keywords
         if keyword.arg in REASONS
         for word in ast.walk(keyword.value)
@@ -172,5 +172,5 @@ def test_a_reason_in_an_event_is_a_code_that_can_be_filtered_by() -> None:
         if not re.fullmatch(r"[a-z0-9_]*", word.value)
     ]
 
-    assert len(facts) > 80
+    assert len(event_names) > 80
     assert wrong == []

@@ -36,7 +36,7 @@ from processors.turn.floor import Floor, FloorEvent, WordsCame
 
 TIMEOUT_S: Final = 20.0  # a goodbye that was not spoken by then will not be
 ANSWER: Final = (LLMFullResponseStartFrame, LLMTextFrame, LLMFullResponseEndFrame)
-PATIENT: Final = 6  # waits of PATIENCE_S while the agent finishes earlier words (chosen)
+PATIENT: Final = 6  # waits of TIMEOUT_S while the agent finishes earlier words (chosen)
 
 End: TypeAlias = Callable[[str], Awaitable[None]]
 """Ends the call whatever hangs in it, with a reason for `CallEnded`."""

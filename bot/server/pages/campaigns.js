@@ -6,7 +6,7 @@ import { paced } from "./pacing.js";
 
 const DRAW_MS = 250;
 const ROWS = 30; // more are counted, not drawn
-const MOST_S = 14 * 24 * 3600; // horizon of the server's estimate
+const MAX_S = 14 * 24 * 3600; // horizon of the server's estimate
 const NONE = "No campaign is configured. Add one under campaigns in the configuration; its progress and buttons appear here.";
 
 const MOVES = { ready: [["start", "Start"]], running: [["pause", "Pause"]], paused: [["resume", "Resume"]], done: [["start", "Start again"]] };
@@ -163,7 +163,7 @@ function links({ name }) {
 /** Format an estimated duration. */
 function duration(left_s) {
   if (left_s === null) return "unknown";
-  if (left_s >= MOST_S) return "two weeks or more";
+  if (left_s >= MAX_S) return "two weeks or more";
   if (left_s < 90) return "about a minute";
   if (left_s < 5400) return `about ${Math.round(left_s / 60)} min`;
   return left_s < 48 * 3600 ? `about ${Math.round(left_s / 3600)} h` : `about ${Math.round(left_s / 86400)} days`;

@@ -60,7 +60,7 @@ async def test_calls_may_last_for_the_drain_time_that_the_supervisor_says(
             tasks.create_task(item.run())
             await item.open.wait()
         SupervisorCommands(pool, server, tasks)
-        supervisor.emit("stop", **said)
+        supervisor.send("stop", **said)
         await _drain(server, process)
         supervisor.close()
 
@@ -122,7 +122,7 @@ async def test_a_replaced_worker_stays_until_its_last_dial_has_ended(
             tasks.create_task(item.run())
             await item.open.wait()
         SupervisorCommands(pool, server, tasks)
-        supervisor.emit("retire")
+        supervisor.send("retire")
         await asyncio.sleep(0.1)
         stayed = not server.asked_to_stop.is_set()
         server.dials = 0
