@@ -46,7 +46,7 @@ class Conformance:
         return provider(rung.stage, rung.kind).build(rung)
 
     async def probe(self, peer: Any, *, timeout_s: float = 5.0, **changes: Any) -> None:
-        """Probe the rung as the doctor does."""
+        """Send the rung the cheap request, as the doctor does."""
         rung = self.rung(peer, **changes)
         await provider(rung.stage, rung.kind).probe(rung, timeout_s=timeout_s)
 
@@ -71,6 +71,10 @@ class Conformance:
 
     async def test_a_probe_of_a_healthy_rung_succeeds(self, peer: Any) -> None:
         await self.probe(peer)
+
+    async def test_a_real_probe_of_a_healthy_rung_succeeds(self, peer: Any) -> None:
+        rung = self.rung(peer)
+        await provider(rung.stage, rung.kind).probe_for_real(rung, timeout_s=10.0)
 
 
 class Simulated(Conformance):
