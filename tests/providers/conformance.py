@@ -16,7 +16,7 @@ from pipecat.frames.frames import (
 )
 
 from lab.simulators import faults
-from lab.simulators.instance import Instance
+from lab.simulators.instance import Core, Instance
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.schedule import Window
 from providers.catalog import provider
@@ -86,7 +86,8 @@ class Simulated(Conformance):
     @pytest.fixture
     async def peer(self) -> AsyncIterator[Instance]:
         spec = Spec(name="it", kind=self.kind, options=self.options)
-        async with bring_near(Lab([spec], speed=self.speed)) as lab:
+        core = Core(uncapped=True)  # utterances come faster than people speak
+        async with bring_near(Lab([spec], speed=self.speed, core=core)) as lab:
             yield lab.instance("it")
 
     def rung(self, peer: Instance, **changes: Any) -> RungSpec:

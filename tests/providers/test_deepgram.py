@@ -5,24 +5,18 @@ from typing import Any, ClassVar
 
 import pytest
 
-from lab.simulators.deepgram.socket import StreamLimits
 from lab.simulators.instance import Instance
 from providers.catalog import provider
 from tests.kit.bench import Bench, rung_spec, running
-from tests.providers.conformance import Simulated
 from tests.providers.recording_server import Asked, notebook
-from tests.providers.stt_conformance import PHRASES, SttConformance
+from tests.providers.stt_conformance import SimulatedStt
 
 pytestmark = pytest.mark.virtual_time
 
 
-class TestDeepgram(SttConformance, Simulated):
+class TestDeepgram(SimulatedStt):
     kind: ClassVar[str] = "deepgram"
     model: ClassVar[str] = "nova-3"
-    options: ClassVar[dict[str, Any]] = {
-        "limits": StreamLimits(intake_cap=None),  # utterances come faster than people speak
-        "grammar": PHRASES,
-    }
 
     async def mended(self, peer: Instance, bench: Bench) -> None:
         """Wait for Pipecat's own reconnection: it lets four seconds pass first."""
