@@ -2,8 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
 import pytest
@@ -87,9 +85,9 @@ class SttConformance(Conformance):
         speech = utterance(SECOND)
         async with running(self.service(peer)) as bench:
             await bench.put(*speech[:-1])
-            interim = await bench.first(InterimTranscriptionFrame)
-
-        assert interim.text
+            await bench.until(
+                lambda: any(interim.text for interim in bench.all(InterimTranscriptionFrame))
+            )
 
     async def test_the_end_of_speech_flushes_a_finalized_result(self, peer: Any) -> None:
         async with running(self.service(peer)) as bench:
@@ -180,19 +178,23 @@ class SimulatedStt(SttConformance, Simulated):
 
     options: ClassVar[dict[str, Any]] = {"grammar": PHRASES}
 
+    def service(self, peer: Instance, **changes: Any) -> Any:
+        """Return the service as the stage prepares it."""
+        service = super().service(peer, **changes)
+        service.supervised = True
+        return service
+
     async def mended(self, peer: Instance, bench: Bench) -> None:
         """Reconnect, as the stage does in a call."""
         del peer
         assert await bench.service.reconnect()
 
-    @asynccontextmanager
-    async def supervised(self, peer: Instance, fault: Fault | None = None) -> AsyncIterator[Bench]:
-        """Run the service as the stage does, without the stage's decisions."""
-        peer.set_faults([Window(fault=fault)] if fault else [])
-        service = self.service(peer)
-        service.supervised = True
-        async with running(service) as bench:
-            yield bench
+    async def test_a_wrong_key_is_refused_and_reported(self, peer: Instance) -> None:
+        async with running(self.service(peer, api_key="not-the-key")) as bench:
+            await bench.first(ErrorFrame)
+
+        assert failure_in(bench).kind is Kind.AUTH
+        assert "not-the-key" not in "".join(bench.errors())
 
     async def test_the_stage_reads_the_whole_utterance_and_blames_nobody(self) -> None:
         spec = Spec(name="it", kind=self.kind, options=self.options)
@@ -211,7 +213,8 @@ class SimulatedStt(SttConformance, Simulated):
     async def test_an_end_is_told_once_with_its_reason_and_without_an_action(
         self, peer: Instance, fault: Fault, kind: Kind
     ) -> None:
-        async with self.supervised(peer, fault) as bench:
+        peer.set_faults([Window(fault=fault)])
+        async with running(self.service(peer)) as bench:
             await bench.first(ErrorFrame)
             await asyncio.sleep(0.1)
 
@@ -222,7 +225,7 @@ class SimulatedStt(SttConformance, Simulated):
             assert bench.service.is_usable  # whether it may be asked is not the service's decision
 
     async def test_it_reconnects_when_told_to(self, peer: Instance) -> None:
-        async with self.supervised(peer) as bench:
+        async with running(self.service(peer)) as bench:
             peer.drop_connections()
             await bench.first(ErrorFrame)
 
@@ -230,14 +233,15 @@ class SimulatedStt(SttConformance, Simulated):
             assert bench.service.connected
 
     async def test_a_refused_reconnection_is_told(self, peer: Instance) -> None:
-        async with self.supervised(peer, faults.Http(status=503)) as bench:
+        peer.set_faults([Window(fault=faults.Http(status=503))])
+        async with running(self.service(peer)) as bench:
             await bench.first(ErrorFrame)
 
             assert not await bench.service.reconnect()
             await bench.until(lambda: len(bench.all(ErrorFrame)) == 2)
 
     async def test_a_hanging_handshake_is_soon_given_up_for_another(self, peer: Instance) -> None:
-        async with self.supervised(peer) as bench:
+        async with running(self.service(peer)) as bench:
             peer.drop_connections()
             await bench.first(ErrorFrame)
             peer.set_faults([Window(fault=faults.Silent(where="handshake"))])
@@ -252,7 +256,7 @@ class SimulatedStt(SttConformance, Simulated):
             assert await bench.service.reconnect()
 
     async def test_sound_sent_at_once_overtakes_no_queued_sound(self, peer: Instance) -> None:
-        async with self.supervised(peer) as bench:
+        async with running(self.service(peer)) as bench:
             await bench.service.queue_frame(InputAudioRawFrame(PIECE, RATE_HZ, 1))
             assert not bench.service.send_at_once(PIECE)
 
@@ -262,7 +266,7 @@ class SimulatedStt(SttConformance, Simulated):
             assert not bench.errors()
 
     async def test_sound_sent_at_once_is_accepted_and_billed_as_usual(self, peer: Instance) -> None:
-        async with self.supervised(peer) as bench:
+        async with running(self.service(peer)) as bench:
             for _ in range(100):
                 assert bench.service.send_at_once(PIECE)
             await bench.service.emit_stt_usage_metrics()
@@ -272,7 +276,7 @@ class SimulatedStt(SttConformance, Simulated):
             assert used.value.audio_seconds == pytest.approx(2.0)
 
     async def test_nothing_is_sent_at_once_into_a_lost_stream(self, peer: Instance) -> None:
-        async with self.supervised(peer) as bench:
+        async with running(self.service(peer)) as bench:
             peer.drop_connections()
             await bench.first(ErrorFrame)
 
@@ -280,7 +284,7 @@ class SimulatedStt(SttConformance, Simulated):
             bench.service.ask_for_words()  # is nothing, and no error
 
     async def test_requested_words_come_without_an_event_of_the_vad(self, peer: Instance) -> None:
-        async with self.supervised(peer) as bench:
+        async with running(self.service(peer)) as bench:
             await bench.put(VADUserStartedSpeakingFrame())
             for frame in frames_of(caller.say(FIRST) + caller.noise(0.2, rms=3)):
                 assert bench.service.send_at_once(frame.audio)
@@ -295,7 +299,7 @@ class SimulatedStt(SttConformance, Simulated):
     async def test_no_words_are_requested_while_sound_is_still_queued_before_them(
         self, peer: Instance
     ) -> None:
-        async with self.supervised(peer) as bench:
+        async with running(self.service(peer)) as bench:
             await bench.service.queue_frame(InputAudioRawFrame(PIECE, RATE_HZ, 1))
             bench.service.ask_for_words()
             await asyncio.sleep(1.0)
@@ -306,7 +310,7 @@ class SimulatedStt(SttConformance, Simulated):
     async def test_a_stop_after_silence_is_answered_by_a_frame_without_words(
         self, peer: Instance
     ) -> None:
-        async with self.supervised(peer) as bench:
+        async with running(self.service(peer)) as bench:
             await bench.put(*frames_of(caller.noise(1.5, rms=3)))
             await bench.put(VADUserStartedSpeakingFrame(), VADUserStoppedSpeakingFrame())
             answer = await bench.first(TranscriptionFrame)

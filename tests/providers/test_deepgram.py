@@ -1,13 +1,11 @@
 """Deepgram, against its simulator; its requests, against a server without checks."""
 
-import asyncio
 from typing import Any, ClassVar
 
 import pytest
 
-from lab.simulators.instance import Instance
 from providers.catalog import provider
-from tests.kit.bench import Bench, rung_spec, running
+from tests.kit.bench import rung_spec, running
 from tests.providers.recording_server import Asked, notebook
 from tests.providers.stt_conformance import SimulatedStt
 
@@ -17,13 +15,6 @@ pytestmark = pytest.mark.virtual_time
 class TestDeepgram(SimulatedStt):
     kind: ClassVar[str] = "deepgram"
     model: ClassVar[str] = "nova-3"
-
-    async def mended(self, peer: Instance, bench: Bench) -> None:
-        """Wait for Pipecat's own reconnection: it lets four seconds pass first."""
-        del peer
-        async with asyncio.timeout(10.0):
-            while bench.service._connection is None:  # noqa: ASYNC110 - nothing tells us
-                await asyncio.sleep(0.05)
 
 
 async def asked(*, rate_hz: int = 8000, **changes: Any) -> Asked:
