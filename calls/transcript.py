@@ -33,7 +33,8 @@ class Heard:
         final: These words will not change.
         interim: It came as an interim result, to be replaced; a final one may come so, too.
         flushed: It answers our report that the caller has stopped.
-        end_s: How far it reaches, in seconds of the recogniser's own stream, or `None`.
+        end_s: How much sound it covers, silence included, in seconds of the recogniser's own
+            stream; not the end of its last word. `None` if the recogniser does not say.
         words: With their times in the recogniser's stream; empty if it gives none.
         confidence: 0 to 1; `None` if the recogniser gives none.
         others: Alternatives, most likely first.

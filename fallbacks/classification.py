@@ -61,13 +61,16 @@ def classify_message(provider_kind: str, message: object, *, moment: Moment) -> 
     )
 
 
-def classify_close(provider_kind: str, code: int, reason: str = "", *, moment: Moment) -> Finding:
+def classify_close(
+    provider_kind: str, code: int, reason: str = "", *, stage: str, moment: Moment
+) -> Finding:
     """Classify the close of a WebSocket that we did not ask for.
 
     Args:
         provider_kind: As in the catalogue.
         code: The close code; 1006 when there was no close frame.
         reason: The close frame's text. ElevenLabs puts the start of its error message there.
+        stage: `stt`, `llm` or `tts`.
         moment: What was in progress.
     """
     said = _said_in(reason) if provider_kind == "elevenlabs" else frozenset[str]()
@@ -76,7 +79,12 @@ def classify_close(provider_kind: str, code: int, reason: str = "", *, moment: M
         if not told.unknown:
             return told
     return _first(
-        CLOSES, provider_kind, code=code, words=frozenset(), text=_letters(reason), moment=moment
+        [line for line in CLOSES if line.stage in ("", stage)],
+        provider_kind,
+        code=code,
+        words=frozenset(),
+        text=_letters(reason),
+        moment=moment,
     )
 
 

@@ -28,6 +28,7 @@ class SymptomRow:
 
     found: Finding
     providers: frozenset[str] = frozenset()
+    stage: str = ""
     codes: frozenset[int] = frozenset()  # HTTP statuses, or close codes
     words: frozenset[str] = frozenset()  # any of them as a code, type or status of the response
     says: str = ""  # in the message, in lower case; in a close reason, letters and digits only
@@ -38,6 +39,7 @@ def _line(
     found: Finding,
     *codes: int,
     on: str = "",
+    stage: str = "",
     words: str = "",
     says: str = "",
     moments: tuple[Moment, ...] = (),
@@ -45,6 +47,7 @@ def _line(
     return SymptomRow(
         found=found,
         providers=frozenset(on.split()),
+        stage=stage,
         codes=frozenset(codes),
         words=frozenset(words.split()),
         says=says,
@@ -147,7 +150,7 @@ CLOSES: Final = (
     _line(_NETWORK, 1011, on="deepgram", says="didnotreceiveaudio"),  # the same, without its link
     _line(_OVERLOADED, 1011, on="deepgram", says="net0000"),
     # A recogniser always has work: a close that we did not ask for is a cut, even a clean one.
-    _line(_CUT, 1000, 1001, on="deepgram"),
+    _line(_CUT, 1000, 1001, stage="stt"),
     _line(_NORMAL, 1000, 1001, moments=(Moment.IDLE,)),
     _line(_CUT, 1000, 1001, 1005, 1006, 1011, moments=(Moment.FLOWING,)),
     _line(_NETWORK, 1000, 1001, 1005, 1006),

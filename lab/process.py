@@ -18,13 +18,13 @@ from rich.console import Console
 
 from bot.config.settings import Settings
 from bot.exits import CommandError, UsageError
-from lab.simulators.deepgram.socket import StreamLimits
 from lab.simulators.ears.known import KnownEars, KnownUtterance
 from lab.simulators.instance import Core
-from lab.simulators.lab import DEFAULT, Lab, schedule_for
+from lab.simulators.lab import DEFAULT, KINDS, Lab, schedule_for
 from lab.simulators.pace import TEMPOS
 from lab.simulators.schedule import Window, load_schedules
 from lab.simulators.voices.voices import voice_of, word_sound
+from providers.catalog import PROVIDERS
 from providers.provider import Stage
 
 START_S: Final = 30.0  # includes loading a speech recogniser
@@ -32,10 +32,7 @@ STOP_S: Final = 5.0
 PHONE_HZ: Final = 8000  # the rate that telephones ask of voices
 PHRASES: Final = Path(__file__).parent / "simulators" / "ears" / "data" / "caller_phrases.txt"
 STAGE_OF: Final[Mapping[str, Stage]] = {
-    "deepgram": "stt",
-    "openai": "llm",
-    "cartesia": "tts",
-    "elevenlabs": "tts",
+    item.kind: item.stage for item in PROVIDERS if item.kind in KINDS
 }
 
 
@@ -164,7 +161,8 @@ def _run_child(pipe: Connection, schedule: str, options: LabOptions) -> None:
 
 
 async def _serve_parent(pipe: Connection, schedule: str, options: LabOptions) -> None:
-    for name in ("cartesia", "elevenlabs") if options.known else ():
+    voices = {spec.kind for spec in DEFAULT if STAGE_OF[spec.kind] == "tts"}
+    for name in sorted(voices) if options.known else ():
         for word in " ".join(options.ready).split():
             word_sound(word, voice=voice_of(name), rate_hz=PHONE_HZ)
     async with _build(load_schedules(schedule), options) as lab:
@@ -175,16 +173,8 @@ async def _serve_parent(pipe: Connection, schedule: str, options: LabOptions) ->
 
 
 def _build(schedule: Mapping[str, Sequence[Window]], options: LabOptions) -> Lab:
-    changed: dict[str, Any] = {}
-    if options.uncapped:
-        changed["limits"] = StreamLimits(intake_cap=None)
-    if options.known:
-        changed["ears"] = KnownEars(options.known, early=options.delays == "quick")
-    specs = [
-        replace(spec, options=changed) if spec.kind == "deepgram" else spec for spec in DEFAULT
-    ]
+    early = options.delays == "quick"
     return Lab(
-        specs,
         schedule=schedule,
         speed=options.speed,
         seed=options.seed,
@@ -192,6 +182,8 @@ def _build(schedule: Mapping[str, Sequence[Window]], options: LabOptions) -> Lab
             steady=options.steady,
             tempos=TEMPOS[options.delays],
             word_by_word=bool(options.known),
+            uncapped=options.uncapped,
+            ears=KnownEars(options.known, early=early) if options.known else None,
         ),
         keep_audio=options.keep_audio,
     )

@@ -404,12 +404,13 @@ def failure_of(error: Exception | None, rung_name: str, *, moment: Moment) -> Fa
             return _refused(status, getattr(error.__context__, "headers", None) or {}, rung_name)
         case ConnectionClosed():
             code, said = (error.rcvd.code, error.rcvd.reason) if error.rcvd else (NO_CLOSE, "")
-            found = classify_close("deepgram", code, said, moment=moment)
+            found = classify_close("deepgram", code, said, stage="stt", moment=moment)
             reason = f"closed: {code} {said}".strip()
         case PoliteCloseError(args=(int() as code,)):
-            found, reason = classify_close("deepgram", code, moment=moment), f"closed: {code}"
+            found = classify_close("deepgram", code, stage="stt", moment=moment)
+            reason = f"closed: {code}"
         case None:
-            found = classify_close("deepgram", NO_CLOSE, moment=moment)
+            found = classify_close("deepgram", NO_CLOSE, stage="stt", moment=moment)
             reason = "gone"
         case _:
             found, reason = classify_error(error), type(error).__name__

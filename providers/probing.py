@@ -208,7 +208,7 @@ def _refused(rung: RungSpec, refused: InvalidStatus) -> ProbeFailedError:
 
 def _closed(rung: RungSpec, closed: ConnectionClosed) -> ProbeFailedError:
     code, reason = (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (1006, "")
-    found = classify_close(rung.kind, code, reason, moment=Moment.ASKED)
+    found = classify_close(rung.kind, code, reason, stage=rung.stage, moment=Moment.ASKED)
     return _failed(rung, found, f"closed with {code} {reason}")
 
 

@@ -112,7 +112,7 @@ class ProbeFailedError(Exception):
 
 
 class ProviderModule(Protocol):
-    """The interface of a provider's module."""
+    """The interface of a provider's module; `probe_real` is in `requests`, if that is named."""
 
     def build(self, rung: RungSpec) -> "FrameProcessor":
         """Return the Pipecat service that speaks to this rung."""
@@ -125,10 +125,6 @@ class ProviderModule(Protocol):
             ProbeFailedError: The provider refused, or did not answer in time.
         """
         ...
-
-
-class RealProbe(Protocol):
-    """The interface of a module with the real probe."""
 
     async def probe_real(self, rung: RungSpec, *, timeout_s: float) -> None:
         """Ask for one word written, spoken or recognised, as a caller needs it.
@@ -230,7 +226,7 @@ class Provider:
         Raises:
             ProbeFailedError: It did not arrive in time.
         """
-        await cast(RealProbe, self._requests()).probe_real(rung, timeout_s=timeout_s)
+        await cast(ProviderModule, self._requests()).probe_real(rung, timeout_s=timeout_s)
 
     def load_batch_ear(self) -> BatchEar:
         """Import the module for whole recordings."""

@@ -120,7 +120,7 @@ class VoiceTap:
         if socket is self._dismissed:
             return
         code, reason = (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (GONE, "")
-        found = classify_close(self._kind, code, reason, moment=self._moment)
+        found = classify_close(self._kind, code, reason, stage="tts", moment=self._moment)
         self.context = None
         await ear.lost(None if found.harmless else self._failure(found, f"closed with {code}"))
 

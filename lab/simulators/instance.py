@@ -22,6 +22,7 @@ from aiohttp.typedefs import Middleware
 from lab.simulators import faults
 from lab.simulators.admission import Admission, AdmissionGate, RequestRefused
 from lab.simulators.clock import Clock, monotonic
+from lab.simulators.ears.known import KnownEars
 from lab.simulators.pace import Delays, Tempo
 from lab.simulators.record import Record
 from lab.simulators.schedule import Window
@@ -44,6 +45,8 @@ class Core:
         steady: Every delay is the median of its distribution: for comparing two runs.
         tempos: Delays other than the simulators' own, by kind.
         word_by_word: Voices speak each word alone, so that it always sounds the same.
+        uncapped: Recognisers take audio at any speed, whatever their provider does.
+        ears: What recognisers hear with; `None`: each with a recogniser of its own.
         tls: Serve https and wss with this certificate instead of http and ws.
     """
 
@@ -55,6 +58,8 @@ class Core:
     steady: bool = False
     tempos: Mapping[str, Tempo] = dataclasses.field(default_factory=dict[str, Tempo])
     word_by_word: bool = False
+    uncapped: bool = False
+    ears: KnownEars | None = None
     tls: ssl.SSLContext | None = None
 
 

@@ -305,6 +305,8 @@ CLOSE_ROWS = [
     ("deepgram", 1008, "See https://dpgr.am/data0000", FLOWING, Kind.PROTOCOL),
     ("deepgram", 1008, "DATA-0000: not audio", FLOWING, Kind.PROTOCOL),
     ("deepgram", 1000, "", IDLE, Kind.CUT),
+    ("a new recogniser", 1000, "", IDLE, Kind.CUT),
+    ("a new recogniser", 1001, "", ASKED, Kind.CUT),
     ("deepgram", 1006, "", ASKED, Kind.NETWORK),
     ("deepgram", 1006, "", FLOWING, Kind.CUT),
     ("cartesia", 1000, "", FLOWING, Kind.CUT),
@@ -333,7 +335,8 @@ CLOSE_ROWS = [
 def test_a_close_has_the_kind_of_its_code_reason_and_moment(
     provider: str, code: int, reason: str, moment: Moment, kind: Kind
 ) -> None:
-    found = classify_close(provider, code, reason, moment=moment)
+    stage = "tts" if provider in ("cartesia", "elevenlabs") else "stt"
+    found = classify_close(provider, code, reason, stage=stage, moment=moment)
 
     assert found.kind is kind
     assert not found.harmless
@@ -341,19 +344,19 @@ def test_a_close_has_the_kind_of_its_code_reason_and_moment(
 
 @pytest.mark.parametrize("reason", ["DATA-0000", "See https://dpgr.am/data0000"])
 def test_deepgrams_data_error_condemns_only_this_encoding(reason: str) -> None:
-    found = classify_close("deepgram", 1008, reason, moment=FLOWING)
+    found = classify_close("deepgram", 1008, reason, stage="stt", moment=FLOWING)
 
     assert (found.scope, found.permanent) == (Scope.CONFIGURATION, True)
 
 
 @pytest.mark.parametrize("provider", ["cartesia", "elevenlabs"])
 def test_an_idle_voice_that_is_closed_politely_is_no_failure(provider: str) -> None:
-    assert classify_close(provider, 1000, moment=IDLE).harmless
+    assert classify_close(provider, 1000, stage="tts", moment=IDLE).harmless
 
 
 @pytest.mark.parametrize("code", [4000, 4999, 1016])
 def test_an_unlisted_close_code_is_told_as_unknown(code: int) -> None:
-    assert classify_close("cartesia", code, moment=ASKED).unknown
+    assert classify_close("cartesia", code, stage="tts", moment=ASKED).unknown
 
 
 SYMPTOM_ROWS = [

@@ -16,7 +16,7 @@ from pipecat.frames.frames import (
 )
 
 from lab.simulators import faults
-from lab.simulators.instance import Instance
+from lab.simulators.instance import Core, Instance
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.schedule import Window
 from providers.catalog import provider
@@ -46,7 +46,7 @@ class Conformance:
         return provider(rung.stage, rung.kind).build(rung)
 
     async def probe(self, peer: Any, *, timeout_s: float = 5.0, **changes: Any) -> None:
-        """Probe the rung as the doctor does."""
+        """Send the rung the cheap request, as the doctor does."""
         rung = self.rung(peer, **changes)
         await provider(rung.stage, rung.kind).probe(rung, timeout_s=timeout_s)
 
@@ -72,6 +72,10 @@ class Conformance:
     async def test_a_probe_of_a_healthy_rung_succeeds(self, peer: Any) -> None:
         await self.probe(peer)
 
+    async def test_a_real_probe_of_a_healthy_rung_succeeds(self, peer: Any) -> None:
+        rung = self.rung(peer)
+        await provider(rung.stage, rung.kind).probe_for_real(rung, timeout_s=10.0)
+
 
 class Simulated(Conformance):
     """A provider that the lab simulates."""
@@ -82,7 +86,8 @@ class Simulated(Conformance):
     @pytest.fixture
     async def peer(self) -> AsyncIterator[Instance]:
         spec = Spec(name="it", kind=self.kind, options=self.options)
-        async with bring_near(Lab([spec], speed=self.speed)) as lab:
+        core = Core(uncapped=True)  # utterances come faster than people speak
+        async with bring_near(Lab([spec], speed=self.speed, core=core)) as lab:
             yield lab.instance("it")
 
     def rung(self, peer: Instance, **changes: Any) -> RungSpec:

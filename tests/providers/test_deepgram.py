@@ -1,35 +1,20 @@
 """Deepgram, against its simulator; its requests, against a server without checks."""
 
-import asyncio
 from typing import Any, ClassVar
 
 import pytest
 
-from lab.simulators.deepgram.socket import StreamLimits
-from lab.simulators.instance import Instance
 from providers.catalog import provider
-from tests.kit.bench import Bench, rung_spec, running
-from tests.providers.conformance import Simulated
+from tests.kit.bench import rung_spec, running
 from tests.providers.recording_server import Asked, notebook
-from tests.providers.stt_conformance import PHRASES, SttConformance
+from tests.providers.stt_conformance import SimulatedStt
 
 pytestmark = pytest.mark.virtual_time
 
 
-class TestDeepgram(SttConformance, Simulated):
+class TestDeepgram(SimulatedStt):
     kind: ClassVar[str] = "deepgram"
     model: ClassVar[str] = "nova-3"
-    options: ClassVar[dict[str, Any]] = {
-        "limits": StreamLimits(intake_cap=None),  # utterances come faster than people speak
-        "grammar": PHRASES,
-    }
-
-    async def mended(self, peer: Instance, bench: Bench) -> None:
-        """Wait for Pipecat's own reconnection: it lets four seconds pass first."""
-        del peer
-        async with asyncio.timeout(10.0):
-            while bench.service._connection is None:  # noqa: ASYNC110 - nothing tells us
-                await asyncio.sleep(0.05)
 
 
 async def asked(*, rate_hz: int = 8000, **changes: Any) -> Asked:

@@ -1,4 +1,4 @@
-"""Deepgram's service under a stage: its reports, and the decisions that it leaves to the stage."""
+"""Deepgram's service under a stage, beyond the contract of every such recogniser."""
 
 import asyncio
 import inspect
@@ -14,26 +14,21 @@ from deepgram.listen.v1.socket_client import V1SocketClientResponse
 from loguru import logger
 from pipecat.frames.frames import (
     ErrorFrame,
-    InputAudioRawFrame,
     InterimTranscriptionFrame,
     TranscriptionFrame,
     VADUserStartedSpeakingFrame,
     VADUserStoppedSpeakingFrame,
 )
-from pipecat.metrics.metrics import STTUsageMetricsData
 from pipecat.services.deepgram.stt import DeepgramSTTService
 from websockets.exceptions import ConnectionClosedError
 from websockets.frames import Close
 from websockets.utils import accept_key
 
 from calls.transcript import Heard
-from fallbacks.failure import Failure, Kind, ServiceError
+from fallbacks.failure import Kind
 from fallbacks.symptoms import Moment
-from lab.simulators import faults
 from lab.simulators.deepgram.simulator import DeepgramSimulator
 from lab.simulators.deepgram.socket import StreamLimits
-from lab.simulators.faults import Fault
-from lab.simulators.schedule import Window
 from providers.deepgram import (
     DeepgramRung,
     PoliteCloseError,
@@ -53,12 +48,11 @@ LIMITS = StreamLimits(intake_cap=None)
 
 @asynccontextmanager
 async def supervised(
-    fault: Fault | None = None, *, limits: StreamLimits = LIMITS, **changes: Any
+    *, limits: StreamLimits = LIMITS, **changes: Any
 ) -> AsyncIterator[tuple[Bench, DeepgramRung, DeepgramSimulator]]:
     instance = DeepgramSimulator("it", limits=limits)
     await instance.start()
     try:
-        instance.set_faults([Window(fault=fault)] if fault else [])
         service = build(
             rung_spec(
                 "stt",
@@ -74,46 +68,6 @@ async def supervised(
             yield bench, service, instance
     finally:
         await instance.stop()
-
-
-def failure(bench: Bench) -> Failure:
-    error = bench.all(ErrorFrame)[0].exception
-    assert isinstance(error, ServiceError)
-    return error.failure
-
-
-ENDS: dict[str, tuple[Fault, Kind]] = {
-    "reset": (faults.Cut(after_words=0), Kind.NETWORK),
-    "polite close": (faults.Cut(after_words=0, how="close"), Kind.CUT),
-    "error": (faults.Cut(after_words=0, how="error"), Kind.OVERLOADED),
-    "401": (faults.Http(status=401), Kind.AUTH),
-    "429": (faults.Http(status=429, retry_after_s=7.0), Kind.RATE_LIMITED),
-    "503": (faults.Http(status=503), Kind.OVERLOADED),
-}
-
-
-@pytest.mark.parametrize(("fault", "kind"), ENDS.values(), ids=ENDS.keys())
-async def test_an_end_is_told_once_with_its_reason_and_without_an_action(
-    fault: Fault, kind: Kind
-) -> None:
-    async with supervised(fault) as (bench, service, instance):
-        await bench.first(ErrorFrame)
-        await asyncio.sleep(0.1)
-
-        assert failure(bench).kind is kind
-        assert len(bench.all(ErrorFrame)) == 1
-        assert len(instance.record.requests("it")) == 1
-        assert not service.connected
-        assert service.is_usable  # whether it may be asked is not the service's decision
-
-
-async def test_it_reconnects_when_told_to() -> None:
-    async with supervised() as (bench, service, instance):
-        instance.drop_connections()
-        await bench.first(ErrorFrame)
-
-        assert await service.reconnect()
-        assert service.connected
 
 
 async def test_a_complaint_about_our_message_is_logged_once_a_connection_and_ends_nothing() -> None:
@@ -167,22 +121,6 @@ def test_other_messages_of_deepgram_are_no_complaint(kind: str) -> None:
     assert complaint_of(b"sound") is None
 
 
-async def test_a_hanging_handshake_is_soon_given_up_for_another() -> None:
-    async with supervised() as (bench, service, instance):
-        instance.drop_connections()
-        await bench.first(ErrorFrame)
-        instance.set_faults([Window(fault=faults.Silent(where="handshake"))])
-        began = time.monotonic()
-
-        connected = await service.reconnect()
-
-        took_s = time.monotonic() - began
-        instance.set_faults([])
-        assert not connected
-        assert took_s < 4.0
-        assert await service.reconnect()
-
-
 async def take_a_stream_and_go_dark(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
@@ -222,83 +160,13 @@ async def test_a_dead_stream_does_not_delay_a_new_one_by_its_close() -> None:
     assert took_s < 0.5
 
 
-async def test_a_refused_reconnection_is_told() -> None:
-    async with supervised(faults.Http(status=503)) as (bench, service, _):
-        await bench.first(ErrorFrame)
-
-        assert not await service.reconnect()
-        await bench.until(lambda: len(bench.all(ErrorFrame)) == 2)
-
-
-async def test_sound_sent_at_once_overtakes_no_queued_sound() -> None:
-    piece = bytes(640)
-    async with supervised() as (bench, service, _):
-        await service.queue_frame(InputAudioRawFrame(piece, RATE_HZ, 1))
-        assert not service.send_at_once(piece)
-
-        await asyncio.sleep(0.1)
-
-        assert service.send_at_once(piece)
-        assert not bench.errors()
-
-
-async def test_sound_sent_at_once_is_accepted_and_billed_as_usual() -> None:
-    async with supervised() as (bench, service, _):
-        for _ in range(100):
-            assert service.send_at_once(bytes(640))
-        await service.emit_stt_usage_metrics()
-        await bench.until(lambda: bench.measured(STTUsageMetricsData))
-
-        (used,) = bench.measured(STTUsageMetricsData)
-        assert used.value.audio_seconds == pytest.approx(2.0)
-
-
-async def test_nothing_is_sent_at_once_into_a_lost_stream() -> None:
-    async with supervised() as (bench, service, instance):
-        instance.drop_connections()
-        await bench.first(ErrorFrame)
-
-        assert not service.send_at_once(bytes(640))
-        service.ask_for_words()  # is nothing, and no error
-
-
-@pytest.mark.real_time  # as long as the lab's recogniser takes
-async def test_requested_words_come_without_an_event_of_the_vad() -> None:
-    async with supervised() as (bench, service, _):
-        await bench.put(VADUserStartedSpeakingFrame())
-        pcm = caller.say("What are your opening hours?") + caller.noise(0.2, rms=3)
-        for frame in frames_of(pcm):
-            assert service.send_at_once(frame.audio)
-            await asyncio.sleep(0.02)
-        service.ask_for_words()
-        answer = await bench.first(TranscriptionFrame)
-
-        assert answer.text.lower().strip("?") == "what are your opening hours"
-        assert answer.finalized
-        assert not bench.errors()
-
-
-@pytest.mark.real_time  # the same: an answer would come if it were requested
-async def test_no_words_are_requested_while_sound_is_still_queued_before_them() -> None:
-    async with supervised() as (bench, service, instance):
-        await service.queue_frame(InputAudioRawFrame(bytes(640), RATE_HZ, 1))
-        service.ask_for_words()
-        await asyncio.sleep(1.0)
-
-        assert bench.all(TranscriptionFrame) == []
-        assert len(instance.record.requests("it")) == 1
-
-
 @pytest.mark.real_time  # how often the lab answers depends on how fast its recogniser works
 async def test_silence_is_answered_by_frames_without_words() -> None:
     async with supervised() as (bench, _, _instance):
         await bench.put(*frames_of(caller.noise(1.5, rms=3)))
         sign = await bench.first(InterimTranscriptionFrame)
-        await bench.put(VADUserStartedSpeakingFrame(), VADUserStoppedSpeakingFrame())
-        answer = await bench.first(TranscriptionFrame)
 
         assert sign.text == ""
-        assert (answer.text, answer.finalized) == ("", True)
 
 
 async def test_a_standby_without_sound_is_not_closed_for_that() -> None:

@@ -8,20 +8,18 @@ import pytest
 
 from fallbacks.failure import Failure, Kind
 from providers import openai
-from providers.catalog import provider
-from providers.deepgram import build as build_ear
+from providers.catalog import PROVIDERS, provider
 from providers.provider import ProbeFailedError, RungSpec, Stage
 from tests.kit.bench import rung_spec, running
 from tests.providers.test_tapped_voice import Ear
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
-KINDS: dict[str, Stage] = {
-    "deepgram": "stt",
-    "openai": "llm",
-    "cartesia": "tts",
-    "elevenlabs": "tts",
-}
+REMOTE = {item.kind: item for item in PROVIDERS if item.url}
+
+
+def remote(stage: Stage) -> list[str]:
+    return [item.kind for item in REMOTE.values() if item.stage == stage]
 
 
 @asynccontextmanager
@@ -56,16 +54,16 @@ class Elsewhere:
 
 @asynccontextmanager
 async def redirected(kind: str) -> AsyncIterator[tuple[RungSpec, Elsewhere]]:
-    scheme = "http" if kind == "openai" else "ws"
+    stage, scheme = REMOTE[kind].stage, REMOTE[kind].schemes[-1]
     found = Elsewhere(scheme)
     async with listening(found.reach) as found.port, listening(found.point) as port:
         yield (
-            rung_spec(KINDS[kind], kind, f"{scheme}://127.0.0.1:{port}", api_key="sk-of-ours"),
+            rung_spec(stage, kind, f"{scheme}://127.0.0.1:{port}", api_key="sk-of-ours"),
             found,
         )
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", REMOTE)
 async def test_a_probe_follows_no_redirect(kind: str) -> None:
     async with redirected(kind) as (rung, elsewhere):
         with pytest.raises(ProbeFailedError) as failed:
@@ -75,7 +73,7 @@ async def test_a_probe_follows_no_redirect(kind: str) -> None:
     assert (elsewhere.asked, elsewhere.reached) == (1, [])
 
 
-@pytest.mark.parametrize("kind", ["cartesia", "elevenlabs"])
+@pytest.mark.parametrize("kind", remote("tts"))
 async def test_a_voice_follows_no_redirect(kind: str) -> None:
     async with redirected(kind) as (rung, elsewhere):
         ear, service = Ear(), provider("tts", kind).build(rung)
@@ -90,12 +88,12 @@ async def test_a_voice_follows_no_redirect(kind: str) -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_recogniser_follows_no_redirect() -> None:
-    async with (
-        redirected("deepgram") as (rung, elsewhere),
-        running(build_ear(rung), rate_hz=8000) as bench,
-    ):
-        await bench.worker.cancel()
+@pytest.mark.parametrize("kind", remote("stt"))
+async def test_a_recogniser_follows_no_redirect(kind: str) -> None:
+    async with redirected(kind) as (rung, elsewhere):
+        service = provider("stt", kind).build(rung)
+        async with running(service, rate_hz=8000) as bench:
+            await bench.worker.cancel()
 
     assert elsewhere.asked
     assert elsewhere.reached == []

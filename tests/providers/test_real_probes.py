@@ -9,25 +9,19 @@ from typing import Any
 import pytest
 
 from fallbacks.failure import Kind
+from lab.process import STAGE_OF
 from lab.simulators import faults
 from lab.simulators.faults import Fault
 from lab.simulators.instance import Instance
 from lab.simulators.lab import KINDS, Lab, Spec
 from lab.simulators.schedule import Window
 from providers.catalog import provider
-from providers.provider import ProbeFailedError, Stage
+from providers.provider import ProbeFailedError
 from tests.kit.bench import rung_spec
 from tests.lab.simulators.near_ears import bring_near
 from tests.providers.scripted_model import choosing, chunk, writing
 
 pytestmark = pytest.mark.virtual_time
-
-STAGE_OF: dict[str, Stage] = {
-    "deepgram": "stt",
-    "openai": "llm",
-    "cartesia": "tts",
-    "elevenlabs": "tts",
-}
 
 
 @pytest.fixture(params=KINDS)
@@ -84,7 +78,7 @@ async def test_a_broken_provider_fails_it_with_the_kind_of_its_fault(
     peer: Instance, fault: Fault, kind: Kind
 ) -> None:
     peer.set_faults([Window(fault=fault)])
-    if peer.kind == "deepgram" and isinstance(fault, faults.Alive):
+    if STAGE_OF[peer.kind] == "stt" and isinstance(fault, faults.Alive):
         await probe(peer, timeout_s=0.7)  # a recogniser that answers is healthy, also without words
         return
 
@@ -150,12 +144,6 @@ async def test_a_wrong_key_is_reported_without_the_key(peer: Instance) -> None:
 
 
 LOCAL = rung_spec("tts", "local")
-
-
-@pytest.mark.real_time  # the recogniser is a process of its own
-@pytest.mark.parametrize("stage", ["stt", "tts"])
-async def test_a_local_rung_gives_a_morsel(stage: Stage) -> None:
-    await provider(stage, "local").probe_for_real(replace(LOCAL, stage=stage), timeout_s=10.0)
 
 
 async def test_a_missing_local_voice_fails_its_probe() -> None:

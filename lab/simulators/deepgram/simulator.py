@@ -58,7 +58,6 @@ class DeepgramSimulator(Instance):
         core: Core | None = None,
         grammar: Sequence[str] = (),
         limits: StreamLimits | None = None,
-        ears: Ears | KnownEars | None = None,
     ) -> None:
         """Make a project.
 
@@ -68,15 +67,14 @@ class DeepgramSimulator(Instance):
             core: Shared by the instances of a lab.
             grammar: The only phrases to recognise; empty for the receptionist's domain.
             limits: Its limits.
-            ears: The recogniser; `None` for one of its own, which recognises any speech.
         """
+        core = core or Core()
         super().__init__(name, api_key=api_key, core=core)
-        self.limits = limits or StreamLimits()
+        self.limits = limits or (StreamLimits(intake_cap=None) if core.uncapped else StreamLimits())
         self.spoken = "en"
         self._grammar = tuple(grammar)
-        self._ears = (
-            ears or Ears()
-        )  # its process starts with the first stream: most labs never speak
+        # Its process starts with the first stream: most labs never speak.
+        self._ears: Ears | KnownEars = core.ears or Ears()
 
     def routes(self) -> list[web.RouteDef]:
         """Return the provider's routes."""

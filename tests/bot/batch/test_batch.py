@@ -18,6 +18,7 @@ from fallbacks.availability import AvailabilityTable
 from fallbacks.breaker import State
 from fallbacks.events import AttemptFailed, RetriesExhausted, RetryPlanned, RungChosen
 from fallbacks.failure import Kind, PermanentError, ServiceError, TransientError
+from lab.process import STAGE_OF
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.record import Request
 from lab.simulators.schedule import parse_windows
@@ -32,7 +33,6 @@ SPECS = [
     Spec(name="cartesia", kind="cartesia"),
     Spec(name="elevenlabs", kind="elevenlabs"),
 ]
-STAGE_OF = {"deepgram": "stt", "cartesia": "tts", "elevenlabs": "tts"}
 TEXT = "Good morning. Your table for two is booked for tomorrow at seven o'clock."
 
 

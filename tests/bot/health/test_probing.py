@@ -22,19 +22,19 @@ from fallbacks.events import (
 )
 from fallbacks.failure import Kind, failed
 from fallbacks.probing import ProbeSettings
+from lab.process import STAGE_OF
 from lab.simulators import faults
 from lab.simulators.instance import Core, Instance
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.openai.simulator import OpenAISimulator
 from lab.simulators.schedule import Window
 from providers.catalog import PROVIDERS
-from providers.provider import RungSpec, Stage
+from providers.provider import RungSpec
 from tests.lab.simulators.near_ears import bring_near
 from tests.virtual_time import VirtualLoop
 
 pytestmark = pytest.mark.virtual_time
 
-STAGE_OF: dict[str, Stage] = {"deepgram": "stt", "openai": "llm", "cartesia": "tts"}
 SOON = ProbeSettings(interval_s=60.0, timeout_s=2.0, steps_s=(0.01, 0.02))
 OFTEN = ProbeSettings(interval_s=0.01, timeout_s=2.0, steps_s=(0.01, 0.02))
 WITHIN_S = 8.0  # far longer than anything takes, also on a busy machine

@@ -2,10 +2,10 @@
 
 import asyncio
 
-from lab.simulators.deepgram.simulator import DeepgramSimulator
 from lab.simulators.ears.ears import Ears, WorkerMessage
 from lab.simulators.ears.heard import HeardAudio, HearingSettings
 from lab.simulators.ears.hearing import Hearing
+from lab.simulators.instance import Instance
 from lab.simulators.lab import Lab
 from tests.virtual_time import VirtualLoop
 
@@ -50,15 +50,17 @@ class NearEars(Ears):
         return []
 
 
-def hear_near(instance: DeepgramSimulator) -> None:
-    """Let a recogniser hear in this process, if the test is on virtual time."""
-    if isinstance(asyncio.get_running_loop(), VirtualLoop):
-        instance._ears = NearEars()
+def hear_near(instance: Instance) -> None:
+    """Let what hears with `Ears` hear in this process, if the test is on virtual time."""
+    if not isinstance(asyncio.get_running_loop(), VirtualLoop):
+        return
+    for name, part in list(vars(instance).items()):
+        if isinstance(part, Ears):
+            setattr(instance, name, NearEars())
 
 
 def bring_near(lab: Lab) -> Lab:
     """Let all of a lab's recognisers hear in this process, if the test is on virtual time."""
     for instance in lab.instances.values():
-        if isinstance(instance, DeepgramSimulator):
-            hear_near(instance)
+        hear_near(instance)
     return lab

@@ -188,12 +188,27 @@ async def calling(
             lab.instance(name).set_faults([Window(fault=fault)])
         rungs = {**rungs_of(tuple(lab.instances.values())), **(more or {})}
         policy = policy_of(rungs, availability=availability, failures=failures)
-        told: list[Any] = []
-        stage = SttStage(
-            rungs, policy=policy, emit=told.append, clock=time.monotonic, turn=Turn(budget_s=1.5)
-        )
-        async with running(stage, rate_hz=RATE_HZ, limit_s=limit_s) as bench:
-            yield Call(stage=stage, bench=bench, lab=lab, pace=pace, told=told, policy=policy)
+        async with on_stage(rungs, lab=lab, pace=pace, policy=policy, limit_s=limit_s) as call:
+            yield call
+
+
+@asynccontextmanager
+async def on_stage(
+    rungs: Mapping[str, FrameProcessor],
+    *,
+    lab: Lab,
+    pace: float,
+    policy: StagePolicy | None = None,
+    limit_s: float = 60.0,
+) -> AsyncIterator[Call]:
+    """Run a call on these services, whose far ends are in `lab`."""
+    told: list[Any] = []
+    policy = policy or policy_of(rungs)
+    stage = SttStage(
+        rungs, policy=policy, emit=told.append, clock=time.monotonic, turn=Turn(budget_s=1.5)
+    )
+    async with running(stage, rate_hz=RATE_HZ, limit_s=limit_s) as bench:
+        yield Call(stage=stage, bench=bench, lab=lab, pace=pace, told=told, policy=policy)
 
 
 def policy_of(

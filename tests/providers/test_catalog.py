@@ -1,0 +1,66 @@
+"""Each provider of the catalogue can be used as the others are, and owners find its name."""
+
+import inspect
+from importlib import import_module
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from lab.simulators.lab import KINDS
+from processors.hearing.rung import Supervised
+from providers.catalog import PROVIDERS, kinds
+from providers.provider import Provider, Stage
+from tests.kit.bench import rung_spec
+
+ROOT = Path(__file__).parents[2]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+REMOTE = [item for item in PROVIDERS if item.url]
+
+
+def place_of(item: Provider) -> str:
+    return f"{item.stage}-{item.kind}"
+
+
+def text_of(path: str) -> str:
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("item", PROVIDERS, ids=place_of)
+def test_its_modules_can_build_and_probe(item: Provider) -> None:
+    module, requests = import_module(item.module), import_module(item.requests or item.module)
+
+    assert callable(module.build)
+    assert inspect.iscoroutinefunction(module.probe)
+    assert inspect.iscoroutinefunction(requests.probe_real)
+
+
+@pytest.mark.parametrize("kind", [item.kind for item in REMOTE if item.stage == "stt"])
+async def test_a_recogniser_with_a_url_leaves_its_connection_to_the_stage(kind: str) -> None:
+    (item,) = (item for item in PROVIDERS if (item.stage, item.kind) == ("stt", kind))
+
+    assert isinstance(item.build(rung_spec("stt", kind, item.url)), Supervised)
+
+
+def test_the_lab_simulates_every_provider_with_a_url() -> None:
+    assert set(KINDS) == {item.kind for item in REMOTE}
+
+
+def test_the_configuration_names_every_kind() -> None:
+    source = " ".join(text_of("bot/config/stages.py").split())
+    lists = (f"{stage}: {', '.join(f'`{kind}`' for kind in kinds(stage))}" for stage in STAGES)
+    about_urls = source.partition("url: str")[2].partition("model:")[0].lower()
+
+    assert "; ".join(lists) in source
+    assert [item.kind for item in REMOTE if item.kind not in about_urls] == []
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_example_names_every_kind_of_a_stage(stage: Stage) -> None:
+    assert f"  {stage}:  # {', '.join(kinds(stage))}\n" in text_of("holdline.example.yaml")
+
+
+@pytest.mark.parametrize("item", REMOTE, ids=place_of)
+def test_its_key_and_its_simulator_are_named(item: Provider) -> None:
+    assert f"{item.key_env}=" in text_of(".env.example").splitlines()
+    assert item.kind in text_of("docs/lab.md").lower()
