@@ -239,8 +239,8 @@ class Attempting:
 
         for action in attempting.handle(Progressed(attempt=attempt), now):
             match action:
-                case TellFact():
-                    tell(action.fact)
+                case EmitEvent():
+                    emit(action.fact)
                 case Ask():
                     ask(action.provider, action.attempt)
                 case Stop():

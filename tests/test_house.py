@@ -159,7 +159,9 @@ REASONS = {"reason", "because", "cause", "why", "outcome", "kind"}
 def test_a_reason_in_an_event_is_a_code_that_can_be_filtered_by() -> None:
     homes = [*(ROOT / "calls").glob("*events.py"), ROOT / "fallbacks" / "events.py"]
     trees = [tree_of(home) for home in homes]
-    event_names = {text.name for tree in trees for text in tree.body if isinstance(text, ast.ClassDef)}
+    event_names = {
+        text.name for tree in trees for text in tree.body if isinstance(text, ast.ClassDef)
+    }
     wrong = [
         f"{path}:{word.lineno} {word.value!r}"
         for path in files(*ROOMS)

@@ -80,7 +80,7 @@ class Machine(RuleBasedStateMachine):
     def begin(self, rungs: int, floor: int, hedged: bool, silent_end_ok: bool) -> None:  # noqa: FBT001  hypothesis calls it by keyword
         self.now = 100.0
         self.until = Deadline(at=101.5)
-        table = Rungs("abc"[:rungs])
+        self.table = table = Rungs("abc"[:rungs])
         self.rungs = table.states
         self.allowance = Allowance(share=SHARE, floor=floor)
         self.pace = Pace(silent_end_ok=silent_end_ok)
@@ -122,6 +122,8 @@ class Machine(RuleBasedStateMachine):
         for action in actions:
             self._act(action)
         assert self.over == self.work.over
+        for name in self.rungs:
+            self.table.of("llm", name)  # nobody stays suspect but by `change`
 
     def _read(self, fact: FallbackEvent) -> None:
         if isinstance(fact, Suspected):
