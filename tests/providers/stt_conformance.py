@@ -240,6 +240,7 @@ class SimulatedStt(SttConformance, Simulated):
             assert not await bench.service.reconnect()
             await bench.until(lambda: len(bench.all(ErrorFrame)) == 2)
 
+    @pytest.mark.virtual_time
     async def test_a_hanging_handshake_is_soon_given_up_for_another(self, peer: Instance) -> None:
         async with running(self.service(peer)) as bench:
             peer.drop_connections()
