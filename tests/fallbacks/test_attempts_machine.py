@@ -123,7 +123,7 @@ class Machine(RuleBasedStateMachine):
             self._act(action)
         assert self.over == self.work.over
         for name in self.rungs:
-            self.table.of("llm", name)  # nobody stays suspect but by `change`
+            self.table.of("llm", name)  # only `change` makes a rung suspect for long
 
     def _read(self, fact: FallbackEvent) -> None:
         if isinstance(fact, Suspected):

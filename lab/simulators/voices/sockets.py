@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Final, Generic, TypeVar
 
@@ -20,7 +21,7 @@ Input = TypeVar("Input")
 Context = TypeVar("Context", bound="SocketContext[Any]")
 
 
-class SocketContext(Generic[Input]):
+class SocketContext(ABC, Generic[Input]):
     """One piece of speech on a socket: texts in, audio and times out, in order."""
 
     def __init__(
@@ -45,12 +46,12 @@ class SocketContext(Generic[Input]):
             self._task.cancel()
 
     @property
+    @abstractmethod
     def is_closing(self) -> bool:
         """Whether it closes the socket itself."""
-        raise NotImplementedError
 
-    async def _run(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def _run(self) -> None: ...
 
     def _take(self, given: Input, text: str, language: str) -> None:
         """Queue a message, and record its text."""
@@ -61,7 +62,7 @@ class SocketContext(Generic[Input]):
         request.mark("text", self._instance.gate.now_s(), words=len(text.split()))
 
 
-class VoiceSocket(Generic[Context]):
+class VoiceSocket(ABC, Generic[Context]):
     """One websocket of one client."""
 
     def __init__(self, instance: Instance, voice: SimulatedVoice, request: web.Request) -> None:
@@ -93,8 +94,8 @@ class VoiceSocket(Generic[Context]):
         """Break the connection."""
         abort(self._request.transport)
 
-    async def _read(self, tasks: asyncio.TaskGroup) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def _read(self, tasks: asyncio.TaskGroup) -> None: ...
 
     def _admit(self, name: str) -> Admission:
         """Record a context as a request of its own.
