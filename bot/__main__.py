@@ -17,6 +17,7 @@ from bot.cli import (
     evidence,
     export,
     forget,
+    inbox,
     mic,
     providers,
     say,
@@ -49,6 +50,7 @@ app.command("alerts")(alerts.command)
 app.command("db")(db.command)
 app.command("evidence")(evidence.command)
 app.command("forget")(forget.command)
+app.command("inbox")(inbox.command)
 app.command("export")(export.command)
 app.command("sip")(sip.command)
 app.command("campaign")(campaign.command)

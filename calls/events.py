@@ -429,9 +429,10 @@ class ProcessLagged:
 
 
 OperatorAction: TypeAlias = Literal[
-    "rest", "return", "reset", "acknowledge", "resolve", "start", "pause", "resume"
-]
-"""An operator's actions during operation, on a provider, an alert or a campaign."""
+    "rest", "return", "reset", "acknowledge", "resolve", "start", "pause", "resume",
+    "done", "reopen", "unmask", "listen",
+]  # fmt: skip
+"""An operator's actions during operation, on a provider, an alert, a campaign or a call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -439,7 +440,7 @@ class OperatorActed:
     """An operator acted; emitted once for all processes."""
 
     action: OperatorAction
-    target: str  # a provider, an alert's key, or a campaign
+    target: str  # a provider, an alert's key, a campaign, or a call's id
     by: str  # the name they give, and their credential and address
     why: str = ""
 

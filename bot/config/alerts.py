@@ -103,6 +103,8 @@ class AlertsSettings(Section):
     per_hour: Count = 20
     """Messages that may ring in an hour. More wait; critical ones do not."""
     quiet: QuietSettings = QuietSettings()
+    inbox: bool = False
+    """Send a notice of each callback and message that a caller was promised; not in quiet hours."""
 
     email: EmailSettings = EmailSettings()
     telegram: TelegramSettings = TelegramSettings()

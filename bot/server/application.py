@@ -17,6 +17,7 @@ from bot.health.readiness_rules import judge_readiness
 from bot.server.access import Access
 from bot.server.call_routes import PoolCalls, call_router
 from bot.server.campaign_routes import PoolCampaigns
+from bot.server.inbox_routes import inbox_router
 from bot.server.limits import BodyLimit, OneRequest, explain_request
 from bot.server.live_routes import PoolLiveView, live_router
 from bot.server.operator_routes import metrics_router, provider_router, reload_router
@@ -26,6 +27,7 @@ from bot.workers.pool import SingleProcess, WorkerPool
 from bot.workers.pool_client import PoolClient
 from bot.workers.process import Process
 from campaigns.dialing import DialerSettings
+from operations.inbox.store import Inbox
 from operations.record.reader import RecordReader
 from operations.telemetry.emitter import Listener
 from transports.media_stream.webhooks import CarrierHost
@@ -134,6 +136,7 @@ def _watched(process: Process, pool: WorkerPool, extras: Extras) -> list[APIRout
             campaigns=extras.campaigns,
         ),
         call_router(calls, RecordReader(process.database)),
+        inbox_router(Inbox(process.database), process.switchboard.emit),
     ]
 
 

@@ -133,12 +133,13 @@ def call_router(calls: PoolCalls, reader: RecordReader) -> APIRouter:
             page = await reader.call(call_id)
         except StorageError:
             return JSONResponse({"detail": UNKNOWN}, status_code=503)
-        return await _sound(page.call.recording if page else "")
+        return await sound(page.call.recording if page else "")
 
     return router
 
 
-async def _sound(recording: str) -> FileResponse | JSONResponse:
+async def sound(recording: str) -> FileResponse | JSONResponse:
+    """Return a recording; no cache on the way may keep it."""
     if not recording or not await asyncio.to_thread(Path(recording).is_file):
         return JSONResponse({"detail": "This call was not recorded."}, status_code=404)
     headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -149,7 +150,7 @@ async def _recorded(
     reader: RecordReader, now: datetime, *, limit: int, before: datetime | None, numbers: bool
 ) -> dict[str, Any]:
     midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    until = None if before is None else _in_utc(before)
+    until = None if before is None else in_utc(before)
     try:
         rows = await reader.calls(limit=limit, before=until, live=False)
         cost = await reader.cost_since(midnight)
@@ -163,7 +164,7 @@ async def _recorded(
     }
 
 
-def _in_utc(at: datetime) -> datetime:
+def in_utc(at: datetime) -> datetime:
     """Return the moment in UTC, as the record stores it: SQLite ignores time zones."""
     try:
         return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
@@ -177,16 +178,16 @@ def _call(row: CallRow, *, numbers: bool) -> dict[str, Any]:
     del shown["recording"]
     if not numbers:
         shown |= {"caller": masked(row.caller), "called": masked(row.called)}
-    return _plain(shown)
+    return plain(shown)
 
 
 def _page(page: CallPage, *, numbers: bool) -> dict[str, Any]:
     return {
         "call": _call(page.call, numbers=numbers),
-        "turns": [_plain(asdict(turn)) for turn in page.turns],
-        "messages": [_plain(asdict(message)) for message in page.messages],
-        "failures": [_plain(asdict(failure)) for failure in page.failures],
-        "breaker_moves": [_plain(asdict(breaker_move)) for breaker_move in page.breaker_moves],
+        "turns": [plain(asdict(turn)) for turn in page.turns],
+        "messages": [plain(asdict(message)) for message in page.messages],
+        "failures": [plain(asdict(failure)) for failure in page.failures],
+        "breaker_moves": [plain(asdict(breaker_move)) for breaker_move in page.breaker_moves],
         "happenings": [_told(happening) for happening in page.happenings if happening.kind in TOLD],
         "result": _result(page.result) if page.result else None,
     }
@@ -204,7 +205,7 @@ def _told(row: HappeningRow) -> dict[str, Any]:
     """Return an event in the format of the live feed."""
     said = {key: value for key, value in row.data.items() if key not in HOLDS_WORDS}
     place = {"number": row.number, "at": row.at, "event": row.kind}
-    return _plain({"call_id": row.call_id, **said, **place})
+    return plain({"call_id": row.call_id, **said, **place})
 
 
 def _begun(live: Mapping[str, Any]) -> dict[str, Any]:
@@ -215,7 +216,8 @@ def _begun(live: Mapping[str, Any]) -> dict[str, Any]:
     return {"call": call, **dict.fromkeys(names, nothing), "result": None}
 
 
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values for JSON, with moments in ISO format."""
     return {
         key: value.isoformat() if isinstance(value, datetime) else value
         for key, value in values.items()

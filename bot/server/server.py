@@ -32,11 +32,14 @@ from bot.workers.upkeep import do_chores, look_now_and_then
 from calls.events import CallRefused, Event
 from calls.operations_events import ConfigurationReloaded, WorkerLost, WorkerStarted
 from operations.database.database import Database
+from operations.inbox.notices import send_notices
+from operations.inbox.store import Inbox
 from operations.keep_running import keep_running
 from operations.notify.dispatcher import AlertDispatcher
 from operations.notify.opening import tell_operators, utc_s
 from operations.notify.outbox import AlertOutbox
 from operations.notify.reporter import AlertReporter
+from operations.retrying import Retries
 from operations.sheets.opening import mirror_in_sheet
 from operations.telemetry.emitter import Listener
 
@@ -184,6 +187,7 @@ async def run_server(
         open_pool(process, extras.pool) as pool,
         do_chores(process, pool),
         _alerts(process, pool, reporter, outbox) as alerts,
+        _notices(process, pool),
         mirror_in_sheet(
             settings, database, emit=process.switchboard.emit, leads=lambda: pool.leads
         ),
@@ -226,6 +230,14 @@ def _alerts(
         outbox,
         emit=process.switchboard.emit,
         leads=lambda: pool.leads,
+    )
+
+
+def _notices(process: Process, pool: WorkerPool) -> AbstractAsyncContextManager[None]:
+    settings = process.settings
+    retries = Retries(settings=settings.resilience.retry_settings(), emit=process.switchboard.emit)
+    return send_notices(
+        settings.alerts, Inbox(process.database), retries=retries, leads=lambda: pool.leads
     )
 
 

@@ -61,6 +61,7 @@ CALLBACKS: Final = Table(
     Column("reason", String(REASON_LENGTH), nullable=False),
     Column("asked_at", UtcDateTime(), nullable=False),  # UTC
     Column("done_at", UtcDateTime()),  # UTC; NULL while pending
+    Column("told_at", UtcDateTime()),  # UTC; when a notice of it was sent
 )
 
 HEALTH: Final = Table(
@@ -419,6 +420,7 @@ VOICEMAILS: Final = Table(
     Column("at", UtcDateTime(), nullable=False),
     Column("transcript", Text, nullable=False),  # empty until transcribed
     Column("done_at", UtcDateTime()),  # NULL while open
+    Column("told_at", UtcDateTime()),  # when a notice of it was sent
     Index("voicemails_number", "number"),
 )
 

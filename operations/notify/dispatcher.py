@@ -18,7 +18,7 @@ from operations.database.outbox import LAST_TRY_S
 from operations.keep_running import keep_repeating
 from operations.notify.alert import CHANNELS, Alert, AlertRules, TellAlert, closed
 from operations.notify.alerting_rules import Alerting, begun
-from operations.notify.channel import Channel, alert_text
+from operations.notify.channel import AlertText, Channel, alert_text
 from operations.notify.outbox import (
     AlertChannel,
     AlertOutbox,
@@ -52,7 +52,7 @@ class AlertSending:
             return False
         whole = True
         try:
-            handle = await _post(channel, post, self._retries)
+            handle = await post_to(channel, post, alert_text(post.alert), self._retries)
         except ServiceError as error:
             self._note_failure(channel.name, error)
             if not reached_others(error):
@@ -90,14 +90,14 @@ class AlertSending:
             self._retries.emit(won)
 
 
-async def _post(channel: Channel, post: ChannelPost, retries: Retries) -> str:
+async def post_to(channel: Channel, post: ChannelPost, text: AlertText, retries: Retries) -> str:
     """Send a message; return the id for later updates.
 
     Raises:
         ServiceError: The channel failed every time.
     """
     return await run_with_retries(
-        lambda: channel.post(post, alert_text(post.alert)),
+        lambda: channel.post(post, text),
         asked=(CHANNELS, channel.name),
         classify=partial(remote_failure, CHANNELS, channel.name),
         retries=retries,
@@ -168,7 +168,7 @@ class PastOutbox:
     async def _send(self, channel: Channel, alert: Alert) -> None:
         post = ChannelPost(alert=alert, channel=channel.name, handle="")
         try:
-            await _post(channel, post, self._retries)
+            await post_to(channel, post, alert_text(alert), self._retries)
         except ServiceError as error:
             logger.error("an alert was not sent by {}: {}", channel.name, error.failure.reason)
             if not reached_others(error):

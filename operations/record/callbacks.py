@@ -58,13 +58,6 @@ class Callbacks:
             for row in found
         ]
 
-    async def done(self, call_id: str, *, at: datetime) -> bool:
-        """Record that a caller was called back; return False if none waited under this call."""
-        waiting = (CALLBACKS.c.call_id == call_id) & CALLBACKS.c.done_at.is_(None)
-        async with self.database.transaction() as connection:
-            changed = await connection.execute(update(CALLBACKS).where(waiting).values(done_at=at))
-        return changed.rowcount > 0
-
 
 async def _put(connection: AsyncConnection, wanted: Callback) -> bool:
     own = CALLBACKS.c.call_id == wanted.call_id
@@ -74,6 +67,7 @@ async def _put(connection: AsyncConnection, wanted: Callback) -> bool:
         "reason": _together(before, storable(wanted.reason)),
         "asked_at": wanted.asked_at,
         "done_at": None,
+        "told_at": None,
     }
     if before is None:
         await connection.execute(insert(CALLBACKS).values(call_id=wanted.call_id, **values))

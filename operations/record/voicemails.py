@@ -198,13 +198,6 @@ class Voicemails:
         async with self.database.transaction() as connection:
             await connection.execute(own.values(transcript=storable(text)))
 
-    async def done(self, call_id: str, *, at: datetime) -> bool:
-        """Record that it was handled; return False if none was open under this call."""
-        open_one = (VOICEMAILS.c.call_id == call_id) & VOICEMAILS.c.done_at.is_(None)
-        async with self.database.transaction() as connection:
-            changed = update(VOICEMAILS).where(open_one).values(done_at=at)
-            return (await connection.execute(changed)).rowcount > 0
-
 
 LOOK_S: Final = 30.0  # between two checks of the folder (chosen)
 TEXT: Final = ".text.json"  # suffix for a message's text

@@ -8,6 +8,7 @@ import { el } from "./dom.js";
 import { Happenings } from "./happenings.js";
 import { mountLab } from "./lab.js";
 import { Latency } from "./latency.js";
+import { every } from "./pacing.js";
 import { Providers } from "./providers.js";
 import { mountReload } from "./reload.js";
 import { mountTelephone } from "./telephone_view.js";
@@ -21,6 +22,7 @@ const KEPT_OF_HOUSE = 5000; // entries of all processes; more than a new watcher
 const AGAIN_MS = 3000; // before reconnecting a refused feed
 const QUIET_MS = 8000; // the server sends a beat every 3 s; a cut network or a stopped process sends nothing
 const LOOK_MS = 1000;
+const INBOX_MS = 15_000;
 const SUGGESTED = 6;
 const SHORT_WORDS = 4; // too short to suggest a question, such as "Yes, please."
 
@@ -54,6 +56,12 @@ function remember({ live, turns: answers, touched, today, problem }) {
   showCalls(live);
   count({ ...touched, today });
   verdict.learn({ problem });
+}
+
+/** Show how many entries wait in the inbox. */
+async function countInbox() {
+  const { ok, body } = await ask("/api/inbox?limit=1");
+  if (ok) place("inbox").textContent = body.waiting ? `Inbox (${body.waiting})` : "Inbox";
 }
 
 function showCalls(live) {
@@ -209,3 +217,5 @@ setInterval(listen, LOOK_MS);
 suggest();
 mountLab(place("lab"));
 mountReload(place("reload"));
+countInbox();
+every(INBOX_MS, countInbox);

@@ -1,4 +1,4 @@
-"""Serves the pages: the telephone and all files under `/client/`, the console, one call."""
+"""Serves the pages: the telephone and all files under `/client/`, and the operators' pages."""
 
 import functools
 from collections.abc import Mapping
@@ -64,9 +64,10 @@ def asset_routes() -> APIRouter:
 
 
 def console_routes() -> APIRouter:
-    """Return the routes of the console and of one call's page."""
+    """Return the routes of the operators' pages."""
     router = APIRouter()
     router.add_api_route("/", lambda: page("console.html"), include_in_schema=False)
+    router.add_api_route("/inbox", lambda: page("inbox.html"), include_in_schema=False)
 
     @router.get("/calls/{call_id}", include_in_schema=False)
     async def one_call(call_id: str) -> FileResponse:  # pyright: ignore[reportUnusedFunction]

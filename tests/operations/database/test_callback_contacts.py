@@ -22,6 +22,7 @@ from campaigns.store.queue import Queue
 from operations.after_call.outcome_rules import CallResult
 from operations.after_call.work import CallResults
 from operations.database.database import Database
+from operations.inbox.store import Inbox
 from operations.record.callbacks import Callback, Callbacks
 from tests.kit.clock import always
 
@@ -255,7 +256,7 @@ class TestCallbackContacts:
         asked_at = datetime.fromtimestamp(NOW, UTC)
         callbacks = Callbacks(database)
         await callbacks.add(Callback(call_id="c1", number=NUMBER, reason="r", asked_at=asked_at))
-        await callbacks.done("c1", at=asked_at + timedelta(minutes=1))
+        await Inbox(database).mark("callback", "c1", done_at=asked_at + timedelta(minutes=1))
 
         left = await contacts.left_callbacks(now=NOW + UNSEEN_S + 1.0)
         await database.close()

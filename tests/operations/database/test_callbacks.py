@@ -11,6 +11,7 @@ import pytest
 
 from operations.database.database import Database, StorageError
 from operations.database.tables import NUMBER_LENGTH, REASON_LENGTH
+from operations.inbox.store import Inbox
 from operations.record.callbacks import Callback, Callbacks
 
 AT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
@@ -42,8 +43,7 @@ async def test_the_oldest_request_comes_first_and_a_fulfilled_one_not_again(url:
         await queue.add(item)
 
     assert await queue.waiting() == [MARY, BOB]
-    assert await queue.done("c1", at=AT)
-    assert not await queue.done("c1", at=AT)
+    assert await Inbox(database).mark("callback", "c1", done_at=AT)
     assert await queue.waiting() == [BOB]
     await database.close()
 
@@ -140,7 +140,7 @@ async def test_a_caller_who_was_called_back_may_ask_again(url: str) -> None:
     database = Database(url)
     queue = Callbacks(database)
     await queue.add(MARY)
-    await queue.done("c1", at=AT)
+    await Inbox(database).mark("callback", "c1", done_at=AT)
 
     await queue.add(MARY)
 

@@ -5,6 +5,7 @@ import re
 import re._compiler  # type: ignore[import-not-found] - where `re` has its patterns compiled
 import sqlite3
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from sqlalchemy.pool import NullPool
 
 from operations.database.database import Database, StorageError, write_ahead
 from operations.database.schema import compile_tables, known_versions
-from operations.database.tables import CALLBACKS, HEALTH, METADATA, PROBERS
+from operations.database.tables import HEALTH, PROBERS
 from operations.database.upgrading import find_lag, upgrade
 from tests.kit.databases import fresh, on_sqlite
 from tests.share_servers import PASSWORD
@@ -59,10 +60,12 @@ async def in_database(url: str, *statements: str) -> None:
 
 
 async def make_unmarked(url: str) -> None:
-    """Create a database without a version, with a row in it."""
+    """Create a database of the first release without a version, with a row in it."""
+    first = import_module("operations.database.migrations.versions.0010_long_numbers").TABLES
+    some = [first.tables[name] for name in ("callbacks", "provider_health", "provider_probers")]
     engine: AsyncEngine = create_async_engine(url, poolclass=NullPool)
     async with engine.begin() as connection:
-        await connection.run_sync(METADATA.create_all, tables=[CALLBACKS, HEALTH, PROBERS])
+        await connection.run_sync(first.create_all, tables=some)
     await in_database(
         url,
         "INSERT INTO callbacks (call_id, number, reason, asked_at)"

@@ -1,0 +1,53 @@
+"""`holdline inbox`: shows the callbacks and messages that callers were promised."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from bot import clock
+from bot.cli.options import ConfigOption
+from bot.config.folders import check_database
+from bot.config.loading import load
+from bot.exits import CommandError, UsageError
+
+
+def command(
+    action: Annotated[
+        str | None,
+        typer.Argument(metavar="ACTION", show_default=False, help="done, or reopen."),
+    ] = None,
+    call_id: Annotated[
+        str | None, typer.Argument(metavar="CALL", show_default=False, help="The call's id.")
+    ] = None,
+    done: Annotated[
+        bool, typer.Option("--done", help="Those that are done instead of those that wait.")
+    ] = False,
+    numbers: Annotated[bool, typer.Option("--numbers", help="Show complete numbers.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Show callbacks and messages, or close them.
+
+    The newest comes first. The server may be running.
+    """
+    if action not in (None, "done", "reopen") or (action is None) != (call_id is None):
+        said = " ".join(word for word in (action, call_id) if word)
+        raise UsageError(f'inbox takes nothing, "done CALL" or "reopen CALL", not "{said}"')
+    settings = load(config, keys=False).settings
+    from operations.database.database import StorageError  # noqa: PLC0415 - SQLAlchemy loads slowly
+    from operations.inbox.store import close_entries, list_entries  # noqa: PLC0415
+
+    check_database(settings.storage.url)
+    url, done_at = settings.storage.url, clock.utc_now() if action == "done" else None
+    try:
+        if call_id is None:
+            lines = asyncio.run(list_entries(url, done=done, numbers=numbers))
+        else:
+            lines = asyncio.run(close_entries(url, call_id, done_at=done_at))
+    except StorageError as error:
+        raise CommandError(f"the database does not answer: {error}") from error
+    if call_id is not None and not lines:
+        other = "waits" if action == "done" else "is done"
+        raise CommandError(f'nothing of call "{call_id}" {other}; holdline inbox lists the entries')
+    for line in lines or ["Nobody waits." if not done else "Nothing is done yet."]:
+        typer.echo(line)

@@ -1,0 +1,133 @@
+"""`/api/inbox`: callbacks and messages that callers were promised."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import FileResponse, JSONResponse
+
+from bot import clock
+from bot.server.call_routes import UNKNOWN, in_utc, plain, sound
+from bot.server.operator_routes import OperatorWord, Word, emit_action
+from calls.entry import Emit
+from calls.events import OperatorAction
+from operations.database.database import StorageError
+from operations.inbox.store import MAX_ENTRIES, Inbox, InboxEntry, InboxKind
+from operations.masking import masked
+
+NO_ENTRY = "There is no such entry. It may have been deleted after the retention time."
+Limit = Annotated[int, Query(ge=1, le=MAX_ENTRIES)]
+
+
+def inbox_router(inbox: Inbox, emit: Emit) -> APIRouter:
+    """Return the routes under `/api/inbox`; numbers are masked, and each look at one is logged."""
+    router = APIRouter(prefix="/api/inbox")
+    routes = InboxRoutes(inbox, emit)
+    router.add_api_route("", routes.list_entries, methods=["GET"], response_model=None)
+    one = "/{kind}/{call_id}"
+    for name, act in (("done", routes.done), ("reopen", routes.reopen), ("number", routes.number)):
+        router.add_api_route(f"{one}/{name}", act, methods=["POST"], response_model=None)
+    router.add_api_route(f"{one}/audio", routes.audio, methods=["GET"], response_model=None)
+    return router
+
+
+class InboxRoutes:
+    """Lists the entries, and reports each action on one."""
+
+    def __init__(self, inbox: Inbox, emit: Emit) -> None:
+        self._inbox = inbox
+        self._emit = emit
+
+    async def list_entries(
+        self, limit: Limit = 50, before: datetime | None = None, *, done: bool = False
+    ) -> JSONResponse | Mapping[str, Any]:
+        """Return the entries that wait, or those that are done, the newest first."""
+        until = None if before is None else in_utc(before)
+        try:
+            entries = await self._inbox.entries(done=done, limit=limit, before=until)
+            waiting = await self._inbox.waiting()
+        except StorageError:
+            return JSONResponse({"detail": UNKNOWN}, status_code=503)
+        return {"waiting": waiting, "entries": [_shown(entry) for entry in entries]}
+
+    async def done(
+        self, request: Request, kind: InboxKind, call_id: str, word: Word = None
+    ) -> JSONResponse | Mapping[str, Any]:
+        """Mark an entry as done."""
+        return await self._mark(request, kind, call_id, word, action="done")
+
+    async def reopen(
+        self, request: Request, kind: InboxKind, call_id: str, word: Word = None
+    ) -> JSONResponse | Mapping[str, Any]:
+        """Mark an entry as waiting again."""
+        return await self._mark(request, kind, call_id, word, action="reopen")
+
+    async def number(
+        self, request: Request, kind: InboxKind, call_id: str, word: Word = None
+    ) -> JSONResponse | Mapping[str, Any]:
+        """Return the complete number; the look at it is recorded first."""
+        entry = await self._entry(kind, call_id)
+        if isinstance(entry, JSONResponse):
+            return entry
+        self._report(request, "unmask", call_id, word)
+        return {"number": entry.number}
+
+    async def audio(
+        self, request: Request, kind: InboxKind, call_id: str
+    ) -> FileResponse | JSONResponse:
+        """Return a message's recording; that it was played is recorded first."""
+        entry = await self._entry(kind, call_id)
+        if isinstance(entry, JSONResponse):
+            return entry
+        self._report(request, "listen", call_id, None)
+        return await sound(entry.path)
+
+    async def _mark(
+        self,
+        request: Request,
+        kind: InboxKind,
+        call_id: str,
+        word: OperatorWord | None,
+        *,
+        action: OperatorAction,
+    ) -> JSONResponse | Mapping[str, Any]:
+        done_at = clock.utc_now() if action == "done" else None
+        try:
+            changed = await self._inbox.mark(kind, call_id, done_at=done_at)
+        except StorageError:
+            return JSONResponse({"detail": UNKNOWN}, status_code=503)
+        if changed:
+            self._report(request, action, call_id, word)
+        entry = await self._entry(kind, call_id)
+        return entry if isinstance(entry, JSONResponse) else _shown(entry)
+
+    async def _entry(self, kind: InboxKind, call_id: str) -> InboxEntry | JSONResponse:
+        try:
+            entry = await self._inbox.entry(kind, call_id)
+        except StorageError:
+            return JSONResponse({"detail": UNKNOWN}, status_code=503)
+        return entry or JSONResponse({"detail": NO_ENTRY}, status_code=404)
+
+    def _report(
+        self, request: Request, action: OperatorAction, call_id: str, word: OperatorWord | None
+    ) -> None:
+        emit_action(self._emit, request, action, target=call_id, word=word or OperatorWord())
+
+
+def _shown(entry: InboxEntry) -> Mapping[str, Any]:
+    """Return an entry with a masked number and without the path of its recording."""
+    return plain(
+        {
+            "kind": entry.kind,
+            "call_id": entry.call_id,
+            "agent": entry.agent,
+            "number": masked(entry.number),
+            "text": entry.text,
+            "at": entry.at,
+            "done_at": entry.done_at,
+            "length_s": entry.length_s,
+            "recorded": bool(entry.path),
+            "campaign": entry.campaign,
+        }
+    )

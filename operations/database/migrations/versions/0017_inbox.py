@@ -1,0 +1,13 @@
+"""When a notice of a callback or message was sent."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0017_inbox"
+down_revision = "0010_long_numbers"
+
+
+def upgrade() -> None:
+    """Add a column to both tables."""
+    for table in ("callbacks", "voicemails"):
+        op.add_column(table, sa.Column("told_at", sa.DateTime(timezone=True)))

@@ -1,0 +1,1 @@
+"""Callbacks and messages that callers were promised: listed, closed, told of."""

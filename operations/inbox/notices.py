@@ -1,0 +1,123 @@
+"""Tells the alert channels of each callback and message that a caller was promised."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Final
+
+from bot.config.alerts import AlertsSettings
+from fallbacks.failure import ServiceError, Severity
+from operations.inbox.store import Inbox, InboxEntry
+from operations.keep_running import at_work, keep_running
+from operations.masking import masked, printable
+from operations.notify.alert import Alert
+from operations.notify.channel import AlertText, Channel, moment
+from operations.notify.dispatcher import post_to, reached_others
+from operations.notify.opening import channels_of, quiet_hours, utc_s
+from operations.notify.outbox import ChannelPost
+from operations.retrying import Retries
+
+LOOK_S: Final = 10.0
+AT_ONCE: Final = 10  # notices of one look
+MAX_TEXT: Final = 500  # characters of a caller's words in a notice
+INBOX: Final = "inbox"
+TITLES: Final = {"callback": "Callback wanted", "message": "Message left"}
+
+
+class InboxNotices:
+    """Runs in each process, and sends in the one that leads the worker pool."""
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        channels: Sequence[Channel],
+        *,
+        retries: Retries,
+        quiet: Callable[[float], bool],
+        leads: Callable[[], bool],
+        utc_s: Callable[[], float],
+    ) -> None:
+        """Prepare; `quiet` returns whether a moment is in quiet hours, when notices wait."""
+        self._inbox = inbox
+        self._channels = channels
+        self._retries = retries
+        self._quiet = quiet
+        self._leads = leads
+        self._utc_s = utc_s
+
+    async def run(self) -> None:
+        """Send until cancelled; what the database does not give now is sent later."""
+        while True:
+            if self._leads() and not self._quiet(self._utc_s()):
+                await self.send_waiting()
+            await asyncio.sleep(LOOK_S)
+
+    async def send_waiting(self) -> None:
+        """Send a notice of each entry that needs one.
+
+        Raises:
+            StorageError: The database does not answer.
+        """
+        now = datetime.fromtimestamp(self._utc_s(), UTC)
+        for entry in await self._inbox.untold(now=now, limit=AT_ONCE):
+            sent = [await self._send(channel, entry) for channel in self._channels]
+            if any(sent):
+                await self._inbox.mark_told(entry, at=now)
+
+    async def _send(self, channel: Channel, entry: InboxEntry) -> bool:
+        """Return whether the channel accepted it; a refusal is reported, and it is sent later."""
+        post = ChannelPost(alert=_alert(entry), channel=channel.name, handle="")
+        try:
+            await post_to(channel, post, notice_text(entry), self._retries)
+        except ServiceError as error:
+            return reached_others(error)
+        return True
+
+
+@asynccontextmanager
+async def send_notices(
+    settings: AlertsSettings, inbox: Inbox, *, retries: Retries, leads: Callable[[], bool]
+) -> AsyncIterator[None]:
+    """Send notices during the block, if they are wanted and there is a channel."""
+    channels = channels_of(settings) if settings.inbox else []
+    if not channels:
+        yield
+        return
+    quiet = quiet_hours(settings.quiet)
+    notices = InboxNotices(inbox, channels, retries=retries, quiet=quiet, leads=leads, utc_s=utc_s)
+    async with at_work(inbox=keep_running("notices of the inbox", notices.run)):
+        yield
+
+
+def notice_text(entry: InboxEntry) -> AlertText:
+    """Return a notice for people, with the number masked."""
+    whom = masked(entry.number) or "a withheld number"
+    text = printable(entry.text)[:MAX_TEXT]
+    lines = [
+        f"At {moment(entry.at.timestamp())}.",
+        *([f"Agent: {entry.agent}"] if entry.agent else []),
+        *([f"Length: {entry.length_s:.0f} s"] if entry.length_s is not None else []),
+        *([text] if text else []),
+        *([f"The campaign {entry.campaign} calls back."] if entry.campaign else []),
+        f"Open the inbox for the number, and to close it. [{entry.call_id}]",
+    ]
+    return AlertText(title=f"{TITLES[entry.kind]} by {whom}", lines=tuple(lines))
+
+
+def _alert(entry: InboxEntry) -> Alert:
+    """Return the notice as data, with a key that makes a repeat visible."""
+    at_s = entry.at.timestamp()
+    return Alert(
+        key=f"{INBOX}-{entry.kind}-{entry.call_id}",
+        stage=INBOX,
+        rung="",
+        kind=entry.kind,
+        severity=Severity.LOW,
+        reason=printable(entry.text)[:MAX_TEXT],
+        then="",
+        began_s=at_s,
+        open_s=at_s,
+        heard_s=at_s,
+        revision=1,
+    )

@@ -1,0 +1,191 @@
+"""The inbox: callers who wait for a callback, and messages that callers left."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal, TypeAlias
+
+from sqlalchemy import Column, ColumnElement, Select, Table, func, literal, or_, select, update
+
+from operations.database.database import Database
+from operations.database.tables import CALLBACK_CONTACTS, CALLBACKS, CALLS, VOICEMAILS
+from operations.masking import masked, printable
+
+InboxKind: TypeAlias = Literal["callback", "message"]
+KINDS: Final[Sequence[InboxKind]] = ("callback", "message")
+TABLES: Final[dict[InboxKind, Table]] = {"callback": CALLBACKS, "message": VOICEMAILS}
+
+MAX_ENTRIES: Final = 200  # of one answer
+NEWS_S: Final = 24 * 3600.0  # older entries are no news, such as when notices are switched on
+MAX_TEXT: Final = 300  # characters of a caller's words in a line
+SETTLED_S: Final = 10.0  # after an entry; its caller may add to it until then
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboxEntry:
+    """What one call left for the staff."""
+
+    kind: InboxKind
+    call_id: str
+    agent: str  # the call's; empty if the call is not on record
+    number: str  # complete; empty for a message of a caller without one
+    text: str  # why the caller wants a callback, or the message in words
+    at: datetime  # UTC, as is the next
+    done_at: datetime | None
+    length_s: float | None  # of the recording
+    path: str  # of the recording; empty for a callback
+    campaign: str  # that calls back; empty if the staff does
+
+
+@dataclass(frozen=True, slots=True)
+class Inbox:
+    """Reads and closes the entries; every method raises `StorageError` when the database fails."""
+
+    database: Database
+
+    async def entries(
+        self, *, done: bool = False, limit: int = MAX_ENTRIES, before: datetime | None = None
+    ) -> Sequence[InboxEntry]:
+        """Return entries, the newest first.
+
+        Args:
+            done: Those that are done instead of those that wait.
+            limit: How many at most.
+            before: Only those before this moment, UTC.
+        """
+
+        def wanted(table: Table) -> ColumnElement[bool]:
+            state = table.c.done_at.is_not(None) if done else table.c.done_at.is_(None)
+            return state if before is None else state & (_at(table) < before)
+
+        return await self._read(wanted, limit=limit)
+
+    async def waiting(self) -> int:
+        """Return how many entries wait."""
+        counts = [
+            select(func.count()).where(table.c.done_at.is_(None)).scalar_subquery()
+            for table in TABLES.values()
+        ]
+        async with self.database.reading() as connection:
+            return sum((await connection.execute(select(*counts))).one())
+
+    async def entry(self, kind: InboxKind, call_id: str) -> InboxEntry | None:
+        """Return one entry; `None` if there is none."""
+        found = await self._read(lambda table: table.c.call_id == call_id, limit=1, kinds=[kind])
+        return found[0] if found else None
+
+    async def mark(self, kind: InboxKind, call_id: str, *, done_at: datetime | None) -> bool:
+        """Mark an entry as done or, without a moment, as waiting again.
+
+        Returns:
+            Whether it was not so before; False also if there is none.
+        """
+        table = TABLES[kind]
+        other = table.c.done_at.is_not(None) if done_at is None else table.c.done_at.is_(None)
+        changed = update(table).where(table.c.call_id == call_id, other).values(done_at=done_at)
+        async with self.database.transaction() as connection:
+            return (await connection.execute(changed)).rowcount > 0
+
+    async def untold(self, *, now: datetime, limit: int) -> Sequence[InboxEntry]:
+        """Return recent entries, of calls that are over, that no notice was sent of."""
+        settled, old = now - timedelta(seconds=SETTLED_S), now - timedelta(seconds=NEWS_S)
+
+        def wanted(table: Table) -> ColumnElement[bool]:
+            over = or_(CALLS.c.state.is_(None), CALLS.c.state != "live")
+            fresh = (_at(table) > old) & (_at(table) <= settled)
+            return table.c.told_at.is_(None) & table.c.done_at.is_(None) & over & fresh
+
+        return await self._read(wanted, limit=limit)
+
+    async def mark_told(self, entry: InboxEntry, *, at: datetime) -> None:
+        """Record that a notice of an entry was sent."""
+        table = TABLES[entry.kind]
+        changed = update(table).where(table.c.call_id == entry.call_id).values(told_at=at)
+        async with self.database.transaction() as connection:
+            await connection.execute(changed)
+
+    async def _read(
+        self,
+        wanted: Callable[[Table], ColumnElement[bool]],
+        *,
+        limit: int,
+        kinds: Sequence[InboxKind] = KINDS,
+    ) -> Sequence[InboxEntry]:
+        found: list[InboxEntry] = []
+        async with self.database.reading() as connection:
+            for kind in kinds:
+                table = TABLES[kind]
+                newest = _columns(kind).where(wanted(table)).order_by(_at(table).desc())
+                rows = (await connection.execute(newest.limit(limit))).mappings()
+                found += (InboxEntry(kind=kind, **row) for row in rows)
+        return sorted(found, key=lambda entry: entry.at, reverse=True)[:limit]
+
+
+def _columns(kind: InboxKind) -> Select[*tuple[Any, ...]]:
+    table = TABLES[kind]
+    message = kind == "message"
+    campaign = literal("") if message else func.coalesce(CALLBACK_CONTACTS.c.campaign, "")
+    joined = table.outerjoin(CALLS, CALLS.c.id == table.c.call_id)
+    if not message:
+        given = (CALLBACK_CONTACTS.c.call_id == table.c.call_id) & (
+            CALLBACK_CONTACTS.c.contact_id.is_not(None)
+        )
+        joined = joined.outerjoin(CALLBACK_CONTACTS, given)
+    return select(
+        table.c.call_id,
+        func.coalesce(CALLS.c.agent, "").label("agent"),
+        table.c.number,
+        (table.c.transcript if message else table.c.reason).label("text"),
+        _at(table).label("at"),
+        table.c.done_at,
+        (table.c.length_s if message else literal(None)).label("length_s"),
+        (table.c.path if message else literal("")).label("path"),
+        campaign.label("campaign"),
+    ).select_from(joined)
+
+
+def _at(table: Table) -> Column[datetime]:
+    return table.c.at if table is VOICEMAILS else table.c.asked_at
+
+
+async def list_entries(url: str, *, done: bool, numbers: bool) -> list[str]:
+    """Return the entries as lines for people.
+
+    Args:
+        url: The database.
+        done: Those that are done instead of those that wait.
+        numbers: Whether to show complete numbers.
+
+    Raises:
+        StorageError: The database does not answer.
+    """
+    async with Database(url) as database:
+        found = await Inbox(database).entries(done=done)
+    return [_line(entry, numbers=numbers) for entry in found]
+
+
+async def close_entries(url: str, call_id: str, *, done_at: datetime | None) -> list[str]:
+    """Mark what a call left as done or, without a moment, as waiting again; return lines.
+
+    Raises:
+        StorageError: The database does not answer.
+    """
+    state = "waits again" if done_at is None else "is done"
+    async with Database(url) as database:
+        inbox = Inbox(database)
+        changed = [kind for kind in KINDS if await inbox.mark(kind, call_id, done_at=done_at)]
+    return [f"the {kind} of call {call_id} {state}" for kind in changed]
+
+
+def _line(entry: InboxEntry, *, numbers: bool) -> str:
+    shown = entry.number if numbers else masked(entry.number)
+    facts = [
+        f"{entry.at:%Y-%m-%d %H:%M} UTC",
+        entry.kind,
+        shown or "number withheld",
+        "" if entry.length_s is None else f"{entry.length_s:.0f} s",
+        f"campaign {entry.campaign} calls back" if entry.campaign else "",
+        printable(entry.text)[:MAX_TEXT] or "not transcribed yet",
+        f"(call {entry.call_id})",
+    ]
+    return "  ".join(fact for fact in facts if fact)
