@@ -15,6 +15,7 @@ from bot.call.models import VoiceModels
 from bot.carriers import carrier_routers
 from bot.health.readiness_rules import judge_readiness
 from bot.server.access import Access
+from bot.server.call_list_routes import call_list_router
 from bot.server.call_routes import PoolCalls, call_router
 from bot.server.campaign_routes import PoolCampaigns
 from bot.server.inbox_routes import inbox_router
@@ -28,6 +29,7 @@ from bot.workers.pool_client import PoolClient
 from bot.workers.process import Process
 from campaigns.dialing import DialerSettings
 from operations.inbox.store import Inbox
+from operations.record.call_list import CallList
 from operations.record.reader import RecordReader
 from operations.telemetry.emitter import Listener
 from transports.media_stream.webhooks import CarrierHost
@@ -135,6 +137,8 @@ def _watched(process: Process, pool: WorkerPool, extras: Extras) -> list[APIRout
             calls=calls,
             campaigns=extras.campaigns,
         ),
+        # Its paths would be calls' ids for the next one.
+        call_list_router(CallList(process.database), process.switchboard.emit),
         call_router(calls, RecordReader(process.database)),
         inbox_router(Inbox(process.database), process.switchboard.emit),
     ]

@@ -316,6 +316,7 @@ CALLS: Final = Table(
     Column("recording", String(500), nullable=False),  # the file; empty without a recording
     Column("dial_id", String(64), nullable=False, server_default=""),  # empty for an inbound call
     Column("touched", Boolean, nullable=False, server_default=false()),  # a rung disturbed it
+    Column("verdict", String(16), nullable=False, server_default=""),  # empty: not judged
     Index("calls_started", "started_at"),
     Index("calls_state", "state", "started_at"),
     Index("calls_caller", "caller"),

@@ -67,6 +67,7 @@ def console_routes() -> APIRouter:
     """Return the routes of the operators' pages."""
     router = APIRouter()
     router.add_api_route("/", lambda: page("console.html"), include_in_schema=False)
+    router.add_api_route("/calls", lambda: page("calls.html"), include_in_schema=False)
     router.add_api_route("/inbox", lambda: page("inbox.html"), include_in_schema=False)
 
     @router.get("/calls/{call_id}", include_in_schema=False)

@@ -1,0 +1,114 @@
+"""`/api/calls/search`: recorded calls by date, party, campaign, result and verdict; as CSV, too."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, Field
+
+from bot.server.call_routes import UNKNOWN, in_utc, plain
+from bot.server.operator_routes import OperatorWord, emit_action
+from calls.entry import Emit
+from operations.database.database import StorageError
+from operations.masking import masked
+from operations.record.call_list import CallFilter, CallList, ListedCall
+from operations.record.exporting import cell
+
+MAX_LISTED: Final = 200  # calls of one page
+MAX_LINES: Final = 10_000  # calls of one file
+COLUMNS: Final = tuple(field.name for field in fields(ListedCall))
+
+Word = Annotated[str, Field(max_length=100)]
+
+
+class CallQuery(BaseModel):
+    """The parameters of a request; an empty one excludes no call."""
+
+    since: datetime | None = None
+    before: datetime | None = None
+    number: Annotated[str, Field(pattern=r"^\d{0,15}$")] = ""
+    """The last digits of the other party's number."""
+    name: Word = ""
+    agent: Word = ""
+    campaign: Word = ""
+    result: Word = ""
+    verdict: Word = ""
+    numbers: bool = False
+    limit: Annotated[int, Field(ge=1, le=MAX_LISTED)] = 50
+
+    def filter(self) -> CallFilter:
+        """Return which calls are wanted."""
+        return CallFilter(
+            since=None if self.since is None else in_utc(self.since),
+            before=None if self.before is None else in_utc(self.before),
+            number=self.number,
+            name=self.name,
+            agent=self.agent,
+            campaign=self.campaign,
+            result=self.result,
+            verdict=self.verdict,
+        )
+
+
+Wanted = Annotated[CallQuery, Query()]
+
+
+def call_list_router(calls: CallList, emit: Emit) -> APIRouter:
+    """Return the routes; numbers are masked, and whoever asks for complete ones is recorded."""
+    router = APIRouter(prefix="/api/calls")
+
+    async def found(query: CallQuery, request: Request, limit: int) -> Sequence[ListedCall]:
+        rows = await calls.find(query.filter(), limit=limit)
+        if query.numbers:
+            emit_action(emit, request, "unmask", target=f"{len(rows)} calls", word=OperatorWord())
+        return rows
+
+    @router.get("/search", response_model=None)
+    async def search(  # pyright: ignore[reportUnusedFunction]
+        request: Request, query: Wanted
+    ) -> JSONResponse | Mapping[str, Any]:
+        try:
+            rows = await found(query, request, query.limit)
+            choices = await calls.choices()
+        except StorageError:
+            return JSONResponse({"detail": UNKNOWN}, status_code=503)
+        shown = [plain(_shown(row, numbers=query.numbers)) for row in rows]
+        return {"calls": shown, "choices": asdict(choices)}
+
+    @router.get("/search.csv", response_model=None)
+    async def lines(  # pyright: ignore[reportUnusedFunction]
+        request: Request, query: Wanted
+    ) -> Response:
+        try:
+            rows = await found(query, request, MAX_LINES)
+        except StorageError:
+            return JSONResponse({"detail": UNKNOWN}, status_code=503)
+        headers = {"Content-Disposition": 'attachment; filename="calls.csv"'}
+        return Response(
+            _lines(rows, numbers=query.numbers),
+            media_type="text/csv; charset=utf-8",
+            headers=headers | {"Cache-Control": "no-store"},
+        )
+
+    return router
+
+
+def _shown(call: ListedCall, *, numbers: bool) -> dict[str, Any]:
+    """Return a call; of a masked number, people recognise the ending."""
+    shown = asdict(call) | {"ending": call.number[-4:]}
+    return shown if numbers else shown | {"number": masked(call.number)}
+
+
+def _lines(calls: Sequence[ListedCall], *, numbers: bool) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    for call in calls:
+        shown = _shown(call, numbers=numbers)
+        writer.writerow([cell(shown[column]) for column in COLUMNS])
+    return text.getvalue()

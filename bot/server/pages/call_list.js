@@ -1,0 +1,105 @@
+/** The list of calls: by date, party, campaign, result and verdict. */
+
+import { ask, problem } from "./asking.js";
+import { clock, el } from "./dom.js";
+
+const PAGE = 50;
+const HEADS = ["Began", "Number", "Name", "Agent or campaign", "Length", "Result", "Verdict"];
+const TONES = { degraded: "warn", hurt: "bad", lost: "bad" };
+const DAY_MS = 24 * 3600 * 1000;
+
+const place = (id) => document.getElementById(id);
+const form = place("filters");
+const body = el("tbody");
+place("rows").append(el("thead", {}, el("tr", {}, ...HEADS.map((text) => el("th", { scope: "col" }, text)))), body);
+
+let last = null; // when the oldest call on the page began
+
+/** The filter as a query, also of the page's own address. */
+function query() {
+  const said = new URLSearchParams();
+  for (const [name, value] of new FormData(form)) if (value.trim()) said.set(name, value.trim());
+  return said;
+}
+
+/** The same for the server: days of this browser's time zone become moments. */
+function asked(more = {}) {
+  const said = query();
+  const since = said.get("since");
+  const until = said.get("until");
+  said.delete("until");
+  if (since) said.set("since", new Date(`${since}T00:00:00`).toISOString());
+  if (until) said.set("before", new Date(new Date(`${until}T00:00:00`).getTime() + DAY_MS).toISOString());
+  for (const [name, value] of Object.entries(more)) said.set(name, value);
+  return said;
+}
+
+async function look({ older = false } = {}) {
+  const more = older && last ? { before: last } : {};
+  const found = await ask(`/api/calls/search?${asked({ limit: PAGE, ...more })}`);
+  if (!found.ok) return state(problem(found), false);
+  const { calls, choices } = found.body;
+  const rows = calls.map(row);
+  if (older) body.append(...rows);
+  else body.replaceChildren(...rows);
+  last = calls.at(-1)?.started_at ?? last;
+  place("older").hidden = calls.length < PAGE;
+  place("empty").hidden = body.rows.length > 0;
+  place("csv").href = `/api/calls/search.csv?${asked()}`;
+  offer("agent", choices.agents);
+  offer("campaign", choices.campaigns);
+  offer("result", choices.results);
+  state(`${body.rows.length} calls, times of ${Intl.DateTimeFormat().resolvedOptions().timeZone}`, true);
+  if (older) rows[0]?.querySelector("a")?.focus();
+}
+
+function state(text, on) {
+  place("state").textContent = text;
+  place("state").dataset.on = String(on);
+}
+
+/** Offer the values that are on record; the chosen one stays. */
+function offer(name, values) {
+  const select = form.elements[name];
+  const chosen = select.value || new URLSearchParams(location.search).get(name) || "";
+  const all = chosen && !values.includes(chosen) ? [...values, chosen] : values;
+  select.replaceChildren(el("option", { value: "" }, "all"), ...all.map((value) => el("option", { value }, words(value))));
+  select.value = chosen;
+}
+
+function row(call) {
+  const { id, ending, transport, name, agent, campaign, length_s: length, state: stands, reason, result, verdict } = call;
+  const cells = [
+    el("time", { datetime: call.started_at }, new Date(call.started_at).toLocaleString()),
+    el("a", { href: `/calls/${encodeURIComponent(id)}` }, ending ? `… ${ending}` : transport),
+    name,
+    campaign || agent,
+    length === null ? (stands === "live" ? "in progress" : "–") : clock(1000 * length),
+    words(result || reason || stands),
+    verdict || "–",
+  ];
+  const parts = cells.map((cell, index) => el("td", { "data-head": HEADS[index] }, cell));
+  return el("tr", { "data-tone": TONES[verdict] ?? "good" }, ...parts);
+}
+
+function words(code) {
+  return String(code).replaceAll("_", " ");
+}
+
+function show() {
+  history.replaceState(null, "", query().size ? `?${query()}` : location.pathname);
+  return look();
+}
+
+for (const [name, value] of new URLSearchParams(location.search)) {
+  const field = form.elements[name];
+  if (field?.tagName === "SELECT" && ![...field.options].some((option) => option.value === value)) field.append(el("option", { value }, words(value)));
+  if (field) field.value = value;
+}
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  show();
+});
+form.addEventListener("reset", () => setTimeout(show));
+place("older").addEventListener("click", () => look({ older: true }));
+look();

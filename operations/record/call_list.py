@@ -1,0 +1,125 @@
+"""Finds recorded calls by date, party, campaign, result and verdict: the list for people."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Select, func, select
+
+from operations.database.database import Database
+from operations.database.tables import CALL_RESULTS, CALLS, CONTACTS, DIALS
+from operations.record.reader import ask
+from operations.record.voicemails import THEIRS
+
+MAX_CHOICES: Final = 200  # of one filter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedCall:
+    """A call in the list."""
+
+    id: str
+    started_at: datetime  # UTC
+    state: str
+    transport: str
+    direction: str
+    number: str  # the other party's, complete
+    name: str  # the contact's; empty if the call is not of a campaign
+    agent: str
+    campaign: str
+    length_s: float | None
+    reason: str  # of its end
+    result: str  # a code; empty if there is none
+    verdict: str
+    cost: float | None
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFilter:
+    """Which calls are wanted; an empty field excludes none."""
+
+    since: datetime | None = None
+    before: datetime | None = None
+    number: str = ""  # its last digits
+    name: str = ""  # a part of it, in any case
+    agent: str = ""
+    campaign: str = ""
+    result: str = ""
+    verdict: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallChoices:
+    """The values that filters can take."""
+
+    agents: Sequence[str]
+    campaigns: Sequence[str]
+    results: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class CallList:
+    """Every method raises `StorageError` when the database does not answer."""
+
+    database: Database
+
+    async def find(self, wanted: CallFilter, *, limit: int) -> Sequence[ListedCall]:
+        """Return the wanted calls, also those in progress, the newest first."""
+        newest = CALLS.c.started_at.desc(), CALLS.c.id
+        query = _listed().where(*_conditions(wanted)).order_by(*newest).limit(limit)
+        async with self.database.reading() as connection:
+            return await ask(connection, query, ListedCall)
+
+    async def choices(self) -> CallChoices:
+        """Return what agents, campaigns and results are on record."""
+        async with self.database.reading() as connection:
+            found = [
+                list((await connection.execute(_distinct(column))).scalars())
+                for column in (CALLS.c.agent, DIALS.c.campaign, CALL_RESULTS.c.outcome)
+            ]
+        agents, campaigns, results = found
+        return CallChoices(agents=agents, campaigns=campaigns, results=results)
+
+
+def _listed() -> Select[Any]:
+    joined = (
+        CALLS.outerjoin(DIALS, DIALS.c.id == CALLS.c.dial_id)
+        .outerjoin(CONTACTS, CONTACTS.c.id == DIALS.c.contact_id)
+        .outerjoin(CALL_RESULTS, CALL_RESULTS.c.call_id == CALLS.c.id)
+    )
+    own = (
+        "id", "started_at", "state", "transport", "direction", "agent", "length_s", "reason",
+        "verdict", "cost", "currency",
+    )  # fmt: skip
+    return select(
+        *(CALLS.c[name] for name in own),
+        THEIRS.label("number"),
+        func.coalesce(CONTACTS.c.name, "").label("name"),
+        func.coalesce(DIALS.c.campaign, "").label("campaign"),
+        func.coalesce(CALL_RESULTS.c.outcome, "").label("result"),
+    ).select_from(joined)
+
+
+def _conditions(wanted: CallFilter) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if wanted.since is not None:
+        found.append(CALLS.c.started_at >= wanted.since)
+    if wanted.before is not None:
+        found.append(CALLS.c.started_at < wanted.before)
+    if wanted.number:
+        found.append(THEIRS.endswith(wanted.number, autoescape=True))
+    if wanted.name:
+        found.append(func.lower(CONTACTS.c.name).contains(wanted.name.lower(), autoescape=True))
+    exact = {
+        CALLS.c.agent: wanted.agent,
+        DIALS.c.campaign: wanted.campaign,
+        CALL_RESULTS.c.outcome: wanted.result,
+        CALLS.c.verdict: wanted.verdict,
+    }
+    return found + [column == value for column, value in exact.items() if value]
+
+
+def _distinct(column: Any) -> Select[Any]:
+    return select(column).where(column != "").distinct().order_by(column).limit(MAX_CHOICES)

@@ -1,0 +1,146 @@
+"""The list of calls over HTTP: each filter, older pages, CSV, masked numbers."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from bot.server.call_list_routes import call_list_router
+from operations.database.database import Database
+from operations.database.tables import CALL_RESULTS, CALLS, CONTACTS, DIALS
+from operations.record.call_list import CallList
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+MARY, BOB = "+15551234567", "+491711234589"
+
+
+def call(call_id: str, minutes: int, **more: Any) -> dict[str, Any]:
+    texts = dict.fromkeys(("holder", "called", "provider_call_id", "outcome", "recording"), "")
+    numbers = dict.fromkeys(("turns", "failovers", "failures"), 0)
+    began = NOON + timedelta(minutes=minutes)
+    rest = {"state": "ended", "reason": "caller_hung_up", "length_s": 60.0, "currency": "USD"}
+    rest |= {"transport": "twilio", "direction": "inbound", "agent": "desk", "caller": MARY}
+    rest |= {"dial_id": "", "verdict": "served"}
+    return {
+        "id": call_id,
+        "started_at": began,
+        "seen_at": began,
+        **texts,
+        **numbers,
+        **rest,
+        **more,
+    }
+
+
+CONTACT = {
+    "id": 1, "campaign": "renewals", "number": BOB, "name": "Bob =Smith_", "zones": "",
+    "fields": "{}", "priority": 0, "state": "finished", "due_s": 0.0, "attempts": 1, "dials": 1,
+    "outcome": "answered", "imported_s": 0.0,
+}  # fmt: skip
+DIAL = {
+    "id": "d1", "campaign": "renewals", "contact_id": 1, "number": BOB, "attempt": 1,
+    "state": "settled", "holder": "", "lease_until_s": 0.0, "intended_s": 0.0,
+    "provider_call_id": "", "outcome": "answered", "counted": True, "reason": "",
+}  # fmt: skip
+RESULT = {
+    "call_id": "c2", "number": BOB, "campaign": "renewals", "outcome": "agreed", "summary": "",
+    "notes": "", "made_by": "model", "why": "", "provider": "", "ended_s": 0.0,
+}  # fmt: skip
+
+
+@dataclass
+class Asked:
+    client: httpx.AsyncClient
+    told: list[Any] = field(default_factory=list)
+
+    async def ids(self, **query: Any) -> list[str]:
+        answer = await self.client.get("/api/calls/search", params=query)
+        assert answer.status_code == 200, answer.text
+        return [call["id"] for call in answer.json()["calls"]]
+
+
+@pytest.fixture
+async def asked(tmp_path: Path) -> AsyncIterator[Asked]:
+    async with Database(f"sqlite+aiosqlite:///{tmp_path}/holdline.db") as database:
+        outbound = {"direction": "outbound", "called": BOB, "caller": "+100", "dial_id": "d1"}
+        async with database.transaction() as connection:
+            rows = [
+                call("c1", 0, verdict="hurt"),
+                call("c2", 5, agent="sales", **outbound),
+                call("c3", 9, state="live", reason="", length_s=None, verdict=""),
+            ]
+            for row in rows:
+                await connection.execute(CALLS.insert().values(**row))
+            await connection.execute(CONTACTS.insert().values(**CONTACT))
+            await connection.execute(DIALS.insert().values(**DIAL))
+            await connection.execute(CALL_RESULTS.insert().values(**RESULT))
+        app, told = FastAPI(), list[Any]()
+        app.include_router(call_list_router(CallList(database), told.append))
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            yield Asked(client, told)
+
+
+FILTERS: list[tuple[dict[str, Any], list[str]]] = [
+    ({}, ["c3", "c2", "c1"]),
+    ({"limit": 1}, ["c3"]),
+    ({"before": "2026-11-21T12:05:00Z"}, ["c1"]),
+    ({"before": "2026-11-21T13:05:00+01:00"}, ["c1"]),
+    ({"since": "2026-11-21T12:05:00Z"}, ["c3", "c2"]),
+    ({"number": "4589"}, ["c2"]),  # the other party's, also of a call that we placed
+    ({"number": "4567"}, ["c3", "c1"]),
+    ({"name": "bob"}, ["c2"]),
+    ({"name": "=smith_"}, ["c2"]),
+    ({"name": "%"}, []),
+    ({"agent": "sales"}, ["c2"]),
+    ({"campaign": "renewals"}, ["c2"]),
+    ({"result": "agreed"}, ["c2"]),
+    ({"verdict": "hurt"}, ["c1"]),
+    ({"verdict": "hurt", "agent": "sales"}, []),
+]
+
+
+@pytest.mark.parametrize(("query", "wanted"), FILTERS, ids=lambda value: str(value)[:40])
+async def test_a_filter_finds_its_calls(
+    asked: Asked, query: dict[str, Any], wanted: list[str]
+) -> None:
+    assert await asked.ids(**query) == wanted
+
+
+@pytest.mark.parametrize("query", [{"number": "45a"}, {"limit": 0}, {"limit": 201}, {"since": "x"}])
+async def test_a_wrong_filter_is_refused(asked: Asked, query: dict[str, Any]) -> None:
+    assert (await asked.client.get("/api/calls/search", params=query)).status_code == 422
+
+
+async def test_numbers_are_masked_and_complete_ones_are_recorded(asked: Asked) -> None:
+    masked = (await asked.client.get("/api/calls/search", params={"name": "bob"})).json()
+    quiet = list(asked.told)
+    whole = (await asked.client.get("/api/calls/search", params={"numbers": 1})).json()
+
+    (found,) = masked["calls"]
+    assert (found["number"], found["ending"], found["name"]) == (
+        "+4917****89",
+        "4589",
+        "Bob =Smith_",
+    )
+    assert masked["choices"]["campaigns"] == ["renewals"]
+    assert whole["calls"][1]["number"] == BOB
+    assert (quiet, [(event.action, event.target) for event in asked.told]) == (
+        [],
+        [("unmask", "3 calls")],
+    )
+
+
+async def test_the_file_holds_what_the_filter_finds_and_no_formula(asked: Asked) -> None:
+    answer = await asked.client.get("/api/calls/search.csv", params={"campaign": "renewals"})
+
+    head, line = answer.text.splitlines()
+    assert head.startswith("id,started_at,state,")
+    assert BOB not in line
+    assert "'+4917****89" in line
+    assert answer.headers["cache-control"] == "no-store"
