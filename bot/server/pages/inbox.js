@@ -55,7 +55,8 @@ async function look() {
   const [found] = await Promise.all([waiting.look(), done.look()]);
   if (typeof found === "string") return state(found, false);
   const count = found.waiting;
-  state(count === 1 ? "1 entry waits" : `${count} entries wait`, true);
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  state(`${count === 1 ? "1 entry waits" : `${count} entries wait`}, times of ${zone}`, true);
   document.title = `${count ? `(${count}) ` : ""}Inbox · Holdline`;
 }
 
