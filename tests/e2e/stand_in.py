@@ -144,6 +144,7 @@ class StandIn:
         app.add_api_route("/api/alerts", lambda: self.alerts)
         app.add_api_route("/api/alerts/{name}/{what}", self._change_alert, methods=["POST"])
         app.add_api_route("/api/campaigns/{name}/{move}", self._move_campaign, methods=["POST"])
+        app.add_api_route("/api/inbox", lambda: {"waiting": 0, "entries": []})
         app.add_api_route("/api/reload", self._reload, methods=["POST"])
         app.add_api_route("/api/calls", lambda: self.calls)
         app.add_api_route("/api/calls/{name}", self._call_page)
