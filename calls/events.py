@@ -257,10 +257,11 @@ class BargedIn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSaid:
-    """The part of one answer that the caller heard; after a barge-in, less than was written."""
+    """Words of the agent that the caller heard; after a barge-in, less than was written."""
 
     turn: int
     text: str
+    by: str = ""  # the voice of a clip, or of the local voice; empty: the voices of the answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

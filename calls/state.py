@@ -374,7 +374,8 @@ def _turn_ended(call: CallState, event: TurnEnded, at: str) -> None:
 def _said(call: CallState, event: AgentSaid, _: str) -> None:
     if call.excerpt is not None:
         call.excerpt.add("Agent", event.text)
-    if turn := call.turns.get(event.turn):
+    turn = call.turns.get(event.turn)
+    if turn and not event.by:
         turn.end_words(len(event.text.split()))
 
 

@@ -27,13 +27,14 @@ from bot.config.agent import AgentSettings, RecordingSettings
 from calls.campaign_events import OutboundCallBegan
 from calls.cost import CostMeter, PriceTable
 from calls.entry import Emit, Numbering
-from calls.events import CallEnded, CallFailed, CallStarted, Event
+from calls.events import AgentSaid, CallEnded, CallFailed, CallStarted, Event
 from calls.resume import ResumeState
 from operations.crm.known_caller import KnownCaller
 from operations.telemetry.emitter import Emitter
 from processors.answerer.answerer_rules import AnsweringPlan
 from processors.answerer.watch import AnswererWatch
 from processors.holding.caller_silence import AnsweredFrame
+from processors.holding.own_voice import LOCAL
 from transports.leg import Leg
 
 
@@ -167,7 +168,9 @@ class Call:
             self.emit(_failure("call", broken))
             logger.opt(exception=broken).error("call {} failed", self.call_id)
             if self._pipeline is None:  # no pipeline exists that could speak
-                await take_step("the apology", apologise(self._leg), call_id=self.call_id)
+                apology = apologise(self._leg)
+                if await take_step("the apology", apology, call_id=self.call_id):
+                    self.emit(AgentSaid(turn=0, text=SORRY, by=LOCAL))
         finally:
             await self._part()
 
@@ -296,7 +299,7 @@ class Call:
         where = frame.processor.name if frame.processor else "pipeline"
         self._reason = "failed"
         self.emit(_failure(where, frame.exception))
-        sorry = TTSSpeakFrame(SORRY, append_to_context=False)
+        sorry = TTSSpeakFrame(SORRY)
         sorry.interruptible = False
         await pipeline.tts.queue_frame(sorry)
         await pipeline.tts.queue_frame(EndFrame())

@@ -178,7 +178,10 @@ def messages(entry: Entry, call: CallState) -> Iterator[RecordRow]:
             yield _message(entry, heard.turn, "caller", heard.text, spans)
         case AgentSaid() as said:
             turn = call.turns.get(said.turn)
-            yield _message(entry, said.turn, "agent", said.text, turn.spans if turn else [])
+            spans = turn.spans if turn else []
+            if said.by:
+                spans = [{"provider": said.by, "words": len(said.text.split())}]
+            yield _message(entry, said.turn, "agent", said.text, spans)
         case _:
             pass
 
