@@ -119,6 +119,7 @@ class KnownRungs:
             return "the call goes on without it"
         if not name:
             return self._steps
+        left_alone = left_alone or self.get(stage, name).breaker == State.OPEN
         other = self._other(stage, name)
         then = f"{other} is asked instead" if other else f"no other rung is left: {self._steps}"
         alone = f"; {name} is left alone until a trial of it succeeds"
