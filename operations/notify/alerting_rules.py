@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
-from calls.incident import WEIGHT, IncidentBegan, IncidentEnded, IncidentGrew
+from calls.incident import UNKNOWN, WEIGHT, IncidentBegan, IncidentEnded, IncidentGrew
 from calls.state import STAGES
 from fallbacks.failure import Severity
 from operations.notify.alert import (
@@ -37,6 +37,9 @@ from operations.notify.alert import (
 )
 
 HOUR_S: Final = 3600.0
+SETTLED_S: Final = (
+    30.0  # after its reporters were replaced: their successors have found out by then
+)
 COUNTED_S: Final = 120.0  # after its end: a turn that it hurt may be judged later
 
 
@@ -65,7 +68,8 @@ class Bell:
             return False
         told = bool(alert.revision) and not alert.told_ended
         if alert.ended_s is not None:
-            return told  # also if it returned since, and if it was brief
+            settled = alert.how != REPLACED or now >= alert.ended_s + SETTLED_S
+            return told and settled  # also if it returned since, and if it was brief
         if alert.severity is Severity.LOW:
             return False
         if told:
@@ -189,7 +193,7 @@ class Alerting:
         failures = fact.failures if isinstance(fact, IncidentGrew) else alert.failures
         return replace(
             alert,
-            kind=str(fact.kind),
+            kind=alert.kind if fact.kind == UNKNOWN else str(fact.kind),
             severity=worse(alert.severity, fact.severity),
             reason=fact.reason or alert.reason,
             then=fact.then or alert.then,
@@ -209,7 +213,8 @@ class Alerting:
         found = [
             alert
             for alert in self.alerts.values()
-            if (alert.stage, alert.rung, alert.kind) == (fact.stage, fact.rung, str(fact.kind))
+            if (alert.stage, alert.rung) == (fact.stage, fact.rung)
+            and (alert.kind == str(fact.kind) or fact.kind == UNKNOWN)
             and alert.ended_s is not None
             and alert.ended_s >= soon
         ]
@@ -219,6 +224,8 @@ class Alerting:
         alert = self._lately(fact, now)
         if alert is None:
             return None
+        if alert.how == REPLACED:  # it was never over
+            return replace(alert, ended_s=None, how="", lasted_s=0.0)
         again = replace(alert, ended_s=None, how="", open_s=now, severity=fact.severity)
         return replace(again, escalated=False, seen_by="", callers=0, lasted_s=0.0)
 

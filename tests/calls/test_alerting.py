@@ -149,8 +149,24 @@ def test_an_alert_ends_when_each_process_that_reported_it_was_replaced() -> None
     assert only(alerting).ended_s is None
     alerting.handle(LEFT, 112.0, by="two")
     assert (only(alerting).ended_s, only(alerting).how) == (112.0, "replaced")
-    alerting.handle(BEGAN, 120.0, by="four")  # it is not mended
-    assert (only(alerting).ended_s, only(alerting).open_s) == (None, 120.0)
+
+
+@pytest.mark.parametrize("mended", [True, False])
+def test_replaced_processes_are_told_as_the_end_only_if_their_successors_find_nothing(
+    *, mended: bool
+) -> None:
+    alerting = Alerting(RULES)
+    alerting.handle(BEGAN, 100.0, by="one")
+    alerting.tick(105.0)
+    alerting.handle(LEFT, 110.0, by="one")
+    if not mended:
+        alerting.handle(replace(BEGAN, kind="unknown", severity=Severity.MEDIUM), 112.0, by="two")
+    told = [*alerting.tick(139.0), *alerting.tick(141.0)]
+
+    assert [action.alert.how for action in told] == (["replaced"] if mended else [])
+    assert only(alerting).kind == "auth"
+    if not mended:  # it is the same outage
+        assert (only(alerting).open_s, only(alerting).severity) == (100.0, Severity.HIGH)
 
 
 def test_growth_edits_the_message_now_and_then_without_a_ring() -> None:
