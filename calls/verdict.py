@@ -44,7 +44,7 @@ from fallbacks.events import (
 )
 
 
-class Verdict(StrEnum):
+class CallerVerdict(StrEnum):
     """What a caller got, the best first."""
 
     SERVED = "served"
@@ -53,13 +53,13 @@ class Verdict(StrEnum):
     LOST = "lost"
 
 
-NOT_SERVED: Final = frozenset({Verdict.HURT, Verdict.LOST})
+NOT_SERVED: Final = frozenset({CallerVerdict.HURT, CallerVerdict.LOST})
 """The verdicts of a caller who got no answer."""
 CUT: Final = frozenset({"failed", "line_lost", "shutdown"})
 """The ends of a call that cut a caller off."""
 WAIT_S: Final = 4.0  # the longest silence that a caller may hear; a longer one is no answer
 UNHEARD_S: Final = 6.0  # without a first word; a greeting takes 2 s to begin at worst (chosen)
-ORDER: Final = {verdict.value: at for at, verdict in enumerate(Verdict)}
+ORDER: Final = {verdict.value: at for at, verdict in enumerate(CallerVerdict)}
 
 
 def severity_of(verdict: str) -> int:
@@ -68,7 +68,7 @@ def severity_of(verdict: str) -> int:
 
 
 @dataclass(slots=True)
-class _Turn:
+class HeardTurn:
     """What the caller has heard in a turn.
 
     Attributes:
@@ -100,7 +100,7 @@ class _Turn:
         """Whether something was heard in place of an answer."""
         return self.menu or self.asked_again or bool(self.apology)
 
-    def judge(self, *, waited_s: float) -> tuple[Verdict, str]:
+    def judge(self, *, waited_s: float) -> tuple[CallerVerdict, str]:
         """Return the verdict and its reason.
 
         Args:
@@ -112,16 +112,16 @@ class _Turn:
             "no_answer": self.decided and not self.answered and waited_s >= WAIT_S,
         }
         degraded = {"other_voice": self.other_voice, "filler": self.held, "late": self.late}
-        for verdict, reasons in ((Verdict.HURT, hurt), (Verdict.DEGRADED, degraded)):
+        for verdict, reasons in ((CallerVerdict.HURT, hurt), (CallerVerdict.DEGRADED, degraded)):
             if why := next((name for name, holds in reasons.items() if holds), ""):
                 return verdict, why
-        return Verdict.SERVED, ""
+        return CallerVerdict.SERVED, ""
 
 
-class CallVerdict:
+class VerdictMeter:
     """Judges one call; events in, the events to publish in their place out.
 
-        verdict = CallVerdict(other_voices={"elevenlabs", "local"})
+        verdict = VerdictMeter(other_voices={"elevenlabs", "local"})
         verdict.handle(AttemptWon(stage="tts", provider="elevenlabs", ...), 100.0)
         verdict.handle(TurnDecided(turn=1, at_s=103.0), 103.0)
         # (TurnJudged(turn=0, verdict="degraded", why="other_voice"), TurnDecided(...))
@@ -129,6 +129,15 @@ class CallVerdict:
     Attributes:
         worst: Of the turns so far.
         why: Its reason.
+        other_voices: The voices' rungs that do not sound like the first one.
+        turn: The latest decided turn.
+        next_turn: The caller speaks again, and it is not decided; else `None`.
+        spoke: The agent was heard in this call.
+        model_back: A model answered since the last clip.
+        inbound: The caller called us.
+        began_at: Of the call, monotonic, as the next.
+        stopped_at: The caller's last sound; `None` before it.
+        waited_s: From there until the caller went on.
     """
 
     def __init__(self, *, other_voices: Collection[str] = (), worst: str = "") -> None:
@@ -138,31 +147,17 @@ class CallVerdict:
             other_voices: The voices' rungs that do not sound like the first one.
             worst: Of a resumed call, its verdict so far; empty for a new call.
         """
-        self.worst = worst or Verdict.SERVED.value
+        self.worst = worst or CallerVerdict.SERVED.value
         self.why = "resumed" if worst else ""
-        self._other_voices = frozenset(other_voices)
-        self._turn = _Turn(0)
-        self._next: _Turn | None = None  # the caller speaks again, and it is not decided
-        self._spoke = False  # the agent was heard in this call
-        self._model_back = False  # a model answered since the last clip
-        self._inbound = False
-        self._began_at = 0.0
-        self._stopped_at: float | None = None  # the caller's last sound
-        self._waited_s = 0.0  # from there until the caller went on
-        self._reads: Mapping[type[Event], Callable[[Any, float], None]] = {
-            CallStarted: self._start,
-            CallerStarted: self._caller_starts,
-            CallerStopped: self._caller_stops,
-            PhaseMoved: self._move,
-            FirstSpeech: self._first_speech,
-            AttemptWon: self._won,
-            BudgetMissed: self._late,
-            HeldTheLine: self._held,
-            StepTaken: self._step,
-            AnswerEmpty: self._empty,
-            **dict.fromkeys((PersonWanted, CallbackWanted, HandedOver), self._served_otherwise),
-            LineRestored: self._restored,
-        }
+        self.other_voices = frozenset(other_voices)
+        self.turn = HeardTurn(0)
+        self.next_turn: HeardTurn | None = None
+        self.spoke = False
+        self.model_back = False
+        self.inbound = False
+        self.began_at = 0.0
+        self.stopped_at: float | None = None
+        self.waited_s = 0.0
 
     def handle(self, event: Event, now: float) -> tuple[Event, ...]:
         """Return the events to publish in place of `event`, which is the last of them."""
@@ -170,111 +165,141 @@ class CallVerdict:
             return (*self._decide(event, now), event)
         if isinstance(event, CallEnded):
             return self._end(event, now)
-        if read := self._reads.get(type(event)):
-            read(event, now)
-        turn = self._heard_turn
+        if read := READS.get(type(event)):
+            read(self, event, now)
+        turn = self.heard_turn
         return (self._tell(turn, now), event) if turn.menu and not turn.told else (event,)
 
     @property
-    def _heard_turn(self) -> _Turn:
+    def heard_turn(self) -> HeardTurn:
         """The turn to which what is heard now belongs."""
-        return self._next or self._turn
+        return self.next_turn or self.turn
 
     def _decide(self, event: TurnDecided, now: float) -> tuple[TurnJudged, ...]:
         """Begin a turn, and judge the one before."""
-        if event.turn <= self._turn.number:
+        if event.turn <= self.turn.number:
             return ()
         told = self._close(now)
-        self._turn = self._next or _Turn(event.turn)
-        self._turn.number, self._turn.decided = event.turn, True
-        self._next = None
-        if self._stopped_at is None:  # keys, or words too soft for the VAD
-            self._stopped_at = event.at_s
+        self.turn = self.next_turn or HeardTurn(event.turn)
+        self.turn.number, self.turn.decided = event.turn, True
+        self.next_turn = None
+        if self.stopped_at is None:  # keys, or words too soft for the VAD
+            self.stopped_at = event.at_s
         return told
 
     def _end(self, event: CallEnded, now: float) -> tuple[Event, ...]:
         told = [*self._close(now, ended=True)]
-        if self._next and self._next.disturbed and not self._next.told:
-            told.append(self._tell(self._next, now))
-        if self._inbound and not self._spoke and now - self._began_at >= UNHEARD_S:
-            self._note(Verdict.HURT, "no_answer")
+        if self.next_turn and self.next_turn.disturbed and not self.next_turn.told:
+            told.append(self._tell(self.next_turn, now))
+        if self.inbound and not self.spoke and now - self.began_at >= UNHEARD_S:
+            self.note(CallerVerdict.HURT, "no_answer")
         if event.reason in CUT:
-            self._note(Verdict.LOST, event.reason)
+            self.note(CallerVerdict.LOST, event.reason)
         return (*told, replace(event, verdict=self.worst, why=self.why))
 
     def _close(self, now: float, *, ended: bool = False) -> tuple[TurnJudged, ...]:
-        return () if self._turn.told else (self._tell(self._turn, now, ended=ended),)
+        return () if self.turn.told else (self._tell(self.turn, now, ended=ended),)
 
-    def _tell(self, turn: _Turn, now: float, *, ended: bool = False) -> TurnJudged:
+    def _tell(self, turn: HeardTurn, now: float, *, ended: bool = False) -> TurnJudged:
         turn.told = True
-        went_on = self._next is not None and not ended
-        waited_s = self._waited_s if went_on else now - (self._stopped_at or now)
+        went_on = self.next_turn is not None and not ended
+        waited_s = self.waited_s if went_on else now - (self.stopped_at or now)
         verdict, why = turn.judge(waited_s=waited_s)
-        self._note(verdict, why)
+        self.note(verdict, why)
         return TurnJudged(turn=turn.number, verdict=verdict.value, why=why)
 
-    def _note(self, verdict: Verdict, why: str) -> None:
+    def note(self, verdict: CallerVerdict, why: str) -> None:
+        """Record a verdict on the call, if it is worse than the one so far."""
         if ORDER[verdict] > ORDER[self.worst]:
             self.worst, self.why = verdict.value, why
 
-    def _start(self, event: CallStarted, now: float) -> None:
-        self._began_at, self._inbound = now, event.direction == "inbound"
-        self._turn.number = event.turn
-        if event.gap_s:
-            self._note(Verdict.DEGRADED, "resumed")
 
-    def _caller_starts(self, event: CallerStarted, now: float) -> None:
-        if self._next:
-            self._next.asked_again = self._next.asked_again or bool(self._next.apology)
-            return
-        self._waited_s = 0.0 if self._stopped_at is None else event.at_s - self._stopped_at
-        self._next = _Turn(self._turn.number + 1)
+def _start(meter: VerdictMeter, event: CallStarted, now: float) -> None:
+    meter.began_at, meter.inbound = now, event.direction == "inbound"
+    meter.turn.number = event.turn
+    if event.gap_s:
+        meter.note(CallerVerdict.DEGRADED, "resumed")
 
-    def _caller_stops(self, event: CallerStopped, now: float) -> None:
-        self._stopped_at = event.at_s
 
-    def _move(self, event: PhaseMoved, now: float) -> None:
-        self._spoke = self._spoke or event.after == Phase.SPEAKING
+def _caller_starts(meter: VerdictMeter, event: CallerStarted, now: float) -> None:
+    if meter.next_turn:
+        meter.next_turn.asked_again = meter.next_turn.asked_again or bool(meter.next_turn.apology)
+        return
+    meter.waited_s = 0.0 if meter.stopped_at is None else event.at_s - meter.stopped_at
+    meter.next_turn = HeardTurn(meter.turn.number + 1)
 
-    def _first_speech(self, event: FirstSpeech, now: float) -> None:
-        self._turn.answered = True
-        self._turn.other_voice |= event.provider in self._other_voices
 
-    def _won(self, event: AttemptWon, now: float) -> None:
-        """Note whose voice is heard; an answer after a clip is late, and no harm."""
-        turn = self._turn
-        if event.stage == "llm":
-            self._model_back = True
-        if event.stage != "tts":
-            return
-        turn.other_voice |= event.provider in self._other_voices
-        if turn.apology == "tts" or (turn.apology and self._model_back):
-            turn.apology, turn.late = "", True
+def _caller_stops(meter: VerdictMeter, event: CallerStopped, now: float) -> None:
+    meter.stopped_at = event.at_s
 
-    def _late(self, event: BudgetMissed, now: float) -> None:
-        self._turn.late = True
 
-    def _held(self, event: HeldTheLine, now: float) -> None:
-        """Note a filler: for the turn that waits, and for the one that may follow it."""
-        self._heard_turn.held = True
-        self._turn.held |= self._turn.decided and not self._turn.answered
+def _move(meter: VerdictMeter, event: PhaseMoved, now: float) -> None:
+    meter.spoke = meter.spoke or event.after == Phase.SPEAKING
 
-    def _step(self, event: StepTaken, now: float) -> None:
-        turn = self._heard_turn
-        if event.step == "local":
-            self._turn.other_voice = self._turn.answered = True
-            self._turn.apology = "" if self._turn.apology == "tts" else self._turn.apology
-        elif event.step == "clip":
-            turn.apology, self._model_back = event.stage, False
-        else:
-            turn.menu = True
 
-    def _empty(self, event: AnswerEmpty, now: float) -> None:
-        self._turn.asked_again |= event.asks_again
-        self._turn.answered = True
+def _first_speech(meter: VerdictMeter, event: FirstSpeech, now: float) -> None:
+    meter.turn.answered = True
+    meter.turn.other_voice |= event.provider in meter.other_voices
 
-    def _served_otherwise(self, event: Event, now: float) -> None:
-        self._turn.answered = True
 
-    def _restored(self, event: LineRestored, now: float) -> None:
-        self._note(Verdict.DEGRADED, "resumed")
+def _won(meter: VerdictMeter, event: AttemptWon, now: float) -> None:
+    """Note whose voice is heard; an answer after a clip is late, and no harm."""
+    turn = meter.turn
+    if event.stage == "llm":
+        meter.model_back = True
+    if event.stage != "tts":
+        return
+    turn.other_voice |= event.provider in meter.other_voices
+    if turn.apology == "tts" or (turn.apology and meter.model_back):
+        turn.apology, turn.late = "", True
+
+
+def _late(meter: VerdictMeter, event: BudgetMissed, now: float) -> None:
+    meter.turn.late = True
+
+
+def _held(meter: VerdictMeter, event: HeldTheLine, now: float) -> None:
+    """Note a filler: for the turn that waits, and for the one that may follow it."""
+    meter.heard_turn.held = True
+    meter.turn.held |= meter.turn.decided and not meter.turn.answered
+
+
+def _step(meter: VerdictMeter, event: StepTaken, now: float) -> None:
+    turn = meter.heard_turn
+    if event.step == "local":
+        meter.turn.other_voice = meter.turn.answered = True
+        meter.turn.apology = "" if meter.turn.apology == "tts" else meter.turn.apology
+    elif event.step == "clip":
+        turn.apology, meter.model_back = event.stage, False
+    else:
+        turn.menu = True
+
+
+def _empty(meter: VerdictMeter, event: AnswerEmpty, now: float) -> None:
+    meter.turn.asked_again |= event.asks_again
+    meter.turn.answered = True
+
+
+def _served_otherwise(meter: VerdictMeter, event: Event, now: float) -> None:
+    meter.turn.answered = True
+
+
+def _restored(meter: VerdictMeter, event: LineRestored, now: float) -> None:
+    meter.note(CallerVerdict.DEGRADED, "resumed")
+
+
+READS: Final[Mapping[type[Event], Callable[[VerdictMeter, Any, float], None]]] = {
+    CallStarted: _start,
+    CallerStarted: _caller_starts,
+    CallerStopped: _caller_stops,
+    PhaseMoved: _move,
+    FirstSpeech: _first_speech,
+    AttemptWon: _won,
+    BudgetMissed: _late,
+    HeldTheLine: _held,
+    StepTaken: _step,
+    AnswerEmpty: _empty,
+    **dict.fromkeys((PersonWanted, CallbackWanted, HandedOver), _served_otherwise),
+    LineRestored: _restored,
+}
+"""What each event says about a turn; other events say nothing."""

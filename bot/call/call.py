@@ -30,7 +30,7 @@ from calls.cost import CostMeter, PriceTable
 from calls.entry import Emit, Numbering
 from calls.events import AgentSaid, CallEnded, CallFailed, CallStarted, Event
 from calls.resume import ResumeState
-from calls.verdict import CallVerdict
+from calls.verdict import VerdictMeter
 from operations.crm.known_caller import KnownCaller
 from operations.telemetry.emitter import Emitter
 from processors.answerer.answerer_rules import AnsweringPlan
@@ -80,7 +80,7 @@ def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall
         told = shared.briefs.agent(leg.facts.dial_id)
         agent = told or shared.settings.agent_for(leg.facts.called)
         publish, meter = emitter.emit_for(call_id, numbers), CostMeter(prices)
-        verdict = CallVerdict(
+        verdict = VerdictMeter(
             other_voices=voices, worst=before.verdict if before and before.call_id else ""
         )
 
@@ -115,7 +115,7 @@ class Call:
         agent: AgentSettings,
         emit: Emit,
         numbers: Numbering,
-        verdict: CallVerdict,
+        verdict: VerdictMeter,
         answering: AnsweringPlan | None = None,
     ) -> None:
         """Prepare the call; nothing runs yet.
@@ -131,12 +131,8 @@ class Call:
             answering: For a call that we placed: what to say to a machine that picks up.
         """
         self.call_id = call_id
-        self._shared = shared
-        self._leg = leg
-        self._agent = agent
-        self._emit = emit
-        self._numbers = numbers
-        self._verdict = verdict
+        self._shared, self._leg, self._agent = shared, leg, agent
+        self._emit, self._numbers, self._verdict = emit, numbers, verdict
         self._before = leg.before
         self._answering = None if leg.before else answering
         goes_on = leg.before is not None and leg.before.call_id == call_id

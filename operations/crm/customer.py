@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, cast
 
-from calls.verdict import Verdict
+from calls.verdict import CallerVerdict
 
 PLACE: Final = re.compile(r"\{([a-z_]+)\}")
 MAX_FIELDS: Final = 20  # given to a model (chosen)
@@ -36,9 +36,9 @@ means that the call took place: `completed`."""
 
 
 TOLD: Final[Mapping[str, str]] = {
-    Verdict.DEGRADED.value: "with an answer that was late or in another voice",
-    Verdict.HURT.value: "no, the caller got no answer at least once because of a failure",
-    Verdict.LOST.value: "no, the call was cut off by a failure",
+    CallerVerdict.DEGRADED.value: "with an answer that was late or in another voice",
+    CallerVerdict.HURT.value: "no, the caller got no answer at least once because of a failure",
+    CallerVerdict.LOST.value: "no, the call was cut off by a failure",
 }
 """A verdict in words."""
 
@@ -113,7 +113,9 @@ class CrmReport:
     @property
     def status(self) -> str:
         """Its end as a telephone status: completed, busy, no_answer, canceled, failed."""
-        unserved = self.verdict == Verdict.LOST or (self.verdict == Verdict.HURT and not self.turns)
+        unserved = self.verdict == CallerVerdict.LOST or (
+            self.verdict == CallerVerdict.HURT and not self.turns
+        )
         return "failed" if unserved else STATUSES.get(self.outcome, "completed")
 
     @property

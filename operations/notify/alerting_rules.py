@@ -117,7 +117,7 @@ class Alerting:
             quiet: Returns whether a moment is in quiet hours.
             heard: Whether every report has been read; otherwise silence does not end an alert.
         """
-        self._rules = rules
+        self.rules = rules
         self._heard = heard
         self._bell = Bell(rules, quiet)
         self.alerts = {alert.key: alert for alert in alerts}
@@ -146,18 +146,6 @@ class Alerting:
                 alert = replace(alert, reporters=tuple(sorted({*alert.reporters, by})))
             self.alerts[alert.key] = replace(alert, heard_s=max(now, alert.heard_s))
         return self.tick(now)
-
-    def count(self, census: Census, now: float) -> tuple[TellAlert, ...]:
-        """Count the callers who were hurt, and return the messages if they are many."""
-        for alert in tuple(self.alerts.values()):
-            if alert.ended_s is None or now < alert.ended_s + COUNTED_S:
-                self.alerts[alert.key] = with_callers(alert, census)
-        known, found = self._open(CALLERS, ""), many_hurt(census, self._rules, now)
-        if found:
-            return self.handle(found, now)
-        if known:
-            return self.handle(_over(known), now)
-        return ()
 
     def acknowledge(self, key: str, now: float, *, by: str) -> tuple[TellAlert, ...]:
         """Record an operator's acknowledgement: the severity rises no more."""
@@ -209,7 +197,7 @@ class Alerting:
         self, fact: IncidentEnded | IncidentBegan | IncidentGrew, now: float
     ) -> Alert | None:
         """Return the alert that ended last, if this report can belong to it."""
-        soon = now - self._rules.again_s
+        soon = now - self.rules.again_s
         found = [
             alert
             for alert in self.alerts.values()
@@ -230,7 +218,7 @@ class Alerting:
         return replace(again, escalated=False, seen_by="", callers=0, lasted_s=0.0)
 
     def _aged(self, alert: Alert, now: float) -> Alert:
-        rules = self._rules
+        rules = self.rules
         silent_s = rules.silent_s if alert.stage in STAGES else rules.named_again_s
         if self._heard and now >= alert.heard_s + silent_s:
             return _ended(alert, now, how=UNHEARD)
@@ -265,6 +253,19 @@ class Alerting:
         )
         self.alerts[alert.key] = told
         return TellAlert(alert=told, loud=loud)
+
+
+def count_callers(alerting: Alerting, census: Census, now: float) -> tuple[TellAlert, ...]:
+    """Count the callers who were hurt, and return the messages if they are many."""
+    known = None
+    for alert in tuple(alerting.alerts.values()):
+        if alert.ended_s is None or now < alert.ended_s + COUNTED_S:
+            alerting.alerts[alert.key] = with_callers(alert, census)
+        if alert.ended_s is None and alert.stage == CALLERS:
+            known = alert
+    if found := many_hurt(census, alerting.rules, now):
+        return alerting.handle(found, now)
+    return alerting.handle(_over(known), now) if known else ()
 
 
 def begun(fact: IncidentBegan | IncidentGrew, now: float, *, then: str = "") -> Alert:

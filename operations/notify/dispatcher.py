@@ -26,7 +26,7 @@ from operations.notify.alert import (
     closed,
     with_callers,
 )
-from operations.notify.alerting_rules import Alerting, begun
+from operations.notify.alerting_rules import Alerting, begun, count_callers
 from operations.notify.channel import Channel, alert_text
 from operations.notify.outbox import (
     KNOWN_S,
@@ -317,7 +317,7 @@ class AlertDispatcher:
             for fact in facts
             for action in alerting.handle(fact.fact, fact.at_s, by=fact.holder)
         ]
-        return alerting, (*told, *alerting.count(census, now), *alerting.tick(now))
+        return alerting, (*told, *count_callers(alerting, census, now), *alerting.tick(now))
 
     async def _keep(self, what: str, work: Callable[[], Awaitable[bool]]) -> None:
         async def work_if_leading() -> bool:

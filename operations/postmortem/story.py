@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from calls.verdict import Verdict
+from calls.verdict import CallerVerdict
 from operations.masking import masked as masked_number
 from operations.notify.alert import LEAD_S
 from operations.notify.channel import alert_text, as_json, masked
@@ -155,7 +155,7 @@ def _failure(row: FailureRow) -> dict[str, Any]:
 def _by_verdict(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Return how many rows have each verdict; those that are not judged are left out."""
     found = Counter(row["verdict"] for row in rows)
-    return {verdict.value: found[verdict.value] for verdict in Verdict}
+    return {verdict.value: found[verdict.value] for verdict in CallerVerdict}
 
 
 def _call(row: CallRow) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Select, Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from calls.verdict import Verdict
+from calls.verdict import CallerVerdict
 from operations.database.database import Database
 from operations.database.tables import (
     BREAKER_MOVES,
@@ -259,7 +259,7 @@ class RecordReader:
         async with self.database.reading() as connection:
             rows = (await connection.execute(wanted)).all()
         found = {verdict: many for verdict, many, _ in rows}
-        figures = {verdict.value: found.get(verdict.value, 0) for verdict in Verdict}
+        figures = {verdict.value: found.get(verdict.value, 0) for verdict in CallerVerdict}
         return figures | {"failovers": int(sum(failovers for *_, failovers in rows))}
 
     async def last_seen(self) -> Mapping[str, datetime]:

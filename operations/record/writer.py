@@ -23,7 +23,7 @@ from sqlalchemy import (
     update,
 )
 
-from calls.verdict import Verdict, severity_of
+from calls.verdict import CallerVerdict, severity_of
 from operations.database.database import Database
 from operations.database.storable import storable
 from operations.database.tables import (
@@ -50,7 +50,7 @@ ADDED: Final = (
 INTERRUPTED: Final = {
     "state": "interrupted",
     "reason": "interrupted",
-    "verdict": Verdict.LOST.value,
+    "verdict": CallerVerdict.LOST.value,
     "why": "process_lost",
 }
 SUMS: Final = ("failovers", "failures", "cost")

@@ -9,7 +9,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from calls.verdict import Verdict
+from calls.verdict import CallerVerdict
 
 OUTCOMES: Final[tuple[str, ...]] = ("won", "failed", "dropped", "broke_off")
 """The outcomes of an attempt of a call.
@@ -86,7 +86,7 @@ class Meters:
                 self.unpriced.labels(name)
                 for outcome in OUTCOMES:
                     self.attempts.labels(stage, name, outcome)
-        for verdict in Verdict:
+        for verdict in CallerVerdict:
             self.calls_judged.labels(verdict)
             self.turns_judged.labels(verdict)
         for fact in LABELLED_LATE:

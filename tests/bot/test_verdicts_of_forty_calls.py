@@ -24,7 +24,7 @@ from pydantic import SecretStr
 from bot import clock
 from calls.entry import Entry
 from calls.events import CallStarted, TurnDecided
-from calls.verdict import Verdict, severity_of
+from calls.verdict import CallerVerdict, severity_of
 from lab.drill.breaks import HUNG, REFUSE
 from lab.drill.evidence import Judged, judge_turn
 from lab.drill.rig import AskedTurn, Conversation
@@ -84,14 +84,14 @@ def ear_of(heard: Judged, *, waits: bool = True) -> set[str]:
     """Return the verdicts that fit what was heard of a turn."""
     reply = heard.verdict
     if not reply.words or len(reply.missing) > len(reply.words):
-        return {Verdict.HURT.value}
+        return {CallerVerdict.HURT.value}
     other = [end - begin for begin, end in reply.other if end - begin > BREATH_S]
     if other or set(reply.voices) != {"cartesia"}:
-        return {Verdict.DEGRADED.value}
+        return {CallerVerdict.DEGRADED.value}
     late_s = (reply.first_word_s or 0.0) - BUDGET_S if waits else -BUDGET_S
     if abs(late_s) < UNSURE_S:
-        return {Verdict.SERVED.value, Verdict.DEGRADED.value}
-    return {Verdict.DEGRADED.value if late_s > 0 else Verdict.SERVED.value}
+        return {CallerVerdict.SERVED.value, CallerVerdict.DEGRADED.value}
+    return {CallerVerdict.DEGRADED.value if late_s > 0 else CallerVerdict.SERVED.value}
 
 
 async def greeted(golden: GoldenRig, call: Conversation) -> set[str]:

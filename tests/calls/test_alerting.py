@@ -20,7 +20,7 @@ from operations.notify.alert import (
     IncidentLeft,
     TellAlert,
 )
-from operations.notify.alerting_rules import Alerting, Bell, begun
+from operations.notify.alerting_rules import Alerting, Bell, begun, count_callers
 
 RULES = AlertRules()
 BEGAN = IncidentBegan(
@@ -108,7 +108,7 @@ def test_the_end_says_how_long_it_took_and_how_many_callers_it_hurt() -> None:
     alerting = Alerting(RULES)
     alerting.handle(BEGAN, 100.0, by="one")
     alerting.tick(105.0)
-    alerting.count(Census(hurt_s=[110.0, 120.0, 130.0], calls=1000), 150.0)
+    count_callers(alerting, Census(hurt_s=[110.0, 120.0, 130.0], calls=1000), 150.0)
 
     (told,) = alerting.handle(ENDED, 160.0, by="one")
 
@@ -119,9 +119,9 @@ def test_the_end_says_how_long_it_took_and_how_many_callers_it_hurt() -> None:
 def test_many_hurt_callers_are_told_beside_the_cause_until_they_are_few() -> None:
     alerting = Alerting(RULES)
     many = Census(hurt_s=[100.0, 101.0], calls=50)
-    alerting.count(many, 110.0)
-    (told,) = alerting.count(many, 116.0)
-    (over,) = alerting.count(Census(hurt_s=[100.0, 101.0], calls=0), 102.0 + HURT_S)
+    count_callers(alerting, many, 110.0)
+    (told,) = count_callers(alerting, many, 116.0)
+    (over,) = count_callers(alerting, Census(hurt_s=[100.0, 101.0], calls=0), 102.0 + HURT_S)
 
     assert (told.alert.stage, told.alert.severity) == ("callers", Severity.HIGH)
     assert told.alert.reason == "2 of 50 callers within 5 minutes"
@@ -174,7 +174,7 @@ def test_growth_edits_the_message_now_and_then_without_a_ring() -> None:
     alerting.handle(BEGAN, 100.0)
     alerting.tick(105.0)
 
-    early = alerting.count(Census(hurt_s=[110.0] * 5, calls=1000), 120.0)
+    early = count_callers(alerting, Census(hurt_s=[110.0] * 5, calls=1000), 120.0)
     (later,) = alerting.tick(165.0)
 
     assert early == ()

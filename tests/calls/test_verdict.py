@@ -20,7 +20,7 @@ from calls.events import (
 )
 from calls.leg_events import LineRestored
 from calls.state import state_of
-from calls.verdict import WAIT_S, CallVerdict
+from calls.verdict import WAIT_S, VerdictMeter
 from fallbacks.events import (
     AnswerEmpty,
     AttemptFailed,
@@ -78,7 +78,7 @@ def failed(at: float) -> Timed:
 
 def judged(events: Timed, *, at: float = 30.0, reason: str = "caller_hung_up") -> list[Event]:
     """Return what is published of a call that ends so."""
-    verdict = CallVerdict(other_voices={STANDBY, "local"})
+    verdict = VerdictMeter(other_voices={STANDBY, "local"})
     ended = CallEnded(reason=reason, length_s=at)
     out = [item for now, event in [*events, (at, ended)] for item in verdict.handle(event, now)]
     assert [event for event in out if not isinstance(event, TurnJudged | CallEnded)] == [
@@ -165,7 +165,7 @@ def test_a_caller_who_had_to_repeat_is_hurt_also_if_the_answer_comes_then() -> N
 
 
 def test_the_menu_is_judged_at_once_and_the_turn_only_once() -> None:
-    verdict = CallVerdict()
+    verdict = VerdictMeter()
     for now, event in [*begun(), *speaks(5.0), *step(7.0, "llm", "clip")]:
         verdict.handle(event, now)
     menu = StepTaken(stage="llm", step="words")
@@ -216,7 +216,7 @@ def test_a_call_in_which_the_agent_is_never_heard_is_hurt() -> None:
 
 def test_a_gap_of_the_line_degrades_the_call_and_a_resumed_call_keeps_its_verdict() -> None:
     restored = (9.0, LineRestored(after_s=1.5))
-    resumed = CallVerdict(worst="hurt")
+    resumed = VerdictMeter(worst="hurt")
     resumed.handle(CallStarted(transport="twilio", agent="default", gap_s=2.0, turn=3), 0.0)
     (*_, ended) = resumed.handle(CallEnded(reason="caller_hung_up", length_s=9.0), 9.0)
 
