@@ -31,10 +31,10 @@ from calls.operations_events import (
     AlertClosed,
     AlertSent,
     CallbackQueued,
+    CallCut,
     CallerKnown,
     CallerLookedUp,
     CallReported,
-    CallsCut,
     CallSummarised,
     ClipsRendered,
     ConfigurationLoaded,
@@ -108,6 +108,17 @@ class CallEnded:
     # voicemail, menu
     reason: str
     length_s: float
+    verdict: str = ""  # of the call: served, degraded, hurt, lost; empty: not judged
+    why: str = ""  # of its worst turn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnJudged:
+    """It is decided what the caller got in a turn; emitted once for each turn."""
+
+    turn: int
+    verdict: str  # served, degraded, hurt
+    why: str = ""  # other_voice, filler, late; clip, menu, no_answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,10 +268,11 @@ class BargedIn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSaid:
-    """The part of one answer that the caller heard; after a barge-in, less than was written."""
+    """Words of the agent that the caller heard; after a barge-in, less than was written."""
 
     turn: int
     text: str
+    by: str = ""  # the voice of a clip, or of the local voice; empty: the voices of the answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -448,6 +460,7 @@ class OperatorActed:
 Event: TypeAlias = (
     CallStarted
     | CallEnded
+    | TurnJudged
     | CallRecorded
     | CallRefused
     | CallFailed
@@ -546,7 +559,7 @@ Event: TypeAlias = (
     | ConfigurationReloaded
     | WorkerStarted
     | WorkerLost
-    | CallsCut
+    | CallCut
     | ClipsRendered
     | RecordsForgotten
     | AlertSent

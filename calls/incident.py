@@ -15,6 +15,8 @@ STORAGE: Final = "storage"
 """Stands in place of a stage if the database fails."""
 RECORD: Final = "record"
 NO_CALLS: Final = "do_not_call"
+UNKNOWN: Final = "unknown"
+"""The kind of an incident that another process found out about."""
 WORKER: Final = "worker"
 """Stands in place of a stage if a worker is lost; the worker's name in place of a rung."""
 

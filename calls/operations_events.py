@@ -165,10 +165,11 @@ class WorkerLost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CallsCut:
-    """Calls were found whose process had died: they are marked as interrupted."""
+class CallCut:
+    """A call was found whose process had died: it is marked as interrupted, and lost."""
 
-    calls: int
+    call_id: str
+    verdict: str  # lost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

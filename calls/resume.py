@@ -58,6 +58,7 @@ class ResumeState:
         partial: The end of `heard`, which is not in a message yet.
         written: `said` is complete.
         tools: Requests that must not be repeated.
+        verdict: On the call so far.
     """
 
     call_id: str = ""
@@ -74,6 +75,7 @@ class ResumeState:
     partial: str = ""
     written: bool = True
     tools: Sequence[KeptTool] = ()
+    verdict: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values of bounded size: the oldest messages are dropped."""

@@ -22,7 +22,6 @@ from calls.cost import Bill
 from calls.events import (
     AgentSaid,
     AnswerHeard,
-    BudgetMissed,
     CallbackWanted,
     CallEnded,
     CallerStarted,
@@ -38,6 +37,7 @@ from calls.events import (
     TurnCosted,
     TurnDecided,
     TurnEnded,
+    TurnJudged,
     TurnParts,
     UsageMeasured,
 )
@@ -45,9 +45,9 @@ from calls.excerpt import Excerpt
 from calls.leg_events import AnswererHeard, LegAnswered, LegEnded, LegRinging
 from calls.operations_events import DoNotCallOwed, DoNotCallWanted
 from calls.timeline import PARTS
+from calls.verdict import NOT_SERVED, severity_of
 from fallbacks.events import (
     AttemptFailed,
-    AttemptStarted,
     AttemptWon,
     EarlyAnswerAsked,
     EarlyAnswerDropped,
@@ -83,7 +83,8 @@ class TurnState:
     completion_tokens: int = 0
     characters: int = 0
     interrupted: bool = False
-    within_budget: bool = False  # False also if no answer was heard
+    verdict: str = ""  # empty until it is judged
+    why: str = ""
     spans: list[Span] = field(default_factory=list[Span])  # of what the caller heard last
     spoken: list[tuple[str, float]] = field(default_factory=list[tuple[str, float]])
     """What each voice said in a row since then: its provider and the estimated words."""
@@ -143,14 +144,14 @@ class CallState:
         heard_s: The audio that recognisers were given.
         failures: Failed requests, by provider.
         down: The stages without a usable rung, and how bad that is.
-        touched: The caller met a failure, or waited until another provider answered.
+        verdict: On the call: of its end, and before that the worst of its turns so far.
+        why: Its reason.
+        hurt_at: When the first turn began in which the caller was hurt, or when the call was cut.
         won: Stage and number of the attempts that won recently.
         said: The caller's latest utterances.
         excerpt: The words of the call; `None` if they are not wanted.
         machine: A machine picked up, by our latest judgement.
         spoke_on: The caller has started to speak since the turn was decided.
-        asked: The rungs that were asked for a stage's current piece of work.
-        served: The stages whose piece of work is done.
     """
 
     call_id: str = ""
@@ -183,7 +184,9 @@ class CallState:
     last_failure: AttemptFailed | None = None
     providers: dict[str, str] = field(default_factory=dict[str, str])  # by stage
     down: dict[str, Severity] = field(default_factory=dict[str, Severity])
-    touched: bool = False
+    verdict: str = ""
+    why: str = ""
+    hurt_at: str | None = None
     won: deque[tuple[str, int]] = field(
         default_factory=lambda: deque[tuple[str, int]](maxlen=WON_KEPT)
     )
@@ -192,8 +195,6 @@ class CallState:
     said: deque[str] = field(default_factory=lambda: deque[str](maxlen=SAID_KEPT))
     excerpt: Excerpt | None = None
     spoke_on: bool = False
-    asked: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
-    served: set[str] = field(default_factory=set[str])
     _closed: bool = False  # all turns were dropped
 
     def add(self, event: Event, at: str = "") -> None:
@@ -222,26 +223,19 @@ class CallState:
             case UsageMeasured(behind_call=""):
                 return event.turn
             case (
-                AnswerHeard() | BudgetMissed() | FirstSpeech() | FirstToken() | TranscriptFinal()
-                | TurnDecided() | TurnEnded()
+                AnswerHeard() | FirstSpeech() | FirstToken() | TranscriptFinal()
+                | TurnDecided() | TurnEnded() | TurnJudged()
             ):  # fmt: skip
                 return event.turn
             case _:
                 return None
 
-    def touches(self, event: Event) -> bool:
-        """Return whether an event touched the caller.
-
-        A rung that failed the call, or made it wait for a failover, touched its caller. A rung that
-        was skipped, because it was suspected or out of rotation, did not.
-        """
-        match event:
-            case AttemptFailed():
-                return event.stage in STAGES
-            case RungChosen():
-                return event.before in self.asked.get(event.stage, ())
-            case _:
-                return False
+    def note_verdict(self, verdict: str, why: str, at: str) -> None:
+        """Take a verdict over, if it is worse than the one so far."""
+        if severity_of(verdict) > severity_of(self.verdict):
+            self.verdict, self.why = verdict, why
+        if self.hurt_at is None and verdict in NOT_SERVED:
+            self.hurt_at = at
 
     def find_turn(self, number: int, at: str) -> TurnState | None:
         """Return a turn, created if it is new; `None` if it is too old."""
@@ -299,6 +293,7 @@ def _started(call: CallState, event: CallStarted, _: str) -> None:
 def _ended(call: CallState, event: CallEnded, at: str) -> None:
     if call.ended is None:
         call.ended, call.ended_at = event, at
+        call.note_verdict(event.verdict, event.why, at)
 
 
 def _failed(call: CallState, _: CallFailed, _at: str) -> None:
@@ -358,12 +353,14 @@ def _answered(call: CallState, event: AnswerHeard, at: str) -> None:
     call.v2v_s.append(event.v2v_s)
     call.parts_s.extend(PART_VALUES(event.parts))
     if turn := call.find_turn(event.turn, at):
-        turn.v2v_s, turn.parts, turn.within_budget = event.v2v_s, event.parts, True
+        turn.v2v_s, turn.parts = event.v2v_s, event.parts
 
 
-def _missed(call: CallState, event: BudgetMissed, at: str) -> None:
-    if turn := call.find_turn(event.turn, at):
-        turn.within_budget = False
+def _judged(call: CallState, event: TurnJudged, at: str) -> None:
+    turn = call.find_turn(event.turn, at)
+    if turn:
+        turn.verdict, turn.why = event.verdict, event.why
+    call.note_verdict(event.verdict, event.why, turn.began_at if turn else at)
 
 
 def _turn_ended(call: CallState, event: TurnEnded, at: str) -> None:
@@ -374,7 +371,8 @@ def _turn_ended(call: CallState, event: TurnEnded, at: str) -> None:
 def _said(call: CallState, event: AgentSaid, _: str) -> None:
     if call.excerpt is not None:
         call.excerpt.add("Agent", event.text)
-    if turn := call.turns.get(event.turn):
+    turn = call.turns.get(event.turn)
+    if turn and not event.by:
         turn.end_words(len(event.text.split()))
 
 
@@ -398,19 +396,9 @@ def _costed(call: CallState, event: TurnCosted, _: str) -> None:
     call.bill.add(event)
 
 
-def _asked(call: CallState, event: AttemptStarted, _: str) -> None:
-    stage = event.stage
-    if stage in call.served:
-        call.served.discard(stage)
-        call.asked.pop(stage, None)
-    call.asked.setdefault(stage, set()).add(event.provider)
-
-
 def _won(call: CallState, event: AttemptWon, at: str) -> None:
     call.providers[event.stage] = event.provider
     call.won.append((event.stage, event.attempt))
-    if event.stage in STAGES:
-        call.served.add(event.stage)
     if turn := call.find_turn(call.turn_at(event.stage), at):
         turn.providers[event.stage] = event.provider
     _recovered(call, event, at)
@@ -418,7 +406,6 @@ def _won(call: CallState, event: AttemptWon, at: str) -> None:
 
 def _attempt_failed(call: CallState, event: AttemptFailed, at: str) -> None:
     call.last_failure = event
-    call.touched = call.touched or call.touches(event)
     if provider := failed_provider(event):
         call.failures[provider] += 1
     turn = call.find_turn(call.turn_at(event.stage), at)
@@ -432,7 +419,6 @@ def _provider_failed(call: CallState, event: ProviderFailed, _: str) -> None:
 
 def _chosen(call: CallState, event: RungChosen, _: str) -> None:
     call.providers[event.stage] = event.after
-    call.touched = call.touched or call.touches(event)
 
 
 def _exhausted(call: CallState, event: StageExhausted, _: str) -> None:
@@ -472,12 +458,11 @@ FOLDS: Final[Mapping[type[Event], Callable[[CallState, Any, str], None]]] = {
     TranscriptFinal: _heard,
     **dict.fromkeys((FirstToken, FirstSpeech), _first),
     AnswerHeard: _answered,
-    BudgetMissed: _missed,
+    TurnJudged: _judged,
     TurnEnded: _turn_ended,
     AgentSaid: _said,
     UsageMeasured: _used,
     TurnCosted: _costed,
-    AttemptStarted: _asked,
     AttemptWon: _won,
     AttemptFailed: _attempt_failed,
     ProviderFailed: _provider_failed,

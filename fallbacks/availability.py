@@ -97,6 +97,11 @@ class RungLatency:
         self._prior_s = prior_s
         self._measured: deque[float] = deque(maxlen=window)
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether the quantiles contain no prior any more."""
+        return len(self._measured) >= DOUBT
+
     def took(self, ttfb_s: float) -> None:
         """Add one more attempt that gave output."""
         self._measured.append(max(0.0, ttfb_s))

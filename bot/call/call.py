@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -24,16 +24,19 @@ from bot.call.shared import Shared
 from bot.call.switchboard import RunningCall
 from bot.clock import utc_now
 from bot.config.agent import AgentSettings, RecordingSettings
+from bot.config.rungs import other_voices
 from calls.campaign_events import OutboundCallBegan
 from calls.cost import CostMeter, PriceTable
 from calls.entry import Emit, Numbering
-from calls.events import CallEnded, CallFailed, CallStarted, Event
+from calls.events import AgentSaid, CallEnded, CallFailed, CallStarted, Event
 from calls.resume import ResumeState
+from calls.verdict import VerdictMeter
 from operations.crm.known_caller import KnownCaller
 from operations.telemetry.emitter import Emitter
 from processors.answerer.answerer_rules import AnsweringPlan
 from processors.answerer.watch import AnswererWatch
 from processors.holding.caller_silence import AnsweredFrame
+from processors.holding.own_voice import LOCAL
 from transports.leg import Leg
 
 
@@ -68,6 +71,7 @@ def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall
 
     Each call has an id, the agent of the called number, and its own events with their costs.
     """
+    voices = other_voices(shared.settings.stages.tts)
 
     def make(leg: Leg, answering: AnsweringPlan | None = None) -> "Call":
         before = leg.before
@@ -76,10 +80,14 @@ def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall
         told = shared.briefs.agent(leg.facts.dial_id)
         agent = told or shared.settings.agent_for(leg.facts.called)
         publish, meter = emitter.emit_for(call_id, numbers), CostMeter(prices)
+        verdict = VerdictMeter(
+            other_voices=voices, worst=before.verdict if before and before.call_id else ""
+        )
 
         def emit(event: Event) -> None:
-            for item in meter.handle(event):
-                publish(item)
+            for judged in verdict.handle(event, shared.clock()):
+                for item in meter.handle(judged):
+                    publish(item)
 
         return Call(
             shared,
@@ -88,6 +96,7 @@ def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall
             agent=agent,
             emit=emit,
             numbers=numbers,
+            verdict=verdict,
             answering=answering or agent.answering,
         )
 
@@ -106,6 +115,7 @@ class Call:
         agent: AgentSettings,
         emit: Emit,
         numbers: Numbering,
+        verdict: VerdictMeter,
         answering: AnsweringPlan | None = None,
     ) -> None:
         """Prepare the call; nothing runs yet.
@@ -117,14 +127,12 @@ class Call:
             agent: The agent that answers.
             emit: Takes the call's events.
             numbers: Numbers the call's entries.
+            verdict: Judges the call.
             answering: For a call that we placed: what to say to a machine that picks up.
         """
         self.call_id = call_id
-        self._shared = shared
-        self._leg = leg
-        self._agent = agent
-        self._emit = emit
-        self._numbers = numbers
+        self._shared, self._leg, self._agent = shared, leg, agent
+        self._emit, self._numbers, self._verdict = emit, numbers, verdict
         self._before = leg.before
         self._answering = None if leg.before else answering
         goes_on = leg.before is not None and leg.before.call_id == call_id
@@ -143,7 +151,8 @@ class Call:
         if self._pipeline is None:
             return self._before or ResumeState(**about)
         unsure = self._leg.output().unsure_words
-        return state_of(self._pipeline, **about, unsure=unsure, now=now)
+        state = state_of(self._pipeline, **about, unsure=unsure, now=now)
+        return replace(state, verdict=self._verdict.worst)
 
     @property
     def reason(self) -> str:
@@ -167,7 +176,9 @@ class Call:
             self.emit(_failure("call", broken))
             logger.opt(exception=broken).error("call {} failed", self.call_id)
             if self._pipeline is None:  # no pipeline exists that could speak
-                await take_step("the apology", apologise(self._leg), call_id=self.call_id)
+                apology = apologise(self._leg)
+                if await take_step("the apology", apology, call_id=self.call_id):
+                    self.emit(AgentSaid(turn=0, text=SORRY, by=LOCAL))
         finally:
             await self._part()
 
@@ -296,7 +307,7 @@ class Call:
         where = frame.processor.name if frame.processor else "pipeline"
         self._reason = "failed"
         self.emit(_failure(where, frame.exception))
-        sorry = TTSSpeakFrame(SORRY, append_to_context=False)
+        sorry = TTSSpeakFrame(SORRY)
         sorry.interruptible = False
         await pipeline.tts.queue_frame(sorry)
         await pipeline.tts.queue_frame(EndFrame())

@@ -128,7 +128,7 @@ class CallPipeline:
         self._observe_line()
         self._make_tools()
         self.llm.answer_early(self.dialogue.memory, self.floor, dictation_of(agent))
-        observers = [self.observer, *captions_for(leg)]
+        observers = [self.observer, *([self._captions] if self._captions else [])]
         self.worker = make_worker(self._listed(), observers, rate_hz=leg.facts.sample_rate_hz)
 
     def emit(self, event: Event) -> None:
@@ -259,7 +259,7 @@ class CallPipeline:
                     line=self.line,
                     floor=self.floor,
                     turn=self.turn,
-                    emit=emit,
+                    emit=self.emit,
                     clock=self._clock,
                 ),
                 silence=self.silence,
@@ -312,7 +312,8 @@ class CallPipeline:
         )
         talk = self.dialogue
         wordless = WordlessTurns(talk.pair.user(), talk.memory, self.hold_line, talk.asides)
-        parts = (talk, self.hold_line, wordless, self.opt_out, self.observer)
+        self._captions = captions_for(self._leg)
+        parts = (talk, self.hold_line, wordless, self.opt_out, self.observer, self._captions)
         self._listeners = [part.notice for part in parts if part]
 
     def _make_tools(self) -> None:
@@ -427,9 +428,9 @@ def language_for(
     ]
 
 
-def captions_for(leg: Leg) -> list[BaseObserver]:
-    """Return what shows both sides' words to the caller, if the leg has a screen."""
-    return [Captions(show=leg.show, output=leg.output().name)] if leg.facts.screen else []
+def captions_for(leg: Leg) -> Captions | None:
+    """Return what shows both sides' words to the caller; `None` if the leg has no screen."""
+    return Captions(show=leg.show, output=leg.output().name) if leg.facts.screen else None
 
 
 def opt_out_for(

@@ -25,8 +25,8 @@ def command(
 ) -> int:
     """Write recent events for a post-mortem.
 
-    Failures, breakers, sent alerts, affected calls, and answer times before, during and after each
-    outage. Numbers are masked; nothing that was said is included.
+    Failures, breakers, sent alerts, the verdict on each call, and answer times before, during and
+    after each outage. Numbers are masked; nothing that was said is included.
     """
     span = read_span(since, option="--since")
     settings = load(config, keys=False).settings
@@ -35,8 +35,9 @@ def command(
 
     story = asyncio.run(write_evidence(settings, span, out))
     counts = story["counts"]
+    verdicts = ", ".join(f"{many} {name}" for name, many in counts["calls_by_verdict"].items())
     typer.echo(
-        f"{out / PAGE}: {counts['calls_affected']} of {counts['calls']} calls affected; "
+        f"{out / PAGE}: {counts['calls']} calls: {verdicts}; "
         f"failures: {counts['failures']}; alerts: {counts['alerts']}"
     )
     return DONE

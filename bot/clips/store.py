@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from bot.config.errors import ConfigError, Problem
 from bot.config.files import value_of
 from bot.config.settings import Settings
+from processors.holding.own_voice import LOCAL, SpokenClip
 from processors.holding.utterance_rules import FallbackText, utterances_of
 from providers.provider import RungSpec
 
@@ -168,13 +169,15 @@ class CallVoice:
         self._local = local
         self._rate_hz = rate_hz
 
-    async def say(self, text: str, language: str) -> bytes:
+    async def say(self, text: str, language: str) -> SpokenClip:
         """Return a clip in the active voice; without one, the local voice."""
         rung = self._voices.get(self._speaking() or next(iter(self._voices)))
         if rung and rung.name in self._following:
             rung = replace(rung, language=language)
         pcm = await self._store.load(Clip.of(rung, text), self._rate_hz) if rung else None
-        return pcm or await self.say_locally(text, language)
+        if rung and pcm:
+            return SpokenClip(pcm, rung.name)
+        return SpokenClip(await self.say_locally(text, language), LOCAL)
 
     async def say_locally(self, text: str, language: str) -> bytes:
         """Return the text in the local voice."""

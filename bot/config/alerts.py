@@ -102,6 +102,12 @@ class AlertsSettings(Section):
     """An alert that lasts this long without acknowledgement becomes one severity higher."""
     per_hour: Count = 20
     """Messages that may ring in an hour. More wait; critical ones do not."""
+    hurt_share: Annotated[float, Field(gt=0, le=1)] = 0.02
+    """An alert of its own is sent if at least this share of the calls of five minutes gave their
+    callers no answer: a clip or the outage menu instead, or a call that was cut.
+    """
+    hurt_callers: Count = 2
+    """The fewest such callers for that alert."""
     quiet: QuietSettings = QuietSettings()
     inbox: bool = False
     """Send a notice of each callback and message that a caller was promised; not in quiet hours."""

@@ -1,5 +1,6 @@
 """Turns a ladder's settings into the specifications that services are built from."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from bot.config.agent import AgentSettings, system_text
@@ -35,6 +36,12 @@ def rung_of(
         shared=shared,
         instructions=system_text(agent) if stage == "llm" else "",
     )
+
+
+def other_voices(voices: Sequence[RungSettings]) -> frozenset[str]:
+    """Return the rungs that do not sound like the first one: another kind, or another voice."""
+    own = {(rung.kind, rung.voice) for rung in voices[:1]}
+    return frozenset(rung.name for rung in voices if (rung.kind, rung.voice) not in own)
 
 
 def spoken(language: str, stage: Stage) -> str:

@@ -130,8 +130,8 @@ def _describe(rung: RungAvailability, now: float) -> dict[str, Any]:
         "rests_s": _left_s(rung.rests_until, now),
         "half_opens_in_s": None if breaker.wake_at is None else _left_s(breaker.wake_at, now),
         "failures": breaker.failures,
-        "p50_s": round(availability.p50_s, 3),
-        "p95_s": round(availability.p95_s, 3),
+        "p50_s": round(availability.p50_s, 3) if rung.latency.is_measured else None,
+        "p95_s": round(availability.p95_s, 3) if rung.latency.is_measured else None,
         "spent_s": {state.value: round(spent, 1) for state, spent in breaker.spent_s(now).items()},
     }
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -32,7 +32,6 @@ class PoolCalls:
         self._looking = asyncio.Lock()
         pool.peers.answer("calls", self._own_calls)
         pool.peers.answer("turns", self._own_turns)
-        pool.peers.answer("touched", self._own_touched)
 
     async def live(self) -> list[Mapping[str, Any]]:
         """Return the calls in progress, the oldest one first."""
@@ -42,11 +41,6 @@ class PoolCalls:
     async def turns(self) -> list[list[Any]]:
         """Return the latest answers: time, how long the caller waited, call id."""
         return merge_turns(await self._pool.peers.ask_all("turns"))
-
-    async def touched(self) -> dict[str, int]:
-        """Return the failovers of the last 15 minutes, and how many callers had a failure."""
-        views = await self._pool.peers.ask_all("touched")
-        return {name: sum(view[name] for view in views) for name in ("failovers", "callers")}
 
     async def watch(self) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
         """Yield the calls in progress, and again whenever they have changed."""
@@ -71,9 +65,6 @@ class PoolCalls:
     async def _own_turns(self, _: Mapping[str, Any]) -> list[tuple[float, float, str]]:
         return self._sums.recent.turns(clock.utc_now().timestamp())
 
-    async def _own_touched(self, _: Mapping[str, Any]) -> dict[str, int]:
-        return self._sums.recent.touched(clock.utc_now().timestamp())
-
 
 def _begin(call: Mapping[str, Any]) -> str:
     return call["started_at"]
@@ -81,6 +72,7 @@ def _begin(call: Mapping[str, Any]) -> str:
 
 MAX_LISTED: Final = 200  # calls in one response
 USUAL: Final = 25
+LATELY: Final = timedelta(minutes=15)  # of the console's figures
 UNKNOWN: Final = "The database does not answer. Calls go on; their records are written later."
 NO_CALL: Final = "There is no such call."
 TOLD: Final = frozenset(
@@ -88,7 +80,7 @@ TOLD: Final = frozenset(
         *("RungChosen", "StageExhausted", "StageRecovered", "StepTaken", "HeldTheLine", "BargedIn"),
         *("BudgetMissed", "ToolCalled", "PersonWanted", "HandedOver", "CallerReturned"),
         *("LineRestored", "CallerSilent", "CallFailed", "CallerStarted", "CallerStopped"),
-        *("AnswerHeard", "EarMeasured", "AttemptFailed"),
+        *("AnswerHeard", "EarMeasured", "AttemptFailed", "TurnJudged"),
     }
 )
 """Events that a call's page shows; none of them holds words or numbers of a caller."""
@@ -110,7 +102,6 @@ def call_router(calls: PoolCalls, reader: RecordReader) -> APIRouter:
         return {
             "live": await calls.live(),
             "turns": await calls.turns(),
-            "touched": await calls.touched(),
             **recorded,
         }
 
@@ -154,11 +145,13 @@ async def _recorded(
     try:
         rows = await reader.calls(limit=limit, before=until, live=False)
         cost = await reader.cost_since(midnight)
+        lately = await reader.figures_since(now - LATELY)
     except StorageError:
-        return {"recent": [], "today": None, "problem": UNKNOWN}
+        return {"recent": [], "lately": None, "today": None, "problem": UNKNOWN}
     currency = next((row.currency for row in rows if row.currency), "")
     return {
         "recent": [_call(row, numbers=numbers) for row in rows],
+        "lately": lately,
         "today": {"since": midnight.isoformat(), "cost": round(cost, 4), "currency": currency},
         "problem": "",
     }

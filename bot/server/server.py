@@ -230,6 +230,7 @@ def _alerts(
         outbox,
         emit=process.switchboard.emit,
         leads=lambda: pool.leads,
+        instead=process.emitter.instead,
     )
 
 

@@ -85,6 +85,9 @@ def own_listeners(
 ) -> OwnListeners:
     """Return the listeners of a process; see `open_process` for the arguments."""
     exposition = Exposition(metrics_folder)
+    crm = CrmListener(follows=not works_after_calls(settings))
+    if record_listener:
+        record_listener.report_cut = crm.report_cut
     return OwnListeners(
         live=Live(words=words),
         exposition=exposition,
@@ -92,7 +95,7 @@ def own_listeners(
         record=record_of(settings),
         sums=ConsoleSums(),
         carrier_words=CarrierWords(),
-        crm=CrmListener(follows=not works_after_calls(settings)),
+        crm=crm,
         after_calls=AfterCallListener(),
         record_listener=record_listener,
         traces=traces_of(settings),

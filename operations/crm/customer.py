@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, cast
 
+from calls.verdict import CallerVerdict
+
 PLACE: Final = re.compile(r"\{([a-z_]+)\}")
 MAX_FIELDS: Final = 20  # given to a model (chosen)
 MAX_CHARACTERS: Final = 200  # of each
@@ -31,6 +33,14 @@ STATUSES: Final[Mapping[str, str]] = {
 }
 """A telephone status, by the outcome of a dial or the reason of a call's end; any other reason
 means that the call took place: `completed`."""
+
+
+TOLD: Final[Mapping[str, str]] = {
+    CallerVerdict.DEGRADED.value: "with an answer that was late or in another voice",
+    CallerVerdict.HURT.value: "no, the caller got no answer at least once because of a failure",
+    CallerVerdict.LOST.value: "no, the call was cut off by a failure",
+}
+"""A verdict in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +73,8 @@ class CrmReport:
         callback: The requested callback time, in the caller's words; empty without a request.
         callback_at: The same moment in ISO 8601; empty if none was named or understood.
         ended_s: Since 1970.
+        verdict: What the caller got: served, degraded, hurt, lost; empty if it was not judged.
+        why: Its reason.
     """
 
     key: str
@@ -84,6 +96,8 @@ class CrmReport:
     notes: str = ""
     made_by: str = "facts"
     our_number: str = ""
+    verdict: str = ""
+    why: str = ""
 
     def values(self) -> dict[str, Any]:
         """Return the values that templates may use."""
@@ -99,7 +113,10 @@ class CrmReport:
     @property
     def status(self) -> str:
         """Its end as a telephone status: completed, busy, no_answer, canceled, failed."""
-        return STATUSES.get(self.outcome, "completed")
+        unserved = self.verdict == CallerVerdict.LOST or (
+            self.verdict == CallerVerdict.HURT and not self.turns
+        )
+        return "failed" if unserved else STATUSES.get(self.outcome, "completed")
 
     @property
     def account(self) -> str:
@@ -109,6 +126,7 @@ class CrmReport:
             "Outcome: ": self.result.replace("_", " "),
             "Call back: ": " ".join(filter(None, (self.callback_at, self.callback))),
             "Notes: ": self.notes,
+            "Served: ": TOLD.get(self.verdict, ""),
         }
         return "\n".join(f"{name}{said}" for name, said in lines.items() if said)
 

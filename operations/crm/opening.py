@@ -1,8 +1,9 @@
 """Assembles the configured CRM, and runs its work while a server runs."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from bot import clock
 from bot.config.sections import CrmMappingSettings, CrmRequestSettings, CrmSettings
@@ -12,6 +13,7 @@ from operations.crm import rest as hubspot
 from operations.crm.outbox import CrmOutbox
 from operations.crm.own import OwnContacts
 from operations.crm.port import Crm, CrmLookup, availability_of
+from operations.crm.report_rules import report_of_cut
 from operations.crm.reporting import CrmPoster, CrmReporter
 from operations.crm.rest import RestCrm, RestMapping, RestRequest
 from operations.crm.webhook import WebhookCrm
@@ -35,6 +37,11 @@ class CrmListener:
         """Pass an event on."""
         if self.follows and self.reporter is not None:
             await self.reporter.hear(entry)
+
+    def report_cut(self, row: Mapping[str, Any]) -> None:
+        """Report a call whose process died, from its row in the record."""
+        if self.reporter is not None:
+            self.reporter.add(report_of_cut(row))
 
 
 def crm_of(settings: Settings, database: Database) -> Crm | None:

@@ -1,16 +1,21 @@
 """Builds the report of a call for a CRM."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
 from calls.caller import is_dialable
 from calls.state import CallState
+from calls.verdict import NOT_SERVED
 from operations.crm.customer import CrmReport
 from processors.transfer.summary_rules import plain_summary
+
+UNHEARD: Final = "It is not known what the caller said: a failure kept us from answering."
 
 
 def report_of(call: CallState, *, ended_s: float) -> CrmReport:
     """Return the report of a call; a model's summary replaces the basic one."""
     started, ended, wanted = call.started, call.ended, call.callback
     number, our_number = _numbers(call)
-    messages = [{"role": "user", "content": item} for item in call.said]
     return CrmReport(
         key=f"call-{call.call_id}",
         call_id=call.call_id,
@@ -22,10 +27,43 @@ def report_of(call: CallState, *, ended_s: float) -> CrmReport:
         length_s=round(ended.length_s, 3) if ended else 0.0,
         turns=call.turn,
         ended_s=ended_s,
-        summary=plain_summary(messages, reason="", language="en"),
+        summary=_summary(call.said, call.verdict),
         callback=(wanted.when or "as soon as possible") if wanted else "",
         reason=wanted.reason if wanted else "",
+        verdict=call.verdict,
+        why=call.why,
     )
+
+
+def report_of_cut(row: Mapping[str, Any]) -> CrmReport:
+    """Return the report of a call whose process died, from its row in the record."""
+    outbound = row["direction"] == "outbound"
+    number, our_number = row["caller"], row["called"]
+    if outbound:
+        number, our_number = our_number, number
+    return CrmReport(
+        key=f"call-{row['id']}",
+        call_id=row["id"],
+        direction=row["direction"],
+        number=number if outbound or is_dialable(number) else "",
+        our_number=our_number,
+        agent=row["agent"],
+        outcome=row["reason"],
+        length_s=round(row["length_s"], 3),
+        turns=row["turns"],
+        ended_s=row["ended_at"].timestamp(),
+        summary=_summary((), row["verdict"]),
+        verdict=row["verdict"],
+        why=row["why"],
+    )
+
+
+def _summary(said: Iterable[str], verdict: str) -> str:
+    """Return the caller's last words; a caller whom we did not hear may have said something."""
+    messages = [{"role": "user", "content": words} for words in said]
+    if not messages and verdict in NOT_SERVED:
+        return UNHEARD
+    return plain_summary(messages, reason="", language="en")
 
 
 def _numbers(call: CallState) -> tuple[str, str]:

@@ -1,7 +1,9 @@
 """An alert: an incident's message to operators, updated as the incident changes."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from calls.events import CallFailed
@@ -20,6 +22,12 @@ RECOVERED: Final = "recovered"
 """How an alert ends if a process reports its end."""
 UNHEARD: Final = "unheard"
 """How it ends if no process reports it any more."""
+REPLACED: Final = "replaced"
+"""How it ends if each process that reported it was replaced or stopped."""
+CALLERS: Final = "callers"
+"""Stands for the stage if many callers get no answer, whatever the cause."""
+LEAD_S: Final = 15.0  # a caller's turn begins before the failure that hurts it is reported
+HURT_S: Final = 300.0  # the time over which hurt callers are counted
 NOT_SERVED: Final = "not_served"
 NOT_HELD: Final = frozenset({WORKER})
 """Stages that are reported at once: a quick recovery does not bring a lost call back."""
@@ -33,7 +41,32 @@ class IncidentLasted:
     rung: str
 
 
-AlertEvent: TypeAlias = IncidentEvent | IncidentLasted
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentLeft:
+    """A process that reported the incident stops; it does not know whether the incident lasts."""
+
+    stage: str
+    rung: str
+
+
+AlertEvent: TypeAlias = IncidentEvent | IncidentLasted | IncidentLeft
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Census:
+    """The callers who were hurt.
+
+    Attributes:
+        hurt_s: When each was first hurt, since 1970, in order.
+        calls: All calls within the last `HURT_S`; 0 if few were hurt, and it was not counted.
+    """
+
+    hurt_s: Sequence[float] = ()
+    calls: int = 0
+
+    def between(self, begin_s: float, end_s: float) -> int:
+        """Return how many were hurt between two moments."""
+        return bisect_right(self.hurt_s, end_s) - bisect_left(self.hurt_s, begin_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +81,8 @@ class AlertRules:
     wakes: Severity = Severity.HIGH  # the lowest severity that is reported in quiet hours, too
     silent_s: float = 300.0  # without reports for this time, the reporter is considered gone
     named_again_s: float = 1800.0  # a repeat off the ladders, because a carrier reports no success
+    hurt_share: float = 0.02  # of the calls of five minutes, whose callers were hurt
+    hurt_callers: int = 2  # the fewest who make an alert
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +103,8 @@ class Alert:
     ended_s: float | None = None
     how: str = ""  # how it ended: recovered, unheard, or resolved by an operator
     failures: int = 1
-    turns: Mapping[str, int] = field(default_factory=dict[str, int])  # touched turns, by process
+    callers: int = 0  # who were hurt while it was open
+    reporters: tuple[str, ...] = ()  # the processes that see it
     beside: tuple[str, ...] = ()  # the other stages that are down
     escalated: bool = False
     seen_by: str = ""  # the operator who acknowledged it
@@ -80,11 +116,6 @@ class Alert:
     loud_s: tuple[float, ...] = ()  # when it rang within the last hour
 
     @property
-    def turns_touched(self) -> int:
-        """The number of touched turns."""
-        return sum(self.turns.values())
-
-    @property
     def whole_stage(self) -> bool:
         """Whether a stage is down, not only one of its rungs."""
         return not self.rung and self.stage in STAGES
@@ -92,7 +123,7 @@ class Alert:
     @property
     def words(self) -> str:
         """The parts of a message that change without ringing."""
-        said = (self.kind, self.reason, self.then, self.turns_touched, self.beside, self.seen_by)
+        said = (self.kind, self.reason, self.then, self.callers, self.beside, self.seen_by)
         return repr(said)
 
 
@@ -123,6 +154,27 @@ def step_up(severity: Severity) -> Severity:
     """Return the next severity."""
     steps = tuple(Severity)
     return steps[min(WEIGHT[severity] + 1, len(steps) - 1)]
+
+
+def with_callers(alert: Alert, census: Census) -> Alert:
+    """Return an alert with the number of callers who were hurt while it was open."""
+    end_s = math.inf if alert.ended_s is None else alert.ended_s
+    return replace(alert, callers=census.between(alert.open_s - LEAD_S, end_s))
+
+
+def many_hurt(census: Census, rules: AlertRules, now: float) -> IncidentBegan | None:
+    """Return an incident of its own if too many callers were hurt lately; else `None`."""
+    hurt = census.between(now - HURT_S, now)
+    if hurt < rules.hurt_callers or hurt < rules.hurt_share * census.calls:
+        return None
+    return IncidentBegan(
+        stage=CALLERS,
+        rung="",
+        kind="no_answer",
+        severity=Severity.HIGH,
+        reason=f"{hurt} of {max(hurt, census.calls)} callers within {HURT_S / 60:g} minutes",
+        then="the alerts by cause say what is down",
+    )
 
 
 def not_served(event: CallFailed) -> IncidentBegan:

@@ -14,23 +14,33 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
-from calls.incident import WEIGHT, IncidentBegan, IncidentEnded, IncidentGrew
+from calls.incident import UNKNOWN, WEIGHT, IncidentBegan, IncidentEnded, IncidentGrew
 from calls.state import STAGES
 from fallbacks.failure import Severity
 from operations.notify.alert import (
+    CALLERS,
     NOT_HELD,
     RECOVERED,
+    REPLACED,
     UNHEARD,
     Alert,
     AlertEvent,
     AlertRules,
+    Census,
     IncidentLasted,
+    IncidentLeft,
     TellAlert,
+    many_hurt,
     step_up,
+    with_callers,
     worse,
 )
 
 HOUR_S: Final = 3600.0
+SETTLED_S: Final = (
+    30.0  # after its reporters were replaced: their successors have found out by then
+)
+COUNTED_S: Final = 120.0  # after its end: a turn that it hurt may be judged later
 
 
 def never_quiet(_: float) -> bool:
@@ -58,7 +68,8 @@ class Bell:
             return False
         told = bool(alert.revision) and not alert.told_ended
         if alert.ended_s is not None:
-            return told  # also if it returned since, and if it was brief
+            settled = alert.how != REPLACED or now >= alert.ended_s + SETTLED_S
+            return told and settled  # also if it returned since, and if it was brief
         if alert.severity is Severity.LOW:
             return False
         if told:
@@ -106,21 +117,18 @@ class Alerting:
             quiet: Returns whether a moment is in quiet hours.
             heard: Whether every report has been read; otherwise silence does not end an alert.
         """
-        self._rules = rules
+        self.rules = rules
         self._heard = heard
         self._bell = Bell(rules, quiet)
         self.alerts = {alert.key: alert for alert in alerts}
 
-    def handle(
-        self, fact: AlertEvent, now: float, *, by: str = "", turns: int = 0
-    ) -> tuple[TellAlert, ...]:
+    def handle(self, fact: AlertEvent, now: float, *, by: str = "") -> tuple[TellAlert, ...]:
         """Return the messages that an event causes.
 
         Args:
             fact: A process's report about an incident.
             now: When it was reported.
             by: The process.
-            turns: How many turns it has seen touched by this incident.
         """
         known = self._open(fact.stage, fact.rung)
         match fact:
@@ -131,11 +139,12 @@ class Alerting:
                 alert = known and _ended(known, now, how=RECOVERED, lasted_s=fact.lasted_s)
             case IncidentLasted():
                 alert = known or _unheard(self.alerts.values(), fact)
+            case IncidentLeft():
+                alert = known and _left(known, now, by=by)
         if alert:
-            seen = max(turns, alert.turns.get(by, 0))
-            counted = {**alert.turns, by: seen} if seen else alert.turns
-            heard_s = max(now, alert.heard_s)
-            self.alerts[alert.key] = replace(alert, heard_s=heard_s, turns=counted)
+            if by and not isinstance(fact, IncidentEnded | IncidentLeft):
+                alert = replace(alert, reporters=tuple(sorted({*alert.reporters, by})))
+            self.alerts[alert.key] = replace(alert, heard_s=max(now, alert.heard_s))
         return self.tick(now)
 
     def acknowledge(self, key: str, now: float, *, by: str) -> tuple[TellAlert, ...]:
@@ -172,7 +181,7 @@ class Alerting:
         failures = fact.failures if isinstance(fact, IncidentGrew) else alert.failures
         return replace(
             alert,
-            kind=str(fact.kind),
+            kind=alert.kind if fact.kind == UNKNOWN else str(fact.kind),
             severity=worse(alert.severity, fact.severity),
             reason=fact.reason or alert.reason,
             then=fact.then or alert.then,
@@ -188,11 +197,12 @@ class Alerting:
         self, fact: IncidentEnded | IncidentBegan | IncidentGrew, now: float
     ) -> Alert | None:
         """Return the alert that ended last, if this report can belong to it."""
-        soon = now - self._rules.again_s
+        soon = now - self.rules.again_s
         found = [
             alert
             for alert in self.alerts.values()
-            if (alert.stage, alert.rung, alert.kind) == (fact.stage, fact.rung, str(fact.kind))
+            if (alert.stage, alert.rung) == (fact.stage, fact.rung)
+            and (alert.kind == str(fact.kind) or fact.kind == UNKNOWN)
             and alert.ended_s is not None
             and alert.ended_s >= soon
         ]
@@ -202,11 +212,13 @@ class Alerting:
         alert = self._lately(fact, now)
         if alert is None:
             return None
+        if alert.how == REPLACED:  # it was never over
+            return replace(alert, ended_s=None, how="", lasted_s=0.0)
         again = replace(alert, ended_s=None, how="", open_s=now, severity=fact.severity)
-        return replace(again, escalated=False, seen_by="")
+        return replace(again, escalated=False, seen_by="", callers=0, lasted_s=0.0)
 
     def _aged(self, alert: Alert, now: float) -> Alert:
-        rules = self._rules
+        rules = self.rules
         silent_s = rules.silent_s if alert.stage in STAGES else rules.named_again_s
         if self._heard and now >= alert.heard_s + silent_s:
             return _ended(alert, now, how=UNHEARD)
@@ -243,6 +255,19 @@ class Alerting:
         return TellAlert(alert=told, loud=loud)
 
 
+def count_callers(alerting: Alerting, census: Census, now: float) -> tuple[TellAlert, ...]:
+    """Count the callers who were hurt, and return the messages if they are many."""
+    known = None
+    for alert in tuple(alerting.alerts.values()):
+        if alert.ended_s is None or now < alert.ended_s + COUNTED_S:
+            alerting.alerts[alert.key] = with_callers(alert, census)
+        if alert.ended_s is None and alert.stage == CALLERS:
+            known = alert
+    if found := many_hurt(census, alerting.rules, now):
+        return alerting.handle(found, now)
+    return alerting.handle(_over(known), now) if known else ()
+
+
 def begun(fact: IncidentBegan | IncidentGrew, now: float, *, then: str = "") -> Alert:
     """Return a new alert for a report.
 
@@ -265,23 +290,35 @@ def begun(fact: IncidentBegan | IncidentGrew, now: float, *, then: str = "") -> 
     )
 
 
+def _over(alert: Alert) -> IncidentEnded:
+    place = {"stage": alert.stage, "rung": alert.rung, "kind": alert.kind}
+    return IncidentEnded(**place, lasted_s=0.0, failures=0)
+
+
+def _left(alert: Alert, now: float, *, by: str) -> Alert:
+    """Return it without a reporter that stops; it ends with the last one."""
+    others = tuple(name for name in alert.reporters if name != by)
+    if others or by not in alert.reporters:
+        return replace(alert, reporters=others)
+    return replace(_ended(alert, now, how=REPLACED), reporters=())
+
+
 def _unheard(alerts: Iterable[Alert], fact: IncidentLasted) -> Alert | None:
-    """Reopen the alert that ended last if only silence ended it: its reporter is back.
+    """Reopen the alert that ended last if no report ended it: another process sees it.
 
     The reporter could not write, or the clock was put forward. It reports the start of an incident
     only once.
     """
     found = (alert for alert in alerts if (alert.stage, alert.rung) == (fact.stage, fact.rung))
     last = max(found, key=lambda alert: alert.ended_s or 0.0, default=None)
-    if last is None or last.how != UNHEARD:
+    if last is None or last.how not in (UNHEARD, REPLACED):
         return None
     return replace(last, ended_s=None, how="", lasted_s=0.0)
 
 
 def _ended(alert: Alert, now: float, *, how: str, lasted_s: float = 0.0) -> Alert:
-    """Return it as ended; a second process's report only adds its turns."""
+    """Return it as ended; a second process's report changes nothing."""
     if alert.ended_s is not None:
         return alert
-    came_back = alert.open_s > alert.began_s
-    known = lasted_s if lasted_s and not came_back else now - alert.began_s
+    known = lasted_s or now - alert.open_s  # of this time, if it came back
     return replace(alert, ended_s=now, how=how, lasted_s=round(max(0.0, known), 1), beside=())

@@ -6,7 +6,15 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from operations.masking import printable
-from operations.notify.alert import CHANNELS, NOT_SERVED, UNHEARD, WHOLE_CALL, Alert
+from operations.notify.alert import (
+    CALLERS,
+    CHANNELS,
+    NOT_SERVED,
+    REPLACED,
+    UNHEARD,
+    WHOLE_CALL,
+    Alert,
+)
 from operations.notify.outbox import ChannelPost
 
 
@@ -31,13 +39,14 @@ def masked(text: str) -> str:
 def alert_text(alert: Alert) -> AlertText:
     """Return the text for people."""
     state = "RESOLVED" if alert.ended_s is not None else alert.severity.upper()
-    again = ", again" if alert.open_s > alert.began_s else ""
+    returned = alert.open_s > alert.began_s
+    again = f", again; the first time at {moment(alert.began_s)}" if returned else ""
     lines = [
-        f"Since {moment(alert.began_s)}{again}.",
+        f"Since {moment(alert.open_s)}{again}.",
         *_said("Reason", alert.reason),
         *_said("Instead", alert.then),
         *_said("Also down", ", ".join(alert.beside)),
-        *([f"Turns touched so far: {alert.turns_touched}."] if alert.ended_s is None else []),
+        *([f"{callers_hurt(alert)} so far."] if alert.ended_s is None else []),
         *_said("Seen by", alert.seen_by),
         *_ended(alert),
         f"[{alert.key}]",
@@ -60,11 +69,12 @@ def as_json(alert: Alert) -> dict[str, Any]:
         "title": alert_text(alert).title,
         "reason": masked(alert.reason),
         "instead": masked(alert.then),
-        "began_at": moment(alert.began_s),
+        "began_at": moment(alert.open_s),
+        "first_at": moment(alert.began_s),
         "resolved_at": None if alert.ended_s is None else moment(alert.ended_s),
         "resolved_how": masked(alert.how),
         "lasted_s": alert.lasted_s if alert.ended_s is not None else None,
-        "turns_touched": alert.turns_touched,
+        "callers_hurt": alert.callers,
         "escalated": alert.escalated,
         "seen_by": masked(alert.seen_by),
     }
@@ -80,6 +90,8 @@ def _what(alert: Alert) -> str:
     match alert.stage:
         case _ if alert.kind == NOT_SERVED and alert.stage == WHOLE_CALL:
             return "a call could not be served"
+        case _ if alert.stage == CALLERS:
+            return "callers get no answer"
         case _ if alert.stage == CHANNELS:
             return f"alerts by {alert.rung} fail: {kind}"
         case _ if alert.whole_stage:
@@ -95,10 +107,20 @@ def _said(name: str, what: str) -> list[str]:
 def _ended(alert: Alert) -> list[str]:
     if alert.ended_s is None:
         return []
-    how = "no process has reported it for a while" if alert.how == UNHEARD else alert.how
-    turns = alert.turns_touched
-    touched = f"It touched {turns} turn{'' if turns == 1 else 's'}."
-    return [f"Over at {moment(alert.ended_s)} after {alert.lasted_s:g} s ({how}). {touched}"]
+    how = HOW.get(alert.how, alert.how)
+    over = f"Over at {moment(alert.ended_s)} after {alert.lasted_s:g} s ({how})."
+    return [f"{over} {callers_hurt(alert)}."]
+
+
+HOW: Final = {
+    UNHEARD: "no process has reported it for a while",
+    REPLACED: "the processes that reported it were replaced",
+}
+
+
+def callers_hurt(alert: Alert) -> str:
+    """Return how many callers were hurt while an alert was open."""
+    return f"{alert.callers} caller{'' if alert.callers == 1 else 's'} got no answer"
 
 
 POST_S: Final = 10.0  # chosen: for one request, from connecting to its answer

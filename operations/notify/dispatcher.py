@@ -10,16 +10,26 @@ from loguru import logger
 
 from calls.incident import IncidentBegan
 from calls.operations_events import AlertClosed, AlertSent
+from calls.state import STAGES
 from fallbacks.events import AttemptWon
 from fallbacks.failure import ServiceError
 from fallbacks.retrying import MAX_REST_S
 from operations.database.database import StorageError
 from operations.database.outbox import LAST_TRY_S
 from operations.keep_running import keep_repeating
-from operations.notify.alert import CHANNELS, Alert, AlertRules, TellAlert, closed
-from operations.notify.alerting_rules import Alerting, begun
+from operations.notify.alert import (
+    CHANNELS,
+    Alert,
+    AlertRules,
+    Census,
+    TellAlert,
+    closed,
+    with_callers,
+)
+from operations.notify.alerting_rules import Alerting, begun, count_callers
 from operations.notify.channel import AlertText, Channel, alert_text
 from operations.notify.outbox import (
+    KNOWN_S,
     AlertChannel,
     AlertOutbox,
     ChannelPost,
@@ -180,6 +190,7 @@ class PastOutbox:
 
 LOOK_S: Final = 1.0  # between two checks of the outbox
 RECENT: Final = 200  # alerts to show
+COUNT_S: Final = 5.0  # between two counts of the hurt callers
 
 
 class AlertDispatcher:
@@ -199,8 +210,20 @@ class AlertDispatcher:
         retries: Retries,
         leads: Callable[[], bool],
         utc_s: Callable[[], float],
+        instead: Callable[[str, str], str],
     ) -> None:
-        """Prepare; `quiet` returns whether a moment is in quiet hours."""
+        """Prepare.
+
+        Args:
+            outbox: The reports and the alerts.
+            channels: Each gets every alert.
+            rules: When to notify operators.
+            quiet: Returns whether a moment is in quiet hours.
+            retries: The retry policy and its reports.
+            leads: Whether this process leads the worker pool.
+            utc_s: The seconds since 1970.
+            instead: Returns what happens now in place of a rung, or without a name of a stage.
+        """
         self._outbox = outbox
         self._channels = channels
         self._owed = [AlertChannel(name=channel.name, edits=channel.edits) for channel in channels]
@@ -210,6 +233,8 @@ class AlertDispatcher:
         self._leads = leads
         self._utc_s = utc_s
         self._failed_s = float("-inf")  # when the database last failed a round
+        self._instead = instead
+        self._census, self._counted_s = Census(), float("-inf")
         self.sending = AlertSending(outbox, retries=retries, utc_s=utc_s)
 
     async def run(self) -> None:
@@ -238,16 +263,18 @@ class AlertDispatcher:
     ) -> Sequence[TellAlert]:
         """Run one round, with an operator's request; report the alerts that it ended by itself."""
         over: tuple[AlertClosed, ...] = ()
+        census = Census()
 
         def decide(known: Sequence[Alert], facts: Sequence[ReportedEvent]) -> RoundOutcome:
             nonlocal over  # the last decision is committed; other rounds have their own
-            alerting, told = self._read(known, facts)
+            alerting, told = self._read(known, facts, census)
             said = alter(alerting, self._utc_s()) if alter else ()
             more = said if isinstance(said, tuple) else ()
             over = closed(known, alerting.alerts)
             return RoundOutcome(known=tuple(alerting.alerts.values()), told=(*told, *more))
 
         try:
+            census = await self._count()
             told = await self._outbox.run_round(decide, channels=self._owed, now=self._utc_s())
         except StorageError:
             self._failed_s = self._utc_s()
@@ -257,21 +284,40 @@ class AlertDispatcher:
         return told
 
     async def recent(self) -> Sequence[Alert]:
-        """Return the open alerts, then the newest others."""
-        return await self._outbox.recent(RECENT)
+        """Return the open alerts, then the newest others, as they are now."""
+        census = await self._outbox.census(self._utc_s())
+        alerts = await self._outbox.recent(RECENT)
+        since_s = self._utc_s() - KNOWN_S
+        counted = (with_callers(alert, census) for alert in alerts if alert.open_s >= since_s)
+        found = {alert.key: alert for alert in (*alerts, *counted)}
+        return [self._shown(alert) for alert in found.values()]
+
+    def _shown(self, alert: Alert) -> Alert:
+        """Return an alert with what happens instead now."""
+        if alert.ended_s is not None or alert.stage not in STAGES:
+            return alert
+        return replace(alert, then=self._instead(alert.stage, alert.rung) or alert.then)
+
+    async def _count(self) -> Census:
+        now = self._utc_s()
+        if not 0.0 <= now - self._counted_s < COUNT_S:
+            self._census, self._counted_s = await self._outbox.census(now), now
+        return self._census
 
     def _read(
-        self, known: Sequence[Alert], facts: Sequence[ReportedEvent]
+        self, known: Sequence[Alert], facts: Sequence[ReportedEvent], census: Census
     ) -> tuple[Alerting, tuple[TellAlert, ...]]:
         # After an outage, reports from that time are still waiting to be written.
-        heard = not 0.0 <= self._utc_s() - self._failed_s < LASTS_S
-        alerting = Alerting(self._rules, known, quiet=self._quiet, heard=heard)
+        now = self._utc_s()
+        heard = not 0.0 <= now - self._failed_s < LASTS_S
+        shown = [self._shown(alert) for alert in known]
+        alerting = Alerting(self._rules, shown, quiet=self._quiet, heard=heard)
         told = [
             action
             for fact in facts
-            for action in alerting.handle(fact.fact, fact.at_s, by=fact.holder, turns=fact.turns)
+            for action in alerting.handle(fact.fact, fact.at_s, by=fact.holder)
         ]
-        return alerting, (*told, *alerting.tick(self._utc_s()))
+        return alerting, (*told, *count_callers(alerting, census, now), *alerting.tick(now))
 
     async def _keep(self, what: str, work: Callable[[], Awaitable[bool]]) -> None:
         async def work_if_leading() -> bool:

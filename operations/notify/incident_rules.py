@@ -24,6 +24,7 @@ from calls.incident import (
     NO_CALLS,
     RECORD,
     STORAGE,
+    UNKNOWN,
     WORKER,
     Incident,
     IncidentBegan,
@@ -119,6 +120,7 @@ class KnownRungs:
             return "the call goes on without it"
         if not name:
             return self._steps
+        left_alone = left_alone or self.get(stage, name).breaker == State.OPEN
         other = self._other(stage, name)
         then = f"{other} is asked instead" if other else f"no other rung is left: {self._steps}"
         alone = f"; {name} is left alone until a trial of it succeeds"
@@ -273,7 +275,7 @@ def _breaker_moved(incidents: Incidents, event: BreakerMoved, now: float) -> Fac
     found = IncidentBegan(
         stage=event.stage,
         rung=event.provider,
-        kind=rung.kind or "unknown",
+        kind=rung.kind or UNKNOWN,
         severity=event.severity,
         reason=rung.reason,
     )
@@ -296,15 +298,25 @@ def _check_stage(incidents: Incidents, stage: str, now: float) -> Facts:
 
 
 def _rung_followed(incidents: Incidents, event: RungFollowed, now: float) -> Facts:
-    """Return the incidents that end because another process found the rung healthy."""
-    rung = incidents.rungs.get(event.stage, event.provider)
+    """Return the incidents that begin or end because another process found out about the rung.
+
+    That process may be one that this one replaces: then nobody else would report the incident.
+    """
+    place = (event.stage, event.provider)
+    rung = incidents.rungs.get(*place)
     was_open, rung.suspect = rung.breaker != State.CLOSED, event.suspect
     rung.breaker = State(event.breaker)
     if was_open and rung.breaker == State.CLOSED:
-        return incidents.close(event.stage, event.provider, now)
+        return incidents.close(*place, now)
     if rung.breaker == State.CLOSED:
-        incidents.recover(event.stage, event.provider, now)
-    return ()
+        incidents.recover(*place, now)
+    if rung.breaker != State.OPEN or was_open or incidents.has(*place):
+        return ()
+    found = IncidentBegan(
+        stage=event.stage, rung=event.provider, kind=rung.kind or UNKNOWN, severity=Severity.MEDIUM
+    )
+    met = incidents.meet(found, now, left_alone=True, failures=0)
+    return (*met, *_check_stage(incidents, event.stage, now))
 
 
 def _meet(

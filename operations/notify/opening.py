@@ -69,6 +69,8 @@ def rules_of(settings: AlertsSettings) -> AlertRules:
         escalate_s=settings.escalate_s,
         per_hour=settings.per_hour,
         wakes=settings.quiet.wakes,
+        hurt_share=settings.hurt_share,
+        hurt_callers=settings.hurt_callers,
     )
 
 
@@ -80,6 +82,7 @@ async def tell_operators(
     *,
     emit: Emit,
     leads: Callable[[], bool],
+    instead: Callable[[str, str], str] = lambda _stage, _rung: "",
 ) -> AsyncIterator[AlertDispatcher]:
     """Report incidents, decide on them and send alerts during the block."""
     for text in missing_of(settings.alerts):
@@ -94,6 +97,7 @@ async def tell_operators(
         retries=retries,
         leads=leads,
         utc_s=utc_s,
+        instead=instead,
     )
     past = PastOutbox(channels, retries=retries, leads=leads, again_s=settings.alerts.again_s)
     reporter.emit_refused = past.emit
@@ -105,7 +109,7 @@ async def tell_operators(
         ):
             yield dispatcher
     finally:
-        await reporter.write()
+        await reporter.leave()
 
 
 NONE: Final = (

@@ -5,9 +5,10 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy import delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
@@ -19,15 +20,26 @@ from operations.database.tables import (
     ALERT_ROUNDS,
     ALERT_SENDINGS,
     ALERTS,
+    CALLS,
     HANDLE_LENGTH,
 )
-from operations.notify.alert import CHANNELS, Alert, AlertEvent, IncidentLasted, TellAlert
+from operations.notify.alert import (
+    CHANNELS,
+    HURT_S,
+    Alert,
+    AlertEvent,
+    Census,
+    IncidentLasted,
+    IncidentLeft,
+    TellAlert,
+)
 
 FACTS: Final[Mapping[str, type[Any]]] = {
-    item.__name__: item for item in (IncidentBegan, IncidentGrew, IncidentEnded, IncidentLasted)
+    item.__name__: item
+    for item in (IncidentBegan, IncidentGrew, IncidentEnded, IncidentLasted, IncidentLeft)
 }
 SEVERITIES: Final = ("severity", "told_severity")
-TUPLES: Final = ("beside", "loud_s")
+TUPLES: Final = ("beside", "loud_s", "reporters")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +49,6 @@ class ReportedEvent:
     fact: AlertEvent
     at_s: float  # since 1970
     holder: str
-    turns: int
 
 
 def write_fact(fact: AlertEvent) -> str:
@@ -84,6 +95,7 @@ def _known(kind: type[Any], said: Mapping[str, Any]) -> dict[str, Any]:
 
 KNOWN_S: Final = 86_400.0  # after which an ended alert is final; longer than any night
 MAX_FACTS: Final = 500  # of one round
+MAX_HURT: Final = 10_000  # callers of one count
 ROUND: Final = 1  # the only row of its table
 
 
@@ -133,7 +145,6 @@ class AlertOutbox:
             {
                 "at_s": fact.at_s,
                 "holder": fact.holder,
-                "turns": fact.turns,
                 "fact": write_fact(fact.fact),
             }
             for fact in facts
@@ -222,6 +233,23 @@ class AlertOutbox:
             found = (await connection.execute(newest)).scalars()
             return [alert for scalar in found if (alert := read_alert(scalar))]
 
+    async def census(self, now: float) -> Census:
+        """Return the callers who were hurt within the last day; of very many, the latest."""
+        if await self._is_missing():
+            return Census()
+        since, lately = (datetime.fromtimestamp(now - ago_s, UTC) for ago_s in (KNOWN_S, HURT_S))
+        newest = CALLS.c.hurt_at.desc()
+        hurt = select(CALLS.c.hurt_at).where(CALLS.c.hurt_at >= since).order_by(newest)
+        begun = CALLS.c.started_at >= since
+        then = begun & ((CALLS.c.state == "live") | (CALLS.c.ended_at >= lately))
+        async with self.database.reading() as connection:
+            rows = (await connection.execute(hurt.limit(MAX_HURT))).scalars()
+            hurt_s = sorted(at.timestamp() for at in rows if at)
+            if not hurt_s or hurt_s[-1] < now - HURT_S:
+                return Census(hurt_s=hurt_s)
+            count = select(func.count()).select_from(CALLS).where(then)
+            return Census(hurt_s=hurt_s, calls=(await connection.execute(count)).scalar_one())
+
     async def _is_missing(self) -> bool:
         """Return whether there is no database yet: looking for work does not create one."""
         file = self.database.file
@@ -238,7 +266,7 @@ async def _reported(connection: AsyncConnection) -> tuple[list[int], list[Report
     oldest = ALERT_FACTS.select().order_by(ALERT_FACTS.c.id).limit(MAX_FACTS)
     rows = (await connection.execute(oldest)).all()
     facts = [
-        ReportedEvent(fact=fact, at_s=row.at_s, holder=row.holder, turns=row.turns)
+        ReportedEvent(fact=fact, at_s=row.at_s, holder=row.holder)
         for row in rows
         if (fact := read_fact(row.fact))
     ]

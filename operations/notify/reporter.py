@@ -13,10 +13,14 @@ from loguru import logger
 from calls.entry import Entry
 from calls.events import CallFailed
 from calls.incident import RECORD, STORAGE, IncidentBegan, IncidentEnded, IncidentGrew
-from calls.known_calls import KnownCalls
-from fallbacks.events import AttemptFailed, RungChosen, StageExhausted
 from operations.database.database import StorageError
-from operations.notify.alert import LASTING, AlertEvent, IncidentLasted, not_served
+from operations.notify.alert import (
+    LASTING,
+    AlertEvent,
+    IncidentLasted,
+    IncidentLeft,
+    not_served,
+)
 from operations.notify.channel import masked
 from operations.notify.incident_rules import Place
 from operations.notify.outbox import AlertOutbox, ReportedEvent
@@ -42,8 +46,6 @@ class AlertReporter:
         self._utc_s = utc_s
         self._holder = secrets.token_hex(8)
         self._open: set[Place] = set()
-        self._calls = KnownCalls()
-        self._touched: dict[Place, set[tuple[str, int]]] = {}
         self._waiting: deque[ReportedEvent] = deque()
         self._news = asyncio.Event()
         self._lasts_s = 0.0  # when the lasting incidents were last reported
@@ -55,7 +57,6 @@ class AlertReporter:
 
     async def hear(self, entry: Entry) -> None:
         """Record what one entry means for operators; never waits."""
-        self._count(entry)
         at_s = datetime.fromisoformat(entry.at).timestamp()
         match entry.event:
             case IncidentBegan() | IncidentGrew() | IncidentEnded() as fact:
@@ -86,6 +87,12 @@ class AlertReporter:
             self._look(self._utc_s())
             if not await self.write():
                 await asyncio.sleep(AGAIN_S)
+
+    async def leave(self) -> None:
+        """Report that this process stops: it will not report the end of its incidents."""
+        left = [IncidentLeft(stage=stage, rung=rung) for stage, rung in sorted(self._open)]
+        self._put(left, self._utc_s())
+        await self.write()
 
     async def write(self) -> bool:
         """Commit all waiting reports; return False if that failed and they still wait."""
@@ -131,8 +138,6 @@ class AlertReporter:
         if now < self._lasts_s + LASTS_S:
             return
         self._lasts_s = now
-        for place in [item for item in self._touched if item not in self._open]:
-            del self._touched[place]
         places = (*self._open, *self.lasting())
         self._put([IncidentLasted(stage=stage, rung=rung) for stage, rung in places], now)
 
@@ -144,31 +149,15 @@ class AlertReporter:
                 if place == (STORAGE, RECORD):
                     self._waiting.extend(self._set_aside)
                     self._set_aside.clear()
+            elif isinstance(fact, IncidentLeft):
+                self._open.discard(place)
             elif fact.stage in LASTING:  # the end of other incidents may not reach this process
                 self._open.add(place)
-            turns = len(self._touched.get(place, ()))
-            clean = _clean(fact)
-            self._waiting.append(
-                ReportedEvent(fact=clean, at_s=at_s, holder=self._holder, turns=turns)
-            )
+            self._waiting.append(ReportedEvent(fact=_clean(fact), at_s=at_s, holder=self._holder))
             self._news.set()
         while len(self._waiting) > WAITING:
             self._waiting.popleft()
             self.lost_facts += 1
-
-    def _count(self, entry: Entry) -> None:
-        """Count the turn of the call that a rung's failure touched."""
-        call = self._calls.add(entry)
-        match entry.event:
-            case AttemptFailed(stage=stage, provider=rung) | RungChosen(stage=stage, before=rung):
-                place = (stage, rung)
-            case StageExhausted(stage=stage):
-                place = (stage, "")
-            case _:
-                return
-        if entry.call_id:
-            turn = call.turn_now if call else 0
-            self._touched.setdefault(place, set()).add((entry.call_id, turn))
 
 
 def _place_of(fact: AlertEvent) -> Place:

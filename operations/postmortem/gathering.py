@@ -14,6 +14,7 @@ from operations.database.database import Database
 from operations.database.tables import BREAKER_MOVES
 from operations.notify.outbox import AlertHistory, SentAlert
 from operations.record.reader import (
+    MAX_CALL,
     MOST,
     BreakerMoveRow,
     CallRow,
@@ -69,7 +70,7 @@ class Latency:
 
     turns: int  # all of them
     answered: int
-    within_budget: int
+    late: int  # of those, later than the budget
     p50_s: float | None = None
     p95_s: float | None = None
     max_s: float | None = None
@@ -136,27 +137,30 @@ def find_outages(
     return sorted(lasting, key=lambda outage: (outage.began, outage.stage, outage.provider))
 
 
-def latency_beside(outage: Outage, turns: Sequence[TurnRow], until: datetime) -> dict[str, Latency]:
+def latency_beside(
+    outage: Outage, turns: Sequence[TurnRow], until: datetime, *, budget_s: float
+) -> dict[str, Latency]:
     """Return the delays of answers before, during and after an outage."""
+    of = partial(latency_of, budget_s=budget_s)
     ended = outage.ended or until
     beside = max(BESIDE, ended - outage.began)
     return {
-        "before": latency_of(_began(turns, outage.began - beside, outage.began)),
-        "during": latency_of(_began(turns, outage.began, ended)),
-        "after": latency_of(_began(turns, ended, ended + beside) if outage.ended else []),
+        "before": of(_began(turns, outage.began - beside, outage.began)),
+        "during": of(_began(turns, outage.began, ended)),
+        "after": of(_began(turns, ended, ended + beside) if outage.ended else []),
     }
 
 
-def latency_of(turns: Sequence[TurnRow]) -> Latency:
-    """Return the delays of these turns' answers."""
-    waits = sorted(turn.v2v_s for turn in turns if turn.v2v_s is not None)
-    within = sum(turn.within_budget for turn in turns if turn.v2v_s is not None)
+def latency_of(turns: Sequence[TurnRow], *, budget_s: float) -> Latency:
+    """Return the delays of these turns' answers; a greeting answers nobody."""
+    asked = [turn for turn in turns if turn.turn]
+    waits = sorted(turn.v2v_s for turn in asked if turn.v2v_s is not None)
     if not waits:
-        return Latency(turns=len(turns), answered=0, within_budget=0)
+        return Latency(turns=len(asked), answered=0, late=0)
     return Latency(
-        turns=len(turns),
+        turns=len(asked),
         answered=len(waits),
-        within_budget=within,
+        late=sum(wait > budget_s for wait in waits),
         p50_s=_rank(waits, 0.5),
         p95_s=_rank(waits, 0.95),
         max_s=waits[-1],
@@ -219,7 +223,6 @@ def _rank(waits: Sequence[float], share: float) -> float:
 
 
 BEFORE: Final = timedelta(minutes=30)  # the time before the first failure of the span
-MAX_CALL: Final = timedelta(hours=4)  # a call that began earlier is missed
 MAX_ROWS: Final = 200_000  # of one kind; the rest is left out, and the report says so
 OPERATORS: Final = ("ConfigurationReloaded", "OperatorActed")  # each is reported once
 

@@ -32,7 +32,7 @@ def latency_chart(story: Mapping[str, Any], span: Span) -> str:
     """Return a dot for each answer, with the budget, and a cross for each turn without one."""
     inside = [item for item in story["turns"] if _at(item["at"]) >= span.since]
     turns = _slowest([item for item in inside if item["v2v_s"] is not None], span)
-    silent = [item for item in inside if item["v2v_s"] is None][:MAX_DOTS]
+    silent = [item for item in inside if item["v2v_s"] is None and item["turn"]][:MAX_DOTS]
     top = max([2 * story["budget_s"], *(turn["v2v_s"] for turn in turns)])
 
     def y(wait_s: float) -> float:
@@ -41,17 +41,19 @@ def latency_chart(story: Mapping[str, Any], span: Span) -> str:
     parts = [
         _bands(story, span, BASE),
         _scale(y, budget_s=story["budget_s"], top=top),
-        *(_dot(turn, span, y) for turn in turns),
+        *(_dot(turn, span, y, budget_s=story["budget_s"]) for turn in turns),
         *(_cross(item, span) for item in silent),
         _axis(span, BASE),
     ]
-    late = sum(not turn["within_budget"] for turn in turns)
+    late = sum(turn["v2v_s"] > story["budget_s"] for turn in turns)
     said = f"{len(turns)} answers, {late} of them late; {len(silent)} turns without one"
     return _svg("How soon each answer was heard", said, BASE + 40, parts)
 
 
-def _dot(turn: Mapping[str, Any], span: Span, y: Callable[[float], float]) -> str:
-    kind = "good" if turn["within_budget"] else "bad"
+def _dot(
+    turn: Mapping[str, Any], span: Span, y: Callable[[float], float], *, budget_s: float
+) -> str:
+    kind = "good" if turn["v2v_s"] <= budget_s else "bad"
     return (
         f'<circle cx="{span.x(_at(turn["at"]))}" cy="{y(turn["v2v_s"])}" r="3" class="{kind}">'
         f"<title>{_turn(turn)}: {turn['v2v_s']:.2f} s</title></circle>"
@@ -201,7 +203,7 @@ def as_page(story: Mapping[str, Any]) -> str:
         _section("Failures", failure_chart(story, span) + _failures(story)),
         _section("Alerts as sent", _alerts(story)),
         _section("What operators did", _operators(story)),
-        _section("Calls affected", _calls(story)),
+        _section("Calls that were not served", _calls(story)),
     ]
     return _FRAME.format(style=_STYLE, body="\n".join(parts))
 
@@ -210,13 +212,16 @@ def _sentence(story: Mapping[str, Any]) -> str:
     counts = story["counts"]
     costs = [f"{amount:.2f} {escape(currency)}" for currency, amount in story["cost"].items()]
     return (
-        f"{_many(counts['calls'], 'call')}, {counts['calls_affected']} of them affected and "
-        f"{counts['calls_interrupted']} interrupted; {_many(counts['turns'], 'turn')}, "
-        f"{counts['turns_over_budget']} of them answered late or not at all; "
+        f"{_many(counts['calls'], 'call')}: {_verdicts(counts['calls_by_verdict'])}; "
+        f"{_many(counts['turns'], 'turn')}: {_verdicts(counts['turns_by_verdict'])}; "
         f"{_many(counts['failures'], 'failure')}, {_many(counts['failovers'], 'failover')}, "
         f"{_many(counts['breakers_opened'], 'breaker')} opened, "
         f"{_many(counts['alerts'], 'alert')}. Cost: {', '.join(costs) or 'not known'}."
     )
+
+
+def _verdicts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{many} {verdict}" for verdict, many in counts.items())
 
 
 def _outages(story: Mapping[str, Any]) -> str:
@@ -231,11 +236,11 @@ def _outages(story: Mapping[str, Any]) -> str:
                 f"{item['lasted_s']:.0f} s",
                 ", ".join(f"{kind}: {many}" for kind, many in item["kinds"].items()),
                 item["breakers_opened"],
-                len(item["calls_affected"]),
+                len(item["calls_hurt"]),
                 *(_waits(latency[name]) for name in ("before", "during", "after")),
             )
         )
-    head = ("rung", "began", "ended", "lasted", "failures", "breakers opened", "calls")
+    head = ("rung", "began", "ended", "lasted", "failures", "breakers opened", "hurt")
     waits = ("answers before: p50 / p95", "during", "after")
     return _table((*head, *waits), rows)
 
@@ -243,7 +248,7 @@ def _outages(story: Mapping[str, Any]) -> str:
 def _waits(latency: Mapping[str, Any]) -> str:
     if not latency["answered"]:
         return "none" if not latency["turns"] else f"none of {latency['turns']}"
-    late = latency["turns"] - latency["within_budget"]
+    late = latency["late"]
     return f"{latency['p50_s']:.2f} / {latency['p95_s']:.2f} s, {late} of {latency['turns']} late"
 
 
@@ -307,7 +312,7 @@ def _operators(story: Mapping[str, Any]) -> str:
 
 
 def _calls(story: Mapping[str, Any]) -> str:
-    head = ("call", "began", "caller", "by", "ended", "length", "turns", "failures", "failovers")
+    head = ("call", "began", "caller", "by", "ended", "length", "turns", "verdict", "why")
     return _table(
         head,
         (
@@ -319,11 +324,11 @@ def _calls(story: Mapping[str, Any]) -> str:
                 item["reason"] or item["state"],
                 "" if item["length_s"] is None else f"{item['length_s']:.0f} s",
                 item["turns"],
-                item["failures"],
-                item["failovers"],
+                item["verdict"],
+                item["why"].replace("_", " "),
             )
             for item in story["calls"]
-            if item["affected"]
+            if item["verdict"] not in ("", "served")
         ),
     )
 

@@ -1,11 +1,14 @@
 """The report as plain values: numbers masked, words left out."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
+from calls.verdict import CallerVerdict
 from operations.masking import masked as masked_number
+from operations.notify.alert import LEAD_S
 from operations.notify.channel import alert_text, as_json, masked
 from operations.notify.outbox import SentAlert
 from operations.postmortem.gathering import (
@@ -19,16 +22,13 @@ from operations.postmortem.gathering import (
 )
 from operations.record.reader import BreakerMoveRow, CallRow, FailureRow, HappeningRow, TurnRow
 
-BROKEN: Final = ("failed", "outage")  # ends of a call that we or a provider caused
-
 
 def tell_story(found: Gathered, *, budget_s: float, made_at: datetime) -> dict[str, Any]:
     """Return the report as JSON values."""
     moves = with_ends(found.breaker_moves, found.seen, found.until)
     outages = find_outages(found.failures, moves, found.since)
     turns = [turn for turn in found.turns if turn.began_at >= found.since]
-    slow = {turn.call_id for turn in turns if not turn.within_budget}
-    calls = [_call(call, slow=call.id in slow) for call in found.calls]
+    calls = [_call(call) for call in found.calls]
     moved = [breaker_move for breaker_move in found.breaker_moves if breaker_move.at >= found.since]
     return {
         "made_at": _moment(made_at),
@@ -38,10 +38,10 @@ def tell_story(found: Gathered, *, budget_s: float, made_at: datetime) -> dict[s
         "left_out": [f"more {item} than the report can hold" for item in found.cut],
         "counts": {
             "calls": len(calls),
-            "calls_affected": sum(call["affected"] for call in calls),
+            "calls_by_verdict": _by_verdict(calls),
             "calls_interrupted": sum(call["state"] == "interrupted" for call in calls),
             "turns": len(turns),
-            "turns_over_budget": sum(not turn.within_budget for turn in turns),
+            "turns_by_verdict": _by_verdict([_turn(turn) for turn in turns]),
             "failures": len(found.failures),
             "failovers": sum(call.failovers for call in found.calls),
             "breaker_moves": len(moved),
@@ -50,8 +50,8 @@ def tell_story(found: Gathered, *, budget_s: float, made_at: datetime) -> dict[s
             "outages": len(outages),
         },
         "cost": _cost(found.calls),
-        "latency": asdict(latency_of(turns)),
-        "outages": [_outage(outage, found) for outage in outages],
+        "latency": asdict(latency_of(turns, budget_s=budget_s)),
+        "outages": [_outage(outage, found, budget_s=budget_s) for outage in outages],
         "alerts": [_alert(alert) for alert in found.alerts],
         "operators": [_done(operator) for operator in found.operators],
         "breakers": _breakers(moves),
@@ -61,10 +61,15 @@ def tell_story(found: Gathered, *, budget_s: float, made_at: datetime) -> dict[s
     }
 
 
-def _outage(outage: Outage, found: Gathered) -> dict[str, Any]:
+def _outage(outage: Outage, found: Gathered, *, budget_s: float) -> dict[str, Any]:
     ended = outage.ended or found.until
     kinds = [failure.kind for failure in outage.failures]
-    calls = {failure.call_id for failure in outage.failures} - {""}
+    began_s, ended_s = outage.began.timestamp() - LEAD_S, ended.timestamp()
+    hurt = [
+        call.id
+        for call in found.calls
+        if call.hurt_at and began_s <= call.hurt_at.timestamp() <= ended_s
+    ]
     return {
         "stage": outage.stage,
         "provider": outage.provider,
@@ -74,14 +79,13 @@ def _outage(outage: Outage, found: Gathered) -> dict[str, Any]:
         "failures": len(outage.failures),
         "kinds": {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)},
         "breakers_opened": outage.opened,
-        "calls_affected": sorted(calls),
-        "turns_affected": len(
-            {(turn.call_id, turn.turn) for turn in outage.failures if turn.call_id}
-        ),
+        "calls_hurt": sorted(hurt),
         "alerts": [sent.alert.key for sent in found.alerts if _is_of(sent, outage, ended)],
         "latency": {
             name: asdict(latency)
-            for name, latency in latency_beside(outage, found.turns, found.until).items()
+            for name, latency in latency_beside(
+                outage, found.turns, found.until, budget_s=budget_s
+            ).items()
         },
     }
 
@@ -90,7 +94,7 @@ def _is_of(sent: SentAlert, outage: Outage, ended: datetime) -> bool:
     """Return whether an alert is about the rung or its whole stage, during the outage."""
     alert = sent.alert
     last_s = alert.ended_s if alert.ended_s is not None else ended.timestamp()
-    meets = alert.began_s <= ended.timestamp() and last_s >= outage.began.timestamp()
+    meets = alert.open_s <= ended.timestamp() and last_s >= outage.began.timestamp()
     return meets and alert.stage == outage.stage and alert.rung in ("", outage.provider)
 
 
@@ -148,8 +152,13 @@ def _failure(row: FailureRow) -> dict[str, Any]:
     }
 
 
-def _call(row: CallRow, *, slow: bool) -> dict[str, Any]:
-    hurt = row.touched or row.state == "interrupted" or row.reason in BROKEN
+def _by_verdict(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Return how many rows have each verdict; those that are not judged are left out."""
+    found = Counter(row["verdict"] for row in rows)
+    return {verdict.value: found[verdict.value] for verdict in CallerVerdict}
+
+
+def _call(row: CallRow) -> dict[str, Any]:
     return {
         "id": row.id,
         "started_at": _moment(row.started_at),
@@ -161,7 +170,7 @@ def _call(row: CallRow, *, slow: bool) -> dict[str, Any]:
         **_picked(row, "length_s", "turns", "failures", "failovers"),
         "process": row.holder,
         **_picked(row, "cost", "currency"),
-        "affected": bool(hurt or slow),
+        **_picked(row, "verdict", "why"),
     }
 
 
@@ -169,7 +178,7 @@ def _turn(row: TurnRow) -> dict[str, Any]:
     return {
         "at": _moment(row.began_at),
         "call": row.call_id,
-        **_picked(row, "turn", "v2v_s", "within_budget"),
+        **_picked(row, "turn", "v2v_s", "verdict", "why"),
         "parts": dict(row.parts),
         **_picked(row, "stt", "llm", "tts"),
     }

@@ -140,7 +140,9 @@ def call_row(call: CallState, holder: str) -> RecordRow:
         "turns": (started.turn if started else 0) + len(call.v2v_s),
         "failovers": call.counts[RungChosen],
         "failures": call.failures.total(),
-        "touched": call.touched,
+        "verdict": call.verdict,
+        "why": call.why,
+        "hurt_at": call.hurt_at,
         "cost": call.bill.total,
         "currency": call.bill.currency,
         "seen_at": call.began_at,
@@ -166,7 +168,8 @@ def turn_row(call: CallState, number: int) -> RecordRow:
         "characters": turn.characters,
         "cost": call.bill.turn_cost(number),
         "interrupted": turn.interrupted,
-        "within_budget": turn.within_budget,
+        "verdict": turn.verdict,
+        "why": turn.why,
     }
 
 
@@ -178,7 +181,10 @@ def messages(entry: Entry, call: CallState) -> Iterator[RecordRow]:
             yield _message(entry, heard.turn, "caller", heard.text, spans)
         case AgentSaid() as said:
             turn = call.turns.get(said.turn)
-            yield _message(entry, said.turn, "agent", said.text, turn.spans if turn else [])
+            spans = turn.spans if turn else []
+            if said.by:
+                spans = [{"provider": said.by, "words": len(said.text.split())}]
+            yield _message(entry, said.turn, "agent", said.text, spans)
         case _:
             pass
 

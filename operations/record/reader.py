@@ -5,12 +5,13 @@ It never erases or writes.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Select, Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from calls.verdict import CallerVerdict
 from operations.database.database import Database
 from operations.database.tables import (
     BREAKER_MOVES,
@@ -24,6 +25,7 @@ from operations.database.tables import (
 )
 
 MOST: Final = 10_000  # rows of one answer; a busy hour has fewer failures
+MAX_CALL: Final = timedelta(hours=4)  # a call that began earlier is missed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +53,9 @@ class CallRow:
     currency: str
     seen_at: datetime
     recording: str
-    touched: bool  # a rung failed it, or made it wait for a failover
+    verdict: str  # what its caller got; empty if it is not judged
+    why: str
+    hurt_at: datetime | None  # when its caller was first hurt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +75,8 @@ class TurnRow:
     characters: int
     cost: float | None
     interrupted: bool
-    within_budget: bool
+    verdict: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,6 +247,20 @@ class RecordReader:
         wanted = select(func.coalesce(func.sum(CALLS.c.cost), 0.0)).where(CALLS.c.started_at >= at)
         async with self.database.reading() as connection:
             return float((await connection.execute(wanted)).scalar_one())
+
+    async def figures_since(self, at: datetime) -> Mapping[str, int]:
+        """Return the failovers of the calls in progress since then, and how many got a verdict."""
+        lasted = (CALLS.c.state == "live") | (CALLS.c.ended_at >= at)
+        wanted = (
+            select(CALLS.c.verdict, func.count(), func.sum(CALLS.c.failovers))
+            .where(CALLS.c.started_at >= at - MAX_CALL, lasted)
+            .group_by(CALLS.c.verdict)
+        )
+        async with self.database.reading() as connection:
+            rows = (await connection.execute(wanted)).all()
+        found = {verdict: many for verdict, many, _ in rows}
+        figures = {verdict.value: found.get(verdict.value, 0) for verdict in CallerVerdict}
+        return figures | {"failovers": int(sum(failovers for *_, failovers in rows))}
 
     async def last_seen(self) -> Mapping[str, datetime]:
         """Return when each process last wrote; long-gone processes are not known."""

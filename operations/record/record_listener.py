@@ -8,7 +8,7 @@ import asyncio
 import secrets
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Final
@@ -19,11 +19,11 @@ from bot import clock
 from bot.config.settings import Settings
 from calls.entry import Emit, Entry
 from calls.events import RecordHalted, RecordResumed
-from calls.operations_events import CallsCut
+from calls.operations_events import CallCut
 from operations.database.database import Database, RefusedRowsError, StorageError
 from operations.database.upgrading import find_lag
 from operations.keep_running import keep_running
-from operations.record.fold_rules import RecordBatch, RecordFold
+from operations.record.fold_rules import RecordBatch, RecordFold, RecordRow
 from operations.record.writer import RecordWriter
 
 LOOK_S: Final = 15.0  # between two checks; after an outage each process writes again within 12 s
@@ -52,8 +52,8 @@ class CutCalls:
         """Record that the database is down: no process can give a sign of life meanwhile."""
         self._away = True
 
-    async def look(self, *, within_s: float) -> int:
-        """Check, if it is time to, and return how many were marked.
+    async def look(self, *, within_s: float) -> Sequence[RecordRow]:
+        """Check, if it is time to, and return the rows of the calls that were marked.
 
         A database that does not answer is left to the next batch.
 
@@ -62,20 +62,20 @@ class CutCalls:
         forward, until each process has given a sign of life again.
         """
         if self._clock() < self._look_at:
-            return 0
+            return ()
         self._look_at = self._clock() + LOOK_S
         if self._was_set_forward():
-            return 0
+            return ()
         try:
             async with asyncio.timeout(within_s):
                 if self._away:
                     await self._writer.reach()
                     self._away = False
-                    return 0
+                    return ()
                 return await self._writer.interrupt_cut(self._utc_now())
         except (StorageError, TimeoutError):
             self.note_away()
-            return 0  # the next batch reports it if it lasts
+            return ()  # the next batch reports it if it lasts
 
     def _was_set_forward(self) -> bool:
         before_s, self._ahead_s = self._ahead_s, self._utc_now().timestamp() - self._clock()
@@ -99,6 +99,7 @@ class RecordListener:
     Attributes:
         lost: Entries that were dropped because too many waited.
         emit: Takes events about the record itself.
+        report_cut: Takes the row of a call whose process had died.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class RecordListener:
         self._ending = asyncio.Event()
         self.lost = 0
         self.emit: Emit = lambda _: None
+        self.report_cut: Callable[[RecordRow], None] = lambda _: None
         self._lost_files = 0
         self._halted_at: float | None = None  # since when the database refuses writes
         self._cut = CutCalls(writer, utc_now=utc_now, clock=clock)
@@ -148,9 +150,10 @@ class RecordListener:
         while not self._ending.is_set():
             began_s = self._clock()
             written = await self.write()
-            if written and (cut := await self._cut.look(within_s=ANSWER_S)):
-                logger.warning("{} calls lost their process: marked as interrupted", cut)
-                self.emit(CallsCut(calls=cut))
+            for row in await self._cut.look(within_s=ANSWER_S) if written else ():
+                logger.warning("call {} lost its process: marked as interrupted", row["id"])
+                self.emit(CallCut(call_id=row["id"], verdict=row["verdict"]))
+                self.report_cut(row)
             if not (written and self._left_over):
                 took_s = self._clock() - began_s
                 await self._pause(max(MIN_S, WRITE_S - took_s) if written else AGAIN_S)

@@ -23,6 +23,7 @@ from sqlalchemy import (
     update,
 )
 
+from calls.verdict import CallerVerdict, severity_of
 from operations.database.database import Database
 from operations.database.storable import storable
 from operations.database.tables import (
@@ -46,7 +47,12 @@ ADDED: Final = (
     (FAILURES, "failures"),
     (BREAKER_MOVES, "breaker_moves"),
 )
-INTERRUPTED: Final = {"state": "interrupted", "reason": "interrupted"}
+INTERRUPTED: Final = {
+    "state": "interrupted",
+    "reason": "interrupted",
+    "verdict": CallerVerdict.LOST.value,
+    "why": "process_lost",
+}
 SUMS: Final = ("failovers", "failures", "cost")
 LATER: Final = ("outcome", "recording", "provider_call_id")  # a stored value is kept
 
@@ -87,25 +93,27 @@ class RecordWriter:
         async with self.database.reading() as connection:
             await connection.execute(select(1))
 
-    async def interrupt_cut(self, now: datetime) -> int:
-        """Mark calls whose process gives no sign of life as interrupted; return how many.
+    async def interrupt_cut(self, now: datetime) -> Sequence[RecordRow]:
+        """Mark calls whose process gives no sign of life as interrupted and lost; return them.
 
-        If several processes check at once, each counts the calls that it has marked. If a process
+        If several processes check at once, each gets the calls that it has marked. If a process
         was only slow, its next heartbeat revives its calls.
         """
         cut = (CALLS.c.state == "live") & (CALLS.c.seen_at < now - timedelta(seconds=CUT_S))
         old = RECORD_WRITERS.c.seen_at < now - timedelta(seconds=FORGOTTEN_S)
-        count = 0
+        marked: list[RecordRow] = []
         async with self.database.transaction(tries=1) as connection:
-            found = select(CALLS.c.id, CALLS.c.started_at, CALLS.c.seen_at).where(cut)
-            rows = (await connection.execute(found)).all()
+            rows = (await connection.execute(select(CALLS).where(cut))).mappings().all()
             for row in rows:
-                length_s = (row.seen_at - row.started_at).total_seconds()
-                values = INTERRUPTED | {"ended_at": row.seen_at, "length_s": length_s}
-                own = update(CALLS).where(CALLS.c.id == row.id, cut)
-                count += (await connection.execute(own.values(**values))).rowcount
+                seen_at = row["seen_at"]
+                length_s = (seen_at - row["started_at"]).total_seconds()
+                values = {**INTERRUPTED, "ended_at": seen_at, "length_s": length_s}
+                values["hurt_at"] = row["hurt_at"] or seen_at
+                own = update(CALLS).where(CALLS.c.id == row["id"], cut)
+                if (await connection.execute(own.values(**values))).rowcount:
+                    marked.append({**row, **values})
             await connection.execute(delete(RECORD_WRITERS).where(old))
-        return count
+        return marked
 
     def _begin(self, connection: Connection, number: int, now: datetime) -> bool:
         """Record the batch's number; return False if the batch is already written."""
@@ -142,6 +150,11 @@ class RecordWriter:
         own = (CALLS.c.holder == self._holder) & CALLS.c.id.in_(sorted(live))
         alive = {"seen_at": now, "ended_at": None, "length_s": None}
         alive |= {"state": "live", "reason": ""}
+        marked = CALLS.c.state == INTERRUPTED["state"]  # its next change restores the verdict
+        alive |= {
+            name: case((marked, empty), else_=CALLS.c[name])
+            for name, empty in (("verdict", ""), ("why", ""), ("hurt_at", None))
+        }
         return update(CALLS).where(own).values(alive)
 
     def _replace(
@@ -187,7 +200,9 @@ def _whole(row: RecordRow, before: RecordRow | None) -> RecordRow:
     if before is None:
         return row
     sums = {name: plus(row[name], before[name]) for name in SUMS}
-    return {**row, **sums, "touched": row["touched"] or before["touched"]}
+    worst = max(row, before, key=lambda part: severity_of(part["verdict"]))
+    hurt_at = before["hurt_at"] or row["hurt_at"]
+    return {**row, **sums, "verdict": worst["verdict"], "why": worst["why"], "hurt_at": hurt_at}
 
 
 def as_rows(table: Table, rows: Iterable[RecordRow]) -> list[RecordRow]:

@@ -26,8 +26,9 @@ HEADS: Final[Mapping[str, tuple[str, ...]]] = {
     CALLS: (
         *("key", "began", "ended", "transport", "direction", "agent", "caller", "called", "state"),
         *("reason", "outcome", "length_s", "turns", "failures", "failovers", "cost", "currency"),
+        *("verdict", "why"),
     ),
-    ALERTS: ("key", "at", "status", "severity", "stage", "provider", "kind", "turns", "message"),
+    ALERTS: ("key", "at", "status", "severity", "stage", "provider", "kind", "hurt", "message"),
 }
 
 
@@ -49,7 +50,7 @@ def call_row(call: Mapping[str, Any]) -> SheetRow:
             "" if call["length_s"] is None else round(call["length_s"], 1),
             *(call[name] for name in ("turns", "failures", "failovers")),
             "" if call["cost"] is None else round(call["cost"], 4),
-            call["currency"],
+            *(call[name] for name in ("currency", "verdict", "why")),
         ),
     )
 
@@ -67,7 +68,7 @@ def _alert_row(alert: Alert, status: str, at_s: float) -> SheetRow:
     key = f"alert {alert.key} {alert.open_s:.0f} {status}"
     rung = (alert.stage, alert.rung, alert.kind)
     title = masked(alert_text(alert).title)
-    cells = (key, moment(at_s), status, alert.severity.value, *rung, alert.turns_touched, title)
+    cells = (key, moment(at_s), status, alert.severity.value, *rung, alert.callers, title)
     return SheetRow(key=key, tab=ALERTS, at_s=at_s, cells=cells)
 
 

@@ -279,6 +279,10 @@ class Emitter:
                 for subscription in self._subscriptions:
                     subscription.put(entry)
 
+    def instead(self, stage: str, rung: str) -> str:
+        """Return what happens now in place of a rung, or without a name of a stage."""
+        return self._incidents.rungs.instead(stage, rung) if self._incidents else ""
+
     @property
     def waiting(self) -> int:
         """How many entries the slowest listener has not processed yet."""

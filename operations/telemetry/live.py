@@ -37,6 +37,7 @@ def live_json(call: CallState) -> dict[str, Any]:
         "barge_ins": call.counts[BargedIn],
         "down": list(call.down),  # stages without a usable provider
         "step": call.step,  # what the call does while a stage is down
+        "verdict": call.verdict,  # what its caller got at worst, so far
         "last": f"{last.provider}: {last.kind}" if last else "",
     }
 
@@ -62,7 +63,6 @@ class RungMinute:
     began: Counter[int] = field(default_factory=Counter[int])  # answers, by the step of their delay
     failures: int = 0
     left: int = 0  # failovers away from it
-    touched: set[str] = field(default_factory=set[str])  # calls that met one of its failures
 
 
 @dataclass(slots=True)
@@ -98,18 +98,15 @@ class RecentWork:
         self._rungs: dict[tuple[str, str], RungWindow] = {}
         self._turns: deque[tuple[float, float, str]] = deque(maxlen=MAX_TURNS)
 
-    def add(self, entry: Entry, call: CallState | None) -> None:
-        """Count one entry of a call; `None` outside calls."""
+    def add(self, entry: Entry) -> None:
+        """Count one entry."""
         match entry.event:
             case AttemptWon() as won if entry.call_id and won.stage in STAGES:
                 self._minute(won.stage, won.provider, entry).began[step_of(won.after_s)] += 1
             case AttemptFailed() as failed if failed.stage in STAGES:
                 self._fail(failed, entry)
             case RungChosen() as moved if entry.call_id:
-                minute = self._minute(moved.stage, moved.before, entry)
-                minute.left += 1
-                if call and call.touches(moved):
-                    minute.touched.add(entry.call_id)
+                self._minute(moved.stage, moved.before, entry).left += 1
             case AnswerHeard() as heard:
                 self._turns.append((seconds_of(entry.at), heard.v2v_s, entry.call_id))
             case _:
@@ -121,12 +118,6 @@ class RecentWork:
             {"stage": stage, "name": name} | _counted(window, now)
             for (stage, name), window in self._rungs.items()
         ]
-
-    def touched(self, now: float) -> dict[str, int]:
-        """Return how often calls moved to another rung, and how many calls met a failure."""
-        minutes = [item for window in self._rungs.values() for item in window.kept(now)]
-        callers = set[str]().union(*(minute.touched for minute in minutes))
-        return {"failovers": sum(minute.left for minute in minutes), "callers": len(callers)}
 
     def turns(self, now: float) -> list[tuple[float, float, str]]:
         """Return the answers within the window: moment, delay, call."""
@@ -140,7 +131,6 @@ class RecentWork:
         minute = self._minute(failed.stage, failed.provider, entry)
         if entry.call_id:
             minute.failures += 1
-            minute.touched.add(entry.call_id)
         told = {"at": entry.at, "kind": str(failed.kind), "reason": failed.reason}
         self._rungs[failed.stage, failed.provider].last_failure = told
 
@@ -152,7 +142,6 @@ def _counted(window: RungWindow, now: float) -> dict[str, Any]:
         "began": {str(step): times for step, times in began.items()},
         "failures": sum(minute.failures for minute in minutes),
         "failovers": sum(minute.left for minute in minutes),
-        "callers": len(set[str]().union(*(minute.touched for minute in minutes))),
         "last_failure": window.last_failure,
     }
 
@@ -163,7 +152,6 @@ NOTHING: Final[Mapping[str, Any]] = {
     "p95_s": None,
     "failures": 0,
     "failovers": 0,
-    "callers_touched": 0,
     "last_failure": None,
 }
 
@@ -183,7 +171,6 @@ def merge_recent(views: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         "p95_s": percentile(began, 0.95),
         "failures": sum(rung["failures"] for rung in same),
         "failovers": sum(rung["failovers"] for rung in same),
-        "callers_touched": sum(rung["callers"] for rung in same),
         "last_failure": max(last, key=lambda failure: failure["at"], default=None),
     }
 
@@ -227,7 +214,8 @@ class ConsoleSums:
 
     async def hear(self, entry: Entry) -> None:
         """Fold one entry."""
-        self.recent.add(entry, self._calls.add(entry))
+        self._calls.add(entry)
+        self.recent.add(entry)
 
     def live(self) -> list[dict[str, Any]]:
         """Return the calls in progress as JSON values, the oldest one first."""

@@ -363,7 +363,7 @@ _NAMES: Final = {
     ),
     "WARNING": (
         "CallRefused BudgetMissed PhaseRefused InputRefused DoNotCallOwed ShareLost ProcessLagged "
-        "CallsCut CampaignHeld"
+        "CallCut CampaignHeld"
     ),
     "ERROR": "CallFailed DoNotCallDropped WorkerLost CampaignPaused",
 }

@@ -9,6 +9,8 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from calls.verdict import CallerVerdict
+
 OUTCOMES: Final[tuple[str, ...]] = ("won", "failed", "dropped", "broke_off")
 """The outcomes of an attempt of a call.
 
@@ -84,6 +86,9 @@ class Meters:
                 self.unpriced.labels(name)
                 for outcome in OUTCOMES:
                     self.attempts.labels(stage, name, outcome)
+        for verdict in CallerVerdict:
+            self.calls_judged.labels(verdict)
+            self.turns_judged.labels(verdict)
         for fact in LABELLED_LATE:
             self.facts.labels(fact)
 
@@ -105,6 +110,9 @@ class Meters:
         self.calls_failed = self._counter(
             "calls_failed", "Calls that ended because of an error of our own.", "where"
         )
+        self.calls_judged = self._counter(
+            "calls_judged", "Ended calls, by what their callers got at worst.", "verdict"
+        )
         self.legs_ended = self._counter(
             "legs_ended", "Legs, by their outcome according to the carrier.", "outcome"
         )
@@ -125,6 +133,9 @@ class Meters:
             "turns_over_budget",
             "Answers later than latency.budget_s, by their longest part.",
             "most",
+        )
+        self.turns_judged = self._counter(
+            "turns_judged", "Turns, by what their callers got.", "verdict"
         )
         self.turns = self._counter(
             "turns_ended", "Answers that ended, or that the caller interrupted.", "interrupted"

@@ -29,6 +29,7 @@ from calls.events import (
     ShareLost,
     ToolCalled,
     TurnEnded,
+    TurnJudged,
     UsageMeasured,
 )
 from calls.incident import IncidentBegan, IncidentEnded
@@ -36,7 +37,7 @@ from calls.known_calls import KnownCalls
 from calls.leg_events import HandedOver, LegEnded, LineRestored
 from calls.operations_events import (
     AlertSent,
-    CallsCut,
+    CallCut,
     ClipsRendered,
     ConfigurationReloaded,
     WorkerLost,
@@ -79,7 +80,12 @@ class Count:
 RUNG: Final = ("stage", "provider")
 COUNTS: Final[Mapping[type, tuple[Count, ...]]] = {
     CallStarted: (Count("calls_started", ("transport",)),),
-    CallEnded: (Count("calls_ended", ("reason",)), Count("call_length", amount="length_s")),
+    CallEnded: (
+        Count("calls_ended", ("reason",)),
+        Count("call_length", amount="length_s"),
+        Count("calls_judged", ("verdict",)),
+    ),
+    TurnJudged: (Count("turns_judged", ("verdict",)),),
     CallRefused: (Count("calls_refused", ("transport", "reason")),),
     LegEnded: (Count("legs_ended", ("outcome",)),),
     AnswerHeard: (Count("v2v", amount="v2v_s"),),
@@ -110,7 +116,7 @@ COUNTS: Final[Mapping[type, tuple[Count, ...]]] = {
     InputRefused: (Count("refusals", ("transport", "reason")),),
     WorkerStarted: (Count("workers_started", ("cause",)),),
     WorkerLost: (Count("workers_lost"), Count("worker_calls_lost", amount="calls")),
-    CallsCut: (Count("calls_interrupted", amount="calls"),),
+    CallCut: (Count("calls_interrupted"), Count("calls_judged", ("verdict",))),
     ClipsRendered: (Count("clips", amount="clips"), Count("clips_failed", amount="failed")),
     ConfigurationReloaded: (Count("reloads", ("outcome",)),),
     AlertSent: (Count("alerts_sent", ("channel", "severity")),),

@@ -197,9 +197,10 @@ class HoldLine(FrameProcessor):
                 self._read(frame)
 
     async def cleanup(self) -> None:
-        """Stop watching; keep a message that was being left."""
+        """Stop watching; publish what was heard, and keep a message that was being left."""
         await super().cleanup()
         await self._executor.stop()
+        self._executor.voice.end()
         for action in self.decision.outage.give_up_message():
             await self._executor.do(action)
 

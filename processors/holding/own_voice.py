@@ -3,7 +3,8 @@
 This speech is not part of an answer, and the assistant's context does not contain it. There are two
 exceptions. What was said because no model could answer is remembered: it may ask the caller
 something, and the model that is available again must know what. And the rest of an answer that no
-voice could say is the answer, in the local voice, and is remembered as far as it was heard.
+voice could say is the answer, in the local voice, and is remembered as far as it was heard. Each
+word that was heard is published, with its voice.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from math import inf
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 from pipecat.frames.frames import Frame, TTSAudioRawFrame, TTSStoppedFrame
@@ -32,7 +33,13 @@ from processors.holding.line_rules import (
     SpeakFor,
     Then,
 )
-from processors.holding.utterance_rules import Chooser, FallbackText, OwnWords, Situation
+from processors.holding.utterance_rules import (
+    Chooser,
+    FallbackText,
+    OwnSentence,
+    OwnWords,
+    Situation,
+)
 from processors.turn.floor import Floor
 
 TONE_HZ: Final = 1000  # inside the telephone band, and not a dialling tone (chosen)
@@ -47,10 +54,21 @@ class ClipAudioRawFrame(TTSAudioRawFrame):
     """
 
 
+LOCAL: Final = "local"
+"""The name of the local voice."""
+
+
+class SpokenClip(NamedTuple):
+    """A text as audio."""
+
+    pcm: bytes  # 16-bit mono
+    voice: str  # its rung, or `LOCAL`
+
+
 class ClipVoice(Protocol):
     """Renders texts as audio, at the rate of the caller's line."""
 
-    async def say(self, text: str, language: str) -> bytes:
+    async def say(self, text: str, language: str) -> SpokenClip:
         """Return a clip in the current voice; without one, the local voice."""
         ...
 
@@ -85,6 +103,20 @@ class Speaker:
     def cut(self) -> None:
         """Drop speech in preparation: the caller interrupted."""
         self._cuts += 1
+
+    async def speak_clip(
+        self, clip: Awaitable[SpokenClip], *, must: bool = False
+    ) -> tuple[float | None, str]:
+        """Speak a clip as `speak` does; return its length, and its voice."""
+        voice = ""
+
+        async def sound() -> bytes:
+            nonlocal voice
+            pcm, voice = await clip
+            return pcm
+
+        length_s = await self.speak(sound(), must=must)
+        return length_s, voice
 
     async def speak(
         self, sound: Awaitable[bytes], *, must: bool = False, answer: bool = False
@@ -243,7 +275,7 @@ class Phrases:
 
 
 class OwnVoice:
-    """Speaks on the caller's line, and adds what was heard to the context.
+    """Speaks on the caller's line, and publishes what was heard.
 
     Attributes:
         speaker: Plays the audio.
@@ -292,7 +324,7 @@ class OwnVoice:
 
     @property
     def wake_at(self) -> float | None:
-        """When the next words to remember will have been heard."""
+        """When the next words will have been heard."""
         return self._unheard.wake_at
 
     def keep_rest(self, rest: str, *, must: bool) -> None:
@@ -320,12 +352,12 @@ class OwnVoice:
             return None
         if over_caller and not action.must:
             return inf
-        sound = self._voice.say(utterance.text, utterance.language)
-        length_s = await self.speaker.speak(sound, must=action.must)
+        clip = self._voice.say(utterance.text, utterance.language)
+        length_s, voice = await self.speaker.speak_clip(clip, must=action.must)
         if length_s is None:
             return inf
-        if topical and utterance.situation is Situation.LLM:
-            self._unheard.add(utterance.text, length_s)
+        kept = topical and utterance.situation is Situation.LLM
+        self._expect_heard(utterance.text, length_s, by=voice, kept=kept, must=action.must)
         self._emit_held(utterance)
         return self.line.dry_at
 
@@ -346,7 +378,7 @@ class OwnVoice:
                 sound = self._voice.say_locally(text, self.phrases.language)
                 length_s = await self.speaker.speak(sound, must=protected, answer=True)
                 if length_s is not None:
-                    self._unheard.add(text, length_s, must=protected)
+                    self._expect_heard(text, length_s, by=LOCAL, kept=True, must=protected)
                     report(self.line.dry_at)
 
     async def sound_tone(self) -> float:
@@ -359,22 +391,33 @@ class OwnVoice:
         return self.line.dry_at
 
     def stop(self) -> None:
-        """Stop interruptible speech, and remember the part of it that was heard."""
+        """Stop interruptible speech, and publish the part of it that was heard."""
         self.speaker.cut()
         self._rest = deque((rest for rest in self._rest if rest[1]), maxlen=self._rest.maxlen)
-        for words in self._unheard.cut(self.clock()):
-            self._remember(words)
+        for sentence in self._unheard.cut(self.clock()):
+            self._publish(sentence)
+
+    def end(self) -> None:
+        """Publish what was heard: the line ends."""
+        now = self.clock()
+        for sentence in (*self._unheard.heard(now), *self._unheard.cut(now, whole=True)):
+            self._publish(sentence)
 
     def note_heard(self, now: float) -> None:
-        """Remember what was heard to its end."""
-        for words in self._unheard.heard(now):
-            self._remember(words)
+        """Publish what was heard to its end."""
+        for sentence in self._unheard.heard(now):
+            self._publish(sentence)
 
     def _emit_held(self, utterance: FallbackText) -> None:
         stopped_at = self.floor.stopped_at
         after_s = 0.0 if stopped_at is None else self.clock() - stopped_at
         self.emit(HeldTheLine(turn=self._turn.number, utterance=utterance.name, after_s=after_s))
 
-    def _remember(self, words: str) -> None:
-        self._add_to_context(words)
-        self.emit(AgentSaid(turn=self._turn.number, text=words))
+    def _expect_heard(self, text: str, length_s: float, *, by: str, kept: bool, must: bool) -> None:
+        turn = self._turn.number
+        self._unheard.add(OwnSentence(text=text, by=by, turn=turn, kept=kept, must=must), length_s)
+
+    def _publish(self, sentence: OwnSentence) -> None:
+        if sentence.kept:
+            self._add_to_context(sentence.text)
+        self.emit(AgentSaid(turn=sentence.turn, text=sentence.text, by=sentence.by))

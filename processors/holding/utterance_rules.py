@@ -14,53 +14,70 @@ from calls.line import CallerLine
 from fallbacks.word_times import UNIT
 
 
-@dataclass(frozen=True, slots=True)
-class _OwnSentence:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnSentence:
+    """Words that the call says itself.
+
+    Attributes:
+        by: The voice.
+        turn: In which they were said.
+        kept: They become part of the conversation.
+        must: The caller cannot cut them short.
+        begin_s: Their position on the line.
+        end_s: The end of it.
+    """
+
     text: str
-    begin_s: float  # positions on the line
-    end_s: float
-    must: bool  # the caller cannot cut it short
+    by: str = ""
+    turn: int = 0
+    kept: bool = False
+    must: bool = False
+    begin_s: float = 0.0
+    end_s: float = 0.0
 
 
 class OwnWords:
-    """Returns our own words to remember, once the line has played them."""
+    """Returns our own words, once the line has played them."""
 
     def __init__(self, line: CallerLine) -> None:
         self._line = line
-        self._waiting: deque[_OwnSentence] = deque()
+        self._waiting: deque[OwnSentence] = deque()
 
     @property
     def wake_at(self) -> float | None:
         """When the next of them will have been heard, or `None`."""
         return self._line.heard_at(self._waiting[0].end_s) if self._waiting else None
 
-    def add(self, text: str, length_s: float, *, must: bool = False) -> None:
+    def add(self, sentence: OwnSentence, length_s: float) -> None:
         """Add words that were just put on the line, and their length."""
         end_s = self._line.end_s
-        self._waiting.append(_OwnSentence(text, end_s - length_s, end_s, must))
+        self._waiting.append(replace(sentence, begin_s=end_s - length_s, end_s=end_s))
 
-    def heard(self, now: float) -> list[str]:
+    def heard(self, now: float) -> list[OwnSentence]:
         """Return what has been heard to its end since the last call."""
-        found: list[str] = []
+        found: list[OwnSentence] = []
         while (at := self.wake_at) is not None and at <= now:
-            found.append(self._waiting.popleft().text)
+            found.append(self._waiting.popleft())
         return found
 
-    def cut(self, now: float) -> list[str]:
+    def cut(self, now: float, *, whole: bool = False) -> list[OwnSentence]:
         """Return the heard part of what the caller cut short, in whole words.
 
         Mandatory speech keeps waiting: the line plays it, and sooner if the rest was dropped.
+
+        Args:
+            now: Monotonic, in seconds.
+            whole: The line ends: nothing keeps waiting.
         """
         heard_s, end_s = self._line.heard_s(now), self._line.end_s
-        found = [_beginning(entry, heard_s) for entry in self._waiting if not entry.must]
-        kept = [
-            replace(entry, end_s=min(entry.end_s, end_s)) for entry in self._waiting if entry.must
-        ]
-        self._waiting = deque(kept)
-        return [item for item in found if item]
+        cut = [entry for entry in self._waiting if whole or not entry.must]
+        kept = [entry for entry in self._waiting if not whole and entry.must]
+        self._waiting = deque(replace(entry, end_s=min(entry.end_s, end_s)) for entry in kept)
+        found = [replace(entry, text=_beginning(entry, heard_s)) for entry in cut]
+        return [entry for entry in found if entry.text]
 
 
-def _beginning(sentence: _OwnSentence, heard_s: float) -> str:
+def _beginning(sentence: OwnSentence, heard_s: float) -> str:
     words = [unit.end() for unit in UNIT.finditer(sentence.text)]
     length_s = max(sentence.end_s - sentence.begin_s, 0.001)
     share = min(1.0, max(0.0, (heard_s - sentence.begin_s) / length_s))

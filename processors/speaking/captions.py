@@ -12,6 +12,7 @@ from pipecat.frames.frames import (
 from pipecat.observers.base_observer import BaseObserver, FramePushed
 from pipecat.processors.frame_processor import FrameDirection
 
+from calls.events import AgentSaid, Event
 from processors.speaking.speech_queue import RUNG
 
 
@@ -31,6 +32,7 @@ class Captions(BaseObserver):
         self._output = output
         self._spoken = ""
         self._voices: list[dict[str, str]] = []
+        self._kept = True  # what is spoken becomes part of the conversation
 
     async def on_push_frame(self, data: FramePushed) -> None:
         """Show the words in a frame."""
@@ -38,6 +40,9 @@ class Captions(BaseObserver):
             return
         match data.frame:
             case TTSTextFrame() as frame if data.source.name == self._output:
+                if frame.append_to_context is not self._kept:
+                    self._close()
+                    self._kept = frame.append_to_context
                 self._hear(frame)
                 self._said("agent", self._spoken, final=False)
             case InterimTranscriptionFrame() as frame if data.first_push:
@@ -45,10 +50,21 @@ class Captions(BaseObserver):
             case TranscriptionFrame() as frame if data.first_push:
                 self._said("caller", frame.text, final=True)
             case LLMContextAssistantTurnFrame() as frame if data.first_push:
-                self._said("agent", frame.text, final=True)
-                self._spoken, self._voices = "", []
+                if self._kept:
+                    self._spoken = frame.text
+                self._close()
             case _:
                 pass
+
+    def notice(self, event: Event) -> None:
+        """Show what the call says itself: a filler, a clip, the outage menu, a goodbye."""
+        if isinstance(event, AgentSaid) and event.by:
+            voices = [{"provider": event.by, "words": event.text}]
+            self._show(_caption("agent", event.text, final=True) | {"voices": voices})
+
+    def _close(self) -> None:
+        self._said("agent", self._spoken, final=True)
+        self._spoken, self._voices = "", []
 
     def _hear(self, frame: TTSTextFrame) -> None:
         spaced = frame.includes_inter_frame_spaces
@@ -63,10 +79,14 @@ class Captions(BaseObserver):
     def _said(self, who: str, text: str, *, final: bool) -> None:
         if not text.strip():
             return
-        said: dict[str, Any] = {"type": "said", "who": who, "text": text.strip(), "final": final}
+        said = _caption(who, text, final=final)
         if who == "agent" and len(self._voices) > 1:
             said["voices"] = [dict(voice) for voice in self._voices]
         self._show(said)
+
+
+def _caption(who: str, text: str, *, final: bool) -> dict[str, Any]:
+    return {"type": "said", "who": who, "text": text.strip(), "final": final}
 
 
 def joined(before: str, more: str, *, spaced: bool = False) -> str:

@@ -177,10 +177,10 @@ class WaitingLine(FrameProcessor):
         if text is None:
             return False
         language = chosen.language if chosen else DEFAULT_LANGUAGE  # the text's, not the caller's
-        sound = self._voice.say(text, language)
-        if await self._speaker.speak(sound, must=must) is not None:
+        length_s, voice = await self._speaker.speak_clip(self._voice.say(text, language), must=must)
+        if length_s is not None:
             self._remember(text)
-            self._emit(AgentSaid(turn=self._turn.number, text=text))
+            self._emit(AgentSaid(turn=self._turn.number, text=text, by=voice))
         return True
 
     async def play(self, pcm: bytes) -> None:

@@ -6,7 +6,18 @@ import pytest
 
 from calls.operations_events import AlertClosed
 from fallbacks.failure import Severity
-from operations.notify.alert import RECOVERED, Alert, closed, step_up, worse
+from operations.notify.alert import (
+    HURT_S,
+    RECOVERED,
+    Alert,
+    AlertRules,
+    Census,
+    closed,
+    many_hurt,
+    step_up,
+    with_callers,
+    worse,
+)
 
 OPEN = Alert(
     key="llm/openai/auth",
@@ -73,9 +84,36 @@ def test_a_whole_stage_is_down_if_the_alert_names_no_single_rung(
     assert replace(OPEN, stage=stage, rung=rung).whole_stage is whole
 
 
-def test_each_process_counts_its_own_turns() -> None:
-    assert OPEN.turns_touched == 0
-    assert replace(OPEN, turns={"worker 1": 2, "worker 2": 5}).turns_touched == 7
+def test_an_alert_counts_the_callers_who_were_hurt_while_it_was_open() -> None:
+    census = Census(hurt_s=[80.0, 90.0, 100.0, 150.0, 300.0])
+    lasting = replace(OPEN, began_s=40.0, open_s=100.0)
+
+    assert with_callers(lasting, census).callers == 4  # one began shortly before the report
+    assert with_callers(replace(lasting, ended_s=200.0), census).callers == 3
+
+
+@pytest.mark.parametrize(
+    ("hurt", "calls", "alarms"),
+    [
+        (0, 100, False),
+        (1, 2, False),  # one unlucky caller is no outage
+        (2, 2, True),
+        (2, 100, True),
+        (2, 101, False),
+        (20, 1000, True),
+        (19, 1000, False),
+        (3, 0, True),  # not counted
+    ],
+)
+def test_many_hurt_callers_are_an_incident_of_their_own(
+    hurt: int, calls: int, *, alarms: bool
+) -> None:
+    census = Census(hurt_s=[100.0, *[1000.0] * hurt], calls=calls)
+
+    found = many_hurt(census, AlertRules(), 1000.0 + HURT_S)
+
+    assert bool(found) is alarms
+    assert many_hurt(census, AlertRules(), 1001.0 + HURT_S) is None
 
 
 @pytest.mark.parametrize(
@@ -84,11 +122,11 @@ def test_each_process_counts_its_own_turns() -> None:
         replace(OPEN, kind="quota"),
         replace(OPEN, reason="answered 402"),
         replace(OPEN, then="nobody answers instead"),
-        replace(OPEN, turns={"worker 1": 1}),
+        replace(OPEN, callers=1),
         replace(OPEN, beside=("tts",)),
         replace(OPEN, seen_by="ann"),
     ],
-    ids=["what", "why", "what then", "whom it touches", "what else", "who knows"],
+    ids=["what", "why", "what then", "whom it hurts", "what else", "who knows"],
 )
 def test_every_field_of_a_message_changes_its_digest(other: Alert) -> None:
     assert other.words != OPEN.words

@@ -10,8 +10,17 @@ from hypothesis import strategies as st
 
 from calls.incident import WEIGHT, IncidentBegan, IncidentEnded, IncidentGrew
 from fallbacks.failure import Severity
-from operations.notify.alert import Alert, AlertEvent, AlertRules, IncidentLasted, TellAlert
-from operations.notify.alerting_rules import Alerting, Bell, begun
+from operations.notify.alert import (
+    HURT_S,
+    Alert,
+    AlertEvent,
+    AlertRules,
+    Census,
+    IncidentLasted,
+    IncidentLeft,
+    TellAlert,
+)
+from operations.notify.alerting_rules import Alerting, Bell, begun, count_callers
 
 RULES = AlertRules()
 BEGAN = IncidentBegan(
@@ -24,6 +33,7 @@ BEGAN = IncidentBegan(
 )
 ENDED = IncidentEnded(stage="tts", rung="cartesia", kind="auth", lasted_s=60.0, failures=3)
 LASTED = IncidentLasted(stage="tts", rung="cartesia")
+LEFT = IncidentLeft(stage="tts", rung="cartesia")
 
 
 def grew(severity: Severity, failures: int = 5) -> IncidentGrew:
@@ -94,16 +104,69 @@ def test_a_single_glitch_is_recorded_and_never_sent() -> None:
     assert only(alerting).severity is Severity.LOW
 
 
-def test_the_end_says_how_long_it_took_and_how_many_turns_it_touched() -> None:
+def test_the_end_says_how_long_it_took_and_how_many_callers_it_hurt() -> None:
     alerting = Alerting(RULES)
-    alerting.handle(BEGAN, 100.0, by="one", turns=1)
+    alerting.handle(BEGAN, 100.0, by="one")
     alerting.tick(105.0)
-    alerting.handle(LASTED, 130.0, by="two", turns=4)
+    count_callers(alerting, Census(hurt_s=[110.0, 120.0, 130.0], calls=1000), 150.0)
 
-    (told,) = alerting.handle(ENDED, 160.0, by="one", turns=3)
+    (told,) = alerting.handle(ENDED, 160.0, by="one")
 
     assert told.loud
-    assert (told.alert.lasted_s, told.alert.turns_touched, told.alert.how) == (60.0, 7, "recovered")
+    assert (told.alert.lasted_s, told.alert.callers, told.alert.how) == (60.0, 3, "recovered")
+
+
+def test_many_hurt_callers_are_told_beside_the_cause_until_they_are_few() -> None:
+    alerting = Alerting(RULES)
+    many = Census(hurt_s=[100.0, 101.0], calls=50)
+    count_callers(alerting, many, 110.0)
+    (told,) = count_callers(alerting, many, 116.0)
+    (over,) = count_callers(alerting, Census(hurt_s=[100.0, 101.0], calls=0), 102.0 + HURT_S)
+
+    assert (told.alert.stage, told.alert.severity) == ("callers", Severity.HIGH)
+    assert told.alert.reason == "2 of 50 callers within 5 minutes"
+    assert (over.alert.how, over.alert.lasted_s) == ("recovered", 292.0)
+
+
+def test_an_alert_that_returned_says_since_when_it_is_open_now() -> None:
+    alerting = Alerting(RULES)
+    alerting.handle(BEGAN, 100.0)
+    alerting.handle(ENDED, 160.0)
+    alerting.handle(BEGAN, 600.0)
+    alerting.handle(replace(ENDED, lasted_s=30.0), 630.0)
+
+    assert (only(alerting).began_s, only(alerting).open_s) == (100.0, 600.0)
+    assert only(alerting).lasted_s == 30.0
+
+
+def test_an_alert_ends_when_each_process_that_reported_it_was_replaced() -> None:
+    alerting = Alerting(RULES)
+    alerting.handle(BEGAN, 100.0, by="one")
+    alerting.handle(LASTED, 101.0, by="two")
+    alerting.handle(LEFT, 110.0, by="one")
+    alerting.handle(LEFT, 111.0, by="three")  # it never reported it
+
+    assert only(alerting).ended_s is None
+    alerting.handle(LEFT, 112.0, by="two")
+    assert (only(alerting).ended_s, only(alerting).how) == (112.0, "replaced")
+
+
+@pytest.mark.parametrize("mended", [True, False])
+def test_replaced_processes_are_told_as_the_end_only_if_their_successors_find_nothing(
+    *, mended: bool
+) -> None:
+    alerting = Alerting(RULES)
+    alerting.handle(BEGAN, 100.0, by="one")
+    alerting.tick(105.0)
+    alerting.handle(LEFT, 110.0, by="one")
+    if not mended:
+        alerting.handle(replace(BEGAN, kind="unknown", severity=Severity.MEDIUM), 112.0, by="two")
+    told = [*alerting.tick(139.0), *alerting.tick(141.0)]
+
+    assert [action.alert.how for action in told] == (["replaced"] if mended else [])
+    assert only(alerting).kind == "auth"
+    if not mended:  # it is the same outage
+        assert (only(alerting).open_s, only(alerting).severity) == (100.0, Severity.HIGH)
 
 
 def test_growth_edits_the_message_now_and_then_without_a_ring() -> None:
@@ -111,12 +174,12 @@ def test_growth_edits_the_message_now_and_then_without_a_ring() -> None:
     alerting.handle(BEGAN, 100.0)
     alerting.tick(105.0)
 
-    early = alerting.handle(LASTED, 120.0, by="one", turns=5)
+    early = count_callers(alerting, Census(hurt_s=[110.0] * 5, calls=1000), 120.0)
     (later,) = alerting.tick(165.0)
 
     assert early == ()
     assert not later.loud
-    assert later.alert.turns_touched == 5
+    assert later.alert.callers == 5
 
 
 def test_a_worse_incident_rings_again() -> None:
@@ -205,11 +268,10 @@ def test_the_first_process_that_reports_the_end_ends_it() -> None:
     alerting.tick(106.0)
 
     (told,) = alerting.handle(ENDED, 160.0, by="one")
-    late = alerting.handle(ENDED, 160.2, by="two", turns=2)
+    late = alerting.handle(ENDED, 160.2, by="two")
 
     assert told.alert.ended_s == 160.0
     assert late == ()
-    assert only(alerting).turns_touched == 2
 
 
 @pytest.mark.parametrize(
@@ -232,7 +294,7 @@ def test_an_incident_that_ended_for_silence_is_told_again_when_its_reporter_retu
     alerting.tick(105.0)
     (over,) = alerting.tick(86_500.0)  # the clock was put forward, or the reporter could not write
 
-    (again,) = alerting.handle(LASTED, 86_501.0, by="one", turns=3)
+    (again,) = alerting.handle(LASTED, 86_501.0, by="one")
 
     assert over.alert.how == "unheard"
     assert (again.loud, again.alert.key, again.alert.ended_s) == (True, over.alert.key, None)
@@ -279,7 +341,9 @@ def test_the_end_is_told_even_if_it_returned_in_the_night_as_a_glitch() -> None:
     alerting.handle(replace(BEGAN, severity=Severity.MEDIUM), 100.0)
     (told,) = alerting.tick(105.0)
     alerting.handle(ENDED, 200.0)
-    (counted,) = alerting.handle(replace(BEGAN, severity=Severity.LOW), 300.0, by="w1", turns=2)
+    (counted,) = alerting.handle(
+        replace(BEGAN, severity=Severity.LOW, reason="answered 402"), 300.0, by="w1"
+    )
     alerting.handle(ENDED, 310.0)
 
     assert alerting.tick(2999.0) == ()

@@ -188,6 +188,8 @@ def test_a_template_may_use_every_field_of_a_calls_result() -> None:
         "result": "wants_a_visit",
         "notes": "Has a dog.",
         "made_by": "model",
+        "verdict": "",
+        "why": "",
         "account": "Wants an appointment.\n"
         "Outcome: wants a visit\n"
         "Call back: 2026-03-02T09:00:00+00:00 tomorrow at nine\n"

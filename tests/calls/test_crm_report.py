@@ -1,6 +1,7 @@
 """A call's result for an owner's CRM."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -16,7 +17,7 @@ from calls.events import (
 )
 from calls.state import CallState
 from operations.crm.customer import CrmReport
-from operations.crm.report_rules import report_of
+from operations.crm.report_rules import report_of, report_of_cut
 
 STARTED = CallStarted(
     transport="twilio", agent="desk", caller="+15550101", called="+15550100", call_ref="CA1"
@@ -148,3 +149,52 @@ def test_a_withheld_number_is_reported_as_none(caller: str) -> None:
     report = reported(replace(STARTED, caller=caller), ENDED)
 
     assert (report.number, report.our_number) == ("", "+15550100")
+
+
+UNHEARD = "It is not known what the caller said: a failure kept us from answering."
+
+
+@pytest.mark.parametrize(
+    ("events", "status", "summary"),
+    [
+        ([replace(ENDED, verdict="served")], "completed", NOTHING_SAID),
+        ([replace(ENDED, verdict="degraded", why="late")], "completed", NOTHING_SAID),
+        ([replace(ENDED, verdict="hurt", why="clip")], "failed", UNHEARD),
+        ([replace(ENDED, verdict="lost", why="shutdown")], "failed", UNHEARD),
+        (
+            [heard("My invoice."), TurnDecided(turn=1, at_s=2.0), replace(ENDED, verdict="hurt")],
+            "completed",
+            "The caller said: My invoice.",
+        ),
+    ],
+)
+def test_a_caller_whom_we_did_not_answer_is_not_reported_as_one_who_said_nothing(
+    events: list[Event], status: str, summary: str
+) -> None:
+    report = reported(STARTED, *events)
+
+    assert (report.status, report.summary) == (status, summary)
+    assert ("Served: no" in report.account) is (report.verdict in ("hurt", "lost"))
+
+
+@pytest.mark.parametrize(
+    ("direction", "number"), [("inbound", "+15550101"), ("outbound", "+15550100")]
+)
+def test_a_call_whose_process_died_is_reported_from_its_row(direction: str, number: str) -> None:
+    row = {
+        "id": "c1",
+        "direction": direction,
+        "agent": "desk",
+        "reason": "interrupted",
+        "caller": "+15550101",
+        "called": "+15550100",
+        "length_s": 9.0004,
+        "turns": 2,
+        "ended_at": datetime(2026, 3, 1, tzinfo=UTC),
+        "verdict": "lost",
+        "why": "process_lost",
+    }
+    report = report_of_cut(row)
+
+    assert (report.key, report.number, report.status) == ("call-c1", number, "failed")
+    assert (report.verdict, report.summary, report.length_s) == ("lost", UNHEARD, 9.0)

@@ -76,7 +76,21 @@ def test_a_breaker_closed_by_another_process_ends_the_incident_here_at_once() ->
 
 
 def test_another_processes_suspicion_begins_no_incident_here() -> None:
-    assert told_by(followed("open", suspect=True), followed("closed")) == []
+    assert told_by(followed("closed", suspect=True), followed("closed")) == []
+
+
+def test_a_breaker_opened_by_another_process_is_an_incident_here_too() -> None:
+    began, ended = told_by(followed("open", suspect=True), followed("closed"))
+
+    assert (began.rung, began.kind, began.severity) == ("openai", "unknown", Severity.MEDIUM)
+    assert (ended.rung, ended.failures) == ("openai", 0)
+
+
+def test_all_breakers_of_a_stage_opened_by_other_processes_are_an_outage_here_too() -> None:
+    told = told_by(*(followed("open", rung=name) for name in LADDERS["llm"]))
+
+    assert [fact.rung for fact in told] == [*LADDERS["llm"], ""]
+    assert told[-1].severity is Severity.CRITICAL
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calls.line import CallerLine
-from processors.holding.utterance_rules import OwnWords
+from processors.holding.utterance_rules import OwnSentence, OwnWords
 
 
 def line_with(length_s: float, now: float = 10.0, *, must: bool = False) -> CallerLine:
@@ -92,13 +92,13 @@ def test_our_own_words_are_remembered_when_the_line_has_played_them() -> None:
     line = line_with(1.0)
     words = OwnWords(line)
     line.add(2.0, 10.0)
-    words.add("We open at nine.", 2.0)
+    words.add(OwnSentence(text="We open at nine."), 2.0)
 
     assert words.wake_at == 13.0
     assert words.heard(12.9) == []
     line.played(0.2, 10.7)  # half a second behind
     assert words.heard(13.1) == []
-    assert words.heard(13.5) == ["We open at nine."]
+    assert [heard.text for heard in words.heard(13.5)] == ["We open at nine."]
     assert words.wake_at is None
 
 
@@ -109,10 +109,10 @@ def test_the_beginning_of_our_interrupted_words_is_remembered(text: str, heard: 
     line = line_with(1.0)
     words = OwnWords(line)
     line.add(1.0, 10.0)
-    words.add(text, 1.0)
+    words.add(OwnSentence(text=text), 1.0)
     line.flush(11.6)
 
-    assert words.cut(11.6) == [heard]
+    assert [sentence.text for sentence in words.cut(11.6)] == [heard]
     assert words.cut(11.6) == []
 
 
@@ -120,13 +120,13 @@ def test_protected_words_are_remembered_when_they_have_been_heard() -> None:
     line = line_with(1.0)
     words = OwnWords(line)
     line.add(2.0, 10.0, must=True)
-    words.add("This call is recorded.", 2.0, must=True)
+    words.add(OwnSentence(text="This call is recorded.", must=True), 2.0)
     line.flush(10.4)
 
     assert words.cut(10.4) == []
     assert words.wake_at == pytest.approx(12.4)  # it begins at once
     assert words.heard(12.3) == []
-    assert words.heard(12.5) == ["This call is recorded."]
+    assert [heard.text for heard in words.heard(12.5)] == ["This call is recorded."]
 
 
 def test_sound_left_at_a_stall_is_left_afterwards() -> None:

@@ -22,6 +22,7 @@ from calls.events import (
     TurnCosted,
     TurnDecided,
     TurnEnded,
+    TurnJudged,
     TurnParts,
     UsageMeasured,
 )
@@ -133,7 +134,7 @@ def test_a_turn_has_its_providers_and_durations() -> None:
     assert (turn["stt"], turn["llm"], turn["tts"]) == ("deepgram", "openai", "cartesia")
     assert (turn["prompt_tokens"], turn["completion_tokens"], turn["characters"]) == (40, 8, 30)
     assert (turn["cost"], turn["v2v_s"], turn["parts"]["llm_s"]) == (0.75, 0.7, 0.3)
-    assert (turn["interrupted"], turn["within_budget"]) == (True, True)
+    assert turn["interrupted"] is True
     assert (only(batch.calls)["turns"], only(batch.calls)["cost"]) == (1, 0.75)
 
 
@@ -220,21 +221,19 @@ def test_a_failover_is_counted() -> None:
     assert only(told(fold(), STARTED, MOVED).calls)["failovers"] == 1
 
 
-@pytest.mark.parametrize(
-    ("touched", "facts"),
-    [
-        ("yes", [FAILED]),
-        ("yes", [ASKED, MOVED]),  # it waited until another provider answered
-        ("no", [MOVED]),  # the rung was suspect, and was not asked
-        ("no", [ASKED, SERVED, ASKED_ANOTHER, MOVED]),  # it was asked for another sentence
-        ("no", [ASKED, SERVED]),
-    ],
-    ids=["failed", "waited", "passed by", "served before", "served"],
-)
-def test_a_turn_that_met_a_failure_or_waited_is_affected(touched: str, facts: list[Any]) -> None:
-    row = only(told(fold(), STARTED, *facts).calls)
+def test_a_verdict_is_in_the_row_of_its_turn_and_the_worst_one_in_the_row_of_its_call() -> None:
+    hurt = TurnJudged(turn=1, verdict="hurt", why="menu")
+    fine = TurnJudged(turn=2, verdict="served")
+    folded = fold()
+    batch = told(folded, STARTED, TurnDecided(turn=1, at_s=1.0), hurt, fine)
+    over = told(folded, replace(ENDED, verdict="lost", why="shutdown"))
 
-    assert row["touched"] is (touched == "yes")
+    assert [(row["turn"], row["verdict"]) for row in batch.turns] == [(1, "hurt"), (2, "served")]
+    row = only(batch.calls)
+    assert (row["verdict"], row["why"]) == ("hurt", "menu")
+    assert row["hurt_at"] == batch.turns[0]["began_at"]
+    last = only(over.calls)
+    assert (last["verdict"], last["why"], last["hurt_at"]) == ("lost", "shutdown", row["hurt_at"])
 
 
 def test_a_carriers_callback_finds_its_call_wherever_it_was_told() -> None:

@@ -33,7 +33,7 @@ STARTED = CallStarted(transport="twilio", agent="desk", caller="+15550101", call
 DIALLED = CallStarted(
     transport="twilio", agent="desk", caller="+15550100", called="+15550199", direction="outbound"
 )
-ENDED = CallEnded(reason="caller_hung_up", length_s=12.5)
+ENDED = CallEnded(reason="caller_hung_up", length_s=12.5, verdict="served")
 USED = UsageMeasured(turn=1, stage="tts", provider="cartesia", model="m", cost=0.25)
 FAILED = AttemptFailed(
     stage="tts",
@@ -103,7 +103,12 @@ def told(*entries: Entry) -> RecordBatch:
                 "kind": "CallEnded",
                 "stage": "",
                 "provider": "",
-                "data": {"reason": "caller_hung_up", "length_s": 12.5},
+                "data": {
+                    "reason": "caller_hung_up",
+                    "length_s": 12.5,
+                    "verdict": "served",
+                    "why": "",
+                },
             },
         ),
     ],

@@ -7,13 +7,13 @@ import pytest
 from calls.events import (
     AgentSaid,
     AnswerHeard,
-    BudgetMissed,
     Event,
     FirstSpeech,
     FirstToken,
     TranscriptFinal,
     TurnDecided,
     TurnEnded,
+    TurnJudged,
     TurnParts,
     UsageMeasured,
 )
@@ -26,7 +26,6 @@ PARTS = TurnParts(
     vad_s=0.2, transcript_s=0.1, decision_s=0.0, llm_s=0.3, tts_s=0.1, transport_s=0.0
 )
 HEARD = AnswerHeard(turn=2, at_s=3.0, v2v_s=0.7, parts=PARTS)
-MISSED = BudgetMissed(turn=2, v2v_s=0.7, budget_s=0.5, most="llm")
 EMPTY: dict[str, Any] = {
     "call_id": "c1",
     "turn": 2,
@@ -41,7 +40,8 @@ EMPTY: dict[str, Any] = {
     "characters": 0,
     "cost": 0.0,
     "interrupted": False,
-    "within_budget": False,
+    "verdict": "",
+    "why": "",
 }
 TIMES = {
     "vad_s": 0.2,
@@ -92,8 +92,8 @@ def span(provider: str, words: int) -> dict[str, Any]:
     ("events", "row"),
     [
         ((), {}),
-        ((HEARD,), {"v2v_s": 0.7, "parts": TIMES, "within_budget": True}),
-        ((HEARD, MISSED), {"v2v_s": 0.7, "parts": TIMES, "within_budget": False}),
+        ((HEARD,), {"v2v_s": 0.7, "parts": TIMES}),
+        ((TurnJudged(turn=2, verdict="hurt", why="clip"),), {"verdict": "hurt", "why": "clip"}),
         ((TurnEnded(turn=2, at_s=5.0, interrupted=True),), {"interrupted": True}),
         ((TurnEnded(turn=2, at_s=5.0, interrupted=False),), {}),
         (

@@ -32,7 +32,6 @@ def lately(**said: Any) -> dict[str, Any]:
         "p95_s": 0.34,
         "failures": 0,
         "failovers": 0,
-        "callers_touched": 0,
         "last_failure": None,
         **said,
     }
@@ -107,7 +106,7 @@ def alert(**said: Any) -> dict[str, Any]:
         "resolved_at": None,
         "resolved_how": "",
         "lasted_s": None,
-        "turns_touched": 7,
+        "callers_hurt": 7,
         "escalated": False,
         "seen_by": "",
         **said,
@@ -142,13 +141,14 @@ def healthy(it: StandIn) -> None:
 def outage(it: StandIn) -> None:
     """The preferred voice is gone for two minutes; the other one speaks."""
     failure = {"at": now().isoformat(), "kind": "network", "reason": "the connection was reset"}
-    lost = lately(failures=9, failovers=5, callers_touched=5, last_failure=failure)
+    lost = lately(failures=9, failovers=5, last_failure=failure)
     open_voice = {"state": "open", "usable": False, "half_opens_in_s": 12.4, "recent": lost}
     moved = {
         "providers": {"stt": "deepgram", "llm": "openai", "tts": "elevenlabs"},
         "failures": 1,
         "failovers": 1,
         "last": "cartesia: network",
+        "verdict": "degraded",
     }
     healthy(it)
     it.providers = rungs(cartesia=open_voice, elevenlabs={"recent": lately(answers=31, p50_s=0.28)})
@@ -156,7 +156,7 @@ def outage(it: StandIn) -> None:
     it.calls |= {
         "live": [live_call(index, **moved) for index in range(5)],
         "turns": answers(slow_s=0.8),
-        "touched": {"failovers": 5, "callers": 5},
+        "lately": {"served": 20, "degraded": 5, "hurt": 2, "lost": 0, "failovers": 5},
     }
     it.show_calls(it.calls["live"])
     told = {"call_id": "call1", "at": now().isoformat(), "stage": "tts"}

@@ -61,7 +61,7 @@ class StandIn:
             "live": [],
             "recent": [],
             "turns": [],
-            "touched": {"failovers": 0, "callers": 0},
+            "lately": {"served": 0, "degraded": 0, "hurt": 0, "lost": 0, "failovers": 0},
             "today": {"since": "2026-01-01T00:00:00+00:00", "cost": 0.0, "currency": "USD"},
             "problem": "",
         }

@@ -11,7 +11,17 @@ from playwright.async_api import Page, expect
 
 from tests.e2e.browser import Watch
 from tests.e2e.conftest import Served
-from tests.e2e.console_scenes import alert, healthy, lately, live_call, now, outage, picture, rungs
+from tests.e2e.console_scenes import (
+    alert,
+    answers,
+    healthy,
+    lately,
+    live_call,
+    now,
+    outage,
+    picture,
+    rungs,
+)
 from tests.e2e.test_pages import ANSWER, MOVED, STOPPED
 from tests.e2e.test_schemes import HARD_TO_READ
 
@@ -61,6 +71,12 @@ ON_TOP: Final = """() => {
     const { left } = line.getBoundingClientRect();
     return document.elementFromPoint(left + 1, top + height / 2).tagName;
 }"""  # what is seen where the line of the budget crosses the words of a failover
+HEADLINES: Final = """() => {
+    window.headlines = [];
+    const line = document.querySelector(".headline");
+    const note = () => window.headlines.push(line.textContent);
+    new MutationObserver(note).observe(line, { childList: true });
+}"""  # what the first line says from now on
 OUTSIDE: Final = """() => {
     const picture = document.createElement("img");
     picture.src = "http://127.0.0.1:9/x.png";
@@ -109,15 +125,13 @@ async def test_an_outage_is_named_in_the_first_lines(
     await expect(page.locator(".headline")).to_have_text("cartesia: unavailable")
     trouble = page.locator(".troubles li").first
     await expect(trouble).to_contain_text("HIGH: TTS cartesia: network")
-    await expect(trouble).to_contain_text("(2 min) · 5 callers, 7 turns affected")
+    await expect(trouble).to_contain_text("(2 min) · 7 callers got no answer")
     await expect(trouble).to_contain_text("Instead: elevenlabs")
     await expect(page.locator("#calls td.served").first).to_have_text(
         "deepgram, openai, elevenlabs"
     )
     await expect(page.locator("[data-rung=elevenlabs] .serves")).to_have_text("5 calls")
-    await expect(page.locator("[data-rung=cartesia] .speed")).to_contain_text(
-        "9 failed, 5 callers affected"
-    )
+    await expect(page.locator("[data-rung=cartesia] .speed")).to_contain_text("9 failed")
     await expect(page.locator(".happenings li")).to_have_count(3)
     await expect(page.locator("#latency canvas")).to_have_count(1)
     await expect(page.locator(".figures")).to_contain_text("of 100 turns")
@@ -419,8 +433,32 @@ async def test_a_lost_server_is_reported(page: Page, served: Served) -> None:
     await page.route("**/api/**", lambda route: route.abort())
     served.stand_in.end_feed()
 
-    await expect(page.locator(".headline")).to_have_text("The server does not answer.")
+    await expect(page.locator(".headline")).to_have_text(NO_ANSWER, timeout=WITHIN_MS)
     await expect(page.get_by_text("Is the process running?")).to_be_visible()
+
+
+async def test_a_feed_that_is_back_soon_as_after_a_reload_turns_nothing_red(
+    page: Page, served: Served
+) -> None:
+    served.stand_in.providers = rungs()
+    await opened(page, served)
+    await expect(page.locator(".headline")).to_have_text(ALL_WELL)
+    await page.evaluate(HEADLINES)
+
+    served.stand_in.end_feed()
+
+    await expect(page.locator("#live")).to_have_text("Reconnecting…")
+    await expect(page.locator("#live")).to_have_text("Live", timeout=WITHIN_MS)
+    assert await page.evaluate("window.headlines") == []
+
+
+async def test_slow_answers_are_not_well(page: Page, served: Served) -> None:
+    healthy(served.stand_in)
+    served.stand_in.calls["turns"] = answers(slow_s=1.5)[-5:]  # two of them are late
+    await opened(page, served)
+
+    await expect(page.locator(".headline")).to_have_text("Answers: slow")
+    await expect(page.locator(".troubles")).to_contain_text("2 of 5 answers in the last 15 minutes")
 
 
 async def test_a_silent_server_is_reported_and_reconnected(page: Page, served: Served) -> None:
@@ -502,7 +540,8 @@ CALL_PAGE: Final[dict[str, Any]] = {
             "characters": 88,
             "cost": 0.0061,
             "interrupted": False,
-            "within_budget": False,
+            "verdict": "degraded",
+            "why": "late",
         }
     ],
     "messages": [

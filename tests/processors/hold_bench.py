@@ -31,7 +31,7 @@ from processors.holding.hold_line import HoldLine
 from processors.holding.late_answer_rules import Holding, HoldSettings
 from processors.holding.on_device_words import NoEar, WordEar
 from processors.holding.outage_rules import OutageSettings
-from processors.holding.own_voice import ClipAudioRawFrame, Phrases
+from processors.holding.own_voice import ClipAudioRawFrame, Phrases, SpokenClip
 from processors.holding.utterance_rules import Chooser, utterances_of
 from processors.turn.ending import TurnOpener
 from processors.turn.floor import Floor
@@ -94,11 +94,11 @@ class Voice:
         self.said: list[str] = []
         self.takes_s = 0.0
 
-    async def say(self, text: str, language: str) -> bytes:
+    async def say(self, text: str, language: str) -> SpokenClip:
         del language
         self.said.append(text)
         await asyncio.sleep(self.takes_s)
-        return sound(CLIP, WORD_S * len(text.split()))
+        return SpokenClip(sound(CLIP, WORD_S * len(text.split())), "cartesia")
 
     async def say_locally(self, text: str, language: str) -> bytes:
         del language

@@ -9,6 +9,7 @@ from pipecat.processors.filters.identity_filter import IdentityFilter
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.utils.text.base_text_aggregator import TextType
 
+from calls.events import AgentSaid
 from processors.speaking.captions import Captions
 from processors.speaking.speech_queue import RUNG
 
@@ -35,8 +36,14 @@ class Screen:
             )
         )
 
-    async def spoken(self, word: str, rung: str | None = None, *, spaced: bool = False) -> None:
+    def notice(self, event: AgentSaid) -> None:
+        self._captions.notice(event)
+
+    async def spoken(
+        self, word: str, rung: str | None = None, *, spaced: bool = False, kept: bool = True
+    ) -> None:
         frame = TTSTextFrame(word, TextType.WORD)
+        frame.append_to_context = kept
         frame.includes_inter_frame_spaces = spaced
         if rung:
             frame.metadata[RUNG] = rung
@@ -92,3 +99,20 @@ async def test_the_next_sentence_begins_without_the_voices_of_the_last(screen: S
     await screen.spoken("Yes.", "other")
 
     assert screen.shown[-1] == {"type": "said", "who": "agent", "text": "Yes.", "final": False}
+
+
+async def test_what_the_call_says_itself_is_shown_with_its_voice(screen: Screen) -> None:
+    await screen.spoken("We", "cartesia")
+    screen.notice(AgentSaid(turn=1, text="One moment.", by="local"))
+
+    shown = screen.shown[-1]
+    assert (shown["text"], shown["final"]) == ("One moment.", True)
+    assert shown["voices"] == [{"provider": "local", "words": "One moment."}]
+
+
+async def test_words_outside_the_conversation_stay_when_the_answer_follows(screen: Screen) -> None:
+    await screen.spoken("Checking.", "cartesia", kept=False)
+    await screen.spoken("Yes.", "cartesia")
+    await screen.over("Yes.")
+
+    assert [shown["text"] for shown in screen.shown if shown["final"]] == ["Checking.", "Yes."]

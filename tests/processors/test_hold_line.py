@@ -15,7 +15,7 @@ from pipecat.frames.frames import (
     VADUserStartedSpeakingFrame,
 )
 
-from calls.events import CallbackWanted, MessageLeft, PersonWanted
+from calls.events import AgentSaid, CallbackWanted, MessageLeft, PersonWanted
 from fallbacks.events import (
     AttemptWon,
     HeldTheLine,
@@ -505,3 +505,48 @@ async def test_the_line_is_not_silent_for_two_seconds_while_one_tool_follows_the
     heard = [stopped_at, *(at for at, _ in call.line.played)]
     assert heard[1] - heard[0] < 1.5
     assert max(after - before for before, after in itertools.pairwise(heard)) < 2.0
+
+
+def _said(call: Call) -> list[tuple[str, str]]:
+    return [(event.text, event.by) for event in call.told if isinstance(event, AgentSaid)]
+
+
+async def test_every_word_of_an_outage_is_published_with_its_voice() -> None:
+    async with held() as call:
+        await call.stops()
+        await call.until(lambda: call.held)  # a filler
+        call.exhausted()
+        await call.until(lambda: call.desk.asked, within_s=60.0)
+
+    spoken = [(text, "cartesia") for text in call.voice.said]
+    assert call.steps[-1] == "goodbye"
+    assert len(spoken) >= 5
+    assert _said(call) == spoken
+
+
+async def test_of_a_clip_that_is_cut_off_the_heard_words_are_published() -> None:
+    async with held() as call:
+        await call.stops()
+        call.exhausted()
+        await call.until(lambda: call.held)
+        await asyncio.sleep(2.5 * 0.03)  # of five words of 0.03 s each
+        await call.starts()
+
+    assert [text for text, _ in _said(call)] == ["I am"]
+
+
+async def test_what_is_still_played_when_the_call_ends_is_published() -> None:
+    async with held() as call:
+        await call.stops()
+        call.exhausted()
+        await call.until(lambda: call.held)
+
+    assert [text for text, _ in _said(call)] == ["I am still here."]
+
+
+async def test_words_of_the_local_voice_are_published_as_its_own() -> None:
+    async with held() as call:
+        await call.hold.speak_locally("We open at nine.")
+        await call.until(lambda: _said(call))
+
+    assert _said(call) == [("We open at nine.", "local")]

@@ -4,7 +4,7 @@ import pytest
 
 from calls.line import CallerLine
 from calls.turn import Turn
-from processors.holding.own_voice import Phrases
+from processors.holding.own_voice import Phrases, SpokenClip
 from processors.holding.utterance_rules import Chooser, Situation, utterances_of
 from processors.transfer.waiting_line import WaitingLine
 from processors.turn.floor import Floor
@@ -20,9 +20,9 @@ class Tongues(Voice):
         super().__init__()
         self.spoken: list[tuple[str, str]] = []
 
-    async def say(self, text: str, language: str) -> bytes:
+    async def say(self, text: str, language: str) -> SpokenClip:
         self.spoken.append((text, language))
-        return sound(CLIP, 0.1)
+        return SpokenClip(sound(CLIP, 0.1), "cartesia")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import { act, ask, problem } from "./asking.js";
 import { drawInPlace, el, since } from "./dom.js";
 import { every, paced } from "./pacing.js";
-import { counted, moment } from "./verdict.js";
+import { moment, noAnswer } from "./verdict.js";
 
 const POLL_MS = 5000;
 const SOON_MS = 1300; // the server decides about new reports within a second
@@ -78,14 +78,14 @@ export class Alerts {
   }
 }
 
-/** Start, duration, affected turns and what is done, in one line. */
+/** Start, duration, hurt callers and what is done, in one line. */
 function told(alert) {
   const open = alert.status === "open";
   const began = moment(alert.began_at);
   const facts = [
     `${new Date(began).toLocaleTimeString()}${open ? `, for ${since(began)}` : `, lasted ${Math.round(alert.lasted_s ?? 0)} s`}`,
-    `${counted(alert.turns_touched, "turn")} affected`,
-    alert.instead && `instead: ${alert.instead}`,
+    noAnswer(alert.callers_hurt),
+    open && alert.instead && `instead: ${alert.instead}`,
     open ? alert.seen_by && `seen by ${alert.seen_by}` : alert.resolved_how,
   ];
   return facts.filter(Boolean).join(" · ");

@@ -110,6 +110,7 @@ function summary(call) {
     ["Agent", call.agent],
     ["Length", call.length_s == null ? (goesOn(call) ? "in progress" : "unknown") : clock(1000 * call.length_s)],
     ["Ended", (call.reason || call.state).replaceAll("_", " ")],
+    ["The caller was", [call.verdict || "not judged", call.why].filter(Boolean).join(": ").replaceAll("_", " ")],
     ["Failovers", String(call.failovers)],
     ["Failures", String(call.failures)],
     ["Cost", call.cost == null ? "unknown" : `${call.cost.toFixed(4)} ${call.currency}`],
@@ -128,10 +129,10 @@ function sound({ recorded }) {
 /** The providers of each turn, as a table. */
 function served(rows) {
   if (!rows.length) return null;
-  const names = ["Turn", "Wait", "Recognition", "Model", "Voice", "Tokens", "Characters", "Cost"];
+  const names = ["Turn", "Verdict", "Wait", "Recognition", "Model", "Voice", "Tokens", "Characters", "Cost"];
   const heads = el("tr", {}, ...names.map((text) => el("th", { scope: "col" }, text)));
   const lines = rows.slice(-ROWS).map((row) => {
-    const cells = [row.v2v_s === null ? "–" : seconds(row.v2v_s), row.stt, row.llm, row.tts, row.prompt_tokens + row.completion_tokens, row.characters, row.cost?.toFixed(4) ?? "–"];
+    const cells = [[row.verdict, row.why].filter(Boolean).join(": ").replaceAll("_", " "), row.v2v_s === null ? "–" : seconds(row.v2v_s), row.stt, row.llm, row.tts, row.prompt_tokens + row.completion_tokens, row.characters, row.cost?.toFixed(4) ?? "–"];
     return el("tr", {}, el("th", { scope: "row" }, String(row.turn)), ...cells.map((cell) => el("td", {}, String(cell || "–"))));
   });
   return el("details", {}, el("summary", {}, "Each turn as a table"), el("div", { class: "scroll", tabindex: "0" }, el("table", {}, el("thead", {}, heads), el("tbody", {}, ...lines))));

@@ -10,6 +10,7 @@ const OVER_MS = 2000; // an ended call is in the record by then
 const NEWS = new Set(["CallEnded", "RungChosen", "AttemptFailed"]); // these change the list or its counts
 const STAGES = ["stt", "llm", "tts"];
 const HEADS = ["Caller", "State", "Recognition, model, voice", "Last answer", "Problems", "Length"];
+const VERDICTS = ["", "served", "degraded", "hurt", "lost"];
 const DOING = { listening: "listening", processing: "thinking", speaking: "speaking" };
 const COLUMNS = ["caller", "doing", "served", "waited", "trouble", "length"];
 
@@ -41,7 +42,7 @@ export class LiveCalls {
   }
 
   #draw() {
-    const troubled = (call) => Number(call.down.length > 0) * 2 + Number(call.failures > 0);
+    const troubled = (call) => VERDICTS.indexOf(call.verdict) * 2 + Number(call.down.length > 0);
     const shown = [...this.#calls].sort((one, other) => troubled(other) - troubled(one)).slice(0, ROWS);
     const ids = new Set(shown.map(({ id }) => id));
     for (const [id, row] of this.#rows) if (!ids.has(id)) this.#drop(id, row);
@@ -61,7 +62,7 @@ export class LiveCalls {
   #place(call, index) {
     const row = this.#rows.get(call.id) ?? this.#add(call);
     const texts = this.#texts(call);
-    row.dataset.tone = call.down.length ? "bad" : call.failures ? "warn" : "good";
+    row.dataset.tone = tone(call.verdict);
     COLUMNS.forEach((name, column) => {
       const cell = name === "caller" ? row.cells[column].firstElementChild : row.cells[column];
       if (cell.textContent !== texts[column]) cell.textContent = texts[column];
@@ -80,7 +81,7 @@ export class LiveCalls {
 
   #texts(call) {
     const served = STAGES.map((stage) => (call.down.includes(stage) ? "none" : (call.providers[stage] ?? "–"))).join(", ");
-    const trouble = [call.step && words(call.step), call.failovers && `${call.failovers} failover${call.failovers > 1 ? "s" : ""}`, call.last && words(call.last)];
+    const trouble = [call.verdict !== "served" && call.verdict, call.step && words(call.step), call.failovers && `${call.failovers} failover${call.failovers > 1 ? "s" : ""}`, call.last && words(call.last)];
     return [
       call.caller || call.transport,
       `${DOING[call.state] ?? call.state}${call.turn ? `, turn ${call.turn}` : ""}`,
@@ -125,12 +126,18 @@ function over(call) {
   const facts = [
     call.length_s === null ? null : clock(1000 * call.length_s),
     words(call.reason || call.state),
+    call.verdict && (call.why ? `${call.verdict}: ${words(call.why)}` : call.verdict),
     call.failovers ? `${call.failovers} failover${call.failovers > 1 ? "s" : ""}` : null,
     call.cost === null ? null : `${call.cost.toFixed(3)} ${call.currency}`,
   ];
   const link = el("a", { href: `/calls/${encodeURIComponent(call.id)}` }, call.caller || call.transport);
   const at = el("time", { datetime: call.started_at }, began.toLocaleTimeString());
-  return el("li", { "data-tone": call.failures ? "warn" : "good" }, at, link, el("span", {}, facts.filter(Boolean).join(" · ")));
+  return el("li", { "data-tone": tone(call.verdict) }, at, link, el("span", {}, facts.filter(Boolean).join(" · ")));
+}
+
+/** The colour of what a caller got; a call of before has no verdict. */
+function tone(verdict) {
+  return { degraded: "warn", hurt: "bad", lost: "bad" }[verdict] ?? "good";
 }
 
 function words(name) {

@@ -20,6 +20,7 @@ const BUDGET_S = 1.5; // until the server sends its configured budget
 const KEPT_CALLS = 200;
 const KEPT_OF_HOUSE = 5000; // entries of all processes; more than a new watcher receives
 const AGAIN_MS = 3000; // before reconnecting a refused feed
+const LOST_MS = 8000; // a replaced worker ends its feeds; until then the page only reconnects
 const QUIET_MS = 8000; // the server sends a beat every 3 s; a cut network or a stopped process sends nothing
 const LOOK_MS = 1000;
 const INBOX_MS = 15_000;
@@ -51,10 +52,10 @@ function count(news) {
 }
 
 /** Take what the server sends in addition to recorded calls. */
-function remember({ live, turns: answers, touched, today, problem }) {
+function remember({ live, turns: answers, lately, today, problem }) {
   latency.fill(answers);
   showCalls(live);
-  count({ ...touched, today });
+  count({ lately, today });
   verdict.learn({ problem });
 }
 
@@ -124,6 +125,7 @@ const feed = {
   source: null,
   heardAt: 0,
   signedOut: false,
+  brokenAt: null,
 };
 
 /** Show whether the page is up to date, in its corner and in its first line. */
@@ -159,6 +161,7 @@ function follow() {
 
 function opened() {
   feed.signedOut = false;
+  feed.brokenAt = null;
   feed.heardAt = Date.now();
   show(true, "Live");
   recent.refresh();
@@ -167,7 +170,8 @@ function opened() {
 
 async function broken(source) {
   if (source !== feed.source) return;
-  if (!feed.signedOut) show(false, "Not connected to the server");
+  feed.brokenAt ??= Date.now();
+  if (!feed.signedOut) place("live").textContent = "Reconnecting…";
   if (source.readyState !== EventSource.CLOSED) return; // the browser reconnects by itself
   await ask("/api/providers"); // a 401 tells that we are signed out
   again(source);
@@ -188,6 +192,7 @@ function signOut() {
 }
 
 function listen() {
+  if (feed.brokenAt && Date.now() - feed.brokenAt >= LOST_MS && !feed.signedOut) show(false, "Not connected to the server");
   if (!feed.source || Date.now() - feed.heardAt < QUIET_MS) return;
   if (!feed.signedOut) show(false, "Not connected to the server");
   again(feed.source);

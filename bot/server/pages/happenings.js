@@ -33,6 +33,7 @@ const WORDS = {
   StageExhausted: ({ stage }) => ["bad", `${STAGE_NAMES.get(stage) ?? stage}: no provider is available`],
   StageRecovered: ({ stage, down_s }) => ["good", `${STAGE_NAMES.get(stage) ?? stage} available again after ${Math.round(down_s)} s`],
   HeldTheLine: ({ turn }) => ["plain", `Turn ${turn}: spoke a filler while the answer was late`],
+  TurnJudged: ({ turn, verdict, why }) => [verdict === "hurt" ? "bad" : "warn", `Turn ${turn}: ${verdict}${why ? ` (${words(why)})` : ""}`],
   StepTaken: ({ step }) => ["warn", `Outage menu: ${words(step)}`],
   BreakerMoved: ({ provider, after }) => [BREAKERS[after]?.[0] ?? "plain", `${provider} ${BREAKERS[after]?.[1] ?? words(after)}`],
   Suspected: ({ provider, kind }) => ["warn", `${provider} is suspect: ${words(kind)}`],
@@ -63,7 +64,7 @@ export class Happenings {
   }
 
   take(entry) {
-    if (!WORDS[entry.event]) return;
+    if (!WORDS[entry.event] || (entry.event === "TurnJudged" && entry.verdict === "served")) return;
     const place = this.#new.findLastIndex(({ at }) => at <= entry.at) + 1; // entries of several processes arrive out of order
     this.#new.splice(place, 0, entry);
     if (this.#new.length > this.#kept) this.#new.shift();

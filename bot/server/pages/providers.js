@@ -138,13 +138,13 @@ function condition({ state, suspect, retired, withdrawn, rests_s, half_opens_in_
   return { tone: "good", text: "Healthy" };
 }
 
-/** Recent figures of a rung: answer delays, failures, affected callers, last failure. */
-function figures({ p50_s, recent }) {
-  if (!recent?.answers && !recent?.last_failure) return `usually ${seconds(p50_s)}`;
-  const { answers, failures, callers_touched: callers, last_failure: last } = recent;
+/** Recent figures of a rung, as measured: answer delays, failures, last failure. */
+function figures({ recent }) {
+  if (!recent?.answers && !recent?.last_failure) return "no answer in the last 15 minutes";
+  const { answers, failures, last_failure: last } = recent;
   const parts = [
     answers ? `half within ${seconds(recent.p50_s)}, 19 of 20 within ${seconds(recent.p95_s)}` : "no recent answer",
-    failures ? `${failures} failed, ${callers} caller${callers === 1 ? "" : "s"} affected` : null,
+    failures ? `${failures} failed` : null,
     last ? `last failure ${new Date(last.at).toLocaleTimeString()}: ${last.kind.replaceAll("_", " ")}` : null,
   ];
   return parts.filter(Boolean).join(" · ");

@@ -1,4 +1,4 @@
-/** The summary: what is unavailable, since when, affected callers, and what is done meanwhile. */
+/** The summary: what is unavailable, since when, how many callers were hurt, and what is done meanwhile. */
 
 import { el, since } from "./dom.js";
 import { paced } from "./pacing.js";
@@ -6,6 +6,8 @@ import { paced } from "./pacing.js";
 const DRAW_MS = 250;
 const SHOWN = 4;
 const NAMED = 3; // in the headline
+const FEW = 3; // answers; fewer say nothing about speed
+const SLOW = 0.1; // the share of late answers that is not well
 const TONES = ["bad", "warn"];
 const WEIGHTS = ["LOW", "MEDIUM", "HIGH", "CRITICAL"];
 const STAGES = { stt: "Speech recognition", llm: "Language model", tts: "Voice" };
@@ -54,6 +56,14 @@ export class Verdict {
     return calls.length ? `All is well. ${counted(calls.length, "call")} in progress.` : "All is well. No calls now.";
   }
 
+  /** Late answers, even if no provider has failed. */
+  #slow() {
+    const { turns = 0, within = 0, budget_s = 1.5 } = this.#known.numbers;
+    if (turns < FEW || turns - within <= SLOW * turns) return [];
+    const late = `${turns - within} of ${counted(turns, "answer")} in the last 15 minutes took longer than ${budget_s} s.`;
+    return [{ tone: "warn", name: "Answers", word: "slow", title: "Answers are slow", says: late }];
+  }
+
   #find() {
     const { alerts, rungs, lost, signedOut, problem } = this.#known;
     const found = [];
@@ -63,14 +73,12 @@ export class Verdict {
     found.push(...open.map((alert) => this.#ofAlert(alert)));
     const told = new Set(open.map(({ provider }) => provider));
     for (const rung of rungs) if (!told.has(rung.name)) found.push(...ofRung(rung));
+    found.push(...this.#slow());
     if (problem) found.push({ tone: "warn", name: "The database", word: "does not answer", says: problem });
     return found.sort((one, other) => TONES.indexOf(one.tone) - TONES.indexOf(other.tone));
   }
 
   #ofAlert(alert) {
-    const { calls, rungs } = this.#known;
-    const rung = rungs.find(({ name }) => name === alert.provider);
-    const hurt = rung?.recent?.callers_touched ?? calls.filter(({ down }) => down.includes(alert.stage)).length;
     const bad = WEIGHTS.indexOf(alert.severity) >= WEIGHTS.indexOf("HIGH");
     return {
       tone: bad ? "bad" : "warn",
@@ -78,7 +86,7 @@ export class Verdict {
       name: alert.provider || STAGES[alert.stage] || alert.stage,
       title: alert.title,
       since_ms: moment(alert.began_at),
-      hurt: [counted(hurt, "caller"), `${counted(alert.turns_touched, "turn")} affected`].join(", "),
+      hurt: noAnswer(alert.callers_hurt),
       says: alert.instead && `Instead: ${alert.instead}`,
       seen: alert.seen_by && `Acknowledged by ${alert.seen_by}`,
     };
@@ -86,13 +94,15 @@ export class Verdict {
 
   #tell() {
     const { calls, numbers } = this.#known;
-    const { turns = 0, within = 0, budget_s = 1.5, failovers = 0, callers = 0, today = null } = numbers;
+    const { turns = 0, within = 0, budget_s = 1.5, lately, today = null } = numbers;
+    const unserved = lately ? lately.hurt + lately.lost : 0;
     const cost = today ? `${today.cost.toFixed(2)} ${today.currency}`.trim() : "unknown";
     return [
       figure("Calls now", String(calls.length)),
       figure(`Within ${budget_s} s`, turns ? `${within} of ${turns} turns` : "no turn yet"),
-      figure("Failovers, 15 min", String(failovers)),
-      figure("Affected callers, 15 min", String(callers), callers ? "warn" : null),
+      figure("Failovers, 15 min", String(lately?.failovers ?? "unknown")),
+      figure("Callers without an answer, 15 min", lately ? String(unserved) : "unknown", unserved ? "warn" : null),
+      figure("Callers with a degraded answer, 15 min", String(lately?.degraded ?? "unknown")),
       figure("Cost since 0:00 UTC", cost),
     ];
   }
@@ -101,6 +111,10 @@ export class Verdict {
 /** Parse a time of an alert, "2026-11-21 12:00:00 UTC", in ms. */
 export function moment(text) {
   return Date.parse(text.replace(" UTC", "Z").replace(" ", "T"));
+}
+
+export function noAnswer(callers) {
+  return `${counted(callers, "caller")} got no answer`;
 }
 
 export function counted(number, noun) {
@@ -113,8 +127,7 @@ function ofRung(rung) {
   const last = rung.recent?.last_failure;
   const why = last ? `: ${last.kind.replaceAll("_", " ")}` : "";
   const bad = rung.state === "open";
-  const hurt = counted(rung.recent?.callers_touched ?? 0, "caller");
-  return [{ tone: bad ? "bad" : "warn", word: bad ? "unavailable" : "suspect", name: rung.name, title: `${rung.name} ${bad ? "is not used" : "is suspect"}${why}`, since_ms: last && Date.parse(last.at), hurt }];
+  return [{ tone: bad ? "bad" : "warn", word: bad ? "unavailable" : "suspect", name: rung.name, title: `${rung.name} ${bad ? "is not used" : "is suspect"}${why}`, since_ms: last && Date.parse(last.at) }];
 }
 
 function row({ tone, name, title, since_ms, hurt, says, seen }) {

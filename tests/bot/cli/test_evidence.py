@@ -35,7 +35,8 @@ def test_a_page_and_its_figures_as_json_are_written(
     assert stat.S_IMODE(page.stat().st_mode) == 0o600
     assert sorted(path.name for path in page.parent.iterdir()) == ["evidence.html", "evidence.json"]
     assert capsys.readouterr().out == (
-        "found/evidence.html: 0 of 0 calls affected; failures: 0; alerts: 0\n"
+        "found/evidence.html: 0 calls: 0 served, 0 degraded, 0 hurt, 0 lost; "
+        "failures: 0; alerts: 0\n"
     )
 
 

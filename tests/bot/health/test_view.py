@@ -36,13 +36,13 @@ def test_a_worker_with_another_configuration_changes_no_order() -> None:
 
 
 def test_a_rung_taken_out_by_one_worker_is_out_and_counts_are_added_up() -> None:
-    counts = {"began": {"100": 2}, "failures": 1, "failovers": 0, "callers": 1}
+    counts = {"began": {"100": 2}, "failures": 1, "failovers": 0}
     raw = counts | {"last_failure": {"at": "2026", "kind": "cut", "reason": ""}}
 
     (merged,) = merge_rungs([[rung("a", recent=raw)], [rung("a", recent=raw, withdrawn=True)]])
 
     assert merged["withdrawn"] is True
-    assert (merged["recent"]["answers"], merged["recent"]["callers_touched"]) == (4, 2)
+    assert (merged["recent"]["answers"], merged["recent"]["failures"]) == (4, 2)
 
 
 def test_taking_out_the_last_usable_rung_empties_the_stage() -> None:

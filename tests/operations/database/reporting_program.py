@@ -21,7 +21,7 @@ async def main(url: str) -> None:
             reason="",
             then="",
         )
-        await outbox.report([ReportedEvent(fact=began, at_s=1_800_000_000.0, holder="x", turns=0)])
+        await outbox.report([ReportedEvent(fact=began, at_s=1_800_000_000.0, holder="x")])
         print(number, flush=True)  # noqa: T201 - read by the test
 
 

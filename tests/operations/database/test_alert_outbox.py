@@ -44,15 +44,13 @@ Open = Callable[[], AlertOutbox]
 
 
 def reported(fact: IncidentBegan | IncidentEnded | IncidentLasted, at_s: float) -> ReportedEvent:
-    return ReportedEvent(fact=fact, at_s=at_s, holder="one", turns=2)
+    return ReportedEvent(fact=fact, at_s=at_s, holder="one")
 
 
 def decide(known: Sequence[Alert], facts: Sequence[ReportedEvent]) -> RoundOutcome:
     alerting = Alerting(AlertRules(), known)
     told = [
-        action
-        for fact in facts
-        for action in alerting.handle(fact.fact, fact.at_s, by=fact.holder, turns=fact.turns)
+        action for fact in facts for action in alerting.handle(fact.fact, fact.at_s, by=fact.holder)
     ]
     return RoundOutcome(known=tuple(alerting.alerts.values()), told=told)
 
@@ -152,7 +150,7 @@ class TestOutbox:
         last = await box.lend("telegram", now_s=always(NOW + 60))
 
         assert last
-        assert (last.handle, last.alert.ended_s, last.alert.turns_touched) == ("7", NOW + 60, 2)
+        assert (last.handle, last.alert.ended_s) == ("7", NOW + 60)
 
     async def test_an_unreadable_alert_blocks_no_other(self, outbox: Open, url: str) -> None:
         box = outbox()

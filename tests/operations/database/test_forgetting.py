@@ -74,9 +74,7 @@ async def alert(url: str, rung: str, *, days_old: float, over: bool) -> None:
     )
     ended = IncidentEnded(stage="tts", rung=rung, kind="auth", lasted_s=1.0, failures=1)
     facts = [began, ended] if over else [began]
-    await outbox.report(
-        [ReportedEvent(fact=fact, at_s=at_s, holder="x", turns=0) for fact in facts]
-    )
+    await outbox.report([ReportedEvent(fact=fact, at_s=at_s, holder="x") for fact in facts])
     await outbox.run_round(decide, channels=[MAIL], now=at_s)
     await outbox.database.close()
 

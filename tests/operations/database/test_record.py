@@ -22,6 +22,7 @@ from calls.events import (
     MessageLeft,
     TranscriptFinal,
     TurnDecided,
+    TurnJudged,
     UsageMeasured,
 )
 from fallbacks.events import AttemptFailed, BreakerMoved
@@ -128,7 +129,8 @@ class TestRecord:
         self, opened: Open, reader: RecordReader
     ) -> None:
         used = UsageMeasured(turn=1, stage="tts", provider="a", model="m", characters=9, cost=0.5)
-        await opened("one").write(batch(*entries(STARTED, FAILED, used)), number=1, now=AT)
+        hurt = TurnJudged(turn=1, verdict="hurt", why="menu")
+        await opened("one").write(batch(*entries(STARTED, FAILED, used, hurt)), number=1, now=AT)
         taken_over = replace(STARTED, gap_s=1.5, began_at=AT.isoformat(), turn=1)
         folded, writer = RecordFold(holder="two", messages=""), opened("two")
         for number, event in enumerate((taken_over, used, FAILED, ENDED), start=1):
@@ -137,7 +139,7 @@ class TestRecord:
 
         (row,) = await reader.calls()
 
-        assert (row.cost, row.failures, row.touched) == (1.0, 2, True)
+        assert (row.cost, row.failures, row.verdict, row.why) == (1.0, 2, "hurt", "menu")
         assert (row.state, row.started_at, row.turns) == ("ended", AT, 1)
 
     async def test_a_repeated_batch_is_written_once(
@@ -217,8 +219,10 @@ class TestRecord:
         alive = opened("alive")
         await alive.write(batch(*entries(STARTED, call_id="on"), holder="alive"), number=1, now=now)
 
-        assert await alive.interrupt_cut(now) == 1
-        assert await alive.interrupt_cut(now) == 0
+        (cut,) = await alive.interrupt_cut(now)
+        assert (cut["state"], cut["verdict"], cut["why"]) == ("interrupted", "lost", "process_lost")
+        assert cut["hurt_at"] == cut["ended_at"]
+        assert not await alive.interrupt_cut(now)
 
         cut, on = await reader.call("cut"), await reader.call("on")
         assert cut
@@ -246,7 +250,7 @@ class TestRecord:
 
         found = await asyncio.gather(*(worker.interrupt_cut(now) for worker in workers))
 
-        assert sum(found) == 5
+        assert sum(map(len, found)) == 5
 
     async def test_a_call_that_only_seemed_cut_continues_with_the_next_heartbeat(
         self, opened: Open, reader: RecordReader
@@ -260,6 +264,7 @@ class TestRecord:
         page = await reader.call("c1")
         assert page
         assert (page.call.state, page.call.reason, page.call.ended_at) == ("live", "", None)
+        assert (page.call.verdict, page.call.hurt_at) == ("", None)
         assert page.call.seen_at == now
 
     async def test_the_carriers_status_stays_in_any_order_of_reports(

@@ -189,11 +189,12 @@ async def asked(
         retries=Retries(settings=RetrySettings(), emit=lambda _: None),
         leads=lambda: True,
         utc_s=lambda: NOW,
+        instead=lambda _stage, rung: f"another than {rung}",
     )
     began = IncidentBegan(
         stage="tts", rung="voice", kind="auth", severity=Severity.HIGH, reason="401", then=""
     )
-    await outbox.report([ReportedEvent(fact=began, at_s=NOW, holder="x", turns=1)])
+    await outbox.report([ReportedEvent(fact=began, at_s=NOW, holder="x")])
     await desk.decide()
     (alert,) = await desk.recent()
     app = FastAPI()

@@ -38,7 +38,7 @@ ALERT = Alert(
     began_s=NOW,
     open_s=NOW,
     heard_s=NOW,
-    turns={"one": 3},
+    callers=3,
     revision=1,
 )
 RESOLVED = replace(ALERT, revision=2, ended_s=NOW + 60, lasted_s=60.0, how="recovered")
@@ -96,7 +96,7 @@ async def test_the_mails_of_an_incident_are_one_conversation_and_a_repeat_is_the
     assert first["Message-ID"] == again["Message-ID"] != last["Message-ID"]
     assert first["References"] == last["References"]
     assert last["Subject"].startswith("[Holdline] RESOLVED")
-    assert "after 60 s (recovered). It touched 3 turns." in last.get_content()
+    assert "after 60 s (recovered). 3 callers got no answer." in last.get_content()
 
 
 async def test_the_mails_of_an_incident_with_a_long_name_are_one_conversation(

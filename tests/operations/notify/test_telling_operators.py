@@ -139,6 +139,7 @@ async def shift(
             ),
             leads=lambda: True,
             utc_s=utc_s,
+            instead=lambda _stage, _rung: "",
         )
         yield found
 
@@ -165,15 +166,15 @@ async def test_an_outage_under_five_calls_is_one_story_in_each_channel(shift: Sh
     assert began == "[Holdline] HIGH: TTS cartesia: auth"
     assert over == "[Holdline] RESOLVED: TTS cartesia: auth"
     body = shift.inbox.mails[-1].get_content()
-    assert "after 60 s (recovered). It touched 10 turns." in body
+    assert "after 60 s (recovered). 0 callers got no answer." in body
 
     methods = [path.rpartition("/")[2] for path, *_ in shift.chat.asked]
     assert methods[0] == "sendMessage"
     assert set(methods[1:]) == {"editMessageText"}
-    assert "It touched 10 turns." in shift.chat.asked[-1][3]["text"]
+    assert "0 callers got no answer." in shift.chat.asked[-1][3]["text"]
 
     data = shift.hook.asked[-1][3]["data"]
-    assert (data["status"], data["lasted_s"], data["turns_touched"]) == ("resolved", 60.0, 10)
+    assert (data["status"], data["lasted_s"], data["callers_hurt"]) == ("resolved", 60.0, 0)
 
 
 async def test_a_sent_message_is_told(shift: Shift) -> None:

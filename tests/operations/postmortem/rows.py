@@ -92,7 +92,8 @@ def turn_values(minutes: float, v2v_s: float | None, *, number: int = 1) -> Any:
         "characters": 1,
         "cost": 0.01,
         "interrupted": False,
-        "within_budget": v2v_s is not None and v2v_s <= 1.5,
+        "verdict": "hurt" if v2v_s is None else "served" if v2v_s <= 1.5 else "degraded",
+        "why": "",
     }
 
 
@@ -119,7 +120,9 @@ def call_values(name: str, minutes: float, **changes: Any) -> Any:
         "currency": "USD",
         "seen_at": at(minutes + 5),
         "recording": "",
-        "touched": False,
+        "verdict": "served",
+        "why": "",
+        "hurt_at": None,
     } | changes
 
 
@@ -145,18 +148,21 @@ ALERT = Alert(
     ended_s=at(13).timestamp(),
     lasted_s=180.0,
     how="recovered",
-    turns={"one": 2},
+    callers=1,
     revision=2,
     told_at_s=at(13).timestamp(),
     told_ended=True,
 )
 
 
+HURT = {"verdict": "hurt", "why": "menu", "hurt_at": at(11), "failovers": 1}
+
+
 async def fill(url: str) -> None:
     """Insert an outage of three minutes, with a call before, in and after it."""
     rows: Sequence[tuple[Table, Any]] = [
         (CALLS, call_values("c0", -20)),
-        (CALLS, call_values("c1", 9, failures=2, failovers=1, touched=True)),
+        (CALLS, call_values("c1", 9, failures=2) | HURT),
         (CALLS, call_values("c2", 15, failovers=1)),  # moved from a rung that it had not asked
         (TURNS, turn_values(6, 0.9, number=1)),
         (TURNS, turn_values(10.5, 2.5, number=2)),

@@ -36,10 +36,10 @@ class TestReport:
 
         assert story["counts"] == {
             "calls": 2,
-            "calls_affected": 1,
+            "calls_by_verdict": {"served": 1, "degraded": 0, "hurt": 1, "lost": 0},
             "calls_interrupted": 0,
             "turns": 4,
-            "turns_over_budget": 2,
+            "turns_by_verdict": {"served": 2, "degraded": 1, "hurt": 1, "lost": 0},
             "failures": 2,
             "failovers": 2,
             "breaker_moves": 3,
@@ -49,7 +49,7 @@ class TestReport:
         }
         assert story["cost"] == {"USD": 0.5}
         assert len(story["failures"]) == 2
-        assert "2 calls, 1 of them affected" in page
+        assert "2 calls: 1 served, 0 degraded, 1 hurt, 0 lost" in page
 
     async def test_each_outage_has_its_latencies_and_its_alerts(
         self, told: tuple[dict, str]
@@ -61,7 +61,7 @@ class TestReport:
             at(13).isoformat(timespec="milliseconds"),
             180.0,
         )
-        assert outage["calls_affected"] == ["c1"]
+        assert outage["calls_hurt"] == ["c1"]
         assert outage["alerts"] == ["tts/cartesia/network/1"]
         waits = {name: (each["turns"], each["max_s"]) for name, each in outage["latency"].items()}
         assert waits == {"before": (1, 0.9), "during": (2, 2.5), "after": (1, 1.0)}

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,10 +12,10 @@ from sqlalchemy import select
 
 from calls.entry import Entry
 from calls.events import AgentSaid, CallStarted, Event
-from calls.operations_events import CallsCut
+from calls.operations_events import CallCut
 from operations.database.database import Database, StorageError
 from operations.database.tables import CALLS
-from operations.record.fold_rules import RecordBatch, RecordFold
+from operations.record.fold_rules import RecordBatch, RecordFold, RecordRow
 from operations.record.record_listener import LOOK_S, RecordListener
 from operations.record.writer import CUT_S, RecordWriter
 
@@ -69,7 +69,7 @@ class WorkerPool:
 
     @property
     def cut(self) -> list[Event]:
-        return [event for event in self.told if isinstance(event, CallsCut)]
+        return [event for event in self.told if isinstance(event, CallCut)]
 
 
 class RoadToDatabase(RecordWriter):
@@ -87,7 +87,7 @@ class RoadToDatabase(RecordWriter):
         self._pass()
         await super().reach()
 
-    async def interrupt_cut(self, now: datetime) -> int:
+    async def interrupt_cut(self, now: datetime) -> Sequence[RecordRow]:
         self._pass()
         return await super().interrupt_cut(now)
 
@@ -150,7 +150,7 @@ async def test_calls_whose_process_died_in_an_outage_are_found_after_it(pool: Wo
         await dead.close()
 
     assert states == {"c1": "live", "c2": "interrupted"}
-    assert pool.cut == [CallsCut(calls=1)]
+    assert pool.cut == [CallCut(call_id="c2", verdict="lost")]
 
 
 async def test_running_calls_are_not_taken_for_cut_while_the_clock_is_set(

@@ -77,7 +77,7 @@ class TestExport:
 
         (turn,) = map(json.loads, lines(out))
         assert (turn["turn"], turn["v2v_s"], turn["parts"]["llm_s"]) == (1, 0.7, 0.3)
-        assert turn["within_budget"] is True
+        assert (turn["verdict"], turn["why"]) == ("", "")  # it was not judged
 
     async def test_many_rows_are_exported_the_oldest_first(self, url: str, tmp_path: Path) -> None:
         await keep(url, 700)

@@ -27,11 +27,11 @@ from calls.events import (
     RecordHalted,
     RecordResumed,
 )
-from calls.operations_events import CallsCut
+from calls.operations_events import CallCut
 from fallbacks.events import AttemptFailed
 from fallbacks.failure import Kind, Scope
 from operations.database.database import Database
-from operations.record.fold_rules import RecordBatch, RecordFold
+from operations.record.fold_rules import RecordBatch, RecordFold, RecordRow
 from operations.record.reader import RecordReader
 from operations.record.record_listener import (
     ANSWER_S,
@@ -165,9 +165,9 @@ class SlowWriter(RecordWriter):
     async def reach(self) -> None:
         pass
 
-    async def interrupt_cut(self, now: datetime) -> int:
+    async def interrupt_cut(self, now: datetime) -> list[RecordRow]:
         found, self.cut = self.cut, 0
-        return found
+        return [{"id": f"c{number}", "verdict": "lost"} for number in range(found)]
 
 
 @pytest.fixture
@@ -233,7 +233,7 @@ async def test_calls_cut_with_their_process_are_told_once(slow: SlowWriter) -> N
         keeper.end()
         await running
 
-    assert told == [CallsCut(calls=3)]
+    assert told == [CallCut(call_id=f"c{number}", verdict="lost") for number in range(3)]
 
 
 @pytest.mark.virtual_time

@@ -4,7 +4,7 @@ import pytest
 
 from calls.entry import Entry
 from calls.events import AnswerHeard, Event, TurnParts
-from fallbacks.events import AttemptFailed, AttemptStarted, AttemptWon, RungChosen
+from fallbacks.events import AttemptFailed, AttemptWon, RungChosen
 from fallbacks.failure import Kind, Scope
 from operations.telemetry.live import (
     MAX_TURNS,
@@ -69,10 +69,9 @@ async def test_counts_of_two_processes_are_one_window() -> None:
     assert found["p50_s"] == pytest.approx(0.1, rel=0.03)
     assert found["p95_s"] == pytest.approx(1.0, rel=0.03)
     assert found["failures"] == 1
-    assert found["callers_touched"] == 1
 
 
-async def test_a_caller_who_met_ten_failures_is_one_caller() -> None:
+async def test_failures_and_failovers_of_a_rung_are_counted() -> None:
     work = ConsoleSums()
     moved = RungChosen(stage="tts", before="cartesia", after="elevenlabs", cause="failover")
     facts = [(float(index), f"c{index % 3}", failed()) for index in range(10)]
@@ -82,26 +81,6 @@ async def test_a_caller_who_met_ten_failures_is_one_caller() -> None:
 
     assert found["failures"] == 10
     assert found["failovers"] == 2
-    assert found["callers_touched"] == 3
-
-
-async def test_a_caller_who_waited_for_a_late_rung_is_affected_and_one_who_skipped_it_is_not() -> (
-    None
-):
-    work = ConsoleSums()
-    moved = RungChosen(stage="tts", before="cartesia", after="elevenlabs", cause="failover")
-    asked = [
-        AttemptStarted(stage="tts", provider=name, attempt=1, extra=False, left_s=1.0)
-        for name in ("cartesia", "elevenlabs")
-    ]
-    late = (*asked, won(0.9, "elevenlabs"), moved)
-    await heard(work, *((1, "c1", attempt_started) for attempt_started in late))
-    passed = (asked[0], won(0.1), asked[1], won(0.2, "elevenlabs"), moved)
-    await heard(work, *((2, "c2", item) for item in passed))
-
-    found = merged(work, NOON + 20)
-
-    assert (found["failovers"], found["callers_touched"], found["failures"]) == (2, 1, 0)
 
 
 async def test_counts_older_than_the_window_are_forgotten_except_the_last_failure() -> None:
@@ -111,7 +90,7 @@ async def test_counts_older_than_the_window_are_forgotten_except_the_last_failur
     assert merged(work, NOON + 800)["answers"] == 1
     found = merged(work, NOON + WINDOW_S + 61)
 
-    assert (found["answers"], found["failures"], found["callers_touched"]) == (0, 0, 0)
+    assert (found["answers"], found["failures"]) == (0, 0)
     assert found["p50_s"] is None
     assert found["last_failure"] == {"at": moment(1), "kind": "auth", "reason": "gone"}
 
@@ -122,7 +101,7 @@ async def test_a_probe_is_no_callers_request() -> None:
 
     found = merged(work, NOON + 2)
 
-    assert (found["answers"], found["failures"], found["callers_touched"]) == (0, 0, 0)
+    assert (found["answers"], found["failures"]) == (0, 0)
     assert found["last_failure"]
 
 

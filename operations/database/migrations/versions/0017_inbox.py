@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0017_inbox"
-down_revision = "0010_long_numbers"
+down_revision = "0014_verdicts"
 
 
 def upgrade() -> None:
