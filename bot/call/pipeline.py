@@ -233,12 +233,18 @@ class CallPipeline:
                 prompts=agent.silence.prompts,
                 goodbye=agent.silence.goodbye,
             ),
-            length=CallLength(max_call_s=agent.max_call_s - lasted_s, words=agent.farewell),
+            length=CallLength(max_call_s=self._max_call_s - lasted_s, words=agent.farewell),
             farewell=self.farewell,
             floor=self.floor,
             emit=self.outside,
             clock=self._clock,
         )
+
+    @property
+    def _max_call_s(self) -> float:
+        public_s = self._settings.transports.webrtc.public_max_call_s
+        own_s = self._agent.max_call_s
+        return min(own_s, public_s) if self._leg.facts.public else own_s
 
     def _make_optional(self, answering: AnsweringPlan | None) -> None:
         """Build what only some calls have."""
@@ -429,7 +435,9 @@ def language_for(
 
 def captions_for(leg: Leg) -> list[BaseObserver]:
     """Return what shows both sides' words to the caller, if the leg has a screen."""
-    return [Captions(show=leg.show, output=leg.output().name)] if leg.facts.screen else []
+    facts, output = leg.facts, leg.output().name
+    captions = Captions(show=leg.show, output=output, voices=not facts.public)
+    return [captions] if facts.screen else []
 
 
 def opt_out_for(

@@ -158,6 +158,19 @@ class CallCost:
         self._looked_at = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicLimits:
+    """What public callers may have at once, as in `transports.webrtc`.
+
+    Attributes:
+        share: Of the calls that fit; at least one call.
+        per_address: Calls.
+    """
+
+    share: float = 0.5
+    per_address: int = 3
+
+
 class PoolAdmission:
     """The seats of all workers.
 
@@ -166,17 +179,28 @@ class PoolAdmission:
         measured: Whether load counts; otherwise only seats do.
         cost: The average cost of a call.
         workers: The workers by number.
+        public: The limits of public callers.
     """
 
-    def __init__(self, *, seats: int, cores: float, measured: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        seats: int,
+        cores: float,
+        measured: bool = True,
+        public: PublicLimits | None = None,
+    ) -> None:
         """Start with no worker.
 
         Args:
             seats: The most calls at once.
             cores: The cores of this machine.
             measured: Whether load counts; otherwise only seats do.
+            public: The limits of public callers.
         """
         self.seats = seats
+        self.public = public or PublicLimits()
+        self._public: dict[int, str] = {}  # addresses of public callers, by seat
         self.cost = CallCost()
         self.workers: dict[int, WorkerLoad] = {}
         self._cores = cores
@@ -204,20 +228,23 @@ class PoolAdmission:
             load.heed(cores=cores, lag_s=lag_s, now=now)
             self._learn(now)
 
-    def admit(self, now: float, *, call: str = "") -> int | None:
+    def admit(self, now: float, *, call: str = "", address: str = "") -> int | None:
         """Take a seat for an expected call; return `None` if there is none.
 
         Args:
             now: The current time.
             call: The carrier's name of the call; a second request for it returns the same seat.
+            address: Of a public caller; empty for others.
         """
         closed = self.why_closed(now)  # also frees expired seats
         for seat, coming in self._coming.items():
             if call and coming.call == call:
                 return seat
-        if closed:
+        if closed or (address and self._why_closed_to(address, now)):
             return None
         seat = next(self._numbers)
+        if address:
+            self._public[seat] = address
         self._coming[seat] = _Coming(now, call)
         return seat
 
@@ -239,6 +266,20 @@ class PoolAdmission:
         if self.taken >= self.seats or self.best(now) is None:
             return "full"
         return "" if room > 0 else "busy"
+
+    def why_refused(self, address: str, now: float) -> str:
+        """Return why a call that got no seat got none."""
+        public = self._why_closed_to(address, now) if address else ""
+        return self.why_closed(now) or public or "full"
+
+    def _why_closed_to(self, address: str, now: float) -> str:
+        """Return why a public caller gets no seat although others would; empty if it does."""
+        held = {*self._coming, *(seat for load in self.workers.values() for seat in load.calls)}
+        self._public = {seat: place for seat, place in self._public.items() if seat in held}
+        if list(self._public.values()).count(address) >= self.public.per_address:
+            return "address_full"
+        fit = min(self.seats, self.taken + self.room(now))
+        return "public_full" if len(self._public) >= max(1, int(fit * self.public.share)) else ""
 
     def room(self, now: float) -> int:
         """Return how many more calls can be admitted."""

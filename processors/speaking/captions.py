@@ -23,12 +23,16 @@ class Captions(BaseObserver):
             side's next caption replaces one that is not final. If several providers spoke it,
             `voices` has their parts: `[{"provider": str, "words": str}]`.
         output: The name of the processor that plays: words count when it passes them on.
+        voices: Whether providers are named.
     """
 
-    def __init__(self, *, show: Callable[[dict[str, Any]], None], output: str) -> None:
+    def __init__(
+        self, *, show: Callable[[dict[str, Any]], None], output: str, voices: bool = True
+    ) -> None:
         super().__init__(observe_every_push=True)
         self._show = show
         self._output = output
+        self._names_voices = voices
         self._spoken = ""
         self._voices: list[dict[str, str]] = []
 
@@ -64,7 +68,7 @@ class Captions(BaseObserver):
         if not text.strip():
             return
         said: dict[str, Any] = {"type": "said", "who": who, "text": text.strip(), "final": final}
-        if who == "agent" and len(self._voices) > 1:
+        if who == "agent" and len(self._voices) > 1 and self._names_voices:
             said["voices"] = [dict(voice) for voice in self._voices]
         self._show(said)
 

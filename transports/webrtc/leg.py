@@ -35,11 +35,20 @@ class WebrtcLeg(PlainLeg):
     carrier can.
     """
 
-    def __init__(self, connection: SmallWebRTCConnection) -> None:
-        """Create a leg on a connection, from our own page or from one without a keypad."""
+    def __init__(self, connection: SmallWebRTCConnection, *, public: bool = False) -> None:
+        """Create a leg on a connection, from our own page or from one without a keypad.
+
+        Args:
+            connection: Of the browser.
+            public: Nobody signed in there.
+        """
         ours = isinstance(connection, BrowserConnection)
         self.facts = LegFacts(
-            transport="webrtc", sample_rate_hz=SAMPLE_RATE_HZ, keys=ours, screen=True
+            transport="webrtc",
+            sample_rate_hz=SAMPLE_RATE_HZ,
+            keys=ours,
+            screen=True,
+            public=public,
         )
         self._connection = connection
         if isinstance(connection, BrowserConnection):
