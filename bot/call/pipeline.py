@@ -220,6 +220,8 @@ class CallPipeline:
         agent, before = self._agent, self._leg.before
         # The limit also counts the time in the process before.
         lasted_s = self._clock() - before.began_at if before and before.call_id else 0.0
+        public_s = self._settings.transports.webrtc.public_max_call_s
+        most_s = min(agent.max_call_s, public_s if self._leg.facts.public else agent.max_call_s)
         self.farewell = Farewell(
             end=self._end,
             sounds=self._agent_sounds,
@@ -233,18 +235,12 @@ class CallPipeline:
                 prompts=agent.silence.prompts,
                 goodbye=agent.silence.goodbye,
             ),
-            length=CallLength(max_call_s=self._max_call_s - lasted_s, words=agent.farewell),
+            length=CallLength(max_call_s=most_s - lasted_s, words=agent.farewell),
             farewell=self.farewell,
             floor=self.floor,
             emit=self.outside,
             clock=self._clock,
         )
-
-    @property
-    def _max_call_s(self) -> float:
-        public_s = self._settings.transports.webrtc.public_max_call_s
-        own_s = self._agent.max_call_s
-        return min(own_s, public_s) if self._leg.facts.public else own_s
 
     def _make_optional(self, answering: AnsweringPlan | None) -> None:
         """Build what only some calls have."""

@@ -19,6 +19,7 @@ A worker without a call always has room for one: refusing the only caller helps 
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Final
@@ -170,6 +171,18 @@ class PublicLimits:
     share: float = 0.5
     per_address: int = 3
 
+    def why_closed(self, address: str, held: Sequence[str], *, fit: int) -> str:
+        """Return why a public caller gets no seat: `address_full`, `public_full`, or empty.
+
+        Args:
+            address: The caller's.
+            held: The addresses of the public calls.
+            fit: How many calls fit.
+        """
+        if held.count(address) >= self.per_address:
+            return "address_full"
+        return "public_full" if len(held) >= max(1, int(fit * self.share)) else ""
+
 
 class PoolAdmission:
     """The seats of all workers.
@@ -236,11 +249,11 @@ class PoolAdmission:
             call: The carrier's name of the call; a second request for it returns the same seat.
             address: Of a public caller; empty for others.
         """
-        closed = self.why_closed(now)  # also frees expired seats
+        closed = self.why_closed(now, address)  # also frees expired seats
         for seat, coming in self._coming.items():
             if call and coming.call == call:
                 return seat
-        if closed or (address and self._why_closed_to(address, now)):
+        if closed:
             return None
         seat = next(self._numbers)
         if address:
@@ -260,26 +273,22 @@ class PoolAdmission:
         for load in self.workers.values():
             load.end(seat, now)
 
-    def why_closed(self, now: float) -> str:
-        """Return why no call can be taken: `full`, `busy`, or empty."""
+    def why_closed(self, now: float, address: str = "") -> str:
+        """Return why no call can be taken: `full`, `busy`, or empty.
+
+        Args:
+            now: The current time.
+            address: Of a public caller, who may also get `address_full` or `public_full`.
+        """
         room = self.room(now)  # also frees expired seats
         if self.taken >= self.seats or self.best(now) is None:
             return "full"
-        return "" if room > 0 else "busy"
-
-    def why_refused(self, address: str, now: float) -> str:
-        """Return why a call that got no seat got none."""
-        public = self._why_closed_to(address, now) if address else ""
-        return self.why_closed(now) or public or "full"
-
-    def _why_closed_to(self, address: str, now: float) -> str:
-        """Return why a public caller gets no seat although others would; empty if it does."""
+        if room <= 0 or not address:
+            return "" if room > 0 else "busy"
         held = {*self._coming, *(seat for load in self.workers.values() for seat in load.calls)}
         self._public = {seat: place for seat, place in self._public.items() if seat in held}
-        if list(self._public.values()).count(address) >= self.public.per_address:
-            return "address_full"
-        fit = min(self.seats, self.taken + self.room(now))
-        return "public_full" if len(self._public) >= max(1, int(fit * self.public.share)) else ""
+        fit = min(self.seats, self.taken + room)
+        return self.public.why_closed(address, list(self._public.values()), fit=fit)
 
     def room(self, now: float) -> int:
         """Return how many more calls can be admitted."""

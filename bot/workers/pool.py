@@ -305,7 +305,7 @@ class SingleProcess:
         seat = None if self._why() else self.seats.admit(now, call=call, address=address)
         if seat is not None:
             return HeldSeat(seat=seat)
-        return NoSeat(reason=self._why() or self.seats.why_refused(address, now))
+        return NoSeat(reason=self._why() or self.seats.why_closed(now, address) or "full")
 
     def begin(self, seat: int) -> None:
         """Count the call."""

@@ -75,7 +75,9 @@ class SeatTable:
         return {"reason": self._why_not(address)} if seat is None else {"seat": seat}
 
     def _why_not(self, address: str = "") -> str:
-        return DRAINING if self._stopping else self._seats.why_refused(address, self._clock())
+        if self._stopping:
+            return DRAINING
+        return self._seats.why_closed(self._clock(), address) or "full"
 
     def _seat(self, call: str, address: str = "") -> int | None:
         if self._stopping:

@@ -114,7 +114,7 @@ def test_their_share_is_one_of_the_calls_that_fit_not_of_all_seats() -> None:
     held = admit_public(admission, *(f"10.0.0.{number}" for number in range(50)))
 
     assert len(held) == CARRIED  # half of two workers' calls
-    assert admission.why_refused("10.0.0.99", 0.0) == "public_full"
+    assert admission.why_closed(0.0, "10.0.0.99") == "public_full"
 
 
 def test_one_address_gets_few_seats_and_the_next_one_after_a_call_has_ended() -> None:
@@ -123,7 +123,7 @@ def test_one_address_gets_few_seats_and_the_next_one_after_a_call_has_ended() ->
 
     seats = admit_public(admission, *["10.0.0.1"] * 5)
     assert len(seats) == 2
-    assert admission.why_refused("10.0.0.1", 0.0) == "address_full"
+    assert admission.why_closed(0.0, "10.0.0.1") == "address_full"
     assert len(admit_public(admission, "10.0.0.2")) == 1
     admission.end(seats[0], 1.0)
 

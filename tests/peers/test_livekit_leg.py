@@ -86,7 +86,7 @@ async def test_a_callers_data_and_a_legs_events_are_known(
 
 @asynccontextmanager
 async def stranger(media_server: MediaServer, name: str) -> AsyncIterator[rtc.LocalParticipant]:
-    """Have someone else in the room, who may publish and send data."""
+    """Join the room as another participant, which may publish and send data."""
     grants = api.VideoGrants(room_join=True, room=name)
     token = api.AccessToken(media_server.key, media_server.secret).with_identity("someone")
     room = rtc.Room()

@@ -1,4 +1,4 @@
-"""What a room's queue gets of the library's events, and which tracks a line keeps."""
+"""Events that reach a room's queue, and tracks that a line keeps."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -77,7 +77,7 @@ TAKEN = {
     "a track": (event("track_subscribed"), True),
     "a key": (key(), True),
     "the end": (event("eos"), True),
-    "an answer to a request of ours": (published(), True),
+    "the answer to our request": (published(), True),
     "another room's participant": (event("participant_connected", room=THEIRS), False),
     "data": (data(), False),
     "a chat message": (event("chat_message"), False),
@@ -142,7 +142,7 @@ async def test_a_flooded_room_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Publication:
-    """A track of somebody's in a room."""
+    """A participant's track in a room."""
 
     def __init__(
         self, person: Any, kind: int = rtc.TrackKind.KIND_AUDIO, sid: str = "TR_1"
@@ -178,7 +178,7 @@ async def test_tracks_that_nothing_reads_are_unsubscribed_from(
         assert [item.subscribed for item in (first, picture, other, second)] == [
             *(False, False, False, True)
         ]
-    assert refused == ["unwanted_track", "unwanted_track", "second_track"]
+    assert refused == ["unwanted_track", "second_track"]
 
 
 @pytest.mark.virtual_time

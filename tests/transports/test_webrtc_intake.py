@@ -15,11 +15,11 @@ from aiortc.rtp import RtcpRtpfbPacket
 from calls.events import Event, InputRefused
 from tests.bot.server.peer import on_loopback
 from tests.transports.webrtc_floods import FLOODS, Flood, fast_sound, sctp_of, send_sound, way_of
-from transports.webrtc import connection as webrtc_connection
 from transports.webrtc import intake, intake_rules
 from transports.webrtc.connection import BrowserConnection
 from transports.webrtc.ice_restart import MAX_ADDRESSES
 from transports.webrtc.intake_rules import Counters, count_chunks, sound_s
+from transports.webrtc.leg import WebrtcLeg
 
 __all__ = ["on_loopback"]
 
@@ -166,19 +166,21 @@ async def test_messages_to_a_page_that_acknowledges_nothing_are_bounded() -> Non
             del data
 
         sctp_of(lines.browser)._handle_data = hear_nothing
+        leg = WebrtcLeg(lines.line)
+        lines.line._connect_invoked = True  # as by a pipeline's start
         for _ in range(2_000):
-            lines.line.send_app_message({"type": "said", "text": "x" * 1_000})
+            leg.show({"type": "said", "text": "x" * 1_000})
         await asyncio.sleep(1)
 
         channel: Any = lines.line._data_channel
-        assert channel.bufferedAmount < webrtc_connection.MAX_UNREAD_BYTES + 2_000
+        assert channel.bufferedAmount < intake.MAX_UNREAD_BYTES + 2_000
         assert lines.reasons == ["page_does_not_read"]
 
 
 @pytest.mark.virtual_time
 @pytest.mark.usefixtures("on_loopback")
 async def test_datagrams_of_others_do_not_close_a_browsers_line() -> None:
-    """Whoever scans the ports must not end the calls behind them."""
+    """A scan of the ports must not end calls."""
     async with connected() as lines:
         ours = way_of(lines.line.pc)
         host, port = ours._connection._protocols[0].transport.get_extra_info("sockname")[:2]

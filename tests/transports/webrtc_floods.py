@@ -1,4 +1,4 @@
-"""What a hostile browser sends after its handshake, through aiortc's own lower layers."""
+"""Floods of a hostile browser after its handshake, through aiortc's lower layers."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

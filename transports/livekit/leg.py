@@ -73,8 +73,7 @@ class LivekitLeg(PlainLeg):
         self._input = LivekitInput(params, line, emit)
         self._output = LivekitOutput(params, line)
         line.on_lost, line.on_restored = self._output.note_lost, self._emit_restored
-        line.on_refused = self._emit_refused
-        self._refused: set[str] = set()
+        line.on_refused = lambda why: self._emit(InputRefused(transport="livekit", reason=why))
 
     def tell_to(self, emit: Emit) -> None:
         """Report to the call once it exists, in place of the process."""
@@ -161,11 +160,6 @@ class LivekitLeg(PlainLeg):
                 self._rooms.delete_later(self.line.place.room)
         finally:
             await self.line.close()  # in every case: the line's watcher waits for this
-
-    def _emit_refused(self, reason: str) -> None:
-        if reason not in self._refused:
-            self._refused.add(reason)
-            self._emit(InputRefused(transport="livekit", reason=reason))
 
     def _emit_restored(self, after_s: float) -> None:
         self._emit(LineRestored(after_s=after_s))

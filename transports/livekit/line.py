@@ -70,6 +70,7 @@ class LivekitLine:
         self.on_lost: Callable[[], None] = lambda: None
         self.on_restored: Callable[[float], None] = lambda _: None
         self.on_refused: Callable[[str], None] = lambda _: None
+        self._refused: set[str] = set()
         self._heard: rtc.RemoteTrackPublication | None = None
         self._room: rtc.Room | None = None
         self.watched = RoomWatch(clock())
@@ -210,7 +211,9 @@ class LivekitLine:
     def _refuse(self, publication: rtc.RemoteTrackPublication, reason: str) -> None:
         """Unsubscribe from a track that nothing reads."""
         publication.set_subscribed(False)
-        self.on_refused(reason)
+        if reason not in self._refused:
+            self._refused.add(reason)
+            self.on_refused(reason)
 
     def _leave_flood(self) -> None:
         """End a line whose room has more events than any call."""

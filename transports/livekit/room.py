@@ -103,7 +103,7 @@ class RoomIntake:
     def takes(self, event: FfiEvent) -> bool:
         """Return whether the room reads an event; what the library holds for others is freed."""
         which = event.WhichOneof("message")
-        if which == "rpc_method_invocation":  # anybody in a room may call, and we offer nothing
+        if which == "rpc_method_invocation":  # each participant may send it, and we offer nothing
             return False
         if which != "room_event":
             return self._wanted(event)
@@ -123,7 +123,7 @@ class RoomIntake:
 
 
 def _free(told: Any) -> bool:
-    """Free somebody's data or stream, which we do not read; return whether this was one."""
+    """Free a participant's data or stream, which we do not read; return whether this was one."""
     kind = told.WhichOneof("message")
     if kind in ("byte_stream_opened", "text_stream_opened"):
         FfiHandle(getattr(told, kind).reader.handle.id).dispose()

@@ -20,7 +20,7 @@ from transports.far_end import FloodLimit, Quiet
 from transports.leg import Clock
 from transports.webrtc import ice_restart
 from transports.webrtc.ice_restart import IceNames, names_in, transports_of
-from transports.webrtc.intake import Intake, hand_on_early
+from transports.webrtc.intake import BrowserIntake, hand_on_early
 from transports.webrtc.wire import PageMessages
 
 MAX_CANDIDATES: Final = 64  # between two offers; a browser with several networks has a dozen
@@ -32,7 +32,6 @@ LOST_S: Final = 7.0  # then the line is final: a page gives up on it after 4 s
 CLOSE_S: Final = 5.0
 PART_S: Final = 2.0  # for the last message to a browser that has just connected
 LOOK_S: Final = 0.05
-MAX_UNREAD_BYTES: Final = 256 * 1024  # of our messages; a call's first hundred have 30 kB
 
 
 class TooManyError(Exception):
@@ -56,12 +55,14 @@ class BrowserConnection(SmallWebRTCConnection):
         self._settled = asyncio.Event()
         self.quiet = Quiet(clock)  # time without sound or messages from the browser
         self.page = PageMessages(emit=emit, heard=self.quiet.note)
-        self.intake = Intake(clock=clock, refused=self.page.refused, on_over=self.give_up)
+        self.intake = BrowserIntake(clock=clock, refused=self.page.refused, on_over=self.give_up)
         self._theirs: IceNames | None = None
         self._patches = FloodLimit(per_s=PATCHES_PER_S, cap=PATCHES_CAP)
         self._candidates_left = MAX_CANDIDATES
         self._negotiations_left = MAX_NEGOTIATIONS
         super().__init__(ice_servers=list(ice_servers))
+        for name in ("video_input_track", "screen_video_input_track"):
+            setattr(self, name, lambda: None)  # offers of video are refused; Pipecat logs a warning
 
     def is_connected(self) -> bool:
         """Return whether the browser is connected, or may be again in a moment.
@@ -138,20 +139,6 @@ class BrowserConnection(SmallWebRTCConnection):
                 candidate.sdpMLineIndex = address.sdp_mline_index
             await self.add_ice_candidate(candidate)
         self._check()
-
-    def send_app_message(self, message: Any) -> None:
-        """Send a message, unless the page has stopped acknowledging: aiortc keeps all of it."""
-        channel = self._data_channel
-        if channel is not None and channel.bufferedAmount > MAX_UNREAD_BYTES:
-            self.page.refused("page_does_not_read")
-            return
-        super().send_app_message(message)
-
-    def video_input_track(self) -> None:
-        """Return nothing: offers of video are refused, and Pipecat logs a warning for each call."""
-
-    def screen_video_input_track(self) -> None:
-        """Return nothing, as above."""
 
     async def part(self, message: dict[str, Any]) -> None:
         """Send the reason to a browser without a call, and wait until it has arrived."""

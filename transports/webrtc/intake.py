@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Final, TypeAlias
 
 from aioice import ice
-from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCSctpTransport
+from aiortc import RTCDataChannel, RTCPeerConnection, RTCRtpReceiver, RTCSctpTransport
 from aiortc.jitterbuffer import JitterBuffer
 from aiortc.rtp import AnyRtcpPacket, RtcpRrPacket, RtcpSrPacket, RtpPacket
 from loguru import logger
@@ -24,10 +24,11 @@ from loguru import logger
 from transports.far_end import AUDIO_PER_S, FloodLimit
 from transports.leg import Clock
 from transports.webrtc.ice_restart import transports_of
-from transports.webrtc.intake_rules import MAX_HELD, MAX_STREAMS, Counters, Verdict, sound_s
+from transports.webrtc.intake_rules import MAX_HELD, MAX_STREAMS, Arrival, Counters, sound_s
 
 AUDIO_CAP_S: Final = 8.0  # a line that comes back within `connection.LOST_S` delivers this at once
 UNREAD_FRAMES: Final = 50  # a second of sound; a longer backlog drops the oldest
+MAX_UNREAD_BYTES: Final = 256 * 1024  # of our messages; a call's first hundred have 30 kB
 CODECS: Final = "_RTCRtpReceiver__codecs"  # the only place with the codec of a payload type
 
 # The caller's sound is passed on as it arrives, without waiting for later packets.
@@ -64,7 +65,7 @@ class NewestFrames(asyncio.Queue[Any]):
         self.put_nowait(item)
 
 
-class Intake:
+class BrowserIntake:
     """The bounds of one browser's line.
 
     Attributes:
@@ -103,6 +104,13 @@ class Intake:
             _replace(transceiver.sender, "_handle_rtcp_packet", _take_report)
         if line.sctp is not None:
             _replace(line.sctp, "_handle_data", self._take_data, line.sctp)
+
+    def reads(self, channel: RTCDataChannel | None) -> bool:
+        """Return whether the page acknowledges our messages: aiortc keeps all that it does not."""
+        waits = channel is not None and channel.bufferedAmount > MAX_UNREAD_BYTES
+        if waits:
+            self._refused("page_does_not_read")
+        return not waits
 
     def close(self, reason: str) -> None:
         """Close the sockets at once, so that a flood costs nothing more; the line then ends."""
@@ -145,7 +153,7 @@ class Intake:
         else:
             self._refused("audio_faster_than_time")
 
-    def _passes(self, verdict: Verdict) -> bool:
+    def _passes(self, verdict: Arrival) -> bool:
         if verdict.reason:
             self._refused(verdict.reason)
         if verdict.over:

@@ -14,7 +14,7 @@ from typing import Final
 
 from transports.arrival_rules import IntakeAllowance
 
-MAX_DATAGRAM_BYTES: Final = 1500  # browsers stay below the MTU; aiortc decrypts no more of DTLS
+MAX_DATAGRAM_BYTES: Final = 1500  # browsers stay below the MTU; aiortc reads this much DTLS
 DATAGRAMS_PER_S: Final = 200.0  # sound has 50, our captions cause some acknowledgements
 DATAGRAMS_CAP: Final = 1000.0  # a line that was dead for 7 s delivers some 400 at once
 BYTES_PER_S: Final = 100_000.0  # Opus needs at most 64,000 (RFC 6716, 2.1.1), the page 1,000
@@ -29,7 +29,7 @@ CHUNKS_PER_S: Final = 100.0  # the page sends one a second and acknowledges our 
 CHUNKS_CAP: Final = 500.0
 MAX_CHUNKS: Final = 32  # of one packet: the page's shortest message fills 30
 MAX_GAPS: Final = 32  # of one acknowledgement; also its duplicates
-MAX_GAP_SPAN: Final = 1024  # chunks of ours in these gaps
+MAX_GAP_SPAN: Final = 1024  # of our chunks in these gaps
 MAX_PARAMETERS: Final = 32  # of one chunk
 MAX_SKIPPED: Final = 16  # streams of one FORWARD TSN
 MAX_HELD: Final = 128  # chunks of incomplete messages: a message of 60 kB has 52
@@ -57,7 +57,7 @@ class Counters:
         self._chunks = allowance(CHUNKS_PER_S, CHUNKS_CAP)
         self._sources: set[bytes] = set()
 
-    def datagram(self, data: bytes, *, known: bool, now: float) -> "Verdict":
+    def datagram(self, data: bytes, *, known: bool, now: float) -> "Arrival":
         """Count a datagram.
 
         Args:
@@ -66,28 +66,28 @@ class Counters:
             now: Monotonic seconds.
         """
         if _spends(self._socket, 1, now):
-            return Verdict(over="socket_flooded")
+            return Arrival(over="socket_flooded")
         if not known:
-            return Verdict(drop=_spends(self._unknown, 1, now))
+            return Arrival(drop=_spends(self._unknown, 1, now))
         return self._of_browser(data, now)
 
-    def packet(self, data: bytes, now: float) -> "Verdict":
+    def packet(self, data: bytes, now: float) -> "Arrival":
         """Count the chunks of a decrypted SCTP packet."""
         chunks = count_chunks(data)
         if not chunks:
-            return Verdict(over="bad_data_packet")
-        return Verdict(over="data_too_fast" if _spends(self._chunks, chunks, now) else "")
+            return Arrival(over="bad_data_packet")
+        return Arrival(over="data_too_fast" if _spends(self._chunks, chunks, now) else "")
 
-    def _of_browser(self, data: bytes, now: float) -> "Verdict":
+    def _of_browser(self, data: bytes, now: float) -> "Arrival":
         if _spends(self._datagrams, 1, now):
-            return Verdict(over="datagrams_too_fast")
+            return Arrival(over="datagrams_too_fast")
         if _spends(self._bytes, len(data), now):
-            return Verdict(over="bytes_too_fast")
+            return Arrival(over="bytes_too_fast")
         if len(data) > MAX_DATAGRAM_BYTES:
-            return Verdict(drop=True, reason="datagram_too_big")
+            return Arrival(drop=True, reason="datagram_too_big")
         if is_sound(data) and not self._knows(data[8:12]):
-            return Verdict(drop=True, reason="too_many_sources")
-        return Verdict()
+            return Arrival(drop=True, reason="too_many_sources")
+        return Arrival()
 
     def _knows(self, source: bytes) -> bool:
         if len(self._sources) < MAX_SOURCES:
@@ -96,7 +96,7 @@ class Counters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Arrival:
     """What happens to something that arrived.
 
     Attributes:

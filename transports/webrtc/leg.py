@@ -137,9 +137,11 @@ class WebrtcLeg(PlainLeg):
         self._connection.disconnect = tell_and_close  # type: ignore[method-assign]
 
     def show(self, message: dict[str, Any]) -> None:
-        """Send a JSON message to the page."""
-        if self._connection.is_connected():
-            self._connection.send_app_message(message)
+        """Send a JSON message to the page, unless it has stopped reading them."""
+        line = self._connection
+        reads = not isinstance(line, BrowserConnection) or line.intake.reads(line._data_channel)  # noqa: SLF001 - Pipecat shows it nowhere
+        if reads and line.is_connected():
+            line.send_app_message(message)
 
     async def hang_up(self, reason: str = "") -> None:
         """Close the connection."""
