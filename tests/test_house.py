@@ -35,7 +35,7 @@ ALLOWED = {
         "functools",
     ),
     *("hashlib", "html", "itertools", "json", "math", "operator", "re", "statistics", "string"),
-    *("types", "typing", "unicodedata"),
+    *("ipaddress", "struct", "types", "typing", "unicodedata"),
 }
 
 

@@ -8,11 +8,21 @@ guests. A real caller waits only for a moment and is hardly ever the oldest of a
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 BEGUN: Final = "begun"  # key in the scope's state: called when the peer has identified its call
 FLOOD: Final = 1008  # RFC 6455, 7.4.1: policy violation
 HAIR: Final = 1e-6  # rounding must not cause repeated waits of zero length
+
+
+def network_of(address: str) -> str:
+    """Return what one stranger owns: an IPv4 address, or a /64 network of IPv6."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address[:64]
+    return str(int(found) >> 64) if isinstance(found, IPv6Address) else address
 
 
 class IntakeAllowance:

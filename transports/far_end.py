@@ -48,6 +48,7 @@ class Quiet:
         return longest_s
 
 
+AUDIO_PER_S: Final = 1.02  # seconds of sound: a far end's clock may run a little faster than ours
 KEYS_PER_S: Final = 10.0  # ITU-T Q.24: a key takes at least 65 ms
 KEYS_CAP: Final = MAX_KEYS  # a delayed line delivers a whole entry at once
 

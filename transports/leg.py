@@ -23,6 +23,7 @@ class LegFacts:
     called: str = ""
     keys: bool = True  # the far end reports key presses
     screen: bool = False  # the far end shows what `Leg.show` takes
+    public: bool = False  # a stranger's browser: it sees captions alone, and may call less long
     call_ref: str = ""  # the carrier's own id of the call
     direction: Literal["inbound", "outbound"] = "inbound"
     transfers: bool = False  # this kind of line can transfer a call

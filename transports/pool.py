@@ -28,7 +28,10 @@ class HeldSeat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoSeat:
-    """There is no seat, with the reason: `full`, `busy` or `draining`."""
+    """There is no seat, with the reason.
+
+    `full`, `busy` or `draining`; for public callers also `public_full` and `address_full`.
+    """
 
     reason: str
 
@@ -97,8 +100,13 @@ class CallPool(Protocol):
         """Whether this process does what is done once per pool, such as rendering clips."""
         ...
 
-    async def admit(self, call: str = "") -> HeldSeat | NoSeat:
-        """Reserve a seat for an expected call; the same call gets the same seat again."""
+    async def admit(self, call: str = "", *, address: str = "") -> HeldSeat | NoSeat:
+        """Reserve a seat for an expected call; the same call gets the same seat again.
+
+        Args:
+            call: The carrier's name of the call; empty if it has none.
+            address: Of a public caller, who gets only a share of the seats; empty for others.
+        """
         ...
 
     def begin(self, seat: int) -> None:

@@ -313,8 +313,10 @@ class Call:
         await pipeline.tts.queue_frame(EndFrame())
 
     def emit(self, event: Event) -> None:
-        """Emit an event of this call, and send it to the leg's screen if it has one."""
+        """Emit an event of this call, and show it on the leg's screen unless a stranger has it."""
         self._emit(event)
+        if self._leg.facts.public:
+            return
         try:
             self._leg.show({"type": "entry", "event": type(event).__name__, **asdict(event)})
         except Exception as broken:  # noqa: BLE001 - a failing screen must not harm the call

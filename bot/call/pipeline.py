@@ -220,6 +220,8 @@ class CallPipeline:
         agent, before = self._agent, self._leg.before
         # The limit also counts the time in the process before.
         lasted_s = self._clock() - before.began_at if before and before.call_id else 0.0
+        public_s = self._settings.transports.webrtc.public_max_call_s
+        most_s = min(agent.max_call_s, public_s if self._leg.facts.public else agent.max_call_s)
         self.farewell = Farewell(
             end=self._end,
             sounds=self._agent_sounds,
@@ -233,7 +235,7 @@ class CallPipeline:
                 prompts=agent.silence.prompts,
                 goodbye=agent.silence.goodbye,
             ),
-            length=CallLength(max_call_s=agent.max_call_s - lasted_s, words=agent.farewell),
+            length=CallLength(max_call_s=most_s - lasted_s, words=agent.farewell),
             farewell=self.farewell,
             floor=self.floor,
             emit=self.outside,
@@ -430,7 +432,8 @@ def language_for(
 
 def captions_for(leg: Leg) -> Captions | None:
     """Return what shows both sides' words to the caller; `None` if the leg has no screen."""
-    return Captions(show=leg.show, output=leg.output().name) if leg.facts.screen else None
+    facts, output = leg.facts, leg.output().name
+    return Captions(show=leg.show, output=output, voices=not facts.public) if facts.screen else None
 
 
 def opt_out_for(

@@ -160,7 +160,15 @@ class WebrtcSettings(Section):
     side uses the first of each.
     """
     public: bool = False
-    """Open `/client/` and `/api/offer` to everybody, nothing else."""
+    """Open `/client/` and `/api/offer` to everybody, nothing else. Whoever has not signed in is a
+    public caller, and sees captions alone.
+    """
+    public_share: Share = 0.5
+    """The share of the calls that fit which public callers may have at once, but at least one."""
+    public_per_address: Count = 3
+    """Public calls at once from one address (of IPv6: one /64 network)."""
+    public_max_call_s: Seconds = 600.0
+    """The longest that a public call may last, if the agent's `max_call_s` is not shorter."""
 
 
 class TwilioSettings(Section):

@@ -8,7 +8,6 @@ from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from ipaddress import IPv6Address, ip_address
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -21,6 +20,7 @@ from bot import clock
 from bot.clock import Clock
 from bot.config.checks import is_short
 from bot.server.pages.site import HEADERS
+from transports.arrival_rules import network_of
 
 FREE: Final = 5  # wrong tokens of one address without a wait: people mistype
 FIRST_WAIT_S: Final = 1.0  # doubles with each further wrong token
@@ -42,7 +42,7 @@ class Attempts:
 
     def wait_s(self, address: str, now: float) -> float:
         """Return how long a token of this address must still wait; 0 if it is checked now."""
-        place = _network(address)
+        place = network_of(address)
         wrong, at = self._wrong.get(place, (0, now))
         own_s = 0.0
         if wrong > FREE:
@@ -52,7 +52,7 @@ class Attempts:
 
     def note_wrong(self, address: str, now: float) -> None:
         """Count a wrong token."""
-        place = _network(address)
+        place = network_of(address)
         wrong, at = self._wrong.pop(place, (0, now))
         self._wrong[place] = (wrong + 1 if now - at < FORGET_S else 1, now)
         self._latest.append(now)
@@ -63,7 +63,7 @@ class Attempts:
         """Remember an address that has shown the token, unless it waits: a guesser may share it."""
         if self.wait_s(address, now):
             return
-        place = _network(address)
+        place = network_of(address)
         self._wrong.pop(place, None)
         self._known.pop(place, None)
         self._known[place] = None
@@ -73,15 +73,6 @@ class Attempts:
     def _crowd_s(self, now: float) -> float:
         full = len(self._latest) == ALL_TOGETHER
         return self._latest[0] + WINDOW_S - now if full else 0.0
-
-
-def _network(address: str) -> str:
-    """Return what one stranger owns: an IPv4 address, or a /64 network of IPv6."""
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return address[:64]
-    return str(int(found) >> 64) if isinstance(found, IPv6Address) else address
 
 
 def given_cookie(request: Request, name: str) -> str:
@@ -216,7 +207,10 @@ class Access:
         path = request.url.path
         if why := self._why_foreign(request):
             return JSONResponse({"detail": why}, HTTPStatus.FORBIDDEN)
-        if self.token is None or path == SIGN_IN_PATH or self._is_public(path):
+        if self._is_public(path):
+            request.state.public = not self._knows_operator(request)
+            return None
+        if self.token is None or path == SIGN_IN_PATH:
             return None
         given = _bearer(request)
         return (self._slow_down(request, given) if given else None) or self._demand_token(request)
@@ -272,6 +266,14 @@ class Access:
 
     def _is_public(self, path: str) -> bool:
         return self.public_client and (path.startswith("/client/") or path == "/api/offer")
+
+    def _knows_operator(self, request: Request) -> bool:
+        """Return whether an operator calls: without a token, a person at this machine."""
+        if self.token is None:
+            here = names_loopback(request.headers.get("host", ""))
+            return here and not is_handed_on(request.headers)
+        given = _bearer(request)
+        return not (given and self._slow_down(request, given)) and self._may(request)
 
     def _slow_down(self, request: Request, given: str) -> Response | None:
         """Answer 429 to a token that comes too soon after wrong ones.

@@ -18,6 +18,7 @@ from transports.webrtc.leg import WebrtcLeg
 # For the call of a returning page to end; the process that asks waits 2 s.
 TAKE_UP_S: Final = 1.8
 BUSY: Final = "All our lines are busy. Please call again in a few minutes."
+CROWDED: Final = "There are too many calls from your network. Please end one of them first."
 
 
 @dataclass(slots=True)
@@ -66,26 +67,31 @@ class BrowserCalls:
         await self._give_up(token, running)
         return True
 
-    async def run(self, connection: BrowserConnection, resumed: str) -> None:
-        """Run the call of a connected page; `resumed` is the token of its lost call, or empty."""
+    async def run(self, connection: BrowserConnection, resumed: str, *, public: str = "") -> None:
+        """Run the call of a connected page.
+
+        Args:
+            connection: Of the page.
+            resumed: The token of its lost call, or empty.
+            public: The network of a caller who has not signed in; empty for an operator.
+        """
         parked = await self._take_up(resumed)
-        admitted = await self.pool.admit()
+        admitted = await self.pool.admit(address=public)
         if isinstance(admitted, NoSeat):
             self._emit(CallRefused(transport="webrtc", reason=admitted.reason))
             if parked and parked.state:
                 await parked.keep(parked.state)
-            await connection.part({"type": "refused", "detail": BUSY})
+            detail = CROWDED if admitted.reason == "address_full" else BUSY
+            await connection.part({"type": "refused", "detail": detail})
             return
         # The page may be lost again before it learns a new token, so the known one is kept.
         if parked is None:
             resumed = self._parked.token()
         with take_seat(self.pool, admitted.seat):
-            await self._converse(connection, parked or self._parked.place(resumed), resumed)
+            leg = WebrtcLeg(connection, public=bool(public))
+            await self._converse(leg, parked or self._parked.place(resumed), resumed)
 
-    async def _converse(
-        self, connection: BrowserConnection, parked: ParkedCall, token: str
-    ) -> None:
-        leg = WebrtcLeg(connection)
+    async def _converse(self, leg: WebrtcLeg, parked: ParkedCall, token: str) -> None:
         leg.parked = parked
         call = self._process.call(leg)
         remembers = parked.state is not None

@@ -289,6 +289,7 @@ STRANGERS_FRAMES: Final = 32  # `connected` and `start` are two, and media may f
 FRAMES_PER_S: Final = 200.0  # Twilio sends 50 audio frames, and 5 marks come back
 FRAMES_CAP: Final = 1000.0  # a line delayed by 5 s delivers some 300 at once
 CLOSE_S: Final = 1.0  # for the peer to answer our close
+UNREAD_BYTES: Final = 256 * 1024  # answers to pings: Uvicorn waits for the peer only with our sound
 NOT_TEXT: Final = 1007  # RFC 6455, 7.4.1: data not consistent with the type of the message
 
 
@@ -331,6 +332,8 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         """Count the frames of a piece, then process them."""
         self._allowance.spend(len(self.conn.events), self.loop.time())
         super().handle_events()
+        if self.transport.get_write_buffer_size() > UNREAD_BYTES and not self.close_sent:
+            self._refuse()
 
     def send_receive_event_to_app(self) -> None:
         """Pass a message on; invalid UTF-8 closes the socket without a traceback."""

@@ -28,6 +28,7 @@ from bot.workers.meter import Meter, own_cores
 from bot.workers.pool import SingleProcess, WorkerPool
 from bot.workers.pool_client import PoolClient, SharedLimits
 from bot.workers.process import Process, open_process
+from bot.workers.seats import public_limits
 from bot.workers.upkeep import do_chores, look_now_and_then
 from calls.events import CallRefused, Event
 from calls.operations_events import ConfigurationReloaded, WorkerLost, WorkerStarted
@@ -77,7 +78,12 @@ def alone(process: Process) -> SingleProcess:
     return SingleProcess(
         why_closed=lambda: switchboard.why_closed,
         clock=clock.monotonic,
-        seats=PoolAdmission(seats=server.max_calls, cores=own_cores(), measured=server.counts_load),
+        seats=PoolAdmission(
+            seats=server.max_calls,
+            cores=own_cores(),
+            measured=server.counts_load,
+            public=public_limits(process.settings),
+        ),
     )
 
 

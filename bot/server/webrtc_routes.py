@@ -23,7 +23,7 @@ from bot.workers.pool import WorkerPool
 from bot.workers.process import Process
 from calls.entry import Emit
 from calls.events import CallFailed, InputRefused
-from transports.arrival_rules import Guest, WaitingRoom
+from transports.arrival_rules import Guest, WaitingRoom, network_of
 from transports.parked import Parked
 from transports.webrtc.connection import BrowserConnection, TooManyError
 
@@ -61,12 +61,14 @@ RIPE_S: Final = 3.0  # before that it may still be connecting, and is not displa
 CONNECT_S: Final = 10.0  # then it is dropped
 ANSWER_S: Final = 5.0  # to read an offer: names of the local network are looked up, 1 s each
 MAX_LINES: Final = 1000  # of an offer; a browser's has some 200
-MAX_MEDIA: Final = 4  # microphone, camera, screen, data channel
 MAX_ADDRESSES: Final = 50
 RESTART: Final = "ice_restart"  # in an offer's `request_data`: only for an existing call
 
 Begin = Callable[[BrowserConnection], Awaitable[None]]
 """Runs the call of a connected browser to its end."""
+
+
+ONE_LINE: Final = "The offer is not an SDP with one audio line, at most one data line and no video."
 
 
 class OfferError(Exception):
@@ -112,7 +114,7 @@ class Offers:
             LookupError: It restarts ICE for a call that does not exist.
         """
         if not plausible(request.sdp):
-            raise OfferError("The offer is not an SDP with an audio line.")
+            raise OfferError(ONE_LINE)
         line = self._lines.get(request.pc_id or "")
         over = line is None or line.pc.connectionState in {"failed", "closed"}
         if over and (request.request_data or {}).get(RESTART):
@@ -205,16 +207,17 @@ async def _await_answer(line: BrowserConnection, reading: Awaitable[None]) -> Ma
 
 
 def plausible(sdp: str) -> bool:
-    """Return whether a text looks like a browser's offer; a cheap check.
+    """Return whether a text looks like the offer of our page; a cheap check.
 
-    Lines are split as in aiortc, where a carriage return also ends a line.
+    Nothing would read a second audio line or a picture, and aiortc would decode and keep it. Lines
+    are split as in aiortc, where a carriage return also ends a line.
     """
     lines = sdp.splitlines()
+    media = sorted(line[2:].split(" ")[0] for line in lines if line.startswith("m="))
     return (
         sdp.startswith("v=0")
-        and any(line.startswith("m=audio") for line in lines)
+        and media in (["audio"], ["application", "audio"])
         and len(lines) <= MAX_LINES
-        and sum(line.startswith("m=") for line in lines) <= MAX_MEDIA
         and sum(line.startswith("a=candidate") for line in lines) <= MAX_ADDRESSES
     )
 
@@ -285,24 +288,26 @@ class _WebrtcRoutes:
 
     async def offer(self, offer: Offer, request: Request) -> Mapping[str, str]:
         """Answer an offer; an offer for a call in another process is answered there."""
-        address = request.client.host if request.client else ""
+        address = network_of(request.client.host) if request.client else "unknown"
+        public = bool(getattr(request.state, "public", False))  # `Access` says so
         worker, pc_id = _apart(offer.pc_id)
         if worker and worker != self._pool.name:
-            asked = {"offer": offer.model_dump(mode="json"), "address": address}
+            asked = {"offer": offer.model_dump(mode="json"), "address": address, "public": public}
             try:
                 return _answer_of(await self._pool.peers.ask(worker, "offer", **asked))
             except LookupError:
                 pc_id = None  # that process and its call are gone: this is a new call
-        return await self._answer_here(offer.model_copy(update={"pc_id": pc_id}), address)
+        here = offer.model_copy(update={"pc_id": pc_id})
+        return await self._answer_here(here, address, public=public)
 
-    async def _answer_here(self, offer: Offer, address: str) -> Mapping[str, str]:
+    async def _answer_here(self, offer: Offer, address: str, *, public: bool) -> Mapping[str, str]:
         """Answer an offer; the call begins when the browser has connected."""
         token = str((offer.request_data or {}).get("resume_token") or "")
         if not self._offers.knows(offer.pc_id) and not self._has_room(token):
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, BUSY)
 
         async def begin(connection: BrowserConnection) -> None:
-            await self._calls.run(connection, token)
+            await self._calls.run(connection, token, public=address if public else "")
 
         asked = SmallWebRTCRequest(
             sdp=offer.sdp,
@@ -336,7 +341,8 @@ class _WebrtcRoutes:
         offer = Offer.model_validate(asked["offer"])
         pc_id = _apart(offer.pc_id)[1]
         here = offer.model_copy(update={"pc_id": pc_id})
-        return await _catch_refusal(self._answer_here(here, str(asked["address"])))
+        answer = self._answer_here(here, str(asked["address"]), public=bool(asked["public"]))
+        return await _catch_refusal(answer)
 
     async def _add(self, patch: Candidates) -> Mapping[str, str]:
         candidates = [IceCandidate(**candidate.model_dump()) for candidate in patch.candidates]

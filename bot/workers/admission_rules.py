@@ -19,6 +19,7 @@ A worker without a call always has room for one: refusing the only caller helps 
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Final
@@ -158,6 +159,31 @@ class CallCost:
         self._looked_at = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicLimits:
+    """What public callers may have at once, as in `transports.webrtc`.
+
+    Attributes:
+        share: Of the calls that fit; at least one call.
+        per_address: Calls.
+    """
+
+    share: float = 0.5
+    per_address: int = 3
+
+    def why_closed(self, address: str, held: Sequence[str], *, fit: int) -> str:
+        """Return why a public caller gets no seat: `address_full`, `public_full`, or empty.
+
+        Args:
+            address: The caller's.
+            held: The addresses of the public calls.
+            fit: How many calls fit.
+        """
+        if held.count(address) >= self.per_address:
+            return "address_full"
+        return "public_full" if len(held) >= max(1, int(fit * self.share)) else ""
+
+
 class PoolAdmission:
     """The seats of all workers.
 
@@ -166,17 +192,28 @@ class PoolAdmission:
         measured: Whether load counts; otherwise only seats do.
         cost: The average cost of a call.
         workers: The workers by number.
+        public: The limits of public callers.
     """
 
-    def __init__(self, *, seats: int, cores: float, measured: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        seats: int,
+        cores: float,
+        measured: bool = True,
+        public: PublicLimits | None = None,
+    ) -> None:
         """Start with no worker.
 
         Args:
             seats: The most calls at once.
             cores: The cores of this machine.
             measured: Whether load counts; otherwise only seats do.
+            public: The limits of public callers.
         """
         self.seats = seats
+        self.public = public or PublicLimits()
+        self._public: dict[int, str] = {}  # addresses of public callers, by seat
         self.cost = CallCost()
         self.workers: dict[int, WorkerLoad] = {}
         self._cores = cores
@@ -204,20 +241,23 @@ class PoolAdmission:
             load.heed(cores=cores, lag_s=lag_s, now=now)
             self._learn(now)
 
-    def admit(self, now: float, *, call: str = "") -> int | None:
+    def admit(self, now: float, *, call: str = "", address: str = "") -> int | None:
         """Take a seat for an expected call; return `None` if there is none.
 
         Args:
             now: The current time.
             call: The carrier's name of the call; a second request for it returns the same seat.
+            address: Of a public caller; empty for others.
         """
-        closed = self.why_closed(now)  # also frees expired seats
+        closed = self.why_closed(now, address)  # also frees expired seats
         for seat, coming in self._coming.items():
             if call and coming.call == call:
                 return seat
         if closed:
             return None
         seat = next(self._numbers)
+        if address:
+            self._public[seat] = address
         self._coming[seat] = _Coming(now, call)
         return seat
 
@@ -233,12 +273,22 @@ class PoolAdmission:
         for load in self.workers.values():
             load.end(seat, now)
 
-    def why_closed(self, now: float) -> str:
-        """Return why no call can be taken: `full`, `busy`, or empty."""
+    def why_closed(self, now: float, address: str = "") -> str:
+        """Return why no call can be taken: `full`, `busy`, or empty.
+
+        Args:
+            now: The current time.
+            address: Of a public caller, who may also get `address_full` or `public_full`.
+        """
         room = self.room(now)  # also frees expired seats
         if self.taken >= self.seats or self.best(now) is None:
             return "full"
-        return "" if room > 0 else "busy"
+        if room <= 0 or not address:
+            return "" if room > 0 else "busy"
+        held = {*self._coming, *(seat for load in self.workers.values() for seat in load.calls)}
+        self._public = {seat: place for seat, place in self._public.items() if seat in held}
+        fit = min(self.seats, self.taken + room)
+        return self.public.why_closed(address, list(self._public.values()), fit=fit)
 
     def room(self, now: float) -> int:
         """Return how many more calls can be admitted."""

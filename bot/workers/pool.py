@@ -299,10 +299,13 @@ class SingleProcess:
         """Report how many cores are in use and how late the loop is, in seconds."""
         self.seats.heed(OWN, cores=cores, lag_s=lag_s, now=self._clock())
 
-    async def admit(self, call: str = "") -> HeldSeat | NoSeat:
+    async def admit(self, call: str = "", *, address: str = "") -> HeldSeat | NoSeat:
         """Reserve a seat in this process."""
-        seat = None if self._why() else self.seats.admit(self._clock(), call=call)
-        return NoSeat(reason=self.why_closed or "full") if seat is None else HeldSeat(seat=seat)
+        now = self._clock()
+        seat = None if self._why() else self.seats.admit(now, call=call, address=address)
+        if seat is not None:
+            return HeldSeat(seat=seat)
+        return NoSeat(reason=self._why() or self.seats.why_closed(now, address) or "full")
 
     def begin(self, seat: int) -> None:
         """Count the call."""

@@ -135,10 +135,10 @@ class PoolClient:
         """Report the measured load to the supervisor."""
         self.wire.send("report", cores=round(cores, 4), lag_s=round(lag_s, 4))
 
-    async def admit(self, call: str = "") -> HeldSeat | NoSeat:
+    async def admit(self, call: str = "", *, address: str = "") -> HeldSeat | NoSeat:
         """Ask the supervisor for a seat; without an answer there is none."""
         try:
-            said = await self.wire.ask("admit", call=call)
+            said = await self.wire.ask("admit", call=call, address=address)
         except WireError as gone:
             logger.warning("no seat: {}", gone)
             return NoSeat(reason="busy")

@@ -10,7 +10,7 @@ from twilio.request_validator import RequestValidator
 
 from bot.clock import Clock
 from bot.config.settings import Settings
-from bot.workers.admission_rules import PoolAdmission
+from bot.workers.admission_rules import PoolAdmission, PublicLimits
 from bot.workers.connections import NOBODY, STARTING
 from bot.workers.worker_process import Worker
 from transports.pool import DRAINING
@@ -22,6 +22,12 @@ from transports.twilio.webhook import (
     is_signed,
     read_form,
 )
+
+
+def public_limits(settings: Settings) -> PublicLimits:
+    """Return the configured limits of public callers."""
+    webrtc = settings.transports.webrtc
+    return PublicLimits(share=webrtc.public_share, per_address=webrtc.public_per_address)
 
 
 class SeatTable:
@@ -54,7 +60,7 @@ class SeatTable:
         """Reserve a seat for a call; return why there is none, or empty."""
         if not any(worker.ready.is_set() for worker in self._workers.values()):
             return ""  # no worker is ready: only a failed answer makes the carrier use its fallback
-        return "" if self._seat(call) is not None else self._why_not
+        return "" if self._seat(call) is not None else self._why_not()
 
     def serve(self, worker: Worker) -> None:
         """Answer a worker's requests for seats, and take the begin and end of its calls."""
@@ -64,15 +70,19 @@ class SeatTable:
         wire.answer("admit", self._admit)
 
     async def _admit(self, said: Mapping[str, Any]) -> Mapping[str, Any]:
-        seat = self._seat(said["call"])
-        return {"reason": self._why_not} if seat is None else {"seat": seat}
+        call, address = said["call"], said["address"]
+        seat = self._seat(call, address)
+        return {"reason": self._why_not(address)} if seat is None else {"seat": seat}
 
-    @property
-    def _why_not(self) -> str:
-        return self.why_closed or "full"
+    def _why_not(self, address: str = "") -> str:
+        if self._stopping:
+            return DRAINING
+        return self._seats.why_closed(self._clock(), address) or "full"
 
-    def _seat(self, call: str) -> int | None:
-        return None if self._stopping else self._seats.admit(self._clock(), call=call)
+    def _seat(self, call: str, address: str = "") -> int | None:
+        if self._stopping:
+            return None
+        return self._seats.admit(self._clock(), call=call, address=address)
 
 
 VOICE: Final = f"POST {VOICE_PATH}".encode()

@@ -21,7 +21,7 @@ from bot.workers.listener import listening_socket, notify_ready, ready_line
 from bot.workers.meter import own_cores
 from bot.workers.plan import ServePlan
 from bot.workers.pool_server import PoolServer, Quotas
-from bot.workers.seats import refuse
+from bot.workers.seats import public_limits, refuse
 from bot.workers.slots import BY_SIGNAL, Reloading, Slots, wait_at_most
 
 STATE_S: Final = 0.2  # the oldest that a worker's knowledge of the pool can be
@@ -43,7 +43,10 @@ class Supervisor:
         self._signals = 0
         self._tasks = asyncio.TaskGroup()
         self._seats = PoolAdmission(
-            seats=server.max_calls, cores=own_cores(), measured=server.counts_load
+            seats=server.max_calls,
+            cores=own_cores(),
+            measured=server.counts_load,
+            public=public_limits(plan.settings),
         )
         self._quotas = Quotas(plan.settings)
         self._server = PoolServer(self._seats, self._quotas, clock=clock.monotonic)
@@ -151,6 +154,7 @@ class Supervisor:
         """Apply a configuration to admission and limits."""
         self._seats.seats = settings.server.max_calls
         self._seats.measured = settings.server.counts_load
+        self._seats.public = public_limits(settings)
         self._quotas.renew(settings)
 
 

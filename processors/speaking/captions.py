@@ -24,12 +24,16 @@ class Captions(BaseObserver):
             side's next caption replaces one that is not final. If several providers spoke it,
             `voices` has their parts: `[{"provider": str, "words": str}]`.
         output: The name of the processor that plays: words count when it passes them on.
+        voices: Whether providers are named.
     """
 
-    def __init__(self, *, show: Callable[[dict[str, Any]], None], output: str) -> None:
+    def __init__(
+        self, *, show: Callable[[dict[str, Any]], None], output: str, voices: bool = True
+    ) -> None:
         super().__init__(observe_every_push=True)
         self._show = show
         self._output = output
+        self._names_voices = voices
         self._spoken = ""
         self._voices: list[dict[str, str]] = []
         self._kept = True  # what is spoken becomes part of the conversation
@@ -59,8 +63,10 @@ class Captions(BaseObserver):
     def notice(self, event: Event) -> None:
         """Show what the call says itself: a filler, a clip, the outage menu, a goodbye."""
         if isinstance(event, AgentSaid) and event.by:
-            voices = [{"provider": event.by, "words": event.text}]
-            self._show(_caption("agent", event.text, final=True) | {"voices": voices})
+            said = _caption("agent", event.text, final=True)
+            if self._names_voices:
+                said["voices"] = [{"provider": event.by, "words": event.text}]
+            self._show(said)
 
     def _close(self) -> None:
         self._said("agent", self._spoken, final=True)
@@ -80,7 +86,7 @@ class Captions(BaseObserver):
         if not text.strip():
             return
         said = _caption(who, text, final=final)
-        if who == "agent" and len(self._voices) > 1:
+        if who == "agent" and len(self._voices) > 1 and self._names_voices:
             said["voices"] = [dict(voice) for voice in self._voices]
         self._show(said)
 

@@ -14,7 +14,7 @@ from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
 from lab.drill.sound import RATE_HZ
 from tests.e2e.browser_telephone import BrowserTelephone
 from tests.peers.echo import REST_S, SETTLED_S, TONE_S, TONES, onsets
-from transports.webrtc.connection import hand_on_early
+from transports.webrtc.intake import hand_on_early
 
 PATIENT_S: Final = 30.0  # a guard
 PAGE: Final = """<!doctype html><meta charset="utf-8"><title>mirror</title>

@@ -15,6 +15,7 @@ from bot.workers.admission_rules import (
     START_S,
     WAIT_S,
     PoolAdmission,
+    PublicLimits,
     calls_in,
 )
 
@@ -83,6 +84,63 @@ def test_a_repeated_call_keeps_its_seat() -> None:
 
     assert admission.admit(1.0, call="CA1") == seat
     assert admission.admit(1.0, call="CA2") is None
+
+
+def admit_public(admission: PoolAdmission, *addresses: str, now: float = 0.0) -> list[int]:
+    """Admit public callers, and begin the calls of those who get a seat."""
+    seats = [admission.admit(now, address=address) for address in addresses]
+    for seat in filter(None, seats):
+        admission.begin(seat, 1, now)
+    return [seat for seat in seats if seat is not None]
+
+
+@pytest.mark.parametrize(
+    ("seats", "share", "carried"),
+    [(10, 0.5, 5), (10, 0.25, 2), (3, 0.5, 1), (1, 0.5, 1), (10, 0.0, 1), (10, 1.0, 10)],
+)
+def test_public_callers_have_a_share_of_the_seats_and_at_least_one(
+    seats: int, share: float, carried: int
+) -> None:
+    admission = pool(seats=seats, measured=False)
+    admission.public = PublicLimits(share=share, per_address=99)
+
+    assert len(admit_public(admission, *(f"10.0.0.{number}" for number in range(20)))) == carried
+    assert len(fill(admission, now=0.0)) == seats - carried
+
+
+def test_their_share_is_one_of_the_calls_that_fit_not_of_all_seats() -> None:
+    admission = pool(seats=1_000)
+
+    held = admit_public(admission, *(f"10.0.0.{number}" for number in range(50)))
+
+    assert len(held) == CARRIED  # half of two workers' calls
+    assert admission.why_closed(0.0, "10.0.0.99") == "public_full"
+
+
+def test_one_address_gets_few_seats_and_the_next_one_after_a_call_has_ended() -> None:
+    admission = pool(seats=20, measured=False)
+    admission.public = PublicLimits(share=1.0, per_address=2)
+
+    seats = admit_public(admission, *["10.0.0.1"] * 5)
+    assert len(seats) == 2
+    assert admission.why_closed(0.0, "10.0.0.1") == "address_full"
+    assert len(admit_public(admission, "10.0.0.2")) == 1
+    admission.end(seats[0], 1.0)
+
+    assert len(admit_public(admission, *["10.0.0.1"] * 5, now=2.0)) == 1
+
+
+@pytest.mark.parametrize("lost", ["worker", "never began"])
+def test_a_public_call_that_is_gone_counts_no_more(lost: str) -> None:
+    admission = pool(seats=20, measured=False)
+    admission.public = PublicLimits(share=1.0, per_address=1)
+    if lost == "worker":
+        admit_public(admission, "10.0.0.1")
+        admission.lose(1)
+    else:
+        admission.admit(0.0, address="10.0.0.1")
+
+    assert admission.admit(WAIT_S, address="10.0.0.1") is not None
 
 
 def test_a_seat_whose_call_never_comes_is_freed() -> None:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from livekit import api
+from livekit import api, rtc
 from pydantic import SecretStr
 
 from bot import clock
@@ -82,6 +82,53 @@ async def test_a_callers_data_and_a_legs_events_are_known(
     assert [event.call_ref for event in events(told, "LegAnswered")] == [facts.call_ref]
     (ended,) = events(told, "LegEnded")
     assert (ended.outcome, ended.reason) == ("completed", "caller_hung_up")
+
+
+@asynccontextmanager
+async def stranger(media_server: MediaServer, name: str) -> AsyncIterator[rtc.LocalParticipant]:
+    """Join the room as another participant, which may publish and send data."""
+    grants = api.VideoGrants(room_join=True, room=name)
+    token = api.AccessToken(media_server.key, media_server.secret).with_identity("someone")
+    room = rtc.Room()
+    await room.connect(media_server.websocket_url, token.with_grants(grants).to_jwt())
+    try:
+        yield room.local_participant
+    finally:
+        await room.disconnect()
+
+
+async def test_data_and_tracks_of_others_in_a_room_reach_no_queue_and_a_flood_ends_the_call(
+    media_server: MediaServer, rooms: LivekitRooms, new_phone: NewPhone
+) -> None:
+    phone, told, keys = await new_phone(), list[Event](), list[str]()
+    async with answered(media_server, rooms, phone, told) as leg:
+        leg.line.on_key = keys.append
+        sound, room = leg.line.sound, leg.line._room
+        assert room
+        watching = asyncio.create_task(leg.watch())
+        async with stranger(media_server, leg.line.place.room) as other:
+            source = rtc.AudioSource(8_000, 1)
+            for number in range(3):
+                track = rtc.LocalAudioTrack.create_audio_track(f"extra-{number}", source)
+                await other.publish_track(track)
+            for _ in range(500):
+                await other.publish_data(b"x" * 1_000, topic="chat")
+            await phone.press("5")
+            async with asyncio.timeout(GUARD_S):
+                while not keys:  # noqa: ASYNC110 - the library tells it
+                    await asyncio.sleep(0.05)
+            assert leg.line.sound is sound
+            assert not leg.line.watched.over
+            for _ in range(3_000):
+                await other.publish_data(b"x" * 1_000, topic="chat")
+            async with asyncio.timeout(GUARD_S):
+                await watching
+            assert room._ffi_queue.qsize() < 10
+
+    assert keys == ["5"]
+    refused = [event.reason for event in events(told, "InputRefused")]
+    assert refused == ["unwanted_track", "room_events_too_fast"]
+    assert events(told, "LegEnded")[-1].reason == "line_ended"
 
 
 async def test_each_key_that_we_press_arrives(

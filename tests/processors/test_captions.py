@@ -19,10 +19,10 @@ pytestmark = pytest.mark.virtual_time
 class Screen:
     """The captions on a caller's screen."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, voices: bool = True) -> None:
         self.shown: list[dict[str, Any]] = []
         self._line = IdentityFilter(name="line")
-        self._captions = Captions(show=self.shown.append, output="line")
+        self._captions = Captions(show=self.shown.append, output="line", voices=voices)
 
     async def pushed(self, frame: Any) -> None:
         await self._captions.on_push_frame(
@@ -56,6 +56,16 @@ class Screen:
 @pytest.fixture
 def screen() -> Screen:
     return Screen()
+
+
+async def test_a_strangers_screen_names_no_provider() -> None:
+    screen = Screen(voices=False)
+    await screen.spoken("We", "cartesia")
+    await screen.spoken("open", "elevenlabs")
+
+    assert screen.shown[-1] == {"type": "said", "who": "agent", "text": "We open", "final": False}
+    screen.notice(AgentSaid(turn=1, text="One moment.", by="local"))
+    assert "voices" not in screen.shown[-1]
 
 
 async def test_one_voice_needs_no_mention(screen: Screen) -> None:

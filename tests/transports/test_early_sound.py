@@ -7,7 +7,7 @@ from aiortc import RTCPeerConnection
 from aiortc.jitterbuffer import JitterBuffer
 from aiortc.rtp import RtpPacket
 
-from transports.webrtc.connection import AHEAD, BUFFER, PLACES, hand_on_early
+from transports.webrtc.intake import AHEAD, BUFFER, PLACES, hand_on_early
 
 PACKETS = range(200)
 TICKS = 960  # of 48,000 a second: 20 ms

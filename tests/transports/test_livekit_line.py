@@ -35,9 +35,11 @@ class SlowServer:
         self._refuses = refuses
         self._takes_up = takes_up
         self.ears: Any = {}
+        self.flooded: Any = None
         self._away_until_s = 0.0
 
-    async def join(self, _place: Any, _source: Any, ears: Ears) -> Any:
+    async def join(self, _place: Any, _source: Any, ears: Ears, flooded: Any) -> Any:
+        self.flooded = flooded
         if asyncio.get_running_loop().time() < self._away_until_s:
             raise LineError("the media server did not let us in")
         self.ears = ears

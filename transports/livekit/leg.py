@@ -8,7 +8,7 @@ from loguru import logger
 from pipecat.transports.base_transport import TransportParams
 
 from calls.entry import Emit
-from calls.events import ProviderFailed
+from calls.events import InputRefused, ProviderFailed
 from calls.handover import Destination, Handover
 from calls.leg_events import LegAnswered, LegEnded, LegRinging, LineRestored
 from transports.leg import Gone, LegFacts, PlainLeg
@@ -73,6 +73,7 @@ class LivekitLeg(PlainLeg):
         self._input = LivekitInput(params, line, emit)
         self._output = LivekitOutput(params, line)
         line.on_lost, line.on_restored = self._output.note_lost, self._emit_restored
+        line.on_refused = lambda why: self._emit(InputRefused(transport="livekit", reason=why))
 
     def tell_to(self, emit: Emit) -> None:
         """Report to the call once it exists, in place of the process."""

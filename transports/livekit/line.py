@@ -69,6 +69,9 @@ class LivekitLine:
         self.on_key: Callable[[str], None] = lambda _: None
         self.on_lost: Callable[[], None] = lambda: None
         self.on_restored: Callable[[float], None] = lambda _: None
+        self.on_refused: Callable[[str], None] = lambda _: None
+        self._refused: set[str] = set()
+        self._heard: rtc.RemoteTrackPublication | None = None
         self._room: rtc.Room | None = None
         self.watched = RoomWatch(clock())
         self._news = asyncio.Event()
@@ -83,7 +86,7 @@ class LivekitLine:
             LineError: The server refuses us or cannot be reached.
         """
         self._adrift = self._taken_up = False
-        self._room = await join(self.place, self.source, self._ears())
+        self._room = await join(self.place, self.source, self._ears(), self._leave_flood)
 
     async def caller_came(self) -> bool:
         """Return once the caller is in the room; return False if the wait ends without a caller."""
@@ -189,11 +192,34 @@ class LivekitLine:
             self.left_for, self._taken_up = int(person.disconnect_reason or 0), False
             self.watched.caller_left(self.clock(), for_good=self.left_for in FOR_GOOD)
 
-    def _hear(self, track: rtc.Track, _: object, person: rtc.RemoteParticipant) -> None:
+    def _hear(
+        self,
+        track: rtc.Track,
+        publication: rtc.RemoteTrackPublication,
+        person: rtc.RemoteParticipant,
+    ) -> None:
         audio = track.kind == rtc.TrackKind.KIND_AUDIO
-        if audio and is_person(person) and not self._is_other(person):
-            self.sound = track
-            self.on_sound(track)
+        if not (audio and is_person(person) and not self._is_other(person)):
+            self._refuse(publication, "unwanted_track")
+            return
+        before, self._heard = self._heard, publication
+        if before and before.sid != publication.sid and before.sid in person.track_publications:
+            self._refuse(before, "second_track")
+        self.sound = track
+        self.on_sound(track)
+
+    def _refuse(self, publication: rtc.RemoteTrackPublication, reason: str) -> None:
+        """Unsubscribe from a track that nothing reads."""
+        publication.set_subscribed(False)
+        if reason not in self._refused:
+            self._refused.add(reason)
+            self.on_refused(reason)
+
+    def _leave_flood(self) -> None:
+        """End a line whose room has more events than any call."""
+        self.on_refused("room_events_too_fast")
+        self.watched.line_ended()
+        self._news.set()
 
     def _press(self, key: rtc.SipDTMF) -> None:
         """Pass on a key of the caller's, or of a participant that the server does not name."""

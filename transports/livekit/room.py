@@ -4,9 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from functools import partial
+from typing import Any, Final, TypeAlias
 
 from livekit import rtc
+from livekit.rtc._ffi_client import FfiClient, FfiHandle
+from livekit.rtc._proto.ffi_pb2 import FfiEvent
+from loguru import logger
+
+from transports.arrival_rules import IntakeAllowance
 
 RATE_HZ: Final = 8_000  # docs/decisions/0021
 LEAD_MS: Final = 200  # buffered in the library's own queue: a stall of 0.15 s causes no gap
@@ -47,8 +53,114 @@ Ears: TypeAlias = Mapping[rtc.room.EventTypes, Callable[..., None]]
 """Handlers of a room's events; each gets all that the library tells."""
 
 
-async def join(place: RoomPlace, source: rtc.AudioSource, ears: Ears) -> rtc.Room:
-    """Return a room with our sound published; `ears` get all its events.
+# The events of a room are counted in the library's own thread: its queues have no bound, and each
+# room's queue gets the events of all rooms of the process.
+
+EVENTS_PER_S: Final = 100.0  # a call has some ten when it begins, and one for each key
+EVENTS_CAP: Final = 1000.0
+_ENDS: Final = frozenset({"eos", "disconnected"})
+_UNREAD: Final = frozenset(
+    {
+        "active_speakers_changed",
+        "chat_message",
+        "connection_quality_changed",
+        "data_track_published",
+        "data_track_unpublished",
+        "stream_chunk_received",
+        "stream_header_received",
+        "stream_trailer_received",
+        "transcription_received",
+    }
+)
+
+
+class RoomIntake:
+    """Decides which of the library's events a room's queue gets."""
+
+    def __init__(
+        self,
+        room: int,
+        *,
+        clock: Callable[[], float],
+        flooded: Callable[[], object],
+        wanted: Callable[[FfiEvent], bool],
+    ) -> None:
+        """Count from now on.
+
+        Args:
+            room: The library's handle.
+            clock: Monotonic seconds.
+            flooded: Called once, in the library's thread, when there are too many events.
+            wanted: The library's own filter.
+        """
+        self._room = room
+        self._clock = clock
+        self._flooded = flooded
+        self._wanted = wanted
+        self._over = False
+        self._allowance = IntakeAllowance(per_s=EVENTS_PER_S, cap=EVENTS_CAP, now=clock())
+
+    def takes(self, event: FfiEvent) -> bool:
+        """Return whether the room reads an event; what the library holds for others is freed."""
+        which = event.WhichOneof("message")
+        if which == "rpc_method_invocation":  # each participant may send it, and we offer nothing
+            return False
+        if which != "room_event":
+            return self._wanted(event)
+        told = event.room_event
+        if told.room_handle != self._room:
+            return False
+        freed = _free(told)
+        return self._counts(told.WhichOneof("message") or "") and not freed
+
+    def _counts(self, kind: str) -> bool:
+        now = self._clock()
+        self._allowance.spend(1, now)
+        if self._allowance.wait_s(now) > 0 and not self._over:
+            self._over = True
+            self._flooded()
+        return kind in _ENDS or not (self._over or kind in _UNREAD)
+
+
+def _free(told: Any) -> bool:
+    """Free a participant's data or stream, which we do not read; return whether this was one."""
+    kind = told.WhichOneof("message")
+    if kind in ("byte_stream_opened", "text_stream_opened"):
+        FfiHandle(getattr(told, kind).reader.handle.id).dispose()
+        return True
+    if kind != "data_packet_received" or told.data_packet_received.HasField("sip_dtmf"):
+        return False
+    FfiHandle(told.data_packet_received.user.data.handle.id).dispose()
+    return True
+
+
+def _bound(room: rtc.Room, flooded: Callable[[], None]) -> None:
+    """Count the events of a room from now on."""
+    events, loop = FfiClient.instance.queue, asyncio.get_running_loop()
+    with events._lock:  # noqa: SLF001 - the library has no public way to filter
+        for place, (queue, owner, wanted) in enumerate(events._subscribers):  # noqa: SLF001
+            if queue is room._ffi_queue and wanted and room._ffi_handle:  # noqa: SLF001
+                intake = RoomIntake(
+                    room._ffi_handle.handle,  # noqa: SLF001
+                    clock=loop.time,
+                    flooded=partial(loop.call_soon_threadsafe, flooded),
+                    wanted=wanted,
+                )
+                events._subscribers[place] = (queue, owner, intake.takes)  # noqa: SLF001
+                return
+    logger.warning("the events of a room are not bounded: the library has changed")
+
+
+async def join(
+    place: RoomPlace, source: rtc.AudioSource, ears: Ears, flooded: Callable[[], None]
+) -> rtc.Room:
+    """Return a room with our sound published; `ears` get its events.
+
+    Args:
+        place: The room.
+        source: Our sound.
+        ears: Handlers.
+        flooded: Called once, when the room has more events than any call; there are none after it.
 
     Raises:
         LineError: The server refuses us or cannot be reached.
@@ -60,6 +172,7 @@ async def join(place: RoomPlace, source: rtc.AudioSource, ears: Ears) -> rtc.Roo
     try:
         async with _answering("let us in", within_s=JOIN_S):
             await room.connect(place.url, place.token(), options)
+        _bound(room, flooded)
         await publish(room, source)
     except LineError:
         await leave(room)

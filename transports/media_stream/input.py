@@ -18,7 +18,7 @@ from pipecat.transports.websocket.fastapi import (
     FastAPIWebsocketTransport,
 )
 
-from transports.far_end import KEYS_CAP, KEYS_PER_S, FloodLimit
+from transports.far_end import AUDIO_PER_S, KEYS_CAP, KEYS_PER_S, FloodLimit
 from transports.media_stream.line import HUNG_UP, LOST, STALLED, StreamLine, StreamSocket, close
 from transports.media_stream.messages import (
     POLICY,
@@ -36,7 +36,6 @@ from transports.media_stream.messages import (
 from transports.media_stream.output import InOrder
 
 AUDIO_CAP_S: Final = 6.0  # a line delayed by less than the stall time may deliver it all at once
-AUDIO_PER_S: Final = 1.02  # the carrier's clock may run a little faster than ours
 STEPS: Final = 10
 IN_ORDER: Final = 1000  # RFC 6455, 7.4.1; a cut cable looks like 1005, no close frame
 MESSAGE_S: Final = 1.0  # of sound in one message; carriers send 0.02 to 0.1 s

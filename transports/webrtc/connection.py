@@ -9,8 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
-from aiortc import RTCDataChannel, RTCIceServer, RTCPeerConnection, RTCSessionDescription
-from aiortc.jitterbuffer import JitterBuffer
+from aiortc import RTCDataChannel, RTCIceServer, RTCSessionDescription
 from aiortc.sdp import candidate_from_sdp
 from loguru import logger
 from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
@@ -21,6 +20,7 @@ from transports.far_end import FloodLimit, Quiet
 from transports.leg import Clock
 from transports.webrtc import ice_restart
 from transports.webrtc.ice_restart import IceNames, names_in, transports_of
+from transports.webrtc.intake import BrowserIntake, hand_on_early
 from transports.webrtc.wire import PageMessages
 
 MAX_CANDIDATES: Final = 64  # between two offers; a browser with several networks has a dozen
@@ -55,11 +55,14 @@ class BrowserConnection(SmallWebRTCConnection):
         self._settled = asyncio.Event()
         self.quiet = Quiet(clock)  # time without sound or messages from the browser
         self.page = PageMessages(emit=emit, heard=self.quiet.note)
+        self.intake = BrowserIntake(clock=clock, refused=self.page.refused, on_over=self.give_up)
         self._theirs: IceNames | None = None
         self._patches = FloodLimit(per_s=PATCHES_PER_S, cap=PATCHES_CAP)
         self._candidates_left = MAX_CANDIDATES
         self._negotiations_left = MAX_NEGOTIATIONS
         super().__init__(ice_servers=list(ice_servers))
+        for name in ("video_input_track", "screen_video_input_track"):
+            setattr(self, name, lambda: None)  # offers of video are refused; Pipecat logs a warning
 
     def is_connected(self) -> bool:
         """Return whether the browser is connected, or may be again in a moment.
@@ -76,7 +79,7 @@ class BrowserConnection(SmallWebRTCConnection):
                 await self._settled.wait()
         except TimeoutError:
             return False
-        return self.pc.connectionState == "connected"
+        return self.pc.connectionState == "connected" and not self.intake.over
 
     def give_up(self) -> None:
         """Stop waiting for the browser."""
@@ -108,6 +111,7 @@ class BrowserConnection(SmallWebRTCConnection):
             for way in transports_of(self._pc):
                 ice_restart.make_quick(way)
         await self._pc.setLocalDescription(await self._pc.createAnswer())
+        self.intake.watch(self._pc)
         self._answer = self._pc.localDescription
         self._check()
 
@@ -216,22 +220,3 @@ def _unheard(channel: RTCDataChannel) -> list[Callable[..., Any]]:
     for listener in heard:
         channel.remove_listener("message", listener)
     return heard
-
-
-# The caller's sound is passed on as it arrives, without waiting for later packets.
-#
-# aiortc holds four packets back, 80 ms of every turn. After the first lost packet it holds back
-# fourteen, 0.28 s, until the end of the call: it releases one packet for each that arrives, however
-# many wait. Browsers do not retransmit sound, so waiting only helps packets in the wrong order, and
-# those are one or two places apart.
-
-PLACES: Final = 4  # a power of two; a missing packet is given up this much later, 60 ms
-AHEAD: Final = 1  # a packet is complete when the next one has arrived
-BUFFER: Final = "_RTCRtpReceiver__jitter_buffer"  # as Pipecat changes it for a shared screen
-
-
-def hand_on_early(line: RTCPeerConnection) -> None:
-    """Make each audio receiver hold back as little as possible; call before the first packet."""
-    for transceiver in line.getTransceivers():
-        if transceiver.kind == "audio":
-            setattr(transceiver.receiver, BUFFER, JitterBuffer(capacity=PLACES, prefetch=AHEAD))

@@ -17,6 +17,7 @@ from aioice import ice, stun, turn
 from aioice.utils import random_string
 from aiortc import RTCIceTransport, RTCPeerConnection
 
+MAX_ADDRESSES: Final = 64  # of the other end; a browser with several networks has a dozen
 GATHER_S: Final = 1  # for a STUN or TURN server's answer; the caller waits this long
 PART_S: Final = 1.0
 RELAY: Final = "_TurnTransport__inner_protocol"
@@ -69,6 +70,9 @@ def _check_at_once(
     The pending one may have been lost before the other end's relay let us through, and would be
     repeated after 0.5, 1.5 and 3.5 s. RFC 8445, 7.3.1.4, requires this; aioice leaves it out.
     """
+    known = connection._remote_candidates  # noqa: SLF001 - aioice adds each new address for ever
+    if len(known) >= MAX_ADDRESSES and address not in {(item.host, item.port) for item in known}:
+        return
     for pair in connection._check_list:  # noqa: SLF001
         theirs = pair.protocol is protocol and pair.remote_addr == address
         task = pair.task if pair.state is ice.CandidatePair.State.IN_PROGRESS else None

@@ -35,11 +35,20 @@ class WebrtcLeg(PlainLeg):
     carrier can.
     """
 
-    def __init__(self, connection: SmallWebRTCConnection) -> None:
-        """Create a leg on a connection, from our own page or from one without a keypad."""
+    def __init__(self, connection: SmallWebRTCConnection, *, public: bool = False) -> None:
+        """Create a leg on a connection, from our own page or from one without a keypad.
+
+        Args:
+            connection: Of the browser.
+            public: Nobody signed in there.
+        """
         ours = isinstance(connection, BrowserConnection)
         self.facts = LegFacts(
-            transport="webrtc", sample_rate_hz=SAMPLE_RATE_HZ, keys=ours, screen=True
+            transport="webrtc",
+            sample_rate_hz=SAMPLE_RATE_HZ,
+            keys=ours,
+            screen=True,
+            public=public,
         )
         self._connection = connection
         if isinstance(connection, BrowserConnection):
@@ -128,9 +137,11 @@ class WebrtcLeg(PlainLeg):
         self._connection.disconnect = tell_and_close  # type: ignore[method-assign]
 
     def show(self, message: dict[str, Any]) -> None:
-        """Send a JSON message to the page."""
-        if self._connection.is_connected():
-            self._connection.send_app_message(message)
+        """Send a JSON message to the page, unless it has stopped reading them."""
+        line = self._connection
+        reads = not isinstance(line, BrowserConnection) or line.intake.reads(line._data_channel)  # noqa: SLF001 - Pipecat shows it nowhere
+        if reads and line.is_connected():
+            line.send_app_message(message)
 
     async def hang_up(self, reason: str = "") -> None:
         """Close the connection."""

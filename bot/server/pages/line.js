@@ -60,8 +60,7 @@ export class Line {
     this.#channel = this.#pc.createDataChannel("chat");
     this.#gauge = new EarGauge(this.#pc);
     this.#tell = listeners;
-    this.#pc.addTransceiver(microphone.getAudioTracks()[0], { direction: "sendrecv" }); // the first must be the audio
-    this.#pc.addTransceiver("video", { direction: "recvonly" }); // Pipecat warns in its log without one
+    this.#pc.addTransceiver(microphone.getAudioTracks()[0], { direction: "sendrecv" });
     this.#pc.ontrack = (event) => this.#met(event);
     this.#pc.onicecandidate = ({ candidate }) => candidate?.candidate && this.#offerCandidate(candidate);
     this.#pc.onconnectionstatechange = () => this.#moved();

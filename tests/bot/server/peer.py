@@ -28,8 +28,9 @@ def _loopback_only(use_ipv4: bool, use_ipv6: bool) -> list[str]:  # noqa: FBT001
 class Peer:
     """One browser."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, token: str = "") -> None:
         self.url = url
+        self._token = token
         self.told: list[dict[str, Any]] = []
         self.pc_id = ""
         self.connected = asyncio.Event()
@@ -44,7 +45,8 @@ class Peer:
         """Offer a call; return the status and the text."""
         await self.line.setLocalDescription(await self.line.createOffer())
         mine = self.line.localDescription
-        status, said = await post(self.url, {"sdp": mine.sdp, "type": mine.type, **more})
+        body = {"sdp": mine.sdp, "type": mine.type, **more}
+        status, said = await post(self.url, body, token=self._token)
         self.pc_id = said.get("pc_id", "")
         return status, said
 
@@ -65,9 +67,9 @@ class Peer:
         theirs = RTCSessionDescription(sdp=answer["sdp"], type=answer["type"])
         await self.line.setRemoteDescription(theirs)
 
-    async def until_told(self, kind: str) -> dict[str, Any]:
+    async def until_told(self, kind: str, *, within_s: float = 15) -> dict[str, Any]:
         """Return the first message of a kind."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(within_s):
             while True:
                 if found := [item for item in self.told if item.get("type") == kind]:
                     return found[0]
@@ -130,19 +132,20 @@ async def _send_nothing(_data: bytes, _address: tuple[str, int]) -> None:
 
 
 @asynccontextmanager
-async def peer(url: str) -> AsyncIterator[Peer]:
+async def peer(url: str, token: str = "") -> AsyncIterator[Peer]:
     """Open a browser while the block runs."""
-    it = Peer(url)
+    it = Peer(url, token)
     try:
         yield it
     finally:
         await it.leave()
 
 
-async def post(url: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+async def post(url: str, body: dict[str, Any], *, token: str = "") -> tuple[int, dict[str, Any]]:
     """Post an offer."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     async with (
-        aiohttp.ClientSession() as session,
+        aiohttp.ClientSession(headers=headers) as session,
         session.post(f"{url}/api/offer", json=body) as answer,
     ):
         return answer.status, await answer.json()

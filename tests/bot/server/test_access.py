@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import httpx
 import pytest
+from fastapi import Request, Response
 from pydantic import SecretStr
 
 from bot.config.checks import MIN_TOKEN
@@ -22,6 +23,10 @@ from bot.server.application import _guarded
 TOKEN = "a-token-of-the-console"
 
 
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
 @asynccontextmanager
 async def guarding(token: str = "", *, public: bool = False) -> AsyncIterator[httpx.AsyncClient]:
     """Guard an application that serves every path."""
@@ -31,7 +36,8 @@ async def guarding(token: str = "", *, public: bool = False) -> AsyncIterator[ht
     app.include_router(access.routes())
 
     @app.api_route("/{path:path}", methods=["GET", "POST"])
-    async def serve(path: str) -> str:
+    async def serve(path: str, request: Request, response: Response) -> str:
+        response.headers["x-public"] = str(getattr(request.state, "public", None))
         return path
 
     transport = httpx.ASGITransport(app)
@@ -180,6 +186,47 @@ async def test_with_a_token_or_a_public_telephone_a_proxy_makes_no_difference(
     assert (console.status_code, telephone.status_code) == (200, 200)
 
 
+LOCAL = {"host": "127.0.0.1:8080"}
+WHO: dict[str, tuple[str, dict[str, str], bool]] = {
+    "a stranger": (TOKEN, {}, True),
+    "a stranger with a wrong token": (TOKEN, bearer("another"), True),
+    "a stranger with a wrong cookie": (TOKEN, {"Cookie": "holdline=another"}, True),
+    "an operator's program": (TOKEN, bearer(TOKEN), False),
+    "a person at this machine": ("", LOCAL, False),
+    "a stranger through a proxy": ("", LOCAL | {"X-Forwarded-For": "203.0.113.9"}, True),
+    "a stranger by another name": ("", {"host": "phone.example"}, True),
+}
+
+
+@pytest.mark.parametrize(("token", "headers", "public"), WHO.values(), ids=WHO.keys())
+async def test_a_call_to_a_public_telephone_is_public_unless_an_operator_makes_it(
+    token: str,
+    headers: dict[str, str],
+    public: bool,  # noqa: FBT001 - a parameter of the table
+) -> None:
+    async with guarding(token, public=True) as client:
+        answer = await client.post("/api/offer", headers=headers)
+
+    assert (answer.status_code, answer.headers["x-public"]) == (200, str(public))
+
+
+async def test_a_signed_in_page_is_an_operators() -> None:
+    async with guarding(TOKEN, public=True) as client:
+        await client.post("/sign-in", data={"token": TOKEN})
+        answer = await client.post("/api/offer")
+
+    assert answer.headers["x-public"] == "False"
+
+
+async def test_a_guess_at_the_public_telephone_is_counted() -> None:
+    async with guarding(TOKEN, public=True) as client:
+        for number in range(FREE + 1):
+            await client.post("/api/offer", headers=bearer(f"guess-{number}"))
+        slowed = await client.get("/", headers=bearer("another guess"))
+
+    assert slowed.status_code == 429
+
+
 RESET = "/api/providers/mind/reset"
 
 
@@ -206,10 +253,6 @@ async def test_only_our_own_pages_and_programs_may_change_state(
 
     assert reset.status_code == status
     assert (offer.status_code == 403) == (status == 403)
-
-
-def bearer(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
 
 
 async def test_a_guesser_of_the_token_has_to_wait() -> None:

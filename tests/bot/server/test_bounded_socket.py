@@ -4,12 +4,20 @@ import asyncio
 import base64
 import json
 import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
-from bot.server.limits import FRAMES_CAP, FRAMES_PER_S, PIECE_BYTES, STRANGERS_FRAMES, BoundedSocket
+from bot.server.limits import (
+    FRAMES_CAP,
+    FRAMES_PER_S,
+    PIECE_BYTES,
+    STRANGERS_FRAMES,
+    UNREAD_BYTES,
+    BoundedSocket,
+)
 from lab.simulators.carrier.carrier import Carrier
 from tests.transports.twilio_server import TOKEN, pool, until
 
@@ -112,6 +120,34 @@ async def test_a_flood_after_the_start_is_read_at_the_pace_of_a_call(pieces: lis
         assert max(pieces) <= in_piece
         assert not caller.ended.is_set()
         assert it.reasons() == []
+
+
+async def test_a_peer_that_reads_no_answer_to_its_pings_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[BoundedSocket] = []
+    connect = BoundedSocket.connection_made
+
+    def connection_made(self: BoundedSocket, transport: asyncio.Transport) -> None:
+        made.append(self)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        connect(self, transport)
+
+    monkeypatch.setattr(BoundedSocket, "connection_made", connection_made)
+    ping = bytes([0x89, 0x80 | 125]) + MASK + bytes(125)
+    async with pool() as it, Carrier(it.url, TOKEN) as caller:
+        call = await it.call()
+        wire = caller._stream.socket._writer.transport
+        assert wire
+        wire.pause_reading()
+        for _ in range(40):
+            wire.write(ping * 200)
+            await asyncio.sleep(1)
+        most = made[-1].transport.get_write_buffer_size()
+        await until(lambda: bool(call.gone_for))
+
+        assert made[-1].transport.is_closing()
+        assert most < UNREAD_BYTES + 200 * len(ping)
 
 
 async def test_messages_delayed_by_a_stalled_line_are_read_at_once() -> None:

@@ -13,7 +13,15 @@ import pytest
 from calls.events import InputRefused
 from tests.bot.carrier_server import CARRIERS, TWILIO_FIRST, OpenDoors, open_doors
 from tests.bot.judged_call import judged_call
-from tests.bot.server.test_bounded_socket import EMPTY, PING, over, raw_socket
+from tests.bot.server.test_bounded_socket import (
+    BEGUN_TEXT,
+    CONTINUED,
+    EMPTY,
+    MASK,
+    PING,
+    over,
+    raw_socket,
+)
 
 pytestmark = [
     pytest.mark.virtual_time,
@@ -107,6 +115,35 @@ async def test_a_flooding_callers_own_socket_affects_no_other_call(
         refused = {told.call_id for told in beside.told if isinstance(told.event, InputRefused)}
         assert len(refused) == 1  # it stands in the record of the flooder's call, not apart from it
         assert "" not in refused
+
+
+RAW_FLOODS = {
+    "pings": PING * 20_000,
+    "empty messages": EMPTY * 20_000,
+    "pieces of one message": BEGUN_TEXT + CONTINUED * 20_000,
+    "a message that is too big": bytes([0x01, 0x80 | 127]) + (1 << 40).to_bytes(8, "big") + MASK,
+}
+
+
+@pytest.mark.parametrize("carrier", TWILIO_FIRST)
+async def test_floods_after_the_start_affect_no_other_call(
+    tmp_path: Path, doors: OpenDoors
+) -> None:
+    """Two callers at once send each flood on the socket of their own call."""
+    floods = RAW_FLOODS | {"a compressed message": bomb()}
+    async with judged_call(tmp_path, changes=doors.changes()) as beside:
+        for flood in floods.values():
+            async with doors.caller(beside.url) as one, doors.caller(beside.url) as other:
+                await asyncio.gather(*(item.listen(within_s=20) for item in (one, other)))
+                for item in (one, other):
+                    wire = item._stream.socket._writer.transport
+                    assert wire
+                    wire.write(flood)
+                await asyncio.sleep(8)
+                one.vanish()
+                other.vanish()
+        await asyncio.sleep(40)  # a lost stream may return
+        assert beside.seats() == 1
 
 
 def bomb() -> bytes:

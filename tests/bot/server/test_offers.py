@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.server.webrtc_routes import MAX_ADDRESSES, MAX_LINES, MAX_MEDIA, plausible
+from bot.server.webrtc_routes import MAX_ADDRESSES, MAX_LINES, plausible
 
 BEGINS = ["v=0", "o=- 1 1 IN IP4 127.0.0.1", "m=audio 9 UDP/TLS/RTP/SAVPF 111"]
 CANDIDATE = "a=candidate:1 1 udp 1 127.0.0.1 9 typ host"
@@ -11,7 +11,7 @@ ENDS = ["\r\n", "\n", "\r", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028"
 END_NAMES = [ascii(text) for text in ENDS]
 FULL: dict[str, list[str]] = {
     "lines": ["a=x"] * (MAX_LINES - len(BEGINS)),
-    "media": ["m=video 9 UDP/TLS/RTP/SAVPF 96"] * (MAX_MEDIA - 1),
+    "media": ["m=application 9 UDP/DTLS/SCTP webrtc-datachannel"],
     "addresses": [CANDIDATE] * MAX_ADDRESSES,
 }
 
@@ -30,3 +30,12 @@ def test_one_line_above_the_limit_is_refused(more: list[str], end: str) -> None:
 )
 def test_an_offer_without_audio_is_refused(sdp: str) -> None:
     assert not plausible(sdp)
+
+
+@pytest.mark.parametrize("kind", ["audio", "video", "text", "image", "message", ""])
+def test_an_offer_of_anything_but_one_sound_and_one_data_line_is_refused(kind: str) -> None:
+    """aiortc decodes and keeps each track, and nothing would read it."""
+    more = [*BEGINS, *FULL["media"], f"m={kind} 9 UDP/TLS/RTP/SAVPF 96"]
+
+    assert plausible("\r\n".join(more[:-1]))
+    assert not plausible("\r\n".join(more))

@@ -2,16 +2,20 @@
 
 import asyncio
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from bot.server import webrtc_routes as offers
-from calls.events import TranscriptFinal
+from bot.server.browser_calls import CROWDED
+from calls.events import CallRefused, TranscriptFinal
 from calls.leg_events import EarMeasured, LineRestored
 from lab.simulators.carrier.carrier import Carrier
 from tests.bot.judged_call import AUTH_TOKEN, judged_call
 from tests.bot.server.peer import Peer, on_loopback, open_lines, patch, peer, post, readyz
+from tests.transports.webrtc_floods import FLOODS, fast_sound
 from transports.webrtc import connection as webrtc_connection
 
 __all__ = ["on_loopback"]
@@ -22,11 +26,16 @@ pytestmark = [
     pytest.mark.usefixtures("on_loopback", "quiet_log"),
 ]
 
+TOKEN = "a-token-of-the-console"
+TWILIO = {"enabled": True, "auth_token": SecretStr(AUTH_TOKEN)}
 RESUMED = "Sorry, we were cut off for a moment."
 FEW = {"server": {"max_calls": 3}}
+ONE_SOUND = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"
 BAD_SDPS = {
     "no media": "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n",
     "no keys": "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n",
+    "two sounds": f"{ONE_SOUND}m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n",
+    "a picture": f"{ONE_SOUND}m=video 9 UDP/TLS/RTP/SAVPF 96\r\n",
     "a thousand media": "v=0\r\n" + "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n" * 1_000,
     "lines without end": "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n" + "a=x\r\n" * 9_000,
 }
@@ -170,18 +179,71 @@ async def test_data_channel_messages_are_bounded_and_dropped(
         await asyncio.sleep(1)
         for _ in range(2_000):
             browser.channel.send('{"type": "chat", "text": "hello"}')
+        assert beside.seats() == 2
         await asyncio.sleep(5)
 
-        assert beside.seats() == 2
+        assert beside.seats() == 1  # the flood has closed the line
         assert sorted(refusal for refusal in beside.refusals) == [
             "data_message_too_big",
             "data_messages_too_fast",
+            "data_too_fast",
             "second_data_channel",
             "unknown_data_message",
         ]
     written = "".join(path.read_text() for path in (tmp_path / "logs").glob("*.log"))
     assert "forged" not in written + caplog.text
     assert "4111" not in written + caplog.text
+
+
+async def test_floods_after_the_handshake_cost_another_call_no_word(tmp_path: Path) -> None:
+    """Each comes from two pages at once, as often as a page can call again."""
+    async with judged_call(tmp_path) as beside:
+        for flood, _ in FLOODS.values():
+            async with peer(beside.url) as one, peer(beside.url) as other:
+                await asyncio.gather(one.call(), other.call())
+                with suppress(ConnectionError):
+                    await asyncio.gather(flood(one.line), flood(other.line))
+                await asyncio.sleep(3)
+                assert beside.seats() == 1
+        async with peer(beside.url) as fast:
+            await fast.call()
+            await fast_sound(fast.line)
+            assert beside.seats() == 2
+
+    assert set(beside.refusals) >= {reason for _, reason in FLOODS.values()}
+    assert "audio_faster_than_time" in beside.refusals
+
+
+async def test_public_callers_leave_seats_see_captions_alone_and_are_ended_sooner(
+    tmp_path: Path,
+) -> None:
+    limits = {"public": True, "public_per_address": 2, "public_max_call_s": 25}
+    webrtc = {"twilio": TWILIO, "webrtc": limits}
+    async with (
+        judged_call(tmp_path, token=TOKEN, changes={"transports": webrtc}) as beside,
+        peer(beside.url) as one,
+        peer(beside.url) as two,
+        peer(beside.url) as three,
+        peer(beside.url, TOKEN) as operator,
+    ):
+        for browser in (one, two, three, operator):
+            await browser.call()
+        refused = await three.until_told("refused")
+        await operator.until_told("entry")
+        assert beside.seats() == 4
+        async with asyncio.timeout(60):
+            over = [await browser.until_told("ended", within_s=60) for browser in (one, two)]
+
+        assert refused["detail"] == CROWDED
+        assert [item["reason"] for item in over] == ["max_length", "max_length"]
+        kinds = {item["type"] for browser in (one, two) for item in browser.told}
+        assert kinds <= {"call", "said", "signalling", "ended"}
+        assert "said" in kinds
+        assert not any("voices" in item for browser in (one, two) for item in browser.told)
+        assert [event.reason for event in beside.events if isinstance(event, CallRefused)] == [
+            "address_full"
+        ]
+        assert beside.seats() == 2
 
 
 async def test_a_pages_keys_work_like_a_telephones(tmp_path: Path) -> None:

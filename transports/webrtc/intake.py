@@ -1,0 +1,186 @@
+"""Counts what a browser sends before aioice and aiortc keep it, and closes a line that floods.
+
+Each bound is one replaced method of one instance (`tests/transports/test_webrtc_intake.py` fails if
+a library stops calling it):
+
+    datagram_received      of each socket: all that arrives, before aioice parses or queues it
+    _handle_data           of SCTP: chunks, incomplete messages, channels
+    _handle_rtp_packet     of the sound: seconds, before the decoder's thread gets them
+    _handle_rtcp_packet    of our sender: no retransmission, which browsers do not request for sound
+    _queue                 of the track: frames that wait to be read
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Final, TypeAlias
+
+from aioice import ice
+from aiortc import RTCDataChannel, RTCPeerConnection, RTCRtpReceiver, RTCSctpTransport
+from aiortc.jitterbuffer import JitterBuffer
+from aiortc.rtp import AnyRtcpPacket, RtcpRrPacket, RtcpSrPacket, RtpPacket
+from loguru import logger
+
+from transports.far_end import AUDIO_PER_S, FloodLimit
+from transports.leg import Clock
+from transports.webrtc.ice_restart import transports_of
+from transports.webrtc.intake_rules import MAX_HELD, MAX_STREAMS, Arrival, Counters, sound_s
+
+AUDIO_CAP_S: Final = 8.0  # a line that comes back within `connection.LOST_S` delivers this at once
+UNREAD_FRAMES: Final = 50  # a second of sound; a longer backlog drops the oldest
+MAX_UNREAD_BYTES: Final = 256 * 1024  # of our messages; a call's first hundred have 30 kB
+CODECS: Final = "_RTCRtpReceiver__codecs"  # the only place with the codec of a payload type
+
+# The caller's sound is passed on as it arrives, without waiting for later packets.
+#
+# aiortc holds four packets back, 80 ms of every turn. After the first lost packet it holds back
+# fourteen, 0.28 s, until the end of the call: it releases one packet for each that arrives, however
+# many wait. Browsers do not retransmit sound, so waiting only helps packets in the wrong order, and
+# those are one or two places apart.
+
+PLACES: Final = 4  # a power of two; a missing packet is given up this much later, 60 ms
+AHEAD: Final = 1  # a packet is complete when the next one has arrived
+BUFFER: Final = "_RTCRtpReceiver__jitter_buffer"  # as Pipecat changes it for a shared screen
+
+Handle: TypeAlias = Callable[..., Awaitable[None]]
+
+
+def hand_on_early(line: RTCPeerConnection) -> None:
+    """Make each audio receiver hold as little as possible; call before the first packet."""
+    for transceiver in line.getTransceivers():
+        if transceiver.kind == "audio":
+            receiver = transceiver.receiver
+            setattr(receiver, BUFFER, JitterBuffer(capacity=PLACES, prefetch=AHEAD))
+            if receiver._track is not None:  # noqa: SLF001 - as it has no public queue
+                receiver._track._queue = NewestFrames(UNREAD_FRAMES)  # noqa: SLF001
+
+
+class NewestFrames(asyncio.Queue[Any]):
+    """Decoded frames that wait to be read; a full queue drops the oldest."""
+
+    async def put(self, item: Any) -> None:
+        """Add a frame without waiting: the decoder's thread does not wait either."""
+        if self.full():
+            self.get_nowait()
+        self.put_nowait(item)
+
+
+class BrowserIntake:
+    """The bounds of one browser's line.
+
+    Attributes:
+        over: Why the line was closed; empty while it is not.
+    """
+
+    def __init__(
+        self, *, clock: Clock, refused: Callable[[str], None], on_over: Callable[[], None]
+    ) -> None:
+        """Count nothing yet.
+
+        Args:
+            clock: Monotonic seconds.
+            refused: Reports a reason, once for each.
+            on_over: Called when the line was closed.
+        """
+        self.over = ""
+        self._clock = clock
+        self._refused = refused
+        self._on_over = on_over
+        self._counters = Counters(clock())
+        self._sound = FloodLimit(per_s=AUDIO_PER_S, cap=AUDIO_CAP_S)
+        self._sockets: list[ice.StunProtocol] = []
+
+    def watch(self, line: RTCPeerConnection) -> None:
+        """Bound everything of a line that is not bounded yet; call before the answer is told."""
+        for way in transports_of(line):
+            connection = way._connection  # noqa: SLF001 - aiortc hands nothing through
+            for protocol in connection._protocols:  # noqa: SLF001
+                if protocol not in self._sockets:
+                    self._sockets.append(protocol)
+                    _replace(protocol, "datagram_received", self._take_datagram, connection)
+        for transceiver in line.getTransceivers():
+            receiver = transceiver.receiver
+            _replace(receiver, "_handle_rtp_packet", self._take_sound, receiver)
+            _replace(transceiver.sender, "_handle_rtcp_packet", _take_report)
+        if line.sctp is not None:
+            _replace(line.sctp, "_handle_data", self._take_data, line.sctp)
+
+    def reads(self, channel: RTCDataChannel | None) -> bool:
+        """Return whether the page acknowledges our messages: aiortc keeps all that it does not."""
+        waits = channel is not None and channel.bufferedAmount > MAX_UNREAD_BYTES
+        if waits:
+            self._refused("page_does_not_read")
+        return not waits
+
+    def close(self, reason: str) -> None:
+        """Close the sockets at once, so that a flood costs nothing more; the line then ends."""
+        if self.over:
+            return
+        self.over = reason
+        self._refused(reason)
+        for protocol in self._sockets:
+            protocol.transport.close()
+        self._on_over()
+
+    def _take_datagram(
+        self, connection: ice.Connection, take: Callable[..., None], data: bytes, address: Any
+    ) -> None:
+        if not self.over:
+            known = _is_candidate(connection, (address[0], address[1]))
+            if self._passes(self._counters.datagram(data, known=known, now=self._clock())):
+                take(data, address)
+
+    async def _take_data(self, sctp: RTCSctpTransport, take: Handle, data: bytes) -> None:
+        if not self._passes(self._counters.packet(data, self._clock())):
+            return
+        try:
+            await take(data)
+        except ConnectionError:
+            raise
+        except Exception as broken:  # noqa: BLE001 - whatever aiortc's parser meets, only this line ends
+            logger.debug("a browser's data packet was not read: {!r}", broken)
+            self.close("bad_data_packet")
+        if _holds_too_much(sctp):
+            self.close("unfinished_messages")
+
+    async def _take_sound(
+        self, receiver: RTCRtpReceiver, take: Handle, packet: RtpPacket, arrival_time_ms: int
+    ) -> None:
+        codec = getattr(receiver, CODECS).get(packet.payload_type)
+        length_s = sound_s(packet.payload, codec.name) if codec else 0.0
+        if await self._sound.take(length_s):
+            await take(packet, arrival_time_ms=arrival_time_ms)
+        else:
+            self._refused("audio_faster_than_time")
+
+    def _passes(self, verdict: Arrival) -> bool:
+        if verdict.reason:
+            self._refused(verdict.reason)
+        if verdict.over:
+            self.close(verdict.over)
+        return not (verdict.drop or verdict.over)
+
+
+def _replace(item: object, name: str, new: Callable[..., Any], *arguments: object) -> None:
+    """Let `new` take what this method of an instance gets, once; it is given the method, too."""
+    if name not in vars(item):
+        setattr(item, name, partial(new, *arguments, getattr(item, name)))
+
+
+def _is_candidate(connection: ice.Connection, address: tuple[str, int]) -> bool:
+    pairs = [*connection._check_list, *connection._nominated.values()]  # noqa: SLF001
+    return any(pair.remote_addr == address for pair in pairs)
+
+
+def _holds_too_much(sctp: RTCSctpTransport) -> bool:
+    """Return whether aiortc holds more incomplete messages than a page can cause."""
+    streams = sctp._inbound_streams  # noqa: SLF001 - as the next ones: aiortc has no limit for them
+    held = sum(len(stream.reassembly) for stream in streams.values())
+    channels = len(sctp._data_channels)  # noqa: SLF001
+    disordered = len(sctp._sack_misordered)  # noqa: SLF001
+    return max(held, disordered) > MAX_HELD or max(channels, len(streams)) > MAX_STREAMS
+
+
+async def _take_report(take: Handle, packet: AnyRtcpPacket) -> None:
+    if isinstance(packet, RtcpRrPacket | RtcpSrPacket):
+        await take(packet)

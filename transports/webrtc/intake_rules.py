@@ -1,0 +1,188 @@
+"""How much a browser may send, and which packets no browser sends. Pure.
+
+aioice and aiortc keep all that arrives: datagrams until the DTLS layer reads them, SCTP chunks
+until their message is complete, packets until they are decoded, frames until they are read. They
+also trust their lengths: a parameter of length 0 makes aiortc's SCTP parser loop for ever, and 280
+gaps in one acknowledgement keep it busy for a second. So each datagram is counted before aioice
+sees it, and each SCTP packet is checked before aiortc parses it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from struct import unpack_from
+from typing import Final
+
+from transports.arrival_rules import IntakeAllowance
+
+MAX_DATAGRAM_BYTES: Final = 1500  # browsers stay below the MTU; aiortc reads this much DTLS
+DATAGRAMS_PER_S: Final = 200.0  # sound has 50, our captions cause some acknowledgements
+DATAGRAMS_CAP: Final = 1000.0  # a line that was dead for 7 s delivers some 400 at once
+BYTES_PER_S: Final = 100_000.0  # Opus needs at most 64,000 (RFC 6716, 2.1.1), the page 1,000
+BYTES_CAP: Final = 500_000.0
+SOCKET_PER_S: Final = 2_000.0  # from any address; a scan of all ports stays below this
+SOCKET_CAP: Final = 6_000.0
+UNKNOWN_PER_S: Final = 20.0  # from other addresses: the first checks of a new network
+UNKNOWN_CAP: Final = 200.0
+MAX_SOURCES: Final = 8  # SSRCs; a browser has one, and another one after a change of microphone
+
+CHUNKS_PER_S: Final = 100.0  # the page sends one a second and acknowledges our messages
+CHUNKS_CAP: Final = 500.0
+MAX_CHUNKS: Final = 32  # of one packet: the page's shortest message fills 30
+MAX_GAPS: Final = 32  # of one acknowledgement; also its duplicates
+MAX_GAP_SPAN: Final = 1024  # of our chunks in these gaps
+MAX_PARAMETERS: Final = 32  # of one chunk
+MAX_SKIPPED: Final = 16  # streams of one FORWARD TSN
+MAX_HELD: Final = 128  # chunks of incomplete messages: a message of 60 kB has 52
+MAX_STREAMS: Final = 16
+
+_COMMON, _HEAD = 12, 4  # bytes, RFC 9260, sections 3.1 and 3.2
+DATA, INIT, INIT_ACK, SACK, FORWARD_TSN, RECONFIG = 0, 1, 2, 3, 192, 130
+_PARAMETERS_AT: Final = {INIT: 16, INIT_ACK: 16, 4: 0, 5: 0, 6: 0, 9: 0, RECONFIG: 0}
+_LEAST: Final = {DATA: 13, INIT: 16, INIT_ACK: 16, SACK: 12, FORWARD_TSN: 4, 7: 4}  # of the body
+
+
+class Counters:
+    """What one browser has sent, over all its sockets and connections."""
+
+    def __init__(self, now: float) -> None:
+        """Start with full allowances."""
+
+        def allowance(per_s: float, cap: float) -> IntakeAllowance:
+            return IntakeAllowance(per_s=per_s, cap=cap, now=now)
+
+        self._socket = allowance(SOCKET_PER_S, SOCKET_CAP)
+        self._unknown = allowance(UNKNOWN_PER_S, UNKNOWN_CAP)
+        self._datagrams = allowance(DATAGRAMS_PER_S, DATAGRAMS_CAP)
+        self._bytes = allowance(BYTES_PER_S, BYTES_CAP)
+        self._chunks = allowance(CHUNKS_PER_S, CHUNKS_CAP)
+        self._sources: set[bytes] = set()
+
+    def datagram(self, data: bytes, *, known: bool, now: float) -> "Arrival":
+        """Count a datagram.
+
+        Args:
+            data: As it arrived, still encrypted.
+            known: It comes from one of the browser's candidates.
+            now: Monotonic seconds.
+        """
+        if _spends(self._socket, 1, now):
+            return Arrival(over="socket_flooded")
+        if not known:
+            return Arrival(drop=_spends(self._unknown, 1, now))
+        return self._of_browser(data, now)
+
+    def packet(self, data: bytes, now: float) -> "Arrival":
+        """Count the chunks of a decrypted SCTP packet."""
+        chunks = count_chunks(data)
+        if not chunks:
+            return Arrival(over="bad_data_packet")
+        return Arrival(over="data_too_fast" if _spends(self._chunks, chunks, now) else "")
+
+    def _of_browser(self, data: bytes, now: float) -> "Arrival":
+        if _spends(self._datagrams, 1, now):
+            return Arrival(over="datagrams_too_fast")
+        if _spends(self._bytes, len(data), now):
+            return Arrival(over="bytes_too_fast")
+        if len(data) > MAX_DATAGRAM_BYTES:
+            return Arrival(drop=True, reason="datagram_too_big")
+        if is_sound(data) and not self._knows(data[8:12]):
+            return Arrival(drop=True, reason="too_many_sources")
+        return Arrival()
+
+    def _knows(self, source: bytes) -> bool:
+        if len(self._sources) < MAX_SOURCES:
+            self._sources.add(source)
+        return source in self._sources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """What happens to something that arrived.
+
+    Attributes:
+        drop: The library does not get it.
+        reason: Why, if that is worth a line.
+        over: Why the connection is closed; empty if it is not.
+    """
+
+    drop: bool = False
+    reason: str = ""
+    over: str = ""
+
+
+def _spends(allowance: IntakeAllowance, amount: float, now: float) -> bool:
+    """Return whether this is more than allowed."""
+    allowance.spend(amount, now)
+    return allowance.wait_s(now) > 0
+
+
+def is_sound(datagram: bytes) -> bool:
+    """Return whether this is an RTP packet (RFC 7983, section 7, and RFC 5761, section 4)."""
+    return len(datagram) >= 12 and 127 < datagram[0] < 192 and not 192 <= datagram[1] <= 223
+
+
+def count_chunks(packet: bytes) -> int:
+    """Return the number of chunks; 0 if no browser sends such a packet."""
+    found = 0
+    at = _COMMON
+    while at <= len(packet) - _HEAD:
+        kind, _, length = unpack_from("!BBH", packet, at)
+        found += 1
+        if length < _HEAD or at + length > len(packet) or found > MAX_CHUNKS:
+            return 0
+        if not _is_plausible(kind, packet[at + _HEAD : at + length]):
+            return 0
+        at += length + -length % 4
+    return found
+
+
+def _is_plausible(kind: int, body: bytes) -> bool:
+    if len(body) < _LEAST.get(kind, 0):
+        return False
+    if kind == SACK:
+        return _is_plausible_sack(body)
+    if kind == FORWARD_TSN:
+        return len(body) % 4 == 0 and len(body) // 4 - 1 <= MAX_SKIPPED
+    if kind in _PARAMETERS_AT:
+        lengths = list(_parameter_lengths(body, _PARAMETERS_AT[kind]))
+        return 0 not in lengths and len(lengths) <= MAX_PARAMETERS
+    return True
+
+
+def _is_plausible_sack(body: bytes) -> bool:
+    gaps, duplicates = unpack_from("!HH", body, 8)
+    if max(gaps, duplicates) > MAX_GAPS or len(body) < 12 + 4 * (gaps + duplicates):
+        return False
+    pairs = [unpack_from("!HH", body, 12 + 4 * gap) for gap in range(gaps)]
+    in_order = all(first <= last for first, last in pairs)
+    return in_order and sum(last - first + 1 for first, last in pairs) <= MAX_GAP_SPAN
+
+
+def _parameter_lengths(body: bytes, at: int) -> Iterator[int]:
+    """Yield the length of each parameter, at last 0 if one is shorter than its own head."""
+    while at <= len(body) - _HEAD:
+        (length,) = unpack_from("!H", body, at + 2)
+        yield length if length >= _HEAD else 0
+        at += max(_HEAD, length + -length % 4)
+
+
+_OPUS_MS: Final = (
+    (10.0, 20.0, 40.0, 60.0) * 3 + (10.0, 20.0) * 2 + (2.5, 5.0, 10.0, 20.0) * 4
+)  # of a frame, by configuration: RFC 6716, table 2
+_OTHERS_PER_S: Final = 8_000  # bytes: G.711 and G.722 have 64 kbit/s
+
+
+def sound_s(payload: bytes, codec: str) -> float:
+    """Return the seconds of sound in a packet, before it is decoded.
+
+    Args:
+        payload: Of an RTP packet.
+        codec: The codec's name in the SDP.
+    """
+    if codec.lower() != "opus":
+        return len(payload) / _OTHERS_PER_S
+    if not payload:
+        return 0.0
+    kind = payload[0] & 3  # RFC 6716, section 3.1
+    frames = (1, 2, 2, payload[1] & 63 if len(payload) > 1 else 0)[kind]
+    return frames * _OPUS_MS[payload[0] >> 3] / 1000
