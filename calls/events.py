@@ -429,9 +429,18 @@ class ProcessLagged:
 
 
 OperatorAction: TypeAlias = Literal[
-    "rest", "return", "reset", "acknowledge", "resolve", "start", "pause", "resume"
+    "rest",
+    "return",
+    "reset",
+    "acknowledge",
+    "resolve",
+    "start",
+    "pause",
+    "resume",
+    "hear",
+    "unmask",  # a recording, numbers
 ]
-"""An operator's actions during operation, on a provider, an alert or a campaign."""
+"""An operator's actions on a provider, an alert, a campaign, a recording, and masked numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -439,7 +448,7 @@ class OperatorActed:
     """An operator acted; emitted once for all processes."""
 
     action: OperatorAction
-    target: str  # a provider, an alert's key, or a campaign
+    target: str  # a provider, an alert's key, a campaign, or what was heard or shown
     by: str  # the name they give, and their credential and address
     why: str = ""
 

@@ -8,18 +8,23 @@ from pathlib import Path
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from starlette.middleware.base import BaseHTTPMiddleware
 
 from bot import clock
 from bot.call.models import VoiceModels
 from bot.carriers import carrier_routers
 from bot.health.readiness_rules import judge_readiness
-from bot.server.access import Access
+from bot.server.access import Access, Guard, SignIn
 from bot.server.call_routes import PoolCalls, call_router
 from bot.server.campaign_routes import PoolCampaigns
+from bot.server.credentials import ConsoleCredentials
 from bot.server.limits import BodyLimit, OneRequest, explain_request
 from bot.server.live_routes import PoolLiveView, live_router
-from bot.server.operator_routes import metrics_router, provider_router, reload_router
+from bot.server.operator_routes import (
+    Disclosures,
+    metrics_router,
+    provider_router,
+    reload_router,
+)
 from bot.server.pages.site import asset_routes, client_routes, console_routes
 from bot.server.webrtc_routes import webrtc_router
 from bot.workers.pool import SingleProcess, WorkerPool
@@ -54,14 +59,18 @@ def application(
     pool = pool or SingleProcess(
         why_closed=lambda: process.switchboard.why_closed, clock=clock.monotonic
     )
+    server = settings.server
+    credentials = ConsoleCredentials(
+        server.token, server.view_token, pool=pool, emit=process.switchboard.emit
+    )
     access = Access(
-        settings.server.token,
+        credentials,
         public_client=settings.transports.webrtc.public,
-        public_url=settings.server.public_url,
+        public_url=server.public_url,
     )
     app = _guarded(access, one_request=extras.pool is not None)
     for router in (
-        access.routes(),
+        SignIn(access).routes(),
         *_pages(process, pool, extras),
         *_carriers(process, tasks, pool),
         *_watched(process, pool, extras),
@@ -81,7 +90,7 @@ def _guarded(access: Access, *, one_request: bool) -> FastAPI:
     """
     app = FastAPI(title="Holdline", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(RequestValidationError, explain_request)
-    app.add_middleware(BaseHTTPMiddleware, dispatch=access.guard)
+    app.add_middleware(Guard, access=access)
     if one_request:
         app.add_middleware(OneRequest)
     app.add_middleware(BodyLimit)  # the middleware added last runs first
@@ -133,7 +142,7 @@ def _watched(process: Process, pool: WorkerPool, extras: Extras) -> list[APIRout
             calls=calls,
             campaigns=extras.campaigns,
         ),
-        call_router(calls, RecordReader(process.database)),
+        call_router(calls, RecordReader(process.database), Disclosures(process.switchboard.emit)),
     ]
 
 

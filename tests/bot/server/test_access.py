@@ -3,21 +3,25 @@
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
+from bot import clock
 from bot.config.checks import MIN_TOKEN
-from bot.server.access import (
+from bot.server.access import Access, SignIn
+from bot.server.application import _guarded
+from bot.server.credentials import (
     ALL_TOGETHER,
     FREE,
     KNOWN_ADDRESSES,
     MAX_ADDRESSES,
-    Access,
     Attempts,
+    ConsoleCredentials,
 )
-from bot.server.application import _guarded
+from bot.workers.pool import SingleProcess
 
 TOKEN = "a-token-of-the-console"
 
@@ -25,10 +29,12 @@ TOKEN = "a-token-of-the-console"
 @asynccontextmanager
 async def guarding(token: str = "", *, public: bool = False) -> AsyncIterator[httpx.AsyncClient]:
     """Guard an application that serves every path."""
+    pool = SingleProcess(why_closed=lambda: "", clock=clock.monotonic)
     secret = SecretStr(token) if token else None
-    access = Access(secret, public_client=public, public_url="http://127.0.0.1:8080")
+    credentials = ConsoleCredentials(secret, None, pool=pool, emit=lambda _: None)
+    access = Access(credentials, public_client=public, public_url="http://127.0.0.1:8080")
     app = _guarded(access, one_request=False)
-    app.include_router(access.routes())
+    app.include_router(SignIn(access).routes())
 
     @app.api_route("/{path:path}", methods=["GET", "POST"])
     async def serve(path: str) -> str:
@@ -74,7 +80,7 @@ async def test_the_console_is_opened_among_cookies_of_other_programs() -> None:
 
 
 @pytest.mark.parametrize("server", [{"token": TOKEN}, {}], ids=["a token", "no token"])
-async def test_the_sign_in_page_is_shown_without_the_token(server: dict[str, str]) -> None:
+async def test_the_sign_in_page_is_shown_without_the_token(server: dict[str, Any]) -> None:
     async with guarding(**server) as client:
         page, head = await client.get("/sign-in"), await client.head("/sign-in")
 
