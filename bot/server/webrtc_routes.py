@@ -25,6 +25,7 @@ from calls.entry import Emit
 from calls.events import CallFailed, InputRefused
 from transports.arrival_rules import Guest, WaitingRoom
 from transports.parked import Parked
+from transports.webrtc.candidate_rules import is_on_our_networks
 from transports.webrtc.connection import BrowserConnection, TooManyError
 
 
@@ -83,8 +84,10 @@ class Offers:
         emit: Emit,
         clock: Callable[[], float],
         ice_servers: Sequence[RTCIceServer] = (),
+        public: bool = False,
     ) -> None:
-        """Start without connections; they run in `tasks`."""
+        """Start without connections; they run in `tasks`. `public`: strangers may call."""
+        self._public = public
         self._tasks = tasks
         self._ice_servers = ice_servers
         self._emit = emit
@@ -124,7 +127,12 @@ class Offers:
     async def _answer_first(
         self, request: SmallWebRTCRequest, begin: Begin, address: str
     ) -> Mapping[str, str]:
-        line = BrowserConnection(emit=self._emit, clock=self._clock, ice_servers=self._ice_servers)
+        line = BrowserConnection(
+            emit=self._emit,
+            clock=self._clock,
+            ice_servers=self._ice_servers,
+            allows_private=not self._public or is_on_our_networks(address),
+        )
         now = self._clock()
         guest = Guest(address=address, came_at=now, leave=line.give_up)
         if not self._room.enter(guest, now):
@@ -276,6 +284,7 @@ class _WebrtcRoutes:
             emit=process.switchboard.emit,
             clock=clock.monotonic,
             ice_servers=for_us(self._servers),
+            public=process.settings.transports.webrtc.public,
         )
         process.switchboard.on_closing(self._offers.give_up)
 

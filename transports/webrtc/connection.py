@@ -20,6 +20,7 @@ from calls.entry import Emit
 from transports.far_end import FloodLimit, Quiet
 from transports.leg import Clock
 from transports.webrtc import ice_restart
+from transports.webrtc.candidate_rules import CandidateFilter
 from transports.webrtc.ice_restart import IceNames, names_in, transports_of
 from transports.webrtc.wire import PageMessages
 
@@ -42,13 +43,19 @@ class BrowserConnection(SmallWebRTCConnection):
     """One browser's connection, from its offer to the end of its call."""
 
     def __init__(
-        self, *, emit: Emit, clock: Clock, ice_servers: Sequence[RTCIceServer] = ()
+        self,
+        *,
+        emit: Emit,
+        clock: Clock,
+        ice_servers: Sequence[RTCIceServer] = (),
+        allows_private: bool = True,
     ) -> None:
         """Wait for an offer.
 
         Args:
             emit: Takes events about refused messages.
             clock: Monotonic seconds.
+            allows_private: Whether the browser may be on one of our networks.
             ice_servers: Servers to reach us through; the first STUN and the first TURN count.
         """
         # Before Pipecat's own, which sets up the listeners.
@@ -56,6 +63,7 @@ class BrowserConnection(SmallWebRTCConnection):
         self.quiet = Quiet(clock)  # time without sound or messages from the browser
         self.page = PageMessages(emit=emit, heard=self.quiet.note)
         self._theirs: IceNames | None = None
+        self._filter = CandidateFilter(allows_private=allows_private)
         self._patches = FloodLimit(per_s=PATCHES_PER_S, cap=PATCHES_CAP)
         self._candidates_left = MAX_CANDIDATES
         self._negotiations_left = MAX_NEGOTIATIONS
@@ -92,10 +100,13 @@ class BrowserConnection(SmallWebRTCConnection):
             raise TooManyError
         self._negotiations_left -= 1
         self._candidates_left = MAX_CANDIDATES
+        self._filter.renew()
         await self.renegotiate(sdp=sdp, type=type, restart_pc=restart_pc)
 
     async def _create_answer(self, sdp: str, type: str) -> None:  # noqa: A002 - as Pipecat calls it
         """Answer an offer as Pipecat does, and handle an ICE restart."""
+        sdp = self._filter.without_others(sdp)
+        self._note_excess()
         before, self._theirs = self._theirs, names_in(sdp)
         restarts = before is not None and self._theirs not in (None, before)
         if restarts and self._theirs:
@@ -131,10 +142,17 @@ class BrowserConnection(SmallWebRTCConnection):
             candidate = None  # an empty one marks the end (RFC 8840)
             if address.candidate:
                 candidate = candidate_from_sdp(address.candidate)
+                if not self._filter.keeps(address.candidate.removeprefix("candidate:")):
+                    continue
                 candidate.sdpMid = address.sdp_mid
                 candidate.sdpMLineIndex = address.sdp_mline_index
             await self.add_ice_candidate(candidate)
+        self._note_excess()
         self._check()
+
+    def _note_excess(self) -> None:
+        if self._filter.excess:
+            self.page.refused("too_many_candidates")
 
     async def part(self, message: dict[str, Any]) -> None:
         """Send the reason to a browser without a call, and wait until it has arrived."""
