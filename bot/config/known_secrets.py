@@ -12,9 +12,14 @@ SHOWN: Final = "[redacted]"
 
 
 class KnownSecrets:
-    """Values that must not be shown, as they are and as encoded in URLs, JSON and headers."""
+    """Values that must not be shown, as they are and as encoded in URLs, JSON and headers.
+
+    Attributes:
+        region: `server.region`, in whose notation telephone numbers are found; empty if not set.
+    """
 
     def __init__(self) -> None:
+        self.region = ""
         self._values: frozenset[str] = frozenset()
         self._found: re.Pattern[str] | None = None
 
@@ -34,6 +39,7 @@ class KnownSecrets:
 
     def forget(self) -> None:
         """Remove all secrets."""
+        self.region = ""
         self._values, self._found = frozenset(), None
 
     def hide(self, text: str) -> str:

@@ -70,6 +70,7 @@ def load(
     settings, more = _settings(layers, variables, keys=keys)
     if settings:
         KNOWN.learn(configured_secrets(settings))
+        KNOWN.region = settings.server.region or ""
     problems += more
     if settings is None or problems:
         raise ConfigError(_in_order(problems))

@@ -65,7 +65,9 @@ class ServerSettings(Section):
     token: SecretStr | None = None  # HOLDLINE_TOKEN, from the environment only
     view_token: SecretStr | None = None  # HOLDLINE_VIEW_TOKEN, likewise
     region: Region | None = None
-    """The country whose numbers are written without a country code, such as `DE`."""
+    """The country whose numbers are written without a country code, such as `DE`. They are masked
+    in logs and pages, too.
+    """
 
     @model_validator(mode="before")
     @classmethod
