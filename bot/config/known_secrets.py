@@ -28,8 +28,9 @@ class KnownSecrets:
         """Length of the longest value, in characters."""
         return max(map(len, self._values), default=0)
 
-    def learn(self, secrets: Iterable[str]) -> None:
-        """Add secrets; values that are too short are left out."""
+    def learn(self, secrets: Iterable[str], *, region: str = "") -> None:
+        """Add secrets, and set the region; values that are too short are left out."""
+        self.region = region or self.region
         new = {form for secret in secrets if len(secret) >= SHORTEST for form in _forms(secret)}
         if new <= self._values:
             return

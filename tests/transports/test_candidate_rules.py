@@ -174,10 +174,12 @@ async def _never(_: BrowserConnection) -> None:
 async def test_too_many_candidates_of_a_browser_are_reported_once() -> None:
     told: list[Event] = []
     connection = BrowserConnection(emit=told.append, clock=always(0.0))
-    many = [f"a=candidate:{line('10.0.0.1', port=port)}" for port in range(5000, 5050)]
-    connection._filter.without_others("\r\n".join(many))
-    connection._note_excess()
-    connection._note_excess()
+    await connection.initialize(
+        sdp=await offer_with(*[f"192.168.7.{number}" for number in range(1, 50)]), type="offer"
+    )
+    some = IceCandidate(candidate=line("192.168.7.8"), sdp_mid="0", sdp_mline_index=0)
+    await connection.add_addresses([some])
+    assert len(tried(connection)) == MAX_CANDIDATES
     await connection.shut()
 
     assert told == [InputRefused(transport="webrtc", reason="too_many_candidates")]

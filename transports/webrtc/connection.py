@@ -106,7 +106,6 @@ class BrowserConnection(SmallWebRTCConnection):
     async def _create_answer(self, sdp: str, type: str) -> None:  # noqa: A002 - as Pipecat calls it
         """Answer an offer as Pipecat does, and handle an ICE restart."""
         sdp = self._filter.without_others(sdp)
-        self._note_excess()
         before, self._theirs = self._theirs, names_in(sdp)
         restarts = before is not None and self._theirs not in (None, before)
         if restarts and self._theirs:
@@ -124,6 +123,8 @@ class BrowserConnection(SmallWebRTCConnection):
 
     def _check(self) -> None:
         """Try new addresses at once; the first checks, if they still run, include them anyway."""
+        if self._filter.excess:
+            self.page.refused("too_many_candidates")
         if self._negotiations_left < MAX_NEGOTIATIONS:
             for way in transports_of(self._pc):
                 ice_restart.check(way)
@@ -147,12 +148,7 @@ class BrowserConnection(SmallWebRTCConnection):
                 candidate.sdpMid = address.sdp_mid
                 candidate.sdpMLineIndex = address.sdp_mline_index
             await self.add_ice_candidate(candidate)
-        self._note_excess()
         self._check()
-
-    def _note_excess(self) -> None:
-        if self._filter.excess:
-            self.page.refused("too_many_candidates")
 
     async def part(self, message: dict[str, Any]) -> None:
         """Send the reason to a browser without a call, and wait until it has arrived."""
