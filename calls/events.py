@@ -442,9 +442,10 @@ class ProcessLagged:
 
 OperatorAction: TypeAlias = Literal[
     "rest", "return", "reset", "acknowledge", "resolve", "start", "pause", "resume",
-    "done", "reopen", "unmask", "listen",
+    "done", "reopen",  # an entry of the inbox
+    "hear", "unmask",  # a recording, numbers
 ]  # fmt: skip
-"""An operator's actions during operation, on a provider, an alert, a campaign or a call."""
+"""An operator's actions on a provider, an alert, a campaign, a call, or what is masked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -452,7 +453,7 @@ class OperatorActed:
     """An operator acted; emitted once for all processes."""
 
     action: OperatorAction
-    target: str  # a provider, an alert's key, a campaign, or a call's id
+    target: str  # a provider, an alert's key, a campaign, a call, or what was heard or shown
     by: str  # the name they give, and their credential and address
     why: str = ""
 

@@ -1,4 +1,4 @@
-"""Masks keys, people's addresses, phone numbers and card numbers in texts that leave a process.
+"""Masks keys, addresses, phone numbers, cards and accounts in texts that leave a process.
 
 Every outlet uses it: log, record, alerts, pages, traces. It runs last, right before a text leaves,
 whichever code wrote it.
@@ -67,6 +67,7 @@ def without_words(entry: Entry) -> Entry:
 REGIONS: Final = ("US", "RU")  # with their own notation of numbers
 MAX_ASKED: Final = 8  # candidates of a text that are looked up; all further ones are masked
 NATIONAL_DIGITS: Final = 9  # of one without a plus: fewer are amounts, times, sizes
+OWN_DIGITS: Final = 8  # of one of `server.region`, if the tables know it
 # Cheap and wide: the number tables are only asked about its matches. A plus may stand anywhere,
 # and an underscore next to a number is no letter: rooms are named call-_NUMBER_x.
 SHAPED: Final = re.compile(
@@ -75,15 +76,17 @@ SHAPED: Final = re.compile(
     r"(?![^\W_])(?!\.\d)(?!:\d\d)"
 )
 ABROAD: Final = "00"
+TRUNK: Final = re.compile(r"0[1-9]\d{7,10}")  # most countries' own notation, without separators
 ADDRESS: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")  # an IP address
 FRACTION: Final = re.compile(r"\d+\.\d+")
-DATE: Final = re.compile(r"[12]\d{3}[-/.][01]\d[-/.][0-3]\d(?!\d)")
+DATE: Final = re.compile(r"[12]\d{3}[-/.]?[01]\d[-/.]?[0-3]\d(?!\d)")
 
 
 def without_phones(text: str) -> str:
     """Return text with the middle of each telephone number hidden.
 
-    Numbers with a plus are always detected, others only for the countries in `REGIONS`.
+    Numbers with a plus, or with the zero that most countries put before a national number, are
+    always detected; others only for the countries in `REGIONS` and for `server.region`.
     """
     found = [match for match in SHAPED.finditer(text) if _may_be_one(match)]
     if not found:
@@ -91,16 +94,20 @@ def without_phones(text: str) -> str:
     parts, at = [], 0
     for number, match in enumerate(found):
         parts.append(text[at : match.start()])
-        parts.append(_shown(match, REGIONS if number < MAX_ASKED else None))
+        parts.append(_shown(match, _regions() if number < MAX_ASKED else None))
         at = match.end()
     return "".join((*parts, text[at:]))
+
+
+def _regions() -> Sequence[str]:
+    return (*REGIONS, KNOWN.region) if KNOWN.region else REGIONS
 
 
 def _may_be_one(found: re.Match[str]) -> bool:
     if found["plus"]:
         return True
     digits = _digits(found[0])
-    return len(digits) >= NATIONAL_DIGITS and not (
+    return len(digits) >= (OWN_DIGITS if KNOWN.region else NATIONAL_DIGITS) and not (
         ADDRESS.fullmatch(found[0]) or FRACTION.fullmatch(found[0]) or DATE.match(found[0])
     )
 
@@ -109,12 +116,15 @@ def _shown(found: re.Match[str], regions: Sequence[str] | None) -> str:
     digits = _digits(found[0].removeprefix(found["plus"] or ""))
     if found["plus"]:  # only phone numbers are written like that
         return masked(f"+{digits}")
-    if regions is None:
+    if regions is None or TRUNK.fullmatch(digits):
         return masked(digits)
-    if digits == found[0]:
-        return masked(digits) if _is_number(digits, regions) else digits
-    holds = _is_abroad(digits) or any(_holds_number(found[0], region) for region in regions)
-    return masked(digits) if holds else found[0]
+    if len(digits) < NATIONAL_DIGITS:
+        is_one = _is_valid(digits, KNOWN.region)
+    elif digits == found[0]:
+        is_one = _is_number(digits, regions)
+    else:
+        is_one = _is_abroad(digits) or any(_holds_number(found[0], item) for item in regions)
+    return masked(digits) if is_one else found[0]
 
 
 def _is_number(digits: str, regions: Sequence[str]) -> bool:
@@ -156,9 +166,38 @@ CONTROL: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 CARD_SHAPED: Final = re.compile(  # 13 to 19 digits (ISO/IEC 7812), not part of a word or a fraction
-    r"(?<!\w)(?<!\d\.)\d(?:[ -]?\d){12,18}(?!\w|\.\d)"
+    r"(?<!\w)(?<!\d\.)\d(?:[ \-\u00a0\u2010-\u2015]?\d){12,18}(?!\w|\.\d)"
 )
-SHOWN_DIGITS: Final = 4  # of a card, the last ones, as on a receipt
+CARD_FORM: Final = re.compile(  # as printed on a card; a digit may be misheard
+    r"(?<![\w.])(?:\d{4}(?P<gap>[ .\-/\u00a0\u2010-\u2015])(?:\d{4}(?P=gap)){2}\d{4}"
+    r"(?:(?P=gap)\d{1,3})?"
+    r"|3[47]\d\d(?P<mark>[ .\-/\u00a0\u2010-\u2015])\d{6}(?P=mark)\d{5})(?!\w|\.\d)"
+)
+SHOWN_DIGITS: Final = 4  # of a card or an account, the last ones, as on a receipt
+IBAN_SHAPED: Final = re.compile(
+    r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?:[ \-\u00a0]?[A-Za-z0-9]){11,30}(?![A-Za-z0-9])"
+)
+IBANS: Final = {  # countries by the length of their accounts' numbers (ISO 13616, registry of 2024)
+    15: "NO",
+    16: "BE",
+    18: "DK FI FK FO GL NL SD",
+    19: "MK SI",
+    20: "AT BA EE KZ LT LU MN XK",
+    21: "CH HR LI LV",
+    22: "BG BH CR DE GB GE IE ME RS VA",
+    23: "AE GI IL IQ OM SO TL",
+    24: "AD CZ ES MD PK RO SA SE SK TN VG",
+    25: "LY PT ST",
+    26: "IS TR",
+    27: "BI DJ FR GR IT MC MR SM",
+    28: "AL AZ BY CY DO GT HU LB NI PL SV",
+    29: "BR EG PS QA UA",
+    30: "JO KW MU YE",
+    31: "MT SC",
+    32: "LC",
+    33: "RU",
+}
+IBAN_LENGTHS: Final = {country: length for length in IBANS for country in IBANS[length].split()}
 
 
 def one_line(text: str) -> str:
@@ -178,15 +217,39 @@ def bounded(text: str) -> str:
 
 
 def without_cards(text: str) -> str:
-    """Return text with card numbers masked, up to their last four digits."""
+    """Return text with card and account numbers masked, up to their last four digits."""
+    text = IBAN_SHAPED.sub(_masked_iban, text)
+    text = CARD_FORM.sub(lambda found: _last_shown(_digits(found[0])), text)
     return CARD_SHAPED.sub(_masked_card, text)
 
 
 def _masked_card(found: re.Match[str]) -> str:
     digits = [int(item) for item in found[0] if item.isdigit()]
-    if not _passes_luhn(digits):
+    return _last_shown("".join(map(str, digits))) if _passes_luhn(digits) else found[0]
+
+
+def _last_shown(digits: str) -> str:
+    return "*" * (len(digits) - SHOWN_DIGITS) + digits[-SHOWN_DIGITS:]
+
+
+def _masked_iban(found: re.Match[str]) -> str:
+    """Return an account's number masked; words after it, which look like a part of it, stay."""
+    ends = [place + 1 for place, item in enumerate(found[0]) if item.isalnum()]
+    length = IBAN_LENGTHS.get(found[0][:2].upper(), 0)
+    if not 0 < length <= len(ends):
         return found[0]
-    return "*" * (len(digits) - SHOWN_DIGITS) + "".join(map(str, digits[-SHOWN_DIGITS:]))
+    end = ends[length - 1]
+    number, rest = "".join(filter(str.isalnum, found[0][:end])), found[0][end:]
+    return (
+        _last_shown(number) + rest
+        if _passes_mod_97(number) and not rest[:1].isalnum()
+        else (found[0])
+    )
+
+
+def _passes_mod_97(number: str) -> bool:
+    """Return whether the two check digits are right (ISO 7064, MOD 97-10)."""
+    return int("".join(str(int(item, 36)) for item in number[4:] + number[:4])) % 97 == 1
 
 
 def _passes_luhn(digits: list[int]) -> bool:

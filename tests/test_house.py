@@ -34,8 +34,8 @@ ALLOWED = {
         "enum",
         "functools",
     ),
-    *("hashlib", "html", "itertools", "json", "math", "operator", "re", "statistics", "string"),
-    *("ipaddress", "struct", "types", "typing", "unicodedata"),
+    *("hashlib", "html", "ipaddress", "itertools", "json", "math", "operator", "re", "statistics"),
+    *("string", "struct", "types", "typing", "unicodedata"),
 }
 
 

@@ -47,6 +47,14 @@ class KeyValues(Protocol):
         """Return a value; `None` if there is none, it was taken, or it has expired."""
         ...
 
+    async def read(self, token: str) -> Any:
+        """Return a value and keep it; raise `LookupError` if the store does not answer."""
+        ...
+
+    async def drop(self, token: str) -> None:
+        """Remove a value, or a kind; raise `LookupError` if the store does not answer."""
+        ...
+
 
 class Peers(Protocol):
     """The processes of the pool, as one of them reaches them."""

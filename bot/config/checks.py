@@ -107,20 +107,44 @@ def _url_trouble(url: str, vendor: Provider, *, insecure: object) -> str | None:
 
 def _server(layers: Layers) -> Iterator[Problem]:
     host, token = layers.at(("server", "host")), layers.at(("server", "token"))
-    if not isinstance(host, str) or is_loopback(host):
-        return
-    if not token:
+    if isinstance(host, str) and not is_loopback(host) and not token:
         text = (
             f"is {shown(host)}, which others can reach, and HOLDLINE_TOKEN is not set; "
             "set it in the environment or .env, or listen on 127.0.0.1"
         )
         yield layers.problem(("server", "host"), text)
-    elif is_short(str(token)):
-        text = (
-            f"has {len(str(token))} characters, and others can reach {shown(host)}; "
-            f"HOLDLINE_TOKEN must have at least {MIN_TOKEN}, for example: openssl rand -hex 24"
-        )
-        yield layers.problem(("server", "token"), text)
+    reachable = next(_reachable(layers), None)
+    for key, name in ((("server", "token"), "TOKEN"), (("server", "view_token"), "VIEW_TOKEN")):
+        held = str(layers.at(key) or "")
+        if held and is_short(held) and reachable:
+            text = (
+                f"has {len(held)} characters, and others can reach {shown(reachable)}; "
+                f"HOLDLINE_{name} must have at least {MIN_TOKEN}, for example: openssl rand -hex 24"
+            )
+            yield layers.problem(key, text)
+    view = layers.at(("server", "view_token"))
+    if view and (not token or view == token):
+        held = "equals HOLDLINE_TOKEN" if token else "is set without HOLDLINE_TOKEN"
+        cure = "HOLDLINE_VIEW_TOKEN is for those who may see but not act; give each its own value"
+        yield layers.problem(("server", "view_token"), f"{held}; {cure}")
+
+
+def _reachable(layers: Layers) -> Iterator[str]:
+    """Yield the server's names and addresses that are not loopback: its own, and a proxy's."""
+    host, public = layers.at(("server", "host")), layers.at(("server", "public_url"))
+    also = layers.at(("server", "also_called"))
+    if isinstance(host, str) and not is_loopback(host):
+        yield host
+    for address in (public, *(also if isinstance(also, list | tuple) else ())):
+        if isinstance(address, str) and not _is_on_loopback(address):
+            yield address
+
+
+def _is_on_loopback(url: str) -> bool:
+    try:
+        return is_loopback(urlsplit(url).hostname or "localhost")
+    except ValueError:
+        return True  # reported elsewhere
 
 
 def _numbers(layers: Layers) -> Iterator[Problem]:

@@ -12,9 +12,14 @@ SHOWN: Final = "[redacted]"
 
 
 class KnownSecrets:
-    """Values that must not be shown, as they are and as encoded in URLs, JSON and headers."""
+    """Values that must not be shown, as they are and as encoded in URLs, JSON and headers.
+
+    Attributes:
+        region: `server.region`, in whose notation telephone numbers are found; empty if not set.
+    """
 
     def __init__(self) -> None:
+        self.region = ""
         self._values: frozenset[str] = frozenset()
         self._found: re.Pattern[str] | None = None
 
@@ -23,8 +28,9 @@ class KnownSecrets:
         """Length of the longest value, in characters."""
         return max(map(len, self._values), default=0)
 
-    def learn(self, secrets: Iterable[str]) -> None:
-        """Add secrets; values that are too short are left out."""
+    def learn(self, secrets: Iterable[str], *, region: str = "") -> None:
+        """Add secrets, and set the region; values that are too short are left out."""
+        self.region = region or self.region
         new = {form for secret in secrets if len(secret) >= SHORTEST for form in _forms(secret)}
         if new <= self._values:
             return
@@ -34,6 +40,7 @@ class KnownSecrets:
 
     def forget(self) -> None:
         """Remove all secrets."""
+        self.region = ""
         self._values, self._found = frozenset(), None
 
     def hide(self, text: str) -> str:

@@ -20,6 +20,7 @@ DEFAULT: Final = "default"
 
 NAMES: Final[dict[str, Key]] = {  # the design document's names and their keys
     "HOLDLINE_TOKEN": ("server", "token"),
+    "HOLDLINE_VIEW_TOKEN": ("server", "view_token"),
     "DOMAIN": ("server", "public_url"),
     "PUBLIC_IP": ("server", "public_ip"),
     "SIP_NUMBER": ("transports", "livekit", "sip", "number"),

@@ -69,7 +69,7 @@ def load(
     _lay_flags(layers, flags or {})
     settings, more = _settings(layers, variables, keys=keys)
     if settings:
-        KNOWN.learn(configured_secrets(settings))
+        KNOWN.learn(configured_secrets(settings), region=settings.server.region or "")
     problems += more
     if settings is None or problems:
         raise ConfigError(_in_order(problems))

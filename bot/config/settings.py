@@ -43,7 +43,9 @@ class ServerSettings(Section):
     """Where the server listens, and its public address."""
 
     host: Text = "127.0.0.1"
-    """Where to listen. Any address but loopback needs a long `HOLDLINE_TOKEN`."""
+    """Where to listen. Any address but loopback needs a long `HOLDLINE_TOKEN`, and so does a
+    `public_url` that is not loopback if a token is set.
+    """
     port: Port = 8080
     """The port."""
     public_url: PublicUrl = "http://127.0.0.1:8080"
@@ -61,8 +63,11 @@ class ServerSettings(Section):
     counts.
     """
     token: SecretStr | None = None  # HOLDLINE_TOKEN, from the environment only
+    view_token: SecretStr | None = None  # HOLDLINE_VIEW_TOKEN, likewise
     region: Region | None = None
-    """The country whose numbers are written without a country code, such as `DE`."""
+    """The country whose numbers are written without a country code, such as `DE`. They are masked
+    in logs and pages, too.
+    """
 
     @model_validator(mode="before")
     @classmethod

@@ -1,81 +1,33 @@
-"""Access control: one token, given as a bearer header or as the console's sign-in cookie."""
+"""Access control: which requests need a credential, of which role, and from which pages."""
 
-import hashlib
-import hmac
+import asyncio
 import ipaddress
-import math
-from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
-from pydantic import SecretStr
-from starlette.datastructures import Headers
+from fastapi.responses import JSONResponse, RedirectResponse
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bot import clock
-from bot.clock import Clock
-from bot.config.checks import is_short
-from bot.server.pages.site import HEADERS
-from transports.arrival_rules import network_of
-
-FREE: Final = 5  # wrong tokens of one address without a wait: people mistype
-FIRST_WAIT_S: Final = 1.0  # doubles with each further wrong token
-MAX_WAIT_S: Final = 60.0
-ALL_TOGETHER: Final = 60  # wrong tokens from all addresses in `WINDOW_S`
-WINDOW_S: Final = 60.0
-FORGET_S: Final = 3600.0
-MAX_ADDRESSES: Final = 1_000  # the least recently used one is dropped first
-KNOWN_ADDRESSES: Final = 64  # that have shown the token; they do not wait for strangers
+from bot.server.credentials import (
+    OPEN,
+    SESSION_S,
+    STRANGER,
+    ConsoleCredentials,
+    Credential,
+    Denied,
+    Identity,
+    Role,
+)
+from bot.server.pages.site import CONSOLE_PAGES, safe_next, sign_in_page, sign_out_page
 
 
-@dataclass(slots=True)
-class Attempts:
-    """Wrong and right tokens by address. `now` is in monotonic seconds."""
-
-    _wrong: OrderedDict[str, tuple[int, float]] = field(default_factory=OrderedDict)
-    _known: OrderedDict[str, None] = field(default_factory=OrderedDict)
-    _latest: deque[float] = field(default_factory=lambda: deque(maxlen=ALL_TOGETHER))
-
-    def wait_s(self, address: str, now: float) -> float:
-        """Return how long a token of this address must still wait; 0 if it is checked now."""
-        place = network_of(address)
-        wrong, at = self._wrong.get(place, (0, now))
-        own_s = 0.0
-        if wrong > FREE:
-            wait_s = min(MAX_WAIT_S, FIRST_WAIT_S * 2 ** min(wrong - FREE - 1, 10))
-            own_s = at + wait_s - now
-        return max(0.0, own_s, 0.0 if place in self._known else self._crowd_s(now))
-
-    def note_wrong(self, address: str, now: float) -> None:
-        """Count a wrong token."""
-        place = network_of(address)
-        wrong, at = self._wrong.pop(place, (0, now))
-        self._wrong[place] = (wrong + 1 if now - at < FORGET_S else 1, now)
-        self._latest.append(now)
-        while len(self._wrong) > MAX_ADDRESSES:
-            self._wrong.popitem(last=False)
-
-    def note_right(self, address: str, now: float) -> None:
-        """Remember an address that has shown the token, unless it waits: a guesser may share it."""
-        if self.wait_s(address, now):
-            return
-        place = network_of(address)
-        self._wrong.pop(place, None)
-        self._known.pop(place, None)
-        self._known[place] = None
-        while len(self._known) > KNOWN_ADDRESSES:
-            self._known.popitem(last=False)
-
-    def _crowd_s(self, now: float) -> float:
-        full = len(self._latest) == ALL_TOGETHER
-        return self._latest[0] + WINDOW_S - now if full else 0.0
-
-
-def given_cookie(request: Request, name: str) -> str:
+def given_cookie(request: HTTPConnection, name: str) -> str:
     """Return the value of the last cookie of that name; empty if there is none.
 
     Our cookie is plain hexadecimal. `request.cookies` unquotes each cookie with `http.cookies`,
@@ -86,7 +38,7 @@ def given_cookie(request: Request, name: str) -> str:
     return next((held.strip() for key, _, held in pieces if key.strip() == name), "")
 
 
-def _pieces(request: Request) -> list[str]:
+def _pieces(request: HTTPConnection) -> list[str]:
     return ";".join(request.headers.getlist("cookie")).split(";")[::-1]
 
 
@@ -110,12 +62,12 @@ def names_loopback(host: str) -> bool:
         return name == "localhost"
 
 
-def is_from_elsewhere(request: Request, public_url: str) -> bool:
+def is_from_elsewhere(request: HTTPConnection, public_url: str) -> bool:
     """Return whether a page of another site tries to change something.
 
     Programs send neither `Origin` nor `Sec-Fetch-Site`, and are allowed.
     """
-    if request.method in SAFE:
+    if method_of(request) in SAFE:
         return False
     site = request.headers.get("sec-fetch-site")
     if site is not None:
@@ -124,7 +76,7 @@ def is_from_elsewhere(request: Request, public_url: str) -> bool:
     return origin is not None and not _is_own(origin, request, public_url)
 
 
-def _is_own(origin: str, request: Request, public_url: str) -> bool:
+def _is_own(origin: str, request: HTTPConnection, public_url: str) -> bool:
     scheme, _, place = origin.partition("://")
     public = urlsplit(public_url)
     own = scheme in ("http", "https") and place == request.headers.get("host")
@@ -170,15 +122,15 @@ def _is_here(named: str) -> bool:
 
 
 COOKIE: Final = "holdline"
-COOKIE_S: Final = 12 * 3600  # one working day
 GUARDED: Final = ("/client/", "/calls/", "/api/", "/metrics")
-
 SIGN_IN_PATH: Final = "/sign-in"
-FORM: Final = "application/x-www-form-urlencoded"
-SIGN_IN_FIELDS: Final = 8  # most fields of the sign-in form
-SIGN_IN_NEEDS: Final = ("/client/style.css", "/client/icon.svg")  # style and icon of that page
-
-Next = Callable[[Request], Awaitable[Response]]
+SIGN_OUT_PATH: Final = "/sign-out"
+OPEN_PATHS: Final = ("/client/style.css", "/client/icon.svg")  # the sign-in page needs them
+OFFER_PATH: Final = "/api/offer"  # places a call
+PAGES: Final = (*CONSOLE_PAGES, "/client/", SIGN_OUT_PATH)
+NO_STORE: Final = "no-store"
+ONLY_SEES: Final = "This needs HOLDLINE_TOKEN: HOLDLINE_VIEW_TOKEN only sees."
+NO_SUPERVISOR: Final = "The supervisor does not answer. Try again in a moment."
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,75 +139,49 @@ class Access:
 
     That is safe for two reasons. The configuration lets a server without a token listen on loopback
     only. And this class accepts only requests to a loopback name, and none that a proxy forwards
-    for remote clients. `public_client` opens only the browser's telephone. Wrong tokens make their
-    address wait longer and longer.
+    for remote clients. `public_client` opens only the browser's telephone.
     """
 
-    token: SecretStr | None
+    credentials: ConsoleCredentials
     public_client: bool = False
     public_url: str = ""
-    clock: Clock = clock.monotonic
-    attempts: Attempts = field(default_factory=Attempts)
 
-    async def guard(self, request: Request, proceed: Next) -> Response:
-        """Pass a request on, or answer 401, with a sign-in page for browsers."""
-        if not _is_guarded(request.url.path):
-            return await proceed(request)
-        return self._refusal(request) or await proceed(request)
-
-    def _refusal(self, request: Request) -> Response | None:
-        path = request.url.path
+    async def admit(self, request: HTTPConnection) -> Identity | Response:
+        """Return who sends a request, or the answer that refuses it."""
+        path = path_of(request)
         if why := self._why_foreign(request):
-            return JSONResponse({"detail": why}, HTTPStatus.FORBIDDEN)
+            return _say(why, HTTPStatus.FORBIDDEN)
         if self._is_public(path):
-            request.state.public = not self._knows_operator(request)
-            return None
-        if self.token is None or path == SIGN_IN_PATH:
-            return None
-        given = _bearer(request)
-        return (self._slow_down(request, given) if given else None) or self._demand_token(request)
+            return await self._name_caller(request)
+        if not self.credentials.are_needed or path == SIGN_IN_PATH:
+            return OPEN
+        found = await self._identify(request)
+        if not isinstance(found, Identity):
+            return found
+        return _say(ONLY_SEES, HTTPStatus.FORBIDDEN) if _lacks_role(found, request) else found
 
-    def _demand_token(self, request: Request) -> Response | None:
-        if self._may(request):
-            return None
-        path = request.url.path
-        if request.method == "GET" and (path in ("/", "/client/") or path.startswith("/calls/")):
-            return HTMLResponse(SIGN_IN, HTTPStatus.UNAUTHORIZED, headers=HEADERS)
-        return JSONResponse(
-            {"detail": "This needs HOLDLINE_TOKEN as a bearer token."},
-            HTTPStatus.UNAUTHORIZED,
-            headers={"WWW-Authenticate": "Bearer"},
-        )
+    async def _name_caller(self, request: HTTPConnection) -> Identity:
+        """Return who uses the public telephone: a stranger, unless it is an operator."""
+        if self.credentials.are_needed:
+            found = await self._identify(request)
+            return found if isinstance(found, Identity) else STRANGER
+        here = names_loopback(request.headers.get("host", "")) and not is_handed_on(request.headers)
+        return OPEN if here else STRANGER
 
-    def routes(self) -> APIRouter:
-        """Return the routes of the sign-in page and its form."""
-        router = APIRouter()
-        router.add_api_route(
-            SIGN_IN_PATH, _show_sign_in, methods=["GET", "HEAD"], include_in_schema=False
-        )
-        router.add_api_route(SIGN_IN_PATH, self._sign_in, methods=["POST"], include_in_schema=False)
-        return router
+    async def _identify(self, request: HTTPConnection) -> Identity | Response:
+        given = given_by(request)
+        if given is None:
+            return _ask_for_credential(request, None)
+        address, path = address_of(request), path_of(request)
+        try:
+            found = await self.credentials.check(given, address=address, path=path)
+        except LookupError:
+            return _say(NO_SUPERVISOR, HTTPStatus.SERVICE_UNAVAILABLE)
+        return _ask_for_credential(request, found) if isinstance(found, Denied) else found
 
-    async def _sign_in(self, request: Request) -> Response:
-        given = await _given_token(request)
-        if slowed := self._slow_down(request, given):
-            return slowed
-        if not self._is_token(given, request):
-            return HTMLResponse(SIGN_IN, HTTPStatus.UNAUTHORIZED, headers=HEADERS)
-        answer = RedirectResponse("/", HTTPStatus.SEE_OTHER)
-        answer.set_cookie(
-            COOKIE,
-            self._cookie(),
-            max_age=COOKIE_S,
-            httponly=True,
-            samesite="strict",
-            secure=request.url.scheme == "https",
-        )
-        return answer
-
-    def _why_foreign(self, request: Request) -> str:
+    def _why_foreign(self, request: HTTPConnection) -> str:
         """Return why this cannot come from one of our pages; empty if it may."""
-        for_this_machine = not (self.token or self._is_public(request.url.path))
+        for_this_machine = not (self.credentials.are_needed or self._is_public(path_of(request)))
         if for_this_machine and not names_loopback(request.headers.get("host", "")):
             return "Without HOLDLINE_TOKEN this server answers only requests to localhost."
         if for_this_machine and is_handed_on(request.headers):
@@ -265,96 +191,209 @@ class Access:
         return ""
 
     def _is_public(self, path: str) -> bool:
-        return self.public_client and (path.startswith("/client/") or path == "/api/offer")
-
-    def _knows_operator(self, request: Request) -> bool:
-        """Return whether an operator calls: without a token, a person at this machine."""
-        if self.token is None:
-            here = names_loopback(request.headers.get("host", ""))
-            return here and not is_handed_on(request.headers)
-        given = _bearer(request)
-        return not (given and self._slow_down(request, given)) and self._may(request)
-
-    def _slow_down(self, request: Request, given: str) -> Response | None:
-        """Answer 429 to a token that comes too soon after wrong ones.
-
-        A right token is accepted anyway, because others may guess from the same address, such as a
-        proxy's. A token short enough to be guessed is protected only by the wait, so it waits too.
-        """
-        wait_s = math.ceil(self.attempts.wait_s(_address(request), self.clock()))
-        if not wait_s or (_is_right(given, self.token) and not is_short(given)):
-            return None
-        return JSONResponse(
-            {"detail": f"Too many wrong tokens; try again in {wait_s} s."},
-            HTTPStatus.TOO_MANY_REQUESTS,
-            headers={"Retry-After": str(wait_s)},
-        )
-
-    def _may(self, request: Request) -> bool:
-        if given := _bearer(request):
-            return self._is_token(given, request)
-        cookie = given_cookie(request, COOKIE)
-        return hmac.compare_digest(cookie.encode(), self._cookie().encode())
-
-    def _is_token(self, given: str, request: Request) -> bool:
-        right = _is_right(given, self.token)
-        if right:
-            self.attempts.note_right(_address(request), self.clock())
-        elif self.token:
-            self.attempts.note_wrong(_address(request), self.clock())
-        return right
-
-    def _cookie(self) -> str:
-        """Return a value that proves knowledge of the token without revealing it."""
-        expected = self.token.get_secret_value() if self.token else ""
-        return hmac.new(expected.encode(), b"holdline console", hashlib.sha256).hexdigest()
+        return self.public_client and (path.startswith("/client/") or path == OFFER_PATH)
 
 
-async def _show_sign_in() -> Response:
-    return HTMLResponse(SIGN_IN, headers=HEADERS)
+def path_of(request: HTTPConnection) -> str:
+    """Return the path that is routed; `request.url.path` is made with the client's `Host`."""
+    return str(request.scope["path"])
 
 
-def _is_guarded(path: str) -> bool:
-    guarded = path in ("/", SIGN_IN_PATH) or path.startswith(GUARDED)
-    return guarded and path not in SIGN_IN_NEEDS
+def method_of(request: HTTPConnection) -> str:
+    """Return the method; a websocket, through which anything may be sent, counts as a POST."""
+    return str(request.scope.get("method", "POST"))
 
 
-def _is_right(given: str, token: SecretStr | None) -> bool:
-    expected = token.get_secret_value() if token else ""
-    return bool(expected) and hmac.compare_digest(given.encode(), expected.encode())
-
-
-def _bearer(request: Request) -> str:
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    return given if scheme.lower() == "bearer" else ""
-
-
-def _address(request: Request) -> str:
+def address_of(request: HTTPConnection) -> str:
+    """Return the address of the other end of the connection; empty if it has none."""
     return request.client.host if request.client else ""
 
 
-async def _given_token(request: Request) -> str:
-    """Return the form's token, or ""; a multipart form is not read.
+def given_by(request: HTTPConnection) -> Credential | None:
+    """Return the credential of a request: a bearer token before a session's cookie."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token:
+        return Credential(way="bearer token", value=token)
+    cookie = given_cookie(request, COOKIE)
+    return Credential(way="session", value=cookie) if cookie else None
+
+
+def identity_of(request: HTTPConnection) -> Identity:
+    """Return who sends a request that was admitted."""
+    found = request.scope.get("state", {}).get("identity")
+    return found if isinstance(found, Identity) else OPEN
+
+
+def is_guarded(path: str) -> bool:
+    """Return whether a path is for operators only."""
+    exact = path in CONSOLE_PAGES or path in (SIGN_IN_PATH, SIGN_OUT_PATH)
+    guarded = exact or path.startswith(GUARDED)
+    return guarded and path not in OPEN_PATHS
+
+
+def _lacks_role(identity: Identity, request: HTTPConnection) -> bool:
+    """Return whether a request changes something or calls, and its sender may only see."""
+    path = path_of(request)
+    acts = path == OFFER_PATH or (method_of(request) not in SAFE and path != SIGN_OUT_PATH)
+    return acts and identity.role is not Role.ACT
+
+
+def _ask_for_credential(request: HTTPConnection, denied: Denied | None) -> Response:
+    """Return the sign-in page for a person's browser, and a sentence for everyone else."""
+    path, wait_s = path_of(request), denied.wait_s if denied else 0
+    if _is_by_a_person(request) and (denied is None or denied.way == "session"):
+        query = request.scope["query_string"].decode("latin-1")
+        ended = "Your session has ended. Sign in again." if denied else ""
+        return sign_in_page(f"{path}?{query}" if query else path, problem=ended, wait_s=wait_s)
+    if wait_s:
+        headers = {"Retry-After": str(wait_s)}
+        why = f"Too many wrong tokens; try again in {wait_s} s."
+        return _say(why, HTTPStatus.TOO_MANY_REQUESTS, headers)
+    why = "This needs HOLDLINE_TOKEN as a bearer token."
+    return _say(why, HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": "Bearer"})
+
+
+def _is_by_a_person(request: HTTPConnection) -> bool:
+    path = path_of(request)
+    is_page = path in PAGES or path.startswith("/calls/")
+    return method_of(request) == "GET" and (
+        is_page or "text/html" in request.headers.get("accept", "")
+    )
+
+
+def _say(why: str, status: HTTPStatus, headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"detail": why}, status, headers)
+
+
+FORM: Final = "application/x-www-form-urlencoded"
+FORM_FIELDS: Final = 8  # most fields of a form
+
+
+class SignIn:
+    """The sign-in and sign-out pages and their forms."""
+
+    def __init__(self, access: Access) -> None:
+        self._credentials = access.credentials
+        self._is_secure = access.public_url.startswith("https://")
+
+    def routes(self) -> APIRouter:
+        """Return the routes."""
+        router = APIRouter(include_in_schema=False)
+        router.add_api_route(SIGN_IN_PATH, self.show, methods=["GET", "HEAD"])
+        router.add_api_route(SIGN_IN_PATH, self.sign_in, methods=["POST"])
+        router.add_api_route(SIGN_OUT_PATH, self.show_session, methods=["GET"])
+        router.add_api_route(SIGN_OUT_PATH, self.sign_out, methods=["POST"])
+        return router
+
+    async def show(self, request: Request) -> Response:
+        """Show the form; after it, the page in the query's `next`."""
+        return sign_in_page(request.query_params.get("next", "/"), status=HTTPStatus.OK)
+
+    async def sign_in(self, request: Request) -> Response:
+        """Open a session, or say what is wrong."""
+        form, address = await _form(request), address_of(request)
+        to, name = safe_next(form.get("next", "/")), form.get("name", "")
+        if not self._credentials.are_needed:
+            return RedirectResponse(to, HTTPStatus.SEE_OTHER)
+        given = Credential(way="sign-in form", value=form.get("token", ""))
+        found = await self._credentials.check(given, address=address, path=SIGN_IN_PATH)
+        if isinstance(found, Denied):
+            problem = "This token is wrong." if given.value else "Enter the token."
+            return sign_in_page(to, problem=problem, name=name, wait_s=found.wait_s)
+        cookie = await self._credentials.sign_in(found.role, name=name, address=address)
+        answer = RedirectResponse(to, HTTPStatus.SEE_OTHER)
+        # Lax: a link in an alert opens its page. What changes something also needs our own origin.
+        answer.set_cookie(
+            COOKIE,
+            cookie,
+            max_age=int(SESSION_S),
+            httponly=True,
+            samesite="lax",
+            secure=self._is_secure,
+        )
+        return answer
+
+    async def show_session(self, request: Request) -> Response:
+        """Show who is signed in."""
+        return sign_out_page(identity_of(request))
+
+    async def sign_out(self, request: Request) -> Response:
+        """End the session, or all sessions."""
+        identity, form = identity_of(request), await _form(request)
+        everybody = form.get("who") == "everybody" and identity.role is Role.ACT
+        try:
+            await self._credentials.sign_out(identity, everybody=everybody)
+        except LookupError:
+            return _say(NO_SUPERVISOR, HTTPStatus.SERVICE_UNAVAILABLE)
+        answer = RedirectResponse(SIGN_IN_PATH, HTTPStatus.SEE_OTHER)
+        answer.delete_cookie(COOKIE)
+        return answer
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """Return the fields of a form, or none; a multipart form is not read.
 
     Parsing multipart forms is slow, and large parts of them are written to disk.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
-        return ""
+        return {}
     try:
-        fields = parse_qs((await request.body()).decode(), max_num_fields=SIGN_IN_FIELDS)
+        fields = parse_qs((await request.body()).decode(), max_num_fields=FORM_FIELDS)
     except ValueError:
-        return ""
-    return fields.get("token", [""])[0]
+        return {}
+    return {name: values[0] for name, values in fields.items()}
 
 
-SIGN_IN: Final = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Holdline</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="/client/icon.svg"><link rel="stylesheet" href="/client/style.css"></head>
-<body><main><h1>Holdline</h1>
-<form method="post" action="/sign-in">
-<p><label>Token <input type="password" name="token" autocomplete="current-password" required>
-</label></p>
-<p><button>Sign in</button></p>
-</form></main></body></html>
-"""
+LOOK_S: Final = 5.0  # between two checks that the session of an open stream still exists
+POLICY: Final = 1008  # RFC 6455, 7.4.1; before the handshake it becomes 403
+
+
+class Guard:
+    """Applies `Access` to HTTP requests and to websockets; keeps answers out of caches.
+
+    A stream, such as the live view, ends within `LOOK_S` of its session.
+    """
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app = app
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] not in ("http", "websocket") or not is_guarded(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        admitted = await self._access.admit(HTTPConnection(scope))
+        if isinstance(admitted, Identity):
+            scope.setdefault("state", {})["identity"] = admitted
+            await self._pass_on(scope, receive, send, admitted)
+        elif scope["type"] == "http":
+            admitted.headers.setdefault("Cache-Control", NO_STORE)
+            await admitted(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": POLICY})
+
+    async def _pass_on(
+        self, scope: Scope, receive: Receive, send: Send, identity: Identity
+    ) -> None:
+        loop, ends = asyncio.get_running_loop(), asyncio.timeout(None)
+        look_at = loop.time() + LOOK_S
+
+        async def watched(message: Message) -> None:
+            nonlocal look_at
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).setdefault("Cache-Control", NO_STORE)
+            elif identity.session and loop.time() >= look_at:
+                look_at = loop.time() + LOOK_S
+                if not await self._access.credentials.lasts(identity):
+                    ends.reschedule(loop.time())
+                    await asyncio.Event().wait()  # cancelled at once
+            await send(message)
+
+        try:
+            async with ends:
+                await self._app(scope, receive, watched)
+        except TimeoutError:
+            if not ends.expired():
+                raise
+            await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -8,20 +8,25 @@ from pathlib import Path
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from starlette.middleware.base import BaseHTTPMiddleware
 
 from bot import clock
 from bot.call.models import VoiceModels
 from bot.carriers import carrier_routers
 from bot.health.readiness_rules import judge_readiness
-from bot.server.access import Access
+from bot.server.access import Access, Guard, SignIn
 from bot.server.call_list_routes import call_list_router
 from bot.server.call_routes import PoolCalls, call_router
 from bot.server.campaign_routes import PoolCampaigns
+from bot.server.credentials import ConsoleCredentials
 from bot.server.inbox_routes import inbox_router
 from bot.server.limits import BodyLimit, OneRequest, explain_request
 from bot.server.live_routes import PoolLiveView, live_router
-from bot.server.operator_routes import metrics_router, provider_router, reload_router
+from bot.server.operator_routes import (
+    Disclosures,
+    metrics_router,
+    provider_router,
+    reload_router,
+)
 from bot.server.pages.site import asset_routes, client_routes, console_routes
 from bot.server.webrtc_routes import webrtc_router
 from bot.workers.pool import SingleProcess, WorkerPool
@@ -58,14 +63,18 @@ def application(
     pool = pool or SingleProcess(
         why_closed=lambda: process.switchboard.why_closed, clock=clock.monotonic
     )
+    server = settings.server
+    credentials = ConsoleCredentials(
+        server.token, server.view_token, pool=pool, emit=process.switchboard.emit
+    )
     access = Access(
-        settings.server.token,
+        credentials,
         public_client=settings.transports.webrtc.public,
-        public_url=settings.server.public_url,
+        public_url=server.public_url,
     )
     app = _guarded(access, one_request=extras.pool is not None)
     for router in (
-        access.routes(),
+        SignIn(access).routes(),
         *_pages(process, pool, extras),
         *_carriers(process, tasks, pool),
         *_watched(process, pool, extras),
@@ -85,7 +94,7 @@ def _guarded(access: Access, *, one_request: bool) -> FastAPI:
     """
     app = FastAPI(title="Holdline", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(RequestValidationError, explain_request)
-    app.add_middleware(BaseHTTPMiddleware, dispatch=access.guard)
+    app.add_middleware(Guard, access=access)
     if one_request:
         app.add_middleware(OneRequest)
     app.add_middleware(BodyLimit)  # the middleware added last runs first
@@ -130,6 +139,7 @@ def _watched(process: Process, pool: WorkerPool, extras: Extras) -> list[APIRout
     settings = process.settings
     calls = PoolCalls(process.listeners.sums, pool)
     view = PoolLiveView(process.listeners.live, pool)
+    disclosures = Disclosures(process.switchboard.emit)
     return [
         live_router(
             view,
@@ -138,9 +148,9 @@ def _watched(process: Process, pool: WorkerPool, extras: Extras) -> list[APIRout
             campaigns=extras.campaigns,
         ),
         # Its paths would be calls' ids for the next one.
-        call_list_router(CallList(process.database), process.switchboard.emit),
-        call_router(calls, RecordReader(process.database)),
-        inbox_router(Inbox(process.database), process.switchboard.emit),
+        call_list_router(CallList(process.database), disclosures),
+        call_router(calls, RecordReader(process.database), disclosures),
+        inbox_router(Inbox(process.database), process.switchboard.emit, disclosures),
     ]
 
 

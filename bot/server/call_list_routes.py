@@ -12,8 +12,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 
 from bot.server.call_routes import UNKNOWN, in_utc, plain
-from bot.server.operator_routes import OperatorWord, emit_action
-from calls.entry import Emit
+from bot.server.operator_routes import Disclosures
 from operations.database.database import StorageError
 from operations.masking import masked
 from operations.record.call_list import CallFilter, CallList, ListedCall
@@ -58,14 +57,14 @@ class CallQuery(BaseModel):
 Wanted = Annotated[CallQuery, Query()]
 
 
-def call_list_router(calls: CallList, emit: Emit) -> APIRouter:
+def call_list_router(calls: CallList, disclosures: Disclosures) -> APIRouter:
     """Return the routes; numbers are masked, and whoever asks for complete ones is recorded."""
     router = APIRouter(prefix="/api/calls")
 
     async def found(query: CallQuery, request: Request, limit: int) -> Sequence[ListedCall]:
         rows = await calls.find(query.filter(), limit=limit)
         if query.numbers:
-            emit_action(emit, request, "unmask", target=f"{len(rows)} calls", word=OperatorWord())
+            disclosures.note(request, "unmask", f"{len(rows)} calls of the list")
         return rows
 
     @router.get("/search", response_model=None)

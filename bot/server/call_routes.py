@@ -1,16 +1,17 @@
 """`/api/calls`: the calls in progress, recorded calls, and one call with its timeline."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, JSONResponse
 
 from bot import clock
+from bot.server.operator_routes import Disclosures
 from bot.workers.pool import WorkerPool
 from operations.database.database import StorageError
 from operations.masking import masked
@@ -89,50 +90,71 @@ HOLDS_WORDS: Final = frozenset({"reason"})  # why the caller wanted a person
 Limit = Annotated[int, Query(ge=1, le=MAX_LISTED)]
 
 
-def call_router(calls: PoolCalls, reader: RecordReader) -> APIRouter:
-    """Return the routes under `/api/calls`; numbers are masked unless the request asks for them."""
+def call_router(calls: PoolCalls, reader: RecordReader, disclosures: Disclosures) -> APIRouter:
+    """Return the routes under `/api/calls`; numbers are masked unless the request asks for them.
+
+    `disclosures` records who did, and who heard a recording.
+    """
     router = APIRouter(prefix="/api/calls")
 
     @router.get("")
     async def list_calls(  # pyright: ignore[reportUnusedFunction]
-        limit: Limit = USUAL, before: datetime | None = None, *, numbers: bool = False
+        request: Request,
+        limit: Limit = USUAL,
+        before: datetime | None = None,
+        *,
+        numbers: bool = False,
     ) -> dict[str, Any]:
         now = clock.utc_now()
+        if numbers:
+            disclosures.note(request, "unmask", "the list of calls")
         recorded = await _recorded(reader, now, limit=limit, before=before, numbers=numbers)
-        return {
-            "live": await calls.live(),
-            "turns": await calls.turns(),
-            **recorded,
-        }
+        live, turns = await calls.live(), await calls.turns()
+        return {"live": live, "turns": turns, **recorded}
 
     @router.get("/{call_id}", response_model=None)
     async def one_call(  # pyright: ignore[reportUnusedFunction]
-        call_id: str, *, numbers: bool = False
+        request: Request, call_id: str, *, numbers: bool = False
     ) -> JSONResponse | dict[str, Any]:
         try:
             page = await reader.call(call_id)
         except StorageError:
             return JSONResponse({"detail": UNKNOWN}, status_code=503)
         if page is not None:
+            if numbers:
+                disclosures.note(request, "unmask", f"call {call_id}")
             return _page(page, numbers=numbers)
-        live = next((call for call in await calls.live() if call["id"] == call_id), None)
-        return JSONResponse({"detail": NO_CALL}, status_code=404) if live is None else _begun(live)
+        return _begun(call_id, await calls.live())
 
+    _add_audio(router, reader, disclosures)
+    return router
+
+
+def _add_audio(router: APIRouter, reader: RecordReader, disclosures: Disclosures) -> None:
     @router.get("/{call_id}/audio", response_model=None)
-    async def audio(call_id: str) -> FileResponse | JSONResponse:  # pyright: ignore[reportUnusedFunction]
+    async def audio(  # pyright: ignore[reportUnusedFunction]
+        request: Request, call_id: str
+    ) -> FileResponse | JSONResponse:
         try:
             page = await reader.call(call_id)
         except StorageError:
             return JSONResponse({"detail": UNKNOWN}, status_code=503)
-        return await sound(page.call.recording if page else "")
+        return await sound(
+            page.call.recording if page else "",
+            lambda: disclosures.note(request, "hear", f"the recording of call {call_id}"),
+        )
 
-    return router
 
+async def sound(recording: str, note: Callable[[], None]) -> FileResponse | JSONResponse:
+    """Return a recording; no cache on the way may keep it.
 
-async def sound(recording: str) -> FileResponse | JSONResponse:
-    """Return a recording; no cache on the way may keep it."""
+    Args:
+        recording: Its file; empty without one.
+        note: Reports that somebody hears it; called before the answer is sent.
+    """
     if not recording or not await asyncio.to_thread(Path(recording).is_file):
         return JSONResponse({"detail": "This call was not recorded."}, status_code=404)
+    note()
     headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
     return FileResponse(recording, media_type="audio/wav", headers=headers)
 
@@ -201,8 +223,11 @@ def _told(row: HappeningRow) -> dict[str, Any]:
     return plain({"call_id": row.call_id, **said, **place})
 
 
-def _begun(live: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a call that has no record yet."""
+def _begun(call_id: str, calls: Sequence[Mapping[str, Any]]) -> dict[str, Any] | JSONResponse:
+    """Return one of the calls in progress, which has no record yet."""
+    live = next((call for call in calls if call["id"] == call_id), None)
+    if live is None:
+        return JSONResponse({"detail": NO_CALL}, status_code=404)
     nothing: Sequence[Any] = ()
     names = ("turns", "messages", "failures", "breaker_moves", "happenings")
     call = {**live, "state": "live", "turns": live["turn"], "recorded": False}

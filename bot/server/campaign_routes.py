@@ -17,7 +17,7 @@ from bot import clock
 from bot.exits import UsageError
 from bot.outbound.campaign_list import list_campaigns, merge_holds, standing_still, why_held
 from bot.outbound.opening import Outbound
-from bot.server.operator_routes import OperatorWord, Word, emit_action
+from bot.server.operator_routes import Disclosures, OperatorWord, Word, emit_action
 from bot.workers.pool import WorkerPool
 from calls.entry import Emit
 from calls.events import OperatorAction
@@ -116,17 +116,20 @@ PAGE_HEADERS: Final = {
 class CampaignReports:
     """Writes campaign reports, one at a time."""
 
-    def __init__(self, outbound: Outbound) -> None:
+    def __init__(self, outbound: Outbound, disclosures: Disclosures) -> None:
         """Report on the configured campaigns, from their database."""
         self._outbound = outbound
+        self._disclosures = disclosures
         self._writing = asyncio.Lock()
 
     async def page(self, name: str) -> Response:
         """Return the report as an HTML page; it contains no phone numbers."""
         return await self._answer(name, "html", headers=PAGE_HEADERS, numbers=True)
 
-    async def lines(self, name: str, *, numbers: bool = False) -> Response:
+    async def lines(self, request: Request, name: str, *, numbers: bool = False) -> Response:
         """Return a CSV file with a line for each contact."""
+        if numbers and name in self._outbound.campaigns:
+            self._disclosures.note(request, "unmask", f"the report of campaign {name}")
         headers = PAGE_HEADERS | {"Content-Disposition": f'attachment; filename="{name}.csv"'}
         return await self._answer(name, "csv", headers=headers, numbers=numbers)
 
@@ -148,9 +151,10 @@ class CampaignReports:
         return StreamingResponse(_pieces(file), media_type=KINDS[ending], headers=headers)
 
 
-def report_router(outbound: Outbound) -> APIRouter:
+def report_router(outbound: Outbound, emit: Emit) -> APIRouter:
     """Return the routes of the reports; numbers are masked unless the request asks for them."""
-    router, reports = APIRouter(prefix="/api/campaigns/{name}"), CampaignReports(outbound)
+    router = APIRouter(prefix="/api/campaigns/{name}")
+    reports = CampaignReports(outbound, Disclosures(emit))
     router.add_api_route("/report.html", reports.page, response_model=None)
     router.add_api_route("/report.csv", reports.lines, response_model=None)
     return router

@@ -9,7 +9,7 @@ from fastapi.responses import FileResponse, JSONResponse
 
 from bot import clock
 from bot.server.call_routes import UNKNOWN, in_utc, plain, sound
-from bot.server.operator_routes import OperatorWord, Word, emit_action
+from bot.server.operator_routes import Disclosures, OperatorWord, Word, emit_action
 from calls.entry import Emit
 from calls.events import OperatorAction
 from operations.database.database import StorageError
@@ -20,10 +20,10 @@ NO_ENTRY = "There is no such entry. It may have been deleted after the retention
 Limit = Annotated[int, Query(ge=1, le=MAX_ENTRIES)]
 
 
-def inbox_router(inbox: Inbox, emit: Emit) -> APIRouter:
+def inbox_router(inbox: Inbox, emit: Emit, disclosures: Disclosures) -> APIRouter:
     """Return the routes under `/api/inbox`; numbers are masked, and each look at one is logged."""
     router = APIRouter(prefix="/api/inbox")
-    routes = InboxRoutes(inbox, emit)
+    routes = InboxRoutes(inbox, emit, disclosures)
     router.add_api_route("", routes.list_entries, methods=["GET"], response_model=None)
     one = "/{kind}/{call_id}"
     for name, act in (("done", routes.done), ("reopen", routes.reopen), ("number", routes.number)):
@@ -35,9 +35,10 @@ def inbox_router(inbox: Inbox, emit: Emit) -> APIRouter:
 class InboxRoutes:
     """Lists the entries, and reports each action on one."""
 
-    def __init__(self, inbox: Inbox, emit: Emit) -> None:
+    def __init__(self, inbox: Inbox, emit: Emit, disclosures: Disclosures) -> None:
         self._inbox = inbox
         self._emit = emit
+        self._disclosures = disclosures
 
     async def list_entries(
         self, limit: Limit = 50, before: datetime | None = None, *, done: bool = False
@@ -64,13 +65,13 @@ class InboxRoutes:
         return await self._mark(request, kind, call_id, word, action="reopen")
 
     async def number(
-        self, request: Request, kind: InboxKind, call_id: str, word: Word = None
+        self, request: Request, kind: InboxKind, call_id: str
     ) -> JSONResponse | Mapping[str, Any]:
         """Return the complete number; the look at it is recorded first."""
         entry = await self._entry(kind, call_id)
         if isinstance(entry, JSONResponse):
             return entry
-        self._report(request, "unmask", call_id, word)
+        self._disclosures.note(request, "unmask", f"the number of call {call_id}")
         return {"number": entry.number}
 
     async def audio(
@@ -80,8 +81,9 @@ class InboxRoutes:
         entry = await self._entry(kind, call_id)
         if isinstance(entry, JSONResponse):
             return entry
-        self._report(request, "listen", call_id, None)
-        return await sound(entry.path)
+        return await sound(
+            entry.path, lambda: self._disclosures.note(request, "hear", f"the message of {call_id}")
+        )
 
     async def _mark(
         self,
@@ -98,7 +100,8 @@ class InboxRoutes:
         except StorageError:
             return JSONResponse({"detail": UNKNOWN}, status_code=503)
         if changed:
-            self._report(request, action, call_id, word)
+            word = word or OperatorWord()
+            emit_action(self._emit, request, action, target=call_id, word=word)
         entry = await self._entry(kind, call_id)
         return entry if isinstance(entry, JSONResponse) else _shown(entry)
 
@@ -108,11 +111,6 @@ class InboxRoutes:
         except StorageError:
             return JSONResponse({"detail": UNKNOWN}, status_code=503)
         return entry or JSONResponse({"detail": NO_ENTRY}, status_code=404)
-
-    def _report(
-        self, request: Request, action: OperatorAction, call_id: str, word: OperatorWord | None
-    ) -> None:
-        emit_action(self._emit, request, action, target=call_id, word=word or OperatorWord())
 
 
 def _shown(entry: InboxEntry) -> Mapping[str, Any]:

@@ -1,18 +1,20 @@
 """Routes for operators: metrics, configuration reload, provider actions, alerts."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Body, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 
 from bot import clock
+from bot.clock import Clock
 from bot.health.view import ProviderView, emptied_by, merge_rungs
-from bot.server.access import COOKIE, given_cookie
+from bot.server.access import address_of, identity_of
 from bot.workers.pool import WorkerPool
 from bot.workers.pool_client import PoolClient
 from bot.workers.wire import WireError
@@ -53,22 +55,45 @@ def emit_action(
     """Emit one event for an action, with the credential and address used for it."""
     emit(
         OperatorActed(
-            action=action,
-            target=target,
-            by=f"{word.name} ({_credential(request)} from {_address(request)})",
-            why=masked(word.why),
+            action=action, target=target, by=describe_operator(request, word), why=masked(word.why)
         )
     )
 
 
-def _credential(request: Request) -> str:
-    if request.headers.get("authorization"):
-        return "bearer token"
-    return "sign-in" if given_cookie(request, COOKIE) else "no token"
+def describe_operator(request: Request, word: OperatorWord) -> str:
+    """Return who sends a request: the name they give, their credential and their address."""
+    identity, address = identity_of(request), address_of(request) or "nowhere"
+    signed_in = masked(identity.name)
+    name = word.name if word.by or not signed_in else signed_in
+    shown = identity.shown
+    if signed_in and signed_in != name:
+        shown = f"{shown} of {signed_in}"
+    return f"{name} ({shown} from {address})"
 
 
-def _address(request: Request) -> str:
-    return request.client.host if request.client else "nowhere"
+SAME_S: Final = 600.0  # a player asks for a recording in pieces, and a page asks again
+MAX_SEEN: Final = 1_000  # disclosures that are remembered in a process
+
+
+class Disclosures:
+    """Reports who heard a recording or saw unmasked numbers, once in `SAME_S` for each."""
+
+    def __init__(self, emit: Emit, *, clock: Clock = clock.monotonic) -> None:
+        """Report to `emit`."""
+        self._emit = emit
+        self._clock = clock
+        self._seen: OrderedDict[tuple[str, str, str], float] = OrderedDict()
+
+    def note(self, request: Request, action: Literal["hear", "unmask"], target: str) -> None:
+        """Report that somebody is shown `target`; call it before the answer is sent."""
+        key, now = (action, target, describe_operator(request, OperatorWord())), self._clock()
+        if key in self._seen and now - self._seen[key] < SAME_S:
+            return
+        emit_action(self._emit, request, action, target=target, word=OperatorWord())
+        self._seen.pop(key, None)
+        self._seen[key] = now
+        if len(self._seen) > MAX_SEEN:
+            self._seen.popitem(last=False)
 
 
 def metrics_router(exposition: Exposition) -> APIRouter:

@@ -256,7 +256,7 @@ def _operators(
     return [
         alert_router(alerts, emit),
         campaign_router(outbound, campaigns, emit),
-        report_router(outbound),
+        report_router(outbound, emit),
     ]
 
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field
 
 from bot import clock
 from bot.config.settings import IceServer
+from bot.server.access import identity_of
 from bot.server.browser_calls import BUSY, BrowserCalls
 from bot.workers.pool import WorkerPool
 from bot.workers.process import Process
@@ -25,6 +26,7 @@ from calls.entry import Emit
 from calls.events import CallFailed, InputRefused
 from transports.arrival_rules import Guest, WaitingRoom, network_of
 from transports.parked import Parked
+from transports.webrtc.candidate_rules import is_on_our_networks
 from transports.webrtc.connection import BrowserConnection, TooManyError
 
 
@@ -85,8 +87,10 @@ class Offers:
         emit: Emit,
         clock: Callable[[], float],
         ice_servers: Sequence[RTCIceServer] = (),
+        public: bool = False,
     ) -> None:
-        """Start without connections; they run in `tasks`."""
+        """Start without connections; they run in `tasks`. `public`: strangers may call."""
+        self._public = public
         self._tasks = tasks
         self._ice_servers = ice_servers
         self._emit = emit
@@ -126,7 +130,12 @@ class Offers:
     async def _answer_first(
         self, request: SmallWebRTCRequest, begin: Begin, address: str
     ) -> Mapping[str, str]:
-        line = BrowserConnection(emit=self._emit, clock=self._clock, ice_servers=self._ice_servers)
+        line = BrowserConnection(
+            emit=self._emit,
+            clock=self._clock,
+            ice_servers=self._ice_servers,
+            allows_private=not self._public or is_on_our_networks(address),
+        )
         now = self._clock()
         guest = Guest(address=address, came_at=now, leave=line.give_up)
         if not self._room.enter(guest, now):
@@ -279,6 +288,7 @@ class _WebrtcRoutes:
             emit=process.switchboard.emit,
             clock=clock.monotonic,
             ice_servers=for_us(self._servers),
+            public=process.settings.transports.webrtc.public,
         )
         process.switchboard.on_closing(self._offers.give_up)
 
@@ -289,7 +299,7 @@ class _WebrtcRoutes:
     async def offer(self, offer: Offer, request: Request) -> Mapping[str, str]:
         """Answer an offer; an offer for a call in another process is answered there."""
         address = network_of(request.client.host) if request.client else "unknown"
-        public = bool(getattr(request.state, "public", False))  # `Access` says so
+        public = identity_of(request).public
         worker, pc_id = _apart(offer.pc_id)
         if worker and worker != self._pool.name:
             asked = {"offer": offer.model_dump(mode="json"), "address": address, "public": public}

@@ -64,7 +64,7 @@ class _Kept:
 
 
 class KeyValueStore:
-    """Values by token; each token works once.
+    """Values by token; `take` returns each once.
 
     The part of a token before its last space is its kind. Each kind has its own limit: the store
     also holds the resume state of calls, and other kinds must not displace it.
@@ -92,6 +92,16 @@ class KeyValueStore:
         kept = self._kept.get(_kind(token), {}).pop(token, None)
         return kept.value if kept and kept.until_s > self._clock() else None
 
+    async def read(self, token: str) -> Any:
+        """Return the value of a token and keep it; `None` if there is none or it has expired."""
+        kept = self._kept.get(_kind(token), {}).get(token)
+        return kept.value if kept and kept.until_s > self._clock() else None
+
+    async def drop(self, token: str) -> None:
+        """Remove a value, or all values if `token` is a kind."""
+        if self._kept.pop(token, None) is None:
+            self._kept.get(_kind(token), {}).pop(token, None)
+
     def serve(self, wire: Wire) -> None:
         """Answer the requests of one worker over its connection."""
 
@@ -101,8 +111,16 @@ class KeyValueStore:
         async def take(said: Mapping[str, Any]) -> Any:
             return await self.take(said["token"])
 
+        async def read(said: Mapping[str, Any]) -> Any:
+            return await self.read(said["token"])
+
+        async def drop(said: Mapping[str, Any]) -> None:
+            await self.drop(said["token"])
+
         wire.answer("keep", keep)
         wire.answer("take", take)
+        wire.answer("read", read)
+        wire.answer("drop", drop)
 
 
 def _first(kept: Mapping[str, _Kept]) -> _Kept:

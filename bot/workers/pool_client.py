@@ -35,6 +35,28 @@ class PooledKeyValueStore:
             logger.warning("a value was not read from the supervisor: {}", gone)
             return None
 
+    async def read(self, token: str) -> Any:
+        """Read a value in the supervisor.
+
+        Raises:
+            LookupError: The supervisor does not answer.
+        """
+        try:
+            return await self._wire.ask("read", token=token)
+        except WireError as gone:
+            raise LookupError(str(gone)) from gone
+
+    async def drop(self, token: str) -> None:
+        """Remove a value, or all values of a kind, in the supervisor.
+
+        Raises:
+            LookupError: The supervisor does not answer.
+        """
+        try:
+            await self._wire.ask("drop", token=token)
+        except WireError as gone:
+            raise LookupError(str(gone)) from gone
+
 
 class WirePeers:
     """The other workers, reached through the supervisor.

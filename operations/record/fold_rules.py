@@ -7,8 +7,10 @@ from typing import Any, Final, TypeAlias
 from calls.entry import Entry
 from calls.events import (
     AgentSaid,
+    CallRefused,
     CallStarted,
     Event,
+    InputRefused,
     LegEnded,
     MessageLeft,
     ProviderFailed,
@@ -23,6 +25,9 @@ from fallbacks.events import AttemptFailed, BreakerMoved, RungChosen
 ENDED_CALLS: Final = 256
 # Of these, the latest keep their turns, the largest part of a call; turns are billed in seconds.
 WITH_TURNS: Final = 32
+
+TEN_MINUTES: Final = len("2026-01-01T10:0")  # of an ISO moment: which ten minutes it is in
+MAX_REFUSALS: Final = 200  # kinds; our code names some sixty
 
 RecordRow: TypeAlias = dict[str, Any]
 """A row of plain values; moments are in ISO 8601."""
@@ -60,6 +65,7 @@ class RecordFold:
         self._changed: dict[str, CallState] = {}
         self._changed_turns: dict[str, set[int]] = {}
         self._batch = RecordBatch()
+        self._refused: dict[tuple[str, str, str, str], tuple[str, int]] = {}
 
     @property
     def live(self) -> frozenset[str]:
@@ -70,7 +76,7 @@ class RecordFold:
         """Fold one entry."""
         event, batch = entry.event, self._batch
         call = self._calls.add(entry)
-        batch.happenings.append(happening(entry))
+        batch.happenings.extend(self._happenings(entry))
         if call:
             self._note_change(call, event)
             batch.messages.extend(messages(entry, call))
@@ -101,6 +107,24 @@ class RecordFold:
         for call in list(self._calls.ended.values())[:-WITH_TURNS]:
             call.forget_turns()
         return batch
+
+    def _happenings(self, entry: Entry) -> Iterator[RecordRow]:
+        """Yield an entry's row; of refusals one in ten minutes, whose `times` counts the rest.
+
+        Strangers cause refusals, as many as they like, and a row is kept for weeks.
+        """
+        row, event = happening(entry), entry.event
+        if not isinstance(event, InputRefused | CallRefused):
+            yield row
+            return
+        kind = (entry.call_id, type(event).__name__, event.transport, event.reason)
+        now = entry.at[:TEN_MINUTES]
+        told, times = self._refused.pop(kind, ("", 0))
+        self._refused[kind] = (now, times + 1 if told == now else 0)
+        if told != now:
+            yield row | {"data": {**row["data"], "times": times + 1}}
+        while len(self._refused) > MAX_REFUSALS:
+            del self._refused[next(iter(self._refused))]
 
     def _note_change(self, call: CallState, event: Event) -> None:
         self._changed[call.call_id] = call

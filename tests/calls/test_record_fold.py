@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -12,9 +12,11 @@ from calls.events import (
     AnswerHeard,
     CallEnded,
     CallerStarted,
+    CallRefused,
     CallStarted,
     Event,
     FirstSpeech,
+    InputRefused,
     LegAnswered,
     LegEnded,
     ProviderFailed,
@@ -37,7 +39,13 @@ from fallbacks.events import (
     RungChosen,
 )
 from fallbacks.failure import Kind, Scope, Severity
-from operations.record.fold_rules import ENDED_CALLS, WITH_TURNS, RecordBatch, RecordFold
+from operations.record.fold_rules import (
+    ENDED_CALLS,
+    MAX_REFUSALS,
+    WITH_TURNS,
+    RecordBatch,
+    RecordFold,
+)
 
 STARTED = CallStarted(
     transport="twilio", agent="desk", caller="+15550101", called="+15550100", call_ref="CA1"
@@ -309,3 +317,50 @@ def test_memory_does_not_grow_with_past_calls_and_turns() -> None:
     assert sum(bool(call.turns) for call in folded._calls.ended.values()) <= WITH_TURNS
     assert late.turns == []  # too long ago
     assert only(late.calls)["cost"] == 0.5
+
+
+REFUSED: Final = (
+    *(
+        InputRefused(transport=carrier, reason=reason)
+        for carrier in ("twilio", "telnyx", "plivo", "exotel", "livekit", "webrtc", "console")
+        for reason in ("wrong_signature", "webhook_too_old")
+    ),
+    CallRefused(transport="twilio", reason="full"),
+    CallRefused(transport="webrtc", reason="busy"),
+)
+
+
+def test_refusals_are_counted_and_not_stored_one_by_one() -> None:
+    fold = RecordFold(holder="w1", messages="messages")
+    for second in range(1_800):
+        at = f"2026-01-01T10:{second // 60:02}:{second % 60:02}.000000+00:00"
+        for refused in REFUSED:
+            fold.add(Entry(call_id="", number=1, at=at, event=refused))
+
+    rows = fold.take().happenings
+    assert len(rows) == 3 * len(REFUSED)
+    assert [row["data"]["times"] for row in rows[:: len(REFUSED)]] == [1, 600, 600]
+    assert {(row["kind"], row["data"]["transport"], row["data"]["reason"]) for row in rows} == {
+        (type(refused).__name__, refused.transport, refused.reason) for refused in REFUSED
+    }
+
+
+def test_refusals_of_a_call_are_counted_for_that_call() -> None:
+    fold = RecordFold(holder="w1", messages="messages")
+    for number in range(1, 101):
+        for call_id in ("c1", "c2"):
+            at = "2026-01-01T10:00:00.000000+00:00"
+            refused = InputRefused(transport="livekit", reason="keys_faster_than_fingers")
+            fold.add(Entry(call_id=call_id, number=number, at=at, event=refused))
+
+    assert [row["call_id"] for row in fold.take().happenings] == ["c1", "c2"]
+
+
+def test_the_memory_of_refusals_is_bounded() -> None:
+    fold = RecordFold(holder="w1", messages="messages")
+    for number in range(5_000):
+        refused = InputRefused(transport="stt", reason="transcript_too_long")
+        at = "2026-01-01T10:00:00.000000+00:00"
+        fold.add(Entry(call_id=f"c{number}", number=1, at=at, event=refused))
+
+    assert len(fold._refused) == MAX_REFUSALS

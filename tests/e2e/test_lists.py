@@ -13,6 +13,7 @@ from playwright.async_api import Page, async_playwright, expect
 
 from bot.server.call_list_routes import call_list_router
 from bot.server.inbox_routes import inbox_router
+from bot.server.operator_routes import Disclosures
 from bot.server.pages.site import asset_routes, console_routes
 from operations.database.database import Database
 from operations.database.tables import CALLS
@@ -55,12 +56,12 @@ async def url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     folder: Path = tmp_path_factory.mktemp("lists")
     async with Database(f"sqlite+aiosqlite:///{folder}/holdline.db") as database:
         await _fill(database)
-        app = FastAPI()
+        app, quiet = FastAPI(), Disclosures(lambda _: None)
         for router in (
             asset_routes(),
             console_routes(),
-            inbox_router(Inbox(database), lambda _: None),
-            call_list_router(CallList(database), lambda _: None),
+            inbox_router(Inbox(database), lambda _: None, quiet),
+            call_list_router(CallList(database), quiet),
         ):
             app.include_router(router)
         with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -19,6 +19,7 @@ from calls.entry import Emit
 from transports.far_end import FloodLimit, Quiet
 from transports.leg import Clock
 from transports.webrtc import ice_restart
+from transports.webrtc.candidate_rules import CandidateFilter
 from transports.webrtc.ice_restart import IceNames, names_in, transports_of
 from transports.webrtc.intake import BrowserIntake, hand_on_early
 from transports.webrtc.wire import PageMessages
@@ -42,13 +43,19 @@ class BrowserConnection(SmallWebRTCConnection):
     """One browser's connection, from its offer to the end of its call."""
 
     def __init__(
-        self, *, emit: Emit, clock: Clock, ice_servers: Sequence[RTCIceServer] = ()
+        self,
+        *,
+        emit: Emit,
+        clock: Clock,
+        ice_servers: Sequence[RTCIceServer] = (),
+        allows_private: bool = True,
     ) -> None:
         """Wait for an offer.
 
         Args:
             emit: Takes events about refused messages.
             clock: Monotonic seconds.
+            allows_private: Whether the browser may be on one of our networks.
             ice_servers: Servers to reach us through; the first STUN and the first TURN count.
         """
         # Before Pipecat's own, which sets up the listeners.
@@ -57,6 +64,7 @@ class BrowserConnection(SmallWebRTCConnection):
         self.page = PageMessages(emit=emit, heard=self.quiet.note)
         self.intake = BrowserIntake(clock=clock, refused=self.page.refused, on_over=self.give_up)
         self._theirs: IceNames | None = None
+        self._filter = CandidateFilter(allows_private=allows_private)
         self._patches = FloodLimit(per_s=PATCHES_PER_S, cap=PATCHES_CAP)
         self._candidates_left = MAX_CANDIDATES
         self._negotiations_left = MAX_NEGOTIATIONS
@@ -95,10 +103,12 @@ class BrowserConnection(SmallWebRTCConnection):
             raise TooManyError
         self._negotiations_left -= 1
         self._candidates_left = MAX_CANDIDATES
+        self._filter.renew()
         await self.renegotiate(sdp=sdp, type=type, restart_pc=restart_pc)
 
     async def _create_answer(self, sdp: str, type: str) -> None:  # noqa: A002 - as Pipecat calls it
         """Answer an offer as Pipecat does, and handle an ICE restart."""
+        sdp = self._filter.without_others(sdp)
         before, self._theirs = self._theirs, names_in(sdp)
         restarts = before is not None and self._theirs not in (None, before)
         if restarts and self._theirs:
@@ -117,6 +127,8 @@ class BrowserConnection(SmallWebRTCConnection):
 
     def _check(self) -> None:
         """Try new addresses at once; the first checks, if they still run, include them anyway."""
+        if self._filter.excess:
+            self.page.refused("too_many_candidates")
         if self._negotiations_left < MAX_NEGOTIATIONS:
             for way in transports_of(self._pc):
                 ice_restart.check(way)
@@ -135,6 +147,8 @@ class BrowserConnection(SmallWebRTCConnection):
             candidate = None  # an empty one marks the end (RFC 8840)
             if address.candidate:
                 candidate = candidate_from_sdp(address.candidate)
+                if not self._filter.keeps(address.candidate.removeprefix("candidate:")):
+                    continue
                 candidate.sdpMid = address.sdp_mid
                 candidate.sdpMLineIndex = address.sdp_mline_index
             await self.add_ice_candidate(candidate)

@@ -1,12 +1,17 @@
-"""Serves the pages: the telephone and all files under `/client/`, and the operators' pages."""
+"""Serves the pages: the telephone, the files under `/client/`, the operators' pages, sign-in."""
 
 import functools
+import re
 from collections.abc import Mapping
+from html import escape
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
 from fastapi import APIRouter, HTTPException
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, HTMLResponse
+
+from bot.server.credentials import NAME_CHARACTERS, Identity, Role
 
 FOLDER: Final = Path(__file__).parent
 VENDOR: Final = FOLDER / "vendor"  # unmodified third-party files with their licences
@@ -28,6 +33,10 @@ HEADERS: Final = {
     # An update must never run an old script with new markup. The files are small and local.
     "Cache-Control": "no-cache",
 }
+
+
+CONSOLE_PAGES: Final = {"/": "console.html", "/calls": "calls.html", "/inbox": "inbox.html"}
+"""The operators' pages by path, beside a call's; `bot/server/access.py` guards them."""
 
 
 def page(name: str) -> FileResponse:
@@ -66,9 +75,8 @@ def asset_routes() -> APIRouter:
 def console_routes() -> APIRouter:
     """Return the routes of the operators' pages."""
     router = APIRouter()
-    router.add_api_route("/", lambda: page("console.html"), include_in_schema=False)
-    router.add_api_route("/calls", lambda: page("calls.html"), include_in_schema=False)
-    router.add_api_route("/inbox", lambda: page("inbox.html"), include_in_schema=False)
+    for path, name in CONSOLE_PAGES.items():
+        router.add_api_route(path, functools.partial(page, name), include_in_schema=False)
 
     @router.get("/calls/{call_id}", include_in_schema=False)
     async def one_call(call_id: str) -> FileResponse:  # pyright: ignore[reportUnusedFunction]
@@ -76,3 +84,87 @@ def console_routes() -> APIRouter:
         return page("call.html")
 
     return router
+
+
+OWN: Final = "|".join(re.escape(path[1:]) for path in CONSOLE_PAGES if path != "/")
+NEXT: Final = re.compile(
+    rf"/(?:client/(?:\?[!-~]*)?|calls/[!-~]*|(?:{OWN})(?:\?[!-~]*)?|api/[!-~]*|sign-out|\?[!-~]*)?"
+)
+MAX_NEXT: Final = 300  # characters
+PAGE: Final = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title} · Holdline</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<link rel="icon" href="/client/icon.svg"><link rel="stylesheet" href="/client/style.css"></head>
+<body class="client"><header><h1>Holdline</h1></header><main><section class="card">
+<h2>{title}</h2>
+{body}
+</section></main></body></html>
+"""
+SIGN_IN: Final = """{problem}<form method="post" action="/sign-in">
+<input type="hidden" name="next" value="{next}">
+<p><label>Token <input type="password" name="token" autocomplete="current-password" required
+ autofocus></label></p>
+<p><label>Your name <input name="name" autocomplete="name" maxlength="{most}" value="{name}">
+</label></p>
+<p class="hint">The token is the value of HOLDLINE_TOKEN on the server, or of HOLDLINE_VIEW_TOKEN to
+look only. Your name is recorded with what you change and with the recordings you hear.</p>
+<p><button>Sign in</button></p>
+</form>"""
+SIGN_OUT: Final = """<p>{who}</p>
+<form method="post" action="/sign-out">
+<p><button name="who" value="me">Sign out</button>{all}</p>
+</form>
+<p><a href="/">Back to the console</a></p>"""
+ALL: Final = ' <button name="who" value="everybody">Sign everybody out</button>'
+
+
+def safe_next(path: str) -> str:
+    """Return the path of one of our pages to go to after the sign-in, or the console's."""
+    return path if len(path) <= MAX_NEXT and NEXT.fullmatch(path) else "/"
+
+
+def sign_in_page(
+    next_path: str,
+    *,
+    problem: str = "",
+    name: str = "",
+    wait_s: int = 0,
+    status: HTTPStatus = HTTPStatus.UNAUTHORIZED,
+) -> HTMLResponse:
+    """Return the sign-in page.
+
+    Args:
+        next_path: The page to show after the sign-in.
+        problem: A sentence about the last try; empty if there was none.
+        name: The operator's name, if it was entered already.
+        wait_s: How long this address must wait after wrong credentials; 0 if it need not.
+        status: Of the answer; a wait makes it 429.
+    """
+    headers = {**HEADERS, "Cache-Control": "no-store"}
+    if wait_s:
+        problem = f"Too many wrong tokens came from this address. Try again in {wait_s} s."
+        status = HTTPStatus.TOO_MANY_REQUESTS
+        headers["Retry-After"] = str(wait_s)
+    body = SIGN_IN.format(
+        problem=f'<p class="notice" role="alert">{escape(problem)}</p>\n' if problem else "",
+        next=escape(safe_next(next_path)),
+        name=escape(name[:NAME_CHARACTERS]),
+        most=NAME_CHARACTERS,
+    )
+    return HTMLResponse(PAGE.format(title="Sign in", body=body), status, headers)
+
+
+def sign_out_page(identity: Identity) -> HTMLResponse:
+    """Return the page that says who is signed in, and signs out."""
+    headers = {**HEADERS, "Cache-Control": "no-store"}
+    if not identity.session:
+        who = "There is no session: this server has no token, or the request carried it."
+        body = f'<p>{who}</p>\n<p><a href="/">Back to the console</a></p>'
+        return HTMLResponse(PAGE.format(title="Session", body=body), headers=headers)
+    name = escape(identity.name) or "without a name"
+    may = "see and act" if identity.role is Role.ACT else "see only"
+    who = f"You are signed in {f'as {name}' if identity.name else name}, and may {may}."
+    button = ALL if identity.role is Role.ACT else ""
+    body = SIGN_OUT.format(who=who, all=button)
+    return HTMLResponse(PAGE.format(title="Session", body=body), headers=headers)

@@ -615,6 +615,43 @@ def test_a_token_that_guards_a_public_host_is_long() -> None:
     )
 
 
+REACHABLE = {
+    "host: 0.0.0.0": '"0.0.0.0"',
+    "public_url: 'https://phone.example.com'": '"https://phone.example.com"',
+    "public_url: 'http://192.168.1.5:8080'": '"http://192.168.1.5:8080"',
+    "also_called: ['https://old.example.com']": '"https://old.example.com"',
+}
+
+
+@pytest.mark.parametrize("name", ["HOLDLINE_TOKEN", "HOLDLINE_VIEW_TOKEN"])
+@pytest.mark.parametrize(("server", "shown"), REACHABLE.items())
+def test_a_short_token_is_refused_where_others_reach_the_server(
+    server: str, shown: str, name: str
+) -> None:
+    long = {"HOLDLINE_TOKEN": "x" * 16, "HOLDLINE_VIEW_TOKEN": "y" * 16}
+
+    (line,) = refused(f"server: {{{server}}}", **{**long, name: "short"})
+
+    assert f"has 5 characters, and others can reach {shown}; {name} must have" in line
+    assert "short" not in line
+    assert read(f"server: {{{server}}}", **long).settings.server.view_token is not None
+
+
+def test_a_short_token_is_refused_where_the_domain_is_public() -> None:
+    (line,) = refused("", HOLDLINE_TOKEN="short", DOMAIN="phone.example.com")
+
+    assert "others can reach" in line
+
+
+@pytest.mark.parametrize(
+    ("token", "why"), [("", "without HOLDLINE_TOKEN"), ("y" * 16, "equals HOLDLINE_TOKEN")]
+)
+def test_the_token_to_see_is_one_of_two(token: str, why: str) -> None:
+    (line,) = refused("", HOLDLINE_TOKEN=token, HOLDLINE_VIEW_TOKEN="y" * 16)
+
+    assert why in line
+
+
 def test_on_loopback_a_short_token_is_accepted() -> None:
     assert read(HOLDLINE_TOKEN="1").settings.server.token is not None
 

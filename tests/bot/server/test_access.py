@@ -3,22 +3,27 @@
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 import pytest
 from fastapi import Request, Response
 from pydantic import SecretStr
 
+from bot import clock
 from bot.config.checks import MIN_TOKEN
-from bot.server.access import (
+from bot.server.access import Access, SignIn, identity_of
+from bot.server.application import _guarded
+from bot.server.credentials import (
+from bot.server.pages.site import CONSOLE_PAGES
     ALL_TOGETHER,
     FREE,
     KNOWN_ADDRESSES,
     MAX_ADDRESSES,
-    Access,
     Attempts,
+    ConsoleCredentials,
 )
-from bot.server.application import _guarded
+from bot.workers.pool import SingleProcess
 
 TOKEN = "a-token-of-the-console"
 
@@ -30,14 +35,16 @@ def bearer(token: str) -> dict[str, str]:
 @asynccontextmanager
 async def guarding(token: str = "", *, public: bool = False) -> AsyncIterator[httpx.AsyncClient]:
     """Guard an application that serves every path."""
+    pool = SingleProcess(why_closed=lambda: "", clock=clock.monotonic)
     secret = SecretStr(token) if token else None
-    access = Access(secret, public_client=public, public_url="http://127.0.0.1:8080")
+    credentials = ConsoleCredentials(secret, None, pool=pool, emit=lambda _: None)
+    access = Access(credentials, public_client=public, public_url="http://127.0.0.1:8080")
     app = _guarded(access, one_request=False)
-    app.include_router(access.routes())
+    app.include_router(SignIn(access).routes())
 
     @app.api_route("/{path:path}", methods=["GET", "POST"])
     async def serve(path: str, request: Request, response: Response) -> str:
-        response.headers["x-public"] = str(getattr(request.state, "public", None))
+        response.headers["x-public"] = str(identity_of(request).public)
         return path
 
     transport = httpx.ASGITransport(app)
@@ -80,7 +87,7 @@ async def test_the_console_is_opened_among_cookies_of_other_programs() -> None:
 
 
 @pytest.mark.parametrize("server", [{"token": TOKEN}, {}], ids=["a token", "no token"])
-async def test_the_sign_in_page_is_shown_without_the_token(server: dict[str, str]) -> None:
+async def test_the_sign_in_page_is_shown_without_the_token(server: dict[str, Any]) -> None:
     async with guarding(**server) as client:
         page, head = await client.get("/sign-in"), await client.head("/sign-in")
 
@@ -225,6 +232,17 @@ async def test_a_guess_at_the_public_telephone_is_counted() -> None:
         slowed = await client.get("/", headers=bearer("another guess"))
 
     assert slowed.status_code == 429
+
+
+@pytest.mark.parametrize("path", [*CONSOLE_PAGES, "/calls/c1"])
+async def test_each_page_of_the_console_asks_for_the_token_and_is_returned_to(path: str) -> None:
+    async with guarding(TOKEN) as client:
+        asked = await client.get(path)
+        shown = await client.post("/sign-in", data={"token": TOKEN, "next": path})
+
+    assert (asked.status_code, shown.status_code) == (401, 303)
+    assert f'name="next" value="{path}"' in asked.text
+    assert shown.headers["location"] == path
 
 
 RESET = "/api/providers/mind/reset"

@@ -11,6 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from bot.server.call_list_routes import call_list_router
+from bot.server.operator_routes import Disclosures
 from operations.database.database import Database
 from operations.database.tables import CALL_RESULTS, CALLS, CONTACTS, DIALS
 from operations.record.call_list import CallList
@@ -80,7 +81,7 @@ async def asked(tmp_path: Path) -> AsyncIterator[Asked]:
             await connection.execute(DIALS.insert().values(**DIAL))
             await connection.execute(CALL_RESULTS.insert().values(**RESULT))
         app, told = FastAPI(), list[Any]()
-        app.include_router(call_list_router(CallList(database), told.append))
+        app.include_router(call_list_router(CallList(database), Disclosures(told.append)))
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             yield Asked(client, told)
@@ -132,7 +133,7 @@ async def test_numbers_are_masked_and_complete_ones_are_recorded(asked: Asked) -
     assert whole["calls"][1]["number"] == BOB
     assert (quiet, [(event.action, event.target) for event in asked.told]) == (
         [],
-        [("unmask", "3 calls")],
+        [("unmask", "3 calls of the list")],
     )
 
 

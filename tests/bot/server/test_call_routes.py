@@ -14,9 +14,10 @@ from fastapi import FastAPI
 from bot import clock
 from bot.server.call_routes import PoolCalls, call_router
 from bot.server.live_routes import live_router
+from bot.server.operator_routes import Disclosures
 from bot.workers.pool import SingleProcess
 from calls.entry import Entry
-from calls.events import AnswerHeard, CallStarted, TurnParts
+from calls.events import AnswerHeard, CallStarted, Event, OperatorActed, TurnParts
 from operations.database.database import Database
 from operations.database.tables import (
     CALL_RESULTS,
@@ -92,6 +93,7 @@ class Asking:
     client: httpx.AsyncClient
     sums: ConsoleSums
     database: Database
+    told: list[Event]
 
 
 @asynccontextmanager
@@ -102,12 +104,14 @@ async def asking(folder: Path, url: str = "") -> AsyncIterator[Asking]:
     pool = SingleProcess(why_closed=lambda: "", clock=clock.monotonic)
     pool_calls = PoolCalls(sums, pool)
     app = FastAPI()
-    app.include_router(call_router(pool_calls, RecordReader(database)))
+    told: list[Event] = []
+    disclosures = Disclosures(told.append)
+    app.include_router(call_router(pool_calls, RecordReader(database), disclosures))
     app.include_router(live_router(Live(words=False), budget_s=1.5, calls=pool_calls))
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8080"
     ) as client:
-        yield Asking(client=client, sums=sums, database=database)
+        yield Asking(client=client, sums=sums, database=database, told=told)
     await database.close()
 
 
@@ -238,6 +242,32 @@ async def test_a_recording_is_served_where_there_is_one(tmp_path: Path) -> None:
     assert heard.headers["content-type"] == "audio/wav"
     assert heard.headers["cache-control"] == "no-store"
     assert gone.status_code == 404
+
+
+async def test_who_heard_a_recording_or_saw_numbers_is_reported_once(tmp_path: Path) -> None:
+    wav = tmp_path / "c1.wav"
+    wav.write_bytes(b"RIFF1234")
+    async with asking(tmp_path) as it:
+        await written(it, recording=str(wav))
+        for path in ("/api/calls", "/api/calls/c1", "/api/calls/none/audio"):
+            await it.client.get(path)
+        silent = list(it.told)
+        for start in range(3):  # as a player asks
+            head = {"Range": f"bytes={start}-"}
+            await it.client.get("/api/calls/c1/audio", headers=head)
+        await it.client.get("/api/calls/c1?numbers=1")
+        await it.client.get("/api/calls?numbers=1")
+
+    by = "an operator (no token from 127.0.0.1)"
+    assert silent == []
+    assert it.told == [
+        OperatorActed(action=action, target=target, by=by)
+        for action, target in (
+            ("hear", "the recording of call c1"),
+            ("unmask", "call c1"),
+            ("unmask", "the list of calls"),
+        )
+    ]
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,12 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
-from starlette.middleware.base import BaseHTTPMiddleware
 
 from bot import clock
 from bot.outbound.opening import Outbound
-from bot.server.access import Access
+from bot.server.access import Access, Guard
 from bot.server.campaign_routes import LOOK_S, PoolCampaigns, campaign_router, report_router
+from bot.server.credentials import ConsoleCredentials
 from bot.server.live_routes import live_router
 from bot.workers.pool import SingleProcess, WorkerPool
 from calls.events import Event, OperatorActed
@@ -153,10 +153,12 @@ async def asking(
     outbound = outbound_of(url, figures, dialer, usable, *(campaigns or (SPRING, SUMMER)))
     view = PoolCampaigns(outbound, pool)
     app = FastAPI()
-    access = Access(SecretStr(token) if token else None)
-    app.add_middleware(BaseHTTPMiddleware, dispatch=access.guard)
+    secret = SecretStr(token) if token else None
+    app.add_middleware(
+        Guard, access=Access(ConsoleCredentials(secret, None, pool=pool, emit=told.append))
+    )
     app.include_router(campaign_router(outbound, view, told.append))
-    app.include_router(report_router(outbound))
+    app.include_router(report_router(outbound, told.append))
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as client:
         yield Asking(
@@ -359,7 +361,9 @@ async def test_the_report_has_masked_numbers_unless_they_are_asked_for(tmp_path:
         await it.fill(3)
         page = await it.client.get("/api/campaigns/spring/report.html")
         lines_masked = await it.client.get("/api/campaigns/spring/report.csv")
+        assert it.told == []
         in_full = await it.client.get("/api/campaigns/spring/report.csv?numbers=1")
+        told = it.told
 
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert "default-src 'none'" in page.headers["content-security-policy"]
@@ -376,6 +380,9 @@ async def test_the_report_has_masked_numbers_unless_they_are_asked_for(tmp_path:
     assert [row["number"] for row in rows] == ["'+12025551000", "'+12025551001", "'+12025551002"]
     assert masked_rows[0]["name"] == "'=Ann0"  # no formula
     assert in_full.headers["content-disposition"] == 'attachment; filename="spring.csv"'
+    by = "an operator (no token from 127.0.0.1)"
+    report = "the report of campaign spring"
+    assert told == [OperatorActed(action="unmask", target=report, by=by)]
 
 
 async def test_reports_are_written_one_at_a_time_and_leave_nothing_behind(

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from sqlalchemy import insert
 
 from bot.server.inbox_routes import inbox_router
+from bot.server.operator_routes import Disclosures
 from calls.events import OperatorActed
 from operations.database.database import Database
 from operations.database.tables import VOICEMAILS
@@ -50,7 +51,7 @@ async def asked(tmp_path: Path) -> AsyncIterator[Asked]:
                 insert(VOICEMAILS), [{**row, "length_s": 2.0, "transcript": ""}]
             )
         app, told = FastAPI(), list[Any]()
-        app.include_router(inbox_router(Inbox(database), told.append))
+        app.include_router(inbox_router(Inbox(database), told.append, Disclosures(told.append)))
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             yield Asked(client, told)
@@ -81,13 +82,13 @@ async def test_an_entry_is_closed_and_reopened_and_each_is_reported_once(asked: 
 
 
 async def test_who_asks_for_a_number_is_recorded(asked: Asked) -> None:
-    answer = await asked.client.post("/api/inbox/callback/c1/number", json={"by": "Ann"})
+    answer = await asked.client.post("/api/inbox/callback/c1/number")
 
     assert answer.json() == {"number": NUMBER}
     (event,) = asked.told
     assert isinstance(event, OperatorActed)
-    assert (event.action, event.target) == ("unmask", "c1")
-    assert event.by.startswith("Ann (no token from ")
+    assert (event.action, event.target) == ("unmask", "the number of call c1")
+    assert event.by.startswith("an operator (no token from ")
     assert NUMBER not in str(event)
 
 
@@ -96,7 +97,7 @@ async def test_who_hears_a_message_is_recorded(asked: Asked) -> None:
 
     assert answer.content == b"RIFF"
     assert answer.headers["cache-control"] == "no-store"
-    assert asked.acted() == [("listen", "c2")]
+    assert asked.acted() == [("hear", "the message of c2")]
 
 
 @pytest.mark.parametrize(("method", "path", "status"), NO_SUCH)

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote
 
@@ -13,7 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.config.environment import Environment
 from bot.config.known_secrets import KNOWN, KnownSecrets
+from bot.config.loading import load
 from calls.entry import Entry
 from calls.events import CallFailed
 from operations.masking import (
@@ -23,6 +26,7 @@ from operations.masking import (
     clean,
     printable,
     redacted,
+    without_cards,
     without_keys,
     without_phones,
 )
@@ -164,10 +168,78 @@ def test_mail_addresses_are_masked(text: str, shown: str) -> None:
         ("caller 0044 20 7946 0958", "caller 00442****58"),
         ("call-_+14155552671_aBcD was not closed", "call-_+1415****71_aBcD was not closed"),
         ("call-_14155552671_aBcD: full", "call-_14155****71_aBcD: full"),
+        ("unter 030 1234567 erreichbar", "unter 03012****67 erreichbar"),
+        ("au 06 12 34 56 78.", "au 06123****78."),
+        ("0171/2345678", "01712****78"),
+        ("on 020 7946 0958", "on 02079****58"),
+        ("caller 0771234567", "caller 07712****67"),
     ],
 )
 def test_telephone_numbers_are_masked_as_in_the_log(text: str, shown: str) -> None:
     assert redacted(text) == shown
+
+
+@pytest.mark.usefixtures("known")
+@pytest.mark.parametrize(
+    ("region", "text", "shown"),
+    [
+        ("NO", "ring 22 34 56 78 now", "ring 22****78 now"),
+        ("SG", "caller 61234567", "caller 61****67"),
+        ("ES", "al 612 34 56 78", "al 61234****78"),
+        ("CH", "auf 044 668 18 00", "auf 04466****00"),
+        ("PL", "numer 512 345 678", "numer 51234****78"),
+    ],
+)
+def test_the_configured_countrys_own_notation_is_masked(region: str, text: str, shown: str) -> None:
+    KNOWN.region = region
+
+    assert redacted(text) == shown
+
+
+@pytest.mark.usefixtures("known")
+@pytest.mark.parametrize("region", ["NO", "SG", "DE"])
+def test_the_configured_country_masks_no_dates_and_counts(region: str) -> None:
+    KNOWN.region = region
+    text = "2026-01-30 12:34:56.789 | on 20260130 answered 20000000 bytes in 1.2345678 s"
+
+    assert redacted(text) == text
+
+
+def test_the_configuration_tells_the_country(tmp_path: Path) -> None:
+    file = tmp_path / "holdline.yaml"
+    file.write_text("server: {region: NO}")
+    load(file, variables=Environment(values={}), keys=False)
+
+    assert redacted("ring 22 34 56 78") == "ring 22****78"
+
+
+ACCOUNTS = {
+    "DE89 3704 0044 0532 0130 00": "******************3000",
+    "DE89370400440532013000": "******************3000",
+    "de89 3704 0044 0532 0130 00": "******************3000",
+    "GB29 NWBK 6016 1331 9268 19": "******************6819",
+    "NO93-8601-1117-947": "***********7947",
+    "MT84MALT011000012345MTLCAST001S": "***************************001S",
+}
+
+
+@pytest.mark.parametrize(("number", "shown"), ACCOUNTS.items())
+@pytest.mark.parametrize("around", ["pay to {}, please", "{}", "IBAN:{}.", "{} thank you all"])
+def test_account_numbers_are_masked(number: str, shown: str, around: str) -> None:
+    assert redacted(around.format(number)) == around.format(shown)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DE88370400440532013000",
+        "call ab12cdef34567890abcdef1234567890",
+        "CA11aaaabbbbccccddddeeeeffff00001111",
+        "DE89370400440532013000ABC",
+    ],
+)
+def test_what_is_no_account_number_is_left(text: str) -> None:
+    assert without_cards(text) == text
 
 
 EXAMPLES = [

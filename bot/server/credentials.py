@@ -1,0 +1,264 @@
+"""Checks of the console's credentials: bearer token, sign-in form and session cookie.
+
+All go through `ConsoleCredentials.check`, which counts, limits and logs them. Rules:
+
+- `HOLDLINE_TOKEN` may act; `HOLDLINE_VIEW_TOKEN` may see.
+- A sign-in opens a session in the pool's key-value store, in the supervisor. A worker's restart
+  does not end it. It ends after `SESSION_S`, with its sign-out, with a sign-out of all, with the
+  server, and when its token changes. The store holds a hash of the cookie.
+- Each wrong credential makes its address wait longer, in every process of the pool. The same wrong
+  one again is not counted: it is a forgotten tab or scraper, and a guesser learns nothing from it.
+"""
+
+import hashlib
+import hmac
+import math
+import re
+import secrets
+from collections import OrderedDict, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final, Literal
+
+from loguru import logger
+from pydantic import SecretStr
+
+from bot import clock
+from bot.clock import Clock
+from bot.config.checks import is_short
+from calls.entry import Emit
+from calls.events import InputRefused
+from transports.arrival_rules import network_of
+from transports.pool import CallPool
+
+FREE: Final = 5  # wrong credentials of one address without a wait: people mistype
+FIRST_WAIT_S: Final = 1.0  # doubles with each further wrong one
+MAX_WAIT_S: Final = 60.0
+ALL_TOGETHER: Final = 60  # wrong credentials from all addresses in `WINDOW_S`
+WINDOW_S: Final = 60.0
+FORGET_S: Final = 3600.0
+MAX_ADDRESSES: Final = 1_000  # the least recently used one is dropped first
+KNOWN_ADDRESSES: Final = 64  # that have shown a right one; they do not wait for strangers
+
+
+@dataclass(slots=True)
+class Attempts:
+    """Wrong and right credentials by address. `now` is in monotonic seconds."""
+
+    _wrong: OrderedDict[str, tuple[int, float, str]] = field(default_factory=OrderedDict)
+    _known: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    _latest: deque[float] = field(default_factory=lambda: deque(maxlen=ALL_TOGETHER))
+
+    def wait_s(self, address: str, now: float) -> float:
+        """Return how long a credential of this address must wait; 0 if it is checked now."""
+        place = network_of(address)
+        wrong, at, _ = self._wrong.get(place, (0, now, ""))
+        own_s = 0.0
+        if wrong > FREE:
+            wait_s = min(MAX_WAIT_S, FIRST_WAIT_S * 2 ** min(wrong - FREE - 1, 10))
+            own_s = at + wait_s - now
+        return max(0.0, own_s, 0.0 if place in self._known else self._crowd_s(now))
+
+    def repeats(self, address: str, mark: str) -> bool:
+        """Return whether the latest wrong credential of this address had the same mark."""
+        return mark == self._wrong.get(network_of(address), (0, 0.0, ""))[2] != ""
+
+    def note_wrong(self, address: str, now: float, mark: str = "") -> None:
+        """Count a wrong credential; `mark` is a hash of it."""
+        place = network_of(address)
+        wrong, at, _ = self._wrong.pop(place, (0, now, ""))
+        self._wrong[place] = (wrong + 1 if now - at < FORGET_S else 1, now, mark)
+        self._latest.append(now)
+        while len(self._wrong) > MAX_ADDRESSES:
+            self._wrong.popitem(last=False)
+
+    def note_right(self, address: str, now: float) -> None:
+        """Remember an address that has shown a right credential, unless it waits.
+
+        A guesser may share it.
+        """
+        if self.wait_s(address, now):
+            return
+        place = network_of(address)
+        self._wrong.pop(place, None)
+        self._known.pop(place, None)
+        self._known[place] = None
+        while len(self._known) > KNOWN_ADDRESSES:
+            self._known.popitem(last=False)
+
+    def _crowd_s(self, now: float) -> float:
+        full = len(self._latest) == ALL_TOGETHER
+        return self._latest[0] + WINDOW_S - now if full else 0.0
+
+
+class Role(StrEnum):
+    """What a credential allows."""
+
+    SEE = "see"
+    ACT = "act"
+
+
+Way = Literal["bearer token", "sign-in form", "session"]
+SESSION: Final = "session"  # kind of the values in the store
+SESSION_S: Final = 12 * 3600.0  # one working day
+SESSION_ID: Final = re.compile(r"[\w-]{43}", re.ASCII)
+SESSION_ID_BYTES: Final = 32
+LABEL: Final = 8  # characters of a session's hash, which name it in the log
+NAME_CHARACTERS: Final = 80
+REFUSALS: Final[Mapping[Way, str]] = {
+    "bearer token": "wrong_bearer_token",
+    "sign-in form": "wrong_sign_in",
+    "session": "wrong_session",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """What a client shows."""
+
+    way: Way
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who sends a request."""
+
+    role: Role
+    shown: str  # for the log: "session 1a2b3c4d", "bearer token", "no token"
+    name: str = ""  # given at the sign-in
+    session: str = ""  # its key in the store
+    public: bool = False  # a stranger at the public telephone
+
+
+OPEN: Final = Identity(role=Role.ACT, shown="no token")
+STRANGER: Final = Identity(role=Role.SEE, shown="no token", public=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denied:
+    """A wrong credential, or one that came too soon after wrong ones of its address."""
+
+    way: Way
+    wait_s: int = 0
+
+
+class ConsoleCredentials:
+    """The tokens and sessions of the console."""
+
+    def __init__(
+        self,
+        token: SecretStr | None,
+        view_token: SecretStr | None,
+        *,
+        pool: CallPool,
+        emit: Emit,
+        clock: Clock = clock.monotonic,
+    ) -> None:
+        """Share sessions and wrong credentials with the processes of `pool`."""
+        pairs = ((Role.ACT, token), (Role.SEE, view_token))
+        self._tokens = {role: held.get_secret_value() for role, held in pairs if held}
+        self._key_values = pool.key_values
+        self._peers = pool.peers
+        self._emit = emit
+        self._clock = clock
+        self.attempts = Attempts()
+        pool.peers.answer("wrong_credential", self._count)
+
+    @property
+    def are_needed(self) -> bool:
+        """Whether there is a token; without one everything is open on this machine."""
+        return bool(self._tokens)
+
+    async def check(self, given: Credential, *, address: str, path: str) -> Identity | Denied:
+        """Return who shows a credential; count, limit and log wrong ones.
+
+        A right one is accepted even while its address waits, because others may guess from the same
+        address, such as a proxy's. A token short enough to be guessed waits too.
+
+        Raises:
+            LookupError: The supervisor, which has the sessions, does not answer.
+        """
+        found, now = await self._find(given), self._clock()
+        wait_s = math.ceil(self.attempts.wait_s(address, now))
+        if found and not (wait_s and given.way != "session" and is_short(given.value)):
+            self.attempts.note_right(address, now)
+            return found
+        if wait_s:
+            self._emit(InputRefused(transport="console", reason="too_many_wrong_credentials"))
+            return Denied(way=given.way, wait_s=wait_s)
+        await self._note_wrong(given, address, path)
+        return Denied(way=given.way)
+
+    async def sign_in(self, role: Role, *, name: str, address: str) -> str:
+        """Open a session; return the cookie's value."""
+        session_id = secrets.token_urlsafe(SESSION_ID_BYTES)
+        kept = {"role": role, "name": name[:NAME_CHARACTERS], "token": self._mark(role)}
+        place = _place(session_id)
+        await self._key_values.keep(place, kept, for_s=SESSION_S)
+        logger.info("session {} of {} to {} begins", _label(place), address, role)
+        return session_id
+
+    async def sign_out(self, identity: Identity, *, everybody: bool = False) -> None:
+        """End a session, or all sessions.
+
+        Raises:
+            LookupError: The supervisor does not answer; the sessions go on.
+        """
+        if everybody or identity.session:
+            await self._key_values.drop(SESSION if everybody else identity.session)
+        logger.info("{}: {}", identity.shown, "all sessions end" if everybody else "signed out")
+
+    async def lasts(self, identity: Identity) -> bool:
+        """Return whether the session of an identity still exists; True if it has none."""
+        try:
+            return not identity.session or await self._read(identity.session) is not None
+        except LookupError:
+            return True  # the supervisor hangs; its end is this worker's end
+
+    async def _find(self, given: Credential) -> Identity | None:
+        if given.way == "session":
+            known = SESSION_ID.fullmatch(given.value)
+            return await self._read(_place(given.value)) if known else None
+        value = given.value.encode()
+        for role, token in self._tokens.items():
+            if hmac.compare_digest(value, token.encode()):
+                return Identity(role=role, shown=given.way)
+        return None
+
+    async def _read(self, place: str) -> Identity | None:
+        kept = await self._key_values.read(place)
+        role = Role(kept["role"]) if kept else Role.SEE
+        if not kept or kept["token"] != self._mark(role):
+            return None
+        shown = f"session {_label(place)}"
+        return Identity(role=role, shown=shown, name=kept["name"], session=place)
+
+    def _mark(self, role: Role) -> str:
+        """Return what ties a session to its token; empty if there is no such token."""
+        token = self._tokens.get(role)
+        return hmac.new(token.encode(), b"session", hashlib.sha256).hexdigest() if token else ""
+
+    async def _note_wrong(self, given: Credential, address: str, path: str) -> None:
+        self._emit(InputRefused(transport="console", reason=REFUSALS[given.way]))
+        mark = _hash(given.value)
+        if self.attempts.repeats(address, mark):
+            return
+        logger.warning("a wrong {} from {} for {}", given.way, address or "nowhere", path[:80])
+        await self._peers.ask_all("wrong_credential", address=address, mark=mark)
+
+    async def _count(self, said: Mapping[str, Any]) -> None:
+        self.attempts.note_wrong(said["address"], self._clock(), said["mark"])
+
+
+def _place(session_id: str) -> str:
+    return f"{SESSION} {_hash(session_id)}"
+
+
+def _label(place: str) -> str:
+    return place.removeprefix(f"{SESSION} ")[:LABEL]
+
+
+def _hash(value: str) -> str:
+    return hashlib.sha256(value.encode()).hexdigest()

@@ -1,0 +1,404 @@
+"""Every credential at every kind of route: roles, sessions, limits, and who is logged."""
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import httpx
+import pytest
+from fastapi import FastAPI, Request, WebSocket
+from fastapi.responses import StreamingResponse
+from loguru import logger
+from pydantic import SecretStr
+from starlette.types import Message
+
+from bot import clock
+from bot.server.access import COOKIE, LOOK_S, Access, SignIn
+from bot.server.application import _guarded
+from bot.server.credentials import FREE, SESSION_S, ConsoleCredentials, Role
+from bot.server.operator_routes import OperatorWord, describe_operator
+from bot.workers.pool import KeyValueStore, SingleProcess
+from calls.events import Event, InputRefused
+from tests.bot.workers.lines import lines
+from tests.bot.workers.test_shared_limits import settings_with
+from transports.pool import CallPool
+
+ACT = "a-token-of-the-console"
+SEE = "a-token-of-the-wall-board"
+URL = "http://127.0.0.1:8080"
+FORMER = hmac.new(ACT.encode(), b"holdline console", hashlib.sha256).hexdigest()
+"""The cookie of former versions: the same for everybody, for ever."""
+
+
+@dataclass
+class Site:
+    """A guarded application that serves every path."""
+
+    app: FastAPI
+    credentials: ConsoleCredentials
+    client: httpx.AsyncClient
+    told: list[Event] = field(default_factory=list[Event])
+
+    async def cookie(self, token: str, **form: str) -> dict[str, str]:
+        """Sign in; return the header with the session's cookie."""
+        answer = await self.client.post("/sign-in", data={"token": token, **form})
+        self.client.cookies.clear()
+        value = answer.headers["set-cookie"].partition("=")[2].partition(";")[0]
+        return {"Cookie": f"{COOKIE}={value}"}
+
+    async def socket(self, path: str, headers: Mapping[str, str]) -> bool:
+        """Return whether a websocket is accepted."""
+        sent: list[Message] = []
+        raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        scope = {
+            "type": "websocket", "path": path, "raw_path": path.encode(), "query_string": b"",
+            "root_path": "", "scheme": "ws", "headers": [(b"host", b"127.0.0.1:8080"), *raw],
+            "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8080), "subprotocols": [],
+        }  # fmt: skip
+
+        async def receive() -> Message:
+            return {"type": "websocket.connect"}
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        await self.app(scope, receive, send)
+        return sent[0]["type"] == "websocket.accept"
+
+
+@asynccontextmanager
+async def guarding(
+    pool: CallPool | None = None,
+    *,
+    token: str = ACT,
+    view: str = SEE,
+    public_url: str = URL,
+    now: Any = clock.monotonic,
+    address: str = "127.0.0.1",
+) -> AsyncIterator[Site]:
+    told: list[Event] = []
+    pool = pool or SingleProcess(why_closed=lambda: "", clock=now)
+    view_token = SecretStr(view) if view else None
+    credentials = ConsoleCredentials(
+        SecretStr(token), view_token, pool=pool, emit=told.append, clock=now
+    )
+    access = Access(credentials, public_url=public_url)
+    app = _guarded(access, one_request=False)
+    app.include_router(SignIn(access).routes())
+
+    @app.websocket("/api/{path:path}")
+    async def accept(websocket: WebSocket) -> None:
+        await websocket.accept()
+
+    @app.get("/api/stream")
+    async def stream() -> StreamingResponse:
+        return StreamingResponse(_beats(), media_type="text/event-stream")
+
+    @app.api_route("/{path:path}", methods=["GET", "POST", "PATCH"])
+    async def serve(request: Request) -> str:
+        return describe_operator(request, OperatorWord())
+
+    transport = httpx.ASGITransport(app, client=(address, 1))
+    async with httpx.AsyncClient(transport=transport, base_url=URL) as client:
+        yield Site(app, credentials, client, told)
+
+
+async def _beats() -> AsyncIterator[str]:
+    while True:
+        yield "data: beat\n\n"
+        await asyncio.sleep(1.0)
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    told: list[str] = []
+    sink = logger.add(told.append, format="{message}")
+    yield told
+    logger.remove(sink)
+
+
+ROUTES: Final = {
+    "the console": ("GET", "/"),
+    "the telephone": ("GET", "/client/"),
+    "a script": ("GET", "/client/console.js"),
+    "a call's page": ("GET", "/calls/c1"),
+    "a list": ("GET", "/api/calls"),
+    "a recording": ("GET", "/api/calls/c1/audio"),
+    "the live view": ("GET", "/api/live"),
+    "the metrics": ("GET", "/metrics"),
+    "an action": ("POST", "/api/providers/mind/reset"),
+    "an order to dial": ("POST", "/api/dials"),
+    "a browser's call": ("POST", "/api/offer"),
+    "an address of it": ("PATCH", "/api/offer"),
+    "the relay's password": ("GET", "/api/offer"),
+    "a websocket": ("WS", "/api/anything"),
+}
+ACTS: Final = {"POST", "PATCH", "WS"}
+NEITHER, SEES, BOTH = (401, 401), (200, 403), (200, 200)
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+async def _ended(site: Site) -> dict[str, str]:
+    shown = await site.cookie(ACT)
+    await site.client.post("/sign-out", headers=shown)
+    return shown
+
+
+async def _revoked(site: Site) -> dict[str, str]:
+    shown = await site.cookie(SEE)
+    everybody = {"who": "everybody"}
+    await site.client.post("/sign-out", headers=await site.cookie(ACT), data=everybody)
+    return shown
+
+
+async def _of_another_token(site: Site) -> dict[str, str]:
+    shown = await site.cookie(ACT)
+    site.credentials._tokens[Role.ACT] = "a-new-token-of-the-console"
+    return shown
+
+
+async def _kept(site: Site) -> dict[str, str]:
+    """Return the session of a viewer whose wish to sign everybody out is not granted."""
+    shown = await site.cookie(ACT)
+    await site.client.post("/sign-out", headers=await site.cookie(SEE), data={"who": "everybody"})
+    return shown
+
+
+SHOWN: Final[dict[str, tuple[Any, tuple[int, int]]]] = {
+    "nothing": (lambda _: {}, NEITHER),
+    "a wrong bearer": (lambda _: _bearer("another"), NEITHER),
+    "a name and password": (lambda _: {"Authorization": "Basic YTpi"}, NEITHER),
+    "the token": (lambda _: _bearer(ACT), BOTH),
+    "the token to see": (lambda _: _bearer(SEE), SEES),
+    "a guessed cookie": (lambda _: {"Cookie": f"{COOKIE}={'x' * 43}"}, NEITHER),
+    "the former cookie": (lambda _: {"Cookie": f"{COOKIE}={FORMER}"}, NEITHER),
+    "the token as a cookie": (lambda _: {"Cookie": f"{COOKIE}={ACT}"}, NEITHER),
+    "a session": (lambda site: site.cookie(ACT), BOTH),
+    "a session to see": (lambda site: site.cookie(SEE), SEES),
+    "a session beside a wrong bearer": (
+        lambda _: {"Cookie": f"{COOKIE}={'x' * 43}", **_bearer("another")},
+        NEITHER,
+    ),
+    "a session after its sign-out": (_ended, NEITHER),
+    "a session after everybody's sign-out": (_revoked, NEITHER),
+    "a session after a viewer's wish": (_kept, BOTH),
+    "a session of another token": (_of_another_token, NEITHER),
+}
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES.values(), ids=ROUTES.keys())
+@pytest.mark.parametrize(("show", "allowed"), SHOWN.values(), ids=SHOWN.keys())
+async def test_each_credential_opens_what_its_role_may(
+    show: Any, allowed: tuple[int, int], method: str, path: str
+) -> None:
+    async with guarding() as site:
+        shown = show(site)
+        headers = await shown if asyncio.iscoroutine(shown) else shown
+        if method == "WS":
+            assert await site.socket(path, headers) == (allowed == BOTH)
+            return
+        answer = await site.client.request(method, path, headers=headers)
+
+    assert answer.status_code == allowed[method in ACTS or path == "/api/offer"]
+    assert answer.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("host", ["x/healthz?", "x/client/style.css?", "x/healthz#", "/healthz"])
+async def test_a_host_header_does_not_change_the_guarded_path(host: str) -> None:
+    async with guarding() as site:
+        answers = [
+            await site.client.get(path, headers={"Host": host}) for path in ("/", "/api/calls")
+        ]
+
+    assert [answer.status_code for answer in answers] == [401, 401]
+
+
+WAYS: Final = {
+    "bearer tokens": lambda guess: ("GET", "/api/calls", {"headers": _bearer(guess)}),
+    "bearer tokens at the metrics": lambda guess: ("GET", "/metrics", {"headers": _bearer(guess)}),
+    "cookies": lambda guess: (
+        "GET", "/api/calls", {"headers": {"Cookie": f"{COOKIE}={guess:x>43}"}},
+    ),
+    "cookies at a page": lambda guess: (
+        "GET", "/", {"headers": {"Cookie": f"{COOKIE}={guess:x>43}"}},
+    ),
+    "former cookies": lambda guess: (
+        "GET", "/api/calls", {"headers": {"Cookie": f"{COOKIE}={guess:0>64}"}},
+    ),
+    "the form": lambda guess: ("POST", "/sign-in", {"data": {"token": guess}}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("ask", WAYS.values(), ids=WAYS.keys())
+async def test_guesses_of_each_kind_are_counted_limited_and_logged(
+    ask: Any, logged: list[str]
+) -> None:
+    async with guarding(address="203.0.113.9") as site:
+        statuses = []
+        for number in range(FREE + 3):
+            method, path, rest = ask(f"guess{number}")
+            statuses.append((await site.client.request(method, path, **rest)).status_code)
+
+    assert statuses == [401] * (FREE + 1) + [429] * 2
+    lines_of = [line for line in logged if "203.0.113.9" in line and "wrong" in line]
+    assert len(lines_of) == FREE + 1
+    assert not any("guess" in line for line in lines_of)
+    assert len([event for event in site.told if isinstance(event, InputRefused)]) == FREE + 3
+
+
+async def test_guesses_through_websockets_and_routes_count_together() -> None:
+    async with guarding() as site:
+        for number in range(FREE + 1):
+            assert not await site.socket("/api/x", _bearer(f"guess{number}"))
+        answer = await site.client.get("/api/calls", headers={"Cookie": f"{COOKIE}={'y' * 43}"})
+
+    assert answer.status_code == 429
+
+
+async def test_a_forgotten_tab_or_scraper_does_not_slow_its_address_down() -> None:
+    async with guarding() as site:
+        stale = [{"Cookie": f"{COOKIE}={'y' * 43}"}, _bearer("the token of last year")]
+        for headers in stale:
+            answers = [await site.client.get("/api/live", headers=headers) for _ in range(20)]
+            assert {answer.status_code for answer in answers} == {401}
+        person = await site.client.post("/sign-in", data={"token": "mistyped"})
+
+    assert person.status_code == 401
+
+
+async def test_a_session_ends_after_its_time() -> None:
+    at_s = [0.0]
+    async with guarding(now=lambda: at_s[0]) as site:
+        shown = await site.cookie(ACT)
+        at_s[0] = SESSION_S - 1
+        before = await site.client.get("/api/calls", headers=shown)
+        at_s[0] = SESSION_S + 1
+        after = await site.client.get("/", headers=shown)
+
+    assert (before.status_code, after.status_code) == (200, 401)
+    assert "Your session has ended" in after.text
+
+
+async def test_each_sign_in_has_a_cookie_of_its_own() -> None:
+    async with guarding() as site:
+        first, second = await site.cookie(ACT), await site.cookie(ACT)
+        await site.client.post("/sign-out", headers=first)
+        answers = [await site.client.get("/api/calls", headers=shown) for shown in (first, second)]
+
+    assert first != second
+    assert [answer.status_code for answer in answers] == [401, 200]
+
+
+@pytest.mark.parametrize(
+    ("url", "secure"), [("https://phone.example.com", True), ("http://127.0.0.1:8080", False)]
+)
+async def test_the_cookie_is_secure_if_the_public_address_is(url: str, secure: bool) -> None:  # noqa: FBT001
+    async with guarding(public_url=url) as site:
+        answer = await site.client.post("/sign-in", data={"token": ACT})
+
+    cookie = answer.headers["set-cookie"]
+    assert ("Secure" in cookie) == secure
+    assert "HttpOnly" in cookie
+
+
+NEXT: Final = {
+    "/calls/c1?from=x": "/calls/c1?from=x",
+    "/client/": "/client/",
+    "/?calls=1": "/?calls=1",
+    "/api/campaigns/spring/report.html": "/api/campaigns/spring/report.html",
+    "https://evil.example/": "/",
+    "//evil.example": "/",
+    "/\\evil.example": "/",
+    "/sign-in": "/",
+    "javascript:alert(1)": "/",
+    "/calls/\r\nSet-Cookie: a=b": "/",
+    "/calls/" + "x" * 400: "/",
+}
+
+
+@pytest.mark.parametrize(("wanted", "to"), NEXT.items())
+async def test_a_sign_in_returns_to_the_wanted_page_of_ours(wanted: str, to: str) -> None:
+    async with guarding() as site:
+        answer = await site.client.post("/sign-in", data={"token": ACT, "next": wanted})
+
+    assert (answer.status_code, answer.headers["location"]) == (303, to)
+
+
+async def test_the_sign_in_page_keeps_the_wanted_page_and_says_what_is_wrong() -> None:
+    async with guarding() as site:
+        first = await site.client.get('/calls/c1?q="<b>')
+        form = {"token": "x", "next": "/calls/c1", "name": "<b>Ada"}
+        wrong = await site.client.post("/sign-in", data=form)
+        for number in range(FREE):
+            late = await site.client.post("/sign-in", data={"token": f"y{number}"})
+        late = await site.client.post("/sign-in", data={"token": "y"})
+
+    assert 'value="/calls/c1?q=%22%3Cb%3E"' in first.text
+    assert 'role="alert"' not in first.text
+    assert "This token is wrong." in wrong.text
+    assert 'value="/calls/c1"' in wrong.text
+    assert 'value="&lt;b&gt;Ada"' in wrong.text
+    assert "Try again in 1 s" in late.text
+    assert late.headers["retry-after"] == "1"
+
+
+async def test_an_action_is_reported_with_the_session_and_its_name() -> None:
+    async with guarding() as site:
+        ada = await site.client.get("/api/x", headers=await site.cookie(ACT, name="Ada"))
+        program = await site.client.get("/api/x", headers=_bearer(SEE))
+
+    assert ada.json().startswith("Ada (session ")
+    assert ada.json().endswith(" from 127.0.0.1)")
+    assert program.json() == "an operator (bearer token from 127.0.0.1)"
+
+
+async def test_workers_share_sessions_and_count_guesses_together() -> None:
+    async with lines(settings_with()) as it:
+        await it.open()
+        async with guarding(it.joined[0]) as one, guarding(it.joined[1]) as two:
+            shown = await one.cookie(ACT)
+            elsewhere = await two.client.get("/api/calls", headers=shown)
+            async with guarding(it.joined[1]) as restarted:  # it knows nothing of before
+                later = await restarted.client.get("/api/calls", headers=shown)
+                await restarted.client.post("/sign-out", headers=shown)
+                ended = await one.client.get("/api/calls", headers=shown)
+                for number in range(FREE - 1):  # the ended session was the first
+                    await one.client.get("/api/calls", headers=_bearer(f"guess{number}"))
+                guesses = [
+                    await site.client.get("/api/calls", headers=_bearer("another"))
+                    for site in (one, restarted)
+                ]
+
+    assert [answer.status_code for answer in (elsewhere, later, ended)] == [200, 200, 401]
+    assert [answer.status_code for answer in guesses] == [401, 429]
+
+
+@pytest.mark.virtual_time
+async def test_an_open_stream_ends_with_its_session() -> None:
+    async with guarding() as site:
+        shown = await site.cookie(ACT)
+        reading = asyncio.create_task(site.client.get("/api/stream", headers=shown))
+        await asyncio.sleep(3 * LOOK_S)
+        assert not reading.done()
+        await site.client.post("/sign-out", headers=shown)
+        await asyncio.sleep(LOOK_S + 1.0)
+
+        assert reading.done()
+        assert reading.result().text.count("beat") <= 4 * LOOK_S + 2
+
+
+async def test_only_the_hash_of_a_cookie_is_stored() -> None:
+    pool = SingleProcess(why_closed=lambda: "", clock=clock.monotonic)
+    async with guarding(pool) as site:
+        shown = await site.cookie(ACT)
+
+    assert isinstance(pool.key_values, KeyValueStore)
+    assert shown["Cookie"].partition("=")[2] not in repr(pool.key_values._kept)
+    assert ACT not in repr(pool.key_values._kept)

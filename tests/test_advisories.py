@@ -1,0 +1,142 @@
+"""No locked version has a known hole, and `pyproject.toml` allows none for direct dependencies."""
+
+import ast
+import json
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Final
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from scripts.advisories import FILE, Advisory, advisories_in, merge, written
+
+ROOT: Final = Path(__file__).parents[1]
+PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+EXTRAS: Final = PROJECT["project"]["optional-dependencies"].values()
+RUN_TIME: Final = [
+    Requirement(text) for texts in (PROJECT["project"]["dependencies"], *EXTRAS) for text in texts
+]
+ADVISORIES: Final[list[Advisory]] = json.loads(FILE.read_text(encoding="utf-8"))
+LOCKED: Final = re.compile(r"^([\w.-]+)==([^\s;]+)", re.MULTILINE)
+PACKAGES: Final = tuple(PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
+PINNED: Final = {  # by another package, exactly
+    "pydantic_core": "pydantic",
+    "deepgram": "pipecat-ai",
+}
+LOCKS: Final = ("requirements.lock", "requirements-dev.lock")
+
+
+def locked(name: str) -> dict[str, list[Version]]:
+    found: dict[str, list[Version]] = {}
+    for package, version in LOCKED.findall((ROOT / name).read_text(encoding="utf-8")):
+        found.setdefault(canonicalize_name(package), []).append(Version(version))
+    return found
+
+
+def lowest(requirement: Requirement) -> Version | None:
+    """Return the lowest version that a requirement allows; `None` if there is no bound."""
+    bounds = [
+        Version(item.version.removesuffix(".*"))
+        for item in requirement.specifier
+        if item.operator in (">=", "==", "~=")
+    ]
+    return max(bounds, default=None)
+
+
+def holes(advisory: Advisory, versions: list[Version]) -> list[str]:
+    """Return the versions that an advisory concerns."""
+    if advisory.get("accepted"):
+        return []
+    fixed = advisory["fixed"]
+    return [str(item) for item in versions if fixed is None or item < Version(fixed)]
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("advisory", ADVISORIES, ids=lambda item: f"{item['package']}-{item['id']}")
+def test_no_locked_version_has_a_known_hole(advisory: Advisory, lock: str) -> None:
+    assert holes(advisory, locked(lock).get(advisory["package"], [])) == []
+
+
+@pytest.mark.parametrize("requirement", RUN_TIME, ids=str)
+def test_a_dependency_has_a_lower_bound_that_is_safe_and_locked(requirement: Requirement) -> None:
+    name = canonicalize_name(requirement.name)
+    bound = lowest(requirement)
+    versions = locked("requirements-dev.lock")[name]
+
+    assert bound is not None, f"{requirement} allows any old version"
+    concerned = [item for item in ADVISORIES if item["package"] == name]
+    assert [item["id"] for item in concerned if holes(item, [bound])] == []
+    assert any(version in requirement.specifier for version in versions)
+
+
+def test_every_library_that_we_import_is_declared() -> None:
+    """One that only comes with another has the bound of that other, or none."""
+    by_module = packages_distributions()
+    declared = {canonicalize_name(item.name) for item in RUN_TIME}
+    undeclared: dict[str, str] = {}
+    for module, file in imported():
+        owners = {canonicalize_name(item) for item in by_module.get(module, [])}
+        if owners and module not in PINNED and not owners & declared:
+            undeclared[module] = file
+    assert undeclared == {}
+
+
+def imported() -> list[tuple[str, str]]:
+    """Return the top-level name of each module that our packages import, with the file."""
+    found = []
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                names = []
+                if isinstance(node, ast.Import):
+                    names = [alias.name for alias in node.names]
+                elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                    names = [node.module]
+                found += [(name.partition(".")[0], str(path.relative_to(ROOT))) for name in names]
+    return [item for item in found if item[0] not in {*PACKAGES, *sys.stdlib_module_names}]
+
+
+REPORT: Final = {  # in the format of `pip-audit -f json`
+    "dependencies": [
+        {"name": "fine", "version": "1.0", "vulns": []},
+        {"name": "skipped", "skip_reason": "not on the index"},
+        {
+            "name": "Broken",
+            "version": "2.0",
+            "vulns": [
+                {
+                    "id": "PYSEC-2026-1",
+                    "fix_versions": ["1.9.9", "3.0", "2.1"],
+                    "aliases": ["GHSA-x", "CVE-2026-1"],
+                    "description": "It is\nbroken.",
+                },
+                {"id": "GHSA-y", "fix_versions": [], "aliases": [], "description": "No cure."},
+            ],
+        },
+    ],
+    "fixes": [],
+}
+
+
+def test_a_report_adds_what_is_new_and_keeps_what_was_accepted() -> None:
+    accepted = {"package": "broken", "id": "GHSA-y", "fixed": None, "accepted": "never called"}
+
+    merged = merge([accepted], advisories_in(REPORT))
+
+    assert json.loads(written(merged)) == [
+        {"package": "broken", "id": "CVE-2026-1", "fixed": "2.1", "about": "It is broken."},
+        accepted,
+    ]
+    assert [holes(item, [Version("2.0")]) for item in merged] == [["2.0"], []]
+    assert holes({"fixed": None}, [Version("2.0")]) == ["2.0"]
+
+
+def test_the_list_is_in_order_and_names_versions() -> None:
+    assert written(merge(ADVISORIES, iter(()))) == FILE.read_text(encoding="utf-8")
+    assert all(Version(item["fixed"]) for item in ADVISORIES if item["fixed"])

@@ -1,0 +1,115 @@
+"""Which network addresses of a browser are tried.
+
+To try an address is to send it STUN requests, and an offer may name any. Rules:
+
+- Only what a browser's candidate can be: UDP, a port above the system's, an address or a name under
+  `.local`. Addresses for groups, this machine, one cable or no purpose are dropped.
+- Private addresses and names are for browsers on our networks. If strangers may call, one who came
+  from a public address could otherwise probe our network.
+- At most `MAX_CANDIDATES` of an offer, with at most `MAX_PUBLIC` different public addresses, so
+  that strangers cannot use us to send requests to many.
+"""
+
+import re
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final
+
+MAX_CANDIDATES: Final = 24  # between two offers; a browser with several networks has a dozen
+MAX_PUBLIC: Final = 6  # one for each network, IPv6 address and relay
+FIRST_PORT: Final = 1024  # those below belong to services (RFC 6335)
+LAST_PORT: Final = 65535
+TYPES: Final = ("host", "srflx", "prflx", "relay")
+ON_LINK: Final = re.compile(r"[\w-]{1,63}\.local\.?", re.ASCII | re.IGNORECASE)  # RFC 6762
+MARK: Final = "a=candidate:"
+
+
+def is_on_our_networks(address: str) -> bool:
+    """Return whether an address is private or loopback."""
+    try:
+        return not ip_address(address).is_global
+    except ValueError:
+        return False
+
+
+class CandidateFilter:
+    """Chooses the candidates of one browser.
+
+    Attributes:
+        excess: How many were dropped only because there were too many.
+    """
+
+    def __init__(self, *, allows_private: bool) -> None:
+        """Start without candidates.
+
+        Args:
+            allows_private: Whether the browser may be on one of our networks.
+        """
+        self.excess = 0
+        self._allows_private = allows_private
+        self.renew()
+
+    def renew(self) -> None:
+        """Start again, for another offer."""
+        self._left = MAX_CANDIDATES
+        self._public: set[IPv4Address | IPv6Address] = set()
+
+    def keeps(self, candidate: str) -> bool:
+        """Return whether to try a candidate: `1 1 udp 2130706431 10.0.0.2 50000 typ host`."""
+        parts = candidate.split()
+        if len(parts) < 8 or not _is_usable(parts) or not self._may_reach(parts[4]):
+            return False
+        if not self._left or not self._has_room_for(parts[4]):
+            self.excess += 1
+            return False
+        self._left -= 1
+        return True
+
+    def without_others(self, sdp: str) -> str:
+        """Return an offer with only the candidates that are to be tried."""
+        return "".join(self._kept_lines(sdp))
+
+    def _kept_lines(self, sdp: str) -> Iterator[str]:
+        for line in sdp.splitlines(keepends=True):
+            if not line.startswith(MARK) or self.keeps(line.removeprefix(MARK)):
+                yield line
+
+    def _may_reach(self, host: str) -> bool:
+        address = _address_of(host)
+        if address is None:
+            return self._allows_private and bool(ON_LINK.fullmatch(host))
+        return not _is_special(address) and (address.is_global or self._allows_private)
+
+    def _has_room_for(self, host: str) -> bool:
+        address = _address_of(host)
+        if address is None or not address.is_global:
+            return True
+        if address not in self._public and len(self._public) >= MAX_PUBLIC:
+            return False
+        self._public.add(address)
+        return True
+
+
+def _address_of(host: str) -> IPv4Address | IPv6Address | None:
+    """Return the address that a host is, or `None` if it is a name."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
+    return (address.ipv4_mapped if isinstance(address, IPv6Address) else None) or address
+
+
+def _is_usable(parts: list[str]) -> bool:
+    port = int(parts[5]) if parts[5].isascii() and parts[5].isdigit() else 0
+    is_udp = parts[2].lower() == "udp" and parts[1] == "1"
+    return is_udp and FIRST_PORT <= port <= LAST_PORT and parts[7] in TYPES
+
+
+def _is_special(address: IPv4Address | IPv6Address) -> bool:
+    return (
+        address.is_loopback
+        or address.is_link_local
+        or address.is_multicast
+        or address.is_unspecified
+        or address.is_reserved
+    )
