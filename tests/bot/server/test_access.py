@@ -15,7 +15,6 @@ from bot.config.checks import MIN_TOKEN
 from bot.server.access import Access, SignIn, identity_of
 from bot.server.application import _guarded
 from bot.server.credentials import (
-from bot.server.pages.site import CONSOLE_PAGES
     ALL_TOGETHER,
     FREE,
     KNOWN_ADDRESSES,
@@ -23,6 +22,7 @@ from bot.server.pages.site import CONSOLE_PAGES
     Attempts,
     ConsoleCredentials,
 )
+from bot.server.pages.site import CONSOLE_PAGES
 from bot.workers.pool import SingleProcess
 
 TOKEN = "a-token-of-the-console"
