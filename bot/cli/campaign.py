@@ -1,5 +1,6 @@
 """`holdline campaign`: imports contacts, starts and pauses campaigns, shows figures."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -43,6 +44,11 @@ OutOption: TypeAlias = Annotated[
 ]
 
 
+YesOption: TypeAlias = Annotated[
+    bool, typer.Option("--yes", help="start: without a question in a terminal.")
+]
+
+
 def command(
     action: Annotated[str, typer.Argument(metavar="ACTION", help=ACTIONS)],
     file: FileArgument = None,
@@ -51,11 +57,14 @@ def command(
     columns: ColumnsOption = None,
     encoding: EncodingOption = None,
     out: OutOption = None,
+    yes: YesOption = False,
     config: ConfigOption = None,
 ) -> int:
     """Import contacts, start or pause a campaign, show its figures.
 
-    Prints each refused row with its line and the reason. Importing a file again changes nothing.
+    Prints each refused row with its line and the reason. Importing a file again changes nothing. A
+    start first prints how many contacts are called, where, when and for how much; in a terminal it
+    asks.
     """
     settings = load(config, keys=False).settings
     _check_action(action, file, crm=crm)
@@ -70,7 +79,14 @@ def command(
         return campaign_state.print_status(settings, campaign, say=typer.echo)
     if action == "report":
         return campaign_state.write_report(settings, str(campaign), out or Path(), say=typer.echo)
-    return campaign_state.move_campaign(settings, str(campaign), action, say=typer.echo)
+    asked = not yes and sys.stdin.isatty()
+    return campaign_state.move_campaign(
+        settings,
+        str(campaign),
+        action,
+        say=typer.echo,
+        agrees=lambda: not asked or typer.confirm("Call them?"),
+    )
 
 
 def _check_action(action: str, file: str | None, *, crm: bool) -> None:
