@@ -429,7 +429,7 @@ class ProcessLagged:
 
 
 OperatorAction: TypeAlias = Literal[
-    "rest", "return", "reset", "acknowledge", "resolve", "start", "pause", "resume"
+    "rest", "return", "reset", "acknowledge", "resolve", "start", "pause", "resume", "import"
 ]
 """An operator's actions during operation, on a provider, an alert or a campaign."""
 

@@ -92,9 +92,15 @@ class CallbackNote:
 
 @dataclass(slots=True)
 class Contacts:
-    """The people to call; every method raises `StorageError` when the database fails."""
+    """The people to call; every method raises `StorageError` when the database fails.
+
+    Attributes:
+        dry: Whether `add` changes nothing and returns what it would do, for one import.
+    """
 
     database: Database
+    dry: bool = False
+    _seen: set[str] = field(default_factory=set[str])  # the numbers of a dry import
 
     async def add(
         self, campaign: str, contacts: Sequence[NewContact], *, now: float
@@ -104,6 +110,8 @@ class Contacts:
         All batches of one import share `now`, which tells a number that occurs twice in the import
         from one that was there before. The campaign is created if it does not exist.
         """
+        if self.dry:
+            return await self._foresee(campaign, contacts, now)
         numbers = [contact.number for contact in contacts]
         async with self.database.transaction() as connection:
             # Otherwise two imports of one file could both take a number for new.
@@ -122,6 +130,22 @@ class Contacts:
                 ):
                     told[-1] = "updated"
             await _insert(connection, campaign, list(new.values()), now)
+        return told
+
+    async def _foresee(
+        self, campaign: str, contacts: Sequence[NewContact], now: float
+    ) -> Sequence[ImportedAs]:
+        numbers = [contact.number for contact in contacts]
+        async with self.database.reading() as connection:
+            known = await _known(connection, campaign, numbers)
+            barred = await _barred_of(connection, numbers)
+        told: list[ImportedAs] = []
+        for contact in contacts:
+            told.append(_become(contact.number, self._seen, known, barred, now))
+            if told[-1] == "added":
+                self._seen.add(contact.number)
+            elif told[-1] == "known" and _gaps(known[contact.number], contact):
+                told[-1] = "updated"
         return told
 
     async def do_not_call(self, numbers: Iterable[str]) -> frozenset[str]:
@@ -251,7 +275,18 @@ async def _known(
 async def _complete(
     connection: AsyncConnection, known: Row[Any], contact: NewContact, now: float
 ) -> bool:
-    """Fill the gaps of a contact from a later import; return whether there were any.
+    """Fill the gaps of a contact from a later import; return whether there were any."""
+    if contact.consent:
+        await insert_missing(connection, CONSENTS, [_consent(known.campaign, contact, now)])
+    values = _gaps(known, contact)
+    if values:
+        own = update(CONTACTS).where(CONTACTS.c.id == known.id)
+        await connection.execute(own.values(**values))
+    return bool(values)
+
+
+def _gaps(known: Row[Any], contact: NewContact) -> dict[str, Any]:
+    """Return what a later import adds to a contact.
 
     What is known is not replaced, so that importing a file again changes nothing. A contact that
     the campaign's rules exclude waits again if they would take this row.
@@ -266,12 +301,7 @@ async def _complete(
     if known.state == "excluded" and known.reason in RULED_OUT and not contact.never:
         values |= {"state": "resting" if known.dials else "waiting", "reason": "", "due_s": 0.0}
         values["zones"] = " ".join(contact.zones)
-    if contact.consent:
-        await insert_missing(connection, CONSENTS, [_consent(known.campaign, contact, now)])
-    if not values:
-        return False
-    await connection.execute(update(CONTACTS).where(CONTACTS.c.id == known.id).values(**values))
-    return True
+    return values
 
 
 async def _barred_of(connection: AsyncConnection, numbers: Sequence[str]) -> frozenset[str]:
