@@ -28,7 +28,7 @@ from campaigns.importing import (
     import_contacts,
 )
 from campaigns.model import Campaign, campaign_of
-from campaigns.refusals import cure_of
+from campaigns.refusals import cure_of, reason_lines
 from campaigns.store.contacts import Contacts
 from fallbacks.events import RetryPlanned
 from fallbacks.failure import ServiceError
@@ -126,6 +126,7 @@ class ImportOptions:
     source: str  # a file or its URL; empty for the configured CRM
     columns: tuple[str, ...] = ()
     encoding: str = ""
+    preview: bool = False  # change nothing
     refused_file: Path | None = None  # `None` for CAMPAIGN.refused.csv in the working directory
 
 
@@ -186,6 +187,8 @@ def run_import(
         refused.close()
     for line in tally_lines(tally, campaign_of(campaign, settings.campaigns[campaign])):
         say(line)
+    if options.preview:
+        say("nothing was changed: this was a preview")
     if refused.rows:
         say(f"all refused rows are in {path}")
     return DONE if tally.taken else FAILED
@@ -214,7 +217,8 @@ async def _import(
                 region=settings.server.region or "",
                 columns=options.columns,
             )
-            return await import_contacts(plan, Contacts(database), refused.add)
+            book = Contacts(database, dry=options.preview)
+            return await import_contacts(plan, book, refused.add)
 
 
 def _is_url(source: str) -> bool:
@@ -244,17 +248,12 @@ def tally_lines(tally: ImportTally, campaign: Campaign) -> Iterator[str]:
         f"{tally.known + tally.updated} known before{updated}, {tally.refused.total()} refused"
     )
     for reason, count in tally.refused.most_common():
-        yield f"  {reason}: {count}{_colon(cure_of(reason, campaign))}"
-    for reason, count in tally.never.most_common():
-        cure = _colon(cure_of(reason, campaign))
-        yield f"{count} of the contacts cannot be called now ({reason}){cure}"
+        yield f"  {reason}: {count}: {cure_of(reason, campaign)}"
+    for line in reason_lines(tally.never, campaign):
+        yield f"taken, but cannot be called now: {line}"
     if tally.sample:
         cells = one_line(", ".join(tally.sample))
         yield f"the encoding is a guess; names in it: {cells}. If they are wrong, give --encoding"
-
-
-def _colon(cure: str) -> str:
-    return f": {cure}" if cure else ""
 
 
 def _known_columns() -> str:

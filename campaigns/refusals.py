@@ -1,5 +1,6 @@
 """The reasons why a row or a contact cannot be called, in words and with the cure."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from campaigns.model import Campaign
@@ -35,15 +36,21 @@ CURES: Final = {
     "wrong_encoding": "the line has bytes that are no letters; name the file's --encoding",
     "not_csv": "the line cannot be read as CSV",
     # of contacts
-    "no_zone": "nobody knows in which time zone the number is; add a column `zone`, or set "
+    "no_zone": "the time zone of the number is unknown; add a column `zone`, or set "
     "`window.default_zone`",
     "refused": "the number cannot be called",
 }
 LACKS: Final = "lacks_"
 
 
+def reason_lines(counts: Mapping[str, int], campaign: Campaign) -> list[str]:
+    """Return how many there are of each reason, with the cure, the most frequent first."""
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    return [f"{count} ({code}): {cure_of(code, campaign)}" for code, count in ordered]
+
+
 def cure_of(code: str, campaign: Campaign) -> str:
-    """Return a code in words with its cure; empty for a code that has none."""
+    """Return a code in words, with the cure if there is one."""
     if code.startswith(LACKS):
         return f"nothing fills {{{code.removeprefix(LACKS)}}} of the campaign's texts"
     if code == "no_common_hour":
@@ -53,7 +60,7 @@ def cure_of(code: str, campaign: Campaign) -> str:
             f"the number may be in several time zones, and {hours} is at no time in all of them; "
             "add a column `zone` such as Europe/Moscow and import again, or widen `window`"
         )
-    return CURES.get(code, "")
+    return CURES.get(code) or code.replace("_", " ")
 
 
 def clock_time(seconds: float) -> str:

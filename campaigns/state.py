@@ -12,6 +12,7 @@ from bot.config.settings import Settings
 from bot.exits import FAILED, CommandError, UsageError
 from calls.outbound import CampaignState
 from campaigns.model import campaign_of
+from campaigns.refusals import reason_lines
 from campaigns.report import (
     CampaignHealth,
     KeyFigures,
@@ -24,6 +25,7 @@ from campaigns.report import (
 )
 from campaigns.store.figures import CampaignStanding, Figures, OutcomeFigures
 from campaigns.store.queue import Queue
+from campaigns.store.unfinished import UnfinishedContacts
 from campaigns.summary import summarize
 from operations.database.database import Database, StorageError
 from operations.masking import one_line
@@ -49,7 +51,7 @@ def move_campaign(
 
 def print_status(settings: Settings, campaign: str | None, *, say: Say) -> int:
     """Print the state of one campaign, or of each."""
-    return _run(_status(settings.storage.url, campaign, say))
+    return _run(_status(settings, campaign, say))
 
 
 def write_report(settings: Settings, campaign: str, folder: Path, *, say: Say) -> int:
@@ -102,9 +104,9 @@ async def _show_start(
         say(one_line(line))
 
 
-async def _status(url: str, campaign: str | None, say: Say) -> int:
+async def _status(settings: Settings, campaign: str | None, say: Say) -> int:
     now = utc_now().timestamp()
-    async with Database(url) as database:
+    async with Database(settings.storage.url) as database:
         figures = Figures(database)
         standings = await figures.standings(now=now)
         found = [standing for standing in standings if campaign in (None, standing.name)]
@@ -114,6 +116,11 @@ async def _status(url: str, campaign: str | None, say: Say) -> int:
             outcomes = await figures.outcomes(standing.name)
             for line in _status_lines(standing, outcomes):
                 say(line)
+            if standing.name in settings.campaigns:
+                own = campaign_of(standing.name, settings.campaigns[standing.name])
+                excluded = await UnfinishedContacts(database).excluded(standing.name)
+                for line in reason_lines(excluded, own):
+                    say(f"  excluded: {line}")
     return 0
 
 

@@ -1,6 +1,6 @@
-"""What starting a campaign would do: how many are called, where, when, for how much, and who not.
+"""Summary of a campaign before its start: contacts to call, countries, hours, cost, exclusions.
 
-The summary is shown before people are called, by `campaign start` and by the console.
+It is shown before people are called, by `campaign start` and by the console.
 """
 
 from collections import Counter
@@ -11,11 +11,11 @@ from typing import Final
 
 import phonenumbers
 
-from calls.outbound import CallConsent, Contact
+from calls.outbound import RULED_OUT, CallConsent, Contact
 from campaigns.guard import contact_opens_s
 from campaigns.model import Campaign
 from campaigns.placeholders import needed_by
-from campaigns.refusals import clock_time, cure_of
+from campaigns.refusals import clock_time, reason_lines
 from campaigns.store.figures import Figures
 from campaigns.store.unfinished import ContactGroup, UnfinishedContacts
 from operations.database.database import Database
@@ -58,7 +58,9 @@ class StartSummary:
         """Why no contact can be called, in words; empty if one can."""
         if self.callable or self.dialling:
             return ""
-        told = "; ".join(self._never_lines()) or "all of its contacts are finished"
+        told = (
+            "; ".join(reason_lines(self.never, self.campaign)) or "all of its contacts are finished"
+        )
         return f"{self.campaign.name} has no contact that can be called: {told}"
 
     def lines(self) -> list[str]:
@@ -73,19 +75,12 @@ class StartSummary:
             f"hours: {hours}; {self._first()}",
             f"cost: {self._cost()}",
         ]
-        told += [f"not called: {line}" for line in self._never_lines()]
+        told += [f"not called: {line}" for line in reason_lines(self.never, self.campaign)]
         told += [
             f"without a value for {{{name}}}: {count}; they do not hear the texts that use it"
             for name, count in self.lacking.most_common()
         ]
         return told
-
-    def _never_lines(self) -> list[str]:
-        return [
-            f"{count} ({reason})"
-            + (f": {cure}" if (cure := cure_of(reason, self.campaign)) else "")
-            for reason, count in self.never.most_common()
-        ]
 
     def _first(self) -> str:
         if self.opens_s is None:
@@ -118,7 +113,8 @@ async def summarize(
     digits = max(6, *map(len, campaign.prefixes)) if campaign.prefixes else 6
     for group in await contacts.groups(campaign.name, digits=digits):
         _add(summary, group, now)
-    summary.never.update(await contacts.excluded(campaign.name))
+    excluded = await contacts.excluded(campaign.name)
+    summary.never.update({why: n for why, n in excluded.items() if why not in RULED_OUT})
     summary.names = await contacts.some_names(campaign.name, most=MAX_NAMES)
     for name in needed_by(campaign):
         if count := await contacts.lacking(campaign.name, name):

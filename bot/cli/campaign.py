@@ -44,6 +44,9 @@ OutOption: TypeAlias = Annotated[
 ]
 
 
+PreviewOption: TypeAlias = Annotated[
+    bool, typer.Option("--preview", help="import: only say what would be added and refused.")
+]
 YesOption: TypeAlias = Annotated[
     bool, typer.Option("--yes", help="start: without a question in a terminal.")
 ]
@@ -57,6 +60,7 @@ def command(
     columns: ColumnsOption = None,
     encoding: EncodingOption = None,
     out: OutOption = None,
+    preview: PreviewOption = False,
     yes: YesOption = False,
     config: ConfigOption = None,
 ) -> int:
@@ -72,7 +76,8 @@ def command(
         _check_name(campaign, settings)
     if action == "import":
         source = _source(file, columns, encoding, crm=crm)
-        return _import(settings, source, str(campaign), columns, encoding or "", out)
+        names = tuple(word.strip() for word in columns.split(",")) if columns else ()
+        return _import(settings, str(campaign), source, names, encoding or "", out, preview)
     from campaigns import state as campaign_state  # noqa: PLC0415 - after the configuration's errors
 
     if action == "status":
@@ -109,19 +114,21 @@ def _source(file: str | None, columns: str | None, encoding: str | None, *, crm:
 
 def _import(
     settings: Settings,
-    source: str,
     campaign: str,
-    columns: str | None,
+    source: str,
+    columns: tuple[str, ...],
     encoding: str,
     out: Path | None,
+    preview: bool,
 ) -> int:
     from campaigns.import_run import (  # noqa: PLC0415 - only campaigns need it
         ImportOptions,
         run_import,
     )
 
-    names = tuple(word.strip() for word in columns.split(",")) if columns else ()
-    options = ImportOptions(source=source, columns=names, encoding=encoding, refused_file=out)
+    options = ImportOptions(
+        source=source, columns=columns, encoding=encoding, refused_file=out, preview=preview
+    )
     return run_import(settings, campaign, options, say=typer.echo)
 
 

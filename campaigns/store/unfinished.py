@@ -81,13 +81,9 @@ class UnfinishedContacts:
         ]
 
     async def excluded(self, campaign: str) -> Mapping[str, int]:
-        """Return how many contacts are excluded for good, by the code of the reason."""
+        """Return how many contacts are excluded, by the code of the reason."""
         own = (CONTACTS.c.campaign == campaign) & (CONTACTS.c.state == "excluded")
-        found = (
-            select(CONTACTS.c.reason, func.count())
-            .where(own, CONTACTS.c.reason.not_in(RULED_OUT))
-            .group_by(CONTACTS.c.reason)
-        )
+        found = select(CONTACTS.c.reason, func.count()).where(own).group_by(CONTACTS.c.reason)
         async with self.database.reading() as connection:
             rows = (await connection.execute(found)).all()
         return {str(reason): int(count) for reason, count in rows}

@@ -1,4 +1,4 @@
-"""What `campaign start` says before people are called, and when it calls nobody."""
+"""The summary of `campaign start` before contacts are called, and a start without any."""
 
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ def test_a_start_says_how_many_where_when_and_for_how_much(
     assert "countries: DE 2, US 1" in said
     assert "hours: 00:00 to 24:00 in each contact's local time; the first from " in said
     assert "cost: unknown until calls of this campaign have a price, at most 20.00 a day" in said
-    assert "not called: 1 (no_zone): nobody knows in which time zone the number is" in said
+    assert "not called: 1 (no_zone): the time zone of the number is unknown" in said
     assert said.endswith("spring is running\n")
 
 
@@ -54,7 +54,7 @@ NOBODY = {  # the changed campaign, what is said
         "+79161234588",
         "1 (no_common_hour): the number may be in several time zones, and 09:00 to 10:00",
     ),
-    "no zone": ({}, "+881612345688", "1 (no_zone): nobody knows"),
+    "no zone": ({}, "+881612345688", "1 (no_zone): the time zone of"),
     "another prefix": ({"prefixes": ["+1"]}, "+4930901844", "1 (prefix_not_allowed): the number"),
     "no consent": ({"consent_required": True}, "+4930901844", "1 (no_consent): kind, date or"),
 }
@@ -110,3 +110,31 @@ def test_a_person_in_a_terminal_is_asked_first(
     assert start() == code
 
     assert ("spring is running" in capsys.readouterr().out) == (code == 0)
+
+
+def test_the_status_names_the_reason_of_excluded_contacts(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure(window={"begin": "09:00", "end": "10:00"})
+    bring("number\n+79161234588\n030 901844\n")
+    capsys.readouterr()
+
+    assert run(["campaign", "status"]) == 0
+
+    said = capsys.readouterr().out
+    assert "contacts: 1 excluded, 1 waiting" in said
+    assert "excluded: 1 (no_common_hour): the number may be in several time zones" in said
+
+
+def test_a_preview_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    configure()
+    Path("contacts.csv").write_text("number\n030 901844\n12\n030 901844\n", encoding="utf-8")
+
+    code = run(["campaign", "import", "contacts.csv", "--campaign", "spring", "--preview"])
+    said = capsys.readouterr().out
+    started = start()
+
+    assert (code, started) == (0, 2)
+    assert "3 rows (utf-8): 1 added, 0 known before, 2 refused" in said
+    assert "duplicate: 1: the number is twice in the file" in said
+    assert "nothing was changed: this was a preview" in said

@@ -82,7 +82,7 @@ export class Campaigns {
     const head = el("div", { class: "head" }, el("strong", {}, campaign.name), state, choices);
     const why = explain(campaign);
     const parts = [head, why && el("p", { class: "why-waits", "data-tone": tone }, why)];
-    if (campaign.all_contacts) parts.push(bar(campaign), figures(campaign), outcomes(campaign), links(campaign));
+    if (campaign.all_contacts) parts.push(bar(campaign), figures(campaign), outcomes(campaign), excluded(campaign), links(campaign));
     return el("li", { "data-campaign": campaign.name, "data-tone": tone }, ...parts.filter(Boolean));
   }
 
@@ -203,6 +203,11 @@ function outcomeRow(outcome, count, most) {
   line.style.width = `${(100 * count) / most}%`;
   const track = el("span", { class: "track", "aria-hidden": "true" }, line);
   return el("li", { "data-outcome": outcome }, el("span", {}, outcome.replaceAll("_", " ")), track, el("span", { class: "count" }, String(count)));
+}
+
+/** Why contacts are excluded, with the cure. */
+function excluded({ excluded: reasons }) {
+  return reasons?.length ? el("div", { class: "hint" }, "Excluded contacts:", listed(reasons)) : null;
 }
 
 function links({ name }) {

@@ -108,7 +108,7 @@ FILES = {  # region, the campaign, the file, the exit code, what is printed
         0,
         (
             "2 rows (utf-8): 2 added, 0 known before, 0 refused",
-            "1 of the contacts cannot be called now (no_common_hour): the number may be in several "
+            "taken, but cannot be called now: 1 (no_common_hour): the number may be in several "
             "time zones, and 09:00 to 18:00 is at no time in all of them; add a column `zone`",
         ),
     ),

@@ -137,9 +137,10 @@ async def test_a_start_that_would_call_nobody_is_refused_with_the_reason(tmp_pat
         await it.send(b"number\n+79161234588\n", preview=False)
         seen = await it.summary()
         refused = await it.start()
-        state = (await it.it.sees())["state"]
+        shown = await it.it.sees()
 
     assert refused.status_code == 409
     assert "spring has no contact that can be called: 1 (no_common_hour)" in seen["why_none"]
     assert seen["why_none"] in refused.json()["detail"]
-    assert state == "ready"
+    assert shown["state"] == "ready"
+    assert shown["excluded"][0].startswith("1 (no_common_hour): the number may be in several")
