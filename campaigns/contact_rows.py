@@ -131,7 +131,10 @@ EAST_ASIAN: Final = re.compile(r"(\d{4})[年년] ?(\d{1,2})[月월] ?(\d{1,2})[�
 TIME_OF_DAY: Final = re.compile(r",?[ T]+\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[ap]m)?$", re.IGNORECASE)
 SERIAL: Final = re.compile(r"([2-6]\d{4})([.,]\d+)?")  # a spreadsheet's days since 1899-12-30
 SERIAL_BEGAN: Final = date(1899, 12, 30)
-MONTHS: Final = "jan feb mar apr may jun jul aug sep oct nov dec"
+MONTHS: Final = (
+    *("jan", "feb", "mar", "apr", "may", "jun"),
+    *("jul", "aug", "sep", "oct", "nov", "dec"),
+)
 
 
 def read_day(text: str) -> date | str:
@@ -168,8 +171,7 @@ def _in_one_order(said: str) -> date | None:
 
 
 def _month(name: str) -> int:
-    names = MONTHS.split()
-    return names.index(name[:3]) + 1 if name[:3] in names else 0
+    return MONTHS.index(name[:3]) + 1 if name[:3] in MONTHS else 0
 
 
 def _day(year: int, month: int, day: int) -> date | None:
