@@ -441,7 +441,7 @@ class ProcessLagged:
 
 
 OperatorAction: TypeAlias = Literal[
-    "rest", "return", "reset", "acknowledge", "resolve", "start", "pause", "resume",
+    "rest", "return", "reset", "acknowledge", "resolve", "start", "pause", "resume", "import",
     "done", "reopen",  # an entry of the inbox
     "hear", "unmask",  # a recording, numbers
 ]  # fmt: skip

@@ -30,6 +30,11 @@ class DialOutcome(StrEnum):
     UNKNOWN = "unknown"  # the carrier had the call, and cannot say how it ended
 
 
+DO_NOT_CALL: Final = "do_not_call"
+OUTSIDE_HOURS: Final = "outside_hours"
+RULED_OUT: Final = ("no_common_hour", "no_zone", "prefix_not_allowed", "no_consent")
+"""Why a campaign's rules exclude a contact; other rules may take it back."""
+
 ContactState: TypeAlias = Literal["waiting", "dialling", "resting", "done", "excluded"]
 """Ready to be dialled; being dialled; to be dialled again later; finished; never to be dialled."""
 
@@ -173,13 +178,16 @@ class ClaimRules:
     Attributes:
         day_began_s: When the day of the daily limits began.
         pace: From the use and `now`, the bucket after one more dial, or why none is allowed.
-        opens_s: From a contact and `now`, when its hours open: `now` itself if they are open;
-            `None` if they never open.
+        opens_s: From a contact and `now`, when its hours open: `now` itself if they are open; the
+            code of the reason if it may never be called.
+        version: Differs when `opens_s` has changed; then contacts that it postponed or excluded are
+            looked at again.
     """
 
     day_began_s: float
     pace: Callable[[CampaignUse, float], TokenBucket | NothingToDial]
-    opens_s: Callable[[Contact, float], float | None]
+    opens_s: Callable[[Contact, float], float | str]
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

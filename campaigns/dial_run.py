@@ -208,9 +208,9 @@ class DialRun:
             raise DialWithdrawnError(why)
         now = self.now_s()
         opens_s = contact_opens_s(self.campaign, self.claim.contact, now)
-        if opens_s is None or opens_s > now:
+        if isinstance(opens_s, str) or opens_s > now:
             # If the hours never open, the next claim finds that too and excludes the contact.
-            await self.queue.release(self.dial, due_s=opens_s or now)
+            await self.queue.release(self.dial, due_s=now if isinstance(opens_s, str) else opens_s)
             raise DialWithdrawnError("window_closed")
         self.claim = replace(self.claim, dial=replace(self.dial, confirmed_s=now))
 

@@ -11,6 +11,7 @@ outage menu).
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from hashlib import sha256
 from typing import Final, Literal, TypeAlias
 
 from bot.config.campaigns import OnOutage
@@ -18,7 +19,7 @@ from calls.campaign_events import CampaignEvent, CampaignHeld, CampaignResumed
 from calls.outbound import ClaimRules, Contact
 from campaigns.model import Campaign
 from campaigns.pacing import pace
-from campaigns.window import day_began_s, opens_s
+from campaigns.window import day_began_s, opens_s, places
 
 
 def rules_of(campaign: Campaign, *, now: float) -> ClaimRules:
@@ -27,16 +28,28 @@ def rules_of(campaign: Campaign, *, now: float) -> ClaimRules:
         day_began_s=day_began_s(campaign.zone, now=now),
         pace=partial(pace, campaign),
         opens_s=partial(contact_opens_s, campaign),
+        version=rules_version(campaign),
     )
 
 
-def contact_opens_s(campaign: Campaign, contact: Contact, now: float) -> float | None:
-    """Return when this campaign may call a contact; `None` if never."""
+def contact_opens_s(campaign: Campaign, contact: Contact, now: float) -> float | str:
+    """Return when this campaign may call a contact; the code of the reason if never."""
     if campaign.prefixes and not contact.number.startswith(campaign.prefixes):
-        return None
+        return "prefix_not_allowed"
     if campaign.consent_required and contact.consent is None:
-        return None
-    return opens_s(contact.zones, campaign.window, now=now)
+        return "no_consent"
+    opens = opens_s(contact.zones, campaign.window, now=now)
+    if opens is None:
+        return "no_common_hour" if places(contact.zones, campaign.window) else "no_zone"
+    return opens
+
+
+def rules_version(campaign: Campaign) -> str:
+    """Return a text that differs when `contact_opens_s` may decide otherwise."""
+    window = campaign.window
+    hours = (window.opens_s, window.closes_s, sorted(window.days), window.default_zone)
+    told = repr((hours, sorted(campaign.prefixes), campaign.consent_required))
+    return sha256(told.encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 from bot.clock import utc_now
 from bot.config.errors import shown
 from bot.config.settings import Settings
-from bot.exits import CommandError, UsageError
+from bot.exits import DONE, FAILED, CommandError, UsageError
 from bot.http import open_connections
 from calls.events import Event
-from campaigns.csv_rows import KNOWN
 from campaigns.importing import (
+    ContentRefusedError,
     FetchError,
     ImportPlan,
     ImportRefusedError,
@@ -27,10 +27,12 @@ from campaigns.importing import (
     fetch_file,
     import_contacts,
 )
-from campaigns.model import campaign_of
+from campaigns.model import Campaign, campaign_of
+from campaigns.refusals import cure_of, reason_lines
 from campaigns.store.contacts import Contacts
 from fallbacks.events import RetryPlanned
 from fallbacks.failure import ServiceError
+from operations.contact_files import KNOWN
 from operations.crm.opening import crm_of
 from operations.crm.people import PeopleMapping, people_mapping, write_people
 from operations.crm.port import STAGE
@@ -124,6 +126,7 @@ class ImportOptions:
     source: str  # a file or its URL; empty for the configured CRM
     columns: tuple[str, ...] = ()
     encoding: str = ""
+    preview: bool = False  # change nothing
     refused_file: Path | None = None  # `None` for CAMPAIGN.refused.csv in the working directory
 
 
@@ -167,21 +170,28 @@ class RefusedFile:
 def run_import(
     settings: Settings, campaign: str, options: ImportOptions, *, say: Callable[[str], None]
 ) -> int:
-    """Import, print the counts, and return the exit code."""
+    """Import, print the counts, and return the exit code: 1 if every row was refused."""
     if unknown := [name for name in options.columns if not name]:
         raise UsageError(f"--columns has {len(unknown)} empty name(s); {_known_columns()}")
     path = options.refused_file or Path(f"{campaign}.refused.csv")
     refused = RefusedFile(path, say)
     try:
         tally = asyncio.run(_import(settings, campaign, options, refused, say))
+    except ContentRefusedError as error:
+        raise CommandError(str(error)) from error
     except ImportRefusedError as error:
         raise UsageError(str(error)) from error
     except (FetchError, StorageError, OSError) as error:
         raise CommandError(str(error)) from error
     finally:
         refused.close()
-    _emit(tally, refused, path, say)
-    return 0
+    for line in tally_lines(tally, campaign_of(campaign, settings.campaigns[campaign])):
+        say(line)
+    if options.preview:
+        say("nothing was changed: this was a preview")
+    if refused.rows:
+        say(f"all refused rows are in {path}")
+    return DONE if tally.taken else FAILED
 
 
 async def _import(
@@ -204,9 +214,11 @@ async def _import(
                 campaign=campaign_of(campaign, settings.campaigns[campaign]),
                 now=utc_now().timestamp(),
                 encoding=options.encoding,
+                region=settings.server.region or "",
                 columns=options.columns,
             )
-            return await import_contacts(plan, Contacts(database), refused.add)
+            book = Contacts(database, dry=options.preview)
+            return await import_contacts(plan, book, refused.add)
 
 
 def _is_url(source: str) -> bool:
@@ -228,15 +240,20 @@ def _is_url(source: str) -> bool:
     return True
 
 
-def _emit(tally: ImportTally, refused: RefusedFile, path: Path, say: Callable[[str], None]) -> None:
-    say(
-        f"{tally.rows} rows ({tally.encoding}): {tally.added} added, {tally.known} known before, "
-        f"{refused.rows} refused"
+def tally_lines(tally: ImportTally, campaign: Campaign) -> Iterator[str]:
+    """Yield what an import did, with the cure for what it could not do."""
+    updated = f" ({tally.updated} of them completed)" if tally.updated else ""
+    yield (
+        f"{tally.rows} rows ({tally.encoding}): {tally.added} added, "
+        f"{tally.known + tally.updated} known before{updated}, {tally.refused.total()} refused"
     )
     for reason, count in tally.refused.most_common():
-        say(f"  {reason}: {count}")
-    if refused.rows:
-        say(f"all refused rows are in {path}")
+        yield f"  {reason}: {count}: {cure_of(reason, campaign)}"
+    for line in reason_lines(tally.never, campaign):
+        yield f"taken, but cannot be called now: {line}"
+    if tally.sample:
+        cells = one_line(", ".join(tally.sample))
+        yield f"the encoding is a guess; names in it: {cells}. If they are wrong, give --encoding"
 
 
 def _known_columns() -> str:

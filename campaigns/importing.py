@@ -2,9 +2,9 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -14,18 +14,19 @@ from urllib.parse import urlsplit
 import aiohttp
 from phonenumbers.re_util import enable_pattern_cache
 
-from campaigns.csv_rows import (
-    ContactRow,
-    CsvRow,
-    HeaderError,
-    RowRules,
-    guess_encoding,
-    read_contact_row,
-    read_header,
-    read_rows,
-)
+from calls.outbound import Contact
+from campaigns.contact_rows import ContactRow, RowRules, read_contact_row
+from campaigns.guard import contact_opens_s
 from campaigns.model import Campaign
+from campaigns.placeholders import headings_for, needed_by
 from campaigns.store.contacts import BATCH, Contacts, NewContact
+from operations.contact_files import (
+    ContactFileError,
+    CsvRow,
+    NotTextError,
+    OpenedContacts,
+    open_contacts,
+)
 from operations.numbers import zone_named
 
 MAX_BYTES: Final = 500_000_000  # chosen: five million contacts
@@ -80,6 +81,7 @@ class ImportPlan:
     campaign: Campaign
     now: float
     encoding: str = ""  # guessed if empty
+    region: str = ""  # of the file's owner if the campaign has none; decides between encodings
     columns: tuple[str, ...] = ()  # for a file without a header
 
 
@@ -97,14 +99,29 @@ class ImportTally:
     """Counts of an import."""
 
     encoding: str = ""
+    sample: tuple[str, ...] = ()  # cells that show whether the guessed encoding is right
     rows: int = 0
     added: int = 0
+    updated: int = 0  # already in the campaign, and completed from this file
     known: int = 0  # already in the campaign, and unchanged
     refused: Counter[str] = field(default_factory=Counter[str])
+    never: Counter[str] = field(default_factory=Counter[str])  # taken, but it cannot be called
+    hours: dict[tuple[str, ...], float | str] = field(  # by zones, what `contact_opens_s` returned
+        default_factory=dict[tuple[str, ...], float | str], repr=False
+    )
+
+    @property
+    def taken(self) -> int:
+        """How many rows are contacts of the campaign now."""
+        return self.added + self.updated + self.known
 
 
 class ImportRefusedError(Exception):
     """The whole file is unusable; one line with the cure."""
+
+
+class ContentRefusedError(ImportRefusedError):
+    """The file can be read, but holds no contacts for this campaign."""
 
 
 Refuse: TypeAlias = Callable[[RefusedRow], None]
@@ -123,14 +140,17 @@ async def import_contacts(plan: ImportPlan, book: Contacts, refuse: Refuse) -> I
     tally = ImportTally()
     enable_pattern_cache()  # otherwise a quarter of the time is spent looking up patterns
     try:
-        tally.encoding = plan.encoding or await asyncio.to_thread(_guess, plan.file)
-        with plan.file.open(encoding=tally.encoding, errors="replace") as text:
-            async with aclosing(_batches(_contacts(read_rows(text), plan))) as batches:
+        async with _opened(plan) as opened:
+            tally.encoding, tally.sample = opened.encoding.name, opened.encoding.sample
+            rules = _rules(plan, opened)
+            async with aclosing(_batches(_contacts(opened, rules))) as batches:
                 async for batch in batches:
                     await _keep(batch, plan, book, tally, refuse)
     except (OSError, LookupError, UnicodeError) as error:
         raise ImportRefusedError(f"{plan.file} cannot be read: {error}") from error
-    except HeaderError as error:
+    except NotTextError as error:
+        raise ContentRefusedError(f"{plan.file} {error}") from error
+    except ContactFileError as error:
         raise ImportRefusedError(f"{plan.file} {error}") from error
     if not tally.rows:
         raise ImportRefusedError(f"{plan.file} has no row with a contact in it")
@@ -157,53 +177,93 @@ async def _batches(rows: Iterator[_Read]) -> AsyncGenerator[Sequence[_Read], Non
 async def _keep(
     batch: Sequence[_Read], plan: ImportPlan, book: Contacts, tally: ImportTally, refuse: Refuse
 ) -> None:
-    wanted = [contact for _, contact in batch if isinstance(contact, ContactRow)]
-    kept = iter(
-        await book.add(plan.campaign.name, [_new(contact) for contact in wanted], now=plan.now)
-        if wanted
-        else ()
-    )
+    wanted = [_new(read, plan, tally) for _, read in batch if isinstance(read, ContactRow)]
+    became_each = await book.add(plan.campaign.name, wanted, now=plan.now) if wanted else ()
+    kept = iter(zip(wanted, became_each, strict=True))
     for row, read in batch:
         tally.rows += 1
-        became = next(kept) if isinstance(read, ContactRow) else read
-        if became == "added":
-            tally.added += 1
-        elif became == "known":
-            tally.known += 1
+        if isinstance(read, str):
+            contact, became = None, read
+        else:
+            contact, became = next(kept)
+        if contact and became in ("added", "updated", "known"):
+            _count(contact, became, tally)
         else:
             tally.refused[became] += 1
             refuse(RefusedRow(line=row.line, reason=became, cells=row.cells))
 
 
-def _contacts(rows: Iterator[CsvRow], plan: ImportPlan) -> Iterator[_Read]:
-    names = plan.columns and read_header(plan.columns)
-    campaign = plan.campaign
-    rules = RowRules(
+def _count(contact: NewContact, became: str, tally: ImportTally) -> None:
+    if became == "added":
+        tally.added += 1
+    elif became == "updated":
+        tally.updated += 1
+    else:
+        tally.known += 1
+    if contact.never:
+        tally.never[contact.never] += 1
+
+
+@asynccontextmanager
+async def _opened(plan: ImportPlan) -> AsyncIterator[OpenedContacts]:
+    """Open the file in a thread: finding its encoding may read all of it."""
+    opening = open_contacts(
+        plan.file,
+        region=plan.campaign.region or plan.region,
+        encoding=plan.encoding,
+        columns=plan.columns,
+    )
+    opened = await asyncio.to_thread(opening.__enter__)
+    try:
+        yield opened
+    finally:
+        opening.__exit__(None, None, None)
+
+
+def _rules(plan: ImportPlan, opened: OpenedContacts) -> RowRules:
+    """Return the rules of each row.
+
+    Raises:
+        ContentRefusedError: The file has no column for a placeholder in the campaign's texts.
+    """
+    campaign, needed = plan.campaign, needed_by(plan.campaign)
+    headings, missing = headings_for(needed, opened.columns)
+    if missing:
+        raise ContentRefusedError(f"{plan.file} {_no_column(campaign.name, missing, needed)}")
+    return RowRules(
         region=campaign.region,
         consent_required=campaign.consent_required,
         today=datetime.fromtimestamp(plan.now, zone_named(campaign.zone) or UTC).date(),
         prefixes=campaign.prefixes,
+        headings=headings,
+        needed=tuple(needed),
     )
-    for row in rows:
-        if row.trouble:
-            yield row, row.trouble
-        elif not names:
-            names = read_header(row.cells)
-        elif any(row.cells):
-            yield row, read_contact_row(names, row.cells, rules)
 
 
-def _guess(file: Path) -> str:
-    with file.open("rb") as data:
-        return guess_encoding(iter(lambda: data.read(PIECE_BYTES), b""))
+def _no_column(campaign: str, missing: Sequence[str], needed: Mapping[str, Sequence[str]]) -> str:
+    told = ", ".join(
+        f"{{{name}}} in campaigns.{campaign}.{' and '.join(needed[name])}" for name in missing
+    )
+    return f"has no column for {told}; add the column, or take the placeholder out of the text"
 
 
-def _new(row: ContactRow) -> NewContact:
-    return NewContact(
+def _contacts(opened: OpenedContacts, rules: RowRules) -> Iterator[_Read]:
+    for row, cells in opened.rows:
+        yield row, row.trouble if cells is None else read_contact_row(cells, rules)
+
+
+def _new(row: ContactRow, plan: ImportPlan, tally: ImportTally) -> NewContact:
+    contact = NewContact(
         number=row.number,
         name=row.name,
         zones=row.zones,
+        zone_given=row.zone_given,
         fields=row.fields,
         consent=row.consent,
         priority=row.priority,
     )
+    if row.zones not in tally.hours:  # the row has passed the campaign's other rules
+        called = Contact(id=0, campaign="", number=row.number, zones=row.zones, consent=row.consent)
+        tally.hours[row.zones] = contact_opens_s(plan.campaign, called, plan.now)
+    opens = tally.hours[row.zones]
+    return replace(contact, never=opens) if isinstance(opens, str) else contact

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from bot.clock import utc_now
+from bot.config.prices import load_prices
 from bot.config.settings import Settings
-from bot.exits import CommandError, UsageError
+from bot.exits import FAILED, CommandError, UsageError
 from calls.outbound import CampaignState
+from campaigns.model import campaign_of
+from campaigns.refusals import reason_lines
 from campaigns.report import (
     CampaignHealth,
     KeyFigures,
@@ -22,7 +25,10 @@ from campaigns.report import (
 )
 from campaigns.store.figures import CampaignStanding, Figures, OutcomeFigures
 from campaigns.store.queue import Queue
+from campaigns.store.unfinished import UnfinishedContacts
+from campaigns.summary import summarize
 from operations.database.database import Database, StorageError
+from operations.masking import one_line
 
 Say = Callable[[str], None]
 MOVES: Final[Mapping[str, tuple[frozenset[CampaignState], CampaignState]]] = {
@@ -33,14 +39,19 @@ MOVES: Final[Mapping[str, tuple[frozenset[CampaignState], CampaignState]]] = {
 """The states in which each action is allowed, and the state it leads to."""
 
 
-def move_campaign(settings: Settings, campaign: str, action: str, *, say: Say) -> int:
-    """Start, pause or resume a campaign; the dialers see the change within seconds."""
-    return _run(_move(settings.storage.url, campaign, action, say))
+def move_campaign(
+    settings: Settings, campaign: str, action: str, *, say: Say, agrees: Callable[[], bool]
+) -> int:
+    """Start, pause or resume a campaign; the dialers see the change within seconds.
+
+    Before a start, what it would do is printed, and `agrees` is asked.
+    """
+    return _run(_move(settings, campaign, action, say, agrees))
 
 
 def print_status(settings: Settings, campaign: str | None, *, say: Say) -> int:
     """Print the state of one campaign, or of each."""
-    return _run(_status(settings.storage.url, campaign, say))
+    return _run(_status(settings, campaign, say))
 
 
 def write_report(settings: Settings, campaign: str, folder: Path, *, say: Say) -> int:
@@ -55,23 +66,47 @@ def _run(work: Coroutine[None, None, int]) -> int:
         raise CommandError(f"storage.url: {error}") from error
 
 
-async def _move(url: str, campaign: str, action: str, say: Say) -> int:
+async def _move(
+    settings: Settings, campaign: str, action: str, say: Say, agrees: Callable[[], bool]
+) -> int:
     now = utc_now().timestamp()
-    async with Database(url) as database:
+    async with Database(settings.storage.url) as database:
         standing = await Figures(database).standing(campaign, now=now)
         if standing is None or not standing.contacts:
             raise UsageError(f"{campaign} has no contacts; add some with: holdline campaign import")
         begins, becomes = MOVES[action]
         if standing.state not in begins:
             raise UsageError(f"{campaign} is {standing.state}; {action} needs {_either(begins)}")
+        if action == "start":
+            await _show_start(settings, campaign, database, say, now)
+            if not agrees():
+                say(f"{campaign} is not started")
+                return FAILED
         await Queue(database).move(campaign, becomes, reason="operator", now=now)
     say(f"{campaign} is {becomes}")
     return 0
 
 
-async def _status(url: str, campaign: str | None, say: Say) -> int:
+async def _show_start(
+    settings: Settings, campaign: str, database: Database, say: Say, now: float
+) -> None:
+    """Print what a start would do.
+
+    Raises:
+        CommandError: No contact can be called.
+    """
+    own = campaign_of(campaign, settings.campaigns[campaign])
+    currency = load_prices(settings.prices.file).currency
+    summary = await summarize(own, database, currency=currency, now=now)
+    if summary.why_none:
+        raise CommandError(summary.why_none)
+    for line in summary.lines():
+        say(one_line(line))
+
+
+async def _status(settings: Settings, campaign: str | None, say: Say) -> int:
     now = utc_now().timestamp()
-    async with Database(url) as database:
+    async with Database(settings.storage.url) as database:
         figures = Figures(database)
         standings = await figures.standings(now=now)
         found = [standing for standing in standings if campaign in (None, standing.name)]
@@ -81,6 +116,11 @@ async def _status(url: str, campaign: str | None, say: Say) -> int:
             outcomes = await figures.outcomes(standing.name)
             for line in _status_lines(standing, outcomes):
                 say(line)
+            if standing.name in settings.campaigns:
+                own = campaign_of(standing.name, settings.campaigns[standing.name])
+                excluded = await UnfinishedContacts(database).excluded(standing.name)
+                for line in reason_lines(excluded, own):
+                    say(f"  excluded: {line}")
     return 0
 
 

@@ -27,13 +27,13 @@ def opens_s(zones: Sequence[str], window: CallingWindow, *, now: float) -> float
     Returns:
         `None` if there is no such moment: the zone is unknown, or no hour suits all zones.
     """
-    places = _places(zones, window)
-    if not places:
+    clocks = places(zones, window)
+    if not clocks:
         return None
     moment, end = now, now + HORIZON_DAYS * DAY.total_seconds()
     while moment <= end:
         # No earlier moment suits all places, so the latest one is the next candidate.
-        latest = max(_opens_in(place, window, moment) for place in places)
+        latest = max(_opens_in(place, window, moment) for place in clocks)
         if latest <= moment:
             return moment
         moment = latest
@@ -54,7 +54,7 @@ def next_day_s(zone: str, *, now: float) -> float:
     return _moment(datetime.combine(tomorrow, time()), place)
 
 
-def _places(zones: Sequence[str], window: CallingWindow) -> list[tzinfo]:
+def places(zones: Sequence[str], window: CallingWindow) -> list[tzinfo]:
     """Return the zones of a number; empty if one is unknown, so that it is never called."""
     named = [zone for zone in zones if zone != UNKNOWN] or [window.default_zone]
     found = [place for zone in named if (place := zone_named(zone))]

@@ -1,5 +1,6 @@
 """`holdline campaign`: imports contacts, starts and pauses campaigns, shows figures."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -43,6 +44,14 @@ OutOption: TypeAlias = Annotated[
 ]
 
 
+PreviewOption: TypeAlias = Annotated[
+    bool, typer.Option("--preview", help="import: only say what would be added and refused.")
+]
+YesOption: TypeAlias = Annotated[
+    bool, typer.Option("--yes", help="start: without a question in a terminal.")
+]
+
+
 def command(
     action: Annotated[str, typer.Argument(metavar="ACTION", help=ACTIONS)],
     file: FileArgument = None,
@@ -51,11 +60,15 @@ def command(
     columns: ColumnsOption = None,
     encoding: EncodingOption = None,
     out: OutOption = None,
+    preview: PreviewOption = False,
+    yes: YesOption = False,
     config: ConfigOption = None,
 ) -> int:
     """Import contacts, start or pause a campaign, show its figures.
 
-    Prints each refused row with its line and the reason. Importing a file again changes nothing.
+    Prints each refused row with its line and the reason. Importing a file again changes nothing. A
+    start first prints how many contacts are called, where, when and for how much; in a terminal it
+    asks.
     """
     settings = load(config, keys=False).settings
     _check_action(action, file, crm=crm)
@@ -63,14 +76,22 @@ def command(
         _check_name(campaign, settings)
     if action == "import":
         source = _source(file, columns, encoding, crm=crm)
-        return _import(settings, source, str(campaign), columns, encoding or "", out)
+        names = tuple(word.strip() for word in columns.split(",")) if columns else ()
+        return _import(settings, str(campaign), source, names, encoding or "", out, preview)
     from campaigns import state as campaign_state  # noqa: PLC0415 - after the configuration's errors
 
     if action == "status":
         return campaign_state.print_status(settings, campaign, say=typer.echo)
     if action == "report":
         return campaign_state.write_report(settings, str(campaign), out or Path(), say=typer.echo)
-    return campaign_state.move_campaign(settings, str(campaign), action, say=typer.echo)
+    asked = not yes and sys.stdin.isatty()
+    return campaign_state.move_campaign(
+        settings,
+        str(campaign),
+        action,
+        say=typer.echo,
+        agrees=lambda: not asked or typer.confirm("Call them?"),
+    )
 
 
 def _check_action(action: str, file: str | None, *, crm: bool) -> None:
@@ -93,19 +114,21 @@ def _source(file: str | None, columns: str | None, encoding: str | None, *, crm:
 
 def _import(
     settings: Settings,
-    source: str,
     campaign: str,
-    columns: str | None,
+    source: str,
+    columns: tuple[str, ...],
     encoding: str,
     out: Path | None,
+    preview: bool,
 ) -> int:
     from campaigns.import_run import (  # noqa: PLC0415 - only campaigns need it
         ImportOptions,
         run_import,
     )
 
-    names = tuple(word.strip() for word in columns.split(",")) if columns else ()
-    options = ImportOptions(source=source, columns=names, encoding=encoding, refused_file=out)
+    options = ImportOptions(
+        source=source, columns=columns, encoding=encoding, refused_file=out, preview=preview
+    )
     return run_import(settings, campaign, options, say=typer.echo)
 
 

@@ -7,12 +7,13 @@ from loguru import logger
 
 from bot.cli.options import ConfigOption
 from bot.config.checks import MIN_TOKEN, is_short
+from bot.config.errors import shown
 from bot.config.folders import check_folders, why_exposed
 from bot.config.known_secrets import KNOWN
 from bot.config.loading import load
 from bot.config.printing import as_yaml
-from bot.config.settings import ServerSettings
-from bot.exits import DONE
+from bot.config.settings import ServerSettings, Settings
+from bot.exits import DONE, UsageError
 from bot.workers.supervisor import serve_with_workers
 from operations.telemetry import logs
 
@@ -50,10 +51,26 @@ def command(
         typer.echo(KNOWN.hide(as_yaml(loaded)), nl=False)
         return DONE
     check_folders(loaded)
+    _check_contacts(loaded.settings)
     log = loaded.settings.logs
     logs.set_up(level=log.level, folder=log.dir, json_lines=log.json_lines)
     _warn_of_token(loaded.settings.server)
     return serve_with_workers(config, flags, loaded)
+
+
+def _check_contacts(settings: Settings) -> None:
+    """Check the file of a CRM of our own.
+
+    Raises:
+        UsageError: It is not a file of contacts.
+    """
+    file = settings.crm.file if settings.crm.kind == "own" else None
+    if file is None:
+        return
+    from operations.contact_files import why_unusable  # noqa: PLC0415 - large tables of numbers
+
+    if why := why_unusable(file, region=settings.server.region or ""):
+        raise UsageError(f"crm.file is {shown(str(file))}, which {why}")
 
 
 def _warn_of_token(server: ServerSettings) -> None:

@@ -87,7 +87,9 @@ class CampaignSettings(Section):
     agent: str = ""
     """The agent that calls, one of `agents`. Empty: `agent`."""
     script: str = ""
-    """What the call is about. `{name}` and other columns of the contact may stand in it."""
+    """What the call is about. `{name}` and other columns of the contact may stand in it; a row
+    without a value for one of them is refused.
+    """
     goals: tuple[Text, ...] = ()
     """What the call should achieve, for the model."""
     results: tuple[ResultCode, ...] = ()

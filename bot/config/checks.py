@@ -243,7 +243,7 @@ def _named(layers: Layers, key: Key, sections: str, cure: str) -> Iterator[Probl
 
 
 def _files(layers: Layers) -> Iterator[Problem]:
-    for key in (("prices", "file"), ("hold", "utterances")):
+    for key in (("prices", "file"), ("hold", "utterances"), ("crm", "file")):
         file = layers.at(key)
         if isinstance(file, str) and not _is_file(file):
             yield layers.problem(key, f"is {shown(file)}; there is no such file")

@@ -119,7 +119,7 @@ class CrmSettings(Section):
     """
     token: SecretStr | None = None  # a bearer token; what signs, for a webhook
     file: Path | None = None
-    """A CSV file with a column `number`, in addition to imported contacts."""
+    """A CSV file of contacts, as `campaign import` reads it, in addition to imported contacts."""
     timeout_s: Seconds = 5.0
     """The longest that one request may take."""
     greeting_s: Seconds = 0.15

@@ -8,7 +8,9 @@ from typing import Any, Final
 from bot.outbound.opening import Outbound
 from campaigns.guard import Hold, stage_down
 from campaigns.model import Campaign
+from campaigns.refusals import reason_lines
 from campaigns.store.figures import CampaignCourse, CampaignStanding
+from campaigns.store.unfinished import UnfinishedContacts
 from campaigns.time_left import Progress, Remainder, estimate_left_s, progress_of
 from campaigns.window import day_began_s
 
@@ -33,8 +35,18 @@ async def list_campaigns(
     for name, campaign in outbound.campaigns.items():
         standing = found.get(name) or _unknown(name)
         waits = held.get(name) if standing.state == "running" else None
-        shown.append(_shown(campaign, standing) | {"held": waits} | await _left(outbound, standing))
+        more = {"held": waits, "excluded": await _excluded(outbound, standing)}
+        shown.append(_shown(campaign, standing) | more | await _left(outbound, standing))
     return shown
+
+
+async def _excluded(outbound: Outbound, standing: CampaignStanding) -> list[str]:
+    """Return why contacts are excluded, in words."""
+    if not standing.contacts.get("excluded"):
+        return []
+    contacts = UnfinishedContacts(outbound.figures.database)
+    counts = await contacts.excluded(standing.name)
+    return reason_lines(counts, outbound.campaigns[standing.name])
 
 
 def why_held(outbound: Outbound) -> dict[str, dict[str, Any]]:

@@ -24,6 +24,7 @@ from calls.events import OperatorAction
 from calls.incident import CAMPAIGN
 from campaigns.one_call import ONE_CALL
 from campaigns.state import MOVES, report_campaign
+from campaigns.summary import summarize
 from operations.csv_cells import safe_cell
 from operations.database.database import StorageError
 from operations.masking import masked
@@ -208,10 +209,7 @@ def campaign_router(outbound: Outbound, all_campaigns: PoolCampaigns, emit: Emit
 
     @router.get("/api/campaigns", response_model=None)
     async def campaigns() -> JSONResponse | list[dict[str, Any]]:  # pyright: ignore[reportUnusedFunction]
-        try:
-            return await all_campaigns.all()
-        except StorageError:
-            return _unknown()
+        return await _listed(all_campaigns)
 
     @router.post("/api/campaigns/{name}/{move}", response_model=None)
     async def change(  # pyright: ignore[reportUnusedFunction]
@@ -222,12 +220,12 @@ def campaign_router(outbound: Outbound, all_campaigns: PoolCampaigns, emit: Emit
             return JSONResponse(told, status_code=404)
         said = word or OperatorWord()
         try:
+            if why := await _why_none(outbound, name, move):
+                return _refused(f"{why}.", 409)
             moved = await _move(outbound, name, move, said)
             if moved:
                 emit_action(emit, request, cast(OperatorAction, move), target=name, word=said)
-            shown = next(
-                campaign for campaign in await all_campaigns.all() if campaign["name"] == name
-            )
+            shown = {item["name"]: item for item in await all_campaigns.all()}[name]
         except StorageError:
             return _unknown()
         return shown if moved else _unmoved(shown, move)
@@ -239,11 +237,26 @@ def campaign_router(outbound: Outbound, all_campaigns: PoolCampaigns, emit: Emit
     return router
 
 
+async def _listed(all_campaigns: PoolCampaigns) -> JSONResponse | list[dict[str, Any]]:
+    try:
+        return await all_campaigns.all()
+    except StorageError:
+        return _unknown()
+
+
 async def _move(outbound: Outbound, name: str, move: str, word: OperatorWord) -> bool:
     """Move a campaign; return False if its state does not allow that."""
     now, (begins, becomes) = outbound.now_s(), MOVES[move]
     await outbound.queue.open(name, now=now)
     return await outbound.queue.move(name, becomes, reason=word.name, now=now, begins=begins)
+
+
+async def _why_none(outbound: Outbound, name: str, move: str) -> str:
+    """Return why a start would call no contact; empty if it would, and for other moves."""
+    if move != "start":
+        return ""
+    campaign, database = outbound.campaigns[name], outbound.figures.database
+    return (await summarize(campaign, database, currency="", now=outbound.now_s())).why_none
 
 
 def _unmoved(shown: dict[str, Any], move: str) -> JSONResponse | dict[str, Any]:

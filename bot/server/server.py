@@ -20,6 +20,7 @@ from bot.outbound.call_ledger import CallLedger
 from bot.outbound.opening import Outbound, open_outbound
 from bot.server.application import Extras, application
 from bot.server.campaign_routes import PoolCampaigns, campaign_router, report_router
+from bot.server.contact_routes import contact_router
 from bot.server.limits import BoundedSocket, bounds
 from bot.server.operator_routes import alert_router
 from bot.workers.admission_rules import PoolAdmission
@@ -252,9 +253,12 @@ def _operators(
     process: Process, alerts: AlertDispatcher, outbound: Outbound, campaigns: PoolCampaigns
 ) -> list[APIRouter]:
     """Return the routes of alerts and campaigns."""
-    emit = process.switchboard.emit
+    emit, server = process.switchboard.emit, process.settings.server
     return [
         alert_router(alerts, emit),
+        contact_router(  # first: the next one takes any action
+            outbound, emit, region=server.region or "", prices=process.settings.prices.file
+        ),
         campaign_router(outbound, campaigns, emit),
         report_router(outbound, emit),
     ]

@@ -10,12 +10,17 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Select, exists, func, insert, select, update
+from sqlalchemy import Select, case, exists, func, insert, or_, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from calls.outbound import (
+    DO_NOT_CALL as BARRED,
+)
+from calls.outbound import (
     MAX_S,
+    OUTSIDE_HOURS,
+    RULED_OUT,
     CallConsent,
     CampaignUse,
     Claim,
@@ -94,6 +99,8 @@ async def claim_next(
     if row is None:
         return NothingToDial(reason="not_running")
     now = now_s()  # after the wait for other claims on this campaign
+    if row.rules != rules.version:
+        await _look_again(connection, campaign, rules.version)
     use = await _use(connection, row, rules, now)
     bucket = rules.pace(use, now)
     if isinstance(bucket, NothingToDial):
@@ -105,7 +112,7 @@ async def claim_next(
         return await _nothing_due(connection, campaign, closed=closed, now=now)
     dial = _dial(contact, row.mark, holder, now=now, lease_s=lease_s)
     await connection.execute(insert(DIALS).values(write_intent(dial)))
-    await _put(connection, contact.id, state="dialling", dials=dial.attempt)
+    await _put(connection, contact.id, state="dialling", dials=dial.attempt, reason="")
     used = {
         "tokens": bucket.tokens,
         "filled_s": bucket.filled_s,
@@ -117,13 +124,27 @@ async def claim_next(
     return Claim(contact=replace(contact, state="dialling", dials=dial.attempt), dial=dial)
 
 
-async def has_due(connection: AsyncConnection, campaign: str, now: float) -> bool:
-    """Return whether a contact of a running campaign is due."""
+async def has_due(
+    connection: AsyncConnection, campaign: str, rules: ClaimRules, now: float
+) -> bool:
+    """Return whether a contact of a running campaign is due, or may be by new rules."""
     running = select(CAMPAIGNS.c.name).where(
         CAMPAIGNS.c.name == campaign, CAMPAIGNS.c.state == "running"
     )
     due = exists().where(_open_ones(campaign), CONTACTS.c.due_s <= now)
-    return (await connection.execute(running.where(due))).first() is not None
+    changed = CAMPAIGNS.c.rules != rules.version
+    return (await connection.execute(running.where(or_(due, changed)))).first() is not None
+
+
+async def _look_again(connection: AsyncConnection, campaign: str, version: str) -> None:
+    """Make the contacts due that former rules postponed or excluded."""
+    own = CONTACTS.c.campaign == campaign
+    postponed = CONTACTS.c.state.in_(OPEN_STATES) & (CONTACTS.c.reason == OUTSIDE_HOURS)
+    excluded = (CONTACTS.c.state == "excluded") & CONTACTS.c.reason.in_(RULED_OUT)
+    back = update(CONTACTS).where(own, or_(postponed, excluded))
+    state = case((CONTACTS.c.dials > 0, "resting"), else_="waiting")
+    await connection.execute(back.values(state=state, due_s=0.0, reason=""))
+    await _change(connection, campaign, rules=version)
 
 
 async def why_none(connection: AsyncConnection, campaign: str, now: float) -> NothingToDial:
@@ -187,7 +208,7 @@ async def _next_contact(
         rows = await _candidates(connection, campaign, now, limit)
         contact, passed = _look_through(rows, rules, now, engaged=engaged)
         await _pass_over(connection, passed)
-        closed = closed or any(opens_s not in {None, now + ENGAGED_S} for opens_s in passed)
+        closed = closed or any(reason == OUTSIDE_HOURS for _, reason in passed)
         if contact is not None or not rows:
             return contact, closed
     return None, closed
@@ -203,29 +224,34 @@ async def _engaged(connection: AsyncConnection, now: float) -> frozenset[str]:
 
 def _look_through(
     rows: Sequence[Row[Any]], rules: ClaimRules, now: float, *, engaged: Collection[str]
-) -> tuple[Contact | None, Mapping[float | None, Sequence[int]]]:
-    """Return the first contact that may be dialled, and the ids before it by when they may be.
+) -> tuple[Contact | None, Mapping[tuple[float | None, str], Sequence[int]]]:
+    """Return the first contact that may be dialled, and the ids before it.
 
-    The key `None` means never.
+    These are grouped by when they may be dialled, `None` for never, and by the reason.
     """
-    passed: dict[float | None, list[int]] = {}
+    passed: dict[tuple[float | None, str], list[int]] = {}
     for row in rows:
         contact = read_contact(row, _consent_in(row))
-        opens_s = None if row.barred else rules.opens_s(contact, now)
-        if opens_s is not None and opens_s <= now:
-            if row.number not in engaged:
-                return contact, passed
-            opens_s = now + ENGAGED_S
-        passed.setdefault(opens_s, []).append(row.id)
+        opens_s = BARRED if row.barred else rules.opens_s(contact, now)
+        if isinstance(opens_s, str):
+            then = None, opens_s
+        elif opens_s > now:
+            then = opens_s, OUTSIDE_HOURS
+        elif row.number not in engaged:
+            return contact, passed
+        else:
+            then = now + ENGAGED_S, ""
+        passed.setdefault(then, []).append(row.id)
     return None, passed
 
 
 async def _pass_over(
-    connection: AsyncConnection, passed: Mapping[float | None, Sequence[int]]
+    connection: AsyncConnection, passed: Mapping[tuple[float | None, str], Sequence[int]]
 ) -> None:
-    for opens_s, ids in passed.items():
+    for (opens_s, reason), ids in passed.items():
         then = {"state": "excluded"} if opens_s is None else {"due_s": opens_s}
-        await connection.execute(update(CONTACTS).where(CONTACTS.c.id.in_(ids)).values(**then))
+        own = update(CONTACTS).where(CONTACTS.c.id.in_(ids))
+        await connection.execute(own.values(**then, reason=reason))
 
 
 async def _candidates(

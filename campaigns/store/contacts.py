@@ -4,7 +4,7 @@ A callback is identified by its call. The contact and the note that it was queue
 transaction, so a second look, also after a crash, finds it done.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, TypeAlias
@@ -13,8 +13,9 @@ from sqlalchemy import and_, insert, or_, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from calls.outbound import CallConsent
-from campaigns.store.claim import write_fields
+from calls.outbound import DO_NOT_CALL as BARRED
+from calls.outbound import RULED_OUT, CallConsent
+from campaigns.store.claim import read_fields, write_fields
 from campaigns.store.queue import make_campaign
 from operations.after_call.outcome_rules import SETTLED_S
 from operations.database.database import Database
@@ -31,8 +32,10 @@ from operations.database.tables import (
     DO_NOT_CALL,
 )
 
-ImportedAs: TypeAlias = Literal["added", "known", "duplicate", "do_not_call"]
-"""New; in the campaign before this import; twice in this import; on the do-not-call list."""
+ImportedAs: TypeAlias = Literal["added", "updated", "known", "duplicate", "do_not_call"]
+"""New; in the campaign before this import, and completed from it or not; twice in this import; on
+the do-not-call list.
+"""
 
 QueuedAs: TypeAlias = Literal["added", "moved", "do_not_call", "no_number"]
 """A new contact; an existing contact with a new time; on the do-not-call list; no usable number."""
@@ -45,11 +48,18 @@ LEFT_AT_ONCE: Final = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewContact:
-    """A contact to be stored; the number is E.164."""
+    """A contact to be stored; the number is E.164.
+
+    Attributes:
+        zone_given: Whether a person named its zone.
+        never: Why the campaign's rules exclude it, as a code; empty if they do not.
+    """
 
     number: str
     name: str = ""
     zones: tuple[str, ...] = ()
+    zone_given: bool = False
+    never: str = ""
     fields: dict[str, str] = field(default_factory=dict[str, str])
     consent: CallConsent | None = None
     priority: int = 0
@@ -82,9 +92,15 @@ class CallbackNote:
 
 @dataclass(slots=True)
 class Contacts:
-    """The people to call; every method raises `StorageError` when the database fails."""
+    """The people to call; every method raises `StorageError` when the database fails.
+
+    Attributes:
+        dry: Whether `add` changes nothing and returns what it would do, for one import.
+    """
 
     database: Database
+    dry: bool = False
+    _seen: set[str] = field(default_factory=set[str])  # the numbers of a dry import
 
     async def add(
         self, campaign: str, contacts: Sequence[NewContact], *, now: float
@@ -94,6 +110,8 @@ class Contacts:
         All batches of one import share `now`, which tells a number that occurs twice in the import
         from one that was there before. The campaign is created if it does not exist.
         """
+        if self.dry:
+            return await self._foresee(campaign, contacts, now)
         numbers = [contact.number for contact in contacts]
         async with self.database.transaction() as connection:
             # Otherwise two imports of one file could both take a number for new.
@@ -107,7 +125,27 @@ class Contacts:
                 told.append(_become(contact.number, new, known, barred, now))
                 if told[-1] == "added":
                     new[contact.number] = contact
+                elif told[-1] == "known" and await _complete(
+                    connection, known[contact.number], contact, now
+                ):
+                    told[-1] = "updated"
             await _insert(connection, campaign, list(new.values()), now)
+        return told
+
+    async def _foresee(
+        self, campaign: str, contacts: Sequence[NewContact], now: float
+    ) -> Sequence[ImportedAs]:
+        numbers = [contact.number for contact in contacts]
+        async with self.database.reading() as connection:
+            known = await _known(connection, campaign, numbers)
+            barred = await _barred_of(connection, numbers)
+        told: list[ImportedAs] = []
+        for contact in contacts:
+            told.append(_become(contact.number, self._seen, known, barred, now))
+            if told[-1] == "added":
+                self._seen.add(contact.number)
+            elif told[-1] == "known" and _gaps(known[contact.number], contact):
+                told[-1] = "updated"
         return told
 
     async def do_not_call(self, numbers: Iterable[str]) -> frozenset[str]:
@@ -138,7 +176,8 @@ class Contacts:
             new = (await connection.execute(listed)).rowcount > 0
             theirs = CONTACTS.c.number.in_(numbers)
             open_ones = CONTACTS.c.state.in_(("waiting", "resting")) & theirs
-            await connection.execute(update(CONTACTS).where(open_ones).values(state="excluded"))
+            excluded = update(CONTACTS).where(open_ones).values(state="excluded", reason=BARRED)
+            await connection.execute(excluded)
         return new
 
     async def queue_callback(
@@ -206,31 +245,63 @@ async def _insert(
 def _become(
     number: str,
     new: Iterable[str],
-    known: dict[str, float],
+    known: Mapping[str, Row[Any]],
     barred: frozenset[str],
     now: float,
 ) -> ImportedAs:
     if number in barred:
         return "do_not_call"
-    if number in new or known.get(number) == now:
+    if number in new or (number in known and known[number].imported_s == now):
         return "duplicate"
     return "known" if number in known else "added"
 
 
 async def _known(
     connection: AsyncConnection, campaign: str, numbers: Sequence[str]
-) -> dict[str, float]:
+) -> dict[str, Row[Any]]:
     # By number first, in a CTE of its own. With both conditions at once, PostgreSQL reads the whole
     # campaign for each thousand numbers: before ANALYZE it assumes that a campaign has few
     # contacts.
     found = (
-        select(CONTACTS.c.campaign, CONTACTS.c.number, CONTACTS.c.imported_s)
+        select(CONTACTS)
         .where(is_one_of(connection, CONTACTS.c.number, numbers))
         .cte("found")
         .prefix_with("MATERIALIZED", dialect="postgresql")
     )
-    own = select(found.c.number, found.c.imported_s).where(found.c.campaign == campaign)
-    return {row.number: row.imported_s for row in await connection.execute(own)}
+    own = select(found).where(found.c.campaign == campaign)
+    return {row.number: row for row in await connection.execute(own)}
+
+
+async def _complete(
+    connection: AsyncConnection, known: Row[Any], contact: NewContact, now: float
+) -> bool:
+    """Fill the gaps of a contact from a later import; return whether there were any."""
+    if contact.consent:
+        await insert_missing(connection, CONSENTS, [_consent(known.campaign, contact, now)])
+    values = _gaps(known, contact)
+    if values:
+        own = update(CONTACTS).where(CONTACTS.c.id == known.id)
+        await connection.execute(own.values(**values))
+    return bool(values)
+
+
+def _gaps(known: Row[Any], contact: NewContact) -> dict[str, Any]:
+    """Return what a later import adds to a contact.
+
+    What is known is not replaced, so that importing a file again changes nothing. A contact that
+    the campaign's rules exclude waits again if they would take this row.
+    """
+    values, fields = dict[str, Any](), read_fields(known.fields)
+    if contact.name and not known.name:
+        values["name"] = contact.name[:200]
+    if contact.fields.keys() - fields.keys():
+        values["fields"] = write_fields(contact.fields | fields)
+    if contact.zone_given and len(known.zones.split()) != 1:
+        values["zones"] = " ".join(contact.zones)
+    if known.state == "excluded" and known.reason in RULED_OUT and not contact.never:
+        values |= {"state": "resting" if known.dials else "waiting", "reason": "", "due_s": 0.0}
+        values["zones"] = " ".join(contact.zones)
+    return values
 
 
 async def _barred_of(connection: AsyncConnection, numbers: Sequence[str]) -> frozenset[str]:
@@ -248,7 +319,8 @@ def contact_row(campaign: str, contact: NewContact, now: float) -> dict[str, Any
         "zones": " ".join(contact.zones),
         "fields": write_fields(contact.fields),
         "priority": contact.priority,
-        "state": "waiting",
+        "state": "excluded" if contact.never else "waiting",
+        "reason": contact.never,
         "due_s": contact.due_s,
         "attempts": 0,
         "dials": 0,
@@ -291,7 +363,7 @@ async def _become_contact(
         contact_id = int(known.id)
         again = {"state": "waiting", "due_s": contact.due_s, "attempts": 0, "uncounted": 0}
         own = update(CONTACTS).where(CONTACTS.c.id == contact_id)
-        await connection.execute(own.values(**again))
+        await connection.execute(own.values(**again, reason=""))
     if contact.consent is not None:
         await insert_missing(connection, CONSENTS, [_consent(campaign, contact, now)])
     await _wake(connection, campaign, alone=alone, now=now)

@@ -133,6 +133,7 @@ class ContactFigures:
     number: str
     name: str
     state: str
+    reason: str  # why it is excluded, or waits for its hours
     outcome: str  # of the last dial; empty if there is none
     attempts: int
     dials: int
@@ -253,6 +254,7 @@ class Figures:
                     number=row.number,
                     name=row.name,
                     state=row.state,
+                    reason=row.reason,
                     outcome=row.outcome,
                     attempts=row.attempts,
                     dials=row.made,

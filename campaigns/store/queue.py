@@ -22,6 +22,10 @@ from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from calls.outbound import (
+    DO_NOT_CALL as BARRED,
+)
+from calls.outbound import (
+    OUTSIDE_HOURS,
     CampaignState,
     Claim,
     ClaimRules,
@@ -46,6 +50,7 @@ from operations.database.tables import (
     CALLBACKS,
     CAMPAIGN_REASON_LENGTH,
     CAMPAIGNS,
+    CODE_LENGTH,
     CONTACTS,
     DIALS,
     DO_NOT_CALL,
@@ -71,7 +76,7 @@ class Queue:
         now = now_s()
         async with self.database.reading() as connection:
             # Reading first avoids a write while no contact is due.
-            if not await has_due(connection, campaign, now):
+            if not await has_due(connection, campaign, rules, now):
                 return await why_none(connection, campaign, now)
         async with self.database.transaction() as connection:
             return await claim_next(
@@ -229,9 +234,12 @@ async def _settle(
     if not (await connection.execute(_own(dial, holder).values(**values))).rowcount:
         return False
     # The callee may have asked during this call not to be called again.
-    state = "excluded" if await _barred(connection, dial.number) else then.state
-    own = CONTACTS.c.id == dial.contact_id
-    contact = update(CONTACTS).where(own).values(state=state, **_next_values(result, then))
+    barred = await _barred(connection, dial.number)
+    state = "excluded" if barred else then.state
+    reason = BARRED if barred else result.reason if state == "excluded" else ""
+    own = update(CONTACTS).where(CONTACTS.c.id == dial.contact_id)
+    next_values = _next_values(result, then)
+    contact = own.values(state=state, reason=reason[:CODE_LENGTH], **next_values)
     await connection.execute(contact)
     if then.skipped:
         await connection.execute(_uncalled(dial))
@@ -250,9 +258,11 @@ async def _release(connection: AsyncConnection, dial: Dial, holder: str, *, due_
     if not gone.rowcount:
         return False
     before = dial.attempt - 1
-    state = "excluded" if await _barred(connection, dial.number) else _state_before(before)
+    barred = await _barred(connection, dial.number)
+    state = "excluded" if barred else _state_before(before)
     own = CONTACTS.c.id == dial.contact_id
-    values = {"state": state, "dials": before, "due_s": due_s}
+    why = BARRED if barred else OUTSIDE_HOURS if due_s else ""
+    values = {"state": state, "dials": before, "due_s": due_s, "reason": why}
     await connection.execute(update(CONTACTS).where(own).values(**values))
     await connection.execute(_uncalled(dial))
     return True
@@ -288,6 +298,7 @@ async def make_campaign(
         "day_s": 0.0,
         "day_calls": 0,
         "day_spent": 0.0,
+        "rules": "",
     }
     await connection.execute(database.insert(CAMPAIGNS).values(**row).on_conflict_do_nothing())
 

@@ -165,8 +165,7 @@ async def _books(
 
 async def _ended(staged: StagedServer) -> tuple[CampaignStanding, Sequence[Dial]]:
     try:
-        async with asyncio.timeout(STUCK_S):
-            return await staged.ended()
+        return await staged.ended(within_s=STUCK_S)
     except TimeoutError:
         raise CommandError(f"the campaign was not done within {STUCK_S:g} s") from None
 

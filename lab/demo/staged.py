@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import cycle, islice
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
@@ -20,6 +21,7 @@ from bot import clock
 from bot.call.models import VoiceModels
 from bot.server.server import Extras, bind_socket, run_server
 from calls.outbound import Dial, DialOutcome
+from campaigns.dialer import PAUSES
 from campaigns.dialing import DialerSettings
 from campaigns.store.claim import read_dial
 from campaigns.store.contacts import Contacts, NewContact
@@ -304,14 +306,23 @@ class StagedServer:
         async with Database(self.storage) as database:
             return await _dials_of(database)
 
-    async def ended(self) -> tuple[CampaignStanding, Sequence[Dial]]:
-        """Wait until no contact is being dialled; return the standing and the ledger."""
+    async def ended(self, *, within_s: float = inf) -> tuple[CampaignStanding, Sequence[Dial]]:
+        """Wait until no contact is left; return the standing and the ledger.
+
+        While a person pauses the campaign, the time does not count.
+
+        Raises:
+            TimeoutError: The campaign runs for longer.
+        """
         async with Database(self.storage) as database:
-            while True:
+            while within_s > 0:
                 standing = await Figures(database).standing(NAME, now=clock.utc_s())
-                if standing is not None and standing.state in ("done", "paused"):
+                state, reason = (standing.state, standing.reason) if standing else ("", "")
+                if standing and (state == "done" or reason in PAUSES):
                     return standing, await _dials_of(database)
                 await asyncio.sleep(LOOK_S)
+                within_s -= 0 if state == "paused" else LOOK_S
+        raise TimeoutError
 
 
 async def _dials_of(database: Database) -> Sequence[Dial]:

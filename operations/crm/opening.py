@@ -49,7 +49,7 @@ def crm_of(settings: Settings, database: Database) -> Crm | None:
     crm = settings.crm
     match crm.kind:
         case "own":
-            return OwnContacts(database, file=crm.file)
+            return OwnContacts(database, file=crm.file, region=settings.server.region or "")
         case "webhook":
             secret = crm.token.get_secret_value() if crm.token else ""
             return WebhookCrm(crm.url or "", secret, timeout_s=crm.timeout_s, utc_s=clock.utc_s)

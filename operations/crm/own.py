@@ -1,20 +1,21 @@
 """The contacts of our own database and of a CSV file: a CRM without an external system."""
 
 import asyncio
-import csv
 import json
 from pathlib import Path
 from typing import Final
 
+from loguru import logger
 from sqlalchemy import select
 
 from fallbacks.failure import Kind
+from operations.contact_files import ContactFileError, open_contacts
 from operations.crm.customer import CrmContact, CrmReport
 from operations.database.database import Database, StorageError
 from operations.database.tables import CONTACTS
+from operations.numbers import CallableNumber, read_number
 from operations.remote import RemoteError
 
-NUMBERS: Final = ("number", "phone", "telephone")  # possible columns of a file
 MAX_ROWS: Final = 200_000  # of a file; larger ones belong in the database
 
 
@@ -23,10 +24,11 @@ class OwnContacts:
 
     name = "own"
 
-    def __init__(self, database: Database, *, file: Path | None = None) -> None:
-        """Look contacts up in this database, then in the file."""
+    def __init__(self, database: Database, *, file: Path | None = None, region: str = "") -> None:
+        """Look contacts up in this database, then in the file; `region` is its owner's country."""
         self._database = database
         self._file = file
+        self._region = region
         self._of_file: dict[str, CrmContact] | None = None
 
     async def look_up(self, number: str) -> CrmContact | None:
@@ -56,26 +58,48 @@ class OwnContacts:
             return None
         if self._of_file is None:
             try:
-                self._of_file = await asyncio.to_thread(read_contacts, self._file)
-            except (OSError, ValueError, csv.Error) as error:
-                raise RemoteError(Kind.BAD_REQUEST, f"{self._file.name}: {error}") from error
+                self._of_file = await asyncio.to_thread(read_contacts, self._file, self._region)
+            except (OSError, ValueError, ContactFileError) as error:
+                raise RemoteError(Kind.BAD_REQUEST, f"{self._file.name} {error}") from error
         return self._of_file.get(digits(number))
 
 
-def read_contacts(path: Path) -> dict[str, CrmContact]:
-    """Return a file's contacts by the digits of their number; blocks."""
+def read_contacts(path: Path, region: str) -> dict[str, CrmContact]:
+    """Return a file's contacts by the digits of each of their numbers; blocks.
+
+    Args:
+        path: CSV.
+        region: The country of numbers without a country code; empty if unknown.
+
+    Raises:
+        ContactFileError: It is not CSV, has no column for the number, or too many rows.
+        OSError: It cannot be read.
+    """
     people: dict[str, CrmContact] = {}
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        for at, row in enumerate(csv.DictReader(lines)):
+    unread = 0
+    with open_contacts(path, region=region) as opened:
+        for at, (_, cells) in enumerate(opened.rows):
             if at >= MAX_ROWS:
-                raise ValueError(f"it has more than {MAX_ROWS} rows; import it instead")
-            said = {str(key).strip().lower(): str(value or "") for key, value in row.items()}
-            number = next((digits(said[item]) for item in NUMBERS if said.get(item)), "")
-            if number:
-                name = said.pop("name", "")
-                fields = {key: value for key, value in said.items() if key not in NUMBERS}
-                people[number] = CrmContact(id=number, name=name, fields=fields)
+                raise ContactFileError(f"has more than {MAX_ROWS} rows; import it instead")
+            if cells is None:
+                unread += 1
+                continue
+            keys = [_key(number, region) for number in cells.numbers]
+            fields = {heading.lower(): cell for heading, cell in cells.fields.items()}
+            for key in filter(None, keys):
+                contact = CrmContact(id=key, name=cells.name, fields=fields)
+                people.setdefault(key, contact)
+    said = f"{path.name}: {len(people)} numbers ({opened.encoding.name}), {unread} unreadable rows"
+    logger.info("contacts of callers are read from {}", said)
+    if opened.encoding.sample:
+        logger.warning("{} is not UTF-8; save it as CSV UTF-8 to be sure of its names", path.name)
     return people
+
+
+def _key(number: str, region: str) -> str:
+    """Return a number's digits, with the country code if it can be read."""
+    read = read_number(number, region=region)
+    return digits(read.e164 if isinstance(read, CallableNumber) else number)
 
 
 def digits(number: str) -> str:

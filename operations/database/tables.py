@@ -205,6 +205,8 @@ CAMPAIGNS: Final = Table(
     Column("day_s", Float, nullable=False),  # the start of the day that the next two count
     Column("day_calls", Integer, nullable=False),
     Column("day_spent", Float, nullable=False),
+    # Of the rules by which contacts were last postponed or excluded: others look at them again.
+    Column("rules", String(32), nullable=False, server_default=""),
 )
 
 CONTACTS: Final = Table(
@@ -225,6 +227,8 @@ CONTACTS: Final = Table(
     Column("imported_s", Float, nullable=False),
     # Dials that did not count since it was last set to wait: a callback starts again.
     Column("uncounted", Integer, nullable=False, server_default="0"),
+    # Why it is excluded, or waits for its hours: a code.
+    Column("reason", String(CODE_LENGTH), nullable=False, server_default=""),
     UniqueConstraint("campaign", "number", name="contacts_once"),
     Index("contacts_in_turn", "campaign", "state", text("priority DESC"), "due_s", "id"),
     Index("contacts_by_number", "number"),

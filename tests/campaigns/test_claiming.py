@@ -17,20 +17,30 @@ SPRING = Campaign(name="spring")
 
 CASES = {
     "with consent": (SPRING, ADA, NOON),
-    "without consent": (SPRING, replace(ADA, consent=None), None),
+    "without consent": (SPRING, replace(ADA, consent=None), "no_consent"),
     "without consent where none is needed": (
         replace(SPRING, consent_required=False),
         replace(ADA, consent=None),
         NOON,
     ),
     "with a prefix": (replace(SPRING, prefixes=("+1", "+44")), ADA, NOON),
-    "with another prefix": (replace(SPRING, prefixes=("+1", "+49")), ADA, None),
+    "with another prefix": (
+        replace(SPRING, prefixes=("+1", "+49")),
+        ADA,
+        "prefix_not_allowed",
+    ),
+    "in zones without a common hour": (
+        SPRING,
+        replace(ADA, zones=("Europe/Kaliningrad", "Asia/Kamchatka", "America/New_York")),
+        "no_common_hour",
+    ),
+    "in no zone that is known": (SPRING, replace(ADA, zones=()), "no_zone"),
     "in the night": (SPRING, replace(ADA, zones=("America/Los_Angeles",)), NOON + 4 * 3600),
 }
 
 
 @pytest.mark.parametrize(("campaign", "contact", "opens"), CASES.values(), ids=CASES)
 def test_a_contact_is_callable_only_under_the_rules(
-    campaign: Campaign, contact: Contact, opens: float | None
+    campaign: Campaign, contact: Contact, opens: float | str
 ) -> None:
     assert contact_opens_s(campaign, contact, NOON) == opens

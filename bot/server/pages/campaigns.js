@@ -1,13 +1,15 @@
 /** The campaigns: state, reason for waiting, progress, outcomes of dials. */
 
-import { act, problem } from "./asking.js";
-import { drawInPlace, el } from "./dom.js";
+import { act, ask, problem, sendFile } from "./asking.js";
+import { confirmed, drawInPlace, el, listed } from "./dom.js";
 import { paced } from "./pacing.js";
 
 const DRAW_MS = 250;
 const ROWS = 30; // more are counted, not drawn
 const MAX_S = 14 * 24 * 3600; // horizon of the server's estimate
 const NONE = "No campaign is configured. Add one under campaigns in the configuration; its progress and buttons appear here.";
+
+const TOO_LARGE = "The file is too large for the browser. Use: holdline campaign import FILE";
 
 const MOVES = { ready: [["start", "Start"]], running: [["pause", "Pause"]], paused: [["resume", "Resume"]], done: [["start", "Start again"]] };
 const STATES = { ready: ["plain", "Not started"], running: ["good", "Running"], paused: ["warn", "Paused"], done: ["good", "Done"] };
@@ -76,21 +78,27 @@ export class Campaigns {
     const { tone, text } = condition(campaign);
     const state = el("span", { class: "condition", "data-tone": tone }, text);
     const buttons = campaign.all_contacts ? MOVES[campaign.state] ?? [] : [];
-    const choices = el("span", { class: "choices" }, ...buttons.map(([move, says]) => this.#button(campaign, move, says)));
+    const choices = el("span", { class: "choices" }, this.#adding(campaign), ...buttons.map(([move, says]) => this.#button(campaign, move, says)));
     const head = el("div", { class: "head" }, el("strong", {}, campaign.name), state, choices);
     const why = explain(campaign);
     const parts = [head, why && el("p", { class: "why-waits", "data-tone": tone }, why)];
-    if (campaign.all_contacts) parts.push(bar(campaign), figures(campaign), outcomes(campaign), links(campaign));
+    if (campaign.all_contacts) parts.push(bar(campaign), figures(campaign), outcomes(campaign), excluded(campaign), links(campaign));
     return el("li", { "data-campaign": campaign.name, "data-tone": tone }, ...parts.filter(Boolean));
   }
 
   #button({ name }, move, text) {
     const go = async () => {
-      const done = await act(`/api/campaigns/${encodeURIComponent(name)}/${move}`);
+      if (move === "start" && !(await agreesToStart(name))) return;
+      const done = await act(`${pathOf(name)}/${move}`);
       this.#wrong.textContent = done.ok ? "" : problem(done);
       if (done.ok) this.#learn(done.body);
     };
     return el("button", { type: "button", "data-act": `campaign ${name}`, "aria-label": `${text}: ${name}`, onclick: go }, text);
+  }
+
+  #adding({ name }) {
+    const says = "Add contacts";
+    return el("button", { type: "button", "data-act": `contacts ${name}`, "aria-label": `${says}: ${name}`, onclick: () => addContacts(name) }, says);
   }
 
   /** Show a campaign that was changed here; the feed updates the others. */
@@ -98,6 +106,50 @@ export class Campaigns {
     this.#campaigns = this.#campaigns.map((campaign) => (campaign.name === changed.name ? changed : campaign));
     this.#draw();
   }
+}
+
+/** Show what a start would do; return whether it is wanted. */
+async function agreesToStart(name) {
+  const found = await ask(`${pathOf(name)}/summary`);
+  const { body } = found;
+  const title = `Start ${name}`;
+  if (found.status !== 200) return confirmed(title, [el("p", { class: "problem" }, problem(found))]);
+  if (body.why_none) return confirmed(title, [el("p", { class: "problem" }, `${body.why_none}.`)]);
+  return confirmed(title, [listed(body.lines)], `Call ${body.callable} contacts`);
+}
+
+/** Let a person choose a file, show what it would add and refuse, and add it. */
+function addContacts(name) {
+  const input = el("input", { type: "file", accept: ".csv,.txt,text/csv,text/plain" });
+  input.addEventListener("change", async () => {
+    const [file] = input.files;
+    const title = `Add contacts to ${name}`;
+    const seen = await sendFile(`${pathOf(name)}/contacts?preview=true`, file);
+    const wrong = seen.status === 413 ? `${TOO_LARGE} --campaign ${name}` : !seen.ok && problem(seen);
+    if (wrong) return confirmed(title, [el("p", { class: "problem" }, wrong)]);
+    const { added, updated } = seen.body;
+    const wanted = await confirmed(title, previewed(seen.body), added + updated ? `Add ${added + updated} contacts` : "");
+    if (!wanted) return;
+    const done = await sendFile(`${pathOf(name)}/contacts?preview=false`, file);
+    if (!done.ok) confirmed(title, [el("p", { class: "problem" }, problem(done))]);
+  });
+  input.click();
+}
+
+/** What an import does, with each refusal and its cure. */
+function previewed({ rows, added, updated, known, refused, never, encoding, sample }) {
+  const counts = [`${rows} rows`, `${added} new contacts`, updated && `${updated} completed`, known && `${known} known before`];
+  const guess = sample.length ? `The file's encoding is a guess (${encoding}). Names in it: ${sample.join(", ")}. If they are wrong, save the file as CSV UTF-8.` : "";
+  const reasons = refused.map(({ reason, contacts, cure, lines }) => {
+    const more = contacts > lines.length ? ", …" : "";
+    return `${contacts} refused, line ${lines.join(", ")}${more}: ${cure || reason}`;
+  });
+  const silent = never.map(({ reason, contacts, cure }) => `${contacts} cannot be called now: ${cure || reason}`);
+  return [el("p", {}, `${counts.filter(Boolean).join(", ")}.`), guess && el("p", { class: "hint" }, guess), listed([...reasons, ...silent])].filter(Boolean);
+}
+
+function pathOf(name) {
+  return `/api/campaigns/${encodeURIComponent(name)}`;
 }
 
 /** The condition of a campaign, in one word. */
@@ -111,7 +163,7 @@ function condition({ state, held, on_outage }) {
 
 /** Why it waits or is paused, as a sentence; empty if it is neither. */
 function explain({ name, state, reason, held, on_outage, all_contacts: all }) {
-  if (!all) return `It has no contacts. Add some: holdline campaign import FILE --campaign ${name}`;
+  if (!all) return `It has no contacts. Add a CSV file here, or with: holdline campaign import FILE --campaign ${name}`;
   if (state === "paused") return PAUSES[reason] ?? (reason ? `Paused by ${reason.replaceAll("_", " ")}.` : "");
   if (!held) return "";
   const why = REASONS[held.reason];
@@ -153,8 +205,13 @@ function outcomeRow(outcome, count, most) {
   return el("li", { "data-outcome": outcome }, el("span", {}, outcome.replaceAll("_", " ")), track, el("span", { class: "count" }, String(count)));
 }
 
+/** Why contacts are excluded, with the cure. */
+function excluded({ excluded: reasons }) {
+  return reasons?.length ? el("div", { class: "hint" }, "Excluded contacts:", listed(reasons)) : null;
+}
+
 function links({ name }) {
-  const path = `/api/campaigns/${encodeURIComponent(name)}/report`;
+  const path = `${pathOf(name)}/report`;
   const page = el("a", { href: `${path}.html`, target: "_blank", rel: "noopener", "aria-label": `Report of ${name}` }, "Report");
   const lines = el("a", { href: `${path}.csv`, "aria-label": `Contacts of ${name} as CSV, numbers masked` }, "Contacts as CSV");
   return el("p", { class: "links" }, page, lines);

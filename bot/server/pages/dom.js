@@ -54,6 +54,29 @@ function update(old, fresh) {
   merge(old, [...fresh.childNodes]);
 }
 
+/** Make a list of sentences; `null` if there are none. */
+export function listed(sentences) {
+  return sentences.length ? el("ul", {}, ...sentences.map((sentence) => el("li", {}, sentence))) : null;
+}
+
+/** Show a dialog; return whether `confirm`, a button's text, was pressed. Without a text it only informs. */
+export function confirmed(title, parts, confirm = "") {
+  const back = document.activeElement;
+  return new Promise((tell) => {
+    const leave = () => {
+      dialog.remove();
+      (back?.isConnected ? back : acting(back?.dataset?.act ?? ""))?.focus(); // it may have been redrawn
+      tell(dialog.returnValue === "go");
+    };
+    const cancel = el("button", { value: "" }, confirm ? "Cancel" : "Close");
+    const go = confirm ? el("button", { class: "go", value: "go" }, confirm) : null;
+    const form = el("form", { method: "dialog" }, el("h2", { id: "confirm-title" }, title), ...parts, el("div", { class: "choices" }, cancel, go));
+    const dialog = el("dialog", { class: "why", "aria-labelledby": "confirm-title", onclose: leave }, form);
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
+
 /** Format seconds: 0.87 s. */
 export function seconds(value) {
   return `${value.toFixed(2)} s`;

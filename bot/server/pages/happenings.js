@@ -11,7 +11,7 @@ const PART_NAMES = new Map(PARTS.map(({ key, label }) => [key, label.toLowerCase
 const STAGE_NAMES = new Map([["stt", "Recognition"], ["llm", "Model"], ["tts", "Voice"]]);
 const BREAKERS = { open: ["bad", "is not used for now"], half_open: ["plain", "is being tested"], closed: ["good", "is healthy again"] };
 
-const ACTIONS = { rest: "Taken out of rotation:", return: "Put back into rotation:", reset: "Reset:", acknowledge: "Acknowledged:", resolve: "Resolved:", start: "Campaign started:", pause: "Campaign paused:", resume: "Campaign resumed:", hear: "Heard:", unmask: "Showed unmasked numbers:" };
+const ACTIONS = { rest: "Taken out of rotation:", return: "Put back into rotation:", reset: "Reset:", acknowledge: "Acknowledged:", resolve: "Resolved:", start: "Campaign started:", import: "Contacts added to campaign:", pause: "Campaign paused:", resume: "Campaign resumed:", done: "Done in the inbox:", reopen: "Reopened in the inbox:", hear: "Heard:", unmask: "Showed unmasked numbers:" };
 
 const WORDS = {
   CallStarted: ({ transport }) => ["good", `Call answered (${transport})`],

@@ -13,6 +13,7 @@ from calls.operations_events import CallerLookedUp
 from calls.outbound import DialOutcome
 from campaigns.store.contacts import Contacts, NewContact
 from fallbacks.failure import Kind
+from operations.contact_files import ContactFileError
 from operations.crm.customer import STATUSES, CrmContact, CrmReport
 from operations.crm.own import OwnContacts, read_contacts
 from operations.crm.port import BREAKER, CrmLookup, availability_of
@@ -246,11 +247,12 @@ async def test_our_own_contacts_work_as_a_crm(tmp_path: Path) -> None:
     assert nobody is None
 
 
-def test_a_file_without_numbers_finds_no_caller(tmp_path: Path) -> None:
+def test_a_file_without_numbers_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "people.csv"
     file.write_text("Name\nTom\n", encoding="utf-8")
 
-    assert read_contacts(file) == {}
+    with pytest.raises(ContactFileError, match="no column for the number"):
+        read_contacts(file, "")
 
 
 @pytest.mark.parametrize("number", ["+266696687", "anonymous", "+0000000000"])

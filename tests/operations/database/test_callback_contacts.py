@@ -39,7 +39,7 @@ WANTED = NewContact(
 RULES = ClaimRules(
     day_began_s=0.0,
     pace=lambda use, _: use.bucket,
-    opens_s=lambda contact, now: now if contact.consent else None,
+    opens_s=lambda contact, now: now if contact.consent else "no_consent",
 )
 
 

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0017_inbox"
-down_revision = "0014_verdicts"
+down_revision = "0016_reason_of_a_contact"
 
 
 def upgrade() -> None:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from campaigns.csv_rows import MAX_LINE, MAX_LINES, CsvRow, guess_encoding, read_rows
+from operations.contact_files import MAX_LINE, MAX_LINES, CsvRow, read_rows
 from operations.csv_cells import safe_cell
+from operations.text_encoding import guess_encoding
 
 
 def rows_of(text: str) -> list[tuple[int, tuple[str, ...] | str]]:
@@ -38,29 +39,29 @@ ENCODINGS = {
 
 @pytest.mark.parametrize(("data", "encoding"), ENCODINGS.values(), ids=ENCODINGS)
 def test_an_encoding_is_recognised_by_its_bytes(data: bytes, encoding: str) -> None:
-    assert guess_encoding([data]) == encoding
+    assert guess_encoding([data]).name == encoding
 
 
 def test_a_letter_that_is_cut_between_two_pieces_is_still_utf_8() -> None:
     data = RUSSIAN.encode() * 50
 
-    assert guess_encoding([data[:101], data[101:]]) == "utf-8"
+    assert guess_encoding([data[:101], data[101:]]).name == "utf-8"
 
 
 def test_a_letter_that_the_end_of_the_file_cuts_is_not_utf_8() -> None:
-    assert guess_encoding([b"number,name\n+4930901820,Jos\xe9"]) == "cp1252"
+    assert guess_encoding([b"number,name\n+4930901820,Jos\xe9"]).name == "cp1252"
 
 
 def test_an_invalid_letter_across_two_pieces_counts() -> None:
     head = b"number,name\n+4930901820,Zo\xe9"
 
-    assert guess_encoding([head, b",\x81\n"]) == "latin-1"
+    assert guess_encoding([head, b",\x81\n"]).name == "latin-1"
 
 
 def test_invalid_utf_8_may_come_late() -> None:
     pieces = [b"+4930901820,Ada\n" * 10_000, RUSSIAN.encode("cp1251")]
 
-    assert guess_encoding(pieces) == "cp1251"
+    assert guess_encoding(pieces).name == "cp1251"
 
 
 @example("00\x00\x80")
@@ -68,7 +69,7 @@ def test_invalid_utf_8_may_come_late() -> None:
 def test_any_text_in_utf_8_is_recognised_as_such(text: str) -> None:
     data = text.encode("utf-8")
 
-    read = data.decode(guess_encoding([data]), errors="replace")  # as the importer does
+    read = data.decode(guess_encoding([data]).name, errors="replace")  # as the importer does
 
     assert read == text or "\x00" in text or data[:1] >= b"\xef"
 

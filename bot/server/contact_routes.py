@@ -1,0 +1,189 @@
+"""`/api/campaigns/NAME/contacts` and `/summary`: contacts from a browser; what a start does."""
+
+import asyncio
+import tempfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from bot.config.prices import load_prices
+from bot.outbound.opening import Outbound
+from bot.server.operator_routes import NAME_CHARACTERS, OperatorWord, emit_action
+from calls.entry import Emit
+from campaigns.importing import (
+    ImportPlan,
+    ImportRefusedError,
+    ImportTally,
+    RefusedRow,
+    import_contacts,
+)
+from campaigns.model import Campaign
+from campaigns.refusals import cure_of
+from campaigns.summary import StartSummary, summarize
+from operations.database.database import StorageError
+
+MAX_FILE_BYTES: Final = 4 << 20  # unpacked; some fifty thousand rows
+MAX_LINES: Final = 10  # of each reason
+GZIP: Final = b"\x1f\x8b"
+TOO_LARGE: Final = "The file is too large for the browser; use holdline campaign import."
+NO_CAMPAIGN: Final = "There is no such campaign."
+NO_DATABASE: Final = "The database does not answer."
+BUSY: Final = "Another file is being read. Try again in a moment."
+
+
+def contact_router(
+    outbound: Outbound, emit: Emit, *, region: str, prices: Path | None
+) -> APIRouter:
+    """Return the routes; a file may be packed with gzip, so that more of it fits in a request.
+
+    Args:
+        outbound: The campaigns, and their database.
+        emit: Gets each import.
+        region: Of the files' owner, for campaigns without one.
+        prices: The price list, which names the currency; `None` for the built-in one.
+    """
+    router = APIRouter(prefix="/api/campaigns/{name}")
+    uploads = ContactUploads(outbound, emit, region, prices)
+    router.add_api_route("/summary", uploads.summary, response_model=None)
+    router.add_api_route("/contacts", uploads.take, methods=["POST"], response_model=None)
+    return router
+
+
+class ContactUploads:
+    """Reads files of contacts, one at a time."""
+
+    def __init__(self, outbound: Outbound, emit: Emit, region: str, prices: Path | None) -> None:
+        """Import into the configured campaigns."""
+        self._outbound = outbound
+        self._emit = emit
+        self._region = region
+        self._prices = prices
+        self._reading = asyncio.Lock()
+
+    async def summary(self, name: str) -> JSONResponse | dict[str, Any]:
+        """Return what a start would do."""
+        campaign, outbound = self._outbound.campaigns.get(name), self._outbound
+        if campaign is None:
+            return _refused(NO_CAMPAIGN, 404)
+        prices = await asyncio.to_thread(load_prices, self._prices)
+        database, now = outbound.figures.database, outbound.now_s()
+        try:
+            found = await summarize(campaign, database, currency=prices.currency, now=now)
+        except StorageError:
+            return _refused(NO_DATABASE, 503)
+        return _summary(found)
+
+    async def take(
+        self, request: Request, name: str, by: str = "", *, preview: bool = True
+    ) -> JSONResponse | dict[str, Any]:
+        """Import the file in the request's body, or say what that would do."""
+        campaign = self._outbound.campaigns.get(name)
+        if campaign is None:
+            return _refused(NO_CAMPAIGN, 404)
+        if self._reading.locked():
+            return _refused(BUSY, 503)
+        async with self._reading:
+            shown = await self._read(campaign, await request.body(), preview=preview)
+        if not preview and isinstance(shown, dict):
+            word = OperatorWord(by=by[:NAME_CHARACTERS])
+            emit_action(self._emit, request, "import", target=name, word=word)
+        return shown
+
+    async def _read(
+        self, campaign: Campaign, body: bytes, *, preview: bool
+    ) -> JSONResponse | dict[str, Any]:
+        data = await asyncio.to_thread(_unpacked, body)
+        if data is None:
+            return _refused(TOO_LARGE, 413)
+        try:
+            return await _take_in(self._outbound, campaign, data, self._region, preview=preview)
+        except ImportRefusedError as error:
+            return _refused(str(error), 400)
+        except StorageError:
+            return _refused(NO_DATABASE, 503)
+
+
+@dataclass(slots=True)
+class RefusedLines:
+    """The first lines of each reason; the rows themselves are in the sender's file."""
+
+    by_reason: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
+
+    def add(self, row: RefusedRow) -> None:
+        """Note one row."""
+        lines = self.by_reason.setdefault(row.reason, [])
+        if len(lines) < MAX_LINES:
+            lines.append(row.line)
+
+
+async def _take_in(
+    outbound: Outbound, campaign: Campaign, data: bytes, region: str, *, preview: bool
+) -> dict[str, Any]:
+    lines = RefusedLines()
+    with tempfile.TemporaryDirectory(prefix="holdline-upload-") as folder:
+        file = Path(folder) / "contacts.csv"
+        await asyncio.to_thread(file.write_bytes, data)
+        plan = ImportPlan(file=file, campaign=campaign, now=outbound.now_s(), region=region)
+        book = replace(outbound.contacts, dry=preview)
+        try:
+            tally = await import_contacts(plan, book, lines.add)
+        except ImportRefusedError as error:
+            raise ImportRefusedError(str(error).replace(str(file), "The file")) from error
+    return _told(tally, campaign, lines) | {"preview": preview}
+
+
+def _told(tally: ImportTally, campaign: Campaign, lines: RefusedLines) -> dict[str, Any]:
+    refused = _reasons(tally.refused, campaign)
+    return {
+        "rows": tally.rows,
+        "added": tally.added,
+        "updated": tally.updated,
+        "known": tally.known,
+        "refused": [item | {"lines": lines.by_reason[item["reason"]]} for item in refused],
+        "never": _reasons(tally.never, campaign),
+        "encoding": tally.encoding,
+        "sample": tally.sample,
+    }
+
+
+def _reasons(counts: Mapping[str, int], campaign: Campaign) -> Sequence[dict[str, Any]]:
+    return [
+        {"reason": reason, "contacts": count, "cure": cure_of(reason, campaign)}
+        for reason, count in sorted(counts.items(), key=lambda item: -item[1])
+    ]
+
+
+def _summary(summary: StartSummary) -> dict[str, Any]:
+    return {
+        "callable": summary.callable,
+        "opens_s": summary.opens_s,
+        "countries": summary.countries,
+        "names": summary.names,
+        "never": _reasons(summary.never, summary.campaign),
+        "lacking": summary.lacking,
+        "cost": summary.cost,
+        "currency": summary.currency,
+        "lines": summary.lines(),
+        "why_none": summary.why_none,
+    }
+
+
+def _unpacked(body: bytes) -> bytes | None:
+    """Return a file's bytes; `None` if it is too large or not what it seems. Blocks."""
+    if not body.startswith(GZIP):
+        return body
+    unpacking = zlib.decompressobj(wbits=31)
+    try:
+        data = unpacking.decompress(body, MAX_FILE_BYTES)
+    except zlib.error:
+        return None
+    return data if unpacking.eof else None
+
+
+def _refused(why: str, status: int) -> JSONResponse:
+    return JSONResponse({"detail": why}, status_code=status)

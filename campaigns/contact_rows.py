@@ -1,0 +1,181 @@
+"""Checks one row of a file of contacts: a contact of the campaign, or why it is refused."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Final
+
+from calls.outbound import CallConsent
+from campaigns.placeholders import lacking
+from operations.contact_files import ContactCells
+from operations.numbers import CallableNumber, read_number, zone_named
+
+PRIORITIES: Final = 1000  # largest absolute value
+MAX_FIELDS: Final = 8000  # characters, of all unknown columns together
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactRow:
+    """A row that can become a contact.
+
+    Attributes:
+        zone_given: Whether the file names the zone.
+    """
+
+    number: str
+    zones: tuple[str, ...]
+    zone_given: bool = False
+    name: str = ""
+    priority: int = 0
+    consent: CallConsent | None = None
+    fields: dict[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowRules:
+    """Checks that a row must pass.
+
+    Attributes:
+        region: Country of numbers without a country code.
+        consent_required: Whether a row without consent is refused.
+        today: A later consent date is refused.
+        prefixes: A number must begin with one of these; empty allows all numbers.
+        headings: By the file's heading, what the campaign's placeholders call the column.
+        needed: The placeholders for which each row must have a value.
+    """
+
+    region: str
+    consent_required: bool
+    today: date
+    prefixes: tuple[str, ...] = ()
+    headings: Mapping[str, str] = field(default_factory=dict[str, str])
+    needed: tuple[str, ...] = ()
+
+
+def read_contact_row(cells: ContactCells, rules: RowRules) -> ContactRow | str:
+    """Return the row as a contact, or the code of the reason why it is refused."""
+    if not cells.fits:
+        return "too_many_cells"
+    number = _first_usable(cells, rules)
+    if isinstance(number, str):
+        return number
+    consent = _consent(cells.more, rules)
+    if isinstance(consent, str):
+        return consent
+    return _contact(cells, number, consent, rules)
+
+
+def _first_usable(cells: ContactCells, rules: RowRules) -> CallableNumber | str:
+    """Return the first number that may be called, or why the first one may not."""
+    troubles = list[str]()
+    for text in cells.numbers or ("",):
+        number = read_number(text, region=rules.region)
+        if not isinstance(number, CallableNumber):
+            troubles.append(number)
+        elif rules.prefixes and not number.e164.startswith(rules.prefixes):
+            troubles.append("prefix_not_allowed")
+        else:
+            return number
+    return troubles[0]
+
+
+def _contact(
+    cells: ContactCells, number: CallableNumber, consent: CallConsent | None, rules: RowRules
+) -> ContactRow | str:
+    zone, priority = cells.more.get("zone", ""), cells.more.get("priority", "") or "0"
+    if zone and zone_named(zone) is None:
+        return "unknown_zone"
+    if not re.fullmatch(r"[+-]?\d{1,4}", priority) or abs(int(priority)) > PRIORITIES:
+        return "wrong_priority"
+    fields = {rules.headings.get(name, name): cell for name, cell in cells.fields.items()}
+    if _length(fields.items()) > MAX_FIELDS:
+        return "too_much_text"
+    if missing := lacking(rules.needed, cells.name, fields):
+        return f"lacks_{missing[0]}"
+    return ContactRow(
+        number=number.e164,
+        zones=(zone,) if zone else number.zones,
+        zone_given=bool(zone),
+        name=cells.name,
+        priority=int(priority),
+        consent=consent,
+        fields=fields,
+    )
+
+
+def _length(pairs: Iterable[tuple[str, str]]) -> int:
+    return sum(len(name) + len(cell) for name, cell in pairs)
+
+
+def _consent(more: Mapping[str, str], rules: RowRules) -> CallConsent | str | None:
+    kind, given, source = (more.get(f"consent_{part}", "") for part in ("kind", "date", "source"))
+    if not (kind and given and source):
+        return "no_consent" if rules.consent_required else None
+    day = read_day(given)
+    if isinstance(day, str):
+        return day
+    if day > rules.today:
+        return "consent_in_future"
+    return CallConsent(kind=kind, given_on=day.isoformat(), source=source)
+
+
+# Days as people and spreadsheets write them. With dots the day comes first everywhere; with
+# slashes or dashes it depends on the country, so a day that could be two days is refused.
+
+YEAR_FIRST: Final = re.compile(r"(\d{4})[-/. ](\d{1,2})[-/. ](\d{1,2})\.?")
+YEAR_LAST: Final = re.compile(r"(\d{1,2})([-/.]) ?(\d{1,2})\2 ?(\d{4})")
+NAMED_MONTH: Final = re.compile(r"(\d{1,2})[ .-]{0,2}([a-z]{3,9})[ .,-]{1,2}(\d{4}|\d{2})")
+MONTH_FIRST: Final = re.compile(r"([a-z]{3,9})[ .-]{0,2}(\d{1,2})(?:st|nd|rd|th)?,? (\d{4})")
+EAST_ASIAN: Final = re.compile(r"(\d{4})[年년] ?(\d{1,2})[月월] ?(\d{1,2})[日일]")
+TIME_OF_DAY: Final = re.compile(r",?[ T]+\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[ap]m)?$", re.IGNORECASE)
+SERIAL: Final = re.compile(r"([2-6]\d{4})([.,]\d+)?")  # a spreadsheet's days since 1899-12-30
+SERIAL_BEGAN: Final = date(1899, 12, 30)
+MONTHS: Final = (
+    *("jan", "feb", "mar", "apr", "may", "jun"),
+    *("jul", "aug", "sep", "oct", "nov", "dec"),
+)
+
+
+def read_day(text: str) -> date | str:
+    """Return a day, or `wrong_consent_date` or `ambiguous_consent_date`."""
+    try:
+        return datetime.fromisoformat(text).date()
+    except ValueError:
+        said = TIME_OF_DAY.sub("", text.strip()).lower()
+    if parts := YEAR_LAST.fullmatch(said):
+        first, between, second, year = int(parts[1]), parts[2], int(parts[3]), int(parts[4])
+        return _ordered(_day(year, second, first), _day(year, first, second), dots=between == ".")
+    if serial := SERIAL.fullmatch(said):
+        return SERIAL_BEGAN + timedelta(days=int(serial[1]))
+    return _in_one_order(said) or "wrong_consent_date"
+
+
+def _ordered(day_first: date | None, month_first: date | None, *, dots: bool) -> date | str:
+    if dots or month_first is None:
+        return day_first or "wrong_consent_date"
+    return month_first if day_first in (None, month_first) else "ambiguous_consent_date"
+
+
+def _in_one_order(said: str) -> date | None:
+    """Return the day of a form that has only one order."""
+    for form in (YEAR_FIRST, EAST_ASIAN):
+        if found := form.fullmatch(said):
+            return _day(int(found[1]), int(found[2]), int(found[3]))
+    if found := NAMED_MONTH.fullmatch(said):
+        year = int(found[3])
+        return _day(year + 2000 if year < 100 else year, _month(found[2]), int(found[1]))
+    if found := MONTH_FIRST.fullmatch(said):
+        return _day(int(found[3]), _month(found[1]), int(found[2]))
+    return None
+
+
+def _month(name: str) -> int:
+    return MONTHS.index(name[:3]) + 1 if name[:3] in MONTHS else 0
+
+
+def _day(year: int, month: int, day: int) -> date | None:
+    try:
+        return date(year, month, day)
+    except ValueError:
+        return None

@@ -1,0 +1,61 @@
+"""Placeholders in a campaign's texts, such as `{name}` or `{city}`, and which have no value.
+
+A placeholder is a column's heading in braces. The case and the signs between its words do not
+matter when a file is imported: `{due_date}` is filled by the column `Due date`.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Final
+
+from campaigns.model import Campaign
+from operations.contact_files import Columns, plain
+
+NAME: Final = "name"
+PLACEHOLDER: Final = re.compile(r"\{([^\W\d][\w .#-]{0,63})\}")  # no JSON, no `{1}`
+
+
+def placeholders(text: str) -> tuple[str, ...]:
+    """Return the placeholders of a text, each once."""
+    return tuple(dict.fromkeys(PLACEHOLDER.findall(text)))
+
+
+def texts_of(campaign: Campaign) -> Mapping[str, str]:
+    """Return the texts of a campaign that are filled for each contact, by their key."""
+    return {
+        "greeting": campaign.greeting,
+        "disclosure": campaign.disclosure,
+        "voicemail_text": campaign.voicemail_text,
+        "amd.screening": campaign.amd.screening,
+        "script": campaign.script,
+        "goals": " ".join(campaign.goals),
+    }
+
+
+def needed_by(campaign: Campaign) -> Mapping[str, tuple[str, ...]]:
+    """Return the placeholders of a campaign, with the keys of the texts that use them."""
+    needed = dict[str, tuple[str, ...]]()
+    for key, text in texts_of(campaign).items():
+        for name in placeholders(text):
+            needed[name] = (*needed.get(name, ()), key)
+    return needed
+
+
+def lacking(needed: Collection[str], name: str, fields: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the placeholders for which a contact has no value."""
+    return tuple(item for item in needed if not (name if item == NAME else fields.get(item)))
+
+
+def headings_for(needed: Collection[str], columns: Columns) -> tuple[dict[str, str], list[str]]:
+    """Return what the placeholders call each column, and the placeholders without a column."""
+    by_plain = {plain(heading): heading for heading in sorted(columns.fillable, reverse=True)}
+    called, missing = dict[str, str](), list[str]()
+    for item in needed:
+        if (item == NAME and columns.has_name) or item in columns.fillable:
+            continue
+        heading = by_plain.get(plain(item))
+        if heading is None or heading in called:
+            missing.append(item)
+        else:
+            called[heading] = item
+    return called, missing

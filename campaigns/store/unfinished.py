@@ -1,0 +1,112 @@
+"""Counts a campaign's unfinished contacts for the summary before its start."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import and_, case, func, or_, select
+
+from calls.outbound import RULED_OUT
+from campaigns.store.claim import OPEN_STATES
+from operations.database.database import Database
+from operations.database.tables import CONSENTS, CONTACTS
+
+UNDECIDED: Final = or_(
+    CONTACTS.c.state.in_(OPEN_STATES),
+    and_(CONTACTS.c.state == "excluded", CONTACTS.c.reason.in_(RULED_OUT)),
+)
+OWN_CONSENT: Final = and_(
+    CONSENTS.c.campaign == CONTACTS.c.campaign, CONSENTS.c.number == CONTACTS.c.number
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactGroup:
+    """Unfinished contacts of one kind.
+
+    Attributes:
+        contacts: How many.
+        zones: In which their numbers may be.
+        example: One of their numbers; all begin with the same digits.
+        agreed: Whether they have a consent.
+        due_s: When the first is due.
+    """
+
+    contacts: int
+    zones: tuple[str, ...]
+    example: str
+    agreed: bool
+    due_s: float
+
+
+@dataclass(slots=True)
+class UnfinishedContacts:
+    """Only reads; every method raises `StorageError` when the database fails."""
+
+    database: Database
+
+    async def groups(self, campaign: str, *, digits: int) -> Sequence[ContactGroup]:
+        """Return the contacts that may be called or were excluded by the campaign's rules.
+
+        Args:
+            campaign: Its name.
+            digits: So many first characters of their numbers are the same in a group.
+        """
+        agreed = CONSENTS.c.number.is_not(None).label("agreed")
+        head = func.substr(CONTACTS.c.number, 1, digits)
+        found = (
+            select(
+                func.count().label("many"),
+                CONTACTS.c.zones,
+                func.min(CONTACTS.c.number).label("example"),
+                agreed,
+                func.min(case((CONTACTS.c.reason == "", CONTACTS.c.due_s), else_=0.0)).label("due"),
+            )
+            .select_from(CONTACTS.outerjoin(CONSENTS, OWN_CONSENT))
+            .where(CONTACTS.c.campaign == campaign, UNDECIDED)
+            .group_by(CONTACTS.c.zones, head, agreed)
+        )
+        async with self.database.reading() as connection:
+            rows = (await connection.execute(found)).all()
+        return [
+            ContactGroup(
+                contacts=row.many,
+                zones=tuple(row.zones.split()),
+                example=row.example,
+                agreed=bool(row.agreed),
+                due_s=row.due,
+            )
+            for row in rows
+        ]
+
+    async def excluded(self, campaign: str) -> Mapping[str, int]:
+        """Return how many contacts are excluded, by the code of the reason."""
+        own = (CONTACTS.c.campaign == campaign) & (CONTACTS.c.state == "excluded")
+        found = select(CONTACTS.c.reason, func.count()).where(own).group_by(CONTACTS.c.reason)
+        async with self.database.reading() as connection:
+            rows = (await connection.execute(found)).all()
+        return {str(reason): int(count) for reason, count in rows}
+
+    async def lacking(self, campaign: str, placeholder: str) -> int:
+        """Return how many unfinished contacts have no value for a placeholder."""
+        if placeholder == "name":
+            lacks = CONTACTS.c.name == ""
+        else:  # the fields are JSON without empty values
+            lacks = ~CONTACTS.c.fields.contains(
+                f"{json.dumps(placeholder, ensure_ascii=False)}: ", autoescape=True
+            )
+        found = select(func.count()).where(CONTACTS.c.campaign == campaign, UNDECIDED, lacks)
+        async with self.database.reading() as connection:
+            return (await connection.execute(found)).scalar_one()
+
+    async def some_names(self, campaign: str, *, most: int) -> Sequence[str]:
+        """Return the names of the contacts that were imported first."""
+        own = (CONTACTS.c.campaign == campaign) & CONTACTS.c.state.in_(OPEN_STATES)
+        found = select(CONTACTS.c.name).where(own, CONTACTS.c.name != "")
+        async with self.database.reading() as connection:
+            return (
+                (await connection.execute(found.order_by(CONTACTS.c.id).limit(most)))
+                .scalars()
+                .all()
+            )

@@ -1,0 +1,398 @@
+"""Reads files of contacts: format, encoding, separator, rows, and the meaning of the columns.
+
+`campaign import` and `crm: {kind: own}` read through `open_contacts`. At most one row is in memory.
+A line that is too long, or a quotation mark without a partner, costs only its own line.
+"""
+
+import csv
+import re
+import unicodedata
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Final, TextIO
+
+from operations.text_encoding import TextEncoding, guess_encoding
+
+PIECE_BYTES: Final = 65_536
+KNOWN: Final[Mapping[str, str]] = {  # our name of a column, and its synonyms
+    "number": "phone telephone tel mobile cell msisdn",
+    "name": "full_name contact contact_name nom_complet nombre_completo фио 氏名 姓名 이름",
+    "zone": "timezone time_zone tz zeitzone",
+    "priority": "",
+    "consent_kind": "consent consent_type",
+    "consent_date": "consent_given_on consented_on",
+    "consent_source": "",
+}
+NAMES: Final = {item: ours for ours, more in KNOWN.items() for item in (ours, *more.split())}
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+FIRST_NAMES: Final = _words(
+    "first_name firstname given_name forename vorname prénom prenom nombre nome imię имя"
+)
+LAST_NAMES: Final = _words(
+    "last_name lastname surname family_name nachname familienname nom apellido apellidos cognome "
+    "sobrenome nazwisko фамилия"
+)
+# A column has telephone numbers if its heading has one of these words, and else only some of the
+# next: `Mobile Phone 2`, and not `Phone type`.
+NUMBER_WORDS: Final = _words(
+    "phone telephone tel mobile cell cellphone cellular msisdn telefon telefonnummer rufnummer "
+    "handy handynummer mobil mobilnummer mobiltelefon téléphone portable teléfono telefono móvil "
+    "movil celular cellulare telefone telemóvel telefoon telefonu телефон телефона мобильный 電話 "
+    "電話番号 携帯 携帯電話 电话 电话号码 手机 手机号 전화 전화번호 휴대폰"
+)
+MORE_WORDS: Final = _words(
+    "number no nr num nummer número numéro numer номер value primary main work home business "
+    "office private personal other contact customer 1 2 3 4 5"
+)
+A_LOGIN: Final = "download the contacts as CSV; a link to a sheet may ask for a login"
+FORMATS: Final = (  # how a file begins, its format, and the cure
+    (b"\xd0\xcf\x11\xe0", "an Excel workbook", "save it as CSV UTF-8 in Excel"),
+    (b"%PDF", "a PDF", "export the contacts as CSV"),
+    (b"\x1f\x8b", "a compressed file", "unpack it"),
+    (b"7z\xbc\xaf", "a compressed file", "unpack it"),
+    (b"Rar!", "a compressed file", "unpack it"),
+    (b"{\\rtf", "a text document", "export the contacts as CSV"),
+    (
+        b"<!doctype",
+        "a web page",
+        A_LOGIN,
+    ),
+    (b"<html", "a web page", A_LOGIN),
+    (b"<?xml", "XML", "export the contacts as CSV"),
+    (b"begin:vcard", "a vCard file", "export the contacts as CSV"),
+)
+ZIPPED: Final = (  # what such an archive contains, likewise
+    (b"xl/", "an Excel workbook", "save it as CSV UTF-8 in Excel"),
+    (b"opendocument.spreadsheet", "an OpenDocument spreadsheet", "save it as CSV (UTF-8)"),
+    (b"Index/", "a Numbers spreadsheet", "export it to CSV"),
+    (b"", "a ZIP archive", "unpack it"),
+)
+
+
+class ContactFileError(Exception):
+    """The whole file is unusable; one line with the cure, without the file's name."""
+
+
+class NotTextError(ContactFileError):
+    """The file is not CSV at all, such as a workbook."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactCells:
+    """The cells of one row by their meaning.
+
+    Attributes:
+        numbers: Of all columns with telephone numbers, in their order, without empty ones.
+        name: The full name, or first and last name.
+        more: Other columns that Holdline knows, by our name.
+        fields: The remaining columns that are not empty, by their heading.
+        fits: Whether there is a heading for each cell.
+    """
+
+    numbers: tuple[str, ...] = ()
+    name: str = ""
+    more: Mapping[str, str] = field(default_factory=dict[str, str])
+    fields: Mapping[str, str] = field(default_factory=dict[str, str])
+    fits: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns of a file: the heading of each, and our name for it or an empty text."""
+
+    headings: tuple[str, ...]
+    ours: tuple[str, ...]
+
+    @property
+    def fillable(self) -> frozenset[str]:
+        """The names that a placeholder may have, besides `name`."""
+        pairs = zip(self.headings, self.ours, strict=True)
+        return frozenset(heading for heading, ours in pairs if heading and not ours)
+
+    @property
+    def has_name(self) -> bool:
+        """Whether a column, or two together, hold the name."""
+        return "name" in self.ours or any(
+            plain(heading) in FIRST_NAMES | LAST_NAMES for heading in self.headings
+        )
+
+    def read(self, cells: Sequence[str]) -> ContactCells:
+        """Return the cells of a row by their meaning."""
+        numbers, more, fields = list[str](), dict[str, str](), dict[str, str]()
+        for heading, ours, cell in zip(self.headings, self.ours, cells, strict=False):
+            if ours == "number":
+                numbers += [cell] if cell else []
+            elif ours:
+                more[ours] = more.get(ours) or cell
+            elif heading and cell:
+                fields[heading] = cell
+        name = more.pop("name", "") or _joined_name(fields)
+        fits = not any(cells[len(self.headings) :])
+        return ContactCells(numbers=tuple(numbers), name=name, more=more, fields=fields, fits=fits)
+
+
+def _joined_name(fields: Mapping[str, str]) -> str:
+    parts = (
+        next((cell for heading, cell in fields.items() if plain(heading) in headings), "")
+        for headings in (FIRST_NAMES, LAST_NAMES)
+    )
+    return " ".join(filter(None, parts))
+
+
+def plain(heading: str) -> str:
+    """Return a heading as it is compared: `Phone 1 - Value` is `phone_1_value`."""
+    letters = unicodedata.normalize("NFKC", heading).casefold()
+    return re.sub(r"[\W_]+", "_", letters).strip("_")
+
+
+def read_header(cells: Sequence[str]) -> Columns:
+    """Return the meaning of the columns.
+
+    Raises:
+        ContactFileError: No column has the number, or one of ours appears twice.
+    """
+    headings = tuple(cell.strip("\ufeff ") for cell in cells)
+    ours = tuple(_ours(plain(heading)) for heading in headings)
+    twice = {name for name in ours if name not in ("", "number", "name") and ours.count(name) > 1}
+    if twice:
+        raise ContactFileError(f"names the column {sorted(twice)[0]} twice; rename one of them")
+    if "number" not in ours:
+        raise ContactFileError(
+            "has no column for the number in its first line; let it begin with a line such as "
+            "number,name,consent_kind,consent_date,consent_source, or name them with --columns"
+        )
+    return Columns(headings, ours)
+
+
+def _ours(heading: str) -> str:
+    words = set(heading.split("_"))
+    if words & NUMBER_WORDS and words <= NUMBER_WORDS | MORE_WORDS:
+        return "number"
+    return NAMES.get(heading, "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedContacts:
+    """An open file.
+
+    Attributes:
+        rows: Each row that is not empty with its cells, or with `None` if it cannot be read.
+    """
+
+    encoding: TextEncoding
+    columns: Columns
+    rows: "Iterator[tuple[CsvRow, ContactCells | None]]"
+
+
+@contextmanager
+def open_contacts(
+    file: Path, *, region: str = "", encoding: str = "", columns: Sequence[str] = ()
+) -> Iterator[OpenedContacts]:
+    """Open a file of contacts; blocks.
+
+    Args:
+        file: CSV.
+        region: The country of its owner, which decides between encodings.
+        encoding: If it is known.
+        columns: The headings, for a file without a header.
+
+    Raises:
+        ContactFileError: The file is not CSV, or has no column for the number.
+        OSError: It cannot be read.
+        LookupError: There is no such encoding.
+    """
+    _check_format(file)
+    found = TextEncoding(name=encoding) if encoding else _guess(file, region)
+    with file.open(encoding=found.name, errors="replace") as text:
+        rows = read_rows(text)
+        unread, header = list[CsvRow](), tuple(columns)
+        while not header and (row := next(rows, None)) is not None:
+            if row.trouble:
+                unread.append(row)
+            header = row.cells
+        if not header:
+            raise ContactFileError("has no row with a contact in it")
+        read = read_header(header)
+        yield OpenedContacts(encoding=found, columns=read, rows=_meant(chain(unread, rows), read))
+
+
+def why_unusable(file: Path, *, region: str = "") -> str | None:
+    """Return why a file of contacts cannot be used, without its name; `None` if it can. Blocks."""
+    try:
+        with open_contacts(file, region=region):
+            return None
+    except ContactFileError as error:
+        return str(error)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+
+
+def _meant(
+    rows: "Iterator[CsvRow]", columns: Columns
+) -> "Iterator[tuple[CsvRow, ContactCells | None]]":
+    for row in rows:
+        if row.trouble:
+            yield row, None
+        elif any(row.cells):
+            yield row, columns.read(row.cells)
+
+
+def _check_format(file: Path) -> None:
+    with file.open("rb") as data:
+        head = data.read(PIECE_BYTES)
+        data.seek(max(0, file.stat().st_size - PIECE_BYTES))
+        ends = head + data.read(PIECE_BYTES)  # an archive lists its files at its end
+    begin = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:16].lower()
+    known = FORMATS
+    if head.startswith(b"PK\x03\x04"):
+        known = tuple((b"", *told) for inside, *told in ZIPPED if inside in ends)
+    for signature, form, cure in known:
+        if begin.startswith(signature.lower()):
+            raise NotTextError(f"is {form}, not a text file; {cure}, and give that file")
+
+
+def _guess(file: Path, region: str) -> TextEncoding:
+    with file.open("rb") as data:
+        return guess_encoding(iter(lambda: data.read(PIECE_BYTES), b""), region=region)
+
+
+MAX_LINE: Final = 65_536  # characters; an ordinary row has a hundred
+MAX_LINES: Final = 50  # in one row: quoted cells may contain line feeds
+SEPARATORS: Final = ",;\t|"
+EXCEL_LINE: Final = re.compile(r"^\s*\"?sep=(.)\"?\s*$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CsvRow:
+    """A row and its first line, from 1; `trouble` is the code of why it could not be read."""
+
+    line: int
+    cells: tuple[str, ...] = ()
+    trouble: str = ""
+
+
+def read_rows(text: TextIO) -> Iterator[CsvRow]:
+    """Yield the rows that are not empty, including the header."""
+    lines = _Lines(text)
+    separator = ""
+    while (number_and_line := lines.take()) is not None:
+        number, line = number_and_line
+        if not separator and (said := EXCEL_LINE.match(line or "")):
+            separator = said.group(1)
+            continue
+        if line is not None and not line.strip():
+            continue
+        separator = separator or _separator(line or "")
+        yield _read(lines, number, line, separator)
+
+
+class _Lines:
+    """Numbered lines of a text, with push-back for lines read ahead."""
+
+    def __init__(self, text: TextIO) -> None:
+        self._text = text
+        self._number = 0
+        self._again: deque[tuple[int, str | None]] = deque()
+
+    def take(self) -> tuple[int, str | None] | None:
+        """Return the next number and line, `None` at the end; a too long line is `None`."""
+        if self._again:
+            return self._again.popleft()
+        line = self._text.readline(MAX_LINE + 1)
+        if not line:
+            return None
+        self._number += 1
+        if len(line) <= MAX_LINE or line.endswith("\n"):
+            return self._number, line
+        while line and not line.endswith("\n"):
+            line = self._text.readline(MAX_LINE)
+        return self._number, None
+
+    def give_back(self, lines: list[tuple[int, str | None]]) -> None:
+        """Return lines to the front, in their order."""
+        self._again.extendleft(reversed(lines))
+
+
+def _read(lines: _Lines, number: int, line: str | None, separator: str) -> CsvRow:
+    if line is None:
+        return CsvRow(line=number, trouble="line_too_long")
+    whole = _whole(lines, line, separator)
+    if whole is None:
+        return CsvRow(line=number, trouble="quote_not_closed")
+    cells = _cells_of(whole, separator)
+    if isinstance(cells, str):
+        return CsvRow(line=number, trouble=cells)
+    return CsvRow(line=number, cells=cells)
+
+
+def _cells_of(row: str, separator: str) -> tuple[str, ...] | str:
+    """Return the cells of a row, or the code of the reason why it cannot be read."""
+    if "\x00" in row:
+        return "zero_byte"
+    if "\ufffd" in row:  # the decoder's replacement for invalid bytes
+        return "wrong_encoding"
+    try:
+        (cells,) = csv.reader([row], delimiter=separator)
+    except (ValueError, csv.Error):
+        return "not_csv"
+    return tuple(cell.strip() for cell in cells)
+
+
+def _whole(lines: _Lines, line: str, separator: str) -> str | None:
+    """Return a row with all its lines; `None` if a quotation mark has no partner."""
+    if '"' not in line:
+        return line
+    ahead: list[tuple[int, str | None]] = []
+    whole = line
+    while _is_open(whole, separator):
+        following = lines.take()
+        if following is not None:
+            ahead.append(following)
+        text = following[1] if following else None
+        if text is None or len(ahead) >= MAX_LINES or len(whole) + len(text) > MAX_LINE:
+            lines.give_back(ahead)
+            return None
+        whole += text
+    return whole
+
+
+def _is_open(row: str, separator: str) -> bool:
+    """Return whether a row ends inside a quoted cell.
+
+    A quotation mark opens a cell only at the cell's start: `5" pipe` is text.
+    """
+    return any(cell is None for cell in _cells(row, separator))
+
+
+def _cells(row: str, separator: str) -> Iterator[str | None]:
+    at = 0
+    while at < len(row):
+        if row[at] != '"':
+            end = row.find(separator, at)
+            yield row[at : end if end >= 0 else None]
+            at = end + 1 if end >= 0 else len(row)
+            continue
+        end = row.find('"', at + 1)
+        while end >= 0 and row[end + 1 : end + 2] == '"':  # doubled: one in the text
+            end = row.find('"', end + 2)
+        if end < 0:
+            yield None
+            return
+        after = row.find(separator, end + 1)
+        yield row[at : end + 1]
+        at = after + 1 if after >= 0 else len(row)
+
+
+def _separator(line: str) -> str:
+    """Return the separator that is most frequent in a header."""
+    outside = re.sub(r'"[^"]*"', "", line)
+    return max(SEPARATORS, key=outside.count)  # a comma if there is none

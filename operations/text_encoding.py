@@ -1,0 +1,192 @@
+"""Finds the encoding of a text file from its bytes.
+
+A byte order mark decides. A file that is valid UTF-8 to its end is UTF-8. Every other file is read
+with each of the encodings that offices use, and the one with the fewest odd words wins: a word is
+odd if it mixes alphabets, has a symbol inside, or changes to capitals in its middle. Short lists
+often leave several encodings. Then the country decides: first the one of the file's owner, then
+those of the telephone numbers in the file.
+"""
+
+import codecs
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain, pairwise
+from typing import Final
+
+from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
+
+MARKS: Final = (  # the longer first: UTF-32 begins as UTF-16 does
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+SAMPLE_BYTES: Final = 65_536
+WIDE_SHARE: Final = 0.3  # zero bytes at every second place: nearly half in ASCII as UTF-16
+MAX_WORDS: Final = 400  # that are judged in each encoding
+MAX_SHOWN: Final = 3  # cells of a sample for people
+SHOWN_LENGTH: Final = 40
+MANY: Final = 3  # chosen: so many words without one ASCII letter are another alphabet
+
+OFFICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "AL BA CZ HR HU ME PL RO SI SK": ("cp1250", "iso8859-2"),
+    "RS": ("cp1250", "cp1251"),
+    "BG BY KG KZ MD MK MN RU TJ UA UZ": ("cp1251", "koi8-r", "cp866"),
+    "CY GR": ("cp1253",),
+    "AZ TR": ("cp1254",),
+    "IL": ("cp1255",),
+    "AE BH DZ EG IQ IR JO KW LB LY MA OM PK PS QA SA SD SY TN YE": ("cp1256",),
+    "EE LT LV": ("cp1257",),
+    "VN": ("cp1258",),
+    "TH": ("cp874",),
+    "JP": ("cp932", "euc-jp"),
+    "CN SG": ("gb18030",),
+    "HK MO TW": ("big5hkscs",),
+    "KR": ("cp949",),
+}
+OF_REGION: Final = {region: names for key, names in OFFICES.items() for region in key.split()}
+EVERYWHERE: Final = ("cp1252", "latin-1", "cp1251", "cp1250", "cp932", "gb18030", "cp949")
+INVALID: Final = "\ufffd"  # what a decoder puts in place of bytes that are no letter
+INSIDE: Final = frozenset("'’ʼ·.-‐‑–—")  # noqa: RUF001 - what may stand inside a name
+PLUS: Final = re.compile(r"(?:\+|\b00)(\d{6,15})")
+EASTERN: Final = frozenset(("CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "FULLWIDTH"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextEncoding:
+    """An encoding.
+
+    Attributes:
+        name: As Python calls it.
+        sample: Some cells that another encoding would read differently; empty if it is certain.
+    """
+
+    name: str
+    sample: tuple[str, ...] = ()
+
+
+def guess_encoding(pieces: Iterable[bytes], *, region: str = "") -> TextEncoding:
+    """Return the encoding; `pieces` are the bytes of the whole file.
+
+    Args:
+        pieces: At most `SAMPLE_BYTES` of them are judged.
+        region: The country of the file's owner, ISO 3166-1; empty if unknown.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    sample = b""
+    # An empty piece follows the last one, so that an unfinished character is an error.
+    for piece in chain(filter(None, pieces), (b"",)):
+        if len(sample) < SAMPLE_BYTES:
+            sample += piece[: SAMPLE_BYTES - len(sample)]
+            if told := _told(sample):
+                return TextEncoding(name=told)
+        try:
+            decoder.decode(piece, final=not piece)
+        except UnicodeDecodeError as error:
+            # The sample must contain the bytes that are not UTF-8, which may come late. Its two
+            # parts may overlap; the line feed keeps them from becoming one word.
+            begin = error.object.rfind(b"\n", 0, error.start) + 1
+            late = error.object[begin : begin + SAMPLE_BYTES]
+            return _best(sample[: SAMPLE_BYTES // 2] + b"\n" + late, region)
+    return TextEncoding(name="utf-8")
+
+
+def _sampled(text: str) -> tuple[str, ...]:
+    """Return some cells of a text that has other characters than ASCII."""
+    found = re.findall(r"[^,;|\t\r\n\"]*[^\x00-\x7f,;|\t\r\n\"][^,;|\t\r\n\"]*", text)
+    cells = dict.fromkeys(cell.strip()[:SHOWN_LENGTH] for cell in found)
+    return tuple(cells)[:MAX_SHOWN]
+
+
+def _told(sample: bytes) -> str | None:
+    for mark, name in MARKS:
+        if sample.startswith(mark):
+            return name
+    if len(sample) >= 4:
+        half = len(sample) / 2
+        if sample[1::2].count(0) > WIDE_SHARE * half and not sample[::2].count(0):
+            return "utf-16-le"
+        if sample[::2].count(0) > WIDE_SHARE * half and not sample[1::2].count(0):
+            return "utf-16-be"
+    return None
+
+
+def _best(sample: bytes, region: str) -> TextEncoding:
+    hinted = [name for place in _regions(sample, region) for name in OF_REGION.get(place, ())]
+    read = {name: sample.decode(name, "replace") for name in (*hinted, *EVERYWHERE)}
+    name = min(read, key=lambda name: _odd_words(read[name], hinted=name in hinted))
+    return TextEncoding(name=name, sample=_sampled(read[name]))
+
+
+def _regions(sample: bytes, region: str) -> Iterator[str]:
+    """Yield the owner's country, then those of the numbers with a country code."""
+    yield region
+    digits = PLUS.findall(sample.decode("ascii", "replace"))
+    codes = Counter(code for number in digits if (code := _country_code(number)))
+    for code, _ in codes.most_common(MAX_SHOWN):
+        yield COUNTRY_CODE_TO_REGION_CODE[code][0]
+
+
+def _country_code(digits: str) -> int | None:
+    codes = (int(digits[:length]) for length in (1, 2, 3))
+    return next((code for code in codes if code in COUNTRY_CODE_TO_REGION_CODE), None)
+
+
+def _odd_words(text: str, *, hinted: bool) -> int:
+    """Return how many words no person would have written."""
+    words = [word for word in re.findall(r"[^\x00-@\[-`{-\x7f]+", text) if not word.isascii()]
+    words = words[:MAX_WORDS]
+    odd = sum(_mixes_alphabets(word) + _is_odd(word) for word in words) + text.count(INVALID)
+    # Russian in a Western encoding is "Àííà"; "Żółć" alone is just Polish.
+    foreign = sum(map(_is_all_accents, words))
+    exempt = hinted and (foreign < MANY or foreign * 2 <= len(words))
+    return odd if exempt else odd + foreign
+
+
+def _is_all_accents(word: str) -> bool:
+    letters = [letter for letter in word if letter.isalpha()]
+    return len(letters) >= MANY and all(
+        not letter.isascii() and unicodedata.name(letter, "").startswith("LATIN")
+        for letter in letters
+    )
+
+
+def _scripts(word: str) -> set[str]:
+    kinds = {_script(sign) for sign in word if unicodedata.category(sign)[0] in "LM"}
+    return kinds - {"COMBINING"}  # an accent of its own
+
+
+def _mixes_alphabets(word: str) -> bool:
+    return len(_scripts(word)) > 1
+
+
+def _is_odd(word: str) -> bool:
+    kinds = _scripts(word)
+    if len(kinds) > 1 or "HALFWIDTH" in kinds:
+        return True
+    if any(unicodedata.category(sign) in ("Cc", "Cf", "Cn", "Co", "So") for sign in word):
+        return True
+    core = word.strip("".join(sign for sign in word if unicodedata.category(sign)[0] in "PZ"))
+    if kinds and any(_is_foreign_inside(sign) for sign in core):
+        return True
+    return any(
+        first.islower() and then.isupper() and not (first + then).isascii()
+        for first, then in pairwise(word)
+    )
+
+
+def _is_foreign_inside(sign: str) -> bool:
+    """Return whether a sign has no place among letters."""
+    kind = unicodedata.category(sign)
+    return kind[0] not in "LMZ" and sign not in INSIDE and not sign.isascii()
+
+
+def _script(letter: str) -> str:
+    first = unicodedata.name(letter, "UNKNOWN").split()[0]
+    if first in EASTERN:
+        return "EASTERN"
+    return "LATIN" if first in ("FEMININE", "MASCULINE", "MODIFIER") else first
