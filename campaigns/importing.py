@@ -171,7 +171,7 @@ async def _keep(
         elif became == "known":
             tally.known += 1
         else:
-            tally.refused[became] += 1
+            tally.refused[became.partition(":")[0]] += 1  # without its readings
             refuse(RefusedRow(line=row.line, reason=became, cells=row.cells))
 
 

@@ -36,7 +36,7 @@ from calls.leg_events import LineRestored
 from calls.line import CallerLine
 from calls.timeline import Timeline
 from calls.turn import Turn
-from operations.record.phone_numbers import as_dialled
+from operations.numbers import as_dialled
 from processors.answerer.answerer_rules import AnsweringPlan
 from processors.answerer.watch import AnswererWatch
 from processors.answering.context_window import ContextWindow
@@ -439,14 +439,18 @@ def opt_out_for(
     facts = leg.facts
     if shared.do_not_call is None:
         return None
+    # Of an ambiguous number both readings are listed, because neither may be called by a guess.
+    readings = as_dialled(facts.other_party, region=shared.settings.server.region)
+    number, also = (*readings, "", "")[:2]
     return DoNotCallRequests(
         shared.do_not_call,
-        as_dialled(facts.other_party, region=shared.settings.server.region),
+        number,
         call_id=call_id,
         turn=turn,
         emit=emit,
         utc_s=lambda: clock.utc_now().timestamp(),
         dial_id=facts.dial_id,
+        also=also,
     )
 
 

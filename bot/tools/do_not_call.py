@@ -45,9 +45,9 @@ class DoNotCallList(Protocol):
     """The list of numbers that must not be called."""
 
     async def add_do_not_call(
-        self, number: str, *, source: str, now: float, dial_id: str = ""
+        self, number: str, *, source: str, now: float, dial_id: str = "", also: str = ""
     ) -> bool:
-        """Add a number and, if given, that of a campaign's dial; committed when it returns.
+        """Add a number and, if given, another one and that of a dial; committed when it returns.
 
         Raises:
             StorageError: The number could not be added.
@@ -127,7 +127,11 @@ class OptOuts:
         try:
             async with asyncio.timeout(ANSWER_S):
                 await self._numbers.add_do_not_call(
-                    owed.number, source=owed.source, now=owed.asked_s, dial_id=owed.dial_id
+                    owed.number,
+                    source=owed.source,
+                    now=owed.asked_s,
+                    dial_id=owed.dial_id,
+                    also=owed.also,
                 )
         except Exception as error:  # noqa: BLE001 - a bug here must not lose an opt-out
             if work.tries == 1:
@@ -194,8 +198,9 @@ class DoNotCallRequests:
         emit: Emit,
         utc_s: Callable[[], float],
         dial_id: str = "",
+        also: str = "",
     ) -> None:
-        """List `number`, and the dial's contact, once the other party asks for it."""
+        """List `number`, `also` and the dial's contact, once the other party asks for it."""
         self._opt_outs = opt_outs
         self._call_id = call_id
         listable = is_dialable(number) and len(number) <= CONTACT_NUMBER_LENGTH
@@ -204,6 +209,7 @@ class DoNotCallRequests:
         self._emit = emit
         self._utc_s = utc_s
         self._dial_id = dial_id
+        self._also = also
         self._listing: asyncio.Task[None] | None = None  # owned by `OptOuts`, which continues it
         self._asked = (0, "")  # the turn, and `words` or `model`
         self._over = False
@@ -256,6 +262,7 @@ class DoNotCallRequests:
                 source=f"voice: {by}",
                 asked_s=self._utc_s(),
                 dial_id=self._dial_id,
+                also=self._also,
             )
             self._listing = self._opt_outs.begin(owed)
             self._listing.add_done_callback(self._emit_listed)

@@ -116,7 +116,7 @@ class Contacts:
             return await _barred_of(connection, list(numbers))
 
     async def add_do_not_call(
-        self, number: str, *, source: str, now: float, dial_id: str = ""
+        self, number: str, *, source: str, now: float, dial_id: str = "", also: str = ""
     ) -> bool:
         """Put a number on the list and exclude its contacts; return False if it was listed before.
 
@@ -128,10 +128,11 @@ class Contacts:
             now: Since when.
             dial_id: The dial of a campaign that called them. The number of its contact is listed
                 too, because the carrier may have written it in another way.
+            also: The other reading of an ambiguous number.
         """
         dialled = select(DIALS.c.number).where(DIALS.c.id == dial_id)
         async with self.database.transaction() as connection:
-            numbers = {number, *(await connection.execute(dialled)).scalars()}
+            numbers = {number, also, *(await connection.execute(dialled)).scalars()} - {""}
             row = {"source": source[:100], "added_s": now}
             rows = [{"number": item, **row} for item in sorted(numbers)]
             listed = self.database.insert(DO_NOT_CALL).values(rows).on_conflict_do_nothing()

@@ -228,7 +228,7 @@ class AfterCalls:
         return True
 
     async def _gather(self, call: CallState, ended_s: float) -> EndedCall:
-        report = report_of(call, ended_s=ended_s)
+        report = report_of(call, ended_s=ended_s, region=self._region)
         purpose = await self._purpose(call.dial_id)
         result = CallResult(
             call_id=report.call_id,

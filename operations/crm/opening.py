@@ -68,9 +68,15 @@ async def open_crm(
     retries = Retries(
         settings=settings.resilience.retry_settings(), emit=emit, availability=availability
     )
-    reporter = CrmReporter(outbox=outbox, utc_s=clock.utc_s)
+    reporter = CrmReporter(outbox=outbox, utc_s=clock.utc_s, region=settings.server.region)
     poster = CrmPoster(crm, outbox, retries=retries, utc_s=clock.utc_s)
-    lookup = CrmLookup(crm=crm, availability=availability, clock=clock.monotonic, emit=emit)
+    lookup = CrmLookup(
+        crm=crm,
+        availability=availability,
+        clock=clock.monotonic,
+        region=settings.server.region,
+        emit=emit,
+    )
     listener.reporter = reporter
     try:
         async with at_work(

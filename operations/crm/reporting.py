@@ -49,6 +49,7 @@ class CrmReporter:
 
     outbox: CrmOutbox
     utc_s: Callable[[], float]
+    region: str | None = None  # of numbers without a country code
     lost: int = 0
     _calls: KnownCalls = field(default_factory=KnownCalls)
     _waiting: deque[KeptReport] = field(default_factory=deque[KeptReport])
@@ -58,7 +59,7 @@ class CrmReporter:
         """Record one event; never waits for the database."""
         call = self._calls.add(entry)
         if call and call.started and isinstance(entry.event, CallEnded):
-            self.add(report_of(call, ended_s=self.utc_s()))
+            self.add(report_of(call, ended_s=self.utc_s(), region=self.region))
 
     def add(self, report: CrmReport, *, due_s: float | None = None) -> None:
         """Keep a report, and send it at this time at the earliest; `None` for now."""

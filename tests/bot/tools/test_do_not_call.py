@@ -57,7 +57,7 @@ class AwayList:
         self.listed: list[str] = []
 
     async def add_do_not_call(
-        self, number: str, *, source: str, now: float, dial_id: str = ""
+        self, number: str, *, source: str, now: float, dial_id: str = "", also: str = ""
     ) -> bool:
         self.times -= 1
         if self.times >= 0:

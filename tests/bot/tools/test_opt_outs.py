@@ -28,7 +28,7 @@ class SwitchedList:
     listed: list[tuple[str, str, float, str]] = field(default_factory=list)
 
     async def add_do_not_call(
-        self, number: str, *, source: str, now: float, dial_id: str = ""
+        self, number: str, *, source: str, now: float, dial_id: str = "", also: str = ""
     ) -> bool:
         self.tries += 1
         if self.hangs:
