@@ -42,6 +42,7 @@ from calls.operations_events import (
     DoNotCallDropped,
     DoNotCallListed,
     DoNotCallOwed,
+    DoNotCallTakenBack,
     DoNotCallWanted,
     RecordsForgotten,
     WorkerLost,
@@ -525,6 +526,7 @@ Event: TypeAlias = (
     | CallSummarised
     | CallbackQueued
     | DoNotCallWanted
+    | DoNotCallTakenBack
     | DoNotCallOwed
     | DoNotCallListed
     | DoNotCallDropped

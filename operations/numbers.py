@@ -153,6 +153,12 @@ def as_dialled(text: str, *, region: str | None) -> tuple[str, ...]:
     return readings_of(bare, region=region) or whole
 
 
+def one_reading(text: str, *, region: str | None) -> str:
+    """Return a carrier's number as it is dialled; an ambiguous one as it was written."""
+    readings = as_dialled(text, region=region)
+    return readings[0] if len(readings) == 1 else text
+
+
 def same_as(wanted: str, *, region: str | None) -> Callable[[str], bool]:
     """Return a function that tells whether a carrier's number may be this one.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, TypeAlias
 
-from sqlalchemy import and_, insert, or_, select, update
+from sqlalchemy import and_, delete, insert, or_, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,6 +19,7 @@ from campaigns.store.queue import make_campaign
 from operations.after_call.outcome_rules import SETTLED_S
 from operations.database.database import Database
 from operations.database.many_rows import insert_missing, is_one_of, work_by_index
+from operations.database.storable import storable
 from operations.database.tables import (
     CALL_RESULTS,
     CALLBACK_CONTACTS,
@@ -41,6 +42,12 @@ BATCH: Final = 1000  # rows of one transaction
 WITHIN_S: Final = 60.0  # after a call its result is known; `after_call.within_s`
 UNSEEN_S: Final = 6 * 3600.0  # after the request, for a call that has no record
 LEFT_AT_ONCE: Final = 100
+MAX_WORDS: Final = 300  # characters of an entry's words, as long as the column
+BACK: Final = {  # by the last outcome: the state of a contact whose number leaves the list
+    ("",): "waiting",
+    ("busy", "no_answer", "failed", "cancelled", "agent_failed"): "resting",
+    ("completed", "voicemail", "unknown"): "done",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +87,16 @@ class CallbackNote:
     contact_id: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class DoNotCallEntry:
+    """A number that wants no calls."""
+
+    number: str
+    source: str
+    added_s: float
+    words: str = ""
+
+
 @dataclass(slots=True)
 class Contacts:
     """The people to call; every method raises `StorageError` when the database fails."""
@@ -116,7 +133,14 @@ class Contacts:
             return await _barred_of(connection, list(numbers))
 
     async def add_do_not_call(
-        self, number: str, *, source: str, now: float, dial_id: str = "", also: str = ""
+        self,
+        number: str,
+        *,
+        source: str,
+        now: float,
+        dial_id: str = "",
+        also: str = "",
+        words: str = "",
     ) -> bool:
         """Put a number on the list and exclude its contacts; return False if it was listed before.
 
@@ -129,11 +153,12 @@ class Contacts:
             dial_id: The dial of a campaign that called them. The number of its contact is listed
                 too, because the carrier may have written it in another way.
             also: The other reading of an ambiguous number.
+            words: In which they asked for it.
         """
-        dialled = select(DIALS.c.number).where(DIALS.c.id == dial_id)
         async with self.database.transaction() as connection:
-            numbers = {number, also, *(await connection.execute(dialled)).scalars()} - {""}
-            row = {"source": source[:100], "added_s": now}
+            numbers = await _meant(connection, number, also, dial_id)
+            row = {"source": storable(source)[:100], "added_s": now}
+            row["words"] = storable(words)[:MAX_WORDS]
             rows = [{"number": item, **row} for item in sorted(numbers)]
             listed = self.database.insert(DO_NOT_CALL).values(rows).on_conflict_do_nothing()
             new = (await connection.execute(listed)).rowcount > 0
@@ -141,6 +166,46 @@ class Contacts:
             open_ones = CONTACTS.c.state.in_(("waiting", "resting")) & theirs
             await connection.execute(update(CONTACTS).where(open_ones).values(state="excluded"))
         return new
+
+    async def remove_do_not_call(
+        self, number: str, *, dial_id: str = "", also: str = "", added_s: float | None = None
+    ) -> int:
+        """Take numbers off the list; return how many were on it. Their contacts come back.
+
+        Args:
+            number: As above.
+            dial_id: As above.
+            also: As above.
+            added_s: Only entries of this time; `None` for all.
+        """
+        async with self.database.transaction() as connection:
+            own = DO_NOT_CALL.c.number.in_(await _meant(connection, number, also, dial_id))
+            if added_s is not None:
+                own &= DO_NOT_CALL.c.added_s == added_s
+            found = delete(DO_NOT_CALL).where(own).returning(DO_NOT_CALL.c.number)
+            numbers = (await connection.execute(found)).scalars().all()
+            theirs = CONTACTS.c.number.in_(numbers) & (CONTACTS.c.state == "excluded")
+            for outcomes, state in BACK.items():
+                back = update(CONTACTS).where(theirs, CONTACTS.c.outcome.in_(outcomes))
+                await connection.execute(back.values(state=state))
+        return len(numbers)
+
+    async def do_not_call_entries(
+        self, *, skip: int = 0, most: int | None = None, number: str = ""
+    ) -> Sequence[DoNotCallEntry]:
+        """Return entries of the list, the newest first.
+
+        Args:
+            skip: How many of the newest are left out.
+            most: How many; `None` for all.
+            number: Only this one; empty for all.
+        """
+        wanted = select(DO_NOT_CALL).order_by(DO_NOT_CALL.c.added_s.desc(), DO_NOT_CALL.c.number)
+        if number:
+            wanted = wanted.where(DO_NOT_CALL.c.number == number)
+        async with self.database.reading() as connection:
+            rows = (await connection.execute(wanted.offset(skip).limit(most))).all()
+        return [DoNotCallEntry(row.number, row.source, row.added_s, row.words) for row in rows]
 
     async def queue_callback(
         self, call_id: str, campaign: str, contact: NewContact, *, now: float
@@ -192,6 +257,13 @@ class Contacts:
         )
         async with self.database.reading() as connection:
             return [_left(row) for row in await connection.execute(wanted)]
+
+
+async def _meant(
+    connection: AsyncConnection, number: str, also: str, dial_id: str
+) -> frozenset[str]:
+    dialled = select(DIALS.c.number).where(DIALS.c.id == dial_id)
+    return frozenset({number, also, *(await connection.execute(dialled)).scalars()} - {""})
 
 
 async def _insert(

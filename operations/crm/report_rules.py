@@ -1,29 +1,29 @@
 """Builds the report of a call for a CRM."""
 
+from collections.abc import Callable
+
 from calls.caller import is_dialable
 from calls.state import CallState
 from operations.crm.customer import CrmReport
-from operations.numbers import as_dialled
 from processors.transfer.summary_rules import plain_summary
 
 
-def report_of(call: CallState, *, ended_s: float, region: str | None = None) -> CrmReport:
+def report_of(call: CallState, *, ended_s: float, written: Callable[[str], str] = str) -> CrmReport:
     """Return the report of a call; a model's summary replaces the basic one.
 
     Args:
         call: How it stands.
         ended_s: When it ended, since 1970.
-        region: Of numbers without a country code; an ambiguous one stays as the carrier wrote it.
+        written: Returns how the other party's number is written in a report.
     """
     started, ended, wanted = call.started, call.ended, call.callback
     number, our_number = _numbers(call)
-    readings = as_dialled(number, region=region)
     messages = [{"role": "user", "content": item} for item in call.said]
     return CrmReport(
         key=f"call-{call.call_id}",
         call_id=call.call_id,
         direction="outbound" if call.outbound else "inbound",
-        number=readings[0] if len(readings) == 1 else number,
+        number=written(number),
         our_number=our_number,
         agent=started.agent if started else "",
         outcome=ended.reason if ended else "",

@@ -22,6 +22,7 @@ from operations.crm.report_rules import report_of
 from operations.database.database import StorageError
 from operations.database.outbox import LAST_TRY_S
 from operations.keep_running import UNWELL_S, keep_repeating
+from operations.numbers import one_reading
 from operations.remote import remote_failure
 from operations.retrying import Retries, run_with_retries
 
@@ -59,7 +60,8 @@ class CrmReporter:
         """Record one event; never waits for the database."""
         call = self._calls.add(entry)
         if call and call.started and isinstance(entry.event, CallEnded):
-            self.add(report_of(call, ended_s=self.utc_s(), region=self.region))
+            written = partial(one_reading, region=self.region)
+            self.add(report_of(call, ended_s=self.utc_s(), written=written))
 
     def add(self, report: CrmReport, *, due_s: float | None = None) -> None:
         """Keep a report, and send it at this time at the earliest; `None` for now."""
