@@ -94,8 +94,7 @@ def read_number(text: str, *, region: str) -> CallableNumber | str:
     """
     if len(text) > LONGEST:  # before any pattern: some take quadratic time
         return "too_long"
-    plain = " ".join(UNSEEN.sub("", text).split())  # the library does not treat a thin space as one
-    bare = DECIMAL.sub(r"\1", AS_TEXT.sub("", plain))
+    bare = _cleaned(text)
     if not bare:
         return "no_number"
     if spoilt := next((why for form, why in SPOILT.items() if form.fullmatch(bare)), ""):
@@ -126,8 +125,8 @@ def readings_of(text: str, *, region: str | None) -> tuple[str, ...]:
         text: A number, or a SIP address whose user is one.
         region: ISO 3166 code of the country whose numbers are written without a country code.
     """
-    bare = _bare(text)
-    if len(bare) > LONGEST or not is_dialable(bare):
+    bare = _bare(_cleaned(text[: LONGEST + 1]))
+    if len(text) > LONGEST or any(form.fullmatch(bare) for form in SPOILT) or not is_dialable(bare):
         return ()
     try:
         possible = list(filter(phonenumbers.is_possible_number, _readings(bare, region)))
@@ -253,6 +252,11 @@ def _zones(number: PhoneNumber, kind: int) -> Sequence[str]:
     if phonenumbers.is_number_type_geographical(kind, number.country_code or 0):
         return time_zones_for_geographical_number(number)
     return time_zones_for_number(number)
+
+
+def _cleaned(text: str) -> str:
+    plain = " ".join(UNSEEN.sub("", text).split())  # the library does not treat a thin space as one
+    return DECIMAL.sub(r"\1", AS_TEXT.sub("", plain))
 
 
 def _ambiguous(readings: Sequence[PhoneNumber], kind: int) -> str:

@@ -157,15 +157,13 @@ class Contacts:
         """
         async with self.database.transaction() as connection:
             numbers = await _meant(connection, number, also, dial_id)
-            row = {"source": storable(source)[:100], "added_s": now}
-            row["words"] = storable(words)[:MAX_WORDS]
-            rows = [{"number": item, **row} for item in sorted(numbers)]
-            listed = self.database.insert(DO_NOT_CALL).values(rows).on_conflict_do_nothing()
-            new = (await connection.execute(listed)).rowcount > 0
-            theirs = CONTACTS.c.number.in_(numbers)
-            open_ones = CONTACTS.c.state.in_(("waiting", "resting")) & theirs
-            await connection.execute(update(CONTACTS).where(open_ones).values(state="excluded"))
-        return new
+            entries = [DoNotCallEntry(item, source, now, words) for item in sorted(numbers)]
+            return await _put_on_list(connection, entries) > 0
+
+    async def add_do_not_call_entries(self, entries: Sequence[DoNotCallEntry]) -> int:
+        """Put at most `BATCH` numbers on the list; return how many were not on it."""
+        async with self.database.transaction() as connection:
+            return await _put_on_list(connection, entries)
 
     async def remove_do_not_call(
         self, number: str, *, dial_id: str = "", also: str = "", added_s: float | None = None
@@ -264,6 +262,25 @@ async def _meant(
 ) -> frozenset[str]:
     dialled = select(DIALS.c.number).where(DIALS.c.id == dial_id)
     return frozenset({number, also, *(await connection.execute(dialled)).scalars()} - {""})
+
+
+async def _put_on_list(connection: AsyncConnection, entries: Sequence[DoNotCallEntry]) -> int:
+    numbers = sorted({entry.number for entry in entries})
+    known = await _barred_of(connection, numbers)
+    rows = [
+        {
+            "number": entry.number,
+            "source": storable(entry.source)[:100],
+            "added_s": entry.added_s,
+            "words": storable(entry.words)[:MAX_WORDS],
+        }
+        for entry in entries
+    ]
+    await insert_missing(connection, DO_NOT_CALL, rows)
+    theirs = is_one_of(connection, CONTACTS.c.number, numbers)
+    open_ones = CONTACTS.c.state.in_(("waiting", "resting")) & theirs
+    await connection.execute(update(CONTACTS).where(open_ones).values(state="excluded"))
+    return len(numbers) - len(known)
 
 
 async def _insert(
