@@ -430,9 +430,19 @@ class ProcessLagged:
 
 
 OperatorAction: TypeAlias = Literal[
-    "rest", "return", "reset", "acknowledge", "resolve", "start", "pause", "resume"
+    "rest",
+    "return",
+    "reset",
+    "acknowledge",
+    "resolve",
+    "start",
+    "pause",
+    "resume",
+    "list",
+    "unlist",
+    "show_numbers",
 ]
-"""An operator's actions during operation, on a provider, an alert or a campaign."""
+"""An operator's actions: on a provider, an alert, a campaign, a number of the do-not-call list."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -440,7 +450,7 @@ class OperatorActed:
     """An operator acted; emitted once for all processes."""
 
     action: OperatorAction
-    target: str  # a provider, an alert's key, or a campaign
+    target: str  # a provider, an alert's key, a campaign, or a masked number
     by: str  # the name they give, and their credential and address
     why: str = ""
 

@@ -114,11 +114,13 @@ def import_entries(url: str, file: Path, *, region: str | None, source: str, say
 
 
 def _entry(row: Mapping[str, str], source: str, now: float) -> DoNotCallEntry:
+    # An export marks cells that a spreadsheet would compute.
+    said = {name: cell[1:] if cell == safe_cell(cell[1:]) else cell for name, cell in row.items()}
     return DoNotCallEntry(
         row["number"],
-        row.get("source") or source,
-        _moment(row.get("added_at", ""), now),
-        row.get("words", ""),
+        said.get("source") or source,
+        _moment(said.get("added_at", ""), now),
+        said.get("words", ""),
     )
 
 
@@ -164,7 +166,7 @@ def _opened(file: Path) -> Iterator[Iterator[tuple[int, Sequence[str]]]]:
             raise UsageError(f"{file} is an Excel workbook; save it as CSV")
         if file.stat().st_size > MAX_BYTES:
             raise UsageError(f"{file} is larger than {MAX_BYTES // 1_000_000} MB; split it")
-        # Numbers are ASCII: what another encoding spoils is at most a name beside them.
+        # Numbers are ASCII: what another encoding spoils is at most another column.
         with file.open(encoding="utf-8-sig", errors="surrogateescape") as text:
             yield ((row.line, row.cells) for row in read_rows(text) if any(row.cells))
     except OSError as error:

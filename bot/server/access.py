@@ -180,7 +180,8 @@ def _is_here(named: str) -> bool:
 
 COOKIE: Final = "holdline"
 COOKIE_S: Final = 12 * 3600  # one working day
-GUARDED: Final = ("/client/", "/calls/", "/api/", "/metrics")
+GUARDED: Final = ("/client/", "/calls/", "/api/", "/metrics", "/do-not-call")
+PAGES: Final = ("/", "/client/", "/do-not-call")  # and each call's
 
 SIGN_IN_PATH: Final = "/sign-in"
 FORM: Final = "application/x-www-form-urlencoded"
@@ -225,7 +226,7 @@ class Access:
         if self._may(request):
             return None
         path = request.url.path
-        if request.method == "GET" and (path in ("/", "/client/") or path.startswith("/calls/")):
+        if request.method == "GET" and (path in PAGES or path.startswith("/calls/")):
             return HTMLResponse(SIGN_IN, HTTPStatus.UNAUTHORIZED, headers=HEADERS)
         return JSONResponse(
             {"detail": "This needs HOLDLINE_TOKEN as a bearer token."},

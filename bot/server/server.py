@@ -20,6 +20,7 @@ from bot.outbound.call_ledger import CallLedger
 from bot.outbound.opening import Outbound, open_outbound
 from bot.server.application import Extras, application
 from bot.server.campaign_routes import PoolCampaigns, campaign_router, report_router
+from bot.server.do_not_call_routes import do_not_call_router
 from bot.server.limits import BoundedSocket, bounds
 from bot.server.operator_routes import alert_router
 from bot.workers.admission_rules import PoolAdmission
@@ -232,12 +233,13 @@ def _alerts(
 def _operators(
     process: Process, alerts: AlertDispatcher, outbound: Outbound, campaigns: PoolCampaigns
 ) -> list[APIRouter]:
-    """Return the routes of alerts and campaigns."""
+    """Return the routes of alerts, campaigns and the do-not-call list."""
     emit = process.switchboard.emit
     return [
         alert_router(alerts, emit),
         campaign_router(outbound, campaigns, emit),
         report_router(outbound),
+        do_not_call_router(outbound.contacts, region=process.settings.server.region, emit=emit),
     ]
 
 

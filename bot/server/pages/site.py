@@ -64,9 +64,10 @@ def asset_routes() -> APIRouter:
 
 
 def console_routes() -> APIRouter:
-    """Return the routes of the console and of one call's page."""
+    """Return the routes of the console, of the do-not-call list and of one call's page."""
     router = APIRouter()
     router.add_api_route("/", lambda: page("console.html"), include_in_schema=False)
+    router.add_api_route("/do-not-call", lambda: page("do_not_call.html"), include_in_schema=False)
 
     @router.get("/calls/{call_id}", include_in_schema=False)
     async def one_call(call_id: str) -> FileResponse:  # pyright: ignore[reportUnusedFunction]

@@ -167,7 +167,7 @@ def test_an_export_can_be_imported_elsewhere(tmp_path: Path, config: str) -> Non
         (row,) = csv.DictReader(text)
     assert row["number"] == f"'{ADA}"  # a spreadsheet computes nothing
     (here,), (entry,) = entries(tmp_path), entries(other)
-    assert (entry.number, entry.source) == (ADA, "letter")
+    assert (entry.number, entry.source, entry.words) == (ADA, "letter", "=No, never")
     assert abs(entry.added_s - here.added_s) < 1.0
 
 
