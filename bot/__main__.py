@@ -13,6 +13,7 @@ from bot.cli import (
     clips,
     db,
     dial,
+    dnc,
     doctor,
     evidence,
     export,
@@ -55,6 +56,7 @@ app.command("export")(export.command)
 app.command("sip")(sip.command)
 app.command("campaign")(campaign.command)
 app.command("dial")(dial.command)
+app.command("dnc")(dnc.command)
 app.command("transcribe")(transcribe.command)
 app.command("say")(say.command)
 

@@ -42,6 +42,7 @@ from calls.operations_events import (
     DoNotCallDropped,
     DoNotCallListed,
     DoNotCallOwed,
+    DoNotCallTakenBack,
     DoNotCallWanted,
     RecordsForgotten,
     WorkerLost,
@@ -442,6 +443,7 @@ class ProcessLagged:
 
 OperatorAction: TypeAlias = Literal[
     "rest", "return", "reset", "acknowledge", "resolve", "start", "pause", "resume", "import",
+    "list", "unlist",  # a number of the do-not-call list
     "done", "reopen",  # an entry of the inbox
     "hear", "unmask",  # a recording, numbers
 ]  # fmt: skip
@@ -453,7 +455,7 @@ class OperatorActed:
     """An operator acted; emitted once for all processes."""
 
     action: OperatorAction
-    target: str  # a provider, an alert's key, a campaign, a call, or what was heard or shown
+    target: str  # a provider, an alert's key, a campaign, a call, a number, or what was shown
     by: str  # the name they give, and their credential and address
     why: str = ""
 
@@ -540,6 +542,7 @@ Event: TypeAlias = (
     | CallSummarised
     | CallbackQueued
     | DoNotCallWanted
+    | DoNotCallTakenBack
     | DoNotCallOwed
     | DoNotCallListed
     | DoNotCallDropped

@@ -89,6 +89,14 @@ class DoNotCallWanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DoNotCallTakenBack:
+    """The other party took back in the same call that they want no calls."""
+
+    turn: int
+    by: str  # model, words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DoNotCallOwed:
     """The other party does not want to be called again; the call ended before it was listed."""
 

@@ -43,7 +43,7 @@ from calls.events import (
 )
 from calls.excerpt import Excerpt
 from calls.leg_events import AnswererHeard, LegAnswered, LegEnded, LegRinging
-from calls.operations_events import DoNotCallOwed, DoNotCallWanted
+from calls.operations_events import DoNotCallOwed, DoNotCallTakenBack, DoNotCallWanted
 from calls.timeline import PARTS
 from calls.verdict import NOT_SERVED, severity_of
 from fallbacks.events import (
@@ -439,8 +439,10 @@ def _callback(call: CallState, event: CallbackWanted, _: str) -> None:
     call.callback = event
 
 
-def _no_more(call: CallState, _: DoNotCallWanted | DoNotCallOwed, _at: str) -> None:
-    call.no_more_calls = True
+def _no_more(
+    call: CallState, event: DoNotCallWanted | DoNotCallOwed | DoNotCallTakenBack, _: str
+) -> None:
+    call.no_more_calls = not isinstance(event, DoNotCallTakenBack)
 
 
 FOLDS: Final[Mapping[type[Event], Callable[[CallState, Any, str], None]]] = {
@@ -471,6 +473,6 @@ FOLDS: Final[Mapping[type[Event], Callable[[CallState, Any, str], None]]] = {
     StageRecovered: _recovered,
     StepTaken: _stepped,
     CallbackWanted: _callback,
-    **dict.fromkeys((DoNotCallWanted, DoNotCallOwed), _no_more),
+    **dict.fromkeys((DoNotCallWanted, DoNotCallOwed, DoNotCallTakenBack), _no_more),
 }
 """How each event changes a call; all events are counted."""

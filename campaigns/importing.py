@@ -189,7 +189,7 @@ async def _keep(
         if contact and became in ("added", "updated", "known"):
             _count(contact, became, tally)
         else:
-            tally.refused[became] += 1
+            tally.refused[became.partition(":")[0]] += 1  # without its readings
             refuse(RefusedRow(line=row.line, reason=became, cells=row.cells))
 
 

@@ -1,16 +1,35 @@
-"""Parses a phone number as people write it: E.164 and its possible zones, or an error code."""
+"""Reads phone numbers as people, spreadsheets and carriers write them.
+
+Rules: a plus or a country's prefix for calls abroad is explicit. Otherwise digits have up to two
+readings: a number of the region, and a number with its country code whose plus was lost. An invalid
+reading does not count. Of two valid ones, that of the region wins if the region writes its numbers
+in this way (German ones begin with 0, American ones with their area code) and they do not begin
+with its own country code. Else the number is ambiguous: nothing may be called, listed or erased by
+a guess.
+"""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from functools import lru_cache
 from typing import Final
+from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
 import phonenumbers
-from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat, PhoneNumberType
+from phonenumbers import (
+    CountryCodeSource,
+    Leniency,
+    NumberParseException,
+    PhoneNumber,
+    PhoneNumberFormat,
+    PhoneNumberMatcher,
+    PhoneNumberType,
+)
 from phonenumbers.timezone import time_zones_for_geographical_number, time_zones_for_number
+
+from calls.caller import AROUND, MIN_DIGITS, is_dialable
 
 UNKNOWN: Final = "Etc/Unknown"  # the library's answer for an unknown zone
 LONGEST: Final = 60  # characters; longer texts are no numbers
@@ -27,6 +46,12 @@ UNSEEN: Final = re.compile(
     "[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]"
 )
 BEGIN: Final = re.compile(r"[+\uff0b\d]")
+ABROAD: Final = "00"  # before a country code (ITU-T E.164); the region decides on others
+ENDING_DIGITS: Final = 6  # at the end of every notation of a number
+AMBIGUOUS: Final = "ambiguous"
+# Mexico dropped what stood between its country code, or nothing, and ten digits (IFT, August 2019).
+MEXICO: Final = "MX"
+OLD_MEXICAN: Final = re.compile(r"(\+|00)?52(?:0?1|04[45])(\d{10})|(?:01|04[45])(\d{10})")
 WORD_LETTERS: Final = 3  # at least this many stand for digits; the library drops fewer
 COSTLY: Final = frozenset(
     {
@@ -61,31 +86,165 @@ class CallableNumber:
 def read_number(text: str, *, region: str) -> CallableNumber | str:
     """Parse a number; return it, or an error code.
 
+    The code of an ambiguous number is followed by its readings: `ambiguous: +49… or +4949…`.
+
     Args:
         text: From a file or a person.
         region: ISO 3166-1, for numbers without a country code; empty to refuse those.
     """
     if len(text) > LONGEST:  # before any pattern: some take quadratic time
         return "too_long"
-    plain = " ".join(UNSEEN.sub("", text).split())  # the library does not treat a thin space as one
-    bare = DECIMAL.sub(r"\1", AS_TEXT.sub("", plain))
+    bare = _cleaned(text)
     if not bare:
         return "no_number"
     if spoilt := next((why for form, why in SPOILT.items() if form.fullmatch(bare)), ""):
         return spoilt
     try:
-        number = phonenumbers.parse(bare, region or None)
+        readings = _readings(bare, region or None)
     except NumberParseException as error:
         return PARSE_REASONS.get(error.error_type, "not_a_number")
-    kind = phonenumbers.number_type(number)
+    number, kind = readings[0], phonenumbers.number_type(readings[0])
     return (
-        _trouble(number, kind)
+        _ambiguous(readings, kind)
+        or _trouble(number, kind)
         or _letters(bare, number, kind)
         or CallableNumber(
-            e164=phonenumbers.format_number(number, PhoneNumberFormat.E164),
+            e164=_e164(number),
             zones=tuple(_zones(number, kind)),
         )
     )
+
+
+def readings_of(text: str, *, region: str | None) -> tuple[str, ...]:
+    """Return the numbers, in E.164, that a text may mean: several if it is ambiguous.
+
+    Unlike `read_number` it accepts what cannot be called from anywhere: invalid numbers with a
+    plausible length, and with a plus any number.
+
+    Args:
+        text: A number, or a SIP address whose user is one.
+        region: ISO 3166 code of the country whose numbers are written without a country code.
+    """
+    bare = _bare(_cleaned(text[: LONGEST + 1]))
+    if len(text) > LONGEST or any(form.fullmatch(bare) for form in SPOILT) or not is_dialable(bare):
+        return ()
+    try:
+        possible = list(filter(phonenumbers.is_possible_number, _readings(bare, region)))
+    except NumberParseException:
+        possible = []
+    if possible:
+        return tuple(map(_e164, possible))
+    digits = _digits(bare)
+    return (f"+{digits}",) if bare.startswith("+") and len(digits) >= MIN_DIGITS else ()
+
+
+def as_dialled(text: str, *, region: str | None) -> tuple[str, ...]:
+    """Return a carrier's number as it is dialled, in E.164 if that can be determined.
+
+    Empty if it is no number; several if it is ambiguous.
+
+    Args:
+        text: A number, or a SIP address whose user is one.
+        region: As above.
+    """
+    bare = _bare(text)
+    whole = (_whole(bare),) if is_dialable(bare) else ()
+    return readings_of(bare, region=region) or whole
+
+
+def one_reading(text: str, *, region: str | None) -> str:
+    """Return a carrier's number as it is dialled; an ambiguous one as it was written."""
+    readings = as_dialled(text, region=region)
+    return readings[0] if len(readings) == 1 else text
+
+
+def same_as(wanted: str, *, region: str | None) -> Callable[[str], bool]:
+    """Return a function that tells whether a carrier's number may be this one.
+
+    Args:
+        wanted: E.164.
+        region: As above.
+    """
+
+    def same(text: str) -> bool:
+        bare = _bare(text)
+        return wanted in (*readings_of(bare, region=region), _whole(bare), bare)
+
+    return same
+
+
+def ending_of(number: str) -> str:
+    """Return a number's last digits."""
+    return number[-ENDING_DIGITS:].lstrip("+")
+
+
+def _bare(text: str) -> str:
+    """Return the number part of a telephone address, including its marks."""
+    return unquote(AROUND.sub("", text.strip()))  # "%2B" is a plus (RFC 3261, section 19.1.2)
+
+
+def _whole(bare: str) -> str:
+    # Many carriers leave out the plus, or write it as most countries dial it (ITU-T E.164).
+    return f"+{_digits(bare).removeprefix(ABROAD)}"
+
+
+def _digits(text: str) -> str:
+    return "".join(item for item in text if item.isdigit())
+
+
+def _e164(number: PhoneNumber) -> str:
+    return phonenumbers.format_number(number, PhoneNumberFormat.E164)
+
+
+def _readings(bare: str, region: str | None) -> Sequence[PhoneNumber]:
+    """Return the plausible readings of a text; if there is none, an invalid one.
+
+    Raises:
+        NumberParseException: It is no number.
+    """
+    bare = _without_old_digits(bare, region)
+    number = phonenumbers.parse(bare, region, keep_raw_input=True)
+    if number.country_code_source != CountryCodeSource.FROM_DEFAULT_COUNTRY:
+        return (number,)
+    abroad = _with_lost_plus(bare)
+    if abroad is None:
+        return (number,)
+    for is_plausible in (phonenumbers.is_valid_number, phonenumbers.is_possible_number):
+        plausible = list(filter(is_plausible, (number, abroad)))
+        if len(plausible) == 2 and _is_usual_here(bare, region, number, abroad):
+            return (number,)
+        if plausible:
+            return plausible
+    return (number,)
+
+
+def _without_old_digits(bare: str, region: str | None) -> str:
+    """Drop the digits that Mexican mobile numbers had until 2019."""
+    old = OLD_MEXICAN.fullmatch(re.sub(r"[^\d+]", "", bare))
+    if old is None or not (old[1] or region == MEXICO):
+        return bare
+    return f"+52{old[2] or old[3]}"
+
+
+def _with_lost_plus(bare: str) -> PhoneNumber | None:
+    """Return the reading with a country code; `None` if the digits cannot begin with one."""
+    begin = BEGIN.search(bare)
+    if begin is None or bare[begin.start()] == "0" or "(" in bare[: begin.start()]:
+        return None
+    try:
+        number = phonenumbers.parse(f"+{bare[begin.start() :]}", None)
+    except NumberParseException:
+        return None
+    letters = any(item.isalpha() for item in bare[begin.start() :])
+    return None if letters or number.extension else number
+
+
+def _is_usual_here(bare: str, region: str | None, number: PhoneNumber, abroad: PhoneNumber) -> bool:
+    """Return whether a region's people write a national number in this way."""
+    if number.country_code == abroad.country_code:
+        return _e164(number) == _e164(abroad)
+    written = PhoneNumberMatcher(_digits(bare), region, leniency=Leniency.VALID)
+    return any(found.number.national_number == number.national_number for found in written)
 
 
 def _zones(number: PhoneNumber, kind: int) -> Sequence[str]:
@@ -93,6 +252,16 @@ def _zones(number: PhoneNumber, kind: int) -> Sequence[str]:
     if phonenumbers.is_number_type_geographical(kind, number.country_code or 0):
         return time_zones_for_geographical_number(number)
     return time_zones_for_number(number)
+
+
+def _cleaned(text: str) -> str:
+    plain = " ".join(UNSEEN.sub("", text).split())  # the library does not treat a thin space as one
+    return DECIMAL.sub(r"\1", AS_TEXT.sub("", plain))
+
+
+def _ambiguous(readings: Sequence[PhoneNumber], kind: int) -> str:
+    ambiguous = len(readings) > 1 and kind != PhoneNumberType.UNKNOWN
+    return f"{AMBIGUOUS}: {' or '.join(map(_e164, readings))}" if ambiguous else ""
 
 
 def _trouble(number: PhoneNumber, kind: int) -> str:

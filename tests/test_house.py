@@ -18,6 +18,7 @@ ROOMS = (
     *("lab", "operations", "processors", "providers", "transports"),
 )
 PURE_VALUES = (
+    "bot.tools.opt_out_words",
     "operations.crm.customer",
     "operations.notify.alert",
 )  # next to the rules that use them

@@ -6,13 +6,13 @@ what it needs from a part above it in its constructor. Processors in the list op
 the pipeline; `bot/call/ending.py` closes everything else.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import count
 from typing import Final, cast
 
 from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
-from pipecat.frames.frames import InputAudioRawFrame
+from pipecat.frames.frames import InputAudioRawFrame, TTSSpeakFrame
 from pipecat.observers.base_observer import BaseObserver
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
@@ -36,7 +36,7 @@ from calls.leg_events import LineRestored
 from calls.line import CallerLine
 from calls.timeline import Timeline
 from calls.turn import Turn
-from operations.record.phone_numbers import as_dialled
+from operations.numbers import as_dialled
 from processors.answerer.answerer_rules import AnsweringPlan
 from processors.answerer.watch import AnswererWatch
 from processors.answering.context_window import ContextWindow
@@ -54,7 +54,7 @@ from processors.holding.line_executor import WaitingSound
 from processors.holding.outage_rules import OutageSettings, Step
 from processors.holding.own_voice import ClipAudioRawFrame, Phrases
 from processors.holding.silence_rules import CallLength, Silence
-from processors.holding.utterance_rules import Chooser
+from processors.holding.utterance_rules import Chooser, Situation
 from processors.speaking.captions import Captions
 from processors.speaking.stage import TtsStage
 from processors.transfer.waiting_line import WaitingLine
@@ -123,7 +123,7 @@ class CallPipeline:
         self._make_farewell()
         self._make_optional(answering)
         self.opt_out = opt_out_for(
-            shared, leg, call_id=call_id, turn=lambda: self.turn.number, emit=self.outside
+            shared, leg, self.tts, self.phrases, call_id=call_id, turn=self.turn, emit=self.outside
         )
         self._observe_line()
         self._make_tools()
@@ -437,20 +437,37 @@ def captions_for(leg: Leg) -> Captions | None:
 
 
 def opt_out_for(
-    shared: Shared, leg: Leg, *, call_id: str, turn: Callable[[], int], emit: Emit
+    shared: Shared,
+    leg: Leg,
+    voice: FrameProcessor,
+    phrases: Phrases,
+    *,
+    call_id: str,
+    turn: Turn,
+    emit: Emit,
 ) -> DoNotCallRequests | None:
     """Return what lists the other party's number; `None` if this process places no calls."""
     facts = leg.facts
     if shared.do_not_call is None:
         return None
+    # Of an ambiguous number both readings are listed, because neither may be called by a guess.
+    readings = as_dialled(facts.other_party, region=shared.settings.server.region)
+    number, also = (*readings, "", "")[:2]
+
+    async def say(situation: Situation) -> None:
+        if found := phrases.choose((situation,), topical=False, again=True):
+            await voice.queue_frame(TTSSpeakFrame(found.text))
+
     return DoNotCallRequests(
         shared.do_not_call,
-        as_dialled(facts.other_party, region=shared.settings.server.region),
+        number,
         call_id=call_id,
-        turn=turn,
+        turn=lambda: turn.number,
         emit=emit,
         utc_s=lambda: clock.utc_now().timestamp(),
+        say=say,
         dial_id=facts.dial_id,
+        also=also,
     )
 
 

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from bot.cli.options import ConfigOption
+from bot.cli.options import ConfigOption, one_number
 from bot.config.folders import check_database
 from bot.config.loading import load
-from bot.exits import CommandError, UsageError
+from bot.exits import CommandError
 
 
 def command(
@@ -25,12 +25,8 @@ def command(
     settings = load(config, keys=False).settings
     from operations.database.database import StorageError  # noqa: PLC0415
     from operations.record.forgetting import forget_number  # noqa: PLC0415 - after the configuration's errors
-    from operations.record.phone_numbers import e164  # noqa: PLC0415
 
-    wanted = e164(number, region=settings.server.region)
-    if wanted is None:
-        cure = "write it with its country code, such as +49301234567, or set server.region"
-        raise UsageError(f'NUMBER is "{number}", which is not a telephone number; {cure}')
+    wanted = one_number(number, region=settings.server.region)
     check_database(settings.storage.url)
     try:
         forgotten = asyncio.run(forget_number(settings, wanted))

@@ -2,13 +2,15 @@
 
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
-from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from bot.config.sections import AmdSettings, ResultCode
 from bot.config.values import (
     NAME,
     Count,
     DayTime,
+    Prefix,
+    RegionOrNone,
     Seconds,
     SecondsOrZero,
     Section,
@@ -20,23 +22,8 @@ DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DayName = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 
-def _as_region(value: Any) -> Any:
-    """Restore Norway's code: YAML reads `NO` as false."""
-    return "NO" if value is False else value
-
-
-def _as_prefix(value: Any) -> Any:
-    """Restore a prefix's plus: YAML reads `+49` as an integer."""
-    is_number = isinstance(value, int) and not isinstance(value, bool)
-    return f"+{value}" if is_number else value
-
-
-REGION_OR_NONE: Final = r"^([A-Z]{2})?$"  # ISO 3166-1
-PREFIX: Final = r"^\+[1-9][0-9]{0,14}$"
 DAYS_END: Final = r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"
 CampaignName = Annotated[str, StringConstraints(pattern=NAME)]
-Region = Annotated[str, BeforeValidator(_as_region), StringConstraints(pattern=REGION_OR_NONE)]
-Prefix = Annotated[str, BeforeValidator(_as_prefix), StringConstraints(pattern=PREFIX)]
 OnOutage: TypeAlias = Literal["hold", "skip", "degraded"]
 """While one of our stages is down: wait; skip the contact; or call anyway."""
 RetriedOutcome = Literal["busy", "no_answer", "voicemail", "failed", "cancelled", "agent_failed"]
@@ -100,7 +87,7 @@ class CampaignSettings(Section):
     """Said after the disclosure. `{name}` and other columns of the contact may stand in it."""
     prefixes: tuple[Prefix, ...] = ()
     """Numbers that may be called begin with one of these. Empty: all numbers."""
-    region: Region = ""
+    region: RegionOrNone = ""
     """The country of numbers without a country code, such as `DE`."""
     consent_required: bool = True
     """Refuse contacts without kind, date and source of their consent."""

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import yaml
 
@@ -113,20 +113,30 @@ _PAIR: Final = re.compile(
 _WRONG: Final = (ValueError, LookupError, AttributeError, TypeError)  # all raised by PyYAML itself
 
 
+class UnquotedDigits(str):
+    """Digits that YAML 1.1 would change: `+49`, or `0301`, which it reads as octal."""
+
+    __slots__ = ()
+
+
 class Loader(yaml.SafeLoader):
-    """Words as in YAML 1.2: `no` and `on` are text, dates are text."""
+    """Words as in YAML 1.2: `no` and `on` are text, dates are text; `+49` and `0301` keep all."""
 
 
+_DIGITS: Final = "!digits"
 Loader.yaml_implicit_resolvers = {
-    first: [
-        (tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":timestamp"))
-    ]
+    first: [(_DIGITS, re.compile(r"^(?:\+[0-9_]+|0[0-9_]+)$"))] * (first in "+0")
+    + [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":timestamp"))]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 Loader.add_implicit_resolver(
     "tag:yaml.org,2002:bool",
     re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"),
     list("tTfF"),
+)
+Loader.add_constructor(
+    _DIGITS,
+    lambda loader, node: UnquotedDigits(loader.construct_scalar(cast(yaml.ScalarNode, node))),
 )
 
 

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from bot.config.agent import DESTINATION
-from bot.config.campaigns import DAYS_END, PREFIX, REGION_OR_NONE
+from bot.config.campaigns import DAYS_END
 from bot.config.errors import Key, Problem, dotted, nearest, shown
 from bot.config.layers import Layers
 from bot.config.resilience import SHARE_ADDRESS
@@ -21,7 +21,9 @@ from bot.config.values import (
     LANGUAGE,
     NAME,
     NUMBER,
+    PREFIX,
     REGION,
+    REGION_OR_NONE,
     SOCKET_URL,
     TELEPHONE_KEY,
 )
@@ -57,13 +59,13 @@ PATTERNS: Final[dict[str, str]] = {  # patterns and their descriptions in messag
     DAY_TIME: "a time of day such as 08:00",
     DAYS_END: "a time of day such as 21:00, or 24:00",
     DESTINATION: "a name of letters, digits, spaces, _ and - that begins with a letter or digit",
-    DIALLED: "a telephone number such as +15550100, or sip:NAME@HOST",
+    DIALLED: 'a telephone number such as "+15550100", in quotes, or sip:NAME@HOST',
     ENTRY_POINT: "`package.module:function`",
     HTTP_URL: "a URL such as https://example.com",
     LANGUAGE: "a language tag such as en or pt-BR, or multi",
     NAME: "a name of letters, digits, _ and - that begins with a letter",
-    NUMBER: "a telephone number such as +15550100",
-    PREFIX: "the beginning of a number with its country code, such as +49",
+    NUMBER: 'a telephone number with its country code, such as "+15550100", in quotes',
+    PREFIX: 'the beginning of a number with its country code, such as "+49", in quotes',
     REGION: "a country such as US or DE (ISO 3166-1), in capitals",
     REGION_OR_NONE: "a country such as US or DE (ISO 3166-1), in capitals",
     SHARE_ADDRESS: "local or a URL such as redis://127.0.0.1:6379",

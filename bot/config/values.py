@@ -17,6 +17,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from bot.config.files import UnquotedDigits
+
 LANGUAGE: Final = r"^(multi|[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*)$"  # BCP 47, or `multi` to detect it
 ICE_SERVER: Final = re.compile(  # RFC 7064, RFC 7065
     r"stun:[^\s?@:/]+(:\d+)?|turns?:[^\s?@:/]+(:\d+)?(\?transport=(udp|tcp))?"
@@ -27,7 +29,11 @@ SOCKET_URL: Final = r"^wss?://[^/\s]+"
 NAME: Final = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
 NUMBER: Final = r"^\+?[0-9*#]{2,20}$"
 DIALLED: Final = r"^(\+?[0-9*#]{2,20}|sips?:[^\s@<>;]+@[^\s@<>;]+)$"
+MIN_LONG: Final = 1_000_000  # no extension has seven digits or more (chosen)
 REGION: Final = r"^[A-Z]{2}$"  # ISO 3166, as DE or GB
+REGION_OR_NONE: Final = r"^([A-Z]{2})?$"
+PREFIX: Final = r"^\+[1-9][0-9]{0,14}$"
+OTHER_CODES: Final = {"UK": "GB for the United Kingdom", "EL": "GR for Greece"}  # in use in the EU
 TELEPHONE_KEY: Final = r"^[0-9*#]$"
 DAY_TIME: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 
@@ -88,10 +94,33 @@ def _no_match(pattern: str) -> PydanticCustomError:
 
 
 def _as_number(value: Any) -> Any:
-    """Restore a telephone number's plus: YAML reads `+15550100` as an integer."""
+    """Drop a number's marks; refuse one that may have lost its plus, or is of an unknown country.
+
+    A short integer is an extension. Quoted digits are as the carrier writes them.
+    """
     if isinstance(value, int) and not isinstance(value, bool):
-        return f"+{value}"
+        if value < 0 or value >= MIN_LONG:
+            raise _no_match(NUMBER)
+        return str(value)
+    if isinstance(value, UnquotedDigits) and value.startswith("0") and int(value) >= MIN_LONG:
+        raise _no_match(NUMBER)
     return re.sub(r"[\s().-]", "", value) if isinstance(value, str) else value
+
+
+def _as_prefix(value: Any) -> Any:
+    if isinstance(value, int):
+        raise _no_match(PREFIX)
+    return value
+
+
+def _region(value: str) -> str:
+    from phonenumbers import SUPPORTED_REGIONS  # noqa: PLC0415 - most configurations name none
+
+    if value in OTHER_CODES:
+        raise ValueError(f"{OTHER_CODES[value]} (ISO 3166-1)")
+    if value and value not in SUPPORTED_REGIONS:
+        raise _no_match(REGION)
+    return value
 
 
 def _as_key(value: Any) -> Any:
@@ -142,7 +171,9 @@ SocketUrl = Annotated[
 ]
 IceUrl = Annotated[str, AfterValidator(_ice_url)]
 Number = Annotated[str, BeforeValidator(_as_number), StringConstraints(pattern=NUMBER)]
-Region = Annotated[str, StringConstraints(pattern=REGION)]
+Region = Annotated[str, StringConstraints(pattern=REGION), AfterValidator(_region)]
+RegionOrNone = Annotated[str, StringConstraints(pattern=REGION_OR_NONE), AfterValidator(_region)]
+Prefix = Annotated[str, BeforeValidator(_as_prefix), StringConstraints(pattern=PREFIX)]
 IpNetwork = Annotated[str, BeforeValidator(_as_network)]
 Dialled = Annotated[str, BeforeValidator(_as_dialled), StringConstraints(pattern=DIALLED)]
 Key = Annotated[str, BeforeValidator(_as_key), StringConstraints(pattern=TELEPHONE_KEY)]

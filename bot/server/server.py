@@ -21,6 +21,7 @@ from bot.outbound.opening import Outbound, open_outbound
 from bot.server.application import Extras, application
 from bot.server.campaign_routes import PoolCampaigns, campaign_router, report_router
 from bot.server.contact_routes import contact_router
+from bot.server.do_not_call_routes import do_not_call_router
 from bot.server.limits import BoundedSocket, bounds
 from bot.server.operator_routes import alert_router
 from bot.workers.admission_rules import PoolAdmission
@@ -252,7 +253,7 @@ def _notices(process: Process, pool: WorkerPool) -> AbstractAsyncContextManager[
 def _operators(
     process: Process, alerts: AlertDispatcher, outbound: Outbound, campaigns: PoolCampaigns
 ) -> list[APIRouter]:
-    """Return the routes of alerts and campaigns."""
+    """Return the routes of alerts, campaigns and the do-not-call list."""
     emit, server = process.switchboard.emit, process.settings.server
     return [
         alert_router(alerts, emit),
@@ -261,6 +262,7 @@ def _operators(
         ),
         campaign_router(outbound, campaigns, emit),
         report_router(outbound, emit),
+        do_not_call_router(outbound.contacts, region=server.region, emit=emit),
     ]
 
 

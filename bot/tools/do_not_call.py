@@ -1,31 +1,36 @@
-"""Puts a caller on the do-not-call list before confirming it: a tool, and a fallback for it.
+"""Puts a person on the do-not-call list before confirming it: a tool, and a fallback for it.
 
-The tool is the model's. In case the model is down or does not understand, the caller's words are
-checked as well. Being listed twice does no harm.
+Rules: the model judges first, with its tool. If its answer to a turn has ended without that, or if
+no model can answer, the person's own words count, when they are unmistakable. Either way the person
+is told and can take it back in the same call. A number that was listed before stays listed.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from loguru import logger
 
-from bot.tools.opt_out_rules import wants_no_calls
+from bot.tools.opt_out_rules import wants_calls_after_all, wants_no_calls
 from bot.tools.toolbox import Tool, ToolFailed
 from calls.caller import is_dialable
 from calls.entry import Emit
-from calls.events import Event, TranscriptFinal
+from calls.events import Event, TranscriptFinal, TurnDecided, TurnEnded
 from calls.operations_events import (
     DoNotCallDropped,
     DoNotCallListed,
     DoNotCallOwed,
+    DoNotCallTakenBack,
     DoNotCallWanted,
 )
 from campaigns.store.owed_numbers import OwedNumber, OwedNumbers
+from fallbacks.events import StageExhausted
+from operations.database.database import StorageError
 from operations.database.tables import CONTACT_NUMBER_LENGTH
 from operations.keep_running import at_work, keep_running
+from processors.holding.utterance_rules import Situation
 
 # Puts numbers on the list for all calls of a process, however long the database is away.
 #
@@ -45,12 +50,29 @@ class DoNotCallList(Protocol):
     """The list of numbers that must not be called."""
 
     async def add_do_not_call(
-        self, number: str, *, source: str, now: float, dial_id: str = ""
+        self,
+        number: str,
+        *,
+        source: str,
+        now: float,
+        dial_id: str = "",
+        also: str = "",
+        words: str = "",
     ) -> bool:
-        """Add a number and, if given, that of a campaign's dial; committed when it returns.
+        """Add a number and, if given, another one and that of a dial; committed when it returns.
 
         Raises:
             StorageError: The number could not be added.
+        """
+        ...
+
+    async def remove_do_not_call(
+        self, number: str, *, dial_id: str = "", also: str = "", added_s: float | None = None
+    ) -> int:
+        """Remove what `add_do_not_call` added at this time; return how many entries.
+
+        Raises:
+            StorageError: They could not be removed.
         """
         ...
 
@@ -86,6 +108,23 @@ class OptOuts:
             oldest = next(iter(self._works))
             self._drop(oldest, self._works.pop(oldest), reason="too_many")
         return task
+
+    async def take_back(self, owed: OwedNumber, listing: "asyncio.Task[None]") -> bool:
+        """Undo what `begin` began; return False if the database fails."""
+        work = self._works.get(listing)
+        listing.cancel()
+        await asyncio.wait({listing})
+        if work is not None:
+            await self._clear(work)
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await self._numbers.remove_do_not_call(
+                    owed.number, dial_id=owed.dial_id, also=owed.also, added_s=owed.asked_s
+                )
+        except (StorageError, TimeoutError) as error:
+            logger.error("a number could not be taken off the do-not-call list: {!r}", error)
+            return False
+        return True
 
     async def look(self) -> None:
         """Take over numbers of other processes, repeatedly, until cancelled."""
@@ -127,7 +166,12 @@ class OptOuts:
         try:
             async with asyncio.timeout(ANSWER_S):
                 await self._numbers.add_do_not_call(
-                    owed.number, source=owed.source, now=owed.asked_s, dial_id=owed.dial_id
+                    owed.number,
+                    source=owed.source,
+                    now=owed.asked_s,
+                    dial_id=owed.dial_id,
+                    also=owed.also,
+                    words=owed.words,
                 )
         except Exception as error:  # noqa: BLE001 - a bug here must not lose an opt-out
             if work.tries == 1:
@@ -170,9 +214,19 @@ async def listing(opt_outs: OptOuts) -> AsyncIterator[OptOuts]:
 
 
 KEPT_S: Final = 3.0  # how long a caller waits for the confirmation, and an ending call too
+MAX_FINALS: Final = 50  # transcripts of a turn; more are no single wish (chosen)
+MAX_WORDS: Final = 300  # characters of an entry's words (chosen)
 LISTED: Final = (
     "The number is on the do-not-call list. Tell the caller that they will not be called again, "
-    "and say goodbye."
+    "and that they can take this back now. If they do not, say goodbye."
+)
+TAKEN_BACK: Final = "The number is off the list again. Tell the caller that they may be called."
+NOT_LISTED_HERE: Final = (
+    "Nothing was listed in this call. If the number is on the list from before, only the staff can "
+    "take it off. Tell the caller so."
+)
+NOT_TAKEN_BACK: Final = (
+    "The number could not be taken off the list now. Tell the caller that the staff must do it."
 )
 NOT_LISTED: Final = (
     "The number could not be put on the list yet; it is being tried again. Tell the caller that "
@@ -193,9 +247,14 @@ class DoNotCallRequests:
         turn: Callable[[], int],
         emit: Emit,
         utc_s: Callable[[], float],
+        say: Callable[[Situation], Awaitable[None]],
         dial_id: str = "",
+        also: str = "",
     ) -> None:
-        """List `number`, and the dial's contact, once the other party asks for it."""
+        """List `number`, `also` and the dial's contact, once the other party asks for it.
+
+        `say` says a prepared sentence, when no model does.
+        """
         self._opt_outs = opt_outs
         self._call_id = call_id
         listable = is_dialable(number) and len(number) <= CONTACT_NUMBER_LENGTH
@@ -203,23 +262,44 @@ class DoNotCallRequests:
         self._turn = turn
         self._emit = emit
         self._utc_s = utc_s
+        self._say = say
         self._dial_id = dial_id
+        self._also = also
+        self._owed: OwedNumber | None = None  # what `_listing` lists
         self._listing: asyncio.Task[None] | None = None  # owned by `OptOuts`, which continues it
         self._asked = (0, "")  # the turn, and `words` or `model`
+        self._saying: asyncio.Task[None] | None = None
+        self._finals: list[str] = []  # of the turn in progress
+        self._words = ""  # of the latest decided turn
+        self._unjudged: int | None = None  # the turn whose words count unless the model judges
         self._over = False
 
     def notice(self, event: Event) -> None:
-        """Check what the caller says."""
-        if isinstance(event, TranscriptFinal) and self._number and wants_no_calls(event.text):
-            self._begin("words")
+        """Follow what the person says, and whether the model has judged it."""
+        match event:
+            case TranscriptFinal():
+                self._finals = [*self._finals, event.text][-MAX_FINALS:]
+            case TurnDecided():
+                self._judge_words()  # no answer came to the turn before
+                self._words, self._finals = " ".join(self._finals), []
+                wishes = wants_calls_after_all if self._listing else wants_no_calls
+                self._unjudged = event.turn if self._number and wishes(self._words) else None
+            case StageExhausted(stage="llm"):
+                self._judge_words()
+            case TurnEnded() if self._unjudged is not None and event.turn >= self._unjudged:
+                self._judge_words()
+            case _:
+                pass
 
     def tool(self) -> Tool:
         """Return the model's tool."""
 
         async def run(arguments: Mapping[str, Any]) -> str:
-            del arguments
             if not self._number:
                 raise ToolFailed(NO_NUMBER)
+            self._unjudged = None
+            if arguments.get("undo") is True:
+                return await self._take_back("model")
             done, _ = await asyncio.wait({self._begin("model")}, timeout=KEPT_S)
             if not done:
                 raise ToolFailed(NOT_LISTED)
@@ -229,35 +309,87 @@ class DoNotCallRequests:
             name="never_call_again",
             description=(
                 "Put the person you talk with on the do-not-call list. Use it at once when they "
-                "ask not to be called again, or to be taken off a list."
+                "ask, in any words, not to be called again or to be taken off your list. Not for a "
+                "time when they cannot talk, and not for other people. If they then say that they "
+                "did not mean that, use it with `undo`."
             ),
-            parameters={"type": "object", "properties": {}, "required": []},
+            parameters={
+                "type": "object",
+                "properties": {
+                    "undo": {"type": "boolean", "description": "Take it back, in the same call."}
+                },
+                "required": [],
+            },
             run=run,
         )
 
     async def close(self) -> None:
         """Wait briefly for a pending number; emit an event if it is not listed by then."""
-        if self._listing is None:
-            return
+        words, self._finals = " ".join(self._finals), []
+        if self._listing is None and self._number and wants_no_calls(words):  # and hung up
+            self._words, self._unjudged = words, self._turn()
+        self._judge_words()
+        pending = {task for task in (self._listing, self._saying) if task}
         try:
-            await asyncio.wait({self._listing}, timeout=KEPT_S)
+            if pending:
+                await asyncio.wait(pending, timeout=KEPT_S)
         finally:
             self._over = True
-            if not self._listing.done():
+            if self._saying:
+                self._saying.cancel()
+            if self._listing and not self._listing.done():
                 turn, by = self._asked
                 self._emit(DoNotCallOwed(turn=turn, by=by))
+
+    def _judge_words(self) -> None:
+        """Let the words count that no model has judged."""
+        if self._unjudged is None:
+            return
+        self._unjudged = None
+        back = self._listing is not None
+        if not back:
+            self._begin("words")
+        if self._saying:
+            self._saying.cancel()
+        # Owned by this object, which cancels it: see `close`.
+        self._saying = asyncio.get_running_loop().create_task(
+            self._say_back(back=back), name="say back an opt-out"
+        )
+
+    async def _say_back(self, *, back: bool) -> None:
+        """Tell the person what was done, once it is."""
+        if back:
+            with suppress(ToolFailed):
+                await self._take_back("words")
+                await self._say(Situation.CALLED_AGAIN)
+        elif self._listing is not None:
+            await asyncio.wait({self._listing})
+            await self._say(Situation.NOT_CALLED)
+
+    async def _take_back(self, by: str) -> str:
+        listing, owed = self._listing, self._owed
+        if listing is None or owed is None:
+            raise ToolFailed(NOT_LISTED_HERE)
+        if not await self._opt_outs.take_back(owed, listing):
+            raise ToolFailed(NOT_TAKEN_BACK)
+        self._listing = self._owed = None
+        self._emit(DoNotCallTakenBack(turn=self._turn(), by=by))
+        return TAKEN_BACK
 
     def _begin(self, by: str) -> "asyncio.Task[None]":
         if self._listing is None:
             self._asked = (self._turn(), by)
-            owed = OwedNumber(
+            words = self._words or " ".join(self._finals)
+            self._owed = OwedNumber(
                 call_id=self._call_id,
                 number=self._number,
                 source=f"voice: {by}",
                 asked_s=self._utc_s(),
                 dial_id=self._dial_id,
+                also=self._also,
+                words=words[-MAX_WORDS:],
             )
-            self._listing = self._opt_outs.begin(owed)
+            self._listing = self._opt_outs.begin(self._owed)
             self._listing.add_done_callback(self._emit_listed)
         return self._listing
 

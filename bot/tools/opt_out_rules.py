@@ -1,48 +1,120 @@
-"""Recognises from the words alone, without a model, that a caller wants no further calls.
+"""Recognises from the words alone, without a model, that a person wants no further calls.
 
-It complements the model's tool in case no model answers. A request for a call at another time, or
-for a callback, is not an opt-out. A wrong match is better than a missed one, because a person can
-remove a number from the list.
+Rules: the model judges first, with its tool. A turn that it ends without judging counts as a wish
+if one of its sentences says so unmistakably: it orders us to stop calling, or to take the person or
+their number off a list, or it says that they want this. It names what is meant: "take me off
+speaker" is no wish. It has no time limit ("before noon"), asks nothing, is not negated, and does
+not report what others said. A polite question ("Could you take me off your list?") is an order.
+
+All languages of `opt_out_words` are searched, because a person may answer in another one than the
+agent's.
 """
+# ruff: noqa: RUF001 - Russian has letters that look like Latin ones
 
 import re
+import unicodedata
+from collections.abc import Iterator
 from typing import Final
 
-from processors.answerer.phrase_rules import plain
+from bot.tools.opt_out_words import LANGUAGES, Language
 
-_NOT_ALWAYS: Final = r"(?! (back|later|after|before|at|on|until|till|tomorrow|today|now|tonight))"
-_NO_SIEMPRE: Final = r"(?! (despues|antes|manana|hoy|ahora|luego|mas tarde|a las))"
-PHRASES: Final = (
-    # English
-    r"(dont|do not|never|stop|quit)( ever)? (call(ing)?|phon(e|ing)|ring(ing)?|bother(ing)?)"
-    r" (me|us|here|this number)" + _NOT_ALWAYS,
-    r"(dont|do not|never)( ever)? (call|phone|ring) (again|anymore|any more)",
-    r"stop (calling|phoning|ringing)( me| us)?$",
-    r"(take|remove|delete|get) (me|us|my (number|name|phone number)|this number) (off|from|out of)",
-    r"(put|place|add) (me|us|my number|this number) (on|to|onto) (your|the) do not call",
-    r"do not call list",
-    r"(dont|do not) want (any (more )?|more |these |your )*calls",
-    r"(dont|do not) want (you )?to (be called|call)" + _NOT_ALWAYS,
-    r"(lose|delete|forget) (my|this) number",
-    r"unsubscribe me",
-    # Spanish
-    r"no (me |nos )?(vuelva|vuelvan|vuelvas) a (llamar|molestar)",
-    r"no me (llame|llamen|llames)( mas| nunca mas| otra vez)?" + _NO_SIEMPRE + r"( |$)",
-    r"(deje|dejen|deja) de (llamar|molestar)",
-    r"no quiero (que me llamen|mas llamadas|recibir (mas )?llamadas)",
-    r"(quiteme|quitenme|borreme|borrenme|elimineme|borre mi numero|quite mi numero)",
-    # Russian
-    r"не звони(те)?\b(?! (мне |нам |сюда )?(после|до|завтра|сегодня|сейчас|утром|вечером)\b)",
-    r"перестаньте (мне |нам )?звонить",
-    r"(удалите|уберите|вычеркните) (меня|мой номер)",
-    r"не надо (мне |нам )?(больше )?звонить",
-    r"не хочу (больше )?(ваших |никаких )?звонков",
-)  # fmt: skip
-"""Searched in words without punctuation or accents."""
-_COMPILED: Final = tuple(re.compile(rf"\b{phrase}") for phrase in PHRASES)
+NEAR: Final = 6  # words after a wish among which a time limit belongs to it (chosen)
+MAX_CHARACTERS: Final = 2000  # of a turn; a longer one is no single wish
+_SENTENCE: Final = re.compile(r"[^.!?\u2026\n]+[.!?\u2026\n]*")
+_CLAUSE: Final = re.compile(r"[,;:()\u2013\u2014]")
+_APOSTROPHES: Final = re.compile("['\u2019\u02bc`]")
+_LEADS: Final = re.compile(  # said before anything
+    r"((and|so|but|well|ok|okay|hey|hi|hello|sorry|look|listen|um|uh|oh|no|yes|yeah|sir|madam"
+    r"|please"
+    r"|nein|ja|hallo|bitte|also|aber|non|oui|bonjour|ecoutez|si|oiga|mire|bueno|por favor|y|нет|да"
+    r"|алло|послушаите|пожалуиста|ну|и|а) )+"
+)
+_TAG: Final = re.compile(  # at the end of an order, no question
+    r"\b(okay|ok|right|alright|please|understood|clear|ja|verstanden|klar|bitte|vale|entendido"
+    r"|de acuerdo"
+    r"|daccord|compris|ладно|хорошо|понятно|ясно)$"
+)
+_JOINTS: Final = re.compile(  # where another thought begins
+    r"\b(please|and|so|but|just|bitte|und|aber|por favor|y|pero|пожалуиста|и|но|et|mais|donc"
+    r"|sil vous"
+    r" plait)\b"
+)
+_SUBJECTS: Final = re.compile(  # an explanation begins, no time limit
+    r"(i|im|ive|ill|we|were|weve|you|youre|its|it|this|thats|ich|wir|das|es|je|jai|nous|cest|yo"
+    r"|estoy"
+    r"|es|я|мы|у|это)\b"
+)
 
 
 def wants_no_calls(said: str) -> bool:
-    """Return whether the caller asks not to be called again."""
-    words = plain(said)
-    return any(item.search(words) for item in _COMPILED)
+    """Return whether a person asks not to be called again, in one turn's words."""
+    sentences = _SENTENCE.findall(said[:MAX_CHARACTERS])
+    return any(_is_wish(sentence) for sentence in sentences)
+
+
+def wants_calls_after_all(said: str) -> bool:
+    """Return whether a person takes back that they want no calls."""
+    words, _ = _words(said[:MAX_CHARACTERS])
+    return any(re.search(rf"\b(?:{language.back})", words) for language in LANGUAGES.values())
+
+
+def _is_wish(sentence: str) -> bool:
+    words, starts = _words(sentence)
+    asked = sentence.rstrip().endswith("?") and not _TAG.search(words)
+    for language in LANGUAGES.values():
+        for found, limited in _found(language, words):
+            begin = max((start for start in starts if start <= found.start()), default=0)
+            if (
+                not _is_turned_round(language, words[: found.start()], words[begin : found.start()])
+                and not _is_question(language, words, found, asked=asked)
+                and not (limited and _has_limit(language, words, found, starts, begin))
+            ):
+                return True
+    return False
+
+
+def _found(language: Language, words: str) -> Iterator[tuple[re.Match[str], bool]]:
+    for pattern, limited in ((language.calls, True), (language.lists, False)):
+        for found in re.finditer(rf"\b(?:{pattern})", words):
+            yield found, limited
+
+
+def _is_turned_round(language: Language, before: str, clause: str) -> bool:
+    near = _JOINTS.split(clause)[-1]
+    return bool(re.search(language.denies, near) or re.search(language.others, before))
+
+
+def _is_question(language: Language, words: str, found: re.Match[str], *, asked: bool) -> bool:
+    lead = _LEADS.match(words)
+    first = lead.end() if lead else 0
+    whole = words[: found.end()]
+    begs = re.search(rf"\b(?:{language.begs})", whole)
+    if begs and len(whole[begs.end() : max(begs.end(), found.start())].split()) <= 3:
+        return False
+    return asked or bool(re.match(language.asks, words[first:]))
+
+
+def _has_limit(
+    language: Language, words: str, found: re.Match[str], starts: list[int], begin: int
+) -> bool:
+    before = [start for start in starts if start < begin]
+    if before and not _SUBJECTS.match(words, before[-1]):  # "Before noon, don't call me."
+        begin = before[-1]
+    ends = (start for start in starts if start >= found.end() and _SUBJECTS.match(words, start))
+    after = words[found.end() : min(ends, default=len(words))].split()[:NEAR]
+    near = f"{words[begin : found.start()]} {found[0]} {' '.join(after)}"
+    return bool(re.search(rf"\b{language.limits}\b", near))
+
+
+def _words(text: str) -> tuple[str, list[int]]:
+    """Return words in lower case, without accents and punctuation, and where clauses begin."""
+    words, starts = "", [0]
+    for clause in _CLAUSE.split(_APOSTROPHES.sub("", text.casefold())):
+        bare = "".join(
+            item for item in unicodedata.normalize("NFD", clause) if not unicodedata.combining(item)
+        )
+        plain = " ".join(re.sub(r"[^\w ]", " ", bare).split())
+        if plain and words:
+            starts.append(len(words) + 1)
+        words = f"{words} {plain}".strip()
+    return words, starts

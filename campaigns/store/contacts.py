@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, TypeAlias
 
-from sqlalchemy import and_, insert, or_, select, update
+from sqlalchemy import and_, delete, insert, or_, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -20,6 +20,7 @@ from campaigns.store.queue import make_campaign
 from operations.after_call.outcome_rules import SETTLED_S
 from operations.database.database import Database
 from operations.database.many_rows import insert_missing, is_one_of, work_by_index
+from operations.database.storable import storable
 from operations.database.tables import (
     CALL_RESULTS,
     CALLBACK_CONTACTS,
@@ -44,6 +45,12 @@ BATCH: Final = 1000  # rows of one transaction
 WITHIN_S: Final = 60.0  # after a call its result is known; `after_call.within_s`
 UNSEEN_S: Final = 6 * 3600.0  # after the request, for a call that has no record
 LEFT_AT_ONCE: Final = 100
+MAX_WORDS: Final = 300  # characters of an entry's words, as long as the column
+BACK: Final = {  # by the last outcome: the state of a contact whose number leaves the list
+    ("",): "waiting",
+    ("busy", "no_answer", "failed", "cancelled", "agent_failed"): "resting",
+    ("completed", "voicemail", "unknown"): "done",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +95,16 @@ class CallbackNote:
     outcome: QueuedAs
     due_s: float = 0.0
     contact_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DoNotCallEntry:
+    """A number that wants no calls."""
+
+    number: str
+    source: str
+    added_s: float
+    words: str = ""
 
 
 @dataclass(slots=True)
@@ -154,7 +171,14 @@ class Contacts:
             return await _barred_of(connection, list(numbers))
 
     async def add_do_not_call(
-        self, number: str, *, source: str, now: float, dial_id: str = ""
+        self,
+        number: str,
+        *,
+        source: str,
+        now: float,
+        dial_id: str = "",
+        also: str = "",
+        words: str = "",
     ) -> bool:
         """Put a number on the list and exclude its contacts; return False if it was listed before.
 
@@ -166,19 +190,59 @@ class Contacts:
             now: Since when.
             dial_id: The dial of a campaign that called them. The number of its contact is listed
                 too, because the carrier may have written it in another way.
+            also: The other reading of an ambiguous number.
+            words: In which they asked for it.
         """
-        dialled = select(DIALS.c.number).where(DIALS.c.id == dial_id)
         async with self.database.transaction() as connection:
-            numbers = {number, *(await connection.execute(dialled)).scalars()}
-            row = {"source": source[:100], "added_s": now}
-            rows = [{"number": item, **row} for item in sorted(numbers)]
-            listed = self.database.insert(DO_NOT_CALL).values(rows).on_conflict_do_nothing()
-            new = (await connection.execute(listed)).rowcount > 0
-            theirs = CONTACTS.c.number.in_(numbers)
-            open_ones = CONTACTS.c.state.in_(("waiting", "resting")) & theirs
-            excluded = update(CONTACTS).where(open_ones).values(state="excluded", reason=BARRED)
-            await connection.execute(excluded)
-        return new
+            numbers = await _meant(connection, number, also, dial_id)
+            entries = [DoNotCallEntry(item, source, now, words) for item in sorted(numbers)]
+            return await _put_on_list(connection, entries) > 0
+
+    async def add_do_not_call_entries(self, entries: Sequence[DoNotCallEntry]) -> int:
+        """Put at most `BATCH` numbers on the list; return how many were not on it."""
+        async with self.database.transaction() as connection:
+            return await _put_on_list(connection, entries)
+
+    async def remove_do_not_call(
+        self, number: str, *, dial_id: str = "", also: str = "", added_s: float | None = None
+    ) -> int:
+        """Take numbers off the list; return how many were on it. Their contacts come back.
+
+        Args:
+            number: As above.
+            dial_id: As above.
+            also: As above.
+            added_s: Only entries of this time; `None` for all.
+        """
+        async with self.database.transaction() as connection:
+            own = DO_NOT_CALL.c.number.in_(await _meant(connection, number, also, dial_id))
+            if added_s is not None:
+                own &= DO_NOT_CALL.c.added_s == added_s
+            found = delete(DO_NOT_CALL).where(own).returning(DO_NOT_CALL.c.number)
+            numbers = (await connection.execute(found)).scalars().all()
+            theirs = CONTACTS.c.number.in_(numbers) & (CONTACTS.c.state == "excluded")
+            theirs &= CONTACTS.c.reason == BARRED
+            for outcomes, state in BACK.items():
+                back = update(CONTACTS).where(theirs, CONTACTS.c.outcome.in_(outcomes))
+                await connection.execute(back.values(state=state, reason=""))
+        return len(numbers)
+
+    async def do_not_call_entries(
+        self, *, skip: int = 0, most: int | None = None, number: str = ""
+    ) -> Sequence[DoNotCallEntry]:
+        """Return entries of the list, the newest first.
+
+        Args:
+            skip: How many of the newest are left out.
+            most: How many; `None` for all.
+            number: Only this one; empty for all.
+        """
+        wanted = select(DO_NOT_CALL).order_by(DO_NOT_CALL.c.added_s.desc(), DO_NOT_CALL.c.number)
+        if number:
+            wanted = wanted.where(DO_NOT_CALL.c.number == number)
+        async with self.database.reading() as connection:
+            rows = (await connection.execute(wanted.offset(skip).limit(most))).all()
+        return [DoNotCallEntry(row.number, row.source, row.added_s, row.words) for row in rows]
 
     async def queue_callback(
         self, call_id: str, campaign: str, contact: NewContact, *, now: float
@@ -230,6 +294,33 @@ class Contacts:
         )
         async with self.database.reading() as connection:
             return [_left(row) for row in await connection.execute(wanted)]
+
+
+async def _meant(
+    connection: AsyncConnection, number: str, also: str, dial_id: str
+) -> frozenset[str]:
+    dialled = select(DIALS.c.number).where(DIALS.c.id == dial_id)
+    return frozenset({number, also, *(await connection.execute(dialled)).scalars()} - {""})
+
+
+async def _put_on_list(connection: AsyncConnection, entries: Sequence[DoNotCallEntry]) -> int:
+    numbers = sorted({entry.number for entry in entries})
+    known = await _barred_of(connection, numbers)
+    rows = [
+        {
+            "number": entry.number,
+            "source": storable(entry.source)[:100],
+            "added_s": entry.added_s,
+            "words": storable(entry.words)[:MAX_WORDS],
+        }
+        for entry in entries
+    ]
+    await insert_missing(connection, DO_NOT_CALL, rows)
+    theirs = is_one_of(connection, CONTACTS.c.number, numbers)
+    open_ones = CONTACTS.c.state.in_(("waiting", "resting")) & theirs
+    excluded = update(CONTACTS).where(open_ones).values(state="excluded", reason=BARRED)
+    await connection.execute(excluded)
+    return len(numbers) - len(known)
 
 
 async def _insert(

@@ -24,6 +24,8 @@ class OwedNumber:
     source: str
     asked_s: float  # since 1970
     dial_id: str = ""  # the campaign dial of that call; empty if there was none
+    also: str = ""  # the other reading of an ambiguous number
+    words: str = ""  # in which they asked for it
 
 
 class OwedNumbers:

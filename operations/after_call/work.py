@@ -8,6 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Final, TypeAlias
 
 from loguru import logger
@@ -33,7 +34,7 @@ from operations.crm.reporting import CrmReporter
 from operations.database.database import Database, StorageError
 from operations.database.tables import CALL_RESULTS, CODE_LENGTH, NUMBER_LENGTH
 from operations.keep_running import UNWELL_S
-from operations.numbers import zone_of
+from operations.numbers import one_reading, zone_of
 
 
 def with_written(known: CallResult, written: WrittenResult, call: CallState) -> CallResult:
@@ -228,7 +229,7 @@ class AfterCalls:
         return True
 
     async def _gather(self, call: CallState, ended_s: float) -> EndedCall:
-        report = report_of(call, ended_s=ended_s)
+        report = report_of(call, ended_s=ended_s, written=partial(one_reading, region=self._region))
         purpose = await self._purpose(call.dial_id)
         result = CallResult(
             call_id=report.call_id,

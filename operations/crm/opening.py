@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from bot import clock
@@ -19,6 +20,7 @@ from operations.crm.rest import RestCrm, RestMapping, RestRequest
 from operations.crm.webhook import WebhookCrm
 from operations.database.database import Database
 from operations.keep_running import at_work, keep_running
+from operations.numbers import one_reading
 from operations.retrying import Retries
 
 
@@ -41,7 +43,8 @@ class CrmListener:
     def report_cut(self, row: Mapping[str, Any]) -> None:
         """Report a call whose process died, from its row in the record."""
         if self.reporter is not None:
-            self.reporter.add(report_of_cut(row))
+            written = partial(one_reading, region=self.reporter.region)
+            self.reporter.add(report_of_cut(row, written=written))
 
 
 def crm_of(settings: Settings, database: Database) -> Crm | None:
@@ -75,9 +78,15 @@ async def open_crm(
     retries = Retries(
         settings=settings.resilience.retry_settings(), emit=emit, availability=availability
     )
-    reporter = CrmReporter(outbox=outbox, utc_s=clock.utc_s)
+    reporter = CrmReporter(outbox=outbox, utc_s=clock.utc_s, region=settings.server.region)
     poster = CrmPoster(crm, outbox, retries=retries, utc_s=clock.utc_s)
-    lookup = CrmLookup(crm=crm, availability=availability, clock=clock.monotonic, emit=emit)
+    lookup = CrmLookup(
+        crm=crm,
+        availability=availability,
+        clock=clock.monotonic,
+        region=settings.server.region,
+        emit=emit,
+    )
     listener.reporter = reporter
     try:
         async with at_work(

@@ -7,13 +7,13 @@ from typing import Final, Protocol
 from loguru import logger
 
 from bot.clock import Clock
-from calls.caller import is_dialable
 from calls.entry import Emit
 from calls.operations_events import CallerLookedUp
 from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.breaker import BreakerSettings, Permit
 from fallbacks.events import AttemptFailed
 from operations.crm.customer import CrmContact, CrmReport
+from operations.numbers import as_dialled
 from operations.remote import remote_failure, unanswered
 
 STAGE: Final = "crm"  # of its failures and its breaker
@@ -67,6 +67,7 @@ class CrmLookup:
     crm: Crm
     availability: AvailabilityTable
     clock: Clock
+    region: str | None = None  # of numbers without a country code
     emit: Emit = lambda _: None
     _running: set[asyncio.Task[CrmContact | None]] = field(
         default_factory=set[asyncio.Task[CrmContact | None]]
@@ -84,12 +85,14 @@ class CrmLookup:
     async def look_up(self, number: str, *, emit: Emit) -> CrmContact | None:
         """Return the CRM's contact, and report how the look-up went."""
         began = self.clock()
-        permit = self._permit(began) if is_dialable(number) else None
+        readings = as_dialled(number, region=self.region)
+        # Of an ambiguous number, the record of another person would be told to the model.
+        permit = self._permit(began) if len(readings) == 1 else None
         if permit is None:
             outcome = "not_asked"
             contact = None
         else:
-            contact, outcome = await self._ask(number, permit)
+            contact, outcome = await self._ask(readings[0], permit)
         took_s = round(self.clock() - began, 3)
         emit(CallerLookedUp(crm=self.crm.name, outcome=outcome, took_s=took_s))
         return contact

@@ -1,6 +1,6 @@
 """Builds the report of a call for a CRM."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from calls.caller import is_dialable
@@ -12,15 +12,21 @@ from processors.transfer.summary_rules import plain_summary
 UNHEARD: Final = "It is not known what the caller said: a failure kept us from answering."
 
 
-def report_of(call: CallState, *, ended_s: float) -> CrmReport:
-    """Return the report of a call; a model's summary replaces the basic one."""
+def report_of(call: CallState, *, ended_s: float, written: Callable[[str], str] = str) -> CrmReport:
+    """Return the report of a call; a model's summary replaces the basic one.
+
+    Args:
+        call: How it stands.
+        ended_s: When it ended, since 1970.
+        written: Returns how the other party's number is written in a report.
+    """
     started, ended, wanted = call.started, call.ended, call.callback
     number, our_number = _numbers(call)
     return CrmReport(
         key=f"call-{call.call_id}",
         call_id=call.call_id,
         direction="outbound" if call.outbound else "inbound",
-        number=number,
+        number=written(number),
         our_number=our_number,
         agent=started.agent if started else "",
         outcome=ended.reason if ended else "",
@@ -35,7 +41,7 @@ def report_of(call: CallState, *, ended_s: float) -> CrmReport:
     )
 
 
-def report_of_cut(row: Mapping[str, Any]) -> CrmReport:
+def report_of_cut(row: Mapping[str, Any], *, written: Callable[[str], str] = str) -> CrmReport:
     """Return the report of a call whose process died, from its row in the record."""
     outbound = row["direction"] == "outbound"
     number, our_number = row["caller"], row["called"]
@@ -45,7 +51,7 @@ def report_of_cut(row: Mapping[str, Any]) -> CrmReport:
         key=f"call-{row['id']}",
         call_id=row["id"],
         direction=row["direction"],
-        number=number if outbound or is_dialable(number) else "",
+        number=written(number if outbound or is_dialable(number) else ""),
         our_number=our_number,
         agent=row["agent"],
         outcome=row["reason"],

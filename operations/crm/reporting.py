@@ -22,6 +22,7 @@ from operations.crm.report_rules import report_of
 from operations.database.database import StorageError
 from operations.database.outbox import LAST_TRY_S
 from operations.keep_running import UNWELL_S, keep_repeating
+from operations.numbers import one_reading
 from operations.remote import remote_failure
 from operations.retrying import Retries, run_with_retries
 
@@ -49,6 +50,7 @@ class CrmReporter:
 
     outbox: CrmOutbox
     utc_s: Callable[[], float]
+    region: str | None = None  # of numbers without a country code
     lost: int = 0
     _calls: KnownCalls = field(default_factory=KnownCalls)
     _waiting: deque[KeptReport] = field(default_factory=deque[KeptReport])
@@ -58,7 +60,8 @@ class CrmReporter:
         """Record one event; never waits for the database."""
         call = self._calls.add(entry)
         if call and call.started and isinstance(entry.event, CallEnded):
-            self.add(report_of(call, ended_s=self.utc_s()))
+            written = partial(one_reading, region=self.region)
+            self.add(report_of(call, ended_s=self.utc_s(), written=written))
 
     def add(self, report: CrmReport, *, due_s: float | None = None) -> None:
         """Keep a report, and send it at this time at the earliest; `None` for now."""

@@ -283,6 +283,7 @@ DO_NOT_CALL: Final = Table(
     Column("number", String(CONTACT_NUMBER_LENGTH), primary_key=True),  # E.164
     Column("source", String(100), nullable=False),
     Column("added_s", Float, nullable=False),
+    Column("words", String(300), nullable=False, server_default=""),  # in which they asked for it
 )
 
 

@@ -41,6 +41,7 @@ from operations.database.tables import (
     CONTACTS,
     CRM_REPORTS,
     DIALS,
+    DO_NOT_CALL,
     FAILURES,
     HAPPENINGS,
     MESSAGES,
@@ -110,6 +111,15 @@ async def erase_rows(
         own = (table.c.number.in_(numbers), over.get(table.name, true()))
         erased[table.name] = (await connection.execute(delete(table).where(*own))).rowcount
     return erased
+
+
+async def erase_words(connection: AsyncConnection, ending: str, same: SameNumber) -> int:
+    """Erase a number's words from the do-not-call list, where the number stays; return how many."""
+    said = DO_NOT_CALL.c.words != ""
+    found = select(DO_NOT_CALL.c.number).where(_about(DO_NOT_CALL, ending), said)
+    numbers = [scalar for scalar in (await connection.execute(found)).scalars() if same(scalar)]
+    own = update(DO_NOT_CALL).where(DO_NOT_CALL.c.number.in_(numbers)).values(words="")
+    return (await connection.execute(own)).rowcount
 
 
 async def count_called(
@@ -290,6 +300,8 @@ class Erasure:
         for tables in AT_A_TIME:
             async with self.database.transaction() as connection:
                 erased.update(await erase_rows(connection, tables, ending, same, now=now))
+        async with self.database.transaction() as connection:
+            erased["do-not-call words"] = await erase_words(connection, ending, same)
         return erased
 
     async def count_called(self, ending: str, same: SameNumber, *, besides: Collection[str]) -> int:

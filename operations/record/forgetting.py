@@ -19,8 +19,8 @@ from calls.operations_events import RecordsForgotten
 from operations.after_call.outcome_rules import SETTLED_S
 from operations.database.database import Database, StorageError
 from operations.keep_running import at_work, keep_running
+from operations.numbers import ending_of, same_as
 from operations.record.erasing import Erasure, SameNumber, their_numbers, unlink_all
-from operations.record.phone_numbers import ending_of, same_as
 from operations.record.voicemails import LEFT_S, finish_left
 from operations.telemetry.journal import forget_old
 

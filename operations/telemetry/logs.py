@@ -357,9 +357,10 @@ _NAMES: Final = {
     "INFO": (
         "CallStarted CallEnded HedgeStarted LimitReached AnswerHeard ToolCalled PersonWanted "
         "HandedOver LegEnded LineRestored CallerReturned MessageTranscribed CallbackWanted "
-        "CallbackQueued CallSummarised DoNotCallListed ProviderReset OperatorActed ShareRegained "
-        "ConfigurationReloaded ConfigurationLoaded WorkerStarted ClipsRendered RecordsForgotten "
-        "AlertSent CampaignResumed ContactSkipped DialPlaced DialAsked DialEnded"
+        "CallbackQueued CallSummarised DoNotCallListed DoNotCallTakenBack ProviderReset "
+        "OperatorActed ShareRegained ConfigurationReloaded ConfigurationLoaded WorkerStarted "
+        "ClipsRendered RecordsForgotten AlertSent CampaignResumed ContactSkipped DialPlaced "
+        "DialAsked DialEnded"
     ),
     "WARNING": (
         "CallRefused BudgetMissed PhaseRefused InputRefused DoNotCallOwed ShareLost ProcessLagged "

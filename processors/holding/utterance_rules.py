@@ -118,6 +118,8 @@ class Situation(StrEnum):
     ACCEPT = "accept"  # said to the person, after it: the keys
     ACCEPT_EITHER = "accept_either"  # keys, and yes and no
     NOT_KEPT = "not_kept"  # the message could not be stored
+    NOT_CALLED = "not_called"  # the number is on the do-not-call list
+    CALLED_AGAIN = "called_again"  # and off it, in the same call
     GOODBYE = "goodbye"
 
 

@@ -1,62 +1,216 @@
-"""Recognises in a caller's words that they want no more calls."""
+"""Recognises in a person's words that they want no more calls, in each supported language."""
 # ruff: noqa: RUF001 - Russian has letters that look like Latin ones
 
 import pytest
 
-from bot.tools.opt_out_rules import wants_no_calls
+from bot.tools.opt_out_rules import wants_calls_after_all, wants_no_calls
+from bot.tools.opt_out_words import LANGUAGES
 
-
-@pytest.mark.parametrize(
-    "said",
-    [
+WISHES = {
+    "en": (
         "Please don't call me again.",
         "Do not call me anymore!",
         "Stop calling me",
         "Stop calling.",
+        "Stop calling me now!",
         "Never call here again",
         "Take me off your list",
+        "Please take me out of your calling system.",
         "Remove my number from your list, please",
+        "Delete my number from your database.",
         "Put me on the do not call list",
         "I don't want any more calls",
         "I don\N{RIGHT SINGLE QUOTATION MARK}t want you to call, okay?",
         "Lose my number",
         "Quit bothering us",
         "Don't call again",
+        "I am not interested so please do not call this number again",
+        "Could you please take me off your calling list?",
+        "Would you stop calling me?",
+        "I told you not to call me again.",
+        "I said stop calling me.",
+        "My name is Ada Brown and I want to be removed from your list.",
+        "No more calls, please.",
+        "I'm busy today. Don't ever call me again.",
+        "I don't want to hear from you ever again.",
+        "Don't call me again, I'm at work.",
+        "hello no thank you please do not call again",
+        "I'd prefer not to be called again.",
+    ),
+    "es": (
         "No me llame más",
         "No me vuelva a llamar",
         "Dejen de llamar, por favor",
         "No quiero más llamadas",
         "Quíteme de la lista",
+        "Borre mi número, por favor.",
+        "¿Podría quitarme de su lista?",
+        "Por favor, no nos vuelvan a llamar nunca más.",
+        "No quiero que me llamen.",
+    ),
+    "ru": (
         "Больше не звоните мне",
         "Не звоните сюда больше",
         "Перестаньте мне звонить!",
         "Удалите мой номер",
         "Не надо больше звонить",
-    ],
-)
-def test_a_request_for_no_more_calls_is_recognised(said: str) -> None:
-    assert wants_no_calls(said)
+        "Пожалуйста, никогда больше не звоните мне.",
+        "Удалите меня из вашей базы.",
+        "Прекратите звонить.",
+        "Могли бы вы удалить меня из списка?",
+    ),
+    "de": (
+        "Rufen Sie mich bitte nie wieder an.",
+        "Rufen Sie hier nicht mehr an!",
+        "Ruf mich nicht mehr an.",
+        "Bitte nehmen Sie mich von Ihrer Liste.",
+        "Löschen Sie meine Nummer.",
+        "Hören Sie auf, mich anzurufen.",
+        "Ich möchte keine Anrufe mehr.",
+        "Ich will nicht mehr angerufen werden.",
+        "Können Sie mich bitte aus Ihrer Kartei löschen?",
+        "Streichen Sie uns bitte aus Ihrem System.",
+    ),
+    "fr": (
+        "Ne m'appelez plus.",
+        "S'il vous plaît, ne m\N{RIGHT SINGLE QUOTATION MARK}appelez plus jamais.",
+        "Ne me rappelez jamais.",
+        "Arrêtez de m'appeler !",
+        "Retirez-moi de votre liste.",
+        "Supprimez mon numéro.",
+        "Je ne veux plus d'appels.",
+        "Je ne veux plus être appelé.",
+        "Merci de ne plus m'appeler.",
+        "Pourriez-vous me retirer de votre fichier ?",
+        "Merci de retirer mon numéro de votre base de données.",
+    ),
+}
 
-
-@pytest.mark.parametrize(
-    "said",
-    [
+OTHERS = {
+    "en": (
+        "Take me off speaker, please.",
+        "Take me off hold.",
+        "Nobody ever calls me back from your company.",
         "Please don't call me after six.",
+        "Don't call me before noon.",
+        "Don't call me, please, before noon.",
+        "Before noon, don't call me.",
         "Don't call me back, I will call you",
         "Do not call me tomorrow",
+        "Don't call me at work.",
+        "Don't call me right now.",
+        "Don't call me while I am driving.",
+        "Stop calling me so early.",
+        "Don't call me on Sundays.",
         "Call me again on Monday",
         "Can you call me?",
         "Stop, please repeat that",
         "I don't want to be called at noon, that is all I said about Monday",
         "What is your number?",
         "Take my number down",
+        "Take me off your list of vegetarians' allergies? No.",
+        "Why don't you call me again?",
+        "Did you take me off your list?",
+        "Am I on the do not call list?",
+        "What happens if I say stop calling me?",
+        "Please don't take me off your list.",
+        "I never said stop calling me.",
+        "I'm not saying don't call me again.",
+        "Don't stop calling me.",
+        "My wife says don't call her again.",
+        "He told them to stop calling him.",
+        "They never call me again after the sale.",
+        "She wants you to take her off the list.",
+        "Don't call me Bob, call me Robert.",
+        "Take the coat off my order.",
+        "Remove me from the speaker phone.",
+        "I want more calls from you.",
+        "Take me off the waiting list for Friday.",
+        "I don't want to call the wrong number.",
+        "Don't call me on my cell, call the landline.",
+        "Please delete my number from the order and use my wife's.",
+        "",
+    ),
+    "es": (
         "No me llame mañana",
         "No me llame después de las seis",
         "Llámeme mañana",
+        "¿Por qué no me llaman más?",
+        "Quíteme el altavoz, por favor.",
+        "Nadie me llama nunca.",
+        "Mi esposa dice que no me llamen más.",
+        "No me quite de la lista.",
+        "No me llame antes del mediodía, por favor.",
+        "No me llame al móvil, llámeme a casa.",
+    ),
+    "ru": (
         "Не звоните мне после шести",
+        "Не звоните мне до обеда.",
         "Позвоните мне завтра",
-        "",
-    ],
-)
+        "Почему вы мне больше не звоните?",
+        "Мне никто никогда не звонит.",
+        "Жена сказала, не звоните ей больше.",
+        "Уберите громкую связь, пожалуйста.",
+        "Не удаляйте меня из списка.",
+        "Не звоните мне по выходным.",
+        "Не звоните на мобильный, звоните домой.",
+    ),
+    "de": (
+        "Rufen Sie mich nicht vor zwölf an.",
+        "Rufen Sie mich heute nicht mehr an.",
+        "Rufen Sie mich bitte morgen wieder an.",
+        "Warum rufen Sie mich nicht mehr an?",
+        "Niemand ruft mich je zurück.",
+        "Nehmen Sie mich vom Lautsprecher.",
+        "Nehmen Sie mich nicht von der Liste.",
+        "Meine Frau sagt, rufen Sie nicht mehr an.",
+        "Ich möchte nicht abends angerufen werden.",
+    ),
+    "fr": (
+        "Ne m'appelez pas avant midi.",
+        "Ne m'appelez plus le matin.",
+        "Rappelez-moi demain.",
+        "Pourquoi ne m'appelez-vous plus ?",
+        "Personne ne me rappelle jamais.",
+        "Enlevez le haut-parleur, s'il vous plaît.",
+        "Ne me retirez pas de votre liste.",
+        "Ma femme dit : ne m'appelez plus.",
+        "Ne m'appelez pas au travail.",
+    ),
+}
+
+BACK = {
+    "en": ("No, you can still call me.", "Please keep me on the list.", "I didn't mean that."),
+    "es": ("Pueden llamarme otra vez.", "No quise decir eso."),
+    "ru": ("Можете мне звонить.", "Я не это имел в виду."),
+    "de": ("Sie dürfen mich gern wieder anrufen.", "Das habe ich nicht so gemeint."),
+    "fr": ("Vous pouvez encore m'appeler.", "J'ai changé d'avis."),
+}
+
+
+def _each(table: dict[str, tuple[str, ...]]) -> list[str]:
+    return [sentence for sentences in table.values() for sentence in sentences]
+
+
+@pytest.mark.parametrize("said", _each(WISHES))
+def test_a_request_for_no_more_calls_is_recognised(said: str) -> None:
+    assert wants_no_calls(said)
+
+
+@pytest.mark.parametrize("said", _each(OTHERS))
 def test_another_request_is_not_taken_for_an_opt_out(said: str) -> None:
     assert not wants_no_calls(said)
+
+
+@pytest.mark.parametrize("said", _each(BACK))
+def test_a_wish_can_be_taken_back(said: str) -> None:
+    assert wants_calls_after_all(said)
+
+
+@pytest.mark.parametrize("said", [*_each(WISHES), "Yes.", "Thank you, goodbye.", "Okay."])
+def test_other_words_take_nothing_back(said: str) -> None:
+    assert not wants_calls_after_all(said)
+
+
+def test_each_supported_language_is_tested() -> None:
+    assert WISHES.keys() == OTHERS.keys() == BACK.keys() == LANGUAGES.keys()

@@ -187,6 +187,20 @@ async def test_a_refused_row_has_a_reason_and_affects_no_other(
 
 
 @on_sqlite
+async def test_ambiguous_numbers_are_refused_with_both_readings_and_counted_together(
+    importing: Importing,
+) -> None:
+    rows = f"4915112345678,Ada,{CONSENT}\n491711234567,Bob,{CONSENT}\n4930901820,Cyd,{CONSENT}\n"
+    tally = await importing.take(f"{HEADER}\n{rows}")
+
+    assert (tally.added, tally.refused) == (1, {"ambiguous": 2})
+    assert importing.reasons == [
+        (2, "ambiguous: +494915112345678 or +4915112345678"),
+        (3, "ambiguous: +49491711234567 or +491711234567"),
+    ]
+
+
+@on_sqlite
 async def test_a_consent_dated_tomorrow_by_the_campaigns_clock_is_refused(
     importing: Importing,
 ) -> None:

@@ -37,6 +37,21 @@ GOOD = {
     "a mobile": ("0151 23456789", "DE", "+4915123456789"),
     "Italian, whose zero stays": ("06 6982 1234", "IT", "+390669821234"),
     "an island": ("+1 (246) 412-3456", "", "+12464123456"),
+    "a lost plus, too long for here": ("4930901820", "DE", "+4930901820"),
+    "a lost plus from abroad": ("447911123456", "US", "+447911123456"),
+    "a lost plus, invalid here": ("12025550143", "DE", "+12025550143"),
+    "a lost zero": ("7911123456", "GB", "+447911123456"),
+    "a lost zero in France": ("612345678", "FR", "+33612345678"),
+    "an Indian mobile": ("9512345678", "IN", "+919512345678"),  # with a plus, of Myanmar
+    "an area of Moscow": ("(495) 123-45-67", "RU", "+74951234567"),  # with a plus, of Germany
+    "with Russia's prefix": ("8 495 123-45-67", "RU", "+74951234567"),  # or of Vietnam
+    "Mexican": ("5512345678", "MX", "+525512345678"),
+    "Mexican, before 2019, from abroad": ("+52 1 55 1234 5678", "", "+525512345678"),
+    "Mexican, before 2019, without its plus": ("5215512345678", "MX", "+525512345678"),
+    "Mexican, before 2019, with 00": ("00 52 1 55 1234 5678", "MX", "+525512345678"),
+    "Mexican, before 2019, to a mobile": ("044 55 1234 5678", "MX", "+525512345678"),
+    "Mexican, before 2019, to another area's": ("045 55 1234 5678", "MX", "+525512345678"),
+    "Mexican, before 2019, long distance": ("01 55 1234 5678", "MX", "+525512345678"),
 }
 
 

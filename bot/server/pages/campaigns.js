@@ -53,7 +53,8 @@ export class Campaigns {
   #soon = paced(() => this.#draw(), DRAW_MS);
 
   constructor(place) {
-    place.append(this.#said, this.#list, this.#wrong);
+    const link = el("a", { href: "/do-not-call" }, "Do-not-call list");
+    place.append(this.#said, this.#list, this.#wrong, el("p", { class: "hint" }, link));
   }
 
   /** Show all campaigns: {campaigns, problem}. */

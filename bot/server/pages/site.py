@@ -35,7 +35,12 @@ HEADERS: Final = {
 }
 
 
-CONSOLE_PAGES: Final = {"/": "console.html", "/calls": "calls.html", "/inbox": "inbox.html"}
+CONSOLE_PAGES: Final = {
+    "/": "console.html",
+    "/calls": "calls.html",
+    "/inbox": "inbox.html",
+    "/do-not-call": "do_not_call.html",
+}
 """The operators' pages by path, beside a call's; `bot/server/access.py` guards them."""
 
 

@@ -9,6 +9,7 @@ import pytest
 from bot.call.pipeline import opt_out_for
 from bot.tools.do_not_call import OptOuts
 from calls.events import TranscriptFinal
+from calls.turn import Turn
 from campaigns.store.contacts import Contacts
 from campaigns.store.owed_numbers import OwedNumbers
 from operations.database.database import Database
@@ -26,7 +27,11 @@ async def ask_to_be_left_alone(
     server = SimpleNamespace(region=region)
     opt_outs = OptOuts(book, OwedNumbers(folder), emit=print)
     shared: Any = SimpleNamespace(do_not_call=opt_outs, settings=SimpleNamespace(server=server))
-    desk = opt_out_for(shared, leg, call_id="c1", turn=lambda: 2, emit=print)
+
+    silent: Any = SimpleNamespace(choose=lambda *_, **__: None)
+    desk = opt_out_for(
+        shared, leg, silent, silent, call_id="c1", turn=Turn(budget_s=1.5), emit=print
+    )
     assert desk
     desk.notice(TranscriptFinal(turn=2, at_s=0.0, provider="deepgram", text="Don't call me again."))
     await desk.close()
@@ -41,6 +46,11 @@ async def ask_to_be_left_alone(
         ("2025550000", "US", "+12025550000"),
         ("sip:12025550000@carrier.example", "US", "+12025550000"),
         ("030 901829", "DE", "+4930901829"),
+        ("493012345678", "DE", "+493012345678"),
+        ("447911123456", "US", "+447911123456"),
+        ("5215512345678", "MX", "+525512345678"),
+        ("4915112345678", "DE", "+4915112345678"),
+        ("4915112345678", "DE", "+494915112345678"),  # both readings: neither may be called
     ],
 )
 async def test_a_callers_number_is_listed_as_campaigns_dial_it(

@@ -56,7 +56,7 @@ WRONG = {
     "no time of day": ('window: {end: "25:00"}', "it must be a time of day such as 21:00"),
     "no zone": ("zone: Mars/Olympus", "it must be a time zone such as Europe/Berlin"),
     "no country": ("region: Germany", "it must be a country such as US or DE"),
-    "a prefix without a country code": ('prefixes: ["030"]', "such as +49"),
+    "a prefix without a country code": ('prefixes: ["030"]', 'such as "+49"'),
     "no attempts": ("attempts: 0", "attempts is 0; it must be at least 1"),
     "no pace": ("dials_per_minute: 0", "it must be more than 0"),
     "no money": ("daily_spend: -1", "it must be more than 0"),

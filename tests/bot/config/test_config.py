@@ -384,7 +384,7 @@ def test_an_empty_variable_is_ignored() -> None:
         (
             "agent: {destinations: {a: {number: x@y}}}",
             'holdline.yaml:1: agent.destinations.a.number is "x@y"; '
-            "it must be a telephone number such as +15550100, or sip:NAME@HOST",
+            'it must be a telephone number such as "+15550100", in quotes, or sip:NAME@HOST',
         ),
         (
             "campaigns: {a b: {}}",

@@ -10,16 +10,18 @@ from bot.config.agent import AgentSettings, DestinationSettings
     ("written", "number"),
     [
         ("+1 (555) 0123", "+15550123"),
-        (15550123, "+15550123"),
+        (201, "201"),
         ("sip:front.desk-1@192.0.2.7:5060", "sip:front.desk-1@192.0.2.7:5060"),
     ],
-    ids=["as people write it", "as YAML reads it", "a SIP address"],
+    ids=["as people write it", "an extension", "a SIP address"],
 )
 def test_a_number_or_a_sip_address_can_be_reached(written: object, number: str) -> None:
     assert DestinationSettings.model_validate({"number": written}).number == number
 
 
-@pytest.mark.parametrize("number", ["", "call me", "sip:", "sip:a b@c", "sip:a@b;x=<y>", True])
+@pytest.mark.parametrize(
+    "number", ["", "call me", "sip:", "sip:a b@c", "sip:a@b;x=<y>", True, 15550123]
+)
 def test_an_undiallable_destination_is_refused(number: object) -> None:
     with pytest.raises(ValidationError):
         DestinationSettings.model_validate({"number": number})

@@ -7,13 +7,26 @@ from pathlib import Path
 import pytest
 
 from bot.call.ending import take_step
-from bot.tools.do_not_call import LISTED, DoNotCallList, DoNotCallRequests, OptOuts
+from bot.tools.do_not_call import (
+    LISTED,
+    TAKEN_BACK,
+    DoNotCallList,
+    DoNotCallRequests,
+    OptOuts,
+)
 from bot.tools.toolbox import ToolFailed
-from calls.events import Event, TranscriptFinal
-from calls.operations_events import DoNotCallListed, DoNotCallOwed, DoNotCallWanted
+from calls.events import Event, TranscriptFinal, TurnDecided, TurnEnded
+from calls.operations_events import (
+    DoNotCallListed,
+    DoNotCallOwed,
+    DoNotCallTakenBack,
+    DoNotCallWanted,
+)
 from campaigns.store.contacts import Contacts, NewContact
 from campaigns.store.owed_numbers import OwedNumbers
+from fallbacks.events import StageExhausted
 from operations.database.database import Database, StorageError
+from processors.holding.utterance_rules import Situation
 
 pytestmark = pytest.mark.virtual_time
 
@@ -31,6 +44,7 @@ class Desks:
     folder: Path
     told: list[Event] = field(default_factory=list)  # in calls
     beside: list[Event] = field(default_factory=list)  # outside them
+    said: list[Situation] = field(default_factory=list)  # in the agent's voice
 
     def desk(self, numbers: DoNotCallList, number: str = NUMBER) -> DoNotCallRequests:
         opt_outs = OptOuts(numbers, OwedNumbers(self.folder), emit=self.beside.append)
@@ -41,7 +55,11 @@ class Desks:
             turn=lambda: 2,
             emit=self.told.append,
             utc_s=lambda: 1000.0,
+            say=self.say,
         )
+
+    async def say(self, situation: Situation) -> None:
+        self.said.append(situation)
 
 
 @pytest.fixture
@@ -55,15 +73,32 @@ class AwayList:
     def __init__(self, times: int) -> None:
         self.times = times
         self.listed: list[str] = []
+        self.words: list[str] = []
 
     async def add_do_not_call(
-        self, number: str, *, source: str, now: float, dial_id: str = ""
+        self,
+        number: str,
+        *,
+        source: str,
+        now: float,
+        dial_id: str = "",
+        also: str = "",
+        words: str = "",
     ) -> bool:
         self.times -= 1
         if self.times >= 0:
             raise StorageError("away")
         self.listed.append(number)
+        self.words.append(words)
         return True
+
+    async def remove_do_not_call(
+        self, number: str, *, dial_id: str = "", also: str = "", added_s: float | None = None
+    ) -> int:
+        if self.times > 0:
+            raise StorageError("away")
+        self.listed.remove(number)
+        return 1
 
 
 async def test_the_tool_answers_after_the_number_is_on_the_list(
@@ -151,3 +186,141 @@ async def test_other_words_list_no_number(desks: Desks) -> None:
 async def test_a_caller_without_a_number_is_told_so(desks: Desks, number: str) -> None:
     with pytest.raises(ToolFailed, match="not known"):
         await desks.desk(AwayList(times=0), number=number).tool().run({})
+
+
+WISH = "Please don't call me again."
+ANSWERED = TurnEnded(turn=2, at_s=1.0, interrupted=False)
+
+
+def heard(desk: DoNotCallRequests, *texts: str, turn: int = 2) -> None:
+    """Let a turn of the caller's end with these transcripts."""
+    for text in texts:
+        desk.notice(said(text))
+    desk.notice(TurnDecided(turn=turn, at_s=0.5))
+
+
+async def test_the_model_judges_before_the_words(desks: Desks) -> None:
+    numbers = AwayList(times=0)
+    desk = desks.desk(numbers)
+
+    heard(desk, WISH)
+    await asyncio.sleep(1.0)
+    unjudged = list(numbers.listed)
+    await desk.tool().run({})
+    desk.notice(ANSWERED)
+    await desk.close()
+
+    assert unjudged == []
+    assert (numbers.listed, numbers.words) == ([NUMBER], [WISH])
+    assert desks.told == [DoNotCallWanted(turn=2, by="model")]
+    assert desks.said == []  # the model says it
+
+
+@pytest.mark.parametrize(
+    "over", [ANSWERED, StageExhausted(stage="llm", attempts=3), TurnDecided(turn=3, at_s=9.0)]
+)
+async def test_words_that_no_model_judged_count_and_are_said_back(
+    desks: Desks, over: Event
+) -> None:
+    numbers = AwayList(times=0)
+    desk = desks.desk(numbers)
+
+    heard(desk, WISH)
+    desk.notice(over)
+    await asyncio.sleep(1.0)
+
+    assert (numbers.listed, numbers.words) == ([NUMBER], [WISH])
+    assert desks.told == [DoNotCallWanted(turn=2, by="words")]
+    assert desks.said == [Situation.NOT_CALLED]
+    await desk.close()
+
+
+async def test_a_turn_is_judged_as_a_whole(desks: Desks) -> None:
+    numbers = AwayList(times=0)
+    desk = desks.desk(numbers)
+
+    heard(desk, "Don't call me", "before noon.")
+    desk.notice(ANSWERED)
+    await desk.close()
+
+    assert numbers.listed == []
+
+
+async def test_an_earlier_turns_end_judges_nothing(desks: Desks) -> None:
+    numbers = AwayList(times=0)
+    desk = desks.desk(numbers)
+
+    heard(desk, WISH)
+    desk.notice(TurnEnded(turn=1, at_s=0.6, interrupted=True))
+    await asyncio.sleep(1.0)
+
+    assert numbers.listed == []
+    await desk.close()
+
+
+async def test_an_opt_out_can_be_taken_back_in_the_same_call(tmp_path: Path, desks: Desks) -> None:
+    book = Contacts(Database(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}"))
+    await book.add("spring", [NewContact(number=NUMBER)], now=1.0)
+    desk = desks.desk(book)
+
+    await desk.tool().run({})
+    answer = await desk.tool().run({"undo": True})
+    listed = await book.do_not_call([NUMBER])
+    again = await book.add("spring", [NewContact(number=NUMBER)], now=2.0)
+    await desk.close()
+    await book.database.close()
+
+    assert answer == TAKEN_BACK
+    assert (listed, again) == (frozenset(), ["known"])
+    assert desks.told == [
+        DoNotCallWanted(turn=2, by="model"),
+        DoNotCallTakenBack(turn=2, by="model"),
+    ]
+
+
+async def test_words_take_an_opt_out_back_without_a_model(desks: Desks) -> None:
+    numbers = AwayList(times=0)
+    desk = desks.desk(numbers)
+    for turn, text in ((2, WISH), (3, "No, you can still call me.")):
+        heard(desk, text, turn=turn)
+        desk.notice(StageExhausted(stage="llm", attempts=3))
+        await asyncio.sleep(1.0)
+
+    assert numbers.listed == []
+    assert desks.said == [Situation.NOT_CALLED, Situation.CALLED_AGAIN]
+    await desk.close()
+
+
+async def test_taking_back_leaves_an_earlier_entry(tmp_path: Path, desks: Desks) -> None:
+    book = Contacts(Database(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}"))
+    await book.add_do_not_call(NUMBER, source="letter", now=1.0)
+    desk = desks.desk(book)
+
+    await desk.tool().run({})
+    await desk.tool().run({"undo": True})
+    listed = await book.do_not_call([NUMBER])
+    await desk.close()
+    await book.database.close()
+
+    assert listed == {NUMBER}
+
+
+async def test_a_pending_opt_out_that_is_taken_back_is_never_listed(desks: Desks) -> None:
+    numbers = AwayList(times=2)
+    desk = desks.desk(numbers)
+    heard(desk, WISH)
+    desk.notice(ANSWERED)
+    await asyncio.sleep(0.5)
+
+    with pytest.raises(ToolFailed, match="staff"):  # the database is still away
+        await desk.tool().run({"undo": True})
+    await asyncio.sleep(600.0)
+
+    assert numbers.listed == []
+    assert not list(desks.folder.glob("*.json"))
+    await desk.close()
+
+
+async def test_nothing_is_taken_back_that_was_not_listed(desks: Desks) -> None:
+    with pytest.raises(ToolFailed, match="Nothing was listed"):
+        await desks.desk(AwayList(times=0)).tool().run({"undo": True})

@@ -28,7 +28,14 @@ class SwitchedList:
     listed: list[tuple[str, str, float, str]] = field(default_factory=list)
 
     async def add_do_not_call(
-        self, number: str, *, source: str, now: float, dial_id: str = ""
+        self,
+        number: str,
+        *,
+        source: str,
+        now: float,
+        dial_id: str = "",
+        also: str = "",
+        words: str = "",
     ) -> bool:
         self.tries += 1
         if self.hangs:
@@ -37,6 +44,11 @@ class SwitchedList:
             raise StorageError("away")
         self.listed.append((number, source, now, dial_id))
         return True
+
+    async def remove_do_not_call(
+        self, number: str, *, dial_id: str = "", also: str = "", added_s: float | None = None
+    ) -> int:
+        raise NotImplementedError
 
 
 def owed(call_id: str = "c1", asked_s: float = 1000.0) -> OwedNumber:

@@ -16,7 +16,7 @@ from fallbacks.failure import Kind
 from operations.contact_files import ContactFileError
 from operations.crm.customer import STATUSES, CrmContact, CrmReport
 from operations.crm.own import OwnContacts, read_contacts
-from operations.crm.port import BREAKER, CrmLookup, availability_of
+from operations.crm.port import BREAKER, Crm, CrmLookup, availability_of
 from operations.crm.rest import HUBSPOT, MAX_BYTES, RestCrm
 from operations.crm.webhook import WebhookCrm
 from operations.database.database import Database
@@ -46,9 +46,12 @@ def hubspot(url: str) -> RestCrm:
     return RestCrm("hubspot", HUBSPOT, url=url, headers=headers, timeout_s=2.0)
 
 
-def desk_of(crm: RestCrm) -> CrmLookup:
+def desk_of(crm: Crm, region: str | None = None) -> CrmLookup:
     return CrmLookup(
-        crm=crm, availability=availability_of(crm, time.monotonic()), clock=time.monotonic
+        crm=crm,
+        availability=availability_of(crm, time.monotonic()),
+        clock=time.monotonic,
+        region=region,
     )
 
 
@@ -245,6 +248,30 @@ async def test_our_own_contacts_work_as_a_crm(tmp_path: Path) -> None:
     assert (ada.name, ada.fields) == ("Ada", {"plan": "gold"})
     assert tom == CrmContact(id="15550199", name="Tom", fields={"city": "Rome"})
     assert nobody is None
+
+
+@pytest.mark.parametrize(
+    ("caller", "outcome"),
+    [
+        ("030 901820", "found"),
+        ("4930901820", "found"),
+        ("sip:+4930901820@192.0.2.7", "found"),
+        ("4915112345678", "not_asked"),  # its other reading is another person
+    ],
+)
+async def test_a_caller_is_found_in_any_notation_but_never_by_a_guess(
+    tmp_path: Path, caller: str, outcome: str
+) -> None:
+    contacts = [NewContact(number=text) for text in ("+4930901820", "+494915112345678")]
+    told: list[Event] = []
+    async with Database(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}") as database:
+        await Contacts(database).add("spring", contacts, now=1.0)
+        desk = desk_of(OwnContacts(database), region="DE")
+
+        await desk.look_up(caller, emit=told.append)
+        await desk.close()
+
+    assert [event.outcome for event in told if isinstance(event, CallerLookedUp)] == [outcome]
 
 
 def test_a_file_without_numbers_is_refused(tmp_path: Path) -> None:

@@ -28,10 +28,10 @@ from campaigns.guard import rules_of
 from campaigns.store.claim import MAX_S
 from campaigns.store.contacts import NewContact
 from operations.database.database import Database
+from operations.numbers import readings_of, same_as
 from operations.record.callbacks import Callback, Callbacks
 from operations.record.fold_rules import RecordFold
 from operations.record.forgetting import forget_number
-from operations.record.phone_numbers import e164, same_as
 from operations.record.reader import RecordReader
 from operations.record.writer import RecordWriter
 from operations.telemetry.journal import Journal
@@ -366,10 +366,12 @@ class TestForgetting:
         ("+0000000000", "DE", None),
         ("", "DE", None),
         ("+15550101", None, "+15550101"),  # of a film, and too short for its country
+        ("493012345678", "DE", MARY),
+        ("447911123456", "US", "+447911123456"),
     ],
 )
 def test_a_number_has_one_form(text: str, region: str | None, found: str | None) -> None:
-    assert e164(text, region=region) == found
+    assert readings_of(text, region=region) == ((found,) if found else ())
 
 
 @pytest.mark.parametrize(
@@ -421,6 +423,21 @@ def test_the_command_prints_the_erased_data(
     lines = capsys.readouterr().out.splitlines()
     assert {"calls: 1", "messages: 2", "recordings: 1", "call records: 1"} <= set(lines)
     assert MARY not in "".join(lines)
+
+
+def test_an_ambiguous_number_erases_nothing_and_names_both_readings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "holdline.yaml"
+    path.write_text(CONFIG.format(folder=tmp_path) + "server: {region: DE}\n", encoding="utf-8")
+
+    assert run(["forget", "4915112345678", "--config", str(path)]) == 2
+
+    told = capsys.readouterr()
+    (line,) = told.err.splitlines()
+    assert "+4915112345678" in line
+    assert "+494915112345678" in line
+    assert not told.out
 
 
 def test_an_invalid_number_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

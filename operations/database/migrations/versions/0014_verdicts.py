@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0014_verdicts"
-down_revision = "0010_long_numbers"
+down_revision = "0013_do_not_call_words"
 
 
 def upgrade() -> None:

@@ -1,0 +1,70 @@
+"""`holdline dnc`: the do-not-call list."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bot.cli.options import ConfigOption, one_number
+from bot.config.folders import check_database
+from bot.config.loading import load
+from bot.exits import UsageError
+
+ACTIONS = "list, add, remove, import or export"
+TAKES = {"add": "NUMBER", "remove": "NUMBER", "import": "FILE"}
+
+
+def command(
+    action: Annotated[str, typer.Argument(metavar="ACTION", help=f"{ACTIONS}.")],
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NUMBER|FILE]",
+            show_default=False,
+            help="add, remove: +49301234567, or a number of server.region. import: a CSV file, or "
+            "a number in each line.",
+        ),
+    ] = None,
+    source: Annotated[
+        str,
+        typer.Option("--source", metavar="TEXT", help="add, import: who asked for it, and how."),
+    ] = "operator",
+    words: Annotated[
+        str, typer.Option("--words", metavar="TEXT", help="add: in which words.")
+    ] = "",
+    numbers: Annotated[
+        bool, typer.Option("--numbers", help="list: show numbers and words in full.")
+    ] = False,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=1_000_000, help="list: the newest N entries.")
+    ] = 100,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="export: the CSV file.")
+    ] = Path("do_not_call.csv"),
+    config: ConfigOption = None,
+) -> int:
+    """Show, fill, mend and copy the do-not-call list. The server may be running."""
+    settings = load(config, keys=False).settings
+    if action not in ACTIONS.replace(" or ", ", ").split(", "):
+        raise UsageError(f'dnc takes {ACTIONS}, not "{action}"')
+    if (action in TAKES) != (what is not None):
+        raise UsageError(f"dnc {action} takes {TAKES.get(action, 'no argument')}")
+    url, region, text = settings.storage.url, settings.server.region, what or ""
+    number = one_number(text, region=region) if TAKES.get(action) == "NUMBER" else ""
+    if action not in ("add", "import"):  # these may create the database
+        check_database(url)
+    from campaigns import do_not_call as entries  # noqa: PLC0415 - SQLAlchemy loads slowly
+
+    match action:
+        case "list":
+            return entries.list_entries(url, most=limit, numbers=numbers, say=typer.echo)
+        case "add":
+            return entries.add_entry(url, number, source=source, words=words, say=typer.echo)
+        case "remove":
+            return entries.remove_entry(url, number, say=typer.echo)
+        case "import":
+            return entries.import_entries(
+                url, Path(text), region=region, source=source, say=typer.echo
+            )
+        case _:
+            return entries.export_entries(url, out, say=typer.echo)

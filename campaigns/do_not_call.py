@@ -1,0 +1,184 @@
+"""`holdline dnc`: shows, fills and mends the do-not-call list."""
+
+import asyncio
+import csv
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Final, TypeVar
+
+from bot.clock import utc_now
+from bot.exits import CommandError, UsageError
+from campaigns.store.contacts import BATCH, Contacts, DoNotCallEntry
+from operations.contact_files import read_rows
+from operations.csv_cells import safe_cell
+from operations.database.database import Database, StorageError
+from operations.masking import counted, masked, one_line
+from operations.numbers import AMBIGUOUS, readings_of
+
+Say = Callable[[str], None]
+T = TypeVar("T")
+COLUMNS: Final = ("number", "source", "added_at", "words")
+NUMBER_COLUMNS: Final = ("number", "phone", "phone_number", "telephone", "mobile", "tel")
+WORKBOOK: Final = b"PK"  # how a zip file begins, and so an Excel workbook
+MAX_BYTES: Final = 100_000_000  # chosen: some five million numbers
+SHOWN: Final = 10  # refused rows in the terminal
+
+
+def seen(entry: DoNotCallEntry, *, numbers: bool) -> Mapping[str, str]:
+    """Return an entry for people; number and words are masked unless they ask for them."""
+    return {
+        "number": entry.number if numbers else masked(entry.number),
+        "source": entry.source,
+        "added_at": datetime.fromtimestamp(entry.added_s, UTC).isoformat(timespec="seconds"),
+        "words": entry.words if numbers else counted(entry.words),
+    }
+
+
+def list_entries(url: str, *, most: int, numbers: bool, say: Say) -> int:
+    """Print the newest entries."""
+    entries = _run(url, lambda book: book.do_not_call_entries(most=most + 1))
+    for entry in entries[:most]:
+        shown = seen(entry, numbers=numbers)
+        words = f'  "{shown["words"]}"' if shown["words"] else ""
+        say(one_line(f"{shown['added_at']}  {shown['number']}  {shown['source']}{words}"))
+    if not entries:
+        say("the do-not-call list is empty")
+    elif len(entries) > most:
+        say(f"more entries: --limit {2 * most}, or holdline dnc export")
+    return 0
+
+
+def add_entry(url: str, number: str, *, source: str, words: str, say: Say) -> int:
+    """Put a number on the list."""
+    now = utc_now().timestamp()
+    new = _run(url, lambda book: book.add_do_not_call(number, source=source, now=now, words=words))
+    say(f"{masked(number)}: {'added' if new else 'was on the list before'}")
+    return 0
+
+
+def remove_entry(url: str, number: str, *, say: Say) -> int:
+    """Take a number off the list; its contacts may be called again."""
+    if not _run(url, lambda book: book.remove_do_not_call(number)):
+        raise CommandError(f"{masked(number)} is not on the do-not-call list")
+    say(f"{masked(number)}: removed")
+    return 0
+
+
+def export_entries(url: str, file: Path, *, say: Say) -> int:
+    """Write all entries, with their numbers and words, into a CSV file."""
+    entries = _run(url, lambda book: book.do_not_call_entries())
+    try:
+        with file.open("w", encoding="utf-8", newline="") as text:
+            rows = csv.writer(text)
+            rows.writerow(COLUMNS)
+            for entry in entries:
+                rows.writerow(map(safe_cell, seen(entry, numbers=True).values()))
+    except OSError as error:
+        raise UsageError(f"--out: {file} cannot be written: {error.strerror}") from error
+    say(f"{file}: {len(entries)} numbers")
+    return 0
+
+
+def import_entries(url: str, file: Path, *, region: str | None, source: str, say: Say) -> int:
+    """Add the numbers of a file; a second import of it changes nothing.
+
+    Args:
+        url: Of the database.
+        file: CSV with a column for the number, or a number in each line.
+        region: Of numbers without a country code.
+        source: Where the list comes from, for rows that do not say so.
+        say: Prints a line.
+    """
+    refused, now = Counter[str](), utc_now().timestamp()
+
+    async def add(book: Contacts) -> tuple[int, int]:
+        rows = added = 0
+        with _opened(file) as read:
+            numbers = _numbers(read, region, refused, say)
+            while batch := [_entry(row, source, now) for row in islice(numbers, BATCH)]:
+                rows += len(batch)
+                added += await book.add_do_not_call_entries(batch)
+        return rows, added
+
+    rows, added = _run(url, add)
+    say(f"{added} added, {rows - added} known before, {refused.total()} refused")
+    for reason, count in refused.most_common():
+        say(f"  {reason}: {count}")
+    if not rows:
+        raise CommandError(f"{file} has no number that can be listed")
+    return 0
+
+
+def _entry(row: Mapping[str, str], source: str, now: float) -> DoNotCallEntry:
+    # An export marks cells that a spreadsheet would compute.
+    said = {name: cell[1:] if cell == safe_cell(cell[1:]) else cell for name, cell in row.items()}
+    return DoNotCallEntry(
+        row["number"],
+        said.get("source") or source,
+        _moment(said.get("added_at", ""), now),
+        said.get("words", ""),
+    )
+
+
+def _moment(text: str, now: float) -> float:
+    """Return the moment of an exported entry; now if there is none, or it is unclear."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return now
+    return min(now, (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
+
+def _numbers(
+    rows: Iterator[tuple[int, Sequence[str]]], region: str | None, refused: Counter[str], say: Say
+) -> Iterator[Mapping[str, str]]:
+    names: tuple[str, ...] = ()
+    for line, cells in rows:
+        if not names:
+            heads = tuple(cell.strip().lower().replace(" ", "_") for cell in cells)
+            at = next((heads.index(name) for name in NUMBER_COLUMNS if name in heads), None)
+            names = ("number",) if at is None else (*heads[:at], "number", *heads[at + 1 :])
+            if at is not None:
+                continue
+        row = dict(zip(names, cells, strict=False))
+        text = row.get("number", "")
+        readings = readings_of(text, region=region)
+        if len(readings) == 1:
+            yield {**row, "number": readings[0]}
+            continue
+        reason = AMBIGUOUS if readings else "not_a_number"
+        refused[reason] += 1
+        if refused.total() <= SHOWN:
+            told = f"line {line}: {text[:40]} {reason} {' or '.join(readings)}"
+            say(one_line(told.rstrip()))
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Iterator[tuple[int, Sequence[str]]]]:
+    try:
+        with file.open("rb") as data:
+            begin = data.read(len(WORKBOOK))
+        if begin == WORKBOOK:
+            raise UsageError(f"{file} is an Excel workbook; save it as CSV")
+        if file.stat().st_size > MAX_BYTES:
+            raise UsageError(f"{file} is larger than {MAX_BYTES // 1_000_000} MB; split it")
+        # Numbers are ASCII: what another encoding spoils is at most another column.
+        with file.open(encoding="utf-8-sig", errors="surrogateescape") as text:
+            yield ((row.line, row.cells) for row in read_rows(text) if any(row.cells))
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _run(url: str, work: Callable[[Contacts], Awaitable[T]]) -> T:
+    async def run() -> T:
+        async with Database(url) as database:
+            return await work(Contacts(database))
+
+    try:
+        return asyncio.run(run())
+    except StorageError as error:
+        raise CommandError(f"storage.url: {error}") from error

@@ -1,0 +1,18 @@
+"""Keep the words of an entry of the do-not-call list.
+
+Revision ID: 0013_do_not_call_words
+Revises: 0010_long_numbers
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0013_do_not_call_words"
+down_revision = "0010_long_numbers"
+branch_labels = depends_on = None
+
+
+def upgrade() -> None:
+    """Add the column."""
+    words = sa.Column("words", sa.String(300), nullable=False, server_default="")
+    op.add_column("do_not_call", words)
