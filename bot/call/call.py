@@ -28,6 +28,7 @@ from calls.campaign_events import OutboundCallBegan
 from calls.cost import CostMeter, PriceTable
 from calls.entry import Emit, Numbering
 from calls.events import CallEnded, CallFailed, CallStarted, Event
+from calls.outside_text import quoted
 from calls.resume import ResumeState
 from operations.crm.known_caller import KnownCaller
 from operations.telemetry.emitter import Emitter
@@ -57,6 +58,7 @@ async def watch_leg(leg: WatchedLeg, call: RunningCall) -> None:
             logger.opt(exception=stuck).error("call {} cannot be cancelled", call.call_id)
 
 
+CALLED_PERSON: Final = "What is known of the person who was called."
 LINE_LOST: Final = "line_lost"  # the reason of a call that may be resumed
 UNKNOWN: Final = 100  # entries a lost process may have made after it saved its state (chosen)
 MakeCall: TypeAlias = "Callable[..., Call]"
@@ -219,6 +221,8 @@ class Call:
             answering=self._answering,
         )
         self._pipeline = pipeline
+        if told := quoted(CALLED_PERSON, self._agent.contact):
+            pipeline.dialogue.add("system", told)
         if self._known:
             self._known.tell_model(pipeline.dialogue.memory)
         if self._before:

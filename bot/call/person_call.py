@@ -18,9 +18,9 @@ from bot.call.last_resort import say_locally
 from bot.call.shared import Shared
 from bot.clock import Clock
 from bot.config.agent import AgentSettings
-from calls.caller import clean
 from calls.entry import Emit
 from calls.line import CallerLine
+from calls.outside_text import sayable
 from calls.turn import Turn
 from processors.answering.stage import LlmStage
 from processors.holding.line_rules import Consent, heard_here
@@ -80,10 +80,10 @@ async def summarise(
                 text = await llm.run_inference(asked, system_instruction=prompt, each_s=limit_s / 2)
         except Exception as error:  # noqa: BLE001 - edge of the provider: the last words are used
             logger.warning("no model summarised the call: {}", type(error).__name__)
-    text = clean(text or "", TOLD_LIMIT)
+    text = sayable(text or "", TOLD_LIMIT)
     by = "model" if text else "last_words"
     text = text or plain_summary(messages, reason=reason, language=language)
-    return Summary(text=text, by=by, took_s=clock() - began_at)
+    return Summary(text=sayable(text, TOLD_LIMIT), by=by, took_s=clock() - began_at)
 
 
 FOR_PERSON: Final[Mapping[Situation, str]] = {

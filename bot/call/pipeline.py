@@ -30,6 +30,7 @@ from bot.tools.built_in import Tools
 from bot.tools.caller_requests import CallerRequests
 from bot.tools.do_not_call import DoNotCallRequests
 from bot.tools.toolbox import LateResults
+from calls.caller import clean
 from calls.entry import Emit
 from calls.events import Event
 from calls.leg_events import LineRestored
@@ -275,7 +276,7 @@ class CallPipeline:
                 say=self.tts.queue_frame,
                 part=partial(self.farewell.part, final=True),
                 excuse=self.silence.excuse,
-                remember=partial(self.dialogue.add, "user"),
+                remember=lambda words: self.dialogue.add("user", clean(words)),
                 emit=emit,
                 clock=self._clock,
                 speech=shared.models.vad(self._settings.turn),
@@ -324,7 +325,8 @@ class CallPipeline:
             heard = self.floor.caller_speaking or self._agent_sounds()
             return not (heard or decision.awaits_answer or decision.led)
 
-        async def ask_with(note: str) -> None:
+        async def ask_with(result: str, note: str) -> None:
+            talk.add("developer", result)  # from outside: not in one message with our note
             talk.add("developer", note)
             await talk.pair.user().push_context_frame()
 

@@ -1,5 +1,6 @@
 """Agents: what they say, know and may do."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, PrivateAttr, SecretStr, StringConstraints, model_validator
@@ -188,6 +189,7 @@ class AgentSettings(Section):
     """What a key does during the conversation: `person`, `callback` or a destination's name."""
 
     _answering: AnsweringPlan | None = PrivateAttr(default=None)  # set for campaign calls only
+    _contact: Mapping[str, str] = PrivateAttr(default_factory=dict[str, str])  # the same
 
     @property
     def answering(self) -> AnsweringPlan | None:
@@ -198,6 +200,17 @@ class AgentSettings(Section):
         """Return a copy that first listens for who answered."""
         agent = self.model_copy()
         agent._answering = plan  # noqa: SLF001 - same class
+        return agent
+
+    @property
+    def contact(self) -> Mapping[str, str]:
+        """The known fields of a campaign's contact; empty in other calls."""
+        return self._contact
+
+    def knowing(self, contact: Mapping[str, str]) -> Self:
+        """Return a copy that calls this contact."""
+        agent = self.model_copy()
+        agent._contact = contact  # noqa: SLF001 - same class
         return agent
 
     @model_validator(mode="after")

@@ -13,6 +13,7 @@ import aiohttp
 from bot.config.agent import ToolSettings
 from bot.http import request
 from bot.tools.toolbox import Run, Tool, ToolFailed
+from calls.caller import clean
 
 BODY_LIMIT_BYTES: Final = 64_000  # of a response; a model reads at most 4,000 characters of it
 THREADS: Final = 4  # per tool; a function that hangs keeps its thread
@@ -96,7 +97,7 @@ def _read(settings: ToolSettings, status: int, body: str) -> Any:
     if 300 <= status < 400:
         raise ToolFailed(f"{settings.name} answered with a redirect, which is not followed")
     if status >= 400:
-        raise ToolFailed(f"{settings.name} answered {status}: {body[:200]}")
+        raise ToolFailed(f"{settings.name} answered {status}: {clean(body, 200)}")
     try:
         return json.loads(body) if body else "done"
     except ValueError:

@@ -5,7 +5,6 @@ import json
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Final, TypeAlias
 
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
@@ -16,6 +15,7 @@ from bot.clock import Clock
 from calls.caller import without_halves
 from calls.entry import Emit
 from calls.events import ToolCalled
+from calls.outside_text import RULE
 from calls.resume import CUT_OFF, KeptTool, tool_key
 from calls.tool_schema import for_model, problems
 
@@ -25,9 +25,10 @@ UNDELIVERED_S: Final = 300.0  # how long an undelivered result is kept for a rep
 FINISH_S: Final = 4.0  # for a tool at a call's end: an ending process cuts its calls after 5 s
 QUIET_S: Final = 0.5  # of silence on both sides before a late result is told (chosen)
 LOOK_S: Final = 0.1  # between two checks of that silence
-LATE: Final = (
-    "The tool {name} with the arguments {arguments}, which was at work when the caller spoke, is "
-    "done: {result} Tell the caller of it now. Do not call it again for that."
+LATE: Final = "The result of a tool that was at work when the caller spoke."
+TELL_LATE: Final = (
+    "The tool in the message before this one is done. Tell the caller of its result now. Do not "
+    "call it again for that."
 )
 RESULT_LIMIT: Final = 4_000  # characters of a result for the model
 
@@ -75,7 +76,7 @@ class LateResults:
     """When and how late results may be told."""
 
     now: Callable[[], bool]  # whether neither side speaks or is about to speak
-    ask_with: Callable[[str], Awaitable[None]]  # runs the model with this note
+    ask_with: Callable[[str, str], Awaitable[None]]  # runs the model with a result and a note
 
 
 @dataclass(slots=True, kw_only=True)
@@ -160,8 +161,8 @@ class Toolbox:
         except asyncio.CancelledError:
             known = attempt in self._attempts.values()
             if self.late and known and attempt.follower is None:
-                note = partial(LATE.format, name=tool.name, arguments=_written(params.arguments))
-                late = self._tell_when_quiet(attempt, self.late, note)
+                asked = {"tool": tool.name, "arguments": params.arguments}
+                late = self._tell_when_quiet(attempt, self.late, asked)
                 attempt.follower = asyncio.get_running_loop().create_task(late, name="late result")
             raise
         attempt.delivered = True
@@ -201,7 +202,7 @@ class Toolbox:
         return self._attempts[key]
 
     async def _tell_when_quiet(
-        self, attempt: _Attempt, quiet: LateResults, note: Callable[..., str]
+        self, attempt: _Attempt, quiet: LateResults, asked: Mapping[str, Any]
     ) -> None:
         """Tell the model a result that the caller's words cut off, unless it has asked again."""
         await asyncio.wait({attempt.task})
@@ -212,7 +213,8 @@ class Toolbox:
             if attempt.delivered or self.clock() > attempt.began + UNDELIVERED_S:
                 return
         attempt.delivered, attempt.turn = True, self.turn()  # a new request does not repeat it
-        await quiet.ask_with(note(result=_written(attempt.task.result())))
+        result = {**asked, **attempt.task.result()}
+        await quiet.ask_with(f"{LATE} {RULE} {_written(result)}", TELL_LATE)
 
     async def _work(self, tool: Tool, arguments: Mapping[str, Any], *, turn: int) -> dict[str, Any]:
         began = self.clock()

@@ -1,14 +1,18 @@
 """The look-up of a caller in the CRM, for the model and the greeting; it delays no call."""
 
 import asyncio
+from typing import Final
 
 from pipecat.processors.aggregators.llm_context import LLMContext
 
 from bot.config.agent import AgentSettings
 from calls.entry import Emit
 from calls.operations_events import CallerKnown
-from operations.crm.customer import CrmContact, is_personal, known_text, personal
+from calls.outside_text import has_places, quoted, spoken
+from operations.crm.customer import CrmContact
 from operations.crm.port import CrmLookup
+
+KNOWN: Final = "What our register says about the caller's number."
 
 
 class KnownCaller:
@@ -27,7 +31,7 @@ class KnownCaller:
 
         def known(asked: asyncio.Task[CrmContact | None]) -> None:
             contact = None if self._over or asked.cancelled() else asked.result()
-            text = known_text(contact) if contact else ""
+            text = quoted(KNOWN, contact.known()) if contact else ""
             if text:
                 context.add_message({"role": "system", "content": text})
                 self._emit(CallerKnown(crm=self._name, late=self._greeted))
@@ -40,11 +44,12 @@ class KnownCaller:
         Waits up to `within_s`, and not at all without such a placeholder.
         """
         contact = None
-        if is_personal(agent.greeting):
+        if has_places(agent.greeting):
             done, _ = await asyncio.wait({self._asking}, timeout=within_s)
             contact = self._asking.result() if done and not self._asking.cancelled() else None
         self._greeted = True
-        return agent.model_copy(update={"greeting": personal(agent.greeting, contact)})
+        greeting = spoken(agent.greeting, contact.known() if contact else {})
+        return agent.model_copy(update={"greeting": greeting})
 
     def close(self) -> None:
         """Cancel the look-up: the call is over."""

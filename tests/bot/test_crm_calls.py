@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from bot.call.call import CALLED_PERSON
 from calls.entry import Entry
 from calls.events import CallEnded, CallStarted, Event, FirstSpeech
 from calls.operations_events import (
@@ -21,6 +22,7 @@ from calls.operations_events import (
     CallSummarised,
     DoNotCallWanted,
 )
+from calls.outside_text import RULE
 from campaigns.store.contacts import Contacts
 from fallbacks.events import AttemptFailed
 from lab.callers import RATE_HZ, Callee, Carrier, PhoneCall, known
@@ -154,11 +156,13 @@ async def test_a_caller_who_opts_out_is_on_the_list_and_the_crm_is_told(
         async with asyncio.timeout(300):
             await run.staged.ended()
         await run.notes.until(CallReported)
+        asked = run.prompts
         book = Contacts(Database(run.staged.storage))
         listed = await book.do_not_call([contact.number])
         await book.database.close()
 
     (body,) = run.register.taken.values()
+    assert f'{CALLED_PERSON} {RULE} {{"name": "Tom"' in asked
     assert listed == {contact.number}
     assert run.notes.order(DoNotCallWanted, CallEnded) == ["DoNotCallWanted", "CallEnded"]
     assert body["data"]["result"] == "do_not_call"
