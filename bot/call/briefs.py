@@ -74,8 +74,9 @@ def briefed(agent: AgentSettings, campaign: Campaign, contact: Contact) -> Agent
     The disclosure comes first and cannot be interrupted. The contact's data is the model's too, but
     not a part of the instructions.
     """
-    known = {"name": contact.name, **contact.fields}
-    told = agent.knowing(known).model_copy(
+    every = {"name": contact.name, **contact.fields}
+    known = {name: value for name, value in every.items() if not agent.holds_back(name)}
+    told = agent.knowing(every).model_copy(
         update={
             "instructions": _instructions(agent, campaign),
             "disclosure": spoken(campaign.disclosure, known) or agent.disclosure,

@@ -59,6 +59,7 @@ async def watch_leg(leg: WatchedLeg, call: RunningCall) -> None:
 
 
 CALLED_PERSON: Final = "What is known of the person who was called."
+VERIFIED_PERSON: Final = "The person is verified. What is known of them besides."
 LINE_LOST: Final = "line_lost"  # the reason of a call that may be resumed
 UNKNOWN: Final = 100  # entries a lost process may have made after it saved its state (chosen)
 MakeCall: TypeAlias = "Callable[..., Call]"
@@ -160,9 +161,7 @@ class Call:
             self._leg.tell_to(self.emit)
             for fact in _first_facts(self._leg, self._agent.name, gap_s=self._gap_s, began=began):
                 self.emit(fact)
-            if self._shared.crm and not self._before:
-                number = self._leg.facts.other_party
-                self._known = KnownCaller(self._shared.crm, number, emit=self.emit)
+            self._look_up()
             await self._talk()
         except Exception as broken:  # noqa: BLE001 - one call's mistake ends that call alone
             self._reason = "failed"
@@ -172,6 +171,38 @@ class Call:
                 await take_step("the apology", apologise(self._leg), call_id=self.call_id)
         finally:
             await self._part()
+
+    def _look_up(self) -> None:
+        """Begin to look the caller up; a resumed call knows what needs no verification."""
+        if self._shared.crm and (not self._before or self._agent.after_verification):
+            number = self._leg.facts.other_party
+            self._known = KnownCaller(
+                self._shared.crm, number, emit=self.emit, is_held=self._is_held
+            )
+
+    def _is_held(self, field: str) -> bool:
+        """Return whether a field must wait: all must if the carrier says the number is forged."""
+        return self._agent.holds_back(field) or self._leg.facts.attestation == "failed"
+
+    def _tell_known(self, pipeline: CallPipeline) -> None:
+        """Give the model what it may know of the other party, and the call before this one."""
+        contact = self._agent.contact
+        known = {name: contact[name] for name in contact if not self._agent.holds_back(name)}
+        if told := quoted(CALLED_PERSON, known):
+            pipeline.dialogue.add("system", told)
+        if self._known:
+            self._known.tell_model(pipeline.dialogue.memory, again=self._before is not None)
+        if self._before:
+            take_up(pipeline, self._before)
+
+    def _verified(self) -> None:
+        """Give the model what was held back: a tool has verified the caller."""
+        contact, pipeline = self._agent.contact, self._pipeline
+        held = {name: value for name, value in contact.items() if self._agent.holds_back(name)}
+        if pipeline and (told := quoted(VERIFIED_PERSON, held)):
+            pipeline.dialogue.add("system", told)
+        if self._known:
+            self._known.verify()
 
     async def _part(self) -> None:
         """End the call step by step; a step that fails does not stop the others."""
@@ -218,15 +249,11 @@ class Call:
             call_id=self.call_id,
             emit=self.emit,
             end=self._end_for_good,
+            verified=self._verified,
             answering=self._answering,
         )
         self._pipeline = pipeline
-        if told := quoted(CALLED_PERSON, self._agent.contact):
-            pipeline.dialogue.add("system", told)
-        if self._known:
-            self._known.tell_model(pipeline.dialogue.memory)
-        if self._before:
-            take_up(pipeline, self._before)
+        self._tell_known(pipeline)
         self._leg.on_gone(self.cancel)
         worker = pipeline.worker
         worker.add_event_handler("on_pipeline_error", self._on_error)

@@ -29,6 +29,7 @@ from bot.config.rungs import DETECTED, follows_caller, spoken
 from bot.tools.built_in import Tools
 from bot.tools.caller_requests import CallerRequests
 from bot.tools.do_not_call import DoNotCallRequests
+from bot.tools.owner import call_facts
 from bot.tools.toolbox import LateResults
 from calls.caller import clean
 from calls.entry import Emit
@@ -91,6 +92,7 @@ class CallPipeline:
         call_id: Names the caller's messages and callbacks.
         emit: Takes the call's events.
         end: Ends the call when its goodbye is not heard.
+        verified: Called when a tool has verified the caller.
         answering: For a call that we placed: what to say to a machine; `None` without
             detection.
     """
@@ -104,12 +106,13 @@ class CallPipeline:
         call_id: str,
         emit: Emit,
         end: End,
+        verified: Callable[[], None],
         answering: AnsweringPlan | None = None,
     ) -> None:
         """Build it; nothing runs yet."""
         self._shared, self._leg, self._agent = shared, leg, agent
         self._settings, self._clock = shared.settings, shared.clock
-        self._call_id, self._end = call_id, end
+        self._call_id, self._end, self._verified = call_id, end, verified
         self.recording = recording_of(
             agent, leg, self._settings.logs.dir, call_id=call_id, clock=shared.clock
         )
@@ -340,7 +343,9 @@ class CallPipeline:
             people=self.transfer,
             more=[self.opt_out.tool()] if self.opt_out else [],
             late=LateResults(now=is_quiet, ask_with=ask_with),
+            facts=call_facts(self._call_id, self._leg.facts),
         )
+        self.tools.box.verified = self._verified
         talk.memory.set_tools(ToolsSchema(standard_tools=list(self.tools.schemas)))
 
     def _agent_sounds(self) -> bool:

@@ -3,8 +3,16 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, PrivateAttr, SecretStr, StringConstraints, model_validator
+from pydantic import (
+    Field,
+    PrivateAttr,
+    SecretStr,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
+from bot.config.alerts import WEBHOOK_SECRET
 from bot.config.values import (
     NAME,
     Count,
@@ -81,6 +89,17 @@ class RecordingSettings(Section):
     """Spoken before the greeting, and cannot be interrupted."""
 
 
+CallFact = Literal[
+    "number", "caller", "called", "attestation", "call_id", "call_ref", "direction", "transport"
+]
+"""What a tool can be told of its call by the line, outside the model's reach: the other party's
+number (empty if it is withheld), both numbers as the carrier gives them, what the carrier vouches
+for, our id and the carrier's id of the call, `inbound` or `outbound`, and the kind of line."""
+
+
+BODILESS: Final = ("GET", "DELETE")
+
+
 class ToolSettings(Section):
     """A tool of the model: an HTTP request, or a Python function of the owner."""
 
@@ -101,6 +120,20 @@ class ToolSettings(Section):
     secret_env: str | None = None
     """The variable that holds the secret, which is sent as a bearer token."""
     secret: SecretStr | None = None  # sent as a bearer token; from the environment only
+    signing_secret_env: str | None = None
+    """The variable that holds `whsec_` and base64. It signs the body of an HTTP tool, with the time
+    and the facts of the call. Needs a `method` with a body.
+    """
+    signing_secret: SecretStr | None = None  # signs the requests; from the environment only
+    bound: dict[Text, CallFact] = Field(default_factory=dict)
+    """Parameters that the line fills in and the model neither sees nor fills, such as
+    `phone: number`: `number` (the other party's), `caller`, `called`, `attestation`, `call_id`,
+    `call_ref` (the carrier's), `direction` or `transport`.
+    """
+    verifies: bool = False
+    """Whether a result with `verified: true` proves who the caller is: then the model is given the
+    fields in `after_verification`.
+    """
     bridge: Text = "One moment, please."
     """Spoken when the tool's answer is late."""
     entry_point: EntryPoint | None = None
@@ -116,6 +149,21 @@ class ToolSettings(Section):
             schema["digits"] for schema in found if isinstance(schema, dict) and "digits" in schema
         ]
 
+    @field_validator("signing_secret")
+    @classmethod
+    def _signs(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not WEBHOOK_SECRET.fullmatch(value.get_secret_value()):
+            raise ValueError("whsec_ followed by at least 24 bytes in base64")
+        return value
+
+    @model_validator(mode="after")
+    def _bound_to_parameters(self) -> Self:
+        known = self.parameters.get("properties") or {}
+        for name in self.bound if self.url or known else ():  # a function's are checked when loaded
+            if name not in known:
+                raise ValueError(f"`bound.{name}` is not one of `parameters.properties`")
+        return self
+
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if self.parameters.get("type") != "object":
@@ -124,6 +172,8 @@ class ToolSettings(Section):
             raise ValueError(f"`digits` must be a whole number from 1 to {MAX_KEYS}")
         if self.entry_point and self.url:
             raise ValueError("give `entry_point` or `url`, not both")
+        if self.signing_secret_env and (self.entry_point or self.method in BODILESS):
+            raise ValueError("`signing_secret_env` needs `url` and `method: POST`, PUT or PATCH")
         if not self.entry_point and not (self.name and self.description and self.url):
             raise ValueError("needs `name`, `description` and `url`, or `entry_point`")
         return self
@@ -181,6 +231,10 @@ class AgentSettings(Section):
     """Said when the agent ends a call."""
     tools: tuple[ToolSettings, ...] = ()
     """What the model may do besides `end_call`, `request_callback` and `transfer_to_person`."""
+    after_verification: tuple[Text, ...] = ()
+    """Fields of a caller or contact, from the CRM or a campaign's file, that the model gets only
+    after a tool with `verifies` has said that the caller is who they say. No greeting has them.
+    """
     destinations: dict[DestinationName, DestinationSettings] = Field(default_factory=dict)
     """Who a caller can be transferred to, by name; the first one is `person`. The model sees no
     number.
@@ -212,6 +266,16 @@ class AgentSettings(Section):
         agent = self.model_copy()
         agent._contact = contact  # noqa: SLF001 - same class
         return agent
+
+    def holds_back(self, field: str) -> bool:
+        """Return whether a field of the caller must wait for a verification."""
+        return field.casefold() in map(str.casefold, self.after_verification)
+
+    @model_validator(mode="after")
+    def _can_verify(self) -> Self:
+        if self.after_verification and not any(tool.verifies for tool in self.tools):
+            raise ValueError("`after_verification` needs one of `tools` with `verifies: true`")
+        return self
 
     @model_validator(mode="after")
     def _keys_lead_somewhere(self) -> Self:

@@ -8,7 +8,7 @@ from pipecat.frames.frames import FunctionCallResultProperties
 from pipecat.services.llm_service import FunctionCallParams
 
 from bot.clock import Clock
-from bot.config.agent import AgentSettings
+from bot.config.agent import AgentSettings, CallFact
 from bot.tools.caller_requests import Unkept
 from bot.tools.owner import owner_tools
 from bot.tools.toolbox import LateResults, Tool, Toolbox, ToolFailed
@@ -76,6 +76,7 @@ class Tools:
         people: ReachesPeople | None = None,
         more: Sequence[Tool] = (),
         late: LateResults | None = None,
+        facts: Mapping[CallFact, str] | None = None,
     ) -> None:
         """Offer the tools that `agent` has.
 
@@ -89,6 +90,7 @@ class Tools:
             people: Transfers callers; `None` if the call has no transfer.
             more: Further tools of this call.
             late: When and how results that the caller's words cut off are told.
+            facts: What the line says of the call, for the owner's tools.
         """
         reaches = people is not None and bool(people.names)
         ours = (
@@ -96,10 +98,9 @@ class Tools:
             _request_callback(note_callback, turn=turn, emit=emit),
             *more,
         )
-        every = (*ours, *owner_tools(agent.tools))
-        self.box = Toolbox(
-            tools=every, turn=turn, emit=emit, clock=clock, speaking=speaking, late=late
-        )
+        every = (*ours, *owner_tools(agent.tools, facts))
+        self.box = Toolbox(tools=every, turn=turn, emit=emit, clock=clock)
+        self.box.speaking, self.box.late = speaking, late
         hand_over = (reach_person(people, turn=turn, emit=emit),) if people and reaches else ()
         self.schemas = (end_call(agent, turn=turn, emit=emit), *hand_over, *self.box.schemas())
         """The schemas for the model, each with the handler that runs the tool."""

@@ -50,6 +50,7 @@ class Tool:
     run: Run
     timeout_s: float = 5.0
     bridge: str | None = None  # spoken when the result is late
+    verifies: bool = False  # its result may prove who the caller is
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,6 +69,10 @@ class _Attempt:
 
 
 async def _nothing() -> None:
+    """Do nothing."""
+
+
+def _ignore() -> None:
     """Do nothing."""
 
 
@@ -91,6 +96,7 @@ class Toolbox:
     late: LateResults | None = None  # `None` if a late result waits until the model asks again
     bridge_after_s: float = BRIDGE_AFTER_S
     before_each: Callable[[], Awaitable[None]] = _nothing  # awaited before a tool begins
+    verified: Callable[[], None] = _ignore  # called when a tool has verified the caller
     _attempts: dict[str, _Attempt] = field(default_factory=dict, init=False)
     _bridged_at: float = field(default=-math.inf, init=False)  # monotonic
 
@@ -220,11 +226,17 @@ class Toolbox:
         began = self.clock()
         await self.before_each()
         outcome, result = await _run(tool, arguments)
+        if tool.verifies and outcome == "ok" and _is_verified(result.get("result")):
+            self.verified()
         self._emit_outcome(tool, turn=turn, outcome=outcome, took_s=self.clock() - began)
         return result
 
     def _emit_outcome(self, tool: Tool, *, turn: int, outcome: str, took_s: float) -> None:
         self.emit(ToolCalled(turn=turn, tool=tool.name, outcome=outcome, took_s=took_s))
+
+
+def _is_verified(result: Any) -> bool:
+    return isinstance(result, Mapping) and result.get("verified") is True
 
 
 def _result_of(attempt: _Attempt) -> Mapping[str, Any] | None:

@@ -42,19 +42,21 @@ from lab.simulators.instance import Core
 from lab.simulators.lab import Lab
 from lab.simulators.openai.simulator import OpenAISimulator
 from operations.database.database import Database
+from tests.bot.tools import owner_functions
 from tests.kit.near import running
 from tests.operations.crm.register import KNOWN, Register, register_at
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.slow]
 
 ADA = next(iter(KNOWN))  # the contact that the CRM knows
-HELLO, NO_MORE, HOURS, TOMORROW = (
+HELLO, NO_MORE, HOURS, TOMORROW, PROVE = (
     "Hello?",
     "Please do not call me again.",
     "What are your opening hours?",
     "Please call me back tomorrow.",
+    "Please check my identity.",
 )
-LINES = (HELLO, NO_MORE, HOURS, TOMORROW)
+LINES = (HELLO, NO_MORE, HOURS, TOMORROW, PROVE)
 NOBODY_CALLS = Behaviour(
     label="wants no more calls",
     callee=Callee(ring_s=1.0, lines=(NO_MORE,), leaves_after_s=1.0),
@@ -184,6 +186,30 @@ async def test_the_model_knows_a_caller_from_the_crm(tmp_path: Path) -> None:
     assert told.made_by == "model"
     (engagement,) = run.register.taken.values()
     assert "opening hours" in engagement["properties"]["hs_call_body"]
+
+
+@pytest.mark.parametrize("proof", [True, False], ids=["verified", "not verified"])
+async def test_a_record_waits_for_a_verification_and_the_tool_gets_the_carriers_number(
+    tmp_path: Path, *, proof: bool
+) -> None:
+    owner_functions.ANSWER[:] = [{"verified": proof}]
+    proves = {
+        "name": "check_identity",
+        "description": "Checks who the caller is.",
+        "entry_point": f"{owner_functions.__name__}:proves",
+        "bound": {"phone": "number", "call": "call_ref"},
+        "verifies": True,
+    }
+    agent = {"tools": [proves], "after_verification": ["name"]}
+    async with with_register(tmp_path, agent=agent) as run:
+        await run.call(HOURS, PROVE)
+        await run.notes.until(CallEnded)
+        asked = run.prompts
+
+    ((phone, call),) = owner_functions.PROVED[-1:]
+    assert (phone, call) == (ADA, run.notes.of(CallStarted)[0].call_ref)
+    assert '"phone"' not in asked
+    assert ("Ada Byron" in asked) is proof
 
 
 async def test_half_a_surrogate_in_a_name_costs_no_answer(

@@ -7,7 +7,7 @@ import pytest
 
 from bot.call.briefs import LOOK_UP_S, PLACES, Briefs, briefed
 from bot.call.conversation import opening_frames
-from bot.config.agent import AgentSettings
+from bot.config.agent import AgentSettings, ToolSettings
 from calls.outbound import Contact
 from campaigns.model import Campaign
 from operations.database.database import StorageError
@@ -135,3 +135,22 @@ def test_no_contact_writes_into_the_instructions_or_reads_another_field(
         assert "4,000" not in said
         assert not set(said) & set("{}<>\n\u2028")
         assert len(said) < 200
+
+
+def test_a_field_that_waits_for_a_verification_is_not_said_to_whoever_picks_up() -> None:
+    proves = ToolSettings(entry_point="x:y", verifies=True)
+    agent = AgentSettings(tools=(proves,), after_verification=("Appliance",))
+    campaign = replace(
+        CAMPAIGN,
+        greeting="It is about the {appliance}, {name}.",
+        voicemail_text="It is about the {appliance}.",
+        amd=MachineListening(listen=True),
+    )
+
+    told = briefed(agent, campaign, ANNA)
+
+    assert told.greeting == "It is about the, Anna."
+    assert told.answering
+    assert told.answering.message == "It is about the."
+    assert "heating" not in told.instructions
+    assert told.contact["appliance"] == "heating"  # for the model, once it may have it

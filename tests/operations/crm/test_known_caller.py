@@ -110,3 +110,35 @@ async def test_a_register_writes_neither_rules_nor_another_fields_value(
     assert isinstance(content, str)
     assert "\n" not in content
     assert json.loads(content.partition(RULE)[2])["plan"] == "gold"
+
+
+@pytest.mark.parametrize("answered", ["before the verification", "after it"])
+@pytest.mark.parametrize("again", [False, True], ids=["a new call", "a resumed one"])
+async def test_a_field_that_waits_reaches_the_model_after_a_verification_only(
+    answered: str, *, again: bool
+) -> None:
+    late = answered == "after it"
+    crm, context = SlowRegister(2.0 if late else 0.0), LLMContext(messages=[])
+    desk = CrmLookup(
+        crm=crm, availability=availability_of(crm, time.monotonic()), clock=time.monotonic
+    )
+    known = KnownCaller(
+        desk, "+15550142", emit=lambda _: None, is_held=lambda name: name in ("name", "balance")
+    )
+    known.tell_model(context, again=again)
+    greeting = AgentSettings(greeting="Hello {name}, {plan}!")
+    greeted = await known.greeted_by(greeting, within_s=WITHIN_S)
+    await asyncio.sleep(0.5)
+    before = str(context.messages)
+    for _ in range(2):
+        known.verify()
+    await asyncio.sleep(5.0)
+    await desk.close()
+
+    assert greeted.greeting == ("Hello,!" if late else "Hello, gold!")
+    assert "4,000" not in before
+    assert "Ada" not in before
+    assert ("gold" in before) is not (late or again)
+    assert str(context.messages).count('"balance": "4,000"') == 1
+    assert str(context.messages).count('"name": "Ada"') == 1
+    assert str(context.messages).count('"plan": "gold"') == (0 if again else 1)
