@@ -36,9 +36,9 @@ def _sayable(character: str) -> bool:
 
 
 Attestation: TypeAlias = Literal["A", "B", "C", "failed", "unknown"]
-"""What the caller's carrier vouches for (ATIS-1000074): A knows its customer and their right to use
-the number, B knows its customer, C knows neither; `failed`: the signature is wrong. None of them
-says who holds the telephone."""
+"""The attestation of the caller's carrier (ATIS-1000074): A knows its customer and their right to
+use the number, B knows its customer, C knows neither; `failed`: the signature is wrong. None of
+them identifies the person on the telephone."""
 VERSTAT: Final = re.compile(r"TN-Validation-(?:Passed-([ABC])|(Failed)(?:-[ABC])?)")
 
 

@@ -24,7 +24,7 @@ BEFORE_MARK: Final = re.compile(r"\s+([,.!?])")
 
 
 def quoted(title: str, values: Mapping[str, Any]) -> str:
-    """Return a message for a model: a title of ours, then the values as one line of JSON.
+    """Return a message for a model: our title, then the values as one line of JSON.
 
     Args:
         title: What it is, in our own words.

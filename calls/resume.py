@@ -58,6 +58,8 @@ class ResumeState:
         partial: The end of `heard`, which is not in a message yet.
         written: `said` is complete.
         tools: Requests that must not be repeated.
+        sensitive_until: When the open sensitive section ends, on the same clock; 0 without one.
+        sensitive_said: What was said in such sections.
     """
 
     call_id: str = ""
@@ -74,6 +76,8 @@ class ResumeState:
     partial: str = ""
     written: bool = True
     tools: Sequence[KeptTool] = ()
+    sensitive_until: float = 0.0
+    sensitive_said: Sequence[str] = field(default_factory=list[str])
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values of bounded size: the oldest messages are dropped."""

@@ -22,7 +22,7 @@ from bot.call.pipeline import CallPipeline
 from bot.call.resuming import keep, speak_first, state_of, take_up
 from bot.call.shared import Shared
 from bot.call.switchboard import RunningCall
-from bot.clock import utc_now
+from bot.clock import Clock, utc_now
 from bot.config.agent import AgentSettings, RecordingSettings
 from calls.campaign_events import OutboundCallBegan
 from calls.cost import CostMeter, PriceTable
@@ -31,6 +31,7 @@ from calls.events import CallEnded, CallFailed, CallStarted, Event
 from calls.outside_text import quoted
 from calls.resume import ResumeState
 from operations.crm.known_caller import KnownCaller
+from operations.stored_words import StoredWords
 from operations.telemetry.emitter import Emitter
 from processors.answerer.answerer_rules import AnsweringPlan
 from processors.answerer.watch import AnswererWatch
@@ -133,6 +134,7 @@ class Call:
         goes_on = leg.before is not None and leg.before.call_id == call_id
         self._began_at = leg.before.began_at if leg.before and goes_on else shared.clock()
         self._gap_s = shared.clock() - leg.before.kept_at if leg.before and goes_on else 0.0
+        self._words = _words_of(agent, leg.before, shared.clock)
         self._reason: str | None = None
         self._pipeline: CallPipeline | None = None
         self._known: KnownCaller | None = None  # `None` without a CRM
@@ -247,6 +249,7 @@ class Call:
             self._leg,
             self._agent,
             call_id=self.call_id,
+            words=self._words,
             emit=self.emit,
             end=self._end_for_good,
             verified=self._verified,
@@ -334,11 +337,22 @@ class Call:
 
     def emit(self, event: Event) -> None:
         """Emit an event of this call, and send it to the leg's screen if it has one."""
-        self._emit(event)
+        self._emit(self._words.event(event))
         try:
             self._leg.show({"type": "entry", "event": type(event).__name__, **asdict(event)})
         except Exception as broken:  # noqa: BLE001 - a failing screen must not harm the call
             logger.debug("call {}: the event was not shown: {!r}", self.call_id, broken)
+
+
+def _words_of(agent: AgentSettings, before: ResumeState | None, clock: Clock) -> StoredWords:
+    """Return what decides what is stored of a new call's words, or of a resumed one's."""
+    before = before or ResumeState()
+    return StoredWords(
+        max_s=agent.sensitive.max_s,
+        clock=clock,
+        until=before.sensitive_until,
+        said=before.sensitive_said,
+    )
 
 
 def _first_facts(leg: Leg, agent: str, *, gap_s: float, began: datetime) -> Iterator[Event]:

@@ -1,9 +1,9 @@
 """The call to the person of a transfer: the summary, the agent's voice on it, and the joining."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from loguru import logger
 from pipecat.audio.utils import create_stream_resampler
@@ -57,20 +57,25 @@ class Summary:
 
 
 async def summarise(
-    llm: LlmStage, context: LLMContext, *, reason: str, language: str, limit_s: float, clock: Clock
+    llm: LlmStage,
+    messages: Sequence[Mapping[str, Any]],
+    *,
+    reason: str,
+    language: str,
+    limit_s: float,
+    clock: Clock,
 ) -> Summary:
     """Return the summary of a call, by a model or from the last words.
 
     Args:
         llm: The call's LLM stage, with the same ladder.
-        context: The conversation.
+        messages: The conversation, as others than its model may know it.
         reason: Why the caller needs a person.
         language: The person's language.
         limit_s: How long the model may take.
         clock: Monotonic, in seconds.
     """
     began_at = clock()
-    messages = [message for message in context.messages if isinstance(message, Mapping)]
     text = ""
     if said := transcript(messages):
         asked = LLMContext(messages=[{"role": "user", "content": said}])

@@ -89,12 +89,21 @@ class RecordingSettings(Section):
     """Spoken before the greeting, and cannot be interrupted."""
 
 
+class SensitiveSettings(Section):
+    """Parts of a call in which nothing is recorded or stored."""
+
+    tools: bool = False
+    """Give the model the tools `begin_sensitive` and `end_sensitive`."""
+    max_s: Seconds = Field(default=120.0, le=600.0)
+    """The longest that such a part lasts. Then it ends by itself."""
+
+
 CallFact = Literal[
     "number", "caller", "called", "attestation", "call_id", "call_ref", "direction", "transport"
 ]
-"""What a tool can be told of its call by the line, outside the model's reach: the other party's
-number (empty if it is withheld), both numbers as the carrier gives them, what the carrier vouches
-for, our id and the carrier's id of the call, `inbound` or `outbound`, and the kind of line."""
+"""Facts that the line gives a tool, outside the model's reach: the other party's number (empty if
+withheld), both numbers as the carrier gives them, the attestation, our id and the carrier's id of
+the call, `inbound` or `outbound`, and the kind of line."""
 
 
 BODILESS: Final = ("GET", "DELETE")
@@ -130,6 +139,10 @@ class ToolSettings(Section):
     `phone: number`: `number` (the other party's), `caller`, `called`, `attestation`, `call_id`,
     `call_ref` (the carrier's), `direction` or `transport`.
     """
+    sensitive: Literal["begin", "end"] | None = None
+    """`begin`: from this tool's start nothing is recorded or stored, for at most `sensitive.max_s`.
+    `end`: this ends once the tool has succeeded. Digits that such a tool asks for are not recorded.
+    """
     verifies: bool = False
     """Whether a result with `verified: true` proves who the caller is: then the model is given the
     fields in `after_verification`.
@@ -148,6 +161,11 @@ class ToolSettings(Section):
         return [
             schema["digits"] for schema in found if isinstance(schema, dict) and "digits" in schema
         ]
+
+    @property
+    def digits_recorded(self) -> list[Any]:
+        """Those of `digits_asked` that the record has in clear."""
+        return [] if self.sensitive else self.digits_asked
 
     @field_validator("signing_secret")
     @classmethod
@@ -220,6 +238,7 @@ class AgentSettings(Section):
     silence: SilenceSettings = SilenceSettings()
     dictation: DictationSettings = DictationSettings()
     recording: RecordingSettings = RecordingSettings()
+    sensitive: SensitiveSettings = SensitiveSettings()
     max_call_s: Seconds = 1800.0
     """The longest that a call may last."""
     max_reply_s: Seconds = 60.0

@@ -207,6 +207,36 @@ def _request_callback(note: NoteCallback, *, turn: Callable[[], int], emit: Emit
     )
 
 
+def sensitive_tools(max_s: float) -> tuple[Tool, ...]:
+    """Return the model's tools to begin and end a sensitive section."""
+
+    async def begin(_: Mapping[str, Any]) -> str:
+        return f"Nothing is recorded or stored now, for at most {max_s:g} seconds. Go on."
+
+    async def end(_: Mapping[str, Any]) -> str:
+        return "The call is recorded and stored again after your answer."
+
+    return (
+        Tool(
+            name="begin_sensitive",
+            description=(
+                "Begin a part of the call in which nothing is recorded or stored. Use it before "
+                "you ask for a card number, a PIN, a password or another secret."
+            ),
+            parameters=_strings(),
+            run=begin,
+            sensitive="begin",
+        ),
+        Tool(
+            name="end_sensitive",
+            description="End that part, once you no longer need the secret.",
+            parameters=_strings(),
+            run=end,
+            sensitive="end",
+        ),
+    )
+
+
 def _strings(**described: str) -> dict[str, Any]:
     properties = {
         name: {"type": "string", "description": words} for name, words in described.items()

@@ -88,6 +88,7 @@ def _bind(tool: Tool, settings: ToolSettings, facts: Mapping[CallFact, str]) -> 
         parameters={**schema, "properties": own, "required": required},
         run=run if bound else tool.run,
         verifies=settings.verifies,
+        sensitive=settings.sensitive,
     )
 
 
@@ -125,7 +126,7 @@ def _request(settings: ToolSettings, facts: Mapping[CallFact, str]) -> Run:
 
 
 def _headers(settings: ToolSettings, facts: str, body: bytes) -> dict[str, str]:
-    """Return the headers that say for which call we ask, and prove that it is us."""
+    """Return the headers: the facts of the call, and the proof of their origin."""
     headers = {CALL_HEADER: facts}
     if body:
         headers["Content-Type"] = "application/json"

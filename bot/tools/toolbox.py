@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from pipecat.frames.frames import TTSSpeakFrame
@@ -18,6 +18,7 @@ from calls.events import ToolCalled
 from calls.outside_text import RULE
 from calls.resume import CUT_OFF, KeptTool, tool_key
 from calls.tool_schema import for_model, problems
+from operations.stored_words import StoredWords
 
 BRIDGE_AFTER_S: Final = 1.0  # of silence before the caller hears that it takes a moment
 UNDELIVERED_S: Final = 300.0  # how long an undelivered result is kept for a repeated
@@ -51,6 +52,7 @@ class Tool:
     timeout_s: float = 5.0
     bridge: str | None = None  # spoken when the result is late
     verifies: bool = False  # its result may prove who the caller is
+    sensitive: Literal["begin", "end"] | None = None  # what it does with the sensitive section
 
 
 @dataclass(slots=True, kw_only=True)
@@ -97,6 +99,7 @@ class Toolbox:
     bridge_after_s: float = BRIDGE_AFTER_S
     before_each: Callable[[], Awaitable[None]] = _nothing  # awaited before a tool begins
     verified: Callable[[], None] = _ignore  # called when a tool has verified the caller
+    words: StoredWords | None = None  # has the call's sensitive section; `None` in tests
     _attempts: dict[str, _Attempt] = field(default_factory=dict, init=False)
     _bridged_at: float = field(default=-math.inf, init=False)  # monotonic
 
@@ -224,8 +227,12 @@ class Toolbox:
 
     async def _work(self, tool: Tool, arguments: Mapping[str, Any], *, turn: int) -> dict[str, Any]:
         began = self.clock()
+        if self.words and tool.sensitive == "begin":
+            self.words.begin()
         await self.before_each()
         outcome, result = await _run(tool, arguments)
+        if self.words and tool.sensitive == "end" and outcome == "ok":
+            self.words.end()
         if tool.verifies and outcome == "ok" and _is_verified(result.get("result")):
             self.verified()
         self._emit_outcome(tool, turn=turn, outcome=outcome, took_s=self.clock() - began)

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from bot.call.call import CALLED_PERSON
 from calls.entry import Entry
-from calls.events import CallEnded, CallStarted, Event, FirstSpeech
+from calls.events import CallEnded, CallStarted, Event, FirstSpeech, ToolCalled
 from calls.operations_events import (
     CallbackQueued,
     CallerKnown,
@@ -49,14 +49,18 @@ from tests.operations.crm.register import KNOWN, Register, register_at
 pytestmark = [pytest.mark.virtual_time, pytest.mark.slow]
 
 ADA = next(iter(KNOWN))  # the contact that the CRM knows
-HELLO, NO_MORE, HOURS, TOMORROW, PROVE = (
+HELLO, NO_MORE, HOURS, TOMORROW, PROVE, BEGIN, SECRET, END, WHERE = (
     "Hello?",
     "Please do not call me again.",
     "What are your opening hours?",
     "Please call me back tomorrow.",
     "Please check my identity.",
+    "Begin now, please.",
+    "The secret word is banana.",
+    "Finish now, please.",
+    "Where are you?",
 )
-LINES = (HELLO, NO_MORE, HOURS, TOMORROW, PROVE)
+LINES = (HELLO, NO_MORE, HOURS, TOMORROW, PROVE, BEGIN, SECRET, END, WHERE)
 NOBODY_CALLS = Behaviour(
     label="wants no more calls",
     callee=Callee(ring_s=1.0, lines=(NO_MORE,), leaves_after_s=1.0),
@@ -210,6 +214,39 @@ async def test_a_record_waits_for_a_verification_and_the_tool_gets_the_carriers_
     assert (phone, call) == (ADA, run.notes.of(CallStarted)[0].call_ref)
     assert '"phone"' not in asked
     assert ("Ada Byron" in asked) is proof
+
+
+def written(folder: Path) -> str:
+    """Return all that was written to files and the database."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return "".join(path.read_bytes().decode("utf-8", "replace") for path in files).lower()
+
+
+@pytest.mark.parametrize("tools", [True, False], ids=["in a section", "without one"])
+async def test_a_secret_of_a_sensitive_section_is_told_to_the_model_and_written_nowhere(
+    tmp_path: Path, *, tools: bool
+) -> None:
+    owner_functions.ANSWER[:] = ["It is paid."]
+    pays = {
+        "name": "finish_payment",
+        "description": "Finishes the payment.",
+        "entry_point": f"{owner_functions.__name__}:answers",
+        "sensitive": "end",
+    }
+    agent = {"sensitive": {"tools": tools}, "tools": [pays]}
+    logs = {"dir": tmp_path / "logs", "level": "DEBUG", "words": True}
+    async with with_register(tmp_path, agent=agent, logs=logs) as run:
+        await run.call(HOURS, BEGIN, SECRET, END, WHERE)
+        await run.notes.until(CallReported)
+        asked = run.prompts.lower()
+
+    called = [event.tool for event in run.notes.of(ToolCalled)]
+    assert called == [*(["begin_sensitive"] if tools else []), "finish_payment"]
+    assert "banana" in asked
+    found = written(tmp_path) + str(run.register.bodies).lower()
+    assert ("banana" in found) is not tools
+    assert "opening hours" in found  # before the section
+    assert "where are you" in found  # after it
 
 
 async def test_half_a_surrogate_in_a_name_costs_no_answer(

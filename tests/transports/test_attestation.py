@@ -1,4 +1,4 @@
-"""What a carrier vouches for reaches the call's facts, and nothing else does."""
+"""A carrier's attestation reaches the call's facts, and nothing else does."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a tool knows of its call: from the line, never from the model."""
+"""Facts of the call for tools: from the line, never from the model."""
 
 import base64
 import hashlib
